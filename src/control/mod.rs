@@ -1,0 +1,7 @@
+//! The control plane: the single writer of everything that may change.
+
+/// The model.
+pub mod model;
+
+/// What the control plane asks of the packet path and of the host.
+pub mod ports;

@@ -1,0 +1,369 @@
+//! The model: what the configuration, the API and the store all speak about. Values here cannot be
+//! wrong by themselves (prefixes are masked, names are checked, ports are ordered); what must hold
+//! between them is checked by `control::validate`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::snapshot::{ConnectionState, Protocol};
+
+/// `group/name`, unique and compared without regard to case (seed, property *Name*).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Key {
+    /// Resource group.
+    pub group: String,
+    /// Name within the group.
+    pub name: String,
+}
+
+impl Key {
+    /// The key of `name` in `group`.
+    pub fn new(group: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { group: group.into(), name: name.into() }
+    }
+
+    fn folded(&self) -> (String, String) {
+        (self.group.to_lowercase(), self.name.to_lowercase())
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded() == other.folded()
+    }
+}
+impl Eq for Key {}
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.folded().cmp(&other.folded())
+    }
+}
+impl std::hash::Hash for Key {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.folded().hash(state);
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.group, self.name)
+    }
+}
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.to_string()
+    }
+}
+impl TryFrom<String> for Key {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((group, name)) if !group.is_empty() && !name.is_empty() => Ok(Self::new(group, name)),
+            _ => Err(format!("`{text}` is not of the form group/name")),
+        }
+    }
+}
+
+/// Everything that may connect to anything, as resources; host matters stand in [`HostConfig`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Model {
+    /// Networks.
+    pub vnets: BTreeMap<Key, Vnet>,
+    /// Rule sets that subnets refer to.
+    pub security_groups: BTreeMap<Key, SecurityGroup>,
+    /// What may be reached.
+    pub resources: BTreeMap<Key, LinkResource>,
+    /// Who may reach it, by which address.
+    pub endpoints: BTreeMap<Key, PrivateEndpoint>,
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vnet {
+    /// Region; endpoints must be in their VNet's region.
+    pub region: String,
+    /// Owning subscription.
+    pub subscription: String,
+    /// Address space, disjoint prefixes.
+    pub address_space: Vec<IpNet>,
+    /// Prefixes that reach this VNet over VPN or a leased line.
+    pub on_premises: Vec<IpNet>,
+    /// Directly peered VNets; counts only when both sides list it.
+    pub peerings: Vec<Key>,
+    /// Subnets in file order.
+    pub subnets: Vec<Subnet>,
+    /// Sources of workload classes, and whether they may use private endpoints.
+    pub workloads: Vec<Workload>,
+    /// Stored for the resolver of a later version.
+    pub dns: Option<DnsSettings>,
+}
+
+/// A VNet's resolver settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsSettings {
+    /// Addresses to listen on.
+    pub listen: Vec<IpAddr>,
+    /// Servers for everything that is not a private name.
+    pub upstream: Vec<IpAddr>,
+}
+
+/// Part of a VNet's address space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// Unique within its VNet.
+    pub name: String,
+    /// Disjoint prefixes inside the address space.
+    pub prefixes: Vec<IpNet>,
+    /// Routed to the device whole; holds endpoints only.
+    pub dedicated: bool,
+    /// Specialised workloads it is delegated to; such a subnet takes no endpoints.
+    pub delegations: Vec<String>,
+    /// Service endpoints enabled on it.
+    pub service_endpoints: Vec<String>,
+    /// Whether endpoints here obey the security group.
+    pub network_policies: NetworkPolicies,
+    /// Rule set of this subnet.
+    pub security_group: Option<Key>,
+}
+
+/// `privateEndpointNetworkPolicies` of a subnet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum NetworkPolicies {
+    /// Endpoints ignore the security group.
+    #[default]
+    Disabled,
+    /// Its rules are judged.
+    NetworkSecurityGroupEnabled,
+    /// Stored; there are no route tables here.
+    RouteTableEnabled,
+    /// Its rules are judged.
+    Enabled,
+}
+
+/// A class of sources within a VNet (seed, *Limitations*, fourth row).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// Such as `Azure Container Instance`.
+    pub class: String,
+    /// Where it lives.
+    pub prefix: IpNet,
+    /// Whether it may use private endpoints.
+    pub private_endpoints: bool,
+}
+
+/// A rule set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityGroup {
+    /// Lowest priority number first.
+    pub rules: Vec<SecurityRule>,
+}
+
+/// One rule of a security group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityRule {
+    /// Unique within its group.
+    pub name: String,
+    /// 100 to 4096, unique within its group; the lowest is judged first.
+    pub priority: u16,
+    /// Allow or deny.
+    pub allow: bool,
+    /// `None`: any.
+    pub protocol: Option<Protocol>,
+    /// Empty: any.
+    pub sources: Vec<IpNet>,
+    /// Empty: any.
+    pub destinations: Vec<IpNet>,
+    /// Empty: any; first and last.
+    pub ports: Vec<(u16, u16)>,
+}
+
+/// What may be reached: a private link service of one's own (`kind` empty) or a typed resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkResource {
+    /// `None`: a private link service; else such as `Microsoft.Storage/storageAccounts`.
+    pub kind: Option<String>,
+    /// Region; defaults to its VNet's.
+    pub region: String,
+    /// Owning subscription.
+    pub subscription: String,
+    /// Provider VNet: where its backends are.
+    pub vnet: Key,
+    /// 1 to 8 NAT addresses from a subnet of `vnet`, of this resource only.
+    pub nat: Vec<IpAddr>,
+    /// Subscriptions whose requests are approved at once.
+    pub auto_approval: Vec<String>,
+    /// Says that backends are shared with another resource, and that addresses cannot keep them apart.
+    pub shared_backend: bool,
+    /// Overrides the daemon's answer mode.
+    pub deny: Option<DenyMode>,
+    /// Live sessions at once; `None`: unlimited.
+    pub max_sessions: Option<u32>,
+    /// Live sessions per endpoint at once; `None`: unlimited.
+    pub max_sessions_per_endpoint: Option<u32>,
+    /// Idle times that differ from the daemon's.
+    pub timeouts: TimeoutOverrides,
+    /// One per (subresource, member).
+    pub targets: Vec<TargetSpec>,
+}
+
+/// One member of one subresource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSpec {
+    /// Empty for a private link service.
+    pub subresource: String,
+    /// Empty where the subresource has one member.
+    pub member: String,
+    /// Names that lead to it.
+    pub fqdns: Vec<String>,
+    /// Servers.
+    pub backends: Vec<BackendSpec>,
+    /// Exposed ports.
+    pub ports: Vec<PortSpec>,
+    /// Whether ICMP echo is forwarded.
+    pub icmp: bool,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendSpec {
+    /// In the provider's VNet.
+    pub address: IpAddr,
+    /// Takes no new sessions.
+    pub drain: bool,
+}
+
+/// A range of exposed ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortSpec {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// First exposed port.
+    pub first: u16,
+    /// Last exposed port.
+    pub last: u16,
+    /// Backend port of the first one.
+    pub backend_first: u16,
+}
+
+/// An endpoint: an address in a VNet's subnet bound to one subresource of one link resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateEndpoint {
+    /// Its VNet's region.
+    pub region: String,
+    /// Owning subscription.
+    pub subscription: String,
+    /// Consumer VNet.
+    pub vnet: Key,
+    /// Name of the subnet its addresses are from.
+    pub subnet: String,
+    /// One per member of the bound subresource; empty until allocated.
+    pub addresses: Vec<EndpointIp>,
+    /// What it is bound to.
+    pub resource: Key,
+    /// Which part of it; empty for a private link service.
+    pub subresource: String,
+    /// Requested manually: the connection starts Pending.
+    pub manual: bool,
+    /// At most 140 characters, shown to the approver.
+    pub request_message: String,
+    /// The owner's first decision, when one author owns both sides.
+    pub status: Option<ConnectionState>,
+    /// Reason given with `status`.
+    pub reason: String,
+    /// Its own source rule; empty: none.
+    pub sources: Vec<IpNet>,
+    /// Live sessions at once; `None`: the resource's limit per endpoint.
+    pub max_sessions: Option<u32>,
+}
+
+/// One address of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointIp {
+    /// Member it stands for; empty where there is one.
+    pub member: String,
+    /// `None`: to be allocated.
+    pub ip: Option<IpAddr>,
+}
+
+/// How denied packets end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DenyMode {
+    /// With a TCP RST or an ICMP message, rate limited.
+    #[default]
+    Answer,
+    /// Silently.
+    Drop,
+}
+
+/// Idle times named in the configuration; `None`: the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeoutOverrides {
+    /// Established TCP.
+    pub tcp_established: Option<Duration>,
+    /// Opening and closing TCP.
+    pub tcp_transitory: Option<Duration>,
+    /// UDP.
+    pub udp: Option<Duration>,
+    /// ICMP echo.
+    pub icmp: Option<Duration>,
+    /// Incomplete datagrams.
+    pub fragment: Option<Duration>,
+}
+
+/// What `[daemon]` and `[[attachment]]` say: never enters the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Directory of the durable state.
+    pub state: std::path::PathBuf,
+    /// The control socket.
+    pub socket: std::path::PathBuf,
+    /// Group that may read over the control socket.
+    pub socket_group: Option<String>,
+    /// HTTPS listener of a later version; kept as written.
+    pub api: Option<String>,
+    /// Metrics listener, `None`: none.
+    pub metrics: Option<std::net::SocketAddr>,
+    /// Data workers; `None`: one per core.
+    pub workers: Option<u16>,
+    /// Super-packets and partial checksums.
+    pub offload: bool,
+    /// Live sessions the daemon may hold.
+    pub max_sessions: u32,
+    /// What stays when the daemon ends.
+    pub on_exit: crate::snapshot::topology::OnExit,
+    /// How denied packets end.
+    pub deny: DenyMode,
+    /// Answers per second and worker.
+    pub deny_rate: u32,
+    /// Idle times.
+    pub timeouts: TimeoutOverrides,
+    /// In file order: the order of `AttachmentId`.
+    pub attachments: Vec<AttachmentSpec>,
+}
+
+/// One `[[attachment]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachmentSpec {
+    /// Its VNet.
+    pub vnet: Key,
+    /// Namespace; `None`: the daemon's.
+    pub netns: Option<String>,
+    /// Device name.
+    pub device: String,
+    /// Bytes.
+    pub mtu: u16,
+    /// Interfaces that answer ARP and NDP.
+    pub proxy_on: Vec<String>,
+}

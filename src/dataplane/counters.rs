@@ -1,0 +1,235 @@
+//! What workers publish and everyone else may read. Each value has one writer (its worker), so an
+//! update is a plain load and store; the verdict counters change together under a sequence number,
+//! once per batch, so that law 4's sum holds for every reader.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use arc_swap::ArcSwap;
+
+use super::verdict::DropReason;
+use crate::snapshot::EndpointId;
+
+/// Endpoints per chunk of [`EndpointCounters`].
+const CHUNK: usize = 1024;
+
+/// `read + handed_in = forwarded + dropped + handed_out + held`, in device reads (a super-packet is one).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerdictCounts {
+    /// Frames read from devices.
+    pub read: u64,
+    /// Frames received from other workers.
+    pub handed_in: u64,
+    /// Frames written as part of a session.
+    pub forwarded: u64,
+    /// Frames passed to other workers.
+    pub handed_out: u64,
+    /// Frames kept for later (fragments).
+    pub held: u64,
+    /// Frames dropped, by [`DropReason`].
+    pub dropped: [u64; DropReason::ALL.len()],
+    /// Denied frames that were answered (beside the sum).
+    pub answered: u64,
+    /// Packets the forwarder made by itself: resets of ended sessions (beside the sum).
+    pub originated: u64,
+}
+
+impl VerdictCounts {
+    /// All drops.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    const WORDS: usize = 7 + DropReason::ALL.len();
+
+    fn words(&self) -> [u64; Self::WORDS] {
+        let mut words = [0; Self::WORDS];
+        words[..7].copy_from_slice(&[
+            self.read,
+            self.handed_in,
+            self.forwarded,
+            self.handed_out,
+            self.held,
+            self.answered,
+            self.originated,
+        ]);
+        words[7..].copy_from_slice(&self.dropped);
+        words
+    }
+
+    fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let mut dropped = [0; DropReason::ALL.len()];
+        dropped.copy_from_slice(&words[7..]);
+        let [read, handed_in, forwarded, handed_out, held, answered, originated, ..] = *words;
+        Self { read, handed_in, forwarded, handed_out, held, dropped, answered, originated }
+    }
+}
+
+/// Traffic of one endpoint through one worker. Packets and bytes count segments and their IP
+/// packets as they are on the wire, not super-packets.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct EndpointCounters {
+    /// Packets from consumers to the service.
+    pub packets_to_service: AtomicU64,
+    /// Bytes from consumers to the service.
+    pub bytes_to_service: AtomicU64,
+    /// Packets from the service to consumers.
+    pub packets_to_consumer: AtomicU64,
+    /// Bytes from the service to consumers.
+    pub bytes_to_consumer: AtomicU64,
+    /// Sessions ever opened.
+    pub sessions_opened: AtomicU64,
+    /// Live sessions.
+    pub sessions: AtomicU64,
+}
+
+/// Adds to a counter that has one writer: cheaper than an atomic add, and exact.
+#[inline]
+pub fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+}
+
+/// Totals of one endpoint over all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointTotals {
+    /// Packets from consumers to the service.
+    pub packets_to_service: u64,
+    /// Bytes from consumers to the service.
+    pub bytes_to_service: u64,
+    /// Packets from the service to consumers.
+    pub packets_to_consumer: u64,
+    /// Bytes from the service to consumers.
+    pub bytes_to_consumer: u64,
+    /// Sessions ever opened.
+    pub sessions_opened: u64,
+    /// Live sessions.
+    pub sessions: u64,
+}
+
+impl std::ops::AddAssign for EndpointTotals {
+    fn add_assign(&mut self, other: Self) {
+        self.packets_to_service += other.packets_to_service;
+        self.bytes_to_service += other.bytes_to_service;
+        self.packets_to_consumer += other.packets_to_consumer;
+        self.bytes_to_consumer += other.bytes_to_consumer;
+        self.sessions_opened += other.sessions_opened;
+        self.sessions += other.sessions;
+    }
+}
+
+/// A fixed piece of a worker's endpoint counters; pieces are added, never moved.
+pub type CounterChunk = Arc<[EndpointCounters; CHUNK]>;
+
+/// Everything one worker publishes.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    sequence: AtomicU64,
+    words: [AtomicU64; VerdictCounts::WORDS],
+    endpoints: ArcSwap<Vec<CounterChunk>>,
+    nat_ports: ArcSwap<Vec<NatPortUse>>,
+}
+
+/// NAT ports of one address in one worker, over all its (protocol, backend) pools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NatPortUse {
+    /// The NAT address.
+    pub nat_ip: IpAddr,
+    /// Held by live sessions.
+    pub used: u64,
+    /// Waiting after a session's end.
+    pub quarantined: u64,
+    /// Free to be reserved.
+    pub free: u64,
+}
+
+impl WorkerCounters {
+    /// Counters at zero, with no room for endpoints yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            sequence: AtomicU64::new(0),
+            words: std::array::from_fn(|_| AtomicU64::new(0)),
+            endpoints: ArcSwap::from_pointee(Vec::new()),
+            nat_ports: ArcSwap::from_pointee(Vec::new()),
+        }
+    }
+
+    /// Publishes the verdicts of all batches so far. Called by the owning worker only.
+    pub fn publish(&self, counts: &VerdictCounts) {
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        self.sequence.store(sequence.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        for (slot, word) in self.words.iter().zip(counts.words()) {
+            slot.store(word, Ordering::Relaxed);
+        }
+        self.sequence.store(sequence.wrapping_add(2), Ordering::Release);
+    }
+
+    /// A consistent copy of the verdicts; retries while the worker is publishing.
+    #[must_use]
+    pub fn verdicts(&self) -> VerdictCounts {
+        loop {
+            let before = self.sequence.load(Ordering::Acquire);
+            let words: [u64; VerdictCounts::WORDS] = std::array::from_fn(|i| self.words[i].load(Ordering::Relaxed));
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
+                return VerdictCounts::from_words(&words);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Makes room for endpoints up to `count`; returns the chunks for the worker's own use.
+    pub fn grow(&self, count: usize) -> Vec<CounterChunk> {
+        let mut chunks = Vec::clone(&self.endpoints.load());
+        while chunks.len() * CHUNK < count {
+            chunks.push(Arc::new(std::array::from_fn(|_| EndpointCounters::default())));
+        }
+        self.endpoints.store(Arc::new(chunks.clone()));
+        chunks
+    }
+
+    /// This worker's share of an endpoint's traffic; zero where it has seen none.
+    #[must_use]
+    pub fn endpoint(&self, endpoint: EndpointId) -> EndpointTotals {
+        let chunks = self.endpoints.load();
+        let Some(counters) = find(&chunks, endpoint) else { return EndpointTotals::default() };
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        EndpointTotals {
+            packets_to_service: read(&counters.packets_to_service),
+            bytes_to_service: read(&counters.bytes_to_service),
+            packets_to_consumer: read(&counters.packets_to_consumer),
+            bytes_to_consumer: read(&counters.bytes_to_consumer),
+            sessions_opened: read(&counters.sessions_opened),
+            sessions: read(&counters.sessions),
+        }
+    }
+
+    /// Publishes NAT port use, about once per second.
+    pub fn publish_nat_ports(&self, ports: Vec<NatPortUse>) {
+        self.nat_ports.store(Arc::new(ports));
+    }
+
+    /// NAT port use as last published.
+    #[must_use]
+    pub fn nat_ports(&self) -> Arc<Vec<NatPortUse>> {
+        self.nat_ports.load_full()
+    }
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The counters of `endpoint` among `chunks`.
+#[inline]
+#[must_use]
+pub fn find(chunks: &[CounterChunk], endpoint: EndpointId) -> Option<&EndpointCounters> {
+    let index = endpoint.0 as usize;
+    chunks.get(index / CHUNK).map(|chunk| &chunk[index % CHUNK])
+}

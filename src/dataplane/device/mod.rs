@@ -1,0 +1,34 @@
+//! Where packets come from and go to. A frame is a 10-byte virtio-net header followed by one IP
+//! packet, which may be a super-packet of up to 64 KiB (Linux `virtio_net_hdr`, `IFF_VNET_HDR`).
+
+use std::io;
+
+/// In memory, for tests and benches.
+pub mod memory;
+
+/// Linux multi-queue TUN, super-packets whole.
+pub mod tun;
+
+/// Bytes of the virtio-net header in front of every packet.
+pub const VNET_HEADER: usize = 10;
+
+/// Largest frame: header and a 64 KiB super-packet, with room for the kernel's rounding.
+pub const MAX_FRAME: usize = VNET_HEADER + 65_535 + 503;
+
+/// Lends the frames that arrive on one queue, one after the other, for rewriting in place.
+pub trait FrameSource {
+    /// The next frame, or `None` when the queue is empty.
+    ///
+    /// # Errors
+    /// The device's own; one that says the device is gone ends the worker.
+    fn next_frame(&mut self) -> io::Result<Option<&mut [u8]>>;
+}
+
+/// Takes frames that leave by one queue.
+pub trait FrameSink {
+    /// Sends one whole frame.
+    ///
+    /// # Errors
+    /// What the device refuses; the packet counts as `WriteFailed`.
+    fn send(&mut self, frame: &[u8]) -> io::Result<()>;
+}

@@ -1,0 +1,1 @@
+//! Linux multi-queue TUN.

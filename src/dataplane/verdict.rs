@@ -1,0 +1,129 @@
+//! How a packet ends: one closed verdict, one counter each (DESIGN law 4).
+
+/// Why a packet is dropped. The discriminant indexes the counter array; the names are those of
+/// DESIGN §3, in the order in which the checks are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DropReason {
+    /// Lengths, version or header fields contradict each other.
+    Malformed,
+    /// A source no host may send from (RFC 6890), or an endpoint's own address.
+    SpoofedSource,
+    /// A protocol the forwarder does not carry.
+    UnsupportedProtocol,
+    /// A fragment: not reassembled by this version.
+    Fragment,
+    /// Source routing (RFC 7126).
+    SourceRoute,
+    /// No endpoint at this address is visible from this VNet.
+    UnknownEndpoint,
+    /// The connection is Pending.
+    NotApprovedPending,
+    /// The connection is Rejected.
+    NotApprovedRejected,
+    /// The connection is Disconnected.
+    NotApprovedDisconnected,
+    /// The source is outside the VNet, its on-premises prefixes and its unattached peers.
+    SourceNotAllowed,
+    /// The source belongs to a workload class that may not use private endpoints.
+    WorkloadExcluded,
+    /// The endpoint's source rule or a rule of the subnet's security group.
+    DeniedByRule,
+    /// The bound subresource and member do not expose this protocol and port.
+    PortNotExposed,
+    /// A TCP segment that belongs to no session and is not a SYN.
+    NotSyn,
+    /// No backend takes new sessions.
+    NoBackend,
+    /// The endpoint or the resource holds as many sessions as it may.
+    SessionLimit,
+    /// The daemon holds as many sessions as it may.
+    TableFull,
+    /// No NAT port is left for this backend.
+    NatPortsExhausted,
+    /// The session was ended: revoked or idle.
+    SessionEnded,
+    /// A provider-side packet that belongs to no session.
+    NoSession,
+    /// An ICMP message that belongs to no session.
+    IcmpUnmatched,
+    /// TTL or hop limit used up here.
+    TtlExpired,
+    /// The ring to the owning worker is full.
+    HandoverFull,
+    /// The kernel refused the packet.
+    WriteFailed,
+}
+
+impl DropReason {
+    /// Every reason in the order of its discriminant.
+    pub const ALL: [Self; 24] = [
+        Self::Malformed,
+        Self::SpoofedSource,
+        Self::UnsupportedProtocol,
+        Self::Fragment,
+        Self::SourceRoute,
+        Self::UnknownEndpoint,
+        Self::NotApprovedPending,
+        Self::NotApprovedRejected,
+        Self::NotApprovedDisconnected,
+        Self::SourceNotAllowed,
+        Self::WorkloadExcluded,
+        Self::DeniedByRule,
+        Self::PortNotExposed,
+        Self::NotSyn,
+        Self::NoBackend,
+        Self::SessionLimit,
+        Self::TableFull,
+        Self::NatPortsExhausted,
+        Self::SessionEnded,
+        Self::NoSession,
+        Self::IcmpUnmatched,
+        Self::TtlExpired,
+        Self::HandoverFull,
+        Self::WriteFailed,
+    ];
+
+    /// Its name in metrics and in `status`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::SpoofedSource => "spoofed_source",
+            Self::UnsupportedProtocol => "unsupported_protocol",
+            Self::Fragment => "fragment",
+            Self::SourceRoute => "source_route",
+            Self::UnknownEndpoint => "unknown_endpoint",
+            Self::NotApprovedPending => "not_approved_pending",
+            Self::NotApprovedRejected => "not_approved_rejected",
+            Self::NotApprovedDisconnected => "not_approved_disconnected",
+            Self::SourceNotAllowed => "source_not_allowed",
+            Self::WorkloadExcluded => "workload_excluded",
+            Self::DeniedByRule => "denied_by_rule",
+            Self::PortNotExposed => "port_not_exposed",
+            Self::NotSyn => "not_syn",
+            Self::NoBackend => "no_backend",
+            Self::SessionLimit => "session_limit",
+            Self::TableFull => "table_full",
+            Self::NatPortsExhausted => "nat_ports_exhausted",
+            Self::SessionEnded => "session_ended",
+            Self::NoSession => "no_session",
+            Self::IcmpUnmatched => "icmp_unmatched",
+            Self::TtlExpired => "ttl_expired",
+            Self::HandoverFull => "handover_full",
+            Self::WriteFailed => "write_failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_discriminant_indexes_the_list() {
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{}", reason.name());
+        }
+    }
+}

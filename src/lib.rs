@@ -1,0 +1,13 @@
+//! privlink: private endpoints for any Linux network. One private IP address reaches exactly one
+//! approved service, and nothing else.
+//!
+//! The modules in reading order:
+
+/// What both planes share: immutable tables, `judge()`, publication.
+pub mod snapshot;
+
+/// The packet path: device, fast path, sessions, slow path, verdict.
+pub mod dataplane;
+
+/// The single writer: model, approval, compilation to a snapshot.
+pub mod control;

@@ -1,0 +1,33 @@
+//! The only thing the control plane and the packet path share.
+//!
+//! A [`Snapshot`] is immutable and complete: whatever a worker needs to judge a packet. The control
+//! plane compiles one, publishes it through [`publish::Publisher`], and every worker loads it once
+//! per batch, so all packets of a batch see one policy (DESIGN §2 *Tables*, law 7).
+
+/// Ids, addresses and the words both planes use.
+pub mod ids;
+
+/// Endpoints, resources, targets: what a packet is matched against.
+pub mod tables;
+
+/// Sets of prefixes and the longest-prefix questions asked of them.
+pub mod prefixes;
+
+/// `judge()`: checks 2 to 6, for the packet path and for `explain`.
+pub mod policy;
+
+/// One atomic pointer, one reader per worker, and the acknowledgement of law 5.
+pub mod publish;
+
+/// Which worker a packet belongs to; the steering program computes the same.
+pub mod steering;
+
+/// What this host must look like: devices, routes, rules.
+pub mod topology;
+
+pub use ids::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, TargetId};
+pub use policy::{Admission, Denial, Query};
+pub use publish::{Publisher, Reader};
+pub use tables::{
+    Attachment, Backend, Endpoint, PortMap, Resource, Settings, Snapshot, SnapshotBuilder, Target, Timeouts,
+};

@@ -1,0 +1,120 @@
+//! `judge()`: checks 2 to 6 of the policy (DESIGN §3), one pure function called by the packet path
+//! on a session's first packet, by a worker that re-examines sessions after a change, and by `explain`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::tables::{EndpointAddress, Rule};
+use super::{AttachmentId, ConnectionState, Endpoint, Protocol, Resource, Snapshot, Target, TargetId};
+
+/// What is asked: may this packet open a session?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Attachment the packet arrived on.
+    pub attachment: AttachmentId,
+    /// The consumer's address.
+    pub source: IpAddr,
+    /// The address it is sent to.
+    pub destination: IpAddr,
+    /// TCP, UDP or ICMP echo.
+    pub protocol: Protocol,
+    /// Destination port; 0 for ICMP echo.
+    pub port: u16,
+}
+
+/// The answer when every check passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission<'a> {
+    /// The endpoint asked for.
+    pub endpoint: &'a Arc<Endpoint>,
+    /// The resource bound to it.
+    pub resource: &'a Arc<Resource>,
+    /// The member that the endpoint's address stands for.
+    pub target: &'a Target,
+    /// Position of `target` in the resource.
+    pub target_id: TargetId,
+    /// Port of the backend; 0 for ICMP echo.
+    pub backend_port: u16,
+}
+
+/// The first check that fails. Where the endpoint is known, `endpoint` says whose counters and
+/// whose answer mode apply.
+#[derive(Clone, Debug)]
+pub struct Denial<'a> {
+    /// The endpoint, when check 2 found one.
+    pub endpoint: Option<&'a Arc<Endpoint>>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a query is denied, in the order of the checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Check 2: no endpoint at this address is visible from this VNet.
+    UnknownEndpoint,
+    /// Check 3: the connection is in another state than `Approved`.
+    NotApproved(ConnectionState),
+    /// Check 4: the source is not of this VNet, its on-premises prefixes or an unattached direct peer.
+    SourceNotAllowed,
+    /// Check 4: the source belongs to a workload class that may not use private endpoints.
+    WorkloadExcluded(Arc<str>),
+    /// Check 5: the named rule denies it.
+    DeniedByRule(Arc<str>),
+    /// Check 6: the bound subresource and member do not expose this protocol and port.
+    PortNotExposed,
+}
+
+/// Judges whether a packet may open (or keep) a session.
+///
+/// # Errors
+/// The first check that fails, in the order of DESIGN §3.
+pub fn judge<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<Admission<'a>, Denial<'a>> {
+    let unknown = Denial { endpoint: None, reason: Reason::UnknownEndpoint };
+    let Some(attachment) = snapshot.attachments.get(usize::from(query.attachment.0)) else {
+        return Err(unknown);
+    };
+    let Some(EndpointAddress { endpoint, target }) = snapshot.endpoint_address(attachment, query.destination) else {
+        return Err(unknown);
+    };
+    let deny = |reason| Err(Denial { endpoint: Some(endpoint), reason });
+
+    if endpoint.state != ConnectionState::Approved {
+        return deny(Reason::NotApproved(endpoint.state));
+    }
+    if !attachment.sources.contains(query.source) {
+        return deny(Reason::SourceNotAllowed);
+    }
+    if let Some((class, _)) = attachment.excluded_workloads.iter().find(|(_, set)| set.contains(query.source)) {
+        return deny(Reason::WorkloadExcluded(Arc::clone(class)));
+    }
+    if let Some(rule) = denying_rule(endpoint, query) {
+        return deny(Reason::DeniedByRule(rule));
+    }
+    let bound = snapshot
+        .resource(endpoint.resource)
+        .and_then(|resource| Some((resource, resource.targets.get(usize::from(target.0))?)));
+    let Some((resource, bound_target)) = bound else {
+        return deny(Reason::PortNotExposed);
+    };
+    let Some(backend_port) = bound_target.backend_port(query.protocol, query.port) else {
+        return deny(Reason::PortNotExposed);
+    };
+    Ok(Admission { endpoint, resource, target: bound_target, target_id: *target, backend_port })
+}
+
+/// Check 5: the endpoint's own source rule, then the subnet's rules; the first match decides, and no
+/// match allows, since check 4 has excluded outsiders.
+fn denying_rule(endpoint: &Endpoint, query: &Query) -> Option<Arc<str>> {
+    if endpoint.sources.as_ref().is_some_and(|sources| !sources.contains(query.source)) {
+        return Some(Arc::from("sources"));
+    }
+    let rule = endpoint.rules.as_ref()?.iter().find(|rule| matches(rule, query))?;
+    (!rule.allow).then(|| Arc::clone(&rule.name))
+}
+
+fn matches(rule: &Rule, query: &Query) -> bool {
+    rule.protocol.is_none_or(|protocol| protocol == query.protocol)
+        && rule.sources.as_ref().is_none_or(|set| set.contains(query.source))
+        && rule.destinations.as_ref().is_none_or(|set| set.contains(query.destination))
+        && (rule.ports.is_empty() || rule.ports.iter().any(|&(first, last)| (first..=last).contains(&query.port)))
+}

@@ -1,0 +1,375 @@
+//! The immutable tables of a [`Snapshot`] and the builder that the control plane fills.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+
+use super::prefixes::PrefixSet;
+use super::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, TargetId};
+
+/// Number of pieces the endpoint table is cut into, so that a small change rebuilds little.
+const SHARDS: usize = 256;
+
+/// Everything a worker needs to judge a packet, immutable and complete.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Number of this publication; grows by one each time.
+    pub epoch: u64,
+    /// Limits and answers that hold for the whole daemon.
+    pub settings: Settings,
+    /// In the order of [`AttachmentId`].
+    pub attachments: Arc<[Attachment]>,
+    /// Link resources; a slot of a deleted one stays and is referenced by nothing.
+    pub resources: Arc<[Arc<Resource>]>,
+    /// Current generation per [`EndpointId`]: the one value a hit compares.
+    pub(super) generations: Vec<Generation>,
+    /// Sessions stamped with an older generation than this are dead, per [`EndpointId`].
+    pub(super) valid_since: Vec<Generation>,
+    /// (owning VNet's number, address) → endpoint address.
+    pub(super) shards: Vec<Arc<Shard>>,
+    /// NAT addresses by attachment, and whose they are.
+    pub(super) nat_addresses: Arc<HashMap<(AttachmentId, IpAddr), ResourceId, RandomState>>,
+}
+
+pub(super) type Shard = HashMap<(u16, IpAddr), EndpointAddress, RandomState>;
+
+/// One address of an endpoint and the target that it alone reaches.
+#[derive(Clone, Debug)]
+pub struct EndpointAddress {
+    /// The endpoint, shared by its addresses.
+    pub endpoint: Arc<Endpoint>,
+    /// Member of the bound subresource that this address stands for.
+    pub target: TargetId,
+}
+
+/// Daemon-wide settings (`[daemon]` in the configuration).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Answer denied packets (TCP RST, ICMP), or drop them silently (`deny = "drop"`).
+    pub answer: bool,
+    /// Answers per second and worker.
+    pub deny_rate: u32,
+    /// Live sessions all workers together may hold.
+    pub max_sessions: u32,
+    /// Idle times of resources that name none.
+    pub timeouts: Timeouts,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { answer: true, deny_rate: 1_000, max_sessions: 1 << 20, timeouts: Timeouts::default() }
+    }
+}
+
+/// Idle times after which a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// RFC 5382 REQ-5: not less than 2 h 4 min.
+    pub tcp_established: Duration,
+    /// Opening and closing, RFC 5382 REQ-5: not less than 4 min.
+    pub tcp_transitory: Duration,
+    /// RFC 4787 REQ-5: 5 min recommended.
+    pub udp: Duration,
+    /// RFC 5508 REQ-2: not less than 60 s.
+    pub icmp: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tcp_established: Duration::from_mins(124),
+            tcp_transitory: Duration::from_mins(4),
+            udp: Duration::from_mins(5),
+            icmp: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Where a VNet meets this host, as the packet path sees it.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// Name of its VNet.
+    pub vnet: Arc<str>,
+    /// Number of its VNet: endpoints here are found under it.
+    pub vnet_number: u16,
+    /// Numbers of the directly peered VNets, whose endpoints are visible from here too.
+    pub peers: Vec<u16>,
+    /// Accepted sources (DESIGN §2): address space, on-premises prefixes, unattached peers' space.
+    pub sources: PrefixSet,
+    /// Workload classes that may not use private endpoints, and their prefixes.
+    pub excluded_workloads: Vec<(Arc<str>, PrefixSet)>,
+}
+
+/// A private endpoint and its connection.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Its identity within this process.
+    pub id: EndpointId,
+    /// `group/name`.
+    pub name: Arc<str>,
+    /// Only `Approved` passes traffic.
+    pub state: ConnectionState,
+    /// The resource it is bound to.
+    pub resource: ResourceId,
+    /// The endpoint's own source rule: only these may use it. `None`: no such rule.
+    pub sources: Option<Arc<PrefixSet>>,
+    /// Rules of the subnet's security group, lowest priority number first, when network policies are on.
+    pub rules: Option<Arc<[Rule]>>,
+    /// Live sessions this endpoint may hold at once.
+    pub max_sessions: u32,
+}
+
+/// One rule of a security group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Named by the drop that it causes.
+    pub name: Arc<str>,
+    /// Allow or deny.
+    pub allow: bool,
+    /// `None`: every protocol.
+    pub protocol: Option<Protocol>,
+    /// `None`: every source.
+    pub sources: Option<PrefixSet>,
+    /// `None`: every endpoint address of the subnet.
+    pub destinations: Option<PrefixSet>,
+    /// Endpoint-side ports, first and last; empty: every port.
+    pub ports: Vec<(u16, u16)>,
+}
+
+/// A link resource: what endpoints are bound to.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// `group/name`.
+    pub name: Arc<str>,
+    /// Attachment its backends are reached through.
+    pub provider: AttachmentId,
+    /// NAT addresses, 1 to 8, of this resource only.
+    pub nat: Vec<IpAddr>,
+    /// One per (subresource, member).
+    pub targets: Vec<Target>,
+    /// Idle times of its sessions.
+    pub timeouts: Timeouts,
+    /// Overrides [`Settings::answer`] for packets to this resource.
+    pub answer: Option<bool>,
+    /// Live sessions all endpoints of this resource may hold at once.
+    pub max_sessions: u32,
+}
+
+/// One member of one subresource: the backends an endpoint address reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Empty for a private link service of one's own.
+    pub subresource: Arc<str>,
+    /// Empty where the subresource has a single member.
+    pub member: Arc<str>,
+    /// Where sessions go.
+    pub backends: Vec<Backend>,
+    /// Exposed ports.
+    pub ports: Vec<PortMap>,
+    /// Whether ICMP echo is forwarded.
+    pub icmp: bool,
+}
+
+/// One server behind a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Its address in the provider's VNet.
+    pub address: IpAddr,
+    /// Takes no new sessions; existing ones go on.
+    pub drain: bool,
+}
+
+/// A range of exposed ports, mapped one to one onto backend ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMap {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// First exposed port.
+    pub first: u16,
+    /// Last exposed port.
+    pub last: u16,
+    /// Backend port of the first exposed port.
+    pub backend_first: u16,
+}
+
+impl Target {
+    /// Backend port for a packet to `port`; `None`: not exposed. ICMP echo has port 0 on both sides.
+    #[must_use]
+    pub fn backend_port(&self, protocol: Protocol, port: u16) -> Option<u16> {
+        if protocol == Protocol::Icmp {
+            return self.icmp.then_some(0);
+        }
+        self.ports
+            .iter()
+            .find(|map| map.protocol == protocol && (map.first..=map.last).contains(&port))
+            .map(|map| map.backend_first + (port - map.first))
+    }
+}
+
+impl Snapshot {
+    /// What every worker starts with: no attachment, no endpoint, nothing passes.
+    #[must_use]
+    pub fn empty() -> Self {
+        SnapshotBuilder::default().build(0)
+    }
+
+    /// The generation a live session of `endpoint` must carry; the hot path's one compare.
+    #[must_use]
+    #[inline]
+    pub fn generation(&self, endpoint: EndpointId) -> Option<Generation> {
+        self.generations.get(endpoint.0 as usize).copied()
+    }
+
+    /// Sessions of `endpoint` stamped before this generation are dead, whatever the rules say now.
+    #[must_use]
+    pub fn valid_since(&self, endpoint: EndpointId) -> Option<Generation> {
+        self.valid_since.get(endpoint.0 as usize).copied()
+    }
+
+    /// Generations of all endpoints in the order of [`EndpointId`], for a worker that looks for changes.
+    #[must_use]
+    pub fn generations(&self) -> &[Generation] {
+        &self.generations
+    }
+
+    /// The endpoint address visible as `address` from `attachment`: its own VNet's first, then those
+    /// of directly peered VNets (which cannot overlap).
+    #[must_use]
+    pub fn endpoint_address(&self, attachment: &Attachment, address: IpAddr) -> Option<&EndpointAddress> {
+        std::iter::once(&attachment.vnet_number)
+            .chain(&attachment.peers)
+            .find_map(|&vnet| self.shards[shard_of(vnet, address)].get(&(vnet, address)))
+    }
+
+    /// The resource whose NAT address `address` is at `attachment`.
+    #[must_use]
+    pub fn nat_owner(&self, attachment: AttachmentId, address: IpAddr) -> Option<ResourceId> {
+        self.nat_addresses.get(&(attachment, address)).copied()
+    }
+
+    /// The resource at `id`.
+    #[must_use]
+    pub fn resource(&self, id: ResourceId) -> Option<&Arc<Resource>> {
+        self.resources.get(id.0 as usize)
+    }
+
+    /// A copy with another epoch in which `endpoint`, at the addresses it has here, is replaced.
+    /// Rebuilds only the shards it lives in: what a change of state costs.
+    #[must_use]
+    pub fn with_endpoint(
+        &self,
+        epoch: u64,
+        vnet: u16,
+        addresses: &[IpAddr],
+        endpoint: &Arc<Endpoint>,
+        stamp: Stamp,
+    ) -> Self {
+        let mut next = self.clone();
+        next.epoch = epoch;
+        for &address in addresses {
+            if let Some(entry) = Arc::make_mut(&mut next.shards[shard_of(vnet, address)]).get_mut(&(vnet, address)) {
+                entry.endpoint = Arc::clone(endpoint);
+            }
+        }
+        stamp_endpoint(&mut next.generations, &mut next.valid_since, endpoint.id, stamp);
+        next
+    }
+}
+
+/// Generations of one endpoint: `current` changes with every rule, `valid_since` when sessions must end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Generation of the rules in force.
+    pub current: Generation,
+    /// Generation at which the endpoint last stopped passing traffic (or was created).
+    pub valid_since: Generation,
+}
+
+/// Collects the parts of a [`Snapshot`].
+#[derive(Debug, Default)]
+pub struct SnapshotBuilder {
+    /// See [`Snapshot::settings`].
+    pub settings: Settings,
+    /// See [`Snapshot::attachments`].
+    pub attachments: Vec<Attachment>,
+    resources: Vec<Arc<Resource>>,
+    endpoints: Vec<((u16, IpAddr), EndpointAddress)>,
+    generations: Vec<Generation>,
+    valid_since: Vec<Generation>,
+}
+
+impl SnapshotBuilder {
+    /// Adds a resource; its id is the number of resources added before it.
+    pub fn resource(&mut self, resource: Resource) -> ResourceId {
+        self.resources.push(Arc::new(resource));
+        ResourceId(u32::try_from(self.resources.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Adds an endpoint of VNet `vnet` with each of its addresses and the target it reaches.
+    pub fn endpoint(&mut self, vnet: u16, endpoint: Endpoint, addresses: &[(IpAddr, TargetId)], stamp: Stamp) {
+        self.stamp(endpoint.id, stamp);
+        let endpoint = Arc::new(endpoint);
+        for &(address, target) in addresses {
+            self.endpoints.push(((vnet, address), EndpointAddress { endpoint: Arc::clone(&endpoint), target }));
+        }
+    }
+
+    /// Sets the generations of an endpoint, also of one that is gone: its sessions must die.
+    pub fn stamp(&mut self, endpoint: EndpointId, stamp: Stamp) {
+        stamp_endpoint(&mut self.generations, &mut self.valid_since, endpoint, stamp);
+    }
+
+    /// The finished snapshot.
+    #[must_use]
+    pub fn build(self, epoch: u64) -> Snapshot {
+        let mut shards = vec![Shard::default(); SHARDS];
+        for (key, entry) in self.endpoints {
+            shards[shard_of(key.0, key.1)].insert(key, entry);
+        }
+        let nat_addresses = self
+            .resources
+            .iter()
+            .zip(0..)
+            .flat_map(|(resource, id)| {
+                resource.nat.iter().map(move |&address| ((resource.provider, address), ResourceId(id)))
+            })
+            .collect();
+        Snapshot {
+            epoch,
+            settings: self.settings,
+            attachments: self.attachments.into(),
+            resources: self.resources.into(),
+            generations: self.generations,
+            valid_since: self.valid_since,
+            shards: shards.into_iter().map(Arc::new).collect(),
+            nat_addresses: Arc::new(nat_addresses),
+        }
+    }
+}
+
+fn stamp_endpoint(
+    generations: &mut Vec<Generation>,
+    valid_since: &mut Vec<Generation>,
+    endpoint: EndpointId,
+    stamp: Stamp,
+) {
+    let index = endpoint.0 as usize;
+    if generations.len() <= index {
+        generations.resize(index + 1, Generation::default());
+        valid_since.resize(index + 1, Generation(u32::MAX));
+    }
+    generations[index] = stamp.current;
+    valid_since[index] = stamp.valid_since;
+}
+
+fn shard_of(vnet: u16, address: IpAddr) -> usize {
+    let low = match address {
+        IpAddr::V4(address) => u32::from(address),
+        IpAddr::V6(address) => super::steering::fold(u128::from(address)),
+    };
+    let hash = low.wrapping_add(u32::from(vnet)).wrapping_mul(0x9E37_79B1);
+    (hash >> 24) as usize % SHARDS
+}
