@@ -3,6 +3,9 @@
 //!
 //! The modules in reading order:
 
+/// Bytes and typed views: IP, TCP, UDP, ICMP, checksums.
+pub mod wire;
+
 /// What both planes share: immutable tables, `judge()`, publication.
 pub mod snapshot;
 
