@@ -3,6 +3,15 @@
 //!
 //! The modules in reading order:
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::large_stack_arrays,
+        reason = "tests build packets from small numbers"
+    )
+)]
+
 /// Bytes and typed views: IP, TCP, UDP, ICMP, checksums.
 pub mod wire;
 

@@ -1,7 +1,57 @@
-//! The packet path: one thread per queue, sans-IO below `Worker`.
+//! The packet path: one thread per queue, sans-IO below [`Worker`].
+//!
+//! ```text
+//! Worker::run ─▶ wait ─▶ begin batch (snapshot, time) ─▶ housekeep ─▶ for each ready device:
+//!
+//!   next_frame ─▶ forward: classify ─▶ find ─▶ current? ─▶ track, account, rewrite ─▶ send
+//!                             │ miss             │ no
+//!                             ▼                  ▼
+//!                  judge ─▶ backend ─▶     revalidate: pass, end with resets, or open anew
+//!                  reserve port ─▶ insert
+//!
+//! ─▶ send answers and resets ─▶ publish counters
+//! ```
+//!
+//! Share-nothing: a worker owns queue *i* of every device, its own sessions and its own range of NAT
+//! ports. What must cross workers goes over [`handover`].
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_queue::SegQueue;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use crate::snapshot::{AttachmentId, Reader};
+use device::{FrameSink, FrameSource};
+use forwarder::{Context, Forwarder};
+use handover::Shared;
+use mailbox::{Mailbox, Request};
+use session::Tick;
+use verdict::Verdict;
 
 /// Where packets come from and go to.
 pub mod device;
+
+/// What an established session's packet meets.
+pub mod fastpath;
+
+/// Sessions: two directions, one table per worker.
+pub mod session;
+
+/// First packets, and packets that need a second look.
+pub mod slowpath;
+
+/// How sessions end other than by their own packets.
+pub mod lifecycle;
+
+/// The state of one worker, without its devices.
+pub mod forwarder;
+
+/// The ring between workers.
+pub mod handover;
 
 /// What workers publish and everyone else may read.
 pub mod counters;
@@ -11,3 +61,194 @@ pub mod mailbox;
 
 /// How a packet ends.
 pub mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+/// Frames read from one device per batch.
+const BATCH_FRAMES: usize = 32;
+
+/// Bytes read from one device per batch: a few super-packets, so that they stay in the cache.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Longest sleep: sweeps and counters go on when no packet comes.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// One worker: its forwarder, its queue of every device, its ears.
+#[derive(Debug)]
+pub struct Worker<S, K> {
+    forwarder: Forwarder,
+    sources: Vec<S>,
+    sinks: Vec<K>,
+    reader: Reader,
+    shared: Arc<Shared>,
+    questions: Arc<SegQueue<Request>>,
+    number: u16,
+}
+
+impl<S: FrameSource, K: FrameSink> Worker<S, K> {
+    /// A worker over queue `number` of each device, in the order of [`AttachmentId`].
+    #[must_use]
+    pub fn new(
+        forwarder: Forwarder,
+        sources: Vec<S>,
+        sinks: Vec<K>,
+        reader: Reader,
+        questions: Arc<SegQueue<Request>>,
+    ) -> Self {
+        let (shared, number) = (Arc::clone(&forwarder.shared), forwarder.position.worker);
+        Self { forwarder, sources, sinks, reader, shared, questions, number }
+    }
+
+    /// Its state, for tests and benches.
+    #[must_use]
+    pub fn forwarder(&self) -> &Forwarder {
+        &self.forwarder
+    }
+
+    /// Its devices' ends, for tests and benches.
+    pub fn ends(&mut self) -> (&mut [S], &mut [K]) {
+        (&mut self.sources, &mut self.sinks)
+    }
+
+    /// One batch: takes the snapshot in force, does a slice of housekeeping, and handles what the devices
+    /// at `ready` and the other workers hold. Returns whether more work waits already.
+    ///
+    /// # Errors
+    /// A device is gone; the daemon must stop, closed.
+    pub fn batch(&mut self, ready: impl IntoIterator<Item = usize>, now: Tick) -> io::Result<bool> {
+        let (snapshot, changed) = self.reader.begin_batch();
+        let context = Context { snapshot: &snapshot, now };
+        if changed {
+            self.forwarder.adopt(&context);
+        }
+        let mut more = self.forwarder.housekeep(&context);
+        self.flush();
+        while let Some(request) = self.questions.pop() {
+            self.forwarder.answer(request, now);
+        }
+        self.take_handed(&context);
+        for device in ready {
+            more |= self.drain_device(device, &context)?;
+        }
+        self.flush();
+        self.forwarder.publish_counts();
+        Ok(more || self.shared.waiting(self.number))
+    }
+
+    /// Reads, decides and writes frame by frame: each stays in the cache from read to write.
+    fn drain_device(&mut self, device: usize, context: &Context<'_>) -> io::Result<bool> {
+        let attachment = AttachmentId(u16::try_from(device).unwrap_or(u16::MAX));
+        let mut bytes = 0;
+        for _ in 0..BATCH_FRAMES {
+            let Some(frame) = self.sources[device].next_frame()? else { return Ok(false) };
+            bytes += frame.len();
+            if let Verdict::Forward { to, length } = self.forwarder.receive(frame, attachment, context) {
+                send(&mut self.sinks, &mut self.forwarder, to, &frame[..length]);
+            }
+            if bytes > BATCH_BYTES {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    fn take_handed(&mut self, context: &Context<'_>) {
+        for _ in 0..BATCH_FRAMES {
+            let Some(mut handed) = self.shared.hand_in(self.number) else { return };
+            if let Verdict::Forward { to, length } = self.forwarder.receive_handed(&mut handed, context) {
+                send(&mut self.sinks, &mut self.forwarder, to, &handed.frame[..length]);
+            }
+        }
+    }
+
+    /// Writes the answers and resets that wait. One that the kernel refuses is lost: like any packet.
+    fn flush(&mut self) {
+        if !self.forwarder.has_outbox() {
+            return;
+        }
+        for (attachment, frame) in self.forwarder.take_outbox() {
+            if let Some(sink) = self.sinks.get_mut(usize::from(attachment.0))
+                && let Err(error) = sink.send(&frame)
+            {
+                tracing::trace!(%error, "a packet of our own was refused");
+            }
+        }
+    }
+}
+
+fn send<K: FrameSink>(sinks: &mut [K], forwarder: &mut Forwarder, to: AttachmentId, frame: &[u8]) {
+    let sent = sinks.get_mut(usize::from(to.0)).is_some_and(|sink| sink.send(frame).is_ok());
+    if !sent {
+        forwarder.write_failed();
+    }
+}
+
+impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
+    /// Works until `stop` is set. `ears` is what the wakers of this worker ring; `clock` says the time.
+    ///
+    /// # Errors
+    /// A device is gone, or waiting failed; the daemon must stop, closed.
+    pub fn run(mut self, ears: &Ears, stop: &AtomicBool, clock: impl Fn() -> Tick) -> io::Result<()> {
+        let mut ready = Vec::with_capacity(self.sources.len());
+        let mut more = false;
+        while !stop.load(Ordering::Relaxed) {
+            self.wait(ears, if more { Duration::ZERO } else { IDLE }, &mut ready)?;
+            more = self.batch(ready.drain(..), clock())?;
+        }
+        Ok(())
+    }
+
+    /// Sleeps until a device has frames, a waker rings, or `limit` is over.
+    fn wait(&self, ears: &Ears, limit: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
+        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+        let mut fds: Vec<PollFd<'_>> = self.sources.iter().map(|source| PollFd::new(source, PollFlags::IN)).collect();
+        fds.push(PollFd::new(&*ears.bell, PollFlags::IN));
+        match poll(&mut fds, Some(&limit)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let rung = fds.pop().is_some_and(|bell| !bell.revents().is_empty());
+        ready.extend(fds.iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty()).map(|(device, _)| device));
+        drop(fds);
+        if rung {
+            // Only empties the bell; how often it rang does not matter.
+            let _ = rustix::io::read(&*ears.bell, &mut [0; 8]);
+        }
+        Ok(())
+    }
+}
+
+/// What ends a worker's sleep.
+#[derive(Clone, Debug)]
+pub struct Ears {
+    bell: Arc<OwnedFd>,
+}
+
+impl Ears {
+    /// A silent bell.
+    ///
+    /// # Errors
+    /// The kernel gives no eventfd.
+    pub fn new() -> io::Result<Self> {
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { bell: Arc::new(bell) })
+    }
+
+    /// Something that rings it, from any thread.
+    #[must_use]
+    pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let bell = Arc::clone(&self.bell);
+        Arc::new(move || {
+            // A full counter refuses the write, and then the worker is awake already.
+            let _ = rustix::io::write(&*bell, &1_u64.to_ne_bytes());
+        })
+    }
+
+    /// A mailbox of the worker with these ears, and the queue it fills.
+    #[must_use]
+    pub fn mailbox(&self) -> (Mailbox, Arc<SegQueue<Request>>) {
+        let queue = Arc::new(SegQueue::new());
+        (Mailbox { queue: Arc::clone(&queue), wake: self.waker() }, queue)
+    }
+}

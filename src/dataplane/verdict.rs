@@ -1,5 +1,28 @@
 //! How a packet ends: one closed verdict, one counter each (DESIGN law 4).
 
+use crate::snapshot::AttachmentId;
+
+/// The outcome for one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Translated; write its first `length` bytes to this attachment.
+    Forward {
+        /// Where it leaves.
+        to: AttachmentId,
+        /// Bytes of the frame, link padding excluded.
+        length: usize,
+    },
+    /// Counted under its reason.
+    Drop(DropReason),
+    /// It belongs to another worker.
+    HandOut {
+        /// Which one.
+        worker: u16,
+        /// Whether this worker had no NAT port for it.
+        refused: bool,
+    },
+}
+
 /// Why a packet is dropped. The discriminant indexes the counter array; the names are those of
 /// DESIGN §3, in the order in which the checks are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::checksum;
 
 /// What differs between IPv4 and IPv6 for a translator.
-pub trait Family: Copy + Debug + Default + Eq + Send + Sync + 'static {
+pub trait Family: Copy + Debug + Default + Eq + Hash + Send + Sync + 'static {
     /// An address as it stands in a header, in host order.
     type Address: Copy + Debug + Default + Eq + Hash + Send + Sync + 'static;
 
@@ -44,11 +44,11 @@ pub trait Family: Copy + Debug + Default + Eq + Send + Sync + 'static {
 }
 
 /// IPv4.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct V4;
 
 /// IPv6.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct V6;
 
 impl Family for V4 {

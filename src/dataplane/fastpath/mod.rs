@@ -1,0 +1,103 @@
+//! The fast path: what an established session's packet meets, on one screen.
+//!
+//! `forward` = classify → lookup → account → rewrite. Whatever is not a plain hit leaves to the slow
+//! path, which alone allocates, judges and answers.
+
+use super::forwarder::{Context, Forwarder};
+use super::session::{Direction, Phase, Session, Slot, tcp_state};
+use super::verdict::Verdict;
+use crate::snapshot::{AttachmentId, Protocol};
+use crate::wire::{V4, vnet};
+use classify::{Packet, classify};
+
+/// Frame → key, or why not.
+pub mod classify;
+
+/// Applies a translation with its checksum deltas.
+pub mod rewrite;
+
+impl Forwarder {
+    /// Decides one frame that arrived on `attachment` and, when it is to be forwarded, translates it in
+    /// place. A hit takes no lock and no allocation (DESIGN law 6).
+    #[inline]
+    pub fn forward(&mut self, frame: &mut [u8], attachment: AttachmentId, context: &Context<'_>) -> Verdict {
+        let packet = match classify(frame, attachment) {
+            Ok(packet) => packet,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        let Some((slot, direction)) = self.sessions.find_any(&packet.key) else {
+            return self.miss(frame, &packet, 0, context);
+        };
+        match self.sessions.get_mut(slot) {
+            Some(session) if is_current(session, frame, &packet, context) => {
+                self.pass(frame, &packet, slot, direction, context)
+            }
+            _ => self.stale(frame, &packet, slot, direction, context),
+        }
+    }
+
+    /// Forwards a packet of a session that may pass: accounts, tracks, rewrites.
+    #[inline]
+    pub(super) fn pass(
+        &mut self,
+        frame: &mut [u8],
+        packet: &Packet<V4>,
+        slot: Slot,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> Verdict {
+        let Some(session) = self.sessions.get_mut(slot) else { return self.gone() };
+        let change = match session.protocol {
+            Protocol::Tcp => tcp_state::track(session, direction, packet.segment(frame)),
+            Protocol::Udp | Protocol::Icmp => tcp_state::Change::None,
+        };
+        session.last_seen = context.now;
+        account(&self.counters, session, direction, packet);
+        rewrite::rewrite(frame, packet, session, direction);
+        let to = match direction {
+            Direction::ToService => session.provider_attachment,
+            Direction::ToConsumer => session.consumer_attachment,
+        };
+        if change != tcp_state::Change::None {
+            self.phase_changed(slot, change, context);
+        }
+        Verdict::Forward { to, length: packet.end }
+    }
+}
+
+/// Whether a session passes this packet without a second look: judged by the rules in force, not
+/// ended, not idle, no TTL used up, and no SYN that wants a closed connection's place.
+#[inline]
+fn is_current(session: &Session<V4, V4>, frame: &[u8], packet: &Packet<V4>, context: &Context<'_>) -> bool {
+    let syn_on_closed = session.phase == Phase::Closing && packet.segment(frame).has(crate::wire::headers::SYN);
+    context.snapshot.generation(session.endpoint) == Some(session.generation)
+        && session.phase != Phase::Ended
+        && context.now.since(session.last_seen) <= session.idle_limit
+        && frame[vnet::LENGTH + 8] > 1
+        && !syn_on_closed
+}
+
+/// Adds a packet to its session and its endpoint.
+#[inline]
+fn account(
+    counters: &[super::counters::CounterChunk],
+    session: &mut Session<V4, V4>,
+    direction: Direction,
+    packet: &Packet<V4>,
+) {
+    use super::counters::{add, find};
+    let (packets, bytes) = packet.wire_size();
+    let flow = match direction {
+        Direction::ToService => &mut session.to_service,
+        Direction::ToConsumer => &mut session.to_consumer,
+    };
+    flow.packets += packets;
+    flow.bytes += bytes;
+    let Some(endpoint) = find(counters, session.endpoint) else { return };
+    let (packet_counter, byte_counter) = match direction {
+        Direction::ToService => (&endpoint.packets_to_service, &endpoint.bytes_to_service),
+        Direction::ToConsumer => (&endpoint.packets_to_consumer, &endpoint.bytes_to_consumer),
+    };
+    add(packet_counter, packets);
+    add(byte_counter, bytes);
+}

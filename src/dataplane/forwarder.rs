@@ -1,0 +1,197 @@
+//! The state of one worker, without its devices: sessions, ports, counters, and the packets it wants
+//! sent. Sans-IO: time, randomness and frames come in as arguments, verdicts and frames go out.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::counters::{CounterChunk, VerdictCounts, WorkerCounters, add, find};
+use super::handover::{Handed, Shared};
+use super::session::{Session, Slot, Table, Tick, tcp_state::Seen};
+use super::slowpath::port_pool::PortPools;
+use super::slowpath::reject::Limiter;
+use super::verdict::{DropReason, Verdict};
+use crate::snapshot::{AttachmentId, EndpointId, Generation, Snapshot};
+use crate::wire::V4;
+
+/// What holds for a whole batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The rules in force.
+    pub snapshot: &'a Snapshot,
+    /// Now.
+    pub now: Tick,
+}
+
+/// How many workers there are, and which one this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// This worker, from 0.
+    pub worker: u16,
+    /// All workers.
+    pub workers: u16,
+}
+
+/// One worker's state.
+#[derive(Debug)]
+pub struct Forwarder {
+    pub(super) position: Position,
+    pub(super) sessions: Table<V4, V4>,
+    pub(super) ports: PortPools<V4>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) random: fastrand::Rng,
+    pub(super) limiter: Limiter,
+    /// Verdicts so far; published once per batch.
+    pub(super) counts: VerdictCounts,
+    pub(super) published: Arc<WorkerCounters>,
+    pub(super) counters: Vec<CounterChunk>,
+    /// Frames this worker made itself, waiting to be written.
+    pub(super) outbox: Vec<(AttachmentId, Vec<u8>)>,
+    /// Generation each endpoint's sessions were last compared with.
+    pub(super) reviewed: Vec<Generation>,
+    /// Endpoints whose sessions are to be judged again, and where the first one's review stands.
+    pub(super) review: BTreeSet<EndpointId>,
+    pub(super) review_at: Option<Slot>,
+    /// Exactly closed sessions, oldest first: the first to go when room is short.
+    pub(super) lingering: VecDeque<Slot>,
+    pub(super) sweep_at: u32,
+    pub(super) sweep_due: Tick,
+    pub(super) ports_published: Tick,
+}
+
+impl Forwarder {
+    /// A worker that holds at most `capacity` sessions. `seed` comes from the system's random numbers:
+    /// table hash and NAT ports are unpredictable because of it (RFC 6056).
+    #[must_use]
+    pub fn new(position: Position, capacity: u32, seed: [u64; 3], shared: Arc<Shared>) -> Self {
+        Self {
+            position,
+            sessions: Table::new(capacity, [seed[0], seed[1]]),
+            ports: PortPools::new(position.worker, position.workers),
+            shared,
+            random: fastrand::Rng::with_seed(seed[2]),
+            limiter: Limiter::new(0, Tick(0)),
+            counts: VerdictCounts::default(),
+            published: Arc::new(WorkerCounters::new()),
+            counters: Vec::new(),
+            outbox: Vec::new(),
+            reviewed: Vec::new(),
+            review: BTreeSet::new(),
+            review_at: None,
+            lingering: VecDeque::new(),
+            sweep_at: 0,
+            sweep_due: Tick(0),
+            ports_published: Tick(0),
+        }
+    }
+
+    /// What this worker publishes.
+    #[must_use]
+    pub fn published(&self) -> Arc<WorkerCounters> {
+        Arc::clone(&self.published)
+    }
+
+    /// Sessions held.
+    #[must_use]
+    pub fn sessions(&self) -> &Table<V4, V4> {
+        &self.sessions
+    }
+
+    /// Verdicts so far.
+    #[must_use]
+    pub fn counts(&self) -> &VerdictCounts {
+        &self.counts
+    }
+
+    /// Decides a frame that this worker read, and counts it. A frame to be forwarded is translated.
+    pub fn receive(&mut self, frame: &mut [u8], attachment: AttachmentId, context: &Context<'_>) -> Verdict {
+        self.counts.read += 1;
+        let verdict = self.forward(frame, attachment, context);
+        self.settle(verdict, frame, attachment, 0)
+    }
+
+    /// Decides a frame that another worker handed over, and counts it.
+    pub fn receive_handed(&mut self, handed: &mut Handed, context: &Context<'_>) -> Verdict {
+        self.counts.handed_in += 1;
+        let refusals = handed.refusals;
+        let verdict = self.forward_handed(&mut handed.frame, handed.attachment, refusals, context);
+        self.settle(verdict, &handed.frame, handed.attachment, refusals)
+    }
+
+    /// Counts how a frame ended; hands it over when it belongs elsewhere.
+    #[inline]
+    fn settle(&mut self, verdict: Verdict, frame: &[u8], attachment: AttachmentId, refusals: u16) -> Verdict {
+        match verdict {
+            Verdict::Forward { .. } => {
+                self.counts.forwarded += 1;
+                verdict
+            }
+            Verdict::Drop(reason) => self.drop_frame(reason),
+            Verdict::HandOut { worker, refused } => {
+                let refusals = refusals + u16::from(refused);
+                if self.shared.hand_out(worker, Handed { frame: frame.into(), attachment, refusals }) {
+                    self.counts.handed_out += 1;
+                    verdict
+                } else {
+                    self.drop_frame(DropReason::HandoverFull)
+                }
+            }
+        }
+    }
+
+    fn drop_frame(&mut self, reason: DropReason) -> Verdict {
+        self.counts.dropped[reason as usize] += 1;
+        Verdict::Drop(reason)
+    }
+
+    /// Turns a frame that was to be forwarded into a counted drop: the device refused it.
+    pub fn write_failed(&mut self) {
+        self.counts.forwarded -= 1;
+        self.counts.dropped[DropReason::WriteFailed as usize] += 1;
+    }
+
+    /// Takes the frames this worker wants sent by itself: answers and resets.
+    pub fn take_outbox(&mut self) -> Vec<(AttachmentId, Vec<u8>)> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Whether it has frames to send by itself.
+    #[must_use]
+    pub fn has_outbox(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Makes the verdicts so far visible.
+    pub fn publish_counts(&self) {
+        self.published.publish(&self.counts);
+    }
+
+    /// A session is live no more: its endpoint and resource have room for another.
+    pub(super) fn leave(&self, session: &Session<V4, V4>) {
+        self.shared.leave(session.endpoint, session.resource);
+        if let Some(counters) = find(&self.counters, session.endpoint) {
+            add(&counters.sessions, 1_u64.wrapping_neg());
+        }
+    }
+
+    /// Removes a session; its port rests as its end demands.
+    pub(super) fn remove(&mut self, slot: Slot, now: Tick) {
+        if self.review_at == Some(slot) {
+            self.review_at = self.sessions.after(slot);
+        }
+        let Some(session) = self.sessions.remove(slot) else { return };
+        if session.is_live() {
+            self.leave(&session);
+        }
+        if session.tcp.has(Seen::ELSEWHERE) {
+            self.shared.unsettle(&session.service_key(), self.position.worker);
+        }
+        self.ports.release(&session, now);
+    }
+
+    /// A session that vanished between lookup and use; cannot happen within one worker, and drops closed.
+    #[cold]
+    pub(super) fn gone(&self) -> Verdict {
+        tracing::error!(worker = self.position.worker, "a session vanished while its packet was handled");
+        Verdict::Drop(DropReason::NoSession)
+    }
+}

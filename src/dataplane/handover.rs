@@ -1,0 +1,162 @@
+//! Frames that arrive at a worker which does not own their session: a kernel without the steering
+//! program spreads packets as it likes, and a session may be admitted elsewhere when its owner has no
+//! NAT port left. A bounded ring per receiver; its sender wakes it. Copies cost an allocation, and are rare.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_queue::ArrayQueue;
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
+
+use super::session::FlowKey;
+use crate::snapshot::{AttachmentId, EndpointId, ResourceId};
+use crate::wire::V4;
+
+/// Frames that may wait for one worker.
+const RING: usize = 1_024;
+
+/// A frame on its way to another worker.
+#[derive(Debug)]
+pub struct Handed {
+    /// Virtio header and packet.
+    pub frame: Box<[u8]>,
+    /// Where it was read.
+    pub attachment: AttachmentId,
+    /// Workers that could not reserve a NAT port for it; 0: it was merely read by the wrong one.
+    pub refusals: u16,
+}
+
+/// What workers share. Never touched by a hit.
+pub struct Shared {
+    rings: Vec<ArrayQueue<Handed>>,
+    wakers: Vec<Arc<dyn Fn() + Send + Sync>>,
+    /// Sessions that live elsewhere than steering says.
+    elsewhere: DashMap<FlowKey<V4>, u16, RandomState>,
+    elsewhere_count: AtomicUsize,
+    /// Live sessions of all workers, for limits.
+    by_endpoint: DashMap<EndpointId, u32, RandomState>,
+    by_resource: DashMap<ResourceId, u32, RandomState>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("workers", &self.rings.len()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// For as many workers as there are `wakers`, each of which ends one worker's sleep.
+    #[must_use]
+    pub fn new(wakers: Vec<Arc<dyn Fn() + Send + Sync>>) -> Self {
+        Self {
+            rings: wakers.iter().map(|_| ArrayQueue::new(RING)).collect(),
+            wakers,
+            elsewhere: DashMap::default(),
+            elsewhere_count: AtomicUsize::new(0),
+            by_endpoint: DashMap::default(),
+            by_resource: DashMap::default(),
+        }
+    }
+
+    /// Number of workers.
+    #[must_use]
+    pub fn workers(&self) -> u16 {
+        u16::try_from(self.rings.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Passes a frame to `worker`; `false` when its ring is full.
+    pub fn hand_out(&self, worker: u16, handed: Handed) -> bool {
+        let worker = usize::from(worker);
+        let taken = self.rings.get(worker).is_some_and(|ring| ring.push(handed).is_ok());
+        if taken {
+            (self.wakers[worker])();
+        }
+        taken
+    }
+
+    /// The next frame for `worker`.
+    #[must_use]
+    pub fn hand_in(&self, worker: u16) -> Option<Handed> {
+        self.rings.get(usize::from(worker))?.pop()
+    }
+
+    /// Whether frames wait for `worker`.
+    #[must_use]
+    pub fn waiting(&self, worker: u16) -> bool {
+        self.rings.get(usize::from(worker)).is_some_and(|ring| !ring.is_empty())
+    }
+
+    /// The worker a consumer's flow was admitted by, where that is not the one steering names.
+    #[must_use]
+    pub fn owner_of(&self, key: &FlowKey<V4>) -> Option<u16> {
+        if self.elsewhere_count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        self.elsewhere.get(key).map(|worker| *worker)
+    }
+
+    /// Notes that `worker` admitted a flow that steering brings to another.
+    pub fn settle(&self, key: FlowKey<V4>, worker: u16) {
+        if self.elsewhere.insert(key, worker).is_none() {
+            self.elsewhere_count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Forgets such a flow when its session ends.
+    pub fn unsettle(&self, key: &FlowKey<V4>, worker: u16) {
+        if self.elsewhere_count.load(Ordering::Acquire) > 0
+            && self.elsewhere.remove_if(key, |_, owner| *owner == worker).is_some()
+        {
+            self.elsewhere_count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Counts a new live session, unless its endpoint or its resource holds as many as it may.
+    pub fn enter(&self, endpoint: (EndpointId, u32), resource: (ResourceId, u32)) -> bool {
+        let mut of_endpoint = self.by_endpoint.entry(endpoint.0).or_insert(0);
+        let mut of_resource = self.by_resource.entry(resource.0).or_insert(0);
+        let room = *of_endpoint < endpoint.1 && *of_resource < resource.1;
+        if room {
+            *of_endpoint += 1;
+            *of_resource += 1;
+        }
+        room
+    }
+
+    /// Counts a session that is live no more.
+    pub fn leave(&self, endpoint: EndpointId, resource: ResourceId) {
+        if let Some(mut count) = self.by_endpoint.get_mut(&endpoint) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(mut count) = self.by_resource.get_mut(&resource) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_counts_all_workers_and_frees_what_leaves() {
+        let shared = Shared::new(Vec::new());
+        let (endpoint, resource) = (EndpointId(1), ResourceId(0));
+        assert!(shared.enter((endpoint, 1), (resource, 2)));
+        assert!(!shared.enter((endpoint, 1), (resource, 2)), "the endpoint is full");
+        assert!(shared.enter((EndpointId(2), 9), (resource, 2)));
+        assert!(!shared.enter((EndpointId(3), 9), (resource, 2)), "the resource is full");
+        shared.leave(endpoint, resource);
+        assert!(shared.enter((endpoint, 1), (resource, 2)));
+    }
+
+    #[test]
+    fn a_full_ring_refuses() {
+        let shared = Shared::new(vec![Arc::new(|| ())]);
+        let handed = || Handed { frame: Box::from([0; 4]), attachment: AttachmentId(0), refusals: 0 };
+        assert!((0..RING).all(|_| shared.hand_out(0, handed())));
+        assert!(!shared.hand_out(0, handed()));
+        assert!(shared.hand_in(0).is_some() && shared.hand_out(0, handed()));
+    }
+}

@@ -1,0 +1,234 @@
+//! How sessions end, other than by their own packets: a new snapshot, idleness, a change of phase.
+//!
+//! Law 5: the hit path's compare stops a revoked session at once; here, in slices of bounded size,
+//! its TCP peers are told, so that idle connections end too. Sessions are found through their
+//! endpoint's list, never by a walk over the table.
+
+use super::forwarder::{Context, Forwarder};
+use super::mailbox::{FlowRecord, Request};
+use super::session::tcp_state::{Change, Seen, reset_points};
+use super::session::{Direction, FlowState, Phase, Session, Slot, Tick};
+use super::slowpath::{idle_limit, still_admitted};
+use crate::snapshot::{EndpointId, Protocol};
+use crate::wire::build::{self, Ends};
+use crate::wire::{Family, V4};
+
+/// Ticks for which an ended TCP session answers late segments (DESIGN law 5).
+pub(super) const TOMBSTONE: u32 = 60 * Tick::PER_SECOND;
+
+/// Sessions judged again, and killed where they must be, per batch.
+const REVIEW_SLICE: usize = 64;
+
+/// Slots looked at by the sweep per batch.
+const SWEEP_SLICE: u32 = 512;
+
+/// Ticks between the starts of two sweeps.
+const SWEEP_EVERY: u32 = Tick::PER_SECOND;
+
+impl Forwarder {
+    /// Takes note of a snapshot: endpoints whose rules changed are queued for review.
+    pub fn adopt(&mut self, context: &Context<'_>) {
+        let generations = context.snapshot.generations();
+        if self.reviewed.len() < generations.len() {
+            self.counters = self.published.grow(generations.len());
+            self.reviewed.resize(generations.len(), crate::snapshot::Generation::default());
+        }
+        for (id, (reviewed, current)) in (0..).zip(self.reviewed.iter_mut().zip(generations)) {
+            if reviewed != current {
+                *reviewed = *current;
+                let endpoint = EndpointId(id);
+                if self.sessions.first_of(endpoint).is_some() {
+                    self.review.insert(endpoint);
+                }
+            }
+        }
+        // A review that is under way starts over: what it has passed may be judged otherwise now.
+        self.review_at = self.first_to_review();
+    }
+
+    /// The work between batches: a slice of the review, a slice of the sweep. Returns whether more waits.
+    pub fn housekeep(&mut self, context: &Context<'_>) -> bool {
+        let more_review = self.review_slice(context);
+        let more_sweep = self.sweep_slice(context);
+        if context.now.since(self.ports_published) >= Tick::PER_SECOND {
+            self.ports_published = context.now;
+            self.ports.forget_rested(context.now);
+            self.published.publish_nat_ports(self.ports.usage());
+        }
+        more_review || more_sweep
+    }
+
+    fn review_slice(&mut self, context: &Context<'_>) -> bool {
+        for _ in 0..REVIEW_SLICE {
+            let Some(slot) = self.review_at else {
+                if self.review.pop_first().is_none() {
+                    return false;
+                }
+                self.review_at = self.first_to_review();
+                continue;
+            };
+            // The next one is noted first: judging may take this one out of the list.
+            self.review_at = self.sessions.after(slot);
+            self.revalidate(slot, context);
+        }
+        !self.review.is_empty()
+    }
+
+    fn first_to_review(&self) -> Option<Slot> {
+        self.review.first().and_then(|endpoint| self.sessions.first_of(*endpoint))
+    }
+
+    /// Brings a session up to date: judged again if the rules changed, ended if they no longer admit it
+    /// or if it idled out. A session stamped before its endpoint last lost its approval is dead even if the
+    /// endpoint is approved again.
+    pub(super) fn revalidate(&mut self, slot: Slot, context: &Context<'_>) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        if session.phase == Phase::Vacant {
+            return;
+        }
+        let idle = context.now.since(session.last_seen) > session.idle_limit;
+        if session.phase == Phase::Ended {
+            if idle {
+                self.remove(slot, context.now);
+            }
+            return;
+        }
+        let current = context.snapshot.generation(session.endpoint);
+        if current != Some(session.generation) {
+            let outlived =
+                context.snapshot.valid_since(session.endpoint).is_none_or(|since| session.generation < since);
+            if outlived || !still_admitted(session, context) {
+                return self.end(slot, context);
+            }
+            let limit = idle_limit(session, context);
+            if let (Some(session), Some(current)) = (self.sessions.get_mut(slot), current) {
+                session.generation = current;
+                session.idle_limit = limit;
+            }
+        }
+        if idle {
+            self.expire(slot, context);
+        }
+    }
+
+    /// Ends a session that idled out: an established TCP connection is reset at both ends, so that no one
+    /// waits in a silent black hole; others just go.
+    fn expire(&mut self, slot: Slot, context: &Context<'_>) {
+        match self.sessions.get(slot).map(|session| session.phase) {
+            Some(Phase::Established) => self.end(slot, context),
+            _ => self.remove(slot, context.now),
+        }
+    }
+
+    /// Ends a live session at once. TCP peers get resets they accept and a tombstone stays behind.
+    pub(super) fn end(&mut self, slot: Slot, context: &Context<'_>) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        if session.protocol != Protocol::Tcp {
+            return self.remove(slot, context.now);
+        }
+        let resets = resets(session);
+        self.counts.originated += resets.len() as u64;
+        self.outbox.extend(resets);
+        self.leave(&session.clone());
+        if self.review_at == Some(slot) {
+            self.review_at = self.sessions.after(slot);
+        }
+        self.sessions.unlink(slot);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        session.phase = Phase::Ended;
+        session.last_seen = context.now;
+        session.idle_limit = TOMBSTONE;
+        if !session.tcp.has(Seen::EXACT_CLOSE) {
+            session.tcp.set(Seen::EXACT_CLOSE);
+            self.ports.close(session, slot, context.now);
+            self.lingering.push_back(slot);
+        }
+    }
+
+    /// A segment changed its session's phase: another idle time applies; an exact close frees the port.
+    pub(super) fn phase_changed(&mut self, slot: Slot, change: Change, context: &Context<'_>) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let limit = idle_limit(session, context);
+        if let Some(session) = self.sessions.get_mut(slot) {
+            session.idle_limit = limit;
+            if change == Change::ExactClose {
+                self.ports.close(session, slot, context.now);
+                self.lingering.push_back(slot);
+            }
+        }
+    }
+
+    /// Looks at a slice of the table for idle sessions: sequential, bounded, no timer per session.
+    fn sweep_slice(&mut self, context: &Context<'_>) -> bool {
+        if self.sweep_at == 0 && context.now.since(self.sweep_due) < SWEEP_EVERY {
+            return false;
+        }
+        if self.sweep_at == 0 {
+            self.sweep_due = context.now;
+            self.lingering.retain(|slot| {
+                self.sessions
+                    .get(*slot)
+                    .is_some_and(|session| session.phase != Phase::Vacant && session.tcp.has(Seen::EXACT_CLOSE))
+            });
+        }
+        let extent = self.sessions.extent();
+        let end = extent.min(self.sweep_at.saturating_add(SWEEP_SLICE));
+        for position in self.sweep_at..end {
+            let Some(slot) = self.sessions.occupied(position) else { continue };
+            if self.sessions.get(slot).is_some_and(|s| context.now.since(s.last_seen) > s.idle_limit) {
+                self.revalidate(slot, context);
+            }
+        }
+        self.sweep_at = if end >= extent { 0 } else { end };
+        self.sweep_at != 0
+    }
+
+    /// Answers a question from outside the packet path.
+    pub fn answer(&self, request: Request, now: Tick) {
+        let Request::Flows { endpoint, limit, reply } = request;
+        let listed = (0..self.sessions.extent())
+            .filter_map(|position| self.sessions.occupied(position))
+            .filter_map(|slot| self.sessions.get(slot))
+            .filter(|session| endpoint.is_none_or(|wanted| wanted == session.endpoint))
+            .take(limit)
+            .map(|session| record(session, self.position.worker, now))
+            .collect();
+        // The asker may have given up waiting.
+        let _ = reply.try_send(listed);
+    }
+}
+
+/// Resets for both ends of a session, as each end would expect them.
+fn resets(session: &Session<V4, V4>) -> Vec<(crate::snapshot::AttachmentId, Vec<u8>)> {
+    let a = &session.addresses;
+    let to_consumer = Ends { from: (a.endpoint, a.endpoint_port), to: (a.consumer, a.consumer_port) };
+    let to_service = Ends { from: (a.nat, a.nat_port), to: (a.backend, a.backend_port) };
+    [
+        (Direction::ToConsumer, session.consumer_attachment, to_consumer),
+        (Direction::ToService, session.provider_attachment, to_service),
+    ]
+    .into_iter()
+    .flat_map(|(direction, attachment, ends)| {
+        reset_points(session, direction).into_iter().flatten().map(move |seq| (attachment, build::reset_at(ends, seq)))
+    })
+    .collect()
+}
+
+fn record(session: &Session<V4, V4>, worker: u16, now: Tick) -> FlowRecord {
+    let a = &session.addresses;
+    let counts = |flow: &FlowState| (flow.packets, flow.bytes);
+    FlowRecord {
+        worker,
+        endpoint: session.endpoint,
+        attachment: session.consumer_attachment,
+        protocol: session.protocol,
+        consumer: (V4::ip(a.consumer), a.consumer_port),
+        endpoint_address: (V4::ip(a.endpoint), a.endpoint_port),
+        nat: (V4::ip(a.nat), a.nat_port),
+        backend: (V4::ip(a.backend), a.backend_port),
+        state: session.phase.name(),
+        idle_seconds: now.since(session.last_seen) / Tick::PER_SECOND,
+        to_service: counts(&session.to_service),
+        to_consumer: counts(&session.to_consumer),
+    }
+}

@@ -1,0 +1,291 @@
+//! A session: both directions of one conversation, twice translated (RFC 2663 §4.3).
+//!
+//! The translation of one direction is the key of the other, mirrored: packets from (consumer →
+//! endpoint) leave as (NAT → backend), and (backend → NAT) leaves as (endpoint → consumer). So four
+//! addresses and four ports are key and precompiled rewrite of both directions at once, and one
+//! pair of checksum deltas, complemented for the way back, serves both.
+
+use crate::snapshot::{AttachmentId, EndpointId, Generation, Protocol, ResourceId, TargetId};
+use crate::wire::{Family, checksum};
+
+/// Memory of the table: huge pages, prefetch.
+pub mod arena;
+
+/// Per-worker table: lookup, insertion, removal.
+pub mod table;
+
+/// Opening, established, closing; what a reset needs.
+pub mod tcp_state;
+
+pub use table::Table;
+
+/// Time in tenths of a second since the daemon's start, from a clock that never jumps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(pub u32);
+
+impl Tick {
+    /// Ticks in one second.
+    pub const PER_SECOND: u32 = 10;
+
+    /// Ticks since `earlier`.
+    #[inline]
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u32 {
+        self.0.wrapping_sub(earlier.0)
+    }
+
+    /// A duration in ticks, rounded up, at most 13 years.
+    #[must_use]
+    pub fn span(duration: std::time::Duration) -> u32 {
+        u32::try_from(duration.as_millis().div_ceil(100)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Direction relative to the link, never to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the consumer to the service.
+    ToService,
+    /// From the service to the consumer.
+    ToConsumer,
+}
+
+/// What identifies one direction of a session: the attachment the packet arrives on, and its tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey<F: Family> {
+    /// Where it arrives: VNets may overlap.
+    pub attachment: AttachmentId,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Source address.
+    pub source: F::Address,
+    /// Destination address.
+    pub destination: F::Address,
+    /// Source port; identifier of an echo request, 0 of an echo reply.
+    pub source_port: u16,
+    /// Destination port; identifier of an echo reply, 0 of an echo request.
+    pub destination_port: u16,
+}
+
+/// Where a session stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// The slot is free.
+    Vacant,
+    /// UDP and ICMP echo: as long as packets come.
+    Active,
+    /// TCP before both sides have acknowledged each other (transitory, RFC 5382 REQ-5).
+    Opening,
+    /// TCP with data flowing.
+    Established,
+    /// TCP after a FIN from both sides or a RST (transitory).
+    Closing,
+    /// Ended by a revocation or by idleness: answers every segment with a reset for a minute.
+    Ended,
+}
+
+impl Phase {
+    /// Its name in `privlink flows`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vacant => "vacant",
+            Self::Active => "active",
+            Self::Opening => "opening",
+            Self::Established => "established",
+            Self::Closing => "closing",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// What one direction has carried, and what a reset towards either end needs to be accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowState {
+    /// Packets, counting the segments of super-packets.
+    pub packets: u64,
+    /// Bytes of IP packets on the wire.
+    pub bytes: u64,
+    /// Last acknowledgement number its sender sent: the next byte that sender expects.
+    pub last_ack: u32,
+    /// Highest sequence number after a segment of its sender.
+    pub seq_end: u32,
+}
+
+/// The four addresses and ports of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Addresses<C: Family, P: Family> {
+    /// Who asks.
+    pub consumer: C::Address,
+    /// The private endpoint asked.
+    pub endpoint: C::Address,
+    /// The resource's NAT address that stands for the consumer.
+    pub nat: P::Address,
+    /// The server that answers.
+    pub backend: P::Address,
+    /// Consumer's port or echo identifier.
+    pub consumer_port: u16,
+    /// Port asked for; 0 for ICMP echo.
+    pub endpoint_port: u16,
+    /// Reserved NAT port or echo identifier.
+    pub nat_port: u16,
+    /// Server's port; 0 for ICMP echo.
+    pub backend_port: u16,
+}
+
+/// One session between a consumer of family `C` and a provider of family `P`. For IPv4 on both
+/// sides it fills two cache lines: what identifies and rewrites, then what counts and resets.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub struct Session<C: Family, P: Family> {
+    /// Keys and rewrites of both directions.
+    pub addresses: Addresses<C, P>,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Where it stands in its life.
+    pub phase: Phase,
+    /// Where consumer packets arrive.
+    pub consumer_attachment: AttachmentId,
+    /// Where provider packets arrive.
+    pub provider_attachment: AttachmentId,
+    /// Change of the address words' sum towards the service.
+    pub address_delta: u16,
+    /// Change of the port words' sum towards the service.
+    pub port_delta: u16,
+    /// The endpoint that admitted it.
+    pub endpoint: EndpointId,
+    /// Rules it was last judged by.
+    pub generation: Generation,
+    /// When its last packet passed.
+    pub last_seen: Tick,
+    /// Ticks after which it is idle, in its present phase.
+    pub idle_limit: u32,
+    /// Target (subresource and member) it was admitted to.
+    pub target: TargetId,
+    /// What has been seen of the TCP exchange; see [`tcp_state`].
+    pub tcp: tcp_state::Seen,
+    /// Consumer → service.
+    pub to_service: FlowState,
+    /// Service → consumer.
+    pub to_consumer: FlowState,
+    /// Next session of the endpoint in this worker.
+    pub(super) next: Slot,
+    /// Previous session of the endpoint in this worker.
+    pub(super) previous: Slot,
+    /// Resource it was admitted to.
+    pub resource: ResourceId,
+}
+
+/// Position of a session in its worker's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot(pub(super) u32);
+
+impl Slot {
+    /// No session.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
+impl<C: Family, P: Family> Session<C, P> {
+    /// A session as admission opens it; the table links it.
+    #[must_use]
+    pub fn open(addresses: Addresses<C, P>, protocol: Protocol, admitted: &Admitted, now: Tick) -> Self {
+        let before = checksum::join(C::sum(addresses.consumer), C::sum(addresses.endpoint));
+        let after = checksum::join(P::sum(addresses.nat), P::sum(addresses.backend));
+        let ports_before = checksum::join(addresses.consumer_port, addresses.endpoint_port);
+        let ports_after = checksum::join(addresses.nat_port, addresses.backend_port);
+        Self {
+            addresses,
+            protocol,
+            phase: if protocol == Protocol::Tcp { Phase::Opening } else { Phase::Active },
+            consumer_attachment: admitted.consumer_attachment,
+            provider_attachment: admitted.provider_attachment,
+            address_delta: checksum::delta(before, after),
+            port_delta: checksum::delta(ports_before, ports_after),
+            endpoint: admitted.endpoint,
+            generation: admitted.generation,
+            last_seen: now,
+            idle_limit: admitted.idle_limit,
+            target: admitted.target,
+            tcp: tcp_state::Seen::default(),
+            to_service: FlowState::default(),
+            to_consumer: FlowState::default(),
+            next: Slot::NONE,
+            previous: Slot::NONE,
+            resource: admitted.resource,
+        }
+    }
+
+    /// Key of consumer packets.
+    #[inline]
+    #[must_use]
+    pub fn service_key(&self) -> FlowKey<C> {
+        let a = &self.addresses;
+        FlowKey {
+            attachment: self.consumer_attachment,
+            protocol: self.protocol,
+            source: a.consumer,
+            destination: a.endpoint,
+            source_port: a.consumer_port,
+            destination_port: a.endpoint_port,
+        }
+    }
+
+    /// Key of provider packets.
+    #[inline]
+    #[must_use]
+    pub fn consumer_key(&self) -> FlowKey<P> {
+        let a = &self.addresses;
+        FlowKey {
+            attachment: self.provider_attachment,
+            protocol: self.protocol,
+            source: a.backend,
+            destination: a.nat,
+            source_port: a.backend_port,
+            destination_port: a.nat_port,
+        }
+    }
+
+    /// Whether it counts as a live session: it passes packets and holds its place.
+    #[inline]
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Active | Phase::Opening | Phase::Established | Phase::Closing)
+    }
+}
+
+/// What admission decided, besides the addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Admitted {
+    /// See [`Session::consumer_attachment`].
+    pub consumer_attachment: AttachmentId,
+    /// See [`Session::provider_attachment`].
+    pub provider_attachment: AttachmentId,
+    /// See [`Session::endpoint`].
+    pub endpoint: EndpointId,
+    /// See [`Session::generation`].
+    pub generation: Generation,
+    /// See [`Session::resource`].
+    pub resource: ResourceId,
+    /// See [`Session::target`].
+    pub target: TargetId,
+    /// See [`Session::idle_limit`].
+    pub idle_limit: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{V4, V6};
+
+    #[test]
+    fn an_ipv4_session_fills_two_cache_lines() {
+        assert_eq!(size_of::<Session<V4, V4>>(), 128);
+        assert!(size_of::<Session<V6, V6>>() <= 192);
+    }
+
+    #[test]
+    fn the_fields_every_packet_reads_lie_in_the_first_line() {
+        assert!(std::mem::offset_of!(Session<V4, V4>, idle_limit) + 4 <= 64);
+    }
+}

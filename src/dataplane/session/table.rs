@@ -1,0 +1,403 @@
+//! The session table of one worker: an index of cache-line buckets over an arena of sessions.
+//!
+//! A bucket holds eight 16-bit tags and the slots they stand for, in one line, so a lookup reads one
+//! line of index and the session itself. An entry that finds its home bucket full goes to the next
+//! one with room; every bucket it passed counts it, and a search stops at the first bucket that
+//! nothing has passed. So a miss reads one line too, and removal needs no tombstones.
+
+use super::arena::{Arena, advise_huge_pages};
+use super::{Direction, FlowKey, Phase, Session, Slot};
+use crate::snapshot::EndpointId;
+use crate::wire::Family;
+
+/// Entries per bucket.
+const WIDTH: usize = 8;
+
+/// Sessions per bucket of a full table: their two entries each take at most 6 of its 8 places.
+const SESSIONS_PER_BUCKET: u32 = 3;
+
+/// One cache line of the index.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Bucket {
+    /// High bits of the hash, never 0; 0 marks a free place.
+    tags: [u16; WIDTH],
+    /// `slot * 2 + direction` per place.
+    entries: [u32; WIDTH],
+    /// Entries that wanted this bucket or an earlier one and live in a later one.
+    passed: u32,
+}
+
+const EMPTY: Bucket = Bucket { tags: [0; WIDTH], entries: [0; WIDTH], passed: 0 };
+
+/// Sessions of one worker, found by the key of either direction.
+#[derive(Debug)]
+pub struct Table<C: Family, P: Family> {
+    buckets: Box<[Bucket]>,
+    arena: Arena<Session<C, P>>,
+    /// Most recent session per endpoint; its list runs through the sessions.
+    heads: Vec<Slot>,
+    seeds: [u64; 2],
+    capacity: u32,
+}
+
+impl<C: Family, P: Family> Table<C, P> {
+    /// A table for at most `capacity` sessions. `seeds` make its hash unpredictable to senders; they
+    /// come from the system's random numbers.
+    #[must_use]
+    pub fn new(capacity: u32, seeds: [u64; 2]) -> Self {
+        let capacity = capacity.clamp(1, 1 << 28);
+        let count = capacity.div_ceil(SESSIONS_PER_BUCKET).next_power_of_two().max(2) as usize;
+        let buckets = vec![EMPTY; count].into_boxed_slice();
+        advise_huge_pages(buckets.as_ptr(), buckets.len());
+        Self { buckets, arena: Arena::with_capacity(capacity), heads: Vec::new(), seeds, capacity }
+    }
+
+    /// The session that consumer packets with `key` belong to.
+    #[inline]
+    #[must_use]
+    pub fn find_to_service(&self, key: &FlowKey<C>) -> Option<Slot> {
+        self.find(self.hash(key), Direction::ToService, |session| session.service_key() == *key)
+    }
+
+    /// The session that provider packets with `key` belong to.
+    #[inline]
+    #[must_use]
+    pub fn find_to_consumer(&self, key: &FlowKey<P>) -> Option<Slot> {
+        self.find(self.hash(key), Direction::ToConsumer, |session| session.consumer_key() == *key)
+    }
+
+    /// Whether `key` is taken in either direction.
+    #[must_use]
+    pub fn holds(&self, session: &Session<C, P>) -> bool {
+        self.find_to_service(&session.service_key()).is_some()
+            || self.find_to_consumer(&session.consumer_key()).is_some()
+    }
+
+    /// The session at `slot`.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> Option<&Session<C, P>> {
+        self.arena.get(slot)
+    }
+
+    /// The session at `slot`, to be changed; its addresses must stay as they are.
+    #[inline]
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Session<C, P>> {
+        self.arena.get_mut(slot)
+    }
+
+    /// Adds a session under both its keys and to its endpoint's list; `None` when the table is full.
+    /// Neither key may be in the table.
+    pub fn insert(&mut self, session: Session<C, P>) -> Option<Slot> {
+        if self.len() >= self.capacity as usize {
+            return None;
+        }
+        let hashes = (self.hash(&session.service_key()), self.hash(&session.consumer_key()));
+        let endpoint = session.endpoint;
+        let slot = self.arena.insert(session)?;
+        self.index(hashes.0, slot, Direction::ToService);
+        self.index(hashes.1, slot, Direction::ToConsumer);
+        self.link(slot, endpoint);
+        Some(slot)
+    }
+
+    /// Removes a session and frees its slot; returns it as it was.
+    pub fn remove(&mut self, slot: Slot) -> Option<Session<C, P>> {
+        self.unlink(slot);
+        let session = self.arena.get_mut(slot)?;
+        let removed = session.clone();
+        session.phase = Phase::Vacant;
+        self.unindex(self.hash(&removed.service_key()), slot, Direction::ToService);
+        self.unindex(self.hash(&removed.consumer_key()), slot, Direction::ToConsumer);
+        self.arena.release(slot);
+        Some(removed)
+    }
+
+    /// First session of an endpoint's list, most recent first; follow with [`Table::after`].
+    #[must_use]
+    pub fn first_of(&self, endpoint: EndpointId) -> Option<Slot> {
+        self.heads.get(endpoint.0 as usize).copied().filter(|slot| *slot != Slot::NONE)
+    }
+
+    /// The session after `slot` in its endpoint's list.
+    #[must_use]
+    pub fn after(&self, slot: Slot) -> Option<Slot> {
+        self.arena.get(slot).map(|session| session.next).filter(|next| *next != Slot::NONE)
+    }
+
+    /// Takes a session out of its endpoint's list: it has ended and waits only to answer late packets.
+    pub fn unlink(&mut self, slot: Slot) {
+        let Some(session) = self.arena.get_mut(slot) else { return };
+        let (endpoint, next, previous) = (session.endpoint, session.next, session.previous);
+        (session.next, session.previous) = (Slot::NONE, Slot::NONE);
+        if let Some(neighbour) = self.arena.get_mut(next) {
+            neighbour.previous = previous;
+        }
+        if let Some(neighbour) = self.arena.get_mut(previous) {
+            neighbour.next = next;
+        } else if let Some(head) = self.heads.get_mut(endpoint.0 as usize).filter(|head| **head == slot) {
+            *head = next;
+        }
+    }
+
+    /// Sessions held, ended ones that still answer included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.arena.is_empty()
+    }
+
+    /// Whether the next insertion fails.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity as usize || self.arena.is_full()
+    }
+
+    /// Slots that a sweep walks: `0..extent()`.
+    #[must_use]
+    pub fn extent(&self) -> u32 {
+        self.arena.extent()
+    }
+
+    /// The slot at `position` of a sweep, when a session is there.
+    #[must_use]
+    pub fn occupied(&self, position: u32) -> Option<Slot> {
+        let slot = Slot(position);
+        self.arena.get(slot).filter(|session| session.phase != Phase::Vacant).map(|_| slot)
+    }
+
+    /// Keyed folded multiplication over the tuple: two multiplications, unpredictable without the seeds.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the halves of the product are what is wanted")]
+    fn hash<F: Family>(&self, key: &FlowKey<F>) -> u64 {
+        let ports = u64::from(key.source_port) << 48
+            | u64::from(key.destination_port) << 32
+            | u64::from(key.attachment.0) << 16
+            | key.protocol as u64;
+        let fold = |left: u64, right: u64| {
+            let product = u128::from(left) * u128::from(right);
+            (product >> 64) as u64 ^ product as u64
+        };
+        let addresses =
+            fold(F::word(key.source) ^ self.seeds[0], F::word(key.destination).rotate_left(32) ^ self.seeds[1]);
+        fold(addresses ^ ports, self.seeds[1] | 1)
+    }
+
+    /// Tag and home bucket of a hash.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a tag is 16 of the hash's bits")]
+    fn place(&self, hash: u64) -> (u16, usize) {
+        ((hash >> 48) as u16 | 1, hash as usize & (self.buckets.len() - 1))
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, direction: Direction, is_it: impl Fn(&Session<C, P>) -> bool) -> Option<Slot> {
+        let (tag, mut at) = self.place(hash);
+        loop {
+            let bucket = &self.buckets[at];
+            for place in 0..WIDTH {
+                if bucket.tags[place] == tag && bucket.entries[place] & 1 == direction as u32 {
+                    let slot = Slot(bucket.entries[place] >> 1);
+                    if self.arena.get(slot).is_some_and(&is_it) {
+                        return Some(slot);
+                    }
+                }
+            }
+            if bucket.passed == 0 {
+                return None;
+            }
+            at = (at + 1) & (self.buckets.len() - 1);
+        }
+    }
+
+    fn index(&mut self, hash: u64, slot: Slot, direction: Direction) {
+        let (tag, mut at) = self.place(hash);
+        loop {
+            let last = self.buckets.len() - 1;
+            let bucket = &mut self.buckets[at];
+            if let Some(place) = bucket.tags.iter().position(|tag| *tag == 0) {
+                bucket.tags[place] = tag;
+                bucket.entries[place] = slot.0 << 1 | direction as u32;
+                return;
+            }
+            bucket.passed += 1;
+            at = (at + 1) & last;
+        }
+    }
+
+    fn unindex(&mut self, hash: u64, slot: Slot, direction: Direction) {
+        let (tag, mut at) = self.place(hash);
+        let entry = slot.0 << 1 | direction as u32;
+        // The first pass finds the place; only then is the way there uncounted.
+        let home = at;
+        let found = loop {
+            let bucket = &self.buckets[at];
+            let place = (0..WIDTH).find(|&place| bucket.tags[place] == tag && bucket.entries[place] == entry);
+            if let Some(place) = place {
+                break Some((at, place));
+            }
+            if bucket.passed == 0 {
+                break None;
+            }
+            at = (at + 1) & (self.buckets.len() - 1);
+        };
+        let Some((end, place)) = found else { return };
+        self.buckets[end].tags[place] = 0;
+        let mut at = home;
+        while at != end {
+            self.buckets[at].passed -= 1;
+            at = (at + 1) & (self.buckets.len() - 1);
+        }
+    }
+
+    fn link(&mut self, slot: Slot, endpoint: EndpointId) {
+        let index = endpoint.0 as usize;
+        if self.heads.len() <= index {
+            self.heads.resize(index + 1, Slot::NONE);
+        }
+        let head = std::mem::replace(&mut self.heads[index], slot);
+        if let Some(neighbour) = self.arena.get_mut(head) {
+            neighbour.previous = slot;
+        }
+        if let Some(session) = self.arena.get_mut(slot) {
+            session.next = head;
+        }
+    }
+}
+
+impl<F: Family> Table<F, F> {
+    /// The session and direction that a packet with `key` belongs to. An endpoint address is never a
+    /// NAT address of the same VNet, so a key can match one direction only: one search serves both.
+    #[inline]
+    #[must_use]
+    pub fn find_any(&self, key: &FlowKey<F>) -> Option<(Slot, Direction)> {
+        let (tag, mut at) = self.place(self.hash(key));
+        loop {
+            let bucket = &self.buckets[at];
+            for place in 0..WIDTH {
+                if bucket.tags[place] == tag {
+                    let entry = bucket.entries[place];
+                    let (slot, direction) = (Slot(entry >> 1), direction_of(entry));
+                    let session = self.arena.get(slot)?;
+                    let own = match direction {
+                        Direction::ToService => session.service_key(),
+                        Direction::ToConsumer => session.consumer_key(),
+                    };
+                    if own == *key {
+                        return Some((slot, direction));
+                    }
+                }
+            }
+            if bucket.passed == 0 {
+                return None;
+            }
+            at = (at + 1) & (self.buckets.len() - 1);
+        }
+    }
+}
+
+/// Direction that an index entry stands for.
+#[inline]
+const fn direction_of(entry: u32) -> Direction {
+    if entry & 1 == Direction::ToService as u32 { Direction::ToService } else { Direction::ToConsumer }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::dataplane::session::{Addresses, Admitted, Tick};
+    use crate::snapshot::{AttachmentId, Generation, Protocol, ResourceId, TargetId};
+    use crate::wire::V4;
+
+    /// A TCP session that differs from others by its number.
+    pub(crate) fn session(number: u32) -> Session<V4, V4> {
+        let addresses = Addresses {
+            consumer: 0x0A01_0000 + (number >> 8),
+            endpoint: 0x0A01_0904,
+            nat: 0x0A14_6304 + (number >> 15),
+            backend: 0x0A14_0002,
+            consumer_port: 20_000 + (number & 0xFF) as u16,
+            endpoint_port: 5432,
+            nat_port: 1024 + (number & 0x7FFF) as u16,
+            backend_port: 5432,
+        };
+        let admitted = Admitted {
+            consumer_attachment: AttachmentId(0),
+            provider_attachment: AttachmentId(1),
+            endpoint: EndpointId(number % 3),
+            generation: Generation(1),
+            resource: ResourceId(0),
+            target: TargetId(0),
+            idle_limit: 2_400,
+        };
+        Session::open(addresses, Protocol::Tcp, &admitted, Tick(0))
+    }
+
+    fn table(capacity: u32) -> Table<V4, V4> {
+        Table::new(capacity, [0x1234_5678_9ABC_DEF1, 0x0FED_CBA9_8765_4321])
+    }
+
+    #[test]
+    fn random_insertions_and_removals_match_a_map() {
+        let mut table = table(2_000);
+        let mut model: HashMap<u32, Slot> = HashMap::new();
+        let mut random = fastrand::Rng::with_seed(7);
+        for step in 0..60_000 {
+            let number = random.u32(..3_000);
+            match model.remove(&number) {
+                Some(slot) => {
+                    assert_eq!(table.remove(slot).expect("present").addresses, session(number).addresses);
+                }
+                None if model.len() < 2_000 => {
+                    model.insert(number, table.insert(session(number)).expect("room"));
+                }
+                None => assert!(table.insert(session(number)).is_none(), "full at step {step}"),
+            }
+            let probe = random.u32(..3_000);
+            let expected = model.get(&probe).copied();
+            assert_eq!(table.find_to_service(&session(probe).service_key()), expected);
+            assert_eq!(table.find_to_consumer(&session(probe).consumer_key()), expected);
+        }
+        assert_eq!(table.len(), model.len());
+        for (_, slot) in model {
+            table.remove(slot);
+        }
+        assert!(table.buckets.iter().all(|b| b.passed == 0 && b.tags == [0; WIDTH]), "an emptied index is clean");
+    }
+
+    #[test]
+    fn a_key_of_one_direction_never_finds_the_other() {
+        let mut table = table(10);
+        table.insert(session(1));
+        assert!(table.find_to_consumer(&session(1).service_key()).is_none());
+        let mut elsewhere = session(1).service_key();
+        elsewhere.attachment = AttachmentId(1);
+        assert!(table.find_to_service(&elsewhere).is_none(), "the same tuple in another VNet is another flow");
+    }
+
+    #[test]
+    fn an_endpoints_list_holds_its_sessions_and_no_others() {
+        let mut table = table(100);
+        let slots: Vec<Slot> = (0..30).map(|n| table.insert(session(n)).expect("room")).collect();
+        table.remove(slots[3]);
+        table.unlink(slots[27]);
+        table.remove(slots[0]);
+        let mut listed = Vec::new();
+        let mut next = table.first_of(EndpointId(0));
+        while let Some(slot) = next {
+            listed.push(slot);
+            next = table.after(slot);
+        }
+        let expected: Vec<Slot> =
+            (0..30).rev().filter(|n| n % 3 == 0 && ![0, 3, 27].contains(n)).map(|n| slots[n as usize]).collect();
+        assert_eq!(listed, expected);
+    }
+}

@@ -1,0 +1,265 @@
+//! NAT ports. One set per (NAT address, protocol, backend address and port): a port is reused across
+//! backends, never within one (RFC 4787 REQ-3, RFC 7857 §3; founders' decision D1). Each worker
+//! hands out only its own range, so no two workers ever meet.
+//!
+//! A port is fresh (never used), held by a session, or resting in a queue after one. Fresh ports go
+//! first, at random (RFC 6056); a rested one is reused only when none is left: at least 1 s after an
+//! exact close, 120 s after any other end (RFC 6888 REQ-8).
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+
+use crate::dataplane::counters::NatPortUse;
+use crate::dataplane::session::{Session, Slot, Tick, tcp_state::Seen};
+use crate::snapshot::{Protocol, steering};
+use crate::wire::Family;
+
+/// Rest after both ends agreed that the connection is over.
+const REST_EXACT: u32 = Tick::PER_SECOND;
+
+/// Rest after any other end.
+const REST_OTHER: u32 = 120 * Tick::PER_SECOND;
+
+/// What shares one range of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolKey<P: Family> {
+    /// NAT address.
+    pub nat: P::Address,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Backend address.
+    pub backend: P::Address,
+    /// Backend port; 0 for ICMP echo.
+    pub backend_port: u16,
+}
+
+impl<P: Family> PoolKey<P> {
+    /// The pool a session's port is from.
+    #[must_use]
+    pub fn of<C: Family>(session: &Session<C, P>) -> Self {
+        let a = &session.addresses;
+        Self { nat: a.nat, protocol: session.protocol, backend: a.backend, backend_port: a.backend_port }
+    }
+}
+
+/// A reserved port. `reclaim` names the closed session that still holds it and must be removed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// The port (or echo identifier).
+    pub port: u16,
+    /// A session that closed exactly and lingers; check that it still holds this port.
+    pub reclaim: Option<Slot>,
+}
+
+/// All pools of one worker.
+#[derive(Debug)]
+pub struct PortPools<P: Family> {
+    pools: HashMap<PoolKey<P>, PortSet, RandomState>,
+    range: (u16, u16),
+}
+
+/// Ports of one pool in one worker's range.
+#[derive(Debug)]
+struct PortSet {
+    /// One bit per port of the range: set while fresh.
+    fresh: Box<[u64]>,
+    fresh_left: u32,
+    /// Closed exactly; the session may still linger to forward late segments.
+    closed: VecDeque<Resting>,
+    /// Ended otherwise.
+    ended: VecDeque<Resting>,
+    /// Sessions in the table whose port rests in `closed` already.
+    lingering: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Resting {
+    port: u16,
+    since: Tick,
+    lingering: Option<Slot>,
+}
+
+impl<P: Family> PortPools<P> {
+    /// Pools for worker `worker` of `workers`.
+    #[must_use]
+    pub fn new(worker: u16, workers: u16) -> Self {
+        Self { pools: HashMap::default(), range: steering::nat_range(worker, workers) }
+    }
+
+    /// Reserves a port that was never used.
+    pub fn reserve_fresh(&mut self, key: PoolKey<P>, random: &mut fastrand::Rng) -> Option<Reserved> {
+        let first = self.range.0;
+        let size = self.size();
+        let set = self.pools.entry(key).or_insert_with(|| PortSet::new(size));
+        set.take_fresh(random).map(|offset| Reserved { port: first + offset, reclaim: None })
+    }
+
+    /// Reserves a port that has rested long enough, longest rest first.
+    pub fn reserve_rested(&mut self, key: PoolKey<P>, now: Tick) -> Option<Reserved> {
+        let set = self.pools.get_mut(&key)?;
+        let rested =
+            pop_rested(&mut set.closed, now, REST_EXACT).or_else(|| pop_rested(&mut set.ended, now, REST_OTHER))?;
+        Some(Reserved { port: rested.port, reclaim: rested.lingering })
+    }
+
+    /// Notes that `session` at `slot` closed exactly: its port may be reused although the session lingers.
+    pub fn close<C: Family>(&mut self, session: &Session<C, P>, slot: Slot, now: Tick) {
+        if let Some(set) = self.pools.get_mut(&PoolKey::of(session)) {
+            set.closed.push_back(Resting { port: session.addresses.nat_port, since: now, lingering: Some(slot) });
+            set.lingering += 1;
+        }
+    }
+
+    /// Gives back the port of a removed session, unless its exact close has done so already.
+    pub fn release<C: Family>(&mut self, session: &Session<C, P>, now: Tick) {
+        let Some(set) = self.pools.get_mut(&PoolKey::of(session)) else { return };
+        if session.tcp.has(Seen::EXACT_CLOSE) {
+            set.lingering = set.lingering.saturating_sub(1);
+        } else {
+            set.ended.push_back(Resting { port: session.addresses.nat_port, since: now, lingering: None });
+        }
+    }
+
+    /// Drops pools whose ports have all rested: their backends may be long gone.
+    pub fn forget_rested(&mut self, now: Tick) {
+        let size = self.size();
+        let rested = |queue: &VecDeque<Resting>| queue.back().is_none_or(|last| now.since(last.since) >= REST_OTHER);
+        self.pools
+            .retain(|_, set| set.held(size) > 0 || set.lingering > 0 || !rested(&set.closed) || !rested(&set.ended));
+    }
+
+    /// Use per NAT address, over all pools that exist.
+    #[must_use]
+    pub fn usage(&self) -> Vec<NatPortUse> {
+        let mut by_address: HashMap<P::Address, NatPortUse, RandomState> = HashMap::default();
+        for (key, set) in &self.pools {
+            let entry = by_address.entry(key.nat).or_insert_with(|| NatPortUse {
+                nat_ip: P::ip(key.nat),
+                used: 0,
+                quarantined: 0,
+                free: 0,
+            });
+            entry.used += u64::from(set.held(self.size()));
+            entry.quarantined += (set.closed.len() + set.ended.len()) as u64;
+            entry.free += u64::from(set.fresh_left);
+        }
+        by_address.into_values().collect()
+    }
+
+    fn size(&self) -> u32 {
+        u32::from(self.range.1 - self.range.0) + 1
+    }
+}
+
+impl PortSet {
+    fn new(size: u32) -> Self {
+        let words = size.div_ceil(64);
+        let mut fresh = vec![u64::MAX; words as usize].into_boxed_slice();
+        if let Some(last) = fresh.last_mut() {
+            *last >>= words * 64 - size;
+        }
+        Self { fresh, fresh_left: size, closed: VecDeque::new(), ended: VecDeque::new(), lingering: 0 }
+    }
+
+    fn held(&self, size: u32) -> u32 {
+        let resting = u32::try_from(self.closed.len() + self.ended.len()).unwrap_or(u32::MAX);
+        size.saturating_sub(self.fresh_left).saturating_sub(resting)
+    }
+
+    /// A random fresh port: the first one at or after a random position, so no attempt is ever wasted
+    /// and a full set is noticed at once.
+    fn take_fresh(&mut self, random: &mut fastrand::Rng) -> Option<u16> {
+        if self.fresh_left == 0 {
+            return None;
+        }
+        let words = self.fresh.len();
+        let start = random.usize(..words * 64);
+        let (first, bit) = (start / 64, start % 64);
+        // The first word is looked at twice: its upper part first, its lower part after the others.
+        for step in 0..=words {
+            let word = (first + step) % words;
+            let mask = match step {
+                0 => u64::MAX << bit,
+                _ if step == words => !(u64::MAX << bit),
+                _ => u64::MAX,
+            };
+            let candidates = self.fresh[word] & mask;
+            if candidates != 0 {
+                let bit = candidates.trailing_zeros();
+                self.fresh[word] &= !(1 << bit);
+                self.fresh_left -= 1;
+                return u16::try_from(word * 64 + bit as usize).ok();
+            }
+        }
+        None
+    }
+}
+
+fn pop_rested(queue: &mut VecDeque<Resting>, now: Tick, rest: u32) -> Option<Resting> {
+    queue.pop_front_if(|port| now.since(port.since) >= rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::session::table::tests::session;
+    use crate::wire::V4;
+
+    fn drain(pools: &mut PortPools<V4>, key: PoolKey<V4>) -> Vec<u16> {
+        let mut random = fastrand::Rng::with_seed(3);
+        std::iter::from_fn(|| pools.reserve_fresh(key, &mut random)).map(|reserved| reserved.port).collect()
+    }
+
+    #[test]
+    fn every_port_of_the_range_is_handed_out_once_and_in_no_order() {
+        let mut seen = vec![0_u8; 65_536];
+        for worker in 0..3 {
+            let mut pools = PortPools::new(worker, 3);
+            let ports = drain(&mut pools, PoolKey::of(&session(1)));
+            assert!(!ports.is_sorted());
+            ports.iter().for_each(|port| seen[usize::from(*port)] += 1);
+        }
+        assert!(seen[..1024].iter().all(|count| *count == 0));
+        assert!(seen[1024..].iter().all(|count| *count == 1), "two workers share no port, none is lost");
+    }
+
+    #[test]
+    fn another_backend_has_ports_of_its_own() {
+        let mut pools = PortPools::new(0, 1);
+        let key = PoolKey::of(&session(1));
+        assert_eq!(drain(&mut pools, key).len(), 64_512);
+        assert_eq!(drain(&mut pools, PoolKey { backend_port: 9, ..key }).len(), 64_512);
+    }
+
+    #[test]
+    fn a_port_rests_one_second_after_an_exact_close_and_two_minutes_after_another_end() {
+        let mut pools = PortPools::new(0, 1);
+        let mut closed = session(1);
+        let key = PoolKey::of(&closed);
+        drain(&mut pools, key);
+        closed.tcp.set(Seen::EXACT_CLOSE);
+        pools.close(&closed, Slot(4), Tick(100));
+        pools.release(&closed, Tick(105));
+        let ended = session(2);
+        pools.release(&ended, Tick(100));
+        assert_eq!(pools.reserve_rested(key, Tick(109)), None);
+        let first = Reserved { port: closed.addresses.nat_port, reclaim: Some(Slot(4)) };
+        assert_eq!(pools.reserve_rested(key, Tick(110)), Some(first));
+        assert_eq!(pools.reserve_rested(key, Tick(1_299)), None, "released once, not twice");
+        let second = Reserved { port: ended.addresses.nat_port, reclaim: None };
+        assert_eq!(pools.reserve_rested(key, Tick(1_300)), Some(second));
+    }
+
+    #[test]
+    fn use_adds_up_to_the_range() {
+        let mut pools = PortPools::new(0, 1);
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..10 {
+            pools.reserve_fresh(PoolKey::of(&session(1)), &mut random);
+        }
+        pools.release(&session(1), Tick(0));
+        let usage = pools.usage();
+        assert_eq!((usage[0].used, usage[0].quarantined, usage[0].free), (9, 1, 64_502));
+    }
+}

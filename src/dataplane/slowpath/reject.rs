@@ -1,0 +1,131 @@
+//! Answers to denied packets (DESIGN §3 *Answers*): a TCP reset, or an ICMP message; at most so many
+//! per second, and never about what must not be answered.
+
+use crate::dataplane::fastpath::classify::Packet;
+use crate::dataplane::session::Tick;
+use crate::dataplane::verdict::DropReason;
+use crate::snapshot::Protocol;
+use crate::wire::build::{self, Ends, IcmpError};
+use crate::wire::headers::{self, RST};
+use crate::wire::{V4, checksum};
+
+/// A token bucket that refills once per tick: the forwarder's answers are bounded whatever arrives
+/// (RFC 1812 §4.3.2.8).
+#[derive(Debug)]
+pub struct Limiter {
+    left: u32,
+    refilled: Tick,
+}
+
+impl Limiter {
+    /// A bucket that is full at `now`.
+    #[must_use]
+    pub fn new(rate: u32, now: Tick) -> Self {
+        Self { left: rate, refilled: now }
+    }
+
+    /// Takes one token, if there is one, at `rate` tokens per second.
+    pub fn take(&mut self, rate: u32, now: Tick) -> bool {
+        let refill = u64::from(now.since(self.refilled)) * u64::from(rate) / u64::from(Tick::PER_SECOND);
+        if refill > 0 {
+            self.left = u32::try_from(refill.saturating_add(u64::from(self.left))).unwrap_or(u32::MAX).min(rate);
+            self.refilled = now;
+        }
+        let granted = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        granted
+    }
+}
+
+/// The frame that answers a consumer's packet dropped for `reason`; `None`: such packets are never answered.
+#[must_use]
+pub fn answer(frame: &[u8], packet: &Packet<V4>, reason: DropReason) -> Option<Vec<u8>> {
+    let error = match kind(reason)? {
+        Kind::Icmp(error) => error,
+        Kind::ByProtocol if packet.key.protocol == Protocol::Tcp => return reset(frame, packet),
+        Kind::ByProtocol => IcmpError::Prohibited,
+    };
+    if packet.key.protocol == Protocol::Tcp && packet.segment(frame).has(RST) {
+        return None;
+    }
+    Some(build::icmp_error(packet.key.destination, &quotable(frame, packet), error))
+}
+
+/// The reset that answers a segment, mirrored; a reset is never answered with one (RFC 9293 §3.5.2).
+#[must_use]
+pub fn reset(frame: &[u8], packet: &Packet<V4>) -> Option<Vec<u8>> {
+    let segment = packet.segment(frame);
+    if segment.has(RST) {
+        return None;
+    }
+    let key = &packet.key;
+    let ends = Ends { from: (key.destination, key.destination_port), to: (key.source, key.source_port) };
+    Some(build::reset_answering(ends, segment))
+}
+
+enum Kind {
+    /// Reset for TCP, *administratively prohibited* for others.
+    ByProtocol,
+    /// This message, whatever the protocol.
+    Icmp(IcmpError),
+}
+
+fn kind(reason: DropReason) -> Option<Kind> {
+    match reason {
+        DropReason::UnknownEndpoint => Some(Kind::Icmp(IcmpError::HostUnreachable)),
+        DropReason::TtlExpired => Some(Kind::Icmp(IcmpError::TimeExceeded)),
+        DropReason::NotApprovedPending
+        | DropReason::NotApprovedRejected
+        | DropReason::NotApprovedDisconnected
+        | DropReason::WorkloadExcluded
+        | DropReason::DeniedByRule
+        | DropReason::PortNotExposed
+        | DropReason::NotSyn
+        | DropReason::NoBackend
+        | DropReason::SessionLimit
+        | DropReason::TableFull
+        | DropReason::NatPortsExhausted
+        | DropReason::SessionEnded => Some(Kind::ByProtocol),
+        DropReason::Malformed
+        | DropReason::SpoofedSource
+        | DropReason::UnsupportedProtocol
+        | DropReason::Fragment
+        | DropReason::SourceRoute
+        | DropReason::SourceNotAllowed
+        | DropReason::NoSession
+        | DropReason::IcmpUnmatched
+        | DropReason::HandoverFull
+        | DropReason::WriteFailed => None,
+    }
+}
+
+/// The packet as its sender put it on the wire: a partial checksum is completed for the quote. A
+/// super-packet has no single checksum; its quote carries the partial one.
+fn quotable(frame: &[u8], packet: &Packet<V4>) -> Vec<u8> {
+    let mut ip = packet.ip(frame).to_vec();
+    if packet.vnet.needs_csum() && packet.vnet.gso_size == 0 {
+        let transport = &mut ip[packet.transport - crate::wire::vnet::LENGTH..];
+        let sum = !checksum::sum(transport);
+        let sum = if sum == 0 { 0xFFFF } else { sum };
+        headers::put_half(transport, usize::from(packet.vnet.csum_offset), sum);
+    }
+    ip
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holds_no_more_answers_than_the_rate() {
+        let mut limiter = Limiter::new(1_000, Tick(0));
+        let granted = |limiter: &mut Limiter, tick| (0..5_000).filter(|_| limiter.take(1_000, Tick(tick))).count();
+        assert_eq!(granted(&mut limiter, 0), 1_000);
+        assert_eq!(granted(&mut limiter, 1), 100);
+        assert_eq!(granted(&mut limiter, 5), 400);
+        assert_eq!(granted(&mut limiter, 10_000), 1_000, "a long pause fills the bucket, no more");
+        let mut slow = Limiter::new(1, Tick(0));
+        let total: usize = (0..50).map(|tick| usize::from(slow.take(1, Tick(tick)))).sum();
+        assert_eq!(total, 5, "a rate below one per tick still grants");
+    }
+}
