@@ -50,7 +50,7 @@ impl<C: Family, P: Family> Table<C, P> {
         let count = capacity.div_ceil(SESSIONS_PER_BUCKET).next_power_of_two().max(2) as usize;
         let buckets = vec![EMPTY; count].into_boxed_slice();
         advise_huge_pages(buckets.as_ptr(), buckets.len());
-        Self { buckets, arena: Arena::with_capacity(capacity), heads: Vec::new(), seeds, capacity }
+        Self { buckets, arena: Arena::with_capacity(capacity), heads: Vec::new(), seeds: seeds.map(spread), capacity }
     }
 
     /// The session that consumer packets with `key` belong to.
@@ -302,6 +302,14 @@ impl<F: Family> Table<F, F> {
     }
 }
 
+/// Spreads a seed over all 64 bits (the finaliser of `SplitMix64`): a multiplication by a small or even
+/// number would leave most of the hash's bits to the sender.
+const fn spread(seed: u64) -> u64 {
+    let first = (seed ^ 0x9E37_79B9_7F4A_7C15 ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let second = (first ^ (first >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (second ^ (second >> 31)) | 1
+}
+
 /// Direction that an index entry stands for.
 #[inline]
 const fn direction_of(entry: u32) -> Direction {
@@ -397,7 +405,7 @@ pub(crate) mod tests {
             next = table.after(slot);
         }
         let expected: Vec<Slot> =
-            (0..30).rev().filter(|n| n % 3 == 0 && ![0, 3, 27].contains(n)).map(|n| slots[n as usize]).collect();
+            (0..30_usize).rev().filter(|n| n % 3 == 0 && ![0, 3, 27].contains(n)).map(|n| slots[n]).collect();
         assert_eq!(listed, expected);
     }
 }

@@ -218,7 +218,9 @@ mod tests {
             let mut pools = PortPools::new(worker, 3);
             let ports = drain(&mut pools, PoolKey::of(&session(1)));
             assert!(!ports.is_sorted());
-            ports.iter().for_each(|port| seen[usize::from(*port)] += 1);
+            for port in ports {
+                seen[usize::from(port)] += 1;
+            }
         }
         assert!(seen[..1024].iter().all(|count| *count == 0));
         assert!(seen[1024..].iter().all(|count| *count == 1), "two workers share no port, none is lost");

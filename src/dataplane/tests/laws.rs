@@ -289,12 +289,11 @@ fn an_empty_port_range_sends_admission_to_another_worker() {
     let mut first_refusal = None;
     for (host, port) in clients.take(66_000) {
         let syn = tcp(&format!("10.1.0.{}", 5 + host), port, "10.1.9.4", 5432).flags(SYN);
-        match world.deliver(CONSUMER, &syn).first() {
-            Some((PROVIDER, _)) => opened += 1,
-            _ => {
-                first_refusal = Some(opened);
-                break;
-            }
+        if let Some((PROVIDER, _)) = world.deliver(CONSUMER, &syn).first() {
+            opened += 1;
+        } else {
+            first_refusal = Some(opened);
+            break;
         }
     }
     assert_eq!(first_refusal, Some(64_512), "not one port is lost");

@@ -81,7 +81,7 @@ impl Packet {
             }
             Body::Udp { source, destination } => Body::Udp { source: destination, destination: source },
             Body::EchoRequest { id, seq } => Body::EchoReply { id, seq },
-            other => other,
+            other @ (Body::EchoReply { .. } | Body::Icmp { .. }) => other,
         };
         Self { source: self.destination, destination: self.source, ttl: 64, body, payload: self.payload.clone() }
     }
@@ -119,10 +119,7 @@ impl Packet {
     /// The frame with a partial checksum, as the kernel lends it.
     pub(super) fn partial_frame(&self) -> Vec<u8> {
         let mut frame = self.frame();
-        let (number, offset) = match self.body {
-            Body::Tcp { .. } => (6, 16),
-            _ => (17, 6),
-        };
+        let (number, offset) = if matches!(self.body, Body::Tcp { .. }) { (6, 16) } else { (17, 6) };
         let length = frame.len() - vnet::LENGTH - 20;
         let pseudo = crate::wire::build::pseudo_sum(self.source.into(), self.destination.into(), number, length);
         frame[vnet::LENGTH + 20 + offset..][..2].copy_from_slice(&pseudo.to_be_bytes());
@@ -169,10 +166,13 @@ impl Packet {
             }
             TransportSlice::Icmpv4(slice) => {
                 assert_eq!(crate::wire::checksum::sum(slice.slice()), 0xFFFF, "ICMP checksum");
-                let body = match slice.icmp_type() {
-                    etherparse::Icmpv4Type::EchoRequest(echo) => Body::EchoRequest { id: echo.id, seq: echo.seq },
-                    etherparse::Icmpv4Type::EchoReply(echo) => Body::EchoReply { id: echo.id, seq: echo.seq },
-                    _ => Body::Icmp { kind: slice.type_u8(), code: slice.code_u8() },
+                let icmp_type = slice.icmp_type();
+                let body = if let etherparse::Icmpv4Type::EchoRequest(echo) = icmp_type {
+                    Body::EchoRequest { id: echo.id, seq: echo.seq }
+                } else if let etherparse::Icmpv4Type::EchoReply(echo) = icmp_type {
+                    Body::EchoReply { id: echo.id, seq: echo.seq }
+                } else {
+                    Body::Icmp { kind: slice.type_u8(), code: slice.code_u8() }
                 };
                 (body, slice.payload().to_vec())
             }

@@ -12,9 +12,9 @@ fn rejected(generation: u32) -> Rules {
 /// (attachment, sequence number) of every reset among `sent`.
 fn resets(sent: &[(AttachmentId, Packet)]) -> Vec<(AttachmentId, u32)> {
     sent.iter()
-        .filter_map(|(at, packet)| match packet.body {
-            Body::Tcp { flags, seq, .. } if flags & RST != 0 => Some((*at, seq)),
-            _ => None,
+        .filter_map(|(at, packet)| {
+            let Body::Tcp { flags, seq, .. } = packet.body else { return None };
+            (flags & RST != 0).then_some((*at, seq))
         })
         .collect()
 }

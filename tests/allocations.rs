@@ -1,0 +1,157 @@
+//! What the packet path takes from the allocator: nothing on a hit (DESIGN law 6), and at most 200
+//! bytes per session at a million of them. One binary of its own, since it counts for the process.
+
+#![allow(
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::print_stdout,
+    reason = "a test builds packets from small numbers, and may fail loudly"
+)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use privlink::dataplane::forwarder::{Context, Forwarder, Position};
+use privlink::dataplane::handover::Shared;
+use privlink::dataplane::session::Tick;
+use privlink::dataplane::verdict::Verdict;
+use privlink::snapshot::tables::Stamp;
+use privlink::snapshot::{
+    Attachment, AttachmentId, Backend, ConnectionState, Endpoint, EndpointId, PortMap, Protocol, Resource, Snapshot,
+    SnapshotBuilder, Target, TargetId, Timeouts,
+};
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicI64 = AtomicI64::new(0);
+/// Tests take turns: the counters are the process's.
+static TURN: Mutex<()> = Mutex::new(());
+
+struct Counting;
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+#[allow(unsafe_code, reason = "an allocator is an unsafe trait; this one only counts")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size() as i64, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn snapshot(nat: u8) -> Snapshot {
+    let mut builder = SnapshotBuilder::default();
+    builder.settings.max_sessions = 2 << 20;
+    for (number, space) in [(0, "10.1.0.0/16"), (1, "10.20.0.0/16")] {
+        builder.attachments.push(Attachment {
+            vnet: Arc::from(space),
+            vnet_number: number,
+            peers: Vec::new(),
+            sources: [space.parse().expect("a prefix")].iter().collect(),
+            excluded_workloads: Vec::new(),
+        });
+    }
+    let address = |last: u8| IpAddr::from([10, 20, 99, last]);
+    let resource = builder.resource(Resource {
+        name: Arc::from("default/service"),
+        provider: AttachmentId(1),
+        nat: (1..=nat).map(address).collect(),
+        targets: vec![Target {
+            subresource: Arc::from(""),
+            member: Arc::from(""),
+            backends: vec![Backend { address: IpAddr::from([10, 20, 0, 2]), drain: false }],
+            ports: vec![PortMap { protocol: Protocol::Udp, first: 1, last: 65_535, backend_first: 1 }],
+            icmp: false,
+        }],
+        timeouts: Timeouts::default(),
+        answer: None,
+        max_sessions: u32::MAX,
+    });
+    let endpoint = Endpoint {
+        id: EndpointId(0),
+        name: Arc::from("default/endpoint"),
+        state: ConnectionState::Approved,
+        resource,
+        sources: None,
+        rules: None,
+        max_sessions: u32::MAX,
+    };
+    builder.endpoint(0, endpoint, &[(IpAddr::from([10, 1, 9, 4]), TargetId(0))], Stamp::default());
+    builder.build(1)
+}
+
+fn forwarder(capacity: u32) -> Forwarder {
+    let shared = Arc::new(Shared::new(vec![Arc::new(|| ())]));
+    Forwarder::new(Position { worker: 0, workers: 1 }, capacity, [3, 5, 7], shared)
+}
+
+/// A UDP frame from client `number` to port `port` of the endpoint.
+fn frame(number: u32, port: u16) -> Vec<u8> {
+    let source = (0x0A01_0000 | number >> 14 & 0xFF | 0x4000).to_be_bytes();
+    let mut frame = vec![0; 10];
+    etherparse::PacketBuilder::ipv4(source, [10, 1, 9, 4], 64)
+        .udp(1_024 + (number & 0x3FFF) as u16, port)
+        .write(&mut frame, &[7; 22])
+        .expect("a packet");
+    frame
+}
+
+#[test]
+fn a_hit_allocates_nothing_in_either_direction() {
+    let _turn = TURN.lock().expect("no test panicked");
+    let (snapshot, mut forwarder) = (snapshot(1), forwarder(100));
+    let context = Context { snapshot: &snapshot, now: Tick(10) };
+    forwarder.adopt(&context);
+    let original = frame(1, 53);
+    let mut out = original.clone();
+    assert!(matches!(forwarder.receive(&mut out, AttachmentId(0), &context), Verdict::Forward { .. }));
+    let mut reply = vec![0; 10];
+    let nat: [u8; 4] = out[22..26].try_into().expect("four bytes");
+    let port = u16::from_be_bytes([out[30], out[31]]);
+    etherparse::PacketBuilder::ipv4([10, 20, 0, 2], nat, 64).udp(53, port).write(&mut reply, &[1]).expect("a packet");
+    let mut back = reply.clone();
+    let before = CALLS.load(Ordering::Relaxed);
+    for _ in 0..1_000 {
+        out.copy_from_slice(&original);
+        back.copy_from_slice(&reply);
+        assert!(matches!(forwarder.receive(&mut out, AttachmentId(0), &context), Verdict::Forward { .. }));
+        assert!(matches!(forwarder.receive(&mut back, AttachmentId(1), &context), Verdict::Forward { .. }));
+        forwarder.publish_counts();
+    }
+    assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0);
+    drop(std::hint::black_box(vec![0_u8; 64]));
+    assert!(CALLS.load(Ordering::Relaxed) > before, "the allocator does count");
+}
+
+#[test]
+fn a_million_sessions_take_at_most_200_bytes_each() {
+    const SESSIONS: u32 = 1 << 20;
+    let _turn = TURN.lock().expect("no test panicked");
+    let snapshot = snapshot(8);
+    let context = Context { snapshot: &snapshot, now: Tick(10) };
+    let before = BYTES.load(Ordering::Relaxed);
+    let mut forwarder = forwarder(SESSIONS);
+    forwarder.adopt(&context);
+    for number in 0..SESSIONS {
+        let mut frame = frame(number, 1_000 + (number % 4) as u16);
+        let verdict = forwarder.receive(&mut frame, AttachmentId(0), &context);
+        assert!(matches!(verdict, Verdict::Forward { .. }), "session {number}: {verdict:?}");
+    }
+    let per_session = (BYTES.load(Ordering::Relaxed) - before) as f64 / f64::from(SESSIONS);
+    assert_eq!(forwarder.sessions().len(), SESSIONS as usize);
+    println!("{per_session:.1} bytes per session");
+    assert!(per_session <= 200.0, "{per_session} bytes per session");
+}
