@@ -1,0 +1,364 @@
+//! The layers hold (DESIGN §7): which module may name which, where tokio and `unsafe` may stand, and
+//! how long a file may be. Works on the text of `src/`, so it sees what every build leaves out, too.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Longest file, in lines.
+const MAX_LINES: usize = 500;
+
+/// Files that may be longer. Empty, and meant to stay so.
+const LONG_FILES: [&str; 0] = [];
+
+/// Where `unsafe` may stand, each block with its reason.
+const UNSAFE_PLACES: [&str; 3] = ["dataplane/device/", "dataplane/session/arena.rs", "host/"];
+
+/// What a module may name: the arrows of DESIGN §7. A path is `module` or `module::part`.
+const ARROWS: [(&str, &[&str]); 14] = [
+    ("wire", &[]),
+    ("store", &[]),
+    ("interface", &[]),
+    ("snapshot", &["wire"]),
+    ("dataplane", &["wire", "snapshot"]),
+    ("control", &["snapshot", "store"]),
+    ("health", &["snapshot", "control"]),
+    ("dns", &["snapshot"]),
+    ("host", &["snapshot"]),
+    ("observe", &["snapshot", "interface", "dataplane::counters", "dataplane::verdict"]),
+    ("config", &["control"]),
+    ("api", &["control", "observe", "dns", "interface"]),
+    ("cli", &["interface", "config"]),
+    ("main", &["*"]),
+];
+
+/// One broken rule, as `file:line: what`.
+type Finding = String;
+
+#[test]
+fn every_file_keeps_to_the_layers() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(files.len() > 10, "only {} files below {}", files.len(), root.display());
+    let findings: Vec<Finding> = files
+        .iter()
+        .flat_map(|path| {
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            check(&name, &fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+}
+
+/// Every rule, on one file; `name` is its path below `src/`.
+fn check(name: &str, text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let lines = text.lines().count();
+    if lines > MAX_LINES && !LONG_FILES.contains(&name) {
+        findings.push(format!("{name}: {lines} lines, at most {MAX_LINES}"));
+    }
+    let code = blank_comments_and_strings(text);
+    findings.extend(foreign_paths(name, &code));
+    if name.starts_with("dataplane") {
+        findings.extend(words(&code, "tokio").map(|line| format!("{name}:{line}: tokio in the packet path")));
+    }
+    if !UNSAFE_PLACES.iter().any(|place| name.starts_with(place)) {
+        for word in ["unsafe", "unsafe_code"] {
+            findings.extend(words(&code, word).map(|line| format!("{name}:{line}: {word} outside its places")));
+        }
+    }
+    findings
+}
+
+/// The `crate::` paths of a file that its module may not name.
+fn foreign_paths(name: &str, code: &str) -> Vec<Finding> {
+    let module = name.split('/').next().unwrap_or(name).trim_end_matches(".rs");
+    if module == "lib" {
+        return Vec::new();
+    }
+    let Some((_, allowed)) = ARROWS.iter().find(|(from, _)| *from == module) else {
+        return vec![format!("{name}: no layer is called `{module}`")];
+    };
+    let permitted = |path: &str| {
+        path == module
+            || path.starts_with(&format!("{module}::"))
+            || allowed.iter().any(|to| *to == "*" || path == *to || path.starts_with(&format!("{to}::")))
+    };
+    let depth = name.matches('/').count() + usize::from(!name.ends_with("mod.rs"));
+    let mut findings = Vec::new();
+    for (line, path) in crate_paths(code).into_iter().chain(escapes(code, depth)) {
+        if !permitted(&path) {
+            findings.push(format!("{name}:{line}: `{module}` may not name `{path}`"));
+        }
+    }
+    findings
+}
+
+/// Every path after `crate::` or `privlink::`, groups in braces taken apart, to its second segment.
+fn crate_paths(code: &str) -> Vec<(usize, String)> {
+    let mut paths = BTreeSet::new();
+    for root in ["crate", "privlink"] {
+        for at in word_starts(code, root) {
+            let rest = code[at + root.len()..].trim_start();
+            if let Some(rest) = rest.strip_prefix("::") {
+                for path in expand(rest, 2) {
+                    paths.insert((line_of(code, at), path));
+                }
+            }
+        }
+    }
+    paths.into_iter().collect()
+}
+
+/// Paths that climb with `super::` to the crate's root and down into another module.
+fn escapes(code: &str, depth: usize) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for at in word_starts(code, "super") {
+        if code[..at].trim_end().ends_with("super::") {
+            continue;
+        }
+        let mut rest = &code[at..];
+        let mut climbs = 0;
+        while let Some(next) = rest.strip_prefix("super::") {
+            climbs += 1;
+            rest = next;
+        }
+        // `mod tests` inside the file adds a level, so one climb more than the file's depth is needed there.
+        if climbs >= depth && climbs > 0 && depth > 0 && climbs > inline_depth(&code[..at]) + depth - 1 {
+            found.extend(expand(rest, 2).into_iter().map(|path| (line_of(code, at), path)));
+        }
+    }
+    found
+}
+
+/// How many inline `mod name { … }` are open at the end of `code`.
+fn inline_depth(code: &str) -> usize {
+    let (mut open, mut level) = (Vec::new(), 0_usize);
+    for (at, character) in code.char_indices() {
+        match character {
+            '{' => {
+                let statement = code[..at].rsplit([';', '{', '}']).next().unwrap_or("");
+                if word_starts(statement, "mod").next().is_some() {
+                    open.push(level);
+                }
+                level += 1;
+            }
+            '}' => {
+                level = level.saturating_sub(1);
+                if open.last() == Some(&level) {
+                    open.pop();
+                }
+            }
+            _ => {}
+        }
+    }
+    open.len()
+}
+
+/// The paths that `text` begins with, at most `segments` long: `a::{b, c::D}` gives `a::b` and `a::c`.
+fn expand(text: &str, segments: usize) -> Vec<String> {
+    let text = text.trim_start();
+    if let Some(inside) = text.strip_prefix('{') {
+        return split_group(inside).into_iter().flat_map(|part| expand(part, segments)).collect();
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (head, rest) = text.split_at(end);
+    if head.is_empty() {
+        return Vec::new();
+    }
+    match rest.trim_start().strip_prefix("::") {
+        Some(rest) if segments > 1 => {
+            let tails = expand(rest, segments - 1);
+            if tails.is_empty() {
+                return vec![head.to_owned()];
+            }
+            tails
+                .into_iter()
+                .map(|tail| if tail == "self" { head.to_owned() } else { format!("{head}::{tail}") })
+                .collect()
+        }
+        _ => vec![head.to_owned()],
+    }
+}
+
+/// The comma-separated parts of a brace group, whose opening brace is already read.
+fn split_group(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut from) = (Vec::new(), 0_usize, 0);
+    for (at, character) in text.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                parts.push(&text[from..at]);
+                return parts;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&text[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts
+}
+
+/// Where `word` stands as a whole word.
+fn word_starts<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word)
+        .filter(move |(at, _)| !code[..*at].ends_with(part) && !code[at + word.len()..].starts_with(part))
+        .map(|(at, _)| at)
+}
+
+fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
+    word_starts(code, word).map(|at| line_of(code, at))
+}
+
+fn line_of(code: &str, at: usize) -> usize {
+    code[..at].matches('\n').count() + 1
+}
+
+/// The text with comments, strings and character literals blanked, line numbers kept.
+fn blank_comments_and_strings(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = bytes.to_vec();
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = match &bytes[at..] {
+            [b'/', b'/', ..] => at + text[at..].find('\n').unwrap_or(text.len() - at),
+            [b'/', b'*', ..] => block_comment_end(bytes, at),
+            [b'"', ..] => string_end(bytes, at + 1),
+            [b'r', b'"' | b'#', ..] if at == 0 || !is_word(bytes[at - 1]) => raw_string_end(text, at),
+            [b'\'', b'\\', ..] => text[at + 3..].find('\'').map_or(bytes.len(), |length| at + 4 + length),
+            [b'\'', _, b'\'', ..] => at + 3,
+            _ => at,
+        };
+        for byte in &mut out[at..end.min(bytes.len())] {
+            if *byte != b'\n' {
+                *byte = b' ';
+            }
+        }
+        at = end.max(at + 1);
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn block_comment_end(bytes: &[u8], from: usize) -> usize {
+    let (mut at, mut depth) = (from, 0_usize);
+    while at < bytes.len() {
+        match &bytes[at..] {
+            [b'/', b'*', ..] => (at, depth) = (at + 2, depth + 1),
+            [b'*', b'/', ..] => (at, depth) = (at + 2, depth - 1),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    at
+}
+
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    while at < bytes.len() && bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    at + 1
+}
+
+/// End of the raw string at `from`, or `from` when there is none (a raw identifier).
+fn raw_string_end(text: &str, from: usize) -> usize {
+    let hashes = text[from + 1..].bytes().take_while(|byte| *byte == b'#').count();
+    let body = from + 1 + hashes;
+    if !text[body..].starts_with('"') {
+        return from;
+    }
+    let close = format!("\"{}", "#".repeat(hashes));
+    text[body + 1..].find(&close).map_or(text.len(), |length| body + 1 + length + close.len())
+}
+
+/// The checker itself, on planted text: each rule broken once, and each thing that only looks broken.
+mod checker {
+    use super::*;
+
+    #[test]
+    fn an_arrow_against_the_layers_is_found() {
+        for (name, text, path) in [
+            ("wire/mod.rs", "use crate::snapshot::Snapshot;", "snapshot::Snapshot"),
+            ("dataplane/fastpath/mod.rs", "use crate::control::model;", "control::model"),
+            ("snapshot/mod.rs", "fn f() { crate::dataplane::verdict::x() }", "dataplane::verdict"),
+            ("observe/mod.rs", "use crate::dataplane::session::Table;", "dataplane::session"),
+            ("api/mod.rs", "use crate::{control, store::Store};", "store::Store"),
+            ("cli/mod.rs", "use crate::{\n    interface::A,\n    api,\n};", "api"),
+            ("host/mod.rs", "pub(in crate::control) fn f() {}", "control"),
+            ("wire/tcp.rs", "use super::super::control::model;", "control::model"),
+            ("wire/mod.rs", "use super::control;", "control"),
+            ("store/mod.rs", "use privlink::wire::Packet;", "wire::Packet"),
+        ] {
+            let findings = check(name, text);
+            assert!(
+                findings.iter().any(|finding| finding.ends_with(&format!("may not name `{path}`"))),
+                "{name}: {text}: {findings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_arrow_along_the_layers_passes() {
+        for (name, text) in [
+            ("dataplane/mod.rs", "use crate::{snapshot::{Snapshot, judge}, wire, dataplane::verdict};"),
+            ("observe/metrics.rs", "use crate::dataplane::counters::WorkerCounters;"),
+            ("main.rs", "use privlink::{api, host, dataplane};"),
+            ("lib.rs", "pub mod api; use crate::host;"),
+            ("wire/tcp.rs", "use super::checksum; mod tests { use super::*; use super::super::ip; }"),
+            ("snapshot/mod.rs", "// crate::control is above\n/// [`crate::api`]\nconst A: &str = \"crate::cli\";"),
+            ("wire/mod.rs", "const A: &str = r#\"use crate::cli;\"#; const B: char = '\"'; const C: char = '\\'';"),
+        ] {
+            assert_eq!(check(name, text), Vec::<Finding>::new(), "{name}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_module_outside_the_tree_is_found() {
+        assert_eq!(check("utils/mod.rs", ""), ["utils/mod.rs: no layer is called `utils`"]);
+    }
+
+    #[test]
+    fn tokio_in_the_packet_path_is_found() {
+        assert_eq!(check("dataplane/mod.rs", "\nuse tokio::sync;"), ["dataplane/mod.rs:2: tokio in the packet path"]);
+        assert!(check("dataplane/mod.rs", "// no tokio here\nfn tokio_free() {}").is_empty());
+        assert!(check("api/mod.rs", "use tokio::sync;").is_empty());
+    }
+
+    #[test]
+    fn unsafe_outside_its_places_is_found() {
+        let block = "fn f() { unsafe { g() } }";
+        assert_eq!(check("dataplane/session/table.rs", block).len(), 1);
+        assert_eq!(check("control/mod.rs", "#[allow(unsafe_code, reason = \"\")] fn f() {}").len(), 1);
+        for place in ["dataplane/device/tun.rs", "dataplane/session/arena.rs", "host/bpf.rs"] {
+            assert!(check(place, block).is_empty(), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_found() {
+        assert_eq!(check("wire/ip.rs", &"\n".repeat(MAX_LINES + 1)), ["wire/ip.rs: 501 lines, at most 500"]);
+        assert!(check("wire/ip.rs", &"\n".repeat(MAX_LINES)).is_empty());
+    }
+}
