@@ -1,0 +1,104 @@
+//! Stages of the packet path, and the whole of it over lent frames. Names: `metric/stage/packet`.
+
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a bench builds frames from small numbers; criterion's macros write undocumented items"
+)]
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use privlink::dataplane::fastpath::{classify::classify, rewrite::rewrite};
+use privlink::dataplane::session::Direction;
+use privlink::dataplane::verdict::Verdict;
+
+mod common;
+use common::{CONSUMER, PROVIDER, client, context, forwarder, open_sessions, snapshot, tcp_frame, udp_frame};
+
+const ENDPOINT: ([u8; 4], u16) = ([10, 1, 9, 4], 443);
+
+fn stages(c: &mut Criterion) {
+    let udp = udp_frame(client(1), ENDPOINT);
+    let tcp = tcp_frame(client(1), ENDPOINT, false, 1);
+    c.bench_function("time/classify/udp4", |b| b.iter(|| classify(black_box(&udp), CONSUMER)));
+    c.bench_function("time/classify/tcp4", |b| b.iter(|| classify(black_box(&tcp), CONSUMER)));
+    c.bench_function("time/classify_etherparse/tcp4", |b| {
+        b.iter(|| etherparse::SlicedPacket::from_ip(black_box(&tcp[10..])).map(|sliced| sliced.transport.is_some()));
+    });
+
+    let snapshot = snapshot();
+    let mut forwarder = forwarder(&snapshot, 1_000);
+    let (outward, _) = open_sessions(&mut forwarder, &snapshot, 1);
+    let packet = classify(&outward[0], CONSUMER).expect("a packet");
+    let (slot, _) = forwarder.sessions().find_any(&packet.key).expect("a session");
+    let session = forwarder.sessions().get(slot).expect("a session").clone();
+    let mut frame = outward[0].clone();
+    c.bench_function("time/rewrite/udp4", |b| {
+        b.iter(|| {
+            frame[18] = 64;
+            rewrite(black_box(&mut frame), &packet, &session, Direction::ToService);
+        });
+    });
+}
+
+fn whole(c: &mut Criterion) {
+    let snapshot = snapshot();
+    let mut group = c.benchmark_group("time/forward");
+    for (name, count) in [("1k", 1_000), ("64k", 64_000), ("1m", 1_000_000)] {
+        let mut forwarder = forwarder(&snapshot, 1 << 20);
+        let (outward, inward) = open_sessions(&mut forwarder, &snapshot, count);
+        let context = context(&snapshot);
+        let mut random = fastrand::Rng::with_seed(1);
+        // Frames lie one after another in the order of use, as a batch lies in its buffers: the bench
+        // is about the table, not about the cache misses of a million source frames.
+        let order: Vec<usize> = (0..65_536).map(|_| random.usize(..outward.len())).collect();
+        let mut lent: Vec<(Vec<u8>, Vec<u8>)> =
+            order.iter().map(|&number| (outward[number].clone(), inward[number].clone())).collect();
+        let originals = lent.clone();
+        let mut at = 0;
+        group.throughput(Throughput::Elements(2));
+        group.bench_function(format!("udp4_hit_{name}"), |b| {
+            b.iter(|| {
+                at = (at + 1) & 65_535;
+                let (out, back) = &mut lent[at];
+                out.copy_from_slice(&originals[at].0);
+                back.copy_from_slice(&originals[at].1);
+                let there = forwarder.receive(out, CONSUMER, &context);
+                let here = forwarder.receive(back, PROVIDER, &context);
+                debug_assert!(matches!((there, here), (Verdict::Forward { .. }, Verdict::Forward { .. })));
+                (there, here)
+            });
+        });
+    }
+    group.finish();
+}
+
+fn admission(c: &mut Criterion) {
+    let snapshot = snapshot();
+    let context = context(&snapshot);
+    c.bench_function("time/admit/udp4", |b| {
+        b.iter_batched(
+            || {
+                let frames: Vec<Vec<u8>> = (0..10_000).map(|number| udp_frame(client(number), ENDPOINT)).collect();
+                (forwarder(&snapshot, 20_000), frames)
+            },
+            |(mut forwarder, mut frames)| {
+                for frame in &mut frames {
+                    black_box(forwarder.receive(frame, CONSUMER, &context));
+                }
+                (forwarder, frames)
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    let mut forwarder = forwarder(&snapshot, 1_000);
+    let mut denied = tcp_frame(client(1), ([10, 1, 9, 5], 443), true, 1);
+    c.bench_function("time/deny/tcp4_unknown_endpoint", |b| {
+        b.iter(|| forwarder.receive(black_box(&mut denied), CONSUMER, &context));
+    });
+}
+
+criterion_group!(benches, stages, whole, admission);
+criterion_main!(benches);
