@@ -19,8 +19,17 @@ pub mod refusal;
 /// From a name to the thing meant.
 pub mod references;
 
-/// The durable decisions.
+/// The states of a connection.
+pub mod approval;
+
+/// Endpoint addresses.
+pub mod addresses;
+
+/// What must be remembered.
 pub mod decisions;
+
+/// The file it is remembered in.
+pub mod state;
 
 /// Model and decisions → snapshot and topology.
 pub mod compile;
@@ -30,6 +39,10 @@ pub mod report;
 
 /// What readers see.
 pub mod views;
+
+/// A small model for tests.
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::Arc;
 
