@@ -1,7 +1,218 @@
 //! The control plane: the single writer of everything that may change.
+//!
+//! A command is authorised, resolved, validated and compiled before anything happens; then it is
+//! committed, published and acknowledged by every worker and the host, in the order that [`writer`]
+//! explains. Readers never wait for it: they load the [`View`] of the last change.
 
 /// The model.
 pub mod model;
 
 /// What the control plane asks of the packet path and of the host.
 pub mod ports;
+
+/// Callers, commands, outcomes.
+pub mod command;
+
+/// Why a command is refused.
+pub mod refusal;
+
+/// From a name to the thing meant.
+pub mod references;
+
+/// The states of a connection.
+pub mod approval;
+
+/// Endpoint addresses.
+pub mod addresses;
+
+/// What must be remembered.
+pub mod decisions;
+
+/// The file it is remembered in.
+pub mod state;
+
+/// Model and decisions → snapshot and topology.
+pub mod compile;
+
+/// The file and the live state.
+pub mod apply;
+
+/// Who may do what.
+mod access;
+
+/// What applying a file did.
+pub mod report;
+
+/// The order in which a change becomes durable and in force.
+mod writer;
+
+/// What readers see.
+pub mod views;
+
+/// A small model for tests.
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+pub use command::{Caller, Command, Decided, Decision, Deletion, FileVersion, Outcome};
+pub use refusal::{Kind, Refusal};
+pub use report::Report;
+pub use views::{ConnectionView, EndpointView, ResourceView, Status, View, VnetView};
+
+use crate::snapshot::topology::Topology;
+use model::{HostConfig, Model};
+use ports::{Host, Workers};
+use state::{DecisionStore, StateDir, StateLoad};
+use writer::{Ports, Writer};
+
+/// How long a worker may be silent before the daemon stops, closed (law 5).
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// Checks what must hold between the parts of a model; each string is one violation.
+pub type Validate = fn(&Model, &HostConfig) -> Result<(), Vec<String>>;
+
+/// What the control plane is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Host matters of the file.
+    pub host: HostConfig,
+    /// Resources of the file.
+    pub file: Model,
+    /// Delete what the file does not name.
+    pub prune: bool,
+    /// Look only: take no lock, move and write nothing.
+    pub dry_run: bool,
+    /// Data workers, hence queues per device.
+    pub workers: u16,
+    /// Identity of each attachment's namespace (its inode), in the order of the attachments; two
+    /// names of one namespace have one identity.
+    pub namespaces: Vec<u64>,
+    /// The daemon itself: its uid may do everything.
+    pub daemon: Caller,
+    /// The time (law 8: it enters as an argument).
+    pub clock: fn() -> Timestamp,
+    /// See [`Validate`].
+    pub validate: Validate,
+}
+
+/// A control plane that has read its state and the file, and has put nothing in force yet. Holds the
+/// lock on the state directory.
+#[derive(Debug)]
+pub struct Prepared {
+    writer: Writer,
+    dry_run: bool,
+}
+
+impl Prepared {
+    /// Reads the durable state, applies the file to it in memory, validates and compiles. A
+    /// damaged state file is kept aside here, unless this is a dry run.
+    ///
+    /// # Errors
+    /// `Invalid`: the file and the live state together break a rule. `Storage`: another daemon holds
+    /// the state directory, or it cannot be used.
+    pub fn new(setup: Setup) -> Result<Self, Refusal> {
+        let path = setup.host.state.clone();
+        let directory = if setup.dry_run { StateDir::look(&path) } else { StateDir::open(&path).map_err(unusable)? };
+        let found = directory.load();
+        let kept_as = match &found {
+            StateLoad::Damaged(_) if !setup.dry_run => directory.keep_aside((setup.clock)()).map_err(unusable)?,
+            StateLoad::Damaged(_) | StateLoad::Absent | StateLoad::Loaded(_) => None,
+        };
+        Self::with_store(setup, found, kept_as, Box::new(directory))
+    }
+
+    fn with_store(
+        setup: Setup,
+        found: StateLoad,
+        kept_as: Option<String>,
+        store: Box<dyn DecisionStore>,
+    ) -> Result<Self, Refusal> {
+        let dry_run = setup.dry_run;
+        Ok(Self { writer: Writer::prepare(setup, found, kept_as, store)?, dry_run })
+    }
+
+    /// What this host must look like; devices are made from it before [`Prepared::start`].
+    pub fn topology(&self) -> &Topology {
+        self.writer.topology()
+    }
+
+    /// What will be in force.
+    pub fn view(&self) -> View {
+        self.writer.view()
+    }
+
+    /// Commits, brings the host up to the topology and publishes the first snapshot.
+    ///
+    /// `fatal` is called with the reason when a worker has been silent for 2 s: the daemon must stop, closed.
+    ///
+    /// # Errors
+    /// `Storage` or `Unavailable`; nothing passes then. A dry run is never started: `Invalid`.
+    pub fn start(
+        self,
+        workers: Arc<dyn Workers>,
+        host: Arc<dyn Host>,
+        fatal: Box<dyn Fn(&str) + Send + Sync>,
+    ) -> Result<ControlPlane, Refusal> {
+        if self.dry_run {
+            return Err(Refusal::new(Kind::Invalid, "DryRun", "a dry run holds no lock and cannot be started", ""));
+        }
+        let mut writer = self.writer;
+        let ports = Ports { workers, host, fatal };
+        writer.start(&ports)?;
+        let view = Arc::new(ArcSwap::from_pointee(writer.view()));
+        Ok(ControlPlane { writer: Mutex::new(writer), ports, view })
+    }
+}
+
+fn unusable(error: impl std::fmt::Display) -> Refusal {
+    let remedy = "stop the other daemon, or give this one another `state` directory that it may write to";
+    Refusal::new(Kind::Storage, "StateUnusable", error.to_string(), remedy)
+}
+
+/// The single writer, and the view that its last change left behind.
+#[derive(Debug)]
+pub struct ControlPlane {
+    writer: Mutex<Writer>,
+    ports: Ports,
+    view: Arc<ArcSwap<View>>,
+}
+
+impl ControlPlane {
+    /// Carries `command` out for `caller`. Blocks until it is durable and in force everywhere: call it
+    /// from a thread that may wait (`spawn_blocking`).
+    ///
+    /// # Errors
+    /// See [`Kind`]; nothing of a refused command is acknowledged.
+    pub fn apply(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
+        let Ok(mut writer) = self.writer.lock() else {
+            let message = "an earlier command ended in the middle; nothing more is changed";
+            return Err(Refusal::new(Kind::Unavailable, "WriterLost", message, "restart the daemon"));
+        };
+        let outcome = writer.apply(&self.ports, caller, command);
+        // Also after a refusal: a block may be in force that could not be made durable.
+        self.view.store(Arc::new(writer.view()));
+        match &outcome {
+            Ok(done) => tracing::info!(%caller, %done, "command done"),
+            Err(refusal) => tracing::warn!(%caller, code = refusal.code, %refusal, "command refused"),
+        }
+        outcome
+    }
+
+    /// What is in force now; never waits for the writer.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// A handle for readers that outlive a borrow, such as the metrics listener.
+    pub fn shared_view(&self) -> Arc<ArcSwap<View>> {
+        Arc::clone(&self.view)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub struct AttachmentId(pub u16);
 pub struct EndpointId(pub u32);
 
 /// Position of a link resource in a [`super::Snapshot`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ResourceId(pub u32);
 
 /// Position of a target (subresource and member) within its resource.

@@ -89,7 +89,7 @@ impl Default for Timeouts {
 }
 
 /// Where a VNet meets this host, as the packet path sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
     /// Name of its VNet.
     pub vnet: Arc<str>,
@@ -104,7 +104,7 @@ pub struct Attachment {
 }
 
 /// A private endpoint and its connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Its identity within this process.
     pub id: EndpointId,
@@ -140,7 +140,7 @@ pub struct Rule {
 }
 
 /// A link resource: what endpoints are bound to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     /// `group/name`.
     pub name: Arc<str>,
@@ -254,6 +254,11 @@ impl Snapshot {
     #[must_use]
     pub fn resource(&self, id: ResourceId) -> Option<&Arc<Resource>> {
         self.resources.get(id.0 as usize)
+    }
+
+    /// Every endpoint address with the number of the VNet that owns it, in no order.
+    pub fn endpoint_addresses(&self) -> impl Iterator<Item = (u16, IpAddr, &EndpointAddress)> {
+        self.shards.iter().flat_map(|shard| shard.iter()).map(|(&(vnet, address), entry)| (vnet, address, entry))
     }
 
     /// A copy with another epoch in which `endpoint`, at the addresses it has here, is replaced.

@@ -1,0 +1,133 @@
+//! The states of a connection (DESIGN §4, the table): two pure matches, without a wildcard on the state.
+
+use serde::Serialize;
+
+use super::decisions::DecidedBy;
+use crate::snapshot::ConnectionState::{self, Approved, Disconnected, Pending, Rejected};
+
+/// What can be done to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Action {
+    /// By the owner.
+    Approve,
+    /// By the owner.
+    Reject,
+    /// By the owner, for good.
+    Remove,
+    /// By the consumer: the endpoint goes, and the connection with it.
+    Delete,
+}
+
+impl Action {
+    /// The word of the command line.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+            Self::Remove => "remove",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// The table has no such step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {} a connection that is {from}", action.verb())]
+pub struct InvalidTransition {
+    /// State it is in.
+    pub from: ConnectionState,
+    /// What was asked.
+    pub action: Action,
+}
+
+/// The state after `action`; equal to `from` where there is nothing to change; `None`: gone.
+///
+/// # Errors
+/// A Disconnected connection can only go: the owner has removed it for good (seed, *Approval workflow*).
+pub fn next(from: ConnectionState, action: Action) -> Result<Option<ConnectionState>, InvalidTransition> {
+    match (from, action) {
+        // From Rejected too: the owner may change their mind.
+        (Pending | Approved | Rejected, Action::Approve) => Ok(Some(Approved)),
+        (Pending | Approved | Rejected, Action::Reject) => Ok(Some(Rejected)),
+        (Pending | Approved | Rejected, Action::Remove) => Ok(Some(Disconnected)),
+        (Disconnected, Action::Approve | Action::Reject | Action::Remove) => Err(InvalidTransition { from, action }),
+        (Pending | Approved | Rejected | Disconnected, Action::Delete) => Ok(None),
+    }
+}
+
+/// How an endpoint is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Manual approval was asked for; else automatic.
+    pub manual: bool,
+    /// The caller holds the approval right on the resource.
+    pub holds_right: bool,
+    /// The endpoint's subscription stands on the resource's auto-approval list.
+    pub on_list: bool,
+}
+
+/// Automatic approval was asked for by somebody who may not approve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("automatic approval needs the approval right on the resource; ask for manual approval instead")]
+pub struct NotEntitled;
+
+/// The first state of a connection, and who decided it.
+///
+/// # Errors
+/// Nothing may be created.
+pub fn first(request: Request) -> Result<(ConnectionState, DecidedBy), NotEntitled> {
+    match request {
+        Request { manual: false, holds_right: true, .. } => Ok((Approved, DecidedBy::File)),
+        Request { on_list: true, .. } => Ok((Approved, DecidedBy::AutoApproval)),
+        Request { manual: false, .. } => Err(NotEntitled),
+        Request { manual: true, .. } => Ok((Pending, DecidedBy::Nobody)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_the_one_of_the_table() {
+        use Action::{Approve, Delete, Reject, Remove};
+        let refused = |from, action| Err(InvalidTransition { from, action });
+        for (from, action, expected) in [
+            (Pending, Approve, Ok(Some(Approved))),
+            (Pending, Reject, Ok(Some(Rejected))),
+            (Pending, Remove, Ok(Some(Disconnected))),
+            (Pending, Delete, Ok(None)),
+            (Approved, Approve, Ok(Some(Approved))),
+            (Approved, Reject, Ok(Some(Rejected))),
+            (Approved, Remove, Ok(Some(Disconnected))),
+            (Approved, Delete, Ok(None)),
+            (Rejected, Approve, Ok(Some(Approved))),
+            (Rejected, Reject, Ok(Some(Rejected))),
+            (Rejected, Remove, Ok(Some(Disconnected))),
+            (Rejected, Delete, Ok(None)),
+            (Disconnected, Approve, refused(Disconnected, Approve)),
+            (Disconnected, Reject, refused(Disconnected, Reject)),
+            (Disconnected, Remove, refused(Disconnected, Remove)),
+            (Disconnected, Delete, Ok(None)),
+        ] {
+            assert_eq!(next(from, action), expected, "{from:?} + {action:?}");
+        }
+    }
+
+    #[test]
+    fn every_creation_is_the_one_of_the_table() {
+        for (manual, holds_right, on_list, expected) in [
+            (false, true, false, Ok((Approved, DecidedBy::File))),
+            (false, true, true, Ok((Approved, DecidedBy::File))),
+            (false, false, true, Ok((Approved, DecidedBy::AutoApproval))),
+            (false, false, false, Err(NotEntitled)),
+            (true, true, true, Ok((Approved, DecidedBy::AutoApproval))),
+            (true, false, true, Ok((Approved, DecidedBy::AutoApproval))),
+            (true, true, false, Ok((Pending, DecidedBy::Nobody))),
+            (true, false, false, Ok((Pending, DecidedBy::Nobody))),
+        ] {
+            let request = Request { manual, holds_right, on_list };
+            assert_eq!(first(request), expected, "{request:?}");
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Model, host matters and decisions → [`Snapshot`] and [`Topology`]: pure, and whole or not at all.
+//!
+//! [`registry`] remembers what must stay the same from one compilation to the next (ids, numbers,
+//! generations); [`peering`] says who sees whom; [`topology`] says what the host must look like.
+
+/// Ids, numbers and generations.
+mod registry;
+
+/// Who sees whom.
+mod peering;
+
+/// What the host must look like.
+mod topology;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use registry::Registry;
+pub use topology::union;
+
+use super::decisions::Connection;
+use super::model::{
+    DenyMode, HostConfig, Key, LinkResource, Model, NetworkPolicies, PortSpec, PrivateEndpoint, SecurityGroup,
+    SecurityRule, TargetSpec, TimeoutOverrides,
+};
+use crate::snapshot::prefixes::PrefixSet;
+use crate::snapshot::tables::Rule;
+use crate::snapshot::topology::Topology;
+use crate::snapshot::{
+    Attachment, AttachmentId, Backend, ConnectionState, Endpoint, PortMap, Resource, ResourceId, Settings, Snapshot,
+    SnapshotBuilder, Target, TargetId, Timeouts,
+};
+use peering::Peering;
+use registry::Basis;
+
+/// What is compiled.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Resources.
+    pub model: &'a Model,
+    /// One per endpoint of the model.
+    pub connections: &'a BTreeMap<Key, Connection>,
+    /// Host matters.
+    pub host: &'a HostConfig,
+    /// Identity of each attachment's namespace, in the order of the attachments.
+    pub namespaces: &'a [u64],
+    /// Data workers.
+    pub workers: u16,
+}
+
+/// The two things published.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// For the packet path.
+    pub snapshot: Snapshot,
+    /// For the host.
+    pub topology: Topology,
+}
+
+/// The model cannot be compiled. Validation finds these first and says it better; here they only
+/// make sure that nothing half-compiled is published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// A reference leads nowhere.
+    #[error("{0} refers to {1}, which does not exist")]
+    Broken(String, String),
+    /// The provider's VNet is not attached to this host.
+    #[error("resource {0} is in {1}, which has no attachment on this host")]
+    Unattached(Key, Key),
+    /// An address is missing.
+    #[error("endpoint {0} has an address without an IP")]
+    Unallocated(Key),
+    /// Two endpoint addresses are the same.
+    #[error("endpoint {0} has an address that another endpoint of its VNet has")]
+    Taken(Key),
+    /// A number that is never given out twice has run out.
+    #[error("this process has run out of {0}; restart the daemon")]
+    Exhausted(&'static str),
+}
+
+/// Compiles everything. `registry` moves on; where this fails, or what was compiled is not
+/// published, go on with the registry from before.
+///
+/// # Errors
+/// The model contradicts itself.
+pub fn compile(input: &Input<'_>, registry: &mut Registry, epoch: u64) -> Result<Compiled, CompileError> {
+    let peering = Peering::new(input);
+    registry.number(input.model)?;
+    let attachments = attachments(input, &peering, registry);
+    let mut builder = SnapshotBuilder::default();
+    builder.settings = settings(input.host);
+    let resources = resources(input, &peering, registry)?;
+    for resource in &resources {
+        builder.resource(Resource::clone(resource));
+    }
+    let bases = bases(input, &peering, registry, &attachments, &resources)?;
+    registry.follow(bases)?;
+    for (id, basis, stamp) in registry.endpoints() {
+        builder.endpoint(basis.vnet, basis.endpoint(id), &basis.addresses, stamp);
+    }
+    registry.gone().for_each(|(id, stamp)| builder.stamp(id, stamp));
+    builder.attachments = attachments;
+    Ok(Compiled { snapshot: builder.build(epoch), topology: topology::compile(input, &peering) })
+}
+
+/// The same for the change of one connection's state: rebuilds only what one endpoint lives in. `None`:
+/// there is no such endpoint.
+///
+/// # Errors
+/// The generations have run out.
+pub fn compile_state(
+    before: &Snapshot,
+    registry: &mut Registry,
+    epoch: u64,
+    endpoint: &Key,
+    state: ConnectionState,
+) -> Result<Option<Snapshot>, CompileError> {
+    let Some((id, basis, stamp)) = registry.restate(endpoint, state)? else { return Ok(None) };
+    let addresses: Vec<_> = basis.addresses.iter().map(|&(address, _)| address).collect();
+    let endpoint = Arc::new(basis.endpoint(id));
+    Ok(Some(before.with_endpoint(epoch, basis.vnet, &addresses, &endpoint, stamp)))
+}
+
+/// The targets an endpoint is bound to: (member, position in the resource), in the resource's order.
+/// An endpoint without a subresource is bound to the only one there is.
+pub fn bound_targets<'a>(resource: &'a LinkResource, endpoint: &PrivateEndpoint) -> Vec<(&'a str, TargetId)> {
+    let only = resource.targets.first().map_or("", |target| target.subresource.as_str());
+    let single = resource.targets.iter().all(|target| target.subresource.eq_ignore_ascii_case(only));
+    let wanted = if endpoint.subresource.is_empty() && single { only } else { &endpoint.subresource };
+    resource
+        .targets
+        .iter()
+        .zip(0_u16..)
+        .filter(|(target, _)| target.subresource.eq_ignore_ascii_case(wanted))
+        .map(|(target, id)| (target.member.as_str(), TargetId(id)))
+        .collect()
+}
+
+/// The one of `bound` that an address for `member` reaches; an address without a member stands for
+/// the only one there is.
+pub(super) fn target_of(bound: &[(&str, TargetId)], member: &str) -> Option<TargetId> {
+    match bound {
+        [(_, only)] if member.is_empty() => Some(*only),
+        several => several.iter().find(|(name, _)| name.eq_ignore_ascii_case(member)).map(|&(_, target)| target),
+    }
+}
+
+fn settings(host: &HostConfig) -> Settings {
+    Settings {
+        answer: host.deny == DenyMode::Answer,
+        deny_rate: host.deny_rate,
+        max_sessions: host.max_sessions,
+        timeouts: timeouts(&host.timeouts, Timeouts::default()),
+    }
+}
+
+fn timeouts(named: &TimeoutOverrides, otherwise: Timeouts) -> Timeouts {
+    let or = |named: Option<Duration>, otherwise| named.unwrap_or(otherwise);
+    Timeouts {
+        tcp_established: or(named.tcp_established, otherwise.tcp_established),
+        tcp_transitory: or(named.tcp_transitory, otherwise.tcp_transitory),
+        udp: or(named.udp, otherwise.udp),
+        icmp: or(named.icmp, otherwise.icmp),
+    }
+}
+
+fn attachments(input: &Input<'_>, peering: &Peering<'_>, registry: &Registry) -> Vec<Attachment> {
+    let attach = |(spec, id): (&super::model::AttachmentSpec, u16)| {
+        let id = AttachmentId(id);
+        let admitted: Vec<_> = peering.admitted(id).collect();
+        let own = peering.vnet(&spec.vnet);
+        let sources =
+            admitted.iter().flat_map(|vnet| &vnet.address_space).chain(own.iter().flat_map(|v| &v.on_premises));
+        let mut excluded: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+        for workload in admitted.iter().flat_map(|vnet| &vnet.workloads).filter(|workload| !workload.private_endpoints)
+        {
+            excluded.entry(&workload.class).or_default().push(&workload.prefix);
+        }
+        Attachment {
+            vnet: Arc::from(spec.vnet.to_string()),
+            vnet_number: registry.vnet(&spec.vnet).unwrap_or(registry::NO_VNET),
+            peers: peering.peers(&spec.vnet).iter().filter_map(|peer| registry.vnet(peer)).collect(),
+            sources: sources.collect(),
+            excluded_workloads: excluded
+                .into_iter()
+                .map(|(class, prefixes)| (Arc::from(class), prefixes.into_iter().collect()))
+                .collect(),
+        }
+    };
+    input.host.attachments.iter().zip(0_u16..).map(attach).collect()
+}
+
+/// Every resource at the position of its id; a deleted one keeps its slot, and reaches nothing.
+fn resources(
+    input: &Input<'_>,
+    peering: &Peering<'_>,
+    registry: &Registry,
+) -> Result<Vec<Arc<Resource>>, CompileError> {
+    let defaults = timeouts(&input.host.timeouts, Timeouts::default());
+    let slot = |key: &Key| {
+        let name = Arc::from(key.to_string());
+        let Some(resource) = input.model.resources.get(key) else {
+            return Ok(Arc::new(Resource {
+                name,
+                provider: AttachmentId::default(),
+                nat: Vec::new(),
+                targets: Vec::new(),
+                timeouts: defaults,
+                answer: None,
+                max_sessions: 0,
+            }));
+        };
+        let provider = peering.attachment(&resource.vnet);
+        Ok(Arc::new(Resource {
+            name,
+            provider: provider.ok_or_else(|| CompileError::Unattached(key.clone(), resource.vnet.clone()))?,
+            nat: resource.nat.clone(),
+            targets: resource.targets.iter().map(target).collect(),
+            timeouts: timeouts(&resource.timeouts, defaults),
+            answer: resource.deny.map(|mode| mode == DenyMode::Answer),
+            max_sessions: resource.max_sessions.unwrap_or(u32::MAX),
+        }))
+    };
+    registry.resource_slots().map(slot).collect()
+}
+
+fn target(spec: &TargetSpec) -> Target {
+    let port =
+        |&PortSpec { protocol, first, last, backend_first }: &_| PortMap { protocol, first, last, backend_first };
+    Target {
+        subresource: Arc::from(spec.subresource.as_str()),
+        member: Arc::from(spec.member.as_str()),
+        backends: spec.backends.iter().map(|b| Backend { address: b.address, drain: b.drain }).collect(),
+        ports: spec.ports.iter().map(port).collect(),
+        icmp: spec.icmp,
+    }
+}
+
+/// What each endpoint's sessions depend on.
+fn bases(
+    input: &Input<'_>,
+    peering: &Peering<'_>,
+    registry: &Registry,
+    attachments: &[Attachment],
+    resources: &[Arc<Resource>],
+) -> Result<BTreeMap<Key, Basis>, CompileError> {
+    let groups: BTreeMap<&Key, Arc<[Rule]>> =
+        input.model.security_groups.iter().map(|(key, group)| (key, rules(group))).collect();
+    let views: BTreeMap<&Key, Arc<registry::SeenBy>> =
+        input.model.vnets.keys().map(|vnet| (vnet, Arc::new(peering.seen_by(vnet, attachments)))).collect();
+    let mut taken = std::collections::HashSet::new();
+    let basis = |(key, endpoint): (&Key, &PrivateEndpoint)| {
+        let broken = |to: String| CompileError::Broken(format!("endpoint {key}"), to);
+        let connection = input.connections.get(key).ok_or_else(|| broken(format!("connection {key}")))?;
+        let vnet = registry.vnet(&endpoint.vnet).ok_or_else(|| broken(format!("vnet {}", endpoint.vnet)))?;
+        let spec = input.model.resources.get(&endpoint.resource);
+        let (spec, id) = spec
+            .zip(registry.resource(&endpoint.resource))
+            .ok_or_else(|| broken(format!("resource {}", endpoint.resource)))?;
+        let compiled = resources.get(id.0 as usize).ok_or_else(|| broken(format!("resource {}", endpoint.resource)))?;
+        let bound = bound_targets(spec, endpoint);
+        let mut addresses = Vec::with_capacity(endpoint.addresses.len());
+        for address in &endpoint.addresses {
+            let ip = address.ip.ok_or_else(|| CompileError::Unallocated(key.clone()))?;
+            let target = target_of(&bound, &address.member)
+                .ok_or_else(|| broken(format!("member `{}` of {}", address.member, endpoint.resource)))?;
+            if !taken.insert((vnet, ip)) {
+                return Err(CompileError::Taken(key.clone()));
+            }
+            addresses.push((ip, target));
+        }
+        let basis = Basis {
+            name: Arc::from(key.to_string()),
+            state: connection.state,
+            vnet,
+            addresses,
+            sources: (!endpoint.sources.is_empty()).then(|| Arc::new(endpoint.sources.iter().collect())),
+            rules: subnet_rules(input.model, endpoint, &groups).map_err(broken)?,
+            max_sessions: endpoint.max_sessions.or(spec.max_sessions_per_endpoint).unwrap_or(u32::MAX),
+            resource: id,
+            bound: Arc::clone(compiled),
+            seen_by: views.get(&endpoint.vnet).map(Arc::clone).unwrap_or_default(),
+        };
+        Ok((key.clone(), basis))
+    };
+    input.model.endpoints.iter().map(basis).collect()
+}
+
+/// The rules of the endpoint's subnet, when its network policies enable them.
+fn subnet_rules(
+    model: &Model,
+    endpoint: &PrivateEndpoint,
+    groups: &BTreeMap<&Key, Arc<[Rule]>>,
+) -> Result<Option<Arc<[Rule]>>, String> {
+    let subnets = model.vnets.get(&endpoint.vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
+    let subnet = subnets
+        .iter()
+        .find(|subnet| subnet.name.eq_ignore_ascii_case(&endpoint.subnet))
+        .ok_or_else(|| format!("subnet {} of {}", endpoint.subnet, endpoint.vnet))?;
+    match (subnet.network_policies, &subnet.security_group) {
+        (NetworkPolicies::Disabled | NetworkPolicies::RouteTableEnabled, _) | (_, None) => Ok(None),
+        (NetworkPolicies::Enabled | NetworkPolicies::NetworkSecurityGroupEnabled, Some(group)) => {
+            groups.get(group).map(|rules| Some(Arc::clone(rules))).ok_or_else(|| format!("security group {group}"))
+        }
+    }
+}
+
+fn rules(group: &SecurityGroup) -> Arc<[Rule]> {
+    let mut sorted: Vec<&SecurityRule> = group.rules.iter().collect();
+    sorted.sort_by_key(|rule| rule.priority);
+    let set = |prefixes: &[ipnet::IpNet]| (!prefixes.is_empty()).then(|| prefixes.iter().collect::<PrefixSet>());
+    let rule = |rule: &SecurityRule| Rule {
+        name: Arc::from(rule.name.as_str()),
+        allow: rule.allow,
+        protocol: rule.protocol,
+        sources: set(&rule.sources),
+        destinations: set(&rule.destinations),
+        ports: rule.ports.clone(),
+    };
+    sorted.into_iter().map(rule).collect()
+}
+
+impl Basis {
+    fn endpoint(&self, id: crate::snapshot::EndpointId) -> Endpoint {
+        Endpoint {
+            id,
+            name: Arc::clone(&self.name),
+            state: self.state,
+            resource: self.resource,
+            sources: self.sources.clone(),
+            rules: self.rules.clone(),
+            max_sessions: self.max_sessions,
+        }
+    }
+}
+
+/// Ids by name, for readers.
+pub(super) type ResourceIds = BTreeMap<Key, ResourceId>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! What the host must look like: per attachment the routes, neighbours and prefixes of DESIGN §2.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Input;
+use super::peering::Peering;
+use crate::control::model::Key;
+use crate::snapshot::AttachmentId;
+use crate::snapshot::topology::{AttachmentPlan, Topology};
+
+/// Every endpoint keeps its route whatever its state, so that denied packets are answered; a deleted
+/// one loses it.
+pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
+    let plan = |(spec, id): (&crate::control::model::AttachmentSpec, u16)| {
+        let id = AttachmentId(id);
+        let routed = peering.routed(id);
+        let own = peering.vnet(&spec.vnet);
+        let dedicated: Vec<IpNet> = routed.iter().flat_map(|vnet| dedicated(peering, vnet)).collect();
+        let endpoint_addresses = endpoint_addresses(input, &routed);
+        let whole = |ip: &IpAddr| dedicated.iter().any(|prefix| prefix.contains(ip));
+        let provided = || input.model.resources.values().filter(|resource| resource.vnet == spec.vnet);
+        AttachmentPlan {
+            id,
+            vnet: spec.vnet.to_string(),
+            netns: spec.netns.clone(),
+            device: spec.device.clone(),
+            mtu: spec.mtu,
+            proxy_on: spec.proxy_on.clone(),
+            own_prefixes: sorted(own.iter().flat_map(|v| v.address_space.iter().chain(&v.on_premises)).copied()),
+            endpoints: endpoint_addresses.iter().filter(|ip| !whole(ip)).copied().collect(),
+            endpoint_addresses,
+            dedicated: sorted(dedicated),
+            nat_addresses: sorted(provided().flat_map(|resource| resource.nat.iter().copied())),
+            backends: sorted(
+                provided().flat_map(|r| &r.targets).flat_map(|target| &target.backends).map(|backend| backend.address),
+            ),
+        }
+    };
+    Topology {
+        attachments: input.host.attachments.iter().zip(0_u16..).map(plan).collect(),
+        on_exit: input.host.on_exit,
+        workers: input.workers,
+        offload: input.host.offload,
+    }
+}
+
+/// All that either of two topologies of one host asks for.
+#[must_use]
+pub fn union(before: &Topology, after: &Topology) -> Topology {
+    let mut both = after.clone();
+    for (plan, old) in both.attachments.iter_mut().zip(&before.attachments) {
+        let merge = |new: &mut Vec<IpAddr>, old: &[IpAddr]| *new = sorted(new.iter().chain(old).copied());
+        let merge_prefixes = |new: &mut Vec<IpNet>, old: &[IpNet]| *new = sorted(new.iter().chain(old).copied());
+        merge_prefixes(&mut plan.own_prefixes, &old.own_prefixes);
+        merge_prefixes(&mut plan.dedicated, &old.dedicated);
+        merge(&mut plan.endpoints, &old.endpoints);
+        merge(&mut plan.endpoint_addresses, &old.endpoint_addresses);
+        merge(&mut plan.nat_addresses, &old.nat_addresses);
+        merge(&mut plan.backends, &old.backends);
+    }
+    both
+}
+
+fn dedicated(peering: &Peering<'_>, vnet: &Key) -> Vec<IpNet> {
+    let subnets = peering.vnet(vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
+    subnets.iter().filter(|subnet| subnet.dedicated).flat_map(|subnet| subnet.prefixes.iter().copied()).collect()
+}
+
+fn endpoint_addresses(input: &Input<'_>, routed: &[&Key]) -> Vec<IpAddr> {
+    let here = input.model.endpoints.values().filter(|endpoint| routed.contains(&&endpoint.vnet));
+    sorted(here.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.ip))
+}
+
+/// Sorted and without duplicates, so that equal wishes are equal topologies.
+fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    items.into_iter().collect::<BTreeSet<T>>().into_iter().collect()
+}

@@ -1,0 +1,138 @@
+//! A small model for the tests of this plane: `spoke` reaches `orders-db` in `core` through `orders`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::command::Caller;
+use super::model::{
+    AttachmentSpec, BackendSpec, DenyMode, EndpointIp, HostConfig, Key, LinkResource, Model, NetworkPolicies, PortSpec,
+    PrivateEndpoint, Subnet, TargetSpec, TimeoutOverrides, Vnet,
+};
+use crate::snapshot::Protocol;
+use crate::snapshot::topology::OnExit;
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+pub(crate) fn key(name: &str) -> Key {
+    Key::new("default", name)
+}
+
+pub(crate) fn noon() -> Timestamp {
+    "2026-05-01T12:00:00Z".parse().expect("a time")
+}
+
+pub(crate) fn root() -> Caller {
+    Caller { uid: 0, name: "root".into() }
+}
+
+pub(crate) fn subnet(name: &str, prefix: &str) -> Subnet {
+    Subnet {
+        name: name.into(),
+        prefixes: vec![prefix.parse().expect("a prefix")],
+        dedicated: false,
+        delegations: vec![],
+        service_endpoints: vec![],
+        network_policies: NetworkPolicies::Disabled,
+        security_group: None,
+    }
+}
+
+pub(crate) fn vnet(space: &str, subnets: Vec<Subnet>) -> Vnet {
+    Vnet {
+        region: "westeurope".into(),
+        subscription: "sub".into(),
+        address_space: vec![space.parse().expect("a prefix")],
+        on_premises: vec![],
+        peerings: vec![],
+        subnets,
+        workloads: vec![],
+        dns: None,
+    }
+}
+
+pub(crate) fn target(subresource: &str, member: &str, backend: &str) -> TargetSpec {
+    TargetSpec {
+        subresource: subresource.into(),
+        member: member.into(),
+        fqdns: vec![],
+        backends: vec![BackendSpec { address: ip(backend), drain: false }],
+        ports: vec![PortSpec { protocol: Protocol::Tcp, first: 5432, last: 5432, backend_first: 5432 }],
+        icmp: false,
+    }
+}
+
+pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkResource {
+    LinkResource {
+        kind: None,
+        region: "westeurope".into(),
+        subscription: "sub".into(),
+        vnet: key(vnet),
+        nat: vec![ip(nat)],
+        auto_approval: vec![],
+        shared_backend: false,
+        deny: None,
+        max_sessions: None,
+        max_sessions_per_endpoint: None,
+        timeouts: TimeoutOverrides::default(),
+        targets,
+    }
+}
+
+pub(crate) fn endpoint(vnet: &str, address: Option<&str>, resource: &str) -> PrivateEndpoint {
+    PrivateEndpoint {
+        region: "westeurope".into(),
+        subscription: "sub".into(),
+        vnet: key(vnet),
+        subnet: "endpoints".into(),
+        addresses: address.map(|a| EndpointIp { member: String::new(), ip: Some(ip(a)) }).into_iter().collect(),
+        resource: key(resource),
+        subresource: String::new(),
+        manual: false,
+        request_message: String::new(),
+        status: None,
+        reason: String::new(),
+        sources: vec![],
+        max_sessions: None,
+    }
+}
+
+pub(crate) fn model() -> Model {
+    let mut model = Model::default();
+    model.vnets.insert(key("spoke"), vnet("10.1.0.0/16", vec![subnet("endpoints", "10.1.9.0/24")]));
+    model.vnets.insert(key("core"), vnet("10.20.0.0/16", vec![subnet("nat", "10.20.99.0/24")]));
+    model.resources.insert(key("orders-db"), resource("core", "10.20.99.4", vec![target("", "", "10.20.0.2")]));
+    model.endpoints.insert(key("orders"), endpoint("spoke", Some("10.1.9.4"), "orders-db"));
+    model
+}
+
+pub(crate) fn attachment(vnet: &str) -> AttachmentSpec {
+    AttachmentSpec {
+        vnet: key(vnet),
+        netns: Some(vnet.into()),
+        device: format!("pl-{vnet}"),
+        mtu: 1500,
+        proxy_on: vec![],
+    }
+}
+
+pub(crate) fn host(vnets: &[&str]) -> HostConfig {
+    HostConfig {
+        state: PathBuf::from("/nowhere"),
+        socket: PathBuf::from("/nowhere/socket"),
+        socket_group: None,
+        api: None,
+        metrics: None,
+        workers: None,
+        offload: true,
+        max_sessions: 1 << 20,
+        on_exit: OnExit::Block,
+        deny: DenyMode::Answer,
+        deny_rate: 1000,
+        timeouts: TimeoutOverrides::default(),
+        attachments: vnets.iter().map(|vnet| attachment(vnet)).collect(),
+    }
+}

@@ -1,0 +1,318 @@
+//! What readers see: one immutable [`View`] per acknowledged change, so that a listing is consistent
+//! and never waits for the writer.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::decisions::{Connection, DecidedBy, Decisions};
+use super::model::{HostConfig, Key, LinkResource, PrivateEndpoint, Vnet};
+use super::references::resolve;
+use super::refusal::Refusal;
+use super::report::Report;
+use crate::snapshot::{ConnectionState, EndpointId, ResourceId};
+
+/// Everything that is in force, at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The model and the connections.
+    pub decisions: Arc<Decisions>,
+    /// Host matters as the daemon was started with.
+    pub host: Arc<HostConfig>,
+    /// Ids of the endpoints in force, for counters and sessions.
+    pub endpoint_ids: Arc<BTreeMap<Key, EndpointId>>,
+    /// Ids of the resources in force.
+    pub resource_ids: Arc<BTreeMap<Key, ResourceId>>,
+    /// Number of the publication in force.
+    pub epoch: u64,
+    /// This is the first start on this state directory.
+    pub first_start: bool,
+    /// What an operator must know, loudest first; empty: all is well.
+    pub conditions: Vec<String>,
+    /// What the last application of the file did.
+    pub last_apply: Arc<Report>,
+}
+
+/// What `privlink status` says.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// One line each.
+    pub endpoints: Vec<EndpointView>,
+    /// See [`View::conditions`].
+    pub conditions: Vec<String>,
+    /// See [`View::first_start`].
+    pub first_start: bool,
+    /// See [`View::epoch`].
+    pub epoch: u64,
+    /// In force though the file no longer names them.
+    pub kept_unnamed: Vec<String>,
+    /// Where live decisions stand against the file.
+    pub differences: Vec<String>,
+}
+
+/// An endpoint and its connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointView {
+    /// `group/name`.
+    pub key: Key,
+    /// Its id in counters and sessions.
+    pub id: EndpointId,
+    /// As configured, with its addresses filled in.
+    pub endpoint: PrivateEndpoint,
+    /// Its connection.
+    pub connection: Connection,
+    /// Backends that it reaches, over all its members, draining ones left out.
+    pub backends: usize,
+}
+
+impl EndpointView {
+    /// Its addresses.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.endpoint.addresses.iter().filter_map(|address| address.ip).collect()
+    }
+}
+
+/// A connection as its owner sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionView {
+    /// The endpoint that asks.
+    pub endpoint: Key,
+    /// The resource asked for.
+    pub resource: Key,
+    /// Which part of it.
+    pub subresource: String,
+    /// Subscription of the endpoint.
+    pub subscription: String,
+    /// Message of the endpoint's author.
+    pub request_message: String,
+    /// State and last decision.
+    pub connection: Connection,
+    /// What the endpoint's author has to do; empty: nothing.
+    pub actions_required: String,
+}
+
+/// A link resource and who is bound to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResourceView {
+    /// `group/name`.
+    pub key: Key,
+    /// Its id in counters.
+    pub id: ResourceId,
+    /// As configured.
+    pub resource: LinkResource,
+    /// Endpoints bound to it, with their states.
+    pub endpoints: Vec<(Key, ConnectionState)>,
+    /// Other resources that name one of its backends: addresses cannot keep them apart.
+    pub shares_backends_with: Vec<Key>,
+}
+
+/// A network.
+#[derive(Clone, Debug, Serialize)]
+pub struct VnetView {
+    /// `group/name`.
+    pub key: Key,
+    /// As configured.
+    pub vnet: Vnet,
+    /// Device of its attachment on this host; `None`: not attached here.
+    pub device: Option<String>,
+    /// Namespace of that device; `None`: the daemon's.
+    pub netns: Option<String>,
+    /// Its peerings.
+    pub peerings: Vec<(Key, PeeringState)>,
+    /// Its endpoints.
+    pub endpoints: Vec<Key>,
+}
+
+/// Whether a peering counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum PeeringState {
+    /// Only this side lists it: passes nothing.
+    Initiated,
+    /// Both sides list it.
+    Connected,
+}
+
+impl View {
+    /// What `privlink status` says.
+    pub fn status(&self) -> Status {
+        Status {
+            endpoints: self.endpoints(),
+            conditions: self.conditions.clone(),
+            first_start: self.first_start,
+            epoch: self.epoch,
+            kept_unnamed: self.last_apply.kept_unnamed.clone(),
+            differences: self.last_apply.differences.clone(),
+        }
+    }
+
+    /// Every endpoint, by name.
+    pub fn endpoints(&self) -> Vec<EndpointView> {
+        self.decisions.model.endpoints.keys().filter_map(|key| self.endpoint_view(key)).collect()
+    }
+
+    /// The endpoint that `reference` names.
+    ///
+    /// # Errors
+    /// `NotFound`: no endpoint, or several, are called so.
+    pub fn endpoint(&self, reference: &str) -> Result<EndpointView, Refusal> {
+        let key = resolve("endpoint", reference, self.decisions.model.endpoints.keys())?;
+        self.endpoint_view(key).ok_or_else(|| super::references::unknown("endpoint", reference, std::iter::empty()))
+    }
+
+    /// Every connection, or those that wait for their owner.
+    pub fn connections(&self, pending_only: bool) -> Vec<ConnectionView> {
+        self.endpoints()
+            .into_iter()
+            .filter(|view| !pending_only || view.connection.state == ConnectionState::Pending)
+            .map(connection_view)
+            .collect()
+    }
+
+    /// The connection of the endpoint that `endpoint` names.
+    ///
+    /// # Errors
+    /// `NotFound`: no endpoint, or several, are called so, or it is bound to another resource than `resource`.
+    pub fn connection(&self, endpoint: &str, resource: Option<&str>) -> Result<ConnectionView, Refusal> {
+        let view = self.endpoint(endpoint)?;
+        super::references::check_bound(&self.decisions.model, &view.key, &view.endpoint.resource, resource)?;
+        Ok(connection_view(view))
+    }
+
+    /// Every link resource, by name.
+    pub fn resources(&self) -> Vec<ResourceView> {
+        self.decisions.model.resources.keys().filter_map(|key| self.resource_view(key)).collect()
+    }
+
+    /// The link resource that `reference` names.
+    ///
+    /// # Errors
+    /// `NotFound`: no resource, or several, are called so.
+    pub fn resource(&self, reference: &str) -> Result<ResourceView, Refusal> {
+        let key = resolve("resource", reference, self.decisions.model.resources.keys())?;
+        self.resource_view(key).ok_or_else(|| super::references::unknown("resource", reference, std::iter::empty()))
+    }
+
+    /// Every VNet, by name.
+    pub fn vnets(&self) -> Vec<VnetView> {
+        self.decisions.model.vnets.iter().map(|(key, vnet)| self.vnet_view(key, vnet)).collect()
+    }
+
+    /// The VNet that `reference` names.
+    ///
+    /// # Errors
+    /// `NotFound`: no VNet, or several, are called so.
+    pub fn vnet(&self, reference: &str) -> Result<VnetView, Refusal> {
+        let vnets = &self.decisions.model.vnets;
+        let key = resolve("vnet", reference, vnets.keys())?;
+        let found = vnets.get(key).map(|vnet| self.vnet_view(key, vnet));
+        found.ok_or_else(|| super::references::unknown("vnet", reference, std::iter::empty()))
+    }
+
+    fn endpoint_view(&self, key: &Key) -> Option<EndpointView> {
+        let endpoint = self.decisions.model.endpoints.get(key)?;
+        Some(EndpointView {
+            key: key.clone(),
+            id: *self.endpoint_ids.get(key)?,
+            endpoint: endpoint.clone(),
+            connection: self.decisions.connections.get(key)?.clone(),
+            backends: self.decisions.model.resources.get(&endpoint.resource).map_or(0, |r| backends(r, endpoint)),
+        })
+    }
+
+    fn resource_view(&self, key: &Key) -> Option<ResourceView> {
+        let model = &self.decisions.model;
+        let resource = model.resources.get(key)?;
+        let addresses = |resource: &LinkResource| -> Vec<IpAddr> {
+            resource.targets.iter().flat_map(|target| &target.backends).map(|backend| backend.address).collect()
+        };
+        let own = addresses(resource);
+        let shares = |other: &LinkResource| {
+            other.vnet == resource.vnet && addresses(other).iter().any(|address| own.contains(address))
+        };
+        Some(ResourceView {
+            key: key.clone(),
+            id: *self.resource_ids.get(key)?,
+            resource: resource.clone(),
+            endpoints: model
+                .endpoints
+                .iter()
+                .filter(|(_, endpoint)| endpoint.resource == *key)
+                .filter_map(|(name, _)| Some((name.clone(), self.decisions.connections.get(name)?.state)))
+                .collect(),
+            shares_backends_with: model
+                .resources
+                .iter()
+                .filter(|(name, other)| *name != key && shares(other))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        })
+    }
+
+    fn vnet_view(&self, key: &Key, vnet: &Vnet) -> VnetView {
+        let model = &self.decisions.model;
+        let attachment = self.host.attachments.iter().find(|attachment| attachment.vnet == *key);
+        let state = |peer: &Key| match model.vnets.get(peer) {
+            Some(other) if other.peerings.contains(key) => PeeringState::Connected,
+            _ => PeeringState::Initiated,
+        };
+        VnetView {
+            key: key.clone(),
+            vnet: vnet.clone(),
+            device: attachment.map(|attachment| attachment.device.clone()),
+            netns: attachment.and_then(|attachment| attachment.netns.clone()),
+            peerings: vnet.peerings.iter().map(|peer| (peer.clone(), state(peer))).collect(),
+            endpoints: model.endpoints.iter().filter(|(_, e)| e.vnet == *key).map(|(name, _)| name.clone()).collect(),
+        }
+    }
+}
+
+fn connection_view(view: EndpointView) -> ConnectionView {
+    let actions_required = match view.connection.state {
+        ConnectionState::Approved | ConnectionState::Pending | ConnectionState::Rejected => String::new(),
+        ConnectionState::Disconnected => format!(
+            "removed by {} at {}: delete the endpoint, and create it anew if it is still wanted",
+            view.connection.decided_by,
+            at(view.connection.decided_at)
+        ),
+    };
+    ConnectionView {
+        endpoint: view.key,
+        resource: view.endpoint.resource,
+        subresource: view.endpoint.subresource,
+        subscription: view.endpoint.subscription,
+        request_message: view.endpoint.request_message,
+        connection: view.connection,
+        actions_required,
+    }
+}
+
+fn backends(resource: &LinkResource, endpoint: &PrivateEndpoint) -> usize {
+    let members = super::compile::bound_targets(resource, endpoint);
+    let mut addresses: Vec<IpAddr> = members
+        .into_iter()
+        .filter_map(|(_, target)| resource.targets.get(usize::from(target.0)))
+        .flat_map(|target| target.backends.iter().filter(|backend| !backend.drain).map(|backend| backend.address))
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.len()
+}
+
+/// RFC 3339, to the second.
+pub(super) fn at(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Who decided, in the words of a message: `rejected by root at 2026-01-01T00:00:00Z`.
+pub(super) fn decision_of(connection: &Connection) -> String {
+    let state = connection.state.to_string().to_lowercase();
+    match connection.decided_by {
+        DecidedBy::Nobody => format!("{state} since {}", at(connection.decided_at)),
+        DecidedBy::File | DecidedBy::AutoApproval | DecidedBy::Live(_) | DecidedBy::DamagedState => {
+            format!("{state} by {} at {}", connection.decided_by, at(connection.decided_at))
+        }
+    }
+}
