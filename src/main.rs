@@ -1,2 +1,10 @@
-//! x
-fn main() {}
+//! `privlink`: arguments → command. The daemon's assembly stands in [`daemon`], which alone knows every
+//! part of it.
+
+use std::process::ExitCode;
+
+mod daemon;
+
+fn main() -> ExitCode {
+    privlink::cli::main(privlink::cli::Daemon { run: &daemon::run, clean: &daemon::clean })
+}

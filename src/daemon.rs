@@ -1,0 +1,361 @@
+//! The daemon, put together: configuration → control plane → host → workers → API, and the way down.
+//!
+//! The order is what makes it fail closed: routes that refuse stand before any device does, devices
+//! before any worker, workers before the first snapshot, and only then the socket that says "ready".
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use privlink::api::{self, ApiState, HostFacts, ReloadFailure, Shortcoming};
+use privlink::cli::{Exit, Failure, RunOptions};
+use privlink::config;
+use privlink::control::model::{HostConfig, Model};
+use privlink::control::{Caller, Command, ControlPlane, FileVersion, Outcome, Prepared, Setup, ports};
+use privlink::dataplane::counters::WorkerCounters;
+use privlink::dataplane::device::tun::{self, TunQueue, TunSink, TunSource};
+use privlink::dataplane::forwarder::{Forwarder, Position};
+use privlink::dataplane::handover::Shared;
+use privlink::dataplane::mailbox::Mailbox;
+use privlink::dataplane::session::Tick;
+use privlink::dataplane::{Ears, Worker};
+use privlink::host::{self, Host};
+use privlink::observe::Observer;
+use privlink::snapshot::topology::Topology;
+use privlink::snapshot::{Publisher, Snapshot};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
+pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
+    let loaded = config::load(&options.config).map_err(|report| Failure::bad_config(&report))?;
+    start_logging();
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let prepared = prepare(options, &loaded.host, loaded.model)?;
+    if options.dry_run {
+        return print_plan(prepared.topology()).map_err(|error| failure(&error));
+    }
+    assemble(options, &loaded.host, prepared).map_err(|error| failure(&error))
+}
+
+/// Removes what a dead daemon left on this host.
+pub(crate) fn clean(run_directory: &Path) -> anyhow::Result<Vec<String>> {
+    host::clean(run_directory)
+}
+
+fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepared, Failure> {
+    let namespaces = host
+        .attachments
+        .iter()
+        .map(|attachment| host::namespace_inode(attachment.netns.as_deref()))
+        .collect::<anyhow::Result<Vec<u64>>>()
+        .map_err(|error| failure(&error))?;
+    let cores = std::thread::available_parallelism().map_or(1, |count| u16::try_from(count.get()).unwrap_or(1));
+    Prepared::new(Setup {
+        host: host.clone(),
+        file,
+        prune: options.prune,
+        dry_run: options.dry_run,
+        workers: host.workers.unwrap_or(cores),
+        namespaces,
+        daemon: daemon_caller(),
+        clock: jiff::Timestamp::now,
+        validate,
+    })
+    .map_err(|refusal| Failure::new(Exit::BadConfig, refusal.to_string()))
+}
+
+fn daemon_caller() -> Caller {
+    Caller { uid: rustix::process::getuid().as_raw(), name: "privlink".to_owned() }
+}
+
+fn validate(model: &Model, host: &HostConfig) -> Result<(), Vec<String>> {
+    config::check_model(model, host)
+}
+
+#[allow(clippy::print_stdout, reason = "the plan is what `run --dry-run` is asked for")]
+fn print_plan(topology: &Topology) -> anyhow::Result<()> {
+    for line in Host::dry_run(topology)? {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// Builds everything, serves until told to stop, and takes it down again.
+fn assemble(options: &RunOptions, config: &HostConfig, prepared: Prepared) -> anyhow::Result<()> {
+    let topology = prepared.topology().clone();
+    let run_directory = config.socket.parent().unwrap_or(Path::new("/run/privlink"));
+    std::fs::create_dir_all(run_directory)
+        .with_context(|| format!("the run directory {} cannot be made", run_directory.display()))?;
+    let socket = api::ControlSocket::bind(&config.socket, config.socket_group.as_deref())?;
+    let metrics = config.metrics.map(api::bind_metrics).transpose()?;
+    let (host, queues) = Host::set_up(&topology, run_directory, &|plan| {
+        tun::open(&plan.device, plan.mtu, topology.workers, topology.offload)
+            .with_context(|| tun::advice(&plan.device))
+    })?;
+    let facts = host_facts(options, &host, topology.workers);
+    let host = Arc::new(HostPort(Mutex::new(Some(host))));
+
+    let (stop, stopped) = watch::channel(false);
+    let crew = Crew::start(queues, config.max_sessions, &stop)?;
+    let lost = stop.clone();
+    let fatal = Box::new(move |reason: &str| {
+        tracing::error!("{reason}");
+        // Nobody listens only when the daemon is ending already.
+        let _ = lost.send(true);
+    });
+    let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
+    let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
+        let service = Service { options, facts, crew: &crew, socket, metrics };
+        serve(service, Arc::new(control), &stop, stopped)
+    });
+    let failed = crew.stop();
+    if let Some(host) = host.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        host.tear_down()?;
+    }
+    served.and(failed)
+}
+
+fn host_facts(options: &RunOptions, host: &Host, workers: u16) -> HostFacts {
+    let shortcomings: Vec<Shortcoming> = host
+        .steering_refusal()
+        .into_iter()
+        .map(|reason| Shortcoming {
+            code: "SteeringOff".to_owned(),
+            message: format!("packets reach workers as the kernel likes and are handed over: {reason}"),
+            remedy: "run with CAP_BPF or as root outside a user namespace".to_owned(),
+        })
+        .collect();
+    for warning in host.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let steering = workers > 1 && shortcomings.is_empty();
+    HostFacts { config: options.config.display().to_string(), shortcomings, steering }
+}
+
+/// The workers' threads and everyone's ways to reach them.
+struct Crew {
+    port: Arc<WorkersPort>,
+    counters: Vec<Arc<WorkerCounters>>,
+    mailboxes: Vec<Mailbox>,
+    wakers: Vec<Arc<dyn Fn() + Send + Sync>>,
+    threads: Vec<JoinHandle<std::io::Result<()>>>,
+    end: Arc<AtomicBool>,
+}
+
+impl Crew {
+    /// Starts one thread per worker over queue *i* of every device. They forward nothing until the
+    /// first snapshot is published.
+    fn start(devices: Vec<Vec<TunQueue>>, max_sessions: u32, stop: &watch::Sender<bool>) -> anyhow::Result<Self> {
+        let workers = u16::try_from(devices.first().map_or(0, Vec::len)).unwrap_or(u16::MAX);
+        let ears = (0..workers).map(|_| Ears::new()).collect::<std::io::Result<Vec<_>>>()?;
+        let wakers: Vec<_> = ears.iter().map(Ears::waker).collect();
+        let shared = Arc::new(Shared::new(wakers.clone()));
+        let mut publisher = Publisher::new();
+        let mut crew = Self {
+            port: Arc::new(WorkersPort(Publisher::new())),
+            counters: Vec::new(),
+            mailboxes: Vec::new(),
+            wakers,
+            threads: Vec::new(),
+            end: Arc::new(AtomicBool::new(false)),
+        };
+        let began = now();
+        for (number, ears) in (0..workers).zip(ears) {
+            let position = Position { worker: number, workers };
+            let capacity = (max_sessions / u32::from(workers)).max(1);
+            let forwarder = Forwarder::new(position, capacity, seeds()?, Arc::clone(&shared));
+            let (mailbox, questions) = ears.mailbox();
+            crew.counters.push(forwarder.published());
+            crew.mailboxes.push(mailbox);
+            let wake = ears.waker();
+            let reader = publisher.reader(Box::new(move || wake()));
+            let mine = devices.iter().map(|queues| &queues[usize::from(number)]);
+            let sources: Vec<TunSource> = mine.clone().map(TunQueue::source).collect();
+            let sinks: Vec<TunSink> = mine.map(TunQueue::sink).collect();
+            let worker = Worker::new(forwarder, sources, sinks, reader, questions);
+            let (end, stop) = (Arc::clone(&crew.end), stop.clone());
+            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                // A worker that panics or loses a device takes the daemon down with it, closed.
+                let _last_words = LastWords(stop);
+                worker.run(&ears, &end, || Tick(u32::try_from((now() - began).as_millis() / 100).unwrap_or(u32::MAX)))
+            })?;
+            crew.threads.push(thread);
+        }
+        crew.port = Arc::new(WorkersPort(publisher));
+        Ok(crew)
+    }
+
+    /// Ends every worker; their devices close with the last of them.
+    fn stop(self) -> anyhow::Result<()> {
+        self.end.store(true, Ordering::Relaxed);
+        self.wakers.iter().for_each(|wake| wake());
+        let mut outcome = Ok(());
+        for (number, thread) in self.threads.into_iter().enumerate() {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => outcome = Err(anyhow::anyhow!("worker {number} lost its device: {error}")),
+                Err(_) => outcome = Err(anyhow::anyhow!("worker {number} panicked; this is a bug")),
+            }
+        }
+        outcome
+    }
+}
+
+/// Tells the daemon to stop when its worker ends, however it ends.
+struct LastWords(watch::Sender<bool>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        let _ = self.0.send(true);
+    }
+}
+
+/// The packet path as the control plane sees it.
+struct WorkersPort(Publisher);
+
+impl ports::Workers for WorkersPort {
+    fn publish(&self, snapshot: Snapshot, limit: Duration) -> anyhow::Result<()> {
+        self.0.publish(snapshot);
+        Ok(self.0.wait(limit)?)
+    }
+}
+
+/// This host as the control plane sees it.
+struct HostPort(Mutex<Option<Host>>);
+
+impl ports::Host for HostPort {
+    fn reconcile(&self, topology: &Topology) -> anyhow::Result<()> {
+        let mut host = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        host.as_mut().context("the host is being taken down")?.reconcile(topology)
+    }
+}
+
+/// What is served once everything stands.
+struct Service<'a> {
+    options: &'a RunOptions,
+    facts: HostFacts,
+    crew: &'a Crew,
+    socket: api::ControlSocket,
+    metrics: Option<std::net::TcpListener>,
+}
+
+fn serve(
+    service: Service<'_>,
+    control: Arc<ControlPlane>,
+    stop: &watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let reload = reload_of(service.options.config.clone(), Arc::clone(&control));
+    let known = Arc::clone(&control);
+    let observer = Observer::new(
+        service.crew.port.0.shared(),
+        service.crew.counters.clone(),
+        service.crew.mailboxes.clone(),
+        Box::new(move || api::facts(&known)),
+    );
+    let state = ApiState {
+        control: Arc::clone(&control),
+        observer: Arc::new(observer),
+        host: Arc::new(service.facts),
+        ready: Arc::new(AtomicBool::new(true)),
+        reload: Arc::clone(&reload),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let ending = |mut stopped: watch::Receiver<bool>| async move {
+            // An error means that the sender is gone, which is an end too.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        let socket = tokio::spawn(service.socket.serve(api::router(state.clone()), ending(stopped.clone())));
+        let metrics = service.metrics.map(|listener| {
+            tokio::spawn(api::serve_metrics(listener, api::metrics_router(state.clone()), ending(stopped.clone())))
+        });
+        let view = control.view();
+        tracing::info!(endpoints = view.decisions.model.endpoints.len(), workers = service.crew.counters.len(), "ready");
+        listen_to_signals(&reload, stop, stopped).await?;
+        socket.await??;
+        if let Some(metrics) = metrics {
+            metrics.await??;
+        }
+        Ok(())
+    })
+}
+
+/// SIGHUP reads the file anew; SIGTERM and SIGINT end the daemon.
+async fn listen_to_signals(
+    reload: &api::Reload,
+    stop: &watch::Sender<bool>,
+    mut stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let (mut hangup, mut terminate, mut interrupt) =
+        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                let reload = Arc::clone(reload);
+                let outcome = tokio::task::spawn_blocking(move || reload(&daemon_caller())).await?;
+                match outcome {
+                    Ok(report) => tracing::info!("configuration applied\n{report}"),
+                    Err(failure) => tracing::error!("configuration refused, nothing changed: {}", text_of(&failure)),
+                }
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            lost = stopped.wait_for(|stop| *stop) => {
+                lost?;
+                anyhow::bail!("the daemon stops, closed");
+            }
+        }
+    }
+    stop.send(true)?;
+    Ok(())
+}
+
+fn text_of(failure: &ReloadFailure) -> String {
+    match failure {
+        ReloadFailure::BadConfig(text) => text.clone(),
+        ReloadFailure::Refused(refusal) => refusal.to_string(),
+    }
+}
+
+fn reload_of(path: PathBuf, control: Arc<ControlPlane>) -> api::Reload {
+    Arc::new(move |caller| {
+        let loaded = config::load(&path).map_err(|report| ReloadFailure::BadConfig(report.to_string()))?;
+        let version = FileVersion { model: loaded.model, host: Some(loaded.host), prune: false, dry_run: false };
+        match control.apply(caller, Command::ApplyFile(Box::new(version))) {
+            Ok(Outcome::Applied(report)) => Ok(report),
+            Ok(other) => Err(ReloadFailure::BadConfig(format!("applying a file answered {other}"))),
+            Err(refusal) => Err(ReloadFailure::Refused(refusal)),
+        }
+    })
+}
+
+/// Seeds of a worker's table and of its NAT ports, from the system's random numbers (RFC 6056).
+fn seeds() -> anyhow::Result<[u64; 3]> {
+    let mut bytes = [0; 24];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    let (words, _) = bytes.as_chunks::<8>();
+    Ok([u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1]), u64::from_ne_bytes(words[2])])
+}
+
+#[allow(clippy::disallowed_methods, reason = "the daemon is where time enters (law 8)")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PRIVLINK_LOG").unwrap_or_else(|_| "info".into());
+    // A second start in one process keeps the first one's logging.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}
+
+fn failure(error: &anyhow::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("{error:#}"))
+}
