@@ -11,3 +11,6 @@ pub mod dataplane;
 
 /// The single writer: model, approval, compilation to a snapshot.
 pub mod control;
+
+/// TOML to types that cannot be wrong; errors with place and remedy.
+pub mod config;
