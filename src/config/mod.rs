@@ -47,7 +47,7 @@ mod template;
 pub use report::{Problem, Report, Severity};
 pub use template::{schema, template};
 
-/// Bytes of a file at most; 100,000 endpoints are to fit. Larger ones are not configuration.
+/// Bytes of a file at most: room for some 40,000 endpoints. More of them come over the API.
 pub const SIZE_MAX: usize = 4 << 20;
 
 /// A file that may be put in force.

@@ -78,8 +78,7 @@ fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Fin
             all.push((index, number));
             prefixes.push(*prefix);
             let at = field(&format!("prefixes[{number}]"));
-            if check_prefix(prefix, at.clone(), findings) && !vnet.address_space.iter().any(|own| own.contains(prefix))
-            {
+            if check_prefix(prefix, at.clone(), findings) && !inside(vnet, prefix) {
                 findings.error(
                     at,
                     format!("subnet `{}` ({prefix}) is outside the VNet's address space", subnet.name),
@@ -101,6 +100,11 @@ fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Fin
             "give each subnet a prefix of its own",
         );
     }
+}
+
+/// Whether the VNet's own space holds the prefix; an empty space is a mistake of its own.
+fn inside(vnet: &Vnet, prefix: &IpNet) -> bool {
+    vnet.address_space.is_empty() || vnet.address_space.iter().any(|own| own.contains(prefix))
 }
 
 fn check_group(object: &Object, vnet: &Vnet, index: usize, model: &Model, findings: &mut Findings) {

@@ -155,7 +155,7 @@ fn check_backends(
             );
             continue;
         }
-        let Some(vnet) = vnet else { continue };
+        let Some(vnet) = vnet.filter(|vnet| !vnet.address_space.is_empty()) else { continue };
         if !vnet.address_space.iter().chain(&vnet.on_premises).any(|own| own.contains(&address)) {
             findings.warning(
                 at,
