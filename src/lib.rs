@@ -32,3 +32,5 @@ pub mod observe;
 
 /// HTTP over the control socket and the metrics listener.
 pub mod api;
+/// TOML to types that cannot be wrong; errors with place and remedy.
+pub mod config;

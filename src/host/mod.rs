@@ -1,0 +1,313 @@
+//! This Linux host: what an attachment needs of it, made at start, followed while it runs, undone at
+//! the end or after a kill (DESIGN §2 *Attachments, routes, peering*, law 9).
+//!
+//! The story: [`survey`] what the namespaces look like, [`plan`] the changes, note them in the
+//! [`journal`], carry them out by [`netlink`]. Whatever closes a way comes before whatever opens one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+
+use crate::snapshot::topology::{AttachmentPlan, OnExit, Topology};
+
+/// Network namespaces.
+pub mod netns;
+
+/// What a namespace looks like.
+pub mod survey;
+
+/// Changes as data.
+pub mod step;
+
+/// From the topology to a list of changes.
+pub mod plan;
+
+/// What is in force, on disk.
+pub mod journal;
+
+/// Who owns a device or a run directory.
+pub mod lock;
+
+/// Asking the kernel.
+mod netlink;
+
+/// Carrying changes out and undoing them.
+mod changes;
+
+/// Which queue a packet belongs to.
+pub mod steering;
+
+use journal::Journal;
+use lock::Lock;
+use netlink::Kernel;
+use netns::{Namespace, NamespaceId};
+use plan::Plan;
+use step::{Action, Step};
+use steering::Steering;
+use survey::Survey;
+
+/// The host while the daemon runs.
+#[derive(Debug)]
+pub struct Host {
+    state: Mutex<State>,
+    attachments: Vec<Place>,
+    warnings: Vec<String>,
+    on_exit: OnExit,
+    /// Released last, when everything else is undone.
+    _locks: Vec<Lock>,
+}
+
+/// What changes while the daemon runs.
+#[derive(Debug)]
+struct State {
+    journal: Journal,
+    /// One per attachment; `None` where the kernel refuses BPF, or there is one queue only.
+    steering: Vec<Option<Steering>>,
+}
+
+/// Where an attachment is; fixed for the life of the process.
+#[derive(Debug)]
+struct Place {
+    namespace: Namespace,
+    device: String,
+}
+
+/// Opens the queues of one attachment's device; called inside its namespace.
+pub type Open<'a, Q> = dyn Fn(&AttachmentPlan) -> anyhow::Result<Vec<Q>> + Sync + 'a;
+
+impl Host {
+    /// The changes a start would make, one readable line each, and the warnings. Changes nothing.
+    ///
+    /// # Errors
+    /// What would stop the start: one line with its remedy.
+    pub fn dry_run(topology: &Topology) -> anyhow::Result<Vec<String>> {
+        let namespaces = open_namespaces(topology)?;
+        let surveys = survey_all(&namespaces)?;
+        let plan = plan::plan(topology, &surveys)?;
+        plan::refuse_taken(plan.steps.iter(), &surveys)?;
+        let warnings = plan.warnings.iter().map(|warning| format!("warning: {warning}"));
+        Ok(plan.steps.iter().map(Step::to_string).chain(warnings).collect())
+    }
+
+    /// Makes this host what `topology` says, and returns the queues that `open` made, in the order of
+    /// the attachments. `run_dir` is the directory of the control socket; journal and locks lie there.
+    /// What a killed predecessor left is taken over where it is still wanted, so that its blocked
+    /// addresses stay blocked all the while, and undone where it is not.
+    ///
+    /// # Errors
+    /// One line with its remedy; everything done until then is undone.
+    pub fn set_up<Q: AsFd + Send>(
+        topology: &Topology,
+        run_dir: &Path,
+        open: &Open<'_, Q>,
+    ) -> anyhow::Result<(Self, Vec<Vec<Q>>)> {
+        let namespaces = open_namespaces(topology)?;
+        fs::create_dir_all(run_dir).with_context(|| format!("cannot make the run directory {}", run_dir.display()))?;
+        let locks = take_locks(topology, &namespaces, run_dir)?;
+        let mut journal = Journal::open(run_dir)?;
+        let inherited: BTreeSet<Step> = settle_inheritance(&mut journal);
+        let surveys = survey_all(&namespaces)?;
+        let plan = plan::plan(topology, &surveys)?;
+        plan::refuse_taken(plan.steps.iter(), &surveys)?;
+
+        let mut queues: Vec<Vec<Q>> = topology.attachments.iter().map(|_| Vec::new()).collect();
+        let mut steering: Vec<Option<Steering>> = topology.attachments.iter().map(|_| None).collect();
+        let done = carry_out_plan(&plan, topology, &namespaces, &mut journal, &mut |position, plan| {
+            queues[position] = open(plan)?;
+            steering[position] = steer(plan, topology.workers, &queues[position]);
+            Ok(())
+        });
+        if let Err(error) = done {
+            drop(queues); // the devices go first: an unreachable route stands behind each of theirs
+            let ours: Vec<Step> = journal.entries().keys().filter(|s| !inherited.contains(*s)).cloned().collect();
+            changes::undo(&ours, &mut journal);
+            return Err(error);
+        }
+        let wanted: BTreeSet<&Step> = plan.steps.iter().collect();
+        let stale: Vec<Step> = inherited.into_iter().filter(|step| !wanted.contains(step)).collect();
+        changes::undo(&stale, &mut journal);
+        for warning in &plan.warnings {
+            tracing::warn!("{warning}");
+        }
+        let devices = topology.attachments.iter().map(|attachment| attachment.device.clone());
+        let attachments = namespaces.into_iter().zip(devices);
+        let host = Self {
+            state: Mutex::new(State { journal, steering }),
+            attachments: attachments.map(|(namespace, device)| Place { namespace, device }).collect(),
+            warnings: plan.warnings,
+            on_exit: topology.on_exit,
+            _locks: locks,
+        };
+        Ok((host, queues))
+    }
+
+    /// What the user should know about this host: who needs forwarding, for one.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Brings routes, neighbours and steering to `topology`, whose attachments are those of the
+    /// start. Rules and sysctls that keep the sides apart are added when they become necessary and
+    /// stay until the end.
+    ///
+    /// # Errors
+    /// One line with its remedy; nothing is changed then. A removal that the kernel refuses is no
+    /// error: it stays in the journal and is tried again by the next call and by the clean-up.
+    pub fn reconcile(&self, topology: &Topology) -> anyhow::Result<()> {
+        self.refuse_other_attachments(topology)?;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { journal, steering } = &mut *state;
+        let namespaces: Vec<Namespace> = self.attachments.iter().map(|place| place.namespace.clone()).collect();
+        let surveys = survey_all(&namespaces)?;
+        let plan = plan::plan(topology, &surveys)?;
+
+        let wanted: BTreeSet<&Step> = plan.steps.iter().filter(|step| step.action.outlives_us()).collect();
+        let added: Vec<Step> =
+            plan.steps.iter().filter(|s| wanted.contains(s) && !journal.entries().contains_key(*s)).cloned().collect();
+        let stays = |action: &Action| matches!(action, Action::Rule(_) | Action::Sysctl { .. });
+        let removed: Vec<Step> =
+            journal.entries().keys().filter(|s| !stays(&s.action) && !wanted.contains(s)).cloned().collect();
+
+        plan::refuse_taken(added.iter(), &surveys)?;
+        if let Err(error) = changes::carry_out(&added, &namespaces, journal) {
+            changes::undo(&added, journal);
+            return Err(error);
+        }
+        changes::undo(&removed, journal);
+        for (attachment, steering) in topology.attachments.iter().zip(steering) {
+            if let Some(steering) = steering {
+                steering.set_nat(&attachment.nat_addresses).context("cannot tell the steering program its addresses")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_other_attachments(&self, topology: &Topology) -> anyhow::Result<()> {
+        let asked = topology.attachments.iter().map(|attachment| &attachment.device);
+        anyhow::ensure!(
+            asked.eq(self.attachments.iter().map(|place| &place.device)),
+            "attachments have changed: restart privlink to apply that"
+        );
+        Ok(())
+    }
+
+    /// Ends: `OnExit::Block` leaves the unreachable routes and the rules, and their journal;
+    /// `OnExit::Undo` leaves nothing. Drop the queues first: the devices go with them.
+    ///
+    /// # Errors
+    /// Changes that could not be undone; they stay in the journal for `privlink clean`.
+    pub fn tear_down(self) -> anyhow::Result<()> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut journal = state.journal;
+        let keep = self.on_exit == OnExit::Block;
+        let over: Vec<Step> = journal.entries().keys().filter(|s| !(keep && s.action.blocks())).cloned().collect();
+        match changes::undo(&over, &mut journal).failed.as_slice() {
+            [] => Ok(()),
+            failed => anyhow::bail!("could not undo: {}; `privlink clean` tries again", failed.join("; ")),
+        }
+    }
+}
+
+/// What a clean-up found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Changes undone, one line each, and namespaces that are gone.
+    pub lines: Vec<String>,
+    /// Changes that could not be undone, with the reason; they stay in the journal.
+    pub failed: Vec<String>,
+}
+
+/// Undoes what a dead daemon left in `run_dir` (`privlink clean`).
+///
+/// # Errors
+/// A daemon that uses the directory is alive, or the journal cannot be read.
+pub fn clean(run_dir: &Path) -> anyhow::Result<Report> {
+    if !run_dir.exists() {
+        return Ok(Report::default());
+    }
+    let _lock = Lock::run_directory(run_dir)?;
+    let mut journal = Journal::open(run_dir)?;
+    let all: Vec<Step> = journal.entries().keys().cloned().collect();
+    Ok(changes::undo(&all, &mut journal))
+}
+
+fn open_namespaces(topology: &Topology) -> anyhow::Result<Vec<Namespace>> {
+    topology
+        .attachments
+        .iter()
+        .map(|attachment| {
+            Namespace::open(attachment.netns.as_deref()).with_context(|| format!("attachment {}", attachment.vnet))
+        })
+        .collect()
+}
+
+/// One survey per attachment; a namespace that several share is read once.
+fn survey_all(namespaces: &[Namespace]) -> anyhow::Result<Vec<Arc<Survey>>> {
+    let mut surveys: Vec<Arc<Survey>> = Vec::with_capacity(namespaces.len());
+    for namespace in namespaces {
+        let known = surveys.iter().find(|survey| survey.namespace == *namespace.id()).cloned();
+        surveys.push(match known {
+            Some(survey) => survey,
+            None => Arc::new(namespace.run(|| Kernel::open()?.survey(namespace.id()))?),
+        });
+    }
+    Ok(surveys)
+}
+
+/// Devices first: "device in use" says more than "directory in use".
+fn take_locks(topology: &Topology, namespaces: &[Namespace], run_dir: &Path) -> anyhow::Result<Vec<Lock>> {
+    let devices = topology.attachments.iter().zip(namespaces);
+    devices
+        .map(|(attachment, namespace)| Lock::device(run_dir, namespace.id(), &attachment.device))
+        .chain(std::iter::once_with(|| Lock::run_directory(run_dir)))
+        .collect()
+}
+
+/// Sysctls of a predecessor go back at once, so that the plan starts from the user's own values; what
+/// blocks stays until the new set-up stands.
+fn settle_inheritance(journal: &mut Journal) -> BTreeSet<Step> {
+    let sysctls: Vec<Step> =
+        journal.entries().keys().filter(|s| matches!(s.action, Action::Sysctl { .. })).cloned().collect();
+    changes::undo(&sysctls, journal);
+    journal.entries().keys().cloned().collect()
+}
+
+/// Carries out a whole plan; `device` is called inside the namespace for each device to make.
+fn carry_out_plan(
+    plan: &Plan,
+    topology: &Topology,
+    namespaces: &[Namespace],
+    journal: &mut Journal,
+    device: &mut (dyn FnMut(usize, &AttachmentPlan) -> anyhow::Result<()> + Send),
+) -> anyhow::Result<()> {
+    let position_of = |namespace: &NamespaceId, name: &str| {
+        let mut homes = topology.attachments.iter().zip(namespaces);
+        homes.position(|(attachment, home)| home.id() == namespace && attachment.device == name)
+    };
+    changes::carry_out_with(&plan.steps, namespaces, journal, &mut |step| match &step.action {
+        Action::Device { device: name, .. } => match position_of(&step.namespace, name) {
+            Some(position) => device(position, &topology.attachments[position]),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    })
+}
+
+/// Steering is an optimisation: where the kernel refuses it, workers hand packets over.
+fn steer<Q: AsFd>(plan: &AttachmentPlan, workers: u16, queues: &[Q]) -> Option<Steering> {
+    let queue = queues.first().filter(|_| workers > 1)?;
+    let attached = Steering::load(workers).and_then(|mut steering| {
+        steering.set_nat(&plan.nat_addresses)?;
+        steering.attach(queue)?;
+        Ok(steering)
+    });
+    attached
+        .inspect_err(|error| {
+            tracing::info!("{}: no steering, workers hand packets over ({error}; needs CAP_BPF)", plan.device);
+        })
+        .ok()
+}

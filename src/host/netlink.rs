@@ -1,0 +1,334 @@
+//! Asking the kernel: reads a [`Survey`], makes and undoes one [`Action`]. Used on a thread that is
+//! inside the namespace. Every change is idempotent: made twice or undone twice, it is no error.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+
+use anyhow::{Context, anyhow};
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+};
+use rtnetlink::packet_route::neighbour::NeighbourFlags;
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+use tokio::runtime::{Builder, Runtime};
+
+use super::netns::NamespaceId;
+use super::step::{Action, DEVICE_METRIC, MAIN_TABLE, PROTOCOL, QUEUE_LENGTH, Rule, RuleVerdict, UNREACHABLE_METRIC};
+use super::survey::{Forwards, Interface, KnownRoute, Survey};
+
+/// Table of addresses that the host itself owns.
+const LOCAL_TABLE: u32 = 255;
+
+/// A route socket in the namespace of the calling thread.
+pub(super) struct Kernel {
+    runtime: Runtime,
+    handle: Handle,
+}
+
+impl Kernel {
+    /// Opens a route socket in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// The kernel refuses the socket or a runtime.
+    pub(super) fn open() -> anyhow::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let handle = {
+            let _inside = runtime.enter();
+            let (connection, handle, _) = rtnetlink::new_connection().context("cannot open a route netlink socket")?;
+            runtime.spawn(connection);
+            handle
+        };
+        Ok(Self { runtime, handle })
+    }
+
+    /// Makes one change. Devices are not made here: whoever opens one keeps its descriptors.
+    ///
+    /// # Errors
+    /// The errno and what it means here.
+    pub(super) fn apply(&self, action: &Action) -> anyhow::Result<()> {
+        match action {
+            Action::Device { .. } => Ok(()),
+            Action::Sysctl { path, value } => write_sysctl(path, value),
+            Action::Unreachable { prefix, table } => self.add_route(unreachable_route(prefix, *table)),
+            Action::Route { prefix, device } => self.add_route(device_route(prefix, self.index_of(device)?)),
+            Action::Rule(rule) => self.add_rule(rule),
+            Action::Quiet { device } => self.set_link(quiet_link(self.index_of(device)?)),
+            Action::Up { device } => {
+                self.set_link(LinkUnspec::new_with_index(self.index_of(device)?).up().build())
+            }
+            Action::Neighbour { address, interface } => {
+                let index = self.index_of(interface)?;
+                let request = self.handle.neighbours().add(index, *address).flags(NeighbourFlags::Proxy).replace();
+                self.runtime.block_on(request.execute()).map_err(explain)
+            }
+        }
+    }
+
+    /// Undoes one change; `old` is the value a sysctl had before. What is gone already is no error.
+    ///
+    /// # Errors
+    /// The errno and what it means here.
+    pub(super) fn undo(&self, action: &Action, old: Option<&str>) -> anyhow::Result<()> {
+        match action {
+            Action::Device { .. } | Action::Quiet { .. } | Action::Up { .. } => Ok(()),
+            Action::Sysctl { path, value } => restore_sysctl(path, value, old),
+            Action::Unreachable { prefix, table } => self.remove_route(unreachable_route(prefix, *table)),
+            Action::Route { prefix, device } => match self.index_of(device) {
+                Ok(index) => self.remove_route(device_route(prefix, index)),
+                Err(_) => Ok(()), // the device took its routes along
+            },
+            Action::Rule(rule) => self.remove_rule(rule),
+            Action::Neighbour { address, interface } => match self.index_of(interface) {
+                Ok(index) => self.remove_neighbour(index, *address),
+                Err(_) => Ok(()),
+            },
+        }
+    }
+
+    /// Reads what the namespace looks like.
+    ///
+    /// # Errors
+    /// The kernel refuses to tell.
+    pub(super) fn survey(&self, namespace: &NamespaceId) -> anyhow::Result<Survey> {
+        let links: Vec<LinkMessage> =
+            self.runtime.block_on(self.handle.link().get().execute().try_collect()).map_err(explain)?;
+        let names: BTreeMap<u32, String> = links.iter().map(|link| (link.header.index, link_name(link))).collect();
+        let mut survey = Survey {
+            namespace: namespace.clone(),
+            interfaces: links.iter().map(interface).collect(),
+            routes: Vec::new(),
+            local: BTreeMap::new(),
+            reverse_path_all: read_number("net/ipv4/conf/all/rp_filter"),
+            forwards: Forwards { ipv4: forwards_everywhere("ipv4"), ipv6: forwards_everywhere("ipv6") },
+        };
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            for route in self.routes(family)? {
+                classify(&route, &names, &mut survey);
+            }
+        }
+        Ok(survey)
+    }
+
+    fn routes(&self, family: AddressFamily) -> anyhow::Result<Vec<RouteMessage>> {
+        let mut filter = RouteMessage::default();
+        filter.header.address_family = family;
+        self.runtime.block_on(self.handle.route().get(filter).execute().try_collect()).map_err(explain)
+    }
+
+    fn index_of(&self, name: &str) -> anyhow::Result<u32> {
+        rustix::net::netdevice::name_to_index(rustix_socket()?, name)
+            .map_err(|_| anyhow!("interface {name} does not exist"))
+    }
+
+    fn add_route(&self, message: RouteMessage) -> anyhow::Result<()> {
+        self.runtime.block_on(self.handle.route().add(message).replace().execute()).map_err(explain)
+    }
+
+    fn remove_route(&self, message: RouteMessage) -> anyhow::Result<()> {
+        absent_is_fine(self.runtime.block_on(self.handle.route().del(message).execute()))
+    }
+
+    fn add_rule(&self, rule: &Rule) -> anyhow::Result<()> {
+        let mut request = self.handle.rule().add();
+        *request.message_mut() = rule_message(rule);
+        match self.runtime.block_on(request.execute()) {
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EEXIST => Ok(()),
+            other => other.map_err(explain),
+        }
+    }
+
+    fn remove_rule(&self, rule: &Rule) -> anyhow::Result<()> {
+        absent_is_fine(self.runtime.block_on(self.handle.rule().del(rule_message(rule)).execute()))
+    }
+
+    fn set_link(&self, message: LinkMessage) -> anyhow::Result<()> {
+        self.runtime.block_on(self.handle.link().set(message).execute()).map_err(explain)
+    }
+
+    fn remove_neighbour(&self, index: u32, address: IpAddr) -> anyhow::Result<()> {
+        let mut request = self.handle.neighbours().add(index, address).flags(NeighbourFlags::Proxy);
+        let message = request.message_mut().clone();
+        absent_is_fine(self.runtime.block_on(self.handle.neighbours().del(message).execute()))
+    }
+}
+
+/// A socket to ask interface names of: any family serves.
+fn rustix_socket() -> io::Result<std::os::fd::OwnedFd> {
+    Ok(rustix::net::socket_with(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+fn unreachable_route(prefix: &IpNet, table: u32) -> RouteMessage {
+    let message = route_to(prefix).kind(RouteType::Unreachable).scope(RouteScope::Universe);
+    message.table_id(table).priority(UNREACHABLE_METRIC).build()
+}
+
+fn device_route(prefix: &IpNet, index: u32) -> RouteMessage {
+    let message = route_to(prefix).kind(RouteType::Unicast).scope(RouteScope::Link);
+    message.table_id(MAIN_TABLE).output_interface(index).priority(DEVICE_METRIC).build()
+}
+
+fn route_to(prefix: &IpNet) -> RouteMessageBuilder<IpAddr> {
+    let builder = RouteMessageBuilder::<IpAddr>::new().protocol(RouteProtocol::Other(PROTOCOL));
+    // A prefix length out of range is the only error, and `IpNet` cannot hold one.
+    builder.destination_prefix(prefix.network(), prefix.prefix_len()).unwrap_or_default()
+}
+
+fn rule_message(rule: &Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = if rule.ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.attributes.push(RuleAttribute::Priority(rule.priority));
+    message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Other(PROTOCOL)));
+    if let Some(input) = &rule.input {
+        message.attributes.push(RuleAttribute::Iifname(input.clone()));
+    }
+    match rule.verdict {
+        RuleVerdict::Lookup(table) => {
+            message.header.action = RuleAction::ToTable;
+            message.attributes.push(RuleAttribute::Table(table));
+        }
+        RuleVerdict::Goto(priority) => {
+            message.header.action = RuleAction::Goto;
+            message.attributes.push(RuleAttribute::Goto(priority));
+        }
+        RuleVerdict::Nop => message.header.action = RuleAction::Nop,
+    }
+    message
+}
+
+fn quiet_link(index: u32) -> LinkMessage {
+    let no_address = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+    LinkUnspec::new_with_index(index)
+        .txqueuelen(QUEUE_LENGTH)
+        .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![no_address]))
+        .build()
+}
+
+fn link_name(link: &LinkMessage) -> String {
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    });
+    name.unwrap_or_default()
+}
+
+fn interface(link: &LinkMessage) -> Interface {
+    let name = link_name(link);
+    let forwards = |family: &str| read_number(&format!("net/{family}/conf/{name}/forwarding")) != 0;
+    Interface {
+        loopback: link.header.flags.contains(LinkFlags::Loopback),
+        forwards: Forwards { ipv4: forwards("ipv4"), ipv6: forwards("ipv6") },
+        reverse_path: read_number(&format!("net/ipv4/conf/{name}/rp_filter")),
+        name,
+    }
+}
+
+/// Adds one route to the survey, unless it is ours or of no interest.
+fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Survey) {
+    if route.header.protocol == RouteProtocol::Other(PROTOCOL) {
+        return;
+    }
+    let mut table = u32::from(route.header.table);
+    let mut destination = None;
+    let mut interfaces = Vec::new();
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Table(id) => table = *id,
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => destination = Some(IpAddr::from(*address)),
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => destination = Some(IpAddr::from(*address)),
+            RouteAttribute::Oif(index) => interfaces.extend(names.get(index).cloned()),
+            RouteAttribute::MultiPath(hops) => {
+                interfaces.extend(hops.iter().filter_map(|hop| names.get(&hop.interface_index).cloned()));
+            }
+            _ => {}
+        }
+    }
+    let unspecified: IpAddr = match route.header.address_family {
+        AddressFamily::Inet => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        _ => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let Ok(prefix) = IpNet::new(destination.unwrap_or(unspecified), route.header.destination_prefix_length) else {
+        return;
+    };
+    if table == MAIN_TABLE && route.header.kind != RouteType::Multicast {
+        survey.routes.push(KnownRoute { prefix, interfaces });
+    } else if table == LOCAL_TABLE && prefix.prefix_len() == prefix.max_prefix_len() {
+        survey.local.insert(prefix.addr(), interfaces.pop().unwrap_or_default());
+    }
+}
+
+/// Forwarding holds for a device made later only if both the whole and the default have it on.
+fn forwards_everywhere(family: &str) -> bool {
+    ["all", "default"].iter().all(|scope| read_number(&format!("net/{family}/conf/{scope}/forwarding")) != 0)
+}
+
+/// Value of a numeric sysctl in the namespace of the calling thread; 0 when the kernel has none (no IPv6, say).
+fn read_number(path: &str) -> u8 {
+    read_sysctl(path).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// Value of a sysctl in the namespace of the calling thread.
+///
+/// # Errors
+/// `/proc/sys` is not there, or has no such value.
+pub(super) fn read_sysctl(path: &str) -> io::Result<String> {
+    Ok(fs::read_to_string(format!("/proc/sys/{path}"))?.trim().to_owned())
+}
+
+fn write_sysctl(path: &str, value: &str) -> anyhow::Result<()> {
+    if read_sysctl(path).is_ok_and(|current| current == value) {
+        return Ok(());
+    }
+    fs::write(format!("/proc/sys/{path}"), value).map_err(|error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied => "needs root (CAP_NET_ADMIN); start privlink with sudo",
+            io::ErrorKind::ReadOnlyFilesystem => "/proc/sys is read-only here; set it on the host before the start",
+            _ => "set it by hand before the start",
+        };
+        anyhow!("{error}; {remedy}")
+    })
+}
+
+/// Puts the old value back, unless somebody changed it since, or the interface is gone.
+fn restore_sysctl(path: &str, ours: &str, old: Option<&str>) -> anyhow::Result<()> {
+    match (read_sysctl(path), old) {
+        (Ok(current), Some(old)) if current == ours => write_sysctl(path, old),
+        _ => Ok(()),
+    }
+}
+
+fn absent_is_fine(result: Result<(), rtnetlink::Error>) -> anyhow::Result<()> {
+    const ABSENT: [i32; 4] = [-libc::ESRCH, -libc::ENOENT, -libc::ENODEV, -libc::ENXIO];
+    match result {
+        Err(rtnetlink::Error::NetlinkError(error)) if ABSENT.contains(&error.raw_code()) => Ok(()),
+        other => other.map_err(explain),
+    }
+}
+
+/// The errno's meaning and remedy instead of the name of a netlink message.
+#[allow(clippy::needless_pass_by_value, reason = "the shape that map_err asks for")]
+fn explain(error: rtnetlink::Error) -> anyhow::Error {
+    let rtnetlink::Error::NetlinkError(message) = &error else { return error.into() };
+    let code = -message.raw_code();
+    let remedy = match code {
+        libc::EPERM | libc::EACCES => "; needs root (CAP_NET_ADMIN): start privlink with sudo",
+        libc::EOPNOTSUPP | libc::EAFNOSUPPORT => "; this kernel is built without it",
+        libc::ENETDOWN => "; the interface is down: set it up first",
+        libc::ENODEV => "; the interface is gone",
+        _ => "",
+    };
+    anyhow!("{}{remedy}", io::Error::from_raw_os_error(code))
+}

@@ -1,0 +1,94 @@
+//! What a network namespace looks like before anything is changed: interfaces, routes, the values of
+//! the sysctls that matter. Data only, so that a plan can be tested without a kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::netns::NamespaceId;
+
+/// One network namespace.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// Which one.
+    pub namespace: NamespaceId,
+    /// Every interface.
+    pub interfaces: Vec<Interface>,
+    /// Routes of the main table that are not ours.
+    pub routes: Vec<KnownRoute>,
+    /// Addresses that the host itself owns there, and the interface that carries each: local and
+    /// broadcast ones.
+    pub local: BTreeMap<IpAddr, String>,
+    /// `net.ipv4.conf.all.rp_filter`.
+    pub reverse_path_all: u8,
+    /// New devices forward, and so does the namespace as a whole: IPv4, IPv6.
+    pub forwards: Forwards,
+}
+
+/// Whether forwarding is on, by family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwards {
+    /// IPv4.
+    pub ipv4: bool,
+    /// IPv6.
+    pub ipv6: bool,
+}
+
+impl Forwards {
+    /// Whether packets to or from `address` are forwarded.
+    pub fn covers(self, address: IpAddr) -> bool {
+        if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
+    }
+}
+
+/// One interface.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Name.
+    pub name: String,
+    /// Loopback: traffic of local processes.
+    pub loopback: bool,
+    /// Whether packets that arrive here are forwarded.
+    pub forwards: Forwards,
+    /// `net.ipv4.conf.NAME.rp_filter`: 0 off, 1 strict, 2 loose (the larger of this and `all` holds).
+    pub reverse_path: u8,
+}
+
+/// A route of the main table.
+#[derive(Clone, Debug)]
+pub struct KnownRoute {
+    /// Destination.
+    pub prefix: IpNet,
+    /// Interfaces it leaves by; none for an unreachable or blackhole route.
+    pub interfaces: Vec<String>,
+}
+
+impl Survey {
+    /// The interface called `name`.
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.name == name)
+    }
+
+    /// Interfaces by which packets to `prefix` leave this host: those of the routes inside it; with
+    /// none there, that of the longest route around it, unless the host owns an address in it (then
+    /// local processes are what is meant). The loopback is never among them.
+    pub fn ways_to(&self, prefix: &IpNet) -> BTreeSet<&str> {
+        let inside: Vec<&KnownRoute> = self.routes.iter().filter(|route| prefix.contains(&route.prefix)).collect();
+        let routes = if !inside.is_empty() {
+            inside
+        } else if self.local.keys().any(|address| prefix.contains(address)) {
+            Vec::new()
+        } else {
+            self.longest_around(prefix)
+        };
+        let names = routes.into_iter().flat_map(|route| route.interfaces.iter().map(String::as_str));
+        names.filter(|name| self.interface(name).is_some_and(|interface| !interface.loopback)).collect()
+    }
+
+    fn longest_around(&self, prefix: &IpNet) -> Vec<&KnownRoute> {
+        let around = || self.routes.iter().filter(|route| route.prefix.contains(prefix));
+        let longest = around().map(|route| route.prefix.prefix_len()).max();
+        around().filter(|route| Some(route.prefix.prefix_len()) == longest).collect()
+    }
+}
