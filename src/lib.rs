@@ -11,3 +11,9 @@ pub mod dataplane;
 
 /// The single writer: model, approval, compilation to a snapshot.
 pub mod control;
+
+/// The JSON types that the API and the command line share.
+pub mod interface;
+
+/// Counters to metrics, flows, explain.
+pub mod observe;

@@ -62,6 +62,11 @@ impl std::fmt::Debug for Mailbox {
 }
 
 impl Mailbox {
+    /// The sending end of `queue`, whose worker `wake` ends the sleep of; called from any thread.
+    pub fn new(queue: Arc<crossbeam_queue::SegQueue<Request>>, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self { queue, wake }
+    }
+
     /// Leaves a question for the worker and wakes it.
     pub fn send(&self, request: Request) {
         self.queue.push(request);

@@ -1,0 +1,84 @@
+//! The JSON that the control socket speaks, shared by the daemon's API and the command line.
+//!
+//! Every answer is a [`List`] (one object is a list of one), every refusal an [`ErrorBody`]. Words
+//! such as states and reasons travel as text, so that a client shows what a newer daemon says.
+
+use serde::{Deserialize, Serialize};
+
+/// Refusals.
+pub mod error;
+
+/// Endpoints, connections, resources and networks.
+pub mod objects;
+
+/// `status`, `flows` and `explain`.
+pub mod status;
+
+pub use error::{ErrorBody, ErrorDetail};
+pub use objects::{
+    Address, Connection, Decision, Endpoint, Peering, Resource, Subnet, Target, Traffic, Transition, Vnet,
+};
+pub use status::{Condition, Deleted, Explanation, Flow, Line, Reload, Severity, Side, Status, Totals};
+
+/// Version of every JSON document: fields are added, never renamed or given another meaning.
+pub const API_VERSION: &str = "privlink/v1";
+
+/// What precedes every path of this API.
+pub const PREFIX: &str = "/v1";
+
+/// Every successful answer: `{"apiVersion":"privlink/v1","items":[…]}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct List<T> {
+    /// [`API_VERSION`].
+    pub api_version: String,
+    /// The objects asked for.
+    pub items: Vec<T>,
+}
+
+impl<T> List<T> {
+    /// A list of `items`.
+    pub fn new(items: Vec<T>) -> Self {
+        Self { api_version: API_VERSION.to_owned(), items }
+    }
+
+    /// A list of one.
+    pub fn one(item: T) -> Self {
+        Self::new(vec![item])
+    }
+}
+
+/// One segment of a path, percent-encoded (RFC 3986 §2.3): a reference such as `group/name` holds a slash.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a `String` cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_one_has_the_documented_shape() {
+        let text = serde_json::to_string(&List::one(7)).expect("serialises");
+        assert_eq!(text, r#"{"apiVersion":"privlink/v1","items":[7]}"#);
+    }
+
+    #[test]
+    fn a_reference_becomes_one_path_segment() {
+        for (text, expected) in
+            [("orders", "orders"), ("default/orders", "default%2Forders"), ("a b?ü", "a%20b%3F%C3%BC")]
+        {
+            assert_eq!(segment(text), expected, "{text}");
+        }
+    }
+}

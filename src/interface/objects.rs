@@ -1,0 +1,216 @@
+//! Endpoints, connections, resources and networks as JSON.
+
+use serde::{Deserialize, Serialize};
+
+/// Packets and bytes as they are on the wire, one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// Packets from consumers to the service.
+    pub packets_to_service: u64,
+    /// Bytes from consumers to the service.
+    pub bytes_to_service: u64,
+    /// Packets from the service to consumers.
+    pub packets_to_consumer: u64,
+    /// Bytes from the service to consumers.
+    pub bytes_to_consumer: u64,
+    /// Sessions ever opened.
+    pub sessions_opened: u64,
+    /// Live sessions.
+    pub sessions: u64,
+}
+
+/// One address of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Address {
+    /// The address in the consumer's subnet.
+    pub ip: String,
+    /// Member of the bound subresource it stands for; absent where there is one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub member: String,
+}
+
+/// A private endpoint with the connection it owns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// `group/name`.
+    pub id: String,
+    /// Name within its group.
+    pub name: String,
+    /// Resource group.
+    pub resource_group: String,
+    /// Its VNet, `group/name`.
+    pub vnet: String,
+    /// Name of its subnet.
+    pub subnet: String,
+    /// One per member of the bound subresource.
+    pub addresses: Vec<Address>,
+    /// What it is bound to, `group/name`.
+    pub resource: String,
+    /// Which part of it; absent for a private link service of one's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subresource: String,
+    /// `Pending`, `Approved`, `Rejected` or `Disconnected`.
+    pub state: String,
+    /// Reason given with the last decision; absent where none was given.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What the consumer wrote to the approver.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request_message: String,
+    /// Who decided last, and when; absent while nobody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// Its own source rule; absent where it has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    /// Backends its addresses reach.
+    pub backends: u64,
+    /// What passed through it.
+    pub traffic: Traffic,
+}
+
+/// Who decided about a connection, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// Who, such as `uid:1000` or `file`.
+    pub by: String,
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+}
+
+/// A connection as its resource's owner sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// The endpoint it belongs to, `group/name`; a connection has no name of its own.
+    pub endpoint: String,
+    /// The resource asked for, `group/name`.
+    pub resource: String,
+    /// Which part of it; absent for a private link service of one's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subresource: String,
+    /// `Pending`, `Approved`, `Rejected` or `Disconnected`.
+    pub state: String,
+    /// Reason given with the last decision.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// What the consumer wrote to the approver.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request_message: String,
+    /// Subscription the request comes from.
+    pub subscription: String,
+    /// Who decided last, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// What the consumer must do now; `None` while nothing is wrong.
+    pub actions_required: String,
+}
+
+/// What an approve, reject or remove did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Transition {
+    /// The endpoint, `group/name`.
+    pub endpoint: String,
+    /// State before.
+    pub from: String,
+    /// State now; durable and in force on every worker.
+    pub to: String,
+    /// Microseconds from the call until every worker worked by it and it was durable.
+    pub in_force_microseconds: u64,
+}
+
+/// A link resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resource {
+    /// `group/name`.
+    pub id: String,
+    /// Name within its group.
+    pub name: String,
+    /// Resource group.
+    pub resource_group: String,
+    /// Its type; a service of one's own is `Microsoft.Network/privateLinkServices`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Region.
+    pub region: String,
+    /// Provider VNet, `group/name`.
+    pub vnet: String,
+    /// NAT addresses.
+    pub nat: Vec<String>,
+    /// Addresses cannot keep its data apart from that of the resource it shares a backend with.
+    pub shared_backend: bool,
+    /// One per (subresource, member).
+    pub targets: Vec<Target>,
+    /// Endpoints bound to it, `group/name`.
+    pub endpoints: Vec<String>,
+    /// What passed to it, through deleted endpoints too.
+    pub traffic: Traffic,
+}
+
+/// One member of one subresource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Absent for a private link service of one's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subresource: String,
+    /// Absent where there is one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub member: String,
+    /// Servers; one that takes no new sessions has ` (drain)` behind it.
+    pub backends: Vec<String>,
+    /// Such as `tcp 5432`, `tcp 443→10000` or `icmp`.
+    pub ports: Vec<String>,
+}
+
+/// A network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Vnet {
+    /// `group/name`.
+    pub id: String,
+    /// Name within its group.
+    pub name: String,
+    /// Resource group.
+    pub resource_group: String,
+    /// Region.
+    pub region: String,
+    /// Address space.
+    pub address_space: Vec<String>,
+    /// Prefixes that reach it over VPN or a leased line.
+    pub on_premises: Vec<String>,
+    /// VNets it lists as peers.
+    pub peerings: Vec<Peering>,
+    /// Its subnets.
+    pub subnets: Vec<Subnet>,
+    /// Endpoints in it, `group/name`.
+    pub endpoints: Vec<String>,
+}
+
+/// A peering as one side sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peering {
+    /// The other VNet, `group/name`.
+    pub vnet: String,
+    /// `Connected` when both sides list it; `Initiated` otherwise, and it passes nothing.
+    pub state: String,
+}
+
+/// Part of a VNet's address space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subnet {
+    /// Unique within its VNet.
+    pub name: String,
+    /// Its prefixes.
+    pub prefixes: Vec<String>,
+    /// Routed to the device whole.
+    pub dedicated: bool,
+}

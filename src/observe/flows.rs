@@ -1,0 +1,83 @@
+//! Live sessions: every worker is asked at once, and the answers are given names.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::{Known, Observer};
+use crate::dataplane::mailbox::{FlowRecord, Request};
+use crate::interface::{Flow, Side};
+use crate::snapshot::EndpointId;
+
+/// How long workers may take to answer; a batch takes microseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Not every worker answered in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{answered} of {asked} workers answered within {} s", PATIENCE.as_secs())]
+pub struct Silent {
+    /// Workers that answered.
+    pub answered: usize,
+    /// Workers asked.
+    pub asked: usize,
+}
+
+impl Observer {
+    /// Live sessions of `endpoint`, or of all, at most `limit` of them; sorted by endpoint and consumer.
+    ///
+    /// # Errors
+    /// A worker has not answered within two seconds.
+    pub fn flows(&self, endpoint: Option<EndpointId>, limit: usize) -> Result<Vec<Flow>, Silent> {
+        let known = self.known();
+        let mut flows: Vec<Flow> =
+            self.ask(endpoint, limit)?.into_iter().map(|record| self.named(&known, record)).collect();
+        flows.sort_by(|a, b| order(a).cmp(&order(b)));
+        flows.truncate(limit);
+        Ok(flows)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "whoever asks waits in real time")]
+    fn ask(&self, endpoint: Option<EndpointId>, limit: usize) -> Result<Vec<FlowRecord>, Silent> {
+        let asked = self.mailboxes.len();
+        let (reply, answers) = mpsc::sync_channel(asked.max(1));
+        for mailbox in &self.mailboxes {
+            mailbox.send(Request::Flows { endpoint, limit, reply: reply.clone() });
+        }
+        drop(reply);
+        let deadline = Instant::now() + PATIENCE;
+        let mut records = Vec::new();
+        for answered in 0..asked {
+            let left = deadline.saturating_duration_since(Instant::now());
+            records.extend(answers.recv_timeout(left).map_err(|_| Silent { answered, asked })?);
+        }
+        Ok(records)
+    }
+
+    fn named(&self, known: &Known, record: FlowRecord) -> Flow {
+        let snapshot = self.snapshot.load();
+        let attachment = snapshot.attachments.get(usize::from(record.attachment.0));
+        let side = |(ip, port): (std::net::IpAddr, u16)| Side { ip: ip.to_string(), port };
+        Flow {
+            endpoint: known
+                .names
+                .get(&record.endpoint)
+                .map_or_else(|| format!("#{}", record.endpoint.0), |facts| facts.name.clone()),
+            vnet: attachment.map(|attachment| attachment.vnet.to_string()).unwrap_or_default(),
+            protocol: record.protocol.to_string(),
+            consumer: side(record.consumer),
+            endpoint_address: side(record.endpoint_address),
+            nat: side(record.nat),
+            backend: side(record.backend),
+            state: record.state.to_owned(),
+            idle_seconds: record.idle_seconds,
+            packets_to_service: record.to_service.0,
+            bytes_to_service: record.to_service.1,
+            packets_to_consumer: record.to_consumer.0,
+            bytes_to_consumer: record.to_consumer.1,
+            worker: record.worker,
+        }
+    }
+}
+
+fn order(flow: &Flow) -> (&str, &str, &str, u16, u16) {
+    (&flow.endpoint, &flow.vnet, &flow.consumer.ip, flow.consumer.port, flow.nat.port)
+}

@@ -1,0 +1,138 @@
+//! Prometheus text (OpenMetrics 1.0), made from one [`Sample`] per scrape. Names are those of DESIGN §6.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::{Observer, Sample};
+use crate::dataplane::counters::{EndpointTotals, NatPortUse, VerdictCounts};
+use crate::dataplane::verdict::DropReason;
+
+/// Media type of [`render`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The text of one scrape.
+///
+/// # Errors
+/// The encoder refused to write; nothing that a counter holds makes it.
+pub fn render(observer: &Observer) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(observer.sample()));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+impl Collector for Sample {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.packets(&mut encoder)?;
+        self.drops(&mut encoder)?;
+        for (subject, group) in [("endpoint", &self.endpoints), ("resource", &self.resources)] {
+            traffic(&mut encoder, subject, "bytes", "Bytes", group, |totals| {
+                [totals.bytes_to_service, totals.bytes_to_consumer]
+            })?;
+            traffic(&mut encoder, subject, "packets", "Packets", group, |totals| {
+                [totals.packets_to_service, totals.packets_to_consumer]
+            })?;
+        }
+        self.sessions(&mut encoder)?;
+        self.nat_ports(&mut encoder)
+    }
+}
+
+impl Sample {
+    fn packets(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Device reads by verdict: read + handed_in = forwarded + dropped + handed_out + held; \
+                    answered and originated stand beside the sum";
+        let mut family = encoder.encode_descriptor("privlink_packets", help, None, MetricType::Counter)?;
+        for (worker, counts) in (0_u64..).zip(&self.workers) {
+            for (verdict, value) in verdicts(counts) {
+                counter(&mut family, &[("worker", &worker.to_string()), ("verdict", verdict)], value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drops(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Device reads dropped, by reason";
+        let mut family = encoder.encode_descriptor("privlink_drops", help, None, MetricType::Counter)?;
+        for (worker, counts) in (0_u64..).zip(&self.workers) {
+            for reason in DropReason::ALL {
+                let labels = [("worker", &*worker.to_string()), ("reason", reason.name())];
+                counter(&mut family, &labels, counts.dropped[reason as usize])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sessions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = encoder.encode_descriptor("privlink_sessions", "Live sessions", None, MetricType::Gauge)?;
+        for (endpoint, totals) in &self.endpoints {
+            gauge(&mut family, &[("endpoint", endpoint)], totals.sessions)?;
+        }
+        let mut family =
+            encoder.encode_descriptor("privlink_sessions_opened", "Sessions ever opened", None, MetricType::Counter)?;
+        for (endpoint, totals) in &self.endpoints {
+            counter(&mut family, &[("endpoint", endpoint)], totals.sessions_opened)?;
+        }
+        Ok(())
+    }
+
+    fn nat_ports(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "NAT ports of an address over its protocols and backends";
+        let mut family = encoder.encode_descriptor("privlink_nat_ports", help, None, MetricType::Gauge)?;
+        for NatPortUse { nat_ip, used, quarantined, free } in &self.nat_ports {
+            for (state, value) in [("used", used), ("quarantined", quarantined), ("free", free)] {
+                gauge(&mut family, &[("nat_ip", &nat_ip.to_string()), ("state", state)], *value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn verdicts(counts: &VerdictCounts) -> [(&'static str, u64); 8] {
+    [
+        ("read", counts.read),
+        ("handed_in", counts.handed_in),
+        ("forwarded", counts.forwarded),
+        ("dropped", counts.dropped_total()),
+        ("handed_out", counts.handed_out),
+        ("held", counts.held),
+        ("answered", counts.answered),
+        ("originated", counts.originated),
+    ]
+}
+
+/// `privlink_<subject>_<unit>_total{<subject>,direction}`; the encoder appends `_total`.
+fn traffic<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    subject: &str,
+    unit: &str,
+    unit_in_help: &str,
+    group: impl IntoIterator<Item = (&'a String, &'a EndpointTotals)>,
+    directions: impl Fn(&EndpointTotals) -> [u64; 2],
+) -> fmt::Result {
+    let name = format!("privlink_{subject}_{unit}");
+    let help = format!("{unit_in_help} forwarded, as IP packets on the wire, by {subject}");
+    let mut family = encoder.encode_descriptor(&name, &help, None, MetricType::Counter)?;
+    for (who, totals) in group {
+        for (direction, value) in ["to_service", "to_consumer"].into_iter().zip(directions(totals)) {
+            counter(&mut family, &[(subject, who), ("direction", direction)], value)?;
+        }
+    }
+    Ok(())
+}
+
+fn counter(family: &mut MetricEncoder<'_>, labels: &[(&str, &str)], value: u64) -> fmt::Result {
+    ConstCounter::new(value).encode(family.encode_family(&labels)?)
+}
+
+fn gauge(family: &mut MetricEncoder<'_>, labels: &[(&str, &str)], value: u64) -> fmt::Result {
+    // The encoder knows signed gauges only; no gauge here comes near the limit.
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(family.encode_family(&labels)?)
+}
