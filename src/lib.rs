@@ -17,3 +17,6 @@ pub mod interface;
 
 /// Counters to metrics, flows, explain.
 pub mod observe;
+
+/// HTTP over the control socket and the metrics listener.
+pub mod api;

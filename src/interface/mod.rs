@@ -16,7 +16,7 @@ pub mod status;
 
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
-    Address, Connection, Decision, Endpoint, Peering, Resource, Subnet, Target, Traffic, Transition, Vnet,
+    Address, Connection, Decide, Decision, Endpoint, Peering, Resource, Subnet, Target, Traffic, Transition, Vnet,
 };
 pub use status::{Condition, Deleted, Explanation, Flow, Line, Reload, Severity, Side, Status, Totals};
 

@@ -76,7 +76,7 @@ pub struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
-    /// Who, such as `uid:1000` or `file`.
+    /// Who, such as `root` or `the file`.
     pub by: String,
     /// When, RFC 3339 in UTC.
     pub at: String,
@@ -106,8 +106,21 @@ pub struct Connection {
     /// Who decided last, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
-    /// What the consumer must do now; `None` while nothing is wrong.
+    /// What the consumer must do now; absent while there is nothing to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub actions_required: String,
+}
+
+/// Body of an approve, reject or remove; an empty body is an empty reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Decide {
+    /// Why, for the consumer and the records.
+    #[serde(default)]
+    pub reason: String,
+    /// Resource that the endpoint must be bound to; absent: whichever it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
 }
 
 /// What an approve, reject or remove did.
@@ -122,6 +135,9 @@ pub struct Transition {
     pub to: String,
     /// Microseconds from the call until every worker worked by it and it was durable.
     pub in_force_microseconds: u64,
+    /// What the operator should know besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A link resource.
@@ -143,8 +159,9 @@ pub struct Resource {
     pub vnet: String,
     /// NAT addresses.
     pub nat: Vec<String>,
-    /// Addresses cannot keep its data apart from that of the resource it shares a backend with.
-    pub shared_backend: bool,
+    /// Resources that name one of its backends: addresses cannot keep their data apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares_backends_with: Vec<String>,
     /// One per (subresource, member).
     pub targets: Vec<Target>,
     /// Endpoints bound to it, `group/name`.
@@ -185,6 +202,12 @@ pub struct Vnet {
     pub address_space: Vec<String>,
     /// Prefixes that reach it over VPN or a leased line.
     pub on_premises: Vec<String>,
+    /// Device of its attachment on this host; absent where it is not attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Namespace of that device; absent where it is the daemon's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
     /// VNets it lists as peers.
     pub peerings: Vec<Peering>,
     /// Its subnets.

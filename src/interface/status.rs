@@ -203,14 +203,15 @@ pub struct Deleted {
     pub endpoint: String,
     /// Microseconds until it was in force and durable.
     pub in_force_microseconds: u64,
+    /// What the operator should know besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What a reload did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reload {
-    /// The file applied.
-    pub config: String,
     /// One line per change, difference or warning.
     pub notes: Vec<String>,
 }

@@ -1,0 +1,118 @@
+//! Commands: handed to the control plane on a thread that may wait. The answer means durable and in
+//! force everywhere (law 7).
+
+use std::time::Instant;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+
+use super::error::Rejection;
+use super::{ApiState, blocking};
+use crate::control::{Caller, Command, Decision, Outcome};
+use crate::interface::{Decide, Deleted, List, Reload, Transition};
+
+/// `POST /v1/connections/{endpoint}/approve`
+pub(super) async fn approve(
+    state: State<ApiState>,
+    caller: Extension<Caller>,
+    endpoint: Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<List<Transition>>, Rejection> {
+    decide(state, caller, endpoint, body, Command::Approve).await
+}
+
+/// `POST /v1/connections/{endpoint}/reject`
+pub(super) async fn reject(
+    state: State<ApiState>,
+    caller: Extension<Caller>,
+    endpoint: Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<List<Transition>>, Rejection> {
+    decide(state, caller, endpoint, body, Command::Reject).await
+}
+
+/// `POST /v1/connections/{endpoint}/remove`
+pub(super) async fn remove(
+    state: State<ApiState>,
+    caller: Extension<Caller>,
+    endpoint: Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<List<Transition>>, Rejection> {
+    decide(state, caller, endpoint, body, Command::Remove).await
+}
+
+/// `DELETE /v1/endpoints/{endpoint}`
+pub(super) async fn delete_endpoint(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(endpoint): Path<String>,
+) -> Result<Json<List<Deleted>>, Rejection> {
+    let command = Command::DeleteEndpoint { endpoint: endpoint.clone() };
+    match apply(state, caller, command).await.map_err(|rejection| rejection.about(&endpoint))? {
+        (Outcome::Deleted(deletion), in_force_microseconds) => Ok(Json(List::one(Deleted {
+            endpoint: deletion.endpoint.to_string(),
+            in_force_microseconds,
+            warnings: deletion.warnings,
+        }))),
+        (other @ (Outcome::Decided(_) | Outcome::Applied(_)), _) => Err(unexpected(&other)),
+    }
+}
+
+/// `POST /v1/reload`: the same as SIGHUP, with the caller's rights.
+pub(super) async fn reload(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<List<Reload>>, Rejection> {
+    let report = blocking(move || {
+        state.observer.refresh();
+        let report = (state.reload)(&caller);
+        state.observer.refresh();
+        report
+    })
+    .await??;
+    Ok(Json(List::one(Reload { notes: report.to_string().lines().map(str::to_owned).collect() })))
+}
+
+async fn decide(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(endpoint): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+    command: fn(Decision) -> Command,
+) -> Result<Json<List<Transition>>, Rejection> {
+    let body = body?;
+    let Decide { reason, resource } = match body.as_ref() {
+        [] => Decide::default(),
+        json => serde_json::from_slice(json).map_err(Rejection::bad_body)?,
+    };
+    let command = command(Decision { endpoint: endpoint.clone(), resource, reason });
+    match apply(state, caller, command).await.map_err(|rejection| rejection.about(&endpoint))? {
+        (Outcome::Decided(decided), in_force_microseconds) => Ok(Json(List::one(Transition {
+            endpoint: decided.endpoint.to_string(),
+            from: decided.from.to_string(),
+            to: decided.to.to_string(),
+            in_force_microseconds,
+            warnings: decided.warnings,
+        }))),
+        (other @ (Outcome::Deleted(_) | Outcome::Applied(_)), _) => Err(unexpected(&other)),
+    }
+}
+
+/// The outcome of `command` and the microseconds it took.
+#[allow(clippy::disallowed_methods, reason = "how long a caller waited is measured in real time")]
+async fn apply(state: ApiState, caller: Caller, command: Command) -> Result<(Outcome, u64), Rejection> {
+    blocking(move || {
+        // An endpoint about to vanish must have been seen: its traffic still counts for its resource.
+        state.observer.refresh();
+        let began = Instant::now();
+        let outcome = state.control.apply(&caller, command)?;
+        Ok((outcome, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)))
+    })
+    .await?
+}
+
+fn unexpected(outcome: &Outcome) -> Rejection {
+    Rejection::internal(&std::io::Error::other(format!("the command had another outcome: {outcome}")))
+}

@@ -1,0 +1,151 @@
+//! The control plane's views as the JSON types of `interface`.
+
+use crate::control::decisions::{Connection as Decided, DecidedBy};
+use crate::control::model::{Key, PortSpec, PrivateEndpoint, TargetSpec};
+use crate::control::views::PeeringState;
+use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
+use crate::interface::{Address, Connection, Decision, Endpoint, Line, Peering, Resource, Subnet, Target, Vnet};
+use crate::observe::{Observer, Sample, traffic};
+
+/// Azure's word for a service of one's own.
+const PRIVATE_LINK_SERVICE: &str = "Microsoft.Network/privateLinkServices";
+
+pub(super) fn line(view: &EndpointView, sessions: u64) -> Line {
+    Line {
+        endpoint: view.key.to_string(),
+        addresses: texts(view.addresses()),
+        resource: view.endpoint.resource.to_string(),
+        subresource: view.endpoint.subresource.clone(),
+        state: view.connection.state.to_string(),
+        reason: view.connection.description.clone(),
+        decision: decision(&view.connection),
+        backends: view.backends as u64,
+        sessions,
+    }
+}
+
+pub(super) fn endpoint(view: &EndpointView, observer: &Observer) -> Endpoint {
+    let EndpointView { key, id, endpoint, connection, backends } = view;
+    Endpoint {
+        id: key.to_string(),
+        name: key.name.clone(),
+        resource_group: key.group.clone(),
+        vnet: endpoint.vnet.to_string(),
+        subnet: endpoint.subnet.clone(),
+        addresses: addresses(endpoint),
+        resource: endpoint.resource.to_string(),
+        subresource: endpoint.subresource.clone(),
+        state: connection.state.to_string(),
+        reason: connection.description.clone(),
+        request_message: endpoint.request_message.clone(),
+        decision: decision(connection),
+        sources: texts(&endpoint.sources),
+        backends: *backends as u64,
+        traffic: traffic(observer.endpoint(*id)),
+    }
+}
+
+fn addresses(endpoint: &PrivateEndpoint) -> Vec<Address> {
+    let one = |ip: std::net::IpAddr, member: &str| Address { ip: ip.to_string(), member: member.to_owned() };
+    endpoint.addresses.iter().filter_map(|address| Some(one(address.ip?, &address.member))).collect()
+}
+
+pub(super) fn connection(view: ConnectionView) -> Connection {
+    Connection {
+        endpoint: view.endpoint.to_string(),
+        resource: view.resource.to_string(),
+        subresource: view.subresource,
+        state: view.connection.state.to_string(),
+        decision: decision(&view.connection),
+        reason: view.connection.description,
+        request_message: view.request_message,
+        subscription: view.subscription,
+        actions_required: view.actions_required,
+    }
+}
+
+fn decision(connection: &Decided) -> Option<Decision> {
+    let by = connection.decided_by.to_string();
+    match connection.decided_by {
+        DecidedBy::Nobody => None,
+        DecidedBy::File | DecidedBy::AutoApproval | DecidedBy::Live(_) | DecidedBy::DamagedState => {
+            Some(Decision { by, at: connection.decided_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() })
+        }
+    }
+}
+
+pub(super) fn resource(view: &ResourceView, sample: &Sample) -> Resource {
+    let ResourceView { key, resource, .. } = view;
+    let totals = sample.resources.get(&key.to_string()).copied().unwrap_or_default();
+    Resource {
+        id: key.to_string(),
+        name: key.name.clone(),
+        resource_group: key.group.clone(),
+        kind: resource.kind.clone().unwrap_or_else(|| PRIVATE_LINK_SERVICE.to_owned()),
+        region: resource.region.clone(),
+        vnet: resource.vnet.to_string(),
+        nat: texts(&resource.nat),
+        shares_backends_with: texts(&view.shares_backends_with),
+        targets: resource.targets.iter().map(target).collect(),
+        endpoints: view.endpoints.iter().map(|(endpoint, _)| endpoint.to_string()).collect(),
+        traffic: traffic(totals),
+    }
+}
+
+fn target(target: &TargetSpec) -> Target {
+    let backends = target.backends.iter().map(|backend| match backend.drain {
+        true => format!("{} (drain)", backend.address),
+        false => backend.address.to_string(),
+    });
+    let icmp = target.icmp.then(|| "icmp".to_owned());
+    Target {
+        subresource: target.subresource.clone(),
+        member: target.member.clone(),
+        backends: backends.collect(),
+        ports: target.ports.iter().map(ports).chain(icmp).collect(),
+    }
+}
+
+/// `tcp 5432`, `tcp 443→10000`, `udp 8000-8100`.
+fn ports(spec: &PortSpec) -> String {
+    let PortSpec { protocol, first, last, backend_first } = spec;
+    let range = |first: u16, last: u16| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let exposed = range(*first, *last);
+    match backend_first == first {
+        true => format!("{protocol} {exposed}"),
+        false => format!("{protocol} {exposed}→{}", range(*backend_first, backend_first + (last - first))),
+    }
+}
+
+pub(super) fn vnet(view: VnetView) -> Vnet {
+    let VnetView { key, vnet, device, netns, peerings, endpoints } = view;
+    let peering = |(vnet, state): (Key, PeeringState)| Peering {
+        vnet: vnet.to_string(),
+        state: match state {
+            PeeringState::Initiated => "Initiated",
+            PeeringState::Connected => "Connected",
+        }
+        .to_owned(),
+    };
+    Vnet {
+        id: key.to_string(),
+        name: key.name,
+        resource_group: key.group,
+        region: vnet.region,
+        address_space: texts(&vnet.address_space),
+        on_premises: texts(&vnet.on_premises),
+        device,
+        netns,
+        peerings: peerings.into_iter().map(peering).collect(),
+        subnets: vnet
+            .subnets
+            .into_iter()
+            .map(|subnet| Subnet { name: subnet.name, prefixes: texts(&subnet.prefixes), dedicated: subnet.dedicated })
+            .collect(),
+        endpoints: texts(&endpoints),
+    }
+}
+
+fn texts<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+    items.into_iter().map(|item| item.to_string()).collect()
+}

@@ -1,0 +1,140 @@
+//! Refusals as HTTP: one place that maps what went wrong to a status and ARM's envelope.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::ReloadFailure;
+use crate::control::{Kind, Refusal};
+use crate::interface::{ErrorBody, ErrorDetail};
+use crate::observe::explain::Unanswerable;
+use crate::observe::flows::Silent;
+
+/// A request that is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rejection {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+impl Rejection {
+    fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self { status, body: ErrorBody::new(code, message) }
+    }
+
+    /// The same, with what to do about it.
+    fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.body = self.body.with_remedy(remedy);
+        self
+    }
+
+    /// The same, about `target`.
+    pub(super) fn about(mut self, target: &str) -> Self {
+        self.body = self.body.about(target);
+        self
+    }
+
+    pub(super) fn unknown_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "PathNotFound", "nothing stands at this path")
+            .with_remedy("this API begins with /v1/status; a `/` within a name is written %2F")
+    }
+
+    pub(super) fn wrong_method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path does not know this method")
+    }
+
+    pub(super) fn too_slow(limit: Duration) -> Self {
+        let message = format!("no result within {} s; a command may still take effect", limit.as_secs());
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message).with_remedy("`privlink status` shows what is so")
+    }
+
+    pub(super) fn bad_body(why: impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "InvalidRequestContent",
+            format!("the body is not what this path takes: {why}"),
+        )
+        .with_remedy(r#"send {"reason":"…"}, or nothing"#)
+    }
+
+    pub(super) fn bad_value(name: &str, why: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", format!("{name}: {why}")).about(name)
+    }
+
+    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string())
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.body)).into_response()
+    }
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.kind {
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::InvalidTransition => StatusCode::CONFLICT,
+            Kind::Invalid => StatusCode::BAD_REQUEST,
+            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Storage => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let mut rejection = Self::new(status, refusal.code, refusal.message);
+        for message in refusal.details {
+            let code = refusal.code.to_owned();
+            rejection.body.error.details.push(ErrorDetail { code, message, ..ErrorDetail::default() });
+        }
+        if refusal.remedy.is_empty() { rejection } else { rejection.with_remedy(refusal.remedy) }
+    }
+}
+
+impl From<ReloadFailure> for Rejection {
+    fn from(failure: ReloadFailure) -> Self {
+        match failure {
+            ReloadFailure::Refused(refusal) => refusal.into(),
+            ReloadFailure::BadConfig(report) => Self::new(StatusCode::BAD_REQUEST, "InvalidConfiguration", report)
+                .with_remedy("nothing of it was applied; `privlink check FILE` says the same"),
+        }
+    }
+}
+
+impl From<Silent> for Rejection {
+    fn from(silent: Silent) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "WorkerSilent", silent.to_string())
+    }
+}
+
+impl From<Unanswerable> for Rejection {
+    fn from(unanswerable: Unanswerable) -> Self {
+        let message = unanswerable.to_string();
+        match unanswerable {
+            Unanswerable::NoAttachment { vnet, attached } => {
+                Self::new(StatusCode::NOT_FOUND, "AttachmentNotFound", message)
+                    .about(&vnet)
+                    .with_remedy(format!("attached here: {}", attached.join(", ")))
+            }
+            Unanswerable::Ambiguous { vnet, .. } => Self::new(StatusCode::NOT_FOUND, "AmbiguousReference", message)
+                .about(&vnet)
+                .with_remedy("name the one you mean as group/name"),
+            Unanswerable::UnknownProtocol(_) => Self::bad_value("protocol", message),
+        }
+    }
+}
+
+impl From<QueryRejection> for Rejection {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for Rejection {
+    fn from(rejection: BytesRejection) -> Self {
+        Self { status: rejection.status(), ..Self::bad_body(rejection.body_text()) }
+    }
+}

@@ -1,0 +1,264 @@
+//! Sockets: the Unix control socket, where the kernel vouches for the caller, and the TCP metrics listener.
+
+use std::fs::Permissions;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::control::Caller;
+
+/// Longest path a Unix socket can have on Linux (`sun_path` without its closing zero, unix(7)).
+const PATH_LIMIT: usize = 107;
+
+/// Connections served at once; more wait in the kernel's queue.
+const CONNECTIONS: usize = 128;
+
+/// How long a client may take over its request's head.
+const HEAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long answers in progress may take once the daemon stops.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A listener that could not be set up, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// A live daemon holds the socket.
+    #[error("another privlink is running on {0}: stop it, or choose another `socket` under [daemon]")]
+    Running(PathBuf),
+    /// Something that is not a socket is in the way.
+    #[error("{0} exists and is not a socket: move it away, or choose another `socket` under [daemon]")]
+    NotASocket(PathBuf),
+    /// Linux allows 107 bytes.
+    #[error("{0} is too long for a socket (107 bytes at most): choose another `socket` under [daemon]")]
+    TooLong(PathBuf),
+    /// The group of `socket_group` is not in `/etc/group`.
+    #[error("there is no group `{0}` in /etc/group: create it, or change `socket_group` under [daemon]")]
+    UnknownGroup(String),
+    /// The metrics address is taken.
+    #[error("{0} is in use: another process listens there; change `metrics` under [daemon]")]
+    AddressInUse(SocketAddr),
+    /// The system refused.
+    #[error("cannot listen on {place}: {source}")]
+    Refused {
+        /// Path or address.
+        place: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The control socket, bound and not yet served; removed when dropped, if it is still ours.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    inode: u64,
+}
+
+impl ControlSocket {
+    /// Binds `path` with mode 0660, for the daemon's own user and the members of `group`. A dead
+    /// daemon's socket is replaced.
+    ///
+    /// # Errors
+    /// See [`ListenError`]; nothing is left behind then.
+    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ListenError> {
+        refuse_if_taken(path)?;
+        let group = group.map(gid_of).transpose()?;
+        let refused = |source| ListenError::Refused { place: path.display().to_string(), source };
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(refused)?;
+        }
+        // Bound under another name, so that nobody can connect before mode and group are right, and
+        // the dead daemon's socket is replaced in one step.
+        let mut own = path.as_os_str().to_owned();
+        own.push(format!(".{}", std::process::id()));
+        let own = PathBuf::from(own);
+        if own.as_os_str().len() > PATH_LIMIT {
+            return Err(ListenError::TooLong(path.to_owned()));
+        }
+        let _ = std::fs::remove_file(&own);
+        let listener = UnixListener::bind(&own).map_err(refused)?;
+        let finish = || {
+            std::os::unix::fs::chown(&own, None, group)?;
+            std::fs::set_permissions(&own, Permissions::from_mode(0o660))?;
+            listener.set_nonblocking(true)?;
+            std::fs::rename(&own, path)?;
+            Ok(std::fs::metadata(path)?.ino())
+        };
+        match finish() {
+            Ok(inode) => Ok(Self { listener, path: path.to_owned(), inode }),
+            Err(source) => {
+                let _ = std::fs::remove_file(&own);
+                Err(refused(source))
+            }
+        }
+    }
+
+    /// Serves `router` until `stop` is ready. Each request carries its [`Caller`].
+    ///
+    /// # Errors
+    /// The runtime could not watch the socket.
+    pub async fn serve(self, router: Router, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
+        self.serve_as(router, stop, caller).await
+    }
+
+    /// [`Self::serve`], with the caller made from the peer's uid by `caller`.
+    pub(super) async fn serve_as(
+        self,
+        router: Router,
+        stop: impl Future<Output = ()> + Send,
+        caller: impl Fn(u32) -> Caller,
+    ) -> io::Result<()> {
+        let listener = tokio::net::UnixListener::from_std(self.listener.try_clone()?)?;
+        let accept = async || {
+            let (stream, _) = listener.accept().await?;
+            let caller = caller(stream.peer_cred()?.uid());
+            Ok((stream, Some(caller)))
+        };
+        serve(accept, router, stop).await;
+        Ok(())
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        let ours = std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode);
+        if ours {
+            // Whatever keeps the file, the next start replaces it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Binds the metrics listener.
+///
+/// # Errors
+/// The address is taken, or not of this host.
+pub fn bind_metrics(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => ListenError::AddressInUse(address),
+        _ => ListenError::Refused { place: address.to_string(), source },
+    })
+}
+
+/// Serves `router` (see [`super::metrics_router`]) on `listener` until `stop` is ready.
+///
+/// # Errors
+/// The runtime could not watch the socket.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    serve(async || Ok((listener.accept().await?.0, None)), router, stop).await;
+    Ok(())
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    accept: impl AsyncFn() -> io::Result<(S, Option<Caller>)>,
+    router: Router,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut tasks = JoinSet::new();
+    tokio::pin!(stop);
+    loop {
+        let next = async {
+            let permit = Arc::clone(&room).acquire_owned().await;
+            (accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            () = &mut stop => break,
+            next = next => next,
+        };
+        while tasks.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, caller)) => {
+                let router = router.clone();
+                tasks.spawn(async move {
+                    converse(stream, caller, router).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of descriptors, most likely: the next attempt would fail at once, too.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    let _ = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    caller: Option<Caller>,
+    router: Router,
+) {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        if let Some(caller) = &caller {
+            request.extensions_mut().insert(caller.clone());
+        }
+        hyper::service::Service::call(&hyper_util::service::TowerToHyperService::new(router.clone()), request)
+    });
+    let result = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_PATIENCE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Nobody may listen at `path`: a live daemon, or a file that is no socket.
+fn refuse_if_taken(path: &Path) -> Result<(), ListenError> {
+    use std::os::unix::fs::FileTypeExt as _;
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => Err(ListenError::NotASocket(path.to_owned())),
+        Ok(_) if UnixStream::connect(path).is_ok() => Err(ListenError::Running(path.to_owned())),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The group's id: a number, or a name of `/etc/group`.
+fn gid_of(group: &str) -> Result<u32, ListenError> {
+    let unknown = || ListenError::UnknownGroup(group.to_owned());
+    let from_file = || id_in(&std::fs::read_to_string("/etc/group").ok()?, |fields| fields.first() == Some(&group));
+    group.parse().ok().or_else(from_file).ok_or_else(unknown)
+}
+
+/// The caller behind `uid`, with the name that `/etc/passwd` gives it.
+fn caller(uid: u32) -> Caller {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        (fields.get(2)?.parse() == Ok(uid)).then(|| fields[0].to_owned())
+    });
+    Caller { uid, name: name.unwrap_or_else(|| format!("uid:{uid}")) }
+}
+
+/// Third field of the first line that `wanted` picks (passwd(5), group(5)).
+fn id_in(table: &str, wanted: impl Fn(&[&str]) -> bool) -> Option<u32> {
+    let rows = table.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    rows.into_iter().find(|fields| wanted(fields))?.get(2)?.parse().ok()
+}

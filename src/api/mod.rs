@@ -1,0 +1,180 @@
+//! HTTP for the control socket and the metrics listener: who asks, what is asked, how it is refused.
+//!
+//! A handler reads the view in force, or hands a command to the control plane on a thread that may
+//! wait. Every answer is a list or an error in Azure Resource Manager's envelope.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Router, middleware};
+
+use crate::control::{Caller, ControlPlane, Refusal, Report};
+use crate::observe::{EndpointFacts, Facts, Observer, metrics};
+
+/// Commands.
+mod changes;
+
+/// The control plane's views as the JSON types of `interface`.
+mod convert;
+
+/// Refusals as HTTP.
+mod error;
+
+/// Sockets.
+pub mod listen;
+
+/// Lists, objects, status, flows, explain.
+mod reads;
+
+use error::Rejection;
+
+/// Bodies carry a reason of a few words; more than this is a mistake.
+const BODY_LIMIT: usize = 64 * 1024;
+
+/// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why a reload changed nothing.
+#[derive(Clone, Debug)]
+pub enum ReloadFailure {
+    /// The file is wrong: the report of `privlink check`.
+    BadConfig(String),
+    /// The control plane refused it.
+    Refused(Refusal),
+}
+
+/// Reads the configuration file anew and applies it as the caller.
+pub type Reload = Arc<dyn Fn(&Caller) -> Result<Report, ReloadFailure> + Send + Sync>;
+
+/// What `status` says about the process and its host.
+#[derive(Clone, Debug, Default)]
+pub struct HostFacts {
+    /// The configuration file.
+    pub config: String,
+    /// What the host could not do as asked, such as steering: sentence and remedy.
+    pub shortcomings: Vec<Shortcoming>,
+    /// Whether the kernel steers packets to the worker that owns their session.
+    pub steering: bool,
+}
+
+/// Something the daemon works without.
+#[derive(Clone, Debug)]
+pub struct Shortcoming {
+    /// A word for programs, such as `SteeringOff`.
+    pub code: String,
+    /// What is so, in a sentence.
+    pub message: String,
+    /// What to do; empty where nothing helps.
+    pub remedy: String,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The single writer.
+    pub control: Arc<ControlPlane>,
+    /// Reader of the workers.
+    pub observer: Arc<Observer>,
+    /// Facts that do not change while the daemon runs.
+    pub host: Arc<HostFacts>,
+    /// Whether packets are being forwarded; set by the daemon.
+    pub ready: Arc<AtomicBool>,
+    /// The same as SIGHUP.
+    pub reload: Reload,
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiState").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// Names for an [`Observer`], from the view in force.
+pub fn facts(control: &ControlPlane) -> Facts {
+    let view = control.view();
+    let endpoints = view.endpoint_ids.iter().filter_map(|(key, &id)| {
+        let endpoint = view.decisions.model.endpoints.get(key)?;
+        Some(EndpointFacts { id, name: key.to_string(), resource: endpoint.resource.to_string() })
+    });
+    Facts { endpoints: endpoints.collect(), resources: view.resource_ids.keys().map(ToString::to_string).collect() }
+}
+
+/// Everything the control socket serves. Each request carries its [`Caller`] as an extension.
+pub fn router(state: ApiState) -> Router {
+    let v1 = Router::new()
+        .route("/status", get(reads::status))
+        .route("/flows", get(reads::flows))
+        .route("/explain", get(reads::explain))
+        .route("/endpoints", get(reads::endpoints))
+        .route("/endpoints/{endpoint}", get(reads::endpoint).merge(delete(changes::delete_endpoint)))
+        .route("/connections", get(reads::connections))
+        .route("/connections/{endpoint}", get(reads::connection))
+        .route("/connections/{endpoint}/approve", post(changes::approve))
+        .route("/connections/{endpoint}/reject", post(changes::reject))
+        .route("/connections/{endpoint}/remove", post(changes::remove))
+        .route("/resources", get(reads::resources))
+        .route("/resources/{resource}", get(reads::resource))
+        .route("/vnets", get(reads::vnets))
+        .route("/vnets/{vnet}", get(reads::vnet))
+        .route("/reload", post(changes::reload));
+    finished(Router::new().nest(crate::interface::PREFIX, v1).merge(operations()), state)
+}
+
+/// What the TCP metrics listener serves: nothing that changes anything.
+pub fn metrics_router(state: ApiState) -> Router {
+    finished(operations(), state)
+}
+
+fn operations() -> Router<ApiState> {
+    Router::new().route("/metrics", get(scrape)).route("/healthz", get(health)).route("/readyz", get(readiness))
+}
+
+fn finished(router: Router<ApiState>, state: ApiState) -> Router {
+    router
+        .fallback(async || Rejection::unknown_path())
+        .method_not_allowed_fallback(async || Rejection::wrong_method())
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(in_time))
+        .with_state(state)
+}
+
+/// Ends requests whose body trickles in, and says so when a command takes too long.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(PATIENCE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Rejection::too_slow(PATIENCE).into_response(),
+    }
+}
+
+async fn scrape(State(state): State<ApiState>) -> Result<impl IntoResponse, Rejection> {
+    let text =
+        blocking(move || metrics::render(&state.observer)).await?.map_err(|error| Rejection::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
+}
+
+/// The process lives.
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// Packets are being forwarded.
+async fn readiness(State(state): State<ApiState>) -> (StatusCode, &'static str) {
+    match state.ready.load(Ordering::Relaxed) {
+        true => (StatusCode::OK, "ready\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    }
+}
+
+/// Runs what may wait on a thread where waiting harms nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Rejection> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Rejection::internal(&error))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Questions that change nothing: answered from the view in force and the workers' counters.
+
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+
+use super::error::Rejection;
+use super::{ApiState, blocking, convert};
+use crate::interface::{Condition, Connection, Endpoint, Explanation, Flow, List, Resource, Severity, Status, Vnet};
+use crate::observe::explain::Question;
+use crate::observe::totals;
+
+type Answer<T> = Result<Json<List<T>>, Rejection>;
+
+/// `GET /v1/status`
+pub(super) async fn status(State(state): State<ApiState>) -> Answer<Status> {
+    let view = state.control.view().status();
+    let lines = view.endpoints.iter().map(|endpoint| {
+        let sessions = state.observer.endpoint(endpoint.id).sessions;
+        convert::line(endpoint, sessions)
+    });
+    let (clean_up, endpoints) = lines.partition(|line| line.state == "Disconnected");
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        config: state.host.config.clone(),
+        ready: state.ready.load(Ordering::Relaxed),
+        workers: state.observer.worker_count() as u64,
+        steering: state.host.steering,
+        conditions: conditions(&state),
+        endpoints,
+        clean_up,
+        totals: totals(&state.observer.verdicts()),
+    };
+    Ok(Json(List::one(status)))
+}
+
+/// Everything that is not as it should be, gravest first.
+fn conditions(state: &ApiState) -> Vec<Condition> {
+    let view = state.control.view();
+    let condition = |severity, code: &str, message: String, remedy: &str| Condition {
+        severity,
+        code: code.to_owned(),
+        message,
+        remedy: remedy.to_owned(),
+    };
+    let mut all: Vec<Condition> =
+        view.conditions.iter().map(|said| condition(Severity::Error, "ControlPlane", said.clone(), "")).collect();
+    for skipped in &view.last_apply.skipped {
+        let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason);
+        all.push(condition(Severity::Warning, "Skipped", message, ""));
+    }
+    for difference in &view.last_apply.differences {
+        all.push(condition(Severity::Warning, "DiffersFromFile", difference.clone(), ""));
+    }
+    for kept in &view.last_apply.kept_unnamed {
+        let message = format!("{kept} is in force though the file no longer names it");
+        let remedy = "name it again, delete it, or start with `privlink run --prune`";
+        all.push(condition(Severity::Warning, "KeptUnnamed", message, remedy));
+    }
+    for setting in &view.last_apply.needs_restart {
+        let message = format!("takes effect at the next start only: {setting}");
+        all.push(condition(Severity::Notice, "NeedsRestart", message, ""));
+    }
+    for short in &state.host.shortcomings {
+        all.push(condition(Severity::Notice, &short.code, short.message.clone(), &short.remedy));
+    }
+    all.sort_by_key(|condition| condition.severity);
+    all
+}
+
+/// What `flows` may be narrowed to.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FlowQuery {
+    endpoint: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Sessions listed unless told otherwise.
+const FLOW_LIMIT: usize = 1_000;
+
+/// `GET /v1/flows?endpoint=…&limit=…`
+pub(super) async fn flows(
+    State(state): State<ApiState>,
+    query: Result<Query<FlowQuery>, QueryRejection>,
+) -> Answer<Flow> {
+    let Query(FlowQuery { endpoint, limit }) = query?;
+    let endpoint = match endpoint {
+        Some(reference) => Some(
+            state.control.view().endpoint(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?.id,
+        ),
+        None => None,
+    };
+    let limit = limit.unwrap_or(FLOW_LIMIT);
+    Ok(Json(List::new(blocking(move || state.observer.flows(endpoint, limit)).await??)))
+}
+
+/// The packet that `explain` is about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainQuery {
+    vnet: String,
+    source: IpAddr,
+    destination: IpAddr,
+    port: u16,
+    protocol: String,
+}
+
+/// `GET /v1/explain?vnet=…&source=…&destination=…&port=…&protocol=…`
+pub(super) async fn explain(
+    State(state): State<ApiState>,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Answer<Explanation> {
+    let Query(ExplainQuery { vnet, source, destination, port, protocol }) = query?;
+    let question = Question { vnet, source, destination, protocol, port };
+    Ok(Json(List::one(state.observer.explain(&question)?)))
+}
+
+/// `GET /v1/endpoints`
+pub(super) async fn endpoints(State(state): State<ApiState>) -> Answer<Endpoint> {
+    let items = state.control.view().endpoints();
+    Ok(Json(List::new(items.iter().map(|view| convert::endpoint(view, &state.observer)).collect())))
+}
+
+/// `GET /v1/endpoints/{endpoint}`
+pub(super) async fn endpoint(State(state): State<ApiState>, Path(reference): Path<String>) -> Answer<Endpoint> {
+    let view =
+        state.control.view().endpoint(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    Ok(Json(List::one(convert::endpoint(&view, &state.observer))))
+}
+
+/// Which connections are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConnectionQuery {
+    #[serde(default)]
+    pending: bool,
+}
+
+/// `GET /v1/connections?pending=true`
+pub(super) async fn connections(
+    State(state): State<ApiState>,
+    query: Result<Query<ConnectionQuery>, QueryRejection>,
+) -> Answer<Connection> {
+    let Query(ConnectionQuery { pending }) = query?;
+    Ok(Json(List::new(state.control.view().connections(pending).into_iter().map(convert::connection).collect())))
+}
+
+/// `GET /v1/connections/{endpoint}`
+pub(super) async fn connection(State(state): State<ApiState>, Path(reference): Path<String>) -> Answer<Connection> {
+    let view = state.control.view().connection(&reference, None);
+    let view = view.map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    Ok(Json(List::one(convert::connection(view))))
+}
+
+/// `GET /v1/resources`
+pub(super) async fn resources(State(state): State<ApiState>) -> Answer<Resource> {
+    let view = state.control.view();
+    let sample = state.observer.sample();
+    Ok(Json(List::new(view.resources().iter().map(|resource| convert::resource(resource, &sample)).collect())))
+}
+
+/// `GET /v1/resources/{resource}`
+pub(super) async fn resource(State(state): State<ApiState>, Path(reference): Path<String>) -> Answer<Resource> {
+    let view =
+        state.control.view().resource(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    Ok(Json(List::one(convert::resource(&view, &state.observer.sample()))))
+}
+
+/// `GET /v1/vnets`
+pub(super) async fn vnets(State(state): State<ApiState>) -> Answer<Vnet> {
+    Ok(Json(List::new(state.control.view().vnets().into_iter().map(convert::vnet).collect())))
+}
+
+/// `GET /v1/vnets/{vnet}`
+pub(super) async fn vnet(State(state): State<ApiState>, Path(reference): Path<String>) -> Answer<Vnet> {
+    let view = state.control.view().vnet(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    Ok(Json(List::one(convert::vnet(view))))
+}
