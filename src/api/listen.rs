@@ -153,9 +153,11 @@ pub fn bind_metrics(address: SocketAddr) -> Result<TcpListener, ListenError> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    bind().map_err(|source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => ListenError::AddressInUse(address),
-        _ => ListenError::Refused { place: address.to_string(), source },
+    bind().map_err(|source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            return ListenError::AddressInUse(address);
+        }
+        ListenError::Refused { place: address.to_string(), source }
     })
 }
 
