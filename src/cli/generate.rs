@@ -36,7 +36,7 @@ pub(super) enum Shell {
 pub(super) fn execute(command: &Command, output: &mut Output<'_>) -> Result<(), Failure> {
     match command {
         Command::Man { directory: None } => {
-            clap_mangen::Man::new(super::definition()).render(&mut &mut *output.data)?
+            clap_mangen::Man::new(super::definition()).render(&mut output.data)?;
         }
         Command::Man { directory: Some(directory) } => {
             let place = |error: std::io::Error| Failure::new(Exit::Failed, format!("{}: {error}", directory.display()));

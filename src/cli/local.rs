@@ -64,11 +64,11 @@ pub(super) fn init(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> 
         .create_new(true)
         .open(file)
         .and_then(|mut opened| opened.write_all(template.as_bytes()));
-    written.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Failure::new(Exit::Conflict, format!("{} exists", file.display())).with_remedy("name another file")
+    written.map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            return Failure::new(Exit::Conflict, format!("{} exists", file.display())).with_remedy("name another file");
         }
-        _ => Failure::new(Exit::Failed, format!("{}: {error}", file.display())),
+        Failure::new(Exit::Failed, format!("{}: {error}", file.display()))
     })?;
     let file = file.display();
     Ok(writeln!(output.talk, "{file} written; next: privlink check {file}, then privlink run -c {file}")?)

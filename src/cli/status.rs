@@ -64,16 +64,16 @@ fn endpoint(line: &Line) -> String {
 
 /// Who ended a Disconnected endpoint, when and why, and that it can only be deleted.
 fn left_over(line: &Line) -> String {
-    let mut text = format!("{} {} → {}", short(&line.endpoint), line.addresses.join(" "), short(&line.resource));
-    text.push_str(" Disconnected");
-    if let Some(decision) = &line.decision {
-        text.push_str(&format!(" by {} at {}", decision.by, decision.at));
-    }
-    if !line.reason.is_empty() {
-        text.push_str(&format!(" ({})", line.reason));
-    }
-    text.push_str(&format!(": privlink endpoint delete {}", short(&line.endpoint)));
-    text
+    let name = short(&line.endpoint);
+    let who = line.decision.as_ref().map(|decision| format!(" by {} at {}", decision.by, decision.at));
+    let why = if line.reason.is_empty() { String::new() } else { format!(" ({})", line.reason) };
+    format!(
+        "{name} {} → {} {}{}{why}: privlink endpoint delete {name}",
+        line.addresses.join(" "),
+        bound(&line.resource, &line.subresource),
+        line.state,
+        who.unwrap_or_default(),
+    )
 }
 
 fn write_totals(totals: &Totals, out: &mut dyn Write) -> io::Result<()> {
