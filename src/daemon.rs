@@ -4,17 +4,18 @@
 //! before any worker, workers before the first snapshot, and only then the socket that says "ready".
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use privlink::api::listen::{self, ControlSocket};
 use privlink::api::{self, ApiState, HostFacts, ReloadFailure, Shortcoming};
 use privlink::cli::{Exit, Failure, RunOptions};
 use privlink::config;
 use privlink::control::model::{HostConfig, Model};
+use privlink::control::validate::{self, Severity};
 use privlink::control::{Caller, Command, ControlPlane, FileVersion, Outcome, Prepared, Setup, ports};
 use privlink::dataplane::counters::WorkerCounters;
 use privlink::dataplane::device::tun::{self, TunQueue, TunSink, TunSource};
@@ -23,6 +24,7 @@ use privlink::dataplane::handover::Shared;
 use privlink::dataplane::mailbox::Mailbox;
 use privlink::dataplane::session::Tick;
 use privlink::dataplane::{Ears, Worker};
+use privlink::host::netns::Namespace;
 use privlink::host::{self, Host};
 use privlink::observe::Observer;
 use privlink::snapshot::topology::Topology;
@@ -46,14 +48,16 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
 
 /// Removes what a dead daemon left on this host.
 pub(crate) fn clean(run_directory: &Path) -> anyhow::Result<Vec<String>> {
-    host::clean(run_directory)
+    let report = host::clean(run_directory)?;
+    anyhow::ensure!(report.failed.is_empty(), "not everything could be removed: {}", report.failed.join("; "));
+    Ok(report.lines)
 }
 
 fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepared, Failure> {
     let namespaces = host
         .attachments
         .iter()
-        .map(|attachment| host::namespace_inode(attachment.netns.as_deref()))
+        .map(|attachment| Ok(Namespace::open(attachment.netns.as_deref())?.id().key().1))
         .collect::<anyhow::Result<Vec<u64>>>()
         .map_err(|error| failure(&error))?;
     let cores = std::thread::available_parallelism().map_or(1, |count| u16::try_from(count.get()).unwrap_or(1));
@@ -66,7 +70,7 @@ fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepa
         namespaces,
         daemon: daemon_caller(),
         clock: jiff::Timestamp::now,
-        validate,
+        validate: check,
     })
     .map_err(|refusal| Failure::new(Exit::BadConfig, refusal.to_string()))
 }
@@ -75,8 +79,11 @@ fn daemon_caller() -> Caller {
     Caller { uid: rustix::process::getuid().as_raw(), name: "privlink".to_owned() }
 }
 
-fn validate(model: &Model, host: &HostConfig) -> Result<(), Vec<String>> {
-    config::check_model(model, host)
+fn check(model: &Model, host: &HostConfig) -> Result<(), Vec<String>> {
+    let broken = validate::validate(model, Some(host));
+    let errors: Vec<String> =
+        broken.iter().filter(|violation| violation.severity == Severity::Error).map(ToString::to_string).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 #[allow(clippy::print_stdout, reason = "the plan is what `run --dry-run` is asked for")]
@@ -93,11 +100,11 @@ fn assemble(options: &RunOptions, config: &HostConfig, prepared: Prepared) -> an
     let run_directory = config.socket.parent().unwrap_or(Path::new("/run/privlink"));
     std::fs::create_dir_all(run_directory)
         .with_context(|| format!("the run directory {} cannot be made", run_directory.display()))?;
-    let socket = api::ControlSocket::bind(&config.socket, config.socket_group.as_deref())?;
-    let metrics = config.metrics.map(api::bind_metrics).transpose()?;
+    let socket = ControlSocket::bind(&config.socket, config.socket_group.as_deref())?;
+    let metrics = config.metrics.map(listen::bind_metrics).transpose()?;
     let (host, queues) = Host::set_up(&topology, run_directory, &|plan| {
         tun::open(&plan.device, plan.mtu, topology.workers, topology.offload)
-            .with_context(|| tun::advice(&plan.device))
+            .with_context(|| format!("device {} cannot be opened", plan.device))
     })?;
     let facts = host_facts(options, &host, topology.workers);
     let host = Arc::new(HostPort(Mutex::new(Some(host))));
@@ -123,19 +130,16 @@ fn assemble(options: &RunOptions, config: &HostConfig, prepared: Prepared) -> an
 }
 
 fn host_facts(options: &RunOptions, host: &Host, workers: u16) -> HostFacts {
-    let shortcomings: Vec<Shortcoming> = host
-        .steering_refusal()
-        .into_iter()
-        .map(|reason| Shortcoming {
+    let steering = host.steers();
+    let shortcomings = if steering || workers == 1 {
+        Vec::new()
+    } else {
+        vec![Shortcoming {
             code: "SteeringOff".to_owned(),
-            message: format!("packets reach workers as the kernel likes and are handed over: {reason}"),
-            remedy: "run with CAP_BPF or as root outside a user namespace".to_owned(),
-        })
-        .collect();
-    for warning in host.warnings() {
-        tracing::warn!("{warning}");
-    }
-    let steering = workers > 1 && shortcomings.is_empty();
+            message: "the kernel refuses the steering program: packets are handed over between workers".to_owned(),
+            remedy: "run as root, or with CAP_BPF and CAP_NET_ADMIN, outside a user namespace".to_owned(),
+        }]
+    };
     HostFacts { config: options.config.display().to_string(), shortcomings, steering }
 }
 
@@ -242,7 +246,7 @@ struct Service<'a> {
     options: &'a RunOptions,
     facts: HostFacts,
     crew: &'a Crew,
-    socket: api::ControlSocket,
+    socket: ControlSocket,
     metrics: Option<std::net::TcpListener>,
 }
 
@@ -275,7 +279,7 @@ fn serve(
         };
         let socket = tokio::spawn(service.socket.serve(api::router(state.clone()), ending(stopped.clone())));
         let metrics = service.metrics.map(|listener| {
-            tokio::spawn(api::serve_metrics(listener, api::metrics_router(state.clone()), ending(stopped.clone())))
+            tokio::spawn(listen::serve_metrics(listener, api::metrics_router(state.clone()), ending(stopped.clone())))
         });
         let view = control.view();
         tracing::info!(endpoints = view.decisions.model.endpoints.len(), workers = service.crew.counters.len(), "ready");

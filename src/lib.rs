@@ -24,13 +24,20 @@ pub mod dataplane;
 /// The single writer: model, approval, compilation to a snapshot.
 pub mod control;
 
-/// The JSON types that the API and the command line share.
-pub mod interface;
+/// TOML to types that cannot be wrong; errors with place and remedy.
+pub mod config;
+
+/// This Linux host: namespaces, links, routes, rules, steering.
+pub mod host;
 
 /// Counters to metrics, flows, explain.
 pub mod observe;
 
+/// The JSON types that the API and the command line share.
+pub mod interface;
+
 /// HTTP over the control socket and the metrics listener.
 pub mod api;
-/// TOML to types that cannot be wrong; errors with place and remedy.
-pub mod config;
+
+/// Commands: asks the daemon, prints tables and JSON.
+pub mod cli;

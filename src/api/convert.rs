@@ -93,28 +93,27 @@ pub(super) fn resource(view: &ResourceView, sample: &Sample) -> Resource {
 }
 
 fn target(target: &TargetSpec) -> Target {
-    let backends = target.backends.iter().map(|backend| match backend.drain {
-        true => format!("{} (drain)", backend.address),
-        false => backend.address.to_string(),
+    let backends = target.backends.iter().map(|backend| {
+        if backend.drain { format!("{} (drain)", backend.address) } else { backend.address.to_string() }
     });
     let icmp = target.icmp.then(|| "icmp".to_owned());
     Target {
         subresource: target.subresource.clone(),
         member: target.member.clone(),
         backends: backends.collect(),
-        ports: target.ports.iter().map(ports).chain(icmp).collect(),
+        ports: target.ports.iter().copied().map(ports).chain(icmp).collect(),
     }
 }
 
 /// `tcp 5432`, `tcp 443→10000`, `udp 8000-8100`.
-fn ports(spec: &PortSpec) -> String {
+fn ports(spec: PortSpec) -> String {
     let PortSpec { protocol, first, last, backend_first } = spec;
     let range = |first: u16, last: u16| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    let exposed = range(*first, *last);
-    match backend_first == first {
-        true => format!("{protocol} {exposed}"),
-        false => format!("{protocol} {exposed}→{}", range(*backend_first, backend_first + (last - first))),
+    let exposed = range(first, last);
+    if backend_first == first {
+        return format!("{protocol} {exposed}");
     }
+    format!("{protocol} {exposed}→{}", range(backend_first, backend_first + (last - first)))
 }
 
 pub(super) fn vnet(view: VnetView) -> Vnet {

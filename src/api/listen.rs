@@ -120,15 +120,10 @@ impl ControlSocket {
         self,
         router: Router,
         stop: impl Future<Output = ()> + Send,
-        caller: impl Fn(u32) -> Caller,
+        caller: impl Fn(u32) -> Caller + Send + Sync,
     ) -> io::Result<()> {
         let listener = tokio::net::UnixListener::from_std(self.listener.try_clone()?)?;
-        let accept = async || {
-            let (stream, _) = listener.accept().await?;
-            let caller = caller(stream.peer_cred()?.uid());
-            Ok((stream, Some(caller)))
-        };
-        serve(accept, router, stop).await;
+        serve(Vouched { listener, caller }, router, stop).await;
         Ok(())
     }
 }
@@ -153,9 +148,11 @@ pub fn bind_metrics(address: SocketAddr) -> Result<TcpListener, ListenError> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    bind().map_err(|source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => ListenError::AddressInUse(address),
-        _ => ListenError::Refused { place: address.to_string(), source },
+    bind().map_err(|source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            return ListenError::AddressInUse(address);
+        }
+        ListenError::Refused { place: address.to_string(), source }
     })
 }
 
@@ -169,22 +166,48 @@ pub async fn serve_metrics(
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    serve(async || Ok((listener.accept().await?.0, None)), router, stop).await;
+    serve(listener, router, stop).await;
     Ok(())
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    accept: impl AsyncFn() -> io::Result<(S, Option<Caller>)>,
-    router: Router,
-    stop: impl Future<Output = ()> + Send,
-) {
+/// Where connections come from, and who is behind each.
+trait Accept: Send + Sync {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<Caller>)>> + Send;
+}
+
+/// A Unix socket, whose peers the kernel vouches for.
+struct Vouched<F> {
+    listener: tokio::net::UnixListener,
+    caller: F,
+}
+
+impl<F: Fn(u32) -> Caller + Send + Sync> Accept for Vouched<F> {
+    type Stream = tokio::net::UnixStream;
+
+    async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
+        let (stream, _) = self.listener.accept().await?;
+        let caller = (self.caller)(stream.peer_cred()?.uid());
+        Ok((stream, Some(caller)))
+    }
+}
+
+impl Accept for tokio::net::TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
+        Ok((self.accept().await?.0, None))
+    }
+}
+
+async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output = ()> + Send) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut tasks = JoinSet::new();
     tokio::pin!(stop);
     loop {
         let next = async {
             let permit = Arc::clone(&room).acquire_owned().await;
-            (accept().await, permit)
+            (listener.next().await, permit)
         };
         let (accepted, permit) = tokio::select! {
             () = &mut stop => break,

@@ -165,10 +165,10 @@ async fn health() -> &'static str {
 
 /// Packets are being forwarded.
 async fn readiness(State(state): State<ApiState>) -> (StatusCode, &'static str) {
-    match state.ready.load(Ordering::Relaxed) {
-        true => (StatusCode::OK, "ready\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    if state.ready.load(Ordering::Relaxed) {
+        return (StatusCode::OK, "ready\n");
     }
+    (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
 }
 
 /// Runs what may wait on a thread where waiting harms nobody.

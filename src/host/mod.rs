@@ -150,6 +150,12 @@ impl Host {
         &self.warnings
     }
 
+    /// Whether the kernel brings every packet to the worker that owns its session.
+    pub fn steers(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        !state.steering.is_empty() && state.steering.iter().all(Option::is_some)
+    }
+
     /// Brings routes, neighbours and steering to `topology`, whose attachments are those of the
     /// start. Rules and sysctls that keep the sides apart are added when they become necessary and
     /// stay until the end.

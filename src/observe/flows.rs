@@ -28,8 +28,7 @@ impl Observer {
     /// A worker has not answered within two seconds.
     pub fn flows(&self, endpoint: Option<EndpointId>, limit: usize) -> Result<Vec<Flow>, Silent> {
         let known = self.known();
-        let mut flows: Vec<Flow> =
-            self.ask(endpoint, limit)?.into_iter().map(|record| self.named(&known, record)).collect();
+        let mut flows: Vec<Flow> = self.ask(endpoint, limit)?.iter().map(|record| self.named(&known, record)).collect();
         flows.sort_by(|a, b| order(a).cmp(&order(b)));
         flows.truncate(limit);
         Ok(flows)
@@ -52,7 +51,7 @@ impl Observer {
         Ok(records)
     }
 
-    fn named(&self, known: &Known, record: FlowRecord) -> Flow {
+    fn named(&self, known: &Known, record: &FlowRecord) -> Flow {
         let snapshot = self.snapshot.load();
         let attachment = snapshot.attachments.get(usize::from(record.attachment.0));
         let side = |(ip, port): (std::net::IpAddr, u16)| Side { ip: ip.to_string(), port };

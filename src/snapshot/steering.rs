@@ -13,7 +13,7 @@ pub const NAT_PORTS: u32 = 64_512;
 
 /// Odd multiplier of the tuple hash (golden ratio of 2³²): spreads consecutive client ports, and
 /// Linux's habit of choosing even ones, over the high bits that choose the queue.
-const MIX: u32 = 0x9E37_79B1;
+pub const MIX: u32 = 0x9E37_79B1;
 
 /// Worker of a consumer-side packet. IPv6 addresses are folded to 32 bits by [`fold`] first.
 /// For ICMP echo the ports are (identifier, 0).

@@ -1,16 +1,12 @@
-//! Linux multi-queue TUN. Super-packets and partial checksums pass through whole: one `read()` is one
-//! frame, one `write()` is one frame, nothing is split or joined (performance.md §1, §2).
+//! Linux multi-queue TUN, super-packets whole (Linux `Documentation/networking/tuntap.rst`).
 //!
-//! `tun-rs` makes the device; reading and writing is done raw on its descriptors.
+//! Created through `tun-rs`, then read and written raw: one `read` lends a frame, one `write` sends
+//! one, and the 10-byte virtio header goes through as the kernel wrote it. A device without that
+//! header (offload off) gets a zero one here, so that frames look the same to everyone.
 
-#![allow(unsafe_code, reason = "reads, writes and ioctls on raw descriptors; each block says why it is sound")]
-
-use std::ffi::c_int;
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -18,186 +14,109 @@ use tun_rs::DeviceBuilder;
 
 use super::{FrameSink, FrameSource, MAX_FRAME, VNET_HEADER};
 
-/// The kernel's door to TUN devices.
-const NODE: &str = "/dev/net/tun";
+/// Places the IP header, 10 bytes behind the frame's start, on a 16-byte boundary.
+const LEAD: usize = 6;
 
-/// The IP header of a lent frame begins at a multiple of this: wide loads of it never cross a cache line.
-const ALIGNMENT: usize = 16;
+/// One queue of a device; source and sink share it.
+#[derive(Clone, Debug)]
+pub struct TunQueue {
+    file: Arc<File>,
+    has_vnet_header: bool,
+}
 
-/// Makes the device `name` in the network namespace of the calling thread and opens `queues` queues
-/// on it. It stays down, has no address, and disappears with the last queue. `offload` asks for
-/// super-packets and partial checksums.
+/// Opens device `name` in the namespace of the calling thread with `queues` queues: non-persistent,
+/// non-blocking, exclusively ours.
 ///
 /// # Errors
-/// One line with its remedy: no TUN driver, no privilege, the name is taken, or the kernel made
-/// something else than what was asked for.
+/// No `/dev/net/tun`, no right to it, or the name is taken.
 pub fn open(name: &str, mtu: u16, queues: u16, offload: bool) -> io::Result<Vec<TunQueue>> {
-    let placeholder = create_exclusively(name, offload)?;
-    let builder = DeviceBuilder::new().name(name).multi_queue(true).offload(offload).mtu(mtu).enable(false);
-    let first = builder.build_sync().map_err(|error| refused(name, &error))?;
-    drop(placeholder);
+    let device =
+        DeviceBuilder::new().name(name).mtu(mtu).multi_queue(true).offload(offload).enable(false).build_sync()?;
     let mut devices = Vec::with_capacity(usize::from(queues));
     for _ in 1..queues {
-        devices.push(first.try_clone().map_err(|error| refused(name, &error))?);
+        devices.push(device.try_clone()?);
     }
-    devices.insert(0, first);
+    devices.insert(0, device);
     devices
         .into_iter()
         .map(|device| {
-            // SAFETY: `into_raw_fd` gives up an open descriptor that nobody else closes.
-            let descriptor = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
-            TunQueue::new(descriptor, name, offload)
+            device.set_nonblocking(true)?;
+            let file = File::from(device.as_fd().try_clone_to_owned()?);
+            Ok(TunQueue { file: Arc::new(file), has_vnet_header: offload })
         })
         .collect()
 }
 
-/// One queue of a TUN device.
-#[derive(Debug)]
-pub struct TunQueue {
-    descriptor: Arc<OwnedFd>,
-    offload: bool,
-}
-
 impl TunQueue {
-    fn new(descriptor: OwnedFd, name: &str, offload: bool) -> io::Result<Self> {
-        refuse_other_flags(&descriptor, name, offload)?;
-        rustix::io::ioctl_fionbio(&descriptor, true)?;
-        Ok(Self { descriptor: Arc::new(descriptor), offload })
+    /// The end that is read.
+    #[must_use]
+    pub fn source(&self) -> TunSource {
+        TunSource { queue: self.clone(), buffer: vec![0; LEAD + MAX_FRAME].into_boxed_slice() }
     }
 
-    /// A half to read from and a half to write to, over the one descriptor.
-    pub fn split(self) -> (TunReader, TunWriter) {
-        let reader = TunReader {
-            descriptor: Arc::clone(&self.descriptor),
-            offload: self.offload,
-            buffer: AlignedBuffer::new(),
-        };
-        (reader, TunWriter { descriptor: self.descriptor, offload: self.offload })
+    /// The end that is written.
+    #[must_use]
+    pub fn sink(&self) -> TunSink {
+        TunSink { queue: self.clone() }
     }
 }
 
 impl AsFd for TunQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.file.as_fd()
     }
 }
 
-impl AsRawFd for TunQueue {
-    fn as_raw_fd(&self) -> RawFd {
-        self.descriptor.as_raw_fd()
-    }
-}
-
-/// Where the frames of a queue come from.
+/// Reads one queue.
 #[derive(Debug)]
-pub struct TunReader {
-    descriptor: Arc<OwnedFd>,
-    offload: bool,
-    buffer: AlignedBuffer,
+pub struct TunSource {
+    queue: TunQueue,
+    buffer: Box<[u8]>,
 }
 
-impl AsFd for TunReader {
+impl AsFd for TunSource {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+        self.queue.as_fd()
     }
 }
 
-impl AsRawFd for TunReader {
-    fn as_raw_fd(&self) -> RawFd {
-        self.descriptor.as_raw_fd()
-    }
-}
-
-impl FrameSource for TunReader {
-    /// A device that is down has no frames; one that is gone is an error.
+impl FrameSource for TunSource {
     fn next_frame(&mut self) -> io::Result<Option<&mut [u8]>> {
-        let frame = self.buffer.frame();
-        let skipped = if self.offload { 0 } else { VNET_HEADER };
+        let frame = &mut self.buffer[LEAD..];
+        let start = if self.queue.has_vnet_header { 0 } else { VNET_HEADER };
         loop {
-            match rustix::io::read(&*self.descriptor, &mut frame[skipped..]) {
-                Ok(0) | Err(Errno::AGAIN | Errno::IO) => return Ok(None),
+            match (&*self.queue.file).read(&mut frame[start..]) {
                 Ok(length) => {
-                    frame[..skipped].fill(0);
-                    return Ok(Some(&mut frame[..skipped + length]));
+                    frame[..start].fill(0);
+                    return Ok(Some(&mut self.buffer[LEAD..][..start + length]));
                 }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => match Errno::from_io_error(&error) {
+                    Some(Errno::INTR) => {}
+                    // EIO: the link is down; it may come up again, and nothing passes meanwhile.
+                    Some(Errno::AGAIN | Errno::IO) => return Ok(None),
+                    _ => return Err(error),
+                },
             }
         }
     }
 }
 
-/// Where frames leave by a queue.
+/// Writes one queue.
 #[derive(Debug)]
-pub struct TunWriter {
-    descriptor: Arc<OwnedFd>,
-    offload: bool,
+pub struct TunSink {
+    queue: TunQueue,
 }
 
-impl AsFd for TunWriter {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
-    }
-}
-
-impl FrameSink for TunWriter {
-    /// Without offload the device takes bare packets: a frame that asks for more than that is refused.
+impl FrameSink for TunSink {
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
-        let bytes = if self.offload { frame } else { bare_packet(frame)? };
+        let start = if self.queue.has_vnet_header { 0 } else { VNET_HEADER };
+        let packet = frame.get(start..).unwrap_or_default();
         loop {
-            match rustix::io::write(&*self.descriptor, bytes) {
-                Ok(written) if written == bytes.len() => return Ok(()),
-                Ok(_) => return Err(ErrorKind::WriteZero.into()),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            match (&*self.queue.file).write(packet) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
-}
-
-/// The packet behind an empty virtio-net header (flags: no partial checksum; type: no super-packet).
-fn bare_packet(frame: &[u8]) -> io::Result<&[u8]> {
-    match frame.split_at_checked(VNET_HEADER) {
-        Some(([flags, kind, ..], packet)) if flags & 1 == 0 && *kind == 0 => Ok(packet),
-        _ => Err(ErrorKind::InvalidInput.into()),
-    }
-}
-
-/// Room for the largest frame, its IP header aligned.
-#[derive(Debug)]
-struct AlignedBuffer {
-    bytes: Box<[u8]>,
-    start: usize,
-}
-
-impl AlignedBuffer {
-    fn new() -> Self {
-        let bytes = vec![0; MAX_FRAME + ALIGNMENT].into_boxed_slice();
-        let to_packet = bytes.as_ptr().wrapping_add(VNET_HEADER).align_offset(ALIGNMENT);
-        Self { start: if to_packet < ALIGNMENT { to_packet } else { 0 }, bytes }
-    }
-
-    fn frame(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + MAX_FRAME]
-    }
-}
-
-/// Makes the device so that nobody else can have it: attaching to a live multi-queue device would
-/// silently take part of its packets. The descriptor returned is a queue too, closed once ours are open.
-fn create_exclusively(name: &str, offload: bool) -> io::Result<File> {
-    let node = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_CLOEXEC)
-        .open(NODE)
-        .map_err(|error| unusable_node(&error))?;
-    let vnet = if offload { libc::IFF_VNET_HDR } else { 0 };
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE | libc::IFF_TUN_EXCL | vnet;
-    let mut request = request(name)?;
-    request.ifr_ifru.ifru_flags = (flags & 0xFFFF).cast_unsigned().truncate_to_short();
-    // SAFETY: the descriptor is open, and the pointer refers to an `ifreq` that outlives the call.
-    if unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } < 0 {
-        return Err(refused(name, &io::Error::last_os_error()));
-    }
-    Ok(node)
 }

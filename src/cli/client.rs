@@ -1,0 +1,143 @@
+//! Asks the daemon: HTTP/1.1 over its Unix socket, one connection per question.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::exit::{Exit, Failure};
+use crate::interface::{ErrorBody, List, PREFIX};
+
+/// How long an answer may take; the daemon itself gives up on a silent worker after 2 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The daemon behind one socket.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    pub(super) fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    /// What stands at `path`, which follows the API's prefix.
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<List<T>, Failure> {
+        self.ask(Method::GET, path, Vec::new())
+    }
+
+    /// Asks for something to be done, with `body` as JSON.
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<List<T>, Failure> {
+        self.ask(Method::POST, path, serde_json::to_vec(body)?)
+    }
+
+    /// Deletes what stands at `path`.
+    pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<List<T>, Failure> {
+        self.ask(Method::DELETE, path, Vec::new())
+    }
+
+    /// Whether a daemon answers at all.
+    pub(super) fn is_served(&self) -> bool {
+        std::os::unix::net::UnixStream::connect(&self.socket).is_ok()
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<List<T>, Failure> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
+        let (status, body) = runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await })
+            .map_err(|_| self.unanswered(&format!("no answer within {} s", PATIENCE.as_secs())))??;
+        if (200..300).contains(&status) {
+            return serde_json::from_slice(&body).map_err(|error| self.foreign(&error.to_string()));
+        }
+        match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(refusal) => Err(Failure::refused(status, &refusal)),
+            Err(_) => Err(self.foreign(&format!("HTTP status {status}"))),
+        }
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(u16, Bytes), Failure> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
+        let broken = |error: hyper::Error| self.unanswered(&error.to_string());
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let driver = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{PREFIX}{path}"))
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .header("connection", "close")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(anyhow::Error::from)?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
+        driver.abort();
+        Ok((status, body))
+    }
+
+    fn unreachable(&self, error: &io::Error) -> Failure {
+        let socket = self.socket.display();
+        let kind = error.kind();
+        if kind == io::ErrorKind::PermissionDenied {
+            return Failure::new(Exit::Denied, format!("no permission to ask the daemon on {socket}"))
+                .with_remedy("use sudo, or set `socket_group` under [daemon] to a group you are in");
+        }
+        let nobody = Failure::new(Exit::Unreachable, format!("no daemon answers on {socket}"));
+        if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+            return nobody.with_remedy("start it with `privlink run -c FILE`, or name its socket with `--socket PATH`");
+        }
+        nobody.with_remedy(format!("the system says: {error}"))
+    }
+
+    fn unanswered(&self, why: &str) -> Failure {
+        Failure::new(Exit::Unreachable, format!("the daemon on {} did not answer: {why}", self.socket.display()))
+            .with_remedy("its log says why")
+    }
+
+    fn foreign(&self, what: &str) -> Failure {
+        let message = format!("what answers on {} does not speak this version: {what}", self.socket.display());
+        Failure::new(Exit::Failed, message).with_remedy("use the `privlink` that the daemon was started with")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_daemon_it_says_so_and_what_to_do() {
+        let directory = std::env::temp_dir().join(format!("privlink-client-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("temporary directory");
+        let socket = directory.join("privlink.sock");
+        let expected = format!(
+            "privlink: no daemon answers on {}\n  start it with `privlink run -c FILE`, or name its socket with `--socket PATH`",
+            socket.display()
+        );
+        let client = Client::new(&socket);
+        let absent = client.get::<crate::interface::Status>("/status").expect_err("nothing there");
+        assert_eq!((absent.exit, absent.to_string()), (Exit::Unreachable, expected.clone()));
+        drop(std::os::unix::net::UnixListener::bind(&socket).expect("bound"));
+        let dead = client.get::<crate::interface::Status>("/status").expect_err("nobody listens");
+        assert_eq!((dead.exit, dead.to_string()), (Exit::Unreachable, expected));
+        assert!(!client.is_served());
+        std::fs::remove_dir_all(&directory).expect("removed");
+    }
+
+    #[test]
+    fn a_refused_permission_says_how_to_get_it() {
+        let client = Client::new(Path::new("/run/privlink/privlink.sock"));
+        let failure = client.unreachable(&io::Error::from(io::ErrorKind::PermissionDenied));
+        assert_eq!(failure.exit, Exit::Denied);
+        assert!(failure.to_string().contains("socket_group") && failure.to_string().contains("sudo"), "{failure}");
+    }
+}

@@ -1,0 +1,137 @@
+//! `privlink connection`: the owner's side. A connection has its endpoint's name.
+
+use std::io::{self, Write};
+
+use super::client::Client;
+use super::exit::Failure;
+use super::output::{Output, Table, bound, elapsed, properties, short};
+use crate::interface::{Connection, Decide, Transition, segment};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List connections
+    List {
+        /// Only those that wait for a decision
+        #[arg(long)]
+        pending: bool,
+    },
+    /// Show one connection
+    Show {
+        /// Endpoint: `name` or `group/name`
+        endpoint: String,
+    },
+    /// Let it pass
+    Approve(Decision),
+    /// Stop it: returns when no packet passes any more; it may be approved again
+    Reject(Decision),
+    /// End it for good: the endpoint can only be deleted then
+    Remove(Decision),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Decision {
+    /// Endpoint: `name` or `group/name`
+    endpoint: String,
+    /// Why, for the consumer and the records
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    /// Refuse unless the endpoint is bound to this resource
+    #[arg(long, value_name = "RESOURCE")]
+    resource: Option<String>,
+}
+
+pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    match command {
+        Command::List { pending } => {
+            let path = if pending { "/connections?pending=true" } else { "/connections" };
+            output.list(&client.get::<Connection>(path)?, table)
+        }
+        Command::Show { endpoint } => {
+            let path = format!("/connections/{}", segment(&endpoint));
+            output.list(&client.get::<Connection>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))
+        }
+        Command::Approve(decision) => decide("approve", decision, client, output),
+        Command::Reject(decision) => decide("reject", decision, client, output),
+        Command::Remove(decision) => decide("remove", decision, client, output),
+    }
+}
+
+fn decide(action: &str, decision: Decision, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    let path = format!("/connections/{}/{action}", segment(&decision.endpoint));
+    let Decision { reason, resource, .. } = decision;
+    let list = client.post::<Transition>(&path, &Decide { reason, resource })?;
+    output.list(&list, |items, out| items.iter().try_for_each(|one| writeln!(out, "{}", in_words(one))))?;
+    output.warn(list.items.iter().flat_map(|transition| &transition.warnings))
+}
+
+/// `orders: Pending → Approved`; what revokes says how long it took until no packet passed.
+fn in_words(transition: &Transition) -> String {
+    let Transition { endpoint, from, to, in_force_microseconds, .. } = transition;
+    let endpoint = short(endpoint);
+    if from == to {
+        return format!("{endpoint}: {to} already");
+    }
+    match to.as_str() {
+        "Approved" => format!("{endpoint}: {from} → {to}"),
+        _ => format!("{endpoint}: {from} → {to}, in force after {}", elapsed(*in_force_microseconds)),
+    }
+}
+
+fn table(items: &[Connection], out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(["ENDPOINT", "RESOURCE", "STATE", "REQUEST", "REASON"]);
+    for connection in items {
+        table.row([
+            short(&connection.endpoint).to_owned(),
+            bound(&connection.resource, &connection.subresource),
+            connection.state.clone(),
+            or_dash(&connection.request_message),
+            or_dash(&connection.reason),
+        ]);
+    }
+    table.write(out)
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}
+
+fn show(connection: &Connection, out: &mut dyn Write) -> io::Result<()> {
+    let decision = connection.decision.as_ref().map(|decision| format!("by {} at {}", decision.by, decision.at));
+    properties(
+        out,
+        &[
+            ("endpoint", connection.endpoint.clone()),
+            ("resource", bound(&connection.resource, &connection.subresource)),
+            ("state", connection.state.clone()),
+            ("reason", connection.reason.clone()),
+            ("decided", decision.unwrap_or_default()),
+            ("request", connection.request_message.clone()),
+            ("subscription", connection.subscription.clone()),
+            ("to do", connection.actions_required.clone()),
+        ],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_is_told_in_one_line() {
+        for (from, to, text) in [
+            ("Pending", "Approved", "orders: Pending → Approved"),
+            ("Approved", "Approved", "orders: Approved already"),
+            ("Approved", "Rejected", "orders: Approved → Rejected, in force after 1.2 ms"),
+            ("Rejected", "Disconnected", "orders: Rejected → Disconnected, in force after 1.2 ms"),
+        ] {
+            let transition = Transition {
+                endpoint: "default/orders".to_owned(),
+                from: from.to_owned(),
+                to: to.to_owned(),
+                in_force_microseconds: 1_234,
+                warnings: Vec::new(),
+            };
+            assert_eq!(in_words(&transition), text);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `privlink endpoint`: the consumer's side.
+
+use std::io::{self, Write};
+
+use super::client::Client;
+use super::exit::Failure;
+use super::output::{Output, Table, bound, bytes, count, elapsed, properties, short};
+use crate::interface::{Deleted, Endpoint, Traffic, segment};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List endpoints
+    List,
+    /// Show one endpoint
+    Show {
+        /// `name` or `group/name`
+        endpoint: String,
+    },
+    /// Delete an endpoint; its sessions are reset and its addresses are free at once
+    Delete {
+        /// `name` or `group/name`
+        endpoint: String,
+    },
+}
+
+pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    match command {
+        Command::List => output.list(&client.get::<Endpoint>("/endpoints")?, table),
+        Command::Show { endpoint } => {
+            let path = format!("/endpoints/{}", segment(&endpoint));
+            output.list(&client.get::<Endpoint>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))
+        }
+        Command::Delete { endpoint } => {
+            let path = format!("/endpoints/{}", segment(&endpoint));
+            let list = client.delete::<Deleted>(&path)?;
+            output.list(&list, |items, out| {
+                items.iter().try_for_each(|Deleted { endpoint, in_force_microseconds, .. }| {
+                    writeln!(out, "{}: deleted, in force after {}", short(endpoint), elapsed(*in_force_microseconds))
+                })
+            })?;
+            output.warn(list.items.iter().flat_map(|deleted| &deleted.warnings))
+        }
+    }
+}
+
+fn table(items: &[Endpoint], out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(["ENDPOINT", "ADDRESS", "VNET", "RESOURCE", "STATE", "SESSIONS"]);
+    for endpoint in items {
+        table.row([
+            short(&endpoint.id).to_owned(),
+            addresses(endpoint),
+            short(&endpoint.vnet).to_owned(),
+            bound(&endpoint.resource, &endpoint.subresource),
+            endpoint.state.clone(),
+            endpoint.traffic.sessions.to_string(),
+        ]);
+    }
+    table.write(out)
+}
+
+fn show(endpoint: &Endpoint, out: &mut dyn Write) -> io::Result<()> {
+    let decision = endpoint.decision.as_ref().map(|decision| format!("by {} at {}", decision.by, decision.at));
+    properties(
+        out,
+        &[
+            ("endpoint", endpoint.id.clone()),
+            ("address", addresses(endpoint)),
+            ("vnet", format!("{} (subnet {})", short(&endpoint.vnet), endpoint.subnet)),
+            ("resource", bound(&endpoint.resource, &endpoint.subresource)),
+            ("state", endpoint.state.clone()),
+            ("reason", endpoint.reason.clone()),
+            ("decided", decision.unwrap_or_default()),
+            ("request", endpoint.request_message.clone()),
+            ("sources", endpoint.sources.join(" ")),
+            ("backends", endpoint.backends.to_string()),
+            ("sessions", format!("{}, {} opened", endpoint.traffic.sessions, endpoint.traffic.sessions_opened)),
+            ("to service", to_service(&endpoint.traffic)),
+            ("to consumer", to_consumer(&endpoint.traffic)),
+        ],
+    )
+}
+
+fn addresses(endpoint: &Endpoint) -> String {
+    let one = |address: &crate::interface::Address| match address.member.as_str() {
+        "" => address.ip.clone(),
+        member => format!("{} ({member})", address.ip),
+    };
+    endpoint.addresses.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn to_service(traffic: &Traffic) -> String {
+    format!("{}, {}", count(traffic.packets_to_service, "packet"), bytes(traffic.bytes_to_service))
+}
+
+pub(super) fn to_consumer(traffic: &Traffic) -> String {
+    format!("{}, {}", count(traffic.packets_to_consumer, "packet"), bytes(traffic.bytes_to_consumer))
+}

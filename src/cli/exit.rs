@@ -1,0 +1,149 @@
+//! How a command ends: the table of exit codes, and failures that say what to do.
+
+use std::fmt;
+use std::io;
+
+use crate::interface::ErrorBody;
+
+/// Exit codes, the same for every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It is done.
+    Done = 0,
+    /// It failed for a reason that no other code names.
+    Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The daemon runs and is not ready.
+    NotReady = 3,
+    /// What it names does not exist.
+    NotFound = 4,
+    /// It contradicts what is there.
+    Conflict = 5,
+    /// The caller may not do that.
+    Denied = 6,
+    /// No daemon answers.
+    Unreachable = 7,
+    /// The configuration is wrong (`EX_CONFIG` of sysexits).
+    BadConfig = 78,
+}
+
+/// Printed by `--help`, so that scripts need no other page.
+pub(super) const TABLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready, 4 not found, 5 conflict, \
+                                6 denied, 7 no daemon answers, 78 bad configuration";
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A command that failed: its exit code, why, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its exit code.
+    pub exit: Exit,
+    /// One sentence, without `privlink:` before it; empty: all was said already.
+    pub message: String,
+    /// What to do, one line each.
+    pub remedies: Vec<String>,
+}
+
+impl Failure {
+    /// A failure for which nobody knows what to do.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), remedies: Vec::new() }
+    }
+
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedies.push(remedy.into());
+        self
+    }
+
+    /// The configuration is wrong; `report` says where, line by line.
+    pub fn bad_config(report: &impl fmt::Display) -> Self {
+        Self::new(Exit::BadConfig, report.to_string().trim_end())
+    }
+
+    /// What the daemon refused with HTTP status `status`.
+    pub(super) fn refused(status: u16, body: &ErrorBody) -> Self {
+        let exit = match status {
+            401 | 403 => Exit::Denied,
+            404 => Exit::NotFound,
+            409 | 412 => Exit::Conflict,
+            503 => Exit::NotReady,
+            _ => Exit::Failed,
+        };
+        let remedies = body.remedies().map(str::to_owned).collect();
+        Self { exit, message: body.error.message.clone(), remedies }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A report on a file begins with the file's name, as editors and people expect.
+        let speaker = if self.exit == Exit::BadConfig { "" } else { "privlink: " };
+        write!(f, "{speaker}{}", self.message)?;
+        self.remedies.iter().try_for_each(|remedy| write!(f, "\n  {remedy}"))
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(Exit::Failed, format!("{error:#}"))
+    }
+}
+
+/// Writing to standard output failed. A reader that has seen enough (`privlink flows | head`) ends
+/// the command without a word.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(Exit::Done, "");
+        }
+        Self::new(Exit::Failed, error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_http_status_has_its_exit_code() {
+        for (status, exit) in [
+            (400, Exit::Failed),
+            (403, Exit::Denied),
+            (404, Exit::NotFound),
+            (409, Exit::Conflict),
+            (412, Exit::Conflict),
+            (413, Exit::Failed),
+            (500, Exit::Failed),
+            (503, Exit::NotReady),
+        ] {
+            assert_eq!(Failure::refused(status, &ErrorBody::new("X", "x")).exit, exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_failure_says_what_to_do_on_a_line_of_its_own() {
+        let body = ErrorBody::new("ResourceNotFound", "no endpoint `x`").with_remedy("privlink endpoint list");
+        let text = Failure::refused(404, &body).to_string();
+        assert_eq!(text, "privlink: no endpoint `x`\n  privlink endpoint list");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_not_an_error() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((failure.exit, failure.message.as_str()), (Exit::Done, ""));
+    }
+}

@@ -1,0 +1,49 @@
+//! `privlink flows`: live sessions.
+
+use std::io::{self, Write};
+
+use super::client::Client;
+use super::exit::Failure;
+use super::output::{Output, Table, bytes, seconds, short};
+use crate::interface::{Flow, segment};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Only those of this endpoint: `name` or `group/name`
+    #[arg(long, value_name = "ENDPOINT")]
+    endpoint: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    let endpoint = options.endpoint.as_deref().map(|endpoint| format!("&endpoint={}", segment(endpoint)));
+    let list = client.get::<Flow>(&format!("/flows?limit={}{}", options.limit, endpoint.unwrap_or_default()))?;
+    output.list(&list, table)?;
+    if list.items.len() >= options.limit as usize {
+        writeln!(output.talk, "privlink: the first {} sessions; `--limit N` shows more", options.limit)?;
+    }
+    Ok(())
+}
+
+fn table(items: &[Flow], out: &mut dyn Write) -> io::Result<()> {
+    let head =
+        ["ENDPOINT", "PROTOCOL", "CONSUMER", "ADDRESS", "NAT", "BACKEND", "STATE", "IDLE", "TO SERVICE", "TO CONSUMER"];
+    let mut table = Table::new(head);
+    for flow in items {
+        table.row([
+            short(&flow.endpoint).to_owned(),
+            flow.protocol.clone(),
+            flow.consumer.to_string(),
+            flow.endpoint_address.to_string(),
+            flow.nat.to_string(),
+            flow.backend.to_string(),
+            flow.state.clone(),
+            seconds(flow.idle_seconds),
+            bytes(flow.bytes_to_service),
+            bytes(flow.bytes_to_consumer),
+        ]);
+    }
+    table.write(out)
+}

@@ -1,0 +1,64 @@
+//! `privlink gen`: manual pages, shell completions, the schema of the configuration.
+
+use std::path::PathBuf;
+
+use super::exit::{Exit, Failure};
+use super::output::Output;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Manual pages: `privlink(1)` to standard output, or a page per command into a directory
+    Man {
+        /// Directory for all pages
+        directory: Option<PathBuf>,
+    },
+    /// Completions for a shell, to standard output
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// JSON schema of the configuration file, to standard output
+    Schema,
+}
+
+/// Shells that completions are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Shell {
+    /// GNU Bourne-again shell.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// Friendly interactive shell.
+    Fish,
+}
+
+pub(super) fn execute(command: &Command, output: &mut Output<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Man { directory: None } => {
+            clap_mangen::Man::new(super::definition()).render(&mut output.data)?;
+        }
+        Command::Man { directory: Some(directory) } => {
+            let place = |error: std::io::Error| Failure::new(Exit::Failed, format!("{}: {error}", directory.display()));
+            std::fs::create_dir_all(directory).map_err(place)?;
+            clap_mangen::generate_to(super::definition(), directory).map_err(place)?;
+            writeln!(output.talk, "manual pages written to {}", directory.display())?;
+        }
+        Command::Completions { shell } => {
+            let shell = match shell {
+                Shell::Bash => clap_complete::Shell::Bash,
+                Shell::Zsh => clap_complete::Shell::Zsh,
+                Shell::Fish => clap_complete::Shell::Fish,
+            };
+            // Rendered first: the generator panics where a pipe is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut super::definition(), "privlink", &mut script);
+            output.data.write_all(&script)?;
+        }
+        Command::Schema => {
+            serde_json::to_writer_pretty(&mut *output.data, &crate::config::schema())?;
+            writeln!(output.data)?;
+        }
+    }
+    Ok(output.data.flush()?)
+}

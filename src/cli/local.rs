@@ -1,0 +1,94 @@
+//! Commands that need no daemon: `check`, `init`, `clean`.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Daemon;
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::output::{Format, Output, count};
+use crate::interface::List;
+
+/// What `check` found in a good file.
+#[derive(Debug, Serialize)]
+struct Checked {
+    file: String,
+    vnets: usize,
+    resources: usize,
+    endpoints: usize,
+    warnings: Vec<crate::config::Problem>,
+}
+
+/// Reads `file` and says what is wrong with it; touches nothing else.
+pub(super) fn check(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> {
+    let loaded = match (crate::config::load(file), output.format) {
+        (Ok(loaded), _) => loaded,
+        (Err(report), Format::Table) => return Err(Failure::bad_config(&report)),
+        (Err(report), Format::Json) => {
+            serde_json::to_writer_pretty(&mut *output.data, &report.to_json())?;
+            writeln!(output.data)?;
+            return Err(Failure::new(Exit::BadConfig, ""));
+        }
+    };
+    let checked = Checked {
+        file: file.display().to_string(),
+        vnets: loaded.model.vnets.len(),
+        resources: loaded.model.resources.len(),
+        endpoints: loaded.model.endpoints.len(),
+        warnings: loaded.warnings,
+    };
+    if output.format == Format::Table {
+        checked.warnings.iter().try_for_each(|warning| writeln!(output.talk, "{warning}"))?;
+    }
+    output.list(&List::one(checked), |items, out| {
+        items.iter().try_for_each(|Checked { file, vnets, resources, endpoints, .. }| {
+            let number = |number: usize, noun| count(number as u64, noun);
+            let (vnets, resources) = (number(*vnets, "VNet"), number(*resources, "resource"));
+            writeln!(out, "{file}: ok, {vnets}, {resources}, {}", number(*endpoints, "endpoint"))
+        })
+    })
+}
+
+/// Writes a commented configuration that works, and never over another file.
+pub(super) fn init(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> {
+    let template = crate::config::template();
+    if file == Path::new("-") {
+        output.data.write_all(template.as_bytes())?;
+        return Ok(output.data.flush()?);
+    }
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .and_then(|mut opened| opened.write_all(template.as_bytes()));
+    written.map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            return Failure::new(Exit::Conflict, format!("{} exists", file.display())).with_remedy("name another file");
+        }
+        Failure::new(Exit::Failed, format!("{}: {error}", file.display()))
+    })?;
+    let file = file.display();
+    Ok(writeln!(output.talk, "{file} written; next: privlink check {file}, then privlink run -c {file}")?)
+}
+
+/// Removes what a dead daemon left behind, as the journal beside its socket tells.
+pub(super) fn clean(
+    client: &Client,
+    socket: &Path,
+    daemon: Daemon<'_>,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    if client.is_served() {
+        return Err(Failure::new(Exit::Conflict, format!("a daemon is running on {}", socket.display()))
+            .with_remedy("stop it first; what it leaves can be cleaned up then"));
+    }
+    let directory = socket.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let removed = (daemon.clean)(directory)?;
+    output.list(&List::new(removed), |items, out| match items {
+        [] => writeln!(out, "nothing to clean up"),
+        lines => lines.iter().try_for_each(|line| writeln!(out, "removed {line}")),
+    })
+}

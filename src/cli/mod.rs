@@ -1,0 +1,181 @@
+//! The command line: one file per command group. Commands ask the daemon over its socket; `run` and
+//! `clean` are lent by `main`, which alone knows the daemon's parts.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod client;
+mod connection;
+mod endpoint;
+mod exit;
+mod explain;
+mod flows;
+mod generate;
+mod local;
+mod output;
+mod resource;
+mod status;
+mod vnet;
+
+pub use exit::{Exit, Failure};
+
+use client::Client;
+use output::{Format, Output};
+
+/// Where the daemon listens unless told otherwise.
+pub const SOCKET: &str = "/run/privlink/privlink.sock";
+
+/// What the daemon is started with.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct RunOptions {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", env = "PRIVLINK_CONFIG", default_value = "/etc/privlink/privlink.toml")]
+    pub config: PathBuf,
+    /// Print every link, route, rule and sysctl that would be set, and set none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Delete what the file no longer names
+    #[arg(long)]
+    pub prune: bool,
+}
+
+/// What `main` lends to the command line.
+#[derive(Clone, Copy)]
+pub struct Daemon<'a> {
+    /// Runs the daemon until it is told to stop.
+    pub run: &'a dyn Fn(&RunOptions) -> Result<(), Failure>,
+    /// Removes what a dead daemon left on this host, as its run directory tells; returns a line for
+    /// each thing removed.
+    pub clean: &'a dyn Fn(&Path) -> anyhow::Result<Vec<String>>,
+}
+
+impl std::fmt::Debug for Daemon<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Daemon").finish_non_exhaustive()
+    }
+}
+
+/// Private endpoints for any Linux network: one private IP address reaches exactly one approved service.
+#[derive(Debug, Parser)]
+#[command(name = "privlink", version, propagate_version = true, after_help = exit::TABLE, arg_required_else_help = true)]
+struct Cli {
+    /// Control socket of the daemon
+    #[arg(long, global = true, value_name = "PATH", env = "PRIVLINK_SOCKET", default_value = SOCKET)]
+    socket: PathBuf,
+    /// Form of the result
+    #[arg(short, long, global = true, value_enum, value_name = "FORM", default_value_t)]
+    output: Format,
+    /// The same as `-o json`
+    #[arg(long, global = true, conflicts_with = "output")]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run(RunOptions),
+    /// Read a configuration file and say what is wrong with it
+    Check {
+        /// Configuration file
+        file: PathBuf,
+    },
+    /// Write a commented configuration that works
+    Init {
+        /// A file to create; omitted: standard output
+        #[arg(default_value = "-", hide_default_value = true)]
+        file: PathBuf,
+    },
+    /// Show what is wrong, every endpoint, and what happened to packets
+    Status,
+    /// Remove what a daemon that died left on this host
+    Clean,
+    /// Private endpoints: the consumer's side
+    #[command(subcommand)]
+    Endpoint(endpoint::Command),
+    /// Connections to your resources: approve, reject, remove
+    #[command(subcommand)]
+    Connection(connection::Command),
+    /// Show live sessions
+    Flows(flows::Options),
+    /// Link resources: what may be reached
+    #[command(subcommand)]
+    Resource(resource::Command),
+    /// Networks
+    #[command(subcommand)]
+    Vnet(vnet::Command),
+    /// Say what would become of a packet, and which check decides
+    Explain(explain::Options),
+    /// Write manual pages, shell completions or the configuration's schema
+    #[command(subcommand)]
+    Gen(generate::Command),
+}
+
+/// Does what the command line asks for.
+pub fn main(daemon: Daemon<'_>) -> ExitCode {
+    execute(std::env::args_os(), daemon, &mut io::stdout().lock(), &mut io::stderr().lock()).into()
+}
+
+/// [`main`] with its surroundings as arguments: `data` is standard output, `talk` standard error.
+pub fn execute(
+    arguments: impl IntoIterator<Item = OsString>,
+    daemon: Daemon<'_>,
+    data: &mut dyn Write,
+    talk: &mut dyn Write,
+) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(help_or_error) => return explained(&help_or_error, data, talk),
+    };
+    let format = if cli.json { Format::Json } else { cli.output };
+    let Err(failure) = dispatch(cli, daemon, &mut Output { format, data, talk: &mut *talk }) else { return Exit::Done };
+    if !failure.message.is_empty() {
+        // With standard error gone there is nobody left to tell.
+        let _ = writeln!(talk, "{failure}");
+    }
+    failure.exit
+}
+
+fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
+    let client = Client::new(&cli.socket);
+    match cli.command {
+        Command::Run(options) => (daemon.run)(&options),
+        Command::Check { file } => local::check(&file, output),
+        Command::Init { file } => local::init(&file, output),
+        Command::Status => status::show(&client, output),
+        Command::Clean => local::clean(&client, &cli.socket, daemon, output),
+        Command::Endpoint(command) => endpoint::execute(command, &client, output),
+        Command::Connection(command) => connection::execute(command, &client, output),
+        Command::Flows(options) => flows::show(&options, &client, output),
+        Command::Resource(command) => resource::execute(command, &client, output),
+        Command::Vnet(command) => vnet::execute(command, &client, output),
+        Command::Explain(options) => explain::show(&options, &client, output),
+        Command::Gen(command) => generate::execute(&command, output),
+    }
+}
+
+/// Help and version are results; everything else that clap says is wrong usage.
+fn explained(said: &clap::Error, data: &mut dyn Write, talk: &mut dyn Write) -> Exit {
+    let text = said.render();
+    if said.use_stderr() {
+        let _ = write!(talk, "{text}");
+        return Exit::Usage;
+    }
+    // A reader that has seen enough of the help has what it wants.
+    let _ = write!(data, "{text}");
+    Exit::Done
+}
+
+/// The whole command line, for manual pages and completions.
+fn definition() -> clap::Command {
+    use clap::CommandFactory as _;
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests;

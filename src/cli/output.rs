@@ -1,0 +1,170 @@
+//! Tables, JSON and the spelling of values.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::exit::Failure;
+use crate::interface::List;
+
+/// `-o`: what standard output carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: `{"apiVersion":"privlink/v1","items":[…]}`.
+    Json,
+}
+
+/// Where results go, and in which form.
+pub(super) struct Output<'a> {
+    pub(super) format: Format,
+    /// Data.
+    pub(super) data: &'a mut dyn Write,
+    /// Talk.
+    pub(super) talk: &'a mut dyn Write,
+}
+
+impl Output<'_> {
+    /// Writes `list` as JSON, or as what `human` makes of its items.
+    pub(super) fn list<T: Serialize>(
+        &mut self,
+        list: &List<T>,
+        human: impl FnOnce(&[T], &mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => human(&list.items, self.data)?,
+            Format::Json => {
+                serde_json::to_writer_pretty(&mut *self.data, list)?;
+                writeln!(self.data)?;
+            }
+        }
+        Ok(self.data.flush()?)
+    }
+
+    /// Says `warnings`, beside the data.
+    pub(super) fn warn<'w>(&mut self, warnings: impl IntoIterator<Item = &'w String>) -> Result<(), Failure> {
+        for warning in warnings {
+            writeln!(self.talk, "warning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows under a head, columns aligned.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new<const N: usize>(head: [&str; N]) -> Self {
+        Self { rows: vec![head.map(str::to_owned).into()] }
+    }
+
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+
+    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max())
+            .map(Option::unwrap_or_default)
+            .collect();
+        for row in &self.rows {
+            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            writeln!(out, "{}", cells.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes `name  value` lines of one object; empty values are left out.
+pub(super) fn properties(out: &mut dyn Write, lines: &[(&str, String)]) -> io::Result<()> {
+    let shown = || lines.iter().filter(|(_, value)| !value.is_empty());
+    let width = shown().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    shown().try_for_each(|(name, value)| writeln!(out, "{name:<width$}  {value}"))
+}
+
+/// `orders` for `default/orders`: the group is shown only where it says something.
+pub(super) fn short(id: &str) -> &str {
+    id.strip_prefix("default/").unwrap_or(id)
+}
+
+/// `orders-db`, or `acct (blob)` where one part of the resource is bound.
+pub(super) fn bound(resource: &str, subresource: &str) -> String {
+    match subresource {
+        "" => short(resource).to_owned(),
+        part => format!("{} ({part})", short(resource)),
+    }
+}
+
+/// `1 session`, `2 sessions`.
+pub(super) fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Bytes with three significant digits, in powers of 1024.
+pub(super) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if number < 1024 {
+        return format!("{number} B");
+    }
+    let power = (number.ilog2() / 10).min(6);
+    let tenths = (u128::from(number) * 10) >> (10 * power);
+    let unit = UNITS[power as usize - 1];
+    if tenths < 1_000 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", tenths / 10) }
+}
+
+/// `14 s`, `3 min`, `2 h`: how long a session has been idle.
+pub(super) fn seconds(number: u32) -> String {
+    match number {
+        0..120 => format!("{number} s"),
+        120..7_200 => format!("{} min", number / 60),
+        _ => format!("{} h", number / 3_600),
+    }
+}
+
+/// `850 µs`, `1.2 ms`, `2.01 s`: how long a command took.
+pub(super) fn elapsed(microseconds: u64) -> String {
+    match microseconds {
+        0..1_000 => format!("{microseconds} µs"),
+        1_000..1_000_000 => format!("{}.{} ms", microseconds / 1_000, microseconds % 1_000 / 100),
+        _ => format!("{}.{:02} s", microseconds / 1_000_000, microseconds % 1_000_000 / 10_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_spelled_for_people() {
+        for (number, text) in
+            [(0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (1_536, "1.5 KiB"), (200 << 20, "200 MiB")]
+        {
+            assert_eq!(bytes(number), text);
+        }
+        assert_eq!(bytes(u64::MAX), "15.9 EiB");
+        for (number, text) in [(0, "0 s"), (119, "119 s"), (121, "2 min"), (7_260, "2 h")] {
+            assert_eq!(seconds(number), text);
+        }
+        for (number, text) in [(850, "850 µs"), (1_250, "1.2 ms"), (2_013_000, "2.01 s")] {
+            assert_eq!(elapsed(number), text);
+        }
+        assert_eq!((count(1, "session"), count(2, "session")), ("1 session".to_owned(), "2 sessions".to_owned()));
+        assert_eq!((short("default/orders"), short("team/orders")), ("orders", "team/orders"));
+    }
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_tail() {
+        let mut table = Table::new(["NAME", "STATE"]);
+        table.row(["größer".to_owned(), "Approved".to_owned()]);
+        table.row(["b".to_owned(), String::new()]);
+        let mut out = Vec::new();
+        table.write(&mut out).expect("writes");
+        assert_eq!(String::from_utf8(out).expect("text"), "NAME    STATE\ngrößer  Approved\nb\n");
+    }
+}
