@@ -18,7 +18,7 @@ use privlink::control::model::{HostConfig, Model};
 use privlink::control::validate::{self, Severity};
 use privlink::control::{Caller, Command, ControlPlane, FileVersion, Outcome, Prepared, Setup, ports};
 use privlink::dataplane::counters::WorkerCounters;
-use privlink::dataplane::device::tun::{self, TunQueue, TunSink, TunSource};
+use privlink::dataplane::device::tun::{self, TunQueue, TunReader, TunWriter};
 use privlink::dataplane::forwarder::{Forwarder, Position};
 use privlink::dataplane::handover::Shared;
 use privlink::dataplane::mailbox::Mailbox;
@@ -162,6 +162,7 @@ impl Crew {
         let wakers: Vec<_> = ears.iter().map(Ears::waker).collect();
         let shared = Arc::new(Shared::new(wakers.clone()));
         let mut publisher = Publisher::new();
+        let mut devices: Vec<_> = devices.into_iter().map(Vec::into_iter).collect();
         let mut crew = Self {
             port: Arc::new(WorkersPort(Publisher::new())),
             counters: Vec::new(),
@@ -180,9 +181,8 @@ impl Crew {
             crew.mailboxes.push(mailbox);
             let wake = ears.waker();
             let reader = publisher.reader(Box::new(move || wake()));
-            let mine = devices.iter().map(|queues| &queues[usize::from(number)]);
-            let sources: Vec<TunSource> = mine.clone().map(TunQueue::source).collect();
-            let sinks: Vec<TunSink> = mine.map(TunQueue::sink).collect();
+            let mine = devices.iter_mut().filter_map(Iterator::next);
+            let (sources, sinks): (Vec<TunReader>, Vec<TunWriter>) = mine.map(TunQueue::split).unzip();
             let worker = Worker::new(forwarder, sources, sinks, reader, questions);
             let (end, stop) = (Arc::clone(&crew.end), stop.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {

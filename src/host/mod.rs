@@ -46,8 +46,8 @@ use lock::Lock;
 use netlink::Kernel;
 use netns::{Namespace, NamespaceId};
 use plan::Plan;
-use step::{Action, Step};
 use steering::Steering;
+use step::{Action, Step};
 use survey::Survey;
 
 /// The host while the daemon runs.
@@ -186,7 +186,9 @@ impl Host {
         changes::undo(&removed, journal);
         for (attachment, steering) in topology.attachments.iter().zip(steering) {
             if let Some(steering) = steering {
-                steering.set_nat(&attachment.nat_addresses).context("cannot tell the steering program its addresses")?;
+                steering
+                    .set_nat(&attachment.nat_addresses)
+                    .context("cannot tell the steering program its addresses")?;
             }
         }
         Ok(())

@@ -10,9 +10,7 @@ use anyhow::{Context, anyhow};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
-};
+use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::neighbour::NeighbourFlags;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -62,9 +60,7 @@ impl Kernel {
             Action::Route { prefix, device } => self.add_route(device_route(prefix, self.index_of(device)?)),
             Action::Rule(rule) => self.add_rule(rule),
             Action::Quiet { device } => self.set_link(quiet_link(self.index_of(device)?)),
-            Action::Up { device } => {
-                self.set_link(LinkUnspec::new_with_index(self.index_of(device)?).up().build())
-            }
+            Action::Up { device } => self.set_link(LinkUnspec::new_with_index(self.index_of(device)?).up().build()),
             Action::Neighbour { address, interface } => {
                 let index = self.index_of(interface)?;
                 let request = self.handle.neighbours().add(index, *address).flags(NeighbourFlags::Proxy).replace();

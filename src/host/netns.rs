@@ -53,7 +53,8 @@ impl Ord for NamespaceId {
 }
 
 impl NamespaceId {
-    fn key(&self) -> (u64, u64) {
+    /// Device and inode: what tells two namespaces apart, whatever they are called.
+    pub fn key(&self) -> (u64, u64) {
         (self.device, self.inode)
     }
 }
@@ -93,7 +94,8 @@ impl Namespace {
         let by_name = Self::open(id.name.as_deref()).ok();
         let own = || Self::open(None).ok();
         let named = || fs::read_dir(NAMES).into_iter().flatten().flatten().map(|entry| entry.path());
-        let lived_in = || fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path().join("ns/net"));
+        let lived_in =
+            || fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path().join("ns/net"));
         let elsewhere = named().chain(lived_in()).filter_map(|path| {
             let metadata = fs::metadata(&path).ok()?;
             ((metadata.dev(), metadata.ino()) == id.key())
@@ -146,7 +148,10 @@ impl Namespace {
                 bail!("{} is not a network namespace: name one that `ip netns list` shows", self.id)
             }
             Err(rustix::io::Errno::PERM) => {
-                bail!("cannot enter network namespace {}: needs root (CAP_SYS_ADMIN); start privlink with sudo", self.id)
+                bail!(
+                    "cannot enter network namespace {}: needs root (CAP_SYS_ADMIN); start privlink with sudo",
+                    self.id
+                )
             }
             Err(error) => bail!("cannot enter network namespace {}: {error}", self.id),
         }

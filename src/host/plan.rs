@@ -132,7 +132,10 @@ impl Site<'_> {
                 if one.device == other.device {
                     bail!(
                         "attachments {} and {} both want device {} in namespace {}: give one of them another `device`",
-                        one.vnet, other.vnet, one.device, self.survey.namespace
+                        one.vnet,
+                        other.vnet,
+                        one.device,
+                        self.survey.namespace
                     );
                 }
                 let clash = one.own_prefixes.iter().find_map(|mine| {
@@ -143,7 +146,9 @@ impl Site<'_> {
                     bail!(
                         "VNets {} ({mine}) and {} ({theirs}) overlap and share namespace {}: \
                          attach one of them in a namespace of its own",
-                        one.vnet, other.vnet, self.survey.namespace
+                        one.vnet,
+                        other.vnet,
+                        self.survey.namespace
                     );
                 }
             }
@@ -203,7 +208,8 @@ impl Site<'_> {
                 let Some(interface) = self.survey.interface(name) else {
                     bail!(
                         "proxy_on of {}: there is no interface {name} in namespace {}",
-                        member.vnet, self.survey.namespace
+                        member.vnet,
+                        self.survey.namespace
                     );
                 };
                 for address in member.endpoint_addresses.iter().chain(&member.nat_addresses) {
@@ -324,7 +330,8 @@ impl Site<'_> {
 /// Provider interfaces and local processes skip the table that denies NAT addresses; provider
 /// interfaces then meet the table that denies endpoints. A constant number of rules, however many addresses.
 fn separating_rules(providers: &BTreeSet<&str>, ipv6: bool) -> Vec<Rule> {
-    let rule = |priority, input: Option<&str>, verdict| Rule { priority, ipv6, input: input.map(str::to_owned), verdict };
+    let rule =
+        |priority, input: Option<&str>, verdict| Rule { priority, ipv6, input: input.map(str::to_owned), verdict };
     let mut rules = vec![
         rule(EXEMPT, Some("lo"), RuleVerdict::Goto(MEET)),
         rule(DENY_NAT, None, RuleVerdict::Lookup(NAT_DENIED)),

@@ -1,12 +1,16 @@
-//! Linux multi-queue TUN, super-packets whole (Linux `Documentation/networking/tuntap.rst`).
+//! Linux multi-queue TUN. Super-packets and partial checksums pass through whole: one `read()` is one
+//! frame, one `write()` is one frame, nothing is split or joined (performance.md §1, §2).
 //!
-//! Created through `tun-rs`, then read and written raw: one `read` lends a frame, one `write` sends
-//! one, and the 10-byte virtio header goes through as the kernel wrote it. A device without that
-//! header (offload off) gets a zero one here, so that frames look the same to everyone.
+//! `tun-rs` makes the device; reading and writing is done raw on its descriptors.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+#![allow(unsafe_code, reason = "reads, writes and ioctls on raw descriptors; each block says why it is sound")]
+
+use std::ffi::c_int;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use rustix::io::Errno;
@@ -14,109 +18,320 @@ use tun_rs::DeviceBuilder;
 
 use super::{FrameSink, FrameSource, MAX_FRAME, VNET_HEADER};
 
-/// Places the IP header, 10 bytes behind the frame's start, on a 16-byte boundary.
-const LEAD: usize = 6;
+/// The kernel's door to TUN devices.
+const NODE: &str = "/dev/net/tun";
 
-/// One queue of a device; source and sink share it.
-#[derive(Clone, Debug)]
-pub struct TunQueue {
-    file: Arc<File>,
-    has_vnet_header: bool,
-}
+/// The IP header of a lent frame begins at a multiple of this: wide loads of it never cross a cache line.
+const ALIGNMENT: usize = 16;
 
-/// Opens device `name` in the namespace of the calling thread with `queues` queues: non-persistent,
-/// non-blocking, exclusively ours.
+/// Makes the device `name` in the network namespace of the calling thread and opens `queues` queues
+/// on it. It stays down, has no address, and disappears with the last queue. `offload` asks for
+/// super-packets and partial checksums.
 ///
 /// # Errors
-/// No `/dev/net/tun`, no right to it, or the name is taken.
+/// One line with its remedy: no TUN driver, no privilege, the name is taken, or the kernel made
+/// something else than what was asked for.
 pub fn open(name: &str, mtu: u16, queues: u16, offload: bool) -> io::Result<Vec<TunQueue>> {
-    let device =
-        DeviceBuilder::new().name(name).mtu(mtu).multi_queue(true).offload(offload).enable(false).build_sync()?;
+    let placeholder = create_exclusively(name, offload)?;
+    let builder = DeviceBuilder::new().name(name).multi_queue(true).offload(offload).mtu(mtu).enable(false);
+    let first = builder.build_sync().map_err(|error| refused(name, &error))?;
+    drop(placeholder);
     let mut devices = Vec::with_capacity(usize::from(queues));
     for _ in 1..queues {
-        devices.push(device.try_clone()?);
+        devices.push(first.try_clone().map_err(|error| refused(name, &error))?);
     }
-    devices.insert(0, device);
+    devices.insert(0, first);
     devices
         .into_iter()
         .map(|device| {
-            device.set_nonblocking(true)?;
-            let file = File::from(device.as_fd().try_clone_to_owned()?);
-            Ok(TunQueue { file: Arc::new(file), has_vnet_header: offload })
+            // SAFETY: `into_raw_fd` gives up an open descriptor that nobody else closes.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(device.into_raw_fd()) };
+            TunQueue::new(descriptor, name, offload)
         })
         .collect()
 }
 
+/// One queue of a TUN device.
+#[derive(Debug)]
+pub struct TunQueue {
+    descriptor: Arc<OwnedFd>,
+    offload: bool,
+}
+
 impl TunQueue {
-    /// The end that is read.
-    #[must_use]
-    pub fn source(&self) -> TunSource {
-        TunSource { queue: self.clone(), buffer: vec![0; LEAD + MAX_FRAME].into_boxed_slice() }
+    fn new(descriptor: OwnedFd, name: &str, offload: bool) -> io::Result<Self> {
+        refuse_other_flags(&descriptor, name, offload)?;
+        rustix::io::ioctl_fionbio(&descriptor, true)?;
+        Ok(Self { descriptor: Arc::new(descriptor), offload })
     }
 
-    /// The end that is written.
-    #[must_use]
-    pub fn sink(&self) -> TunSink {
-        TunSink { queue: self.clone() }
+    /// A half to read from and a half to write to, over the one descriptor.
+    pub fn split(self) -> (TunReader, TunWriter) {
+        let reader =
+            TunReader { descriptor: Arc::clone(&self.descriptor), offload: self.offload, buffer: AlignedBuffer::new() };
+        (reader, TunWriter { descriptor: self.descriptor, offload: self.offload })
     }
 }
 
 impl AsFd for TunQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.descriptor.as_fd()
     }
 }
 
-/// Reads one queue.
+impl AsRawFd for TunQueue {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+}
+
+/// Where the frames of a queue come from.
 #[derive(Debug)]
-pub struct TunSource {
-    queue: TunQueue,
-    buffer: Box<[u8]>,
+pub struct TunReader {
+    descriptor: Arc<OwnedFd>,
+    offload: bool,
+    buffer: AlignedBuffer,
 }
 
-impl AsFd for TunSource {
+impl AsFd for TunReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.queue.as_fd()
+        self.descriptor.as_fd()
     }
 }
 
-impl FrameSource for TunSource {
+impl AsRawFd for TunReader {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor.as_raw_fd()
+    }
+}
+
+impl FrameSource for TunReader {
+    /// A device that is down has no frames; one that is gone is an error.
     fn next_frame(&mut self) -> io::Result<Option<&mut [u8]>> {
-        let frame = &mut self.buffer[LEAD..];
-        let start = if self.queue.has_vnet_header { 0 } else { VNET_HEADER };
+        let frame = self.buffer.frame();
+        let skipped = if self.offload { 0 } else { VNET_HEADER };
         loop {
-            match (&*self.queue.file).read(&mut frame[start..]) {
+            match rustix::io::read(&*self.descriptor, &mut frame[skipped..]) {
+                Ok(0) | Err(Errno::AGAIN | Errno::IO) => return Ok(None),
                 Ok(length) => {
-                    frame[..start].fill(0);
-                    return Ok(Some(&mut self.buffer[LEAD..][..start + length]));
+                    frame[..skipped].fill(0);
+                    return Ok(Some(&mut frame[..skipped + length]));
                 }
-                Err(error) => match Errno::from_io_error(&error) {
-                    Some(Errno::INTR) => {}
-                    // EIO: the link is down; it may come up again, and nothing passes meanwhile.
-                    Some(Errno::AGAIN | Errno::IO) => return Ok(None),
-                    _ => return Err(error),
-                },
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
 }
 
-/// Writes one queue.
+/// Where frames leave by a queue.
 #[derive(Debug)]
-pub struct TunSink {
-    queue: TunQueue,
+pub struct TunWriter {
+    descriptor: Arc<OwnedFd>,
+    offload: bool,
 }
 
-impl FrameSink for TunSink {
+impl AsFd for TunWriter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl FrameSink for TunWriter {
+    /// Without offload the device takes bare packets: a frame that asks for more than that is refused.
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
-        let start = if self.queue.has_vnet_header { 0 } else { VNET_HEADER };
-        let packet = frame.get(start..).unwrap_or_default();
+        let bytes = if self.offload { frame } else { bare_packet(frame)? };
         loop {
-            match (&*self.queue.file).write(packet) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            match rustix::io::write(&*self.descriptor, bytes) {
+                Ok(written) if written == bytes.len() => return Ok(()),
+                Ok(_) => return Err(ErrorKind::WriteZero.into()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
+        }
+    }
+}
+
+/// The packet behind an empty virtio-net header (flags: no partial checksum; type: no super-packet).
+fn bare_packet(frame: &[u8]) -> io::Result<&[u8]> {
+    match frame.split_at_checked(VNET_HEADER) {
+        Some(([flags, kind, ..], packet)) if flags & 1 == 0 && *kind == 0 => Ok(packet),
+        _ => Err(ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Room for the largest frame, its IP header aligned.
+#[derive(Debug)]
+struct AlignedBuffer {
+    bytes: Box<[u8]>,
+    start: usize,
+}
+
+impl AlignedBuffer {
+    fn new() -> Self {
+        let bytes = vec![0; MAX_FRAME + ALIGNMENT].into_boxed_slice();
+        let to_packet = bytes.as_ptr().wrapping_add(VNET_HEADER).align_offset(ALIGNMENT);
+        Self { start: if to_packet < ALIGNMENT { to_packet } else { 0 }, bytes }
+    }
+
+    fn frame(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.start + MAX_FRAME]
+    }
+}
+
+/// Makes the device so that nobody else can have it: attaching to a live multi-queue device would
+/// silently take part of its packets. The descriptor returned is a queue too, closed once ours are open.
+fn create_exclusively(name: &str, offload: bool) -> io::Result<File> {
+    let node = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_CLOEXEC)
+        .open(NODE)
+        .map_err(|error| unusable_node(&error))?;
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_flags = as_flags(wanted_flags(offload) | libc::IFF_NO_PI | libc::IFF_TUN_EXCL);
+    // SAFETY: the descriptor is open, and the pointer refers to an `ifreq` that outlives the call.
+    if unsafe { libc::ioctl(node.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } < 0 {
+        return Err(refused(name, &io::Error::last_os_error()));
+    }
+    Ok(node)
+}
+
+/// The kernel takes over the flags of a device that exists already and says nothing: read them back.
+fn refuse_other_flags(descriptor: &OwnedFd, name: &str, offload: bool) -> io::Result<()> {
+    const COMPARED: c_int =
+        libc::IFF_TUN | libc::IFF_TAP | libc::IFF_MULTI_QUEUE | libc::IFF_VNET_HDR | libc::IFF_PERSIST;
+    let mut request = request(name)?;
+    // SAFETY: the descriptor is open, and the pointer refers to an `ifreq` that outlives the call.
+    if unsafe { libc::ioctl(descriptor.as_raw_fd(), libc::TUNGETIFF, &raw mut request) } < 0 {
+        return Err(refused(name, &io::Error::last_os_error()));
+    }
+    // SAFETY: TUNGETIFF has just filled this member of the union.
+    let flags = c_int::from(unsafe { request.ifr_ifru.ifru_flags });
+    if flags & COMPARED == wanted_flags(offload) {
+        return Ok(());
+    }
+    let text =
+        format!("device {name} exists with other properties (flags {flags:#x}): remove it, `ip link del {name}`");
+    Err(io::Error::new(ErrorKind::AlreadyExists, text))
+}
+
+fn wanted_flags(offload: bool) -> c_int {
+    libc::IFF_TUN | libc::IFF_MULTI_QUEUE | if offload { libc::IFF_VNET_HDR } else { 0 }
+}
+
+/// The kernel's field is a signed 16-bit one, and `IFF_TUN_EXCL` its top bit.
+fn as_flags(flags: c_int) -> libc::c_short {
+    u16::try_from(flags).unwrap_or_default().cast_signed()
+}
+
+fn request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: an `ifreq` is plain integers and arrays; all zeroes is a valid one.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    if name.is_empty() || name.len() >= request.ifr_name.len() || name.contains(['/', '\0', ' ', '%']) {
+        let text = format!("`{name}` is no device name: 1 to 15 characters without `/`, `%` and spaces");
+        return Err(io::Error::new(ErrorKind::InvalidInput, text));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    Ok(request)
+}
+
+fn unusable_node(error: &io::Error) -> io::Error {
+    let text = match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => format!(
+            "there is no {NODE}: load the driver with `modprobe tun`; \
+             start a container with `--device {NODE} --cap-add NET_ADMIN`"
+        ),
+        Some(libc::EACCES | libc::EPERM) => format!(
+            "{NODE} may not be opened ({error}): start privlink with sudo; \
+             start a container with `--device {NODE} --cap-add NET_ADMIN`"
+        ),
+        _ => format!("cannot open {NODE}: {error}"),
+    };
+    io::Error::new(error.kind(), text)
+}
+
+fn refused(name: &str, error: &io::Error) -> io::Error {
+    let text = match error.raw_os_error() {
+        Some(libc::EBUSY) => format!(
+            "device {name} exists already: another program has it, or `ip link del {name}` removes it; \
+             or give this attachment another `device`"
+        ),
+        Some(libc::EPERM | libc::EACCES) => {
+            format!("device {name} may not be made: needs root (CAP_NET_ADMIN); start privlink with sudo")
+        }
+        Some(libc::EINVAL) => {
+            format!("this kernel refuses device {name} ({error}): set `offload = false`, or give it another `device`")
+        }
+        _ => format!("cannot make device {name}: {error}"),
+    };
+    io::Error::new(error.kind(), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    /// A datagram socket keeps frames apart as a TUN does.
+    fn halves(offload: bool) -> (TunReader, TunWriter, UnixDatagram) {
+        let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");
+        ours.set_nonblocking(true).expect("non-blocking");
+        let (reader, writer) = TunQueue { descriptor: Arc::new(ours.into()), offload }.split();
+        (reader, writer, theirs)
+    }
+
+    #[test]
+    fn a_frame_is_read_whole_with_its_ip_header_aligned() {
+        let (mut reader, _writer, device) = halves(true);
+        assert!(reader.next_frame().expect("alive").is_none());
+        let sent: Vec<u8> = (0..=255).cycle().take(VNET_HEADER + 65_000).collect();
+        device.send(&sent).expect("sent");
+        let frame = reader.next_frame().expect("alive").expect("a frame");
+        assert_eq!(frame, sent);
+        assert_eq!(frame[VNET_HEADER..].as_ptr().align_offset(ALIGNMENT), 0);
+        assert!(reader.next_frame().expect("alive").is_none());
+    }
+
+    #[test]
+    fn without_offload_frames_still_begin_with_an_empty_header() {
+        let (mut reader, mut writer, device) = halves(false);
+        reader.buffer.frame().fill(0xFF);
+        device.send(&[0x45, 1, 2, 3]).expect("sent");
+        let frame = reader.next_frame().expect("alive").expect("a frame").to_vec();
+        assert_eq!(frame, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x45, 1, 2, 3]);
+        writer.send(&frame).expect("taken");
+        let mut received = [0; 16];
+        assert_eq!(device.recv(&mut received).expect("received"), 4);
+        assert_eq!(received[..4], [0x45, 1, 2, 3]);
+        for (position, value) in [(0, 1), (1, 4)] {
+            let mut asking = frame.clone();
+            asking[position] = value;
+            assert_eq!(writer.send(&asking).expect_err("needs offload").kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn device_names_that_the_kernel_would_change_or_cut_are_refused() {
+        for name in ["", "sixteen-letters-", "a/b", "tun%d", "a b"] {
+            assert!(request(name).is_err(), "{name}");
+        }
+        assert!(request("fifteen-letters").is_ok());
+    }
+
+    #[test]
+    fn every_refusal_of_the_kernel_names_a_remedy() {
+        for (code, remedy) in
+            [(libc::ENOENT, "modprobe tun"), (libc::ENODEV, "--device /dev/net/tun"), (libc::EPERM, "sudo")]
+        {
+            let text = unusable_node(&io::Error::from_raw_os_error(code)).to_string();
+            assert!(text.contains(remedy), "{text}");
+        }
+        for (code, remedy) in [(libc::EBUSY, "ip link del pl-a"), (libc::EPERM, "CAP_NET_ADMIN")] {
+            let text = refused("pl-a", &io::Error::from_raw_os_error(code)).to_string();
+            assert!(text.contains(remedy), "{text}");
         }
     }
 }
