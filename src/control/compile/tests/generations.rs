@@ -146,7 +146,9 @@ fn labs() -> impl Strategy<Value = Lab> {
                 };
                 lab.model.vnets.insert(key(name), vnet(&space, vec![subnet]));
             }
-            peerings.into_iter().for_each(|(from, to)| lab.peer(&names[from], &names[to]));
+            for (from, to) in peerings {
+                lab.peer(&names[from], &names[to]);
+            }
             for number in 0..2 {
                 let name = format!("r{number}");
                 let targets = vec![target("", "", &format!("10.0.0.{}", number + 2))];
