@@ -108,6 +108,8 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Prepared {
     writer: Writer,
+    /// What will be in force is not what the state file says.
+    differs: bool,
     dry_run: bool,
 }
 
@@ -136,7 +138,8 @@ impl Prepared {
         store: Box<dyn DecisionStore>,
     ) -> Result<Self, Refusal> {
         let dry_run = setup.dry_run;
-        Ok(Self { writer: Writer::prepare(setup, found, kept_as, store)?, dry_run })
+        let (writer, differs) = Writer::prepare(setup, found, kept_as, store)?;
+        Ok(Self { writer, differs, dry_run })
     }
 
     /// What this host must look like; devices are made from it before [`Prepared::start`].
@@ -166,7 +169,7 @@ impl Prepared {
         }
         let mut writer = self.writer;
         let ports = Ports { workers, host, fatal };
-        writer.start(&ports)?;
+        writer.start(&ports, self.differs)?;
         let view = Arc::new(ArcSwap::from_pointee(writer.view()));
         Ok(ControlPlane { writer: Mutex::new(writer), ports, view })
     }

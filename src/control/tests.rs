@@ -105,6 +105,7 @@ fn begin(world: &Arc<World>, file: Model, found: StateLoad) -> ControlPlane {
     let kept_as = matches!(found, StateLoad::Damaged(_)).then(|| "aside".to_owned());
     let prepared = Prepared::with_store(setup(file), found, kept_as, Box::new(Fake(Arc::clone(world)))).unwrap();
     assert!(world.events().is_empty(), "preparing touches nothing");
+    assert!(!prepared.view().conditions.iter().any(|condition| condition.starts_with("NOT DURABLE")));
     let fatal_world = Arc::clone(world);
     let fatal = Box::new(move |reason: &str| fatal_world.note(format!("fatal: {reason}")));
     prepared.start(Arc::new(Fake(Arc::clone(world))), Arc::new(Fake(Arc::clone(world))), fatal).unwrap()
@@ -170,6 +171,7 @@ fn a_start_that_cannot_commit_publishes_nothing() {
     let refusal = prepared.start(fake(), fake(), Box::new(|_| ())).unwrap_err();
     assert_eq!(refusal.kind, Kind::Storage);
     assert_eq!(world.events(), ["commit fails"]);
+    assert!(world.published.lock().unwrap().is_none());
 }
 
 #[test]

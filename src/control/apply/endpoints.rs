@@ -36,6 +36,7 @@ pub(super) fn merge(after: &mut Decisions, last: &Model, application: &Applicati
             }
         }
     }
+    merging.fill_new_members(report);
 }
 
 /// Where the file's decision stands against the live one.
@@ -109,6 +110,25 @@ impl Merging<'_> {
         self.after.connections.insert(key.clone(), connection);
         self.after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..wanted.clone() });
         Ok(())
+    }
+
+    /// Gives live endpoints an address for each member that their resource has gained since.
+    fn fill_new_members(&mut self, report: &mut Report) {
+        for (key, live) in self.after.model.endpoints.clone() {
+            let named = self.application.file.endpoints.get(&key).map(|wanted| wanted.addresses.as_slice());
+            let new = |address: &&EndpointIp| !live.addresses.iter().any(|present| present.member == address.member);
+            let given = named.unwrap_or_default().iter().filter(|address| !address.member.is_empty()).filter(new);
+            let mut wanted = live.clone();
+            wanted.addresses.extend(given.cloned());
+            match self.fill(&wanted) {
+                Ok(addresses) if addresses == live.addresses => (),
+                Ok(addresses) => {
+                    self.after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..live });
+                    report.updated.push(format!("endpoint {key} (addresses of new members)"));
+                }
+                Err(full) => report.skipped.push(Skipped { item: format!("endpoint {key}"), reason: full.to_string() }),
+            }
+        }
     }
 
     /// One address per member of the bound subresource: those the file gives, the rest allocated.
@@ -196,7 +216,8 @@ fn refuse_fixed(live: &PrivateEndpoint, wanted: &PrivateEndpoint) -> Result<(), 
         let same = |other: &&EndpointIp| other.member.eq_ignore_ascii_case(&address.member);
         let only = || live.addresses.first().filter(|_| live.addresses.len() == 1 && address.member.is_empty());
         let present = live.addresses.iter().find(same).or_else(only);
-        present.is_none_or(|present| address.ip.is_some() && address.ip != present.ip)
+        // A member without an address yet is a new one of the resource.
+        present.is_some_and(|present| address.ip.is_some() && address.ip != present.ip)
     };
     let fixed = [
         ("vnet", live.vnet != wanted.vnet),

@@ -252,3 +252,23 @@ fn host_settings_that_differ_need_a_restart() {
     );
     assert_eq!(needs_restart(&running, &host(&["core", "spoke"])), ["the order of [[attachment]]"]);
 }
+
+#[test]
+fn a_live_endpoint_gets_an_address_for_each_member_its_resource_gains() {
+    let mut file = model();
+    let members = |names: &[&str]| names.iter().map(|name| target("registry", name, "10.20.0.5")).collect::<Vec<_>>();
+    file.resources.insert(key("acr"), resource("core", "10.20.99.5", members(&["hub"])));
+    file.endpoints
+        .insert(key("registry"), PrivateEndpoint { subresource: "registry".into(), ..endpoint("spoke", None, "acr") });
+    let before = applied(&file);
+    file.resources.insert(key("acr"), resource("core", "10.20.99.5", members(&["hub", "west", "east"])));
+    file.endpoints.get_mut(&key("registry")).unwrap().addresses = ["hub", "west", "east"]
+        .map(|name| EndpointIp { member: name.into(), ip: (name == "east").then(|| ip("10.1.9.50")) })
+        .into();
+    let (after, report) = apply(&before, &file);
+    let addresses: Vec<_> =
+        after.model.endpoints[&key("registry")].addresses.iter().map(|a| (a.member.as_str(), a.ip.unwrap())).collect();
+    assert_eq!(addresses, [("hub", ip("10.1.9.5")), ("west", ip("10.1.9.6")), ("east", ip("10.1.9.50"))], "{report}");
+    assert!(report.skipped.is_empty(), "{report}");
+    assert_eq!(apply(&after, &file).0, after);
+}

@@ -138,7 +138,7 @@ impl Registry {
         let moved = old.resource != new.resource
             || old.bound.provider != new.bound.provider
             || old.vnet != new.vnet
-            || old.addresses != new.addresses;
+            || !old.addresses.iter().all(|address| new.addresses.contains(address));
         if stopped || moved {
             return self.end(id);
         }

@@ -48,14 +48,14 @@ fn decisions() -> Decisions {
 fn loaded(directory: &StateDir) -> Decisions {
     match directory.load() {
         StateLoad::Loaded(decisions) => *decisions,
-        other => panic!("expected decisions, found {other:?}"),
+        other @ (StateLoad::Absent | StateLoad::Damaged(_)) => panic!("expected decisions, found {other:?}"),
     }
 }
 
 fn damage(directory: &StateDir) -> String {
     match directory.load() {
         StateLoad::Damaged(reason) => reason,
-        other => panic!("expected damage, found {other:?}"),
+        other @ (StateLoad::Absent | StateLoad::Loaded(_)) => panic!("expected damage, found {other:?}"),
     }
 }
 

@@ -70,13 +70,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Applies the file to what was found, in memory.
+    /// Applies the file to what was found, in memory; also says whether that differs from what was found.
     pub(super) fn prepare(
         setup: Setup,
         found: StateLoad,
         kept_as: Option<String>,
         store: Box<dyn DecisionStore>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<(Self, bool), Refusal> {
         let now = (setup.clock)();
         let first_start = matches!(found, StateLoad::Absent);
         let distrust = matches!(found, StateLoad::Damaged(_));
@@ -91,8 +91,8 @@ impl Writer {
         let (decisions, report) = merge(&before, &application);
         let mut registry = Registry::default();
         let compiled = checked(&setup, &decisions, &mut registry, 1)?;
-        let unsaved = (committed.as_deref() != Some(&decisions)).then(|| "nothing has been written yet".to_owned());
-        Ok(Self {
+        let differs = committed.as_deref() != Some(&decisions);
+        let writer = Self {
             setup,
             store,
             decisions: Arc::new(decisions),
@@ -100,17 +100,21 @@ impl Writer {
             snapshot: compiled.snapshot,
             topology: compiled.topology,
             first_start,
-            unsaved,
+            unsaved: None,
             deleting: BTreeSet::new(),
             host_behind: None,
             stopped: None,
             last_apply: Arc::new(report),
-        })
+        };
+        Ok((writer, differs))
     }
 
     /// Commit, host, publish: nothing is in force before, so this order widens nothing early.
-    pub(super) fn start(&mut self, ports: &Ports) -> Result<(), Refusal> {
-        self.save_unsaved()?;
+    pub(super) fn start(&mut self, ports: &Ports, differs: bool) -> Result<(), Refusal> {
+        if differs {
+            self.unsaved = Some("nothing has been written yet".into());
+            self.save_unsaved()?;
+        }
         ports.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;
         let snapshot = self.snapshot.clone();
         self.publish(ports, snapshot)
