@@ -20,3 +20,9 @@ pub mod observe;
 
 /// HTTP over the control socket and the metrics listener.
 pub mod api;
+
+/// TOML to types that cannot be wrong; errors with place and remedy.
+pub mod config;
+
+/// The command line.
+pub mod cli;

@@ -31,6 +31,9 @@ pub mod decisions;
 /// The file it is remembered in.
 pub mod state;
 
+/// What must hold between the objects of a model.
+pub mod validate;
+
 /// Model and decisions → snapshot and topology.
 pub mod compile;
 

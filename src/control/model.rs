@@ -10,7 +10,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::{ConnectionState, Protocol};
+pub use crate::snapshot::topology::OnExit;
+pub use crate::snapshot::{ConnectionState, Protocol};
 
 /// `group/name`, unique and compared without regard to case (seed, property *Name*).
 #[derive(Clone, Debug, Serialize, Deserialize)]

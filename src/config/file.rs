@@ -1,0 +1,374 @@
+//! The tables of the file, as DESIGN §6 gives them. What a later version brings is refused by name: a key
+//! that has no effect must not look as if it had one.
+
+use super::read::{At, Node, OneOrMany, Read, Reader, table};
+use super::values::{Access, Address, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, RuleProtocol, Word};
+use crate::control::model::{ConnectionState, DenyMode, NetworkPolicies, OnExit, Protocol};
+
+table! {
+    /// The configuration of privlink.
+    File {
+        /// The process: state, sockets, limits.
+        "daemon" daemon Optional Daemon,
+        /// Where each VNet meets this host.
+        "attachment" attachments Optional Vec<Attachment>,
+        /// Networks.
+        "vnet" vnets Optional Vec<Vnet>,
+        /// Rule sets that subnets refer to.
+        "security_group" security_groups Optional Vec<SecurityGroup>,
+        /// What may be reached.
+        "resource" resources Optional Vec<Resource>,
+        /// Who may reach it, by which address.
+        "endpoint" endpoints Optional Vec<Endpoint>,
+    }
+    refuses {
+        "resource_type" "remove it; any type name is accepted under `type` of a resource",
+        "dns_zone" "remove it, and point names at endpoints with your own DNS server or hosts file",
+        "role" "remove it; root is owner of everything, `socket_group` may read",
+        "assignment" "remove it; root is owner of everything, `socket_group` may read",
+    }
+}
+
+table! {
+    /// The process: state, sockets, limits.
+    Daemon {
+        /// Directory of the durable state.
+        "state" state Optional At<String>,
+        /// Path of the control socket.
+        "socket" socket Optional At<String>,
+        /// Group that may read over the control socket.
+        "socket_group" socket_group Optional At<String>,
+        /// HTTPS listener; this version does not serve it.
+        "api" api Optional At<String>,
+        /// Address and port of the metrics listener; none unless set.
+        "metrics" metrics Optional At<Listener>,
+        /// Data workers, 1 to 64; one per core unless set.
+        "workers" workers Optional At<u16>,
+        /// Super-packets and partial checksums.
+        "offload" offload Optional At<bool>,
+        /// Sessions the daemon may hold at once.
+        "max_sessions" max_sessions Optional At<u32>,
+        /// Whether traffic to endpoints stays blocked when the daemon ends.
+        "on_exit" on_exit Optional At<Word<OnExit>>,
+        /// Whether denied packets are answered or dropped silently.
+        "deny" deny Optional At<Word<DenyMode>>,
+        /// Answers to denied packets per second and worker.
+        "deny_rate" deny_rate Optional At<u32>,
+        /// Idle times of sessions.
+        "timeouts" timeouts Optional Timeouts,
+    }
+    refuses {
+        "tls" "remove it; this version is asked over its socket only",
+        "on_request" "remove it, and look for requests with `privlink connection list --pending`",
+        "cloud" "remove it; it chooses DNS zone names, which this version does not serve",
+        "limits" "remove it; this version works as \"today\" does",
+        "quotas" "remove it; use `max_sessions` of resources and endpoints",
+        "flow_log" "remove it, and read sessions with `privlink flows`",
+    }
+}
+
+table! {
+    /// Idle times of sessions.
+    Timeouts {
+        /// Established TCP, such as "2h4m".
+        "tcp_established" tcp_established Optional At<Idle>,
+        /// Opening and closing TCP.
+        "tcp_transitory" tcp_transitory Optional At<Idle>,
+        /// UDP.
+        "udp" udp Optional At<Idle>,
+        /// ICMP echo.
+        "icmp" icmp Optional At<Idle>,
+        /// Incomplete datagrams.
+        "fragment" fragment Optional At<Idle>,
+    }
+}
+
+table! {
+    /// Where a VNet meets this host: a namespace and a TUN device in it.
+    Attachment {
+        /// Name of its VNet.
+        "vnet" vnet Required At<String>,
+        /// Network namespace, a name or a path; the daemon's own unless set.
+        "netns" netns Optional At<String>,
+        /// Name of the TUN device, at most 15 characters; `pl-` and the VNet's name unless set.
+        "device" device Optional At<String>,
+        /// MTU of the device, bytes.
+        "mtu" mtu Optional At<u16>,
+        /// Interfaces that answer ARP for endpoint and NAT addresses.
+        "proxy_on" proxy_on Optional OneOrMany<String>,
+    }
+}
+
+table! {
+    /// A network.
+    Vnet {
+        /// Name, unique in its resource group.
+        "name" name Required At<String>,
+        /// Owning subscription.
+        "subscription" subscription Optional At<String>,
+        /// Resource group.
+        "resource_group" resource_group Optional At<String>,
+        /// Region; its endpoints are in the same one.
+        "region" region Optional At<String>,
+        /// Prefixes of the network.
+        "address_space" address_space Required OneOrMany<Prefix>,
+        /// Prefixes that reach it over VPN or a leased line.
+        "on_premises" on_premises Optional OneOrMany<Prefix>,
+        /// VNets peered with it; counts when both list each other.
+        "peerings" peerings Optional OneOrMany<String>,
+        /// Parts of the address space.
+        "subnets" subnets Optional Vec<Subnet>,
+        /// Classes of sources.
+        "workloads" workloads Optional Vec<Workload>,
+        /// Resolver; this version does not serve it.
+        "dns" dns Optional Dns,
+    }
+    refuses {
+        "lockdown" "remove it, and block public addresses with a firewall of the network",
+        "public_prefixes" "remove it, and block public addresses with a firewall of the network",
+    }
+}
+
+table! {
+    /// Part of a VNet's address space.
+    Subnet {
+        /// Name, unique in its VNet.
+        "name" name Required At<String>,
+        /// Its prefix.
+        "prefix" prefix Optional OneOrMany<Prefix>,
+        /// Its prefixes, where it has several.
+        "prefixes" prefixes Optional OneOrMany<Prefix>,
+        /// Whether it holds endpoints only and is routed to the device whole.
+        "dedicated" dedicated Optional At<bool>,
+        /// Specialised workloads it is delegated to; it takes no endpoints then.
+        "delegations" delegations Optional OneOrMany<String>,
+        /// Service endpoints enabled on it.
+        "service_endpoints" service_endpoints Optional OneOrMany<String>,
+        /// Whether its endpoints obey the security group.
+        "network_policies" network_policies Optional At<Word<NetworkPolicies>>,
+        /// Name of its security group.
+        "security_group" security_group Optional At<String>,
+    }
+}
+
+table! {
+    /// A class of sources within a VNet.
+    Workload {
+        /// Such as "Azure Container Instance".
+        "class" class Required At<String>,
+        /// Where it lives.
+        "prefix" prefix Required At<Prefix>,
+        /// Whether it may use private endpoints.
+        "private_endpoints" private_endpoints Required At<bool>,
+    }
+}
+
+table! {
+    /// A VNet's resolver; this version does not serve it.
+    Dns {
+        /// Addresses to listen on.
+        "listen" listen Optional OneOrMany<Address>,
+        /// Servers for all other names.
+        "upstream" upstream Optional OneOrMany<Address>,
+    }
+    refuses {
+        "answer" "remove it; this version does not serve DNS",
+        "ttl" "remove it; this version does not serve DNS",
+    }
+}
+
+table! {
+    /// A set of rules for the endpoints of a subnet.
+    SecurityGroup {
+        /// Name, unique in its resource group.
+        "name" name Required At<String>,
+        /// Resource group.
+        "resource_group" resource_group Optional At<String>,
+        /// Owning subscription.
+        "subscription" subscription Optional At<String>,
+        /// The rules; the lowest priority number is judged first.
+        "rules" rules Optional Vec<Rule>,
+    }
+}
+
+table! {
+    /// One rule of a security group.
+    Rule {
+        /// Name, unique in its group.
+        "name" name Required At<String>,
+        /// 100 to 4096, unique in its group.
+        "priority" priority Required At<u16>,
+        /// "allow" or "deny".
+        "access" access Required At<Word<Access>>,
+        /// Protocol; every one unless set.
+        "protocol" protocol Optional At<Word<RuleProtocol>>,
+        /// Prefixes of sources; every one unless set.
+        "sources" sources Optional OneOrMany<PrefixOrAny>,
+        /// Prefixes of endpoint addresses; every one unless set.
+        "destinations" destinations Optional OneOrMany<PrefixOrAny>,
+        /// Ports and ranges of ports; every one unless set.
+        "ports" ports Optional OneOrMany<PortsOrAny>,
+    }
+}
+
+table! {
+    /// What may be reached: a private link service, or a typed resource.
+    Resource {
+        /// Such as "Microsoft.Storage/storageAccounts"; a private link service of your own unless set.
+        "type" kind Optional At<String>,
+        /// Name, unique in its resource group.
+        "name" name Required At<String>,
+        /// Owning subscription.
+        "subscription" subscription Optional At<String>,
+        /// Resource group.
+        "resource_group" resource_group Optional At<String>,
+        /// Region; its VNet's unless set.
+        "region" region Optional At<String>,
+        /// Name of the VNet its backends are in.
+        "vnet" vnet Required At<String>,
+        /// 1 to 8 addresses of a subnet of its VNet: backends see clients under them.
+        "nat" nat Required OneOrMany<Address>,
+        /// Subscriptions whose requests are approved at once.
+        "auto_approval" auto_approval Optional OneOrMany<String>,
+        /// Says that its backends serve another resource too.
+        "shared_backend" shared_backend Optional At<bool>,
+        /// Whether denied packets are answered or dropped silently; the daemon's choice unless set.
+        "deny" deny Optional At<Word<DenyMode>>,
+        /// Sessions it may hold at once.
+        "max_sessions" max_sessions Optional At<u32>,
+        /// Sessions each of its endpoints may hold at once.
+        "max_sessions_per_endpoint" max_sessions_per_endpoint Optional At<u32>,
+        /// Idle times of its sessions; the daemon's unless set.
+        "timeouts" timeouts Optional Timeouts,
+        /// Its backends and ports.
+        "targets" targets Required Vec<Target>,
+    }
+    refuses {
+        "visibility" "remove it; every endpoint of this file sees every resource",
+        "fqdns" "remove it; this version does not serve DNS",
+        "cross_region" "remove it; a resource may be in any region",
+        "balance" "remove it; sessions are spread over all backends of a target",
+        "drain" "write it on a backend: `backends = [{ address = \"10.20.0.2\", drain = true }]`",
+        "proxy_protocol" "remove it; the backend sees a NAT address, `privlink who` tells whose it is",
+        "alias" "remove it; endpoints refer to a resource by name",
+    }
+}
+
+table! {
+    /// One member of one subresource: its servers and exposed ports.
+    Target {
+        /// Such as "blob"; a private link service has none.
+        "subresource" subresource Optional At<String>,
+        /// Needed where a subresource has several members.
+        "member" member Optional At<String>,
+        /// Names that lead to it.
+        "fqdns" fqdns Optional OneOrMany<String>,
+        /// Addresses of its servers.
+        "backends" backends Required OneOrMany<Backend>,
+        /// Ports that endpoints expose.
+        "ports" ports Required Vec<Port>,
+    }
+    refuses {
+        "health" "remove it, and mark a backend with `drain = true` while it is down",
+    }
+}
+
+table! {
+    /// One server with its settings.
+    BackendTable {
+        /// Its address.
+        "address" address Required At<Address>,
+        /// Whether it takes no new sessions.
+        "drain" drain Optional At<bool>,
+    }
+}
+
+/// One server: its address, or a table.
+#[derive(Clone, Debug)]
+pub(super) struct Backend(pub(super) BackendTable);
+
+impl Read for Backend {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        if node.get_ref().is_table() {
+            return BackendTable::read(node, reader).map(Self);
+        }
+        let address = At::read(node, reader)?;
+        Some(Self(BackendTable { span: node.span(), address: Some(address), ..BackendTable::default() }))
+    }
+}
+
+impl schemars::JsonSchema for Backend {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Backend".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let forms = [generator.subschema_for::<Address>(), generator.subschema_for::<BackendTable>()];
+        schemars::json_schema!({ "anyOf": forms })
+    }
+}
+
+table! {
+    /// An exposed port or range of ports.
+    Port {
+        /// "tcp", "udp" or "icmp".
+        "protocol" protocol Required At<Word<Protocol>>,
+        /// A port, or a range such as "8000-8100"; icmp has none.
+        "port" port Optional At<Ports>,
+        /// Port of the backend, of a range the first; the same unless set.
+        "backend_port" backend_port Optional At<u16>,
+    }
+}
+
+table! {
+    /// An address in a VNet's subnet that reaches one resource, and nothing else.
+    Endpoint {
+        /// Name, unique in its resource group.
+        "name" name Required At<String>,
+        /// Owning subscription.
+        "subscription" subscription Optional At<String>,
+        /// Resource group.
+        "resource_group" resource_group Optional At<String>,
+        /// Region; its VNet's, which it must be, unless set.
+        "region" region Optional At<String>,
+        /// Name of the VNet it is in.
+        "vnet" vnet Required At<String>,
+        /// Name of the subnet its address is from.
+        "subnet" subnet Required At<String>,
+        /// Its address; allocated unless set.
+        "ip" ip Optional At<Address>,
+        /// Its addresses, one per member of the subresource.
+        "addresses" addresses Optional Vec<EndpointAddress>,
+        /// Name of the resource it reaches.
+        "resource" resource Required At<String>,
+        /// Which part of the resource; needed where it has several.
+        "subresource" subresource Optional At<String>,
+        /// Whether the resource's owner is asked: the connection starts Pending.
+        "manual" manual Optional At<bool>,
+        /// At most 140 characters for the owner.
+        "request_message" request_message Optional At<String>,
+        /// The owner's first decision: "Approved", "Pending" or "Rejected".
+        "status" status Optional At<Word<ConnectionState>>,
+        /// Why the owner decided so.
+        "reason" reason Optional At<String>,
+        /// Sources that may use it; all that reach it unless set.
+        "sources" sources Optional OneOrMany<PrefixOrAny>,
+        /// Sessions it may hold at once.
+        "max_sessions" max_sessions Optional At<u32>,
+    }
+    refuses {
+        "dns_zones" "remove it; this version does not serve DNS",
+    }
+}
+
+table! {
+    /// One address of an endpoint.
+    EndpointAddress {
+        /// Member it stands for.
+        "member" member Optional At<String>,
+        /// The address; allocated unless set.
+        "ip" ip Optional At<Address>,
+    }
+}

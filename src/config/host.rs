@@ -1,0 +1,76 @@
+//! `[daemon]` and `[[attachment]]` to the host's configuration.
+
+use super::build::{Builder, Kind};
+use super::file::{Attachment, Daemon, File};
+use crate::control::model::{AttachmentSpec, HostConfig, Key};
+use crate::control::validate::Object;
+
+/// Where the durable state is unless the file says otherwise.
+const STATE: &str = "/var/lib/privlink";
+
+/// Where the control socket is unless the file says otherwise.
+const SOCKET: &str = "/run/privlink/privlink.sock";
+
+/// Sessions the daemon may hold unless the file says otherwise.
+const MAX_SESSIONS: u32 = 1 << 20;
+
+/// Answers to denied packets per second and worker (DESIGN §3 *Answers*).
+const DENY_RATE: u32 = 1_000;
+
+/// Bytes (DESIGN §2).
+const MTU: u16 = 1_500;
+
+impl Builder {
+    /// Builds the host's configuration.
+    pub(super) fn host(&mut self, file: &File) -> HostConfig {
+        let absent = Daemon::default();
+        let table = file.daemon.as_ref().unwrap_or(&absent);
+        let object = Object::Daemon;
+        self.place(object.at(""), &table.span);
+        self.broken(&object, table.broken || (file.attachments.is_none() && file.broken));
+        if let Some(api) = &table.api {
+            let remedy = "leave `api` out; ask the daemon over its socket";
+            self.warning(&api.span, "this version does not serve HTTPS: `api` has no effect", remedy);
+        }
+        let attachments = file.attachments.iter().flatten().enumerate();
+        let attachments = attachments.map(|(index, attachment)| self.attachment(index, attachment)).collect();
+        HostConfig {
+            state: self.value(&object, "state", table.state.as_ref()).unwrap_or_else(|| STATE.to_owned()).into(),
+            socket: self.value(&object, "socket", table.socket.as_ref()).unwrap_or_else(|| SOCKET.to_owned()).into(),
+            socket_group: self.value(&object, "socket_group", table.socket_group.as_ref()),
+            api: self.value(&object, "api", table.api.as_ref()),
+            metrics: self.value(&object, "metrics", table.metrics.as_ref()).map(|listener| listener.0),
+            workers: self.value(&object, "workers", table.workers.as_ref()),
+            offload: self.value(&object, "offload", table.offload.as_ref()).unwrap_or(true),
+            max_sessions: self.value(&object, "max_sessions", table.max_sessions.as_ref()).unwrap_or(MAX_SESSIONS),
+            on_exit: self.value(&object, "on_exit", table.on_exit.as_ref()).map(|word| word.0).unwrap_or_default(),
+            deny: self.value(&object, "deny", table.deny.as_ref()).map(|word| word.0).unwrap_or_default(),
+            deny_rate: self.value(&object, "deny_rate", table.deny_rate.as_ref()).unwrap_or(DENY_RATE),
+            timeouts: self.timeouts(&object, table.timeouts.as_ref()),
+            attachments,
+        }
+    }
+
+    fn attachment(&mut self, index: usize, table: &Attachment) -> AttachmentSpec {
+        let object = Object::Attachment(index);
+        self.place(object.at(""), &table.span);
+        self.broken(&object, table.broken);
+        self.value(&object, "vnet", table.vnet.as_ref());
+        let vnet = match &table.vnet {
+            Some(name) => {
+                // A derived device name is wrong where the name that it comes from stands.
+                self.place(object.at("device"), &name.span);
+                self.refer(Kind::Vnet, "default", name)
+            }
+            None => Key::new("", ""),
+        };
+        let device = self.value(&object, "device", table.device.as_ref());
+        AttachmentSpec {
+            netns: self.value(&object, "netns", table.netns.as_ref()),
+            device: device.unwrap_or_else(|| format!("pl-{}", vnet.name)),
+            mtu: self.value(&object, "mtu", table.mtu.as_ref()).unwrap_or(MTU),
+            proxy_on: self.values(&object, "proxy_on", table.proxy_on.as_ref()),
+            vnet,
+        }
+    }
+}

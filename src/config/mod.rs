@@ -1,0 +1,171 @@
+//! The configuration file: TOML to types that cannot be wrong (DESIGN §6). Every mistake of a file is reported at
+//! once, with its place and a remedy, and nothing of a bad file is applied.
+//!
+//! ```text
+//! text ─ read ▶ tables with places ─ build ▶ model and host ─ control::validate ▶ Loaded, or Report
+//! ```
+
+use std::io::Read as _;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use crate::control::model::{HostConfig, Model};
+use crate::control::validate::validate;
+use build::Builder;
+use file::File;
+use read::Reader;
+use report::Mistake;
+
+/// From a syntax tree to values.
+mod read;
+
+/// What stands under keys.
+mod values;
+
+/// The tables of the file.
+mod file;
+
+/// From tables to the model: names, places, what follows from what.
+mod build;
+
+/// Networks and rule sets.
+mod networks;
+
+/// Link resources and endpoints.
+mod resources;
+
+/// The daemon and the attachments.
+mod host;
+
+/// What is wrong with a file.
+pub mod report;
+
+/// A file to begin with, and the schema.
+mod template;
+
+pub use report::{Problem, Report, Severity};
+pub use template::{schema, template};
+
+/// Bytes of a file at most: room for some 40,000 endpoints. More of them come over the API.
+pub const SIZE_MAX: usize = 4 << 20;
+
+/// A file that may be put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// What concerns this host.
+    pub host: HostConfig,
+    /// What concerns the networks.
+    pub model: Model,
+    /// What is most likely not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the file at `path`.
+///
+/// # Errors
+/// Everything that is wrong with it, or why it cannot be read.
+pub fn load(path: &Path) -> Result<Loaded, Report> {
+    let name = path.display().to_string();
+    let refuse = |message: String, remedy: &str| Err(Report::whole_file(&name, message, remedy.to_owned()));
+    let bytes = match read_limited(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let (message, remedy) = unreadable(&error);
+            return refuse(message, remedy);
+        }
+    };
+    if bytes.len() > SIZE_MAX {
+        return Err(too_large(&name));
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(text, &name),
+        Err(error) => refuse(
+            format!("byte {} is not UTF-8", error.valid_up_to() + 1),
+            "save the file as UTF-8; a configuration is plain text",
+        ),
+    }
+}
+
+/// Why a file cannot be read, and what to do.
+fn unreadable(error: &std::io::Error) -> (String, &'static str) {
+    use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
+    let known = [
+        (NotFound, "no such file", "check the path, or write a file to begin with: privlink init > privlink.toml"),
+        (PermissionDenied, "permission denied", "run as a user that may read it, or change its mode"),
+        (IsADirectory, "is a directory", "name the file in it"),
+    ];
+    match known.into_iter().find(|(kind, ..)| *kind == error.kind()) {
+        Some((_, message, remedy)) => (message.to_owned(), remedy),
+        None => (format!("cannot be read: {error}"), "check the path and the file system"),
+    }
+}
+
+/// At most one byte more than a file may have, whatever the path leads to. Only regular files and what behaves
+/// like one (a pipe of a shell) end.
+fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    let mut bytes = Vec::new();
+    file.take(SIZE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn too_large(name: &str) -> Report {
+    let message = format!("is larger than {} MiB", SIZE_MAX >> 20);
+    Report::whole_file(name, message, "check the path; create endpoints with `privlink endpoint create`".to_owned())
+}
+
+/// Reads `text`, which messages call `file_name`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Report> {
+    if text.len() > SIZE_MAX {
+        return Err(too_large(file_name));
+    }
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        // What a damaged tree seems to say would only confuse.
+        return Err(report::report(text, file_name, syntax_errors(syntax)));
+    }
+    let mut reader = Reader::default();
+    let file = File::from_table(root.get_ref(), 0..0, &mut reader);
+    let mut builder = Builder::new(reader.mistakes);
+    builder.declare(&file);
+    builder.vnets(&file);
+    builder.groups(&file);
+    builder.resources(&file);
+    builder.endpoints(&file);
+    let host = builder.host(&file);
+    let violations = validate(&builder.model, Some(&host));
+    builder.violations(violations);
+    let refused = builder.refused();
+    let report = report::report(text, file_name, builder.mistakes);
+    if refused { Err(report) } else { Ok(Loaded { host, model: builder.model, warnings: report.problems }) }
+}
+
+/// Every repeated key, and the first other error: whatever comes after that one may follow from it.
+fn syntax_errors(mut errors: Vec<toml::de::Error>) -> Vec<Mistake> {
+    let repeated = |error: &toml::de::Error| error.message().contains("duplicate key");
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let known = errors.iter().position(|error| !repeated(error)).map_or(errors.len(), |first| first + 1);
+    errors.truncate(known);
+    errors.iter().map(syntax_error).collect()
+}
+
+fn syntax_error(error: &toml::de::Error) -> Mistake {
+    let remedy = if error.message().contains("duplicate key") {
+        "a key stands once in its table: remove one of the two, or begin another table with `[[…]]`"
+    } else if error.message().contains("array") {
+        "close the list that begins above with `]`, or put a comma between its elements"
+    } else {
+        "correct the TOML syntax here; strings stand in double quotes, lists in square brackets"
+    };
+    Mistake::error(error.span().unwrap_or(0..0), error.message(), remedy)
+}
+
+#[cfg(test)]
+mod tests;

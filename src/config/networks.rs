@@ -1,0 +1,174 @@
+//! `[[vnet]]` and `[[security_group]]` to the model.
+
+use super::build::{Builder, Kind};
+use super::file::{File, Rule, SecurityGroup, Subnet, Vnet, Workload};
+use super::read::OneOrMany;
+use super::values::PrefixOrAny;
+use crate::control::model::{self, DnsSettings, Key};
+use crate::control::validate::Object;
+use ipnet::IpNet;
+
+/// The region of a VNet that names none: it only matters where a file has several.
+const DEFAULT_REGION: &str = "local";
+
+impl Builder {
+    /// Builds every VNet.
+    pub(super) fn vnets(&mut self, file: &File) {
+        for (index, table) in file.vnets.iter().flatten().enumerate() {
+            if let Some(key) = self.vnets.key(index) {
+                let vnet = self.vnet(&key, table);
+                self.model.vnets.insert(key, vnet);
+            }
+        }
+    }
+
+    fn vnet(&mut self, key: &Key, table: &Vnet) -> model::Vnet {
+        let object = Object::Vnet(key.clone());
+        self.place(object.at(""), &table.span);
+        self.broken(&object, table.broken);
+        self.value(&object, "name", table.name.as_ref());
+        self.value(&object, "resource_group", table.resource_group.as_ref());
+        self.values(&object, "peerings", table.peerings.as_ref());
+        let peers = table.peerings.iter().flat_map(|peers| &peers.items);
+        let peerings = peers.map(|peer| self.refer(Kind::Vnet, &key.group, peer)).collect();
+        let dns = table.dns.as_ref().map(|dns| {
+            self.place(object.at("dns"), &dns.span);
+            let remedy = "leave `dns` out until it does; until then point names at endpoints with your own DNS server";
+            self.warning(&dns.span, "this version does not serve DNS: `dns` has no effect", remedy);
+            let addresses = |list: Vec<super::values::Address>| list.into_iter().map(|address| address.0).collect();
+            DnsSettings {
+                listen: addresses(self.values(&object, "dns.listen", dns.listen.as_ref())),
+                upstream: addresses(self.values(&object, "dns.upstream", dns.upstream.as_ref())),
+            }
+        });
+        let mut workloads = Vec::new();
+        for workload in table.workloads.iter().flatten() {
+            workloads.extend(self.workload(&object, workloads.len(), workload));
+        }
+        let mut prefixes = |field: &str, list: Option<&OneOrMany<super::values::Prefix>>| {
+            self.values(&object, field, list).into_iter().map(|prefix| prefix.0).collect::<Vec<IpNet>>()
+        };
+        let address_space = prefixes("address_space", table.address_space.as_ref());
+        let on_premises = prefixes("on_premises", table.on_premises.as_ref());
+        let subnets = table.subnets.iter().flatten().enumerate();
+        let subnets = subnets.map(|(index, subnet)| self.subnet(&object, &key.group, index, subnet)).collect();
+        model::Vnet {
+            region: self.value(&object, "region", table.region.as_ref()).unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+            subscription: self.subscription(&object, table.subscription.as_ref()),
+            address_space,
+            on_premises,
+            peerings,
+            subnets,
+            workloads,
+            dns,
+        }
+    }
+
+    fn workload(&mut self, object: &Object, index: usize, table: &Workload) -> Option<model::Workload> {
+        let field = |name: &str| format!("workloads[{index}].{name}");
+        Some(model::Workload {
+            class: self.value(object, &field("class"), table.class.as_ref())?,
+            prefix: self.value(object, &field("prefix"), table.prefix.as_ref())?.0,
+            private_endpoints: self.value(object, &field("private_endpoints"), table.private_endpoints.as_ref())?,
+        })
+    }
+
+    fn subnet(&mut self, object: &Object, group: &str, index: usize, table: &Subnet) -> model::Subnet {
+        let field = |name: &str| format!("subnets[{index}].{name}");
+        self.place(object.at(format!("subnets[{index}]")), &table.span);
+        if let (Some(one), Some(_)) = (&table.prefix, &table.prefixes) {
+            self.error(
+                object,
+                &one.span,
+                "`prefix` beside `prefixes`",
+                "`prefix = x` means `prefixes = [x]`: keep one",
+            );
+        }
+        let prefixes = table.prefix.as_ref().or(table.prefixes.as_ref());
+        let prefixes = self.values(object, &field("prefixes"), prefixes).into_iter().map(|prefix| prefix.0).collect();
+        self.value(object, &field("security_group"), table.security_group.as_ref());
+        let security_group = table.security_group.as_ref().map(|name| self.refer(Kind::SecurityGroup, group, name));
+        model::Subnet {
+            name: self.value(object, &field("name"), table.name.as_ref()).unwrap_or_default(),
+            prefixes,
+            dedicated: self.value(object, &field("dedicated"), table.dedicated.as_ref()).unwrap_or_default(),
+            delegations: self.values(object, &field("delegations"), table.delegations.as_ref()),
+            service_endpoints: self.values(object, &field("service_endpoints"), table.service_endpoints.as_ref()),
+            network_policies: self
+                .value(object, &field("network_policies"), table.network_policies.as_ref())
+                .map(|word| word.0)
+                .unwrap_or_default(),
+            security_group,
+        }
+    }
+
+    /// Builds every security group.
+    pub(super) fn groups(&mut self, file: &File) {
+        for (index, table) in file.security_groups.iter().flatten().enumerate() {
+            if let Some(key) = self.groups.key(index) {
+                let group = self.group(&key, table);
+                self.model.security_groups.insert(key, group);
+            }
+        }
+    }
+
+    fn group(&mut self, key: &Key, table: &SecurityGroup) -> model::SecurityGroup {
+        let object = Object::SecurityGroup(key.clone());
+        self.place(object.at(""), &table.span);
+        self.broken(&object, table.broken);
+        self.value(&object, "name", table.name.as_ref());
+        self.value(&object, "resource_group", table.resource_group.as_ref());
+        if let Some(subscription) = &table.subscription {
+            let remedy = "leave it out: a security group belongs to whoever owns the subnets that name it";
+            self.warning(&subscription.span, "`subscription` of a security group has no effect", remedy);
+        }
+        let mut rules = Vec::new();
+        for rule in table.rules.iter().flatten() {
+            rules.extend(self.rule(&object, rules.len(), rule));
+        }
+        if rules.is_empty() && !table.broken {
+            let remedy = "add rules; without one everything is allowed";
+            self.warning(&table.span, "the security group has no rules", remedy);
+        }
+        model::SecurityGroup { rules }
+    }
+
+    fn rule(&mut self, object: &Object, index: usize, table: &Rule) -> Option<model::SecurityRule> {
+        let field = |name: &str| format!("rules[{index}].{name}");
+        self.place(object.at(format!("rules[{index}]")), &table.span);
+        let ports = self.values(object, &field("ports"), table.ports.as_ref());
+        let any_port = ports.iter().any(|port| port.0.is_none());
+        Some(model::SecurityRule {
+            name: self.value(object, &field("name"), table.name.as_ref())?,
+            priority: self.value(object, &field("priority"), table.priority.as_ref())?,
+            allow: self.value(object, &field("access"), table.access.as_ref())?.0.0,
+            protocol: self.value(object, &field("protocol"), table.protocol.as_ref()).and_then(|word| word.0.0),
+            sources: self.any_or_prefixes(object, &field("sources"), table.sources.as_ref()),
+            destinations: self.any_or_prefixes(object, &field("destinations"), table.destinations.as_ref()),
+            ports: if any_port { Vec::new() } else { ports.into_iter().filter_map(|port| port.0).collect() },
+        })
+    }
+
+    /// Prefixes; empty where one of them is `*`.
+    pub(super) fn any_or_prefixes(
+        &mut self,
+        object: &Object,
+        field: &str,
+        list: Option<&OneOrMany<PrefixOrAny>>,
+    ) -> Vec<IpNet> {
+        let prefixes = self.values(object, field, list);
+        if let Some(list) = list.filter(|list| list.items.is_empty()) {
+            let remedy = "leave it out or write \"*\" to mean every one; name prefixes to mean those";
+            self.warning(&list.span, "an empty list means every address, not none", remedy);
+        }
+        if prefixes.iter().any(|prefix| prefix.0.is_none()) {
+            return Vec::new();
+        }
+        prefixes.into_iter().filter_map(|prefix| prefix.0).collect()
+    }
+
+    /// The owning subscription.
+    pub(super) fn subscription(&mut self, object: &Object, value: Option<&super::read::At<String>>) -> String {
+        self.value(object, "subscription", value).unwrap_or_else(|| "default".to_owned())
+    }
+}

@@ -1,0 +1,15 @@
+//! A file to begin with, and the JSON schema of every file.
+
+use super::file::File;
+
+/// A commented file that works as it stands: two networks, a PostgreSQL server, an approved and a pending endpoint.
+pub fn template() -> &'static str {
+    include_str!("template.toml")
+}
+
+/// The JSON schema of the file, for editors (`privlink gen schema`).
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::generate::SchemaGenerator::default().into_root_schema_for::<File>();
+    schema.insert("title".to_owned(), "privlink".into());
+    schema.into()
+}

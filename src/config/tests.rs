@@ -1,0 +1,274 @@
+//! Rows of mistakes with what each must say and where, and files that must pass.
+
+use proptest::prelude::*;
+use serde_json::Value as Json;
+
+use super::*;
+use crate::control::model::{DenyMode, Key, OnExit, Protocol};
+
+const BASE: &str = include_str!("tests/base.toml");
+
+/// Rows: `#` a title, `-`/`+` what is replaced by what (`+` alone: appended), `=` a line of the report.
+const MISTAKES: &str = include_str!("tests/mistakes.txt");
+
+fn said(text: &str) -> Vec<String> {
+    let problems = match parse(text, "f") {
+        Ok(loaded) => loaded.warnings,
+        Err(report) => report.problems,
+    };
+    let line = |problem: &Problem| {
+        let Problem { line, column, severity, message, remedy, .. } = problem;
+        let (line, column) = (line.expect("has a line"), column.expect("has a column"));
+        format!("{line}:{column}: {severity}: {message} -> {remedy}")
+    };
+    problems.iter().map(line).collect()
+}
+
+fn changed(row: &str) -> String {
+    let mut text = BASE.to_owned();
+    let mut old = None;
+    for line in row.lines() {
+        let unescaped = |line: &str| line.replace("\\n", "\n");
+        match line.split_at_checked(2) {
+            Some(("- ", line)) => old = Some(unescaped(line)),
+            Some(("+ ", line)) => match old.take() {
+                Some(old) => {
+                    assert!(text.contains(&old), "`{old}` is not in the base file");
+                    text = text.replacen(&old, &unescaped(line), 1);
+                }
+                None => text = format!("{text}\n{}\n", unescaped(line)),
+            },
+            _ => {}
+        }
+    }
+    text
+}
+
+#[test]
+fn every_mistake_is_said_with_its_place_and_remedy() {
+    let mut wrong = Vec::new();
+    for row in MISTAKES.split("\n\n") {
+        let expected: Vec<&str> = row.lines().filter_map(|line| line.strip_prefix("= ")).collect();
+        let said = said(&changed(row));
+        if said != expected {
+            let head: Vec<&str> = row.lines().filter(|line| !line.starts_with("= ")).collect();
+            let lines: Vec<String> = said.iter().map(|line| format!("= {line}")).collect();
+            wrong.push(format!("{}\n{}\n", head.join("\n"), lines.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "these rows say:\n\n{}", wrong.join("\n"));
+}
+
+/// The set-up that DESIGN §6 shows.
+const SMALLEST: &str = include_str!("tests/smallest.toml");
+
+#[test]
+fn the_template_has_neither_error_nor_warning() {
+    let loaded = parse(template(), "privlink.toml").unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(loaded.warnings, vec![]);
+    assert_eq!((loaded.model.vnets.len(), loaded.model.endpoints.len(), loaded.host.attachments.len()), (2, 2, 2));
+}
+
+#[test]
+fn what_the_template_comments_out_works_too() {
+    let text: String = template()
+        .lines()
+        .filter(|line| !line.starts_with("# proxy_on") && !line.starts_with("# device"))
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.contains(" = ") => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let loaded = parse(&text, "privlink.toml").unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!((loaded.host.workers, loaded.host.deny_rate), (Some(4), 1000));
+}
+
+#[test]
+fn the_smallest_set_up_warns_of_what_is_not_served() {
+    let loaded = parse(SMALLEST, "f").unwrap_or_else(|report| panic!("{report}"));
+    let messages: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "this version does not serve HTTPS: `api` has no effect",
+            "this version does not serve DNS: `dns` has no effect"
+        ]
+    );
+    let orders = &loaded.model.endpoints[&Key::new("default", "ORDERS")];
+    assert_eq!(orders.addresses[0].ip, Some("10.1.9.4".parse().expect("literal")));
+    assert_eq!(orders.resource, Key::new("default", "orders-db"));
+    let account = &loaded.model.resources[&Key::new("default", "acct")];
+    let port = account.targets[0].ports[0];
+    assert_eq!((port.protocol, port.first, port.last, port.backend_first), (Protocol::Tcp, 443, 443, 10000));
+    assert_eq!(account.region, "westeurope");
+    assert_eq!(loaded.host.attachments[1].device, "pl-core");
+}
+
+#[test]
+fn what_the_file_leaves_out_has_its_default() {
+    let text = BASE.replace("[daemon]\nmetrics = \"127.0.0.1:9464\"\n", "");
+    let Loaded { host, model, .. } = parse(&text, "f").unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(host.state, Path::new("/var/lib/privlink"));
+    assert_eq!(host.socket, Path::new("/run/privlink/privlink.sock"));
+    assert_eq!((host.metrics, host.workers, host.offload), (None, None, true));
+    assert_eq!((host.max_sessions, host.deny, host.deny_rate), (1_048_576, DenyMode::Answer, 1_000));
+    assert_eq!((host.on_exit, host.attachments[0].mtu), (OnExit::Block, 1_500));
+    let endpoint = &model.endpoints[&Key::new("default", "orders")];
+    assert_eq!((endpoint.region.as_str(), endpoint.subscription.as_str()), ("westeurope", "default"));
+}
+
+#[test]
+fn one_subresource_and_one_member_need_not_be_named() {
+    let text = format!(
+        "{BASE}\n[[resource]]\ntype = \"Own.Thing/things\"\nname = \"one\"\nvnet = \"core\"\nnat = \"10.20.99.9\"\n\
+         targets = [{{ subresource = \"s\", member = \"m\", backends = \"10.20.0.20\", \
+         ports = [{{ protocol = \"udp\", port = \"53-54\", backend_port = 5353 }}, {{ protocol = \"icmp\" }}] }}]\n\
+         [[endpoint]]\nname = \"e\"\nvnet = \"spoke\"\nsubnet = \"endpoints\"\nip = \"10.1.9.40\"\nresource = \"default/one\"\n"
+    );
+    let loaded = parse(&text, "f").unwrap_or_else(|report| panic!("{report}"));
+    let endpoint = &loaded.model.endpoints[&Key::new("default", "e")];
+    assert_eq!((endpoint.subresource.as_str(), endpoint.addresses[0].member.as_str()), ("s", "m"));
+    let target = &loaded.model.resources[&Key::new("default", "one")].targets[0];
+    assert_eq!((target.ports[0].first, target.ports[0].last, target.ports[0].backend_first), (53, 54, 5353));
+    assert!(target.icmp);
+}
+
+#[test]
+fn a_report_shows_the_line_and_underlines_the_place() {
+    let text = BASE.replacen("10.1.9.4", "10.1.8.4", 1);
+    let report = parse(&text, "orders.toml").expect_err("the address is outside");
+    assert_eq!(
+        report.to_string(),
+        "orders.toml:60:6: error: endpoint address 10.1.8.4 is outside subnet `endpoints` (10.1.9.0/24)\n  \
+         60 | ip = \"10.1.8.4\"\n     |      ^^^^^^^^^^\n  \
+         remedy: choose an address between 10.1.9.4 and 10.1.9.254, or leave `ip` out\n1 error"
+    );
+    let json = report.to_json();
+    assert_eq!(json["apiVersion"], "privlink/v1");
+    assert_eq!((&json["items"][0]["line"], &json["items"][0]["column"]), (&60.into(), &6.into()));
+    assert_eq!(json["items"][0]["severity"], "error");
+}
+
+#[test]
+fn files_that_cannot_be_read_say_why() {
+    let folder = std::env::temp_dir().join(format!("privlink-config-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    let garbage = folder.join("garbage.toml");
+    std::fs::write(&garbage, [b'a', 0xff, 0xfe]).expect("writable");
+    let large = folder.join("large.toml");
+    std::fs::write(&large, vec![b'#'; SIZE_MAX + 1]).expect("writable");
+    let said = |path: &Path| load(path).expect_err("refused").to_string();
+    for (path, expected) in [
+        (folder.join("absent.toml"), "no such file\n  remedy: check the path"),
+        (folder.clone(), "is a directory\n  remedy:"),
+        (garbage, "byte 2 is not UTF-8\n  remedy:"),
+        (large, "is larger than 4 MiB\n  remedy:"),
+    ] {
+        assert!(said(&path).contains(expected), "{}", said(&path));
+    }
+    std::fs::write(folder.join("good.toml"), template()).expect("writable");
+    assert!(load(&folder.join("good.toml")).is_ok());
+    std::fs::remove_dir_all(&folder).expect("removable");
+}
+
+#[test]
+fn the_schema_knows_every_key_of_the_template() {
+    let schema = schema();
+    for file in [template(), SMALLEST, BASE] {
+        let value = serde_json::to_value(toml::from_str::<toml::Table>(file).expect("TOML")).expect("JSON");
+        known(&schema, &schema, &value, "");
+    }
+    for table in ["daemon", "attachment", "vnet", "security_group", "resource", "endpoint"] {
+        assert!(schema["properties"][table].is_object(), "{table}");
+    }
+    let refused = serde_json::json!({ "vnet": [{ "name": "x", "lockdown": true }] });
+    assert!(std::panic::catch_unwind(|| known(&schema, &schema, &refused, "")).is_err());
+}
+
+/// Fails unless every key of `value` is a property of a schema that may apply to it.
+fn known(root: &Json, schema: &Json, value: &Json, at: &str) {
+    let schemas = applicable(root, schema);
+    match value {
+        Json::Object(table) => {
+            for (key, value) in table {
+                let found = schemas.iter().find_map(|schema| schema["properties"].get(key));
+                known(
+                    root,
+                    found.unwrap_or_else(|| panic!("the schema lacks {at}.{key}")),
+                    value,
+                    &format!("{at}.{key}"),
+                );
+            }
+        }
+        Json::Array(items) => {
+            let found = schemas.iter().find_map(|schema| schema.get("items"));
+            let found = found.unwrap_or_else(|| panic!("the schema has no list at {at}"));
+            for item in items {
+                known(root, found, item, at);
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+fn applicable<'a>(root: &'a Json, schema: &'a Json) -> Vec<&'a Json> {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.rsplit('/').next().expect("a name");
+        return applicable(root, &root["$defs"][name]);
+    }
+    match schema["anyOf"].as_array() {
+        Some(forms) => forms.iter().flat_map(|form| applicable(root, form)).collect(),
+        None => vec![schema],
+    }
+}
+
+/// The template with random pieces deleted, doubled or replaced.
+fn mutated() -> impl Strategy<Value = String> {
+    let edits = proptest::collection::vec((any::<usize>(), 0_u8..4, "[\\[\\]{}=\",.a-z0-9# \n*/-]{0,6}"), 1..8);
+    (any::<bool>(), edits).prop_map(|(base, edits)| {
+        let text = if base { BASE } else { template() };
+        let mut tokens: Vec<String> = text.split_inclusive([' ', '\n', '"', ',', '=']).map(str::to_owned).collect();
+        for (at, kind, word) in edits {
+            let at = at % tokens.len();
+            match kind {
+                0 => tokens[at].clear(),
+                1 => tokens.insert(at, tokens[at].clone()),
+                2 => tokens[at] = word,
+                _ => {
+                    let other = word.len() * 31 % tokens.len();
+                    tokens.swap(at, other);
+                }
+            }
+        }
+        tokens.concat()
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let text = String::from_utf8_lossy(&bytes);
+        if let Err(report) = parse(&text, "f") {
+            prop_assert!(report.errors() > 0 && !report.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_or_read_and_every_problem_has_its_place(text in mutated()) {
+        let problems = match parse(&text, "f") {
+            Ok(loaded) => {
+                prop_assert!(loaded.warnings.iter().all(|warning| warning.severity == Severity::Warning));
+                loaded.warnings
+            }
+            Err(report) => {
+                prop_assert!(report.errors() > 0);
+                report.problems
+            }
+        };
+        for problem in problems {
+            let line = problem.line.expect("every problem of a text has a line");
+            prop_assert!(line <= text.split('\n').count(), "{problem}");
+            prop_assert!(!problem.remedy.is_empty() && !problem.message.is_empty());
+        }
+    }
+}

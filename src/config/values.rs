@@ -1,0 +1,342 @@
+//! The values that stand under keys: addresses, prefixes, idle times, ports and closed sets of words.
+
+use std::fmt::Debug;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use toml::de::DeValue;
+
+use super::read::{Node, Read, Reader, nearest};
+use crate::control::model::{ConnectionState, DenyMode, NetworkPolicies, OnExit, Protocol};
+
+/// An IP address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address(pub(super) IpAddr);
+
+/// A prefix without host bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prefix(pub(super) IpNet);
+
+/// A prefix, or `*` for every source.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PrefixOrAny(pub(super) Option<IpNet>);
+
+/// An address and a port to listen on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listener(pub(super) SocketAddr);
+
+/// A time such as `2h4m`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Idle(pub(super) Duration);
+
+/// One port or a range of ports, first and last; their order is checked with the model.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports(pub(super) u16, pub(super) u16);
+
+/// Ports, or `*` for every port.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PortsOrAny(pub(super) Option<(u16, u16)>);
+
+/// Whether a rule allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Access(pub(super) bool);
+
+/// What a rule is about; `None`: every protocol.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RuleProtocol(pub(super) Option<Protocol>);
+
+/// One of a closed set of words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word<T>(pub(super) T);
+
+/// A closed set of words.
+pub(super) trait Words: Copy + Debug + 'static {
+    /// Every word and what it means.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl Words for OnExit {
+    const WORDS: &'static [(&'static str, Self)] = &[("block", Self::Block), ("undo", Self::Undo)];
+}
+impl Words for DenyMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("answer", Self::Answer), ("drop", Self::Drop)];
+}
+impl Words for Protocol {
+    const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("udp", Self::Udp), ("icmp", Self::Icmp)];
+}
+impl Words for ConnectionState {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("Approved", Self::Approved),
+        ("Pending", Self::Pending),
+        ("Rejected", Self::Rejected),
+        ("Disconnected", Self::Disconnected),
+    ];
+}
+impl Words for NetworkPolicies {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("Disabled", Self::Disabled),
+        ("NetworkSecurityGroupEnabled", Self::NetworkSecurityGroupEnabled),
+        ("RouteTableEnabled", Self::RouteTableEnabled),
+        ("Enabled", Self::Enabled),
+    ];
+}
+impl Words for Access {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("allow", Self(true)), ("deny", Self(false)), ("Allow", Self(true)), ("Deny", Self(false))];
+}
+impl Words for RuleProtocol {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("tcp", Self(Some(Protocol::Tcp))),
+        ("udp", Self(Some(Protocol::Udp))),
+        ("icmp", Self(Some(Protocol::Icmp))),
+        ("*", Self(None)),
+    ];
+}
+
+impl<T: Words> Read for Word<T> {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let words = || T::WORDS.iter().map(|&(word, _)| word);
+        let list = words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+        let text = reader.text(node, "a word", &format!("one of {list}"))?;
+        let meaning = T::WORDS.iter().find(|(word, _)| *word == text).map(|&(_, meaning)| Self(meaning));
+        if meaning.is_none() {
+            let remedy = match nearest(text, words()) {
+                Some(near) => format!("did you mean \"{near}\"? Valid words here: {list}"),
+                None => format!("write one of {list}"),
+            };
+            reader.error(node.span(), format!("`{text}` is not a valid word here"), remedy);
+        }
+        meaning
+    }
+}
+
+impl Read for String {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        Some(reader.text(node, "a string", "it in double quotes")?.to_owned())
+    }
+}
+
+impl Read for bool {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let value = node.get_ref().as_bool();
+        if value.is_none() {
+            reader.wrong_type(node, "true or false", "`true` or `false`, without quotes");
+        }
+        value
+    }
+}
+
+impl Read for u16 {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        integer(node, reader, u32::from(Self::MAX)).and_then(|value| value.try_into().ok())
+    }
+}
+
+impl Read for u32 {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        integer(node, reader, Self::MAX)
+    }
+}
+
+fn integer(node: &Node<'_>, reader: &mut Reader, most: u32) -> Option<u32> {
+    let DeValue::Integer(integer) = node.get_ref() else {
+        reader.wrong_type(node, "an integer", "a number without quotes");
+        return None;
+    };
+    let value = u32::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|&value| value <= most);
+    if value.is_none() {
+        let range = format!("choose a number between 0 and {most}");
+        reader.error(node.span(), format!("{integer} is out of range"), range);
+    }
+    value
+}
+
+impl Read for Address {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let text = reader.text(node, "an address", "an address in double quotes, such as \"10.1.9.4\"")?;
+        let address = text.parse().ok().map(Self);
+        if address.is_none() {
+            let remedy = match text.split_once('/') {
+                Some((address, _)) if address.parse::<IpAddr>().is_ok() => {
+                    format!("write the address alone: \"{address}\"")
+                }
+                _ => "write an address such as \"10.1.9.4\"; names are not looked up".to_owned(),
+            };
+            reader.error(node.span(), format!("`{text}` is not an IP address"), remedy);
+        }
+        address
+    }
+}
+
+impl Read for Prefix {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let text = reader.text(node, "a prefix", "a prefix in double quotes, such as \"10.1.0.0/16\"")?;
+        match text.parse::<IpNet>() {
+            Ok(net) if net == net.trunc() => Some(Self(net)),
+            Ok(net) => {
+                let remedy = format!("write \"{}\", or a longer prefix", net.trunc());
+                reader.error(node.span(), format!("{text} has bits set behind its prefix length"), remedy);
+                None
+            }
+            Err(_) => {
+                let remedy = match text.parse::<IpAddr>() {
+                    Ok(address) => format!("for this one address write \"{}\"", IpNet::from(address)),
+                    Err(_) => "write a prefix such as \"10.1.0.0/16\"".to_owned(),
+                };
+                reader.error(node.span(), format!("`{text}` is not a prefix"), remedy);
+                None
+            }
+        }
+    }
+}
+
+impl Read for PrefixOrAny {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        if node.get_ref().as_str() == Some("*") {
+            return Some(Self(None));
+        }
+        Prefix::read(node, reader).map(|prefix| Self(Some(prefix.0)))
+    }
+}
+
+impl Read for Listener {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let example = "an address with a port, such as \"127.0.0.1:9464\"";
+        let text = reader.text(node, "an address with a port", example)?;
+        let listener = text.parse().ok().map(Self);
+        if listener.is_none() {
+            reader.error(node.span(), format!("`{text}` is not an address with a port"), format!("write {example}"));
+        }
+        listener
+    }
+}
+
+impl Read for Idle {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let example = "a time with its units in double quotes, such as \"2h4m\", \"5m\" or \"90s\"";
+        let text = reader.text(node, "a time", example)?;
+        match idle(text) {
+            Some(time) if (Duration::from_secs(1)..=LONGEST_IDLE).contains(&time) => Some(Self(time)),
+            Some(_) => {
+                reader.error(node.span(), format!("{text} is out of range"), "choose a time between 1s and 8760h");
+                None
+            }
+            None => {
+                reader.error(node.span(), format!("`{text}` is not a time"), format!("write {example}"));
+                None
+            }
+        }
+    }
+}
+
+/// A year: far longer than any session waits, and far from any overflow.
+const LONGEST_IDLE: Duration = Duration::from_hours(365 * 24);
+
+/// Hours, minutes and seconds, each at most once and in this order.
+fn idle(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut seconds = 0_u64;
+    for (unit, length) in [('h', 3600), ('m', 60), ('s', 1)] {
+        let Some((number, after)) = rest.split_once(unit) else { continue };
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        seconds = seconds.checked_add(number.parse::<u64>().ok()?.checked_mul(length)?)?;
+        rest = after;
+    }
+    (rest.is_empty() && !text.is_empty()).then(|| Duration::from_secs(seconds))
+}
+
+impl Read for Ports {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let DeValue::String(text) = node.get_ref() else {
+            if node.get_ref().is_integer() {
+                return u16::read(node, reader).map(|port| Self(port, port));
+            }
+            reader.wrong_type(node, "a port", PORT_EXAMPLE);
+            return None;
+        };
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let (Ok(first), Ok(last), true, true) = (first.parse(), last.parse(), digits(first), digits(last)) else {
+            let message = format!("`{text}` is neither a port nor a range of ports");
+            reader.error(node.span(), message, format!("write {PORT_EXAMPLE}; ports go from 1 to 65535"));
+            return None;
+        };
+        Some(Self(first, last))
+    }
+}
+
+/// How ports are written.
+const PORT_EXAMPLE: &str = "a port such as `5432`, or a range such as \"8000-8100\"";
+
+impl Read for PortsOrAny {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        if node.get_ref().as_str() == Some("*") {
+            return Some(Self(None));
+        }
+        Ports::read(node, reader).map(|Ports(first, last)| Self(Some((first, last))))
+    }
+}
+
+/// The JSON schema of a leaf type, always inline.
+macro_rules! leaf_schema {
+    ($($kind:ident $(<$set:ident>)? => $schema:expr;)*) => {$(
+        impl$(<$set: Words>)? JsonSchema for $kind$(<$set>)? {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($kind).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    )*};
+}
+
+leaf_schema! {
+    Address => json_schema!({ "type": "string", "format": "ip" });
+    Prefix => json_schema!({ "type": "string", "pattern": "/[0-9]+$" });
+    PrefixOrAny => json_schema!({ "type": "string", "pattern": "/[0-9]+$|^[*]$" });
+    Listener => json_schema!({ "type": "string", "pattern": ":[0-9]+$" });
+    Idle => json_schema!({ "type": "string", "pattern": "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$" });
+    Ports => json_schema!({ "anyOf": [
+        { "type": "integer", "minimum": 1, "maximum": 65535 },
+        { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$" },
+    ] });
+    PortsOrAny => json_schema!({ "anyOf": [
+        { "type": "integer", "minimum": 1, "maximum": 65535 },
+        { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$|^[*]$" },
+    ] });
+    Word<T> => json_schema!({ "enum": T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>() });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_hours_minutes_and_seconds() {
+        for (text, expected) in [
+            ("2h4m", Some(7440)),
+            ("90s", Some(90)),
+            ("5m", Some(300)),
+            ("1h30m20s", Some(5420)),
+            ("0s", Some(0)),
+            ("", None),
+            ("5", None),
+            ("m", None),
+            ("5 m", None),
+            ("4m2h", None),
+            ("+5m", None),
+            ("5m5m", None),
+            ("99999999999999999999h", None),
+        ] {
+            assert_eq!(idle(text), expected.map(Duration::from_secs), "{text}");
+        }
+    }
+}

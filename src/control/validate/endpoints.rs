@@ -1,0 +1,185 @@
+//! Private endpoints: where they are, what they are bound to, and by which addresses.
+
+use std::collections::HashSet;
+
+use super::subnets::{contains, is_reserved, named, usable_text};
+use super::{
+    Findings, Object, check_address, check_key, check_name, check_prefix, check_session_limit, list, same_region, short,
+};
+use crate::control::model::{LinkResource, Model, PrivateEndpoint, Vnet};
+use crate::snapshot::ConnectionState;
+
+/// Characters of a request message at most (features, row S6).
+pub const MESSAGE_MAX: usize = 140;
+
+pub(super) fn check(model: &Model, findings: &mut Findings) {
+    for (key, endpoint) in &model.endpoints {
+        let object = Object::Endpoint(key.clone());
+        check_key(key, &object, findings);
+        check_name("subscription", "subscription", &endpoint.subscription, &object, findings);
+        check_session_limit("max_sessions", endpoint.max_sessions, &object, findings);
+        check_request(&object, endpoint, findings);
+        for (index, prefix) in endpoint.sources.iter().enumerate() {
+            check_prefix(prefix, object.at(format!("sources[{index}]")), findings);
+        }
+        if let Some(vnet) = model.vnets.get(&endpoint.vnet) {
+            check_place(&object, endpoint, vnet, findings);
+        } else {
+            let message = format!("there is no VNet `{}`", short(&endpoint.vnet));
+            let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
+            findings.error(object.at("vnet"), message, remedy);
+        }
+        if let Some(resource) = model.resources.get(&endpoint.resource) {
+            check_binding(&object, endpoint, resource, findings);
+        } else {
+            let message = format!("there is no resource `{}`", short(&endpoint.resource));
+            let remedy = format!("known resources: {}", list(model.resources.keys().map(short)));
+            findings.error(object.at("resource"), message, remedy);
+        }
+    }
+}
+
+fn check_request(object: &Object, endpoint: &PrivateEndpoint, findings: &mut Findings) {
+    let length = endpoint.request_message.chars().count();
+    if length > MESSAGE_MAX {
+        findings.error(
+            object.at("request_message"),
+            format!("the request message has {length} characters, and {MESSAGE_MAX} are allowed"),
+            format!("shorten it by {}", length - MESSAGE_MAX),
+        );
+    } else if length > 0 && !endpoint.manual {
+        findings.warning(
+            object.at("request_message"),
+            "nobody is asked, so nobody reads the request message",
+            "set `manual = true`, or leave the message out",
+        );
+    }
+    if endpoint.status == Some(ConnectionState::Disconnected) {
+        findings.error(
+            object.at("status"),
+            "Disconnected is not a decision: a connection becomes so when its owner removes it",
+            "write \"Approved\", \"Pending\" or \"Rejected\", or remove the endpoint",
+        );
+    }
+}
+
+fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, findings: &mut Findings) {
+    let involved = Object::Vnet(endpoint.vnet.clone());
+    let name = short(&endpoint.vnet);
+    if !same_region(&endpoint.region, &vnet.region) {
+        findings.error(
+            object.at("region"),
+            format!("region `{}` is not that of VNet `{name}`, `{}`", endpoint.region, vnet.region),
+            format!("write \"{}\", or leave `region` out", vnet.region),
+        );
+        findings.involving(involved.clone());
+    }
+    let Some(subnet) = named(vnet, &endpoint.subnet) else {
+        findings.error(
+            object.at("subnet"),
+            format!("VNet `{name}` has no subnet `{}`", endpoint.subnet),
+            format!("subnets of `{name}`: {}", list(vnet.subnets.iter().map(|subnet| &subnet.name))),
+        );
+        findings.involving(involved);
+        return;
+    };
+    if !subnet.delegations.is_empty() {
+        findings.error(
+            object.at("subnet"),
+            format!("subnet `{}` is delegated to {} and takes no endpoints", subnet.name, list(&subnet.delegations)),
+            "put the endpoint into a separate subnet",
+        );
+        findings.involving(involved.clone());
+    }
+    for (index, address) in endpoint.addresses.iter().enumerate() {
+        let Some(ip) = address.ip else { continue };
+        let at = object.at(format!("addresses[{index}].ip"));
+        if !check_address(ip, "endpoint address", at.clone(), findings) {
+            continue;
+        }
+        let place = format!("subnet `{}` ({})", subnet.name, list(&subnet.prefixes));
+        let remedy = format!("choose an address {}, or leave `ip` out", usable_text(subnet));
+        if !contains(subnet, ip) {
+            findings.error(at, format!("endpoint address {ip} is outside {place}"), remedy);
+            findings.involving(involved.clone());
+        } else if is_reserved(subnet, ip) {
+            findings.error(at, format!("endpoint address {ip} is reserved in {place}"), remedy);
+            findings.involving(involved.clone());
+        }
+    }
+}
+
+fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkResource, findings: &mut Findings) {
+    let involved = Object::Resource(endpoint.resource.clone());
+    let name = short(&endpoint.resource);
+    if resource.targets.is_empty() {
+        return;
+    }
+    let mut valid: Vec<&str> = resource.targets.iter().map(|target| target.subresource.as_str()).collect();
+    valid.sort_unstable();
+    valid.dedup();
+    if !valid.contains(&endpoint.subresource.as_str()) {
+        let (message, remedy) = match (resource.kind.is_some(), endpoint.subresource.as_str()) {
+            (false, given) => (
+                format!("`{name}` is a private link service and has no subresource `{given}`"),
+                "leave `subresource` out".to_owned(),
+            ),
+            (true, "") => (
+                format!("`{name}` has several subresources, so the endpoint needs `subresource`"),
+                format!("choose one of {}", list(&valid)),
+            ),
+            (true, given) => {
+                (format!("`{name}` has no subresource `{given}`"), format!("choose one of {}", list(&valid)))
+            }
+        };
+        findings.error(object.at("subresource"), message, remedy);
+        findings.involving(involved);
+        return;
+    }
+    if endpoint.addresses.is_empty() {
+        return;
+    }
+    let bound = |subresource: &str| subresource == endpoint.subresource;
+    let mut members: Vec<&str> = Vec::new();
+    for target in resource.targets.iter().filter(|target| bound(&target.subresource)) {
+        if !members.contains(&target.member.as_str()) {
+            members.push(&target.member);
+        }
+    }
+    let names = || list(members.iter().map(|member| format!("`{member}`")));
+    let before = findings.0.len();
+    let mut seen = HashSet::new();
+    for (index, address) in endpoint.addresses.iter().enumerate() {
+        let at = object.at(format!("addresses[{index}].member"));
+        let member = address.member.as_str();
+        if !members.contains(&member) {
+            let (message, remedy) = match (member, members.as_slice()) {
+                ("", _) => (
+                    format!("`{name}` has the members {}, so each address needs its `member`", names()),
+                    "write `addresses = [{ member = \"…\" }, …]` with one entry per member, or leave the addresses out"
+                        .to_owned(),
+                ),
+                (_, [""]) => (format!("`{name}` has no members"), "leave `member` out".to_owned()),
+                _ => (format!("`{name}` has no member `{member}`"), format!("choose one of {}", names())),
+            };
+            findings.error(at, message, remedy).involving(involved.clone());
+        } else if !seen.insert(member) {
+            let message = if member.is_empty() {
+                format!("`{name}` needs one address, and this is another")
+            } else {
+                format!("member `{member}` has an address already")
+            };
+            findings.error(at, message, "keep one of the two").involving(involved.clone());
+        }
+    }
+    let missing: Vec<String> =
+        members.iter().filter(|member| !seen.contains(*member)).map(|member| format!("`{member}`")).collect();
+    if findings.0.len() == before && !missing.is_empty() {
+        findings.error(
+            object.at("addresses"),
+            format!("no address for member {} of `{name}`", missing.join(", ")),
+            "add `{ member = \"…\" }` for each; without `ip` its address is allocated",
+        );
+        findings.involving(involved);
+    }
+}

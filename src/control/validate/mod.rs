@@ -1,0 +1,315 @@
+//! What must hold between the objects of a model (DESIGN §4 *Rules of the seed*). Works on the model alone, so
+//! that a file and a live change are judged by the same rules; whoever has a file maps [`Locator`]s to lines.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use super::model::{HostConfig, Key, Model, TimeoutOverrides};
+use crate::snapshot::prefixes::is_martian;
+
+/// Networks: address spaces, subnets, peerings.
+mod networks;
+
+/// Rule sets.
+mod rules;
+
+/// Link resources: NAT addresses, targets, ports.
+mod resources;
+
+/// Backends that serve two resources.
+mod sharing;
+
+/// Private endpoints: what they are bound to, by which address.
+mod endpoints;
+
+/// Who uses which address of a VNet, and whether a subnet has one left.
+mod addresses;
+
+/// The daemon and the attachments.
+mod host;
+
+/// Subnet arithmetic, shared with whoever allocates addresses.
+pub mod subnets;
+
+pub use endpoints::MESSAGE_MAX;
+
+/// Checks everything that must hold between the objects of `model`, and between them and `host` where there
+/// is one. The order of the answer is that of the rules, not of any file; an empty answer means the model may be
+/// put in force.
+pub fn validate(model: &Model, host: Option<&HostConfig>) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    networks::check(model, &mut findings);
+    rules::check(model, &mut findings);
+    resources::check(model, &mut findings);
+    sharing::check(model, &mut findings);
+    endpoints::check(model, &mut findings);
+    addresses::check(model, &mut findings);
+    if let Some(host) = host {
+        host::check(model, host, &mut findings);
+    }
+    findings.0
+}
+
+/// A rule that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// Where it shows.
+    pub at: Locator,
+    /// Other objects it depends on; once one of those changes, this may go away by itself.
+    pub involves: Vec<Object>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+    /// Whether the model is refused for it.
+    pub severity: Severity,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}; {}", self.at, self.severity, self.message, self.remedy)
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Refused.
+    Error,
+    /// In force, and most likely not what was meant.
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}
+
+/// A field of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Locator {
+    /// The object.
+    pub object: Object,
+    /// The field as a path in the words of the file, such as `targets[0].ports[1].port`; empty: the object as a whole.
+    pub field: String,
+}
+
+impl fmt::Display for Locator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field.as_str() {
+            "" => write!(f, "{}", self.object),
+            field => write!(f, "{}: {field}", self.object),
+        }
+    }
+}
+
+/// An object that a rule can be about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    /// A network.
+    Vnet(Key),
+    /// A rule set.
+    SecurityGroup(Key),
+    /// A link resource.
+    Resource(Key),
+    /// A private endpoint.
+    Endpoint(Key),
+    /// `[[attachment]]` by position.
+    Attachment(usize),
+    /// `[daemon]`.
+    Daemon,
+}
+
+impl Object {
+    /// A field of it.
+    pub fn at(&self, field: impl Into<String>) -> Locator {
+        Locator { object: self.clone(), field: field.into() }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vnet(key) => write!(f, "vnet {key}"),
+            Self::SecurityGroup(key) => write!(f, "security_group {key}"),
+            Self::Resource(key) => write!(f, "resource {key}"),
+            Self::Endpoint(key) => write!(f, "endpoint {key}"),
+            Self::Attachment(index) => write!(f, "attachment {}", index + 1),
+            Self::Daemon => f.write_str("daemon"),
+        }
+    }
+}
+
+/// What is found.
+#[derive(Debug, Default)]
+struct Findings(Vec<Violation>);
+
+impl Findings {
+    fn error(&mut self, at: Locator, message: impl Into<String>, remedy: impl Into<String>) -> &mut Self {
+        self.push(at, message.into(), remedy.into(), Severity::Error)
+    }
+
+    fn warning(&mut self, at: Locator, message: impl Into<String>, remedy: impl Into<String>) -> &mut Self {
+        self.push(at, message.into(), remedy.into(), Severity::Warning)
+    }
+
+    fn push(&mut self, at: Locator, message: String, remedy: String, severity: Severity) -> &mut Self {
+        self.0.push(Violation { at, involves: Vec::new(), message, remedy, severity });
+        self
+    }
+
+    /// Says that the finding made last depends on `object` too.
+    fn involving(&mut self, object: Object) -> &mut Self {
+        if let Some(last) = self.0.last_mut() {
+            last.involves.push(object);
+        }
+        self
+    }
+}
+
+/// Most characters of a name (features: Azure's bound for names of this kind).
+pub const NAME_MAX: usize = 80;
+
+/// Whether `text` may name something: 1 to 80 letters, digits, `-`, `_` and `.`, the first a letter or digit.
+pub fn is_name(text: &str) -> bool {
+    text.len() <= NAME_MAX
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// A key as people write it: without the group where that is the default one.
+pub fn short(key: &Key) -> String {
+    if key.group.eq_ignore_ascii_case("default") { key.name.clone() } else { key.to_string() }
+}
+
+fn check_name(field: &str, what: &str, name: &str, object: &Object, findings: &mut Findings) {
+    if !is_name(name) {
+        findings.error(
+            object.at(field),
+            format!("`{name}` is not a valid {what}"),
+            format!("use 1 to {NAME_MAX} letters, digits, `-`, `_` and `.`, and begin with a letter or digit"),
+        );
+    }
+}
+
+fn check_key(key: &Key, object: &Object, findings: &mut Findings) {
+    check_name("name", "name", &key.name, object, findings);
+    check_name("resource_group", "resource group name", &key.group, object, findings);
+}
+
+/// Regions are compared as Azure does: without case and blanks.
+fn same_region(one: &str, other: &str) -> bool {
+    let folded = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
+    folded(one) == folded(other)
+}
+
+/// Whether `address` can be carried at all; otherwise the reason was noted.
+fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findings) -> bool {
+    if address.is_ipv6() {
+        findings.error(at, format!("{what} {address}: IPv6 is not carried by this version"), "use an IPv4 address");
+        return false;
+    }
+    if is_martian(address) {
+        let kind = if address.is_unspecified() {
+            "the unspecified address"
+        } else if address.is_loopback() {
+            "a loopback address"
+        } else if address.is_multicast() {
+            "a multicast address"
+        } else {
+            "a special-purpose address"
+        };
+        let remedy = "choose an address that a host of the network can have";
+        findings.error(at, format!("{what} {address} is {kind}"), remedy);
+        return false;
+    }
+    true
+}
+
+/// Whether `prefix` can be carried at all; otherwise the reason was noted.
+fn check_prefix(prefix: &IpNet, at: Locator, findings: &mut Findings) -> bool {
+    if matches!(prefix, IpNet::V6(_)) {
+        findings.error(at, format!("prefix {prefix}: IPv6 is not carried by this version"), "use an IPv4 prefix");
+        return false;
+    }
+    true
+}
+
+/// Lower bounds of idle times: shorter ones cut sessions that the RFCs promise to keep.
+fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut Findings) {
+    for (field, value, least, written, source) in [
+        ("tcp_established", timeouts.tcp_established, Duration::from_mins(124), "2h4m", "RFC 5382 REQ-5"),
+        ("tcp_transitory", timeouts.tcp_transitory, Duration::from_mins(4), "4m", "RFC 5382 REQ-5"),
+        ("udp", timeouts.udp, Duration::from_mins(2), "2m", "RFC 4787 REQ-5"),
+        ("icmp", timeouts.icmp, Duration::from_mins(1), "60s", "RFC 5508 REQ-2"),
+        ("fragment", timeouts.fragment, Duration::from_secs(2), "2s", "RFC 6146 section 4, FRAGMENT_MIN"),
+    ] {
+        let Some(value) = value else { continue };
+        let at = object.at(format!("timeouts.{field}"));
+        if value.is_zero() {
+            findings.error(at, format!("{field} is zero: no session could live"), format!("write \"{written}\""));
+        } else if value < least {
+            findings.warning(
+                at,
+                format!("{field} is {} s, and {source} asks for {} s or more", value.as_secs(), least.as_secs()),
+                format!("write \"{written}\" or more unless idle sessions may break"),
+            );
+        }
+    }
+}
+
+fn check_session_limit(field: &str, limit: Option<u32>, object: &Object, findings: &mut Findings) {
+    if limit == Some(0) {
+        findings.error(
+            object.at(field),
+            format!("`{field}` is 0: nothing could pass"),
+            "use 1 or more, or leave it out",
+        );
+    }
+}
+
+/// Pairs of prefixes that overlap, by position in `prefixes`, the one further back second. Each prefix is compared
+/// with the one that reaches furthest among those that start before it, so the answer names at least one partner
+/// of every prefix that overlaps any.
+fn overlaps(prefixes: &[IpNet]) -> Vec<(usize, usize)> {
+    let mut order: Vec<usize> = (0..prefixes.len()).collect();
+    order.sort_by_key(|&index| (prefixes[index].network(), prefixes[index].prefix_len(), index));
+    let mut widest: Option<usize> = None;
+    let mut pairs = Vec::new();
+    for index in order {
+        match widest {
+            Some(open) if prefixes[index].network() <= prefixes[open].broadcast() => {
+                pairs.push((open.min(index), open.max(index)));
+            }
+            _ => widest = Some(index),
+        }
+    }
+    pairs.sort_unstable();
+    pairs
+}
+
+/// How many names a message lists.
+const LISTED: usize = 12;
+
+fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let mut items = items.into_iter();
+    let shown: Vec<String> = items.by_ref().take(LISTED).map(|item| item.to_string()).collect();
+    match (shown.is_empty(), items.count()) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => shown.join(", "),
+        (false, more) => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

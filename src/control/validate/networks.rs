@@ -1,0 +1,234 @@
+//! Networks: address spaces, subnets, peerings, workloads.
+
+use ipnet::IpNet;
+
+use super::{Findings, Object, check_address, check_key, check_name, check_prefix, list, overlaps, short};
+use crate::control::model::{Key, Model, NetworkPolicies, Vnet};
+use crate::snapshot::prefixes::is_martian;
+
+pub(super) fn check(model: &Model, findings: &mut Findings) {
+    for (key, vnet) in &model.vnets {
+        let object = Object::Vnet(key.clone());
+        check_key(key, &object, findings);
+        check_name("subscription", "subscription", &vnet.subscription, &object, findings);
+        if vnet.region.trim().is_empty() {
+            findings.error(object.at("region"), "the region is empty", "name one, such as \"westeurope\"");
+        }
+        check_space(&object, vnet, findings);
+        check_subnets(&object, vnet, model, findings);
+        check_peerings(key, vnet, model, findings);
+        check_workloads(&object, vnet, findings);
+        check_dns(&object, vnet, findings);
+    }
+}
+
+/// Whether both VNets list each other: only then a peering counts (DESIGN §2).
+pub(super) fn peered(model: &Model, one: &Key, other: &Key) -> bool {
+    let lists = |from: &Key, to: &Key| model.vnets.get(from).is_some_and(|vnet| vnet.peerings.contains(to));
+    one != other && lists(one, other) && lists(other, one)
+}
+
+fn check_space(object: &Object, vnet: &Vnet, findings: &mut Findings) {
+    if vnet.address_space.is_empty() {
+        let remedy = "name its prefixes, such as [\"10.1.0.0/16\"]";
+        findings.error(object.at("address_space"), "the address space is empty", remedy);
+    }
+    for (field, prefixes) in [("address_space", &vnet.address_space), ("on_premises", &vnet.on_premises)] {
+        for (index, prefix) in prefixes.iter().enumerate() {
+            let at = object.at(format!("{field}[{index}]"));
+            if check_prefix(prefix, at.clone(), findings) && is_martian(prefix.network()) {
+                let remedy = "name prefixes whose addresses hosts can have";
+                findings.error(at, format!("{prefix} holds special-purpose addresses"), remedy);
+            }
+        }
+        for (first, second) in overlaps(prefixes) {
+            let message = format!("prefix {} overlaps {}", prefixes[second], prefixes[first]);
+            findings.error(object.at(format!("{field}[{second}]")), message, "keep one of the two");
+        }
+    }
+    for (index, prefix) in vnet.on_premises.iter().enumerate() {
+        if let Some(own) = overlapping(prefix, &vnet.address_space) {
+            findings.error(
+                object.at(format!("on_premises[{index}]")),
+                format!("on-premises prefix {prefix} overlaps {own} of the VNet's own address space"),
+                "an address is either in the VNet or behind its VPN: shorten one of the two",
+            );
+        }
+    }
+}
+
+fn overlapping<'a>(prefix: &IpNet, others: &'a [IpNet]) -> Option<&'a IpNet> {
+    others.iter().find(|other| other.contains(prefix) || prefix.contains(*other))
+}
+
+fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Findings) {
+    let mut all: Vec<(usize, usize)> = Vec::new();
+    let mut prefixes: Vec<IpNet> = Vec::new();
+    for (index, subnet) in vnet.subnets.iter().enumerate() {
+        let field = |name: &str| object.at(format!("subnets[{index}].{name}"));
+        check_name(&format!("subnets[{index}].name"), "subnet name", &subnet.name, object, findings);
+        if vnet.subnets[..index].iter().any(|other| other.name.eq_ignore_ascii_case(&subnet.name)) {
+            let message = format!("the VNet has a subnet `{}` already", subnet.name);
+            findings.error(field("name"), message, "choose another name");
+        }
+        if subnet.prefixes.is_empty() {
+            findings.error(field("prefix"), format!("subnet `{}` has no prefix", subnet.name), "name one");
+        }
+        for (number, prefix) in subnet.prefixes.iter().enumerate() {
+            all.push((index, number));
+            prefixes.push(*prefix);
+            let at = field(&format!("prefixes[{number}]"));
+            if check_prefix(prefix, at.clone(), findings) && !inside(vnet, prefix) {
+                findings.error(
+                    at,
+                    format!("subnet `{}` ({prefix}) is outside the VNet's address space", subnet.name),
+                    format!("choose a prefix inside {}, or extend `address_space`", list(&vnet.address_space)),
+                );
+            }
+        }
+        check_group(object, vnet, index, model, findings);
+    }
+    for (first, second) in overlaps(&prefixes) {
+        let ((one, _), (two, number)) = (all[first], all[second]);
+        let other = if one == two { "itself".to_owned() } else { format!("subnet `{}`", vnet.subnets[one].name) };
+        findings.error(
+            object.at(format!("subnets[{two}].prefixes[{number}]")),
+            format!(
+                "subnet `{}` ({}) overlaps {other} ({})",
+                vnet.subnets[two].name, prefixes[second], prefixes[first]
+            ),
+            "give each subnet a prefix of its own",
+        );
+    }
+}
+
+/// Whether the VNet's own space holds the prefix; an empty space is a mistake of its own.
+fn inside(vnet: &Vnet, prefix: &IpNet) -> bool {
+    vnet.address_space.is_empty() || vnet.address_space.iter().any(|own| own.contains(prefix))
+}
+
+fn check_group(object: &Object, vnet: &Vnet, index: usize, model: &Model, findings: &mut Findings) {
+    let subnet = &vnet.subnets[index];
+    let field = |name: &str| object.at(format!("subnets[{index}].{name}"));
+    if let Some(group) = &subnet.security_group {
+        if !model.security_groups.contains_key(group) {
+            let remedy = format!("known security groups: {}", list(model.security_groups.keys().map(short)));
+            findings.error(field("security_group"), format!("there is no security group `{}`", short(group)), remedy);
+        }
+        let judged = match subnet.network_policies {
+            NetworkPolicies::Enabled | NetworkPolicies::NetworkSecurityGroupEnabled => true,
+            NetworkPolicies::Disabled | NetworkPolicies::RouteTableEnabled => false,
+        };
+        if !judged {
+            findings.warning(
+                field("security_group"),
+                format!("endpoints of subnet `{}` ignore its security group", subnet.name),
+                "set `network_policies = \"NetworkSecurityGroupEnabled\"` to have its rules judged",
+            );
+        }
+    }
+    if subnet.network_policies == NetworkPolicies::RouteTableEnabled {
+        findings.warning(
+            field("network_policies"),
+            "RouteTableEnabled has no effect: there are no route tables here",
+            "leave it out, or write \"NetworkSecurityGroupEnabled\"",
+        );
+    }
+    if !subnet.service_endpoints.is_empty() {
+        findings.warning(
+            field("service_endpoints"),
+            "service endpoints are kept and shown, and have no effect here",
+            "leave them out unless you want them shown",
+        );
+    }
+}
+
+fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings) {
+    let object = Object::Vnet(key.clone());
+    let mut spaces: Vec<IpNet> = Vec::new();
+    let mut owners: Vec<usize> = Vec::new();
+    for (index, peer) in vnet.peerings.iter().enumerate() {
+        let at = object.at(format!("peerings[{index}]"));
+        let name = short(peer);
+        let Some(other) = model.vnets.get(peer) else {
+            let known = list(model.vnets.keys().filter(|known| *known != key).map(short));
+            findings.error(at, format!("there is no VNet `{name}`"), format!("known VNets: {known}"));
+            continue;
+        };
+        if peer == key {
+            findings.error(at, format!("VNet `{name}` is peered with itself"), "remove this peering");
+            continue;
+        }
+        if vnet.peerings[..index].contains(peer) {
+            findings.error(at, format!("VNet `{name}` is listed twice"), "remove one of the two");
+            continue;
+        }
+        if !other.peerings.contains(key) {
+            findings.warning(
+                at,
+                format!("the peering with `{name}` is one-sided: its state is Initiated, it passes nothing"),
+                format!("add `{}` to `peerings` of `{name}`, or remove it here", short(key)),
+            );
+            findings.involving(Object::Vnet(peer.clone()));
+            continue;
+        }
+        for prefix in &other.address_space {
+            if let Some(own) = overlapping(prefix, &vnet.address_space) {
+                findings.error(
+                    at.clone(),
+                    format!("peered VNet `{name}` ({prefix}) overlaps this one ({own})"),
+                    "peered VNets need address spaces of their own: remove the peering or change one of them",
+                );
+                findings.involving(Object::Vnet(peer.clone()));
+            }
+            spaces.push(*prefix);
+            owners.push(index);
+        }
+    }
+    for (first, second) in overlaps(&spaces) {
+        let (one, two) = (&vnet.peerings[owners[first]], &vnet.peerings[owners[second]]);
+        if one == two {
+            continue;
+        }
+        findings.error(
+            object.at(format!("peerings[{}]", owners[second])),
+            format!(
+                "peers `{}` ({}) and `{}` ({}) overlap each other",
+                short(one),
+                spaces[first],
+                short(two),
+                spaces[second]
+            ),
+            "a source address must belong to one peer only: keep one of the two peerings",
+        );
+        findings.involving(Object::Vnet(one.clone())).involving(Object::Vnet(two.clone()));
+    }
+}
+
+fn check_workloads(object: &Object, vnet: &Vnet, findings: &mut Findings) {
+    for (index, workload) in vnet.workloads.iter().enumerate() {
+        if workload.class.trim().is_empty() {
+            let remedy = "name it, such as \"Azure Container Instance\"";
+            findings.error(object.at(format!("workloads[{index}].class")), "the workload class is empty", remedy);
+        }
+        let at = object.at(format!("workloads[{index}].prefix"));
+        let prefix = &workload.prefix;
+        let inside = vnet.address_space.iter().chain(&vnet.on_premises).any(|own| own.contains(prefix));
+        if check_prefix(prefix, at.clone(), findings) && !inside {
+            findings.error(
+                at,
+                format!("workload `{}` ({prefix}) is neither in the address space nor on premises", workload.class),
+                format!("choose a prefix inside {}", list(&vnet.address_space)),
+            );
+        }
+    }
+}
+
+fn check_dns(object: &Object, vnet: &Vnet, findings: &mut Findings) {
+    let Some(dns) = &vnet.dns else { return };
+    for (field, addresses) in [("listen", &dns.listen), ("upstream", &dns.upstream)] {
+        for (index, &address) in addresses.iter().enumerate() {
+            check_address(address, "DNS address", object.at(format!("dns.{field}[{index}]")), findings);
+        }
+    }
+}
