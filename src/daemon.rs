@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use privlink::api::listen::{self, ControlSocket};
 use privlink::api::{self, ApiState, HostFacts, ReloadFailure, Shortcoming};
-use privlink::cli::{Exit, Failure, RunOptions};
+use privlink::cli::{Cleaned, Exit, Failure, RunOptions};
 use privlink::config;
 use privlink::control::model::{HostConfig, Model};
 use privlink::control::validate::{self, Severity};
@@ -47,10 +47,9 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
 }
 
 /// Removes what a dead daemon left on this host.
-pub(crate) fn clean(run_directory: &Path) -> anyhow::Result<Vec<String>> {
-    let report = host::clean(run_directory)?;
-    anyhow::ensure!(report.failed.is_empty(), "not everything could be removed: {}", report.failed.join("; "));
-    Ok(report.lines)
+pub(crate) fn clean(run_directory: &Path) -> anyhow::Result<Cleaned> {
+    let host::Report { lines: removed, failed } = host::clean(run_directory)?;
+    Ok(Cleaned { removed, failed })
 }
 
 fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepared, Failure> {

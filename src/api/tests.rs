@@ -13,10 +13,8 @@ use tokio::sync::oneshot;
 use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
 use crate::control::model::{HostConfig, Model};
-use crate::control::ports::{Host, Workers};
+use crate::control::ports::{Host, Snapshot, Topology, Workers};
 use crate::control::{Command, FileVersion, Kind, Prepared, Setup, testing};
-use crate::snapshot::topology::Topology;
-use crate::snapshot::{Publisher, Snapshot};
 
 /// Workers that begin a batch with every snapshot at once, and a host that refuses nothing.
 struct Willing;
@@ -99,7 +97,12 @@ fn state(directory: &std::path::Path) -> ApiState {
     let control = prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).expect("started");
     let control = Arc::new(control);
     let (named, reloaded) = (Arc::clone(&control), Arc::clone(&control));
-    let observer = Observer::new(Publisher::new().shared(), Vec::new(), Vec::new(), Box::new(move || facts(&named)));
+    let observer = Observer::new(
+        Arc::new(arc_swap::ArcSwap::from_pointee(Snapshot::empty())),
+        Vec::new(),
+        Vec::new(),
+        Box::new(move || facts(&named)),
+    );
     let reload: Reload = Arc::new(move |caller: &Caller| {
         let version = FileVersion { model: model(), host: None, prune: false, dry_run: false };
         match reloaded.apply(caller, Command::ApplyFile(Box::new(version))) {

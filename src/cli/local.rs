@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Daemon;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output, count};
+use super::{Cleaned, Daemon};
 use crate::interface::List;
 
 /// What `check` found in a good file.
@@ -86,9 +86,14 @@ pub(super) fn clean(
             .with_remedy("stop it first; what it leaves can be cleaned up then"));
     }
     let directory = socket.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let removed = (daemon.clean)(directory)?;
+    let Cleaned { removed, failed } = (daemon.clean)(directory)?;
     output.list(&List::new(removed), |items, out| match items {
-        [] => writeln!(out, "nothing to clean up"),
+        [] if failed.is_empty() => writeln!(out, "nothing to clean up"),
         lines => lines.iter().try_for_each(|line| writeln!(out, "removed {line}")),
-    })
+    })?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let message = "not everything could be removed; what is left stays in the journal";
+    Err(Failure { remedies: failed, ..Failure::new(Exit::Failed, message) })
 }

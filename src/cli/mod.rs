@@ -48,9 +48,17 @@ pub struct RunOptions {
 pub struct Daemon<'a> {
     /// Runs the daemon until it is told to stop.
     pub run: &'a dyn Fn(&RunOptions) -> Result<(), Failure>,
-    /// Removes what a dead daemon left on this host, as its run directory tells; returns a line for
-    /// each thing removed.
-    pub clean: &'a dyn Fn(&Path) -> anyhow::Result<Vec<String>>,
+    /// Removes what a dead daemon left on this host, as its run directory tells.
+    pub clean: &'a dyn Fn(&Path) -> anyhow::Result<Cleaned>,
+}
+
+/// What a clean-up did, one line per thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Gone.
+    pub removed: Vec<String>,
+    /// Still there, with the reason.
+    pub failed: Vec<String>,
 }
 
 impl std::fmt::Debug for Daemon<'_> {

@@ -61,11 +61,15 @@ impl Drop for Place {
 /// What a command left: exit code, standard output, standard error.
 fn run(arguments: &[&str]) -> (Exit, String, String) {
     let daemon = Daemon {
-        run: &|options| match options.dry_run {
-            true => Err(Failure::bad_config(&"x.toml:3:1: error: unknown key")),
-            false => Ok(()),
+        run: &|options| {
+            let report = "x.toml:3:1: error: unknown key";
+            if options.dry_run { Err(Failure::bad_config(&report)) } else { Ok(()) }
         },
-        clean: &|directory| Ok(vec![format!("route below {}", directory.display())]),
+        clean: &|directory| {
+            let removed = vec![format!("route below {}", directory.display())];
+            let failed = if directory.join("busy").exists() { vec!["rule 7: busy".to_owned()] } else { Vec::new() };
+            Ok(Cleaned { removed, failed })
+        },
     };
     let (mut data, mut talk) = (Vec::new(), Vec::new());
     let arguments = std::iter::once("privlink").chain(arguments.iter().copied()).map(OsString::from);
@@ -242,6 +246,10 @@ fn clean_refuses_while_a_daemon_runs() {
     let place = Place::new();
     let (exit, data, _) = run(&["clean", "--socket", &place.socket()]);
     assert_eq!((exit, data), (Exit::Done, format!("removed route below {}\n", place.0.display())));
+    std::fs::write(place.0.join("busy"), "").expect("written");
+    let (exit, _, talk) = run(&["clean", "--socket", &place.socket()]);
+    assert_eq!(exit, Exit::Failed);
+    assert!(talk.ends_with("\n  rule 7: busy\n"), "what is left is named: {talk}");
     let _daemon = UnixListener::bind(place.socket()).expect("bound");
     let (exit, _, talk) = run(&["clean", "--socket", &place.socket()]);
     assert_eq!(exit, Exit::Conflict, "{talk}");
@@ -278,7 +286,7 @@ fn a_reader_that_closes_the_pipe_is_no_error() {
             Ok(())
         }
     }
-    let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Vec::new()) };
+    let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Cleaned::default()) };
     for arguments in [["privlink", "gen", "man"], ["privlink", "gen", "schema"], ["privlink", "init", "-"]] {
         let mut talk = Vec::new();
         let exit = execute(arguments.map(OsString::from), daemon, &mut Closed, &mut talk);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::snapshot::Snapshot;
-use crate::snapshot::topology::Topology;
+pub use crate::snapshot::Snapshot;
+pub use crate::snapshot::topology::Topology;
 
 /// The packet path: takes a snapshot and says when every worker works by it.
 pub trait Workers: Send + Sync {

@@ -1,6 +1,6 @@
 //! The JSON that the control socket speaks, shared by the daemon's API and the command line.
 //!
-//! Every answer is a [`List`] (one object is a list of one), every refusal an [`ErrorBody`]. Words
+//! Every answer is a `List` (one object is a list of one), every refusal an `ErrorBody`. Words
 //! such as states and reasons travel as text, so that a client shows what a newer daemon says.
 
 use serde::{Deserialize, Serialize};
