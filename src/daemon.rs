@@ -255,17 +255,17 @@ fn serve(
     stop: &watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let reload = reload_of(service.options.config.clone(), Arc::clone(&control));
     let known = Arc::clone(&control);
-    let observer = Observer::new(
+    let observer = Arc::new(Observer::new(
         service.crew.port.0.shared(),
         service.crew.counters.clone(),
         service.crew.mailboxes.clone(),
         Box::new(move || api::facts(&known)),
-    );
+    ));
+    let reload = reload_of(service.options.config.clone(), Arc::clone(&control), Arc::clone(&observer));
     let state = ApiState {
         control: Arc::clone(&control),
-        observer: Arc::new(observer),
+        observer,
         host: Arc::new(service.facts),
         ready: Arc::new(AtomicBool::new(true)),
         reload: Arc::clone(&reload),
@@ -281,7 +281,11 @@ fn serve(
             tokio::spawn(listen::serve_metrics(listener, api::metrics_router(state.clone()), ending(stopped.clone())))
         });
         let view = control.view();
-        tracing::info!(endpoints = view.decisions.model.endpoints.len(), workers = service.crew.counters.len(), "ready");
+        tracing::info!(
+            endpoints = view.decisions.model.endpoints.len(),
+            workers = service.crew.counters.len(),
+            "ready"
+        );
         listen_to_signals(&reload, stop, stopped).await?;
         socket.await??;
         if let Some(metrics) = metrics {
@@ -328,11 +332,14 @@ fn text_of(failure: &ReloadFailure) -> String {
     }
 }
 
-fn reload_of(path: PathBuf, control: Arc<ControlPlane>) -> api::Reload {
+fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>) -> api::Reload {
     Arc::new(move |caller| {
         let loaded = config::load(&path).map_err(|report| ReloadFailure::BadConfig(report.to_string()))?;
         let version = FileVersion { model: loaded.model, host: Some(loaded.host), prune: false, dry_run: false };
-        match control.apply(caller, Command::ApplyFile(Box::new(version))) {
+        observer.refresh();
+        let outcome = control.apply(caller, Command::ApplyFile(Box::new(version)));
+        observer.refresh();
+        match outcome {
             Ok(Outcome::Applied(report)) => Ok(report),
             Ok(other) => Err(ReloadFailure::BadConfig(format!("applying a file answered {other}"))),
             Err(refusal) => Err(ReloadFailure::Refused(refusal)),
@@ -354,9 +361,13 @@ fn now() -> Instant {
 }
 
 fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PRIVLINK_LOG").unwrap_or_else(|_| "info".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PRIVLINK_LOG").unwrap_or_else(|_| {
+        // Newer kernels send longer netlink structures than the library knows; it warns of each.
+        "info,netlink_packet_route=error".into()
+    });
     // A second start in one process keeps the first one's logging.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
 }
 
 fn failure(error: &anyhow::Error) -> Failure {

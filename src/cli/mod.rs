@@ -126,7 +126,8 @@ enum Command {
 
 /// Does what the command line asks for.
 pub fn main(daemon: Daemon<'_>) -> ExitCode {
-    execute(std::env::args_os(), daemon, &mut io::stdout().lock(), &mut io::stderr().lock()).into()
+    // Not locked: the daemon runs in here, and its other threads write to standard error too.
+    execute(std::env::args_os(), daemon, &mut io::stdout(), &mut io::stderr()).into()
 }
 
 /// [`main`] with its surroundings as arguments: `data` is standard output, `talk` standard error.

@@ -38,10 +38,7 @@ pub(super) fn carry_out_with(
 }
 
 fn with_old_value(step: &Step) -> (Step, Option<String>) {
-    let old = match &step.action {
-        Action::Sysctl { path, .. } => read_sysctl(path).ok(),
-        _ => None,
-    };
+    let old = if let Action::Sysctl { path, .. } = &step.action { read_sysctl(path).ok() } else { None };
     (step.clone(), old)
 }
 
@@ -74,8 +71,10 @@ fn undo_in_one_namespace(group: &[&Step], journal: &Journal, report: &mut Report
         for step in group {
             let old = journal.entries().get(*step).and_then(Option::as_deref);
             match kernel.undo(&step.action, old) {
-                Ok(()) => {
-                    report.lines.push(format!("undone: {step}"));
+                Ok(found) => {
+                    if found {
+                        report.lines.push(format!("undone: {step}"));
+                    }
                     undone.push((*step).clone());
                 }
                 Err(error) => report.failed.push(format!("{step}: {error}")),

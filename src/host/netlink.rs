@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, anyhow};
 use futures_util::TryStreamExt;
@@ -57,35 +57,36 @@ impl Kernel {
             Action::Device { .. } => Ok(()),
             Action::Sysctl { path, value } => write_sysctl(path, value),
             Action::Unreachable { prefix, table } => self.add_route(unreachable_route(prefix, *table)),
-            Action::Route { prefix, device } => self.add_route(device_route(prefix, self.index_of(device)?)),
+            Action::Route { prefix, device } => self.add_route(device_route(prefix, index_of(device)?)),
             Action::Rule(rule) => self.add_rule(rule),
-            Action::Quiet { device } => self.set_link(quiet_link(self.index_of(device)?)),
-            Action::Up { device } => self.set_link(LinkUnspec::new_with_index(self.index_of(device)?).up().build()),
+            Action::Quiet { device } => self.set_link(quiet_link(index_of(device)?)),
+            Action::Up { device } => self.set_link(LinkUnspec::new_with_index(index_of(device)?).up().build()),
             Action::Neighbour { address, interface } => {
-                let index = self.index_of(interface)?;
+                let index = index_of(interface)?;
                 let request = self.handle.neighbours().add(index, *address).flags(NeighbourFlags::Proxy).replace();
                 self.runtime.block_on(request.execute()).map_err(explain)
             }
         }
     }
 
-    /// Undoes one change; `old` is the value a sysctl had before. What is gone already is no error.
+    /// Undoes one change; `old` is the value a sysctl had before. Says whether there was anything to
+    /// undo: what is gone already is no error.
     ///
     /// # Errors
     /// The errno and what it means here.
-    pub(super) fn undo(&self, action: &Action, old: Option<&str>) -> anyhow::Result<()> {
+    pub(super) fn undo(&self, action: &Action, old: Option<&str>) -> anyhow::Result<bool> {
         match action {
-            Action::Device { .. } | Action::Quiet { .. } | Action::Up { .. } => Ok(()),
+            Action::Device { .. } | Action::Quiet { .. } | Action::Up { .. } => Ok(false),
             Action::Sysctl { path, value } => restore_sysctl(path, value, old),
             Action::Unreachable { prefix, table } => self.remove_route(unreachable_route(prefix, *table)),
-            Action::Route { prefix, device } => match self.index_of(device) {
+            Action::Route { prefix, device } => match index_of(device) {
                 Ok(index) => self.remove_route(device_route(prefix, index)),
-                Err(_) => Ok(()), // the device took its routes along
+                Err(_) => Ok(false), // the device took its routes along
             },
             Action::Rule(rule) => self.remove_rule(rule),
-            Action::Neighbour { address, interface } => match self.index_of(interface) {
+            Action::Neighbour { address, interface } => match index_of(interface) {
                 Ok(index) => self.remove_neighbour(index, *address),
-                Err(_) => Ok(()),
+                Err(_) => Ok(false),
             },
         }
     }
@@ -120,16 +121,11 @@ impl Kernel {
         self.runtime.block_on(self.handle.route().get(filter).execute().try_collect()).map_err(explain)
     }
 
-    fn index_of(&self, name: &str) -> anyhow::Result<u32> {
-        rustix::net::netdevice::name_to_index(rustix_socket()?, name)
-            .map_err(|_| anyhow!("interface {name} does not exist"))
-    }
-
     fn add_route(&self, message: RouteMessage) -> anyhow::Result<()> {
         self.runtime.block_on(self.handle.route().add(message).replace().execute()).map_err(explain)
     }
 
-    fn remove_route(&self, message: RouteMessage) -> anyhow::Result<()> {
+    fn remove_route(&self, message: RouteMessage) -> anyhow::Result<bool> {
         absent_is_fine(self.runtime.block_on(self.handle.route().del(message).execute()))
     }
 
@@ -142,7 +138,7 @@ impl Kernel {
         }
     }
 
-    fn remove_rule(&self, rule: &Rule) -> anyhow::Result<()> {
+    fn remove_rule(&self, rule: &Rule) -> anyhow::Result<bool> {
         absent_is_fine(self.runtime.block_on(self.handle.rule().del(rule_message(rule)).execute()))
     }
 
@@ -150,21 +146,22 @@ impl Kernel {
         self.runtime.block_on(self.handle.link().set(message).execute()).map_err(explain)
     }
 
-    fn remove_neighbour(&self, index: u32, address: IpAddr) -> anyhow::Result<()> {
+    fn remove_neighbour(&self, index: u32, address: IpAddr) -> anyhow::Result<bool> {
         let mut request = self.handle.neighbours().add(index, address).flags(NeighbourFlags::Proxy);
         let message = request.message_mut().clone();
         absent_is_fine(self.runtime.block_on(self.handle.neighbours().del(message).execute()))
     }
 }
 
-/// A socket to ask interface names of: any family serves.
-fn rustix_socket() -> io::Result<std::os::fd::OwnedFd> {
-    Ok(rustix::net::socket_with(
+/// Index of the interface called `name`; any socket serves to ask.
+fn index_of(name: &str) -> anyhow::Result<u32> {
+    let socket = rustix::net::socket_with(
         rustix::net::AddressFamily::UNIX,
         rustix::net::SocketType::DGRAM,
         rustix::net::SocketFlags::CLOEXEC,
         None,
-    )?)
+    )?;
+    rustix::net::netdevice::name_to_index(socket, name).map_err(|_| anyhow!("interface {name} does not exist"))
 }
 
 fn unreachable_route(prefix: &IpNet, table: u32) -> RouteMessage {
@@ -214,10 +211,10 @@ fn quiet_link(index: u32) -> LinkMessage {
 }
 
 fn link_name(link: &LinkMessage) -> String {
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    });
+    let name = link
+        .attributes
+        .iter()
+        .find_map(|attribute| if let LinkAttribute::IfName(name) = attribute { Some(name.clone()) } else { None });
     name.unwrap_or_default()
 }
 
@@ -238,25 +235,23 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
         return;
     }
     let mut table = u32::from(route.header.table);
-    let mut destination = None;
+    let ipv4 = route.header.address_family == AddressFamily::Inet;
+    let mut destination = if ipv4 { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     let mut interfaces = Vec::new();
     for attribute in &route.attributes {
-        match attribute {
-            RouteAttribute::Table(id) => table = *id,
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => destination = Some(IpAddr::from(*address)),
-            RouteAttribute::Destination(RouteAddress::Inet6(address)) => destination = Some(IpAddr::from(*address)),
-            RouteAttribute::Oif(index) => interfaces.extend(names.get(index).cloned()),
-            RouteAttribute::MultiPath(hops) => {
-                interfaces.extend(hops.iter().filter_map(|hop| names.get(&hop.interface_index).cloned()));
-            }
-            _ => {}
+        if let RouteAttribute::Table(id) = attribute {
+            table = *id;
+        } else if let RouteAttribute::Destination(RouteAddress::Inet(address)) = attribute {
+            destination = (*address).into();
+        } else if let RouteAttribute::Destination(RouteAddress::Inet6(address)) = attribute {
+            destination = (*address).into();
+        } else if let RouteAttribute::Oif(index) = attribute {
+            interfaces.extend(names.get(index).cloned());
+        } else if let RouteAttribute::MultiPath(hops) = attribute {
+            interfaces.extend(hops.iter().filter_map(|hop| names.get(&hop.interface_index).cloned()));
         }
     }
-    let unspecified: IpAddr = match route.header.address_family {
-        AddressFamily::Inet => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        _ => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let Ok(prefix) = IpNet::new(destination.unwrap_or(unspecified), route.header.destination_prefix_length) else {
+    let Ok(prefix) = IpNet::new(destination, route.header.destination_prefix_length) else {
         return;
     };
     if table == MAIN_TABLE && route.header.kind != RouteType::Multicast {
@@ -289,9 +284,9 @@ fn write_sysctl(path: &str, value: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     fs::write(format!("/proc/sys/{path}"), value).map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::PermissionDenied => "needs root (CAP_NET_ADMIN); start privlink with sudo",
-            io::ErrorKind::ReadOnlyFilesystem => "/proc/sys is read-only here; set it on the host before the start",
+        let remedy = match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => "needs root (CAP_NET_ADMIN); start privlink with sudo",
+            Some(libc::EROFS) => "/proc/sys is read-only here; set it on the host before the start",
             _ => "set it by hand before the start",
         };
         anyhow!("{error}; {remedy}")
@@ -299,18 +294,19 @@ fn write_sysctl(path: &str, value: &str) -> anyhow::Result<()> {
 }
 
 /// Puts the old value back, unless somebody changed it since, or the interface is gone.
-fn restore_sysctl(path: &str, ours: &str, old: Option<&str>) -> anyhow::Result<()> {
+fn restore_sysctl(path: &str, ours: &str, old: Option<&str>) -> anyhow::Result<bool> {
     match (read_sysctl(path), old) {
-        (Ok(current), Some(old)) if current == ours => write_sysctl(path, old),
-        _ => Ok(()),
+        (Ok(current), Some(old)) if current == ours => write_sysctl(path, old).map(|()| true),
+        _ => Ok(false),
     }
 }
 
-fn absent_is_fine(result: Result<(), rtnetlink::Error>) -> anyhow::Result<()> {
+/// Whether something was removed.
+fn absent_is_fine(result: Result<(), rtnetlink::Error>) -> anyhow::Result<bool> {
     const ABSENT: [i32; 4] = [-libc::ESRCH, -libc::ENOENT, -libc::ENODEV, -libc::ENXIO];
     match result {
-        Err(rtnetlink::Error::NetlinkError(error)) if ABSENT.contains(&error.raw_code()) => Ok(()),
-        other => other.map_err(explain),
+        Err(rtnetlink::Error::NetlinkError(error)) if ABSENT.contains(&error.raw_code()) => Ok(false),
+        other => other.map(|()| true).map_err(explain),
     }
 }
 

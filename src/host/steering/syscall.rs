@@ -75,19 +75,20 @@ pub(super) fn create_map(entries: u32) -> io::Result<OwnedFd> {
         max_entries: entries,
         map_flags: MAP_NO_PREALLOCATION,
     };
-    descriptor(bpf(MAP_CREATE, &mut attribute)?)
+    Ok(descriptor(bpf(MAP_CREATE, &mut attribute)?))
 }
 
 /// Adds `key`.
 pub(super) fn put(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
     let value = 1_u32;
-    let mut attribute = element(map, &key, &value)?;
+    let mut attribute = element(map, &key)?;
+    attribute.value = std::ptr::from_ref(&value) as u64;
     bpf(MAP_UPDATE, &mut attribute).map(drop)
 }
 
 /// Removes `key`.
 pub(super) fn remove(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
-    let mut attribute = element(map, &key, &0)?;
+    let mut attribute = element(map, &key)?;
     bpf(MAP_DELETE, &mut attribute).map(drop)
 }
 
@@ -102,7 +103,7 @@ pub(super) fn load_program(instructions: &[Instruction]) -> io::Result<OwnedFd> 
         log_size: 0,
         log_buffer: 0,
     };
-    descriptor(bpf(PROGRAM_LOAD, &mut attribute)?)
+    Ok(descriptor(bpf(PROGRAM_LOAD, &mut attribute)?))
 }
 
 /// Attaches a program to the device that `queue` belongs to; the device keeps it alive.
@@ -130,18 +131,18 @@ pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8]) -> io::Result<u32>
     Ok(attribute.result)
 }
 
-fn element(map: BorrowedFd<'_>, key: &u32, value: &u32) -> io::Result<MapElement> {
-    let (key, value) = (std::ptr::from_ref(key) as u64, std::ptr::from_ref(value) as u64);
-    Ok(MapElement { map: number(map)?, padding: 0, key, value, flags: 0 })
+/// Names `key`; what a command does not use has to stay zero.
+fn element(map: BorrowedFd<'_>, key: &u32) -> io::Result<MapElement> {
+    Ok(MapElement { map: number(map)?, padding: 0, key: std::ptr::from_ref(key) as u64, value: 0, flags: 0 })
 }
 
 fn number(descriptor: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(descriptor.as_raw_fd()).map_err(io::Error::other)
 }
 
-fn descriptor(raw: libc::c_int) -> io::Result<OwnedFd> {
+fn descriptor(raw: libc::c_int) -> OwnedFd {
     // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+    unsafe { OwnedFd::from_raw_fd(raw) }
 }
 
 /// One call. `attribute` is one of the structures above: the leading part of `union bpf_attr` that

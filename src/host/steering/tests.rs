@@ -1,1 +1,153 @@
+//! The program in the kernel against the functions it repeats.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd;
+
+use crate::snapshot::steering::{consumer_queue, fragment_queue, nat_queue};
+
+use super::{Steering, syscall};
+
+const NAT: Ipv4Addr = Ipv4Addr::new(10, 20, 99, 4);
+const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 1, 9, 4);
+
+/// Outside the machine's own user namespace the kernel refuses BPF, and there is nothing to test.
+fn load(workers: u16) -> Option<Steering> {
+    let owns_the_machine = std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
+    match Steering::load(workers) {
+        Ok(steering) => Some(steering),
+        Err(error) if rustix::process::geteuid().is_root() && owns_the_machine => panic!("{error}"),
+        Err(error) => {
+            println!("skipped, not root of this machine: {error}");
+            None
+        }
+    }
+}
+
+/// The queue the kernel chooses for an IP packet.
+fn kernel(steering: &Steering, packet: &[u8]) -> u16 {
+    let mut frame = vec![0; 12];
+    frame.extend([0x08, 0x00]);
+    frame.extend(packet);
+    let queue = syscall::test_run(steering.program.as_fd(), &frame).expect("the program runs");
+    u16::try_from(queue).expect("a queue number")
+}
+
+struct Ip {
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    protocol: u8,
+    identification: u16,
+    fragment: u16,
+    options: usize,
+}
+
+impl Ip {
+    fn new(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Self {
+        Self { source, destination, protocol, identification: 7, fragment: 0x4000, options: 0 }
+    }
+
+    fn packet(&self, payload: &[u8]) -> Vec<u8> {
+        let words = 5 + self.options;
+        let mut packet = vec![0; words * 4];
+        packet[0] = 0x40 | u8::try_from(words).expect("at most 15");
+        packet[4..6].copy_from_slice(&self.identification.to_be_bytes());
+        packet[6..8].copy_from_slice(&self.fragment.to_be_bytes());
+        packet[9] = self.protocol;
+        packet[12..16].copy_from_slice(&self.source.octets());
+        packet[16..20].copy_from_slice(&self.destination.octets());
+        packet.extend(payload);
+        packet
+    }
+}
+
+fn transport(source_port: u16, destination_port: u16) -> Vec<u8> {
+    [source_port.to_be_bytes(), destination_port.to_be_bytes(), [0; 2], [0; 2]].concat()
+}
+
+fn icmp(kind: u8, identifier: u16, rest: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind, 0, 0, 0];
+    message.extend(identifier.to_be_bytes());
+    message.extend([0, 1]);
+    message.extend(rest);
+    message
+}
+
+/// What steering must answer for one random conversation: in words of the Rust functions only.
+fn check(random: &mut fastrand::Rng, steering: &Steering, workers: u16) {
+    let client = Ipv4Addr::from(random.u32(..));
+    let backend = Ipv4Addr::from(random.u32(..));
+    let (port, service, identification) = (random.u16(..), random.u16(..), random.u16(..));
+    let protocol = *random.choice(&[6_u8, 17]).expect("not empty");
+    let options = random.usize(0..=10);
+    let tuple = consumer_queue(client.into(), ENDPOINT.into(), port, service, workers);
+    let echo = consumer_queue(client.into(), ENDPOINT.into(), port, 0, workers);
+    let portless = consumer_queue(client.into(), ENDPOINT.into(), 0, 0, workers);
+    let fragment = |source: Ipv4Addr, destination: Ipv4Addr| {
+        fragment_queue(source.into(), destination.into(), u32::from(identification), protocol, workers)
+    };
+    let from_client = |protocol| Ip { options, ..Ip::new(client, ENDPOINT, protocol) };
+    let from_backend = |protocol| Ip { options, ..Ip::new(backend, NAT, protocol) };
+    // An error quotes the packet it answers, which went the other way.
+    let to_client = Ip { options, ..Ip::new(ENDPOINT, client, protocol) }.packet(&transport(service, port));
+    let answered = Ip::new(ENDPOINT, client, 1).packet(&icmp(0, port, &[]));
+    let to_backend = Ip { options, ..Ip::new(NAT, backend, protocol) }.packet(&transport(port, service));
+    let asked = Ip::new(NAT, backend, 1).packet(&icmp(8, port, &[]));
+    let error = *random.choice(&[3_u8, 4, 5, 11, 12]).expect("not empty");
+    let fragments = [0x2000, 0x2001, 0x0001];
+    let piece =
+        Ip { identification, fragment: *random.choice(&fragments).expect("not empty"), ..from_client(protocol) };
+    let provider_part = Ip { identification, fragment: 0x2000, ..from_backend(protocol) };
+
+    for (what, packet, expected) in [
+        ("consumer", from_client(protocol).packet(&transport(port, service)), tuple),
+        ("consumer echo", from_client(1).packet(&icmp(8, port, &[])), echo),
+        ("consumer error", from_client(1).packet(&icmp(error, 0, &to_client)), tuple),
+        ("consumer error about echo", from_client(1).packet(&icmp(error, 0, &answered)), echo),
+        ("consumer fragment", piece.packet(&transport(port, service)), fragment(client, ENDPOINT)),
+        ("provider", from_backend(protocol).packet(&transport(service, port)), nat_queue(port, workers)),
+        ("provider echo", from_backend(1).packet(&icmp(0, port, &[])), nat_queue(port, workers)),
+        ("provider error", from_backend(1).packet(&icmp(error, 0, &to_backend)), nat_queue(port, workers)),
+        ("provider error about echo", from_backend(1).packet(&icmp(error, 0, &asked)), nat_queue(port, workers)),
+        ("provider fragment", provider_part.packet(&transport(service, port)), fragment(backend, NAT)),
+        ("no ports", from_client(47).packet(&[9; 8]), portless),
+        ("other ICMP", from_client(1).packet(&icmp(13, port, &[])), portless),
+        ("cut short", from_client(protocol).packet(&transport(port, service)[..3]), 0),
+    ] {
+        assert_eq!(kernel(steering, &packet), expected, "{what}: {packet:02x?}, {workers} workers");
+    }
+}
+
+#[test]
+fn the_kernel_chooses_the_queue_that_the_rust_functions_name() {
+    for workers in [1, 2, 3, 4, 7, 16] {
+        let Some(mut steering) = load(workers) else { return };
+        steering.set_nat(&[IpAddr::from(NAT)]).expect("room for one");
+        let mut random = fastrand::Rng::with_seed(u64::from(workers));
+        for _ in 0..200 {
+            check(&mut random, &steering, workers);
+        }
+    }
+}
+
+#[test]
+fn a_nat_address_counts_from_when_it_is_added_until_it_is_removed() {
+    let Some(mut steering) = load(4) else { return };
+    let (backend, port) = (Ipv4Addr::new(10, 20, 0, 2), 65_000);
+    let packet = Ip::new(backend, NAT, 6).packet(&transport(5432, port));
+    let as_consumer = consumer_queue(backend.into(), NAT.into(), 5432, port, 4);
+    assert_ne!(as_consumer, nat_queue(port, 4), "the example must tell the two apart");
+    assert_eq!(kernel(&steering, &packet), as_consumer);
+    steering.set_nat(&[IpAddr::from(NAT)]).expect("added");
+    assert_eq!(kernel(&steering, &packet), nat_queue(port, 4));
+    steering.set_nat(&[]).expect("removed");
+    assert_eq!(kernel(&steering, &packet), as_consumer);
+}
+
+#[test]
+fn a_packet_of_another_version_goes_to_the_first_queue() {
+    let Some(steering) = load(4) else { return };
+    let mut packet = vec![0xA5; 60];
+    packet[0] = 0x60;
+    assert_eq!(kernel(&steering, &packet), 0);
+}
