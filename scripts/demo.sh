@@ -376,7 +376,7 @@ show_kill() {
   start_line
   local problems=() before after consumer provider
   answers_now "this is billing" fetch app 10.1.9.7 80 || problems+=("the endpoint did not answer before")
-  kill -KILL "$DAEMON"
+  kill -KILL "$DAEMON" || problems+=("it was dead already")
   wait "$DAEMON" 2>/dev/null || true
   DAEMON=
   consumer=$(probe app syn 10.1.1.10 10.1.9.7 80 3)
