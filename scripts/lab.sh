@@ -38,11 +38,13 @@ lab_enter() {
   unshare "${flags[@]}" true 2>/dev/null || lab_die "this machine refuses new namespaces: run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
   export PRIVLINK_LAB=inside PRIVLINK_LAB_STATE=$LAB_STATE
   if [[ ${LAB_KEEP:-0} != 1 ]]; then
-    exec unshare "${flags[@]}" "$BASH" "$@"
+    local status=0
+    unshare "${flags[@]}" "$BASH" "$@" || status=$?
+    exit "$status"
   fi
   lab_is_up && lab_die "a lab is up already (scripts/lab.sh down takes it away)"
   rm -rf "$LAB_STATE"
-  mkdir -m 700 "$LAB_STATE"
+  mkdir -m 755 "$LAB_STATE"
   setsid unshare "${flags[@]}" "$BASH" "$@" </dev/null &
   local outer=$!
   echo "$outer" >"$LAB_STATE/outer"
@@ -69,6 +71,20 @@ lab_prepare() {
     mkdir /run/netns
   fi
   ip link set lo up
+  lab_find_nobody
+}
+
+# LAB_NOBODY is what to put before a server that refuses to run as root. In a user namespace the caller
+# is the only user there is, so one more namespace gives it another number.
+lab_find_nobody() {
+  local first size _
+  read -r first _ size </proc/self/uid_map
+  if ((first == 0 && size > 65534)); then
+    LAB_NOBODY=(setpriv --reuid=65534 --regid=65534 --clear-groups --)
+  else
+    # shellcheck disable=SC2034  # for the scripts that source this
+    LAB_NOBODY=(unshare --user --map-user=65534 --map-group=65534 --)
+  fi
 }
 
 # Ends the inner script, keeping the lab: tells the outer one the status, then only holds on.
@@ -122,14 +138,19 @@ lab_in() {
   if [[ $name == - ]]; then "$@"; else nsenter --net="/run/netns/$name" -- "$@"; fi
 }
 
-# lab_nobody CMD...: runs CMD as an ordinary user, for servers that refuse root.
-lab_nobody() {
-  # shellcheck disable=SC2016  # the map is read by the inner shell's kernel, not expanded here
-  if [[ $(awk '{print $2; exit}' /proc/self/uid_map) == 0 && $(awk '{print $3; exit}' /proc/self/uid_map) -gt 65534 ]]; then
-    setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
-  else
-    unshare --user --map-user=65534 --map-group=65534 -- "$@"
-  fi
+# lab_start NS CMD...: runs CMD there in the background; LAB_PID is CMD itself, not a shell around it.
+lab_start() {
+  local name=$1
+  shift
+  if [[ $name == - ]]; then "$@" & else nsenter --net="/run/netns/$name" -- "$@" & fi
+  # shellcheck disable=SC2034  # for the scripts that source this
+  LAB_PID=$!
+}
+
+# lab_stop PID: ends a process that lab_start began, and waits for it.
+lab_stop() {
+  kill "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
 }
 
 # lab_decoy NS GATEWAY_ADDRESS LOG: on NS's default route, a host that answers every address.
@@ -139,7 +160,7 @@ lab_decoy() {
   lab_veth "$1" up0 "$2/30" "$decoy" eth0 "$ours/30"
   lab_route "$1" default "$ours"
   : >"$3"
-  lab_in "$decoy" "$LAB_PYTHON" "$LAB_HERE/lab/decoy.py" eth0 "$3" &
+  lab_start "$decoy" "$LAB_PYTHON" "$LAB_HERE/lab/decoy.py" eth0 "$3"
   lab_until 5 test -s "$3" || lab_die "the decoy behind $1 does not start"
 }
 

@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Every check there is; CI runs exactly this.
+#
+#   scripts/test.sh [--quick]
+#
+#   --quick                  the first stage only: formatting, lints, documentation, layers
+#   PRIVLINK_TESTS=no-netns  leaves out what needs namespaces and a TUN; the last line says so
+#
+# Installs what is missing (Debian or Ubuntu, with rustup's Rust). A missing TUN is a failure. Full
+# output of every step stands in target/test-logs/. Ends with `N passed, N failed` on a line of its own.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=lab/packages.sh
+. scripts/lab/packages.sh
+
+PASSED=0
+FAILED=0
+SKIPPED=0
+LOGS=${CARGO_TARGET_DIR:-target}/test-logs
+
+main() {
+  local quick=no
+  case ${1:-} in
+    '') ;;
+    --quick) quick=yes ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 64 ;;
+  esac
+  mkdir -p "$LOGS"
+  PATH=$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin
+
+  stage "what the source looks like"
+  step shell-lint check_shell
+  step format cargo fmt --check
+  step lint cargo clippy --quiet --all-targets --locked -- -D warnings
+  step documentation env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --locked
+  step layers cargo test --locked --test layering
+  [[ $quick == no ]] || finish
+
+  stage "what the code does"
+  step tools install_tools
+  if wants_netns; then step tun check_tun; else skip tun; fi
+  step unit cargo test --locked --lib --bins
+  step integration cargo test --locked --tests --examples
+  step doc-tests cargo test --locked --doc
+
+  stage "what a user sees"
+  if wants_netns; then step demo scripts/demo.sh; else skip demo; fi
+  finish
+}
+
+wants_netns() { [[ ${PRIVLINK_TESTS:-} != no-netns ]]; }
+
+check_shell() {
+  need shellcheck=shellcheck python3=python3
+  local scripts
+  mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+  shellcheck -x "${scripts[@]}"
+  python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/lab/*.py
+}
+
+install_tools() {
+  need cc=gcc ip=iproute2 nft=nftables tcpdump=tcpdump iperf3=iperf3 curl=curl python3=python3 nginx=nginx \
+    initdb=postgresql psql=postgresql-client setpriv=util-linux ping=iputils-ping sysctl=procps awk=mawk
+}
+
+check_tun() {
+  [[ -c /dev/net/tun ]] || {
+    echo "no /dev/net/tun: load the module (modprobe tun), or give the container the device;"
+    echo "PRIVLINK_TESTS=no-netns leaves these tests out, and says so"
+    return 1
+  }
+  # shellcheck disable=SC2016
+  local try='ip tuntap add dev try0 mode tun multi_queue && ip link set try0 up'
+  if ((EUID == 0)); then unshare --net sh -c "$try"; else unshare --user --map-root-user --net sh -c "$try"; fi
+}
+
+# --- steps ------------------------------------------------------------------------------------------
+
+stage() { printf '\n%s\n' "$1"; }
+
+# step NAME CMD...: a line with its time; the end of its output if it failed.
+step() {
+  local name=$1 log=$LOGS/$1.log began=$EPOCHREALTIME status=0 passed=0 failed=0 count
+  shift
+  if [[ $(type -t "$1") == function ]]; then
+    # A subshell that stops at the first error, which a function called in a condition would not.
+    (set +e; (set -e; "$@") >"$log" 2>&1 </dev/null) || status=$?
+  else
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+  fi
+  while read -r _ _ _ passed_here _ failed_here _; do
+    passed=$((passed + passed_here))
+    failed=$((failed + failed_here))
+  done < <(grep '^test result:' "$log" || true)
+  count="$passed tests"
+  if ((passed + failed == 0)); then
+    count=''
+    passed=$((status == 0 ? 1 : 0))
+  fi
+  if ((status != 0 && failed == 0)); then failed=1; fi
+  PASSED=$((PASSED + passed))
+  FAILED=$((FAILED + failed))
+  printf '  %-6s %6.1f s  %-14s %s\n' "$( ((status == 0)) && echo ok || echo FAILED)" \
+    "$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')" "$name" "$count"
+  if ((status != 0)); then
+    grep -E '^(test .* FAILED|error|  FAILED|lab:)' "$log" | head -40 | sed 's/^/    /' || true
+    [[ $name == demo ]] || tail -n 30 "$log" | sed 's/^/    | /'
+  elif [[ $name == demo ]]; then
+    sed -n '/^set-up/,$s/^/    /p' "$log"
+  fi
+}
+
+skip() {
+  SKIPPED=$((SKIPPED + 1))
+  printf '  skipped           %s\n' "$1"
+}
+
+finish() {
+  printf '\n'
+  if wants_netns; then
+    printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
+  else
+    printf 'no-netns: %d passed, %d failed, %d skipped\n' "$PASSED" "$FAILED" "$SKIPPED"
+  fi
+  ((FAILED == 0)) || exit 1
+  exit 0
+}
+
+main "$@"
