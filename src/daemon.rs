@@ -119,7 +119,7 @@ fn assemble(options: &RunOptions, config: &HostConfig, prepared: Prepared) -> an
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
         let service = Service { options, facts, crew: &crew, socket, metrics };
-        serve(service, Arc::new(control), &stop, stopped)
+        serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = crew.stop();
     if let Some(host) = host.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -251,20 +251,20 @@ struct Service<'a> {
 
 fn serve(
     service: Service<'_>,
-    control: Arc<ControlPlane>,
+    control: &Arc<ControlPlane>,
     stop: &watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let known = Arc::clone(&control);
+    let known = Arc::clone(control);
     let observer = Arc::new(Observer::new(
         service.crew.port.0.shared(),
         service.crew.counters.clone(),
         service.crew.mailboxes.clone(),
         Box::new(move || api::facts(&known)),
     ));
-    let reload = reload_of(service.options.config.clone(), Arc::clone(&control), Arc::clone(&observer));
+    let reload = reload_of(service.options.config.clone(), Arc::clone(control), Arc::clone(&observer));
     let state = ApiState {
-        control: Arc::clone(&control),
+        control: Arc::clone(control),
         observer,
         host: Arc::new(service.facts),
         ready: Arc::new(AtomicBool::new(true)),
