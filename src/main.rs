@@ -1,4 +1,4 @@
-//! `privlink`: arguments → command. The daemon's assembly stands in [`daemon`], which alone knows every
+//! `privlink`: arguments → command. The daemon's assembly stands in `daemon`, which alone knows every
 //! part of it.
 
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
 //! From the syntax tree of a TOML file to values, without stopping at the first mistake: what cannot be read
-//! is noted with its place and left out. [`table`] declares a table once, for its reader and for its JSON schema.
+//! is noted with its place and left out. `table` declares a table once, for its reader and for its JSON schema.
 
 use std::ops::Range;
 

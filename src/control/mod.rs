@@ -1,8 +1,8 @@
 //! The control plane: the single writer of everything that may change.
 //!
 //! A command is authorised, resolved, validated and compiled before anything happens; then it is
-//! committed, published and acknowledged by every worker and the host, in the order that [`writer`]
-//! explains. Readers never wait for it: they load the [`View`] of the last change.
+//! committed, published and acknowledged by every worker and the host, in the order that `writer`
+//! explains. Readers never wait for it: they load the `View` of the last change.
 
 /// The model.
 pub mod model;

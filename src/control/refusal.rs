@@ -1,5 +1,5 @@
 //! Why a command was refused: one shape for the socket, the command line and the log. It knows no
-//! HTTP; `api` maps [`Kind`] to a status in one place.
+//! HTTP; `api` maps `Kind` to a status in one place.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What readers see: one immutable [`View`] per acknowledged change, so that a listing is consistent
+//! What readers see: one immutable `View` per acknowledged change, so that a listing is consistent
 //! and never waits for the writer.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The packet path: one thread per queue, sans-IO below [`Worker`].
+//! The packet path: one thread per queue, sans-IO below `Worker`.
 //!
 //! ```text
 //! Worker::run ─▶ wait ─▶ begin batch (snapshot, time) ─▶ housekeep ─▶ for each ready device:
@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Share-nothing: a worker owns queue *i* of every device, its own sessions and its own range of NAT
-//! ports. What must cross workers goes over [`handover`].
+//! ports. What must cross workers goes over `handover`.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -73,7 +73,7 @@ fn undo_in_one_namespace(group: &[&Step], journal: &Journal, report: &mut Report
             match kernel.undo(&step.action, old) {
                 Ok(found) => {
                     if found {
-                        report.lines.push(format!("undone: {step}"));
+                        report.lines.push(step.to_string());
                     }
                     undone.push((*step).clone());
                 }

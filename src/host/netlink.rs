@@ -1,4 +1,4 @@
-//! Asking the kernel: reads a [`Survey`], makes and undoes one [`Action`]. Used on a thread that is
+//! Asking the kernel: reads a `Survey`, makes and undoes one `Action`. Used on a thread that is
 //! inside the namespace. Every change is idempotent: made twice or undone twice, it is no error.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! From the wanted [`Topology`] and what the namespaces look like to the list of changes. A pure
+//! From the wanted `Topology` and what the namespaces look like to the list of changes. A pure
 //! function: the dry run prints the list, the set-up carries it out, a live change compares two.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! The only thing the control plane and the packet path share.
 //!
-//! A [`Snapshot`] is immutable and complete: whatever a worker needs to judge a packet. The control
-//! plane compiles one, publishes it through [`publish::Publisher`], and every worker loads it once
+//! A `Snapshot` is immutable and complete: whatever a worker needs to judge a packet. The control
+//! plane compiles one, publishes it through `publish::Publisher`, and every worker loads it once
 //! per batch, so all packets of a batch see one policy (DESIGN §2 *Tables*, law 7).
 
 /// Ids, addresses and the words both planes use.

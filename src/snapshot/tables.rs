@@ -1,4 +1,4 @@
-//! The immutable tables of a [`Snapshot`] and the builder that the control plane fills.
+//! The immutable tables of a `Snapshot` and the builder that the control plane fills.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
 //! What this host must look like: one entry per attachment, compiled from the same model as the
-//! [`super::Snapshot`] and handed to `host`, which alone knows how Linux is asked for it.
+//! `super::Snapshot` and handed to `host`, which alone knows how Linux is asked for it.
 
 use std::net::IpAddr;
 

@@ -1,7 +1,7 @@
-//! Model, host matters and decisions → [`Snapshot`] and [`Topology`]: pure, and whole or not at all.
+//! Model, host matters and decisions → `Snapshot` and `Topology`: pure, and whole or not at all.
 //!
-//! [`registry`] remembers what must stay the same from one compilation to the next (ids, numbers,
-//! generations); [`peering`] says who sees whom; [`topology`] says what the host must look like.
+//! `registry` remembers what must stay the same from one compilation to the next (ids, numbers,
+//! generations); `peering` says who sees whom; `topology` says what the host must look like.
 
 /// Ids, numbers and generations.
 mod registry;

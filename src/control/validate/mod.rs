@@ -1,5 +1,5 @@
 //! What must hold between the objects of a model (DESIGN §4 *Rules of the seed*). Works on the model alone, so
-//! that a file and a live change are judged by the same rules; whoever has a file maps [`Locator`]s to lines.
+//! that a file and a live change are judged by the same rules; whoever has a file maps `Locator`s to lines.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
 //! The steering program: computes, inside the kernel, exactly the functions of
-//! [`crate::snapshot::steering`], so that a packet reaches the queue of the worker that owns its
+//! `crate::snapshot::steering`, so that a packet reaches the queue of the worker that owns its
 //! session. IPv6 packets go to queue 0 and are handed over from there.
 //!
 //! A TUN hands the program the packet from its IP header on, and takes the result modulo its queues
