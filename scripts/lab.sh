@@ -113,7 +113,8 @@ lab_router() {
   for name in "$@"; do lab_in "$name" sysctl -qw net.ipv4.ip_forward=1; done
 }
 
-# lab_veth NS1 IF1 ADDRESS1 NS2 IF2 ADDRESS2: a cable; an address is `a.b.c.d/len`, or - for none.
+# lab_veth NS1 IF1 ADDRESS1 NS2 IF2 ADDRESS2: a cable; an address is `a.b.c.d/len`, or - for none (not
+# for NS1 or NS2: both are names).
 lab_veth() {
   ip -n "$1" link add "$2" type veth peer name "$5" netns "$4"
   lab_up "$1" "$2" "$3"
