@@ -300,6 +300,7 @@ show_rejection() {
   lab_until 3 gone db 10.20.99.4 || problems+=("PostgreSQL still has the connection")
   captured consumer
   captured provider
+  { complete consumer && complete provider; } || problems+=("a capture lost packets")
   kill "$download" 2>/dev/null || true
   local curl_status=0
   wait "$download" || curl_status=$?

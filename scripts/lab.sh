@@ -45,17 +45,21 @@ lab_enter() {
   lab_is_up && lab_die "a lab is up already (scripts/lab.sh down takes it away)"
   rm -rf "$LAB_STATE"
   mkdir -m 755 "$LAB_STATE"
-  setsid unshare "${flags[@]}" "$BASH" "$@" </dev/null &
-  local outer=$!
+  # Through a file, so that whoever reads this call's output is not kept waiting by the lab.
+  : >"$LAB_STATE/output"
+  tail -n +1 -f "$LAB_STATE/output" &
+  local outer tail=$! status=1
+  setsid unshare "${flags[@]}" "$BASH" "$@" </dev/null >"$LAB_STATE/output" 2>&1 &
+  outer=$!
   echo "$outer" >"$LAB_STATE/outer"
-  trap 'kill -KILL "$outer" 2>/dev/null || true; rm -rf "$LAB_STATE"' INT TERM
-  while kill -0 "$outer" 2>/dev/null; do
-    [[ -s $LAB_STATE/result ]] && exit "$(<"$LAB_STATE/result")"
-    sleep 0.1
-  done
-  rm -rf "$LAB_STATE"
-  wait "$outer"
-  exit
+  trap 'kill -KILL "$outer" 2>/dev/null || true; kill "$tail"; rm -rf "$LAB_STATE"; exit 130' INT TERM
+  while kill -0 "$outer" 2>/dev/null && [[ ! -s $LAB_STATE/result ]]; do sleep 0.1; done
+  if [[ -s $LAB_STATE/result ]]; then status=$(<"$LAB_STATE/result"); else wait "$outer" || status=$?; fi
+  sleep 0.2
+  kill "$tail"
+  wait "$tail" 2>/dev/null || true
+  lab_is_up || rm -rf "$LAB_STATE"
+  exit "$status"
 }
 
 # First steps inside: this process's number as the outside sees it, own /proc and /run/netns.
@@ -113,7 +117,8 @@ lab_router() {
   for name in "$@"; do lab_in "$name" sysctl -qw net.ipv4.ip_forward=1; done
 }
 
-# lab_veth NS1 IF1 ADDRESS1 NS2 IF2 ADDRESS2: a cable; an address is `a.b.c.d/len`, or - for none.
+# lab_veth NS1 IF1 ADDRESS1 NS2 IF2 ADDRESS2: a cable; an address is `a.b.c.d/len`, or - for none (not
+# for NS1 or NS2: both are names).
 lab_veth() {
   ip -n "$1" link add "$2" type veth peer name "$5" netns "$4"
   lab_up "$1" "$2" "$3"

@@ -89,6 +89,7 @@ refused() {
 
   ((grown == PROBES)) || problems+=("$reason grew by $grown, not by the $PROBES packets sent")
   ((leaked == 0)) || problems+=("a capture in $watched saw $leaked packets")
+  complete "refused" || problems+=("the capture lost packets, so it proves nothing")
   ((seen > 0)) || problems+=("the capture in $watched saw nothing at all, so it proves nothing")
   [[ $answered == any || $answered == "$PROBES" ]] || problems+=("answers differ from $answer: $sent")
   [[ $(answers_of "$sent" synack) == 0 ]] || problems+=("$(answers_of "$sent" synack) SYN-ACK came back")
@@ -124,10 +125,15 @@ declare -A CAPTURES=()
 
 # capture LABEL NS INTERFACE: starts one, and waits until it runs.
 capture() {
-  lab_start "$2" tcpdump -i "$3" -Z root -n -s 96 -B 16384 -U --immediate-mode -w "$WORK/$1.pcap" ip 2>"$WORK/$1.tcpdump"
+  local file=$WORK/$1.pcap
+  if [[ ${LAB_NOBODY[0]} == unshare ]]; then
+    lab_start "$2" "$LAB_PYTHON" scripts/lab/capture.py "$3" "$file" 2>"$WORK/$1.capture"
+  else
+    lab_start "$2" tcpdump -i "$3" -Z root -n -s 96 -B 16384 -U --immediate-mode -w "$file" ip 2>"$WORK/$1.capture"
+  fi
   CAPTURES[$1]=$LAB_PID
-  lab_until 5 grep -q 'listening on' "$WORK/$1.tcpdump" ||
-    printf '  tcpdump does not start: %s\n' "$(tail -1 "$WORK/$1.tcpdump")" >&2
+  lab_until 5 grep -q 'listening on' "$WORK/$1.capture" ||
+    printf '  the capture in %s does not start: %s\n' "$2" "$(tail -1 "$WORK/$1.capture")" >&2
 }
 
 # captured LABEL: ends it, once what is under way has arrived.
@@ -136,11 +142,17 @@ captured() {
   lab_stop "${CAPTURES[$1]}"
 }
 
+# complete LABEL: whether the kernel lost none of a finished capture's packets.
+complete() { grep -q '^0 packets dropped by kernel' "$WORK/$1.capture"; }
+
 # packets LABEL FILTER: how many packets of a finished capture match.
-packets() { { tcpdump -nr "$WORK/$1.pcap" "$2" 2>/dev/null || true; } | wc -l; }
+packets() { shown "$@" | wc -l; }
 
 # last_packet LABEL FILTER: when the last one was seen, in seconds since 1970.
-last_packet() { { tcpdump -ttnr "$WORK/$1.pcap" "$2" 2>/dev/null || true; } | tail -1 | cut -d' ' -f1; }
+last_packet() { shown "$@" | tail -1 | cut -d' ' -f1; }
+
+# Read as nobody: tcpdump as root wants to become another user even to read a file.
+shown() { "${LAB_NOBODY[@]}" tcpdump -ttnr - "$2" 2>/dev/null <"$WORK/$1.pcap" || true; }
 
 # --- counters ---------------------------------------------------------------------------------------
 
