@@ -147,7 +147,8 @@ lab_in() {
 lab_start() {
   local name=$1
   shift
-  if [[ $name == - ]]; then "$@" & else nsenter --net="/run/netns/$name" -- "$@" & fi
+  # A background command reads /dev/null unless it is told to read what its caller reads.
+  if [[ $name == - ]]; then "$@" <&0 & else nsenter --net="/run/netns/$name" -- "$@" <&0 & fi
   # shellcheck disable=SC2034  # for the scripts that source this
   LAB_PID=$!
 }

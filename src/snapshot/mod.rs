@@ -29,5 +29,5 @@ pub use ids::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, R
 pub use policy::{Admission, Denial, Query};
 pub use publish::{Publisher, Reader};
 pub use tables::{
-    Attachment, Backend, Endpoint, PortMap, Resource, Settings, Snapshot, SnapshotBuilder, Target, Timeouts,
+    Attachment, Backend, Endpoint, Peer, PortMap, Resource, Settings, Snapshot, SnapshotBuilder, Target, Timeouts,
 };

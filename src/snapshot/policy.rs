@@ -73,15 +73,16 @@ pub fn judge<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<Admission<'a>,
     let Some(attachment) = snapshot.attachments.get(usize::from(query.attachment.0)) else {
         return Err(unknown);
     };
-    let Some(EndpointAddress { endpoint, target }) = snapshot.endpoint_address(attachment, query.destination) else {
+    let Some((entry, accepted)) = snapshot.endpoint_address(attachment, query.destination) else {
         return Err(unknown);
     };
+    let EndpointAddress { endpoint, target } = entry;
     let deny = |reason| Err(Denial { endpoint: Some(endpoint), reason });
 
     if endpoint.state != ConnectionState::Approved {
         return deny(Reason::NotApproved(endpoint.state));
     }
-    if !attachment.sources.contains(query.source) {
+    if !accepted.contains(query.source) {
         return deny(Reason::SourceNotAllowed);
     }
     if let Some((class, _)) = attachment.excluded_workloads.iter().find(|(_, set)| set.contains(query.source)) {

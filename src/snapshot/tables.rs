@@ -95,12 +95,23 @@ pub struct Attachment {
     pub vnet: Arc<str>,
     /// Number of its VNet: endpoints here are found under it.
     pub vnet_number: u16,
-    /// Numbers of the directly peered VNets, whose endpoints are visible from here too.
-    pub peers: Vec<u16>,
-    /// Accepted sources (DESIGN §2): address space, on-premises prefixes, unattached peers' space.
+    /// The directly peered VNets, whose endpoints are visible from here too.
+    pub peers: Vec<Peer>,
+    /// Accepted sources for endpoints of this VNet (DESIGN §2): its address space, its on-premises
+    /// prefixes, unattached direct peers' space.
     pub sources: PrefixSet,
     /// Workload classes that may not use private endpoints, and their prefixes.
     pub excluded_workloads: Vec<(Arc<str>, PrefixSet)>,
+}
+
+/// A directly peered VNet as an attachment sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its VNet's number: its endpoints are found under it.
+    pub vnet_number: u16,
+    /// Accepted sources for its endpoints: this attachment's address space, and that of unattached VNets
+    /// which are direct peers of both. Peering is never transitive, and on-premises prefixes are not inherited.
+    pub sources: PrefixSet,
 }
 
 /// A private endpoint and its connection.
@@ -236,12 +247,19 @@ impl Snapshot {
     }
 
     /// The endpoint address visible as `address` from `attachment`: its own VNet's first, then those
-    /// of directly peered VNets (which cannot overlap).
+    /// of directly peered VNets (which cannot overlap). With it, the sources accepted for it there.
     #[must_use]
-    pub fn endpoint_address(&self, attachment: &Attachment, address: IpAddr) -> Option<&EndpointAddress> {
-        std::iter::once(&attachment.vnet_number)
-            .chain(&attachment.peers)
-            .find_map(|&vnet| self.shards[shard_of(vnet, address)].get(&(vnet, address)))
+    pub fn endpoint_address<'a>(
+        &'a self,
+        attachment: &'a Attachment,
+        address: IpAddr,
+    ) -> Option<(&'a EndpointAddress, &'a PrefixSet)> {
+        let own = std::iter::once((attachment.vnet_number, &attachment.sources));
+        let peers = attachment.peers.iter().map(|peer| (peer.vnet_number, &peer.sources));
+        own.chain(peers).find_map(|(vnet, sources)| {
+            let entry = self.shards[shard_of(vnet, address)].get(&(vnet, address))?;
+            Some((entry, sources))
+        })
     }
 
     /// The resource whose NAT address `address` is at `attachment`.

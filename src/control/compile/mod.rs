@@ -28,8 +28,8 @@ use crate::snapshot::prefixes::PrefixSet;
 use crate::snapshot::tables::Rule;
 use crate::snapshot::topology::Topology;
 use crate::snapshot::{
-    Attachment, AttachmentId, Backend, ConnectionState, Endpoint, PortMap, Resource, ResourceId, Settings, Snapshot,
-    SnapshotBuilder, Target, TargetId, Timeouts,
+    Attachment, AttachmentId, Backend, ConnectionState, Endpoint, Peer, PortMap, Resource, ResourceId, Settings,
+    Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
 };
 use peering::Peering;
 use registry::Basis;
@@ -180,7 +180,14 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, registry: &Registry) ->
         Attachment {
             vnet: Arc::from(spec.vnet.to_string()),
             vnet_number: registry.vnet(&spec.vnet).unwrap_or(registry::NO_VNET),
-            peers: peering.peers(&spec.vnet).iter().filter_map(|peer| registry.vnet(peer)).collect(),
+            peers: peering
+                .peers(&spec.vnet)
+                .iter()
+                .filter_map(|peer| {
+                    let spaces = peering.admitted_to(id, peer).flat_map(|vnet| &vnet.address_space);
+                    Some(Peer { vnet_number: registry.vnet(peer)?, sources: spaces.collect() })
+                })
+                .collect(),
             sources: sources.collect(),
             excluded_workloads: excluded
                 .into_iter()

@@ -61,13 +61,22 @@ impl<'a> Peering<'a> {
     /// attachment in another namespace. A peer attached in the same namespace counts as unattached: routes
     /// stand once per namespace, so its packets arrive here.
     pub(super) fn admitted(&self, id: AttachmentId) -> impl Iterator<Item = &'a Vnet> {
+        self.arriving(id).filter_map(|key| self.vnet(key))
+    }
+
+    /// Those of [`Self::admitted`] that may use the endpoints of `peer`: only what is directly peered with
+    /// it, so that a peer of a peer gets nowhere by arriving at the attachment between.
+    pub(super) fn admitted_to(&self, id: AttachmentId, peer: &Key) -> impl Iterator<Item = &'a Vnet> {
+        let direct = self.peers(peer);
+        self.arriving(id).filter(move |key| direct.contains(key)).filter_map(|key| self.vnet(key))
+    }
+
+    fn arriving(&self, id: AttachmentId) -> impl Iterator<Item = &'a Key> {
         let own = self.vnet_at(id);
         let peers = own.map(|own| self.peers(own)).unwrap_or_default();
         let elsewhere =
             move |peer: &Key| self.attachment(peer).is_some_and(|other| self.namespace(other) != self.namespace(id));
-        own.into_iter()
-            .chain(peers.iter().copied().filter(move |peer| !elsewhere(peer)))
-            .filter_map(|key| self.vnet(key))
+        own.into_iter().chain(peers.iter().copied().filter(move |peer| !elsewhere(peer)))
     }
 
     /// The VNets whose endpoints are routed to the device of `id`: its own, and those directly peered ones
@@ -85,7 +94,12 @@ impl<'a> Peering<'a> {
         seen.sort_unstable();
         let parts = |id: AttachmentId| {
             let attachment = attachments.get(usize::from(id.0))?;
-            Some((id, attachment.sources.clone(), attachment.excluded_workloads.clone()))
+            let sources = if self.attachment(vnet) == Some(id) {
+                attachment.sources.clone()
+            } else {
+                self.admitted_to(id, vnet).flat_map(|admitted| &admitted.address_space).collect()
+            };
+            Some((id, sources, attachment.excluded_workloads.clone()))
         };
         seen.into_iter().filter_map(parts).collect()
     }

@@ -118,7 +118,10 @@ fn a_peer_attached_in_another_namespace_comes_in_there_and_nowhere_else() {
     let apart = lab.compile().snapshot;
     assert_eq!(ask(&apart, 0, "10.2.0.7", "10.1.9.4", 5432), Err(Reason::SourceNotAllowed));
     assert_eq!(ask(&apart, 2, "10.2.0.7", "10.1.9.4", 5432), Ok(5432));
-    assert_eq!(ask(&apart, 2, "172.2.0.7", "10.1.9.4", 5432), Ok(5432), "its own on-premises prefix");
+    let inherited = ask(&apart, 2, "172.2.0.7", "10.1.9.4", 5432);
+    assert_eq!(inherited, Err(Reason::SourceNotAllowed), "a peer's on-premises prefix");
+    let transitive = ask(&apart, 2, "10.3.0.7", "10.1.9.4", 5432);
+    assert_eq!(transitive, Err(Reason::SourceNotAllowed), "a peer's peer, by way of the peer's attachment");
     // Routes stand once per namespace, so in a shared one its packets arrive on the VNet's own device.
     lab.namespaces = vec![1, 2, 1];
     let shared = lab.compile().snapshot;
@@ -170,7 +173,7 @@ fn an_address_reaches_only_its_own_member() {
     let snapshot = lab.compile().snapshot;
     let backend = |address: &str| {
         let attachment = &snapshot.attachments[0];
-        let entry = snapshot.endpoint_address(attachment, ip(address)).unwrap();
+        let (entry, _) = snapshot.endpoint_address(attachment, ip(address)).unwrap();
         snapshot.resource(entry.endpoint.resource).unwrap().targets[usize::from(entry.target.0)].backends[0].address
     };
     assert_eq!((backend("10.1.9.10"), backend("10.1.9.11")), (ip("10.20.0.6"), ip("10.20.0.5")));
@@ -244,7 +247,7 @@ fn limits_timeouts_and_answers_come_from_the_nearest_that_names_them() {
     spec.deny = Some(DenyMode::Answer);
     let max_sessions = |lab: &mut Lab| {
         let snapshot = lab.compile().snapshot;
-        snapshot.endpoint_address(&snapshot.attachments[0], ip("10.1.9.4")).unwrap().endpoint.max_sessions
+        snapshot.endpoint_address(&snapshot.attachments[0], ip("10.1.9.4")).unwrap().0.endpoint.max_sessions
     };
     assert_eq!(max_sessions(&mut lab), u32::MAX);
     lab.model.resources.get_mut(&key("orders-db")).unwrap().max_sessions_per_endpoint = Some(50);
