@@ -28,6 +28,15 @@ struct Bucket {
     passed: u32,
 }
 
+impl Bucket {
+    /// The places whose tag is `tag`, one bit each. All eight are compared at once, without a branch
+    /// to mispredict: the compiler makes vector instructions of it.
+    #[inline]
+    fn places(&self, tag: u16) -> u32 {
+        self.tags.iter().enumerate().fold(0, |mask, (place, own)| mask | (u32::from(*own == tag) << place))
+    }
+}
+
 const EMPTY: Bucket = Bucket { tags: [0; WIDTH], entries: [0; WIDTH], passed: 0 };
 
 /// Sessions of one worker, found by the key of either direction.
@@ -201,13 +210,14 @@ impl<C: Family, P: Family> Table<C, P> {
         let (tag, mut at) = self.place(hash);
         loop {
             let bucket = &self.buckets[at];
-            for place in 0..WIDTH {
-                if bucket.tags[place] == tag && bucket.entries[place] & 1 == direction as u32 {
-                    let slot = Slot(bucket.entries[place] >> 1);
-                    if self.arena.get(slot).is_some_and(&is_it) {
-                        return Some(slot);
-                    }
+            let mut places = bucket.places(tag);
+            while places != 0 {
+                let entry = bucket.entries[places.trailing_zeros() as usize % WIDTH];
+                let slot = Slot(entry >> 1);
+                if entry & 1 == direction as u32 && self.arena.get(slot).is_some_and(&is_it) {
+                    return Some(slot);
                 }
+                places &= places - 1;
             }
             if bucket.passed == 0 {
                 return None;
@@ -280,19 +290,19 @@ impl<F: Family> Table<F, F> {
         let (tag, mut at) = self.place(self.hash(key));
         loop {
             let bucket = &self.buckets[at];
-            for place in 0..WIDTH {
-                if bucket.tags[place] == tag {
-                    let entry = bucket.entries[place];
-                    let (slot, direction) = (Slot(entry >> 1), direction_of(entry));
-                    let session = self.arena.get(slot)?;
-                    let own = match direction {
-                        Direction::ToService => session.service_key(),
-                        Direction::ToConsumer => session.consumer_key(),
-                    };
-                    if own == *key {
-                        return Some((slot, direction));
-                    }
+            let mut places = bucket.places(tag);
+            while places != 0 {
+                let entry = bucket.entries[places.trailing_zeros() as usize % WIDTH];
+                let (slot, direction) = (Slot(entry >> 1), direction_of(entry));
+                let session = self.arena.get(slot)?;
+                let own = match direction {
+                    Direction::ToService => session.service_key(),
+                    Direction::ToConsumer => session.consumer_key(),
+                };
+                if own == *key {
+                    return Some((slot, direction));
                 }
+                places &= places - 1;
             }
             if bucket.passed == 0 {
                 return None;
