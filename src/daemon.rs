@@ -3,6 +3,7 @@
 //! The order is what makes it fail closed: routes that refuse stand before any device does, devices
 //! before any worker, workers before the first snapshot, and only then the socket that says "ready".
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -366,8 +367,13 @@ fn start_logging() {
         "info,netlink_packet_route=error".into()
     });
     // A second start in one process keeps the first one's logging.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A file or the journal is not to be filled with colour codes.
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
 }
 
 fn failure(error: &anyhow::Error) -> Failure {
