@@ -20,7 +20,15 @@ mod peers;
 
 /// Approved works, everything else is refused and counted.
 mod basics;
+/// Kills, failed starts, and what they leave.
+mod failing;
+/// Limits and drains, changed while it runs.
+mod limits;
+/// Both sides in the daemon's own namespace.
+mod one_namespace;
 /// Reject and approve while packets flow.
 mod revocation;
 /// What survives restarts, reloads and damage.
 mod state;
+/// Overlapping and peered networks, on-premises, several endpoints and addresses.
+mod topologies;
