@@ -370,6 +370,7 @@ fn start_logging() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A file or the journal is not to be filled with colour codes.
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .try_init();

@@ -69,7 +69,8 @@ impl Forwarder {
             ports: PortPools::new(position.worker, position.workers),
             shared,
             random: fastrand::Rng::with_seed(seed[2]),
-            limiter: Limiter::new(0, Tick(0)),
+            // Full from the start: the first packet after a start is answered too.
+            limiter: Limiter::new(u32::MAX, Tick(0)),
             counts: VerdictCounts::default(),
             published: Arc::new(WorkerCounters::new()),
             counters: Vec::new(),

@@ -18,7 +18,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// A bucket that is full at `now`.
+    /// A bucket that is full at `now`; `u32::MAX` fills it whatever the rate will be.
     #[must_use]
     pub fn new(rate: u32, now: Tick) -> Self {
         Self { left: rate, refilled: now }
@@ -28,9 +28,9 @@ impl Limiter {
     pub fn take(&mut self, rate: u32, now: Tick) -> bool {
         let refill = u64::from(now.since(self.refilled)) * u64::from(rate) / u64::from(Tick::PER_SECOND);
         if refill > 0 {
-            self.left = u32::try_from(refill.saturating_add(u64::from(self.left))).unwrap_or(u32::MAX).min(rate);
             self.refilled = now;
         }
+        self.left = u32::try_from(refill.saturating_add(u64::from(self.left))).unwrap_or(u32::MAX).min(rate);
         let granted = self.left > 0;
         self.left = self.left.saturating_sub(1);
         granted
@@ -127,5 +127,12 @@ mod tests {
         let mut slow = Limiter::new(1, Tick(0));
         let total: usize = (0..50).map(|tick| usize::from(slow.take(1, Tick(tick)))).sum();
         assert_eq!(total, 5, "a rate below one per tick still grants");
+    }
+
+    #[test]
+    fn the_first_packet_after_a_start_is_answered_at_the_rate_in_force() {
+        let mut limiter = Limiter::new(u32::MAX, Tick(0));
+        assert_eq!((0..5_000).filter(|_| limiter.take(1_000, Tick(0))).count(), 1_000);
+        assert!(!Limiter::new(u32::MAX, Tick(0)).take(0, Tick(0)), "a rate of zero answers nothing");
     }
 }

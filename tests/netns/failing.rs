@@ -1,0 +1,167 @@
+//! A daemon that dies fails closed; one that cannot start says why in one line and leaves nothing behind.
+
+use std::io::ErrorKind::{HostUnreachable, TimedOut};
+use std::io::Write as _;
+
+use crate::lab::{
+    Daemon, ask, endpoint, fails_to_start, ip, isolated, join, leg, orders, read_log, two_legs, two_sides,
+};
+use crate::peers::{Capture, accept_all, connect, listen, serve, tcp, udp};
+
+/// Both legs with a neighbour on their default route that hears whatever has no better way.
+fn legs_with_decoys() {
+    two_legs();
+    for (side, here, there) in [("spoke", "10.1.255.2/24", "10.1.255.1"), ("core", "10.20.255.2/24", "10.20.255.1")] {
+        let decoy = format!("decoy-{side}");
+        leg(&decoy, &[]);
+        join((side, "wan", here), (&decoy, "wan", &format!("{there}/24")));
+        ip(&format!("-n {side} route add default via {there}"));
+    }
+}
+
+/// Packets to endpoint and NAT addresses that a decoy has heard.
+fn leaked(decoy: &Capture) -> Vec<Vec<u8>> {
+    let ours = |packet: &Vec<u8>| [[10, 1, 9], [10, 20, 99]].contains(&[packet[16], packet[17], packet[18]]);
+    decoy.packets().into_iter().filter(ours).collect()
+}
+
+fn everything(namespace: &str) -> String {
+    let questions = ["-o link", "route show table all", "rule", "neighbour show proxy"];
+    let answers = questions.map(|question| ip(&format!("-n {namespace} {question}")));
+    // Addresses and neighbours of the lab's own links come and go by themselves.
+    answers.concat().lines().filter(|line| !line.contains("fe80:")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_killed_daemon_leaks_nothing_to_a_decoy_and_the_next_start_recovers() {
+    isolated("failing::a_killed_daemon_leaks_nothing_to_a_decoy_and_the_next_start_recovers", || {
+        legs_with_decoys();
+        let accepted = accept_all(listen("core", "10.20.0.3:7000", 16));
+        serve("core", "10.20.0.2:7000", "echo");
+        let file = orders("Approved").replace("\"10.20.0.2\"", "\"10.20.0.3\"");
+        let daemon = Daemon::start(&file);
+        let mut client = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
+        let mut server = accepted.recv().expect("accepted").0;
+        let decoys = ["decoy-spoke", "decoy-core"].map(Capture::start);
+        daemon.kill();
+
+        // Both ends go on sending; the kernel of each retransmits.
+        client.write_all(&[1; 10_000]).expect("into the buffer");
+        server.write_all(&[2; 10_000]).expect("into the buffer");
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7"), Err(HostUnreachable), "at once");
+        assert!(udp("spoke", "10.1.0.5:0", "10.1.9.77:7").is_err(), "the dedicated subnet is closed whole");
+        assert_eq!(tcp("core", "10.20.0.2:0", "10.20.99.4:7"), Err(HostUnreachable));
+        assert_eq!(tcp("core", "10.20.0.2:0", "10.20.99.5:7"), Err(HostUnreachable));
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        // The decoys hear: what is no address of ours reaches them.
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.8.4:7"), Err(TimedOut));
+        assert_eq!(tcp("core", "10.20.0.2:0", "10.20.98.4:7"), Err(TimedOut));
+        for (decoy, control) in decoys.iter().zip([[10, 1, 8], [10, 20, 98]]) {
+            let heard = decoy.packets();
+            let to = |packet: &Vec<u8>| [packet[16], packet[17], packet[18]];
+            assert!(heard.iter().any(|packet| to(packet) == control), "the decoy is deaf");
+            let leaked: Vec<_> =
+                heard.iter().filter(|packet| [[10, 1, 9], [10, 20, 99]].contains(&to(packet))).collect();
+            assert!(leaked.is_empty(), "{leaked:?}");
+        }
+
+        std::fs::write(crate::lab::FILE, orders("Approved")).expect("written");
+        let daemon = Daemon::again(&[]);
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref(), Ok("echo"));
+        assert_eq!(udp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref(), Ok("echo"));
+        daemon.stop();
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7"), Err(HostUnreachable), "a good end blocks too");
+        assert!(decoys.iter().all(|decoy| leaked(decoy).is_empty()));
+    });
+}
+
+#[test]
+fn a_clean_removes_what_a_killed_daemon_left() {
+    isolated("failing::a_clean_removes_what_a_killed_daemon_left", || {
+        legs_with_decoys();
+        let before = ["spoke", "core"].map(everything);
+        let daemon = Daemon::start(&orders("Approved"));
+        assert_ne!(["spoke", "core"].map(everything), before);
+        daemon.kill();
+        assert_ne!(["spoke", "core"].map(everything), before);
+        let removed = ask("clean");
+        assert!(removed.contains("removed"), "{removed}");
+        assert_eq!(["spoke", "core"].map(everything), before);
+        let decoy = Capture::start("decoy-spoke");
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7"), Err(TimedOut));
+        assert!(!leaked(&decoy).is_empty(), "the default route has it again: the block is gone");
+    });
+}
+
+#[test]
+fn undo_on_exit_leaves_the_host_as_it_was() {
+    isolated("failing::undo_on_exit_leaves_the_host_as_it_was", || {
+        two_legs();
+        let before = ["spoke", "core"].map(everything);
+        let file = two_sides("on_exit = \"undo\"", &endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved"));
+        let daemon = Daemon::start(&file);
+        assert_ne!(["spoke", "core"].map(everything), before);
+        daemon.stop();
+        assert_eq!(["spoke", "core"].map(everything), before);
+        assert!(!std::path::Path::new("/run/privlink/privlink.sock").exists());
+    });
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_the_first_goes_on() {
+    isolated("failing::a_second_daemon_is_refused_and_the_first_goes_on", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let file = orders("Approved");
+        let daemon = Daemon::start(&file);
+        let before = ["spoke", "core"].map(everything);
+        let (code, said) = fails_to_start(&file);
+        assert_eq!(said.lines().filter(|line| line.starts_with("privlink:")).count(), 1, "{said}");
+        assert_ne!(code, Some(0), "{said}");
+        // Another socket and state, the same device: the packets of the first are not stolen.
+        let other = file
+            .replace("\"/run/privlink/state\"", "\"/run/other/state\"\nsocket = \"/run/other/privlink.sock\"")
+            .replace("127.0.0.1:9464", "127.0.0.1:9465");
+        let (code, said) = fails_to_start(&other);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("pl-spoke"), "{said}");
+        assert_eq!(["spoke", "core"].map(everything), before);
+        for _ in 0..20 {
+            assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref(), Ok("echo"));
+        }
+        drop(daemon);
+        assert!(!read_log().contains("ERROR"), "{}", read_log());
+    });
+}
+
+#[test]
+fn a_start_that_cannot_be_says_why_in_one_line_and_leaves_nothing() {
+    isolated("failing::a_start_that_cannot_be_says_why_in_one_line_and_leaves_nothing", || {
+        two_legs();
+        let file = orders("Approved");
+        let refuse = |what: &str, file: &str, words: &[&str]| {
+            let before = ["spoke", "core"].map(everything);
+            let (code, said) = fails_to_start(file);
+            assert_eq!(code, Some(1), "{what}: {said}");
+            let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("privlink:")).collect();
+            assert_eq!(lines.len(), 1, "{what}: {said}");
+            assert!(words.iter().all(|word| lines[0].contains(word)), "{what}: {said}");
+            assert_eq!(["spoke", "core"].map(everything), before, "{what}");
+        };
+        refuse(
+            "a missing namespace",
+            &file.replace("netns = \"core\"", "netns = \"nowhere\""),
+            &["nowhere", "ip netns add"],
+        );
+        ip("-n core tuntap add dev pl-core mode tun");
+        refuse("a device that exists", &file, &["pl-core"]);
+        ip("-n core link del pl-core");
+        ip("-n spoke address add 10.1.9.4/32 dev lo");
+        refuse("an address in use", &file, &["10.1.9.4", "in use"]);
+        ip("-n spoke address del 10.1.9.4/32 dev lo");
+        let listener = std::net::TcpListener::bind("127.0.0.1:9464").expect("bound");
+        refuse("a metrics port in use", &file, &["127.0.0.1:9464"]);
+        drop(listener);
+        drop(Daemon::start(&file));
+    });
+}

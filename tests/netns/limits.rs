@@ -1,0 +1,91 @@
+//! Drains and limits, changed by SIGHUP while sessions live.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::lab::{Daemon, drops_exactly, endpoint, eventually, isolated, orders, sessions, two_legs, two_sides};
+use crate::peers::{connect, greeted, serve, tcp, udp};
+
+fn still_echoes(stream: &mut TcpStream) {
+    stream.write_all(b"still").expect("sent");
+    stream.read_exact(&mut [0; 5]).expect("echoed");
+}
+
+#[test]
+fn a_draining_backend_keeps_its_sessions_and_takes_no_new_ones() {
+    isolated("limits::a_draining_backend_keeps_its_sessions_and_takes_no_new_ones", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "first");
+        serve("core", "10.20.0.3:7000", "second");
+        let file = orders("Approved").replace("[\"10.20.0.2\"]", "[\"10.20.0.2\", \"10.20.0.3\"]");
+        let daemon = Daemon::start(&file);
+        let mut names = std::collections::BTreeSet::new();
+        let mut held = Vec::new();
+        eventually("sessions are spread over both", || {
+            let mut stream = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
+            names.insert(greeted(&mut stream).expect("greeted"));
+            held.push(stream);
+            names.len() == 2
+        });
+        let drain = |address: &str| format!("{{ address = \"{address}\", drain = true }}");
+        daemon.apply(&file.replace("\"10.20.0.2\",", &format!("{},", drain("10.20.0.2"))));
+        held.iter_mut().for_each(still_echoes);
+        for _ in 0..30 {
+            assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref(), Ok("second"));
+        }
+        let both = format!("[{}, {}]", drain("10.20.0.2"), drain("10.20.0.3"));
+        daemon.apply(&file.replace("[\"10.20.0.2\", \"10.20.0.3\"]", &both));
+        held.iter_mut().for_each(still_echoes);
+        drops_exactly("no_backend", 1, || tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").expect_err("nobody takes it"));
+        daemon.apply(&file);
+        assert!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").is_ok());
+        held.iter_mut().for_each(still_echoes);
+    });
+}
+
+#[test]
+fn a_limit_of_sessions_follows_the_file_and_ends_none() {
+    isolated("limits::a_limit_of_sessions_follows_the_file_and_ends_none", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let file = orders("Approved");
+        let daemon = Daemon::start(&file);
+        let open = || {
+            let mut stream = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
+            assert_eq!(greeted(&mut stream).expect("greeted"), "echo");
+            stream
+        };
+        let mut held: Vec<_> = (0..3).map(|_| open()).collect();
+        let limited =
+            |setting: &str| file.replace("status = \"Approved\"", &format!("status = \"Approved\"\n{setting}"));
+        daemon.apply(&limited("max_sessions = 3"));
+        held.iter_mut().for_each(still_echoes);
+        drops_exactly("session_limit", 1, || tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").expect_err("full"));
+        daemon.apply(&limited("max_sessions = 4"));
+        held.push(open());
+        drops_exactly("session_limit", 1, || tcp("spoke", "10.1.0.6:0", "10.1.9.4:7").expect_err("full again"));
+        held.pop();
+        eventually("a closed session makes room", || sessions() == 3);
+        held.push(open());
+        daemon.apply(&limited("max_sessions = 1"));
+        held.iter_mut().for_each(still_echoes);
+        daemon.apply(&file.replace("auto", "auto").replace("nat = [", "max_sessions = 4\nnat = ["));
+        drops_exactly("session_limit", 1, || tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").expect_err("the resource's own"));
+        held.iter_mut().for_each(still_echoes);
+    });
+}
+
+#[test]
+fn the_daemons_own_limit_refuses_what_does_not_fit() {
+    isolated("limits::the_daemons_own_limit_refuses_what_does_not_fit", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let settings = "workers = 1\nmax_sessions = 2";
+        let _daemon = Daemon::start(&two_sides(settings, &endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved")));
+        for port in [5_001, 5_002] {
+            assert_eq!(udp("spoke", &format!("10.1.0.5:{port}"), "10.1.9.4:7").as_deref(), Ok("echo"));
+        }
+        drops_exactly("table_full", 1, || udp("spoke", "10.1.0.5:5003", "10.1.9.4:7").expect_err("full"));
+        assert_eq!(udp("spoke", "10.1.0.5:5001", "10.1.9.4:7").as_deref(), Ok("echo"));
+    });
+}

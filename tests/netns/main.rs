@@ -1,0 +1,34 @@
+//! The daemon itself over real TUN devices, with real kernel sockets as its peers. Each test runs itself
+//! again inside a network and mount namespace of its own, so that nothing of this machine is touched and a
+//! crash leaves nothing behind. A machine without TUN fails these tests; `PRIVLINK_TESTS=no-netns` skips
+//! them and says so.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "helpers of tests fail by panicking"
+)]
+
+/// Namespaces, the daemon, its counters.
+mod lab;
+/// Packets made by hand.
+mod packets;
+/// Sockets and captures.
+mod peers;
+
+/// Approved works, everything else is refused and counted.
+mod basics;
+/// Kills, failed starts, and what they leave.
+mod failing;
+/// Limits and drains, changed while it runs.
+mod limits;
+/// Both sides in the daemon's own namespace.
+mod one_namespace;
+/// Reject and approve while packets flow.
+mod revocation;
+/// What survives restarts, reloads and damage.
+mod state;
+/// Overlapping and peered networks, on-premises, several endpoints and addresses.
+mod topologies;

@@ -1,0 +1,138 @@
+//! Decisions outlive reloads, `kill -9` and the file; damage never widens access.
+
+use std::io::ErrorKind::ConnectionRefused;
+
+use crate::lab::{
+    Daemon, ask, cli, endpoint, eventually, fails_to_start, isolated, orders, read_log, sessions, state_of, two_legs,
+    two_sides,
+};
+use crate::peers::{connect, end_of, greeted, serve, tcp};
+
+fn answers() -> bool {
+    tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref() == Ok("echo")
+}
+
+fn refused() -> bool {
+    tcp("spoke", "10.1.0.5:0", "10.1.9.4:7") == Err(ConnectionRefused)
+}
+
+#[test]
+fn a_live_reject_outlives_the_file_a_reload_and_a_kill() {
+    isolated("state::a_live_reject_outlives_the_file_a_reload_and_a_kill", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let file = orders("Approved");
+        let daemon = Daemon::start(&file);
+        assert!(answers());
+        ask("connection reject orders --reason no");
+        assert!(refused());
+        daemon.apply(&file);
+        assert!(refused(), "after SIGHUP with Approved in the file");
+        let touched = file.replace("manual = true", "request_message = \"again\"\nmanual = true");
+        let said = daemon.apply(&touched);
+        assert!(said.contains("differs"), "{said}");
+        assert!(refused(), "after a changed file");
+        daemon.kill();
+        let daemon = Daemon::again(&[]);
+        assert_eq!(state_of("orders"), "Rejected");
+        assert!(refused(), "after kill -9 and a start");
+        ask("connection approve orders");
+        assert!(answers());
+        daemon.kill();
+        let _daemon = Daemon::again(&[]);
+        assert!(answers(), "an approve is as durable");
+    });
+}
+
+#[test]
+fn damaged_decisions_leave_every_endpoint_pending() {
+    isolated("state::damaged_decisions_leave_every_endpoint_pending", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let daemon = Daemon::start(&orders("Approved"));
+        assert!(answers());
+        daemon.kill();
+        let path = "/run/privlink/state/decisions.json";
+        let mut bytes = std::fs::read(path).expect("decisions");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).expect("written");
+        let daemon = Daemon::again(&[]);
+        assert_eq!(state_of("orders"), "Pending");
+        assert!(refused());
+        assert!(ask("status").contains("damaged"), "{}", ask("status"));
+        daemon.apply(&orders("Approved"));
+        assert!(refused(), "a reload does not approve it either");
+        daemon.kill();
+        let _daemon = Daemon::again(&[]);
+        assert!(refused(), "nor does the next start");
+        ask("connection approve orders");
+        assert!(answers());
+    });
+}
+
+#[test]
+fn what_the_file_no_longer_names_stays_until_it_is_pruned() {
+    isolated("state::what_the_file_no_longer_names_stays_until_it_is_pruned", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let both = |second: &str| {
+            two_sides("", &[endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved"), second.into()].concat())
+        };
+        let without = two_sides("", &endpoint("other", "spoke", "10.1.9.5", "echo", "Approved"));
+        let daemon = Daemon::start(&both(&endpoint("other", "spoke", "10.1.9.5", "echo", "Approved")));
+        assert!(answers());
+        let said = daemon.apply(&without);
+        assert!(said.contains("still in force") && said.contains("orders"), "{said}");
+        assert!(ask("status").contains("orders"));
+        assert!(answers());
+        daemon.kill();
+        let daemon = Daemon::again(&[]);
+        assert!(answers(), "a start deletes nothing either");
+        daemon.stop();
+        let _daemon = Daemon::again(&["--prune"]);
+        assert!(!cli("endpoint show orders").status.success());
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7"), Err(std::io::ErrorKind::HostUnreachable));
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.5:7").as_deref(), Ok("echo"));
+    });
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_the_log_names_the_line() {
+    isolated("state::a_bad_file_changes_nothing_and_the_log_names_the_line", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let file = orders("Approved");
+        let daemon = Daemon::start(&file);
+        let mut stream = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
+        assert_eq!(greeted(&mut stream).expect("greeted"), "echo");
+        // A good change and a mistake in one file: neither is applied.
+        let bad =
+            format!("{}\n[[endpoint]]\nname = \"second\"\nvent = \"spoke\"\n", file.replace("port = 7,", "port = 9,"));
+        let line = bad.lines().position(|line| line.starts_with("vent")).expect("there") + 1;
+        let said = daemon.reload(&bad, "refused, nothing changed");
+        assert!(said.contains(&format!("lab.toml:{line}:1")), "line {line}: {said}");
+        assert!(answers());
+        use std::io::{Read as _, Write as _};
+        stream.write_all(b"still").expect("sent");
+        stream.read_exact(&mut [0; 5]).expect("the old policy is in force whole");
+        daemon.apply(&file.replace("port = 7,", "port = 9,"));
+        assert!(refused());
+        assert_eq!(end_of(&mut stream), Err(std::io::ErrorKind::ConnectionReset), "a rule that no longer matches");
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:9").as_deref(), Ok("echo"));
+        eventually("one session at most is left", || sessions() <= 1);
+    });
+}
+
+#[test]
+fn an_unknown_key_stops_the_start_with_78_and_its_place() {
+    isolated("state::an_unknown_key_stops_the_start_with_78_and_its_place", || {
+        two_legs();
+        let file = orders("Approved").replace("manual = true", "manul = true");
+        let line = file.lines().position(|line| line.starts_with("manul")).expect("there") + 1;
+        let (code, said) = fails_to_start(&file);
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains(&format!("other.toml:{line}:1")) && said.contains("manual"), "{said}");
+        assert!(read_log().is_empty());
+    });
+}
