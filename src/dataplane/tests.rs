@@ -21,6 +21,7 @@ use forwarder::Position;
 mod packets;
 use packets::{Packet, echo_request, tcp, udp};
 
+mod attacks;
 mod laws;
 mod revocation;
 
@@ -41,6 +42,10 @@ struct Rules {
     sources: Option<&'static str>,
     max_sessions: u32,
     nat: Vec<&'static str>,
+    /// Answer mode of the resources themselves.
+    silent: Option<bool>,
+    /// Of all workers together.
+    table: u32,
 }
 
 impl Default for Rules {
@@ -53,6 +58,8 @@ impl Default for Rules {
             sources: None,
             max_sessions: u32::MAX,
             nat: vec!["10.20.99.4", "10.20.99.5"],
+            silent: None,
+            table: 1 << 20,
         }
     }
 }
@@ -63,6 +70,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
     let prefix = |text: &str| text.parse::<ipnet::IpNet>().expect("a prefix");
     let mut builder = SnapshotBuilder::default();
     builder.settings.answer = rules.answer;
+    builder.settings.max_sessions = rules.table;
     for (number, name, space) in [(0, "spoke", "10.1.0.0/16"), (1, "core", "10.20.0.0/16")] {
         builder.attachments.push(Attachment {
             vnet: Arc::from(name),
@@ -86,7 +94,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
                 icmp: true,
             }],
             timeouts: Timeouts::default(),
-            answer: None,
+            answer: rules.silent.map(|silent| !silent),
             max_sessions: u32::MAX,
         })
     };
