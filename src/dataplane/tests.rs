@@ -46,6 +46,8 @@ struct Rules {
     silent: Option<bool>,
     /// Of all workers together.
     table: u32,
+    /// Generations of `other`.
+    other: Stamp,
 }
 
 impl Default for Rules {
@@ -60,6 +62,7 @@ impl Default for Rules {
             nat: vec!["10.20.99.4", "10.20.99.5"],
             silent: None,
             table: 1 << 20,
+            other: Stamp::default(),
         }
     }
 }
@@ -102,7 +105,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
     let other = bound(&["10.20.99.6"], &["10.20.0.3"], 80);
     for (id, name, address, resource, state, stamp) in [
         (0, "default/orders", "10.1.9.4", orders, rules.state, rules.stamp),
-        (1, "default/other", "10.1.9.5", other, Approved, Stamp::default()),
+        (1, "default/other", "10.1.9.5", other, Approved, rules.other),
         (2, "default/waiting", "10.1.9.6", orders, Pending, Stamp::default()),
     ] {
         let endpoint = Endpoint {

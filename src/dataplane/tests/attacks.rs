@@ -72,3 +72,19 @@ fn a_table_made_smaller_frees_no_slot_twice() {
         world.forwarded(CONSUMER, &tcp("10.1.0.5", port, "10.1.9.4", 5432).seq(101).ack(901));
     }
 }
+
+#[test]
+fn an_endpoint_that_changes_all_the_time_delays_no_other_ones_resets() {
+    let mut world = World::new();
+    (20_000..20_300).for_each(|port| drop(world.connect(port)));
+    world.forwarded(CONSUMER, &tcp("10.1.0.5", 40_000, "10.1.9.5", 80).flags(SYN).seq(7));
+    let other = Stamp { current: Generation(9), valid_since: Generation(9) };
+    for generation in 10..30 {
+        let stamp = Stamp { current: Generation(generation), valid_since: Generation(1) };
+        world.publish(&Rules { stamp, other, ..Rules::default() });
+        world.workers[0].batch([0, 1], world.now).expect("memory");
+    }
+    let sent = world.sent();
+    assert_eq!(sent.len(), 1, "the backend of the ended one is told, and no one else: {sent:?}");
+    assert_eq!(sent[0].1.ports().1, 80);
+}
