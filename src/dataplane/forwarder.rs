@@ -48,8 +48,10 @@ pub struct Forwarder {
     pub(super) outbox: Vec<(AttachmentId, Vec<u8>)>,
     /// Generation each endpoint's sessions were last compared with.
     pub(super) reviewed: Vec<Generation>,
-    /// Endpoints whose sessions are to be judged again, and where the first one's review stands.
+    /// Endpoints whose sessions wait to be judged again.
     pub(super) review: BTreeSet<EndpointId>,
+    /// The endpoint under review, or the last that was, and where its review stands.
+    pub(super) reviewing: EndpointId,
     pub(super) review_at: Option<Slot>,
     /// Exactly closed sessions, oldest first: the first to go when room is short.
     pub(super) lingering: VecDeque<Slot>,
@@ -77,6 +79,7 @@ impl Forwarder {
             outbox: Vec::new(),
             reviewed: Vec::new(),
             review: BTreeSet::new(),
+            reviewing: EndpointId(u32::MAX),
             review_at: None,
             lingering: VecDeque::new(),
             sweep_at: 0,

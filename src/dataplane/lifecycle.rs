@@ -4,6 +4,8 @@
 //! its TCP peers are told, so that idle connections end too. Sessions are found through their
 //! endpoint's list, never by a walk over the table.
 
+use std::ops::Bound;
+
 use super::forwarder::{Context, Forwarder};
 use super::mailbox::{FlowRecord, Request};
 use super::session::tcp_state::{Change, Seen, reset_points};
@@ -42,8 +44,6 @@ impl Forwarder {
                 }
             }
         }
-        // A review that is under way starts over: what it has passed may be judged otherwise now.
-        self.review_at = self.first_to_review();
     }
 
     /// The work between batches: a slice of the review, a slice of the sweep. Returns whether more waits.
@@ -61,21 +61,24 @@ impl Forwarder {
     fn review_slice(&mut self, context: &Context<'_>) -> bool {
         for _ in 0..REVIEW_SLICE {
             let Some(slot) = self.review_at else {
-                if self.review.pop_first().is_none() {
-                    return false;
-                }
-                self.review_at = self.first_to_review();
+                let Some(next) = self.next_to_review() else { return false };
+                self.review.remove(&next);
+                self.reviewing = next;
+                self.review_at = self.sessions.first_of(next);
                 continue;
             };
             // The next one is noted first: judging may take this one out of the list.
             self.review_at = self.sessions.after(slot);
             self.revalidate(slot, context);
         }
-        !self.review.is_empty()
+        self.review_at.is_some() || !self.review.is_empty()
     }
 
-    fn first_to_review(&self) -> Option<Slot> {
-        self.review.first().and_then(|endpoint| self.sessions.first_of(*endpoint))
+    /// Endpoints take turns: one that changes again under review waits for its next turn, so that frequent
+    /// changes of one never keep the resets of another waiting.
+    fn next_to_review(&self) -> Option<EndpointId> {
+        let later = (Bound::Excluded(self.reviewing), Bound::Unbounded);
+        self.review.range(later).next().or_else(|| self.review.first()).copied()
     }
 
     /// Brings a session up to date: judged again if the rules changed, ended if they no longer admit it

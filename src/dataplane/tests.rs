@@ -21,6 +21,7 @@ use forwarder::Position;
 mod packets;
 use packets::{Packet, echo_request, tcp, udp};
 
+mod attacks;
 mod laws;
 mod revocation;
 
@@ -41,6 +42,12 @@ struct Rules {
     sources: Option<&'static str>,
     max_sessions: u32,
     nat: Vec<&'static str>,
+    /// Answer mode of the resources themselves.
+    silent: Option<bool>,
+    /// Of all workers together.
+    table: u32,
+    /// Generations of `other`.
+    other: Stamp,
 }
 
 impl Default for Rules {
@@ -53,6 +60,9 @@ impl Default for Rules {
             sources: None,
             max_sessions: u32::MAX,
             nat: vec!["10.20.99.4", "10.20.99.5"],
+            silent: None,
+            table: 1 << 20,
+            other: Stamp::default(),
         }
     }
 }
@@ -63,6 +73,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
     let prefix = |text: &str| text.parse::<ipnet::IpNet>().expect("a prefix");
     let mut builder = SnapshotBuilder::default();
     builder.settings.answer = rules.answer;
+    builder.settings.max_sessions = rules.table;
     for (number, name, space) in [(0, "spoke", "10.1.0.0/16"), (1, "core", "10.20.0.0/16")] {
         builder.attachments.push(Attachment {
             vnet: Arc::from(name),
@@ -86,7 +97,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
                 icmp: true,
             }],
             timeouts: Timeouts::default(),
-            answer: None,
+            answer: rules.silent.map(|silent| !silent),
             max_sessions: u32::MAX,
         })
     };
@@ -94,7 +105,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
     let other = bound(&["10.20.99.6"], &["10.20.0.3"], 80);
     for (id, name, address, resource, state, stamp) in [
         (0, "default/orders", "10.1.9.4", orders, rules.state, rules.stamp),
-        (1, "default/other", "10.1.9.5", other, Approved, Stamp::default()),
+        (1, "default/other", "10.1.9.5", other, Approved, rules.other),
         (2, "default/waiting", "10.1.9.6", orders, Pending, Stamp::default()),
     ] {
         let endpoint = Endpoint {

@@ -121,7 +121,10 @@ fn ports(number: u8, transport: &[u8]) -> Result<(Protocol, (u16, u16), usize), 
             let identifier = headers::half(transport, 4);
             match (transport[0], transport[1]) {
                 (headers::ICMP_ECHO_REQUEST, 0) => Ok((Protocol::Icmp, (identifier, 0), headers::ICMP_HEADER)),
-                (headers::ICMP_ECHO_REPLY, 0) => Ok((Protocol::Icmp, (0, identifier), headers::ICMP_HEADER)),
+                // Identifier 0 would make a reply look like a request; NAT identifiers begin at 1024.
+                (headers::ICMP_ECHO_REPLY, 0) if identifier != 0 => {
+                    Ok((Protocol::Icmp, (0, identifier), headers::ICMP_HEADER))
+                }
                 _ => Err(DropReason::IcmpUnmatched),
             }
         }

@@ -111,8 +111,10 @@ impl<C: Family, P: Family> Table<C, P> {
         Some(slot)
     }
 
-    /// Removes a session and frees its slot; returns it as it was.
+    /// Removes a session and frees its slot; returns it as it was. `None` where there is none: a slot freed
+    /// twice would be given to two sessions.
     pub fn remove(&mut self, slot: Slot) -> Option<Session<C, P>> {
+        self.arena.get(slot).filter(|session| session.phase != Phase::Vacant)?;
         self.unlink(slot);
         let session = self.arena.get_mut(slot)?;
         let removed = session.clone();
@@ -207,7 +209,8 @@ impl<C: Family, P: Family> Table<C, P> {
 
     #[inline]
     fn find(&self, hash: u64, direction: Direction, is_it: impl Fn(&Session<C, P>) -> bool) -> Option<Slot> {
-        let (tag, mut at) = self.place(hash);
+        let (tag, home) = self.place(hash);
+        let mut at = home;
         loop {
             let bucket = &self.buckets[at];
             let mut places = bucket.places(tag);
@@ -219,10 +222,11 @@ impl<C: Family, P: Family> Table<C, P> {
                 }
                 places &= places - 1;
             }
-            if bucket.passed == 0 {
+            at = (at + 1) & (self.buckets.len() - 1);
+            // In a small table every bucket may have been passed: once around is enough.
+            if bucket.passed == 0 || at == home {
                 return None;
             }
-            at = (at + 1) & (self.buckets.len() - 1);
         }
     }
 
@@ -252,10 +256,10 @@ impl<C: Family, P: Family> Table<C, P> {
             if let Some(place) = place {
                 break Some((at, place));
             }
-            if bucket.passed == 0 {
+            at = (at + 1) & (self.buckets.len() - 1);
+            if bucket.passed == 0 || at == home {
                 break None;
             }
-            at = (at + 1) & (self.buckets.len() - 1);
         };
         let Some((end, place)) = found else { return };
         self.buckets[end].tags[place] = 0;
@@ -287,7 +291,8 @@ impl<F: Family> Table<F, F> {
     #[inline]
     #[must_use]
     pub fn find_any(&self, key: &FlowKey<F>) -> Option<(Slot, Direction)> {
-        let (tag, mut at) = self.place(self.hash(key));
+        let (tag, home) = self.place(self.hash(key));
+        let mut at = home;
         loop {
             let bucket = &self.buckets[at];
             let mut places = bucket.places(tag);
@@ -304,10 +309,11 @@ impl<F: Family> Table<F, F> {
                 }
                 places &= places - 1;
             }
-            if bucket.passed == 0 {
+            at = (at + 1) & (self.buckets.len() - 1);
+            // In a small table every bucket may have been passed: once around is enough.
+            if bucket.passed == 0 || at == home {
                 return None;
             }
-            at = (at + 1) & (self.buckets.len() - 1);
         }
     }
 }
@@ -389,6 +395,27 @@ pub(crate) mod tests {
             table.remove(slot);
         }
         assert!(table.buckets.iter().all(|b| b.passed == 0 && b.tags == [0; WIDTH]), "an emptied index is clean");
+    }
+
+    #[test]
+    fn a_slot_is_freed_once_however_often_it_is_removed() {
+        let mut table = table(10);
+        let slot = table.insert(session(1)).expect("room");
+        assert!(table.remove(slot).is_some() && table.remove(slot).is_none());
+        let slots = [2, 3].map(|number| table.insert(session(number)).expect("room"));
+        assert_ne!(slots[0], slots[1]);
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_search_ends_also_where_every_bucket_was_passed() {
+        let mut table = table(6);
+        for bucket in &mut table.buckets {
+            bucket.passed += 1;
+        }
+        table.insert(session(1)).expect("room");
+        assert_eq!(table.find_any(&session(2).service_key()), None);
+        assert_eq!(table.find_to_consumer(&session(2).consumer_key()), None);
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Forwarder {
     /// The whole of admission, in the order of DESIGN §3.
     fn admit(&mut self, frame: &[u8], packet: &Packet<V4>, context: &Context<'_>) -> Result<Slot, Refusal> {
         check_source(&packet.key, context)?;
-        let admission = judge(context.snapshot, &query(&packet.key)).map_err(|denial| refusal(&denial))?;
+        let admission = judge(context.snapshot, &query(&packet.key)).map_err(|denial| refusal(&denial, context))?;
         let refuse = |reason| Refusal { reason, answer: admission.resource.answer };
         if !opens_session(frame, packet) {
             return Err(refuse(DropReason::NotSyn));
@@ -129,7 +129,9 @@ impl Forwarder {
         let share = (context.snapshot.settings.max_sessions / u32::from(self.position.workers)).max(1) as usize;
         while self.sessions.len() >= share || self.sessions.is_full() {
             let Some(slot) = self.lingering.pop_front() else { return Err(DropReason::TableFull) };
-            if self.sessions.get(slot).is_some_and(|session| session.tcp.has(Seen::EXACT_CLOSE)) {
+            let closed =
+                |session: &Session<V4, V4>| session.phase != Phase::Vacant && session.tcp.has(Seen::EXACT_CLOSE);
+            if self.sessions.get(slot).is_some_and(closed) {
                 self.remove(slot, context.now);
             }
         }
@@ -302,8 +304,10 @@ pub(super) fn query(key: &FlowKey<V4>) -> Query {
     }
 }
 
-fn refusal(denial: &Denial<'_>) -> Refusal {
-    Refusal { reason: drop_reason(&denial.reason), answer: None }
+/// Whoever asks a silent resource learns nothing, whatever check denies.
+fn refusal(denial: &Denial<'_>, context: &Context<'_>) -> Refusal {
+    let resource = denial.endpoint.and_then(|endpoint| context.snapshot.resource(endpoint.resource));
+    Refusal { reason: drop_reason(&denial.reason), answer: resource.and_then(|resource| resource.answer) }
 }
 
 /// The counted reason of a denial.

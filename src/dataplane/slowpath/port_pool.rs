@@ -62,8 +62,7 @@ pub struct PortPools<P: Family> {
 /// Ports of one pool in one worker's range.
 #[derive(Debug)]
 struct PortSet {
-    /// One bit per port of the range: set while fresh.
-    fresh: Box<[u64]>,
+    fresh: Fresh,
     fresh_left: u32,
     /// Closed exactly; the session may still linger to forward late segments.
     closed: VecDeque<Resting>,
@@ -72,6 +71,19 @@ struct PortSet {
     /// Sessions in the table whose port rests in `closed` already.
     lingering: u32,
 }
+
+/// Which ports of the range were never used.
+#[derive(Debug)]
+enum Fresh {
+    /// All but these offsets: who opens one session to each port of a wide range makes as many pools, and
+    /// each must cost no more than its session does.
+    AllBut(Vec<u16>),
+    /// One bit per port, set while fresh.
+    Bits(Box<[u64]>),
+}
+
+/// Ports handed out before a pool gets its bitmap of up to 8 KiB.
+const FEW: usize = 32;
 
 #[derive(Clone, Copy, Debug)]
 struct Resting {
@@ -92,7 +104,7 @@ impl<P: Family> PortPools<P> {
         let first = self.range.0;
         let size = self.size();
         let set = self.pools.entry(key).or_insert_with(|| PortSet::new(size));
-        set.take_fresh(random).map(|offset| Reserved { port: first + offset, reclaim: None })
+        set.take_fresh(size, random).map(|offset| Reserved { port: first + offset, reclaim: None })
     }
 
     /// Reserves a port that has rested long enough, longest rest first.
@@ -154,11 +166,7 @@ impl<P: Family> PortPools<P> {
 
 impl PortSet {
     fn new(size: u32) -> Self {
-        let words = size.div_ceil(64);
-        let mut fresh = vec![u64::MAX; words as usize].into_boxed_slice();
-        if let Some(last) = fresh.last_mut() {
-            *last >>= words * 64 - size;
-        }
+        let fresh = Fresh::AllBut(Vec::new());
         Self { fresh, fresh_left: size, closed: VecDeque::new(), ended: VecDeque::new(), lingering: 0 }
     }
 
@@ -167,33 +175,68 @@ impl PortSet {
         size.saturating_sub(self.fresh_left).saturating_sub(resting)
     }
 
-    /// A random fresh port: the first one at or after a random position, so no attempt is ever wasted
-    /// and a full set is noticed at once.
-    fn take_fresh(&mut self, random: &mut fastrand::Rng) -> Option<u16> {
+    /// A random fresh port out of `size`: the first one at or after a random position, so no attempt is
+    /// ever wasted and a full set is noticed at once.
+    fn take_fresh(&mut self, size: u32, random: &mut fastrand::Rng) -> Option<u16> {
         if self.fresh_left == 0 {
             return None;
         }
-        let words = self.fresh.len();
-        let start = random.usize(..words * 64);
-        let (first, bit) = (start / 64, start % 64);
-        // The first word is looked at twice: its upper part first, its lower part after the others.
-        for step in 0..=words {
-            let word = (first + step) % words;
-            let mask = match step {
-                0 => u64::MAX << bit,
-                _ if step == words => !(u64::MAX << bit),
-                _ => u64::MAX,
-            };
-            let candidates = self.fresh[word] & mask;
-            if candidates != 0 {
-                let bit = candidates.trailing_zeros();
-                self.fresh[word] &= !(1 << bit);
-                self.fresh_left -= 1;
-                return u16::try_from(word * 64 + bit as usize).ok();
-            }
+        if let Fresh::AllBut(used) = &self.fresh
+            && used.len() == FEW
+        {
+            self.fresh = Fresh::Bits(bits_but(used, size));
         }
-        None
+        let offset = match &mut self.fresh {
+            Fresh::AllBut(used) => {
+                let last = u16::try_from(size - 1).unwrap_or(u16::MAX);
+                let mut offset = random.u16(..=last);
+                while used.contains(&offset) {
+                    offset = if offset == last { 0 } else { offset + 1 };
+                }
+                used.push(offset);
+                offset
+            }
+            Fresh::Bits(words) => take_bit(words, random)?,
+        };
+        self.fresh_left -= 1;
+        Some(offset)
     }
+}
+
+/// The first `size` bits set, except those at `used`.
+fn bits_but(used: &[u16], size: u32) -> Box<[u64]> {
+    let words = size.div_ceil(64);
+    let mut bits = vec![u64::MAX; words as usize].into_boxed_slice();
+    if let Some(last) = bits.last_mut() {
+        *last >>= words * 64 - size;
+    }
+    for offset in used.iter().map(|offset| usize::from(*offset)) {
+        bits[offset / 64] &= !(1 << (offset % 64));
+    }
+    bits
+}
+
+/// Clears a bit that is set, the first at or after a random one, and returns its position.
+fn take_bit(bits: &mut [u64], random: &mut fastrand::Rng) -> Option<u16> {
+    let words = bits.len();
+    let start = random.usize(..words * 64);
+    let (first, bit) = (start / 64, start % 64);
+    // The first word is looked at twice: its upper part first, its lower part after the others.
+    for step in 0..=words {
+        let word = (first + step) % words;
+        let mask = match step {
+            0 => u64::MAX << bit,
+            _ if step == words => !(u64::MAX << bit),
+            _ => u64::MAX,
+        };
+        let candidates = bits[word] & mask;
+        if candidates != 0 {
+            let bit = candidates.trailing_zeros();
+            bits[word] &= !(1 << bit);
+            return u16::try_from(word * 64 + bit as usize).ok();
+        }
+    }
+    None
 }
 
 fn pop_rested(queue: &mut VecDeque<Resting>, now: Tick, rest: u32) -> Option<Resting> {
@@ -224,6 +267,23 @@ mod tests {
         }
         assert!(seen[..1024].iter().all(|count| *count == 0));
         assert!(seen[1024..].iter().all(|count| *count == 1), "two workers share no port, none is lost");
+    }
+
+    #[test]
+    fn a_pool_of_few_sessions_has_no_bitmap() {
+        let mut pools = PortPools::new(0, 1);
+        let (key, mut random) = (PoolKey::of(&session(1)), fastrand::Rng::with_seed(5));
+        let mut ports: Vec<u16> =
+            (0..FEW + 1).filter_map(|_| pools.reserve_fresh(key, &mut random)).map(|reserved| reserved.port).collect();
+        assert!(matches!(pools.pools[&key].fresh, Fresh::Bits(_)));
+        for port in 0..FEW {
+            let key = PoolKey { backend_port: port as u16, ..key };
+            pools.reserve_fresh(key, &mut random);
+            assert!(matches!(pools.pools[&key].fresh, Fresh::AllBut(_)));
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), FEW + 1);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::DropReason;
 use crate::snapshot::Protocol;
+use crate::snapshot::prefixes::is_martian;
 use crate::wire::build::{self, Ends, IcmpError};
 use crate::wire::headers::{self, RST};
-use crate::wire::{V4, checksum};
+use crate::wire::{Family, V4, checksum};
 
 /// A token bucket that refills once per tick: the forwarder's answers are bounded whatever arrives
 /// (RFC 1812 §4.3.2.8).
@@ -40,6 +41,10 @@ impl Limiter {
 /// The frame that answers a consumer's packet dropped for `reason`; `None`: such packets are never answered.
 #[must_use]
 pub fn answer(frame: &[u8], packet: &Packet<V4>, reason: DropReason) -> Option<Vec<u8>> {
+    // A host may send to a group or a broadcast address; nothing answers for it (RFC 1812 §4.3.2.7).
+    if is_martian(V4::ip(packet.key.destination)) {
+        return None;
+    }
     let error = match kind(reason)? {
         Kind::Icmp(error) => error,
         Kind::ByProtocol if packet.key.protocol == Protocol::Tcp => return reset(frame, packet),

@@ -86,6 +86,11 @@ impl Packet {
         Self { source: self.destination, destination: self.source, ttl: 64, body, payload: self.payload.clone() }
     }
 
+    /// An echo reply in the direction of the request, which no honest host sends.
+    pub(super) fn reply_from_its_sender(&self) -> Self {
+        Self { body: self.reply().body, ..self.clone() }
+    }
+
     pub(super) fn ports(&self) -> (u16, u16) {
         match self.body {
             Body::Tcp { source, destination, .. } | Body::Udp { source, destination } => (source, destination),
