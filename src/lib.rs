@@ -12,6 +12,11 @@
     )
 )]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "privlink forwards packets through Linux TUN devices: build and run it on Linux, elsewhere in a Linux VM"
+);
+
 /// Bytes and typed views: IP, TCP, UDP, ICMP, checksums.
 pub mod wire;
 

@@ -222,7 +222,11 @@ impl World {
 
     /// Opens a TCP connection from `port` and returns its SYN as the backend sees it.
     fn connect(&mut self, port: u16) -> Packet {
-        let syn = tcp("10.1.0.5", port, "10.1.9.4", 5432).flags(SYN).seq(100);
+        self.connect_from("10.1.0.5", port)
+    }
+
+    fn connect_from(&mut self, consumer: &str, port: u16) -> Packet {
+        let syn = tcp(consumer, port, "10.1.9.4", 5432).flags(SYN).seq(100);
         let at_backend = self.forwarded(CONSUMER, &syn);
         let syn_ack = at_backend.reply().flags(SYN | ACK).seq(900).ack(101);
         self.forwarded(PROVIDER, &syn_ack);

@@ -20,19 +20,29 @@ fn resets(sent: &[(AttachmentId, Packet)]) -> Vec<(AttachmentId, u32)> {
 }
 
 #[test]
-fn every_idle_session_is_reset_at_both_ends_without_sending_anything() {
+fn each_of_64k_idle_sessions_is_reset_at_both_ends_without_sending_anything() {
+    const SESSIONS: usize = 64_000;
     let mut world = World::new();
-    let ports = 20_000..20_500;
-    ports.clone().for_each(|port| drop(world.connect(port)));
+    for number in 0..SESSIONS {
+        world.connect_from(&format!("10.1.1.{}", number / 500), 20_000 + (number % 500) as u16);
+    }
     world.publish(&rejected(2));
     world.settle();
     let sent = world.sent();
     assert_eq!(resets(&sent).len(), sent.len(), "nothing but resets leaves");
-    let consumers: std::collections::HashSet<u16> =
-        sent.iter().filter(|(at, _)| *at == CONSUMER).map(|(_, packet)| packet.ports().1).collect();
-    assert_eq!(consumers.len(), ports.len());
-    assert_eq!(sent.iter().filter(|(at, _)| *at == PROVIDER).count(), ports.len());
     assert!(resets(&sent).iter().all(|(at, seq)| *seq == if *at == CONSUMER { 901 } else { 101 }));
+    let told: std::collections::HashSet<(AttachmentId, Ipv4Addr, u16)> = sent
+        .iter()
+        .map(|(at, packet)| {
+            (*at, if *at == CONSUMER { packet.destination } else { packet.source }, consumer_port(*at, packet))
+        })
+        .collect();
+    assert_eq!((told.len(), sent.len()), (2 * SESSIONS, 2 * SESSIONS), "each end of each session, once");
+}
+
+/// The port that tells a session apart: the consumer's own, or the NAT port towards the provider.
+fn consumer_port(at: AttachmentId, packet: &Packet) -> u16 {
+    if at == CONSUMER { packet.ports().1 } else { packet.ports().0 }
 }
 
 #[test]
