@@ -57,9 +57,11 @@ impl<C: Family, P: Family> Table<C, P> {
     pub fn new(capacity: u32, seeds: [u64; 2]) -> Self {
         let capacity = capacity.clamp(1, 1 << 28);
         let count = capacity.div_ceil(SESSIONS_PER_BUCKET).next_power_of_two().max(2) as usize;
-        let buckets = vec![EMPTY; count].into_boxed_slice();
-        advise_huge_pages(buckets.as_ptr(), buckets.len());
-        Self { buckets, arena: Arena::with_capacity(capacity), heads: Vec::new(), seeds: seeds.map(spread), capacity }
+        let mut buckets = Vec::with_capacity(count);
+        // Before the first touch: pages that are there already are not replaced at once.
+        advise_huge_pages(buckets.as_ptr(), count);
+        buckets.resize(count, EMPTY);
+        Self { buckets: buckets.into_boxed_slice(), arena: Arena::with_capacity(capacity), heads: Vec::new(), seeds: seeds.map(spread), capacity }
     }
 
     /// The session that consumer packets with `key` belong to.
