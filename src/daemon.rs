@@ -17,7 +17,7 @@ use privlink::cli::{Cleaned, Exit, Failure, RunOptions};
 use privlink::config;
 use privlink::control::model::{HostConfig, Model};
 use privlink::control::validate::{self, Severity};
-use privlink::control::{Caller, Command, ControlPlane, FileVersion, Outcome, Prepared, Setup, ports};
+use privlink::control::{Caller, Command, ControlPlane, FileVersion, Kind, Outcome, Prepared, Setup, ports};
 use privlink::dataplane::counters::WorkerCounters;
 use privlink::dataplane::device::tun::{self, TunQueue, TunReader, TunWriter};
 use privlink::dataplane::forwarder::{Forwarder, Position};
@@ -72,7 +72,11 @@ fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepa
         clock: jiff::Timestamp::now,
         validate: check,
     })
-    .map_err(|refusal| Failure::new(Exit::BadConfig, refusal.to_string()))
+    .map_err(|refusal| {
+        // A state directory that another daemon holds is no mistake of the file.
+        let exit = if refusal.kind == Kind::Invalid { Exit::BadConfig } else { Exit::Failed };
+        Failure::new(exit, refusal.to_string())
+    })
 }
 
 fn daemon_caller() -> Caller {

@@ -132,7 +132,9 @@ impl Forwarder {
         let resets = resets(session);
         self.counts.originated += resets.len() as u64;
         self.outbox.extend(resets);
-        self.leave(&session.clone());
+        if session.is_live() {
+            self.leave(&session.clone());
+        }
         if self.review_at == Some(slot) {
             self.review_at = self.sessions.after(slot);
         }
@@ -152,6 +154,9 @@ impl Forwarder {
     pub(super) fn phase_changed(&mut self, slot: Slot, change: Change, context: &Context<'_>) {
         let Some(session) = self.sessions.get(slot) else { return };
         let limit = idle_limit(session, context);
+        if change == Change::ExactClose {
+            self.leave(session);
+        }
         if let Some(session) = self.sessions.get_mut(slot) {
             session.idle_limit = limit;
             if change == Change::ExactClose {

@@ -112,6 +112,7 @@ impl Host {
         let inherited: BTreeSet<Step> = settle_inheritance(&mut journal);
         let surveys = survey_all(&namespaces)?;
         let plan = plan::plan(topology, &surveys)?;
+        plan::refuse_existing_devices(&plan.steps, &surveys)?;
         plan::refuse_taken(plan.steps.iter(), &surveys)?;
 
         let mut queues: Vec<Vec<Q>> = topology.attachments.iter().map(|_| Vec::new()).collect();

@@ -68,6 +68,26 @@ pub fn refuse_taken<'a>(steps: impl Iterator<Item = &'a Step>, surveys: &[Arc<Su
     Ok(())
 }
 
+/// Refuses devices that exist: somebody lives on them, and their routes may be the very ones of this plan.
+/// Said before anything is changed, since undoing a failed start would take those routes away.
+///
+/// # Errors
+/// Names the device and what to do.
+pub fn refuse_existing_devices(steps: &[Step], surveys: &[Arc<Survey>]) -> anyhow::Result<()> {
+    for step in steps {
+        let Action::Device { device, .. } = &step.action else { continue };
+        let home = surveys.iter().find(|survey| survey.namespace == step.namespace);
+        if home.is_some_and(|survey| survey.interface(device).is_some()) {
+            bail!(
+                "device {device} exists already in namespace {}: another program has it, or \
+                 `ip link del {device}` removes it; or give this attachment another `device`",
+                step.namespace
+            );
+        }
+    }
+    Ok(())
+}
+
 /// What a namespace has already, arranged for questions about single prefixes.
 struct Taken<'a> {
     survey: &'a Survey,
@@ -83,11 +103,16 @@ impl<'a> Taken<'a> {
     fn refuse(&self, prefix: &IpNet) -> anyhow::Result<()> {
         let namespace = &self.survey.namespace;
         let single = prefix.prefix_len() == prefix.max_prefix_len();
-        if let Some(interface) = self.survey.local.get(&prefix.addr()).filter(|_| single) {
+        // The kernel asks its table of local addresses first: no route of ours gets to see such a packet.
+        let owned = if single {
+            self.survey.local.get_key_value(&prefix.addr())
+        } else {
+            self.survey.local.iter().find(|(address, _)| prefix.contains(*address))
+        };
+        if let Some((address, interface)) = owned {
             bail!(
-                "address in use: {} is an address of this host (namespace {namespace}, {interface}); \
-                 remove it there or choose another address",
-                prefix.addr()
+                "address in use: {address} is an address of this host (namespace {namespace}, {interface}); \
+                 remove it there or choose another address"
             );
         }
         let in_the_way = if single {

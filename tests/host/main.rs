@@ -141,10 +141,12 @@ fn a_second_daemon_is_told_who_has_the_device() {
         let _first = set_up(&topology, run_dir).expect("set up");
         let error = set_up(&topology, run_dir).expect_err("taken").to_string();
         assert!(error.starts_with(&format!("device pl-spoke is in use by pid {}", std::process::id())), "{error}");
+        let before = (state("spoke"), state("core"));
         let elsewhere = Path::new("/run/other");
         let error = format!("{:#}", set_up(&topology, elsewhere).expect_err("the kernel knows it too"));
         assert!(error.contains("device pl-spoke exists already"), "{error}");
         assert_eq!(files(elsewhere), Vec::<PathBuf>::new());
+        assert_eq!((state("spoke"), state("core")), before, "the first one's routes stand");
         let error = host::clean(run_dir).expect_err("a daemon lives").to_string();
         assert!(error.contains("stop it first"), "{error}");
     });
@@ -361,9 +363,10 @@ fn a_machine_that_cannot_have_a_device_is_told_why() {
     isolated("a_machine_that_cannot_have_a_device_is_told_why", |run_dir| {
         let topology = two_legs(OnExit::Block);
         ip("-n core tuntap add dev pl-core mode tun multi_queue vnet_hdr");
-        let before = (state("spoke"), state("core"));
         let error = format!("{:#}", set_up(&topology, run_dir).expect_err("taken"));
         assert!(error.contains("device pl-core exists already"), "{error}");
+        ip("-n core link del pl-core");
+        let before = (state("spoke"), state("core"));
         run("mount", "-t tmpfs tmpfs /dev/net");
         let error = format!("{:#}", set_up(&topology, run_dir).expect_err("no TUN"));
         assert!(error.contains("there is no /dev/net/tun") && error.contains("modprobe tun"), "{error}");

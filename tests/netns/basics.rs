@@ -127,7 +127,7 @@ fn bulk(number: u8) {
     let mut name = [0; 5];
     stream.read_exact(&mut name).expect("greeted");
     assert_eq!(&name, b"echo\n");
-    let data: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8 ^ number).collect();
+    let data: Vec<u8> = (0..251).cycle().take(SIZE).map(|byte: u8| byte ^ number).collect();
     let mut sender = stream.try_clone().expect("cloned");
     std::thread::scope(|scope| {
         scope.spawn(|| sender.write_all(&data).expect("sent"));

@@ -29,7 +29,7 @@ fn everything(namespace: &str) -> String {
     let questions = ["-o link", "route show table all", "rule", "neighbour show proxy"];
     let answers = questions.map(|question| ip(&format!("-n {namespace} {question}")));
     // Addresses and neighbours of the lab's own links come and go by themselves.
-    answers.concat().lines().filter(|line| !line.contains("fe80:")).map(|line| format!("{line}\n")).collect()
+    answers.concat().lines().filter(|line| !line.contains("fe80:")).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn a_limit_of_sessions_follows_the_file_and_ends_none() {
         held.push(open());
         daemon.apply(&limited("max_sessions = 1"));
         held.iter_mut().for_each(still_echoes);
-        daemon.apply(&file.replace("auto", "auto").replace("nat = [", "max_sessions = 4\nnat = ["));
+        daemon.apply(&file.replace("nat = [", "max_sessions = 4\nnat = ["));
         drops_exactly("session_limit", 1, || tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").expect_err("the resource's own"));
         held.iter_mut().for_each(still_echoes);
     });

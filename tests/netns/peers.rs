@@ -130,10 +130,9 @@ fn udp_within(namespace: &str, from: &str, to: &str, limit: Duration) -> Result<
         assert_eq!(payload, "hello");
         Ok(name.to_owned())
     };
-    ask().map_err(|error: std::io::Error| match error.kind() {
-        ErrorKind::WouldBlock => ErrorKind::TimedOut,
-        other => other,
-    })
+    // A socket with a timeout says "would block" when it is over.
+    let kind_of = |kind| if kind == ErrorKind::WouldBlock { ErrorKind::TimedOut } else { kind };
+    ask().map_err(|error: std::io::Error| kind_of(error.kind()))
 }
 
 /// A raw socket for one protocol; it hears what the kernel delivers, with the IPv4 header.

@@ -1,6 +1,7 @@
 //! Decisions outlive reloads, `kill -9` and the file; damage never widens access.
 
 use std::io::ErrorKind::ConnectionRefused;
+use std::io::{Read as _, Write as _};
 
 use crate::lab::{
     Daemon, ask, cli, endpoint, eventually, fails_to_start, isolated, orders, read_log, sessions, state_of, two_legs,
@@ -113,7 +114,6 @@ fn a_bad_file_changes_nothing_and_the_log_names_the_line() {
         let said = daemon.reload(&bad, "refused, nothing changed");
         assert!(said.contains(&format!("lab.toml:{line}:1")), "line {line}: {said}");
         assert!(answers());
-        use std::io::{Read as _, Write as _};
         stream.write_all(b"still").expect("sent");
         stream.read_exact(&mut [0; 5]).expect("the old policy is in force whole");
         daemon.apply(&file.replace("port = 7,", "port = 9,"));

@@ -246,11 +246,13 @@ impl<C: Family, P: Family> Session<C, P> {
         }
     }
 
-    /// Whether it counts as a live session: it passes packets and holds its place.
+    /// Whether it counts as a live session. An exactly closed one does not: it lingers for late
+    /// segments, and takes nobody's place under a limit.
     #[inline]
     #[must_use]
     pub const fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Active | Phase::Opening | Phase::Established | Phase::Closing)
+            && !self.tcp.has(tcp_state::Seen::EXACT_CLOSE)
     }
 }
 

@@ -259,3 +259,24 @@ fn an_address_that_means_something_else_here_is_refused() {
     let error = refusal(vec![dedicated], &[survey("spoke", 1, &[("10.1.9.128/25", "eth0")])]);
     assert!(error.contains("routes 10.1.9.128/25 to eth0"), "{error}");
 }
+
+#[test]
+fn a_device_that_exists_is_refused_before_anything_is_changed() {
+    let surveys = [Arc::new(survey("spoke", 1, &[("10.1.0.0/24", "eth0"), ("10.9.0.0/24", "pl-spoke")]))];
+    let plan = plan(&topology(vec![consumer()]), &surveys).expect("fine in itself");
+    let error = refuse_existing_devices(&plan.steps, &surveys).expect_err("refused").to_string();
+    assert!(error.contains("pl-spoke") && error.contains("exists already in namespace spoke"), "{error}");
+    let free = [Arc::new(survey("spoke", 1, &[("10.1.0.0/24", "eth0")]))];
+    refuse_existing_devices(&plan.steps, &free).expect("free");
+}
+
+#[test]
+fn an_address_of_the_host_inside_a_dedicated_subnet_is_refused() {
+    let whole = AttachmentPlan { dedicated: vec![net("10.1.9.0/24")], ..attachment("spoke", "10.1.0.0/16") };
+    let mut spoke = survey("spoke", 1, &[("10.1.0.0/24", "eth0")]);
+    spoke.local.insert(ip("10.1.9.4"), "lo".into());
+    let error = refusal(vec![whole.clone()], &[spoke.clone()]);
+    assert!(error.contains("10.1.9.4 is an address of this host"), "{error}");
+    spoke.local = BTreeMap::from([(ip("10.1.8.4"), "lo".into())]);
+    lines(vec![whole], &[spoke]).expect("outside the subnet");
+}
