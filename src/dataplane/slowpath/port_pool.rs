@@ -274,7 +274,7 @@ mod tests {
         let mut pools = PortPools::new(0, 1);
         let (key, mut random) = (PoolKey::of(&session(1)), fastrand::Rng::with_seed(5));
         let mut ports: Vec<u16> =
-            (0..FEW + 1).filter_map(|_| pools.reserve_fresh(key, &mut random)).map(|reserved| reserved.port).collect();
+            (0..=FEW).filter_map(|_| pools.reserve_fresh(key, &mut random)).map(|reserved| reserved.port).collect();
         assert!(matches!(pools.pools[&key].fresh, Fresh::Bits(_)));
         for port in 0..FEW {
             let key = PoolKey { backend_port: port as u16, ..key };
