@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Plants bugs in a temporary copy of the packet path, one by one, and shows which test finds each.
+#
+#   scripts/planted.sh [NAME...]
+#
+# One line per bug: `NAME: caught by TEST`, or `NAME: NOT CAUGHT`, which makes the script fail. Named ones
+# only, if there are names. The copy lies in target/planted/, so that later runs build little.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+HERE=$PWD
+COPY=${CARGO_TARGET_DIR:-$HERE/target}/planted
+MISSED=0
+WANTED=" $* "
+
+# shellcheck disable=SC2016  # the expressions are for perl to expand
+main() {
+  rm -rf "$COPY/tree"
+  mkdir -p "$COPY/tree" "$COPY/target"
+  cp -a Cargo.toml Cargo.lock clippy.toml src tests benches examples "$COPY/tree/"
+  # What the dependencies were built to serves the copy too; its own binaries stay out of the way.
+  [[ -d $COPY/target/debug || ! -d target/debug ]] ||
+    tar -C target -c --exclude='*privlink*' --exclude=incremental debug | tar -C "$COPY/target" -x
+  local d=src/dataplane s=src/snapshot
+  bug spoofed_source $d/slowpath/mod.rs 's/^        check_source\(&packet.key, context\)\?;//m'
+  bug unknown_endpoint $s/tables.rs 's/(\.get\(&\(vnet, address\)\))\)/$1.or_else(|| self.shards.iter().find_map(|s| s.values().next())))/'
+  bug approved $s/policy.rs 's/endpoint\.state != ConnectionState::Approved/false/'
+  bug source_allowed $s/policy.rs 's/!attachment\.sources\.contains\(query\.source\)/false/'
+  bug workload $s/policy.rs 's/\.find\(\|\(_, set\)\| set\.contains\(query\.source\)\)/.find(|(_, _)| false)/'
+  bug source_rule $s/policy.rs 's/\|sources\| !sources\.contains\(query\.source\)/|_| false/'
+  bug security_rule $s/policy.rs 's/\(!rule\.allow\)/(false)/'
+  bug port $s/tables.rs 's/map\.protocol == protocol && \(map\.first\.\.=map\.last\)\.contains\(&port\)/map.protocol == protocol \&\& port >= map.first/'
+  bug syn $d/slowpath/mod.rs 's/if !opens_session\(frame, packet\)/if false/'
+  bug ttl $d/slowpath/mod.rs 's/if frame\[vnet::LENGTH \+ 8\] <= 1/if frame[vnet::LENGTH + 8] < 1/g'
+  bug backend_drain $d/slowpath/mod.rs 's/!backend\.drain && matches/matches/'
+  bug session_limit $d/handover.rs 's/let room = .*;/let room = true;/'
+  bug generation_compare $d/fastpath/mod.rs 's/context\.snapshot\.generation\(session\.endpoint\) == Some\(session\.generation\)/true/'
+  bug valid_since $d/lifecycle.rs 's/if outlived \|\| !still/if !still/'
+  bug backend_recheck $d/slowpath/mod.rs 's/\n\s*&& admission\.target\.backends\.iter\(\)\.any\(\|backend\| backend\.address == V4::ip\(a\.backend\)\)//'
+  bug nat_recheck $d/slowpath/mod.rs 's/\n\s*&& admission\.resource\.nat\.contains\(&V4::ip\(a\.nat\)\)//'
+  bug key_attachment $d/session/mod.rs 's/attachment: self\.consumer_attachment,/attachment: AttachmentId(0),/'
+  bug delta_not_complemented $d/fastpath/rewrite.rs 's/\(!session\.address_delta, !session\.port_delta\)/(session.address_delta, session.port_delta)/'
+  bug checksum_recomputed $d/fastpath/rewrite.rs 's/let sum = checksum::update\(field, checksum::join\(addresses, ports\)\);/let sum = 0x1234_u16.wrapping_add(addresses).wrapping_add(ports);/'
+  bug port_quarantine $d/slowpath/port_pool.rs 's/const REST_(\w+): u32 = [^;]*;/const REST_$1: u32 = 0;/g'
+  bug tombstone $d/lifecycle.rs 's/self\.leave\(&session\.clone\(\)\);/return self.remove(slot, context.now);/'
+  bug handover $d/slowpath/mod.rs 's/if owner != self\.position\.worker/if false/'
+  bug idle_time $d/fastpath/mod.rs 's/context\.now\.since\(session\.last_seen\) <= session\.idle_limit/true/; '
+  bug sweep $d/lifecycle.rs 's/self\.sweep_slice\(context\);/false;/'
+  bug live_evicted $d/slowpath/mod.rs 's/self\.lingering\.pop_front\(\) else/self.lingering.pop_front().or(self.sessions.occupied(0)) else/; s/session\.phase != Phase::Vacant && session\.tcp\.has\(Seen::EXACT_CLOSE\);/session.phase != Phase::Vacant;/'
+  bug freed_twice $d/session/table.rs 's/\n\s*self\.arena\.get\(slot\)\.filter\(\|session\| session\.phase != Phase::Vacant\)\?;//'
+  bug silent_resource $d/slowpath/mod.rs 's/answer: resource\.and_then\(\|resource\| resource\.answer\)/answer: resource.and(None)/'
+  bug leave_forgotten $d/forwarder.rs 's/self\.shared\.leave\(session\.endpoint, session\.resource\);//'
+  ((MISSED == 0))
+}
+
+# bug NAME FILE PERL: plants one, runs the packet path's own tests and the model, cures it.
+bug() {
+  local name=$1 file=$2 change=$3 log=$COPY/$1.log found
+  [[ $WANTED == '  ' || $WANTED == *" $name "* ]] || return 0
+  perl -0pi -e "$change" "$COPY/tree/$file"
+  if cmp -s "$HERE/$file" "$COPY/tree/$file"; then
+    found='NOT CAUGHT (the place to plant it is gone)'
+    MISSED=$((MISSED + 1))
+  elif (cd "$COPY/tree" && CARGO_TARGET_DIR=$COPY/target RUST_BACKTRACE=0 timeout 300 \
+    cargo test --locked --no-fail-fast --lib --test model -- dataplane:: snapshot:: model_says evicts) >"$log" 2>&1; then
+    found='NOT CAUGHT'
+    MISSED=$((MISSED + 1))
+  else
+    found=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | sed 's/.*:://' | sort -u | paste -sd' ')
+    if [[ -n $found ]]; then
+      found="caught by $found"
+    else
+      found='NOT CAUGHT (it did not build, or hung)'
+      MISSED=$((MISSED + 1))
+    fi
+  fi
+  printf '%s: %s\n' "$name" "$found"
+  cp "$HERE/$file" "$COPY/tree/$file"
+}
+
+main

@@ -1,0 +1,109 @@
+//! A naive reference model of the forwarder, and seeded random traffic through both. After every step
+//! the model has predicted what leaves, bit for bit, and every counter; regularly also every session.
+//!
+//! `PRIVLINK_MODEL_SEED=n` repeats one run, `PRIVLINK_MODEL_STEPS=n` sets its length. That these tests can fail is
+//! itself tested: `scripts/planted.sh` plants bugs one by one and names the test that finds each.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test builds packets from small numbers, and may fail loudly"
+)]
+
+/// Frames, naive checksums.
+mod packet;
+
+/// Rules as plain lists; the linear policy scan.
+mod rules;
+
+/// The reference: a map of sessions.
+mod oracle;
+
+/// The code under test.
+mod world;
+
+/// Random changes and packets.
+mod traffic;
+
+/// Steps through both, and the comparison after each.
+mod run;
+
+use run::{Case, Run};
+
+fn seeds(from: u64) -> Vec<u64> {
+    let one = std::env::var("PRIVLINK_MODEL_SEED").ok().and_then(|text| text.parse().ok());
+    one.map_or_else(|| (from..from + 6).collect(), |seed| vec![seed])
+}
+
+fn steps() -> usize {
+    std::env::var("PRIVLINK_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(4_000)
+}
+
+fn compare(workers: u16, table: u32, from: u64, minimums: &[(Case, u64)]) {
+    let mut reached = run::Reached::default();
+    let seeds = seeds(from);
+    for &seed in &seeds {
+        println!("PRIVLINK_MODEL_SEED={seed}, {workers} workers, table of {table}");
+        let mut run = Run::new(seed, workers, table);
+        (0..steps()).for_each(|_| run.step());
+        run.finish(&mut reached);
+    }
+    println!("{reached:?}");
+    for &(case, at_least) in minimums {
+        let count = reached.get(&case).copied().unwrap_or(0);
+        assert!(count >= at_least, "the generator reached {case:?} only {count} times: {reached:?}");
+    }
+}
+
+const USUAL: &[(Case, u64)] = &[
+    (Case::Opened, 500),
+    (Case::Passed, 1_000),
+    (Case::Returned, 500),
+    (Case::Revoked, 50),
+    (Case::BothEndsReset, 20),
+    (Case::IdleReset, 10),
+    (Case::Expired, 100),
+    (Case::Partial, 200),
+    (Case::StillWrong, 50),
+    (Case::ExactClose, 20),
+    (Case::Answered, 200),
+    (Case::Malformed, 100),
+    (Case::Drop("spoofed_source"), 20),
+    (Case::Drop("unknown_endpoint"), 20),
+    (Case::Drop("not_approved_pending"), 10),
+    (Case::Drop("not_approved_rejected"), 10),
+    (Case::Drop("not_approved_disconnected"), 10),
+    (Case::Drop("source_not_allowed"), 20),
+    (Case::Drop("workload_excluded"), 10),
+    (Case::Drop("denied_by_rule"), 10),
+    (Case::Drop("port_not_exposed"), 20),
+    (Case::Drop("not_syn"), 20),
+    (Case::Drop("no_backend"), 10),
+    (Case::Drop("session_limit"), 5),
+    (Case::Drop("session_ended"), 10),
+    (Case::Drop("no_session"), 50),
+    (Case::Drop("ttl_expired"), 20),
+];
+
+#[test]
+fn one_worker_does_what_the_model_says() {
+    compare(1, 1 << 20, 1, USUAL);
+}
+
+#[test]
+fn two_workers_do_what_the_model_says() {
+    compare(2, 1 << 20, 101, USUAL);
+}
+
+#[test]
+fn four_workers_do_what_the_model_says() {
+    compare(4, 1 << 20, 201, USUAL);
+}
+
+#[test]
+fn a_small_table_evicts_closed_sessions_and_never_live_ones() {
+    compare(1, 5, 301, &[(Case::Evicted, 20), (Case::Drop("table_full"), 50), (Case::Opened, 100)]);
+}

@@ -1,0 +1,246 @@
+//! The reference: every session in one ordered map, every decision made by looking at all of it. It
+//! judges sessions when rules are published and when time passes, not when their packets come.
+
+use std::collections::BTreeMap;
+
+use privlink::dataplane::verdict::DropReason;
+
+use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, TCP, UDP};
+use super::rules::{Denied, Grant, Rules};
+
+/// Attachment, protocol, source, source port, destination, destination port.
+pub(crate) type Key = (u16, u8, u32, u16, u32, u16);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Active,
+    Opening,
+    Established,
+    Closing,
+    Ended,
+}
+
+/// One end of a TCP connection as the end itself knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) next: u32,
+    pub(crate) expects: u32,
+    pub(crate) acked: u32,
+    /// Whether it has received anything: it accepts a reset at `expects`.
+    pub(crate) heard: bool,
+    pub(crate) fin: bool,
+    pub(crate) fin_acked: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Flow {
+    pub(crate) grant: Grant,
+    pub(crate) backend: u32,
+    pub(crate) nat: (u32, u16),
+    pub(crate) phase: Phase,
+    /// Both ends know that it is over: it may make room.
+    pub(crate) exact: bool,
+    pub(crate) seen: u32,
+    pub(crate) consumer: Peer,
+    pub(crate) provider: Peer,
+}
+
+impl Flow {
+    fn limit(&self, protocol: u8) -> u32 {
+        let seconds = match (self.phase, protocol) {
+            (Phase::Ended, _) => 60,
+            (Phase::Established, _) => 7_440,
+            (_, TCP) => 240,
+            (_, UDP) => 300,
+            _ => 60,
+        };
+        seconds * 10
+    }
+}
+
+/// What must become of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// A packet of the session with this key.
+    Pass(Key),
+    /// The first packet of a session.
+    Open(Key, Grant),
+    /// Nothing but an answer, if the resource (or the daemon) answers at all.
+    Drop(Denied),
+}
+
+pub(crate) struct Oracle {
+    pub(crate) rules: Rules,
+    pub(crate) flows: BTreeMap<Key, Flow>,
+    pub(crate) now: u32,
+}
+
+impl Oracle {
+    /// Sessions that the rules in force no longer admit, or whose endpoint was not Approved in between.
+    pub(crate) fn judge_all(&mut self, dead: &[u32]) -> Vec<(Key, Flow)> {
+        let rules = &self.rules;
+        let revoked = |(key, flow): (&Key, &Flow)| {
+            let resource = &rules.resources[flow.grant.resource];
+            let kept = flow.phase == Phase::Ended
+                || !dead.contains(&flow.grant.endpoint)
+                    && rules.ask(key.0, key.1, key.2, key.4, key.5) == Ok(flow.grant)
+                    && resource.nat.contains(&flow.nat.0)
+                    && resource.targets[flow.grant.target].backends.iter().any(|(own, _)| *own == flow.backend);
+            (!kept).then_some(*key)
+        };
+        let keys: Vec<Key> = self.flows.iter().filter_map(revoked).collect();
+        keys.into_iter().map(|key| self.end(key)).collect()
+    }
+
+    /// Sessions that idled out by now; those of established connections, which are reset.
+    pub(crate) fn expire(&mut self) -> (usize, Vec<(Key, Flow)>) {
+        let now = self.now;
+        let idle = |(key, flow): (&Key, &Flow)| (now - flow.seen > flow.limit(key.1)).then_some(*key);
+        let keys: Vec<Key> = self.flows.iter().filter_map(idle).collect();
+        let mut reset = Vec::new();
+        for key in &keys {
+            if self.flows[key].phase == Phase::Established {
+                reset.push(self.end(*key));
+            } else {
+                self.flows.remove(key);
+            }
+        }
+        (keys.len(), reset)
+    }
+
+    /// Ends a session: TCP leaves a tombstone.
+    fn end(&mut self, key: Key) -> (Key, Flow) {
+        let flow = self.flows[&key].clone();
+        if key.1 == TCP {
+            let ended = Flow { phase: Phase::Ended, exact: true, seen: self.now, ..flow.clone() };
+            self.flows.insert(key, ended);
+        } else {
+            self.flows.remove(&key);
+        }
+        (key, flow)
+    }
+
+    /// Whether the table is full, so that admission must evict.
+    pub(crate) fn full(&self) -> bool {
+        self.flows.len() >= self.rules.table as usize
+    }
+
+    fn live(&self, which: impl Fn(&Flow) -> bool) -> u32 {
+        self.flows.values().filter(|flow| flow.phase != Phase::Ended && which(flow)).count() as u32
+    }
+
+    /// Decides a well-formed packet, and removes the session whose place its SYN takes.
+    pub(crate) fn decide(&mut self, at: u16, packet: &Packet) -> Expected {
+        let (source, destination) = (packet.source, packet.destination);
+        let key = (at, packet.protocol, source, packet.ports.0, destination, packet.ports.1);
+        let reverse = |(_, flow): &(&Key, &Flow)| {
+            at == super::rules::PROVIDER
+                && (flow.backend, flow.grant.port, flow.nat) == (source, packet.ports.0, (destination, packet.ports.1))
+        };
+        let found = self.flows.get_key_value(&key).map(|(key, flow)| (key, flow, true)).or_else(|| {
+            let same = self.flows.iter().filter(|(key, _)| key.1 == packet.protocol);
+            same.clone().find(reverse).map(|(key, flow)| (key, flow, false))
+        });
+        let syn = packet.protocol == TCP && packet.flags & (SYN | ACK | RST | FIN) == SYN;
+        if let Some((&key, flow, forth)) = found {
+            if !(forth && syn && matches!(flow.phase, Phase::Ended | Phase::Closing)) {
+                return match flow.phase {
+                    Phase::Ended => Expected::Drop((DropReason::SessionEnded, Some(flow.grant.resource))),
+                    _ if packet.ttl <= 1 => Expected::Drop((DropReason::TtlExpired, Some(flow.grant.resource))),
+                    Phase::Active | Phase::Opening | Phase::Established | Phase::Closing => Expected::Pass(key),
+                };
+            }
+            self.flows.remove(&key);
+        }
+        if self.rules.is_nat(at, destination) {
+            return Expected::Drop((DropReason::NoSession, None));
+        }
+        if self.rules.spoofed(at, source, destination) {
+            return Expected::Drop((DropReason::SpoofedSource, None));
+        }
+        match self.rules.ask(at, packet.protocol, source, destination, packet.ports.1) {
+            Ok(grant) => self.admit(key, grant, packet, syn),
+            Err(denied) => Expected::Drop(denied),
+        }
+    }
+
+    /// Check 7.
+    fn admit(&self, key: Key, grant: Grant, packet: &Packet, syn: bool) -> Expected {
+        let drop = |reason| Expected::Drop((reason, Some(grant.resource)));
+        let opens = match packet.protocol {
+            TCP => syn,
+            ICMP => packet.ports.1 == 0,
+            _ => true,
+        };
+        if !opens {
+            return drop(DropReason::NotSyn);
+        }
+        if packet.ttl <= 1 {
+            return drop(DropReason::TtlExpired);
+        }
+        let resource = &self.rules.resources[grant.resource];
+        if resource.targets[grant.target].backends.iter().all(|(_, drain)| *drain) {
+            return drop(DropReason::NoBackend);
+        }
+        if self.full() && !self.flows.values().any(|flow| flow.exact) {
+            return drop(DropReason::TableFull);
+        }
+        let max = self.rules.endpoints.iter().find(|e| e.id == grant.endpoint).map_or(0, |e| e.max);
+        // A session that made room was live until then, and counts no more. Which one it was is the
+        // forwarder's choice, so scenarios with a small table have no other limits.
+        if self.live(|flow| flow.grant.endpoint == grant.endpoint) >= max
+            || self.live(|flow| flow.grant.resource == grant.resource) >= resource.max
+        {
+            return drop(DropReason::SessionLimit);
+        }
+        Expected::Open(key, grant)
+    }
+
+    /// Whether a packet dropped so is answered.
+    pub(crate) fn answers(&self, (reason, resource): Denied, packet: &Packet) -> bool {
+        let never = matches!(
+            reason,
+            DropReason::SpoofedSource | DropReason::SourceNotAllowed | DropReason::NoSession | DropReason::Malformed
+        );
+        let reset = packet.protocol == TCP && packet.flags & RST != 0;
+        !never && !reset && !resource.is_some_and(|resource| self.rules.resources[resource].silent)
+    }
+
+    /// Notes a TCP segment that passed. `lost`: it never reached the other end.
+    pub(crate) fn passed(&mut self, key: Key, forth: bool, packet: &Packet, lost: bool) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(&key) else { return };
+        flow.seen = now;
+        if key.1 != TCP {
+            return;
+        }
+        let (own, other) =
+            if forth { (&mut flow.consumer, &mut flow.provider) } else { (&mut flow.provider, &mut flow.consumer) };
+        if packet.flags & RST != 0 {
+            let refused = flow.phase == Phase::Opening && packet.flags & ACK != 0 && packet.ack == other.next;
+            if refused || other.heard && packet.seq == other.acked && flow.phase != Phase::Opening {
+                (flow.phase, flow.exact) = (Phase::Closing, true);
+            }
+            return;
+        }
+        let control = u32::from(packet.flags & SYN != 0) + u32::from(packet.flags & FIN != 0);
+        let end = packet.seq.wrapping_add(packet.payload.len() as u32).wrapping_add(control);
+        own.next = end;
+        if !lost {
+            (other.expects, other.heard) = (end, true);
+        }
+        own.fin |= packet.flags & FIN != 0;
+        if packet.flags & ACK != 0 {
+            own.acked = packet.ack;
+            other.fin_acked |= other.fin && packet.ack == other.next;
+        }
+        let (own, other) = (*own, *other);
+        if flow.phase == Phase::Opening && forth && packet.flags & ACK != 0 && flow.consumer.heard {
+            flow.phase = Phase::Established;
+        }
+        if own.fin && other.fin {
+            flow.phase = Phase::Closing;
+        }
+        flow.exact |= own.fin_acked && other.fin_acked;
+    }
+}

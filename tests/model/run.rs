@@ -1,0 +1,363 @@
+//! Random steps over model and code, compared after each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use privlink::dataplane::counters::VerdictCounts;
+use privlink::dataplane::verdict::DropReason;
+
+use super::oracle::{Expected, Flow, Key, Oracle, Peer, Phase};
+use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, VNET, residue, sum_at};
+use super::rules::{PROVIDER, Rules};
+use super::world::World;
+
+/// What a generator must reach to be worth its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Case {
+    Opened,
+    Passed,
+    Returned,
+    Revoked,
+    BothEndsReset,
+    IdleReset,
+    Expired,
+    Partial,
+    StillWrong,
+    ExactClose,
+    Answered,
+    Malformed,
+    Evicted,
+    Drop(&'static str),
+}
+
+/// NAT side, backend side, state and endpoint of a session.
+type Held = ((u32, u16), (u32, u16), &'static str, u32);
+
+pub(crate) type Reached = BTreeMap<Case, u64>;
+
+/// A packet to deliver: where, and whether its receiver never gets it.
+pub(crate) struct Sent {
+    pub(crate) at: u16,
+    pub(crate) packet: Packet,
+    pub(crate) sum: Sum,
+    pub(crate) lost: bool,
+}
+
+pub(crate) struct Run {
+    pub(crate) random: fastrand::Rng,
+    pub(crate) oracle: Oracle,
+    pub(crate) world: World,
+    pub(crate) workers: u16,
+    pub(crate) epoch: u64,
+    pub(crate) small: bool,
+    pub(crate) reached: Reached,
+    /// Addresses of deleted endpoints, to be used again.
+    pub(crate) deleted: Vec<super::rules::Endpoint>,
+}
+
+impl Run {
+    pub(crate) fn new(seed: u64, workers: u16, table: u32) -> Self {
+        let small = table < 100;
+        let mut rules = Rules::new(table);
+        if small {
+            rules.resources.iter_mut().for_each(|resource| resource.max = u32::MAX);
+            rules.endpoints.iter_mut().for_each(|endpoint| endpoint.max = u32::MAX);
+        }
+        let mut world = World::new(workers, seed);
+        world.publish(rules.snapshot(1));
+        world.settle(1_000);
+        let oracle = Oracle { rules, flows: BTreeMap::new(), now: 1_000 };
+        let random = fastrand::Rng::with_seed(seed);
+        Self { random, oracle, world, workers, epoch: 1, small, reached: Reached::new(), deleted: vec![] }
+    }
+
+    pub(crate) fn reach(&mut self, case: Case) {
+        *self.reached.entry(case).or_insert(0) += 1;
+    }
+
+    pub(crate) fn finish(mut self, reached: &mut Reached) {
+        self.compare_flows();
+        for (case, count) in self.reached {
+            *reached.entry(case).or_insert(0) += count;
+        }
+    }
+
+    /// Perhaps a change of rules or of time, then a packet that meets it in the same batch.
+    pub(crate) fn step(&mut self) {
+        let mut killed = Vec::new();
+        match self.random.u8(..100) {
+            0..4 => killed = self.change_rules(),
+            4..7 => killed = self.pass_time(),
+            _ => {}
+        }
+        let before = self.world.counts();
+        if self.random.u8(..100) < 6 {
+            self.send_malformed(&before, &killed);
+        } else {
+            let sent = self.choose_packet();
+            self.send(&sent, &before, &killed);
+        }
+        if self.random.u8(..40) == 0 {
+            self.compare_flows();
+        }
+    }
+
+    pub(crate) fn deliver(&mut self, at: u16, frame: Vec<u8>) -> Vec<(u16, Vec<u8>)> {
+        let reader = self.random.usize(..usize::from(self.workers));
+        self.world.push(reader, at, frame);
+        self.world.settle(self.oracle.now)
+    }
+
+    fn send(&mut self, sent: &Sent, before: &VerdictCounts, killed: &[(Key, Flow)]) {
+        let expected = self.oracle.decide(sent.at, &sent.packet);
+        let frame = sent.packet.frame(sent.sum);
+        let out = self.deliver(sent.at, frame.clone());
+        match expected {
+            Expected::Drop(denied) => self.check_drop(&denied, &sent.packet, sent.at, &out, before, killed),
+            Expected::Open(key, grant) => {
+                let out = self.check_forward(&out, before, killed, &sent.packet);
+                let seen = Packet::parse(&out.1);
+                let resource = &self.oracle.rules.resources[grant.resource];
+                assert_eq!(out.0, PROVIDER);
+                assert!(resource.nat.contains(&seen.source), "{seen:?}: not a NAT address of the resource");
+                let backends = &resource.targets[grant.target].backends;
+                assert!(backends.contains(&(seen.destination, false)), "{seen:?}: not a backend that takes sessions");
+                let nat = (seen.source, seen.ports.0);
+                let flow = Flow {
+                    grant,
+                    backend: seen.destination,
+                    nat,
+                    phase: if key.1 == TCP { Phase::Opening } else { Phase::Active },
+                    exact: false,
+                    seen: self.oracle.now,
+                    consumer: Peer::default(),
+                    provider: Peer::default(),
+                };
+                assert!(nat.1 >= 1024, "{seen:?}");
+                if self.oracle.full() {
+                    self.note_evicted(key);
+                }
+                self.oracle.flows.insert(key, flow);
+                self.reach(Case::Opened);
+                self.check_translation(sent, &frame, &out.1, key, true);
+            }
+            Expected::Pass(key) => {
+                let out = self.check_forward(&out, before, killed, &sent.packet);
+                let forth = (sent.at, sent.packet.source) == (key.0, key.2) && sent.packet.destination == key.4;
+                assert_eq!(out.0, if forth { PROVIDER } else { key.0 });
+                self.reach(if forth { Case::Passed } else { Case::Returned });
+                self.check_translation(sent, &frame, &out.1, key, forth);
+            }
+        }
+    }
+
+    /// One frame was forwarded; returns it.
+    fn check_forward(
+        &mut self,
+        out: &[(u16, Vec<u8>)],
+        before: &VerdictCounts,
+        killed: &[(Key, Flow)],
+        packet: &Packet,
+    ) -> (u16, Vec<u8>) {
+        let after = self.world.counts();
+        let dropped: Vec<_> =
+            DropReason::ALL.into_iter().filter(|r| after.dropped[*r as usize] != before.dropped[*r as usize]).collect();
+        assert_eq!(after.forwarded, before.forwarded + 1, "not forwarded but {dropped:?}");
+        assert_eq!((after.dropped, after.answered), (before.dropped, before.answered));
+        let own = self.check_resets(out, killed, before, &after, packet);
+        assert_eq!(own.len(), 1, "{own:?}");
+        own[0].clone()
+    }
+
+    /// The packet was dropped for exactly this reason, and answered if it ought to be.
+    pub(crate) fn check_drop(
+        &mut self,
+        denied: &super::rules::Denied,
+        packet: &Packet,
+        at: u16,
+        out: &[(u16, Vec<u8>)],
+        before: &VerdictCounts,
+        killed: &[(Key, Flow)],
+    ) {
+        let (after, mut wanted) = (self.world.counts(), before.dropped);
+        wanted[denied.0 as usize] += 1;
+        let named = |counts: &[u64]| -> Vec<_> {
+            DropReason::ALL.into_iter().filter(|r| counts[*r as usize] != before.dropped[*r as usize]).collect()
+        };
+        assert_eq!(named(&after.dropped), named(&wanted), "{packet:?} at {at}; {out:?}");
+        assert_eq!((after.dropped, after.forwarded), (wanted, before.forwarded));
+        self.reach(Case::Drop(denied.0.name()));
+        let own = self.check_resets(out, killed, before, &after, packet);
+        let unreadable = matches!(
+            denied.0,
+            DropReason::Malformed | DropReason::Fragment | DropReason::UnsupportedProtocol | DropReason::SourceRoute
+        );
+        let answered = !unreadable && self.oracle.answers(*denied, packet);
+        assert_eq!(
+            (own.len(), after.answered - before.answered),
+            (usize::from(answered), u64::from(answered)),
+            "{denied:?} {packet:?}: {own:?}"
+        );
+        if let [(to, frame)] = own.as_slice() {
+            self.reach(Case::Answered);
+            let answer = Packet::parse(frame);
+            assert_eq!((*to, answer.source, answer.destination), (at, packet.destination, packet.source));
+            assert_eq!(residue(frame), 0, "{answer:?}");
+            let kind = (frame[VNET + 20], frame[VNET + 21]);
+            match denied.0 {
+                DropReason::UnknownEndpoint => assert_eq!((answer.protocol, kind), (ICMP, (3, 1))),
+                DropReason::TtlExpired => assert_eq!((answer.protocol, kind), (ICMP, (11, 0))),
+                _ if packet.protocol != TCP => assert_eq!((answer.protocol, kind), (ICMP, (3, 13))),
+                _ if packet.flags & ACK != 0 => assert_eq!((answer.flags, answer.seq), (RST, packet.ack)),
+                _ => {
+                    let control = u32::from(packet.flags & SYN != 0) + u32::from(packet.flags & FIN != 0);
+                    let end = packet.seq.wrapping_add(packet.payload.len() as u32).wrapping_add(control);
+                    assert_eq!((answer.flags, answer.ack), (RST | ACK, end));
+                }
+            }
+        }
+    }
+
+    /// Every ended connection was reset at both ends at a number that each accepts. Returns what else left.
+    fn check_resets(
+        &mut self,
+        out: &[(u16, Vec<u8>)],
+        killed: &[(Key, Flow)],
+        before: &VerdictCounts,
+        after: &VerdictCounts,
+        packet: &Packet,
+    ) -> Vec<(u16, Vec<u8>)> {
+        let originated = (after.originated - before.originated) as usize;
+        let (mut resets, mut rest) = (Vec::new(), Vec::new());
+        // A late segment of a connection that ended just now is answered by a reset that looks the same.
+        let mirrored = (packet.destination, packet.source, (packet.ports.1, packet.ports.0), packet.ack);
+        for (at, frame) in out {
+            let packet = Packet::parse(frame);
+            let of = |(key, flow): &&(Key, Flow)| {
+                let to_consumer =
+                    (*at, packet.source, packet.destination, packet.ports) == (key.0, key.4, key.2, (key.5, key.3));
+                let service = (flow.nat.0, flow.backend, (flow.nat.1, flow.grant.port));
+                let to_service = *at == PROVIDER && (packet.source, packet.destination, packet.ports) == service;
+                key.1 == TCP && packet.flags == RST && (to_consumer || to_service)
+            };
+            if killed.iter().any(|one| of(&one)) {
+                assert_eq!(residue(frame), 0);
+                resets.push((*at, packet, frame));
+            } else {
+                rest.push((*at, frame.clone()));
+            }
+        }
+        if resets.len() > originated {
+            let answers = |p: &Packet| (p.source, p.destination, p.ports, p.seq) == mirrored;
+            let answer = resets.iter().position(|(_, p, _)| answers(p)).expect("a reset too many answers the packet");
+            let (at, _, frame) = resets.remove(answer);
+            rest.push((at, frame.clone()));
+        }
+        assert_eq!(resets.len(), originated, "a reset for a connection that did not end: {rest:?}");
+        for (key, flow) in killed.iter().filter(|(key, flow)| key.1 == TCP && !flow.exact) {
+            // At the expected number a reset is accepted at once; further on in the window it is challenged,
+            // and the challenge is answered at its own number (RFC 5961 §3.2).
+            let accepts = |peer: Peer, seq: u32| seq.wrapping_sub(peer.expects) < 8_192;
+            let told = |at: u16, ports: (u16, u16), peer: Peer| {
+                let exact = peer.acked == peer.expects || !peer.heard;
+                let ok = |seq| if exact { seq == peer.expects } else { accepts(peer, seq) };
+                !peer.heard || resets.iter().any(|(to, p, _)| *to == at && p.ports == ports && ok(p.seq))
+            };
+            // Before the handshake is over, the consumer learns from its next SYN.
+            let opening = flow.phase == Phase::Opening;
+            assert!(opening || told(key.0, (key.5, key.3), flow.consumer), "{key:?} {flow:?}: {resets:?}");
+            assert!(told(PROVIDER, (flow.nat.1, flow.grant.port), flow.provider), "{key:?} {flow:?}: {resets:?}");
+            if flow.consumer.heard && flow.provider.heard {
+                self.reach(Case::BothEndsReset);
+            }
+        }
+        rest
+    }
+
+    /// What left is the packet with other addresses and ports, one hop older, and nothing else changed.
+    fn check_translation(&mut self, sent: &Sent, frame: &[u8], out: &[u8], key: Key, forth: bool) {
+        let flow = self.oracle.flows[&key].clone();
+        let mut wanted = Packet { ttl: sent.packet.ttl - 1, ..sent.packet.clone() };
+        if forth {
+            (wanted.source, wanted.destination) = (flow.nat.0, flow.backend);
+            wanted.ports = (flow.nat.1, flow.grant.port);
+        } else {
+            (wanted.source, wanted.destination, wanted.ports) = (key.4, key.2, (key.5, key.3));
+        }
+        let mut naive = wanted.frame(sent.sum);
+        let mut got = out.to_vec();
+        assert!(
+            sent.sum == Sum::Absent || residue(frame) == residue(out),
+            "as right, or as wrong, as it was: {:?}",
+            sent.packet
+        );
+        match sent.sum {
+            Sum::Wrong => {
+                assert_ne!(residue(out), 0, "a wrong checksum was made right");
+                self.reach(Case::StillWrong);
+            }
+            Sum::Partial => self.reach(Case::Partial),
+            Sum::Absent => assert_eq!(out[VNET + 26..VNET + 28], [0, 0]),
+            Sum::Full => assert_eq!(residue(out), 0),
+        }
+        // The checksum has been compared by what it means, the virtio header's length is a hint.
+        let at = VNET + 20 + sum_at(sent.packet.protocol);
+        for frame in [&mut naive, &mut got] {
+            frame[at..at + 2].fill(0);
+            frame[2..4].fill(0);
+        }
+        assert_eq!(got, naive, "{:?}", Packet::parse(out));
+        let exact = flow.exact;
+        self.oracle.passed(key, forth, &sent.packet, sent.lost);
+        if !exact && self.oracle.flows[&key].exact {
+            self.reach(Case::ExactClose);
+        }
+    }
+
+    /// The forwarder made room: exactly one session is gone, and it was a closed one.
+    fn note_evicted(&mut self, opened: Key) {
+        let held = self.listed();
+        let missing: Vec<Key> = self.oracle.flows.keys().filter(|key| !held.contains_key(*key)).copied().collect();
+        assert_eq!(missing.len(), 1, "one made room for {opened:?}: {missing:?}");
+        let evicted = self.oracle.flows.remove(&missing[0]).expect("listed above");
+        assert!(evicted.exact, "a live session was evicted: {evicted:?}");
+        self.reach(Case::Evicted);
+    }
+
+    /// Sessions of the code under test: NAT, backend and state by key.
+    fn listed(&mut self) -> BTreeMap<Key, Held> {
+        let v4 = |address: IpAddr| match address {
+            IpAddr::V4(address) => u32::from(address),
+            IpAddr::V6(_) => u32::from(Ipv4Addr::UNSPECIFIED),
+        };
+        let mut reverse = BTreeSet::new();
+        let mut all = BTreeMap::new();
+        for flow in self.world.flows(self.oracle.now) {
+            let (nat, backend) = ((v4(flow.nat.0), flow.nat.1), (v4(flow.backend.0), flow.backend.1));
+            let protocol = flow.protocol as u8;
+            assert!(reverse.insert((protocol, nat, backend)), "two sessions share {nat:?} → {backend:?}");
+            let (consumer, endpoint) = (flow.consumer, flow.endpoint_address);
+            let key = (flow.attachment.0, protocol, v4(consumer.0), consumer.1, v4(endpoint.0), endpoint.1);
+            let held = (nat, backend, flow.state, flow.endpoint.0);
+            assert!(all.insert(key, held).is_none(), "two sessions for {key:?}");
+        }
+        all
+    }
+
+    /// Both hold the same sessions in the same states, and no two share a reverse key.
+    fn compare_flows(&mut self) {
+        let listed = self.listed();
+        let state = |phase| match phase {
+            Phase::Active => "active",
+            Phase::Opening => "opening",
+            Phase::Established => "established",
+            Phase::Closing => "closing",
+            Phase::Ended => "ended",
+        };
+        let model: BTreeMap<_, _> = (self.oracle.flows.iter())
+            .map(|(key, f)| (*key, (f.nat, (f.backend, f.grant.port), state(f.phase), f.grant.endpoint)))
+            .collect();
+        assert_eq!(listed, model);
+        assert!(!self.small || listed.len() <= self.oracle.rules.table as usize);
+    }
+}

@@ -1,0 +1,100 @@
+//! The code under test: workers over in-memory devices, seen through its public API only.
+
+use std::sync::Arc;
+
+use crossbeam_queue::SegQueue;
+use privlink::dataplane::Worker;
+use privlink::dataplane::counters::VerdictCounts;
+use privlink::dataplane::device::memory::{MemorySink, MemorySource};
+use privlink::dataplane::forwarder::{Forwarder, Position};
+use privlink::dataplane::handover::Shared;
+use privlink::dataplane::mailbox::{FlowRecord, Request};
+use privlink::dataplane::session::Tick;
+use privlink::snapshot::{Publisher, Snapshot};
+
+const DEVICES: usize = 4;
+
+pub(crate) struct World {
+    workers: Vec<Worker<MemorySource, MemorySink>>,
+    questions: Vec<Arc<SegQueue<Request>>>,
+    publisher: Publisher,
+    shared: Arc<Shared>,
+}
+
+impl World {
+    pub(crate) fn new(count: u16, seed: u64) -> Self {
+        let mut publisher = Publisher::new();
+        let shared = Arc::new(Shared::new((0..count).map(|_| Arc::new(|| ()) as _).collect()));
+        let questions: Vec<Arc<SegQueue<Request>>> = (0..count).map(|_| Arc::default()).collect();
+        let workers = (0..count)
+            .map(|worker| {
+                let seeds = [seed ^ u64::from(worker), 0x00C0_FFEE, seed + u64::from(worker)];
+                let position = Position { worker, workers: count };
+                let forwarder = Forwarder::new(position, 4_096, seeds, Arc::clone(&shared));
+                let sources = (0..DEVICES).map(|_| MemorySource::default()).collect();
+                let sinks = (0..DEVICES).map(|_| MemorySink::default()).collect();
+                let questions = Arc::clone(&questions[usize::from(worker)]);
+                Worker::new(forwarder, sources, sinks, publisher.reader(Box::new(|| ())), questions)
+            })
+            .collect();
+        Self { workers, questions, publisher, shared }
+    }
+
+    pub(crate) fn publish(&mut self, snapshot: Snapshot) {
+        self.publisher.publish(snapshot);
+    }
+
+    pub(crate) fn push(&mut self, worker: usize, attachment: u16, frame: Vec<u8>) {
+        self.workers[worker].ends().0[usize::from(attachment)].push(frame);
+    }
+
+    /// Lets all workers work until nothing is left, and takes what they sent: (attachment, frame).
+    pub(crate) fn settle(&mut self, now: u32) -> Vec<(u16, Vec<u8>)> {
+        loop {
+            let mut more = false;
+            for worker in &mut self.workers {
+                more |= worker.batch(0..DEVICES, Tick(now)).expect("memory");
+            }
+            if !more && (0..self.workers.len()).all(|worker| !self.shared.waiting(worker as u16)) {
+                break;
+            }
+        }
+        let mut out = Vec::new();
+        for worker in &mut self.workers {
+            for (at, sink) in (0..).zip(worker.ends().1) {
+                out.extend(sink.sent.drain(..).map(|frame| (at, frame)));
+            }
+        }
+        out
+    }
+
+    /// Published counters of all workers together, each of which keeps law 4's sum.
+    pub(crate) fn counts(&self) -> VerdictCounts {
+        let mut all = VerdictCounts::default();
+        for worker in &self.workers {
+            let own = worker.forwarder().published().verdicts();
+            let ends = own.forwarded + own.dropped_total() + own.handed_out + own.held;
+            assert_eq!(own.read + own.handed_in, ends, "law 4: {own:?}");
+            all.read += own.read;
+            all.handed_in += own.handed_in;
+            all.handed_out += own.handed_out;
+            all.forwarded += own.forwarded;
+            all.answered += own.answered;
+            all.originated += own.originated;
+            all.dropped.iter_mut().zip(own.dropped).for_each(|(sum, own)| *sum += own);
+        }
+        assert_eq!(all.handed_in, all.handed_out, "what one worker hands out another takes");
+        all
+    }
+
+    /// Every session of every worker.
+    pub(crate) fn flows(&mut self, now: u32) -> Vec<FlowRecord> {
+        let (reply, listed) = std::sync::mpsc::sync_channel(self.workers.len());
+        for questions in &self.questions {
+            questions.push(Request::Flows { endpoint: None, limit: usize::MAX, reply: reply.clone() });
+        }
+        let sent = self.settle(now);
+        assert!(sent.is_empty(), "a question makes no packet: {sent:?}");
+        listed.try_iter().flatten().collect()
+    }
+}
