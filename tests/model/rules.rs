@@ -37,6 +37,8 @@ pub(crate) struct Side {
     pub(crate) vnet: u16,
     pub(crate) peers: Vec<u16>,
     pub(crate) sources: Vec<Net>,
+    /// Those of `sources` that may use the endpoints of peers too.
+    pub(crate) direct: Vec<Net>,
     pub(crate) excluded: Vec<Net>,
 }
 
@@ -108,11 +110,17 @@ pub(crate) const PROVIDER: u16 = 1;
 
 impl Rules {
     pub(crate) fn new(table: u32) -> Self {
-        let side = |vnet, sources: &[Net]| Side { vnet, peers: vec![], sources: sources.to_vec(), excluded: vec![] };
+        let side = |vnet, sources: &[Net]| Side {
+            vnet,
+            peers: vec![],
+            sources: sources.to_vec(),
+            direct: vec![],
+            excluded: vec![],
+        };
         let mut spoke = side(0, &[Net(ip(10, 1, 0, 0), 16), Net(ip(192, 168, 40, 0), 24)]);
         spoke.excluded = vec![Net(ip(10, 1, 200, 0), 24)];
-        let mut peer = side(3, &[Net(ip(10, 3, 0, 0), 16)]);
-        peer.peers = vec![0];
+        let mut peer = side(3, &[Net(ip(10, 3, 0, 0), 16), Net(ip(10, 4, 0, 0), 16)]);
+        (peer.peers, peer.direct) = (vec![0], vec![Net(ip(10, 3, 0, 0), 16)]);
         let sides = vec![spoke, side(1, &[Net(ip(10, 20, 0, 0), 16)]), side(2, &[Net(ip(10, 1, 0, 0), 16)]), peer];
         let b = |last| (ip(10, 20, 0, last), false);
         let resources = vec![
@@ -237,7 +245,8 @@ impl Rules {
             ConnectionState::Disconnected => return no(DropReason::NotApprovedDisconnected),
         }
         let side = &self.sides[usize::from(at)];
-        if !side.sources.iter().any(|net| net.holds(source)) {
+        let accepted = if endpoint.vnet == side.vnet { &side.sources } else { &side.direct };
+        if !accepted.iter().any(|net| net.holds(source)) {
             return no(DropReason::SourceNotAllowed);
         }
         if side.excluded.iter().any(|net| net.holds(source)) {
@@ -289,7 +298,11 @@ impl Rules {
             builder.attachments.push(Attachment {
                 vnet: Arc::from(format!("vnet{}", side.vnet)),
                 vnet_number: side.vnet,
-                peers: side.peers.clone(),
+                peers: side
+                    .peers
+                    .iter()
+                    .map(|&vnet_number| snapshot::Peer { vnet_number, sources: set(&side.direct) })
+                    .collect(),
                 sources: set(&side.sources),
                 excluded_workloads: vec![(Arc::from("class"), set(&side.excluded))],
             });

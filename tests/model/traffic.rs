@@ -143,6 +143,7 @@ impl Run {
             ip(10, 1, 6, 9),
             ip(169, 254, 1, 1),
             ip(10, 3, 1, 1),
+            ip(10, 4, 1, 1), // a peer's peer
         ];
         let source = if self.random.u8(..4) == 0 { self.random.choice(odd).unwrap_or(home) } else { home };
         let last = self.random.choice([4, 4, 5, 6, 7, 77]).unwrap_or(4);
