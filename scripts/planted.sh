@@ -23,7 +23,7 @@ main() {
     tar -C target -c --exclude='*privlink*' --exclude=incremental debug | tar -C "$COPY/target" -x
   local d=src/dataplane s=src/snapshot
   bug spoofed_source $d/slowpath/mod.rs 's/^        check_source\(&packet.key, context\)\?;//m'
-  bug unknown_endpoint $s/tables.rs 's/(\.get\(&\(vnet, address\)\))\)/$1.or_else(|| self.shards.iter().find_map(|s| s.values().next())))/'
+  bug unknown_endpoint $s/policy.rs 's/snapshot\.endpoint_address\(attachment, query\.destination\)/snapshot.endpoint_address(attachment, query.destination).or_else(|| snapshot.endpoint_addresses().next().map(|e| e.2))/'
   bug approved $s/policy.rs 's/endpoint\.state != ConnectionState::Approved/false/'
   bug source_allowed $s/policy.rs 's/!attachment\.sources\.contains\(query\.source\)/false/'
   bug workload $s/policy.rs 's/\.find\(\|\(_, set\)\| set\.contains\(query\.source\)\)/.find(|(_, _)| false)/'
@@ -44,13 +44,23 @@ main() {
   bug port_quarantine $d/slowpath/port_pool.rs 's/const REST_(\w+): u32 = [^;]*;/const REST_$1: u32 = 0;/g'
   bug tombstone $d/lifecycle.rs 's/self\.leave\(&session\.clone\(\)\);/return self.remove(slot, context.now);/'
   bug handover $d/slowpath/mod.rs 's/if owner != self\.position\.worker/if false/'
-  bug idle_time $d/fastpath/mod.rs 's/context\.now\.since\(session\.last_seen\) <= session\.idle_limit/true/; '
+  bug idle_time $d/fastpath/mod.rs 's/context\.now\.since\(session\.last_seen\) <= session\.idle_limit/true/'
   bug sweep $d/lifecycle.rs 's/self\.sweep_slice\(context\);/false;/'
   bug live_evicted $d/slowpath/mod.rs 's/self\.lingering\.pop_front\(\) else/self.lingering.pop_front().or(self.sessions.occupied(0)) else/; s/session\.phase != Phase::Vacant && session\.tcp\.has\(Seen::EXACT_CLOSE\);/session.phase != Phase::Vacant;/'
   bug freed_twice $d/session/table.rs 's/\n\s*self\.arena\.get\(slot\)\.filter\(\|session\| session\.phase != Phase::Vacant\)\?;//'
   bug silent_resource $d/slowpath/mod.rs 's/answer: resource\.and_then\(\|resource\| resource\.answer\)/answer: resource.and(None)/'
   bug leave_forgotten $d/forwarder.rs 's/self\.shared\.leave\(session\.endpoint, session\.resource\);//'
+  bug group_answer $d/slowpath/reject.rs 's/if is_martian\(V4::ip\(packet\.key\.destination\)\)/if is_martian(V4::ip(packet.key.source))/'
+  bug echo_reply_zero $d/fastpath/classify.rs 's/ if identifier != 0//'
   ((MISSED == 0))
+}
+
+# The first names of a list, and how many more there are.
+shorten() {
+  local names
+  read -ra names <<<"$1"
+  printf '%s' "${names[*]:0:3}"
+  ((${#names[@]} <= 3)) || printf ' and %d more' $((${#names[@]} - 3))
 }
 
 # bug NAME FILE PERL: plants one, runs the packet path's own tests and the model, cures it.
@@ -68,7 +78,7 @@ bug() {
   else
     found=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | sed 's/.*:://' | sort -u | paste -sd' ')
     if [[ -n $found ]]; then
-      found="caught by $found"
+      found="caught by $(shorten "$found")"
     else
       found='NOT CAUGHT (it did not build, or hung)'
       MISSED=$((MISSED + 1))

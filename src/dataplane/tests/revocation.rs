@@ -186,6 +186,35 @@ fn a_packet_on_an_idle_session_does_not_revive_it() {
 }
 
 #[test]
+fn a_revoked_session_that_no_review_has_reached_passes_nothing() {
+    let mut world = World::new();
+    let sessions: Vec<Packet> = (20_000..20_500).map(|port| world.connect(port)).collect();
+    world.publish(&rejected(2));
+    // All in the first batches with the new rules: the review takes many more than these.
+    for (port, there) in (20_000..).zip(&sessions).take(15) {
+        let out = tcp("10.1.0.5", port, "10.1.9.4", 5432).seq(101).ack(901).payload(b"secret");
+        let back = there.reply().flags(ACK).seq(901).ack(101).payload(b"secret");
+        world.workers[0].ends().0[0].push(out.frame());
+        world.workers[0].ends().0[1].push(back.frame());
+    }
+    world.workers[0].batch([0, 1], world.now).expect("memory");
+    assert!(world.sent().iter().all(|(_, packet)| packet.payload.is_empty()));
+    assert_eq!(world.drops(DropReason::SessionEnded), 30);
+}
+
+#[test]
+fn a_packet_on_an_idle_session_that_no_sweep_has_reached_does_not_revive_it() {
+    let mut world = World::new();
+    let query = |port| udp("10.1.0.5", port, "10.1.9.4", 5432);
+    let last = (20_000..22_000).map(|port| world.forwarded(CONSUMER, &query(port))).last().expect("some");
+    world.now = Tick(world.now.0 + 301 * Tick::PER_SECOND);
+    world.workers[0].ends().0[1].push(last.reply().frame());
+    world.workers[0].batch([0, 1], world.now).expect("memory");
+    assert!(world.sent().is_empty() && world.sessions() > 1_000, "the sweep is under way");
+    assert_eq!(world.drops(DropReason::NoSession), 1);
+}
+
+#[test]
 fn a_full_pool_reuses_exactly_closed_ports_and_never_live_ones() {
     let mut world = World::new();
     world.publish(&Rules { nat: vec!["10.20.99.4"], ..Rules::default() });
