@@ -126,7 +126,7 @@ impl Oracle {
     }
 
     fn live(&self, which: impl Fn(&Flow) -> bool) -> u32 {
-        self.flows.values().filter(|flow| flow.phase != Phase::Ended && which(flow)).count() as u32
+        self.flows.values().filter(|flow| flow.phase != Phase::Ended && !flow.exact && which(flow)).count() as u32
     }
 
     /// Decides a well-formed packet, and removes the session whose place its SYN takes.

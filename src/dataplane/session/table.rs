@@ -61,7 +61,13 @@ impl<C: Family, P: Family> Table<C, P> {
         // Before the first touch: pages that are there already are not replaced at once.
         advise_huge_pages(buckets.as_ptr(), count);
         buckets.resize(count, EMPTY);
-        Self { buckets: buckets.into_boxed_slice(), arena: Arena::with_capacity(capacity), heads: Vec::new(), seeds: seeds.map(spread), capacity }
+        Self {
+            buckets: buckets.into_boxed_slice(),
+            arena: Arena::with_capacity(capacity),
+            heads: Vec::new(),
+            seeds: seeds.map(spread),
+            capacity,
+        }
     }
 
     /// The session that consumer packets with `key` belong to.
