@@ -147,6 +147,9 @@ fn host_facts(options: &RunOptions, host: &Host, workers: u16) -> HostFacts {
     HostFacts { config: options.config.display().to_string(), shortcomings, steering }
 }
 
+/// How long workers may take to end their last batch.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The workers' threads and everyone's ways to reach them.
 struct Crew {
     port: Arc<WorkersPort>,
@@ -204,6 +207,16 @@ impl Crew {
     fn stop(self) -> anyhow::Result<()> {
         self.end.store(true, Ordering::Relaxed);
         self.wakers.iter().for_each(|wake| wake());
+        let asked = now();
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            if now() - asked > PATIENCE {
+                // A worker that hangs cannot be joined. The devices close with the process; what keeps
+                // addresses unreachable stays, and the next start or `privlink clean` finds it in the journal.
+                tracing::error!("a worker does not end; the daemon ends without it, closed");
+                std::process::exit(Exit::Failed as i32);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut outcome = Ok(());
         for (number, thread) in self.threads.into_iter().enumerate() {
             match thread.join() {
