@@ -247,12 +247,12 @@ fn check_prefix(prefix: &IpNet, at: Locator, findings: &mut Findings) -> bool {
 
 /// Lower bounds of idle times: shorter ones cut sessions that the RFCs promise to keep.
 fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut Findings) {
+    check_fragment_time(timeouts, object, findings);
     for (field, value, least, written, source) in [
         ("tcp_established", timeouts.tcp_established, Duration::from_mins(124), "2h4m", "RFC 5382 REQ-5"),
         ("tcp_transitory", timeouts.tcp_transitory, Duration::from_mins(4), "4m", "RFC 5382 REQ-5"),
         ("udp", timeouts.udp, Duration::from_mins(2), "2m", "RFC 4787 REQ-5"),
         ("icmp", timeouts.icmp, Duration::from_mins(1), "60s", "RFC 5508 REQ-2"),
-        ("fragment", timeouts.fragment, Duration::from_secs(2), "2s", "RFC 6146 section 4, FRAGMENT_MIN"),
     ] {
         let Some(value) = value else { continue };
         let at = object.at(format!("timeouts.{field}"));
@@ -265,6 +265,14 @@ fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut F
                 format!("write \"{written}\" or more unless idle sessions may break"),
             );
         }
+    }
+}
+
+/// A setting for something that this version does not do must not look as if it had an effect.
+fn check_fragment_time(timeouts: &TimeoutOverrides, object: &Object, findings: &mut Findings) {
+    if timeouts.fragment.is_some() {
+        let message = "fragment has no effect: this version drops fragments, and counts them";
+        findings.warning(object.at("timeouts.fragment"), message, "leave it out");
     }
 }
 
