@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Plants bugs in a temporary copy of the packet path, one by one, and shows which test finds each.
 #
-#   scripts/planted.sh [NAME...]
+#   scripts/planted.sh [--demo] [NAME...]
+#
+#   --demo  runs scripts/demo.sh with each bug planted, too: it must fail, and the line that failed is shown
 #
 # One line per bug: `NAME: caught by TEST`, or `NAME: NOT CAUGHT`, which makes the script fail. Named ones
 # only, if there are names. The copy lies in target/planted/, so that later runs build little.
@@ -11,6 +13,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 HERE=$PWD
 COPY=${CARGO_TARGET_DIR:-$HERE/target}/planted
 MISSED=0
+DEMO=no
+if [[ ${1:-} == --demo ]]; then
+  DEMO=yes
+  shift
+fi
 WANTED=" $* "
 
 # shellcheck disable=SC2016  # the expressions are for perl to expand
@@ -23,9 +30,9 @@ main() {
     tar -C target -c --exclude='*privlink*' --exclude=incremental debug | tar -C "$COPY/target" -x
   local d=src/dataplane s=src/snapshot
   bug spoofed_source $d/slowpath/mod.rs 's/^        check_source\(&packet.key, context\)\?;//m'
-  bug unknown_endpoint $s/policy.rs 's/snapshot\.endpoint_address\(attachment, query\.destination\)/snapshot.endpoint_address(attachment, query.destination).or_else(|| snapshot.endpoint_addresses().next().map(|e| e.2))/'
+  bug unknown_endpoint $s/policy.rs 's/snapshot\.endpoint_address\(attachment, query\.destination\)/snapshot.endpoint_address(attachment, query.destination).or_else(|| snapshot.endpoint_addresses().next().map(|e| (e.2, \&attachment.sources)))/'
   bug approved $s/policy.rs 's/endpoint\.state != ConnectionState::Approved/false/'
-  bug source_allowed $s/policy.rs 's/!attachment\.sources\.contains\(query\.source\)/false/'
+  bug source_allowed $s/policy.rs 's/!accepted\.contains\(query\.source\)/false/'
   bug workload $s/policy.rs 's/\.find\(\|\(_, set\)\| set\.contains\(query\.source\)\)/.find(|(_, _)| false)/'
   bug source_rule $s/policy.rs 's/\|sources\| !sources\.contains\(query\.source\)/|_| false/'
   bug security_rule $s/policy.rs 's/\(!rule\.allow\)/(false)/'
@@ -85,7 +92,20 @@ bug() {
     fi
   fi
   printf '%s: %s\n' "$name" "$found"
+  [[ $DEMO == no ]] || demo "$name"
   cp "$HERE/$file" "$COPY/tree/$file"
+}
+
+# demo NAME: the demo with the bug that is planted now.
+demo() {
+  local log=$COPY/$1.demo.log
+  (cd "$COPY/tree" && CARGO_TARGET_DIR=$COPY/target cargo build --locked --quiet --bin privlink) || return 1
+  if PRIVLINK_BIN=$COPY/target/debug/privlink scripts/demo.sh --no-install >"$log" 2>&1; then
+    printf '%s: the demo does NOT notice\n' "$1"
+    MISSED=$((MISSED + 1))
+  else
+    printf '%s: the demo fails at:%s\n' "$1" "$(grep -m1 FAILED "$log" | sed 's/ *FAILED *[0-9.]* s//' | cut -c1-110)"
+  fi
 }
 
 main
