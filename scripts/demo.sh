@@ -210,6 +210,10 @@ show_access() {
 # --- who may ask ------------------------------------------------------------------------------------
 
 show_sources() {
+  refused "a source that the endpoint's own rule leaves out" denied_by_rule rst spoke syn 10.1.0.10 10.1.9.7 80 core fetch core 10.20.2.10 80
+  refused "a workload class that may not use endpoints" workload_excluded any app syn 10.1.200.5 10.1.9.5 80 core fetch core 10.20.2.9 80
+  refused "a source that is an endpoint's address" spoofed_source none app syn 10.1.9.7 10.1.9.5 80 core fetch core 10.20.2.9 80
+  refused "a segment of no connection" not_syn rst app ack 10.1.1.10 10.1.9.5 80 core fetch core 10.20.2.9 80
   refused "a source outside the VNet" source_not_allowed none outsider syn 172.16.0.9 10.1.9.5 80 core fetch core 10.20.2.9 80
   answers "a peer, in another region" "this is shop" fetch peer 10.1.9.5 80
   refused "a peer of a peer, through the peer's router" source_not_allowed none far syn 10.3.1.10 10.1.9.5 80 core fetch core 10.20.2.9 80
