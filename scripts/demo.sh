@@ -211,6 +211,7 @@ show_access() {
 
 show_sources() {
   refused "a source that the endpoint's own rule leaves out" denied_by_rule rst spoke syn 10.1.0.10 10.1.9.7 80 core fetch core 10.20.2.10 80
+  refused "a source that the subnet's security group denies" denied_by_rule rst app syn 10.1.1.10 10.1.10.4 80 core fetch core 10.20.2.9 80
   refused "a workload class that may not use endpoints" workload_excluded any app syn 10.1.200.5 10.1.9.5 80 core fetch core 10.20.2.9 80
   refused "a source that is an endpoint's address" spoofed_source none app syn 10.1.9.7 10.1.9.5 80 core fetch core 10.20.2.9 80
   refused "a segment of no connection" not_syn rst app ack 10.1.1.10 10.1.9.5 80 core fetch core 10.20.2.9 80
