@@ -128,8 +128,8 @@ pub(super) fn vnet(view: VnetView) -> Vnet {
     };
     Vnet {
         id: key.to_string(),
-        name: key.name,
-        resource_group: key.group,
+        name: key.name.clone(),
+        resource_group: key.group.clone(),
         region: vnet.region,
         address_space: texts(&vnet.address_space),
         on_premises: texts(&vnet.on_premises),

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::file::{File, Timeouts};
 use super::read::{At, OneOrMany, nearest};
 use super::report::Mistake;
-use crate::control::model::{Key, Model, TimeoutOverrides};
+use crate::control::model::{DEFAULT, Key, Model, TimeoutOverrides};
 use crate::control::validate::{Locator, Object, Severity, Violation};
 
 /// Errors that hide what follows from them, at most: a file with more of them has its first ones corrected first.
@@ -57,7 +57,7 @@ impl Names {
 }
 
 /// Name, group and place of a table, as declared.
-type Declared<'a> = (Option<&'a At<String>>, Option<&'a At<String>>);
+type Declared<'a> = [Option<&'a At<String>>; 3];
 
 impl Builder {
     /// Nothing built, and `mistakes` noted.
@@ -70,7 +70,9 @@ impl Builder {
         macro_rules! names {
             ($field:ident, $what:literal) => {{
                 let tables = file.$field.as_deref().unwrap_or_default();
-                let declared = tables.iter().map(|table| (table.name.as_ref(), table.resource_group.as_ref()));
+                let declared = tables
+                    .iter()
+                    .map(|table| [table.name.as_ref(), table.resource_group.as_ref(), table.subscription.as_ref()]);
                 let unread = file.$field.is_none() && file.broken;
                 self.names($what, declared, unread)
             }};
@@ -83,13 +85,14 @@ impl Builder {
 
     fn names<'a>(&mut self, what: &str, tables: impl Iterator<Item = Declared<'a>>, unread: bool) -> Names {
         let mut names = Names { incomplete: unread, ..Names::default() };
-        for (name, group) in tables {
+        for [name, group, subscription] in tables {
             let Some(name) = name else {
                 names.incomplete = true;
                 names.keys.push(None);
                 continue;
             };
-            let key = Key::new(group.map_or("default", |group| &group.value), &name.value);
+            let or_default = |value: Option<&At<String>>| value.map_or(DEFAULT, |at| &at.value).to_owned();
+            let key = Key::of(or_default(subscription), or_default(group), &name.value);
             if names.known.insert(key.clone()) {
                 names.keys.push(Some(key));
                 continue;
@@ -162,7 +165,7 @@ impl Builder {
 
     /// The key that `name` means for an object of `group`. Where it means none, that is noted, and the answer is a key
     /// that nothing has.
-    pub(super) fn refer(&mut self, kind: Kind, group: &str, name: &At<String>) -> Key {
+    pub(super) fn refer(&mut self, kind: Kind, home: &Key, name: &At<String>) -> Key {
         let names = match kind {
             Kind::Vnet => &self.vnets,
             Kind::SecurityGroup => &self.groups,
@@ -170,15 +173,14 @@ impl Builder {
         };
         // Suggestions cost a walk over all names; nobody reads those of the thousandth mistake.
         let suggest = self.mistakes.len() < UNREAD_MAX;
-        match resolve(kind, &name.value, group, names, suggest) {
+        match resolve(kind, &name.value, home, names, suggest) {
             Ok(key) => key,
             Err((message, remedy)) => {
                 if !names.incomplete {
                     self.mistakes.push(Mistake::error(name.span.clone(), message, remedy));
                 }
                 self.unresolved.insert(name.span.start);
-                let (group, name) = name.value.split_once('/').unwrap_or((group, &name.value));
-                Key::new(group, name)
+                home.beside(&name.value)
             }
         }
     }
@@ -235,17 +237,13 @@ pub(super) enum Kind {
 }
 
 /// `name` in the object's own group, else the only one of that name anywhere; `group/name` as written.
-fn resolve(kind: Kind, text: &str, group: &str, names: &Names, suggest: bool) -> Result<Key, (String, String)> {
+fn resolve(kind: Kind, text: &str, home: &Key, names: &Names, suggest: bool) -> Result<Key, (String, String)> {
     let what = match kind {
         Kind::Vnet => "VNet",
         Kind::SecurityGroup => "security group",
         Kind::Resource => "resource",
     };
-    let exact = match text.split_once('/') {
-        Some((group, name)) => Key::new(group, name),
-        None => Key::new(group, text),
-    };
-    if let Some(key) = names.known.get(&exact) {
+    if let Some(key) = names.known.get(&home.beside(text)) {
         return Ok(key.clone());
     }
     if !suggest {

@@ -2,7 +2,7 @@
 
 use super::build::{Builder, Kind};
 use super::file::{Attachment, Daemon, File};
-use crate::control::model::{AttachmentSpec, HostConfig, Key};
+use crate::control::model::{AttachmentSpec, DEFAULT, HostConfig, Key};
 use crate::control::validate::Object;
 
 /// Where the durable state is unless the file says otherwise.
@@ -60,7 +60,7 @@ impl Builder {
             Some(name) => {
                 // A derived device name is wrong where the name that it comes from stands.
                 self.place(object.at("device"), &name.span);
-                self.refer(Kind::Vnet, "default", name)
+                self.refer(Kind::Vnet, &Key::new(DEFAULT, ""), name)
             }
             None => Key::new("", ""),
         };

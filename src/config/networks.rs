@@ -28,9 +28,10 @@ impl Builder {
         self.broken(&object, table.broken);
         self.value(&object, "name", table.name.as_ref());
         self.value(&object, "resource_group", table.resource_group.as_ref());
+        self.value(&object, "subscription", table.subscription.as_ref());
         self.values(&object, "peerings", table.peerings.as_ref());
         let peers = table.peerings.iter().flat_map(|peers| &peers.items);
-        let peerings = peers.map(|peer| self.refer(Kind::Vnet, &key.group, peer)).collect();
+        let peerings = peers.map(|peer| self.refer(Kind::Vnet, key, peer)).collect();
         let dns = table.dns.as_ref().map(|dns| {
             self.place(object.at("dns"), &dns.span);
             let remedy = "leave `dns` out until it does; until then point names at endpoints with your own DNS server";
@@ -51,10 +52,9 @@ impl Builder {
         let address_space = prefixes("address_space", table.address_space.as_ref());
         let on_premises = prefixes("on_premises", table.on_premises.as_ref());
         let subnets = table.subnets.iter().flatten().enumerate();
-        let subnets = subnets.map(|(index, subnet)| self.subnet(&object, &key.group, index, subnet)).collect();
+        let subnets = subnets.map(|(index, subnet)| self.subnet(&object, key, index, subnet)).collect();
         model::Vnet {
             region: self.value(&object, "region", table.region.as_ref()).unwrap_or_else(|| DEFAULT_REGION.to_owned()),
-            subscription: self.subscription(&object, table.subscription.as_ref()),
             address_space,
             on_premises,
             peerings,
@@ -73,7 +73,7 @@ impl Builder {
         })
     }
 
-    fn subnet(&mut self, object: &Object, group: &str, index: usize, table: &Subnet) -> model::Subnet {
+    fn subnet(&mut self, object: &Object, home: &Key, index: usize, table: &Subnet) -> model::Subnet {
         let field = |name: &str| format!("subnets[{index}].{name}");
         self.place(object.at(format!("subnets[{index}]")), &table.span);
         if let (Some(one), Some(_)) = (&table.prefix, &table.prefixes) {
@@ -87,7 +87,7 @@ impl Builder {
         let prefixes = table.prefix.as_ref().or(table.prefixes.as_ref());
         let prefixes = self.values(object, &field("prefixes"), prefixes).into_iter().map(|prefix| prefix.0).collect();
         self.value(object, &field("security_group"), table.security_group.as_ref());
-        let security_group = table.security_group.as_ref().map(|name| self.refer(Kind::SecurityGroup, group, name));
+        let security_group = table.security_group.as_ref().map(|name| self.refer(Kind::SecurityGroup, home, name));
         model::Subnet {
             name: self.value(object, &field("name"), table.name.as_ref()).unwrap_or_default(),
             prefixes,
@@ -118,10 +118,7 @@ impl Builder {
         self.broken(&object, table.broken);
         self.value(&object, "name", table.name.as_ref());
         self.value(&object, "resource_group", table.resource_group.as_ref());
-        if let Some(subscription) = &table.subscription {
-            let remedy = "leave it out: a security group belongs to whoever owns the subnets that name it";
-            self.warning(&subscription.span, "`subscription` of a security group has no effect", remedy);
-        }
+        self.value(&object, "subscription", table.subscription.as_ref());
         let mut rules = Vec::new();
         for rule in table.rules.iter().flatten() {
             rules.extend(self.rule(&object, rules.len(), rule));
@@ -165,10 +162,5 @@ impl Builder {
             return Vec::new();
         }
         prefixes.into_iter().filter_map(|prefix| prefix.0).collect()
-    }
-
-    /// The owning subscription.
-    pub(super) fn subscription(&mut self, object: &Object, value: Option<&super::read::At<String>>) -> String {
-        self.value(object, "subscription", value).unwrap_or_else(|| "default".to_owned())
     }
 }

@@ -24,15 +24,15 @@ impl Builder {
         self.broken(&object, table.broken);
         self.value(&object, "name", table.name.as_ref());
         self.value(&object, "resource_group", table.resource_group.as_ref());
+        self.value(&object, "subscription", table.subscription.as_ref());
         self.value(&object, "vnet", table.vnet.as_ref());
-        let vnet = table.vnet.as_ref().map_or_else(nowhere, |name| self.refer(Kind::Vnet, &key.group, name));
+        let vnet = table.vnet.as_ref().map_or_else(nowhere, |name| self.refer(Kind::Vnet, key, name));
         let region = self.value(&object, "region", table.region.as_ref()).or_else(|| self.region(&vnet));
         let targets = table.targets.iter().flatten().enumerate();
         let targets = targets.map(|(index, target)| self.target(&object, index, target)).collect();
         LinkResource {
             kind: self.value(&object, "type", table.kind.as_ref()),
             region: region.unwrap_or_default(),
-            subscription: self.subscription(&object, table.subscription.as_ref()),
             vnet,
             nat: self.values(&object, "nat", table.nat.as_ref()).into_iter().map(|address| address.0).collect(),
             auto_approval: self.values(&object, "auto_approval", table.auto_approval.as_ref()),
@@ -126,11 +126,12 @@ impl Builder {
         self.broken(&object, table.broken);
         self.value(&object, "name", table.name.as_ref());
         self.value(&object, "resource_group", table.resource_group.as_ref());
+        self.value(&object, "subscription", table.subscription.as_ref());
         self.value(&object, "vnet", table.vnet.as_ref());
         self.value(&object, "resource", table.resource.as_ref());
-        let vnet = table.vnet.as_ref().map_or_else(nowhere, |name| self.refer(Kind::Vnet, &key.group, name));
+        let vnet = table.vnet.as_ref().map_or_else(nowhere, |name| self.refer(Kind::Vnet, key, name));
         let resource = table.resource.as_ref();
-        let resource = resource.map_or_else(nowhere, |name| self.refer(Kind::Resource, &key.group, name));
+        let resource = resource.map_or_else(nowhere, |name| self.refer(Kind::Resource, key, name));
         let region = self.value(&object, "region", table.region.as_ref()).or_else(|| self.region(&vnet));
         let subresource = self.value(&object, "subresource", table.subresource.as_ref());
         let subresource = subresource.or_else(|| self.only_subresource(&resource)).unwrap_or_default();
@@ -142,7 +143,6 @@ impl Builder {
         }
         PrivateEndpoint {
             region: region.unwrap_or_default(),
-            subscription: self.subscription(&object, table.subscription.as_ref()),
             vnet,
             subnet: self.value(&object, "subnet", table.subnet.as_ref()).unwrap_or_default(),
             addresses,

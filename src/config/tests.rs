@@ -113,8 +113,8 @@ fn what_the_file_leaves_out_has_its_default() {
     assert_eq!((host.metrics, host.workers, host.offload), (None, None, true));
     assert_eq!((host.max_sessions, host.deny, host.deny_rate), (1_048_576, DenyMode::Answer, 1_000));
     assert_eq!((host.on_exit, host.attachments[0].mtu), (OnExit::Block, 1_500));
-    let endpoint = &model.endpoints[&Key::new("default", "orders")];
-    assert_eq!((endpoint.region.as_str(), endpoint.subscription.as_str()), ("westeurope", "default"));
+    let (key, endpoint) = model.endpoints.entry(&Key::new("default", "orders")).unwrap();
+    assert_eq!((endpoint.region.as_str(), key.subscription.as_str()), ("westeurope", "default"));
 }
 
 #[test]

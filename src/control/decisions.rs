@@ -1,12 +1,10 @@
 //! What the control plane has decided and must remember: the durable part of its state.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::command::Caller;
-use super::model::{Key, Model};
+use super::model::{Map, Model};
 use crate::snapshot::ConnectionState;
 
 /// Everything that outlives the process until the store of a later version takes over.
@@ -18,10 +16,10 @@ pub struct Decisions {
     /// The file as last applied; `None`: none yet.
     pub file: Option<Model>,
     /// One connection per endpoint of `model`.
-    pub connections: BTreeMap<Key, Connection>,
+    pub connections: Map<Connection>,
     /// Endpoints that were deleted live while the file names them: an unchanged entry does not
     /// bring them back.
-    pub deleted: BTreeMap<Key, Deleted>,
+    pub deleted: Map<Deleted>,
     /// An earlier state file was damaged, and is kept aside until somebody removes it.
     pub damaged: Option<Damage>,
 }

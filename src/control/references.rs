@@ -1,25 +1,25 @@
 //! From what a person types to the one thing meant: `name` or `group/name`, without regard to case.
 
-use super::model::{Key, Model};
+use super::model::{Key, Map, Model};
 use super::refusal::{Kind, Refusal};
 
 /// The one key of `keys` that `reference` names. `kind` is the word for it in messages.
 ///
 /// # Errors
 /// `NotFound`: none is called so (the nearest name is suggested), or several are (all are listed).
-pub fn resolve<'a>(
-    kind: &str,
-    reference: &str,
-    keys: impl Iterator<Item = &'a Key> + Clone,
-) -> Result<&'a Key, Refusal> {
+pub fn resolve<'a, V>(kind: &str, reference: &str, objects: &'a Map<V>) -> Result<&'a Key, Refusal> {
     let wanted = reference.trim().to_lowercase();
-    let matches: Vec<&Key> = keys
-        .clone()
-        .filter(|key| key.name.to_lowercase() == wanted || key.to_string().to_lowercase() == wanted)
-        .collect();
+    let exact = Key::try_from(wanted.clone()).ok().and_then(|key| objects.entry(&key));
+    if let Some((key, _)) = exact {
+        return Ok(key);
+    }
+    // The folded form of a key ends with every way to name it.
+    let named = |key: &&Key| key.folded().strip_suffix(&wanted).is_some_and(|front| front.ends_with('/'));
+    let matches: Vec<&Key> = objects.keys().filter(named).collect();
     match matches.as_slice() {
+        _ if wanted.is_empty() || wanted.starts_with('/') => Err(unknown(kind, reference, objects.keys())),
         [one] => Ok(one),
-        [] => Err(unknown(kind, reference, keys)),
+        [] => Err(unknown(kind, reference, objects.keys())),
         several => Err(Refusal::new(
             Kind::NotFound,
             "AmbiguousReference",
@@ -35,7 +35,7 @@ pub fn resolve<'a>(
 /// `NotFound`: it is bound to another one.
 pub fn check_bound(model: &Model, endpoint: &Key, bound: &Key, named: Option<&str>) -> Result<(), Refusal> {
     let Some(named) = named else { return Ok(()) };
-    let resource = resolve("resource", named, model.resources.keys())?;
+    let resource = resolve("resource", named, &model.resources)?;
     if resource == bound {
         return Ok(());
     }
@@ -89,31 +89,43 @@ fn edit_distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn keys() -> Vec<Key> {
-        vec![Key::new("default", "orders"), Key::new("billing", "Orders"), Key::new("default", "accounts")]
+    fn keys() -> Map<()> {
+        [("default", "orders"), ("billing", "Orders"), ("default", "accounts")]
+            .map(|(group, name)| (Key::new(group, name), ()))
+            .into_iter()
+            .collect()
     }
 
     #[test]
     fn a_name_is_found_without_regard_to_case_or_by_group() {
         let keys = keys();
-        assert_eq!(resolve("endpoint", "ACCOUNTS", keys.iter()).unwrap(), &keys[2]);
-        assert_eq!(resolve("endpoint", "Billing/orders", keys.iter()).unwrap(), &keys[1]);
+        assert_eq!(resolve("endpoint", "ACCOUNTS", &keys).unwrap(), &Key::new("default", "accounts"));
+        for reference in ["Billing/orders", "default/Billing/ORDERS"] {
+            assert_eq!(resolve("endpoint", reference, &keys).unwrap(), &Key::new("billing", "orders"), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_name_is_not_the_name() {
+        for reference in ["ders", "", "/", "/orders", "ing/orders"] {
+            assert_eq!(resolve("endpoint", reference, &keys()).unwrap_err().kind, Kind::NotFound, "{reference}");
+        }
     }
 
     #[test]
     fn an_ambiguous_name_lists_the_candidates() {
-        let refusal = resolve("endpoint", "orders", keys().iter()).unwrap_err();
+        let refusal = resolve("endpoint", "orders", &keys()).unwrap_err();
         assert_eq!((refusal.kind, refusal.code), (Kind::NotFound, "AmbiguousReference"));
         assert!(refusal.message.contains("default/orders") && refusal.message.contains("billing/Orders"), "{refusal}");
     }
 
     #[test]
     fn an_unknown_name_suggests_the_nearest() {
-        let refusal = resolve("endpoint", "acounts", keys().iter()).unwrap_err();
+        let refusal = resolve("endpoint", "acounts", &keys()).unwrap_err();
         assert_eq!(refusal.remedy, "did you mean default/accounts?");
-        let refusal = resolve("endpoint", "zzzzzzzz", keys().iter()).unwrap_err();
+        let refusal = resolve("endpoint", "zzzzzzzz", &keys()).unwrap_err();
         assert!(refusal.remedy.contains("privlink endpoint list"), "{refusal}");
-        let refusal = resolve("endpoint", "x", std::iter::empty()).unwrap_err();
+        let refusal = resolve("endpoint", "x", &Map::<()>::default()).unwrap_err();
         assert_eq!(refusal.remedy, "there is no endpoint at all");
     }
 }

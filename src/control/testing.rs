@@ -44,7 +44,6 @@ pub(crate) fn subnet(name: &str, prefix: &str) -> Subnet {
 pub(crate) fn vnet(space: &str, subnets: Vec<Subnet>) -> Vnet {
     Vnet {
         region: "westeurope".into(),
-        subscription: "sub".into(),
         address_space: vec![space.parse().expect("a prefix")],
         on_premises: vec![],
         peerings: vec![],
@@ -69,7 +68,6 @@ pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkR
     LinkResource {
         kind: None,
         region: "westeurope".into(),
-        subscription: "sub".into(),
         vnet: key(vnet),
         nat: vec![ip(nat)],
         auto_approval: vec![],
@@ -85,7 +83,6 @@ pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkR
 pub(crate) fn endpoint(vnet: &str, address: Option<&str>, resource: &str) -> PrivateEndpoint {
     PrivateEndpoint {
         region: "westeurope".into(),
-        subscription: "sub".into(),
         vnet: key(vnet),
         subnet: "endpoints".into(),
         addresses: address.map(|a| EndpointIp { member: String::new(), ip: Some(ip(a)) }).into_iter().collect(),

@@ -158,7 +158,7 @@ impl View {
     /// # Errors
     /// `NotFound`: no endpoint, or several, are called so.
     pub fn endpoint(&self, reference: &str) -> Result<EndpointView, Refusal> {
-        let key = resolve("endpoint", reference, self.decisions.model.endpoints.keys())?;
+        let key = resolve("endpoint", reference, &self.decisions.model.endpoints)?;
         self.endpoint_view(key).ok_or_else(|| super::references::unknown("endpoint", reference, std::iter::empty()))
     }
 
@@ -191,7 +191,7 @@ impl View {
     /// # Errors
     /// `NotFound`: no resource, or several, are called so.
     pub fn resource(&self, reference: &str) -> Result<ResourceView, Refusal> {
-        let key = resolve("resource", reference, self.decisions.model.resources.keys())?;
+        let key = resolve("resource", reference, &self.decisions.model.resources)?;
         self.resource_view(key).ok_or_else(|| super::references::unknown("resource", reference, std::iter::empty()))
     }
 
@@ -206,7 +206,7 @@ impl View {
     /// `NotFound`: no VNet, or several, are called so.
     pub fn vnet(&self, reference: &str) -> Result<VnetView, Refusal> {
         let vnets = &self.decisions.model.vnets;
-        let key = resolve("vnet", reference, vnets.keys())?;
+        let key = resolve("vnet", reference, vnets)?;
         let found = vnets.get(key).map(|vnet| self.vnet_view(key, vnet));
         found.ok_or_else(|| super::references::unknown("vnet", reference, std::iter::empty()))
     }
@@ -279,10 +279,10 @@ fn connection_view(view: EndpointView) -> ConnectionView {
         ),
     };
     ConnectionView {
+        subscription: view.key.subscription.clone(),
         endpoint: view.key,
         resource: view.endpoint.resource,
         subresource: view.endpoint.subresource,
-        subscription: view.endpoint.subscription,
         request_message: view.endpoint.request_message,
         connection: view.connection,
         actions_required,

@@ -19,7 +19,8 @@ pub(super) fn merge(after: &mut Decisions, last: &Model, application: &Applicati
         after.connections.remove(&key);
     }
     // What no file names any more needs no reminder that it was deleted.
-    after.deleted.retain(|key, _| wanted.contains_key(key));
+    after.deleted =
+        after.deleted.iter().filter(|(key, _)| wanted.contains_key(key)).map(|(k, d)| (k.clone(), d.clone())).collect();
     let mut addresses = Allocator::new(&after.model);
     for endpoint in application.file.endpoints.values() {
         endpoint.addresses.iter().filter_map(|a| a.ip).for_each(|ip| addresses.spare(&endpoint.vnet, ip));
@@ -99,13 +100,13 @@ impl Merging<'_> {
         let Some(file) = &mut self.after.file else { return };
         match self.last.endpoints.get(key) {
             Some(last) => file.endpoints.insert(key.clone(), last.clone()),
-            None => file.endpoints.remove(key),
-        };
+            None => _ = file.endpoints.remove(key),
+        }
     }
 
     fn create(&mut self, key: &Key, wanted: &PrivateEndpoint) -> Result<(), String> {
         let addresses = self.fill(wanted).map_err(|full| full.to_string())?;
-        let connection = self.first_connection(wanted).map_err(|refused| refused.to_string())?;
+        let connection = self.first_connection(key, wanted).map_err(|refused| refused.to_string())?;
         self.after.deleted.remove(key);
         self.after.connections.insert(key.clone(), connection);
         self.after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..wanted.clone() });
@@ -114,8 +115,8 @@ impl Merging<'_> {
 
     /// Gives live endpoints an address for each member that their resource has gained since.
     fn fill_new_members(&mut self, report: &mut Report) {
-        for (key, live) in self.after.model.endpoints.clone() {
-            let named = self.application.file.endpoints.get(&key).map(|wanted| wanted.addresses.as_slice());
+        for (key, live) in &self.after.model.endpoints.clone() {
+            let named = self.application.file.endpoints.get(key).map(|wanted| wanted.addresses.as_slice());
             let new = |address: &&EndpointIp| !live.addresses.iter().any(|present| present.member == address.member);
             let given = named.unwrap_or_default().iter().filter(|address| !address.member.is_empty()).filter(new);
             let mut wanted = live.clone();
@@ -123,7 +124,7 @@ impl Merging<'_> {
             match self.fill(&wanted) {
                 Ok(addresses) if addresses == live.addresses => (),
                 Ok(addresses) => {
-                    self.after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..live });
+                    self.after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..live.clone() });
                     report.updated.push(format!("endpoint {key} (addresses of new members)"));
                 }
                 Err(full) => report.skipped.push(Skipped { item: format!("endpoint {key}"), reason: full.to_string() }),
@@ -151,11 +152,10 @@ impl Merging<'_> {
         Ok(addresses)
     }
 
-    fn first_connection(&self, wanted: &PrivateEndpoint) -> Result<Connection, approval::NotEntitled> {
+    fn first_connection(&self, key: &Key, wanted: &PrivateEndpoint) -> Result<Connection, approval::NotEntitled> {
         let now = self.application.now;
         let resource = self.after.model.resources.get(&wanted.resource);
-        let listed =
-            |subscriptions: &[String]| subscriptions.iter().any(|s| s.eq_ignore_ascii_case(&wanted.subscription));
+        let listed = |subscriptions: &[String]| subscriptions.iter().any(|s| s.eq_ignore_ascii_case(&key.subscription));
         let (state, decided_by) = match wanted.status {
             _ if self.application.distrust => (ConnectionState::Pending, DecidedBy::DamagedState),
             Some(state) => (state, DecidedBy::File),

@@ -4,12 +4,10 @@
 /// Endpoints, whose connections may have been decided live since.
 mod endpoints;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use super::decisions::Decisions;
-use super::model::{HostConfig, Key, Model};
+use super::model::{HostConfig, Key, Map, Model};
 use super::report::Report;
 
 pub(super) use endpoints::differences;
@@ -50,13 +48,7 @@ struct Items<'a> {
 }
 
 impl Items<'_> {
-    fn merge<T: Clone + PartialEq>(
-        &mut self,
-        kind: &str,
-        live: &mut BTreeMap<Key, T>,
-        last: &BTreeMap<Key, T>,
-        file: &BTreeMap<Key, T>,
-    ) {
+    fn merge<T: Clone + PartialEq>(&mut self, kind: &str, live: &mut Map<T>, last: &Map<T>, file: &Map<T>) {
         for (key, wanted) in file {
             match live.get_mut(key) {
                 None => {
@@ -81,13 +73,7 @@ impl Items<'_> {
 }
 
 /// Reports what `file` does not name, and returns what is to be deleted of it.
-fn unnamed<T, U>(
-    kind: &str,
-    live: &BTreeMap<Key, T>,
-    file: &BTreeMap<Key, U>,
-    prune: bool,
-    report: &mut Report,
-) -> Vec<Key> {
+fn unnamed<T, U>(kind: &str, live: &Map<T>, file: &Map<U>, prune: bool, report: &mut Report) -> Vec<Key> {
     let unnamed: Vec<Key> = live.keys().filter(|key| !file.contains_key(*key)).cloned().collect();
     let list = if prune { &mut report.pruned } else { &mut report.kept_unnamed };
     list.extend(unnamed.iter().map(|key| format!("{kind} {key}")));

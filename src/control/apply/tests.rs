@@ -41,7 +41,7 @@ fn decided(mut decisions: Decisions, state: ConnectionState) -> Decisions {
 #[test]
 fn the_first_state_follows_status_then_automatic_then_the_list() {
     let mut listed = model();
-    listed.resources.get_mut(&key("orders-db")).unwrap().auto_approval = vec!["SUB".into()];
+    listed.resources.get_mut(&key("orders-db")).unwrap().auto_approval = vec!["DEFAULT".into()];
     for (manual, status, list, expected) in [
         (false, None, false, Approved),
         (true, None, false, Pending),
@@ -153,8 +153,8 @@ fn what_an_endpoint_is_cannot_be_changed_by_the_file() {
 #[test]
 fn what_was_deleted_live_comes_back_only_when_its_entry_changes() {
     let mut before = applied(&model());
-    before.model.endpoints.clear();
-    before.connections.clear();
+    before.model.endpoints = Map::default();
+    before.connections = Map::default();
     before.deleted.insert(key("orders"), Deleted { by: root(), at: noon() });
     let (after, report) = apply(&before, &model());
     assert!(after.model.endpoints.is_empty());
@@ -166,7 +166,7 @@ fn what_was_deleted_live_comes_back_only_when_its_entry_changes() {
     assert!(created.deleted.is_empty() && created.connections.contains_key(&key("orders")));
 
     let mut without = model();
-    without.endpoints.clear();
+    without.endpoints = Map::default();
     let forgotten = apply(&after, &without).0;
     assert!(forgotten.deleted.is_empty());
     assert_eq!(apply(&forgotten, &model()).1.created.len(), 1, "dropped from the file and named again");
@@ -175,7 +175,7 @@ fn what_was_deleted_live_comes_back_only_when_its_entry_changes() {
 #[test]
 fn what_the_file_no_longer_names_stays_unless_pruned() {
     let mut file = model();
-    file.endpoints.clear();
+    file.endpoints = Map::default();
     let (kept, report) = apply(&applied(&model()), &file);
     assert_eq!(report.kept_unnamed, ["endpoint default/orders"]);
     assert_eq!(state(&kept), Approved);
@@ -190,7 +190,7 @@ fn what_the_file_no_longer_names_stays_unless_pruned() {
 #[test]
 fn an_endpoint_named_again_after_a_live_decision_keeps_it() {
     let mut without = model();
-    without.endpoints.clear();
+    without.endpoints = Map::default();
     let (kept, _) = apply(&decided(applied(&model()), Rejected), &without);
     let (after, report) = apply(&kept, &model());
     assert_eq!((state(&after), report.differences.len()), (Rejected, 1));

@@ -21,7 +21,7 @@ pub use topology::union;
 
 use super::decisions::Connection;
 use super::model::{
-    DenyMode, HostConfig, Key, LinkResource, Model, NetworkPolicies, PortSpec, PrivateEndpoint, SecurityGroup,
+    DenyMode, HostConfig, Key, LinkResource, Map, Model, NetworkPolicies, PortSpec, PrivateEndpoint, SecurityGroup,
     SecurityRule, TargetSpec, TimeoutOverrides,
 };
 use crate::snapshot::prefixes::PrefixSet;
@@ -40,7 +40,7 @@ pub struct Input<'a> {
     /// Resources.
     pub model: &'a Model,
     /// One per endpoint of the model.
-    pub connections: &'a BTreeMap<Key, Connection>,
+    pub connections: &'a Map<Connection>,
     /// Host matters.
     pub host: &'a HostConfig,
     /// Identity of each attachment's namespace, in the order of the attachments.

@@ -25,7 +25,7 @@ impl<'a> Peering<'a> {
             let mut peers: Vec<&Key> = spec
                 .peerings
                 .iter()
-                .filter_map(|peer| model.vnets.get_key_value(peer))
+                .filter_map(|peer| model.vnets.entry(peer))
                 .filter(|(peer, other)| *peer != vnet && other.peerings.contains(vnet))
                 .map(|(peer, _)| peer)
                 .collect();
@@ -113,7 +113,7 @@ impl<'a> Peering<'a> {
 
     fn vnet_at(&self, id: AttachmentId) -> Option<&'a Key> {
         let spec = self.host.attachments.get(usize::from(id.0))?;
-        self.model.vnets.get_key_value(&spec.vnet).map(|(key, _)| key)
+        self.model.vnets.entry(&spec.vnet).map(|(key, _)| key)
     }
 
     /// Identity of an attachment's namespace. One that is not known is like no other: its peers

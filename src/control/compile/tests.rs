@@ -18,7 +18,7 @@ fn connection(state: ConnectionState) -> Connection {
 #[derive(Clone, Debug)]
 struct Lab {
     model: Model,
-    connections: BTreeMap<Key, Connection>,
+    connections: Map<Connection>,
     host: HostConfig,
     namespaces: Vec<u64>,
     registry: Registry,
@@ -320,7 +320,7 @@ fn an_endpoint_keeps_its_route_in_every_state_and_loses_it_when_deleted() {
         let asked = ask(&compiled.snapshot, 0, "10.1.0.7", "10.1.9.4", 5432);
         assert_eq!(asked, if state == Approved { Ok(5432) } else { Err(Reason::NotApproved(state)) });
     }
-    lab.model.endpoints.clear();
+    lab.model.endpoints = Map::default();
     let compiled = lab.compile();
     assert!(compiled.topology.attachments[0].endpoints.is_empty());
     assert_eq!(ask(&compiled.snapshot, 0, "10.1.0.7", "10.1.9.4", 5432), Err(Reason::UnknownEndpoint));
@@ -348,7 +348,7 @@ fn what_contradicts_itself_is_not_compiled() {
         ("no such subnet", |lab| lab.orders().subnet = "nothing".into()),
         ("no such member", |lab| lab.orders().addresses[0].member = "nothing".into()),
         ("no address", |lab| lab.orders().addresses[0].ip = None),
-        ("no connection", |lab| lab.connections.clear()),
+        ("no connection", |lab| lab.connections = Map::default()),
         ("no attachment of the provider", |lab| lab.host = host(&["spoke"])),
     ];
     for (name, change) in changes {

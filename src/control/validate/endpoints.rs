@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 
 use super::subnets::{contains, is_reserved, named, usable_text};
-use super::{
-    Findings, Object, check_address, check_key, check_name, check_prefix, check_session_limit, list, same_region, short,
-};
+use super::{Findings, Object, check_address, check_key, check_prefix, check_session_limit, list, same_region, short};
 use crate::control::model::{LinkResource, Model, PrivateEndpoint, Vnet};
 use crate::snapshot::ConnectionState;
 
@@ -16,7 +14,6 @@ pub(super) fn check(model: &Model, findings: &mut Findings) {
     for (key, endpoint) in &model.endpoints {
         let object = Object::Endpoint(key.clone());
         check_key(key, &object, findings);
-        check_name("subscription", "subscription", &endpoint.subscription, &object, findings);
         check_session_limit("max_sessions", endpoint.max_sessions, &object, findings);
         check_request(&object, endpoint, findings);
         for (index, prefix) in endpoint.sources.iter().enumerate() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::model::{HostConfig, Key, Model, TimeoutOverrides};
+use super::model::{DEFAULT, HostConfig, Key, Model, TimeoutOverrides};
 use crate::snapshot::prefixes::is_martian;
 
 /// Networks: address spaces, subnets, peerings.
@@ -189,7 +189,7 @@ pub fn is_name(text: &str) -> bool {
 
 /// A key as people write it: without the group where that is the default one.
 pub fn short(key: &Key) -> String {
-    if key.group.eq_ignore_ascii_case("default") { key.name.clone() } else { key.to_string() }
+    if *key == Key::new(DEFAULT, &*key.name) { key.name.clone() } else { key.to_string() }
 }
 
 fn check_name(field: &str, what: &str, name: &str, object: &Object, findings: &mut Findings) {
@@ -205,6 +205,7 @@ fn check_name(field: &str, what: &str, name: &str, object: &Object, findings: &m
 fn check_key(key: &Key, object: &Object, findings: &mut Findings) {
     check_name("name", "name", &key.name, object, findings);
     check_name("resource_group", "resource group name", &key.group, object, findings);
+    check_name("subscription", "subscription", &key.subscription, object, findings);
 }
 
 /// Regions are compared as Azure does: without case and blanks.

@@ -10,7 +10,6 @@ pub(super) fn check(model: &Model, findings: &mut Findings) {
     for (key, vnet) in &model.vnets {
         let object = Object::Vnet(key.clone());
         check_key(key, &object, findings);
-        check_name("subscription", "subscription", &vnet.subscription, &object, findings);
         if vnet.region.trim().is_empty() {
             findings.error(object.at("region"), "the region is empty", "name one, such as \"westeurope\"");
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::subnets::{contains, is_reserved, usable_text};
-use super::{Findings, Object, check_address, check_key, check_name, check_session_limit, check_timeouts, list, short};
+use super::{Findings, Object, check_address, check_key, check_session_limit, check_timeouts, list, short};
 use crate::control::model::{LinkResource, Model, PortSpec, TargetSpec, Vnet};
 use crate::snapshot::Protocol;
 
@@ -14,7 +14,6 @@ pub(super) fn check(model: &Model, findings: &mut Findings) {
     for (key, resource) in &model.resources {
         let object = Object::Resource(key.clone());
         check_key(key, &object, findings);
-        check_name("subscription", "subscription", &resource.subscription, &object, findings);
         check_session_limit("max_sessions", resource.max_sessions, &object, findings);
         check_session_limit("max_sessions_per_endpoint", resource.max_sessions_per_endpoint, &object, findings);
         check_timeouts(&resource.timeouts, &object, findings);

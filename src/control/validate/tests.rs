@@ -17,7 +17,6 @@ fn net(text: &str) -> IpNet {
 fn vnet(space: &str, subnet: &str) -> Vnet {
     Vnet {
         region: "here".to_owned(),
-        subscription: "default".to_owned(),
         address_space: vec![net(space)],
         on_premises: Vec::new(),
         peerings: Vec::new(),
@@ -53,7 +52,6 @@ fn model() -> Model {
         LinkResource {
             kind: None,
             region: "elsewhere".to_owned(),
-            subscription: "default".to_owned(),
             vnet: key("core"),
             nat: vec![Ipv4Addr::new(10, 2, 9, 4).into()],
             auto_approval: Vec::new(),
@@ -69,7 +67,6 @@ fn model() -> Model {
         key("orders"),
         PrivateEndpoint {
             region: "Here".to_owned(),
-            subscription: "default".to_owned(),
             vnet: key("spoke"),
             subnet: "S".to_owned(),
             addresses: vec![EndpointIp { member: String::new(), ip: Some(Ipv4Addr::new(10, 1, 9, 4).into()) }],

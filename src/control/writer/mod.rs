@@ -24,7 +24,7 @@ use super::approval::{self, Action};
 use super::command::{Caller, Command, Decided, Decision, Deletion, Outcome};
 use super::compile::{Compiled, Input, Registry, compile, compile_state};
 use super::decisions::{Connection, Damage, DecidedBy, Decisions, Deleted};
-use super::model::Key;
+use super::model::{Key, Map};
 use super::ports::{Host, Workers};
 use super::references::{check_bound, resolve};
 use super::refusal::{Kind, Refusal};
@@ -61,7 +61,7 @@ pub(super) struct Writer {
     /// What is in force may differ from what the next start reads, for this reason.
     unsaved: Option<String>,
     /// Deleted in force, and not durably when the caller was answered; their routes still stand.
-    deleting: BTreeSet<Key>,
+    deleting: Map<()>,
     /// The kernel refused the last change of routes.
     host_behind: Option<String>,
     /// The daemon is stopping, for this reason.
@@ -101,7 +101,7 @@ impl Writer {
             topology: compiled.topology,
             first_start,
             unsaved: None,
-            deleting: BTreeSet::new(),
+            deleting: Map::default(),
             host_behind: None,
             stopped: None,
             last_apply: Arc::new(report),
@@ -159,7 +159,7 @@ impl Writer {
         decision: &Decision,
     ) -> Result<Outcome, Refusal> {
         let model = &self.decisions.model;
-        let key = resolve("endpoint", &decision.endpoint, model.endpoints.keys())?.clone();
+        let key = resolve("endpoint", &decision.endpoint, &model.endpoints)?.clone();
         let (endpoint, before) = self.endpoint(&key)?;
         check_bound(model, &key, &endpoint.resource, decision.resource.as_deref())?;
         let resource = endpoint.resource.clone();
@@ -205,7 +205,7 @@ impl Writer {
     }
 
     fn delete(&mut self, ports: &Ports, caller: &Caller, reference: &str) -> Result<Outcome, Refusal> {
-        let key = match resolve("endpoint", reference, self.decisions.model.endpoints.keys()) {
+        let key = match resolve("endpoint", reference, &self.decisions.model.endpoints) {
             Ok(key) => key.clone(),
             Err(unknown) => return self.delete_again(ports, caller, reference, unknown),
         };
@@ -222,7 +222,7 @@ impl Writer {
         let Compiled { snapshot, topology } = self.compile(&after, &mut registry)?;
         if let Err(refusal) = self.block_then_commit(ports, after, registry, snapshot) {
             // The route stays until the deletion is durable: its packets end in the forwarder.
-            self.deleting.insert(key);
+            self.deleting.insert(key, ());
             return Err(refusal);
         }
         self.settle_host(ports, topology);
@@ -237,7 +237,7 @@ impl Writer {
         reference: &str,
         unknown: Refusal,
     ) -> Result<Outcome, Refusal> {
-        let Ok(key) = resolve("endpoint", reference, self.deleting.iter()).cloned() else { return Err(unknown) };
+        let Ok(key) = resolve("endpoint", reference, &self.deleting).cloned() else { return Err(unknown) };
         Right::delete(&key).demand(caller, &self.setup.daemon)?;
         self.save_unsaved()?;
         let decisions = Arc::clone(&self.decisions);

@@ -77,7 +77,7 @@ fn a_deleted_endpoints_sessions_die_and_its_id_is_never_given_out_again() {
     let mut lab = Lab::new(model(), &["spoke", "core"]);
     let session = stamp(&lab.compile().snapshot).0;
     let orders = lab.model.endpoints.clone();
-    lab.model.endpoints.clear();
+    lab.model.endpoints = Map::default();
     let (current, valid_since) = stamp(&lab.compile().snapshot);
     assert!(session < valid_since && current != session);
     lab.model.endpoints = orders;

@@ -2,91 +2,32 @@
 //! wrong by themselves (prefixes are masked, names are checked, ports are ordered); what must hold
 //! between them is checked by `control::validate`.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+mod key;
+mod map;
+
+pub use key::{DEFAULT, Key, KeyParts};
+pub use map::Map;
+
 pub use crate::snapshot::topology::OnExit;
 pub use crate::snapshot::{ConnectionState, Protocol};
-
-/// `group/name`, unique and compared without regard to case (seed, property *Name*).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Key {
-    /// Resource group.
-    pub group: String,
-    /// Name within the group.
-    pub name: String,
-}
-
-impl Key {
-    /// The key of `name` in `group`.
-    pub fn new(group: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { group: group.into(), name: name.into() }
-    }
-
-    fn folded(&self) -> (String, String) {
-        (self.group.to_lowercase(), self.name.to_lowercase())
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.folded() == other.folded()
-    }
-}
-impl Eq for Key {}
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.folded().cmp(&other.folded())
-    }
-}
-impl std::hash::Hash for Key {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.folded().hash(state);
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.group, self.name)
-    }
-}
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        key.to_string()
-    }
-}
-impl TryFrom<String> for Key {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.split_once('/') {
-            Some((group, name)) if !group.is_empty() && !name.is_empty() => Ok(Self::new(group, name)),
-            _ => Err(format!("`{text}` is not of the form group/name")),
-        }
-    }
-}
 
 /// Everything that may connect to anything, as resources; host matters stand in [`HostConfig`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Model {
     /// Networks.
-    pub vnets: BTreeMap<Key, Vnet>,
+    pub vnets: Map<Vnet>,
     /// Rule sets that subnets refer to.
-    pub security_groups: BTreeMap<Key, SecurityGroup>,
+    pub security_groups: Map<SecurityGroup>,
     /// What may be reached.
-    pub resources: BTreeMap<Key, LinkResource>,
+    pub resources: Map<LinkResource>,
     /// Who may reach it, by which address.
-    pub endpoints: BTreeMap<Key, PrivateEndpoint>,
+    pub endpoints: Map<PrivateEndpoint>,
 }
 
 /// A network.
@@ -94,8 +35,6 @@ pub struct Model {
 pub struct Vnet {
     /// Region; endpoints must be in their VNet's region.
     pub region: String,
-    /// Owning subscription.
-    pub subscription: String,
     /// Address space, disjoint prefixes.
     pub address_space: Vec<IpNet>,
     /// Prefixes that reach this VNet over VPN or a leased line.
@@ -196,8 +135,6 @@ pub struct LinkResource {
     pub kind: Option<String>,
     /// Region; defaults to its VNet's.
     pub region: String,
-    /// Owning subscription.
-    pub subscription: String,
     /// Provider VNet: where its backends are.
     pub vnet: Key,
     /// 1 to 8 NAT addresses from a subnet of `vnet`, of this resource only.
@@ -262,8 +199,6 @@ pub struct PortSpec {
 pub struct PrivateEndpoint {
     /// Its VNet's region.
     pub region: String,
-    /// Owning subscription.
-    pub subscription: String,
     /// Consumer VNet.
     pub vnet: Key,
     /// Name of the subnet its addresses are from.

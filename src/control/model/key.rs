@@ -1,0 +1,147 @@
+//! The name of an object: unique, and compared without regard to case (seed, property *Name*).
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The subscription and the resource group of an object that names none.
+pub const DEFAULT: &str = "default";
+
+/// Subscription, resource group and name: unique per kind of object, compared without regard to case.
+///
+/// Shown as `group/name`, with the subscription in front unless it is `default`. A clone is a counter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Key(Arc<KeyParts>);
+
+/// What a [`Key`] is made of, as it was written.
+#[derive(Debug)]
+pub struct KeyParts {
+    /// Owning subscription.
+    pub subscription: String,
+    /// Resource group within the subscription.
+    pub group: String,
+    /// Name within the group.
+    pub name: String,
+    /// All three in lower case, so that a comparison allocates nothing.
+    folded: String,
+}
+
+impl Key {
+    /// The key of `name` in `group` of the default subscription.
+    pub fn new(group: impl Into<String>, name: impl Into<String>) -> Self {
+        Self::of(DEFAULT, group, name)
+    }
+
+    /// The key of `name` in `group` of `subscription`.
+    pub fn of(subscription: impl Into<String>, group: impl Into<String>, name: impl Into<String>) -> Self {
+        let (subscription, group, name) = (subscription.into(), group.into(), name.into());
+        let folded = format!("{subscription}/{group}/{name}").to_lowercase();
+        Self(Arc::new(KeyParts { subscription, group, name, folded }))
+    }
+
+    /// The key that `text` means for an object beside `self`: `name`, `group/name` or `subscription/group/name`.
+    #[must_use]
+    pub fn beside(&self, text: &str) -> Self {
+        let parts: Vec<&str> = text.splitn(3, '/').collect();
+        match parts.as_slice() {
+            [subscription, group, name] => Self::of(*subscription, *group, *name),
+            [group, name] => Self::of(&*self.subscription, *group, *name),
+            _ => Self::of(&*self.subscription, &*self.group, text),
+        }
+    }
+
+    /// `subscription/group/name` in lower case: one text per key, for the store.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+}
+
+impl Deref for Key {
+    type Target = KeyParts;
+
+    fn deref(&self) -> &KeyParts {
+        &self.0
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded == other.folded
+    }
+}
+impl Eq for Key {}
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded.cmp(&other.folded)
+    }
+}
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded.hash(state);
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.subscription.eq_ignore_ascii_case(DEFAULT) {
+            return f.pad(&format!("{}/{}", self.group, self.name));
+        }
+        f.pad(&format!("{}/{}/{}", self.subscription, self.group, self.name))
+    }
+}
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.to_string()
+    }
+}
+impl TryFrom<String> for Key {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts.as_slice() {
+            _ if parts.iter().any(|part| part.is_empty()) => Err(format!("`{text}` has an empty part")),
+            [group, name] => Ok(Self::new(*group, *name)),
+            [subscription, group, name] => Ok(Self::of(*subscription, *group, *name)),
+            _ => Err(format!("`{text}` is not of the form group/name or subscription/group/name")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_does_not_tell_keys_apart_and_subscriptions_do() {
+        assert_eq!(Key::of("A", "Default", "Orders"), Key::of("a", "default", "orders"));
+        assert_ne!(Key::of("a", "default", "orders"), Key::of("b", "default", "orders"));
+    }
+
+    #[test]
+    fn a_key_reads_what_it_shows() {
+        for key in [Key::new("default", "orders"), Key::of("tenant", "shop", "orders")] {
+            assert_eq!(Key::try_from(key.to_string()), Ok(key));
+        }
+        for bad in ["orders", "/orders", "a//b", "a/b/c/d", ""] {
+            assert!(Key::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reference_is_read_beside_the_object_that_makes_it() {
+        let home = Key::of("tenant", "shop", "orders");
+        assert_eq!(home.beside("db"), Key::of("tenant", "shop", "db"));
+        assert_eq!(home.beside("core/db"), Key::of("tenant", "core", "db"));
+        assert_eq!(home.beside("other/core/db"), Key::of("other", "core", "db"));
+    }
+}

@@ -1,0 +1,166 @@
+//! The maps of the model: persistent, so that one change of a hundred thousand objects copies a few nodes, a
+//! reader keeps the version that it has, and a refused change is dropped without a trace.
+
+use std::fmt;
+use std::ops::Index;
+use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Key;
+
+/// Objects by key, in the order of keys. A clone is a counter.
+pub struct Map<V, K: Ord = Key>(RedBlackTreeMapSync<K, Arc<V>>);
+
+impl<V, K: Ord> Clone for Map<V, K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<V, K: Ord> Default for Map<V, K> {
+    fn default() -> Self {
+        Self(RedBlackTreeMapSync::new_sync())
+    }
+}
+
+impl<V, K: Ord> Map<V, K> {
+    /// The object named `key`.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.0.get(key).map(|value| &**value)
+    }
+
+    /// The object named `key`, shared.
+    pub fn share(&self, key: &K) -> Option<Arc<V>> {
+        self.0.get(key).cloned()
+    }
+
+    /// The name as it was first written, and the object.
+    pub fn entry(&self, key: &K) -> Option<(&K, &V)> {
+        self.0.get_key_value(key).map(|(key, value)| (key, &**value))
+    }
+
+    /// Whether there is an object named `key`.
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Creates or replaces an object.
+    pub fn insert(&mut self, key: K, value: V) {
+        self.0.insert_mut(key, Arc::new(value));
+    }
+
+    /// Removes an object, and returns whether there was one.
+    pub fn remove(&mut self, key: &K) -> bool {
+        self.0.remove_mut(key)
+    }
+
+    /// Objects in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.0.iter().map(|(key, value)| (key, &**value))
+    }
+
+    /// Keys in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.keys()
+    }
+
+    /// Objects in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.values().map(|value| &**value)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.size()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<V: Clone, K: Ord + Clone> Map<V, K> {
+    /// The object named `key`, to be changed: copied first where another version shares it.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.0.get_mut(key).map(Arc::make_mut)
+    }
+}
+
+impl<V, K: Ord + fmt::Display> Index<&K> for Map<V, K> {
+    type Output = V;
+
+    #[allow(clippy::panic, reason = "indexing says that the key is there, as for every map")]
+    fn index(&self, key: &K) -> &V {
+        self.get(key).unwrap_or_else(|| panic!("no object named {key}"))
+    }
+}
+
+impl<V: PartialEq, K: Ord> PartialEq for Map<V, K> {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |((a, x), (b, y)): ((&K, &Arc<V>), (&K, &Arc<V>))| a == b && (Arc::ptr_eq(x, y) || x == y);
+        self.len() == other.len() && self.0.iter().zip(other.0.iter()).all(same)
+    }
+}
+impl<V: Eq, K: Ord> Eq for Map<V, K> {}
+
+impl<V: fmt::Debug, K: Ord + fmt::Debug> fmt::Debug for Map<V, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<V, K: Ord> FromIterator<(K, V)> for Map<V, K> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut map = Self::default();
+        entries.into_iter().for_each(|(key, value)| map.insert(key, value));
+        map
+    }
+}
+
+impl<V, K: Ord> Extend<(K, V)> for Map<V, K> {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        entries.into_iter().for_each(|(key, value)| self.insert(key, value));
+    }
+}
+
+impl<'a, V, K: Ord> IntoIterator for &'a Map<V, K> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = Box<dyn Iterator<Item = Self::Item> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
+impl<V: Serialize, K: Ord + Serialize> Serialize for Map<V, K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de, V: Deserialize<'de>, K: Ord + Deserialize<'de>> Deserialize<'de> for Map<V, K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::collections::BTreeMap::deserialize(deserializer).map(|entries| entries.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_stays_as_it_was_when_another_changes() {
+        let key = |n: u32| Key::new("default", format!("n{n}"));
+        let before: Map<u32> = (0..1_000).map(|n| (key(n), n)).collect();
+        let mut after = before.clone();
+        after.insert(key(7), 70);
+        assert!(after.remove(&key(8)) && !after.remove(&key(8)));
+        *after.get_mut(&key(9)).unwrap() = 90;
+        assert_eq!((before[&key(7)], before[&key(8)], before[&key(9)], before.len()), (7, 8, 9, 1_000));
+        assert_eq!((after[&key(7)], after.get(&key(8)), after[&key(9)], after.len()), (70, None, 90, 999));
+        assert_ne!(before, after);
+    }
+}
