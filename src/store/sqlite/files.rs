@@ -1,7 +1,7 @@
 //! The state directory: whose it is, what lies in it, and how much was acknowledged.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -102,22 +102,26 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// What the mark says; `None`: there is none.
-    pub(super) fn read(directory: &StateDir) -> Result<Option<Revision>, StoreError> {
+    /// The mark that is there, and what it says; `None`: there is none. Opened in place: that works on a full
+    /// disk, too.
+    pub(super) fn open(directory: &StateDir) -> Result<Option<(Self, Revision)>, StoreError> {
         let path = directory.path.join(MARK);
-        let text = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(at(&path)(error)),
         };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(at(&path))?;
+        let text = String::from_utf8_lossy(&bytes);
         let revision = text.strip_prefix("privlink-state 1 revision ").and_then(|rest| rest.trim_end().parse().ok());
-        revision.map(|revision| Some(Revision(revision))).ok_or_else(|| StoreError::Damaged {
+        revision.map(|revision| Some((Self { file }, Revision(revision)))).ok_or_else(|| StoreError::Damaged {
             place: path.display().to_string(),
             reason: "it does not name a revision".to_owned(),
         })
     }
 
-    /// Replaces the mark, durably.
+    /// Makes the mark, durably.
     pub(super) fn create(directory: &StateDir, revision: Revision) -> Result<Self, StoreError> {
         let (path, new) = (directory.path.join(MARK), directory.path.join(format!("{DATABASE}.new-mark")));
         remove_if_there(&new)?;

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::audit::{AuditQuery, AuditRecord, Verified};
-use super::draft::{Draft, Head};
+use super::draft::Draft;
 use super::watch::{History, Watch};
 use super::{Entry, LeaseId, Outcome, Revision, Store, StoreError, Transaction};
 use files::{Mark, StateDir};
@@ -80,11 +80,9 @@ impl SqliteStore {
     fn open_with(directory: &Path, migrations: &[&str]) -> Result<(Self, Opened), StoreError> {
         let directory = StateDir::open(directory)?;
         let database = directory.database();
-        let (connection, head, opened) = prepare(&directory, migrations).map_err(|error| error.in_place(&database))?;
-        let mark = Mark::create(&directory, head.revision)?;
-        let history = History::since(head.revision);
+        let (writer, opened) = prepare(&directory, migrations).map_err(|error| error.in_place(&database))?;
+        let history = Arc::clone(&writer.history);
         let (requests, receiver) = mpsc::channel();
-        let writer = Writer { connection, head, mark, history: Arc::clone(&history) };
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(&receiver));
         let thread = thread.map_err(|error| StoreError::Failed(format!("no thread to write with: {error}")))?;
         let store = Self {
@@ -225,8 +223,8 @@ impl Store for SqliteStore {
     }
 }
 
-/// A connection to a database that can be trusted, what it says of itself, and how it came to be.
-fn prepare(directory: &StateDir, migrations: &[&str]) -> Result<(Connection, Head, Opened), StoreError> {
+/// Brings the directory to a database that can be trusted, ready to be written, or refuses.
+fn prepare(directory: &StateDir, migrations: &[&str]) -> Result<(Writer, Opened), StoreError> {
     let database = directory.database();
     let first = !database.try_exists().map_err(files::at(&database))?;
     if first {
@@ -253,12 +251,16 @@ fn prepare(directory: &StateDir, migrations: &[&str]) -> Result<(Connection, Hea
         Opened::Migrated { from: version, backup }
     };
     let head = schema::check_entries(&connection)?;
-    if let Some(acknowledged) = Mark::read(directory)?.filter(|acknowledged| *acknowledged > head.revision) {
-        let reason = format!("it is at revision {}, but {acknowledged} was acknowledged", head.revision);
-        return Err(damaged(reason));
-    }
+    let mark = match Mark::open(directory)? {
+        Some((_, acknowledged)) if acknowledged > head.revision => {
+            let reason = format!("it is at revision {}, but {acknowledged} was acknowledged", head.revision);
+            return Err(damaged(reason));
+        }
+        Some((mark, _)) => mark,
+        None => Mark::create(directory, head.revision)?,
+    };
     schema::make_durable(&connection)?;
-    Ok((connection, head, opened))
+    Ok((Writer { connection, head, mark, history: History::since(head.revision) }, opened))
 }
 
 /// The whole audit chain, and whether it ends where the last commit left it.
