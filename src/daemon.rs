@@ -15,9 +15,11 @@ use privlink::api::listen::{self, ControlSocket};
 use privlink::api::{self, ApiState, HostFacts, ReloadFailure, Shortcoming};
 use privlink::cli::{Cleaned, Exit, Failure, RunOptions};
 use privlink::config;
-use privlink::control::model::{HostConfig, Model};
+use privlink::control::decisions::Decisions;
+use privlink::control::model::{HostConfig, Key, Model};
+use privlink::control::state::{DecisionStore as _, Durable};
 use privlink::control::validate::{self, Severity};
-use privlink::control::{Caller, Command, ControlPlane, FileVersion, Kind, Outcome, Prepared, Setup, ports};
+use privlink::control::{Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Setup, ports};
 use privlink::dataplane::counters::WorkerCounters;
 use privlink::dataplane::device::tun::{self, TunQueue, TunReader, TunWriter};
 use privlink::dataplane::forwarder::{Forwarder, Position};
@@ -30,6 +32,7 @@ use privlink::host::{self, Host};
 use privlink::observe::Observer;
 use privlink::snapshot::topology::Topology;
 use privlink::snapshot::{Publisher, Snapshot};
+use privlink::store::sqlite::{Opened, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -61,8 +64,9 @@ fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepa
         .collect::<anyhow::Result<Vec<u64>>>()
         .map_err(|error| failure(&error))?;
     let cores = std::thread::available_parallelism().map_or(1, |count| u16::try_from(count.get()).unwrap_or(1));
-    Prepared::new(Setup {
-        host: host.clone(),
+    let (store, found) = open_state(&host.state).map_err(|error| failure(&error))?;
+    let setup = Setup {
+        host: Arc::new(host.clone()),
         file,
         prune: options.prune,
         dry_run: options.dry_run,
@@ -71,19 +75,35 @@ fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepa
         daemon: daemon_caller(),
         clock: jiff::Timestamp::now,
         validate: check,
-    })
-    .map_err(|refusal| {
-        // A state directory that another daemon holds is no mistake of the file.
+    };
+    Prepared::new(setup, found, Box::new(store)).map_err(|refusal| {
         let exit = if refusal.kind == Kind::Invalid { Exit::BadConfig } else { Exit::Failed };
         Failure::new(exit, refusal.to_string())
     })
+}
+
+/// Opens the durable state and reads it. What cannot be trusted ends the start: an empty state would let
+/// the file decide anew what was decided live (law 7).
+fn open_state(directory: &Path) -> anyhow::Result<(Durable, Option<Decisions>)> {
+    let (store, opened) = SqliteStore::open(directory)?;
+    match &opened {
+        Opened::FirstStart => tracing::info!("first start: {} held no state", directory.display()),
+        Opened::Existing => {}
+        Opened::Migrated { from, backup } => {
+            tracing::info!("the state was of layout {from}; as it was, it stands in {}", backup.display());
+        }
+    }
+    let store = Durable(Arc::new(store));
+    let found = store.load()?;
+    Ok((store, found))
 }
 
 fn daemon_caller() -> Caller {
     Caller { uid: rustix::process::getuid().as_raw(), name: "privlink".to_owned() }
 }
 
-fn check(model: &Model, host: &HostConfig) -> Result<(), Vec<String>> {
+/// The rules of a model; one endpoint's alone are not told apart yet from all others'.
+fn check(model: &Model, host: &HostConfig, _endpoint: Option<&Key>) -> Result<(), Vec<String>> {
     let broken = validate::validate(model, Some(host));
     let errors: Vec<String> =
         broken.iter().filter(|violation| violation.severity == Severity::Error).map(ToString::to_string).collect();
@@ -353,7 +373,13 @@ fn text_of(failure: &ReloadFailure) -> String {
 fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>) -> api::Reload {
     Arc::new(move |caller| {
         let loaded = config::load(&path).map_err(|report| ReloadFailure::BadConfig(report.to_string()))?;
-        let version = FileVersion { model: loaded.model, host: Some(loaded.host), prune: false, dry_run: false };
+        let version = FileVersion {
+            author: DAEMON.to_owned(),
+            model: loaded.model,
+            host: Some(loaded.host),
+            prune: false,
+            dry_run: false,
+        };
         observer.refresh();
         let outcome = control.apply(caller, Command::ApplyFile(Box::new(version)));
         observer.refresh();

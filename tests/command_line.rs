@@ -12,8 +12,10 @@ use privlink::api::{ApiState, HostFacts, ReloadFailure, facts, router};
 use privlink::cli::{Cleaned, Daemon, Exit, execute};
 use privlink::config;
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
-use privlink::control::{Caller, Command, FileVersion, Outcome, Prepared, Setup};
+use privlink::control::state::Durable;
+use privlink::control::{Caller, Command, DAEMON, FileVersion, Outcome, Prepared, Setup};
 use privlink::observe::Observer;
+use privlink::store::memory::MemoryStore;
 
 /// The packet path: keeps the snapshot in force.
 struct Kept(Arc<ArcSwap<Snapshot>>);
@@ -42,7 +44,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
     let attachments = loaded.host.attachments.len() as u64;
     let model = loaded.model.clone();
     let setup = Setup {
-        host: loaded.host,
+        host: Arc::new(loaded.host),
         file: loaded.model,
         prune: false,
         dry_run: false,
@@ -50,16 +52,17 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         namespaces: (0..attachments).collect(),
         daemon,
         clock: jiff::Timestamp::now,
-        validate: |_, _| Ok(()),
+        validate: |_, _, _| Ok(()),
     };
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
-    let prepared = Prepared::new(setup).expect("prepared");
+    let prepared = Prepared::new(setup, None, Box::new(Durable(Arc::new(MemoryStore::new())))).expect("prepared");
     let workers = Arc::new(Kept(Arc::clone(&snapshot)));
     let control = Arc::new(prepared.start(workers, Arc::new(AnyHost), Box::new(|_| ())).expect("started"));
     let (named, reloaded) = (Arc::clone(&control), Arc::clone(&control));
     let observer = Observer::new(snapshot, Vec::new(), Vec::new(), Box::new(move || facts(&named)));
     let reload = move |caller: &Caller| {
-        let version = FileVersion { model: model.clone(), host: None, prune: false, dry_run: false };
+        let version =
+            FileVersion { author: DAEMON.to_owned(), model: model.clone(), host: None, prune: false, dry_run: false };
         match reloaded.apply(caller, Command::ApplyFile(Box::new(version))) {
             Ok(Outcome::Applied(report)) => Ok(report),
             Ok(other) => Err(ReloadFailure::BadConfig(other.to_string())),

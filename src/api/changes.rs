@@ -10,8 +10,10 @@ use axum::{Extension, Json};
 
 use super::error::Rejection;
 use super::{ApiState, blocking};
+use crate::control::decisions::ItemKind;
 use crate::control::{Caller, Command, Decision, Outcome};
 use crate::interface::{Decide, Deleted, List, Reload, Transition};
+use crate::observe::EndpointFacts;
 
 /// `POST /v1/connections/{endpoint}/approve`
 pub(super) async fn approve(
@@ -49,14 +51,14 @@ pub(super) async fn delete_endpoint(
     Extension(caller): Extension<Caller>,
     Path(endpoint): Path<String>,
 ) -> Result<Json<List<Deleted>>, Rejection> {
-    let command = Command::DeleteEndpoint { endpoint: endpoint.clone() };
+    let command = Command::Delete { kind: ItemKind::Endpoint, reference: endpoint.clone() };
     match apply(state, caller, command).await.map_err(|rejection| rejection.about(&endpoint))? {
         (Outcome::Deleted(deletion), in_force_microseconds) => Ok(Json(List::one(Deleted {
-            endpoint: deletion.endpoint.to_string(),
+            endpoint: deletion.item.key.to_string(),
             in_force_microseconds,
             warnings: deletion.warnings,
         }))),
-        (other @ (Outcome::Decided(_) | Outcome::Applied(_)), _) => Err(unexpected(&other)),
+        (other @ (Outcome::Decided(_) | Outcome::Put(_) | Outcome::Applied(_)), _) => Err(unexpected(&other)),
     }
 }
 
@@ -96,7 +98,7 @@ async fn decide(
             in_force_microseconds,
             warnings: decided.warnings,
         }))),
-        (other @ (Outcome::Deleted(_) | Outcome::Applied(_)), _) => Err(unexpected(&other)),
+        (other @ (Outcome::Deleted(_) | Outcome::Put(_) | Outcome::Applied(_)), _) => Err(unexpected(&other)),
     }
 }
 
@@ -104,13 +106,30 @@ async fn decide(
 #[allow(clippy::disallowed_methods, reason = "how long a caller waited is measured in real time")]
 async fn apply(state: ApiState, caller: Caller, command: Command) -> Result<(Outcome, u64), Rejection> {
     blocking(move || {
-        // An endpoint about to vanish must have been seen: its traffic still counts for its resource.
-        state.observer.refresh();
+        note_what_may_vanish(&state, &command);
         let began = Instant::now();
         let outcome = state.control.apply(&caller, command)?;
         Ok((outcome, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)))
     })
     .await?
+}
+
+/// An endpoint about to vanish must have been seen: its traffic still counts for its resource.
+fn note_what_may_vanish(state: &ApiState, command: &Command) {
+    match command {
+        Command::Delete { kind: ItemKind::Endpoint, reference } => {
+            if let Ok(view) = state.control.view().endpoint(reference) {
+                let (name, resource) = (view.key.to_string(), view.endpoint.resource.to_string());
+                state.observer.note(EndpointFacts { id: view.id, name, resource });
+            }
+        }
+        Command::ApplyFile(_) => state.observer.refresh(),
+        Command::Approve(_)
+        | Command::Reject(_)
+        | Command::Remove(_)
+        | Command::Put { .. }
+        | Command::Delete { .. } => {}
+    }
 }
 
 fn unexpected(outcome: &Outcome) -> Rejection {

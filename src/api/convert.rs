@@ -68,7 +68,11 @@ fn decision(connection: &Decided) -> Option<Decision> {
     let by = connection.decided_by.to_string();
     match connection.decided_by {
         DecidedBy::Nobody => None,
-        DecidedBy::File | DecidedBy::AutoApproval | DecidedBy::Live(_) | DecidedBy::DamagedState => {
+        DecidedBy::File(_)
+        | DecidedBy::Right(_)
+        | DecidedBy::AutoApproval
+        | DecidedBy::Live(_)
+        | DecidedBy::ResourceDeleted(_) => {
             Some(Decision { by, at: connection.decided_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() })
         }
     }

@@ -80,7 +80,7 @@ impl From<Refusal> for Rejection {
         let status = match refusal.kind {
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Forbidden => StatusCode::FORBIDDEN,
-            Kind::InvalidTransition => StatusCode::CONFLICT,
+            Kind::InvalidTransition | Kind::Conflict => StatusCode::CONFLICT,
             Kind::Invalid => StatusCode::BAD_REQUEST,
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Storage => StatusCode::INTERNAL_SERVER_ERROR,

@@ -98,11 +98,14 @@ impl std::fmt::Debug for ApiState {
 /// Names for an [`Observer`], from the view in force.
 pub fn facts(control: &ControlPlane) -> Facts {
     let view = control.view();
-    let endpoints = view.endpoint_ids.iter().filter_map(|(key, &id)| {
+    let endpoints = view.registry.endpoint_ids().filter_map(|(key, id)| {
         let endpoint = view.decisions.model.endpoints.get(key)?;
         Some(EndpointFacts { id, name: key.to_string(), resource: endpoint.resource.to_string() })
     });
-    Facts { endpoints: endpoints.collect(), resources: view.resource_ids.keys().map(ToString::to_string).collect() }
+    Facts {
+        endpoints: endpoints.collect(),
+        resources: view.decisions.model.resources.keys().map(ToString::to_string).collect(),
+    }
 }
 
 /// Everything the control socket serves. Each request carries its [`Caller`] as an extension.

@@ -53,6 +53,27 @@ impl Allocator {
         self.taken.entry(vnet.clone()).or_default().insert(ip);
     }
 
+    /// Whether `ip` is in use in `vnet`.
+    pub fn is_taken(&self, vnet: &Key, ip: IpAddr) -> bool {
+        self.taken.get(vnet).is_some_and(|taken| taken.contains(&ip))
+    }
+
+    /// Gives `ip` back: it is the lowest free one again where it lies below the others.
+    pub fn release(&mut self, vnet: &Key, ip: IpAddr) {
+        if let Some(taken) = self.taken.get_mut(vnet) {
+            taken.remove(&ip);
+        }
+        let number = match ip {
+            IpAddr::V4(ip) => u128::from(u32::from(ip)),
+            IpAddr::V6(ip) => u128::from(ip),
+        };
+        for ((_, prefix), cursor) in self.cursors.iter_mut().filter(|((of, _), _)| of == vnet) {
+            if prefix.contains(&ip) && number >= usable(prefix).0 {
+                *cursor = number.min(*cursor);
+            }
+        }
+    }
+
     /// The lowest free address of `subnet`, of its IPv4 prefixes first; taken from now on.
     ///
     /// # Errors

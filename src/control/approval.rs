@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::decisions::DecidedBy;
 use crate::snapshot::ConnectionState::{self, Approved, Disconnected, Pending, Rejected};
 
 /// What can be done to a connection.
@@ -71,16 +70,27 @@ pub struct Request {
 #[error("automatic approval needs the approval right on the resource; ask for manual approval instead")]
 pub struct NotEntitled;
 
-/// The first state of a connection, and who decided it.
+/// How a connection begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// Approved, since the requester may approve.
+    ByRight,
+    /// Approved, since the resource's auto-approval list says so.
+    ByList,
+    /// Pending: the owner is asked.
+    Asked,
+}
+
+/// How a connection begins.
 ///
 /// # Errors
 /// Nothing may be created.
-pub fn first(request: Request) -> Result<(ConnectionState, DecidedBy), NotEntitled> {
+pub fn first(request: Request) -> Result<First, NotEntitled> {
     match request {
-        Request { manual: false, holds_right: true, .. } => Ok((Approved, DecidedBy::File)),
-        Request { on_list: true, .. } => Ok((Approved, DecidedBy::AutoApproval)),
+        Request { manual: false, holds_right: true, .. } => Ok(First::ByRight),
+        Request { on_list: true, .. } => Ok(First::ByList),
         Request { manual: false, .. } => Err(NotEntitled),
-        Request { manual: true, .. } => Ok((Pending, DecidedBy::Nobody)),
+        Request { manual: true, .. } => Ok(First::Asked),
     }
 }
 
@@ -117,14 +127,14 @@ mod tests {
     #[test]
     fn every_creation_is_the_one_of_the_table() {
         for (manual, holds_right, on_list, expected) in [
-            (false, true, false, Ok((Approved, DecidedBy::File))),
-            (false, true, true, Ok((Approved, DecidedBy::File))),
-            (false, false, true, Ok((Approved, DecidedBy::AutoApproval))),
+            (false, true, false, Ok(First::ByRight)),
+            (false, true, true, Ok(First::ByRight)),
+            (false, false, true, Ok(First::ByList)),
             (false, false, false, Err(NotEntitled)),
-            (true, true, true, Ok((Approved, DecidedBy::AutoApproval))),
-            (true, false, true, Ok((Approved, DecidedBy::AutoApproval))),
-            (true, true, false, Ok((Pending, DecidedBy::Nobody))),
-            (true, false, false, Ok((Pending, DecidedBy::Nobody))),
+            (true, true, true, Ok(First::ByList)),
+            (true, false, true, Ok(First::ByList)),
+            (true, true, false, Ok(First::Asked)),
+            (true, false, false, Ok(First::Asked)),
         ] {
             let request = Request { manual, holds_right, on_list };
             assert_eq!(first(request), expected, "{request:?}");

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::decisions::{Item, ItemKind};
 use super::model::{HostConfig, Key, Model};
 use super::report::Report;
 use crate::snapshot::ConnectionState;
@@ -21,6 +22,29 @@ impl std::fmt::Display for Caller {
     }
 }
 
+impl Caller {
+    /// What is remembered of a caller.
+    pub fn actor(&self) -> Actor {
+        Actor { principal: format!("uid:{}", self.uid), name: self.name.clone() }
+    }
+}
+
+/// Who did something, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// `uid:1000`, `token:ci`.
+    pub principal: String,
+    /// Name, for people.
+    pub name: String,
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.name)
+    }
+}
+
 /// A change. Endpoints are named by `name` or `group/name`, without regard to case.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -30,12 +54,21 @@ pub enum Command {
     Reject(Decision),
     /// The owner removes it for good: Disconnected.
     Remove(Decision),
-    /// The consumer deletes the endpoint, in any state.
-    DeleteEndpoint {
-        /// Which one.
-        endpoint: String,
+    /// Makes or changes every object that `items` names, all or none.
+    Put {
+        /// The objects, whole; everything else of the model stays as it is.
+        items: Box<Model>,
+        /// Refuse where one of them exists.
+        create_only: bool,
     },
-    /// The configuration file speaks (start, SIGHUP, `apply`): DESIGN §4 *The file and the live state*.
+    /// Deletes an object; an endpoint in any state.
+    Delete {
+        /// What it is.
+        kind: ItemKind,
+        /// Which one: `name`, `group/name` or `subscription/group/name`.
+        reference: String,
+    },
+    /// A file speaks (start, SIGHUP, `apply`): DESIGN §4 *The file and the live state*.
     ApplyFile(Box<FileVersion>),
 }
 
@@ -50,9 +83,11 @@ pub struct Decision {
     pub reason: String,
 }
 
-/// One version of the configuration file, parsed.
+/// One version of somebody's file, parsed.
 #[derive(Clone, Debug)]
 pub struct FileVersion {
+    /// Whose file it is: each author's file is compared with its own last version.
+    pub author: String,
     /// Its resources.
     pub model: Model,
     /// Its host matters: those that differ from the running ones are reported, not applied.
@@ -68,7 +103,9 @@ pub struct FileVersion {
 pub enum Outcome {
     /// Of approve, reject and remove.
     Decided(Decided),
-    /// Of an endpoint's deletion.
+    /// Of objects made or changed.
+    Put(Changed),
+    /// Of a deletion.
     Deleted(Deletion),
     /// Of a file.
     Applied(Report),
@@ -96,11 +133,24 @@ impl Decided {
     }
 }
 
-/// An endpoint that is gone.
+/// Objects that were made or changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    /// New ones.
+    pub created: Vec<Item>,
+    /// Those that are not as they were.
+    pub updated: Vec<Item>,
+    /// What the operator should know besides.
+    pub warnings: Vec<String>,
+}
+
+/// An object that is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deletion {
     /// Which one.
-    pub endpoint: Key,
+    pub item: Item,
+    /// Endpoints whose connection is Disconnected since.
+    pub disconnected: Vec<Key>,
     /// What the operator should know besides.
     pub warnings: Vec<String>,
 }
@@ -116,8 +166,16 @@ impl std::fmt::Display for Outcome {
                 write!(f, "{}: already {}, no change", decided.endpoint, decided.to)?;
                 &decided.warnings
             }
+            Self::Put(changed) => {
+                let (created, updated) = (changed.created.iter(), changed.updated.iter());
+                let lines = created.map(|item| format!("{item}: created"));
+                let lines: Vec<_> = lines.chain(updated.map(|item| format!("{item}: updated"))).collect();
+                f.write_str(if lines.is_empty() { "no change" } else { "" })?;
+                f.write_str(&lines.join("\n"))?;
+                &changed.warnings
+            }
             Self::Deleted(deletion) => {
-                write!(f, "{}: deleted", deletion.endpoint)?;
+                write!(f, "{}: deleted", deletion.item)?;
                 &deletion.warnings
             }
             Self::Applied(report) => return report.fmt(f),

@@ -3,88 +3,174 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::command::Caller;
-use super::model::{Map, Model};
+use super::command::Actor;
+use super::model::{Key, Map, Model};
 use crate::snapshot::ConnectionState;
 
-/// Everything that outlives the process until the store of a later version takes over.
+/// How many steps of its past a connection carries along; all of them stand in the audit log.
+const HISTORY: usize = 32;
+
+/// The whole durable state. A clone costs a few counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decisions {
-    /// The model as last in force, allocated addresses included.
+    /// What is in force: what files named, what was created live, and what files no longer name.
     pub model: Model,
-    /// The file as last applied; `None`: none yet.
-    pub file: Option<Model>,
-    /// One connection per endpoint of `model`.
+    /// What each author's file said when it was last applied.
+    pub files: Map<Applied, String>,
+    /// Connections by endpoint.
     pub connections: Map<Connection>,
-    /// Endpoints that were deleted live while the file names them: an unchanged entry does not
-    /// bring them back.
+    /// Endpoints deleted live that a file still names.
     pub deleted: Map<Deleted>,
-    /// An earlier state file was damaged, and is kept aside until somebody removes it.
-    pub damaged: Option<Damage>,
+    /// The last link identifier given out; none is given out twice.
+    pub last_link: u32,
 }
 
-/// The connection between an endpoint and its resource.
+/// The last version of one author's file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Applied {
+    /// What it said.
+    pub model: Model,
+    /// What an earlier version named and this one does not, as long as it is in force.
+    pub left: Vec<Item>,
+}
+
+/// An object of the model, by kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Item {
+    /// What it is.
+    pub kind: ItemKind,
+    /// Which one.
+    pub key: Key,
+}
+
+/// The kinds of objects that a model names by key, in the order in which they depend on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemKind {
+    /// A network.
+    Vnet,
+    /// A rule set.
+    SecurityGroup,
+    /// A link resource.
+    Resource,
+    /// A private endpoint.
+    Endpoint,
+}
+
+impl ItemKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Vnet, Self::SecurityGroup, Self::Resource, Self::Endpoint];
+}
+
+impl std::fmt::Display for ItemKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Vnet => "vnet",
+            Self::SecurityGroup => "security group",
+            Self::Resource => "resource",
+            Self::Endpoint => "endpoint",
+        })
+    }
+}
+
+impl std::fmt::Display for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.key)
+    }
+}
+
+/// One endpoint's connection to its link resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Connection {
-    /// Only `Approved` passes traffic.
+    /// Its network identifier (`linkIdentifier`): unique, and never given to another connection.
+    pub link: u32,
+    /// State in force.
     pub state: ConnectionState,
-    /// Reason given with the last decision.
+    /// Why, as given with the decision; empty: no reason given.
     pub description: String,
-    /// Who decided last.
+    /// Whose decision it was.
     pub decided_by: DecidedBy,
-    /// When the state last changed.
+    /// When it came into that state.
     pub decided_at: Timestamp,
     /// When the endpoint was created.
     pub created_at: Timestamp,
+    /// Who asked for it.
+    pub requester: Actor,
+    /// The states it was in before, oldest first.
+    pub history: Vec<Step>,
 }
 
-/// Who decided a connection's state.
+/// A state that a connection was in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Which.
+    pub state: ConnectionState,
+    /// Why.
+    pub description: String,
+    /// Whose decision it was.
+    pub decided_by: DecidedBy,
+    /// Since when.
+    pub decided_at: Timestamp,
+}
+
+impl Connection {
+    /// The same connection after a decision; its past grows by the state it was in.
+    #[must_use]
+    pub fn decided(&self, state: ConnectionState, description: String, by: DecidedBy, at: Timestamp) -> Self {
+        let mut next = self.clone();
+        next.history.push(Step {
+            state: self.state,
+            description: std::mem::replace(&mut next.description, description),
+            decided_by: std::mem::replace(&mut next.decided_by, by),
+            decided_at: std::mem::replace(&mut next.decided_at, at),
+        });
+        let surplus = next.history.len().saturating_sub(HISTORY);
+        next.history.drain(..surplus);
+        next.state = state;
+        next
+    }
+}
+
+/// Whose decision a connection's state is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DecidedBy {
-    /// Nobody yet: it waits for the owner.
+    /// Nobody decided yet: the state it was created in.
     Nobody,
-    /// The configuration file, by the daemon's own right.
-    File,
+    /// The author of a file.
+    File(Actor),
+    /// The requester holds the approval right (DESIGN §4, table).
+    Right(Actor),
     /// The resource's auto-approval list.
     AutoApproval,
-    /// A caller of the control socket.
-    Live(Caller),
-    /// The daemon, because its state was damaged: nothing it remembers can be trusted.
-    DamagedState,
+    /// A command.
+    Live(Actor),
+    /// Its resource was deleted.
+    ResourceDeleted(Actor),
 }
 
 impl std::fmt::Display for DecidedBy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Nobody => f.pad("nobody"),
-            Self::File => f.pad("the file"),
+            Self::File(actor) => write!(f, "the file of {actor}"),
+            Self::Right(actor) => write!(f, "{actor}, who may approve"),
             Self::AutoApproval => f.pad("the resource's auto-approval list"),
-            Self::Live(caller) => f.pad(&caller.name),
-            Self::DamagedState => f.pad("the daemon, because its state was damaged"),
+            Self::Live(actor) => f.pad(&actor.name),
+            Self::ResourceDeleted(actor) => write!(f, "{actor}, who deleted the resource"),
         }
     }
 }
 
-/// A live deletion.
+/// An endpoint that was deleted live while a file named it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deleted {
-    /// Who.
-    pub by: Caller,
+    /// By whom.
+    pub by: Actor,
     /// When.
     pub at: Timestamp,
-}
-
-/// A state file that could not be trusted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Damage {
-    /// What is wrong with it.
-    pub reason: String,
-    /// When it was found.
-    pub at: Timestamp,
-    /// Name it is kept under, in the state directory; `None`: it could not be moved.
-    pub kept_as: Option<String>,
 }

@@ -40,8 +40,8 @@ pub mod compile;
 /// The file and the live state.
 pub mod apply;
 
-/// Who may do what.
-mod access;
+/// What each command needs.
+pub mod rights;
 
 /// What applying a file did.
 pub mod report;
@@ -62,28 +62,32 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-pub use command::{Caller, Command, Decided, Decision, Deletion, FileVersion, Outcome};
+pub use command::{Actor, Caller, Changed, Command, Decided, Decision, Deletion, FileVersion, Outcome};
 pub use refusal::{Kind, Refusal};
 pub use report::Report;
 pub use views::{ConnectionView, EndpointView, ResourceView, Status, View, VnetView};
 
 use crate::snapshot::topology::Topology;
-use model::{HostConfig, Model};
+use decisions::Decisions;
+use model::{HostConfig, Key, Model};
 use ports::{Host, Workers};
-use state::{DecisionStore, StateDir, StateLoad};
+use state::DecisionStore;
+pub use writer::DAEMON;
 use writer::{Ports, Writer};
 
 /// How long a worker may be silent before the daemon stops, closed (law 5).
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// Checks what must hold between the parts of a model; each string is one violation.
-pub type Validate = fn(&Model, &HostConfig) -> Result<(), Vec<String>>;
+///
+/// With a key, only what concerns that one endpoint: everything else is as it was and holds.
+pub type Validate = fn(&Model, &HostConfig, Option<&Key>) -> Result<(), Vec<String>>;
 
 /// What the control plane is started with.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Host matters of the file.
-    pub host: HostConfig,
+    pub host: Arc<HostConfig>,
     /// Resources of the file.
     pub file: Model,
     /// Delete what the file does not name.
@@ -103,43 +107,21 @@ pub struct Setup {
     pub validate: Validate,
 }
 
-/// A control plane that has read its state and the file, and has put nothing in force yet. Holds the
-/// lock on the state directory.
+/// A control plane that has read its state and the file, and has put nothing in force yet.
 #[derive(Debug)]
 pub struct Prepared {
     writer: Writer,
-    /// What will be in force is not what the state file says.
-    differs: bool,
     dry_run: bool,
 }
 
 impl Prepared {
-    /// Reads the durable state, applies the file to it in memory, validates and compiles. A
-    /// damaged state file is kept aside here, unless this is a dry run.
+    /// Applies the file to the durable state (`found`; `None`: a first start) in memory, validates and compiles.
     ///
     /// # Errors
-    /// `Invalid`: the file and the live state together break a rule. `Storage`: another daemon holds
-    /// the state directory, or it cannot be used.
-    pub fn new(setup: Setup) -> Result<Self, Refusal> {
-        let path = setup.host.state.clone();
-        let directory = if setup.dry_run { StateDir::look(&path) } else { StateDir::open(&path).map_err(unusable)? };
-        let found = directory.load();
-        let kept_as = match &found {
-            StateLoad::Damaged(_) if !setup.dry_run => directory.keep_aside((setup.clock)()).map_err(unusable)?,
-            StateLoad::Damaged(_) | StateLoad::Absent | StateLoad::Loaded(_) => None,
-        };
-        Self::with_store(setup, found, kept_as, Box::new(directory))
-    }
-
-    fn with_store(
-        setup: Setup,
-        found: StateLoad,
-        kept_as: Option<String>,
-        store: Box<dyn DecisionStore>,
-    ) -> Result<Self, Refusal> {
+    /// `Invalid`: the file and the live state together break a rule.
+    pub fn new(setup: Setup, found: Option<Decisions>, store: Box<dyn DecisionStore>) -> Result<Self, Refusal> {
         let dry_run = setup.dry_run;
-        let (writer, differs) = Writer::prepare(setup, found, kept_as, store)?;
-        Ok(Self { writer, differs, dry_run })
+        Ok(Self { writer: Writer::prepare(setup, found, store)?, dry_run })
     }
 
     /// What this host must look like; devices are made from it before [`Prepared::start`].
@@ -169,15 +151,10 @@ impl Prepared {
         }
         let mut writer = self.writer;
         let ports = Ports { workers, host, fatal };
-        writer.start(&ports, self.differs)?;
+        writer.start(&ports)?;
         let view = Arc::new(ArcSwap::from_pointee(writer.view()));
         Ok(ControlPlane { writer: Mutex::new(writer), ports, view })
     }
-}
-
-fn unusable(error: impl std::fmt::Display) -> Refusal {
-    let remedy = "stop the other daemon, or give this one another `state` directory that it may write to";
-    Refusal::new(Kind::Storage, "StateUnusable", error.to_string(), remedy)
 }
 
 /// The single writer, and the view that its last change left behind.

@@ -14,6 +14,8 @@ pub enum Kind {
     Forbidden,
     /// The state it is in does not allow it (DESIGN §4, table of connection states).
     InvalidTransition,
+    /// Something exists already, or is in use.
+    Conflict,
     /// The request contradicts itself, the model or a quota.
     Invalid,
     /// A worker or the host did not follow; the daemon may be stopping.

@@ -1,230 +1,239 @@
-//! The durable decisions: one small file, `decisions.json`, below the state directory. It carries a
-//! version and a checksum, and is replaced whole: temporary file, fsync, rename, fsync of the directory.
-//!
-//! An absent file is a first start. A file that cannot be trusted never widens access (law 7): it is
-//! kept aside under another name, and as long as nothing has replaced it, the name alone says so.
+//! The durable form of the decisions: one key per object in the store, so that a change writes what it changes.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
+use super::command::Actor;
 use super::decisions::Decisions;
+use super::model::{Key, Map};
+use crate::store::audit::AuditBody;
+use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
 
-/// Layout of the content; a file of a higher one was written by a newer privlink.
-const VERSION: u32 = 1;
-/// First field of the file, so that no other JSON document is taken for it.
-const FORMAT: &str = "privlink-decisions";
-const NAME: &str = "decisions.json";
-const TEMPORARY: &str = "decisions.json.new";
-const ASIDE: &str = "decisions.json.damaged-";
-const LOCK: &str = "lock";
+/// Layout of the objects in the store.
+const FORMAT: u32 = 1;
+const FORMAT_KEY: &str = "meta/format";
+const LINK_KEY: &str = "meta/last_link";
 
 /// Where decisions are made durable.
 pub trait DecisionStore: Send + std::fmt::Debug {
-    /// Makes `decisions` what the next start reads.
+    /// Makes `change.after` what the next start reads, together with the records, or nothing of both.
     ///
     /// # Errors
-    /// They may not be durable; what the next start reads is then either these or the ones before.
-    fn commit(&mut self, decisions: &Decisions) -> io::Result<()>;
-}
+    /// Nothing is durable of it.
+    fn commit(&mut self, change: &Change<'_>) -> std::io::Result<()>;
 
-/// What was found at start.
-#[derive(Debug)]
-pub enum StateLoad {
-    /// A first start.
-    Absent,
-    /// The decisions of the run before.
-    Loaded(Box<Decisions>),
-    /// Something is there that cannot be trusted, for this reason.
-    Damaged(String),
-}
-
-/// The state directory, held by this process alone.
-#[derive(Debug)]
-pub struct StateDir {
-    path: PathBuf,
-    /// Kept open: the lock goes with the process, however it ends.
-    _lock: Option<File>,
-}
-
-/// The state directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// Two writers would overwrite each other's decisions.
-    #[error("another privlink daemon uses the state directory {0}")]
-    Held(PathBuf),
-    /// It cannot be made or locked.
-    #[error("cannot use the state directory {path}: {source}")]
-    Unusable {
-        /// Which one.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-}
-
-impl StateDir {
-    /// Makes the directory where it is missing (mode 0700) and locks it.
+    /// Reads what is durable; `None`: nothing was ever written.
     ///
     /// # Errors
-    /// Another process holds it, or the kernel refuses.
-    pub fn open(path: &Path) -> Result<Self, StateError> {
-        let unusable = |source| StateError::Unusable { path: path.to_path_buf(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600);
-        let lock = options.open(path.join(LOCK)).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_path_buf(), _lock: Some(lock) }),
-            Err(TryLockError::WouldBlock) => Err(StateError::Held(path.to_path_buf())),
-            Err(TryLockError::Error(source)) => Err(unusable(source)),
-        }
-    }
+    /// It cannot be read, or says what cannot be. Nothing may be put in force then.
+    fn load(&self) -> std::io::Result<Option<Decisions>>;
+}
 
-    /// For looking only, beside a running daemon: takes no lock and makes nothing.
-    pub fn look(path: &Path) -> Self {
-        Self { path: path.to_path_buf(), _lock: None }
-    }
+/// One commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// What is durable now.
+    pub before: &'a Decisions,
+    /// What is to be.
+    pub after: &'a Decisions,
+    /// Where the two differ.
+    pub extent: &'a Extent,
+    /// What the audit log keeps of it.
+    pub records: &'a [Record],
+}
 
-    /// Reads the decisions of the run before.
-    pub fn load(&self) -> StateLoad {
-        match fs::read(self.path.join(NAME)) {
-            Ok(bytes) => match decode(&bytes) {
-                Ok(decisions) => StateLoad::Loaded(Box::new(self.without_settled_damage(decisions))),
-                Err(reason) => StateLoad::Damaged(reason),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.kept_aside() {
-                // A crash between keeping the damaged file aside and writing its successor must
-                // not turn damage into a first start.
-                Ok(None) => StateLoad::Absent,
-                Ok(Some(name)) => StateLoad::Damaged(format!("{NAME} is missing, and {name} is kept aside")),
-                Err(error) => StateLoad::Damaged(format!("the directory cannot be listed: {error}")),
-            },
-            Err(error) => StateLoad::Damaged(format!("{NAME} cannot be read: {error}")),
-        }
-    }
+/// How far a change reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// One endpoint and its connection.
+    Endpoint(Key),
+    /// Anything.
+    Whole,
+}
 
-    /// Renames what cannot be trusted, and returns its new name; `None`: there is nothing to rename.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn keep_aside(&self, now: Timestamp) -> io::Result<Option<String>> {
-        let stamp = now.strftime("%Y%m%dT%H%M%SZ");
-        let free = (0..).map(|n| if n == 0 { format!("{ASIDE}{stamp}") } else { format!("{ASIDE}{stamp}-{n}") });
-        for name in free.take(1000) {
-            if fs::symlink_metadata(self.path.join(&name)).is_ok() {
-                continue;
-            }
-            return match fs::rename(self.path.join(NAME), self.path.join(&name)) {
-                Ok(()) => sync_directory(&self.path).map(|()| Some(name)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.kept_aside(),
-                Err(error) => Err(error),
-            };
-        }
-        Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many damaged files are kept aside"))
-    }
+/// One entry of the audit log: who did what to what, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// What was done: `approve`, `create`, `delete`, ….
+    pub action: String,
+    /// To what: kind and name.
+    pub object: String,
+    /// The link identifier, where it is a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<u32>,
+    /// State before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// State since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The reason given, or what else is to be known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
 
-    /// The operator settles a damage by removing the file that was kept aside.
-    fn without_settled_damage(&self, mut decisions: Decisions) -> Decisions {
-        let settled = |name: &String| fs::symlink_metadata(self.path.join(name)).is_err();
-        if decisions.damaged.as_ref().is_some_and(|damage| damage.kept_as.as_ref().is_none_or(settled)) {
-            decisions.damaged = None;
-        }
-        decisions
-    }
+/// Decisions in a [`Store`].
+#[derive(Clone, Debug)]
+pub struct Durable(pub Arc<dyn Store>);
 
-    /// The latest file kept aside, if any; an absent directory keeps none.
-    fn kept_aside(&self) -> io::Result<Option<String>> {
-        let entries = match fs::read_dir(&self.path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+impl DecisionStore for Durable {
+    fn commit(&mut self, change: &Change<'_>) -> std::io::Result<()> {
+        let body = |record: &Record| Ok(AuditBody { at: record.at, body: serde_json::to_vec(record)? });
+        let transaction = Transaction {
+            compares: Vec::new(),
+            operations: operations(change)?,
+            records: change.records.iter().map(body).collect::<std::io::Result<_>>()?,
         };
-        let mut latest = None;
-        for entry in entries {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if name.starts_with(ASIDE) {
-                latest = latest.max(Some(name));
+        match self.0.commit(transaction) {
+            Ok(Outcome::Committed(_)) => Ok(()),
+            Ok(Outcome::Conflict { key, .. }) => Err(other(format!("{key} was changed by somebody else"))),
+            Err(error) => Err(other(error)),
+        }
+    }
+
+    fn load(&self) -> std::io::Result<Option<Decisions>> {
+        let mut loaded = Decisions::default();
+        let (mut format, mut wrong) = (None, None);
+        let scanned: Result<_, StoreError> = self.0.scan("", &mut |entry| {
+            let read = match entry.key.as_str() {
+                FORMAT_KEY => serde_json::from_slice(&entry.value).map(|number: u32| format = Some(number)),
+                key => take_in(&mut loaded, key, &entry.value),
+            };
+            if let Err(error) = read {
+                wrong.get_or_insert(format!("{}: {error}", entry.key));
             }
+        });
+        scanned.map_err(other)?;
+        match (wrong, format) {
+            (Some(wrong), _) => Err(other(format!("the state says what cannot be: {wrong}"))),
+            (None, Some(FORMAT)) => Ok(Some(loaded)),
+            (None, None) if loaded == Decisions::default() => Ok(None),
+            (None, found) => Err(other(format!("the state has layout {found:?}, and this version knows {FORMAT}"))),
         }
-        Ok(latest)
     }
 }
 
-impl DecisionStore for StateDir {
-    fn commit(&mut self, decisions: &Decisions) -> io::Result<()> {
-        let bytes = encode(decisions)?;
-        let temporary = self.path.join(TEMPORARY);
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => (),
-        }
-        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.path.join(NAME))?;
-        sync_directory(&self.path)
-    }
+fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> std::io::Error {
+    std::io::Error::other(error)
 }
 
-/// A rename is durable only when its directory is.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
+/// An object under its key as it is shown; the store's own key is in lower case.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope<'a> {
-    format: &'a str,
-    version: u32,
-    /// Of the bytes of `content` as they stand in the file, lower-case hexadecimal.
-    sha256: &'a str,
-    #[serde(borrow)]
-    content: &'a RawValue,
+struct Stored<K, V> {
+    key: K,
+    value: V,
 }
 
-/// The part of the envelope that every version has, read first so that a newer one can be named.
-#[derive(Deserialize)]
-struct Header {
-    version: u32,
-}
-
-fn encode(decisions: &Decisions) -> io::Result<Vec<u8>> {
-    let content = serde_json::value::to_raw_value(decisions)?;
-    let sha256 = digest(content.get());
-    let envelope = Envelope { format: FORMAT, version: VERSION, sha256: &sha256, content: &content };
-    Ok(serde_json::to_vec(&envelope)?)
-}
-
-fn decode(bytes: &[u8]) -> Result<Decisions, String> {
-    let header: Header = serde_json::from_slice(bytes).map_err(|error| format!("{NAME} is not whole: {error}"))?;
-    if header.version > VERSION {
-        return Err(format!("{NAME} was written by a newer privlink (layout {} > {VERSION})", header.version));
+/// What takes the store from one state to the other.
+fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
+    let Change { before, after, extent, .. } = *change;
+    let mut made = Operations::default();
+    match extent {
+        Extent::Endpoint(key) => {
+            made.one("endpoints", key, &before.model.endpoints, &after.model.endpoints)?;
+            made.one("connections", key, &before.connections, &after.connections)?;
+            made.one("deleted", key, &before.deleted, &after.deleted)?;
+        }
+        Extent::Whole => {
+            let (old, new) = (&before.model, &after.model);
+            made.all("vnets", &old.vnets, &new.vnets)?;
+            made.all("security_groups", &old.security_groups, &new.security_groups)?;
+            made.all("resources", &old.resources, &new.resources)?;
+            made.all("former_resources", &old.former_resources, &new.former_resources)?;
+            made.all("endpoints", &old.endpoints, &new.endpoints)?;
+            made.all("connections", &before.connections, &after.connections)?;
+            made.all("deleted", &before.deleted, &after.deleted)?;
+            made.all("files", &before.files, &after.files)?;
+        }
     }
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(bytes).map_err(|error| format!("{NAME} is not whole: {error}"))?;
-    if envelope.format != FORMAT || envelope.version != VERSION {
-        return Err(format!("{NAME} is of an unknown layout ({} {})", envelope.format, envelope.version));
+    if before.last_link != after.last_link {
+        made.0.push(Operation::put(LINK_KEY, serde_json::to_vec(&after.last_link)?));
     }
-    if digest(envelope.content.get()) != envelope.sha256 {
-        return Err(format!("{NAME} does not match its checksum"));
+    // The first commit of all: whoever reads later knows how.
+    if *before == Decisions::default() {
+        made.0.push(Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?));
     }
-    serde_json::from_str(envelope.content.get()).map_err(|error| format!("{NAME} says what cannot be: {error}"))
+    Ok(made.0)
 }
 
-fn digest(content: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(content.as_bytes()).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// One object of the store to where it belongs.
+fn take_in(decisions: &mut Decisions, key: &str, value: &[u8]) -> serde_json::Result<()> {
+    let model = &mut decisions.model;
+    match key.split('/').next().unwrap_or_default() {
+        "vnets" => take(&mut model.vnets, value),
+        "security_groups" => take(&mut model.security_groups, value),
+        "resources" => take(&mut model.resources, value),
+        "former_resources" => take(&mut model.former_resources, value),
+        "endpoints" => take(&mut model.endpoints, value),
+        "connections" => take(&mut decisions.connections, value),
+        "deleted" => take(&mut decisions.deleted, value),
+        "files" => take(&mut decisions.files, value),
+        _ if key == LINK_KEY => serde_json::from_slice(value).map(|link| decisions.last_link = link),
+        _ => Err(serde::de::Error::custom("nothing of this kind is known")),
+    }
+}
+
+fn take<K: Ord + DeserializeOwned, V: DeserializeOwned>(map: &mut Map<V, K>, value: &[u8]) -> serde_json::Result<()> {
+    serde_json::from_slice(value).map(|Stored { key, value }| map.insert(key, value))
+}
+
+#[derive(Default)]
+struct Operations(Vec<Operation>);
+
+impl Operations {
+    fn all<K: Ord + StoreKey + Serialize, V: Serialize + PartialEq>(
+        &mut self,
+        table: &str,
+        before: &Map<V, K>,
+        after: &Map<V, K>,
+    ) -> serde_json::Result<()> {
+        before.changes(after).into_iter().try_for_each(|(key, value)| self.change(table, key, value))
+    }
+
+    fn one<V: Serialize>(&mut self, table: &str, key: &Key, before: &Map<V>, after: &Map<V>) -> serde_json::Result<()> {
+        match (before.contains_key(key), after.entry(key)) {
+            (false, None) => Ok(()),
+            (true, None) => self.change::<_, V>(table, key, None),
+            (_, Some((key, value))) => self.change(table, key, Some(value)),
+        }
+    }
+
+    fn change<K: StoreKey + Serialize, V: Serialize>(
+        &mut self,
+        table: &str,
+        key: &K,
+        value: Option<&V>,
+    ) -> serde_json::Result<()> {
+        let name = format!("{table}/{}", key.store_key());
+        self.0.push(match value {
+            Some(value) => Operation::put(name, serde_json::to_vec(&Stored { key, value })?),
+            None => Operation::delete(name),
+        });
+        Ok(())
+    }
+}
+
+/// What an object is called in the store.
+trait StoreKey {
+    fn store_key(&self) -> &str;
+}
+impl StoreKey for Key {
+    fn store_key(&self) -> &str {
+        self.folded()
+    }
+}
+impl StoreKey for String {
+    fn store_key(&self) -> &str {
+        self
+    }
 }
 
 #[cfg(test)]

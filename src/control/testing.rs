@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,8 +11,10 @@ use super::model::{
     AttachmentSpec, BackendSpec, DenyMode, EndpointIp, HostConfig, Key, LinkResource, Model, NetworkPolicies, PortSpec,
     PrivateEndpoint, Subnet, TargetSpec, TimeoutOverrides, Vnet,
 };
+use super::state::{DecisionStore, Durable};
 use crate::snapshot::Protocol;
 use crate::snapshot::topology::OnExit;
+use crate::store::memory::MemoryStore;
 
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -27,6 +30,10 @@ pub(crate) fn noon() -> Timestamp {
 
 pub(crate) fn root() -> Caller {
     Caller { uid: 0, name: "root".into() }
+}
+
+pub(crate) fn store() -> Box<dyn DecisionStore> {
+    Box::new(Durable(Arc::new(MemoryStore::new())))
 }
 
 pub(crate) fn subnet(name: &str, prefix: &str) -> Subnet {

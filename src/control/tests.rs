@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::decisions::{DecidedBy, Decisions};
-use super::state::StateLoad;
+use super::decisions::{DecidedBy, Decisions, ItemKind};
 use super::testing::{endpoint, host, ip, key, model, noon, root};
 use super::*;
 use crate::snapshot::policy::{Query, judge};
@@ -15,6 +14,7 @@ use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Protocol, Snaps
 struct World {
     log: Mutex<Vec<String>>,
     disk: Mutex<Option<Decisions>>,
+    records: Mutex<Vec<state::Record>>,
     disk_full: AtomicBool,
     worker_silent: AtomicBool,
     /// Answers of the next reconciliations; empty: the host agrees.
@@ -46,7 +46,7 @@ impl World {
     }
 
     fn routed(&self, address: &str) -> bool {
-        self.routes.lock().unwrap().attachments[0].endpoint_addresses.contains(&ip(address))
+        self.routes.lock().unwrap().attachments[0].endpoints.contains(&ip(address))
     }
 }
 
@@ -54,14 +54,20 @@ impl World {
 struct Fake(Arc<World>);
 
 impl state::DecisionStore for Fake {
-    fn commit(&mut self, decisions: &Decisions) -> std::io::Result<()> {
+    fn commit(&mut self, change: &state::Change<'_>) -> std::io::Result<()> {
+        assert_eq!(*change.before, self.0.disk.lock().unwrap().clone().unwrap_or_default(), "what is durable is known");
         if self.0.disk_full.load(Ordering::Relaxed) {
             self.0.note("commit fails");
             return Err(std::io::Error::other("no space left on device"));
         }
         self.0.note("commit");
-        *self.0.disk.lock().unwrap() = Some(decisions.clone());
+        *self.0.disk.lock().unwrap() = Some(change.after.clone());
+        self.0.records.lock().unwrap().extend(change.records.iter().cloned());
         Ok(())
+    }
+
+    fn load(&self) -> std::io::Result<Option<Decisions>> {
+        Ok(self.0.disk.lock().unwrap().clone())
     }
 }
 
@@ -77,7 +83,7 @@ impl Workers for Fake {
 
 impl Host for Fake {
     fn reconcile(&self, topology: &Topology) -> anyhow::Result<()> {
-        let routes: Vec<String> = topology.attachments[0].endpoint_addresses.iter().map(ToString::to_string).collect();
+        let routes: Vec<String> = topology.attachments[0].endpoints.iter().map(ToString::to_string).collect();
         self.0.note(format!("routes {}", routes.join(" ")));
         anyhow::ensure!(!self.0.host_refuses.lock().unwrap().pop_front().unwrap_or(false), "EPERM");
         *self.0.routes.lock().unwrap() = topology.clone();
@@ -87,7 +93,7 @@ impl Host for Fake {
 
 fn setup(file: Model) -> Setup {
     Setup {
-        host: host(&["spoke", "core"]),
+        host: Arc::new(host(&["spoke", "core"])),
         file,
         prune: false,
         dry_run: false,
@@ -95,17 +101,16 @@ fn setup(file: Model) -> Setup {
         namespaces: vec![1, 2],
         daemon: Caller { uid: 990, name: "privlink".into() },
         clock: noon,
-        validate: |model, _| {
+        validate: |model, _, _| {
             if model.endpoints.contains_key(&key("forbidden")) { Err(vec!["forbidden".into()]) } else { Ok(()) }
         },
     }
 }
 
-fn begin(world: &Arc<World>, file: Model, found: StateLoad) -> ControlPlane {
-    let kept_as = matches!(found, StateLoad::Damaged(_)).then(|| "aside".to_owned());
-    let prepared = Prepared::with_store(setup(file), found, kept_as, Box::new(Fake(Arc::clone(world)))).unwrap();
+fn begin(world: &Arc<World>, file: Model) -> ControlPlane {
+    let found = world.disk.lock().unwrap().clone();
+    let prepared = Prepared::new(setup(file), found, Box::new(Fake(Arc::clone(world)))).unwrap();
     assert!(world.events().is_empty(), "preparing touches nothing");
-    assert!(!prepared.view().conditions.iter().any(|condition| condition.starts_with("NOT DURABLE")));
     let fatal_world = Arc::clone(world);
     let fatal = Box::new(move |reason: &str| fatal_world.note(format!("fatal: {reason}")));
     prepared.start(Arc::new(Fake(Arc::clone(world))), Arc::new(Fake(Arc::clone(world))), fatal).unwrap()
@@ -114,16 +119,15 @@ fn begin(world: &Arc<World>, file: Model, found: StateLoad) -> ControlPlane {
 /// A running control plane on the small model, with an empty log.
 fn running() -> (Arc<World>, ControlPlane) {
     let world = Arc::new(World::default());
-    let control = begin(&world, model(), StateLoad::Absent);
+    let control = begin(&world, model());
     world.events();
     (world, control)
 }
 
 /// What a restart finds: the disk, or nothing.
 fn restart(world: &Arc<World>, file: Model) -> ControlPlane {
-    let found = world.disk.lock().unwrap().clone();
     world.events();
-    begin(world, file, found.map_or(StateLoad::Absent, |decisions| StateLoad::Loaded(Box::new(decisions))))
+    begin(world, file)
 }
 
 fn orders() -> Decision {
@@ -131,11 +135,11 @@ fn orders() -> Decision {
 }
 
 fn delete(name: &str) -> Command {
-    Command::DeleteEndpoint { endpoint: name.into() }
+    Command::Delete { kind: ItemKind::Endpoint, reference: name.into() }
 }
 
 fn apply_file(model: Model, prune: bool) -> Command {
-    Command::ApplyFile(Box::new(FileVersion { model, host: None, prune, dry_run: false }))
+    Command::ApplyFile(Box::new(FileVersion { author: DAEMON.into(), model, host: None, prune, dry_run: false }))
 }
 
 fn state(control: &ControlPlane) -> ConnectionState {
@@ -152,7 +156,7 @@ fn two() -> Model {
 #[test]
 fn a_start_commits_then_routes_then_publishes() {
     let world = Arc::new(World::default());
-    let control = begin(&world, model(), StateLoad::Absent);
+    let control = begin(&world, model());
     assert_eq!(world.events(), ["commit", "routes 10.1.9.4", "publish 1"]);
     assert!(control.view().first_start && control.view().conditions.is_empty());
     assert!(world.passes("10.1.9.4"));
@@ -165,8 +169,7 @@ fn a_start_commits_then_routes_then_publishes() {
 fn a_start_that_cannot_commit_publishes_nothing() {
     let world = Arc::new(World::default());
     world.disk_full.store(true, Ordering::Relaxed);
-    let prepared =
-        Prepared::with_store(setup(model()), StateLoad::Absent, None, Box::new(Fake(Arc::clone(&world)))).unwrap();
+    let prepared = Prepared::new(setup(model()), None, Box::new(Fake(Arc::clone(&world)))).unwrap();
     let fake = || Arc::new(Fake(Arc::clone(&world)));
     let refusal = prepared.start(fake(), fake(), Box::new(|_| ())).unwrap_err();
     assert_eq!(refusal.kind, Kind::Storage);
@@ -265,7 +268,7 @@ fn a_revocation_that_cannot_be_written_stays_in_force_and_is_shown_until_it_is_w
 #[test]
 fn a_block_that_could_not_be_written_is_written_with_the_next_change() {
     let world = Arc::new(World::default());
-    let control = begin(&world, two(), StateLoad::Absent);
+    let control = begin(&world, two());
     world.disk_full.store(true, Ordering::Relaxed);
     control.apply(&root(), Command::Reject(orders())).unwrap_err();
     world.disk_full.store(false, Ordering::Relaxed);
@@ -360,9 +363,9 @@ fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
     for (command, right) in [
         (Command::Approve(orders()), format!("{service}/privateEndpointConnectionsApproval/action")),
         (Command::Reject(orders()), format!("{service}/privateEndpointConnectionsApproval/action")),
-        (Command::Remove(orders()), format!("{service}/privateEndpointConnections/delete")),
+        (Command::Remove(orders()), format!("{service}/privateEndpointConnectionsApproval/action")),
         (delete("orders"), "Microsoft.Network/privateEndpoints/delete".into()),
-        (apply_file(two(), true), "Microsoft.Network/*/write".into()),
+        (apply_file(two(), true), "Privlink/configuration/write".into()),
     ] {
         let refusal = control.apply(&reader, command).unwrap_err();
         assert_eq!(refusal.kind, Kind::Forbidden);
@@ -372,7 +375,7 @@ fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
     let daemon = Caller { uid: 990, name: "privlink".into() };
     control.apply(&daemon, Command::Reject(orders())).unwrap();
     let connection = control.view().connection("orders", None).unwrap().connection;
-    assert_eq!(connection.decided_by, DecidedBy::Live(daemon));
+    assert_eq!(connection.decided_by, DecidedBy::Live(daemon.actor()));
 }
 
 #[test]
@@ -400,24 +403,6 @@ fn the_resource_named_must_be_the_one_bound() {
 }
 
 #[test]
-fn a_damaged_state_starts_everything_pending_and_says_so_after_restarts_too() {
-    let world = Arc::new(World::default());
-    let control = begin(&world, two(), StateLoad::Damaged("does not match its checksum".into()));
-    assert!(!world.passes("10.1.9.4") && !world.passes("10.1.9.5"));
-    let view = control.view();
-    assert!(view.conditions[0].starts_with("STATE DAMAGED") && !view.first_start, "{:?}", view.conditions);
-    assert_eq!(view.connections(true).len(), 2);
-    // Neither SIGHUP with the same file nor a restart approves them again.
-    control.apply(&root(), apply_file(two(), false)).unwrap();
-    assert!(!world.passes("10.1.9.4"));
-    let control = restart(&world, two());
-    assert!(!world.passes("10.1.9.4"));
-    assert!(control.view().conditions[0].contains("/nowhere/aside"));
-    control.apply(&root(), Command::Approve(orders())).unwrap();
-    assert!(world.passes("10.1.9.4") && !world.passes("10.1.9.5"));
-}
-
-#[test]
 fn approved_in_the_file_rejected_live_stays_rejected_over_sighup_and_restart() {
     let (world, control) = running();
     control.apply(&root(), Command::Reject(orders())).unwrap();
@@ -432,7 +417,8 @@ fn approved_in_the_file_rejected_live_stays_rejected_over_sighup_and_restart() {
 #[test]
 fn a_dry_run_reports_and_changes_nothing() {
     let (world, control) = running();
-    let version = FileVersion { model: two(), host: Some(host(&["core"])), prune: true, dry_run: true };
+    let version =
+        FileVersion { author: DAEMON.into(), model: two(), host: Some(host(&["core"])), prune: true, dry_run: true };
     let Outcome::Applied(report) = control.apply(&root(), Command::ApplyFile(Box::new(version))).unwrap() else {
         panic!("a report")
     };
@@ -456,32 +442,4 @@ fn epochs_grow_by_one_and_ids_are_never_given_out_twice() {
     let published = world.published.lock().unwrap();
     let snapshot = published.as_ref().unwrap();
     assert!(snapshot.valid_since(EndpointId(0)) > Some(crate::snapshot::Generation(1)), "sessions of the old one die");
-}
-
-#[test]
-fn the_real_directory_serves_from_start_to_restart() {
-    let path = std::env::temp_dir().join(format!("privlink-control-{}", std::process::id()));
-    let world = Arc::new(World::default());
-    let open = || {
-        let mut setup = setup(model());
-        setup.host.state = path.clone();
-        Prepared::new(setup)
-    };
-    let start = |prepared: Prepared| {
-        let fake = || Arc::new(Fake(Arc::clone(&world)));
-        prepared.start(fake(), fake(), Box::new(|_| ())).unwrap()
-    };
-    let control = start(open().unwrap());
-    assert!(control.view().first_start);
-    assert_eq!(open().unwrap_err().kind, Kind::Storage, "a second daemon on one directory");
-    control.apply(&root(), Command::Reject(orders())).unwrap();
-    drop(control);
-    let control = start(open().unwrap());
-    assert_eq!(state(&control), ConnectionState::Rejected);
-    drop(control);
-    std::fs::write(path.join("decisions.json"), "{}").unwrap();
-    let control = start(open().unwrap());
-    assert_eq!(state(&control), ConnectionState::Pending);
-    assert!(control.view().conditions[0].starts_with("STATE DAMAGED"));
-    std::fs::remove_dir_all(path).unwrap();
 }

@@ -1,13 +1,13 @@
 //! What readers see: one immutable `View` per acknowledged change, so that a listing is consistent
 //! and never waits for the writer.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::compile::Registry;
 use super::decisions::{Connection, DecidedBy, Decisions};
 use super::model::{HostConfig, Key, LinkResource, PrivateEndpoint, Vnet};
 use super::references::resolve;
@@ -23,9 +23,7 @@ pub struct View {
     /// Host matters as the daemon was started with.
     pub host: Arc<HostConfig>,
     /// Ids of the endpoints in force, for counters and sessions.
-    pub endpoint_ids: Arc<BTreeMap<Key, EndpointId>>,
-    /// Ids of the resources in force.
-    pub resource_ids: Arc<BTreeMap<Key, ResourceId>>,
+    pub registry: Registry,
     /// Number of the publication in force.
     pub epoch: u64,
     /// This is the first start on this state directory.
@@ -215,7 +213,7 @@ impl View {
         let endpoint = self.decisions.model.endpoints.get(key)?;
         Some(EndpointView {
             key: key.clone(),
-            id: *self.endpoint_ids.get(key)?,
+            id: self.registry.endpoint(key)?,
             endpoint: endpoint.clone(),
             connection: self.decisions.connections.get(key)?.clone(),
             backends: self.decisions.model.resources.get(&endpoint.resource).map_or(0, |r| backends(r, endpoint)),
@@ -234,7 +232,7 @@ impl View {
         };
         Some(ResourceView {
             key: key.clone(),
-            id: *self.resource_ids.get(key)?,
+            id: self.registry.resource(key)?,
             resource: resource.clone(),
             endpoints: model
                 .endpoints
@@ -311,7 +309,11 @@ pub(super) fn decision_of(connection: &Connection) -> String {
     let state = connection.state.to_string().to_lowercase();
     match connection.decided_by {
         DecidedBy::Nobody => format!("{state} since {}", at(connection.decided_at)),
-        DecidedBy::File | DecidedBy::AutoApproval | DecidedBy::Live(_) | DecidedBy::DamagedState => {
+        DecidedBy::File(_)
+        | DecidedBy::Right(_)
+        | DecidedBy::AutoApproval
+        | DecidedBy::Live(_)
+        | DecidedBy::ResourceDeleted(_) => {
             format!("{state} by {} at {}", connection.decided_by, at(connection.decided_at))
         }
     }

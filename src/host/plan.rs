@@ -237,7 +237,7 @@ impl Site<'_> {
                         self.survey.namespace
                     );
                 };
-                for address in member.endpoint_addresses.iter().chain(&member.nat_addresses) {
+                for address in member.neighbours.iter().chain(&member.nat_addresses) {
                     if !interface.forwards.covers(*address) {
                         bail!(
                             "proxy_on of {}: {name} does not forward, so nobody behind it could reach {address}; run: {}",

@@ -95,8 +95,9 @@ impl Observer {
         self.workers.len()
     }
 
-    /// Takes note of what exists now. Called before and after anything that creates or deletes
-    /// endpoints, so that none comes and goes unseen between two readings.
+    /// Takes note of what exists now. Called before and after anything that may delete many
+    /// endpoints, so that none comes and goes unseen between two readings; before the deletion of one,
+    /// [`Observer::note`] does.
     pub fn refresh(&self) {
         let facts = (self.facts)();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,6 +107,13 @@ impl Observer {
             known.resources.insert(endpoint.resource.clone());
             known.names.insert(endpoint.id, endpoint);
         }
+    }
+
+    /// Takes note of one endpoint that is about to vanish: its traffic still counts for its resource.
+    pub fn note(&self, endpoint: EndpointFacts) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.resources.insert(endpoint.resource.clone());
+        known.names.insert(endpoint.id, endpoint);
     }
 
     /// Reads everything.

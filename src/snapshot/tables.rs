@@ -279,26 +279,40 @@ impl Snapshot {
         self.shards.iter().flat_map(|shard| shard.iter()).map(|(&(vnet, address), entry)| (vnet, address, entry))
     }
 
-    /// A copy with another epoch in which `endpoint`, at the addresses it has here, is replaced.
-    /// Rebuilds only the shards it lives in: what a change of state costs.
+    /// The same tables under a later epoch.
+    #[must_use]
+    pub fn at(&self, epoch: u64) -> Self {
+        Self { epoch, ..self.clone() }
+    }
+
+    /// The snapshot after a change of one endpoint: `old` are its addresses before, `new` its VNet, itself and its
+    /// addresses now; `None`: it is gone. Copies the shards of those addresses and shares the rest.
     #[must_use]
     pub fn with_endpoint(
         &self,
         epoch: u64,
-        vnet: u16,
-        addresses: &[IpAddr],
-        endpoint: &Arc<Endpoint>,
+        id: EndpointId,
+        old: &[(u16, IpAddr)],
+        new: Option<(u16, Arc<Endpoint>, &[(IpAddr, TargetId)])>,
         stamp: Stamp,
     ) -> Self {
         let mut next = self.clone();
         next.epoch = epoch;
-        for &address in addresses {
-            if let Some(entry) = Arc::make_mut(&mut next.shards[shard_of(vnet, address)]).get_mut(&(vnet, address)) {
-                entry.endpoint = Arc::clone(endpoint);
+        for &(vnet, address) in old {
+            next.shard_mut(vnet, address).remove(&(vnet, address));
+        }
+        if let Some((vnet, endpoint, addresses)) = new {
+            for &(address, target) in addresses {
+                let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };
+                next.shard_mut(vnet, address).insert((vnet, address), entry);
             }
         }
-        stamp_endpoint(&mut next.generations, &mut next.valid_since, endpoint.id, stamp);
+        stamp_endpoint(&mut next.generations, &mut next.valid_since, id, stamp);
         next
+    }
+
+    fn shard_mut(&mut self, vnet: u16, address: IpAddr) -> &mut Shard {
+        Arc::make_mut(&mut self.shards[shard_of(vnet, address)])
     }
 }
 

@@ -53,8 +53,8 @@ pub struct AttachmentPlan {
     /// Endpoint addresses to route to the device one by one (own and directly peered ones; those
     /// inside a dedicated subnet of the same attachment are left out).
     pub endpoints: Vec<IpAddr>,
-    /// Every endpoint address reachable here, those inside dedicated subnets too: proxy neighbours.
-    pub endpoint_addresses: Vec<IpAddr>,
+    /// Endpoint addresses, those inside dedicated subnets too, that the interfaces of `proxy_on` answer for.
+    pub neighbours: Vec<IpAddr>,
     /// NAT addresses of resources whose provider VNet this is.
     pub nat_addresses: Vec<IpAddr>,
     /// Backend addresses of those resources: the interface towards them is a provider interface.

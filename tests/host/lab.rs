@@ -84,7 +84,7 @@ pub(crate) fn attachment(id: u16, netns: &str, vnet: &str, own: &str) -> Attachm
         own_prefixes: vec![own.parse::<IpNet>().expect("a prefix")],
         dedicated: vec![],
         endpoints: vec![],
-        endpoint_addresses: vec![],
+        neighbours: vec![],
         nat_addresses: vec![],
         backends: vec![],
     }
@@ -94,7 +94,7 @@ pub(crate) fn attachment(id: u16, netns: &str, vnet: &str, own: &str) -> Attachm
 pub(crate) fn topology(consumer: &str, provider: &str, on_exit: OnExit) -> Topology {
     let spoke = AttachmentPlan {
         endpoints: addresses(&["10.1.9.4"]),
-        endpoint_addresses: addresses(&["10.1.9.4"]),
+        neighbours: addresses(&["10.1.9.4"]),
         ..attachment(0, consumer, "spoke", "10.1.0.0/16")
     };
     let core = AttachmentPlan {

@@ -294,12 +294,12 @@ fn proxy_neighbours_answer_on_the_interface_and_go_with_their_endpoint() {
         let neighbours = ip("-n client neighbour show 10.1.9.4");
         assert!(neighbours.contains("lladdr"), "{neighbours}");
         topology.attachments[0].endpoints.clear();
-        topology.attachments[0].endpoint_addresses.clear();
+        topology.attachments[0].neighbours.clear();
         host.reconcile(&topology).expect("removed");
         assert_eq!(ip("-n router neighbour show proxy"), "");
         run("ip", "netns exec router sysctl -qw net.ipv4.ip_forward=0");
         topology.attachments[0].endpoints = addresses(&["10.1.9.8"]);
-        topology.attachments[0].endpoint_addresses = addresses(&["10.1.9.8"]);
+        topology.attachments[0].neighbours = addresses(&["10.1.9.8"]);
         let error = host.reconcile(&topology).expect_err("does not forward").to_string();
         assert!(error.contains("client does not forward"), "{error}");
     });

@@ -46,29 +46,31 @@ fn a_live_reject_outlives_the_file_a_reload_and_a_kill() {
 }
 
 #[test]
-fn damaged_decisions_leave_every_endpoint_pending() {
-    isolated("state::damaged_decisions_leave_every_endpoint_pending", || {
+fn a_damaged_or_lost_state_starts_nothing_and_stays_as_it_is() {
+    isolated("state::a_damaged_or_lost_state_starts_nothing_and_stays_as_it_is", || {
         two_legs();
         serve("core", "10.20.0.2:7000", "echo");
         let daemon = Daemon::start(&orders("Approved"));
         assert!(answers());
-        daemon.kill();
-        let path = "/run/privlink/state/decisions.json";
-        let mut bytes = std::fs::read(path).expect("decisions");
+        ask("connection reject orders");
+        daemon.stop();
+        let path = "/run/privlink/state/state.db";
+        let sound = std::fs::read(path).expect("a database");
+        let mut bytes = sound.clone();
         let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(path, bytes).expect("written");
-        let daemon = Daemon::again(&[]);
-        assert_eq!(state_of("orders"), "Pending");
-        assert!(refused());
-        assert!(ask("status").contains("damaged"), "{}", ask("status"));
-        daemon.apply(&orders("Approved"));
-        assert!(refused(), "a reload does not approve it either");
-        daemon.kill();
+        bytes[middle..middle + 64].fill(0x5A);
+        std::fs::write(path, &bytes).expect("written");
+        let (_, said) = fails_to_start(&orders("Approved"));
+        assert!(said.contains("cannot be trusted") && said.contains("privlink restore"), "{said}");
+        assert_eq!(std::fs::read(path).expect("there"), bytes, "nothing is repaired by forgetting");
+        std::fs::remove_file(path).expect("removed");
+        let (_, said) = fails_to_start(&orders("Approved"));
+        assert!(said.contains("privlink restore"), "a lost state is no first start: {said}");
+        assert!(!answers());
+        std::fs::write(path, &sound).expect("written");
         let _daemon = Daemon::again(&[]);
-        assert!(refused(), "nor does the next start");
-        ask("connection approve orders");
-        assert!(answers());
+        assert_eq!(state_of("orders"), "Rejected");
+        assert!(refused());
     });
 }
 

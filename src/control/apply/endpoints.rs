@@ -1,48 +1,61 @@
 //! The endpoints of a file against the live ones.
 
-use super::super::addresses::{Allocator, SubnetFull};
-use super::super::approval::{self, Action, Request};
-use super::super::compile::{bound_targets, target_of};
-use super::super::decisions::{Connection, DecidedBy, Decisions};
+use super::super::addresses::Allocator;
+use super::super::approval::{self, Action};
+use super::super::decisions::{DecidedBy, Decisions, Item, ItemKind};
 use super::super::model::{EndpointIp, Key, Model, PrivateEndpoint};
+use super::super::refusal::{Kind, Refusal};
 use super::super::report::{Report, Skipped};
+use super::super::rights::Right;
 use super::super::views::{at, decision_of};
 use super::Application;
+use super::create::{create, fill};
 use crate::snapshot::ConnectionState;
 
-/// Brings the endpoints of `after` to what `application` wants of them. Its VNets and resources
-/// are merged already, and its `file` is the new one.
-pub(super) fn merge(after: &mut Decisions, last: &Model, application: &Application<'_>, report: &mut Report) {
+/// Brings the endpoints of `after` to what `application` wants of them. Its VNets and resources are merged
+/// already; `file` becomes what the author's file is remembered as, `last` is what it was.
+///
+/// # Errors
+/// The caller lacks a right.
+pub(super) fn merge(
+    after: &mut Decisions,
+    file: &mut Model,
+    last: &Model,
+    application: &Application<'_>,
+    report: &mut Report,
+) -> Result<(), Refusal> {
     let wanted = &application.file.endpoints;
-    for key in super::unnamed("endpoint", &after.model.endpoints, wanted, application.prune, report) {
-        after.model.endpoints.remove(&key);
-        after.connections.remove(&key);
-    }
-    // What no file names any more needs no reminder that it was deleted.
-    after.deleted =
-        after.deleted.iter().filter(|(key, _)| wanted.contains_key(key)).map(|(k, d)| (k.clone(), d.clone())).collect();
     let mut addresses = Allocator::new(&after.model);
-    for endpoint in application.file.endpoints.values() {
+    for endpoint in wanted.values() {
         endpoint.addresses.iter().filter_map(|a| a.ip).for_each(|ip| addresses.spare(&endpoint.vnet, ip));
     }
-    let mut merging = Merging { after, last, application, addresses };
+    let mut merging = Merging { after, file, last, application, addresses };
     for (key, endpoint) in wanted {
-        match merging.one(key, endpoint) {
-            Ok(Done::Created) => report.created.push(format!("endpoint {key}")),
-            Ok(Done::Updated) => report.updated.push(format!("endpoint {key}")),
+        let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
+        match merging.one(&item, endpoint) {
+            Ok(Done::Created) => report.created.push(item.to_string()),
+            Ok(Done::Updated) => report.updated.push(item.to_string()),
             Ok(Done::Nothing) => report.unchanged += 1,
-            Err(reason) => {
+            Err(refusal) if refusal.kind == Kind::Forbidden => return Err(refusal),
+            Err(refusal) => {
                 merging.forget(key);
-                report.skipped.push(Skipped { item: format!("endpoint {key}"), reason });
+                report.skipped.push(Skipped { item: item.to_string(), reason: refusal.to_string() });
             }
         }
     }
     merging.fill_new_members(report);
+    // What no file names any more needs no reminder that it was deleted.
+    let others = after.files.iter().filter(|(author, _)| *author != application.author);
+    let others: Vec<&Model> = others.map(|(_, applied)| &applied.model).collect();
+    let named = |key: &Key| wanted.contains_key(key) || others.iter().any(|file| file.endpoints.contains_key(key));
+    let kept = after.deleted.iter().filter(|(key, _)| named(key)).map(|(key, deleted)| (key.clone(), deleted.clone()));
+    after.deleted = kept.collect();
+    Ok(())
 }
 
-/// Where the file's decision stands against the live one.
+/// Where a file's decision stands against the live one.
 pub(in super::super) fn differences(decisions: &Decisions) -> Vec<String> {
-    let endpoints = decisions.file.iter().flat_map(|file| &file.endpoints);
+    let endpoints = decisions.files.values().flat_map(|file| &file.model.endpoints);
     let difference = |(key, endpoint): (&Key, &PrivateEndpoint)| {
         let connection = decisions.connections.get(key)?;
         let decided = first_decision(endpoint)?;
@@ -67,53 +80,51 @@ enum Done {
 
 struct Merging<'a> {
     after: &'a mut Decisions,
+    file: &'a mut Model,
     last: &'a Model,
     application: &'a Application<'a>,
     addresses: Allocator,
 }
 
 impl Merging<'_> {
-    /// Merges one endpoint, or says why it is skipped.
-    fn one(&mut self, key: &Key, wanted: &PrivateEndpoint) -> Result<Done, String> {
+    fn one(&mut self, item: &Item, wanted: &PrivateEndpoint) -> Result<Done, Refusal> {
+        let (key, rights) = (&item.key, &self.application.maker.rights);
         let last = self.last.endpoints.get(key);
+        let write = Right::on(&self.after.model, item, "write");
         let Some(live) = self.after.model.endpoints.get(key) else {
             if let Some(deleted) = self.after.deleted.get(key).filter(|_| last == Some(wanted)) {
-                let (by, at) = (&deleted.by, at(deleted.at));
-                return Err(format!("deleted live by {by} at {at}; change its entry to create it anew, or remove it"));
+                let message = format!("deleted live by {} at {}", deleted.by, at(deleted.at));
+                return Err(refused(&message, "change its entry to create it anew, or remove it"));
             }
-            return self.create(key, wanted).map(|()| Done::Created);
+            rights.demand(&write)?;
+            create(self.after, &mut self.addresses, &self.application.maker, key, wanted)?;
+            return Ok(Done::Created);
         };
-        self.refuse_disconnected(key, wanted)?;
+        refuse_disconnected(self.after, key, wanted)?;
         if last == Some(wanted) {
             return Ok(Done::Nothing);
         }
         refuse_fixed(live, wanted)?;
         let updated = PrivateEndpoint { addresses: live.addresses.clone(), ..wanted.clone() };
         let edited = *live != updated;
+        if edited {
+            rights.demand(&write)?;
+        }
         let decided = self.decide(key, wanted, last)?;
         self.after.model.endpoints.insert(key.clone(), updated);
         Ok(if edited || decided { Done::Updated } else { Done::Nothing })
     }
 
-    /// Keeps the entry's last applied version, so that the file is no less a command the next time.
+    /// What was skipped counts as not applied: the file keeps what it said about it last.
     fn forget(&mut self, key: &Key) {
-        let Some(file) = &mut self.after.file else { return };
         match self.last.endpoints.get(key) {
-            Some(last) => file.endpoints.insert(key.clone(), last.clone()),
-            None => _ = file.endpoints.remove(key),
+            Some(last) => self.file.endpoints.insert(key.clone(), last.clone()),
+            None => _ = self.file.endpoints.remove(key),
         }
     }
 
-    fn create(&mut self, key: &Key, wanted: &PrivateEndpoint) -> Result<(), String> {
-        let addresses = self.fill(wanted).map_err(|full| full.to_string())?;
-        let connection = self.first_connection(key, wanted).map_err(|refused| refused.to_string())?;
-        self.after.deleted.remove(key);
-        self.after.connections.insert(key.clone(), connection);
-        self.after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..wanted.clone() });
-        Ok(())
-    }
-
-    /// Gives live endpoints an address for each member that their resource has gained since.
+    /// A resource that gained members gives every endpoint bound to it an address for each: the one that the
+    /// file names, else a free one.
     fn fill_new_members(&mut self, report: &mut Report) {
         for (key, live) in &self.after.model.endpoints.clone() {
             let named = self.application.file.endpoints.get(key).map(|wanted| wanted.addresses.as_slice());
@@ -121,7 +132,7 @@ impl Merging<'_> {
             let given = named.unwrap_or_default().iter().filter(|address| !address.member.is_empty()).filter(new);
             let mut wanted = live.clone();
             wanted.addresses.extend(given.cloned());
-            match self.fill(&wanted) {
+            match fill(self.after, &mut self.addresses, &wanted) {
                 Ok(addresses) if addresses == live.addresses => (),
                 Ok(addresses) => {
                     self.after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..live.clone() });
@@ -132,66 +143,16 @@ impl Merging<'_> {
         }
     }
 
-    /// One address per member of the bound subresource: those the file gives, the rest allocated.
-    fn fill(&mut self, wanted: &PrivateEndpoint) -> Result<Vec<EndpointIp>, SubnetFull> {
-        let mut addresses = wanted.addresses.clone();
-        let resource = self.after.model.resources.get(&wanted.resource);
-        let bound = resource.map(|resource| bound_targets(resource, wanted)).unwrap_or_default();
-        for (member, target) in &bound {
-            if !addresses.iter().any(|address| target_of(&bound, &address.member) == Some(*target)) {
-                addresses.push(EndpointIp { member: (*member).to_owned(), ip: None });
-            }
-        }
-        let subnets = self.after.model.vnets.get(&wanted.vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
-        // Without a subnet the address stays empty, and validation says which subnet is missing.
-        if let Some(subnet) = subnets.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&wanted.subnet)) {
-            for address in addresses.iter_mut().filter(|address| address.ip.is_none()) {
-                address.ip = Some(self.addresses.allocate(&wanted.vnet, subnet)?);
-            }
-        }
-        Ok(addresses)
-    }
-
-    fn first_connection(&self, key: &Key, wanted: &PrivateEndpoint) -> Result<Connection, approval::NotEntitled> {
-        let now = self.application.now;
-        let resource = self.after.model.resources.get(&wanted.resource);
-        let listed = |subscriptions: &[String]| subscriptions.iter().any(|s| s.eq_ignore_ascii_case(&key.subscription));
-        let (state, decided_by) = match wanted.status {
-            _ if self.application.distrust => (ConnectionState::Pending, DecidedBy::DamagedState),
-            Some(state) => (state, DecidedBy::File),
-            // The file is applied as the daemon, which owns everything.
-            None => approval::first(Request {
-                manual: wanted.manual,
-                holds_right: true,
-                on_list: resource.is_some_and(|resource| listed(&resource.auto_approval)),
-            })?,
-        };
-        Ok(Connection { state, description: wanted.reason.clone(), decided_by, decided_at: now, created_at: now })
-    }
-
-    fn refuse_disconnected(&self, key: &Key, wanted: &PrivateEndpoint) -> Result<(), String> {
-        match self.after.connections.get(key) {
-            Some(connection)
-                if connection.state == ConnectionState::Disconnected
-                    && wanted.status != Some(ConnectionState::Disconnected) =>
-            {
-                let decision = decision_of(connection);
-                Err(format!("{decision}; delete it (`privlink endpoint delete {key}`) and apply the file again"))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Carries out the file's decision where it is a new one; says whether the state changed.
-    fn decide(&mut self, key: &Key, wanted: &PrivateEndpoint, last: Option<&PrivateEndpoint>) -> Result<bool, String> {
-        let Some(connection) = self.after.connections.get_mut(key) else { return Ok(false) };
+    /// A decision in a file is a command when it is new; it is carried out with the caller's rights.
+    fn decide(&mut self, key: &Key, wanted: &PrivateEndpoint, last: Option<&PrivateEndpoint>) -> Result<bool, Refusal> {
+        let Some(connection) = self.after.connections.get(key) else { return Ok(false) };
         let decision = first_decision(wanted);
         let is_new = match last {
             Some(last) => first_decision(last) != decision,
-            // Nothing to compare with: the file never speaks over a decision made live.
+            // Nothing to compare with: a file never speaks over a decision made live.
             None => match connection.decided_by {
-                DecidedBy::Nobody | DecidedBy::File | DecidedBy::AutoApproval => true,
-                DecidedBy::Live(_) | DecidedBy::DamagedState => false,
+                DecidedBy::Nobody | DecidedBy::File(_) | DecidedBy::Right(_) | DecidedBy::AutoApproval => true,
+                DecidedBy::Live(_) | DecidedBy::ResourceDeleted(_) => false,
             },
         };
         let action = match decision.filter(|&decided| is_new && decided != connection.state) {
@@ -201,17 +162,47 @@ impl Merging<'_> {
             Some(ConnectionState::Rejected) => Action::Reject,
             Some(ConnectionState::Disconnected) => Action::Remove,
         };
-        if let Some(state) = approval::next(connection.state, action).map_err(|refused| refused.to_string())? {
-            let (description, now) = (wanted.reason.clone(), self.application.now);
-            *connection =
-                Connection { state, description, decided_by: DecidedBy::File, decided_at: now, ..connection.clone() };
+        let maker = &self.application.maker;
+        maker.rights.demand(&Right::approve(&self.after.model, &wanted.resource))?;
+        let next = approval::next(connection.state, action).map_err(|error| refused(&error.to_string(), ""))?;
+        if let Some(state) = next {
+            let by = DecidedBy::File(maker.rights.caller().actor());
+            let next = connection.decided(state, wanted.reason.clone(), by, maker.now);
+            self.after.connections.insert(key.clone(), next);
         }
         Ok(true)
     }
 }
 
+fn refused(message: &str, remedy: &str) -> Refusal {
+    Refusal::new(Kind::InvalidTransition, "InvalidTransition", message, remedy)
+}
+
+/// A Disconnected endpoint refuses every change, and no file revives it.
+///
+/// # Errors
+/// The endpoint `key` is Disconnected.
+pub(in super::super) fn refuse_disconnected(
+    decisions: &Decisions,
+    key: &Key,
+    wanted: &PrivateEndpoint,
+) -> Result<(), Refusal> {
+    let connection = decisions.connections.get(key);
+    let disconnected = connection.filter(|connection| connection.state == ConnectionState::Disconnected);
+    match disconnected.filter(|_| wanted.status != Some(ConnectionState::Disconnected)) {
+        Some(connection) => {
+            let remedy = format!("delete it (`privlink endpoint delete {key}`) and create it anew");
+            Err(refused(&decision_of(connection), &remedy))
+        }
+        None => Ok(()),
+    }
+}
+
 /// What an endpoint is cannot change during its life (seed: its interface is read-only).
-fn refuse_fixed(live: &PrivateEndpoint, wanted: &PrivateEndpoint) -> Result<(), String> {
+///
+/// # Errors
+/// Names every property that would change.
+pub(in super::super) fn refuse_fixed(live: &PrivateEndpoint, wanted: &PrivateEndpoint) -> Result<(), Refusal> {
     let moved = |address: &EndpointIp| {
         let same = |other: &&EndpointIp| other.member.eq_ignore_ascii_case(&address.member);
         let only = || live.addresses.first().filter(|_| live.addresses.len() == 1 && address.member.is_empty());
@@ -230,5 +221,6 @@ fn refuse_fixed(live: &PrivateEndpoint, wanted: &PrivateEndpoint) -> Result<(), 
     if changed.is_empty() {
         return Ok(());
     }
-    Err(format!("its {} cannot change: delete the endpoint and create it anew", changed.join(", ")))
+    let message = format!("its {} cannot change", changed.join(", "));
+    Err(refused(&message, "delete the endpoint and create it anew"))
 }

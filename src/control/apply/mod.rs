@@ -1,83 +1,151 @@
-//! The file and the live state (DESIGN §4): a file acts as a command only where it differs from its
-//! last applied version. Pure: what it returns is validated, compiled and committed elsewhere, or dropped.
+//! A file and the live state (DESIGN §4): a file acts as a command only where it differs from its
+//! author's last version. Pure: what it returns is validated, compiled and committed elsewhere, or dropped.
 
-/// Endpoints, whose connections may have been decided live since.
+/// New endpoints.
+mod create;
+
+/// Deletions, and what depends on them.
+mod delete;
+
+/// The endpoints of a file.
 mod endpoints;
 
-use jiff::Timestamp;
-
-use super::decisions::Decisions;
+use super::decisions::{Decisions, Item, ItemKind};
 use super::model::{HostConfig, Key, Map, Model};
-use super::report::Report;
+use super::refusal::Refusal;
+use super::report::{Report, Skipped};
+use super::rights::Right;
 
-pub(super) use endpoints::differences;
+pub use create::Maker;
+pub(super) use create::create;
+pub(super) use delete::delete;
+pub(super) use endpoints::{differences, refuse_disconnected, refuse_fixed};
 
 /// One application of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Application<'a> {
-    /// What the file says now.
+    /// What the file says.
     pub file: &'a Model,
-    /// Delete what it does not name.
+    /// Whose file it is.
+    pub author: &'a str,
+    /// Delete what it does not name any more.
     pub prune: bool,
-    /// The state was damaged: whatever the file says, every endpoint starts Pending.
-    pub distrust: bool,
-    /// The time.
-    pub now: Timestamp,
+    /// Who applies it, and when.
+    pub maker: Maker<'a>,
 }
 
-/// What is wanted after `application`, and what that does.
-pub fn merge(before: &Decisions, application: &Application<'_>) -> (Decisions, Report) {
+/// The decisions after `application`, and what it did. What the live state refuses is skipped and reported.
+///
+/// # Errors
+/// The caller lacks a right; nothing of the file is applied.
+pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decisions, Report), Refusal> {
     let mut after = before.clone();
     let mut report = Report::default();
-    let empty = Model::default();
-    let (file, last) = (application.file, before.file.as_ref().unwrap_or(&empty));
-    let mut items = Items { prune: application.prune, report: &mut report };
-    items.merge("vnet", &mut after.model.vnets, &last.vnets, &file.vnets);
-    items.merge("security group", &mut after.model.security_groups, &last.security_groups, &file.security_groups);
-    items.merge("resource", &mut after.model.resources, &last.resources, &file.resources);
-    after.file = Some(file.clone());
-    endpoints::merge(&mut after, last, application, &mut report);
+    let author = application.author.to_owned();
+    let last = before.files.get(&author).cloned().unwrap_or_default();
+    let file = application.file;
+    let mut items = Items { maker: &application.maker, report: &mut report, after: &mut after };
+    items.merge(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets)?;
+    items.merge(
+        ItemKind::SecurityGroup,
+        &last.model,
+        file,
+        |model| &mut model.security_groups,
+        |model| &model.security_groups,
+    )?;
+    items.merge(ItemKind::Resource, &last.model, file, |model| &mut model.resources, |model| &model.resources)?;
+    let mut applied = super::decisions::Applied { model: file.clone(), left: Vec::new() };
+    endpoints::merge(&mut after, &mut applied.model, &last.model, application, &mut report)?;
+    // Endpoints before what they depend on.
+    let left: Vec<Item> = left(&after, &last, file).into_iter().rev().collect();
+    after.files.insert(author.clone(), applied);
+    for item in left {
+        if !application.prune {
+            report.kept_unnamed.push(item.to_string());
+            after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.push(item.clone()));
+            continue;
+        }
+        match delete(&mut after, &application.maker, &item) {
+            Ok(_) => report.pruned.push(item.to_string()),
+            Err(refusal) if refusal.kind == super::refusal::Kind::Forbidden => return Err(refusal),
+            Err(refusal) => {
+                after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.push(item.clone()));
+                report.skipped.push(Skipped { item: item.to_string(), reason: refusal.to_string() });
+            }
+        }
+    }
     report.differences.extend(differences(&after));
-    (after, report)
+    Ok((after, report))
 }
 
-/// Merges things that only files change.
+/// What an author's file named before, does not name any more, and is in force.
+fn left(decisions: &Decisions, last: &super::decisions::Applied, file: &Model) -> Vec<Item> {
+    let named = ItemKind::ALL
+        .into_iter()
+        .flat_map(|kind| last.model.keys_of(kind).into_iter().map(move |key| Item { kind, key: key.clone() }));
+    let mut left: Vec<Item> = named.chain(last.left.iter().cloned()).collect();
+    left.retain(|item| decisions.model.has(item) && !file.has(item));
+    left.sort_unstable();
+    left.dedup();
+    left
+}
+
 struct Items<'a> {
-    prune: bool,
+    maker: &'a Maker<'a>,
     report: &'a mut Report,
+    after: &'a mut Decisions,
 }
 
 impl Items<'_> {
-    fn merge<T: Clone + PartialEq>(&mut self, kind: &str, live: &mut Map<T>, last: &Map<T>, file: &Map<T>) {
-        for (key, wanted) in file {
-            match live.get_mut(key) {
-                None => {
-                    live.insert(key.clone(), wanted.clone());
-                    self.report.created.push(format!("{kind} {key}"));
-                }
-                Some(present) if present == wanted => self.report.unchanged += 1,
-                Some(_) if last.get(key) == Some(wanted) => {
-                    self.report.unchanged += 1;
-                    self.report.differences.push(format!("{kind} {key} was changed live; that stays in force"));
-                }
-                Some(present) => {
-                    present.clone_from(wanted);
-                    self.report.updated.push(format!("{kind} {key}"));
-                }
+    fn merge<T: Clone + PartialEq>(
+        &mut self,
+        kind: ItemKind,
+        last: &Model,
+        file: &Model,
+        live: fn(&mut Model) -> &mut Map<T>,
+        of: fn(&Model) -> &Map<T>,
+    ) -> Result<(), Refusal> {
+        for (key, wanted) in of(file) {
+            let item = Item { kind, key: key.clone() };
+            let present = of(&self.after.model).get(key);
+            if present == Some(wanted) {
+                self.report.unchanged += 1;
+                continue;
             }
+            if present.is_some() && of(last).get(key) == Some(wanted) {
+                self.report.unchanged += 1;
+                self.report.differences.push(format!("{item} was changed live; that stays in force"));
+                continue;
+            }
+            self.maker.rights.demand(&Right::on(file, &item, "write"))?;
+            let list = if present.is_some() { &mut self.report.updated } else { &mut self.report.created };
+            list.push(item.to_string());
+            live(&mut self.after.model).insert(key.clone(), wanted.clone());
         }
-        for key in unnamed(kind, live, file, self.prune, self.report) {
-            live.remove(&key);
-        }
+        Ok(())
     }
 }
 
-/// Reports what `file` does not name, and returns what is to be deleted of it.
-fn unnamed<T, U>(kind: &str, live: &Map<T>, file: &Map<U>, prune: bool, report: &mut Report) -> Vec<Key> {
-    let unnamed: Vec<Key> = live.keys().filter(|key| !file.contains_key(*key)).cloned().collect();
-    let list = if prune { &mut report.pruned } else { &mut report.kept_unnamed };
-    list.extend(unnamed.iter().map(|key| format!("{kind} {key}")));
-    if prune { unnamed } else { Vec::new() }
+impl Model {
+    /// Whether there is such an object.
+    pub fn has(&self, item: &Item) -> bool {
+        match item.kind {
+            ItemKind::Vnet => self.vnets.contains_key(&item.key),
+            ItemKind::SecurityGroup => self.security_groups.contains_key(&item.key),
+            ItemKind::Resource => self.resources.contains_key(&item.key),
+            ItemKind::Endpoint => self.endpoints.contains_key(&item.key),
+        }
+    }
+
+    /// The keys of every object of one kind.
+    pub fn keys_of(&self, kind: ItemKind) -> Vec<&Key> {
+        match kind {
+            ItemKind::Vnet => self.vnets.keys().collect(),
+            ItemKind::SecurityGroup => self.security_groups.keys().collect(),
+            ItemKind::Resource => self.resources.keys().collect(),
+            ItemKind::Endpoint => self.endpoints.keys().collect(),
+        }
+    }
 }
 
 /// The settings of `wanted` that differ from the `running` ones: attachments and the daemon's own

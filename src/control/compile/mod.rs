@@ -28,8 +28,8 @@ use crate::snapshot::prefixes::PrefixSet;
 use crate::snapshot::tables::Rule;
 use crate::snapshot::topology::Topology;
 use crate::snapshot::{
-    Attachment, AttachmentId, Backend, ConnectionState, Endpoint, Peer, PortMap, Resource, ResourceId, Settings,
-    Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
+    Attachment, AttachmentId, Backend, ConnectionState, Endpoint, Peer, PortMap, Resource, Settings, Snapshot,
+    SnapshotBuilder, Target, TargetId, Timeouts,
 };
 use peering::Peering;
 use registry::Basis;
@@ -94,7 +94,7 @@ pub fn compile(input: &Input<'_>, registry: &mut Registry, epoch: u64) -> Result
     for resource in &resources {
         builder.resource(Resource::clone(resource));
     }
-    let bases = bases(input, &peering, registry, &attachments, &resources)?;
+    let bases = Surroundings::new(input, &peering, &attachments, &resources).bases(registry)?;
     registry.follow(bases)?;
     for (id, basis, stamp) in registry.endpoints() {
         builder.endpoint(basis.vnet, basis.endpoint(id), &basis.addresses, stamp);
@@ -104,22 +104,27 @@ pub fn compile(input: &Input<'_>, registry: &mut Registry, epoch: u64) -> Result
     Ok(Compiled { snapshot: builder.build(epoch), topology: topology::compile(input, &peering) })
 }
 
-/// The same for the change of one connection's state: rebuilds only what one endpoint lives in. `None`:
-/// there is no such endpoint.
+/// The snapshot after a change of the one endpoint `key` (made, changed, restated or gone), from the one before:
+/// equal to the whole compilation, at a cost that does not grow with the number of endpoints.
 ///
 /// # Errors
-/// The generations have run out.
-pub fn compile_state(
+/// As [`compile`]; the registry must be dropped then.
+pub fn compile_endpoint(
     before: &Snapshot,
+    input: &Input<'_>,
     registry: &mut Registry,
     epoch: u64,
-    endpoint: &Key,
-    state: ConnectionState,
-) -> Result<Option<Snapshot>, CompileError> {
-    let Some((id, basis, stamp)) = registry.restate(endpoint, state)? else { return Ok(None) };
-    let addresses: Vec<_> = basis.addresses.iter().map(|&(address, _)| address).collect();
-    let endpoint = Arc::new(basis.endpoint(id));
-    Ok(Some(before.with_endpoint(epoch, basis.vnet, &addresses, &endpoint, stamp)))
+    key: &Key,
+) -> Result<Snapshot, CompileError> {
+    let peering = Peering::new(input);
+    let seen = Surroundings::new(input, &peering, &before.attachments, &before.resources);
+    let endpoint = input.model.endpoints.get(key);
+    let basis = endpoint.map(|endpoint| seen.basis(registry, key, endpoint)).transpose()?;
+    let Some(step) = registry.follow_one(key, basis)? else { return Ok(before.at(epoch)) };
+    let old = step.before.iter().flat_map(|old| old.addresses.iter().map(|&(address, _)| (old.vnet, address)));
+    let old: Vec<_> = old.collect();
+    let new = step.after.as_ref().map(|new| (new.vnet, Arc::new(new.endpoint(step.id)), new.addresses.as_slice()));
+    Ok(before.with_endpoint(epoch, step.id, &old, new, step.stamp))
 }
 
 /// The targets an endpoint is bound to: (member, position in the resource), in the resource's order.
@@ -244,54 +249,79 @@ fn target(spec: &TargetSpec) -> Target {
     }
 }
 
-/// What each endpoint's sessions depend on.
-fn bases(
-    input: &Input<'_>,
-    peering: &Peering<'_>,
-    registry: &Registry,
-    attachments: &[Attachment],
-    resources: &[Arc<Resource>],
-) -> Result<BTreeMap<Key, Basis>, CompileError> {
-    let groups: BTreeMap<&Key, Arc<[Rule]>> =
-        input.model.security_groups.iter().map(|(key, group)| (key, rules(group))).collect();
-    let views: BTreeMap<&Key, Arc<registry::SeenBy>> =
-        input.model.vnets.keys().map(|vnet| (vnet, Arc::new(peering.seen_by(vnet, attachments)))).collect();
-    let mut taken = std::collections::HashSet::new();
-    let basis = |(key, endpoint): (&Key, &PrivateEndpoint)| {
+/// What the bases of endpoints are made from, besides the endpoints themselves.
+struct Surroundings<'a> {
+    input: &'a Input<'a>,
+    resources: &'a [Arc<Resource>],
+    groups: BTreeMap<&'a Key, Arc<[Rule]>>,
+    views: BTreeMap<&'a Key, Arc<registry::SeenBy>>,
+}
+
+impl<'a> Surroundings<'a> {
+    fn new(
+        input: &'a Input<'_>,
+        peering: &Peering<'_>,
+        attachments: &[Attachment],
+        resources: &'a [Arc<Resource>],
+    ) -> Self {
+        let seen_by = |vnet: &'a Key| (vnet, Arc::new(peering.seen_by(vnet, attachments)));
+        Self {
+            input,
+            resources,
+            groups: input.model.security_groups.iter().map(|(key, group)| (key, rules(group))).collect(),
+            views: input.model.vnets.keys().map(seen_by).collect(),
+        }
+    }
+
+    fn basis(&self, registry: &Registry, key: &Key, endpoint: &PrivateEndpoint) -> Result<Basis, CompileError> {
+        let model = self.input.model;
         let broken = |to: String| CompileError::Broken(format!("endpoint {key}"), to);
-        let connection = input.connections.get(key).ok_or_else(|| broken(format!("connection {key}")))?;
+        let connection = self.input.connections.get(key).ok_or_else(|| broken(format!("connection {key}")))?;
         let vnet = registry.vnet(&endpoint.vnet).ok_or_else(|| broken(format!("vnet {}", endpoint.vnet)))?;
-        let spec = input.model.resources.get(&endpoint.resource);
-        let (spec, id) = spec
-            .zip(registry.resource(&endpoint.resource))
-            .ok_or_else(|| broken(format!("resource {}", endpoint.resource)))?;
-        let compiled = resources.get(id.0 as usize).ok_or_else(|| broken(format!("resource {}", endpoint.resource)))?;
-        let bound = bound_targets(spec, endpoint);
+        let unknown = || broken(format!("resource {}", endpoint.resource));
+        let resource = registry.resource(&endpoint.resource).ok_or_else(unknown)?;
+        let bound = self.resources.get(resource.0 as usize).ok_or_else(unknown)?;
+        let spec = model.resources.get(&endpoint.resource);
+        // Only what is Disconnected outlives its resource; its addresses lead nowhere.
+        if spec.is_none() && connection.state != ConnectionState::Disconnected {
+            return Err(unknown());
+        }
+        let targets = spec.map(|spec| bound_targets(spec, endpoint));
         let mut addresses = Vec::with_capacity(endpoint.addresses.len());
         for address in &endpoint.addresses {
             let ip = address.ip.ok_or_else(|| CompileError::Unallocated(key.clone()))?;
-            let target = target_of(&bound, &address.member)
-                .ok_or_else(|| broken(format!("member `{}` of {}", address.member, endpoint.resource)))?;
-            if !taken.insert((vnet, ip)) {
-                return Err(CompileError::Taken(key.clone()));
-            }
-            addresses.push((ip, target));
+            let target = targets.as_ref().map_or(Some(TargetId(0)), |bound| target_of(bound, &address.member));
+            let missing = || broken(format!("member `{}` of {}", address.member, endpoint.resource));
+            addresses.push((ip, target.ok_or_else(missing)?));
         }
-        let basis = Basis {
+        let per_endpoint = spec.and_then(|spec| spec.max_sessions_per_endpoint);
+        Ok(Basis {
             name: Arc::from(key.to_string()),
             state: connection.state,
             vnet,
             addresses,
             sources: (!endpoint.sources.is_empty()).then(|| Arc::new(endpoint.sources.iter().collect())),
-            rules: subnet_rules(input.model, endpoint, &groups).map_err(broken)?,
-            max_sessions: endpoint.max_sessions.or(spec.max_sessions_per_endpoint).unwrap_or(u32::MAX),
-            resource: id,
-            bound: Arc::clone(compiled),
-            seen_by: views.get(&endpoint.vnet).map(Arc::clone).unwrap_or_default(),
-        };
-        Ok((key.clone(), basis))
-    };
-    input.model.endpoints.iter().map(basis).collect()
+            rules: subnet_rules(model, endpoint, &self.groups).map_err(broken)?,
+            max_sessions: endpoint.max_sessions.or(per_endpoint).unwrap_or(u32::MAX),
+            resource,
+            bound: Arc::clone(bound),
+            seen_by: self.views.get(&endpoint.vnet).map(Arc::clone).unwrap_or_default(),
+        })
+    }
+
+    /// The bases of every endpoint; no two may have one address in one VNet.
+    fn bases(&self, registry: &Registry) -> Result<Vec<(Key, Basis)>, CompileError> {
+        let mut taken = std::collections::HashSet::new();
+        let mut bases = Vec::with_capacity(self.input.model.endpoints.len());
+        for (key, endpoint) in &self.input.model.endpoints {
+            let basis = self.basis(registry, key, endpoint)?;
+            if !basis.addresses.iter().all(|&(ip, _)| taken.insert((basis.vnet, ip))) {
+                return Err(CompileError::Taken(key.clone()));
+            }
+            bases.push((key.clone(), basis));
+        }
+        Ok(bases)
+    }
 }
 
 /// The rules of the endpoint's subnet, when its network policies enable them.
@@ -341,9 +371,6 @@ impl Basis {
         }
     }
 }
-
-/// Ids by name, for readers.
-pub(super) type ResourceIds = BTreeMap<Key, ResourceId>;
 
 #[cfg(test)]
 mod tests;

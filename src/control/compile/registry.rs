@@ -1,12 +1,11 @@
 //! What must stay the same, or only ever grow, from one compilation to the next within this process:
 //! ids of endpoints and resources, numbers of VNets, and the generations that end sessions.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{CompileError, ResourceIds};
-use crate::control::model::{Key, Model};
+use super::CompileError;
+use crate::control::model::{Key, Map, Model};
 use crate::snapshot::prefixes::PrefixSet;
 use crate::snapshot::tables::{Rule, Stamp};
 use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Generation, Resource, ResourceId, TargetId};
@@ -35,37 +34,61 @@ pub(super) struct Basis {
 /// The memory of the compiler. Cheap to clone next to the model it belongs to.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    vnets: BTreeMap<Key, u16>,
-    resources: ResourceIds,
-    slots: Vec<Key>,
-    endpoints: BTreeMap<Key, (EndpointId, Arc<Basis>)>,
+    vnets: Map<u16>,
+    resources: Map<ResourceId>,
+    slots: Arc<Vec<Key>>,
+    endpoints: Map<Known>,
     /// Of every endpoint there ever was, in the order of [`EndpointId`].
     stamps: Vec<Stamp>,
     generation: u32,
 }
 
+/// What became of one endpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) id: EndpointId,
+    pub(super) before: Option<Arc<Basis>>,
+    pub(super) after: Option<Arc<Basis>>,
+    pub(super) stamp: Stamp,
+}
+
+/// An endpoint in force.
+#[derive(Clone, Debug)]
+struct Known {
+    id: EndpointId,
+    basis: Arc<Basis>,
+}
+
 impl Registry {
-    /// Ids of the endpoints in force.
-    pub fn endpoint_ids(&self) -> BTreeMap<Key, EndpointId> {
-        self.endpoints.iter().map(|(key, (id, _))| (key.clone(), *id)).collect()
+    /// The id of an endpoint in force.
+    pub fn endpoint(&self, key: &Key) -> Option<EndpointId> {
+        self.endpoints.get(key).map(|known| known.id)
     }
 
-    /// Ids of the resources there ever were.
-    pub fn resource_ids(&self) -> ResourceIds {
-        self.resources.clone()
+    /// The endpoints in force.
+    pub fn endpoint_ids(&self) -> impl Iterator<Item = (&Key, EndpointId)> {
+        self.endpoints.iter().map(|(key, known)| (key, known.id))
+    }
+
+    /// The id of a resource, also of one that is gone.
+    pub fn resource(&self, key: &Key) -> Option<ResourceId> {
+        self.resources.get(key).copied()
     }
 
     /// Gives numbers to what `model` names for the first time.
     pub(super) fn number(&mut self, model: &Model) -> Result<(), CompileError> {
-        for key in model.vnets.keys().filter(|key| !self.vnets.contains_key(*key)).cloned().collect::<Vec<_>>() {
-            let number = u16::try_from(self.vnets.len()).ok().filter(|&number| number != NO_VNET);
-            self.vnets.insert(key, number.ok_or(CompileError::Exhausted("VNet numbers"))?);
+        for key in model.vnets.keys() {
+            if !self.vnets.contains_key(key) {
+                let number = u16::try_from(self.vnets.len()).ok().filter(|&number| number != NO_VNET);
+                self.vnets.insert(key.clone(), number.ok_or(CompileError::Exhausted("VNet numbers"))?);
+            }
         }
-        for key in model.resources.keys().filter(|key| !self.resources.contains_key(*key)).cloned().collect::<Vec<_>>()
-        {
-            let id = u32::try_from(self.slots.len()).map_err(|_| CompileError::Exhausted("resource ids"))?;
-            self.slots.push(key.clone());
-            self.resources.insert(key, ResourceId(id));
+        for key in model.resources.keys().chain(model.former_resources.keys()) {
+            if !self.resources.contains_key(key) {
+                let id = u32::try_from(self.slots.len()).map_err(|_| CompileError::Exhausted("resource ids"))?;
+                Arc::make_mut(&mut self.slots).push(key.clone());
+                self.resources.insert(key.clone(), ResourceId(id));
+            }
         }
         Ok(())
     }
@@ -74,56 +97,64 @@ impl Registry {
         self.vnets.get(key).copied()
     }
 
-    pub(super) fn resource(&self, key: &Key) -> Option<ResourceId> {
-        self.resources.get(key).copied()
-    }
-
-    /// Every resource there ever was, in the order of [`ResourceId`].
     pub(super) fn resource_slots(&self) -> impl Iterator<Item = &Key> {
         self.slots.iter()
     }
 
-    /// Takes `bases` for what is in force from now on, and moves the generations of what differs.
-    pub(super) fn follow(&mut self, bases: BTreeMap<Key, Basis>) -> Result<(), CompileError> {
-        let mut before = std::mem::take(&mut self.endpoints);
+    /// Takes the bases of a whole compilation over: endpoints that are not among them are gone.
+    pub(super) fn follow(&mut self, bases: Vec<(Key, Basis)>) -> Result<(), CompileError> {
+        let before = std::mem::take(&mut self.endpoints);
         for (key, basis) in bases {
-            let entry = match before.remove(&key) {
-                Some((id, old)) if *old == basis => (id, old),
-                Some((id, old)) => {
-                    self.restamp(id, &old, &basis)?;
-                    (id, Arc::new(basis))
-                }
-                None => (self.admit()?, Arc::new(basis)),
-            };
-            self.endpoints.insert(key, entry);
+            let known = self.next_of(before.get(&key), basis)?;
+            self.endpoints.insert(key, known);
         }
-        for (id, _) in before.into_values() {
-            self.end(id)?;
+        for (key, known) in &before {
+            if !self.endpoints.contains_key(key) {
+                self.end(known.id)?;
+            }
         }
         Ok(())
     }
 
-    /// Moves one endpoint to `state`; `None`: there is no such endpoint.
-    pub(super) fn restate(
-        &mut self,
-        key: &Key,
-        state: ConnectionState,
-    ) -> Result<Option<(EndpointId, Arc<Basis>, Stamp)>, CompileError> {
-        let Some((id, old)) = self.endpoints.get(key).cloned() else { return Ok(None) };
-        if old.state != state {
-            let basis = Basis { state, ..Basis::clone(&old) };
-            self.restamp(id, &old, &basis)?;
-            self.endpoints.insert(key.clone(), (id, Arc::new(basis)));
+    /// Takes over what became of one endpoint; `None`: it is gone. Returns its id and its bases before and after;
+    /// `None` where there is and was none.
+    pub(super) fn follow_one(&mut self, key: &Key, basis: Option<Basis>) -> Result<Option<Step>, CompileError> {
+        let before = self.endpoints.get(key).cloned();
+        let after = basis.map(|basis| self.next_of(before.as_ref(), basis)).transpose()?;
+        let id = match (&before, &after) {
+            (_, Some(known)) => {
+                self.endpoints.insert(key.clone(), known.clone());
+                known.id
+            }
+            (Some(gone), None) => {
+                self.end(gone.id)?;
+                self.endpoints.remove(key);
+                gone.id
+            }
+            (None, None) => return Ok(None),
+        };
+        let basis = |known: Option<Known>| known.map(|known| known.basis);
+        Ok(Some(Step { id, before: basis(before), after: basis(after), stamp: self.stamp(id) }))
+    }
+
+    /// What an endpoint becomes with `basis`: the same, moved on, or new.
+    fn next_of(&mut self, before: Option<&Known>, basis: Basis) -> Result<Known, CompileError> {
+        match before {
+            Some(known) if *known.basis == basis => Ok(known.clone()),
+            Some(known) => {
+                self.restamp(known.id, &known.basis, &basis)?;
+                Ok(Known { id: known.id, basis: Arc::new(basis) })
+            }
+            None => Ok(Known { id: self.admit()?, basis: Arc::new(basis) }),
         }
-        Ok(self.endpoints.get(key).map(|(id, basis)| (*id, Arc::clone(basis), self.stamp(*id))))
     }
 
-    /// Every endpoint in force.
+    /// Endpoints in force, with what they are compiled from and how old their sessions may be.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = (EndpointId, &Basis, Stamp)> {
-        self.endpoints.values().map(|(id, basis)| (*id, &**basis, self.stamp(*id)))
+        self.endpoints.values().map(|known| (known.id, &*known.basis, self.stamp(known.id)))
     }
 
-    /// Generations of every endpoint there ever was: those of deleted ones end their sessions.
+    /// The stamps of all endpoints there ever were, so that sessions of those that are gone end.
     pub(super) fn gone(&self) -> impl Iterator<Item = (EndpointId, Stamp)> {
         (0..).map(EndpointId).zip(self.stamps.iter().copied())
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::control::decisions::DecidedBy;
 use crate::control::model::{EndpointIp, Workload};
-use crate::control::testing::{endpoint, host, ip, key, model, noon, resource, subnet, target, vnet};
+use crate::control::testing::{endpoint, host, ip, key, model, noon, resource, root, subnet, target, vnet};
 use crate::snapshot::ConnectionState::{Approved, Disconnected, Pending, Rejected};
 use crate::snapshot::policy::{Query, Reason, judge};
 use crate::snapshot::{EndpointId, Generation, Protocol};
@@ -10,8 +10,16 @@ use crate::snapshot::{EndpointId, Generation, Protocol};
 mod generations;
 
 fn connection(state: ConnectionState) -> Connection {
-    let decided_by = DecidedBy::File;
-    Connection { state, description: String::new(), decided_by, decided_at: noon(), created_at: noon() }
+    Connection {
+        link: 1,
+        state,
+        description: String::new(),
+        decided_by: DecidedBy::Nobody,
+        decided_at: noon(),
+        created_at: noon(),
+        requester: root().actor(),
+        history: Vec::new(),
+    }
 }
 
 /// A model on a host, compiled again and again.
@@ -289,13 +297,14 @@ type IpAddrText = String;
 fn a_dedicated_subnet_is_routed_whole_wherever_its_endpoints_are() {
     let mut lab = star(&["spoke", "core", "hub"]);
     lab.model.vnets.get_mut(&key("spoke")).unwrap().subnets[0].dedicated = true;
+    lab.host.attachments.iter_mut().for_each(|attachment| attachment.proxy_on = vec!["eth0".into()]);
     let plans = lab.compile().topology.attachments;
     for id in [0, 2] {
         assert_eq!(plans[id].dedicated, ["10.1.9.0/24".parse().unwrap()], "attachment {id}");
         assert!(plans[id].endpoints.is_empty());
-        assert_eq!(plans[id].endpoint_addresses, [ip("10.1.9.4")], "a proxy neighbour all the same");
+        assert_eq!(plans[id].neighbours, [ip("10.1.9.4")], "a proxy neighbour all the same");
     }
-    assert!(plans[1].dedicated.is_empty() && plans[1].endpoint_addresses.is_empty());
+    assert!(plans[1].dedicated.is_empty() && plans[1].neighbours.is_empty());
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
             proxy_on: spec.proxy_on.clone(),
             own_prefixes: sorted(own.iter().flat_map(|v| v.address_space.iter().chain(&v.on_premises)).copied()),
             endpoints: endpoint_addresses.iter().filter(|ip| !whole(ip)).copied().collect(),
-            endpoint_addresses,
+            neighbours: if spec.proxy_on.is_empty() { Vec::new() } else { endpoint_addresses },
             dedicated: sorted(dedicated),
             nat_addresses: sorted(provided().flat_map(|resource| resource.nat.iter().copied())),
             backends: sorted(
@@ -57,7 +57,7 @@ pub fn union(before: &Topology, after: &Topology) -> Topology {
         merge_prefixes(&mut plan.own_prefixes, &old.own_prefixes);
         merge_prefixes(&mut plan.dedicated, &old.dedicated);
         merge(&mut plan.endpoints, &old.endpoints);
-        merge(&mut plan.endpoint_addresses, &old.endpoint_addresses);
+        merge(&mut plan.neighbours, &old.neighbours);
         merge(&mut plan.nat_addresses, &old.nat_addresses);
         merge(&mut plan.backends, &old.backends);
     }

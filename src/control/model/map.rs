@@ -1,6 +1,7 @@
 //! The maps of the model: persistent, so that one change of a hundred thousand objects copies a few nodes, a
 //! reader keeps the version that it has, and a refused change is dropped without a trace.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Index;
 use std::sync::Arc;
@@ -79,6 +80,30 @@ impl<V, K: Ord> Map<V, K> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl<V: PartialEq, K: Ord> Map<V, K> {
+    /// What takes this version to `after`: the objects that are new or other there, and `None` for those that
+    /// are gone. What both versions share is told apart by its address.
+    pub fn changes<'a>(&'a self, after: &'a Self) -> Vec<(&'a K, Option<&'a V>)> {
+        let (mut old, mut new) = (self.0.iter().peekable(), after.0.iter().peekable());
+        let mut changes = Vec::new();
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return changes,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+            };
+            let before = if order.is_le() { old.next() } else { None };
+            match (before, if order.is_ge() { new.next() } else { None }) {
+                (Some((_, x)), Some((_, y))) if Arc::ptr_eq(x, y) || x == y => {}
+                (_, Some((key, value))) => changes.push((key, Some(&**value))),
+                (Some((key, _)), None) => changes.push((key, None)),
+                (None, None) => {}
+            }
+        }
     }
 }
 
@@ -162,5 +187,12 @@ mod tests {
         assert_eq!((before[&key(7)], before[&key(8)], before[&key(9)], before.len()), (7, 8, 9, 1_000));
         assert_eq!((after[&key(7)], after.get(&key(8)), after[&key(9)], after.len()), (70, None, 90, 999));
         assert_ne!(before, after);
+        assert!(before.changes(&before.clone()).is_empty());
+        let new = Key::new("default", "new");
+        after.insert(new.clone(), 1);
+        assert_eq!(
+            before.changes(&after),
+            [(&key(7), Some(&70)), (&key(8), None), (&key(9), Some(&90)), (&new, Some(&1))]
+        );
     }
 }

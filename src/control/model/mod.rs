@@ -26,8 +26,18 @@ pub struct Model {
     pub security_groups: Map<SecurityGroup>,
     /// What may be reached.
     pub resources: Map<LinkResource>,
+    /// Resources that are deleted, and to which Disconnected endpoints were bound.
+    #[serde(default)]
+    pub former_resources: Map<FormerResource>,
     /// Who may reach it, by which address.
     pub endpoints: Map<PrivateEndpoint>,
+}
+
+/// What is left of a typed resource that was deleted while endpoints were bound to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerResource {
+    /// As of [`LinkResource`].
+    pub kind: Option<String>,
 }
 
 /// A network.

@@ -1,191 +1,102 @@
-use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use proptest::prelude::*;
-
 use super::*;
-use crate::control::decisions::{Connection, Damage, DecidedBy, Deleted};
-use crate::control::testing::{key, model, noon, root};
-use crate::snapshot::ConnectionState;
+use crate::control::apply::{Application, Maker, merge};
+use crate::control::rights::Rights;
+use crate::control::testing::{endpoint, key, model, noon, resource, root, target};
+use crate::store::memory::{Fault, MemoryStore};
 
-/// A directory that is removed with the test.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("privlink-state-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
+/// The small model, applied.
+fn applied() -> Decisions {
+    let root = root();
+    let maker = Maker { rights: Rights::of(&root, &root), now: noon() };
+    merge(&Decisions::default(), &Application { file: &model(), author: "daemon", prune: false, maker }).unwrap().0
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn change<'a>(before: &'a Decisions, after: &'a Decisions, extent: &'a Extent) -> Change<'a> {
+    Change { before, after, extent, records: &[] }
 }
 
-fn decisions() -> Decisions {
-    let mut decisions = Decisions { model: model(), file: Some(model()), ..Decisions::default() };
-    for state in [ConnectionState::Rejected, ConnectionState::Approved] {
-        decisions.connections.insert(
-            key(&format!("{state}")),
-            Connection {
-                state,
-                description: "ticket \"4711\"".into(),
-                decided_by: DecidedBy::Live(root()),
-                decided_at: noon(),
-                created_at: noon(),
-            },
-        );
-    }
-    decisions.deleted.insert(key("gone"), Deleted { by: root(), at: noon() });
-    decisions
+#[test]
+fn nothing_written_is_a_first_start_and_what_is_written_is_read_again() {
+    let mut store = Durable(Arc::new(MemoryStore::new()));
+    assert_eq!(store.load().unwrap(), None);
+    let before = Decisions::default();
+    let mut after = applied();
+    store.commit(&change(&before, &after, &Extent::Whole)).unwrap();
+    assert_eq!(store.load().unwrap().as_ref(), Some(&after));
+
+    let first = after.clone();
+    let second = vec![target("", "", "10.20.0.3")];
+    after.model.resources.insert(key("Second"), resource("core", "10.20.99.5", second));
+    after.model.endpoints.remove(&key("orders"));
+    after.connections.remove(&key("orders"));
+    store.commit(&change(&first, &after, &Extent::Whole)).unwrap();
+    let read = store.load().unwrap().unwrap();
+    assert_eq!(read, after);
+    assert_eq!(read.model.resources.entry(&key("second")).unwrap().0.name, "Second", "as it was written");
 }
 
-fn loaded(directory: &StateDir) -> Decisions {
-    match directory.load() {
-        StateLoad::Loaded(decisions) => *decisions,
-        other @ (StateLoad::Absent | StateLoad::Damaged(_)) => panic!("expected decisions, found {other:?}"),
-    }
-}
-
-fn damage(directory: &StateDir) -> String {
-    match directory.load() {
-        StateLoad::Damaged(reason) => reason,
-        other @ (StateLoad::Absent | StateLoad::Loaded(_)) => panic!("expected damage, found {other:?}"),
+#[test]
+fn a_change_of_one_endpoint_writes_what_the_whole_comparison_would() {
+    let before = applied();
+    let new = key("second");
+    let mut created = before.clone();
+    created.model.endpoints.insert(new.clone(), endpoint("spoke", Some("10.1.9.5"), "orders-db"));
+    created.connections.insert(new.clone(), before.connections[&key("orders")].clone());
+    created.last_link = 2;
+    let mut restated = created.clone();
+    restated.connections.get_mut(&new).unwrap().description = "why".into();
+    for (from, to) in [(&before, &created), (&created, &restated), (&restated, &before)] {
+        let mut one = operations(&change(from, to, &Extent::Endpoint(new.clone()))).unwrap();
+        let mut whole = operations(&change(from, to, &Extent::Whole)).unwrap();
+        // A put of what is there already is no change.
+        let mut store = Durable(Arc::new(MemoryStore::new()));
+        store.commit(&change(&Decisions::default(), from, &Extent::Whole)).unwrap();
+        store.commit(&change(from, to, &Extent::Endpoint(new.clone()))).unwrap();
+        assert_eq!(store.load().unwrap().as_ref(), Some(to));
+        one.retain(|operation| whole.contains(operation));
+        one.sort_by(|a, b| a.key().cmp(b.key()));
+        whole.sort_by(|a, b| a.key().cmp(b.key()));
+        assert_eq!(one, whole);
     }
 }
 
 #[test]
-fn what_is_committed_is_what_the_next_start_reads() {
-    let scratch = Scratch::new();
-    let path = scratch.0.join("deep/state");
-    {
-        let mut directory = StateDir::open(&path).unwrap();
-        assert!(matches!(directory.load(), StateLoad::Absent));
-        directory.commit(&decisions()).unwrap();
-    }
-    let directory = StateDir::open(&path).unwrap();
-    assert_eq!(loaded(&directory), decisions());
-    assert_eq!(fs::metadata(path.join(NAME)).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-    assert!(!path.join(TEMPORARY).exists());
-}
-
-#[test]
-fn a_second_daemon_on_the_same_directory_is_refused_until_the_first_ends() {
-    let scratch = Scratch::new();
-    let first = StateDir::open(&scratch.0).unwrap();
-    assert!(matches!(StateDir::open(&scratch.0), Err(StateError::Held(_))));
-    drop(first);
-    StateDir::open(&scratch.0).unwrap();
-}
-
-#[test]
-fn a_file_cut_off_at_any_byte_is_damaged() {
-    let scratch = Scratch::new();
-    let directory = StateDir::open(&scratch.0).unwrap();
-    let whole = encode(&decisions()).unwrap();
-    for length in 0..whole.len() {
-        assert!(decode(&whole[..length]).is_err(), "cut off at byte {length} of {}", whole.len());
-    }
-    for length in [0, 1, whole.len() / 2, whole.len() - 1] {
-        fs::write(scratch.0.join(NAME), &whole[..length]).unwrap();
-        damage(&directory);
-    }
-}
-
-proptest! {
-    #[test]
-    fn a_flipped_bit_anywhere_is_damage(position in any::<prop::sample::Index>(), bit in 0_u8..8) {
-        let mut bytes = encode(&decisions()).unwrap();
-        let position = position.index(bytes.len());
-        bytes[position] ^= 1 << bit;
-        prop_assert!(decode(&bytes).is_err(), "byte {position}, bit {bit}");
-    }
-}
-
-#[test]
-fn content_that_was_edited_does_not_match_its_checksum() {
-    let text = String::from_utf8(encode(&decisions()).unwrap()).unwrap();
-    let edited = text.replace("\"state\":\"Rejected\"", "\"state\":\"Approved\"");
-    assert_ne!(text, edited);
-    assert!(decode(edited.as_bytes()).unwrap_err().contains("checksum"));
-}
-
-#[test]
-fn a_newer_layout_a_directory_and_an_unreadable_name_are_damage() {
-    let scratch = Scratch::new();
-    let directory = StateDir::open(&scratch.0).unwrap();
-    let name = scratch.0.join(NAME);
-    fs::write(&name, br#"{"format":"privlink-decisions","version":2,"novelty":true}"#).unwrap();
-    assert!(damage(&directory).contains("newer privlink"));
-    fs::remove_file(&name).unwrap();
-    fs::create_dir(&name).unwrap();
-    assert!(damage(&directory).contains("cannot be read"));
-    let kept = directory.keep_aside(noon()).unwrap().unwrap();
-    assert!(scratch.0.join(kept).is_dir());
-    std::os::unix::fs::symlink(NAME, &name).unwrap();
-    assert!(damage(&directory).contains("cannot be read"), "a link to itself");
-}
-
-#[test]
-fn damage_never_turns_into_a_first_start() {
-    let scratch = Scratch::new();
-    let mut directory = StateDir::open(&scratch.0).unwrap();
-    fs::write(scratch.0.join(NAME), b"garbage").unwrap();
-    damage(&directory);
-    let kept = directory.keep_aside(noon()).unwrap().unwrap();
-    assert_eq!(kept, "decisions.json.damaged-20260501T120000Z");
-    assert_eq!(fs::read(scratch.0.join(&kept)).unwrap(), b"garbage");
-    // The daemon is killed here: the next start must see the damage still.
-    assert!(damage(&directory).contains(&kept));
-    assert_eq!(directory.keep_aside(noon()).unwrap(), Some(kept.clone()), "nothing more to keep aside");
-
-    let note = Damage { reason: "garbage".into(), at: noon(), kept_as: Some(kept.clone()) };
-    let after = Decisions { damaged: Some(note), ..decisions() };
-    directory.commit(&after).unwrap();
-    assert_eq!(loaded(&directory), after, "the note stays as long as the file");
-    fs::remove_file(scratch.0.join(kept)).unwrap();
-    assert_eq!(loaded(&directory), decisions(), "removing the file settles it");
-}
-
-#[test]
-fn a_second_damage_in_the_same_second_overwrites_nothing() {
-    let scratch = Scratch::new();
-    let directory = StateDir::open(&scratch.0).unwrap();
-    let kept = |content: &str| {
-        fs::write(scratch.0.join(NAME), content).unwrap();
-        directory.keep_aside(noon()).unwrap().unwrap()
+fn records_are_written_with_the_change_or_not_at_all() {
+    let memory = Arc::new(MemoryStore::new());
+    let mut store = Durable(Arc::clone(&memory) as _);
+    let record = Record {
+        at: noon(),
+        by: root().actor(),
+        action: "apply".into(),
+        object: "file of daemon".into(),
+        link: None,
+        from: None,
+        to: None,
+        detail: String::new(),
     };
-    let (first, second) = (kept("one"), kept("two"));
-    assert_eq!(fs::read_to_string(scratch.0.join(first)).unwrap(), "one");
-    assert_eq!(fs::read_to_string(scratch.0.join(second)).unwrap(), "two");
+    let after = applied();
+    let empty = Decisions::default();
+    let whole = Change { before: &empty, after: &after, extent: &Extent::Whole, records: &[record] };
+    memory.fail_commit(0, Fault::Fail);
+    store.commit(&whole).unwrap_err();
+    assert_eq!((store.load().unwrap(), memory.verify().unwrap().count), (None, 0));
+    store.commit(&whole).unwrap();
+    assert_eq!((store.load().unwrap().as_ref(), memory.verify().unwrap().count), (Some(&after), 1));
 }
 
 #[test]
-fn a_failed_write_leaves_the_decisions_before() {
-    let scratch = Scratch::new();
-    let mut directory = StateDir::open(&scratch.0).unwrap();
-    directory.commit(&decisions()).unwrap();
-    // A directory in the temporary file's place stops the write even for root.
-    fs::create_dir(scratch.0.join(TEMPORARY)).unwrap();
-    assert!(directory.commit(&Decisions::default()).is_err());
-    assert_eq!(loaded(&directory), decisions());
-    fs::remove_dir(scratch.0.join(TEMPORARY)).unwrap();
-    directory.commit(&Decisions::default()).unwrap();
-    assert_eq!(loaded(&directory), Decisions::default());
-}
-
-#[test]
-fn looking_takes_no_lock_and_makes_nothing() {
-    let scratch = Scratch::new();
-    let absent = scratch.0.join("absent");
-    assert!(matches!(StateDir::look(&absent).load(), StateLoad::Absent));
-    assert!(!absent.exists());
-    let _held = StateDir::open(&scratch.0).unwrap();
-    assert!(matches!(StateDir::look(&scratch.0).load(), StateLoad::Absent));
+fn what_cannot_be_is_refused_and_never_taken_for_nothing() {
+    for (name, value) in [
+        ("endpoints/default/default/orders", "{}"),
+        ("endpoints/default/default/orders", "not json"),
+        ("unknown/x", "1"),
+        (FORMAT_KEY, "99"),
+        (LINK_KEY, "-1"),
+    ] {
+        let memory = Arc::new(MemoryStore::new());
+        let operations = vec![Operation::put(name, value)];
+        let _ = memory.commit(Transaction { operations, ..Transaction::default() }).unwrap();
+        let error = Durable(memory).load().unwrap_err().to_string();
+        assert!(error.contains("cannot be") || error.contains("layout"), "{name} = {value}: {error}");
+    }
 }

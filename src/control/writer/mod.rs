@@ -1,7 +1,7 @@
 //! The order in which a change becomes durable and in force, so that nothing ever fails open.
 //!
-//! *Widening* (an approval, a file that only adds): host routes first, then commit, then publish. A route to an
-//! address that is no endpoint yet leads into the forwarder, which answers `UnknownEndpoint`; a NAT
+//! *Widening* (an approval, a creation, a file that only adds): host routes first, then commit, then publish. A route
+//! to an address that is no endpoint yet leads into the forwarder, which answers `UnknownEndpoint`; a NAT
 //! address in force without its route would let replies take another one. What is refused before the
 //! commit, the commit included, leaves the running snapshot untouched, and the routes are taken back.
 //!
@@ -10,30 +10,35 @@
 //!
 //! Routes that nothing needs any more go last: until then their packets end in the forwarder.
 
-/// One file.
-mod file;
+/// What each command asks for.
+mod commands;
 
-use std::collections::BTreeSet;
+/// From what is asked for to durable and in force.
+mod force;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::access::Right;
-use super::apply::{Application, merge};
-use super::approval::{self, Action};
-use super::command::{Caller, Command, Decided, Decision, Deletion, Outcome};
-use super::compile::{Compiled, Input, Registry, compile, compile_state};
-use super::decisions::{Connection, Damage, DecidedBy, Decisions, Deleted};
+use super::Setup;
+use super::addresses::Allocator;
+use super::apply::{Application, Maker, merge};
+use super::approval::Action;
+use super::command::{Caller, Command, Outcome};
+use super::compile::{Compiled, Input, Registry, compile};
+use super::decisions::{Decisions, Item};
 use super::model::{Key, Map};
 use super::ports::{Host, Workers};
-use super::references::{check_bound, resolve};
 use super::refusal::{Kind, Refusal};
 use super::report::Report;
-use super::state::{DecisionStore, StateLoad};
-use super::views::{View, at, decision_of};
-use super::{SILENCE, Setup};
+use super::rights::Rights;
+use super::state::DecisionStore;
+use super::views::View;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
+
+/// The author of the daemon's own file.
+pub const DAEMON: &str = "daemon";
 
 /// Who carries a change out.
 pub(super) struct Ports {
@@ -54,14 +59,17 @@ pub(super) struct Writer {
     setup: Setup,
     store: Box<dyn DecisionStore>,
     decisions: Arc<Decisions>,
+    /// What the next start reads.
+    durable: Arc<Decisions>,
+    /// What is in force may differ from what the next start reads, for this reason.
+    unsaved: Option<String>,
+    addresses: Allocator,
     registry: Registry,
     snapshot: Snapshot,
     topology: Topology,
     first_start: bool,
-    /// What is in force may differ from what the next start reads, for this reason.
-    unsaved: Option<String>,
     /// Deleted in force, and not durably when the caller was answered; their routes still stand.
-    deleting: Map<()>,
+    deleting: Map<Item>,
     /// The kernel refused the last change of routes.
     host_behind: Option<String>,
     /// The daemon is stopping, for this reason.
@@ -70,51 +78,41 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Applies the file to what was found, in memory; also says whether that differs from what was found.
+    /// Applies the file to what was found (`None`: a first start), in memory.
     pub(super) fn prepare(
         setup: Setup,
-        found: StateLoad,
-        kept_as: Option<String>,
+        found: Option<Decisions>,
         store: Box<dyn DecisionStore>,
-    ) -> Result<(Self, bool), Refusal> {
-        let now = (setup.clock)();
-        let first_start = matches!(found, StateLoad::Absent);
-        let distrust = matches!(found, StateLoad::Damaged(_));
-        let (before, committed) = match found {
-            StateLoad::Absent => (Decisions::default(), None),
-            StateLoad::Loaded(decisions) => (Decisions::clone(&decisions), Some(decisions)),
-            StateLoad::Damaged(reason) => {
-                (Decisions { damaged: Some(Damage { reason, at: now, kept_as }), ..Decisions::default() }, None)
-            }
-        };
-        let application = Application { file: &setup.file, prune: setup.prune, distrust, now };
-        let (decisions, report) = merge(&before, &application);
+    ) -> Result<Self, Refusal> {
+        let first_start = found.is_none();
+        let before = found.unwrap_or_default();
+        let rights = Rights::of(&setup.daemon, &setup.daemon);
+        let maker = Maker { rights, now: (setup.clock)() };
+        let application = Application { file: &setup.file, author: DAEMON, prune: setup.prune, maker };
+        let (decisions, report) = merge(&before, &application)?;
         let mut registry = Registry::default();
         let compiled = checked(&setup, &decisions, &mut registry, 1)?;
-        let differs = committed.as_deref() != Some(&decisions);
-        let writer = Self {
+        Ok(Self {
+            addresses: Allocator::new(&decisions.model),
+            unsaved: (before != decisions).then(|| "nothing has been written yet".into()),
+            decisions: Arc::new(decisions),
+            durable: Arc::new(before),
             setup,
             store,
-            decisions: Arc::new(decisions),
             registry,
             snapshot: compiled.snapshot,
             topology: compiled.topology,
             first_start,
-            unsaved: None,
             deleting: Map::default(),
             host_behind: None,
             stopped: None,
             last_apply: Arc::new(report),
-        };
-        Ok((writer, differs))
+        })
     }
 
     /// Commit, host, publish: nothing is in force before, so this order widens nothing early.
-    pub(super) fn start(&mut self, ports: &Ports, differs: bool) -> Result<(), Refusal> {
-        if differs {
-            self.unsaved = Some("nothing has been written yet".into());
-            self.save_unsaved()?;
-        }
+    pub(super) fn start(&mut self, ports: &Ports) -> Result<(), Refusal> {
+        self.save_unsaved()?;
         ports.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;
         let snapshot = self.snapshot.clone();
         self.publish(ports, snapshot)
@@ -128,7 +126,8 @@ impl Writer {
             Command::Approve(decision) => self.decide(ports, caller, Action::Approve, &decision),
             Command::Reject(decision) => self.decide(ports, caller, Action::Reject, &decision),
             Command::Remove(decision) => self.decide(ports, caller, Action::Remove, &decision),
-            Command::DeleteEndpoint { endpoint } => self.delete(ports, caller, &endpoint),
+            Command::Put { items, create_only } => self.put(ports, caller, &items, create_only),
+            Command::Delete { kind, reference } => self.delete(ports, caller, kind, &reference),
             Command::ApplyFile(version) => self.apply_file(ports, caller, &version),
         }
     }
@@ -140,9 +139,8 @@ impl Writer {
     pub(super) fn view(&self) -> View {
         View {
             decisions: Arc::clone(&self.decisions),
-            host: Arc::new(self.setup.host.clone()),
-            endpoint_ids: Arc::new(self.registry.endpoint_ids()),
-            resource_ids: Arc::new(self.registry.resource_ids()),
+            host: Arc::clone(&self.setup.host),
+            registry: self.registry.clone(),
             epoch: self.snapshot.epoch,
             first_start: self.first_start,
             conditions: self.conditions(),
@@ -150,201 +148,8 @@ impl Writer {
         }
     }
 
-    /// Approve, reject, remove.
-    fn decide(
-        &mut self,
-        ports: &Ports,
-        caller: &Caller,
-        action: Action,
-        decision: &Decision,
-    ) -> Result<Outcome, Refusal> {
-        let model = &self.decisions.model;
-        let key = resolve("endpoint", &decision.endpoint, &model.endpoints)?.clone();
-        let (endpoint, before) = self.endpoint(&key)?;
-        check_bound(model, &key, &endpoint.resource, decision.resource.as_deref())?;
-        let resource = endpoint.resource.clone();
-        Right::on_connection(model, &key, endpoint, action).demand(caller, &self.setup.daemon)?;
-        let from = before.state;
-        let to = approval::next(from, action).map_err(|_| terminal(&key, before, action))?;
-        let to = to.ok_or_else(|| terminal(&key, before, action))?;
-        let connection = Connection {
-            state: to,
-            description: decision.reason.clone(),
-            decided_by: DecidedBy::Live(caller.clone()),
-            decided_at: self.now(),
-            created_at: before.created_at,
-        };
-        if from == to {
-            // The same command again is how a caller retries what could not be made durable.
-            self.save_unsaved()?;
-        } else {
-            self.restate(ports, &key, connection)?;
-        }
-        let mut warnings = self.warnings();
-        if to == crate::snapshot::ConnectionState::Disconnected && from != to {
-            warnings.push(format!("{key} passes nothing any more and can only be deleted"));
-        }
-        Ok(Outcome::Decided(Decided { endpoint: key, resource, from, to, warnings }))
-    }
-
-    /// Puts one connection into another state: the small change that every worker sees fast.
-    fn restate(&mut self, ports: &Ports, key: &Key, connection: Connection) -> Result<(), Refusal> {
-        let state = connection.state;
-        let mut after = Decisions::clone(&self.decisions);
-        after.connections.insert(key.clone(), connection);
-        let mut registry = self.registry.clone();
-        let snapshot = compile_state(&self.snapshot, &mut registry, self.snapshot.epoch + 1, key, state)
-            .map_err(not_compiled)?
-            .ok_or_else(|| super::references::unknown("endpoint", &key.to_string(), std::iter::empty()))?;
-        if state == crate::snapshot::ConnectionState::Approved {
-            self.commit_or_keep(&after)?;
-            self.in_force(after, registry, snapshot.clone());
-            return self.publish(ports, snapshot);
-        }
-        self.block_then_commit(ports, after, registry, snapshot)
-    }
-
-    fn delete(&mut self, ports: &Ports, caller: &Caller, reference: &str) -> Result<Outcome, Refusal> {
-        let key = match resolve("endpoint", reference, &self.decisions.model.endpoints) {
-            Ok(key) => key.clone(),
-            Err(unknown) => return self.delete_again(ports, caller, reference, unknown),
-        };
-        let (endpoint, _) = self.endpoint(&key)?;
-        Right::on_connection(&self.decisions.model, &key, endpoint, Action::Delete)
-            .demand(caller, &self.setup.daemon)?;
-        let mut after = Decisions::clone(&self.decisions);
-        after.model.endpoints.remove(&key);
-        after.connections.remove(&key);
-        if after.file.as_ref().is_some_and(|file| file.endpoints.contains_key(&key)) {
-            after.deleted.insert(key.clone(), Deleted { by: caller.clone(), at: self.now() });
-        }
-        let mut registry = self.registry.clone();
-        let Compiled { snapshot, topology } = self.compile(&after, &mut registry)?;
-        if let Err(refusal) = self.block_then_commit(ports, after, registry, snapshot) {
-            // The route stays until the deletion is durable: its packets end in the forwarder.
-            self.deleting.insert(key, ());
-            return Err(refusal);
-        }
-        self.settle_host(ports, topology);
-        Ok(self.deleted(key))
-    }
-
-    /// A deletion that is in force and could not be made durable is retried by the same command.
-    fn delete_again(
-        &mut self,
-        ports: &Ports,
-        caller: &Caller,
-        reference: &str,
-        unknown: Refusal,
-    ) -> Result<Outcome, Refusal> {
-        let Ok(key) = resolve("endpoint", reference, &self.deleting).cloned() else { return Err(unknown) };
-        Right::delete(&key).demand(caller, &self.setup.daemon)?;
-        self.save_unsaved()?;
-        let decisions = Arc::clone(&self.decisions);
-        let topology = self.compile(&decisions, &mut self.registry.clone())?.topology;
-        self.settle_host(ports, topology);
-        self.deleting.remove(&key);
-        Ok(self.deleted(key))
-    }
-
-    fn deleted(&mut self, key: Key) -> Outcome {
-        let item = format!("endpoint {key}");
-        Arc::make_mut(&mut self.last_apply).kept_unnamed.retain(|kept| *kept != item);
-        Outcome::Deleted(Deletion { endpoint: key, warnings: self.warnings() })
-    }
-
-    /// Puts a block in force, then makes it durable. When this returns an error the block stays in force.
-    fn block_then_commit(
-        &mut self,
-        ports: &Ports,
-        after: Decisions,
-        registry: Registry,
-        snapshot: Snapshot,
-    ) -> Result<(), Refusal> {
-        self.in_force(after, registry, snapshot.clone());
-        let published = self.publish(ports, snapshot);
-        // Also when a worker is silent: the next start must not revive what was revoked.
-        let committed = self.save();
-        published?;
-        committed.map_err(|error| {
-            Refusal::new(
-                Kind::Storage,
-                "NotDurable",
-                format!("blocked in force, but not durable: {error}"),
-                "make room on the state directory's disk and repeat the command; until then a restart undoes it",
-            )
-        })
-    }
-
-    /// Commits what is not in force yet. A refused commit changes nothing, on disk neither: where the
-    /// file may have been replaced all the same, it is replaced again.
-    fn commit_or_keep(&mut self, after: &Decisions) -> Result<(), Refusal> {
-        let Err(error) = self.store.commit(after) else {
-            self.unsaved = None;
-            return Ok(());
-        };
-        self.save().ok();
-        Err(Refusal::new(
-            Kind::Storage,
-            "NotDurable",
-            format!("nothing was changed: the decision cannot be made durable: {error}"),
-            "make room on the state directory's disk and repeat the command",
-        ))
-    }
-
-    /// Makes what is in force durable.
-    fn save(&mut self) -> std::io::Result<()> {
-        let saved = self.store.commit(&self.decisions);
-        self.unsaved = saved.as_ref().err().map(ToString::to_string);
-        saved
-    }
-
-    fn save_unsaved(&mut self) -> Result<(), Refusal> {
-        if self.unsaved.is_none() {
-            return Ok(());
-        }
-        self.save().map_err(|error| {
-            Refusal::new(
-                Kind::Storage,
-                "NotDurable",
-                format!("what is in force cannot be made durable: {error}"),
-                "make room on the state directory's disk, and see that the daemon may write there",
-            )
-        })
-    }
-
-    fn in_force(&mut self, decisions: Decisions, registry: Registry, snapshot: Snapshot) {
-        self.decisions = Arc::new(decisions);
-        self.registry = registry;
-        self.snapshot = snapshot;
-    }
-
-    /// Publishes and waits for every worker; a silent one stops the daemon.
-    fn publish(&mut self, ports: &Ports, snapshot: Snapshot) -> Result<(), Refusal> {
-        ports.workers.publish(snapshot, SILENCE).map_err(|error| {
-            let reason = format!("{error:#}");
-            self.stopped = Some(reason.clone());
-            (ports.fatal)(&reason);
-            stopping(&reason)
-        })
-    }
-
-    /// Brings the host to `topology`. A refusal here leaves routes that nothing needs, which lead into the
-    /// forwarder: the change stands, and `status` tells.
-    fn settle_host(&mut self, ports: &Ports, topology: Topology) {
-        if topology != self.topology || self.host_behind.is_some() {
-            self.host_behind = ports.host.reconcile(&topology).err().map(|error| format!("{error:#}"));
-        }
-        self.topology = topology;
-    }
-
-    fn compile(&self, decisions: &Decisions, registry: &mut Registry) -> Result<Compiled, Refusal> {
-        checked(&self.setup, decisions, registry, self.snapshot.epoch + 1)
-    }
-
-    fn endpoint(&self, key: &Key) -> Result<(&super::model::PrivateEndpoint, &Connection), Refusal> {
-        let endpoint = self.decisions.model.endpoints.get(key).zip(self.decisions.connections.get(key));
-        endpoint.ok_or_else(|| super::references::unknown("endpoint", &key.to_string(), std::iter::empty()))
+    fn maker<'a>(&'a self, caller: &'a Caller) -> Maker<'a> {
+        Maker { rights: Rights::of(caller, &self.setup.daemon), now: self.now() }
     }
 
     fn now(&self) -> Timestamp {
@@ -357,17 +162,7 @@ impl Writer {
 
     /// What an operator must know, loudest first.
     fn conditions(&self) -> Vec<String> {
-        let damaged = self.decisions.damaged.as_ref().map(|damage| {
-            let kept = damage.kept_as.as_ref().map(|name| {
-                let path = self.setup.host.state.join(name);
-                format!("; once all is decided anew, remove {} to end this warning", path.display())
-            });
-            let (reason, found) = (&damage.reason, at(damage.at));
-            format!(
-                "STATE DAMAGED (found {found}): {reason}. Every endpoint started Pending, whatever the file says{}",
-                kept.unwrap_or_default()
-            )
-        });
+        let stopped = self.stopped.as_ref().map(|reason| format!("STOPPING: {reason}"));
         let unsaved = self.unsaved.as_ref().map(|error| {
             format!("NOT DURABLE: what is in force could not be written, a restart may undo it: {error}; the next command tries again")
         });
@@ -375,42 +170,36 @@ impl Writer {
             .host_behind
             .as_ref()
             .map(|error| format!("HOST BEHIND: the kernel refused a change of routes: {error}"));
-        let stopped = self.stopped.as_ref().map(|reason| format!("STOPPING: {reason}"));
-        damaged.into_iter().chain(stopped).chain(unsaved).chain(behind).collect()
+        stopped.into_iter().chain(unsaved).chain(behind).collect()
     }
 }
 
-/// Validates and compiles: the one place where either is called.
+/// Validates and compiles everything.
 fn checked(setup: &Setup, after: &Decisions, registry: &mut Registry, epoch: u64) -> Result<Compiled, Refusal> {
-    (setup.validate)(&after.model, &setup.host).map_err(|violations| {
-        let message = "the result would break these rules, so nothing is applied:";
-        let remedy =
-            "correct the file; where something is in force that the file no longer names, name it again or prune";
-        Refusal::new(Kind::Invalid, "InvalidModel", message, remedy).with_details(violations)
-    })?;
-    let input = Input {
-        model: &after.model,
-        connections: &after.connections,
+    (setup.validate)(&after.model, &setup.host, None).map_err(broken)?;
+    compile(&input(setup, after), registry, epoch).map_err(not_compiled)
+}
+
+fn input<'a>(setup: &'a Setup, decisions: &'a Decisions) -> Input<'a> {
+    Input {
+        model: &decisions.model,
+        connections: &decisions.connections,
         host: &setup.host,
         namespaces: &setup.namespaces,
         workers: setup.workers,
-    };
-    compile(&input, registry, epoch).map_err(not_compiled)
+    }
+}
+
+fn broken(violations: Vec<String>) -> Refusal {
+    let message = "the result would break these rules, so nothing is applied:";
+    let remedy =
+        "correct what is asked for; where something is in force that a file no longer names, name it again or prune";
+    Refusal::new(Kind::Invalid, "InvalidModel", message, remedy).with_details(violations)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
 fn not_compiled(error: super::compile::CompileError) -> Refusal {
     Refusal::new(Kind::Invalid, "NotCompiled", error.to_string(), "nothing was changed")
-}
-
-fn terminal(key: &Key, connection: &Connection, action: Action) -> Refusal {
-    let (verb, decision) = (action.verb(), decision_of(connection));
-    Refusal::new(
-        Kind::InvalidTransition,
-        "InvalidTransition",
-        format!("cannot {verb} {key}: it is {decision}, for good"),
-        format!("its consumer can only delete it: `privlink endpoint delete {key}`"),
-    )
 }
 
 fn host_refused(error: &anyhow::Error) -> Refusal {
@@ -429,4 +218,9 @@ fn stopping(reason: &str) -> Refusal {
         format!("the daemon stops, closed: {reason}; whether the change is in force shows after the next start"),
         "start the daemon again, and look at `privlink status`",
     )
+}
+
+/// No such endpoint, although its name was just resolved.
+fn gone(key: &Key) -> Refusal {
+    super::references::unknown("endpoint", &key.to_string(), std::iter::empty())
 }

@@ -50,7 +50,7 @@ fn attachment(vnet: &str, own: &str) -> AttachmentPlan {
         own_prefixes: vec![net(own)],
         dedicated: vec![],
         endpoints: vec![],
-        endpoint_addresses: vec![],
+        neighbours: vec![],
         nat_addresses: vec![],
         backends: vec![],
     }
@@ -59,7 +59,7 @@ fn attachment(vnet: &str, own: &str) -> AttachmentPlan {
 fn consumer() -> AttachmentPlan {
     AttachmentPlan {
         endpoints: vec![ip("10.1.9.4")],
-        endpoint_addresses: vec![ip("10.1.9.4")],
+        neighbours: vec![ip("10.1.9.4")],
         ..attachment("spoke", "10.1.0.0/16")
     }
 }
@@ -115,7 +115,7 @@ fn a_dedicated_subnet_is_one_route_however_many_endpoints() {
     let spoke = AttachmentPlan {
         dedicated: vec![net("10.1.9.0/24")],
         endpoints: vec![],
-        endpoint_addresses: vec![ip("10.1.9.4"), ip("10.1.9.5")],
+        neighbours: vec![ip("10.1.9.4"), ip("10.1.9.5")],
         ..consumer()
     };
     let lines = lines(vec![spoke], &[survey("spoke", 1, &[])]).expect("fine");

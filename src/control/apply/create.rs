@@ -1,0 +1,132 @@
+//! A new endpoint: its addresses, its connection's first state and its identifier.
+
+use jiff::Timestamp;
+
+use super::super::addresses::{Allocator, SubnetFull};
+use super::super::approval::{self, First, Request};
+use super::super::compile::{bound_targets, target_of};
+use super::super::decisions::{Connection, DecidedBy, Decisions};
+use super::super::model::{EndpointIp, Key, PrivateEndpoint};
+use super::super::refusal::{Kind, Refusal};
+use super::super::rights::{Right, Rights};
+use crate::snapshot::ConnectionState;
+
+/// Who makes something, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Maker<'a> {
+    /// The caller's rights.
+    pub rights: Rights<'a>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Makes the endpoint `key` and its connection in `after`.
+///
+/// # Errors
+/// The subnet is full, or the caller lacks a right; `after` is as it was.
+pub(in super::super) fn create(
+    after: &mut Decisions,
+    addresses: &mut Allocator,
+    maker: &Maker<'_>,
+    key: &Key,
+    wanted: &PrivateEndpoint,
+) -> Result<(), Refusal> {
+    maker.rights.demand(&Right::join(&wanted.vnet, &wanted.subnet))?;
+    let (state, decided_by) = first_state(after, maker, key, wanted)?;
+    let addresses = fill(after, addresses, wanted).map_err(|full| {
+        Refusal::new(Kind::Invalid, "SubnetIsFull", full.to_string(), "add a prefix to it, or delete an endpoint")
+    })?;
+    let link = after.last_link.checked_add(1).ok_or_else(|| {
+        Refusal::new(Kind::Unavailable, "LinkIdentifiersExhausted", "no link identifier is left", "begin a new store")
+    })?;
+    after.last_link = link;
+    after.deleted.remove(key);
+    let connection = Connection {
+        link,
+        state,
+        description: wanted.reason.clone(),
+        decided_by,
+        decided_at: maker.now,
+        created_at: maker.now,
+        requester: maker.rights.caller().actor(),
+        history: Vec::new(),
+    };
+    after.connections.insert(key.clone(), connection);
+    after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..wanted.clone() });
+    Ok(())
+}
+
+/// The table of DESIGN §4, rows *created*; a `status` is a decision with the caller's rights.
+fn first_state(
+    decisions: &Decisions,
+    maker: &Maker<'_>,
+    key: &Key,
+    wanted: &PrivateEndpoint,
+) -> Result<(ConnectionState, DecidedBy), Refusal> {
+    let right = Right::approve(&decisions.model, &wanted.resource);
+    let actor = || maker.rights.caller().actor();
+    if let Some(state) = wanted.status.filter(|&state| state != ConnectionState::Pending) {
+        maker.rights.demand(&right)?;
+        return Ok((state, DecidedBy::File(actor())));
+    }
+    let resource = decisions.model.resources.get(&wanted.resource);
+    let listed = |list: &[String]| list.iter().any(|entry| entry.eq_ignore_ascii_case(&key.subscription));
+    let request = Request {
+        manual: wanted.manual || wanted.status.is_some(),
+        holds_right: maker.rights.hold(&right),
+        on_list: wanted.status.is_none() && resource.is_some_and(|resource| listed(&resource.auto_approval)),
+    };
+    match approval::first(request) {
+        Ok(First::ByRight) => Ok((ConnectionState::Approved, DecidedBy::Right(actor()))),
+        Ok(First::ByList) => Ok((ConnectionState::Approved, DecidedBy::AutoApproval)),
+        Ok(First::Asked) => Ok((ConnectionState::Pending, DecidedBy::Nobody)),
+        Err(not_entitled) => {
+            let refusal = maker.rights.demand(&right).err();
+            let refused = |refusal: Refusal| Refusal {
+                message: format!("{not_entitled}: {}", refusal.message),
+                remedy: format!("set `manual = true` to ask the owner; {}", refusal.remedy),
+                ..refusal
+            };
+            let lost = || Refusal::new(Kind::Forbidden, "AuthorizationFailed", not_entitled.to_string(), "");
+            Err(refusal.map_or_else(lost, refused))
+        }
+    }
+}
+
+/// The endpoint's addresses, one per member of what it is bound to, the missing ones allocated.
+///
+/// # Errors
+/// The subnet has no free address left; nothing stays allocated.
+pub(in super::super) fn fill(
+    decisions: &Decisions,
+    allocator: &mut Allocator,
+    wanted: &PrivateEndpoint,
+) -> Result<Vec<EndpointIp>, SubnetFull> {
+    let mut addresses = wanted.addresses.clone();
+    let resource = decisions.model.resources.get(&wanted.resource);
+    let bound = resource.map(|resource| bound_targets(resource, wanted)).unwrap_or_default();
+    for (member, target) in &bound {
+        if !addresses.iter().any(|address| target_of(&bound, &address.member) == Some(*target)) {
+            addresses.push(EndpointIp { member: (*member).to_owned(), ip: None });
+        }
+    }
+    let subnets = decisions.model.vnets.get(&wanted.vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
+    // Without a subnet the address stays empty, and validation says which subnet is missing.
+    let Some(subnet) = subnets.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&wanted.subnet)) else {
+        return Ok(addresses);
+    };
+    let mut given = Vec::new();
+    for address in addresses.iter_mut().filter(|address| address.ip.is_none()) {
+        match allocator.allocate(&wanted.vnet, subnet) {
+            Ok(ip) => {
+                given.push(ip);
+                address.ip = Some(ip);
+            }
+            Err(full) => {
+                given.into_iter().for_each(|ip| allocator.release(&wanted.vnet, ip));
+                return Err(full);
+            }
+        }
+    }
+    Ok(addresses)
+}

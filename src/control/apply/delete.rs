@@ -1,0 +1,121 @@
+//! What deleting an object means for those that depend on it.
+
+use super::super::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
+use super::super::model::{FormerResource, Key, Model};
+use super::super::refusal::{Kind, Refusal};
+use super::super::rights::Right;
+use super::create::Maker;
+use crate::snapshot::ConnectionState;
+
+/// Removes `item` from `after`, and returns the endpoints whose connection is Disconnected since.
+///
+/// # Errors
+/// The caller may not, or something depends on it; `after` is as it was.
+pub(in super::super) fn delete(after: &mut Decisions, maker: &Maker<'_>, item: &Item) -> Result<Vec<Key>, Refusal> {
+    maker.rights.demand(&Right::on(&after.model, item, "delete"))?;
+    let mut disconnected = Vec::new();
+    match item.kind {
+        ItemKind::Endpoint => endpoint(after, maker, &item.key),
+        ItemKind::Resource => disconnected = resource(after, maker, &item.key)?,
+        ItemKind::Vnet => vnet(after, &item.key)?,
+        ItemKind::SecurityGroup => security_group(after, &item.key)?,
+    }
+    let files: Vec<String> = after.files.keys().cloned().collect();
+    for author in files {
+        if after.files.get(&author).is_some_and(|file| file.left.contains(item))
+            && let Some(file) = after.files.get_mut(&author)
+        {
+            file.left.retain(|left| left != item);
+        }
+    }
+    Ok(disconnected)
+}
+
+fn endpoint(after: &mut Decisions, maker: &Maker<'_>, key: &Key) {
+    let resource = after.model.endpoints.get(key).map(|endpoint| endpoint.resource.clone());
+    after.model.endpoints.remove(key);
+    after.connections.remove(key);
+    if after.files.values().any(|file| file.model.endpoints.contains_key(key)) {
+        let by = maker.rights.caller().actor();
+        after.deleted.insert(key.clone(), Deleted { by, at: maker.now });
+    }
+    // What is left of a resource goes with the last endpoint that was bound to it.
+    if let Some(resource) = resource.filter(|resource| after.model.former_resources.contains_key(resource))
+        && bound(&after.model, &resource).is_empty()
+    {
+        after.model.former_resources.remove(&resource);
+    }
+}
+
+/// Endpoints bound to `resource`.
+fn bound(model: &Model, resource: &Key) -> Vec<Key> {
+    let bound = model.endpoints.iter().filter(|(_, endpoint)| endpoint.resource == *resource);
+    bound.map(|(key, _)| key.clone()).collect()
+}
+
+/// A private link service with connections stays, as in Azure; a typed resource goes, and its connections with it.
+fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>, Refusal> {
+    let bound = bound(&after.model, key);
+    let kind = after.model.resources.get(key).and_then(|resource| resource.kind.clone());
+    if kind.is_none() && !bound.is_empty() {
+        return Err(Refusal::new(
+            Kind::Invalid,
+            "PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections",
+            format!("private link service {key} has connections: {}", listed(&bound)),
+            "its consumers delete their endpoints first",
+        ));
+    }
+    after.model.resources.remove(key);
+    if !bound.is_empty() {
+        after.model.former_resources.insert(key.clone(), FormerResource { kind });
+    }
+    let mut disconnected = Vec::new();
+    for endpoint in bound {
+        if let Some(connection) = after.connections.get_mut(&endpoint)
+            && connection.state != ConnectionState::Disconnected
+        {
+            let by = DecidedBy::ResourceDeleted(maker.rights.caller().actor());
+            let why = format!("{key} was deleted");
+            *connection = connection.decided(ConnectionState::Disconnected, why, by, maker.now);
+            disconnected.push(endpoint);
+        }
+    }
+    Ok(disconnected)
+}
+
+fn vnet(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
+    let model = &after.model;
+    let endpoints = model.endpoints.iter().filter(|(_, endpoint)| endpoint.vnet == *key);
+    let resources = model.resources.iter().filter(|(_, resource)| resource.vnet == *key);
+    let peers = model.vnets.iter().filter(|(name, vnet)| *name != key && vnet.peerings.contains(key));
+    let users = endpoints.map(|(name, _)| format!("endpoint {name}"));
+    let users = users.chain(resources.map(|(name, _)| format!("resource {name}")));
+    refuse_used(key, "vnet", users.chain(peers.map(|(name, _)| format!("the peering of {name}"))))?;
+    after.model.vnets.remove(key);
+    Ok(())
+}
+
+fn security_group(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
+    let subnets = after.model.vnets.iter().flat_map(|(name, vnet)| vnet.subnets.iter().map(move |s| (name, s)));
+    let users = subnets.filter(|(_, subnet)| subnet.security_group.as_ref() == Some(key));
+    refuse_used(key, "security group", users.map(|(name, subnet)| format!("subnet {} of {name}", subnet.name)))?;
+    after.model.security_groups.remove(key);
+    Ok(())
+}
+
+fn refuse_used(key: &Key, what: &str, users: impl Iterator<Item = String>) -> Result<(), Refusal> {
+    let users: Vec<String> = users.take(12).collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{what} {key} is in use by {}", users.join(", "));
+    Err(Refusal::new(Kind::Conflict, "InUse", message, "delete or change those first"))
+}
+
+fn listed(keys: &[Key]) -> String {
+    let shown: Vec<String> = keys.iter().take(12).map(ToString::to_string).collect();
+    match keys.len().saturating_sub(shown.len()) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

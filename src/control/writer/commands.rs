@@ -1,0 +1,376 @@
+//! What each command asks for: the wanted state, the rights it needs, and what is recorded of it.
+
+use std::sync::Arc;
+
+use super::force::Wanted;
+use super::{Action, Application, Caller, Decisions, Item, Kind, Outcome, Ports, Refusal, Report, Rights, Writer};
+use super::{gone, merge};
+use crate::control::apply::{create, delete, needs_restart, refuse_disconnected, refuse_fixed};
+use crate::control::approval;
+use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion};
+use crate::control::decisions::{Connection, DecidedBy, ItemKind};
+use crate::control::model::{Key, Map, Model, PrivateEndpoint};
+use crate::control::references::{check_bound, resolve};
+use crate::control::rights::Right;
+use crate::control::state::{Extent, Record};
+use crate::control::views::decision_of;
+use crate::snapshot::ConnectionState;
+
+impl Writer {
+    /// Approve, reject, remove.
+    pub(super) fn decide(
+        &mut self,
+        ports: &Ports,
+        caller: &Caller,
+        action: Action,
+        decision: &Decision,
+    ) -> Result<Outcome, Refusal> {
+        let model = &self.decisions.model;
+        let key = resolve("endpoint", &decision.endpoint, &model.endpoints)?.clone();
+        let found = model.endpoints.get(&key).zip(self.decisions.connections.get(&key));
+        let (endpoint, before) = found.ok_or_else(|| gone(&key))?;
+        check_bound(model, &key, &endpoint.resource, decision.resource.as_deref())?;
+        let resource = endpoint.resource.clone();
+        let maker = self.maker(caller);
+        maker.rights.demand(&Right::on_connection(model, &key, endpoint, action))?;
+        let from = before.state;
+        let to = approval::next(from, action).map_err(|_| terminal(&key, before, action))?;
+        let to = to.ok_or_else(|| terminal(&key, before, action))?;
+        if from == to {
+            // The same command again is how a caller retries what could not be made durable.
+            self.save_unsaved()?;
+        } else {
+            let by = DecidedBy::Live(caller.actor());
+            let connection = before.decided(to, decision.reason.clone(), by, maker.now);
+            let record = Record {
+                from: Some(from.to_string()),
+                to: Some(to.to_string()),
+                link: Some(connection.link),
+                detail: decision.reason.clone(),
+                ..self.record(caller, action.verb(), format!("connection {key}"))
+            };
+            let mut after = Decisions::clone(&self.decisions);
+            after.connections.insert(key.clone(), connection);
+            let wanted = Wanted { after, extent: Extent::Endpoint(key.clone()), records: vec![record] };
+            self.carry_out(ports, wanted)?;
+        }
+        let mut warnings = self.warnings();
+        if to == ConnectionState::Disconnected && from != to {
+            warnings.push(format!("{key} passes nothing any more and can only be deleted"));
+        }
+        Ok(Outcome::Decided(Decided { endpoint: key, resource, from, to, warnings }))
+    }
+
+    /// Makes or changes objects, all or none.
+    pub(super) fn put(
+        &mut self,
+        ports: &Ports,
+        caller: &Caller,
+        items: &Model,
+        create_only: bool,
+    ) -> Result<Outcome, Refusal> {
+        let mut after = Decisions::clone(&self.decisions);
+        let mut changed = Changed::default();
+        let rights = Rights::of(caller, &self.setup.daemon);
+        let mut put = Put { after: &mut after, changed: &mut changed, rights: &rights, create_only };
+        put.all(ItemKind::Vnet, &items.vnets, |model| &mut model.vnets)?;
+        put.all(ItemKind::SecurityGroup, &items.security_groups, |model| &mut model.security_groups)?;
+        put.all(ItemKind::Resource, &items.resources, |model| &mut model.resources)?;
+        let others = !(changed.created.is_empty() && changed.updated.is_empty());
+        for (key, endpoint) in &items.endpoints {
+            self.put_endpoint(caller, &mut after, &mut changed, key, endpoint, create_only)?;
+        }
+        let extent = match (others, items.endpoints.keys().next()) {
+            (false, Some(key)) if items.endpoints.len() == 1 => Extent::Endpoint(key.clone()),
+            (false, None) => return Ok(Outcome::Put(changed)),
+            (true | false, _) => Extent::Whole,
+        };
+        let items = changed.created.iter().map(|item| ("create", item));
+        let items = items.chain(changed.updated.iter().map(|item| ("update", item)));
+        let records: Vec<Record> = items.map(|(verb, item)| self.put_record(caller, verb, item, &after)).collect();
+        if records.is_empty() {
+            self.save_unsaved()?;
+            return Ok(Outcome::Put(changed));
+        }
+        let key = match &extent {
+            Extent::Endpoint(key) => Some(key.clone()),
+            Extent::Whole => None,
+        };
+        let made = self.carry_out(ports, Wanted { after, extent, records });
+        if let Err(refusal) = made {
+            self.give_back(key.as_ref());
+            return Err(refusal);
+        }
+        changed.warnings = self.warnings();
+        Ok(Outcome::Put(changed))
+    }
+
+    fn put_endpoint(
+        &mut self,
+        caller: &Caller,
+        after: &mut Decisions,
+        changed: &mut Changed,
+        key: &Key,
+        wanted: &PrivateEndpoint,
+        create_only: bool,
+    ) -> Result<(), Refusal> {
+        let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
+        let rights = Rights::of(caller, &self.setup.daemon);
+        rights.demand(&Right::on(&after.model, &item, "write"))?;
+        let Some(live) = after.model.endpoints.get(key) else {
+            let maker = crate::control::apply::Maker { rights, now: self.now() };
+            for ip in wanted.addresses.iter().filter_map(|address| address.ip) {
+                if self.addresses.is_taken(&wanted.vnet, ip) {
+                    let message = format!("{ip} is in use in VNet {}", wanted.vnet);
+                    let remedy = "choose another address, or leave it out";
+                    return Err(Refusal::new(Kind::Conflict, "PrivateIPAddressInUse", message, remedy));
+                }
+            }
+            create(after, &mut self.addresses, &maker, key, wanted)?;
+            changed.created.push(item);
+            return Ok(());
+        };
+        if create_only {
+            return Err(exists(&item));
+        }
+        refuse_disconnected(after, key, wanted)?;
+        refuse_fixed(live, wanted)?;
+        // Read-only for the consumer: what the owner decides, and the addresses.
+        let next = PrivateEndpoint {
+            addresses: live.addresses.clone(),
+            status: live.status,
+            reason: live.reason.clone(),
+            ..wanted.clone()
+        };
+        if *live != next {
+            after.model.endpoints.insert(key.clone(), next);
+            changed.updated.push(item);
+        }
+        Ok(())
+    }
+
+    /// What was allocated for an endpoint that was not made after all.
+    fn give_back(&mut self, key: Option<&Key>) {
+        if key.is_none_or(|key| !self.decisions.model.endpoints.contains_key(key)) {
+            self.addresses = crate::control::addresses::Allocator::new(&self.decisions.model);
+        }
+    }
+
+    /// Deletes one object.
+    pub(super) fn delete(
+        &mut self,
+        ports: &Ports,
+        caller: &Caller,
+        kind: ItemKind,
+        reference: &str,
+    ) -> Result<Outcome, Refusal> {
+        let model = &self.decisions.model;
+        let found = match kind {
+            ItemKind::Vnet => resolve("vnet", reference, &model.vnets).cloned(),
+            ItemKind::SecurityGroup => resolve("security group", reference, &model.security_groups).cloned(),
+            ItemKind::Resource => resolve("resource", reference, &model.resources).cloned(),
+            ItemKind::Endpoint => resolve("endpoint", reference, &model.endpoints).cloned(),
+        };
+        let item = match found {
+            Ok(key) => Item { kind, key },
+            Err(unknown) => return self.delete_again(ports, caller, reference, unknown),
+        };
+        self.refuse_attached(&item)?;
+        let mut after = Decisions::clone(&self.decisions);
+        let disconnected = delete(&mut after, &self.maker(caller), &item)?;
+        let link = self.decisions.connections.get(&item.key).map(|connection| connection.link);
+        let link = link.filter(|_| kind == ItemKind::Endpoint);
+        let mut records = vec![Record { link, ..self.record(caller, "delete", item.to_string()) }];
+        records.extend(disconnected.iter().map(|key| self.disconnected(caller, key, &item.key)));
+        let single =
+            kind == ItemKind::Endpoint && after.model.former_resources == self.decisions.model.former_resources;
+        let extent = if single { Extent::Endpoint(item.key.clone()) } else { Extent::Whole };
+        if let Err(refusal) = self.carry_out(ports, Wanted { after, extent, records }) {
+            // Its packets end in the forwarder until the deletion is durable: the route stays.
+            if kind == ItemKind::Endpoint && !self.decisions.model.has(&item) {
+                self.deleting.insert(item.key.clone(), item);
+            }
+            return Err(refusal);
+        }
+        Ok(self.deleted(item, disconnected))
+    }
+
+    /// A VNet that this host is attached to stays.
+    fn refuse_attached(&self, item: &Item) -> Result<(), Refusal> {
+        let attached = |key: &Key| self.setup.host.attachments.iter().any(|attachment| attachment.vnet == *key);
+        if item.kind == ItemKind::Vnet && attached(&item.key) {
+            let message = format!("vnet {} is attached to this host", item.key);
+            let remedy = "remove its [[attachment]] from the daemon's file, and restart the daemon";
+            return Err(Refusal::new(Kind::Conflict, "InUse", message, remedy));
+        }
+        Ok(())
+    }
+
+    /// A deletion that is in force and could not be made durable is retried by the same command.
+    fn delete_again(
+        &mut self,
+        ports: &Ports,
+        caller: &Caller,
+        reference: &str,
+        unknown: Refusal,
+    ) -> Result<Outcome, Refusal> {
+        let Ok(key) = resolve("endpoint", reference, &self.deleting).cloned() else { return Err(unknown) };
+        let Some(item) = self.deleting.get(&key).cloned() else { return Err(unknown) };
+        self.maker(caller).rights.demand(&Right::on(&self.decisions.model, &item, "delete"))?;
+        self.save_unsaved()?;
+        let decisions = Arc::clone(&self.decisions);
+        let mut registry = self.registry.clone();
+        let topology = super::checked(&self.setup, &decisions, &mut registry, self.snapshot.epoch)?.topology;
+        self.settle_host(ports, topology);
+        self.deleting.remove(&key);
+        Ok(self.deleted(item, Vec::new()))
+    }
+
+    fn deleted(&mut self, item: Item, disconnected: Vec<Key>) -> Outcome {
+        let name = item.to_string();
+        Arc::make_mut(&mut self.last_apply).kept_unnamed.retain(|kept| *kept != name);
+        Outcome::Deleted(Deletion { item, disconnected, warnings: self.warnings() })
+    }
+
+    /// One version of a file, from merging to its report.
+    pub(super) fn apply_file(
+        &mut self,
+        ports: &Ports,
+        caller: &Caller,
+        version: &FileVersion,
+    ) -> Result<Outcome, Refusal> {
+        let maker = self.maker(caller);
+        if version.author == super::DAEMON {
+            maker.rights.demand(&Right::configure())?;
+        }
+        let application = Application { file: &version.model, author: &version.author, prune: version.prune, maker };
+        let (after, mut report) = merge(&self.decisions, &application)?;
+        report.needs_restart = version.host.iter().flat_map(|host| needs_restart(&self.setup.host, host)).collect();
+        report.dry_run = version.dry_run;
+        if version.dry_run {
+            let mut registry = self.registry.clone();
+            super::checked(&self.setup, &after, &mut registry, self.snapshot.epoch)?;
+            return Ok(Outcome::Applied(report));
+        }
+        let records = self.file_records(caller, &version.author, &after, &report);
+        if after == *self.decisions {
+            self.save_unsaved()?;
+            if self.host_behind.is_some() {
+                let topology = self.topology.clone();
+                self.settle_host(ports, topology);
+            }
+        } else {
+            self.carry_out(ports, Wanted { after, extent: Extent::Whole, records })?;
+        }
+        report.warnings = self.warnings();
+        if version.author == super::DAEMON {
+            self.last_apply = Arc::new(Report::clone(&report));
+        }
+        Ok(Outcome::Applied(report))
+    }
+
+    fn record(&self, caller: &Caller, action: &str, object: String) -> Record {
+        Record {
+            at: self.now(),
+            by: caller.actor(),
+            action: action.to_owned(),
+            object,
+            link: None,
+            from: None,
+            to: None,
+            detail: String::new(),
+        }
+    }
+
+    fn put_record(&self, caller: &Caller, verb: &str, item: &Item, after: &Decisions) -> Record {
+        let connection = after.connections.get(&item.key).filter(|_| item.kind == ItemKind::Endpoint);
+        Record {
+            link: connection.map(|connection| connection.link),
+            to: connection.map(|connection| connection.state.to_string()),
+            detail: after.model.endpoints.get(&item.key).map(|e| e.request_message.clone()).unwrap_or_default(),
+            ..self.record(caller, verb, item.to_string())
+        }
+    }
+
+    fn disconnected(&self, caller: &Caller, key: &Key, resource: &Key) -> Record {
+        let before = self.decisions.connections.get(key);
+        Record {
+            link: before.map(|connection| connection.link),
+            from: before.map(|connection| connection.state.to_string()),
+            to: Some(ConnectionState::Disconnected.to_string()),
+            detail: format!("resource {resource} was deleted"),
+            ..self.record(caller, "disconnect", format!("connection {key}"))
+        }
+    }
+
+    /// The file as a whole, and every connection that it moved.
+    fn file_records(&self, caller: &Caller, author: &str, after: &Decisions, report: &Report) -> Vec<Record> {
+        let lists = [("created", &report.created), ("updated", &report.updated), ("pruned", &report.pruned)];
+        let said = lists.into_iter().filter(|(_, items)| !items.is_empty());
+        let detail = said.map(|(what, items)| format!("{what}: {}", items.join(", "))).collect::<Vec<_>>().join("; ");
+        let mut records = vec![Record { detail, ..self.record(caller, "apply", format!("file of {author}")) }];
+        for (key, connection) in &after.connections {
+            let before = self.decisions.connections.get(key).map(|connection| connection.state);
+            if before != Some(connection.state) {
+                records.push(Record {
+                    link: Some(connection.link),
+                    from: before.map(|state| state.to_string()),
+                    to: Some(connection.state.to_string()),
+                    detail: connection.description.clone(),
+                    ..self.record(caller, "decide", format!("connection {key}"))
+                });
+            }
+        }
+        records
+    }
+}
+
+/// The objects of one kind that are put.
+struct Put<'a> {
+    after: &'a mut Decisions,
+    changed: &'a mut Changed,
+    rights: &'a Rights<'a>,
+    create_only: bool,
+}
+
+impl Put<'_> {
+    fn all<T: Clone + PartialEq>(
+        &mut self,
+        kind: ItemKind,
+        items: &Map<T>,
+        of: fn(&mut Model) -> &mut Map<T>,
+    ) -> Result<(), Refusal> {
+        for (key, wanted) in items {
+            let item = Item { kind, key: key.clone() };
+            let mut typed = Model::default();
+            of(&mut typed).insert(key.clone(), wanted.clone());
+            self.rights.demand(&Right::on(&typed, &item, "write"))?;
+            let live = of(&mut self.after.model);
+            let present = live.get(key);
+            if present == Some(wanted) && !self.create_only {
+                continue;
+            }
+            match present {
+                Some(_) if self.create_only => return Err(exists(&item)),
+                Some(_) => self.changed.updated.push(item),
+                None => self.changed.created.push(item),
+            }
+            live.insert(key.clone(), wanted.clone());
+        }
+        Ok(())
+    }
+}
+
+fn exists(item: &Item) -> Refusal {
+    Refusal::new(Kind::Conflict, "AlreadyExists", format!("{item} exists"), "choose another name, or change it")
+}
+
+fn terminal(key: &Key, connection: &Connection, action: Action) -> Refusal {
+    let (verb, decision) = (action.verb(), decision_of(connection));
+    Refusal::new(
+        Kind::InvalidTransition,
+        "InvalidTransition",
+        format!("cannot {verb} {key}: it is {decision}, for good"),
+        format!("its consumer can only delete it: `privlink endpoint delete {key}`"),
+    )
+}
