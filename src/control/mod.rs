@@ -41,7 +41,7 @@ pub mod compile;
 pub mod apply;
 
 /// Who may do what.
-mod access;
+pub mod access;
 
 /// What applying a file did.
 pub mod report;

@@ -1,21 +1,26 @@
 //! Who may do what, until role assignments exist: uid 0 and the daemon's own uid own everything,
 //! every other caller that reaches the socket reads.
 
-use super::approval::Action;
-use super::command::Caller;
-use super::model::{Key, Model, PrivateEndpoint};
-use super::refusal::{Kind, Refusal};
+use crate::control::approval::Action;
+use crate::control::command::Caller;
+use crate::control::model::{Key, Model, PrivateEndpoint};
+use crate::control::refusal::{Kind, Refusal};
 
 /// A right, in Azure's words, and what it is asked on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Right {
+pub(in crate::control) struct Right {
     action: String,
     scope: String,
 }
 
 impl Right {
     /// What `action` on the connection of `endpoint` needs. The owner's actions are rights on the resource.
-    pub(super) fn on_connection(model: &Model, key: &Key, endpoint: &PrivateEndpoint, action: Action) -> Self {
+    pub(in crate::control) fn on_connection(
+        model: &Model,
+        key: &Key,
+        endpoint: &PrivateEndpoint,
+        action: Action,
+    ) -> Self {
         let kind = model.resources.get(&endpoint.resource).and_then(|resource| resource.kind.as_deref());
         let kind = kind.unwrap_or("Microsoft.Network/privateLinkServices");
         let owned =
@@ -28,12 +33,12 @@ impl Right {
     }
 
     /// What deleting the endpoint `key` needs.
-    pub(super) fn delete(key: &Key) -> Self {
+    pub(in crate::control) fn delete(key: &Key) -> Self {
         Self { action: "Microsoft.Network/privateEndpoints/delete".into(), scope: format!("endpoint {key}") }
     }
 
     /// What applying a file needs.
-    pub(super) fn everything() -> Self {
+    pub(in crate::control) fn everything() -> Self {
         Self { action: "Microsoft.Network/*/write".into(), scope: "everything".into() }
     }
 
@@ -41,7 +46,7 @@ impl Right {
     ///
     /// # Errors
     /// `Forbidden`, naming the action.
-    pub(super) fn demand(&self, caller: &Caller, daemon: &Caller) -> Result<(), Refusal> {
+    pub(in crate::control) fn demand(&self, caller: &Caller, daemon: &Caller) -> Result<(), Refusal> {
         if caller.uid == 0 || caller.uid == daemon.uid {
             return Ok(());
         }
