@@ -1,5 +1,6 @@
 //! Who may do what (DESIGN §4): roles with wildcard actions, assigned to principals at scopes and
-//! inherited downwards, as in Azure. Pure.
+//! inherited downwards, as in Azure; and the bearer tokens by which callers name themselves. Pure:
+//! time and randomness enter as arguments.
 
 /// Text compared without regard to case.
 mod text;
@@ -24,6 +25,9 @@ mod judge;
 
 /// The decision explained, and as a refusal.
 mod why;
+
+/// Bearer tokens.
+pub mod tokens;
 
 /// What the writer asks for.
 mod right;
