@@ -19,7 +19,9 @@ use privlink::control::decisions::Decisions;
 use privlink::control::model::{HostConfig, Key, Model};
 use privlink::control::state::{DecisionStore as _, Durable};
 use privlink::control::validate::{self, Severity};
-use privlink::control::{Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Setup, ports};
+use privlink::control::{
+    Bootstrap, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Setup, ports,
+};
 use privlink::dataplane::counters::WorkerCounters;
 use privlink::dataplane::device::tun::{self, TunQueue, TunReader, TunWriter};
 use privlink::dataplane::forwarder::{Forwarder, Position};
@@ -64,6 +66,8 @@ fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepa
         .collect::<anyhow::Result<Vec<u64>>>()
         .map_err(|error| failure(&error))?;
     let cores = std::thread::available_parallelism().map_or(1, |count| u16::try_from(count.get()).unwrap_or(1));
+    let socket_group = host.socket_group.as_deref().map(listen::gid_of).transpose();
+    let socket_group = socket_group.map_err(|error| failure(&error.into()))?;
     let (store, found) = open_state(&host.state).map_err(|error| failure(&error))?;
     let setup = Setup {
         host: Arc::new(host.clone()),
@@ -73,6 +77,7 @@ fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepa
         workers: host.workers.unwrap_or(cores),
         namespaces,
         daemon: daemon_caller(),
+        bootstrap: Bootstrap { daemon: rustix::process::getuid().as_raw(), socket_group },
         clock: jiff::Timestamp::now,
         validate: check,
     };
@@ -99,7 +104,7 @@ fn open_state(directory: &Path) -> anyhow::Result<(Durable, Option<Decisions>)> 
 }
 
 fn daemon_caller() -> Caller {
-    Caller { uid: rustix::process::getuid().as_raw(), name: "privlink".to_owned() }
+    Caller::user(rustix::process::getuid().as_raw(), "privlink")
 }
 
 /// The rules of a model; one endpoint's alone are not told apart yet from all others'.

@@ -13,7 +13,7 @@ use privlink::cli::{Cleaned, Daemon, Exit, execute};
 use privlink::config;
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::Durable;
-use privlink::control::{Caller, Command, DAEMON, FileVersion, Outcome, Prepared, Setup};
+use privlink::control::{Bootstrap, Caller, Command, DAEMON, FileVersion, Outcome, Prepared, Setup};
 use privlink::observe::Observer;
 use privlink::store::memory::MemoryStore;
 
@@ -40,7 +40,7 @@ impl Host for AnyHost {
 fn serve(directory: &Path) -> tokio::runtime::Runtime {
     let mut loaded = config::parse(config::template(), "template").expect("the template is sound");
     loaded.host.state = directory.join("state");
-    let daemon = Caller { uid: 0, name: "root".to_owned() };
+    let daemon = Caller::user(0, "root");
     let attachments = loaded.host.attachments.len() as u64;
     let model = loaded.model.clone();
     let setup = Setup {
@@ -51,6 +51,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         workers: 1,
         namespaces: (0..attachments).collect(),
         daemon,
+        bootstrap: Bootstrap { daemon: 0, socket_group: None },
         clock: jiff::Timestamp::now,
         validate: |_, _, _| Ok(()),
     };

@@ -58,7 +58,14 @@ pub(super) async fn delete_endpoint(
             in_force_microseconds,
             warnings: deletion.warnings,
         }))),
-        (other @ (Outcome::Decided(_) | Outcome::Put(_) | Outcome::Applied(_)), _) => Err(unexpected(&other)),
+        (
+            other @ (Outcome::Decided(_)
+            | Outcome::Put(_)
+            | Outcome::Minted(_)
+            | Outcome::Revoked(_)
+            | Outcome::Applied(_)),
+            _,
+        ) => Err(unexpected(&other)),
     }
 }
 
@@ -98,7 +105,14 @@ async fn decide(
             in_force_microseconds,
             warnings: decided.warnings,
         }))),
-        (other @ (Outcome::Deleted(_) | Outcome::Put(_) | Outcome::Applied(_)), _) => Err(unexpected(&other)),
+        (
+            other @ (Outcome::Deleted(_)
+            | Outcome::Put(_)
+            | Outcome::Minted(_)
+            | Outcome::Revoked(_)
+            | Outcome::Applied(_)),
+            _,
+        ) => Err(unexpected(&other)),
     }
 }
 
@@ -128,7 +142,9 @@ fn note_what_may_vanish(state: &ApiState, command: &Command) {
         | Command::Reject(_)
         | Command::Remove(_)
         | Command::Put { .. }
-        | Command::Delete { .. } => {}
+        | Command::Delete { .. }
+        | Command::CreateToken { .. }
+        | Command::RevokeToken { .. } => {}
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::control::Caller;
+use crate::control::access::Subject;
 
 /// Longest path a Unix socket can have on Linux (`sun_path` without its closing zero, unix(7)).
 const PATH_LIMIT: usize = 107;
@@ -69,7 +70,7 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Binds `path` with mode 0660, for the daemon's own user and the members of `group`. A dead
+    /// Binds `path` for everybody: who asks is known, and may do what its roles allow. `group` owns the file. A dead
     /// daemon's socket is replaced.
     ///
     /// # Errors
@@ -93,7 +94,7 @@ impl ControlSocket {
         let listener = UnixListener::bind(&own).map_err(refused)?;
         let finish = || {
             std::os::unix::fs::chown(&own, None, group)?;
-            std::fs::set_permissions(&own, Permissions::from_mode(0o660))?;
+            std::fs::set_permissions(&own, Permissions::from_mode(0o666))?;
             listener.set_nonblocking(true)?;
             std::fs::rename(&own, path)?;
             Ok(std::fs::metadata(path)?.ino())
@@ -120,7 +121,7 @@ impl ControlSocket {
         self,
         router: Router,
         stop: impl Future<Output = ()> + Send,
-        caller: impl Fn(u32) -> Caller + Send + Sync,
+        caller: impl Fn(u32, u32) -> Caller + Send + Sync,
     ) -> io::Result<()> {
         let listener = tokio::net::UnixListener::from_std(self.listener.try_clone()?)?;
         serve(Vouched { listener, caller }, router, stop).await;
@@ -182,12 +183,13 @@ struct Vouched<F> {
     caller: F,
 }
 
-impl<F: Fn(u32) -> Caller + Send + Sync> Accept for Vouched<F> {
+impl<F: Fn(u32, u32) -> Caller + Send + Sync> Accept for Vouched<F> {
     type Stream = tokio::net::UnixStream;
 
     async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
         let (stream, _) = self.listener.accept().await?;
-        let caller = (self.caller)(stream.peer_cred()?.uid());
+        let peer = stream.peer_cred()?;
+        let caller = (self.caller)(peer.uid(), peer.gid());
         Ok((stream, Some(caller)))
     }
 }
@@ -264,20 +266,29 @@ fn refuse_if_taken(path: &Path) -> Result<(), ListenError> {
 }
 
 /// The group's id: a number, or a name of `/etc/group`.
-fn gid_of(group: &str) -> Result<u32, ListenError> {
+pub fn gid_of(group: &str) -> Result<u32, ListenError> {
     let unknown = || ListenError::UnknownGroup(group.to_owned());
     let from_file = || id_in(&std::fs::read_to_string("/etc/group").ok()?, |fields| fields.first() == Some(&group));
     group.parse().ok().or_else(from_file).ok_or_else(unknown)
 }
 
-/// The caller behind `uid`, with the name that `/etc/passwd` gives it.
-fn caller(uid: u32) -> Caller {
+/// The caller behind `uid`, whose primary group is `gid`, with the name that `/etc/passwd` gives it and the groups that
+/// `/etc/group` lists it in.
+fn caller(uid: u32, gid: u32) -> Caller {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {
         let fields: Vec<_> = line.split(':').collect();
         (fields.get(2)?.parse() == Ok(uid)).then(|| fields[0].to_owned())
     });
-    Caller { uid, name: name.unwrap_or_else(|| format!("uid:{uid}")) }
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let lists = |line: &str, name: &str| {
+        let fields: Vec<_> = line.split(':').collect();
+        let id = fields.get(2)?.parse().ok()?;
+        fields.get(3)?.split(',').any(|member| member == name).then_some(id)
+    };
+    let member = name.iter().flat_map(|name| groups.lines().filter_map(|line| lists(line, name)));
+    let subject = Subject::peer(uid, std::iter::once(gid).chain(member));
+    Caller { subject, name: name.unwrap_or_else(|| format!("uid:{uid}")) }
 }
 
 /// Third field of the first line that `wanted` picks (passwd(5), group(5)).

@@ -54,7 +54,7 @@ impl Served {
         let router = router(state.clone());
         let serving = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            let caller = |_| Caller { uid, name: format!("uid:{uid}") };
+            let caller = |_, _| Caller::user(uid, format!("uid:{uid}"));
             listener.serve_as(router, stopped, caller).await.expect("served");
         });
         Self { directory, socket, state, stop: Some(stop), serving }
@@ -91,6 +91,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         workers: 1,
         namespaces: vec![1, 2],
         daemon: testing::root(),
+        bootstrap: testing::bootstrap(),
         clock: testing::noon,
         validate: |_, _, _| Ok(()),
     };
@@ -324,7 +325,7 @@ async fn a_live_socket_is_respected_and_a_dead_one_replaced() {
     let running = ControlSocket::bind(&served.socket, None).expect_err("a daemon listens");
     assert!(running.to_string().starts_with("another privlink is running on "), "{running}");
     let mode = std::fs::metadata(&served.socket).expect("there").permissions().mode();
-    assert_eq!(mode & 0o777, 0o660);
+    assert_eq!(mode & 0o777, 0o666);
     let dead = served.directory.join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).expect("bound"));
     drop(ControlSocket::bind(&dead, None).expect("a dead daemon's socket is replaced"));
@@ -361,7 +362,7 @@ async fn the_kernel_names_the_caller() {
     let serving = tokio::spawn(listener.serve(router, async { drop(stopped.await) }));
     assert_eq!(exchange(&socket, "GET", "/", String::new()).await.0, 200);
     let caller = seen.lock().expect("whole").clone().expect("asked");
-    assert_eq!(caller.uid, rustix::process::getuid().as_raw());
+    assert_eq!(caller.subject.principal(), &crate::control::access::Principal::Uid(rustix::process::getuid().as_raw()));
     assert!(!caller.name.is_empty());
     drop(stop);
     serving.await.expect("joined").expect("served");

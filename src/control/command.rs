@@ -1,18 +1,21 @@
 //! What may be asked of the control plane, by whom, and how it answers.
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::access::tokens::{Secret, Token};
+use super::access::{Principal, Subject, TokenName};
 use super::decisions::{Item, ItemKind};
 use super::model::{HostConfig, Key, Model};
 use super::report::Report;
 use crate::snapshot::ConnectionState;
 
-/// Who asks: the peer of a Unix socket, or the daemon itself when it applies its file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Who asks: the peer of a Unix socket, the bearer of a token, or the daemon itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// User id the kernel vouches for.
-    pub uid: u32,
-    /// Name of that user, for people; `uid:1000` where it has none.
+    /// Whose rights count.
+    pub subject: Subject,
+    /// Name, for people; `uid:1000` where there is none.
     pub name: String,
 }
 
@@ -23,9 +26,14 @@ impl std::fmt::Display for Caller {
 }
 
 impl Caller {
+    /// The user `uid`, without any group.
+    pub fn user(uid: u32, name: impl Into<String>) -> Self {
+        Self { subject: Subject::only(Principal::Uid(uid)), name: name.into() }
+    }
+
     /// What is remembered of a caller.
     pub fn actor(&self) -> Actor {
-        Actor { principal: format!("uid:{}", self.uid), name: self.name.clone() }
+        Actor { principal: self.subject.principal().clone(), name: self.name.clone() }
     }
 }
 
@@ -33,8 +41,8 @@ impl Caller {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Actor {
-    /// `uid:1000`, `token:ci`.
-    pub principal: String,
+    /// As roles are assigned to it.
+    pub principal: Principal,
     /// Name, for people.
     pub name: String,
 }
@@ -67,6 +75,20 @@ pub enum Command {
         kind: ItemKind,
         /// Which one: `name`, `group/name` or `subscription/group/name`.
         reference: String,
+    },
+    /// Makes a bearer token; only its holder ever sees the secret.
+    CreateToken {
+        /// What roles are assigned to.
+        name: TokenName,
+        /// How long it is good.
+        lifetime: SignedDuration,
+        /// 256 bits that nobody can guess.
+        random: Box<[u8; 32]>,
+    },
+    /// Ends a token at once.
+    RevokeToken {
+        /// Which one.
+        name: TokenName,
     },
     /// A file speaks (start, SIGHUP, `apply`): DESIGN §4 *The file and the live state*.
     ApplyFile(Box<FileVersion>),
@@ -107,6 +129,10 @@ pub enum Outcome {
     Put(Changed),
     /// Of a deletion.
     Deleted(Deletion),
+    /// Of a token made.
+    Minted(Minted),
+    /// Of a token revoked.
+    Revoked(TokenName),
     /// Of a file.
     Applied(Report),
 }
@@ -144,6 +170,18 @@ pub struct Changed {
     pub warnings: Vec<String>,
 }
 
+/// A new token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Minted {
+    /// What is kept of it.
+    pub token: Token,
+    /// What its holder presents; shown once and kept nowhere.
+    #[serde(skip)]
+    pub secret: Secret,
+    /// What the operator should know besides.
+    pub warnings: Vec<String>,
+}
+
 /// An object that is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deletion {
@@ -174,6 +212,11 @@ impl std::fmt::Display for Outcome {
                 f.write_str(&lines.join("\n"))?;
                 &changed.warnings
             }
+            Self::Minted(minted) => {
+                write!(f, "token {}: created, good until {}", minted.token.name, minted.token.expires_at)?;
+                &minted.warnings
+            }
+            Self::Revoked(name) => return write!(f, "token {name}: revoked"),
             Self::Deleted(deletion) => {
                 write!(f, "{}: deleted", deletion.item)?;
                 &deletion.warnings

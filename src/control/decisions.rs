@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::access::TokenName;
+use super::access::tokens::Token;
 use super::command::Actor;
 use super::model::{Key, Map, Model};
 use crate::snapshot::ConnectionState;
@@ -22,6 +24,8 @@ pub struct Decisions {
     pub connections: Map<Connection>,
     /// Endpoints deleted live that a file still names.
     pub deleted: Map<Deleted>,
+    /// Bearer tokens by name.
+    pub tokens: Map<Token, TokenName>,
     /// The last link identifier given out; none is given out twice.
     pub last_link: u32,
 }
@@ -49,6 +53,10 @@ pub struct Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemKind {
+    /// A role of one's own.
+    Role,
+    /// Of a role to somebody.
+    Assignment,
     /// A network.
     Vnet,
     /// A rule set.
@@ -61,12 +69,15 @@ pub enum ItemKind {
 
 impl ItemKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Vnet, Self::SecurityGroup, Self::Resource, Self::Endpoint];
+    pub const ALL: [Self; 6] =
+        [Self::Role, Self::Assignment, Self::Vnet, Self::SecurityGroup, Self::Resource, Self::Endpoint];
 }
 
 impl std::fmt::Display for ItemKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
+            Self::Role => "role",
+            Self::Assignment => "assignment",
             Self::Vnet => "vnet",
             Self::SecurityGroup => "security group",
             Self::Resource => "resource",

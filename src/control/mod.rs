@@ -40,6 +40,9 @@ pub mod compile;
 /// The file and the live state.
 pub mod apply;
 
+/// Who may do what.
+pub mod access;
+
 /// What each command needs.
 pub mod rights;
 
@@ -62,7 +65,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-pub use command::{Actor, Caller, Changed, Command, Decided, Decision, Deletion, FileVersion, Outcome};
+pub use access::{Access, Bootstrap};
+pub use command::{Actor, Caller, Changed, Command, Decided, Decision, Deletion, FileVersion, Minted, Outcome};
 pub use refusal::{Kind, Refusal};
 pub use report::Report;
 pub use views::{ConnectionView, EndpointView, ResourceView, Status, View, VnetView};
@@ -101,6 +105,8 @@ pub struct Setup {
     pub namespaces: Vec<u64>,
     /// The daemon itself: its uid may do everything.
     pub daemon: Caller,
+    /// Who has which role before anybody assigned one (DESIGN §4, RBAC).
+    pub bootstrap: Bootstrap,
     /// The time (law 8: it enters as an argument).
     pub clock: fn() -> Timestamp,
     /// See [`Validate`].

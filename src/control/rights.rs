@@ -1,63 +1,99 @@
 //! What each command needs (DESIGN §4, features M14 and S5): rights in Azure's words, asked at Azure's scopes.
 
-use super::approval::Action;
+use super::access::{Access, Action, Scope, actions};
+use super::approval;
 use super::command::Caller;
 use super::decisions::{Item, ItemKind};
 use super::model::{Key, Model, PrivateEndpoint};
-use super::refusal::{self, Refusal};
-
-/// Type of a private link service of one's own.
-pub const PRIVATE_LINK_SERVICE: &str = "Microsoft.Network/privateLinkServices";
-const ENDPOINT: &str = "Microsoft.Network/privateEndpoints";
-const VNET: &str = "Microsoft.Network/virtualNetworks";
-const SECURITY_GROUP: &str = "Microsoft.Network/networkSecurityGroups";
+use super::refusal::Refusal;
 
 /// An action and where it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Right {
     /// Such as `Microsoft.Network/privateEndpoints/write`.
-    pub action: String,
-    /// An ARM resource ID.
-    pub scope: String,
+    pub action: Action,
+    /// A resource ID, or `/`.
+    pub scope: Scope,
+}
+
+/// What is done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// To see it.
+    Read,
+    /// To make or change it.
+    Write,
+    /// To delete it.
+    Delete,
+}
+
+impl Verb {
+    fn of(self, kind: &str) -> Action {
+        match self {
+            Self::Read => actions::read(kind),
+            Self::Write => actions::write(kind),
+            Self::Delete => actions::delete(kind),
+        }
+    }
 }
 
 impl Right {
-    fn new(kind: &str, action: &str, key: &Key) -> Self {
-        Self { action: format!("{kind}/{action}"), scope: scope(kind, key) }
+    /// `action` where it concerns nothing in particular.
+    pub fn anywhere(action: Action) -> Self {
+        Self { action, scope: Scope::root() }
     }
 
-    /// To see, make, change or delete an object: `verb` is `read`, `write` or `delete`.
-    pub fn on(model: &Model, item: &Item, verb: &str) -> Self {
+    /// `verb` on an object of `model`.
+    pub fn on(model: &Model, item: &Item, verb: Verb) -> Self {
+        let key = &item.key;
         match item.kind {
-            ItemKind::Vnet => Self::new(VNET, verb, &item.key),
-            ItemKind::SecurityGroup => Self::new(SECURITY_GROUP, verb, &item.key),
-            ItemKind::Resource => Self::new(resource_type(model, &item.key), verb, &item.key),
-            ItemKind::Endpoint => Self::new(ENDPOINT, verb, &item.key),
+            // A definition holds everywhere.
+            ItemKind::Role => Self::anywhere(verb.of(actions::ROLE_DEFINITIONS)),
+            ItemKind::Assignment => Self {
+                action: verb.of(actions::ROLE_ASSIGNMENTS),
+                scope: model.assignments.get(key).map_or_else(Scope::root, |given| given.scope.clone()),
+            },
+            ItemKind::Vnet => Self::at(verb.of(actions::NETWORKS), key, actions::NETWORKS),
+            ItemKind::SecurityGroup => Self::at(verb.of(actions::SECURITY_GROUPS), key, actions::SECURITY_GROUPS),
+            ItemKind::Resource => {
+                let kind = resource_type(model, key);
+                Self::at(verb.of(kind), key, kind)
+            }
+            ItemKind::Endpoint => Self::at(verb.of(actions::ENDPOINTS), key, actions::ENDPOINTS),
         }
     }
 
-    /// To apply the daemon's own file.
-    pub fn configure() -> Self {
-        Self { action: "Privlink/configuration/write".into(), scope: "/".into() }
-    }
-
-    /// To put an endpoint into a subnet, or NAT addresses.
+    /// To put an endpoint, or NAT addresses, into a subnet.
     pub fn join(vnet: &Key, subnet: &str) -> Self {
-        Self { action: format!("{VNET}/subnets/join/action"), scope: format!("{}/subnets/{subnet}", scope(VNET, vnet)) }
+        let network = scope(vnet, actions::NETWORKS);
+        Self { action: actions::join(actions::SUBNETS), scope: network.child("subnets", subnet).unwrap_or(network) }
     }
 
     /// To approve the connections of a link resource: whoever holds it is its owner (seed, *Access to a private
     /// link resource using approval workflow*).
     pub fn approve(model: &Model, resource: &Key) -> Self {
-        Self::new(resource_type(model, resource), "privateEndpointConnectionsApproval/action", resource)
+        let kind = resource_type(model, resource);
+        Self::at(actions::approve(kind), resource, kind)
+    }
+
+    /// To see the connections of a link resource.
+    pub fn connections(model: &Model, resource: &Key) -> Self {
+        let kind = resource_type(model, resource);
+        Self::at(actions::read(&actions::connections(kind)), resource, kind)
     }
 
     /// What `action` on the connection of `endpoint` needs.
-    pub fn on_connection(model: &Model, key: &Key, endpoint: &PrivateEndpoint, action: Action) -> Self {
+    pub fn on_connection(model: &Model, key: &Key, endpoint: &PrivateEndpoint, action: approval::Action) -> Self {
         match action {
-            Action::Approve | Action::Reject | Action::Remove => Self::approve(model, &endpoint.resource),
-            Action::Delete => Self::new(ENDPOINT, "delete", key),
+            approval::Action::Approve | approval::Action::Reject | approval::Action::Remove => {
+                Self::approve(model, &endpoint.resource)
+            }
+            approval::Action::Delete => Self::at(actions::delete(actions::ENDPOINTS), key, actions::ENDPOINTS),
         }
+    }
+
+    fn at(action: Action, key: &Key, kind: &str) -> Self {
+        Self { action, scope: scope(key, kind) }
     }
 }
 
@@ -65,24 +101,25 @@ impl Right {
 fn resource_type<'a>(model: &'a Model, key: &Key) -> &'a str {
     let former = || model.former_resources.get(key).map(|former| &former.kind);
     let kind = model.resources.get(key).map(|resource| &resource.kind).or_else(former);
-    kind.and_then(Option::as_deref).unwrap_or(PRIVATE_LINK_SERVICE)
+    kind.and_then(Option::as_deref).unwrap_or(actions::SERVICES)
 }
 
-fn scope(kind: &str, key: &Key) -> String {
-    format!("/subscriptions/{}/resourceGroups/{}/providers/{kind}/{}", key.subscription, key.group, key.name)
+/// What has no place of its own is judged at `/`, where the least hold anything.
+fn scope(key: &Key, kind: &str) -> Scope {
+    Scope::resource(key, kind).unwrap_or_else(|_| Scope::root())
 }
 
 /// What one caller may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Rights<'a> {
     caller: &'a Caller,
-    everything: bool,
+    access: &'a Access,
 }
 
 impl<'a> Rights<'a> {
-    /// The rights of `caller` with a daemon that runs as `daemon`.
-    pub fn of(caller: &'a Caller, daemon: &Caller) -> Self {
-        Self { caller, everything: caller.uid == 0 || caller.uid == daemon.uid }
+    /// The rights of `caller` by `access`.
+    pub fn of(caller: &'a Caller, access: &'a Access) -> Self {
+        Self { caller, access }
     }
 
     /// Whose they are.
@@ -91,28 +128,15 @@ impl<'a> Rights<'a> {
     }
 
     /// Whether `right` is among them.
-    pub fn hold(&self, _right: &Right) -> bool {
-        self.everything
+    pub fn hold(&self, right: &Right) -> bool {
+        self.demand(right).is_ok()
     }
 
     /// Checks that `right` is among them.
     ///
     /// # Errors
-    /// `Forbidden`, naming the action and the scope.
+    /// `Forbidden`, naming principal, action and scope.
     pub fn demand(&self, right: &Right) -> Result<(), Refusal> {
-        if self.hold(right) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            refusal::Kind::Forbidden,
-            "AuthorizationFailed",
-            format!("{} may not perform {} on {}", self.caller, right.action, right.scope),
-            format!(
-                "`privlink access why {} {} {}` explains",
-                self.caller.actor().principal,
-                right.action,
-                right.scope
-            ),
-        ))
+        self.access.demand(&self.caller.subject, &right.action, &right.scope)
     }
 }

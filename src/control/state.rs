@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::access::TokenName;
 use super::command::Actor;
 use super::decisions::Decisions;
 use super::model::{Key, Map};
@@ -144,6 +145,9 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
         }
         Extent::Whole => {
             let (old, new) = (&before.model, &after.model);
+            made.all("roles", &old.roles, &new.roles)?;
+            made.all("assignments", &old.assignments, &new.assignments)?;
+            made.all("tokens", &before.tokens, &after.tokens)?;
             made.all("vnets", &old.vnets, &new.vnets)?;
             made.all("security_groups", &old.security_groups, &new.security_groups)?;
             made.all("resources", &old.resources, &new.resources)?;
@@ -168,6 +172,9 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
 fn take_in(decisions: &mut Decisions, key: &str, value: &[u8]) -> serde_json::Result<()> {
     let model = &mut decisions.model;
     match key.split('/').next().unwrap_or_default() {
+        "roles" => take(&mut model.roles, value),
+        "assignments" => take(&mut model.assignments, value),
+        "tokens" => take(&mut decisions.tokens, value),
         "vnets" => take(&mut model.vnets, value),
         "security_groups" => take(&mut model.security_groups, value),
         "resources" => take(&mut model.resources, value),
@@ -228,6 +235,11 @@ trait StoreKey {
 impl StoreKey for Key {
     fn store_key(&self) -> &str {
         self.folded()
+    }
+}
+impl StoreKey for TokenName {
+    fn store_key(&self) -> &str {
+        self.as_str()
     }
 }
 impl StoreKey for String {

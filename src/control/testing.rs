@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::access::{Access, Bootstrap};
 use super::command::Caller;
 use super::model::{
     AttachmentSpec, BackendSpec, DenyMode, EndpointIp, HostConfig, Key, LinkResource, Model, NetworkPolicies, PortSpec,
@@ -29,7 +30,16 @@ pub(crate) fn noon() -> Timestamp {
 }
 
 pub(crate) fn root() -> Caller {
-    Caller { uid: 0, name: "root".into() }
+    Caller::user(0, "root")
+}
+
+pub(crate) fn bootstrap() -> Bootstrap {
+    Bootstrap { daemon: 990, socket_group: Some(50) }
+}
+
+/// What root may do.
+pub(crate) fn access() -> Access {
+    Access::new([], [], bootstrap()).expect("sound")
 }
 
 pub(crate) fn store() -> Box<dyn DecisionStore> {

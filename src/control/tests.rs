@@ -99,7 +99,8 @@ fn setup(file: Model) -> Setup {
         dry_run: false,
         workers: 2,
         namespaces: vec![1, 2],
-        daemon: Caller { uid: 990, name: "privlink".into() },
+        daemon: Caller::user(990, "privlink"),
+        bootstrap: super::testing::bootstrap(),
         clock: noon,
         validate: |model, _, _| {
             if model.endpoints.contains_key(&key("forbidden")) { Err(vec!["forbidden".into()]) } else { Ok(()) }
@@ -358,7 +359,7 @@ fn a_model_that_breaks_a_rule_changes_nothing_at_all() {
 #[test]
 fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
     let (world, control) = running();
-    let reader = Caller { uid: 1000, name: "ada".into() };
+    let reader = Caller::user(1000, "ada");
     let service = "Microsoft.Network/privateLinkServices";
     for (command, right) in [
         (Command::Approve(orders()), format!("{service}/privateEndpointConnectionsApproval/action")),
@@ -372,7 +373,7 @@ fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
         assert!(refusal.message.contains(&right), "{refusal}");
     }
     assert!(world.events().is_empty());
-    let daemon = Caller { uid: 990, name: "privlink".into() };
+    let daemon = Caller::user(990, "privlink");
     control.apply(&daemon, Command::Reject(orders())).unwrap();
     let connection = control.view().connection("orders", None).unwrap().connection;
     assert_eq!(connection.decided_by, DecidedBy::Live(daemon.actor()));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::access::Access;
 use super::compile::Registry;
 use super::decisions::{Connection, DecidedBy, Decisions};
 use super::model::{HostConfig, Key, LinkResource, PrivateEndpoint, Vnet};
@@ -24,6 +25,8 @@ pub struct View {
     pub host: Arc<HostConfig>,
     /// Ids of the endpoints in force, for counters and sessions.
     pub registry: Registry,
+    /// Who may do what.
+    pub access: Arc<Access>,
     /// Number of the publication in force.
     pub epoch: u64,
     /// This is the first start on this state directory.

@@ -3,7 +3,7 @@
 use super::super::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
 use super::super::model::{FormerResource, Key, Model};
 use super::super::refusal::{Kind, Refusal};
-use super::super::rights::Right;
+use super::super::rights::{Right, Verb};
 use super::create::Maker;
 use crate::snapshot::ConnectionState;
 
@@ -12,11 +12,13 @@ use crate::snapshot::ConnectionState;
 /// # Errors
 /// The caller may not, or something depends on it; `after` is as it was.
 pub(in super::super) fn delete(after: &mut Decisions, maker: &Maker<'_>, item: &Item) -> Result<Vec<Key>, Refusal> {
-    maker.rights.demand(&Right::on(&after.model, item, "delete"))?;
+    maker.rights.demand(&Right::on(&after.model, item, Verb::Delete))?;
     let mut disconnected = Vec::new();
     match item.kind {
         ItemKind::Endpoint => endpoint(after, maker, &item.key),
         ItemKind::Resource => disconnected = resource(after, maker, &item.key)?,
+        ItemKind::Role => role(after, &item.key)?,
+        ItemKind::Assignment => _ = after.model.assignments.remove(&item.key),
         ItemKind::Vnet => vnet(after, &item.key)?,
         ItemKind::SecurityGroup => security_group(after, &item.key)?,
     }
@@ -81,6 +83,14 @@ fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<K
         }
     }
     Ok(disconnected)
+}
+
+fn role(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
+    let assigned =
+        after.model.assignments.iter().filter(|(_, given)| given.role.to_string().eq_ignore_ascii_case(&key.name));
+    refuse_used(key, "role", assigned.map(|(id, given)| format!("assignment {id} of {}", given.principal)))?;
+    after.model.roles.remove(key);
+    Ok(())
 }
 
 fn vnet(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@ use super::super::decisions::{DecidedBy, Decisions, Item, ItemKind};
 use super::super::model::{EndpointIp, Key, Model, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
 use super::super::report::{Report, Skipped};
-use super::super::rights::Right;
+use super::super::rights::{Right, Verb};
 use super::super::views::{at, decision_of};
 use super::Application;
 use super::create::{create, fill};
@@ -90,7 +90,7 @@ impl Merging<'_> {
     fn one(&mut self, item: &Item, wanted: &PrivateEndpoint) -> Result<Done, Refusal> {
         let (key, rights) = (&item.key, &self.application.maker.rights);
         let last = self.last.endpoints.get(key);
-        let write = Right::on(&self.after.model, item, "write");
+        let write = Right::on(&self.after.model, item, Verb::Write);
         let Some(live) = self.after.model.endpoints.get(key) else {
             if let Some(deleted) = self.after.deleted.get(key).filter(|_| last == Some(wanted)) {
                 let message = format!("deleted live by {} at {}", deleted.by, at(deleted.at));

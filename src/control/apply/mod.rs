@@ -14,7 +14,7 @@ use super::decisions::{Decisions, Item, ItemKind};
 use super::model::{HostConfig, Key, Map, Model};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
-use super::rights::Right;
+use super::rights::{Right, Verb};
 
 pub use create::Maker;
 pub(super) use create::create;
@@ -45,6 +45,8 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let last = before.files.get(&author).cloned().unwrap_or_default();
     let file = application.file;
     let mut items = Items { maker: &application.maker, report: &mut report, after: &mut after };
+    items.merge(ItemKind::Role, &last.model, file, |model| &mut model.roles, |model| &model.roles)?;
+    items.merge(ItemKind::Assignment, &last.model, file, |model| &mut model.assignments, |model| &model.assignments)?;
     items.merge(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets)?;
     items.merge(
         ItemKind::SecurityGroup,
@@ -117,7 +119,7 @@ impl Items<'_> {
                 self.report.differences.push(format!("{item} was changed live; that stays in force"));
                 continue;
             }
-            self.maker.rights.demand(&Right::on(file, &item, "write"))?;
+            self.maker.rights.demand(&Right::on(file, &item, Verb::Write))?;
             let list = if present.is_some() { &mut self.report.updated } else { &mut self.report.created };
             list.push(item.to_string());
             live(&mut self.after.model).insert(key.clone(), wanted.clone());
@@ -130,6 +132,8 @@ impl Model {
     /// Whether there is such an object.
     pub fn has(&self, item: &Item) -> bool {
         match item.kind {
+            ItemKind::Role => self.roles.contains_key(&item.key),
+            ItemKind::Assignment => self.assignments.contains_key(&item.key),
             ItemKind::Vnet => self.vnets.contains_key(&item.key),
             ItemKind::SecurityGroup => self.security_groups.contains_key(&item.key),
             ItemKind::Resource => self.resources.contains_key(&item.key),
@@ -140,6 +144,8 @@ impl Model {
     /// The keys of every object of one kind.
     pub fn keys_of(&self, kind: ItemKind) -> Vec<&Key> {
         match kind {
+            ItemKind::Role => self.roles.keys().collect(),
+            ItemKind::Assignment => self.assignments.keys().collect(),
             ItemKind::Vnet => self.vnets.keys().collect(),
             ItemKind::SecurityGroup => self.security_groups.keys().collect(),
             ItemKind::Resource => self.resources.keys().collect(),

@@ -2,7 +2,7 @@ use super::*;
 use crate::control::decisions::{Connection, DecidedBy, Deleted};
 use crate::control::model::{EndpointIp, PrivateEndpoint};
 use crate::control::rights::Rights;
-use crate::control::testing::{endpoint, host, ip, key, model, noon, resource, root, subnet, target, vnet};
+use crate::control::testing::{access, endpoint, host, ip, key, model, noon, resource, root, subnet, target, vnet};
 use crate::snapshot::ConnectionState::{self, Approved, Disconnected, Pending, Rejected};
 
 fn apply(before: &Decisions, file: &Model) -> (Decisions, Report) {
@@ -14,8 +14,8 @@ fn prune(before: &Decisions, file: &Model) -> (Decisions, Report) {
 }
 
 fn applied_by(before: &Decisions, file: &Model, prune: bool) -> (Decisions, Report) {
-    let root = root();
-    let maker = Maker { rights: Rights::of(&root, &root), now: noon() };
+    let (root, access) = (root(), access());
+    let maker = Maker { rights: Rights::of(&root, &access), now: noon() };
     merge(before, &Application { file, author: "daemon", prune, maker }).unwrap()
 }
 

@@ -37,6 +37,11 @@ impl Key {
         Self::of(DEFAULT, group, name)
     }
 
+    /// The key of something that belongs to no resource group: a role, an assignment.
+    pub fn global(name: impl Into<String>) -> Self {
+        Self::of("", "", name)
+    }
+
     /// The key of `name` in `group` of `subscription`.
     pub fn of(subscription: impl Into<String>, group: impl Into<String>, name: impl Into<String>) -> Self {
         let (subscription, group, name) = (subscription.into(), group.into(), name.into());
@@ -93,6 +98,9 @@ impl Hash for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.group.is_empty() {
+            return f.pad(&self.name);
+        }
         if self.subscription.eq_ignore_ascii_case(DEFAULT) {
             return f.pad(&format!("{}/{}", self.group, self.name));
         }
@@ -110,6 +118,7 @@ impl TryFrom<String> for Key {
         let parts: Vec<&str> = text.split('/').collect();
         match parts.as_slice() {
             _ if parts.iter().any(|part| part.is_empty()) => Err(format!("`{text}` has an empty part")),
+            [name] => Ok(Self::global(*name)),
             [group, name] => Ok(Self::new(*group, *name)),
             [subscription, group, name] => Ok(Self::of(*subscription, *group, *name)),
             _ => Err(format!("`{text}` is not of the form group/name or subscription/group/name")),
@@ -129,10 +138,10 @@ mod tests {
 
     #[test]
     fn a_key_reads_what_it_shows() {
-        for key in [Key::new("default", "orders"), Key::of("tenant", "shop", "orders")] {
+        for key in [Key::new("default", "orders"), Key::of("tenant", "shop", "orders"), Key::global("Reader")] {
             assert_eq!(Key::try_from(key.to_string()), Ok(key));
         }
-        for bad in ["orders", "/orders", "a//b", "a/b/c/d", ""] {
+        for bad in ["/orders", "a//b", "a/b/c/d", ""] {
             assert!(Key::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }

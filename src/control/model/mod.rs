@@ -14,12 +14,19 @@ mod map;
 pub use key::{DEFAULT, Key, KeyParts};
 pub use map::Map;
 
+pub use super::access::{RoleAssignment, RoleDefinition};
 pub use crate::snapshot::topology::OnExit;
 pub use crate::snapshot::{ConnectionState, Protocol};
 
 /// Everything that may connect to anything, as resources; host matters stand in [`HostConfig`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Model {
+    /// Roles besides the built-in ones, by name.
+    #[serde(default)]
+    pub roles: Map<RoleDefinition>,
+    /// Who has which role where, by identifier.
+    #[serde(default)]
+    pub assignments: Map<RoleAssignment>,
     /// Networks.
     pub vnets: Map<Vnet>,
     /// Rule sets that subnets refer to.

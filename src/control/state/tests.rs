@@ -1,13 +1,13 @@
 use super::*;
 use crate::control::apply::{Application, Maker, merge};
 use crate::control::rights::Rights;
-use crate::control::testing::{endpoint, key, model, noon, resource, root, target};
+use crate::control::testing::{access, endpoint, key, model, noon, resource, root, target};
 use crate::store::memory::{Fault, MemoryStore};
 
 /// The small model, applied.
 fn applied() -> Decisions {
-    let root = root();
-    let maker = Maker { rights: Rights::of(&root, &root), now: noon() };
+    let (root, access) = (root(), access());
+    let maker = Maker { rights: Rights::of(&root, &access), now: noon() };
     merge(&Decisions::default(), &Application { file: &model(), author: "daemon", prune: false, maker }).unwrap().0
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::force::Wanted;
 use super::{Action, Application, Caller, Decisions, Item, Kind, Outcome, Ports, Refusal, Report, Rights, Writer};
 use super::{gone, merge};
+use crate::control::access::actions;
 use crate::control::apply::{create, delete, needs_restart, refuse_disconnected, refuse_fixed};
 use crate::control::approval;
 use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion};
 use crate::control::decisions::{Connection, DecidedBy, ItemKind};
 use crate::control::model::{Key, Map, Model, PrivateEndpoint};
 use crate::control::references::{check_bound, resolve};
-use crate::control::rights::Right;
+use crate::control::rights::{Right, Verb};
 use crate::control::state::{Extent, Record};
 use crate::control::views::decision_of;
 use crate::snapshot::ConnectionState;
@@ -71,8 +72,10 @@ impl Writer {
     ) -> Result<Outcome, Refusal> {
         let mut after = Decisions::clone(&self.decisions);
         let mut changed = Changed::default();
-        let rights = Rights::of(caller, &self.setup.daemon);
+        let rights = Rights::of(caller, &self.access);
         let mut put = Put { after: &mut after, changed: &mut changed, rights: &rights, create_only };
+        put.all(ItemKind::Role, &items.roles, |model| &mut model.roles)?;
+        put.all(ItemKind::Assignment, &items.assignments, |model| &mut model.assignments)?;
         put.all(ItemKind::Vnet, &items.vnets, |model| &mut model.vnets)?;
         put.all(ItemKind::SecurityGroup, &items.security_groups, |model| &mut model.security_groups)?;
         put.all(ItemKind::Resource, &items.resources, |model| &mut model.resources)?;
@@ -115,8 +118,8 @@ impl Writer {
         create_only: bool,
     ) -> Result<(), Refusal> {
         let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
-        let rights = Rights::of(caller, &self.setup.daemon);
-        rights.demand(&Right::on(&after.model, &item, "write"))?;
+        let rights = Rights::of(caller, &self.access);
+        rights.demand(&Right::on(&after.model, &item, Verb::Write))?;
         let Some(live) = after.model.endpoints.get(key) else {
             let maker = crate::control::apply::Maker { rights, now: self.now() };
             for ip in wanted.addresses.iter().filter_map(|address| address.ip) {
@@ -164,8 +167,11 @@ impl Writer {
         kind: ItemKind,
         reference: &str,
     ) -> Result<Outcome, Refusal> {
+        self.refuse_built_in(kind, reference)?;
         let model = &self.decisions.model;
         let found = match kind {
+            ItemKind::Role => resolve("role", reference, &model.roles).cloned(),
+            ItemKind::Assignment => resolve("assignment", reference, &model.assignments).cloned(),
             ItemKind::Vnet => resolve("vnet", reference, &model.vnets).cloned(),
             ItemKind::SecurityGroup => resolve("security group", reference, &model.security_groups).cloned(),
             ItemKind::Resource => resolve("resource", reference, &model.resources).cloned(),
@@ -195,6 +201,15 @@ impl Writer {
         Ok(self.deleted(item, disconnected))
     }
 
+    /// What comes with the system stays.
+    fn refuse_built_in(&self, kind: ItemKind, reference: &str) -> Result<(), Refusal> {
+        match kind {
+            ItemKind::Role => reference.parse().map_or(Ok(()), |name| self.access.may_remove_role(&name)),
+            ItemKind::Assignment => reference.parse().map_or(Ok(()), |id| self.access.may_remove_assignment(&id)),
+            ItemKind::Vnet | ItemKind::SecurityGroup | ItemKind::Resource | ItemKind::Endpoint => Ok(()),
+        }
+    }
+
     /// A VNet that this host is attached to stays.
     fn refuse_attached(&self, item: &Item) -> Result<(), Refusal> {
         let attached = |key: &Key| self.setup.host.attachments.iter().any(|attachment| attachment.vnet == *key);
@@ -216,7 +231,7 @@ impl Writer {
     ) -> Result<Outcome, Refusal> {
         let Ok(key) = resolve("endpoint", reference, &self.deleting).cloned() else { return Err(unknown) };
         let Some(item) = self.deleting.get(&key).cloned() else { return Err(unknown) };
-        self.maker(caller).rights.demand(&Right::on(&self.decisions.model, &item, "delete"))?;
+        self.maker(caller).rights.demand(&Right::on(&self.decisions.model, &item, Verb::Delete))?;
         self.save_unsaved()?;
         let decisions = Arc::clone(&self.decisions);
         let mut registry = self.registry.clone();
@@ -241,7 +256,7 @@ impl Writer {
     ) -> Result<Outcome, Refusal> {
         let maker = self.maker(caller);
         if version.author == super::DAEMON {
-            maker.rights.demand(&Right::configure())?;
+            maker.rights.demand(&Right::anywhere(actions::write(actions::CONFIGURATION)))?;
         }
         let application = Application { file: &version.model, author: &version.author, prune: version.prune, maker };
         let (after, mut report) = merge(&self.decisions, &application)?;
@@ -269,7 +284,7 @@ impl Writer {
         Ok(Outcome::Applied(report))
     }
 
-    fn record(&self, caller: &Caller, action: &str, object: String) -> Record {
+    pub(super) fn record(&self, caller: &Caller, action: &str, object: String) -> Record {
         Record {
             at: self.now(),
             by: caller.actor(),
@@ -344,7 +359,7 @@ impl Put<'_> {
             let item = Item { kind, key: key.clone() };
             let mut typed = Model::default();
             of(&mut typed).insert(key.clone(), wanted.clone());
-            self.rights.demand(&Right::on(&typed, &item, "write"))?;
+            self.rights.demand(&Right::on(&typed, &item, Verb::Write))?;
             let live = of(&mut self.after.model);
             let present = live.get(key);
             if present == Some(wanted) && !self.create_only {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Key, Kind, Ports, Refusal, Snapshot, Topology, Writer};
 use super::{broken, checked, host_refused, input, not_compiled, stopping};
 use crate::control::SILENCE;
+use crate::control::access::Access;
 use crate::control::addresses::Allocator;
 use crate::control::compile::{Compiled, Registry, compile_endpoint, union};
 use crate::control::decisions::Decisions;
@@ -27,6 +28,8 @@ struct Ready {
     snapshot: Snapshot,
     /// `None`: the host's part is as it was.
     topology: Option<Topology>,
+    /// `None`: who may do what is as it was.
+    access: Option<Access>,
 }
 
 impl Writer {
@@ -62,6 +65,10 @@ impl Writer {
             checked(&self.setup, &wanted.after, registry, epoch)
                 .map(|Compiled { snapshot, topology }| (snapshot, Some(topology)))
         };
+        let access = match &wanted.extent {
+            Extent::Whole => Some(super::access(&self.setup, &wanted.after)?),
+            Extent::Endpoint(_) => None,
+        };
         let (snapshot, topology) = match &wanted.extent {
             Extent::Whole => whole(&mut registry)?,
             Extent::Endpoint(key) if self.moves_routes(&wanted.after, key) => whole(&mut registry)?,
@@ -76,7 +83,7 @@ impl Writer {
                 (compiled.map_err(not_compiled)?, None)
             }
         };
-        Ok(Ready { registry, snapshot, topology })
+        Ok(Ready { registry, snapshot, topology, access })
     }
 
     /// Whether a change of the endpoint `key` is one of the host's routes or neighbours, too.
@@ -125,6 +132,7 @@ impl Writer {
         }
         let snapshot = ready.snapshot.clone();
         self.in_force(wanted, ready.registry, ready.snapshot);
+        ready.access.into_iter().for_each(|access| self.access = Arc::new(access));
         self.publish(ports, snapshot)?;
         if let Some(both) = more {
             self.topology = both;
@@ -185,7 +193,7 @@ impl Writer {
     }
 
     /// Makes `wanted` what the next start reads, with its records, or nothing of it.
-    fn commit(&mut self, wanted: &Wanted) -> std::io::Result<()> {
+    pub(super) fn commit(&mut self, wanted: &Wanted) -> std::io::Result<()> {
         // What an earlier failure left behind is written with it.
         let extent = if self.unsaved.is_none() { &wanted.extent } else { &Extent::Whole };
         let change = Change { before: &self.durable, after: &wanted.after, extent, records: &wanted.records };
@@ -258,7 +266,7 @@ impl Writer {
     }
 }
 
-fn not_durable(what: &str, error: &std::io::Error) -> Refusal {
+pub(super) fn not_durable(what: &str, error: &std::io::Error) -> Refusal {
     Refusal::new(
         Kind::Storage,
         "NotDurable",

@@ -16,11 +16,15 @@ mod commands;
 /// From what is asked for to durable and in force.
 mod force;
 
+/// Bearer tokens.
+mod tokens;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Setup;
+use super::access::Access;
 use super::addresses::Allocator;
 use super::apply::{Application, Maker, merge};
 use super::approval::Action;
@@ -64,6 +68,8 @@ pub(super) struct Writer {
     /// What is in force may differ from what the next start reads, for this reason.
     unsaved: Option<String>,
     addresses: Allocator,
+    /// Who may do what, by the decisions in force.
+    access: Arc<Access>,
     registry: Registry,
     snapshot: Snapshot,
     topology: Topology,
@@ -86,14 +92,17 @@ impl Writer {
     ) -> Result<Self, Refusal> {
         let first_start = found.is_none();
         let before = found.unwrap_or_default();
-        let rights = Rights::of(&setup.daemon, &setup.daemon);
+        let access = access(&setup, &before)?;
+        let rights = Rights::of(&setup.daemon, &access);
         let maker = Maker { rights, now: (setup.clock)() };
         let application = Application { file: &setup.file, author: DAEMON, prune: setup.prune, maker };
         let (decisions, report) = merge(&before, &application)?;
+        let access = Arc::new(self::access(&setup, &decisions)?);
         let mut registry = Registry::default();
         let compiled = checked(&setup, &decisions, &mut registry, 1)?;
         Ok(Self {
             addresses: Allocator::new(&decisions.model),
+            access,
             unsaved: (before != decisions).then(|| "nothing has been written yet".into()),
             decisions: Arc::new(decisions),
             durable: Arc::new(before),
@@ -128,6 +137,8 @@ impl Writer {
             Command::Remove(decision) => self.decide(ports, caller, Action::Remove, &decision),
             Command::Put { items, create_only } => self.put(ports, caller, &items, create_only),
             Command::Delete { kind, reference } => self.delete(ports, caller, kind, &reference),
+            Command::CreateToken { name, lifetime, random } => self.mint(caller, name, lifetime, &random),
+            Command::RevokeToken { name } => self.revoke_token(caller, name),
             Command::ApplyFile(version) => self.apply_file(ports, caller, &version),
         }
     }
@@ -141,6 +152,7 @@ impl Writer {
             decisions: Arc::clone(&self.decisions),
             host: Arc::clone(&self.setup.host),
             registry: self.registry.clone(),
+            access: Arc::clone(&self.access),
             epoch: self.snapshot.epoch,
             first_start: self.first_start,
             conditions: self.conditions(),
@@ -149,7 +161,7 @@ impl Writer {
     }
 
     fn maker<'a>(&'a self, caller: &'a Caller) -> Maker<'a> {
-        Maker { rights: Rights::of(caller, &self.setup.daemon), now: self.now() }
+        Maker { rights: Rights::of(caller, &self.access), now: self.now() }
     }
 
     fn now(&self) -> Timestamp {
@@ -172,6 +184,13 @@ impl Writer {
             .map(|error| format!("HOST BEHIND: the kernel refused a change of routes: {error}"));
         stopped.into_iter().chain(unsaved).chain(behind).collect()
     }
+}
+
+/// Who may do what by `decisions`.
+fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Refusal> {
+    let (roles, assignments) = (decisions.model.roles.values().cloned(), decisions.model.assignments.values().cloned());
+    Access::new(roles, assignments, setup.bootstrap)
+        .map_err(|mistakes| broken(mistakes.iter().map(ToString::to_string).collect()))
 }
 
 /// Validates and compiles everything.

@@ -1,0 +1,198 @@
+//! Who is asking: the peer of a Unix socket, by the ids that the kernel vouches for, or a token.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::text::Malformed;
+
+/// Something that roles are assigned to. As text `uid:1000`, `gid:20`, `token:ci`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Principal {
+    /// A user of this host.
+    Uid(u32),
+    /// Every user of this host who is in the group.
+    Gid(u32),
+    /// Whoever presents the token of this name.
+    Token(TokenName),
+}
+
+impl FromStr for Principal {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let form = "write `uid:NUMBER`, `gid:NUMBER` or `token:NAME`";
+        match text.split_once(':') {
+            Some(("uid", id)) => numeric(text, id).map(Self::Uid),
+            Some(("gid", id)) => numeric(text, id).map(Self::Gid),
+            Some(("token", name)) => name.parse().map(Self::Token),
+            _ => Err(Malformed::new(text, "principal", form)),
+        }
+    }
+}
+
+/// `u32::MAX` is no id: the kernel takes it for "leave unchanged" (`setresuid(2)`).
+fn numeric(text: &str, id: &str) -> Result<u32, Malformed> {
+    let digits = id.bytes().all(|byte| byte.is_ascii_digit());
+    let remedy = "the id is a number from 0 to 4294967294, as `id` prints it";
+    match id.parse() {
+        Ok(id) if digits && id != u32::MAX => Ok(id),
+        _ => Err(Malformed::new(text, "principal", remedy)),
+    }
+}
+
+impl TryFrom<String> for Principal {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+impl From<Principal> for String {
+    fn from(principal: Principal) -> Self {
+        principal.to_string()
+    }
+}
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uid(id) => write!(f, "uid:{id}"),
+            Self::Gid(id) => write!(f, "gid:{id}"),
+            Self::Token(name) => write!(f, "token:{name}"),
+        }
+    }
+}
+
+/// A token's name: 1 to 64 of `a-z`, `0-9`, `-` and `.`, the first a letter or digit. Lower case only,
+/// so that no two names differ by case alone; it holds no `_`, which separates the parts of a token.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenName(String);
+
+impl TokenName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TokenName {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let valid = text.len() <= 64
+            && text.bytes().next().is_some_and(plain)
+            && text.bytes().all(|byte| plain(byte) || b"-.".contains(&byte));
+        let remedy = "use 1 to 64 of a-z, 0-9, `-` and `.`, and begin with a letter or digit";
+        if valid { Ok(Self(text.to_owned())) } else { Err(Malformed::new(text, "token name", remedy)) }
+    }
+}
+impl TryFrom<String> for TokenName {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+impl From<TokenName> for String {
+    fn from(name: TokenName) -> Self {
+        name.0
+    }
+}
+impl fmt::Display for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Who is judged: a peer by its uid and all its groups, a token by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    principal: Principal,
+    groups: Vec<u32>,
+}
+
+impl Subject {
+    /// The peer of a Unix socket. `groups` are its primary and its supplementary ones.
+    pub fn peer(uid: u32, groups: impl IntoIterator<Item = u32>) -> Self {
+        let mut groups: Vec<u32> = groups.into_iter().collect();
+        groups.sort_unstable();
+        groups.dedup();
+        Self { principal: Principal::Uid(uid), groups }
+    }
+
+    /// The principal itself; a `Uid` without any group.
+    pub fn only(principal: Principal) -> Self {
+        Self { principal, groups: Vec::new() }
+    }
+
+    /// Whom messages and the audit name.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The groups it is judged by besides, ascending.
+    pub fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+
+    /// Every principal whose assignments it has.
+    pub(super) fn principals(&self) -> impl Iterator<Item = Principal> {
+        std::iter::once(self.principal.clone()).chain(self.groups.iter().copied().map(Principal::Gid))
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.principal.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_principal_is_read_as_it_is_shown() {
+        for text in ["uid:0", "uid:1000", "gid:20", "gid:4294967294", "token:ci", "token:build.7-a"] {
+            let principal: Principal = text.parse().unwrap();
+            assert_eq!(principal.to_string(), text);
+            let json = serde_json::to_string(&principal).unwrap();
+            assert_eq!(json, format!("\"{text}\""));
+            assert_eq!(serde_json::from_str::<Principal>(&json).unwrap(), principal);
+        }
+    }
+
+    #[test]
+    fn what_is_no_principal_is_refused_with_its_form() {
+        for (text, word) in [
+            ("", "uid:NUMBER"),
+            ("1000", "uid:NUMBER"),
+            ("UID:1", "uid:NUMBER"),
+            ("user:ann", "uid:NUMBER"),
+            ("uid:", "4294967294"),
+            ("uid:+5", "4294967294"),
+            ("uid:-1", "4294967294"),
+            ("uid:4294967295", "4294967294"),
+            ("gid:4294967296", "4294967294"),
+            ("gid:staff", "4294967294"),
+            ("token:", "a-z"),
+            ("token:CI", "a-z"),
+            ("token:a_b", "a-z"),
+            ("token:-a", "a-z"),
+            ("token:a b", "a-z"),
+        ] {
+            let error = text.parse::<Principal>().unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+            assert!(serde_json::from_value::<Principal>(text.into()).is_err(), "{text}");
+        }
+        assert!(format!("token:{}", "a".repeat(65)).parse::<Principal>().is_err());
+        assert!(format!("token:{}", "a".repeat(64)).parse::<Principal>().is_ok());
+    }
+
+    #[test]
+    fn what_is_shown_of_a_bad_text_is_short_and_harmless() {
+        let error = format!("\u{1b}[31m{}", "x".repeat(10_000)).parse::<Principal>().unwrap_err().to_string();
+        assert!(!error.contains('\u{1b}') && error.len() < 300, "{error}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Text that is compared without regard to case, and shown as it was written.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// A text that cannot be what it should be. What is shown of it is short and holds no control characters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{shown}` is not a valid {what}: {remedy}")]
+pub struct Malformed {
+    shown: String,
+    what: &'static str,
+    remedy: &'static str,
+}
+
+impl Malformed {
+    pub(super) fn new(text: &str, what: &'static str, remedy: &'static str) -> Self {
+        const SHOWN: usize = 100;
+        let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+        if text.chars().nth(SHOWN).is_some() {
+            shown.push('…');
+        }
+        Self { shown, what, remedy }
+    }
+}
+
+/// See the module. Folded once, so that comparing is comparing bytes.
+#[derive(Clone)]
+pub(super) struct Caseless {
+    written: Box<str>,
+    folded: Box<str>,
+}
+
+impl Caseless {
+    pub(super) fn new(text: &str) -> Self {
+        Self { written: text.into(), folded: text.to_lowercase().into() }
+    }
+
+    pub(super) fn written(&self) -> &str {
+        &self.written
+    }
+
+    pub(super) fn folded(&self) -> &str {
+        &self.folded
+    }
+}
+
+impl PartialEq for Caseless {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded == other.folded
+    }
+}
+impl Eq for Caseless {}
+impl PartialOrd for Caseless {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Caseless {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded.cmp(&other.folded)
+    }
+}
+impl Hash for Caseless {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded.hash(state);
+    }
+}
+impl fmt::Debug for Caseless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.written.fmt(f)
+    }
+}
+
+/// A type of checked [`Caseless`] text, stored as a string: `$check` says what is wrong with a text.
+macro_rules! caseless {
+    ($(#[$attribute:meta])* $name:ident, $check:path) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(crate::control::access::text::Caseless);
+
+        impl std::str::FromStr for $name {
+            type Err = crate::control::access::text::Malformed;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $check(text)?;
+                Ok(Self(crate::control::access::text::Caseless::new(text)))
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = crate::control::access::text::Malformed;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0.written().to_owned()
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.0.written())
+            }
+        }
+    };
+}
+pub(super) use caseless;

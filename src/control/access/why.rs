@@ -1,0 +1,119 @@
+//! The decision explained: what each assignment has to do with it, and the smallest one that would allow
+//! it; and the decision as a refusal.
+
+use serde::Serialize;
+
+use super::actions::Action;
+use super::assignment::AssignmentId;
+use super::judge::{Access, Finding, Grant};
+use super::principal::{Principal, Subject};
+use super::role::{RoleName, built_in};
+use super::scope::Scope;
+use crate::control::refusal::{Kind, Refusal};
+
+/// Why a subject may or may not perform an action at a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Who.
+    pub principal: Principal,
+    /// The groups it was judged by besides.
+    pub groups: Vec<u32>,
+    /// What.
+    pub action: Action,
+    /// Where.
+    pub scope: Scope,
+    /// Whether it may.
+    pub allowed: bool,
+    /// Every assignment there is, those that came nearest to allowing it first.
+    pub considered: Vec<Considered>,
+    /// Where it may not: what would allow it, and no more than a built-in role must.
+    pub smallest_grant: Option<SmallestGrant>,
+}
+
+/// What one assignment has to do with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Considered {
+    /// Its name.
+    pub assignment: AssignmentId,
+    /// Whose it is.
+    pub principal: Principal,
+    /// What it gives.
+    pub role: RoleName,
+    /// Where.
+    pub scope: Scope,
+    /// It comes with the system.
+    pub built_in: bool,
+    /// What it has to do with it.
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+/// An assignment that would allow what is denied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SmallestGrant {
+    /// The least powerful built-in role that gives the action.
+    pub role: RoleName,
+    /// The scope of the action itself.
+    pub scope: Scope,
+    /// The command that makes it.
+    pub command: String,
+}
+
+impl Access {
+    /// Why `subject` may or may not perform `action` at `scope`.
+    pub fn why(&self, subject: &Subject, action: &Action, scope: &Scope) -> Explanation {
+        let own: Vec<Principal> = subject.principals().collect();
+        let consider = |grant: &Grant| Considered {
+            assignment: grant.id.clone(),
+            principal: grant.assignment.principal.clone(),
+            role: grant.assignment.role.clone(),
+            scope: grant.assignment.scope.clone(),
+            built_in: grant.built_in,
+            finding: if own.contains(&grant.assignment.principal) {
+                grant.finding(action, scope)
+            } else {
+                Finding::OtherPrincipal
+            },
+        };
+        let mut considered: Vec<Considered> = self.grants().iter().map(consider).collect();
+        considered.sort_by(|one, other| other.finding.cmp(&one.finding));
+        let allowed = considered.iter().any(|one| one.finding == Finding::Grants);
+        Explanation {
+            principal: subject.principal().clone(),
+            groups: subject.groups().to_vec(),
+            action: action.clone(),
+            scope: scope.clone(),
+            allowed,
+            considered,
+            smallest_grant: if allowed { None } else { smallest_grant(subject.principal(), action, scope) },
+        }
+    }
+}
+
+fn smallest_grant(principal: &Principal, action: &Action, scope: &Scope) -> Option<SmallestGrant> {
+    let role = built_in().iter().find(|role| role.gives(action))?.name.clone();
+    // Nothing in a scope or in the name of a built-in role means anything to a shell.
+    let command = format!("privlink assignment create --principal {principal} --role \"{role}\" --scope {scope}");
+    Some(SmallestGrant { role, scope: scope.clone(), command })
+}
+
+/// The refusal of `action` at `scope`, with what the caller's nearest assignment lacks.
+pub fn refusal(subject: &Subject, action: &Action, scope: &Scope, nearest: Option<&(&Grant, Finding)>) -> Refusal {
+    let nearest = nearest.map_or_else(String::new, |(grant, finding)| {
+        let at = &grant.assignment.scope;
+        let lack = match finding {
+            Finding::ScopeElsewhere { .. } => "is for another scope".to_owned(),
+            Finding::TakenBack { by } => format!("takes it back by {by}"),
+            Finding::OtherPrincipal | Finding::RoleLacksAction | Finding::Grants => "does not give it".to_owned(),
+        };
+        format!("; its nearest role, {} at {at}, {lack}", grant.assignment.role)
+    });
+    Refusal::new(
+        Kind::Forbidden,
+        "AuthorizationFailed",
+        format!("{subject} may not perform {action} at {scope}{nearest}"),
+        format!("`privlink access why {subject} {action} {scope}` says what would allow it"),
+    )
+}
