@@ -16,9 +16,12 @@ pub(super) trait Place {
     fn durable(&self) -> bool;
 }
 
+/// A name, and what it does at a fresh place.
+type Part = (&'static str, fn(&dyn Place));
+
 /// Runs everything, each part at a fresh place.
 pub(super) fn suite(fresh: impl Fn(&str) -> Box<dyn Place>) {
-    let parts: [(&str, fn(&dyn Place)); 11] = [
+    let parts: [Part; 11] = [
         ("ranges", ranges_are_ordered_and_end_with_their_prefix),
         ("revisions", every_change_takes_one_revision),
         ("compares", a_failed_compare_changes_nothing_and_names_its_key),

@@ -55,21 +55,50 @@ pub(super) struct Head {
     pub(super) last_lease: u64,
     /// The end of the audit chain.
     pub(super) audit: Verified,
-    /// The checksums of all rows, combined by exclusive or: a row lost, added or old shows.
+    /// The checksums of all entries and leases, combined by exclusive or: one lost, added or old shows.
     pub(super) digest: u64,
 }
 
 /// Ties everything that an entry's row says together, against accidents and not against forgers.
 pub(super) fn checksum(entry: &Entry, lease: Option<LeaseId>) -> u64 {
+    let lease = lease.map_or(0, |lease| lease.0);
+    let numbers = [entry.create_revision.0, entry.mod_revision.0, lease, entry.key.len() as u64];
+    hash(&numbers, &[entry.key.as_bytes(), &entry.value])
+}
+
+impl Lease {
+    /// Kept to the microsecond, as it can be read back.
+    fn from(ttl: Duration, now: Timestamp) -> Result<Self, StoreError> {
+        let too_long = |_| StoreError::Invalid(format!("a lease of {ttl:?} is too long"));
+        let ends = now.checked_add(ttl).map_err(too_long)?;
+        let ends = Timestamp::from_microsecond(ends.as_microsecond()).map_err(too_long)?;
+        Ok(Self { ttl: Duration::from_micros(u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX)), ends })
+    }
+
+    /// The same for a lease.
+    pub(super) fn checksum(self, lease: LeaseId) -> u64 {
+        let ends = self.ends.as_microsecond().cast_unsigned();
+        hash(&[lease.0, ends], &[&self.ttl.as_micros().to_be_bytes()])
+    }
+}
+
+impl Head {
+    /// The same for the head itself.
+    pub(super) fn checksum(&self) -> u64 {
+        let numbers = [self.revision.0, self.last_lease, self.audit.count, self.digest];
+        hash(&numbers, &[&self.audit.last_hash.0])
+    }
+}
+
+fn hash(numbers: &[u64], parts: &[&[u8]]) -> u64 {
     let mut hasher = Sha256::new();
-    for number in [entry.create_revision.0, entry.mod_revision.0, lease.map_or(0, |lease| lease.0)] {
+    for number in numbers {
         hasher.update(number.to_be_bytes());
     }
-    hasher.update((entry.key.len() as u64).to_be_bytes());
-    hasher.update(&entry.key);
-    hasher.update(&entry.value);
-    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = hasher.finalize().into();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// A change under way: rows already changed, and what the head and the watchers get if it holds.
@@ -109,23 +138,27 @@ impl<R: Rows> Draft<'_, R> {
 
     /// See [`super::Store::grant`].
     pub(super) fn grant(&mut self, ttl: Duration, now: Timestamp) -> Result<LeaseId, StoreError> {
-        let lease = LeaseId(self.head.last_lease + 1);
-        self.rows.put_lease(lease, Lease { ttl, ends: end(ttl, now)? })?;
+        let (lease, terms) = (LeaseId(self.head.last_lease + 1), Lease::from(ttl, now)?);
+        self.rows.put_lease(lease, terms)?;
         self.head.last_lease = lease.0;
+        self.head.digest ^= terms.checksum(lease);
         Ok(lease)
     }
 
     /// See [`super::Store::keep_alive`].
     pub(super) fn keep_alive(&mut self, lease: LeaseId, now: Timestamp) -> Result<(), StoreError> {
         match self.rows.lease(lease)? {
-            Some(Lease { ttl, ends }) if ends > now => self.rows.put_lease(lease, Lease { ttl, ends: end(ttl, now)? }),
+            Some(before) if before.ends > now => {
+                let terms = Lease::from(before.ttl, now)?;
+                self.head.digest ^= before.checksum(lease) ^ terms.checksum(lease);
+                self.rows.put_lease(lease, terms)
+            }
             _ => Err(StoreError::NoLease(lease)),
         }
     }
 
     /// See [`super::Store::revoke`].
     pub(super) fn revoke(&mut self, lease: LeaseId) -> Result<(), StoreError> {
-        self.rows.lease(lease)?.ok_or(StoreError::NoLease(lease))?;
         self.end_lease(lease, self.head.revision.next())
     }
 
@@ -178,14 +211,12 @@ impl<R: Rows> Draft<'_, R> {
     }
 
     fn end_lease(&mut self, lease: LeaseId, revision: Revision) -> Result<(), StoreError> {
+        let terms = self.rows.lease(lease)?.ok_or(StoreError::NoLease(lease))?;
+        self.head.digest ^= terms.checksum(lease);
         for key in self.rows.bound_to(lease)? {
             self.delete(&key, revision)?;
             self.head.revision = revision;
         }
         self.rows.delete_lease(lease)
     }
-}
-
-fn end(ttl: Duration, now: Timestamp) -> Result<Timestamp, StoreError> {
-    now.checked_add(ttl).map_err(|_| StoreError::Invalid(format!("a lease of {ttl:?} is too long")))
 }

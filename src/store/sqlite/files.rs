@@ -174,8 +174,12 @@ pub(super) fn remove_if_there(path: &Path) -> Result<(), StoreError> {
 
 /// Names the file that the kernel refused.
 pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {
-    |source| match source.kind() {
-        io::ErrorKind::StorageFull => StoreError::Full { place: path.display().to_string() },
-        _ => StoreError::Io { place: path.display().to_string(), source },
+    |source| {
+        let place = path.display().to_string();
+        if source.kind() == io::ErrorKind::StorageFull {
+            StoreError::Full { place }
+        } else {
+            StoreError::Io { place, source }
+        }
     }
 }

@@ -111,7 +111,7 @@ impl SqliteStore {
         F: Fn(&mut Draft<'_, Tables<'_>>) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = mpsc::sync_channel(1);
-        let request = Box::new(Change { change, result: None, reply });
+        let request = Box::new(Change { make: change, result: None, reply });
         let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
         requests.send(request).map_err(|_| StoreError::Closed)?;
         answer.recv().unwrap_or(Err(StoreError::Closed)).map_err(|error| error.in_place(&self.database))
@@ -290,10 +290,9 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full { place: String::new() },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(error.to_string()),
+            // Not from the engine, `None`: a column that is not of its type.
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => damaged(error.to_string()),
             Some(_) => Self::Failed(error.to_string()),
-            // Not from the engine: a column that is not of its type.
-            None => damaged(error.to_string()),
         }
     }
 }

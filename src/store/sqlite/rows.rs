@@ -42,6 +42,18 @@ pub(super) fn record_of(row: &Row<'_>) -> Result<AuditRecord, StoreError> {
 }
 
 impl Tables<'_> {
+    /// The checksums of all leases, combined.
+    pub(super) fn lease_digest(&self) -> Result<u64, StoreError> {
+        let mut statement = self.0.prepare("SELECT id FROM lease")?;
+        let mut rows = statement.query([])?;
+        let mut digest = 0;
+        while let Some(row) = rows.next()? {
+            let id = LeaseId(unsigned(row, 0)?);
+            digest ^= self.lease(id)?.map_or(0, |terms| terms.checksum(id));
+        }
+        Ok(digest)
+    }
+
     pub(super) fn head(&self) -> Result<Head, StoreError> {
         let mut statement = self.0.prepare_cached(
             "SELECT revision, last_lease, audit_count, audit_hash, digest, checksum FROM head WHERE one = 1",
@@ -54,7 +66,7 @@ impl Tables<'_> {
             audit: Verified { count: unsigned(row, 2)?, last_hash: ChainHash(row.get(3)?) },
             digest: unsigned(row, 4)?,
         };
-        if head_checksum(&head) != unsigned(row, 5)? {
+        if head.checksum() != unsigned(row, 5)? {
             return Err(damaged("its head does not match its checksum".to_owned()));
         }
         Ok(head)
@@ -68,7 +80,7 @@ impl Tables<'_> {
             head.audit.count.cast_signed(),
             head.audit.last_hash.0,
             head.digest.cast_signed(),
-            head_checksum(head).cast_signed(),
+            head.checksum().cast_signed(),
         ])?;
         Ok(())
     }
@@ -159,15 +171,6 @@ fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 fn timestamp(microseconds: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_microsecond(microseconds).map_err(|error| damaged(format!("a time in it cannot be: {error}")))
-}
-
-/// The head is no entry, but is tied together in the same way.
-fn head_checksum(head: &Head) -> u64 {
-    let mut value = head.audit.last_hash.0.to_vec();
-    value.extend(head.audit.count.to_be_bytes());
-    let entry =
-        Entry { key: String::new(), value, create_revision: Revision(head.digest), mod_revision: head.revision };
-    checksum(&entry, Some(LeaseId(head.last_lease)))
 }
 
 /// The place is filled in by whoever knows it.

@@ -94,23 +94,23 @@ pub(super) fn migrate(connection: &mut Connection, from: usize, migrations: &[&s
     Ok(transaction.commit()?)
 }
 
-/// Whether the pages of the file fit together.
+/// Whether the pages of the file fit together. Reads the whole file: about 0.3 s for each million audit records.
 pub(super) fn check_pages(connection: &Connection) -> Result<(), StoreError> {
     let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if said == "ok" { Ok(()) } else { Err(damaged(said.replace('\n', ", "))) }
 }
 
-/// Whether every entry is as it was committed, none is missing, and none is too many.
+/// Whether every entry and lease is as it was committed, none is missing, and none is too many.
 pub(super) fn check_entries(connection: &Connection) -> Result<Head, StoreError> {
     let head = Tables(connection).head()?;
     let mut statement = connection.prepare(&format!("SELECT {ENTRY} FROM entry ORDER BY key"))?;
     let mut rows = statement.query([])?;
-    let mut digest = 0;
+    let mut digest = Tables(connection).lease_digest()?;
     while let Some(row) = rows.next()? {
         digest ^= entry_of(row)?.1;
     }
     if digest != head.digest {
-        return Err(damaged("entries are missing from it, or others than the last committed are in it".to_owned()));
+        return Err(damaged("entries or leases are missing from it, or are not those last committed".to_owned()));
     }
     let last: Option<i64> = connection.query_row("SELECT max(seq) FROM audit", [], |row| row.get(0))?;
     if last.unwrap_or(0) != head.audit.count.cast_signed() {

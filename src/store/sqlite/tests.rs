@@ -131,6 +131,17 @@ fn only_one_process_and_one_user_may_look() {
 }
 
 #[test]
+fn every_commit_is_synced() {
+    let folder = Folder::new("synced");
+    drop(folder.open());
+    let directory = StateDir::open(&folder.state()).expect("free");
+    let (writer, _) = prepare(&directory, MIGRATIONS).expect("trusted");
+    let pragma = |name| writer.connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+    assert_eq!(pragma("journal_mode").expect("known"), "wal".to_owned().into());
+    assert_eq!(pragma("synchronous").expect("known"), 2.into(), "full");
+}
+
+#[test]
 fn a_killed_daemon_loses_nothing() {
     let (folder, other) = (Folder::new("killed"), Folder::new("killed-copy"));
     let store = folder.open();
@@ -208,6 +219,7 @@ fn an_older_copy_or_a_shorter_file_is_refused() {
 
 #[test]
 fn a_flipped_bit_is_found_or_harmless() {
+    const FLIPS: usize = 150;
     let folder = Folder::new("flips");
     fill(&folder.open(), 0..60);
     let before = content(&folder.open());
@@ -215,7 +227,7 @@ fn a_flipped_bit_is_found_or_harmless() {
     let path = folder.state().join("state.db");
     let mut random = fastrand::Rng::with_seed(7);
     let (mut found, mut found_in_audit) = (0, 0);
-    for _ in 0..600 {
+    for _ in 0..FLIPS {
         let mut bytes = whole["state.db"].clone();
         let (at, bit) = (random.usize(..bytes.len()), random.u8(..8));
         bytes[at] ^= 1 << bit;
@@ -239,8 +251,8 @@ fn a_flipped_bit_is_found_or_harmless() {
         let _ = fs::remove_file(folder.state().join("state.db-wal"));
         let _ = fs::remove_file(folder.state().join("state.db-shm"));
     }
-    println!("600 flips: {found} found at the start, {found_in_audit} by the audit's verification");
-    assert!(found > 100 && found_in_audit > 0);
+    println!("{FLIPS} flips: {found} found at the start, {found_in_audit} by the audit's verification");
+    assert!(found > FLIPS / 4 && found_in_audit > 0);
 }
 
 #[test]
@@ -401,6 +413,7 @@ fn a_backup_that_cannot_be_trusted_replaces_nothing() {
     let good = folder.0.join("good");
     let store = folder.open();
     fill(&store, 0..30);
+    store.grant(Duration::from_secs(1), Timestamp::UNIX_EPOCH).expect("granted");
     store.backup(&good).expect("made");
     drop(store);
     let before = hashes_of(&folder.state());
@@ -422,7 +435,8 @@ fn a_backup_that_cannot_be_trusted_replaces_nothing() {
         (bad("foreign", "PRAGMA application_id = 1"), "not a database of privlink"),
         (bad("newer", "PRAGMA user_version = 9"), "schema version 9"),
         (bad("value", "UPDATE entry SET value = x'00' WHERE key = 'last'"), "the entry last does not match"),
-        (bad("missing", "DELETE FROM entry WHERE key = 'last'"), "entries are missing"),
+        (bad("missing", "DELETE FROM entry WHERE key = 'last'"), "entries or leases are missing"),
+        (bad("lease", "UPDATE lease SET ends = ends + 1"), "entries or leases are missing"),
         (bad("chain", "UPDATE audit SET body = x'00' WHERE seq = 3"), "broken at record 3"),
     ] {
         let error = restore(&path, &folder.state()).expect_err("refused").to_string();

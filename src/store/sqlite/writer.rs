@@ -26,7 +26,7 @@ pub(super) trait Request: Send {
 
 /// A [`Request`] whose answer is a `T`.
 pub(super) struct Change<F, T> {
-    pub(super) change: F,
+    pub(super) make: F,
     pub(super) result: Option<Result<T, StoreError>>,
     pub(super) reply: SyncSender<Result<T, StoreError>>,
 }
@@ -37,7 +37,7 @@ where
     T: Send,
 {
     fn apply(&mut self, draft: &mut Draft<'_, Tables<'_>>) -> Result<(), StoreError> {
-        let result = (self.change)(draft);
+        let result = (self.make)(draft);
         match result {
             Ok(_) | Err(StoreError::Invalid(_) | StoreError::NoLease(_)) => {
                 self.result = Some(result);
@@ -84,9 +84,15 @@ impl Writer {
                     self.history.publish(head.revision, events);
                 }
                 self.head = head;
-                batch.into_iter().for_each(|request| request.answer(Ok(())));
+                for request in batch {
+                    request.answer(Ok(()));
+                }
             }
-            Err(_) if batch.len() > 1 => batch.into_iter().for_each(|request| self.commit(vec![request])),
+            Err(_) if batch.len() > 1 => {
+                for request in batch {
+                    self.commit(vec![request]);
+                }
+            }
             Err(error) => {
                 if let Some(request) = batch.pop() {
                     request.answer(Err(error));
