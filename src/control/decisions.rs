@@ -30,6 +30,9 @@ pub struct Decisions {
 pub struct Connection {
     /// Only `Approved` passes traffic.
     pub state: ConnectionState,
+    /// Network identifier, unique over time (Azure's LINKID); 0: none was given.
+    #[serde(default)]
+    pub link: u32,
     /// Reason given with the last decision.
     pub description: String,
     /// Who decided last.

@@ -125,12 +125,85 @@ impl std::fmt::Display for Side {
     }
 }
 
+/// Who used a NAT address and port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Who {
+    /// What the provider saw.
+    pub nat: Side,
+    /// Live sessions first, then the most recently ended.
+    pub matches: Vec<Match>,
+    /// Ended sessions that match too and are not listed.
+    pub more: u64,
+    /// Ended sessions that are not in the flow log; absent: none is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
+    /// What else the answer lacks, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A session, live or ended, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Match {
+    /// `group/name` of the endpoint; absent when the connection is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Network identifier of the connection.
+    pub link_identifier: u32,
+    /// Who asked for the connection; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
+    /// Who approved the connection; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approver: Option<String>,
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// The consumer.
+    pub consumer: Side,
+    /// The endpoint's side.
+    pub endpoint_address: Side,
+    /// The server.
+    pub backend: Side,
+    /// When the session was opened, RFC 3339 in UTC.
+    pub from: String,
+    /// When it ended; absent while it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// `live`, or why it ended: `closed`, `reset`, `idle`, `revoked`, `reclaimed` or `stopped`.
+    pub state: String,
+    /// Packets from the consumer to the service.
+    pub packets_to_service: u64,
+    /// Bytes from the consumer to the service.
+    pub bytes_to_service: u64,
+    /// Packets from the service to the consumer.
+    pub packets_to_consumer: u64,
+    /// Bytes from the service to the consumer.
+    pub bytes_to_consumer: u64,
+}
+
+/// Ended sessions that are not in the flow log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lost {
+    /// Those that were counted.
+    pub records: u64,
+    /// Times that the daemon was killed; sessions alive then are missing, their number is unknown.
+    pub kills: u64,
+    /// Since when, RFC 3339 in UTC.
+    pub since: String,
+}
+
 /// A live session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Flow {
     /// `group/name` of the endpoint.
     pub endpoint: String,
+    /// Network identifier of its connection.
+    #[serde(default)]
+    pub link_identifier: u32,
     /// VNet its consumer's packets come from.
     pub vnet: String,
     /// `tcp`, `udp` or `icmp`.

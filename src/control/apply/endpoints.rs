@@ -166,7 +166,8 @@ impl Merging<'_> {
                 on_list: resource.is_some_and(|resource| listed(&resource.auto_approval)),
             })?,
         };
-        Ok(Connection { state, description: wanted.reason.clone(), decided_by, decided_at: now, created_at: now })
+        let description = wanted.reason.clone();
+        Ok(Connection { state, link: 0, description, decided_by, decided_at: now, created_at: now })
     }
 
     fn refuse_disconnected(&self, key: &Key, wanted: &PrivateEndpoint) -> Result<(), String> {

@@ -280,6 +280,7 @@ fn bases(
         let basis = Basis {
             name: Arc::from(key.to_string()),
             state: connection.state,
+            link: connection.link,
             vnet,
             addresses,
             sources: (!endpoint.sources.is_empty()).then(|| Arc::new(endpoint.sources.iter().collect())),
@@ -332,6 +333,7 @@ impl Basis {
     fn endpoint(&self, id: crate::snapshot::EndpointId) -> Endpoint {
         Endpoint {
             id,
+            link: self.link,
             name: Arc::clone(&self.name),
             state: self.state,
             resource: self.resource,

@@ -11,7 +11,7 @@ mod generations;
 
 fn connection(state: ConnectionState) -> Connection {
     let decided_by = DecidedBy::File;
-    Connection { state, description: String::new(), decided_by, decided_at: noon(), created_at: noon() }
+    Connection { state, link: 0, description: String::new(), decided_by, decided_at: noon(), created_at: noon() }
 }
 
 /// A model on a host, compiled again and again.

@@ -34,6 +34,7 @@ fn decisions() -> Decisions {
             key(&format!("{state}")),
             Connection {
                 state,
+                link: 7,
                 description: "ticket \"4711\"".into(),
                 decided_by: DecidedBy::Live(root()),
                 decided_at: noon(),

@@ -169,6 +169,7 @@ impl Writer {
         let to = to.ok_or_else(|| terminal(&key, before, action))?;
         let connection = Connection {
             state: to,
+            link: before.link,
             description: decision.reason.clone(),
             decided_by: DecidedBy::Live(caller.clone()),
             decided_at: self.now(),

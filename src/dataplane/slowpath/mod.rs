@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::ended::Cause;
 use super::fastpath::classify::{Packet, classify};
 use super::forwarder::{Context, Forwarder};
 use super::session::{Addresses, Admitted, Direction, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
@@ -132,7 +133,7 @@ impl Forwarder {
             let closed =
                 |session: &Session<V4, V4>| session.phase != Phase::Vacant && session.tcp.has(Seen::EXACT_CLOSE);
             if self.sessions.get(slot).is_some_and(closed) {
-                self.remove(slot, context.now);
+                self.remove(slot, Cause::Reclaimed, context.now);
             }
         }
         Ok(())
@@ -185,7 +186,7 @@ impl Forwarder {
                 && PoolKey::of(session) == *from
         });
         if holds_it {
-            self.remove(slot, now);
+            self.remove(slot, Cause::Reclaimed, now);
         }
     }
 
@@ -200,6 +201,7 @@ impl Forwarder {
             consumer_attachment: packet.key.attachment,
             provider_attachment: admission.resource.provider,
             endpoint: admission.endpoint.id,
+            link: admission.endpoint.link,
             generation: context.snapshot.generation(admission.endpoint.id).unwrap_or(Generation(0)),
             resource: admission.endpoint.resource,
             target: admission.target_id,
@@ -256,7 +258,7 @@ impl Forwarder {
         };
         let opens_anew = direction == Direction::ToService && is_plain_syn(frame, packet);
         if opens_anew && matches!(session.phase, Phase::Ended | Phase::Closing) {
-            self.remove(slot, context.now);
+            self.remove(slot, Cause::Reclaimed, context.now);
             return self.open(frame, packet, 0, context);
         }
         let answer = context.snapshot.resource(session.resource).and_then(|resource| resource.answer);
