@@ -240,3 +240,20 @@ fn reopen(directory: &Path, segment: Segment) -> io::Result<(File, Segment, Opti
     };
     Ok((file, Segment { length, ..segment }, Some(before)))
 }
+
+#[cfg(test)]
+impl Segments {
+    /// Leaves `torn` at the end as a failed write does, and has every write fail from now on.
+    pub(super) fn refuse(&mut self, torn: &[u8]) {
+        let path = self.path(self.known.last().expect("open").number);
+        self.file.write_all(torn).expect("written");
+        self.torn = true;
+        self.file = File::open(path).expect("for reading only");
+    }
+
+    /// Ends [`Self::refuse`].
+    pub(super) fn accept(&mut self) {
+        let path = self.path(self.known.last().expect("open").number);
+        self.file = OpenOptions::new().append(true).open(path).expect("opened");
+    }
+}
