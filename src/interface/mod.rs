@@ -19,7 +19,7 @@ pub use objects::{
     Address, Connection, Decide, Decision, Endpoint, Peering, Resource, Subnet, Target, Traffic, Transition, Vnet,
 };
 pub use status::{
-    Condition, Deleted, Explanation, Flow, Line, Lost, Match, Reload, Severity, Side, Status, Totals, Who,
+    Check, Condition, Deleted, Explanation, Flow, Line, Lost, Match, Reload, Severity, Side, Status, Totals, Who,
 };
 
 /// Version of every JSON document: fields are added, never renamed or given another meaning.

@@ -255,7 +255,10 @@ pub struct Explanation {
     pub reason: Option<String>,
     /// The decision in a sentence.
     pub message: String,
-    /// What would change it; absent where nothing would or should.
+    /// Every check, in the order in which they are made.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// The smallest change that would take the packet past this check; absent where none would or should.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remedy: String,
     /// The endpoint at that address, `group/name`; absent where none is visible.
@@ -266,6 +269,18 @@ pub struct Explanation {
     pub resource: Option<String>,
     /// Servers that take new sessions, `address:port`.
     pub backends: Vec<String>,
+}
+
+/// One check of `explain`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// Its number in the order of the checks, from 1.
+    pub number: u8,
+    /// What it asks.
+    pub question: String,
+    /// `passed`, `failed` or `not reached`.
+    pub outcome: String,
 }
 
 /// An endpoint is gone.
