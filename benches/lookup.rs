@@ -30,6 +30,7 @@ fn session(number: u32) -> Session<V4, V4> {
         backend_port: 443,
     };
     let admitted = Admitted {
+        link: 0,
         consumer_attachment: AttachmentId(0),
         provider_attachment: AttachmentId(1),
         endpoint: EndpointId(0),

@@ -24,6 +24,7 @@ use privlink::control::{
 };
 use privlink::dataplane::counters::WorkerCounters;
 use privlink::dataplane::device::tun::{self, TunQueue, TunReader, TunWriter};
+use privlink::dataplane::ended::EndedRing;
 use privlink::dataplane::forwarder::{Forwarder, Position};
 use privlink::dataplane::handover::Shared;
 use privlink::dataplane::mailbox::Mailbox;
@@ -32,6 +33,7 @@ use privlink::dataplane::{Ears, Worker};
 use privlink::host::netns::Namespace;
 use privlink::host::{self, Host};
 use privlink::observe::Observer;
+use privlink::observe::flow_log::{self, FlowLog};
 use privlink::snapshot::topology::Topology;
 use privlink::snapshot::{Publisher, Snapshot};
 use privlink::store::sqlite::{Opened, SqliteStore};
@@ -139,7 +141,10 @@ fn assemble(options: &RunOptions, config: &HostConfig, prepared: Prepared) -> an
     let host = Arc::new(HostPort(Mutex::new(Some(host))));
 
     let (stop, stopped) = watch::channel(false);
-    let crew = Crew::start(queues, config.max_sessions, &stop)?;
+    let began = now();
+    let log = flow_log(config, topology.workers, began);
+    let writing = log.start()?;
+    let crew = Crew::start(queues, config.max_sessions, log.rings(), began, &stop)?;
     let lost = stop.clone();
     let fatal = Box::new(move |reason: &str| {
         tracing::error!("{reason}");
@@ -148,10 +153,12 @@ fn assemble(options: &RunOptions, config: &HostConfig, prepared: Prepared) -> an
     });
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
-        let service = Service { options, facts, crew: &crew, socket, metrics };
+        let service = Service { options, facts, crew: &crew, log, socket, metrics };
         serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = crew.stop();
+    // The workers' last notes are in their rings now.
+    drop(writing);
     if let Some(host) = host.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
         host.tear_down()?;
     }
@@ -188,7 +195,13 @@ struct Crew {
 impl Crew {
     /// Starts one thread per worker over queue *i* of every device. They forward nothing until the
     /// first snapshot is published.
-    fn start(devices: Vec<Vec<TunQueue>>, max_sessions: u32, stop: &watch::Sender<bool>) -> anyhow::Result<Self> {
+    fn start(
+        devices: Vec<Vec<TunQueue>>,
+        max_sessions: u32,
+        rings: &[Arc<EndedRing>],
+        began: Instant,
+        stop: &watch::Sender<bool>,
+    ) -> anyhow::Result<Self> {
         let workers = u16::try_from(devices.first().map_or(0, Vec::len)).unwrap_or(u16::MAX);
         let ears = (0..workers).map(|_| Ears::new()).collect::<std::io::Result<Vec<_>>>()?;
         let wakers: Vec<_> = ears.iter().map(Ears::waker).collect();
@@ -203,11 +216,11 @@ impl Crew {
             threads: Vec::new(),
             end: Arc::new(AtomicBool::new(false)),
         };
-        let began = now();
-        for (number, ears) in (0..workers).zip(ears) {
+        for ((number, ears), ring) in (0..workers).zip(ears).zip(rings) {
             let position = Position { worker: number, workers };
             let capacity = (max_sessions / u32::from(workers)).max(1);
             let forwarder = Forwarder::new(position, capacity, seeds()?, Arc::clone(&shared));
+            let forwarder = forwarder.with_flow_log(Arc::clone(ring));
             let (mailbox, questions) = ears.mailbox();
             crew.counters.push(forwarder.published());
             crew.mailboxes.push(mailbox);
@@ -220,7 +233,7 @@ impl Crew {
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 // A worker that panics or loses a device takes the daemon down with it, closed.
                 let _last_words = LastWords(stop);
-                worker.run(&ears, &end, || Tick(u32::try_from((now() - began).as_millis() / 100).unwrap_or(u32::MAX)))
+                worker.run(&ears, &end, || tick(began))
             })?;
             crew.threads.push(thread);
         }
@@ -252,6 +265,18 @@ impl Crew {
         }
         outcome
     }
+}
+
+/// Tenths of a second since `began`.
+fn tick(began: Instant) -> Tick {
+    Tick(u32::try_from((now() - began).as_millis() / 100).unwrap_or(u32::MAX))
+}
+
+/// The log of ended sessions, with a ring for every worker.
+fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
+    let rings = (0..workers).map(|_| Arc::new(EndedRing::new(flow_log::RING))).collect();
+    let clock = Box::new(move || (tick(began).0, jiff::Timestamp::now()));
+    Arc::new(FlowLog::new(&config.state, flow_log::Limits::default(), rings, clock))
 }
 
 /// Tells the daemon to stop when its worker ends, however it ends.
@@ -288,6 +313,7 @@ struct Service<'a> {
     options: &'a RunOptions,
     facts: HostFacts,
     crew: &'a Crew,
+    log: Arc<FlowLog>,
     socket: ControlSocket,
     metrics: Option<std::net::TcpListener>,
 }
@@ -299,12 +325,13 @@ fn serve(
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let known = Arc::clone(control);
-    let observer = Arc::new(Observer::new(
+    let observer = Observer::new(
         service.crew.port.0.shared(),
         service.crew.counters.clone(),
         service.crew.mailboxes.clone(),
         Box::new(move || api::facts(&known)),
-    ));
+    );
+    let observer = Arc::new(observer.with_flow_log(service.log));
     let reload = reload_of(service.options.config.clone(), Arc::clone(control), Arc::clone(&observer));
     let state = ApiState {
         control: Arc::clone(control),

@@ -83,6 +83,7 @@ fn snapshot(nat: u8) -> Snapshot {
         max_sessions: u32::MAX,
     });
     let endpoint = Endpoint {
+        link: 0,
         id: EndpointId(0),
         name: Arc::from("default/endpoint"),
         state: ConnectionState::Approved,

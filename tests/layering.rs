@@ -25,7 +25,17 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("health", &["snapshot", "control"]),
     ("dns", &["snapshot"]),
     ("host", &["snapshot"]),
-    ("observe", &["snapshot", "interface", "dataplane::counters", "dataplane::verdict", "dataplane::mailbox"]),
+    (
+        "observe",
+        &[
+            "snapshot",
+            "interface",
+            "dataplane::counters",
+            "dataplane::verdict",
+            "dataplane::mailbox",
+            "dataplane::ended",
+        ],
+    ),
     ("config", &["control"]),
     ("api", &["control", "observe", "dns", "interface"]),
     ("cli", &["interface", "config"]),

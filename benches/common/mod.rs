@@ -53,6 +53,7 @@ pub fn snapshot() -> Snapshot {
         max_sessions: u32::MAX,
     });
     let endpoint = Endpoint {
+        link: 0,
         id: EndpointId(0),
         name: Arc::from("default/endpoint"),
         state: ConnectionState::Approved,

@@ -134,7 +134,7 @@ fn note_what_may_vanish(state: &ApiState, command: &Command) {
         Command::Delete { kind: ItemKind::Endpoint, reference } => {
             if let Ok(view) = state.control.view().endpoint(reference) {
                 let (name, resource) = (view.key.to_string(), view.endpoint.resource.to_string());
-                state.observer.note(EndpointFacts { id: view.id, name, resource });
+                state.observer.note(EndpointFacts { id: view.id, name, resource, link: view.connection.link });
             }
         }
         Command::ApplyFile(_) => state.observer.refresh(),

@@ -12,6 +12,7 @@ use crate::control::{Kind, Refusal};
 use crate::interface::{ErrorBody, ErrorDetail};
 use crate::observe::explain::Unanswerable;
 use crate::observe::flows::Silent;
+use crate::observe::who::Untraceable;
 
 /// A request that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +108,15 @@ impl From<ReloadFailure> for Rejection {
 impl From<Silent> for Rejection {
     fn from(silent: Silent) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "WorkerSilent", silent.to_string())
+    }
+}
+
+impl From<Untraceable> for Rejection {
+    fn from(untraceable: Untraceable) -> Self {
+        match untraceable {
+            Untraceable::Silent(silent) => silent.into(),
+            Untraceable::Unreadable(_) => Self::internal(&untraceable),
+        }
     }
 }
 

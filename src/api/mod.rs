@@ -29,6 +29,9 @@ mod error;
 /// Sockets.
 pub mod listen;
 
+/// Who used a NAT address and port.
+mod who;
+
 /// Lists, objects, status, flows, explain.
 mod reads;
 
@@ -100,7 +103,8 @@ pub fn facts(control: &ControlPlane) -> Facts {
     let view = control.view();
     let endpoints = view.registry.endpoint_ids().filter_map(|(key, id)| {
         let endpoint = view.decisions.model.endpoints.get(key)?;
-        Some(EndpointFacts { id, name: key.to_string(), resource: endpoint.resource.to_string() })
+        let link = view.decisions.connections.get(key)?.link;
+        Some(EndpointFacts { id, name: key.to_string(), resource: endpoint.resource.to_string(), link })
     });
     Facts {
         endpoints: endpoints.collect(),
@@ -113,6 +117,7 @@ pub fn router(state: ApiState) -> Router {
     let v1 = Router::new()
         .route("/status", get(reads::status))
         .route("/flows", get(reads::flows))
+        .route("/who", get(who::who))
         .route("/explain", get(reads::explain))
         .route("/endpoints", get(reads::endpoints))
         .route("/endpoints/{endpoint}", get(reads::endpoint).merge(delete(changes::delete_endpoint)))

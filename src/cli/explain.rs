@@ -66,6 +66,9 @@ fn write(explanation: &Explanation, out: &mut dyn Write) -> io::Result<()> {
         (protocol, false) => format!("{}:{} {protocol}", explanation.destination, explanation.port),
     };
     writeln!(out, "{source} → {asked}, from {}", short(&explanation.vnet))?;
+    for check in &explanation.checks {
+        writeln!(out, "  {} {:<12} {}", check.number, check.outcome, check.question)?;
+    }
     match reason {
         None => writeln!(out, "passes: {message}")?,
         Some(reason) => writeln!(out, "dropped as {reason}, check {check} of 7: {message}")?,

@@ -28,12 +28,24 @@ pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) 
 }
 
 fn table(items: &[Flow], out: &mut dyn Write) -> io::Result<()> {
-    let head =
-        ["ENDPOINT", "PROTOCOL", "CONSUMER", "ADDRESS", "NAT", "BACKEND", "STATE", "IDLE", "TO SERVICE", "TO CONSUMER"];
+    let head = [
+        "ENDPOINT",
+        "LINK",
+        "PROTOCOL",
+        "CONSUMER",
+        "ADDRESS",
+        "NAT",
+        "BACKEND",
+        "STATE",
+        "IDLE",
+        "TO SERVICE",
+        "TO CONSUMER",
+    ];
     let mut table = Table::new(head);
     for flow in items {
         table.row([
             short(&flow.endpoint).to_owned(),
+            flow.link_identifier.to_string(),
             flow.protocol.clone(),
             flow.consumer.to_string(),
             flow.endpoint_address.to_string(),

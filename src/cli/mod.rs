@@ -20,6 +20,7 @@ mod output;
 mod resource;
 mod status;
 mod vnet;
+mod who;
 
 pub use exit::{Exit, Failure};
 
@@ -119,6 +120,8 @@ enum Command {
     Vnet(vnet::Command),
     /// Say what would become of a packet, and which check decides
     Explain(explain::Options),
+    /// Say who is behind the NAT address and port that a server sees
+    Who(who::Options),
     /// Write manual pages, shell completions or the configuration's schema
     #[command(subcommand)]
     Gen(generate::Command),
@@ -164,6 +167,7 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Resource(command) => resource::execute(command, &client, output),
         Command::Vnet(command) => vnet::execute(command, &client, output),
         Command::Explain(options) => explain::show(&options, &client, output),
+        Command::Who(options) => who::show(&options, &client, output),
         Command::Gen(command) => generate::execute(&command, output),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::counters::{CounterChunk, VerdictCounts, WorkerCounters, add, find};
+use super::ended::{Cause, Ended, EndedRing};
 use super::handover::{Handed, Shared};
 use super::session::{Session, Slot, Table, Tick, tcp_state::Seen};
 use super::slowpath::port_pool::PortPools;
@@ -58,6 +59,9 @@ pub struct Forwarder {
     pub(super) sweep_at: u32,
     pub(super) sweep_due: Tick,
     pub(super) ports_published: Tick,
+    /// Where ended sessions are noted; `None`: nowhere.
+    pub(super) flow_log: Option<Arc<EndedRing>>,
+    pub(super) stopped_at: u32,
 }
 
 impl Forwarder {
@@ -85,7 +89,15 @@ impl Forwarder {
             sweep_at: 0,
             sweep_due: Tick(0),
             ports_published: Tick(0),
+            flow_log: None,
+            stopped_at: 0,
         }
+    }
+
+    /// Notes every session that ends in `ring`.
+    #[must_use]
+    pub fn with_flow_log(self, ring: Arc<EndedRing>) -> Self {
+        Self { flow_log: Some(ring), ..self }
     }
 
     /// What this worker publishes.
@@ -169,22 +181,25 @@ impl Forwarder {
         self.published.publish(&self.counts);
     }
 
-    /// A session is live no more: its endpoint and resource have room for another.
-    pub(super) fn leave(&self, session: &Session<V4, V4>) {
+    /// A session is live no more: its endpoint and resource have room for another, and its end is noted.
+    pub(super) fn leave(&self, session: &Session<V4, V4>, cause: Cause, now: Tick) {
         self.shared.leave(session.endpoint, session.resource);
         if let Some(counters) = find(&self.counters, session.endpoint) {
             add(&counters.sessions, 1_u64.wrapping_neg());
         }
+        if let Some(log) = &self.flow_log {
+            log.push(Ended::new(session, cause, now));
+        }
     }
 
     /// Removes a session; its port rests as its end demands.
-    pub(super) fn remove(&mut self, slot: Slot, now: Tick) {
+    pub(super) fn remove(&mut self, slot: Slot, cause: Cause, now: Tick) {
         if self.review_at == Some(slot) {
             self.review_at = self.sessions.after(slot);
         }
         let Some(session) = self.sessions.remove(slot) else { return };
         if session.is_live() {
-            self.leave(&session);
+            self.leave(&session, cause, now);
         }
         if session.tcp.has(Seen::ELSEWHERE) {
             self.shared.unsettle(&session.service_key(), self.position.worker);

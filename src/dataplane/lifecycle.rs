@@ -6,8 +6,9 @@
 
 use std::ops::Bound;
 
+use super::ended::{Cause, Ended};
 use super::forwarder::{Context, Forwarder};
-use super::mailbox::{FlowRecord, Request};
+use super::mailbox::{FlowRecord, Request, Wanted};
 use super::session::tcp_state::{Change, Seen, reset_points};
 use super::session::{Direction, FlowState, Phase, Session, Slot, Tick};
 use super::slowpath::{idle_limit, still_admitted};
@@ -92,7 +93,7 @@ impl Forwarder {
         let idle = context.now.since(session.last_seen) > session.idle_limit;
         if session.phase == Phase::Ended {
             if idle {
-                self.remove(slot, context.now);
+                self.remove(slot, Cause::Idle, context.now);
             }
             return;
         }
@@ -101,7 +102,7 @@ impl Forwarder {
             let outlived =
                 context.snapshot.valid_since(session.endpoint).is_none_or(|since| session.generation < since);
             if outlived || !still_admitted(session, context) {
-                return self.end(slot, context);
+                return self.end(slot, Cause::Revoked, context);
             }
             let limit = idle_limit(session, context);
             if let (Some(session), Some(current)) = (self.sessions.get_mut(slot), current) {
@@ -118,23 +119,23 @@ impl Forwarder {
     /// waits in a silent black hole; others just go.
     fn expire(&mut self, slot: Slot, context: &Context<'_>) {
         match self.sessions.get(slot).map(|session| session.phase) {
-            Some(Phase::Established) => self.end(slot, context),
-            _ => self.remove(slot, context.now),
+            Some(Phase::Established) => self.end(slot, Cause::Idle, context),
+            _ => self.remove(slot, Cause::Idle, context.now),
         }
     }
 
     /// Ends a live session at once. TCP peers get resets they accept and a tombstone stays behind.
-    pub(super) fn end(&mut self, slot: Slot, context: &Context<'_>) {
+    pub(super) fn end(&mut self, slot: Slot, cause: Cause, context: &Context<'_>) {
         let Some(session) = self.sessions.get(slot) else { return };
         if session.protocol != Protocol::Tcp {
-            return self.remove(slot, context.now);
+            return self.remove(slot, cause, context.now);
+        }
+        if session.is_live() {
+            self.leave(session, cause, context.now);
         }
         let resets = resets(session);
         self.counts.originated += resets.len() as u64;
         self.outbox.extend(resets);
-        if session.is_live() {
-            self.leave(&session.clone());
-        }
         if self.review_at == Some(slot) {
             self.review_at = self.sessions.after(slot);
         }
@@ -155,7 +156,7 @@ impl Forwarder {
         let Some(session) = self.sessions.get(slot) else { return };
         let limit = idle_limit(session, context);
         if change == Change::ExactClose {
-            self.leave(session);
+            self.leave(session, Cause::of_close(session.tcp), context.now);
         }
         if let Some(session) = self.sessions.get_mut(slot) {
             session.idle_limit = limit;
@@ -193,16 +194,33 @@ impl Forwarder {
 
     /// Answers a question from outside the packet path.
     pub fn answer(&self, request: Request, now: Tick) {
-        let Request::Flows { endpoint, limit, reply } = request;
+        let Request::Flows { wanted, limit, reply } = request;
         let listed = (0..self.sessions.extent())
             .filter_map(|position| self.sessions.occupied(position))
             .filter_map(|slot| self.sessions.get(slot))
-            .filter(|session| endpoint.is_none_or(|wanted| wanted == session.endpoint))
+            .filter(|session| wants(&wanted, session))
             .take(limit)
             .map(|session| record(session, self.position.worker, now))
             .collect();
         // The asker may have given up waiting.
         let _ = reply.try_send(listed);
+    }
+
+    /// The worker stops, and its live sessions with it: notes as many ends as the flow log has room for, or
+    /// all of them where it is `forced`. Returns whether some are left.
+    pub fn note_stop(&mut self, forced: bool, now: Tick) -> bool {
+        let Some(log) = &self.flow_log else { return false };
+        while self.stopped_at < self.sessions.extent() {
+            if log.is_full() && !forced {
+                return true;
+            }
+            let session = self.sessions.occupied(self.stopped_at).and_then(|slot| self.sessions.get(slot));
+            if let Some(session) = session.filter(|session| session.is_live()) {
+                log.push(Ended::new(session, Cause::Stopped, now));
+            }
+            self.stopped_at += 1;
+        }
+        false
     }
 }
 
@@ -222,12 +240,20 @@ fn resets(session: &Session<V4, V4>) -> Vec<(crate::snapshot::AttachmentId, Vec<
     .collect()
 }
 
+fn wants(wanted: &Wanted, session: &Session<V4, V4>) -> bool {
+    let a = &session.addresses;
+    wanted.endpoint.is_none_or(|endpoint| endpoint == session.endpoint)
+        && wanted.nat.is_none_or(|nat| nat == (V4::ip(a.nat), a.nat_port))
+        && wanted.backend.is_none_or(|backend| backend == (V4::ip(a.backend), a.backend_port))
+}
+
 fn record(session: &Session<V4, V4>, worker: u16, now: Tick) -> FlowRecord {
     let a = &session.addresses;
     let counts = |flow: &FlowState| (flow.packets, flow.bytes);
     FlowRecord {
         worker,
         endpoint: session.endpoint,
+        link: session.link,
         attachment: session.consumer_attachment,
         protocol: session.protocol,
         consumer: (V4::ip(a.consumer), a.consumer_port),
@@ -235,6 +261,8 @@ fn record(session: &Session<V4, V4>, worker: u16, now: Tick) -> FlowRecord {
         nat: (V4::ip(a.nat), a.nat_port),
         backend: (V4::ip(a.backend), a.backend_port),
         state: session.phase.name(),
+        live: session.is_live(),
+        age: now.since(session.opened),
         idle_seconds: now.since(session.last_seen) / Tick::PER_SECOND,
         to_service: counts(&session.to_service),
         to_consumer: counts(&session.to_consumer),

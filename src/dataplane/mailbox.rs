@@ -12,6 +12,8 @@ pub struct FlowRecord {
     pub worker: u16,
     /// Its endpoint.
     pub endpoint: EndpointId,
+    /// Network identifier of its connection.
+    pub link: u32,
     /// Attachment its consumer's packets arrive on.
     pub attachment: AttachmentId,
     /// Protocol.
@@ -26,6 +28,10 @@ pub struct FlowRecord {
     pub backend: (IpAddr, u16),
     /// `opening`, `established`, `closing` or `ended`; `active` for UDP and ICMP.
     pub state: &'static str,
+    /// Whether it counts as a live session; one that is not only answers late segments.
+    pub live: bool,
+    /// Tenths of a second since it was opened.
+    pub age: u32,
     /// Seconds since its last packet.
     pub idle_seconds: u32,
     /// Packets and bytes from the consumer to the service.
@@ -34,13 +40,24 @@ pub struct FlowRecord {
     pub to_consumer: (u64, u64),
 }
 
+/// Which sessions are asked for: those that match all that is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of this endpoint.
+    pub endpoint: Option<EndpointId>,
+    /// With this NAT address and port (or echo identifier).
+    pub nat: Option<(IpAddr, u16)>,
+    /// With this backend address and port.
+    pub backend: Option<(IpAddr, u16)>,
+}
+
 /// A question to a worker. Dropping the receiving end of a reply is harmless.
 #[derive(Debug)]
 pub enum Request {
-    /// List sessions, of one endpoint or of all, at most `limit` of them.
+    /// List sessions, at most `limit` of them.
     Flows {
-        /// Only this endpoint's.
-        endpoint: Option<EndpointId>,
+        /// Which ones.
+        wanted: Wanted,
         /// At most this many.
         limit: usize,
         /// Where the answer goes.

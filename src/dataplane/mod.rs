@@ -53,6 +53,9 @@ pub mod forwarder;
 /// The ring between workers.
 pub mod handover;
 
+/// Sessions that have ended, on their way to the flow log.
+pub mod ended;
+
 /// What workers publish and everyone else may read.
 pub mod counters;
 
@@ -73,6 +76,10 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// Longest sleep: sweeps and counters go on when no packet comes.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How often, and how long each time, a worker that stops waits for room in the flow log.
+const STOP_TRIES: u32 = 500;
+const STOP_PAUSE: Duration = Duration::from_millis(1);
 
 /// One worker: its forwarder, its queue of every device, its ears.
 #[derive(Debug)]
@@ -195,6 +202,12 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
         while !stop.load(Ordering::Relaxed) {
             self.wait(ears, if more { Duration::ZERO } else { IDLE }, &mut ready)?;
             more = self.batch(ready.drain(..), clock())?;
+        }
+        for tries in 0.. {
+            if !self.forwarder.note_stop(tries >= STOP_TRIES, clock()) {
+                break;
+            }
+            std::thread::sleep(STOP_PAUSE);
         }
         Ok(())
     }

@@ -22,11 +22,15 @@ mod packets;
 use packets::{Packet, echo_request, tcp, udp};
 
 mod attacks;
+mod ends;
 mod laws;
 mod revocation;
 
 const CONSUMER: AttachmentId = AttachmentId(0);
 const PROVIDER: AttachmentId = AttachmentId(1);
+
+/// Notes that a worker's ring holds.
+const RING: usize = 1_000;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -109,6 +113,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
         (2, "default/waiting", "10.1.9.6", orders, Pending, Stamp::default()),
     ] {
         let endpoint = Endpoint {
+            link: 100 + id,
             id: EndpointId(id),
             name: Arc::from(name),
             state,
@@ -125,6 +130,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
 /// Workers over in-memory devices.
 struct World {
     workers: Vec<Worker<MemorySource, MemorySink>>,
+    rings: Vec<Arc<ended::EndedRing>>,
     publisher: Publisher,
     epoch: u64,
     now: Tick,
@@ -138,17 +144,19 @@ impl World {
     fn with_workers(count: u16) -> Self {
         let mut publisher = Publisher::new();
         let shared = Arc::new(Shared::new((0..count).map(|_| Arc::new(|| ()) as _).collect()));
+        let rings: Vec<_> = (0..count).map(|_| Arc::new(ended::EndedRing::new(RING))).collect();
         let workers = (0..count)
             .map(|worker| {
                 let seed = [0x5EED + u64::from(worker), 0x00C0_FFEE, 42];
                 let position = Position { worker, workers: count };
-                let forwarder = Forwarder::new(position, 70_000, seed, Arc::clone(&shared));
+                let forwarder = Forwarder::new(position, 70_000, seed, Arc::clone(&shared))
+                    .with_flow_log(Arc::clone(&rings[usize::from(worker)]));
                 let devices = || (0..2).map(|_| MemorySource::default()).collect();
                 let sinks = (0..2).map(|_| MemorySink::default()).collect();
                 Worker::new(forwarder, devices(), sinks, publisher.reader(Box::new(|| ())), Arc::default())
             })
             .collect();
-        let mut world = Self { workers, publisher, epoch: 0, now: Tick(1_000) };
+        let mut world = Self { workers, rings, publisher, epoch: 0, now: Tick(1_000) };
         world.publish(&Rules::default());
         world
     }

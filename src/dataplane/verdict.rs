@@ -1,6 +1,7 @@
 //! How a packet ends: one closed verdict, one counter each (DESIGN law 4).
 
-use crate::snapshot::AttachmentId;
+use crate::snapshot::policy::Reason;
+use crate::snapshot::{AttachmentId, ConnectionState};
 
 /// The outcome for one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,22 @@ impl DropReason {
             Self::TtlExpired => "ttl_expired",
             Self::HandoverFull => "handover_full",
             Self::WriteFailed => "write_failed",
+        }
+    }
+}
+
+/// The counted reason of a denial.
+impl From<&Reason> for DropReason {
+    fn from(reason: &Reason) -> Self {
+        match reason {
+            Reason::UnknownEndpoint => Self::UnknownEndpoint,
+            Reason::NotApproved(ConnectionState::Pending | ConnectionState::Approved) => Self::NotApprovedPending,
+            Reason::NotApproved(ConnectionState::Rejected) => Self::NotApprovedRejected,
+            Reason::NotApproved(ConnectionState::Disconnected) => Self::NotApprovedDisconnected,
+            Reason::SourceNotAllowed => Self::SourceNotAllowed,
+            Reason::WorkloadExcluded(_) => Self::WorkloadExcluded,
+            Reason::DeniedByRule(_) => Self::DeniedByRule,
+            Reason::PortNotExposed => Self::PortNotExposed,
         }
     }
 }

@@ -18,7 +18,9 @@ pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
     Address, Connection, Decide, Decision, Endpoint, Peering, Resource, Subnet, Target, Traffic, Transition, Vnet,
 };
-pub use status::{Condition, Deleted, Explanation, Flow, Line, Reload, Severity, Side, Status, Totals};
+pub use status::{
+    Check, Condition, Deleted, Explanation, Flow, Line, Lost, Match, Reload, Severity, Side, Status, Totals, Who,
+};
 
 /// Version of every JSON document: fields are added, never renamed or given another meaning.
 pub const API_VERSION: &str = "privlink/v1";

@@ -125,12 +125,85 @@ impl std::fmt::Display for Side {
     }
 }
 
+/// Who used a NAT address and port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Who {
+    /// What the provider saw.
+    pub nat: Side,
+    /// Live sessions first, then the most recently ended.
+    pub matches: Vec<Match>,
+    /// Ended sessions that match too and are not listed.
+    pub more: u64,
+    /// Ended sessions that are not in the flow log; absent: none is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
+    /// What else the answer lacks, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// A session, live or ended, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Match {
+    /// `group/name` of the endpoint; absent when the connection is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Network identifier of the connection.
+    pub link_identifier: u32,
+    /// Who asked for the connection; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
+    /// Who approved the connection; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approver: Option<String>,
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// The consumer.
+    pub consumer: Side,
+    /// The endpoint's side.
+    pub endpoint_address: Side,
+    /// The server.
+    pub backend: Side,
+    /// When the session was opened, RFC 3339 in UTC.
+    pub from: String,
+    /// When it ended; absent while it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// `live`, or why it ended: `closed`, `reset`, `idle`, `revoked`, `reclaimed` or `stopped`.
+    pub state: String,
+    /// Packets from the consumer to the service.
+    pub packets_to_service: u64,
+    /// Bytes from the consumer to the service.
+    pub bytes_to_service: u64,
+    /// Packets from the service to the consumer.
+    pub packets_to_consumer: u64,
+    /// Bytes from the service to the consumer.
+    pub bytes_to_consumer: u64,
+}
+
+/// Ended sessions that are not in the flow log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lost {
+    /// Those that were counted.
+    pub records: u64,
+    /// Times that the daemon was killed; sessions alive then are missing, their number is unknown.
+    pub kills: u64,
+    /// Since when, RFC 3339 in UTC.
+    pub since: String,
+}
+
 /// A live session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Flow {
     /// `group/name` of the endpoint.
     pub endpoint: String,
+    /// Network identifier of its connection.
+    #[serde(default)]
+    pub link_identifier: u32,
     /// VNet its consumer's packets come from.
     pub vnet: String,
     /// `tcp`, `udp` or `icmp`.
@@ -182,7 +255,10 @@ pub struct Explanation {
     pub reason: Option<String>,
     /// The decision in a sentence.
     pub message: String,
-    /// What would change it; absent where nothing would or should.
+    /// Every check, in the order in which they are made.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// The smallest change that would take the packet past this check; absent where none would or should.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remedy: String,
     /// The endpoint at that address, `group/name`; absent where none is visible.
@@ -193,6 +269,18 @@ pub struct Explanation {
     pub resource: Option<String>,
     /// Servers that take new sessions, `address:port`.
     pub backends: Vec<String>,
+}
+
+/// One check of `explain`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// Its number in the order of the checks, from 1.
+    pub number: u8,
+    /// What it asks.
+    pub question: String,
+    /// `passed`, `failed` or `not reached`.
+    pub outcome: String,
 }
 
 /// An endpoint is gone.

@@ -1,10 +1,11 @@
 //! Live sessions: every worker is asked at once, and the answers are given names.
 
+use std::net::IpAddr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::{Known, Observer};
-use crate::dataplane::mailbox::{FlowRecord, Request};
+use crate::dataplane::mailbox::{FlowRecord, Request, Wanted};
 use crate::interface::{Flow, Side};
 use crate::snapshot::EndpointId;
 
@@ -28,18 +29,22 @@ impl Observer {
     /// A worker has not answered within two seconds.
     pub fn flows(&self, endpoint: Option<EndpointId>, limit: usize) -> Result<Vec<Flow>, Silent> {
         let known = self.known();
-        let mut flows: Vec<Flow> = self.ask(endpoint, limit)?.iter().map(|record| self.named(&known, record)).collect();
+        let mut flows: Vec<Flow> = self
+            .ask(Wanted { endpoint, ..Wanted::default() }, limit)?
+            .iter()
+            .map(|record| self.named(&known, record))
+            .collect();
         flows.sort_by(|a, b| order(a).cmp(&order(b)));
         flows.truncate(limit);
         Ok(flows)
     }
 
     #[allow(clippy::disallowed_methods, reason = "whoever asks waits in real time")]
-    fn ask(&self, endpoint: Option<EndpointId>, limit: usize) -> Result<Vec<FlowRecord>, Silent> {
+    pub(super) fn ask(&self, wanted: Wanted, limit: usize) -> Result<Vec<FlowRecord>, Silent> {
         let asked = self.mailboxes.len();
         let (reply, answers) = mpsc::sync_channel(asked.max(1));
         for mailbox in &self.mailboxes {
-            mailbox.send(Request::Flows { endpoint, limit, reply: reply.clone() });
+            mailbox.send(Request::Flows { wanted, limit, reply: reply.clone() });
         }
         drop(reply);
         let deadline = Instant::now() + PATIENCE;
@@ -54,12 +59,12 @@ impl Observer {
     fn named(&self, known: &Known, record: &FlowRecord) -> Flow {
         let snapshot = self.snapshot.load();
         let attachment = snapshot.attachments.get(usize::from(record.attachment.0));
-        let side = |(ip, port): (std::net::IpAddr, u16)| Side { ip: ip.to_string(), port };
         Flow {
             endpoint: known
                 .names
                 .get(&record.endpoint)
                 .map_or_else(|| format!("#{}", record.endpoint.0), |facts| facts.name.clone()),
+            link_identifier: record.link,
             vnet: attachment.map(|attachment| attachment.vnet.to_string()).unwrap_or_default(),
             protocol: record.protocol.to_string(),
             consumer: side(record.consumer),
@@ -75,6 +80,12 @@ impl Observer {
             worker: record.worker,
         }
     }
+}
+
+/// An address and a port as JSON.
+#[must_use]
+pub fn side((ip, port): (IpAddr, u16)) -> Side {
+    Side { ip: ip.to_string(), port }
 }
 
 fn order(flow: &Flow) -> (&str, &str, &str, u16, u16) {

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{Observer, Sample};
+use super::{EndpointFacts, Observer, Sample};
 use crate::dataplane::counters::{EndpointTotals, NatPortUse, VerdictCounts};
 use crate::dataplane::verdict::DropReason;
 
@@ -41,7 +41,9 @@ impl Collector for Sample {
             })?;
         }
         self.sessions(&mut encoder)?;
-        self.nat_ports(&mut encoder)
+        self.nat_ports(&mut encoder)?;
+        self.links(&mut encoder)?;
+        self.flow_log(&mut encoder)
     }
 }
 
@@ -90,6 +92,27 @@ impl Sample {
             for (state, value) in [("used", used), ("quarantined", quarantined), ("free", free)] {
                 gauge(&mut family, &[("nat_ip", &nat_ip.to_string()), ("state", state)], *value)?;
             }
+        }
+        Ok(())
+    }
+
+    fn links(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Resource and network identifier of an endpoint's connection";
+        let mut family = encoder.encode_descriptor("privlink_endpoint_info", help, None, MetricType::Gauge)?;
+        for (endpoint, EndpointFacts { resource, link, .. }) in &self.links {
+            gauge(&mut family, &[("endpoint", endpoint), ("resource", resource), ("link", &link.to_string())], 1)?;
+        }
+        Ok(())
+    }
+
+    fn flow_log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some((records, lost)) = self.flow_log else { return Ok(()) };
+        for (name, help, value) in [
+            ("privlink_flow_log_records", "Ended sessions written to the flow log", records),
+            ("privlink_flow_log_lost", "Ended sessions for which the flow log had no room", lost),
+        ] {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(metric)?;
         }
         Ok(())
     }

@@ -13,12 +13,19 @@ use crate::dataplane::mailbox::Mailbox;
 use crate::dataplane::verdict::DropReason;
 use crate::interface::{Totals, Traffic};
 use crate::snapshot::{EndpointId, Snapshot};
+use flow_log::FlowLog;
 
 /// `judge()` in words, on the snapshot in force.
 pub mod explain;
 
 /// Live sessions of all workers.
 pub mod flows;
+
+/// Sessions that have ended.
+pub mod flow_log;
+
+/// Who used a NAT address and port.
+pub mod who;
 
 /// Prometheus text.
 pub mod metrics;
@@ -41,6 +48,8 @@ pub struct EndpointFacts {
     pub name: String,
     /// Resource it is bound to, `group/name`.
     pub resource: String,
+    /// Network identifier of its connection.
+    pub link: u32,
 }
 
 /// Reads what the workers publish and knows whose it is.
@@ -50,6 +59,7 @@ pub struct Observer {
     mailboxes: Vec<Mailbox>,
     facts: Box<dyn Fn() -> Facts + Send + Sync>,
     known: Mutex<Known>,
+    flow_log: Option<Arc<FlowLog>>,
 }
 
 /// All endpoints ever heard of: a deleted one's traffic still counts for its resource.
@@ -71,6 +81,10 @@ pub struct Sample {
     pub resources: BTreeMap<String, EndpointTotals>,
     /// NAT port use by address, over all workers.
     pub nat_ports: Vec<NatPortUse>,
+    /// The endpoints there are, by `group/name`.
+    pub links: BTreeMap<String, EndpointFacts>,
+    /// Records that the flow log has written and lost; `None`: there is no flow log.
+    pub flow_log: Option<(u64, u64)>,
 }
 
 impl std::fmt::Debug for Observer {
@@ -87,7 +101,13 @@ impl Observer {
         mailboxes: Vec<Mailbox>,
         facts: Box<dyn Fn() -> Facts + Send + Sync>,
     ) -> Self {
-        Self { snapshot, workers, mailboxes, facts, known: Mutex::new(Known::default()) }
+        Self { snapshot, workers, mailboxes, facts, known: Mutex::new(Known::default()), flow_log: None }
+    }
+
+    /// Finds ended sessions in `log`, too.
+    #[must_use]
+    pub fn with_flow_log(self, log: Arc<FlowLog>) -> Self {
+        Self { flow_log: Some(log), ..self }
     }
 
     /// Number of data workers.
@@ -122,17 +142,20 @@ impl Observer {
         let known = self.known();
         let mut resources: BTreeMap<String, EndpointTotals> =
             known.resources.into_iter().map(|name| (name, EndpointTotals::default())).collect();
-        let mut endpoints = BTreeMap::new();
+        let (mut endpoints, mut links) = (BTreeMap::new(), BTreeMap::new());
         for (id, facts) in known.names {
             let totals = self.endpoint(id);
             let past = EndpointTotals { sessions: 0, ..totals };
             let live = known.live.contains(&id);
-            *resources.entry(facts.resource).or_default() += if live { totals } else { past };
+            *resources.entry(facts.resource.clone()).or_default() += if live { totals } else { past };
             if live {
-                endpoints.insert(facts.name, totals);
+                endpoints.insert(facts.name.clone(), totals);
+                links.insert(facts.name.clone(), facts);
             }
         }
-        Sample { workers: self.verdicts(), endpoints, resources, nat_ports: self.nat_ports() }
+        let flow_log = self.flow_log.as_ref().map(|log| (log.records(), log.lost()));
+        let nat_ports = self.nat_ports();
+        Sample { workers: self.verdicts(), endpoints, resources, nat_ports, links, flow_log }
     }
 
     /// Verdicts by worker.

@@ -31,9 +31,9 @@ fn answering(worker: u16, stop: &Arc<AtomicBool>) -> Mailbox {
     let (served, stop) = (Arc::clone(&queue), Arc::clone(stop));
     std::thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
-            while let Some(Request::Flows { endpoint, limit, reply }) = served.pop() {
+            while let Some(Request::Flows { wanted: asked, limit, reply }) = served.pop() {
                 let all = [7, 8].map(|id| record(worker, EndpointId(id)));
-                let wanted = all.into_iter().filter(|flow| endpoint.is_none_or(|id| id == flow.endpoint));
+                let wanted = all.into_iter().filter(|flow| asked.endpoint.is_none_or(|id| id == flow.endpoint));
                 let _ = reply.send(wanted.take(limit).collect());
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -46,6 +46,7 @@ fn record(worker: u16, endpoint: EndpointId) -> FlowRecord {
     FlowRecord {
         worker,
         endpoint,
+        link: 40 + endpoint.0,
         attachment: AttachmentId(0),
         protocol: Protocol::Tcp,
         consumer: (ip("10.1.0.5"), 40_000 + worker),
@@ -53,6 +54,8 @@ fn record(worker: u16, endpoint: EndpointId) -> FlowRecord {
         nat: (ip("10.20.99.4"), 1024),
         backend: (ip("10.20.0.2"), 5432),
         state: "established",
+        live: true,
+        age: 100,
         idle_seconds: 3,
         to_service: (2, 120),
         to_consumer: (1, 60),
@@ -66,6 +69,7 @@ fn facts(live: &[u32]) -> Facts {
             id: EndpointId(id),
             name: format!("default/e{id}"),
             resource: "default/orders-db".to_owned(),
+            link: 40 + id,
         })
         .collect();
     Facts { endpoints, resources: vec!["default/orders-db".to_owned(), "default/idle".to_owned()] }
@@ -247,6 +251,7 @@ fn snapshot(state: ConnectionState) -> Snapshot {
         ports: Vec::new(),
     };
     let endpoint = Endpoint {
+        link: 7,
         id: EndpointId(7),
         name: "default/orders".into(),
         state,

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::prefixes::is_martian;
 use super::tables::{EndpointAddress, Rule};
 use super::{AttachmentId, ConnectionState, Endpoint, Protocol, Resource, Snapshot, Target, TargetId};
 
@@ -62,6 +63,17 @@ pub enum Reason {
     DeniedByRule(Arc<str>),
     /// Check 6: the bound subresource and member do not expose this protocol and port.
     PortNotExposed,
+}
+
+/// Check 1's second half: a source that no host behind the attachment may send from: a special-purpose
+/// address, the destination itself, an endpoint's or a NAT address (nat-requirements P-3).
+#[must_use]
+pub fn is_spoofed(snapshot: &Snapshot, query: &Query) -> bool {
+    let attachment = snapshot.attachments.get(usize::from(query.attachment.0));
+    is_martian(query.source)
+        || query.source == query.destination
+        || attachment.is_some_and(|attachment| snapshot.endpoint_address(attachment, query.source).is_some())
+        || snapshot.nat_owner(query.attachment, query.source).is_some()
 }
 
 /// Judges whether a packet may open (or keep) a session.

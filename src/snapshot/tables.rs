@@ -119,6 +119,8 @@ pub struct Peer {
 pub struct Endpoint {
     /// Its identity within this process.
     pub id: EndpointId,
+    /// Network identifier of its connection (Azure's LINKID), unique over time; 0 while it has none.
+    pub link: u32,
     /// `group/name`.
     pub name: Arc<str>,
     /// Only `Approved` passes traffic.

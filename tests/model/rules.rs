@@ -352,6 +352,7 @@ impl Rules {
                 ports: rule.ports.into_iter().collect(),
             };
             let compiled = snapshot::Endpoint {
+                link: 0,
                 id: EndpointId(endpoint.id),
                 name: Arc::from("default/endpoint"),
                 state: endpoint.state,

@@ -8,7 +8,7 @@ use privlink::dataplane::counters::VerdictCounts;
 use privlink::dataplane::device::memory::{MemorySink, MemorySource};
 use privlink::dataplane::forwarder::{Forwarder, Position};
 use privlink::dataplane::handover::Shared;
-use privlink::dataplane::mailbox::{FlowRecord, Request};
+use privlink::dataplane::mailbox::{FlowRecord, Request, Wanted};
 use privlink::dataplane::session::Tick;
 use privlink::snapshot::{Publisher, Snapshot};
 
@@ -91,7 +91,7 @@ impl World {
     pub(crate) fn flows(&mut self, now: u32) -> Vec<FlowRecord> {
         let (reply, listed) = std::sync::mpsc::sync_channel(self.workers.len());
         for questions in &self.questions {
-            questions.push(Request::Flows { endpoint: None, limit: usize::MAX, reply: reply.clone() });
+            questions.push(Request::Flows { wanted: Wanted::default(), limit: usize::MAX, reply: reply.clone() });
         }
         let sent = self.settle(now);
         assert!(sent.is_empty(), "a question makes no packet: {sent:?}");

@@ -32,3 +32,5 @@ mod revocation;
 mod state;
 /// Overlapping and peered networks, on-premises, several endpoints and addresses.
 mod topologies;
+/// From a server's peer to the client behind it.
+mod who;

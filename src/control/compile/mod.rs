@@ -298,6 +298,7 @@ impl<'a> Surroundings<'a> {
         Ok(Basis {
             name: Arc::from(key.to_string()),
             state: connection.state,
+            link: connection.link,
             vnet,
             addresses,
             sources: (!endpoint.sources.is_empty()).then(|| Arc::new(endpoint.sources.iter().collect())),
@@ -362,6 +363,7 @@ impl Basis {
     fn endpoint(&self, id: crate::snapshot::EndpointId) -> Endpoint {
         Endpoint {
             id,
+            link: self.link,
             name: Arc::clone(&self.name),
             state: self.state,
             resource: self.resource,

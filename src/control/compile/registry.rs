@@ -21,6 +21,7 @@ pub(super) type SeenBy = Vec<(AttachmentId, PrefixSet, Vec<(Arc<str>, PrefixSet)
 pub(super) struct Basis {
     pub(super) name: Arc<str>,
     pub(super) state: ConnectionState,
+    pub(super) link: u32,
     pub(super) vnet: u16,
     pub(super) addresses: Vec<(IpAddr, TargetId)>,
     pub(super) sources: Option<Arc<PrefixSet>>,
@@ -166,7 +167,8 @@ impl Registry {
     fn restamp(&mut self, id: EndpointId, old: &Basis, new: &Basis) -> Result<(), CompileError> {
         let stopped = old.state == ConnectionState::Approved && new.state != ConnectionState::Approved;
         // The other end of such a session is elsewhere now; no re-examination could save it.
-        let moved = old.resource != new.resource
+        let moved = old.link != new.link
+            || old.resource != new.resource
             || old.bound.provider != new.bound.provider
             || old.vnet != new.vnet
             || !old.addresses.iter().all(|address| new.addresses.contains(address));

@@ -175,6 +175,10 @@ pub struct Session<C: Family, P: Family> {
     pub(super) previous: Slot,
     /// Resource it was admitted to.
     pub resource: ResourceId,
+    /// Network identifier of the connection that admitted it.
+    pub link: u32,
+    /// When it was opened.
+    pub opened: Tick,
 }
 
 /// Position of a session in its worker's table.
@@ -213,6 +217,8 @@ impl<C: Family, P: Family> Session<C, P> {
             next: Slot::NONE,
             previous: Slot::NONE,
             resource: admitted.resource,
+            link: admitted.link,
+            opened: now,
         }
     }
 
@@ -265,6 +271,8 @@ pub struct Admitted {
     pub provider_attachment: AttachmentId,
     /// See [`Session::endpoint`].
     pub endpoint: EndpointId,
+    /// See [`Session::link`].
+    pub link: u32,
     /// See [`Session::generation`].
     pub generation: Generation,
     /// See [`Session::resource`].

@@ -365,6 +365,7 @@ pub(crate) mod tests {
             consumer_attachment: AttachmentId(0),
             provider_attachment: AttachmentId(1),
             endpoint: EndpointId(number % 3),
+            link: number % 3,
             generation: Generation(1),
             resource: ResourceId(0),
             target: TargetId(0),

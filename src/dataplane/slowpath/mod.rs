@@ -6,15 +6,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::ended::Cause;
 use super::fastpath::classify::{Packet, classify};
 use super::forwarder::{Context, Forwarder};
 use super::session::{Addresses, Admitted, Direction, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
 use super::verdict::{DropReason, Verdict};
-use crate::snapshot::policy::{Denial, Reason, judge};
-use crate::snapshot::prefixes::is_martian;
-use crate::snapshot::{
-    Admission, Attachment, Backend, ConnectionState, Generation, Protocol, Query, Timeouts, steering,
-};
+use crate::snapshot::policy::{Denial, is_spoofed, judge};
+use crate::snapshot::{Admission, Backend, Generation, Protocol, Query, Timeouts, steering};
 use crate::wire::headers::{ACK, RST, SYN};
 use crate::wire::{Family, V4, vnet};
 use port_pool::{PoolKey, Reserved};
@@ -100,8 +98,11 @@ impl Forwarder {
 
     /// The whole of admission, in the order of DESIGN §3.
     fn admit(&mut self, frame: &[u8], packet: &Packet<V4>, context: &Context<'_>) -> Result<Slot, Refusal> {
-        check_source(&packet.key, context)?;
-        let admission = judge(context.snapshot, &query(&packet.key)).map_err(|denial| refusal(&denial, context))?;
+        let query = query(&packet.key);
+        if is_spoofed(context.snapshot, &query) {
+            return Err(Refusal { reason: DropReason::SpoofedSource, answer: None });
+        }
+        let admission = judge(context.snapshot, &query).map_err(|denial| refusal(&denial, context))?;
         let refuse = |reason| Refusal { reason, answer: admission.resource.answer };
         if !opens_session(frame, packet) {
             return Err(refuse(DropReason::NotSyn));
@@ -132,7 +133,7 @@ impl Forwarder {
             let closed =
                 |session: &Session<V4, V4>| session.phase != Phase::Vacant && session.tcp.has(Seen::EXACT_CLOSE);
             if self.sessions.get(slot).is_some_and(closed) {
-                self.remove(slot, context.now);
+                self.remove(slot, Cause::Reclaimed, context.now);
             }
         }
         Ok(())
@@ -185,7 +186,7 @@ impl Forwarder {
                 && PoolKey::of(session) == *from
         });
         if holds_it {
-            self.remove(slot, now);
+            self.remove(slot, Cause::Reclaimed, now);
         }
     }
 
@@ -200,6 +201,7 @@ impl Forwarder {
             consumer_attachment: packet.key.attachment,
             provider_attachment: admission.resource.provider,
             endpoint: admission.endpoint.id,
+            link: admission.endpoint.link,
             generation: context.snapshot.generation(admission.endpoint.id).unwrap_or(Generation(0)),
             resource: admission.endpoint.resource,
             target: admission.target_id,
@@ -256,7 +258,7 @@ impl Forwarder {
         };
         let opens_anew = direction == Direction::ToService && is_plain_syn(frame, packet);
         if opens_anew && matches!(session.phase, Phase::Ended | Phase::Closing) {
-            self.remove(slot, context.now);
+            self.remove(slot, Cause::Reclaimed, context.now);
             return self.open(frame, packet, 0, context);
         }
         let answer = context.snapshot.resource(session.resource).and_then(|resource| resource.answer);
@@ -281,18 +283,6 @@ impl Forwarder {
     }
 }
 
-/// Check 1's second half: a source no host may send from (nat-requirements P-3).
-fn check_source(key: &FlowKey<V4>, context: &Context<'_>) -> Result<(), Refusal> {
-    let source = V4::ip(key.source);
-    let is_endpoint = |attachment: &Attachment| context.snapshot.endpoint_address(attachment, source).is_some();
-    let attachment = context.snapshot.attachments.get(usize::from(key.attachment.0));
-    let spoofed = is_martian(source)
-        || key.source == key.destination
-        || attachment.is_some_and(is_endpoint)
-        || context.snapshot.nat_owner(key.attachment, source).is_some();
-    if spoofed { Err(Refusal { reason: DropReason::SpoofedSource, answer: None }) } else { Ok(()) }
-}
-
 /// The question that a packet with `key` asks.
 pub(super) fn query(key: &FlowKey<V4>) -> Query {
     Query {
@@ -307,22 +297,7 @@ pub(super) fn query(key: &FlowKey<V4>) -> Query {
 /// Whoever asks a silent resource learns nothing, whatever check denies.
 fn refusal(denial: &Denial<'_>, context: &Context<'_>) -> Refusal {
     let resource = denial.endpoint.and_then(|endpoint| context.snapshot.resource(endpoint.resource));
-    Refusal { reason: drop_reason(&denial.reason), answer: resource.and_then(|resource| resource.answer) }
-}
-
-/// The counted reason of a denial.
-#[must_use]
-pub fn drop_reason(reason: &Reason) -> DropReason {
-    match reason {
-        Reason::UnknownEndpoint => DropReason::UnknownEndpoint,
-        Reason::NotApproved(ConnectionState::Pending | ConnectionState::Approved) => DropReason::NotApprovedPending,
-        Reason::NotApproved(ConnectionState::Rejected) => DropReason::NotApprovedRejected,
-        Reason::NotApproved(ConnectionState::Disconnected) => DropReason::NotApprovedDisconnected,
-        Reason::SourceNotAllowed => DropReason::SourceNotAllowed,
-        Reason::WorkloadExcluded(_) => DropReason::WorkloadExcluded,
-        Reason::DeniedByRule(_) => DropReason::DeniedByRule,
-        Reason::PortNotExposed => DropReason::PortNotExposed,
-    }
+    Refusal { reason: DropReason::from(&denial.reason), answer: resource.and_then(|resource| resource.answer) }
 }
 
 /// Check 7, first part: TCP starts with a SYN, ICMP with an echo request (its identifier is the

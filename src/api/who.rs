@@ -1,0 +1,86 @@
+//! `who`: sessions by their NAT address and port, with the people behind their connections.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::error::Rejection;
+use super::{ApiState, blocking};
+use crate::control::decisions::{Connection, DecidedBy};
+use crate::control::model::Key;
+use crate::interface::{List, Lost, Match, Who};
+use crate::observe::flow_log::{Losses, Sought};
+use crate::observe::flows::side;
+use crate::observe::who::{Trace, Traces};
+
+/// Whose session is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhoQuery {
+    nat: SocketAddr,
+    backend: Option<SocketAddr>,
+    at: Option<Timestamp>,
+}
+
+/// `GET /v1/who?nat=…&backend=…&at=…`
+pub(super) async fn who(
+    State(state): State<ApiState>,
+    query: Result<Query<WhoQuery>, QueryRejection>,
+) -> Result<Json<List<Who>>, Rejection> {
+    let Query(WhoQuery { nat, backend, at }) = query?;
+    let observer = state.observer;
+    let traces = blocking(move || observer.who(&Sought { nat, backend, at }, Timestamp::now())).await?;
+    let Traces { list, more, losses, warnings } = traces?;
+    let view = state.control.view();
+    let connections: HashMap<u32, (&Key, &Connection)> = view
+        .decisions
+        .connections
+        .iter()
+        .filter(|(_, connection)| connection.link != 0)
+        .map(|(key, connection)| (connection.link, (key, connection)))
+        .collect();
+    let matches = list.into_iter().map(|trace| named(trace, &connections)).collect();
+    Ok(Json(List::one(Who { nat: side((nat.ip(), nat.port())), matches, more, lost: lost(losses), warnings })))
+}
+
+fn named(trace: Trace, connections: &HashMap<u32, (&Key, &Connection)>) -> Match {
+    let found = connections.get(&trace.link);
+    Match {
+        endpoint: found.map(|(key, _)| key.to_string()).or(trace.endpoint),
+        link_identifier: trace.link,
+        requester: found.map(|(_, connection)| connection.requester.to_string()),
+        approver: found.and_then(|(_, connection)| approver(connection)),
+        protocol: trace.protocol,
+        consumer: side(trace.consumer),
+        endpoint_address: side(trace.endpoint_address),
+        backend: side(trace.backend),
+        from: time(trace.from),
+        until: trace.until.map(time),
+        state: trace.state.to_owned(),
+        packets_to_service: trace.to_service.0,
+        bytes_to_service: trace.to_service.1,
+        packets_to_consumer: trace.to_consumer.0,
+        bytes_to_consumer: trace.to_consumer.1,
+    }
+}
+
+/// Who decided last, as long as that was an approval.
+fn approver(connection: &Connection) -> Option<String> {
+    let decided = connection.decided_by != DecidedBy::Nobody;
+    (decided && connection.state.to_string() == "Approved").then(|| connection.decided_by.to_string())
+}
+
+fn lost(losses: Losses) -> Option<Lost> {
+    let Losses { counted, kills, since } = losses;
+    since.map(|since| Lost { records: counted, kills, since: time(since) })
+}
+
+/// RFC 3339, to a tenth of a second: as exact as sessions are timed.
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S.%1fZ").to_string()
+}

@@ -1,0 +1,145 @@
+//! Every session's end is noted exactly once, with its cause; a full ring loses, and counts.
+
+use super::*;
+use crate::dataplane::ended::{Cause, Ended};
+
+const FIN: u8 = 1;
+
+impl World {
+    /// Takes the notes of all workers.
+    fn ends(&self) -> Vec<Ended> {
+        self.rings.iter().flat_map(|ring| std::iter::from_fn(|| ring.pop())).collect()
+    }
+
+    fn after(&mut self, time: Duration) {
+        self.now = Tick(self.now.0 + Tick::span(time));
+        self.settle();
+    }
+}
+
+fn rejected() -> Rules {
+    let stamp = Stamp { current: Generation(2), valid_since: Generation(2) };
+    Rules { state: Rejected, stamp, ..Rules::default() }
+}
+
+fn from_consumer(flags: u8, seq: u32, ack: u32) -> Packet {
+    tcp("10.1.0.5", 40_000, "10.1.9.4", 5432).flags(flags).seq(seq).ack(ack)
+}
+
+/// Opens a TCP session and has both ends send a FIN; the last acknowledgement is not sent yet.
+fn close_but_for_the_last_ack(world: &mut World) {
+    let there = world.connect(40_000);
+    world.forwarded(CONSUMER, &from_consumer(ACK | FIN, 101, 901));
+    world.forwarded(PROVIDER, &there.reply().flags(ACK | FIN).seq(901).ack(102));
+}
+
+#[test]
+fn each_cause_is_noted_once() {
+    type Ending = (&'static str, Cause, fn(&mut World));
+    let endings: [Ending; 10] = [
+        ("both closed", Cause::Closed, |world| {
+            close_but_for_the_last_ack(world);
+            world.forwarded(CONSUMER, &from_consumer(ACK, 102, 902));
+        }),
+        ("the consumer resets", Cause::Reset, |world| {
+            world.connect(40_000);
+            world.forwarded(CONSUMER, &from_consumer(RST, 101, 0));
+        }),
+        ("the server refuses", Cause::Reset, |world| {
+            let there = world.forwarded(CONSUMER, &from_consumer(SYN, 100, 0));
+            world.forwarded(PROVIDER, &there.reply().flags(RST | ACK).seq(0).ack(101));
+        }),
+        ("an idle connection", Cause::Idle, |world| {
+            world.connect(40_000);
+            world.after(Duration::from_hours(3));
+        }),
+        ("an idle half-open one", Cause::Idle, |world| {
+            world.forwarded(CONSUMER, &from_consumer(SYN, 100, 0));
+            world.after(Duration::from_mins(5));
+        }),
+        ("idle datagrams, found by a packet", Cause::Idle, |world| {
+            let there = world.forwarded(CONSUMER, &udp("10.1.0.5", 53_000, "10.1.9.4", 5432));
+            world.now = Tick(world.now.0 + Tick::span(Duration::from_mins(6)));
+            world.dropped(PROVIDER, &there.reply(), DropReason::NoSession);
+        }),
+        ("a rejected connection", Cause::Revoked, |world| {
+            world.connect(40_000);
+            world.publish(&rejected());
+            world.settle();
+        }),
+        ("rejected datagrams", Cause::Revoked, |world| {
+            world.forwarded(CONSUMER, &udp("10.1.0.5", 53_000, "10.1.9.4", 5432));
+            world.publish(&rejected());
+            world.settle();
+        }),
+        ("a SYN on a closing connection", Cause::Reclaimed, |world| {
+            close_but_for_the_last_ack(world);
+            world.forwarded(CONSUMER, &from_consumer(SYN, 5_000, 0));
+            assert_eq!(world.sessions(), 1);
+        }),
+        ("the daemon stops", Cause::Stopped, |world| {
+            world.connect(40_000);
+            let now = world.now;
+            assert!(!world.workers[0].forwarder.note_stop(false, now));
+        }),
+    ];
+    for (what, cause, ending) in endings {
+        let mut world = World::new();
+        let opened = world.now;
+        ending(&mut world);
+        let ends = world.ends();
+        assert_eq!(ends.len(), 1, "{what}: {ends:?}");
+        let end = ends[0];
+        assert_eq!((end.cause, end.link, end.opened, end.ended), (cause, 100, opened, world.now), "{what}");
+        assert_eq!((end.consumer.0, end.endpoint), (ip("10.1.0.5"), (ip("10.1.9.4"), 5432)), "{what}");
+        assert_eq!(end.backend, (ip("10.20.0.2"), 5432), "{what}");
+        assert!(["10.20.99.4", "10.20.99.5"].map(ip).contains(&end.nat.0) && end.nat.1 >= 1_024, "{what}");
+        if cause != Cause::Stopped && cause != Cause::Reclaimed {
+            world.after(Duration::from_hours(9));
+            assert_eq!((world.ends(), world.sessions()), (Vec::new(), 0), "{what}: never twice");
+        }
+    }
+}
+
+#[test]
+fn a_note_carries_what_both_directions_carried() {
+    let mut world = World::new();
+    let there = world.forwarded(CONSUMER, &udp("10.1.0.5", 53_000, "10.1.9.4", 5432).payload(&[1; 72]));
+    world.forwarded(PROVIDER, &there.reply().payload(&[1; 172]));
+    world.forwarded(PROVIDER, &there.reply().payload(&[1; 172]));
+    world.publish(&rejected());
+    world.settle();
+    let ends = world.ends();
+    assert_eq!((ends[0].to_service, ends[0].to_consumer), ((1, 100), (2, 400)));
+    assert_eq!(ends[0].nat, (there.source.into(), there.ports().0));
+}
+
+#[test]
+fn a_full_ring_counts_what_it_loses_and_the_packets_go_on() {
+    let mut world = World::new();
+    let surplus = 37;
+    for number in 0..RING + surplus {
+        world.forwarded(CONSUMER, &udp("10.1.0.5", 1_024 + number as u16, "10.1.9.4", 5432));
+    }
+    world.publish(&rejected());
+    world.settle();
+    assert_eq!(world.sessions(), 0, "every session ended all the same");
+    assert_eq!(world.rings[0].lost(), surplus as u64);
+    assert_eq!(world.ends().len(), RING);
+}
+
+#[test]
+fn a_worker_that_stops_notes_what_there_is_room_for_until_it_is_forced() {
+    let mut world = World::new();
+    let surplus = 5;
+    for number in 0..RING + surplus {
+        world.forwarded(CONSUMER, &udp("10.1.0.5", 1_024 + number as u16, "10.1.9.4", 5432));
+    }
+    let now = world.now;
+    assert!(world.workers[0].forwarder.note_stop(false, now), "no room for the rest");
+    assert_eq!((world.ends().len(), world.rings[0].lost()), (RING, 0));
+    assert!(!world.workers[0].forwarder.note_stop(false, now), "the rest fits now");
+    assert_eq!((world.ends().len(), world.rings[0].lost()), (surplus, 0));
+    assert!(!world.workers[0].forwarder.note_stop(true, now));
+    assert!(world.ends().is_empty(), "each once");
+}
