@@ -55,6 +55,9 @@ mod writer;
 /// What readers see.
 pub mod views;
 
+/// What of it a caller may see.
+mod seen;
+
 /// A small model for tests.
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,0 +1,62 @@
+//! What a caller may see: a view holds no more than its reader may read, so that nothing behind it has to ask.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::access::actions;
+use super::command::Caller;
+use super::decisions::{Decisions, Item, ItemKind};
+use super::model::{Key, Map, Model};
+use super::rights::{Right, Rights, Verb};
+use super::views::View;
+
+impl View {
+    /// What `caller` may do.
+    pub fn rights<'a>(&'a self, caller: &'a Caller) -> Rights<'a> {
+        Rights::of(caller, &self.access)
+    }
+
+    /// The view with what `caller` may read: objects by their own `read`, endpoints also by that of the connections
+    /// of what they are bound to, since the owner of a resource sees who is connected to it.
+    #[must_use]
+    pub fn seen_by(&self, caller: &Caller) -> Self {
+        let rights = self.rights(caller);
+        let whole = &self.decisions.model;
+        let fixed = [actions::ENDPOINTS, actions::NETWORKS, actions::SECURITY_GROUPS, actions::SERVICES].into_iter();
+        let roles = [actions::ROLE_DEFINITIONS, actions::ROLE_ASSIGNMENTS].into_iter();
+        let kinds: BTreeSet<&str> =
+            fixed.chain(roles).chain(whole.resources.values().filter_map(|r| r.kind.as_deref())).collect();
+        if kinds.iter().all(|kind| rights.hold(&Right::anywhere(actions::read(kind)))) {
+            return self.clone();
+        }
+        let may =
+            |kind: ItemKind, key: &Key| rights.hold(&Right::on(whole, &Item { kind, key: key.clone() }, Verb::Read));
+        let endpoints = kept(&whole.endpoints, |key, endpoint| {
+            may(ItemKind::Endpoint, key) || rights.hold(&Right::connections(whole, &endpoint.resource))
+        });
+        let model = Model {
+            roles: kept(&whole.roles, |key, _| may(ItemKind::Role, key)),
+            assignments: kept(&whole.assignments, |key, given| {
+                given.principal == *caller.subject.principal() || may(ItemKind::Assignment, key)
+            }),
+            vnets: kept(&whole.vnets, |key, _| may(ItemKind::Vnet, key)),
+            security_groups: kept(&whole.security_groups, |key, _| may(ItemKind::SecurityGroup, key)),
+            resources: kept(&whole.resources, |key, _| may(ItemKind::Resource, key)),
+            former_resources: whole.former_resources.clone(),
+            endpoints,
+            ..Model::default()
+        };
+        let connections = kept(&self.decisions.connections, |key, _| model.endpoints.contains_key(key));
+        let decisions = Decisions { model, connections, ..Decisions::default() };
+        Self { decisions: Arc::new(decisions), ..self.clone() }
+    }
+}
+
+/// The objects that `keep` keeps.
+fn kept<V: Clone>(objects: &Map<V>, keep: impl Fn(&Key, &V) -> bool) -> Map<V> {
+    let kept = objects.iter().filter(|(key, value)| keep(key, value));
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests;
