@@ -118,7 +118,7 @@ async fn decide(
 
 /// The outcome of `command` and the microseconds it took.
 #[allow(clippy::disallowed_methods, reason = "how long a caller waited is measured in real time")]
-async fn apply(state: ApiState, caller: Caller, command: Command) -> Result<(Outcome, u64), Rejection> {
+pub(super) async fn apply(state: ApiState, caller: Caller, command: Command) -> Result<(Outcome, u64), Rejection> {
     blocking(move || {
         note_what_may_vanish(&state, &command);
         let began = Instant::now();

@@ -43,6 +43,18 @@ impl Rejection {
             .with_remedy("this API begins with /v1/status; a `/` within a name is written %2F")
     }
 
+    pub(super) fn missing(kind: &str, name: &str, remedy: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NotFound", format!("there is no {kind} `{name}`"))
+            .with_remedy(remedy)
+            .about(name)
+    }
+
+    pub(super) fn unauthenticated(why: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken", why).with_remedy(
+            "leave the token out to be known by your uid, or name a file with a good one: PRIVLINK_TOKEN_FILE",
+        )
+    }
+
     pub(super) fn wrong_method() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path does not know this method")
     }

@@ -20,6 +20,12 @@ use crate::observe::{EndpointFacts, Facts, Observer, metrics};
 /// Commands.
 mod changes;
 
+/// Roles, assignments, tokens.
+mod access;
+
+/// Who asks.
+mod identify;
+
 /// The control plane's views as the JSON types of `interface`.
 mod convert;
 
@@ -130,8 +136,16 @@ pub fn router(state: ApiState) -> Router {
         .route("/resources/{resource}", get(reads::resource))
         .route("/vnets", get(reads::vnets))
         .route("/vnets/{vnet}", get(reads::vnet))
+        .route("/roles", get(access::roles).post(access::create_role))
+        .route("/roles/{role}", get(access::role).delete(access::delete_role))
+        .route("/assignments", get(access::assignments).post(access::create_assignment))
+        .route("/assignments/{id}", get(access::assignment).delete(access::delete_assignment))
+        .route("/tokens", get(access::tokens).post(access::create_token))
+        .route("/tokens/{name}", delete(access::revoke_token))
+        .route("/access/why", get(access::why))
         .route("/reload", post(changes::reload));
-    finished(Router::new().nest(crate::interface::PREFIX, v1).merge(operations()), state)
+    let whole = Router::new().nest(crate::interface::PREFIX, v1).merge(operations());
+    finished(whole, state.clone()).layer(middleware::from_fn_with_state(state, identify::identify))
 }
 
 /// What the TCP metrics listener serves: nothing that changes anything.

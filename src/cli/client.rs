@@ -75,9 +75,12 @@ impl Client {
             .uri(format!("{PREFIX}{path}"))
             .header("host", "localhost")
             .header("content-type", "application/json")
-            .header("connection", "close")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(anyhow::Error::from)?;
+            .header("connection", "close");
+        let request = match token()? {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        let request = request.body(Full::new(Bytes::from(body))).map_err(anyhow::Error::from)?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
@@ -107,6 +110,18 @@ impl Client {
     fn foreign(&self, what: &str) -> Failure {
         let message = format!("what answers on {} does not speak this version: {what}", self.socket.display());
         Failure::new(Exit::Failed, message).with_remedy("use the `privlink` that the daemon was started with")
+    }
+}
+
+/// The bearer token of the file that `PRIVLINK_TOKEN_FILE` names; `None`: the caller is known by its uid.
+fn token() -> Result<Option<String>, Failure> {
+    let Some(path) = std::env::var_os("PRIVLINK_TOKEN_FILE").filter(|path| !path.is_empty()) else { return Ok(None) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) => {
+            let message = format!("PRIVLINK_TOKEN_FILE {} cannot be read: {error}", Path::new(&path).display());
+            Err(Failure::new(Exit::Denied, message).with_remedy("name a file with a token, or unset the variable"))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod access;
 mod client;
 mod connection;
 mod endpoint;
@@ -125,6 +126,18 @@ enum Command {
     /// Write manual pages, shell completions or the configuration's schema
     #[command(subcommand)]
     Gen(generate::Command),
+    /// Roles: what may be done
+    #[command(subcommand)]
+    Role(access::RoleCommand),
+    /// Assignments: who has which role where
+    #[command(subcommand)]
+    Assignment(access::AssignmentCommand),
+    /// Bearer tokens, for callers that are no local user
+    #[command(subcommand)]
+    Token(access::TokenCommand),
+    /// Explain why somebody may do something
+    #[command(subcommand)]
+    Access(access::AccessCommand),
 }
 
 /// Does what the command line asks for.
@@ -169,6 +182,10 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Explain(options) => explain::show(&options, &client, output),
         Command::Who(options) => who::show(&options, &client, output),
         Command::Gen(command) => generate::execute(&command, output),
+        Command::Role(command) => access::roles(command, &client, output),
+        Command::Assignment(command) => access::assignments(command, &client, output),
+        Command::Token(command) => access::tokens(command, &client, output),
+        Command::Access(command) => access::access(&command, &client, output),
     }
 }
 

@@ -8,12 +8,16 @@ use serde::{Deserialize, Serialize};
 /// Refusals.
 pub mod error;
 
+/// Roles, assignments and tokens.
+pub mod access;
+
 /// Endpoints, connections, resources and networks.
 pub mod objects;
 
 /// `status`, `flows` and `explain`.
 pub mod status;
 
+pub use access::{Assignment, Done, NewToken, Role, Token};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
     Address, Connection, Decide, Decision, Endpoint, Peering, Resource, Subnet, Target, Traffic, Transition, Vnet,

@@ -1,0 +1,247 @@
+//! Roles, assignments, tokens, and why somebody may do something.
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::ApiState;
+use super::changes::apply;
+use super::error::Rejection;
+use crate::control::access::{RoleAssignment, RoleDefinition, Scope, Subject, actions, tokens};
+use crate::control::decisions::ItemKind;
+use crate::control::model::{Key, Model};
+use crate::control::rights::{Right, Rights};
+use crate::control::{Caller, Command, Outcome};
+use crate::interface::{Assignment, Done, List, NewToken, Role, Token};
+
+type Answer<T> = Result<Json<List<T>>, Rejection>;
+type Body = Result<Bytes, BytesRejection>;
+
+/// `GET /v1/roles`: every local user may know what roles there are, as in Azure.
+pub(super) async fn roles(State(state): State<ApiState>) -> Answer<Role> {
+    let view = state.control.view();
+    let own = |role: &RoleDefinition| view.decisions.model.roles.contains_key(&Key::global(role.name.to_string()));
+    Ok(Json(List::new(view.access.roles().map(|role| shown(role, !own(role))).collect())))
+}
+
+/// `GET /v1/roles/{role}`
+pub(super) async fn role(state: State<ApiState>, Path(name): Path<String>) -> Answer<Role> {
+    let Json(all) = roles(state).await?;
+    let found = all.items.into_iter().find(|role| role.name.eq_ignore_ascii_case(&name));
+    let missing = || Rejection::missing("role", &name, "`privlink role list` shows what there is");
+    Ok(Json(List::one(found.ok_or_else(missing)?)))
+}
+
+/// `POST /v1/roles`
+pub(super) async fn create_role(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<Done> {
+    let wanted: Role = read(&body?)?;
+    let texts = |list: &[String]| list.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
+    let bad = |error: crate::control::access::Malformed| Rejection::bad_value("role", error);
+    let role = RoleDefinition {
+        name: wanted.name.parse().map_err(bad)?,
+        description: wanted.description,
+        actions: texts(&wanted.actions).map_err(bad)?,
+        not_actions: texts(&wanted.not_actions).map_err(bad)?,
+    };
+    let mut items = Box::new(Model::default());
+    items.roles.insert(Key::global(role.name.to_string()), role);
+    done(state, caller, Command::Put { items, create_only: true }).await
+}
+
+/// `DELETE /v1/roles/{role}`
+pub(super) async fn delete_role(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(reference): Path<String>,
+) -> Answer<Done> {
+    done(state, caller, Command::Delete { kind: ItemKind::Role, reference }).await
+}
+
+/// `GET /v1/assignments`: those that the caller may read, and its own.
+pub(super) async fn assignments(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<Assignment> {
+    let view = state.control.view();
+    let rights = view.rights(&caller);
+    let read = |scope: &Scope| Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope: scope.clone() };
+    let visible = view.access.grants().iter().filter(|grant| {
+        grant.assignment.principal == *caller.subject.principal() || rights.hold(&read(&grant.assignment.scope))
+    });
+    let shown = visible.map(|grant| Assignment {
+        id: grant.id.to_string(),
+        principal: grant.assignment.principal.to_string(),
+        role: grant.assignment.role.to_string(),
+        scope: grant.assignment.scope.to_string(),
+        built_in: grant.built_in,
+    });
+    Ok(Json(List::new(shown.collect())))
+}
+
+/// `GET /v1/assignments/{id}`
+pub(super) async fn assignment(
+    state: State<ApiState>,
+    caller: Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer<Assignment> {
+    let Json(all) = assignments(state, caller).await?;
+    let found = all.items.into_iter().find(|assignment| assignment.id.eq_ignore_ascii_case(&id));
+    let missing = || Rejection::missing("assignment", &id, "`privlink assignment list` shows what there is");
+    Ok(Json(List::one(found.ok_or_else(missing)?)))
+}
+
+/// `POST /v1/assignments`
+pub(super) async fn create_assignment(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<Done> {
+    let wanted: Assignment = read(&body?)?;
+    let bad = |error: crate::control::access::Malformed| Rejection::bad_value("assignment", error);
+    let given = RoleAssignment {
+        principal: wanted.principal.parse().map_err(bad)?,
+        role: wanted.role.parse().map_err(bad)?,
+        scope: wanted.scope.parse().map_err(bad)?,
+    };
+    let mut items = Box::new(Model::default());
+    items.assignments.insert(Key::global(given.id().to_string()), given);
+    done(state, caller, Command::Put { items, create_only: true }).await
+}
+
+/// `DELETE /v1/assignments/{id}`
+pub(super) async fn delete_assignment(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(reference): Path<String>,
+) -> Answer<Done> {
+    done(state, caller, Command::Delete { kind: ItemKind::Assignment, reference }).await
+}
+
+/// `GET /v1/tokens`
+pub(super) async fn tokens(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Answer<Token> {
+    let view = state.control.view();
+    view.rights(&caller).demand(&Right::anywhere(actions::read(actions::TOKENS)))?;
+    Ok(Json(List::new(view.decisions.tokens.values().map(without_secret).collect())))
+}
+
+/// `POST /v1/tokens`
+pub(super) async fn create_token(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<Token> {
+    let NewToken { name, lifetime_seconds } = read(&body?)?;
+    let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
+    let lifetime = SignedDuration::from_secs(i64::try_from(lifetime_seconds).unwrap_or(i64::MAX));
+    let mut random = Box::new([0; 32]);
+    getrandom::fill(&mut *random).map_err(|error| Rejection::internal(&std::io::Error::other(error.to_string())))?;
+    match apply(state, caller, Command::CreateToken { name, lifetime, random }).await?.0 {
+        Outcome::Minted(minted) => {
+            let secret = Some(minted.secret.expose().to_owned());
+            Ok(Json(List::one(Token { secret, warnings: minted.warnings, ..without_secret(&minted.token) })))
+        }
+        other => Err(Rejection::internal(&std::io::Error::other(other.to_string()))),
+    }
+}
+
+/// `DELETE /v1/tokens/{name}`
+pub(super) async fn revoke_token(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Answer<Done> {
+    let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
+    done(state, caller, Command::RevokeToken { name }).await
+}
+
+/// Who may do what where?
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhyQuery {
+    principal: String,
+    action: String,
+    scope: String,
+}
+
+/// `GET /v1/access/why?principal=…&action=…&scope=…`: about oneself, or with the right to read assignments.
+pub(super) async fn why(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<WhyQuery>, QueryRejection>,
+) -> Answer<crate::control::access::Explanation> {
+    let Query(WhyQuery { principal, action, scope }) = query?;
+    let bad = |name: &'static str| move |error: crate::control::access::Malformed| Rejection::bad_value(name, error);
+    let principal = principal.parse().map_err(bad("principal"))?;
+    let subject =
+        if principal == *caller.subject.principal() { caller.subject.clone() } else { Subject::only(principal) };
+    let view = state.control.view();
+    if subject != caller.subject {
+        view.rights(&caller).demand(&Right::anywhere(actions::read(actions::ROLE_ASSIGNMENTS)))?;
+    }
+    let (action, scope) = (action.parse().map_err(bad("action"))?, scope.parse().map_err(bad("scope"))?);
+    Ok(Json(List::one(view.access.why(&subject, &action, &scope))))
+}
+
+/// The caller whom a request names by its `Authorization` header; `None`: it names nobody.
+///
+/// # Errors
+/// The token is not a good one.
+pub(super) fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Caller>, Rejection> {
+    let Some(header) = header else { return Ok(None) };
+    let presented = header
+        .strip_prefix("Bearer ")
+        .ok_or_else(|| Rejection::unauthenticated("the Authorization header is not of the form `Bearer TOKEN`"))?;
+    let view = state.control.view();
+    let found = tokens::authenticate(presented.trim(), &view.decisions.tokens, Timestamp::now());
+    let token = found.map_err(|error| Rejection::unauthenticated(error.to_string()))?;
+    Ok(Some(Caller { subject: Subject::only(token.principal()), name: token.principal().to_string() }))
+}
+
+/// Checks that `caller` may perform `action` on nothing in particular.
+pub(super) fn demand(
+    state: &ApiState,
+    caller: &Caller,
+    action: crate::control::access::Action,
+) -> Result<(), Rejection> {
+    let view = state.control.view();
+    Ok(Rights::of(caller, &view.access).demand(&Right::anywhere(action))?)
+}
+
+async fn done(state: ApiState, caller: Caller, command: Command) -> Answer<Done> {
+    let (outcome, _) = apply(state, caller, command).await?;
+    Ok(Json(List::one(Done { lines: outcome.to_string().lines().map(str::to_owned).collect() })))
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
+    serde_json::from_slice(body).map_err(Rejection::bad_body)
+}
+
+fn shown(role: &RoleDefinition, built_in: bool) -> Role {
+    let texts = |patterns: &[crate::control::access::ActionPattern]| patterns.iter().map(ToString::to_string).collect();
+    Role {
+        name: role.name.to_string(),
+        description: role.description.clone(),
+        actions: texts(&role.actions),
+        not_actions: texts(&role.not_actions),
+        built_in,
+    }
+}
+
+fn without_secret(token: &tokens::Token) -> Token {
+    let time = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    Token {
+        name: token.name.to_string(),
+        created_at: time(token.created_at),
+        created_by: token.created_by.to_string(),
+        expires_at: time(token.expires_at),
+        ..Token::default()
+    }
+}

@@ -1,0 +1,44 @@
+//! Who asks, and whether they may ask at all: a token's holder instead of the socket's peer, and the rights that
+//! concern no object. What concerns objects is judged where they are looked up.
+
+use axum::extract::{Request, State};
+use axum::http::{Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::ApiState;
+use super::access::{bearer, demand};
+use super::error::Rejection;
+use crate::control::Caller;
+use crate::control::access::actions;
+
+/// Questions that are about no object, and the type that each needs `read` on.
+const GENERAL: [(&str, &str); 7] = [
+    ("/v1/status", actions::STATUS),
+    ("/v1/flows", actions::FLOWS),
+    ("/v1/who", actions::FLOWS),
+    ("/v1/explain", actions::EXPLAIN),
+    ("/v1/audit", actions::AUDIT),
+    ("/v1/audit/verify", actions::AUDIT),
+    ("/metrics", actions::STATUS),
+];
+
+/// Middleware of the control socket.
+pub(super) async fn identify(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+    match admitted(&state, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(rejection) => rejection.into_response(),
+    }
+}
+
+fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Rejection> {
+    let presented = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::to_str).transpose();
+    let presented = presented.map_err(|_| Rejection::unauthenticated("the Authorization header is not text"))?;
+    if let Some(holder) = bearer(state, presented)? {
+        request.extensions_mut().insert(holder);
+    }
+    let caller = request.extensions().get::<Caller>();
+    let caller = caller.ok_or_else(|| Rejection::unauthenticated("nobody is known to ask"))?;
+    let general = GENERAL.iter().find(|(path, _)| request.method() == Method::GET && request.uri().path() == *path);
+    general.map_or(Ok(()), |(_, kind)| demand(state, caller, actions::read(kind)))
+}

@@ -1,0 +1,269 @@
+//! `privlink role`, `assignment`, `token` and `access`: who may do what.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::output::{Output, Table};
+use crate::interface::{Assignment, Done, List, NewToken, Role, Token, segment};
+
+/// Roles.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum RoleCommand {
+    /// List every role, the built-in ones too
+    List,
+    /// Show what a role gives
+    Show {
+        /// Its name
+        role: String,
+    },
+    /// Define a role of your own
+    Create {
+        /// Its name
+        role: String,
+        /// An action it gives, such as `Microsoft.Network/*/read`; repeatable
+        #[arg(long = "action", value_name = "ACTION", required = true)]
+        actions: Vec<String>,
+        /// An action it takes out of those again; repeatable
+        #[arg(long = "not-action", value_name = "ACTION")]
+        not_actions: Vec<String>,
+        /// For people
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// Delete a role of your own
+    Delete {
+        /// Its name
+        role: String,
+    },
+}
+
+/// Assignments of roles.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum AssignmentCommand {
+    /// List who has which role where
+    List,
+    /// Show one assignment
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Give a role to somebody
+    Create {
+        /// `uid:1000`, `gid:20` or `token:ci`
+        #[arg(long)]
+        principal: String,
+        /// Name of the role
+        #[arg(long)]
+        role: String,
+        /// Where: `/`, /subscriptions/S, /subscriptions/S/resourceGroups/G, or the id of a resource
+        #[arg(long)]
+        scope: String,
+    },
+    /// Take a role away
+    Delete {
+        /// Its id
+        id: String,
+    },
+}
+
+/// Bearer tokens.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum TokenCommand {
+    /// List tokens, without their secrets
+    List,
+    /// Make a token; its secret is shown once
+    Create {
+        /// Roles are assigned to `token:NAME`
+        name: String,
+        /// How long it is good: `90d`, `12h`
+        #[arg(long, default_value = "90d", value_parser = lifetime)]
+        expires: u64,
+        /// Write the secret to this new file (mode 0600) instead of the terminal
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// End a token at once
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Explanations of rights.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum AccessCommand {
+    /// Say why somebody may do something, or what would allow it; exits with 6 where it is denied
+    Why {
+        /// `uid:1000`, `gid:20` or `token:ci`
+        principal: String,
+        /// Such as `Microsoft.Network/privateEndpoints/write`
+        action: String,
+        /// `/`, or an ARM id
+        scope: String,
+    },
+}
+
+pub(super) fn roles(command: RoleCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    match command {
+        RoleCommand::List => output.list(&client.get::<Role>("/roles")?, role_table),
+        RoleCommand::Show { role } => {
+            let path = format!("/roles/{}", segment(&role));
+            output.list(&client.get::<Role>(&path)?, |items, out| items.iter().try_for_each(|one| show_role(one, out)))
+        }
+        RoleCommand::Create { role, actions, not_actions, description } => {
+            let wanted = Role { name: role, description, actions, not_actions, built_in: false };
+            output.list(&client.post::<Done>("/roles", &wanted)?, done)
+        }
+        RoleCommand::Delete { role } => {
+            output.list(&client.delete::<Done>(&format!("/roles/{}", segment(&role)))?, done)
+        }
+    }
+}
+
+pub(super) fn assignments(command: AssignmentCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    match command {
+        AssignmentCommand::List => output.list(&client.get::<Assignment>("/assignments")?, assignment_table),
+        AssignmentCommand::Show { id } => {
+            let path = format!("/assignments/{}", segment(&id));
+            output.list(&client.get::<Assignment>(&path)?, assignment_table)
+        }
+        AssignmentCommand::Create { principal, role, scope } => {
+            let wanted = Assignment { principal, role, scope, ..Assignment::default() };
+            output.list(&client.post::<Done>("/assignments", &wanted)?, done)
+        }
+        AssignmentCommand::Delete { id } => {
+            output.list(&client.delete::<Done>(&format!("/assignments/{}", segment(&id)))?, done)
+        }
+    }
+}
+
+pub(super) fn tokens(command: TokenCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    match command {
+        TokenCommand::List => output.list(&client.get::<Token>("/tokens")?, token_table),
+        TokenCommand::Create { name, expires, out } => {
+            let mut made = client.post::<Token>("/tokens", &NewToken { name, lifetime_seconds: expires })?;
+            let warnings: Vec<String> = made.items.iter().flat_map(|token| token.warnings.clone()).collect();
+            if let Some(path) = out {
+                for token in &mut made.items {
+                    keep(&path, &token.secret.take().unwrap_or_default())?;
+                }
+            }
+            output.list(&made, minted)?;
+            output.warn(&warnings)
+        }
+        TokenCommand::Revoke { name } => {
+            output.list(&client.delete::<Done>(&format!("/tokens/{}", segment(&name)))?, done)
+        }
+    }
+}
+
+pub(super) fn access(command: &AccessCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    let AccessCommand::Why { principal, action, scope } = command;
+    let path =
+        format!("/access/why?principal={}&action={}&scope={}", segment(principal), segment(action), segment(scope));
+    let answer: List<Value> = client.get(&path)?;
+    output.list(&answer, |items, out| items.iter().try_for_each(|one| explain(one, out)))?;
+    let allowed = answer.items.iter().all(|one| one["allowed"] == true);
+    if allowed { Ok(()) } else { Err(Failure::new(Exit::Denied, String::new())) }
+}
+
+/// A new file that nobody else reads.
+fn keep(path: &std::path::Path, secret: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| writeln!(file, "{secret}"));
+    written.map_err(|error| {
+        Failure::new(Exit::Failed, format!("the token was made, and {} cannot be written: {error}", path.display()))
+            .with_remedy("revoke it, and create it again with another `--out`")
+    })
+}
+
+/// Seconds of `90d`, `12h`, `30m` or `10s`.
+fn lifetime(text: &str) -> Result<u64, String> {
+    let form = || "write a number and a unit, such as 90d, 12h, 30m or 10s".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(form)?;
+    let unit = match unit {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        "s" => 1,
+        _ => return Err(form()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(form)
+}
+
+fn done(items: &[Done], out: &mut dyn Write) -> io::Result<()> {
+    items.iter().flat_map(|done| &done.lines).try_for_each(|line| writeln!(out, "{line}"))
+}
+
+fn role_table(items: &[Role], out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(["ROLE", "BUILT IN", "DESCRIPTION"]);
+    for role in items {
+        let built_in = if role.built_in { "yes" } else { "no" };
+        table.row([role.name.clone(), built_in.to_owned(), role.description.clone()]);
+    }
+    table.write(out)
+}
+
+fn show_role(role: &Role, out: &mut dyn Write) -> io::Result<()> {
+    super::output::properties(
+        out,
+        &[
+            ("role", role.name.clone()),
+            ("description", role.description.clone()),
+            ("built in", if role.built_in { "yes" } else { "no" }.to_owned()),
+            ("actions", role.actions.join(" ")),
+            ("not actions", role.not_actions.join(" ")),
+        ],
+    )
+}
+
+fn assignment_table(items: &[Assignment], out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(["PRINCIPAL", "ROLE", "SCOPE", "ID"]);
+    for one in items {
+        let id = if one.built_in { "(the daemon's settings)".to_owned() } else { one.id.clone() };
+        table.row([one.principal.clone(), one.role.clone(), one.scope.clone(), id]);
+    }
+    table.write(out)
+}
+
+fn token_table(items: &[Token], out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(["TOKEN", "CREATED", "BY", "EXPIRES"]);
+    for token in items {
+        table.row([token.name.clone(), token.created_at.clone(), token.created_by.clone(), token.expires_at.clone()]);
+    }
+    table.write(out)
+}
+
+/// The secret alone on a line, so that it can be piped into a file.
+fn minted(items: &[Token], out: &mut dyn Write) -> io::Result<()> {
+    items.iter().try_for_each(|token| match &token.secret {
+        Some(secret) => writeln!(out, "{secret}"),
+        None => writeln!(out, "token {}: created, good until {}", token.name, token.expires_at),
+    })
+}
+
+fn explain(one: &Value, out: &mut dyn Write) -> io::Result<()> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let verdict = if one["allowed"] == true { "may" } else { "may not" };
+    writeln!(out, "{} {verdict} {} at {}", text(&one["principal"]), text(&one["action"]), text(&one["scope"]))?;
+    for considered in one["considered"].as_array().into_iter().flatten() {
+        let finding = &considered["finding"];
+        writeln!(
+            out,
+            "  {} is {} at {}: {}",
+            text(&considered["principal"]),
+            text(&considered["role"]),
+            text(&considered["scope"]),
+            text(finding)
+        )?;
+    }
+    match one["smallestGrant"]["command"].as_str() {
+        Some(command) => writeln!(out, "  this would allow it: {command}"),
+        None => Ok(()),
+    }
+}
