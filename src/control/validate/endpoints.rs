@@ -24,14 +24,14 @@ pub(super) fn check(model: &Model, findings: &mut Findings) {
         } else {
             let message = format!("there is no VNet `{}`", short(&endpoint.vnet));
             let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
-            findings.error(object.at("vnet"), message, remedy);
+            findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
         }
         if let Some(resource) = model.resources.get(&endpoint.resource) {
             check_binding(&object, endpoint, resource, findings);
         } else {
             let message = format!("there is no resource `{}`", short(&endpoint.resource));
             let remedy = format!("known resources: {}", list(model.resources.keys().map(short)));
-            findings.error(object.at("resource"), message, remedy);
+            findings.error("InvalidResourceReference", object.at("resource"), message, remedy);
         }
     }
 }
@@ -40,12 +40,14 @@ fn check_request(object: &Object, endpoint: &PrivateEndpoint, findings: &mut Fin
     let length = endpoint.request_message.chars().count();
     if length > MESSAGE_MAX {
         findings.error(
+            "RequestMessageTooLong",
             object.at("request_message"),
             format!("the request message has {length} characters, and {MESSAGE_MAX} are allowed"),
             format!("shorten it by {}", length - MESSAGE_MAX),
         );
     } else if length > 0 && !endpoint.manual {
         findings.warning(
+            "RequestMessageUnread",
             object.at("request_message"),
             "nobody is asked, so nobody reads the request message",
             "set `manual = true`, or leave the message out",
@@ -53,6 +55,7 @@ fn check_request(object: &Object, endpoint: &PrivateEndpoint, findings: &mut Fin
     }
     if endpoint.status == Some(ConnectionState::Disconnected) {
         findings.error(
+            "InvalidConnectionState",
             object.at("status"),
             "Disconnected is not a decision: a connection becomes so when its owner removes it",
             "write \"Approved\", \"Pending\" or \"Rejected\", or remove the endpoint",
@@ -65,6 +68,7 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
     let name = short(&endpoint.vnet);
     if !same_region(&endpoint.region, &vnet.region) {
         findings.error(
+            "RegionMismatch",
             object.at("region"),
             format!("region `{}` is not that of VNet `{name}`, `{}`", endpoint.region, vnet.region),
             format!("write \"{}\", or leave `region` out", vnet.region),
@@ -73,6 +77,7 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
     }
     let Some(subnet) = named(vnet, &endpoint.subnet) else {
         findings.error(
+            "InvalidResourceReference",
             object.at("subnet"),
             format!("VNet `{name}` has no subnet `{}`", endpoint.subnet),
             format!("subnets of `{name}`: {}", list(vnet.subnets.iter().map(|subnet| &subnet.name))),
@@ -82,6 +87,7 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
     };
     if !subnet.delegations.is_empty() {
         findings.error(
+            "PrivateEndpointCannotBeCreatedInDelegatedSubnet",
             object.at("subnet"),
             format!("subnet `{}` is delegated to {} and takes no endpoints", subnet.name, list(&subnet.delegations)),
             "put the endpoint into a separate subnet",
@@ -97,10 +103,20 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
         let place = format!("subnet `{}` ({})", subnet.name, list(&subnet.prefixes));
         let remedy = format!("choose an address {}, or leave `ip` out", usable_text(subnet));
         if !contains(subnet, ip) {
-            findings.error(at, format!("endpoint address {ip} is outside {place}"), remedy);
+            findings.error(
+                "PrivateIPAddressNotInSubnet",
+                at,
+                format!("endpoint address {ip} is outside {place}"),
+                remedy,
+            );
             findings.involving(involved.clone());
         } else if is_reserved(subnet, ip) {
-            findings.error(at, format!("endpoint address {ip} is reserved in {place}"), remedy);
+            findings.error(
+                "PrivateIPAddressIsReserved",
+                at,
+                format!("endpoint address {ip} is reserved in {place}"),
+                remedy,
+            );
             findings.involving(involved.clone());
         }
     }
@@ -129,7 +145,7 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
                 (format!("`{name}` has no subresource `{given}`"), format!("choose one of {}", list(&valid)))
             }
         };
-        findings.error(object.at("subresource"), message, remedy);
+        findings.error("InvalidSubresource", object.at("subresource"), message, remedy);
         findings.involving(involved);
         return;
     }
@@ -159,20 +175,21 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
                 (_, [""]) => (format!("`{name}` has no members"), "leave `member` out".to_owned()),
                 _ => (format!("`{name}` has no member `{member}`"), format!("choose one of {}", names())),
             };
-            findings.error(at, message, remedy).involving(involved.clone());
+            findings.error("InvalidMember", at, message, remedy).involving(involved.clone());
         } else if !seen.insert(member) {
             let message = if member.is_empty() {
                 format!("`{name}` needs one address, and this is another")
             } else {
                 format!("member `{member}` has an address already")
             };
-            findings.error(at, message, "keep one of the two").involving(involved.clone());
+            findings.error("DuplicateMember", at, message, "keep one of the two").involving(involved.clone());
         }
     }
     let missing: Vec<String> =
         members.iter().filter(|member| !seen.contains(*member)).map(|member| format!("`{member}`")).collect();
     if findings.0.len() == before && !missing.is_empty() {
         findings.error(
+            "MemberWithoutAddress",
             object.at("addresses"),
             format!("no address for member {} of `{name}`", missing.join(", ")),
             "add `{ member = \"…\" }` for each; without `ip` its address is allocated",

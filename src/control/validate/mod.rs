@@ -61,6 +61,8 @@ pub struct Violation {
     pub at: Locator,
     /// Other objects it depends on; once one of those changes, this may go away by itself.
     pub involves: Vec<Object>,
+    /// Names the rule, for programs; Azure's code where it has one. It never changes.
+    pub code: &'static str,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -155,16 +157,35 @@ impl fmt::Display for Object {
 struct Findings(Vec<Violation>);
 
 impl Findings {
-    fn error(&mut self, at: Locator, message: impl Into<String>, remedy: impl Into<String>) -> &mut Self {
-        self.push(at, message.into(), remedy.into(), Severity::Error)
+    fn error(
+        &mut self,
+        code: &'static str,
+        at: Locator,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> &mut Self {
+        self.push(Severity::Error, code, at, message.into(), remedy.into())
     }
 
-    fn warning(&mut self, at: Locator, message: impl Into<String>, remedy: impl Into<String>) -> &mut Self {
-        self.push(at, message.into(), remedy.into(), Severity::Warning)
+    fn warning(
+        &mut self,
+        code: &'static str,
+        at: Locator,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> &mut Self {
+        self.push(Severity::Warning, code, at, message.into(), remedy.into())
     }
 
-    fn push(&mut self, at: Locator, message: String, remedy: String, severity: Severity) -> &mut Self {
-        self.0.push(Violation { at, involves: Vec::new(), message, remedy, severity });
+    fn push(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        at: Locator,
+        message: String,
+        remedy: String,
+    ) -> &mut Self {
+        self.0.push(Violation { at, involves: Vec::new(), code, message, remedy, severity });
         self
     }
 
@@ -195,6 +216,7 @@ pub fn short(key: &Key) -> String {
 fn check_name(field: &str, what: &str, name: &str, object: &Object, findings: &mut Findings) {
     if !is_name(name) {
         findings.error(
+            "InvalidResourceName",
             object.at(field),
             format!("`{name}` is not a valid {what}"),
             format!("use 1 to {NAME_MAX} letters, digits, `-`, `_` and `.`, and begin with a letter or digit"),
@@ -217,7 +239,12 @@ fn same_region(one: &str, other: &str) -> bool {
 /// Whether `address` can be carried at all; otherwise the reason was noted.
 fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findings) -> bool {
     if address.is_ipv6() {
-        findings.error(at, format!("{what} {address}: IPv6 is not carried by this version"), "use an IPv4 address");
+        findings.error(
+            "IPv6NotSupported",
+            at,
+            format!("{what} {address}: IPv6 is not carried by this version"),
+            "use an IPv4 address",
+        );
         return false;
     }
     if is_martian(address) {
@@ -231,7 +258,7 @@ fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findin
             "a special-purpose address"
         };
         let remedy = "choose an address that a host of the network can have";
-        findings.error(at, format!("{what} {address} is {kind}"), remedy);
+        findings.error("InvalidAddress", at, format!("{what} {address} is {kind}"), remedy);
         return false;
     }
     true
@@ -240,7 +267,12 @@ fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findin
 /// Whether `prefix` can be carried at all; otherwise the reason was noted.
 fn check_prefix(prefix: &IpNet, at: Locator, findings: &mut Findings) -> bool {
     if matches!(prefix, IpNet::V6(_)) {
-        findings.error(at, format!("prefix {prefix}: IPv6 is not carried by this version"), "use an IPv4 prefix");
+        findings.error(
+            "IPv6NotSupported",
+            at,
+            format!("prefix {prefix}: IPv6 is not carried by this version"),
+            "use an IPv4 prefix",
+        );
         return false;
     }
     true
@@ -258,9 +290,15 @@ fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut F
         let Some(value) = value else { continue };
         let at = object.at(format!("timeouts.{field}"));
         if value.is_zero() {
-            findings.error(at, format!("{field} is zero: no session could live"), format!("write \"{written}\""));
+            findings.error(
+                "InvalidTimeout",
+                at,
+                format!("{field} is zero: no session could live"),
+                format!("write \"{written}\""),
+            );
         } else if value < least {
             findings.warning(
+                "TimeoutTooShort",
                 at,
                 format!("{field} is {} s, and {source} asks for {} s or more", value.as_secs(), least.as_secs()),
                 format!("write \"{written}\" or more unless idle sessions may break"),
@@ -273,13 +311,14 @@ fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut F
 fn check_fragment_time(timeouts: &TimeoutOverrides, object: &Object, findings: &mut Findings) {
     if timeouts.fragment.is_some() {
         let message = "fragment has no effect: this version drops fragments, and counts them";
-        findings.warning(object.at("timeouts.fragment"), message, "leave it out");
+        findings.warning("SettingWithoutEffect", object.at("timeouts.fragment"), message, "leave it out");
     }
 }
 
 fn check_session_limit(field: &str, limit: Option<u32>, object: &Object, findings: &mut Findings) {
     if limit == Some(0) {
         findings.error(
+            "InvalidSessionLimit",
             object.at(field),
             format!("`{field}` is 0: nothing could pass"),
             "use 1 or more, or leave it out",
