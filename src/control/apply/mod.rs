@@ -35,6 +35,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> (Decisions, R
     items.merge("vnet", &mut after.model.vnets, &last.vnets, &file.vnets);
     items.merge("security group", &mut after.model.security_groups, &last.security_groups, &file.security_groups);
     items.merge("resource", &mut after.model.resources, &last.resources, &file.resources);
+    after.model.resource_types = file.resource_types.clone();
     after.file = Some(file.clone());
     endpoints::merge(&mut after, last, application, &mut report);
     report.differences.extend(differences(&after));
@@ -96,6 +97,10 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
         deny,
         deny_rate,
         timeouts,
+        limits,
+        quotas,
+        on_request,
+        flow_log,
         attachments,
     } = running;
     let mut changed: Vec<String> = [
@@ -111,6 +116,10 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
         ("deny", *deny != wanted.deny),
         ("deny_rate", *deny_rate != wanted.deny_rate),
         ("timeouts", *timeouts != wanted.timeouts),
+        ("limits", *limits != wanted.limits),
+        ("quotas", *quotas != wanted.quotas),
+        ("on_request", *on_request != wanted.on_request),
+        ("flow_log", *flow_log != wanted.flow_log),
     ]
     .into_iter()
     .filter(|(_, differs)| *differs)

@@ -72,7 +72,11 @@ fn enter<'a>(book: &mut Book<'a>, vnet: &'a Key, address: IpAddr, usage: Use, at
         }
         Object::Resource(key) => format!("{what} {address} is {taken} of resource `{}` already", short(key)),
         Object::Endpoint(key) => format!("{what} {address} is {taken} of endpoint `{}` already", short(key)),
-        other @ (Object::Vnet(_) | Object::SecurityGroup(_) | Object::Attachment(_) | Object::Daemon) => {
+        other @ (Object::Vnet(_)
+        | Object::SecurityGroup(_)
+        | Object::ResourceType(_)
+        | Object::Attachment(_)
+        | Object::Daemon) => {
             format!("{what} {address} is {taken} of {other} already")
         }
     };

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::networks::peered;
 use super::{Findings, Object, check_timeouts, list, overlaps, short};
-use crate::control::model::{AttachmentSpec, HostConfig, Key, Model};
+use crate::control::model::{AttachmentSpec, HostConfig, Key, Model, PrivateEndpoint, Vnet};
 
 /// Characters of a Linux interface name at most (`IFNAMSIZ` without its final zero).
 pub(super) const DEVICE_MAX: usize = 15;
@@ -201,13 +201,11 @@ fn check_reach(model: &Model, host: &HostConfig, findings: &mut Findings) {
         );
         return;
     }
-    // Which VNet such an attachment means is not known, so neither is what is missing.
-    if host.attachments.iter().any(|attachment| !model.vnets.contains_key(&attachment.vnet)) {
+    if is_incomplete(model, host) {
         return;
     }
-    let attached = |key: &Key| host.attachments.iter().any(|attachment| attachment.vnet == *key);
     for (key, resource) in &model.resources {
-        if model.vnets.contains_key(&resource.vnet) && !attached(&resource.vnet) {
+        if model.vnets.contains_key(&resource.vnet) && !is_attached(host, &resource.vnet) {
             let name = short(&resource.vnet);
             findings.error(
                 "ResourceVnetNotAttached",
@@ -217,17 +215,36 @@ fn check_reach(model: &Model, host: &HostConfig, findings: &mut Findings) {
             );
         }
     }
-    for (key, endpoint) in &model.endpoints {
-        let Some(vnet) = model.vnets.get(&endpoint.vnet) else { continue };
-        let near = |peer: &Key| attached(peer) && peered(model, &endpoint.vnet, peer);
-        if !attached(&endpoint.vnet) && !vnet.peerings.iter().any(near) {
-            let name = short(&endpoint.vnet);
-            findings.warning(
-                "EndpointVnetNotAttached",
-                Object::Endpoint(key.clone()).at("vnet"),
-                format!("neither VNet `{name}` nor a peer of it has an attachment, so no client reaches this endpoint"),
-                format!("add `[[attachment]]` with `vnet = \"{name}\"`"),
-            );
-        }
+}
+
+/// Whether some attachment means a VNet that is not known: then what is missing is not known either.
+fn is_incomplete(model: &Model, host: &HostConfig) -> bool {
+    host.attachments.iter().any(|attachment| !model.vnets.contains_key(&attachment.vnet))
+}
+
+fn is_attached(host: &HostConfig, vnet: &Key) -> bool {
+    host.attachments.iter().any(|attachment| attachment.vnet == *vnet)
+}
+
+/// Whether a client on this host can reach an endpoint of `vnet`.
+pub(super) fn check_endpoint(
+    model: &Model,
+    host: &HostConfig,
+    object: &Object,
+    endpoint: &PrivateEndpoint,
+    vnet: &Vnet,
+    findings: &mut Findings,
+) {
+    let near = |peer: &Key| is_attached(host, peer) && peered(model, &endpoint.vnet, peer);
+    let reached = is_attached(host, &endpoint.vnet) || vnet.peerings.iter().any(near);
+    if reached || host.attachments.is_empty() || is_incomplete(model, host) {
+        return;
     }
+    let name = short(&endpoint.vnet);
+    findings.warning(
+        "EndpointVnetNotAttached",
+        object.at("vnet"),
+        format!("neither VNet `{name}` nor a peer of it has an attachment, so no client reaches this endpoint"),
+        format!("add `[[attachment]]` with `vnet = \"{name}\"`"),
+    );
 }

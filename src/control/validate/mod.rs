@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::model::{DEFAULT, HostConfig, Key, Model, TimeoutOverrides};
+use super::model::{DEFAULT, HostConfig, Key, Limits, Model, TimeoutOverrides};
 use crate::snapshot::prefixes::is_martian;
 
 /// Networks: address spaces, subnets, peerings.
@@ -32,26 +32,71 @@ mod addresses;
 /// The daemon and the attachments.
 mod host;
 
+/// How much there is, and how much there may be.
+mod quotas;
+
 /// Subnet arithmetic, shared with whoever allocates addresses.
 pub mod subnets;
 
 pub use endpoints::MESSAGE_MAX;
+pub use quotas::{Counts, Usage, usage};
 
 /// Checks everything that must hold between the objects of `model`, and between them and `host` where there
 /// is one. The order of the answer is that of the rules, not of any file; an empty answer means the model may be
 /// put in force.
 pub fn validate(model: &Model, host: Option<&HostConfig>) -> Vec<Violation> {
     let mut findings = Findings::default();
-    networks::check(model, &mut findings);
-    rules::check(model, &mut findings);
-    resources::check(model, &mut findings);
+    items(model, model, host, &mut findings);
     sharing::check(model, &mut findings);
-    endpoints::check(model, &mut findings);
     addresses::check(model, &mut findings);
     if let Some(host) = host {
+        quotas::check(model, &host.quotas, &mut findings);
         host::check(model, host, &mut findings);
     }
     findings.0
+}
+
+/// The rules about each object of `own` as it would stand among the `live` ones. Rules between objects are not judged:
+/// addresses used twice, backends that two resources share, quotas, attachments.
+pub fn validate_items(own: &Model, live: &Model) -> Vec<Violation> {
+    let mut all = live.clone();
+    all.vnets.extend(own.vnets.iter().map(|(key, vnet)| (key.clone(), vnet.clone())));
+    all.security_groups.extend(own.security_groups.iter().map(|(key, group)| (key.clone(), group.clone())));
+    all.resource_types.extend(own.resource_types.iter().map(|(key, kind)| (key.clone(), kind.clone())));
+    all.resources.extend(own.resources.iter().map(|(key, resource)| (key.clone(), resource.clone())));
+    let mut findings = Findings::default();
+    items(own, &all, None, &mut findings);
+    findings.0
+}
+
+/// All rules that concern the endpoint `key` of `model`, but for those about its addresses' other uses (whether one is
+/// taken, and whether its subnet is full) and for quotas. The cost does not depend on how many endpoints there are.
+pub fn endpoint(model: &Model, host: Option<&HostConfig>, key: &Key) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    if let Some(endpoint) = model.endpoints.get(key) {
+        endpoints::check(model, host, key, endpoint, &mut findings);
+    }
+    findings.0
+}
+
+/// The rules about each object of `own`, whose references lead into `all`.
+fn items(own: &Model, all: &Model, host: Option<&HostConfig>, findings: &mut Findings) {
+    let limits = host.map_or(Limits::default(), |host| host.limits);
+    for (key, vnet) in &own.vnets {
+        networks::check(all, limits, key, vnet, findings);
+    }
+    for (key, group) in &own.security_groups {
+        rules::check(key, group, findings);
+    }
+    for kind in own.resource_types.values() {
+        resources::check_type(kind, findings);
+    }
+    for (key, resource) in &own.resources {
+        resources::check(all, key, resource, findings);
+    }
+    for (key, endpoint) in &own.endpoints {
+        endpoints::check(all, host, key, endpoint, findings);
+    }
 }
 
 /// A rule that does not hold.
@@ -122,6 +167,8 @@ pub enum Object {
     Vnet(Key),
     /// A rule set.
     SecurityGroup(Key),
+    /// A type of link resources, by name.
+    ResourceType(String),
     /// A link resource.
     Resource(Key),
     /// A private endpoint.
@@ -144,6 +191,7 @@ impl fmt::Display for Object {
         match self {
             Self::Vnet(key) => write!(f, "vnet {key}"),
             Self::SecurityGroup(key) => write!(f, "security_group {key}"),
+            Self::ResourceType(name) => write!(f, "resource_type {name}"),
             Self::Resource(key) => write!(f, "resource {key}"),
             Self::Endpoint(key) => write!(f, "endpoint {key}"),
             Self::Attachment(index) => write!(f, "attachment {}", index + 1),

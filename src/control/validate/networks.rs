@@ -3,27 +3,20 @@
 use ipnet::IpNet;
 
 use super::{Findings, Object, check_address, check_key, check_name, check_prefix, list, overlaps, short};
-use crate::control::model::{Key, Model, NetworkPolicies, Vnet};
+use crate::control::model::{EXCLUDED_WORKLOADS, Key, Limits, Model, NetworkPolicies, Subnet, Vnet};
 use crate::snapshot::prefixes::is_martian;
 
-pub(super) fn check(model: &Model, findings: &mut Findings) {
-    for (key, vnet) in &model.vnets {
-        let object = Object::Vnet(key.clone());
-        check_key(key, &object, findings);
-        if vnet.region.trim().is_empty() {
-            findings.error(
-                "InvalidRegion",
-                object.at("region"),
-                "the region is empty",
-                "name one, such as \"westeurope\"",
-            );
-        }
-        check_space(&object, vnet, findings);
-        check_subnets(&object, vnet, model, findings);
-        check_peerings(key, vnet, model, findings);
-        check_workloads(&object, vnet, findings);
-        check_dns(&object, vnet, findings);
+pub(super) fn check(model: &Model, limits: Limits, key: &Key, vnet: &Vnet, findings: &mut Findings) {
+    let object = Object::Vnet(key.clone());
+    check_key(key, &object, findings);
+    if vnet.region.trim().is_empty() {
+        findings.error("InvalidRegion", object.at("region"), "the region is empty", "name one, such as \"westeurope\"");
     }
+    check_space(&object, vnet, findings);
+    check_subnets(&object, vnet, model, limits, findings);
+    check_peerings(key, vnet, model, findings);
+    check_workloads(&object, vnet, limits, findings);
+    check_dns(&object, vnet, findings);
 }
 
 /// Whether both VNets list each other: only then a peering counts (DESIGN §2).
@@ -71,7 +64,7 @@ fn overlapping<'a>(prefix: &IpNet, others: &'a [IpNet]) -> Option<&'a IpNet> {
     others.iter().find(|other| other.contains(prefix) || prefix.contains(*other))
 }
 
-fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Findings) {
+fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, limits: Limits, findings: &mut Findings) {
     let mut all: Vec<(usize, usize)> = Vec::new();
     let mut prefixes: Vec<IpNet> = Vec::new();
     for (index, subnet) in vnet.subnets.iter().enumerate() {
@@ -103,6 +96,7 @@ fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Fin
             }
         }
         check_group(object, vnet, index, model, findings);
+        check_effects(object, index, subnet, limits, findings);
     }
     for (first, second) in overlaps(&prefixes) {
         let ((one, _), (two, number)) = (all[first], all[second]);
@@ -150,6 +144,11 @@ fn check_group(object: &Object, vnet: &Vnet, index: usize, model: &Model, findin
             );
         }
     }
+}
+
+/// Settings that are kept and do nothing.
+fn check_effects(object: &Object, index: usize, subnet: &Subnet, limits: Limits, findings: &mut Findings) {
+    let field = |name: &str| object.at(format!("subnets[{index}].{name}"));
     if subnet.network_policies == NetworkPolicies::RouteTableEnabled {
         findings.warning(
             "SettingWithoutEffect",
@@ -158,7 +157,7 @@ fn check_group(object: &Object, vnet: &Vnet, index: usize, model: &Model, findin
             "leave it out, or write \"NetworkSecurityGroupEnabled\"",
         );
     }
-    if !subnet.service_endpoints.is_empty() {
+    if !subnet.service_endpoints.is_empty() && limits.service_endpoints {
         findings.warning(
             "SettingWithoutEffect",
             field("service_endpoints"),
@@ -238,7 +237,7 @@ fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings
     }
 }
 
-fn check_workloads(object: &Object, vnet: &Vnet, findings: &mut Findings) {
+fn check_workloads(object: &Object, vnet: &Vnet, limits: Limits, findings: &mut Findings) {
     for (index, workload) in vnet.workloads.iter().enumerate() {
         if workload.class.trim().is_empty() {
             let remedy = "name it, such as \"Azure Container Instance\"";
@@ -247,6 +246,14 @@ fn check_workloads(object: &Object, vnet: &Vnet, findings: &mut Findings) {
                 object.at(format!("workloads[{index}].class")),
                 "the workload class is empty",
                 remedy,
+            );
+        }
+        if workload.private_endpoints && !limits.workloads && is_excluded(&workload.class) {
+            findings.error(
+                "WorkloadCannotUsePrivateEndpoints",
+                object.at(format!("workloads[{index}].private_endpoints")),
+                format!("workload `{}` cannot access private endpoints (limits: workloads)", workload.class),
+                "set `private_endpoints = false`: there is no mitigation, its packets are dropped",
             );
         }
         let at = object.at(format!("workloads[{index}].prefix"));
@@ -261,6 +268,15 @@ fn check_workloads(object: &Object, vnet: &Vnet, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// Whether a class is one of the seed's excluded ones, written with or without "Azure", in the plural or not.
+fn is_excluded(class: &str) -> bool {
+    let plain = |text: &str| {
+        let folded = text.trim().to_lowercase();
+        folded.strip_prefix("azure ").unwrap_or(&folded).trim_end_matches('s').to_owned()
+    };
+    EXCLUDED_WORKLOADS.iter().any(|known| plain(known) == plain(class))
 }
 
 fn check_dns(object: &Object, vnet: &Vnet, findings: &mut Findings) {

@@ -3,37 +3,138 @@
 use std::collections::HashSet;
 
 use super::subnets::{contains, is_reserved, usable_text};
-use super::{Findings, Object, check_address, check_key, check_session_limit, check_timeouts, list, short};
-use crate::control::model::{LinkResource, Model, PortSpec, TargetSpec, Vnet};
+use super::{
+    Findings, NAME_MAX, Object, check_address, check_key, check_name, check_session_limit, check_timeouts, is_name,
+    list, same_region, short,
+};
+use crate::control::model::{Key, LinkResource, Model, PortSpec, ResourceType, TargetSpec, Visibility, Vnet};
+use crate::control::resource_types;
 use crate::snapshot::Protocol;
 
 /// NAT addresses of one resource at most (features, row M3).
 const NAT_MAX: usize = 8;
 
-pub(super) fn check(model: &Model, findings: &mut Findings) {
-    for (key, resource) in &model.resources {
-        let object = Object::Resource(key.clone());
-        check_key(key, &object, findings);
-        check_session_limit("max_sessions", resource.max_sessions, &object, findings);
-        check_session_limit("max_sessions_per_endpoint", resource.max_sessions_per_endpoint, &object, findings);
-        check_timeouts(&resource.timeouts, &object, findings);
-        if resource.kind.as_ref().is_some_and(|kind| !is_kind(kind)) {
-            let remedy = "write provider and type, such as \"Microsoft.Storage/storageAccounts\", or leave it out";
+/// Entries of a list of subscriptions at most (features, row M2).
+const SUBSCRIPTIONS_MAX: usize = 100;
+
+pub(super) fn check(model: &Model, key: &Key, resource: &LinkResource, findings: &mut Findings) {
+    let object = Object::Resource(key.clone());
+    check_key(key, &object, findings);
+    check_session_limit("max_sessions", resource.max_sessions, &object, findings);
+    check_session_limit("max_sessions_per_endpoint", resource.max_sessions_per_endpoint, &object, findings);
+    check_timeouts(&resource.timeouts, &object, findings);
+    check_kind(model, &object, resource, findings);
+    check_sharing(&object, resource, findings);
+    let vnet = model.vnets.get(&resource.vnet);
+    if vnet.is_none() {
+        let message = format!("there is no VNet `{}`", short(&resource.vnet));
+        let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
+        findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
+    }
+    check_nat(&object, resource, vnet, findings);
+    check_targets(&object, resource, vnet, findings);
+}
+
+/// A declaration of a type.
+pub(super) fn check_type(kind: &ResourceType, findings: &mut Findings) {
+    let object = Object::ResourceType(kind.name.clone());
+    if !is_kind(&kind.name) {
+        let remedy = "write provider and type, such as \"Microsoft.Storage/storageAccounts\"";
+        findings.error("InvalidResourceType", object.at("name"), "the type is not of the form provider/type", remedy);
+    }
+    for (index, region) in kind.regions.iter().enumerate().filter(|(_, region)| region.trim().is_empty()) {
+        let at = object.at(format!("regions[{index}]"));
+        findings.error("InvalidRegion", at, format!("region `{region}` is empty"), "name one, such as \"westeurope\"");
+    }
+}
+
+fn check_kind(model: &Model, object: &Object, resource: &LinkResource, findings: &mut Findings) {
+    let Some(kind) = &resource.kind else { return };
+    let at = object.at("type");
+    if !is_kind(kind) {
+        let remedy = "write provider and type, such as \"Microsoft.Storage/storageAccounts\", or leave it out";
+        findings.error("InvalidResourceType", at, "the type is not of the form provider/type", remedy);
+        return;
+    }
+    let known = resource_types::find(kind);
+    let declared = model.resource_types.get(&ResourceType::key(kind));
+    if known.is_none() && declared.is_none() {
+        let remedy = match resource_types::nearest(kind) {
+            Some(near) => format!("did you mean \"{near}\"? Declare a type of your own with `[[resource_type]]`"),
+            None => format!("declare it: `[[resource_type]]` with `name = \"{kind}\"`"),
+        };
+        findings.warning("UnknownResourceType", at, format!("`{kind}` is no known resource type"), remedy);
+    }
+    for (index, target) in resource.targets.iter().enumerate().filter(|(_, target)| !target.subresource.is_empty()) {
+        if let Some(known) = known.filter(|known| !known.takes(&target.subresource)) {
             findings.error(
-                "InvalidResourceType",
-                object.at("type"),
-                "the type is not of the form provider/type",
-                remedy,
+                "InvalidSubresource",
+                object.at(format!("targets[{index}].subresource")),
+                format!("{} has no subresource `{}`", known.name, target.subresource),
+                format!("choose one of {}", known.subresources.join(", ")),
             );
         }
-        let vnet = model.vnets.get(&resource.vnet);
-        if vnet.is_none() {
-            let message = format!("there is no VNet `{}`", short(&resource.vnet));
-            let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
-            findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
+    }
+    let regions = declared.map_or(&[] as &[String], |declared| &declared.regions);
+    if !regions.is_empty() && !regions.iter().any(|offered| same_region(offered, &resource.region)) {
+        findings.error(
+            "ResourceTypeNotAvailableInRegion",
+            object.at("region"),
+            format!("{kind} is not offered in region `{}`", resource.region),
+            format!("choose one of {}", list(regions)),
+        );
+        findings.involving(Object::ResourceType(kind.clone()));
+    }
+}
+
+/// Who sees the resource, whose requests are approved at once, and what it is called outside.
+fn check_sharing(object: &Object, resource: &LinkResource, findings: &mut Findings) {
+    let visible = match &resource.visibility {
+        Visibility::Subscriptions(list) => Some(list.as_slice()),
+        Visibility::Readers | Visibility::Everyone => None,
+    };
+    for (field, subscriptions) in
+        [("visibility", visible.unwrap_or_default()), ("auto_approval", &resource.auto_approval)]
+    {
+        if subscriptions.len() > SUBSCRIPTIONS_MAX {
+            findings.error(
+                "TooManySubscriptions",
+                object.at(field),
+                format!("`{field}` has {} subscriptions, and {SUBSCRIPTIONS_MAX} are allowed", subscriptions.len()),
+                "keep those that are needed",
+            );
+            return;
         }
-        check_nat(&object, resource, vnet, findings);
-        check_targets(&object, resource, vnet, findings);
+        for (index, subscription) in subscriptions.iter().enumerate() {
+            check_name(&format!("{field}[{index}]"), "subscription", subscription, object, findings);
+        }
+    }
+    for (index, subscription) in resource.auto_approval.iter().enumerate() {
+        if visible.is_some() && !resource.visibility.admits(subscription) {
+            findings.error(
+                "AutoApprovalNotVisible",
+                object.at(format!("auto_approval[{index}]")),
+                format!("subscription `{subscription}` is approved at once, and does not see the resource"),
+                "add it to `visibility`, or remove it here",
+            );
+        }
+    }
+    if let Some(prefix) = &resource.alias {
+        if resource.kind.is_some() {
+            let remedy = "leave `alias` out: typed resources are requested by name or resource ID";
+            findings.error("InvalidAlias", object.at("alias"), "only a private link service has an alias", remedy);
+        } else if !is_name(prefix) || prefix.contains('.') {
+            let remedy = format!("use 1 to {NAME_MAX} letters, digits, `-` and `_`, and begin with a letter or digit");
+            findings.error("InvalidAlias", object.at("alias"), format!("`{prefix}` cannot begin an alias"), remedy);
+        }
+    }
+    if resource.proxy_protocol {
+        findings.warning(
+            "SettingWithoutEffect",
+            object.at("proxy_protocol"),
+            "the PROXY header is not sent: `proxy_protocol` is stored only",
+            "leave it out unless you want it shown; `privlink who` tells whose a NAT address is",
+        );
     }
 }
 

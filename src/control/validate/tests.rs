@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::control::model::{
-    BackendSpec, EndpointIp, LinkResource, NetworkPolicies, PortSpec, PrivateEndpoint, Subnet, TargetSpec, Vnet,
+    BackendSpec, EndpointIp, LinkResource, NetworkPolicies, PortSpec, PrivateEndpoint, Subnet, TargetSpec, Visibility,
+    Vnet,
 };
 use crate::snapshot::Protocol;
 
@@ -54,7 +55,12 @@ fn model() -> Model {
             region: "elsewhere".to_owned(),
             vnet: key("core"),
             nat: vec![Ipv4Addr::new(10, 2, 9, 4).into()],
+            visibility: Visibility::Readers,
             auto_approval: Vec::new(),
+            alias: None,
+            cross_region: true,
+            fqdns: Vec::new(),
+            proxy_protocol: false,
             shared_backend: false,
             deny: None,
             max_sessions: None,
