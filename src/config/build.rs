@@ -7,8 +7,9 @@ use std::ops::Range;
 use super::file::{File, Timeouts};
 use super::read::{At, OneOrMany, nearest};
 use super::report::Mistake;
-use crate::control::model::{DEFAULT, Key, Model, TimeoutOverrides};
-use crate::control::validate::{Locator, Object, Severity, Violation};
+use crate::control::ids::{self, ArmId};
+use crate::control::model::{DEFAULT, Key, LinkResource, Model, TimeoutOverrides, Vnet};
+use crate::control::validate::{Locator, Object, Severity, Violation, short};
 
 /// Errors that hide what follows from them, at most: a file with more of them has its first ones corrected first.
 const UNREAD_MAX: usize = 200;
@@ -20,6 +21,8 @@ pub(super) struct Builder {
     pub(super) mistakes: Vec<Mistake>,
     /// The objects built so far.
     pub(super) model: Model,
+    /// What references may lead to besides; empty for a file that stands for itself.
+    pub(super) live: Model,
     /// What each kind of table declares.
     pub(super) vnets: Names,
     /// Security groups.
@@ -61,8 +64,18 @@ type Declared<'a> = [Option<&'a At<String>>; 3];
 
 impl Builder {
     /// Nothing built, and `mistakes` noted.
-    pub(super) fn new(mistakes: Vec<Mistake>) -> Self {
-        Self { mistakes, ..Self::default() }
+    pub(super) fn new(mistakes: Vec<Mistake>, live: &Model) -> Self {
+        Self { mistakes, live: live.clone(), ..Self::default() }
+    }
+
+    /// A VNet of the file, or a live one.
+    pub(super) fn known_vnet(&self, key: &Key) -> Option<&Vnet> {
+        self.model.vnets.get(key).or_else(|| self.live.vnets.get(key))
+    }
+
+    /// A resource of the file, or a live one.
+    pub(super) fn known_resource(&self, key: &Key) -> Option<&LinkResource> {
+        self.model.resources.get(key).or_else(|| self.live.resources.get(key))
     }
 
     /// Notes the names that the file declares, so that references may point forward.
@@ -74,7 +87,7 @@ impl Builder {
                     .iter()
                     .map(|table| [table.name.as_ref(), table.resource_group.as_ref(), table.subscription.as_ref()]);
                 let unread = file.$field.is_none() && file.broken;
-                self.names($what, declared, unread)
+                self.declared($what, declared, unread)
             }};
         }
         self.vnets = names!(vnets, "vnet");
@@ -83,7 +96,7 @@ impl Builder {
         self.endpoints = names!(endpoints, "endpoint");
     }
 
-    fn names<'a>(&mut self, what: &str, tables: impl Iterator<Item = Declared<'a>>, unread: bool) -> Names {
+    fn declared<'a>(&mut self, what: &str, tables: impl Iterator<Item = Declared<'a>>, unread: bool) -> Names {
         let mut names = Names { incomplete: unread, ..Names::default() };
         for [name, group, subscription] in tables {
             let Some(name) = name else {
@@ -163,26 +176,121 @@ impl Builder {
         }
     }
 
-    /// The key that `name` means for an object of `group`. Where it means none, that is noted, and the answer is a key
+    /// The key that `name` means for the object `home`. Where it means none, that is noted, and the answer is a key
     /// that nothing has.
     pub(super) fn refer(&mut self, kind: Kind, home: &Key, name: &At<String>) -> Key {
-        let names = match kind {
-            Kind::Vnet => &self.vnets,
-            Kind::SecurityGroup => &self.groups,
-            Kind::Resource => &self.resources,
-        };
-        // Suggestions cost a walk over all names; nobody reads those of the thousandth mistake.
-        let suggest = self.mistakes.len() < UNREAD_MAX;
-        match resolve(kind, &name.value, home, names, suggest) {
+        match self.resolve(kind, home, &name.value) {
             Ok(key) => key,
-            Err((message, remedy)) => {
-                if !names.incomplete {
-                    self.mistakes.push(Mistake::error(name.span.clone(), message, remedy));
+            Err(unknown) => {
+                if !(unknown.absent && self.names(kind).incomplete) {
+                    self.mistakes.push(Mistake::error(name.span.clone(), unknown.message, unknown.remedy));
                 }
                 self.unresolved.insert(name.span.start);
                 home.beside(&name.value)
             }
         }
+    }
+
+    fn names(&self, kind: Kind) -> &Names {
+        match kind {
+            Kind::Vnet => &self.vnets,
+            Kind::SecurityGroup => &self.groups,
+            Kind::Resource => &self.resources,
+        }
+    }
+
+    /// The live objects of a kind.
+    fn living(&self, kind: Kind) -> Vec<&Key> {
+        match kind {
+            Kind::Vnet => self.live.vnets.keys().collect(),
+            Kind::SecurityGroup => self.live.security_groups.keys().collect(),
+            Kind::Resource => self.live.resources.keys().collect(),
+        }
+    }
+
+    /// The object called exactly `key`: the file's own before a live one.
+    fn exact(&self, kind: Kind, key: &Key) -> Option<Key> {
+        let live = match kind {
+            Kind::Vnet => self.live.vnets.entry(key).map(|(key, _)| key),
+            Kind::SecurityGroup => self.live.security_groups.entry(key).map(|(key, _)| key),
+            Kind::Resource => self.live.resources.entry(key).map(|(key, _)| key),
+        };
+        self.names(kind).known.get(key).or(live).cloned()
+    }
+
+    /// A resource ID; else `name` beside `home`, else the only one of that name anywhere; `group/name` and
+    /// `subscription/group/name` as written; else an alias.
+    fn resolve(&self, kind: Kind, home: &Key, text: &str) -> Result<Key, Unknown> {
+        if ArmId::is_meant(text) {
+            return self.resolve_id(kind, text);
+        }
+        if let Some(key) = self.exact(kind, &home.beside(text)) {
+            return Ok(key);
+        }
+        if matches!(kind, Kind::Resource) && ids::is_alias(text) {
+            let owner = ids::by_alias(&self.model, text).or_else(|| ids::by_alias(&self.live, text));
+            return owner.cloned().ok_or_else(|| self.unknown(kind, text));
+        }
+        if !text.contains('/') && self.mistakes.len() < UNREAD_MAX {
+            for candidates in [self.names(kind).candidates(), self.living(kind)] {
+                let same: Vec<&&Key> = candidates.iter().filter(|key| same_name(&key.name, text)).collect();
+                match same.as_slice() {
+                    [] => {}
+                    [one] => return Ok((**one).clone()),
+                    many => {
+                        let list: Vec<String> = many.iter().map(|key| format!("`{key}`")).collect();
+                        let list = list.join(" or ");
+                        let message = format!("`{text}` may mean {list}");
+                        return Err(Unknown {
+                            absent: true,
+                            message,
+                            remedy: format!("write the resource group too: {list}"),
+                        });
+                    }
+                }
+            }
+        }
+        Err(self.unknown(kind, text))
+    }
+
+    fn resolve_id(&self, kind: Kind, text: &str) -> Result<Key, Unknown> {
+        let wrong = |message: String, remedy: &str| Unknown { absent: false, message, remedy: remedy.to_owned() };
+        let remedy = "write the whole ID, or a name";
+        let id = ArmId::parse(text).map_err(|message| wrong(message, remedy))?;
+        let wanted = match kind {
+            Kind::Vnet => Some(ids::VNET.to_owned()),
+            Kind::SecurityGroup => Some(ids::SECURITY_GROUP.to_owned()),
+            Kind::Resource => {
+                self.known_resource(id.key()).map(|resource| ids::resource(resource.kind.as_deref(), id.key()).kind())
+            }
+        };
+        if let Some(wanted) = wanted.filter(|wanted| !id.is(wanted)) {
+            let what = match kind {
+                Kind::Vnet | Kind::SecurityGroup => format!("and a {} is meant", kind.what()),
+                Kind::Resource => format!("and `{}` is a {wanted}", short(id.key())),
+            };
+            let remedy = format!("write an ID with /providers/{wanted}/ in it, or a name");
+            return Err(wrong(format!("`{text}` is the ID of a {}, {what}", id.kind()), &remedy));
+        }
+        self.exact(kind, id.key()).ok_or_else(|| self.unknown(kind, text))
+    }
+
+    /// There is none. Suggestions cost a walk over all names; nobody reads those of the thousandth mistake.
+    fn unknown(&self, kind: Kind, text: &str) -> Unknown {
+        let message = format!("there is no {} `{text}`", kind.what());
+        if self.mistakes.len() >= UNREAD_MAX {
+            return Unknown { absent: true, message, remedy: "correct the mistakes above first".to_owned() };
+        }
+        let mut candidates = self.names(kind).candidates();
+        candidates.extend(self.living(kind));
+        let labels: Vec<String> = candidates.into_iter().map(short).collect();
+        let listed = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+        let remedy = match nearest(text, labels.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if labels.len() > 12 => format!("there are {} of them: check the name", labels.len()),
+            None => format!("known ones: {listed}"),
+        };
+        Unknown { absent: true, message, remedy }
     }
 
     /// Adds broken rules at their places. Those that follow from what is already noted are left out.
@@ -236,39 +344,24 @@ pub(super) enum Kind {
     Resource,
 }
 
-/// `name` in the object's own group, else the only one of that name anywhere; `group/name` as written.
-fn resolve(kind: Kind, text: &str, home: &Key, names: &Names, suggest: bool) -> Result<Key, (String, String)> {
-    let what = match kind {
-        Kind::Vnet => "VNet",
-        Kind::SecurityGroup => "security group",
-        Kind::Resource => "resource",
-    };
-    if let Some(key) = names.known.get(&home.beside(text)) {
-        return Ok(key.clone());
-    }
-    if !suggest {
-        return Err((format!("there is no {what} `{text}`"), "correct the mistakes above first".to_owned()));
-    }
-    let candidates = names.candidates();
-    if !text.contains('/') {
-        let same: Vec<&&Key> = candidates.iter().filter(|key| key.name.to_lowercase() == text.to_lowercase()).collect();
-        match same.as_slice() {
-            [] => {}
-            [one] => return Ok((**one).clone()),
-            many => {
-                let list: Vec<String> = many.iter().map(|key| format!("`{key}`")).collect();
-                let message = format!("`{text}` may mean {}", list.join(" or "));
-                return Err((message, format!("write the resource group too: {}", list.join(" or "))));
-            }
+impl Kind {
+    fn what(self) -> &'static str {
+        match self {
+            Self::Vnet => "VNet",
+            Self::SecurityGroup => "security group",
+            Self::Resource => "resource",
         }
     }
-    let message = format!("there is no {what} `{text}`");
-    let labels: Vec<String> = candidates.into_iter().map(crate::control::validate::short).collect();
-    let listed = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
-    let remedy = match nearest(text, labels.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if labels.len() > 12 => format!("the file has {} of them: check the name", labels.len()),
-        None => format!("known ones: {listed}"),
-    };
-    Err((message, remedy))
+}
+
+/// Why a reference leads nowhere.
+struct Unknown {
+    /// Nothing is called so, but for what could not be read.
+    absent: bool,
+    message: String,
+    remedy: String,
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }

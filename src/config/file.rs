@@ -2,8 +2,10 @@
 //! that has no effect must not look as if it had one.
 
 use super::read::{At, Node, OneOrMany, Read, Reader, table};
-use super::values::{Access, Address, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, RuleProtocol, Word};
-use crate::control::model::{ConnectionState, DenyMode, NetworkPolicies, OnExit, Protocol};
+use super::values::{
+    Access, Address, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention, RuleProtocol, Short, Size, Word,
+};
+use crate::control::model::{ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
 table! {
     /// The configuration of privlink.
@@ -16,13 +18,14 @@ table! {
         "vnet" vnets Optional Vec<Vnet>,
         /// Rule sets that subnets refer to.
         "security_group" security_groups Optional Vec<SecurityGroup>,
+        /// Types of link resources: one's own, or limited to regions.
+        "resource_type" resource_types Optional Vec<ResourceType>,
         /// What may be reached.
         "resource" resources Optional Vec<Resource>,
         /// Who may reach it, by which address.
         "endpoint" endpoints Optional Vec<Endpoint>,
     }
     refuses {
-        "resource_type" "remove it; any type name is accepted under `type` of a resource",
         "dns_zone" "remove it, and point names at endpoints with your own DNS server or hosts file",
         "role" "remove it; root is owner of everything, `socket_group` may read",
         "assignment" "remove it; root is owner of everything, `socket_group` may read",
@@ -56,14 +59,18 @@ table! {
         "deny_rate" deny_rate Optional At<u32>,
         /// Idle times of sessions.
         "timeouts" timeouts Optional Timeouts,
+        /// Which of the seed's limitations hold: "today" (none), "seed" (all), or a table.
+        "limits" limits Optional Short<Word<Limits>, LimitsTable>,
+        /// How much there may be; unlimited unless set.
+        "quotas" quotas Optional QuotasTable,
+        /// Program to run for each new request, with its arguments; no shell reads them.
+        "on_request" on_request Optional OneOrMany<String>,
+        /// What is kept of ended sessions; `false`: nothing.
+        "flow_log" flow_log Optional Short<bool, FlowLogTable>,
     }
     refuses {
         "tls" "remove it; this version is asked over its socket only",
-        "on_request" "remove it, and look for requests with `privlink connection list --pending`",
         "cloud" "remove it; it chooses DNS zone names, which this version does not serve",
-        "limits" "remove it; this version works as \"today\" does",
-        "quotas" "remove it; use `max_sessions` of resources and endpoints",
-        "flow_log" "remove it, and read sessions with `privlink flows`",
     }
 }
 
@@ -80,6 +87,50 @@ table! {
         "icmp" icmp Optional At<Idle>,
         /// Incomplete datagrams.
         "fragment" fragment Optional At<Idle>,
+    }
+}
+
+table! {
+    /// The seed's limitations: `true` lifts a row, `false` keeps it.
+    LimitsTable {
+        /// "today" or "seed": what the rows are that are not named; "today" unless set.
+        "base" base Optional At<Word<Limits>>,
+        /// Network policies on subnets of endpoints, and source rules of endpoints.
+        "network_policies" network_policies Optional At<bool>,
+        /// Endpoints in subnets with service endpoints.
+        "service_endpoints" service_endpoints Optional At<bool>,
+        /// Private link services of another region.
+        "cross_region" cross_region Optional At<bool>,
+        /// Workloads such as "Azure Container Instance" that use endpoints.
+        "workloads" workloads Optional At<bool>,
+    }
+}
+
+table! {
+    /// How much there may be; what is not set is unlimited.
+    QuotasTable {
+        /// VNets of a subscription.
+        "vnets_per_subscription" vnets_per_subscription Optional At<u32>,
+        /// Link resources of a subscription.
+        "resources_per_subscription" resources_per_subscription Optional At<u32>,
+        /// NAT addresses of a resource, 8 at most in any case.
+        "nat_ips_per_resource" nat_ips_per_resource Optional At<u32>,
+        /// Endpoints of a subscription.
+        "endpoints_per_subscription" endpoints_per_subscription Optional At<u32>,
+        /// Endpoints in a VNet.
+        "endpoints_per_vnet" endpoints_per_vnet Optional At<u32>,
+        /// Endpoints bound to a resource.
+        "endpoints_per_resource" endpoints_per_resource Optional At<u32>,
+    }
+}
+
+table! {
+    /// What is kept of ended sessions.
+    FlowLogTable {
+        /// For how long, such as "7d".
+        "retain" retain Optional At<Retention>,
+        /// How much at most, such as "256MiB"; the oldest go first.
+        "max_bytes" max_bytes Optional At<Size>,
     }
 }
 
@@ -212,6 +263,16 @@ table! {
 }
 
 table! {
+    /// A type of link resources: one's own, or one that is limited to regions.
+    ResourceType {
+        /// Provider and type, such as "Microsoft.Storage/storageAccounts".
+        "name" name Required At<String>,
+        /// Regions its resources may be in; every one unless set.
+        "regions" regions Optional OneOrMany<String>,
+    }
+}
+
+table! {
     /// What may be reached: a private link service, or a typed resource.
     Resource {
         /// Such as "Microsoft.Storage/storageAccounts"; a private link service of your own unless set.
@@ -228,6 +289,8 @@ table! {
         "vnet" vnet Required At<String>,
         /// 1 to 8 addresses of a subnet of its VNet: backends see clients under them.
         "nat" nat Required OneOrMany<Address>,
+        /// Subscriptions that may see it, or "*" for everyone; only who may read it unless set.
+        "visibility" visibility Optional OneOrMany<String>,
         /// Subscriptions whose requests are approved at once.
         "auto_approval" auto_approval Optional OneOrMany<String>,
         /// Says that its backends serve another resource too.
@@ -240,17 +303,24 @@ table! {
         "max_sessions_per_endpoint" max_sessions_per_endpoint Optional At<u32>,
         /// Idle times of its sessions; the daemon's unless set.
         "timeouts" timeouts Optional Timeouts,
+        /// Whether endpoints of other regions may reach it; they may unless set.
+        "cross_region" cross_region Optional At<bool>,
+        /// First part of the alias by which it may be requested.
+        "alias" alias Optional At<String>,
+        /// Names that lead to it; this version does not serve DNS.
+        "fqdns" fqdns Optional OneOrMany<String>,
+        /// Stored: this version does not send the PROXY header.
+        "proxy_protocol" proxy_protocol Optional At<bool>,
         /// Its backends and ports.
-        "targets" targets Required Vec<Target>,
+        "targets" targets Optional Vec<Target>,
+        /// Its only backend: with `ports`, the short form of one target.
+        "destination" destination Optional At<Address>,
+        /// Ports of `destination` that endpoints expose.
+        "ports" ports Optional Vec<Port>,
     }
     refuses {
-        "visibility" "remove it; every endpoint of this file sees every resource",
-        "fqdns" "remove it; this version does not serve DNS",
-        "cross_region" "remove it; a resource may be in any region",
         "balance" "remove it; sessions are spread over all backends of a target",
         "drain" "write it on a backend: `backends = [{ address = \"10.20.0.2\", drain = true }]`",
-        "proxy_protocol" "remove it; the backend sees a NAT address, `privlink who` tells whose it is",
-        "alias" "remove it; endpoints refer to a resource by name",
     }
 }
 
@@ -333,15 +403,15 @@ table! {
         "resource_group" resource_group Optional At<String>,
         /// Region; its VNet's, which it must be, unless set.
         "region" region Optional At<String>,
-        /// Name of the VNet it is in.
-        "vnet" vnet Required At<String>,
-        /// Name of the subnet its address is from.
+        /// Name of the VNet it is in; needed unless `subnet` is a resource ID.
+        "vnet" vnet Optional At<String>,
+        /// Name or resource ID of the subnet its address is from.
         "subnet" subnet Required At<String>,
         /// Its address; allocated unless set.
         "ip" ip Optional At<Address>,
         /// Its addresses, one per member of the subresource.
         "addresses" addresses Optional Vec<EndpointAddress>,
-        /// Name of the resource it reaches.
+        /// Name, resource ID or alias of the resource it reaches.
         "resource" resource Required At<String>,
         /// Which part of the resource; needed where it has several.
         "subresource" subresource Optional At<String>,

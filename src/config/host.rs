@@ -1,8 +1,9 @@
 //! `[daemon]` and `[[attachment]]` to the host's configuration.
 
 use super::build::{Builder, Kind};
-use super::file::{Attachment, Daemon, File};
-use crate::control::model::{AttachmentSpec, DEFAULT, HostConfig, Key};
+use super::file::{Attachment, Daemon, File, LimitsTable};
+use super::values::Short;
+use crate::control::model::{AttachmentSpec, DEFAULT, FlowLog, HostConfig, Key, Limits, Quota, Quotas};
 use crate::control::validate::Object;
 
 /// Where the durable state is unless the file says otherwise.
@@ -47,8 +48,44 @@ impl Builder {
             deny: self.value(&object, "deny", table.deny.as_ref()).map(|word| word.0).unwrap_or_default(),
             deny_rate: self.value(&object, "deny_rate", table.deny_rate.as_ref()).unwrap_or(DENY_RATE),
             timeouts: self.timeouts(&object, table.timeouts.as_ref()),
+            limits: limits(table),
+            quotas: self.quotas(table),
+            on_request: self.on_request(table),
+            flow_log: flow_log(table),
             attachments,
         }
+    }
+
+    fn quotas(&mut self, table: &Daemon) -> Quotas {
+        let Some(table) = &table.quotas else { return Quotas::default() };
+        Quota::ALL.into_iter().fold(Quotas::default(), |quotas, quota| {
+            let limit = match quota {
+                Quota::VnetsPerSubscription => &table.vnets_per_subscription,
+                Quota::ResourcesPerSubscription => &table.resources_per_subscription,
+                Quota::NatIpsPerResource => &table.nat_ips_per_resource,
+                Quota::EndpointsPerSubscription => &table.endpoints_per_subscription,
+                Quota::EndpointsPerVnet => &table.endpoints_per_vnet,
+                Quota::EndpointsPerResource => &table.endpoints_per_resource,
+            };
+            let limit = self.value(&Object::Daemon, &format!("quotas.{}", quota.name()), limit.as_ref());
+            quotas.with(quota, limit.map(u64::from))
+        })
+    }
+
+    /// One string is split at blanks; a list is taken as it stands, so that an argument may hold blanks.
+    fn on_request(&mut self, table: &Daemon) -> Vec<String> {
+        let Some(list) = &table.on_request else { return Vec::new() };
+        let mut words = self.values(&Object::Daemon, "on_request", Some(list));
+        if let [line] = list.items.as_slice()
+            && line.span == list.span
+        {
+            words = line.value.split_whitespace().map(str::to_owned).collect();
+        }
+        if words.first().is_none_or(|program| program.trim().is_empty()) {
+            let remedy = "write a program and its arguments, such as \"/usr/local/bin/notify approvals\"";
+            self.error(&Object::Daemon, &list.span, "`on_request` names no program", remedy);
+        }
+        words
     }
 
     fn attachment(&mut self, index: usize, table: &Attachment) -> AttachmentSpec {
@@ -72,5 +109,33 @@ impl Builder {
             proxy_on: self.values(&object, "proxy_on", table.proxy_on.as_ref()),
             vnet,
         }
+    }
+}
+
+fn limits(table: &Daemon) -> Limits {
+    let (base, rows) = match &table.limits {
+        None => return Limits::default(),
+        Some(Short::Word(word)) => return word.value.0,
+        Some(Short::Table(rows)) => (rows.base.as_ref().map_or(Limits::TODAY, |base| base.value.0), rows),
+    };
+    let LimitsTable { network_policies, service_endpoints, cross_region, workloads, .. } = &**rows;
+    let row = |named: &Option<super::read::At<bool>>, base| named.as_ref().map_or(base, |named| named.value);
+    Limits {
+        network_policies: row(network_policies, base.network_policies),
+        service_endpoints: row(service_endpoints, base.service_endpoints),
+        cross_region: row(cross_region, base.cross_region),
+        workloads: row(workloads, base.workloads),
+    }
+}
+
+fn flow_log(table: &Daemon) -> Option<FlowLog> {
+    let default = FlowLog::default();
+    match &table.flow_log {
+        Some(Short::Word(on)) if !on.value => None,
+        None | Some(Short::Word(_)) => Some(default),
+        Some(Short::Table(table)) => Some(FlowLog {
+            retain: table.retain.as_ref().map_or(default.retain, |retain| retain.value.0),
+            max_bytes: table.max_bytes.as_ref().map_or(default.max_bytes, |size| size.value.0),
+        }),
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use crate::control::model::{HostConfig, Model};
-use crate::control::validate::validate;
+use crate::control::validate::{validate, validate_items};
 use build::Builder;
 use file::File;
 use read::Reader;
@@ -123,28 +123,69 @@ fn too_large(name: &str) -> Report {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Report> {
+    let (mut builder, file) = begin(text, file_name, &Model::default(), &[])?;
+    let host = builder.host(&file);
+    let violations = validate(&builder.model, Some(&host));
+    builder.violations(violations);
+    let (model, warnings) = finish(text, file_name, builder)?;
+    Ok(Loaded { host, model, warnings })
+}
+
+/// One author's part of the whole: a provider's or a consumer's half.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The objects that the document names, and no others.
+    pub model: Model,
+    /// What is most likely not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads `text`, which messages call `name`: resources without host matters. References and defaults are looked up
+/// in the document first, then in `live`, what is in force. Each object is judged as it would stand among the
+/// live ones; rules between objects (addresses used twice, shared backends, quotas) are left to whoever puts the
+/// result in force.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_document(text: &str, name: &str, live: &Model) -> Result<Document, Report> {
+    let (mut builder, _) = begin(text, name, live, &["daemon", "attachment", "resource_type"])?;
+    let violations = validate_items(&builder.model, live);
+    builder.violations(violations);
+    let (model, warnings) = finish(text, name, builder)?;
+    Ok(Document { model, warnings })
+}
+
+/// Reads the tables of `text` and builds their objects, those of `foreign` tables excepted, which are mistakes.
+fn begin(text: &str, name: &str, live: &Model, foreign: &[&str]) -> Result<(Builder, File), Report> {
     if text.len() > SIZE_MAX {
-        return Err(too_large(file_name));
+        return Err(too_large(name));
     }
     let (root, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
         // What a damaged tree seems to say would only confuse.
-        return Err(report::report(text, file_name, syntax_errors(syntax)));
+        return Err(report::report(text, name, syntax_errors(syntax)));
     }
     let mut reader = Reader::default();
     let file = File::from_table(root.get_ref(), 0..0, &mut reader);
-    let mut builder = Builder::new(reader.mistakes);
+    for (key, _) in root.get_ref().iter().filter(|(key, _)| foreign.contains(&key.get_ref().as_ref())) {
+        let message = format!("`{}` concerns the host, and this document does not", key.get_ref());
+        reader.error(key.span(), message, "remove it: host matters belong to the daemon's own file");
+    }
+    let mut builder = Builder::new(reader.mistakes, live);
     builder.declare(&file);
+    builder.resource_types(&file);
     builder.vnets(&file);
     builder.groups(&file);
     builder.resources(&file);
     builder.endpoints(&file);
-    let host = builder.host(&file);
-    let violations = validate(&builder.model, Some(&host));
-    builder.violations(violations);
+    Ok((builder, file))
+}
+
+/// What is built and its warnings, or the report.
+fn finish(text: &str, name: &str, builder: Builder) -> Result<(Model, Vec<Problem>), Report> {
     let refused = builder.refused();
-    let report = report::report(text, file_name, builder.mistakes);
-    if refused { Err(report) } else { Ok(Loaded { host, model: builder.model, warnings: report.problems }) }
+    let report = report::report(text, name, builder.mistakes);
+    if refused { Err(report) } else { Ok((builder.model, report.problems)) }
 }
 
 /// Every repeated key, and the first other error: whatever comes after that one may follow from it.

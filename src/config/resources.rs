@@ -1,13 +1,39 @@
 //! `[[resource]]` and `[[endpoint]]` to the model.
 
 use super::build::{Builder, Kind};
-use super::file::{Endpoint, File, Port, Resource, Target};
+use super::file::{Endpoint, File, Port, Resource, ResourceType, Target};
+use super::read::At;
+use crate::control::ids::{self, ArmId};
 use crate::control::model::{
-    self, BackendSpec, EndpointIp, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, TargetSpec,
+    self, BackendSpec, EndpointIp, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, TargetSpec, Visibility,
 };
-use crate::control::validate::Object;
+use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
+use crate::control::validate::{Object, short};
 
 impl Builder {
+    /// Builds every resource type.
+    pub(super) fn resource_types(&mut self, file: &File) {
+        for table in file.resource_types.iter().flatten() {
+            self.resource_type(table);
+        }
+    }
+
+    fn resource_type(&mut self, table: &ResourceType) {
+        let Some(name) = &table.name else { return };
+        let key = model::ResourceType::key(&name.value);
+        let object = Object::ResourceType(name.value.clone());
+        if self.model.resource_types.contains_key(&key) {
+            let message = format!("a second resource_type named `{}`", name.value);
+            self.error(&object, &name.span, message, "name all regions of a type in one list; case does not matter");
+            return;
+        }
+        self.place(object.at(""), &table.span);
+        self.broken(&object, table.broken);
+        self.value(&object, "name", Some(name));
+        let regions = self.values(&object, "regions", table.regions.as_ref());
+        self.model.resource_types.insert(key, model::ResourceType { name: name.value.clone(), regions });
+    }
+
     /// Builds every link resource.
     pub(super) fn resources(&mut self, file: &File) {
         for (index, table) in file.resources.iter().flatten().enumerate() {
@@ -28,14 +54,22 @@ impl Builder {
         self.value(&object, "vnet", table.vnet.as_ref());
         let vnet = table.vnet.as_ref().map_or_else(nowhere, |name| self.refer(Kind::Vnet, key, name));
         let region = self.value(&object, "region", table.region.as_ref()).or_else(|| self.region(&vnet));
-        let targets = table.targets.iter().flatten().enumerate();
-        let targets = targets.map(|(index, target)| self.target(&object, index, target)).collect();
+        let kind = self.kind(&object, table);
+        let targets = self.targets(&object, table, kind.is_some());
+        if let Some(fqdns) = &table.fqdns {
+            self.without_dns(&fqdns.span);
+        }
         LinkResource {
-            kind: self.value(&object, "type", table.kind.as_ref()),
+            kind,
             region: region.unwrap_or_default(),
             vnet,
             nat: self.values(&object, "nat", table.nat.as_ref()).into_iter().map(|address| address.0).collect(),
+            visibility: self.visibility(&object, table),
             auto_approval: self.values(&object, "auto_approval", table.auto_approval.as_ref()),
+            alias: self.value(&object, "alias", table.alias.as_ref()),
+            cross_region: self.value(&object, "cross_region", table.cross_region.as_ref()).unwrap_or(true),
+            fqdns: self.values(&object, "fqdns", table.fqdns.as_ref()),
+            proxy_protocol: self.value(&object, "proxy_protocol", table.proxy_protocol.as_ref()).unwrap_or_default(),
             shared_backend: self.value(&object, "shared_backend", table.shared_backend.as_ref()).unwrap_or_default(),
             deny: self.value(&object, "deny", table.deny.as_ref()).map(|word| word.0),
             max_sessions: self.value(&object, "max_sessions", table.max_sessions.as_ref()),
@@ -49,16 +83,72 @@ impl Builder {
         }
     }
 
+    /// A known type in Azure's spelling; none for a private link service.
+    fn kind(&mut self, object: &Object, table: &Resource) -> Option<String> {
+        let named = self.value(object, "type", table.kind.as_ref())?;
+        let name = resource_types::find(&named).map_or(named, |known| known.name.to_owned());
+        (name != PRIVATE_LINK_SERVICE).then_some(name)
+    }
+
+    fn visibility(&mut self, object: &Object, table: &Resource) -> Visibility {
+        let Some(list) = &table.visibility else { return Visibility::Readers };
+        let names = self.values(object, "visibility", Some(list));
+        if !names.iter().any(|name| name == "*") {
+            return Visibility::Subscriptions(names);
+        }
+        if names.len() > 1 {
+            let remedy = "write \"*\" alone to show it to everyone, or name subscriptions";
+            self.error(object, &list.span, "`*` stands beside other subscriptions", remedy);
+        }
+        Visibility::Everyone
+    }
+
+    /// The targets, or the one that `destination` and `ports` are short for.
+    fn targets(&mut self, object: &Object, table: &Resource, typed: bool) -> Vec<TargetSpec> {
+        let Some(destination) = &table.destination else {
+            if table.ports.is_some() {
+                let remedy = "add `destination = \"10.20.0.2\"`, or move `ports` into `targets`";
+                self.error(object, &table.span, "`ports` stands without `destination`", remedy);
+            } else if table.targets.is_none() && !table.broken {
+                let remedy = "add `targets`, or `destination` and `ports` for a service with one server";
+                self.error(object, &table.span, "`targets` is missing", remedy);
+            }
+            let targets = table.targets.iter().flatten().enumerate();
+            return targets.map(|(index, target)| self.target(object, index, target)).collect();
+        };
+        let span = &destination.span;
+        if table.targets.is_some() {
+            let remedy = "`destination` and `ports` are short for one target: keep them, or `targets`";
+            self.error(object, span, "`destination` beside `targets`", remedy);
+        } else if typed {
+            let remedy = "write `targets` with a `subresource` each";
+            self.error(object, span, "only a private link service has a `destination`", remedy);
+        } else if table.ports.is_none() && !table.broken {
+            let remedy = "add the ports that it exposes, such as `ports = [{ protocol = \"tcp\", port = 5432 }]`";
+            self.error(object, span, "`destination` needs `ports`", remedy);
+        }
+        for field in ["targets", "targets[0]", "targets[0].backends[0]"] {
+            self.place(object.at(field), span);
+        }
+        let backends = vec![BackendSpec { address: destination.value.0, drain: false }];
+        let (ports, icmp) = self.ports(object, 0, table.ports.as_deref().unwrap_or_default());
+        vec![TargetSpec { subresource: String::new(), member: String::new(), fqdns: Vec::new(), backends, ports, icmp }]
+    }
+
+    fn without_dns(&mut self, fqdns: &std::ops::Range<usize>) {
+        let remedy = "leave `fqdns` out, or keep them for a version that does";
+        self.warning(fqdns, "this version does not serve DNS: `fqdns` has no effect", remedy);
+    }
+
     fn region(&self, vnet: &Key) -> Option<String> {
-        self.model.vnets.get(vnet).map(|vnet| vnet.region.clone())
+        self.known_vnet(vnet).map(|vnet| vnet.region.clone())
     }
 
     fn target(&mut self, object: &Object, index: usize, table: &Target) -> TargetSpec {
         let field = |name: &str| format!("targets[{index}].{name}");
         self.place(object.at(format!("targets[{index}]")), &table.span);
         if let Some(fqdns) = &table.fqdns {
-            let remedy = "leave `fqdns` out, or keep them for a version that does";
-            self.warning(&fqdns.span, "this version does not serve DNS: `fqdns` has no effect", remedy);
+            self.without_dns(&fqdns.span);
         }
         let backends = self.values(object, &field("backends"), table.backends.as_ref());
         let backends = backends.into_iter().filter_map(|backend| {
@@ -66,28 +156,34 @@ impl Builder {
             Some(BackendSpec { address: backend.0.address?.value.0, drain })
         });
         let backends = backends.collect();
-        let mut target = TargetSpec {
+        let (ports, icmp) = self.ports(object, index, table.ports.as_deref().unwrap_or_default());
+        TargetSpec {
             subresource: self.value(object, &field("subresource"), table.subresource.as_ref()).unwrap_or_default(),
             member: self.value(object, &field("member"), table.member.as_ref()).unwrap_or_default(),
             fqdns: self.values(object, &field("fqdns"), table.fqdns.as_ref()),
             backends,
-            ports: Vec::new(),
-            icmp: false,
-        };
-        for port in table.ports.iter().flatten() {
+            ports,
+            icmp,
+        }
+    }
+
+    /// The ports of target `index`, and whether it takes ICMP echo.
+    fn ports(&mut self, object: &Object, index: usize, tables: &[Port]) -> (Vec<PortSpec>, bool) {
+        let (mut ports, mut icmp) = (Vec::new(), false);
+        for port in tables {
             match port.protocol.as_ref().map(|protocol| protocol.value.0) {
                 Some(Protocol::Icmp) => {
                     self.icmp(object, port);
-                    target.icmp = true;
+                    icmp = true;
                 }
                 Some(protocol) => {
-                    let field = format!("targets[{index}].ports[{}]", target.ports.len());
-                    target.ports.extend(self.port(object, &field, protocol, port));
+                    let field = format!("targets[{index}].ports[{}]", ports.len());
+                    ports.extend(self.port(object, &field, protocol, port));
                 }
                 None => {}
             }
         }
-        target
+        (ports, icmp)
     }
 
     fn icmp(&mut self, object: &Object, table: &Port) {
@@ -127,11 +223,8 @@ impl Builder {
         self.value(&object, "name", table.name.as_ref());
         self.value(&object, "resource_group", table.resource_group.as_ref());
         self.value(&object, "subscription", table.subscription.as_ref());
-        self.value(&object, "vnet", table.vnet.as_ref());
-        self.value(&object, "resource", table.resource.as_ref());
-        let vnet = table.vnet.as_ref().map_or_else(nowhere, |name| self.refer(Kind::Vnet, key, name));
-        let resource = table.resource.as_ref();
-        let resource = resource.map_or_else(nowhere, |name| self.refer(Kind::Resource, key, name));
+        let (vnet, subnet) = self.subnet_of(&object, key, table);
+        let resource = self.requested(&object, key, table);
         let region = self.value(&object, "region", table.region.as_ref()).or_else(|| self.region(&vnet));
         let subresource = self.value(&object, "subresource", table.subresource.as_ref());
         let subresource = subresource.or_else(|| self.only_subresource(&resource)).unwrap_or_default();
@@ -144,7 +237,7 @@ impl Builder {
         PrivateEndpoint {
             region: region.unwrap_or_default(),
             vnet,
-            subnet: self.value(&object, "subnet", table.subnet.as_ref()).unwrap_or_default(),
+            subnet,
             addresses,
             resource,
             subresource,
@@ -155,6 +248,55 @@ impl Builder {
             sources: self.any_or_prefixes(&object, "sources", table.sources.as_ref()),
             max_sessions: self.value(&object, "max_sessions", table.max_sessions.as_ref()),
         }
+    }
+
+    /// The VNet and the name of the subnet: a resource ID of a subnet names both.
+    fn subnet_of(&mut self, object: &Object, key: &Key, table: &Endpoint) -> (Key, String) {
+        let named = self.value(object, "vnet", table.vnet.as_ref());
+        let subnet = self.value(object, "subnet", table.subnet.as_ref()).unwrap_or_default();
+        let vnet = table.vnet.as_ref().map(|name| self.refer(Kind::Vnet, key, name));
+        let Some(at) = table.subnet.as_ref().filter(|_| ArmId::is_meant(&subnet)) else {
+            if named.is_none() && !table.broken {
+                let remedy = "add `vnet`: Name of the VNet it is in; or write `subnet` as a resource ID";
+                self.error(object, &table.span, "`vnet` is missing", remedy);
+            }
+            return (vnet.unwrap_or_else(nowhere), subnet);
+        };
+        let id = match ArmId::parse(&subnet).map(|id| (id.is(ids::SUBNET), id)) {
+            Ok((true, id)) => id,
+            Ok((false, id)) => {
+                let message = format!("`{subnet}` is the ID of a {}, and a subnet is meant", id.kind());
+                let remedy = "write the name of a subnet of the VNet, or the ID of one: …/virtualNetworks/V/subnets/S";
+                self.error(object, &at.span, message, remedy);
+                return (vnet.unwrap_or_else(nowhere), subnet);
+            }
+            Err(message) => {
+                self.error(object, &at.span, message, "write the name of a subnet of the VNet, or its whole ID");
+                return (vnet.unwrap_or_else(nowhere), subnet);
+            }
+        };
+        let reference = At { value: ids::vnet(id.key()).to_string(), span: at.span.clone() };
+        let own = self.refer(Kind::Vnet, key, &reference);
+        if let Some((vnet, at)) = vnet.zip(table.vnet.as_ref()).filter(|(vnet, _)| *vnet != own) {
+            let message = format!("the subnet is in VNet `{}`, not in `{}`", short(&own), short(&vnet));
+            self.error(object, &at.span, message, "leave `vnet` out: the subnet's ID names it");
+        }
+        self.place(object.at("vnet"), &at.span);
+        (own, id.name().to_owned())
+    }
+
+    /// What the endpoint is to be bound to. Who has an alias need not see what it stands for, so it can only be
+    /// requested.
+    fn requested(&mut self, object: &Object, key: &Key, table: &Endpoint) -> Key {
+        self.value(object, "resource", table.resource.as_ref());
+        let Some(name) = &table.resource else { return nowhere() };
+        let resource = self.refer(Kind::Resource, key, name);
+        let by_alias = ids::is_alias(&name.value) && !resource.name.eq_ignore_ascii_case(&name.value);
+        if by_alias && !table.manual.as_ref().is_some_and(|manual| manual.value) {
+            let remedy = "set `manual = true`, or name the service by `group/name` or resource ID";
+            self.error(object, &name.span, "a connection by alias is a request to the service's owner", remedy);
+        }
+        resource
     }
 
     fn addresses(&mut self, object: &Object, table: &Endpoint) -> Vec<EndpointIp> {
@@ -185,13 +327,13 @@ impl Builder {
 
     /// The subresource of a typed resource that has one.
     fn only_subresource(&self, resource: &Key) -> Option<String> {
-        let targets = &self.model.resources.get(resource)?.targets;
+        let targets = &self.known_resource(resource)?.targets;
         only(targets.iter().map(|target| &target.subresource))
     }
 
     /// The member of a subresource that has one.
     fn only_member(&self, resource: &Key, subresource: &str) -> Option<String> {
-        let resource: &model::LinkResource = self.model.resources.get(resource)?;
+        let resource = self.known_resource(resource)?;
         let targets = resource.targets.iter().filter(|target| target.subresource == subresource);
         only(targets.map(|target| &target.member))
     }

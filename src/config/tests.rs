@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::control::model::{DenyMode, Key, OnExit, Protocol};
+use std::time::Duration;
+
+use crate::control::model::{DenyMode, FlowLog, Key, Limits, OnExit, Protocol, Quota, Quotas};
 
 const BASE: &str = include_str!("tests/base.toml");
 
@@ -131,6 +133,124 @@ fn one_subresource_and_one_member_need_not_be_named() {
     let target = &loaded.model.resources[&Key::new("default", "one")].targets[0];
     assert_eq!((target.ports[0].first, target.ports[0].last, target.ports[0].backend_first), (53, 54, 5353));
     assert!(target.icmp);
+}
+
+#[test]
+fn the_short_form_means_one_target_with_one_backend() {
+    let long =
+        "targets = [{ backends = [\"10.20.0.2\", \"10.20.0.3\"], ports = [{ protocol = \"tcp\", port = 5432 }] }]";
+    let one = "targets = [{ backends = \"10.20.0.2\", ports = [{ protocol = \"tcp\", port = 5432 }] }]";
+    let short = "destination = \"10.20.0.2\"\nports = [{ protocol = \"tcp\", port = 5432 }]";
+    let model =
+        |text: &str| parse(&BASE.replacen(long, text, 1), "f").unwrap_or_else(|report| panic!("{report}")).model;
+    assert_eq!(model(short), model(one));
+    assert_ne!(model(short), model(long));
+}
+
+#[test]
+fn what_the_daemon_is_told_reaches_the_host_configuration() {
+    let host = |lines: &str| {
+        let text = BASE.replacen("metrics = \"127.0.0.1:9464\"", lines, 1);
+        parse(&text, "f").unwrap_or_else(|report| panic!("{report}")).host
+    };
+    let plain = host("");
+    assert_eq!(
+        (plain.limits, plain.quotas, plain.flow_log),
+        (Limits::TODAY, Quotas::default(), Some(FlowLog::default()))
+    );
+    assert_eq!(FlowLog::default(), FlowLog { retain: Duration::from_secs(7 * 86_400), max_bytes: 268_435_456 });
+    assert_eq!(host("limits = \"seed\"").limits, Limits::SEED);
+    let limits = host("limits = { base = \"seed\", cross_region = true }").limits;
+    assert_eq!(limits, Limits { cross_region: true, ..Limits::SEED });
+    let limits = host("limits = { network_policies = false }").limits;
+    assert_eq!(limits, Limits { network_policies: false, ..Limits::TODAY });
+    let quotas = host("quotas = { endpoints_per_vnet = 1000 }").quotas;
+    assert_eq!((quotas.get(Quota::EndpointsPerVnet), quotas.get(Quota::VnetsPerSubscription)), (Some(1000), None));
+    assert_eq!(host("on_request = \"/bin/notify --to ops\"").on_request, ["/bin/notify", "--to", "ops"]);
+    assert_eq!(host("on_request = [\"/my programs/notify\"]").on_request, ["/my programs/notify"]);
+    assert_eq!(host("flow_log = false").flow_log, None);
+    assert_eq!(host("flow_log = true").flow_log, plain.flow_log);
+    let log = FlowLog { retain: Duration::from_secs(43_200), ..FlowLog::default() };
+    assert_eq!(host("flow_log = { retain = \"12h\" }").flow_log, Some(log));
+    assert_eq!(host("flow_log = { max_bytes = \"2GiB\" }").flow_log.map(|log| log.max_bytes), Some(2 << 30));
+}
+
+/// What is in force where documents come in: the base file.
+fn live() -> Model {
+    parse(BASE, "f").unwrap_or_else(|report| panic!("{report}")).model
+}
+
+/// A consumer's half.
+const CONSUMER: &str = "\
+[[endpoint]]
+name = \"second\"
+vnet = \"spoke\"
+subnet = \"endpoints\"
+resource = \"orders-db\"
+manual = true
+";
+
+#[test]
+fn a_document_refers_to_what_is_live_and_names_only_its_own() {
+    let text = format!(
+        "{CONSUMER}\n[[endpoint]]\nname = \"third\"\nvnet = \"spoke\"\nsubnet = \"endpoints\"\nresource = \"acct\"\n\
+         subresource = \"blob\"\nip = \"10.1.9.60\"\n"
+    );
+    let document = parse_document(&text, "d", &live()).unwrap_or_else(|report| panic!("{report}"));
+    let names: Vec<String> = document.model.endpoints.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["default/second", "default/third"]);
+    assert!(document.model.vnets.is_empty() && document.model.resources.is_empty() && document.warnings.is_empty());
+    let second = &document.model.endpoints[&Key::new("default", "second")];
+    assert_eq!((second.region.as_str(), &second.resource), ("westeurope", &Key::new("default", "orders-db")));
+}
+
+#[test]
+fn a_document_resolves_to_its_own_items_first() {
+    let provider = "\n[[resource]]\nsubscription = \"tenant\"\nname = \"orders-db\"\nvnet = \"core\"\n\
+         nat = \"10.20.99.40\"\ndestination = \"10.20.0.44\"\nports = [{ protocol = \"tcp\", port = 5432 }]\n";
+    let document =
+        parse_document(&format!("{CONSUMER}{provider}"), "d", &live()).unwrap_or_else(|report| panic!("{report}"));
+    // The document's own resource is of another subscription, so the short name means the live one beside it.
+    assert_eq!(document.model.endpoints[&Key::new("default", "second")].resource, Key::new("default", "orders-db"));
+    let elsewhere = CONSUMER.replace("name = \"second\"", "subscription = \"other\"\nname = \"second\"");
+    let document =
+        parse_document(&format!("{elsewhere}{provider}"), "d", &live()).unwrap_or_else(|report| panic!("{report}"));
+    let second = &document.model.endpoints[&Key::of("other", "default", "second")];
+    assert_eq!(second.resource, Key::of("tenant", "default", "orders-db"));
+}
+
+#[test]
+fn mistakes_of_a_document_have_their_place_and_the_live_state_judges() {
+    let said = |text: &str| match parse_document(text, "d", &live()) {
+        Ok(document) => document.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        Err(report) => report.to_string(),
+    };
+    assert_eq!(said(CONSUMER), "");
+    for (old, new, expected) in [
+        ("orders-db", "orderz-db", "d:5:12: error: there is no resource `orderz-db`"),
+        ("\"endpoints\"", "\"nowhere\"", "d:4:10: error: VNet `spoke` has no subnet `nowhere`"),
+        ("manual = true", "ip = \"10.9.9.9\"", "d:6:6: error: endpoint address 10.9.9.9 is outside subnet"),
+        ("manual = true", "subresource = \"blob\"", "d:6:15: error: `orders-db` is a private link service"),
+        ("manual = true", "region = \"mars\"", "d:6:10: error: region `mars` is not that of VNet `spoke`"),
+        ("[[endpoint]]", "[daemon]\n[[endpoint]]", "d:1:2: error: `daemon` concerns the host"),
+        (
+            "[[endpoint]]",
+            "[[attachment]]\nvnet = \"spoke\"\n[[endpoint]]",
+            "remedy: remove it: host matters belong to the daemon's own file",
+        ),
+        (
+            "[[endpoint]]",
+            "[[resource_type]]\nname = \"A.B/c\"\n[[endpoint]]",
+            "d:1:3: error: `resource_type` concerns the host",
+        ),
+    ] {
+        let said = said(&CONSUMER.replacen(old, new, 1));
+        assert!(said.contains(expected), "{new}: {said}");
+    }
+    // An address that is taken is the daemon's to refuse: by then it may be free, or another one taken.
+    assert_eq!(said(&CONSUMER.replacen("manual = true", "ip = \"10.1.9.4\"", 1)), "");
+    // The daemon's own file stands for itself.
+    assert!(parse(CONSUMER, "f").is_err());
 }
 
 #[test]

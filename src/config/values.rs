@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
-use super::read::{Node, Read, Reader, nearest};
-use crate::control::model::{ConnectionState, DenyMode, NetworkPolicies, OnExit, Protocol};
+use super::read::{At, Node, Read, Reader, nearest};
+use crate::control::model::{ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
 /// An IP address.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,23 @@ pub(super) struct Listener(pub(super) SocketAddr);
 /// A time such as `2h4m`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Idle(pub(super) Duration);
+
+/// A time that may be long, such as `7d`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retention(pub(super) Duration);
+
+/// A number of bytes, such as `256MiB`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size(pub(super) u64);
+
+/// A table, or the short form that says it in one word.
+#[derive(Clone, Debug)]
+pub(super) enum Short<S, T> {
+    /// The word.
+    Word(At<S>),
+    /// The table.
+    Table(Box<T>),
+}
 
 /// One port or a range of ports, first and last; their order is checked with the model.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +79,9 @@ impl Words for OnExit {
 }
 impl Words for DenyMode {
     const WORDS: &'static [(&'static str, Self)] = &[("answer", Self::Answer), ("drop", Self::Drop)];
+}
+impl Words for Limits {
+    const WORDS: &'static [(&'static str, Self)] = &[("today", Self::TODAY), ("seed", Self::SEED)];
 }
 impl Words for Protocol {
     const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("udp", Self::Udp), ("icmp", Self::Icmp)];
@@ -109,6 +129,28 @@ impl<T: Words> Read for Word<T> {
             reader.error(node.span(), format!("`{text}` is not a valid word here"), remedy);
         }
         meaning
+    }
+}
+
+impl<S: Read, T: Read> Read for Short<S, T> {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        if node.get_ref().is_table() {
+            return T::read(node, reader).map(|table| Self::Table(Box::new(table)));
+        }
+        At::read(node, reader).map(Self::Word)
+    }
+}
+
+impl<S: JsonSchema, T: JsonSchema> JsonSchema for Short<S, T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("Short_{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [generator.subschema_for::<S>(), generator.subschema_for::<T>()];
+        json_schema!({ "anyOf": forms })
     }
 }
 
@@ -215,38 +257,77 @@ impl Read for Listener {
 
 impl Read for Idle {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        let example = "a time with its units in double quotes, such as \"2h4m\", \"5m\" or \"90s\"";
-        let text = reader.text(node, "a time", example)?;
-        match idle(text) {
-            Some(time) if (Duration::from_secs(1)..=LONGEST_IDLE).contains(&time) => Some(Self(time)),
-            Some(_) => {
-                reader.error(node.span(), format!("{text} is out of range"), "choose a time between 1s and 8760h");
-                None
-            }
-            None => {
-                reader.error(node.span(), format!("`{text}` is not a time"), format!("write {example}"));
-                None
-            }
+        time(node, reader, "\"2h4m\", \"5m\" or \"90s\"", "8760h").map(Self)
+    }
+}
+
+impl Read for Retention {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        time(node, reader, "\"7d\" or \"12h\"", "3650d").map(Self)
+    }
+}
+
+/// A time between one second and `longest`, which is far from any overflow.
+fn time(node: &Node<'_>, reader: &mut Reader, examples: &str, longest: &str) -> Option<Duration> {
+    let example = format!("a time with its units in double quotes, such as {examples}");
+    let text = reader.text(node, "a time", &example)?;
+    match duration(text) {
+        Some(time) if time >= Duration::from_secs(1) && duration(longest).is_some_and(|most| time <= most) => {
+            Some(time)
+        }
+        Some(_) => {
+            let remedy = format!("choose a time between 1s and {longest}");
+            reader.error(node.span(), format!("{text} is out of range"), remedy);
+            None
+        }
+        None => {
+            reader.error(node.span(), format!("`{text}` is not a time"), format!("write {example}"));
+            None
         }
     }
 }
 
-/// A year: far longer than any session waits, and far from any overflow.
-const LONGEST_IDLE: Duration = Duration::from_hours(365 * 24);
-
-/// Hours, minutes and seconds, each at most once and in this order.
-fn idle(text: &str) -> Option<Duration> {
+/// Days, hours, minutes and seconds, each at most once and in this order.
+fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut seconds = 0_u64;
-    for (unit, length) in [('h', 3600), ('m', 60), ('s', 1)] {
+    for (unit, length) in [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)] {
         let Some((number, after)) = rest.split_once(unit) else { continue };
-        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        seconds = seconds.checked_add(number.parse::<u64>().ok()?.checked_mul(length)?)?;
+        seconds = seconds.checked_add(digits(number)?.checked_mul(length)?)?;
         rest = after;
     }
     (rest.is_empty() && !text.is_empty()).then(|| Duration::from_secs(seconds))
+}
+
+/// A number of digits alone: no sign, no blank.
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Less would hold no useful history, and more is taken for a mistake.
+const SIZES: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 50);
+
+impl Read for Size {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let example = "a size with its unit in double quotes, such as \"256MiB\" or \"2GiB\"";
+        let text = reader.text(node, "a size", example)?;
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+        let size = units.into_iter().find_map(|(unit, shift)| {
+            let number = digits(text.strip_suffix(unit)?.trim_end())?;
+            number.checked_mul(1 << shift)
+        });
+        match size {
+            Some(size) if SIZES.contains(&size) => Some(Self(size)),
+            Some(_) => {
+                reader.error(node.span(), format!("{text} is out of range"), "choose a size between 1MiB and 1024TiB");
+                None
+            }
+            None => {
+                reader.error(node.span(), format!("`{text}` is not a size"), format!("write {example}"));
+                None
+            }
+        }
+    }
 }
 
 impl Read for Ports {
@@ -281,6 +362,9 @@ impl Read for PortsOrAny {
     }
 }
 
+/// How times are written.
+const TIMES: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
+
 /// The JSON schema of a leaf type, always inline.
 macro_rules! leaf_schema {
     ($($kind:ident $(<$set:ident>)? => $schema:expr;)*) => {$(
@@ -303,7 +387,9 @@ leaf_schema! {
     Prefix => json_schema!({ "type": "string", "pattern": "/[0-9]+$" });
     PrefixOrAny => json_schema!({ "type": "string", "pattern": "/[0-9]+$|^[*]$" });
     Listener => json_schema!({ "type": "string", "pattern": ":[0-9]+$" });
-    Idle => json_schema!({ "type": "string", "pattern": "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$" });
+    Idle => json_schema!({ "type": "string", "pattern": TIMES });
+    Retention => json_schema!({ "type": "string", "pattern": TIMES });
+    Size => json_schema!({ "type": "string", "pattern": "^[0-9]+ ?[KMGT]iB$" });
     Ports => json_schema!({ "anyOf": [
         { "type": "integer", "minimum": 1, "maximum": 65535 },
         { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$" },
@@ -320,10 +406,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_hours_minutes_and_seconds() {
+    fn times_are_days_hours_minutes_and_seconds() {
         for (text, expected) in [
             ("2h4m", Some(7440)),
             ("90s", Some(90)),
+            ("7d", Some(604_800)),
+            ("1d1h", Some(90_000)),
+            ("1h1d", None),
             ("5m", Some(300)),
             ("1h30m20s", Some(5420)),
             ("0s", Some(0)),
@@ -336,7 +425,7 @@ mod tests {
             ("5m5m", None),
             ("99999999999999999999h", None),
         ] {
-            assert_eq!(idle(text), expected.map(Duration::from_secs), "{text}");
+            assert_eq!(duration(text), expected.map(Duration::from_secs), "{text}");
         }
     }
 }

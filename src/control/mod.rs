@@ -7,6 +7,12 @@
 /// The model.
 pub mod model;
 
+/// Types of link resources.
+pub mod resource_types;
+
+/// Resource IDs and aliases.
+pub mod ids;
+
 /// What the control plane asks of the packet path and of the host.
 pub mod ports;
 

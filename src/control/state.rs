@@ -145,6 +145,7 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
         }
         Extent::Whole => {
             let (old, new) = (&before.model, &after.model);
+            made.all("resource_types", &old.resource_types, &new.resource_types)?;
             made.all("roles", &old.roles, &new.roles)?;
             made.all("assignments", &old.assignments, &new.assignments)?;
             made.all("tokens", &before.tokens, &after.tokens)?;
@@ -172,6 +173,7 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
 fn take_in(decisions: &mut Decisions, key: &str, value: &[u8]) -> serde_json::Result<()> {
     let model = &mut decisions.model;
     match key.split('/').next().unwrap_or_default() {
+        "resource_types" => take(&mut model.resource_types, value),
         "roles" => take(&mut model.roles, value),
         "assignments" => take(&mut model.assignments, value),
         "tokens" => take(&mut decisions.tokens, value),

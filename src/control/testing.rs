@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::access::{Access, Bootstrap};
 use super::command::Caller;
 use super::model::{
-    AttachmentSpec, BackendSpec, DenyMode, EndpointIp, HostConfig, Key, LinkResource, Model, NetworkPolicies, PortSpec,
-    PrivateEndpoint, Subnet, TargetSpec, TimeoutOverrides, Vnet,
+    AttachmentSpec, BackendSpec, DenyMode, EndpointIp, HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies,
+    PortSpec, PrivateEndpoint, Quotas, Subnet, TargetSpec, TimeoutOverrides, Visibility, Vnet,
 };
 use super::state::{DecisionStore, Durable};
 use crate::snapshot::Protocol;
@@ -87,7 +87,12 @@ pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkR
         region: "westeurope".into(),
         vnet: key(vnet),
         nat: vec![ip(nat)],
+        visibility: Visibility::Readers,
         auto_approval: vec![],
+        alias: None,
+        cross_region: true,
+        fqdns: vec![],
+        proxy_protocol: false,
         shared_backend: false,
         deny: None,
         max_sessions: None,
@@ -147,6 +152,10 @@ pub(crate) fn host(vnets: &[&str]) -> HostConfig {
         deny: DenyMode::Answer,
         deny_rate: 1000,
         timeouts: TimeoutOverrides::default(),
+        limits: Limits::default(),
+        quotas: Quotas::default(),
+        on_request: vec![],
+        flow_log: None,
         attachments: vnets.iter().map(|vnet| attachment(vnet)).collect(),
     }
 }

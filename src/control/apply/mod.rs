@@ -56,6 +56,10 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         |model| &model.security_groups,
     )?;
     items.merge(ItemKind::Resource, &last.model, file, |model| &mut model.resources, |model| &model.resources)?;
+    // Which regions a type is in is a matter of the installation.
+    if application.author == super::DAEMON {
+        after.model.resource_types = file.resource_types.clone();
+    }
     let mut applied = super::decisions::Applied { model: file.clone(), left: Vec::new() };
     endpoints::merge(&mut after, &mut applied.model, &last.model, application, &mut report)?;
     // Endpoints before what they depend on.
@@ -170,6 +174,10 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
         deny,
         deny_rate,
         timeouts,
+        limits,
+        quotas,
+        on_request,
+        flow_log,
         attachments,
     } = running;
     let mut changed: Vec<String> = [
@@ -185,6 +193,10 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
         ("deny", *deny != wanted.deny),
         ("deny_rate", *deny_rate != wanted.deny_rate),
         ("timeouts", *timeouts != wanted.timeouts),
+        ("limits", *limits != wanted.limits),
+        ("quotas", *quotas != wanted.quotas),
+        ("on_request", *on_request != wanted.on_request),
+        ("flow_log", *flow_log != wanted.flow_log),
     ]
     .into_iter()
     .filter(|(_, differs)| *differs)

@@ -9,9 +9,11 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 mod key;
+mod limits;
 mod map;
 
 pub use key::{DEFAULT, Key, KeyParts};
+pub use limits::{EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, Visibility};
 pub use map::Map;
 
 pub use super::access::{RoleAssignment, RoleDefinition};
@@ -31,6 +33,9 @@ pub struct Model {
     pub vnets: Map<Vnet>,
     /// Rule sets that subnets refer to.
     pub security_groups: Map<SecurityGroup>,
+    /// Types of link resources that are limited to regions, or of one's own; by their name in lower case.
+    #[serde(default)]
+    pub resource_types: Map<ResourceType, String>,
     /// What may be reached.
     pub resources: Map<LinkResource>,
     /// Resources that are deleted, and to which Disconnected endpoints were bound.
@@ -156,8 +161,23 @@ pub struct LinkResource {
     pub vnet: Key,
     /// 1 to 8 NAT addresses from a subnet of `vnet`, of this resource only.
     pub nat: Vec<IpAddr>,
+    /// Who sees it without a right on it.
+    #[serde(default)]
+    pub visibility: Visibility,
     /// Subscriptions whose requests are approved at once.
     pub auto_approval: Vec<String>,
+    /// First part of a private link service's alias; see `control::ids::alias`.
+    #[serde(default)]
+    pub alias: Option<String>,
+    /// Whether endpoints of another region may reach it.
+    #[serde(default = "yes")]
+    pub cross_region: bool,
+    /// Names that lead to it, for resolvers.
+    #[serde(default)]
+    pub fqdns: Vec<String>,
+    /// Stored: the header is not sent.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// Says that backends are shared with another resource, and that addresses cannot keep them apart.
     pub shared_backend: bool,
     /// Overrides the daemon's answer mode.
@@ -170,6 +190,10 @@ pub struct LinkResource {
     pub timeouts: TimeoutOverrides,
     /// One per (subresource, member).
     pub targets: Vec<TargetSpec>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// One member of one subresource.
@@ -302,6 +326,14 @@ pub struct HostConfig {
     pub deny_rate: u32,
     /// Idle times.
     pub timeouts: TimeoutOverrides,
+    /// Which of the seed's limitations hold.
+    pub limits: Limits,
+    /// How much there may be.
+    pub quotas: Quotas,
+    /// Program and arguments to run for a new request; empty: none.
+    pub on_request: Vec<String>,
+    /// What is kept of ended sessions; `None`: nothing.
+    pub flow_log: Option<FlowLog>,
     /// In file order: the order of `AttachmentId`.
     pub attachments: Vec<AttachmentSpec>,
 }

@@ -72,7 +72,11 @@ fn enter<'a>(book: &mut Book<'a>, vnet: &'a Key, address: IpAddr, usage: Use, at
         }
         Object::Resource(key) => format!("{what} {address} is {taken} of resource `{}` already", short(key)),
         Object::Endpoint(key) => format!("{what} {address} is {taken} of endpoint `{}` already", short(key)),
-        other @ (Object::Vnet(_) | Object::SecurityGroup(_) | Object::Attachment(_) | Object::Daemon) => {
+        other @ (Object::Vnet(_)
+        | Object::SecurityGroup(_)
+        | Object::ResourceType(_)
+        | Object::Attachment(_)
+        | Object::Daemon) => {
             format!("{what} {address} is {taken} of {other} already")
         }
     };
@@ -82,7 +86,7 @@ fn enter<'a>(book: &mut Book<'a>, vnet: &'a Key, address: IpAddr, usage: Use, at
         Use::Endpoint => "choose a free address of the subnet, or leave `ip` out",
     };
     let owner = owner.clone();
-    findings.error(at, message, remedy).involving(owner).involving(Object::Vnet(vnet.clone()));
+    findings.error("PrivateIPAddressInUse", at, message, remedy).involving(owner).involving(Object::Vnet(vnet.clone()));
 }
 
 /// Counts, subnet by subnet, the addresses that are free and the endpoints that wait for one.
@@ -109,6 +113,7 @@ fn check_room(model: &Model, book: &Book<'_>, findings: &mut Findings) {
         }
         *room = 0;
         findings.error(
+            "SubnetIsFull",
             Object::Endpoint(key.clone()).at("subnet"),
             format!(
                 "subnet `{}` ({}) is full: no address is left for this endpoint",

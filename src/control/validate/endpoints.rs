@@ -3,49 +3,153 @@
 use std::collections::HashSet;
 
 use super::subnets::{contains, is_reserved, named, usable_text};
-use super::{Findings, Object, check_address, check_key, check_prefix, check_session_limit, list, same_region, short};
-use crate::control::model::{LinkResource, Model, PrivateEndpoint, Vnet};
+use super::{
+    Findings, Object, check_address, check_key, check_prefix, check_session_limit, host, list, same_region, short,
+};
+use crate::control::model::{HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies, PrivateEndpoint, Vnet};
 use crate::snapshot::ConnectionState;
 
 /// Characters of a request message at most (features, row S6).
 pub const MESSAGE_MAX: usize = 140;
 
-pub(super) fn check(model: &Model, findings: &mut Findings) {
-    for (key, endpoint) in &model.endpoints {
-        let object = Object::Endpoint(key.clone());
-        check_key(key, &object, findings);
-        check_session_limit("max_sessions", endpoint.max_sessions, &object, findings);
-        check_request(&object, endpoint, findings);
-        for (index, prefix) in endpoint.sources.iter().enumerate() {
-            check_prefix(prefix, object.at(format!("sources[{index}]")), findings);
-        }
-        if let Some(vnet) = model.vnets.get(&endpoint.vnet) {
-            check_place(&object, endpoint, vnet, findings);
-        } else {
-            let message = format!("there is no VNet `{}`", short(&endpoint.vnet));
-            let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
-            findings.error(object.at("vnet"), message, remedy);
-        }
-        if let Some(resource) = model.resources.get(&endpoint.resource) {
-            check_binding(&object, endpoint, resource, findings);
-        } else {
-            let message = format!("there is no resource `{}`", short(&endpoint.resource));
-            let remedy = format!("known resources: {}", list(model.resources.keys().map(short)));
-            findings.error(object.at("resource"), message, remedy);
-        }
+/// What must hold for one endpoint, whatever other endpoints there are.
+pub(super) fn check(
+    model: &Model,
+    host: Option<&HostConfig>,
+    key: &Key,
+    endpoint: &PrivateEndpoint,
+    findings: &mut Findings,
+) {
+    let object = Object::Endpoint(key.clone());
+    let limits = host.map_or(Limits::default(), |host| host.limits);
+    check_key(key, &object, findings);
+    check_session_limit("max_sessions", endpoint.max_sessions, &object, findings);
+    check_request(&object, endpoint, findings);
+    for (index, prefix) in endpoint.sources.iter().enumerate() {
+        check_prefix(prefix, object.at(format!("sources[{index}]")), findings);
     }
+    if !endpoint.sources.is_empty() && !limits.network_policies {
+        findings.error(
+            "PrivateEndpointSourceRulesNotSupported",
+            object.at("sources"),
+            "source rules are not supported on private endpoints (limits: network_policies)",
+            OUTBOUND_RULES,
+        );
+    }
+    if let Some(vnet) = model.vnets.get(&endpoint.vnet) {
+        check_place(&object, endpoint, vnet, findings);
+        check_subnet(&object, endpoint, vnet, limits, findings);
+        if let Some(host) = host {
+            host::check_endpoint(model, host, &object, endpoint, vnet, findings);
+        }
+    } else {
+        let message = format!("there is no VNet `{}`", short(&endpoint.vnet));
+        let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
+        findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
+    }
+    if let Some(resource) = model.resources.get(&endpoint.resource) {
+        check_binding(&object, endpoint, resource, findings);
+        check_regions(&object, endpoint, resource, limits, findings);
+    } else {
+        let message = format!("there is no resource `{}`", short(&endpoint.resource));
+        let remedy = format!("known resources: {}", list(model.resources.keys().map(short)));
+        findings.error("InvalidResourceReference", object.at("resource"), message, remedy);
+    }
+}
+
+/// The seed's mitigation of its first limitation.
+const OUTBOUND_RULES: &str = "control the traffic with security rules for outbound traffic on the source clients";
+
+/// What the subnet must not have (seed, *Limitations*, rows 1 and 2).
+fn check_subnet(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, limits: Limits, findings: &mut Findings) {
+    let Some(subnet) = named(vnet, &endpoint.subnet) else { return };
+    let (at, before) = (object.at("subnet"), findings.0.len());
+    if !subnet.delegations.is_empty() {
+        findings.error(
+            "PrivateEndpointCannotBeCreatedInDelegatedSubnet",
+            at.clone(),
+            format!("subnet `{}` is delegated to {} and takes no endpoints", subnet.name, list(&subnet.delegations)),
+            "put the endpoint into a separate subnet",
+        );
+    }
+    if !subnet.service_endpoints.is_empty() && !limits.service_endpoints {
+        findings.error(
+            "PrivateEndpointCannotBeCreatedInSubnetWithServiceEndpoints",
+            at.clone(),
+            format!(
+                "subnet `{}` has service endpoints ({}) and takes no private ones (limits: service_endpoints)",
+                subnet.name,
+                list(&subnet.service_endpoints)
+            ),
+            "put the endpoint into a separate subnet",
+        );
+    }
+    if subnet.network_policies != NetworkPolicies::Disabled && !limits.network_policies {
+        findings.error(
+            "PrivateEndpointCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled",
+            at,
+            format!(
+                "subnet `{}` has network policies enabled and takes no endpoints (limits: network_policies)",
+                subnet.name
+            ),
+            format!("set `network_policies = \"Disabled\"` on the subnet, and {OUTBOUND_RULES}"),
+        );
+    }
+    for violation in &mut findings.0[before..] {
+        violation.involves.push(Object::Vnet(endpoint.vnet.clone()));
+    }
+}
+
+/// Whether the resource may be reached from the endpoint's region (seed, *Limitations*, row 3).
+fn check_regions(
+    object: &Object,
+    endpoint: &PrivateEndpoint,
+    resource: &LinkResource,
+    limits: Limits,
+    findings: &mut Findings,
+) {
+    if same_region(&endpoint.region, &resource.region) {
+        return;
+    }
+    let (name, region) = (short(&endpoint.resource), &resource.region);
+    if !resource.cross_region {
+        findings.error(
+            "CrossRegionNotAllowed",
+            object.at("resource"),
+            format!(
+                "`{name}` takes endpoints of its own region `{region}` only, and this one is in `{}`",
+                endpoint.region
+            ),
+            format!("put the endpoint into a VNet of `{region}`, or ask the owner to set `cross_region = true`"),
+        );
+    } else if resource.kind.is_none() && !limits.cross_region {
+        findings.error(
+            "PrivateLinkServiceInDifferentRegionNotSupported",
+            object.at("resource"),
+            format!(
+                "private link service `{name}` is in region `{region}`, and this endpoint is in `{}` (limits: cross_region)",
+                endpoint.region
+            ),
+            "deploy the private link service in the same region",
+        );
+    } else {
+        return;
+    }
+    findings.involving(Object::Resource(endpoint.resource.clone()));
 }
 
 fn check_request(object: &Object, endpoint: &PrivateEndpoint, findings: &mut Findings) {
     let length = endpoint.request_message.chars().count();
     if length > MESSAGE_MAX {
         findings.error(
+            "RequestMessageTooLong",
             object.at("request_message"),
             format!("the request message has {length} characters, and {MESSAGE_MAX} are allowed"),
             format!("shorten it by {}", length - MESSAGE_MAX),
         );
     } else if length > 0 && !endpoint.manual {
         findings.warning(
+            "RequestMessageUnread",
             object.at("request_message"),
             "nobody is asked, so nobody reads the request message",
             "set `manual = true`, or leave the message out",
@@ -53,6 +157,7 @@ fn check_request(object: &Object, endpoint: &PrivateEndpoint, findings: &mut Fin
     }
     if endpoint.status == Some(ConnectionState::Disconnected) {
         findings.error(
+            "InvalidConnectionState",
             object.at("status"),
             "Disconnected is not a decision: a connection becomes so when its owner removes it",
             "write \"Approved\", \"Pending\" or \"Rejected\", or remove the endpoint",
@@ -65,6 +170,7 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
     let name = short(&endpoint.vnet);
     if !same_region(&endpoint.region, &vnet.region) {
         findings.error(
+            "RegionMismatch",
             object.at("region"),
             format!("region `{}` is not that of VNet `{name}`, `{}`", endpoint.region, vnet.region),
             format!("write \"{}\", or leave `region` out", vnet.region),
@@ -73,6 +179,7 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
     }
     let Some(subnet) = named(vnet, &endpoint.subnet) else {
         findings.error(
+            "InvalidResourceReference",
             object.at("subnet"),
             format!("VNet `{name}` has no subnet `{}`", endpoint.subnet),
             format!("subnets of `{name}`: {}", list(vnet.subnets.iter().map(|subnet| &subnet.name))),
@@ -80,14 +187,6 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
         findings.involving(involved);
         return;
     };
-    if !subnet.delegations.is_empty() {
-        findings.error(
-            object.at("subnet"),
-            format!("subnet `{}` is delegated to {} and takes no endpoints", subnet.name, list(&subnet.delegations)),
-            "put the endpoint into a separate subnet",
-        );
-        findings.involving(involved.clone());
-    }
     for (index, address) in endpoint.addresses.iter().enumerate() {
         let Some(ip) = address.ip else { continue };
         let at = object.at(format!("addresses[{index}].ip"));
@@ -97,10 +196,20 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
         let place = format!("subnet `{}` ({})", subnet.name, list(&subnet.prefixes));
         let remedy = format!("choose an address {}, or leave `ip` out", usable_text(subnet));
         if !contains(subnet, ip) {
-            findings.error(at, format!("endpoint address {ip} is outside {place}"), remedy);
+            findings.error(
+                "PrivateIPAddressNotInSubnet",
+                at,
+                format!("endpoint address {ip} is outside {place}"),
+                remedy,
+            );
             findings.involving(involved.clone());
         } else if is_reserved(subnet, ip) {
-            findings.error(at, format!("endpoint address {ip} is reserved in {place}"), remedy);
+            findings.error(
+                "PrivateIPAddressIsReserved",
+                at,
+                format!("endpoint address {ip} is reserved in {place}"),
+                remedy,
+            );
             findings.involving(involved.clone());
         }
     }
@@ -129,7 +238,7 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
                 (format!("`{name}` has no subresource `{given}`"), format!("choose one of {}", list(&valid)))
             }
         };
-        findings.error(object.at("subresource"), message, remedy);
+        findings.error("InvalidSubresource", object.at("subresource"), message, remedy);
         findings.involving(involved);
         return;
     }
@@ -159,20 +268,21 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
                 (_, [""]) => (format!("`{name}` has no members"), "leave `member` out".to_owned()),
                 _ => (format!("`{name}` has no member `{member}`"), format!("choose one of {}", names())),
             };
-            findings.error(at, message, remedy).involving(involved.clone());
+            findings.error("InvalidMember", at, message, remedy).involving(involved.clone());
         } else if !seen.insert(member) {
             let message = if member.is_empty() {
                 format!("`{name}` needs one address, and this is another")
             } else {
                 format!("member `{member}` has an address already")
             };
-            findings.error(at, message, "keep one of the two").involving(involved.clone());
+            findings.error("DuplicateMember", at, message, "keep one of the two").involving(involved.clone());
         }
     }
     let missing: Vec<String> =
         members.iter().filter(|member| !seen.contains(*member)).map(|member| format!("`{member}`")).collect();
     if findings.0.len() == before && !missing.is_empty() {
         findings.error(
+            "MemberWithoutAddress",
             object.at("addresses"),
             format!("no address for member {} of `{name}`", missing.join(", ")),
             "add `{ member = \"…\" }` for each; without `ip` its address is allocated",

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::networks::peered;
 use super::{Findings, Object, check_timeouts, list, overlaps, short};
-use crate::control::model::{AttachmentSpec, HostConfig, Key, Model};
+use crate::control::model::{AttachmentSpec, HostConfig, Key, Model, PrivateEndpoint, Vnet};
 
 /// Characters of a Linux interface name at most (`IFNAMSIZ` without its final zero).
 pub(super) const DEVICE_MAX: usize = 15;
@@ -32,14 +32,20 @@ fn check_daemon(host: &HostConfig, findings: &mut Findings) {
     let daemon = Object::Daemon;
     if host.workers.is_some_and(|workers| !(1..=WORKERS_MAX).contains(&workers)) {
         let remedy = format!("choose a number between 1 and {WORKERS_MAX}, or leave it out for one per core");
-        findings.error(daemon.at("workers"), "the number of workers is out of range", remedy);
+        findings.error("InvalidWorkers", daemon.at("workers"), "the number of workers is out of range", remedy);
     }
     if host.max_sessions == 0 {
-        findings.error(daemon.at("max_sessions"), "`max_sessions` is 0: nothing could pass", "use 1 or more");
+        findings.error(
+            "InvalidSessionLimit",
+            daemon.at("max_sessions"),
+            "`max_sessions` is 0: nothing could pass",
+            "use 1 or more",
+        );
     }
     let length = host.socket.as_os_str().as_bytes().len();
     if length == 0 || length > SOCKET_PATH_MAX {
         findings.error(
+            "InvalidSocketPath",
             daemon.at("socket"),
             format!("the socket's path has {length} bytes, and Linux takes 1 to {SOCKET_PATH_MAX}"),
             "choose a shorter path, such as /run/privlink/privlink.sock",
@@ -48,7 +54,12 @@ fn check_daemon(host: &HostConfig, findings: &mut Findings) {
     let state = host.state.to_string_lossy();
     if state.is_empty() || state.contains("://") {
         let remedy = "name a directory, such as /var/lib/privlink";
-        findings.error(daemon.at("state"), format!("state `{state}` is not a directory of this host"), remedy);
+        findings.error(
+            "InvalidStateDirectory",
+            daemon.at("state"),
+            format!("state `{state}` is not a directory of this host"),
+            remedy,
+        );
     }
     check_timeouts(&host.timeouts, &daemon, findings);
 }
@@ -58,27 +69,29 @@ fn check_attachment(index: usize, attachment: &AttachmentSpec, model: &Model, fi
     if !model.vnets.contains_key(&attachment.vnet) {
         let message = format!("there is no VNet `{}`", short(&attachment.vnet));
         let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
-        findings.error(object.at("vnet"), message, remedy);
+        findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
     let device = &attachment.device;
     if device.len() > DEVICE_MAX {
         findings.error(
+            "InvalidDeviceName",
             object.at("device"),
             format!("device name `{device}` has {} characters, and Linux takes {DEVICE_MAX}", device.len()),
             "set `device` to a shorter name",
         );
     } else if !is_device(device) {
         let remedy = "set `device` to letters, digits, `-`, `_` and `.`";
-        findings.error(object.at("device"), format!("`{device}` cannot name a device"), remedy);
+        findings.error("InvalidDeviceName", object.at("device"), format!("`{device}` cannot name a device"), remedy);
     }
     if attachment.mtu < MTU_MIN {
         let message = format!("MTU {} is too small", attachment.mtu);
-        findings.error(object.at("mtu"), message, format!("choose a number between {MTU_MIN} and 65535"));
+        findings.error("InvalidMtu", object.at("mtu"), message, format!("choose a number between {MTU_MIN} and 65535"));
     }
     if let Some(netns) = &attachment.netns
         && !is_netns(netns)
     {
         findings.error(
+            "InvalidNamespace",
             object.at("netns"),
             format!("`{netns}` cannot name a network namespace"),
             "write a name that `ip netns list` shows, or an absolute path; leave it out for the daemon's own",
@@ -87,12 +100,22 @@ fn check_attachment(index: usize, attachment: &AttachmentSpec, model: &Model, fi
     for (number, interface) in attachment.proxy_on.iter().enumerate() {
         let at = object.at(format!("proxy_on[{number}]"));
         if interface.len() > DEVICE_MAX || !is_device(interface) {
-            findings.error(at, format!("`{interface}` cannot name an interface"), "write a name that `ip link` shows");
+            findings.error(
+                "InvalidProxyInterface",
+                at,
+                format!("`{interface}` cannot name an interface"),
+                "write a name that `ip link` shows",
+            );
         } else if interface == device {
             let remedy = "name the interface towards the clients or backends";
-            findings.error(at, format!("`{interface}` is privlink's own device"), remedy);
+            findings.error("InvalidProxyInterface", at, format!("`{interface}` is privlink's own device"), remedy);
         } else if attachment.proxy_on[..number].contains(interface) {
-            findings.error(at, format!("`{interface}` is listed twice"), "remove one of the two");
+            findings.error(
+                "InvalidProxyInterface",
+                at,
+                format!("`{interface}` is listed twice"),
+                "remove one of the two",
+            );
         }
     }
 }
@@ -119,6 +142,7 @@ fn check_pairs(model: &Model, host: &HostConfig, findings: &mut Findings) {
         let netns = attachment.netns.as_deref();
         if let Some(first) = vnets.insert(&attachment.vnet, index) {
             findings.error(
+                "DuplicateAttachment",
                 object.at("vnet"),
                 format!("VNet `{}` has an attachment already", short(&attachment.vnet)),
                 "a VNet has one attachment: remove one of the two",
@@ -129,6 +153,7 @@ fn check_pairs(model: &Model, host: &HostConfig, findings: &mut Findings) {
         if let Some(first) = devices.insert((netns, &attachment.device), index) {
             let other = short(&host.attachments[first].vnet);
             findings.error(
+                "DeviceInUse",
                 object.at("device"),
                 format!("device `{}` is that of the attachment of `{other}` in the same namespace", attachment.device),
                 "set `device` to another name",
@@ -149,6 +174,7 @@ fn check_pairs(model: &Model, host: &HostConfig, findings: &mut Findings) {
             }
             let vnet = |index: usize| &host.attachments[index].vnet;
             findings.error(
+                "OverlappingAttachments",
                 Object::Attachment(two).at("vnet"),
                 format!(
                     "VNet `{}` ({}) overlaps `{}` ({}) in the same namespace, {}",
@@ -168,37 +194,57 @@ fn check_pairs(model: &Model, host: &HostConfig, findings: &mut Findings) {
 fn check_reach(model: &Model, host: &HostConfig, findings: &mut Findings) {
     if host.attachments.is_empty() {
         findings.error(
+            "NoAttachment",
             Object::Daemon.at("attachment"),
             "there is no attachment: no VNet meets this host",
             "add `[[attachment]]` with the name of a VNet for each that has clients or backends here",
         );
         return;
     }
-    // Which VNet such an attachment means is not known, so neither is what is missing.
-    if host.attachments.iter().any(|attachment| !model.vnets.contains_key(&attachment.vnet)) {
+    if is_incomplete(model, host) {
         return;
     }
-    let attached = |key: &Key| host.attachments.iter().any(|attachment| attachment.vnet == *key);
     for (key, resource) in &model.resources {
-        if model.vnets.contains_key(&resource.vnet) && !attached(&resource.vnet) {
+        if model.vnets.contains_key(&resource.vnet) && !is_attached(host, &resource.vnet) {
             let name = short(&resource.vnet);
             findings.error(
+                "ResourceVnetNotAttached",
                 Object::Resource(key.clone()).at("vnet"),
                 format!("VNet `{name}` has no attachment, so nothing could reach the backends of this resource"),
                 format!("add `[[attachment]]` with `vnet = \"{name}\"`"),
             );
         }
     }
-    for (key, endpoint) in &model.endpoints {
-        let Some(vnet) = model.vnets.get(&endpoint.vnet) else { continue };
-        let near = |peer: &Key| attached(peer) && peered(model, &endpoint.vnet, peer);
-        if !attached(&endpoint.vnet) && !vnet.peerings.iter().any(near) {
-            let name = short(&endpoint.vnet);
-            findings.warning(
-                Object::Endpoint(key.clone()).at("vnet"),
-                format!("neither VNet `{name}` nor a peer of it has an attachment, so no client reaches this endpoint"),
-                format!("add `[[attachment]]` with `vnet = \"{name}\"`"),
-            );
-        }
+}
+
+/// Whether some attachment means a VNet that is not known: then what is missing is not known either.
+fn is_incomplete(model: &Model, host: &HostConfig) -> bool {
+    host.attachments.iter().any(|attachment| !model.vnets.contains_key(&attachment.vnet))
+}
+
+fn is_attached(host: &HostConfig, vnet: &Key) -> bool {
+    host.attachments.iter().any(|attachment| attachment.vnet == *vnet)
+}
+
+/// Whether a client on this host can reach an endpoint of `vnet`.
+pub(super) fn check_endpoint(
+    model: &Model,
+    host: &HostConfig,
+    object: &Object,
+    endpoint: &PrivateEndpoint,
+    vnet: &Vnet,
+    findings: &mut Findings,
+) {
+    let near = |peer: &Key| is_attached(host, peer) && peered(model, &endpoint.vnet, peer);
+    let reached = is_attached(host, &endpoint.vnet) || vnet.peerings.iter().any(near);
+    if reached || host.attachments.is_empty() || is_incomplete(model, host) {
+        return;
     }
+    let name = short(&endpoint.vnet);
+    findings.warning(
+        "EndpointVnetNotAttached",
+        object.at("vnet"),
+        format!("neither VNet `{name}` nor a peer of it has an attachment, so no client reaches this endpoint"),
+        format!("add `[[attachment]]` with `vnet = \"{name}\"`"),
+    );
 }

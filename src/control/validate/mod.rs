@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::model::{DEFAULT, HostConfig, Key, Model, TimeoutOverrides};
+use super::model::{DEFAULT, HostConfig, Key, Limits, Model, TimeoutOverrides};
 use crate::snapshot::prefixes::is_martian;
 
 /// Networks: address spaces, subnets, peerings.
@@ -32,26 +32,71 @@ mod addresses;
 /// The daemon and the attachments.
 mod host;
 
+/// How much there is, and how much there may be.
+mod quotas;
+
 /// Subnet arithmetic, shared with whoever allocates addresses.
 pub mod subnets;
 
 pub use endpoints::MESSAGE_MAX;
+pub use quotas::{Counts, Usage, usage};
 
 /// Checks everything that must hold between the objects of `model`, and between them and `host` where there
 /// is one. The order of the answer is that of the rules, not of any file; an empty answer means the model may be
 /// put in force.
 pub fn validate(model: &Model, host: Option<&HostConfig>) -> Vec<Violation> {
     let mut findings = Findings::default();
-    networks::check(model, &mut findings);
-    rules::check(model, &mut findings);
-    resources::check(model, &mut findings);
+    items(model, model, host, &mut findings);
     sharing::check(model, &mut findings);
-    endpoints::check(model, &mut findings);
     addresses::check(model, &mut findings);
     if let Some(host) = host {
+        quotas::check(model, &host.quotas, &mut findings);
         host::check(model, host, &mut findings);
     }
     findings.0
+}
+
+/// The rules about each object of `own` as it would stand among the `live` ones. Rules between objects are not judged:
+/// addresses used twice, backends that two resources share, quotas, attachments.
+pub fn validate_items(own: &Model, live: &Model) -> Vec<Violation> {
+    let mut all = live.clone();
+    all.vnets.extend(own.vnets.iter().map(|(key, vnet)| (key.clone(), vnet.clone())));
+    all.security_groups.extend(own.security_groups.iter().map(|(key, group)| (key.clone(), group.clone())));
+    all.resource_types.extend(own.resource_types.iter().map(|(key, kind)| (key.clone(), kind.clone())));
+    all.resources.extend(own.resources.iter().map(|(key, resource)| (key.clone(), resource.clone())));
+    let mut findings = Findings::default();
+    items(own, &all, None, &mut findings);
+    findings.0
+}
+
+/// All rules that concern the endpoint `key` of `model`, but for those about its addresses' other uses (whether one is
+/// taken, and whether its subnet is full) and for quotas. The cost does not depend on how many endpoints there are.
+pub fn endpoint(model: &Model, host: Option<&HostConfig>, key: &Key) -> Vec<Violation> {
+    let mut findings = Findings::default();
+    if let Some(endpoint) = model.endpoints.get(key) {
+        endpoints::check(model, host, key, endpoint, &mut findings);
+    }
+    findings.0
+}
+
+/// The rules about each object of `own`, whose references lead into `all`.
+fn items(own: &Model, all: &Model, host: Option<&HostConfig>, findings: &mut Findings) {
+    let limits = host.map_or(Limits::default(), |host| host.limits);
+    for (key, vnet) in &own.vnets {
+        networks::check(all, limits, key, vnet, findings);
+    }
+    for (key, group) in &own.security_groups {
+        rules::check(key, group, findings);
+    }
+    for kind in own.resource_types.values() {
+        resources::check_type(kind, findings);
+    }
+    for (key, resource) in &own.resources {
+        resources::check(all, key, resource, findings);
+    }
+    for (key, endpoint) in &own.endpoints {
+        endpoints::check(all, host, key, endpoint, findings);
+    }
 }
 
 /// A rule that does not hold.
@@ -61,6 +106,8 @@ pub struct Violation {
     pub at: Locator,
     /// Other objects it depends on; once one of those changes, this may go away by itself.
     pub involves: Vec<Object>,
+    /// Names the rule, for programs; Azure's code where it has one. It never changes.
+    pub code: &'static str,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -120,6 +167,8 @@ pub enum Object {
     Vnet(Key),
     /// A rule set.
     SecurityGroup(Key),
+    /// A type of link resources, by name.
+    ResourceType(String),
     /// A link resource.
     Resource(Key),
     /// A private endpoint.
@@ -142,6 +191,7 @@ impl fmt::Display for Object {
         match self {
             Self::Vnet(key) => write!(f, "vnet {key}"),
             Self::SecurityGroup(key) => write!(f, "security_group {key}"),
+            Self::ResourceType(name) => write!(f, "resource_type {name}"),
             Self::Resource(key) => write!(f, "resource {key}"),
             Self::Endpoint(key) => write!(f, "endpoint {key}"),
             Self::Attachment(index) => write!(f, "attachment {}", index + 1),
@@ -155,16 +205,35 @@ impl fmt::Display for Object {
 struct Findings(Vec<Violation>);
 
 impl Findings {
-    fn error(&mut self, at: Locator, message: impl Into<String>, remedy: impl Into<String>) -> &mut Self {
-        self.push(at, message.into(), remedy.into(), Severity::Error)
+    fn error(
+        &mut self,
+        code: &'static str,
+        at: Locator,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> &mut Self {
+        self.push(Severity::Error, code, at, message.into(), remedy.into())
     }
 
-    fn warning(&mut self, at: Locator, message: impl Into<String>, remedy: impl Into<String>) -> &mut Self {
-        self.push(at, message.into(), remedy.into(), Severity::Warning)
+    fn warning(
+        &mut self,
+        code: &'static str,
+        at: Locator,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> &mut Self {
+        self.push(Severity::Warning, code, at, message.into(), remedy.into())
     }
 
-    fn push(&mut self, at: Locator, message: String, remedy: String, severity: Severity) -> &mut Self {
-        self.0.push(Violation { at, involves: Vec::new(), message, remedy, severity });
+    fn push(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        at: Locator,
+        message: String,
+        remedy: String,
+    ) -> &mut Self {
+        self.0.push(Violation { at, involves: Vec::new(), code, message, remedy, severity });
         self
     }
 
@@ -195,6 +264,7 @@ pub fn short(key: &Key) -> String {
 fn check_name(field: &str, what: &str, name: &str, object: &Object, findings: &mut Findings) {
     if !is_name(name) {
         findings.error(
+            "InvalidResourceName",
             object.at(field),
             format!("`{name}` is not a valid {what}"),
             format!("use 1 to {NAME_MAX} letters, digits, `-`, `_` and `.`, and begin with a letter or digit"),
@@ -217,7 +287,12 @@ fn same_region(one: &str, other: &str) -> bool {
 /// Whether `address` can be carried at all; otherwise the reason was noted.
 fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findings) -> bool {
     if address.is_ipv6() {
-        findings.error(at, format!("{what} {address}: IPv6 is not carried by this version"), "use an IPv4 address");
+        findings.error(
+            "IPv6NotSupported",
+            at,
+            format!("{what} {address}: IPv6 is not carried by this version"),
+            "use an IPv4 address",
+        );
         return false;
     }
     if is_martian(address) {
@@ -231,7 +306,7 @@ fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findin
             "a special-purpose address"
         };
         let remedy = "choose an address that a host of the network can have";
-        findings.error(at, format!("{what} {address} is {kind}"), remedy);
+        findings.error("InvalidAddress", at, format!("{what} {address} is {kind}"), remedy);
         return false;
     }
     true
@@ -240,7 +315,12 @@ fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findin
 /// Whether `prefix` can be carried at all; otherwise the reason was noted.
 fn check_prefix(prefix: &IpNet, at: Locator, findings: &mut Findings) -> bool {
     if matches!(prefix, IpNet::V6(_)) {
-        findings.error(at, format!("prefix {prefix}: IPv6 is not carried by this version"), "use an IPv4 prefix");
+        findings.error(
+            "IPv6NotSupported",
+            at,
+            format!("prefix {prefix}: IPv6 is not carried by this version"),
+            "use an IPv4 prefix",
+        );
         return false;
     }
     true
@@ -258,9 +338,15 @@ fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut F
         let Some(value) = value else { continue };
         let at = object.at(format!("timeouts.{field}"));
         if value.is_zero() {
-            findings.error(at, format!("{field} is zero: no session could live"), format!("write \"{written}\""));
+            findings.error(
+                "InvalidTimeout",
+                at,
+                format!("{field} is zero: no session could live"),
+                format!("write \"{written}\""),
+            );
         } else if value < least {
             findings.warning(
+                "TimeoutTooShort",
                 at,
                 format!("{field} is {} s, and {source} asks for {} s or more", value.as_secs(), least.as_secs()),
                 format!("write \"{written}\" or more unless idle sessions may break"),
@@ -273,13 +359,14 @@ fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut F
 fn check_fragment_time(timeouts: &TimeoutOverrides, object: &Object, findings: &mut Findings) {
     if timeouts.fragment.is_some() {
         let message = "fragment has no effect: this version drops fragments, and counts them";
-        findings.warning(object.at("timeouts.fragment"), message, "leave it out");
+        findings.warning("SettingWithoutEffect", object.at("timeouts.fragment"), message, "leave it out");
     }
 }
 
 fn check_session_limit(field: &str, limit: Option<u32>, object: &Object, findings: &mut Findings) {
     if limit == Some(0) {
         findings.error(
+            "InvalidSessionLimit",
             object.at(field),
             format!("`{field}` is 0: nothing could pass"),
             "use 1 or more, or leave it out",

@@ -3,22 +3,20 @@
 use ipnet::IpNet;
 
 use super::{Findings, Object, check_address, check_key, check_name, check_prefix, list, overlaps, short};
-use crate::control::model::{Key, Model, NetworkPolicies, Vnet};
+use crate::control::model::{EXCLUDED_WORKLOADS, Key, Limits, Model, NetworkPolicies, Subnet, Vnet};
 use crate::snapshot::prefixes::is_martian;
 
-pub(super) fn check(model: &Model, findings: &mut Findings) {
-    for (key, vnet) in &model.vnets {
-        let object = Object::Vnet(key.clone());
-        check_key(key, &object, findings);
-        if vnet.region.trim().is_empty() {
-            findings.error(object.at("region"), "the region is empty", "name one, such as \"westeurope\"");
-        }
-        check_space(&object, vnet, findings);
-        check_subnets(&object, vnet, model, findings);
-        check_peerings(key, vnet, model, findings);
-        check_workloads(&object, vnet, findings);
-        check_dns(&object, vnet, findings);
+pub(super) fn check(model: &Model, limits: Limits, key: &Key, vnet: &Vnet, findings: &mut Findings) {
+    let object = Object::Vnet(key.clone());
+    check_key(key, &object, findings);
+    if vnet.region.trim().is_empty() {
+        findings.error("InvalidRegion", object.at("region"), "the region is empty", "name one, such as \"westeurope\"");
     }
+    check_space(&object, vnet, findings);
+    check_subnets(&object, vnet, model, limits, findings);
+    check_peerings(key, vnet, model, findings);
+    check_workloads(&object, vnet, limits, findings);
+    check_dns(&object, vnet, findings);
 }
 
 /// Whether both VNets list each other: only then a peering counts (DESIGN §2).
@@ -30,24 +28,30 @@ pub(super) fn peered(model: &Model, one: &Key, other: &Key) -> bool {
 fn check_space(object: &Object, vnet: &Vnet, findings: &mut Findings) {
     if vnet.address_space.is_empty() {
         let remedy = "name its prefixes, such as [\"10.1.0.0/16\"]";
-        findings.error(object.at("address_space"), "the address space is empty", remedy);
+        findings.error("InvalidAddressSpace", object.at("address_space"), "the address space is empty", remedy);
     }
     for (field, prefixes) in [("address_space", &vnet.address_space), ("on_premises", &vnet.on_premises)] {
         for (index, prefix) in prefixes.iter().enumerate() {
             let at = object.at(format!("{field}[{index}]"));
             if check_prefix(prefix, at.clone(), findings) && is_martian(prefix.network()) {
                 let remedy = "name prefixes whose addresses hosts can have";
-                findings.error(at, format!("{prefix} holds special-purpose addresses"), remedy);
+                findings.error("InvalidAddressSpace", at, format!("{prefix} holds special-purpose addresses"), remedy);
             }
         }
         for (first, second) in overlaps(prefixes) {
             let message = format!("prefix {} overlaps {}", prefixes[second], prefixes[first]);
-            findings.error(object.at(format!("{field}[{second}]")), message, "keep one of the two");
+            findings.error(
+                "OverlappingPrefixes",
+                object.at(format!("{field}[{second}]")),
+                message,
+                "keep one of the two",
+            );
         }
     }
     for (index, prefix) in vnet.on_premises.iter().enumerate() {
         if let Some(own) = overlapping(prefix, &vnet.address_space) {
             findings.error(
+                "OverlappingPrefixes",
                 object.at(format!("on_premises[{index}]")),
                 format!("on-premises prefix {prefix} overlaps {own} of the VNet's own address space"),
                 "an address is either in the VNet or behind its VPN: shorten one of the two",
@@ -60,7 +64,7 @@ fn overlapping<'a>(prefix: &IpNet, others: &'a [IpNet]) -> Option<&'a IpNet> {
     others.iter().find(|other| other.contains(prefix) || prefix.contains(*other))
 }
 
-fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Findings) {
+fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, limits: Limits, findings: &mut Findings) {
     let mut all: Vec<(usize, usize)> = Vec::new();
     let mut prefixes: Vec<IpNet> = Vec::new();
     for (index, subnet) in vnet.subnets.iter().enumerate() {
@@ -68,10 +72,15 @@ fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Fin
         check_name(&format!("subnets[{index}].name"), "subnet name", &subnet.name, object, findings);
         if vnet.subnets[..index].iter().any(|other| other.name.eq_ignore_ascii_case(&subnet.name)) {
             let message = format!("the VNet has a subnet `{}` already", subnet.name);
-            findings.error(field("name"), message, "choose another name");
+            findings.error("DuplicateName", field("name"), message, "choose another name");
         }
         if subnet.prefixes.is_empty() {
-            findings.error(field("prefix"), format!("subnet `{}` has no prefix", subnet.name), "name one");
+            findings.error(
+                "SubnetWithoutPrefix",
+                field("prefix"),
+                format!("subnet `{}` has no prefix", subnet.name),
+                "name one",
+            );
         }
         for (number, prefix) in subnet.prefixes.iter().enumerate() {
             all.push((index, number));
@@ -79,6 +88,7 @@ fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Fin
             let at = field(&format!("prefixes[{number}]"));
             if check_prefix(prefix, at.clone(), findings) && !inside(vnet, prefix) {
                 findings.error(
+                    "NetcfgSubnetRangeOutsideVnet",
                     at,
                     format!("subnet `{}` ({prefix}) is outside the VNet's address space", subnet.name),
                     format!("choose a prefix inside {}, or extend `address_space`", list(&vnet.address_space)),
@@ -86,11 +96,13 @@ fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Fin
             }
         }
         check_group(object, vnet, index, model, findings);
+        check_effects(object, index, subnet, limits, findings);
     }
     for (first, second) in overlaps(&prefixes) {
         let ((one, _), (two, number)) = (all[first], all[second]);
         let other = if one == two { "itself".to_owned() } else { format!("subnet `{}`", vnet.subnets[one].name) };
         findings.error(
+            "NetcfgSubnetRangesOverlap",
             object.at(format!("subnets[{two}].prefixes[{number}]")),
             format!(
                 "subnet `{}` ({}) overlaps {other} ({})",
@@ -112,7 +124,12 @@ fn check_group(object: &Object, vnet: &Vnet, index: usize, model: &Model, findin
     if let Some(group) = &subnet.security_group {
         if !model.security_groups.contains_key(group) {
             let remedy = format!("known security groups: {}", list(model.security_groups.keys().map(short)));
-            findings.error(field("security_group"), format!("there is no security group `{}`", short(group)), remedy);
+            findings.error(
+                "InvalidResourceReference",
+                field("security_group"),
+                format!("there is no security group `{}`", short(group)),
+                remedy,
+            );
         }
         let judged = match subnet.network_policies {
             NetworkPolicies::Enabled | NetworkPolicies::NetworkSecurityGroupEnabled => true,
@@ -120,21 +137,29 @@ fn check_group(object: &Object, vnet: &Vnet, index: usize, model: &Model, findin
         };
         if !judged {
             findings.warning(
+                "SecurityGroupIgnored",
                 field("security_group"),
                 format!("endpoints of subnet `{}` ignore its security group", subnet.name),
                 "set `network_policies = \"NetworkSecurityGroupEnabled\"` to have its rules judged",
             );
         }
     }
+}
+
+/// Settings that are kept and do nothing.
+fn check_effects(object: &Object, index: usize, subnet: &Subnet, limits: Limits, findings: &mut Findings) {
+    let field = |name: &str| object.at(format!("subnets[{index}].{name}"));
     if subnet.network_policies == NetworkPolicies::RouteTableEnabled {
         findings.warning(
+            "SettingWithoutEffect",
             field("network_policies"),
             "RouteTableEnabled has no effect: there are no route tables here",
             "leave it out, or write \"NetworkSecurityGroupEnabled\"",
         );
     }
-    if !subnet.service_endpoints.is_empty() {
+    if !subnet.service_endpoints.is_empty() && limits.service_endpoints {
         findings.warning(
+            "SettingWithoutEffect",
             field("service_endpoints"),
             "service endpoints are kept and shown, and have no effect here",
             "leave them out unless you want them shown",
@@ -151,19 +176,25 @@ fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings
         let name = short(peer);
         let Some(other) = model.vnets.get(peer) else {
             let known = list(model.vnets.keys().filter(|known| *known != key).map(short));
-            findings.error(at, format!("there is no VNet `{name}`"), format!("known VNets: {known}"));
+            findings.error(
+                "InvalidResourceReference",
+                at,
+                format!("there is no VNet `{name}`"),
+                format!("known VNets: {known}"),
+            );
             continue;
         };
         if peer == key {
-            findings.error(at, format!("VNet `{name}` is peered with itself"), "remove this peering");
+            findings.error("InvalidPeering", at, format!("VNet `{name}` is peered with itself"), "remove this peering");
             continue;
         }
         if vnet.peerings[..index].contains(peer) {
-            findings.error(at, format!("VNet `{name}` is listed twice"), "remove one of the two");
+            findings.error("InvalidPeering", at, format!("VNet `{name}` is listed twice"), "remove one of the two");
             continue;
         }
         if !other.peerings.contains(key) {
             findings.warning(
+                "PeeringInitiated",
                 at,
                 format!("the peering with `{name}` is one-sided: its state is Initiated, it passes nothing"),
                 format!("add `{}` to `peerings` of `{name}`, or remove it here", short(key)),
@@ -174,6 +205,7 @@ fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings
         for prefix in &other.address_space {
             if let Some(own) = overlapping(prefix, &vnet.address_space) {
                 findings.error(
+                    "OverlappingPeers",
                     at.clone(),
                     format!("peered VNet `{name}` ({prefix}) overlaps this one ({own})"),
                     "peered VNets need address spaces of their own: remove the peering or change one of them",
@@ -190,6 +222,7 @@ fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings
             continue;
         }
         findings.error(
+            "OverlappingPeers",
             object.at(format!("peerings[{}]", owners[second])),
             format!(
                 "peers `{}` ({}) and `{}` ({}) overlap each other",
@@ -204,23 +237,46 @@ fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings
     }
 }
 
-fn check_workloads(object: &Object, vnet: &Vnet, findings: &mut Findings) {
+fn check_workloads(object: &Object, vnet: &Vnet, limits: Limits, findings: &mut Findings) {
     for (index, workload) in vnet.workloads.iter().enumerate() {
         if workload.class.trim().is_empty() {
             let remedy = "name it, such as \"Azure Container Instance\"";
-            findings.error(object.at(format!("workloads[{index}].class")), "the workload class is empty", remedy);
+            findings.error(
+                "InvalidWorkload",
+                object.at(format!("workloads[{index}].class")),
+                "the workload class is empty",
+                remedy,
+            );
+        }
+        if workload.private_endpoints && !limits.workloads && is_excluded(&workload.class) {
+            findings.error(
+                "WorkloadCannotUsePrivateEndpoints",
+                object.at(format!("workloads[{index}].private_endpoints")),
+                format!("workload `{}` cannot access private endpoints (limits: workloads)", workload.class),
+                "set `private_endpoints = false`: there is no mitigation, its packets are dropped",
+            );
         }
         let at = object.at(format!("workloads[{index}].prefix"));
         let prefix = &workload.prefix;
         let inside = vnet.address_space.iter().chain(&vnet.on_premises).any(|own| own.contains(prefix));
         if check_prefix(prefix, at.clone(), findings) && !inside {
             findings.error(
+                "InvalidWorkload",
                 at,
                 format!("workload `{}` ({prefix}) is neither in the address space nor on premises", workload.class),
                 format!("choose a prefix inside {}", list(&vnet.address_space)),
             );
         }
     }
+}
+
+/// Whether a class is one of the seed's excluded ones, written with or without "Azure", in the plural or not.
+fn is_excluded(class: &str) -> bool {
+    let plain = |text: &str| {
+        let folded = text.trim().to_lowercase();
+        folded.strip_prefix("azure ").unwrap_or(&folded).trim_end_matches('s').to_owned()
+    };
+    EXCLUDED_WORKLOADS.iter().any(|known| plain(known) == plain(class))
 }
 
 fn check_dns(object: &Object, vnet: &Vnet, findings: &mut Findings) {

@@ -3,32 +3,138 @@
 use std::collections::HashSet;
 
 use super::subnets::{contains, is_reserved, usable_text};
-use super::{Findings, Object, check_address, check_key, check_session_limit, check_timeouts, list, short};
-use crate::control::model::{LinkResource, Model, PortSpec, TargetSpec, Vnet};
+use super::{
+    Findings, NAME_MAX, Object, check_address, check_key, check_name, check_session_limit, check_timeouts, is_name,
+    list, same_region, short,
+};
+use crate::control::model::{Key, LinkResource, Model, PortSpec, ResourceType, TargetSpec, Visibility, Vnet};
+use crate::control::resource_types;
 use crate::snapshot::Protocol;
 
 /// NAT addresses of one resource at most (features, row M3).
 const NAT_MAX: usize = 8;
 
-pub(super) fn check(model: &Model, findings: &mut Findings) {
-    for (key, resource) in &model.resources {
-        let object = Object::Resource(key.clone());
-        check_key(key, &object, findings);
-        check_session_limit("max_sessions", resource.max_sessions, &object, findings);
-        check_session_limit("max_sessions_per_endpoint", resource.max_sessions_per_endpoint, &object, findings);
-        check_timeouts(&resource.timeouts, &object, findings);
-        if resource.kind.as_ref().is_some_and(|kind| !is_kind(kind)) {
-            let remedy = "write provider and type, such as \"Microsoft.Storage/storageAccounts\", or leave it out";
-            findings.error(object.at("type"), "the type is not of the form provider/type", remedy);
+/// Entries of a list of subscriptions at most (features, row M2).
+const SUBSCRIPTIONS_MAX: usize = 100;
+
+pub(super) fn check(model: &Model, key: &Key, resource: &LinkResource, findings: &mut Findings) {
+    let object = Object::Resource(key.clone());
+    check_key(key, &object, findings);
+    check_session_limit("max_sessions", resource.max_sessions, &object, findings);
+    check_session_limit("max_sessions_per_endpoint", resource.max_sessions_per_endpoint, &object, findings);
+    check_timeouts(&resource.timeouts, &object, findings);
+    check_kind(model, &object, resource, findings);
+    check_sharing(&object, resource, findings);
+    let vnet = model.vnets.get(&resource.vnet);
+    if vnet.is_none() {
+        let message = format!("there is no VNet `{}`", short(&resource.vnet));
+        let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
+        findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
+    }
+    check_nat(&object, resource, vnet, findings);
+    check_targets(&object, resource, vnet, findings);
+}
+
+/// A declaration of a type.
+pub(super) fn check_type(kind: &ResourceType, findings: &mut Findings) {
+    let object = Object::ResourceType(kind.name.clone());
+    if !is_kind(&kind.name) {
+        let remedy = "write provider and type, such as \"Microsoft.Storage/storageAccounts\"";
+        findings.error("InvalidResourceType", object.at("name"), "the type is not of the form provider/type", remedy);
+    }
+    for (index, region) in kind.regions.iter().enumerate().filter(|(_, region)| region.trim().is_empty()) {
+        let at = object.at(format!("regions[{index}]"));
+        findings.error("InvalidRegion", at, format!("region `{region}` is empty"), "name one, such as \"westeurope\"");
+    }
+}
+
+fn check_kind(model: &Model, object: &Object, resource: &LinkResource, findings: &mut Findings) {
+    let Some(kind) = &resource.kind else { return };
+    let at = object.at("type");
+    if !is_kind(kind) {
+        let remedy = "write provider and type, such as \"Microsoft.Storage/storageAccounts\", or leave it out";
+        findings.error("InvalidResourceType", at, "the type is not of the form provider/type", remedy);
+        return;
+    }
+    let known = resource_types::find(kind);
+    let declared = model.resource_types.get(&ResourceType::key(kind));
+    if known.is_none() && declared.is_none() {
+        let remedy = match resource_types::nearest(kind) {
+            Some(near) => format!("did you mean \"{near}\"? Declare a type of your own with `[[resource_type]]`"),
+            None => format!("declare it: `[[resource_type]]` with `name = \"{kind}\"`"),
+        };
+        findings.warning("UnknownResourceType", at, format!("`{kind}` is no known resource type"), remedy);
+    }
+    for (index, target) in resource.targets.iter().enumerate().filter(|(_, target)| !target.subresource.is_empty()) {
+        if let Some(known) = known.filter(|known| !known.takes(&target.subresource)) {
+            findings.error(
+                "InvalidSubresource",
+                object.at(format!("targets[{index}].subresource")),
+                format!("{} has no subresource `{}`", known.name, target.subresource),
+                format!("choose one of {}", known.subresources.join(", ")),
+            );
         }
-        let vnet = model.vnets.get(&resource.vnet);
-        if vnet.is_none() {
-            let message = format!("there is no VNet `{}`", short(&resource.vnet));
-            let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
-            findings.error(object.at("vnet"), message, remedy);
+    }
+    let regions = declared.map_or(&[] as &[String], |declared| &declared.regions);
+    if !regions.is_empty() && !regions.iter().any(|offered| same_region(offered, &resource.region)) {
+        findings.error(
+            "ResourceTypeNotAvailableInRegion",
+            object.at("region"),
+            format!("{kind} is not offered in region `{}`", resource.region),
+            format!("choose one of {}", list(regions)),
+        );
+        findings.involving(Object::ResourceType(kind.clone()));
+    }
+}
+
+/// Who sees the resource, whose requests are approved at once, and what it is called outside.
+fn check_sharing(object: &Object, resource: &LinkResource, findings: &mut Findings) {
+    let visible = match &resource.visibility {
+        Visibility::Subscriptions(list) => Some(list.as_slice()),
+        Visibility::Readers | Visibility::Everyone => None,
+    };
+    for (field, subscriptions) in
+        [("visibility", visible.unwrap_or_default()), ("auto_approval", &resource.auto_approval)]
+    {
+        if subscriptions.len() > SUBSCRIPTIONS_MAX {
+            findings.error(
+                "TooManySubscriptions",
+                object.at(field),
+                format!("`{field}` has {} subscriptions, and {SUBSCRIPTIONS_MAX} are allowed", subscriptions.len()),
+                "keep those that are needed",
+            );
+            return;
         }
-        check_nat(&object, resource, vnet, findings);
-        check_targets(&object, resource, vnet, findings);
+        for (index, subscription) in subscriptions.iter().enumerate() {
+            check_name(&format!("{field}[{index}]"), "subscription", subscription, object, findings);
+        }
+    }
+    for (index, subscription) in resource.auto_approval.iter().enumerate() {
+        if visible.is_some() && !resource.visibility.admits(subscription) {
+            findings.error(
+                "AutoApprovalNotVisible",
+                object.at(format!("auto_approval[{index}]")),
+                format!("subscription `{subscription}` is approved at once, and does not see the resource"),
+                "add it to `visibility`, or remove it here",
+            );
+        }
+    }
+    if let Some(prefix) = &resource.alias {
+        if resource.kind.is_some() {
+            let remedy = "leave `alias` out: typed resources are requested by name or resource ID";
+            findings.error("InvalidAlias", object.at("alias"), "only a private link service has an alias", remedy);
+        } else if !is_name(prefix) || prefix.contains('.') {
+            let remedy = format!("use 1 to {NAME_MAX} letters, digits, `-` and `_`, and begin with a letter or digit");
+            findings.error("InvalidAlias", object.at("alias"), format!("`{prefix}` cannot begin an alias"), remedy);
+        }
+    }
+    if resource.proxy_protocol {
+        findings.warning(
+            "SettingWithoutEffect",
+            object.at("proxy_protocol"),
+            "the PROXY header is not sent: `proxy_protocol` is stored only",
+            "leave it out unless you want it shown; `privlink who` tells whose a NAT address is",
+        );
     }
 }
 
@@ -42,6 +148,7 @@ fn is_kind(kind: &str) -> bool {
 fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, findings: &mut Findings) {
     if resource.nat.is_empty() || resource.nat.len() > NAT_MAX {
         findings.error(
+            "InvalidNatIpCount",
             object.at("nat"),
             format!("a resource has 1 to {NAT_MAX} NAT IPs, this one {}", resource.nat.len()),
             "name between one and eight free addresses of a subnet of its VNet",
@@ -59,6 +166,7 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
                 let known = vnet.subnets.iter().filter(|subnet| !subnet.dedicated);
                 let known = list(known.map(|subnet| format!("{} ({})", subnet.name, list(&subnet.prefixes))));
                 findings.error(
+                    "NatIpNotInSubnet",
                     at,
                     format!("NAT IP {address} is in no subnet of VNet `{name}`"),
                     format!("choose a free address of one of its subnets that are not dedicated: {known}"),
@@ -66,6 +174,7 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
             }
             Some(subnet) if subnet.dedicated => {
                 findings.error(
+                    "NatIpInDedicatedSubnet",
                     at,
                     format!("NAT IP {address} is in dedicated subnet `{}`, which holds endpoints only", subnet.name),
                     "choose an address of another subnet, or remove `dedicated` there",
@@ -73,6 +182,7 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
             }
             Some(subnet) if is_reserved(subnet, address) => {
                 findings.error(
+                    "NatIpIsReserved",
                     at,
                     format!("NAT IP {address} is reserved in subnet `{}` ({})", subnet.name, list(&subnet.prefixes)),
                     format!("choose an address {}", usable_text(subnet)),
@@ -88,7 +198,7 @@ fn check_targets(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, 
     if resource.targets.is_empty() {
         let remedy =
             "add one: `targets = [{ backends = [\"10.20.0.2\"], ports = [{ protocol = \"tcp\", port = 5432 }] }]`";
-        findings.error(object.at("targets"), "the resource has no targets", remedy);
+        findings.error("NoTargets", object.at("targets"), "the resource has no targets", remedy);
     }
     let mut seen = HashSet::new();
     for (index, target) in resource.targets.iter().enumerate() {
@@ -97,12 +207,14 @@ fn check_targets(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, 
         if typed && target.subresource.is_empty() {
             let remedy = "name the part of the resource it serves, such as `subresource = \"blob\"`";
             findings.error(
+                "InvalidSubresource",
                 object.at(format!("{field}.subresource")),
                 "a target of a typed resource needs `subresource`",
                 remedy,
             );
         } else if !typed && !target.subresource.is_empty() {
             findings.error(
+                "InvalidSubresource",
                 object.at(format!("{field}.subresource")),
                 "a private link service has no subresources",
                 "remove `subresource` here, or give the resource a `type`",
@@ -115,7 +227,7 @@ fn check_targets(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, 
             };
             let remedy = "give each target a `member` of its own, or put all backends and ports into one";
             let at = if place.is_empty() { field.clone() } else { format!("{field}.{place}") };
-            findings.error(object.at(at), message, remedy);
+            findings.error("DuplicateTarget", object.at(at), message, remedy);
         }
         check_backends(object, &field, resource, target, vnet, findings);
         check_ports(object, &field, target, findings);
@@ -132,7 +244,7 @@ fn check_backends(
 ) {
     if target.backends.is_empty() {
         let remedy = "name the addresses of its servers";
-        findings.error(object.at(format!("{field}.backends")), "the target has no backends", remedy);
+        findings.error("NoBackends", object.at(format!("{field}.backends")), "the target has no backends", remedy);
     }
     let mut seen = HashSet::new();
     for (index, backend) in target.backends.iter().enumerate() {
@@ -142,12 +254,18 @@ fn check_backends(
             continue;
         }
         if !seen.insert(address) {
-            findings.error(at, format!("backend {address} is listed twice"), "remove one of the two");
+            findings.error(
+                "DuplicateBackend",
+                at,
+                format!("backend {address} is listed twice"),
+                "remove one of the two",
+            );
             continue;
         }
         if !resource.nat.is_empty() && !resource.nat.iter().any(|nat| nat.is_ipv4() == address.is_ipv4()) {
             let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
             findings.error(
+                "BackendFamilyWithoutNatIp",
                 at,
                 format!("backend {address} is {family}, and the resource has no NAT IP of that family"),
                 format!("add an {family} address to `nat`"),
@@ -157,6 +275,7 @@ fn check_backends(
         let Some(vnet) = vnet.filter(|vnet| !vnet.address_space.is_empty()) else { continue };
         if !vnet.address_space.iter().chain(&vnet.on_premises).any(|own| own.contains(&address)) {
             findings.warning(
+                "BackendOutsideVnet",
                 at,
                 format!("backend {address} is neither in VNet `{}` nor on its premises", short(&resource.vnet)),
                 "check the address; it is reached only if the VNet has a route to it",
@@ -169,21 +288,22 @@ fn check_backends(
 fn check_ports(object: &Object, field: &str, target: &TargetSpec, findings: &mut Findings) {
     if target.ports.is_empty() && !target.icmp {
         let remedy = "add one, such as `ports = [{ protocol = \"tcp\", port = 5432 }]`";
-        findings.error(object.at(format!("{field}.ports")), "the target exposes no ports", remedy);
+        findings.error("NoPorts", object.at(format!("{field}.ports")), "the target exposes no ports", remedy);
     }
     for (index, port) in target.ports.iter().enumerate() {
         let at = |name: &str| object.at(format!("{field}.ports[{index}].{name}"));
         let PortSpec { protocol, first, last, backend_first } = *port;
         if protocol == Protocol::Icmp {
-            findings.error(at("port"), "icmp has no ports", "write `{ protocol = \"icmp\" }`");
+            findings.error("InvalidPort", at("port"), "icmp has no ports", "write `{ protocol = \"icmp\" }`");
             continue;
         }
         if first == 0 || last == 0 {
-            findings.error(at("port"), "port 0 cannot be reached", "choose ports between 1 and 65535");
+            findings.error("InvalidPort", at("port"), "port 0 cannot be reached", "choose ports between 1 and 65535");
             continue;
         }
         if first > last {
             findings.error(
+                "InvalidPort",
                 at("port"),
                 format!("port range {first}-{last} is reversed"),
                 format!("write \"{last}-{first}\""),
@@ -191,17 +311,23 @@ fn check_ports(object: &Object, field: &str, target: &TargetSpec, findings: &mut
             continue;
         }
         if backend_first == 0 {
-            findings.error(at("backend_port"), "port 0 cannot be reached", "choose a port between 1 and 65535");
+            findings.error(
+                "InvalidPort",
+                at("backend_port"),
+                "port 0 cannot be reached",
+                "choose a port between 1 and 65535",
+            );
         } else if u32::from(backend_first) + u32::from(last - first) > u32::from(u16::MAX) {
             let message = format!("ports {first}-{last} from backend port {backend_first} on run past 65535");
             let remedy = format!("choose {} or less", u16::MAX - (last - first));
-            findings.error(at("backend_port"), message, remedy);
+            findings.error("InvalidPort", at("backend_port"), message, remedy);
         }
         let taken = target.ports[..index]
             .iter()
             .find(|other| other.protocol == protocol && other.first <= last && first <= other.last);
         if let Some(other) = taken {
             findings.error(
+                "OverlappingPorts",
                 at("port"),
                 format!("{protocol} ports {} overlap {}", range(first, last), range(other.first, other.last)),
                 "expose each port once",

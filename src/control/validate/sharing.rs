@@ -54,6 +54,7 @@ fn check_one(new: &Reach<'_>, address: IpAddr, known: &[Reach<'_>], findings: &m
         _ => format!("both `{}` and `{}`", short(new.resource), short(other.resource)),
     };
     findings.error(
+        "SharedBackend",
         new.at.clone(),
         format!("backend {address} ({what}) serves resource `{}` too", short(other.resource)),
         format!(

@@ -1,0 +1,150 @@
+//! What an installation allows: the seed's limitations, quotas, and how much history is kept.
+
+use std::time::Duration;
+
+/// The rows of the seed's limitations table: `true` where a row is lifted. Delegated subnets take no endpoints
+/// either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Subnets with network policies may hold endpoints, and endpoints may have source rules (row 1).
+    pub network_policies: bool,
+    /// Subnets with service endpoints may hold endpoints (row 2).
+    pub service_endpoints: bool,
+    /// Endpoints may reach a private link service of another region (row 3).
+    pub cross_region: bool,
+    /// Every class of workload may be allowed to use endpoints (row 4).
+    pub workloads: bool,
+}
+
+impl Limits {
+    /// No row holds, as in Azure now.
+    pub const TODAY: Self =
+        Self { network_policies: true, service_endpoints: true, cross_region: true, workloads: true };
+    /// Every row holds, as in the seed.
+    pub const SEED: Self =
+        Self { network_policies: false, service_endpoints: false, cross_region: false, workloads: false };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::TODAY
+    }
+}
+
+/// Workloads that cannot use private endpoints (seed, *Limitations*, fourth row).
+pub const EXCLUDED_WORKLOADS: [&str; 4] =
+    ["App Service Plan", "Azure Container Instance", "Azure NetApp Files", "Azure Dedicated HSM"];
+
+/// What quotas count. [`Quota::name`] is the key below `[daemon] quotas`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quota {
+    /// VNets of a subscription.
+    VnetsPerSubscription,
+    /// Link resources of a subscription.
+    ResourcesPerSubscription,
+    /// NAT addresses of a resource.
+    NatIpsPerResource,
+    /// Endpoints of a subscription.
+    EndpointsPerSubscription,
+    /// Endpoints in a VNet.
+    EndpointsPerVnet,
+    /// Endpoints bound to a resource, whatever their connection's state.
+    EndpointsPerResource,
+}
+
+impl Quota {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::VnetsPerSubscription,
+        Self::ResourcesPerSubscription,
+        Self::NatIpsPerResource,
+        Self::EndpointsPerSubscription,
+        Self::EndpointsPerVnet,
+        Self::EndpointsPerResource,
+    ];
+
+    /// Its key in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::VnetsPerSubscription => "vnets_per_subscription",
+            Self::ResourcesPerSubscription => "resources_per_subscription",
+            Self::NatIpsPerResource => "nat_ips_per_resource",
+            Self::EndpointsPerSubscription => "endpoints_per_subscription",
+            Self::EndpointsPerVnet => "endpoints_per_vnet",
+            Self::EndpointsPerResource => "endpoints_per_resource",
+        }
+    }
+}
+
+/// How much there may be; what is not set is unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotas([Option<u64>; Quota::ALL.len()]);
+
+impl Quotas {
+    /// At most how many; `None`: any number.
+    pub fn get(&self, quota: Quota) -> Option<u64> {
+        self.0[quota as usize]
+    }
+
+    /// These with one of them set.
+    #[must_use]
+    pub fn with(mut self, quota: Quota, limit: Option<u64>) -> Self {
+        self.0[quota as usize] = limit;
+        self
+    }
+}
+
+/// How much of the sessions that ended is kept for `privlink who`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowLog {
+    /// For how long.
+    pub retain: Duration,
+    /// Bytes at most; the oldest go first.
+    pub max_bytes: u64,
+}
+
+impl Default for FlowLog {
+    fn default() -> Self {
+        Self { retain: Duration::from_hours(7 * 24), max_bytes: 256 << 20 }
+    }
+}
+
+/// Who may see a link resource, and so request a connection to it (features, row M2). Who may read it sees it
+/// in any case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Visibility {
+    /// Callers that may read it.
+    #[default]
+    Readers,
+    /// These subscriptions too.
+    Subscriptions(Vec<String>),
+    /// Everyone.
+    Everyone,
+}
+
+impl Visibility {
+    /// Whether callers of `subscription` see it without a right of their own.
+    pub fn admits(&self, subscription: &str) -> bool {
+        match self {
+            Self::Readers => false,
+            Self::Subscriptions(list) => list.iter().any(|listed| listed.eq_ignore_ascii_case(subscription)),
+            Self::Everyone => true,
+        }
+    }
+}
+
+/// A type of link resource, and where it is offered.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ResourceType {
+    /// Such as `Microsoft.Storage/storageAccounts`.
+    pub name: String,
+    /// Regions it is offered in; empty: every one.
+    pub regions: Vec<String>,
+}
+
+impl ResourceType {
+    /// What it is found by: types are compared without regard to case.
+    pub fn key(name: &str) -> String {
+        name.to_lowercase()
+    }
+}

@@ -1,0 +1,120 @@
+//! The types of link resources that Azure knows, with their subresources: facts with a source, which stands in the
+//! first line of each table. A type of one's own needs no entry.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// Public cloud, government, China. The latter two name `file_secondary`, which the first lacks and the seed has.
+const TABLES: [&str; 3] = [include_str!("commercial.csv"), include_str!("government.csv"), include_str!("china.csv")];
+
+/// Types without a private DNS zone, and so in no table. A subresource of an application gateway is the name of a
+/// frontend configuration, hence any.
+const WITHOUT_ZONE: [(&str, &[&str]); 4] = [
+    (PRIVATE_LINK_SERVICE, &[]),
+    ("Microsoft.Network/applicationGateways", &[]),
+    ("Microsoft.Logic/integrationAccounts", &["integrationAccount"]),
+    ("Microsoft.HealthcareApis/services", &["fhir"]),
+];
+
+/// The type of a private link service of one's own, which resources without a type are.
+pub const PRIVATE_LINK_SERVICE: &str = "Microsoft.Network/privateLinkServices";
+
+/// A type that Azure knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownType {
+    /// As Azure writes it.
+    pub name: &'static str,
+    /// In the order of the tables; empty: none, or any (see [`takes`](Self::takes)).
+    pub subresources: Vec<&'static str>,
+}
+
+impl KnownType {
+    /// Whether it has a subresource of that name, compared without regard to case.
+    pub fn takes(&self, subresource: &str) -> bool {
+        self.subresources.is_empty() || self.subresources.iter().any(|known| known.eq_ignore_ascii_case(subresource))
+    }
+}
+
+static KNOWN: LazyLock<BTreeMap<String, KnownType>> = LazyLock::new(|| {
+    let mut known: BTreeMap<String, KnownType> = BTreeMap::new();
+    let mut enter = |name: &'static str, subresource: Option<&'static str>| {
+        let entry = known.entry(name.to_lowercase()).or_insert_with(|| KnownType { name, subresources: Vec::new() });
+        if let Some(subresource) = subresource.filter(|new| entry.subresources.is_empty() || !entry.takes(new)) {
+            entry.subresources.push(subresource);
+        }
+    };
+    for table in TABLES {
+        // The source, then the names of the columns.
+        for row in table.lines().skip(2) {
+            let mut cells = row.split(',');
+            if let (Some(name), Some(subresource)) = (cells.next(), cells.next()) {
+                enter(name, Some(subresource));
+            }
+        }
+    }
+    for (name, subresources) in WITHOUT_ZONE {
+        enter(name, None);
+        subresources.iter().for_each(|subresource| enter(name, Some(subresource)));
+    }
+    known
+});
+
+/// The type called `name`, compared without regard to case.
+pub fn find(name: &str) -> Option<&'static KnownType> {
+    KNOWN.get(&name.to_lowercase())
+}
+
+/// Every known type in alphabetical order.
+pub fn all() -> impl Iterator<Item = &'static KnownType> {
+    KNOWN.values()
+}
+
+/// The known type that `name` is most likely a misspelling of.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let wanted: String = name.chars().take(128).collect::<String>().to_lowercase();
+    let distances = KNOWN.iter().map(|(folded, known)| (strsim::osa_distance(&wanted, folded), known.name));
+    distances.filter(|&(distance, name)| distance <= name.len() / 4).min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thirteen_subresources_of_the_seed_are_known() {
+        let storage = find("microsoft.storage/STORAGEACCOUNTS").expect("known");
+        assert_eq!(storage.name, "Microsoft.Storage/storageAccounts");
+        for name in ["blob", "table", "queue", "file", "web", "dfs"] {
+            assert!(storage.takes(name) && storage.takes(&format!("{name}_secondary")), "{name}");
+        }
+        assert_eq!(storage.subresources.len(), 12);
+        assert_eq!(find("Microsoft.Sql/servers").expect("known").subresources, ["sqlServer"]);
+        assert!(!storage.takes("blub"));
+    }
+
+    #[test]
+    fn every_row_has_a_type_and_a_subresource_that_can_be_written() {
+        assert!(all().count() > 60);
+        for known in all() {
+            assert_eq!(known.name.split('/').count().min(2), 2, "{}", known.name);
+            for subresource in &known.subresources {
+                let plain = subresource.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+                assert!(plain && !subresource.is_empty(), "{}: {subresource}", known.name);
+            }
+        }
+    }
+
+    #[test]
+    fn types_without_a_zone_are_known_and_a_gateway_takes_any_frontend() {
+        assert!(find("Microsoft.Network/applicationgateways").expect("known").takes("my-frontend"));
+        assert!(find("Microsoft.HealthcareApis/services").expect("known").takes("fhir"));
+        assert!(find(PRIVATE_LINK_SERVICE).is_some());
+    }
+
+    #[test]
+    fn a_misspelt_type_finds_the_one_meant_and_another_none() {
+        assert_eq!(nearest("Microsoft.Storage/storageAcounts"), Some("Microsoft.Storage/storageAccounts"));
+        assert_eq!(nearest("microsoft.sql/server"), Some("Microsoft.Sql/servers"));
+        assert_eq!(nearest("Own.Thing/things"), None);
+    }
+}

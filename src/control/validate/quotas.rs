@@ -1,0 +1,160 @@
+//! How much there is, and how much there may be: quotas count per subscription, per VNet and per resource, whatever
+//! the connections' states.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Findings, Locator, Object, Violation, short};
+use crate::control::model::{Key, Model, PrivateEndpoint, Quota, Quotas};
+
+/// What a quota counts in: a subscription, a VNet or a resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// By name in lower case.
+    Subscription(String),
+    Vnet(Key),
+    Resource(Key),
+}
+
+/// How much of a quota is used in one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Name of the quota, such as `endpoints_per_vnet`.
+    pub quota: &'static str,
+    /// Such as `vnet spoke`.
+    pub scope: String,
+    /// `None`: unlimited.
+    pub limit: Option<u64>,
+    /// How many there are.
+    pub used: u64,
+}
+
+/// How many there are of everything that a quota counts. Kept up to date endpoint by endpoint, it answers in
+/// constant time whether one more may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<(Quota, Scope), u64>);
+
+impl Counts {
+    /// Counts a whole model.
+    pub fn of(model: &Model) -> Self {
+        let mut counts = Self::default();
+        for key in model.vnets.keys() {
+            counts.add(Quota::VnetsPerSubscription, Scope::subscription(key), 1);
+            counts.add(Quota::EndpointsPerVnet, Scope::Vnet(key.clone()), 0);
+        }
+        for (key, resource) in &model.resources {
+            counts.add(Quota::ResourcesPerSubscription, Scope::subscription(key), 1);
+            counts.add(Quota::NatIpsPerResource, Scope::Resource(key.clone()), resource.nat.len() as u64);
+            counts.add(Quota::EndpointsPerResource, Scope::Resource(key.clone()), 0);
+        }
+        for (key, endpoint) in &model.endpoints {
+            counts.created(key, endpoint);
+        }
+        counts
+    }
+
+    fn add(&mut self, quota: Quota, scope: Scope, more: u64) {
+        *self.0.entry((quota, scope)).or_default() += more;
+    }
+
+    /// An endpoint was created.
+    pub fn created(&mut self, key: &Key, endpoint: &PrivateEndpoint) {
+        for (quota, scope) in counted(key, endpoint) {
+            self.add(quota, scope, 1);
+        }
+    }
+
+    /// An endpoint was deleted.
+    pub fn deleted(&mut self, key: &Key, endpoint: &PrivateEndpoint) {
+        for place in counted(key, endpoint) {
+            if let Some(count) = self.0.get_mut(&place) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The quotas that creating an endpoint would exceed; the endpoint itself is not counted yet.
+    pub fn exceeded_by(&self, quotas: &Quotas, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Violation> {
+        let mut findings = Findings::default();
+        for (quota, scope) in counted(key, endpoint) {
+            let place = (quota, scope);
+            let wanted = self.0.get(&place).copied().unwrap_or_default() + 1;
+            let (quota, scope) = place;
+            judge(quotas, quota, &scope, wanted, Some(Object::Endpoint(key.clone()).at("")), &mut findings);
+        }
+        findings.0
+    }
+}
+
+/// The quotas that an endpoint counts for, and where.
+fn counted(key: &Key, endpoint: &PrivateEndpoint) -> [(Quota, Scope); 3] {
+    [
+        (Quota::EndpointsPerSubscription, Scope::subscription(key)),
+        (Quota::EndpointsPerVnet, Scope::Vnet(endpoint.vnet.clone())),
+        (Quota::EndpointsPerResource, Scope::Resource(endpoint.resource.clone())),
+    ]
+}
+
+/// What is used of every quota, wherever something is used or limited.
+pub fn usage(model: &Model, quotas: &Quotas) -> Vec<Usage> {
+    let counts = Counts::of(model).0;
+    let line = |((quota, scope), used): ((Quota, Scope), u64)| Usage {
+        quota: quota.name(),
+        scope: scope.to_string(),
+        limit: quotas.get(quota),
+        used,
+    };
+    counts.into_iter().map(line).collect()
+}
+
+pub(super) fn check(model: &Model, quotas: &Quotas, findings: &mut Findings) {
+    if *quotas == Quotas::default() {
+        return;
+    }
+    for ((quota, scope), used) in Counts::of(model).0 {
+        judge(quotas, quota, &scope, used, None, findings);
+    }
+}
+
+/// Notes that `used` is too much, at the place that the caller names, or else where the count is made.
+fn judge(quotas: &Quotas, quota: Quota, scope: &Scope, used: u64, at: Option<Locator>, findings: &mut Findings) {
+    let Some(limit) = quotas.get(quota).filter(|limit| used > *limit) else { return };
+    let at = at.unwrap_or_else(|| match scope {
+        Scope::Subscription(_) => Object::Daemon.at(format!("quotas.{}", quota.name())),
+        Scope::Vnet(key) => Object::Vnet(key.clone()).at(""),
+        Scope::Resource(key) if quota == Quota::NatIpsPerResource => Object::Resource(key.clone()).at("nat"),
+        Scope::Resource(key) => Object::Resource(key.clone()).at(""),
+    });
+    findings.error(
+        "QuotaExceeded",
+        at,
+        format!("{scope} would have {used} {}, and the quota `{}` is {limit}", what(quota), quota.name()),
+        format!("delete {} that are not needed, or raise `quotas.{}`", what(quota), quota.name()),
+    );
+}
+
+fn what(quota: Quota) -> &'static str {
+    match quota {
+        Quota::VnetsPerSubscription => "VNets",
+        Quota::ResourcesPerSubscription => "resources",
+        Quota::NatIpsPerResource => "NAT IPs",
+        Quota::EndpointsPerSubscription | Quota::EndpointsPerVnet | Quota::EndpointsPerResource => "endpoints",
+    }
+}
+
+impl Scope {
+    fn subscription(key: &Key) -> Self {
+        Self::Subscription(key.subscription.to_lowercase())
+    }
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Subscription(name) => write!(f, "subscription {name}"),
+            Self::Vnet(key) => write!(f, "vnet {}", short(key)),
+            Self::Resource(key) => write!(f, "resource {}", short(key)),
+        }
+    }
+}
