@@ -16,8 +16,8 @@ use privlink::api::{self, ApiState, HostFacts, ReloadFailure, Shortcoming};
 use privlink::cli::{Cleaned, Exit, Failure, RunOptions};
 use privlink::config;
 use privlink::control::decisions::Decisions;
-use privlink::control::model::{HostConfig, Key, Model};
-use privlink::control::state::{DecisionStore as _, Durable};
+use privlink::control::model::{HostConfig, Key, Model, Quotas};
+use privlink::control::state::{DecisionStore as _, Durable, Record};
 use privlink::control::validate::{self, Severity};
 use privlink::control::{
     Bootstrap, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Setup, ports,
@@ -36,6 +36,7 @@ use privlink::observe::Observer;
 use privlink::observe::flow_log::{self, FlowLog};
 use privlink::snapshot::topology::Topology;
 use privlink::snapshot::{Publisher, Snapshot};
+use privlink::store::memory::MemoryStore;
 use privlink::store::sqlite::{Opened, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -47,11 +48,20 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let prepared = prepare(options, &loaded.host, loaded.model)?;
+    if options.dry_run && !loaded.host.state.exists() {
+        // Looking makes nothing: without a state, the file alone decides.
+        let store = Durable(Arc::new(MemoryStore::new()));
+        let prepared = prepare(options, &loaded.host, loaded.model, (store, None))?;
+        return print_plan(prepared.topology()).map_err(|error| failure(&error));
+    }
+    let store = open_state(&loaded.host.state).map_err(|error| failure(&error))?;
+    let durable = Durable(Arc::clone(&store) as _);
+    let found = durable.load().map_err(|error| failure(&error.into()))?;
+    let prepared = prepare(options, &loaded.host, loaded.model, (durable, found))?;
     if options.dry_run {
         return print_plan(prepared.topology()).map_err(|error| failure(&error));
     }
-    assemble(options, &loaded.host, prepared).map_err(|error| failure(&error))
+    assemble(options, &loaded.host, prepared, store).map_err(|error| failure(&error))
 }
 
 /// Removes what a dead daemon left on this host.
@@ -60,7 +70,20 @@ pub(crate) fn clean(run_directory: &Path) -> anyhow::Result<Cleaned> {
     Ok(Cleaned { removed, failed })
 }
 
-fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepared, Failure> {
+/// Replaces the state in `directory` by the backup `file`.
+pub(crate) fn restore(file: &Path, directory: &Path) -> anyhow::Result<Vec<String>> {
+    let restored = privlink::store::sqlite::restore(file, directory)?;
+    let kept = restored.kept_as.map(|path| format!("what was there stands in {}", path.display()));
+    let said = format!("restored, with {} audit records; start the daemon now", restored.audit.count);
+    Ok(std::iter::once(said).chain(kept).collect())
+}
+
+fn prepare(
+    options: &RunOptions,
+    host: &HostConfig,
+    file: Model,
+    (store, found): (Durable, Option<Decisions>),
+) -> Result<Prepared, Failure> {
     let namespaces = host
         .attachments
         .iter()
@@ -70,7 +93,6 @@ fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepa
     let cores = std::thread::available_parallelism().map_or(1, |count| u16::try_from(count.get()).unwrap_or(1));
     let socket_group = host.socket_group.as_deref().map(listen::gid_of).transpose();
     let socket_group = socket_group.map_err(|error| failure(&error.into()))?;
-    let (store, found) = open_state(&host.state).map_err(|error| failure(&error))?;
     let setup = Setup {
         host: Arc::new(host.clone()),
         file,
@@ -91,7 +113,7 @@ fn prepare(options: &RunOptions, host: &HostConfig, file: Model) -> Result<Prepa
 
 /// Opens the durable state and reads it. What cannot be trusted ends the start: an empty state would let
 /// the file decide anew what was decided live (law 7).
-fn open_state(directory: &Path) -> anyhow::Result<(Durable, Option<Decisions>)> {
+fn open_state(directory: &Path) -> anyhow::Result<Arc<SqliteStore>> {
     let (store, opened) = SqliteStore::open(directory)?;
     match &opened {
         Opened::FirstStart => tracing::info!("first start: {} held no state", directory.display()),
@@ -100,18 +122,19 @@ fn open_state(directory: &Path) -> anyhow::Result<(Durable, Option<Decisions>)> 
             tracing::info!("the state was of layout {from}; as it was, it stands in {}", backup.display());
         }
     }
-    let store = Durable(Arc::new(store));
-    let found = store.load()?;
-    Ok((store, found))
+    Ok(Arc::new(store))
 }
 
 fn daemon_caller() -> Caller {
     Caller::user(rustix::process::getuid().as_raw(), "privlink")
 }
 
-/// The rules of a model; one endpoint's alone are not told apart yet from all others'.
-fn check(model: &Model, host: &HostConfig, _endpoint: Option<&Key>) -> Result<(), Vec<String>> {
-    let broken = validate::validate(model, Some(host));
+/// The rules of a model; with a key, those of that one endpoint. Quotas count everything.
+fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(), Vec<String>> {
+    let broken = match endpoint.filter(|_| host.quotas == Quotas::default()) {
+        Some(key) => validate::endpoint(model, Some(host), key),
+        None => validate::validate(model, Some(host)),
+    };
     let errors: Vec<String> =
         broken.iter().filter(|violation| violation.severity == Severity::Error).map(ToString::to_string).collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
@@ -126,7 +149,12 @@ fn print_plan(topology: &Topology) -> anyhow::Result<()> {
 }
 
 /// Builds everything, serves until told to stop, and takes it down again.
-fn assemble(options: &RunOptions, config: &HostConfig, prepared: Prepared) -> anyhow::Result<()> {
+fn assemble(
+    options: &RunOptions,
+    config: &HostConfig,
+    prepared: Prepared,
+    store: Arc<SqliteStore>,
+) -> anyhow::Result<()> {
     let topology = prepared.topology().clone();
     let run_directory = config.socket.parent().unwrap_or(Path::new("/run/privlink"));
     std::fs::create_dir_all(run_directory)
@@ -138,7 +166,7 @@ fn assemble(options: &RunOptions, config: &HostConfig, prepared: Prepared) -> an
             .with_context(|| format!("device {} cannot be opened", plan.device))
     })?;
     let facts = host_facts(options, &host, topology.workers);
-    let host = Arc::new(HostPort(Mutex::new(Some(host))));
+    let host = Arc::new(HostPort { host: Mutex::new(Some(host)), on_request: config.on_request.clone() });
 
     let (stop, stopped) = watch::channel(false);
     let began = now();
@@ -153,13 +181,13 @@ fn assemble(options: &RunOptions, config: &HostConfig, prepared: Prepared) -> an
     });
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
-        let service = Service { options, facts, crew: &crew, log, socket, metrics };
+        let service = Service { options, facts, crew: &crew, store, log, socket, metrics };
         serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = crew.stop();
     // The workers' last notes are in their rings now.
     drop(writing);
-    if let Some(host) = host.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(host) = host.host.lock().unwrap_or_else(PoisonError::into_inner).take() {
         host.tear_down()?;
     }
     served.and(failed)
@@ -276,7 +304,21 @@ fn tick(began: Instant) -> Tick {
 fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
     let rings = (0..workers).map(|_| Arc::new(EndedRing::new(flow_log::RING))).collect();
     let clock = Box::new(move || (tick(began).0, jiff::Timestamp::now()));
-    Arc::new(FlowLog::new(&config.state, flow_log::Limits::default(), rings, clock))
+    let limits = config.flow_log.as_ref().map_or_else(flow_log::Limits::default, |log| flow_log::Limits {
+        retain: log.retain,
+        max_bytes: log.max_bytes,
+    });
+    Arc::new(FlowLog::new(&config.state, limits, rings, clock))
+}
+
+/// A document of any author, by the rules of the configuration file.
+fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<String>), String> {
+    let document = config::parse_document(text, name, live).map_err(|report| report.to_string())?;
+    Ok((document.model, document.warnings.iter().map(ToString::to_string).collect()))
+}
+
+fn backup_of(store: Arc<SqliteStore>) -> api::Backup {
+    Arc::new(move |file| store.backup(file).map_err(|error| error.to_string()))
 }
 
 /// Tells the daemon to stop when its worker ends, however it ends.
@@ -299,11 +341,29 @@ impl ports::Workers for WorkersPort {
 }
 
 /// This host as the control plane sees it.
-struct HostPort(Mutex<Option<Host>>);
+struct HostPort {
+    host: Mutex<Option<Host>>,
+    /// Program and arguments to run for a new request; empty: none.
+    on_request: Vec<String>,
+}
 
 impl ports::Host for HostPort {
+    fn requested(&self, request: &Record) {
+        let [program, arguments @ ..] = self.on_request.as_slice() else { return };
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).stdin(std::process::Stdio::null());
+        command.env("PRIVLINK_CONNECTION", &request.object).env("PRIVLINK_REQUESTER", request.by.principal.to_string());
+        command.env("PRIVLINK_MESSAGE", &request.detail);
+        command.env("PRIVLINK_LINK", request.link.unwrap_or_default().to_string());
+        match command.spawn() {
+            // Somebody has to wait for it; nobody is kept waiting.
+            Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
+            Err(error) => tracing::error!(%error, program, "on_request cannot be run"),
+        }
+    }
+
     fn reconcile(&self, topology: &Topology) -> anyhow::Result<()> {
-        let mut host = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         host.as_mut().context("the host is being taken down")?.reconcile(topology)
     }
 }
@@ -313,6 +373,7 @@ struct Service<'a> {
     options: &'a RunOptions,
     facts: HostFacts,
     crew: &'a Crew,
+    store: Arc<SqliteStore>,
     log: Arc<FlowLog>,
     socket: ControlSocket,
     metrics: Option<std::net::TcpListener>,
@@ -339,6 +400,8 @@ fn serve(
         host: Arc::new(service.facts),
         ready: Arc::new(AtomicBool::new(true)),
         reload: Arc::clone(&reload),
+        parse: Arc::new(parse_document),
+        backup: backup_of(service.store),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {

@@ -6,5 +6,5 @@ use std::process::ExitCode;
 mod daemon;
 
 fn main() -> ExitCode {
-    privlink::cli::main(privlink::cli::Daemon { run: &daemon::run, clean: &daemon::clean })
+    privlink::cli::main(privlink::cli::Daemon { run: &daemon::run, clean: &daemon::clean, restore: &daemon::restore })
 }

@@ -76,6 +76,10 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         host: Arc::new(HostFacts { config: "template".to_owned(), steering: true, ..HostFacts::default() }),
         ready: Arc::new(AtomicBool::new(true)),
         reload: Arc::new(reload),
+        parse: Arc::new(|name, text, live| {
+            config::parse_document(text, name, live).map(|d| (d.model, Vec::new())).map_err(|report| report.to_string())
+        }),
+        backup: Arc::new(|_| Ok(())),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
     let socket = ControlSocket::bind(&directory.join("privlink.sock"), None).expect("bound");
@@ -90,7 +94,7 @@ fn every_command_works_against_a_daemon() {
     let runtime = serve(&directory);
     let socket = directory.join("privlink.sock").display().to_string();
     let run = |arguments: &str| -> (Exit, String, String) {
-        let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Cleaned::default()) };
+        let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Cleaned::default()), restore: &|_, _| Ok(Vec::new()) };
         let arguments = ["privlink", "--socket", &socket].into_iter().chain(arguments.split(' ')).map(OsString::from);
         let (mut data, mut talk) = (Vec::new(), Vec::new());
         let exit = execute(arguments, daemon, &mut data, &mut talk);

@@ -12,7 +12,7 @@ use super::error::Rejection;
 use super::{ApiState, blocking};
 use crate::control::decisions::ItemKind;
 use crate::control::{Caller, Command, Decision, Outcome};
-use crate::interface::{Decide, Deleted, List, Reload, Transition};
+use crate::interface::{Decide, Deleted, Done, List, Reload, Transition};
 use crate::observe::EndpointFacts;
 
 /// `POST /v1/connections/{endpoint}/approve`
@@ -67,6 +67,34 @@ pub(super) async fn delete_endpoint(
             _,
         ) => Err(unexpected(&other)),
     }
+}
+
+/// `DELETE /v1/resources/{resource}`
+pub(super) async fn delete_resource(
+    state: State<ApiState>,
+    caller: Extension<Caller>,
+    name: Path<String>,
+) -> Result<Json<List<Done>>, Rejection> {
+    delete_item(state, caller, name, ItemKind::Resource).await
+}
+
+/// `DELETE /v1/vnets/{vnet}`
+pub(super) async fn delete_vnet(
+    state: State<ApiState>,
+    caller: Extension<Caller>,
+    name: Path<String>,
+) -> Result<Json<List<Done>>, Rejection> {
+    delete_item(state, caller, name, ItemKind::Vnet).await
+}
+
+async fn delete_item(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(reference): Path<String>,
+    kind: ItemKind,
+) -> Result<Json<List<Done>>, Rejection> {
+    let (outcome, _) = apply(state, caller, Command::Delete { kind, reference }).await?;
+    Ok(Json(List::one(Done { lines: outcome.to_string().lines().map(str::to_owned).collect() })))
 }
 
 /// `POST /v1/reload`: the same as SIGHUP, with the caller's rights.

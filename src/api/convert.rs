@@ -4,7 +4,7 @@ use crate::control::decisions::{Connection as Decided, DecidedBy};
 use crate::control::model::{Key, PortSpec, PrivateEndpoint, TargetSpec};
 use crate::control::views::PeeringState;
 use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
-use crate::interface::{Address, Connection, Decision, Endpoint, Line, Peering, Resource, Subnet, Target, Vnet};
+use crate::interface::{Address, Connection, Decision, Endpoint, Line, Peering, Resource, Step, Subnet, Target, Vnet};
 use crate::observe::{Observer, Sample, traffic};
 
 /// Azure's word for a service of one's own.
@@ -50,8 +50,22 @@ fn addresses(endpoint: &PrivateEndpoint) -> Vec<Address> {
     endpoint.addresses.iter().filter_map(|address| Some(one(address.ip?, &address.member))).collect()
 }
 
-pub(super) fn connection(view: ConnectionView) -> Connection {
+pub(super) fn connection(view: ConnectionView, observer: &Observer) -> Connection {
+    let step = |step: crate::control::decisions::Step| Step {
+        state: step.state.to_string(),
+        reason: step.description,
+        by: step.decided_by.to_string(),
+        at: time(step.decided_at),
+    };
     Connection {
+        link_identifier: view.connection.link,
+        requester: view.connection.requester.to_string(),
+        requested_at: time(view.connection.created_at),
+        vnet: view.vnet.to_string(),
+        region: view.region,
+        addresses: texts(&view.addresses),
+        traffic: traffic(observer.endpoint(view.id)),
+        history: view.connection.history.iter().cloned().map(step).collect(),
         endpoint: view.endpoint.to_string(),
         resource: view.resource.to_string(),
         subresource: view.subresource,
@@ -72,9 +86,7 @@ fn decision(connection: &Decided) -> Option<Decision> {
         | DecidedBy::Right(_)
         | DecidedBy::AutoApproval
         | DecidedBy::Live(_)
-        | DecidedBy::ResourceDeleted(_) => {
-            Some(Decision { by, at: connection.decided_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() })
-        }
+        | DecidedBy::ResourceDeleted(_) => Some(Decision { by, at: time(connection.decided_at) }),
     }
 }
 
@@ -147,6 +159,11 @@ pub(super) fn vnet(view: VnetView) -> Vnet {
             .collect(),
         endpoints: texts(&endpoints),
     }
+}
+
+/// RFC 3339, to the second.
+fn time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn texts<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {

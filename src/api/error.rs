@@ -77,6 +77,10 @@ impl Rejection {
         Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", format!("{name}: {why}")).about(name)
     }
 
+    pub(super) fn bad_document(report: String) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidDocument", report)
+    }
+
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string())
     }

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
 
+use crate::control::model::Model;
 use crate::control::{Caller, ControlPlane, Refusal, Report};
 use crate::observe::{EndpointFacts, Facts, Observer, metrics};
 
@@ -28,6 +29,9 @@ mod identify;
 
 /// The control plane's views as the JSON types of `interface`.
 mod convert;
+
+/// Documents of any author.
+mod documents;
 
 /// Refusals as HTTP.
 mod error;
@@ -46,6 +50,9 @@ use error::Rejection;
 /// Bodies carry a reason of a few words; more than this is a mistake.
 const BODY_LIMIT: usize = 64 * 1024;
 
+/// Bytes of a document at most: its text, as a JSON string.
+const DOCUMENT_LIMIT: usize = 10 << 20;
+
 /// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -59,6 +66,14 @@ pub enum ReloadFailure {
 }
 
 /// Reads the configuration file anew and applies it as the caller.
+/// Reads the TOML of a document (name, text) whose references may lead to what the model holds; the error is the
+/// report of its mistakes.
+pub type Parse = Arc<dyn Fn(&str, &str, &Model) -> Result<(Model, Vec<String>), String> + Send + Sync>;
+
+/// Writes a copy of the durable state to a new file.
+pub type Backup = Arc<dyn Fn(&std::path::Path) -> Result<(), String> + Send + Sync>;
+
+/// Re-applies the daemon's own file.
 pub type Reload = Arc<dyn Fn(&Caller) -> Result<Report, ReloadFailure> + Send + Sync>;
 
 /// What `status` says about the process and its host.
@@ -96,6 +111,10 @@ pub struct ApiState {
     pub ready: Arc<AtomicBool>,
     /// The same as SIGHUP.
     pub reload: Reload,
+    /// See [`Parse`].
+    pub parse: Parse,
+    /// See [`Backup`].
+    pub backup: Backup,
 }
 
 impl std::fmt::Debug for ApiState {
@@ -133,9 +152,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/connections/{endpoint}/reject", post(changes::reject))
         .route("/connections/{endpoint}/remove", post(changes::remove))
         .route("/resources", get(reads::resources))
-        .route("/resources/{resource}", get(reads::resource))
+        .route("/resources/{resource}", get(reads::resource).merge(delete(changes::delete_resource)))
         .route("/vnets", get(reads::vnets))
-        .route("/vnets/{vnet}", get(reads::vnet))
+        .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
         .route("/roles", get(access::roles).post(access::create_role))
         .route("/roles/{role}", get(access::role).delete(access::delete_role))
         .route("/assignments", get(access::assignments).post(access::create_assignment))
@@ -143,6 +162,11 @@ pub fn router(state: ApiState) -> Router {
         .route("/tokens", get(access::tokens).post(access::create_token))
         .route("/tokens/{name}", delete(access::revoke_token))
         .route("/access/why", get(access::why))
+        .route("/apply", post(documents::apply_document).layer(DefaultBodyLimit::max(DOCUMENT_LIMIT)))
+        .route("/backup", post(documents::backup))
+        .route("/usage", get(reads::usage))
+        .route("/audit", get(reads::audit))
+        .route("/audit/verify", get(reads::verify))
         .route("/reload", post(changes::reload));
     let whole = Router::new().nest(crate::interface::PREFIX, v1).merge(operations());
     finished(whole, state.clone()).layer(middleware::from_fn_with_state(state, identify::identify))

@@ -3,14 +3,18 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::error::Rejection;
 use super::{ApiState, blocking, convert};
-use crate::interface::{Condition, Connection, Endpoint, Explanation, Flow, List, Resource, Severity, Status, Vnet};
+use crate::control::{Caller, View};
+use crate::interface::{
+    AuditRecord, Condition, Connection, Endpoint, Explanation, Flow, List, Resource, Severity, Status, Usage, Verified,
+    Vnet,
+};
 use crate::observe::explain::Question;
 use crate::observe::totals;
 
@@ -122,15 +126,19 @@ pub(super) async fn explain(
 }
 
 /// `GET /v1/endpoints`
-pub(super) async fn endpoints(State(state): State<ApiState>) -> Answer<Endpoint> {
-    let items = state.control.view().endpoints();
+pub(super) async fn endpoints(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Endpoint> {
+    let items = seen(&state, &caller).endpoints();
     Ok(Json(List::new(items.iter().map(|view| convert::endpoint(view, &state.observer)).collect())))
 }
 
 /// `GET /v1/endpoints/{endpoint}`
-pub(super) async fn endpoint(State(state): State<ApiState>, Path(reference): Path<String>) -> Answer<Endpoint> {
+pub(super) async fn endpoint(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    Path(reference): Path<String>,
+) -> Answer<Endpoint> {
     let view =
-        state.control.view().endpoint(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+        seen(&state, &caller).endpoint(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
     Ok(Json(List::one(convert::endpoint(&view, &state.observer))))
 }
 
@@ -145,40 +153,120 @@ pub(super) struct ConnectionQuery {
 /// `GET /v1/connections?pending=true`
 pub(super) async fn connections(
     State(state): State<ApiState>,
+    caller: Extension<Caller>,
     query: Result<Query<ConnectionQuery>, QueryRejection>,
 ) -> Answer<Connection> {
     let Query(ConnectionQuery { pending }) = query?;
-    Ok(Json(List::new(state.control.view().connections(pending).into_iter().map(convert::connection).collect())))
+    Ok(Json(List::new(
+        seen(&state, &caller)
+            .connections(pending)
+            .into_iter()
+            .map(|one| convert::connection(one, &state.observer))
+            .collect(),
+    )))
 }
 
 /// `GET /v1/connections/{endpoint}`
-pub(super) async fn connection(State(state): State<ApiState>, Path(reference): Path<String>) -> Answer<Connection> {
-    let view = state.control.view().connection(&reference, None);
+pub(super) async fn connection(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    Path(reference): Path<String>,
+) -> Answer<Connection> {
+    let view = seen(&state, &caller).connection(&reference, None);
     let view = view.map_err(|refusal| Rejection::from(refusal).about(&reference))?;
-    Ok(Json(List::one(convert::connection(view))))
+    Ok(Json(List::one(convert::connection(view, &state.observer))))
 }
 
 /// `GET /v1/resources`
-pub(super) async fn resources(State(state): State<ApiState>) -> Answer<Resource> {
-    let view = state.control.view();
+pub(super) async fn resources(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Resource> {
+    let view = seen(&state, &caller);
     let sample = state.observer.sample();
     Ok(Json(List::new(view.resources().iter().map(|resource| convert::resource(resource, &sample)).collect())))
 }
 
 /// `GET /v1/resources/{resource}`
-pub(super) async fn resource(State(state): State<ApiState>, Path(reference): Path<String>) -> Answer<Resource> {
+pub(super) async fn resource(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    Path(reference): Path<String>,
+) -> Answer<Resource> {
     let view =
-        state.control.view().resource(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+        seen(&state, &caller).resource(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
     Ok(Json(List::one(convert::resource(&view, &state.observer.sample()))))
 }
 
 /// `GET /v1/vnets`
-pub(super) async fn vnets(State(state): State<ApiState>) -> Answer<Vnet> {
-    Ok(Json(List::new(state.control.view().vnets().into_iter().map(convert::vnet).collect())))
+pub(super) async fn vnets(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Vnet> {
+    Ok(Json(List::new(seen(&state, &caller).vnets().into_iter().map(convert::vnet).collect())))
 }
 
 /// `GET /v1/vnets/{vnet}`
-pub(super) async fn vnet(State(state): State<ApiState>, Path(reference): Path<String>) -> Answer<Vnet> {
-    let view = state.control.view().vnet(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+pub(super) async fn vnet(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    Path(reference): Path<String>,
+) -> Answer<Vnet> {
+    let view = seen(&state, &caller).vnet(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
     Ok(Json(List::one(convert::vnet(view))))
+}
+
+/// The view in force, with what `caller` may read of it.
+fn seen(state: &ApiState, caller: &Caller) -> View {
+    state.control.view().seen_by(caller)
+}
+
+/// `GET /v1/usage`: quotas, and what counts against them.
+pub(super) async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Usage> {
+    let view = seen(&state, &caller);
+    let lines = crate::control::validate::usage(&view.decisions.model, &view.host.quotas);
+    let line = |line: crate::control::validate::Usage| Usage {
+        quota: line.quota.to_owned(),
+        scope: line.scope,
+        used: line.used,
+        limit: line.limit,
+    };
+    Ok(Json(List::new(lines.into_iter().map(line).collect())))
+}
+
+/// Which audit records are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditQuery {
+    since: Option<jiff::Timestamp>,
+    limit: Option<usize>,
+    object: Option<String>,
+    by: Option<String>,
+}
+
+/// `GET /v1/audit`: the newest records, oldest of them first.
+pub(super) async fn audit(
+    State(state): State<ApiState>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
+) -> Answer<AuditRecord> {
+    let Query(AuditQuery { since, limit, object, by }) = query?;
+    let records = blocking(move || state.control.audit(since)).await??;
+    let holds = |record: &AuditRecord| {
+        object.as_ref().is_none_or(|object| record.record.object.contains(object.as_str()))
+            && by.as_ref().is_none_or(|by| *by == record.record.by.principal || *by == record.record.by.name)
+    };
+    let mut kept: Vec<AuditRecord> = records
+        .into_iter()
+        .map(|(seq, hash, body)| {
+            let record = serde_json::from_slice(&body).map_err(|error| Rejection::internal(&error))?;
+            Ok(AuditRecord { seq, hash, record })
+        })
+        .collect::<Result<_, Rejection>>()?;
+    kept.retain(holds);
+    let surplus = kept.len().saturating_sub(limit.unwrap_or(AUDIT_LIMIT));
+    kept.drain(..surplus);
+    Ok(Json(List::new(kept)))
+}
+
+/// Records listed unless told otherwise.
+const AUDIT_LIMIT: usize = 100;
+
+/// `GET /v1/audit/verify`: walks the whole chain.
+pub(super) async fn verify(State(state): State<ApiState>) -> Answer<Verified> {
+    let (count, last_hash) = blocking(move || state.control.verify_audit()).await??;
+    Ok(Json(List::one(Verified { count, last_hash })))
 }

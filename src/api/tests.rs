@@ -129,6 +129,8 @@ fn state(directory: &std::path::Path) -> ApiState {
         host: Arc::new(host),
         ready: Arc::new(AtomicBool::new(true)),
         reload,
+        parse: Arc::new(|_, _, _| Err("no documents here".to_owned())),
+        backup: Arc::new(|_| Ok(())),
     }
 }
 
@@ -209,6 +211,10 @@ async fn a_deleted_endpoint_is_gone_and_its_resource_stays() {
     served.stop().await;
 }
 
+fn state_of_orders(served: &Served) -> String {
+    served.state.control.view().endpoint("orders").expect("there").connection.state.to_string()
+}
+
 #[tokio::test]
 async fn a_caller_without_the_right_reads_and_changes_nothing() {
     let served = Served::to(4242);
@@ -223,7 +229,16 @@ async fn a_caller_without_the_right_reads_and_changes_nothing() {
         assert_eq!((status, &refused["error"]["code"]), (403, &Value::from("AuthorizationFailed")), "{method} {path}");
         assert_eq!(refused["error"]["details"][0]["code"], "Remedy");
     }
-    assert_eq!(served.ask("GET", "/v1/endpoints", "").await.1["items"][0]["state"], "Pending");
+    for path in ["/v1/status", "/v1/flows", "/v1/audit", "/v1/tokens", "/metrics"] {
+        assert_eq!(served.ask("GET", path, "").await.0, 403, "{path}");
+    }
+    for path in ["/v1/endpoints", "/v1/connections", "/v1/resources", "/v1/vnets"] {
+        assert_eq!(served.ask("GET", path, "").await.1["items"], serde_json::json!([]), "{path}");
+    }
+    for path in ["/v1/endpoints/orders", "/v1/connections/orders", "/v1/resources/orders-db", "/v1/vnets/spoke"] {
+        assert_eq!(served.ask("GET", path, "").await.0, 404, "{path}: as if it were not there");
+    }
+    assert_eq!(state_of_orders(&served), "Pending");
     served.stop().await;
 }
 

@@ -196,7 +196,7 @@ fn lifetime(text: &str) -> Result<u64, String> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(form)
 }
 
-fn done(items: &[Done], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn done(items: &[Done], out: &mut dyn Write) -> io::Result<()> {
     items.iter().flat_map(|done| &done.lines).try_for_each(|line| writeln!(out, "{line}"))
 }
 

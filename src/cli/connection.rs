@@ -78,12 +78,14 @@ fn in_words(transition: &Transition) -> String {
 }
 
 fn table(items: &[Connection], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["ENDPOINT", "RESOURCE", "STATE", "REQUEST", "REASON"]);
+    let mut table = Table::new(["ENDPOINT", "RESOURCE", "STATE", "REQUESTER", "SINCE", "REQUEST", "REASON"]);
     for connection in items {
         table.row([
             short(&connection.endpoint).to_owned(),
             bound(&connection.resource, &connection.subresource),
             connection.state.clone(),
+            or_dash(&connection.requester),
+            or_dash(&connection.requested_at),
             or_dash(&connection.request_message),
             or_dash(&connection.reason),
         ]);
@@ -106,10 +108,26 @@ fn show(connection: &Connection, out: &mut dyn Write) -> io::Result<()> {
             ("reason", connection.reason.clone()),
             ("decided", decision.unwrap_or_default()),
             ("request", connection.request_message.clone()),
+            ("requester", connection.requester.clone()),
+            ("requested", connection.requested_at.clone()),
             ("subscription", connection.subscription.clone()),
+            ("vnet", connection.vnet.clone()),
+            ("region", connection.region.clone()),
+            ("addresses", connection.addresses.join(" ")),
+            ("link identifier", connection.link_identifier.to_string()),
+            ("sessions", connection.traffic.sessions.to_string()),
+            ("to service", super::output::bytes(connection.traffic.bytes_to_service)),
+            ("to consumer", super::output::bytes(connection.traffic.bytes_to_consumer)),
+            ("history", history(&connection.history)),
             ("to do", connection.actions_required.clone()),
         ],
     )
+}
+
+/// `Pending by nobody at …; Approved by …`
+fn history(steps: &[crate::interface::Step]) -> String {
+    let step = |step: &crate::interface::Step| format!("{} by {} at {}", step.state, step.by, step.at);
+    steps.iter().map(step).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

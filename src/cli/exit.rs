@@ -25,13 +25,15 @@ pub enum Exit {
     Denied = 6,
     /// No daemon answers.
     Unreachable = 7,
+    /// What it waited for did not come in time.
+    TimedOut = 8,
     /// The configuration is wrong (`EX_CONFIG` of sysexits).
     BadConfig = 78,
 }
 
 /// Printed by `--help`, so that scripts need no other page.
 pub(super) const TABLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready, 4 not found, 5 conflict, \
-                                6 denied, 7 no daemon answers, 78 bad configuration";
+                                6 denied, 7 no daemon answers, 8 timed out, 78 bad configuration";
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
@@ -72,6 +74,7 @@ impl Failure {
     pub(super) fn refused(status: u16, body: &ErrorBody) -> Self {
         let exit = match status {
             401 | 403 => Exit::Denied,
+            422 => Exit::BadConfig,
             404 => Exit::NotFound,
             409 | 412 => Exit::Conflict,
             503 => Exit::NotReady,

@@ -13,6 +13,13 @@ mod client;
 mod connection;
 mod endpoint;
 mod exit;
+
+/// Documents.
+mod document;
+
+/// Audit, quotas, waiting.
+mod records;
+
 mod explain;
 mod flows;
 mod generate;
@@ -52,6 +59,8 @@ pub struct Daemon<'a> {
     pub run: &'a dyn Fn(&RunOptions) -> Result<(), Failure>,
     /// Removes what a dead daemon left on this host, as its run directory tells.
     pub clean: &'a dyn Fn(&Path) -> anyhow::Result<Cleaned>,
+    /// Replaces the state in a directory by a backup; says what it did.
+    pub restore: &'a dyn Fn(&Path, &Path) -> anyhow::Result<Vec<String>>,
 }
 
 /// What a clean-up did, one line per thing.
@@ -126,6 +135,28 @@ enum Command {
     /// Write manual pages, shell completions or the configuration's schema
     #[command(subcommand)]
     Gen(generate::Command),
+    /// Apply a document of yours: create and change what it names
+    Apply(document::Apply),
+    /// Wait until a connection is in a state
+    Wait(records::Wait),
+    /// Show quotas and what counts against them
+    Usage,
+    /// Read and check the audit log
+    #[command(subcommand)]
+    Audit(records::AuditCommand),
+    /// Copy the daemon's state to a new file
+    Backup {
+        /// Must not exist yet
+        file: PathBuf,
+    },
+    /// Bring a backup back; the daemon must be stopped
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// The state directory, as the daemon's file names it
+        #[arg(long, value_name = "DIRECTORY", default_value = "/var/lib/privlink")]
+        state: PathBuf,
+    },
     /// Roles: what may be done
     #[command(subcommand)]
     Role(access::RoleCommand),
@@ -182,6 +213,12 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Explain(options) => explain::show(&options, &client, output),
         Command::Who(options) => who::show(&options, &client, output),
         Command::Gen(command) => generate::execute(&command, output),
+        Command::Apply(options) => document::apply(&options, &client, output),
+        Command::Wait(wanted) => records::wait(&wanted, &client, output),
+        Command::Usage => records::usage(&client, output),
+        Command::Audit(command) => records::audit(&command, &client, output),
+        Command::Backup { file } => document::backup(&file, &client, output),
+        Command::Restore { file, state } => document::restored(&(daemon.restore)(&file, &state)?, output),
         Command::Role(command) => access::roles(command, &client, output),
         Command::Assignment(command) => access::assignments(command, &client, output),
         Command::Token(command) => access::tokens(command, &client, output),

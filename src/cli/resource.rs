@@ -17,11 +17,20 @@ pub(super) enum Command {
         /// `name` or `group/name`
         resource: String,
     },
+    /// Delete it
+    Delete {
+        /// `name` or `group/name`
+        resource: String,
+    },
 }
 
 pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
     match command {
         Command::List => output.list(&client.get::<Resource>("/resources")?, table),
+        Command::Delete { resource } => {
+            let path = format!("/resources/{}", segment(&resource));
+            output.list(&client.delete::<crate::interface::Done>(&path)?, super::access::done)
+        }
         Command::Show { resource } => {
             let path = format!("/resources/{}", segment(&resource));
             output.list(&client.get::<Resource>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))

@@ -65,6 +65,7 @@ fn run(arguments: &[&str]) -> (Exit, String, String) {
             let report = "x.toml:3:1: error: unknown key";
             if options.dry_run { Err(Failure::bad_config(&report)) } else { Ok(()) }
         },
+        restore: &|_, _| Ok(vec!["restored".to_owned()]),
         clean: &|directory| {
             let removed = vec![format!("route below {}", directory.display())];
             let failed = if directory.join("busy").exists() { vec!["rule 7: busy".to_owned()] } else { Vec::new() };
@@ -286,7 +287,7 @@ fn a_reader_that_closes_the_pipe_is_no_error() {
             Ok(())
         }
     }
-    let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Cleaned::default()) };
+    let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Cleaned::default()), restore: &|_, _| Ok(Vec::new()) };
     for arguments in [["privlink", "gen", "man"], ["privlink", "gen", "schema"], ["privlink", "init", "-"]] {
         let mut talk = Vec::new();
         let exit = execute(arguments.map(OsString::from), daemon, &mut Closed, &mut talk);

@@ -16,11 +16,20 @@ pub(super) enum Command {
         /// `name` or `group/name`
         vnet: String,
     },
+    /// Delete it
+    Delete {
+        /// `name` or `group/name`
+        vnet: String,
+    },
 }
 
 pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
     match command {
         Command::List => output.list(&client.get::<Vnet>("/vnets")?, table),
+        Command::Delete { vnet } => {
+            let path = format!("/vnets/{}", segment(&vnet));
+            output.list(&client.delete::<crate::interface::Done>(&path)?, super::access::done)
+        }
         Command::Show { vnet } => {
             let path = format!("/vnets/{}", segment(&vnet));
             output.list(&client.get::<Vnet>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))

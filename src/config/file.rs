@@ -27,8 +27,8 @@ table! {
     }
     refuses {
         "dns_zone" "remove it, and point names at endpoints with your own DNS server or hosts file",
-        "role" "remove it; root is owner of everything, `socket_group` may read",
-        "assignment" "remove it; root is owner of everything, `socket_group` may read",
+        "role" "remove it, and define the role live: privlink role create",
+        "assignment" "remove it, and assign the role live: privlink assignment create",
     }
 }
 

@@ -219,6 +219,9 @@ impl std::fmt::Display for Outcome {
             Self::Revoked(name) => return write!(f, "token {name}: revoked"),
             Self::Deleted(deletion) => {
                 write!(f, "{}: deleted", deletion.item)?;
+                for endpoint in &deletion.disconnected {
+                    write!(f, "\nendpoint {endpoint}: Disconnected, and can only be deleted")?;
+                }
                 &deletion.warnings
             }
             Self::Applied(report) => return report.fmt(f),

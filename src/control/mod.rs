@@ -81,6 +81,8 @@ pub use report::Report;
 pub use views::{ConnectionView, EndpointView, ResourceView, Status, View, VnetView};
 
 use crate::snapshot::topology::Topology;
+use crate::store::Store;
+use crate::store::audit::AuditQuery;
 use decisions::Decisions;
 use model::{HostConfig, Key, Model};
 use ports::{Host, Workers};
@@ -168,8 +170,19 @@ impl Prepared {
         let ports = Ports { workers, host, fatal };
         writer.start(&ports)?;
         let view = Arc::new(ArcSwap::from_pointee(writer.view()));
-        Ok(ControlPlane { writer: Mutex::new(writer), ports, view })
+        let journal = writer.journal();
+        Ok(ControlPlane { writer: Mutex::new(writer), ports, view, journal })
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
+fn unreadable(error: crate::store::StoreError) -> Refusal {
+    Refusal::new(
+        Kind::Storage,
+        "AuditBroken",
+        error.to_string(),
+        "compare with a backup: privlink backup, privlink restore",
+    )
 }
 
 /// The single writer, and the view that its last change left behind.
@@ -178,7 +191,11 @@ pub struct ControlPlane {
     writer: Mutex<Writer>,
     ports: Ports,
     view: Arc<ArcSwap<View>>,
+    journal: Option<Arc<dyn Store>>,
 }
+
+/// One audit record: its number, its hash in hexadecimal, and the JSON of a [`state::Record`].
+pub type AuditEntry = (u64, String, Vec<u8>);
 
 impl ControlPlane {
     /// Carries `command` out for `caller`. Blocks until it is durable and in force everywhere: call it
@@ -199,6 +216,26 @@ impl ControlPlane {
             Err(refusal) => tracing::warn!(%caller, code = refusal.code, %refusal, "command refused"),
         }
         outcome
+    }
+
+    /// Audit records since a time, oldest first.
+    ///
+    /// # Errors
+    /// `Storage`: the log cannot be read.
+    pub fn audit(&self, since: Option<Timestamp>) -> Result<Vec<AuditEntry>, Refusal> {
+        let Some(journal) = &self.journal else { return Ok(Vec::new()) };
+        let query = AuditQuery { from: 1, since, limit: usize::MAX, newest_first: false };
+        let records = journal.audit(&query).map_err(unreadable)?;
+        Ok(records.into_iter().map(|record| (record.seq, record.hash.to_string(), record.body)).collect())
+    }
+
+    /// Walks the audit chain: the number of its records and the last hash.
+    ///
+    /// # Errors
+    /// `Storage`, naming the first record that is not what it must be.
+    pub fn verify_audit(&self) -> Result<(u64, String), Refusal> {
+        let Some(journal) = &self.journal else { return Ok((0, String::new())) };
+        journal.verify().map(|verified| (verified.count, verified.last_hash.to_string())).map_err(unreadable)
     }
 
     /// What is in force now; never waits for the writer.

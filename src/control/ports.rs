@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::state::Record;
+
 pub use crate::snapshot::Snapshot;
 pub use crate::snapshot::topology::Topology;
 
@@ -22,4 +24,7 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// The first step that the kernel refused; what was done stays recorded for clean-up.
     fn reconcile(&self, topology: &Topology) -> anyhow::Result<()>;
+
+    /// A connection waits for its owner; returns at once.
+    fn requested(&self, _request: &Record) {}
 }

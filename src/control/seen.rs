@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::access::actions;
+use super::access::{Scope, actions};
 use super::command::Caller;
 use super::decisions::{Decisions, Item, ItemKind};
-use super::model::{Key, Map, Model};
+use super::model::{Key, Map, Model, Visibility};
 use super::rights::{Right, Rights, Verb};
 use super::views::View;
 
@@ -49,6 +49,32 @@ impl View {
         let connections = kept(&self.decisions.connections, |key, _| model.endpoints.contains_key(key));
         let decisions = Decisions { model, connections, ..Decisions::default() };
         Self { decisions: Arc::new(decisions), ..self.clone() }
+    }
+}
+
+impl View {
+    /// What a document of `caller` may refer to: what the caller may read, and resources that show themselves to a
+    /// subscription in which the caller may create endpoints. What is not in here is as if it were not.
+    #[must_use]
+    pub fn seen_by_author(&self, caller: &Caller) -> Model {
+        let rights = self.rights(caller);
+        let whole = &self.decisions.model;
+        let mut model = self.seen_by(caller).decisions.model.clone();
+        let creates = |subscription: &str| {
+            let scope = Scope::subscription(subscription);
+            scope.is_ok_and(|scope| rights.hold(&Right { action: actions::write(actions::ENDPOINTS), scope }))
+        };
+        for (key, resource) in &whole.resources {
+            let shown = match &resource.visibility {
+                Visibility::Readers => false,
+                Visibility::Everyone => true,
+                Visibility::Subscriptions(list) => list.iter().any(|subscription| creates(subscription)),
+            };
+            if shown && !model.resources.contains_key(key) {
+                model.resources.insert(key.clone(), resource.clone());
+            }
+        }
+        model
     }
 }
 

@@ -31,6 +31,11 @@ pub trait DecisionStore: Send + std::fmt::Debug {
     /// # Errors
     /// It cannot be read, or says what cannot be. Nothing may be put in force then.
     fn load(&self) -> std::io::Result<Option<Decisions>>;
+
+    /// The store behind it, whose audit log can be read; `None`: there is none.
+    fn journal(&self) -> Option<Arc<dyn Store>> {
+        None
+    }
 }
 
 /// One commit.
@@ -98,6 +103,10 @@ impl DecisionStore for Durable {
             Ok(Outcome::Conflict { key, .. }) => Err(other(format!("{key} was changed by somebody else"))),
             Err(error) => Err(other(error)),
         }
+    }
+
+    fn journal(&self) -> Option<Arc<dyn Store>> {
+        Some(Arc::clone(&self.0))
     }
 
     fn load(&self) -> std::io::Result<Option<Decisions>> {

@@ -79,6 +79,14 @@ impl EndpointView {
 /// A connection as its owner sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConnectionView {
+    /// Of the endpoint within this process.
+    pub id: EndpointId,
+    /// The endpoint's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The consumer's VNet.
+    pub vnet: Key,
+    /// The consumer's region.
+    pub region: String,
     /// The endpoint that asks.
     pub endpoint: Key,
     /// The resource asked for.
@@ -165,11 +173,16 @@ impl View {
 
     /// Every connection, or those that wait for their owner.
     pub fn connections(&self, pending_only: bool) -> Vec<ConnectionView> {
-        self.endpoints()
-            .into_iter()
-            .filter(|view| !pending_only || view.connection.state == ConnectionState::Pending)
-            .map(connection_view)
-            .collect()
+        let asked = |key: &&Key| {
+            let state = self.decisions.connections.get(key).map(|connection| connection.state);
+            !pending_only || state == Some(ConnectionState::Pending)
+        };
+        let keys = self.decisions.model.endpoints.keys().filter(asked);
+        let mut views: Vec<_> = keys.filter_map(|key| self.endpoint_view(key)).map(connection_view).collect();
+        if pending_only {
+            views.sort_by_key(|view| view.connection.created_at);
+        }
+        views
     }
 
     /// The connection of the endpoint that `endpoint` names.
@@ -281,6 +294,10 @@ fn connection_view(view: EndpointView) -> ConnectionView {
     };
     ConnectionView {
         subscription: view.key.subscription.clone(),
+        id: view.id,
+        addresses: view.addresses(),
+        vnet: view.endpoint.vnet.clone(),
+        region: view.endpoint.region.clone(),
         endpoint: view.key,
         resource: view.endpoint.resource,
         subresource: view.endpoint.subresource,

@@ -17,11 +17,15 @@ pub mod objects;
 /// `status`, `flows` and `explain`.
 pub mod status;
 
+/// Documents, audit records and quotas.
+pub mod records;
+
 pub use access::{Assignment, Done, NewToken, Role, Token};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
-    Address, Connection, Decide, Decision, Endpoint, Peering, Resource, Subnet, Target, Traffic, Transition, Vnet,
+    Address, Connection, Decide, Decision, Endpoint, Peering, Resource, Step, Subnet, Target, Traffic, Transition, Vnet,
 };
+pub use records::{Actor, AuditRecord, Document, Record, Usage, Verified};
 pub use status::{
     Check, Condition, Deleted, Explanation, Flow, Line, Lost, Match, Reload, Severity, Side, Status, Totals, Who,
 };

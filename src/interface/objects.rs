@@ -86,6 +86,30 @@ pub struct Decision {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connection {
+    /// `linkIdentifier`: unique, and never given to another connection.
+    #[serde(default)]
+    pub link_identifier: u32,
+    /// Who asked for it.
+    #[serde(default)]
+    pub requester: String,
+    /// When, RFC 3339.
+    #[serde(default)]
+    pub requested_at: String,
+    /// The consumer's VNet, `group/name`.
+    #[serde(default)]
+    pub vnet: String,
+    /// The consumer's region.
+    #[serde(default)]
+    pub region: String,
+    /// The endpoint's addresses.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Sessions, packets and bytes so far.
+    #[serde(default)]
+    pub traffic: Traffic,
+    /// The states it was in before, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Step>,
     /// The endpoint it belongs to, `group/name`; a connection has no name of its own.
     pub endpoint: String,
     /// The resource asked for, `group/name`.
@@ -236,4 +260,19 @@ pub struct Subnet {
     pub prefixes: Vec<String>,
     /// Routed to the device whole.
     pub dedicated: bool,
+}
+
+/// A state that a connection was in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Which.
+    pub state: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Whose decision it was.
+    pub by: String,
+    /// Since when, RFC 3339.
+    pub at: String,
 }

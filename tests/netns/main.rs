@@ -32,5 +32,7 @@ mod revocation;
 mod state;
 /// Overlapping and peered networks, on-premises, several endpoints and addresses.
 mod topologies;
+/// A provider and a consumer, each with a document and a token of its own.
+mod two_halves;
 /// From a server's peer to the client behind it.
 mod who;

@@ -75,6 +75,14 @@ impl Scope {
         format!("{self}/{kind}/{name}").parse()
     }
 
+    /// A subscription.
+    ///
+    /// # Errors
+    /// The name cannot stand in a scope.
+    pub fn subscription(name: &str) -> Result<Self, Malformed> {
+        format!("/subscriptions/{name}").parse()
+    }
+
     /// Whether what is granted here holds at `other`: it is this place or lies below it.
     pub fn covers(&self, other: &Self) -> bool {
         let below = other.0.folded().strip_prefix(self.0.folded());

@@ -39,6 +39,15 @@ impl Writer {
     /// It does not hold together, or somebody did not follow. Whatever it revokes may be in force all the same; the
     /// refusal says so.
     pub(super) fn carry_out(&mut self, ports: &Ports, wanted: Wanted) -> Result<(), Refusal> {
+        let pending = ConnectionState::Pending.to_string();
+        let asks = |record: &&Record| record.from.is_none() && record.to.as_ref() == Some(&pending);
+        let requests: Vec<Record> = wanted.records.iter().filter(asks).cloned().collect();
+        self.put_in_force(ports, wanted)?;
+        requests.iter().for_each(|request| ports.host.requested(request));
+        Ok(())
+    }
+
+    fn put_in_force(&mut self, ports: &Ports, wanted: Wanted) -> Result<(), Refusal> {
         let ready = self.ready(&wanted)?;
         let losing = self.losing(&wanted);
         match &wanted.extent {

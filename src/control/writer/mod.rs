@@ -143,6 +143,10 @@ impl Writer {
         }
     }
 
+    pub(super) fn journal(&self) -> Option<Arc<dyn crate::store::Store>> {
+        self.store.journal()
+    }
+
     pub(super) fn topology(&self) -> &Topology {
         &self.topology
     }

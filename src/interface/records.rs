@@ -1,0 +1,96 @@
+//! Documents, audit records and quotas as JSON.
+
+use serde::{Deserialize, Serialize};
+
+/// A document that is to be applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Document {
+    /// What messages call it.
+    pub name: String,
+    /// TOML.
+    pub document: String,
+    /// Delete what its author's last one named and this one does not.
+    #[serde(default)]
+    pub prune: bool,
+    /// Say what would happen, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Everything that it names must be new; it is not remembered as its author's file.
+    #[serde(default)]
+    pub create_only: bool,
+}
+
+/// One entry of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditRecord {
+    /// 1, 2, 3, … without gaps.
+    pub seq: u64,
+    /// Of it and everything before it, hexadecimal.
+    pub hash: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// Who did what to what, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// RFC 3339.
+    pub at: String,
+    /// Who.
+    pub by: Actor,
+    /// `approve`, `create`, `delete`, …
+    pub action: String,
+    /// Kind and name.
+    pub object: String,
+    /// The link identifier, where it is a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<u32>,
+    /// State before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// State since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The reason given, or what else is to be known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+/// Who did something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Actor {
+    /// `uid:1000`, `token:ci`.
+    pub principal: String,
+    /// Name, for people.
+    pub name: String,
+}
+
+/// An intact audit chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// Number of records.
+    pub count: u64,
+    /// Hash of the last one: noted elsewhere, it shows a later rewrite of the whole log.
+    pub last_hash: String,
+}
+
+/// One quota and what counts against it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Such as `endpoints_per_vnet`.
+    pub quota: String,
+    /// Of what.
+    pub scope: String,
+    /// How many there are.
+    pub used: u64,
+    /// How many there may be; absent: unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}

@@ -1,0 +1,162 @@
+//! Two authors, two tokens: nobody can do the other's half, and packets follow what was decided.
+
+use std::fs;
+use std::io::ErrorKind::{ConnectionRefused, HostUnreachable};
+use std::process::{Command, Output};
+
+use crate::lab::{CORE, Daemon, ask, attachment, consumer_vnet, daemon_table, isolated, json, two_legs};
+use crate::peers::{serve, tcp};
+
+const NETWORKS: &str = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/virtualNetworks";
+
+const PROVIDER: &str = "[[resource]]\nname = \"echo\"\nresource_group = \"provider\"\nvnet = \"default/core\"\n\
+     nat = [\"10.20.99.4\"]\nvisibility = [\"*\"]\n\
+     targets = [{ backends = [\"10.20.0.2\"], ports = [{ protocol = \"tcp\", port = 7, backend_port = 7000 }] }]\n";
+
+const CONSUMER: &str = "[[endpoint]]\nname = \"orders\"\nresource_group = \"consumer\"\nvnet = \"default/spoke\"\n\
+     subnet = \"endpoints\"\nresource = \"provider/echo\"\nmanual = true\nrequest_message = \"ticket 4711\"\n";
+
+/// A command as the holder of the token `who`.
+fn held(who: &str, arguments: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_privlink"))
+        .args(arguments.split_whitespace())
+        .env("PRIVLINK_TOKEN_FILE", format!("/run/privlink/{who}.token"))
+        .output()
+        .expect("the command line")
+}
+
+/// The same, which has to succeed.
+fn done(who: &str, arguments: &str) -> String {
+    let output = held(who, arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{who}: {arguments}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The same, which has to be denied (6); returns what it said.
+fn denied(who: &str, arguments: &str) -> String {
+    ends(who, arguments, 6)
+}
+
+/// The same, which has to end with `code`.
+fn ends(who: &str, arguments: &str, code: i32) -> String {
+    let output = held(who, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{who}: {arguments}: {said}");
+    said
+}
+
+fn knock() -> Result<String, std::io::ErrorKind> {
+    tcp("spoke", "10.1.0.5:0", "10.1.9.4:7")
+}
+
+/// Networks and nothing else, and two tokens that each may do one half.
+fn begin() -> Daemon {
+    two_legs();
+    serve("core", "10.20.0.2:7000", "echo");
+    let networks = [daemon_table(""), attachment("spoke"), attachment("core"), consumer_vnet("spoke", "")].concat();
+    let daemon = Daemon::start(&(networks + CORE));
+    for (who, vnet, role) in [("provider", "core", "Reader"), ("consumer", "spoke", "Network Contributor")] {
+        ask(&format!("token create {who} --out /run/privlink/{who}.token"));
+        // A role's name has blanks: not by `ask`, which splits at them.
+        for (role, scope) in [
+            ("Network Contributor", format!("/subscriptions/default/resourceGroups/{who}")),
+            (role, format!("{NETWORKS}/{vnet}")),
+        ] {
+            let principal = format!("token:{who}");
+            let arguments = ["assignment", "create", "--principal", &principal, "--role", role, "--scope", &scope];
+            let output = Command::new(env!("CARGO_BIN_EXE_privlink")).args(arguments).output().expect("assigned");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    fs::write("/run/privlink/provider.toml", PROVIDER).expect("written");
+    fs::write("/run/privlink/consumer.toml", CONSUMER).expect("written");
+    daemon
+}
+
+#[test]
+fn each_half_is_its_authors_and_packets_follow_the_decisions() {
+    isolated("two_halves::each_half_is_its_authors_and_packets_follow_the_decisions", || {
+        let daemon = begin();
+        // Neither sees the other's network, let alone builds there.
+        let said = ends("consumer", "apply -f /run/privlink/provider.toml", 78);
+        assert!(said.contains("there is no VNet `default/core`"), "{said}");
+        done("provider", "apply -f /run/privlink/provider.toml");
+        let said = ends("provider", "apply -f /run/privlink/consumer.toml", 78);
+        assert!(said.contains("there is no VNet `default/spoke`"), "{said}");
+
+        // Without the owner's right an endpoint can only be asked for.
+        let create =
+            "endpoint create quick --vnet default/spoke --subnet endpoints --resource provider/echo --group consumer";
+        let said = denied("consumer", create);
+        assert!(said.contains("privateEndpointConnectionsApproval/action"), "{said}");
+        assert_eq!(knock(), Err(HostUnreachable), "nothing was created");
+        done("consumer", "apply -f /run/privlink/consumer.toml");
+        assert_eq!(knock(), Err(ConnectionRefused), "Pending");
+        assert!(denied("consumer", "connection approve orders").contains("Approval/action"));
+
+        // The owner's inbox, and what it tells.
+        let inbox = done("provider", "connection list --pending");
+        assert!(
+            inbox.contains("orders") && inbox.contains("ticket 4711") && inbox.contains("token:consumer"),
+            "{inbox}"
+        );
+        let asked = json("connection show orders");
+        assert_eq!((asked["requester"].as_str(), asked["linkIdentifier"].as_u64()), (Some("token:consumer"), Some(1)));
+        done("provider", "connection approve orders --reason agreed");
+        done("consumer", "wait orders --for state=Approved --timeout 5");
+        assert_eq!(knock().as_deref(), Ok("echo"));
+
+        // Neither can undo the other's half but by its own right.
+        assert!(denied("provider", "endpoint delete orders").contains("privateEndpoints/delete"));
+        assert!(denied("consumer", "resource delete echo").contains("privateLinkServices/delete"));
+        let kept = held("provider", "resource delete echo");
+        assert!(!kept.status.success() && String::from_utf8_lossy(&kept.stderr).contains("has connections"));
+        // A status in the consumer's document is a decision, and not the consumer's to make.
+        fs::write("/run/privlink/sly.toml", CONSUMER.replace("orders", "sly") + "status = \"Approved\"\n")
+            .expect("written");
+        assert!(denied("consumer", "apply -f /run/privlink/sly.toml").contains("Approval/action"));
+
+        // What is revoked ends at once, for packets and for callers.
+        done("provider", "connection reject orders --reason enough");
+        assert_eq!(knock(), Err(ConnectionRefused));
+        ask("token revoke consumer");
+        assert!(denied("consumer", "endpoint list").contains("unknown or revoked"));
+
+        // It all stands in the audit, and in the next run.
+        let audit = ask("audit list");
+        for words in ["token:consumer", "approve", "agreed", "reject", "enough", "revoke"] {
+            assert!(audit.contains(words), "{words}: {audit}");
+        }
+        assert!(ask("audit verify").contains("each as it was written"));
+        daemon.kill();
+        let _daemon = Daemon::again(&[]);
+        assert_eq!(knock(), Err(ConnectionRefused), "still rejected");
+        done("provider", "connection approve orders");
+        assert_eq!(knock().as_deref(), Ok("echo"));
+        assert_eq!(json("connection show orders")["linkIdentifier"], 1, "the identifier outlives the daemon");
+    });
+}
+
+#[test]
+fn a_backup_brings_decisions_back() {
+    isolated("two_halves::a_backup_brings_decisions_back", || {
+        let daemon = begin();
+        done("provider", "apply -f /run/privlink/provider.toml");
+        done("consumer", "apply -f /run/privlink/consumer.toml");
+        done("provider", "connection approve orders");
+        ask("backup /run/privlink/copy.db");
+        let again = held("nobody", "backup /run/privlink/copy.db");
+        assert!(!again.status.success());
+        ask("connection reject orders");
+        let held_by_daemon = Command::new(env!("CARGO_BIN_EXE_privlink"))
+            .args(["restore", "/run/privlink/copy.db", "--state", "/run/privlink/state"])
+            .output()
+            .expect("asked");
+        assert!(!held_by_daemon.status.success(), "not under a running daemon");
+        daemon.stop();
+        ask("restore /run/privlink/copy.db --state /run/privlink/state");
+        let _daemon = Daemon::again(&[]);
+        assert_eq!(knock().as_deref(), Ok("echo"), "approved, as when it was copied");
+    });
+}
