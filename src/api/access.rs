@@ -148,7 +148,11 @@ pub(super) async fn create_token(
             let secret = Some(minted.secret.expose().to_owned());
             Ok(Json(List::one(Token { secret, warnings: minted.warnings, ..without_secret(&minted.token) })))
         }
-        other => Err(Rejection::internal(&std::io::Error::other(other.to_string()))),
+        other @ (Outcome::Decided(_)
+        | Outcome::Put(_)
+        | Outcome::Deleted(_)
+        | Outcome::Revoked(_)
+        | Outcome::Applied(_)) => Err(Rejection::internal(&std::io::Error::other(other.to_string()))),
     }
 }
 

@@ -266,6 +266,9 @@ fn refuse_if_taken(path: &Path) -> Result<(), ListenError> {
 }
 
 /// The group's id: a number, or a name of `/etc/group`.
+///
+/// # Errors
+/// There is no such group.
 pub fn gid_of(group: &str) -> Result<u32, ListenError> {
     let unknown = || ListenError::UnknownGroup(group.to_owned());
     let from_file = || id_in(&std::fs::read_to_string("/etc/group").ok()?, |fields| fields.first() == Some(&group));

@@ -86,7 +86,9 @@ pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -
 pub(super) fn endpoint(new: NewEndpoint, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
     let mut table = Table::new();
     let mut put = |key: &str, value: Option<Value>| {
-        value.into_iter().for_each(|value| drop(table.insert(key.to_owned(), value)));
+        if let Some(value) = value {
+            table.insert(key.to_owned(), value);
+        }
     };
     put("name", Some(new.name.into()));
     put("vnet", Some(new.vnet.into()));

@@ -17,7 +17,7 @@ pub(super) enum Command {
         endpoint: String,
     },
     /// Create an endpoint
-    Create(super::document::NewEndpoint),
+    Create(Box<super::document::NewEndpoint>),
     /// Delete an endpoint; its sessions are reset and its addresses are free at once
     Delete {
         /// `name` or `group/name`
@@ -32,7 +32,7 @@ pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>
             let path = format!("/endpoints/{}", segment(&endpoint));
             output.list(&client.get::<Endpoint>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))
         }
-        Command::Create(new) => super::document::endpoint(new, client, output),
+        Command::Create(new) => super::document::endpoint(*new, client, output),
         Command::Delete { endpoint } => {
             let path = format!("/endpoints/{}", segment(&endpoint));
             let list = client.delete::<Deleted>(&path)?;

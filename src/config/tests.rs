@@ -158,7 +158,7 @@ fn what_the_daemon_is_told_reaches_the_host_configuration() {
         (plain.limits, plain.quotas, plain.flow_log),
         (Limits::TODAY, Quotas::default(), Some(FlowLog::default()))
     );
-    assert_eq!(FlowLog::default(), FlowLog { retain: Duration::from_secs(7 * 86_400), max_bytes: 268_435_456 });
+    assert_eq!(FlowLog::default(), FlowLog { retain: Duration::from_hours(168), max_bytes: 268_435_456 });
     assert_eq!(host("limits = \"seed\"").limits, Limits::SEED);
     let limits = host("limits = { base = \"seed\", cross_region = true }").limits;
     assert_eq!(limits, Limits { cross_region: true, ..Limits::SEED });
@@ -170,7 +170,7 @@ fn what_the_daemon_is_told_reaches_the_host_configuration() {
     assert_eq!(host("on_request = [\"/my programs/notify\"]").on_request, ["/my programs/notify"]);
     assert_eq!(host("flow_log = false").flow_log, None);
     assert_eq!(host("flow_log = true").flow_log, plain.flow_log);
-    let log = FlowLog { retain: Duration::from_secs(43_200), ..FlowLog::default() };
+    let log = FlowLog { retain: Duration::from_hours(12), ..FlowLog::default() };
     assert_eq!(host("flow_log = { retain = \"12h\" }").flow_log, Some(log));
     assert_eq!(host("flow_log = { max_bytes = \"2GiB\" }").flow_log.map(|log| log.max_bytes), Some(2 << 30));
 }

@@ -33,6 +33,8 @@ pub struct Snapshot {
     /// NAT addresses by attachment, and whose they are.
     pub(super) nat_addresses: Arc<HashMap<(AttachmentId, IpAddr), ResourceId, RandomState>>,
 }
+/// An endpoint with the number of its VNet and its addresses there.
+pub type Placed<'a> = (u16, Arc<Endpoint>, &'a [(IpAddr, TargetId)]);
 
 pub(super) type Shard = HashMap<(u16, IpAddr), EndpointAddress, RandomState>;
 
@@ -295,7 +297,7 @@ impl Snapshot {
         epoch: u64,
         id: EndpointId,
         old: &[(u16, IpAddr)],
-        new: Option<(u16, Arc<Endpoint>, &[(IpAddr, TargetId)])>,
+        new: Option<Placed<'_>>,
         stamp: Stamp,
     ) -> Self {
         let mut next = self.clone();

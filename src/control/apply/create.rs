@@ -136,7 +136,9 @@ pub(in super::super) fn fill(
                 address.ip = Some(ip);
             }
             Err(full) => {
-                given.into_iter().for_each(|ip| allocator.release(&wanted.vnet, ip));
+                for ip in given {
+                    allocator.release(&wanted.vnet, ip);
+                }
                 return Err(full);
             }
         }

@@ -124,8 +124,8 @@ impl Items<'_> {
                 continue;
             }
             self.maker.rights.demand(&Right::on(file, &item, Verb::Write))?;
-            let list = if present.is_some() { &mut self.report.updated } else { &mut self.report.created };
-            list.push(item.to_string());
+            let told = if present.is_some() { &mut self.report.updated } else { &mut self.report.created };
+            told.push(item.to_string());
             live(&mut self.after.model).insert(key.clone(), wanted.clone());
         }
         Ok(())

@@ -315,11 +315,11 @@ impl<'a> Surroundings<'a> {
         let mut taken = std::collections::HashSet::new();
         let mut bases = Vec::with_capacity(self.input.model.endpoints.len());
         for (key, endpoint) in &self.input.model.endpoints {
-            let basis = self.basis(registry, key, endpoint)?;
-            if !basis.addresses.iter().all(|&(ip, _)| taken.insert((basis.vnet, ip))) {
+            let one = self.basis(registry, key, endpoint)?;
+            if !one.addresses.iter().all(|&(ip, _)| taken.insert((one.vnet, ip))) {
                 return Err(CompileError::Taken(key.clone()));
             }
-            bases.push((key.clone(), basis));
+            bases.push((key.clone(), one));
         }
         Ok(bases)
     }

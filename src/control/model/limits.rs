@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// The rows of the seed's limitations table: `true` where a row is lifted. Delegated subnets take no endpoints
 /// either way.
+#[allow(clippy::struct_excessive_bools, reason = "one per row of the table, each set by itself")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Subnets with network policies may hold endpoints, and endpoints may have source rules (row 1).

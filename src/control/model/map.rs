@@ -125,8 +125,8 @@ impl<V, K: Ord + fmt::Display> Index<&K> for Map<V, K> {
 
 impl<V: PartialEq, K: Ord> PartialEq for Map<V, K> {
     fn eq(&self, other: &Self) -> bool {
-        let same = |((a, x), (b, y)): ((&K, &Arc<V>), (&K, &Arc<V>))| a == b && (Arc::ptr_eq(x, y) || x == y);
-        self.len() == other.len() && self.0.iter().zip(other.0.iter()).all(same)
+        let mut pairs = self.0.iter().zip(other.0.iter());
+        self.len() == other.len() && pairs.all(|((a, x), (b, y))| a == b && (Arc::ptr_eq(x, y) || x == y))
     }
 }
 impl<V: Eq, K: Ord> Eq for Map<V, K> {}

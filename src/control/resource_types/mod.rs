@@ -54,7 +54,9 @@ static KNOWN: LazyLock<BTreeMap<String, KnownType>> = LazyLock::new(|| {
     }
     for (name, subresources) in WITHOUT_ZONE {
         enter(name, None);
-        subresources.iter().for_each(|subresource| enter(name, Some(subresource)));
+        for subresource in subresources {
+            enter(name, Some(subresource));
+        }
     }
     known
 });

@@ -43,7 +43,9 @@ impl Writer {
         let asks = |record: &&Record| record.from.is_none() && record.to.as_ref() == Some(&pending);
         let requests: Vec<Record> = wanted.records.iter().filter(asks).cloned().collect();
         self.put_in_force(ports, wanted)?;
-        requests.iter().for_each(|request| ports.host.requested(request));
+        for request in &requests {
+            ports.host.requested(request);
+        }
         Ok(())
     }
 

@@ -276,7 +276,6 @@ impl FlowLog {
 impl Found {
     fn take(&mut self, entry: Entry, sought: &Sought, limit: usize) {
         match entry {
-            Entry::Stop(_) => {}
             Entry::Loss { count, since, .. } => {
                 self.losses.counted += count.unwrap_or(0);
                 self.losses.kills += u64::from(count.is_none());
@@ -289,7 +288,7 @@ impl Found {
                     self.more += 1;
                 }
             }
-            Entry::Session(_) => {}
+            Entry::Session(_) | Entry::Stop(_) => {}
         }
     }
 }

@@ -82,12 +82,11 @@ impl Segments {
         }
         known.sort_by_key(|segment| segment.number);
         let newest = known.pop();
-        let (file, segment, before) = match newest {
-            Some(segment) => reopen(directory, segment)?,
-            None => {
-                let (file, segment) = begin(directory, highest + 1, now)?;
-                (file, segment, None)
-            }
+        let (file, segment, before) = if let Some(segment) = newest {
+            reopen(directory, segment)?
+        } else {
+            let (file, segment) = begin(directory, highest + 1, now)?;
+            (file, segment, None)
         };
         known.push(segment);
         Ok(Self { directory: directory.to_path_buf(), limits, known, file, torn: false, before })
@@ -225,8 +224,11 @@ fn look_at(directory: &Path, number: u64) -> io::Result<Option<Segment>> {
     Ok(begun.map(|begun| Segment { number, begun, length }))
 }
 
+/// The file, what it is, and the time of its last entry with whether that one is a stop.
+type Reopened = (File, Segment, Option<(Timestamp, bool)>);
+
 /// Opens a segment for appending, after cutting off what a kill or a power loss tore at its end.
-fn reopen(directory: &Path, segment: Segment) -> io::Result<(File, Segment, Option<(Timestamp, bool)>)> {
+fn reopen(directory: &Path, segment: Segment) -> io::Result<Reopened> {
     let path = path(directory, segment.number);
     let entries = read(&path)?.unwrap_or_default();
     let last = entries.iter().enumerate().find_map(|(torn, bytes)| Some((torn, Entry::decode(bytes)?)));
