@@ -84,6 +84,8 @@ show_everything() {
   show_counters
   show_kill
   show_restart
+  heading "two principals, and the books about them"
+  show_principals
   heading "one host, two interfaces"
   show_two_legs
   summary && status=0 || status=1
@@ -410,6 +412,42 @@ show_restart() {
   answers_now "this is reports" fetch app 10.1.9.6 80 || problems+=("the endpoint approved live does not answer")
   verdict "started again: live decisions stand" "reports still answers; billing too" "${problems[@]}"
   refused "shop, Approved in the file and rejected live" not_approved_rejected rst app syn 10.1.1.10 10.1.9.5 80 core fetch core 10.20.2.9 80
+}
+
+# --- two principals ---------------------------------------------------------------------------------
+
+# as TOKEN ARGUMENT...: a command as the holder of a token.
+as() { PRIVLINK_TOKEN_FILE="$WORK/$1.token" privlink "${@:2}"; }
+
+show_principals() {
+  start_line
+  local problems=() said who
+  for who in tenant owner; do
+    privlink token create "$who" --out "$WORK/$who.token" >/dev/null || problems+=("no token for $who")
+  done
+  privlink assignment create --principal token:tenant --role Reader --scope / >/dev/null || problems+=("no role for tenant")
+  privlink assignment create --principal token:owner --role "Private Link Approver" --scope / >/dev/null || problems+=("no role for owner")
+  if said=$(as tenant connection approve shop 2>&1); then problems+=("a reader approved"); fi
+  [[ $said == *privateEndpointConnectionsApproval/action* ]] || problems+=("the refusal names no right: $said")
+  verdict "a reader's token cannot approve" "${said%%$'\n'*}" "${problems[@]}"
+
+  start_line
+  problems=()
+  as owner connection approve shop --reason "agreed anew" >/dev/null || problems+=("the owner cannot approve")
+  answers_now "this is shop" fetch app 10.1.9.5 80 || problems+=("it does not answer")
+  verdict "the owner's can, and it answers again" "\"this is shop\"" "${problems[@]}"
+
+  start_line
+  problems=()
+  said=$(privlink explain --vnet spoke 10.1.1.10 10.1.9.5:81 2>&1) || true
+  [[ $said == *PortNotExposed* || $said == *port* ]] || problems+=("explain says: $said")
+  verdict "explain says what another port would meet" "$(head -1 <<<"$said")" "${problems[@]}"
+
+  start_line
+  problems=()
+  privlink audit list --by token:owner | grep -q "agreed anew" || problems+=("the approval is not in the audit")
+  said=$(privlink audit verify 2>&1) || problems+=("$said")
+  verdict "the audit names the owner, and its chain holds" "$said" "${problems[@]}"
 }
 
 # --- one host, two interfaces -----------------------------------------------------------------------

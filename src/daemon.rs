@@ -5,10 +5,9 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use privlink::api::listen::{self, ControlSocket};
@@ -22,24 +21,22 @@ use privlink::control::validate::{self, Severity};
 use privlink::control::{
     Bootstrap, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Setup, ports,
 };
-use privlink::dataplane::counters::WorkerCounters;
-use privlink::dataplane::device::tun::{self, TunQueue, TunReader, TunWriter};
+use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
-use privlink::dataplane::forwarder::{Forwarder, Position};
-use privlink::dataplane::handover::Shared;
-use privlink::dataplane::mailbox::Mailbox;
-use privlink::dataplane::session::Tick;
-use privlink::dataplane::{Ears, Worker};
 use privlink::host::netns::Namespace;
 use privlink::host::{self, Host};
 use privlink::observe::Observer;
 use privlink::observe::flow_log::{self, FlowLog};
 use privlink::snapshot::topology::Topology;
-use privlink::snapshot::{Publisher, Snapshot};
 use privlink::store::memory::MemoryStore;
 use privlink::store::sqlite::{Opened, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// The workers' threads.
+mod crew;
+
+use crew::{Crew, now, tick};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
 pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
@@ -207,99 +204,6 @@ fn host_facts(options: &RunOptions, host: &Host, workers: u16) -> HostFacts {
     HostFacts { config: options.config.display().to_string(), shortcomings, steering }
 }
 
-/// How long workers may take to end their last batch.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The workers' threads and everyone's ways to reach them.
-struct Crew {
-    port: Arc<WorkersPort>,
-    counters: Vec<Arc<WorkerCounters>>,
-    mailboxes: Vec<Mailbox>,
-    wakers: Vec<Arc<dyn Fn() + Send + Sync>>,
-    threads: Vec<JoinHandle<std::io::Result<()>>>,
-    end: Arc<AtomicBool>,
-}
-
-impl Crew {
-    /// Starts one thread per worker over queue *i* of every device. They forward nothing until the
-    /// first snapshot is published.
-    fn start(
-        devices: Vec<Vec<TunQueue>>,
-        max_sessions: u32,
-        rings: &[Arc<EndedRing>],
-        began: Instant,
-        stop: &watch::Sender<bool>,
-    ) -> anyhow::Result<Self> {
-        let workers = u16::try_from(devices.first().map_or(0, Vec::len)).unwrap_or(u16::MAX);
-        let ears = (0..workers).map(|_| Ears::new()).collect::<std::io::Result<Vec<_>>>()?;
-        let wakers: Vec<_> = ears.iter().map(Ears::waker).collect();
-        let shared = Arc::new(Shared::new(wakers.clone()));
-        let mut publisher = Publisher::new();
-        let mut devices: Vec<_> = devices.into_iter().map(Vec::into_iter).collect();
-        let mut crew = Self {
-            port: Arc::new(WorkersPort(Publisher::new())),
-            counters: Vec::new(),
-            mailboxes: Vec::new(),
-            wakers,
-            threads: Vec::new(),
-            end: Arc::new(AtomicBool::new(false)),
-        };
-        for ((number, ears), ring) in (0..workers).zip(ears).zip(rings) {
-            let position = Position { worker: number, workers };
-            let capacity = (max_sessions / u32::from(workers)).max(1);
-            let forwarder = Forwarder::new(position, capacity, seeds()?, Arc::clone(&shared));
-            let forwarder = forwarder.with_flow_log(Arc::clone(ring));
-            let (mailbox, questions) = ears.mailbox();
-            crew.counters.push(forwarder.published());
-            crew.mailboxes.push(mailbox);
-            let wake = ears.waker();
-            let reader = publisher.reader(Box::new(move || wake()));
-            let mine = devices.iter_mut().filter_map(Iterator::next);
-            let (sources, sinks): (Vec<TunReader>, Vec<TunWriter>) = mine.map(TunQueue::split).unzip();
-            let worker = Worker::new(forwarder, sources, sinks, reader, questions);
-            let (end, stop) = (Arc::clone(&crew.end), stop.clone());
-            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                // A worker that panics or loses a device takes the daemon down with it, closed.
-                let _last_words = LastWords(stop);
-                worker.run(&ears, &end, || tick(began))
-            })?;
-            crew.threads.push(thread);
-        }
-        crew.port = Arc::new(WorkersPort(publisher));
-        Ok(crew)
-    }
-
-    /// Ends every worker; their devices close with the last of them.
-    fn stop(self) -> anyhow::Result<()> {
-        self.end.store(true, Ordering::Relaxed);
-        self.wakers.iter().for_each(|wake| wake());
-        let asked = now();
-        while self.threads.iter().any(|thread| !thread.is_finished()) {
-            if now() - asked > PATIENCE {
-                // A worker that hangs cannot be joined. The devices close with the process; what keeps
-                // addresses unreachable stays, and the next start or `privlink clean` finds it in the journal.
-                tracing::error!("a worker does not end; the daemon ends without it, closed");
-                std::process::exit(Exit::Failed as i32);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let mut outcome = Ok(());
-        for (number, thread) in self.threads.into_iter().enumerate() {
-            match thread.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => outcome = Err(anyhow::anyhow!("worker {number} lost its device: {error}")),
-                Err(_) => outcome = Err(anyhow::anyhow!("worker {number} panicked; this is a bug")),
-            }
-        }
-        outcome
-    }
-}
-
-/// Tenths of a second since `began`.
-fn tick(began: Instant) -> Tick {
-    Tick(u32::try_from((now() - began).as_millis() / 100).unwrap_or(u32::MAX))
-}
-
 /// The log of ended sessions, with a ring for every worker.
 fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
     let rings = (0..workers).map(|_| Arc::new(EndedRing::new(flow_log::RING))).collect();
@@ -319,25 +223,6 @@ fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<St
 
 fn backup_of(store: Arc<SqliteStore>) -> api::Backup {
     Arc::new(move |file| store.backup(file).map_err(|error| error.to_string()))
-}
-
-/// Tells the daemon to stop when its worker ends, however it ends.
-struct LastWords(watch::Sender<bool>);
-
-impl Drop for LastWords {
-    fn drop(&mut self) {
-        let _ = self.0.send(true);
-    }
-}
-
-/// The packet path as the control plane sees it.
-struct WorkersPort(Publisher);
-
-impl ports::Workers for WorkersPort {
-    fn publish(&self, snapshot: Snapshot, limit: Duration) -> anyhow::Result<()> {
-        self.0.publish(snapshot);
-        Ok(self.0.wait(limit)?)
-    }
 }
 
 /// This host as the control plane sees it.
@@ -484,19 +369,6 @@ fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>)
             Err(refusal) => Err(ReloadFailure::Refused(refusal)),
         }
     })
-}
-
-/// Seeds of a worker's table and of its NAT ports, from the system's random numbers (RFC 6056).
-fn seeds() -> anyhow::Result<[u64; 3]> {
-    let mut bytes = [0; 24];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
-    let (words, _) = bytes.as_chunks::<8>();
-    Ok([u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1]), u64::from_ne_bytes(words[2])])
-}
-
-#[allow(clippy::disallowed_methods, reason = "the daemon is where time enters (law 8)")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 fn start_logging() {

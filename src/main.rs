@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+/// The daemon, assembled.
 mod daemon;
 
 fn main() -> ExitCode {

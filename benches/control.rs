@@ -1,0 +1,175 @@
+//! The control plane at its size: `cargo bench --bench control`. Measures with the real store, durable commits
+//! included; workers and host answer at once. Prints one table; nothing here is asserted.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a benchmark measures real time, prints, and may fail loudly"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use privlink::config;
+use privlink::control::decisions::ItemKind;
+use privlink::control::model::{EndpointIp, HostConfig, Key, Model, PrivateEndpoint, Subnet};
+use privlink::control::ports::{Host, Snapshot, Topology, Workers};
+use privlink::control::state::{DecisionStore as _, Durable};
+use privlink::control::validate::{self, Severity};
+use privlink::control::{Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, Prepared, Setup};
+use privlink::store::sqlite::SqliteStore;
+
+const FILE: &str = include_str!("control.toml");
+
+struct Willing;
+impl Workers for Willing {
+    fn publish(&self, _: Snapshot, _: Duration) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+impl Host for Willing {
+    fn reconcile(&self, _: &Topology) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(), Vec<String>> {
+    let found = match endpoint {
+        Some(key) => validate::endpoint(model, Some(host), key),
+        None => validate::validate(model, Some(host)),
+    };
+    let errors: Vec<String> =
+        found.iter().filter(|violation| violation.severity == Severity::Error).map(ToString::to_string).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn start(directory: &Path, file: Model) -> ControlPlane {
+    let store = Durable(Arc::new(SqliteStore::open(directory).expect("opened").0));
+    let found = store.load().expect("loaded");
+    let setup = Setup {
+        host: Arc::new(config::parse(FILE, "control.toml").expect("sound").host),
+        file,
+        prune: false,
+        dry_run: false,
+        workers: 2,
+        namespaces: vec![1, 2],
+        daemon: root(),
+        bootstrap: Bootstrap { daemon: 0, socket_group: None },
+        clock: jiff::Timestamp::now,
+        validate: check,
+    };
+    let prepared = Prepared::new(setup, found, Box::new(store)).expect("prepared");
+    prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).expect("started")
+}
+
+fn root() -> Caller {
+    Caller::user(0, "root")
+}
+
+/// The networks of the file, without endpoints.
+fn networks() -> Model {
+    config::parse(FILE, "control.toml").expect("sound").model
+}
+
+fn named(number: usize) -> Key {
+    Key::new("default", format!("endpoint-{number}"))
+}
+
+fn endpoint(ip: Option<std::net::IpAddr>) -> PrivateEndpoint {
+    let subnet: &Subnet = &networks().vnets[&Key::new("default", "spoke")].subnets[0].clone();
+    PrivateEndpoint {
+        region: "local".into(),
+        vnet: Key::new("default", "spoke"),
+        subnet: subnet.name.clone(),
+        addresses: vec![EndpointIp { member: String::new(), ip }],
+        resource: Key::new("default", "service"),
+        subresource: String::new(),
+        manual: false,
+        request_message: String::new(),
+        status: None,
+        reason: String::new(),
+        sources: Vec::new(),
+        max_sessions: None,
+    }
+}
+
+fn create(control: &ControlPlane, key: Key, wanted: &PrivateEndpoint) {
+    let mut items = Box::new(Model::default());
+    items.endpoints.insert(key, wanted.clone());
+    control.apply(&root(), Command::Put { items, create_only: true }).expect("created");
+}
+
+/// Median and longest of `rounds` runs of `work`.
+fn timed(name: &str, rounds: usize, mut work: impl FnMut(usize)) {
+    let mut times: Vec<Duration> = (0..rounds)
+        .map(|round| {
+            let began = Instant::now();
+            work(round);
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!("{name:<44} median {:>9.3?}  longest {:>9.3?}", times[rounds / 2], times[rounds - 1]);
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// What a daemon does on the state in `large`.
+fn measure(large: &Path) {
+    let wanted = endpoint(None);
+    let began = Instant::now();
+    let control = start(large, networks());
+    println!("{:<44} {:.1?}", "start with 100 K endpoints", began.elapsed());
+    println!("{:<44} {} MB", "resident with 100 K endpoints", resident());
+    let decision = |round: usize| Decision { endpoint: named(round * 7).to_string(), ..Decision::default() };
+    let tell = |command| drop(control.apply(&root(), command).expect("done"));
+    timed("reject at 100 K", 50, |round| tell(Command::Reject(decision(round))));
+    timed("approve at 100 K", 50, |round| tell(Command::Approve(decision(round))));
+    timed("create at 100 K", 50, |round| create(&control, named(200_000 + round), &wanted));
+    timed("delete at 100 K", 50, |round| {
+        tell(Command::Delete { kind: ItemKind::Endpoint, reference: named(200_000 + round).to_string() });
+    });
+    timed("show one of 100 K", 50, |round| drop(control.view().endpoint(&named(round).to_string()).expect("there")));
+    timed("list the pending of 100 K", 50, |_| drop(control.view().connections(true)));
+}
+
+fn main() {
+    // `cargo test --benches` runs this too; it has nothing to test.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    if let Some(large) = std::env::args().skip_while(|argument| argument != "--at").nth(1) {
+        return measure(Path::new(&large));
+    }
+    let directory = std::env::temp_dir().join(format!("privlink-bench-{}", std::process::id()));
+    let wanted = endpoint(None);
+    let control = start(&directory.join("small"), networks());
+    let began = Instant::now();
+    (0..10_000).for_each(|number| create(&control, named(number), &wanted));
+    println!("{:<44} {:.1?}", "10 K endpoints created one by one", began.elapsed());
+    drop(control);
+
+    let large = directory.join("large");
+    let control = start(&large, networks());
+    let mut file = networks();
+    (0..100_000).for_each(|number| file.endpoints.insert(named(number), wanted.clone()));
+    let began = Instant::now();
+    let version = FileVersion { author: DAEMON.into(), model: file.clone(), host: None, prune: false, dry_run: false };
+    control.apply(&root(), Command::ApplyFile(Box::new(version))).expect("applied");
+    println!("{:<44} {:.1?}", "100 K endpoints applied by one file", began.elapsed());
+    drop((control, file));
+
+    // In a process of its own: what this one has freed is none of a daemon's.
+    let program = std::env::current_exe().expect("known");
+    let child = std::process::Command::new(program).args(["--bench", "--at"]).arg(&large).status().expect("run");
+    assert!(child.success());
+    std::fs::remove_dir_all(directory).expect("removed");
+}
