@@ -168,8 +168,9 @@ fn assemble(
     let (stop, stopped) = watch::channel(false);
     let began = now();
     let log = flow_log(config, topology.workers, began);
-    let writing = log.start()?;
-    let crew = Crew::start(queues, config.max_sessions, log.rings(), began, &stop)?;
+    let logged = config.flow_log.is_some();
+    let writing = logged.then(|| log.start()).transpose()?;
+    let crew = Crew::start(queues, config.max_sessions, logged.then(|| log.rings()), began, &stop)?;
     let lost = stop.clone();
     let fatal = Box::new(move |reason: &str| {
         tracing::error!("{reason}");

@@ -37,7 +37,7 @@ impl Crew {
     pub(super) fn start(
         devices: Vec<Vec<TunQueue>>,
         max_sessions: u32,
-        rings: &[Arc<EndedRing>],
+        rings: Option<&[Arc<EndedRing>]>,
         began: Instant,
         stop: &watch::Sender<bool>,
     ) -> anyhow::Result<Self> {
@@ -55,11 +55,15 @@ impl Crew {
             threads: Vec::new(),
             end: Arc::new(AtomicBool::new(false)),
         };
-        for ((number, ears), ring) in (0..workers).zip(ears).zip(rings) {
+        for (number, ears) in (0..workers).zip(ears) {
             let position = Position { worker: number, workers };
             let capacity = (max_sessions / u32::from(workers)).max(1);
             let forwarder = Forwarder::new(position, capacity, seeds()?, Arc::clone(&shared));
-            let forwarder = forwarder.with_flow_log(Arc::clone(ring));
+            let ring = rings.and_then(|rings| rings.get(usize::from(number)));
+            let forwarder = match ring {
+                Some(ring) => forwarder.with_flow_log(Arc::clone(ring)),
+                None => forwarder,
+            };
             let (mailbox, questions) = ears.mailbox();
             crew.counters.push(forwarder.published());
             crew.mailboxes.push(mailbox);

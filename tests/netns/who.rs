@@ -97,3 +97,18 @@ fn who_names_every_client_of_many_also_after_a_revocation() {
         }
     });
 }
+
+#[test]
+fn without_a_flow_log_nothing_is_kept() {
+    isolated("who::without_a_flow_log_nothing_is_kept", || {
+        two_legs();
+        crate::peers::serve("core", "10.20.0.2:7000", "echo");
+        let orders = crate::lab::endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved");
+        let daemon = Daemon::start(&crate::lab::two_sides("flow_log = false", &orders));
+        assert_eq!(crate::peers::tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref(), Ok("echo"));
+        daemon.stop();
+        let flows = std::path::Path::new("/run/privlink/state/flows");
+        let kept = std::fs::read_dir(flows).map_or(0, Iterator::count);
+        assert_eq!(kept, 0, "files below {}", flows.display());
+    });
+}
