@@ -2,7 +2,7 @@
 //! concern no object. What concerns objects is judged where they are looked up.
 
 use axum::extract::{Request, State};
-use axum::http::{Method, header};
+use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -39,6 +39,7 @@ fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Rejection> {
     }
     let caller = request.extensions().get::<Caller>();
     let caller = caller.ok_or_else(|| Rejection::unauthenticated("nobody is known to ask"))?;
-    let general = GENERAL.iter().find(|(path, _)| request.method() == Method::GET && request.uri().path() == *path);
+    // Whatever the method: HEAD is answered like GET, and tells how long the answer would be.
+    let general = GENERAL.iter().find(|(path, _)| request.uri().path() == *path);
     general.map_or(Ok(()), |(_, kind)| demand(state, caller, actions::read(kind)))
 }

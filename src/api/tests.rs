@@ -243,6 +243,17 @@ async fn a_caller_without_the_right_reads_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_stranger_learns_nothing_by_head_either() {
+    let served = Served::to(4242);
+    for path in ["/v1/status", "/v1/flows", "/v1/audit", "/v1/audit/verify", "/metrics"] {
+        for method in ["GET", "HEAD"] {
+            assert_eq!(exchange(&served.socket, method, path, String::new()).await.0, 403, "{method} {path}");
+        }
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn lists_of_everything_have_one_shape() {
     let served = Served::to(0);
     for (path, items) in [
