@@ -117,7 +117,7 @@ pub(super) fn of_denial(snapshot: &Snapshot, query: &Query, denial: &Denial<'_>)
         Reason::UnknownEndpoint => unknown(snapshot, query, attachment),
         Reason::NotApproved(ConnectionState::Disconnected) => Some(Flip::RequestAnew(name())),
         Reason::NotApproved(_) => Some(Flip::Approve(name())),
-        Reason::SourceNotAllowed => Some(outsider(snapshot, query, attachment)),
+        Reason::SourceNotAllowed => Some(outsider(snapshot, query, attachment, endpoint)),
         Reason::WorkloadExcluded(class) => Some(Flip::AllowClass(Arc::clone(class))),
         Reason::DeniedByRule(rule) => Some(match &endpoint.sources {
             Some(sources) if !sources.contains(query.source) => Flip::AddSource(name(), alone(query.source)),
@@ -168,7 +168,7 @@ fn unknown(snapshot: &Snapshot, query: &Query, attachment: &Attachment) -> Optio
 
 /// A source of another attached VNet is to come from there, and the two must be peers; any other is to be
 /// listed.
-fn outsider(snapshot: &Snapshot, query: &Query, attachment: &Attachment) -> Flip {
+fn outsider(snapshot: &Snapshot, query: &Query, attachment: &Attachment, endpoint: &Endpoint) -> Flip {
     let own = snapshot.endpoint_address(&without_peers(attachment), query.destination).is_some();
     let mut homes = (0..).map(AttachmentId).zip(snapshot.attachments.iter()).filter(|(id, home)| {
         home.sources.contains(query.source) && !is_spoofed(snapshot, &Query { attachment: *id, ..*query })
@@ -176,7 +176,7 @@ fn outsider(snapshot: &Snapshot, query: &Query, attachment: &Attachment) -> Flip
     if let (Some((from, home)), None) = (homes.next(), homes.next()) {
         let vnet = Arc::clone(&home.vnet);
         match snapshot.endpoint_address(home, query.destination) {
-            Some((_, accepted)) if from != query.attachment && accepted.contains(query.source) => {
+            Some((seen, accepted)) if seen.endpoint.id == endpoint.id && accepted.contains(query.source) => {
                 return Flip::AskFrom(from, vnet);
             }
             None if own && !home.sources.contains(query.destination) => {
