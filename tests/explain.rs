@@ -407,7 +407,7 @@ fn follow(world: &World, query: &Query, flip: &Flip) -> Vec<(World, Query)> {
             let target = &mut world.resources[met.resource as usize].targets[usize::from(met.target)];
             match query.protocol {
                 Protocol::Icmp => target.icmp = true,
-                protocol => target.ports.push(PortMap {
+                protocol @ (Protocol::Tcp | Protocol::Udp) => target.ports.push(PortMap {
                     protocol,
                     first: query.port,
                     last: query.port,
