@@ -80,7 +80,7 @@ fn named(number: usize) -> Key {
 }
 
 fn endpoint(ip: Option<std::net::IpAddr>) -> PrivateEndpoint {
-    let subnet: &Subnet = &networks().vnets[&Key::new("default", "spoke")].subnets[0].clone();
+    let subnet: &Subnet = &networks().vnets.get(&Key::new("default", "spoke")).expect("there").subnets[0].clone();
     PrivateEndpoint {
         region: "local".into(),
         vnet: Key::new("default", "spoke"),
