@@ -94,6 +94,7 @@ fn endpoint(ip: Option<std::net::IpAddr>) -> PrivateEndpoint {
         reason: String::new(),
         sources: Vec::new(),
         max_sessions: None,
+        labels: None,
     }
 }
 

@@ -165,7 +165,8 @@ fn note_what_may_vanish(state: &ApiState, command: &Command) {
                 state.observer.note(EndpointFacts { id: view.id, name, resource, link: view.connection.link });
             }
         }
-        Command::ApplyFile(_) => state.observer.refresh(),
+        Command::Unchanged { then, .. } => note_what_may_vanish(state, then),
+        Command::Delete { kind: ItemKind::ResourceGroup, .. } | Command::ApplyFile(_) => state.observer.refresh(),
         Command::Approve(_)
         | Command::Reject(_)
         | Command::Remove(_)

@@ -99,7 +99,7 @@ pub(super) fn resource(view: &ResourceView, sample: &Sample) -> Resource {
         resource_group: key.group.clone(),
         kind: resource.kind.clone().unwrap_or_else(|| PRIVATE_LINK_SERVICE.to_owned()),
         region: resource.region.clone(),
-        vnet: resource.vnet.to_string(),
+        vnet: resource.vnet.as_ref().map(ToString::to_string).unwrap_or_default(),
         nat: texts(&resource.nat),
         shares_backends_with: texts(&view.shares_backends_with),
         targets: resource.targets.iter().map(target).collect(),

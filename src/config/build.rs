@@ -52,6 +52,11 @@ impl Names {
         self.keys.get(index).cloned().flatten()
     }
 
+    /// Whether a table is named so.
+    pub(super) fn declares(&self, key: &Key) -> bool {
+        self.known.contains(key)
+    }
+
     fn candidates(&self) -> Vec<&Key> {
         let mut keys: Vec<&Key> = self.known.iter().collect();
         keys.sort_unstable();

@@ -2,7 +2,9 @@
 
 use super::build::{Builder, Kind};
 use super::file::{Attachment, Daemon, File, LimitsTable};
+use super::read::At;
 use super::values::Short;
+use crate::control::ids::{self, ArmId};
 use crate::control::model::{AttachmentSpec, DEFAULT, FlowLog, HostConfig, Key, Limits, Quota, Quotas};
 use crate::control::validate::Object;
 
@@ -88,6 +90,21 @@ impl Builder {
         words
     }
 
+    /// The VNet of an attachment. One named in full may be created later, over the API.
+    fn attached(&mut self, name: &At<String>) -> Key {
+        let key = match ArmId::parse(&name.value) {
+            Ok(id) if id.is(ids::VNET) => Some(id.key().clone()),
+            Ok(_) | Err(_) if ArmId::is_meant(&name.value) => None,
+            Ok(_) | Err(_) => Some(&name.value)
+                .filter(|text| text.split('/').count() == 3)
+                .map(|text| Key::new(DEFAULT, "").beside(text)),
+        };
+        match key.filter(|key| self.known_vnet(key).is_none() && !self.vnets.declares(key)) {
+            Some(later) => later,
+            None => self.refer(Kind::Vnet, &Key::new(DEFAULT, ""), name),
+        }
+    }
+
     fn attachment(&mut self, index: usize, table: &Attachment) -> AttachmentSpec {
         let object = Object::Attachment(index);
         self.place(object.at(""), &table.span);
@@ -97,7 +114,7 @@ impl Builder {
             Some(name) => {
                 // A derived device name is wrong where the name that it comes from stands.
                 self.place(object.at("device"), &name.span);
-                self.refer(Kind::Vnet, &Key::new(DEFAULT, ""), name)
+                self.attached(name)
             }
             None => Key::new("", ""),
         };

@@ -61,6 +61,8 @@ impl Builder {
             subnets,
             workloads,
             dns,
+            peering_labels: Vec::new(),
+            tags: model::Tags::new(),
         }
     }
 
@@ -99,6 +101,7 @@ impl Builder {
                 .map(|word| word.0)
                 .unwrap_or_default(),
             security_group,
+            service_policies: None,
         }
     }
 

@@ -62,7 +62,10 @@ impl Builder {
         LinkResource {
             kind,
             region: region.unwrap_or_default(),
-            vnet,
+            vnet: Some(vnet),
+            nat_configs: Vec::new(),
+            frontends: Vec::new(),
+            destination: None,
             nat: self.values(&object, "nat", table.nat.as_ref()).into_iter().map(|address| address.0).collect(),
             visibility: self.visibility(&object, table),
             auto_approval: self.values(&object, "auto_approval", table.auto_approval.as_ref()),
@@ -80,6 +83,8 @@ impl Builder {
             ),
             timeouts: self.timeouts(&object, table.timeouts.as_ref()),
             targets,
+            tags: model::Tags::new(),
+            foreign: String::new(),
         }
     }
 
@@ -247,6 +252,7 @@ impl Builder {
             reason: self.value(&object, "reason", table.reason.as_ref()).unwrap_or_default(),
             sources: self.any_or_prefixes(&object, "sources", table.sources.as_ref()),
             max_sessions: self.value(&object, "max_sessions", table.max_sessions.as_ref()),
+            labels: None,
         }
     }
 

@@ -39,7 +39,8 @@ impl Allocator {
         }
         for resource in model.resources.values() {
             let backends = resource.targets.iter().flat_map(|target| &target.backends).map(|backend| backend.address);
-            taken.entry(resource.vnet.clone()).or_default().extend(resource.nat.iter().copied().chain(backends));
+            let Some(vnet) = resource.vnet.clone() else { continue };
+            taken.entry(vnet).or_default().extend(resource.nat.iter().copied().chain(backends));
         }
         let mut allocator = Self { taken, cursors: HashMap::new() };
         for endpoint in model.endpoints.values() {

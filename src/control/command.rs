@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::tokens::{Secret, Token};
 use super::access::{Principal, Subject, TokenName};
-use super::decisions::{Item, ItemKind};
+use super::decisions::{Decisions, Item, ItemKind};
 use super::model::{HostConfig, Key, Model};
 use super::report::Report;
 use crate::snapshot::ConnectionState;
@@ -53,6 +53,9 @@ impl std::fmt::Display for Actor {
     }
 }
 
+/// Code of the refusal of [`Command::Unchanged`].
+pub const MOVED: &str = "Changed";
+
 /// A change. Endpoints are named by `name` or `group/name`, without regard to case.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -68,6 +71,15 @@ pub enum Command {
         items: Box<Model>,
         /// Refuse where one of them exists.
         create_only: bool,
+    },
+    /// Does `then` if none of `items` has changed since `seen` was in force; what follows from a reading is right then.
+    Unchanged {
+        /// The objects that were looked at, also those that were not there.
+        items: Vec<Item>,
+        /// What was in force then.
+        seen: std::sync::Arc<Decisions>,
+        /// What follows.
+        then: Box<Command>,
     },
     /// Deletes an object; an endpoint in any state.
     Delete {

@@ -57,10 +57,14 @@ pub enum ItemKind {
     Role,
     /// Of a role to somebody.
     Assignment,
+    /// A resource group.
+    ResourceGroup,
     /// A network.
     Vnet,
     /// A rule set.
     SecurityGroup,
+    /// A load balancer.
+    LoadBalancer,
     /// A link resource.
     Resource,
     /// A private endpoint.
@@ -69,8 +73,16 @@ pub enum ItemKind {
 
 impl ItemKind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Role, Self::Assignment, Self::Vnet, Self::SecurityGroup, Self::Resource, Self::Endpoint];
+    pub const ALL: [Self; 8] = [
+        Self::Role,
+        Self::Assignment,
+        Self::ResourceGroup,
+        Self::Vnet,
+        Self::SecurityGroup,
+        Self::LoadBalancer,
+        Self::Resource,
+        Self::Endpoint,
+    ];
 }
 
 impl std::fmt::Display for ItemKind {
@@ -78,8 +90,10 @@ impl std::fmt::Display for ItemKind {
         f.pad(match self {
             Self::Role => "role",
             Self::Assignment => "assignment",
+            Self::ResourceGroup => "resource group",
             Self::Vnet => "vnet",
             Self::SecurityGroup => "security group",
+            Self::LoadBalancer => "load balancer",
             Self::Resource => "resource",
             Self::Endpoint => "endpoint",
         })

@@ -54,6 +54,11 @@ impl Right {
                 scope: model.assignments.get(key).map_or_else(Scope::root, |given| given.scope.clone()),
             },
             ItemKind::Vnet => Self::at(verb.of(actions::NETWORKS), key, actions::NETWORKS),
+            ItemKind::ResourceGroup => Self {
+                action: verb.of(actions::RESOURCE_GROUPS),
+                scope: Scope::group(&key.subscription, &key.group).unwrap_or_else(|_| Scope::root()),
+            },
+            ItemKind::LoadBalancer => Self::at(verb.of(actions::LOAD_BALANCERS), key, actions::LOAD_BALANCERS),
             ItemKind::SecurityGroup => Self::at(verb.of(actions::SECURITY_GROUPS), key, actions::SECURITY_GROUPS),
             ItemKind::Resource => {
                 let kind = resource_type(model, key);

@@ -22,7 +22,14 @@ impl View {
     pub fn seen_by(&self, caller: &Caller) -> Self {
         let rights = self.rights(caller);
         let whole = &self.decisions.model;
-        let fixed = [actions::ENDPOINTS, actions::NETWORKS, actions::SECURITY_GROUPS, actions::SERVICES].into_iter();
+        let fixed = [
+            actions::ENDPOINTS,
+            actions::NETWORKS,
+            actions::SECURITY_GROUPS,
+            actions::SERVICES,
+            actions::LOAD_BALANCERS,
+        ];
+        let fixed = fixed.into_iter().chain([actions::RESOURCE_GROUPS]);
         let roles = [actions::ROLE_DEFINITIONS, actions::ROLE_ASSIGNMENTS].into_iter();
         let kinds: BTreeSet<&str> =
             fixed.chain(roles).chain(whole.resources.values().filter_map(|r| r.kind.as_deref())).collect();
@@ -39,6 +46,8 @@ impl View {
             assignments: kept(&whole.assignments, |key, given| {
                 given.principal == *caller.subject.principal() || may(ItemKind::Assignment, key)
             }),
+            groups: kept(&whole.groups, |key, _| may(ItemKind::ResourceGroup, key)),
+            load_balancers: kept(&whole.load_balancers, |key, _| may(ItemKind::LoadBalancer, key)),
             vnets: kept(&whole.vnets, |key, _| may(ItemKind::Vnet, key)),
             security_groups: kept(&whole.security_groups, |key, _| may(ItemKind::SecurityGroup, key)),
             resources: kept(&whole.resources, |key, _| may(ItemKind::Resource, key)),

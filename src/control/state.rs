@@ -158,6 +158,8 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
             made.all("roles", &old.roles, &new.roles)?;
             made.all("assignments", &old.assignments, &new.assignments)?;
             made.all("tokens", &before.tokens, &after.tokens)?;
+            made.all("groups", &old.groups, &new.groups)?;
+            made.all("load_balancers", &old.load_balancers, &new.load_balancers)?;
             made.all("vnets", &old.vnets, &new.vnets)?;
             made.all("security_groups", &old.security_groups, &new.security_groups)?;
             made.all("resources", &old.resources, &new.resources)?;
@@ -186,6 +188,8 @@ fn take_in(decisions: &mut Decisions, key: &str, value: &[u8]) -> serde_json::Re
         "roles" => take(&mut model.roles, value),
         "assignments" => take(&mut model.assignments, value),
         "tokens" => take(&mut decisions.tokens, value),
+        "groups" => take(&mut model.groups, value),
+        "load_balancers" => take(&mut model.load_balancers, value),
         "vnets" => take(&mut model.vnets, value),
         "security_groups" => take(&mut model.security_groups, value),
         "resources" => take(&mut model.resources, value),

@@ -55,6 +55,7 @@ pub(crate) fn subnet(name: &str, prefix: &str) -> Subnet {
         service_endpoints: vec![],
         network_policies: NetworkPolicies::Disabled,
         security_group: None,
+        service_policies: None,
     }
 }
 
@@ -67,6 +68,8 @@ pub(crate) fn vnet(space: &str, subnets: Vec<Subnet>) -> Vnet {
         subnets,
         workloads: vec![],
         dns: None,
+        peering_labels: vec![],
+        tags: Default::default(),
     }
 }
 
@@ -85,8 +88,11 @@ pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkR
     LinkResource {
         kind: None,
         region: "westeurope".into(),
-        vnet: key(vnet),
+        vnet: Some(key(vnet)),
         nat: vec![ip(nat)],
+        nat_configs: vec![],
+        frontends: vec![],
+        destination: None,
         visibility: Visibility::Readers,
         auto_approval: vec![],
         alias: None,
@@ -99,6 +105,8 @@ pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkR
         max_sessions_per_endpoint: None,
         timeouts: TimeoutOverrides::default(),
         targets,
+        tags: Default::default(),
+        foreign: String::new(),
     }
 }
 
@@ -116,6 +124,7 @@ pub(crate) fn endpoint(vnet: &str, address: Option<&str>, resource: &str) -> Pri
         reason: String::new(),
         sources: vec![],
         max_sessions: None,
+        labels: None,
     }
 }
 

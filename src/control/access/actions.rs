@@ -18,6 +18,8 @@ pub const NETWORKS: &str = "Microsoft.Network/virtualNetworks";
 pub const SUBNETS: &str = "Microsoft.Network/virtualNetworks/subnets";
 /// Security groups. A subnet takes one of those that its writer may [`join`].
 pub const SECURITY_GROUPS: &str = "Microsoft.Network/networkSecurityGroups";
+/// Load balancers. A private link service takes the frontends that its writer may [`join`].
+pub const LOAD_BALANCERS: &str = "Microsoft.Network/loadBalancers";
 /// Private link services: the type of a link resource that names none.
 pub const SERVICES: &str = "Microsoft.Network/privateLinkServices";
 /// What may be connected to from here (features M14).
@@ -88,12 +90,13 @@ pub fn every<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Vec<Action> {
     const CHANGE: &[&str] = &["read", "write", "delete"];
     const SHARE: &[&str] = &["read", "write", "delete", "join/action"];
     const OWN: &[&str] = &["read", "write", "delete", "privateEndpointConnectionsApproval/action"];
-    let fixed: [(&str, &[&str]); 16] = [
+    let fixed: [(&str, &[&str]); 17] = [
         (ENDPOINTS, CHANGE),
         (INTERFACES, READ),
         (NETWORKS, CHANGE),
         (SUBNETS, SHARE),
         (SECURITY_GROUPS, SHARE),
+        (LOAD_BALANCERS, SHARE),
         (AVAILABLE_TYPES, READ),
         (RESOURCE_GROUPS, CHANGE),
         (ROLE_DEFINITIONS, CHANGE),

@@ -83,6 +83,14 @@ impl Scope {
         format!("/subscriptions/{name}").parse()
     }
 
+    /// A resource group.
+    ///
+    /// # Errors
+    /// One of the names cannot stand in a scope.
+    pub fn group(subscription: &str, group: &str) -> Result<Self, Malformed> {
+        format!("/subscriptions/{subscription}/resourceGroups/{group}").parse()
+    }
+
     /// Whether what is granted here holds at `other`: it is this place or lies below it.
     pub fn covers(&self, other: &Self) -> bool {
         let below = other.0.folded().strip_prefix(self.0.folded());

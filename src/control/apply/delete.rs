@@ -1,7 +1,7 @@
 //! What deleting an object means for those that depend on it.
 
 use super::super::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
-use super::super::model::{FormerResource, Key, Model};
+use super::super::model::{FormerResource, Key, LinkResource, Model};
 use super::super::refusal::{Kind, Refusal};
 use super::super::rights::{Right, Verb};
 use super::create::Maker;
@@ -19,6 +19,8 @@ pub(in super::super) fn delete(after: &mut Decisions, maker: &Maker<'_>, item: &
         ItemKind::Resource => disconnected = resource(after, maker, &item.key)?,
         ItemKind::Role => role(after, &item.key)?,
         ItemKind::Assignment => _ = after.model.assignments.remove(&item.key),
+        ItemKind::ResourceGroup => return group(after, maker, &item.key),
+        ItemKind::LoadBalancer => load_balancer(after, &item.key)?,
         ItemKind::Vnet => vnet(after, &item.key)?,
         ItemKind::SecurityGroup => security_group(after, &item.key)?,
     }
@@ -96,7 +98,7 @@ fn role(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
 fn vnet(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     let model = &after.model;
     let endpoints = model.endpoints.iter().filter(|(_, endpoint)| endpoint.vnet == *key);
-    let resources = model.resources.iter().filter(|(_, resource)| resource.vnet == *key);
+    let resources = model.resources.iter().filter(|(_, resource)| resource.vnet.as_ref() == Some(key));
     let peers = model.vnets.iter().filter(|(name, vnet)| *name != key && vnet.peerings.contains(key));
     let users = endpoints.map(|(name, _)| format!("endpoint {name}"));
     let users = users.chain(resources.map(|(name, _)| format!("resource {name}")));
@@ -111,6 +113,27 @@ fn security_group(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     refuse_used(key, "security group", users.map(|(name, subnet)| format!("subnet {} of {name}", subnet.name)))?;
     after.model.security_groups.remove(key);
     Ok(())
+}
+
+fn load_balancer(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
+    let behind = |resource: &LinkResource| resource.frontends.iter().any(|frontend| frontend.balancer == *key);
+    let users = after.model.resources.iter().filter(|(_, resource)| behind(resource));
+    refuse_used(key, "load balancer", users.map(|(name, _)| format!("private link service {name}")))?;
+    after.model.load_balancers.remove(key);
+    Ok(())
+}
+
+/// A group goes with all that is in it, or stays with all of it.
+fn group(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>, Refusal> {
+    let mut left = after.clone();
+    let mut disconnected = Vec::new();
+    for item in left.model.in_group(key) {
+        disconnected.extend(delete(&mut left, maker, &item)?);
+    }
+    disconnected.retain(|endpoint| left.model.endpoints.contains_key(endpoint));
+    left.model.groups.remove(key);
+    *after = left;
+    Ok(disconnected)
 }
 
 fn refuse_used(key: &Key, what: &str, users: impl Iterator<Item = String>) -> Result<(), Refusal> {

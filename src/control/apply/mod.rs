@@ -10,8 +10,11 @@ mod delete;
 /// The endpoints of a file.
 mod endpoints;
 
+/// What follows from the rest of the model.
+mod settle;
+
 use super::decisions::{Decisions, Item, ItemKind};
-use super::model::{HostConfig, Key, Map, Model};
+use super::model::{HostConfig, Key, Map, Model, ResourceGroup};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
 use super::rights::{Right, Verb};
@@ -20,6 +23,7 @@ pub use create::Maker;
 pub(super) use create::create;
 pub(super) use delete::delete;
 pub(super) use endpoints::{differences, refuse_disconnected, refuse_fixed};
+pub(super) use settle::{follow, settled};
 
 /// One application of a file.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +142,8 @@ impl Model {
         match item.kind {
             ItemKind::Role => self.roles.contains_key(&item.key),
             ItemKind::Assignment => self.assignments.contains_key(&item.key),
+            ItemKind::ResourceGroup => self.groups.contains_key(&item.key),
+            ItemKind::LoadBalancer => self.load_balancers.contains_key(&item.key),
             ItemKind::Vnet => self.vnets.contains_key(&item.key),
             ItemKind::SecurityGroup => self.security_groups.contains_key(&item.key),
             ItemKind::Resource => self.resources.contains_key(&item.key),
@@ -145,11 +151,43 @@ impl Model {
         }
     }
 
+    /// Every resource group: those declared, and those that something is in, with the region of none.
+    pub fn all_groups(&self) -> Map<ResourceGroup> {
+        let mut groups = self.groups.clone();
+        let kinds =
+            [ItemKind::Vnet, ItemKind::SecurityGroup, ItemKind::LoadBalancer, ItemKind::Resource, ItemKind::Endpoint];
+        let mut last: Option<&Key> = None;
+        for key in kinds.into_iter().flat_map(|kind| self.keys_of(kind)) {
+            // Neighbours in the order of keys are mostly of one group.
+            if last.is_some_and(|last| last.group == key.group && last.subscription == key.subscription) {
+                continue;
+            }
+            last = Some(key);
+            let group = Key::of_group(&key.subscription, &key.group);
+            if !groups.contains_key(&group) {
+                groups.insert(group, ResourceGroup::default());
+            }
+        }
+        groups
+    }
+
+    /// What is in the resource group `key`, that which depends on other things before those.
+    pub fn in_group(&self, key: &Key) -> Vec<Item> {
+        let here = |other: &Key| {
+            other.group.eq_ignore_ascii_case(&key.group) && other.subscription.eq_ignore_ascii_case(&key.subscription)
+        };
+        let kinds = ItemKind::ALL.into_iter().rev().filter(|kind| *kind != ItemKind::ResourceGroup);
+        let of = |kind| self.keys_of(kind).into_iter().filter(|other| here(other)).map(move |key| (kind, key.clone()));
+        kinds.flat_map(of).map(|(kind, key)| Item { kind, key }).collect()
+    }
+
     /// The keys of every object of one kind.
     pub fn keys_of(&self, kind: ItemKind) -> Vec<&Key> {
         match kind {
             ItemKind::Role => self.roles.keys().collect(),
             ItemKind::Assignment => self.assignments.keys().collect(),
+            ItemKind::ResourceGroup => self.groups.keys().collect(),
+            ItemKind::LoadBalancer => self.load_balancers.keys().collect(),
             ItemKind::Vnet => self.vnets.keys().collect(),
             ItemKind::SecurityGroup => self.security_groups.keys().collect(),
             ItemKind::Resource => self.resources.keys().collect(),

@@ -65,9 +65,6 @@ pub enum CompileError {
     /// A reference leads nowhere.
     #[error("{0} refers to {1}, which does not exist")]
     Broken(String, String),
-    /// The provider's VNet is not attached to this host.
-    #[error("resource {0} is in {1}, which has no attachment on this host")]
-    Unattached(Key, Key),
     /// An address is missing.
     #[error("endpoint {0} has an address without an IP")]
     Unallocated(Key),
@@ -223,12 +220,17 @@ fn resources(
                 max_sessions: 0,
             }));
         };
-        let provider = peering.attachment(&resource.vnet);
+        // A provider that this host does not meet serves nobody here: no NAT address, no backend.
+        let provider = resource.vnet.as_ref().and_then(|vnet| peering.attachment(vnet));
+        let here = |mut target: Target| {
+            target.backends.retain(|_| provider.is_some());
+            target
+        };
         Ok(Arc::new(Resource {
             name,
-            provider: provider.ok_or_else(|| CompileError::Unattached(key.clone(), resource.vnet.clone()))?,
-            nat: resource.nat.clone(),
-            targets: resource.targets.iter().map(target).collect(),
+            provider: provider.unwrap_or_default(),
+            nat: if provider.is_some() { resource.nat.clone() } else { Vec::new() },
+            targets: resource.targets.iter().map(target).map(here).collect(),
             timeouts: timeouts(&resource.timeouts, defaults),
             answer: resource.deny.map(|mode| mode == DenyMode::Answer),
             max_sessions: resource.max_sessions.unwrap_or(u32::MAX),

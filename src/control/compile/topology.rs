@@ -21,7 +21,7 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
         let dedicated: Vec<IpNet> = routed.iter().flat_map(|vnet| dedicated(peering, vnet)).collect();
         let endpoint_addresses = endpoint_addresses(input, &routed);
         let whole = |ip: &IpAddr| dedicated.iter().any(|prefix| prefix.contains(ip));
-        let provided = || input.model.resources.values().filter(|resource| resource.vnet == spec.vnet);
+        let provided = || input.model.resources.values().filter(|resource| resource.vnet.as_ref() == Some(&spec.vnet));
         AttachmentPlan {
             id,
             vnet: spec.vnet.to_string(),

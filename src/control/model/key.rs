@@ -49,6 +49,11 @@ impl Key {
         Self(Arc::new(KeyParts { subscription, group, name, folded }))
     }
 
+    /// The key of the resource group `group`.
+    pub fn of_group(subscription: &str, group: &str) -> Self {
+        Self::of(subscription, group, group)
+    }
+
     /// The key that `text` means for an object beside `self`: `name`, `group/name` or `subscription/group/name`.
     #[must_use]
     pub fn beside(&self, text: &str) -> Self {

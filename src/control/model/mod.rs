@@ -8,10 +8,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+mod arm;
 mod key;
 mod limits;
 mod map;
 
+pub use arm::{
+    BackendPool, BalancingRule, EndpointLabels, Frontend, FrontendRef, LoadBalancer, NatConfig, PeeringLabel,
+    PoolAddress, ResourceGroup, Tags,
+};
 pub use key::{DEFAULT, Key, KeyParts};
 pub use limits::{EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, Visibility};
 pub use map::Map;
@@ -29,10 +34,16 @@ pub struct Model {
     /// Who has which role where, by identifier.
     #[serde(default)]
     pub assignments: Map<RoleAssignment>,
+    /// Resource groups that were declared, each under its own name twice (see [`Key::of_group`]).
+    #[serde(default)]
+    pub groups: Map<ResourceGroup>,
     /// Networks.
     pub vnets: Map<Vnet>,
     /// Rule sets that subnets refer to.
     pub security_groups: Map<SecurityGroup>,
+    /// Port mappings of private link services.
+    #[serde(default)]
+    pub load_balancers: Map<LoadBalancer>,
     /// Types of link resources that are limited to regions, or of one's own; by their name in lower case.
     #[serde(default)]
     pub resource_types: Map<ResourceType, String>,
@@ -69,6 +80,12 @@ pub struct Vnet {
     pub workloads: Vec<Workload>,
     /// Stored for the resolver of a later version.
     pub dns: Option<DnsSettings>,
+    /// Names and switches of peerings; those without are named after their other side.
+    #[serde(default)]
+    pub peering_labels: Vec<PeeringLabel>,
+    /// See [`Tags`].
+    #[serde(default)]
+    pub tags: Tags,
 }
 
 /// A VNet's resolver settings.
@@ -97,6 +114,9 @@ pub struct Subnet {
     pub network_policies: NetworkPolicies,
     /// Rule set of this subnet.
     pub security_group: Option<Key>,
+    /// `privateLinkServiceNetworkPolicies`: stored only, no NAT address obeys a security group.
+    #[serde(default)]
+    pub service_policies: Option<bool>,
 }
 
 /// `privateEndpointNetworkPolicies` of a subnet.
@@ -157,10 +177,19 @@ pub struct LinkResource {
     pub kind: Option<String>,
     /// Region; defaults to its VNet's.
     pub region: String,
-    /// Provider VNet: where its backends are.
-    pub vnet: Key,
+    /// Provider VNet: where its backends are. `None`: it has none yet, and nothing reaches it.
+    pub vnet: Option<Key>,
     /// 1 to 8 NAT addresses from a subnet of `vnet`, of this resource only.
     pub nat: Vec<IpAddr>,
+    /// How those were asked for, one each; empty where they were named outright.
+    #[serde(default)]
+    pub nat_configs: Vec<NatConfig>,
+    /// Load balancers whose rules are its targets; empty where these were named outright.
+    #[serde(default)]
+    pub frontends: Vec<FrontendRef>,
+    /// The one server of a service without port mapping, whose only target follows from it.
+    #[serde(default)]
+    pub destination: Option<IpAddr>,
     /// Who sees it without a right on it.
     #[serde(default)]
     pub visibility: Visibility,
@@ -190,6 +219,12 @@ pub struct LinkResource {
     pub timeouts: TimeoutOverrides,
     /// One per (subresource, member).
     pub targets: Vec<TargetSpec>,
+    /// See [`Tags`].
+    #[serde(default)]
+    pub tags: Tags,
+    /// What clients wrote of a typed resource that means nothing here (`sku`, `kind`), as a JSON object; empty: nothing.
+    #[serde(default)]
+    pub foreign: String,
 }
 
 fn yes() -> bool {
@@ -197,7 +232,7 @@ fn yes() -> bool {
 }
 
 /// One member of one subresource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetSpec {
     /// Empty for a private link service.
     pub subresource: String,
@@ -262,6 +297,9 @@ pub struct PrivateEndpoint {
     pub sources: Vec<IpNet>,
     /// Live sessions at once; `None`: the resource's limit per endpoint.
     pub max_sessions: Option<u32>,
+    /// Names that were given to its parts; boxed, for most endpoints have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Box<EndpointLabels>>,
 }
 
 /// One address of an endpoint.

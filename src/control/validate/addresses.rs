@@ -23,16 +23,18 @@ pub(super) fn check(model: &Model, findings: &mut Findings) {
     let mut book: Book<'_> = HashMap::new();
     for (key, resource) in &model.resources {
         let object = Object::Resource(key.clone());
+        let Some(vnet) = &resource.vnet else { continue };
         for (index, &address) in resource.nat.iter().enumerate() {
-            enter(&mut book, &resource.vnet, address, Use::Nat, object.at(format!("nat[{index}]")), findings);
+            enter(&mut book, vnet, address, Use::Nat, object.at(format!("nat[{index}]")), findings);
         }
     }
     for (key, resource) in &model.resources {
         let object = Object::Resource(key.clone());
+        let Some(vnet) = &resource.vnet else { continue };
         for (index, target) in resource.targets.iter().enumerate() {
             for (number, backend) in target.backends.iter().enumerate() {
                 let at = object.at(format!("targets[{index}].backends[{number}]"));
-                enter(&mut book, &resource.vnet, backend.address, Use::Backend, at, findings);
+                enter(&mut book, vnet, backend.address, Use::Backend, at, findings);
             }
         }
     }

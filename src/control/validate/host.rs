@@ -67,9 +67,9 @@ fn check_daemon(host: &HostConfig, findings: &mut Findings) {
 fn check_attachment(index: usize, attachment: &AttachmentSpec, model: &Model, findings: &mut Findings) {
     let object = Object::Attachment(index);
     if !model.vnets.contains_key(&attachment.vnet) {
-        let message = format!("there is no VNet `{}`", short(&attachment.vnet));
-        let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
-        findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
+        let message = format!("there is no VNet `{}`: nothing passes here until there is", short(&attachment.vnet));
+        let remedy = format!("create it, or name one of these: {}", list(model.vnets.keys().map(short)));
+        findings.warning("AttachmentWithoutVnet", object.at("vnet"), message, remedy);
     }
     let device = &attachment.device;
     if device.len() > DEVICE_MAX {
@@ -205,12 +205,13 @@ fn check_reach(model: &Model, host: &HostConfig, findings: &mut Findings) {
         return;
     }
     for (key, resource) in &model.resources {
-        if model.vnets.contains_key(&resource.vnet) && !is_attached(host, &resource.vnet) {
-            let name = short(&resource.vnet);
-            findings.error(
+        let Some(vnet) = resource.vnet.as_ref().filter(|vnet| model.vnets.contains_key(vnet)) else { continue };
+        if !is_attached(host, vnet) {
+            let name = short(vnet);
+            findings.warning(
                 "ResourceVnetNotAttached",
                 Object::Resource(key.clone()).at("vnet"),
-                format!("VNet `{name}` has no attachment, so nothing could reach the backends of this resource"),
+                format!("VNet `{name}` has no attachment, so nothing reaches the backends of this resource"),
                 format!("add `[[attachment]]` with `vnet = \"{name}\"`"),
             );
         }

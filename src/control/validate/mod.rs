@@ -215,6 +215,11 @@ impl Findings {
         self.push(Severity::Error, code, at, message.into(), remedy.into())
     }
 
+    /// An error or a warning, as `severity` says.
+    fn note(&mut self, severity: Severity, code: &'static str, at: Locator, message: &str, remedy: &str) -> &mut Self {
+        self.push(severity, code, at, message.into(), remedy.into())
+    }
+
     fn warning(
         &mut self,
         code: &'static str,

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::subnets::{contains, is_reserved, usable_text};
 use super::{
-    Findings, NAME_MAX, Object, check_address, check_key, check_name, check_session_limit, check_timeouts, is_name,
-    list, same_region, short,
+    Findings, NAME_MAX, Object, Severity, check_address, check_key, check_name, check_session_limit, check_timeouts,
+    is_name, list, same_region, short,
 };
 use crate::control::model::{Key, LinkResource, Model, PortSpec, ResourceType, TargetSpec, Visibility, Vnet};
 use crate::control::resource_types;
@@ -25,9 +25,9 @@ pub(super) fn check(model: &Model, key: &Key, resource: &LinkResource, findings:
     check_timeouts(&resource.timeouts, &object, findings);
     check_kind(model, &object, resource, findings);
     check_sharing(&object, resource, findings);
-    let vnet = model.vnets.get(&resource.vnet);
-    if vnet.is_none() {
-        let message = format!("there is no VNet `{}`", short(&resource.vnet));
+    let vnet = resource.vnet.as_ref().and_then(|vnet| model.vnets.get(vnet));
+    if let Some(named) = resource.vnet.as_ref().filter(|_| vnet.is_none()) {
+        let message = format!("there is no VNet `{}`", short(named));
         let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
@@ -146,6 +146,7 @@ fn is_kind(kind: &str) -> bool {
 }
 
 fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, findings: &mut Findings) {
+    let Some(home) = &resource.vnet else { return check_homeless(object, resource, findings) };
     if resource.nat.is_empty() || resource.nat.len() > NAT_MAX {
         findings.error(
             "InvalidNatIpCount",
@@ -160,7 +161,7 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
             continue;
         }
         let Some(vnet) = vnet else { continue };
-        let name = short(&resource.vnet);
+        let name = short(home);
         match vnet.subnets.iter().find(|subnet| contains(subnet, address)) {
             None => {
                 let known = vnet.subnets.iter().filter(|subnet| !subnet.dedicated);
@@ -190,7 +191,18 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
             }
             Some(_) => continue,
         }
-        findings.involving(Object::Vnet(resource.vnet.clone()));
+        findings.involving(Object::Vnet(home.clone()));
+    }
+}
+
+/// What has no VNet has no addresses there.
+fn check_homeless(object: &Object, resource: &LinkResource, findings: &mut Findings) {
+    if !resource.nat.is_empty() || resource.targets.iter().any(|target| !target.backends.is_empty()) {
+        let remedy = "name the VNet of its servers";
+        findings.error("InvalidResourceReference", object.at("vnet"), "the resource has servers and no VNet", remedy);
+    } else {
+        let remedy = "name a VNet, NAT addresses and servers";
+        findings.warning("ResourceWithoutVnet", object.at("vnet"), "nothing serves this resource yet", remedy);
     }
 }
 
@@ -230,7 +242,7 @@ fn check_targets(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, 
             findings.error("DuplicateTarget", object.at(at), message, remedy);
         }
         check_backends(object, &field, resource, target, vnet, findings);
-        check_ports(object, &field, target, findings);
+        check_ports(object, &field, resource, target, findings);
     }
 }
 
@@ -244,7 +256,8 @@ fn check_backends(
 ) {
     if target.backends.is_empty() {
         let remedy = "name the addresses of its servers";
-        findings.error("NoBackends", object.at(format!("{field}.backends")), "the target has no backends", remedy);
+        let at = object.at(format!("{field}.backends"));
+        findings.note(empty(resource), "NoBackends", at, "the target has no backends", remedy);
     }
     let mut seen = HashSet::new();
     for (index, backend) in target.backends.iter().enumerate() {
@@ -277,18 +290,27 @@ fn check_backends(
             findings.warning(
                 "BackendOutsideVnet",
                 at,
-                format!("backend {address} is neither in VNet `{}` nor on its premises", short(&resource.vnet)),
+                format!(
+                    "backend {address} is neither in VNet `{}` nor on its premises",
+                    resource.vnet.as_ref().map(short).unwrap_or_default()
+                ),
                 "check the address; it is reached only if the VNet has a route to it",
             );
-            findings.involving(Object::Vnet(resource.vnet.clone()));
+            resource.vnet.iter().for_each(|vnet| _ = findings.involving(Object::Vnet(vnet.clone())));
         }
     }
 }
 
-fn check_ports(object: &Object, field: &str, target: &TargetSpec, findings: &mut Findings) {
+/// How bad it is that a target is empty: what follows from a load balancer, or waits for its servers, may be.
+fn empty(resource: &LinkResource) -> Severity {
+    if resource.vnet.is_some() && resource.frontends.is_empty() { Severity::Error } else { Severity::Warning }
+}
+
+fn check_ports(object: &Object, field: &str, resource: &LinkResource, target: &TargetSpec, findings: &mut Findings) {
     if target.ports.is_empty() && !target.icmp {
         let remedy = "add one, such as `ports = [{ protocol = \"tcp\", port = 5432 }]`";
-        findings.error("NoPorts", object.at(format!("{field}.ports")), "the target exposes no ports", remedy);
+        let at = object.at(format!("{field}.ports"));
+        findings.note(empty(resource), "NoPorts", at, "the target exposes no ports", remedy);
     }
     for (index, port) in target.ports.iter().enumerate() {
         let at = |name: &str| object.at(format!("{field}.ports[{index}].{name}"));

@@ -16,7 +16,7 @@ struct Reach<'a> {
 }
 
 pub(super) fn check(model: &Model, findings: &mut Findings) {
-    let mut servers: HashMap<(&Key, IpAddr), Vec<Reach<'_>>> = HashMap::new();
+    let mut servers: HashMap<(Option<&Key>, IpAddr), Vec<Reach<'_>>> = HashMap::new();
     for (key, resource) in &model.resources {
         let object = Object::Resource(key.clone());
         for (index, target) in resource.targets.iter().enumerate() {
@@ -33,7 +33,7 @@ pub(super) fn check(model: &Model, findings: &mut Findings) {
             }
             for (number, backend) in target.backends.iter().enumerate() {
                 let at = object.at(format!("targets[{index}].backends[{number}]"));
-                let reaches = servers.entry((&resource.vnet, backend.address)).or_default();
+                let reaches = servers.entry((resource.vnet.as_ref(), backend.address)).or_default();
                 let reach = Reach { resource: key, spec: resource, ports: ports.clone(), at };
                 check_one(&reach, backend.address, reaches, findings);
                 reaches.push(reach);

@@ -30,9 +30,12 @@ fn vnet(space: &str, subnet: &str) -> Vnet {
             service_endpoints: Vec::new(),
             network_policies: NetworkPolicies::Disabled,
             security_group: None,
+            service_policies: None,
         }],
         workloads: Vec::new(),
         dns: None,
+        peering_labels: vec![],
+        tags: Default::default(),
     }
 }
 
@@ -54,8 +57,11 @@ fn model() -> Model {
         LinkResource {
             kind: None,
             region: "elsewhere".to_owned(),
-            vnet: key("core"),
+            vnet: Some(key("core")),
             nat: vec![Ipv4Addr::new(10, 2, 9, 4).into()],
+            nat_configs: vec![],
+            frontends: vec![],
+            destination: None,
             visibility: Visibility::Readers,
             auto_approval: Vec::new(),
             alias: None,
@@ -68,6 +74,8 @@ fn model() -> Model {
             max_sessions_per_endpoint: None,
             timeouts: TimeoutOverrides::default(),
             targets: vec![target],
+            tags: Default::default(),
+            foreign: String::new(),
         },
     );
     model.endpoints.insert(
@@ -85,6 +93,7 @@ fn model() -> Model {
             reason: String::new(),
             sources: Vec::new(),
             max_sessions: None,
+            labels: None,
         },
     );
     model

@@ -6,9 +6,9 @@ use super::force::Wanted;
 use super::{Action, Application, Caller, Decisions, Item, Kind, Outcome, Ports, Refusal, Report, Rights, Writer};
 use super::{gone, merge};
 use crate::control::access::actions;
-use crate::control::apply::{create, delete, needs_restart, refuse_disconnected, refuse_fixed};
+use crate::control::apply::{create, delete, follow, needs_restart, refuse_disconnected, refuse_fixed, settled};
 use crate::control::approval;
-use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion};
+use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion, MOVED};
 use crate::control::decisions::{Connection, DecidedBy, ItemKind};
 use crate::control::model::{Key, Map, Model, PrivateEndpoint};
 use crate::control::references::{check_bound, resolve};
@@ -74,11 +74,20 @@ impl Writer {
         let mut changed = Changed::default();
         let rights = Rights::of(caller, &self.access);
         let mut put = Put { after: &mut after, changed: &mut changed, rights: &rights, create_only };
+        put.all(ItemKind::ResourceGroup, &items.groups, |model| &mut model.groups)?;
         put.all(ItemKind::Role, &items.roles, |model| &mut model.roles)?;
         put.all(ItemKind::Assignment, &items.assignments, |model| &mut model.assignments)?;
         put.all(ItemKind::Vnet, &items.vnets, |model| &mut model.vnets)?;
         put.all(ItemKind::SecurityGroup, &items.security_groups, |model| &mut model.security_groups)?;
-        put.all(ItemKind::Resource, &items.resources, |model| &mut model.resources)?;
+        put.all(ItemKind::LoadBalancer, &items.load_balancers, |model| &mut model.load_balancers)?;
+        for key in items.load_balancers.keys() {
+            put.changed.updated.extend(follow(&mut put.after.model, key)?);
+        }
+        let mut resources = Map::default();
+        for (key, wanted) in &items.resources {
+            resources.insert(key.clone(), settled(&put.after.model, &mut self.addresses, key, wanted)?);
+        }
+        put.all(ItemKind::Resource, &resources, |model| &mut model.resources)?;
         let others = !(changed.created.is_empty() && changed.updated.is_empty());
         for (key, endpoint) in &items.endpoints {
             self.put_endpoint(caller, &mut after, &mut changed, key, endpoint, create_only)?;
@@ -172,6 +181,8 @@ impl Writer {
         let found = match kind {
             ItemKind::Role => resolve("role", reference, &model.roles).cloned(),
             ItemKind::Assignment => resolve("assignment", reference, &model.assignments).cloned(),
+            ItemKind::ResourceGroup => resolve("resource group", reference, &model.all_groups()).cloned(),
+            ItemKind::LoadBalancer => resolve("load balancer", reference, &model.load_balancers).cloned(),
             ItemKind::Vnet => resolve("vnet", reference, &model.vnets).cloned(),
             ItemKind::SecurityGroup => resolve("security group", reference, &model.security_groups).cloned(),
             ItemKind::Resource => resolve("resource", reference, &model.resources).cloned(),
@@ -182,11 +193,18 @@ impl Writer {
             Err(unknown) => return self.delete_again(ports, caller, reference, unknown),
         };
         self.refuse_attached(&item)?;
+        if kind == ItemKind::ResourceGroup {
+            self.decisions.model.in_group(&item.key).iter().try_for_each(|inner| self.refuse_attached(inner))?;
+        }
         let mut after = Decisions::clone(&self.decisions);
         let disconnected = delete(&mut after, &self.maker(caller), &item)?;
         let link = self.decisions.connections.get(&item.key).map(|connection| connection.link);
         let link = link.filter(|_| kind == ItemKind::Endpoint);
         let mut records = vec![Record { link, ..self.record(caller, "delete", item.to_string()) }];
+        if kind == ItemKind::ResourceGroup {
+            let gone = self.decisions.model.in_group(&item.key);
+            records.extend(gone.iter().map(|inner| self.record(caller, "delete", inner.to_string())));
+        }
         records.extend(disconnected.iter().map(|key| self.disconnected(caller, key, &item.key)));
         let single =
             kind == ItemKind::Endpoint && after.model.former_resources == self.decisions.model.former_resources;
@@ -206,14 +224,45 @@ impl Writer {
         match kind {
             ItemKind::Role => reference.parse().map_or(Ok(()), |name| self.access.may_remove_role(&name)),
             ItemKind::Assignment => reference.parse().map_or(Ok(()), |id| self.access.may_remove_assignment(&id)),
-            ItemKind::Vnet | ItemKind::SecurityGroup | ItemKind::Resource | ItemKind::Endpoint => Ok(()),
+            ItemKind::ResourceGroup
+            | ItemKind::LoadBalancer
+            | ItemKind::Vnet
+            | ItemKind::SecurityGroup
+            | ItemKind::Resource
+            | ItemKind::Endpoint => Ok(()),
         }
     }
 
-    /// A VNet that this host is attached to stays.
+    /// Refuses where one of `items` is not as it was in `seen`.
+    pub(super) fn refuse_moved(&self, items: &[Item], seen: &Decisions) -> Result<(), Refusal> {
+        let now = &self.decisions;
+        let moved = |item: &&Item| {
+            let (old, new, key) = (&seen.model, &now.model, &item.key);
+            match item.kind {
+                ItemKind::Role => old.roles.get(key) != new.roles.get(key),
+                ItemKind::Assignment => old.assignments.get(key) != new.assignments.get(key),
+                ItemKind::ResourceGroup => old.groups.get(key) != new.groups.get(key),
+                ItemKind::Vnet => old.vnets.get(key) != new.vnets.get(key),
+                ItemKind::SecurityGroup => old.security_groups.get(key) != new.security_groups.get(key),
+                ItemKind::LoadBalancer => old.load_balancers.get(key) != new.load_balancers.get(key),
+                ItemKind::Resource => old.resources.get(key) != new.resources.get(key),
+                ItemKind::Endpoint => {
+                    old.endpoints.get(key) != new.endpoints.get(key)
+                        || seen.connections.get(key) != now.connections.get(key)
+                }
+            }
+        };
+        let Some(item) = items.iter().find(moved) else { return Ok(()) };
+        let message = format!("{item} has changed since it was read");
+        Err(Refusal::new(Kind::Conflict, MOVED, message, "read it again, and repeat the change"))
+    }
+
+    /// A VNet that this host is attached to stays as long as the daemon's file names it.
     fn refuse_attached(&self, item: &Item) -> Result<(), Refusal> {
+        let file = self.decisions.files.get(&super::DAEMON.to_owned());
+        let named = |key: &Key| file.is_some_and(|file| file.model.vnets.contains_key(key));
         let attached = |key: &Key| self.setup.host.attachments.iter().any(|attachment| attachment.vnet == *key);
-        if item.kind == ItemKind::Vnet && attached(&item.key) {
+        if item.kind == ItemKind::Vnet && attached(&item.key) && named(&item.key) {
             let message = format!("vnet {} is attached to this host", item.key);
             let remedy = "remove its [[attachment]] from the daemon's file, and restart the daemon";
             return Err(Refusal::new(Kind::Conflict, "InUse", message, remedy));

@@ -136,6 +136,10 @@ impl Writer {
             Command::Reject(decision) => self.decide(ports, caller, Action::Reject, &decision),
             Command::Remove(decision) => self.decide(ports, caller, Action::Remove, &decision),
             Command::Put { items, create_only } => self.put(ports, caller, &items, create_only),
+            Command::Unchanged { items, seen, then } => {
+                self.refuse_moved(&items, &seen)?;
+                self.apply(ports, caller, *then)
+            }
             Command::Delete { kind, reference } => self.delete(ports, caller, kind, &reference),
             Command::CreateToken { name, lifetime, random } => self.mint(caller, name, lifetime, &random),
             Command::RevokeToken { name } => self.revoke_token(caller, name),

@@ -92,7 +92,7 @@ fn a_provider_that_moves_to_another_attachment_ends_its_sessions() {
     let mut lab = Lab::new(model(), &["spoke", "core", "edge"]);
     lab.model.vnets.insert(key("edge"), vnet("10.30.0.0/16", vec![]));
     let session = stamp(&lab.compile().snapshot).0;
-    lab.model.resources.get_mut(&key("orders-db")).unwrap().vnet = key("edge");
+    lab.model.resources.get_mut(&key("orders-db")).unwrap().vnet = Some(key("edge"));
     assert!(stamp(&lab.compile().snapshot).1 > session);
 }
 

@@ -1,0 +1,250 @@
+//! What Azure's clients write that has no place in a file: groups, load balancers, names within an object, tags.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BackendSpec, Key, PortSpec, Protocol, TargetSpec};
+
+/// Free words on an object, by name; they change no packet.
+pub type Tags = BTreeMap<String, String>;
+
+/// A resource group that was declared; every other one is there as long as something is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceGroup {
+    /// Region of the group itself; what is in it may be anywhere.
+    pub region: String,
+    /// See [`Tags`].
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// A load balancer in Azure's form: the port mapping of the private link services that refer to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadBalancer {
+    /// Region.
+    pub region: String,
+    /// See [`Tags`].
+    #[serde(default)]
+    pub tags: Tags,
+    /// What services refer to.
+    pub frontends: Vec<Frontend>,
+    /// Servers.
+    pub pools: Vec<BackendPool>,
+    /// Which port of which frontend leads where.
+    pub rules: Vec<BalancingRule>,
+}
+
+/// A frontend of a load balancer. Its address is stored only: clients reach the endpoint, not the frontend.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frontend {
+    /// Unique within the load balancer.
+    pub name: String,
+    /// Its VNet and subnet, where they are named.
+    pub subnet: Option<(Key, String)>,
+    /// Its address, where it is named.
+    pub address: Option<IpAddr>,
+}
+
+/// Servers of a load balancer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendPool {
+    /// Unique within the load balancer.
+    pub name: String,
+    /// Their names and addresses.
+    pub addresses: Vec<PoolAddress>,
+}
+
+/// A server of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolAddress {
+    /// Unique within the pool.
+    pub name: String,
+    /// In the provider's VNet.
+    pub address: IpAddr,
+    /// The VNet that was named with it.
+    pub vnet: Option<Key>,
+    /// `adminState` Down or Drain: takes no new sessions.
+    #[serde(default)]
+    pub drain: bool,
+}
+
+/// One rule of a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalancingRule {
+    /// Unique within the load balancer.
+    pub name: String,
+    /// Name of the frontend.
+    pub frontend: String,
+    /// Name of the pool.
+    pub pool: String,
+    /// `None`: TCP and UDP.
+    pub protocol: Option<Protocol>,
+    /// 0: every port, with no mapping (Azure's HA ports).
+    pub frontend_port: u16,
+    /// Port of the servers.
+    pub backend_port: u16,
+}
+
+/// A frontend that a private link service stands behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontendRef {
+    /// The load balancer.
+    pub balancer: Key,
+    /// The name of its frontend.
+    pub frontend: String,
+}
+
+/// A NAT address as it was asked for: a fixed one, or the next free one of a subnet of the provider's VNet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatConfig {
+    /// Unique within the resource.
+    pub name: String,
+    /// Name of the subnet.
+    pub subnet: String,
+    /// `None`: chosen, and kept as long as the configuration has its name.
+    pub address: Option<IpAddr>,
+    /// Whether an IPv6 address is meant.
+    #[serde(default)]
+    pub v6: bool,
+}
+
+/// A peering's own name and switches; what counts stands in `Vnet::peerings`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeeringLabel {
+    /// Unique within the VNet.
+    pub name: String,
+    /// The other VNet.
+    pub remote: Key,
+    /// `allowVirtualNetworkAccess`; `false`: the peering passes nothing.
+    pub access: bool,
+}
+
+/// Names within an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointLabels {
+    /// See [`Tags`].
+    #[serde(default)]
+    pub tags: Tags,
+    /// Of its connection.
+    #[serde(default)]
+    pub connection: Option<String>,
+    /// `customNetworkInterfaceName`.
+    #[serde(default)]
+    pub interface: Option<String>,
+    /// Name and member of each address that was asked for.
+    #[serde(default)]
+    pub addresses: Vec<(String, String)>,
+}
+
+impl LoadBalancer {
+    /// What a private link service behind `frontend` exposes.
+    ///
+    /// # Errors
+    /// There is no such frontend, or its rules are no one mapping; in words.
+    pub fn target(&self, frontend: &str) -> Result<TargetSpec, String> {
+        if !self.frontends.iter().any(|known| known.name.eq_ignore_ascii_case(frontend)) {
+            return Err(format!("has no frontend `{frontend}`"));
+        }
+        let rules = || self.rules.iter().filter(|rule| rule.frontend.eq_ignore_ascii_case(frontend));
+        let pool = rules().next().map(|rule| &rule.pool);
+        if let Some(other) = rules().find(|rule| pool.is_some_and(|pool| !pool.eq_ignore_ascii_case(&rule.pool))) {
+            return Err(format!("frontend `{frontend}` has rules with two pools: `{}` is the second", other.pool));
+        }
+        let pool = pool.and_then(|name| self.pools.iter().find(|pool| pool.name.eq_ignore_ascii_case(name)));
+        let server = |server: &PoolAddress| BackendSpec { address: server.address, drain: server.drain };
+        Ok(TargetSpec {
+            backends: pool.iter().flat_map(|pool| &pool.addresses).map(server).collect(),
+            ports: rules().flat_map(BalancingRule::ports).collect(),
+            ..TargetSpec::default()
+        })
+    }
+}
+
+impl BalancingRule {
+    fn ports(&self) -> impl Iterator<Item = PortSpec> + '_ {
+        let both = [Protocol::Tcp, Protocol::Udp];
+        let protocols = both.into_iter().filter(|&protocol| self.protocol.is_none_or(|only| only == protocol));
+        protocols.map(|protocol| match self.frontend_port {
+            0 => PortSpec::all(protocol),
+            port => PortSpec { protocol, first: port, last: port, backend_first: self.backend_port },
+        })
+    }
+}
+
+impl PortSpec {
+    /// Every port, to the same port of the server.
+    pub fn all(protocol: Protocol) -> Self {
+        Self { protocol, first: 1, last: u16::MAX, backend_first: 1 }
+    }
+}
+
+impl TargetSpec {
+    /// What a private link service with one server and no port mapping exposes: all of it.
+    pub fn direct(server: IpAddr) -> Self {
+        Self {
+            backends: vec![BackendSpec { address: server, drain: false }],
+            ports: vec![PortSpec::all(Protocol::Tcp), PortSpec::all(Protocol::Udp)],
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn balancer() -> LoadBalancer {
+        let rule = |name: &str, pool: &str, frontend_port, backend_port| BalancingRule {
+            name: name.into(),
+            frontend: "fe".into(),
+            pool: pool.into(),
+            protocol: Some(Protocol::Tcp),
+            frontend_port,
+            backend_port,
+        };
+        let server = |address: &str, drain| PoolAddress {
+            name: address.into(),
+            address: address.parse().unwrap(),
+            vnet: None,
+            drain,
+        };
+        LoadBalancer {
+            frontends: vec![Frontend { name: "fe".into(), ..Frontend::default() }],
+            pools: vec![BackendPool {
+                name: "be".into(),
+                addresses: vec![server("10.1.2.20", false), server("10.1.2.21", true)],
+            }],
+            rules: vec![rule("https", "BE", 443, 10000), rule("admin", "be", 8443, 8443)],
+            ..LoadBalancer::default()
+        }
+    }
+
+    #[test]
+    fn the_rules_of_a_frontend_are_the_port_mapping() {
+        let target = balancer().target("FE").unwrap();
+        let servers: Vec<_> = target.backends.iter().map(|b| (b.address.to_string(), b.drain)).collect();
+        assert_eq!(servers, [("10.1.2.20".into(), false), ("10.1.2.21".into(), true)]);
+        let ports: Vec<_> = target.ports.iter().map(|p| (p.first, p.last, p.backend_first)).collect();
+        assert_eq!(ports, [(443, 443, 10000), (8443, 8443, 8443)]);
+    }
+
+    #[test]
+    fn a_rule_for_every_port_and_protocol_maps_nothing() {
+        let mut balancer = balancer();
+        balancer.rules.truncate(1);
+        balancer.rules[0] =
+            BalancingRule { protocol: None, frontend_port: 0, backend_port: 0, ..balancer.rules[0].clone() };
+        let expected = TargetSpec::direct("10.1.2.20".parse().unwrap()).ports;
+        assert_eq!(balancer.target("fe").unwrap().ports, expected);
+    }
+
+    #[test]
+    fn what_is_no_one_mapping_is_refused() {
+        let mut balancer = balancer();
+        assert!(balancer.target("other").unwrap_err().contains("no frontend `other`"));
+        balancer.rules[1].pool = "second".into();
+        assert!(balancer.target("fe").unwrap_err().contains("two pools"));
+    }
+}
