@@ -157,7 +157,7 @@ pub(super) async fn apply(state: ApiState, caller: Caller, command: Command) -> 
 }
 
 /// An endpoint about to vanish must have been seen: its traffic still counts for its resource.
-fn note_what_may_vanish(state: &ApiState, command: &Command) {
+pub(super) fn note_what_may_vanish(state: &ApiState, command: &Command) {
     match command {
         Command::Delete { kind: ItemKind::Endpoint, reference } => {
             if let Ok(view) = state.control.view().endpoint(reference) {

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::ReloadFailure;
+use crate::control::model::Key;
 use crate::control::{Kind, Refusal};
 use crate::interface::{ErrorBody, ErrorDetail};
 use crate::observe::explain::Unanswerable;
@@ -47,6 +48,60 @@ impl Rejection {
         Self::new(StatusCode::NOT_FOUND, "NotFound", format!("there is no {kind} `{name}`"))
             .with_remedy(remedy)
             .about(name)
+    }
+
+    /// Whether it is the refusal with this code.
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.body.error.code == code
+    }
+
+    pub(super) fn absent(kind: &str, key: &Key) -> Self {
+        let message = format!(
+            "The Resource '{kind}/{}' under resource group '{}' was not found. Check name, group and subscription.",
+            key.name, key.group
+        );
+        Self::new(StatusCode::NOT_FOUND, "ResourceNotFound", message)
+    }
+
+    pub(super) fn absent_group(group: &str) -> Self {
+        let message = format!("Resource group '{group}' could not be found.");
+        Self::new(StatusCode::NOT_FOUND, "ResourceGroupNotFound", message).with_remedy("create it first").about(group)
+    }
+
+    pub(super) fn unknown_type(kind: &str, nearest: Option<&str>) -> Self {
+        let remedy = nearest.map_or_else(
+            || "declare it as a [[resource_type]] in the daemon's file".to_owned(),
+            |nearest| format!("did you mean {nearest}?"),
+        );
+        let message = format!("The resource type '{kind}' is not known.");
+        Self::new(StatusCode::NOT_FOUND, "InvalidResourceType", message).with_remedy(remedy).about(kind)
+    }
+
+    pub(super) fn precondition(why: &str) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", why)
+            .with_remedy("read it again, and decide anew")
+    }
+
+    pub(super) fn missing_version() -> Self {
+        let message = "The api-version query parameter (?api-version=) is required for all requests.";
+        Self::new(StatusCode::BAD_REQUEST, "MissingApiVersionParameter", message).with_remedy("any version will do")
+    }
+
+    pub(super) fn bad_request(message: &str, target: &str) -> Self {
+        Self::bad_request_of("InvalidRequestFormat", message, target)
+    }
+
+    pub(super) fn bad_request_of(code: &str, message: &str, target: &str) -> Self {
+        let rejection = Self::new(StatusCode::BAD_REQUEST, code, message);
+        if target.is_empty() { rejection } else { rejection.about(target) }
+    }
+
+    pub(super) fn conflict(code: &str, message: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
+    pub(super) fn wrong_method_of(allowed: &str) -> Self {
+        Self::wrong_method().with_remedy(format!("this path takes {allowed}"))
     }
 
     pub(super) fn unauthenticated(why: impl Into<String>) -> Self {

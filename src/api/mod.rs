@@ -12,11 +12,14 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::{Router, middleware};
+use axum::{Json, Router, middleware};
 
 use crate::control::model::Model;
 use crate::control::{Caller, ControlPlane, Refusal, Report};
 use crate::observe::{EndpointFacts, Facts, Observer, metrics};
+
+/// Azure Resource Manager's paths.
+mod arm;
 
 /// Commands.
 mod changes;
@@ -69,6 +72,10 @@ pub enum ReloadFailure {
 /// Reads the TOML of a document (name, text) whose references may lead to what the model holds; the error is the
 /// report of its mistakes.
 pub type Parse = Arc<dyn Fn(&str, &str, &Model) -> Result<(Model, Vec<String>), String> + Send + Sync>;
+
+/// Marks a request that came over TLS: links in answers begin with `https`.
+#[derive(Clone, Copy, Debug)]
+pub struct Secure;
 
 /// Writes a copy of the durable state to a new file.
 pub type Backup = Arc<dyn Fn(&std::path::Path) -> Result<(), String> + Send + Sync>;
@@ -178,16 +185,29 @@ pub fn metrics_router(state: ApiState) -> Router {
 }
 
 fn operations() -> Router<ApiState> {
-    Router::new().route("/metrics", get(scrape)).route("/healthz", get(health)).route("/readyz", get(readiness))
+    Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(health))
+        .route("/readyz", get(readiness))
+        .route("/openapi.json", get(description))
 }
 
 fn finished(router: Router<ApiState>, state: ApiState) -> Router {
     router
-        .fallback(async || Rejection::unknown_path())
+        .fallback(elsewhere)
         .method_not_allowed_fallback(async || Rejection::wrong_method())
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(in_time))
         .with_state(state)
+}
+
+/// Azure's paths are compared without regard to case, so they are no routes of this router.
+async fn elsewhere(state: State<ApiState>, request: Request) -> Response {
+    let identified = request.extensions().get::<Caller>().is_some();
+    if identified && arm::is_arm(request.uri().path()) {
+        return arm::serve(state, request).await;
+    }
+    Rejection::unknown_path().into_response()
 }
 
 /// Ends requests whose body trickles in, and says so when a command takes too long.
@@ -202,6 +222,11 @@ async fn scrape(State(state): State<ApiState>) -> Result<impl IntoResponse, Reje
     let text =
         blocking(move || metrics::render(&state.observer)).await?.map_err(|error| Rejection::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
+}
+
+/// What Azure Resource Manager's part of this API takes and answers.
+async fn description() -> Json<serde_json::Value> {
+    Json(arm::openapi::document())
 }
 
 /// The process lives.

@@ -10,6 +10,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+mod arm;
+
 use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
 use crate::control::model::{HostConfig, Model};

@@ -5,7 +5,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::model::{Key, LinkResource, Model};
+use super::model::{Key, LinkResource, Model, PrivateEndpoint};
 use super::resource_types::{self, PRIVATE_LINK_SERVICE};
 
 /// Type of a VNet.
@@ -14,6 +14,8 @@ pub const VNET: &str = "Microsoft.Network/virtualNetworks";
 pub const SUBNET: &str = "Microsoft.Network/virtualNetworks/subnets";
 /// Type of a security group.
 pub const SECURITY_GROUP: &str = "Microsoft.Network/networkSecurityGroups";
+/// Type of a load balancer.
+pub const LOAD_BALANCER: &str = "Microsoft.Network/loadBalancers";
 /// Type of a private endpoint.
 pub const ENDPOINT: &str = "Microsoft.Network/privateEndpoints";
 /// Type of the interface that comes and goes with an endpoint.
@@ -41,7 +43,9 @@ impl ArmId {
         Self { key: key.clone(), provider: provider.to_owned(), path }
     }
 
-    fn below(mut self, kind: &str, name: &str) -> Self {
+    /// The object `name` of type `kind` within this one.
+    #[must_use]
+    pub fn below(mut self, kind: &str, name: &str) -> Self {
         self.path.push((kind.to_owned(), name.to_owned()));
         self
     }
@@ -78,7 +82,7 @@ impl ArmId {
     fn canonical(mut self) -> Self {
         let kind = self.kind();
         let outer = format!("{}/{}", self.provider, self.path[0].0);
-        let known = [SUBNET, VNET, SECURITY_GROUP, ENDPOINT, NETWORK_INTERFACE, PRIVATE_LINK_SERVICE];
+        let known = [SUBNET, VNET, SECURITY_GROUP, LOAD_BALANCER, ENDPOINT, NETWORK_INTERFACE, PRIVATE_LINK_SERVICE];
         let exact = known.into_iter().find(|known| known.eq_ignore_ascii_case(&kind));
         let of_outer = || known.into_iter().find(|known| known.eq_ignore_ascii_case(&outer));
         let spelling = exact
@@ -148,6 +152,11 @@ pub fn subnet(vnet: &Key, name: &str) -> ArmId {
     ArmId::top(VNET, vnet).below("subnets", name)
 }
 
+/// The ID of a load balancer.
+pub fn load_balancer(key: &Key) -> ArmId {
+    ArmId::top(LOAD_BALANCER, key)
+}
+
 /// The ID of a security group.
 pub fn security_group(key: &Key) -> ArmId {
     ArmId::top(SECURITY_GROUP, key)
@@ -163,10 +172,11 @@ pub fn endpoint(key: &Key) -> ArmId {
     ArmId::top(ENDPOINT, key)
 }
 
-/// The ID of the interface of `endpoint`.
-pub fn network_interface(endpoint: &Key) -> ArmId {
-    let name = format!("{}.nic.{}", endpoint.name, guid("network interface", endpoint));
-    ArmId::top(NETWORK_INTERFACE, &Key::of(&*endpoint.subscription, &*endpoint.group, name))
+/// The ID of the interface of an endpoint: of the name that its owner gave it, or of one that follows from its key.
+pub fn network_interface(key: &Key, endpoint: &PrivateEndpoint) -> ArmId {
+    let given = endpoint.labels.as_ref().and_then(|labels| labels.interface.clone());
+    let name = given.unwrap_or_else(|| format!("{}.nic.{}", key.name, guid("network interface", key)));
+    ArmId::top(NETWORK_INTERFACE, &Key::of(&*key.subscription, &*key.group, name))
 }
 
 /// The ID of the connection between `endpoint` and the link resource `key` of type `kind`, on the resource's side.
@@ -205,7 +215,7 @@ pub fn is_alias(text: &str) -> bool {
 const ALIAS_END: &str = ".privlink";
 
 /// A UUID that follows from what it is for and whose it is (RFC 9562 §5.8, version 8).
-fn guid(purpose: &str, key: &Key) -> String {
+pub fn guid(purpose: &str, key: &Key) -> String {
     let digest = Sha256::digest(format!("privlink {purpose} {}", key.folded()));
     let mut bytes = [0_u8; 16];
     bytes.copy_from_slice(&digest[..16]);
@@ -277,10 +287,11 @@ mod tests {
             vnet(&key),
             subnet(&key, "a"),
             security_group(&key),
+            load_balancer(&key),
             resource(None, &key),
             resource(Some("microsoft.sql/SERVERS"), &key),
             endpoint(&key),
-            network_interface(&key),
+            network_interface(&key, &testing::endpoint("spoke", None, "orders-db")),
             connection(Some("Microsoft.Sql/servers"), &key, &Key::of("t", "h", "e")),
         ] {
             assert_eq!(ArmId::parse(&id.to_string()).map(|id| id.to_string()), Ok(id.to_string()));

@@ -97,6 +97,43 @@ impl Right {
         }
     }
 
+    /// To refer to a security group from a subnet.
+    pub fn join_group(group: &Key) -> Self {
+        Self::at(actions::join(actions::SECURITY_GROUPS), group, actions::SECURITY_GROUPS)
+    }
+
+    /// To put a private link service behind a frontend.
+    pub fn join_balancer(balancer: &Key) -> Self {
+        Self::at(actions::join(actions::LOAD_BALANCERS), balancer, actions::LOAD_BALANCERS)
+    }
+
+    /// `action` on a subnet.
+    pub fn subnet(vnet: &Key, name: &str, action: Action) -> Self {
+        let network = scope(vnet, actions::NETWORKS);
+        Self { action, scope: network.child("subnets", name).unwrap_or(network) }
+    }
+
+    /// `action` on a peering.
+    pub fn peering(vnet: &Key, name: &str, action: Action) -> Self {
+        let network = scope(vnet, actions::NETWORKS);
+        Self { action, scope: network.child("virtualNetworkPeerings", name).unwrap_or(network) }
+    }
+
+    /// To see the object `key` of type `kind`, which need not be there.
+    pub fn read_of(kind: &str, key: &Key) -> Self {
+        Self::at(actions::read(kind), key, owner_of(kind))
+    }
+
+    /// To make or change it.
+    pub fn write_of(kind: &str, key: &Key) -> Self {
+        Self::at(actions::write(kind), key, kind)
+    }
+
+    /// To delete it.
+    pub fn delete_of(kind: &str, key: &Key) -> Self {
+        Self::at(actions::delete(kind), key, kind)
+    }
+
     fn at(action: Action, key: &Key, kind: &str) -> Self {
         Self { action, scope: scope(key, kind) }
     }
@@ -107,6 +144,11 @@ fn resource_type<'a>(model: &'a Model, key: &Key) -> &'a str {
     let former = || model.former_resources.get(key).map(|former| &former.kind);
     let kind = model.resources.get(key).map(|resource| &resource.kind).or_else(former);
     kind.and_then(Option::as_deref).unwrap_or(actions::SERVICES)
+}
+
+/// What is part of something is judged where that is: the connections of a service at the service.
+fn owner_of(kind: &str) -> &str {
+    kind.strip_suffix("/privateEndpointConnections").unwrap_or(kind)
 }
 
 /// What has no place of its own is judged at `/`, where the least hold anything.

@@ -69,7 +69,7 @@ pub(crate) fn vnet(space: &str, subnets: Vec<Subnet>) -> Vnet {
         workloads: vec![],
         dns: None,
         peering_labels: vec![],
-        tags: Default::default(),
+        tags: crate::control::model::Tags::new(),
     }
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkR
         max_sessions_per_endpoint: None,
         timeouts: TimeoutOverrides::default(),
         targets,
-        tags: Default::default(),
+        tags: crate::control::model::Tags::new(),
         foreign: String::new(),
     }
 }

@@ -16,6 +16,8 @@ pub const INTERFACES: &str = "Microsoft.Network/networkInterfaces";
 pub const NETWORKS: &str = "Microsoft.Network/virtualNetworks";
 /// Their subnets. An endpoint is put into one by who may [`join`] it.
 pub const SUBNETS: &str = "Microsoft.Network/virtualNetworks/subnets";
+/// Peerings of a VNet.
+pub const PEERINGS: &str = "Microsoft.Network/virtualNetworks/virtualNetworkPeerings";
 /// Security groups. A subnet takes one of those that its writer may [`join`].
 pub const SECURITY_GROUPS: &str = "Microsoft.Network/networkSecurityGroups";
 /// Load balancers. A private link service takes the frontends that its writer may [`join`].
@@ -90,11 +92,12 @@ pub fn every<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Vec<Action> {
     const CHANGE: &[&str] = &["read", "write", "delete"];
     const SHARE: &[&str] = &["read", "write", "delete", "join/action"];
     const OWN: &[&str] = &["read", "write", "delete", "privateEndpointConnectionsApproval/action"];
-    let fixed: [(&str, &[&str]); 17] = [
+    let fixed: [(&str, &[&str]); 18] = [
         (ENDPOINTS, CHANGE),
         (INTERFACES, READ),
         (NETWORKS, CHANGE),
         (SUBNETS, SHARE),
+        (PEERINGS, CHANGE),
         (SECURITY_GROUPS, SHARE),
         (LOAD_BALANCERS, SHARE),
         (AVAILABLE_TYPES, READ),

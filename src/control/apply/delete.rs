@@ -61,11 +61,15 @@ fn bound(model: &Model, resource: &Key) -> Vec<Key> {
 fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>, Refusal> {
     let bound = bound(&after.model, key);
     let kind = after.model.resources.get(key).and_then(|resource| resource.kind.clone());
-    if kind.is_none() && !bound.is_empty() {
+    // What its owner removed is a connection no more: it is left to its consumer.
+    let removed =
+        |endpoint: &&Key| after.connections.get(endpoint).is_some_and(|one| one.state == ConnectionState::Disconnected);
+    let connected: Vec<Key> = bound.iter().filter(|endpoint| !removed(endpoint)).cloned().collect();
+    if kind.is_none() && !connected.is_empty() {
         return Err(Refusal::new(
             Kind::Invalid,
             "PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections",
-            format!("private link service {key} has connections: {}", listed(&bound)),
+            format!("private link service {key} has connections: {}", listed(&connected)),
             "its consumers delete their endpoints first",
         ));
     }

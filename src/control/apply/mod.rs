@@ -171,6 +171,16 @@ impl Model {
         groups
     }
 
+    /// Whether the resource group `key` is declared, or something is in it; `default` is always there.
+    pub fn has_group(&self, key: &Key) -> bool {
+        let here = |other: &&Key| {
+            other.group.eq_ignore_ascii_case(&key.group) && other.subscription.eq_ignore_ascii_case(&key.subscription)
+        };
+        let default = key.group.eq_ignore_ascii_case(super::model::DEFAULT);
+        let kinds = ItemKind::ALL.into_iter().filter(|kind| !matches!(kind, ItemKind::Role | ItemKind::Assignment));
+        default || self.groups.contains_key(key) || kinds.flat_map(|kind| self.keys_of(kind)).any(|key| here(&key))
+    }
+
     /// What is in the resource group `key`, that which depends on other things before those.
     pub fn in_group(&self, key: &Key) -> Vec<Item> {
         let here = |other: &Key| {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackendSpec, Key, PortSpec, Protocol, TargetSpec};
+use super::{BackendSpec, Key, PortSpec, Protocol, TargetSpec, Vnet};
 
 /// Free words on an object, by name; they change no packet.
 pub type Tags = BTreeMap<String, String>;
@@ -136,6 +136,17 @@ pub struct EndpointLabels {
     /// Name and member of each address that was asked for.
     #[serde(default)]
     pub addresses: Vec<(String, String)>,
+}
+
+impl Vnet {
+    /// Its peerings with their names: those given, and for the others that of the other side.
+    pub fn labelled(&self) -> Vec<PeeringLabel> {
+        let named = |peer: &&Key| self.peering_labels.iter().any(|label| label.remote == **peer);
+        let usual = |peer: &Key| PeeringLabel { name: peer.name.clone(), remote: peer.clone(), access: true };
+        let others = self.peerings.iter().filter(|peer| !named(peer)).map(usual);
+        let labels = self.peering_labels.iter().filter(|label| !label.access || self.peerings.contains(&label.remote));
+        labels.cloned().chain(others).collect()
+    }
 }
 
 impl LoadBalancer {

@@ -66,6 +66,26 @@ pub fn find(name: &str) -> Option<&'static KnownType> {
     KNOWN.get(&name.to_lowercase())
 }
 
+/// The names that a resource of a type is reached by, without its own in front; those of the public cloud.
+pub fn public_zones(kind: &str, subresource: &str) -> Vec<&'static str> {
+    column(kind, subresource, 3)
+}
+
+/// The private DNS zones of a subresource, in the public cloud.
+pub fn private_zones(kind: &str, subresource: &str) -> Vec<&'static str> {
+    column(kind, subresource, 2)
+}
+
+fn column(kind: &str, subresource: &str, at: usize) -> Vec<&'static str> {
+    let rows = TABLES[0].lines().skip(2).map(|row| row.split(',').collect::<Vec<_>>());
+    let is = |row: &Vec<&str>| {
+        let same = |at: usize, name: &str| row.get(at).is_some_and(|cell| cell.eq_ignore_ascii_case(name));
+        same(0, kind) && same(1, subresource)
+    };
+    let found = rows.into_iter().find(is).and_then(|row| row.get(at).copied());
+    found.iter().flat_map(|cell| cell.split(';')).filter(|zone| !zone.is_empty()).collect()
+}
+
 /// Every known type in alphabetical order.
 pub fn all() -> impl Iterator<Item = &'static KnownType> {
     KNOWN.values()

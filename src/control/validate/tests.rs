@@ -35,7 +35,7 @@ fn vnet(space: &str, subnet: &str) -> Vnet {
         workloads: Vec::new(),
         dns: None,
         peering_labels: vec![],
-        tags: Default::default(),
+        tags: crate::control::model::Tags::new(),
     }
 }
 
@@ -74,7 +74,7 @@ fn model() -> Model {
             max_sessions_per_endpoint: None,
             timeouts: TimeoutOverrides::default(),
             targets: vec![target],
-            tags: Default::default(),
+            tags: crate::control::model::Tags::new(),
             foreign: String::new(),
         },
     );

@@ -1,0 +1,128 @@
+//! What is answered: a body in ARM's envelope, its status, and a tag that changes with what it says.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Rejection;
+use super::ask::Ask;
+use super::body::Field;
+use crate::control::ids::ArmId;
+use crate::control::model::Tags;
+
+/// Objects of one page unless `$top` asks for fewer.
+const PAGE: usize = 1_000;
+
+/// A successful answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    status: StatusCode,
+    body: Option<Value>,
+}
+
+impl Answer {
+    /// An object, or a list, as it is.
+    pub(super) fn ok(body: Value) -> Self {
+        Self { status: StatusCode::OK, body: Some(body) }
+    }
+
+    /// An object after a PUT.
+    pub(super) fn put(body: Value, created: bool) -> Self {
+        Self { status: if created { StatusCode::CREATED } else { StatusCode::OK }, body: Some(body) }
+    }
+
+    /// An object is gone since this call.
+    pub(super) fn deleted() -> Self {
+        Self { status: StatusCode::OK, body: None }
+    }
+
+    /// There was nothing to delete.
+    pub(super) fn absent() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: None }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let Some(body) = self.body else { return self.status.into_response() };
+        let tag = body.get("etag").and_then(Value::as_str).and_then(|tag| HeaderValue::from_str(tag).ok());
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some(tag) = tag {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+/// `object` with its tag: the same words have the same tag, whenever they were written.
+pub(super) fn tagged(mut object: Value) -> Value {
+    let digest = Sha256::digest(object.to_string());
+    let tag = digest.iter().take(12).fold(0_u128, |tag, byte| (tag << 8) | u128::from(*byte));
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("etag".into(), Value::String(format!("W/\"{tag:024x}\"")));
+    }
+    object
+}
+
+/// An object in ARM's envelope; `placed` is where it is, and its tags, for those that are somewhere by themselves.
+pub(super) fn object(id: &ArmId, placed: Option<(&String, &Tags)>, properties: Value) -> Value {
+    let mut shown = json!({ "id": id.to_string(), "name": id.name(), "type": id.kind() });
+    shown["properties"] = properties;
+    if let Some((region, tags)) = placed {
+        shown["location"] = json!(region);
+        shown["tags"] = json!(tags);
+    }
+    tagged(shown)
+}
+
+/// The tags after a PATCH: those of the body, else `before`.
+///
+/// # Errors
+/// 400.
+pub(super) fn patched(ask: &Ask, before: &Tags) -> Result<Tags, Rejection> {
+    Ok(Field::root(&ask.body)?.tags()?.unwrap_or_else(|| before.clone()))
+}
+
+/// One page of `objects`, which come in the order of their marks; each is shown only if it is on the page.
+///
+/// # Errors
+/// `$top` is no number.
+pub(super) fn page<T>(
+    ask: &Ask,
+    objects: impl Iterator<Item = T>,
+    mark: impl Fn(&T) -> String,
+    show: impl Fn(T) -> Option<Value>,
+) -> Result<Answer, Rejection> {
+    let top = match ask.query("$top") {
+        Some(text) => text.parse::<usize>().map_err(|error| Rejection::bad_value("$top", error))?.clamp(1, PAGE),
+        None => PAGE,
+    };
+    let after = ask.query("$skiptoken");
+    let mut rest = objects.skip_while(|object| after.is_some_and(|after| mark(object).as_str() <= after)).peekable();
+    let (mut value, mut last) = (Vec::new(), None);
+    while value.len() < top
+        && let Some(object) = rest.next()
+    {
+        last = Some(mark(&object));
+        value.extend(show(object));
+    }
+    let mut body = Map::new();
+    body.insert("value".into(), Value::Array(value));
+    if let Some(last) = last.filter(|_| rest.peek().is_some()) {
+        let version = ask.query("api-version").unwrap_or_default();
+        let token = percent(&last);
+        let top = ask.query("$top").map(|_| format!("&%24top={top}")).unwrap_or_default();
+        let (base, path, version) = (&ask.base, &ask.path, percent(version));
+        body.insert("nextLink".into(), json!(format!("{base}{path}?api-version={version}{top}&%24skipToken={token}")));
+    }
+    Ok(Answer::ok(Value::Object(body)))
+}
+
+/// Percent-encoded but for what needs it nowhere (RFC 3986 §2.3).
+fn percent(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encoded = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encoded).collect()
+}

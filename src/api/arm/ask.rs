@@ -1,0 +1,210 @@
+//! One request, and what a handler needs of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::http::header::HeaderName;
+use axum::http::{HeaderMap, Uri, header};
+use serde_json::Value;
+
+use super::{ApiState, Rejection};
+use crate::control::decisions::{Item, ItemKind};
+use crate::control::model::{Key, Model};
+use crate::control::rights::{Right, Verb};
+use crate::control::{Caller, Command, Outcome, View};
+
+/// A request that a handler answers.
+#[derive(Debug)]
+pub(super) struct Ask {
+    /// What it is asked of.
+    pub(super) state: ApiState,
+    /// Who asks.
+    pub(super) caller: Caller,
+    /// What was in force when the handler began.
+    pub(super) view: Arc<View>,
+    /// What stands after the `?`, by name in lower case.
+    pub(super) query: BTreeMap<String, String>,
+    /// What the template leaves open, by name.
+    pub(super) parameters: BTreeMap<&'static str, String>,
+    /// The body; null where there is none.
+    pub(super) body: Value,
+    /// `If-Match`.
+    pub(super) if_match: Option<String>,
+    /// `If-None-Match`.
+    pub(super) if_none_match: Option<String>,
+    /// Scheme and host as the client named them.
+    pub(super) base: String,
+    /// The path as it was asked for.
+    pub(super) path: String,
+}
+
+impl Ask {
+    /// A part of the path.
+    pub(super) fn parameter(&self, name: &str) -> &str {
+        self.parameters.get(name).map_or("", String::as_str)
+    }
+
+    /// A parameter after the `?`.
+    pub(super) fn query(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+
+    /// The model in force.
+    pub(super) fn model(&self) -> &Model {
+        &self.view.decisions.model
+    }
+
+    /// The object that the path names.
+    pub(super) fn key(&self) -> Key {
+        Key::of(self.parameter("subscription"), self.parameter("group"), self.parameter("name"))
+    }
+
+    /// Whether `key` is in the group, or in the subscription, that the path names.
+    pub(super) fn covers(&self, key: &Key) -> bool {
+        let same =
+            |name: &str, own: &str| self.parameters.get(name).is_none_or(|asked| asked.eq_ignore_ascii_case(own));
+        same("subscription", &key.subscription) && same("group", &key.group)
+    }
+
+    /// Checks a right. Whether the object is there makes no difference: it cannot be told from the answer.
+    ///
+    /// # Errors
+    /// 403, naming action and scope.
+    pub(super) fn demand(&self, right: &Right) -> Result<(), Rejection> {
+        self.view.rights(&self.caller).demand(right).map_err(Rejection::from)
+    }
+
+    /// Whether the caller has a right.
+    pub(super) fn hold(&self, right: &Right) -> bool {
+        self.view.rights(&self.caller).hold(right)
+    }
+
+    /// Checks the right to see an object.
+    ///
+    /// # Errors
+    /// 403, naming action and scope.
+    pub(super) fn may_read(&self, kind: ItemKind, key: &Key) -> Result<(), Rejection> {
+        self.demand(&Right::on(self.model(), &Item { kind, key: key.clone() }, Verb::Read))
+    }
+
+    /// Whether the caller may see an object.
+    pub(super) fn sees(&self, kind: ItemKind, key: &Key) -> bool {
+        self.may_read(kind, key).is_ok()
+    }
+
+    /// Checks what the client expects of the object: `now` is how it is shown, `None` where it is not there.
+    ///
+    /// # Errors
+    /// 412.
+    pub(super) fn expect(&self, now: Option<&Value>) -> Result<(), Rejection> {
+        let tag = now.and_then(|object| object.get("etag")).and_then(Value::as_str).map(bare);
+        if let Some(wanted) = &self.if_match {
+            let matches =
+                tag.is_some_and(|tag| wanted.split(',').any(|one| matches!(bare(one), "*") || bare(one) == tag));
+            if !matches {
+                return Err(Rejection::precondition("it is not, or no longer, what If-Match names"));
+            }
+        }
+        if let Some(unwanted) = &self.if_none_match {
+            let matches = tag.is_some_and(|tag| unwanted.split(',').any(|one| bare(one) == "*" || bare(one) == tag));
+            if matches {
+                return Err(Rejection::precondition("it exists (If-None-Match)"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the group of the path is there.
+    ///
+    /// # Errors
+    /// 404.
+    pub(super) fn expect_group(&self) -> Result<(), Rejection> {
+        let (subscription, group) = (self.parameter("subscription"), self.parameter("group"));
+        if self.model().has_group(&Key::of_group(subscription, group)) {
+            return Ok(());
+        }
+        Err(Rejection::absent_group(group))
+    }
+
+    /// Carries `command` out if `items` are as this handler saw them.
+    ///
+    /// # Errors
+    /// The refusal; code [`MOVED`](super::MOVED) where they are not.
+    pub(super) fn change(&self, items: Vec<Item>, command: Command) -> Result<Outcome, Rejection> {
+        let seen = Arc::clone(&self.view.decisions);
+        super::super::changes::note_what_may_vanish(&self.state, &command);
+        let command = Command::Unchanged { items, seen, then: Box::new(command) };
+        self.state.control.apply(&self.caller, command).map_err(Rejection::from)
+    }
+
+    /// Makes or changes the objects of `model`, if `items` are as this handler saw them.
+    ///
+    /// # Errors
+    /// As of [`Ask::change`].
+    pub(super) fn put(&self, items: Vec<Item>, model: Model) -> Result<Outcome, Rejection> {
+        self.change(items, Command::Put { items: Box::new(model), create_only: false })
+    }
+
+    /// Deletes the object of `kind` that the path names.
+    ///
+    /// # Errors
+    /// As of [`Ask::change`].
+    pub(super) fn delete(&self, kind: ItemKind, key: &Key) -> Result<Outcome, Rejection> {
+        let item = Item { kind, key: key.clone() };
+        self.change(vec![item], Command::Delete { kind, reference: key.folded().to_owned() })
+    }
+
+    /// The same question on what is in force now: for the answer after a change.
+    pub(super) fn afresh(&self) -> Arc<View> {
+        self.state.control.view()
+    }
+}
+
+/// A tag without what a client may add or leave out: `W/` and quotes (RFC 9110 §8.8.3).
+fn bare(tag: &str) -> &str {
+    let tag = tag.trim();
+    let tag = tag.strip_prefix("W/").or_else(|| tag.strip_prefix("w/")).unwrap_or(tag);
+    tag.trim_matches('"')
+}
+
+pub(super) fn tag(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// What stands after the `?`.
+///
+/// # Errors
+/// 400: there is no `api-version`. Any will do, as long as there is one.
+pub(super) fn query(uri: &Uri) -> Result<BTreeMap<String, String>, Rejection> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let decoded = pairs.map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(name).to_lowercase(), decode(&value.replace('+', " ")))
+    });
+    let query: BTreeMap<String, String> = decoded.collect();
+    if query.get("api-version").is_none_or(String::is_empty) {
+        return Err(Rejection::missing_version());
+    }
+    Ok(query)
+}
+
+/// Without percent signs; what is no text afterwards keeps a sign in place of what is wrong.
+pub(super) fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Scheme and host as the client named them: what it reaches us by is what it can follow.
+pub(super) fn base(headers: &HeaderMap, uri: &Uri, secure: bool) -> String {
+    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = named.or_else(|| uri.authority().map(axum::http::uri::Authority::as_str)).unwrap_or("localhost");
+    let fit = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
+    format!("{}://{}", if secure { "https" } else { "http" }, if fit { host } else { "localhost" })
+}

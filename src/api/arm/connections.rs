@@ -1,0 +1,172 @@
+//! Connections, from the side of what is connected to: a private link service, or a resource of any type.
+
+use serde_json::{Value, json};
+
+use super::answer::{Answer, object, page, tagged};
+use super::ask::Ask;
+use super::body::Field;
+use super::{Rejection, typed};
+use crate::control::decisions::{Connection, Item, ItemKind};
+use crate::control::ids;
+use crate::control::model::{Key, PrivateEndpoint};
+use crate::control::resource_types::PRIVATE_LINK_SERVICE;
+use crate::control::rights::Right;
+use crate::control::{Command, Decision, View};
+use crate::snapshot::ConnectionState;
+
+/// `GET …/privateEndpointConnections`
+pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, kind) = owner(ask)?;
+    ask.demand(&Right::connections(ask.model(), &key))?;
+    let here = bound(&ask.view, &key);
+    let kind = kind.as_deref();
+    page(ask, here, |(e, _, _)| e.folded().to_owned(), |(e, endpoint, c)| Some(show(&key, kind, e, endpoint, c)))
+}
+
+/// `GET …/privateEndpointConnections/{connection}`
+pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, kind) = owner(ask)?;
+    ask.demand(&Right::connections(ask.model(), &key))?;
+    let (endpoint, shown) = found(ask, &ask.view, &key, kind.as_deref()).ok_or_else(|| absent(ask, kind.as_deref()))?;
+    drop(endpoint);
+    Ok(Answer::ok(shown))
+}
+
+/// `PUT …/privateEndpointConnections/{connection}`
+pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, kind) = owner(ask)?;
+    let kind = kind.as_deref();
+    ask.demand(&Right::approve(ask.model(), &key))?;
+    let (endpoint, shown) = found(ask, &ask.view, &key, kind).ok_or_else(|| absent(ask, kind))?;
+    ask.expect(Some(&shown))?;
+    let body = Field::root(&ask.body)?.properties();
+    let Some(state) = body.get("privateLinkServiceConnectionState") else {
+        return Err(body.refused("`privateLinkServiceConnectionState` is missing"));
+    };
+    let decision = Decision {
+        endpoint: endpoint.folded().to_owned(),
+        resource: None,
+        reason: state.text("description")?.unwrap_or_default(),
+    };
+    let command = match state.required("status")?.to_lowercase().as_str() {
+        "approved" => Command::Approve(decision),
+        "rejected" => Command::Reject(decision),
+        "removed" | "disconnected" => Command::Remove(decision),
+        _ => return Err(state.refused("`status` is Approved or Rejected")),
+    };
+    ask.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint.clone() }], command)?;
+    // A connection that is removed is shown once more: this answer is the last that its owner has of it.
+    let view = ask.afresh();
+    let shown =
+        connection(&view, &endpoint).map(|(endpoint, of, connection)| show(&key, kind, endpoint, of, connection));
+    shown.map(Answer::ok).ok_or_else(|| absent(ask, kind))
+}
+
+/// `DELETE …/privateEndpointConnections/{connection}`
+pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, kind) = owner(ask)?;
+    ask.demand(&Right::approve(ask.model(), &key))?;
+    let found = found(ask, &ask.view, &key, kind.as_deref());
+    ask.expect(found.as_ref().map(|(_, shown)| shown))?;
+    let Some((endpoint, _)) = found else { return Ok(Answer::absent()) };
+    let decision = Decision { endpoint: endpoint.folded().to_owned(), ..Decision::default() };
+    ask.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint }], Command::Remove(decision))?;
+    Ok(Answer::deleted())
+}
+
+/// The resource that the path names, and its type (`None`: a private link service). One that is not there has no
+/// connections: who may not see it is told so before.
+fn owner(ask: &Ask) -> Result<(Key, Option<String>), Rejection> {
+    let key = ask.key();
+    let kind =
+        if ask.parameters.contains_key("type") { Some(typed::kind(ask.model(), &ask.parameters)?) } else { None };
+    let named = kind.clone().unwrap_or_else(|| PRIVATE_LINK_SERVICE.to_owned());
+    let right = typed::connections(&key, kind.as_deref());
+    ask.demand(&right)?;
+    let model = ask.model();
+    let same = |other: Option<&str>| match (other, kind.as_deref()) {
+        (Some(other), Some(kind)) => other.eq_ignore_ascii_case(kind),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    let found = model.resources.entry(&key).filter(|(_, resource)| same(resource.kind.as_deref()));
+    found.map(|(key, _)| (key.clone(), kind.clone())).ok_or_else(|| Rejection::absent(&named, &key))
+}
+
+fn absent(ask: &Ask, kind: Option<&str>) -> Rejection {
+    let kind = format!("{}/{}", kind.unwrap_or(PRIVATE_LINK_SERVICE), ids::CONNECTIONS);
+    Rejection::absent(&kind, &ask.key().beside(&format!("{}/{}", ask.key().group, ask.parameter("connection"))))
+}
+
+/// The endpoint whose connection the path names, and how that is shown.
+fn found(ask: &Ask, view: &View, key: &Key, kind: Option<&str>) -> Option<(Key, Value)> {
+    let name = ask.parameter("connection");
+    let named = |endpoint: &Key| ids::connection(kind, key, endpoint).name().eq_ignore_ascii_case(name);
+    let mut all = bound(view, key).filter(|(endpoint, _, _)| named(endpoint));
+    all.next().map(|(endpoint, of, connection)| (endpoint.clone(), show(key, kind, endpoint, of, connection)))
+}
+
+type Bound<'a> = (&'a Key, &'a PrivateEndpoint, &'a Connection);
+
+/// Who is connected to `resource`, or asks to be. What its owner removed is gone here, and is left to its consumer.
+fn bound<'a>(view: &'a View, resource: &Key) -> impl Iterator<Item = Bound<'a>> {
+    let resource = resource.clone();
+    let all = view.decisions.model.endpoints.iter().filter(move |(_, endpoint)| endpoint.resource == resource);
+    let with = all.filter_map(|(key, endpoint)| Some((key, endpoint, view.decisions.connections.get(key)?)));
+    with.filter(|(_, _, connection)| connection.state != ConnectionState::Disconnected)
+}
+
+fn connection<'a>(view: &'a View, key: &Key) -> Option<Bound<'a>> {
+    let (key, endpoint) = view.decisions.model.endpoints.entry(key)?;
+    Some((key, endpoint, view.decisions.connections.get(key)?))
+}
+
+/// Every connection of a resource, as its owner sees it.
+pub(super) fn of(view: &View, key: &Key, kind: Option<&str>) -> Vec<Value> {
+    bound(view, key).map(|(endpoint, of, connection)| show(key, kind, endpoint, of, connection)).collect()
+}
+
+fn show(key: &Key, kind: Option<&str>, endpoint: &Key, of: &PrivateEndpoint, connection: &Connection) -> Value {
+    let mut properties = json!({
+        "provisioningState": "Succeeded",
+        "privateEndpoint": { "id": ids::endpoint(endpoint).to_string() },
+        "privateLinkServiceConnectionState": state(connection, of),
+        "linkIdentifier": connection.link.to_string(),
+        "privateEndpointLocation": of.region,
+        "privlink": {
+            "requestMessage": of.request_message,
+            "requester": connection.requester.name,
+            "createdAt": connection.created_at.to_string(),
+            "decidedBy": connection.decided_by.to_string(),
+            "decidedAt": connection.decided_at.to_string(),
+        },
+    });
+    if kind.is_some() {
+        properties["groupIds"] = json!([of.subresource]);
+    }
+    object(&ids::connection(kind, key, endpoint), None, properties)
+}
+
+/// `privateLinkServiceConnectionState`, the same on both sides.
+pub(super) fn state(connection: &Connection, endpoint: &PrivateEndpoint) -> Value {
+    let automatic = matches!(
+        connection.decided_by,
+        crate::control::decisions::DecidedBy::AutoApproval | crate::control::decisions::DecidedBy::Right(_)
+    );
+    let description = match connection.description.as_str() {
+        "" if automatic && connection.state == ConnectionState::Approved => "Auto-approved",
+        "" if connection.state == ConnectionState::Pending => &endpoint.request_message,
+        said => said,
+    };
+    let required =
+        if connection.state == ConnectionState::Disconnected { "Delete the private endpoint" } else { "None" };
+    json!({ "status": connection.state.to_string(), "description": description, "actionsRequired": required })
+}
+
+/// A connection as a part of its endpoint.
+pub(super) fn within(id: &ids::ArmId, name: &str, properties: Value) -> Value {
+    let kind = id.kind();
+    let mut shown = json!({ "id": id.to_string(), "name": name, "type": kind });
+    shown["properties"] = properties;
+    tagged(shown)
+}

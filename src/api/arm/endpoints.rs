@@ -1,0 +1,292 @@
+//! Private endpoints.
+
+use serde_json::{Value, json};
+
+use super::answer::{Answer, object, page, patched};
+use super::ask::Ask;
+use super::body::Field;
+use super::{Rejection, connections, interfaces, privlink, typed};
+use crate::control::View;
+use crate::control::decisions::{Item, ItemKind};
+use crate::control::ids::{self, ArmId};
+use crate::control::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint};
+use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
+use crate::control::rights::{Right, Verb};
+
+/// `GET …/privateEndpoints`
+pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    let all = ask.model().endpoints.iter();
+    let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Endpoint, key));
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, endpoint)| show(ask, &ask.view, key, endpoint))
+}
+
+/// `GET …/privateEndpoints/{name}`
+pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, endpoint) = found(ask)?;
+    shown(ask, &ask.view, &key, &endpoint).map(Answer::ok)
+}
+
+/// `PUT …/privateEndpoints/{name}`
+pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    let key = ask.key();
+    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
+    ask.expect_group()?;
+    let before = ask.model().endpoints.get(&key);
+    ask.expect(before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint)).as_ref())?;
+    let endpoint = read(ask, &key, before)?;
+    let created = before.is_none();
+    write(ask, &key, endpoint)?;
+    answer(ask, &key, created)
+}
+
+/// `PATCH …/privateEndpoints/{name}`
+pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, mut endpoint) = found(ask)?;
+    ask.expect(show(ask, &ask.view, &key, &endpoint).as_ref())?;
+    let mut labels = endpoint.labels.take().unwrap_or_default();
+    labels.tags = patched(ask, &labels.tags)?;
+    endpoint.labels = Some(labels);
+    write(ask, &key, endpoint)?;
+    answer(ask, &key, false)
+}
+
+/// `DELETE …/privateEndpoints/{name}`
+pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+    let key = ask.key();
+    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
+    let before = ask.model().endpoints.get(&key);
+    ask.expect(before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint)).as_ref())?;
+    if before.is_none() {
+        return Ok(Answer::absent());
+    }
+    ask.delete(ItemKind::Endpoint, &key)?;
+    Ok(Answer::deleted())
+}
+
+fn found(ask: &Ask) -> Result<(Key, PrivateEndpoint), Rejection> {
+    let key = ask.key();
+    ask.may_read(ItemKind::Endpoint, &key)?;
+    let found = ask.model().endpoints.entry(&key);
+    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(ids::ENDPOINT, &key))
+}
+
+fn write(ask: &Ask, key: &Key, endpoint: PrivateEndpoint) -> Result<(), Rejection> {
+    let mut model = Model::default();
+    model.endpoints.insert(key.clone(), endpoint);
+    ask.put(vec![item(key)], model).map(drop)
+}
+
+fn item(key: &Key) -> Item {
+    Item { kind: ItemKind::Endpoint, key: key.clone() }
+}
+
+fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
+    let view = ask.afresh();
+    let found = view.decisions.model.endpoints.entry(key);
+    let (key, endpoint) = found.ok_or_else(|| Rejection::absent(ids::ENDPOINT, key))?;
+    shown(ask, &view, key, endpoint).map(|body| Answer::put(body, created))
+}
+
+/// The endpoint that the body describes. What it is cannot change during its life, and is checked by the writer.
+fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<PrivateEndpoint, Rejection> {
+    let body = Field::root(&ask.body)?;
+    let properties = body.properties();
+    let subnet = properties.required_id("subnet")?;
+    let vnet = ask.model().vnets.get(subnet.key());
+    let here = vnet.and_then(|vnet| vnet.subnets.iter().find(|one| one.name.eq_ignore_ascii_case(subnet.name())));
+    let (Some(vnet), Some(here), true) = (vnet, here, subnet.is(ids::SUBNET)) else {
+        let message = format!("properties.subnet.id: there is no subnet {subnet}");
+        return Err(Rejection::bad_request_of("InvalidResourceReference", &message, "properties.subnet.id"));
+    };
+    let (request, manual) = request(&properties)?;
+    let asked = request.properties();
+    let resource = resource(ask, &asked, before)?;
+    let groups = asked.texts("groupIds")?;
+    if groups.len() > 1 {
+        return Err(asked.refused("an endpoint is bound to one subresource: `groupIds` has several"));
+    }
+    let subresource = groups.into_iter().next().filter(|group| !group.is_empty());
+    let subresource = subresource.or_else(|| only_subresource(ask.model(), &resource)).unwrap_or_default();
+    let configs = properties.items("ipConfigurations")?;
+    let mut labels = before.and_then(|before| before.labels.as_deref().cloned()).unwrap_or_default();
+    let addresses = addresses(&configs, &subresource, &mut labels)?;
+    labels.tags = body.tags()?.unwrap_or(labels.tags);
+    labels.connection = Some(request.required("name")?);
+    if let Some(name) = properties.text("customNetworkInterfaceName")?.filter(|name| !name.is_empty()) {
+        interfaces::refuse_taken(ask, key, &name)?;
+        labels.interface = Some(name);
+    }
+    let mut endpoint = PrivateEndpoint {
+        region: body.text("location")?.unwrap_or_else(|| vnet.region.clone()),
+        vnet: subnet.key().clone(),
+        subnet: here.name.clone(),
+        addresses,
+        resource,
+        subresource,
+        manual,
+        request_message: asked.text("requestMessage")?.unwrap_or_default(),
+        status: None,
+        reason: String::new(),
+        sources: before.map(|before| before.sources.clone()).unwrap_or_default(),
+        max_sessions: before.and_then(|before| before.max_sessions),
+        labels: Some(Box::new(labels)),
+    };
+    privlink::endpoint(&properties, &mut endpoint)?;
+    Ok(endpoint)
+}
+
+/// The one connection that the endpoint asks for, and whether its owner is to be asked.
+fn request<'a>(properties: &Field<'a>) -> Result<(Field<'a>, bool), Rejection> {
+    let automatic = properties.items("privateLinkServiceConnections")?;
+    let manual = properties.items("manualPrivateLinkServiceConnections")?;
+    match (automatic.as_slice(), manual.as_slice()) {
+        ([one], []) => Ok((one.clone(), false)),
+        ([], [one]) => Ok((one.clone(), true)),
+        _ => Err(properties.refused(
+            "an endpoint has one connection, in `privateLinkServiceConnections` or in `manualPrivateLinkServiceConnections`",
+        )),
+    }
+}
+
+/// What `privateLinkServiceId` means: an ID or an alias. What the caller may not see is as if it were not there.
+fn resource(ask: &Ask, asked: &Field<'_>, before: Option<&PrivateEndpoint>) -> Result<Key, Rejection> {
+    let text = asked.required("privateLinkServiceId")?;
+    let model = ask.model();
+    let absent = || {
+        let message = format!("there is no resource {text} that this caller may see");
+        let at = "privateLinkServiceId";
+        Rejection::bad_request_of("InvalidResourceReference", &message, at)
+    };
+    let key = if ArmId::is_meant(&text) {
+        let id = ArmId::parse(&text).map_err(|error| asked.refused(&error))?;
+        let key = model.resources.entry(id.key()).map(|(key, resource)| (key, resource.kind.as_deref()));
+        let former = || model.former_resources.entry(id.key()).map(|(key, former)| (key, former.kind.as_deref()));
+        let named = key.or_else(former).filter(|(_, kind)| id.is(kind.unwrap_or(PRIVATE_LINK_SERVICE)));
+        named.map(|(key, _)| key.clone())
+    } else {
+        ids::by_alias(model, &text).cloned()
+    };
+    let key = key.ok_or_else(absent)?;
+    let bound = before.is_some_and(|before| before.resource == key);
+    let shown = model.resources.get(&key).is_some_and(|resource| resource.visibility.admits(&ask.key().subscription));
+    if bound || shown || ask.sees(ItemKind::Resource, &key) { Ok(key) } else { Err(absent()) }
+}
+
+fn only_subresource(model: &Model, resource: &Key) -> Option<String> {
+    let targets = &model.resources.get(resource)?.targets;
+    let first = targets.first()?;
+    let single = targets.iter().all(|target| target.subresource.eq_ignore_ascii_case(&first.subresource));
+    single.then(|| first.subresource.clone())
+}
+
+fn addresses(
+    configs: &[Field<'_>],
+    subresource: &str,
+    labels: &mut EndpointLabels,
+) -> Result<Vec<EndpointIp>, Rejection> {
+    let mut made = Vec::new();
+    if !configs.is_empty() {
+        labels.addresses.clear();
+    }
+    for field in configs {
+        let properties = field.properties();
+        let group = properties.text("groupId")?.unwrap_or_default();
+        if !group.is_empty() && !group.eq_ignore_ascii_case(subresource) {
+            return Err(
+                properties.refused(&format!("`groupId` is not that of the connection, which is `{subresource}`"))
+            );
+        }
+        let member = properties.text("memberName")?.unwrap_or_default();
+        let Some(ip) = properties.address("privateIPAddress")? else {
+            return Err(properties.refused("`privateIPAddress` is missing"));
+        };
+        labels.addresses.push((field.text("name")?.unwrap_or_default(), member.clone()));
+        made.push(EndpointIp { member: if typed::is_default(&member) { String::new() } else { member }, ip: Some(ip) });
+    }
+    Ok(made)
+}
+
+fn shown(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Result<Value, Rejection> {
+    show(ask, view, key, endpoint).ok_or_else(|| Rejection::absent(ids::ENDPOINT, key))
+}
+
+/// As Azure shows it.
+fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option<Value> {
+    let connection = view.decisions.connections.get(key)?;
+    let model = &view.decisions.model;
+    let id = ids::endpoint(key);
+    let labels = endpoint.labels.as_deref().cloned().unwrap_or_default();
+    let list = if endpoint.manual { "manualPrivateLinkServiceConnections" } else { "privateLinkServiceConnections" };
+    let other = if endpoint.manual { "privateLinkServiceConnections" } else { "manualPrivateLinkServiceConnections" };
+    let named = labels.connection.unwrap_or_else(|| key.name.clone());
+    let kind = typed::kind_of(model, &endpoint.resource);
+    let request = json!({
+        "provisioningState": "Succeeded",
+        "privateLinkServiceId": ids::resource(kind.as_deref(), &endpoint.resource).to_string(),
+        "groupIds": Some(&endpoint.subresource).filter(|group| !group.is_empty()).into_iter().collect::<Vec<_>>(),
+        "requestMessage": endpoint.request_message,
+        "privateLinkServiceConnectionState": connections::state(connection, endpoint),
+    });
+    let interface = ids::network_interface(key, endpoint);
+    let expanded = ask.query("$expand").is_some_and(|wanted| wanted.to_lowercase().contains("networkinterfaces"));
+    let interface =
+        if expanded { interfaces::show(view, key, endpoint) } else { json!({ "id": interface.to_string() }) };
+    let fixed = labels.addresses.iter().filter_map(|(name, member)| {
+        let address = endpoint.addresses.iter().find(|a| a.member.eq_ignore_ascii_case(member));
+        let address = address.or_else(|| endpoint.addresses.first().filter(|_| endpoint.addresses.len() == 1))?;
+        let properties = json!({
+            "groupId": endpoint.subresource,
+            "memberName": member,
+            "privateIPAddress": address.ip?,
+        });
+        Some(json!({ "name": name, "properties": properties }))
+    });
+    let mut properties = json!({
+        "provisioningState": "Succeeded",
+        "resourceGuid": ids::guid("private endpoint", key),
+        "subnet": { "id": ids::subnet(&endpoint.vnet, &endpoint.subnet).to_string() },
+        "networkInterfaces": [interface],
+        "customNetworkInterfaceName": labels.interface.unwrap_or_default(),
+        "ipConfigurations": fixed.collect::<Vec<_>>(),
+        "customDnsConfigs": names(model, endpoint).into_iter().map(|(fqdn, addresses)| {
+            json!({ "fqdn": fqdn, "ipAddresses": addresses })
+        }).collect::<Vec<_>>(),
+        "privlink": privlink::show_endpoint(endpoint, connection),
+    });
+    properties[list] = json!([connections::within(&id.clone().below(list, &named), &named, request)]);
+    properties[other] = json!([]);
+    Some(object(&id, Some((&endpoint.region, &labels.tags)), properties))
+}
+
+/// Every name that leads to the endpoint, with its addresses.
+fn names(model: &Model, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net::IpAddr>)> {
+    let mut names: Vec<(String, Vec<std::net::IpAddr>)> = Vec::new();
+    for address in &endpoint.addresses {
+        let Some(ip) = address.ip else { continue };
+        for name in fqdns(model, endpoint, &address.member) {
+            match names.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, addresses)) => addresses.push(ip),
+                None => names.push((name, vec![ip])),
+            }
+        }
+    }
+    names
+}
+
+/// The names of one member: those given, else those of Azure's tables.
+pub(super) fn fqdns(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec<String> {
+    let Some(resource) = model.resources.get(&endpoint.resource) else { return Vec::new() };
+    let target = resource.targets.iter().find(|target| {
+        let subresource =
+            endpoint.subresource.is_empty() || target.subresource.eq_ignore_ascii_case(&endpoint.subresource);
+        subresource && (member.is_empty() || target.member.eq_ignore_ascii_case(member))
+    });
+    let given = target.map(|target| target.fqdns.clone()).filter(|given| !given.is_empty());
+    if let Some(given) = given.or_else(|| Some(resource.fqdns.clone()).filter(|given| !given.is_empty())) {
+        return given;
+    }
+    let kind = resource.kind.as_deref().unwrap_or_default();
+    let zones = resource_types::public_zones(kind, &endpoint.subresource).into_iter();
+    let plain = zones.filter(|zone| !zone.contains('{'));
+    plain.take(1).map(|zone| format!("{}.{zone}", endpoint.resource.name)).collect()
+}

@@ -1,0 +1,92 @@
+//! Resource groups: those declared, and those that something is in.
+
+use serde_json::{Value, json};
+
+use super::Rejection;
+use super::answer::{Answer, page, tagged};
+use super::ask::Ask;
+use super::body::Field;
+use crate::control::decisions::{Item, ItemKind};
+use crate::control::model::{Key, Model, ResourceGroup};
+use crate::control::rights::{Right, Verb};
+
+/// `GET /subscriptions/{subscription}/resourceGroups`
+pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    let groups = ask.model().all_groups();
+    let here = groups.iter().filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::ResourceGroup, key));
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, group)| Some(show(key, group)))
+}
+
+/// `GET …/resourceGroups/{group}`
+pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    let key = key(ask);
+    ask.may_read(ItemKind::ResourceGroup, &key)?;
+    found(ask, &key).map(Answer::ok).ok_or_else(|| Rejection::absent_group(&key.group))
+}
+
+/// `HEAD …/resourceGroups/{group}`
+pub(super) fn exists(ask: &Ask) -> Result<Answer, Rejection> {
+    get(ask).map(|_| Answer::absent())
+}
+
+/// `PUT …/resourceGroups/{group}`
+pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    let body = Field::root(&ask.body)?;
+    let (region, tags) = (body.required("location")?, body.tags()?.unwrap_or_default());
+    change(ask, &ResourceGroup { region, tags })
+}
+
+/// `PATCH …/resourceGroups/{group}`
+pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, tags) = (key(ask), Field::root(&ask.body)?.tags()?);
+    let groups = ask.model().all_groups();
+    ask.may_read(ItemKind::ResourceGroup, &key)?;
+    let before = groups.get(&key).ok_or_else(|| Rejection::absent_group(&key.group))?;
+    change(ask, &ResourceGroup { tags: tags.unwrap_or_else(|| before.tags.clone()), ..before.clone() })
+}
+
+/// `DELETE …/resourceGroups/{group}`
+pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+    let key = key(ask);
+    let item = Item { kind: ItemKind::ResourceGroup, key: key.clone() };
+    ask.demand(&Right::on(ask.model(), &item, Verb::Delete))?;
+    if !ask.model().has_group(&key) {
+        return Err(Rejection::absent_group(&key.group));
+    }
+    ask.delete(ItemKind::ResourceGroup, &key)?;
+    Ok(Answer::deleted())
+}
+
+fn change(ask: &Ask, group: &ResourceGroup) -> Result<Answer, Rejection> {
+    let key = key(ask);
+    let item = Item { kind: ItemKind::ResourceGroup, key: key.clone() };
+    ask.demand(&Right::on(ask.model(), &item, Verb::Write))?;
+    let before = found(ask, &key);
+    ask.expect(before.as_ref())?;
+    let mut model = Model::default();
+    model.groups.insert(key.clone(), group.clone());
+    ask.put(vec![item], model)?;
+    Ok(Answer::put(show(&key, group), before.is_none()))
+}
+
+fn key(ask: &Ask) -> Key {
+    Key::of_group(ask.parameter("subscription"), ask.parameter("group"))
+}
+
+fn found(ask: &Ask, key: &Key) -> Option<Value> {
+    let model = ask.model();
+    let declared = model.groups.entry(key).map(|(key, group)| show(key, group));
+    declared.or_else(|| model.has_group(key).then(|| show(key, &ResourceGroup::default())))
+}
+
+fn show(key: &Key, group: &ResourceGroup) -> Value {
+    let ResourceGroup { region, tags } = group;
+    tagged(json!({
+        "id": format!("/subscriptions/{}/resourceGroups/{}", key.subscription, key.group),
+        "name": key.group,
+        "type": "Microsoft.Resources/resourceGroups",
+        "location": region,
+        "tags": tags,
+        "properties": { "provisioningState": "Succeeded" },
+    }))
+}

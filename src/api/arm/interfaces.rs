@@ -1,0 +1,122 @@
+//! The interface of each private endpoint: it comes and goes with it, and never changes by itself.
+
+use serde_json::{Value, json};
+
+use super::Rejection;
+use super::answer::{Answer, object, page};
+use super::ask::Ask;
+use super::endpoints;
+use crate::control::View;
+use crate::control::access::actions;
+use crate::control::ids;
+use crate::control::model::{EndpointIp, Key, PrivateEndpoint, Tags};
+use crate::control::rights::Right;
+
+/// `GET …/networkInterfaces`
+pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    let all = ask.model().endpoints.iter().filter(|(key, _)| ask.covers(key));
+    let named = all.map(|(key, endpoint)| (ids::network_interface(key, endpoint).key().clone(), key, endpoint));
+    let here = named.filter(|(name, _, _)| ask.hold(&Right::interface(name)));
+    let mut here: Vec<_> = here.collect();
+    here.sort_by(|one, other| one.0.cmp(&other.0));
+    let show = |(_, key, endpoint): (Key, &Key, &PrivateEndpoint)| Some(show(&ask.view, key, endpoint));
+    page(ask, here.into_iter(), |(name, _, _)| name.folded().to_owned(), show)
+}
+
+/// `GET …/networkInterfaces/{name}`
+pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    let name = ask.key();
+    ask.demand(&Right::interface(&name))?;
+    let (key, endpoint) = owner(ask, &name).ok_or_else(|| Rejection::absent(ids::NETWORK_INTERFACE, &name))?;
+    Ok(Answer::ok(show(&ask.view, key, endpoint)))
+}
+
+/// `PUT` and `DELETE`: the endpoint is what changes.
+pub(super) fn refuse(ask: &Ask) -> Result<Answer, Rejection> {
+    let name = ask.key();
+    ask.demand(&Right::interface(&name))?;
+    match owner(ask, &name) {
+        Some((key, _)) => {
+            let message = format!("Network interface {name} belongs to private endpoint {key}, and goes with it.");
+            Err(Rejection::bad_request_of("NicInUseWithPrivateEndpoint", &message, &ids::endpoint(key).to_string()))
+        }
+        None if ask.body.is_null() => Ok(Answer::absent()),
+        None => Err(Rejection::bad_request_of(
+            "NotSupported",
+            "A network interface appears with its private endpoint only.",
+            "",
+        )),
+    }
+}
+
+/// The endpoint whose interface is called `name`.
+fn owner<'a>(ask: &'a Ask, name: &Key) -> Option<(&'a Key, &'a PrivateEndpoint)> {
+    let endpoints = &ask.model().endpoints;
+    // The name that an interface has by itself begins with its endpoint's.
+    let usual = name.name.rsplit_once(".nic.").map(|(front, _)| name.beside(front));
+    let usual = usual.and_then(|key| endpoints.entry(&key));
+    let is = |(key, endpoint): &(&Key, &PrivateEndpoint)| ids::network_interface(key, endpoint).key() == name;
+    usual.filter(|found| is(found)).or_else(|| endpoints.iter().filter(|(key, _)| ask.covers(key)).find(is))
+}
+
+/// An interface has one endpoint.
+///
+/// # Errors
+/// 409.
+pub(super) fn refuse_taken(ask: &Ask, endpoint: &Key, name: &str) -> Result<(), Rejection> {
+    let key = Key::of(&*endpoint.subscription, &*endpoint.group, name);
+    match owner(ask, &key) {
+        Some((other, _)) if other != endpoint => {
+            let message = format!("Network interface {name} belongs to private endpoint {other}.");
+            Err(Rejection::conflict("NetworkInterfaceNameInUse", &message))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// As Azure shows it.
+pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value {
+    let id = ids::network_interface(key, endpoint);
+    let one = |(index, address): (usize, &EndpointIp)| {
+        let given = endpoint.labels.iter().flat_map(|labels| &labels.addresses);
+        let fixed = given.into_iter().any(|(_, member)| member.eq_ignore_ascii_case(&address.member));
+        let name = match address.member.as_str() {
+            "" => format!("privateEndpointIpConfig.{}", ids::guid("ip configuration", key)),
+            member => format!("privateEndpointIpConfig.{}.{member}", ids::guid("ip configuration", key)),
+        };
+        let properties = json!({
+            "provisioningState": "Succeeded",
+            "privateIPAddress": address.ip,
+            "privateIPAllocationMethod": if fixed { "Static" } else { "Dynamic" },
+            "privateIPAddressVersion": if address.ip.is_some_and(|ip| ip.is_ipv6()) { "IPv6" } else { "IPv4" },
+            "primary": index == 0,
+            "subnet": { "id": ids::subnet(&endpoint.vnet, &endpoint.subnet).to_string() },
+            "privateLinkConnectionProperties": {
+                "groupId": endpoint.subresource,
+                "requiredMemberName": address.member,
+                "fqdns": endpoints::fqdns(&view.decisions.model, endpoint, &address.member),
+            },
+        });
+        object(&id.clone().below("ipConfigurations", &name), None, properties)
+    };
+    let properties = json!({
+        "provisioningState": "Succeeded",
+        "resourceGuid": ids::guid("network interface", key),
+        "ipConfigurations": endpoint.addresses.iter().enumerate().map(one).collect::<Vec<_>>(),
+        "dnsSettings": { "dnsServers": [], "appliedDnsServers": [] },
+        "macAddress": "",
+        "nicType": "Standard",
+        "enableIPForwarding": false,
+        "enableAcceleratedNetworking": false,
+        "hostedWorkloads": [],
+        "privateEndpoint": { "id": ids::endpoint(key).to_string() },
+    });
+    object(&id, Some((&endpoint.region, &Tags::new())), properties)
+}
+
+impl Right {
+    /// To see the interface `name`.
+    pub(super) fn interface(name: &Key) -> Self {
+        Self::read_of(actions::INTERFACES, name)
+    }
+}

@@ -1,0 +1,152 @@
+//! VNets, with their subnets and peerings.
+
+use serde_json::{Value, json};
+
+use super::answer::{Answer, object, page, patched};
+use super::ask::Ask;
+use super::body::Field;
+use super::subnets;
+use super::{Rejection, privlink};
+use crate::control::View;
+use crate::control::decisions::{Item, ItemKind};
+use crate::control::ids;
+use crate::control::model::{Key, Model, Vnet};
+use crate::control::rights::{Right, Verb};
+
+/// `GET …/virtualNetworks`
+pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    let here = ask.model().vnets.iter().filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Vnet, key));
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, vnet)| Some(show(&ask.view, key, vnet)))
+}
+
+/// `GET …/virtualNetworks/{name}`
+pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, vnet) = found(ask)?;
+    Ok(Answer::ok(show(&ask.view, &key, &vnet)))
+}
+
+/// The VNet that the path names.
+///
+/// # Errors
+/// 403, 404.
+pub(super) fn found(ask: &Ask) -> Result<(Key, Vnet), Rejection> {
+    let key = ask.key();
+    ask.may_read(ItemKind::Vnet, &key)?;
+    let found = ask.model().vnets.entry(&key);
+    found.map(|(key, vnet)| (key.clone(), vnet.clone())).ok_or_else(|| Rejection::absent(ids::VNET, &key))
+}
+
+/// `PUT …/virtualNetworks/{name}`
+pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    let key = ask.key();
+    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
+    ask.expect_group()?;
+    let before = ask.model().vnets.get(&key);
+    ask.expect(before.map(|vnet| show(&ask.view, &key, vnet)).as_ref())?;
+    let vnet = read(ask, &key, before)?;
+    let created = before.is_none();
+    write(ask, &key, vnet)?;
+    answer(ask, &key, created)
+}
+
+/// `PATCH …/virtualNetworks/{name}`
+pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, vnet) = found(ask)?;
+    ask.expect(Some(&show(&ask.view, &key, &vnet)))?;
+    write(ask, &key, Vnet { tags: patched(ask, &vnet.tags)?, ..vnet })?;
+    answer(ask, &key, false)
+}
+
+/// `DELETE …/virtualNetworks/{name}`
+pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+    let key = ask.key();
+    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
+    let before = ask.model().vnets.get(&key).map(|vnet| show(&ask.view, &key, vnet));
+    ask.expect(before.as_ref())?;
+    if before.is_none() {
+        return Ok(Answer::absent());
+    }
+    ask.delete(ItemKind::Vnet, &key)?;
+    Ok(Answer::deleted())
+}
+
+/// Puts `vnet` in force, if nobody has changed it meanwhile.
+///
+/// # Errors
+/// The refusal.
+pub(super) fn write(ask: &Ask, key: &Key, vnet: Vnet) -> Result<(), Rejection> {
+    let mut model = Model::default();
+    model.vnets.insert(key.clone(), vnet);
+    ask.put(vec![item(key)], model).map(drop)
+}
+
+fn item(key: &Key) -> Item {
+    Item { kind: ItemKind::Vnet, key: key.clone() }
+}
+
+fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
+    let view = ask.afresh();
+    let vnets = &view.decisions.model.vnets;
+    let (key, vnet) = vnets.entry(key).ok_or_else(|| Rejection::absent(ids::VNET, key))?;
+    Ok(Answer::put(show(&view, key, vnet), created))
+}
+
+/// The VNet that the body describes; what it says nothing of stays as it was.
+fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> {
+    let body = Field::root(&ask.body)?;
+    let properties = body.properties();
+    let region = body.text("location")?.or_else(|| before.map(|vnet| vnet.region.clone()));
+    let mut vnet = before.cloned().unwrap_or_else(|| Vnet {
+        region: String::new(),
+        address_space: Vec::new(),
+        on_premises: Vec::new(),
+        peerings: Vec::new(),
+        subnets: Vec::new(),
+        workloads: Vec::new(),
+        dns: None,
+        peering_labels: Vec::new(),
+        tags: crate::control::model::Tags::new(),
+    });
+    vnet.region = region.filter(|region| !region.is_empty()).ok_or_else(|| body.refused("`location` is missing"))?;
+    if let Some(tags) = body.tags()? {
+        vnet.tags = tags;
+    }
+    if let Some(space) = properties.get("addressSpace") {
+        vnet.address_space = space.all("addressPrefixes", "a prefix such as 10.1.0.0/16")?;
+    }
+    if let Some(list) = properties.list("subnets")? {
+        let old = vnet.subnets.clone();
+        let one = |field: &Field<'_>| {
+            let name = field.required("name")?;
+            let before = old.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&name));
+            subnets::read(ask, field, &name, before)
+        };
+        vnet.subnets = list.iter().map(one).collect::<Result<_, _>>()?;
+        subnets::refuse_used(ask, key, &old, &vnet.subnets)?;
+    }
+    if let Some(list) = properties.list("virtualNetworkPeerings")? {
+        vnet.peerings.clear();
+        vnet.peering_labels.clear();
+        for field in &list {
+            subnets::peer(&mut vnet, field, &field.required("name")?)?;
+        }
+    }
+    privlink::vnet(&properties, &mut vnet)?;
+    Ok(vnet)
+}
+
+/// As Azure shows it.
+pub(super) fn show(view: &View, key: &Key, vnet: &Vnet) -> Value {
+    let subnets: Vec<Value> = vnet.subnets.iter().map(|subnet| subnets::show(view, key, subnet)).collect();
+    let peerings: Vec<Value> = vnet.labelled().iter().map(|label| subnets::show_peering(view, key, label)).collect();
+    let properties = json!({
+        "provisioningState": "Succeeded",
+        "resourceGuid": ids::guid("vnet", key),
+        "addressSpace": { "addressPrefixes": vnet.address_space },
+        "subnets": subnets,
+        "virtualNetworkPeerings": peerings,
+        "enableDdosProtection": false,
+        "privlink": privlink::show_vnet(view, key, vnet),
+    });
+    object(&ids::vnet(key), Some((&vnet.region, &vnet.tags)), properties)
+}

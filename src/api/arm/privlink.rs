@@ -1,0 +1,281 @@
+//! `properties.privlink`: what Azure has no word for. Each part is whole or absent; what is absent stays as it was.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Rejection;
+use super::body::Field;
+use crate::control::View;
+use crate::control::decisions::Connection;
+use crate::control::ids::{self, ArmId};
+use crate::control::model::{
+    BackendSpec, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, Subnet, TargetSpec, Vnet, Workload,
+};
+
+/// Of a VNet.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfVnet {
+    on_premises: Option<Vec<IpNet>>,
+    workloads: Option<Vec<OfWorkload>>,
+    /// Read only: whether this host meets it.
+    #[serde(default, rename = "attached")]
+    _attached: Option<bool>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfWorkload {
+    class: String,
+    prefix: IpNet,
+    private_endpoints: bool,
+}
+
+/// Of a subnet.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfSubnet {
+    dedicated: Option<bool>,
+}
+
+/// Of a private link service or a typed resource.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfResource {
+    /// ID of the provider's VNet.
+    vnet: Option<String>,
+    nat: Option<Vec<IpAddr>>,
+    targets: Option<Vec<OfTarget>>,
+    shared_backend: Option<bool>,
+    max_sessions: Option<u32>,
+    max_sessions_per_endpoint: Option<u32>,
+    cross_region: Option<bool>,
+    /// Read only.
+    #[serde(default, rename = "sharesBackendsWith")]
+    _shares: Option<Value>,
+    /// Read only.
+    #[serde(default, rename = "storedOnly")]
+    _stored: Option<Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfTarget {
+    #[serde(default)]
+    subresource: String,
+    #[serde(default)]
+    member: String,
+    #[serde(default)]
+    fqdns: Vec<String>,
+    #[serde(default)]
+    backends: Vec<OfBackend>,
+    #[serde(default)]
+    ports: Vec<OfPort>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum OfBackend {
+    Plain(IpAddr),
+    #[serde(rename_all = "camelCase")]
+    Full {
+        address: IpAddr,
+        drain: bool,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfPort {
+    protocol: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backend_port: Option<u16>,
+}
+
+/// Of a private endpoint.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfEndpoint {
+    sources: Option<Vec<IpNet>>,
+    max_sessions: Option<u32>,
+    /// Read only.
+    #[serde(default, rename = "linkIdentifier")]
+    _link: Option<Value>,
+}
+
+/// Takes a VNet's part in.
+///
+/// # Errors
+/// 400.
+pub(super) fn vnet(properties: &Field<'_>, vnet: &mut Vnet) -> Result<(), Rejection> {
+    let Some(field) = properties.get("privlink") else { return Ok(()) };
+    let part: OfVnet = field.read()?;
+    vnet.on_premises = part.on_premises.unwrap_or_else(|| std::mem::take(&mut vnet.on_premises));
+    if let Some(workloads) = part.workloads {
+        let one = |w: OfWorkload| Workload { class: w.class, prefix: w.prefix, private_endpoints: w.private_endpoints };
+        vnet.workloads = workloads.into_iter().map(one).collect();
+    }
+    Ok(())
+}
+
+/// A VNet's part.
+pub(super) fn show_vnet(view: &View, key: &Key, vnet: &Vnet) -> Value {
+    let workload =
+        |w: &Workload| OfWorkload { class: w.class.clone(), prefix: w.prefix, private_endpoints: w.private_endpoints };
+    json!({
+        "attached": view.host.attachments.iter().any(|attachment| attachment.vnet == *key),
+        "onPremises": vnet.on_premises,
+        "workloads": vnet.workloads.iter().map(workload).collect::<Vec<_>>(),
+    })
+}
+
+/// Takes a subnet's part in.
+///
+/// # Errors
+/// 400.
+pub(super) fn subnet(properties: &Field<'_>, subnet: &mut Subnet) -> Result<(), Rejection> {
+    let Some(field) = properties.get("privlink") else { return Ok(()) };
+    let part: OfSubnet = field.read()?;
+    subnet.dedicated = part.dedicated.unwrap_or(subnet.dedicated);
+    Ok(())
+}
+
+/// A subnet's part.
+pub(super) fn show_subnet(_: &View, _: &Key, subnet: &Subnet) -> Value {
+    json!({ "dedicated": subnet.dedicated })
+}
+
+/// Takes a resource's part in.
+///
+/// # Errors
+/// 400.
+pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource) -> Result<(), Rejection> {
+    let Some(field) = properties.get("privlink") else { return Ok(()) };
+    let part: OfResource = field.read()?;
+    if let Some(text) = part.vnet {
+        let id = ArmId::parse(&text).map_err(|error| field.refused(&error))?;
+        if !id.is(ids::VNET) {
+            return Err(field.refused("`vnet` is not the ID of a VNet"));
+        }
+        resource.vnet = Some(id.key().clone());
+    }
+    if let Some(nat) = part.nat {
+        resource.nat = nat;
+        resource.nat_configs.clear();
+    }
+    if let Some(targets) = part.targets {
+        resource.targets = targets.into_iter().map(|one| target(&field, one)).collect::<Result<_, _>>()?;
+        resource.frontends.clear();
+        resource.destination = None;
+    }
+    resource.shared_backend = part.shared_backend.unwrap_or(resource.shared_backend);
+    resource.cross_region = part.cross_region.unwrap_or(resource.cross_region);
+    resource.max_sessions = part.max_sessions.or(resource.max_sessions);
+    resource.max_sessions_per_endpoint = part.max_sessions_per_endpoint.or(resource.max_sessions_per_endpoint);
+    Ok(())
+}
+
+fn target(field: &Field<'_>, part: OfTarget) -> Result<TargetSpec, Rejection> {
+    let mut target =
+        TargetSpec { subresource: part.subresource, member: part.member, fqdns: part.fqdns, ..TargetSpec::default() };
+    let backend = |one| match one {
+        OfBackend::Plain(address) => BackendSpec { address, drain: false },
+        OfBackend::Full { address, drain } => BackendSpec { address, drain },
+    };
+    target.backends = part.backends.into_iter().map(backend).collect();
+    for port in part.ports {
+        let protocol = match port.protocol.to_lowercase().as_str() {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            "icmp" => {
+                target.icmp = true;
+                continue;
+            }
+            _ => return Err(field.refused("`protocol` is tcp, udp or icmp")),
+        };
+        let first = port.port.ok_or_else(|| field.refused("`port` is missing"))?;
+        let backend_first = port.backend_port.unwrap_or(first);
+        target.ports.push(PortSpec { protocol, first, last: port.last_port.unwrap_or(first), backend_first });
+    }
+    Ok(target)
+}
+
+/// A resource's part.
+pub(super) fn show_resource(view: &View, key: &Key, resource: &LinkResource) -> Value {
+    let backend = |one: &BackendSpec| {
+        if one.drain { OfBackend::Full { address: one.address, drain: true } } else { OfBackend::Plain(one.address) }
+    };
+    let port = |one: &PortSpec| OfPort {
+        protocol: one.protocol.to_string().to_lowercase(),
+        port: Some(one.first),
+        last_port: Some(one.last).filter(|last| *last != one.first),
+        backend_port: Some(one.backend_first),
+    };
+    let icmp = || OfPort { protocol: "icmp".into(), port: None, last_port: None, backend_port: None };
+    let target = |one: &TargetSpec| OfTarget {
+        subresource: one.subresource.clone(),
+        member: one.member.clone(),
+        fqdns: one.fqdns.clone(),
+        backends: one.backends.iter().map(backend).collect(),
+        ports: one.ports.iter().map(port).chain(one.icmp.then(icmp)).collect(),
+    };
+    let mut shown = json!({
+        "nat": resource.nat,
+        "targets": resource.targets.iter().map(target).collect::<Vec<_>>(),
+        "sharedBackend": resource.shared_backend,
+        "sharesBackendsWith": shared_with(view, key, resource),
+        "crossRegion": resource.cross_region,
+    });
+    if let Some(vnet) = &resource.vnet {
+        shown["vnet"] = json!(ids::vnet(vnet).to_string());
+    }
+    if let Some(most) = resource.max_sessions {
+        shown["maxSessions"] = json!(most);
+    }
+    if let Some(most) = resource.max_sessions_per_endpoint {
+        shown["maxSessionsPerEndpoint"] = json!(most);
+    }
+    if resource.proxy_protocol {
+        shown["storedOnly"] = json!(["enableProxyProtocol: the PROXY header is not sent yet"]);
+    }
+    shown
+}
+
+/// Resources that name one of its servers too: their addresses cannot keep them apart.
+fn shared_with(view: &View, key: &Key, resource: &LinkResource) -> Vec<String> {
+    let servers = |resource: &LinkResource| -> Vec<IpAddr> {
+        resource.targets.iter().flat_map(|target| &target.backends).map(|backend| backend.address).collect()
+    };
+    let own = servers(resource);
+    let shares = |other: &LinkResource| other.vnet == resource.vnet && servers(other).iter().any(|ip| own.contains(ip));
+    let others = view.decisions.model.resources.iter().filter(|(name, other)| *name != key && shares(other));
+    others.map(|(name, other)| ids::resource(other.kind.as_deref(), name).to_string()).collect()
+}
+
+/// Takes an endpoint's part in.
+///
+/// # Errors
+/// 400.
+pub(super) fn endpoint(properties: &Field<'_>, endpoint: &mut PrivateEndpoint) -> Result<(), Rejection> {
+    let Some(field) = properties.get("privlink") else { return Ok(()) };
+    let part: OfEndpoint = field.read()?;
+    endpoint.sources = part.sources.unwrap_or_else(|| std::mem::take(&mut endpoint.sources));
+    endpoint.max_sessions = part.max_sessions.or(endpoint.max_sessions);
+    Ok(())
+}
+
+/// An endpoint's part.
+pub(super) fn show_endpoint(endpoint: &PrivateEndpoint, connection: &Connection) -> Value {
+    let mut shown = json!({ "linkIdentifier": connection.link.to_string(), "sources": endpoint.sources });
+    if let Some(most) = endpoint.max_sessions {
+        shown["maxSessions"] = json!(most);
+    }
+    shown
+}

@@ -1,0 +1,284 @@
+//! Every path there is, and what can be done with it: the one table that requests are matched against and that the
+//! OpenAPI document is made from.
+
+use std::collections::BTreeMap;
+
+use axum::http::Method;
+
+use super::answer::Answer;
+use super::ask::{Ask, decode};
+use super::{
+    Rejection, balancers, connections, endpoints, groups, interfaces, locations, networks, services, subnets, typed,
+};
+use crate::control::View;
+
+/// Answers a request.
+pub(super) type Handler = fn(&Ask) -> Result<Answer, Rejection>;
+
+/// What a method does at a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operation {
+    pub(super) method: &'static str,
+    pub(super) handler: Handler,
+    /// What it does, for people; begins with a verb.
+    pub(super) summary: &'static str,
+}
+
+/// A path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    /// With `{name}` for each part that is left open.
+    pub(super) template: &'static str,
+    pub(super) operations: &'static [Operation],
+}
+
+impl Route {
+    /// What answers `method`; HEAD is answered like GET unless it has a word of its own.
+    pub(super) fn handler(&self, method: &Method) -> Option<Handler> {
+        let named = |name: &str| self.operations.iter().find(|operation| operation.method == name);
+        let like_get = || named("GET").filter(|_| method == Method::HEAD);
+        named(method.as_str()).or_else(like_get).map(|operation| operation.handler)
+    }
+
+    /// For `Allow`.
+    pub(super) fn methods(&self) -> String {
+        self.operations.iter().map(|operation| operation.method).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What `path` has in place of the open parts; `None`: it is another path.
+    fn matches(&self, path: &str) -> Option<BTreeMap<&'static str, String>> {
+        let mut parameters = BTreeMap::new();
+        let mut parts = path.trim_matches('/').split('/');
+        for piece in self.template.trim_start_matches('/').split('/') {
+            let part = parts.next()?;
+            match piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}')) {
+                Some(name) if !part.is_empty() => _ = parameters.insert(name, decode(part)),
+                None if piece.eq_ignore_ascii_case(part) => {}
+                Some(_) | None => return None,
+            }
+        }
+        parts.next().is_none().then_some(parameters)
+    }
+}
+
+/// The route of `path`, and its parameters.
+///
+/// # Errors
+/// 404: there is no such path, or its type of resource is not known.
+pub(super) fn find(view: &View, path: &str) -> Result<(&'static Route, BTreeMap<&'static str, String>), Rejection> {
+    let matched = ROUTES.iter().find_map(|route| route.matches(path).map(|parameters| (route, parameters)));
+    let (route, parameters) = matched.ok_or_else(Rejection::unknown_path)?;
+    if parameters.contains_key("type") {
+        typed::kind(&view.decisions.model, &parameters)?;
+    }
+    Ok((route, parameters))
+}
+
+macro_rules! routes {
+    ($( $template:expr => { $( $method:ident $handler:path, $summary:literal; )+ } )+) => {
+        /// See the module. What is more special stands first.
+        pub(super) const ROUTES: &[Route] = &[
+            $( Route { template: $template, operations: &[
+                $( Operation { method: stringify!($method), handler: $handler, summary: $summary }, )+
+            ] }, )+
+        ];
+    };
+}
+
+macro_rules! subscription {
+    ($rest:literal) => {
+        concat!("/subscriptions/{subscription}", $rest)
+    };
+}
+
+macro_rules! group {
+    ($rest:literal) => {
+        concat!("/subscriptions/{subscription}/resourceGroups/{group}", $rest)
+    };
+}
+
+macro_rules! network {
+    ($rest:literal) => {
+        concat!("/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Network", $rest)
+    };
+}
+
+macro_rules! resource {
+    ($rest:literal) => {
+        concat!("/subscriptions/{subscription}/resourceGroups/{group}/providers/{provider}/{type}", $rest)
+    };
+}
+
+routes! {
+    subscription!("/resourceGroups") => {
+        GET groups::list, "List resource groups";
+    }
+    group!("") => {
+        GET groups::get, "Show a resource group";
+        HEAD groups::exists, "Tell whether a resource group exists";
+        PUT groups::put, "Create or change a resource group";
+        PATCH groups::patch, "Change the tags of a resource group";
+        DELETE groups::delete, "Delete a resource group with all that is in it";
+    }
+
+    subscription!("/providers/Microsoft.Network/locations/{location}/availablePrivateEndpointTypes") => {
+        GET locations::types, "List the types that private endpoints of a region can be bound to";
+    }
+    network!("/locations/{location}/availablePrivateEndpointTypes") => {
+        GET locations::types, "List the types that private endpoints of a region can be bound to";
+    }
+    subscription!("/providers/Microsoft.Network/locations/{location}/autoApprovedPrivateLinkServices") => {
+        GET locations::auto_approved, "List the services that approve this subscription at once";
+    }
+    network!("/locations/{location}/autoApprovedPrivateLinkServices") => {
+        GET locations::auto_approved, "List the services that approve this subscription at once";
+    }
+    subscription!("/providers/Microsoft.Network/locations/{location}/checkPrivateLinkServiceVisibility") => {
+        POST locations::visibility, "Tell whether a service is visible to this subscription";
+    }
+    network!("/locations/{location}/checkPrivateLinkServiceVisibility") => {
+        POST locations::visibility, "Tell whether a service is visible to this subscription";
+    }
+
+    subscription!("/providers/Microsoft.Network/virtualNetworks") => {
+        GET networks::list, "List VNets";
+    }
+    network!("/virtualNetworks") => {
+        GET networks::list, "List the VNets of a group";
+    }
+    network!("/virtualNetworks/{name}") => {
+        GET networks::get, "Show a VNet";
+        PUT networks::put, "Create or change a VNet";
+        PATCH networks::patch, "Change the tags of a VNet";
+        DELETE networks::delete, "Delete a VNet";
+    }
+    network!("/virtualNetworks/{name}/subnets") => {
+        GET subnets::list, "List the subnets of a VNet";
+    }
+    network!("/virtualNetworks/{name}/subnets/{subnet}") => {
+        GET subnets::get, "Show a subnet";
+        PUT subnets::put, "Create or change a subnet";
+        DELETE subnets::delete, "Delete a subnet";
+    }
+    network!("/virtualNetworks/{name}/virtualNetworkPeerings") => {
+        GET subnets::list_peerings, "List the peerings of a VNet";
+    }
+    network!("/virtualNetworks/{name}/virtualNetworkPeerings/{peering}") => {
+        GET subnets::get_peering, "Show a peering";
+        PUT subnets::put_peering, "Create or change a peering";
+        DELETE subnets::delete_peering, "Delete a peering";
+    }
+
+    subscription!("/providers/Microsoft.Network/loadBalancers") => {
+        GET balancers::list, "List load balancers";
+    }
+    network!("/loadBalancers") => {
+        GET balancers::list, "List the load balancers of a group";
+    }
+    network!("/loadBalancers/{name}") => {
+        GET balancers::get, "Show a load balancer";
+        PUT balancers::put, "Create or change a load balancer";
+        PATCH balancers::patch, "Change the tags of a load balancer";
+        DELETE balancers::delete, "Delete a load balancer";
+    }
+
+    subscription!("/providers/Microsoft.Network/privateLinkServices") => {
+        GET services::list, "List private link services";
+    }
+    network!("/privateLinkServices") => {
+        GET services::list, "List the private link services of a group";
+    }
+    network!("/privateLinkServices/{name}") => {
+        GET services::get, "Show a private link service";
+        PUT services::put, "Create or change a private link service";
+        PATCH services::patch, "Change the tags of a private link service";
+        DELETE services::delete, "Delete a private link service without connections";
+    }
+    network!("/privateLinkServices/{name}/privateEndpointConnections") => {
+        GET connections::list, "List the connections of a private link service";
+    }
+    network!("/privateLinkServices/{name}/privateEndpointConnections/{connection}") => {
+        GET connections::get, "Show a connection of a private link service";
+        PUT connections::put, "Approve or reject a connection of a private link service";
+        DELETE connections::delete, "Remove a connection of a private link service for good";
+    }
+
+    subscription!("/providers/Microsoft.Network/privateEndpoints") => {
+        GET endpoints::list, "List private endpoints";
+    }
+    network!("/privateEndpoints") => {
+        GET endpoints::list, "List the private endpoints of a group";
+    }
+    network!("/privateEndpoints/{name}") => {
+        GET endpoints::get, "Show a private endpoint";
+        PUT endpoints::put, "Create or change a private endpoint";
+        PATCH endpoints::patch, "Change the tags of a private endpoint";
+        DELETE endpoints::delete, "Delete a private endpoint";
+    }
+
+    subscription!("/providers/Microsoft.Network/networkInterfaces") => {
+        GET interfaces::list, "List the interfaces of private endpoints";
+    }
+    network!("/networkInterfaces") => {
+        GET interfaces::list, "List the interfaces of the private endpoints of a group";
+    }
+    network!("/networkInterfaces/{name}") => {
+        GET interfaces::get, "Show the interface of a private endpoint";
+        PUT interfaces::refuse, "Refused: an interface follows its private endpoint";
+        DELETE interfaces::refuse, "Refused: an interface goes with its private endpoint";
+    }
+
+    subscription!("/providers/{provider}/{type}") => {
+        GET typed::list, "List resources of a type";
+    }
+    resource!("") => {
+        GET typed::list, "List the resources of a type in a group";
+    }
+    resource!("/{name}") => {
+        GET typed::get, "Show a resource";
+        PUT typed::put, "Create or change a resource";
+        PATCH typed::patch, "Change the tags of a resource";
+        DELETE typed::delete, "Delete a resource; its connections are Disconnected since";
+    }
+    resource!("/{name}/privateLinkResources") => {
+        GET typed::subresources, "List the subresources that a resource has";
+    }
+    resource!("/{name}/privateLinkResources/{subresource}") => {
+        GET typed::subresource, "Show a subresource of a resource";
+    }
+    resource!("/{name}/privateEndpointConnections") => {
+        GET connections::list, "List the connections of a resource";
+    }
+    resource!("/{name}/privateEndpointConnections/{connection}") => {
+        GET connections::get, "Show a connection of a resource";
+        PUT connections::put, "Approve or reject a connection of a resource";
+        DELETE connections::delete, "Remove a connection of a resource for good";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_is_found_in_any_case_and_by_itself() {
+        for route in ROUTES {
+            let path = route.template.replace(['{', '}'], "");
+            for path in [path.to_uppercase(), path.to_lowercase(), format!("{path}/")] {
+                let found = ROUTES.iter().find(|route| route.matches(&path).is_some());
+                assert_eq!(found.map(|route| route.template), Some(route.template), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_open_is_read_without_percent_signs() {
+        let path = "/subscriptions/a%20b/resourceGroups/g%2Fh/providers/Microsoft.Network/virtualNetworks/%zz";
+        let found = ROUTES.iter().find_map(|route| route.matches(path)).unwrap();
+        assert_eq!(
+            (found["subscription"].as_str(), found["group"].as_str(), found["name"].as_str()),
+            ("a b", "g/h", "%zz")
+        );
+        assert!(ROUTES.iter().all(|route| route.matches("/subscriptions//resourceGroups").is_none()));
+    }
+}

@@ -1,0 +1,281 @@
+//! Private link services.
+
+use serde_json::{Value, json};
+
+use super::answer::{Answer, object, page, patched};
+use super::ask::Ask;
+use super::body::Field;
+use super::{Rejection, connections, privlink};
+use crate::control::View;
+use crate::control::decisions::{Item, ItemKind};
+use crate::control::ids;
+use crate::control::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Tags, TimeoutOverrides, Visibility};
+use crate::control::resource_types::PRIVATE_LINK_SERVICE;
+use crate::control::rights::{Right, Verb};
+
+/// `GET …/privateLinkServices`
+pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    let here = ask.model().resources.iter().filter(|(_, resource)| resource.kind.is_none());
+    let here = here.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Resource, key));
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, service)| Some(show(&ask.view, key, service)))
+}
+
+/// `GET …/privateLinkServices/{name}`
+pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, service) = found(ask)?;
+    Ok(Answer::ok(show(&ask.view, &key, &service)))
+}
+
+/// `PUT …/privateLinkServices/{name}`
+pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    let key = ask.key();
+    ask.demand(&right(&key, Verb::Write))?;
+    ask.expect_group()?;
+    let before = ask.model().resources.get(&key);
+    if before.is_some_and(|resource| resource.kind.is_some()) {
+        let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
+        return Err(Rejection::conflict("NameInUse", &message));
+    }
+    ask.expect(before.map(|service| show(&ask.view, &key, service)).as_ref())?;
+    let service = read(ask, &key, before)?;
+    let created = before.is_none();
+    write(ask, &key, service)?;
+    answer(ask, &key, created)
+}
+
+/// `PATCH …/privateLinkServices/{name}`
+pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, service) = found(ask)?;
+    ask.expect(Some(&show(&ask.view, &key, &service)))?;
+    write(ask, &key, LinkResource { tags: patched(ask, &service.tags)?, ..service })?;
+    answer(ask, &key, false)
+}
+
+/// `DELETE …/privateLinkServices/{name}`
+pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+    let key = ask.key();
+    ask.demand(&right(&key, Verb::Delete))?;
+    let before = ask.model().resources.get(&key).filter(|resource| resource.kind.is_none());
+    let before = before.map(|service| show(&ask.view, &key, service));
+    ask.expect(before.as_ref())?;
+    if before.is_none() {
+        return Ok(Answer::absent());
+    }
+    ask.delete(ItemKind::Resource, &key)?;
+    Ok(Answer::deleted())
+}
+
+fn found(ask: &Ask) -> Result<(Key, LinkResource), Rejection> {
+    let key = ask.key();
+    ask.demand(&right(&key, Verb::Read))?;
+    let found = ask.model().resources.entry(&key).filter(|(_, resource)| resource.kind.is_none());
+    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(PRIVATE_LINK_SERVICE, &key))
+}
+
+fn right(key: &Key, verb: Verb) -> Right {
+    Right::on(&Model::default(), &item(key), verb)
+}
+
+pub(super) fn item(key: &Key) -> Item {
+    Item { kind: ItemKind::Resource, key: key.clone() }
+}
+
+/// Puts `resource` in force, if nobody has changed it meanwhile.
+///
+/// # Errors
+/// The refusal.
+pub(super) fn write(ask: &Ask, key: &Key, resource: LinkResource) -> Result<(), Rejection> {
+    let mut model = Model::default();
+    model.resources.insert(key.clone(), resource);
+    ask.put(vec![item(key)], model).map(drop)
+}
+
+fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
+    let view = ask.afresh();
+    let resources = &view.decisions.model.resources;
+    let (key, service) = resources.entry(key).ok_or_else(|| Rejection::absent(PRIVATE_LINK_SERVICE, key))?;
+    Ok(Answer::put(show(&view, key, service), created))
+}
+
+/// A link resource that nothing is known of yet. Its backends may serve another one too: a client of Azure has no word
+/// to say so, and what shows the resource says it.
+pub(super) fn blank(kind: Option<String>) -> LinkResource {
+    LinkResource {
+        kind,
+        region: String::new(),
+        vnet: None,
+        nat: Vec::new(),
+        nat_configs: Vec::new(),
+        frontends: Vec::new(),
+        destination: None,
+        visibility: Visibility::Readers,
+        auto_approval: Vec::new(),
+        alias: None,
+        cross_region: true,
+        fqdns: Vec::new(),
+        proxy_protocol: false,
+        shared_backend: true,
+        deny: None,
+        max_sessions: None,
+        max_sessions_per_endpoint: None,
+        timeouts: TimeoutOverrides::default(),
+        targets: Vec::new(),
+        tags: Tags::new(),
+        foreign: String::new(),
+    }
+}
+
+/// The service that the body describes; what it says nothing of is as if it were new, but for what Azure has no word for.
+fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>) -> Result<LinkResource, Rejection> {
+    let body = Field::root(&ask.body)?;
+    let properties = body.properties();
+    let mut service = before.cloned().unwrap_or_else(|| blank(None));
+    common(&body, &properties, &mut service)?;
+    service.alias.get_or_insert_with(|| key.name.clone());
+    service.fqdns = properties.texts("fqdns")?;
+    service.proxy_protocol = properties.flag("enableProxyProtocol")?.unwrap_or_default();
+    let configs = properties.items("ipConfigurations")?;
+    if !configs.is_empty() {
+        addresses(ask, &configs, &mut service)?;
+    }
+    let frontends = properties.items("loadBalancerFrontendIpConfigurations")?;
+    let destination = properties.address("destinationIPAddress")?;
+    if !frontends.is_empty() || destination.is_some() {
+        service.frontends = frontends.iter().map(|field| frontend(ask, before, field)).collect::<Result<_, _>>()?;
+        service.destination = destination;
+    }
+    privlink::resource(&properties, &mut service)?;
+    let bare = service.targets.is_empty() && service.frontends.is_empty() && service.destination.is_none();
+    if service.vnet.is_none() || bare {
+        let remedy = "`ipConfigurations`, and `loadBalancerFrontendIpConfigurations` or `destinationIPAddress`";
+        return Err(properties.refused(&format!("a private link service needs {remedy}")));
+    }
+    Ok(service)
+}
+
+/// What services and typed resources have in common.
+///
+/// # Errors
+/// 400.
+pub(super) fn common(body: &Field<'_>, properties: &Field<'_>, resource: &mut LinkResource) -> Result<(), Rejection> {
+    if let Some(region) = body.text("location")? {
+        resource.region = region;
+    }
+    if resource.region.is_empty() {
+        return Err(body.refused("`location` is missing"));
+    }
+    resource.tags = body.tags()?.unwrap_or_else(|| std::mem::take(&mut resource.tags));
+    if let Some(list) = properties.get("visibility") {
+        let subscriptions = list.texts("subscriptions")?;
+        resource.visibility = match subscriptions.as_slice() {
+            [] => Visibility::Readers,
+            several if several.iter().any(|one| one == "*") => Visibility::Everyone,
+            _ => Visibility::Subscriptions(subscriptions),
+        };
+    }
+    if let Some(list) = properties.get("autoApproval") {
+        resource.auto_approval = list.texts("subscriptions")?;
+    }
+    Ok(())
+}
+
+/// The NAT addresses, all of one VNet: the provider's.
+fn addresses(ask: &Ask, configs: &[Field<'_>], service: &mut LinkResource) -> Result<(), Rejection> {
+    let mut vnet: Option<Key> = None;
+    let mut made = Vec::new();
+    for field in configs {
+        let properties = field.properties();
+        let subnet = properties.required_id("subnet")?;
+        if !subnet.is(ids::SUBNET) {
+            return Err(properties.refused("`subnet.id` is not that of a subnet"));
+        }
+        if vnet.get_or_insert_with(|| subnet.key().clone()) != subnet.key() {
+            return Err(properties.refused("the IP configurations of a service are in one VNet"));
+        }
+        let known = service.nat_configs.iter().any(|config| config.subnet.eq_ignore_ascii_case(subnet.name()));
+        if !(known && service.vnet.as_ref() == Some(subnet.key())) {
+            ask.demand(&Right::join(subnet.key(), subnet.name()))?;
+        }
+        let asked = properties.text("privateIPAllocationMethod")?.unwrap_or_default();
+        let address = properties.address("privateIPAddress")?.filter(|_| !asked.eq_ignore_ascii_case("dynamic"));
+        let version = properties.text("privateIPAddressVersion")?.unwrap_or_default();
+        let v6 = version.eq_ignore_ascii_case("IPv6") || address.is_some_and(|ip| ip.is_ipv6());
+        let name = field.text("name")?.unwrap_or_else(|| format!("nat{}", made.len()));
+        made.push(NatConfig { name, subnet: subnet.name().to_owned(), address, v6 });
+    }
+    service.vnet = vnet;
+    service.nat_configs = made;
+    Ok(())
+}
+
+fn frontend(ask: &Ask, before: Option<&LinkResource>, field: &Field<'_>) -> Result<FrontendRef, Rejection> {
+    let text = field.required("id")?;
+    let id = ids::ArmId::parse(&text).map_err(|error| field.refused(&error))?;
+    if !id.kind().to_lowercase().starts_with("microsoft.network/loadbalancers/frontendipconfigurations") {
+        return Err(field.refused("`id` is not that of a frontend IP configuration of a load balancer"));
+    }
+    let frontend = FrontendRef { balancer: id.key().clone(), frontend: id.name().to_owned() };
+    if !before.is_some_and(|before| before.frontends.contains(&frontend)) {
+        ask.demand(&Right::join_balancer(&frontend.balancer))?;
+    }
+    Ok(frontend)
+}
+
+/// As Azure shows it.
+pub(super) fn show(view: &View, key: &Key, service: &LinkResource) -> Value {
+    let id = ids::resource(None, key);
+    let frontend = |one: &FrontendRef| {
+        let id = ids::load_balancer(&one.balancer).below("frontendIPConfigurations", &one.frontend);
+        json!({ "id": id.to_string() })
+    };
+    let mut properties = json!({
+        "provisioningState": "Succeeded",
+        "alias": ids::alias(key, service),
+        "loadBalancerFrontendIpConfigurations": service.frontends.iter().map(frontend).collect::<Vec<_>>(),
+        "ipConfigurations": configurations(view, &id, service),
+        "fqdns": service.fqdns,
+        "enableProxyProtocol": service.proxy_protocol,
+        "networkInterfaces": [],
+        "privateEndpointConnections": connections::of(view, key, service.kind.as_deref()),
+        "privlink": privlink::show_resource(view, key, service),
+    });
+    shared(service, &mut properties);
+    if let Some(server) = service.destination {
+        properties["destinationIPAddress"] = json!(server);
+    }
+    object(&id, Some((&service.region, &service.tags)), properties)
+}
+
+/// What services and typed resources show alike.
+pub(super) fn shared(resource: &LinkResource, properties: &mut Value) {
+    let subscriptions = match &resource.visibility {
+        Visibility::Readers => Vec::new(),
+        Visibility::Everyone => vec!["*".to_owned()],
+        Visibility::Subscriptions(list) => list.clone(),
+    };
+    properties["visibility"] = json!({ "subscriptions": subscriptions });
+    properties["autoApproval"] = json!({ "subscriptions": resource.auto_approval });
+}
+
+fn configurations(view: &View, id: &ids::ArmId, service: &LinkResource) -> Vec<Value> {
+    let vnet = service.vnet.as_ref().and_then(|vnet| view.decisions.model.vnets.entry(vnet));
+    let one = |(index, ip): (usize, &std::net::IpAddr)| {
+        let config = service.nat_configs.get(index);
+        let inside = |prefixes: &[ipnet::IpNet]| prefixes.iter().any(|prefix| prefix.contains(ip));
+        let subnet = vnet.and_then(|(_, vnet)| vnet.subnets.iter().find(|subnet| inside(&subnet.prefixes)));
+        let name = config.map_or_else(|| format!("nat{index}"), |config| config.name.clone());
+        let fixed = config.is_none_or(|config| config.address.is_some());
+        let mut properties = json!({
+            "provisioningState": "Succeeded",
+            "primary": index == 0,
+            "privateIPAddress": ip,
+            "privateIPAddressVersion": if ip.is_ipv6() { "IPv6" } else { "IPv4" },
+            "privateIPAllocationMethod": if fixed { "Static" } else { "Dynamic" },
+        });
+        if let Some(((vnet, _), subnet)) = vnet.zip(subnet) {
+            properties["subnet"] = json!({ "id": ids::subnet(vnet, &subnet.name).to_string() });
+        }
+        json!({ "id": id.clone().below("ipConfigurations", &name).to_string(), "name": name, "properties": properties })
+    };
+    service.nat.iter().enumerate().map(one).collect()
+}

@@ -1,0 +1,285 @@
+//! Subnets and peerings: parts of a VNet that clients change one by one.
+
+use serde_json::{Value, json};
+
+use super::answer::{Answer, object, page};
+use super::ask::Ask;
+use super::body::Field;
+use super::{Rejection, networks, privlink};
+use crate::control::View;
+use crate::control::access::actions;
+use crate::control::decisions::ItemKind;
+use crate::control::ids;
+use crate::control::model::{Key, NetworkPolicies, PeeringLabel, Subnet, Vnet};
+use crate::control::rights::Right;
+
+/// `GET …/subnets`
+pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, vnet) = networks::found(ask)?;
+    let mut subnets: Vec<&Subnet> = vnet.subnets.iter().collect();
+    subnets.sort_by_key(|subnet| subnet.name.to_lowercase());
+    page(ask, subnets.into_iter(), |s| s.name.to_lowercase(), |s| Some(show(&ask.view, &key, s)))
+}
+
+/// `GET …/subnets/{subnet}`
+pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, vnet) = networks::found(ask)?;
+    let found = vnet.subnets.iter().find(|subnet| named(&subnet.name, ask.parameter("subnet")));
+    let found = found.ok_or_else(|| Rejection::absent(ids::SUBNET, &key.beside(ask.parameter("subnet"))))?;
+    Ok(Answer::ok(show(&ask.view, &key, found)))
+}
+
+/// `PUT …/subnets/{subnet}`
+pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    let name = ask.parameter("subnet");
+    ask.demand(&Right::subnet(&ask.key(), name, actions::write(actions::SUBNETS)))?;
+    let (key, mut vnet) = networks::found(ask)?;
+    let at = vnet.subnets.iter().position(|subnet| named(&subnet.name, name));
+    let before = at.and_then(|at| vnet.subnets.get(at)).cloned();
+    ask.expect(before.as_ref().map(|subnet| show(&ask.view, &key, subnet)).as_ref())?;
+    let subnet = read(ask, &Field::root(&ask.body)?, before.as_ref().map_or(name, |s| &s.name), before.as_ref())?;
+    match at.and_then(|at| vnet.subnets.get_mut(at)) {
+        Some(place) => *place = subnet.clone(),
+        None => vnet.subnets.push(subnet.clone()),
+    }
+    networks::write(ask, &key, vnet)?;
+    Ok(Answer::put(show(&ask.afresh(), &key, &subnet), before.is_none()))
+}
+
+/// `DELETE …/subnets/{subnet}`
+pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+    let name = ask.parameter("subnet");
+    ask.demand(&Right::subnet(&ask.key(), name, actions::delete(actions::SUBNETS)))?;
+    let key = ask.key();
+    let Some(vnet) = ask.model().vnets.get(&key) else { return Ok(Answer::absent()) };
+    let mut vnet = vnet.clone();
+    let old = vnet.subnets.clone();
+    vnet.subnets.retain(|subnet| !named(&subnet.name, name));
+    if vnet.subnets.len() == old.len() {
+        return Ok(Answer::absent());
+    }
+    let shown = old.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| show(&ask.view, &key, subnet));
+    ask.expect(shown.as_ref())?;
+    refuse_used(ask, &key, &old, &vnet.subnets)?;
+    networks::write(ask, &key, vnet)?;
+    Ok(Answer::deleted())
+}
+
+/// A subnet that something is in stays.
+///
+/// # Errors
+/// 400, in Azure's words.
+pub(super) fn refuse_used(ask: &Ask, vnet: &Key, old: &[Subnet], new: &[Subnet]) -> Result<(), Rejection> {
+    let kept = |subnet: &&Subnet| new.iter().any(|other| named(&other.name, &subnet.name));
+    for subnet in old.iter().filter(|subnet| !kept(subnet)) {
+        if let Some(user) = first_user(ask, vnet, subnet) {
+            let id = ids::subnet(vnet, &subnet.name);
+            let message = format!("Subnet {} is in use by {user} and cannot be deleted.", subnet.name);
+            return Err(Rejection::bad_request_of("InUseSubnetCannotBeDeleted", &message, &id.to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn first_user(ask: &Ask, vnet: &Key, subnet: &Subnet) -> Option<String> {
+    let model = ask.model();
+    let endpoints = model.endpoints.iter().filter(|(_, e)| e.vnet == *vnet && named(&e.subnet, &subnet.name));
+    let inside = |ip: &std::net::IpAddr| subnet.prefixes.iter().any(|prefix| prefix.contains(ip));
+    let services = model.resources.iter().filter(|(_, r)| r.vnet.as_ref() == Some(vnet) && r.nat.iter().any(inside));
+    let services = services.map(|(key, resource)| ids::resource(resource.kind.as_deref(), key).to_string());
+    endpoints.map(|(key, _)| ids::endpoint(key).to_string()).chain(services).next()
+}
+
+/// The subnet that `field` describes; what it says nothing of stays as it was.
+///
+/// # Errors
+/// 400.
+pub(super) fn read(ask: &Ask, field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Result<Subnet, Rejection> {
+    let properties = field.properties();
+    let one = properties.parsed("addressPrefix", "a prefix such as 10.1.9.0/24")?;
+    let several = properties.all("addressPrefixes", "a prefix such as 10.1.9.0/24")?;
+    let named: Vec<_> = if several.is_empty() { one.into_iter().collect() } else { several };
+    let mut prefixes: Vec<ipnet::IpNet> = named;
+    if prefixes.is_empty() {
+        prefixes = before.map(|subnet| subnet.prefixes.clone()).unwrap_or_default();
+    }
+    let group = properties.id("networkSecurityGroup")?;
+    if let Some(group) = group.as_ref().filter(|group| group.is(ids::SECURITY_GROUP))
+        && before.and_then(|subnet| subnet.security_group.as_ref()) != Some(group.key())
+    {
+        ask.demand(&Right::join_group(group.key()))?;
+    }
+    let delegations = properties.items("delegations")?;
+    let delegated = |one: &Field<'_>| Ok(one.properties().text("serviceName")?.unwrap_or_default());
+    let services = properties.items("serviceEndpoints")?;
+    let service = |one: &Field<'_>| one.required("service");
+    let mut subnet = Subnet {
+        name: name.to_owned(),
+        prefixes,
+        dedicated: before.is_some_and(|subnet| subnet.dedicated),
+        delegations: delegations.iter().map(delegated).collect::<Result<_, Rejection>>()?,
+        service_endpoints: services.iter().map(service).collect::<Result<_, _>>()?,
+        network_policies: policies(&properties)?,
+        security_group: group.map(|group| group.key().clone()),
+        service_policies: enabled(&properties)?,
+    };
+    privlink::subnet(&properties, &mut subnet)?;
+    Ok(subnet)
+}
+
+fn policies(properties: &Field<'_>) -> Result<NetworkPolicies, Rejection> {
+    let known = [
+        NetworkPolicies::Disabled,
+        NetworkPolicies::Enabled,
+        NetworkPolicies::NetworkSecurityGroupEnabled,
+        NetworkPolicies::RouteTableEnabled,
+    ];
+    let Some(field) = properties.get("privateEndpointNetworkPolicies") else { return Ok(NetworkPolicies::Disabled) };
+    let text = field.as_text()?;
+    let found = known.into_iter().find(|value| format!("{value:?}").eq_ignore_ascii_case(&text));
+    found.ok_or_else(|| field.wrong("Disabled, Enabled, NetworkSecurityGroupEnabled or RouteTableEnabled"))
+}
+
+fn enabled(properties: &Field<'_>) -> Result<Option<bool>, Rejection> {
+    let Some(field) = properties.get("privateLinkServiceNetworkPolicies") else { return Ok(None) };
+    match field.as_text()?.to_lowercase().as_str() {
+        "enabled" => Ok(Some(true)),
+        "disabled" => Ok(Some(false)),
+        _ => Err(field.wrong("Enabled or Disabled")),
+    }
+}
+
+/// As Azure shows it.
+pub(super) fn show(view: &View, vnet: &Key, subnet: &Subnet) -> Value {
+    let delegation = |service: &String| json!({ "name": service, "properties": { "serviceName": service } });
+    let mut properties = json!({
+        "provisioningState": "Succeeded",
+        "privateEndpointNetworkPolicies": format!("{:?}", subnet.network_policies),
+        "privateLinkServiceNetworkPolicies": if subnet.service_policies.unwrap_or(true) { "Enabled" } else { "Disabled" },
+        "delegations": subnet.delegations.iter().map(delegation).collect::<Vec<_>>(),
+        "serviceEndpoints": subnet.service_endpoints.iter().map(|service| json!({ "service": service })).collect::<Vec<_>>(),
+        "privlink": privlink::show_subnet(view, vnet, subnet),
+    });
+    match subnet.prefixes.as_slice() {
+        [one] => properties["addressPrefix"] = json!(one),
+        several => properties["addressPrefixes"] = json!(several),
+    }
+    if let Some(group) = &subnet.security_group {
+        properties["networkSecurityGroup"] = json!({ "id": ids::security_group(group).to_string() });
+    }
+    object(&ids::subnet(vnet, &subnet.name), None, properties)
+}
+
+/// `GET …/virtualNetworkPeerings`
+pub(super) fn list_peerings(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, vnet) = networks::found(ask)?;
+    let mut labels = vnet.labelled();
+    labels.sort_by_key(|label| label.name.to_lowercase());
+    page(ask, labels.into_iter(), |l| l.name.to_lowercase(), |l| Some(show_peering(&ask.view, &key, &l)))
+}
+
+/// `GET …/virtualNetworkPeerings/{peering}`
+pub(super) fn get_peering(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, vnet) = networks::found(ask)?;
+    let name = ask.parameter("peering");
+    let found = vnet.labelled().into_iter().find(|label| named(&label.name, name));
+    let found = found.ok_or_else(|| Rejection::absent(PEERING, &key.beside(name)))?;
+    Ok(Answer::ok(show_peering(&ask.view, &key, &found)))
+}
+
+/// `PUT …/virtualNetworkPeerings/{peering}`
+pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
+    let name = ask.parameter("peering");
+    ask.demand(&Right::peering(&ask.key(), name, actions::write(actions::PEERINGS)))?;
+    let (key, mut vnet) = networks::found(ask)?;
+    let before = vnet.labelled().into_iter().find(|label| named(&label.name, name));
+    ask.expect(before.as_ref().map(|label| show_peering(&ask.view, &key, label)).as_ref())?;
+    if let Some(before) = &before {
+        forget(&mut vnet, &before.remote);
+    }
+    let label = peer(&mut vnet, &Field::root(&ask.body)?, name)?;
+    if !ask.model().vnets.contains_key(&label.remote) || !ask.sees(ItemKind::Vnet, &label.remote) {
+        let message = format!("there is no VNet {} that this caller may see", ids::vnet(&label.remote));
+        return Err(Rejection::bad_request_of(
+            "InvalidResourceReference",
+            &message,
+            "properties.remoteVirtualNetwork.id",
+        ));
+    }
+    networks::write(ask, &key, vnet)?;
+    Ok(Answer::put(show_peering(&ask.afresh(), &key, &label), before.is_none()))
+}
+
+/// `DELETE …/virtualNetworkPeerings/{peering}`
+pub(super) fn delete_peering(ask: &Ask) -> Result<Answer, Rejection> {
+    let name = ask.parameter("peering");
+    ask.demand(&Right::peering(&ask.key(), name, actions::delete(actions::PEERINGS)))?;
+    let key = ask.key();
+    let Some(vnet) = ask.model().vnets.get(&key) else { return Ok(Answer::absent()) };
+    let mut vnet = vnet.clone();
+    let Some(label) = vnet.labelled().into_iter().find(|label| named(&label.name, name)) else {
+        return Ok(Answer::absent());
+    };
+    ask.expect(Some(&show_peering(&ask.view, &key, &label)))?;
+    forget(&mut vnet, &label.remote);
+    networks::write(ask, &key, vnet)?;
+    Ok(Answer::deleted())
+}
+
+const PEERING: &str = "Microsoft.Network/virtualNetworks/virtualNetworkPeerings";
+
+fn forget(vnet: &mut Vnet, remote: &Key) {
+    vnet.peerings.retain(|peer| peer != remote);
+    vnet.peering_labels.retain(|label| label.remote != *remote);
+}
+
+/// Adds the peering that `field` describes.
+///
+/// # Errors
+/// 400.
+pub(super) fn peer(vnet: &mut Vnet, field: &Field<'_>, name: &str) -> Result<PeeringLabel, Rejection> {
+    let properties = field.properties();
+    let remote = properties.required_id("remoteVirtualNetwork")?;
+    if !remote.is(ids::VNET) {
+        return Err(properties.refused("`remoteVirtualNetwork.id` is not that of a VNet"));
+    }
+    let access = properties.flag("allowVirtualNetworkAccess")?.unwrap_or(true);
+    let label = PeeringLabel { name: name.to_owned(), remote: remote.key().clone(), access };
+    if vnet.labelled().iter().any(|other| other.remote == label.remote) {
+        return Err(properties.refused("this VNet has a peering with that one already"));
+    }
+    if access {
+        vnet.peerings.push(label.remote.clone());
+    }
+    vnet.peering_labels.push(label.clone());
+    Ok(label)
+}
+
+/// As Azure shows it. It is Connected when both sides have it.
+pub(super) fn show_peering(view: &View, key: &Key, label: &PeeringLabel) -> Value {
+    let remote = view.decisions.model.vnets.get(&label.remote);
+    let mutual = remote.is_some_and(|remote| remote.labelled().iter().any(|back| back.remote == *key));
+    let state = match remote {
+        None => "Disconnected",
+        Some(_) if mutual => "Connected",
+        Some(_) => "Initiated",
+    };
+    let space = json!({ "addressPrefixes": remote.map(|remote| remote.address_space.clone()).unwrap_or_default() });
+    let properties = json!({
+        "provisioningState": "Succeeded",
+        "peeringState": state,
+        "peeringSyncLevel": if mutual { "FullyInSync" } else { "RemoteNotInSync" },
+        "allowVirtualNetworkAccess": label.access,
+        "allowForwardedTraffic": false,
+        "allowGatewayTransit": false,
+        "useRemoteGateways": false,
+        "remoteVirtualNetwork": { "id": ids::vnet(&label.remote).to_string() },
+        "remoteAddressSpace": space,
+        "remoteVirtualNetworkAddressSpace": space,
+    });
+    object(&ids::vnet(key).below("virtualNetworkPeerings", &label.name), None, properties)
+}
+
+fn named(name: &str, asked: &str) -> bool {
+    name.eq_ignore_ascii_case(asked)
+}

@@ -1,0 +1,238 @@
+//! Resources of any type that has private endpoints in Azure, all in one shape: what they are to their own clients
+//! (`sku`, `kind`) is kept and shown, and means nothing here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answer, object, page, patched};
+use super::ask::Ask;
+use super::body::Field;
+use super::{Rejection, connections as sides, privlink, services};
+use crate::control::View;
+use crate::control::access::actions;
+use crate::control::decisions::ItemKind;
+use crate::control::ids;
+use crate::control::model::{Key, LinkResource, Model, ResourceType, TargetSpec};
+use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
+use crate::control::rights::Right;
+
+/// Bytes of what is kept of a body's foreign words at most.
+const FOREIGN_MAX: usize = 16 * 1024;
+
+/// The type that the path names, in Azure's spelling.
+///
+/// # Errors
+/// 404: no such type is known.
+pub(super) fn kind(model: &Model, parameters: &BTreeMap<&'static str, String>) -> Result<String, Rejection> {
+    let part = |name| parameters.get(name).map_or("", String::as_str);
+    let named = format!("{}/{}", part("provider"), part("type"));
+    let own = model.resource_types.get(&ResourceType::key(&named)).map(|own| own.name.clone());
+    let known = resource_types::find(&named).map(|known| known.name.to_owned());
+    known.or(own).ok_or_else(|| Rejection::unknown_type(&named, resource_types::nearest(&named)))
+}
+
+/// The type of a link resource, also of one that is gone; `None`: a private link service.
+pub(super) fn kind_of(model: &Model, key: &Key) -> Option<String> {
+    let former = || model.former_resources.get(key).and_then(|former| former.kind.clone());
+    model.resources.get(key).map_or_else(former, |resource| resource.kind.clone())
+}
+
+/// The right to see the connections to `key`, which need not be there.
+pub(super) fn connections(key: &Key, kind: Option<&str>) -> Right {
+    Right::read_of(&actions::connections(kind.unwrap_or(PRIVATE_LINK_SERVICE)), key)
+}
+
+/// `GET …/providers/{provider}/{type}`
+pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    let kind = kind(ask.model(), &ask.parameters)?;
+    let is = |resource: &LinkResource| resource.kind.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(&kind));
+    let here = ask.model().resources.iter().filter(|(_, resource)| is(resource));
+    let here = here.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Resource, key));
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, resource)| Some(show(&ask.view, key, resource)))
+}
+
+/// `GET …/{name}`
+pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, resource) = found(ask)?;
+    Ok(Answer::ok(show(&ask.view, &key, &resource)))
+}
+
+/// `PUT …/{name}`: always 200, as storage accounts are answered.
+pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, kind) = (ask.key(), kind(ask.model(), &ask.parameters)?);
+    ask.demand(&Right::write_of(&kind, &key))?;
+    ask.expect_group()?;
+    let before = ask.model().resources.get(&key);
+    if before.is_some_and(|resource| !of_kind(resource, &kind)) {
+        let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
+        return Err(Rejection::conflict("NameInUse", &message));
+    }
+    ask.expect(before.map(|resource| show(&ask.view, &key, resource)).as_ref())?;
+    let resource = read(ask, &kind, before)?;
+    services::write(ask, &key, resource)?;
+    answer(ask, &kind, &key)
+}
+
+/// `PATCH …/{name}`
+pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, resource) = found(ask)?;
+    let kind = resource.kind.clone().unwrap_or_default();
+    ask.demand(&Right::write_of(&kind, &key))?;
+    ask.expect(Some(&show(&ask.view, &key, &resource)))?;
+    services::write(ask, &key, LinkResource { tags: patched(ask, &resource.tags)?, ..resource })?;
+    answer(ask, &kind, &key)
+}
+
+/// `DELETE …/{name}`
+pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, kind) = (ask.key(), kind(ask.model(), &ask.parameters)?);
+    ask.demand(&Right::delete_of(&kind, &key))?;
+    let before = ask.model().resources.get(&key).filter(|resource| of_kind(resource, &kind));
+    let before = before.map(|resource| show(&ask.view, &key, resource));
+    ask.expect(before.as_ref())?;
+    if before.is_none() {
+        return Ok(Answer::absent());
+    }
+    ask.delete(ItemKind::Resource, &key)?;
+    Ok(Answer::deleted())
+}
+
+/// `GET …/{name}/privateLinkResources`
+pub(super) fn subresources(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, resource) = found(ask)?;
+    let show = |(group, members): (String, Vec<String>)| Some(subresource_of(&key, &resource, &group, &members));
+    page(ask, parts(&resource).into_iter(), |(group, _)| group.to_lowercase(), show)
+}
+
+/// `GET …/{name}/privateLinkResources/{subresource}`
+pub(super) fn subresource(ask: &Ask) -> Result<Answer, Rejection> {
+    let (key, resource) = found(ask)?;
+    let asked = ask.parameter("subresource");
+    let found = parts(&resource).into_iter().find(|(group, _)| group.eq_ignore_ascii_case(asked));
+    let (group, members) = found.ok_or_else(|| {
+        Rejection::absent(
+            &format!("{}/privateLinkResources", resource.kind.as_deref().unwrap_or_default()),
+            &key.beside(asked),
+        )
+    })?;
+    Ok(Answer::ok(subresource_of(&key, &resource, &group, &members)))
+}
+
+fn found(ask: &Ask) -> Result<(Key, LinkResource), Rejection> {
+    let (key, kind) = (ask.key(), kind(ask.model(), &ask.parameters)?);
+    ask.demand(&Right::read_of(&kind, &key))?;
+    let found = ask.model().resources.entry(&key).filter(|(_, resource)| of_kind(resource, &kind));
+    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(&kind, &key))
+}
+
+fn of_kind(resource: &LinkResource, kind: &str) -> bool {
+    resource.kind.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(kind))
+}
+
+fn answer(ask: &Ask, kind: &str, key: &Key) -> Result<Answer, Rejection> {
+    let view = ask.afresh();
+    let (key, resource) = view.decisions.model.resources.entry(key).ok_or_else(|| Rejection::absent(kind, key))?;
+    Ok(Answer::ok(show(&view, key, resource)))
+}
+
+/// The resource that the body describes. Its servers stand in `properties.privlink`; until they do, nothing serves it.
+fn read(ask: &Ask, kind: &str, before: Option<&LinkResource>) -> Result<LinkResource, Rejection> {
+    let body = Field::root(&ask.body)?;
+    let properties = body.properties();
+    let mut resource = before.cloned().unwrap_or_else(|| services::blank(Some(kind.to_owned())));
+    services::common(&body, &properties, &mut resource)?;
+    resource.foreign = foreign(&ask.body).ok_or_else(|| {
+        body.refused(&format!("what means nothing here is kept up to {FOREIGN_MAX} bytes, and this is more"))
+    })?;
+    privlink::resource(&properties, &mut resource)?;
+    if resource.targets.is_empty() {
+        let known = resource_types::find(kind).map(|known| known.subresources.clone()).unwrap_or_default();
+        let target = |name: &str| TargetSpec { subresource: name.to_owned(), ..TargetSpec::default() };
+        resource.targets = known.into_iter().map(target).collect();
+    }
+    if resource.targets.is_empty() {
+        return Err(properties.refused("the subresources of this type are not known: name them in `privlink.targets`"));
+    }
+    Ok(resource)
+}
+
+/// What the body says besides what is understood, as JSON; `None`: it is too much.
+fn foreign(body: &Value) -> Option<String> {
+    const OWN: [&str; 8] = ["id", "name", "type", "location", "tags", "etag", "systemData", "properties"];
+    const COMPUTED: [&str; 7] = [
+        "provisioningState",
+        "primaryEndpoints",
+        "privateEndpointConnections",
+        "privlink",
+        "visibility",
+        "autoApproval",
+        "creationTime",
+    ];
+    let without = |object: &Map<String, Value>, own: &[&str]| {
+        let kept = object.iter().filter(|(name, _)| !own.iter().any(|own| own.eq_ignore_ascii_case(name)));
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<String, Value>>()
+    };
+    let mut kept = without(body.as_object()?, &OWN);
+    if let Some(properties) = body.get("properties").and_then(Value::as_object) {
+        let properties = without(properties, &COMPUTED);
+        if !properties.is_empty() {
+            kept.insert("properties".into(), Value::Object(properties));
+        }
+    }
+    let text = if kept.is_empty() { String::new() } else { Value::Object(kept).to_string() };
+    (text.len() <= FOREIGN_MAX).then_some(text)
+}
+
+/// As Azure shows it.
+fn show(view: &View, key: &Key, resource: &LinkResource) -> Value {
+    let kept: Map<String, Value> = serde_json::from_str(&resource.foreign).unwrap_or_default();
+    let kind = resource.kind.as_deref();
+    let mut properties = kept.get("properties").cloned().unwrap_or_else(|| json!({}));
+    properties["provisioningState"] = json!("Succeeded");
+    properties["privateEndpointConnections"] = json!(sides::of(view, key, kind));
+    properties["privlink"] = privlink::show_resource(view, key, resource);
+    services::shared(resource, &mut properties);
+    if kind.is_some_and(|kind| kind.eq_ignore_ascii_case(STORAGE)) {
+        properties["primaryEndpoints"] = storage_endpoints(key);
+    }
+    let mut shown = object(&ids::resource(kind, key), Some((&resource.region, &resource.tags)), properties);
+    for (name, value) in kept {
+        if name != "properties" {
+            shown[name] = value;
+        }
+    }
+    shown
+}
+
+const STORAGE: &str = "Microsoft.Storage/storageAccounts";
+
+fn storage_endpoints(key: &Key) -> Value {
+    let services = ["blob", "table", "queue", "file", "web", "dfs"];
+    let one = |service: &str| (service.to_owned(), json!(format!("https://{}.{service}.core.windows.net/", key.name)));
+    Value::Object(services.into_iter().map(one).collect())
+}
+
+/// Subresources of a resource, with their members.
+fn parts(resource: &LinkResource) -> Vec<(String, Vec<String>)> {
+    let names: BTreeSet<String> = resource.targets.iter().map(|target| target.subresource.to_lowercase()).collect();
+    let part = |folded: String| {
+        let of = || resource.targets.iter().filter(|target| target.subresource.eq_ignore_ascii_case(&folded));
+        let name = of().next().map_or_else(|| folded.clone(), |target| target.subresource.clone());
+        let members = of().map(|target| if target.member.is_empty() { name.clone() } else { target.member.clone() });
+        (name.clone(), members.collect())
+    };
+    names.into_iter().map(part).collect()
+}
+
+fn subresource_of(key: &Key, resource: &LinkResource, group: &str, members: &[String]) -> Value {
+    let kind = resource.kind.as_deref();
+    let zones = resource_types::private_zones(kind.unwrap_or_default(), group);
+    let properties = json!({ "groupId": group, "requiredMembers": members, "requiredZoneNames": zones });
+    object(&ids::resource(kind, key).below("privateLinkResources", group), None, properties)
+}
+
+/// Whether `member` is what a subresource with one member calls it: nothing, or by Azure's default.
+pub(super) fn is_default(member: &str) -> bool {
+    member.is_empty() || member.eq_ignore_ascii_case("default")
+}
