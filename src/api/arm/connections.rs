@@ -8,11 +8,11 @@ use super::body::Field;
 use super::{Rejection, typed};
 use crate::control::decisions::{Connection, Item, ItemKind};
 use crate::control::ids;
+use crate::control::model::ConnectionState;
 use crate::control::model::{Key, PrivateEndpoint};
 use crate::control::resource_types::PRIVATE_LINK_SERVICE;
 use crate::control::rights::Right;
 use crate::control::{Command, Decision, View};
-use crate::snapshot::ConnectionState;
 
 /// `GET …/privateEndpointConnections`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
-use super::{Rejection, connections, interfaces, privlink, typed};
+use super::{Rejection, connections, extension, interfaces, typed};
 use crate::control::View;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids::{self, ArmId};
@@ -131,7 +131,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
         max_sessions: before.and_then(|before| before.max_sessions),
         labels: Some(Box::new(labels)),
     };
-    privlink::endpoint(&properties, &mut endpoint)?;
+    extension::endpoint(&properties, &mut endpoint)?;
     Ok(endpoint)
 }
 
@@ -251,7 +251,7 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
         "customDnsConfigs": names(model, endpoint).into_iter().map(|(fqdn, addresses)| {
             json!({ "fqdn": fqdn, "ipAddresses": addresses })
         }).collect::<Vec<_>>(),
-        "privlink": privlink::show_endpoint(endpoint, connection),
+        "privlink": extension::show_endpoint(endpoint, connection),
     });
     properties[list] = json!([connections::within(&id.clone().below(list, &named), &named, request)]);
     properties[other] = json!([]);

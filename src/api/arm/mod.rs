@@ -51,7 +51,7 @@ mod networks;
 pub(super) mod openapi;
 
 /// What Azure has no word for: `properties.privlink`.
-mod privlink;
+mod extension;
 
 /// Every path there is.
 mod routes;

@@ -6,7 +6,7 @@ use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
 use super::subnets;
-use super::{Rejection, privlink};
+use super::{Rejection, extension};
 use crate::control::View;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
@@ -131,7 +131,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
             subnets::peer(&mut vnet, field, &field.required("name")?)?;
         }
     }
-    privlink::vnet(&properties, &mut vnet)?;
+    extension::vnet(&properties, &mut vnet)?;
     Ok(vnet)
 }
 
@@ -146,7 +146,7 @@ pub(super) fn show(view: &View, key: &Key, vnet: &Vnet) -> Value {
         "subnets": subnets,
         "virtualNetworkPeerings": peerings,
         "enableDdosProtection": false,
-        "privlink": privlink::show_vnet(view, key, vnet),
+        "privlink": extension::show_vnet(view, key, vnet),
     });
     object(&ids::vnet(key), Some((&vnet.region, &vnet.tags)), properties)
 }

@@ -7,7 +7,7 @@ use super::routes::{Operation, ROUTES, Route};
 /// Shapes of bodies, by name.
 const SCHEMAS: &str = include_str!("schemas.json");
 
-/// The document, OpenAPI 3.1.
+/// The document, in version 3.1 of the format.
 pub(in super::super) fn document() -> Value {
     let paths: Map<String, Value> = ROUTES.iter().map(|route| (route.template.to_owned(), path(route))).collect();
     let schemas: Value = serde_json::from_str(SCHEMAS).unwrap_or_default();

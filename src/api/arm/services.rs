@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
-use super::{Rejection, connections, privlink};
+use super::{Rejection, connections, extension};
 use crate::control::View;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
@@ -144,7 +144,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>) -> Result<LinkResou
         service.frontends = frontends.iter().map(|field| frontend(ask, before, field)).collect::<Result<_, _>>()?;
         service.destination = destination;
     }
-    privlink::resource(&properties, &mut service)?;
+    extension::resource(&properties, &mut service)?;
     let bare = service.targets.is_empty() && service.frontends.is_empty() && service.destination.is_none();
     if service.vnet.is_none() || bare {
         let remedy = "`ipConfigurations`, and `loadBalancerFrontendIpConfigurations` or `destinationIPAddress`";
@@ -237,7 +237,7 @@ pub(super) fn show(view: &View, key: &Key, service: &LinkResource) -> Value {
         "enableProxyProtocol": service.proxy_protocol,
         "networkInterfaces": [],
         "privateEndpointConnections": connections::of(view, key, service.kind.as_deref()),
-        "privlink": privlink::show_resource(view, key, service),
+        "privlink": extension::show_resource(view, key, service),
     });
     shared(service, &mut properties);
     if let Some(server) = service.destination {

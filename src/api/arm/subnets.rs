@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page};
 use super::ask::Ask;
 use super::body::Field;
-use super::{Rejection, networks, privlink};
+use super::{Rejection, extension, networks};
 use crate::control::View;
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
@@ -123,7 +123,7 @@ pub(super) fn read(ask: &Ask, field: &Field<'_>, name: &str, before: Option<&Sub
         security_group: group.map(|group| group.key().clone()),
         service_policies: enabled(&properties)?,
     };
-    privlink::subnet(&properties, &mut subnet)?;
+    extension::subnet(&properties, &mut subnet)?;
     Ok(subnet)
 }
 
@@ -158,7 +158,7 @@ pub(super) fn show(view: &View, vnet: &Key, subnet: &Subnet) -> Value {
         "privateLinkServiceNetworkPolicies": if subnet.service_policies.unwrap_or(true) { "Enabled" } else { "Disabled" },
         "delegations": subnet.delegations.iter().map(delegation).collect::<Vec<_>>(),
         "serviceEndpoints": subnet.service_endpoints.iter().map(|service| json!({ "service": service })).collect::<Vec<_>>(),
-        "privlink": privlink::show_subnet(view, vnet, subnet),
+        "privlink": extension::show_subnet(view, vnet, subnet),
     });
     match subnet.prefixes.as_slice() {
         [one] => properties["addressPrefix"] = json!(one),

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
-use super::{Rejection, connections as sides, privlink, services};
+use super::{Rejection, connections as sides, extension, services};
 use crate::control::View;
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
@@ -145,7 +145,7 @@ fn read(ask: &Ask, kind: &str, before: Option<&LinkResource>) -> Result<LinkReso
     resource.foreign = foreign(&ask.body).ok_or_else(|| {
         body.refused(&format!("what means nothing here is kept up to {FOREIGN_MAX} bytes, and this is more"))
     })?;
-    privlink::resource(&properties, &mut resource)?;
+    extension::resource(&properties, &mut resource)?;
     if resource.targets.is_empty() {
         let known = resource_types::find(kind).map(|known| known.subresources.clone()).unwrap_or_default();
         let target = |name: &str| TargetSpec { subresource: name.to_owned(), ..TargetSpec::default() };
@@ -191,7 +191,7 @@ fn show(view: &View, key: &Key, resource: &LinkResource) -> Value {
     let mut properties = kept.get("properties").cloned().unwrap_or_else(|| json!({}));
     properties["provisioningState"] = json!("Succeeded");
     properties["privateEndpointConnections"] = json!(sides::of(view, key, kind));
-    properties["privlink"] = privlink::show_resource(view, key, resource);
+    properties["privlink"] = extension::show_resource(view, key, resource);
     services::shared(resource, &mut properties);
     if kind.is_some_and(|kind| kind.eq_ignore_ascii_case(STORAGE)) {
         properties["primaryEndpoints"] = storage_endpoints(key);
