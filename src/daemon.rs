@@ -15,7 +15,7 @@ use privlink::api::{self, ApiState, HostFacts, ReloadFailure, Shortcoming};
 use privlink::cli::{Cleaned, Exit, Failure, RunOptions};
 use privlink::config;
 use privlink::control::decisions::Decisions;
-use privlink::control::model::{HostConfig, Key, Model, Quotas};
+use privlink::control::model::{ApiListener, HostConfig, Key, Model, Quotas};
 use privlink::control::state::{DecisionStore as _, Durable, Record};
 use privlink::control::validate::{self, Severity};
 use privlink::control::{
@@ -158,6 +158,7 @@ fn assemble(
         .with_context(|| format!("the run directory {} cannot be made", run_directory.display()))?;
     let socket = ControlSocket::bind(&config.socket, config.socket_group.as_deref())?;
     let metrics = config.metrics.map(listen::bind_metrics).transpose()?;
+    let network = config.api.as_ref().map(|api| network(api, &config.state)).transpose()?;
     let (host, queues) = Host::set_up(&topology, run_directory, &|plan| {
         tun::open(&plan.device, plan.mtu, topology.workers, topology.offload)
             .with_context(|| format!("device {} cannot be opened", plan.device))
@@ -179,7 +180,7 @@ fn assemble(
     });
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
-        let service = Service { options, facts, crew: &crew, store, log, socket, metrics };
+        let service = Service { options, facts, crew: &crew, store, log, socket, metrics, network };
         serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = crew.stop();
@@ -189,6 +190,19 @@ fn assemble(
         host.tear_down()?;
     }
     served.and(failed)
+}
+
+/// The API's listener on the network, and who vouches for it.
+fn network(api: &ApiListener, state: &Path) -> anyhow::Result<(listen::NetworkListener, Option<api::tls::Authority>)> {
+    if api.plain {
+        return Ok((listen::NetworkListener::bind(api.address, None)?, None));
+    }
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let identity = match &api.certificate {
+        Some((certificate, key)) => api::tls::Identity::named(certificate, key)?,
+        None => api::tls::Identity::own(state, api.address, hostname.trim(), jiff::Timestamp::now())?,
+    };
+    Ok((listen::NetworkListener::bind(api.address, Some(identity.server))?, identity.authority))
 }
 
 fn host_facts(options: &RunOptions, host: &Host, workers: u16) -> HostFacts {
@@ -263,6 +277,7 @@ struct Service<'a> {
     log: Arc<FlowLog>,
     socket: ControlSocket,
     metrics: Option<std::net::TcpListener>,
+    network: Option<(listen::NetworkListener, Option<api::tls::Authority>)>,
 }
 
 fn serve(
@@ -288,6 +303,7 @@ fn serve(
         reload: Arc::clone(&reload),
         parse: Arc::new(parse_document),
         backup: backup_of(service.store),
+        authority: service.network.as_ref().and_then(|(_, authority)| authority.clone()).map(Arc::new),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
@@ -299,6 +315,9 @@ fn serve(
         let metrics = service.metrics.map(|listener| {
             tokio::spawn(listen::serve_metrics(listener, api::metrics_router(state.clone()), ending(stopped.clone())))
         });
+        let network = service
+            .network
+            .map(|(listener, _)| tokio::spawn(listener.serve(api::router(state.clone()), ending(stopped.clone()))));
         let view = control.view();
         tracing::info!(
             endpoints = view.decisions.model.endpoints.len(),
@@ -307,8 +326,8 @@ fn serve(
         );
         listen_to_signals(&reload, stop, stopped).await?;
         socket.await??;
-        if let Some(metrics) = metrics {
-            metrics.await??;
+        for task in [metrics, network].into_iter().flatten() {
+            task.await??;
         }
         Ok(())
     })

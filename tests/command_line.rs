@@ -80,6 +80,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
             config::parse_document(text, name, live).map(|d| (d.model, Vec::new())).map_err(|report| report.to_string())
         }),
         backup: Arc::new(|_| Ok(())),
+        authority: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
     let socket = ControlSocket::bind(&directory.join("privlink.sock"), None).expect("bound");

@@ -173,7 +173,7 @@ pub async fn serve_metrics(
 
 /// Where connections come from, and who is behind each.
 trait Accept: Send + Sync {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: Open;
     fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<Caller>)>> + Send;
 }
 
@@ -202,6 +202,86 @@ impl Accept for tokio::net::TcpListener {
     }
 }
 
+/// The API's listener on the network: callers are known by their tokens alone.
+#[derive(Debug)]
+pub struct NetworkListener {
+    listener: TcpListener,
+    /// `None`: plain HTTP.
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl NetworkListener {
+    /// Binds `address`.
+    ///
+    /// # Errors
+    /// The address is taken, or not of this host.
+    pub fn bind(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ListenError> {
+        Ok(Self { listener: bind_metrics(address)?, tls })
+    }
+
+    /// Serves `router` until `stop` is ready.
+    ///
+    /// # Errors
+    /// The runtime could not watch the socket.
+    pub async fn serve(self, router: Router, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        match self.tls {
+            Some(config) => {
+                let router = router.layer(axum::Extension(super::Secure));
+                serve(Encrypted { listener, acceptor: config.into() }, router, stop).await;
+            }
+            None => serve(listener, router, stop).await,
+        }
+        Ok(())
+    }
+}
+
+/// TCP with TLS over it.
+struct Encrypted {
+    listener: tokio::net::TcpListener,
+    acceptor: tokio_rustls::TlsAcceptor,
+}
+
+impl Accept for Encrypted {
+    type Stream = Handshaking;
+
+    async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
+        let (stream, _) = self.listener.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok((Handshaking(self.acceptor.accept(stream)), None))
+    }
+}
+
+/// A connection that may have to be agreed upon before it can be spoken on; a slow peer holds nobody else up.
+trait Open: Send + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    fn open(self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Open for tokio::net::UnixStream {
+    type Stream = Self;
+    async fn open(self) -> io::Result<Self> {
+        Ok(self)
+    }
+}
+
+impl Open for tokio::net::TcpStream {
+    type Stream = Self;
+    async fn open(self) -> io::Result<Self> {
+        Ok(self)
+    }
+}
+
+/// A TLS handshake in progress.
+struct Handshaking(tokio_rustls::Accept<tokio::net::TcpStream>);
+
+impl Open for Handshaking {
+    type Stream = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+    async fn open(self) -> io::Result<Self::Stream> {
+        tokio::time::timeout(HEAD_PATIENCE, self.0).await.map_err(io::Error::other)?
+    }
+}
+
 async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output = ()> + Send) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let mut tasks = JoinSet::new();
@@ -220,7 +300,10 @@ async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output =
             Ok((stream, caller)) => {
                 let router = router.clone();
                 tasks.spawn(async move {
-                    converse(stream, caller, router).await;
+                    match stream.open().await {
+                        Ok(stream) => converse(stream, caller, router).await,
+                        Err(error) => tracing::debug!(%error, "a connection was not agreed upon"),
+                    }
                     drop(permit);
                 });
             }

@@ -39,6 +39,9 @@ mod documents;
 /// Refusals as HTTP.
 mod error;
 
+/// Who this daemon is over HTTPS.
+pub mod tls;
+
 /// Sockets.
 pub mod listen;
 
@@ -122,6 +125,8 @@ pub struct ApiState {
     pub parse: Parse,
     /// See [`Backup`].
     pub backup: Backup,
+    /// Who vouches for the network listener; `None`: nobody of ours.
+    pub authority: Option<Arc<tls::Authority>>,
 }
 
 impl std::fmt::Debug for ApiState {
@@ -174,6 +179,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/usage", get(reads::usage))
         .route("/audit", get(reads::audit))
         .route("/audit/verify", get(reads::verify))
+        .route("/ca", get(reads::authority))
         .route("/reload", post(changes::reload));
     let whole = Router::new().nest(crate::interface::PREFIX, v1).merge(operations());
     finished(whole, state.clone()).layer(middleware::from_fn_with_state(state, identify::identify))

@@ -12,8 +12,8 @@ use super::error::Rejection;
 use super::{ApiState, blocking, convert};
 use crate::control::{Caller, View};
 use crate::interface::{
-    AuditRecord, Condition, Connection, Endpoint, Explanation, Flow, List, Resource, Severity, Status, Usage, Verified,
-    Vnet,
+    AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, Flow, List, Resource, Severity, Status,
+    Usage, Verified, Vnet,
 };
 use crate::observe::explain::Question;
 use crate::observe::totals;
@@ -75,6 +75,16 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
     }
     all.sort_by_key(|condition| condition.severity);
     all
+}
+
+/// `GET /v1/ca`
+pub(super) async fn authority(State(state): State<ApiState>) -> Answer<Authority> {
+    let authority = state.authority.as_deref().map(|authority| Authority {
+        fingerprint: format!("sha256:{}", authority.fingerprint),
+        certificate: authority.pem.clone(),
+    });
+    let remedy = "set `api` under [daemon] to an address, without `tls`";
+    authority.map(|one| Json(List::one(one))).ok_or_else(|| Rejection::missing("authority", "of this daemon", remedy))
 }
 
 /// What `flows` may be narrowed to.

@@ -133,6 +133,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         reload,
         parse: Arc::new(|_, _, _| Err("no documents here".to_owned())),
         backup: Arc::new(|_| Ok(())),
+        authority: None,
     }
 }
 

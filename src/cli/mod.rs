@@ -17,6 +17,9 @@ mod exit;
 /// Documents.
 mod document;
 
+/// The way to the daemon over HTTPS.
+mod login;
+
 /// Audit, quotas, waiting.
 mod records;
 
@@ -166,6 +169,9 @@ enum Command {
     /// Bearer tokens, for callers that are no local user
     #[command(subcommand)]
     Token(access::TokenCommand),
+    /// Who vouches for the daemon over HTTPS
+    #[command(subcommand)]
+    Ca(login::CaCommand),
     /// Explain why somebody may do something
     #[command(subcommand)]
     Access(access::AccessCommand),
@@ -222,6 +228,7 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Role(command) => access::roles(command, &client, output),
         Command::Assignment(command) => access::assignments(command, &client, output),
         Command::Token(command) => access::tokens(command, &client, output),
+        Command::Ca(command) => login::ca(&command, &client, output),
         Command::Access(command) => access::access(&command, &client, output),
     }
 }

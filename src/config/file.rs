@@ -3,7 +3,8 @@
 
 use super::read::{At, Node, OneOrMany, Read, Reader, table};
 use super::values::{
-    Access, Address, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention, RuleProtocol, Short, Size, Word,
+    Access, Address, ApiAddress, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention, RuleProtocol,
+    Short, Size, Word,
 };
 use crate::control::model::{ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
@@ -41,8 +42,10 @@ table! {
         "socket" socket Optional At<String>,
         /// Group that may read over the control socket.
         "socket_group" socket_group Optional At<String>,
-        /// HTTPS listener; this version does not serve it.
-        "api" api Optional At<String>,
+        /// Where the API is served: "127.0.0.1:8480" over HTTPS, "http://127.0.0.1:8480" without, on loopback only.
+        "api" api Optional At<ApiAddress>,
+        /// Certificate and key of the API's listener; of the daemon's own authority unless set.
+        "tls" tls Optional TlsTable,
         /// Address and port of the metrics listener; none unless set.
         "metrics" metrics Optional At<Listener>,
         /// Data workers, 1 to 64; one per core unless set.
@@ -69,8 +72,17 @@ table! {
         "flow_log" flow_log Optional Short<bool, FlowLogTable>,
     }
     refuses {
-        "tls" "remove it; this version is asked over its socket only",
         "cloud" "remove it; it chooses DNS zone names, which this version does not serve",
+    }
+}
+
+table! {
+    /// Certificate and key of the API's listener.
+    TlsTable {
+        /// File of the certificate chain, PEM.
+        "cert" cert Optional At<String>,
+        /// File of its key, PEM.
+        "key" key Optional At<String>,
     }
 }
 

@@ -5,7 +5,7 @@ use super::file::{Attachment, Daemon, File, LimitsTable};
 use super::read::At;
 use super::values::Short;
 use crate::control::ids::{self, ArmId};
-use crate::control::model::{AttachmentSpec, DEFAULT, FlowLog, HostConfig, Key, Limits, Quota, Quotas};
+use crate::control::model::{ApiListener, AttachmentSpec, DEFAULT, FlowLog, HostConfig, Key, Limits, Quota, Quotas};
 use crate::control::validate::Object;
 
 /// Where the durable state is unless the file says otherwise.
@@ -31,17 +31,13 @@ impl Builder {
         let object = Object::Daemon;
         self.place(object.at(""), &table.span);
         self.broken(&object, table.broken || (file.attachments.is_none() && file.broken));
-        if let Some(api) = &table.api {
-            let remedy = "leave `api` out; ask the daemon over its socket";
-            self.warning(&api.span, "this version does not serve HTTPS: `api` has no effect", remedy);
-        }
         let attachments = file.attachments.iter().flatten().enumerate();
         let attachments = attachments.map(|(index, attachment)| self.attachment(index, attachment)).collect();
         HostConfig {
             state: self.value(&object, "state", table.state.as_ref()).unwrap_or_else(|| STATE.to_owned()).into(),
             socket: self.value(&object, "socket", table.socket.as_ref()).unwrap_or_else(|| SOCKET.to_owned()).into(),
             socket_group: self.value(&object, "socket_group", table.socket_group.as_ref()),
-            api: self.value(&object, "api", table.api.as_ref()),
+            api: self.api(table),
             metrics: self.value(&object, "metrics", table.metrics.as_ref()).map(|listener| listener.0),
             workers: self.value(&object, "workers", table.workers.as_ref()),
             offload: self.value(&object, "offload", table.offload.as_ref()).unwrap_or(true),
@@ -72,6 +68,25 @@ impl Builder {
             let limit = self.value(&Object::Daemon, &format!("quotas.{}", quota.name()), limit.as_ref());
             quotas.with(quota, limit.map(u64::from))
         })
+    }
+
+    fn api(&mut self, table: &Daemon) -> Option<ApiListener> {
+        let object = Object::Daemon;
+        let api = self.value(&object, "api", table.api.as_ref());
+        let mut certificate = None;
+        if let Some(tls) = &table.tls {
+            self.place(object.at("tls"), &tls.span);
+            let (cert, key) =
+                (self.value(&object, "tls.cert", tls.cert.as_ref()), self.value(&object, "tls.key", tls.key.as_ref()));
+            certificate = cert.zip(key).map(|(cert, key)| (cert.into(), key.into()));
+            if certificate.is_none() {
+                self.error(&object, &tls.span, "`tls` needs both `cert` and `key`", "name both files, or leave it out");
+            } else if api.is_none_or(|api| api.1) {
+                let remedy = "set `api` to an address without `http://`, or leave `tls` out";
+                self.warning(&tls.span, "nothing is served over HTTPS: `tls` has no effect", remedy);
+            }
+        }
+        api.map(|api| ApiListener { address: api.0, plain: api.1, certificate })
     }
 
     /// One string is split at blanks; a list is taken as it stands, so that an argument may hold blanks.

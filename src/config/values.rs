@@ -27,6 +27,10 @@ pub(super) struct PrefixOrAny(pub(super) Option<IpNet>);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Listener(pub(super) SocketAddr);
 
+/// Where the API is served, and whether without TLS.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ApiAddress(pub(super) SocketAddr, pub(super) bool);
+
 /// A time such as `2h4m`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Idle(pub(super) Duration);
@@ -255,6 +259,25 @@ impl Read for Listener {
     }
 }
 
+impl Read for ApiAddress {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let example = "\"127.0.0.1:8480\" for HTTPS, or \"http://127.0.0.1:8480\"";
+        let text = reader.text(node, "an address with a port", example)?;
+        let plain = text.strip_prefix("http://");
+        let address = plain.or_else(|| text.strip_prefix("https://")).unwrap_or(&text).parse::<SocketAddr>().ok();
+        let Some(address) = address else {
+            reader.error(node.span(), format!("`{text}` is not an address with a port"), format!("write {example}"));
+            return None;
+        };
+        if plain.is_some() && !address.ip().is_loopback() {
+            let remedy = format!("write \"{address}\", which is HTTPS, or a loopback address");
+            reader.error(node.span(), format!("plain HTTP on {address} would show tokens to the network"), remedy);
+            return None;
+        }
+        Some(Self(address, plain.is_some()))
+    }
+}
+
 impl Read for Idle {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
         time(node, reader, "\"2h4m\", \"5m\" or \"90s\"", "8760h").map(Self)
@@ -386,6 +409,7 @@ leaf_schema! {
     Address => json_schema!({ "type": "string", "format": "ip" });
     Prefix => json_schema!({ "type": "string", "pattern": "/[0-9]+$" });
     PrefixOrAny => json_schema!({ "type": "string", "pattern": "/[0-9]+$|^[*]$" });
+    ApiAddress => json_schema!({ "type": "string", "pattern": "^(https?://)?.+:[0-9]+$" });
     Listener => json_schema!({ "type": "string", "pattern": ":[0-9]+$" });
     Idle => json_schema!({ "type": "string", "pattern": TIMES });
     Retention => json_schema!({ "type": "string", "pattern": TIMES });

@@ -25,7 +25,7 @@ pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
     Address, Connection, Decide, Decision, Endpoint, Peering, Resource, Step, Subnet, Target, Traffic, Transition, Vnet,
 };
-pub use records::{Actor, AuditRecord, Document, Record, Usage, Verified};
+pub use records::{Actor, AuditRecord, Authority, Document, Record, Usage, Verified};
 pub use status::{
     Check, Condition, Deleted, Explanation, Flow, Line, Lost, Match, Reload, Severity, Side, Status, Totals, Who,
 };

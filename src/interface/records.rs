@@ -94,3 +94,13 @@ pub struct Usage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
 }
+
+/// Who vouches for the daemon's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Authority {
+    /// `sha256:` and the hexadecimal digest of its certificate.
+    pub fingerprint: String,
+    /// The certificate, PEM.
+    pub certificate: String,
+}

@@ -53,7 +53,7 @@ pub(crate) fn isolated_in(place: Place, name: &str, body: impl FnOnce()) {
         .args(user)
         .args(["--net", "--mount", "--kill-child", "--fork"])
         .arg(std::env::current_exe().expect("this test"))
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .args(["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"])
         .env(INSIDE, "1")
         .output()
         .expect("unshare (package util-linux)");

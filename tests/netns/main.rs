@@ -28,6 +28,7 @@ mod limits;
 mod one_namespace;
 /// Reject and approve while packets flow.
 mod revocation;
+mod sdk;
 /// What survives restarts, reloads and damage.
 mod state;
 /// Overlapping and peered networks, on-premises, several endpoints and addresses.

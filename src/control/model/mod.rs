@@ -346,8 +346,8 @@ pub struct HostConfig {
     pub socket: std::path::PathBuf,
     /// Group that may read over the control socket.
     pub socket_group: Option<String>,
-    /// HTTPS listener of a later version; kept as written.
-    pub api: Option<String>,
+    /// The API's listener on the network, `None`: none.
+    pub api: Option<ApiListener>,
     /// Metrics listener, `None`: none.
     pub metrics: Option<std::net::SocketAddr>,
     /// Data workers; `None`: one per core.
@@ -374,6 +374,17 @@ pub struct HostConfig {
     pub flow_log: Option<FlowLog>,
     /// In file order: the order of `AttachmentId`.
     pub attachments: Vec<AttachmentSpec>,
+}
+
+/// Where the API is served on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiListener {
+    /// Address and port.
+    pub address: std::net::SocketAddr,
+    /// Without TLS, which only a loopback address may be.
+    pub plain: bool,
+    /// Certificate chain and key, PEM; `None`: of the daemon's own authority.
+    pub certificate: Option<(std::path::PathBuf, std::path::PathBuf)>,
 }
 
 /// One `[[attachment]]`.

@@ -1,0 +1,88 @@
+//! The unmodified Azure SDK against the daemon over HTTPS, with packets after every step.
+
+use std::fs;
+use std::process::Command;
+
+use crate::lab::{Daemon, ask, daemon_table, isolated, leg};
+use crate::peers::serve;
+
+const PROVIDER: &str = "11111111-1111-4111-8111-111111111111";
+const CONSUMER: &str = "22222222-2222-4222-8222-222222222222";
+
+/// The servers of the seed's thirteen subresources, at 10.20.1.1 and up.
+const SUBRESOURCES: [&str; 13] = [
+    "blob",
+    "table",
+    "queue",
+    "file",
+    "web",
+    "dfs",
+    "blob_secondary",
+    "table_secondary",
+    "queue_secondary",
+    "file_secondary",
+    "web_secondary",
+    "dfs_secondary",
+    "sqlServer",
+];
+
+/// Two attachments whose VNets the SDK creates, and a token for each side.
+fn begin(limits: &str) -> Daemon {
+    let servers: Vec<String> = (1..=SUBRESOURCES.len()).map(|last| format!("10.20.1.{last}")).collect();
+    let mut addresses: Vec<&str> = servers.iter().map(String::as_str).collect();
+    addresses.push("10.20.0.2");
+    leg("spoke", &["10.1.0.5"]);
+    leg("core", &addresses);
+    serve("core", "10.20.0.2:7000", "pls");
+    for (server, name) in servers.iter().zip(SUBRESOURCES) {
+        serve("core", &format!("{server}:10000"), name);
+    }
+    let attachment = |vnet: &str, netns: &str| format!("[[attachment]]\nvnet = \"{vnet}\"\nnetns = \"{netns}\"\n");
+    let daemon = Daemon::start(
+        &[
+            daemon_table(&format!("api = \"127.0.0.1:8480\"\nlimits = \"{limits}\"")),
+            attachment(&format!("{CONSUMER}/rg-consumer/cvnet"), "spoke"),
+            attachment(&format!("{PROVIDER}/rg-provider/vnet1"), "core"),
+        ]
+        .concat(),
+    );
+    fs::write("/run/privlink/ca.pem", ask("ca show")).expect("written");
+    for (who, subscription) in [("provider", PROVIDER), ("consumer", CONSUMER)] {
+        ask(&format!("token create {who} --out /run/privlink/{who}.token"));
+        let role = if who == "provider" { "Owner" } else { "Contributor" };
+        ask(&format!("assignment create --principal token:{who} --role {role} --scope /subscriptions/{subscription}"));
+    }
+    daemon
+}
+
+fn drive(limits: &str) {
+    let _daemon = begin(limits);
+    let python = std::env::var("PRIVLINK_SDK_PYTHON").expect("PRIVLINK_SDK_PYTHON: scripts/sdk.sh sets it");
+    let output = Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk/workflow.py"))
+        .env("PRIVLINK_URL", "https://127.0.0.1:8480")
+        .env("PRIVLINK_CA", "/run/privlink/ca.pem")
+        .env("PRIVLINK_PROVIDER", "/run/privlink/provider.token")
+        .env("PRIVLINK_CONSUMER", "/run/privlink/consumer.token")
+        .env("PRIVLINK_PROVIDER_SUBSCRIPTION", PROVIDER)
+        .env("PRIVLINK_CONSUMER_SUBSCRIPTION", CONSUMER)
+        .env("PRIVLINK_LIMITS", limits)
+        .output()
+        .expect("Python");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success() && said.contains("the SDK's way: done"), "{said}");
+    print!("{said}");
+}
+
+#[test]
+#[ignore = "needs the SDK: scripts/sdk.sh"]
+fn the_sdk_goes_the_whole_way_today() {
+    isolated("sdk::the_sdk_goes_the_whole_way_today", || drive("today"));
+}
+
+#[test]
+#[ignore = "needs the SDK: scripts/sdk.sh"]
+fn the_sdk_goes_the_whole_way_with_the_limits_of_the_seed() {
+    isolated("sdk::the_sdk_goes_the_whole_way_with_the_limits_of_the_seed", || drive("seed"));
+}
