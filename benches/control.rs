@@ -20,7 +20,9 @@ use privlink::control::model::{EndpointIp, HostConfig, Key, Model, PrivateEndpoi
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::{DecisionStore as _, Durable};
 use privlink::control::validate::{self, Severity};
-use privlink::control::{Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, Prepared, Setup};
+use privlink::control::{
+    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, Prepared, Setup,
+};
 use privlink::store::sqlite::SqliteStore;
 
 const FILE: &str = include_str!("control.toml");
@@ -37,13 +39,13 @@ impl Host for Willing {
     }
 }
 
-fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(), Vec<String>> {
+fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(), Vec<BrokenRule>> {
     let found = match endpoint {
         Some(key) => validate::endpoint(model, Some(host), key),
         None => validate::validate(model, Some(host)),
     };
-    let errors: Vec<String> =
-        found.iter().filter(|violation| violation.severity == Severity::Error).map(ToString::to_string).collect();
+    let errors: Vec<BrokenRule> =
+        found.iter().filter(|violation| violation.severity == Severity::Error).map(BrokenRule::from).collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

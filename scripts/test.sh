@@ -43,6 +43,7 @@ main() {
   step unit cargo test --locked --lib --bins
   step integration cargo test --locked --tests --examples
   step doc-tests cargo test --locked --doc
+  if wants_netns; then step sdk scripts/sdk.sh; else skip sdk; fi
 
   stage "what a user sees"
   if wants_netns; then step demo scripts/demo.sh; else skip demo; fi
@@ -56,7 +57,7 @@ check_shell() {
   local scripts
   mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
   shellcheck -x "${scripts[@]}"
-  python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/lab/*.py
+  python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/lab/*.py tests/sdk/*.py
 }
 
 install_tools() {

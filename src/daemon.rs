@@ -19,7 +19,7 @@ use privlink::control::model::{ApiListener, HostConfig, Key, Model, Quotas};
 use privlink::control::state::{DecisionStore as _, Durable, Record};
 use privlink::control::validate::{self, Severity};
 use privlink::control::{
-    Bootstrap, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Setup, ports,
+    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Setup, ports,
 };
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
@@ -127,13 +127,13 @@ fn daemon_caller() -> Caller {
 }
 
 /// The rules of a model; with a key, those of that one endpoint. Quotas count everything.
-fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(), Vec<String>> {
+fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(), Vec<BrokenRule>> {
     let broken = match endpoint.filter(|_| host.quotas == Quotas::default()) {
         Some(key) => validate::endpoint(model, Some(host), key),
         None => validate::validate(model, Some(host)),
     };
-    let errors: Vec<String> =
-        broken.iter().filter(|violation| violation.severity == Severity::Error).map(ToString::to_string).collect();
+    let errors: Vec<BrokenRule> =
+        broken.iter().filter(|violation| violation.severity == Severity::Error).map(BrokenRule::from).collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

@@ -158,9 +158,11 @@ impl From<Refusal> for Rejection {
             Kind::Storage => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut rejection = Self::new(status, refusal.code, refusal.message);
-        for message in refusal.details {
-            let code = refusal.code.to_owned();
-            rejection.body.error.details.push(ErrorDetail { code, message, ..ErrorDetail::default() });
+        for mistake in refusal.details {
+            let target = Some(mistake.target.clone()).filter(|target| !target.is_empty());
+            let detail =
+                ErrorDetail { code: mistake.code.to_owned(), message: mistake.to_string(), target, details: vec![] };
+            rejection.body.error.details.push(detail);
         }
         if refusal.remedy.is_empty() { rejection } else { rejection.with_remedy(refusal.remedy) }
     }

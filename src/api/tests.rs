@@ -16,7 +16,7 @@ use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
 use crate::control::model::{HostConfig, Model};
 use crate::control::ports::{Host, Snapshot, Topology, Workers};
-use crate::control::{Command, DAEMON, FileVersion, Kind, Prepared, Setup, testing};
+use crate::control::{BrokenRule, Command, DAEMON, FileVersion, Kind, Prepared, Setup, testing};
 
 /// Workers that begin a batch with every snapshot at once, and a host that refuses nothing.
 struct Willing;
@@ -408,7 +408,11 @@ fn every_kind_of_refusal_has_its_status() {
         (Kind::Unavailable, 503),
         (Kind::Storage, 500),
     ] {
-        let refusal = Refusal::new(kind, "Code", "message", "remedy").with_details(vec!["one".to_owned()]);
+        let refusal = Refusal::new(kind, "Code", "message", "remedy").with_details(vec![BrokenRule {
+            code: "Rule",
+            target: String::new(),
+            message: "one".to_owned(),
+        }]);
         let response = Rejection::from(refusal).into_response();
         assert_eq!(response.status().as_u16(), expected, "{kind:?}");
     }

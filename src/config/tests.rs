@@ -91,10 +91,7 @@ fn the_smallest_set_up_warns_of_what_is_not_served() {
     let messages: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
     assert_eq!(
         messages,
-        [
-            "this version does not serve HTTPS: `api` has no effect",
-            "this version does not serve DNS: `dns` has no effect"
-        ]
+        ["this version does not serve DNS: `dns` has no effect"]
     );
     let orders = &loaded.model.endpoints[&Key::new("default", "ORDERS")];
     assert_eq!(orders.addresses[0].ip, Some("10.1.9.4".parse().expect("literal")));

@@ -76,7 +76,7 @@ use jiff::Timestamp;
 
 pub use access::{Access, Bootstrap};
 pub use command::{Actor, Caller, Changed, Command, Decided, Decision, Deletion, FileVersion, Minted, Outcome};
-pub use refusal::{Kind, Refusal};
+pub use refusal::{BrokenRule, Kind, Refusal};
 pub use report::Report;
 pub use views::{ConnectionView, EndpointView, ResourceView, Status, View, VnetView};
 
@@ -93,10 +93,10 @@ use writer::{Ports, Writer};
 /// How long a worker may be silent before the daemon stops, closed (law 5).
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Checks what must hold between the parts of a model; each string is one violation.
+/// Checks what must hold between the parts of a model: the rules that do not.
 ///
 /// With a key, only what concerns that one endpoint: everything else is as it was and holds.
-pub type Validate = fn(&Model, &HostConfig, Option<&Key>) -> Result<(), Vec<String>>;
+pub type Validate = fn(&Model, &HostConfig, Option<&Key>) -> Result<(), Vec<BrokenRule>>;
 
 /// What the control plane is started with.
 #[derive(Clone, Debug)]

@@ -24,6 +24,26 @@ pub enum Kind {
     Storage,
 }
 
+/// One of several mistakes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BrokenRule {
+    /// Names the rule, for programs; stable.
+    pub code: &'static str,
+    /// What it is about, such as `endpoint default/orders: subnet`.
+    pub target: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for BrokenRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.target.as_str() {
+            "" => f.write_str(&self.message),
+            target => write!(f, "{target}: {}", self.message),
+        }
+    }
+}
+
 /// A refused command: nothing of it is acknowledged. Whether anything of it is in force stands in
 /// `message` (law 7: only a revocation can be in force without being acknowledged).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +57,7 @@ pub struct Refusal {
     /// What to do about it; empty where nothing helps.
     pub remedy: String,
     /// Every single mistake, where there are several.
-    pub details: Vec<String>,
+    pub details: Vec<BrokenRule>,
 }
 
 impl Refusal {
@@ -48,7 +68,7 @@ impl Refusal {
 
     /// The same with every single mistake.
     #[must_use]
-    pub fn with_details(mut self, details: Vec<String>) -> Self {
+    pub fn with_details(mut self, details: Vec<BrokenRule>) -> Self {
         self.details = details;
         self
     }

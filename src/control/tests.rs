@@ -103,9 +103,13 @@ fn setup(file: Model) -> Setup {
         bootstrap: super::testing::bootstrap(),
         clock: noon,
         validate: |model, _, _| {
-            if model.endpoints.contains_key(&key("forbidden")) { Err(vec!["forbidden".into()]) } else { Ok(()) }
+            if model.endpoints.contains_key(&key("forbidden")) { Err(vec![forbidden()]) } else { Ok(()) }
         },
     }
+}
+
+fn forbidden() -> BrokenRule {
+    BrokenRule { code: "Forbidden", target: "endpoint".into(), message: "forbidden".into() }
 }
 
 fn begin(world: &Arc<World>, file: Model) -> ControlPlane {
@@ -352,7 +356,7 @@ fn a_model_that_breaks_a_rule_changes_nothing_at_all() {
     let mut file = two();
     file.endpoints.insert(key("forbidden"), endpoint("spoke", Some("10.1.9.9"), "orders-db"));
     let refusal = control.apply(&root(), apply_file(file, false)).unwrap_err();
-    assert_eq!((refusal.kind, refusal.details.as_slice()), (Kind::Invalid, &["forbidden".to_owned()][..]));
+    assert_eq!((refusal.kind, refusal.code, refusal.details), (Kind::Invalid, "Forbidden", vec![forbidden()]));
     assert!(world.events().is_empty());
 }
 

@@ -298,7 +298,7 @@ def subresources(provider, consumer, subnet):
     assert sorted(one.group_id for one in listed) == sorted(names)
     sql = provider.id("rg-provider", "Microsoft.Sql/servers", "sql1")
     body = {"location": REGION, "properties": {"privlink": {"vnet": vnet, "nat": ["10.20.99.21"], "targets": [target(12, "sqlServer")]}}}
-    provider.resources.resources.begin_create_or_update_by_id(sql, "2023-08-01", body).result()
+    provider.resources.resources.begin_create_or_update_by_id(sql, body, api_version="2023-08-01").result()
 
     endpoints = consumer.network.private_endpoints
     for name in names + ["sqlServer"]:
@@ -310,15 +310,15 @@ def subresources(provider, consumer, subnet):
             shown = {"properties": {"visibility": {"subscriptions": [consumer.subscription]}}, "location": REGION, "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"}
             provider.storage.storage_accounts.begin_create("rg-provider", "accta", shown).result()
             shown = {"properties": {"visibility": {"subscriptions": [consumer.subscription]}}, "location": REGION}
-            provider.resources.resources.begin_create_or_update_by_id(sql, "2023-08-01", shown).result()
+            provider.resources.resources.begin_create_or_update_by_id(sql, shown, api_version="2023-08-01").result()
         endpoint = endpoints.begin_create_or_update("rg-consumer", f"pe-{name}", body).result()
         assert state(endpoint) == "Pending"
         is_refused(endpoint, 443)
         if name == "sqlServer":
             path = f"{sql}/privateEndpointConnections"
-            connection = next(iter(provider.resources.resources.get_by_id(sql, "2023-08-01").properties["privateEndpointConnections"]))
+            connection = next(iter(provider.resources.resources.get_by_id(sql, api_version="2023-08-01").properties["privateEndpointConnections"]))
             approve = {"properties": {"privateLinkServiceConnectionState": {"status": "Approved", "description": "yes"}}}
-            provider.resources.resources.begin_create_or_update_by_id(f"{path}/{connection['name']}", "2023-08-01", approve).result()
+            provider.resources.resources.begin_create_or_update_by_id(f"{path}/{connection['name']}", approve, api_version="2023-08-01").result()
         else:
             sides = provider.storage.private_endpoint_connections
             connection = next(c for c in sides.list("rg-provider", "accta") if c.private_endpoint.id == endpoint.id)
@@ -335,7 +335,7 @@ def subresources(provider, consumer, subnet):
     assert knock("10.1.9.4", 443) == "ConnectionRefusedError"
     for name in names + ["sqlServer"]:
         endpoints.begin_delete("rg-consumer", f"pe-{name}").result()
-    provider.resources.resources.begin_delete_by_id(sql, "2023-08-01").result()
+    provider.resources.resources.begin_delete_by_id(sql, api_version="2023-08-01").result()
 
 
 def members(provider, consumer, subnet):
@@ -351,7 +351,7 @@ def members(provider, consumer, subnet):
     workspace = provider.id("rg-provider", "Microsoft.MachineLearningServices/workspaces", "ml1")
     privlink = {"vnet": vnet, "nat": ["10.20.99.22"], "targets": [member(1, "api"), member(2, "notebook")]}
     properties = {"visibility": {"subscriptions": ["*"]}, "autoApproval": {"subscriptions": [consumer.subscription]}, "privlink": privlink}
-    provider.resources.resources.begin_create_or_update_by_id(workspace, "2024-04-01", {"location": REGION, "properties": properties}).result()
+    provider.resources.resources.begin_create_or_update_by_id(workspace, {"location": REGION, "properties": properties}, api_version="2024-04-01").result()
     config = [
         {"name": f"ip-{name}", "properties": {"groupId": "amlworkspace", "memberName": name, "privateIPAddress": f"10.1.9.{last}"}}
         for name, last in [("api", 60), ("notebook", 61)]
@@ -400,7 +400,7 @@ def refusals(provider, consumer):
 
 def clean_up(provider, consumer):
     workspace = provider.id("rg-provider", "Microsoft.MachineLearningServices/workspaces", "ml1")
-    provider.resources.resources.begin_delete_by_id(workspace, "2024-04-01").result()
+    provider.resources.resources.begin_delete_by_id(workspace, api_version="2024-04-01").result()
     provider.network.load_balancers.begin_delete("rg-provider", "lb1").result()
     for side, group in [(provider, "rg-provider"), (consumer, "rg-consumer")]:
         side.resources.resource_groups.begin_delete(group).result()

@@ -11,7 +11,7 @@ use super::assignment::{AssignmentId, Bootstrap, RoleAssignment};
 use super::principal::{Principal, Subject};
 use super::role::{ActionPattern, Effect, RoleDefinition, RoleName, built_in};
 use super::scope::Scope;
-use crate::control::refusal::{Kind, Refusal};
+use crate::control::refusal::{BrokenRule, Kind, Refusal};
 
 /// Every role and every assignment, whole: it is built anew when one of them changes.
 #[derive(Clone, Debug)]
@@ -128,7 +128,8 @@ impl Access {
         let message = format!("the role {name} is assigned {} times", assigned.len());
         let details = assigned.iter().map(|grant| {
             let RoleAssignment { principal, scope, .. } = &grant.assignment;
-            format!("{} to {principal} at {scope}", grant.id)
+            let message = format!("{} to {principal} at {scope}", grant.id);
+            BrokenRule { code: "RoleAssigned", target: String::new(), message }
         });
         Err(Refusal::new(Kind::Invalid, "RoleDefinitionHasAssignments", message, "delete its assignments first")
             .with_details(details.collect()))

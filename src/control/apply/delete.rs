@@ -45,9 +45,12 @@ fn endpoint(after: &mut Decisions, maker: &Maker<'_>, key: &Key) {
     }
     // What is left of a resource goes with the last endpoint that was bound to it.
     if let Some(resource) = resource.filter(|resource| after.model.former_resources.contains_key(resource))
-        && bound(&after.model, &resource).is_empty()
+        && let Some(former) = after.model.former_resources.get_mut(&resource)
     {
-        after.model.former_resources.remove(&resource);
+        former.endpoints.remove(key);
+        if former.endpoints.is_empty() {
+            after.model.former_resources.remove(&resource);
+        }
     }
 }
 
@@ -75,7 +78,9 @@ fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<K
     }
     after.model.resources.remove(key);
     if !bound.is_empty() {
-        after.model.former_resources.insert(key.clone(), FormerResource { kind });
+        let older = after.model.former_resources.get(key).map(|former| former.endpoints.clone()).unwrap_or_default();
+        let endpoints = bound.iter().cloned().chain(older).collect();
+        after.model.former_resources.insert(key.clone(), FormerResource { kind, endpoints });
     }
     let mut disconnected = Vec::new();
     for endpoint in bound {

@@ -284,7 +284,8 @@ impl<'a> Surroundings<'a> {
         let resource = registry.resource(&endpoint.resource).ok_or_else(unknown)?;
         let bound = self.resources.get(resource.0 as usize).ok_or_else(unknown)?;
         let spec = model.resources.get(&endpoint.resource);
-        // Only what is Disconnected outlives its resource; its addresses lead nowhere.
+        // Only what is Disconnected outlives its resource; its addresses lead nowhere, whatever has the name since.
+        let spec = spec.filter(|_| !model.is_left(key, endpoint));
         if spec.is_none() && connection.state != ConnectionState::Disconnected {
             return Err(unknown());
         }

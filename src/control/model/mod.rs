@@ -61,6 +61,16 @@ pub struct Model {
 pub struct FormerResource {
     /// As of [`LinkResource`].
     pub kind: Option<String>,
+    /// Who was bound to it. They pass nothing, whatever has its name since.
+    #[serde(default)]
+    pub endpoints: std::collections::BTreeSet<Key>,
+}
+
+impl Model {
+    /// Whether `endpoint` was bound to a resource that is gone.
+    pub fn is_left(&self, key: &Key, endpoint: &PrivateEndpoint) -> bool {
+        self.former_resources.get(&endpoint.resource).is_some_and(|former| former.endpoints.contains(key))
+    }
 }
 
 /// A network.

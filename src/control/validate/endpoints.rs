@@ -47,6 +47,9 @@ pub(super) fn check(
         let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
+    if model.is_left(key, endpoint) {
+        return;
+    }
     if let Some(resource) = model.resources.get(&endpoint.resource) {
         check_binding(&object, endpoint, resource, findings);
         check_regions(&object, endpoint, resource, limits, findings);

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::model::{DEFAULT, HostConfig, Key, Limits, Model, TimeoutOverrides};
+use super::refusal::BrokenRule;
 use crate::snapshot::prefixes::is_martian;
 
 /// Networks: address spaces, subnets, peerings.
@@ -119,6 +120,13 @@ pub struct Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}; {}", self.at, self.severity, self.message, self.remedy)
+    }
+}
+
+impl From<&Violation> for BrokenRule {
+    fn from(violation: &Violation) -> Self {
+        let Violation { at, code, message, remedy, severity, .. } = violation;
+        Self { code, target: at.to_string(), message: format!("{severity}: {message}; {remedy}") }
     }
 }
 

@@ -385,3 +385,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_endpoint_may_outlive_its_resource_and_what_has_the_name_since() {
+    let mut model = model();
+    let (orders, db) = (Key::new("default", "orders"), Key::new("default", "db"));
+    let mut next = model.resources[&db].clone();
+    model.resources.remove(&db);
+    assert_eq!(validate(&model, None).len(), 1, "nobody says that it was deleted");
+    let former = crate::control::model::FormerResource { kind: None, endpoints: [orders].into() };
+    model.former_resources.insert(db.clone(), former);
+    assert_eq!(validate(&model, None), vec![]);
+    next.kind = Some("Microsoft.Sql/servers".into());
+    next.targets[0].subresource = "sqlServer".into();
+    next.targets[0].member = "other".into();
+    model.resources.insert(db, next);
+    assert_eq!(validate(&model, None), vec![]);
+}

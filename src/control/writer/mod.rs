@@ -33,7 +33,7 @@ use super::compile::{Compiled, Input, Registry, compile};
 use super::decisions::{Decisions, Item};
 use super::model::{Key, Map};
 use super::ports::{Host, Workers};
-use super::refusal::{Kind, Refusal};
+use super::refusal::{BrokenRule, Kind, Refusal};
 use super::report::Report;
 use super::rights::Rights;
 use super::state::DecisionStore;
@@ -198,7 +198,11 @@ impl Writer {
 fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Refusal> {
     let (roles, assignments) = (decisions.model.roles.values().cloned(), decisions.model.assignments.values().cloned());
     Access::new(roles, assignments, setup.bootstrap)
-        .map_err(|mistakes| broken(mistakes.iter().map(ToString::to_string).collect()))
+        .map_err(|mistakes| broken(mistakes.iter().map(|mistake| said("InvalidRole", mistake.to_string())).collect()))
+}
+
+fn said(code: &'static str, message: String) -> BrokenRule {
+    BrokenRule { code, target: String::new(), message }
 }
 
 /// Validates and compiles everything.
@@ -217,11 +221,14 @@ fn input<'a>(setup: &'a Setup, decisions: &'a Decisions) -> Input<'a> {
     }
 }
 
-fn broken(violations: Vec<String>) -> Refusal {
+/// Known by the one rule that is broken, where it is one.
+fn broken(violations: Vec<BrokenRule>) -> Refusal {
+    let code = violations.first().map(|first| first.code);
+    let code = code.filter(|code| violations.iter().all(|other| other.code == *code)).unwrap_or("InvalidModel");
     let message = "the result would break these rules, so nothing is applied:";
     let remedy =
         "correct what is asked for; where something is in force that a file no longer names, name it again or prune";
-    Refusal::new(Kind::Invalid, "InvalidModel", message, remedy).with_details(violations)
+    Refusal::new(Kind::Invalid, code, message, remedy).with_details(violations)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
