@@ -201,7 +201,9 @@ pub(super) async fn why(
 pub(super) fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Caller>, Rejection> {
     let Some(header) = header else { return Ok(None) };
     let presented = header
-        .strip_prefix("Bearer ")
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
+        .map(|(_, token)| token)
         .ok_or_else(|| Rejection::unauthenticated("the Authorization header is not of the form `Bearer TOKEN`"))?;
     let view = state.control.view();
     let found = tokens::authenticate(presented.trim(), &view.decisions.tokens, Timestamp::now());

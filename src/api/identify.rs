@@ -23,7 +23,10 @@ const GENERAL: [(&str, &str); 7] = [
     ("/metrics", actions::STATUS),
 ];
 
-/// Middleware of the control socket.
+/// What nobody has to say who they are for: whether this lives, and what it is.
+const OPEN: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
+
+/// Middleware of the control socket and the network listener.
 pub(super) async fn identify(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     match admitted(&state, &mut request) {
         Ok(()) => next.run(request).await,
@@ -38,7 +41,11 @@ fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Rejection> {
         request.extensions_mut().insert(holder);
     }
     let caller = request.extensions().get::<Caller>();
-    let caller = caller.ok_or_else(|| Rejection::unauthenticated("nobody is known to ask"))?;
+    if caller.is_none() && OPEN.contains(&request.uri().path()) {
+        return Ok(());
+    }
+    let caller =
+        caller.ok_or_else(|| Rejection::unauthenticated("the request has no `Authorization: Bearer TOKEN`"))?;
     // Whatever the method: HEAD is answered like GET, and tells how long the answer would be.
     let general = GENERAL.iter().find(|(path, _)| request.uri().path() == *path);
     general.map_or(Ok(()), |(_, kind)| demand(state, caller, actions::read(kind)))

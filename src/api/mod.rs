@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::header::HeaderName;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -182,7 +183,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/ca", get(reads::authority))
         .route("/reload", post(changes::reload));
     let whole = Router::new().nest(crate::interface::PREFIX, v1).merge(operations());
-    finished(whole, state.clone()).layer(middleware::from_fn_with_state(state, identify::identify))
+    let identified = finished(whole, state.clone()).layer(middleware::from_fn_with_state(state, identify::identify));
+    identified.layer(middleware::from_fn(traced))
 }
 
 /// What the TCP metrics listener serves: nothing that changes anything.
@@ -196,6 +198,7 @@ fn operations() -> Router<ApiState> {
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
         .route("/openapi.json", get(description))
+        .route("/version", get(version))
 }
 
 fn finished(router: Router<ApiState>, state: ApiState) -> Router {
@@ -214,6 +217,39 @@ async fn elsewhere(state: State<ApiState>, request: Request) -> Response {
         return arm::serve(state, request).await;
     }
     Rejection::unknown_path().into_response()
+}
+
+/// Numbers every answer, and gives a client back its own number (`x-ms-request-id`, `x-ms-client-request-id`).
+async fn traced(request: Request, next: Next) -> Response {
+    static CLIENT: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+    static CORRELATION: HeaderName = HeaderName::from_static("x-ms-correlation-request-id");
+    let kept = [&CLIENT, &CORRELATION].map(|name| (name, request.headers().get(name).cloned()));
+    let mut response = next.run(request).await;
+    let number = HeaderValue::from_str(&request_id()).ok();
+    let headers = response.headers_mut();
+    for (name, value) in kept {
+        if let Some(value) = value.filter(|value| value.len() <= 128) {
+            headers.insert(name, value);
+        }
+    }
+    if let Some(number) = number {
+        headers.entry(&CORRELATION).or_insert_with(|| number.clone());
+        headers.insert("x-ms-request-id", number);
+    }
+    response
+}
+
+/// A random UUID (RFC 9562 §5.4).
+fn request_id() -> String {
+    let number = (fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let part = |shift: u32, digits: u32| (number >> shift) & ((1_u128 << (digits * 4)) - 1);
+    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12))
+}
+
+/// What this is.
+async fn version() -> Json<serde_json::Value> {
+    let api = [crate::interface::API_VERSION, "Azure Resource Manager, any api-version"];
+    Json(serde_json::json!({ "name": "privlink", "version": env!("CARGO_PKG_VERSION"), "apis": api }))
 }
 
 /// Ends requests whose body trickles in, and says so when a command takes too long.

@@ -110,8 +110,8 @@ impl Identity {
             let ca_key = KeyPair::from_pem(&ca_key).map_err(|error| content(&ca_key_file, "key", &error))?;
             let key = KeyPair::generate().map_err(unmade)?;
             let params = server_params(&wanted, now)?;
-            let issuer = Issuer::new(ca_params(&ca_name(&ca_key), now)?, ca_key);
-            let certificate = params.signed_by(&key, &issuer).map_err(unmade)?;
+            let signer = Issuer::new(ca_params(&ca_name(&ca_key), now)?, ca_key);
+            let certificate = params.signed_by(&key, &signer).map_err(unmade)?;
             // The record last: until it is there, both others are made anew.
             let _ = fs::remove_file(&record);
             write(&key_file, &key.serialize_pem(), 0o600)?;

@@ -42,7 +42,7 @@ table! {
         "socket" socket Optional At<String>,
         /// Group that may read over the control socket.
         "socket_group" socket_group Optional At<String>,
-        /// Where the API is served: "127.0.0.1:8480" over HTTPS, "http://127.0.0.1:8480" without, on loopback only.
+        /// Where the API is served over HTTPS, such as "127.0.0.1:8480"; plain HTTP on loopback with `http://` in front.
         "api" api Optional At<ApiAddress>,
         /// Certificate and key of the API's listener; of the daemon's own authority unless set.
         "tls" tls Optional TlsTable,

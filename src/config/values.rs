@@ -264,7 +264,7 @@ impl Read for ApiAddress {
         let example = "\"127.0.0.1:8480\" for HTTPS, or \"http://127.0.0.1:8480\"";
         let text = reader.text(node, "an address with a port", example)?;
         let plain = text.strip_prefix("http://");
-        let address = plain.or_else(|| text.strip_prefix("https://")).unwrap_or(&text).parse::<SocketAddr>().ok();
+        let address = plain.or_else(|| text.strip_prefix("https://")).unwrap_or(text).parse::<SocketAddr>().ok();
         let Some(address) = address else {
             reader.error(node.span(), format!("`{text}` is not an address with a port"), format!("write {example}"));
             return None;

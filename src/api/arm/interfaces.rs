@@ -31,22 +31,20 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
     Ok(Answer::ok(show(&ask.view, key, endpoint)))
 }
 
-/// `PUT` and `DELETE`: the endpoint is what changes.
-pub(super) fn refuse(ask: &Ask) -> Result<Answer, Rejection> {
+/// `PUT`: the endpoint is what changes.
+pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    delete(ask)?;
+    let message = "A network interface appears with its private endpoint only.";
+    Err(Rejection::bad_request_of("NotSupported", message, "create a private endpoint"))
+}
+
+/// `DELETE`: the endpoint is what goes.
+pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let name = ask.key();
     ask.demand(&Right::interface(&name))?;
-    match owner(ask, &name) {
-        Some((key, _)) => {
-            let message = format!("Network interface {name} belongs to private endpoint {key}, and goes with it.");
-            Err(Rejection::bad_request_of("NicInUseWithPrivateEndpoint", &message, &ids::endpoint(key).to_string()))
-        }
-        None if ask.body.is_null() => Ok(Answer::absent()),
-        None => Err(Rejection::bad_request_of(
-            "NotSupported",
-            "A network interface appears with its private endpoint only.",
-            "",
-        )),
-    }
+    let Some((key, _)) = owner(ask, &name) else { return Ok(Answer::absent()) };
+    let message = format!("Network interface {name} belongs to private endpoint {key}, and goes with it.");
+    Err(Rejection::bad_request_of("NicInUseWithPrivateEndpoint", &message, &ids::endpoint(key).to_string()))
 }
 
 /// The endpoint whose interface is called `name`.

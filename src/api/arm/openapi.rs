@@ -70,7 +70,7 @@ fn answer(description: &str, schema: &str) -> Value {
 
 /// What is answered when all is well: statuses, and the shape of each body.
 fn answers(route: &Route, operation: &Operation) -> Vec<(&'static str, Option<&'static str>)> {
-    let listed = !route.template.ends_with('}');
+    let listed = !route.template.ends_with('}') || route.template.ends_with("/{type}");
     match operation.method {
         "GET" if listed => vec![("200", Some("List"))],
         "GET" | "PATCH" => vec![("200", Some("Object"))],

@@ -224,8 +224,8 @@ routes! {
     }
     network!("/networkInterfaces/{name}") => {
         GET interfaces::get, "Show the interface of a private endpoint";
-        PUT interfaces::refuse, "Refused: an interface follows its private endpoint";
-        DELETE interfaces::refuse, "Refused: an interface goes with its private endpoint";
+        PUT interfaces::put, "Refused: an interface follows its private endpoint";
+        DELETE interfaces::delete, "Refused: an interface goes with its private endpoint";
     }
 
     subscription!("/providers/{provider}/{type}") => {
