@@ -119,6 +119,16 @@ impl Rejection {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message).with_remedy("`privlink status` shows what is so")
     }
 
+    pub(super) fn trickling(limit: Duration) -> Self {
+        let message = format!("the body was not there within {} s", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", message)
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        let message = format!("the body has more than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestContentTooLarge", message)
+    }
+
     pub(super) fn bad_body(why: impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,

@@ -28,7 +28,10 @@ const PATH_LIMIT: usize = 107;
 const CONNECTIONS: usize = 128;
 
 /// How long a client may take over its request's head.
-const HEAD_PATIENCE: Duration = Duration::from_secs(5);
+const HEAD_PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 5_000 });
+
+/// Bytes of a request's head at most.
+const HEAD_LIMIT: usize = 32 * 1024;
 
 /// How long answers in progress may take once the daemon stops.
 const GRACE: Duration = Duration::from_secs(1);
@@ -331,6 +334,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let result = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(HEAD_LIMIT)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = result {

@@ -57,11 +57,14 @@ use error::Rejection;
 /// Bodies carry a reason of a few words; more than this is a mistake.
 const BODY_LIMIT: usize = 64 * 1024;
 
+/// Where documents are sent.
+const DOCUMENTS: &str = "/v1/apply";
+
 /// Bytes of a document at most: its text, as a JSON string.
 const DOCUMENT_LIMIT: usize = 10 << 20;
 
 /// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 
 /// Why a reload changed nothing.
 #[derive(Clone, Debug)]
@@ -175,7 +178,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/tokens", get(access::tokens).post(access::create_token))
         .route("/tokens/{name}", delete(access::revoke_token))
         .route("/access/why", get(access::why))
-        .route("/apply", post(documents::apply_document).layer(DefaultBodyLimit::max(DOCUMENT_LIMIT)))
+        .route("/apply", post(documents::apply_document))
         .route("/backup", post(documents::backup))
         .route("/usage", get(reads::usage))
         .route("/audit", get(reads::audit))
@@ -205,7 +208,8 @@ fn finished(router: Router<ApiState>, state: ApiState) -> Router {
     router
         .fallback(elsewhere)
         .method_not_allowed_fallback(async || Rejection::wrong_method())
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        // Bodies are read, and measured, before any handler sees them.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(in_time))
         .with_state(state)
 }
@@ -252,8 +256,23 @@ async fn version() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "name": "privlink", "version": env!("CARGO_PKG_VERSION"), "apis": api }))
 }
 
-/// Ends requests whose body trickles in, and says so when a command takes too long.
+/// Reads the body, which may be neither too long nor too slow, and says so when a command takes too long.
 async fn in_time(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let limit = if parts.uri.path() == DOCUMENTS { DOCUMENT_LIMIT } else { BODY_LIMIT };
+    let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if said.is_some_and(|length| length > limit as u64) {
+        return Rejection::too_large(limit).into_response();
+    }
+    let body = match tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, limit)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if is_limit(&error) => return Rejection::too_large(limit).into_response(),
+        Ok(Err(error)) => {
+            return Rejection::bad_request(&format!("the body cannot be read: {error}"), "").into_response();
+        }
+        Err(_) => return Rejection::trickling(PATIENCE).into_response(),
+    };
+    let request = Request::from_parts(parts, axum::body::Body::from(body));
     match tokio::time::timeout(PATIENCE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Rejection::too_slow(PATIENCE).into_response(),
@@ -282,6 +301,17 @@ async fn readiness(State(state): State<ApiState>) -> (StatusCode, &'static str) 
         return (StatusCode::OK, "ready\n");
     }
     (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+}
+
+fn is_limit(error: &axum::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(one) = cause {
+        if one.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        cause = one.source();
+    }
+    false
 }
 
 /// Runs what may wait on a thread where waiting harms nobody.

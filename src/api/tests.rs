@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 mod arm;
+mod hostile;
 
 use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
