@@ -182,6 +182,20 @@ impl Daemon {
 
     /// Starts it on the file that is there.
     pub(crate) fn again(arguments: &[&str]) -> Self {
+        let mut daemon = Self::begin_with(arguments);
+        eventually("the daemon is ready", || {
+            assert!(daemon.runs(), "the daemon ended:\n{}", read_log());
+            cli("status").status.success()
+        });
+        daemon
+    }
+
+    /// Starts it on the file that is there, and does not wait for it.
+    pub(crate) fn begin() -> Self {
+        Self::begin_with(&[])
+    }
+
+    fn begin_with(arguments: &[&str]) -> Self {
         let log = File::options().append(true).create(true).open(LOG).expect("log");
         let child = Command::new(env!("CARGO_BIN_EXE_privlink"))
             .args(["run", "-c", FILE])
@@ -191,12 +205,11 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("started");
-        let mut daemon = Self(child);
-        eventually("the daemon is ready", || {
-            assert!(daemon.0.try_wait().expect("asked").is_none(), "the daemon ended:\n{}", read_log());
-            cli("status").status.success()
-        });
-        daemon
+        Self(child)
+    }
+
+    pub(crate) fn runs(&mut self) -> bool {
+        self.0.try_wait().expect("asked").is_none()
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {

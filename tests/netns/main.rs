@@ -26,6 +26,8 @@ mod failing;
 mod limits;
 /// Both sides in the daemon's own namespace.
 mod one_namespace;
+/// Every property of the file, flipped under traffic.
+mod properties;
 /// Reject and approve while packets flow.
 mod revocation;
 mod sdk;
