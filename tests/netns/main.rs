@@ -22,6 +22,8 @@ mod peers;
 mod basics;
 /// Kills, failed starts, and what they leave.
 mod failing;
+/// The limitations that private endpoints began with, kept and lifted.
+mod limitations;
 /// Limits and drains, changed while it runs.
 mod limits;
 /// Both sides in the daemon's own namespace.

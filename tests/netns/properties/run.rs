@@ -198,7 +198,9 @@ fn every_property_of_the_start_changes_what_the_table_says() {
         let starts = || rows(|how| matches!(how, How::Start(_)));
         let mut lab = Lab::start(BASE);
         let steady = Steady::begin();
-        starts().into_iter().for_each(|row| lab.flip(row, &steady));
+        for row in starts() {
+            lab.flip(row, &steady);
+        }
         drop(steady);
         for row in starts() {
             let How::Start(flip) = &row.how else { continue };
