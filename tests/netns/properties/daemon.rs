@@ -239,12 +239,12 @@ pub(super) const ROWS: &[Row] = &[
 
 /// A quota that is used up once the daemon has started with it.
 const fn quota(property: &'static str, edit: Edits, says: &'static str) -> Row {
-    const CREATE: &str = "endpoint create one-more --vnet spoke --subnet quiet --resource echo";
+    const CREATE: &str = "endpoint create one-more --vnet spoke --subnet whole --resource echo";
     start(property, edit, See::By(one_more_fits), See::Fails(CREATE, says))
 }
 
 fn one_more_fits() {
-    ask("endpoint create one-more --vnet spoke --subnet quiet --resource echo");
+    ask("endpoint create one-more --vnet spoke --subnet whole --resource echo");
     ask("endpoint delete one-more");
 }
 
