@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -305,6 +306,19 @@ pub(crate) fn ask(arguments: &str) -> String {
 pub(crate) fn json(arguments: &str) -> Value {
     let list: Value = serde_json::from_str(&ask(&format!("{arguments} --json"))).expect("JSON");
     list["items"][0].clone()
+}
+
+/// What Azure's paths answer over the control socket: the status and the JSON.
+pub(crate) fn rest(method: &str, path: &str, body: &str) -> (u16, Value) {
+    let mut stream = UnixStream::connect("/run/privlink/privlink.sock").expect("the socket");
+    let head = format!("{method} {path}?api-version=2025-05-01 HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n");
+    write!(stream, "{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        .expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
 /// State of an endpoint's connection.

@@ -3,12 +3,10 @@
 //! clients do.
 
 use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 
-use crate::lab::{Daemon, ask, attachment, daemon_table, drops_exactly, fails_to_start, isolated, leg};
+use crate::lab::{Daemon, ask, attachment, daemon_table, drops_exactly, fails_to_start, isolated, leg, rest};
 use crate::peers::{serve, tcp};
 
 const NETWORK: &str = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network";
@@ -91,7 +89,7 @@ fn request(name: &str, subnet: &str, service: &str) -> Result<String, (String, S
             "groupIds": if service.contains("storageAccounts") { json!(["blob"]) } else { json!([]) },
         } }],
     } });
-    let (status, answer) = put(&format!("{NETWORK}/privateEndpoints/{name}"), &body);
+    let (status, answer) = rest("PUT", &format!("{NETWORK}/privateEndpoints/{name}"), &body.to_string());
     if status >= 400 {
         let error = &answer["error"];
         let text = [&error["message"], &error["details"]].map(ToString::to_string).concat();
@@ -99,20 +97,6 @@ fn request(name: &str, subnet: &str, service: &str) -> Result<String, (String, S
     }
     let shown: Value = serde_json::from_str(&ask(&format!("endpoint show {name} --json"))).expect("JSON");
     Ok(shown["items"][0]["addresses"][0]["ip"].as_str().expect("an address").to_owned())
-}
-
-/// The status and the JSON that answers.
-fn put(path: &str, body: &Value) -> (u16, Value) {
-    let body = body.to_string();
-    let mut stream = UnixStream::connect("/run/privlink/privlink.sock").expect("the socket");
-    let head = format!("PUT {path}?api-version=2025-05-01 HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n");
-    write!(stream, "{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
-        .expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answered");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
 fn near() -> String {

@@ -6,6 +6,8 @@ mod daemon;
 mod endpoints;
 mod networks;
 mod resources;
+/// What Azure's clients write.
+mod rest;
 mod run;
 /// The networks of the flips, and the client that outlives them.
 mod world;
@@ -81,7 +83,9 @@ enum See {
     Host(&'static str, &'static str),
     /// The file is refused with the text, and what was in force stays so.
     Refused(&'static str),
-    /// Something else: what, and an assertion.
+    /// What Azure's path answers has the text in it.
+    Shows(&'static str, &'static str),
+    /// Anything else: an assertion.
     By(fn()),
 }
 
@@ -104,39 +108,39 @@ const fn stored(property: &'static str, edit: Edits, warns: &'static str) -> Row
     Row { property, how: How::Stored { edit, warns } }
 }
 
-/// The tables and plain values that a part of the schema allows.
-fn forms<'a>(root: &'a Value, part: &'a Value) -> (Vec<&'a Value>, bool) {
+/// The tables and plain values that a part of the schema allows; references lead to `definitions`.
+fn forms<'a>(definitions: &'a Value, part: &'a Value) -> (Vec<&'a Value>, bool) {
     if let Some(name) = part["$ref"].as_str() {
         let definition = name.rsplit('/').next().expect("a name");
-        return forms(root, &root["$defs"][definition]);
+        return forms(definitions, &definitions[definition]);
     }
     if part["properties"].is_object() {
         return (vec![part], false);
     }
     for choice in ["anyOf", "oneOf", "allOf"] {
         let Some(parts) = part[choice].as_array() else { continue };
-        let parts = parts.iter().map(|part| forms(root, part));
+        let parts = parts.iter().map(|part| forms(definitions, part));
         return parts.fold((Vec::new(), false), |(mut tables, plain), (more, other)| {
             tables.extend(more);
             (tables, plain || other)
         });
     }
     if part["items"].is_object() {
-        return forms(root, &part["items"]);
+        return forms(definitions, &part["items"]);
     }
     (Vec::new(), part["type"] != "null")
 }
 
 /// The keys below a table of the schema that take a value, with the path to them.
-fn properties(root: &Value, table: &Value, path: &str, into: &mut BTreeSet<String>) {
+fn properties(definitions: &Value, table: &Value, path: &str, into: &mut BTreeSet<String>) {
     for (key, part) in table["properties"].as_object().expect("properties") {
-        let (tables, plain) = forms(root, part);
+        let (tables, plain) = forms(definitions, part);
         assert!(plain || !tables.is_empty(), "{path}{key} takes nothing: {part}");
         if plain {
             into.insert(format!("{path}{key}"));
         }
         for table in tables {
-            properties(root, table, &format!("{path}{key}."), into);
+            properties(definitions, table, &format!("{path}{key}."), into);
         }
     }
 }
@@ -145,7 +149,7 @@ fn properties(root: &Value, table: &Value, path: &str, into: &mut BTreeSet<Strin
 fn the_table_names_every_property_of_the_schema() {
     let schema = config::schema();
     let mut known = BTreeSet::new();
-    properties(&schema, &schema, "", &mut known);
+    properties(&schema["$defs"], &schema, "", &mut known);
     let named: BTreeSet<String> = table().map(|row| row.property.to_owned()).collect();
     let missing: Vec<&String> = known.difference(&named).collect();
     let unknown: Vec<&String> = named.difference(&known).collect();

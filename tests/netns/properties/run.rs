@@ -5,7 +5,7 @@ use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable,
 
 use super::world::{self, BASE, Steady};
 use super::{Client, Edits, Flip, How, Row, See, table};
-use crate::lab::{Daemon, FILE, ask, cli, drops_exactly, eventually, ip, isolated, read_log};
+use crate::lab::{Daemon, FILE, ask, cli, drops_exactly, eventually, ip, isolated, read_log, rest};
 use crate::peers::{connect, greeted, udp_of};
 
 /// `text` with the edits made; each left side has to stand there once.
@@ -17,14 +17,14 @@ fn edited(text: &str, edits: Edits, property: &str) -> String {
 }
 
 /// The daemon, and what its file says.
-struct Lab {
+pub(super) struct Lab {
     daemon: Daemon,
     file: String,
 }
 
 impl Lab {
     /// A start on `file`.
-    fn start(file: &str) -> Self {
+    pub(super) fn start(file: &str) -> Self {
         fs::write(FILE, file).expect("written");
         let before = read_log().len();
         let mut daemon = Daemon::begin();
@@ -116,7 +116,7 @@ fn files(flip: &Flip, property: &str) -> (String, String) {
 }
 
 impl See {
-    fn look(&self, property: &str) {
+    pub(super) fn look(&self, property: &str) {
         match *self {
             Self::Tcp(from, to, name) => {
                 assert_eq!(tcp(from, to).as_deref(), Ok(name), "{property}: {from:?} to {to}");
@@ -151,6 +151,11 @@ impl See {
             Self::Host(command, text) => {
                 let said = ip(command);
                 assert!(said.contains(text), "{property}: ip {command} says {text:?}: {said}");
+            }
+            Self::Shows(path, text) => {
+                let (status, shown) = rest("GET", path, "");
+                let shown = shown.to_string();
+                assert!(status == 200 && shown.contains(text), "{property}: {path} shows {text:?}: {status} {shown}");
             }
             Self::Refused(_) => panic!("{property}: a refusal is seen where the file is applied, after a flip"),
             Self::By(look) => look(),
