@@ -57,7 +57,12 @@ pub(super) const ROWS: &[Row] = &[
         See::Silence(("lan", "10.1.77.2"), ORDERS),
         See::Tcp(("lan", "10.1.77.2"), ORDERS, "first"),
     ),
-    stored("daemon.api", &[("workers = 2", "workers = 2\napi = \"127.0.0.1:8480\"")], "`api` has no effect"),
+    start(
+        "daemon.api",
+        &[("api = \"127.0.0.1:8480\"", "api = \"127.0.0.1:8481\"")],
+        See::By(|| assert!(listens(8480) && !listens(8481))),
+        See::By(|| assert!(!listens(8480) && listens(8481))),
+    ),
     start(
         "daemon.deny",
         &[("workers = 2", "workers = 2\ndeny = \"drop\"")],
@@ -228,6 +233,21 @@ pub(super) const ROWS: &[Row] = &[
         "daemon.timeouts.fragment",
         &[("workers = 2", "workers = 2\ntimeouts = { fragment = \"30s\" }")],
         "fragment has no effect",
+    ),
+    // Its own certificate, given by name: then no authority of its own vouches for it.
+    start(
+        "daemon.tls.cert",
+        &[(
+            "workers = 2",
+            "workers = 2\ntls = { cert = \"/run/privlink/state/tls/server.pem\", key = \"/run/privlink/state/tls/server.key\" }",
+        )],
+        See::Says("ca show", "BEGIN CERTIFICATE"),
+        See::Fails("ca show", "authority"),
+    ),
+    refused(
+        "daemon.tls.key",
+        &[("workers = 2", "workers = 2\ntls = { cert = \"/run/privlink/state/tls/server.pem\" }")],
+        "`tls` needs both `cert` and `key`",
     ),
     start(
         "daemon.workers",

@@ -96,6 +96,8 @@ impl Lab {
             How::Start(flip) => {
                 let said = self.apply(&files(flip, property).1, property);
                 let setting = match property.split('.').collect::<Vec<_>>()[..] {
+                    // A certificate is part of the listener.
+                    ["daemon", "tls", ..] => "needs a restart: [daemon] api".to_owned(),
                     ["daemon", setting, ..] => format!("needs a restart: [daemon] {setting}"),
                     _ => "needs a restart: [[attachment]] of default/".to_owned(),
                 };

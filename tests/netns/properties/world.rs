@@ -15,6 +15,7 @@ pub(super) const BASE: &str = r#"
 [daemon]
 state = "/run/privlink/state"
 metrics = "127.0.0.1:9464"
+api = "127.0.0.1:8480"
 workers = 2
 
 [[attachment]]
