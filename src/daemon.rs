@@ -384,7 +384,10 @@ fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>)
         let outcome = control.apply(caller, Command::ApplyFile(Box::new(version)));
         observer.refresh();
         match outcome {
-            Ok(Outcome::Applied(report)) => Ok(report),
+            Ok(Outcome::Applied(mut report)) => {
+                report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
+                Ok(report)
+            }
             Ok(other) => Err(ReloadFailure::BadConfig(format!("applying a file answered {other}"))),
             Err(refusal) => Err(ReloadFailure::Refused(refusal)),
         }

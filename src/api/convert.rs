@@ -1,6 +1,7 @@
 //! The control plane's views as the JSON types of `interface`.
 
 use crate::control::decisions::{Connection as Decided, DecidedBy};
+use crate::control::ids;
 use crate::control::model::{Key, PortSpec, PrivateEndpoint, TargetSpec};
 use crate::control::views::PeeringState;
 use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
@@ -101,6 +102,7 @@ pub(super) fn resource(view: &ResourceView, sample: &Sample) -> Resource {
         region: resource.region.clone(),
         vnet: resource.vnet.as_ref().map(ToString::to_string).unwrap_or_default(),
         nat: texts(&resource.nat),
+        alias: ids::alias(key, resource).unwrap_or_default(),
         shares_backends_with: texts(&view.shares_backends_with),
         targets: resource.targets.iter().map(target).collect(),
         endpoints: view.endpoints.iter().map(|(endpoint, _)| endpoint.to_string()).collect(),

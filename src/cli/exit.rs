@@ -80,7 +80,7 @@ impl Failure {
             503 => Exit::NotReady,
             _ => Exit::Failed,
         };
-        let remedies = body.remedies().map(str::to_owned).collect();
+        let remedies = body.details().map(str::to_owned).collect();
         Self { exit, message: body.error.message.clone(), remedies }
     }
 }

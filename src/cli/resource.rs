@@ -67,6 +67,7 @@ fn show(resource: &Resource, out: &mut dyn Write) -> io::Result<()> {
             ("type", resource.kind.clone()),
             ("vnet", format!("{} ({})", short(&resource.vnet), resource.region)),
             ("nat", resource.nat.join(" ")),
+            ("alias", resource.alias.clone()),
             ("shares backends", shared),
             ("endpoints", endpoints.join(" ")),
             ("sessions", format!("{}, {} opened", resource.traffic.sessions, resource.traffic.sessions_opened)),

@@ -183,6 +183,9 @@ pub struct Resource {
     pub vnet: String,
     /// NAT addresses.
     pub nat: Vec<String>,
+    /// By which it may be requested without telling where it is; absent where it has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub alias: String,
     /// Resources that name one of its backends: addresses cannot keep their data apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares_backends_with: Vec<String>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -182,6 +183,20 @@ impl Daemon {
 
     /// Starts it on the file that is there.
     pub(crate) fn again(arguments: &[&str]) -> Self {
+        let mut daemon = Self::begin_with(arguments);
+        eventually("the daemon is ready", || {
+            assert!(daemon.runs(), "the daemon ended:\n{}", read_log());
+            cli("status").status.success()
+        });
+        daemon
+    }
+
+    /// Starts it on the file that is there, and does not wait for it.
+    pub(crate) fn begin() -> Self {
+        Self::begin_with(&[])
+    }
+
+    fn begin_with(arguments: &[&str]) -> Self {
         let log = File::options().append(true).create(true).open(LOG).expect("log");
         let child = Command::new(env!("CARGO_BIN_EXE_privlink"))
             .args(["run", "-c", FILE])
@@ -191,12 +206,11 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("started");
-        let mut daemon = Self(child);
-        eventually("the daemon is ready", || {
-            assert!(daemon.0.try_wait().expect("asked").is_none(), "the daemon ended:\n{}", read_log());
-            cli("status").status.success()
-        });
-        daemon
+        Self(child)
+    }
+
+    pub(crate) fn runs(&mut self) -> bool {
+        self.0.try_wait().expect("asked").is_none()
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
@@ -292,6 +306,19 @@ pub(crate) fn ask(arguments: &str) -> String {
 pub(crate) fn json(arguments: &str) -> Value {
     let list: Value = serde_json::from_str(&ask(&format!("{arguments} --json"))).expect("JSON");
     list["items"][0].clone()
+}
+
+/// What Azure's paths answer over the control socket: the status and the JSON.
+pub(crate) fn rest(method: &str, path: &str, body: &str) -> (u16, Value) {
+    let mut stream = UnixStream::connect("/run/privlink/privlink.sock").expect("the socket");
+    let head = format!("{method} {path}?api-version=2025-05-01 HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n");
+    write!(stream, "{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        .expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
 /// State of an endpoint's connection.

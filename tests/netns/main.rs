@@ -22,10 +22,14 @@ mod peers;
 mod basics;
 /// Kills, failed starts, and what they leave.
 mod failing;
+/// The limitations that private endpoints began with, kept and lifted.
+mod limitations;
 /// Limits and drains, changed while it runs.
 mod limits;
 /// Both sides in the daemon's own namespace.
 mod one_namespace;
+/// Every property of the file, flipped under traffic.
+mod properties;
 /// Reject and approve while packets flow.
 mod revocation;
 mod sdk;

@@ -114,20 +114,23 @@ pub(crate) fn greeted(stream: &mut TcpStream) -> std::io::Result<String> {
 
 /// The name of the service that answers a datagram.
 pub(crate) fn udp(namespace: &str, from: &str, to: &str) -> Result<String, ErrorKind> {
-    udp_within(namespace, from, to, SILENCE.max(Duration::from_millis(700)))
+    udp_of(namespace, from, to, 5)
 }
 
-fn udp_within(namespace: &str, from: &str, to: &str, limit: Duration) -> Result<String, ErrorKind> {
+/// [`udp`] with a payload of `size` bytes.
+pub(crate) fn udp_of(namespace: &str, from: &str, to: &str, size: usize) -> Result<String, ErrorKind> {
+    let limit = SILENCE.max(Duration::from_millis(700));
+    let sent = "x".repeat(size);
     let socket = inside(namespace, || UdpSocket::bind(address(from))).expect("bound");
     socket.set_read_timeout(Some(limit)).expect("set");
     let ask = || {
         inside(namespace, || socket.connect(address(to)))?;
-        socket.send(b"hello")?;
-        let mut buffer = [0; 256];
+        socket.send(sent.as_bytes())?;
+        let mut buffer = [0; 2048];
         let length = socket.recv(&mut buffer)?;
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         let (name, payload) = text.split_once(':').expect("name:payload");
-        assert_eq!(payload, "hello");
+        assert_eq!(payload, sent);
         Ok(name.to_owned())
     };
     // A socket with a timeout says "would block" when it is over.

@@ -200,6 +200,9 @@ fn addresses(ask: &Ask, configs: &[Field<'_>], service: &mut LinkResource) -> Re
         let address = properties.address("privateIPAddress")?.filter(|_| !asked.eq_ignore_ascii_case("dynamic"));
         let version = properties.text("privateIPAddressVersion")?.unwrap_or_default();
         let v6 = version.eq_ignore_ascii_case("IPv6") || address.is_some_and(|ip| ip.is_ipv6());
+        if !version.is_empty() && address.is_some_and(|ip| ip.is_ipv6() != version.eq_ignore_ascii_case("IPv6")) {
+            return Err(properties.refused("`privateIPAddressVersion` is not that of `privateIPAddress`"));
+        }
         let name = field.text("name")?.unwrap_or_else(|| format!("nat{}", made.len()));
         made.push(NatConfig { name, subnet: subnet.name().to_owned(), address, v6 });
     }

@@ -21,8 +21,8 @@ pub use topology::union;
 
 use super::decisions::Connection;
 use super::model::{
-    DenyMode, HostConfig, Key, LinkResource, Map, Model, NetworkPolicies, PortSpec, PrivateEndpoint, SecurityGroup,
-    SecurityRule, TargetSpec, TimeoutOverrides,
+    DenyMode, EXCLUDED_WORKLOADS, HostConfig, Key, LinkResource, Map, Model, NetworkPolicies, PortSpec,
+    PrivateEndpoint, SecurityGroup, SecurityRule, Subnet, TargetSpec, TimeoutOverrides,
 };
 use crate::snapshot::prefixes::PrefixSet;
 use crate::snapshot::tables::Rule;
@@ -179,6 +179,11 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, registry: &Registry) ->
         {
             excluded.entry(&workload.class).or_default().push(&workload.prefix);
         }
+        for subnet in admitted.iter().flat_map(|vnet| &vnet.subnets).filter(|_| !input.host.limits.workloads) {
+            if let Some((class, _)) = EXCLUDED_WORKLOADS.iter().find(|(_, service)| is_delegated(subnet, service)) {
+                excluded.entry(class).or_default().extend(&subnet.prefixes);
+            }
+        }
         Attachment {
             vnet: Arc::from(spec.vnet.to_string()),
             vnet_number: registry.vnet(&spec.vnet).unwrap_or(registry::NO_VNET),
@@ -198,6 +203,11 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, registry: &Registry) ->
         }
     };
     input.host.attachments.iter().zip(0_u16..).map(attach).collect()
+}
+
+/// Whether a subnet belongs to a service: where the seed's limits hold, that alone excludes its sources.
+fn is_delegated(subnet: &Subnet, service: &str) -> bool {
+    subnet.delegations.iter().any(|delegation| delegation.eq_ignore_ascii_case(service))
 }
 
 /// Every resource at the position of its id; a deleted one keeps its slot, and reaches nothing.

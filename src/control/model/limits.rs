@@ -32,9 +32,14 @@ impl Default for Limits {
     }
 }
 
-/// Workloads that cannot use private endpoints (seed, *Limitations*, fourth row).
-pub const EXCLUDED_WORKLOADS: [&str; 4] =
-    ["App Service Plan", "Azure Container Instance", "Azure NetApp Files", "Azure Dedicated HSM"];
+/// Workloads that cannot use private endpoints (seed, *Limitations*, fourth row), and the services that subnets are
+/// delegated to for them.
+pub const EXCLUDED_WORKLOADS: [(&str, &str); 4] = [
+    ("App Service Plan", "Microsoft.Web/serverFarms"),
+    ("Azure Container Instance", "Microsoft.ContainerInstance/containerGroups"),
+    ("Azure NetApp Files", "Microsoft.NetApp/volumes"),
+    ("Azure Dedicated HSM", "Microsoft.HardwareSecurityModules/dedicatedHSMs"),
+];
 
 /// What quotas count. [`Quota::name`] is the key below `[daemon] quotas`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -276,7 +276,7 @@ fn is_excluded(class: &str) -> bool {
         let folded = text.trim().to_lowercase();
         folded.strip_prefix("azure ").unwrap_or(&folded).trim_end_matches('s').to_owned()
     };
-    EXCLUDED_WORKLOADS.iter().any(|known| plain(known) == plain(class))
+    EXCLUDED_WORKLOADS.iter().any(|(known, _)| plain(known) == plain(class))
 }
 
 fn check_dns(object: &Object, vnet: &Vnet, findings: &mut Findings) {

@@ -85,7 +85,9 @@ impl fmt::Display for Flip {
                 f,
                 "add {prefix} or wider to `address_space` of {vnet}: a peer's endpoints accept nothing else from it"
             ),
-            Self::AllowClass(class) => write!(f, "set `private_endpoints = true` for workload `{class}`"),
+            Self::AllowClass(class) => {
+                write!(f, "set `private_endpoints = true` for workload `{class}`, with `limits` that do not exclude it")
+            }
             Self::AddSource(endpoint, prefix) => write!(f, "add {prefix} to `sources` of {endpoint}"),
             Self::AllowBefore(rule) => {
                 write!(f, "allow it by a rule of a lower priority number than `{rule}`, or change `{rule}`")
