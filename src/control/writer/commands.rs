@@ -35,6 +35,9 @@ impl Writer {
         let maker = self.maker(caller);
         maker.rights.demand(&Right::on_connection(model, &key, endpoint, action))?;
         let from = before.state;
+        if decision.if_state.is_some_and(|seen| seen != from) {
+            return Err(decided_meanwhile(&key, before));
+        }
         let to = approval::next(from, action).map_err(|_| terminal(&key, before, action))?;
         let to = to.ok_or_else(|| terminal(&key, before, action))?;
         if from == to {
