@@ -182,21 +182,35 @@ impl Daemon {
 
     /// Starts it on the file that is there.
     pub(crate) fn again(arguments: &[&str]) -> Self {
-        let log = File::options().append(true).create(true).open(LOG).expect("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_privlink"))
-            .args(["run", "-c", FILE])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("started");
-        let mut daemon = Self(child);
-        eventually("the daemon is ready", || {
-            assert!(daemon.0.try_wait().expect("asked").is_none(), "the daemon ended:\n{}", read_log());
-            cli("status").status.success()
-        });
+        let mut daemon = Self::launch(&[&[env!("CARGO_BIN_EXE_privlink"), "run", "-c", FILE], arguments].concat());
+        assert!(daemon.is_ready(), "the daemon ended:\n{}", read_log());
         daemon
+    }
+
+    /// Starts a command line that ends in the daemon's, and waits for nothing.
+    pub(crate) fn launch(line: &[&str]) -> Self {
+        let log = File::options().append(true).create(true).open(LOG).expect("log");
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Self(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", line[0])))
+    }
+
+    /// Waits until it answers, or has ended.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        let mut ended = false;
+        eventually("the daemon is ready", || {
+            ended = self.has_ended();
+            ended || cli("status").status.success()
+        });
+        !ended
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("asked").is_some()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {

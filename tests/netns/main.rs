@@ -22,6 +22,8 @@ mod peers;
 mod basics;
 /// Kills, failed starts, and what they leave.
 mod failing;
+/// Kills at any moment and at every sync, a full disk, races.
+mod faults;
 /// Limits and drains, changed while it runs.
 mod limits;
 /// Both sides in the daemon's own namespace.
