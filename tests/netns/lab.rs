@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use privlink::host::netns::Namespace;
@@ -209,6 +209,14 @@ impl Daemon {
         self.0.try_wait().expect("asked").is_some()
     }
 
+    /// SIGTERM, unless it has ended already; how it ended.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        if !self.has_ended() {
+            self.signal(rustix::process::Signal::TERM);
+        }
+        self.0.wait().expect("ended")
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
@@ -243,9 +251,8 @@ impl Daemon {
     }
 
     /// SIGTERM; it has to end well.
-    pub(crate) fn stop(mut self) {
-        self.signal(rustix::process::Signal::TERM);
-        assert!(self.0.wait().expect("ended").success(), "{}", read_log());
+    pub(crate) fn stop(self) {
+        assert!(self.end().success(), "{}", read_log());
     }
 }
 

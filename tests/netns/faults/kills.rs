@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, lab};
 use super::long;
 use crate::lab::{Daemon, FILE, isolated};
 
@@ -12,6 +12,7 @@ fn packets_agree_with_what_was_acknowledged_before_a_kill() {
     isolated("faults::kills::packets_agree_with_what_was_acknowledged_before_a_kill", || {
         let rounds = if long() { 200 } else { 20 };
         let mut random = fastrand::Rng::with_seed(0x0dd_b411);
+        lab();
         let (mut ledger, file) = Ledger::new(SINGLES);
         let mut daemon = Daemon::start(&file);
         ledger.check("before the first");

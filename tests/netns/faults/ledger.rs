@@ -30,6 +30,12 @@ struct Endpoint {
     ip: String,
 }
 
+/// Namespaces and backend.
+pub(super) fn lab() {
+    two_legs();
+    serve("core", "10.20.0.2:7000", "echo");
+}
+
 /// What was acknowledged, written down outside the daemon.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -39,11 +45,9 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Namespaces, backend and configuration file; `e0`, `e2`, … are in the file, approved. The pair changes by its
-    /// author's document, both at once.
+    /// The ledger of a first start, and the configuration file for it. `e0`, `e2`, … stand in the file, approved. The
+    /// pair changes by its author's document, both at once.
     pub(super) fn new(singles: usize) -> (Self, String) {
-        two_legs();
-        serve("core", "10.20.0.2:7000", "echo");
         let mut lines = Vec::new();
         let mut file = [
             daemon_table(""),
