@@ -11,13 +11,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Status and body of the daemon's answer; `None`: it died before it had answered whole.
 pub(super) fn call(method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
+    exchange(method, path, "", body)
+}
+
+/// [`call`], on condition that what stands there has this tag.
+pub(super) fn call_if(method: &str, path: &str, tag: &str, body: &Value) -> Option<(u16, Value)> {
+    exchange(method, path, &format!("if-match: {tag}\r\n"), body)
+}
+
+fn exchange(method: &str, path: &str, condition: &str, body: &Value) -> Option<(u16, Value)> {
     let mut stream = UnixStream::connect(SOCKET).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     let body = body.to_string();
     let length = body.len();
     let head =
         format!("{method} {path} HTTP/1.1\r\nhost: lab\r\nconnection: close\r\ncontent-type: application/json\r\n");
-    stream.write_all(format!("{head}content-length: {length}\r\n\r\n{body}").as_bytes()).ok()?;
+    stream.write_all(format!("{head}{condition}content-length: {length}\r\n\r\n{body}").as_bytes()).ok()?;
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
         Ok(_) => (),
