@@ -139,7 +139,7 @@ impl Writer {
             if more.is_some() {
                 self.take_back(ports);
             }
-            return Err(not_durable("nothing was changed: this", &error));
+            return Err(not_durable("nothing new is in force: this", &error));
         }
         let snapshot = ready.snapshot.clone();
         self.in_force(wanted, ready.registry, ready.snapshot);

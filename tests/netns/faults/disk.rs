@@ -48,7 +48,7 @@ fn a_full_disk_refuses_changes_keeps_what_is_and_recovers_without_a_restart() {
         // What widens is not done.
         let create = "endpoint create new --vnet spoke --subnet endpoints --resource echo --ip 10.1.9.8";
         for change in ["connection approve waits", create] {
-            assert!(refused(change).contains("nothing was changed"));
+            assert!(refused(change).contains("nothing new is in force"));
         }
         assert_eq!(state_of("waits"), "Rejected");
         assert!(!cli("endpoint show new").status.success());
