@@ -199,6 +199,61 @@ fn fill_the_disk(disk: &Path) {
     println!("{refusals} refused, {} committed", committed.len());
 }
 
+/// Says of a process of [`commit_through_failing_syncs`] that it ends where it has met the first failure.
+const ENDS_THERE: &str = "PRIVLINK_STORE_TEST_ENDS";
+
+#[test]
+fn a_change_whose_sync_fails_is_not_made_or_said_to_be_uncertain() {
+    const NAME: &str = "a_change_whose_sync_fails_is_not_made_or_said_to_be_uncertain";
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return commit_through_failing_syncs(Path::new(&directory));
+    }
+    let mut met = [0; 3];
+    // One sync fails and the process goes on, or ends; or all fail from then on, and it ends.
+    for (nth, (kind, (syncs, ends))) in
+        (1..=6).flat_map(|nth| [("", ""), ("", "1"), ("+", "1")].into_iter().enumerate().map(move |way| (nth, way)))
+    {
+        let folder = Folder::new(&format!("sync-{nth}-{kind}"));
+        drop(SqliteStore::open(&folder.state()).expect("opened"));
+        let fault = format!("inject=fsync,fdatasync:error=EIO:when={nth}{syncs}");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &fault, "-P"]).arg(folder.state().join("state.db-wal"));
+        command.arg(std::env::current_exe().expect("this test")).args(["--exact", NAME, "--nocapture"]);
+        command.env(DIRECTORY, folder.state()).env(ENDS_THERE, ends);
+        let output = command.output().expect("strace (package strace)");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{fault}: {said}");
+        let count = |word: &str| said.lines().filter(|line| line.starts_with(word)).count() as u64;
+        let (acknowledged, failed, uncertain) = (count("ack"), count("failed"), count("uncertain"));
+        assert_eq!((failed, uncertain), if syncs.is_empty() { (1, 0) } else { (0, 1) }, "{fault}: {said}");
+        let found = counts(&SqliteStore::open(&folder.state()).expect("opened after the failure").0);
+        let there = found.get(&0).copied().unwrap_or(0);
+        assert!((acknowledged..=acknowledged + uncertain).contains(&there), "{fault}: {there} are there: {said}");
+        met[kind] += 1;
+    }
+    assert_eq!(met, [6; 3]);
+}
+
+/// Commits while a sync fails; what was not made is done again.
+fn commit_through_failing_syncs(directory: &Path) {
+    let store = SqliteStore::open(directory).expect("opened").0;
+    let mut n = 1;
+    while n <= 8 {
+        let word = match store.commit(change(0, n)) {
+            Ok(Outcome::Committed(_)) => "ack",
+            Err(StoreError::Failed(_)) => "failed",
+            Err(StoreError::Uncertain(_)) => "uncertain",
+            other => panic!("{other:?}"),
+        };
+        println!("\n{word} {n}");
+        n += u64::from(word == "ack");
+        assert_eq!(counts(&store).get(&0).copied().unwrap_or(0), n - 1, "what this process reads");
+        if word != "ack" && std::env::var(ENDS_THERE).is_ok_and(|ends| !ends.is_empty()) {
+            std::process::exit(0);
+        }
+    }
+}
+
 /// A child that does not outlive its test.
 struct Running(Child);
 

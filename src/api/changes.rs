@@ -120,11 +120,13 @@ async fn decide(
     command: fn(Decision) -> Command,
 ) -> Result<Json<List<Transition>>, Rejection> {
     let body = body?;
-    let Decide { reason, resource } = match body.as_ref() {
+    let Decide { reason, resource, if_state } = match body.as_ref() {
         [] => Decide::default(),
         json => serde_json::from_slice(json).map_err(Rejection::bad_body)?,
     };
-    let command = command(Decision { endpoint: endpoint.clone(), resource, reason });
+    let state_of = |name: String| serde_json::from_value(name.into()).map_err(Rejection::bad_body);
+    let if_state = if_state.map(state_of).transpose()?;
+    let command = command(Decision { endpoint: endpoint.clone(), resource, if_state, reason });
     match apply(state, caller, command).await.map_err(|rejection| rejection.about(&endpoint))? {
         (Outcome::Decided(decided), in_force_microseconds) => Ok(Json(List::one(Transition {
             endpoint: decided.endpoint.to_string(),

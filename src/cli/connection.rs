@@ -38,6 +38,9 @@ pub(super) struct Decision {
     /// Refuse unless the endpoint is bound to this resource
     #[arg(long, value_name = "RESOURCE")]
     resource: Option<String>,
+    /// Refuse unless the connection is in this state: the one you saw
+    #[arg(long, value_name = "STATE", value_parser = ["Pending", "Approved", "Rejected"])]
+    if_state: Option<String>,
 }
 
 pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -58,8 +61,8 @@ pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>
 
 fn decide(action: &str, decision: Decision, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
     let path = format!("/connections/{}/{action}", segment(&decision.endpoint));
-    let Decision { reason, resource, .. } = decision;
-    let list = client.post::<Transition>(&path, &Decide { reason, resource })?;
+    let Decision { reason, resource, if_state, .. } = decision;
+    let list = client.post::<Transition>(&path, &Decide { reason, resource, if_state })?;
     output.list(&list, |items, out| items.iter().try_for_each(|one| writeln!(out, "{}", in_words(one))))?;
     output.warn(list.items.iter().flat_map(|transition| &transition.warnings))
 }

@@ -113,6 +113,8 @@ pub struct Decision {
     pub endpoint: String,
     /// When given, the resource it must be bound to: guards against a slip of the keyboard.
     pub resource: Option<String>,
+    /// When given, the state that the caller has seen: another decision since then is not overturned unseen.
+    pub if_state: Option<ConnectionState>,
     /// Kept as the connection's description; empty: none.
     pub reason: String,
 }

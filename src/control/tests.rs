@@ -408,6 +408,38 @@ fn the_resource_named_must_be_the_one_bound() {
 }
 
 #[test]
+fn a_decision_for_a_state_that_has_moved_on_is_refused_and_shows_the_new_one() {
+    let (world, control) = running();
+    let seen = Decision { if_state: Some(ConnectionState::Approved), ..orders() };
+    control.apply(&root(), Command::Reject(seen.clone())).unwrap();
+    world.events();
+    for late in [Command::Remove(seen.clone()), Command::Approve(seen.clone()), Command::Reject(seen)] {
+        let refusal = control.apply(&root(), late).unwrap_err();
+        assert_eq!(refusal.kind, Kind::Conflict);
+        assert!(refusal.message.contains("it is rejected by root"), "{refusal}");
+    }
+    assert!(world.events().is_empty());
+    assert_eq!(state(&control), ConnectionState::Rejected);
+}
+
+#[test]
+fn what_a_start_makes_of_the_file_is_recorded() {
+    let (world, control) = running();
+    let told = |world: &World| -> Vec<(String, String, Option<String>)> {
+        let records = std::mem::take(&mut *world.records.lock().unwrap());
+        records.into_iter().map(|record| (record.action, record.object, record.to)).collect()
+    };
+    let file = ("apply".to_owned(), "file of daemon".to_owned(), None);
+    let made = |name: &str| ("decide".to_owned(), format!("connection default/{name}"), Some("Approved".to_owned()));
+    assert_eq!(told(&world), [file.clone(), made("orders")]);
+    drop(control);
+    drop(restart(&world, model()));
+    assert_eq!(told(&world), [], "the same file again changes nothing");
+    drop(restart(&world, two()));
+    assert_eq!(told(&world), [file, made("second")]);
+}
+
+#[test]
 fn approved_in_the_file_rejected_live_stays_rejected_over_sighup_and_restart() {
     let (world, control) = running();
     control.apply(&root(), Command::Reject(orders())).unwrap();

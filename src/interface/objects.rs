@@ -145,6 +145,9 @@ pub struct Decide {
     /// Resource that the endpoint must be bound to; absent: whichever it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
+    /// State that the connection must be in; absent: any that can be left so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_state: Option<String>,
 }
 
 /// What an approve, reject or remove did.

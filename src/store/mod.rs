@@ -262,7 +262,7 @@ pub enum StoreError {
         oldest: Revision,
     },
     /// No room. Nothing was applied, and the next call may work again.
-    #[error("no room left for the state in {place}: nothing was changed; free space there and try again")]
+    #[error("no room left for the state in {place}: nothing was written; free space there and try again")]
     Full {
         /// File or directory.
         place: String,

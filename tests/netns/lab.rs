@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use privlink::host::netns::Namespace;
@@ -183,34 +183,52 @@ impl Daemon {
 
     /// Starts it on the file that is there.
     pub(crate) fn again(arguments: &[&str]) -> Self {
-        let mut daemon = Self::begin_with(arguments);
-        eventually("the daemon is ready", || {
-            assert!(daemon.runs(), "the daemon ended:\n{}", read_log());
-            cli("status").status.success()
-        });
+        let mut daemon = Self::launch(&[&[env!("CARGO_BIN_EXE_privlink"), "run", "-c", FILE], arguments].concat());
+        assert!(daemon.is_ready(), "the daemon ended:\n{}", read_log());
         daemon
     }
 
     /// Starts it on the file that is there, and does not wait for it.
     pub(crate) fn begin() -> Self {
-        Self::begin_with(&[])
-    }
-
-    fn begin_with(arguments: &[&str]) -> Self {
-        let log = File::options().append(true).create(true).open(LOG).expect("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_privlink"))
-            .args(["run", "-c", FILE])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("started");
-        Self(child)
+        Self::launch(&[env!("CARGO_BIN_EXE_privlink"), "run", "-c", FILE])
     }
 
     pub(crate) fn runs(&mut self) -> bool {
-        self.0.try_wait().expect("asked").is_none()
+        !self.has_ended()
+    }
+
+    /// Starts a command line that ends in the daemon's, and waits for nothing.
+    pub(crate) fn launch(line: &[&str]) -> Self {
+        let log = File::options().append(true).create(true).open(LOG).expect("log");
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        Self(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", line[0])))
+    }
+
+    /// Waits until it answers, or has ended.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        let mut ended = false;
+        eventually("the daemon is ready", || {
+            ended = self.has_ended();
+            ended || cli("status").status.success()
+        });
+        !ended
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("asked").is_some()
+    }
+
+    /// SIGTERM, unless it has ended already; how it ended.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        if !self.has_ended() {
+            self.signal(rustix::process::Signal::TERM);
+        }
+        self.0.wait().expect("ended")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
@@ -243,9 +261,8 @@ impl Daemon {
     }
 
     /// SIGTERM; it has to end well.
-    pub(crate) fn stop(mut self) {
-        self.signal(rustix::process::Signal::TERM);
-        assert!(self.0.wait().expect("ended").success(), "{}", read_log());
+    pub(crate) fn stop(self) {
+        assert!(self.end().success(), "{}", read_log());
     }
 }
 

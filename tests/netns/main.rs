@@ -22,6 +22,8 @@ mod peers;
 mod basics;
 /// Kills, failed starts, and what they leave.
 mod failing;
+/// Kills at any moment and at every sync, a full disk, races.
+mod faults;
 /// The limitations that private endpoints began with, kept and lifted.
 mod limitations;
 /// Limits and drains, changed while it runs.
@@ -32,6 +34,7 @@ mod one_namespace;
 mod properties;
 /// Reject and approve while packets flow.
 mod revocation;
+/// The unmodified SDK of Azure, and a fuzzer.
 mod sdk;
 /// What survives restarts, reloads and damage.
 mod state;

@@ -45,8 +45,8 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     };
     let decision = Decision {
         endpoint: endpoint.folded().to_owned(),
-        resource: None,
         reason: state.text("description")?.unwrap_or_default(),
+        ..Decision::default()
     };
     let command = match state.required("status")?.to_lowercase().as_str() {
         "approved" => Command::Approve(decision),

@@ -35,6 +35,9 @@ impl Writer {
         let maker = self.maker(caller);
         maker.rights.demand(&Right::on_connection(model, &key, endpoint, action))?;
         let from = before.state;
+        if decision.if_state.is_some_and(|seen| seen != from) {
+            return Err(decided_meanwhile(&key, before));
+        }
         let to = approval::next(from, action).map_err(|_| terminal(&key, before, action))?;
         let to = to.ok_or_else(|| terminal(&key, before, action))?;
         if from == to {
@@ -316,7 +319,7 @@ impl Writer {
             super::checked(&self.setup, &after, &mut registry, self.snapshot.epoch)?;
             return Ok(Outcome::Applied(report));
         }
-        let records = self.file_records(caller, &version.author, &after, &report);
+        let records = self.file_records(caller, &version.author, (&self.decisions, &after), &report);
         if after == *self.decisions {
             self.save_unsaved()?;
             if self.host_behind.is_some() {
@@ -368,13 +371,19 @@ impl Writer {
     }
 
     /// The file as a whole, and every connection that it moved.
-    fn file_records(&self, caller: &Caller, author: &str, after: &Decisions, report: &Report) -> Vec<Record> {
+    pub(super) fn file_records(
+        &self,
+        caller: &Caller,
+        author: &str,
+        (before, after): (&Decisions, &Decisions),
+        report: &Report,
+    ) -> Vec<Record> {
         let lists = [("created", &report.created), ("updated", &report.updated), ("pruned", &report.pruned)];
         let said = lists.into_iter().filter(|(_, items)| !items.is_empty());
         let detail = said.map(|(what, items)| format!("{what}: {}", items.join(", "))).collect::<Vec<_>>().join("; ");
         let mut records = vec![Record { detail, ..self.record(caller, "apply", format!("file of {author}")) }];
         for (key, connection) in &after.connections {
-            let before = self.decisions.connections.get(key).map(|connection| connection.state);
+            let before = before.connections.get(key).map(|connection| connection.state);
             if before != Some(connection.state) {
                 records.push(Record {
                     link: Some(connection.link),
@@ -427,6 +436,13 @@ impl Put<'_> {
 
 fn exists(item: &Item) -> Refusal {
     Refusal::new(Kind::Conflict, "AlreadyExists", format!("{item} exists"), "choose another name, or change it")
+}
+
+/// Somebody else was faster than the caller.
+fn decided_meanwhile(key: &Key, connection: &Connection) -> Refusal {
+    let message = format!("{key} is not as it was seen: it is {} now", decision_of(connection));
+    let remedy = format!("look at it, and decide anew: `privlink connection show {key}`");
+    Refusal::new(Kind::Conflict, MOVED, message, remedy)
 }
 
 fn terminal(key: &Key, connection: &Connection, action: Action) -> Refusal {

@@ -139,7 +139,7 @@ impl Writer {
             if more.is_some() {
                 self.take_back(ports);
             }
-            return Err(not_durable("nothing was changed: this", &error));
+            return Err(not_durable("nothing new is in force: this", &error));
         }
         let snapshot = ready.snapshot.clone();
         self.in_force(wanted, ready.registry, ready.snapshot);
@@ -224,11 +224,16 @@ impl Writer {
 
     /// Makes what is in force durable, where it is not.
     pub(super) fn save_unsaved(&mut self) -> Result<(), Refusal> {
+        self.save_with(Vec::new())
+    }
+
+    /// [`Self::save_unsaved`], with what is to be remembered of how it came about.
+    pub(super) fn save_with(&mut self, records: Vec<Record>) -> Result<(), Refusal> {
         if self.unsaved.is_none() {
             return Ok(());
         }
         let after = Decisions::clone(&self.decisions);
-        let saved = self.commit(&Wanted { after, extent: Extent::Whole, records: Vec::new() });
+        let saved = self.commit(&Wanted { after, extent: Extent::Whole, records });
         saved.map_err(|error| {
             self.unsaved = Some(error.to_string());
             not_durable("what is in force", &error)

@@ -121,7 +121,9 @@ impl Writer {
 
     /// Commit, host, publish: nothing is in force before, so this order widens nothing early.
     pub(super) fn start(&mut self, ports: &Ports) -> Result<(), Refusal> {
-        self.save_unsaved()?;
+        let (before, after, report) = (&self.durable, &self.decisions, &self.last_apply);
+        let records = self.file_records(&self.setup.daemon, DAEMON, (before, after), report);
+        self.save_with(records)?;
         ports.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;
         let snapshot = self.snapshot.clone();
         self.publish(ports, snapshot)

@@ -60,7 +60,7 @@ impl Writer {
     /// Makes what concerns no packet durable, and then in force.
     fn keep(&mut self, after: Decisions, record: Record) -> Result<(), Refusal> {
         let wanted = Wanted { after, extent: Extent::Whole, records: vec![record] };
-        self.commit(&wanted).map_err(|error| super::force::not_durable("nothing was changed: this", &error))?;
+        self.commit(&wanted).map_err(|error| super::force::not_durable("nothing new is in force: this", &error))?;
         self.decisions = Arc::new(wanted.after);
         Ok(())
     }

@@ -110,12 +110,23 @@ impl Writer {
         if head != self.head {
             tables.put_head(&head)?;
         }
-        transaction.commit().map_err(|error| match error.sqlite_error_code() {
-            // Nothing of the commit can be on the disk: its last frame makes it one.
-            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => error.into(),
-            _ => StoreError::Uncertain(error.to_string()),
-        })?;
-        Ok((head, events))
+        match transaction.commit() {
+            Ok(()) => Ok((head, events)),
+            Err(error) => Err(match error.sqlite_error_code() {
+                // Nothing of the commit can be on the disk: its last frame makes it one.
+                Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => error.into(),
+                _ if self.overwrite().is_ok() => StoreError::Failed(error.to_string()),
+                _ => StoreError::Uncertain(error.to_string()),
+            }),
+        }
+    }
+
+    /// Commits what was before, in the place in the log where a commit has failed: once that is durable, no
+    /// start can find the failed one.
+    fn overwrite(&mut self) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Tables(&transaction).put_head(&self.head)?;
+        Ok(transaction.commit()?)
     }
 
     /// Leaves one file and a mark that is durable, too.

@@ -1,0 +1,39 @@
+use std::time::Duration;
+
+use super::ledger::{Ledger, lab};
+use super::long;
+use crate::lab::{Daemon, FILE, isolated};
+
+/// Connections that change alone; the pair comes on top.
+const SINGLES: usize = 6;
+
+#[test]
+fn packets_agree_with_what_was_acknowledged_before_a_kill() {
+    isolated("faults::kills::packets_agree_with_what_was_acknowledged_before_a_kill", || {
+        let rounds = if long() { 200 } else { 20 };
+        let mut random = fastrand::Rng::with_seed(0x0dd_b411);
+        lab();
+        let (mut ledger, file) = Ledger::new(SINGLES);
+        let mut daemon = Daemon::start(&file);
+        ledger.check("before the first");
+        for round in 0..rounds {
+            let moment = Duration::from_micros(random.u64(0..200_000));
+            let mut authors = random.fork();
+            std::thread::scope(|scope| {
+                scope.spawn(|| ledger.work(&mut authors));
+                std::thread::sleep(moment);
+                daemon.kill();
+            });
+            if round % 4 == 3 {
+                let young = Daemon::launch(&[env!("CARGO_BIN_EXE_privlink"), "run", "-c", FILE]);
+                std::thread::sleep(Duration::from_micros(random.u64(0..300_000)));
+                young.kill();
+            }
+            daemon = Daemon::again(&[]);
+            ledger.check(&format!("round {round}"));
+        }
+        let (changes, [made, lost]) = (ledger.changes(), ledger.cut);
+        println!("{rounds} kills, {changes} changes; of those cut off, {made} were made and {lost} were not");
+        assert!(changes > 5 * rounds && made + lost > rounds);
+    });
+}

@@ -1,0 +1,202 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use super::ledger::{Ledger, lab};
+use super::long;
+use crate::lab::{Daemon, FILE, eventually, isolated, read_log};
+
+/// What makes something durable, or a file appear, go or shrink.
+const CALLS: &str = "fsync,fdatasync,sync_file_range,rename,renameat,renameat2,unlink,unlinkat,ftruncate";
+const TRACE: &str = "/run/privlink/trace";
+const STATE: &str = "/run/privlink/state";
+const LOG: &str = "/run/privlink/state/state.db-wal";
+
+/// Connections that change alone; the pair comes on top.
+const SINGLES: usize = 4;
+
+/// Changes of a run; each connection takes its turn.
+const CHANGES: usize = 15;
+
+/// A thread's `nth` such call on `path`: strace counts by thread and by call, and few paths are two threads'.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Point {
+    path: String,
+    call: String,
+    nth: usize,
+}
+
+/// One line of a trace.
+#[derive(Debug)]
+struct Call {
+    thread: String,
+    name: String,
+    /// Of a rename both names, the new one last.
+    paths: Vec<String>,
+}
+
+/// The command line that traces, and kills the daemon on the way into the call at `point`.
+fn strace(point: Option<&Point>) -> Vec<String> {
+    let trace = format!("trace={CALLS}");
+    let mut line: Vec<String> =
+        ["strace", "-f", "-q", "-y", "-o", TRACE, "-e", &trace].into_iter().map(str::to_owned).collect();
+    if let Some(Point { path, call, nth }) = point {
+        line.extend(["-P".into(), path.clone(), "-e".into(), format!("inject={call}:signal=KILL:when={nth}")]);
+    }
+    line
+}
+
+/// The calls of the trace that concern the daemon's files.
+fn calls() -> Vec<Call> {
+    let text = fs::read_to_string(TRACE).expect("a trace");
+    let call = |line: &str| {
+        let (thread, rest) = line.split_once(' ')?;
+        let (name, arguments) = rest.trim_start().split_once('(')?;
+        let quoted: Vec<&str> = arguments.split('"').skip(1).step_by(2).collect();
+        let of_descriptor = || arguments.split_once('<')?.1.split_once('>').map(|(path, _)| vec![path]);
+        let paths = if quoted.is_empty() { of_descriptor()? } else { quoted };
+        // Named after its process until it is renamed.
+        let ours = paths.last().is_some_and(|path| path.starts_with("/run/privlink/") && !path.contains(".sock."));
+        let paths = paths.into_iter().map(str::to_owned).collect();
+        ours.then(|| Call { thread: thread.to_owned(), name: name.to_owned(), paths })
+    };
+    text.lines().filter_map(call).collect()
+}
+
+/// Where a daemon that makes these calls can be killed.
+fn points(calls: &[Call]) -> Vec<Point> {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    let mut points = BTreeSet::new();
+    for Call { thread, name, paths } in calls {
+        let path = paths.last().expect("a path");
+        let nth = counts.entry((thread, name, path)).or_default();
+        *nth += 1;
+        points.insert(Point { path: path.clone(), call: name.clone(), nth: *nth });
+    }
+    points.into_iter().collect()
+}
+
+/// All of them in the long form, else as many as `limit`, spread evenly.
+fn some(points: Vec<Point>, limit: usize) -> impl Iterator<Item = Point> {
+    let (all, limit) = (points.len(), if long() { points.len() } else { limit });
+    points
+        .into_iter()
+        .enumerate()
+        .filter(move |(n, _)| all <= limit || n * limit / all != (n + 1) * limit / all)
+        .map(|(_, point)| point)
+}
+
+/// A first start and a good end, under strace; whether it was killed.
+fn first_start(point: Option<&Point>, file: &str) -> bool {
+    if Path::new(STATE).exists() {
+        fs::remove_dir_all(STATE).expect("removed");
+    }
+    fs::write(FILE, file).expect("written");
+    let mut line = strace(point);
+    // The daemon itself is our child, and the tracer goes with it.
+    line.extend(["-D", env!("CARGO_BIN_EXE_privlink"), "run", "-c", FILE].map(str::to_owned));
+    let mut daemon = Daemon::launch(&line.iter().map(String::as_str).collect::<Vec<_>>());
+    daemon.is_ready();
+    was_killed(daemon)
+}
+
+/// Ends the daemon, unless strace has killed it.
+fn was_killed(daemon: Daemon) -> bool {
+    let ended = daemon.end();
+    assert!(ended.success() || ended.signal() == Some(9), "{ended}: {}", read_log());
+    !ended.success()
+}
+
+/// strace on the running daemon.
+fn attach(point: Option<&Point>, daemon: &Daemon) -> Child {
+    let (line, pid) = (strace(point), daemon.pid());
+    let mut tracer = Command::new(&line[0]).args(&line[1..]).args(["-p", &pid.to_string()]).spawn().expect("strace");
+    let traced = |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
+    eventually("every thread is traced", || {
+        assert!(tracer.try_wait().expect("asked").is_none(), "strace may not trace (ptrace)");
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
+        // A thread may end meanwhile.
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()).all(traced)
+    });
+    tracer
+}
+
+/// Every author's changes and a good end, under strace; whether it was killed.
+fn changes(point: Option<&Point>, ledger: &mut Ledger, random: &mut fastrand::Rng) -> bool {
+    let daemon = Daemon::again(&[]);
+    let mut tracer = attach(point, &daemon);
+    ledger.work_in_turn(random, CHANGES);
+    let killed = was_killed(daemon);
+    tracer.wait().expect("ended");
+    killed
+}
+
+fn begin() {
+    let version = Command::new("strace").arg("--version").output();
+    assert!(version.is_ok_and(|output| output.status.success()), "this test needs strace (package strace)");
+    lab();
+}
+
+#[test]
+fn a_first_start_killed_at_any_sync_is_begun_again() {
+    isolated("faults::syncs::a_first_start_killed_at_any_sync_is_begun_again", || {
+        begin();
+        let (_, file) = Ledger::new(SINGLES);
+        assert!(!first_start(None, &file));
+        eventually("the trace is written", || {
+            fs::read_to_string(TRACE).is_ok_and(|text| text.ends_with("exited with 0 +++\n"))
+        });
+        let calls = calls();
+        // What a loss of power would show: no name without its content, and no name that is not durable.
+        let synced =
+            |calls: &[Call], path: &str| calls.iter().any(|call| call.name.ends_with("sync") && call.paths[0] == path);
+        for (at, call) in calls.iter().enumerate().filter(|(_, call)| call.name.starts_with("rename")) {
+            let [from, to] = call.paths.as_slice() else { panic!("{call:?}") };
+            if to.starts_with(STATE) {
+                assert!(synced(&calls[..at], from), "{from} becomes {to} before it is durable");
+                assert!(synced(&calls[at..], STATE), "that {to} is there is not made durable");
+            }
+        }
+        let (mut killed, mut tried) = (0, 0);
+        for point in some(points(&calls), 16) {
+            killed += usize::from(first_start(Some(&point), &file));
+            tried += 1;
+            let daemon = Daemon::again(&[]);
+            Ledger::new(SINGLES).0.check(&format!("after {point:?}"));
+            daemon.kill();
+        }
+        println!("{killed} kills at {tried} of {} points", points(&calls).len());
+        assert!(4 * killed > 3 * tried);
+    });
+}
+
+#[test]
+fn changes_killed_at_any_sync_are_made_or_not_and_none_in_halves() {
+    isolated("faults::syncs::changes_killed_at_any_sync_are_made_or_not_and_none_in_halves", || {
+        begin();
+        let mut random = fastrand::Rng::with_seed(0x5_eed);
+        let (mut ledger, file) = Ledger::new(SINGLES);
+        Daemon::start(&file).stop();
+        assert!(!changes(None, &mut ledger, &mut random));
+        let calls = calls();
+        // One author at a time: each change that was acknowledged was made durable alone.
+        let syncs = calls.iter().filter(|call| call.name.ends_with("sync") && call.paths[0] == LOG).count();
+        assert!(syncs >= ledger.changes(), "{syncs} syncs of the log for {} changes", ledger.changes());
+        let (mut killed, mut tried) = (0, 0);
+        for point in some(points(&calls), 24) {
+            killed += usize::from(changes(Some(&point), &mut ledger, &mut random));
+            tried += 1;
+            let daemon = Daemon::again(&[]);
+            ledger.check(&format!("after {point:?}"));
+            daemon.stop();
+        }
+        let [made, lost] = ledger.cut;
+        println!(
+            "{killed} kills at {tried} of {} points; {made} changes that were cut off were made, {lost} were not",
+            points(&calls).len()
+        );
+        assert!(4 * killed > 3 * tried);
+    });
+}
