@@ -58,8 +58,7 @@ fn shown(model: &Model, key: &Key, group: &model::SecurityGroup) -> SecurityGrou
 
 fn rule(rule: &model::SecurityRule) -> SecurityRule {
     let texts = |prefixes: &[ipnet::IpNet]| prefixes.iter().map(ToString::to_string).collect();
-    let range =
-        |&(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let range = |&(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
     SecurityRule {
         name: rule.name.clone(),
         priority: rule.priority,

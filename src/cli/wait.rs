@@ -65,7 +65,9 @@ fn awaited(text: &str) -> Result<Awaited, String> {
         Some(state) => Ok(Awaited::State(state.to_owned())),
         None if text.eq_ignore_ascii_case("deleted") => Ok(Awaited::Deleted),
         None if text.eq_ignore_ascii_case("created") => Ok(Awaited::Created),
-        None => Err("write state=Approved, state=Pending, state=Rejected, state=Disconnected, created or deleted".into()),
+        None => {
+            Err("write state=Approved, state=Pending, state=Rejected, state=Disconnected, created or deleted".into())
+        }
     }
 }
 

@@ -26,11 +26,7 @@ pub use objects::{
     Address, Connection, Decide, Decision, Endpoint, Peering, Resource, SecurityGroup, SecurityRule, Step, Subnet,
     Target, Traffic, Transition, Vnet,
 };
-<<<<<<< HEAD
-pub use records::{Actor, AuditRecord, Authority, Document, Record, Usage, Verified};
-=======
-pub use records::{Actor, Applied, AuditRecord, Document, Epoch, Record, Skipped, Usage, Verified};
->>>>>>> 97e856b (wip)
+pub use records::{Actor, Applied, AuditRecord, Authority, Document, Epoch, Record, Skipped, Usage, Verified};
 pub use status::{
     Check, Condition, Deleted, Explanation, Flow, Line, Lost, Match, Reload, Severity, Side, Status, Totals, Who,
 };

@@ -104,7 +104,7 @@ fn each_half_is_its_authors_and_packets_follow_the_decisions() {
         let asked = json("connection show orders");
         assert_eq!((asked["requester"].as_str(), asked["linkIdentifier"].as_u64()), (Some("token:consumer"), Some(1)));
         done("provider", "connection approve orders --reason agreed");
-        done("consumer", "wait orders --for state=Approved --timeout 5");
+        done("consumer", "wait connection orders --for state=Approved --timeout 5");
         assert_eq!(knock().as_deref(), Ok("echo"));
 
         // Neither can undo the other's half but by its own right.
