@@ -370,3 +370,47 @@ fn every_command_works_against_a_daemon() {
     runtime.shutdown_timeout(Duration::from_secs(1));
     std::fs::remove_dir_all(&directory).expect("removed");
 }
+
+#[test]
+fn roles_and_assignments_of_a_file_are_planned_applied_and_pruned() {
+    let lab = Lab::new("roles");
+    let file = lab.directory.join("access.toml").display().to_string();
+    let whole = "[[role]]\nname = \"Inbox\"\nactions = [\"*/read\", \"*/privateEndpointConnectionsApproval/action\"]\n\
+                 not_actions = \"Privlink/*\"\n\n[[assignment]]\nprincipal = \"uid:1000\"\nrole = \"inbox\"\n\
+                 scope = \"/subscriptions/default/resourceGroups/team\"\n";
+    let write = |text: &str| std::fs::write(&file, text).expect("written");
+    let of_uid = || {
+        let all = lab.json("assignment list");
+        let mine = all.as_array().into_iter().flatten().find(|one| one["principal"] == "uid:1000").cloned();
+        mine.map(|one| one["id"].as_str().expect("text").to_owned())
+    };
+    write(whole);
+    let planned = &lab.json(&format!("apply -f {file} --dry-run"))[0];
+    assert_eq!(planned["created"][0], "role Inbox", "{planned}");
+    assert!(planned["created"][1].as_str().expect("text").starts_with("assignment "), "{planned}");
+    assert_eq!((lab.run("role show Inbox").0, of_uid()), (Exit::NotFound, None), "a dry run gives nothing");
+    lab.done(&format!("apply -f {file}"));
+    assert_eq!(lab.json("role show inbox")[0]["notActions"], serde_json::json!(["Privlink/*"]));
+    let why = "access why uid:1000 Microsoft.Network/privateEndpoints/read /subscriptions/default/resourceGroups/team";
+    assert!(lab.done(why).starts_with("uid:1000 may "));
+
+    // What was taken live is not given back by a file that has not changed.
+    lab.done(&format!("assignment delete {}", of_uid().expect("assigned")));
+    let report = &lab.json(&format!("apply -f {file}"))[0];
+    assert!(report["differences"][0].as_str().expect("text").contains("was deleted live"), "{report}");
+    assert_eq!(of_uid(), None);
+    write(&whole.replace("groups/team", "groups/other").replace("resourceGroups/team", "resourceGroups/other"));
+    lab.done(&format!("apply -f {file}"));
+    assert!(of_uid().is_some(), "another assignment is another decision");
+
+    let broken = whole.replace("role = \"inbox\"", "role = \"Inbok\"");
+    write(&broken);
+    let said = lab.fails(&format!("apply -f {file}"), Exit::BadConfig);
+    assert!(said.contains("access.toml:8:8: error: there is no role `Inbok`") && said.contains("`Inbox`"), "{said}");
+    write("");
+    let report = &lab.json(&format!("apply -f {file}"))[0];
+    assert_eq!(report["keptUnnamed"].as_array().map(Vec::len), Some(2), "{report}");
+    let report = &lab.json(&format!("apply -f {file} --prune"))[0];
+    assert_eq!(report["pruned"].as_array().map(Vec::len), Some(2), "{report}");
+    assert_eq!((lab.run("role show Inbox").0, of_uid()), (Exit::NotFound, None));
+}
