@@ -88,6 +88,221 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
     runtime
 }
 
+/// A daemon of one test's own, and the command line that asks it.
+struct Lab {
+    directory: PathBuf,
+    socket: String,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Lab {
+    #[allow(clippy::expect_used, reason = "set-up of a test")]
+    fn new(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("privlink-command-line-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("temporary directory");
+        let runtime = Some(serve(&directory));
+        let socket = directory.join("privlink.sock").display().to_string();
+        Self { directory, socket, runtime }
+    }
+
+    /// Exit code, standard output, standard error; arguments are separated by blanks.
+    #[allow(clippy::expect_used, reason = "part of a test")]
+    fn run(&self, arguments: &str) -> (Exit, String, String) {
+        let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Cleaned::default()), restore: &|_, _| Ok(Vec::new()) };
+        let arguments = ["privlink", "--socket", &self.socket].into_iter().chain(arguments.split(' '));
+        let (mut data, mut talk) = (Vec::new(), Vec::new());
+        let exit = execute(arguments.map(OsString::from), daemon, &mut data, &mut talk);
+        (exit, String::from_utf8(data).expect("text"), String::from_utf8(talk).expect("text"))
+    }
+
+    #[allow(clippy::expect_used, reason = "part of a test")]
+    fn json(&self, arguments: &str) -> serde_json::Value {
+        let (exit, data, talk) = self.run(&format!("{arguments} --json"));
+        assert_eq!(exit, Exit::Done, "{arguments}: {talk}");
+        let list: serde_json::Value = serde_json::from_str(&data).expect("JSON");
+        assert_eq!(list["apiVersion"], "privlink/v1");
+        list["items"].clone()
+    }
+
+    /// What a command that has to succeed says.
+    fn done(&self, arguments: &str) -> String {
+        let (exit, data, talk) = self.run(arguments);
+        assert_eq!(exit, Exit::Done, "{arguments}: {talk}");
+        data
+    }
+
+    /// What a command that has to fail with `exit` says.
+    fn fails(&self, arguments: &str, expected: Exit) -> String {
+        let (exit, data, talk) = self.run(arguments);
+        assert_eq!((exit, data.as_str()), (expected, ""), "{arguments}: {talk}");
+        talk
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.runtime.take().into_iter().for_each(|runtime| runtime.shutdown_timeout(Duration::from_secs(1)));
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn every_kind_is_created_shown_listed_and_deleted() {
+    let lab = Lab::new("create");
+    let said = lab.done(
+        "vnet create lab --address-space 10.40.0.0/16 --region westeurope --on-premises 192.168.9.0/24 --peering spoke \
+         --subnet name=clients,prefix=10.40.1.0/24,dedicated --subnet name=nat,prefix=10.40.2.0/24",
+    );
+    assert!(said.starts_with("lab: created\n  next: "), "{said}");
+    let vnet = &lab.json("vnet show lab")[0];
+    assert_eq!(vnet["subnets"][0]["dedicated"], true, "{vnet}");
+    assert_eq!(
+        (&vnet["onPremises"][0], &vnet["peerings"][0]["state"]),
+        (&"192.168.9.0/24".into(), &"Initiated".into())
+    );
+    assert!(
+        lab.fails("vnet create lab --address-space 10.41.0.0/16", Exit::Conflict).contains("vnet default/lab exists")
+    );
+
+    let group = "security-group create web --rule \
+                 name=https,priority=100,access=allow,protocol=tcp,sources=10.40.0.0/16,ports=443,ports=8000-8100 --rule \
+                 name=rest,priority=200,access=deny";
+    let made = lab.json(group);
+    assert_eq!(made[0]["rules"][0]["ports"], serde_json::json!(["443", "8000-8100"]), "{made}");
+    assert!(lab.done("security-group show web").contains("200       rest   deny    *"));
+    assert!(lab.done("security-group list").contains("web             2      -"));
+
+    let said = lab.done(
+        "resource create acct --type Microsoft.Storage/storageAccounts --vnet lab --nat 10.40.2.4 --backend 10.40.0.9 \
+         --backend 10.40.0.10 --port 443:10000/tcp --port 8000-8100/udp --port icmp --subresource blob --member blob --visibility * \
+         --max-sessions 100",
+    );
+    assert!(said.starts_with("acct: created\n  next: privlink endpoint create"), "{said}");
+    let target = &lab.json("resource show acct")[0]["targets"][0];
+    assert_eq!(target["ports"], serde_json::json!(["tcp 443→10000", "udp 8000-8100", "icmp"]), "{target}");
+    assert_eq!(target["backends"].as_array().map(Vec::len), Some(2), "{target}");
+
+    let create = "endpoint create files --vnet lab --subnet clients --resource acct --subresource blob";
+    let said = lab.done(&format!("{create} --member blob=10.40.1.7 --manual --request-message hello"));
+    assert!(said.starts_with("files: created, 10.40.1.7 (blob) → acct (blob), Pending\n"), "{said}");
+    assert!(said.contains("the owner of acct decides") && said.contains("privlink wait connection files"), "{said}");
+    let said = lab.done(&create.replace("files", "more"));
+    assert!(said.contains("Approved\n  next: connect to 10.40.1."), "{said}");
+
+    let usage = lab.fails(&format!("{create} --member blob"), Exit::Usage);
+    assert!(usage.contains("MEMBER=IP"), "{usage}");
+    assert_eq!(lab.run(&format!("{create} --ip 10.40.1.9 --member blob=10.40.1.9")).0, Exit::Usage);
+    for (arguments, expected, words) in [
+        ("vnet create bad --address-space nonsense", Exit::BadConfig, "the command line:"),
+        ("vnet create bad --address-space 10.50.0.0/16 --subnet nam=x", Exit::BadConfig, "did you mean `name`?"),
+        ("security-group create bad --rule name=x,priority=1,access=allow", Exit::BadConfig, "priority"),
+        ("resource create bad --vnet nowhere --nat 10.0.0.1 --backend 10.0.0.2 --port 1", Exit::BadConfig, "nowhere"),
+        ("resource create bad --vnet lab --nat 10.40.2.9 --backend 10.40.0.9 --port x/tcp", Exit::BadConfig, "port"),
+        ("endpoint create bad --vnet lab --subnet clients --resource nothing", Exit::BadConfig, "nothing"),
+        ("security-group show nothing", Exit::NotFound, "there is no security group `nothing`"),
+        ("security-group delete nothing", Exit::NotFound, "there is no security group `nothing`"),
+        ("resource delete nothing", Exit::NotFound, "there is no resource `nothing`"),
+        ("vnet delete lab", Exit::Conflict, "in use"),
+    ] {
+        let said = lab.fails(arguments, expected);
+        assert!(said.contains(words), "{arguments}: {said}");
+    }
+    for arguments in ["endpoint delete files", "endpoint delete more", "resource delete acct", "vnet delete lab"] {
+        assert!(lab.done(arguments).contains("deleted"), "{arguments}");
+    }
+    assert_eq!(lab.done("security-group delete web"), "security group default/web: deleted\n");
+    assert_eq!(lab.json("security-group list"), serde_json::json!([]));
+}
+
+#[test]
+fn apply_reports_in_fields() {
+    let lab = Lab::new("apply");
+    let file = lab.directory.join("mine.toml").display().to_string();
+    let one = "[[vnet]]\nname = \"one\"\naddress_space = \"10.60.0.0/16\"\n";
+    let two = one.replace("one", "two").replace("10.60", "10.61");
+    std::fs::write(&file, format!("{one}{two}")).expect("written");
+    let planned = &lab.json(&format!("apply -f {file} --dry-run"))[0];
+    assert_eq!(
+        (&planned["dryRun"], &planned["created"]),
+        (&true.into(), &serde_json::json!(["vnet default/one", "vnet default/two"]))
+    );
+    assert_eq!(lab.run("vnet show one").0, Exit::NotFound, "a dry run makes nothing");
+    assert!(lab.done(&format!("apply -f {file}")).ends_with("applied: 2 created, 0 updated, 0 pruned, 0 unchanged\n"));
+    std::fs::write(&file, one.replace("10.60", "10.62")).expect("written");
+    let report = &lab.json(&format!("apply -f {file}"))[0];
+    assert_eq!(report["updated"], serde_json::json!(["vnet default/one"]), "{report}");
+    assert_eq!(report["keptUnnamed"], serde_json::json!(["vnet default/two"]), "{report}");
+    let report = &lab.json(&format!("apply -f {file} --prune"))[0];
+    assert_eq!(
+        (&report["pruned"], &report["unchanged"]),
+        (&serde_json::json!(["vnet default/two"]), &1.into()),
+        "{report}"
+    );
+}
+
+#[test]
+fn wait_ends_when_it_is_so_and_no_sooner() {
+    let lab = Lab::new("wait");
+    assert_eq!(lab.done("wait endpoint reporting --for state=Pending --timeout 2m"), "reporting: Pending\n");
+    let said = lab.fails("wait connection reporting --for state=Approved --timeout 1s", Exit::TimedOut);
+    assert!(said.contains("is still Pending after 1 s"), "{said}");
+    assert_eq!(lab.run("wait vnet spoke --for state=Approved").0, Exit::Usage);
+    assert_eq!(lab.run("wait vnet spoke --for created --timeout 5x").0, Exit::Usage);
+    assert_eq!(lab.run("wait reporting --for deleted").0, Exit::Usage, "the kind has to be named");
+    lab.fails("wait connection nobody --for state=Approved", Exit::NotFound);
+    assert_eq!(lab.done("wait vnet spoke --for created --timeout 1"), "spoke: there\n");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| lab.json("wait connection reporting --for state=Approved --timeout 5m"));
+        lab.done("connection approve reporting");
+        assert_eq!(waiting.join().expect("ended")[0]["state"], "Approved");
+        let waiting = scope.spawn(|| lab.done("wait endpoint reporting --for deleted --timeout 300"));
+        lab.done("endpoint delete reporting");
+        assert_eq!(waiting.join().expect("ended"), "reporting: deleted\n");
+    });
+}
+
+/// What the shell is offered for the unfinished `line`, by the binary itself.
+#[allow(clippy::expect_used, reason = "part of a test")]
+fn offered(socket: &str, line: &str) -> Vec<String> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_privlink"))
+        .args(["--"].iter().chain(&words))
+        .env("COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string())
+        .env("_CLAP_COMPLETE_COMP_TYPE", "9")
+        .env("_CLAP_IFS", "\n")
+        .env("PRIVLINK_SOCKET", socket)
+        .output()
+        .expect("the command line");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_shell_completes_what_the_daemon_holds() {
+    let lab = Lab::new("complete");
+    lab.done("endpoint create other --vnet spoke --subnet endpoints --resource orders-db --group team");
+    for (line, expected) in [
+        ("privlink connection approve o", vec!["orders"]),
+        ("privlink endpoint show ", vec!["orders", "reporting", "team/other"]),
+        ("privlink connection reject orders --resource ", vec!["orders-db"]),
+        ("privlink vnet show s", vec!["spoke"]),
+        ("privlink flows --endpoint team", vec!["team/other"]),
+        ("privlink role show Own", vec!["Owner"]),
+        ("privlink security-group show ", vec![]),
+        ("privlink wait connection rep", vec!["reporting"]),
+    ] {
+        let mut found = offered(&lab.socket, line);
+        found.retain(|word| !word.starts_with('-'));
+        found.sort();
+        assert_eq!(found, expected, "{line}");
+    }
+    let named = format!("privlink --socket {} vnet show c", lab.socket);
+    assert_eq!(offered("/nonexistent", &named), ["core"]);
+    assert!(offered("/nonexistent", "privlink vnet show c").is_empty(), "without a daemon nothing is offered");
+    assert_eq!(offered("/nonexistent", "privlink conn"), ["connection"], "and commands all the same");
+}
+
 #[test]
 fn every_command_works_against_a_daemon() {
     let directory: PathBuf = std::env::temp_dir().join(format!("privlink-command-line-{}", std::process::id()));
@@ -154,4 +369,48 @@ fn every_command_works_against_a_daemon() {
 
     runtime.shutdown_timeout(Duration::from_secs(1));
     std::fs::remove_dir_all(&directory).expect("removed");
+}
+
+#[test]
+fn roles_and_assignments_of_a_file_are_planned_applied_and_pruned() {
+    let lab = Lab::new("roles");
+    let file = lab.directory.join("access.toml").display().to_string();
+    let whole = "[[role]]\nname = \"Inbox\"\nactions = [\"*/read\", \"*/privateEndpointConnectionsApproval/action\"]\n\
+                 not_actions = \"Privlink/*\"\n\n[[assignment]]\nprincipal = \"uid:1000\"\nrole = \"inbox\"\n\
+                 scope = \"/subscriptions/default/resourceGroups/team\"\n";
+    let write = |text: &str| std::fs::write(&file, text).expect("written");
+    let of_uid = || {
+        let all = lab.json("assignment list");
+        let mine = all.as_array().into_iter().flatten().find(|one| one["principal"] == "uid:1000").cloned();
+        mine.map(|one| one["id"].as_str().expect("text").to_owned())
+    };
+    write(whole);
+    let planned = &lab.json(&format!("apply -f {file} --dry-run"))[0];
+    assert_eq!(planned["created"][0], "role Inbox", "{planned}");
+    assert!(planned["created"][1].as_str().expect("text").starts_with("assignment "), "{planned}");
+    assert_eq!((lab.run("role show Inbox").0, of_uid()), (Exit::NotFound, None), "a dry run gives nothing");
+    lab.done(&format!("apply -f {file}"));
+    assert_eq!(lab.json("role show inbox")[0]["notActions"], serde_json::json!(["Privlink/*"]));
+    let why = "access why uid:1000 Microsoft.Network/privateEndpoints/read /subscriptions/default/resourceGroups/team";
+    assert!(lab.done(why).starts_with("uid:1000 may "));
+
+    // What was taken live is not given back by a file that has not changed.
+    lab.done(&format!("assignment delete {}", of_uid().expect("assigned")));
+    let report = &lab.json(&format!("apply -f {file}"))[0];
+    assert!(report["differences"][0].as_str().expect("text").contains("was deleted live"), "{report}");
+    assert_eq!(of_uid(), None);
+    write(&whole.replace("groups/team", "groups/other").replace("resourceGroups/team", "resourceGroups/other"));
+    lab.done(&format!("apply -f {file}"));
+    assert!(of_uid().is_some(), "another assignment is another decision");
+
+    let broken = whole.replace("role = \"inbox\"", "role = \"Inbok\"");
+    write(&broken);
+    let said = lab.fails(&format!("apply -f {file}"), Exit::BadConfig);
+    assert!(said.contains("access.toml:8:8: error: there is no role `Inbok`") && said.contains("`Inbox`"), "{said}");
+    write("");
+    let report = &lab.json(&format!("apply -f {file}"))[0];
+    assert_eq!(report["keptUnnamed"].as_array().map(Vec::len), Some(2), "{report}");
+    let report = &lab.json(&format!("apply -f {file} --prune"))[0];
+    assert_eq!(report["pruned"].as_array().map(Vec::len), Some(2), "{report}");
+    assert_eq!((lab.run("role show Inbox").0, of_uid()), (Exit::NotFound, None));
 }

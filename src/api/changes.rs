@@ -87,7 +87,8 @@ pub(super) async fn delete_vnet(
     delete_item(state, caller, name, ItemKind::Vnet).await
 }
 
-async fn delete_item(
+/// Deletes one object of `kind`.
+pub(super) async fn delete_item(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,

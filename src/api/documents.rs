@@ -9,14 +9,15 @@ use super::ApiState;
 use super::changes::apply;
 use super::error::Rejection;
 use crate::control::{Caller, Command, FileVersion};
-use crate::interface::{Document, Done, List};
+use crate::control::{Outcome, Report};
+use crate::interface::{Applied, Document, Done, List, Skipped};
 
 /// `POST /v1/apply`
 pub(super) async fn apply_document(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Done>>, Rejection> {
+) -> Result<Json<List<Applied>>, Rejection> {
     let wanted: Document = serde_json::from_slice(&body?).map_err(Rejection::bad_body)?;
     let live = state.control.view().seen_by_author(&caller);
     let parsed = (state.parse)(&wanted.name, &wanted.document, &live);
@@ -29,8 +30,42 @@ pub(super) async fn apply_document(
         Command::ApplyFile(Box::new(FileVersion { author, model, host: None, prune, dry_run }))
     };
     let (outcome, _) = apply(state, caller, command).await?;
-    let lines = outcome.to_string().lines().map(str::to_owned).chain(warnings).collect();
-    Ok(Json(List::one(Done { lines })))
+    let mut applied = applied(outcome);
+    applied.warnings.extend(warnings);
+    Ok(Json(List::one(applied)))
+}
+
+fn applied(outcome: Outcome) -> Applied {
+    let texts = |items: Vec<crate::control::decisions::Item>| items.iter().map(ToString::to_string).collect();
+    match outcome {
+        Outcome::Put(changed) => Applied {
+            created: texts(changed.created),
+            updated: texts(changed.updated),
+            warnings: changed.warnings,
+            ..Applied::default()
+        },
+        Outcome::Applied(report) => report.into(),
+        // No other command is made of a document.
+        Outcome::Decided(_) | Outcome::Deleted(_) | Outcome::Minted(_) | Outcome::Revoked(_) => Applied::default(),
+    }
+}
+
+impl From<Report> for Applied {
+    fn from(report: Report) -> Self {
+        let skipped = report.skipped.into_iter().map(|one| Skipped { item: one.item, reason: one.reason });
+        Self {
+            created: report.created,
+            updated: report.updated,
+            pruned: report.pruned,
+            unchanged: report.unchanged as u64,
+            differences: report.differences,
+            kept_unnamed: report.kept_unnamed,
+            skipped: skipped.collect(),
+            needs_restart: report.needs_restart,
+            warnings: report.warnings,
+            dry_run: report.dry_run,
+        }
+    }
 }
 
 /// A file that the daemon is asked to write a copy of its state to.

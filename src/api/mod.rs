@@ -28,6 +28,12 @@ mod changes;
 /// Roles, assignments, tokens.
 mod access;
 
+/// Rule sets.
+mod security_groups;
+
+/// Waiting for a change.
+mod watch;
+
 /// Who asks.
 mod identify;
 
@@ -171,6 +177,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/resources/{resource}", get(reads::resource).merge(delete(changes::delete_resource)))
         .route("/vnets", get(reads::vnets))
         .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
+        .route("/security-groups", get(security_groups::list))
+        .route("/security-groups/{group}", get(security_groups::one).delete(security_groups::delete))
+        .route("/epoch", get(watch::epoch))
         .route("/roles", get(access::roles).post(access::create_role))
         .route("/roles/{role}", get(access::role).delete(access::delete_role))
         .route("/assignments", get(access::assignments).post(access::create_assignment))

@@ -101,12 +101,16 @@ const FLOW_LIMIT: usize = 1_000;
 /// `GET /v1/flows?endpoint=…&limit=…`
 pub(super) async fn flows(
     State(state): State<ApiState>,
+    caller: Extension<Caller>,
     query: Result<Query<FlowQuery>, QueryRejection>,
 ) -> Answer<Flow> {
     let Query(FlowQuery { endpoint, limit }) = query?;
     let endpoint = match endpoint {
         Some(reference) => Some(
-            state.control.view().endpoint(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?.id,
+            seen(&state, &caller)
+                .endpoint(&reference)
+                .map_err(|refusal| Rejection::from(refusal).about(&reference))?
+                .id,
         ),
         None => None,
     };

@@ -18,6 +18,7 @@ pub(super) enum RoleCommand {
     /// Show what a role gives
     Show {
         /// Its name
+        #[arg(add = super::complete::roles())]
         role: String,
     },
     /// Define a role of your own
@@ -37,6 +38,7 @@ pub(super) enum RoleCommand {
     /// Delete a role of your own
     Delete {
         /// Its name
+        #[arg(add = super::complete::roles())]
         role: String,
     },
 }
@@ -49,6 +51,7 @@ pub(super) enum AssignmentCommand {
     /// Show one assignment
     Show {
         /// Its id
+        #[arg(add = super::complete::assignments())]
         id: String,
     },
     /// Give a role to somebody
@@ -57,7 +60,7 @@ pub(super) enum AssignmentCommand {
         #[arg(long)]
         principal: String,
         /// Name of the role
-        #[arg(long)]
+        #[arg(long, add = super::complete::roles())]
         role: String,
         /// Where: `/`, /subscriptions/S, /subscriptions/S/resourceGroups/G, or the id of a resource
         #[arg(long)]
@@ -66,6 +69,7 @@ pub(super) enum AssignmentCommand {
     /// Take a role away
     Delete {
         /// Its id
+        #[arg(add = super::complete::assignments())]
         id: String,
     },
 }
@@ -80,7 +84,7 @@ pub(super) enum TokenCommand {
         /// Roles are assigned to `token:NAME`
         name: String,
         /// How long it is good: `90d`, `12h`
-        #[arg(long, default_value = "90d", value_parser = lifetime)]
+        #[arg(long, default_value = "90d", value_parser = super::values::lifetime)]
         expires: u64,
         /// Write the secret to this new file (mode 0600) instead of the terminal
         #[arg(long, value_name = "FILE")]
@@ -89,6 +93,7 @@ pub(super) enum TokenCommand {
     /// End a token at once
     Revoke {
         /// Its name
+        #[arg(add = super::complete::tokens())]
         name: String,
     },
 }
@@ -180,20 +185,6 @@ fn keep(path: &std::path::Path, secret: &str) -> Result<(), Failure> {
         Failure::new(Exit::Failed, format!("the token was made, and {} cannot be written: {error}", path.display()))
             .with_remedy("revoke it, and create it again with another `--out`")
     })
-}
-
-/// Seconds of `90d`, `12h`, `30m` or `10s`.
-fn lifetime(text: &str) -> Result<u64, String> {
-    let form = || "write a number and a unit, such as 90d, 12h, 30m or 10s".to_owned();
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(form)?;
-    let unit = match unit {
-        "d" => 86_400,
-        "h" => 3_600,
-        "m" => 60,
-        "s" => 1,
-        _ => return Err(form()),
-    };
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(form)
 }
 
 pub(super) fn done(items: &[Done], out: &mut dyn Write) -> io::Result<()> {

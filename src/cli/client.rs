@@ -22,11 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     socket: PathBuf,
+    patience: Duration,
 }
 
 impl Client {
     pub(super) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { socket: socket.to_owned(), patience: PATIENCE }
+    }
+
+    /// The same, which waits for no answer longer than `patience`.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// What stands at `path`, which follows the API's prefix.
@@ -53,8 +59,8 @@ impl Client {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
         let (status, body) = runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await })
-            .map_err(|_| self.unanswered(&format!("no answer within {} s", PATIENCE.as_secs())))??;
+            .block_on(async { tokio::time::timeout(self.patience, self.exchange(method, path, body)).await })
+            .map_err(|_| self.unanswered(&format!("no answer within {:?}", self.patience)))??;
         if (200..300).contains(&status) {
             return serde_json::from_slice(&body).map_err(|error| self.foreign(&error.to_string()));
         }

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
+use jiff::Timestamp;
+
 use super::client::Client;
 use super::exit::Failure;
-use super::output::{Output, Table, bound, elapsed, properties, short};
+use super::output::{Output, Table, bound, elapsed, properties, seconds, short};
 use crate::interface::{Connection, Decide, Transition, segment};
 
 #[derive(Debug, clap::Subcommand)]
@@ -18,6 +20,7 @@ pub(super) enum Command {
     /// Show one connection
     Show {
         /// Endpoint: `name` or `group/name`
+        #[arg(add = super::complete::endpoints())]
         endpoint: String,
     },
     /// Let it pass
@@ -31,12 +34,13 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Decision {
     /// Endpoint: `name` or `group/name`
+    #[arg(add = super::complete::endpoints())]
     endpoint: String,
     /// Why, for the consumer and the records
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// Refuse unless the endpoint is bound to this resource
-    #[arg(long, value_name = "RESOURCE")]
+    #[arg(long, value_name = "RESOURCE", add = super::complete::resources())]
     resource: Option<String>,
     /// Refuse unless the connection is in this state: the one you saw
     #[arg(long, value_name = "STATE", value_parser = ["Pending", "Approved", "Rejected"])]
@@ -47,7 +51,8 @@ pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>
     match command {
         Command::List { pending } => {
             let path = if pending { "/connections?pending=true" } else { "/connections" };
-            output.list(&client.get::<Connection>(path)?, table)
+            let (now, width) = (Timestamp::now(), output.width);
+            output.list(&client.get::<Connection>(path)?, |items, out| table(items, now, width, out))
         }
         Command::Show { endpoint } => {
             let path = format!("/connections/{}", segment(&endpoint));
@@ -80,20 +85,27 @@ fn in_words(transition: &Transition) -> String {
     }
 }
 
-fn table(items: &[Connection], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["ENDPOINT", "RESOURCE", "STATE", "REQUESTER", "SINCE", "REQUEST", "REASON"]);
+fn table(items: &[Connection], now: Timestamp, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(["ENDPOINT", "RESOURCE", "STATE", "REQUESTER", "AGE", "REQUEST", "REASON"]);
     for connection in items {
         table.row([
             short(&connection.endpoint).to_owned(),
             bound(&connection.resource, &connection.subresource),
             connection.state.clone(),
             or_dash(&connection.requester),
-            or_dash(&connection.requested_at),
+            age(&connection.requested_at, now),
             or_dash(&connection.request_message),
             or_dash(&connection.reason),
         ]);
     }
-    table.write(out)
+    table.within(width).write(out)
+}
+
+/// How long ago `since` (RFC 3339) was.
+fn age(since: &str, now: Timestamp) -> String {
+    let Ok(since) = since.parse::<Timestamp>() else { return or_dash(since) };
+    // A clock that was set back makes nothing younger than new.
+    seconds(u64::try_from(now.as_second() - since.as_second()).unwrap_or(0))
 }
 
 fn or_dash(text: &str) -> String {
@@ -136,6 +148,38 @@ fn history(steps: &[crate::interface::Step]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_tells_ages_and_keeps_to_the_terminal() {
+        let one = |endpoint: &str, requested_at: &str| Connection {
+            endpoint: format!("default/{endpoint}"),
+            resource: "default/db".to_owned(),
+            state: "Pending".to_owned(),
+            requested_at: requested_at.to_owned(),
+            request_message: "an order system, ticket 4711, until the end of next year".to_owned(),
+            ..Connection::default()
+        };
+        let items =
+            [one("a", "2026-01-01T10:00:00Z"), one("b", "2026-01-03T09:59:00Z"), one("c", "2027-01-01T00:00:00Z")];
+        let now = "2026-01-03T10:00:00Z".parse().expect("a time");
+        let shown = |width| {
+            let mut out = Vec::new();
+            table(&items, now, width, &mut out).expect("writes");
+            String::from_utf8(out).expect("text")
+        };
+        let piped = shown(None);
+        let ages: Vec<_> = piped
+            .lines()
+            .skip(1)
+            .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(4))
+            .collect();
+        assert_eq!(ages, [Some("2 d"), Some("60 s"), Some("0 s")], "{piped}");
+        assert!(piped.contains("until the end of next year"), "nothing is cut where a program reads: {piped}");
+        let narrow = shown(Some(70));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 70), "{narrow}");
+        assert!(narrow.contains('…') && narrow.contains("Pending") && !narrow.contains("until the end"), "{narrow}");
+        assert_eq!(shown(Some(400)), piped);
+    }
 
     #[test]
     fn a_decision_is_told_in_one_line() {

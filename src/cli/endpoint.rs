@@ -14,13 +14,15 @@ pub(super) enum Command {
     /// Show one endpoint
     Show {
         /// `name` or `group/name`
+        #[arg(add = super::complete::endpoints())]
         endpoint: String,
     },
     /// Create an endpoint
-    Create(Box<super::document::NewEndpoint>),
+    Create(Box<super::create::NewEndpoint>),
     /// Delete an endpoint; its sessions are reset and its addresses are free at once
     Delete {
         /// `name` or `group/name`
+        #[arg(add = super::complete::endpoints())]
         endpoint: String,
     },
 }
@@ -32,7 +34,7 @@ pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>
             let path = format!("/endpoints/{}", segment(&endpoint));
             output.list(&client.get::<Endpoint>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))
         }
-        Command::Create(new) => super::document::endpoint(*new, client, output),
+        Command::Create(new) => super::create::endpoint(*new, client, output),
         Command::Delete { endpoint } => {
             let path = format!("/endpoints/{}", segment(&endpoint));
             let list = client.delete::<Deleted>(&path)?;
@@ -83,7 +85,7 @@ fn show(endpoint: &Endpoint, out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn addresses(endpoint: &Endpoint) -> String {
+pub(super) fn addresses(endpoint: &Endpoint) -> String {
     let one = |address: &crate::interface::Address| match address.member.as_str() {
         "" => address.ip.clone(),
         member => format!("{} ({member})", address.ip),

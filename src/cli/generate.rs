@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap_complete::env::{self, EnvCompleter};
+
 use super::exit::{Exit, Failure};
 use super::output::Output;
 
@@ -45,15 +47,13 @@ pub(super) fn execute(command: &Command, output: &mut Output<'_>) -> Result<(), 
             writeln!(output.talk, "manual pages written to {}", directory.display())?;
         }
         Command::Completions { shell } => {
-            let shell = match shell {
-                Shell::Bash => clap_complete::Shell::Bash,
-                Shell::Zsh => clap_complete::Shell::Zsh,
-                Shell::Fish => clap_complete::Shell::Fish,
+            let shell: &dyn EnvCompleter = match shell {
+                Shell::Bash => &env::Bash,
+                Shell::Zsh => &env::Zsh,
+                Shell::Fish => &env::Fish,
             };
-            // Rendered first: the generator panics where a pipe is closed.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut super::definition(), "privlink", &mut script);
-            output.data.write_all(&script)?;
+            // The script asks `privlink` itself, which knows the names of what the daemon holds.
+            shell.write_registration("COMPLETE", "privlink", "privlink", "privlink", &mut output.data)?;
         }
         Command::Schema => {
             serde_json::to_writer_pretty(&mut *output.data, &crate::config::schema())?;

@@ -26,7 +26,7 @@ struct Checked {
 pub(super) fn check(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> {
     let loaded = match (crate::config::load(file), output.format) {
         (Ok(loaded), _) => loaded,
-        (Err(report), Format::Table) => return Err(Failure::bad_config(&report)),
+        (Err(report), Format::Table | Format::Wide) => return Err(Failure::bad_config(&report)),
         (Err(report), Format::Json) => {
             serde_json::to_writer_pretty(&mut *output.data, &report.to_json())?;
             writeln!(output.data)?;
@@ -40,7 +40,7 @@ pub(super) fn check(file: &Path, output: &mut Output<'_>) -> Result<(), Failure>
         endpoints: loaded.model.endpoints.len(),
         warnings: loaded.warnings,
     };
-    if output.format == Format::Table {
+    if output.format != Format::Json {
         checked.warnings.iter().try_for_each(|warning| writeln!(output.talk, "{warning}"))?;
     }
     output.list(&List::one(checked), |items, out| {

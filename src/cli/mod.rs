@@ -2,7 +2,7 @@
 //! `clean` are lent by `main`, which alone knows the daemon's parts.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +10,9 @@ use clap::{Parser, Subcommand};
 
 mod access;
 mod client;
+mod complete;
 mod connection;
+mod create;
 mod endpoint;
 mod exit;
 
@@ -20,7 +22,7 @@ mod document;
 /// The way to the daemon over HTTPS.
 mod login;
 
-/// Audit, quotas, waiting.
+/// Audit, quotas.
 mod records;
 
 mod explain;
@@ -29,8 +31,11 @@ mod generate;
 mod local;
 mod output;
 mod resource;
+mod security_group;
 mod status;
+mod values;
 mod vnet;
+mod wait;
 mod who;
 
 pub use exit::{Exit, Failure};
@@ -131,6 +136,9 @@ enum Command {
     /// Networks
     #[command(subcommand)]
     Vnet(vnet::Command),
+    /// Rule sets for endpoints
+    #[command(subcommand)]
+    SecurityGroup(security_group::Command),
     /// Say what would become of a packet, and which check decides
     Explain(explain::Options),
     /// Say who is behind the NAT address and port that a server sees
@@ -140,8 +148,8 @@ enum Command {
     Gen(generate::Command),
     /// Apply a document of yours: create and change what it names
     Apply(document::Apply),
-    /// Wait until a connection is in a state
-    Wait(records::Wait),
+    /// Wait until an object is in a state, is there, or is gone
+    Wait(wait::Wait),
     /// Show quotas and what counts against them
     Usage,
     /// Read and check the audit log
@@ -179,12 +187,28 @@ enum Command {
 
 /// Does what the command line asks for.
 pub fn main(daemon: Daemon<'_>) -> ExitCode {
+    // A shell that asks for completions is answered here, and nothing else is done.
+    clap_complete::CompleteEnv::with_factory(definition).complete();
+    let stdout = io::stdout();
+    let width = stdout.is_terminal().then(|| rustix::termios::tcgetwinsize(&stdout).ok()).flatten();
+    let width = width.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
     // Not locked: the daemon runs in here, and its other threads write to standard error too.
-    execute(std::env::args_os(), daemon, &mut io::stdout(), &mut io::stderr()).into()
+    execute_within(width, std::env::args_os(), daemon, &mut io::stdout(), &mut io::stderr()).into()
 }
 
 /// [`main`] with its surroundings as arguments: `data` is standard output, `talk` standard error.
 pub fn execute(
+    arguments: impl IntoIterator<Item = OsString>,
+    daemon: Daemon<'_>,
+    data: &mut dyn Write,
+    talk: &mut dyn Write,
+) -> Exit {
+    execute_within(None, arguments, daemon, data, talk)
+}
+
+/// [`execute`] on a terminal of `width` columns.
+fn execute_within(
+    width: Option<usize>,
     arguments: impl IntoIterator<Item = OsString>,
     daemon: Daemon<'_>,
     data: &mut dyn Write,
@@ -195,7 +219,9 @@ pub fn execute(
         Err(help_or_error) => return explained(&help_or_error, data, talk),
     };
     let format = if cli.json { Format::Json } else { cli.output };
-    let Err(failure) = dispatch(cli, daemon, &mut Output { format, data, talk: &mut *talk }) else { return Exit::Done };
+    let Err(failure) = dispatch(cli, daemon, &mut Output { format, width, data, talk: &mut *talk }) else {
+        return Exit::Done;
+    };
     if !failure.message.is_empty() {
         // With standard error gone there is nobody left to tell.
         let _ = writeln!(talk, "{failure}");
@@ -216,11 +242,12 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Flows(options) => flows::show(&options, &client, output),
         Command::Resource(command) => resource::execute(command, &client, output),
         Command::Vnet(command) => vnet::execute(command, &client, output),
+        Command::SecurityGroup(command) => security_group::execute(command, &client, output),
         Command::Explain(options) => explain::show(&options, &client, output),
         Command::Who(options) => who::show(&options, &client, output),
         Command::Gen(command) => generate::execute(&command, output),
         Command::Apply(options) => document::apply(&options, &client, output),
-        Command::Wait(wanted) => records::wait(&wanted, &client, output),
+        Command::Wait(wanted) => wait::wait(&wanted, &client, output),
         Command::Usage => records::usage(&client, output),
         Command::Audit(command) => records::audit(&command, &client, output),
         Command::Backup { file } => document::backup(&file, &client, output),

@@ -13,6 +13,8 @@ pub(super) enum Format {
     /// For people.
     #[default]
     Table,
+    /// For people with a wide screen: every column there is.
+    Wide,
     /// For programs: `{"apiVersion":"privlink/v1","items":[…]}`.
     Json,
 }
@@ -20,6 +22,8 @@ pub(super) enum Format {
 /// Where results go, and in which form.
 pub(super) struct Output<'a> {
     pub(super) format: Format,
+    /// Columns of the terminal; `None`: no person reads this, or nobody knows.
+    pub(super) width: Option<usize>,
     /// Data.
     pub(super) data: &'a mut dyn Write,
     /// Talk.
@@ -34,7 +38,7 @@ impl Output<'_> {
         human: impl FnOnce(&[T], &mut dyn Write) -> io::Result<()>,
     ) -> Result<(), Failure> {
         match self.format {
-            Format::Table => human(&list.items, self.data)?,
+            Format::Table | Format::Wide => human(&list.items, self.data)?,
             Format::Json => {
                 serde_json::to_writer_pretty(&mut *self.data, list)?;
                 writeln!(self.data)?;
@@ -56,29 +60,63 @@ impl Output<'_> {
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
+    limit: Option<usize>,
 }
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// Narrower than this, a column says nothing.
+const NARROWEST: usize = 8;
 
 impl Table {
     pub(super) fn new<const N: usize>(head: [&str; N]) -> Self {
-        Self { rows: vec![head.map(str::to_owned).into()] }
+        Self { rows: vec![head.map(str::to_owned).into()], limit: None }
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
-    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// The same, no wider than `limit` as far as that is possible: the widest columns are cut first.
+    pub(super) fn within(mut self, limit: Option<usize>) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// The width of each column.
+    fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max())
-            .map(Option::unwrap_or_default)
+        let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
+        let mut widths: Vec<usize> = (0..columns)
+            .map(|column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or_default())
             .collect();
+        let room = self.limit.map_or(usize::MAX, |limit| limit.saturating_sub(GAP.len() * columns.saturating_sub(1)));
+        while widths.iter().sum::<usize>() > room {
+            match widths.iter_mut().max() {
+                Some(widest) if *widest > NARROWEST => *widest -= 1,
+                _ => break,
+            }
+        }
+        widths
+    }
+
+    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let widths = self.widths();
         for row in &self.rows {
-            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            writeln!(out, "{}", cells.join("  ").trim_end())?;
+            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| cut(cell, *width)).collect();
+            writeln!(out, "{}", cells.join(GAP).trim_end())?;
         }
         Ok(())
     }
+}
+
+/// `cell` in exactly `width` columns.
+fn cut(cell: &str, width: usize) -> String {
+    if cell.chars().count() <= width {
+        return format!("{cell:<width$}");
+    }
+    cell.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// Writes `name  value` lines of one object; empty values are left out.
@@ -118,12 +156,13 @@ pub(super) fn bytes(number: u64) -> String {
     if tenths < 1_000 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", tenths / 10) }
 }
 
-/// `14 s`, `3 min`, `2 h`: how long a session has been idle.
-pub(super) fn seconds(number: u32) -> String {
+/// `14 s`, `3 min`, `2 h`, `5 d`: how long something has been so.
+pub(super) fn seconds(number: u64) -> String {
     match number {
         0..120 => format!("{number} s"),
         120..7_200 => format!("{} min", number / 60),
-        _ => format!("{} h", number / 3_600),
+        7_200..172_800 => format!("{} h", number / 3_600),
+        _ => format!("{} d", number / 86_400),
     }
 }
 
@@ -148,7 +187,7 @@ mod tests {
             assert_eq!(bytes(number), text);
         }
         assert_eq!(bytes(u64::MAX), "15.9 EiB");
-        for (number, text) in [(0, "0 s"), (119, "119 s"), (121, "2 min"), (7_260, "2 h")] {
+        for (number, text) in [(0, "0 s"), (119, "119 s"), (121, "2 min"), (7_260, "2 h"), (172_800, "2 d")] {
             assert_eq!(seconds(number), text);
         }
         for (number, text) in [(850, "850 µs"), (1_250, "1.2 ms"), (2_013_000, "2.01 s")] {

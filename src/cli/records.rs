@@ -1,12 +1,11 @@
-//! `privlink audit`, `usage` and `wait`.
+//! `privlink audit` and `usage`.
 
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::output::{Output, Table};
-use crate::interface::{AuditRecord, Connection, Usage, Verified, segment};
+use crate::interface::{AuditRecord, Usage, Verified, segment};
 
 /// The audit log.
 #[derive(Debug, clap::Subcommand)]
@@ -28,68 +27,6 @@ pub(super) enum AuditCommand {
     },
     /// Check that no record was deleted, edited, moved or cut off
     Verify,
-}
-
-/// Something to wait for.
-#[derive(Debug, clap::Args)]
-pub(super) struct Wait {
-    /// The endpoint: `name` or `group/name`
-    endpoint: String,
-    /// `state=Approved`, `state=Rejected`, …, or `deleted`
-    #[arg(long = "for", value_name = "WHAT", value_parser = awaited)]
-    what: Awaited,
-    /// Seconds to wait at most
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    timeout: u64,
-}
-
-/// What is waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Awaited {
-    State(String),
-    Deleted,
-}
-
-fn awaited(text: &str) -> Result<Awaited, String> {
-    let states = ["Pending", "Approved", "Rejected", "Disconnected"];
-    let known =
-        text.strip_prefix("state=").and_then(|state| states.into_iter().find(|s| s.eq_ignore_ascii_case(state)));
-    match known {
-        Some(state) => Ok(Awaited::State(state.to_owned())),
-        None if text.eq_ignore_ascii_case("deleted") => Ok(Awaited::Deleted),
-        None => Err("write state=Approved, state=Pending, state=Rejected, state=Disconnected or deleted".to_owned()),
-    }
-}
-
-/// Waits until an endpoint's connection is in a state; ends with 8 when the time is up.
-#[allow(clippy::disallowed_methods, reason = "how long a person waits is measured in real time")]
-pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
-    let path = format!("/connections/{}", segment(&wanted.endpoint));
-    let began = Instant::now();
-    loop {
-        let state = match client.get::<Connection>(&path) {
-            Ok(list) => list.items.into_iter().next().map(|connection| connection.state),
-            Err(failure) if failure.exit == Exit::NotFound && wanted.what == Awaited::Deleted => None,
-            Err(failure) => return Err(failure),
-        };
-        let reached = match (&wanted.what, &state) {
-            (Awaited::State(wanted), Some(state)) => wanted == state,
-            (Awaited::Deleted, None) => true,
-            (Awaited::State(_), None) | (Awaited::Deleted, Some(_)) => false,
-        };
-        if reached {
-            let state = state.unwrap_or_else(|| "deleted".to_owned());
-            return Ok(writeln!(output.data, "{}: {state}", wanted.endpoint)?);
-        }
-        if began.elapsed() > Duration::from_secs(wanted.timeout) {
-            let state = state.unwrap_or_default();
-            let message = format!("{} is still {state} after {} s", wanted.endpoint, wanted.timeout);
-            return Err(
-                Failure::new(Exit::TimedOut, message).with_remedy("`privlink connection show` says who must act")
-            );
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 pub(super) fn audit(command: &AuditCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {

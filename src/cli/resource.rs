@@ -15,11 +15,15 @@ pub(super) enum Command {
     /// Show one link resource
     Show {
         /// `name` or `group/name`
+        #[arg(add = super::complete::resources())]
         resource: String,
     },
+    /// Make one
+    Create(Box<super::create::NewResource>),
     /// Delete it
     Delete {
         /// `name` or `group/name`
+        #[arg(add = super::complete::resources())]
         resource: String,
     },
 }
@@ -27,6 +31,7 @@ pub(super) enum Command {
 pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
     match command {
         Command::List => output.list(&client.get::<Resource>("/resources")?, table),
+        Command::Create(new) => super::create::resource(*new, client, output),
         Command::Delete { resource } => {
             let path = format!("/resources/{}", segment(&resource));
             output.list(&client.delete::<crate::interface::Done>(&path)?, super::access::done)

@@ -267,7 +267,7 @@ fn every_generator_writes_what_its_name_says() {
     for page in ["privlink.1", "privlink-connection-approve.1", "privlink-gen-man.1"] {
         assert!(pages.join(page).is_file(), "{page}");
     }
-    for (shell, sign) in [("bash", "complete "), ("zsh", "#compdef privlink"), ("fish", "complete -c privlink")] {
+    for (shell, sign) in [("bash", "complete "), ("zsh", "#compdef privlink"), ("fish", "--command privlink")] {
         let (exit, script, _) = run(&["gen", "completions", shell]);
         assert!(exit == Exit::Done && script.contains(sign), "{shell}");
     }

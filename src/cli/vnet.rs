@@ -14,11 +14,15 @@ pub(super) enum Command {
     /// Show one VNet
     Show {
         /// `name` or `group/name`
+        #[arg(add = super::complete::vnets())]
         vnet: String,
     },
+    /// Make one
+    Create(super::create::NewVnet),
     /// Delete it
     Delete {
         /// `name` or `group/name`
+        #[arg(add = super::complete::vnets())]
         vnet: String,
     },
 }
@@ -26,6 +30,7 @@ pub(super) enum Command {
 pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
     match command {
         Command::List => output.list(&client.get::<Vnet>("/vnets")?, table),
+        Command::Create(new) => super::create::vnet(new, client, output),
         Command::Delete { vnet } => {
             let path = format!("/vnets/{}", segment(&vnet));
             output.list(&client.delete::<crate::interface::Done>(&path)?, super::access::done)

@@ -25,11 +25,13 @@ table! {
         "resource" resources Optional Vec<Resource>,
         /// Who may reach it, by which address.
         "endpoint" endpoints Optional Vec<Endpoint>,
+        /// Roles of one's own: what may be done.
+        "role" roles Optional Vec<Role>,
+        /// Who has which role where.
+        "assignment" assignments Optional Vec<Assignment>,
     }
     refuses {
         "dns_zone" "remove it, and point names at endpoints with your own DNS server or hosts file",
-        "role" "remove it, and define the role live: privlink role create",
-        "assignment" "remove it, and assign the role live: privlink assignment create",
     }
 }
 
@@ -452,5 +454,31 @@ table! {
         "member" member Optional At<String>,
         /// The address; allocated unless set.
         "ip" ip Optional At<Address>,
+    }
+}
+
+table! {
+    /// A role of one's own: what may be done.
+    Role {
+        /// Name, unique; compared without regard to case.
+        "name" name Required At<String>,
+        /// For people.
+        "description" description Optional At<String>,
+        /// Actions it gives, such as "Microsoft.Network/*/read".
+        "actions" actions Required OneOrMany<String>,
+        /// Actions it takes out of those again.
+        "not_actions" not_actions Optional OneOrMany<String>,
+    }
+}
+
+table! {
+    /// A role for somebody, at a scope and below it.
+    Assignment {
+        /// "uid:1000", "gid:20" or "token:ci".
+        "principal" principal Required At<String>,
+        /// Name of the role.
+        "role" role Required At<String>,
+        /// "/", a subscription, a resource group, or the ID of a resource.
+        "scope" scope Required At<String>,
     }
 }

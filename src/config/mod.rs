@@ -35,6 +35,9 @@ mod networks;
 /// Link resources and endpoints.
 mod resources;
 
+/// Roles and assignments.
+mod access;
+
 /// The daemon and the attachments.
 mod host;
 
@@ -178,6 +181,7 @@ fn begin(text: &str, name: &str, live: &Model, foreign: &[&str]) -> Result<(Buil
     builder.groups(&file);
     builder.resources(&file);
     builder.endpoints(&file);
+    builder.access(&file);
     Ok((builder, file))
 }
 

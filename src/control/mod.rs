@@ -73,6 +73,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 pub use access::{Access, Bootstrap};
 pub use command::{Actor, Caller, Changed, Command, Decided, Decision, Deletion, FileVersion, Minted, Outcome};
@@ -169,9 +170,11 @@ impl Prepared {
         let mut writer = self.writer;
         let ports = Ports { workers, host, fatal };
         writer.start(&ports)?;
-        let view = Arc::new(ArcSwap::from_pointee(writer.view()));
+        let first = writer.view();
+        let epochs = watch::Sender::new(first.epoch);
+        let view = Arc::new(ArcSwap::from_pointee(first));
         let journal = writer.journal();
-        Ok(ControlPlane { writer: Mutex::new(writer), ports, view, journal })
+        Ok(ControlPlane { writer: Mutex::new(writer), ports, view, epochs, journal })
     }
 }
 
@@ -191,6 +194,7 @@ pub struct ControlPlane {
     writer: Mutex<Writer>,
     ports: Ports,
     view: Arc<ArcSwap<View>>,
+    epochs: watch::Sender<u64>,
     journal: Option<Arc<dyn Store>>,
 }
 
@@ -210,7 +214,10 @@ impl ControlPlane {
         };
         let outcome = writer.apply(&self.ports, caller, command);
         // Also after a refusal: a block may be in force that could not be made durable.
-        self.view.store(Arc::new(writer.view()));
+        let view = writer.view();
+        let epoch = view.epoch;
+        self.view.store(Arc::new(view));
+        self.epochs.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
         match &outcome {
             Ok(done) => tracing::info!(%caller, %done, "command done"),
             Err(refusal) => tracing::warn!(%caller, code = refusal.code, %refusal, "command refused"),
@@ -236,6 +243,11 @@ impl ControlPlane {
     pub fn verify_audit(&self) -> Result<(u64, String), Refusal> {
         let Some(journal) = &self.journal else { return Ok((0, String::new())) };
         journal.verify().map(|verified| (verified.count, verified.last_hash.to_string())).map_err(unreadable)
+    }
+
+    /// The number of what is in force, and word of every other one once its view can be read.
+    pub fn epochs(&self) -> watch::Receiver<u64> {
+        self.epochs.subscribe()
     }
 
     /// What is in force now; never waits for the writer.

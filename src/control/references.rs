@@ -8,18 +8,32 @@ use super::refusal::{Kind, Refusal};
 /// # Errors
 /// `NotFound`: none is called so (the nearest name is suggested), or several are (all are listed).
 pub fn resolve<'a, V>(kind: &str, reference: &str, objects: &'a Map<V>) -> Result<&'a Key, Refusal> {
+    resolve_seen(kind, reference, objects, &|_| true)
+}
+
+/// [`resolve`] among the objects that are `seen`: the others are as if they were not.
+///
+/// # Errors
+/// See [`resolve`]; nothing in them tells that there are others.
+pub fn resolve_seen<'a, V>(
+    kind: &str,
+    reference: &str,
+    objects: &'a Map<V>,
+    seen: &dyn Fn(&Key) -> bool,
+) -> Result<&'a Key, Refusal> {
     let wanted = reference.trim().to_lowercase();
     let exact = Key::try_from(wanted.clone()).ok().and_then(|key| objects.entry(&key));
-    if let Some((key, _)) = exact {
+    if let Some((key, _)) = exact.filter(|(key, _)| seen(key)) {
         return Ok(key);
     }
     // The folded form of a key ends with every way to name it.
     let named = |key: &&Key| key.folded().strip_suffix(&wanted).is_some_and(|front| front.ends_with('/'));
-    let matches: Vec<&Key> = objects.keys().filter(named).collect();
+    let matches: Vec<&Key> = objects.keys().filter(named).filter(|key| seen(key)).collect();
+    let absent = || unknown(kind, reference, objects.keys().filter(|key| seen(key)));
     match matches.as_slice() {
-        _ if wanted.is_empty() || wanted.starts_with('/') => Err(unknown(kind, reference, objects.keys())),
+        _ if wanted.is_empty() || wanted.starts_with('/') => Err(absent()),
         [one] => Ok(one),
-        [] => Err(unknown(kind, reference, objects.keys())),
+        [] => Err(absent()),
         several => Err(Refusal::new(
             Kind::NotFound,
             "AmbiguousReference",
@@ -29,13 +43,18 @@ pub fn resolve<'a, V>(kind: &str, reference: &str, objects: &'a Map<V>) -> Resul
     }
 }
 
-/// Checks that an endpoint is bound to the resource that the caller named, if any.
+/// Checks that an endpoint is bound to the resource that the caller named, if any, among those that are `seen`.
 ///
 /// # Errors
 /// `NotFound`: it is bound to another one.
-pub fn check_bound(model: &Model, endpoint: &Key, bound: &Key, named: Option<&str>) -> Result<(), Refusal> {
+pub fn check_bound(
+    model: &Model,
+    seen: &dyn Fn(&Key) -> bool,
+    (endpoint, bound): (&Key, &Key),
+    named: Option<&str>,
+) -> Result<(), Refusal> {
     let Some(named) = named else { return Ok(()) };
-    let resource = resolve("resource", named, &model.resources)?;
+    let resource = resolve_seen("resource", named, &model.resources, seen)?;
     if resource == bound {
         return Ok(());
     }

@@ -10,6 +10,28 @@ use super::model::{Key, Map, Model, Visibility};
 use super::rights::{Right, Rights, Verb};
 use super::views::View;
 
+/// Whether the holder of `rights` may see `item` of `model`: by its own `read`; an endpoint also by that of the
+/// connections of what it is bound to, an assignment also where it is its own.
+pub(super) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
+    let besides = match item.kind {
+        ItemKind::Endpoint => {
+            let bound = model.endpoints.get(&item.key);
+            bound.is_some_and(|endpoint| rights.hold(&Right::connections(model, &endpoint.resource)))
+        }
+        ItemKind::Assignment => {
+            let given = model.assignments.get(&item.key);
+            given.is_some_and(|given| given.principal == *rights.caller().subject.principal())
+        }
+        ItemKind::Role
+        | ItemKind::ResourceGroup
+        | ItemKind::Vnet
+        | ItemKind::SecurityGroup
+        | ItemKind::LoadBalancer
+        | ItemKind::Resource => false,
+    };
+    besides || rights.hold(&Right::on(model, item, Verb::Read))
+}
+
 impl View {
     /// What `caller` may do.
     pub fn rights<'a>(&'a self, caller: &'a Caller) -> Rights<'a> {
@@ -36,23 +58,17 @@ impl View {
         if kinds.iter().all(|kind| rights.hold(&Right::anywhere(actions::read(kind)))) {
             return self.clone();
         }
-        let may =
-            |kind: ItemKind, key: &Key| rights.hold(&Right::on(whole, &Item { kind, key: key.clone() }, Verb::Read));
-        let endpoints = kept(&whole.endpoints, |key, endpoint| {
-            may(ItemKind::Endpoint, key) || rights.hold(&Right::connections(whole, &endpoint.resource))
-        });
+        let may = |kind: ItemKind, key: &Key| sees(&rights, whole, &Item { kind, key: key.clone() });
         let model = Model {
             roles: kept(&whole.roles, |key, _| may(ItemKind::Role, key)),
-            assignments: kept(&whole.assignments, |key, given| {
-                given.principal == *caller.subject.principal() || may(ItemKind::Assignment, key)
-            }),
+            assignments: kept(&whole.assignments, |key, _| may(ItemKind::Assignment, key)),
             groups: kept(&whole.groups, |key, _| may(ItemKind::ResourceGroup, key)),
             load_balancers: kept(&whole.load_balancers, |key, _| may(ItemKind::LoadBalancer, key)),
             vnets: kept(&whole.vnets, |key, _| may(ItemKind::Vnet, key)),
             security_groups: kept(&whole.security_groups, |key, _| may(ItemKind::SecurityGroup, key)),
             resources: kept(&whole.resources, |key, _| may(ItemKind::Resource, key)),
             former_resources: whole.former_resources.clone(),
-            endpoints,
+            endpoints: kept(&whole.endpoints, |key, _| may(ItemKind::Endpoint, key)),
             ..Model::default()
         };
         let connections = kept(&self.decisions.connections, |key, _| model.endpoints.contains_key(key));
@@ -69,6 +85,8 @@ impl View {
         let rights = self.rights(caller);
         let whole = &self.decisions.model;
         let mut model = self.seen_by(caller).decisions.model.clone();
+        // What roles there are is no secret, as in Azure.
+        model.roles = whole.roles.clone();
         let creates = |subscription: &str| {
             let scope = Scope::subscription(subscription);
             scope.is_ok_and(|scope| rights.hold(&Right { action: actions::write(actions::ENDPOINTS), scope }))

@@ -363,7 +363,8 @@ fn a_model_that_breaks_a_rule_changes_nothing_at_all() {
 #[test]
 fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
     let (world, control) = running();
-    let reader = Caller::user(1000, "ada");
+    let subject = crate::control::access::Subject::peer(1000, [50]);
+    let reader = Caller { subject, name: "ada".into() };
     let service = "Microsoft.Network/privateLinkServices";
     for (command, right) in [
         (Command::Approve(orders()), format!("{service}/privateEndpointConnectionsApproval/action")),

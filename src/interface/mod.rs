@@ -23,9 +23,10 @@ pub mod records;
 pub use access::{Assignment, Done, NewToken, Role, Token};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
-    Address, Connection, Decide, Decision, Endpoint, Peering, Resource, Step, Subnet, Target, Traffic, Transition, Vnet,
+    Address, Connection, Decide, Decision, Endpoint, Peering, Resource, SecurityGroup, SecurityRule, Step, Subnet,
+    Target, Traffic, Transition, Vnet,
 };
-pub use records::{Actor, AuditRecord, Authority, Document, Record, Usage, Verified};
+pub use records::{Actor, Applied, AuditRecord, Authority, Document, Epoch, Record, Skipped, Usage, Verified};
 pub use status::{
     Check, Condition, Deleted, Explanation, Flow, Line, Lost, Match, Reload, Severity, Side, Status, Totals, Who,
 };

@@ -246,6 +246,42 @@ pub struct Vnet {
     pub endpoints: Vec<String>,
 }
 
+/// A rule set for endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityGroup {
+    /// `group/name`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its group.
+    pub resource_group: String,
+    /// The lowest priority number first, as they are judged.
+    pub rules: Vec<SecurityRule>,
+    /// Subnets that refer to it, `group/vnet/subnet`.
+    pub subnets: Vec<String>,
+}
+
+/// One rule of a set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecurityRule {
+    /// Unique in its set.
+    pub name: String,
+    /// 100 to 4096.
+    pub priority: u16,
+    /// `allow` or `deny`.
+    pub access: String,
+    /// `tcp`, `udp`, `icmp`, or `*` for every one.
+    pub protocol: String,
+    /// Prefixes; empty: every source.
+    pub sources: Vec<String>,
+    /// Prefixes; empty: every destination.
+    pub destinations: Vec<String>,
+    /// Ports and ranges; empty: every port.
+    pub ports: Vec<String>,
+}
+
 /// A peering as one side sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

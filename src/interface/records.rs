@@ -21,6 +21,50 @@ pub struct Document {
     pub create_only: bool,
 }
 
+/// What a document did, each object with its kind, such as `endpoint default/orders`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Applied {
+    /// Made.
+    pub created: Vec<String>,
+    /// Changed.
+    pub updated: Vec<String>,
+    /// Deleted, since pruning was asked for.
+    pub pruned: Vec<String>,
+    /// How many stayed as they were.
+    pub unchanged: u64,
+    /// Where a live decision stands against the document; the live one stays in force.
+    pub differences: Vec<String>,
+    /// No longer named, and still in force.
+    pub kept_unnamed: Vec<String>,
+    /// Refused by the live state; the rest is applied.
+    pub skipped: Vec<Skipped>,
+    /// Settings of the host that take effect at the next start.
+    pub needs_restart: Vec<String>,
+    /// What is to be known besides.
+    pub warnings: Vec<String>,
+    /// Nothing was changed: this is what would be done.
+    pub dry_run: bool,
+}
+
+/// An object that was not applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Skipped {
+    /// Which one.
+    pub item: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// The state of everything, by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Epoch {
+    /// Another one after every change; the numbers begin anew with the daemon.
+    pub epoch: u64,
+}
+
 /// One entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -22,6 +22,16 @@ impl Malformed {
         }
         Self { shown, what, remedy }
     }
+
+    /// What is wrong.
+    pub fn message(&self) -> String {
+        format!("`{}` is not a valid {}", self.shown, self.what)
+    }
+
+    /// What to do.
+    pub fn remedy(&self) -> &'static str {
+        self.remedy
+    }
 }
 
 /// See the module. Folded once, so that comparing is comparing bytes.

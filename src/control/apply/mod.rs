@@ -127,6 +127,13 @@ impl Items<'_> {
                 self.report.differences.push(format!("{item} was changed live; that stays in force"));
                 continue;
             }
+            // A right that was taken live is not given back by the file that once gave it.
+            let grants = matches!(kind, ItemKind::Role | ItemKind::Assignment);
+            if grants && present.is_none() && of(last).get(key) == Some(wanted) {
+                self.report.unchanged += 1;
+                self.report.differences.push(format!("{item} was deleted live; that stays in force"));
+                continue;
+            }
             self.maker.rights.demand(&Right::on(file, &item, Verb::Write))?;
             let told = if present.is_some() { &mut self.report.updated } else { &mut self.report.created };
             told.push(item.to_string());

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use super::force::Wanted;
 use super::{Action, Application, Caller, Decisions, Item, Kind, Outcome, Ports, Refusal, Report, Rights, Writer};
 use super::{gone, merge};
-use crate::control::access::actions;
+use crate::control::access::{Grant, Scope, actions};
 use crate::control::apply::{create, delete, follow, needs_restart, refuse_disconnected, refuse_fixed, settled};
 use crate::control::approval;
 use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion, MOVED};
 use crate::control::decisions::{Connection, DecidedBy, ItemKind};
 use crate::control::model::{Key, Map, Model, PrivateEndpoint};
-use crate::control::references::{check_bound, resolve};
+use crate::control::references::{check_bound, resolve, resolve_seen};
 use crate::control::rights::{Right, Verb};
+use crate::control::seen::sees;
 use crate::control::state::{Extent, Record};
 use crate::control::views::decision_of;
 use crate::snapshot::ConnectionState;
@@ -27,10 +28,11 @@ impl Writer {
         decision: &Decision,
     ) -> Result<Outcome, Refusal> {
         let model = &self.decisions.model;
-        let key = resolve("endpoint", &decision.endpoint, &model.endpoints)?.clone();
+        let key = self.find(caller, ItemKind::Endpoint, &decision.endpoint, &model.endpoints)?;
         let found = model.endpoints.get(&key).zip(self.decisions.connections.get(&key));
         let (endpoint, before) = found.ok_or_else(|| gone(&key))?;
-        check_bound(model, &key, &endpoint.resource, decision.resource.as_deref())?;
+        let bound = (&key, &endpoint.resource);
+        check_bound(model, &self.seen(caller, ItemKind::Resource), bound, decision.resource.as_deref())?;
         let resource = endpoint.resource.clone();
         let maker = self.maker(caller);
         maker.rights.demand(&Right::on_connection(model, &key, endpoint, action))?;
@@ -179,17 +181,18 @@ impl Writer {
         kind: ItemKind,
         reference: &str,
     ) -> Result<Outcome, Refusal> {
-        self.refuse_built_in(kind, reference)?;
+        self.refuse_built_in(caller, kind, reference)?;
         let model = &self.decisions.model;
         let found = match kind {
+            // What roles there are is no secret.
             ItemKind::Role => resolve("role", reference, &model.roles).cloned(),
-            ItemKind::Assignment => resolve("assignment", reference, &model.assignments).cloned(),
-            ItemKind::ResourceGroup => resolve("resource group", reference, &model.all_groups()).cloned(),
-            ItemKind::LoadBalancer => resolve("load balancer", reference, &model.load_balancers).cloned(),
-            ItemKind::Vnet => resolve("vnet", reference, &model.vnets).cloned(),
-            ItemKind::SecurityGroup => resolve("security group", reference, &model.security_groups).cloned(),
-            ItemKind::Resource => resolve("resource", reference, &model.resources).cloned(),
-            ItemKind::Endpoint => resolve("endpoint", reference, &model.endpoints).cloned(),
+            ItemKind::Assignment => self.find(caller, kind, reference, &model.assignments),
+            ItemKind::ResourceGroup => self.find(caller, kind, reference, &model.all_groups()),
+            ItemKind::LoadBalancer => self.find(caller, kind, reference, &model.load_balancers),
+            ItemKind::Vnet => self.find(caller, kind, reference, &model.vnets),
+            ItemKind::SecurityGroup => self.find(caller, kind, reference, &model.security_groups),
+            ItemKind::Resource => self.find(caller, kind, reference, &model.resources),
+            ItemKind::Endpoint => self.find(caller, kind, reference, &model.endpoints),
         };
         let item = match found {
             Ok(key) => Item { kind, key },
@@ -222,11 +225,37 @@ impl Writer {
         Ok(self.deleted(item, disconnected))
     }
 
+    /// The object that `reference` names among those that `caller` may see: the others are as if they were not.
+    fn find<V>(&self, caller: &Caller, kind: ItemKind, reference: &str, objects: &Map<V>) -> Result<Key, Refusal> {
+        resolve_seen(&kind.to_string(), reference, objects, &self.seen(caller, kind)).cloned()
+    }
+
+    fn seen<'a>(&'a self, caller: &'a Caller, kind: ItemKind) -> impl Fn(&Key) -> bool + 'a {
+        let rights = Rights::of(caller, &self.access);
+        move |key| sees(&rights, &self.decisions.model, &Item { kind, key: key.clone() })
+    }
+
     /// What comes with the system stays.
-    fn refuse_built_in(&self, kind: ItemKind, reference: &str) -> Result<(), Refusal> {
+    fn refuse_built_in(&self, caller: &Caller, kind: ItemKind, reference: &str) -> Result<(), Refusal> {
+        let rights = Rights::of(caller, &self.access);
         match kind {
-            ItemKind::Role => reference.parse().map_or(Ok(()), |name| self.access.may_remove_role(&name)),
-            ItemKind::Assignment => reference.parse().map_or(Ok(()), |id| self.access.may_remove_assignment(&id)),
+            ItemKind::Role => reference.parse().map_or(Ok(()), |name| {
+                self.access.may_change_role(&name)?;
+                // Who has it is told only to those who may delete it.
+                rights.demand(&Right::anywhere(actions::delete(actions::ROLE_DEFINITIONS)))?;
+                self.access.may_remove_role(&name)
+            }),
+            ItemKind::Assignment => {
+                let read =
+                    |scope: &Scope| Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope: scope.clone() };
+                let named = |grant: &&Grant| reference.parse().is_ok_and(|id| grant.id == id);
+                let seen = |grant: &&Grant| {
+                    grant.assignment.principal == *caller.subject.principal()
+                        || rights.hold(&read(&grant.assignment.scope))
+                };
+                let grant = self.access.grants().iter().filter(named).find(seen);
+                grant.map_or(Ok(()), |grant| self.access.may_remove_assignment(&grant.id))
+            }
             ItemKind::ResourceGroup
             | ItemKind::LoadBalancer
             | ItemKind::Vnet
@@ -283,7 +312,9 @@ impl Writer {
     ) -> Result<Outcome, Refusal> {
         let Ok(key) = resolve("endpoint", reference, &self.deleting).cloned() else { return Err(unknown) };
         let Some(item) = self.deleting.get(&key).cloned() else { return Err(unknown) };
-        self.maker(caller).rights.demand(&Right::on(&self.decisions.model, &item, Verb::Delete))?;
+        if !self.maker(caller).rights.hold(&Right::on(&self.decisions.model, &item, Verb::Delete)) {
+            return Err(unknown);
+        }
         self.save_unsaved()?;
         let decisions = Arc::clone(&self.decisions);
         let mut registry = self.registry.clone();
@@ -316,6 +347,7 @@ impl Writer {
         report.dry_run = version.dry_run;
         if version.dry_run {
             let mut registry = self.registry.clone();
+            super::access(&self.setup, &after)?;
             super::checked(&self.setup, &after, &mut registry, self.snapshot.epoch)?;
             return Ok(Outcome::Applied(report));
         }

@@ -1,0 +1,71 @@
+//! Rule sets: listed, shown, deleted.
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+
+use super::ApiState;
+use super::changes::delete_item;
+use super::error::Rejection;
+use crate::control::decisions::ItemKind;
+use crate::control::model::{self, Key, Model};
+use crate::control::references::resolve;
+use crate::control::{Caller, Refusal};
+use crate::interface::{Done, List, SecurityGroup, SecurityRule};
+
+/// `GET /v1/security-groups`
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Json<List<SecurityGroup>> {
+    let model = &state.control.view().seen_by(&caller).decisions.model;
+    Json(List::new(model.security_groups.iter().map(|(key, group)| shown(model, key, group)).collect()))
+}
+
+/// `GET /v1/security-groups/{group}`
+pub(super) async fn one(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(reference): Path<String>,
+) -> Result<Json<List<SecurityGroup>>, Rejection> {
+    let model = &state.control.view().seen_by(&caller).decisions.model;
+    let about = |refusal: Refusal| Rejection::from(refusal).about(&reference);
+    let key = resolve("security group", &reference, &model.security_groups).map_err(about)?;
+    Ok(Json(List::new(model.security_groups.get(key).map(|group| shown(model, key, group)).into_iter().collect())))
+}
+
+/// `DELETE /v1/security-groups/{group}`
+pub(super) async fn delete(
+    state: State<ApiState>,
+    caller: Extension<Caller>,
+    name: Path<String>,
+) -> Result<Json<List<Done>>, Rejection> {
+    delete_item(state, caller, name, ItemKind::SecurityGroup).await
+}
+
+fn shown(model: &Model, key: &Key, group: &model::SecurityGroup) -> SecurityGroup {
+    let subnets = model.vnets.iter().flat_map(|(vnet, network)| network.subnets.iter().map(move |one| (vnet, one)));
+    let bound = subnets.filter(|(_, subnet)| subnet.security_group.as_ref() == Some(key));
+    let mut rules: Vec<SecurityRule> = group.rules.iter().map(rule).collect();
+    rules.sort_by_key(|rule| rule.priority);
+    SecurityGroup {
+        id: key.to_string(),
+        name: key.name.clone(),
+        resource_group: key.group.clone(),
+        rules,
+        subnets: bound.map(|(vnet, subnet)| format!("{vnet}/{}", subnet.name)).collect(),
+    }
+}
+
+fn rule(rule: &model::SecurityRule) -> SecurityRule {
+    let texts = |prefixes: &[ipnet::IpNet]| prefixes.iter().map(ToString::to_string).collect();
+    let range = |&(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    SecurityRule {
+        name: rule.name.clone(),
+        priority: rule.priority,
+        access: if rule.allow { "allow" } else { "deny" }.to_owned(),
+        protocol: rule.protocol.map_or_else(|| "*".to_owned(), |protocol| protocol.to_string()),
+        sources: texts(&rule.sources),
+        destinations: texts(&rule.destinations),
+        ports: rule.ports.iter().map(range).collect(),
+    }
+}
