@@ -18,6 +18,17 @@ metrics = "127.0.0.1:9464"
 api = "127.0.0.1:8480"
 workers = 2
 
+[[role]]
+name = "watcher"
+description = "sees endpoints"
+actions = ["Microsoft.Network/privateEndpoints/read", "Microsoft.Network/virtualNetworks/*"]
+not_actions = []
+
+[[assignment]]
+principal = "token:watch"
+role = "watcher"
+scope = "/subscriptions/default"
+
 [[attachment]]
 vnet = "spoke"
 netns = "spoke"
