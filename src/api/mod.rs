@@ -55,6 +55,9 @@ pub mod listen;
 /// Who used a NAT address and port.
 mod who;
 
+/// Interfaces and groups.
+mod inventory;
+
 /// Lists, objects, status, flows, explain.
 mod reads;
 
@@ -175,6 +178,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/connections/{endpoint}/remove", post(changes::remove))
         .route("/resources", get(reads::resources))
         .route("/resources/{resource}", get(reads::resource).merge(delete(changes::delete_resource)))
+        .route("/nics", get(inventory::nics))
+        .route("/nics/{nic}", get(inventory::nic))
+        .route("/groups", get(inventory::groups))
         .route("/vnets", get(reads::vnets))
         .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
         .route("/security-groups", get(security_groups::list))

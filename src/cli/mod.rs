@@ -19,6 +19,9 @@ mod exit;
 /// Documents.
 mod document;
 
+/// Interfaces and groups.
+mod inventory;
+
 /// The way to the daemon over HTTPS.
 mod login;
 
@@ -136,6 +139,12 @@ enum Command {
     /// Networks
     #[command(subcommand)]
     Vnet(vnet::Command),
+    /// Interfaces of endpoints: addresses and names
+    #[command(subcommand)]
+    Nic(inventory::NicCommand),
+    /// Resource groups
+    #[command(subcommand)]
+    Group(inventory::GroupCommand),
     /// Rule sets for endpoints
     #[command(subcommand)]
     SecurityGroup(security_group::Command),
@@ -241,6 +250,8 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Connection(command) => connection::execute(command, &client, output),
         Command::Flows(options) => flows::show(&options, &client, output),
         Command::Resource(command) => resource::execute(command, &client, output),
+        Command::Nic(command) => inventory::nic(&command, &client, output),
+        Command::Group(command) => inventory::group(&command, &client, output),
         Command::Vnet(command) => vnet::execute(command, &client, output),
         Command::SecurityGroup(command) => security_group::execute(command, &client, output),
         Command::Explain(options) => explain::show(&options, &client, output),

@@ -23,8 +23,8 @@ pub mod records;
 pub use access::{Assignment, Done, NewToken, Role, Token};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
-    Address, Connection, Decide, Decision, Endpoint, Peering, Resource, SecurityGroup, SecurityRule, Step, Subnet,
-    Target, Traffic, Transition, Vnet,
+    Address, Connection, Decide, Decision, Endpoint, Group, Interface, InterfaceAddress, Peering, Resource,
+    SecurityGroup, SecurityRule, Step, Subnet, Target, Traffic, Transition, Vnet,
 };
 pub use records::{Actor, Applied, AuditRecord, Authority, Document, Epoch, Record, Skipped, Usage, Verified};
 pub use status::{

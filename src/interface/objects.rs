@@ -246,6 +246,58 @@ pub struct Vnet {
     pub endpoints: Vec<String>,
 }
 
+/// The interface of an endpoint: it comes and goes with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Interface {
+    /// `group/name`.
+    pub id: String,
+    /// Name within its group.
+    pub name: String,
+    /// Resource group.
+    pub resource_group: String,
+    /// Its endpoint, `group/name`.
+    pub endpoint: String,
+    /// The endpoint's VNet, `group/name`.
+    pub vnet: String,
+    /// The subnet that its addresses are from.
+    pub subnet: String,
+    /// One per member of what the endpoint is bound to.
+    pub addresses: Vec<InterfaceAddress>,
+}
+
+/// One address of an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InterfaceAddress {
+    /// Subresource; empty for a private link service.
+    pub group: String,
+    /// Member; empty where there is one.
+    pub member: String,
+    /// The address.
+    pub ip: String,
+    /// Names that must resolve to it.
+    pub fqdns: Vec<String>,
+}
+
+/// A resource group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its subscription.
+    pub subscription: String,
+    /// Region of the group itself; empty where nobody declared it.
+    pub region: String,
+    /// Free words on it.
+    pub tags: std::collections::BTreeMap<String, String>,
+    /// Whether it stays when nothing is in it.
+    pub declared: bool,
+    /// How many objects are in it.
+    pub objects: u64,
+}
+
 /// A rule set for endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -28,6 +28,8 @@ mod faults;
 mod limitations;
 /// Limits and drains, changed while it runs.
 mod limits;
+/// How much the API answers beside traffic.
+mod load;
 /// Both sides in the daemon's own namespace.
 mod one_namespace;
 /// Every property of the file, flipped under traffic.

@@ -93,6 +93,16 @@ fn each_half_is_its_authors_and_packets_follow_the_decisions() {
         assert_eq!(knock(), Err(HostUnreachable), "nothing was created");
         done("consumer", "apply -f /run/privlink/consumer.toml");
         assert_eq!(knock(), Err(ConnectionRefused), "Pending");
+        // The interface is the consumer's, and so is the group; neither is the provider's to see.
+        let nics = done("consumer", "nic list");
+        assert!(nics.contains("orders.nic.") && nics.contains("10.1.9.4"), "{nics}");
+        assert!(
+            done("consumer", "nic show orders").contains("spoke/endpoints")
+        );
+        assert!(!done("provider", "nic list").contains("10.1.9.4"));
+        assert!(
+            done("consumer", "group list").contains("consumer") && !done("consumer", "group list").contains("provider")
+        );
         assert!(denied("consumer", "connection approve orders").contains("Approval/action"));
 
         // The owner's inbox, and what it tells.

@@ -274,7 +274,7 @@ fn names(model: &Model, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net
 }
 
 /// The names of one member: those given, else those of Azure's tables.
-pub(super) fn fqdns(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec<String> {
+pub(in super::super) fn fqdns(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec<String> {
     let Some(resource) = model.resources.get(&endpoint.resource) else { return Vec::new() };
     let target = resource.targets.iter().find(|target| {
         let subresource =

@@ -67,6 +67,7 @@ mod typed;
 
 use answer::Answer;
 use ask::Ask;
+pub(super) use endpoints::fqdns;
 
 /// How often a change begins anew because what it read has changed meanwhile.
 const ATTEMPTS: usize = 32;

@@ -133,6 +133,14 @@ async fn a_client_of_azure_goes_the_whole_way() {
         (200, &json!("10.1.1.4"))
     );
     assert_eq!(served.gone(nic).await, 400);
+    let (_, shown) = served.ask("GET", "/v1/nics/pe1", "").await;
+    assert_eq!(
+        shown["items"][0]["addresses"],
+        json!([{ "group": "", "member": "", "ip": "10.1.1.4", "fqdns": ["api.contoso.internal"] }])
+    );
+    let (_, groups) = served.ask("GET", "/v1/groups", "").await;
+    let shop = groups["items"].as_array().unwrap().iter().find(|group| group["name"] == "shop").unwrap();
+    assert_eq!((&shop["declared"], &shop["objects"]), (&json!(true), &json!(4)));
 
     let used = [("N/privateLinkServices/pls1", 400), ("N/loadBalancers/lb1", 409), ("N/virtualNetworks/vnet1", 409)];
     for (path, expected) in used {

@@ -1,0 +1,89 @@
+//! What follows from other objects, and cannot be changed by itself: interfaces of endpoints, and resource groups.
+
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+
+use super::error::Rejection;
+use super::{ApiState, arm};
+use crate::control::access::actions;
+use crate::control::decisions::{Item, ItemKind};
+use crate::control::ids;
+use crate::control::model::Key;
+use crate::control::rights::{Right, Verb};
+use crate::control::{Caller, View};
+use crate::interface::{Group, Interface, InterfaceAddress, List};
+
+/// `GET /v1/nics`
+pub(super) async fn nics(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<List<Interface>>, Rejection> {
+    Ok(Json(List::new(seen(&state.control.view(), &caller))))
+}
+
+/// `GET /v1/nics/{nic}`: by its name, or that of its endpoint.
+pub(super) async fn nic(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Json<List<Interface>>, Rejection> {
+    let is = |wanted: &str| wanted.eq_ignore_ascii_case(&name);
+    let short = |id: &str| id.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut all = seen(&state.control.view(), &caller);
+    all.retain(|nic| is(&nic.name) || is(&nic.id) || is(&nic.endpoint) || is(&short(&nic.endpoint)));
+    match all.len() {
+        0 => Err(Rejection::missing("network interface", &name, "`privlink nic list` shows what there is")),
+        _ => Ok(Json(List::new(all))),
+    }
+}
+
+fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
+    let rights = view.rights(caller);
+    let model = &view.decisions.model;
+    let one = |(key, endpoint): (&Key, &crate::control::model::PrivateEndpoint)| {
+        let name = ids::network_interface(key, endpoint).key().clone();
+        if !rights.hold(&Right::read_of(actions::INTERFACES, &name)) {
+            return None;
+        }
+        let addresses = endpoint.addresses.iter().filter_map(|address| {
+            Some(InterfaceAddress {
+                group: endpoint.subresource.clone(),
+                member: address.member.clone(),
+                ip: address.ip?.to_string(),
+                fqdns: arm::fqdns(model, endpoint, &address.member),
+            })
+        });
+        Some(Interface {
+            id: name.to_string(),
+            name: name.name.clone(),
+            resource_group: name.group.clone(),
+            endpoint: key.to_string(),
+            vnet: endpoint.vnet.to_string(),
+            subnet: endpoint.subnet.clone(),
+            addresses: addresses.collect(),
+        })
+    };
+    model.endpoints.iter().filter_map(one).collect()
+}
+
+/// `GET /v1/groups`
+pub(super) async fn groups(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<List<Group>>, Rejection> {
+    let view = state.control.view();
+    let (rights, model) = (view.rights(&caller), &view.decisions.model);
+    let all = model.all_groups();
+    let seen = all.iter().filter(|(key, _)| {
+        rights.hold(&Right::on(model, &Item { kind: ItemKind::ResourceGroup, key: (*key).clone() }, Verb::Read))
+    });
+    let one = |(key, group): (&Key, &crate::control::model::ResourceGroup)| Group {
+        name: key.group.clone(),
+        subscription: key.subscription.clone(),
+        region: group.region.clone(),
+        tags: group.tags.clone(),
+        declared: model.groups.contains_key(key),
+        objects: model.in_group(key).len() as u64,
+    };
+    Ok(Json(List::new(seen.map(one).collect())))
+}
