@@ -96,9 +96,7 @@ fn each_half_is_its_authors_and_packets_follow_the_decisions() {
         // The interface is the consumer's, and so is the group; neither is the provider's to see.
         let nics = done("consumer", "nic list");
         assert!(nics.contains("orders.nic.") && nics.contains("10.1.9.4"), "{nics}");
-        assert!(
-            done("consumer", "nic show orders").contains("spoke/endpoints")
-        );
+        assert!(done("consumer", "nic show orders").contains("spoke/endpoints"));
         assert!(!done("provider", "nic list").contains("10.1.9.4"));
         assert!(
             done("consumer", "group list").contains("consumer") && !done("consumer", "group list").contains("provider")

@@ -27,6 +27,24 @@ REGION = "westeurope"
 BLOB_AND_OTHERS = ["blob", "table", "queue", "file", "web", "dfs"]
 
 
+MANUAL = "properties.manualPrivateLinkServiceConnections.0"
+READ_ONLY = [
+    ("id", "/subscriptions/x/resourceGroups/y/providers/Microsoft.Network/privateEndpoints/z"),
+    ("name", "other"),
+    ("type", "Microsoft.Network/other"),
+    ("etag", "W/\"0\""),
+    ("properties.provisioningState", "Failed"),
+    ("properties.resourceGuid", "00000000-0000-0000-0000-000000000000"),
+    ("properties.networkInterfaces", [{"id": "/subscriptions/x"}]),
+    ("properties.customDnsConfigs", [{"fqdn": "other.internal", "ipAddresses": ["10.1.9.99"]}]),
+    ("properties.privlink.linkIdentifier", "7"),
+    (f"{MANUAL}.properties.provisioningState", "Failed"),
+    (f"{MANUAL}.properties.privateLinkServiceConnectionState", {"status": "Approved", "description": "by myself"}),
+    (f"{MANUAL}.id", "/subscriptions/x"),
+    (f"{MANUAL}.etag", "W/\"0\""),
+]
+
+
 class Token:
     """A credential that holds one token."""
 
@@ -228,9 +246,21 @@ def workflow(provider, consumer, subnet, pls):
     is_refused(endpoint, 443)
     assert state(endpoints.begin_create_or_update("rg-consumer", "pe-manual", sly).result()) == "Rejected"
     is_refused(endpoint, 443)
-    decide("Approved")
-    reaches(endpoint, 443, "pls")
-    step("rejected and approved again, packets follow")
+    for status, look in [("Rejected", lambda: is_refused(endpoint, 443)), ("Approved", lambda: reaches(endpoint, 443, "pls"))]:
+        decide(status)
+        look()
+        for place, value in READ_ONLY:
+            body = request(subnet, pls.alias, True, customNetworkInterfaceName="pe-manual-nic")
+            *path, last = place.split(".")
+            part = body
+            for name in path:
+                part = part[int(name)] if name.isdigit() else part.setdefault(name, {})
+            part[last] = value
+            before = endpoints.get("rg-consumer", "pe-manual")
+            after = endpoints.begin_create_or_update("rg-consumer", "pe-manual", body).result()
+            assert after.etag == before.etag, place
+            look()
+    step("rejected and approved again, packets follow; read-only properties change neither answers nor packets")
     fails(HttpResponseError, "PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections", services.begin_delete, "rg-provider", "pls1")
 
     pls.auto_approval = {"subscriptions": [consumer.subscription]}

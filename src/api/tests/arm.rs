@@ -294,3 +294,125 @@ async fn a_page_says_where_the_next_one_is() {
     assert_eq!(names, ["a", "b", "c"]);
     served.stop().await;
 }
+
+/// Lets `uid:1000` do everything in the subscription `mine`, and nothing elsewhere.
+fn entitle(served: &Served) {
+    use crate::control::access::RoleAssignment;
+    use crate::control::model::Key;
+    let given = RoleAssignment {
+        principal: "uid:1000".parse().unwrap(),
+        role: "Contributor".parse().unwrap(),
+        scope: "/subscriptions/mine".parse().unwrap(),
+    };
+    let mut items = Model::default();
+    items.assignments.insert(Key::global(given.id().to_string()), given);
+    let command = Command::Put { items: Box::new(items), create_only: true };
+    served.state.control.apply(&testing::root(), command).unwrap();
+}
+
+#[tokio::test]
+async fn without_the_right_nobody_can_tell_what_is_there() {
+    let served = Served::to(1000);
+    entitle(&served);
+    let group = "/subscriptions/default/resourceGroups/default";
+    let network = |kind: &str, name: &str| format!("{group}/providers/Microsoft.Network/{kind}/{name}");
+    let bodies = ["GET", "PUT", "PATCH", "DELETE"];
+    for (kind, present) in [
+        ("virtualNetworks", "spoke"),
+        ("privateLinkServices", "orders-db"),
+        ("privateEndpoints", "orders"),
+        ("loadBalancers", "none"),
+    ] {
+        for method in bodies {
+            let ask = async |name: &str| {
+                let path = at(&network(kind, name));
+                let (status, error) = served.ask(method, &path, r#"{"location":"westeurope","properties":{}}"#).await;
+                (status, error.to_string().replace(name, "NAME"))
+            };
+            let (there, absent) = (ask(present).await, ask("absent").await);
+            assert_eq!(there, absent, "{method} {kind}");
+            assert_eq!(there.0, 403, "{method} {kind}: {there:?}");
+            assert!(there.1.contains("AuthorizationFailed") && there.1.contains(group), "{there:?}");
+        }
+    }
+    for part in ["subnets/endpoints", "virtualNetworkPeerings/x"] {
+        let (status, _) = served.ask("DELETE", &at(&network("virtualNetworks", &format!("spoke/{part}"))), "").await;
+        assert_eq!(status, 403, "{part}");
+    }
+    let connections = |name: &str| at(&network("privateLinkServices", &format!("{name}/privateEndpointConnections")));
+    let (there, _) = served.ask("GET", &connections("orders-db"), "").await;
+    let (absent, _) = served.ask("GET", &connections("absent"), "").await;
+    assert_eq!((there, absent), (403, 403));
+    for list in ["virtualNetworks", "privateEndpoints", "networkInterfaces", "privateLinkServices"] {
+        let (status, all) = served.get(&format!("{group}/providers/Microsoft.Network/{list}")).await;
+        assert_eq!((status, &all["value"]), (200, &json!([])), "{list}");
+    }
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_show_itself_is_not_there() {
+    let served = Served::to(1000);
+    entitle(&served);
+    served.made("/subscriptions/mine/resourceGroups/own", json!({ "location": "westeurope" })).await;
+    let mine = "/subscriptions/mine/resourceGroups/own/providers/Microsoft.Network";
+    let subnet = json!([{ "name": "pe", "properties": { "addressPrefix": "10.5.1.0/24" } }]);
+    let space = json!({ "addressPrefixes": ["10.5.0.0/16"] });
+    let vnet = json!({ "location": "westeurope", "properties": { "addressSpace": space, "subnets": subnet } });
+    served.made(&format!("{mine}/virtualNetworks/v"), vnet).await;
+    let ask = async |name: &str| {
+        let service = format!(
+            "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/privateLinkServices/{name}"
+        );
+        let mut body = endpoint(MANUAL, &service);
+        body["properties"]["subnet"]["id"] = json!(format!("{mine}/virtualNetworks/v/subnets/pe"));
+        let (status, error) = served.put(&format!("{mine}/privateEndpoints/e"), body).await;
+        let shown = served
+            .ask(
+                "POST",
+                &at("/subscriptions/mine/providers/Microsoft.Network/locations/westeurope/checkPrivateLinkServiceVisibility"),
+                &json!({ "privateLinkServiceAlias": service }).to_string(),
+            )
+            .await;
+        (status, error.to_string().replace(name, "NAME"), shown)
+    };
+    let (hidden, absent) = (ask("orders-db").await, ask("nothing").await);
+    assert_eq!(hidden, absent);
+    assert_eq!((hidden.0, &hidden.2), (400, &(200, json!({ "visible": false }))), "{hidden:?}");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn conditions_are_judged_and_repetition_does_nothing_twice() {
+    let served = Served::to(0);
+    served.furnish().await;
+    let path = at("N/loadBalancers/lb1");
+    let conditional = async |method: &str, header: &str, body: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{header}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = super::hostile::said(&served, request.as_bytes()).await;
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let (_, shown) = served.get("N/loadBalancers/lb1").await;
+    let tag = shown["etag"].as_str().unwrap().to_owned();
+    let body = balancer(10000).to_string();
+    assert_eq!(conditional("PUT", "If-None-Match: *", &body).await, "412");
+    assert_eq!(conditional("PUT", "If-Match: \"other\"", &body).await, "412");
+    assert_eq!(conditional("DELETE", "If-Match: W/\"other\"", "").await, "412");
+    // With and without W/ and quotes: it is one tag.
+    for form in [tag.clone(), tag.trim_start_matches("W/").to_owned(), tag.trim_start_matches("W/").replace('"', "")] {
+        assert_eq!(conditional("PUT", &format!("If-Match: {form}"), &body).await, "200", "{form}");
+    }
+    let records = || served.state.control.audit(None).unwrap().len();
+    let before = records();
+    for _ in 0..3 {
+        served.made("N/privateLinkServices/pls1", service()).await;
+        served.made("N/loadBalancers/lb1", balancer(10000)).await;
+    }
+    assert_eq!(records(), before, "the same again is no change");
+    served.made("N/loadBalancers/lb1", balancer(10001)).await;
+    assert_eq!(conditional("PUT", &format!("If-Match: {tag}"), &body).await, "412", "it has changed since");
+    served.stop().await;
+}

@@ -11,7 +11,7 @@ const PATH: &str =
     "/subscriptions/s/resourceGroups/default/providers/Microsoft.Network/privateEndpoints/e?api-version=1";
 
 /// Everything that is answered to `bytes` until the connection is closed, or nothing more comes.
-async fn said(served: &Served, bytes: &[u8]) -> String {
+pub(super) async fn said(served: &Served, bytes: &[u8]) -> String {
     let mut stream = UnixStream::connect(&served.socket).await.expect("connected");
     // It may be closed before everything is sent.
     let _ = stream.write_all(bytes).await;
