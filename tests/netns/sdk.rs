@@ -107,3 +107,50 @@ fn the_sdk_goes_the_whole_way_today() {
 fn the_sdk_goes_the_whole_way_with_the_limits_of_the_seed() {
     isolated("sdk::the_sdk_goes_the_whole_way_with_the_limits_of_the_seed", || drive("seed"));
 }
+
+/// The examples of README's section, in one script: what is in `sh` blocks as it stands, Python from a file.
+fn examples() -> String {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("\n## Azure's SDKs, az and curl\n").expect("the section");
+    let section = section.split("\n## ").next().expect("its text");
+    let mut script = String::from("set -euo pipefail\n");
+    for block in section.split("\n```").skip(1) {
+        if let Some(shell) = block.strip_prefix("sh\n") {
+            script += &format!("{shell}\n");
+        } else if let Some(python) = block.strip_prefix("python\n") {
+            script += &format!("cat >example.py <<'END'\n{python}\nEND\n\"$PRIVLINK_SDK_PYTHON\" example.py\n");
+        }
+    }
+    script
+}
+
+#[test]
+#[ignore = "needs the SDK: scripts/sdk.sh"]
+fn the_examples_of_the_readme_do_what_they_say() {
+    isolated("sdk::the_examples_of_the_readme_do_what_they_say", || {
+        let _daemon = begin("today");
+        let script = examples();
+        for word in ["curl ", "example.py", "az rest"] {
+            assert!(script.contains(word), "{word}: {script}");
+        }
+        let binaries = std::path::Path::new(env!("CARGO_BIN_EXE_privlink")).parent().expect("a directory");
+        let tools = std::env::var("PRIVLINK_SDK_PYTHON").expect("PRIVLINK_SDK_PYTHON: scripts/sdk.sh sets it");
+        let tools = std::path::Path::new(&tools).parent().expect("a directory").to_owned();
+        let path = format!("{}:{}:{}", binaries.display(), tools.display(), std::env::var("PATH").expect("a path"));
+        fs::create_dir_all("/run/privlink/examples").expect("made");
+        let output = Command::new("bash")
+            .args(["-c", &script])
+            .current_dir("/run/privlink/examples")
+            .env("PATH", path)
+            .env("AZURE_CONFIG_DIR", "/run/privlink/examples/azure")
+            .env("AZURE_CORE_COLLECT_TELEMETRY", "no")
+            .output()
+            .expect("bash");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{script}\n{said}");
+        let spoke = "/subscriptions/prod/resourceGroups/shop/providers/Microsoft.Network/virtualNetworks/spoke";
+        assert_eq!(said.matches(&format!("{spoke}\n")).count(), 1, "the SDK prints it: {said}");
+        assert!(said.contains(&format!("\"id\": \"{spoke}\"")), "az prints it: {said}");
+    });
+}
