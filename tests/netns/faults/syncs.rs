@@ -2,10 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command};
 
 use super::ledger::{Ledger, lab};
-use super::long;
+use super::{attach, long, strace_is_there};
 use crate::lab::{Daemon, FILE, eventually, isolated, read_log};
 
 /// What makes something durable, or a file appear, go or shrink.
@@ -109,24 +108,10 @@ fn was_killed(daemon: Daemon) -> bool {
     !ended.success()
 }
 
-/// strace on the running daemon.
-fn attach(point: Option<&Point>, daemon: &Daemon) -> Child {
-    let (line, pid) = (strace(point), daemon.pid());
-    let mut tracer = Command::new(&line[0]).args(&line[1..]).args(["-p", &pid.to_string()]).spawn().expect("strace");
-    let traced = |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
-    eventually("every thread is traced", || {
-        assert!(tracer.try_wait().expect("asked").is_none(), "strace may not trace (ptrace)");
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
-        // A thread may end meanwhile.
-        threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()).all(traced)
-    });
-    tracer
-}
-
 /// Every author's changes and a good end, under strace; whether it was killed.
 fn changes(point: Option<&Point>, ledger: &mut Ledger, random: &mut fastrand::Rng) -> bool {
     let daemon = Daemon::again(&[]);
-    let mut tracer = attach(point, &daemon);
+    let mut tracer = attach(&strace(point), &daemon);
     ledger.work_in_turn(random, CHANGES);
     let killed = was_killed(daemon);
     tracer.wait().expect("ended");
@@ -134,8 +119,7 @@ fn changes(point: Option<&Point>, ledger: &mut Ledger, random: &mut fastrand::Rn
 }
 
 fn begin() {
-    let version = Command::new("strace").arg("--version").output();
-    assert!(version.is_ok_and(|output| output.status.success()), "this test needs strace (package strace)");
+    strace_is_there();
     lab();
 }
 
