@@ -7,11 +7,11 @@ use crate::lab::{Daemon, FILE, isolated};
 /// Connections that change alone; the pair comes on top.
 const SINGLES: usize = 6;
 
-/// A disk that takes its time for each sync of the log: most kills come while the daemon waits for it, and an
+/// A disk that takes its time for each page of the log: most kills come while the daemon waits for it, and an
 /// acknowledgement that does not wait gets out.
 fn slow_disk() -> Vec<String> {
     const LOG: &str = "/run/privlink/state/state.db-wal";
-    let line = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", LOG, "-e", "inject=fsync,fdatasync:delay_enter=20000"];
+    let line = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", LOG, "-e", "inject=pwrite64:delay_enter=2000"];
     line.map(str::to_owned).into()
 }
 
