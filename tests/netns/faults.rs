@@ -3,6 +3,11 @@
 //!
 //! `PRIVLINK_LONG=1` runs every round and every kill point there is.
 
+use std::fs;
+use std::process::{Child, Command};
+
+use crate::lab::{Daemon, eventually};
+
 /// Requests whose answers are noted outside the daemon.
 mod api;
 /// A full disk.
@@ -19,4 +24,23 @@ mod syncs;
 /// Whether the long form was asked for.
 fn long() -> bool {
     std::env::var_os("PRIVLINK_LONG").is_some_and(|value| value != "0")
+}
+
+fn strace_is_there() {
+    let version = Command::new("strace").arg("--version").output();
+    assert!(version.is_ok_and(|output| output.status.success()), "this test needs strace (package strace)");
+}
+
+/// The strace of this command line, on every thread of the running daemon.
+fn attach(line: &[String], daemon: &Daemon) -> Child {
+    let pid = daemon.pid();
+    let mut tracer = Command::new(&line[0]).args(&line[1..]).args(["-p", &pid.to_string()]).spawn().expect("strace");
+    let traced = |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
+    eventually("every thread is traced", || {
+        assert!(tracer.try_wait().expect("asked").is_none(), "strace may not trace (ptrace)");
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
+        // A thread may end meanwhile.
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()).all(traced)
+    });
+    tracer
 }

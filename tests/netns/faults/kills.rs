@@ -1,17 +1,26 @@
 use std::time::Duration;
 
 use super::ledger::{Ledger, lab};
-use super::long;
+use super::{attach, long, strace_is_there};
 use crate::lab::{Daemon, FILE, isolated};
 
 /// Connections that change alone; the pair comes on top.
 const SINGLES: usize = 6;
+
+/// A disk that takes its time for each page of the log: most kills come while the daemon waits for it, and an
+/// acknowledgement that does not wait gets out.
+fn slow_disk() -> Vec<String> {
+    const LOG: &str = "/run/privlink/state/state.db-wal";
+    let line = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", LOG, "-e", "inject=pwrite64:delay_enter=2000"];
+    line.map(str::to_owned).into()
+}
 
 #[test]
 fn packets_agree_with_what_was_acknowledged_before_a_kill() {
     isolated("faults::kills::packets_agree_with_what_was_acknowledged_before_a_kill", || {
         let rounds = if long() { 200 } else { 20 };
         let mut random = fastrand::Rng::with_seed(0x0dd_b411);
+        strace_is_there();
         lab();
         let (mut ledger, file) = Ledger::new(SINGLES);
         let mut daemon = Daemon::start(&file);
@@ -19,11 +28,13 @@ fn packets_agree_with_what_was_acknowledged_before_a_kill() {
         for round in 0..rounds {
             let moment = Duration::from_micros(random.u64(0..200_000));
             let mut authors = random.fork();
+            let slow = (round % 2 == 1).then(|| attach(&slow_disk(), &daemon));
             std::thread::scope(|scope| {
                 scope.spawn(|| ledger.work(&mut authors));
                 std::thread::sleep(moment);
                 daemon.kill();
             });
+            slow.into_iter().for_each(|mut tracer| _ = tracer.wait().expect("ended"));
             if round % 4 == 3 {
                 let young = Daemon::launch(&[env!("CARGO_BIN_EXE_privlink"), "run", "-c", FILE]);
                 std::thread::sleep(Duration::from_micros(random.u64(0..300_000)));

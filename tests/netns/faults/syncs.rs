@@ -2,10 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command};
 
 use super::ledger::{Ledger, lab};
-use super::long;
+use super::{attach, long, strace_is_there};
 use crate::lab::{Daemon, FILE, eventually, isolated, read_log};
 
 /// What makes something durable, or a file appear, go or shrink.
@@ -37,15 +36,48 @@ struct Call {
     paths: Vec<String>,
 }
 
-/// The command line that traces, and kills the daemon on the way into the call at `point`.
+/// The command line that kills the daemon on the way into the call at `point`; without one, that slows syncs down,
+/// so that an answer that does not wait for them comes first, and traces answers as well.
 fn strace(point: Option<&Point>) -> Vec<String> {
-    let trace = format!("trace={CALLS}");
-    let mut line: Vec<String> =
-        ["strace", "-f", "-q", "-y", "-o", TRACE, "-e", &trace].into_iter().map(str::to_owned).collect();
-    if let Some(Point { path, call, nth }) = point {
-        line.extend(["-P".into(), path.clone(), "-e".into(), format!("inject={call}:signal=KILL:when={nth}")]);
-    }
+    let expressions = match point {
+        Some(Point { call, nth, .. }) => [format!("trace={CALLS}"), format!("inject={call}:signal=KILL:when={nth}")],
+        None => [
+            format!("trace={CALLS},write,writev,sendto,sendmsg"),
+            "inject=fsync,fdatasync:delay_enter=20000".to_owned(),
+        ],
+    };
+    let mut line = ["strace", "-f", "-q", "-y", "-o", TRACE].map(str::to_owned).to_vec();
+    line.extend(expressions.into_iter().flat_map(|expression| ["-e".to_owned(), expression]));
+    line.extend(point.into_iter().flat_map(|point| ["-P".to_owned(), point.path.clone()]));
     line
+}
+
+/// Asserts that each answer of the trace comes after a sync of the log that came after the answer before; returns
+/// how many answers there are.
+fn answers_after_their_syncs() -> usize {
+    let text = fs::read_to_string(TRACE).expect("a trace");
+    let (mut answers, mut synced, mut syncing) = (0, false, BTreeSet::new());
+    for line in text.lines() {
+        let (thread, call) = line.split_once(' ').expect("a thread and its call");
+        let call = call.trim_start();
+        if call.starts_with("fsync(") || call.starts_with("fdatasync(") {
+            if !call.contains(LOG) {
+                continue;
+            }
+            if call.ends_with("<unfinished ...>") {
+                syncing.insert(thread);
+            } else {
+                synced = true;
+            }
+        } else if call.contains("sync resumed>") {
+            synced |= syncing.remove(thread);
+        } else if call.contains("HTTP/1.1 200") {
+            assert!(synced, "answered before it was durable:\n{text}");
+            synced = false;
+            answers += 1;
+        }
+    }
+    answers
 }
 
 /// The calls of the trace that concern the daemon's files.
@@ -58,7 +90,8 @@ fn calls() -> Vec<Call> {
         let of_descriptor = || arguments.split_once('<')?.1.split_once('>').map(|(path, _)| vec![path]);
         let paths = if quoted.is_empty() { of_descriptor()? } else { quoted };
         // Named after its process until it is renamed.
-        let ours = paths.last().is_some_and(|path| path.starts_with("/run/privlink/") && !path.contains(".sock."));
+        let ours = CALLS.split(',').any(|one| one == name)
+            && paths.last().is_some_and(|path| path.starts_with("/run/privlink/") && !path.contains(".sock."));
         let paths = paths.into_iter().map(str::to_owned).collect();
         ours.then(|| Call { thread: thread.to_owned(), name: name.to_owned(), paths })
     };
@@ -109,24 +142,10 @@ fn was_killed(daemon: Daemon) -> bool {
     !ended.success()
 }
 
-/// strace on the running daemon.
-fn attach(point: Option<&Point>, daemon: &Daemon) -> Child {
-    let (line, pid) = (strace(point), daemon.pid());
-    let mut tracer = Command::new(&line[0]).args(&line[1..]).args(["-p", &pid.to_string()]).spawn().expect("strace");
-    let traced = |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
-    eventually("every thread is traced", || {
-        assert!(tracer.try_wait().expect("asked").is_none(), "strace may not trace (ptrace)");
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
-        // A thread may end meanwhile.
-        threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()).all(traced)
-    });
-    tracer
-}
-
 /// Every author's changes and a good end, under strace; whether it was killed.
 fn changes(point: Option<&Point>, ledger: &mut Ledger, random: &mut fastrand::Rng) -> bool {
     let daemon = Daemon::again(&[]);
-    let mut tracer = attach(point, &daemon);
+    let mut tracer = attach(&strace(point), &daemon);
     ledger.work_in_turn(random, CHANGES);
     let killed = was_killed(daemon);
     tracer.wait().expect("ended");
@@ -134,8 +153,7 @@ fn changes(point: Option<&Point>, ledger: &mut Ledger, random: &mut fastrand::Rn
 }
 
 fn begin() {
-    let version = Command::new("strace").arg("--version").output();
-    assert!(version.is_ok_and(|output| output.status.success()), "this test needs strace (package strace)");
+    strace_is_there();
     lab();
 }
 
@@ -181,9 +199,7 @@ fn changes_killed_at_any_sync_are_made_or_not_and_none_in_halves() {
         Daemon::start(&file).stop();
         assert!(!changes(None, &mut ledger, &mut random));
         let calls = calls();
-        // One author at a time: each change that was acknowledged was made durable alone.
-        let syncs = calls.iter().filter(|call| call.name.ends_with("sync") && call.paths[0] == LOG).count();
-        assert!(syncs >= ledger.changes(), "{syncs} syncs of the log for {} changes", ledger.changes());
+        assert_eq!(answers_after_their_syncs(), ledger.changes());
         let (mut killed, mut tried) = (0, 0);
         for point in some(points(&calls), 24) {
             killed += usize::from(changes(Some(&point), &mut ledger, &mut random));
