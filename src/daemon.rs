@@ -19,7 +19,8 @@ use privlink::control::model::{ApiListener, HostConfig, Key, Model, Quotas};
 use privlink::control::state::{DecisionStore as _, Durable, Record};
 use privlink::control::validate::{self, Severity};
 use privlink::control::{
-    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Setup, ports,
+    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Refusal, Setup,
+    ports,
 };
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
@@ -231,8 +232,8 @@ fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
 }
 
 /// A document of any author, by the rules of the configuration file.
-fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<String>), String> {
-    let document = config::parse_document(text, name, live).map_err(|report| report.to_string())?;
+fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<String>), Refusal> {
+    let document = config::parse_document(text, name, live).map_err(|report| Refusal::from(&report))?;
     Ok((document.model, document.warnings.iter().map(ToString::to_string).collect()))
 }
 

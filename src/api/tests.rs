@@ -133,7 +133,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         host: Arc::new(host),
         ready: Arc::new(AtomicBool::new(true)),
         reload,
-        parse: Arc::new(|_, _, _| Err("no documents here".to_owned())),
+        parse: Arc::new(|_, _, _| Err(Refusal::new(Kind::Invalid, "InvalidDocument", "no documents here", ""))),
         backup: Arc::new(|_| Ok(())),
         authority: None,
     }
