@@ -37,6 +37,12 @@ use tokio::sync::watch;
 /// The workers' threads.
 mod crew;
 
+/// A program that is told of new requests.
+mod on_request;
+
+use on_request::Hook;
+use privlink::observe::hooks::HookCounts;
+
 use crew::{Crew, now, tick};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
@@ -160,12 +166,15 @@ fn assemble(
     let socket = ControlSocket::bind(&config.socket, config.socket_group.as_deref())?;
     let metrics = config.metrics.map(listen::bind_metrics).transpose()?;
     let network = config.api.as_ref().map(|api| network(api, &config.state)).transpose()?;
+    let hooks = Arc::new(HookCounts::default());
+    let on_request = Hook::start(&config.on_request, &hooks)?;
+    let hooks = on_request.is_some().then_some(hooks);
     let (host, queues) = Host::set_up(&topology, run_directory, &|plan| {
         tun::open(&plan.device, plan.mtu, topology.workers, topology.offload)
             .with_context(|| format!("device {} cannot be opened", plan.device))
     })?;
     let facts = host_facts(options, &host, topology.workers);
-    let host = Arc::new(HostPort { host: Mutex::new(Some(host)), on_request: config.on_request.clone() });
+    let host = Arc::new(HostPort { host: Mutex::new(Some(host)), on_request });
 
     let (stop, stopped) = watch::channel(false);
     let began = now();
@@ -181,7 +190,7 @@ fn assemble(
     });
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
-        let service = Service { options, facts, crew: &crew, store, log, socket, metrics, network };
+        let service = Service { options, facts, crew: &crew, store, log, hooks, socket, metrics, network };
         serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = crew.stop();
@@ -244,23 +253,12 @@ fn backup_of(store: Arc<SqliteStore>) -> api::Backup {
 /// This host as the control plane sees it.
 struct HostPort {
     host: Mutex<Option<Host>>,
-    /// Program and arguments to run for a new request; empty: none.
-    on_request: Vec<String>,
+    on_request: Option<Hook>,
 }
 
 impl ports::Host for HostPort {
     fn requested(&self, request: &Record) {
-        let [program, arguments @ ..] = self.on_request.as_slice() else { return };
-        let mut command = std::process::Command::new(program);
-        command.args(arguments).stdin(std::process::Stdio::null());
-        command.env("PRIVLINK_CONNECTION", &request.object).env("PRIVLINK_REQUESTER", request.by.principal.to_string());
-        command.env("PRIVLINK_MESSAGE", &request.detail);
-        command.env("PRIVLINK_LINK", request.link.unwrap_or_default().to_string());
-        match command.spawn() {
-            // Somebody has to wait for it; nobody is kept waiting.
-            Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
-            Err(error) => tracing::error!(%error, program, "on_request cannot be run"),
-        }
+        self.on_request.iter().for_each(|hook| hook.tell(request));
     }
 
     fn reconcile(&self, topology: &Topology) -> anyhow::Result<()> {
@@ -276,6 +274,7 @@ struct Service<'a> {
     crew: &'a Crew,
     store: Arc<SqliteStore>,
     log: Arc<FlowLog>,
+    hooks: Option<Arc<HookCounts>>,
     socket: ControlSocket,
     metrics: Option<std::net::TcpListener>,
     network: Option<(listen::NetworkListener, Option<api::tls::Authority>)>,
@@ -294,7 +293,7 @@ fn serve(
         service.crew.mailboxes.clone(),
         Box::new(move || api::facts(&known)),
     );
-    let observer = Arc::new(observer.with_flow_log(service.log));
+    let observer = Arc::new(observer.with_flow_log(service.log).with_hooks(service.hooks));
     let reload = reload_of(service.options.config.clone(), Arc::clone(control), Arc::clone(&observer));
     let state = ApiState {
         control: Arc::clone(control),

@@ -28,6 +28,8 @@ mod faults;
 mod limitations;
 /// Limits and drains, changed while it runs.
 mod limits;
+/// A program that is told of new requests.
+mod on_request;
 /// Both sides in the daemon's own namespace.
 mod one_namespace;
 /// Every property of the file, flipped under traffic.
