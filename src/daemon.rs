@@ -29,8 +29,7 @@ use privlink::host::{self, Host};
 use privlink::observe::Observer;
 use privlink::observe::flow_log::{self, FlowLog};
 use privlink::snapshot::topology::Topology;
-use privlink::store::memory::MemoryStore;
-use privlink::store::sqlite::{Opened, SqliteStore};
+use privlink::store::sqlite::{Opened, SqliteStore, look};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -52,20 +51,27 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    if options.dry_run && !loaded.host.state.exists() {
-        // Looking makes nothing: without a state, the file alone decides.
-        let store = Durable(Arc::new(MemoryStore::new()));
-        let prepared = prepare(options, &loaded.host, loaded.model, (store, None))?;
-        return print_plan(prepared.topology()).map_err(|error| failure(&error));
+    if options.dry_run {
+        return plan(options, &loaded.host, loaded.model);
     }
     let store = open_state(&loaded.host.state).map_err(|error| failure(&error))?;
     let durable = Durable(Arc::clone(&store) as _);
     let found = durable.load().map_err(|error| failure(&error.into()))?;
     let prepared = prepare(options, &loaded.host, loaded.model, (durable, found))?;
-    if options.dry_run {
-        return print_plan(prepared.topology()).map_err(|error| failure(&error));
-    }
     assemble(options, &loaded.host, prepared, store).map_err(|error| failure(&error))
+}
+
+/// Prints what a start would do, whether or not a daemon runs: nothing is made, held or written.
+fn plan(options: &RunOptions, host: &HostConfig, file: Model) -> Result<(), Failure> {
+    let broken = |error: anyhow::Error| failure(&error);
+    let found = if host.state.exists() { look(&host.state).map_err(|error| broken(error.into()))? } else { None };
+    let store = Durable(Arc::new(found.unwrap_or_default()));
+    let found = store.load().map_err(|error| broken(error.into()))?;
+    let prepared = prepare(options, host, file, (store, found))?;
+    for line in prepared.view().last_apply.lines() {
+        tracing::info!("{line}");
+    }
+    print_plan(prepared.topology()).map_err(broken)
 }
 
 /// Removes what a dead daemon left on this host.

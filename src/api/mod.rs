@@ -52,6 +52,9 @@ pub mod tls;
 /// Sockets.
 pub mod listen;
 
+/// The peer of a Unix socket.
+mod peer;
+
 /// Who used a NAT address and port.
 mod who;
 

@@ -58,7 +58,7 @@ impl Served {
         let router = router(state.clone());
         let serving = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            let caller = |_, _| Caller::user(uid, format!("uid:{uid}"));
+            let caller = |_| Caller::user(uid, format!("uid:{uid}"));
             listener.serve_as(router, stopped, caller).await.expect("served");
         });
         Self { directory, socket, state, stop: Some(stop), serving }
