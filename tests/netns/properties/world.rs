@@ -207,6 +207,21 @@ name = "named"
 vnet = "spoke"
 subnet = "quiet"
 resource = "echo"
+
+[[role]]
+name = "watcher"
+description = "sees services"
+actions = ["Microsoft.Network/privateLinkServices/read"]
+not_actions = ["Microsoft.Network/loadBalancers/read"]
+
+[[role]]
+name = "unused"
+actions = ["*/read"]
+
+[[assignment]]
+principal = "uid:4711"
+role = "watcher"
+scope = "/subscriptions/default"
 "#;
 
 /// The namespaces of [`BASE`] and the servers in them.
