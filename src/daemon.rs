@@ -19,7 +19,8 @@ use privlink::control::model::{ApiListener, HostConfig, Key, Model, Quotas};
 use privlink::control::state::{DecisionStore as _, Durable, Record};
 use privlink::control::validate::{self, Severity};
 use privlink::control::{
-    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Setup, ports,
+    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Refusal, Setup,
+    ports,
 };
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
@@ -28,13 +29,18 @@ use privlink::host::{self, Host};
 use privlink::observe::Observer;
 use privlink::observe::flow_log::{self, FlowLog};
 use privlink::snapshot::topology::Topology;
-use privlink::store::memory::MemoryStore;
-use privlink::store::sqlite::{Opened, SqliteStore};
+use privlink::store::sqlite::{Opened, SqliteStore, look};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// The workers' threads.
 mod crew;
+
+/// A program that is told of new requests.
+mod on_request;
+
+use on_request::Hook;
+use privlink::observe::hooks::HookCounts;
 
 use crew::{Crew, now, tick};
 
@@ -45,20 +51,27 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    if options.dry_run && !loaded.host.state.exists() {
-        // Looking makes nothing: without a state, the file alone decides.
-        let store = Durable(Arc::new(MemoryStore::new()));
-        let prepared = prepare(options, &loaded.host, loaded.model, (store, None))?;
-        return print_plan(prepared.topology()).map_err(|error| failure(&error));
+    if options.dry_run {
+        return plan(options, &loaded.host, loaded.model);
     }
     let store = open_state(&loaded.host.state).map_err(|error| failure(&error))?;
     let durable = Durable(Arc::clone(&store) as _);
     let found = durable.load().map_err(|error| failure(&error.into()))?;
     let prepared = prepare(options, &loaded.host, loaded.model, (durable, found))?;
-    if options.dry_run {
-        return print_plan(prepared.topology()).map_err(|error| failure(&error));
-    }
     assemble(options, &loaded.host, prepared, store).map_err(|error| failure(&error))
+}
+
+/// Prints what a start would do, whether or not a daemon runs: nothing is made, held or written.
+fn plan(options: &RunOptions, host: &HostConfig, file: Model) -> Result<(), Failure> {
+    let broken = |error: anyhow::Error| failure(&error);
+    let found = if host.state.exists() { look(&host.state).map_err(|error| broken(error.into()))? } else { None };
+    let store = Durable(Arc::new(found.unwrap_or_default()));
+    let found = store.load().map_err(|error| broken(error.into()))?;
+    let prepared = prepare(options, host, file, (store, found))?;
+    for line in prepared.view().last_apply.lines() {
+        tracing::info!("{line}");
+    }
+    print_plan(prepared.topology()).map_err(broken)
 }
 
 /// Removes what a dead daemon left on this host.
@@ -159,12 +172,15 @@ fn assemble(
     let socket = ControlSocket::bind(&config.socket, config.socket_group.as_deref())?;
     let metrics = config.metrics.map(listen::bind_metrics).transpose()?;
     let network = config.api.as_ref().map(|api| network(api, &config.state)).transpose()?;
+    let hooks = Arc::new(HookCounts::default());
+    let on_request = Hook::start(&config.on_request, &hooks)?;
+    let hooks = on_request.is_some().then_some(hooks);
     let (host, queues) = Host::set_up(&topology, run_directory, &|plan| {
         tun::open(&plan.device, plan.mtu, topology.workers, topology.offload)
             .with_context(|| format!("device {} cannot be opened", plan.device))
     })?;
     let facts = host_facts(options, &host, topology.workers);
-    let host = Arc::new(HostPort { host: Mutex::new(Some(host)), on_request: config.on_request.clone() });
+    let host = Arc::new(HostPort { host: Mutex::new(Some(host)), on_request });
 
     let (stop, stopped) = watch::channel(false);
     let began = now();
@@ -180,7 +196,7 @@ fn assemble(
     });
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
-        let service = Service { options, facts, crew: &crew, store, log, socket, metrics, network };
+        let service = Service { options, facts, crew: &crew, store, log, hooks, socket, metrics, network };
         serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = crew.stop();
@@ -231,8 +247,8 @@ fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
 }
 
 /// A document of any author, by the rules of the configuration file.
-fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<String>), String> {
-    let document = config::parse_document(text, name, live).map_err(|report| report.to_string())?;
+fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<String>), Refusal> {
+    let document = config::parse_document(text, name, live).map_err(|report| Refusal::from(&report))?;
     Ok((document.model, document.warnings.iter().map(ToString::to_string).collect()))
 }
 
@@ -243,23 +259,12 @@ fn backup_of(store: Arc<SqliteStore>) -> api::Backup {
 /// This host as the control plane sees it.
 struct HostPort {
     host: Mutex<Option<Host>>,
-    /// Program and arguments to run for a new request; empty: none.
-    on_request: Vec<String>,
+    on_request: Option<Hook>,
 }
 
 impl ports::Host for HostPort {
     fn requested(&self, request: &Record) {
-        let [program, arguments @ ..] = self.on_request.as_slice() else { return };
-        let mut command = std::process::Command::new(program);
-        command.args(arguments).stdin(std::process::Stdio::null());
-        command.env("PRIVLINK_CONNECTION", &request.object).env("PRIVLINK_REQUESTER", request.by.principal.to_string());
-        command.env("PRIVLINK_MESSAGE", &request.detail);
-        command.env("PRIVLINK_LINK", request.link.unwrap_or_default().to_string());
-        match command.spawn() {
-            // Somebody has to wait for it; nobody is kept waiting.
-            Ok(mut child) => drop(std::thread::spawn(move || child.wait())),
-            Err(error) => tracing::error!(%error, program, "on_request cannot be run"),
-        }
+        self.on_request.iter().for_each(|hook| hook.tell(request));
     }
 
     fn reconcile(&self, topology: &Topology) -> anyhow::Result<()> {
@@ -275,6 +280,7 @@ struct Service<'a> {
     crew: &'a Crew,
     store: Arc<SqliteStore>,
     log: Arc<FlowLog>,
+    hooks: Option<Arc<HookCounts>>,
     socket: ControlSocket,
     metrics: Option<std::net::TcpListener>,
     network: Option<(listen::NetworkListener, Option<api::tls::Authority>)>,
@@ -293,7 +299,7 @@ fn serve(
         service.crew.mailboxes.clone(),
         Box::new(move || api::facts(&known)),
     );
-    let observer = Arc::new(observer.with_flow_log(service.log));
+    let observer = Arc::new(observer.with_flow_log(service.log).with_hooks(service.hooks));
     let reload = reload_of(service.options.config.clone(), Arc::clone(control), Arc::clone(&observer));
     let state = ApiState {
         control: Arc::clone(control),

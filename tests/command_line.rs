@@ -11,9 +11,13 @@ use privlink::api::listen::ControlSocket;
 use privlink::api::{ApiState, HostFacts, ReloadFailure, facts, router};
 use privlink::cli::{Cleaned, Daemon, Exit, execute};
 use privlink::config;
+use privlink::control::model::{HostConfig, Key, Model};
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::Durable;
-use privlink::control::{Bootstrap, Caller, Command, DAEMON, FileVersion, Outcome, Prepared, Setup};
+use privlink::control::validate::{Severity, validate};
+use privlink::control::{
+    Bootstrap, BrokenRule, Caller, Command, DAEMON, FileVersion, Outcome, Prepared, Refusal, Setup,
+};
 use privlink::observe::Observer;
 use privlink::store::memory::MemoryStore;
 
@@ -35,6 +39,14 @@ impl Host for AnyHost {
     }
 }
 
+/// The rules of a model, as the daemon has them.
+fn check(model: &Model, host: &HostConfig, _: Option<&Key>) -> Result<(), Vec<BrokenRule>> {
+    let broken = validate(model, Some(host));
+    let errors: Vec<BrokenRule> =
+        broken.iter().filter(|violation| violation.severity == Severity::Error).map(BrokenRule::from).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
 /// Serves the configuration that `privlink init` writes, below `directory`.
 #[allow(clippy::expect_used, reason = "set-up of a test")]
 fn serve(directory: &Path) -> tokio::runtime::Runtime {
@@ -53,7 +65,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         daemon,
         bootstrap: Bootstrap { daemon: 0, socket_group: None },
         clock: jiff::Timestamp::now,
-        validate: |_, _, _| Ok(()),
+        validate: check,
     };
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
     let prepared = Prepared::new(setup, None, Box::new(Durable(Arc::new(MemoryStore::new())))).expect("prepared");
@@ -77,7 +89,9 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         ready: Arc::new(AtomicBool::new(true)),
         reload: Arc::new(reload),
         parse: Arc::new(|name, text, live| {
-            config::parse_document(text, name, live).map(|d| (d.model, Vec::new())).map_err(|report| report.to_string())
+            config::parse_document(text, name, live)
+                .map(|d| (d.model, Vec::new()))
+                .map_err(|report| Refusal::from(&report))
         }),
         backup: Arc::new(|_| Ok(())),
         authority: None,
@@ -413,4 +427,34 @@ fn roles_and_assignments_of_a_file_are_planned_applied_and_pruned() {
     let report = &lab.json(&format!("apply -f {file} --prune"))[0];
     assert_eq!(report["pruned"].as_array().map(Vec::len), Some(2), "{report}");
     assert_eq!((lab.run("role show Inbox").0, of_uid()), (Exit::NotFound, None));
+}
+
+#[test]
+fn a_refusal_names_every_broken_rule() {
+    let lab = Lab::new("codes");
+    // Rules between objects, judged by the control plane: the backend and the NAT address are another resource's.
+    let twice = "resource create twice --vnet core --nat 10.20.99.4 --backend 10.20.0.2 --port 5432";
+    let said = lab.fails(twice, Exit::Failed);
+    assert!(said.contains("shared_backend") && said.contains("10.20.99.4"), "each is said: {said}");
+    let codes = |arguments: &str, exit: Exit| -> (serde_json::Value, Vec<String>) {
+        let error: serde_json::Value = serde_json::from_str(&lab.fails(arguments, exit)).expect("JSON");
+        assert_eq!(error["apiVersion"], "privlink/v1");
+        let details = error["error"]["details"].as_array().cloned().unwrap_or_default();
+        let codes = details.iter().map(|detail| detail["code"].as_str().expect("a code").to_owned()).collect();
+        (error["error"].clone(), codes)
+    };
+    let (error, found) = codes(&format!("{twice} --json"), Exit::Failed);
+    assert!(found.iter().any(|code| code == "SharedBackend"), "{error}");
+    assert!(
+        found.iter().all(|code| code != "InvalidModel"),
+        "the codes of the rules, not that of the refusal: {error}"
+    );
+    // Rules about an object, judged where the document is read.
+    let (error, found) =
+        codes("-o json vnet create a/b --address-space 10.50.0.0/16 --address-space x", Exit::BadConfig);
+    assert_eq!(found, ["InvalidDocument", "InvalidResourceName"], "{error}");
+    assert_eq!(error["details"][1]["target"], "the command line:3:8", "{error}");
+    // Whatever fails is told in one shape.
+    let (error, found) = codes("--json endpoint show nobody", Exit::NotFound);
+    assert_eq!((&error["code"], found.as_slice()), (&"NotFound".into(), &["Remedy".to_owned()][..]));
 }

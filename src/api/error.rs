@@ -142,8 +142,8 @@ impl Rejection {
         Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", format!("{name}: {why}")).about(name)
     }
 
-    pub(super) fn bad_document(report: String) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "InvalidDocument", report)
+    pub(super) fn bad_document(refusal: Refusal) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, ..refusal.into() }
     }
 
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {

@@ -15,11 +15,11 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::unix::UCred;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::control::Caller;
-use crate::control::access::Subject;
 
 /// Longest path a Unix socket can have on Linux (`sun_path` without its closing zero, unix(7)).
 const PATH_LIMIT: usize = 107;
@@ -116,15 +116,15 @@ impl ControlSocket {
     /// # Errors
     /// The runtime could not watch the socket.
     pub async fn serve(self, router: Router, stop: impl Future<Output = ()> + Send) -> io::Result<()> {
-        self.serve_as(router, stop, caller).await
+        self.serve_as(router, stop, super::peer::caller).await
     }
 
-    /// [`Self::serve`], with the caller made from the peer's uid by `caller`.
+    /// [`Self::serve`], with the caller made from the peer's ids by `caller`.
     pub(super) async fn serve_as(
         self,
         router: Router,
         stop: impl Future<Output = ()> + Send,
-        caller: impl Fn(u32, u32) -> Caller + Send + Sync,
+        caller: impl Fn(UCred) -> Caller + Send + Sync,
     ) -> io::Result<()> {
         let listener = tokio::net::UnixListener::from_std(self.listener.try_clone()?)?;
         serve(Vouched { listener, caller }, router, stop).await;
@@ -186,13 +186,13 @@ struct Vouched<F> {
     caller: F,
 }
 
-impl<F: Fn(u32, u32) -> Caller + Send + Sync> Accept for Vouched<F> {
+impl<F: Fn(UCred) -> Caller + Send + Sync> Accept for Vouched<F> {
     type Stream = tokio::net::UnixStream;
 
     async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
         let (stream, _) = self.listener.accept().await?;
         let peer = stream.peer_cred()?;
-        let caller = (self.caller)(peer.uid(), peer.gid());
+        let caller = (self.caller)(peer);
         Ok((stream, Some(caller)))
     }
 }
@@ -360,25 +360,6 @@ pub fn gid_of(group: &str) -> Result<u32, ListenError> {
     let unknown = || ListenError::UnknownGroup(group.to_owned());
     let from_file = || id_in(&std::fs::read_to_string("/etc/group").ok()?, |fields| fields.first() == Some(&group));
     group.parse().ok().or_else(from_file).ok_or_else(unknown)
-}
-
-/// The caller behind `uid`, whose primary group is `gid`, with the name that `/etc/passwd` gives it and the groups that
-/// `/etc/group` lists it in.
-fn caller(uid: u32, gid: u32) -> Caller {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = passwd.lines().find_map(|line| {
-        let fields: Vec<_> = line.split(':').collect();
-        (fields.get(2)?.parse() == Ok(uid)).then(|| fields[0].to_owned())
-    });
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
-    let lists = |line: &str, name: &str| {
-        let fields: Vec<_> = line.split(':').collect();
-        let id = fields.get(2)?.parse().ok()?;
-        fields.get(3)?.split(',').any(|member| member == name).then_some(id)
-    };
-    let member = name.iter().flat_map(|name| groups.lines().filter_map(|line| lists(line, name)));
-    let subject = Subject::peer(uid, std::iter::once(gid).chain(member));
-    Caller { subject, name: name.unwrap_or_else(|| format!("uid:{uid}")) }
 }
 
 /// Third field of the first line that `wanted` picks (passwd(5), group(5)).

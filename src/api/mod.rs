@@ -52,6 +52,9 @@ pub mod tls;
 /// Sockets.
 pub mod listen;
 
+/// The peer of a Unix socket.
+mod peer;
+
 /// Who used a NAT address and port.
 mod who;
 
@@ -87,7 +90,7 @@ pub enum ReloadFailure {
 /// Reads the configuration file anew and applies it as the caller.
 /// Reads the TOML of a document (name, text) whose references may lead to what the model holds; the error is the
 /// report of its mistakes.
-pub type Parse = Arc<dyn Fn(&str, &str, &Model) -> Result<(Model, Vec<String>), String> + Send + Sync>;
+pub type Parse = Arc<dyn Fn(&str, &str, &Model) -> Result<(Model, Vec<String>), Refusal> + Send + Sync>;
 
 /// Marks a request that came over TLS: links in answers begin with `https`.
 #[derive(Clone, Copy, Debug)]

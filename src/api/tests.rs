@@ -58,7 +58,7 @@ impl Served {
         let router = router(state.clone());
         let serving = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            let caller = |_, _| Caller::user(uid, format!("uid:{uid}"));
+            let caller = |_| Caller::user(uid, format!("uid:{uid}"));
             listener.serve_as(router, stopped, caller).await.expect("served");
         });
         Self { directory, socket, state, stop: Some(stop), serving }
@@ -133,7 +133,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         host: Arc::new(host),
         ready: Arc::new(AtomicBool::new(true)),
         reload,
-        parse: Arc::new(|_, _, _| Err("no documents here".to_owned())),
+        parse: Arc::new(|_, _, _| Err(Refusal::new(Kind::Invalid, "InvalidDocument", "no documents here", ""))),
         backup: Arc::new(|_| Ok(())),
         authority: None,
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::interface::ErrorBody;
+use crate::interface::{API_VERSION, ErrorBody};
 
 /// Exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +50,23 @@ pub struct Failure {
     pub message: String,
     /// What to do, one line each.
     pub remedies: Vec<String>,
+    /// What the daemon said, whole.
+    pub(super) body: Option<Box<ErrorBody>>,
+}
+
+/// A failure as JSON.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned<'a> {
+    api_version: &'static str,
+    #[serde(flatten)]
+    body: &'a ErrorBody,
 }
 
 impl Failure {
     /// A failure for which nobody knows what to do.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), remedies: Vec::new() }
+        Self { exit, message: message.into(), remedies: Vec::new(), body: None }
     }
 
     /// The same, with what to do about it.
@@ -80,8 +91,18 @@ impl Failure {
             503 => Exit::NotReady,
             _ => Exit::Failed,
         };
-        let remedies = body.details().map(str::to_owned).collect();
-        Self { exit, message: body.error.message.clone(), remedies }
+        let remedies = body.remedies().map(str::to_owned).collect();
+        Self { exit, message: body.error.message.clone(), remedies, body: Some(Box::new(body.clone())) }
+    }
+
+    /// `{"apiVersion":…,"error":{…}}`, with the daemon's codes; a failure of its own is named by its exit code.
+    pub(super) fn to_json(&self) -> serde_json::Result<String> {
+        let own = || {
+            let body = ErrorBody::new(format!("{:?}", self.exit), &self.message);
+            self.remedies.iter().fold(body, ErrorBody::with_remedy)
+        };
+        let body = self.body.as_deref().cloned().unwrap_or_else(own);
+        serde_json::to_string_pretty(&Versioned { api_version: API_VERSION, body: &body })
     }
 }
 
@@ -90,6 +111,9 @@ impl fmt::Display for Failure {
         // A report on a file begins with the file's name, as editors and people expect.
         let speaker = if self.exit == Exit::BadConfig { "" } else { "privlink: " };
         write!(f, "{speaker}{}", self.message)?;
+        // A report on a file holds its mistakes already.
+        let rules = self.body.iter().filter(|_| self.exit != Exit::BadConfig).flat_map(|body| body.mistakes());
+        rules.into_iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))?;
         self.remedies.iter().try_for_each(|remedy| write!(f, "\n  {remedy}"))
     }
 }

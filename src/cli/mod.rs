@@ -233,7 +233,10 @@ fn execute_within(
     };
     if !failure.message.is_empty() {
         // With standard error gone there is nobody left to tell.
-        let _ = writeln!(talk, "{failure}");
+        let _ = match failure.to_json().ok().filter(|_| format == Format::Json) {
+            Some(json) => writeln!(talk, "{json}"),
+            None => writeln!(talk, "{failure}"),
+        };
     }
     failure.exit
 }

@@ -198,12 +198,57 @@ fn what_is_no_privlink_is_told_apart_from_a_refusal() {
 }
 
 #[test]
+fn a_failure_is_json_where_json_is_asked_for() {
+    let (exit, data, talk) = run(&["--json", "--socket", "/nonexistent/socket", "status"]);
+    let error: serde_json::Value = serde_json::from_str(&talk).expect("JSON");
+    assert_eq!((exit, data.as_str(), &error["apiVersion"]), (Exit::Unreachable, "", &"privlink/v1".into()));
+    assert_eq!(
+        (&error["error"]["code"], &error["error"]["details"][0]["code"]),
+        (&"Unreachable".into(), &"Remedy".into())
+    );
+}
+
+#[test]
+fn flows_on_a_wide_screen_show_every_column() {
+    let side = |ip: &str, port| crate::interface::Side { ip: ip.to_owned(), port };
+    let flow = crate::interface::Flow {
+        endpoint: "default/orders".to_owned(),
+        link_identifier: 4711,
+        vnet: "default/spoke".to_owned(),
+        protocol: "tcp".to_owned(),
+        consumer: side("10.1.0.5", 40_000),
+        endpoint_address: side("10.1.9.4", 5432),
+        nat: side("10.20.99.4", 1_024),
+        backend: side("10.20.0.2", 5432),
+        state: "established".to_owned(),
+        idle_seconds: 130,
+        packets_to_service: 12,
+        bytes_to_service: 2_048,
+        packets_to_consumer: 34,
+        bytes_to_consumer: 4_096,
+        worker: 3,
+    };
+    for (form, shown) in [("table", false), ("wide", true)] {
+        let place = Place::new();
+        let served = place.answer(200, &List::one(flow.clone()));
+        let (exit, data, _) = run(&["--socket", &place.socket(), "flows", "-o", form]);
+        assert_eq!(exit, Exit::Done);
+        assert!(data.contains("4711") && data.contains("2 min"), "{data}");
+        for word in ["default/spoke", "WORKER", "PACKETS", "  34  "] {
+            assert_eq!(data.contains(word), shown, "{word}: {data}");
+        }
+        served.join().expect("served");
+    }
+}
+
+#[test]
 fn an_empty_list_is_a_head_alone() {
     for (arguments, head) in [
         (["endpoint", "list"], "ENDPOINT"),
         (["connection", "list"], "ENDPOINT"),
         (["resource", "list"], "RESOURCE"),
         (["vnet", "list"], "VNET"),
+        (["security-group", "list"], "SECURITY GROUP"),
     ] {
         let place = Place::new();
         let served = place.answer(200, &List::<()>::new(Vec::new()));

@@ -73,13 +73,13 @@ impl Builder {
             return true;
         }
         let text = role.to_string();
-        let remedy = match nearest(&text, names.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => {
+        let remedy = nearest(&text, names.iter().map(String::as_str)).map_or_else(
+            || {
                 let listed: Vec<&str> = names.iter().map(String::as_str).collect();
                 format!("define it as a [[role]], or use one of {}", listed.join(", "))
-            }
-        };
+            },
+            |near| format!("did you mean `{near}`?"),
+        );
         let span = table.role.as_ref().map_or(table.span.clone(), |role| role.span.clone());
         self.wrong(&span, format!("there is no role `{text}`"), &remedy);
         false

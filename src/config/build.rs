@@ -313,8 +313,8 @@ impl Builder {
             if follows {
                 continue;
             }
-            let Violation { message, remedy, severity, .. } = violation;
-            self.mistakes.push(Mistake { span, severity, message, remedy });
+            let Violation { code, message, remedy, severity, .. } = violation;
+            self.mistakes.push(Mistake { span, severity, code: Some(code), message, remedy });
         }
     }
 

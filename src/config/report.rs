@@ -7,6 +7,10 @@ use std::ops::Range;
 use serde::Serialize;
 
 pub use crate::control::validate::Severity;
+use crate::control::{BrokenRule, Kind, Refusal};
+
+/// Code of what is wrong with a text before any rule is asked.
+const INVALID: &str = "InvalidDocument";
 
 /// How many problems a report lists; a binary file taken for TOML would otherwise have thousands.
 const LISTED: usize = 100;
@@ -25,6 +29,9 @@ pub struct Problem {
     pub column: Option<usize>,
     /// Whether the file is refused for it.
     pub severity: Severity,
+    /// Names the rule that is broken, where it is one about the model; stable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -59,6 +66,7 @@ impl Report {
                 line: None,
                 column: None,
                 severity: Severity::Error,
+                code: None,
                 message,
                 remedy,
                 quote: None,
@@ -84,6 +92,19 @@ impl Report {
 }
 
 impl std::error::Error for Report {}
+
+/// A document refused: the whole report, and every error in it by itself.
+impl From<&Report> for Refusal {
+    fn from(report: &Report) -> Self {
+        let errors = report.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let details = errors.map(|Problem { file, line, column, code, message, remedy, .. }| BrokenRule {
+            code: code.unwrap_or(INVALID),
+            target: format!("{file}:{}:{}", line.unwrap_or_default(), column.unwrap_or_default()),
+            message: format!("{message}; {remedy}"),
+        });
+        Self::new(Kind::Invalid, INVALID, report.to_string().trim_end(), "").with_details(details.collect())
+    }
+}
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,6 +151,8 @@ pub(super) struct Mistake {
     pub(super) span: Range<usize>,
     /// Whether the file is refused for it.
     pub(super) severity: Severity,
+    /// See [`Problem::code`].
+    pub(super) code: Option<&'static str>,
     /// What is wrong.
     pub(super) message: String,
     /// What to do.
@@ -139,12 +162,12 @@ pub(super) struct Mistake {
 impl Mistake {
     /// A mistake that refuses the file.
     pub(super) fn error(span: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { span, severity: Severity::Error, message: message.into(), remedy: remedy.into() }
+        Self { span, severity: Severity::Error, code: None, message: message.into(), remedy: remedy.into() }
     }
 
     /// A mistake that does not.
     pub(super) fn warning(span: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { span, severity: Severity::Warning, message: message.into(), remedy: remedy.into() }
+        Self { span, severity: Severity::Warning, code: None, message: message.into(), remedy: remedy.into() }
     }
 }
 
@@ -188,6 +211,7 @@ impl<'a> Lines<'a> {
             line: Some(line),
             column: Some(column),
             severity: mistake.severity,
+            code: mistake.code,
             message: printable(&mistake.message),
             remedy: printable(&mistake.remedy),
             quote: quote(full, column - 1, length.trim_end_matches('\r').chars().count()),

@@ -48,9 +48,14 @@ impl ErrorBody {
         self
     }
 
-    /// Every single mistake, where there are several, and what to do about it, where that is known.
-    pub fn details(&self) -> impl Iterator<Item = &str> {
-        self.error.details.iter().map(|detail| detail.message.as_str())
+    /// Every single mistake, where there are several.
+    pub fn mistakes(&self) -> impl Iterator<Item = &str> {
+        self.error.details.iter().filter(|detail| detail.code != REMEDY).map(|detail| detail.message.as_str())
+    }
+
+    /// What to do about it, where that is known.
+    pub fn remedies(&self) -> impl Iterator<Item = &str> {
+        self.error.details.iter().filter(|detail| detail.code == REMEDY).map(|detail| detail.message.as_str())
     }
 }
 
@@ -65,6 +70,6 @@ mod tests {
             serde_json::to_string(&body).expect("serialises"),
             r#"{"error":{"code":"ResourceNotFound","message":"no endpoint `x`","target":"x","details":[{"code":"Remedy","message":"list them"}]}}"#
         );
-        assert_eq!(body.details().collect::<Vec<_>>(), ["list them"]);
+        assert_eq!(body.remedies().collect::<Vec<_>>(), ["list them"]);
     }
 }

@@ -43,7 +43,8 @@ impl Collector for Sample {
         self.sessions(&mut encoder)?;
         self.nat_ports(&mut encoder)?;
         self.links(&mut encoder)?;
-        self.flow_log(&mut encoder)
+        self.flow_log(&mut encoder)?;
+        self.hooks(&mut encoder)
     }
 }
 
@@ -103,6 +104,13 @@ impl Sample {
             gauge(&mut family, &[("endpoint", endpoint), ("resource", resource), ("link", &link.to_string())], 1)?;
         }
         Ok(())
+    }
+
+    fn hooks(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(counts) = self.hooks else { return Ok(()) };
+        let help = "Runs of on_request, by how they ended";
+        let mut family = encoder.encode_descriptor("privlink_on_request", help, None, MetricType::Counter)?;
+        counts.iter().try_for_each(|(outcome, value)| counter(&mut family, &[("outcome", outcome)], *value))
     }
 
     fn flow_log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -24,6 +24,9 @@ pub mod flows;
 /// Sessions that have ended.
 pub mod flow_log;
 
+/// Runs of `on_request`.
+pub mod hooks;
+
 /// Who used a NAT address and port.
 pub mod who;
 
@@ -60,6 +63,7 @@ pub struct Observer {
     facts: Box<dyn Fn() -> Facts + Send + Sync>,
     known: Mutex<Known>,
     flow_log: Option<Arc<FlowLog>>,
+    hooks: Option<Arc<hooks::HookCounts>>,
 }
 
 /// All endpoints ever heard of: a deleted one's traffic still counts for its resource.
@@ -85,6 +89,8 @@ pub struct Sample {
     pub links: BTreeMap<String, EndpointFacts>,
     /// Records that the flow log has written and lost; `None`: there is no flow log.
     pub flow_log: Option<(u64, u64)>,
+    /// Runs of `on_request` by how they ended; `None`: there is no such program.
+    pub hooks: Option<[(&'static str, u64); 4]>,
 }
 
 impl std::fmt::Debug for Observer {
@@ -101,13 +107,19 @@ impl Observer {
         mailboxes: Vec<Mailbox>,
         facts: Box<dyn Fn() -> Facts + Send + Sync>,
     ) -> Self {
-        Self { snapshot, workers, mailboxes, facts, known: Mutex::new(Known::default()), flow_log: None }
+        Self { snapshot, workers, mailboxes, facts, known: Mutex::new(Known::default()), flow_log: None, hooks: None }
     }
 
     /// Finds ended sessions in `log`, too.
     #[must_use]
     pub fn with_flow_log(self, log: Arc<FlowLog>) -> Self {
         Self { flow_log: Some(log), ..self }
+    }
+
+    /// Counts the runs of `on_request`, too.
+    #[must_use]
+    pub fn with_hooks(self, counts: Option<Arc<hooks::HookCounts>>) -> Self {
+        Self { hooks: counts, ..self }
     }
 
     /// Number of data workers.
@@ -154,8 +166,9 @@ impl Observer {
             }
         }
         let flow_log = self.flow_log.as_ref().map(|log| (log.records(), log.lost()));
+        let hooks = self.hooks.as_ref().map(|counts| counts.read());
         let nat_ports = self.nat_ports();
-        Sample { workers: self.verdicts(), endpoints, resources, nat_ports, links, flow_log }
+        Sample { workers: self.verdicts(), endpoints, resources, nat_ports, links, flow_log, hooks }
     }
 
     /// Verdicts by worker.

@@ -35,12 +35,12 @@ fn strace_is_there() {
 fn attach(line: &[String], daemon: &Daemon) -> Child {
     let pid = daemon.pid();
     let mut tracer = Command::new(&line[0]).args(&line[1..]).args(["-p", &pid.to_string()]).spawn().expect("strace");
-    let traced = |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
+    let is_held = |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
     eventually("every thread is traced", || {
         assert!(tracer.try_wait().expect("asked").is_none(), "strace may not trace (ptrace)");
         let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads").flatten();
         // A thread may end meanwhile.
-        threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()).all(traced)
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok()).all(is_held)
     });
     tracer
 }

@@ -129,7 +129,7 @@ fn how_much_the_api_answers_beside_traffic() {
             two_sides("api = \"http://127.0.0.1:8480\"", &endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved"));
         let many = "{ name = \"endpoints\", prefix = \"10.1.9.0/24\", dedicated = true }, { name = \"many\", prefix = \"10.1.128.0/17\", dedicated = true }";
         let file = file.replacen("{ name = \"endpoints\", prefix = \"10.1.9.0/24\", dedicated = true }", many, 1);
-        let _daemon = Daemon::start(&file.replacen("region", "region", 1));
+        let _daemon = Daemon::start(&file);
         ask("token create load --out /run/privlink/load.token");
         ask("assignment create --principal token:load --role Owner --scope /subscriptions/default");
         let seconds = SPAN.as_secs();

@@ -30,6 +30,8 @@ mod limitations;
 mod limits;
 /// How much the API answers beside traffic.
 mod load;
+/// A program that is told of new requests.
+mod on_request;
 /// Both sides in the daemon's own namespace.
 mod one_namespace;
 /// Every property of the file, flipped under traffic.

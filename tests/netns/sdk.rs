@@ -116,9 +116,11 @@ fn examples() -> String {
     let mut script = String::from("set -euo pipefail\n");
     for block in section.split("\n```").skip(1) {
         if let Some(shell) = block.strip_prefix("sh\n") {
-            script += &format!("{shell}\n");
+            script.push_str(shell);
+            script.push('\n');
         } else if let Some(python) = block.strip_prefix("python\n") {
-            script += &format!("cat >example.py <<'END'\n{python}\nEND\n\"$PRIVLINK_SDK_PYTHON\" example.py\n");
+            let run = ["cat >example.py <<'END'\n", python, "\nEND\n\"$PRIVLINK_SDK_PYTHON\" example.py\n"].concat();
+            script.push_str(&run);
         }
     }
     script

@@ -101,6 +101,35 @@ fn what_the_file_no_longer_names_stays_until_it_is_pruned() {
 }
 
 #[test]
+fn a_dry_run_beside_the_daemon_reads_its_state_and_disturbs_nothing() {
+    isolated("state::a_dry_run_beside_the_daemon_reads_its_state_and_disturbs_nothing", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let daemon = Daemon::start(&orders("Approved"));
+        // In the state alone, and perhaps in its log only.
+        ask("endpoint create live --vnet spoke --subnet endpoints --resource echo --ip 10.1.9.77");
+        let before = ask("audit verify");
+        let plan = |file: &str| {
+            std::fs::write("/run/privlink/plan.toml", file).expect("written");
+            cli("run -c /run/privlink/plan.toml --dry-run")
+        };
+        let planned = plan(&orders("Approved"));
+        let said = String::from_utf8_lossy(&planned.stdout).into_owned();
+        assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
+        assert!(said.contains("pl-spoke") && said.contains("10.1.9.0/24"), "{said}");
+        let taken = plan(&(orders("Approved") + &endpoint("second", "spoke", "10.1.9.77", "echo", "Approved")));
+        let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+        assert!(said.contains("10.1.9.77"), "what the daemon has made live counts: {said}");
+        assert_eq!(ask("audit verify"), before, "nothing was written");
+        assert!(answers());
+        ask("connection reject orders");
+        assert!(refused(), "and the daemon goes on");
+        daemon.stop();
+        assert!(plan(&orders("Approved")).status.success(), "beside no daemon, too");
+    });
+}
+
+#[test]
 fn a_bad_file_changes_nothing_and_the_log_names_the_line() {
     isolated("state::a_bad_file_changes_nothing_and_the_log_names_the_line", || {
         two_legs();

@@ -53,9 +53,10 @@ pub(super) fn merge(
     Ok(())
 }
 
-/// Where a file's decision stands against the live one.
-pub(in super::super) fn differences(decisions: &Decisions) -> Vec<String> {
-    let endpoints = decisions.files.values().flat_map(|file| &file.model.endpoints);
+/// Where a file's decision stands against the live one: of `author`'s file, and for the daemon's own of every file.
+pub(in super::super) fn differences(decisions: &Decisions, author: &str) -> Vec<String> {
+    let files = decisions.files.iter().filter(|(of, _)| author == crate::control::DAEMON || *of == author);
+    let endpoints = files.flat_map(|(_, file)| &file.model.endpoints);
     let difference = |(key, endpoint): (&Key, &PrivateEndpoint)| {
         let connection = decisions.connections.get(key)?;
         let decided = first_decision(endpoint)?;

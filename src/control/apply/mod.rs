@@ -84,7 +84,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
             }
         }
     }
-    report.differences.extend(differences(&after));
+    report.differences.extend(differences(&after, application.author));
     Ok((after, report))
 }
 

@@ -65,3 +65,58 @@ fn the_socket_group_reads_everything() {
     let member = Caller { subject: crate::control::access::Subject::peer(7, [50]), name: "eve".into() };
     assert_eq!(endpoints(&view(&[]), &member).len(), 2);
 }
+
+#[test]
+fn a_file_grants_no_more_than_its_author_may_assign() {
+    use crate::control::DAEMON;
+    use crate::control::access::{Access, RoleDefinition};
+    use crate::control::apply::{Application, Maker, merge};
+    use crate::control::decisions::Decisions;
+    let role = |name: &str, actions: &[&str]| RoleDefinition {
+        name: name.parse().unwrap(),
+        description: String::new(),
+        actions: actions.iter().map(|action| action.parse().unwrap()).collect(),
+        not_actions: Vec::new(),
+    };
+    let given = |principal: &str, role: &str, scope: &str| RoleAssignment {
+        principal: principal.parse().unwrap(),
+        role: role.parse().unwrap(),
+        scope: scope.parse().unwrap(),
+    };
+    let team = "/subscriptions/default/resourceGroups/team";
+    let access = Access::new(
+        [role("Granter", &["Microsoft.Authorization/roleAssignments/*"])],
+        [given("uid:1000", "Granter", team), given("uid:1001", "Contributor", "/")],
+        bootstrap(),
+    );
+    let access = access.unwrap();
+    let (granter, contributor) = (Caller::user(1000, "ada"), Caller::user(1001, "bob"));
+    let apply = |caller: &Caller, author: &str, file: &Model, prune: bool, before: &Decisions| {
+        let maker = Maker { rights: Rights::of(caller, &access), now: noon() };
+        merge(before, &Application { file, author, prune, maker })
+    };
+    let file = |assignment: RoleAssignment| {
+        let mut file = Model::default();
+        file.assignments.insert(Key::global(assignment.id().to_string()), assignment);
+        file
+    };
+    let (own, above) = (file(given("uid:7", "Reader", team)), file(given("uid:1000", "Owner", "/")));
+    let nothing = Decisions::default();
+    let (after, report) = apply(&granter, "uid:1000", &own, false, &nothing).unwrap();
+    assert_eq!((report.created.len(), after.model.assignments.len()), (1, 1));
+    for (caller, file) in [(&granter, &above), (&contributor, &own), (&contributor, &above)] {
+        let refusal = apply(caller, "x", file, false, &nothing).unwrap_err();
+        assert!(refusal.message.contains("roleAssignments/write"), "{refusal}");
+    }
+    let mut defined = Model::default();
+    defined.roles.insert(Key::global("all".to_owned()), role("all", &["*"]));
+    let refusal = apply(&granter, "x", &defined, false, &nothing).unwrap_err();
+    assert!(refusal.message.contains("roleDefinitions/write"), "{refusal}");
+    // What an author may not give, it may not take either; the daemon's own file may do both.
+    let (before, _) = apply(&root(), "x", &above, false, &nothing).unwrap();
+    let refusal = apply(&granter, "x", &Model::default(), true, &before).unwrap_err();
+    assert!(refusal.message.contains("roleAssignments/delete"), "{refusal}");
+    let (_, report) = apply(&root(), "x", &Model::default(), true, &before).unwrap();
+    assert_eq!(report.pruned.len(), 1);
+    assert_eq!(apply(&root(), DAEMON, &above, false, &nothing).unwrap().1.created.len(), 1);
+}

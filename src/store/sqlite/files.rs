@@ -19,7 +19,7 @@ const BESIDE: [&str; 2] = ["-wal", "-shm"];
 pub(super) struct StateDir {
     path: PathBuf,
     /// Kept open: the lock goes with the process, however it ends.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl StateDir {
@@ -30,10 +30,15 @@ impl StateDir {
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&file).map_err(at(&file))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Held(path.display().to_string())),
             Err(TryLockError::Error(source)) => Err(at(&file)(source)),
         }
+    }
+
+    /// The directory as it is, held by nobody or by somebody else: to look only.
+    pub(super) fn unlocked(path: &Path) -> Self {
+        Self { path: path.to_owned(), _lock: None }
     }
 
     pub(super) fn database(&self) -> PathBuf {
@@ -106,16 +111,31 @@ impl Mark {
     /// disk, too.
     pub(super) fn open(directory: &StateDir) -> Result<Option<(Self, Revision)>, StoreError> {
         let path = directory.path.join(MARK);
-        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(at(&path)(error)),
         };
+        let revision = Self::revision(&file, &path)?;
+        Ok(Some((Self { file }, revision)))
+    }
+
+    /// What the mark says that is there; nothing is changed.
+    pub(super) fn read(directory: &StateDir) -> Result<Option<Revision>, StoreError> {
+        let path = directory.path.join(MARK);
+        match File::open(&path) {
+            Ok(file) => Self::revision(&file, &path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at(&path)(error)),
+        }
+    }
+
+    fn revision(mut file: &File, path: &Path) -> Result<Revision, StoreError> {
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(at(&path))?;
+        file.read_to_end(&mut bytes).map_err(at(path))?;
         let text = String::from_utf8_lossy(&bytes);
         let revision = text.strip_prefix("privlink-state 1 revision ").and_then(|rest| rest.trim_end().parse().ok());
-        revision.map(|revision| Some((Self { file }, Revision(revision)))).ok_or_else(|| StoreError::Damaged {
+        revision.map(Revision).ok_or_else(|| StoreError::Damaged {
             place: path.display().to_string(),
             reason: "it does not name a revision".to_owned(),
         })

@@ -30,11 +30,13 @@ use writer::{Change, Request, Writer};
 
 mod backup;
 mod files;
+mod look;
 mod rows;
 mod schema;
 mod writer;
 
 pub use backup::{Restored, restore};
+pub use look::look;
 
 /// Idle connections that are kept for the next reads.
 const READERS: usize = 4;

@@ -48,8 +48,6 @@ fn exchange(method: &str, path: &str, condition: &str, body: &Value) -> Option<(
 pub(super) fn items(path: &str) -> Vec<Value> {
     let (status, mut body) = call("GET", path, &Value::Null).expect("answered");
     assert_eq!(status, 200, "{path}: {body}");
-    match body["items"].take() {
-        Value::Array(items) => items,
-        other => panic!("{path}: {other}"),
-    }
+    let Value::Array(items) = body["items"].take() else { panic!("{path}: {body}") };
+    items
 }

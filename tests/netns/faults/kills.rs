@@ -34,7 +34,9 @@ fn packets_agree_with_what_was_acknowledged_before_a_kill() {
                 std::thread::sleep(moment);
                 daemon.kill();
             });
-            slow.into_iter().for_each(|mut tracer| _ = tracer.wait().expect("ended"));
+            for mut tracer in slow {
+                tracer.wait().expect("ended");
+            }
             if round % 4 == 3 {
                 let young = Daemon::launch(&[env!("CARGO_BIN_EXE_privlink"), "run", "-c", FILE]);
                 std::thread::sleep(Duration::from_micros(random.u64(0..300_000)));

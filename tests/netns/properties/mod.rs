@@ -2,6 +2,7 @@
 //! a client talks to another endpoint, seen before, after, and after the way back; the table names every property of
 //! the schema and no other, and README names those that are stored only.
 
+/// Roles and assignments.
 mod access;
 mod daemon;
 mod endpoints;
@@ -92,7 +93,7 @@ enum See {
 
 /// Every row.
 fn table() -> impl Iterator<Item = &'static Row> {
-    [access::ROWS, daemon::ROWS, networks::ROWS, resources::ROWS, endpoints::ROWS].into_iter().flatten()
+    [daemon::ROWS, networks::ROWS, resources::ROWS, endpoints::ROWS, access::ROWS].into_iter().flatten()
 }
 
 /// A row of the usual kind.

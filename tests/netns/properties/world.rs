@@ -18,17 +18,6 @@ metrics = "127.0.0.1:9464"
 api = "127.0.0.1:8480"
 workers = 2
 
-[[role]]
-name = "watcher"
-description = "sees endpoints"
-actions = ["Microsoft.Network/privateEndpoints/read", "Microsoft.Network/virtualNetworks/*"]
-not_actions = []
-
-[[assignment]]
-principal = "token:watch"
-role = "watcher"
-scope = "/subscriptions/default"
-
 [[attachment]]
 vnet = "spoke"
 netns = "spoke"
@@ -218,6 +207,21 @@ name = "named"
 vnet = "spoke"
 subnet = "quiet"
 resource = "echo"
+
+[[role]]
+name = "watcher"
+description = "sees services"
+actions = ["Microsoft.Network/privateLinkServices/read"]
+not_actions = ["Microsoft.Network/loadBalancers/read"]
+
+[[role]]
+name = "unused"
+actions = ["*/read"]
+
+[[assignment]]
+principal = "uid:4711"
+role = "watcher"
+scope = "/subscriptions/default"
 "#;
 
 /// The namespaces of [`BASE`] and the servers in them.

@@ -1,0 +1,167 @@
+//! `on_request`: a program that is told of each new request. It runs beside the daemon, which waits for it no longer
+//! than a limit, and for none of it while a command is carried out.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use privlink::control::state::Record;
+use privlink::observe::hooks::HookCounts;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+/// How long one run may take; then it is killed, with whatever it has started.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Runs at once: one that hangs holds up none of the others.
+const RUNNERS: usize = 4;
+
+/// Requests that wait for their run; of more, the program is not told.
+const QUEUE: usize = 1_000;
+
+/// Tells a program of requests.
+#[derive(Debug)]
+pub(super) struct Hook {
+    queue: SyncSender<Record>,
+    counts: Arc<HookCounts>,
+}
+
+/// How a run ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    Well,
+    Badly(String),
+    Late,
+}
+
+impl Hook {
+    /// Ready to run `words`, a program and its arguments; `None`: there is none to run.
+    pub(super) fn start(words: &[String], counts: &Arc<HookCounts>) -> io::Result<Option<Self>> {
+        if words.is_empty() {
+            return Ok(None);
+        }
+        let (queue, requests) = sync_channel(QUEUE);
+        let requests = Arc::new(Mutex::new(requests));
+        for _ in 0..RUNNERS {
+            let (words, requests, counts) = (words.to_vec(), Arc::clone(&requests), Arc::clone(counts));
+            let work = move || serve(&words, &requests, &counts);
+            std::thread::Builder::new().name("on_request".to_owned()).spawn(work)?;
+        }
+        Ok(Some(Self { queue, counts: Arc::clone(counts) }))
+    }
+
+    /// Has the program told of `request`; never waits.
+    pub(super) fn tell(&self, request: &Record) {
+        if self.queue.try_send(request.clone()).is_err() {
+            self.counts.skipped.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(request = request.object, "on_request is too slow: it is not told of this request");
+        }
+    }
+}
+
+fn serve(words: &[String], requests: &Mutex<Receiver<Record>>, counts: &HookCounts) {
+    loop {
+        // Nobody else may take a request meanwhile, but runs go on at once.
+        let next = requests.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(request) = next else { return };
+        let object = &request.object;
+        let count = match run(words, &request, LIMIT) {
+            Ended::Well => &counts.done,
+            Ended::Badly(how) => {
+                tracing::error!(request = object, program = words.first(), "on_request failed: {how}");
+                &counts.failed
+            }
+            Ended::Late => {
+                tracing::error!(request = object, program = words.first(), "on_request was killed after {LIMIT:?}");
+                &counts.late
+            }
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs `words` for `request`, at most for `limit`.
+fn run(words: &[String], request: &Record, limit: Duration) -> Ended {
+    let [program, arguments @ ..] = words else { return Ended::Well };
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+    let name = request.object.rsplit_once(' ').map_or(request.object.as_str(), |(_, name)| name);
+    command.env("PRIVLINK_CONNECTION", name).env("PRIVLINK_REQUESTER", request.by.principal.to_string());
+    command.env("PRIVLINK_MESSAGE", &request.detail);
+    command.env("PRIVLINK_LINK", request.link.unwrap_or_default().to_string());
+    match command.spawn().and_then(|mut child| ended(&mut child, limit)) {
+        Ok(ended) => ended,
+        Err(error) => Ended::Badly(error.to_string()),
+    }
+}
+
+/// Waits for `child` and kills its process group when `limit` is over.
+fn ended(child: &mut Child, limit: Duration) -> io::Result<Ended> {
+    let pid = Pid::from_child(child);
+    let handle = pidfd_open(pid, PidfdFlags::empty())?;
+    let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+    let in_time = loop {
+        match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&limit)) {
+            Ok(ready) => break ready > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if !in_time {
+        kill_process_group(pid, Signal::KILL)?;
+    }
+    let status = child.wait()?;
+    Ok(match (in_time, status.success()) {
+        (false, _) => Ended::Late,
+        (true, true) => Ended::Well,
+        (true, false) => Ended::Badly(status.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> Record {
+        Record {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            by: privlink::control::Caller::user(1000, "ada").actor(),
+            action: "create".to_owned(),
+            object: "endpoint default/orders".to_owned(),
+            link: Some(7),
+            from: None,
+            to: Some("Pending".to_owned()),
+            detail: "ticket 4711".to_owned(),
+        }
+    }
+
+    fn shell(script: &str, limit: Duration) -> Ended {
+        run(&["sh", "-c", script].map(str::to_owned), &request(), limit)
+    }
+
+    #[test]
+    fn a_run_knows_the_request() {
+        let script = "test \"$PRIVLINK_CONNECTION $PRIVLINK_REQUESTER $PRIVLINK_MESSAGE $PRIVLINK_LINK\" = \
+                      'default/orders uid:1000 ticket 4711 7'";
+        assert_eq!(shell(script, LIMIT), Ended::Well);
+    }
+
+    #[test]
+    fn a_run_that_fails_or_hangs_is_told_apart() {
+        assert_eq!(shell("exit 3", LIMIT), Ended::Badly("exit status: 3".to_owned()));
+        let missing = run(&["/nonexistent/program".to_owned()], &request(), LIMIT);
+        assert!(matches!(missing, Ended::Badly(_)), "{missing:?}");
+        // What it has started goes with it: the pipe that all of them hold is closed.
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 1000 & sleep 1000"]).stdout(writer).process_group(0);
+        let mut child = command.spawn().expect("spawned");
+        drop(command);
+        assert_eq!(ended(&mut child, Duration::from_millis(50)).expect("waited"), Ended::Late);
+        io::copy(&mut reader, &mut io::sink()).expect("the last writer is gone");
+    }
+}

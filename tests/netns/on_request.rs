@@ -1,0 +1,57 @@
+//! `on_request`: once for each request, and the daemon goes on whatever becomes of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::lab::{Daemon, ask, eventually, isolated, metrics, read_log, two_legs, two_sides};
+
+const TOLD: &str = "/run/privlink/told";
+
+/// Writes a line for each request; what asks for trouble gets it.
+const SCRIPT: &str = "#!/bin/sh\necho \"$1 $PRIVLINK_CONNECTION $PRIVLINK_REQUESTER $PRIVLINK_LINK $PRIVLINK_MESSAGE\" \
+                      >> /run/privlink/told\ncase $PRIVLINK_MESSAGE in\nhang) sleep 1000 ;;\nfail) exit 7 ;;\nesac\n";
+
+fn request(name: &str, message: &str) {
+    let place = "--vnet spoke --subnet endpoints --resource echo --manual";
+    ask(&format!("endpoint create {name} {place} --request-message {message}"));
+}
+
+fn told() -> Vec<String> {
+    let mut lines: Vec<String> = fs::read_to_string(TOLD).unwrap_or_default().lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn counted(outcome: &str) -> u64 {
+    metrics().get(&format!("privlink_on_request_total{{outcome=\"{outcome}\"}}")).copied().unwrap_or_default()
+}
+
+#[test]
+fn a_new_request_runs_the_command_once_whatever_it_does() {
+    isolated("on_request::a_new_request_runs_the_command_once_whatever_it_does", || {
+        two_legs();
+        fs::write("/run/privlink/hook", SCRIPT).expect("written");
+        fs::set_permissions("/run/privlink/hook", fs::Permissions::from_mode(0o755)).expect("executable");
+        let daemon = Daemon::start(&two_sides("on_request = [\"/run/privlink/hook\", \"new\"]", ""));
+        request("one", "hello");
+        eventually("the command has run", || counted("done") == 1);
+        assert_eq!(told(), ["new default/one uid:0 1 hello"]);
+        // A decision is no request, and neither is an endpoint that need not wait.
+        ask("connection approve one");
+        ask("connection reject one");
+        ask("endpoint create mine --vnet spoke --subnet endpoints --resource echo");
+
+        request("two", "fail");
+        eventually("the failure is counted", || counted("failed") == 1);
+        assert!(read_log().contains("on_request failed: exit status: 7"), "{}", read_log());
+        request("three", "hang");
+        eventually("it hangs", || told().len() == 3);
+        request("four", "hello");
+        eventually("one that hangs holds up none of the others", || counted("done") == 2);
+        assert!(ask("status").contains("three"));
+        let lines = ["new default/four uid:0 5 hello", "new default/one uid:0 1 hello"];
+        let more = ["new default/three uid:0 4 hang", "new default/two uid:0 3 fail"];
+        assert_eq!(told(), [lines, more].concat(), "each once");
+        daemon.stop();
+    });
+}
