@@ -136,7 +136,7 @@ fn the_examples_of_the_readme_do_what_they_say() {
             assert!(script.contains(word), "{word}: {script}");
         }
         let binaries = std::path::Path::new(env!("CARGO_BIN_EXE_privlink")).parent().expect("a directory");
-        let tools = std::env::var("PRIVLINK_SDK_PYTHON").expect("PRIVLINK_SDK_PYTHON: scripts/sdk.sh sets it");
+        let tools = std::env::var("PRIVLINK_AZ").expect("PRIVLINK_AZ: scripts/sdk.sh sets it");
         let tools = std::path::Path::new(&tools).parent().expect("a directory").to_owned();
         let path = format!("{}:{}:{}", binaries.display(), tools.display(), std::env::var("PATH").expect("a path"));
         fs::create_dir_all("/run/privlink/examples").expect("made");
