@@ -472,7 +472,9 @@ fn a_stranger_cannot_tell_the_hidden_from_the_absent_by_any_command() {
     let held = |who: Option<&str>, arguments: &str| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_privlink"));
         command.args(["--socket", &lab.socket]).args(arguments.split(' '));
-        who.into_iter().for_each(|token| _ = command.env("PRIVLINK_TOKEN_FILE", token));
+        if let Some(token) = who {
+            command.env("PRIVLINK_TOKEN_FILE", token);
+        }
         let output = command.output().expect("the command line");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
