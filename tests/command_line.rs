@@ -63,7 +63,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         workers: 1,
         namespaces: (0..attachments).collect(),
         daemon,
-        bootstrap: Bootstrap { daemon: 0, socket_group: None },
+        bootstrap: Bootstrap { daemon: rustix::process::getuid().as_raw(), socket_group: None },
         clock: jiff::Timestamp::now,
         validate: check,
     };
@@ -457,4 +457,72 @@ fn a_refusal_names_every_broken_rule() {
     // Whatever fails is told in one shape.
     let (error, found) = codes("--json endpoint show nobody", Exit::NotFound);
     assert_eq!((&error["code"], found.as_slice()), (&"NotFound".into(), &["Remedy".to_owned()][..]));
+}
+
+#[test]
+fn a_stranger_cannot_tell_the_hidden_from_the_absent_by_any_command() {
+    let lab = Lab::new("stranger");
+    let token = lab.directory.join("token").display().to_string();
+    lab.done(&format!("token create stranger --out {token}"));
+    let group = "/subscriptions/default/resourceGroups/team";
+    lab.done("role create Team --action Microsoft.Network/*");
+    lab.done(&format!("assignment create --principal token:stranger --role Team --scope {group}"));
+    lab.done("security-group create hidden --rule name=all,priority=100,access=allow");
+    let owner = lab.json("assignment list")[0]["id"].as_str().expect("text").to_owned();
+    let held = |who: Option<&str>, arguments: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_privlink"));
+        command.args(["--socket", &lab.socket]).args(arguments.split(' '));
+        if let Some(token) = who {
+            command.env("PRIVLINK_TOKEN_FILE", token);
+        }
+        let output = command.output().expect("the command line");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let document = |vnet: &str, resource: &str| {
+        let file = lab.directory.join(format!("{vnet}-{resource}.toml"));
+        let text = format!(
+            "[[endpoint]]\nname = \"x\"\nresource_group = \"team\"\nvnet = \"default/{vnet}\"\nsubnet = \"endpoints\"\n\
+             resource = \"default/{resource}\"\nmanual = true\n"
+        );
+        std::fs::write(&file, text).expect("written");
+        format!("apply -f {}", file.display())
+    };
+    let mut pairs: Vec<(String, String, i32)> = vec![
+        (document("spoke", "nothing"), document("apoke", "nothing"), 78),
+        (format!("assignment show {owner}"), "assignment show 00000000-0000-8000-8000-000000000000".into(), 4),
+        (format!("assignment delete {owner}"), "assignment delete 00000000-0000-8000-8000-000000000000".into(), 4),
+    ];
+    for (command, hidden, absent) in [
+        ("endpoint show NAME", "orders", "absent"),
+        ("endpoint delete NAME", "orders", "absent"),
+        ("connection show default/NAME", "orders", "absent"),
+        ("connection approve NAME", "orders", "absent"),
+        ("connection reject NAME --reason x", "orders", "absent"),
+        ("connection remove NAME -o json", "orders", "absent"),
+        ("connection approve NAME --resource orders-db", "orders", "absent"),
+        ("resource show NAME", "orders-db", "absent-db"),
+        ("resource delete NAME", "orders-db", "absent-db"),
+        ("vnet show NAME", "spoke", "apoke"),
+        ("vnet delete NAME", "spoke", "apoke"),
+        ("security-group show NAME", "hidden", "absent"),
+        ("security-group delete NAME", "hidden", "absent"),
+        ("wait connection NAME --for state=Approved", "orders", "absent"),
+    ] {
+        pairs.push((command.replace("NAME", hidden), command.replace("NAME", absent), 4));
+    }
+    for (hidden, absent, code) in pairs {
+        let names =
+            hidden.split(['/', ' ', '-']).zip(absent.split(['/', ' ', '-'])).filter(|(one, other)| one != other);
+        let names: Vec<(&str, &str)> = names.collect();
+        let plain = |text: String| names.iter().fold(text, |text, (hidden, absent)| text.replace(hidden, absent));
+        let ((status, data, talk), expected) = (held(Some(&token), &hidden), held(Some(&token), &absent));
+        assert_eq!((status, plain(data), plain(talk)), expected, "{hidden}");
+        assert_eq!(status, Some(code), "{hidden}: {}", expected.2);
+    }
+    // The other principal sees what there is, and that nothing has become of it.
+    for shown in ["endpoint show orders", "resource show orders-db", "vnet show spoke", "security-group show hidden"] {
+        assert_eq!(held(None, shown).0, Some(0), "{shown}");
+    }
+    assert_eq!(lab.json("connection show reporting")[0]["state"], "Pending");
 }
