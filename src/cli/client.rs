@@ -1,4 +1,4 @@
-//! Asks the daemon: HTTP/1.1 over its Unix socket, one connection per question.
+//! Asks the daemon: HTTP/1.1 over its Unix socket, or over HTTPS where it is elsewhere; one connection per question.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,24 +10,49 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 use super::exit::{Exit, Failure};
+use super::remote::Context;
 use crate::interface::{ErrorBody, List, PREFIX};
 
 /// How long an answer may take; the daemon itself gives up on a silent worker after 2 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The daemon behind one socket.
+/// Where the daemon is.
+#[derive(Clone, Debug)]
+enum Way {
+    /// On this host.
+    Socket(PathBuf),
+    /// Elsewhere.
+    Remote(Box<Context>),
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Remote(context) => f.write_str(&context.url),
+        }
+    }
+}
+
+/// One daemon.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    socket: PathBuf,
+    way: Way,
     patience: Duration,
 }
 
 impl Client {
     pub(super) fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned(), patience: PATIENCE }
+        Self { way: Way::Socket(socket.to_owned()), patience: PATIENCE }
+    }
+
+    /// The daemon of a context.
+    pub(super) fn remote(context: Context) -> Self {
+        Self { way: Way::Remote(Box::new(context)), patience: PATIENCE }
     }
 
     /// The same, which waits for no answer longer than `patience`.
@@ -50,9 +75,9 @@ impl Client {
         self.ask(Method::DELETE, path, Vec::new())
     }
 
-    /// Whether a daemon answers at all.
+    /// Whether a daemon of this host answers at all.
     pub(super) fn is_served(&self) -> bool {
-        std::os::unix::net::UnixStream::connect(&self.socket).is_ok()
+        matches!(&self.way, Way::Socket(socket) if std::os::unix::net::UnixStream::connect(socket).is_ok())
     }
 
     fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<List<T>, Failure> {
@@ -71,22 +96,37 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(u16, Bytes), Failure> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
-        let broken = |error: hyper::Error| self.unanswered(&error.to_string());
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let driver = tokio::spawn(connection);
+        let (host, token) = match &self.way {
+            Way::Socket(_) => ("localhost", token()?),
+            Way::Remote(context) => (context.host(), Some(context.token.clone())),
+        };
         let request = Request::builder()
             .method(method)
             .uri(format!("{PREFIX}{path}"))
-            .header("host", "localhost")
+            .header("host", host)
             .header("content-type", "application/json")
             .header("connection", "close");
-        let request = match token()? {
+        let request = match token {
             Some(token) => request.header("authorization", format!("Bearer {token}")),
             None => request,
         };
         let request = request.body(Full::new(Bytes::from(body))).map_err(anyhow::Error::from)?;
+        match &self.way {
+            Way::Socket(socket) => self.send(UnixStream::connect(socket).await, request).await,
+            Way::Remote(context) => self.send(context.connect().await, request).await,
+        }
+    }
+
+    async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        stream: io::Result<S>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(u16, Bytes), Failure> {
+        let stream = stream.map_err(|error| self.unreachable(&error))?;
+        let broken = |error: hyper::Error| self.unanswered(&error.to_string());
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let driver = tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
@@ -95,7 +135,11 @@ impl Client {
     }
 
     fn unreachable(&self, error: &io::Error) -> Failure {
-        let socket = self.socket.display();
+        let Way::Socket(socket) = &self.way else {
+            return Failure::new(Exit::Unreachable, format!("no daemon answers on {}: {error}", self.way))
+                .with_remedy("see that it is served there, or log in anew where its authority has changed");
+        };
+        let socket = socket.display();
         let kind = error.kind();
         if kind == io::ErrorKind::PermissionDenied {
             return Failure::new(Exit::Denied, format!("no permission to ask the daemon on {socket}"))
@@ -109,12 +153,12 @@ impl Client {
     }
 
     fn unanswered(&self, why: &str) -> Failure {
-        Failure::new(Exit::Unreachable, format!("the daemon on {} did not answer: {why}", self.socket.display()))
+        Failure::new(Exit::Unreachable, format!("the daemon on {} did not answer: {why}", self.way))
             .with_remedy("its log says why")
     }
 
     fn foreign(&self, what: &str) -> Failure {
-        let message = format!("what answers on {} does not speak this version: {what}", self.socket.display());
+        let message = format!("what answers on {} does not speak this version: {what}", self.way);
         Failure::new(Exit::Failed, message).with_remedy("use the `privlink` that the daemon was started with")
     }
 }

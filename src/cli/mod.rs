@@ -22,8 +22,11 @@ mod document;
 /// Interfaces and groups.
 mod inventory;
 
-/// The way to the daemon over HTTPS.
+/// The way to a daemon elsewhere.
 mod login;
+
+/// Daemons elsewhere.
+mod remote;
 
 /// Audit, quotas.
 mod records;
@@ -96,6 +99,9 @@ struct Cli {
     /// Control socket of the daemon
     #[arg(long, global = true, value_name = "PATH", env = "PRIVLINK_SOCKET", default_value = SOCKET)]
     socket: PathBuf,
+    /// A daemon elsewhere, as `privlink login` called it; in place of the socket
+    #[arg(long, global = true, value_name = "NAME", env = "PRIVLINK_CONTEXT")]
+    context: Option<String>,
     /// Form of the result
     #[arg(short, long, global = true, value_enum, value_name = "FORM", default_value_t)]
     output: Format,
@@ -186,6 +192,17 @@ enum Command {
     /// Bearer tokens, for callers that are no local user
     #[command(subcommand)]
     Token(access::TokenCommand),
+    /// Remember a daemon elsewhere, who vouches for it, and the token it is asked with
+    Login(login::Login),
+    /// Forget a daemon elsewhere
+    Logout {
+        /// What `login` called it
+        #[arg(default_value = "default")]
+        name: String,
+    },
+    /// Daemons elsewhere
+    #[command(subcommand)]
+    Context(login::ContextCommand),
     /// Who vouches for the daemon over HTTPS
     #[command(subcommand)]
     Ca(login::CaCommand),
@@ -242,7 +259,14 @@ fn execute_within(
 }
 
 fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let client = Client::new(&cli.socket);
+    let client = match cli.context.as_deref().filter(|name| !name.is_empty()) {
+        // These are about contexts, and ask none.
+        Some(_) if matches!(cli.command, Command::Login(_) | Command::Logout { .. } | Command::Context(_)) => {
+            Client::new(&cli.socket)
+        }
+        Some(name) => Client::remote(remote::Context::load(name)?),
+        None => Client::new(&cli.socket),
+    };
     match cli.command {
         Command::Run(options) => (daemon.run)(&options),
         Command::Check { file } => local::check(&file, output),
@@ -269,6 +293,9 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Role(command) => access::roles(command, &client, output),
         Command::Assignment(command) => access::assignments(command, &client, output),
         Command::Token(command) => access::tokens(command, &client, output),
+        Command::Login(options) => login::login(&options, output),
+        Command::Logout { name } => login::logout(&name, output),
+        Command::Context(command) => login::context(&command, output),
         Command::Ca(command) => login::ca(&command, &client, output),
         Command::Access(command) => access::access(&command, &client, output),
     }

@@ -382,6 +382,12 @@ pub(crate) fn drops() -> BTreeMap<String, u64> {
 
 /// Runs `action`, and asserts that exactly `count` packets more were dropped, all of them for `reason`.
 pub(crate) fn drops_exactly<T>(reason: &str, count: u64, action: impl FnOnce() -> T) -> T {
+    drops_grow(reason, count, action)
+        .unwrap_or_else(|grown| panic!("{reason} should have grown by {count} alone, but: {grown:?}"))
+}
+
+/// What `action` returns if exactly `count` packets more were dropped, all of them for `reason`; else what was.
+pub(crate) fn drops_grow<T>(reason: &str, count: u64, action: impl FnOnce() -> T) -> Result<T, BTreeMap<String, u64>> {
     let before = drops();
     let result = action();
     let mut grown = BTreeMap::new();
@@ -398,8 +404,8 @@ pub(crate) fn drops_exactly<T>(reason: &str, count: u64, action: impl FnOnce() -
         },
         Duration::from_secs(3),
     )
-    .unwrap_or_else(|()| panic!("{reason} should have grown by {count} alone, but: {grown:?}"));
-    result
+    .map_err(|()| grown)?;
+    Ok(result)
 }
 
 /// Waits until `condition` holds.

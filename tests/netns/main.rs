@@ -36,6 +36,8 @@ mod on_request;
 mod one_namespace;
 /// Every property of the file, flipped under traffic.
 mod properties;
+/// The command line from afar.
+mod remote;
 /// Reject and approve while packets flow.
 mod revocation;
 /// The unmodified SDK of Azure, and a fuzzer.
