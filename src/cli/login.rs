@@ -19,7 +19,7 @@ pub(super) enum CaCommand {
 /// Whom to ask from now on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Login {
-    /// Such as https://privlink.example:8480
+    /// Such as <https://privlink.example:8480>
     url: String,
     /// What `privlink ca show` says on the daemon's host: `sha256:` and 64 hexadecimal digits
     #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint)]
@@ -95,7 +95,9 @@ pub(super) fn context(command: &ContextCommand, output: &mut Output<'_>) -> Resu
             output.list(&List::new(rows), |items, out| {
                 let mut table = Table::new(["CONTEXT", "URL"]);
                 let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-                items.iter().for_each(|one| table.row([text(&one["name"]), text(&one["url"])]));
+                for one in items {
+                    table.row([text(&one["name"]), text(&one["url"])]);
+                }
                 table.write(out)
             })
         }
