@@ -15,7 +15,7 @@ use privlink::api::{self, ApiState, HostFacts, ReloadFailure, Shortcoming};
 use privlink::cli::{Cleaned, Exit, Failure, RunOptions};
 use privlink::config;
 use privlink::control::decisions::Decisions;
-use privlink::control::model::{ApiListener, HostConfig, Key, Model, Quotas};
+use privlink::control::model::{ApiListener, HostConfig, Key, Model};
 use privlink::control::state::{DecisionStore as _, Durable, Record};
 use privlink::control::validate::{self, Severity};
 use privlink::control::{
@@ -139,9 +139,9 @@ fn daemon_caller() -> Caller {
     Caller::user(rustix::process::getuid().as_raw(), "privlink")
 }
 
-/// The rules of a model; with a key, those of that one endpoint. Quotas count everything.
+/// The rules of a model; with a key, those of that one endpoint, whose quotas the writer counts.
 fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(), Vec<BrokenRule>> {
-    let broken = match endpoint.filter(|_| host.quotas == Quotas::default()) {
+    let broken = match endpoint {
         Some(key) => validate::endpoint(model, Some(host), key),
         None => validate::validate(model, Some(host)),
     };

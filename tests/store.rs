@@ -46,7 +46,7 @@ fn counts(store: &SqliteStore) -> BTreeMap<u64, u64> {
     assert_eq!(counts, half("two/"), "a transaction is there whole");
     assert_eq!(counts.values().sum::<u64>(), revision.0, "each under its own revision");
     assert_eq!(store.verify().expect("the chain holds").count, revision.0, "with its record");
-    let query = AuditQuery { from: 1, since: None, limit: usize::MAX, newest_first: false };
+    let query = AuditQuery { from: 1, before: None, since: None, limit: usize::MAX, newest_first: false };
     let mut recorded = BTreeMap::new();
     for record in store.audit(&query).expect("listed") {
         let body = String::from_utf8(record.body).expect("text");

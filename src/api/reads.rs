@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::error::Rejection;
 use super::{ApiState, blocking, convert};
-use crate::control::{Caller, View};
+use crate::control::{AuditEntry, Caller, View};
 use crate::interface::{
     AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, Flow, List, Resource, Severity, Status,
     Usage, Verified, Vnet,
@@ -61,7 +61,7 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
     for difference in &view.last_apply.differences {
         all.push(condition(Severity::Warning, "DiffersFromFile", difference.clone(), ""));
     }
-    for kept in &view.last_apply.kept_unnamed {
+    for kept in view.kept_unnamed() {
         let message = format!("{kept} is in force though the file no longer names it");
         let remedy = "name it again, delete it, or start with `privlink run --prune`";
         all.push(condition(Severity::Warning, "KeptUnnamed", message, remedy));
@@ -258,22 +258,15 @@ pub(super) async fn audit(
     query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Answer<AuditRecord> {
     let Query(AuditQuery { since, limit, object, by }) = query?;
-    let records = blocking(move || state.control.audit(since)).await??;
-    let holds = |record: &AuditRecord| {
+    let holds = move |record: &AuditRecord| {
         object.as_ref().is_none_or(|object| record.record.object.contains(object.as_str()))
             && by.as_ref().is_none_or(|by| *by == record.record.by.principal || *by == record.record.by.name)
     };
-    let mut kept: Vec<AuditRecord> = records
-        .into_iter()
-        .map(|(seq, hash, body)| {
-            let record = serde_json::from_slice(&body).map_err(|error| Rejection::internal(&error))?;
-            Ok(AuditRecord { seq, hash, record })
-        })
-        .collect::<Result<_, Rejection>>()?;
-    kept.retain(holds);
-    let surplus = kept.len().saturating_sub(limit.unwrap_or(AUDIT_LIMIT));
-    kept.drain(..surplus);
-    Ok(Json(List::new(kept)))
+    let take = move |(seq, hash, body): AuditEntry| {
+        let record = serde_json::from_slice(&body).map_err(|error| Rejection::internal(&error))?;
+        Ok::<_, Rejection>(Some(AuditRecord { seq, hash, record }).filter(&holds))
+    };
+    Ok(Json(List::new(blocking(move || state.control.audit(since, limit.unwrap_or(AUDIT_LIMIT), take)).await??)))
 }
 
 /// Records listed unless told otherwise.

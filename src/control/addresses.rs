@@ -1,7 +1,7 @@
 //! Endpoint addresses: the lowest free one of the subnet, chosen once. What is chosen is part of the
 //! durable model, so an endpoint keeps its address over restarts and for its whole life.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -11,12 +11,26 @@ use super::model::{Key, Model, Subnet};
 /// Addresses at the start of an IPv4 subnet that nobody may have (as Azure reserves them).
 const RESERVED_FIRST: u32 = 4;
 
-/// Hands out addresses of the subnets of one model.
+/// Hands out addresses of the subnets of one model. Its costs do not grow with the number of endpoints or subnets.
+#[derive(Debug, Default)]
+pub struct Allocator(HashMap<Key, InVnet>);
+
+/// What is known of one VNet.
+#[derive(Debug, Default)]
+struct InVnet {
+    taken: HashSet<IpAddr>,
+    /// By their first address; prefixes of one VNet are disjoint.
+    searches: BTreeMap<IpAddr, Search>,
+}
+
+/// Where the lowest free address of a prefix is looked for.
 #[derive(Debug)]
-pub struct Allocator {
-    taken: HashMap<Key, HashSet<IpAddr>>,
-    /// Where the search of a prefix begins: everything below is taken, and nothing is given back.
-    cursors: HashMap<(Key, IpNet), u128>,
+struct Search {
+    prefix: IpNet,
+    /// Everything below is taken, or given back.
+    next: u128,
+    /// Given back, and possibly taken again by name.
+    returned: BTreeSet<u128>,
 }
 
 /// No address is left.
@@ -33,16 +47,15 @@ impl Allocator {
     /// An allocator that spares what `model` uses already: addresses of endpoints, NAT addresses,
     /// backends and resolvers.
     pub fn new(model: &Model) -> Self {
-        let mut taken: HashMap<Key, HashSet<IpAddr>> = HashMap::new();
+        let mut allocator = Self::default();
         for (key, vnet) in &model.vnets {
-            taken.entry(key.clone()).or_default().extend(vnet.dns.iter().flat_map(|dns| &dns.listen));
+            vnet.dns.iter().flat_map(|dns| &dns.listen).for_each(|ip| allocator.spare(key, *ip));
         }
         for resource in model.resources.values() {
             let backends = resource.targets.iter().flat_map(|target| &target.backends).map(|backend| backend.address);
-            let Some(vnet) = resource.vnet.clone() else { continue };
-            taken.entry(vnet).or_default().extend(resource.nat.iter().copied().chain(backends));
+            let Some(vnet) = &resource.vnet else { continue };
+            resource.nat.iter().copied().chain(backends).for_each(|ip| allocator.spare(vnet, ip));
         }
-        let mut allocator = Self { taken, cursors: HashMap::new() };
         for endpoint in model.endpoints.values() {
             endpoint.addresses.iter().filter_map(|a| a.ip).for_each(|ip| allocator.spare(&endpoint.vnet, ip));
         }
@@ -51,27 +64,24 @@ impl Allocator {
 
     /// Marks `ip` as taken.
     pub fn spare(&mut self, vnet: &Key, ip: IpAddr) {
-        self.taken.entry(vnet.clone()).or_default().insert(ip);
+        self.of(vnet).taken.insert(ip);
     }
 
     /// Whether `ip` is in use in `vnet`.
     pub fn is_taken(&self, vnet: &Key, ip: IpAddr) -> bool {
-        self.taken.get(vnet).is_some_and(|taken| taken.contains(&ip))
+        self.0.get(vnet).is_some_and(|vnet| vnet.taken.contains(&ip))
     }
 
     /// Gives `ip` back: it is the lowest free one again where it lies below the others.
     pub fn release(&mut self, vnet: &Key, ip: IpAddr) {
-        if let Some(taken) = self.taken.get_mut(vnet) {
-            taken.remove(&ip);
-        }
-        let number = match ip {
-            IpAddr::V4(ip) => u128::from(u32::from(ip)),
-            IpAddr::V6(ip) => u128::from(ip),
-        };
-        for ((_, prefix), cursor) in self.cursors.iter_mut().filter(|((of, _), _)| of == vnet) {
-            if prefix.contains(&ip) && number >= usable(prefix).0 {
-                *cursor = number.min(*cursor);
-            }
+        let Some(vnet) = self.0.get_mut(vnet) else { return };
+        vnet.taken.remove(&ip);
+        let nearest = vnet.searches.range_mut(..=ip).next_back().map(|(_, search)| search);
+        let number = number(ip);
+        if let Some(search) = nearest.filter(|search| search.prefix.contains(&ip))
+            && (usable(&search.prefix).0..search.next).contains(&number)
+        {
+            search.returned.insert(number);
         }
     }
 
@@ -80,21 +90,32 @@ impl Allocator {
     /// # Errors
     /// Every address is reserved or taken.
     pub fn allocate(&mut self, vnet: &Key, subnet: &Subnet) -> Result<IpAddr, SubnetFull> {
-        let taken = self.taken.entry(vnet.clone()).or_default();
+        let InVnet { taken, searches } = self.of(vnet);
         let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) =
             subnet.prefixes.iter().partition(|prefix| matches!(prefix, IpNet::V4(_)));
         for prefix in v4.into_iter().chain(v6) {
             let (first, last) = usable(prefix);
-            let cursor = self.cursors.entry((vnet.clone(), *prefix)).or_insert(first);
-            while *cursor <= last {
-                let ip = address(prefix, *cursor);
-                *cursor += 1;
+            let new = || Search { prefix: *prefix, next: first, returned: BTreeSet::new() };
+            let search = searches.entry(prefix.network()).or_insert_with(new);
+            while let Some(number) = search.returned.pop_first() {
+                let ip = address(prefix, number);
+                if taken.insert(ip) {
+                    return Ok(ip);
+                }
+            }
+            while search.next <= last {
+                let ip = address(prefix, search.next);
+                search.next += 1;
                 if taken.insert(ip) {
                     return Ok(ip);
                 }
             }
         }
         Err(SubnetFull { vnet: vnet.clone(), subnet: subnet.name.clone() })
+    }
+
+    fn of(&mut self, vnet: &Key) -> &mut InVnet {
+        self.0.entry(vnet.clone()).or_default()
     }
 }
 
@@ -110,6 +131,13 @@ fn usable(prefix: &IpNet) -> (u128, u128) {
             // The very last address of all is never reached, so a cursor past the end always exists.
             (first, u128::from(net.broadcast()).min(u128::MAX - 1))
         }
+    }
+}
+
+fn number(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u128::from(u32::from(ip)),
+        IpAddr::V6(ip) => u128::from(ip),
     }
 }
 
@@ -163,5 +191,35 @@ mod tests {
         let mut allocator = Allocator::new(&Model::default());
         let refused = allocator.allocate(&Key::new("default", "spoke"), &subnet(&["10.1.9.0/30"])).unwrap_err();
         assert!(refused.to_string().contains("endpoints of default/spoke"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_given_out_is_always_the_lowest_free_address() {
+        let (vnet, subnet) = (Key::new("default", "spoke"), subnet(&["10.1.9.0/27", "10.1.8.0/28"]));
+        let usable: Vec<IpAddr> = all(&mut Allocator::new(&Model::default()), &subnet);
+        for seed in 0..20 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut allocator = Allocator::new(&Model::default());
+            let mut taken: HashSet<IpAddr> = HashSet::new();
+            for step in 0..500 {
+                let any = usable[random.usize(..usable.len())];
+                match random.u8(..8) {
+                    0..=3 => {
+                        let lowest = usable.iter().find(|ip| !taken.contains(ip)).copied();
+                        assert_eq!(allocator.allocate(&vnet, &subnet).ok(), lowest, "seed {seed}, step {step}");
+                        taken.extend(lowest);
+                    }
+                    4..=6 => {
+                        allocator.release(&vnet, any);
+                        taken.remove(&any);
+                    }
+                    _ => {
+                        allocator.spare(&vnet, any);
+                        taken.insert(any);
+                    }
+                }
+                assert_eq!(allocator.is_taken(&vnet, any), taken.contains(&any), "seed {seed}, step {step}");
+            }
+        }
     }
 }

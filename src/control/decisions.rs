@@ -1,6 +1,7 @@
 //! What the control plane has decided and must remember: the durable part of its state.
 
 use jiff::Timestamp;
+use rpds::RedBlackTreeSetSync;
 use serde::{Deserialize, Serialize};
 
 use super::access::TokenName;
@@ -37,7 +38,7 @@ pub struct Applied {
     /// What it said.
     pub model: Model,
     /// What an earlier version named and this one does not, as long as it is in force.
-    pub left: Vec<Item>,
+    pub left: RedBlackTreeSetSync<Item>,
 }
 
 /// An object of the model, by kind and name.

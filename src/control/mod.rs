@@ -58,6 +58,9 @@ pub mod report;
 /// The order in which a change becomes durable and in force.
 mod writer;
 
+/// What listings are answered from.
+mod index;
+
 /// What readers see.
 pub mod views;
 
@@ -198,6 +201,9 @@ pub struct ControlPlane {
     journal: Option<Arc<dyn Store>>,
 }
 
+/// Audit records read at once.
+const AUDIT_CHUNK: usize = 256;
+
 /// One audit record: its number, its hash in hexadecimal, and the JSON of a [`state::Record`].
 pub type AuditEntry = (u64, String, Vec<u8>);
 
@@ -225,15 +231,31 @@ impl ControlPlane {
         outcome
     }
 
-    /// Audit records since a time, oldest first.
+    /// The newest `limit` audit records since a time that `take` makes something of, the oldest of them first. The
+    /// log is read from its end, no further than that needs.
     ///
     /// # Errors
-    /// `Storage`: the log cannot be read.
-    pub fn audit(&self, since: Option<Timestamp>) -> Result<Vec<AuditEntry>, Refusal> {
+    /// `Storage`: the log cannot be read; or as `take`.
+    pub fn audit<T, E: From<Refusal>>(
+        &self,
+        since: Option<Timestamp>,
+        limit: usize,
+        mut take: impl FnMut(AuditEntry) -> Result<Option<T>, E>,
+    ) -> Result<Vec<T>, E> {
         let Some(journal) = &self.journal else { return Ok(Vec::new()) };
-        let query = AuditQuery { from: 1, since, limit: usize::MAX, newest_first: false };
-        let records = journal.audit(&query).map_err(unreadable)?;
-        Ok(records.into_iter().map(|record| (record.seq, record.hash.to_string(), record.body)).collect())
+        let mut query = AuditQuery { from: 1, before: None, since, limit: AUDIT_CHUNK, newest_first: true };
+        let mut taken = Vec::new();
+        while taken.len() < limit {
+            let records = journal.audit(&query).map_err(|error| E::from(unreadable(error)))?;
+            let Some(last) = records.last() else { break };
+            query.before = Some(last.seq);
+            for record in records {
+                taken.extend(take((record.seq, record.hash.to_string(), record.body))?);
+            }
+        }
+        taken.truncate(limit);
+        taken.reverse();
+        Ok(taken)
     }
 
     /// Walks the audit chain: the number of its records and the last hash.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::access::{Scope, actions};
 use super::command::Caller;
 use super::decisions::{Decisions, Item, ItemKind};
+use super::index::Index;
 use super::model::{Key, Map, Model, Visibility};
 use super::rights::{Right, Rights, Verb};
 use super::views::View;
@@ -73,7 +74,7 @@ impl View {
         };
         let connections = kept(&self.decisions.connections, |key, _| model.endpoints.contains_key(key));
         let decisions = Decisions { model, connections, ..Decisions::default() };
-        Self { decisions: Arc::new(decisions), ..self.clone() }
+        Self { index: Index::of(&decisions), decisions: Arc::new(decisions), ..self.clone() }
     }
 }
 

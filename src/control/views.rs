@@ -1,6 +1,7 @@
 //! What readers see: one immutable `View` per acknowledged change, so that a listing is consistent
 //! and never waits for the writer.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use serde::Serialize;
 use super::access::Access;
 use super::compile::Registry;
 use super::decisions::{Connection, DecidedBy, Decisions};
-use super::model::{HostConfig, Key, LinkResource, PrivateEndpoint, Vnet};
+use super::index::Index;
+use super::model::{HostConfig, Key, LinkResource, Model, PrivateEndpoint, Vnet};
 use super::references::resolve;
 use super::refusal::Refusal;
 use super::report::Report;
@@ -21,6 +23,8 @@ use crate::snapshot::{ConnectionState, EndpointId, ResourceId};
 pub struct View {
     /// The model and the connections.
     pub decisions: Arc<Decisions>,
+    /// The same by what it is listed by.
+    pub(super) index: Index,
     /// Host matters as the daemon was started with.
     pub host: Arc<HostConfig>,
     /// Ids of the endpoints in force, for counters and sessions.
@@ -152,9 +156,15 @@ impl View {
             conditions: self.conditions.clone(),
             first_start: self.first_start,
             epoch: self.epoch,
-            kept_unnamed: self.last_apply.kept_unnamed.clone(),
+            kept_unnamed: self.kept_unnamed(),
             differences: self.last_apply.differences.clone(),
         }
+    }
+
+    /// In force though the daemon's file no longer names them.
+    pub fn kept_unnamed(&self) -> Vec<String> {
+        let file = self.decisions.files.get(&super::DAEMON.to_owned());
+        file.iter().flat_map(|file| &file.left).map(ToString::to_string).collect()
     }
 
     /// Every endpoint, by name.
@@ -171,18 +181,13 @@ impl View {
         self.endpoint_view(key).ok_or_else(|| super::references::unknown("endpoint", reference, std::iter::empty()))
     }
 
-    /// Every connection, or those that wait for their owner.
+    /// Every connection by name, or those that wait for their owner, the oldest first.
     pub fn connections(&self, pending_only: bool) -> Vec<ConnectionView> {
-        let asked = |key: &&Key| {
-            let state = self.decisions.connections.get(key).map(|connection| connection.state);
-            !pending_only || state == Some(ConnectionState::Pending)
-        };
-        let keys = self.decisions.model.endpoints.keys().filter(asked);
-        let mut views: Vec<_> = keys.filter_map(|key| self.endpoint_view(key)).map(connection_view).collect();
+        let view = |key| self.endpoint_view(key).map(connection_view);
         if pending_only {
-            views.sort_by_key(|view| view.connection.created_at);
+            return self.index.pending().filter_map(view).collect();
         }
-        views
+        self.decisions.model.endpoints.keys().filter_map(view).collect()
     }
 
     /// The connection of the endpoint that `endpoint` names.
@@ -198,7 +203,8 @@ impl View {
 
     /// Every link resource, by name.
     pub fn resources(&self) -> Vec<ResourceView> {
-        self.decisions.model.resources.keys().filter_map(|key| self.resource_view(key)).collect()
+        let servers = Servers::of(&self.decisions.model);
+        self.decisions.model.resources.keys().filter_map(|key| self.resource_view(key, &servers)).collect()
     }
 
     /// The link resource that `reference` names.
@@ -207,7 +213,8 @@ impl View {
     /// `NotFound`: no resource, or several, are called so.
     pub fn resource(&self, reference: &str) -> Result<ResourceView, Refusal> {
         let key = resolve("resource", reference, &self.decisions.model.resources)?;
-        self.resource_view(key).ok_or_else(|| super::references::unknown("resource", reference, std::iter::empty()))
+        self.resource_view(key, &Servers::of(&self.decisions.model))
+            .ok_or_else(|| super::references::unknown("resource", reference, std::iter::empty()))
     }
 
     /// Every VNet, by name.
@@ -237,32 +244,18 @@ impl View {
         })
     }
 
-    fn resource_view(&self, key: &Key) -> Option<ResourceView> {
-        let model = &self.decisions.model;
-        let resource = model.resources.get(key)?;
-        let addresses = |resource: &LinkResource| -> Vec<IpAddr> {
-            resource.targets.iter().flat_map(|target| &target.backends).map(|backend| backend.address).collect()
-        };
-        let own = addresses(resource);
-        let shares = |other: &LinkResource| {
-            other.vnet == resource.vnet && addresses(other).iter().any(|address| own.contains(address))
-        };
+    fn resource_view(&self, key: &Key, servers: &Servers<'_>) -> Option<ResourceView> {
+        let resource = self.decisions.model.resources.get(key)?;
         Some(ResourceView {
             key: key.clone(),
             id: self.registry.resource(key)?,
             resource: resource.clone(),
-            endpoints: model
-                .endpoints
-                .iter()
-                .filter(|(_, endpoint)| endpoint.resource == *key)
-                .filter_map(|(name, _)| Some((name.clone(), self.decisions.connections.get(name)?.state)))
+            endpoints: self
+                .index
+                .bound_to(key)
+                .filter_map(|name| Some((name.clone(), self.decisions.connections.get(name)?.state)))
                 .collect(),
-            shares_backends_with: model
-                .resources
-                .iter()
-                .filter(|(name, other)| *name != key && shares(other))
-                .map(|(name, _)| name.clone())
-                .collect(),
+            shares_backends_with: servers.shared_by(key, resource),
         })
     }
 
@@ -279,9 +272,35 @@ impl View {
             device: attachment.map(|attachment| attachment.device.clone()),
             netns: attachment.and_then(|attachment| attachment.netns.clone()),
             peerings: vnet.peerings.iter().map(|peer| (peer.clone(), state(peer))).collect(),
-            endpoints: model.endpoints.iter().filter(|(_, e)| e.vnet == *key).map(|(name, _)| name.clone()).collect(),
+            endpoints: self.index.within(key).cloned().collect(),
         }
     }
+}
+
+/// Resources by VNet and address of their backends.
+struct Servers<'a>(HashMap<(Option<&'a Key>, IpAddr), BTreeSet<&'a Key>>);
+
+impl<'a> Servers<'a> {
+    fn of(model: &'a Model) -> Self {
+        let mut servers = HashMap::<_, BTreeSet<&Key>>::new();
+        for (key, resource) in &model.resources {
+            for address in backend_addresses(resource) {
+                servers.entry((resource.vnet.as_ref(), address)).or_default().insert(key);
+            }
+        }
+        Self(servers)
+    }
+
+    /// Resources other than `key` that name one of its backends.
+    fn shared_by(&self, key: &Key, resource: &LinkResource) -> Vec<Key> {
+        let places = backend_addresses(resource).map(|address| (resource.vnet.as_ref(), address));
+        let users: BTreeSet<&Key> = places.filter_map(|place| self.0.get(&place)).flatten().copied().collect();
+        users.into_iter().filter(|user| *user != key).cloned().collect()
+    }
+}
+
+fn backend_addresses(resource: &LinkResource) -> impl Iterator<Item = IpAddr> {
+    resource.targets.iter().flat_map(|target| &target.backends).map(|backend| backend.address)
 }
 
 fn connection_view(view: EndpointView) -> ConnectionView {

@@ -35,6 +35,8 @@ pub struct AuditRecord {
 pub struct AuditQuery {
     /// From this sequence number on.
     pub from: u64,
+    /// Only those below this sequence number.
+    pub before: Option<u64>,
     /// Only those at this time or later.
     pub since: Option<Timestamp>,
     /// At most so many.

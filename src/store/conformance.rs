@@ -264,7 +264,7 @@ fn audit_records_come_with_their_change_or_not_at_all(place: &dyn Place) {
     }
     let verified = store.verify().expect("intact");
     assert_eq!(verified.count, 10);
-    let query = AuditQuery { from: 1, since: None, limit: 100, newest_first: false };
+    let query = AuditQuery { from: 1, before: None, since: None, limit: 100, newest_first: false };
     let records = store.audit(&query).expect("listed");
     assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
     assert_eq!(records[0].previous, ChainHash::default());
@@ -274,6 +274,8 @@ fn audit_records_come_with_their_change_or_not_at_all(place: &dyn Place) {
         (AuditQuery { from: 4, limit: 2, ..query }, vec![4, 5]),
         (AuditQuery { since: Some(at(3)), ..query }, vec![7, 8, 9, 10]),
         (AuditQuery { newest_first: true, limit: 3, ..query }, vec![10, 9, 8]),
+        (AuditQuery { before: Some(8), newest_first: true, limit: 3, ..query }, vec![7, 6, 5]),
+        (AuditQuery { from: 4, before: Some(6), ..query }, vec![4, 5]),
         (AuditQuery { from: 11, ..query }, vec![]),
         (AuditQuery { limit: 0, ..query }, vec![]),
     ] {

@@ -143,8 +143,11 @@ impl Store for MemoryStore {
 
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
         let state = self.lock();
-        let wanted =
-            |record: &&AuditRecord| record.seq >= query.from && query.since.is_none_or(|since| record.at >= since);
+        let wanted = |record: &&AuditRecord| {
+            record.seq >= query.from
+                && query.before.is_none_or(|before| record.seq < before)
+                && query.since.is_none_or(|since| record.at >= since)
+        };
         let records = state.rows.records.iter().filter(wanted);
         Ok(if query.newest_first {
             records.rev().take(query.limit).cloned().collect()

@@ -29,7 +29,7 @@ pub(in super::super) fn delete(after: &mut Decisions, maker: &Maker<'_>, item: &
         if after.files.get(&author).is_some_and(|file| file.left.contains(item))
             && let Some(file) = after.files.get_mut(&author)
         {
-            file.left.retain(|left| left != item);
+            file.left.remove_mut(item);
         }
     }
     Ok(disconnected)

@@ -64,7 +64,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     if application.author == super::DAEMON {
         after.model.resource_types = file.resource_types.clone();
     }
-    let mut applied = super::decisions::Applied { model: file.clone(), left: Vec::new() };
+    let mut applied = super::decisions::Applied { model: file.clone(), ..Default::default() };
     endpoints::merge(&mut after, &mut applied.model, &last.model, application, &mut report)?;
     // Endpoints before what they depend on.
     let left: Vec<Item> = left(&after, &last, file).into_iter().rev().collect();
@@ -72,14 +72,14 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     for item in left {
         if !application.prune {
             report.kept_unnamed.push(item.to_string());
-            after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.push(item.clone()));
+            after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.insert_mut(item.clone()));
             continue;
         }
         match delete(&mut after, &application.maker, &item) {
             Ok(_) => report.pruned.push(item.to_string()),
             Err(refusal) if refusal.kind == super::refusal::Kind::Forbidden => return Err(refusal),
             Err(refusal) => {
-                after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.push(item.clone()));
+                after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.insert_mut(item.clone()));
                 report.skipped.push(Skipped { item: item.to_string(), reason: refusal.to_string() });
             }
         }

@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Weak};
 
+use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 
 /// The subscription and the resource group of an object that names none.
@@ -13,7 +14,8 @@ pub const DEFAULT: &str = "default";
 
 /// Subscription, resource group and name: unique per kind of object, compared without regard to case.
 ///
-/// Shown as `group/name`, with the subscription in front unless it is `default`. A clone is a counter.
+/// Shown as `group/name`, with the subscription in front unless it is `default`. A clone is a counter, and keys that
+/// are written alike share one text, however they came about: each endpoint is named in many places.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Key(Arc<KeyParts>);
@@ -29,6 +31,20 @@ pub struct KeyParts {
     pub name: String,
     /// All three in lower case, so that a comparison allocates nothing.
     folded: String,
+    /// Where it stands in [`KNOWN`].
+    hash: u64,
+}
+
+/// Every key there is, by a hash of how it is written; where two have one hash, only the later.
+static KNOWN: LazyLock<DashMap<u64, Weak<KeyParts>>> = LazyLock::new(DashMap::new);
+
+/// Hashes how a key is written.
+static WRITTEN: LazyLock<foldhash::fast::RandomState> = LazyLock::new(foldhash::fast::RandomState::default);
+
+impl Drop for KeyParts {
+    fn drop(&mut self) {
+        KNOWN.remove_if(&self.hash, |_, known| known.strong_count() == 0);
+    }
 }
 
 impl Key {
@@ -45,8 +61,18 @@ impl Key {
     /// The key of `name` in `group` of `subscription`.
     pub fn of(subscription: impl Into<String>, group: impl Into<String>, name: impl Into<String>) -> Self {
         let (subscription, group, name) = (subscription.into(), group.into(), name.into());
+        let hash = WRITTEN.hash_one((&subscription, &group, &name));
+        // Its own statement: nothing of the map is borrowed any more when a key is dropped.
+        let known = KNOWN.get(&hash).and_then(|known| known.upgrade());
+        if let Some(known) = known
+            && (&known.subscription, &known.group, &known.name) == (&subscription, &group, &name)
+        {
+            return Self(known);
+        }
         let folded = format!("{subscription}/{group}/{name}").to_lowercase();
-        Self(Arc::new(KeyParts { subscription, group, name, folded }))
+        let parts = Arc::new(KeyParts { subscription, group, name, folded, hash });
+        KNOWN.insert(hash, Arc::downgrade(&parts));
+        Self(parts)
     }
 
     /// The key of the resource group `group`.
@@ -139,6 +165,31 @@ mod tests {
     fn case_does_not_tell_keys_apart_and_subscriptions_do() {
         assert_eq!(Key::of("A", "Default", "Orders"), Key::of("a", "default", "orders"));
         assert_ne!(Key::of("a", "default", "orders"), Key::of("b", "default", "orders"));
+    }
+
+    #[test]
+    fn keys_share_their_text_as_long_as_they_are_written_alike() {
+        let (one, same, other) = (Key::new("x", "shared"), Key::new("x", "shared"), Key::new("x", "Shared"));
+        assert!(Arc::ptr_eq(&one.0, &same.0) && !Arc::ptr_eq(&one.0, &other.0));
+        assert_eq!((one.name.as_str(), other.name.as_str()), ("shared", "Shared"));
+        let hash = one.hash;
+        drop((one, same));
+        assert!(!KNOWN.contains_key(&hash), "a key that nobody holds any more is forgotten");
+    }
+
+    #[test]
+    fn threads_that_make_and_drop_one_key_at_once_agree_on_it() {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let (one, two) = (Key::new("y", "raced"), Key::new("y", "raced"));
+                        assert_eq!((one.name.as_str(), &one), ("raced", &two));
+                    }
+                });
+            }
+        });
+        assert!(!KNOWN.contains_key(&WRITTEN.hash_one(("default", "y", "raced"))));
     }
 
     #[test]

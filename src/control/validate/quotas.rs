@@ -58,6 +58,12 @@ impl Counts {
         *self.0.entry((quota, scope)).or_default() += more;
     }
 
+    /// Takes over what became of the endpoint `key`.
+    pub fn follow(&mut self, key: &Key, before: &Model, after: &Model) {
+        before.endpoints.get(key).into_iter().for_each(|endpoint| self.deleted(key, endpoint));
+        after.endpoints.get(key).into_iter().for_each(|endpoint| self.created(key, endpoint));
+    }
+
     /// An endpoint was created.
     pub fn created(&mut self, key: &Key, endpoint: &PrivateEndpoint) {
         for (quota, scope) in counted(key, endpoint) {
@@ -72,6 +78,13 @@ impl Counts {
                 *count = count.saturating_sub(1);
             }
         }
+    }
+
+    /// What there is any of, and how many.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> Vec<(String, u64)> {
+        let present = self.0.iter().filter(|(_, used)| **used > 0);
+        present.map(|((quota, scope), used)| (format!("{} of {scope}", quota.name()), *used)).collect()
     }
 
     /// The quotas that creating an endpoint would exceed; the endpoint itself is not counted yet.

@@ -324,9 +324,7 @@ impl Writer {
         Ok(self.deleted(item, Vec::new()))
     }
 
-    fn deleted(&mut self, item: Item, disconnected: Vec<Key>) -> Outcome {
-        let name = item.to_string();
-        Arc::make_mut(&mut self.last_apply).kept_unnamed.retain(|kept| *kept != name);
+    fn deleted(&self, item: Item, disconnected: Vec<Key>) -> Outcome {
         Outcome::Deleted(Deletion { item, disconnected, warnings: self.warnings() })
     }
 

@@ -10,7 +10,11 @@ use crate::control::access::Access;
 use crate::control::addresses::Allocator;
 use crate::control::compile::{Compiled, Registry, compile_endpoint, union};
 use crate::control::decisions::Decisions;
+use crate::control::index::Index;
+use crate::control::model::Model;
+use crate::control::refusal::BrokenRule;
 use crate::control::state::{Change, Extent, Record};
+use crate::control::validate::Counts;
 use crate::snapshot::ConnectionState;
 
 /// A wanted state, and what is to be remembered of how it came about.
@@ -88,6 +92,7 @@ impl Writer {
                 if model.endpoints.share(key).is_some_and(|new| Some(new) != self.decisions.model.endpoints.share(key))
                 {
                     (self.setup.validate)(model, &self.setup.host, Some(key)).map_err(broken)?;
+                    self.within_quotas(model, key)?;
                 }
                 let input = input(&self.setup, &wanted.after);
                 let compiled = compile_endpoint(&self.snapshot, &input, &mut registry, epoch, key);
@@ -95,6 +100,18 @@ impl Writer {
             }
         };
         Ok(Ready { registry, snapshot, topology, access })
+    }
+
+    /// Refuses an endpoint that is new in `after` and one more than a quota allows.
+    fn within_quotas(&self, after: &Model, key: &Key) -> Result<(), Refusal> {
+        let new = after.endpoints.get(key).filter(|_| !self.decisions.model.endpoints.contains_key(key));
+        let quotas = &self.setup.host.quotas;
+        let exceeded: Vec<BrokenRule> = new
+            .into_iter()
+            .flat_map(|endpoint| self.counts.exceeded_by(quotas, key, endpoint))
+            .map(|violation| BrokenRule::from(&violation))
+            .collect();
+        if exceeded.is_empty() { Ok(()) } else { Err(broken(exceeded)) }
     }
 
     /// Whether a change of the endpoint `key` is one of the host's routes or neighbours, too.
@@ -242,7 +259,11 @@ impl Writer {
 
     fn in_force(&mut self, wanted: Wanted, registry: Registry, snapshot: Snapshot) {
         match &wanted.extent {
-            Extent::Whole => self.addresses = Allocator::new(&wanted.after.model),
+            Extent::Whole => {
+                self.addresses = Allocator::new(&wanted.after.model);
+                self.index = Index::of(&wanted.after);
+                self.counts = Counts::of(&wanted.after.model);
+            }
             Extent::Endpoint(key) => {
                 if let Some(old) = self.decisions.model.endpoints.get(key) {
                     old.addresses.iter().filter_map(|a| a.ip).for_each(|ip| self.addresses.release(&old.vnet, ip));
@@ -250,6 +271,8 @@ impl Writer {
                 if let Some(new) = wanted.after.model.endpoints.get(key) {
                     new.addresses.iter().filter_map(|a| a.ip).for_each(|ip| self.addresses.spare(&new.vnet, ip));
                 }
+                self.index.follow(key, &self.decisions, &wanted.after);
+                self.counts.follow(key, &self.decisions.model, &wanted.after.model);
             }
         }
         self.decisions = Arc::new(wanted.after);

@@ -31,12 +31,14 @@ use super::approval::Action;
 use super::command::{Caller, Command, Outcome};
 use super::compile::{Compiled, Input, Registry, compile};
 use super::decisions::{Decisions, Item};
+use super::index::Index;
 use super::model::{Key, Map};
 use super::ports::{Host, Workers};
 use super::refusal::{BrokenRule, Kind, Refusal};
 use super::report::Report;
 use super::rights::Rights;
 use super::state::DecisionStore;
+use super::validate::Counts;
 use super::views::View;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
@@ -68,6 +70,9 @@ pub(super) struct Writer {
     /// What is in force may differ from what the next start reads, for this reason.
     unsaved: Option<String>,
     addresses: Allocator,
+    index: Index,
+    /// What quotas count.
+    counts: Counts,
     /// Who may do what, by the decisions in force.
     access: Arc<Access>,
     registry: Registry,
@@ -102,6 +107,8 @@ impl Writer {
         let compiled = checked(&setup, &decisions, &mut registry, 1)?;
         Ok(Self {
             addresses: Allocator::new(&decisions.model),
+            index: Index::of(&decisions),
+            counts: Counts::of(&decisions.model),
             access,
             unsaved: (before != decisions).then(|| "nothing has been written yet".into()),
             decisions: Arc::new(decisions),
@@ -160,6 +167,7 @@ impl Writer {
     pub(super) fn view(&self) -> View {
         View {
             decisions: Arc::clone(&self.decisions),
+            index: self.index.clone(),
             host: Arc::clone(&self.setup.host),
             registry: self.registry.clone(),
             access: Arc::clone(&self.access),

@@ -206,12 +206,15 @@ impl Store for SqliteStore {
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
         self.read(|connection| {
             let order = if query.newest_first { "DESC" } else { "ASC" };
-            let sql = format!("SELECT {RECORD} FROM audit WHERE seq >= ?1 AND at >= ?2 ORDER BY seq {order} LIMIT ?3");
+            let sql = format!(
+                "SELECT {RECORD} FROM audit WHERE seq >= ?1 AND seq < ?2 AND at >= ?3 ORDER BY seq {order} LIMIT ?4"
+            );
             let mut statement = connection.prepare_cached(&sql)?;
             let since = query.since.map_or(i64::MIN, Timestamp::as_microsecond);
             let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
             let from = i64::try_from(query.from).unwrap_or(i64::MAX);
-            let mut rows = statement.query(params![from, since, limit])?;
+            let before = query.before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+            let mut rows = statement.query(params![from, before, since, limit])?;
             let mut records = Vec::new();
             while let Some(row) = rows.next()? {
                 records.push(record_of(row)?);

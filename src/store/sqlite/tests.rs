@@ -313,7 +313,7 @@ fn a_chain_rebuilt_to_its_end_differs_from_the_noted_hash() {
     let folder = Folder::new("rebuilt");
     let store = folder.open();
     fill(&store, 0..3);
-    let query = AuditQuery { from: 1, since: None, limit: 10, newest_first: false };
+    let query = AuditQuery { from: 1, before: None, since: None, limit: 10, newest_first: false };
     let mut end = Verified::default();
     let other = Connection::open(folder.state().join("state.db")).expect("a second connection");
     for mut record in store.audit(&query).expect("listed") {

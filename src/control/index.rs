@@ -1,0 +1,93 @@
+//! What listings are answered from without a walk over every endpoint. It follows from the decisions, and moves on
+//! with each change of one endpoint at a cost that does not grow with their number.
+
+use jiff::Timestamp;
+use rpds::RedBlackTreeSetSync;
+
+use super::decisions::Decisions;
+use super::model::{Key, Map};
+use crate::snapshot::ConnectionState;
+
+/// Names in order. A clone is a counter.
+type Keys = RedBlackTreeSetSync<Key>;
+
+/// Endpoints by what they are listed by. A clone costs a few counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    pending: RedBlackTreeSetSync<(Timestamp, Key)>,
+    by_resource: Map<Keys>,
+    by_vnet: Map<Keys>,
+}
+
+impl Index {
+    /// The index of `decisions`.
+    pub(super) fn of(decisions: &Decisions) -> Self {
+        let mut index = Self::default();
+        decisions.model.endpoints.keys().for_each(|key| index.enter(key, decisions));
+        index
+    }
+
+    /// Takes over what became of the endpoint `key`.
+    pub(super) fn follow(&mut self, key: &Key, before: &Decisions, after: &Decisions) {
+        self.leave(key, before);
+        self.enter(key, after);
+    }
+
+    /// Endpoints whose connection waits for its owner, the oldest first.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Key> {
+        self.pending.iter().map(|(_, key)| key)
+    }
+
+    /// Endpoints bound to `resource`, by name.
+    pub(super) fn bound_to(&self, resource: &Key) -> impl Iterator<Item = &Key> {
+        self.by_resource.get(resource).into_iter().flatten()
+    }
+
+    /// Endpoints in `vnet`, by name.
+    pub(super) fn within(&self, vnet: &Key) -> impl Iterator<Item = &Key> {
+        self.by_vnet.get(vnet).into_iter().flatten()
+    }
+
+    fn enter(&mut self, key: &Key, decisions: &Decisions) {
+        let Some((key, endpoint)) = decisions.model.endpoints.entry(key) else { return };
+        add(&mut self.by_resource, &endpoint.resource, key);
+        add(&mut self.by_vnet, &endpoint.vnet, key);
+        if let Some(since) = waiting(key, decisions) {
+            self.pending.insert_mut((since, key.clone()));
+        }
+    }
+
+    fn leave(&mut self, key: &Key, decisions: &Decisions) {
+        let Some(endpoint) = decisions.model.endpoints.get(key) else { return };
+        remove(&mut self.by_resource, &endpoint.resource, key);
+        remove(&mut self.by_vnet, &endpoint.vnet, key);
+        if let Some(since) = waiting(key, decisions) {
+            self.pending.remove_mut(&(since, key.clone()));
+        }
+    }
+}
+
+/// When a connection was asked for that nobody has decided about.
+fn waiting(key: &Key, decisions: &Decisions) -> Option<Timestamp> {
+    let connection = decisions.connections.get(key)?;
+    (connection.state == ConnectionState::Pending).then_some(connection.created_at)
+}
+
+fn add(places: &mut Map<Keys>, place: &Key, key: &Key) {
+    if let Some(keys) = places.get_mut(place) {
+        keys.insert_mut(key.clone());
+    } else {
+        places.insert(place.clone(), Keys::new_sync().insert(key.clone()));
+    }
+}
+
+fn remove(places: &mut Map<Keys>, place: &Key, key: &Key) {
+    let Some(keys) = places.get_mut(place) else { return };
+    keys.remove_mut(key);
+    if keys.is_empty() {
+        places.remove(place);
+    }
+}
+
+#[cfg(test)]
+mod tests;

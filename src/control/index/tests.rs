@@ -1,0 +1,65 @@
+use super::*;
+use crate::control::decisions::{Connection, DecidedBy};
+use crate::control::model::PrivateEndpoint;
+use crate::control::testing::{self, key, noon};
+use crate::control::validate::Counts;
+
+const STATES: [ConnectionState; 4] =
+    [ConnectionState::Pending, ConnectionState::Approved, ConnectionState::Rejected, ConnectionState::Disconnected];
+
+/// One random change of one endpoint: gone, or made or changed in any of its parts that are listed by.
+fn change(random: &mut fastrand::Rng, template: &PrivateEndpoint, decisions: &mut Decisions, one: &Key) {
+    if random.u8(..4) == 0 {
+        decisions.model.endpoints.remove(one);
+        decisions.connections.remove(one);
+        return;
+    }
+    let place = |what: &str, random: &mut fastrand::Rng| key(&format!("{what}-{}", random.u8(..3)));
+    let endpoint =
+        PrivateEndpoint { vnet: place("vnet", random), resource: place("resource", random), ..template.clone() };
+    decisions.model.endpoints.insert(one.clone(), endpoint);
+    let connection = Connection {
+        link: 1,
+        state: STATES[random.usize(..4)],
+        description: String::new(),
+        decided_by: DecidedBy::Nobody,
+        decided_at: noon(),
+        created_at: noon() + jiff::Span::new().seconds(random.i64(0..20)),
+        requester: testing::root().actor(),
+        history: vec![],
+    };
+    decisions.connections.insert(one.clone(), connection);
+}
+
+#[test]
+fn after_every_change_it_is_what_a_walk_finds() {
+    let template = testing::model().endpoints.values().next().unwrap().clone();
+    for seed in 0..8 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut before, mut index) = (Decisions::default(), Index::default());
+        let mut counts = Counts::default();
+        for step in 0..400 {
+            let one = key(&format!("endpoint-{}", random.u8(..25)));
+            let mut after = before.clone();
+            change(&mut random, &template, &mut after, &one);
+            index.follow(&one, &before, &after);
+            counts.follow(&one, &before.model, &after.model);
+            let walk = |keep: &dyn Fn(&Key, &PrivateEndpoint) -> bool| -> Vec<Key> {
+                after.model.endpoints.iter().filter(|(k, e)| keep(k, e)).map(|(k, _)| k.clone()).collect()
+            };
+            for place in 0..3 {
+                let (resource, vnet) = (key(&format!("resource-{place}")), key(&format!("vnet-{place}")));
+                let listed: Vec<Key> = index.bound_to(&resource).cloned().collect();
+                assert_eq!(listed, walk(&|_, e| e.resource == resource), "seed {seed}, step {step}");
+                let listed: Vec<Key> = index.within(&vnet).cloned().collect();
+                assert_eq!(listed, walk(&|_, e| e.vnet == vnet), "seed {seed}, step {step}");
+            }
+            let mut pending = walk(&|k, _| after.connections[k].state == ConnectionState::Pending);
+            pending.sort_by_key(|k| after.connections[k].created_at);
+            assert_eq!(index.pending().cloned().collect::<Vec<_>>(), pending, "seed {seed}, step {step}");
+            assert_eq!(index, Index::of(&after), "seed {seed}, step {step}");
+            assert_eq!(counts.used(), Counts::of(&after.model).used(), "seed {seed}, step {step}");
+            before = after;
+        }
+    }
+}
