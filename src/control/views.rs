@@ -167,6 +167,11 @@ impl View {
         file.iter().flat_map(|file| &file.left).map(ToString::to_string).collect()
     }
 
+    /// Endpoints bound to `resource`, by name.
+    pub fn bound_to(&self, resource: &Key) -> impl Iterator<Item = &Key> {
+        self.index.bound_to(resource)
+    }
+
     /// Every endpoint, by name.
     pub fn endpoints(&self) -> Vec<EndpointView> {
         self.decisions.model.endpoints.keys().filter_map(|key| self.endpoint_view(key)).collect()

@@ -110,9 +110,7 @@ type Bound<'a> = (&'a Key, &'a PrivateEndpoint, &'a Connection);
 
 /// Who is connected to `resource`, or asks to be. What its owner removed is gone here, and is left to its consumer.
 fn bound<'a>(view: &'a View, resource: &Key) -> impl Iterator<Item = Bound<'a>> {
-    let resource = resource.clone();
-    let all = view.decisions.model.endpoints.iter().filter(move |(_, endpoint)| endpoint.resource == resource);
-    let with = all.filter_map(|(key, endpoint)| Some((key, endpoint, view.decisions.connections.get(key)?)));
+    let with = view.bound_to(resource).filter_map(|key| connection(view, key));
     with.filter(|(_, _, connection)| connection.state != ConnectionState::Disconnected)
 }
 
