@@ -439,6 +439,27 @@ show_principals() {
 
   start_line
   problems=()
+  lab_in app bash -c 'exec 3<>/dev/tcp/10.1.9.5/80; sleep 5' &
+  local holder=$! peer=''
+  for _ in {1..50}; do
+    peer=$(privlink flows --endpoint shop -o json | python3 -c '
+import json, sys
+for flow in json.load(sys.stdin)["items"]:
+    if flow["state"].lower() == "established":
+        print(flow["nat"]["ip"], flow["nat"]["port"], sep=":")' | head -1)
+    [[ -z $peer ]] || break
+    sleep 0.1
+  done
+  said=$(privlink who "${peer:-nobody}" 2>/dev/null) || true
+  for who in shop 10.1.1.10 token:owner; do
+    [[ $said == *$who* ]] || problems+=("who does not name $who: $said")
+  done
+  kill "$holder" 2>/dev/null || true
+  wait "$holder" 2>/dev/null || true
+  verdict "who names client, endpoint and approver of $peer, which the server sees" "$(tail -1 <<<"$said")" "${problems[@]}"
+
+  start_line
+  problems=()
   said=$(privlink explain --vnet spoke 10.1.1.10 10.1.9.5:81 2>&1) || true
   [[ $said == *PortNotExposed* || $said == *port* ]] || problems+=("explain says: $said")
   verdict "explain says what another port would meet" "$(head -1 <<<"$said")" "${problems[@]}"

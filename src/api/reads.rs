@@ -70,6 +70,11 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
         let message = format!("takes effect at the next start only: {setting}");
         all.push(condition(Severity::Notice, "NeedsRestart", message, ""));
     }
+    for (key, _) in view.decisions.model.resources.iter().filter(|(_, resource)| resource.proxy_protocol) {
+        let message = format!("resource {key} asks for the PROXY header, which is stored, and not sent");
+        let remedy = "`privlink who` tells whose a NAT address is";
+        all.push(condition(Severity::Notice, "StoredOnly", message, remedy));
+    }
     for short in &state.host.shortcomings {
         all.push(condition(Severity::Notice, &short.code, short.message.clone(), &short.remedy));
     }

@@ -88,6 +88,9 @@ async fn a_client_of_azure_goes_the_whole_way() {
     assert_eq!(properties["ipConfigurations"][0]["properties"]["privateIPAddress"], "10.1.2.4");
     assert_eq!(properties["privlink"]["targets"][0]["ports"][0]["backendPort"], 10000);
     assert_eq!(properties["privlink"]["storedOnly"].as_array().map(Vec::len), Some(1));
+    let (_, status) = served.ask("GET", "/v1/status", "").await;
+    let conditions = status["items"][0]["conditions"].as_array().unwrap();
+    assert!(conditions.iter().any(|one| one["code"] == "StoredOnly"), "{conditions:?}");
     let alias = properties["alias"].as_str().unwrap().to_owned();
 
     let asked = served.made("N/privateEndpoints/pe1", endpoint(MANUAL, &alias)).await;
