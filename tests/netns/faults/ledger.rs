@@ -93,6 +93,16 @@ impl Ledger {
         (0..changes).all(|turn| self.lines[turn % all].change(random))
     }
 
+    /// Each line's author at work for so many changes, all at once; each stops where the daemon no longer answers.
+    pub(super) fn work_at_once(&mut self, random: &mut fastrand::Rng, each: usize) {
+        std::thread::scope(|scope| {
+            for line in &mut self.lines {
+                let mut random = random.fork();
+                scope.spawn(move || (0..each).all(|_| line.change(&mut random)));
+            }
+        });
+    }
+
     /// Acknowledged changes.
     pub(super) fn changes(&self) -> usize {
         self.lines.iter().map(|line| line.changes).sum()
