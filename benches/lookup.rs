@@ -16,14 +16,14 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use privlink::dataplane::session::{Addresses, Admitted, FlowKey, Session, Slot, Table, Tick};
 use privlink::snapshot::{AttachmentId, EndpointId, Generation, Protocol, ResourceId, TargetId};
-use privlink::wire::V4;
+use privlink::wire::Address;
 
-fn session(number: u32) -> Session<V4, V4> {
+fn session(number: u32) -> (Addresses, Session) {
     let addresses = Addresses {
-        consumer: 0x0A02_0000 + (number >> 14),
-        endpoint: 0x0A01_0904,
-        nat: 0x0AC8_6301 + (number >> 15),
-        backend: 0x0AC8_0002,
+        consumer: Address::v4(0x0A02_0000 + (number >> 14)),
+        endpoint: Address::v4(0x0A01_0904),
+        nat: Address::v4(0x0AC8_6301 + (number >> 15)),
+        backend: Address::v4(0x0AC8_0002),
         consumer_port: 2_000 + (number & 0x3FFF) as u16,
         endpoint_port: 443,
         nat_port: 1_024 + (number & 0x7FFF) as u16,
@@ -39,30 +39,31 @@ fn session(number: u32) -> Session<V4, V4> {
         target: TargetId(0),
         idle_limit: 2_400,
     };
-    Session::open(addresses, Protocol::Tcp, &admitted, Tick(0))
+    (addresses, Session::open(&addresses, Protocol::Tcp, &admitted, Tick(0)))
 }
 
 /// Keys of both directions in random order, and as many that no session has.
-fn keys(count: u32) -> (Vec<FlowKey<V4>>, Vec<FlowKey<V4>>) {
+fn keys(count: u32) -> (Vec<FlowKey>, Vec<FlowKey>) {
     let mut random = fastrand::Rng::with_seed(1);
     let pick = |random: &mut fastrand::Rng| {
-        let session = session(random.u32(..count));
-        if random.bool() { session.service_key() } else { session.consumer_key() }
+        let (addresses, session) = session(random.u32(..count));
+        if random.bool() { session.service_key(&addresses) } else { session.consumer_key(&addresses) }
     };
     let hits: Vec<_> = (0..1 << 18).map(|_| pick(&mut random)).collect();
-    let misses = hits.iter().map(|key| FlowKey { source: key.source ^ 0x4000_0000, ..*key }).collect();
+    let misses =
+        hits.iter().map(|key| FlowKey { source: Address::v4(key.source.low() ^ 0x4000_0000), ..*key }).collect();
     (hits, misses)
 }
 
 fn lookup(c: &mut Criterion) {
     for (name, count) in [("1k", 1_000_u32), ("64k", 64_000), ("1m", 1_000_000)] {
-        let mut ours = Table::<V4, V4>::new(count, [3, 5]);
-        let mut hashbrown: HashMap<FlowKey<V4>, Slot, RandomState> = HashMap::default();
-        let dashmap: DashMap<FlowKey<V4>, Slot, RandomState> = DashMap::default();
+        let mut ours = Table::new(count, [3, 5]);
+        let mut hashbrown: HashMap<FlowKey, Slot, RandomState> = HashMap::default();
+        let dashmap: DashMap<FlowKey, Slot, RandomState> = DashMap::default();
         for number in 0..count {
-            let session = session(number);
-            let keys = [session.service_key(), session.consumer_key()];
-            let slot = ours.insert(session).expect("room");
+            let (addresses, session) = session(number);
+            let keys = [session.service_key(&addresses), session.consumer_key(&addresses)];
+            let slot = ours.insert(&addresses, session).expect("room");
             for key in keys {
                 hashbrown.insert(key, slot);
                 dashmap.insert(key, slot);

@@ -11,10 +11,14 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use privlink::dataplane::fastpath::{classify::classify, rewrite::rewrite};
+use privlink::dataplane::fastpath::{
+    classify::classify,
+    rewrite::{Translation, rewrite},
+};
 use privlink::dataplane::session::Direction;
 use privlink::dataplane::verdict::Verdict;
 use privlink::snapshot::Snapshot;
+use privlink::wire::fragment::Identifications;
 
 mod common;
 use common::{CONSUMER, PROVIDER, client, context, forwarder, open_sessions, snapshot, tcp_frame, udp_frame};
@@ -36,11 +40,13 @@ fn stages(c: &mut Criterion) {
     let packet = classify(&outward[0], CONSUMER).expect("a packet");
     let (slot, _) = forwarder.sessions().find_any(&packet.key).expect("a session");
     let session = forwarder.sessions().get(slot).expect("a session").clone();
+    let translation = Translation::of(&session, &forwarder.sessions().addresses(slot), Direction::ToService);
+    let mut identifications = Identifications::new(0, 1, 1);
     let mut frame = outward[0].clone();
     c.bench_function("time/rewrite/udp4", |b| {
         b.iter(|| {
             frame[18] = 64;
-            rewrite(black_box(&mut frame), &packet, &session, Direction::ToService);
+            rewrite(black_box(&mut frame), &packet, &translation, &mut identifications);
         });
     });
 }

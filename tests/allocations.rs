@@ -63,6 +63,7 @@ fn snapshot(nat: u8) -> Snapshot {
             vnet_number: number,
             peers: Vec::new(),
             sources: [space.parse().expect("a prefix")].iter().collect(),
+            mtu: 1_500,
             excluded_workloads: Vec::new(),
         });
     }

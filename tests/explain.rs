@@ -127,6 +127,7 @@ impl World {
                 vnet_number: number,
                 peers: leg.peers.iter().map(peer).collect(),
                 sources: leg.sources.iter().collect(),
+                mtu: 1_500,
                 excluded_workloads: leg
                     .excluded
                     .iter()
@@ -313,7 +314,7 @@ fn explain_says_what_the_packet_path_does() {
             let happened = match verdict {
                 Verdict::Forward { .. } => None,
                 Verdict::Drop(reason) => Some(reason),
-                Verdict::HandOut { .. } => unreachable!("there is one worker"),
+                other => unreachable!("one worker, one family, no fragments: {other:?}"),
             };
             let told = observer.explain(&question(&query)).expect("answerable");
             let name = happened.map(DropReason::name);

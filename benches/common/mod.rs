@@ -33,6 +33,7 @@ pub fn snapshot() -> Snapshot {
             vnet_number: number,
             peers: Vec::new(),
             sources: [space.parse().expect("a prefix")].iter().collect(),
+            mtu: 1_500,
             excluded_workloads: Vec::new(),
         });
     }

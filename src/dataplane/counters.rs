@@ -15,7 +15,7 @@ use crate::snapshot::EndpointId;
 const CHUNK: usize = 1024;
 
 /// `read + handed_in = forwarded + dropped + handed_out + held`, in device reads (a super-packet is one).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerdictCounts {
     /// Frames read from devices.
     pub read: u64,
@@ -33,6 +33,12 @@ pub struct VerdictCounts {
     pub answered: u64,
     /// Packets the forwarder made by itself: resets of ended sessions (beside the sum).
     pub originated: u64,
+}
+
+impl Default for VerdictCounts {
+    fn default() -> Self {
+        Self::from_words(&[0; Self::WORDS])
+    }
 }
 
 impl VerdictCounts {

@@ -9,15 +9,14 @@ use std::thread::Thread;
 use crossbeam_queue::ArrayQueue;
 
 pub use super::session::Tick;
-use super::session::{FlowState, Session, tcp_state::Seen};
+use super::session::{Addresses, FlowState, Session, tcp_state::Seen};
 use crate::snapshot::Protocol;
-use crate::wire::Family;
 
 /// Why a session is live no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Cause {
-    /// Both ends closed, and acknowledged each other's FIN.
+    /// Both ends sent a FIN.
     Closed,
     /// One end reset it.
     Reset,
@@ -25,7 +24,8 @@ pub enum Cause {
     Idle,
     /// The rules in force no longer admit it.
     Revoked,
-    /// A new connection took the place of one that was closing.
+    /// A new connection took the place of one that was closing; only in logs of versions that counted closing
+    /// sessions as live.
     Reclaimed,
     /// The daemon stopped.
     Stopped,
@@ -48,9 +48,9 @@ impl Cause {
         }
     }
 
-    /// Which of the two exact closes it was.
+    /// How a session that closes came to it.
     pub(super) const fn of_close(seen: Seen) -> Self {
-        let fins = seen.has(Seen::CONSUMER_FIN_ACKED) && seen.has(Seen::PROVIDER_FIN_ACKED);
+        let fins = seen.has(Seen::CONSUMER_FIN) && seen.has(Seen::PROVIDER_FIN);
         if fins { Self::Closed } else { Self::Reset }
     }
 }
@@ -85,17 +85,16 @@ pub struct Ended {
 impl Ended {
     /// The note of `session`, which ends now.
     #[must_use]
-    pub fn new<C: Family, P: Family>(session: &Session<C, P>, cause: Cause, now: Tick) -> Self {
-        let a = &session.addresses;
+    pub fn new(a: &Addresses, session: &Session, cause: Cause, now: Tick) -> Self {
         let counts = |flow: &FlowState| (flow.packets, flow.bytes);
         Self {
             link: session.link,
             protocol: session.protocol,
             cause,
-            consumer: (C::ip(a.consumer), a.consumer_port),
-            endpoint: (C::ip(a.endpoint), a.endpoint_port),
-            nat: (P::ip(a.nat), a.nat_port),
-            backend: (P::ip(a.backend), a.backend_port),
+            consumer: (a.consumer.ip(), a.consumer_port),
+            endpoint: (a.endpoint.ip(), a.endpoint_port),
+            nat: (a.nat.ip(), a.nat_port),
+            backend: (a.backend.ip(), a.backend_port),
             opened: session.opened,
             ended: now,
             to_service: counts(&session.to_service),
@@ -158,18 +157,18 @@ impl EndedRing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::session::table::tests::session;
+    use crate::dataplane::session::table::tests::{addresses, session};
 
     #[test]
     fn a_full_ring_counts_each_loss_and_keeps_the_oldest() {
         let ring = EndedRing::new(4);
         for number in 0..10 {
-            ring.push(Ended::new(&session(number), Cause::Idle, Tick(number)));
+            ring.push(Ended::new(&addresses(number), &session(number), Cause::Idle, Tick(number)));
         }
         assert_eq!((ring.lost(), ring.is_full()), (6, true));
         let kept: Vec<u32> = std::iter::from_fn(|| ring.pop()).map(|ended| ended.ended.0).collect();
         assert_eq!(kept, [0, 1, 2, 3]);
-        ring.push(Ended::new(&session(1), Cause::Idle, Tick(0)));
+        ring.push(Ended::new(&addresses(1), &session(1), Cause::Idle, Tick(0)));
         assert_eq!(ring.lost(), 6, "there is room again");
     }
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use super::counters::{CounterChunk, VerdictCounts, WorkerCounters, add, find};
 use super::ended::{Cause, Ended, EndedRing};
-use super::handover::{Handed, Shared};
-use super::session::{Session, Slot, Table, Tick, tcp_state::Seen};
+use super::fastpath::translate::Head;
+use super::handover::{Arrival, Handed, Shared};
+use super::session::{Addresses, Session, Slot, Table, Tick, tcp_state::Seen};
 use super::slowpath::port_pool::PortPools;
+use super::slowpath::reassembly::Reassembler;
 use super::slowpath::reject::Limiter;
 use super::verdict::{DropReason, Verdict};
 use crate::snapshot::{AttachmentId, EndpointId, Generation, Snapshot};
-use crate::wire::V4;
+use crate::wire::fragment::Identifications;
 
 /// What holds for a whole batch.
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +34,23 @@ pub struct Position {
     pub workers: u16,
 }
 
+/// A frame that waits to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// Where it leaves.
+    pub to: AttachmentId,
+    /// Virtio header and packet.
+    pub frame: Vec<u8>,
+    /// Frames read that it stands for: 0 for a packet the forwarder made by itself.
+    pub carries: u64,
+}
+
 /// One worker's state.
 #[derive(Debug)]
 pub struct Forwarder {
     pub(super) position: Position,
-    pub(super) sessions: Table<V4, V4>,
-    pub(super) ports: PortPools<V4>,
+    pub(super) sessions: Table,
+    pub(super) ports: PortPools,
     pub(super) shared: Arc<Shared>,
     pub(super) random: fastrand::Rng,
     pub(super) limiter: Limiter,
@@ -45,8 +58,14 @@ pub struct Forwarder {
     pub(super) counts: VerdictCounts,
     pub(super) published: Arc<WorkerCounters>,
     pub(super) counters: Vec<CounterChunk>,
-    /// Frames this worker made itself, waiting to be written.
-    pub(super) outbox: Vec<(AttachmentId, Vec<u8>)>,
+    /// Frames that are not written in place: answers, resets, pieces of datagrams, translated errors.
+    pub(super) outbox: Vec<Own>,
+    /// Headers of the packet just translated into the other family.
+    pub(super) head: Head,
+    /// Pieces of datagrams that wait for the others.
+    pub(super) pieces: Reassembler,
+    /// Numbers for packets that may be fragmented.
+    pub(super) identifications: Identifications,
     /// Generation each endpoint's sessions were last compared with.
     pub(super) reviewed: Vec<Generation>,
     /// Endpoints whose sessions wait to be judged again.
@@ -81,6 +100,9 @@ impl Forwarder {
             published: Arc::new(WorkerCounters::new()),
             counters: Vec::new(),
             outbox: Vec::new(),
+            head: Head::new(),
+            pieces: Reassembler::new(),
+            identifications: Identifications::new(position.worker, position.workers, truncated(seed[1])),
             reviewed: Vec::new(),
             review: BTreeSet::new(),
             reviewing: EndpointId(u32::MAX),
@@ -108,7 +130,7 @@ impl Forwarder {
 
     /// Sessions held.
     #[must_use]
-    pub fn sessions(&self) -> &Table<V4, V4> {
+    pub fn sessions(&self) -> &Table {
         &self.sessions
     }
 
@@ -122,58 +144,64 @@ impl Forwarder {
     pub fn receive(&mut self, frame: &mut [u8], attachment: AttachmentId, context: &Context<'_>) -> Verdict {
         self.counts.read += 1;
         let verdict = self.forward(frame, attachment, context);
-        self.settle(verdict, frame, attachment, 0)
+        self.settle(verdict, frame, &Arrival::read(attachment))
     }
 
     /// Decides a frame that another worker handed over, and counts it.
     pub fn receive_handed(&mut self, handed: &mut Handed, context: &Context<'_>) -> Verdict {
-        self.counts.handed_in += 1;
-        let refusals = handed.refusals;
-        let verdict = self.forward_handed(&mut handed.frame, handed.attachment, refusals, context);
-        self.settle(verdict, &handed.frame, handed.attachment, refusals)
+        let arrival = Arrival { handed: true, ..handed.arrival };
+        self.counts.handed_in += arrival.frames();
+        let verdict = self.forward_slowly(&mut handed.frame, &arrival, context);
+        self.settle(verdict, &handed.frame, &arrival)
     }
 
-    /// Counts how a frame ended; hands it over when it belongs elsewhere.
+    /// Counts how a frame (or a datagram, for all its pieces) ended; hands it over when it belongs elsewhere.
     #[inline]
-    fn settle(&mut self, verdict: Verdict, frame: &[u8], attachment: AttachmentId, refusals: u16) -> Verdict {
+    pub(super) fn settle(&mut self, verdict: Verdict, frame: &[u8], arrival: &Arrival) -> Verdict {
+        let frames = arrival.frames();
         match verdict {
-            Verdict::Forward { .. } => {
-                self.counts.forwarded += 1;
-                verdict
-            }
-            Verdict::Drop(reason) => self.drop_frame(reason),
+            Verdict::Forward { .. } | Verdict::Rebuilt { .. } | Verdict::Emitted => self.counts.forwarded += frames,
+            Verdict::Drop(reason) => self.counts.dropped[reason as usize] += frames,
+            Verdict::Held => self.counts.held += frames,
+            Verdict::Settled => {}
             Verdict::HandOut { worker, refused } => {
-                let refusals = refusals + u16::from(refused);
-                if self.shared.hand_out(worker, Handed { frame: frame.into(), attachment, refusals }) {
-                    self.counts.handed_out += 1;
-                    verdict
-                } else {
-                    self.drop_frame(DropReason::HandoverFull)
+                let arrival = Arrival { refusals: arrival.refusals + u16::from(refused), ..*arrival };
+                if !self.shared.hand_out(worker, Handed { frame: frame.into(), arrival }) {
+                    self.counts.dropped[DropReason::HandoverFull as usize] += frames;
+                    return Verdict::Drop(DropReason::HandoverFull);
                 }
+                self.counts.handed_out += frames;
             }
         }
+        verdict
     }
 
-    fn drop_frame(&mut self, reason: DropReason) -> Verdict {
-        self.counts.dropped[reason as usize] += 1;
-        Verdict::Drop(reason)
+    /// Turns `frames` that were to be forwarded into counted drops: the device refused them.
+    pub fn write_failed(&mut self, frames: u64) {
+        self.counts.forwarded -= frames;
+        self.counts.dropped[DropReason::WriteFailed as usize] += frames;
     }
 
-    /// Turns a frame that was to be forwarded into a counted drop: the device refused it.
-    pub fn write_failed(&mut self) {
-        self.counts.forwarded -= 1;
-        self.counts.dropped[DropReason::WriteFailed as usize] += 1;
+    /// Leaves a packet of the forwarder's own to be written.
+    pub(super) fn originate(&mut self, to: AttachmentId, frame: Vec<u8>) {
+        self.outbox.push(Own { to, frame, carries: 0 });
     }
 
-    /// Takes the frames this worker wants sent by itself: answers and resets.
-    pub fn take_outbox(&mut self) -> Vec<(AttachmentId, Vec<u8>)> {
+    /// Takes the frames that wait to be written.
+    pub fn take_outbox(&mut self) -> Vec<Own> {
         std::mem::take(&mut self.outbox)
     }
 
-    /// Whether it has frames to send by itself.
+    /// Whether frames wait to be written.
     #[must_use]
     pub fn has_outbox(&self) -> bool {
         !self.outbox.is_empty()
+    }
+
+    /// Headers that a [`Verdict::Rebuilt`] frame gets in the place of its own.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        self.head.bytes()
     }
 
     /// Makes the verdicts so far visible.
@@ -182,13 +210,13 @@ impl Forwarder {
     }
 
     /// A session is live no more: its endpoint and resource have room for another, and its end is noted.
-    pub(super) fn leave(&self, session: &Session<V4, V4>, cause: Cause, now: Tick) {
+    pub(super) fn leave(&self, addresses: &Addresses, session: &Session, cause: Cause, now: Tick) {
         self.shared.leave(session.endpoint, session.resource);
         if let Some(counters) = find(&self.counters, session.endpoint) {
             add(&counters.sessions, 1_u64.wrapping_neg());
         }
         if let Some(log) = &self.flow_log {
-            log.push(Ended::new(session, cause, now));
+            log.push(Ended::new(addresses, session, cause, now));
         }
     }
 
@@ -197,14 +225,14 @@ impl Forwarder {
         if self.review_at == Some(slot) {
             self.review_at = self.sessions.after(slot);
         }
-        let Some(session) = self.sessions.remove(slot) else { return };
+        let Some((addresses, session)) = self.sessions.remove(slot) else { return };
         if session.is_live() {
-            self.leave(&session, cause, now);
+            self.leave(&addresses, &session, cause, now);
         }
         if session.tcp.has(Seen::ELSEWHERE) {
-            self.shared.unsettle(&session.service_key(), self.position.worker);
+            self.shared.unsettle(&session.service_key(&addresses), self.position.worker);
         }
-        self.ports.release(&session, now);
+        self.ports.release(&addresses, &session, now);
     }
 
     /// A session that vanished between lookup and use; cannot happen within one worker, and drops closed.
@@ -213,4 +241,10 @@ impl Forwarder {
         tracing::error!(worker = self.position.worker, "a session vanished while its packet was handled");
         Verdict::Drop(DropReason::NoSession)
     }
+}
+
+/// The low half of a seed.
+#[allow(clippy::cast_possible_truncation, reason = "half a seed is a seed")]
+const fn truncated(seed: u64) -> u32 {
+    seed as u32
 }

@@ -10,21 +10,56 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
 use super::session::FlowKey;
-use crate::snapshot::{AttachmentId, EndpointId, ResourceId};
-use crate::wire::V4;
+use crate::snapshot::{AttachmentId, EndpointId, PathMtus, ResourceId};
 
 /// Frames that may wait for one worker.
 const RING: usize = 1_024;
+
+/// How a frame came to be here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Where it was read.
+    pub attachment: AttachmentId,
+    /// Workers that could not reserve a NAT port for it; 0: it was merely read by the wrong one.
+    pub refusals: u16,
+    /// Whether another worker handed it over: it stays here, whatever steering says.
+    pub handed: bool,
+    /// The pieces it was put together from, if it did not arrive whole.
+    pub pieces: Option<Pieces>,
+}
+
+/// What is left to know of a datagram's pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pieces {
+    /// How many they were.
+    pub count: u32,
+    /// Bytes of the largest, IP header included: the path towards here carries as much.
+    pub largest: usize,
+    /// Whether it may be cut smaller than they were.
+    pub may_cut: bool,
+}
+
+impl Arrival {
+    /// A frame as read from `attachment`.
+    #[must_use]
+    pub const fn read(attachment: AttachmentId) -> Self {
+        Self { attachment, refusals: 0, handed: false, pieces: None }
+    }
+
+    /// Frames read that it stands for.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.pieces.map_or(1, |pieces| u64::from(pieces.count))
+    }
+}
 
 /// A frame on its way to another worker.
 #[derive(Debug)]
 pub struct Handed {
     /// Virtio header and packet.
     pub frame: Box<[u8]>,
-    /// Where it was read.
-    pub attachment: AttachmentId,
-    /// Workers that could not reserve a NAT port for it; 0: it was merely read by the wrong one.
-    pub refusals: u16,
+    /// How it came to be read.
+    pub arrival: Arrival,
 }
 
 /// What workers share. Never touched by a hit.
@@ -32,11 +67,12 @@ pub struct Shared {
     rings: Vec<ArrayQueue<Handed>>,
     wakers: Vec<Arc<dyn Fn() + Send + Sync>>,
     /// Sessions that live elsewhere than steering says.
-    elsewhere: DashMap<FlowKey<V4>, u16, RandomState>,
+    elsewhere: DashMap<FlowKey, u16, RandomState>,
     elsewhere_count: AtomicUsize,
     /// Live sessions of all workers, for limits.
     by_endpoint: DashMap<EndpointId, u32, RandomState>,
     by_resource: DashMap<ResourceId, u32, RandomState>,
+    path_mtus: Arc<PathMtus>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -56,7 +92,20 @@ impl Shared {
             elsewhere_count: AtomicUsize::new(0),
             by_endpoint: DashMap::default(),
             by_resource: DashMap::default(),
+            path_mtus: Arc::default(),
         }
+    }
+
+    /// Clamps MSS options to what the host finds, from now on.
+    #[must_use]
+    pub fn with_path_mtus(self, path_mtus: Arc<PathMtus>) -> Self {
+        Self { path_mtus, ..self }
+    }
+
+    /// What the ways behind the attachments carry.
+    #[must_use]
+    pub fn path_mtus(&self) -> &PathMtus {
+        &self.path_mtus
     }
 
     /// Number of workers.
@@ -89,7 +138,7 @@ impl Shared {
 
     /// The worker a consumer's flow was admitted by, where that is not the one steering names.
     #[must_use]
-    pub fn owner_of(&self, key: &FlowKey<V4>) -> Option<u16> {
+    pub fn owner_of(&self, key: &FlowKey) -> Option<u16> {
         if self.elsewhere_count.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -97,14 +146,14 @@ impl Shared {
     }
 
     /// Notes that `worker` admitted a flow that steering brings to another.
-    pub fn settle(&self, key: FlowKey<V4>, worker: u16) {
+    pub fn settle(&self, key: FlowKey, worker: u16) {
         if self.elsewhere.insert(key, worker).is_none() {
             self.elsewhere_count.fetch_add(1, Ordering::AcqRel);
         }
     }
 
     /// Forgets such a flow when its session ends.
-    pub fn unsettle(&self, key: &FlowKey<V4>, worker: u16) {
+    pub fn unsettle(&self, key: &FlowKey, worker: u16) {
         if self.elsewhere_count.load(Ordering::Acquire) > 0
             && self.elsewhere.remove_if(key, |_, owner| *owner == worker).is_some()
         {
@@ -154,7 +203,7 @@ mod tests {
     #[test]
     fn a_full_ring_refuses() {
         let shared = Shared::new(vec![Arc::new(|| ())]);
-        let handed = || Handed { frame: Box::from([0; 4]), attachment: AttachmentId(0), refusals: 0 };
+        let handed = || Handed { frame: Box::from([0; 4]), arrival: Arrival::read(AttachmentId(0)) };
         assert!((0..RING).all(|_| shared.hand_out(0, handed())));
         assert!(!shared.hand_out(0, handed()));
         assert!(shared.hand_in(0).is_some() && shared.hand_out(0, handed()));

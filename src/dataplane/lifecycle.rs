@@ -10,11 +10,10 @@ use super::ended::{Cause, Ended};
 use super::forwarder::{Context, Forwarder};
 use super::mailbox::{FlowRecord, Request, Wanted};
 use super::session::tcp_state::{Change, Seen, reset_points};
-use super::session::{Direction, FlowState, Phase, Session, Slot, Tick};
+use super::session::{Addresses, Direction, FlowState, Phase, Session, Slot, Tick};
 use super::slowpath::{idle_limit, still_admitted};
 use crate::snapshot::{EndpointId, Protocol};
 use crate::wire::build::{self, Ends};
-use crate::wire::{Family, V4};
 
 /// Ticks for which an ended TCP session answers late segments (DESIGN law 5).
 pub(super) const TOMBSTONE: u32 = 60 * Tick::PER_SECOND;
@@ -50,7 +49,7 @@ impl Forwarder {
     /// The work between batches: a slice of the review, a slice of the sweep. Returns whether more waits.
     pub fn housekeep(&mut self, context: &Context<'_>) -> bool {
         let more_review = self.review_slice(context);
-        let more_sweep = self.sweep_slice(context);
+        let more_sweep = self.sweep_slice(context) | self.expire_pieces(context);
         if context.now.since(self.ports_published) >= Tick::PER_SECOND {
             self.ports_published = context.now;
             self.ports.forget_rested(context.now);
@@ -101,7 +100,7 @@ impl Forwarder {
         if current != Some(session.generation) {
             let outlived =
                 context.snapshot.valid_since(session.endpoint).is_none_or(|since| session.generation < since);
-            if outlived || !still_admitted(session, context) {
+            if outlived || !still_admitted(&self.sessions.addresses(slot), session, context) {
                 return self.end(slot, Cause::Revoked, context);
             }
             let limit = idle_limit(session, context);
@@ -130,12 +129,15 @@ impl Forwarder {
         if session.protocol != Protocol::Tcp {
             return self.remove(slot, cause, context.now);
         }
+        let addresses = self.sessions.addresses(slot);
         if session.is_live() {
-            self.leave(session, cause, context.now);
+            self.leave(&addresses, session, cause, context.now);
         }
-        let resets = resets(session);
+        let resets = resets(&addresses, session);
         self.counts.originated += resets.len() as u64;
-        self.outbox.extend(resets);
+        for (to, frame) in resets {
+            self.originate(to, frame);
+        }
         if self.review_at == Some(slot) {
             self.review_at = self.sessions.after(slot);
         }
@@ -145,25 +147,33 @@ impl Forwarder {
         session.last_seen = context.now;
         session.idle_limit = TOMBSTONE;
         if !session.tcp.has(Seen::EXACT_CLOSE) {
+            // Our own resets come at the exact numbers.
             session.tcp.set(Seen::EXACT_CLOSE);
-            self.ports.close(session, slot, context.now);
+            self.ports.close(&addresses, session, slot, context.now);
+        }
+        if !session.tcp.has(Seen::LEFT) {
+            session.tcp.set(Seen::LEFT);
             self.lingering.push_back(slot);
         }
     }
 
-    /// A segment changed its session's phase: another idle time applies; an exact close frees the port.
+    /// A segment changed its session's phase: another idle time applies; one that closes makes room for
+    /// others, and an exact close frees the port.
     pub(super) fn phase_changed(&mut self, slot: Slot, change: Change, context: &Context<'_>) {
         let Some(session) = self.sessions.get(slot) else { return };
-        let limit = idle_limit(session, context);
-        if change == Change::ExactClose {
-            self.leave(session, Cause::of_close(session.tcp), context.now);
+        let (limit, addresses) = (idle_limit(session, context), self.sessions.addresses(slot));
+        let leaves = session.phase == Phase::Closing && !session.tcp.has(Seen::LEFT);
+        if leaves {
+            self.leave(&addresses, session, Cause::of_close(session.tcp), context.now);
+            self.lingering.push_back(slot);
         }
-        if let Some(session) = self.sessions.get_mut(slot) {
-            session.idle_limit = limit;
-            if change == Change::ExactClose {
-                self.ports.close(session, slot, context.now);
-                self.lingering.push_back(slot);
-            }
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        session.idle_limit = limit;
+        if leaves {
+            session.tcp.set(Seen::LEFT);
+        }
+        if change == Change::ExactClose {
+            self.ports.close(&addresses, session, slot, context.now);
         }
     }
 
@@ -175,9 +185,7 @@ impl Forwarder {
         if self.sweep_at == 0 {
             self.sweep_due = context.now;
             self.lingering.retain(|slot| {
-                self.sessions
-                    .get(*slot)
-                    .is_some_and(|session| session.phase != Phase::Vacant && session.tcp.has(Seen::EXACT_CLOSE))
+                self.sessions.get(*slot).is_some_and(|session| session.phase != Phase::Vacant && !session.is_live())
             });
         }
         let extent = self.sessions.extent();
@@ -197,10 +205,10 @@ impl Forwarder {
         let Request::Flows { wanted, limit, reply } = request;
         let listed = (0..self.sessions.extent())
             .filter_map(|position| self.sessions.occupied(position))
-            .filter_map(|slot| self.sessions.get(slot))
-            .filter(|session| wants(&wanted, session))
+            .filter_map(|slot| self.sessions.get(slot).map(|session| (self.sessions.addresses(slot), session)))
+            .filter(|(addresses, session)| wants(&wanted, addresses, session))
             .take(limit)
-            .map(|session| record(session, self.position.worker, now))
+            .map(|(addresses, session)| record(&addresses, session, self.position.worker, now))
             .collect();
         // The asker may have given up waiting.
         let _ = reply.try_send(listed);
@@ -214,9 +222,10 @@ impl Forwarder {
             if log.is_full() && !forced {
                 return true;
             }
-            let session = self.sessions.occupied(self.stopped_at).and_then(|slot| self.sessions.get(slot));
-            if let Some(session) = session.filter(|session| session.is_live()) {
-                log.push(Ended::new(session, Cause::Stopped, now));
+            if let Some(slot) = self.sessions.occupied(self.stopped_at)
+                && let Some(session) = self.sessions.get(slot).filter(|session| session.is_live())
+            {
+                log.push(Ended::new(&self.sessions.addresses(slot), session, Cause::Stopped, now));
             }
             self.stopped_at += 1;
         }
@@ -225,8 +234,7 @@ impl Forwarder {
 }
 
 /// Resets for both ends of a session, as each end would expect them.
-fn resets(session: &Session<V4, V4>) -> Vec<(crate::snapshot::AttachmentId, Vec<u8>)> {
-    let a = &session.addresses;
+fn resets(a: &Addresses, session: &Session) -> Vec<(crate::snapshot::AttachmentId, Vec<u8>)> {
     let to_consumer = Ends { from: (a.endpoint, a.endpoint_port), to: (a.consumer, a.consumer_port) };
     let to_service = Ends { from: (a.nat, a.nat_port), to: (a.backend, a.backend_port) };
     [
@@ -240,15 +248,13 @@ fn resets(session: &Session<V4, V4>) -> Vec<(crate::snapshot::AttachmentId, Vec<
     .collect()
 }
 
-fn wants(wanted: &Wanted, session: &Session<V4, V4>) -> bool {
-    let a = &session.addresses;
+fn wants(wanted: &Wanted, a: &Addresses, session: &Session) -> bool {
     wanted.endpoint.is_none_or(|endpoint| endpoint == session.endpoint)
-        && wanted.nat.is_none_or(|nat| nat == (V4::ip(a.nat), a.nat_port))
-        && wanted.backend.is_none_or(|backend| backend == (V4::ip(a.backend), a.backend_port))
+        && wanted.nat.is_none_or(|nat| nat == (a.nat.ip(), a.nat_port))
+        && wanted.backend.is_none_or(|backend| backend == (a.backend.ip(), a.backend_port))
 }
 
-fn record(session: &Session<V4, V4>, worker: u16, now: Tick) -> FlowRecord {
-    let a = &session.addresses;
+fn record(a: &Addresses, session: &Session, worker: u16, now: Tick) -> FlowRecord {
     let counts = |flow: &FlowState| (flow.packets, flow.bytes);
     FlowRecord {
         worker,
@@ -256,10 +262,10 @@ fn record(session: &Session<V4, V4>, worker: u16, now: Tick) -> FlowRecord {
         link: session.link,
         attachment: session.consumer_attachment,
         protocol: session.protocol,
-        consumer: (V4::ip(a.consumer), a.consumer_port),
-        endpoint_address: (V4::ip(a.endpoint), a.endpoint_port),
-        nat: (V4::ip(a.nat), a.nat_port),
-        backend: (V4::ip(a.backend), a.backend_port),
+        consumer: (a.consumer.ip(), a.consumer_port),
+        endpoint_address: (a.endpoint.ip(), a.endpoint_port),
+        nat: (a.nat.ip(), a.nat_port),
+        backend: (a.backend.ip(), a.backend_port),
         state: session.phase.name(),
         live: session.is_live(),
         age: now.since(session.opened),

@@ -150,9 +150,8 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
         for _ in 0..BATCH_FRAMES {
             let Some(frame) = self.sources[device].next_frame()? else { return Ok(false) };
             bytes += frame.len();
-            if let Verdict::Forward { to, length } = self.forwarder.receive(frame, attachment, context) {
-                send(&mut self.sinks, &mut self.forwarder, to, &frame[..length]);
-            }
+            let verdict = self.forwarder.receive(frame, attachment, context);
+            send(&mut self.sinks, &mut self.forwarder, verdict, frame);
             if bytes > BATCH_BYTES {
                 break;
             }
@@ -163,31 +162,39 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
     fn take_handed(&mut self, context: &Context<'_>) {
         for _ in 0..BATCH_FRAMES {
             let Some(mut handed) = self.shared.hand_in(self.number) else { return };
-            if let Verdict::Forward { to, length } = self.forwarder.receive_handed(&mut handed, context) {
-                send(&mut self.sinks, &mut self.forwarder, to, &handed.frame[..length]);
-            }
+            let verdict = self.forwarder.receive_handed(&mut handed, context);
+            send(&mut self.sinks, &mut self.forwarder, verdict, &handed.frame);
         }
     }
 
-    /// Writes the answers and resets that wait. One that the kernel refuses is lost: like any packet.
+    /// Writes the frames that wait. A packet of the forwarder's own that the kernel refuses is lost, like any.
     fn flush(&mut self) {
         if !self.forwarder.has_outbox() {
             return;
         }
-        for (attachment, frame) in self.forwarder.take_outbox() {
-            if let Some(sink) = self.sinks.get_mut(usize::from(attachment.0))
-                && let Err(error) = sink.send(&frame)
-            {
+        for own in self.forwarder.take_outbox() {
+            let Some(sink) = self.sinks.get_mut(usize::from(own.to.0)) else { continue };
+            if let Err(error) = sink.send(&own.frame) {
                 tracing::trace!(%error, "a packet of our own was refused");
+                self.forwarder.write_failed(own.carries);
             }
         }
     }
 }
 
-fn send<K: FrameSink>(sinks: &mut [K], forwarder: &mut Forwarder, to: AttachmentId, frame: &[u8]) {
-    let sent = sinks.get_mut(usize::from(to.0)).is_some_and(|sink| sink.send(frame).is_ok());
+/// Writes a frame that is to be forwarded.
+fn send<K: FrameSink>(sinks: &mut [K], forwarder: &mut Forwarder, verdict: Verdict, frame: &[u8]) {
+    let sent = match verdict {
+        Verdict::Forward { to, length } => {
+            sinks.get_mut(usize::from(to.0)).is_some_and(|sink| sink.send(&frame[..length]).is_ok())
+        }
+        Verdict::Rebuilt { to, from, end } => sinks
+            .get_mut(usize::from(to.0))
+            .is_some_and(|sink| sink.send_joined(forwarder.head(), &frame[from..end]).is_ok()),
+        Verdict::Emitted | Verdict::Held | Verdict::Settled | Verdict::Drop(_) | Verdict::HandOut { .. } => true,
+    };
     if !sent {
-        forwarder.write_failed();
+        forwarder.write_failed(1);
     }
 }
 

@@ -84,6 +84,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
             vnet_number: number,
             peers: Vec::new(),
             sources: [prefix(space)].iter().collect(),
+            mtu: 1_500,
             excluded_workloads: Vec::new(),
         });
     }

@@ -13,6 +13,21 @@ pub enum Verdict {
         /// Bytes of the frame, link padding excluded.
         length: usize,
     },
+    /// Translated into another family: write the forwarder's head, then these bytes of the frame.
+    Rebuilt {
+        /// Where it leaves.
+        to: AttachmentId,
+        /// First byte of the frame that is kept.
+        from: usize,
+        /// End of what is kept.
+        end: usize,
+    },
+    /// Forwarded as frames of the forwarder's own, which wait in its outbox.
+    Emitted,
+    /// A piece of a datagram, kept until the others come.
+    Held,
+    /// The piece made its datagram whole, whose verdict is counted for all its pieces.
+    Settled,
     /// Counted under its reason.
     Drop(DropReason),
     /// It belongs to another worker.
@@ -35,10 +50,26 @@ pub enum DropReason {
     SpoofedSource,
     /// A protocol the forwarder does not carry.
     UnsupportedProtocol,
-    /// A fragment: not reassembled by this version.
-    Fragment,
-    /// Source routing (RFC 7126).
+    /// Source routing (RFC 7126, RFC 5095).
     SourceRoute,
+    /// An IPv6 extension header that may not be passed over, or too many of them (RFC 8200).
+    ExtensionHeader,
+    /// A piece of a datagram that is empty, or no multiple of 8 bytes long and not the last (RFC 791 §3.2).
+    FragmentTiny,
+    /// A piece that has come before, byte by byte.
+    FragmentDuplicate,
+    /// Two pieces of a datagram contradict each other (RFC 5722).
+    FragmentOverlap,
+    /// A piece beyond 65,535 bytes.
+    FragmentOversize,
+    /// More pieces than a datagram may have.
+    FragmentTooMany,
+    /// No room for another datagram in pieces.
+    FragmentFull,
+    /// A piece of a datagram that was given up.
+    FragmentDead,
+    /// The other pieces of its datagram did not come in time.
+    FragmentTimeout,
     /// No endpoint at this address is visible from this VNet.
     UnknownEndpoint,
     /// The connection is Pending.
@@ -73,6 +104,8 @@ pub enum DropReason {
     IcmpUnmatched,
     /// TTL or hop limit used up here.
     TtlExpired,
+    /// Larger than the path behind the forwarder, and not to be cut.
+    PacketTooBig,
     /// The ring to the owning worker is full.
     HandoverFull,
     /// The kernel refused the packet.
@@ -81,12 +114,20 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason in the order of its discriminant.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 33] = [
         Self::Malformed,
         Self::SpoofedSource,
         Self::UnsupportedProtocol,
-        Self::Fragment,
         Self::SourceRoute,
+        Self::ExtensionHeader,
+        Self::FragmentTiny,
+        Self::FragmentDuplicate,
+        Self::FragmentOverlap,
+        Self::FragmentOversize,
+        Self::FragmentTooMany,
+        Self::FragmentFull,
+        Self::FragmentDead,
+        Self::FragmentTimeout,
         Self::UnknownEndpoint,
         Self::NotApprovedPending,
         Self::NotApprovedRejected,
@@ -104,6 +145,7 @@ impl DropReason {
         Self::NoSession,
         Self::IcmpUnmatched,
         Self::TtlExpired,
+        Self::PacketTooBig,
         Self::HandoverFull,
         Self::WriteFailed,
     ];
@@ -115,8 +157,16 @@ impl DropReason {
             Self::Malformed => "malformed",
             Self::SpoofedSource => "spoofed_source",
             Self::UnsupportedProtocol => "unsupported_protocol",
-            Self::Fragment => "fragment",
             Self::SourceRoute => "source_route",
+            Self::ExtensionHeader => "extension_header",
+            Self::FragmentTiny => "fragment_tiny",
+            Self::FragmentDuplicate => "fragment_duplicate",
+            Self::FragmentOverlap => "fragment_overlap",
+            Self::FragmentOversize => "fragment_oversize",
+            Self::FragmentTooMany => "fragment_too_many",
+            Self::FragmentFull => "fragment_full",
+            Self::FragmentDead => "fragment_dead",
+            Self::FragmentTimeout => "fragment_timeout",
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::NotApprovedPending => "not_approved_pending",
             Self::NotApprovedRejected => "not_approved_rejected",
@@ -134,6 +184,7 @@ impl DropReason {
             Self::NoSession => "no_session",
             Self::IcmpUnmatched => "icmp_unmatched",
             Self::TtlExpired => "ttl_expired",
+            Self::PacketTooBig => "packet_too_big",
             Self::HandoverFull => "handover_full",
             Self::WriteFailed => "write_failed",
         }

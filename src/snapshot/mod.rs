@@ -22,10 +22,14 @@ pub mod publish;
 /// Which worker a packet belongs to; the steering program computes the same.
 pub mod steering;
 
+/// How much the way behind each attachment carries.
+pub mod path_mtu;
+
 /// What this host must look like: devices, routes, rules.
 pub mod topology;
 
 pub use ids::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, TargetId};
+pub use path_mtu::PathMtus;
 pub use policy::{Admission, Denial, Query};
 pub use publish::{Publisher, Reader};
 pub use tables::{

@@ -81,25 +81,8 @@ pub fn is_spoofed(snapshot: &Snapshot, query: &Query) -> bool {
 /// # Errors
 /// The first check that fails, in the order of DESIGN §3.
 pub fn judge<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<Admission<'a>, Denial<'a>> {
-    let unknown = Denial { endpoint: None, reason: Reason::UnknownEndpoint };
-    let Some(attachment) = snapshot.attachments.get(usize::from(query.attachment.0)) else {
-        return Err(unknown);
-    };
-    let Some((entry, accepted)) = snapshot.endpoint_address(attachment, query.destination) else {
-        return Err(unknown);
-    };
-    let EndpointAddress { endpoint, target } = entry;
+    let EndpointAddress { endpoint, target } = admitted(snapshot, query)?;
     let deny = |reason| Err(Denial { endpoint: Some(endpoint), reason });
-
-    if endpoint.state != ConnectionState::Approved {
-        return deny(Reason::NotApproved(endpoint.state));
-    }
-    if !accepted.contains(query.source) {
-        return deny(Reason::SourceNotAllowed);
-    }
-    if let Some((class, _)) = attachment.excluded_workloads.iter().find(|(_, set)| set.contains(query.source)) {
-        return deny(Reason::WorkloadExcluded(Arc::clone(class)));
-    }
     if let Some(rule) = denying_rule(endpoint, query) {
         return deny(Reason::DeniedByRule(rule));
     }
@@ -115,11 +98,51 @@ pub fn judge<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<Admission<'a>,
     Ok(Admission { endpoint, resource, target: bound_target, target_id: *target, backend_port })
 }
 
+/// Checks 2 to 4 and the endpoint's own source rule: all that is known of a fragment, which has no ports.
+///
+/// # Errors
+/// The first check that fails.
+pub fn admits_source<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<&'a Arc<Endpoint>, Denial<'a>> {
+    let EndpointAddress { endpoint, .. } = admitted(snapshot, query)?;
+    match own_rule(endpoint, query) {
+        Some(rule) => Err(Denial { endpoint: Some(endpoint), reason: Reason::DeniedByRule(rule) }),
+        None => Ok(endpoint),
+    }
+}
+
+/// Checks 2 to 4.
+fn admitted<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<&'a EndpointAddress, Denial<'a>> {
+    let unknown = Denial { endpoint: None, reason: Reason::UnknownEndpoint };
+    let Some(attachment) = snapshot.attachments.get(usize::from(query.attachment.0)) else {
+        return Err(unknown);
+    };
+    let Some((entry, accepted)) = snapshot.endpoint_address(attachment, query.destination) else {
+        return Err(unknown);
+    };
+    let endpoint = &entry.endpoint;
+    let deny = |reason| Err(Denial { endpoint: Some(endpoint), reason });
+    if endpoint.state != ConnectionState::Approved {
+        return deny(Reason::NotApproved(endpoint.state));
+    }
+    if !accepted.contains(query.source) {
+        return deny(Reason::SourceNotAllowed);
+    }
+    if let Some((class, _)) = attachment.excluded_workloads.iter().find(|(_, set)| set.contains(query.source)) {
+        return deny(Reason::WorkloadExcluded(Arc::clone(class)));
+    }
+    Ok(entry)
+}
+
+/// The endpoint's own source rule.
+fn own_rule(endpoint: &Endpoint, query: &Query) -> Option<Arc<str>> {
+    endpoint.sources.as_ref().is_some_and(|sources| !sources.contains(query.source)).then(|| Arc::from("sources"))
+}
+
 /// Check 5: the endpoint's own source rule, then the subnet's rules; the first match decides, and no
 /// match allows, since check 4 has excluded outsiders.
 fn denying_rule(endpoint: &Endpoint, query: &Query) -> Option<Arc<str>> {
-    if endpoint.sources.as_ref().is_some_and(|sources| !sources.contains(query.source)) {
-        return Some(Arc::from("sources"));
+    if let Some(rule) = own_rule(endpoint, query) {
+        return Some(rule);
     }
     let rule = endpoint.rules.as_ref()?.iter().find(|rule| matches(rule, query))?;
     (!rule.allow).then(|| Arc::clone(&rule.name))

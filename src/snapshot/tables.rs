@@ -77,6 +77,8 @@ pub struct Timeouts {
     pub udp: Duration,
     /// RFC 5508 REQ-2: not less than 60 s.
     pub icmp: Duration,
+    /// How long the pieces of a datagram may take to come (RFC 791 §3.2, RFC 8200 §4.5: at most 60 s).
+    pub fragment: Duration,
 }
 
 impl Default for Timeouts {
@@ -86,6 +88,7 @@ impl Default for Timeouts {
             tcp_transitory: Duration::from_mins(4),
             udp: Duration::from_mins(5),
             icmp: Duration::from_mins(1),
+            fragment: Duration::from_secs(30),
         }
     }
 }
@@ -97,6 +100,8 @@ pub struct Attachment {
     pub vnet: Arc<str>,
     /// Number of its VNet: endpoints here are found under it.
     pub vnet_number: u16,
+    /// MTU of its TUN device, bytes.
+    pub mtu: u16,
     /// The directly peered VNets, whose endpoints are visible from here too.
     pub peers: Vec<Peer>,
     /// Accepted sources for endpoints of this VNet (DESIGN §2): its address space, its on-premises
@@ -242,6 +247,13 @@ impl Snapshot {
     #[must_use]
     pub fn valid_since(&self, endpoint: EndpointId) -> Option<Generation> {
         self.valid_since.get(endpoint.0 as usize).copied()
+    }
+
+    /// MTU of the device at `attachment`, bytes.
+    #[must_use]
+    #[inline]
+    pub fn mtu(&self, attachment: AttachmentId) -> u16 {
+        self.attachments.get(usize::from(attachment.0)).map_or(u16::MAX, |attachment| attachment.mtu)
     }
 
     /// Generations of all endpoints in the order of [`EndpointId`], for a worker that looks for changes.

@@ -1,6 +1,4 @@
-//! IP and transport headers, read at fixed offsets after one length check each.
-
-use super::checksum;
+//! Transport headers, read at fixed offsets after one length check each.
 
 /// Bytes of an IPv4 header without options.
 pub const IPV4_HEADER: usize = 20;
@@ -15,6 +13,10 @@ pub const ICMP_HEADER: usize = 8;
 pub const ICMP_ECHO_REPLY: u8 = 0;
 /// ICMP echo request (RFC 792).
 pub const ICMP_ECHO_REQUEST: u8 = 8;
+/// ICMPv6 echo request (RFC 4443 §4.1).
+pub const ICMPV6_ECHO_REQUEST: u8 = 128;
+/// ICMPv6 echo reply (RFC 4443 §4.2).
+pub const ICMPV6_ECHO_REPLY: u8 = 129;
 
 /// TCP flag: no more data from this end.
 pub const FIN: u8 = 0x01;
@@ -52,78 +54,6 @@ pub fn put_word(bytes: &mut [u8], at: usize, value: u32) {
     if let Some(quad) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
         *quad = value.to_be_bytes();
     }
-}
-
-/// The checked outline of an IPv4 header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ipv4Outline {
-    /// Header length in bytes, 20 to 60.
-    pub header: usize,
-    /// Total length in bytes; at most the bytes that are there.
-    pub total: usize,
-    /// Transport protocol number.
-    pub protocol: u8,
-    /// Whether it is part of a fragmented datagram.
-    pub fragment: bool,
-    /// Whether it carries a source route (RFC 7126 §4.3, §4.4).
-    pub source_route: bool,
-}
-
-/// Why a header cannot be an IPv4 header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
-    /// Fewer bytes than a header, or than the header says.
-    Truncated,
-    /// Not version 4.
-    Version,
-    /// Header length below 20, or total length below the header's.
-    Length,
-    /// The header checksum is wrong.
-    Checksum,
-    /// Options that run over the header's end.
-    Options,
-}
-
-/// Checks an IPv4 header: lengths, checksum (RFC 1812 §5.2.2), options.
-///
-/// # Errors
-/// The first [`Flaw`].
-#[inline]
-pub fn ipv4(packet: &[u8]) -> Result<Ipv4Outline, Flaw> {
-    let Some(fixed) = packet.first_chunk::<IPV4_HEADER>() else { return Err(Flaw::Truncated) };
-    if fixed[0] >> 4 != 4 {
-        return Err(Flaw::Version);
-    }
-    let header = usize::from(fixed[0] & 0x0F) * 4;
-    let total = usize::from(half(fixed, 2));
-    if header < IPV4_HEADER || total < header {
-        return Err(Flaw::Length);
-    }
-    if total > packet.len() {
-        return Err(Flaw::Truncated);
-    }
-    let Some(whole) = packet.get(..header) else { return Err(Flaw::Truncated) };
-    if checksum::sum(whole) != 0xFFFF {
-        return Err(Flaw::Checksum);
-    }
-    let source_route = header > IPV4_HEADER && has_source_route(&whole[IPV4_HEADER..])?;
-    // More-fragments flag or a non-zero offset; the don't-fragment flag does not count.
-    let fragment = half(fixed, 6) & 0x3FFF != 0;
-    Ok(Ipv4Outline { header, total, protocol: fixed[9], fragment, source_route })
-}
-
-/// Walks IPv4 options (RFC 791 §3.1) for a loose or strict source route.
-fn has_source_route(mut options: &[u8]) -> Result<bool, Flaw> {
-    while let [kind, rest @ ..] = options {
-        options = match (kind, rest) {
-            (0, _) => return Ok(false),
-            (1, _) => rest,
-            (131 | 137, _) => return Ok(true),
-            (_, [length, ..]) if *length >= 2 => options.get(usize::from(*length)..).ok_or(Flaw::Options)?,
-            _ => return Err(Flaw::Options),
-        };
-    }
-    Ok(false)
 }
 
 /// The fields of a TCP segment that a session tracks.
@@ -167,59 +97,5 @@ impl TcpSegment {
     pub const fn end(self) -> u32 {
         let control = (self.flags & SYN != 0) as u32 + (self.flags & FIN != 0) as u32;
         self.seq.wrapping_add(self.payload).wrapping_add(control)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header(options: &[u8]) -> Vec<u8> {
-        let length = IPV4_HEADER + options.len();
-        let mut packet =
-            vec![0x40 | (length / 4) as u8, 0, 0, length as u8, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
-        packet.extend_from_slice(options);
-        let sum = checksum::sum(&packet);
-        put_half(&mut packet, 10, !sum);
-        packet
-    }
-
-    #[test]
-    fn a_header_is_refused_for_its_first_flaw() {
-        let good = header(&[]);
-        assert_eq!(ipv4(&good).expect("valid").total, 20);
-        let broken = |change: &dyn Fn(&mut Vec<u8>)| {
-            let mut packet = good.clone();
-            change(&mut packet);
-            ipv4(&packet).expect_err("flawed")
-        };
-        assert_eq!(broken(&|p| p.truncate(19)), Flaw::Truncated);
-        assert_eq!(broken(&|p| p[0] = 0x65), Flaw::Version);
-        assert_eq!(broken(&|p| p[0] = 0x44), Flaw::Length);
-        assert_eq!(broken(&|p| p[3] = 19), Flaw::Length);
-        assert_eq!(broken(&|p| p[3] = 21), Flaw::Truncated);
-        assert_eq!(broken(&|p| p[8] = 63), Flaw::Checksum);
-    }
-
-    #[test]
-    fn source_routes_are_found_behind_other_options() {
-        assert!(ipv4(&header(&[1, 1, 131, 2])).expect("valid").source_route);
-        assert!(ipv4(&header(&[7, 3, 4, 137])).expect("valid").source_route);
-        assert!(!ipv4(&header(&[7, 4, 131, 0])).expect("valid").source_route, "131 is data of option 7");
-        assert!(!ipv4(&header(&[0, 131, 2, 0])).expect("valid").source_route, "after the end of options");
-        assert_eq!(ipv4(&header(&[7, 9, 0, 0])), Err(Flaw::Options));
-        assert_eq!(ipv4(&header(&[7, 0, 0, 0])), Err(Flaw::Options));
-    }
-
-    #[test]
-    fn dont_fragment_alone_is_no_fragment() {
-        for (field, expected) in [(0x4000_u16, false), (0x2000, true), (0x0001, true), (0x6001, true), (0, false)] {
-            let mut packet = header(&[]);
-            put_half(&mut packet, 6, field);
-            put_half(&mut packet, 10, 0);
-            let sum = checksum::sum(&packet);
-            put_half(&mut packet, 10, !sum);
-            assert_eq!(ipv4(&packet).expect("valid").fragment, expected, "{field:#x}");
-        }
     }
 }

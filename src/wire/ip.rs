@@ -97,6 +97,15 @@ pub fn outline(packet: &[u8]) -> Result<Outline, Flaw> {
     }
 }
 
+/// Type of service (RFC 2474), or traffic class.
+#[must_use]
+pub fn traffic_class(packet: &[u8], version: Version) -> u8 {
+    match version {
+        Version::V4 => packet.get(1).copied().unwrap_or(0),
+        Version::V6 => half(packet, 0).to_be_bytes()[0] << 4 | half(packet, 0).to_be_bytes()[1] >> 4,
+    }
+}
+
 /// IPv4: lengths, checksum (RFC 1812 §5.2.2), options.
 #[inline]
 fn v4(packet: &[u8]) -> Result<Outline, Flaw> {

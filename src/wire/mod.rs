@@ -7,21 +7,23 @@ pub mod address;
 /// IP headers of both versions, outlined alike.
 pub mod ip;
 
-/// Address families, and what differs between them.
-pub mod family;
-
 /// The virtio-net header in front of every packet of a TUN device.
 pub mod vnet;
 
-/// IP and transport headers.
+/// Transport headers.
 pub mod headers;
+
+/// Fresh identifications, and cutting a packet into pieces.
+pub mod fragment;
 
 /// RFC 1071 sums and RFC 1624 deltas.
 pub mod checksum;
+
+/// ICMP errors, read and rebuilt.
+pub mod icmp;
 
 /// Packets the forwarder makes by itself: TCP RST, ICMP messages.
 pub mod build;
 
 pub use address::{Address, Version};
-pub use family::{Family, V4, V6};
 pub use vnet::VnetHeader;

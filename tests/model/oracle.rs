@@ -46,6 +46,11 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
+    /// Whether it lives no more: it counts under no limit, and may make room.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Ended)
+    }
+
     fn limit(&self, protocol: u8) -> u32 {
         let seconds = match (self.phase, protocol) {
             (Phase::Ended, _) => 60,
@@ -126,7 +131,7 @@ impl Oracle {
     }
 
     fn live(&self, which: impl Fn(&Flow) -> bool) -> u32 {
-        self.flows.values().filter(|flow| flow.phase != Phase::Ended && !flow.exact && which(flow)).count() as u32
+        self.flows.values().filter(|flow| !flow.closes() && which(flow)).count() as u32
     }
 
     /// Decides a well-formed packet, and removes the session whose place its SYN takes.
@@ -182,7 +187,7 @@ impl Oracle {
         if resource.targets[grant.target].backends.iter().all(|(_, drain)| *drain) {
             return drop(DropReason::NoBackend);
         }
-        if self.full() && !self.flows.values().any(|flow| flow.exact) {
+        if self.full() && !self.flows.values().any(Flow::closes) {
             return drop(DropReason::TableFull);
         }
         let max = self.rules.endpoints.iter().find(|e| e.id == grant.endpoint).map_or(0, |e| e.max);

@@ -304,6 +304,7 @@ impl Rules {
                     .map(|&vnet_number| snapshot::Peer { vnet_number, sources: set(&side.direct) })
                     .collect(),
                 sources: set(&side.sources),
+                mtu: 1_500,
                 excluded_workloads: vec![(Arc::from("class"), set(&side.excluded))],
             });
         }

@@ -255,8 +255,8 @@ impl Run {
                 DropReason::Malformed
             }
             2 => {
-                frame[VNET + 6] = 0x20;
-                DropReason::Fragment
+                frame[VNET + 9] = 50;
+                DropReason::UnsupportedProtocol
             }
             3 => {
                 frame[VNET + 9] = 47;
@@ -265,7 +265,7 @@ impl Run {
             4 => {
                 frame[VNET] = 0x60;
                 sealed = false;
-                DropReason::UnsupportedProtocol
+                DropReason::Malformed
             }
             5 => {
                 let options = [1, 131, 3, 0];

@@ -164,6 +164,7 @@ fn timeouts(named: &TimeoutOverrides, otherwise: Timeouts) -> Timeouts {
         tcp_transitory: or(named.tcp_transitory, otherwise.tcp_transitory),
         udp: or(named.udp, otherwise.udp),
         icmp: or(named.icmp, otherwise.icmp),
+        fragment: or(named.fragment, otherwise.fragment),
     }
 }
 
@@ -187,6 +188,7 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, registry: &Registry) ->
         Attachment {
             vnet: Arc::from(spec.vnet.to_string()),
             vnet_number: registry.vnet(&spec.vnet).unwrap_or(registry::NO_VNET),
+            mtu: spec.mtu,
             peers: peering
                 .peers(&spec.vnet)
                 .iter()

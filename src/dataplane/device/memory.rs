@@ -45,4 +45,8 @@ impl FrameSink for MemorySink {
         self.sent.push(frame.to_vec());
         Ok(())
     }
+
+    fn send_joined(&mut self, head: &[u8], rest: &[u8]) -> io::Result<()> {
+        self.send(&[head, rest].concat())
+    }
 }

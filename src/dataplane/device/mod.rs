@@ -31,4 +31,10 @@ pub trait FrameSink {
     /// # Errors
     /// What the device refuses; the packet counts as `WriteFailed`.
     fn send(&mut self, frame: &[u8]) -> io::Result<()>;
+
+    /// Sends one whole frame that stands in two places: its headers, and its payload.
+    ///
+    /// # Errors
+    /// As [`FrameSink::send`].
+    fn send_joined(&mut self, head: &[u8], rest: &[u8]) -> io::Result<()>;
 }

@@ -7,7 +7,7 @@
 
 use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -140,10 +140,18 @@ impl AsFd for TunWriter {
 impl FrameSink for TunWriter {
     /// Without offload the device takes bare packets: a frame that asks for more than that is refused.
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
-        let bytes = if self.offload { frame } else { bare_packet(frame)? };
+        self.send_joined(frame, &[])
+    }
+
+    fn send_joined(&mut self, head: &[u8], rest: &[u8]) -> io::Result<()> {
+        let head = if self.offload { head } else { bare_packet(head)? };
         loop {
-            match rustix::io::write(&*self.descriptor, bytes) {
-                Ok(written) if written == bytes.len() => return Ok(()),
+            let written = match rest {
+                [] => rustix::io::write(&*self.descriptor, head),
+                _ => rustix::io::writev(&*self.descriptor, &[IoSlice::new(head), IoSlice::new(rest)]),
+            };
+            match written {
+                Ok(written) if written == head.len() + rest.len() => return Ok(()),
                 Ok(_) => return Err(ErrorKind::WriteZero.into()),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

@@ -3,14 +3,19 @@
 use crate::dataplane::session::FlowKey;
 use crate::dataplane::verdict::DropReason;
 use crate::snapshot::{AttachmentId, Protocol};
-use crate::wire::headers::{self, Flaw, Ipv4Outline, TcpSegment};
-use crate::wire::{Family, V4, VnetHeader, vnet};
+use crate::wire::headers::{self, TcpSegment};
+use crate::wire::ip::{self, Flaw, Outline};
+use crate::wire::{Version, VnetHeader, vnet};
 
 /// A frame whose headers have been checked: where things are, and which flow it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet<F: Family> {
+pub struct Packet {
     /// Its flow.
-    pub key: FlowKey<F>,
+    pub key: FlowKey,
+    /// Its IP version.
+    pub version: Version,
+    /// TTL or hop limit it arrived with.
+    pub hops: u8,
     /// Offset of the transport header in the frame.
     pub transport: usize,
     /// End of the IP packet in the frame; what follows is link padding (nat-requirements T-10).
@@ -21,7 +26,7 @@ pub struct Packet<F: Family> {
     pub vnet: VnetHeader,
 }
 
-impl<F: Family> Packet<F> {
+impl Packet {
     /// The IP packet within its frame.
     #[inline]
     #[must_use]
@@ -36,12 +41,30 @@ impl<F: Family> Packet<F> {
         TcpSegment::read(frame.get(self.transport..self.end).unwrap_or_default())
     }
 
+    /// Whether it is a super-packet, which the kernel cuts into segments.
+    #[inline]
+    #[must_use]
+    pub const fn is_super(&self) -> bool {
+        self.vnet.gso_size != 0 && self.vnet.gso_type != vnet::GSO_NONE
+    }
+
+    /// Bytes of the IP packets it becomes on the wire, the last one of a super-packet excepted.
+    #[inline]
+    #[must_use]
+    pub const fn wire_length(&self) -> usize {
+        if self.is_super() {
+            self.transport + self.transport_header - vnet::LENGTH + self.vnet.gso_size as usize
+        } else {
+            self.end - vnet::LENGTH
+        }
+    }
+
     /// Segments on the wire and their bytes: a super-packet counts as what it is cut into.
     #[inline]
     #[must_use]
     pub fn wire_size(&self) -> (u64, u64) {
         let total = (self.end - vnet::LENGTH) as u64;
-        if self.vnet.gso_size == 0 || self.vnet.gso_type == vnet::GSO_NONE {
+        if !self.is_super() {
             return (1, total);
         }
         let headers = (self.transport + self.transport_header - vnet::LENGTH) as u64;
@@ -50,33 +73,43 @@ impl<F: Family> Packet<F> {
     }
 }
 
-/// Checks an IPv4 frame and names its flow.
+/// Why a frame is not simply a packet of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Odd {
+    /// It fails check 1 (DESIGN §3).
+    Drop(DropReason),
+    /// A piece of a datagram: its flow is known once the datagram is whole.
+    Fragment(Outline),
+    /// An ICMP error: it belongs to the flow of the packet that it quotes.
+    IcmpError(Outline),
+}
+
+/// Checks a frame and names its flow.
 ///
 /// # Errors
-/// The drop reason of check 1 (DESIGN §3).
+/// What else it is: see [`Odd`].
 #[inline]
-pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet<V4>, DropReason> {
-    let vnet = VnetHeader::read(frame).ok_or(DropReason::Malformed)?;
+pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, Odd> {
+    let vnet = VnetHeader::read(frame).ok_or(Odd::Drop(DropReason::Malformed))?;
     let ip = &frame[vnet::LENGTH..];
-    let outline = headers::ipv4(ip).map_err(|flaw| unreadable(ip, flaw))?;
-    if outline.source_route {
-        return Err(DropReason::SourceRoute);
-    }
-    if outline.fragment {
-        return Err(DropReason::Fragment);
+    let outline = ip::outline(ip).map_err(unreadable)?;
+    if outline.fragment.is_some() {
+        return Err(Odd::Fragment(outline));
     }
     let transport = &ip[outline.header..outline.total];
-    let (protocol, ports, transport_header) = ports(outline.protocol, transport)?;
-    check_offload(vnet, &outline, protocol)?;
+    let (protocol, ports, transport_header) = ports(&outline, transport)?;
+    check_offload(vnet, &outline, protocol).map_err(Odd::Drop)?;
     Ok(Packet {
         key: FlowKey {
             attachment,
             protocol,
-            source: V4::read(ip, V4::ADDRESSES),
-            destination: V4::read(ip, V4::ADDRESSES + V4::ADDRESS_BYTES),
+            source: outline.source,
+            destination: outline.destination,
             source_port: ports.0,
             destination_port: ports.1,
         },
+        version: outline.version,
+        hops: outline.hops,
         transport: vnet::LENGTH + outline.header,
         end: vnet::LENGTH + outline.total,
         transport_header,
@@ -84,58 +117,69 @@ pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet<V4>, Dr
     })
 }
 
-/// IPv6 is a protocol this version does not carry; anything else that is not IPv4 is malformed.
+/// The drop reason of a header that cannot be used.
 #[cold]
-fn unreadable(ip: &[u8], flaw: Flaw) -> DropReason {
-    let is_v6 = flaw == Flaw::Version && ip[0] >> 4 == 6;
-    if is_v6 { DropReason::UnsupportedProtocol } else { DropReason::Malformed }
+fn unreadable(flaw: Flaw) -> Odd {
+    Odd::Drop(match flaw {
+        Flaw::Truncated | Flaw::Version | Flaw::Length | Flaw::Checksum | Flaw::Options => DropReason::Malformed,
+        Flaw::Mapped => DropReason::SpoofedSource,
+        Flaw::SourceRoute => DropReason::SourceRoute,
+        Flaw::Extension => DropReason::ExtensionHeader,
+    })
 }
 
 /// Ports of a transport header (echo identifiers of an ICMP one), and its length.
 #[inline]
-fn ports(number: u8, transport: &[u8]) -> Result<(Protocol, (u16, u16), usize), DropReason> {
+fn ports(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16), usize), Odd> {
+    const MALFORMED: Odd = Odd::Drop(DropReason::Malformed);
     let pair = (headers::half(transport, 0), headers::half(transport, 2));
-    match number {
-        6 => {
+    match (outline.protocol, outline.version) {
+        (ip::TCP, _) => {
             let Some(fixed) = transport.first_chunk::<{ headers::TCP_HEADER }>() else {
-                return Err(DropReason::Malformed);
+                return Err(MALFORMED);
             };
             let length = usize::from(fixed[12] >> 4) * 4;
             let flawed = length < headers::TCP_HEADER || length > transport.len() || pair.0 == 0 || pair.1 == 0;
-            if flawed { Err(DropReason::Malformed) } else { Ok((Protocol::Tcp, pair, length)) }
+            if flawed { Err(MALFORMED) } else { Ok((Protocol::Tcp, pair, length)) }
         }
-        17 => {
+        (ip::UDP, _) => {
             let length = usize::from(headers::half(transport, 4));
             let fits =
                 transport.len() >= headers::UDP_HEADER && (headers::UDP_HEADER..=transport.len()).contains(&length);
-            if fits && pair.1 != 0 {
-                Ok((Protocol::Udp, pair, headers::UDP_HEADER))
-            } else {
-                Err(DropReason::Malformed)
-            }
+            if fits && pair.1 != 0 { Ok((Protocol::Udp, pair, headers::UDP_HEADER)) } else { Err(MALFORMED) }
         }
-        1 => {
-            if transport.len() < headers::ICMP_HEADER {
-                return Err(DropReason::Malformed);
-            }
-            let identifier = headers::half(transport, 4);
-            match (transport[0], transport[1]) {
-                (headers::ICMP_ECHO_REQUEST, 0) => Ok((Protocol::Icmp, (identifier, 0), headers::ICMP_HEADER)),
-                // Identifier 0 would make a reply look like a request; NAT identifiers begin at 1024.
-                (headers::ICMP_ECHO_REPLY, 0) if identifier != 0 => {
-                    Ok((Protocol::Icmp, (0, identifier), headers::ICMP_HEADER))
-                }
-                _ => Err(DropReason::IcmpUnmatched),
-            }
+        (ip::ICMP, Version::V4) | (ip::ICMPV6, Version::V6) => message(outline, transport),
+        _ => Err(Odd::Drop(DropReason::UnsupportedProtocol)),
+    }
+}
+
+/// An ICMP message: an echo has a flow of its own, an error belongs to another's; nothing else is carried
+/// (RFC 5508 REQ-11).
+fn message(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16), usize), Odd> {
+    if transport.len() < headers::ICMP_HEADER {
+        return Err(Odd::Drop(DropReason::Malformed));
+    }
+    let identifier = headers::half(transport, 4);
+    let echo = |ports| Ok((Protocol::Icmp, ports, headers::ICMP_HEADER));
+    match (outline.version, transport[0], transport[1]) {
+        (Version::V4, headers::ICMP_ECHO_REQUEST, 0) | (Version::V6, headers::ICMPV6_ECHO_REQUEST, 0) => {
+            echo((identifier, 0))
         }
-        _ => Err(DropReason::UnsupportedProtocol),
+        // Identifier 0 would make a reply look like a request; NAT identifiers begin at 1024.
+        (Version::V4, headers::ICMP_ECHO_REPLY, 0) | (Version::V6, headers::ICMPV6_ECHO_REPLY, 0)
+            if identifier != 0 =>
+        {
+            echo((0, identifier))
+        }
+        (Version::V4, 3 | 11 | 12, _) | (Version::V6, 1..=4, _) => Err(Odd::IcmpError(*outline)),
+        _ => Err(Odd::Drop(DropReason::IcmpUnmatched)),
     }
 }
 
 /// A virtio header that contradicts the packet would make the kernel write a checksum, or cut
 /// segments, in the wrong place.
 #[inline]
-fn check_offload(vnet: VnetHeader, outline: &Ipv4Outline, protocol: Protocol) -> Result<(), DropReason> {
+fn check_offload(vnet: VnetHeader, outline: &Outline, protocol: Protocol) -> Result<(), DropReason> {
     if vnet.flags & vnet::NEEDS_CSUM == 0 && vnet.gso_type == vnet::GSO_NONE {
         return Ok(());
     }
@@ -144,10 +188,10 @@ fn check_offload(vnet: VnetHeader, outline: &Ipv4Outline, protocol: Protocol) ->
         Protocol::Udp => 6,
         Protocol::Icmp => return Err(DropReason::Malformed),
     };
-    let segmented_as = match vnet.gso_type & !vnet::GSO_ECN {
-        vnet::GSO_NONE => protocol,
-        vnet::GSO_TCPV4 => Protocol::Tcp,
-        vnet::GSO_UDP_L4 => Protocol::Udp,
+    let segmented_as = match (vnet.gso_type & !vnet::GSO_ECN, outline.version) {
+        (vnet::GSO_NONE, _) => protocol,
+        (vnet::GSO_TCPV4, Version::V4) | (vnet::GSO_TCPV6, Version::V6) => Protocol::Tcp,
+        (vnet::GSO_UDP_L4, _) => Protocol::Udp,
         _ => return Err(DropReason::Malformed),
     };
     let consistent = vnet.needs_csum()

@@ -4,17 +4,25 @@
 //! path, which alone allocates, judges and answers.
 
 use super::forwarder::{Context, Forwarder};
+use super::handover::Arrival;
 use super::session::{Direction, Phase, Session, Slot, tcp_state};
 use super::verdict::Verdict;
 use crate::snapshot::{AttachmentId, Protocol};
-use crate::wire::{V4, vnet};
+use crate::wire::headers::SYN;
 use classify::{Packet, classify};
+use rewrite::Translation;
 
 /// Frame → key, or why not.
 pub mod classify;
 
 /// Applies a translation with its checksum deltas.
 pub mod rewrite;
+
+/// A packet's headers in the other family.
+pub mod translate;
+
+/// What of a packet fits where it is going.
+pub mod fit;
 
 impl Forwarder {
     /// Decides one frame that arrived on `attachment` and, when it is to be forwarded, translates it in
@@ -23,16 +31,16 @@ impl Forwarder {
     pub fn forward(&mut self, frame: &mut [u8], attachment: AttachmentId, context: &Context<'_>) -> Verdict {
         let packet = match classify(frame, attachment) {
             Ok(packet) => packet,
-            Err(reason) => return Verdict::Drop(reason),
+            Err(odd) => return self.odd(frame, odd, &Arrival::read(attachment), context),
         };
         let Some((slot, direction)) = self.sessions.find_any(&packet.key) else {
-            return self.miss(frame, &packet, 0, context);
+            return self.miss(frame, &packet, &Arrival::read(attachment), context);
         };
-        match self.sessions.get_mut(slot) {
-            Some(session) if is_current(session, frame, &packet, context) => {
+        match self.sessions.get(slot) {
+            Some(session) if is_current(session, frame, &packet, direction, context) => {
                 self.pass(frame, &packet, slot, direction, context)
             }
-            _ => self.stale(frame, &packet, slot, direction, context),
+            _ => self.second_look(frame, &packet, slot, direction, &Arrival::read(attachment), context),
         }
     }
 
@@ -41,50 +49,59 @@ impl Forwarder {
     pub(super) fn pass(
         &mut self,
         frame: &mut [u8],
-        packet: &Packet<V4>,
+        packet: &Packet,
         slot: Slot,
         direction: Direction,
         context: &Context<'_>,
     ) -> Verdict {
+        let addresses = self.sessions.addresses(slot);
         let Some(session) = self.sessions.get_mut(slot) else { return self.gone() };
         let change = match session.protocol {
-            Protocol::Tcp => tcp_state::track(session, direction, packet.segment(frame)),
+            Protocol::Tcp => {
+                let segment = packet.segment(frame);
+                if segment.has(SYN) {
+                    rewrite::clamp_mss(
+                        frame,
+                        packet,
+                        fit::most_mss(session, &addresses, context, self.shared.path_mtus()),
+                    );
+                }
+                tcp_state::track(session, direction, segment)
+            }
             Protocol::Udp | Protocol::Icmp => tcp_state::Change::None,
         };
         session.last_seen = context.now;
         account(&self.counters, session, direction, packet);
-        rewrite::rewrite(frame, packet, session, direction);
-        let to = match direction {
-            Direction::ToService => session.provider_attachment,
-            Direction::ToConsumer => session.consumer_attachment,
-        };
+        let translation = Translation::of(session, &addresses, direction);
+        let to = session.leaves_by(direction);
         if change != tcp_state::Change::None {
             self.phase_changed(slot, change, context);
         }
+        if translation.source.version() != packet.version {
+            return self.translate(frame, packet, &translation, to);
+        }
+        rewrite::rewrite(frame, packet, &translation, &mut self.identifications);
         Verdict::Forward { to, length: packet.end }
     }
 }
 
 /// Whether a session passes this packet without a second look: judged by the rules in force, not
-/// ended, not idle, no TTL used up, and no SYN that wants a closed connection's place.
+/// ended, not idle, no TTL used up, no larger than its way carries, and no SYN that wants a closed
+/// connection's place.
 #[inline]
-fn is_current(session: &Session<V4, V4>, frame: &[u8], packet: &Packet<V4>, context: &Context<'_>) -> bool {
-    let syn_on_closed = session.phase == Phase::Closing && packet.segment(frame).has(crate::wire::headers::SYN);
+fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {
+    let syn_on_closed = session.phase == Phase::Closing && packet.segment(frame).has(SYN);
     context.snapshot.generation(session.endpoint) == Some(session.generation)
         && session.phase != Phase::Ended
         && context.now.since(session.last_seen) <= session.idle_limit
-        && frame[vnet::LENGTH + 8] > 1
+        && packet.hops > 1
+        && fit::surely(session, frame, packet, direction, context)
         && !syn_on_closed
 }
 
 /// Adds a packet to its session and its endpoint.
 #[inline]
-fn account(
-    counters: &[super::counters::CounterChunk],
-    session: &mut Session<V4, V4>,
-    direction: Direction,
-    packet: &Packet<V4>,
-) {
+fn account(counters: &[super::counters::CounterChunk], session: &mut Session, direction: Direction, packet: &Packet) {
     use super::counters::{add, find};
     let (packets, bytes) = packet.wire_size();
     let flow = match direction {

@@ -3,75 +3,137 @@
 //! nat-requirements T-1 to T-3). Payload is not touched; a partial checksum stays partial.
 
 use super::classify::Packet;
-use crate::dataplane::session::{Direction, Session};
+use crate::dataplane::session::{Addresses, Direction, Session};
 use crate::snapshot::Protocol;
+use crate::wire::fragment::Identifications;
 use crate::wire::headers::{half, put_half};
-use crate::wire::{Family, V4, VnetHeader, checksum, vnet};
+use crate::wire::{Address, Version, VnetHeader, checksum, vnet};
 
-/// Change of the word that holds TTL and protocol when the TTL falls by one.
+/// Change of the word that holds an IPv4 header's TTL and protocol when the TTL falls by one.
 const TTL_DELTA: u16 = !0x0100;
 
-/// Translates `frame` as `session` has it for `direction`.
-#[inline]
-pub fn rewrite(frame: &mut [u8], packet: &Packet<V4>, session: &Session<V4, V4>, direction: Direction) {
-    let a = &session.addresses;
-    let (source, destination, source_port, destination_port) = match direction {
-        Direction::ToService => (a.nat, a.backend, a.nat_port, a.backend_port),
-        Direction::ToConsumer => (a.endpoint, a.consumer, a.endpoint_port, a.consumer_port),
-    };
-    // The way back undoes the way there: one's-complement negation is the bitwise complement.
-    let (addresses, ports) = match direction {
-        Direction::ToService => (session.address_delta, session.port_delta),
-        Direction::ToConsumer => (!session.address_delta, !session.port_delta),
-    };
-    let ip = &mut frame[vnet::LENGTH..];
-    V4::write(ip, V4::ADDRESSES, source);
-    V4::write(ip, V4::ADDRESSES + V4::ADDRESS_BYTES, destination);
-    ip[8] -= 1;
-    let header_sum = half(ip, 10);
-    put_half(ip, 10, checksum::update(header_sum, checksum::join(addresses, TTL_DELTA)));
+/// The don't-fragment flag in an IPv4 header's seventh byte.
+const DONT_FRAGMENT: u8 = 0x40;
 
-    let transport = &mut frame[packet.transport..packet.end];
-    match session.protocol {
-        Protocol::Icmp => {
-            echo(transport, if direction == Direction::ToService { source_port } else { destination_port });
-        }
-        Protocol::Tcp | Protocol::Udp => {
-            put_half(transport, 0, source_port);
-            put_half(transport, 2, destination_port);
-            let at = if session.protocol == Protocol::Tcp { 16 } else { 6 };
-            let field = half(transport, at);
-            put_half(transport, at, transport_sum(field, session.protocol, packet.vnet, addresses, ports));
+/// What a packet of one direction becomes.
+#[derive(Clone, Copy, Debug)]
+pub struct Translation {
+    /// New source address.
+    pub source: Address,
+    /// New destination address.
+    pub destination: Address,
+    /// New source port.
+    pub source_port: u16,
+    /// New destination port.
+    pub destination_port: u16,
+    /// Change of the address words' sum.
+    pub addresses: u16,
+    /// Change of the port words' sum.
+    pub ports: u16,
+}
+
+impl Translation {
+    /// What `session` with addresses `a` makes of a packet of `direction`.
+    #[inline]
+    #[must_use]
+    pub fn of(session: &Session, a: &Addresses, direction: Direction) -> Self {
+        match direction {
+            Direction::ToService => Self {
+                source: a.nat,
+                destination: a.backend,
+                source_port: a.nat_port,
+                destination_port: a.backend_port,
+                addresses: session.address_delta,
+                ports: session.port_delta,
+            },
+            // The way back undoes the way there: one's-complement negation is the bitwise complement.
+            Direction::ToConsumer => Self {
+                source: a.endpoint,
+                destination: a.consumer,
+                source_port: a.endpoint_port,
+                destination_port: a.consumer_port,
+                addresses: !session.address_delta,
+                ports: !session.port_delta,
+            },
         }
     }
+
+    /// The identifier of an echo message: the one port that is not 0.
+    #[inline]
+    #[must_use]
+    pub const fn identifier(&self) -> u16 {
+        self.source_port | self.destination_port
+    }
+}
+
+/// Translates `frame` within its family.
+#[inline]
+pub fn rewrite(frame: &mut [u8], packet: &Packet, to: &Translation, identifications: &mut Identifications) {
+    let ip = &mut frame[vnet::LENGTH..];
+    let at = packet.version.addresses();
+    to.source.write(ip, at);
+    to.destination.write(ip, at + packet.version.address_bytes());
+    ip[packet.version.hops()] -= 1;
+    if packet.version == Version::V4 {
+        let mut change = checksum::join(to.addresses, TTL_DELTA);
+        if ip[6] & DONT_FRAGMENT == 0 {
+            change = checksum::join(change, renumber(ip, packet, identifications));
+        }
+        let header_sum = half(ip, 10);
+        put_half(ip, 10, checksum::update(header_sum, change));
+    }
+    transport(&mut frame[packet.transport..packet.end], packet, to);
     frame[..vnet::LENGTH].copy_from_slice(&outgoing(packet).bytes());
+}
+
+/// Gives a packet that may be fragmented an identification of our own: its sender's is unique among the
+/// sender's packets, not among all that leave with the NAT address (RFC 6864 §5.3.1; nat-requirements G-4).
+fn renumber(ip: &mut [u8], packet: &Packet, identifications: &mut Identifications) -> u16 {
+    let fresh = identifications.take16(packet.wire_size().0);
+    let change = checksum::delta(half(ip, 4), fresh);
+    put_half(ip, 4, fresh);
+    change
+}
+
+/// Ports or identifier, and the transport checksum. ICMPv6 alone of the ICMPs covers the addresses (RFC 4443 §2.3).
+#[inline]
+fn transport(bytes: &mut [u8], packet: &Packet, to: &Translation) {
+    match packet.key.protocol {
+        Protocol::Icmp => {
+            let renamed = checksum::delta(half(bytes, 4), to.identifier());
+            let covered = if packet.version == Version::V6 { to.addresses } else { 0 };
+            put_half(bytes, 4, to.identifier());
+            let field = half(bytes, 2);
+            put_half(bytes, 2, checksum::update(field, checksum::join(renamed, covered)));
+        }
+        Protocol::Tcp | Protocol::Udp => {
+            put_half(bytes, 0, to.source_port);
+            put_half(bytes, 2, to.destination_port);
+            let at = if packet.key.protocol == Protocol::Tcp { 16 } else { 6 };
+            let field = half(bytes, at);
+            put_half(bytes, at, transport_sum(field, packet, to));
+        }
+    }
 }
 
 /// The transport checksum after translation.
 #[inline]
-fn transport_sum(field: u16, protocol: Protocol, vnet: VnetHeader, addresses: u16, ports: u16) -> u16 {
-    if vnet.needs_csum() {
-        return checksum::update_partial(field, addresses);
+fn transport_sum(field: u16, packet: &Packet, to: &Translation) -> u16 {
+    if packet.vnet.needs_csum() {
+        return checksum::update_partial(field, to.addresses);
     }
-    if protocol == Protocol::Udp && field == 0 {
-        return 0; // RFC 768: no checksum; stays so (nat-requirements T-2).
+    let is_udp = packet.key.protocol == Protocol::Udp;
+    if is_udp && field == 0 {
+        return 0; // RFC 768: no checksum; stays so (nat-requirements T-2, X-3).
     }
-    let sum = checksum::update(field, checksum::join(addresses, ports));
-    if protocol == Protocol::Udp && sum == 0 { 0xFFFF } else { sum }
-}
-
-/// Replaces the identifier of an echo message.
-fn echo(message: &mut [u8], identifier: u16) {
-    let change = checksum::delta(half(message, 4), identifier);
-    put_half(message, 4, identifier);
-    let field = half(message, 2);
-    put_half(message, 2, checksum::update(field, change));
+    let sum = checksum::update(field, checksum::join(to.addresses, to.ports));
+    if is_udp && sum == 0 { 0xFFFF } else { sum }
 }
 
 /// The virtio header to write: the kernel is told the real header length, so that a super-packet's
 /// payload goes to page fragments, and nothing it would ignore or refuse.
 #[inline]
-fn outgoing(packet: &Packet<V4>) -> VnetHeader {
+fn outgoing(packet: &Packet) -> VnetHeader {
     let partial = packet.vnet.needs_csum();
     let header = packet.transport + packet.transport_header - vnet::LENGTH;
     VnetHeader {
@@ -82,5 +144,93 @@ fn outgoing(packet: &Packet<V4>) -> VnetHeader {
             u16::try_from(header).unwrap_or(0)
         },
         ..packet.vnet
+    }
+}
+
+/// Lowers the MSS option of a SYN to `most`, never raises it (RFC 6691, RFC 9293 §3.7.1; nat-requirements
+/// T-6). An option may stand at an odd offset (RFC 9293 §3.1), so the checksum is updated by the aligned words
+/// that cover it; a partial checksum covers the pseudo-header only, and stays as it is.
+pub fn clamp_mss(frame: &mut [u8], packet: &Packet, most: u16) {
+    let Some(header) = frame.get_mut(packet.transport..packet.transport + packet.transport_header) else { return };
+    let Some(at) = mss_at(header) else { return };
+    if half(header, at) <= most {
+        return;
+    }
+    let words = at & !1..(at + 3) & !1;
+    let before = checksum::sum(&header[words.clone()]);
+    put_half(header, at, most);
+    let change = checksum::delta(before, checksum::sum(&header[words]));
+    if !packet.vnet.needs_csum() {
+        let field = half(header, 16);
+        put_half(header, 16, checksum::update(field, change));
+    }
+}
+
+/// Offset of the MSS value in a TCP header.
+fn mss_at(header: &[u8]) -> Option<usize> {
+    let mut at = crate::wire::headers::TCP_HEADER;
+    loop {
+        match (header.get(at)?, header.get(at + 1)) {
+            (0, _) => return None,
+            (1, _) => at += 1,
+            (2, Some(4)) if at + 4 <= header.len() => return Some(at + 2),
+            (_, Some(length)) if *length >= 2 => at += usize::from(*length),
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::fastpath::classify::classify;
+    use crate::snapshot::AttachmentId;
+
+    /// A SYN whose options are `options`, with a right TCP checksum.
+    fn syn(options: &[u8]) -> Vec<u8> {
+        let mut tcp = etherparse::TcpHeader::new(40_000, 443, 1, 64_000);
+        tcp.syn = true;
+        tcp.set_options_raw(options).expect("options");
+        let mut frame = vec![0; vnet::LENGTH];
+        let builder = etherparse::PacketBuilder::ipv4([10, 1, 0, 5], [10, 1, 9, 4], 64).tcp_header(tcp);
+        builder.write(&mut frame, &[]).expect("written");
+        frame
+    }
+
+    fn clamped(options: &[u8], most: u16) -> Vec<u8> {
+        let mut frame = syn(options);
+        let packet = classify(&frame, AttachmentId(0)).expect("a packet");
+        clamp_mss(&mut frame, &packet, most);
+        let sliced = etherparse::SlicedPacket::from_ip(&frame[vnet::LENGTH..]).expect("a packet");
+        let Some(etherparse::TransportSlice::Tcp(tcp)) = sliced.transport else { panic!("no TCP") };
+        let header = tcp.to_header();
+        let sum = header.calc_checksum_ipv4_raw([10, 1, 0, 5], [10, 1, 9, 4], &[]).expect("sum");
+        assert_eq!(sum, tcp.checksum());
+        tcp.options().to_vec()
+    }
+
+    /// T-6.
+    #[test]
+    fn the_mss_falls_at_any_offset_and_never_rises() {
+        assert_eq!(clamped(&[2, 4, 5, 180], 1_360), [2, 4, 5, 80]);
+        assert_eq!(clamped(&[2, 4, 5, 180], 1_460), [2, 4, 5, 180]);
+        assert_eq!(clamped(&[2, 4, 2, 24], 1_460), [2, 4, 2, 24]);
+        assert_eq!(clamped(&[1, 2, 4, 5, 180, 1, 1, 0], 1_360), [1, 2, 4, 5, 80, 1, 1, 0], "an odd offset");
+        assert_eq!(clamped(&[3, 3, 7, 2, 4, 5, 180, 0], 1_360), [3, 3, 7, 2, 4, 5, 80, 0], "an odd offset");
+        assert_eq!(clamped(&[4, 2, 2, 4, 5, 180, 1, 1], 536), [4, 2, 2, 4, 2, 24, 1, 1]);
+        for odd in [&[2, 3, 5, 180][..], &[8, 0, 2, 4], &[0, 2, 4, 5], &[1, 1, 1, 2], &[5, 40, 2, 4]] {
+            assert_eq!(clamped(odd, 1_000), odd, "no MSS option");
+        }
+    }
+
+    #[test]
+    fn a_partial_checksum_stays_as_it_is() {
+        let mut frame = syn(&[2, 4, 5, 180]);
+        let partial = VnetHeader { flags: vnet::NEEDS_CSUM, csum_start: 20, csum_offset: 16, ..Default::default() };
+        frame[..vnet::LENGTH].copy_from_slice(&partial.bytes());
+        let before = half(&frame, vnet::LENGTH + 36);
+        let packet = classify(&frame, AttachmentId(0)).expect("a packet");
+        clamp_mss(&mut frame, &packet, 1_000);
+        assert_eq!((half(&frame, vnet::LENGTH + 42), half(&frame, vnet::LENGTH + 36)), (1_000, before));
     }
 }

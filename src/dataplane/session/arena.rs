@@ -77,6 +77,69 @@ impl<T> Arena<T> {
     }
 }
 
+/// Items per piece of a [`Store`].
+const PIECE: usize = 4_096;
+
+/// A store that grows piece by piece: what few sessions need costs nothing while none does, and growing never
+/// moves what is there.
+#[derive(Debug)]
+pub struct Store<T> {
+    pieces: Vec<Box<[T]>>,
+    used: u32,
+    free: Vec<u32>,
+}
+
+impl<T: Copy + Default> Store<T> {
+    /// An empty one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { pieces: Vec::new(), used: 0, free: Vec::new() }
+    }
+
+    /// Stores `item`.
+    pub fn insert(&mut self, item: T) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            if self.used as usize == self.pieces.len() * PIECE {
+                self.pieces.push(vec![T::default(); PIECE].into_boxed_slice());
+            }
+            self.used += 1;
+            self.used - 1
+        });
+        self.pieces[slot as usize / PIECE][slot as usize % PIECE] = item;
+        Slot(slot)
+    }
+
+    /// Gives the slot back.
+    pub fn release(&mut self, slot: Slot) {
+        self.free.push(slot.0);
+    }
+
+    /// The item at `slot`.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> Option<&T> {
+        self.pieces.get(slot.0 as usize / PIECE)?.get(slot.0 as usize % PIECE)
+    }
+
+    /// Items stored.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.used as usize - self.free.len()
+    }
+
+    /// Whether nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<T: Copy + Default> Default for Store<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Asks for huge pages behind `count` items at `start`; small tables and refusals are no matter.
 pub fn advise_huge_pages<T>(start: *const T, count: usize) {
     const HUGE: usize = 2 << 20;

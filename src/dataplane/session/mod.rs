@@ -6,7 +6,7 @@
 //! pair of checksum deltas, complemented for the way back, serves both.
 
 use crate::snapshot::{AttachmentId, EndpointId, Generation, Protocol, ResourceId, TargetId};
-use crate::wire::{Family, checksum};
+use crate::wire::{Address, Version, checksum};
 
 /// Memory of the table: huge pages, prefetch.
 pub mod arena;
@@ -52,19 +52,33 @@ pub enum Direction {
 
 /// What identifies one direction of a session: the attachment the packet arrives on, and its tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FlowKey<F: Family> {
+pub struct FlowKey {
     /// Where it arrives: VNets may overlap.
     pub attachment: AttachmentId,
     /// Protocol.
     pub protocol: Protocol,
     /// Source address.
-    pub source: F::Address,
+    pub source: Address,
     /// Destination address.
-    pub destination: F::Address,
+    pub destination: Address,
     /// Source port; identifier of an echo request, 0 of an echo reply.
     pub source_port: u16,
     /// Destination port; identifier of an echo reply, 0 of an echo request.
     pub destination_port: u16,
+}
+
+impl FlowKey {
+    /// The key of packets that answer those with this one, on the same side.
+    #[must_use]
+    pub const fn mirrored(self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            ..self
+        }
+    }
 }
 
 /// Where a session stands in its life.
@@ -113,17 +127,18 @@ pub struct FlowState {
     pub seq_end: u32,
 }
 
-/// The four addresses and ports of a session.
+/// The four addresses and ports of a session. The consumer's side and the service's may be of different
+/// families (RFC 7915); the two addresses of one side never are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Addresses<C: Family, P: Family> {
+pub struct Addresses {
     /// Who asks.
-    pub consumer: C::Address,
+    pub consumer: Address,
     /// The private endpoint asked.
-    pub endpoint: C::Address,
+    pub endpoint: Address,
     /// The resource's NAT address that stands for the consumer.
-    pub nat: P::Address,
+    pub nat: Address,
     /// The server that answers.
-    pub backend: P::Address,
+    pub backend: Address,
     /// Consumer's port or echo identifier.
     pub consumer_port: u16,
     /// Port asked for; 0 for ICMP echo.
@@ -134,13 +149,47 @@ pub struct Addresses<C: Family, P: Family> {
     pub backend_port: u16,
 }
 
-/// One session between a consumer of family `C` and a provider of family `P`. For IPv4 on both
-/// sides it fills two cache lines: what identifies and rewrites, then what counts and resets.
+impl Addresses {
+    /// The families of both sides.
+    #[must_use]
+    pub fn pair(&self) -> Pair {
+        match (self.consumer.version(), self.backend.version()) {
+            (Version::V4, Version::V4) => Pair::V4,
+            (Version::V6, Version::V6) => Pair::V6,
+            _ => Pair::Mixed,
+        }
+    }
+}
+
+/// The families of a session's two sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Pair {
+    /// Both IPv4.
+    V4,
+    /// Both IPv6.
+    V6,
+    /// One of each: packets are translated (RFC 7915).
+    Mixed,
+}
+
+/// One session. Between two IPv4 sides it fills two cache lines: what identifies and rewrites, then what
+/// counts and resets; the addresses of any other stand beside it in the table (see [`Table::addresses`]).
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
-pub struct Session<C: Family, P: Family> {
-    /// Keys and rewrites of both directions.
-    pub addresses: Addresses<C, P>,
+pub struct Session {
+    /// Consumer, endpoint, NAT and backend address of IPv4; otherwise the first says where the table keeps them.
+    pub(super) words: [u32; 4],
+    /// Consumer's port or echo identifier.
+    pub consumer_port: u16,
+    /// Port asked for; 0 for ICMP echo.
+    pub endpoint_port: u16,
+    /// Reserved NAT port or echo identifier.
+    pub nat_port: u16,
+    /// Server's port; 0 for ICMP echo.
+    pub backend_port: u16,
+    /// Which families its sides are of.
+    pub pair: Pair,
     /// Protocol.
     pub protocol: Protocol,
     /// Where it stands in its life.
@@ -153,6 +202,10 @@ pub struct Session<C: Family, P: Family> {
     pub address_delta: u16,
     /// Change of the port words' sum towards the service.
     pub port_delta: u16,
+    /// Target (subresource and member) it was admitted to.
+    pub target: TargetId,
+    /// What has been seen of the TCP exchange; see [`tcp_state`].
+    pub tcp: tcp_state::Seen,
     /// The endpoint that admitted it.
     pub endpoint: EndpointId,
     /// Rules it was last judged by.
@@ -161,10 +214,6 @@ pub struct Session<C: Family, P: Family> {
     pub last_seen: Tick,
     /// Ticks after which it is idle, in its present phase.
     pub idle_limit: u32,
-    /// Target (subresource and member) it was admitted to.
-    pub target: TargetId,
-    /// What has been seen of the TCP exchange; see [`tcp_state`].
-    pub tcp: tcp_state::Seen,
     /// Consumer → service.
     pub to_service: FlowState,
     /// Service → consumer.
@@ -190,16 +239,22 @@ impl Slot {
     pub const NONE: Self = Self(u32::MAX);
 }
 
-impl<C: Family, P: Family> Session<C, P> {
+impl Session {
     /// A session as admission opens it; the table links it.
     #[must_use]
-    pub fn open(addresses: Addresses<C, P>, protocol: Protocol, admitted: &Admitted, now: Tick) -> Self {
-        let before = checksum::join(C::sum(addresses.consumer), C::sum(addresses.endpoint));
-        let after = checksum::join(P::sum(addresses.nat), P::sum(addresses.backend));
-        let ports_before = checksum::join(addresses.consumer_port, addresses.endpoint_port);
-        let ports_after = checksum::join(addresses.nat_port, addresses.backend_port);
+    pub fn open(addresses: &Addresses, protocol: Protocol, admitted: &Admitted, now: Tick) -> Self {
+        let a = addresses;
+        let before = checksum::join(a.consumer.sum(), a.endpoint.sum());
+        let after = checksum::join(a.nat.sum(), a.backend.sum());
+        let ports_before = checksum::join(a.consumer_port, a.endpoint_port);
+        let ports_after = checksum::join(a.nat_port, a.backend_port);
         Self {
-            addresses,
+            words: [a.consumer, a.endpoint, a.nat, a.backend].map(Address::low),
+            consumer_port: a.consumer_port,
+            endpoint_port: a.endpoint_port,
+            nat_port: a.nat_port,
+            backend_port: a.backend_port,
+            pair: a.pair(),
             protocol,
             phase: if protocol == Protocol::Tcp { Phase::Opening } else { Phase::Active },
             consumer_attachment: admitted.consumer_attachment,
@@ -222,43 +277,56 @@ impl<C: Family, P: Family> Session<C, P> {
         }
     }
 
-    /// Key of consumer packets.
+    /// Key of consumer packets; `a` are the session's addresses.
     #[inline]
     #[must_use]
-    pub fn service_key(&self) -> FlowKey<C> {
-        let a = &self.addresses;
+    pub fn service_key(&self, a: &Addresses) -> FlowKey {
         FlowKey {
             attachment: self.consumer_attachment,
             protocol: self.protocol,
             source: a.consumer,
             destination: a.endpoint,
-            source_port: a.consumer_port,
-            destination_port: a.endpoint_port,
+            source_port: self.consumer_port,
+            destination_port: self.endpoint_port,
         }
     }
 
-    /// Key of provider packets.
+    /// Key of provider packets; `a` are the session's addresses.
     #[inline]
     #[must_use]
-    pub fn consumer_key(&self) -> FlowKey<P> {
-        let a = &self.addresses;
+    pub fn consumer_key(&self, a: &Addresses) -> FlowKey {
         FlowKey {
             attachment: self.provider_attachment,
             protocol: self.protocol,
             source: a.backend,
             destination: a.nat,
-            source_port: a.backend_port,
-            destination_port: a.nat_port,
+            source_port: self.backend_port,
+            destination_port: self.nat_port,
         }
     }
 
-    /// Whether it counts as a live session. An exactly closed one does not: it lingers for late
-    /// segments, and takes nobody's place under a limit.
+    /// The attachment that packets of `direction` leave by.
+    #[inline]
+    #[must_use]
+    pub const fn leaves_by(&self, direction: Direction) -> AttachmentId {
+        match direction {
+            Direction::ToService => self.provider_attachment,
+            Direction::ToConsumer => self.consumer_attachment,
+        }
+    }
+
+    /// Whether it has a conversation still: live or closing.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        !matches!(self.phase, Phase::Vacant | Phase::Ended)
+    }
+
+    /// Whether it counts as a live session. A closing one does not: it lingers for late segments, takes
+    /// nobody's place under a limit, and is the first to go when room is short.
     #[inline]
     #[must_use]
     pub const fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Active | Phase::Opening | Phase::Established | Phase::Closing)
-            && !self.tcp.has(tcp_state::Seen::EXACT_CLOSE)
+        matches!(self.phase, Phase::Active | Phase::Opening | Phase::Established)
     }
 }
 
@@ -286,16 +354,14 @@ pub struct Admitted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{V4, V6};
 
     #[test]
-    fn an_ipv4_session_fills_two_cache_lines() {
-        assert_eq!(size_of::<Session<V4, V4>>(), 128);
-        assert!(size_of::<Session<V6, V6>>() <= 192);
+    fn a_session_fills_two_cache_lines() {
+        assert_eq!(size_of::<Session>(), 128);
     }
 
     #[test]
     fn the_fields_every_packet_reads_lie_in_the_first_line() {
-        assert!(std::mem::offset_of!(Session<V4, V4>, idle_limit) + 4 <= 64);
+        assert!(std::mem::offset_of!(Session, idle_limit) + 4 <= 64);
     }
 }

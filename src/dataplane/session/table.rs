@@ -5,10 +5,10 @@
 //! one with room; every bucket it passed counts it, and a search stops at the first bucket that
 //! nothing has passed. So a miss reads one line too, and removal needs no tombstones.
 
-use super::arena::{Arena, advise_huge_pages};
-use super::{Direction, FlowKey, Phase, Session, Slot};
+use super::arena::{Arena, Store, advise_huge_pages};
+use super::{Addresses, Direction, FlowKey, Pair, Phase, Session, Slot};
 use crate::snapshot::EndpointId;
-use crate::wire::Family;
+use crate::wire::Address;
 
 /// Entries per bucket.
 const WIDTH: usize = 8;
@@ -41,16 +41,18 @@ const EMPTY: Bucket = Bucket { tags: [0; WIDTH], entries: [0; WIDTH], passed: 0 
 
 /// Sessions of one worker, found by the key of either direction.
 #[derive(Debug)]
-pub struct Table<C: Family, P: Family> {
+pub struct Table {
     buckets: Box<[Bucket]>,
-    arena: Arena<Session<C, P>>,
+    arena: Arena<Session>,
+    /// Consumer, endpoint, NAT and backend address of sessions with an IPv6 side.
+    wide: Store<[Address; 4]>,
     /// Most recent session per endpoint; its list runs through the sessions.
     heads: Vec<Slot>,
     seeds: [u64; 2],
     capacity: u32,
 }
 
-impl<C: Family, P: Family> Table<C, P> {
+impl Table {
     /// A table for at most `capacity` sessions. `seeds` make its hash unpredictable to senders; they
     /// come from the system's random numbers.
     #[must_use]
@@ -64,54 +66,102 @@ impl<C: Family, P: Family> Table<C, P> {
         Self {
             buckets: buckets.into_boxed_slice(),
             arena: Arena::with_capacity(capacity),
+            wide: Store::new(),
             heads: Vec::new(),
             seeds: seeds.map(spread),
             capacity,
         }
     }
 
-    /// The session that consumer packets with `key` belong to.
-    #[inline]
+    /// Whether a key of the session is taken in either direction.
     #[must_use]
-    pub fn find_to_service(&self, key: &FlowKey<C>) -> Option<Slot> {
-        self.find(self.hash(key), Direction::ToService, |session| session.service_key() == *key)
+    pub fn holds(&self, addresses: &Addresses, session: &Session) -> bool {
+        self.find_any(&session.service_key(addresses)).is_some()
+            || self.find_any(&session.consumer_key(addresses)).is_some()
     }
 
-    /// The session that provider packets with `key` belong to.
+    /// The addresses and ports of the session at `slot`; none are left of one that was removed.
     #[inline]
     #[must_use]
-    pub fn find_to_consumer(&self, key: &FlowKey<P>) -> Option<Slot> {
-        self.find(self.hash(key), Direction::ToConsumer, |session| session.consumer_key() == *key)
+    pub fn addresses(&self, slot: Slot) -> Addresses {
+        self.arena.get(slot).map_or_else(Addresses::default, |session| self.addresses_of(session))
     }
 
-    /// Whether `key` is taken in either direction.
+    #[inline]
+    fn addresses_of(&self, session: &Session) -> Addresses {
+        let [consumer, endpoint, nat, backend] = match session.pair {
+            Pair::V4 => session.words.map(Address::v4),
+            Pair::V6 | Pair::Mixed => self.wide.get(Slot(session.words[0])).copied().unwrap_or_default(),
+        };
+        Addresses {
+            consumer,
+            endpoint,
+            nat,
+            backend,
+            consumer_port: session.consumer_port,
+            endpoint_port: session.endpoint_port,
+            nat_port: session.nat_port,
+            backend_port: session.backend_port,
+        }
+    }
+
+    /// The session and direction that a packet with `key` belongs to. An endpoint address is never a
+    /// NAT address of the same VNet, so a key can match one direction only: one search serves both.
+    #[inline]
     #[must_use]
-    pub fn holds(&self, session: &Session<C, P>) -> bool {
-        self.find_to_service(&session.service_key()).is_some()
-            || self.find_to_consumer(&session.consumer_key()).is_some()
+    pub fn find_any(&self, key: &FlowKey) -> Option<(Slot, Direction)> {
+        let (tag, home) = self.place(self.hash(key));
+        let mut at = home;
+        loop {
+            let bucket = &self.buckets[at];
+            let mut places = bucket.places(tag);
+            while places != 0 {
+                let entry = bucket.entries[places.trailing_zeros() as usize % WIDTH];
+                let (slot, direction) = (Slot(entry >> 1), direction_of(entry));
+                let session = self.arena.get(slot)?;
+                let addresses = self.addresses_of(session);
+                let own = match direction {
+                    Direction::ToService => session.service_key(&addresses),
+                    Direction::ToConsumer => session.consumer_key(&addresses),
+                };
+                if own == *key {
+                    return Some((slot, direction));
+                }
+                places &= places - 1;
+            }
+            at = (at + 1) & (self.buckets.len() - 1);
+            // In a small table every bucket may have been passed: once around is enough.
+            if bucket.passed == 0 || at == home {
+                return None;
+            }
+        }
     }
 
     /// The session at `slot`.
     #[inline]
     #[must_use]
-    pub fn get(&self, slot: Slot) -> Option<&Session<C, P>> {
+    pub fn get(&self, slot: Slot) -> Option<&Session> {
         self.arena.get(slot)
     }
 
     /// The session at `slot`, to be changed; its addresses must stay as they are.
     #[inline]
-    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Session<C, P>> {
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Session> {
         self.arena.get_mut(slot)
     }
 
     /// Adds a session under both its keys and to its endpoint's list; `None` when the table is full.
     /// Neither key may be in the table.
-    pub fn insert(&mut self, session: Session<C, P>) -> Option<Slot> {
-        if self.len() >= self.capacity as usize {
+    pub fn insert(&mut self, addresses: &Addresses, mut session: Session) -> Option<Slot> {
+        if self.is_full() {
             return None;
         }
-        let hashes = (self.hash(&session.service_key()), self.hash(&session.consumer_key()));
+        let hashes = (self.hash(&session.service_key(addresses)), self.hash(&session.consumer_key(addresses)));
         let endpoint = session.endpoint;
+        if session.pair != Pair::V4 {
+            let a = addresses;
+            session.words[0] = self.wide.insert([a.consumer, a.endpoint, a.nat, a.backend]).0;
+        }
         let slot = self.arena.insert(session)?;
         self.index(hashes.0, slot, Direction::ToService);
         self.index(hashes.1, slot, Direction::ToConsumer);
@@ -121,16 +171,20 @@ impl<C: Family, P: Family> Table<C, P> {
 
     /// Removes a session and frees its slot; returns it as it was. `None` where there is none: a slot freed
     /// twice would be given to two sessions.
-    pub fn remove(&mut self, slot: Slot) -> Option<Session<C, P>> {
+    pub fn remove(&mut self, slot: Slot) -> Option<(Addresses, Session)> {
         self.arena.get(slot).filter(|session| session.phase != Phase::Vacant)?;
+        let addresses = self.addresses(slot);
         self.unlink(slot);
         let session = self.arena.get_mut(slot)?;
         let removed = session.clone();
         session.phase = Phase::Vacant;
-        self.unindex(self.hash(&removed.service_key()), slot, Direction::ToService);
-        self.unindex(self.hash(&removed.consumer_key()), slot, Direction::ToConsumer);
+        self.unindex(self.hash(&removed.service_key(&addresses)), slot, Direction::ToService);
+        self.unindex(self.hash(&removed.consumer_key(&addresses)), slot, Direction::ToConsumer);
+        if removed.pair != Pair::V4 {
+            self.wide.release(Slot(removed.words[0]));
+        }
         self.arena.release(slot);
-        Some(removed)
+        Some((addresses, removed))
     }
 
     /// First session of an endpoint's list, most recent first; follow with [`Table::after`].
@@ -194,7 +248,7 @@ impl<C: Family, P: Family> Table<C, P> {
     /// Keyed folded multiplication over the tuple: two multiplications, unpredictable without the seeds.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "the halves of the product are what is wanted")]
-    fn hash<F: Family>(&self, key: &FlowKey<F>) -> u64 {
+    fn hash(&self, key: &FlowKey) -> u64 {
         let ports = u64::from(key.source_port) << 48
             | u64::from(key.destination_port) << 32
             | u64::from(key.attachment.0) << 16
@@ -203,8 +257,7 @@ impl<C: Family, P: Family> Table<C, P> {
             let product = u128::from(left) * u128::from(right);
             (product >> 64) as u64 ^ product as u64
         };
-        let addresses =
-            fold(F::word(key.source) ^ self.seeds[0], F::word(key.destination).rotate_left(32) ^ self.seeds[1]);
+        let addresses = fold(key.source.word() ^ self.seeds[0], key.destination.word().rotate_left(32) ^ self.seeds[1]);
         fold(addresses ^ ports, self.seeds[1] | 1)
     }
 
@@ -213,29 +266,6 @@ impl<C: Family, P: Family> Table<C, P> {
     #[allow(clippy::cast_possible_truncation, reason = "a tag is 16 of the hash's bits")]
     fn place(&self, hash: u64) -> (u16, usize) {
         ((hash >> 48) as u16 | 1, hash as usize & (self.buckets.len() - 1))
-    }
-
-    #[inline]
-    fn find(&self, hash: u64, direction: Direction, is_it: impl Fn(&Session<C, P>) -> bool) -> Option<Slot> {
-        let (tag, home) = self.place(hash);
-        let mut at = home;
-        loop {
-            let bucket = &self.buckets[at];
-            let mut places = bucket.places(tag);
-            while places != 0 {
-                let entry = bucket.entries[places.trailing_zeros() as usize % WIDTH];
-                let slot = Slot(entry >> 1);
-                if entry & 1 == direction as u32 && self.arena.get(slot).is_some_and(&is_it) {
-                    return Some(slot);
-                }
-                places &= places - 1;
-            }
-            at = (at + 1) & (self.buckets.len() - 1);
-            // In a small table every bucket may have been passed: once around is enough.
-            if bucket.passed == 0 || at == home {
-                return None;
-            }
-        }
     }
 
     fn index(&mut self, hash: u64, slot: Slot, direction: Direction) {
@@ -293,39 +323,6 @@ impl<C: Family, P: Family> Table<C, P> {
     }
 }
 
-impl<F: Family> Table<F, F> {
-    /// The session and direction that a packet with `key` belongs to. An endpoint address is never a
-    /// NAT address of the same VNet, so a key can match one direction only: one search serves both.
-    #[inline]
-    #[must_use]
-    pub fn find_any(&self, key: &FlowKey<F>) -> Option<(Slot, Direction)> {
-        let (tag, home) = self.place(self.hash(key));
-        let mut at = home;
-        loop {
-            let bucket = &self.buckets[at];
-            let mut places = bucket.places(tag);
-            while places != 0 {
-                let entry = bucket.entries[places.trailing_zeros() as usize % WIDTH];
-                let (slot, direction) = (Slot(entry >> 1), direction_of(entry));
-                let session = self.arena.get(slot)?;
-                let own = match direction {
-                    Direction::ToService => session.service_key(),
-                    Direction::ToConsumer => session.consumer_key(),
-                };
-                if own == *key {
-                    return Some((slot, direction));
-                }
-                places &= places - 1;
-            }
-            at = (at + 1) & (self.buckets.len() - 1);
-            // In a small table every bucket may have been passed: once around is enough.
-            if bucket.passed == 0 || at == home {
-                return None;
-            }
-        }
-    }
-}
-
 /// Spreads a seed over all 64 bits (the finaliser of `SplitMix64`): a multiplication by a small or even
 /// number would leave most of the hash's bits to the sender.
 const fn spread(seed: u64) -> u64 {
@@ -347,20 +344,27 @@ pub(crate) mod tests {
     use super::*;
     use crate::dataplane::session::{Addresses, Admitted, Tick};
     use crate::snapshot::{AttachmentId, Generation, Protocol, ResourceId, TargetId};
-    use crate::wire::V4;
 
-    /// A TCP session that differs from others by its number.
-    pub(crate) fn session(number: u32) -> Session<V4, V4> {
-        let addresses = Addresses {
-            consumer: 0x0A01_0000 + (number >> 8),
-            endpoint: 0x0A01_0904,
-            nat: 0x0A14_6304 + (number >> 15),
-            backend: 0x0A14_0002,
+    /// Addresses and ports that differ from others by their number; every family meets every other.
+    pub(crate) fn addresses(number: u32) -> Addresses {
+        let side = |wide, address: u32| {
+            if wide { Address::v6(0xFD00 << 112 | u128::from(address)) } else { Address::v4(address) }
+        };
+        let (consumer, provider) = (number & 1 != 0, number & 2 != 0);
+        Addresses {
+            consumer: side(consumer, 0x0A01_0000 + (number >> 8)),
+            endpoint: side(consumer, 0x0A01_0904),
+            nat: side(provider, 0x0A14_6304 + (number >> 15)),
+            backend: side(provider, 0x0A14_0002),
             consumer_port: 20_000 + (number & 0xFF) as u16,
             endpoint_port: 5432,
             nat_port: 1024 + (number & 0x7FFF) as u16,
             backend_port: 5432,
-        };
+        }
+    }
+
+    /// A TCP session that differs from others by its number.
+    pub(crate) fn session(number: u32) -> Session {
         let admitted = Admitted {
             consumer_attachment: AttachmentId(0),
             provider_attachment: AttachmentId(1),
@@ -371,11 +375,23 @@ pub(crate) mod tests {
             target: TargetId(0),
             idle_limit: 2_400,
         };
-        Session::open(addresses, Protocol::Tcp, &admitted, Tick(0))
+        Session::open(&addresses(number), Protocol::Tcp, &admitted, Tick(0))
     }
 
-    fn table(capacity: u32) -> Table<V4, V4> {
+    fn table(capacity: u32) -> Table {
         Table::new(capacity, [0x1234_5678_9ABC_DEF1, 0x0FED_CBA9_8765_4321])
+    }
+
+    fn insert(table: &mut Table, number: u32) -> Option<Slot> {
+        table.insert(&addresses(number), session(number))
+    }
+
+    fn service_key(number: u32) -> FlowKey {
+        session(number).service_key(&addresses(number))
+    }
+
+    fn consumer_key(number: u32) -> FlowKey {
+        session(number).consumer_key(&addresses(number))
     }
 
     #[test]
@@ -387,31 +403,32 @@ pub(crate) mod tests {
             let number = random.u32(..3_000);
             match model.remove(&number) {
                 Some(slot) => {
-                    assert_eq!(table.remove(slot).expect("present").addresses, session(number).addresses);
+                    assert_eq!(table.remove(slot).expect("present").0, addresses(number));
                 }
                 None if model.len() < 2_000 => {
-                    model.insert(number, table.insert(session(number)).expect("room"));
+                    model.insert(number, insert(&mut table, number).expect("room"));
                 }
-                None => assert!(table.insert(session(number)).is_none(), "full at step {step}"),
+                None => assert!(insert(&mut table, number).is_none(), "full at step {step}"),
             }
             let probe = random.u32(..3_000);
             let expected = model.get(&probe).copied();
-            assert_eq!(table.find_to_service(&session(probe).service_key()), expected);
-            assert_eq!(table.find_to_consumer(&session(probe).consumer_key()), expected);
+            assert_eq!(table.find_any(&service_key(probe)), expected.map(|slot| (slot, Direction::ToService)));
+            assert_eq!(table.find_any(&consumer_key(probe)), expected.map(|slot| (slot, Direction::ToConsumer)));
         }
         assert_eq!(table.len(), model.len());
         for (_, slot) in model {
             table.remove(slot);
         }
+        assert_eq!(table.wide.len(), 0, "addresses go with their session");
         assert!(table.buckets.iter().all(|b| b.passed == 0 && b.tags == [0; WIDTH]), "an emptied index is clean");
     }
 
     #[test]
     fn a_slot_is_freed_once_however_often_it_is_removed() {
         let mut table = table(10);
-        let slot = table.insert(session(1)).expect("room");
+        let slot = insert(&mut table, 1).expect("room");
         assert!(table.remove(slot).is_some() && table.remove(slot).is_none());
-        let slots = [2, 3].map(|number| table.insert(session(number)).expect("room"));
+        let slots = [2, 3].map(|number| insert(&mut table, number).expect("room"));
         assert_ne!(slots[0], slots[1]);
         assert_eq!(table.len(), 2);
     }
@@ -422,25 +439,25 @@ pub(crate) mod tests {
         for bucket in &mut table.buckets {
             bucket.passed += 1;
         }
-        table.insert(session(1)).expect("room");
-        assert_eq!(table.find_any(&session(2).service_key()), None);
-        assert_eq!(table.find_to_consumer(&session(2).consumer_key()), None);
+        insert(&mut table, 1).expect("room");
+        assert_eq!(table.find_any(&service_key(2)), None);
+        assert_eq!(table.find_any(&consumer_key(2)), None);
     }
 
     #[test]
-    fn a_key_of_one_direction_never_finds_the_other() {
+    fn the_same_tuple_in_another_vnet_is_another_flow() {
         let mut table = table(10);
-        table.insert(session(1));
-        assert!(table.find_to_consumer(&session(1).service_key()).is_none());
-        let mut elsewhere = session(1).service_key();
-        elsewhere.attachment = AttachmentId(1);
-        assert!(table.find_to_service(&elsewhere).is_none(), "the same tuple in another VNet is another flow");
+        for number in 0..4 {
+            insert(&mut table, number);
+            let elsewhere = FlowKey { attachment: AttachmentId(1), ..service_key(number) };
+            assert!(table.find_any(&elsewhere).is_none());
+        }
     }
 
     #[test]
     fn an_endpoints_list_holds_its_sessions_and_no_others() {
         let mut table = table(100);
-        let slots: Vec<Slot> = (0..30).map(|n| table.insert(session(n)).expect("room")).collect();
+        let slots: Vec<Slot> = (0..30).map(|n| insert(&mut table, n).expect("room")).collect();
         table.remove(slots[3]);
         table.unlink(slots[27]);
         table.remove(slots[0]);

@@ -4,7 +4,6 @@
 //! (nat-requirements §8, trap 7).
 
 use super::{Direction, FlowState, Phase, Session};
-use crate::wire::Family;
 use crate::wire::headers::{ACK, FIN, RST, SYN, TcpSegment};
 
 /// One bit per thing seen.
@@ -32,6 +31,8 @@ impl Seen {
     pub const EXACT_CLOSE: Self = Self(1 << 8);
     /// Admitted by another worker than the one steering names.
     pub const ELSEWHERE: Self = Self(1 << 9);
+    /// Live no more: it has left its endpoint's count, and lingers.
+    pub const LEFT: Self = Self(1 << 10);
 
     /// Whether all bits of `other` are set.
     #[inline]
@@ -60,7 +61,7 @@ pub enum Change {
 
 /// Notes a segment that is about to be forwarded.
 #[inline]
-pub fn track<C: Family, P: Family>(session: &mut Session<C, P>, direction: Direction, segment: TcpSegment) -> Change {
+pub fn track(session: &mut Session, direction: Direction, segment: TcpSegment) -> Change {
     let bits = bits_of(direction);
     let (own, other) = match direction {
         Direction::ToService => (&mut session.to_service, session.to_consumer),
@@ -95,7 +96,7 @@ pub fn track<C: Family, P: Family>(session: &mut Session<C, P>, direction: Direc
 
 /// Moves the phase on: established once both ends have acknowledged each other, closing once both have
 /// sent a FIN (a half-closed connection still carries data and stays established).
-fn advance<C: Family, P: Family>(session: &mut Session<C, P>) -> Change {
+fn advance(session: &mut Session) -> Change {
     let seen = session.tcp;
     let both = |left: Seen, right: Seen| seen.has(left) && seen.has(right);
     if both(Seen::CONSUMER_FIN_ACKED, Seen::PROVIDER_FIN_ACKED) && !seen.has(Seen::EXACT_CLOSE) {
@@ -116,12 +117,7 @@ fn advance<C: Family, P: Family>(session: &mut Session<C, P>) -> Change {
 
 /// A RST ends the session only at the exact sequence number its receiver expects; any other is passed
 /// on and changes nothing, so that an off-path host cannot close a mapping (nat-requirements C-2).
-fn reset<C: Family, P: Family>(
-    session: &mut Session<C, P>,
-    segment: TcpSegment,
-    bits: Bits,
-    other: FlowState,
-) -> Change {
+fn reset(session: &mut Session, segment: TcpSegment, bits: Bits, other: FlowState) -> Change {
     let answers_syn = session.phase == Phase::Opening && segment.has(ACK) && segment.ack == other.seq_end;
     let exact = session.tcp.has(bits.other_ack) && segment.seq == other.last_ack;
     if !(answers_syn || exact) || session.tcp.has(Seen::EXACT_CLOSE) {
@@ -183,7 +179,7 @@ const fn bits_of(direction: Direction) -> Bits {
 /// Sequence numbers at which the end that receives packets of `direction` accepts a RST: the byte it
 /// last said it expects, and the highest byte sent to it (they differ while data is in flight).
 #[must_use]
-pub fn reset_points<C: Family, P: Family>(session: &Session<C, P>, direction: Direction) -> [Option<u32>; 2] {
+pub fn reset_points(session: &Session, direction: Direction) -> [Option<u32>; 2] {
     let bits = bits_of(direction);
     let (own, other) = match direction {
         Direction::ToService => (session.to_service, session.to_consumer),

@@ -11,9 +11,9 @@ use std::collections::{HashMap, VecDeque};
 use foldhash::fast::RandomState;
 
 use crate::dataplane::counters::NatPortUse;
-use crate::dataplane::session::{Session, Slot, Tick, tcp_state::Seen};
+use crate::dataplane::session::{Addresses, Session, Slot, Tick, tcp_state::Seen};
 use crate::snapshot::{Protocol, steering};
-use crate::wire::Family;
+use crate::wire::Address;
 
 /// Rest after both ends agreed that the connection is over.
 const REST_EXACT: u32 = Tick::PER_SECOND;
@@ -23,23 +23,22 @@ const REST_OTHER: u32 = 120 * Tick::PER_SECOND;
 
 /// What shares one range of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PoolKey<P: Family> {
+pub struct PoolKey {
     /// NAT address.
-    pub nat: P::Address,
+    pub nat: Address,
     /// Protocol.
     pub protocol: Protocol,
     /// Backend address.
-    pub backend: P::Address,
+    pub backend: Address,
     /// Backend port; 0 for ICMP echo.
     pub backend_port: u16,
 }
 
-impl<P: Family> PoolKey<P> {
+impl PoolKey {
     /// The pool a session's port is from.
     #[must_use]
-    pub fn of<C: Family>(session: &Session<C, P>) -> Self {
-        let a = &session.addresses;
-        Self { nat: a.nat, protocol: session.protocol, backend: a.backend, backend_port: a.backend_port }
+    pub fn of(a: &Addresses, protocol: Protocol) -> Self {
+        Self { nat: a.nat, protocol, backend: a.backend, backend_port: a.backend_port }
     }
 }
 
@@ -54,8 +53,8 @@ pub struct Reserved {
 
 /// All pools of one worker.
 #[derive(Debug)]
-pub struct PortPools<P: Family> {
-    pools: HashMap<PoolKey<P>, PortSet, RandomState>,
+pub struct PortPools {
+    pools: HashMap<PoolKey, PortSet, RandomState>,
     range: (u16, u16),
 }
 
@@ -92,7 +91,7 @@ struct Resting {
     lingering: Option<Slot>,
 }
 
-impl<P: Family> PortPools<P> {
+impl PortPools {
     /// Pools for worker `worker` of `workers`.
     #[must_use]
     pub fn new(worker: u16, workers: u16) -> Self {
@@ -100,7 +99,7 @@ impl<P: Family> PortPools<P> {
     }
 
     /// Reserves a port that was never used.
-    pub fn reserve_fresh(&mut self, key: PoolKey<P>, random: &mut fastrand::Rng) -> Option<Reserved> {
+    pub fn reserve_fresh(&mut self, key: PoolKey, random: &mut fastrand::Rng) -> Option<Reserved> {
         let first = self.range.0;
         let size = self.size();
         let set = self.pools.entry(key).or_insert_with(|| PortSet::new(size));
@@ -108,7 +107,7 @@ impl<P: Family> PortPools<P> {
     }
 
     /// Reserves a port that has rested long enough, longest rest first.
-    pub fn reserve_rested(&mut self, key: PoolKey<P>, now: Tick) -> Option<Reserved> {
+    pub fn reserve_rested(&mut self, key: PoolKey, now: Tick) -> Option<Reserved> {
         let set = self.pools.get_mut(&key)?;
         let rested =
             pop_rested(&mut set.closed, now, REST_EXACT).or_else(|| pop_rested(&mut set.ended, now, REST_OTHER))?;
@@ -116,20 +115,20 @@ impl<P: Family> PortPools<P> {
     }
 
     /// Notes that `session` at `slot` closed exactly: its port may be reused although the session lingers.
-    pub fn close<C: Family>(&mut self, session: &Session<C, P>, slot: Slot, now: Tick) {
-        if let Some(set) = self.pools.get_mut(&PoolKey::of(session)) {
-            set.closed.push_back(Resting { port: session.addresses.nat_port, since: now, lingering: Some(slot) });
+    pub fn close(&mut self, addresses: &Addresses, session: &Session, slot: Slot, now: Tick) {
+        if let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) {
+            set.closed.push_back(Resting { port: session.nat_port, since: now, lingering: Some(slot) });
             set.lingering += 1;
         }
     }
 
     /// Gives back the port of a removed session, unless its exact close has done so already.
-    pub fn release<C: Family>(&mut self, session: &Session<C, P>, now: Tick) {
-        let Some(set) = self.pools.get_mut(&PoolKey::of(session)) else { return };
+    pub fn release(&mut self, addresses: &Addresses, session: &Session, now: Tick) {
+        let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) else { return };
         if session.tcp.has(Seen::EXACT_CLOSE) {
             set.lingering = set.lingering.saturating_sub(1);
         } else {
-            set.ended.push_back(Resting { port: session.addresses.nat_port, since: now, lingering: None });
+            set.ended.push_back(Resting { port: session.nat_port, since: now, lingering: None });
         }
     }
 
@@ -144,10 +143,10 @@ impl<P: Family> PortPools<P> {
     /// Use per NAT address, over all pools that exist.
     #[must_use]
     pub fn usage(&self) -> Vec<NatPortUse> {
-        let mut by_address: HashMap<P::Address, NatPortUse, RandomState> = HashMap::default();
+        let mut by_address: HashMap<Address, NatPortUse, RandomState> = HashMap::default();
         for (key, set) in &self.pools {
             let entry = by_address.entry(key.nat).or_insert_with(|| NatPortUse {
-                nat_ip: P::ip(key.nat),
+                nat_ip: key.nat.ip(),
                 used: 0,
                 quarantined: 0,
                 free: 0,
@@ -246,10 +245,13 @@ fn pop_rested(queue: &mut VecDeque<Resting>, now: Tick, rest: u32) -> Option<Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::session::table::tests::session;
-    use crate::wire::V4;
+    use crate::dataplane::session::table::tests::{addresses, session};
 
-    fn drain(pools: &mut PortPools<V4>, key: PoolKey<V4>) -> Vec<u16> {
+    fn key(number: u32) -> PoolKey {
+        PoolKey::of(&addresses(number), Protocol::Tcp)
+    }
+
+    fn drain(pools: &mut PortPools, key: PoolKey) -> Vec<u16> {
         let mut random = fastrand::Rng::with_seed(3);
         std::iter::from_fn(|| pools.reserve_fresh(key, &mut random)).map(|reserved| reserved.port).collect()
     }
@@ -259,7 +261,7 @@ mod tests {
         let mut seen = vec![0_u8; 65_536];
         for worker in 0..3 {
             let mut pools = PortPools::new(worker, 3);
-            let ports = drain(&mut pools, PoolKey::of(&session(1)));
+            let ports = drain(&mut pools, key(1));
             assert!(!ports.is_sorted());
             for port in ports {
                 seen[usize::from(port)] += 1;
@@ -272,7 +274,7 @@ mod tests {
     #[test]
     fn a_pool_of_few_sessions_has_no_bitmap() {
         let mut pools = PortPools::new(0, 1);
-        let (key, mut random) = (PoolKey::of(&session(1)), fastrand::Rng::with_seed(5));
+        let (key, mut random) = (key(1), fastrand::Rng::with_seed(5));
         let mut ports: Vec<u16> =
             (0..=FEW).filter_map(|_| pools.reserve_fresh(key, &mut random)).map(|reserved| reserved.port).collect();
         assert!(matches!(pools.pools[&key].fresh, Fresh::Bits(_)));
@@ -289,7 +291,7 @@ mod tests {
     #[test]
     fn another_backend_has_ports_of_its_own() {
         let mut pools = PortPools::new(0, 1);
-        let key = PoolKey::of(&session(1));
+        let key = key(1);
         assert_eq!(drain(&mut pools, key).len(), 64_512);
         assert_eq!(drain(&mut pools, PoolKey { backend_port: 9, ..key }).len(), 64_512);
     }
@@ -298,18 +300,18 @@ mod tests {
     fn a_port_rests_one_second_after_an_exact_close_and_two_minutes_after_another_end() {
         let mut pools = PortPools::new(0, 1);
         let mut closed = session(1);
-        let key = PoolKey::of(&closed);
+        let key = key(1);
         drain(&mut pools, key);
         closed.tcp.set(Seen::EXACT_CLOSE);
-        pools.close(&closed, Slot(4), Tick(100));
-        pools.release(&closed, Tick(105));
-        let ended = session(2);
-        pools.release(&ended, Tick(100));
+        pools.close(&addresses(1), &closed, Slot(4), Tick(100));
+        pools.release(&addresses(1), &closed, Tick(105));
+        let ended = session(5);
+        pools.release(&addresses(5), &ended, Tick(100));
         assert_eq!(pools.reserve_rested(key, Tick(109)), None);
-        let first = Reserved { port: closed.addresses.nat_port, reclaim: Some(Slot(4)) };
+        let first = Reserved { port: closed.nat_port, reclaim: Some(Slot(4)) };
         assert_eq!(pools.reserve_rested(key, Tick(110)), Some(first));
         assert_eq!(pools.reserve_rested(key, Tick(1_299)), None, "released once, not twice");
-        let second = Reserved { port: ended.addresses.nat_port, reclaim: None };
+        let second = Reserved { port: ended.nat_port, reclaim: None };
         assert_eq!(pools.reserve_rested(key, Tick(1_300)), Some(second));
     }
 
@@ -318,9 +320,9 @@ mod tests {
         let mut pools = PortPools::new(0, 1);
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..10 {
-            pools.reserve_fresh(PoolKey::of(&session(1)), &mut random);
+            pools.reserve_fresh(key(1), &mut random);
         }
-        pools.release(&session(1), Tick(0));
+        pools.release(&addresses(1), &session(1), Tick(0));
         let usage = pools.usage();
         assert_eq!((usage[0].used, usage[0].quarantined, usage[0].free), (9, 1, 64_502));
     }

@@ -1,14 +1,15 @@
 //! Answers to denied packets (DESIGN §3 *Answers*): a TCP reset, or an ICMP message; at most so many
 //! per second, and never about what must not be answered.
 
+use super::admit::Refusal;
 use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::DropReason;
 use crate::snapshot::Protocol;
 use crate::snapshot::prefixes::is_martian;
 use crate::wire::build::{self, Ends, IcmpError};
+use crate::wire::checksum;
 use crate::wire::headers::{self, RST};
-use crate::wire::{Family, V4, checksum};
 
 /// A token bucket that refills once per tick: the forwarder's answers are bounded whatever arrives
 /// (RFC 1812 §4.3.2.8).
@@ -38,14 +39,14 @@ impl Limiter {
     }
 }
 
-/// The frame that answers a consumer's packet dropped for `reason`; `None`: such packets are never answered.
+/// The frame that answers a refused packet; `None`: such packets are never answered.
 #[must_use]
-pub fn answer(frame: &[u8], packet: &Packet<V4>, reason: DropReason) -> Option<Vec<u8>> {
+pub fn answer(frame: &[u8], packet: &Packet, refusal: &Refusal) -> Option<Vec<u8>> {
     // A host may send to a group or a broadcast address; nothing answers for it (RFC 1812 §4.3.2.7).
-    if is_martian(V4::ip(packet.key.destination)) {
+    if is_martian(packet.key.destination.ip()) {
         return None;
     }
-    let error = match kind(reason)? {
+    let error = match kind(refusal)? {
         Kind::Icmp(error) => error,
         Kind::ByProtocol if packet.key.protocol == Protocol::Tcp => return reset(frame, packet),
         Kind::ByProtocol => IcmpError::Prohibited,
@@ -58,7 +59,7 @@ pub fn answer(frame: &[u8], packet: &Packet<V4>, reason: DropReason) -> Option<V
 
 /// The reset that answers a segment, mirrored; a reset is never answered with one (RFC 9293 §3.5.2).
 #[must_use]
-pub fn reset(frame: &[u8], packet: &Packet<V4>) -> Option<Vec<u8>> {
+pub fn reset(frame: &[u8], packet: &Packet) -> Option<Vec<u8>> {
     let segment = packet.segment(frame);
     if segment.has(RST) {
         return None;
@@ -75,10 +76,11 @@ enum Kind {
     Icmp(IcmpError),
 }
 
-fn kind(reason: DropReason) -> Option<Kind> {
-    match reason {
+fn kind(refusal: &Refusal) -> Option<Kind> {
+    match refusal.reason {
         DropReason::UnknownEndpoint => Some(Kind::Icmp(IcmpError::HostUnreachable)),
         DropReason::TtlExpired => Some(Kind::Icmp(IcmpError::TimeExceeded)),
+        DropReason::PacketTooBig => Some(Kind::Icmp(IcmpError::TooBig { mtu: refusal.mtu })),
         DropReason::NotApprovedPending
         | DropReason::NotApprovedRejected
         | DropReason::NotApprovedDisconnected
@@ -94,8 +96,16 @@ fn kind(reason: DropReason) -> Option<Kind> {
         DropReason::Malformed
         | DropReason::SpoofedSource
         | DropReason::UnsupportedProtocol
-        | DropReason::Fragment
         | DropReason::SourceRoute
+        | DropReason::ExtensionHeader
+        | DropReason::FragmentTiny
+        | DropReason::FragmentDuplicate
+        | DropReason::FragmentOverlap
+        | DropReason::FragmentOversize
+        | DropReason::FragmentTooMany
+        | DropReason::FragmentFull
+        | DropReason::FragmentDead
+        | DropReason::FragmentTimeout
         | DropReason::SourceNotAllowed
         | DropReason::NoSession
         | DropReason::IcmpUnmatched
@@ -106,7 +116,7 @@ fn kind(reason: DropReason) -> Option<Kind> {
 
 /// The packet as its sender put it on the wire: a partial checksum is completed for the quote. A
 /// super-packet has no single checksum; its quote carries the partial one.
-fn quotable(frame: &[u8], packet: &Packet<V4>) -> Vec<u8> {
+fn quotable(frame: &[u8], packet: &Packet) -> Vec<u8> {
     let mut ip = packet.ip(frame).to_vec();
     if packet.vnet.needs_csum() && packet.vnet.gso_size == 0 {
         let transport = &mut ip[packet.transport - crate::wire::vnet::LENGTH..];

@@ -126,7 +126,12 @@ impl Packet {
         let mut frame = self.frame();
         let (number, offset) = if matches!(self.body, Body::Tcp { .. }) { (6, 16) } else { (17, 6) };
         let length = frame.len() - vnet::LENGTH - 20;
-        let pseudo = crate::wire::build::pseudo_sum(self.source.into(), self.destination.into(), number, length);
+        let pseudo = crate::wire::build::pseudo_sum(
+            std::net::IpAddr::from(self.source).into(),
+            std::net::IpAddr::from(self.destination).into(),
+            number,
+            length,
+        );
         frame[vnet::LENGTH + 20 + offset..][..2].copy_from_slice(&pseudo.to_be_bytes());
         let header = crate::wire::VnetHeader {
             flags: vnet::NEEDS_CSUM,

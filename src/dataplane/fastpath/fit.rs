@@ -1,0 +1,98 @@
+//! What of a packet fits where it is going. A router says so when it does not (RFC 1191, RFC 8201), cuts
+//! what may be cut (RFC 791 §3.2), and between families reckons with the other header's length (RFC 7915 §4, §5).
+
+use super::classify::Packet;
+use crate::dataplane::forwarder::Context;
+use crate::dataplane::handover::Arrival;
+use crate::dataplane::session::{Addresses, Direction, Pair, Session};
+use crate::snapshot::{AttachmentId, PathMtus};
+use crate::wire::headers::TCP_HEADER;
+use crate::wire::{Address, Version, vnet};
+
+/// How much longer an IPv6 header is than an IPv4 one.
+const GROWTH: usize = Version::V6.header() - Version::V4.header();
+
+/// What every IPv6 link carries (RFC 8200 §5).
+const EVERY_LINK: usize = Version::V6.least_mtu() as usize;
+
+/// What becomes of a packet on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It leaves as it is.
+    Whole,
+    /// It leaves in pieces of at most so many bytes.
+    Cut(usize),
+    /// Its sender must send at most so many bytes.
+    TooBig(u16),
+}
+
+/// Whether the packet leaves as it is: the hit path's compare.
+#[inline]
+pub(super) fn surely(
+    session: &Session,
+    frame: &[u8],
+    packet: &Packet,
+    direction: Direction,
+    context: &Context<'_>,
+) -> bool {
+    let mtu = usize::from(context.snapshot.mtu(session.leaves_by(direction)));
+    let length = packet.wire_length();
+    match session.pair {
+        Pair::V4 | Pair::V6 => length <= mtu,
+        Pair::Mixed => {
+            let grown = length + GROWTH;
+            grown <= mtu && (grown <= EVERY_LINK || !may_cut(frame, packet)) && packet.end <= usize::from(u16::MAX)
+        }
+    }
+}
+
+/// Whether routers may cut the packet (RFC 791 §3.1); a super-packet is cut into segments already.
+fn may_cut(frame: &[u8], packet: &Packet) -> bool {
+    packet.version == Version::V4 && frame[vnet::LENGTH + 6] & 0x40 == 0 && !packet.is_super()
+}
+
+/// What becomes of a packet that leaves to `to`.
+#[must_use]
+pub fn fit(
+    frame: &[u8],
+    packet: &Packet,
+    arrival: &Arrival,
+    to: (Address, AttachmentId),
+    context: &Context<'_>,
+) -> Fit {
+    let mtu = usize::from(context.snapshot.mtu(to.1));
+    let other = to.0.version();
+    let resized = |length: usize| match (packet.version, other) {
+        (Version::V4, Version::V6) => length + GROWTH,
+        (Version::V6, Version::V4) => length - GROWTH,
+        _ => length,
+    };
+    let (largest, may_cut) = match arrival.pieces {
+        Some(pieces) => (pieces.largest, pieces.may_cut),
+        None => (packet.wire_length(), may_cut(frame, packet)),
+    };
+    let whole = resized(packet.wire_length());
+    // RFC 7915 §4: what may be cut on its way arrives in pieces that every IPv6 link carries.
+    let limit = if may_cut && packet.version != other { mtu.min(EVERY_LINK) } else { mtu };
+    if resized(largest) > limit && !may_cut {
+        let told = if packet.version == other { mtu } else { mtu + packet.version.header() - other.header() };
+        let told = told.max(usize::from(packet.version.least_mtu()));
+        return Fit::TooBig(u16::try_from(told).unwrap_or(u16::MAX));
+    }
+    match arrival.pieces {
+        // In pieces no larger than they came: the path behind may carry no more than the one before.
+        Some(_) => Fit::Cut(limit.min(resized(largest).max(usize::from(other.least_mtu())))),
+        None if whole > limit => Fit::Cut(limit),
+        None => Fit::Whole,
+    }
+}
+
+/// The largest MSS that makes segments which fit both sides of a session, whoever announces it.
+pub(super) fn most_mss(session: &Session, addresses: &Addresses, context: &Context<'_>, paths: &PathMtus) -> u16 {
+    let side = |attachment, address: Address| {
+        let headers = address.version().header() + TCP_HEADER;
+        let mtu = context.snapshot.mtu(attachment).min(paths.get(attachment));
+        mtu.saturating_sub(u16::try_from(headers).unwrap_or(0))
+    };
+    side(session.consumer_attachment, addresses.consumer).min(side(session.provider_attachment, addresses.backend))
+}

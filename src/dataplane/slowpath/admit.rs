@@ -1,0 +1,239 @@
+//! Admission: a session's first packet is judged, gets a backend and a NAT port, and opens its session.
+
+use std::sync::Arc;
+
+use super::is_plain_syn;
+use super::port_pool::{PoolKey, Reserved};
+use crate::dataplane::counters::{add, find};
+use crate::dataplane::ended::Cause;
+use crate::dataplane::fastpath::classify::Packet;
+use crate::dataplane::forwarder::{Context, Forwarder};
+use crate::dataplane::lifecycle::TOMBSTONE;
+use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
+use crate::dataplane::verdict::DropReason;
+use crate::snapshot::policy::{Denial, is_spoofed, judge};
+use crate::snapshot::{Admission, Backend, Generation, Protocol, Query, Timeouts, steering};
+use crate::wire::headers::{ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST};
+use crate::wire::{Address, Version};
+
+/// Why a packet does not pass, whose answer mode applies, and what fits if it is too big.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// What it counts under.
+    pub reason: DropReason,
+    /// The resource's answer mode; `None`: the daemon's.
+    pub answer: Option<bool>,
+    /// With [`DropReason::PacketTooBig`]: what fits, bytes.
+    pub mtu: u16,
+}
+
+impl Forwarder {
+    /// The whole of admission, in the order of DESIGN §3.
+    pub(super) fn admit(&mut self, frame: &[u8], packet: &Packet, context: &Context<'_>) -> Result<Slot, Refusal> {
+        let query = query(&packet.key);
+        if is_spoofed(context.snapshot, &query) {
+            return Err(Refusal { reason: DropReason::SpoofedSource, answer: None, mtu: 0 });
+        }
+        let admission = judge(context.snapshot, &query).map_err(|denial| refusal(&denial, context))?;
+        let refuse = |reason| Refusal { reason, answer: admission.resource.answer, mtu: 0 };
+        if !opens_session(frame, packet) {
+            return Err(refuse(DropReason::NotSyn));
+        }
+        if packet.hops <= 1 {
+            return Err(refuse(DropReason::TtlExpired));
+        }
+        let backend = choose_backend(&admission, &packet.key).ok_or_else(|| refuse(DropReason::NoBackend))?;
+        self.make_room(context).map_err(refuse)?;
+        let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
+        if !self.shared.enter((endpoint.id, endpoint.max_sessions), (resource, admission.resource.max_sessions)) {
+            return Err(refuse(DropReason::SessionLimit));
+        }
+        let opened = self
+            .reserve(&admission, &packet.key, backend, context)
+            .and_then(|addresses| self.insert(addresses, packet, &admission, context));
+        if opened.is_err() {
+            self.shared.leave(endpoint.id, resource);
+        }
+        opened.map_err(refuse)
+    }
+
+    /// Room for one more session: below the worker's share, or made by ending the one that closes longest.
+    fn make_room(&mut self, context: &Context<'_>) -> Result<(), DropReason> {
+        let share = (context.snapshot.settings.max_sessions / u32::from(self.position.workers)).max(1) as usize;
+        while self.sessions.len() >= share || self.sessions.is_full() {
+            let Some(slot) = self.lingering.pop_front() else { return Err(DropReason::TableFull) };
+            let closes = |session: &Session| session.phase != Phase::Vacant && !session.is_live();
+            if self.sessions.get(slot).is_some_and(closes) {
+                self.remove(slot, Cause::Reclaimed, context.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reserves a NAT address and port: never-used ports of every NAT address first, then rested ones.
+    /// A consumer keeps to one NAT address as long as it has ports (RFC 4787 REQ-2, paired pooling).
+    fn reserve(
+        &mut self,
+        admission: &Admission<'_>,
+        key: &FlowKey,
+        backend: Address,
+        context: &Context<'_>,
+    ) -> Result<Addresses, DropReason> {
+        let pool: Vec<Address> = nat_addresses(admission, backend.version()).collect();
+        let source = key.source.steering_word();
+        let first = usize::from(steering::consumer_queue(source, 0, 0, 0, u16::try_from(pool.len()).unwrap_or(1)));
+        for fresh in [true, false] {
+            for nat in pool.iter().cycle().skip(first).take(pool.len()).copied() {
+                let from = PoolKey { nat, protocol: key.protocol, backend, backend_port: admission.backend_port };
+                let reserved = if fresh {
+                    self.ports.reserve_fresh(from, &mut self.random)
+                } else {
+                    self.ports.reserve_rested(from, context.now)
+                };
+                if let Some(reserved) = reserved {
+                    self.reclaim(&reserved, &from, context.now);
+                    return Ok(Addresses {
+                        consumer: key.source,
+                        endpoint: key.destination,
+                        nat,
+                        backend,
+                        consumer_port: key.source_port,
+                        endpoint_port: key.destination_port,
+                        nat_port: reserved.port,
+                        backend_port: admission.backend_port,
+                    });
+                }
+            }
+        }
+        Err(DropReason::NatPortsExhausted)
+    }
+
+    /// Removes the closed session that still holds a reused port.
+    fn reclaim(&mut self, reserved: &Reserved, from: &PoolKey, now: Tick) {
+        let Some(slot) = reserved.reclaim else { return };
+        let holds_it = self.sessions.get(slot).is_some_and(|session| {
+            session.phase != Phase::Vacant
+                && session.tcp.has(Seen::EXACT_CLOSE)
+                && session.nat_port == reserved.port
+                && PoolKey::of(&self.sessions.addresses(slot), session.protocol) == *from
+        });
+        if holds_it {
+            self.remove(slot, Cause::Reclaimed, now);
+        }
+    }
+
+    fn insert(
+        &mut self,
+        addresses: Addresses,
+        packet: &Packet,
+        admission: &Admission<'_>,
+        context: &Context<'_>,
+    ) -> Result<Slot, DropReason> {
+        let admitted = Admitted {
+            consumer_attachment: packet.key.attachment,
+            provider_attachment: admission.resource.provider,
+            endpoint: admission.endpoint.id,
+            link: admission.endpoint.link,
+            generation: context.snapshot.generation(admission.endpoint.id).unwrap_or(Generation(0)),
+            resource: admission.endpoint.resource,
+            target: admission.target_id,
+            idle_limit: first_idle_limit(&admission.resource.timeouts, packet.key.protocol),
+        };
+        let session = Session::open(&addresses, packet.key.protocol, &admitted, context.now);
+        debug_assert!(!self.sessions.holds(&addresses, &session), "a reserved port cannot be in use");
+        let slot = self.sessions.insert(&addresses, session).ok_or(DropReason::TableFull)?;
+        if let Some(counters) = find(&self.counters, admission.endpoint.id) {
+            add(&counters.sessions, 1);
+            add(&counters.sessions_opened, 1);
+        }
+        Ok(slot)
+    }
+}
+
+/// The question that a packet with `key` asks.
+pub(super) fn query(key: &FlowKey) -> Query {
+    Query {
+        attachment: key.attachment,
+        source: key.source.ip(),
+        destination: key.destination.ip(),
+        protocol: key.protocol,
+        port: key.destination_port,
+    }
+}
+
+/// Whoever asks a silent resource learns nothing, whatever check denies.
+fn refusal(denial: &Denial<'_>, context: &Context<'_>) -> Refusal {
+    let resource = denial.endpoint.and_then(|endpoint| context.snapshot.resource(endpoint.resource));
+    Refusal { reason: DropReason::from(&denial.reason), answer: resource.and_then(|resource| resource.answer), mtu: 0 }
+}
+
+/// Check 7, first part: TCP starts with a SYN, ICMP with an echo request (its identifier is the
+/// source port), UDP with anything.
+fn opens_session(frame: &[u8], packet: &Packet) -> bool {
+    match packet.key.protocol {
+        Protocol::Tcp => is_plain_syn(frame, packet),
+        Protocol::Udp => true,
+        Protocol::Icmp => packet.key.destination_port == 0 && is_request(frame[packet.transport], packet.version),
+    }
+}
+
+const fn is_request(kind: u8, version: Version) -> bool {
+    match version {
+        Version::V4 => kind == ICMP_ECHO_REQUEST,
+        Version::V6 => kind == ICMPV6_ECHO_REQUEST,
+    }
+}
+
+/// The resource's NAT addresses of one family.
+fn nat_addresses(admission: &Admission<'_>, version: Version) -> impl Iterator<Item = Address> {
+    admission.resource.nat.iter().copied().map(Address::from).filter(move |nat| nat.version() == version)
+}
+
+/// A backend that takes new sessions, spread by the consumer's tuple.
+fn choose_backend(admission: &Admission<'_>, key: &FlowKey) -> Option<Address> {
+    let takes = |backend: &&Backend| {
+        !backend.drain && nat_addresses(admission, Address::from(backend.address).version()).next().is_some()
+    };
+    let count = u16::try_from(admission.target.backends.iter().filter(takes).count()).ok()?;
+    let chosen = steering::consumer_queue(
+        key.source.steering_word().rotate_left(7),
+        key.destination.steering_word(),
+        key.source_port,
+        key.destination_port,
+        count.max(1),
+    );
+    admission.target.backends.iter().filter(takes).nth(usize::from(chosen)).map(|backend| backend.address.into())
+}
+
+fn first_idle_limit(timeouts: &Timeouts, protocol: Protocol) -> u32 {
+    Tick::span(match protocol {
+        Protocol::Tcp => timeouts.tcp_transitory,
+        Protocol::Udp => timeouts.udp,
+        Protocol::Icmp => timeouts.icmp,
+    })
+}
+
+/// Whether a session admitted earlier would be admitted the same way by the rules in force.
+pub(in crate::dataplane) fn still_admitted(a: &Addresses, session: &Session, context: &Context<'_>) -> bool {
+    let Ok(admission) = judge(context.snapshot, &query(&session.service_key(a))) else { return false };
+    admission.endpoint.id == session.endpoint
+        && admission.endpoint.resource == session.resource
+        && admission.target_id == session.target
+        && admission.backend_port == session.backend_port
+        && admission.resource.provider == session.provider_attachment
+        && admission.resource.nat.contains(&a.nat.ip())
+        && admission.target.backends.iter().any(|backend| backend.address == a.backend.ip())
+}
+
+/// Idle limit of a session in its present phase.
+pub(in crate::dataplane) fn idle_limit(session: &Session, context: &Context<'_>) -> u32 {
+    let timeouts = context
+        .snapshot
+        .resource(session.resource)
+        .map_or(context.snapshot.settings.timeouts, |r| Arc::as_ref(r).timeouts);
+    match (session.phase, session.protocol) {
+        (Phase::Established, _) => Tick::span(timeouts.tcp_established),
+        (Phase::Ended, _) => TOMBSTONE,
+        (_, protocol) => first_idle_limit(&timeouts, protocol),
+    }
+}

@@ -1,0 +1,148 @@
+//! Fragments on their way through a worker: a look at the rules before any memory is spent (nat-requirements P-7),
+//! reassembly, the whole packet path, and fresh pieces for the other side.
+
+use super::reassembly::{Datagram, Outcome};
+use crate::dataplane::forwarder::{Context, Forwarder, Own};
+use crate::dataplane::handover::{Arrival, Pieces};
+use crate::dataplane::session::Tick;
+use crate::dataplane::verdict::{DropReason, Verdict};
+use crate::snapshot::policy::{self, is_spoofed};
+use crate::snapshot::{Protocol, Query, Timeouts, steering};
+use crate::wire::ip::{self, Outline};
+use crate::wire::{Version, VnetHeader, build, checksum, fragment, vnet};
+
+/// Datagrams given up per batch.
+const EXPIRE_SLICE: usize = 64;
+
+impl Forwarder {
+    /// Decides a fragment.
+    pub(super) fn fragment(
+        &mut self,
+        frame: &[u8],
+        outline: &Outline,
+        arrival: &Arrival,
+        context: &Context<'_>,
+    ) -> Verdict {
+        let Some(piece) = outline.fragment else { return Verdict::Drop(DropReason::Malformed) };
+        let owner = steering::fragment_queue(
+            outline.source.steering_word(),
+            outline.destination.steering_word(),
+            piece.identification,
+            outline.protocol,
+            self.position.workers,
+        );
+        if owner != self.position.worker && !arrival.handed {
+            return Verdict::HandOut { worker: owner, refused: false };
+        }
+        let timeouts = match welcome(outline, arrival, context) {
+            Ok(timeouts) => timeouts,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        // What the kernel cuts is complete, whatever a virtio header says.
+        let packet = &frame[vnet::LENGTH..];
+        let lifetime = Tick::span(timeouts.fragment);
+        match self.pieces.add(arrival.attachment, packet, outline, &piece, context.now, lifetime) {
+            Outcome::Held => Verdict::Held,
+            Outcome::Dropped(reason) => Verdict::Drop(reason),
+            Outcome::Killed { reason, held } => {
+                self.counts.held -= held;
+                self.counts.dropped[reason as usize] += held;
+                Verdict::Drop(reason)
+            }
+            Outcome::Whole(datagram) => self.datagram(datagram, arrival, context),
+        }
+    }
+
+    /// Sends a datagram that has become whole on the way of any packet. Its verdict is that of all its pieces.
+    fn datagram(&mut self, mut datagram: Datagram, arrival: &Arrival, context: &Context<'_>) -> Verdict {
+        let pieces = Pieces { count: datagram.pieces, largest: datagram.largest, may_cut: datagram.may_cut };
+        self.counts.held -= u64::from(datagram.pieces) - 1;
+        let whole = Arrival { pieces: Some(pieces), handed: false, ..*arrival };
+        let verdict = self.forward_slowly(&mut datagram.frame, &whole, context);
+        self.settle(verdict, &datagram.frame, &whole);
+        Verdict::Settled
+    }
+
+    /// Cuts a packet that was translated into pieces of at most `limit` bytes, under an identification that no
+    /// other packet of this source has (RFC 6864 §5.3.1; nat-requirements G-4).
+    pub(super) fn cut(&mut self, verdict: Verdict, frame: &[u8], limit: usize, arrival: &Arrival) -> Verdict {
+        let (to, mut whole) = match verdict {
+            Verdict::Forward { to, length } => (to, frame[..length].to_vec()),
+            Verdict::Rebuilt { to, from, end } => (to, [self.head.bytes(), &frame[from..end]].concat()),
+            other => return other,
+        };
+        complete(&mut whole);
+        let identification = match whole.get(vnet::LENGTH).map(|first| first >> 4) {
+            Some(4) => u32::from(self.identifications.take16(1)),
+            _ => self.identifications.take32(),
+        };
+        let Some(pieces) = fragment::split(&whole[vnet::LENGTH..], limit, identification) else {
+            return Verdict::Drop(DropReason::PacketTooBig);
+        };
+        for (carries, frame) in std::iter::once(arrival.frames()).chain(std::iter::repeat(0)).zip(pieces) {
+            self.outbox.push(Own { to, frame, carries });
+        }
+        Verdict::Emitted
+    }
+
+    /// Gives up datagrams that did not become whole in time; tells the sender, if its first piece came (RFC 792,
+    /// RFC 8200 §4.5). Returns whether more wait.
+    pub(in crate::dataplane) fn expire_pieces(&mut self, context: &Context<'_>) -> bool {
+        if self.pieces.is_empty() {
+            return false;
+        }
+        let over = self.pieces.expire(context.now, EXPIRE_SLICE);
+        let settings = &context.snapshot.settings;
+        let more = over.len() == EXPIRE_SLICE;
+        for datagram in over {
+            self.counts.held -= datagram.held;
+            self.counts.dropped[DropReason::FragmentTimeout as usize] += datagram.held;
+            let Some(first) = datagram.first.filter(|_| settings.answer) else { continue };
+            let Ok(outline) = ip::outline(&first) else { continue };
+            if self.limiter.take(settings.deny_rate, context.now) {
+                let told = build::icmp_error(outline.destination, &first, build::IcmpError::ReassemblyTime);
+                self.originate(datagram.attachment, told);
+                self.counts.answered += 1;
+            }
+        }
+        more
+    }
+}
+
+/// Whether anything of this sender to this address could pass, whatever the ports: nothing else costs memory.
+fn welcome(outline: &Outline, arrival: &Arrival, context: &Context<'_>) -> Result<Timeouts, DropReason> {
+    let (source, destination) = (outline.source.ip(), outline.destination.ip());
+    let protocol = match (outline.protocol, outline.version) {
+        (ip::TCP, _) => Protocol::Tcp,
+        (ip::UDP, _) => Protocol::Udp,
+        (ip::ICMP, Version::V4) | (ip::ICMPV6, Version::V6) => Protocol::Icmp,
+        // In IPv6 the transport may stand behind extension headers within the fragments.
+        (_, Version::V6) => Protocol::Udp,
+        _ => return Err(DropReason::UnsupportedProtocol),
+    };
+    let query = Query { attachment: arrival.attachment, source, destination, protocol, port: 0 };
+    if let Some(resource) = context.snapshot.nat_owner(arrival.attachment, destination) {
+        let resource = context.snapshot.resource(resource).ok_or(DropReason::NoSession)?;
+        let backends = || resource.targets.iter().flat_map(|target| &target.backends);
+        let known = backends().any(|backend| backend.address == source);
+        return if known { Ok(resource.timeouts) } else { Err(DropReason::NoSession) };
+    }
+    if is_spoofed(context.snapshot, &query) {
+        return Err(DropReason::SpoofedSource);
+    }
+    let endpoint =
+        policy::admits_source(context.snapshot, &query).map_err(|denial| DropReason::from(&denial.reason))?;
+    let resource = context.snapshot.resource(endpoint.resource);
+    Ok(resource.map_or(context.snapshot.settings.timeouts, |resource| resource.timeouts))
+}
+
+/// Computes a checksum that the kernel was to compute: pieces cannot ask for it.
+fn complete(frame: &mut [u8]) {
+    let Some(header) = VnetHeader::read(frame).filter(|header| header.needs_csum()) else { return };
+    let (start, offset) = (vnet::LENGTH + usize::from(header.csum_start), usize::from(header.csum_offset));
+    if let Some(covered) = frame.get_mut(start..) {
+        let sum = !checksum::sum(covered);
+        crate::wire::headers::put_half(covered, offset, if sum == 0 { 0xFFFF } else { sum });
+    }
+    frame[..vnet::LENGTH].fill(0);
+}

@@ -1,0 +1,119 @@
+//! ICMP errors, from either side: translated when the packet they quote is of a live session, which they neither
+//! end nor refresh (RFC 5508 §4.2; nat-requirements I-1 to I-6). Who sent the error is not shown to the other side, and no
+//! rule asks for it: a router on the way, or the host itself, has any address (§8, trap 2).
+
+use crate::dataplane::fastpath::rewrite::Translation;
+use crate::dataplane::forwarder::{Context, Forwarder, Own};
+use crate::dataplane::handover::Arrival;
+use crate::dataplane::session::{Direction, FlowKey, Session, tcp_state::Seen};
+use crate::dataplane::verdict::{DropReason, Verdict};
+use crate::snapshot::Protocol;
+use crate::snapshot::prefixes::is_martian;
+use crate::wire::icmp::{self, ErrorMessage, QuotedAs, Unusable};
+use crate::wire::ip::{self, Outline};
+use crate::wire::vnet;
+
+/// How far behind the sequence numbers in flight a quoted segment may be: one that was sent before the last
+/// acknowledgement passed here. Guessing a number within it is one chance in 2¹⁶ (RFC 5927 §4.1).
+const LATE: u32 = 1 << 16;
+
+impl Forwarder {
+    /// Decides an ICMP error.
+    pub(super) fn icmp_error(
+        &mut self,
+        frame: &[u8],
+        outline: &Outline,
+        arrival: &Arrival,
+        context: &Context<'_>,
+    ) -> Verdict {
+        const UNMATCHED: Verdict = Verdict::Drop(DropReason::IcmpUnmatched);
+        let message = match icmp::read_error(&frame[vnet::LENGTH..], outline) {
+            Ok(message) => message,
+            Err(Unusable::Checksum) => return Verdict::Drop(DropReason::Malformed),
+            Err(Unusable::Quote) => return UNMATCHED,
+        };
+        if is_martian(outline.source.ip()) || outline.source == outline.destination {
+            return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        // It goes to whoever sent the quoted packet, and nowhere else.
+        if message.quote.source != outline.destination || !is_believable(&message) {
+            return UNMATCHED;
+        }
+        let key = answering(&message, arrival);
+        let Some((slot, direction)) = self.sessions.find_any(&key) else {
+            let owner = self.owner(&key, context);
+            return if owner == self.position.worker || arrival.handed {
+                UNMATCHED
+            } else {
+                Verdict::HandOut { worker: owner, refused: false }
+            };
+        };
+        self.revalidate(slot, context);
+        let Some(session) = self.sessions.get(slot).filter(|session| session.is_known()) else { return UNMATCHED };
+        if !is_in_flight(session, direction, &message) {
+            return UNMATCHED;
+        }
+        if outline.hops <= 1 {
+            return Verdict::Drop(DropReason::TtlExpired);
+        }
+        let translation = Translation::of(session, &self.sessions.addresses(slot), direction);
+        let to = session.leaves_by(direction);
+        let quoted = QuotedAs {
+            source: translation.destination,
+            destination: translation.source,
+            source_port: translation.destination_port,
+            destination_port: translation.source_port,
+        };
+        match icmp::rebuild(&message, translation.source, translation.destination, &quoted) {
+            Some(frame) => {
+                self.outbox.push(Own { to, frame, carries: arrival.frames() });
+                Verdict::Emitted
+            }
+            None => UNMATCHED,
+        }
+    }
+}
+
+/// A packet-too-big that no link could mean is forged, or would stall the sender (RFC 8201 §4, RFC 5927 §7.1).
+fn is_believable(message: &ErrorMessage<'_>) -> bool {
+    let least = u32::from(message.quote.version.least_mtu());
+    // An IPv4 router that does not say what fits says 0 (RFC 1191 §5).
+    let unknown = |mtu| mtu == 0 && message.quote.version == crate::wire::Version::V4;
+    message.mtu().is_none_or(|mtu| mtu >= least || unknown(mtu))
+}
+
+/// Key of the packets that come the way the error came: the quoted packet's, mirrored.
+fn answering(message: &ErrorMessage<'_>, arrival: &Arrival) -> FlowKey {
+    let quote = &message.quote;
+    let protocol = match quote.protocol {
+        ip::TCP => Protocol::Tcp,
+        ip::UDP => Protocol::Udp,
+        _ => Protocol::Icmp,
+    };
+    let sent = FlowKey {
+        attachment: arrival.attachment,
+        protocol,
+        source: quote.source,
+        destination: quote.destination,
+        source_port: quote.source_port,
+        destination_port: quote.destination_port,
+    };
+    sent.mirrored()
+}
+
+/// Whether a quoted TCP segment may still be on its way (RFC 5927 §4.1). `direction` is the error's: its segment
+/// went the other way.
+fn is_in_flight(session: &Session, direction: Direction, message: &ErrorMessage<'_>) -> bool {
+    let Some(sequence) = message.quote.sequence else { return true };
+    let (sent, heard, known) = match direction {
+        Direction::ToConsumer => (session.to_service, session.to_consumer, [Seen::CONSUMER_SEQ, Seen::PROVIDER_ACK]),
+        Direction::ToService => (session.to_consumer, session.to_service, [Seen::PROVIDER_SEQ, Seen::CONSUMER_ACK]),
+    };
+    if !session.tcp.has(known[0]) {
+        return false;
+    }
+    let in_flight = if session.tcp.has(known[1]) { sent.seq_end.wrapping_sub(heard.last_ack) } else { 0 };
+    // An acknowledgement beyond what was sent is garbage, and widens nothing.
+    let in_flight = if in_flight < 1 << 31 { in_flight } else { 0 };
+    sent.seq_end.wrapping_sub(sequence) <= in_flight.saturating_add(LATE)
+}
