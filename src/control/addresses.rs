@@ -7,9 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::model::{Key, Model, Subnet};
-
-/// Addresses at the start of an IPv4 subnet that nobody may have (as Azure reserves them).
-const RESERVED_FIRST: u32 = 4;
+use super::validate::subnets;
 
 /// Hands out addresses of the subnets of one model. Its costs do not grow with the number of endpoints or subnets.
 #[derive(Debug, Default)]
@@ -121,17 +119,8 @@ impl Allocator {
 
 /// First and last address that may be given out, as numbers; empty when first > last.
 fn usable(prefix: &IpNet) -> (u128, u128) {
-    match prefix {
-        IpNet::V4(net) => {
-            let first = u128::from(u32::from(net.network())) + u128::from(RESERVED_FIRST);
-            (first, u128::from(u32::from(net.broadcast()).saturating_sub(1)))
-        }
-        IpNet::V6(net) => {
-            let first = u128::from(net.network()).saturating_add(u128::from(RESERVED_FIRST));
-            // The very last address of all is never reached, so a cursor past the end always exists.
-            (first, u128::from(net.broadcast()).min(u128::MAX - 1))
-        }
-    }
+    // The very last address of all is never reached, so a cursor past the end always exists.
+    subnets::usable(prefix).map_or((1, 0), |(first, last)| (number(first), number(last).min(u128::MAX - 1)))
 }
 
 fn number(ip: IpAddr) -> u128 {

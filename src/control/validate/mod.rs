@@ -299,15 +299,6 @@ fn same_region(one: &str, other: &str) -> bool {
 
 /// Whether `address` can be carried at all; otherwise the reason was noted.
 fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findings) -> bool {
-    if address.is_ipv6() {
-        findings.error(
-            "IPv6NotSupported",
-            at,
-            format!("{what} {address}: IPv6 is not carried by this version"),
-            "use an IPv4 address",
-        );
-        return false;
-    }
     if is_martian(address) {
         let kind = if address.is_unspecified() {
             "the unspecified address"
@@ -315,6 +306,8 @@ fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findin
             "a loopback address"
         } else if address.is_multicast() {
             "a multicast address"
+        } else if is_link_local(address) {
+            "a link-local address"
         } else {
             "a special-purpose address"
         };
@@ -325,14 +318,22 @@ fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findin
     true
 }
 
+const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
 /// Whether `prefix` can be carried at all; otherwise the reason was noted.
 fn check_prefix(prefix: &IpNet, at: Locator, findings: &mut Findings) -> bool {
-    if matches!(prefix, IpNet::V6(_)) {
+    let mapped = matches!(prefix, IpNet::V6(prefix) if prefix.network().to_ipv4_mapped().is_some());
+    if mapped && prefix.prefix_len() >= 96 {
         findings.error(
-            "IPv6NotSupported",
+            "InvalidPrefix",
             at,
-            format!("prefix {prefix}: IPv6 is not carried by this version"),
-            "use an IPv4 prefix",
+            format!("prefix {prefix} holds IPv4 addresses in IPv6 form, which no packet carries"),
+            "write it as an IPv4 prefix",
         );
         return false;
     }
@@ -341,12 +342,12 @@ fn check_prefix(prefix: &IpNet, at: Locator, findings: &mut Findings) -> bool {
 
 /// Lower bounds of idle times: shorter ones cut sessions that the RFCs promise to keep.
 fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut Findings) {
-    check_fragment_time(timeouts, object, findings);
     for (field, value, least, written, source) in [
         ("tcp_established", timeouts.tcp_established, Duration::from_mins(124), "2h4m", "RFC 5382 REQ-5"),
         ("tcp_transitory", timeouts.tcp_transitory, Duration::from_mins(4), "4m", "RFC 5382 REQ-5"),
         ("udp", timeouts.udp, Duration::from_mins(2), "2m", "RFC 4787 REQ-5"),
         ("icmp", timeouts.icmp, Duration::from_mins(1), "60s", "RFC 5508 REQ-2"),
+        ("fragment", timeouts.fragment, Duration::from_secs(15), "30s", "RFC 791 §3.2"),
     ] {
         let Some(value) = value else { continue };
         let at = object.at(format!("timeouts.{field}"));
@@ -354,7 +355,7 @@ fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut F
             findings.error(
                 "InvalidTimeout",
                 at,
-                format!("{field} is zero: no session could live"),
+                format!("{field} is zero: nothing could live"),
                 format!("write \"{written}\""),
             );
         } else if value < least {
@@ -362,17 +363,9 @@ fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut F
                 "TimeoutTooShort",
                 at,
                 format!("{field} is {} s, and {source} asks for {} s or more", value.as_secs(), least.as_secs()),
-                format!("write \"{written}\" or more unless idle sessions may break"),
+                format!("write \"{written}\" or more unless what is slow may break"),
             );
         }
-    }
-}
-
-/// A setting for something that this version does not do must not look as if it had an effect.
-fn check_fragment_time(timeouts: &TimeoutOverrides, object: &Object, findings: &mut Findings) {
-    if timeouts.fragment.is_some() {
-        let message = "fragment has no effect: this version drops fragments, and counts them";
-        findings.warning("SettingWithoutEffect", object.at("timeouts.fragment"), message, "leave it out");
     }
 }
 

@@ -1,31 +1,42 @@
 //! Subnet arithmetic: which addresses of a prefix may be given out (DESIGN §4: IPv4 subnets reserve their first
-//! four and their last address).
+//! four and their last address; IPv6 ones, which have no broadcast address, their first four).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use crate::control::model::{Subnet, Vnet};
 
-/// Addresses at the start of an IPv4 subnet that nobody gets: network, router and two for its services.
+/// Addresses at the start of a subnet that nobody gets: network (in IPv6 the routers' anycast address, RFC 4291
+/// §2.6.1), router and two for its services.
 pub const RESERVED_FIRST: u32 = 4;
 
-/// First and last address of `prefix` that may be given out; `None`: it is too small to have one, or IPv6.
-pub fn usable(prefix: &IpNet) -> Option<(Ipv4Addr, Ipv4Addr)> {
-    let IpNet::V4(prefix) = prefix else { return None };
-    let first = u32::from(prefix.network()).checked_add(RESERVED_FIRST)?;
-    let last = u32::from(prefix.broadcast()).checked_sub(1)?;
-    (first <= last).then(|| (first.into(), last.into()))
+/// First and last address of `prefix` that may be given out; `None`: it is too small to have one.
+pub fn usable(prefix: &IpNet) -> Option<(IpAddr, IpAddr)> {
+    match prefix {
+        IpNet::V4(prefix) => {
+            let first = u32::from(prefix.network()).checked_add(RESERVED_FIRST)?;
+            let last = u32::from(prefix.broadcast()).checked_sub(1)?;
+            (first <= last).then(|| (Ipv4Addr::from(first).into(), Ipv4Addr::from(last).into()))
+        }
+        IpNet::V6(prefix) => {
+            let first = u128::from(prefix.network()).checked_add(u128::from(RESERVED_FIRST))?;
+            let last = u128::from(prefix.broadcast());
+            (first <= last).then(|| (Ipv6Addr::from(first).into(), Ipv6Addr::from(last).into()))
+        }
+    }
 }
 
-/// How many addresses of a subnet may be given out.
+/// How many addresses of a subnet may be given out; of an IPv6 one, as many as can be counted.
 pub fn capacity(subnet: &Subnet) -> u64 {
-    subnet
-        .prefixes
-        .iter()
-        .filter_map(usable)
-        .map(|(first, last)| u64::from(u32::from(last)) - u64::from(u32::from(first)) + 1)
-        .sum()
+    let count = |(first, last)| match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => u64::from(u32::from(last) - u32::from(first)) + 1,
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            u64::try_from(u128::from(last) - u128::from(first)).unwrap_or(u64::MAX).saturating_add(1)
+        }
+        _ => 0,
+    };
+    subnet.prefixes.iter().filter_map(usable).map(count).fold(0, u64::saturating_add)
 }
 
 /// Whether `address` lies in the subnet.
@@ -35,11 +46,10 @@ pub fn contains(subnet: &Subnet, address: IpAddr) -> bool {
 
 /// Whether `address` lies in the subnet and is reserved there.
 pub fn is_reserved(subnet: &Subnet, address: IpAddr) -> bool {
-    let IpAddr::V4(address) = address else { return false };
     subnet
         .prefixes
         .iter()
-        .filter(|prefix| prefix.contains(&IpAddr::V4(address)))
+        .filter(|prefix| prefix.contains(&address))
         .any(|prefix| usable(prefix).is_none_or(|(first, last)| !(first..=last).contains(&address)))
 }
 
@@ -64,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_four_and_the_last_address_are_reserved() {
+    fn the_first_four_addresses_and_the_broadcast_address_are_reserved() {
         for (prefix, expected) in [
             ("10.1.9.0/24", Some(("10.1.9.4", "10.1.9.254"))),
             ("10.1.9.0/29", Some(("10.1.9.4", "10.1.9.6"))),
@@ -72,7 +82,8 @@ mod tests {
             ("10.1.9.0/32", None),
             ("0.0.0.0/0", Some(("0.0.0.4", "255.255.255.254"))),
             ("255.255.255.252/30", None),
-            ("fd00::/64", None),
+            ("fd00::/64", Some(("fd00::4", "fd00::ffff:ffff:ffff:ffff"))),
+            ("fd00::/126", None),
         ] {
             let prefix: IpNet = prefix.parse().expect("literal");
             let expected = expected.map(|(a, b)| (a.parse().expect("literal"), b.parse().expect("literal")));

@@ -168,7 +168,8 @@ fn attachment_of(snapshot: &Snapshot, vnet: &str) -> Result<AttachmentId, Unansw
 
 /// Checks 2 to 6 pass; what is left of check 7 that does not depend on the moment is a backend.
 fn admitted(admission: &Admission<'_>) -> Decision {
-    let takes = |backend: &&Backend| !backend.drain && backend.address.is_ipv4();
+    let nat = |backend: &&Backend| admission.resource.nat.iter().any(|nat| nat.is_ipv4() == backend.address.is_ipv4());
+    let takes = |backend: &&Backend| !backend.drain && nat(backend);
     let backends: Vec<String> = admission
         .target
         .backends
