@@ -1,0 +1,224 @@
+"""Two hosts made of raw sockets, one on each side of privlink, and the daemon between them.
+
+    client -- eth0 | lan0 -- spoke -- pl-spoke | privlink | pl-core -- core -- net0 | eth0 -- server
+
+`client` and `server` have no addresses of their own: nothing but a case answers there. Everything stands in
+namespaces that end with this process (see scripts/conformance.sh).
+"""
+
+import ctypes
+import os
+import select
+import socket
+import subprocess
+import time
+
+from scapy.all import ICMP, IP, TCP, UDP, Ether, IPv6, conf
+
+conf.checkIPaddr = False
+NETNS = ctypes.CDLL(None, use_errno=True)
+CLIENT, SERVER = "10.1.1.10", "10.20.1.2"
+CLIENT6, SERVER6 = "fd01:1::10", "fd20:1::2"
+ENDPOINT, WAITING, MIXED46, OTHER = "10.1.9.4", "10.1.9.5", "10.1.9.6", "10.1.9.7"
+ENDPOINT6, MIXED64 = "fd01:9::14", "fd01:9::16"
+NAT, NAT2, NAT6 = "10.20.99.4", "10.20.99.5", "fd20:99::14"
+RUN = "/run/privlink"
+
+CONFIG = f"""
+[daemon]
+state = "{RUN}/state"
+socket = "{RUN}/privlink.sock"
+metrics = "127.0.0.1:9464"
+workers = 2
+EXTRA
+
+[[attachment]]
+vnet = "spoke"
+netns = "spoke"
+
+[[attachment]]
+vnet = "core"
+netns = "core"
+
+[[vnet]]
+name = "spoke"
+address_space = ["10.1.0.0/16", "fd01::/16"]
+subnets = [{{ name = "endpoints", prefixes = ["10.1.9.0/24", "fd01:9::/64"], dedicated = true }}]
+
+[[vnet]]
+name = "core"
+address_space = ["10.20.0.0/16", "fd20::/16"]
+subnets = [{{ name = "nat", prefixes = ["10.20.99.0/24", "fd20:99::/64"] }}]
+
+[[resource]]
+name = "four"
+vnet = "core"
+nat = ["{NAT}", "{NAT2}"]
+targets = [{{ backends = ["{SERVER}"], ports = [{{ protocol = "tcp", port = 443, backend_port = 8443 }},
+             {{ protocol = "udp", port = 53, backend_port = 5353 }}, {{ protocol = "icmp" }}] }}]
+shared_backend = true
+
+[[resource]]
+name = "six"
+vnet = "core"
+nat = ["{NAT6}"]
+targets = [{{ backends = ["{SERVER6}"], ports = [{{ protocol = "tcp", port = 443, backend_port = 8443 }},
+             {{ protocol = "udp", port = 53, backend_port = 5353 }}, {{ protocol = "icmp" }}] }}]
+"""
+
+
+def endpoint(name, ip, resource, status="Approved"):
+    return (f'\n[[endpoint]]\nname = "{name}"\nvnet = "spoke"\nsubnet = "endpoints"\nip = "{ip}"\n'
+            f'resource = "{resource}"\nmanual = true\nstatus = "{status}"\n')
+
+
+ENDPOINTS = (endpoint("four", ENDPOINT, "four") + endpoint("waiting", WAITING, "four", "Pending")
+             + endpoint("other", OTHER, "four") + endpoint("six", ENDPOINT6, "six")
+             + endpoint("mixed46", MIXED46, "six") + endpoint("mixed64", MIXED64, "four"))
+
+
+def run(*line):
+    subprocess.run(line, check=True, capture_output=True, text=True)
+
+
+def ip(text):
+    run("ip", *text.split())
+
+
+def enter(namespace):
+    """Moves the calling thread into a namespace; sockets made there stay there."""
+    descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    if NETNS.setns(descriptor, 0):
+        raise OSError(ctypes.get_errno(), f"setns {namespace}")
+    os.close(descriptor)
+
+
+class Side:
+    """The wire at one host."""
+
+    def __init__(self, namespace, mac, gateway):
+        enter(namespace)
+        self.wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+        self.wire.bind(("eth0", 0))
+        self.mac, self.gateway = mac, gateway
+
+    def send(self, *packets, trailer=b""):
+        for packet in packets:
+            kind = 0x86DD if bytes(packet)[0] >> 4 == 6 else 0x0800
+            self.wire.send(bytes(Ether(src=self.mac, dst=self.gateway, type=kind)) + bytes(packet) + trailer)
+
+    def drain(self, wait=0.0):
+        """Packets that have come, once none came for a moment; `wait` is how long the first may take."""
+        got, until = [], time.monotonic() + wait
+        while True:
+            ready, _, _ = select.select([self.wire], [], [], max(0.03, until - time.monotonic()))
+            if not ready:
+                return got
+            frame = self.wire.recv(70000)
+            if frame[12:14] == b"\x08\x00":
+                got.append(IP(frame[14:14 + int.from_bytes(frame[16:18], "big")]))
+                until = 0
+            elif frame[12:14] == b"\x86\xdd" and not self.is_noise(frame[14:]):
+                got.append(IPv6(frame[14:54 + int.from_bytes(frame[18:20], "big")]))
+                until = 0
+
+    @staticmethod
+    def is_noise(packet):
+        """Neighbour and router discovery, multicast listener reports."""
+        at, kind = 40, packet[6]
+        if kind == 0:
+            kind, at = packet[40], 48
+        return kind == 58 and 130 <= packet[at] <= 143
+
+
+class Lab:
+    """Both sides and the daemon."""
+
+    def __init__(self, binary, extra="", mtu=(1500, 1500)):
+        self.binary = binary
+        os.makedirs(RUN, exist_ok=True)
+        ends = (("client", "spoke", "lan0", "10.1.1.1/24", "fd01:1::1/64", CLIENT, CLIENT6, mtu[0]),
+                ("server", "core", "net0", "10.20.1.1/24", "fd20:1::1/64", SERVER, SERVER6, mtu[1]))
+        macs = []
+        for host, router, link, gate, gate6, own, own6, size in ends:
+            for name in (host, router):
+                ip(f"netns add {name}")
+                ip(f"-n {name} link set lo up")
+            run("ip", "netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
+                "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.accept_dad=0", "net.ipv4.icmp_ratelimit=0",
+                "net.ipv6.icmp.ratelimit=0", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
+            run("ip", "netns", "exec", host, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
+                "net.ipv6.conf.default.disable_ipv6=1")
+            ip(f"-n {router} link add {link} mtu {size} type veth peer name eth0 mtu {size} netns {host}")
+            ip(f"-n {router} address add {gate} dev {link}")
+            ip(f"-n {router} address add {gate6} dev {link} nodad")
+            ip(f"-n {router} link set {link} up")
+            ip(f"-n {host} link set eth0 up")
+            for name, device in ((router, link), (host, "eth0")):
+                run("ip", "netns", "exec", name, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+            mac = self.mac(host, "eth0")
+            macs.append((mac, self.mac(router, link)))
+            for address in (own, own6):
+                ip(f"-n {router} neigh add {address} lladdr {mac} dev {link} nud permanent")
+        self.client = Side("client", *macs[0])
+        self.server = Side("server", *macs[1])
+        enter("spoke")
+        with open(f"{RUN}/lab.toml", "w") as file:
+            file.write(CONFIG.replace("EXTRA", extra) + ENDPOINTS)
+        self.log = open(f"{RUN}/log", "w")
+        self.daemon = subprocess.Popen([binary, "run", "-c", f"{RUN}/lab.toml"], stdout=self.log, stderr=self.log)
+        deadline = time.monotonic() + 15
+        while self.cli("status", check=False).returncode:
+            if self.daemon.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(open(f"{RUN}/log").read())
+            time.sleep(0.05)
+        time.sleep(0.2)
+        self.client.drain()
+        self.server.drain()
+
+    @staticmethod
+    def mac(namespace, device):
+        text = subprocess.run(["ip", "-n", namespace, "-o", "link", "show", device], check=True, capture_output=True, text=True)
+        return text.stdout.split("link/ether ")[1].split()[0]
+
+    def cli(self, *arguments, check=True):
+        return subprocess.run([self.binary, *arguments], capture_output=True, text=True, check=check,
+                              env={**os.environ, "PRIVLINK_SOCKET": f"{RUN}/privlink.sock"})
+
+    def drops(self):
+        """Drops so far, by reason."""
+        import urllib.request
+        text = urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=5).read().decode()
+        counts = {}
+        for line in text.splitlines():
+            if line.startswith("privlink_drops_total{"):
+                reason = line.split('reason="')[1].split('"')[0]
+                counts[reason] = counts.get(reason, 0) + int(line.rsplit(" ", 1)[1])
+        return {reason: count for reason, count in counts.items() if count}
+
+    def up(self, *packets, wait=0.4, **more):
+        """Sends from the client; what arrives at the server, and what comes back."""
+        self.client.send(*packets, **more)
+        at_server = self.server.drain(wait)
+        return at_server, self.client.drain()
+
+    def down(self, *packets, wait=0.4):
+        """Sends from the server; what arrives at the client, and what comes back."""
+        self.server.send(*packets)
+        at_client = self.client.drain(wait)
+        return at_client, self.server.drain()
+
+    def end(self):
+        self.daemon.terminate()
+        self.daemon.wait(10)
+
+
+def answer(packet, **fields):
+    """An empty packet that goes the way back."""
+    network = IPv6 if packet.version == 6 else IP
+    return network(src=packet.dst, dst=packet.src, **fields)
+
+
+__all__ = ["CLIENT", "CLIENT6", "ENDPOINT", "ENDPOINT6", "ICMP", "IP", "IPv6", "Lab", "MIXED46", "MIXED64", "NAT", "NAT2", "NAT6",
+           "OTHER", "SERVER", "SERVER6", "TCP", "UDP", "WAITING", "answer", "ip", "run"]
