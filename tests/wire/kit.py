@@ -45,9 +45,11 @@ LAYERS = (TCP, UDP, ICMP, ICMPv6EchoRequest, ICMPv6EchoReply, ICMPv6DestUnreach,
 
 
 def transport(packet):
-    for layer in LAYERS:
-        if layer in packet:
-            return packet[layer]
+    layer = packet
+    while layer:
+        if isinstance(layer, LAYERS):
+            return layer
+        layer = layer.payload
     raise Wrong(f"no transport header: {packet.summary()}")
 
 

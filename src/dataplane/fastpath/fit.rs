@@ -79,12 +79,12 @@ pub fn fit(
         let told = told.max(usize::from(packet.version.least_mtu()));
         return Fit::TooBig(u16::try_from(told).unwrap_or(u16::MAX));
     }
-    match arrival.pieces {
-        // In pieces no larger than they came: the path behind may carry no more than the one before.
-        Some(_) => Fit::Cut(limit.min(resized(largest).max(usize::from(other.least_mtu())))),
-        None if whole > limit => Fit::Cut(limit),
-        None => Fit::Whole,
-    }
+    // In pieces no larger than they came: the path behind may carry no more than the one before.
+    let limit = match arrival.pieces {
+        Some(_) => limit.min(resized(largest).max(usize::from(other.least_mtu()))),
+        None => limit,
+    };
+    if whole > limit { Fit::Cut(limit) } else { Fit::Whole }
 }
 
 /// The largest MSS that makes segments which fit both sides of a session, whoever announces it.
