@@ -28,6 +28,7 @@ use privlink::host::netns::Namespace;
 use privlink::host::{self, Host};
 use privlink::observe::Observer;
 use privlink::observe::flow_log::{self, FlowLog};
+use privlink::snapshot::PathMtus;
 use privlink::snapshot::topology::Topology;
 use privlink::store::sqlite::{Opened, SqliteStore, look};
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,7 +40,11 @@ mod crew;
 /// A program that is told of new requests.
 mod on_request;
 
+/// What links and routes carry.
+mod paths;
+
 use on_request::Hook;
+use paths::Paths;
 use privlink::observe::hooks::HookCounts;
 
 use crew::{Crew, now, tick};
@@ -180,6 +185,8 @@ fn assemble(
             .with_context(|| format!("device {} cannot be opened", plan.device))
     })?;
     let facts = host_facts(options, &host, topology.workers);
+    let paths = Paths { watch: host.paths(), mtus: Arc::new(PathMtus::new(topology.attachments.len())) };
+    paths.measure();
     let host = Arc::new(HostPort { host: Mutex::new(Some(host)), on_request });
 
     let (stop, stopped) = watch::channel(false);
@@ -187,7 +194,8 @@ fn assemble(
     let log = flow_log(config, topology.workers, began);
     let logged = config.flow_log.is_some();
     let writing = logged.then(|| log.start()).transpose()?;
-    let crew = Crew::start(queues, config.max_sessions, logged.then(|| log.rings()), began, &stop)?;
+    let crew =
+        Crew::start(queues, config.max_sessions, logged.then(|| log.rings()), Arc::clone(&paths.mtus), began, &stop)?;
     let lost = stop.clone();
     let fatal = Box::new(move |reason: &str| {
         tracing::error!("{reason}");
@@ -196,7 +204,7 @@ fn assemble(
     });
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
-        let service = Service { options, facts, crew: &crew, store, log, hooks, socket, metrics, network };
+        let service = Service { options, facts, crew: &crew, paths, store, log, hooks, socket, metrics, network };
         serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = crew.stop();
@@ -278,6 +286,7 @@ struct Service<'a> {
     options: &'a RunOptions,
     facts: HostFacts,
     crew: &'a Crew,
+    paths: Paths,
     store: Arc<SqliteStore>,
     log: Arc<FlowLog>,
     hooks: Option<Arc<HookCounts>>,
@@ -324,6 +333,7 @@ fn serve(
         let network = service
             .network
             .map(|(listener, _)| tokio::spawn(listener.serve(api::router(state.clone()), ending(stopped.clone()))));
+        tokio::spawn(service.paths.follow());
         let view = control.view();
         tracing::info!(
             endpoints = view.decisions.model.endpoints.len(),

@@ -15,7 +15,7 @@ use privlink::dataplane::handover::Shared;
 use privlink::dataplane::mailbox::Mailbox;
 use privlink::dataplane::session::Tick;
 use privlink::dataplane::{Ears, Worker};
-use privlink::snapshot::{Publisher, Snapshot};
+use privlink::snapshot::{PathMtus, Publisher, Snapshot};
 use tokio::sync::watch;
 
 /// How long workers may take to end their last batch.
@@ -38,13 +38,14 @@ impl Crew {
         devices: Vec<Vec<TunQueue>>,
         max_sessions: u32,
         rings: Option<&[Arc<EndedRing>]>,
+        path_mtus: Arc<PathMtus>,
         began: Instant,
         stop: &watch::Sender<bool>,
     ) -> anyhow::Result<Self> {
         let workers = u16::try_from(devices.first().map_or(0, Vec::len)).unwrap_or(u16::MAX);
         let ears = (0..workers).map(|_| Ears::new()).collect::<std::io::Result<Vec<_>>>()?;
         let wakers: Vec<_> = ears.iter().map(Ears::waker).collect();
-        let shared = Arc::new(Shared::new(wakers.clone()));
+        let shared = Arc::new(Shared::new(wakers.clone()).with_path_mtus(path_mtus));
         let mut publisher = Publisher::new();
         let mut devices: Vec<_> = devices.into_iter().map(Vec::into_iter).collect();
         let mut crew = Self {

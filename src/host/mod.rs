@@ -38,6 +38,9 @@ mod netlink;
 /// Carrying changes out and undoing them.
 mod changes;
 
+/// How much the ways behind an attachment carry.
+pub mod path_mtu;
+
 /// Which queue a packet belongs to.
 pub mod steering;
 
@@ -45,6 +48,7 @@ use journal::Journal;
 use lock::Lock;
 use netlink::Kernel;
 use netns::{Namespace, NamespaceId};
+use path_mtu::PathWatch;
 use plan::Plan;
 use steering::Steering;
 use step::{Action, Step};
@@ -55,6 +59,7 @@ use survey::Survey;
 pub struct Host {
     state: Mutex<State>,
     attachments: Vec<Place>,
+    paths: PathWatch,
     warnings: Vec<String>,
     on_exit: OnExit,
     /// Released last, when everything else is undone.
@@ -135,8 +140,10 @@ impl Host {
             tracing::warn!("{warning}");
         }
         let devices = topology.attachments.iter().map(|attachment| attachment.device.clone());
+        let paths = PathWatch::new(namespaces.clone(), topology);
         let attachments = namespaces.into_iter().zip(devices);
         let host = Self {
+            paths,
             state: Mutex::new(State { journal, steering }),
             attachments: attachments.map(|(namespace, device)| Place { namespace, device }).collect(),
             warnings: plan.warnings,
@@ -149,6 +156,11 @@ impl Host {
     /// What the user should know about this host: who needs forwarding, for one.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Who finds out how much the ways behind the attachments carry, while the daemon runs.
+    pub fn paths(&self) -> PathWatch {
+        self.paths.clone()
     }
 
     /// Whether the kernel brings every packet to the worker that owns its session.
@@ -166,6 +178,7 @@ impl Host {
     /// error: it stays in the journal and is tried again by the next call and by the clean-up.
     pub fn reconcile(&self, topology: &Topology) -> anyhow::Result<()> {
         self.refuse_other_attachments(topology)?;
+        self.paths.follow(topology);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { journal, steering } = &mut *state;
         let namespaces: Vec<Namespace> = self.attachments.iter().map(|place| place.namespace.clone()).collect();

@@ -13,7 +13,7 @@ use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::neighbour::NeighbourFlags;
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
@@ -218,10 +218,16 @@ fn link_name(link: &LinkMessage) -> String {
     name.unwrap_or_default()
 }
 
+fn link_mtu(link: &LinkMessage) -> u32 {
+    let said = |attribute: &LinkAttribute| if let LinkAttribute::Mtu(mtu) = attribute { Some(*mtu) } else { None };
+    link.attributes.iter().find_map(said).unwrap_or(u32::MAX)
+}
+
 fn interface(link: &LinkMessage) -> Interface {
     let name = link_name(link);
     let forwards = |family: &str| read_number(&format!("net/{family}/conf/{name}/forwarding")) != 0;
     Interface {
+        mtu: link_mtu(link),
         loopback: link.header.flags.contains(LinkFlags::Loopback),
         forwards: Forwards { ipv4: forwards("ipv4"), ipv6: forwards("ipv6") },
         reverse_path: read_number(&format!("net/ipv4/conf/{name}/rp_filter")),
@@ -238,6 +244,7 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
     let ipv4 = route.header.address_family == AddressFamily::Inet;
     let mut destination = if ipv4 { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     let mut interfaces = Vec::new();
+    let mut mtu = None;
     for attribute in &route.attributes {
         if let RouteAttribute::Table(id) = attribute {
             table = *id;
@@ -247,6 +254,8 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
             destination = (*address).into();
         } else if let RouteAttribute::Oif(index) = attribute {
             interfaces.extend(names.get(index).cloned());
+        } else if let RouteAttribute::Metrics(metrics) = attribute {
+            mtu = metrics.iter().find_map(|metric| if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None });
         } else if let RouteAttribute::MultiPath(hops) = attribute {
             interfaces.extend(hops.iter().filter_map(|hop| names.get(&hop.interface_index).cloned()));
         }
@@ -255,7 +264,7 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
         return;
     };
     if table == MAIN_TABLE && route.header.kind != RouteType::Multicast {
-        survey.routes.push(KnownRoute { prefix, interfaces });
+        survey.routes.push(KnownRoute { prefix, interfaces, mtu });
     } else if table == LOCAL_TABLE && prefix.prefix_len() == prefix.max_prefix_len() {
         survey.local.insert(prefix.addr(), interfaces.pop().unwrap_or_default());
     }

@@ -47,6 +47,8 @@ impl Forwards {
 pub struct Interface {
     /// Name.
     pub name: String,
+    /// MTU, bytes.
+    pub mtu: u32,
     /// Loopback: traffic of local processes.
     pub loopback: bool,
     /// Whether packets that arrive here are forwarded.
@@ -62,6 +64,8 @@ pub struct KnownRoute {
     pub prefix: IpNet,
     /// Interfaces it leaves by; none for an unreachable or blackhole route.
     pub interfaces: Vec<String>,
+    /// What the route itself says it carries, bytes.
+    pub mtu: Option<u32>,
 }
 
 impl Survey {
@@ -74,6 +78,21 @@ impl Survey {
     /// none there, that of the longest route around it, unless the host owns an address in it (then
     /// local processes are what is meant). The loopback is never among them.
     pub fn ways_to(&self, prefix: &IpNet) -> BTreeSet<&str> {
+        self.routes_to(prefix).flat_map(|(_, interfaces)| interfaces).map(|interface| interface.name.as_str()).collect()
+    }
+
+    /// The least that the routes to `prefix` and their interfaces carry, bytes; `None`: there is no way.
+    pub fn mtu_to(&self, prefix: &IpNet) -> Option<u32> {
+        self.routes_to(prefix)
+            .filter_map(|(route, interfaces)| {
+                let narrowest = interfaces.iter().map(|interface| interface.mtu).min()?;
+                Some(route.mtu.unwrap_or(u32::MAX).min(narrowest))
+            })
+            .min()
+    }
+
+    /// Routes to `prefix` with their interfaces, the loopback left out.
+    fn routes_to(&self, prefix: &IpNet) -> impl Iterator<Item = (&KnownRoute, Vec<&Interface>)> {
         let inside: Vec<&KnownRoute> = self.routes.iter().filter(|route| prefix.contains(&route.prefix)).collect();
         let routes = if !inside.is_empty() {
             inside
@@ -82,8 +101,10 @@ impl Survey {
         } else {
             self.longest_around(prefix)
         };
-        let names = routes.into_iter().flat_map(|route| route.interfaces.iter().map(String::as_str));
-        names.filter(|name| self.interface(name).is_some_and(|interface| !interface.loopback)).collect()
+        routes.into_iter().map(|route| {
+            let named = route.interfaces.iter().filter_map(|name| self.interface(name));
+            (route, named.filter(|interface| !interface.loopback).collect())
+        })
     }
 
     fn longest_around(&self, prefix: &IpNet) -> Vec<&KnownRoute> {

@@ -7,6 +7,11 @@ from scapy.all import (ICMP, IP, TCP, UDP, ICMPv6DestUnreach, ICMPv6EchoReply, I
                        ICMPv6ParamProblem, ICMPv6TimeExceeded, IPv6, Raw)
 
 CASES = []
+# Cases of a lab whose provider link carries less than the client's.
+NARROW = []
+# Cases of a daemon with little room and short times.
+LIMITED = []
+SMALL = 'max_sessions = 60\ntimeouts = { udp = "2s", icmp = "1s", tcp_transitory = "3s", tcp_established = "4s", fragment = "2s" }'
 PORTS = iter(range(20000, 60000))
 
 
@@ -14,10 +19,10 @@ class Wrong(Exception):
     """A case's finding."""
 
 
-def case(*requirements, long=False):
+def case(*requirements, cases=CASES):
     """Registers a case under the requirements it shows."""
     def register(function):
-        CASES.append((requirements, function, long))
+        cases.append((requirements, function))
         return function
     return register
 
@@ -98,14 +103,14 @@ SIXFOUR = Pair("6-4", CLIENT6, MIXED64, SERVER, (NAT, NAT2))
 PAIRS = (FOUR, SIX, FOURSIX, SIXFOUR)
 
 
-def each_pair(*requirements):
+def each_pair(*requirements, cases=CASES):
     """A case for every pair of families."""
     def register(function):
         for pair in PAIRS:
             def run(lab, pair=pair):
                 function(lab, pair)
             run.__name__ = f"{function.__name__} ({pair.name})"
-            CASES.append((requirements, run, False))
+            cases.append((requirements, run))
         return function
     return register
 

@@ -9,6 +9,7 @@ namespaces that end with this process (see scripts/conformance.sh).
 import ctypes
 import os
 import select
+import shutil
 import socket
 import subprocess
 import time
@@ -210,8 +211,14 @@ class Lab:
         return at_client, self.server.drain()
 
     def end(self):
+        """Stops the daemon and takes the namespaces away."""
         self.daemon.terminate()
         self.daemon.wait(10)
+        self.client.wire.close()
+        self.server.wire.close()
+        for name in ("client", "server", "spoke", "core"):
+            ip(f"netns delete {name}")
+        shutil.rmtree(f"{RUN}/state")
 
 
 def answer(packet, **fields):

@@ -4,7 +4,6 @@ usage: run.py PRIVLINK [NAME...]
 """
 
 import importlib
-import pathlib
 import sys
 import time
 import traceback
@@ -12,16 +11,13 @@ import traceback
 import kit
 import lab as laboratory
 
-MODULES = ("policy", "translation", "tcp", "errors", "fragments", "families")
+MODULES = ("policy", "translation", "tcp", "errors", "fragments", "paths", "limits")
 
 
-def main(binary, wanted):
-    for name in MODULES:
-        if (pathlib.Path(__file__).parent / "cases" / f"{name}.py").exists():
-            importlib.import_module(f"cases.{name}")
-    lab = laboratory.Lab(binary)
-    passed, failed, began = 0, [], time.monotonic()
-    for requirements, function, _ in kit.CASES:
+def trial(lab, cases, wanted):
+    """Runs cases; how many passed, and the names of those that did not."""
+    passed, failed = 0, []
+    for requirements, function in cases:
         name = function.__name__
         if wanted and not any(part in name or part in requirements for part in wanted):
             continue
@@ -32,16 +28,28 @@ def main(binary, wanted):
             passed += 1
         except kit.Wrong as wrong:
             failed.append(name)
-            print(f"  FAILED {'/'.join(requirements)} {name}: {wrong}", flush=True)
+            print(f"test {name} ... FAILED ({'/'.join(requirements)}): {wrong}", flush=True)
         except Exception:  # a case that stumbles has failed
             failed.append(name)
-            print(f"  FAILED {'/'.join(requirements)} {name}: {traceback.format_exc(limit=-3)}", flush=True)
+            print(f"test {name} ... FAILED ({'/'.join(requirements)}): {traceback.format_exc(limit=-3)}", flush=True)
     if lab.daemon.poll() is not None:
         failed.append("the daemon ended")
         print(open(f"{laboratory.RUN}/log").read())
-    lab.end()
-    covered = {requirement for requirements, _, _ in kit.CASES for requirement in requirements}
-    print(f"{len(covered)} requirements, {time.monotonic() - began:.0f} s: {' '.join(sorted(covered))}")
+    return passed, failed
+
+
+def main(binary, wanted):
+    for name in MODULES:
+        importlib.import_module(f"cases.{name}")
+    began, passed, failed = time.monotonic(), 0, []
+    labs = (({}, kit.CASES), ({"mtu": (1500, 1400)}, kit.NARROW), ({"extra": kit.SMALL}, kit.LIMITED))
+    for settings, cases in labs:
+        lab = laboratory.Lab(binary, **settings)
+        good, bad = trial(lab, cases, wanted)
+        lab.end()
+        passed, failed = passed + good, failed + bad
+    covered = sorted({requirement for _, cases in labs for requirements, _ in cases for requirement in requirements})
+    print(f"{len(covered)} requirements in {time.monotonic() - began:.0f} s: {' '.join(covered)}")
     print(f"test result: {'FAILED' if failed else 'ok'}. {passed} passed; {len(failed)} failed; 0 ignored")
     return 1 if failed else 0
 

@@ -41,7 +41,11 @@ impl Forwarder {
         // What the kernel cuts is complete, whatever a virtio header says.
         let packet = &frame[vnet::LENGTH..];
         let lifetime = Tick::span(timeouts.fragment);
-        match self.pieces.add(arrival.attachment, packet, outline, &piece, context.now, lifetime) {
+        let outcome = self.pieces.add(arrival.attachment, packet, outline, &piece, context.now, lifetime);
+        let displaced = self.pieces.take_displaced();
+        self.counts.held -= displaced;
+        self.counts.dropped[DropReason::FragmentFull as usize] += displaced;
+        match outcome {
             Outcome::Held => Verdict::Held,
             Outcome::Dropped(reason) => Verdict::Drop(reason),
             Outcome::Killed { reason, held } => {

@@ -1,8 +1,9 @@
 //! Datagrams in pieces: kept until they are whole, so that policy sees ports and checksums cover all of it
-//! (RFC 791 §3.2, RFC 8200 §4.5, RFC 8900; nat-requirements G-1 to G-6). Memory, number and time are bounded, and one
-//! source cannot take what others need; whole packets never come here.
+//! (RFC 791 §3.2, RFC 8200 §4.5, RFC 8900; nat-requirements G-1 to G-6). Memory, number and time are bounded. Where
+//! room is short the oldest goes: of a source that has its share already, its own; so one source's flood displaces its
+//! own datagrams, and never another's. Whole packets never come here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::DropReason;
@@ -28,6 +29,17 @@ struct Key {
     destination: Address,
     identification: u32,
     protocol: u8,
+}
+
+impl Key {
+    /// Before every other key.
+    const FIRST: Self = Self {
+        attachment: AttachmentId(0),
+        source: Address::v6(0),
+        destination: Address::v6(0),
+        identification: 0,
+        protocol: 0,
+    };
 }
 
 #[derive(Debug)]
@@ -107,9 +119,12 @@ pub struct TimedOut {
 #[derive(Debug, Default)]
 pub struct Reassembler {
     datagrams: HashMap<Key, Assembly>,
-    by_deadline: BTreeMap<(Tick, Key), ()>,
+    by_deadline: BTreeSet<(Tick, Key)>,
+    by_source: BTreeSet<(AttachmentId, Address, Tick, Key)>,
     of_source: HashMap<(AttachmentId, Address), usize>,
     bytes: usize,
+    /// Pieces given up to make room, not counted yet.
+    displaced: u64,
 }
 
 impl Reassembler {
@@ -142,11 +157,14 @@ impl Reassembler {
             identification: fragment.identification,
             protocol: outline.protocol,
         };
-        if !self.datagrams.contains_key(&key) && !self.begin(key, Tick(now.0.wrapping_add(lifetime))) {
-            return Outcome::Dropped(DropReason::FragmentFull);
+        if !self.datagrams.contains_key(&key) {
+            self.begin(key, Tick(now.0.wrapping_add(lifetime)));
         }
-        if self.bytes + bytes.len() > MOST_BYTES {
-            return Outcome::Dropped(DropReason::FragmentFull);
+        while self.bytes + bytes.len() > MOST_BYTES {
+            match self.by_deadline.iter().map(|(_, oldest)| *oldest).find(|oldest| *oldest != key) {
+                Some(oldest) => self.displace(&oldest),
+                None => return Outcome::Dropped(DropReason::FragmentFull),
+            }
         }
         let Some(assembly) = self.datagrams.get_mut(&key) else {
             return Outcome::Dropped(DropReason::FragmentFull);
@@ -182,7 +200,7 @@ impl Reassembler {
     pub fn expire(&mut self, now: Tick, budget: usize) -> Vec<TimedOut> {
         let mut over = Vec::new();
         while over.len() < budget {
-            let Some((&(deadline, key), ())) = self.by_deadline.first_key_value() else { break };
+            let Some(&(deadline, key)) = self.by_deadline.first() else { break };
             if deadline > now {
                 break;
             }
@@ -205,24 +223,36 @@ impl Reassembler {
         self.datagrams.is_empty()
     }
 
-    /// Makes room for a datagram, if there is any.
-    fn begin(&mut self, key: Key, deadline: Tick) -> bool {
-        let of_source = self.of_source.entry((key.attachment, key.source)).or_insert(0);
-        if self.datagrams.len() >= MOST_DATAGRAMS || *of_source >= MOST_OF_SOURCE {
-            if *of_source == 0 {
-                self.of_source.remove(&(key.attachment, key.source));
-            }
-            return false;
+    /// Pieces that were given up to make room since the last call.
+    pub fn take_displaced(&mut self) -> u64 {
+        std::mem::take(&mut self.displaced)
+    }
+
+    /// Makes room for a datagram.
+    fn begin(&mut self, key: Key, deadline: Tick) {
+        let (attachment, source) = (key.attachment, key.source);
+        if self.of_source.get(&(attachment, source)).is_some_and(|count| *count >= MOST_OF_SOURCE) {
+            let own = self.by_source.range((attachment, source, Tick(0), Key::FIRST)..).next().map(|entry| entry.3);
+            own.iter().for_each(|oldest| self.displace(oldest));
+        } else if self.datagrams.len() >= MOST_DATAGRAMS {
+            let oldest = self.by_deadline.first().map(|(_, oldest)| *oldest);
+            oldest.iter().for_each(|oldest| self.displace(oldest));
         }
-        *of_source += 1;
+        *self.of_source.entry((attachment, source)).or_insert(0) += 1;
         self.datagrams.insert(key, Assembly { deadline, ..Assembly::default() });
-        self.by_deadline.insert((deadline, key), ());
-        true
+        self.by_deadline.insert((deadline, key));
+        self.by_source.insert((attachment, source, deadline, key));
+    }
+
+    /// Gives a datagram up for the sake of another.
+    fn displace(&mut self, key: &Key) {
+        self.displaced += self.forget(key).map_or(0, |assembly| assembly.pieces.len() as u64);
     }
 
     fn forget(&mut self, key: &Key) -> Option<Assembly> {
         let assembly = self.datagrams.remove(key)?;
         self.by_deadline.remove(&(assembly.deadline, *key));
+        self.by_source.remove(&(key.attachment, key.source, assembly.deadline, *key));
         self.bytes -= assembly.held;
         let source = (key.attachment, key.source);
         if let Some(count) = self.of_source.get_mut(&source) {

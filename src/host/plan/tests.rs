@@ -25,13 +25,18 @@ fn survey(name: &str, inode: u64, routes: &[(&str, &str)]) -> Survey {
     let mut names: Vec<&str> = routes.iter().map(|(_, interface)| *interface).collect();
     names.sort_unstable();
     names.dedup();
-    let interface = |name: &str| Interface { name: name.into(), loopback: name == "lo", forwards: on, reverse_path: 0 };
+    let interface =
+        |name: &str| Interface { name: name.into(), mtu: 1_500, loopback: name == "lo", forwards: on, reverse_path: 0 };
     Survey {
         namespace: NamespaceId { name: Some(name.into()), device: 4, inode },
         interfaces: names.into_iter().chain(["lo"]).map(interface).collect(),
         routes: routes
             .iter()
-            .map(|(prefix, interface)| KnownRoute { prefix: net(prefix), interfaces: vec![(*interface).into()] })
+            .map(|(prefix, interface)| KnownRoute {
+                prefix: net(prefix),
+                interfaces: vec![(*interface).into()],
+                mtu: None,
+            })
             .collect(),
         local: BTreeMap::new(),
         reverse_path_all: 0,
