@@ -13,21 +13,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 main() {
   need python3=python3 ip=iproute2 curl=curl
   local target=${CARGO_TARGET_DIR:-$PWD/target}
-  environment "$target/sdk" tests/sdk/requirements.txt
-  environment "$target/az" tests/sdk/az.txt
+  python_environment "$target/sdk" tests/sdk/requirements.txt
+  python_environment "$target/az" tests/sdk/az.txt
   PRIVLINK_SDK_PYTHON=$target/sdk/bin/python PRIVLINK_AZ=$target/az/bin/az \
     cargo test --locked --test netns "sdk::${1:-}" -- --ignored
-}
-
-# environment DIRECTORY REQUIREMENTS: as the file says, made anew when that has changed.
-environment() {
-  cmp -s "$2" "$1/installed.txt" && return
-  rm -rf "$1"
-  # Debian keeps the module that makes environments in a package of its own.
-  python3 -c 'import ensurepip' 2>/dev/null || without_services apt_install python3-venv
-  python3 -m venv "$1"
-  "$1/bin/python" -m pip install --quiet --disable-pip-version-check -r "$2"
-  cp "$2" "$1/installed.txt"
 }
 
 main "$@"

@@ -43,6 +43,7 @@ main() {
   step unit cargo test --locked --lib --bins
   step integration cargo test --locked --tests --examples
   step doc-tests cargo test --locked --doc
+  if wants_netns; then step conformance scripts/conformance.sh; else skip conformance; fi
   if wants_netns; then step sdk scripts/sdk.sh; else skip sdk; fi
 
   stage "what a user sees"
@@ -57,7 +58,7 @@ check_shell() {
   local scripts
   mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
   shellcheck -x "${scripts[@]}"
-  python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/lab/*.py tests/sdk/*.py
+  python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/lab/*.py tests/sdk/*.py tests/wire/*.py tests/wire/cases/*.py
 }
 
 install_tools() {

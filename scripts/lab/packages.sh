@@ -61,3 +61,14 @@ without_services() {
   rm -f "$hook"
   return "$status"
 }
+
+# python_environment DIRECTORY REQUIREMENTS: a virtual environment as the file says, made anew when that has changed.
+python_environment() {
+  cmp -s "$2" "$1/installed.txt" && return
+  rm -rf "$1"
+  # Debian keeps the module that makes environments in a package of its own.
+  python3 -c 'import ensurepip' 2>/dev/null || without_services apt_install python3-venv
+  python3 -m venv "$1"
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check -r "$2"
+  cp "$2" "$1/installed.txt"
+}
