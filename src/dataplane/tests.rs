@@ -23,6 +23,7 @@ use packets::{Packet, echo_request, tcp, udp};
 
 mod attacks;
 mod ends;
+mod families;
 mod laws;
 mod revocation;
 

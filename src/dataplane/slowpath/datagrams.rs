@@ -7,7 +7,7 @@ use crate::dataplane::handover::{Arrival, Pieces};
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::{DropReason, Verdict};
 use crate::snapshot::policy::{self, is_spoofed};
-use crate::snapshot::{Protocol, Query, Timeouts, steering};
+use crate::snapshot::{AttachmentId, Protocol, Query, Timeouts, steering};
 use crate::wire::ip::{self, Outline};
 use crate::wire::{Version, VnetHeader, build, checksum, fragment, vnet};
 
@@ -63,18 +63,31 @@ impl Forwarder {
         self.counts.held -= u64::from(datagram.pieces) - 1;
         let whole = Arrival { pieces: Some(pieces), handed: false, ..*arrival };
         let verdict = self.forward_slowly(&mut datagram.frame, &whole, context);
+        let verdict = match self.taken_out(verdict, &datagram.frame) {
+            // Its frame is nobody's who would write it: it leaves by the outbox.
+            Some((to, frame)) => {
+                self.outbox.push(Own { to, frame, carries: whole.frames() });
+                Verdict::Emitted
+            }
+            None => verdict,
+        };
         self.settle(verdict, &datagram.frame, &whole);
         Verdict::Settled
+    }
+
+    /// The frame that a verdict says to write, as one piece; `None`: it says nothing of the kind.
+    fn taken_out(&self, verdict: Verdict, frame: &[u8]) -> Option<(AttachmentId, Vec<u8>)> {
+        match verdict {
+            Verdict::Forward { to, length } => Some((to, frame[..length].to_vec())),
+            Verdict::Rebuilt { to, from, end } => Some((to, [self.head.bytes(), &frame[from..end]].concat())),
+            Verdict::Emitted | Verdict::Held | Verdict::Settled | Verdict::Drop(_) | Verdict::HandOut { .. } => None,
+        }
     }
 
     /// Cuts a packet that was translated into pieces of at most `limit` bytes, under an identification that no
     /// other packet of this source has (RFC 6864 §5.3.1; nat-requirements G-4).
     pub(super) fn cut(&mut self, verdict: Verdict, frame: &[u8], limit: usize, arrival: &Arrival) -> Verdict {
-        let (to, mut whole) = match verdict {
-            Verdict::Forward { to, length } => (to, frame[..length].to_vec()),
-            Verdict::Rebuilt { to, from, end } => (to, [self.head.bytes(), &frame[from..end]].concat()),
-            other => return other,
-        };
+        let Some((to, mut whole)) = self.taken_out(verdict, frame) else { return verdict };
         complete(&mut whole);
         let identification = match whole.get(vnet::LENGTH).map(|first| first >> 4) {
             Some(4) => u32::from(self.identifications.take16(1)),
