@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Instructions and labels.
@@ -24,7 +24,7 @@ const MAP_SIZE: u32 = 65_536;
 pub struct Steering {
     map: OwnedFd,
     program: OwnedFd,
-    nat: BTreeSet<Ipv4Addr>,
+    nat: BTreeSet<IpAddr>,
 }
 
 impl Steering {
@@ -47,28 +47,33 @@ impl Steering {
         syscall::attach_to_tun(queue.as_fd(), self.program.as_fd()).map_err(|error| named("TUNSETSTEERINGEBPF", &error))
     }
 
-    /// Makes the IPv4 addresses among `addresses` the NAT addresses of the device; packets in flight
-    /// see the old or the new set, entry by entry.
+    /// Makes `addresses` the NAT addresses of the device; packets in flight see the old or the new set,
+    /// entry by entry.
     ///
     /// # Errors
     /// The map is full, or the kernel refuses.
     pub fn set_nat<'a>(&mut self, addresses: impl IntoIterator<Item = &'a IpAddr>) -> io::Result<()> {
-        let wanted: BTreeSet<Ipv4Addr> = addresses
-            .into_iter()
-            .filter_map(|address| match address {
-                IpAddr::V4(address) => Some(*address),
-                IpAddr::V6(_) => None,
-            })
-            .collect();
+        let wanted: BTreeSet<IpAddr> = addresses.into_iter().copied().collect();
         for address in wanted.difference(&self.nat) {
-            syscall::put(self.map.as_fd(), u32::from(*address))?;
+            syscall::put(self.map.as_fd(), key(*address))?;
         }
         for address in self.nat.difference(&wanted) {
-            syscall::remove(self.map.as_fd(), u32::from(*address))?;
+            syscall::remove(self.map.as_fd(), key(*address))?;
         }
         self.nat = wanted;
         Ok(())
     }
+}
+
+/// The words of an address, mapped for IPv4.
+fn key(address: IpAddr) -> syscall::Key {
+    let bits = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let bytes = bits.to_be_bytes();
+    let (words, _) = bytes.as_chunks::<4>();
+    std::array::from_fn(|word| u32::from_be_bytes(words[word]))
 }
 
 fn named(what: &str, error: &io::Error) -> io::Error {

@@ -1,6 +1,7 @@
 //! The steering program: computes, inside the kernel, exactly the functions of
 //! `crate::snapshot::steering`, so that a packet reaches the queue of the worker that owns its
-//! session. IPv6 packets go to queue 0 and are handed over from there.
+//! session. What it cannot read, such as a long chain of IPv6 extension headers, goes to queue 0 and is handed
+//! over from there.
 //!
 //! A TUN hands the program the packet from its IP header on, and takes the result modulo its queues
 //! (kernel `tun_ebpf_select_queue`). A packet too short for a load ends it with 0.
@@ -26,11 +27,23 @@ const ICMP: i32 = 1;
 const TCP: i32 = 6;
 const UDP: i32 = 17;
 
-/// Places on the stack: key of the map, the port (or echo identifier) a NAT address is asked for,
-/// protocol of a quoted packet.
-const KEY: i16 = -4;
-const NAT_PORT: i16 = -8;
-const QUOTED_PROTOCOL: i16 = -12;
+const ICMPV6: i32 = 58;
+
+/// Extension headers of IPv6 (RFC 8200 §4): hop-by-hop options, routing, destination options; and the fragment header.
+const EXTENSIONS: [i32; 3] = [0, 43, 60];
+const FRAGMENT_HEADER: i32 = 44;
+
+/// Extension headers that the program walks.
+const WALKED: usize = 4;
+
+/// Offset or more-fragments flag of an IPv6 fragment header's third and fourth byte.
+const PIECE: i32 = 0xFFF9;
+
+/// Places on the stack: key of the map (an address of four words), the port (or echo identifier) a NAT address is
+/// asked for, a protocol while its header is read.
+const KEY: i16 = -16;
+const NAT_PORT: i16 = -20;
+const PROTOCOL: i16 = -24;
 
 /// Where the parts of the program meet.
 struct Places {
@@ -47,13 +60,15 @@ struct Places {
 /// R6 packet, R7 source, R8 destination, R9 offset of the transport header, then the ports.
 pub(super) fn assemble(workers: u16, nat_map: i32) -> Vec<Instruction> {
     let mut code = Assembler::default();
-    let [elsewhere, fragment, icmp] = std::array::from_fn(|_| code.label());
+    let [elsewhere, fragment, icmp, six] = std::array::from_fn(|_| code.label());
     let places = Places { ports: code.label(), identifier: code.label(), portless: code.label() };
 
-    load_header(&mut code, elsewhere, fragment);
+    load_header(&mut code, six, fragment);
     load_ports(&mut code, icmp, &places);
     code.place(icmp);
     load_icmp(&mut code, &places);
+    code.place(six);
+    load_v6(&mut code, &places, workers, elsewhere);
     choose_side(&mut code, &places, workers, nat_map);
 
     code.place(fragment);
@@ -65,18 +80,19 @@ pub(super) fn assemble(workers: u16, nat_map: i32) -> Vec<Instruction> {
     code.finish()
 }
 
-fn load_header(code: &mut Assembler, elsewhere: Label, fragment: Label) {
+fn load_header(code: &mut Assembler, six: Label, fragment: Label) {
     code.copy64(R6, R1);
     code.load(Byte, 0);
     code.register(Move, R9, R0);
     code.constant(ShiftRight, R0, 4);
-    code.jump_if(NotEqual, R0, 4, elsewhere);
+    code.jump_if(NotEqual, R0, 4, six);
     code.constant(And, R9, 0x0F);
     code.constant(ShiftLeft, R9, 2);
     code.load(Word, 12);
     code.register(Move, R7, R0);
     code.load(Word, 16);
     code.register(Move, R8, R0);
+    store_v4_key(code);
     code.load(Half, 6);
     code.constant(And, R0, FRAGMENT);
     code.jump_if(NotEqual, R0, 0, fragment);
@@ -123,17 +139,140 @@ fn load_quoted(code: &mut Assembler, echo: Label, places: &Places) {
     code.register(Move, R7, R0);
     code.load_at(Word, R9, 12);
     code.register(Move, R8, R0);
+    store_v4_key(code);
     code.load_at(Byte, R9, 9);
-    code.store(R10, QUOTED_PROTOCOL, R0);
+    code.store(R10, PROTOCOL, R0);
     code.load_at(Byte, R9, 0);
     code.constant(And, R0, 0x0F);
     code.constant(ShiftLeft, R0, 2);
     code.register(Add, R9, R0);
-    code.fetch(R0, R10, QUOTED_PROTOCOL);
+    code.fetch(R0, R10, PROTOCOL);
     code.jump_if(Equal, R0, ICMP, echo);
     code.jump_if(Equal, R0, TCP, with_ports);
     code.jump_if(Equal, R0, UDP, with_ports);
     code.jump(places.portless);
+    code.place(with_ports);
+    code.load_at(Word, R9, 0);
+    code.register(Move, R9, R0);
+    code.constant(ShiftLeft, R9, 16);
+    code.constant(ShiftRight, R0, 16);
+    code.register(Or, R9, R0);
+    code.jump(places.ports);
+}
+
+/// The key of the IPv4 address in R8: its mapped form.
+fn store_v4_key(code: &mut Assembler) {
+    code.constant(Move, R0, 0);
+    code.store(R10, KEY, R0);
+    code.store(R10, KEY + 4, R0);
+    code.constant(Move, R0, 0xFFFF);
+    code.store(R10, KEY + 8, R0);
+    code.store(R10, KEY + 12, R8);
+}
+
+/// IPv6: addresses folded, extension headers walked, then as for IPv4.
+fn load_v6(code: &mut Assembler, places: &Places, workers: u16, elsewhere: Label) {
+    let [fragment, walked, icmp, echo, error, with_ports] = std::array::from_fn(|_| code.label());
+    code.load(Byte, 0);
+    code.constant(ShiftRight, R0, 4);
+    code.jump_if(NotEqual, R0, 6, elsewhere);
+    code.constant(Move, R9, 0);
+    load_v6_addresses(code, 8, 24);
+    code.load(Byte, 6);
+    code.constant(Move, R9, 40);
+    for _ in 0..WALKED {
+        walk(code, fragment, walked);
+    }
+    for header in [FRAGMENT_HEADER, EXTENSIONS[0], EXTENSIONS[1], EXTENSIONS[2]] {
+        code.jump_if(Equal, R0, header, elsewhere);
+    }
+    code.place(walked);
+    code.jump_if(Equal, R0, ICMPV6, icmp);
+    code.jump_if(Equal, R0, TCP, with_ports);
+    code.jump_if(Equal, R0, UDP, with_ports);
+    code.jump(places.portless);
+    code.place(with_ports);
+    code.load_at(Word, R9, 0);
+    code.register(Move, R9, R0);
+    code.jump(places.ports);
+
+    code.place(icmp);
+    code.load_at(Byte, R9, 0);
+    for kind in 1..=4 {
+        code.jump_if(Equal, R0, kind, error);
+    }
+    for kind in [128, 129] {
+        code.jump_if(Equal, R0, kind, echo);
+    }
+    code.jump(places.portless);
+    code.place(error);
+    load_v6_quoted(code, echo, places, elsewhere);
+    code.place(echo);
+    code.load_at(Half, R9, 4);
+    code.jump(places.identifier);
+
+    code.place(fragment);
+    mix_addresses(code);
+    code.load_at(Word, R9, 4);
+    code.register(Add, R7, R0);
+    code.load_at(Byte, R9, 0);
+    code.constant(ShiftLeft, R0, 24);
+    code.register(Add, R7, R0);
+    scale(code, workers);
+}
+
+/// One step along the extension headers: R0 is the next one's number, R9 where it stands.
+fn walk(code: &mut Assembler, fragment: Label, walked: Label) {
+    let [extension, next] = std::array::from_fn(|_| code.label());
+    for header in EXTENSIONS {
+        code.jump_if(Equal, R0, header, extension);
+    }
+    code.jump_if(NotEqual, R0, FRAGMENT_HEADER, walked);
+    code.load_at(Half, R9, 2);
+    code.constant(And, R0, PIECE);
+    code.jump_if(NotEqual, R0, 0, fragment);
+    code.load_at(Byte, R9, 0);
+    code.constant(Add, R9, 8);
+    code.jump(next);
+    code.place(extension);
+    code.load_at(Byte, R9, 0);
+    code.store(R10, PROTOCOL, R0);
+    code.load_at(Byte, R9, 1);
+    code.constant(Add, R0, 1);
+    code.constant(ShiftLeft, R0, 3);
+    code.register(Add, R9, R0);
+    code.fetch(R0, R10, PROTOCOL);
+    code.place(next);
+}
+
+/// R7 and R8: source and destination of the header at R9, folded; the destination becomes the map's key.
+fn load_v6_addresses(code: &mut Assembler, source: i32, destination: i32) {
+    for word in 0..4_i16 {
+        code.load_at(Word, R9, source + i32::from(word) * 4);
+        code.register(if word == 0 { Move } else { Xor }, R7, R0);
+    }
+    for word in 0..4_i16 {
+        code.load_at(Word, R9, destination + i32::from(word) * 4);
+        code.store(R10, KEY + word * 4, R0);
+        code.register(if word == 0 { Move } else { Xor }, R8, R0);
+    }
+}
+
+/// As [`load_quoted`]: the quoted packet's ends exchanged. Of extension headers it may have a fragment header.
+fn load_v6_quoted(code: &mut Assembler, echo: Label, places: &Places, elsewhere: Label) {
+    let [unfragmented, with_ports] = std::array::from_fn(|_| code.label());
+    code.constant(Add, R9, QUOTE);
+    load_v6_addresses(code, 24, 8);
+    code.load_at(Byte, R9, 6);
+    code.constant(Add, R9, 40);
+    code.jump_if(NotEqual, R0, FRAGMENT_HEADER, unfragmented);
+    code.load_at(Byte, R9, 0);
+    code.constant(Add, R9, 8);
+    code.place(unfragmented);
+    code.jump_if(Equal, R0, ICMPV6, echo);
+    code.jump_if(Equal, R0, TCP, with_ports);
+    code.jump_if(Equal, R0, UDP, with_ports);
+    code.jump(elsewhere);
     code.place(with_ports);
     code.load_at(Word, R9, 0);
     code.register(Move, R9, R0);
@@ -161,7 +300,6 @@ fn choose_side(code: &mut Assembler, places: &Places, workers: u16, nat_map: i32
     code.store(R10, NAT_PORT, R0);
 
     code.place(tuple_known);
-    code.store(R10, KEY, R8);
     code.copy64(R2, R10);
     code.constant64(Add, R2, i32::from(KEY));
     code.map(R1, nat_map);

@@ -70,7 +70,7 @@ struct TestRun {
 pub(super) fn create_map(entries: u32) -> io::Result<OwnedFd> {
     let mut attribute = MapCreate {
         map_type: MAP_TYPE_HASH,
-        key_size: 4,
+        key_size: 16,
         value_size: 4,
         max_entries: entries,
         map_flags: MAP_NO_PREALLOCATION,
@@ -78,8 +78,11 @@ pub(super) fn create_map(entries: u32) -> io::Result<OwnedFd> {
     Ok(descriptor(bpf(MAP_CREATE, &mut attribute)?))
 }
 
+/// An address as the program reads it: four words in host order, the most significant first; IPv4 in its mapped form.
+pub(super) type Key = [u32; 4];
+
 /// Adds `key`.
-pub(super) fn put(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+pub(super) fn put(map: BorrowedFd<'_>, key: Key) -> io::Result<()> {
     let value = 1_u32;
     let mut attribute = element(map, &key)?;
     attribute.value = std::ptr::from_ref(&value) as u64;
@@ -87,7 +90,7 @@ pub(super) fn put(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
 }
 
 /// Removes `key`.
-pub(super) fn remove(map: BorrowedFd<'_>, key: u32) -> io::Result<()> {
+pub(super) fn remove(map: BorrowedFd<'_>, key: Key) -> io::Result<()> {
     let mut attribute = element(map, &key)?;
     bpf(MAP_DELETE, &mut attribute).map(drop)
 }
@@ -132,7 +135,7 @@ pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8]) -> io::Result<u32>
 }
 
 /// Names `key`; what a command does not use has to stay zero.
-fn element(map: BorrowedFd<'_>, key: &u32) -> io::Result<MapElement> {
+fn element(map: BorrowedFd<'_>, key: &Key) -> io::Result<MapElement> {
     Ok(MapElement { map: number(map)?, padding: 0, key: std::ptr::from_ref(key) as u64, value: 0, flags: 0 })
 }
 

@@ -148,6 +148,87 @@ fn a_nat_address_counts_from_when_it_is_added_until_it_is_removed() {
 fn a_packet_of_another_version_goes_to_the_first_queue() {
     let Some(steering) = load(4) else { return };
     let mut packet = vec![0xA5; 60];
-    packet[0] = 0x60;
+    packet[0] = 0x50;
     assert_eq!(kernel(&steering, &packet), 0);
+}
+
+/// An IPv6 packet: extension headers as (number, bytes) before the transport.
+fn six(source: u128, destination: u128, extensions: &[(u8, Vec<u8>)], protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; 40];
+    packet[0] = 0x60;
+    packet[8..24].copy_from_slice(&source.to_be_bytes());
+    packet[24..40].copy_from_slice(&destination.to_be_bytes());
+    let numbers: Vec<u8> = extensions.iter().map(|(number, _)| *number).chain([protocol]).collect();
+    packet[6] = numbers[0];
+    for ((_, bytes), next) in extensions.iter().zip(&numbers[1..]) {
+        let at = packet.len();
+        packet.extend(bytes);
+        packet[at] = *next;
+    }
+    packet.extend(payload);
+    packet
+}
+
+/// What steering must answer for one random conversation of IPv6.
+fn check_six(random: &mut fastrand::Rng, steering: &Steering, workers: u16, nat: u128) {
+    let fold = crate::snapshot::steering::fold;
+    let (client, endpoint, backend) = (random.u128(..), random.u128(..), random.u128(..));
+    let (port, service, identification) = (random.u16(..), random.u16(..), random.u32(..));
+    let protocol = *random.choice(&[6_u8, 17]).expect("not empty");
+    let padded = |units: u8| [&[0, units][..], &vec![0; 6 + usize::from(units) * 8]].concat();
+    let piece = |offset: u16| {
+        let mut header = vec![0, 0];
+        header.extend(offset.to_be_bytes());
+        header.extend(identification.to_be_bytes());
+        (44, header)
+    };
+    let chains = [vec![], vec![(60, padded(2))], vec![(0, padded(0)), (43, padded(1)), piece(0)], vec![piece(0)]];
+    let chain = random.choice(&chains).expect("not empty");
+    let broken = [chain.as_slice(), &[piece(*random.choice(&[1, 8, 9, 0xFFF8]).expect("not empty"))]].concat();
+    let tuple = consumer_queue(fold(client), fold(endpoint), port, service, workers);
+    let echo = consumer_queue(fold(client), fold(endpoint), port, 0, workers);
+    let portless = consumer_queue(fold(client), fold(endpoint), 0, 0, workers);
+    let fragment =
+        |source, destination| fragment_queue(fold(source), fold(destination), identification, protocol, workers);
+    let ports = transport(port, service);
+    let back = transport(service, port);
+    let to_client = six(endpoint, client, &[], protocol, &back);
+    let cut_to_client = six(endpoint, client, &[piece(1)], protocol, &back);
+    let answered = six(endpoint, client, &[], 58, &icmp(129, port, &[]));
+    let to_backend = six(nat, backend, &[], protocol, &ports);
+    let asked = six(nat, backend, &[], 58, &icmp(128, port, &[]));
+    let error = random.u8(1..=4);
+    let long: Vec<(u8, Vec<u8>)> = (0..6).map(|_| (60, padded(0))).collect();
+    for (what, packet, expected) in [
+        ("consumer", six(client, endpoint, chain, protocol, &ports), tuple),
+        ("consumer echo", six(client, endpoint, chain, 58, &icmp(128, port, &[])), echo),
+        ("consumer error", six(client, endpoint, chain, 58, &icmp(error, 0, &to_client)), tuple),
+        ("consumer error about a piece", six(client, endpoint, &[], 58, &icmp(error, 0, &cut_to_client)), tuple),
+        ("consumer error about echo", six(client, endpoint, &[], 58, &icmp(error, 0, &answered)), echo),
+        ("consumer fragment", six(client, endpoint, &broken, protocol, &ports), fragment(client, endpoint)),
+        ("provider", six(backend, nat, chain, protocol, &back), nat_queue(port, workers)),
+        ("provider echo", six(backend, nat, chain, 58, &icmp(129, port, &[])), nat_queue(port, workers)),
+        ("provider error", six(backend, nat, chain, 58, &icmp(error, 0, &to_backend)), nat_queue(port, workers)),
+        ("provider error about echo", six(backend, nat, &[], 58, &icmp(error, 0, &asked)), nat_queue(port, workers)),
+        ("provider fragment", six(backend, nat, &broken, protocol, &back), fragment(backend, nat)),
+        ("no ports", six(client, endpoint, chain, 47, &[9; 8]), portless),
+        ("other ICMPv6", six(client, endpoint, chain, 58, &icmp(135, port, &[])), portless),
+        ("a long chain", six(client, endpoint, &long, protocol, &ports), 0),
+        ("cut short", six(client, endpoint, &[], protocol, &ports[..3]), 0),
+    ] {
+        assert_eq!(kernel(steering, &packet), expected, "{what}: {packet:02x?}, {workers} workers");
+    }
+}
+
+#[test]
+fn ipv6_is_steered_as_the_rust_functions_name_it() {
+    for workers in [1, 2, 3, 4, 7, 16] {
+        let Some(mut steering) = load(workers) else { return };
+        let nat = 0xFD20 << 112 | 0x99;
+        steering.set_nat(&[IpAddr::from(NAT), IpAddr::from(std::net::Ipv6Addr::from(nat))]).expect("room for two");
+        let mut random = fastrand::Rng::with_seed(u64::from(workers));
+        for _ in 0..200 {
+            check_six(&mut random, &steering, workers, nat);
+        }
+    }
 }
