@@ -22,6 +22,9 @@ mod peers;
 mod basics;
 /// Kills, failed starts, and what they leave.
 mod failing;
+
+/// Both families, by real programs.
+mod families;
 /// Kills at any moment and at every sync, a full disk, races.
 mod faults;
 /// The limitations that private endpoints began with, kept and lifted.

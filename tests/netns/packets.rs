@@ -1,6 +1,6 @@
 //! IPv4 packets made by hand.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use privlink::wire::{build, checksum};
 
@@ -25,7 +25,7 @@ fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, ttl: u8, payload: &[u8]) -> 
 }
 
 fn with_sum(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, mut payload: Vec<u8>, at: usize) -> Vec<u8> {
-    let pseudo = build::pseudo_sum(from.into(), to.into(), protocol, payload.len());
+    let pseudo = build::pseudo_sum(IpAddr::from(from).into(), IpAddr::from(to).into(), protocol, payload.len());
     let sum = !checksum::join(pseudo, checksum::sum(&payload));
     payload[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     ipv4(from, to, protocol, 64, &payload)

@@ -1,12 +1,12 @@
 //! `[daemon]` and `[[attachment]]`: nearly everything there is fixed at the start.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Edits, Flip, How, Row, See, refused, stored};
+use super::{Edits, Flip, How, Row, See, refused};
 use crate::lab::{ask, drops, eventually, json, metrics};
 use crate::packets::datagram;
 use crate::peers::{connect, connect_within, greeted, inject, ping, raw, tcp, udp};
@@ -48,8 +48,8 @@ pub(super) const ROWS: &[Row] = &[
     start(
         "attachment.mtu",
         &[("netns = \"spoke\"", "netns = \"spoke\"\nmtu = 1400")],
-        See::Udp(CLIENT, ORDERS, 1_440, "first"),
-        See::DroppedUdp(CLIENT, ORDERS, 1_440, 2, "fragment"),
+        See::Host("-n spoke link show pl-spoke", "mtu 1500"),
+        See::Host("-n spoke link show pl-spoke", "mtu 1400"),
     ),
     start(
         "attachment.proxy_on",
@@ -229,10 +229,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     timeout("daemon.timeouts.udp", &[("workers = 2", "workers = 2\ntimeouts = { udp = \"1s\" }")], || ends(&UDP)),
     timeout("daemon.timeouts.icmp", &[("workers = 2", "workers = 2\ntimeouts = { icmp = \"1s\" }")], || ends(&ECHO)),
-    stored(
+    timeout(
         "daemon.timeouts.fragment",
-        &[("workers = 2", "workers = 2\ntimeouts = { fragment = \"30s\" }")],
-        "fragment has no effect",
+        &[("workers = 2", "workers = 2\ntimeouts = { fragment = \"1s\" }")],
+        a_piece_is_given_up,
     ),
     // Its own certificate, given by name: then no authority of its own vouches for it.
     start(
@@ -428,6 +428,33 @@ fn is_live(idle: &Idle, port: u16) -> bool {
 pub(super) fn ends(idle: &Idle) {
     let port = (idle.open)();
     eventually("the idle session ends", || !is_live(idle, port));
+}
+
+/// The first piece of a datagram to `orders`; how many were given up before.
+fn a_piece() -> u64 {
+    let mut packet = datagram((Ipv4Addr::new(10, 1, 0, 5), 4_000), (Ipv4Addr::new(10, 1, 9, 10), 7), &[7; 64]);
+    packet[6] = 0x20;
+    packet[10..12].fill(0);
+    let sum = !privlink::wire::checksum::sum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    let before = given_up();
+    inject(&raw("spoke", rustix::net::ipproto::RAW), &packet).expect("sent");
+    before
+}
+
+fn given_up() -> u64 {
+    drops().get("fragment_timeout").copied().unwrap_or(0)
+}
+
+pub(super) fn a_piece_is_given_up() {
+    let before = a_piece();
+    eventually("the piece is given up", || given_up() > before);
+}
+
+pub(super) fn a_piece_is_kept() {
+    let before = a_piece();
+    std::thread::sleep(Duration::from_millis(2_100));
+    assert_eq!(given_up(), before);
 }
 
 /// It does not, for longer than [`ends`] needs as a rule.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::daemon::{ECHO, ESTABLISHED, OPENING, UDP, ends, stays};
+use super::daemon::{ECHO, ESTABLISHED, OPENING, UDP, a_piece_is_given_up, a_piece_is_kept, ends, stays};
 use super::{Client, Edits, Flip, How, Row, See, live, refused, stored};
 use crate::lab::{ask, cli, json};
 
@@ -236,10 +236,11 @@ pub(super) const ROWS: &[Row] = &[
         || stays(&ECHO),
         || ends(&ECHO),
     ),
-    stored(
+    timeout(
         "resource.timeouts.fragment",
-        &[("visibility = [\"*\"]", "visibility = [\"*\"]\ntimeouts = { fragment = \"30s\" }")],
-        "fragment has no effect",
+        &[("nat = [\"10.20.99.6\"]", "nat = [\"10.20.99.6\"]\ntimeouts = { fragment = \"1s\" }")],
+        a_piece_is_kept,
+        a_piece_is_given_up,
     ),
 ];
 
