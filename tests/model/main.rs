@@ -31,11 +31,12 @@ mod traffic;
 /// Steps through both, and the comparison after each.
 mod run;
 
+use rules::Families;
 use run::{Case, Run};
 
 fn seeds(from: u64) -> Vec<u64> {
     let one = std::env::var("PRIVLINK_MODEL_SEED").ok().and_then(|text| text.parse().ok());
-    one.map_or_else(|| (from..from + 6).collect(), |seed| vec![seed])
+    one.map_or_else(|| (from..from + 8).collect(), |seed| vec![seed])
 }
 
 fn steps() -> usize {
@@ -47,7 +48,9 @@ fn compare(workers: u16, table: u32, from: u64, minimums: &[(Case, u64)]) {
     let seeds = seeds(from);
     for &seed in &seeds {
         println!("PRIVLINK_MODEL_SEED={seed}, {workers} workers, table of {table}");
-        let mut run = Run::new(seed, workers, table);
+        // The four pairs of families take turns.
+        let families = Families { consumer: seed & 1 != 0, provider: seed & 2 != 0 };
+        let mut run = Run::new(seed, workers, table, families);
         (0..steps()).for_each(|_| run.step());
         run.finish(&mut reached);
     }

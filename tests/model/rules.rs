@@ -1,10 +1,9 @@
 //! The model's own idea of the rules: plain lists, asked by linear scans, and turned into the snapshot
 //! that the code under test gets.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use privlink::dataplane::verdict::DropReason;
 use privlink::snapshot::tables::{Rule as SnapshotRule, Stamp};
 use privlink::snapshot::{
@@ -12,7 +11,7 @@ use privlink::snapshot::{
     SnapshotBuilder, TargetId, Timeouts,
 };
 
-use super::packet::{ICMP, TCP};
+use super::packet::{ICMP, TCP, address};
 
 /// An address and how many of its bits count.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +22,8 @@ impl Net {
         self.1 == 0 || (self.0 ^ address) >> (32 - self.1) == 0
     }
 
-    fn real(self) -> IpNet {
-        IpNet::V4(Ipv4Net::new(Ipv4Addr::from(self.0), self.1).expect("a prefix"))
+    fn real(self, six: bool) -> IpNet {
+        IpNet::new(address(self.0, six), self.1 + if six { 96 } else { 0 }).expect("a prefix")
     }
 }
 
@@ -103,13 +102,28 @@ pub(crate) struct Rules {
     pub(crate) next_generation: u32,
     pub(crate) next_id: u32,
     pub(crate) table: u32,
+    pub(crate) families: Families,
+}
+
+/// Whether the consumers' side and the providers' is of IPv6.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Families {
+    pub(crate) consumer: bool,
+    pub(crate) provider: bool,
+}
+
+impl Families {
+    /// Whether packets at this attachment are of IPv6.
+    pub(crate) fn at(self, attachment: u16) -> bool {
+        if attachment == PROVIDER { self.provider } else { self.consumer }
+    }
 }
 
 /// Where every backend is.
 pub(crate) const PROVIDER: u16 = 1;
 
 impl Rules {
-    pub(crate) fn new(table: u32) -> Self {
+    pub(crate) fn new(table: u32, families: Families) -> Self {
         let side = |vnet, sources: &[Net]| Side {
             vnet,
             peers: vec![],
@@ -149,7 +163,7 @@ impl Rules {
             },
         ];
         let mut rules =
-            Self { sides, resources, endpoints: vec![], gone: vec![], next_generation: 1, next_id: 0, table };
+            Self { sides, resources, endpoints: vec![], gone: vec![], next_generation: 1, next_id: 0, table, families };
         for (vnet, addresses, resource, max) in [
             (0, vec![(ip(10, 1, 9, 4), 0), (ip(10, 1, 9, 7), 1)], 0, u32::MAX),
             (0, vec![(ip(10, 1, 9, 5), 0)], 1, 3),
@@ -284,28 +298,30 @@ impl Rules {
 
     /// The same rules as the code under test reads them.
     pub(crate) fn snapshot(&self, epoch: u64) -> Snapshot {
-        let address = |address: u32| IpAddr::from(Ipv4Addr::from(address));
+        let families = self.families;
         let protocol = |number| match number {
             6 => Protocol::Tcp,
             17 => Protocol::Udp,
             _ => Protocol::Icmp,
         };
-        let set = |nets: &[Net]| nets.iter().map(|net| net.real()).collect::<Vec<_>>().iter().collect();
+        let set = |nets: &[Net], six: bool| nets.iter().map(|net| net.real(six)).collect::<Vec<_>>().iter().collect();
+        let consumers = |nets: &[Net]| set(nets, families.consumer);
         let mut builder = SnapshotBuilder::default();
         builder.settings.deny_rate = 1 << 24;
         builder.settings.max_sessions = self.table;
-        for side in &self.sides {
+        for (at, side) in (0..).zip(&self.sides) {
+            let six = families.at(at);
             builder.attachments.push(Attachment {
                 vnet: Arc::from(format!("vnet{}", side.vnet)),
                 vnet_number: side.vnet,
                 peers: side
                     .peers
                     .iter()
-                    .map(|&vnet_number| snapshot::Peer { vnet_number, sources: set(&side.direct) })
+                    .map(|&vnet_number| snapshot::Peer { vnet_number, sources: set(&side.direct, six) })
                     .collect(),
-                sources: set(&side.sources),
+                sources: set(&side.sources, six),
                 mtu: 1_500,
-                excluded_workloads: vec![(Arc::from("class"), set(&side.excluded))],
+                excluded_workloads: vec![(Arc::from("class"), set(&side.excluded, six))],
             });
         }
         for resource in &self.resources {
@@ -315,7 +331,7 @@ impl Rules {
                 backends: target
                     .backends
                     .iter()
-                    .map(|&(backend, drain)| Backend { address: address(backend), drain })
+                    .map(|&(backend, drain)| Backend { address: address(backend, families.provider), drain })
                     .collect(),
                 ports: target
                     .ports
@@ -332,7 +348,7 @@ impl Rules {
             builder.resource(snapshot::Resource {
                 name: Arc::from("default/resource"),
                 provider: AttachmentId(PROVIDER),
-                nat: resource.nat.iter().copied().map(address).collect(),
+                nat: resource.nat.iter().map(|&nat| address(nat, families.provider)).collect(),
                 targets: resource.targets.iter().map(target).collect(),
                 timeouts: Timeouts::default(),
                 answer: resource.silent.then_some(false),
@@ -348,8 +364,8 @@ impl Rules {
                 name: Arc::from("rule"),
                 allow: rule.allow,
                 protocol: rule.protocol.map(protocol),
-                sources: rule.source.map(|net| set(&[net])),
-                destinations: rule.destination.map(|net| set(&[net])),
+                sources: rule.source.map(|net| consumers(&[net])),
+                destinations: rule.destination.map(|net| consumers(&[net])),
                 ports: rule.ports.into_iter().collect(),
             };
             let compiled = snapshot::Endpoint {
@@ -358,12 +374,15 @@ impl Rules {
                 name: Arc::from("default/endpoint"),
                 state: endpoint.state,
                 resource: snapshot::ResourceId(endpoint.resource as u32),
-                sources: endpoint.sources.map(|net| Arc::new(set(&[net]))),
+                sources: endpoint.sources.map(|net| Arc::new(consumers(&[net]))),
                 rules: (!endpoint.rules.is_empty()).then(|| endpoint.rules.iter().map(rule).collect()),
                 max_sessions: endpoint.max,
             };
-            let addresses: Vec<_> =
-                endpoint.addresses.iter().map(|&(own, target)| (address(own), TargetId(target as u16))).collect();
+            let addresses: Vec<_> = endpoint
+                .addresses
+                .iter()
+                .map(|&(own, target)| (address(own, families.consumer), TargetId(target as u16)))
+                .collect();
             builder.endpoint(endpoint.vnet, compiled, &addresses, stamp(endpoint.stamp));
         }
         builder.build(epoch)

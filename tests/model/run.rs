@@ -1,14 +1,13 @@
 //! Random steps over model and code, compared after each.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 
 use privlink::dataplane::counters::VerdictCounts;
 use privlink::dataplane::verdict::DropReason;
 
 use super::oracle::{Expected, Flow, Key, Oracle, Peer, Phase};
-use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, VNET, residue, sum_at};
-use super::rules::{PROVIDER, Rules};
+use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, VNET, header_of, name, residue, sum_at};
+use super::rules::{Families, PROVIDER, Rules};
 use super::world::World;
 
 /// What a generator must reach to be worth its name.
@@ -56,9 +55,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(seed: u64, workers: u16, table: u32) -> Self {
+    pub(crate) fn new(seed: u64, workers: u16, table: u32, families: Families) -> Self {
         let small = table < 100;
-        let mut rules = Rules::new(table);
+        let mut rules = Rules::new(table, families);
         if small {
             rules.resources.iter_mut().for_each(|resource| resource.max = u32::MAX);
             rules.endpoints.iter_mut().for_each(|endpoint| endpoint.max = u32::MAX);
@@ -102,6 +101,11 @@ impl Run {
         }
     }
 
+    /// Whether packets at this attachment are of IPv6.
+    pub(crate) fn six(&self, at: u16) -> bool {
+        self.oracle.rules.families.at(at)
+    }
+
     pub(crate) fn deliver(&mut self, at: u16, frame: Vec<u8>) -> Vec<(u16, Vec<u8>)> {
         let reader = self.random.usize(..usize::from(self.workers));
         self.world.push(reader, at, frame);
@@ -110,7 +114,7 @@ impl Run {
 
     fn send(&mut self, sent: &Sent, before: &VerdictCounts, killed: &[(Key, Flow)]) {
         let expected = self.oracle.decide(sent.at, &sent.packet);
-        let frame = sent.packet.frame(sent.sum);
+        let frame = sent.packet.frame(sent.sum, self.six(sent.at));
         let out = self.deliver(sent.at, frame.clone());
         match expected {
             Expected::Drop(denied) => self.check_drop(&denied, &sent.packet, sent.at, &out, before, killed),
@@ -188,8 +192,13 @@ impl Run {
         assert_eq!((after.dropped, after.forwarded), (wanted, before.forwarded));
         self.reach(Case::Drop(denied.0.name()));
         let own = self.check_resets(out, killed, before, &after, packet);
-        let unreadable =
-            matches!(denied.0, DropReason::Malformed | DropReason::UnsupportedProtocol | DropReason::SourceRoute);
+        let unreadable = matches!(
+            denied.0,
+            DropReason::Malformed
+                | DropReason::UnsupportedProtocol
+                | DropReason::SourceRoute
+                | DropReason::ExtensionHeader
+        );
         let answered = !unreadable && self.oracle.answers(*denied, packet);
         assert_eq!(
             (own.len(), after.answered - before.answered),
@@ -201,11 +210,13 @@ impl Run {
             let answer = Packet::parse(frame);
             assert_eq!((*to, answer.source, answer.destination), (at, packet.destination, packet.source));
             assert_eq!(residue(frame), 0, "{answer:?}");
-            let kind = (frame[VNET + 20], frame[VNET + 21]);
+            let header = header_of(frame);
+            let kind = (frame[VNET + header], frame[VNET + header + 1]);
+            let of = |four, six| if header == 40 { six } else { four };
             match denied.0 {
-                DropReason::UnknownEndpoint => assert_eq!((answer.protocol, kind), (ICMP, (3, 1))),
-                DropReason::TtlExpired => assert_eq!((answer.protocol, kind), (ICMP, (11, 0))),
-                _ if packet.protocol != TCP => assert_eq!((answer.protocol, kind), (ICMP, (3, 13))),
+                DropReason::UnknownEndpoint => assert_eq!((answer.protocol, kind), (ICMP, of((3, 1), (1, 3)))),
+                DropReason::TtlExpired => assert_eq!((answer.protocol, kind), (ICMP, of((11, 0), (3, 0)))),
+                _ if packet.protocol != TCP => assert_eq!((answer.protocol, kind), (ICMP, of((3, 13), (1, 1)))),
                 _ if packet.flags & ACK != 0 => assert_eq!((answer.flags, answer.seq), (RST, packet.ack)),
                 _ => {
                     let control = u32::from(packet.flags & SYN != 0) + u32::from(packet.flags & FIN != 0);
@@ -282,27 +293,37 @@ impl Run {
         } else {
             (wanted.source, wanted.destination, wanted.ports) = (key.4, key.2, (key.5, key.3));
         }
-        let mut naive = wanted.frame(sent.sum);
+        let (before, after) = (self.six(sent.at), self.six(if forth { PROVIDER } else { key.0 }));
+        let absent = sent.sum == Sum::Absent;
+        let mut naive = wanted.frame(if absent && after && !before { Sum::Full } else { sent.sum }, after);
         let mut got = out.to_vec();
-        assert!(
-            sent.sum == Sum::Absent || residue(frame) == residue(out),
-            "as right, or as wrong, as it was: {:?}",
-            sent.packet
-        );
+        assert!(absent || residue(frame) == residue(out), "as right, or as wrong, as it was: {:?}", sent.packet);
         match sent.sum {
             Sum::Wrong => {
                 assert_ne!(residue(out), 0, "a wrong checksum was made right");
                 self.reach(Case::StillWrong);
             }
             Sum::Partial => self.reach(Case::Partial),
-            Sum::Absent => assert_eq!(out[VNET + 26..VNET + 28], [0, 0]),
+            // IPv6 demands a checksum where IPv4 has none (RFC 7915 §4.5).
+            Sum::Absent if after && !before => assert_eq!(residue(out), 0),
+            Sum::Absent => assert_eq!(out[VNET + header_of(out) + 6..][..2], [0, 0]),
             Sum::Full => assert_eq!(residue(out), 0),
         }
         // The checksum has been compared by what it means, the virtio header's length is a hint.
-        let at = VNET + 20 + sum_at(sent.packet.protocol);
+        let at = VNET + header_of(out) + sum_at(sent.packet.protocol);
         for frame in [&mut naive, &mut got] {
             frame[at..at + 2].fill(0);
             frame[2..4].fill(0);
+            if before && !after {
+                // Identification and don't-fragment flag of a packet that had neither (RFC 7915 §5.1), and the
+                // header's checksum, which `parse` verifies.
+                frame[VNET + 4..VNET + 8].fill(0);
+                frame[VNET + 10..VNET + 12].fill(0);
+            }
+            if after && !before {
+                // The flow label, which IPv4 has not.
+                frame[VNET + 2..VNET + 4].fill(0);
+            }
         }
         assert_eq!(got, naive, "{:?}", Packet::parse(out));
         let exact = flow.exact;
@@ -324,18 +345,14 @@ impl Run {
 
     /// Sessions of the code under test: NAT, backend and state by key.
     fn listed(&mut self) -> BTreeMap<Key, Held> {
-        let v4 = |address: IpAddr| match address {
-            IpAddr::V4(address) => u32::from(address),
-            IpAddr::V6(_) => u32::from(Ipv4Addr::UNSPECIFIED),
-        };
         let mut reverse = BTreeSet::new();
         let mut all = BTreeMap::new();
         for flow in self.world.flows(self.oracle.now) {
-            let (nat, backend) = ((v4(flow.nat.0), flow.nat.1), (v4(flow.backend.0), flow.backend.1));
+            let (nat, backend) = ((name(flow.nat.0), flow.nat.1), (name(flow.backend.0), flow.backend.1));
             let protocol = flow.protocol as u8;
             assert!(reverse.insert((protocol, nat, backend)), "two sessions share {nat:?} → {backend:?}");
             let (consumer, endpoint) = (flow.consumer, flow.endpoint_address);
-            let key = (flow.attachment.0, protocol, v4(consumer.0), consumer.1, v4(endpoint.0), endpoint.1);
+            let key = (flow.attachment.0, protocol, name(consumer.0), consumer.1, name(endpoint.0), endpoint.1);
             let held = (nat, backend, flow.state, flow.endpoint.0);
             assert!(all.insert(key, held).is_none(), "two sessions for {key:?}");
         }

@@ -242,7 +242,10 @@ impl Run {
 
     pub(crate) fn send_malformed(&mut self, before: &VerdictCounts, killed: &[(Key, Flow)]) {
         let (at, packet) = self.fresh_packet();
-        let mut frame = packet.frame(Sum::Full);
+        if self.six(at) {
+            return self.send_malformed_six(at, &packet, before, killed);
+        }
+        let mut frame = packet.frame(Sum::Full, false);
         let (mut sealed, which) = (true, self.random.u8(..10));
         let reason = match which {
             0 => {
@@ -301,5 +304,54 @@ impl Run {
         self.reach(Case::Malformed);
         let out = self.deliver(at, frame);
         self.check_drop(&(reason, None), &packet, at, &out, before, killed);
+    }
+    fn send_malformed_six(&mut self, at: u16, packet: &Packet, before: &VerdictCounts, killed: &[(Key, Flow)]) {
+        let mut frame = packet.frame(Sum::Full, true);
+        let extension = |frame: &mut Vec<u8>, number: u8, bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            bytes[0] = std::mem::replace(&mut frame[VNET + 6], number);
+            frame.splice(VNET + 40..VNET + 40, bytes);
+            let length = (frame.len() - VNET - 40) as u16;
+            frame[VNET + 4..VNET + 6].copy_from_slice(&length.to_be_bytes());
+        };
+        let reason = match self.random.u8(..8) {
+            0 => {
+                frame.truncate(frame.len() - 1);
+                DropReason::Malformed
+            }
+            1 => {
+                frame.truncate(self.random.usize(..VNET + 40));
+                DropReason::Malformed
+            }
+            2 => {
+                frame[VNET] = 0x50;
+                DropReason::Malformed
+            }
+            3 => {
+                frame[VNET + 6] = self.random.choice([1, 47, 50, 59, 132]).unwrap_or(59);
+                DropReason::UnsupportedProtocol
+            }
+            4 => {
+                let left = self.random.u8(..2);
+                extension(&mut frame, 43, &[0, 0, 4 * left, left, 0, 0, 0, 0]);
+                DropReason::SourceRoute
+            }
+            5 => {
+                extension(&mut frame, 0, &[0, 0, 0xC5, 2, 0, 0, 0, 0]);
+                DropReason::ExtensionHeader
+            }
+            6 => {
+                (0..9).for_each(|_| extension(&mut frame, 60, &[0, 0, 1, 4, 0, 0, 0, 0]));
+                DropReason::ExtensionHeader
+            }
+            _ => {
+                frame[VNET + 8..VNET + 24].fill(0);
+                frame[VNET + 18..VNET + 20].fill(0xFF);
+                DropReason::SpoofedSource
+            }
+        };
+        self.reach(Case::Malformed);
+        let out = self.deliver(at, frame);
+        self.check_drop(&(reason, None), packet, at, &out, before, killed);
     }
 }

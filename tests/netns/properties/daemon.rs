@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -433,6 +434,9 @@ pub(super) fn ends(idle: &Idle) {
 /// The first piece of a datagram to `orders`; how many were given up before.
 fn a_piece() -> u64 {
     let mut packet = datagram((Ipv4Addr::new(10, 1, 0, 5), 4_000), (Ipv4Addr::new(10, 1, 9, 10), 7), &[7; 64]);
+    // Each of another datagram.
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    packet[4..6].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     packet[6] = 0x20;
     packet[10..12].fill(0);
     let sum = !privlink::wire::checksum::sum(&packet[..20]);
