@@ -45,14 +45,13 @@ impl IcmpError {
     /// Type, code, and the second word of the message.
     const fn fields(self, version: Version) -> ([u8; 2], u32) {
         match (self, version) {
-            (Self::HostUnreachable, Version::V4) => ([3, 1], 0),
+            (Self::HostUnreachable, Version::V4) | (Self::ReassemblyTime, Version::V6) => ([3, 1], 0),
             (Self::HostUnreachable, Version::V6) => ([1, 3], 0),
             (Self::Prohibited, Version::V4) => ([3, 13], 0),
             (Self::Prohibited, Version::V6) => ([1, 1], 0),
             (Self::TimeExceeded, Version::V4) => ([11, 0], 0),
             (Self::TimeExceeded, Version::V6) => ([3, 0], 0),
             (Self::ReassemblyTime, Version::V4) => ([11, 1], 0),
-            (Self::ReassemblyTime, Version::V6) => ([3, 1], 0),
             (Self::TooBig { mtu }, Version::V4) => ([3, 4], mtu as u32),
             (Self::TooBig { mtu }, Version::V6) => ([2, 0], mtu as u32),
         }

@@ -74,18 +74,18 @@ fn pieces(
     headers: (usize, usize),
     make: impl Fn(usize, bool, &[u8]) -> Option<Vec<u8>>,
 ) -> Option<Vec<Vec<u8>>> {
-    let (mut offset, mut made) = (0, Vec::new());
-    while offset < rest.len() || made.is_empty() {
+    let (mut offset, mut cut) = (0, Vec::new());
+    while offset < rest.len() || cut.is_empty() {
         let room = mtu.checked_sub(if offset == 0 { headers.0 } else { headers.1 })?;
         let left = rest.len() - offset;
         let length = if left <= room { left } else { room & !7 };
         if length == 0 && left > 0 {
             return None;
         }
-        made.push(make(offset, length < left, &rest[offset..offset + length])?);
+        cut.push(make(offset, length < left, &rest[offset..offset + length])?);
         offset += length;
     }
-    Some(made)
+    Some(cut)
 }
 
 /// The header of later pieces: options that are not to be copied stay behind (RFC 791 §3.1).
@@ -171,6 +171,6 @@ mod tests {
         numbers.sort_unstable();
         numbers.dedup();
         assert_eq!(numbers.len(), 40_000);
-        assert!((0..1_000).all(|_| one.take32() % 3 == 0 && two.take32() % 3 == 2));
+        assert!((0..1_000).all(|_| one.take32().is_multiple_of(3) && two.take32() % 3 == 2));
     }
 }

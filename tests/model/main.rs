@@ -40,7 +40,7 @@ fn seeds(from: u64) -> Vec<u64> {
 }
 
 fn steps() -> usize {
-    std::env::var("PRIVLINK_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(4_000)
+    std::env::var("PRIVLINK_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(64_000)
 }
 
 fn compare(workers: u16, table: u32, from: u64, minimums: &[(Case, u64)]) {

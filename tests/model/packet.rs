@@ -51,7 +51,7 @@ pub(crate) fn naive_sum(bytes: &[u8], start: u16) -> u16 {
     total as u16
 }
 
-/// The model names hosts by 32 bits. On a side of IPv6 such a name stands for an address of fd00::/96, or for a special
+/// The model names hosts by 32 bits. On a side of IPv6 such a name stands for an address of `fd00::/96`, or for a special
 /// one where it is special itself.
 const SPECIAL: [(u32, &str); 3] = [(0x7F00_0001, "::1"), (0xF000_0009, "ff02::9"), (0xA9FE_0101, "fe80::1")];
 
@@ -152,7 +152,7 @@ impl Packet {
         let at = sum_at(self.protocol);
         transport[at..at + 2].copy_from_slice(&field.to_be_bytes());
 
-        let header = if six { 40 } else { 20 };
+        let header: u16 = if six { 40 } else { 20 };
         let length = transport.len() as u16;
         let mut ip = Vec::new();
         if six {
@@ -170,7 +170,7 @@ impl Packet {
         let mut frame = vec![0; VNET];
         if sum == Sum::Partial {
             frame[0] = 1;
-            frame[6..8].copy_from_slice(&(header as u16).to_ne_bytes());
+            frame[6..8].copy_from_slice(&header.to_ne_bytes());
             frame[8..10].copy_from_slice(&(at as u16).to_ne_bytes());
         }
         frame.extend(ip);

@@ -108,6 +108,7 @@ impl Run {
 
     pub(crate) fn deliver(&mut self, at: u16, frame: Vec<u8>) -> Vec<(u16, Vec<u8>)> {
         let reader = self.random.usize(..usize::from(self.workers));
+        self.world.settle_others(reader, self.oracle.now);
         self.world.push(reader, at, frame);
         self.world.settle(self.oracle.now)
     }

@@ -48,6 +48,14 @@ impl World {
         self.workers[worker].ends().0[usize::from(attachment)].push(frame);
     }
 
+    /// Lets all workers but one do what a change of rules or time asks of them: the limits count the sessions of
+    /// all, and a worker that has not looked yet still counts what has ended.
+    pub(crate) fn settle_others(&mut self, reader: usize, now: u32) {
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            while number != reader && worker.batch([], Tick(now)).expect("memory") {}
+        }
+    }
+
     /// Lets all workers work until nothing is left, and takes what they sent: (attachment, frame).
     pub(crate) fn settle(&mut self, now: u32) -> Vec<(u16, Vec<u8>)> {
         loop {

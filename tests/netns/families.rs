@@ -44,7 +44,9 @@ fn lab(mtu: u16) -> Daemon {
     ip(&format!("-n core link set net0 mtu {mtu}"));
     ip(&format!("-n server link set eth0 mtu {mtu}"));
     for (name, gates) in [("client", ["10.1.1.1", "fd01:1::1"]), ("server", ["10.20.1.1", "fd20:1::1"])] {
-        gates.iter().for_each(|gate| drop(ip(&format!("-n {name} route add default via {gate}"))));
+        for gate in gates {
+            ip(&format!("-n {name} route add default via {gate}"));
+        }
     }
     let service = |name: &str, nat: &str, backend: &str| {
         format!(

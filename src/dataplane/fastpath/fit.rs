@@ -41,7 +41,7 @@ pub(super) fn surely(
         Pair::V4 | Pair::V6 => length <= mtu,
         Pair::Mixed => {
             let grown = length + GROWTH;
-            grown <= mtu && (grown <= EVERY_LINK || !may_cut(frame, packet)) && packet.end <= usize::from(u16::MAX)
+            grown <= mtu && (grown <= EVERY_LINK || !may_cut(frame, packet)) && u16::try_from(packet.end).is_ok()
         }
     }
 }

@@ -131,10 +131,9 @@ fn welcome(outline: &Outline, arrival: &Arrival, context: &Context<'_>) -> Resul
     let (source, destination) = (outline.source.ip(), outline.destination.ip());
     let protocol = match (outline.protocol, outline.version) {
         (ip::TCP, _) => Protocol::Tcp,
-        (ip::UDP, _) => Protocol::Udp,
         (ip::ICMP, Version::V4) | (ip::ICMPV6, Version::V6) => Protocol::Icmp,
         // In IPv6 the transport may stand behind extension headers within the fragments.
-        (_, Version::V6) => Protocol::Udp,
+        (ip::UDP, _) | (_, Version::V6) => Protocol::Udp,
         _ => return Err(DropReason::UnsupportedProtocol),
     };
     let query = Query { attachment: arrival.attachment, source, destination, protocol, port: 0 };

@@ -107,7 +107,7 @@ impl Forwarder {
                 let next = (self.position.worker + 1) % self.position.workers;
                 Verdict::HandOut { worker: next, refused: true }
             }
-            Err(refusal) => self.deny(frame, packet, &refusal, context),
+            Err(refusal) => self.deny(frame, packet, refusal, context),
         }
     }
 
@@ -123,7 +123,7 @@ impl Forwarder {
     }
 
     /// Drops a packet and, where its reason and the rate allow, answers it.
-    pub(super) fn deny(&mut self, frame: &[u8], packet: &Packet, refusal: &Refusal, context: &Context<'_>) -> Verdict {
+    pub(super) fn deny(&mut self, frame: &[u8], packet: &Packet, refusal: Refusal, context: &Context<'_>) -> Verdict {
         let settings = &context.snapshot.settings;
         if refusal.answer.unwrap_or(settings.answer)
             && let Some(answer) = reject::answer(frame, packet, refusal)
@@ -160,10 +160,10 @@ impl Forwarder {
         let deny = |reason| Refusal { reason, answer, mtu: 0 };
         if session.phase == Phase::Ended {
             // Late segments from either side get a reset at their own ACK number (DESIGN law 5).
-            return self.deny(frame, packet, &deny(DropReason::SessionEnded), context);
+            return self.deny(frame, packet, deny(DropReason::SessionEnded), context);
         }
         if packet.hops <= 1 {
-            return self.deny(frame, packet, &deny(DropReason::TtlExpired), context);
+            return self.deny(frame, packet, deny(DropReason::TtlExpired), context);
         }
         self.pass_if_it_fits(frame, packet, slot, direction, arrival, context)
     }
@@ -193,7 +193,7 @@ impl Forwarder {
             }
             Fit::TooBig(mtu) => {
                 let refusal = Refusal { reason: DropReason::PacketTooBig, answer: Some(true), mtu };
-                self.deny(frame, packet, &refusal, context)
+                self.deny(frame, packet, refusal, context)
             }
         }
     }

@@ -233,10 +233,14 @@ impl Reassembler {
         let (attachment, source) = (key.attachment, key.source);
         if self.of_source.get(&(attachment, source)).is_some_and(|count| *count >= MOST_OF_SOURCE) {
             let own = self.by_source.range((attachment, source, Tick(0), Key::FIRST)..).next().map(|entry| entry.3);
-            own.iter().for_each(|oldest| self.displace(oldest));
+            if let Some(oldest) = own {
+                self.displace(&oldest);
+            }
         } else if self.datagrams.len() >= MOST_DATAGRAMS {
             let oldest = self.by_deadline.first().map(|(_, oldest)| *oldest);
-            oldest.iter().for_each(|oldest| self.displace(oldest));
+            if let Some(oldest) = oldest {
+                self.displace(&oldest);
+            }
         }
         *self.of_source.entry((attachment, source)).or_insert(0) += 1;
         self.datagrams.insert(key, Assembly { deadline, ..Assembly::default() });

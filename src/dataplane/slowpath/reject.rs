@@ -41,7 +41,7 @@ impl Limiter {
 
 /// The frame that answers a refused packet; `None`: such packets are never answered.
 #[must_use]
-pub fn answer(frame: &[u8], packet: &Packet, refusal: &Refusal) -> Option<Vec<u8>> {
+pub fn answer(frame: &[u8], packet: &Packet, refusal: Refusal) -> Option<Vec<u8>> {
     // A host may send to a group or a broadcast address; nothing answers for it (RFC 1812 §4.3.2.7).
     if is_martian(packet.key.destination.ip()) {
         return None;
@@ -76,7 +76,7 @@ enum Kind {
     Icmp(IcmpError),
 }
 
-fn kind(refusal: &Refusal) -> Option<Kind> {
+fn kind(refusal: Refusal) -> Option<Kind> {
     match refusal.reason {
         DropReason::UnknownEndpoint => Some(Kind::Icmp(IcmpError::HostUnreachable)),
         DropReason::TtlExpired => Some(Kind::Icmp(IcmpError::TimeExceeded)),

@@ -5,7 +5,7 @@ use super::*;
 use crate::wire::fragment::split;
 use crate::wire::{Address, Version, build, ip, vnet};
 
-/// `six` at fd01::4 before a backend of IPv6, `up` at 10.1.9.8 before the same, `down` at fd01::5 before one of IPv4.
+/// `fd01::4` before a backend of IPv6, 10.1.9.8 before the same, `fd01::5` before one of IPv4.
 fn snapshot() -> Snapshot {
     let prefix = |text: &str| text.parse::<ipnet::IpNet>().expect("a prefix");
     let mut builder = SnapshotBuilder::default();

@@ -10,7 +10,7 @@ const V6: [Address; 4] = [
     Address::v6(0xFD20 << 112 | 2),
     Address::v6(0xFD20 << 112 | 4),
     Address::v6(0xFD01 << 112 | 4),
-    Address::v6(0xFD01 << 112 | 10),
+    Address::v6(0xFD01 << 112 | 0xA),
 ];
 
 /// A datagram from the second address to the first, as a router behind privlink quotes it.

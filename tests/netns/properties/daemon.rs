@@ -431,11 +431,11 @@ pub(super) fn ends(idle: &Idle) {
     eventually("the idle session ends", || !is_live(idle, port));
 }
 
-/// The first piece of a datagram to `orders`; how many were given up before.
+/// The first piece of a datagram to the second endpoint; how many were given up before.
 fn a_piece() -> u64 {
-    let mut packet = datagram((Ipv4Addr::new(10, 1, 0, 5), 4_000), (Ipv4Addr::new(10, 1, 9, 10), 7), &[7; 64]);
-    // Each of another datagram.
+    /// Each is of another datagram.
     static NEXT: AtomicU16 = AtomicU16::new(1);
+    let mut packet = datagram((Ipv4Addr::new(10, 1, 0, 5), 4_000), (Ipv4Addr::new(10, 1, 9, 11), 7), &[7; 64]);
     packet[4..6].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
     packet[6] = 0x20;
     packet[10..12].fill(0);
