@@ -314,7 +314,11 @@ fn explain_says_what_the_packet_path_does() {
             let happened = match verdict {
                 Verdict::Forward { .. } => None,
                 Verdict::Drop(reason) => Some(reason),
-                other => unreachable!("one worker, one family, no fragments: {other:?}"),
+                other @ (Verdict::Rebuilt { .. }
+                | Verdict::Emitted
+                | Verdict::Held
+                | Verdict::Settled
+                | Verdict::HandOut { .. }) => unreachable!("one worker, one family, no fragments: {other:?}"),
             };
             let told = observer.explain(&question(&query)).expect("answerable");
             let name = happened.map(DropReason::name);

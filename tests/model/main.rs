@@ -1,7 +1,8 @@
 //! A naive reference model of the forwarder, and seeded random traffic through both. After every step
 //! the model has predicted what leaves, bit for bit, and every counter; regularly also every session.
 //!
-//! `PRIVLINK_MODEL_SEED=n` repeats one run, `PRIVLINK_MODEL_STEPS=n` sets its length. That these tests can fail is
+//! `PRIVLINK_MODEL_SEED=n` repeats one run, `PRIVLINK_MODEL_STEPS=n` sets its length (a short one need not reach
+//! every case). That these tests can fail is
 //! itself tested: `scripts/planted.sh` plants bugs one by one and names the test that finds each.
 
 #![allow(
@@ -28,6 +29,12 @@ mod world;
 /// Random changes and packets.
 mod traffic;
 
+/// ICMP errors.
+mod errors;
+
+/// Fragments.
+mod pieces;
+
 /// Steps through both, and the comparison after each.
 mod run;
 
@@ -39,8 +46,14 @@ fn seeds(from: u64) -> Vec<u64> {
     one.map_or_else(|| (from..from + 8).collect(), |seed| vec![seed])
 }
 
+/// Steps per seed; eight seeds for each of the tests make two million.
+const STEPS: usize = 64_000;
+
+/// What of a step shows that it forwarded something.
+const FORWARDED: [Case; 5] = [Case::Opened, Case::Passed, Case::Returned, Case::Error, Case::Whole];
+
 fn steps() -> usize {
-    std::env::var("PRIVLINK_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(64_000)
+    std::env::var("PRIVLINK_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(STEPS)
 }
 
 fn compare(workers: u16, table: u32, from: u64, minimums: &[(Case, u64)]) {
@@ -55,6 +68,12 @@ fn compare(workers: u16, table: u32, from: u64, minimums: &[(Case, u64)]) {
         run.finish(&mut reached);
     }
     println!("{reached:?}");
+    if steps() < STEPS {
+        return;
+    }
+    let forwarded: u64 = FORWARDED.iter().filter_map(|case| reached.get(case)).sum();
+    let all = (steps() * seeds.len()) as u64;
+    assert!(forwarded * 10 >= all * 3, "{forwarded} of {all} steps forwarded something: {reached:?}");
     for &(case, at_least) in minimums {
         let count = reached.get(&case).copied().unwrap_or(0);
         assert!(count >= at_least, "the generator reached {case:?} only {count} times: {reached:?}");
@@ -62,10 +81,16 @@ fn compare(workers: u16, table: u32, from: u64, minimums: &[(Case, u64)]) {
 }
 
 const USUAL: &[(Case, u64)] = &[
-    (Case::Opened, 500),
-    (Case::Passed, 1_000),
-    (Case::Returned, 500),
-    (Case::Revoked, 50),
+    (Case::Error, 5_000),
+    (Case::Whole, 1_000),
+    (Case::Drop("fragment_duplicate"), 100),
+    (Case::Drop("fragment_overlap"), 100),
+    (Case::Drop("fragment_dead"), 100),
+    (Case::Drop("icmp_unmatched"), 100),
+    (Case::Opened, 5_000),
+    (Case::Passed, 20_000),
+    (Case::Returned, 20_000),
+    (Case::Revoked, 1_000),
     (Case::BothEndsReset, 20),
     (Case::IdleReset, 10),
     (Case::Expired, 100),
@@ -74,21 +99,21 @@ const USUAL: &[(Case, u64)] = &[
     (Case::ExactClose, 20),
     (Case::Answered, 200),
     (Case::Malformed, 100),
-    (Case::Drop("spoofed_source"), 20),
-    (Case::Drop("unknown_endpoint"), 20),
-    (Case::Drop("not_approved_pending"), 10),
-    (Case::Drop("not_approved_rejected"), 10),
-    (Case::Drop("not_approved_disconnected"), 10),
-    (Case::Drop("source_not_allowed"), 20),
-    (Case::Drop("workload_excluded"), 10),
-    (Case::Drop("denied_by_rule"), 10),
-    (Case::Drop("port_not_exposed"), 20),
-    (Case::Drop("not_syn"), 20),
-    (Case::Drop("no_backend"), 10),
-    (Case::Drop("session_limit"), 5),
-    (Case::Drop("session_ended"), 10),
-    (Case::Drop("no_session"), 50),
-    (Case::Drop("ttl_expired"), 20),
+    (Case::Drop("spoofed_source"), 100),
+    (Case::Drop("unknown_endpoint"), 100),
+    (Case::Drop("not_approved_pending"), 100),
+    (Case::Drop("not_approved_rejected"), 100),
+    (Case::Drop("not_approved_disconnected"), 100),
+    (Case::Drop("source_not_allowed"), 100),
+    (Case::Drop("workload_excluded"), 100),
+    (Case::Drop("denied_by_rule"), 100),
+    (Case::Drop("port_not_exposed"), 100),
+    (Case::Drop("not_syn"), 100),
+    (Case::Drop("no_backend"), 100),
+    (Case::Drop("session_limit"), 100),
+    (Case::Drop("session_ended"), 100),
+    (Case::Drop("no_session"), 100),
+    (Case::Drop("ttl_expired"), 100),
 ];
 
 #[test]

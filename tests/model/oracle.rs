@@ -169,6 +169,21 @@ impl Oracle {
         }
     }
 
+    /// Why nothing in pieces is kept of this sender to this address, whatever its ports; `None`: it is.
+    pub(crate) fn unwelcome(&self, at: u16, packet: &Packet) -> Option<DropReason> {
+        let rules = &self.rules;
+        let (source, destination) = (packet.source, packet.destination);
+        if rules.is_nat(at, destination) {
+            let owner = rules.resources.iter().find(|resource| resource.nat.contains(&destination))?;
+            let known = owner.targets.iter().flat_map(|target| &target.backends).any(|(own, _)| *own == source);
+            return (!known).then_some(DropReason::NoSession);
+        }
+        if rules.spoofed(at, source, destination) {
+            return Some(DropReason::SpoofedSource);
+        }
+        rules.admits_source(at, source, destination).err()
+    }
+
     /// Check 7.
     fn admit(&self, key: Key, grant: Grant, packet: &Packet, syn: bool) -> Expected {
         let drop = |reason| Expected::Drop((reason, Some(grant.resource)));
@@ -205,7 +220,11 @@ impl Oracle {
     pub(crate) fn answers(&self, (reason, resource): Denied, packet: &Packet) -> bool {
         let never = matches!(
             reason,
-            DropReason::SpoofedSource | DropReason::SourceNotAllowed | DropReason::NoSession | DropReason::Malformed
+            DropReason::SpoofedSource
+                | DropReason::SourceNotAllowed
+                | DropReason::NoSession
+                | DropReason::IcmpUnmatched
+                | DropReason::Malformed
         );
         let reset = packet.protocol == TCP && packet.flags & RST != 0;
         !never && !reset && !resource.is_some_and(|resource| self.rules.resources[resource].silent)

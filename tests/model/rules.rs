@@ -246,28 +246,37 @@ impl Rules {
             || self.is_nat(at, source)
     }
 
+    /// Checks 2 to 4, and the endpoint's own rule.
+    pub(crate) fn admits_source(&self, at: u16, source: u32, destination: u32) -> Result<(), DropReason> {
+        let (endpoint, _) = self.visible(at, destination).ok_or(DropReason::UnknownEndpoint)?;
+        match endpoint.state {
+            ConnectionState::Approved => {}
+            ConnectionState::Pending => return Err(DropReason::NotApprovedPending),
+            ConnectionState::Rejected => return Err(DropReason::NotApprovedRejected),
+            ConnectionState::Disconnected => return Err(DropReason::NotApprovedDisconnected),
+        }
+        let side = &self.sides[usize::from(at)];
+        let accepted = if endpoint.vnet == side.vnet { &side.sources } else { &side.direct };
+        if !accepted.iter().any(|net| net.holds(source)) {
+            return Err(DropReason::SourceNotAllowed);
+        }
+        if side.excluded.iter().any(|net| net.holds(source)) {
+            return Err(DropReason::WorkloadExcluded);
+        }
+        if endpoint.sources.is_some_and(|net| !net.holds(source)) {
+            return Err(DropReason::DeniedByRule);
+        }
+        Ok(())
+    }
+
     /// Checks 2 to 6.
     pub(crate) fn ask(&self, at: u16, protocol: u8, source: u32, destination: u32, port: u16) -> Result<Grant, Denied> {
         let Some((endpoint, target)) = self.visible(at, destination) else {
             return Err((DropReason::UnknownEndpoint, None));
         };
         let no = |reason| Err((reason, Some(endpoint.resource)));
-        match endpoint.state {
-            ConnectionState::Approved => {}
-            ConnectionState::Pending => return no(DropReason::NotApprovedPending),
-            ConnectionState::Rejected => return no(DropReason::NotApprovedRejected),
-            ConnectionState::Disconnected => return no(DropReason::NotApprovedDisconnected),
-        }
-        let side = &self.sides[usize::from(at)];
-        let accepted = if endpoint.vnet == side.vnet { &side.sources } else { &side.direct };
-        if !accepted.iter().any(|net| net.holds(source)) {
-            return no(DropReason::SourceNotAllowed);
-        }
-        if side.excluded.iter().any(|net| net.holds(source)) {
-            return no(DropReason::WorkloadExcluded);
-        }
-        if endpoint.sources.is_some_and(|net| !net.holds(source)) {
-            return no(DropReason::DeniedByRule);
+        if let Err(reason) = self.admits_source(at, source, destination) {
+            return no(reason);
         }
         for rule in &endpoint.rules {
             let other_protocol = rule.protocol.is_some_and(|wanted| wanted != protocol);

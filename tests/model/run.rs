@@ -26,6 +26,10 @@ pub(crate) enum Case {
     Answered,
     Malformed,
     Evicted,
+    /// An ICMP error was translated.
+    Error,
+    /// A datagram in pieces was forwarded.
+    Whole,
     Drop(&'static str),
 }
 
@@ -40,6 +44,8 @@ pub(crate) struct Sent {
     pub(crate) packet: Packet,
     pub(crate) sum: Sum,
     pub(crate) lost: bool,
+    /// Whether it comes in pieces.
+    pub(crate) cut: bool,
 }
 
 pub(crate) struct Run {
@@ -52,6 +58,10 @@ pub(crate) struct Run {
     pub(crate) reached: Reached,
     /// Addresses of deleted endpoints, to be used again.
     pub(crate) deleted: Vec<super::rules::Endpoint>,
+    /// Of the last datagram that came in pieces.
+    pub(crate) identification: u32,
+    /// Identification of the last datagram between two hosts.
+    identified: BTreeMap<(u32, u32, u8), u16>,
 }
 
 impl Run {
@@ -67,7 +77,18 @@ impl Run {
         world.settle(1_000);
         let oracle = Oracle { rules, flows: BTreeMap::new(), now: 1_000 };
         let random = fastrand::Rng::with_seed(seed);
-        Self { random, oracle, world, workers, epoch: 1, small, reached: Reached::new(), deleted: vec![] }
+        Self {
+            random,
+            oracle,
+            world,
+            workers,
+            epoch: 1,
+            small,
+            reached: Reached::new(),
+            deleted: vec![],
+            identification: 0,
+            identified: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn reach(&mut self, case: Case) {
@@ -90,8 +111,13 @@ impl Run {
             _ => {}
         }
         let before = self.world.counts();
-        if self.random.u8(..100) < 6 {
+        let which = self.random.u8(..100);
+        if which < 6 {
             self.send_malformed(&before, &killed);
+        } else if which < 12 {
+            self.send_error(&before, &killed);
+        } else if which < 18 && killed.is_empty() && !self.small {
+            self.send_pieces(&before, &killed);
         } else {
             let sent = self.choose_packet();
             self.send(&sent, &before, &killed);
@@ -117,10 +143,23 @@ impl Run {
         let expected = self.oracle.decide(sent.at, &sent.packet);
         let frame = sent.packet.frame(sent.sum, self.six(sent.at));
         let out = self.deliver(sent.at, frame.clone());
-        match expected {
-            Expected::Drop(denied) => self.check_drop(&denied, &sent.packet, sent.at, &out, before, killed),
+        self.take(sent, &expected, &frame, &out, before, killed);
+    }
+
+    /// Compares what left with what was expected to, and notes it.
+    pub(crate) fn take(
+        &mut self,
+        sent: &Sent,
+        expected: &Expected,
+        frame: &[u8],
+        out: &[(u16, Vec<u8>)],
+        before: &VerdictCounts,
+        killed: &[(Key, Flow)],
+    ) {
+        match *expected {
+            Expected::Drop(ref denied) => self.check_drop(denied, &sent.packet, sent.at, out, before, killed),
             Expected::Open(key, grant) => {
-                let out = self.check_forward(&out, before, killed, &sent.packet);
+                let out = self.check_forward(out, before, killed, &sent.packet);
                 let seen = Packet::parse(&out.1);
                 let resource = &self.oracle.rules.resources[grant.resource];
                 assert_eq!(out.0, PROVIDER);
@@ -144,20 +183,20 @@ impl Run {
                 }
                 self.oracle.flows.insert(key, flow);
                 self.reach(Case::Opened);
-                self.check_translation(sent, &frame, &out.1, key, true);
+                self.check_translation(sent, frame, &out.1, key, true);
             }
             Expected::Pass(key) => {
-                let out = self.check_forward(&out, before, killed, &sent.packet);
+                let out = self.check_forward(out, before, killed, &sent.packet);
                 let forth = (sent.at, sent.packet.source) == (key.0, key.2) && sent.packet.destination == key.4;
                 assert_eq!(out.0, if forth { PROVIDER } else { key.0 });
                 self.reach(if forth { Case::Passed } else { Case::Returned });
-                self.check_translation(sent, &frame, &out.1, key, forth);
+                self.check_translation(sent, frame, &out.1, key, forth);
             }
         }
     }
 
     /// One frame was forwarded; returns it.
-    fn check_forward(
+    pub(crate) fn check_forward(
         &mut self,
         out: &[(u16, Vec<u8>)],
         before: &VerdictCounts,
@@ -310,14 +349,20 @@ impl Run {
             Sum::Absent => assert_eq!(out[VNET + header_of(out) + 6..][..2], [0, 0]),
             Sum::Full => assert_eq!(residue(out), 0),
         }
+        if sent.cut && !after {
+            // G-4: no identification of two datagrams that may be under way at once.
+            let parties = (wanted.source, wanted.destination, wanted.protocol);
+            let fresh = u16::from_be_bytes([out[VNET + 4], out[VNET + 5]]);
+            assert_ne!(self.identified.insert(parties, fresh), Some(fresh), "{parties:?}");
+        }
         // The checksum has been compared by what it means, the virtio header's length is a hint.
         let at = VNET + header_of(out) + sum_at(sent.packet.protocol);
         for frame in [&mut naive, &mut got] {
             frame[at..at + 2].fill(0);
             frame[2..4].fill(0);
-            if before && !after {
-                // Identification and don't-fragment flag of a packet that had neither (RFC 7915 §5.1), and the
-                // header's checksum, which `parse` verifies.
+            if !after && (before || sent.cut) {
+                // Identification and don't-fragment flag of a packet that had neither (RFC 7915 §5.1), or that may be
+                // cut again and has a fresh one; and the header's checksum, which `parse` verifies.
                 frame[VNET + 4..VNET + 8].fill(0);
                 frame[VNET + 10..VNET + 12].fill(0);
             }

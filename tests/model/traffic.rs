@@ -114,7 +114,7 @@ impl Run {
             5 if packet.protocol == UDP => Sum::Absent,
             _ => Sum::Full,
         };
-        Sent { at, packet, sum, lost }
+        Sent { at, packet, sum, lost, cut: false }
     }
 
     fn blank(&mut self, protocol: u8, source: u32, destination: u32, ports: (u16, u16)) -> Packet {

@@ -86,6 +86,7 @@ impl World {
             all.read += own.read;
             all.handed_in += own.handed_in;
             all.handed_out += own.handed_out;
+            all.held += own.held;
             all.forwarded += own.forwarded;
             all.answered += own.answered;
             all.originated += own.originated;
