@@ -132,6 +132,7 @@ start_nginx() {
     printf 'events {} http { access_log off; sendfile on; client_body_temp_path %s/nginx/a; proxy_temp_path %s/nginx/b;\n' "$WORK" "$WORK"
     printf 'fastcgi_temp_path %s/nginx/c; uwsgi_temp_path %s/nginx/d; scgi_temp_path %s/nginx/e;\n' "$WORK" "$WORK" "$WORK"
     nginx_site 10.20.2.9:80 shop
+    nginx_site '[fd20:2::9]:80' shop
     nginx_site 10.20.2.9:8081 reports
     nginx_site 10.20.2.10:80 billing
     nginx_site 10.20.2.9:8101 service-a
@@ -177,7 +178,7 @@ fetch() {
   local name=$1 url=http://$2:$3/${4:-}
   shift 3
   (($# == 0)) || shift
-  lab_in "$name" curl --silent --show-error --noproxy '*' --max-time 5 "$@" "$url"
+  lab_in "$name" curl --globoff --silent --show-error --noproxy '*' --max-time 5 "$@" "$url"
 }
 
 # query NS ADDRESS SQL
@@ -207,6 +208,9 @@ show_access() {
   ip -n spoke route del 10.20.2.10/32 dev pl-spoke || true
   refused "an address of the subnet that is no endpoint" unknown_endpoint icmp app syn 10.1.1.10 10.1.9.77 80 core fetch core 10.20.2.9 80
   answers "that backend, through its own endpoint" "this is billing" fetch app 10.1.9.7 80
+  answers "IPv6 throughout" "this is shop" fetch app '[fd01:9::4]' 80
+  answers "an IPv4 endpoint before an IPv6 server" "this is shop" fetch app 10.1.9.46 80
+  answers "an IPv6 endpoint before an IPv4 server" "this is shop" fetch app '[fd01:9::64]' 80
 }
 
 # --- who may ask ------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ lab_ns() {
 lab_router() {
   local name
   lab_ns "$@"
-  for name in "$@"; do lab_in "$name" sysctl -qw net.ipv4.ip_forward=1; done
+  for name in "$@"; do lab_in "$name" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; done
 }
 
 # lab_veth NS1 IF1 ADDRESS1 NS2 IF2 ADDRESS2: a cable; an address is `a.b.c.d/len`, or - for none (not
@@ -132,6 +132,14 @@ lab_up() {
 
 # lab_address NS ADDRESS: an address of the namespace itself, the source of what runs in it.
 lab_address() { ip -n "$1" address add "$2/32" dev lo; }
+
+# lab_six NS1 IF1 ADDRESS1 NS2 IF2 ADDRESS2: IPv6 on a cable, the first end being the router. Nobody else is there
+# whose address it could be, so none is waited for.
+lab_six() {
+  ip -n "$1" address add "$3/64" dev "$2" nodad
+  ip -n "$4" address add "$6/64" dev "$5" nodad
+  ip -n "$4" route add default via "$3"
+}
 
 # lab_route NS PREFIX GATEWAY
 lab_route() { ip -n "$1" route add "$2" via "$3"; }
@@ -200,6 +208,7 @@ lab_standard() {
   lab_veth spoke lan0 10.1.1.1/24 app eth0 10.1.1.10/24
   lab_veth spoke dmz0 172.16.0.1/24 outsider eth0 172.16.0.9/24
   lab_route app default 10.1.1.1
+  lab_six spoke lan0 fd01:1::1 app eth0 fd01:1::10
   lab_route outsider default 172.16.0.1
   lab_decoy spoke 100.64.1.1 "$1/decoy-spoke.log"
 
@@ -226,6 +235,7 @@ lab_standard() {
   ip -n web address add 10.20.2.10/24 dev eth0
   lab_route db default 10.20.1.1
   lab_route web default 10.20.2.1
+  lab_six core web0 fd20:2::1 web eth0 fd20:2::9
   lab_decoy core 100.64.2.1 "$1/decoy-core.log"
 }
 
