@@ -28,8 +28,8 @@ main() {
   # What the dependencies were built to serves the copy too; its own binaries stay out of the way.
   [[ -d $COPY/target/debug || ! -d target/debug ]] ||
     tar -C target -c --exclude='*privlink*' --exclude=incremental debug | tar -C "$COPY/target" -x
-  local d=src/dataplane s=src/snapshot
-  bug spoofed_source $d/slowpath/mod.rs 's/^        check_source\(&packet.key, context\)\?;//m'
+  local d=src/dataplane s=src/snapshot w=src/wire
+  bug spoofed_source $d/slowpath/admit.rs 's/if is_spoofed\(context\.snapshot, &query\)/if false/'
   bug unknown_endpoint $s/policy.rs 's/snapshot\.endpoint_address\(attachment, query\.destination\)/snapshot.endpoint_address(attachment, query.destination).or_else(|| snapshot.endpoint_addresses().next().map(|e| (e.2, \&attachment.sources)))/'
   bug approved $s/policy.rs 's/endpoint\.state != ConnectionState::Approved/false/'
   bug source_allowed $s/policy.rs 's/!accepted\.contains\(query\.source\)/false/'
@@ -37,28 +37,45 @@ main() {
   bug source_rule $s/policy.rs 's/\|sources\| !sources\.contains\(query\.source\)/|_| false/'
   bug security_rule $s/policy.rs 's/\(!rule\.allow\)/(false)/'
   bug port $s/tables.rs 's/map\.protocol == protocol && \(map\.first\.\.=map\.last\)\.contains\(&port\)/map.protocol == protocol \&\& port >= map.first/'
-  bug syn $d/slowpath/mod.rs 's/if !opens_session\(frame, packet\)/if false/'
-  bug ttl $d/slowpath/mod.rs 's/if frame\[vnet::LENGTH \+ 8\] <= 1/if frame[vnet::LENGTH + 8] < 1/g'
-  bug backend_drain $d/slowpath/mod.rs 's/!backend\.drain && matches/matches/'
+  bug syn $d/slowpath/admit.rs 's/if !opens_session\(frame, packet\)/if false/'
+  bug ttl $d/slowpath/mod.rs 's/if packet\.hops <= 1/if packet.hops < 1/'
+  bug backend_drain $d/slowpath/admit.rs 's/!backend\.drain && //'
   bug session_limit $d/handover.rs 's/let room = .*;/let room = true;/'
   bug generation_compare $d/fastpath/mod.rs 's/context\.snapshot\.generation\(session\.endpoint\) == Some\(session\.generation\)/true/'
   bug valid_since $d/lifecycle.rs 's/if outlived \|\| !still/if !still/'
-  bug backend_recheck $d/slowpath/mod.rs 's/\n\s*&& admission\.target\.backends\.iter\(\)\.any\(\|backend\| backend\.address == V4::ip\(a\.backend\)\)//'
-  bug nat_recheck $d/slowpath/mod.rs 's/\n\s*&& admission\.resource\.nat\.contains\(&V4::ip\(a\.nat\)\)//'
+  bug backend_recheck $d/slowpath/admit.rs 's/\n\s*&& admission\.target\.backends\.iter\(\)\.any\(\|backend\| backend\.address == a\.backend\.ip\(\)\)//'
+  bug nat_recheck $d/slowpath/admit.rs 's/\n\s*&& admission\.resource\.nat\.contains\(&a\.nat\.ip\(\)\)//'
   bug key_attachment $d/session/mod.rs 's/attachment: self\.consumer_attachment,/attachment: AttachmentId(0),/'
-  bug delta_not_complemented $d/fastpath/rewrite.rs 's/\(!session\.address_delta, !session\.port_delta\)/(session.address_delta, session.port_delta)/'
-  bug checksum_recomputed $d/fastpath/rewrite.rs 's/let sum = checksum::update\(field, checksum::join\(addresses, ports\)\);/let sum = 0x1234_u16.wrapping_add(addresses).wrapping_add(ports);/'
+  bug delta_not_complemented $d/fastpath/rewrite.rs 's/addresses: !session\.address_delta/addresses: session.address_delta/'
+  bug checksum_recomputed $d/fastpath/rewrite.rs 's/let sum = checksum::update\(field, checksum::join\(to\.addresses, to\.ports\)\);/let sum = 0x1234_u16.wrapping_add(to.addresses).wrapping_add(to.ports);/'
+  bug mss_at_odd_offsets $d/fastpath/rewrite.rs 's/let words = at & !1\.\.\(at \+ 3\) & !1;/let words = at..at + 2;/'
   bug port_quarantine $d/slowpath/port_pool.rs 's/const REST_(\w+): u32 = [^;]*;/const REST_$1: u32 = 0;/g'
-  bug tombstone $d/lifecycle.rs 's/self\.leave\(&session\.clone\(\)\);/return self.remove(slot, context.now);/'
-  bug handover $d/slowpath/mod.rs 's/if owner != self\.position\.worker/if false/'
+  bug tombstone $d/lifecycle.rs 's/if session\.protocol != Protocol::Tcp \{/if true {/'
+  bug handover $d/slowpath/mod.rs 's/if owner != self\.position\.worker && !arrival\.handed/if false/'
   bug idle_time $d/fastpath/mod.rs 's/context\.now\.since\(session\.last_seen\) <= session\.idle_limit/true/'
-  bug sweep $d/lifecycle.rs 's/self\.sweep_slice\(context\);/false;/'
-  bug live_evicted $d/slowpath/mod.rs 's/self\.lingering\.pop_front\(\) else/self.lingering.pop_front().or(self.sessions.occupied(0)) else/; s/session\.phase != Phase::Vacant && session\.tcp\.has\(Seen::EXACT_CLOSE\);/session.phase != Phase::Vacant;/'
+  bug sweep $d/lifecycle.rs 's/self\.sweep_slice\(context\) \|/false |/'
+  bug live_evicted $d/slowpath/admit.rs 's/self\.lingering\.pop_front\(\) else/self.lingering.pop_front().or(self.sessions.occupied(0)) else/; s/ && !session\.is_live\(\);/;/'
+  bug closing_counts $d/session/mod.rs 's/Phase::Active \| Phase::Opening \| Phase::Established\)/Phase::Active | Phase::Opening | Phase::Established | Phase::Closing)/'
   bug freed_twice $d/session/table.rs 's/\n\s*self\.arena\.get\(slot\)\.filter\(\|session\| session\.phase != Phase::Vacant\)\?;//'
-  bug silent_resource $d/slowpath/mod.rs 's/answer: resource\.and_then\(\|resource\| resource\.answer\)/answer: resource.and(None)/'
+  bug silent_resource $d/slowpath/admit.rs 's/answer: resource\.and_then\(\|resource\| resource\.answer\)/answer: resource.and(None)/'
   bug leave_forgotten $d/forwarder.rs 's/self\.shared\.leave\(session\.endpoint, session\.resource\);//'
-  bug group_answer $d/slowpath/reject.rs 's/if is_martian\(V4::ip\(packet\.key\.destination\)\)/if is_martian(V4::ip(packet.key.source))/'
-  bug echo_reply_zero $d/fastpath/classify.rs 's/ if identifier != 0//'
+  bug group_answer $d/slowpath/reject.rs 's/if is_martian\(packet\.key\.destination\.ip\(\)\)/if is_martian(packet.key.source.ip())/'
+  bug echo_reply_zero $d/fastpath/classify.rs 's/\s+if identifier != 0//'
+  bug icmp_sequence $d/slowpath/errors.rs 's/if !is_in_flight\(session, direction, &message\)/if false/'
+  bug icmp_tiny_mtu $d/slowpath/errors.rs 's/ \|\| !is_believable\(&message\)//'
+  bug icmp_other_target $d/slowpath/errors.rs 's/message\.quote\.source != outline\.destination \|\| //'
+  bug icmp_checksum $w/icmp.rs 's/if checksum::join\(pseudo, checksum::sum\(message\)\) != 0xFFFF/if false/'
+  bug icmp_sender_shown $d/slowpath/errors.rs 's/icmp::rebuild\(&message, translation\.source,/icmp::rebuild(&message, outline.source,/'
+  bug icmp_extension_kept $w/icmp.rs 's/let quoted = if length == 0/let quoted = if true/'
+  bug quoted_checksum $w/icmp.rs 's/checksum::update\(field, checksum::join\(addresses, ports\)\)/checksum::update(field, addresses)/'
+  bug overlap_kept $d/slowpath/reassembly.rs 's/if overlaps \|\| beyond/if beyond/'
+  bug duplicate_kills $d/slowpath/reassembly.rs 's/return Err\(if equal/return Err(if false/'
+  bug unwelcome_kept $d/slowpath/datagrams.rs 's/Err\(reason\) => return Verdict::Drop\(reason\),/Err(_) => context.snapshot.settings.timeouts,/'
+  bug held_forgotten $d/slowpath/datagrams.rs 's/self\.counts\.held -= u64::from\(datagram\.pieces\) - 1;//'
+  bug identification_repeats $w/fragment.rs 's/self\.next16 \+= u32::try_from\(packets\)\.unwrap_or\(1\);//'
+  bug echo_pseudo_header $d/fastpath/translate.rs 's/Version::V4 => build::pseudo_sum\(to\.source, to\.destination, ip::ICMPV6, length\)/Version::V4 => 0/'
+  bug udp_checksum_left_out $d/fastpath/translate.rs 's/if packet\.version == Version::V6 \{/if true {/'
+  bug gone_too_large $d/fastpath/fit.rs 's/if resized\(largest\) > limit && !may_cut/if false/'
   ((MISSED == 0))
 }
 
@@ -78,8 +95,8 @@ bug() {
   if cmp -s "$HERE/$file" "$COPY/tree/$file"; then
     found='NOT CAUGHT (the place to plant it is gone)'
     MISSED=$((MISSED + 1))
-  elif (cd "$COPY/tree" && CARGO_TARGET_DIR=$COPY/target RUST_BACKTRACE=0 timeout 300 \
-    cargo test --locked --no-fail-fast --lib --test model -- dataplane:: snapshot:: model_says evicts) >"$log" 2>&1; then
+  elif (cd "$COPY/tree" && CARGO_TARGET_DIR=$COPY/target RUST_BACKTRACE=0 PRIVLINK_MODEL_STEPS=4000 timeout 300 \
+    cargo test --locked --no-fail-fast --lib --test model -- dataplane:: snapshot:: wire:: model_says evicts) >"$log" 2>&1; then
     found='NOT CAUGHT'
     MISSED=$((MISSED + 1))
   else

@@ -34,6 +34,7 @@ main() {
   step format cargo fmt --check
   step lint cargo clippy --quiet --all-targets --locked -- -D warnings
   step documentation env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --locked
+  step requirements scripts/requirements.sh
   step layers cargo test --locked --test layering
   [[ $quick == no ]] || finish
 

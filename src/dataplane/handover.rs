@@ -188,6 +188,7 @@ impl Shared {
 mod tests {
     use super::*;
 
+    /// M-9.
     #[test]
     fn a_limit_counts_all_workers_and_frees_what_leaves() {
         let shared = Shared::new(Vec::new());

@@ -7,7 +7,9 @@ use super::{Version, checksum, ip, vnet};
 /// lasts, and never meet those of another worker: NAT addresses are shared by all (RFC 6864 §5.3.1).
 #[derive(Clone, Copy, Debug)]
 pub struct Identifications {
-    next: u32,
+    /// Always below `span16`.
+    next16: u32,
+    next32: u32,
     step: u32,
     /// The greatest multiple of `step` that fits 16 bits: the numbers repeat after it, and stay this worker's.
     span16: u32,
@@ -19,22 +21,26 @@ impl Identifications {
     #[must_use]
     pub fn new(worker: u16, workers: u16, seed: u32) -> Self {
         let step = u32::from(workers.max(1));
-        Self { next: seed >> 1, step, span16: 0x1_0000 / step, worker: u32::from(worker) }
+        let span16 = (0x1_0000 / step).max(1);
+        Self { next16: seed % span16, next32: seed >> 1, step, span16, worker: u32::from(worker) }
     }
 
     /// The next identification for IPv4; `packets` numbers from it on are used up, one per segment of a
     /// super-packet.
     #[inline]
     pub fn take16(&mut self, packets: u64) -> u16 {
-        let number = (self.next % self.span16.max(1)) * self.step + self.worker;
-        self.next = self.next.wrapping_add(u32::try_from(packets).unwrap_or(1));
+        let number = self.next16 * self.step + self.worker;
+        self.next16 += u32::try_from(packets).unwrap_or(1);
+        if self.next16 >= self.span16 {
+            self.next16 %= self.span16;
+        }
         u16::try_from(number).unwrap_or(0)
     }
 
     /// The next identification for IPv6.
     pub fn take32(&mut self) -> u32 {
-        let number = (self.next % (u32::MAX / self.step)) * self.step + self.worker;
-        self.next = self.next.wrapping_add(1);
+        let number = (self.next32 % (u32::MAX / self.step)) * self.step + self.worker;
+        self.next32 = self.next32.wrapping_add(1);
         number
     }
 }

@@ -142,15 +142,21 @@ fn v4(packet: &[u8]) -> Result<Outline, Flaw> {
 #[inline]
 fn v4_fragment(fixed: &[u8; 20], header: usize) -> Option<Fragment> {
     let field = half(fixed, 6);
-    (field & 0x3FFF != 0).then(|| Fragment {
+    if field & 0x3FFF == 0 { None } else { Some(v4_piece(fixed, field, header)) }
+}
+
+#[cold]
+fn v4_piece(fixed: &[u8; 20], field: u16, header: usize) -> Fragment {
+    Fragment {
         identification: u32::from(half(fixed, 4)),
         offset: usize::from(field & 0x1FFF) * 8,
         more: field & 0x2000 != 0,
         repeated: header,
-    })
+    }
 }
 
 /// Walks IPv4 options (RFC 791 §3.1) for a loose or strict source route.
+#[cold]
 fn has_source_route(mut options: &[u8]) -> Result<bool, Flaw> {
     while let [kind, rest @ ..] = options {
         options = match (kind, rest) {
@@ -165,6 +171,7 @@ fn has_source_route(mut options: &[u8]) -> Result<bool, Flaw> {
 }
 
 /// IPv6: length, addresses, extension headers.
+#[inline(never)]
 fn v6(packet: &[u8]) -> Result<Outline, Flaw> {
     const FIXED: usize = Version::V6.header();
     let Some(fixed) = packet.first_chunk::<FIXED>() else { return Err(Flaw::Truncated) };

@@ -96,7 +96,7 @@ impl Ask {
     ///
     /// # Errors
     /// 412.
-    pub(super) fn expect(&self, now: Option<&Value>) -> Result<(), Rejection> {
+    pub(super) fn check_conditions(&self, now: Option<&Value>) -> Result<(), Rejection> {
         let tag = now.and_then(|object| object.get("etag")).and_then(Value::as_str).map(bare);
         if let Some(wanted) = &self.if_match {
             let matches =
@@ -118,7 +118,7 @@ impl Ask {
     ///
     /// # Errors
     /// 404.
-    pub(super) fn expect_group(&self) -> Result<(), Rejection> {
+    pub(super) fn demand_group(&self) -> Result<(), Rejection> {
         let (subscription, group) = (self.parameter("subscription"), self.parameter("group"));
         if self.model().has_group(&Key::of_group(subscription, group)) {
             return Ok(());

@@ -28,9 +28,9 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.expect_group()?;
+    ask.demand_group()?;
     let before = ask.model().load_balancers.get(&key);
-    ask.expect(before.map(|balancer| show(&key, balancer)).as_ref())?;
+    ask.check_conditions(before.map(|balancer| show(&key, balancer)).as_ref())?;
     let balancer = read(before, &Field::root(&ask.body)?)?;
     let created = before.is_none();
     write(ask, &key, &balancer, created)
@@ -39,7 +39,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/loadBalancers/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, balancer) = found(ask)?;
-    ask.expect(Some(&show(&key, &balancer)))?;
+    ask.check_conditions(Some(&show(&key, &balancer)))?;
     write(ask, &key, &LoadBalancer { tags: patched(ask, &balancer.tags)?, ..balancer }, false)
 }
 
@@ -48,7 +48,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
     let before = ask.model().load_balancers.get(&key).map(|balancer| show(&key, balancer));
-    ask.expect(before.as_ref())?;
+    ask.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(Answer::absent());
     }

@@ -38,7 +38,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let kind = kind.as_deref();
     ask.demand(&Right::approve(ask.model(), &key))?;
     let (endpoint, shown) = found(ask, &ask.view, &key, kind).ok_or_else(|| absent(ask, kind))?;
-    ask.expect(Some(&shown))?;
+    ask.check_conditions(Some(&shown))?;
     let body = Field::root(&ask.body)?.properties();
     let Some(state) = body.get("privateLinkServiceConnectionState") else {
         return Err(body.refused("`privateLinkServiceConnectionState` is missing"));
@@ -67,7 +67,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, kind) = owner(ask)?;
     ask.demand(&Right::approve(ask.model(), &key))?;
     let found = found(ask, &ask.view, &key, kind.as_deref());
-    ask.expect(found.as_ref().map(|(_, shown)| shown))?;
+    ask.check_conditions(found.as_ref().map(|(_, shown)| shown))?;
     let Some((endpoint, _)) = found else { return Ok(Answer::absent()) };
     let decision = Decision { endpoint: endpoint.folded().to_owned(), ..Decision::default() };
     ask.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint }], Command::Remove(decision))?;

@@ -30,9 +30,9 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.expect_group()?;
+    ask.demand_group()?;
     let before = ask.model().endpoints.get(&key);
-    ask.expect(before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint)).as_ref())?;
+    ask.check_conditions(before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint)).as_ref())?;
     let endpoint = read(ask, &key, before)?;
     let created = before.is_none();
     write(ask, &key, endpoint)?;
@@ -42,7 +42,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/privateEndpoints/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, mut endpoint) = found(ask)?;
-    ask.expect(show(ask, &ask.view, &key, &endpoint).as_ref())?;
+    ask.check_conditions(show(ask, &ask.view, &key, &endpoint).as_ref())?;
     let mut labels = endpoint.labels.take().unwrap_or_default();
     labels.tags = patched(ask, &labels.tags)?;
     endpoint.labels = Some(labels);
@@ -55,7 +55,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
     let before = ask.model().endpoints.get(&key);
-    ask.expect(before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint)).as_ref())?;
+    ask.check_conditions(before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint)).as_ref())?;
     if before.is_none() {
         return Ok(Answer::absent());
     }

@@ -62,7 +62,7 @@ fn change(ask: &Ask, group: &ResourceGroup) -> Result<Answer, Rejection> {
     let item = Item { kind: ItemKind::ResourceGroup, key: key.clone() };
     ask.demand(&Right::on(ask.model(), &item, Verb::Write))?;
     let before = found(ask, &key);
-    ask.expect(before.as_ref())?;
+    ask.check_conditions(before.as_ref())?;
     let mut model = Model::default();
     model.groups.insert(key.clone(), group.clone());
     ask.put(vec![item], model)?;

@@ -40,9 +40,9 @@ pub(super) fn found(ask: &Ask) -> Result<(Key, Vnet), Rejection> {
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.expect_group()?;
+    ask.demand_group()?;
     let before = ask.model().vnets.get(&key);
-    ask.expect(before.map(|vnet| show(&ask.view, &key, vnet)).as_ref())?;
+    ask.check_conditions(before.map(|vnet| show(&ask.view, &key, vnet)).as_ref())?;
     let vnet = read(ask, &key, before)?;
     let created = before.is_none();
     write(ask, &key, vnet)?;
@@ -52,7 +52,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/virtualNetworks/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = found(ask)?;
-    ask.expect(Some(&show(&ask.view, &key, &vnet)))?;
+    ask.check_conditions(Some(&show(&ask.view, &key, &vnet)))?;
     write(ask, &key, Vnet { tags: patched(ask, &vnet.tags)?, ..vnet })?;
     answer(ask, &key, false)
 }
@@ -62,7 +62,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
     let before = ask.model().vnets.get(&key).map(|vnet| show(&ask.view, &key, vnet));
-    ask.expect(before.as_ref())?;
+    ask.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(Answer::absent());
     }

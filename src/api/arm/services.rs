@@ -30,13 +30,13 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&right(&key, Verb::Write))?;
-    ask.expect_group()?;
+    ask.demand_group()?;
     let before = ask.model().resources.get(&key);
     if before.is_some_and(|resource| resource.kind.is_some()) {
         let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
         return Err(Rejection::conflict("NameInUse", &message));
     }
-    ask.expect(before.map(|service| show(&ask.view, &key, service)).as_ref())?;
+    ask.check_conditions(before.map(|service| show(&ask.view, &key, service)).as_ref())?;
     let service = read(ask, &key, before)?;
     let created = before.is_none();
     write(ask, &key, service)?;
@@ -46,7 +46,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/privateLinkServices/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, service) = found(ask)?;
-    ask.expect(Some(&show(&ask.view, &key, &service)))?;
+    ask.check_conditions(Some(&show(&ask.view, &key, &service)))?;
     write(ask, &key, LinkResource { tags: patched(ask, &service.tags)?, ..service })?;
     answer(ask, &key, false)
 }
@@ -57,7 +57,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&right(&key, Verb::Delete))?;
     let before = ask.model().resources.get(&key).filter(|resource| resource.kind.is_none());
     let before = before.map(|service| show(&ask.view, &key, service));
-    ask.expect(before.as_ref())?;
+    ask.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(Answer::absent());
     }

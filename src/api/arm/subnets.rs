@@ -36,7 +36,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, mut vnet) = networks::found(ask)?;
     let at = vnet.subnets.iter().position(|subnet| named(&subnet.name, name));
     let before = at.and_then(|at| vnet.subnets.get(at)).cloned();
-    ask.expect(before.as_ref().map(|subnet| show(&ask.view, &key, subnet)).as_ref())?;
+    ask.check_conditions(before.as_ref().map(|subnet| show(&ask.view, &key, subnet)).as_ref())?;
     let subnet = read(ask, &Field::root(&ask.body)?, before.as_ref().map_or(name, |s| &s.name), before.as_ref())?;
     match at.and_then(|at| vnet.subnets.get_mut(at)) {
         Some(place) => *place = subnet.clone(),
@@ -59,7 +59,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
         return Ok(Answer::absent());
     }
     let shown = old.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| show(&ask.view, &key, subnet));
-    ask.expect(shown.as_ref())?;
+    ask.check_conditions(shown.as_ref())?;
     refuse_used(ask, &key, &old, &vnet.subnets)?;
     networks::write(ask, &key, vnet)?;
     Ok(Answer::deleted())
@@ -193,7 +193,7 @@ pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::peering(&ask.key(), name, actions::write(actions::PEERINGS)))?;
     let (key, mut vnet) = networks::found(ask)?;
     let before = vnet.labelled().into_iter().find(|label| named(&label.name, name));
-    ask.expect(before.as_ref().map(|label| show_peering(&ask.view, &key, label)).as_ref())?;
+    ask.check_conditions(before.as_ref().map(|label| show_peering(&ask.view, &key, label)).as_ref())?;
     if let Some(before) = &before {
         forget(&mut vnet, &before.remote);
     }
@@ -220,7 +220,7 @@ pub(super) fn delete_peering(ask: &Ask) -> Result<Answer, Rejection> {
     let Some(label) = vnet.labelled().into_iter().find(|label| named(&label.name, name)) else {
         return Ok(Answer::absent());
     };
-    ask.expect(Some(&show_peering(&ask.view, &key, &label)))?;
+    ask.check_conditions(Some(&show_peering(&ask.view, &key, &label)))?;
     forget(&mut vnet, &label.remote);
     networks::write(ask, &key, vnet)?;
     Ok(Answer::deleted())

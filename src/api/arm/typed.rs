@@ -62,13 +62,13 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, kind) = (ask.key(), kind(ask.model(), &ask.parameters)?);
     ask.demand(&Right::write_of(&kind, &key))?;
-    ask.expect_group()?;
+    ask.demand_group()?;
     let before = ask.model().resources.get(&key);
     if before.is_some_and(|resource| !of_kind(resource, &kind)) {
         let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
         return Err(Rejection::conflict("NameInUse", &message));
     }
-    ask.expect(before.map(|resource| show(&ask.view, &key, resource)).as_ref())?;
+    ask.check_conditions(before.map(|resource| show(&ask.view, &key, resource)).as_ref())?;
     let resource = read(ask, &kind, before)?;
     services::write(ask, &key, resource)?;
     answer(ask, &kind, &key)
@@ -79,7 +79,7 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, resource) = found(ask)?;
     let kind = resource.kind.clone().unwrap_or_default();
     ask.demand(&Right::write_of(&kind, &key))?;
-    ask.expect(Some(&show(&ask.view, &key, &resource)))?;
+    ask.check_conditions(Some(&show(&ask.view, &key, &resource)))?;
     services::write(ask, &key, LinkResource { tags: patched(ask, &resource.tags)?, ..resource })?;
     answer(ask, &kind, &key)
 }
@@ -90,7 +90,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::delete_of(&kind, &key))?;
     let before = ask.model().resources.get(&key).filter(|resource| of_kind(resource, &kind));
     let before = before.map(|resource| show(&ask.view, &key, resource));
-    ask.expect(before.as_ref())?;
+    ask.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(Answer::absent());
     }

@@ -16,7 +16,7 @@ const SOCKET_PATH_MAX: usize = 107;
 /// Data workers at most: each owns a queue of every device.
 const WORKERS_MAX: u16 = 64;
 
-/// The least MTU of an attachment, bytes: IPv6's, so that a device can serve both families one day (RFC 8200 §5).
+/// The least MTU of an attachment, bytes: what every IPv6 link carries (RFC 8200 §5).
 const MTU_MIN: u16 = 1280;
 
 pub(super) fn check(model: &Model, host: &HostConfig, findings: &mut Findings) {

@@ -296,6 +296,7 @@ mod tests {
         assert_eq!(drain(&mut pools, PoolKey { backend_port: 9, ..key }).len(), 64_512);
     }
 
+    /// M-7.
     #[test]
     fn a_port_rests_one_second_after_an_exact_close_and_two_minutes_after_another_end() {
         let mut pools = PortPools::new(0, 1);

@@ -170,20 +170,31 @@ fn unusable_errors_say_why() {
     assert_eq!(read(&error(Version::V4, [3, 3], 0, &later)).err(), Some(Unusable::Quote), "a later fragment");
 }
 
-/// I-4, I-6: an extension behind the quote (RFC 4884) is cut off, and so is what says where it begins.
+/// I-4, I-6: an extension behind the quote (RFC 4884) is cut off, and so is what says where it begins; of a short
+/// packet the padding goes too.
 #[test]
 fn extensions_are_cut_off() {
     for (version, kind, at) in [(Version::V4, [11, 0], 5), (Version::V6, [3, 0], 4)] {
-        let mut quote = quoted_packet(version);
-        quote.resize(128, 0);
-        quote.extend_from_slice(&[0xEE; 16]);
-        let mut length = [0_u8; 4];
-        length[at - 4] = if version == Version::V4 { 32 } else { 16 };
-        let packet = error(version, kind, u32::from_be_bytes(length), &quote);
-        let out = rebuilt(&read(&packet).expect("an error"), version).expect("rebuilt");
-        assert_eq!(told(&out, version), (kind, 0));
-        assert!(!out.contains(&0xEE), "the extension");
-        assert_eq!(out.len(), version.header() + 8 + version.header() + 68, "and the padding");
+        for (long, kept) in [(false, version.header() + 68), (true, 128)] {
+            let mut quote = quoted_packet(version);
+            if long && version == Version::V4 {
+                put_half(&mut quote, 2, 400);
+                put_half(&mut quote, 10, 0);
+                let sum = !checksum::sum(&quote[..20]);
+                put_half(&mut quote, 10, sum);
+            } else if long {
+                put_half(&mut quote, 4, 400);
+            }
+            quote.resize(128, 0);
+            quote.extend_from_slice(&[0xEE; 16]);
+            let mut length = [0_u8; 4];
+            length[at - 4] = if version == Version::V4 { 32 } else { 16 };
+            let packet = error(version, kind, u32::from_be_bytes(length), &quote);
+            let out = rebuilt(&read(&packet).expect("an error"), version).expect("rebuilt");
+            assert_eq!(told(&out, version), (kind, 0));
+            assert!(!out.contains(&0xEE), "the extension");
+            assert_eq!(out.len(), version.header() + 8 + kept);
+        }
     }
 }
 
