@@ -142,7 +142,10 @@ fn v4(packet: &[u8]) -> Result<Outline, Flaw> {
 #[inline]
 fn v4_fragment(fixed: &[u8; 20], header: usize) -> Option<Fragment> {
     let field = half(fixed, 6);
-    if field & 0x3FFF == 0 { None } else { Some(v4_piece(fixed, field, header)) }
+    match field & 0x3FFF {
+        0 => None,
+        _ => Some(v4_piece(fixed, field, header)),
+    }
 }
 
 #[cold]
