@@ -42,7 +42,7 @@ main() {
   step tools install_tools
   if wants_netns; then step tun check_tun; else skip tun; fi
   step unit cargo test --locked --lib --bins
-  step integration cargo test --locked --tests --examples
+  step integration cargo test --locked --test '*' --examples
   step doc-tests cargo test --locked --doc
   if wants_netns; then step conformance scripts/conformance.sh; else skip conformance; fi
   if wants_netns; then step sdk scripts/sdk.sh; else skip sdk; fi

@@ -75,8 +75,9 @@ const DOCUMENTS: &str = "/v1/apply";
 /// Bytes of a document at most: its text, as a JSON string.
 const DOCUMENT_LIMIT: usize = 10 << 20;
 
-/// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+/// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this. Well beyond
+/// what the tests wait for, for the two must not race.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 20 });
 
 /// Why a reload changed nothing.
 #[derive(Clone, Debug)]
