@@ -77,7 +77,7 @@ const DOCUMENT_LIMIT: usize = 10 << 20;
 
 /// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this. Well beyond
 /// what the tests wait for, for the two must not race.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 20 });
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 20 });
 
 /// Why a reload changed nothing.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ pub(super) async fn said(served: &Served, bytes: &[u8]) -> String {
     // It may be closed before everything is sent.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
-    let patience = Duration::from_secs(5);
+    let patience = Duration::from_secs(10);
     let _ = tokio::time::timeout(patience, stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
