@@ -80,6 +80,7 @@ fn snapshot(nat: u8) -> Snapshot {
             icmp: false,
         }],
         timeouts: Timeouts::default(),
+        balance: privlink::snapshot::Balance::LeastSessions,
         answer: None,
         max_sessions: u32::MAX,
     });

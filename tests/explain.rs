@@ -201,6 +201,7 @@ fn resource(random: &mut fastrand::Rng, number: u8) -> Resource {
         nat: vec![IpAddr::from([10, 20, 99, 4 + number])],
         targets,
         timeouts: Timeouts::default(),
+        balance: privlink::snapshot::Balance::LeastSessions,
         answer: None,
         max_sessions: u32::MAX,
     }

@@ -50,6 +50,7 @@ pub fn snapshot() -> Snapshot {
             icmp: false,
         }],
         timeouts: Timeouts::default(),
+        balance: privlink::snapshot::Balance::LeastSessions,
         answer: None,
         max_sessions: u32::MAX,
     });

@@ -103,6 +103,7 @@ pub(super) fn resource(view: &ResourceView, sample: &Sample) -> Resource {
         vnet: resource.vnet.as_ref().map(ToString::to_string).unwrap_or_default(),
         nat: texts(&resource.nat),
         alias: ids::alias(key, resource).unwrap_or_default(),
+        balance: resource.balance.to_string(),
         shares_backends_with: texts(&view.shares_backends_with),
         targets: resource.targets.iter().map(target).collect(),
         endpoints: view.endpoints.iter().map(|(endpoint, _)| endpoint.to_string()).collect(),

@@ -73,6 +73,7 @@ fn show(resource: &Resource, out: &mut dyn Write) -> io::Result<()> {
             ("vnet", format!("{} ({})", short(&resource.vnet), resource.region)),
             ("nat", resource.nat.join(" ")),
             ("alias", resource.alias.clone()),
+            ("balance", resource.balance.clone()),
             ("shares backends", shared),
             ("endpoints", endpoints.join(" ")),
             ("sessions", format!("{}, {} opened", resource.traffic.sessions, resource.traffic.sessions_opened)),

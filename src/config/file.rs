@@ -6,7 +6,7 @@ use super::values::{
     Access, Address, ApiAddress, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention, RuleProtocol,
     Short, Size, Word,
 };
-use crate::control::model::{ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
+use crate::control::model::{Balance, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
 table! {
     /// The configuration of privlink.
@@ -317,6 +317,9 @@ table! {
         "max_sessions_per_endpoint" max_sessions_per_endpoint Optional At<u32>,
         /// Idle times of its sessions; the daemon's unless set.
         "timeouts" timeouts Optional Timeouts,
+        /// How new sessions find one of several backends: the one with the fewest, or always the same one for one
+        /// client address.
+        "balance" balance Optional At<Word<Balance>>,
         /// Whether endpoints of other regions may reach it; they may unless set.
         "cross_region" cross_region Optional At<bool>,
         /// First part of the alias by which it may be requested.
@@ -333,7 +336,6 @@ table! {
         "ports" ports Optional Vec<Port>,
     }
     refuses {
-        "balance" "remove it; sessions are spread over all backends of a target",
         "drain" "write it on a backend: `backends = [{ address = \"10.20.0.2\", drain = true }]`",
     }
 }

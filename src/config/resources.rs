@@ -75,6 +75,7 @@ impl Builder {
             proxy_protocol: self.value(&object, "proxy_protocol", table.proxy_protocol.as_ref()).unwrap_or_default(),
             shared_backend: self.value(&object, "shared_backend", table.shared_backend.as_ref()).unwrap_or_default(),
             deny: self.value(&object, "deny", table.deny.as_ref()).map(|word| word.0),
+            balance: self.value(&object, "balance", table.balance.as_ref()).map(|word| word.0).unwrap_or_default(),
             max_sessions: self.value(&object, "max_sessions", table.max_sessions.as_ref()),
             max_sessions_per_endpoint: self.value(
                 &object,

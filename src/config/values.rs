@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
 use super::read::{At, Node, Read, Reader, nearest};
-use crate::control::model::{ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
+use crate::control::model::{Balance, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
 /// An IP address.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +83,9 @@ impl Words for OnExit {
 }
 impl Words for DenyMode {
     const WORDS: &'static [(&'static str, Self)] = &[("answer", Self::Answer), ("drop", Self::Drop)];
+}
+impl Words for Balance {
+    const WORDS: &'static [(&'static str, Self)] = &[("least-sessions", Self::LeastSessions), ("source", Self::Source)];
 }
 impl Words for Limits {
     const WORDS: &'static [(&'static str, Self)] = &[("today", Self::TODAY), ("seed", Self::SEED)];

@@ -103,6 +103,7 @@ pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkR
         deny: None,
         max_sessions: None,
         max_sessions_per_endpoint: None,
+        balance: crate::snapshot::Balance::LeastSessions,
         timeouts: TimeoutOverrides::default(),
         targets,
         tags: crate::control::model::Tags::new(),

@@ -211,7 +211,7 @@ impl Forwarder {
 
     /// A session is live no more: its endpoint and resource have room for another, and its end is noted.
     pub(super) fn leave(&self, addresses: &Addresses, session: &Session, cause: Cause, now: Tick) {
-        self.shared.leave(session.endpoint, session.resource);
+        self.shared.leave(session.endpoint, session.resource, addresses.backend);
         if let Some(counters) = find(&self.counters, session.endpoint) {
             add(&counters.sessions, 1_u64.wrapping_neg());
         }

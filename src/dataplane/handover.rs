@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
 
 use super::session::FlowKey;
 use crate::snapshot::{AttachmentId, EndpointId, PathMtus, ResourceId};
+use crate::wire::Address;
 
 /// Frames that may wait for one worker.
 const RING: usize = 1_024;
@@ -72,6 +73,8 @@ pub struct Shared {
     /// Live sessions of all workers, for limits.
     by_endpoint: DashMap<EndpointId, u32, RandomState>,
     by_resource: DashMap<ResourceId, u32, RandomState>,
+    /// The same per server, which the next session is chosen by; none is held at 0.
+    by_backend: DashMap<(ResourceId, Address), u32, RandomState>,
     path_mtus: Arc<PathMtus>,
 }
 
@@ -92,6 +95,7 @@ impl Shared {
             elsewhere_count: AtomicUsize::new(0),
             by_endpoint: DashMap::default(),
             by_resource: DashMap::default(),
+            by_backend: DashMap::default(),
             path_mtus: Arc::default(),
         }
     }
@@ -162,19 +166,32 @@ impl Shared {
     }
 
     /// Counts a new live session, unless its endpoint or its resource holds as many as it may.
-    pub fn enter(&self, endpoint: (EndpointId, u32), resource: (ResourceId, u32)) -> bool {
+    pub fn enter(&self, endpoint: (EndpointId, u32), resource: (ResourceId, u32), backend: Address) -> bool {
         let mut of_endpoint = self.by_endpoint.entry(endpoint.0).or_insert(0);
         let mut of_resource = self.by_resource.entry(resource.0).or_insert(0);
         let room = *of_endpoint < endpoint.1 && *of_resource < resource.1;
         if room {
             *of_endpoint += 1;
             *of_resource += 1;
+            *self.by_backend.entry((resource.0, backend)).or_insert(0) += 1;
         }
         room
     }
 
+    /// Live sessions of `resource` at `backend`.
+    #[must_use]
+    pub fn sessions_at(&self, resource: ResourceId, backend: Address) -> u32 {
+        self.by_backend.get(&(resource, backend)).map_or(0, |count| *count)
+    }
+
     /// Counts a session that is live no more.
-    pub fn leave(&self, endpoint: EndpointId, resource: ResourceId) {
+    pub fn leave(&self, endpoint: EndpointId, resource: ResourceId, backend: Address) {
+        if let Entry::Occupied(mut count) = self.by_backend.entry((resource, backend)) {
+            *count.get_mut() = count.get().saturating_sub(1);
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
         if let Some(mut count) = self.by_endpoint.get_mut(&endpoint) {
             *count = count.saturating_sub(1);
         }
@@ -193,12 +210,17 @@ mod tests {
     fn a_limit_counts_all_workers_and_frees_what_leaves() {
         let shared = Shared::new(Vec::new());
         let (endpoint, resource) = (EndpointId(1), ResourceId(0));
-        assert!(shared.enter((endpoint, 1), (resource, 2)));
-        assert!(!shared.enter((endpoint, 1), (resource, 2)), "the endpoint is full");
-        assert!(shared.enter((EndpointId(2), 9), (resource, 2)));
-        assert!(!shared.enter((EndpointId(3), 9), (resource, 2)), "the resource is full");
-        shared.leave(endpoint, resource);
-        assert!(shared.enter((endpoint, 1), (resource, 2)));
+        let backend = Address::from(std::net::IpAddr::from([10, 20, 0, 2]));
+        assert!(shared.enter((endpoint, 1), (resource, 2), backend));
+        assert!(!shared.enter((endpoint, 1), (resource, 2), backend), "the endpoint is full");
+        assert!(shared.enter((EndpointId(2), 9), (resource, 2), backend));
+        assert!(!shared.enter((EndpointId(3), 9), (resource, 2), backend), "the resource is full");
+        assert_eq!(shared.sessions_at(resource, backend), 2);
+        shared.leave(endpoint, resource, backend);
+        assert!(shared.enter((endpoint, 1), (resource, 2), backend));
+        shared.leave(endpoint, resource, backend);
+        shared.leave(EndpointId(2), resource, backend);
+        assert_eq!((shared.sessions_at(resource, backend), shared.by_backend.len()), (0, 0), "nothing is kept of it");
     }
 
     #[test]

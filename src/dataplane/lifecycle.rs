@@ -90,10 +90,11 @@ impl Forwarder {
             return;
         }
         let idle = context.now.since(session.last_seen) > session.idle_limit;
+        if idle && session.phase != Phase::Established {
+            // Before the rules are asked: what is over by itself is not revoked, and nobody waits for a reset.
+            return self.remove(slot, Cause::Idle, context.now);
+        }
         if session.phase == Phase::Ended {
-            if idle {
-                self.remove(slot, Cause::Idle, context.now);
-            }
             return;
         }
         let current = context.snapshot.generation(session.endpoint);
@@ -110,16 +111,8 @@ impl Forwarder {
             }
         }
         if idle {
-            self.expire(slot, context);
-        }
-    }
-
-    /// Ends a session that idled out: an established TCP connection is reset at both ends, so that no one
-    /// waits in a silent black hole; others just go.
-    fn expire(&mut self, slot: Slot, context: &Context<'_>) {
-        match self.sessions.get(slot).map(|session| session.phase) {
-            Some(Phase::Established) => self.end(slot, Cause::Idle, context),
-            _ => self.remove(slot, Cause::Idle, context.now),
+            // Both ends of an established connection are told, so that no one waits in a silent black hole.
+            self.end(slot, Cause::Idle, context);
         }
     }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::snapshot::ConnectionState::{Approved, Pending, Rejected};
 use crate::snapshot::tables::Stamp;
 use crate::snapshot::{
-    Attachment, Backend, Endpoint, EndpointId, Generation, PortMap, Protocol, Publisher, Resource, Snapshot,
+    Attachment, Backend, Balance, Endpoint, EndpointId, Generation, PortMap, Protocol, Publisher, Resource, Snapshot,
     SnapshotBuilder, Target, TargetId, Timeouts,
 };
 use crate::wire::headers::{ACK, RST, SYN};
@@ -22,6 +22,9 @@ mod packets;
 use packets::{Packet, echo_request, tcp, udp};
 
 mod attacks;
+
+/// Which backend a session gets.
+mod balance;
 mod ends;
 mod families;
 mod laws;
@@ -49,6 +52,7 @@ struct Rules {
     nat: Vec<&'static str>,
     /// Answer mode of the resources themselves.
     silent: Option<bool>,
+    balance: Balance,
     /// Of all workers together.
     table: u32,
     /// Generations of `other`.
@@ -66,6 +70,7 @@ impl Default for Rules {
             max_sessions: u32::MAX,
             nat: vec!["10.20.99.4", "10.20.99.5"],
             silent: None,
+            balance: Balance::LeastSessions,
             table: 1 << 20,
             other: Stamp::default(),
         }
@@ -103,6 +108,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
                 icmp: true,
             }],
             timeouts: Timeouts::default(),
+            balance: rules.balance,
             answer: rules.silent.map(|silent| !silent),
             max_sessions: u32::MAX,
         })

@@ -189,6 +189,9 @@ pub struct Resource {
     /// By which it may be requested without telling where it is; absent where it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub alias: String,
+    /// How new sessions are spread over the backends of a target: `least-sessions` or `source`.
+    #[serde(default)]
+    pub balance: String,
     /// Resources that name one of its backends: addresses cannot keep their data apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares_backends_with: Vec<String>,

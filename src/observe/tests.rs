@@ -240,6 +240,7 @@ fn snapshot(state: ConnectionState) -> Snapshot {
         nat: vec![ip("10.20.99.4")],
         targets: vec![target, drained],
         timeouts: Timeouts::default(),
+        balance: crate::snapshot::Balance::LeastSessions,
         answer: None,
         max_sessions: u32::MAX,
     });

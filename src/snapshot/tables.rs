@@ -176,6 +176,29 @@ pub struct Resource {
     pub answer: Option<bool>,
     /// Live sessions all endpoints of this resource may hold at once.
     pub max_sessions: u32,
+    /// How new sessions are spread over the backends of a target.
+    pub balance: Balance,
+}
+
+/// How a new session finds its backend among those that take new ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// The one with the fewest live sessions of this resource.
+    #[default]
+    LeastSessions,
+    /// Always the same one for one client address, as long as it takes sessions (rendezvous hashing: what becomes of
+    /// another backend moves nobody else).
+    Source,
+}
+
+impl std::fmt::Display for Balance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::LeastSessions => "least-sessions",
+            Self::Source => "source",
+        })
+    }
 }
 
 /// One member of one subresource: the backends an endpoint address reaches.

@@ -360,6 +360,7 @@ impl Rules {
                 nat: resource.nat.iter().map(|&nat| address(nat, families.provider)).collect(),
                 targets: resource.targets.iter().map(target).collect(),
                 timeouts: Timeouts::default(),
+                balance: privlink::snapshot::Balance::LeastSessions,
                 answer: resource.silent.then_some(false),
                 max_sessions: resource.max,
             });

@@ -12,7 +12,7 @@ use crate::control::View;
 use crate::control::decisions::Connection;
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{
-    BackendSpec, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, Subnet, TargetSpec, Vnet, Workload,
+    BackendSpec, Balance, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, Subnet, TargetSpec, Vnet, Workload,
 };
 
 /// Of a VNet.
@@ -53,6 +53,7 @@ struct OfResource {
     max_sessions: Option<u32>,
     max_sessions_per_endpoint: Option<u32>,
     cross_region: Option<bool>,
+    balance: Option<Balance>,
     /// Read only.
     #[serde(default, rename = "sharesBackendsWith")]
     _shares: Option<Value>,
@@ -177,6 +178,7 @@ pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource) -> R
     }
     resource.shared_backend = part.shared_backend.unwrap_or(resource.shared_backend);
     resource.cross_region = part.cross_region.unwrap_or(resource.cross_region);
+    resource.balance = part.balance.unwrap_or(resource.balance);
     resource.max_sessions = part.max_sessions.or(resource.max_sessions);
     resource.max_sessions_per_endpoint = part.max_sessions_per_endpoint.or(resource.max_sessions_per_endpoint);
     Ok(())
@@ -232,6 +234,7 @@ pub(super) fn show_resource(view: &View, key: &Key, resource: &LinkResource) -> 
         "sharedBackend": resource.shared_backend,
         "sharesBackendsWith": shared_with(view, key, resource),
         "crossRegion": resource.cross_region,
+        "balance": resource.balance,
     });
     if let Some(vnet) = &resource.vnet {
         shown["vnet"] = json!(ids::vnet(vnet).to_string());

@@ -28,7 +28,7 @@ use crate::snapshot::prefixes::PrefixSet;
 use crate::snapshot::tables::Rule;
 use crate::snapshot::topology::Topology;
 use crate::snapshot::{
-    Attachment, AttachmentId, Backend, ConnectionState, Endpoint, Peer, PortMap, Resource, Settings, Snapshot,
+    Attachment, AttachmentId, Backend, Balance, ConnectionState, Endpoint, Peer, PortMap, Resource, Settings, Snapshot,
     SnapshotBuilder, Target, TargetId, Timeouts,
 };
 use peering::Peering;
@@ -230,6 +230,7 @@ fn resources(
                 timeouts: defaults,
                 answer: None,
                 max_sessions: 0,
+                balance: Balance::default(),
             }));
         };
         // A provider that this host does not meet serves nobody here: no NAT address, no backend.
@@ -246,6 +247,7 @@ fn resources(
             timeouts: timeouts(&resource.timeouts, defaults),
             answer: resource.deny.map(|mode| mode == DenyMode::Answer),
             max_sessions: resource.max_sessions.unwrap_or(u32::MAX),
+            balance: resource.balance,
         }))
     };
     registry.resource_slots().map(slot).collect()

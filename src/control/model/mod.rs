@@ -23,7 +23,7 @@ pub use map::Map;
 
 pub use super::access::{RoleAssignment, RoleDefinition};
 pub use crate::snapshot::topology::OnExit;
-pub use crate::snapshot::{ConnectionState, Protocol};
+pub use crate::snapshot::{Balance, ConnectionState, Protocol};
 
 /// Everything that may connect to anything, as resources; host matters stand in [`HostConfig`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +227,9 @@ pub struct LinkResource {
     pub max_sessions_per_endpoint: Option<u32>,
     /// Idle times that differ from the daemon's.
     pub timeouts: TimeoutOverrides,
+    /// How new sessions are spread over backends.
+    #[serde(default)]
+    pub balance: Balance,
     /// One per (subresource, member).
     pub targets: Vec<TargetSpec>,
     /// See [`Tags`].

@@ -72,6 +72,7 @@ fn model() -> Model {
             deny: None,
             max_sessions: None,
             max_sessions_per_endpoint: None,
+            balance: crate::snapshot::Balance::LeastSessions,
             timeouts: TimeoutOverrides::default(),
             targets: vec![target],
             tags: crate::control::model::Tags::new(),

@@ -12,7 +12,7 @@ use crate::dataplane::lifecycle::TOMBSTONE;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::verdict::DropReason;
 use crate::snapshot::policy::{Denial, is_spoofed, judge};
-use crate::snapshot::{Admission, Backend, Generation, Protocol, Query, Timeouts, steering};
+use crate::snapshot::{Admission, Balance, Generation, Protocol, Query, Timeouts, steering};
 use crate::wire::headers::{ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST};
 use crate::wire::{Address, Version};
 
@@ -42,19 +42,50 @@ impl Forwarder {
         if packet.hops <= 1 {
             return Err(refuse(DropReason::TtlExpired));
         }
-        let backend = choose_backend(&admission, &packet.key).ok_or_else(|| refuse(DropReason::NoBackend))?;
+        let backend = self.choose_backend(&admission, &packet.key).ok_or_else(|| refuse(DropReason::NoBackend))?;
         self.make_room(context).map_err(refuse)?;
         let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
-        if !self.shared.enter((endpoint.id, endpoint.max_sessions), (resource, admission.resource.max_sessions)) {
+        let limits = ((endpoint.id, endpoint.max_sessions), (resource, admission.resource.max_sessions));
+        if !self.shared.enter(limits.0, limits.1, backend) {
             return Err(refuse(DropReason::SessionLimit));
         }
         let opened = self
             .reserve(&admission, &packet.key, backend, context)
             .and_then(|addresses| self.insert(addresses, packet, &admission, context));
         if opened.is_err() {
-            self.shared.leave(endpoint.id, resource);
+            self.shared.leave(endpoint.id, resource, backend);
         }
         opened.map_err(refuse)
+    }
+
+    /// A backend that takes new sessions: the client's own, or the one with the fewest, by the consumer's tuple among
+    /// equals. Other workers may choose at the same moment: the counts are good enough to spread, not to bound.
+    fn choose_backend(&self, admission: &Admission<'_>, key: &FlowKey) -> Option<Address> {
+        let reachable = |backend: &Address| nat_addresses(admission, backend.version()).next().is_some();
+        let takes = admission.target.backends.iter().filter(|backend| !backend.drain);
+        let takes = takes.map(|backend| Address::from(backend.address)).filter(reachable);
+        let source = key.source.steering_word();
+        match admission.resource.balance {
+            Balance::Source => takes.max_by_key(|backend| {
+                let weight = steering::consumer_queue(source, backend.steering_word().rotate_left(11), 0, 0, u16::MAX);
+                (weight, backend.ip())
+            }),
+            Balance::LeastSessions => {
+                let counted =
+                    takes.map(|backend| (self.shared.sessions_at(admission.endpoint.resource, backend), backend));
+                let counted: Vec<(u32, Address)> = counted.collect();
+                let fewest = counted.iter().map(|&(count, _)| count).min()?;
+                let equals = || counted.iter().filter(|&&(count, _)| count == fewest);
+                let among = steering::consumer_queue(
+                    source.rotate_left(7),
+                    key.destination.steering_word(),
+                    key.source_port,
+                    key.destination_port,
+                    u16::try_from(equals().count()).unwrap_or(u16::MAX),
+                );
+                equals().nth(usize::from(among)).map(|&(_, backend)| backend)
+            }
+        }
     }
 
     /// Room for one more session: below the worker's share, or made by ending the one that closes longest.
@@ -187,22 +218,6 @@ const fn is_request(kind: u8, version: Version) -> bool {
 /// The resource's NAT addresses of one family.
 fn nat_addresses(admission: &Admission<'_>, version: Version) -> impl Iterator<Item = Address> {
     admission.resource.nat.iter().copied().map(Address::from).filter(move |nat| nat.version() == version)
-}
-
-/// A backend that takes new sessions, spread by the consumer's tuple.
-fn choose_backend(admission: &Admission<'_>, key: &FlowKey) -> Option<Address> {
-    let takes = |backend: &&Backend| {
-        !backend.drain && nat_addresses(admission, Address::from(backend.address).version()).next().is_some()
-    };
-    let count = u16::try_from(admission.target.backends.iter().filter(takes).count()).ok()?;
-    let chosen = steering::consumer_queue(
-        key.source.steering_word().rotate_left(7),
-        key.destination.steering_word(),
-        key.source_port,
-        key.destination_port,
-        count.max(1),
-    );
-    admission.target.backends.iter().filter(takes).nth(usize::from(chosen)).map(|backend| backend.address.into())
 }
 
 fn first_idle_limit(timeouts: &Timeouts, protocol: Protocol) -> u32 {

@@ -143,3 +143,16 @@ fn a_worker_that_stops_notes_what_there_is_room_for_until_it_is_forced() {
     assert!(!world.workers[0].forwarder.note_stop(true, now));
     assert!(world.ends().is_empty(), "each once");
 }
+
+/// Found by the model: time and rules change within one batch.
+#[test]
+fn what_idled_out_while_it_closed_is_not_reset_by_a_later_revocation() {
+    let mut world = World::new();
+    close_but_for_the_last_ack(&mut world);
+    world.sent();
+    world.now.0 += 2_410;
+    world.publish(&rejected());
+    world.settle();
+    assert_eq!(world.sent(), [], "it was over before it was revoked");
+    assert_eq!(world.sessions(), 0);
+}

@@ -34,6 +34,7 @@ fn snapshot() -> Snapshot {
                 icmp: true,
             }],
             timeouts: Timeouts::default(),
+            balance: crate::snapshot::Balance::LeastSessions,
             answer: None,
             max_sessions: u32::MAX,
         })

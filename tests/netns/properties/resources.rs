@@ -1,10 +1,12 @@
 //! `[[resource]]`.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use super::daemon::{ECHO, ESTABLISHED, OPENING, UDP, a_piece_is_given_up, a_piece_is_kept, ends, stays};
 use super::{Client, Edits, Flip, How, Row, See, live, refused, stored};
 use crate::lab::{ask, cli, json};
+use crate::peers::{connect, greeted};
 
 const CLIENT: Client = ("spoke", "10.1.0.5");
 const FEW: &str = "10.1.9.11:7";
@@ -51,6 +53,18 @@ pub(super) const ROWS: &[Row] = &[
             edit: &[("visibility = [\"*\"]", "visibility = [\"*\"]\ncross_region = false")],
             before: See::Tcp(CLIENT, "10.1.9.10:7", "first"),
             after: See::Refused("`echo` takes endpoints of its own region `elsewhere` only"),
+        }),
+    },
+    Row {
+        property: "resource.balance",
+        how: How::Live(Flip {
+            given: &[(
+                "backends = [\"10.20.0.3\"], ports = [{ protocol = \"tcp\", port = 7, backend_port = 7000 }, { protocol = \"tcp\", port = 9",
+                "backends = [\"10.20.0.3\", \"10.20.0.4\"], ports = [{ protocol = \"tcp\", port = 7, backend_port = 7000 }, { protocol = \"tcp\", port = 9",
+            )],
+            edit: &[("name = \"few\"\nvnet = \"core\"", "name = \"few\"\nvnet = \"core\"\nbalance = \"source\"")],
+            before: See::By(|| assert_eq!(servers_of_few(), ["fourth", "second"])),
+            after: See::By(|| assert_eq!(servers_of_few().len(), 1, "one client, one server")),
         }),
     },
     live(
@@ -243,6 +257,13 @@ pub(super) const ROWS: &[Row] = &[
         a_piece_is_given_up,
     ),
 ];
+
+/// The servers that four connections of one client reach, open at the same time.
+fn servers_of_few() -> Vec<String> {
+    let mut streams: Vec<_> = (0..4).map(|_| connect(CLIENT.0, "10.1.0.5:0", FEW).expect("connected")).collect();
+    let names: BTreeSet<String> = streams.iter_mut().map(|stream| greeted(stream).expect("greeted")).collect();
+    names.into_iter().collect()
+}
 
 /// What becomes of a request from the subscription `trusted`.
 fn state_of_a_request() -> String {

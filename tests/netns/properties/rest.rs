@@ -492,6 +492,7 @@ static ROWS: &[(&str, Does)] = &[
 
 /// Those below `properties.privlink` of services and typed resources: what a file says of a resource.
 const EXTENSION: &[(&str, &str)] = &[
+    ("balance", "resource.balance"),
     ("crossRegion", "resource.cross_region"),
     ("maxSessions", "resource.max_sessions"),
     ("maxSessionsPerEndpoint", "resource.max_sessions_per_endpoint"),
