@@ -1,5 +1,6 @@
 //! Questions that change nothing: answered from the view in force and the workers' counters.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
@@ -44,7 +45,7 @@ pub(super) async fn status(State(state): State<ApiState>) -> Answer<Status> {
 }
 
 /// Everything that is not as it should be, gravest first.
-fn conditions(state: &ApiState) -> Vec<Condition> {
+pub(super) fn conditions(state: &ApiState) -> Vec<Condition> {
     let view = state.control.view();
     let condition = |severity, code: &str, message: String, remedy: &str| Condition {
         severity,
@@ -54,6 +55,15 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
     };
     let mut all: Vec<Condition> =
         view.conditions.iter().map(|said| condition(Severity::Error, "ControlPlane", said.clone(), "")).collect();
+    let full: BTreeSet<_> =
+        state.observer.nat_ports().iter().filter(|ports| ports.full > 0).map(|ports| ports.nat_ip).collect();
+    let used_up = |nat: &[IpAddr]| !nat.is_empty() && nat.iter().all(|address| full.contains(address));
+    for (key, _) in view.decisions.model.resources.iter().filter(|(_, resource)| used_up(&resource.nat)) {
+        let message =
+            format!("resource {key} has no NAT port left towards one of its backends: new sessions are refused");
+        let remedy = "add an address to its `nat`, or a backend; `privlink who` tells whose sessions they are";
+        all.push(condition(Severity::Error, "NatPortsExhausted", message, remedy));
+    }
     for skipped in &view.last_apply.skipped {
         let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason);
         all.push(condition(Severity::Warning, "Skipped", message, ""));

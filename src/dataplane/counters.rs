@@ -149,6 +149,8 @@ pub struct NatPortUse {
     pub quarantined: u64,
     /// Free to be reserved.
     pub free: u64,
+    /// Pools in which no port can be reserved now.
+    pub full: u64,
 }
 
 impl WorkerCounters {

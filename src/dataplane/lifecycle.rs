@@ -53,7 +53,7 @@ impl Forwarder {
         if context.now.since(self.ports_published) >= Tick::PER_SECOND {
             self.ports_published = context.now;
             self.ports.forget_rested(context.now);
-            self.published.publish_nat_ports(self.ports.usage());
+            self.published.publish_nat_ports(self.ports.usage(context.now));
         }
         more_review || more_sweep
     }

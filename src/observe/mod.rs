@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::dataplane::counters::{EndpointTotals, NatPortUse, VerdictCounts, WorkerCounters};
+use crate::dataplane::counters::{EndpointTotals, VerdictCounts};
+pub use crate::dataplane::counters::{NatPortUse, WorkerCounters};
 use crate::dataplane::mailbox::Mailbox;
 use crate::dataplane::verdict::DropReason;
 use crate::interface::{Totals, Traffic};
@@ -186,19 +187,27 @@ impl Observer {
         })
     }
 
-    /// NAT port use by address over all workers, as last published.
+    /// NAT port use by address over all workers, as last published. `full`: what every worker is out of, since one
+    /// without a port hands admission on.
     #[must_use]
     pub fn nat_ports(&self) -> Vec<NatPortUse> {
-        let mut sums = BTreeMap::new();
+        let mut sums: BTreeMap<_, (NatPortUse, usize)> = BTreeMap::new();
         for ports in self.workers.iter().map(|worker| worker.nat_ports()) {
-            for &NatPortUse { nat_ip, used, quarantined, free } in ports.iter() {
-                let sum = sums.entry(nat_ip).or_insert(NatPortUse { nat_ip, used: 0, quarantined: 0, free: 0 });
-                sum.used += used;
-                sum.quarantined += quarantined;
-                sum.free += free;
+            for of_worker in ports.iter() {
+                let none = NatPortUse { used: 0, quarantined: 0, free: 0, full: u64::MAX, ..*of_worker };
+                let (sum, workers) = sums.entry(of_worker.nat_ip).or_insert((none, 0));
+                sum.used += of_worker.used;
+                sum.quarantined += of_worker.quarantined;
+                sum.free += of_worker.free;
+                sum.full = sum.full.min(of_worker.full);
+                *workers += 1;
             }
         }
-        sums.into_values().collect()
+        let everywhere = |(sum, workers): (NatPortUse, usize)| NatPortUse {
+            full: if workers == self.workers.len() { sum.full } else { 0 },
+            ..sum
+        };
+        sums.into_values().map(everywhere).collect()
     }
 
     fn known(&self) -> Known {

@@ -99,7 +99,13 @@ fn workers(amount: u64) -> Vec<Arc<WorkerCounters>> {
             counts.dropped[DropReason::NotApprovedPending as usize] = 3;
             counts.dropped[DropReason::Malformed as usize] = 1;
             worker.publish(&counts);
-            worker.publish_nat_ports(vec![NatPortUse { nat_ip: ip("10.20.99.4"), used: 1, quarantined: 2, free: 100 }]);
+            worker.publish_nat_ports(vec![NatPortUse {
+                nat_ip: ip("10.20.99.4"),
+                used: 1,
+                quarantined: 2,
+                free: 100,
+                full: 0,
+            }]);
             worker
         })
         .collect()

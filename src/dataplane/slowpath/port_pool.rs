@@ -142,7 +142,7 @@ impl PortPools {
 
     /// Use per NAT address, over all pools that exist.
     #[must_use]
-    pub fn usage(&self) -> Vec<NatPortUse> {
+    pub fn usage(&self, now: Tick) -> Vec<NatPortUse> {
         let mut by_address: HashMap<Address, NatPortUse, RandomState> = HashMap::default();
         for (key, set) in &self.pools {
             let entry = by_address.entry(key.nat).or_insert_with(|| NatPortUse {
@@ -150,10 +150,15 @@ impl PortPools {
                 used: 0,
                 quarantined: 0,
                 free: 0,
+                full: 0,
             });
             entry.used += u64::from(set.held(self.size()));
             entry.quarantined += (set.closed.len() + set.ended.len()) as u64;
             entry.free += u64::from(set.fresh_left);
+            let rests =
+                |queue: &VecDeque<Resting>, rest| queue.front().is_none_or(|first| now.since(first.since) < rest);
+            let full = set.fresh_left == 0 && rests(&set.closed, REST_EXACT) && rests(&set.ended, REST_OTHER);
+            entry.full += u64::from(full);
         }
         by_address.into_values().collect()
     }
@@ -324,7 +329,7 @@ mod tests {
             pools.reserve_fresh(key(1), &mut random);
         }
         pools.release(&addresses(1), &session(1), Tick(0));
-        let usage = pools.usage();
+        let usage = pools.usage(Tick(0));
         assert_eq!((usage[0].used, usage[0].quarantined, usage[0].free), (9, 1, 64_502));
     }
 }

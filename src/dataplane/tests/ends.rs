@@ -11,7 +11,7 @@ impl World {
         self.rings.iter().flat_map(|ring| std::iter::from_fn(|| ring.pop())).collect()
     }
 
-    fn after(&mut self, time: Duration) {
+    pub(super) fn after(&mut self, time: Duration) {
         self.now = Tick(self.now.0 + Tick::span(time));
         self.settle();
     }
