@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Looks for inputs that break the packet path, ICMP errors, fragments or the configuration: see tests/fuzz/harness.rs.
+#
+#   scripts/fuzz.sh [--seconds N] [TARGET...]   all targets, 60 s each, one after the other
+#
+# Starts from fuzz/corpus/TARGET, which `cargo test --test fuzz` replays. What is new goes to target/fuzz/TARGET; an
+# input that fails stays in fuzz/regressions/TARGET and is replayed from then on. Needs cargo-fuzz and a C++ compiler;
+# coverage is counted with the stable compiler, without a sanitizer.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=lab/packages.sh
+. scripts/lab/packages.sh
+
+main() {
+  local seconds=60 target=${CARGO_TARGET_DIR:-$PWD/target}/fuzz name failed=0
+  if [[ ${1:-} == --seconds ]]; then
+    seconds=${2:?"--seconds needs a number"}
+    shift 2
+  fi
+  case ${1:-} in -*) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 64 ;; esac
+  (($#)) || set -- packets icmp fragments configuration
+  need c++=g++
+  command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+  # The flags that count coverage are the compiler's unstable ones, and so is the target's own list of features.
+  export RUSTC_BOOTSTRAP=1
+  (cd fuzz && cargo fuzz build --sanitizer none --target-dir "$target/build")
+  for name; do
+    mkdir -p "$target/$name" "fuzz/corpus/$name" "fuzz/regressions/$name"
+    cp "fuzz/corpus/$name"/* "$target/$name"/ 2>/dev/null || true
+    echo "$name: $seconds s"
+    "$target/build/$(rustc -vV | sed -n 's/^host: //p')/release/$name" "$target/$name" \
+      -max_total_time="$seconds" -max_len=2048 -timeout=20 -print_final_stats=1 \
+      -artifact_prefix="fuzz/regressions/$name/" >"$target/$name.log" 2>&1 || failed=1
+    grep -E '^(stat::number_of_executed_units|SUMMARY|thread .* panicked)|Test unit written' "$target/$name.log" || true
+    rmdir "fuzz/regressions/$name" 2>/dev/null || true
+  done
+  exit "$failed"
+}
+
+main "$@"
