@@ -1,7 +1,6 @@
 //! Questions that change nothing: answered from the view in force and the workers' counters.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
 use axum::extract::rejection::QueryRejection;
@@ -17,7 +16,7 @@ use crate::interface::{
     Usage, Verified, Vnet,
 };
 use crate::observe::explain::Question;
-use crate::observe::totals;
+use crate::observe::{FullPool, totals};
 
 type Answer<T> = Result<Json<List<T>>, Rejection>;
 
@@ -45,7 +44,7 @@ pub(super) async fn status(State(state): State<ApiState>) -> Answer<Status> {
 }
 
 /// Everything that is not as it should be, gravest first.
-pub(super) fn conditions(state: &ApiState) -> Vec<Condition> {
+fn conditions(state: &ApiState) -> Vec<Condition> {
     let view = state.control.view();
     let condition = |severity, code: &str, message: String, remedy: &str| Condition {
         severity,
@@ -55,14 +54,14 @@ pub(super) fn conditions(state: &ApiState) -> Vec<Condition> {
     };
     let mut all: Vec<Condition> =
         view.conditions.iter().map(|said| condition(Severity::Error, "ControlPlane", said.clone(), "")).collect();
-    let full: BTreeSet<_> =
-        state.observer.nat_ports().iter().filter(|ports| ports.full > 0).map(|ports| ports.nat_ip).collect();
-    let used_up = |nat: &[IpAddr]| !nat.is_empty() && nat.iter().all(|address| full.contains(address));
-    for (key, _) in view.decisions.model.resources.iter().filter(|(_, resource)| used_up(&resource.nat)) {
-        let message =
-            format!("resource {key} has no NAT port left towards one of its backends: new sessions are refused");
-        let remedy = "add an address to its `nat`, or a backend; `privlink who` tells whose sessions they are";
-        all.push(condition(Severity::Error, "NatPortsExhausted", message, remedy));
+    for (key, resource) in view.decisions.model.resources.iter() {
+        for FullPool { protocol, backend, backend_port, .. } in state.observer.exhausted(&resource.nat) {
+            let server = SocketAddr::new(backend, backend_port);
+            let message =
+                format!("resource {key} has no NAT port left towards {protocol} {server}: new sessions are refused");
+            let remedy = "add an address to its `nat`, or a backend; `privlink flows` lists the sessions";
+            all.push(condition(Severity::Error, "NatPortsExhausted", message, remedy));
+        }
     }
     for skipped in &view.last_apply.skipped {
         let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason);

@@ -19,7 +19,6 @@ use super::*;
 use crate::control::model::{HostConfig, Model};
 use crate::control::ports::{Host, Snapshot, Topology, Workers};
 use crate::control::{BrokenRule, Command, DAEMON, FileVersion, Kind, Prepared, Setup, testing};
-use crate::observe::{NatPortUse, WorkerCounters};
 
 /// Workers that begin a batch with every snapshot at once, and a host that refuses nothing.
 struct Willing;
@@ -420,27 +419,4 @@ fn every_kind_of_refusal_has_its_status() {
         let response = Rejection::from(refusal).into_response();
         assert_eq!(response.status().as_u16(), expected, "{kind:?}");
     }
-}
-
-#[tokio::test]
-async fn ports_used_up_in_every_worker_are_a_condition() {
-    let directory = std::env::temp_dir().join(format!("privlink-api-ports-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("temporary directory");
-    let state = state(&directory);
-    let nat = state.control.view().decisions.model.resources.values().next().expect("a resource").nat.clone();
-    let publish = |full: [u64; 2]| {
-        let workers = full.map(|full| {
-            let counters = WorkerCounters::new();
-            let of = |&nat_ip: &std::net::IpAddr| NatPortUse { nat_ip, used: 1, quarantined: 0, free: 0, full };
-            counters.publish_nat_ports(nat.iter().map(of).collect());
-            Arc::new(counters)
-        });
-        let snapshot = Arc::new(arc_swap::ArcSwap::from_pointee(Snapshot::empty()));
-        let control = Arc::clone(&state.control);
-        let observer = Observer::new(snapshot, workers.to_vec(), Vec::new(), Box::new(move || facts(&control)));
-        let state = ApiState { observer: Arc::new(observer), ..state.clone() };
-        super::reads::conditions(&state).iter().filter(|one| one.code == "NatPortsExhausted").count()
-    };
-    assert_eq!((publish([0, 1]), publish([2, 1])), (0, 1), "admission is handed on to the worker that has some");
-    std::fs::remove_dir_all(&directory).expect("removed");
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use arc_swap::ArcSwap;
 
 use super::verdict::DropReason;
-use crate::snapshot::EndpointId;
+use crate::snapshot::{EndpointId, Protocol};
 
 /// Endpoints per chunk of [`EndpointCounters`].
 const CHUNK: usize = 1024;
@@ -135,7 +135,7 @@ pub struct WorkerCounters {
     sequence: AtomicU64,
     words: [AtomicU64; VerdictCounts::WORDS],
     endpoints: ArcSwap<Vec<CounterChunk>>,
-    nat_ports: ArcSwap<Vec<NatPortUse>>,
+    nat_ports: ArcSwap<NatPorts>,
 }
 
 /// NAT ports of one address in one worker, over all its (protocol, backend) pools.
@@ -149,8 +149,29 @@ pub struct NatPortUse {
     pub quarantined: u64,
     /// Free to be reserved.
     pub free: u64,
-    /// Pools in which no port can be reserved now.
-    pub full: u64,
+}
+
+/// A pool in which a worker can reserve no port now: new sessions through this NAT address to this server need another
+/// worker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FullPool {
+    /// The NAT address.
+    pub nat_ip: IpAddr,
+    /// What is served.
+    pub protocol: Protocol,
+    /// The server.
+    pub backend: IpAddr,
+    /// Its port; 0 for ICMP echo.
+    pub backend_port: u16,
+}
+
+/// NAT ports of one worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NatPorts {
+    /// Use by address.
+    pub by_address: Vec<NatPortUse>,
+    /// What has run out.
+    pub full: Vec<FullPool>,
 }
 
 impl WorkerCounters {
@@ -161,7 +182,7 @@ impl WorkerCounters {
             sequence: AtomicU64::new(0),
             words: std::array::from_fn(|_| AtomicU64::new(0)),
             endpoints: ArcSwap::from_pointee(Vec::new()),
-            nat_ports: ArcSwap::from_pointee(Vec::new()),
+            nat_ports: ArcSwap::default(),
         }
     }
 
@@ -217,13 +238,13 @@ impl WorkerCounters {
     }
 
     /// Publishes NAT port use, about once per second.
-    pub fn publish_nat_ports(&self, ports: Vec<NatPortUse>) {
+    pub fn publish_nat_ports(&self, ports: NatPorts) {
         self.nat_ports.store(Arc::new(ports));
     }
 
     /// NAT port use as last published.
     #[must_use]
-    pub fn nat_ports(&self) -> Arc<Vec<NatPortUse>> {
+    pub fn nat_ports(&self) -> Arc<NatPorts> {
         self.nat_ports.load_full()
     }
 }

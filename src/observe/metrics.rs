@@ -89,7 +89,7 @@ impl Sample {
     fn nat_ports(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "NAT ports of an address over its protocols and backends";
         let mut family = encoder.encode_descriptor("privlink_nat_ports", help, None, MetricType::Gauge)?;
-        for NatPortUse { nat_ip, used, quarantined, free, .. } in &self.nat_ports {
+        for NatPortUse { nat_ip, used, quarantined, free } in &self.nat_ports {
             for (state, value) in [("used", used), ("quarantined", quarantined), ("free", free)] {
                 gauge(&mut family, &[("nat_ip", &nat_ip.to_string()), ("state", state)], *value)?;
             }

@@ -4,12 +4,13 @@
 //! batches; here they are only read, added and given names.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::dataplane::counters::{EndpointTotals, VerdictCounts};
-pub use crate::dataplane::counters::{NatPortUse, WorkerCounters};
+pub use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts, WorkerCounters};
 use crate::dataplane::mailbox::Mailbox;
 use crate::dataplane::verdict::DropReason;
 use crate::interface::{Totals, Traffic};
@@ -187,27 +188,34 @@ impl Observer {
         })
     }
 
-    /// NAT port use by address over all workers, as last published. `full`: what every worker is out of, since one
-    /// without a port hands admission on.
+    /// NAT port use by address over all workers, as last published.
     #[must_use]
     pub fn nat_ports(&self) -> Vec<NatPortUse> {
-        let mut sums: BTreeMap<_, (NatPortUse, usize)> = BTreeMap::new();
+        let mut sums = BTreeMap::new();
         for ports in self.workers.iter().map(|worker| worker.nat_ports()) {
-            for of_worker in ports.iter() {
-                let none = NatPortUse { used: 0, quarantined: 0, free: 0, full: u64::MAX, ..*of_worker };
-                let (sum, workers) = sums.entry(of_worker.nat_ip).or_insert((none, 0));
-                sum.used += of_worker.used;
-                sum.quarantined += of_worker.quarantined;
-                sum.free += of_worker.free;
-                sum.full = sum.full.min(of_worker.full);
-                *workers += 1;
+            for &NatPortUse { nat_ip, used, quarantined, free } in &ports.by_address {
+                let sum = sums.entry(nat_ip).or_insert(NatPortUse { nat_ip, used: 0, quarantined: 0, free: 0 });
+                sum.used += used;
+                sum.quarantined += quarantined;
+                sum.free += free;
             }
         }
-        let everywhere = |(sum, workers): (NatPortUse, usize)| NatPortUse {
-            full: if workers == self.workers.len() { sum.full } else { 0 },
-            ..sum
+        sums.into_values().collect()
+    }
+
+    /// The pools that leave a resource with these NAT addresses no port at all: full at every address of the server's
+    /// family in every worker, since a worker without a port hands admission on. As last published.
+    #[must_use]
+    pub fn exhausted(&self, nat: &[IpAddr]) -> Vec<FullPool> {
+        let workers: Vec<_> = self.workers.iter().map(|worker| worker.nat_ports()).collect();
+        let everywhere = |pool: &&FullPool| {
+            let usable = || nat.iter().filter(|nat| nat.is_ipv4() == pool.backend.is_ipv4());
+            workers.iter().all(|ports| usable().all(|&nat_ip| ports.full.contains(&FullPool { nat_ip, ..**pool })))
         };
-        sums.into_values().map(everywhere).collect()
+        // Each is found under the first address of its family.
+        let first = |pool: &&FullPool| nat.iter().find(|nat| nat.is_ipv4() == pool.backend.is_ipv4());
+        let named = workers.first().into_iter().flat_map(|ports| &ports.full);
+        named.filter(|pool| first(pool) == Some(&pool.nat_ip)).filter(everywhere).copied().collect()
     }
 
     fn known(&self) -> Known {

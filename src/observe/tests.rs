@@ -99,13 +99,8 @@ fn workers(amount: u64) -> Vec<Arc<WorkerCounters>> {
             counts.dropped[DropReason::NotApprovedPending as usize] = 3;
             counts.dropped[DropReason::Malformed as usize] = 1;
             worker.publish(&counts);
-            worker.publish_nat_ports(vec![NatPortUse {
-                nat_ip: ip("10.20.99.4"),
-                used: 1,
-                quarantined: 2,
-                free: 100,
-                full: 0,
-            }]);
+            let of = NatPortUse { nat_ip: ip("10.20.99.4"), used: 1, quarantined: 2, free: 100 };
+            worker.publish_nat_ports(NatPorts { by_address: vec![of], full: Vec::new() });
             worker
         })
         .collect()
@@ -326,4 +321,34 @@ fn an_unattached_vnet_and_an_unknown_protocol_cannot_be_explained() {
     );
     let question = Question { vnet: "default/spoke".to_owned(), protocol: "sctp".to_owned(), ..question };
     assert_eq!(observer.explain(&question), Err(Unanswerable::UnknownProtocol("sctp".to_owned())));
+}
+
+#[test]
+fn a_resource_is_out_of_ports_where_no_worker_and_no_address_has_one_for_the_same_server() {
+    let (first, second) = (ip("10.20.99.4"), ip("10.20.99.5"));
+    let full = |nat_ip, last: u8| FullPool {
+        nat_ip,
+        protocol: Protocol::Tcp,
+        backend: IpAddr::from([10, 20, 0, last]),
+        backend_port: 80,
+    };
+    let exhausted = |workers: [Vec<FullPool>; 2], nat: &[IpAddr]| {
+        let publish = |full| {
+            let worker = WorkerCounters::new();
+            worker.publish_nat_ports(NatPorts { by_address: Vec::new(), full });
+            Arc::new(worker)
+        };
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
+        let workers = workers.into_iter().map(publish).collect();
+        Observer::new(snapshot, workers, Vec::new(), Box::new(Facts::default)).exhausted(nat)
+    };
+    let both = |pools: &[FullPool]| [pools.to_vec(), pools.to_vec()];
+    assert_eq!(exhausted(both(&[full(first, 2)]), &[first]), [full(first, 2)]);
+    assert_eq!(exhausted([vec![full(first, 2)], vec![]], &[first]), [], "the other worker has some");
+    assert_eq!(exhausted([vec![full(first, 2)], vec![full(first, 3)]], &[first]), [], "two servers, half full each");
+    assert_eq!(exhausted(both(&[full(first, 2)]), &[first, second]), [], "the other address has some");
+    assert_eq!(exhausted(both(&[full(first, 2), full(second, 3)]), &[first, second]), []);
+    let all = both(&[full(first, 2), full(second, 2)]);
+    assert_eq!(exhausted(all.clone(), &[first, second]), [full(first, 2)]);
+    assert_eq!(exhausted(all, &[ip("fd20::99:1"), first]), [full(first, 2)], "another family's address is no help");
 }

@@ -1,9 +1,12 @@
 //! Drains and limits, changed by SIGHUP while sessions live.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 
-use crate::lab::{Daemon, drops_exactly, endpoint, eventually, isolated, orders, sessions, two_legs, two_sides};
+use crate::lab::{
+    Daemon, drops_exactly, drops_grow, endpoint, eventually, inside, isolated, json, orders, sessions, two_legs,
+    two_sides,
+};
 use crate::peers::{connect, greeted, serve, tcp, udp};
 
 fn still_echoes(stream: &mut TcpStream) {
@@ -87,5 +90,44 @@ fn the_daemons_own_limit_refuses_what_does_not_fit() {
         }
         drops_exactly("table_full", 1, || udp("spoke", "10.1.0.5:5003", "10.1.9.4:7").expect_err("full"));
         assert_eq!(udp("spoke", "10.1.0.5:5001", "10.1.9.4:7").as_deref(), Ok("echo"));
+    });
+}
+
+/// 64,512 ports for one NAT address, protocol and server (DESIGN §2), and clients for all of them.
+#[test]
+fn a_resource_without_a_nat_port_is_a_condition_and_another_address_ends_it() {
+    isolated("limits::a_resource_without_a_nat_port_is_a_condition_and_another_address_ends_it", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let orders = endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved");
+        let wide = two_sides("workers = 2", &orders);
+        let file = wide.replace("\"10.20.99.4\", \"10.20.99.5\"", "\"10.20.99.4\"");
+        let daemon = Daemon::start(&file);
+        let mut stream = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
+        assert_eq!(greeted(&mut stream).as_deref().expect("greeted"), "echo");
+        let conditions = || json("status")["conditions"].to_string();
+        let exhausted = || conditions().contains("NatPortsExhausted");
+        assert!(!exhausted());
+        // What a full queue of the device lost is sent again.
+        eventually("every port is taken", || {
+            inside("spoke", || {
+                for port in 1_024..=u16::MAX {
+                    let socket = UdpSocket::bind(("10.1.0.5", port)).expect("bound");
+                    // A refusal of an earlier one shows here.
+                    let _ = socket.send_to(b"x", "10.1.9.4:7");
+                }
+            });
+            exhausted()
+        });
+        let said = conditions();
+        assert!(said.contains("resource default/echo has no NAT port left towards udp 10.20.0.2:7000"), "{said}");
+        let refused = || udp("spoke", "10.1.0.6:900", "10.1.9.4:7").expect_err("no port");
+        assert!(drops_grow("nat_ports_exhausted", 1, refused).is_ok());
+        still_echoes(&mut stream);
+        assert_eq!(tcp("spoke", "10.1.0.6:0", "10.1.9.4:7").as_deref(), Ok("echo"), "another protocol has its own");
+        daemon.apply(&wide);
+        assert_eq!(udp("spoke", "10.1.0.6:901", "10.1.9.4:7").as_deref(), Ok("echo"));
+        assert!(!exhausted(), "{}", conditions());
+        still_echoes(&mut stream);
     });
 }

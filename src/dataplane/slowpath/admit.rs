@@ -45,8 +45,8 @@ impl Forwarder {
         let backend = self.choose_backend(&admission, &packet.key).ok_or_else(|| refuse(DropReason::NoBackend))?;
         self.make_room(context).map_err(refuse)?;
         let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
-        let limits = ((endpoint.id, endpoint.max_sessions), (resource, admission.resource.max_sessions));
-        if !self.shared.enter(limits.0, limits.1, backend) {
+        let room = (resource, admission.resource.max_sessions);
+        if !self.shared.enter((endpoint.id, endpoint.max_sessions), room, backend) {
             return Err(refuse(DropReason::SessionLimit));
         }
         let opened = self
@@ -67,7 +67,7 @@ impl Forwarder {
         let source = key.source.steering_word();
         match admission.resource.balance {
             Balance::Source => takes.max_by_key(|backend| {
-                let weight = steering::consumer_queue(source, backend.steering_word().rotate_left(11), 0, 0, u16::MAX);
+                let weight = steering::consumer_queue(source, backend.steering_word(), 0, 0, u16::MAX);
                 (weight, backend.ip())
             }),
             Balance::LeastSessions => {

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
-use crate::dataplane::counters::NatPortUse;
+use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts};
 use crate::dataplane::session::{Addresses, Session, Slot, Tick, tcp_state::Seen};
 use crate::snapshot::{Protocol, steering};
 use crate::wire::Address;
@@ -140,27 +140,24 @@ impl PortPools {
             .retain(|_, set| set.held(size) > 0 || set.lingering > 0 || !rested(&set.closed) || !rested(&set.ended));
     }
 
-    /// Use per NAT address, over all pools that exist.
+    /// Use per NAT address over all pools that exist, and the pools that are out of ports.
     #[must_use]
-    pub fn usage(&self, now: Tick) -> Vec<NatPortUse> {
+    pub fn usage(&self, now: Tick) -> NatPorts {
         let mut by_address: HashMap<Address, NatPortUse, RandomState> = HashMap::default();
+        let mut full = Vec::new();
         for (key, set) in &self.pools {
-            let entry = by_address.entry(key.nat).or_insert_with(|| NatPortUse {
-                nat_ip: key.nat.ip(),
-                used: 0,
-                quarantined: 0,
-                free: 0,
-                full: 0,
-            });
+            let nat_ip = key.nat.ip();
+            let entry =
+                by_address.entry(key.nat).or_insert_with(|| NatPortUse { nat_ip, used: 0, quarantined: 0, free: 0 });
             entry.used += u64::from(set.held(self.size()));
             entry.quarantined += (set.closed.len() + set.ended.len()) as u64;
             entry.free += u64::from(set.fresh_left);
-            let rests =
-                |queue: &VecDeque<Resting>, rest| queue.front().is_none_or(|first| now.since(first.since) < rest);
-            let full = set.fresh_left == 0 && rests(&set.closed, REST_EXACT) && rests(&set.ended, REST_OTHER);
-            entry.full += u64::from(full);
+            if set.is_full(now) {
+                let (protocol, backend, backend_port) = (key.protocol, key.backend.ip(), key.backend_port);
+                full.push(FullPool { nat_ip, protocol, backend, backend_port });
+            }
         }
-        by_address.into_values().collect()
+        NatPorts { by_address: by_address.into_values().collect(), full }
     }
 
     fn size(&self) -> u32 {
@@ -177,6 +174,12 @@ impl PortSet {
     fn held(&self, size: u32) -> u32 {
         let resting = u32::try_from(self.closed.len() + self.ended.len()).unwrap_or(u32::MAX);
         size.saturating_sub(self.fresh_left).saturating_sub(resting)
+    }
+
+    /// Whether neither a fresh port nor one that has rested is left.
+    fn is_full(&self, now: Tick) -> bool {
+        let rests = |queue: &VecDeque<Resting>, rest| queue.front().is_none_or(|first| now.since(first.since) < rest);
+        self.fresh_left == 0 && rests(&self.closed, REST_EXACT) && rests(&self.ended, REST_OTHER)
     }
 
     /// A random fresh port out of `size`: the first one at or after a random position, so no attempt is
@@ -330,6 +333,7 @@ mod tests {
         }
         pools.release(&addresses(1), &session(1), Tick(0));
         let usage = pools.usage(Tick(0));
-        assert_eq!((usage[0].used, usage[0].quarantined, usage[0].free), (9, 1, 64_502));
+        let of = usage.by_address[0];
+        assert_eq!((of.used, of.quarantined, of.free, usage.full), (9, 1, 64_502, vec![]));
     }
 }
