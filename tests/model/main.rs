@@ -2,7 +2,7 @@
 //! the model has predicted what leaves, bit for bit, and every counter; regularly also every session.
 //!
 //! `PRIVLINK_MODEL_SEED=n` repeats one run, `PRIVLINK_MODEL_STEPS=n` sets its length (a short one need not reach
-//! every case). That these tests can fail is
+//! every case); a seed that fails goes into `regressions.txt`. That these tests can fail is
 //! itself tested: `scripts/planted.sh` plants bugs one by one and names the test that finds each.
 
 #![allow(
@@ -56,16 +56,21 @@ fn steps() -> usize {
     std::env::var("PRIVLINK_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(STEPS)
 }
 
+/// One run, all its steps taken.
+fn run(seed: u64, workers: u16, table: u32) -> Run {
+    println!("PRIVLINK_MODEL_SEED={seed}, {workers} workers, table of {table}");
+    // The four pairs of families take turns.
+    let families = Families { consumer: seed & 1 != 0, provider: seed & 2 != 0 };
+    let mut run = Run::new(seed, workers, table, families);
+    (0..steps()).for_each(|_| run.step());
+    run
+}
+
 fn compare(workers: u16, table: u32, from: u64, minimums: &[(Case, u64)]) {
     let mut reached = run::Reached::default();
     let seeds = seeds(from);
     for &seed in &seeds {
-        println!("PRIVLINK_MODEL_SEED={seed}, {workers} workers, table of {table}");
-        // The four pairs of families take turns.
-        let families = Families { consumer: seed & 1 != 0, provider: seed & 2 != 0 };
-        let mut run = Run::new(seed, workers, table, families);
-        (0..steps()).for_each(|_| run.step());
-        run.finish(&mut reached);
+        run(seed, workers, table).finish(&mut reached);
     }
     println!("{reached:?}");
     if steps() < STEPS {
@@ -115,6 +120,16 @@ const USUAL: &[(Case, u64)] = &[
     (Case::Drop("no_session"), 100),
     (Case::Drop("ttl_expired"), 100),
 ];
+
+#[test]
+fn what_once_failed_does_what_the_model_says() {
+    let lines = include_str!("regressions.txt").lines().filter(|line| !line.starts_with('#'));
+    for line in lines {
+        let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().expect("a number")).collect();
+        let [seed, workers, table] = numbers[..] else { panic!("seed, workers and table: {line}") };
+        run(seed, workers as u16, table as u32).finish(&mut run::Reached::default());
+    }
+}
 
 #[test]
 fn one_worker_does_what_the_model_says() {
