@@ -19,7 +19,11 @@ main() {
     shift 2
   fi
   case ${1:-} in -*) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 64 ;; esac
+  [[ $seconds =~ ^[1-9][0-9]*$ ]] || { echo "fuzz: --seconds $seconds is no number of seconds"; exit 64; }
   (($#)) || set -- packets icmp fragments configuration
+  for name; do
+    [[ -e fuzz/fuzz_targets/$name.rs ]] || { echo "fuzz: no target $name: choose from packets, icmp, fragments, configuration"; exit 64; }
+  done
   need c++=g++
   command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
   # The flags that count coverage are the compiler's unstable ones, and so is the target's own list of features.

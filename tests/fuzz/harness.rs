@@ -224,6 +224,25 @@ impl World {
         }
     }
 
+    /// Takes steps until the bytes are used up, `most` at most, and sees what came of them once all datagrams are
+    /// given up. A step that has nothing to begin with returns `None`, and the next one follows.
+    fn drive(
+        mut self,
+        data: &[u8],
+        most: usize,
+        mut step: impl FnMut(&mut Self, &mut Bytes<'_>) -> Option<()>,
+    ) -> Reached {
+        let mut bytes = Bytes(data);
+        for _ in 0..most {
+            if bytes.0.is_empty() {
+                break;
+            }
+            let _ = step(&mut self, &mut bytes);
+        }
+        self.rest(400);
+        self.reached()
+    }
+
     fn reached(&self) -> Reached {
         let counts = self.forwarder.counts();
         Reached {
@@ -302,10 +321,7 @@ fn patch(mut frame: Vec<u8>, bytes: &mut Bytes<'_>) -> Vec<u8> {
 
 /// The packet path: whole packets, sound, damaged and raw, from both sides, between changes of rules and of time.
 pub(crate) fn packets(data: &[u8]) -> Reached {
-    let (mut world, mut bytes) = (World::new(), Bytes(data));
-    let mut steps = 0;
-    while !bytes.0.is_empty() && steps < 200 {
-        steps += 1;
+    World::new().drive(data, 200, |world, bytes| {
         match bytes.byte() % 8 {
             0 => {
                 let (at, count) = (u16::from(bytes.byte() & 1), usize::from(bytes.word()) % 2_000);
@@ -314,20 +330,20 @@ pub(crate) fn packets(data: &[u8]) -> Reached {
             }
             1 | 2 => {
                 let (which, size) = (bytes.byte(), usize::from(bytes.word()));
-                let frame = framed(World::template(which, size, &mut bytes));
-                let frame = patch(frame, &mut bytes);
+                let frame = framed(World::template(which, size, bytes));
+                let frame = patch(frame, bytes);
                 world.send(0, frame);
             }
             3 | 4 => {
                 let back = bytes.byte();
-                world.reply(back, &mut bytes);
+                world.reply(back, bytes);
             }
             5 => {
                 // What left one side comes back in at the other, damaged.
                 let (from, back) = (usize::from(bytes.byte() & 1), usize::from(bytes.byte()));
                 let left = &world.left[from];
                 if let Some(frame) = left.get(back % left.len().max(1)).cloned() {
-                    let frame = patch(frame, &mut bytes);
+                    let frame = patch(frame, bytes);
                     world.send(u16::from(from == 0), frame);
                 }
             }
@@ -340,26 +356,25 @@ pub(crate) fn packets(data: &[u8]) -> Reached {
                 world.flip(which);
             }
         }
-    }
-    world.reached()
+        Some(())
+    })
 }
 
 /// ICMP and ICMPv6 messages from both sides about, or beside, sessions of every kind.
 pub(crate) fn icmp(data: &[u8]) -> Reached {
-    let (mut world, mut bytes) = (World::new(), Bytes(data));
+    let mut world = World::new();
     world.furnish();
-    let mut steps = 0;
-    while !bytes.0.is_empty() && steps < 200 {
-        steps += 1;
+    world.drive(data, 200, |world, bytes| {
         // Seen from `at`, a packet that left there is quoted by a router, or by the host it went to.
         let (at, back, how) = (usize::from(bytes.byte() & 1), usize::from(bytes.byte()), bytes.byte());
         let left = &world.left[at];
-        let Some(quoted) = left.get(back % left.len().max(1)).map(|frame| frame[VNET..].to_vec()) else { continue };
-        let Some(seen) = Seen::of(&quoted) else { continue };
+        let quoted = left.get(back % left.len().max(1))?[VNET..].to_vec();
+        let seen = Seen::of(&quoted)?;
         let six = usize::from(seen.source.is_ipv6());
         let router = [address(CLIENTS[six]), address(ROUTERS[six])][at];
         let from = if how & 1 == 0 { seen.destination } else { router };
         let mut body = vec![bytes.byte(), bytes.byte(), 0, 0];
+        let is_echo = if six == 1 { [128, 129] } else { [8, 0] }.contains(&body[0]);
         body.extend(bytes.take(4));
         body.resize(8, 0);
         let cut = if how & 2 == 0 { quoted.len() } else { usize::from(bytes.byte()) };
@@ -369,28 +384,35 @@ pub(crate) fn icmp(data: &[u8]) -> Reached {
             body.extend(bytes.take(extension));
         }
         if how & 8 != 0 {
-            body = patch(body, &mut bytes);
+            body = patch(body, bytes);
         }
-        let mut packet = icmp_over(from, seen.source, body, how & 16 == 0);
+        // An error goes to whoever sent what it quotes (RFC 1122 §3.2.2); sent to another address it says nothing.
+        let astray = ENDPOINTS
+            .iter()
+            .map(|(own, ..)| address(own))
+            .find(|own| how & 128 != 0 && own.is_ipv6() == seen.source.is_ipv6() && *own != seen.source);
+        let mut packet = icmp_over(from, astray.unwrap_or(seen.source), body, how & 16 == 0);
         if how & 32 != 0 {
-            packet = patch(packet, &mut bytes);
+            packet = patch(packet, bytes);
         }
+        let before = world.reached().forwarded;
         world.send(u16::from(at == 1), framed(packet));
+        let as_meant = how & (8 | 32) == 0 && !is_echo;
+        let passed = world.reached().forwarded != before;
+        assert!(astray.is_none() || !as_meant || !passed, "an error to {astray:?} about {seen:?} passed");
         if how & 64 != 0 {
             let tenths = u32::from(bytes.byte());
             world.rest(tenths);
         }
-    }
-    world.reached()
+        Some(())
+    })
 }
 
 /// Pieces of datagrams in any order and shape, from both sides.
 pub(crate) fn fragments(data: &[u8]) -> Reached {
-    let (mut world, mut bytes) = (World::new(), Bytes(data));
+    let mut world = World::new();
     world.furnish();
-    let mut steps = 0;
-    while !bytes.0.is_empty() && steps < 400 {
-        steps += 1;
+    world.drive(data, 400, |world, bytes| {
         let (which, how) = (bytes.byte(), bytes.byte());
         let forth = how & 1 == 0;
         let whole = if forth {
@@ -398,8 +420,7 @@ pub(crate) fn fragments(data: &[u8]) -> Reached {
             World::template(which, size, &mut Bytes(&[]))
         } else {
             let left = &world.left[1];
-            let Some(seen) = left.get(usize::from(which) % left.len().max(1)) else { continue };
-            let Some(seen) = Seen::of(&seen[VNET..]) else { continue };
+            let seen = Seen::of(&left.get(usize::from(which) % left.len().max(1))?[VNET..])?;
             let payload = vec![6; usize::from(bytes.byte()) * 8];
             udp(seen.destination, seen.source, (seen.ports.1, seen.ports.0), &payload)
         };
@@ -414,7 +435,7 @@ pub(crate) fn fragments(data: &[u8]) -> Reached {
         );
         let mut frame = framed(cut);
         if how & 8 != 0 {
-            frame = patch(frame, &mut bytes);
+            frame = patch(frame, bytes);
         }
         world.send(u16::from(!forth), frame);
         if how & 16 != 0 {
@@ -424,9 +445,8 @@ pub(crate) fn fragments(data: &[u8]) -> Reached {
         if how & 32 != 0 {
             world.flip(which);
         }
-    }
-    world.rest(400);
-    world.reached()
+        Some(())
+    })
 }
 
 /// The daemon's file, and a document sent to it. A sound one says the same when it is read again.
