@@ -37,7 +37,7 @@ main() {
       -max_total_time="$seconds" -max_len=2048 -timeout=20 -print_final_stats=1 \
       -artifact_prefix="fuzz/regressions/$name/" >"$target/$name.log" 2>&1 || failed=1
     grep -E '^(stat::number_of_executed_units|SUMMARY|thread .* panicked)|Test unit written' "$target/$name.log" || true
-    rmdir "fuzz/regressions/$name" 2>/dev/null || true
+    rmdir "fuzz/regressions/$name" fuzz/regressions 2>/dev/null || true
   done
   exit "$failed"
 }
