@@ -320,8 +320,11 @@ show_rejection() {
   rm -f "$WORK/sql"
 
   ((curl_status == 56)) || problems+=("curl ends with status $curl_status: $(tail -1 "$WORK/curl.err")")
-  grep -q 'reset by peer' "$WORK/nginx/error.log" || problems+=("nginx did not see a reset")
-  grep -q 'reset by peer' "$WORK/pg/log" || problems+=("PostgreSQL did not see a reset")
+  # The kernel tells them at once; they write it down when they are run.
+  lab_until 5 grep -q 'reset by peer' "$WORK/nginx/error.log" ||
+    problems+=("nginx did not see a reset: $(tail -1 "$WORK/nginx/error.log")")
+  lab_until 5 grep -q 'reset by peer' "$WORK/pg/log" ||
+    problems+=("PostgreSQL did not see a reset: $(tail -1 "$WORK/pg/log")")
   local last resets
   last=$({
     last_packet consumer "src host 10.1.9.5 and tcp[tcpflags] & tcp-rst == 0"

@@ -102,6 +102,8 @@ def revocation_between_two_fragments(lab):
     lab.server.drain(0.1)
     at_server, _ = lab.up(*large[1:], wait=0.15)
     lab.cli("connection", "approve", "four")
+    # Whole now, and not heard of again half a minute later, amid another case.
+    lab.up(*large)
     none(at_server, "the datagram")
 
 
