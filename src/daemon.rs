@@ -43,6 +43,10 @@ mod on_request;
 /// What links and routes carry.
 mod paths;
 
+/// Health checks.
+mod checks;
+
+use checks::Doors;
 use on_request::Hook;
 use paths::Paths;
 use privlink::observe::hooks::HookCounts;
@@ -187,6 +191,8 @@ fn assemble(
     let facts = host_facts(options, &host, topology.workers);
     let paths = Paths { watch: host.paths(), mtus: Arc::new(PathMtus::new(topology.attachments.len())) };
     paths.measure();
+    let vnets = topology.attachments.iter().map(|attachment| attachment.vnet.clone());
+    let doors = Doors(vnets.zip(host.namespaces()).collect());
     let host = Arc::new(HostPort { host: Mutex::new(Some(host)), on_request });
 
     let (stop, stopped) = watch::channel(false);
@@ -204,7 +210,8 @@ fn assemble(
     });
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
-        let service = Service { options, facts, crew: &crew, paths, store, log, hooks, socket, metrics, network };
+        let service =
+            Service { options, facts, crew: &crew, paths, doors, store, log, hooks, socket, metrics, network };
         serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = crew.stop();
@@ -287,6 +294,7 @@ struct Service<'a> {
     facts: HostFacts,
     crew: &'a Crew,
     paths: Paths,
+    doors: Doors,
     store: Arc<SqliteStore>,
     log: Arc<FlowLog>,
     hooks: Option<Arc<HookCounts>>,
@@ -310,6 +318,9 @@ fn serve(
     );
     let observer = Arc::new(observer.with_flow_log(service.log).with_hooks(service.hooks));
     let reload = reload_of(service.options.config.clone(), Arc::clone(control), Arc::clone(&observer));
+    let counted = Arc::clone(&observer);
+    let usage =
+        Box::new(move |nat| counted.nat_ports().iter().find(|ports| ports.nat_ip == nat).map_or(0, |ports| ports.used));
     let state = ApiState {
         control: Arc::clone(control),
         observer,
@@ -334,6 +345,7 @@ fn serve(
             .network
             .map(|(listener, _)| tokio::spawn(listener.serve(api::router(state.clone()), ending(stopped.clone()))));
         tokio::spawn(service.paths.follow());
+        tokio::spawn(privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
         let view = control.view();
         tracing::info!(
             endpoints = view.decisions.model.endpoints.len(),

@@ -29,6 +29,9 @@ pub mod dataplane;
 /// The single writer: model, approval, compilation to a snapshot.
 pub mod control;
 
+/// Whether servers answer.
+pub mod health;
+
 /// What is durable: the store's trait, SQLite behind it, the audit log.
 pub mod store;
 

@@ -69,13 +69,17 @@ fn snapshot(nat: u8) -> Snapshot {
     }
     let address = |last: u8| IpAddr::from([10, 20, 99, last]);
     let resource = builder.resource(Resource {
+        retired: Vec::new(),
         name: Arc::from("default/service"),
         provider: AttachmentId(1),
         nat: (1..=nat).map(address).collect(),
         targets: vec![Target {
             subresource: Arc::from(""),
             member: Arc::from(""),
-            backends: vec![Backend { address: IpAddr::from([10, 20, 0, 2]), drain: false }],
+            backends: vec![Backend {
+                address: IpAddr::from([10, 20, 0, 2]),
+                state: privlink::snapshot::BackendState::Up,
+            }],
             ports: vec![PortMap { protocol: Protocol::Udp, first: 1, last: 65_535, backend_first: 1 }],
             icmp: false,
         }],

@@ -21,8 +21,8 @@ use privlink::observe::explain::{Decision, Flip, Question, decide};
 use privlink::observe::{Facts, Observer};
 use privlink::snapshot::tables::{Rule, Stamp};
 use privlink::snapshot::{
-    Attachment, AttachmentId, Backend, ConnectionState, Endpoint, EndpointId, Peer, PortMap, Protocol, Query, Resource,
-    ResourceId, Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
+    Attachment, AttachmentId, Backend, BackendState, ConnectionState, Endpoint, EndpointId, Peer, PortMap, Protocol,
+    Query, Resource, ResourceId, Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
 };
 
 const TUPLES: usize = 10_000;
@@ -174,7 +174,12 @@ impl World {
 fn resource(random: &mut fastrand::Rng, number: u8) -> Resource {
     let targets = (0..random.u8(1..3))
         .map(|member| {
-            let drains = [chance(random, 25), chance(random, 50)];
+            let mut state = |up| match random.u32(..100) {
+                roll if roll < up => BackendState::Up,
+                roll if roll % 2 == 0 => BackendState::Draining,
+                _ => BackendState::Down,
+            };
+            let states = [state(75), state(50)];
             let mut ports: Vec<PortMap> = Vec::new();
             for port in PORTS {
                 for protocol in [Protocol::Tcp, Protocol::Udp] {
@@ -187,8 +192,8 @@ fn resource(random: &mut fastrand::Rng, number: u8) -> Resource {
                 subresource: Arc::from(""),
                 member: Arc::from(format!("m{member}")),
                 backends: (2..)
-                    .zip(drains)
-                    .map(|(last, drain)| Backend { address: IpAddr::from([10, 20, member, last]), drain })
+                    .zip(states)
+                    .map(|(last, state)| Backend { address: IpAddr::from([10, 20, member, last]), state })
                     .collect(),
                 ports,
                 icmp: chance(random, 50),
@@ -196,6 +201,7 @@ fn resource(random: &mut fastrand::Rng, number: u8) -> Resource {
         })
         .collect();
     Resource {
+        retired: Vec::new(),
         name: Arc::from(format!("default/r{number}")),
         provider: AttachmentId(CORE),
         nat: vec![IpAddr::from([10, 20, 99, 4 + number])],
@@ -423,10 +429,10 @@ fn follow(world: &World, query: &Query, flip: &Flip) -> Vec<(World, Query)> {
             ways.push((world, query));
             return ways;
         }
-        Flip::EndDrain(backend) => {
+        Flip::EndDrain(backend) | Flip::Revive(backend) => {
             let met = world.met(&query).clone();
             let backends = &mut world.resources[met.resource as usize].targets[usize::from(met.target)].backends;
-            backends.iter_mut().find(|one| one.address == *backend).expect("the backend").drain = false;
+            backends.iter_mut().find(|one| one.address == *backend).expect("the backend").state = BackendState::Up;
         }
     }
     vec![(world, query)]

@@ -39,13 +39,17 @@ pub fn snapshot() -> Snapshot {
     }
     let open = |protocol| PortMap { protocol, first: 1, last: 65_535, backend_first: 1 };
     let resource = builder.resource(Resource {
+        retired: Vec::new(),
         name: Arc::from("default/service"),
         provider: PROVIDER,
         nat: (1..=8).map(|last| IpAddr::from([10, 200, 99, last])).collect(),
         targets: vec![Target {
             subresource: Arc::from(""),
             member: Arc::from(""),
-            backends: vec![Backend { address: IpAddr::from([10, 200, 0, 2]), drain: false }],
+            backends: vec![Backend {
+                address: IpAddr::from([10, 200, 0, 2]),
+                state: privlink::snapshot::BackendState::Up,
+            }],
             ports: vec![open(Protocol::Udp), open(Protocol::Tcp)],
             icmp: false,
         }],

@@ -1,8 +1,9 @@
 //! The control plane's views as the JSON types of `interface`.
 
 use crate::control::decisions::{Connection as Decided, DecidedBy};
+use crate::control::health::Health;
 use crate::control::ids;
-use crate::control::model::{Key, PortSpec, PrivateEndpoint, TargetSpec};
+use crate::control::model::{BackendState, Key, PortSpec, PrivateEndpoint, TargetSpec};
 use crate::control::views::PeeringState;
 use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
 use crate::interface::{Address, Connection, Decision, Endpoint, Line, Peering, Resource, Step, Subnet, Target, Vnet};
@@ -92,7 +93,7 @@ fn decision(connection: &Decided) -> Option<Decision> {
 }
 
 pub(super) fn resource(view: &ResourceView, sample: &Sample) -> Resource {
-    let ResourceView { key, resource, .. } = view;
+    let ResourceView { key, resource, health, .. } = view;
     let totals = sample.resources.get(&key.to_string()).copied().unwrap_or_default();
     Resource {
         id: key.to_string(),
@@ -101,19 +102,25 @@ pub(super) fn resource(view: &ResourceView, sample: &Sample) -> Resource {
         kind: resource.kind.clone().unwrap_or_else(|| PRIVATE_LINK_SERVICE.to_owned()),
         region: resource.region.clone(),
         vnet: resource.vnet.as_ref().map(ToString::to_string).unwrap_or_default(),
-        nat: texts(&resource.nat),
+        nat: texts(&resource.nat)
+            .into_iter()
+            .chain(view.retired.iter().map(|address| format!("{address} (retired)")))
+            .collect(),
         alias: ids::alias(key, resource).unwrap_or_default(),
         balance: resource.balance.to_string(),
         shares_backends_with: texts(&view.shares_backends_with),
-        targets: resource.targets.iter().map(target).collect(),
+        targets: resource.targets.iter().map(|target| shown(health, key, target)).collect(),
         endpoints: view.endpoints.iter().map(|(endpoint, _)| endpoint.to_string()).collect(),
         traffic: traffic(totals),
     }
 }
 
-fn target(target: &TargetSpec) -> Target {
-    let backends = target.backends.iter().map(|backend| {
-        if backend.drain { format!("{} (drain)", backend.address) } else { backend.address.to_string() }
+fn shown(health: &Health, key: &Key, target: &TargetSpec) -> Target {
+    let backends = target.backends.iter().map(|backend| match health.state(key, target, backend) {
+        BackendState::Up => backend.address.to_string(),
+        BackendState::Draining => format!("{} (drain)", backend.address),
+        BackendState::Down if backend.drain => format!("{} (drained)", backend.address),
+        BackendState::Down => format!("{} (down)", backend.address),
     });
     let icmp = target.icmp.then(|| "icmp".to_owned());
     Target {

@@ -16,8 +16,8 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router, middleware};
 
 use crate::control::model::Model;
-use crate::control::{Caller, ControlPlane, Refusal, Report};
-use crate::observe::{EndpointFacts, Facts, Observer, metrics};
+use crate::control::{Caller, ControlPlane, Refusal, Report, ServerView};
+use crate::observe::{BackendFacts, EndpointFacts, Facts, Observer, metrics};
 
 /// Azure Resource Manager's paths.
 mod arm;
@@ -163,6 +163,16 @@ pub fn facts(control: &ControlPlane) -> Facts {
     Facts {
         endpoints: endpoints.collect(),
         resources: view.decisions.model.resources.keys().map(ToString::to_string).collect(),
+        backends: view.servers().filter(|one| one.checked).map(|one| backend_facts(&one)).collect(),
+    }
+}
+
+fn backend_facts(view: &ServerView) -> BackendFacts {
+    BackendFacts {
+        resource: view.server.resource.to_string(),
+        target: view.server.target_name(),
+        address: view.server.address,
+        up: view.well,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Questions that change nothing: answered from the view in force and the workers' counters.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,8 @@ use serde::Deserialize;
 
 use super::error::Rejection;
 use super::{ApiState, blocking, convert};
-use crate::control::{AuditEntry, Caller, View};
+use crate::control::model::{BackendState, Key};
+use crate::control::{AuditEntry, Caller, ServerView, View};
 use crate::interface::{
     AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, Flow, List, Resource, Severity, Status,
     Usage, Verified, Vnet,
@@ -63,6 +65,9 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
             all.push(condition(Severity::Error, "NatPortsExhausted", message, remedy));
         }
     }
+    all.extend(
+        down(&view).into_iter().map(|(severity, code, message, remedy)| condition(severity, code, message, remedy)),
+    );
     for skipped in &view.last_apply.skipped {
         let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason);
         all.push(condition(Severity::Warning, "Skipped", message, ""));
@@ -89,6 +94,39 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
     }
     all.sort_by_key(|condition| condition.severity);
     all
+}
+
+/// What servers that fail their checks mean for their target.
+fn down(view: &View) -> Vec<(Severity, &'static str, String, &'static str)> {
+    let mut targets: BTreeMap<(Key, String), Vec<(IpAddr, BackendState)>> = BTreeMap::new();
+    for ServerView { server, state, .. } in view.servers() {
+        let name = server.target_name();
+        targets.entry((server.resource, name)).or_default().push((server.address, state));
+    }
+    let remedy = "see whether it runs, and whether its port lets connections of this host in";
+    let of = |((key, target), servers): ((Key, String), Vec<(IpAddr, BackendState)>)| {
+        let target = if target.is_empty() { String::new() } else { format!(" ({target})") };
+        let silent = servers.iter().filter(|(_, state)| *state == BackendState::Down).map(|(ip, _)| ip.to_string());
+        let silent: Vec<String> = silent.collect();
+        let left = servers.iter().filter(|(_, state)| *state == BackendState::Up).count();
+        let (names, count) = (silent.join(" "), servers.len());
+        match (silent.len(), left) {
+            (0, _) => None,
+            (_, 0) => Some((
+                Severity::Error,
+                "NoBackend",
+                format!("resource {key}{target} has no backend left, {names} down: new sessions are refused"),
+                remedy,
+            )),
+            _ => Some((
+                Severity::Warning,
+                "BackendDown",
+                format!("resource {key}{target}: {names} down, {left} of {count} take new sessions"),
+                remedy,
+            )),
+        }
+    };
+    targets.into_iter().filter_map(of).collect()
 }
 
 /// `GET /v1/ca`

@@ -320,6 +320,8 @@ table! {
         /// How new sessions find one of several backends: the one with the fewest, or always the same one for one
         /// client address.
         "balance" balance Optional At<Word<Balance>>,
+        /// How long a backend with `drain = true` keeps the sessions it has; 5 minutes unless set.
+        "drain" drain Optional At<Idle>,
         /// Whether endpoints of other regions may reach it; they may unless set.
         "cross_region" cross_region Optional At<bool>,
         /// First part of the alias by which it may be requested.
@@ -334,9 +336,6 @@ table! {
         "destination" destination Optional At<Address>,
         /// Ports of `destination` that endpoints expose.
         "ports" ports Optional Vec<Port>,
-    }
-    refuses {
-        "drain" "write it on a backend: `backends = [{ address = \"10.20.0.2\", drain = true }]`",
     }
 }
 
@@ -353,9 +352,24 @@ table! {
         "backends" backends Required OneOrMany<Backend>,
         /// Ports that endpoints expose.
         "ports" ports Required Vec<Port>,
+        /// How its servers are checked; they are taken to be well unless set.
+        "health" health Optional Health,
     }
-    refuses {
-        "health" "remove it, and mark a backend with `drain = true` while it is down",
+}
+
+table! {
+    /// A TCP connection that is opened to every server again and again.
+    Health {
+        /// Port of the server; the first TCP port that endpoints reach unless set.
+        "port" port Optional At<u16>,
+        /// Between two checks, such as "5s".
+        "interval" interval Optional At<Idle>,
+        /// How long a connection may take; 2 seconds unless set.
+        "timeout" timeout Optional At<Idle>,
+        /// So many failures in a row, and a server is down; 3 unless set.
+        "fall" fall Optional At<u16>,
+        /// So many successes in a row, and it is up again; 2 unless set.
+        "rise" rise Optional At<u16>,
     }
 }
 

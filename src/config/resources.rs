@@ -1,11 +1,13 @@
 //! `[[resource]]` and `[[endpoint]]` to the model.
 
 use super::build::{Builder, Kind};
-use super::file::{Endpoint, File, Port, Resource, ResourceType, Target};
+use super::file::{Endpoint, File, Health, Port, Resource, ResourceType, Target};
 use super::read::At;
+use super::values::Idle;
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{
-    self, BackendSpec, EndpointIp, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, TargetSpec, Visibility,
+    self, BackendSpec, DRAIN, EndpointIp, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol,
+    TargetSpec, Visibility,
 };
 use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
 use crate::control::validate::{Object, short};
@@ -75,6 +77,7 @@ impl Builder {
             proxy_protocol: self.value(&object, "proxy_protocol", table.proxy_protocol.as_ref()).unwrap_or_default(),
             shared_backend: self.value(&object, "shared_backend", table.shared_backend.as_ref()).unwrap_or_default(),
             deny: self.value(&object, "deny", table.deny.as_ref()).map(|word| word.0),
+            drain: self.value(&object, "drain", table.drain.as_ref()).map_or(DRAIN, |time| time.0),
             balance: self.value(&object, "balance", table.balance.as_ref()).map(|word| word.0).unwrap_or_default(),
             max_sessions: self.value(&object, "max_sessions", table.max_sessions.as_ref()),
             max_sessions_per_endpoint: self.value(
@@ -138,7 +141,15 @@ impl Builder {
         }
         let backends = vec![BackendSpec { address: destination.value.0, drain: false }];
         let (ports, icmp) = self.ports(object, 0, table.ports.as_deref().unwrap_or_default());
-        vec![TargetSpec { subresource: String::new(), member: String::new(), fqdns: Vec::new(), backends, ports, icmp }]
+        vec![TargetSpec {
+            subresource: String::new(),
+            member: String::new(),
+            fqdns: Vec::new(),
+            backends,
+            ports,
+            icmp,
+            health: None,
+        }]
     }
 
     fn without_dns(&mut self, fqdns: &std::ops::Range<usize>) {
@@ -163,7 +174,9 @@ impl Builder {
         });
         let backends = backends.collect();
         let (ports, icmp) = self.ports(object, index, table.ports.as_deref().unwrap_or_default());
+        let health = table.health.as_ref().and_then(|health| self.health(object, index, health, &ports));
         TargetSpec {
+            health,
             subresource: self.value(object, &field("subresource"), table.subresource.as_ref()).unwrap_or_default(),
             member: self.value(object, &field("member"), table.member.as_ref()).unwrap_or_default(),
             fqdns: self.values(object, &field("fqdns"), table.fqdns.as_ref()),
@@ -171,6 +184,28 @@ impl Builder {
             ports,
             icmp,
         }
+    }
+
+    /// How the servers of target `index` are checked.
+    fn health(&mut self, object: &Object, index: usize, table: &Health, ports: &[PortSpec]) -> Option<HealthCheck> {
+        let field = |name: &str| format!("targets[{index}].health.{name}");
+        self.place(object.at(format!("targets[{index}].health")), &table.span);
+        let named = self.value(object, &field("port"), table.port.as_ref());
+        let Some(otherwise) = HealthCheck::of(named, ports) else {
+            let remedy = "name the `port` at which its servers take TCP connections";
+            self.error(object, &table.span, "nothing to check: the target exposes no TCP port", remedy);
+            return None;
+        };
+        let time = |this: &mut Self, name: &str, at: Option<&At<Idle>>, otherwise| {
+            this.value(object, &field(name), at).map_or(otherwise, |time: Idle| time.0)
+        };
+        Some(HealthCheck {
+            port: otherwise.port,
+            interval: time(self, "interval", table.interval.as_ref(), otherwise.interval),
+            timeout: time(self, "timeout", table.timeout.as_ref(), otherwise.timeout),
+            fall: self.value(object, &field("fall"), table.fall.as_ref()).unwrap_or(otherwise.fall),
+            rise: self.value(object, &field("rise"), table.rise.as_ref()).unwrap_or(otherwise.rise),
+        })
     }
 
     /// The ports of target `index`, and whether it takes ICMP echo.

@@ -34,6 +34,12 @@ pub mod addresses;
 /// What must be remembered.
 pub mod decisions;
 
+/// What is found out of servers.
+pub mod health;
+
+/// NAT addresses that end with their last session.
+pub mod retired;
+
 /// The file it is remembered in.
 pub mod state;
 
@@ -71,6 +77,7 @@ mod seen;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -82,14 +89,16 @@ pub use access::{Access, Bootstrap};
 pub use command::{Actor, Caller, Changed, Command, Decided, Decision, Deletion, FileVersion, Minted, Outcome};
 pub use refusal::{BrokenRule, Kind, Refusal};
 pub use report::Report;
-pub use views::{ConnectionView, EndpointView, ResourceView, Status, View, VnetView};
+pub use views::{ConnectionView, EndpointView, ResourceView, ServerView, Status, View, VnetView};
 
 use crate::snapshot::topology::Topology;
 use crate::store::Store;
 use crate::store::audit::AuditQuery;
 use decisions::Decisions;
+use health::Health;
 use model::{HostConfig, Key, Model};
 use ports::{Host, Workers};
+use retired::RetiredAddress;
 use state::DecisionStore;
 pub use writer::DAEMON;
 use writer::{Ports, Writer};
@@ -220,14 +229,31 @@ impl ControlPlane {
         };
         let outcome = writer.apply(&self.ports, caller, command);
         // Also after a refusal: a block may be in force that could not be made durable.
-        let view = writer.view();
-        let epoch = view.epoch;
-        self.view.store(Arc::new(view));
-        self.epochs.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
+        self.show(&writer);
         match &outcome {
             Ok(done) => tracing::info!(%caller, %done, "command done"),
             Err(refusal) => tracing::warn!(%caller, code = refusal.code, %refusal, "command refused"),
         }
+        outcome
+    }
+
+    /// Lets readers see what is in force.
+    fn show(&self, writer: &Writer) {
+        let view = writer.view();
+        let epoch = view.epoch;
+        self.view.store(Arc::new(view));
+        self.epochs.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
+    }
+
+    /// Puts in force what has been found out: of servers, and of retired NAT addresses whose last session is `over`.
+    /// It is nobody's decision: nothing of it is durable, and it asks no right. Blocks like [`ControlPlane::apply`].
+    ///
+    /// # Errors
+    /// `Unavailable`: the daemon is stopping.
+    pub fn observe(&self, health: Health, over: &BTreeSet<RetiredAddress>) -> Result<(), Refusal> {
+        let Ok(mut writer) = self.writer.lock() else { return Ok(()) };
+        let outcome = writer.observe(&self.ports, health, over);
+        self.show(&writer);
         outcome
     }
 

@@ -75,6 +75,7 @@ pub(crate) fn vnet(space: &str, subnets: Vec<Subnet>) -> Vnet {
 
 pub(crate) fn target(subresource: &str, member: &str, backend: &str) -> TargetSpec {
     TargetSpec {
+        health: None,
         subresource: subresource.into(),
         member: member.into(),
         fqdns: vec![],
@@ -103,6 +104,7 @@ pub(crate) fn resource(vnet: &str, nat: &str, targets: Vec<TargetSpec>) -> LinkR
         deny: None,
         max_sessions: None,
         max_sessions_per_endpoint: None,
+        drain: crate::control::model::DRAIN,
         balance: crate::snapshot::Balance::LeastSessions,
         timeouts: TimeoutOverrides::default(),
         targets,

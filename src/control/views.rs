@@ -11,12 +11,14 @@ use serde::Serialize;
 use super::access::Access;
 use super::compile::Registry;
 use super::decisions::{Connection, DecidedBy, Decisions};
+use super::health::{Health, Server};
 use super::index::Index;
-use super::model::{HostConfig, Key, LinkResource, Model, PrivateEndpoint, Vnet};
+use super::model::{BackendSpec, HostConfig, Key, LinkResource, Model, PrivateEndpoint, TargetSpec, Vnet};
 use super::references::resolve;
 use super::refusal::Refusal;
 use super::report::Report;
-use crate::snapshot::{ConnectionState, EndpointId, ResourceId};
+use super::retired::Retired;
+use crate::snapshot::{BackendState, ConnectionState, EndpointId, ResourceId};
 
 /// Everything that is in force, at one moment.
 #[derive(Clone, Debug)]
@@ -39,6 +41,10 @@ pub struct View {
     pub conditions: Vec<String>,
     /// What the last application of the file did.
     pub last_apply: Arc<Report>,
+    /// Which servers are down or drained.
+    pub health: Arc<Health>,
+    /// NAT addresses that end with their last session.
+    pub retired: Arc<Retired>,
 }
 
 /// What `privlink status` says.
@@ -69,7 +75,7 @@ pub struct EndpointView {
     pub endpoint: PrivateEndpoint,
     /// Its connection.
     pub connection: Connection,
-    /// Backends that it reaches, over all its members, draining ones left out.
+    /// Backends that take its new sessions, over all its members.
     pub backends: usize,
 }
 
@@ -116,6 +122,11 @@ pub struct ResourceView {
     pub id: ResourceId,
     /// As configured.
     pub resource: LinkResource,
+    /// NAT addresses taken from it that sessions still have.
+    pub retired: Vec<IpAddr>,
+    /// Which servers are down or drained.
+    #[serde(skip)]
+    pub health: Arc<Health>,
     /// Endpoints bound to it, with their states.
     pub endpoints: Vec<(Key, ConnectionState)>,
     /// Other resources that name one of its backends: addresses cannot keep them apart.
@@ -245,7 +256,12 @@ impl View {
             id: self.registry.endpoint(key)?,
             endpoint: endpoint.clone(),
             connection: self.decisions.connections.get(key)?.clone(),
-            backends: self.decisions.model.resources.get(&endpoint.resource).map_or(0, |r| backends(r, endpoint)),
+            backends: self
+                .decisions
+                .model
+                .resources
+                .get(&endpoint.resource)
+                .map_or(0, |r| backends(&self.health, r, endpoint)),
         })
     }
 
@@ -255,6 +271,8 @@ impl View {
             key: key.clone(),
             id: self.registry.resource(key)?,
             resource: resource.clone(),
+            retired: self.retired.of(key).collect(),
+            health: Arc::clone(&self.health),
             endpoints: self
                 .index
                 .bound_to(key)
@@ -332,12 +350,45 @@ fn connection_view(view: EndpointView) -> ConnectionView {
     }
 }
 
-fn backends(resource: &LinkResource, endpoint: &PrivateEndpoint) -> usize {
+/// One server of one target.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// Which one.
+    pub server: Server,
+    /// Whether it is checked.
+    pub checked: bool,
+    /// Whether its checks succeed; one that is not checked is taken to be well.
+    pub well: bool,
+    /// What sessions it may have.
+    pub state: BackendState,
+}
+
+impl View {
+    /// Every server of every resource.
+    pub fn servers(&self) -> impl Iterator<Item = ServerView> {
+        let resources = self.decisions.model.resources.iter();
+        let targets = resources.flat_map(|(key, resource)| resource.targets.iter().map(move |target| (key, target)));
+        targets.flat_map(move |(key, target)| {
+            target.backends.iter().map(move |backend| ServerView {
+                server: Server::of(key, target, backend),
+                checked: target.health.is_some(),
+                well: self.health.is_well(key, target, backend),
+                state: self.health.state(key, target, backend),
+            })
+        })
+    }
+}
+
+/// How many servers take new sessions of `endpoint`.
+fn backends(health: &Health, resource: &LinkResource, endpoint: &PrivateEndpoint) -> usize {
+    let up = |target: &TargetSpec, backend: &BackendSpec| {
+        health.state(&endpoint.resource, target, backend) == BackendState::Up
+    };
     let members = super::compile::bound_targets(resource, endpoint);
     let mut addresses: Vec<IpAddr> = members
         .into_iter()
         .filter_map(|(_, target)| resource.targets.get(usize::from(target.0)))
-        .flat_map(|target| target.backends.iter().filter(|backend| !backend.drain).map(|backend| backend.address))
+        .flat_map(|target| target.backends.iter().filter(|backend| up(target, backend)).map(|one| one.address))
         .collect();
     addresses.sort_unstable();
     addresses.dedup();

@@ -97,13 +97,17 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
     let mut bound = |nat: &[&str], backends: &[&str], port: u16| {
         let map = |protocol| PortMap { protocol, first: port, last: port, backend_first: port };
         builder.resource(Resource {
+            retired: Vec::new(),
             name: Arc::from("default/service"),
             provider: PROVIDER,
             nat: nat.iter().map(|nat| ip(nat)).collect(),
             targets: vec![Target {
                 subresource: Arc::from(""),
                 member: Arc::from(""),
-                backends: backends.iter().map(|b| Backend { address: ip(b), drain: false }).collect(),
+                backends: backends
+                    .iter()
+                    .map(|b| Backend { address: ip(b), state: crate::snapshot::BackendState::Up })
+                    .collect(),
                 ports: vec![map(Protocol::Tcp), map(Protocol::Udp)],
                 icmp: true,
             }],

@@ -163,6 +163,11 @@ impl Host {
         self.paths.clone()
     }
 
+    /// The namespaces of the attachments, in their order.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        self.attachments.iter().map(|place| place.namespace.clone()).collect()
+    }
+
     /// Whether the kernel brings every packet to the worker that owns its session.
     pub fn steers(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

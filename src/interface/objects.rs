@@ -213,7 +213,7 @@ pub struct Target {
     /// Absent where there is one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub member: String,
-    /// Servers; one that takes no new sessions has ` (drain)` behind it.
+    /// Servers; behind one that takes no new sessions stands ` (drain)`, ` (drained)` or ` (down)`.
     pub backends: Vec<String>,
     /// Such as `tcp 5432`, `tcp 443→10000` or `icmp`.
     pub ports: Vec<String>,

@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{EndpointFacts, Observer, Sample};
+use super::{BackendFacts, EndpointFacts, Observer, Sample};
 use crate::dataplane::counters::{EndpointTotals, NatPortUse, VerdictCounts};
 use crate::dataplane::verdict::DropReason;
 
@@ -43,6 +43,7 @@ impl Collector for Sample {
         self.sessions(&mut encoder)?;
         self.nat_ports(&mut encoder)?;
         self.links(&mut encoder)?;
+        self.backends(&mut encoder)?;
         self.flow_log(&mut encoder)?;
         self.hooks(&mut encoder)
     }
@@ -102,6 +103,16 @@ impl Sample {
         let mut family = encoder.encode_descriptor("privlink_endpoint_info", help, None, MetricType::Gauge)?;
         for (endpoint, EndpointFacts { resource, link, .. }) in &self.links {
             gauge(&mut family, &[("endpoint", endpoint), ("resource", resource), ("link", &link.to_string())], 1)?;
+        }
+        Ok(())
+    }
+
+    fn backends(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Whether a backend answers its health checks";
+        let mut family = encoder.encode_descriptor("privlink_backend_up", help, None, MetricType::Gauge)?;
+        for BackendFacts { resource, target, address, up } in &self.backends {
+            let labels = [("resource", &**resource), ("target", target), ("backend", &address.to_string())];
+            gauge(&mut family, &labels, u64::from(*up))?;
         }
         Ok(())
     }

@@ -42,6 +42,21 @@ pub struct Facts {
     pub endpoints: Vec<EndpointFacts>,
     /// Every link resource there is, `group/name`.
     pub resources: Vec<String>,
+    /// Every backend that is checked.
+    pub backends: Vec<BackendFacts>,
+}
+
+/// One backend that is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendFacts {
+    /// Its resource, `group/name`.
+    pub resource: String,
+    /// Subresource and member, such as `blob/a`; empty for a private link service of one's own.
+    pub target: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Whether its checks succeed.
+    pub up: bool,
 }
 
 /// One endpoint's names.
@@ -74,6 +89,7 @@ struct Known {
     names: HashMap<EndpointId, EndpointFacts>,
     live: BTreeSet<EndpointId>,
     resources: BTreeSet<String>,
+    backends: Vec<BackendFacts>,
 }
 
 /// Every counter at one moment, with names.
@@ -89,6 +105,8 @@ pub struct Sample {
     pub nat_ports: Vec<NatPortUse>,
     /// The endpoints there are, by `group/name`.
     pub links: BTreeMap<String, EndpointFacts>,
+    /// The backends that are checked.
+    pub backends: Vec<BackendFacts>,
     /// Records that the flow log has written and lost; `None`: there is no flow log.
     pub flow_log: Option<(u64, u64)>,
     /// Runs of `on_request` by how they ended; `None`: there is no such program.
@@ -137,6 +155,7 @@ impl Observer {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.live = facts.endpoints.iter().map(|endpoint| endpoint.id).collect();
         known.resources.extend(facts.resources);
+        known.backends = facts.backends;
         for endpoint in facts.endpoints {
             known.resources.insert(endpoint.resource.clone());
             known.names.insert(endpoint.id, endpoint);
@@ -170,7 +189,8 @@ impl Observer {
         let flow_log = self.flow_log.as_ref().map(|log| (log.records(), log.lost()));
         let hooks = self.hooks.as_ref().map(|counts| counts.read());
         let nat_ports = self.nat_ports();
-        Sample { workers: self.verdicts(), endpoints, resources, nat_ports, links, flow_log, hooks }
+        let backends = known.backends;
+        Sample { workers: self.verdicts(), endpoints, resources, nat_ports, links, backends, flow_log, hooks }
     }
 
     /// Verdicts by worker.

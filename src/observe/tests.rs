@@ -72,7 +72,11 @@ fn facts(live: &[u32]) -> Facts {
             link: 40 + id,
         })
         .collect();
-    Facts { endpoints, resources: vec!["default/orders-db".to_owned(), "default/idle".to_owned()] }
+    Facts {
+        endpoints,
+        resources: vec!["default/orders-db".to_owned(), "default/idle".to_owned()],
+        backends: Vec::new(),
+    }
 }
 
 /// Two workers that have each counted `amount` bytes to the service for endpoints 7 and 8.
@@ -228,14 +232,18 @@ fn snapshot(state: ConnectionState) -> Snapshot {
         subresource: "".into(),
         member: "".into(),
         backends: vec![
-            Backend { address: ip("10.20.0.2"), drain: false },
-            Backend { address: ip("10.20.0.3"), drain: true },
+            Backend { address: ip("10.20.0.2"), state: crate::snapshot::BackendState::Up },
+            Backend { address: ip("10.20.0.3"), state: crate::snapshot::BackendState::Draining },
         ],
         ports: vec![port],
         icmp: false,
     };
-    let drained = Target { backends: vec![Backend { address: ip("10.20.0.3"), drain: true }], ..target.clone() };
+    let drained = Target {
+        backends: vec![Backend { address: ip("10.20.0.3"), state: crate::snapshot::BackendState::Draining }],
+        ..target.clone()
+    };
     let resource = builder.resource(Resource {
+        retired: Vec::new(),
         name: "default/orders-db".into(),
         provider: AttachmentId(1),
         nat: vec![ip("10.20.99.4")],

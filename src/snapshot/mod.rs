@@ -33,6 +33,6 @@ pub use path_mtu::PathMtus;
 pub use policy::{Admission, Denial, Query};
 pub use publish::{Publisher, Reader};
 pub use tables::{
-    Attachment, Backend, Balance, Endpoint, Peer, PortMap, Resource, Settings, Snapshot, SnapshotBuilder, Target,
-    Timeouts,
+    Attachment, Backend, BackendState, Balance, Endpoint, Peer, PortMap, Resource, Settings, Snapshot, SnapshotBuilder,
+    Target, Timeouts,
 };

@@ -168,6 +168,8 @@ pub struct Resource {
     pub provider: AttachmentId,
     /// NAT addresses, 1 to 8, of this resource only.
     pub nat: Vec<IpAddr>,
+    /// Addresses taken from `nat` that sessions still have; no new one gets them.
+    pub retired: Vec<IpAddr>,
     /// One per (subresource, member).
     pub targets: Vec<Target>,
     /// Idle times of its sessions.
@@ -221,8 +223,20 @@ pub struct Target {
 pub struct Backend {
     /// Its address in the provider's VNet.
     pub address: IpAddr,
-    /// Takes no new sessions; existing ones go on.
-    pub drain: bool,
+    /// What sessions it may have.
+    pub state: BackendState,
+}
+
+/// What sessions a backend may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendState {
+    /// New ones and those it has.
+    #[default]
+    Up,
+    /// Those it has: it is being emptied.
+    Draining,
+    /// None: its health checks fail, or its time to empty is over.
+    Down,
 }
 
 /// A range of exposed ports, mapped one to one onto backend ports.
@@ -410,7 +424,11 @@ impl SnapshotBuilder {
             .iter()
             .zip(0..)
             .flat_map(|(resource, id)| {
-                resource.nat.iter().map(move |&address| ((resource.provider, address), ResourceId(id)))
+                resource
+                    .nat
+                    .iter()
+                    .chain(&resource.retired)
+                    .map(move |&address| ((resource.provider, address), ResourceId(id)))
             })
             .collect();
         Snapshot {

@@ -118,13 +118,14 @@ impl World {
         for (nat, backend) in NAT.iter().zip(BACKENDS) {
             let port = |protocol, first, last, backend_first| PortMap { protocol, first, last, backend_first };
             builder.resource(Resource {
+                retired: Vec::new(),
                 name: Arc::from("default/service"),
                 provider: AttachmentId(1),
                 nat: vec![address(nat)],
                 targets: vec![Target {
                     subresource: Arc::from(""),
                     member: Arc::from(""),
-                    backends: vec![Backend { address: address(backend), drain: false }],
+                    backends: vec![Backend { address: address(backend), state: privlink::snapshot::BackendState::Up }],
                     ports: vec![port(Protocol::Tcp, 80, 81, 8_080), port(Protocol::Udp, 53, 53, 5_353)],
                     icmp: true,
                 }],

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::BackendState;
 
 use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, TCP, UDP};
 use super::rules::{Denied, Grant, Rules};
@@ -89,8 +90,11 @@ impl Oracle {
             let kept = flow.phase == Phase::Ended
                 || !dead.contains(&flow.grant.endpoint)
                     && rules.ask(key.0, key.1, key.2, key.4, key.5) == Ok(flow.grant)
-                    && resource.nat.contains(&flow.nat.0)
-                    && resource.targets[flow.grant.target].backends.iter().any(|(own, _)| *own == flow.backend);
+                    && resource.has_nat(flow.nat.0)
+                    && resource.targets[flow.grant.target]
+                        .backends
+                        .iter()
+                        .any(|(own, state)| *own == flow.backend && *state != BackendState::Down);
             (!kept).then_some(*key)
         };
         let keys: Vec<Key> = self.flows.iter().filter_map(revoked).collect();
@@ -174,7 +178,7 @@ impl Oracle {
         let rules = &self.rules;
         let (source, destination) = (packet.source, packet.destination);
         if rules.is_nat(at, destination) {
-            let owner = rules.resources.iter().find(|resource| resource.nat.contains(&destination))?;
+            let owner = rules.resources.iter().find(|resource| resource.has_nat(destination))?;
             let known = owner.targets.iter().flat_map(|target| &target.backends).any(|(own, _)| *own == source);
             return (!known).then_some(DropReason::NoSession);
         }
@@ -199,7 +203,7 @@ impl Oracle {
             return drop(DropReason::TtlExpired);
         }
         let resource = &self.rules.resources[grant.resource];
-        if resource.targets[grant.target].backends.iter().all(|(_, drain)| *drain) {
+        if resource.targets[grant.target].backends.iter().all(|(_, state)| *state != BackendState::Up) {
             return drop(DropReason::NoBackend);
         }
         if self.full() && !self.flows.values().any(Flow::closes) {

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use privlink::dataplane::verdict::DropReason;
 use privlink::snapshot::tables::{Rule as SnapshotRule, Stamp};
 use privlink::snapshot::{
-    self, Attachment, AttachmentId, Backend, ConnectionState, EndpointId, Generation, PortMap, Protocol, Snapshot,
-    SnapshotBuilder, TargetId, Timeouts,
+    self, Attachment, AttachmentId, Backend, BackendState, ConnectionState, EndpointId, Generation, PortMap, Protocol,
+    Snapshot, SnapshotBuilder, TargetId, Timeouts,
 };
 
 use super::packet::{ICMP, TCP, address};
@@ -43,8 +43,8 @@ pub(crate) struct Side {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// Address, and whether it takes no new sessions.
-    pub(crate) backends: Vec<(u32, bool)>,
+    /// Address, and which sessions it may have.
+    pub(crate) backends: Vec<(u32, BackendState)>,
     /// Protocol, first, last, first at the backend.
     pub(crate) ports: Vec<(u8, u16, u16, u16)>,
     pub(crate) echo: bool,
@@ -53,9 +53,18 @@ pub(crate) struct Target {
 #[derive(Clone, Debug)]
 pub(crate) struct Resource {
     pub(crate) nat: Vec<u32>,
+    /// Taken from `nat`; sessions keep them.
+    pub(crate) retired: Vec<u32>,
     pub(crate) targets: Vec<Target>,
     pub(crate) silent: bool,
     pub(crate) max: u32,
+}
+
+impl Resource {
+    /// Whether sessions may have `address`.
+    pub(crate) fn has_nat(&self, address: u32) -> bool {
+        self.nat.contains(&address) || self.retired.contains(&address)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -136,10 +145,11 @@ impl Rules {
         let mut peer = side(3, &[Net(ip(10, 3, 0, 0), 16), Net(ip(10, 4, 0, 0), 16)]);
         (peer.peers, peer.direct) = (vec![0], vec![Net(ip(10, 3, 0, 0), 16)]);
         let sides = vec![spoke, side(1, &[Net(ip(10, 20, 0, 0), 16)]), side(2, &[Net(ip(10, 1, 0, 0), 16)]), peer];
-        let b = |last| (ip(10, 20, 0, last), false);
+        let b = |last| (ip(10, 20, 0, last), BackendState::Up);
         let resources = vec![
             Resource {
                 nat: vec![ip(10, 20, 99, 4), ip(10, 20, 99, 5)],
+                retired: vec![],
                 targets: vec![
                     Target {
                         backends: vec![b(2), b(3)],
@@ -153,6 +163,7 @@ impl Rules {
             },
             Resource {
                 nat: vec![ip(10, 20, 99, 6)],
+                retired: vec![],
                 targets: vec![Target {
                     backends: vec![b(3)],
                     ports: vec![(6, 5432, 5432, 5432), (17, 53, 53, 5353)],
@@ -234,7 +245,7 @@ impl Rules {
     }
 
     pub(crate) fn is_nat(&self, at: u16, address: u32) -> bool {
-        at == PROVIDER && self.resources.iter().any(|resource| resource.nat.contains(&address))
+        at == PROVIDER && self.resources.iter().any(|resource| resource.has_nat(address))
     }
 
     /// Whether no honest host of this side sends from `source`.
@@ -340,7 +351,7 @@ impl Rules {
                 backends: target
                     .backends
                     .iter()
-                    .map(|&(backend, drain)| Backend { address: address(backend, families.provider), drain })
+                    .map(|&(backend, state)| Backend { address: address(backend, families.provider), state })
                     .collect(),
                 ports: target
                     .ports
@@ -355,6 +366,7 @@ impl Rules {
                 icmp: target.echo,
             };
             builder.resource(snapshot::Resource {
+                retired: resource.retired.iter().map(|&nat| address(nat, families.provider)).collect(),
                 name: Arc::from("default/resource"),
                 provider: AttachmentId(PROVIDER),
                 nat: resource.nat.iter().map(|&nat| address(nat, families.provider)).collect(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use privlink::dataplane::counters::VerdictCounts;
 use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::BackendState;
 
 use super::oracle::{Expected, Flow, Key, Oracle, Peer, Phase};
 use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, VNET, header_of, name, residue, sum_at};
@@ -165,7 +166,10 @@ impl Run {
                 assert_eq!(out.0, PROVIDER);
                 assert!(resource.nat.contains(&seen.source), "{seen:?}: not a NAT address of the resource");
                 let backends = &resource.targets[grant.target].backends;
-                assert!(backends.contains(&(seen.destination, false)), "{seen:?}: not a backend that takes sessions");
+                assert!(
+                    backends.contains(&(seen.destination, BackendState::Up)),
+                    "{seen:?}: not a backend that takes sessions"
+                );
                 let nat = (seen.source, seen.ports.0);
                 let flow = Flow {
                     grant,

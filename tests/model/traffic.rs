@@ -2,7 +2,7 @@
 
 use privlink::dataplane::counters::VerdictCounts;
 use privlink::dataplane::verdict::DropReason;
-use privlink::snapshot::ConnectionState;
+use privlink::snapshot::{BackendState, ConnectionState};
 
 use super::oracle::{Flow, Key, Peer, Phase};
 use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, UDP, VNET, seal};
@@ -44,11 +44,19 @@ impl Run {
                 rules.endpoints[at].stamp.0 = generation;
             }
             5 => {
-                let lists: [&[(u8, bool)]; 5] =
-                    [&[(2, false), (3, false)], &[(2, false)], &[(3, false), (2, true)], &[(2, true)], &[]];
+                use BackendState::{Down, Draining, Up};
+                let lists: [&[(u8, BackendState)]; 7] = [
+                    &[(2, Up), (3, Up)],
+                    &[(2, Up)],
+                    &[(3, Up), (2, Draining)],
+                    &[(2, Draining)],
+                    &[(3, Down), (2, Up)],
+                    &[(2, Down), (3, Draining)],
+                    &[],
+                ];
                 let list = self.random.choice(lists).unwrap_or(&[]);
                 rules.resources[0].targets[0].backends =
-                    list.iter().map(|&(last, drain)| (ip(10, 20, 0, last), drain)).collect();
+                    list.iter().map(|&(last, state)| (ip(10, 20, 0, last), state)).collect();
                 rules.touch(0);
             }
             // With several workers, late packets to an address that is no NAT address any more are not steered to the
@@ -56,7 +64,13 @@ impl Run {
             6 if self.workers == 1 => {
                 let pools: [&[u8]; 3] = [&[4, 5], &[4], &[5]];
                 let pool = self.random.choice(pools).unwrap_or(&[4]);
-                rules.resources[0].nat = pool.iter().map(|&last| ip(10, 20, 99, last)).collect();
+                let resource = &mut rules.resources[0];
+                let before =
+                    std::mem::replace(&mut resource.nat, pool.iter().map(|&last| ip(10, 20, 99, last)).collect());
+                // Either what it loses ends with its sessions, or they end with it.
+                let gently = self.random.bool();
+                let lost = before.into_iter().filter(|nat| gently && !resource.nat.contains(nat));
+                resource.retired = lost.collect();
                 rules.touch(0);
             }
             7 => {

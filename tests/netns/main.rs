@@ -23,6 +23,8 @@ mod basics;
 /// Kills, failed starts, and what they leave.
 mod failing;
 
+/// Servers that die, come back, or are emptied; NAT addresses that retire.
+mod backends;
 /// Both families, by real programs.
 mod families;
 /// Kills at any moment and at every sync, a full disk, races.

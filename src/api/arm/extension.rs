@@ -1,6 +1,7 @@
 //! `properties.privlink`: what Azure has no word for. Each part is whole or absent; what is absent stays as it was.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,8 @@ use crate::control::View;
 use crate::control::decisions::Connection;
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{
-    BackendSpec, Balance, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, Subnet, TargetSpec, Vnet, Workload,
+    BackendSpec, Balance, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, Subnet, TargetSpec,
+    Vnet, Workload,
 };
 
 /// Of a VNet.
@@ -54,6 +56,7 @@ struct OfResource {
     max_sessions_per_endpoint: Option<u32>,
     cross_region: Option<bool>,
     balance: Option<Balance>,
+    drain_in_seconds: Option<u32>,
     /// Read only.
     #[serde(default, rename = "sharesBackendsWith")]
     _shares: Option<Value>,
@@ -75,6 +78,18 @@ struct OfTarget {
     backends: Vec<OfBackend>,
     #[serde(default)]
     ports: Vec<OfPort>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    health: Option<OfHealth>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfHealth {
+    port: Option<u16>,
+    interval_in_seconds: Option<u32>,
+    timeout_in_seconds: Option<u32>,
+    fall: Option<u16>,
+    rise: Option<u16>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -179,6 +194,7 @@ pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource) -> R
     resource.shared_backend = part.shared_backend.unwrap_or(resource.shared_backend);
     resource.cross_region = part.cross_region.unwrap_or(resource.cross_region);
     resource.balance = part.balance.unwrap_or(resource.balance);
+    resource.drain = seconds(part.drain_in_seconds, resource.drain);
     resource.max_sessions = part.max_sessions.or(resource.max_sessions);
     resource.max_sessions_per_endpoint = part.max_sessions_per_endpoint.or(resource.max_sessions_per_endpoint);
     Ok(())
@@ -206,7 +222,24 @@ fn target(field: &Field<'_>, part: OfTarget) -> Result<TargetSpec, Rejection> {
         let backend_first = port.backend_port.unwrap_or(first);
         target.ports.push(PortSpec { protocol, first, last: port.last_port.unwrap_or(first), backend_first });
     }
+    target.health = part.health.map(|one| health(field, &one, &target.ports)).transpose()?;
     Ok(target)
+}
+
+fn health(field: &Field<'_>, part: &OfHealth, ports: &[PortSpec]) -> Result<HealthCheck, Rejection> {
+    let otherwise = HealthCheck::of(part.port, ports)
+        .ok_or_else(|| field.refused("`health` names no `port`, and the target exposes no TCP port"))?;
+    Ok(HealthCheck {
+        port: otherwise.port,
+        interval: seconds(part.interval_in_seconds, otherwise.interval),
+        timeout: seconds(part.timeout_in_seconds, otherwise.timeout),
+        fall: part.fall.unwrap_or(otherwise.fall),
+        rise: part.rise.unwrap_or(otherwise.rise),
+    })
+}
+
+fn seconds(wanted: Option<u32>, otherwise: Duration) -> Duration {
+    wanted.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
 }
 
 /// A resource's part.
@@ -220,6 +253,14 @@ pub(super) fn show_resource(view: &View, key: &Key, resource: &LinkResource) -> 
         last_port: Some(one.last).filter(|last| *last != one.first),
         backend_port: Some(one.backend_first),
     };
+    let whole = |time: Duration| u32::try_from(time.as_secs()).ok();
+    let check = |one: &HealthCheck| OfHealth {
+        port: Some(one.port),
+        interval_in_seconds: whole(one.interval),
+        timeout_in_seconds: whole(one.timeout),
+        fall: Some(one.fall),
+        rise: Some(one.rise),
+    };
     let icmp = || OfPort { protocol: "icmp".into(), port: None, last_port: None, backend_port: None };
     let target = |one: &TargetSpec| OfTarget {
         subresource: one.subresource.clone(),
@@ -227,6 +268,7 @@ pub(super) fn show_resource(view: &View, key: &Key, resource: &LinkResource) -> 
         fqdns: one.fqdns.clone(),
         backends: one.backends.iter().map(backend).collect(),
         ports: one.ports.iter().map(port).chain(one.icmp.then(icmp)).collect(),
+        health: one.health.as_ref().map(check),
     };
     let mut shown = json!({
         "nat": resource.nat,
@@ -235,6 +277,7 @@ pub(super) fn show_resource(view: &View, key: &Key, resource: &LinkResource) -> 
         "sharesBackendsWith": shared_with(view, key, resource),
         "crossRegion": resource.cross_region,
         "balance": resource.balance,
+        "drainInSeconds": resource.drain.as_secs(),
     });
     if let Some(vnet) = &resource.vnet {
         shown["vnet"] = json!(ids::vnet(vnet).to_string());

@@ -20,10 +20,12 @@ pub use registry::Registry;
 pub use topology::union;
 
 use super::decisions::Connection;
+use super::health::Health;
 use super::model::{
     DenyMode, EXCLUDED_WORKLOADS, HostConfig, Key, LinkResource, Map, Model, NetworkPolicies, PortSpec,
     PrivateEndpoint, SecurityGroup, SecurityRule, Subnet, TargetSpec, TimeoutOverrides,
 };
+use super::retired::Retired;
 use crate::snapshot::prefixes::PrefixSet;
 use crate::snapshot::tables::Rule;
 use crate::snapshot::topology::Topology;
@@ -47,6 +49,10 @@ pub struct Input<'a> {
     pub namespaces: &'a [u64],
     /// Data workers.
     pub workers: u16,
+    /// What has been found out of servers.
+    pub health: &'a Health,
+    /// NAT addresses that no new session gets.
+    pub retired: &'a Retired,
 }
 
 /// The two things published.
@@ -226,6 +232,7 @@ fn resources(
                 name,
                 provider: AttachmentId::default(),
                 nat: Vec::new(),
+                retired: Vec::new(),
                 targets: Vec::new(),
                 timeouts: defaults,
                 answer: None,
@@ -243,7 +250,8 @@ fn resources(
             name,
             provider: provider.unwrap_or_default(),
             nat: if provider.is_some() { resource.nat.clone() } else { Vec::new() },
-            targets: resource.targets.iter().map(target).map(here).collect(),
+            retired: if provider.is_some() { input.retired.of(key).collect() } else { Vec::new() },
+            targets: resource.targets.iter().map(|spec| compiled(input.health, key, spec)).map(here).collect(),
             timeouts: timeouts(&resource.timeouts, defaults),
             answer: resource.deny.map(|mode| mode == DenyMode::Answer),
             max_sessions: resource.max_sessions.unwrap_or(u32::MAX),
@@ -253,13 +261,17 @@ fn resources(
     registry.resource_slots().map(slot).collect()
 }
 
-fn target(spec: &TargetSpec) -> Target {
+fn compiled(health: &Health, resource: &Key, spec: &TargetSpec) -> Target {
     let port =
         |&PortSpec { protocol, first, last, backend_first }: &_| PortMap { protocol, first, last, backend_first };
     Target {
         subresource: Arc::from(spec.subresource.as_str()),
         member: Arc::from(spec.member.as_str()),
-        backends: spec.backends.iter().map(|b| Backend { address: b.address, drain: b.drain }).collect(),
+        backends: spec
+            .backends
+            .iter()
+            .map(|b| Backend { address: b.address, state: health.state(resource, spec, b) })
+            .collect(),
         ports: spec.ports.iter().map(port).collect(),
         icmp: spec.icmp,
     }

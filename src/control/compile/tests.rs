@@ -50,6 +50,8 @@ impl Lab {
     fn try_compile(&mut self) -> Result<Compiled, CompileError> {
         self.epoch += 1;
         let input = Input {
+            health: &Health::default(),
+            retired: &Retired::default(),
             model: &self.model,
             connections: &self.connections,
             host: &self.host,

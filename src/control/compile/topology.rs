@@ -21,7 +21,8 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
         let dedicated: Vec<IpNet> = routed.iter().flat_map(|vnet| dedicated(peering, vnet)).collect();
         let endpoint_addresses = endpoint_addresses(input, &routed);
         let whole = |ip: &IpAddr| dedicated.iter().any(|prefix| prefix.contains(ip));
-        let provided = || input.model.resources.values().filter(|resource| resource.vnet.as_ref() == Some(&spec.vnet));
+        let provided =
+            || input.model.resources.iter().filter(|(_, resource)| resource.vnet.as_ref() == Some(&spec.vnet));
         AttachmentPlan {
             id,
             vnet: spec.vnet.to_string(),
@@ -33,9 +34,14 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
             endpoints: endpoint_addresses.iter().filter(|ip| !whole(ip)).copied().collect(),
             neighbours: if spec.proxy_on.is_empty() { Vec::new() } else { endpoint_addresses },
             dedicated: sorted(dedicated),
-            nat_addresses: sorted(provided().flat_map(|resource| resource.nat.iter().copied())),
+            nat_addresses: sorted(
+                provided().flat_map(|(key, resource)| resource.nat.iter().copied().chain(input.retired.of(key))),
+            ),
             backends: sorted(
-                provided().flat_map(|r| &r.targets).flat_map(|target| &target.backends).map(|backend| backend.address),
+                provided()
+                    .flat_map(|(_, r)| &r.targets)
+                    .flat_map(|target| &target.backends)
+                    .map(|backend| backend.address),
             ),
         }
     };

@@ -23,7 +23,7 @@ pub use map::Map;
 
 pub use super::access::{RoleAssignment, RoleDefinition};
 pub use crate::snapshot::topology::OnExit;
-pub use crate::snapshot::{Balance, ConnectionState, Protocol};
+pub use crate::snapshot::{BackendState, Balance, ConnectionState, Protocol};
 
 /// Everything that may connect to anything, as resources; host matters stand in [`HostConfig`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +227,9 @@ pub struct LinkResource {
     pub max_sessions_per_endpoint: Option<u32>,
     /// Idle times that differ from the daemon's.
     pub timeouts: TimeoutOverrides,
+    /// How long a server that takes no new sessions keeps those it has.
+    #[serde(default = "five_minutes")]
+    pub drain: Duration,
     /// How new sessions are spread over backends.
     #[serde(default)]
     pub balance: Balance,
@@ -238,6 +241,13 @@ pub struct LinkResource {
     /// What clients wrote of a typed resource that means nothing here (`sku`, `kind`), as a JSON object; empty: nothing.
     #[serde(default)]
     pub foreign: String,
+}
+
+/// What a resource's servers get to empty unless it says otherwise.
+pub const DRAIN: Duration = Duration::from_mins(5);
+
+fn five_minutes() -> Duration {
+    DRAIN
 }
 
 fn yes() -> bool {
@@ -259,6 +269,35 @@ pub struct TargetSpec {
     pub ports: Vec<PortSpec>,
     /// Whether ICMP echo is forwarded.
     pub icmp: bool,
+    /// How its servers are checked; `None`: they are taken to be well.
+    #[serde(default)]
+    pub health: Option<HealthCheck>,
+}
+
+/// A TCP connection is opened to each server again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// Port of the server.
+    pub port: u16,
+    /// Between two checks.
+    pub interval: Duration,
+    /// How long a connection may take.
+    pub timeout: Duration,
+    /// So many failures in a row, and it is down.
+    pub fall: u16,
+    /// So many successes in a row, and it is up again.
+    pub rise: u16,
+}
+
+impl HealthCheck {
+    /// A check every 5 seconds, at `port` or at the first TCP port that endpoints reach; `None`: there is none.
+    #[must_use]
+    pub fn of(port: Option<u16>, ports: &[PortSpec]) -> Option<Self> {
+        let first = || ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.backend_first);
+        let port = port.or_else(first)?;
+        let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(2));
+        Some(Self { port, interval, timeout, fall: 3, rise: 2 })
+    }
 }
 
 /// One server.

@@ -7,7 +7,9 @@ use super::{
     Findings, NAME_MAX, Object, Severity, check_address, check_key, check_name, check_session_limit, check_timeouts,
     is_name, list, same_region, short,
 };
-use crate::control::model::{Key, LinkResource, Model, PortSpec, ResourceType, TargetSpec, Visibility, Vnet};
+use crate::control::model::{
+    HealthCheck, Key, LinkResource, Model, PortSpec, ResourceType, TargetSpec, Visibility, Vnet,
+};
 use crate::control::resource_types;
 use crate::snapshot::Protocol;
 
@@ -243,6 +245,40 @@ fn check_targets(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, 
         }
         check_backends(object, &field, resource, target, vnet, findings);
         check_ports(object, &field, resource, target, findings);
+        if let Some(check) = &target.health {
+            check_health(object, &format!("{field}.health"), check, findings);
+        }
+    }
+}
+
+fn check_health(object: &Object, field: &str, check: &HealthCheck, findings: &mut Findings) {
+    if check.port == 0 {
+        findings.error(
+            "InvalidHealthCheck",
+            object.at(format!("{field}.port")),
+            "port 0 answers nobody",
+            "name the port its servers listen on",
+        );
+    }
+    for (name, count) in [("fall", check.fall), ("rise", check.rise)] {
+        if !(1..=10).contains(&count) {
+            let message = format!("`{name} = {count}` is out of range");
+            findings.error(
+                "InvalidHealthCheck",
+                object.at(format!("{field}.{name}")),
+                message,
+                "choose a number from 1 to 10",
+            );
+        }
+    }
+    if check.timeout > check.interval {
+        let message = "a check may take longer than the time between two";
+        findings.error(
+            "InvalidHealthCheck",
+            object.at(format!("{field}.timeout")),
+            message,
+            "choose a `timeout` of at most `interval`",
+        );
     }
 }
 

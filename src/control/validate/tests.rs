@@ -45,6 +45,7 @@ fn model() -> Model {
     model.vnets.insert(key("spoke"), vnet("10.1.0.0/16", "10.1.9.0/24"));
     model.vnets.insert(key("core"), vnet("10.2.0.0/16", "10.2.9.0/24"));
     let target = TargetSpec {
+        health: None,
         subresource: String::new(),
         member: String::new(),
         fqdns: Vec::new(),
@@ -72,6 +73,7 @@ fn model() -> Model {
             deny: None,
             max_sessions: None,
             max_sessions_per_endpoint: None,
+            drain: crate::control::model::DRAIN,
             balance: crate::snapshot::Balance::LeastSessions,
             timeouts: TimeoutOverrides::default(),
             targets: vec![target],

@@ -318,7 +318,8 @@ impl Writer {
         self.save_unsaved()?;
         let decisions = Arc::clone(&self.decisions);
         let mut registry = self.registry.clone();
-        let topology = super::checked(&self.setup, &decisions, &mut registry, self.snapshot.epoch)?.topology;
+        let topology =
+            super::checked(&self.setup, &decisions, self.found(), &mut registry, self.snapshot.epoch)?.topology;
         self.settle_host(ports, topology);
         self.deleting.remove(&key);
         Ok(self.deleted(item, Vec::new()))
@@ -346,7 +347,7 @@ impl Writer {
         if version.dry_run {
             let mut registry = self.registry.clone();
             super::access(&self.setup, &after)?;
-            super::checked(&self.setup, &after, &mut registry, self.snapshot.epoch)?;
+            super::checked(&self.setup, &after, self.found(), &mut registry, self.snapshot.epoch)?;
             return Ok(Outcome::Applied(report));
         }
         let records = self.file_records(caller, &version.author, (&self.decisions, &after), &report);

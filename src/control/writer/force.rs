@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::{Found, broken, checked, host_refused, input, not_compiled, stopping};
 use super::{Key, Kind, Ports, Refusal, Snapshot, Topology, Writer};
-use super::{broken, checked, host_refused, input, not_compiled, stopping};
 use crate::control::SILENCE;
 use crate::control::access::Access;
 use crate::control::addresses::Allocator;
-use crate::control::compile::{Compiled, Registry, compile_endpoint, union};
+use crate::control::compile::{Compiled, Registry, compile, compile_endpoint, union};
 use crate::control::decisions::Decisions;
+use crate::control::health::Health;
 use crate::control::index::Index;
 use crate::control::model::Model;
 use crate::control::refusal::BrokenRule;
+use crate::control::retired::{Retired, RetiredAddress};
 use crate::control::state::{Change, Extent, Record};
 use crate::control::validate::Counts;
 use crate::snapshot::ConnectionState;
@@ -34,6 +36,8 @@ struct Ready {
     topology: Option<Topology>,
     /// `None`: who may do what is as it was.
     access: Option<Access>,
+    /// `None`: no NAT address is taken or given.
+    retired: Option<Retired>,
 }
 
 impl Writer {
@@ -72,34 +76,60 @@ impl Writer {
         }
     }
 
+    /// Puts in force what has been found out of servers: the model is as it was and holds, so it is compiled and
+    /// published, and neither the store nor the host has a part in it.
+    pub(in crate::control) fn observe(
+        &mut self,
+        ports: &Ports,
+        health: Health,
+        over: &BTreeSet<RetiredAddress>,
+    ) -> Result<(), Refusal> {
+        if let Some(reason) = &self.stopped {
+            return Err(stopping(reason));
+        }
+        let retired = self.retired.without(over);
+        if health == *self.health && retired == *self.retired {
+            return Ok(());
+        }
+        let mut registry = self.registry.clone();
+        let found = Found { health: &health, retired: &retired };
+        let input = input(&self.setup, &self.decisions, found);
+        let Compiled { snapshot, topology } =
+            compile(&input, &mut registry, self.snapshot.epoch + 1).map_err(not_compiled)?;
+        self.publish(ports, snapshot.clone())?;
+        (self.registry, self.snapshot) = (registry, snapshot);
+        (self.health, self.retired) = (Arc::new(health), Arc::new(retired));
+        self.settle_host(ports, topology);
+        Ok(())
+    }
+
     /// Validates and compiles: the one place where either is called for a change.
     fn ready(&self, wanted: &Wanted) -> Result<Ready, Refusal> {
         let mut registry = self.registry.clone();
         let epoch = self.snapshot.epoch + 1;
-        let whole = |registry: &mut Registry| {
-            checked(&self.setup, &wanted.after, registry, epoch)
-                .map(|Compiled { snapshot, topology }| (snapshot, Some(topology)))
+        let alone = match &wanted.extent {
+            // An endpoint may take a retired address.
+            Extent::Endpoint(key) if self.retired.is_empty() && !self.moves_routes(&wanted.after, key) => Some(key),
+            Extent::Endpoint(_) | Extent::Whole => None,
         };
-        let access = match &wanted.extent {
-            Extent::Whole => Some(super::access(&self.setup, &wanted.after)?),
-            Extent::Endpoint(_) => None,
+        let Some(key) = alone else {
+            let retired = self.retired.after(&self.decisions.model, &wanted.after.model);
+            let access = match &wanted.extent {
+                Extent::Whole => Some(super::access(&self.setup, &wanted.after)?),
+                Extent::Endpoint(_) => None,
+            };
+            let found = Found { health: &self.health, retired: &retired };
+            let Compiled { snapshot, topology } = checked(&self.setup, &wanted.after, found, &mut registry, epoch)?;
+            return Ok(Ready { registry, snapshot, topology: Some(topology), access, retired: Some(retired) });
         };
-        let (snapshot, topology) = match &wanted.extent {
-            Extent::Whole => whole(&mut registry)?,
-            Extent::Endpoint(key) if self.moves_routes(&wanted.after, key) => whole(&mut registry)?,
-            Extent::Endpoint(key) => {
-                let model = &wanted.after.model;
-                if model.endpoints.share(key).is_some_and(|new| Some(new) != self.decisions.model.endpoints.share(key))
-                {
-                    (self.setup.validate)(model, &self.setup.host, Some(key)).map_err(broken)?;
-                    self.within_quotas(model, key)?;
-                }
-                let input = input(&self.setup, &wanted.after);
-                let compiled = compile_endpoint(&self.snapshot, &input, &mut registry, epoch, key);
-                (compiled.map_err(not_compiled)?, None)
-            }
-        };
-        Ok(Ready { registry, snapshot, topology, access })
+        let model = &wanted.after.model;
+        if model.endpoints.share(key).is_some_and(|new| Some(new) != self.decisions.model.endpoints.share(key)) {
+            (self.setup.validate)(model, &self.setup.host, Some(key)).map_err(broken)?;
+            self.within_quotas(model, key)?;
+        }
+        let input = input(&self.setup, &wanted.after, self.found());
+        let snapshot = compile_endpoint(&self.snapshot, &input, &mut registry, epoch, key).map_err(not_compiled)?;
+        Ok(Ready { registry, snapshot, topology: None, access: None, retired: None })
     }
 
     /// Refuses an endpoint that is new in `after` and one more than a quota allows.
@@ -161,6 +191,7 @@ impl Writer {
         let snapshot = ready.snapshot.clone();
         self.in_force(wanted, ready.registry, ready.snapshot);
         ready.access.into_iter().for_each(|access| self.access = Arc::new(access));
+        ready.retired.into_iter().for_each(|retired| self.retired = Arc::new(retired));
         self.publish(ports, snapshot)?;
         if let Some(both) = more {
             self.topology = both;
@@ -175,6 +206,7 @@ impl Writer {
         let snapshot = ready.snapshot.clone();
         let blocked = Wanted { after: after.clone(), extent: extent.clone(), records: Vec::new() };
         self.in_force(blocked, ready.registry, ready.snapshot);
+        ready.retired.into_iter().for_each(|retired| self.retired = Arc::new(retired));
         let published = self.publish(ports, snapshot);
         // Also when a worker is silent: the next start must not revive what was revoked.
         let committed = self.commit(&Wanted { after, extent, records });
@@ -208,7 +240,7 @@ impl Writer {
         }
         let wanted = Wanted { after: blocked, extent: Extent::Whole, records: Vec::new() };
         let mut registry = self.registry.clone();
-        let compiled = checked(&self.setup, &wanted.after, &mut registry, self.snapshot.epoch + 1)?;
+        let compiled = checked(&self.setup, &wanted.after, self.found(), &mut registry, self.snapshot.epoch + 1)?;
         let snapshot = compiled.snapshot.clone();
         self.in_force(wanted, registry, compiled.snapshot);
         self.unsaved = Some("a block is not written yet".into());

@@ -31,11 +31,13 @@ use super::approval::Action;
 use super::command::{Caller, Command, Outcome};
 use super::compile::{Compiled, Input, Registry, compile};
 use super::decisions::{Decisions, Item};
+use super::health::Health;
 use super::index::Index;
 use super::model::{Key, Map};
 use super::ports::{Host, Workers};
 use super::refusal::{BrokenRule, Kind, Refusal};
 use super::report::Report;
+use super::retired::Retired;
 use super::rights::Rights;
 use super::state::DecisionStore;
 use super::validate::Counts;
@@ -76,6 +78,10 @@ pub(super) struct Writer {
     /// Who may do what, by the decisions in force.
     access: Arc<Access>,
     registry: Registry,
+    /// See [`Health`].
+    health: Arc<Health>,
+    /// See [`Retired`].
+    retired: Arc<Retired>,
     snapshot: Snapshot,
     topology: Topology,
     first_start: bool,
@@ -104,7 +110,13 @@ impl Writer {
         let (decisions, report) = merge(&before, &application)?;
         let access = Arc::new(self::access(&setup, &decisions)?);
         let mut registry = Registry::default();
-        let compiled = checked(&setup, &decisions, &mut registry, 1)?;
+        let compiled = checked(
+            &setup,
+            &decisions,
+            Found { health: &Health::default(), retired: &Retired::default() },
+            &mut registry,
+            1,
+        )?;
         Ok(Self {
             addresses: Allocator::new(&decisions.model),
             index: Index::of(&decisions),
@@ -116,6 +128,8 @@ impl Writer {
             setup,
             store,
             registry,
+            health: Arc::default(),
+            retired: Arc::default(),
             snapshot: compiled.snapshot,
             topology: compiled.topology,
             first_start,
@@ -175,7 +189,13 @@ impl Writer {
             first_start: self.first_start,
             conditions: self.conditions(),
             last_apply: Arc::clone(&self.last_apply),
+            health: Arc::clone(&self.health),
+            retired: Arc::clone(&self.retired),
         }
+    }
+
+    fn found(&self) -> Found<'_> {
+        Found { health: &self.health, retired: &self.retired }
     }
 
     fn maker<'a>(&'a self, caller: &'a Caller) -> Maker<'a> {
@@ -215,14 +235,29 @@ fn said(code: &'static str, message: String) -> BrokenRule {
     BrokenRule { code, target: String::new(), message }
 }
 
-/// Validates and compiles everything.
-fn checked(setup: &Setup, after: &Decisions, registry: &mut Registry, epoch: u64) -> Result<Compiled, Refusal> {
-    (setup.validate)(&after.model, &setup.host, None).map_err(broken)?;
-    compile(&input(setup, after), registry, epoch).map_err(not_compiled)
+/// What has been found out, an input to compilation beside what was decided.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    health: &'a Health,
+    retired: &'a Retired,
 }
 
-fn input<'a>(setup: &'a Setup, decisions: &'a Decisions) -> Input<'a> {
+/// Validates and compiles everything.
+fn checked(
+    setup: &Setup,
+    after: &Decisions,
+    found: Found<'_>,
+    registry: &mut Registry,
+    epoch: u64,
+) -> Result<Compiled, Refusal> {
+    (setup.validate)(&after.model, &setup.host, None).map_err(broken)?;
+    compile(&input(setup, after, found), registry, epoch).map_err(not_compiled)
+}
+
+fn input<'a>(setup: &'a Setup, decisions: &'a Decisions, found: Found<'a>) -> Input<'a> {
     Input {
+        health: found.health,
+        retired: found.retired,
         model: &decisions.model,
         connections: &decisions.connections,
         host: &setup.host,

@@ -12,7 +12,7 @@ use crate::dataplane::lifecycle::TOMBSTONE;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::verdict::DropReason;
 use crate::snapshot::policy::{Denial, is_spoofed, judge};
-use crate::snapshot::{Admission, Balance, Generation, Protocol, Query, Timeouts, steering};
+use crate::snapshot::{Admission, BackendState, Balance, Generation, Protocol, Query, Timeouts, steering};
 use crate::wire::headers::{ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST};
 use crate::wire::{Address, Version};
 
@@ -62,7 +62,7 @@ impl Forwarder {
     /// equals. Other workers may choose at the same moment: the counts are good enough to spread, not to bound.
     fn choose_backend(&self, admission: &Admission<'_>, key: &FlowKey) -> Option<Address> {
         let reachable = |backend: &Address| nat_addresses(admission, backend.version()).next().is_some();
-        let takes = admission.target.backends.iter().filter(|backend| !backend.drain);
+        let takes = admission.target.backends.iter().filter(|backend| backend.state == BackendState::Up);
         let takes = takes.map(|backend| Address::from(backend.address)).filter(reachable);
         let source = key.source.steering_word();
         match admission.resource.balance {
@@ -236,8 +236,12 @@ pub(in crate::dataplane) fn still_admitted(a: &Addresses, session: &Session, con
         && admission.target_id == session.target
         && admission.backend_port == session.backend_port
         && admission.resource.provider == session.provider_attachment
-        && admission.resource.nat.contains(&a.nat.ip())
-        && admission.target.backends.iter().any(|backend| backend.address == a.backend.ip())
+        && (admission.resource.nat.contains(&a.nat.ip()) || admission.resource.retired.contains(&a.nat.ip()))
+        && admission
+            .target
+            .backends
+            .iter()
+            .any(|backend| backend.state != BackendState::Down && backend.address == a.backend.ip())
 }
 
 /// Idle limit of a session in its present phase.

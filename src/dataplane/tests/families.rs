@@ -23,13 +23,14 @@ fn snapshot() -> Snapshot {
     }
     let mut bound = |nat: &str, backend: &str| {
         builder.resource(Resource {
+            retired: Vec::new(),
             name: Arc::from("default/service"),
             provider: PROVIDER,
             nat: vec![ip(nat)],
             targets: vec![Target {
                 subresource: Arc::from(""),
                 member: Arc::from(""),
-                backends: vec![Backend { address: ip(backend), drain: false }],
+                backends: vec![Backend { address: ip(backend), state: crate::snapshot::BackendState::Up }],
                 ports: vec![PortMap { protocol: Protocol::Udp, first: 53, last: 53, backend_first: 5_353 }],
                 icmp: true,
             }],

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 
 use crate::snapshot::policy::{Reason, is_spoofed, judge};
 use crate::snapshot::{
-    Attachment, AttachmentId, ConnectionState, Denial, Endpoint, Protocol, Query, Resource, Snapshot, Target,
+    Attachment, AttachmentId, BackendState, ConnectionState, Denial, Endpoint, Protocol, Query, Resource, Snapshot,
+    Target,
 };
 
 /// Addresses proposed at most.
@@ -61,6 +62,8 @@ pub enum Flip {
         /// What was asked for.
         wanted: (Protocol, u16),
     },
+    /// Bring this backend up, which is down or drained.
+    Revive(IpAddr),
     /// End the drain of this backend.
     EndDrain(IpAddr),
 }
@@ -105,6 +108,9 @@ impl fmt::Display for Flip {
                     open => write!(f, "use {}, or add {wanted} to the ports of {resource}", open.join(" or ")),
                 }
             }
+            Self::Revive(backend) => {
+                write!(f, "bring backend {backend} up, which fails its checks or is drained, or add a backend")
+            }
             Self::EndDrain(backend) => write!(f, "end the drain of backend {backend}, or add a backend"),
         }
     }
@@ -131,7 +137,9 @@ pub(super) fn of_denial(snapshot: &Snapshot, query: &Query, denial: &Denial<'_>)
 
 /// No backend takes new sessions.
 pub(super) fn of_drain(target: &Target) -> Option<Flip> {
-    target.backends.iter().find(|backend| backend.drain).map(|backend| Flip::EndDrain(backend.address))
+    let of = |state| target.backends.iter().find(|backend| backend.state == state);
+    let draining = of(BackendState::Draining).map(|backend| Flip::EndDrain(backend.address));
+    draining.or_else(|| of(BackendState::Down).map(|backend| Flip::Revive(backend.address)))
 }
 
 /// The endpoints whose addresses are nearest to the one asked for, of all that are visible.

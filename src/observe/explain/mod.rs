@@ -8,7 +8,7 @@ use super::Observer;
 use crate::dataplane::verdict::DropReason;
 use crate::interface::{Check, Explanation};
 use crate::snapshot::policy::{Reason, is_spoofed, judge};
-use crate::snapshot::{Admission, AttachmentId, Backend, Denial, Protocol, Query, Snapshot};
+use crate::snapshot::{Admission, AttachmentId, Backend, BackendState, Denial, Protocol, Query, Snapshot};
 pub use flip::Flip;
 
 /// What would change the decision.
@@ -169,7 +169,7 @@ fn attachment_of(snapshot: &Snapshot, vnet: &str) -> Result<AttachmentId, Unansw
 /// Checks 2 to 6 pass; what is left of check 7 that does not depend on the moment is a backend.
 fn admitted(admission: &Admission<'_>) -> Decision {
     let nat = |backend: &&Backend| admission.resource.nat.iter().any(|nat| nat.is_ipv4() == backend.address.is_ipv4());
-    let takes = |backend: &&Backend| !backend.drain && nat(backend);
+    let takes = |backend: &&Backend| backend.state == BackendState::Up && nat(backend);
     let backends: Vec<String> = admission
         .target
         .backends

@@ -6,6 +6,8 @@
 mod access;
 mod daemon;
 mod endpoints;
+/// Checks of servers.
+mod health;
 mod networks;
 mod resources;
 /// What Azure's clients write.
@@ -93,7 +95,7 @@ enum See {
 
 /// Every row.
 fn table() -> impl Iterator<Item = &'static Row> {
-    [daemon::ROWS, networks::ROWS, resources::ROWS, endpoints::ROWS, access::ROWS].into_iter().flatten()
+    [daemon::ROWS, networks::ROWS, resources::ROWS, health::ROWS, endpoints::ROWS, access::ROWS].into_iter().flatten()
 }
 
 /// A row of the usual kind.

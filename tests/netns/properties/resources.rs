@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::daemon::{ECHO, ESTABLISHED, OPENING, UDP, a_piece_is_given_up, a_piece_is_kept, ends, stays};
-use super::{Client, Edits, Flip, How, Row, See, live, refused, stored};
+use super::{Client, Edits, Flip, How, Row, See, health, live, refused, stored};
 use crate::lab::{ask, cli, json};
 use crate::peers::{connect, greeted};
 
@@ -67,6 +67,15 @@ pub(super) const ROWS: &[Row] = &[
             after: See::By(|| assert_eq!(servers_of_few().len(), 1, "one client, one server")),
         }),
     },
+    live(
+        "resource.drain",
+        &[
+            ("nat = [\"10.20.99.8\"]", "nat = [\"10.20.99.8\"]\ndrain = \"1s\""),
+            ("address = \"10.20.0.8\", drain = false", "address = \"10.20.0.8\", drain = true"),
+        ],
+        See::By(health::hold),
+        See::By(health::reset),
+    ),
     live(
         "resource.deny",
         &[("visibility = [\"*\"]", "visibility = [\"*\"]\ndeny = \"drop\"")],

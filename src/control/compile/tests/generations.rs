@@ -227,6 +227,8 @@ proptest! {
             let whole = full.compile().snapshot;
             lab.epoch += 1;
             let input = Input {
+            health: &Health::default(),
+            retired: &Retired::default(),
                 model: &lab.model,
                 connections: &lab.connections,
                 host: &lab.host,

@@ -1,0 +1,26 @@
+//! Health checks' way into the networks of the servers.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use privlink::control::model::Key;
+use privlink::health::{Connecting, Probe};
+use privlink::host::netns::Namespace;
+use tokio::net::TcpSocket;
+
+/// The namespace that each VNet's attachment is in.
+pub(super) struct Doors(pub(super) BTreeMap<String, Namespace>);
+
+impl Probe for Doors {
+    fn connect(&self, vnet: &Key, to: SocketAddr) -> Connecting {
+        let door = self.0.get(&vnet.to_string()).cloned().ok_or_else(|| format!("VNet {vnet} has no attachment here"));
+        Box::pin(async move {
+            let door = door?;
+            // A socket belongs to the namespace it was made in; what follows needs no thread there.
+            let open = move || door.run(|| Ok(if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?));
+            let made = tokio::task::spawn_blocking(open).await.map_err(|error| error.to_string())?;
+            let socket = made.map_err(|error| format!("{error:#}"))?;
+            socket.connect(to).await.map(drop).map_err(|error| error.to_string())
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! Whether servers answer: a TCP connection to each, again and again, and the clock of those that are to empty. What
+//! is found goes to the control plane, which compiles it into the rules; a server that is down gets no new session
+//! and its old ones are reset.
+
+/// Failures and successes in a row.
+mod streak;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::control::ControlPlane;
+use crate::control::health::{Health, Server};
+use crate::control::model::{HealthCheck, Key, Model};
+use crate::control::retired::{Retired, RetiredAddress};
+use streak::Streak;
+
+/// A connection that is being opened, and why it could not be, in words.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// Opens connections from the network that a VNet's servers are in.
+pub trait Probe: Send + Sync + 'static {
+    /// Connects to `to` and closes at once; for as long as it takes.
+    fn connect(&self, vnet: &Key, to: SocketAddr) -> Connecting;
+}
+
+/// Between two looks at what a retired NAT address still carries.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// So long no session is counted before there is none: a worker tells its counts once a second, and one that opened a
+/// session just before the address was retired has told it then.
+const COUNTED: Duration = Duration::from_secs(3);
+
+/// What is looked after now.
+#[derive(Debug, Default)]
+struct Watch {
+    checks: BTreeMap<Server, Checked>,
+    /// When the time of those that are to empty is over.
+    emptying: BTreeMap<Server, (Instant, Duration)>,
+    /// Retired NAT addresses, and since when no session has been counted there.
+    retired: BTreeMap<RetiredAddress, Option<Instant>>,
+}
+
+#[derive(Debug)]
+struct Checked {
+    check: HealthCheck,
+    streak: Streak,
+    task: AbortHandle,
+}
+
+/// What a check says: of whom, by which settings, and how it ended.
+type Finding = (Server, HealthCheck, Result<(), String>);
+
+/// How many NAT ports of an address sessions have, as counted at most a second ago.
+pub type Usage = Box<dyn Fn(IpAddr) -> u64 + Send + Sync>;
+
+/// Checks servers, and looks after what is to empty, until it is dropped.
+pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Usage) {
+    let (findings, mut found) = mpsc::channel::<Finding>(64);
+    let mut epochs = control.epochs();
+    let (mut tasks, mut watch, mut told) = (JoinSet::new(), Watch::default(), Health::default());
+    loop {
+        let view = control.view();
+        watch.follow(&view.decisions.model, Instant::now(), |vnet, server, check| {
+            tasks.spawn(repeat(Arc::clone(&probe), vnet.clone(), server.clone(), check, findings.clone()))
+        });
+        let (health, over) = (watch.health(Instant::now()), watch.over(&view.retired, Instant::now(), &usage));
+        drop(view);
+        if health != told || !over.is_empty() {
+            let (control, next) = (Arc::clone(&control), health.clone());
+            // Refused only by a daemon that ends; then nothing is forwarded any more.
+            let _ = tokio::task::spawn_blocking(move || control.observe(next, &over)).await;
+            told = health;
+        }
+        let due = watch.next_due(Instant::now());
+        tokio::select! {
+            changed = epochs.changed() => if changed.is_err() { return },
+            Some((server, check, result)) = found.recv() => watch.note(&server, check, &result),
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            // A task ends only where it was told to; its place is freed.
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+        }
+    }
+}
+
+/// Checks one server again and again.
+async fn repeat(probe: Arc<dyn Probe>, vnet: Key, server: Server, check: HealthCheck, findings: mpsc::Sender<Finding>) {
+    // Those of one resource do not all knock at the same moment.
+    tokio::time::sleep(check.interval.mul_f64(fastrand::f64())).await;
+    let mut ticks = tokio::time::interval(check.interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let connecting = probe.connect(&vnet, SocketAddr::new(server.address, check.port));
+        let result = tokio::time::timeout(check.timeout, connecting).await;
+        let result = result.unwrap_or_else(|_| Err(format!("no answer within {:?}", check.timeout)));
+        if findings.send((server.clone(), check, result)).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Watch {
+    /// Looks after what `model` names from now on: what is asked for anew begins well.
+    fn follow(
+        &mut self,
+        model: &Model,
+        now: Instant,
+        mut start: impl FnMut(&Key, &Server, HealthCheck) -> AbortHandle,
+    ) {
+        let (mut checked, mut emptying) = (BTreeSet::new(), BTreeSet::new());
+        for (key, resource) in &model.resources {
+            let Some(vnet) = &resource.vnet else { continue };
+            for target in &resource.targets {
+                for backend in &target.backends {
+                    let server = Server::of(key, target, backend);
+                    if backend.drain {
+                        let end = (now + resource.drain, resource.drain);
+                        let known = self.emptying.entry(server.clone()).or_insert(end);
+                        if known.1 != resource.drain {
+                            // Another time, counted from when it began.
+                            *known = (known.0 - known.1 + resource.drain, resource.drain);
+                        }
+                        emptying.insert(server.clone());
+                    }
+                    let Some(check) = target.health else { continue };
+                    let known = self.checks.get(&server);
+                    if known.is_none_or(|known| known.check != check) {
+                        let task = start(vnet, &server, check);
+                        let streak = known.map(|known| known.streak).unwrap_or_default();
+                        if let Some(old) = self.checks.insert(server.clone(), Checked { check, streak, task }) {
+                            old.task.abort();
+                        }
+                    }
+                    checked.insert(server);
+                }
+            }
+        }
+        self.emptying.retain(|server, _| emptying.contains(server));
+        self.checks.retain(|server, known| {
+            let stays = checked.contains(server);
+            if !stays {
+                known.task.abort();
+            }
+            stays
+        });
+    }
+
+    /// Takes a finding in; one of settings that are no more says nothing.
+    fn note(&mut self, server: &Server, check: HealthCheck, result: &Result<(), String>) {
+        let Some(known) = self.checks.get_mut(server).filter(|known| known.check == check) else { return };
+        if !known.streak.note(result.is_ok(), &check) {
+            return;
+        }
+        let Server { resource, address, .. } = server;
+        match result {
+            Ok(()) => tracing::info!(%resource, %address, port = check.port, "backend is up again"),
+            Err(why) => tracing::warn!(%resource, %address, port = check.port, "backend is down: {why}"),
+        }
+    }
+
+    fn health(&self, now: Instant) -> Health {
+        let down = self.checks.iter().filter(|(_, known)| known.streak.is_down());
+        let drained = self.emptying.iter().filter(|(_, (end, _))| *end <= now);
+        Health { down: down.map(|(s, _)| s.clone()).collect(), drained: drained.map(|(s, _)| s.clone()).collect() }
+    }
+
+    /// Those of `retired` that are empty for good.
+    fn over(&mut self, retired: &Retired, now: Instant, usage: &Usage) -> BTreeSet<RetiredAddress> {
+        let known = std::mem::take(&mut self.retired);
+        let since = |one: RetiredAddress| {
+            let before = known.get(&one).copied().flatten();
+            let empty = usage(one.1) == 0;
+            (one, empty.then(|| before.unwrap_or(now)))
+        };
+        self.retired = retired.iter().map(since).collect();
+        let empty = |since: &Option<Instant>| since.is_some_and(|since| now - since >= COUNTED);
+        self.retired.iter().filter(|(_, since)| empty(since)).map(|(one, _)| one.clone()).collect()
+    }
+
+    /// When there is something to do next: a server's time to empty is over, or sessions are to be counted.
+    fn next_due(&self, now: Instant) -> Option<Instant> {
+        let count = (!self.retired.is_empty()).then_some(now + LOOK);
+        self.emptying.values().map(|(end, _)| *end).filter(|end| *end > now).chain(count).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;
