@@ -1,13 +1,16 @@
 //! Real kernels on both ends, and real programs: IPv6, endpoints of one family before backends of the other, a path
 //! that carries less than the client believes, fragments.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use crate::lab::{Daemon, attachment, daemon_table, drops, endpoint, eventually, inside, ip, isolated, join, sysctl};
+use crate::lab::{
+    Daemon, attachment, daemon_table, drops, endpoint, eventually, inside, ip, isolated, join, sessions, sysctl,
+};
 
 /// Endpoint, and the client's address of that family; the first two before IPv4 servers, the others before IPv6.
 const LINKS: [(&str, &str); 4] = [
@@ -195,7 +198,7 @@ fn iperf_runs_both_ways_between_families() {
         let _daemon = lab(1500);
         let server = || {
             let words = ["netns", "exec", "server", "iperf3", "-s", "-1"];
-            let server = Command::new("ip").args(words).stdout(std::process::Stdio::null()).spawn().expect("iperf3");
+            let server = Command::new("ip").args(words).stdout(Stdio::null()).spawn().expect("iperf3");
             std::thread::sleep(Duration::from_millis(300));
             server
         };
@@ -209,5 +212,91 @@ fn iperf_runs_both_ways_between_families() {
                 assert!(bytes > 1 << 20, "{endpoint}{reverse}: {bytes} bytes");
             }
         }
+    });
+}
+
+/// A program that does not outlive the test.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Echoes on every connection, however many there are at once.
+const ECHO: &str = "
+import selectors, socket
+listener = socket.create_server(('::', 8080), family=socket.AF_INET6, backlog=4096, dualstack_ipv6=True)
+poll = selectors.EpollSelector()
+poll.register(listener, selectors.EVENT_READ)
+while True:
+    for key, _ in poll.select():
+        if key.fileobj is listener:
+            poll.register(listener.accept()[0], selectors.EVENT_READ)
+            continue
+        data = key.fileobj.recv(4096)
+        if data:
+            key.fileobj.sendall(data)
+        else:
+            poll.unregister(key.fileobj)
+            key.fileobj.close()
+";
+
+/// As many connections to each endpoint as are asked for; a line of its own on each, twice, and back.
+const HOLD: &str = "
+import os, socket, sys
+count, endpoints = int(sys.argv[1]), sys.argv[2:]
+held = []
+for number in range(count):
+    for endpoint in endpoints:
+        held.append((socket.create_connection((endpoint, 80), timeout=10), os.urandom(64)))
+for turn in range(2):
+    for connection, line in held:
+        connection.sendall(line)
+    for connection, line in held:
+        got = b''
+        while len(got) < 64:
+            got += connection.recv(64 - len(got)) or sys.exit('closed')
+        if got != line:
+            sys.exit('another line came back')
+    print(len(held), flush=True)
+    sys.stdin.readline()
+";
+
+#[test]
+fn ten_thousand_connections_over_every_pair_of_families_are_held_at_once() {
+    isolated("families::ten_thousand_connections_over_every_pair_of_families_are_held_at_once", || {
+        let _daemon = lab(1500);
+        let python = |namespace: &str, program: &str, arguments: &[&str]| {
+            let mut line = Command::new("python3");
+            line.args(["-c", program]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+            Program(inside(namespace, || line.spawn()).expect("python3"))
+        };
+        let _server = python("server", ECHO, &[]);
+        eventually("the server listens", || inside("server", || TcpStream::connect("10.20.1.2:8080")).is_ok());
+        let endpoints: Vec<&str> = LINKS.iter().map(|(endpoint, _)| *endpoint).collect();
+        let mut holder = python("client", HOLD, &[&["2500"], &*endpoints].concat());
+        let (mut orders, mut said) = (holder.0.stdin.take().expect("piped"), holder.0.stdout.take().expect("piped"));
+        let mut line = || {
+            let mut bytes = [0; 6];
+            said.read_exact(&mut bytes).map(|()| bytes)
+        };
+        let dropped = || {
+            let mut reasons = drops();
+            // A new device's kernel looks for routers.
+            reasons.remove("icmp_unmatched");
+            reasons
+        };
+        assert_eq!(line().expect("every line came back"), *b"10000\n");
+        assert_eq!(sessions(), 10_000);
+        orders.write_all(b"\n").expect("told");
+        assert_eq!(line().expect("every line came back again"), *b"10000\n");
+        assert_eq!(dropped(), BTreeMap::new(), "nothing is dropped");
+        orders.write_all(b"\n").expect("told");
+        assert!(holder.0.wait().expect("ended").success());
+        eventually("all are closed", || sessions() == 0);
     });
 }

@@ -1,13 +1,14 @@
 //! Drains and limits, changed by SIGHUP while sessions live.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 use crate::lab::{
-    Daemon, drops_exactly, drops_grow, endpoint, eventually, inside, isolated, json, orders, sessions, two_legs,
+    Daemon, drops, drops_exactly, drops_grow, endpoint, eventually, inside, isolated, json, orders, sessions, two_legs,
     two_sides,
 };
-use crate::peers::{connect, greeted, serve, tcp, udp};
+use crate::packets::{SYN, segment};
+use crate::peers::{connect, greeted, inject, raw, serve, tcp, udp};
 
 fn still_echoes(stream: &mut TcpStream) {
     stream.write_all(b"still").expect("sent");
@@ -128,6 +129,59 @@ fn a_resource_without_a_nat_port_is_a_condition_and_another_address_ends_it() {
         daemon.apply(&wide);
         assert_eq!(udp("spoke", "10.1.0.6:901", "10.1.9.4:7").as_deref(), Ok("echo"));
         assert!(!exhausted(), "{}", conditions());
+        still_echoes(&mut stream);
+    });
+}
+
+/// Resident memory of the daemon in KiB.
+fn resident(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("read");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// SYNs of ever new sources and ports, which are never followed by anything.
+fn flood(from: u32, count: u32) {
+    let socket = raw("spoke", rustix::net::ipproto::RAW);
+    let to = (Ipv4Addr::new(10, 1, 9, 4), 7);
+    inside("spoke", || {
+        for number in from..from + count {
+            let [_, high, low, _] = (number << 8).to_be_bytes();
+            let source = Ipv4Addr::new(10, 1, 100 + high % 100, low.max(1));
+            let port = 1_024 + u16::try_from(number / 7_919).expect("few rounds");
+            // A full queue of the device loses some.
+            let _ = inject(&socket, &segment((source, port), to, SYN, number, 0));
+        }
+    });
+}
+
+#[test]
+fn memory_stays_flat_under_a_flood_of_syns_and_sessions_live_on() {
+    isolated("limits::memory_stays_flat_under_a_flood_of_syns_and_sessions_live_on", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let orders = endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved");
+        let daemon = Daemon::start(&two_sides("workers = 2\nmax_sessions = 40000", &orders));
+        let mut stream = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
+        assert_eq!(greeted(&mut stream).as_deref().expect("greeted"), "echo");
+        let full = || drops().get("table_full").copied().unwrap_or(0);
+        let mut sent = 0;
+        eventually("the table is full", || {
+            flood(sent, 100_000);
+            sent += 100_000;
+            full() > 0
+        });
+        let (before, refused) = (resident(&daemon), full());
+        for _ in 0..5 {
+            flood(sent, 100_000);
+            sent += 100_000;
+            still_echoes(&mut stream);
+        }
+        let after = resident(&daemon);
+        println!("{before} KiB with a full table, {after} KiB after {} more refusals", full() - refused);
+        assert!(full() - refused > 100_000, "{} refusals", full() - refused);
+        assert!(after < before + 2_048, "{before} KiB before, {after} KiB after");
+        assert!(sessions() <= 40_000, "{} sessions", sessions());
         still_echoes(&mut stream);
     });
 }
