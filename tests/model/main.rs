@@ -35,6 +35,9 @@ mod errors;
 /// Fragments.
 mod pieces;
 
+/// Limits.
+mod bounds;
+
 /// Steps through both, and the comparison after each.
 mod run;
 
@@ -91,6 +94,12 @@ const USUAL: &[(Case, u64)] = &[
     (Case::Drop("fragment_duplicate"), 100),
     (Case::Drop("fragment_overlap"), 100),
     (Case::Drop("fragment_dead"), 100),
+    (Case::Drop("fragment_tiny"), 100),
+    (Case::Drop("fragment_oversize"), 100),
+    (Case::Drop("fragment_too_many"), 100),
+    (Case::Drop("fragment_timeout"), 100),
+    (Case::Drop("packet_too_big"), 100),
+    (Case::Drop("write_failed"), 100),
     (Case::Drop("icmp_unmatched"), 100),
     (Case::Opened, 5_000),
     (Case::Passed, 20_000),
@@ -133,12 +142,12 @@ fn what_once_failed_does_what_the_model_says() {
 
 #[test]
 fn one_worker_does_what_the_model_says() {
-    compare(1, 1 << 20, 1, USUAL);
+    compare(1, 1 << 20, 1, &[USUAL, &[(Case::Drop("fragment_full"), 100)]].concat());
 }
 
 #[test]
 fn two_workers_do_what_the_model_says() {
-    compare(2, 1 << 20, 101, USUAL);
+    compare(2, 1 << 20, 101, &[USUAL, &[(Case::Drop("handover_full"), 100)]].concat());
 }
 
 #[test]

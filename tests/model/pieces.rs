@@ -96,13 +96,13 @@ impl Run {
     }
 
     /// Delivers a piece that nothing may come of yet.
-    fn quietly(&mut self, at: u16, piece: Vec<u8>) {
+    pub(crate) fn quietly(&mut self, at: u16, piece: Vec<u8>) {
         let out = self.deliver(at, piece);
         assert!(out.iter().all(|(_, frame)| Packet::parse(frame).flags & 4 != 0), "resets of ended sessions at most");
     }
 
     /// A sender who is not welcome: nothing is kept, nothing answered.
-    fn all_dropped(
+    pub(crate) fn all_dropped(
         &mut self,
         sent: &Sent,
         pieces: &[Vec<u8>],
@@ -129,30 +129,34 @@ impl Run {
 
 /// The pieces of a frame's packet; `size` chooses how many of the units of 8 bytes that are left each takes.
 fn cut(frame: &[u8], identification: u32, mut size: impl FnMut(usize) -> usize) -> Vec<Vec<u8>> {
-    let header = header_of(frame);
-    let (head, body) = frame.split_at(VNET + header);
+    let body = &frame[VNET + header_of(frame)..];
     let (mut at, mut pieces) = (0, Vec::new());
     while at < body.len() {
         let left = body.len() - at;
         let length = size(left / 8).min(left);
-        let more = at + length < body.len();
-        let mut piece = head.to_vec();
-        if header == 40 {
-            piece.extend([head[VNET + 6], 0]);
-            piece.extend((at as u16 | u16::from(more)).to_be_bytes());
-            piece.extend(identification.to_be_bytes());
-            piece[VNET + 6] = 44;
-            piece[VNET + 4..VNET + 6].copy_from_slice(&(length as u16 + 8).to_be_bytes());
-        } else {
-            piece[VNET + 2..VNET + 4].copy_from_slice(&(length as u16 + 20).to_be_bytes());
-            piece[VNET + 4..VNET + 6].copy_from_slice(&(identification as u16).to_be_bytes());
-            let field = (at / 8) as u16 | if more { 0x2000 } else { 0 };
-            piece[VNET + 6..VNET + 8].copy_from_slice(&field.to_be_bytes());
-            seal(&mut piece[VNET..]);
-        }
-        piece.extend(&body[at..at + length]);
-        pieces.push(piece);
+        pieces.push(piece(frame, identification, at, &body[at..at + length], at + length < body.len()));
         at += length;
     }
     pieces
+}
+
+/// One piece of a frame's packet: `bytes` at the offset `at`, with `more` behind them.
+pub(crate) fn piece(frame: &[u8], identification: u32, at: usize, bytes: &[u8], more: bool) -> Vec<u8> {
+    let header = header_of(frame);
+    let mut piece = frame[..VNET + header].to_vec();
+    if header == 40 {
+        let next = std::mem::replace(&mut piece[VNET + 6], 44);
+        piece[VNET + 4..VNET + 6].copy_from_slice(&(bytes.len() as u16 + 8).to_be_bytes());
+        piece.extend([next, 0]);
+        piece.extend((at as u16 | u16::from(more)).to_be_bytes());
+        piece.extend(identification.to_be_bytes());
+    } else {
+        piece[VNET + 2..VNET + 4].copy_from_slice(&(bytes.len() as u16 + 20).to_be_bytes());
+        piece[VNET + 4..VNET + 6].copy_from_slice(&(identification as u16).to_be_bytes());
+        let field = (at / 8) as u16 | if more { 0x2000 } else { 0 };
+        piece[VNET + 6..VNET + 8].copy_from_slice(&field.to_be_bytes());
+        seal(&mut piece[VNET..]);
+    }
+    piece.extend(bytes);
+    piece
 }

@@ -119,6 +119,8 @@ impl Run {
             self.send_error(&before, &killed);
         } else if which < 18 && killed.is_empty() && !self.small {
             self.send_pieces(&before, &killed);
+        } else if which < 22 && killed.is_empty() && !self.small {
+            self.send_bounded(&before);
         } else {
             let sent = self.choose_packet();
             self.send(&sent, &before, &killed);
@@ -272,7 +274,7 @@ impl Run {
     }
 
     /// Every ended connection was reset at both ends at a number that each accepts. Returns what else left.
-    fn check_resets(
+    pub(crate) fn check_resets(
         &mut self,
         out: &[(u16, Vec<u8>)],
         killed: &[(Key, Flow)],

@@ -13,7 +13,13 @@ impl Run {
     pub(crate) fn pass_time(&mut self) -> Vec<(Key, Flow)> {
         // Whole seconds, so that a sweep is due; now and then exactly up to a limit.
         let seconds = [1, 1, 5, 30, 59, 60, 61, 239, 241, 300, 301, 7_440, 7_441];
-        self.oracle.now += self.random.choice(seconds).unwrap_or(1) * 10 + self.random.u32(..2);
+        let ticks = self.random.choice(seconds).unwrap_or(1) * 10 + self.random.u32(..2);
+        self.let_pass(ticks)
+    }
+
+    /// What idles out within `ticks`, and is reset.
+    pub(crate) fn let_pass(&mut self, ticks: u32) -> Vec<(Key, Flow)> {
+        self.oracle.now += ticks;
         let (expired, reset) = self.oracle.expire();
         (0..expired).for_each(|_| self.reach(Case::Expired));
         for _ in &reset {

@@ -56,6 +56,18 @@ impl World {
         }
     }
 
+    /// Lets one worker work until nothing is left for it.
+    pub(crate) fn settle_one(&mut self, worker: usize, now: u32) {
+        while self.workers[worker].batch(0..DEVICES, Tick(now)).expect("memory") {}
+    }
+
+    /// Lets devices refuse every frame from now on, or take them again.
+    pub(crate) fn break_devices(&mut self, broken: bool) {
+        for worker in &mut self.workers {
+            worker.ends().1.iter_mut().for_each(|sink| sink.broken = broken);
+        }
+    }
+
     /// Lets all workers work until nothing is left, and takes what they sent: (attachment, frame).
     pub(crate) fn settle(&mut self, now: u32) -> Vec<(u16, Vec<u8>)> {
         loop {
