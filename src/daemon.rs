@@ -46,6 +46,9 @@ mod paths;
 /// Health checks.
 mod checks;
 
+/// Names.
+mod resolvers;
+
 use checks::Doors;
 use on_request::Hook;
 use paths::Paths;
@@ -345,6 +348,7 @@ fn serve(
             .network
             .map(|(listener, _)| tokio::spawn(listener.serve(api::router(state.clone()), ending(stopped.clone()))));
         tokio::spawn(service.paths.follow());
+        tokio::spawn(resolvers::follow(Arc::clone(control), service.doors.0.clone()));
         tokio::spawn(privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
         let view = control.view();
         tracing::info!(
@@ -424,8 +428,9 @@ fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>)
 
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PRIVLINK_LOG").unwrap_or_else(|_| {
-        // Newer kernels send longer netlink structures than the library knows; it warns of each.
-        "info,netlink_packet_route=error".into()
+        // Newer kernels send longer netlink structures than the library knows; it warns of each. Who asks for which
+        // name is nobody's business.
+        "info,netlink_packet_route=error,hickory_server=warn,hickory_resolver=error,hickory_net=error".into()
     });
     // A second start in one process keeps the first one's logging.
     let _ = tracing_subscriber::fmt()

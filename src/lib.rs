@@ -29,6 +29,9 @@ pub mod dataplane;
 /// The single writer: model, approval, compilation to a snapshot.
 pub mod control;
 
+/// One resolver per VNet.
+pub mod dns;
+
 /// Whether servers answer.
 pub mod health;
 

@@ -229,16 +229,16 @@ table! {
 }
 
 table! {
-    /// A VNet's resolver; this version does not serve it.
+    /// A VNet's resolver.
     Dns {
         /// Addresses to listen on.
         "listen" listen Optional OneOrMany<Address>,
-        /// Servers for all other names.
+        /// Servers for all other names; without any they are refused.
         "upstream" upstream Optional OneOrMany<Address>,
-    }
-    refuses {
-        "answer" "remove it; this version does not serve DNS",
-        "ttl" "remove it; this version does not serve DNS",
+        /// States of a connection that answer with the address: "Approved" unless set.
+        "answer" answer Optional OneOrMany<Word<ConnectionState>>,
+        /// How long an answer may be kept: 10 seconds unless set.
+        "ttl" ttl Optional At<Idle>,
     }
 }
 
@@ -326,7 +326,7 @@ table! {
         "cross_region" cross_region Optional At<bool>,
         /// First part of the alias by which it may be requested.
         "alias" alias Optional At<String>,
-        /// Names that lead to it; this version does not serve DNS.
+        /// Names that lead to it.
         "fqdns" fqdns Optional OneOrMany<String>,
         /// Stored: this version does not send the PROXY header.
         "proxy_protocol" proxy_protocol Optional At<bool>,

@@ -4,7 +4,7 @@ use super::build::{Builder, Kind};
 use super::file::{File, Rule, SecurityGroup, Subnet, Vnet, Workload};
 use super::read::OneOrMany;
 use super::values::PrefixOrAny;
-use crate::control::model::{self, DnsSettings, Key};
+use crate::control::model::{self, ConnectionState, DNS_TTL, DnsSettings, Key};
 use crate::control::validate::Object;
 use ipnet::IpNet;
 
@@ -34,12 +34,17 @@ impl Builder {
         let peerings = peers.map(|peer| self.refer(Kind::Vnet, key, peer)).collect();
         let dns = table.dns.as_ref().map(|dns| {
             self.place(object.at("dns"), &dns.span);
-            let remedy = "leave `dns` out until it does; until then point names at endpoints with your own DNS server";
-            self.warning(&dns.span, "this version does not serve DNS: `dns` has no effect", remedy);
             let addresses = |list: Vec<super::values::Address>| list.into_iter().map(|address| address.0).collect();
             DnsSettings {
                 listen: addresses(self.values(&object, "dns.listen", dns.listen.as_ref())),
                 upstream: addresses(self.values(&object, "dns.upstream", dns.upstream.as_ref())),
+                answer: Some(self.values(&object, "dns.answer", dns.answer.as_ref()))
+                    .filter(|states| !states.is_empty())
+                    .map_or_else(
+                        || vec![ConnectionState::Approved],
+                        |states| states.into_iter().map(|w| w.0).collect(),
+                    ),
+                ttl: self.value(&object, "dns.ttl", dns.ttl.as_ref()).map_or(DNS_TTL, |time| time.0),
             }
         });
         let mut workloads = Vec::new();

@@ -58,9 +58,6 @@ impl Builder {
         let region = self.value(&object, "region", table.region.as_ref()).or_else(|| self.region(&vnet));
         let kind = self.kind(&object, table);
         let targets = self.targets(&object, table, kind.is_some());
-        if let Some(fqdns) = &table.fqdns {
-            self.without_dns(&fqdns.span);
-        }
         LinkResource {
             kind,
             region: region.unwrap_or_default(),
@@ -152,11 +149,6 @@ impl Builder {
         }]
     }
 
-    fn without_dns(&mut self, fqdns: &std::ops::Range<usize>) {
-        let remedy = "leave `fqdns` out, or keep them for a version that does";
-        self.warning(fqdns, "this version does not serve DNS: `fqdns` has no effect", remedy);
-    }
-
     fn region(&self, vnet: &Key) -> Option<String> {
         self.known_vnet(vnet).map(|vnet| vnet.region.clone())
     }
@@ -164,9 +156,6 @@ impl Builder {
     fn target(&mut self, object: &Object, index: usize, table: &Target) -> TargetSpec {
         let field = |name: &str| format!("targets[{index}].{name}");
         self.place(object.at(format!("targets[{index}]")), &table.span);
-        if let Some(fqdns) = &table.fqdns {
-            self.without_dns(&fqdns.span);
-        }
         let backends = self.values(object, &field("backends"), table.backends.as_ref());
         let backends = backends.into_iter().filter_map(|backend| {
             let drain = backend.0.drain.is_some_and(|drain| drain.value);

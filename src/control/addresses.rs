@@ -166,7 +166,7 @@ mod tests {
     fn what_the_model_uses_is_spared_and_the_next_prefix_serves_when_one_is_full() {
         let mut model = testing::model();
         model.vnets.get_mut(&testing::key("spoke")).unwrap().dns =
-            Some(crate::control::model::DnsSettings { listen: vec![ip("10.1.9.5")], upstream: vec![] });
+            Some(crate::control::model::DnsSettings { listen: vec![ip("10.1.9.5")], ..Default::default() });
         // 10.1.9.4 is the address of the model's endpoint, 10.1.9.5 its resolver's.
         let mut allocator = Allocator::new(&model);
         assert_eq!(

@@ -37,6 +37,9 @@ pub mod decisions;
 /// What is found out of servers.
 pub mod health;
 
+/// Names of endpoints, and what resolvers answer.
+pub mod names;
+
 /// NAT addresses that end with their last session.
 pub mod retired;
 

@@ -171,3 +171,17 @@ pub(crate) fn host(vnets: &[&str]) -> HostConfig {
         attachments: vnets.iter().map(|vnet| attachment(vnet)).collect(),
     }
 }
+
+/// A connection in a state.
+pub(crate) fn connection(state: crate::snapshot::ConnectionState) -> super::decisions::Connection {
+    super::decisions::Connection {
+        link: 1,
+        state,
+        description: String::new(),
+        decided_by: super::decisions::DecidedBy::Nobody,
+        decided_at: noon(),
+        created_at: noon(),
+        requester: root().actor(),
+        history: Vec::new(),
+    }
+}

@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressScope, CacheInfo};
 use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::packet_route::neighbour::NeighbourFlags;
 use rtnetlink::packet_route::route::{
@@ -20,7 +21,9 @@ use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use tokio::runtime::{Builder, Runtime};
 
 use super::netns::NamespaceId;
-use super::step::{Action, DEVICE_METRIC, MAIN_TABLE, PROTOCOL, QUEUE_LENGTH, Rule, RuleVerdict, UNREACHABLE_METRIC};
+use super::step::{
+    Action, DEVICE_METRIC, LOOPBACK, MAIN_TABLE, PROTOCOL, QUEUE_LENGTH, Rule, RuleVerdict, UNREACHABLE_METRIC,
+};
 use super::survey::{Forwards, Interface, KnownRoute, Survey};
 
 /// Table of addresses that the host itself owns.
@@ -61,6 +64,7 @@ impl Kernel {
             Action::Rule(rule) => self.add_rule(rule),
             Action::Quiet { device } => self.set_link(quiet_link(index_of(device)?)),
             Action::Up { device } => self.set_link(LinkUnspec::new_with_index(index_of(device)?).up().build()),
+            Action::Address { address } => self.add_address(*address, index_of(LOOPBACK)?),
             Action::Neighbour { address, interface } => {
                 let index = index_of(interface)?;
                 let request = self.handle.neighbours().add(index, *address).flags(NeighbourFlags::Proxy).replace();
@@ -84,6 +88,7 @@ impl Kernel {
                 Err(_) => Ok(false), // the device took its routes along
             },
             Action::Rule(rule) => self.remove_rule(rule),
+            Action::Address { address } => self.remove_address(*address, index_of(LOOPBACK)?),
             Action::Neighbour { address, interface } => match index_of(interface) {
                 Ok(index) => self.remove_neighbour(index, *address),
                 Err(_) => Ok(false),
@@ -146,6 +151,25 @@ impl Kernel {
         self.runtime.block_on(self.handle.link().set(message).execute()).map_err(explain)
     }
 
+    fn add_address(&self, address: IpAddr, index: u32) -> anyhow::Result<()> {
+        let mut request = self.handle.address().add(index, address, whole(address)).replace();
+        let message = request.message_mut();
+        if address.is_ipv4() {
+            message.header.scope = AddressScope::Host;
+        } else {
+            let mut times = CacheInfo::default();
+            (times.ifa_preferred, times.ifa_valid) = (0, u32::MAX);
+            message.attributes.push(AddressAttribute::CacheInfo(times));
+        }
+        self.runtime.block_on(request.execute()).map_err(explain)
+    }
+
+    fn remove_address(&self, address: IpAddr, index: u32) -> anyhow::Result<bool> {
+        let mut request = self.handle.address().add(index, address, whole(address));
+        let message = std::mem::take(request.message_mut());
+        absent_is_fine(self.runtime.block_on(self.handle.address().del(message).execute()))
+    }
+
     fn remove_neighbour(&self, index: u32, address: IpAddr) -> anyhow::Result<bool> {
         let mut request = self.handle.neighbours().add(index, address).flags(NeighbourFlags::Proxy);
         let message = request.message_mut().clone();
@@ -162,6 +186,11 @@ fn index_of(name: &str) -> anyhow::Result<u32> {
         None,
     )?;
     rustix::net::netdevice::name_to_index(socket, name).map_err(|_| anyhow!("interface {name} does not exist"))
+}
+
+/// Length of the prefix that is this address alone.
+const fn whole(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
 }
 
 fn unreachable_route(prefix: &IpNet, table: u32) -> RouteMessage {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::snapshot::topology::{AttachmentPlan, Topology};
 
-use super::step::{Action, ENDPOINTS_DENIED, MAIN_TABLE, NAT_DENIED, Rule, RuleVerdict, Step};
+use super::step::{Action, ENDPOINTS_DENIED, LOOPBACK, MAIN_TABLE, NAT_DENIED, Rule, RuleVerdict, Step};
 use super::survey::Survey;
 
 /// Preferences of our rules: right behind the kernel's table of local addresses (0), ahead of
@@ -40,6 +40,7 @@ pub fn plan(topology: &Topology, surveys: &[Arc<Survey>]) -> anyhow::Result<Plan
         site.refuse_overlaps()?;
         let mut actions = site.routes();
         actions.extend(site.devices(topology));
+        actions.extend(site.resolvers());
         actions.extend(site.neighbours()?);
         actions.extend(site.separation()?); // a sorted set: the order of `Action` is the order of work
         let namespace = &site.survey.namespace;
@@ -223,6 +224,13 @@ impl Site<'_> {
         let quiet = self.members.iter().map(|member| Action::Quiet { device: member.device.clone() });
         let up = self.members.iter().map(|member| Action::Up { device: member.device.clone() });
         made.chain(quiet).chain(up).collect()
+    }
+
+    /// Addresses of resolvers, where the host has not given them to another interface itself.
+    fn resolvers(&self) -> impl Iterator<Item = Action> {
+        let wanted = self.members.iter().flat_map(|member| &member.resolvers);
+        let free = wanted.filter(|ip| self.survey.local.get(*ip).is_none_or(|carrier| carrier == LOOPBACK));
+        free.map(|address| Action::Address { address: *address })
     }
 
     /// One proxy neighbour per address and interface; never the `proxy_arp` sysctl, which answers for everything.

@@ -31,6 +31,9 @@ pub const NAT_DENIED: u32 = 7_702;
 /// default of 500 drops bursts in silence (performance.md §6 row 8).
 pub const QUEUE_LENGTH: u32 = 4_096;
 
+/// The device that carries addresses of resolvers.
+pub const LOOPBACK: &str = "lo";
+
 /// One change to one network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Step {
@@ -87,6 +90,12 @@ pub enum Action {
         prefix: IpNet,
         /// Name of the device.
         device: String,
+    },
+    /// The namespace has an address of a resolver. It is on the loopback device: the kernel takes all routes of a
+    /// device along with its last address. Of scope host (IPv6: deprecated), so that it is nobody's source.
+    Address {
+        /// The address.
+        address: IpAddr,
     },
     /// `interface` answers ARP or NDP for `address`.
     Neighbour {
@@ -162,6 +171,7 @@ impl fmt::Display for Action {
             Self::Route { prefix, device } => {
                 write!(f, "ip route add {prefix} dev {device} metric {DEVICE_METRIC} proto {PROTOCOL}")
             }
+            Self::Address { address } => write!(f, "ip address add {address} dev {LOOPBACK} scope host"),
             Self::Neighbour { address, interface } => {
                 write!(f, "ip neighbour add proxy {address} dev {interface}")
             }

@@ -25,6 +25,9 @@ pub mod steering;
 /// How much the way behind each attachment carries.
 pub mod path_mtu;
 
+/// What resolvers answer from.
+pub mod dns;
+
 /// What this host must look like: devices, routes, rules.
 pub mod topology;
 

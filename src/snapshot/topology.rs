@@ -59,4 +59,6 @@ pub struct AttachmentPlan {
     pub nat_addresses: Vec<IpAddr>,
     /// Backend addresses of those resources: the interface towards them is a provider interface.
     pub backends: Vec<IpAddr>,
+    /// Addresses of the VNet's resolver that lie in the VNet: the namespace gets them.
+    pub resolvers: Vec<IpAddr>,
 }

@@ -86,6 +86,7 @@ pub(crate) fn attachment(id: u16, netns: &str, vnet: &str, own: &str) -> Attachm
         endpoints: vec![],
         neighbours: vec![],
         nat_addresses: vec![],
+        resolvers: vec![],
         backends: vec![],
     }
 }

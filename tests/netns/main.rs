@@ -25,6 +25,8 @@ mod failing;
 
 /// Servers that die, come back, or are emptied; NAT addresses that retire.
 mod backends;
+/// Private names.
+mod dns;
 /// Both families, by real programs.
 mod families;
 /// Kills at any moment and at every sync, a full disk, races.

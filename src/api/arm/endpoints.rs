@@ -10,7 +10,8 @@ use crate::control::View;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint};
-use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
+use crate::control::names;
+use crate::control::resource_types::PRIVATE_LINK_SERVICE;
 use crate::control::rights::{Right, Verb};
 
 /// `GET …/privateEndpoints`
@@ -273,20 +274,7 @@ fn names(model: &Model, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net
     names
 }
 
-/// The names of one member: those given, else those of Azure's tables.
+/// What applications call one member.
 pub(in super::super) fn fqdns(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec<String> {
-    let Some(resource) = model.resources.get(&endpoint.resource) else { return Vec::new() };
-    let target = resource.targets.iter().find(|target| {
-        let subresource =
-            endpoint.subresource.is_empty() || target.subresource.eq_ignore_ascii_case(&endpoint.subresource);
-        subresource && (member.is_empty() || target.member.eq_ignore_ascii_case(member))
-    });
-    let given = target.map(|target| target.fqdns.clone()).filter(|given| !given.is_empty());
-    if let Some(given) = given.or_else(|| Some(resource.fqdns.clone()).filter(|given| !given.is_empty())) {
-        return given;
-    }
-    let kind = resource.kind.as_deref().unwrap_or_default();
-    let zones = resource_types::public_zones(kind, &endpoint.subresource).into_iter();
-    let plain = zones.filter(|zone| !zone.contains('{'));
-    plain.take(1).map(|zone| format!("{}.{zone}", endpoint.resource.name)).collect()
+    names::of_member(model, endpoint, member).into_iter().map(|name| name.public).collect()
 }

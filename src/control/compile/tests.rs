@@ -1,26 +1,12 @@
 use super::*;
-use crate::control::decisions::DecidedBy;
 use crate::control::model::{EndpointIp, Workload};
-use crate::control::testing::{endpoint, host, ip, key, model, noon, resource, root, subnet, target, vnet};
+use crate::control::testing::{connection, endpoint, host, ip, key, model, resource, subnet, target, vnet};
 use crate::snapshot::ConnectionState::{Approved, Disconnected, Pending, Rejected};
 use crate::snapshot::policy::{Query, Reason, judge};
 use crate::snapshot::{EndpointId, Generation, Protocol};
 
 /// Generations and the incremental path.
 mod generations;
-
-fn connection(state: ConnectionState) -> Connection {
-    Connection {
-        link: 1,
-        state,
-        description: String::new(),
-        decided_by: DecidedBy::Nobody,
-        decided_at: noon(),
-        created_at: noon(),
-        requester: root().actor(),
-        history: Vec::new(),
-    }
-}
 
 /// A model on a host, compiled again and again.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::Input;
 use super::peering::Peering;
-use crate::control::model::Key;
+use crate::control::model::{Key, Vnet};
 use crate::snapshot::AttachmentId;
 use crate::snapshot::topology::{AttachmentPlan, Topology};
 
@@ -37,6 +37,7 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
             nat_addresses: sorted(
                 provided().flat_map(|(key, resource)| resource.nat.iter().copied().chain(input.retired.of(key))),
             ),
+            resolvers: sorted(own.iter().flat_map(|vnet| resolvers(vnet))),
             backends: sorted(
                 provided()
                     .flat_map(|(_, r)| &r.targets)
@@ -66,8 +67,15 @@ pub fn union(before: &Topology, after: &Topology) -> Topology {
         merge(&mut plan.neighbours, &old.neighbours);
         merge(&mut plan.nat_addresses, &old.nat_addresses);
         merge(&mut plan.backends, &old.backends);
+        merge(&mut plan.resolvers, &old.resolvers);
     }
     both
+}
+
+/// Addresses of a VNet's resolver that lie in the VNet; others are the host's own.
+fn resolvers(vnet: &Vnet) -> impl Iterator<Item = IpAddr> {
+    let listen = vnet.dns.iter().flat_map(|dns| &dns.listen).copied();
+    listen.filter(|address| vnet.address_space.iter().any(|prefix| prefix.contains(address)))
 }
 
 fn dedicated(peering: &Peering<'_>, vnet: &Key) -> Vec<IpNet> {

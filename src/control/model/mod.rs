@@ -99,12 +99,35 @@ pub struct Vnet {
 }
 
 /// A VNet's resolver settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DnsSettings {
     /// Addresses to listen on.
     pub listen: Vec<IpAddr>,
     /// Servers for everything that is not a private name.
     pub upstream: Vec<IpAddr>,
+    /// States of a connection that are answered with the private address; others have no address at all.
+    #[serde(default = "approved_only")]
+    pub answer: Vec<ConnectionState>,
+    /// How long an answer may be kept.
+    #[serde(default = "ten_seconds")]
+    pub ttl: Duration,
+}
+
+impl Default for DnsSettings {
+    fn default() -> Self {
+        Self { listen: Vec::new(), upstream: Vec::new(), answer: approved_only(), ttl: DNS_TTL }
+    }
+}
+
+/// How long a private answer may be kept unless the VNet says otherwise: a change of state is seen soon.
+pub const DNS_TTL: Duration = Duration::from_secs(10);
+
+fn approved_only() -> Vec<ConnectionState> {
+    vec![ConnectionState::Approved]
+}
+
+fn ten_seconds() -> Duration {
+    DNS_TTL
 }
 
 /// Part of a VNet's address space.

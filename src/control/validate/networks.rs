@@ -286,4 +286,17 @@ fn check_dns(object: &Object, vnet: &Vnet, findings: &mut Findings) {
             check_address(address, "DNS address", object.at(format!("dns.{field}[{index}]")), findings);
         }
     }
+    for (index, address) in dns.listen.iter().enumerate() {
+        let dedicated = |subnet: &&Subnet| subnet.dedicated && subnet.prefixes.iter().any(|p| p.contains(address));
+        if let Some(subnet) = vnet.subnets.iter().find(dedicated) {
+            let message =
+                format!("resolver address {address} lies in subnet `{}`, which holds endpoints only", subnet.name);
+            let remedy = "choose an address of the VNet outside its dedicated subnets";
+            findings.error("AddressInUse", object.at(format!("dns.listen[{index}]")), message, remedy);
+        }
+    }
+    for (index, _) in dns.upstream.iter().enumerate().filter(|(_, address)| dns.listen.contains(address)) {
+        let (at, remedy) = (object.at(format!("dns.upstream[{index}]")), "name the servers that know all other names");
+        findings.error("ResolverLoop", at, "the resolver would ask itself", remedy);
+    }
 }

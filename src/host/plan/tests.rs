@@ -57,6 +57,7 @@ fn attachment(vnet: &str, own: &str) -> AttachmentPlan {
         endpoints: vec![],
         neighbours: vec![],
         nat_addresses: vec![],
+        resolvers: vec![],
         backends: vec![],
     }
 }

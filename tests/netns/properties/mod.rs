@@ -8,6 +8,8 @@ mod daemon;
 mod endpoints;
 /// Checks of servers.
 mod health;
+/// Resolvers.
+mod names;
 mod networks;
 mod resources;
 /// What Azure's clients write.
@@ -95,7 +97,9 @@ enum See {
 
 /// Every row.
 fn table() -> impl Iterator<Item = &'static Row> {
-    [daemon::ROWS, networks::ROWS, resources::ROWS, health::ROWS, endpoints::ROWS, access::ROWS].into_iter().flatten()
+    [daemon::ROWS, networks::ROWS, resources::ROWS, health::ROWS, names::ROWS, endpoints::ROWS, access::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 /// A row of the usual kind.

@@ -1,6 +1,6 @@
 //! `[[vnet]]`, `[[security_group]]` and `[[resource_type]]`.
 
-use super::{Client, Edits, Flip, How, Row, See, live, refused, stored};
+use super::{Client, Edits, Flip, How, Row, See, live, refused};
 
 const CLIENT: Client = ("spoke", "10.1.0.5");
 const ORDERS: &str = "10.1.9.10:7";
@@ -46,16 +46,6 @@ pub(super) const ROWS: &[Row] = &[
             after: See::Refused("region `local` is not that of VNet `spoke`, `elsewhere`"),
         }),
     },
-    stored(
-        "vnet.dns.listen",
-        &[("peerings = [\"hub\"]", "peerings = [\"hub\"]\ndns = { listen = \"10.1.255.254\" }")],
-        "`dns` has no effect",
-    ),
-    stored(
-        "vnet.dns.upstream",
-        &[("peerings = [\"hub\"]", "peerings = [\"hub\"]\ndns = { upstream = \"10.1.0.53\" }")],
-        "`dns` has no effect",
-    ),
     vnet(
         "vnet.name",
         &[("name = \"spare\"", "name = \"renamed\"")],

@@ -104,19 +104,9 @@ pub(super) const ROWS: &[Row] = &[
         See::Tcp(CLIENT, MIRROR, "10.20.0.4:7100 asked by 10.20.99.70"),
     ),
     stored(
-        "resource.fqdns",
-        &[("visibility = [\"*\"]", "visibility = [\"*\"]\nfqdns = [\"echo.example\"]")],
-        "`fqdns` has no effect",
-    ),
-    stored(
         "resource.proxy_protocol",
         &[("visibility = [\"*\"]", "visibility = [\"*\"]\nproxy_protocol = true")],
         "the PROXY header is not sent",
-    ),
-    stored(
-        "resource.targets.fqdns",
-        &[("subresource = \"file\",", "subresource = \"file\", fqdns = [\"account.file.example\"],")],
-        "`fqdns` has no effect",
     ),
     // A session by UDP lives on, so the one seen before fills the limit.
     live(

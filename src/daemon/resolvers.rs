@@ -1,0 +1,95 @@
+//! The resolvers of this host's VNets: started, changed and ended as the configuration says.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use privlink::control::{ControlPlane, names};
+use privlink::dns::server;
+use privlink::host::netns::Namespace;
+use privlink::snapshot::dns::{DnsPlan, ResolverPlan};
+use tokio::sync::oneshot;
+
+/// Before a resolver that ended by itself is started again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// One resolver, and what it was started with: a change of these starts it anew.
+struct Running {
+    listen: Vec<IpAddr>,
+    upstream: Vec<IpAddr>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    fn serves(&self, plan: &ResolverPlan) -> bool {
+        self.listen == plan.listen && self.upstream == plan.upstream && !self.thread.is_finished()
+    }
+
+    async fn end(self) {
+        drop(self.stop);
+        // One that panicked has ended all the same.
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+}
+
+/// Follows the configuration until it is dropped. `doors` are the namespaces of the VNets.
+pub(super) async fn follow(control: Arc<ControlPlane>, doors: BTreeMap<String, Namespace>) {
+    let plan: Arc<ArcSwap<DnsPlan>> = Arc::default();
+    let mut running: BTreeMap<String, Running> = BTreeMap::new();
+    let (mut epochs, mut made) = (control.epochs(), 0);
+    loop {
+        let view = control.view();
+        if made != view.epoch {
+            made = view.epoch;
+            let next = tokio::task::spawn_blocking(move || names::plan(&view.decisions, view.epoch)).await;
+            let Ok(next) = next else { return };
+            plan.store(Arc::new(next));
+        }
+        let next = plan.load_full();
+        let over: Vec<String> = running
+            .iter()
+            .filter(|(vnet, running)| next.resolvers.get(*vnet).is_none_or(|plan| !running.serves(plan)))
+            .map(|(vnet, _)| vnet.clone())
+            .collect();
+        for vnet in over {
+            if let Some(resolver) = running.remove(&vnet) {
+                resolver.end().await;
+            }
+        }
+        for (vnet, resolver) in &next.resolvers {
+            if running.contains_key(vnet) || resolver.listen.is_empty() {
+                continue;
+            }
+            if let Some(started) = doors.get(vnet).and_then(|door| start(vnet, door, resolver, &plan)) {
+                running.insert(vnet.clone(), started);
+            }
+        }
+        tokio::select! {
+            changed = epochs.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(AGAIN), if !next.resolvers.is_empty() => {}
+        }
+    }
+}
+
+fn start(vnet: &str, door: &Namespace, resolver: &ResolverPlan, plan: &Arc<ArcSwap<DnsPlan>>) -> Option<Running> {
+    let (stop, stopped) = oneshot::channel();
+    let (name, door, plan) = (vnet.to_owned(), door.clone(), Arc::clone(plan));
+    let serve = move || {
+        if let Err(error) = door.run(|| server::serve(&name, plan, stopped)) {
+            tracing::error!(vnet = name, "resolver: {error:#}; tried again in {AGAIN:?}");
+        }
+    };
+    match std::thread::Builder::new().name("dns".to_owned()).spawn(serve) {
+        Ok(thread) => {
+            Some(Running { listen: resolver.listen.clone(), upstream: resolver.upstream.clone(), stop, thread })
+        }
+        Err(error) => {
+            tracing::error!(vnet, "resolver: no thread: {error}");
+            None
+        }
+    }
+}
