@@ -65,7 +65,7 @@ check_shell() {
 install_tools() {
   need cc=gcc ip=iproute2 nft=nftables tcpdump=tcpdump iperf3=iperf3 curl=curl python3=python3 nginx=nginx \
     initdb=postgresql psql=postgresql-client setpriv=util-linux ping=iputils-ping traceroute=traceroute sysctl=procps awk=mawk strace=strace \
-    dig=bind9-dnsutils dnsmasq=dnsmasq-base
+    dig=bind9-dnsutils dnsmasq=dnsmasq-base unbound=unbound named=bind9
 }
 
 check_tun() {

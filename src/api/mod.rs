@@ -61,6 +61,9 @@ mod who;
 /// Interfaces and groups.
 mod inventory;
 
+/// Private names.
+mod dns;
+
 /// Lists, objects, status, flows, explain.
 mod reads;
 
@@ -196,6 +199,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/nics/{nic}", get(inventory::nic))
         .route("/groups", get(inventory::groups))
         .route("/vnets", get(reads::vnets))
+        .route("/vnets/{vnet}/dns", get(dns::plan))
         .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
         .route("/security-groups", get(security_groups::list))
         .route("/security-groups/{group}", get(security_groups::one).delete(security_groups::delete))

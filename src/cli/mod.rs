@@ -19,6 +19,9 @@ mod exit;
 /// Documents.
 mod document;
 
+/// Private names.
+mod dns;
+
 /// Interfaces and groups.
 mod inventory;
 
@@ -145,6 +148,9 @@ enum Command {
     /// Networks
     #[command(subcommand)]
     Vnet(vnet::Command),
+    /// Private names: what a VNet's resolver answers, and what other name servers need
+    #[command(subcommand)]
+    Dns(dns::Command),
     /// Interfaces of endpoints: addresses and names
     #[command(subcommand)]
     Nic(inventory::NicCommand),
@@ -277,6 +283,7 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Connection(command) => connection::execute(command, &client, output),
         Command::Flows(options) => flows::show(&options, &client, output),
         Command::Resource(command) => resource::execute(command, &client, output),
+        Command::Dns(command) => dns::execute(&command, &client, output),
         Command::Nic(command) => inventory::nic(&command, &client, output),
         Command::Group(command) => inventory::group(&command, &client, output),
         Command::Vnet(command) => vnet::execute(command, &client, output),

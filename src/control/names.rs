@@ -8,7 +8,7 @@ use super::decisions::Decisions;
 use super::model::{DnsSettings, Key, Model, PrivateEndpoint, Vnet};
 use super::resource_types;
 use crate::snapshot::ConnectionState;
-use crate::snapshot::dns::{DnsPlan, Node, Owner, ResolverPlan};
+pub use crate::snapshot::dns::{DnsPlan, Node, Owner, ResolverPlan};
 
 /// One name of one address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,9 @@ pub mod error;
 /// Roles, assignments and tokens.
 pub mod access;
 
+/// Private names.
+pub mod dns;
+
 /// Endpoints, connections, resources and networks.
 pub mod objects;
 
@@ -21,6 +24,7 @@ pub mod status;
 pub mod records;
 
 pub use access::{Assignment, Done, NewToken, Role, Token};
+pub use dns::{DnsAddress, DnsName, DnsPlan};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
     Address, Connection, Decide, Decision, Endpoint, Group, Interface, InterfaceAddress, Peering, Resource,
