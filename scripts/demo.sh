@@ -40,7 +40,7 @@ main() {
 # What needs the machine itself: packages, the build, a folder for what the lab writes.
 prepare_outside() {
   need ip=iproute2 tcpdump=tcpdump curl=curl python3=python3 nginx=nginx initdb=postgresql psql=postgresql-client \
-    setpriv=util-linux awk=mawk || exit 69
+    setpriv=util-linux awk=mawk dig=bind9-dnsutils || exit 69
   [[ -c /dev/net/tun ]] || lab_die "no /dev/net/tun: load the module (modprobe tun), or give the container the device"
   if [[ -z ${PRIVLINK_BIN:-} ]]; then
     echo "building privlink (cargo build --release)"
@@ -188,6 +188,10 @@ query() { PGCONNECT_TIMEOUT=3 lab_in "$1" psql -h "$2" -U demo -d postgres -qAtc
 
 show_access() {
   answers "an approved endpoint answers curl" "this is shop" fetch app 10.1.9.5 80
+  printf 'nameserver 10.1.255.254\n' >"$WORK/resolv.conf"
+  mount --bind "$WORK/resolv.conf" /etc/resolv.conf # of the lab's own mounts
+  answers "the name that applications have always asked for" "this is shop" fetch app shop.example 80
+  name_of_nobody "the name of a Pending endpoint" reports.example "is Pending"
   answers "an approved endpoint answers psql" "10.20.99.4" query app 10.1.9.4 'select host(inet_client_addr())'
 
   refused "a Pending endpoint" not_approved_pending rst app syn 10.1.1.10 10.1.9.6 80 core fetch core 10.20.2.9 8081
@@ -211,6 +215,18 @@ show_access() {
   answers "IPv6 throughout" "this is shop" fetch app '[fd01:9::4]' 80
   answers "an IPv4 endpoint before an IPv6 server" "this is shop" fetch app 10.1.9.46 80
   answers "an IPv6 endpoint before an IPv4 server" "this is shop" fetch app '[fd01:9::64]' 80
+}
+
+# name_of_nobody LABEL NAME REASON: the resolver knows no such name, and says why.
+name_of_nobody() {
+  start_line
+  local said
+  said=$(lab_in app dig +time=3 +tries=1 @10.1.255.254 "$2" A 2>&1) || true
+  if [[ $said == *NXDOMAIN* && $said == *"$3"* ]]; then
+    ok "$1" "NXDOMAIN, $(sed -n 's/^; EDE: //p' <<<"$said")"
+  else
+    failed "$1" "dig said: $(tr '\n' ' ' <<<"$said")"
+  fi
 }
 
 # --- who may ask ------------------------------------------------------------------------------------
