@@ -12,6 +12,10 @@ use tokio::net::TcpSocket;
 pub(super) struct Doors(pub(super) BTreeMap<String, Namespace>);
 
 impl Probe for Doors {
+    fn reaches(&self, vnet: &Key) -> bool {
+        self.0.contains_key(&vnet.to_string())
+    }
+
     fn connect(&self, vnet: &Key, to: SocketAddr) -> Connecting {
         let door = self.0.get(&vnet.to_string()).cloned().ok_or_else(|| format!("VNet {vnet} has no attachment here"));
         Box::pin(async move {

@@ -26,6 +26,9 @@ pub type Connecting = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// Opens connections from the network that a VNet's servers are in.
 pub trait Probe: Send + Sync + 'static {
+    /// Whether this host meets the VNet at all; servers elsewhere are not for it to check.
+    fn reaches(&self, vnet: &Key) -> bool;
+
     /// Connects to `to` and closes at once; for as long as it takes.
     fn connect(&self, vnet: &Key, to: SocketAddr) -> Connecting;
 }
@@ -49,6 +52,7 @@ struct Watch {
 
 #[derive(Debug)]
 struct Checked {
+    vnet: Key,
     check: HealthCheck,
     streak: Streak,
     task: AbortHandle,
@@ -65,24 +69,40 @@ pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Us
     let (findings, mut found) = mpsc::channel::<Finding>(64);
     let mut epochs = control.epochs();
     let (mut tasks, mut watch, mut told) = (JoinSet::new(), Watch::default(), Health::default());
+    let (mut followed, mut moved) = (None, true);
     loop {
         let view = control.view();
-        watch.follow(&view.decisions.model, Instant::now(), |vnet, server, check| {
-            tasks.spawn(repeat(Arc::clone(&probe), vnet.clone(), server.clone(), check, findings.clone()))
-        });
-        let (health, over) = (watch.health(Instant::now()), watch.over(&view.retired, Instant::now(), &usage));
-        drop(view);
-        if health != told || !over.is_empty() {
-            let (control, next) = (Arc::clone(&control), health.clone());
-            // Refused only by a daemon that ends; then nothing is forwarded any more.
-            let _ = tokio::task::spawn_blocking(move || control.observe(next, &over)).await;
-            told = health;
+        if followed != Some(view.epoch) {
+            let model = &view.decisions.model;
+            watch.follow(
+                model,
+                Instant::now(),
+                |vnet| probe.reaches(vnet),
+                |vnet, server, check| {
+                    tasks.spawn(repeat(Arc::clone(&probe), vnet.clone(), server.clone(), check, findings.clone()))
+                },
+            );
+            (followed, moved) = (Some(view.epoch), true);
+        }
+        // Most findings say what was known: nothing is worked out anew for them.
+        if moved {
+            let (health, over) = (watch.health(Instant::now()), watch.over(&view.retired, Instant::now(), &usage));
+            if health != told || !over.is_empty() {
+                let (control, next) = (Arc::clone(&control), health.clone());
+                let observed = tokio::task::spawn_blocking(move || control.observe(next, &over)).await;
+                match observed {
+                    Ok(Ok(())) => told = health,
+                    // A daemon that ends: nothing is forwarded any more.
+                    Ok(Err(refusal)) => tracing::warn!(%refusal, "what was found of backends is not in force"),
+                    Err(error) => tracing::error!(%error, "what was found of backends is not in force"),
+                }
+            }
         }
         let due = watch.next_due(Instant::now());
         tokio::select! {
             changed = epochs.changed() => if changed.is_err() { return },
-            Some((server, check, result)) = found.recv() => watch.note(&server, check, &result),
-            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            Some((server, check, result)) = found.recv() => moved = watch.note(&server, check, &result),
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => moved = true,
             // A task ends only where it was told to; its place is freed.
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
         }
@@ -112,11 +132,12 @@ impl Watch {
         &mut self,
         model: &Model,
         now: Instant,
+        reaches: impl Fn(&Key) -> bool,
         mut start: impl FnMut(&Key, &Server, HealthCheck) -> AbortHandle,
     ) {
         let (mut checked, mut emptying) = (BTreeSet::new(), BTreeSet::new());
         for (key, resource) in &model.resources {
-            let Some(vnet) = &resource.vnet else { continue };
+            let Some(vnet) = resource.vnet.as_ref().filter(|vnet| reaches(vnet)) else { continue };
             for target in &resource.targets {
                 for backend in &target.backends {
                     let server = Server::of(key, target, backend);
@@ -130,11 +151,13 @@ impl Watch {
                         emptying.insert(server.clone());
                     }
                     let Some(check) = target.health else { continue };
-                    let known = self.checks.get(&server);
+                    let known = self.checks.get(&server).filter(|known| known.vnet == *vnet);
                     if known.is_none_or(|known| known.check != check) {
                         let task = start(vnet, &server, check);
+                        // Other settings change nothing of what was found of the same server.
                         let streak = known.map(|known| known.streak).unwrap_or_default();
-                        if let Some(old) = self.checks.insert(server.clone(), Checked { check, streak, task }) {
+                        let anew = Checked { vnet: vnet.clone(), check, streak, task };
+                        if let Some(old) = self.checks.insert(server.clone(), anew) {
                             old.task.abort();
                         }
                     }
@@ -152,17 +175,18 @@ impl Watch {
         });
     }
 
-    /// Takes a finding in; one of settings that are no more says nothing.
-    fn note(&mut self, server: &Server, check: HealthCheck, result: &Result<(), String>) {
-        let Some(known) = self.checks.get_mut(server).filter(|known| known.check == check) else { return };
-        if !known.streak.note(result.is_ok(), &check) {
-            return;
-        }
+    /// Takes a finding in; one of settings that are no more says nothing. Whether the server is now found to be
+    /// something else.
+    fn note(&mut self, server: &Server, check: HealthCheck, result: &Result<(), String>) -> bool {
+        let Some(known) = self.checks.get_mut(server).filter(|known| known.check == check) else { return false };
+        let turned = known.streak.note(result.is_ok(), &check);
         let Server { resource, address, .. } = server;
         match result {
-            Ok(()) => tracing::info!(%resource, %address, port = check.port, "backend is up again"),
-            Err(why) => tracing::warn!(%resource, %address, port = check.port, "backend is down: {why}"),
+            Ok(()) if turned => tracing::info!(%resource, %address, port = check.port, "backend is up again"),
+            Err(why) if turned => tracing::warn!(%resource, %address, port = check.port, "backend is down: {why}"),
+            Ok(()) | Err(_) => {}
         }
+        turned
     }
 
     fn health(&self, now: Instant) -> Health {
