@@ -332,6 +332,7 @@ fn serve(
         reload: Arc::clone(&reload),
         parse: Arc::new(parse_document),
         backup: backup_of(service.store),
+        silent: api::Silent::default(),
         authority: service.network.as_ref().and_then(|(_, authority)| authority.clone()).map(Arc::new),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -348,7 +349,7 @@ fn serve(
             .network
             .map(|(listener, _)| tokio::spawn(listener.serve(api::router(state.clone()), ending(stopped.clone()))));
         tokio::spawn(service.paths.follow());
-        tokio::spawn(resolvers::follow(Arc::clone(control), service.doors.0.clone()));
+        tokio::spawn(resolvers::follow(Arc::clone(control), service.doors.0.clone(), Arc::clone(&state.silent)));
         tokio::spawn(privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
         let view = control.view();
         tracing::info!(

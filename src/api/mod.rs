@@ -3,8 +3,9 @@
 //! A handler reads the view in force, or hands a command to the control plane on a thread that may
 //! wait. Every answer is a list or an error in Azure Resource Manager's envelope.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -147,7 +148,12 @@ pub struct ApiState {
     pub backup: Backup,
     /// Who vouches for the network listener; `None`: nobody of ours.
     pub authority: Option<Arc<tls::Authority>>,
+    /// See [`Silent`].
+    pub silent: Silent,
 }
+
+/// VNets whose resolver does not listen, by `group/name`, and why.
+pub type Silent = Arc<Mutex<BTreeMap<String, String>>>;
 
 impl std::fmt::Debug for ApiState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use axum::extract::rejection::QueryRejection;
@@ -68,6 +69,11 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
     all.extend(
         down(&view).into_iter().map(|(severity, code, message, remedy)| condition(severity, code, message, remedy)),
     );
+    for (vnet, why) in state.silent.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let message = format!("the resolver of VNet {vnet} is silent: {why}");
+        let remedy = "name an address of the VNet, or one of its host, in `dns.listen`";
+        all.push(condition(Severity::Error, "ResolverSilent", message, remedy));
+    }
     for skipped in &view.last_apply.skipped {
         let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason);
         all.push(condition(Severity::Warning, "Skipped", message, ""));

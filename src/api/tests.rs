@@ -136,6 +136,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         parse: Arc::new(|_, _, _| Err(Refusal::new(Kind::Invalid, "InvalidDocument", "no documents here", ""))),
         backup: Arc::new(|_| Ok(())),
         authority: None,
+        silent: std::sync::Arc::default(),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use privlink::api::Silent;
 use privlink::control::{ControlPlane, names};
 use privlink::dns::server;
 use privlink::host::netns::Namespace;
@@ -37,7 +38,7 @@ impl Running {
 }
 
 /// Follows the configuration until it is dropped. `doors` are the namespaces of the VNets.
-pub(super) async fn follow(control: Arc<ControlPlane>, doors: BTreeMap<String, Namespace>) {
+pub(super) async fn follow(control: Arc<ControlPlane>, doors: BTreeMap<String, Namespace>, silent: Silent) {
     let plan: Arc<ArcSwap<DnsPlan>> = Arc::default();
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
     let (mut epochs, mut made) = (control.epochs(), 0);
@@ -64,10 +65,11 @@ pub(super) async fn follow(control: Arc<ControlPlane>, doors: BTreeMap<String, N
             if running.contains_key(vnet) || resolver.listen.is_empty() {
                 continue;
             }
-            if let Some(started) = doors.get(vnet).and_then(|door| start(vnet, door, resolver, &plan)) {
+            if let Some(started) = doors.get(vnet).and_then(|door| start(vnet, door, resolver, &plan, &silent)) {
                 running.insert(vnet.clone(), started);
             }
         }
+        heard(&silent).retain(|vnet, _| running.contains_key(vnet));
         tokio::select! {
             changed = epochs.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(AGAIN), if !next.resolvers.is_empty() => {}
@@ -75,12 +77,25 @@ pub(super) async fn follow(control: Arc<ControlPlane>, doors: BTreeMap<String, N
     }
 }
 
-fn start(vnet: &str, door: &Namespace, resolver: &ResolverPlan, plan: &Arc<ArcSwap<DnsPlan>>) -> Option<Running> {
+fn heard(silent: &Silent) -> MutexGuard<'_, BTreeMap<String, String>> {
+    silent.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn start(
+    vnet: &str,
+    door: &Namespace,
+    resolver: &ResolverPlan,
+    plan: &Arc<ArcSwap<DnsPlan>>,
+    silent: &Silent,
+) -> Option<Running> {
     let (stop, stopped) = oneshot::channel();
-    let (name, door, plan) = (vnet.to_owned(), door.clone(), Arc::clone(plan));
+    let (name, door, plan, silent) = (vnet.to_owned(), door.clone(), Arc::clone(plan), Arc::clone(silent));
     let serve = move || {
-        if let Err(error) = door.run(|| server::serve(&name, plan, stopped)) {
-            tracing::error!(vnet = name, "resolver: {error:#}; tried again in {AGAIN:?}");
+        let listening = || _ = heard(&silent).remove(&name);
+        if let Err(error) = door.run(|| server::serve(&name, plan, stopped, listening)) {
+            let why = format!("{error:#}");
+            tracing::error!(vnet = name, "resolver: {why}; tried again in {AGAIN:?}");
+            heard(&silent).insert(name.clone(), why);
         }
     };
     match std::thread::Builder::new().name("dns".to_owned()).spawn(serve) {

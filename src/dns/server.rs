@@ -38,12 +38,17 @@ const PAYLOAD: u16 = 1_232;
 const TRIES: u32 = 50;
 const BETWEEN: Duration = Duration::from_millis(100);
 
-/// Serves one VNet until `stop` is dropped or sent. Call it inside the VNet's network namespace: every socket made
-/// here belongs to it.
+/// Serves one VNet until `stop` is dropped or sent; says so by `listening` when it does. Call it inside the VNet's
+/// network namespace: every socket made here belongs to it.
 ///
 /// # Errors
 /// An address cannot be bound.
-pub fn serve(vnet: &str, plan: Arc<ArcSwap<DnsPlan>>, stop: oneshot::Receiver<()>) -> anyhow::Result<()> {
+pub fn serve(
+    vnet: &str,
+    plan: Arc<ArcSwap<DnsPlan>>,
+    mut stop: oneshot::Receiver<()>,
+    listening: impl FnOnce(),
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let Some(resolver) = plan.load().resolvers.get(vnet).cloned() else { return Ok(()) };
@@ -52,11 +57,16 @@ pub fn serve(vnet: &str, plan: Arc<ArcSwap<DnsPlan>>, stop: oneshot::Receiver<()
         let mut server = Server::new(handler);
         for &address in &resolver.listen {
             let at = SocketAddr::new(address, PORT);
-            let (datagrams, listener) = bound(at).await.with_context(|| format!("cannot listen on {at}"))?;
+            let sockets = tokio::select! {
+                sockets = bound(at) => sockets,
+                _ = &mut stop => return Ok(()),
+            };
+            let (datagrams, listener) = sockets.with_context(|| format!("cannot listen on {at}"))?;
             server.register_socket(datagrams);
             server.register_listener(listener, IDLE, WAITING);
             tracing::info!(vnet, %at, "resolver listens");
         }
+        listening();
         // Whoever holds the sender goes: that is an end too.
         let _ = stop.await;
         server.shutdown_gracefully().await.context("the resolver ends")

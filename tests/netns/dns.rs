@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use crate::lab::{
-    CORE, Daemon, ask, attachment, cli, daemon_table, endpoint, eventually, inside, ip, isolated, leg, run,
+    CORE, Daemon, ask, attachment, cli, daemon_table, endpoint, eventually, inside, ip, isolated, json, leg, run,
 };
 
 const NAME: &str = "account.blob.core.windows.net";
@@ -196,8 +196,14 @@ fn strangers_dead_upstreams_and_changed_addresses() {
         assert!(!ip("-n spoke route get 10.1.9.8").contains("10.1.255.25"));
         daemon.apply(&file("upstream = \"10.1.0.54\"", "Approved"));
         eventually("without an address it is silent", || moved().contains("no servers") || moved().is_empty());
+        daemon.apply(&file("listen = \"192.0.2.53\"", "Approved"));
+        let conditions = || json("status")["conditions"].to_string();
+        eventually("an address that nobody has is said in status", || {
+            conditions().contains("the resolver of VNet default/spoke is silent: cannot listen on 192.0.2.53:53")
+        });
         daemon.apply(&file("listen = \"10.1.255.254\"", "Approved"));
         eventually("it listens again", || short(NAME, "A") == [HOST, "10.1.9.8"]);
+        eventually("and nothing is wrong", || !conditions().contains("ResolverSilent"));
         daemon.stop();
         assert!(!ip("-n spoke address show").contains(RESOLVER), "nothing of it stays");
     });
