@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,36 +12,19 @@ use crate::lab::{
     Daemon, ask, drops_grow, endpoint, eventually, inside, ip, isolated, join, json, leg, metrics, now, orders, sysctl,
     two_legs, two_sides,
 };
-use crate::peers::{connect, end_of, greeted, serve};
+use crate::peers::{Program, connect, end_of, greeted, serve};
 
 const ENDPOINT: &str = "10.1.9.4:7";
 const HEALTH: &str = "health = { interval = \"1s\", timeout = \"1s\", fall = 2, rise = 2 }, ports";
 
-/// A web server that is a process of its own; killed with SIGKILL.
-struct Server(Child);
-
-impl Server {
-    fn start(namespace: &str, at: &str) -> Self {
-        let home = format!("/run/www-{at}");
-        std::fs::create_dir_all(&home).expect("made");
-        std::fs::write(format!("{home}/name"), at).expect("written");
-        let line = ["-m", "http.server", "7000", "--bind", at, "--directory", &home];
-        let start = || Command::new("python3").args(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Self(inside(namespace, start).expect("python3 starts"))
-    }
-
-    fn kill(mut self) {
-        self.0.kill().expect("killed");
-        self.0.wait().expect("gone");
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Killed before, or the test is over.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A web server at port 7000 that is a process of its own; dropped, it is killed with SIGKILL.
+fn web_server(namespace: &str, at: &str) -> Program {
+    let home = format!("/run/www-{at}");
+    std::fs::create_dir_all(&home).expect("made");
+    std::fs::write(format!("{home}/name"), at).expect("written");
+    let line = ["-m", "http.server", "7000", "--bind", at, "--directory", &home];
+    let start = || Command::new("python3").args(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    Program(inside(namespace, start).expect("python3 starts"))
 }
 
 /// Which server answers a new client.
@@ -78,21 +61,21 @@ fn up(backend: &str) -> u64 {
 fn a_killed_backend_gets_no_session_and_comes_back() {
     isolated("backends::a_killed_backend_gets_no_session_and_comes_back", || {
         two_legs();
-        let (first, second) = (Server::start("core", "10.20.0.2"), Server::start("core", "10.20.0.3"));
+        let (first, second) = (web_server("core", "10.20.0.2"), web_server("core", "10.20.0.3"));
         let file =
             orders("Approved").replace("[\"10.20.0.2\"], ports", &format!("[\"10.20.0.2\", \"10.20.0.3\"], {HEALTH}"));
         let _daemon = Daemon::start(&file);
         eventually("both serve", || who().is_ok() && answers_of(4).len() == 2);
         assert_eq!((up("10.20.0.2"), up("10.20.0.3")), (1, 1));
 
-        first.kill();
+        drop(first);
         eventually("the first is found down", || conditions().contains("BackendDown"));
         assert!(conditions().contains("resource default/echo: 10.20.0.2 down, 1 of 2 take new sessions"));
         assert_eq!(backends(), r#"["10.20.0.2 (down)","10.20.0.3"]"#);
         assert_eq!((up("10.20.0.2"), up("10.20.0.3")), (0, 1));
         assert_eq!(answers_of(20), ["10.20.0.3"], "nobody is sent to the dead one");
 
-        second.kill();
+        drop(second);
         eventually("none is left", || conditions().contains("NoBackend"));
         let said = conditions();
         assert!(said.contains("has no backend left, 10.20.0.2 10.20.0.3 down: new sessions are refused"), "{said}");
@@ -100,7 +83,7 @@ fn a_killed_backend_gets_no_session_and_comes_back() {
         let why = ask("explain --vnet spoke 10.1.0.5 10.1.9.4:7");
         assert!(why.contains("fails its checks"), "{why}");
 
-        let _again = (Server::start("core", "10.20.0.2"), Server::start("core", "10.20.0.3"));
+        let _again = (web_server("core", "10.20.0.2"), web_server("core", "10.20.0.3"));
         eventually("both are back", || !conditions().contains("Backend"));
         assert_eq!(answers_of(4), ["10.20.0.2", "10.20.0.3"]);
         assert_eq!(backends(), r#"["10.20.0.2","10.20.0.3"]"#);

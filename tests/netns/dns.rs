@@ -2,26 +2,16 @@
 //! also says what the public answer would be.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::lab::{
     CORE, Daemon, ask, attachment, cli, daemon_table, endpoint, eventually, inside, ip, isolated, json, leg, run,
 };
+use crate::peers::Program;
 
 const NAME: &str = "account.blob.core.windows.net";
 const HOST: &str = "account.privatelink.blob.core.windows.net.";
 const RESOLVER: &str = "10.1.255.254";
-
-/// A program that does not outlive the test.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// The public side: an answer for every name that is asked, a private zone that is empty, an alias of somebody's own.
 fn public_server(at: &str) -> Program {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::lab::{
     Daemon, attachment, daemon_table, drops, endpoint, eventually, inside, ip, isolated, join, sessions, sysctl,
 };
+use crate::peers::Program;
 
 /// Endpoint, and the client's address of that family; the first two before IPv4 servers, the others before IPv6.
 const LINKS: [(&str, &str); 4] = [
@@ -213,17 +214,6 @@ fn iperf_runs_both_ways_between_families() {
             }
         }
     });
-}
-
-/// A program that does not outlive the test.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Echoes on every connection, however many there are at once.

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -21,6 +22,17 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(400);
 
 pub(crate) fn address(text: &str) -> SocketAddrV4 {
     text.parse().expect("address:port")
+}
+
+/// A program that does not outlive the test.
+pub(crate) struct Program(pub(crate) Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// TCP and UDP on `at`: says `name` first, then echoes. Lives as long as the process.
