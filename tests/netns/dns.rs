@@ -62,7 +62,7 @@ fn file(dns: &str, status: &str) -> String {
         attachment("spoke"),
         attachment("core"),
         format!(
-            "[[vnet]]\nname = \"spoke\"\naddress_space = [\"10.1.0.0/16\"]\nsubnets = [{{ name = \"endpoints\", prefix \
+            "[[vnet]]\nname = \"spoke\"\naddress_space = [\"10.1.0.0/16\", \"fd01::/16\"]\nsubnets = [{{ name = \"endpoints\", prefix \
              = \"10.1.9.0/24\", dedicated = true }}]\ndns = {{ {dns} }}\n"
         ),
         CORE.to_owned(),
@@ -90,10 +90,13 @@ fn the_unchanged_name_leads_to_the_private_address_for_dig_glibc_and_curl() {
         let web =
             inside("core", || Command::new("python3").args(web).stderr(Stdio::null()).stdout(Stdio::null()).spawn());
         let _web = Program(web.expect("python3"));
-        let _daemon = Daemon::start(&file("listen = \"10.1.255.254\", upstream = \"10.1.0.53\"", "Approved"));
+        let _daemon =
+            Daemon::start(&file("listen = [\"10.1.255.254\", \"fd01::53\"], upstream = \"10.1.0.53\"", "Approved"));
         eventually("the resolver answers", || !short(NAME, "A").is_empty());
         assert_eq!(short(NAME, "A"), [HOST, "10.1.9.8"]);
         assert_eq!(short(NAME, "A +tcp"), [HOST, "10.1.9.8"]);
+        assert!(dig("spoke", &format!("@fd01::53 +short {NAME}")).contains("10.1.9.8"), "by IPv6");
+        assert!(dig("spoke", &format!("@fd01::53 +short +tcp {NAME}")).contains("10.1.9.8"), "by IPv6 and TCP");
         assert_eq!(short("ACCOUNT.Blob.Core.Windows.Net", "A"), [HOST, "10.1.9.8"]);
         assert_eq!(short(NAME, "AAAA"), [HOST], "no data, and no public address either");
 
