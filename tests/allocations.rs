@@ -16,6 +16,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use privlink::dataplane::device::Batch;
 use privlink::dataplane::forwarder::{Context, Forwarder, Position};
 use privlink::dataplane::handover::Shared;
 use privlink::dataplane::session::Tick;
@@ -131,12 +132,23 @@ fn a_hit_allocates_nothing_in_either_direction() {
     let port = u16::from_be_bytes([out[30], out[31]]);
     etherparse::PacketBuilder::ipv4([10, 20, 0, 2], nat, 64).udp(53, port).write(&mut reply, &[1]).expect("a packet");
     let mut back = reply.clone();
+    let mut batch = Batch::new();
     let before = CALLS.get();
     for _ in 0..1_000 {
         out.copy_from_slice(&original);
         back.copy_from_slice(&reply);
         assert!(matches!(forwarder.receive(&mut out, AttachmentId(0), &context), Verdict::Forward { .. }));
         assert!(matches!(forwarder.receive(&mut back, AttachmentId(1), &context), Verdict::Forward { .. }));
+        for (frame, at) in [(&original, AttachmentId(0)), (&reply, AttachmentId(1))] {
+            batch.clear();
+            while let Some(place) = batch.vacant() {
+                place[..frame.len()].copy_from_slice(frame);
+                batch.keep(frame.len());
+            }
+            forwarder.receive_batch(&mut batch, at, &context, |_, verdict, _| {
+                assert!(matches!(verdict, Verdict::Forward { .. }));
+            });
+        }
         forwarder.publish_counts();
     }
     assert_eq!(CALLS.get() - before, 0);

@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::counters::{CounterChunk, VerdictCounts, WorkerCounters, add, find};
+use super::device::batch::{Batch, FRAMES};
 use super::ended::{Cause, Ended, EndedRing};
+use super::fastpath::Sight;
 use super::fastpath::translate::Head;
 use super::handover::{Arrival, Handed, Shared};
 use super::session::{Addresses, Session, Slot, Table, Tick, tcp_state::Seen};
@@ -62,6 +64,8 @@ pub struct Forwarder {
     pub(super) outbox: Vec<Own>,
     /// Headers of the packet just translated into the other family.
     pub(super) head: Head,
+    /// What is seen of the frames of a batch; kept for its memory.
+    pub(super) sights: Vec<Sight>,
     /// Pieces of datagrams that wait for the others.
     pub(super) pieces: Reassembler,
     /// Numbers for packets that may be fragmented.
@@ -101,6 +105,7 @@ impl Forwarder {
             counters: Vec::new(),
             outbox: Vec::new(),
             head: Head::new(),
+            sights: Vec::with_capacity(FRAMES),
             pieces: Reassembler::new(),
             identifications: Identifications::new(position.worker, position.workers, truncated(seed[1])),
             reviewed: Vec::new(),
@@ -138,6 +143,26 @@ impl Forwarder {
     #[must_use]
     pub fn counts(&self) -> &VerdictCounts {
         &self.counts
+    }
+
+    /// Decides frames that this worker read from one queue, in their order, and hands each with its verdict to `send`.
+    pub fn receive_batch(
+        &mut self,
+        frames: &mut Batch,
+        attachment: AttachmentId,
+        context: &Context<'_>,
+        mut send: impl FnMut(&mut Self, Verdict, &[u8]),
+    ) {
+        self.counts.read += frames.len() as u64;
+        let mut sights = std::mem::take(&mut self.sights);
+        self.sight_all(frames, attachment, &mut sights);
+        for (at, sight) in sights.iter().enumerate() {
+            let frame = frames.frame(at);
+            let verdict = self.decide(frame, sight, attachment, context);
+            let verdict = self.settle(verdict, frame, &Arrival::read(attachment));
+            send(self, verdict, frame);
+        }
+        self.sights = sights;
     }
 
     /// Decides a frame that this worker read, and counts it. A frame to be forwarded is translated.

@@ -3,7 +3,7 @@
 //! ```text
 //! Worker::run ─▶ wait ─▶ begin batch (snapshot, time) ─▶ housekeep ─▶ for each ready device:
 //!
-//!   next_frame ─▶ forward: classify ─▶ find ─▶ current? ─▶ track, account, rewrite ─▶ send
+//!   fill ─▶ forward: classify, prefetch ─▶ find ─▶ current? ─▶ track, account, rewrite ─▶ send
 //!                             │ miss             │ no
 //!                             ▼                  ▼
 //!                  judge ─▶ backend ─▶     revalidate: pass, end with resets, or open anew
@@ -25,7 +25,7 @@ use crossbeam_queue::SegQueue;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::snapshot::{AttachmentId, Reader};
-use device::{FrameSink, FrameSource};
+use device::{Batch, FrameSink, FrameSource};
 use forwarder::{Context, Forwarder};
 use handover::Shared;
 use mailbox::{Mailbox, Request};
@@ -87,6 +87,7 @@ pub struct Worker<S, K> {
     forwarder: Forwarder,
     sources: Vec<S>,
     sinks: Vec<K>,
+    frames: Batch,
     reader: Reader,
     shared: Arc<Shared>,
     questions: Arc<SegQueue<Request>>,
@@ -104,7 +105,7 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
         questions: Arc<SegQueue<Request>>,
     ) -> Self {
         let (shared, number) = (Arc::clone(&forwarder.shared), forwarder.position.worker);
-        Self { forwarder, sources, sinks, reader, shared, questions, number }
+        Self { forwarder, sources, sinks, frames: Batch::new(), reader, shared, questions, number }
     }
 
     /// Its state, for tests and benches.
@@ -143,20 +144,25 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
         Ok(more || self.shared.waiting(self.number))
     }
 
-    /// Reads, decides and writes frame by frame: each stays in the cache from read to write.
+    /// Reads a few frames, decides and writes each, and so on: they stay in the cache from read to write.
     fn drain_device(&mut self, device: usize, context: &Context<'_>) -> io::Result<bool> {
         let attachment = AttachmentId(u16::try_from(device).unwrap_or(u16::MAX));
-        let mut bytes = 0;
-        for _ in 0..BATCH_FRAMES {
-            let Some(frame) = self.sources[device].next_frame()? else { return Ok(false) };
-            bytes += frame.len();
-            let verdict = self.forwarder.receive(frame, attachment, context);
-            send(&mut self.sinks, &mut self.forwarder, verdict, frame);
-            if bytes > BATCH_BYTES {
-                break;
+        let (mut frames, mut bytes) = (0, 0);
+        loop {
+            self.frames.clear();
+            let more = self.sources[device].fill(&mut self.frames);
+            let sinks = &mut self.sinks;
+            self.forwarder.receive_batch(&mut self.frames, attachment, context, |forwarder, verdict, frame| {
+                send(sinks, forwarder, verdict, frame);
+            });
+            (frames, bytes) = (frames + self.frames.len(), bytes + self.frames.bytes());
+            if !more? {
+                return Ok(false);
+            }
+            if frames >= BATCH_FRAMES || bytes >= BATCH_BYTES {
+                return Ok(true);
             }
         }
-        Ok(true)
     }
 
     fn take_handed(&mut self, context: &Context<'_>) {

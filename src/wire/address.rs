@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::checksum;
 
 /// What every mapped IPv4 address begins with: 80 zero bits and 16 ones.
-const MAPPED: u128 = 0xFFFF << 32;
+const MAPPED: u64 = 0xFFFF << 32;
 
 /// The IP version of a packet or an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,28 +75,33 @@ impl Version {
 
 /// An IPv4 or IPv6 address.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(u128);
+pub struct Address {
+    // Two words rather than one of 128 bits, which would be aligned to 16 bytes and pad whatever holds it.
+    high: u64,
+    low: u64,
+}
 
 impl Address {
     /// An IPv4 address in host order.
     #[inline]
     #[must_use]
     pub const fn v4(address: u32) -> Self {
-        Self(MAPPED | address as u128)
+        Self { high: 0, low: MAPPED | address as u64 }
     }
 
     /// An IPv6 address in host order. A mapped one would be an IPv4 address.
     #[inline]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
     pub const fn v6(address: u128) -> Self {
-        Self(address)
+        Self { high: (address >> 64) as u64, low: address as u64 }
     }
 
     /// Its family.
     #[inline]
     #[must_use]
     pub const fn version(self) -> Version {
-        if self.0 >> 32 == MAPPED >> 32 { Version::V4 } else { Version::V6 }
+        if self.high == 0 && self.low >> 32 == MAPPED >> 32 { Version::V4 } else { Version::V6 }
     }
 
     /// The IPv4 address in host order; the low half of an IPv6 one's low half.
@@ -104,14 +109,14 @@ impl Address {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "the low word is what is wanted")]
     pub const fn low(self) -> u32 {
-        self.0 as u32
+        self.low as u32
     }
 
     /// All 128 bits, mapped for IPv4.
     #[inline]
     #[must_use]
     pub const fn bits(self) -> u128 {
-        self.0
+        (self.high as u128) << 64 | self.low as u128
     }
 
     /// The standard library's type.
@@ -119,7 +124,7 @@ impl Address {
     pub const fn ip(self) -> IpAddr {
         match self.version() {
             Version::V4 => IpAddr::V4(Ipv4Addr::from_bits(self.low())),
-            Version::V6 => IpAddr::V6(Ipv6Addr::from_bits(self.0)),
+            Version::V6 => IpAddr::V6(Ipv6Addr::from_bits(self.bits())),
         }
     }
 
@@ -129,7 +134,7 @@ impl Address {
     pub fn sum(self) -> u16 {
         match self.version() {
             Version::V4 => checksum::fold(self.low()),
-            Version::V6 => checksum::sum(&self.0.to_be_bytes()),
+            Version::V6 => checksum::sum(&self.bits().to_be_bytes()),
         }
     }
 
@@ -138,7 +143,7 @@ impl Address {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
     pub const fn word(self) -> u64 {
-        (self.0 >> 64) as u64 ^ (self.0 as u64).rotate_left(23)
+        self.high ^ self.low.rotate_left(23)
     }
 
     /// Folded to the 32 bits that steering hashes: itself for IPv4, its four words' exclusive or for IPv6.
@@ -148,7 +153,10 @@ impl Address {
     pub const fn steering_word(self) -> u32 {
         match self.version() {
             Version::V4 => self.low(),
-            Version::V6 => (self.0 >> 96) as u32 ^ (self.0 >> 64) as u32 ^ (self.0 >> 32) as u32 ^ self.0 as u32,
+            Version::V6 => {
+                let folded = self.high ^ self.low;
+                (folded >> 32) as u32 ^ folded as u32
+            }
         }
     }
 
@@ -175,7 +183,7 @@ impl Address {
             }
             Version::V6 => {
                 if let Some(bytes) = rest.first_chunk_mut() {
-                    *bytes = self.0.to_be_bytes();
+                    *bytes = self.bits().to_be_bytes();
                 }
             }
         }

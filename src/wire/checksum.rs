@@ -12,6 +12,14 @@ pub const fn fold(sum: u32) -> u16 {
     (twice & 0xFFFF) as u16
 }
 
+/// The sum of two sums: one carry at most.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "with its carry added the sum fits")]
+const fn add(left: u16, right: u16) -> u16 {
+    let sum = left as u32 + right as u32;
+    ((sum & 0xFFFF) + (sum >> 16)) as u16
+}
+
 /// Sum of `bytes`; an odd last byte counts as the high byte of a word.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u16 {
@@ -26,32 +34,45 @@ pub fn sum(bytes: &[u8]) -> u16 {
     fold(u32::try_from(halves & 0xFFFF).unwrap_or(0) + u32::try_from(halves >> 16).unwrap_or(0))
 }
 
+/// Whether an IPv4 header without options has the right checksum. All ones are all ones in any byte order (RFC 1071
+/// §2 B), so the words are summed as they lie in memory.
+#[inline]
+#[must_use]
+pub fn is_right(header: &[u8; 20]) -> bool {
+    let (words, _) = header.as_chunks::<4>();
+    let total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    let once = (total & 0xFFFF_FFFF) + (total >> 32);
+    let twice = (once & 0xFFFF) + (once >> 16);
+    let thrice = (twice & 0xFFFF) + (twice >> 16);
+    (thrice & 0xFFFF) + (thrice >> 16) == 0xFFFF
+}
+
 /// The delta that replaces a value with sum `old` by one with sum `new`.
 #[inline]
 #[must_use]
 pub const fn delta(old: u16, new: u16) -> u16 {
-    fold(!old as u32 + new as u32)
+    add(!old, new)
 }
 
 /// A checksum field after the covered bytes change by `delta` (RFC 1624: `HC' = ~(~HC + ~m + m')`).
 #[inline]
 #[must_use]
 pub const fn update(field: u16, delta: u16) -> u16 {
-    !fold(!field as u32 + delta as u32)
+    !add(!field, delta)
 }
 
 /// A partial checksum (the un-complemented pseudo-header sum of `NEEDS_CSUM`) after a change.
 #[inline]
 #[must_use]
 pub const fn update_partial(field: u16, delta: u16) -> u16 {
-    fold(field as u32 + delta as u32)
+    add(field, delta)
 }
 
 /// Sum of two sums.
 #[inline]
 #[must_use]
 pub const fn join(left: u16, right: u16) -> u16 {
-    fold(left as u32 + right as u32)
+    add(left, right)
 }
 
 #[cfg(test)]
@@ -94,6 +115,18 @@ mod tests {
         #[test]
         fn the_fast_sum_equals_the_naive_one(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
             prop_assert_eq!(sum(&bytes) % 0xFFFF, naive(&bytes) % 0xFFFF);
+        }
+
+        #[test]
+        fn a_header_is_right_where_its_sum_is_all_ones(mut header in any::<[u8; 20]>(), edge in any::<bool>()) {
+            if edge {
+                header = header.map(|byte| if byte & 1 == 0 { 0xFF } else { 0 });
+            }
+            prop_assert_eq!(is_right(&header), naive(&header) == 0xFFFF);
+            header[10..12].fill(0);
+            let field = !sum(&header);
+            header[10..12].copy_from_slice(&field.to_be_bytes());
+            prop_assert_eq!(is_right(&header), naive(&header) == 0xFFFF);
         }
 
         #[test]

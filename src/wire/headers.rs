@@ -50,6 +50,7 @@ pub fn put_half(bytes: &mut [u8], at: usize, value: u16) {
 }
 
 /// Writes a big-endian word to `at`; nothing where the bytes end.
+#[inline]
 pub fn put_word(bytes: &mut [u8], at: usize, value: u32) {
     if let Some(quad) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
         *quad = value.to_be_bytes();

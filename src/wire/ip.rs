@@ -119,12 +119,12 @@ fn v4(packet: &[u8]) -> Result<Outline, Flaw> {
     if total > packet.len() {
         return Err(Flaw::Truncated);
     }
-    let Some(whole) = packet.get(..header) else { return Err(Flaw::Truncated) };
-    if checksum::sum(whole) != 0xFFFF {
-        return Err(Flaw::Checksum);
-    }
-    if header > SHORTEST && has_source_route(&whole[SHORTEST..])? {
-        return Err(Flaw::SourceRoute);
+    if header == SHORTEST {
+        if !checksum::is_right(fixed) {
+            return Err(Flaw::Checksum);
+        }
+    } else {
+        options_of(packet, header)?;
     }
     Ok(Outline {
         version: Version::V4,
@@ -158,8 +158,17 @@ fn v4_piece(fixed: &[u8; 20], field: u16, header: usize) -> Fragment {
     }
 }
 
-/// Walks IPv4 options (RFC 791 §3.1) for a loose or strict source route.
+/// Checks an IPv4 header of more than its fixed part.
 #[cold]
+fn options_of(packet: &[u8], header: usize) -> Result<(), Flaw> {
+    let whole = packet.get(..header).ok_or(Flaw::Truncated)?;
+    if checksum::sum(whole) != 0xFFFF {
+        return Err(Flaw::Checksum);
+    }
+    if has_source_route(&whole[Version::V4.header()..])? { Err(Flaw::SourceRoute) } else { Ok(()) }
+}
+
+/// Walks IPv4 options (RFC 791 §3.1) for a loose or strict source route.
 fn has_source_route(mut options: &[u8]) -> Result<bool, Flaw> {
     while let [kind, rest @ ..] = options {
         options = match (kind, rest) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use privlink::dataplane::device::tun::{self, TunQueue, TunReader};
-use privlink::dataplane::device::{FrameSource, VNET_HEADER};
+use privlink::dataplane::device::{Batch, FrameSource, VNET_HEADER};
 use privlink::host::Host;
 use privlink::host::netns::Namespace;
 use privlink::snapshot::AttachmentId;
@@ -148,10 +148,15 @@ pub(crate) fn frames_to(readers: &mut [TunReader], address: &str) -> Vec<Vec<Vec
     let mut queues = Vec::new();
     for reader in readers {
         let mut frames = Vec::new();
-        while let Some(frame) = reader.next_frame().expect("the device is there") {
-            let packet = &frame[VNET_HEADER..];
-            if packet.len() >= 20 && packet[0] >> 4 == 4 && packet[16..20] == address.octets() {
-                frames.push(packet.to_vec());
+        let (mut batch, mut more) = (Batch::new(), true);
+        while more {
+            batch.clear();
+            more = reader.fill(&mut batch).expect("the device is there");
+            for at in 0..batch.len() {
+                let packet = &batch.frame(at)[VNET_HEADER..];
+                if packet.len() >= 20 && packet[0] >> 4 == 4 && packet[16..20] == address.octets() {
+                    frames.push(packet.to_vec());
+                }
             }
         }
         queues.push(frames);

@@ -1,16 +1,14 @@
-//! In-memory device for tests and benches: lends frames that someone prepared, keeps those sent.
+//! In-memory device for tests and benches: gives frames that someone prepared, keeps those sent.
 
 use std::collections::VecDeque;
 use std::io;
 
-use super::{FrameSink, FrameSource};
+use super::{Batch, FrameSink, FrameSource};
 
-/// Frames waiting to be read. A read frame stays until the next read, so that it can be rewritten in
-/// place as a real device's buffer is.
+/// Frames waiting to be read.
 #[derive(Debug, Default)]
 pub struct MemorySource {
     waiting: VecDeque<Vec<u8>>,
-    current: Vec<u8>,
 }
 
 impl MemorySource {
@@ -20,11 +18,21 @@ impl MemorySource {
     }
 }
 
+impl Extend<Vec<u8>> for MemorySource {
+    fn extend<F: IntoIterator<Item = Vec<u8>>>(&mut self, frames: F) {
+        self.waiting.extend(frames);
+    }
+}
+
 impl FrameSource for MemorySource {
-    fn next_frame(&mut self) -> io::Result<Option<&mut [u8]>> {
-        let Some(frame) = self.waiting.pop_front() else { return Ok(None) };
-        self.current = frame;
-        Ok(Some(&mut self.current))
+    fn fill(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        while let Some(place) = batch.vacant() {
+            let Some(frame) = self.waiting.pop_front() else { return Ok(false) };
+            let length = frame.len().min(place.len());
+            place[..length].copy_from_slice(&frame[..length]);
+            batch.keep(length);
+        }
+        Ok(true)
     }
 }
 

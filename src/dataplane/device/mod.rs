@@ -3,6 +3,11 @@
 
 use std::io;
 
+pub use batch::Batch;
+
+/// Frames read together.
+pub mod batch;
+
 /// In memory, for tests and benches.
 pub mod memory;
 
@@ -15,13 +20,14 @@ pub const VNET_HEADER: usize = 10;
 /// Largest frame: header and a 64 KiB super-packet, with room for the kernel's rounding.
 pub const MAX_FRAME: usize = VNET_HEADER + 65_535 + 503;
 
-/// Lends the frames that arrive on one queue, one after the other, for rewriting in place.
+/// Where the frames of one queue come from.
 pub trait FrameSource {
-    /// The next frame, or `None` when the queue is empty.
+    /// Reads frames that wait into `batch` until it is full or the queue is empty. Returns whether the queue may
+    /// hold more.
     ///
     /// # Errors
-    /// The device's own; one that says the device is gone ends the worker.
-    fn next_frame(&mut self) -> io::Result<Option<&mut [u8]>>;
+    /// The device's own; one that says the device is gone ends the worker. What was read before it stays in `batch`.
+    fn fill(&mut self, batch: &mut Batch) -> io::Result<bool>;
 }
 
 /// Takes frames that leave by one queue.

@@ -16,13 +16,10 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use tun_rs::DeviceBuilder;
 
-use super::{FrameSink, FrameSource, MAX_FRAME, VNET_HEADER};
+use super::{Batch, FrameSink, FrameSource, VNET_HEADER};
 
 /// The kernel's door to TUN devices.
 const NODE: &str = "/dev/net/tun";
-
-/// The IP header of a lent frame begins at a multiple of this: wide loads of it never cross a cache line.
-const ALIGNMENT: usize = 16;
 
 /// Makes the device `name` in the network namespace of the calling thread and opens `queues` queues
 /// on it. It stays down, has no address, and disappears with the last queue. `offload` asks for
@@ -67,8 +64,7 @@ impl TunQueue {
 
     /// A half to read from and a half to write to, over the one descriptor.
     pub fn split(self) -> (TunReader, TunWriter) {
-        let reader =
-            TunReader { descriptor: Arc::clone(&self.descriptor), offload: self.offload, buffer: AlignedBuffer::new() };
+        let reader = TunReader { descriptor: Arc::clone(&self.descriptor), offload: self.offload };
         (reader, TunWriter { descriptor: self.descriptor, offload: self.offload })
     }
 }
@@ -90,7 +86,6 @@ impl AsRawFd for TunQueue {
 pub struct TunReader {
     descriptor: Arc<OwnedFd>,
     offload: bool,
-    buffer: AlignedBuffer,
 }
 
 impl AsFd for TunReader {
@@ -107,20 +102,20 @@ impl AsRawFd for TunReader {
 
 impl FrameSource for TunReader {
     /// A device that is down has no frames; one that is gone is an error.
-    fn next_frame(&mut self) -> io::Result<Option<&mut [u8]>> {
-        let frame = self.buffer.frame();
+    fn fill(&mut self, batch: &mut Batch) -> io::Result<bool> {
         let skipped = if self.offload { 0 } else { VNET_HEADER };
-        loop {
-            match rustix::io::read(&*self.descriptor, &mut frame[skipped..]) {
-                Ok(0) | Err(Errno::AGAIN | Errno::IO) => return Ok(None),
+        while let Some(place) = batch.vacant() {
+            match rustix::io::read(&*self.descriptor, &mut place[skipped..]) {
+                Ok(0) | Err(Errno::AGAIN | Errno::IO) => return Ok(false),
                 Ok(length) => {
-                    frame[..skipped].fill(0);
-                    return Ok(Some(&mut frame[..skipped + length]));
+                    place[..skipped].fill(0);
+                    batch.keep(skipped + length);
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(true)
     }
 }
 
@@ -165,25 +160,6 @@ fn bare_packet(frame: &[u8]) -> io::Result<&[u8]> {
     match frame.split_at_checked(VNET_HEADER) {
         Some(([flags, kind, ..], packet)) if flags & 1 == 0 && *kind == 0 => Ok(packet),
         _ => Err(ErrorKind::InvalidInput.into()),
-    }
-}
-
-/// Room for the largest frame, its IP header aligned.
-#[derive(Debug)]
-struct AlignedBuffer {
-    bytes: Box<[u8]>,
-    start: usize,
-}
-
-impl AlignedBuffer {
-    fn new() -> Self {
-        let bytes = vec![0; MAX_FRAME + ALIGNMENT].into_boxed_slice();
-        let to_packet = bytes.as_ptr().wrapping_add(VNET_HEADER).align_offset(ALIGNMENT);
-        Self { start: if to_packet < ALIGNMENT { to_packet } else { 0 }, bytes }
-    }
-
-    fn frame(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + MAX_FRAME]
     }
 }
 
@@ -291,24 +267,37 @@ mod tests {
         (reader, writer, theirs)
     }
 
+    /// What waits in a queue.
+    fn read(reader: &mut TunReader, batch: &mut Batch) -> Vec<Vec<u8>> {
+        batch.clear();
+        reader.fill(batch).expect("alive");
+        (0..batch.len()).map(|at| batch.frame(at).to_vec()).collect()
+    }
+
     #[test]
-    fn a_frame_is_read_whole_with_its_ip_header_aligned() {
+    fn frames_are_read_whole_until_the_queue_is_empty() {
         let (mut reader, _writer, device) = halves(true);
-        assert!(reader.next_frame().expect("alive").is_none());
+        let mut batch = Batch::new();
+        assert!(!reader.fill(&mut batch).expect("alive") && batch.is_empty());
         let sent: Vec<u8> = (0..=255).cycle().take(VNET_HEADER + 65_000).collect();
+        device.send(&sent[..100]).expect("sent");
         device.send(&sent).expect("sent");
-        let frame = reader.next_frame().expect("alive").expect("a frame");
-        assert_eq!(frame, sent);
-        assert_eq!(frame[VNET_HEADER..].as_ptr().align_offset(ALIGNMENT), 0);
-        assert!(reader.next_frame().expect("alive").is_none());
+        device.send(&sent[..50]).expect("sent");
+        assert!(reader.fill(&mut batch).expect("alive"), "a super-packet ends the batch");
+        assert_eq!(batch.len(), 2);
+        assert_eq!(batch.frame(0), &sent[..100]);
+        assert_eq!(batch.frame(1), sent);
+        assert_eq!(read(&mut reader, &mut batch), [&sent[..50]]);
+        assert!(read(&mut reader, &mut batch).is_empty());
     }
 
     #[test]
     fn without_offload_frames_still_begin_with_an_empty_header() {
         let (mut reader, mut writer, device) = halves(false);
-        reader.buffer.frame().fill(0xFF);
+        let mut batch = Batch::new();
+        batch.vacant().expect("room").fill(0xFF);
         device.send(&[0x45, 1, 2, 3]).expect("sent");
-        let frame = reader.next_frame().expect("alive").expect("a frame").to_vec();
+        let frame = read(&mut reader, &mut batch).remove(0);
         assert_eq!(frame, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x45, 1, 2, 3]);
         writer.send(&frame).expect("taken");
         let mut received = [0; 16];

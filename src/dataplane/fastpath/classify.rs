@@ -16,36 +16,55 @@ pub struct Packet {
     pub version: Version,
     /// TTL or hop limit it arrived with.
     pub hops: u8,
-    /// Offset of the transport header in the frame.
-    pub transport: usize,
-    /// End of the IP packet in the frame; what follows is link padding (nat-requirements T-10).
-    pub end: usize,
-    /// Length of the transport header.
-    pub transport_header: usize,
-    /// The frame's virtio header.
+    /// The frame's virtio header; empty where it asks for nothing.
     pub vnet: VnetHeader,
+    // Offsets in the frame, half as wide as a `usize`: a packet is one cache line.
+    transport: u32,
+    end: u32,
+    transport_header: u32,
 }
 
 impl Packet {
+    /// Offset of the transport header in the frame.
+    #[inline]
+    #[must_use]
+    pub const fn transport(&self) -> usize {
+        self.transport as usize
+    }
+
+    /// Length of the transport header.
+    #[inline]
+    #[must_use]
+    pub const fn transport_header(&self) -> usize {
+        self.transport_header as usize
+    }
+
+    /// End of the IP packet in the frame; what follows is link padding (nat-requirements T-10).
+    #[inline]
+    #[must_use]
+    pub const fn end(&self) -> usize {
+        self.end as usize
+    }
+
     /// The IP packet within its frame.
     #[inline]
     #[must_use]
     pub fn ip<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
-        frame.get(vnet::LENGTH..self.end).unwrap_or_default()
+        frame.get(vnet::LENGTH..self.end()).unwrap_or_default()
     }
 
     /// Transport header and payload within the frame.
     #[inline]
     #[must_use]
     pub fn segment(&self, frame: &[u8]) -> TcpSegment {
-        TcpSegment::read(frame.get(self.transport..self.end).unwrap_or_default())
+        TcpSegment::read(frame.get(self.transport()..self.end()).unwrap_or_default())
     }
 
     /// Whether it is a super-packet, which the kernel cuts into segments.
     #[inline]
     #[must_use]
     pub const fn is_super(&self) -> bool {
-        self.vnet.gso_size != 0 && self.vnet.gso_type != vnet::GSO_NONE
+        self.vnet.gso_size != 0
     }
 
     /// Bytes of the IP packets it becomes on the wire, the last one of a super-packet excepted.
@@ -53,9 +72,9 @@ impl Packet {
     #[must_use]
     pub const fn wire_length(&self) -> usize {
         if self.is_super() {
-            self.transport + self.transport_header - vnet::LENGTH + self.vnet.gso_size as usize
+            self.transport() + self.transport_header() - vnet::LENGTH + self.vnet.gso_size as usize
         } else {
-            self.end - vnet::LENGTH
+            self.end() - vnet::LENGTH
         }
     }
 
@@ -63,11 +82,11 @@ impl Packet {
     #[inline]
     #[must_use]
     pub fn wire_size(&self) -> (u64, u64) {
-        let total = (self.end - vnet::LENGTH) as u64;
+        let total = (self.end() - vnet::LENGTH) as u64;
         if !self.is_super() {
             return (1, total);
         }
-        let headers = (self.transport + self.transport_header - vnet::LENGTH) as u64;
+        let headers = (self.transport() + self.transport_header() - vnet::LENGTH) as u64;
         let segments = total.saturating_sub(headers).div_ceil(u64::from(self.vnet.gso_size)).max(1);
         (segments, total + (segments - 1) * headers)
     }
@@ -98,7 +117,7 @@ pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, Odd> {
     }
     let transport = &ip[outline.header..outline.total];
     let (protocol, ports, transport_header) = ports(&outline, transport)?;
-    check_offload(vnet, &outline, protocol).map_err(Odd::Drop)?;
+    let vnet = checked(vnet, &outline, protocol).map_err(Odd::Drop)?;
     Ok(Packet {
         key: FlowKey {
             attachment,
@@ -110,10 +129,10 @@ pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, Odd> {
         },
         version: outline.version,
         hops: outline.hops,
-        transport: vnet::LENGTH + outline.header,
-        end: vnet::LENGTH + outline.total,
-        transport_header,
         vnet,
+        transport: narrow(vnet::LENGTH + outline.header),
+        end: narrow(vnet::LENGTH + outline.total),
+        transport_header: narrow(transport_header),
     })
 }
 
@@ -176,12 +195,12 @@ fn message(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16),
     }
 }
 
-/// A virtio header that contradicts the packet would make the kernel write a checksum, or cut
-/// segments, in the wrong place.
+/// What a virtio header asks for, and nothing else of it. One that contradicts the packet would make the kernel write
+/// a checksum, or cut segments, in the wrong place.
 #[inline]
-fn check_offload(vnet: VnetHeader, outline: &Outline, protocol: Protocol) -> Result<(), DropReason> {
+fn checked(vnet: VnetHeader, outline: &Outline, protocol: Protocol) -> Result<VnetHeader, DropReason> {
     if vnet.flags & vnet::NEEDS_CSUM == 0 && vnet.gso_type == vnet::GSO_NONE {
-        return Ok(());
+        return Ok(VnetHeader::default());
     }
     let checksum_at = match protocol {
         Protocol::Tcp => 16,
@@ -194,10 +213,29 @@ fn check_offload(vnet: VnetHeader, outline: &Outline, protocol: Protocol) -> Res
         (vnet::GSO_UDP_L4, _) => Protocol::Udp,
         _ => return Err(DropReason::Malformed),
     };
+    let is_whole = vnet.gso_type == vnet::GSO_NONE;
     let consistent = vnet.needs_csum()
         && usize::from(vnet.csum_start) == outline.header
         && vnet.csum_offset == checksum_at
         && segmented_as == protocol
-        && (vnet.gso_type == vnet::GSO_NONE || vnet.gso_size > 0);
-    if consistent { Ok(()) } else { Err(DropReason::Malformed) }
+        && (is_whole || vnet.gso_size > 0);
+    let gso_size = if is_whole { 0 } else { vnet.gso_size };
+    if consistent { Ok(VnetHeader { gso_size, ..vnet }) } else { Err(DropReason::Malformed) }
+}
+
+/// An offset in a frame: a frame is far smaller than 4 GiB.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "no frame is longer than `MAX_FRAME`")]
+const fn narrow(offset: usize) -> u32 {
+    offset as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_one_cache_line() {
+        assert!(size_of::<Option<Packet>>() <= 64, "{}", size_of::<Option<Packet>>());
+    }
 }

@@ -4,7 +4,7 @@
 use super::classify::Packet;
 use crate::dataplane::forwarder::Context;
 use crate::dataplane::handover::Arrival;
-use crate::dataplane::session::{Addresses, Direction, Pair, Session};
+use crate::dataplane::session::{Direction, Pair, Session};
 use crate::snapshot::{AttachmentId, PathMtus};
 use crate::wire::headers::TCP_HEADER;
 use crate::wire::{Address, Version, vnet};
@@ -41,7 +41,7 @@ pub(super) fn surely(
         Pair::V4 | Pair::V6 => length <= mtu,
         Pair::Mixed => {
             let grown = length + GROWTH;
-            grown <= mtu && (grown <= EVERY_LINK || !may_cut(frame, packet)) && u16::try_from(packet.end).is_ok()
+            grown <= mtu && (grown <= EVERY_LINK || !may_cut(frame, packet)) && u16::try_from(packet.end()).is_ok()
         }
     }
 }
@@ -88,11 +88,16 @@ pub fn fit(
 }
 
 /// The largest MSS that makes segments which fit both sides of a session, whoever announces it.
-pub(super) fn most_mss(session: &Session, addresses: &Addresses, context: &Context<'_>, paths: &PathMtus) -> u16 {
-    let side = |attachment, address: Address| {
+pub(super) fn most_mss(
+    session: &Session,
+    [consumer, _, _, backend]: &[Address; 4],
+    context: &Context<'_>,
+    paths: &PathMtus,
+) -> u16 {
+    let side = |attachment, address: &Address| {
         let headers = address.version().header() + TCP_HEADER;
         let mtu = context.snapshot.mtu(attachment).min(paths.get(attachment));
         mtu.saturating_sub(u16::try_from(headers).unwrap_or(0))
     };
-    side(session.consumer_attachment, addresses.consumer).min(side(session.provider_attachment, addresses.backend))
+    side(session.consumer_attachment, consumer).min(side(session.provider_attachment, backend))
 }

@@ -1,10 +1,12 @@
 //! The fast path: what an established session's packet meets, on one screen.
 //!
-//! `forward` = classify → lookup → account → rewrite. Whatever is not a plain hit leaves to the slow
+//! `forward` = sight (classify, hash) → decide: find → account → rewrite. Whatever is not a plain hit leaves to the slow
 //! path, which alone allocates, judges and answers.
 
+use super::device::Batch;
 use super::forwarder::{Context, Forwarder};
 use super::handover::Arrival;
+use super::session::table::{Candidate, Hash};
 use super::session::{Direction, Phase, Session, Slot, tcp_state};
 use super::verdict::Verdict;
 use crate::snapshot::{AttachmentId, Protocol};
@@ -24,23 +26,66 @@ pub mod translate;
 /// What of a packet fits where it is going.
 pub mod fit;
 
+/// A frame at first sight: its headers checked, and where in the session table its flow is likely to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight {
+    /// `None`: it is not simply a packet of a flow.
+    packet: Option<Packet>,
+    hash: Hash,
+    candidate: Candidate,
+}
+
 impl Forwarder {
     /// Decides one frame that arrived on `attachment` and, when it is to be forwarded, translates it in
     /// place. A hit takes no lock and no allocation (DESIGN law 6).
     #[inline]
     pub fn forward(&mut self, frame: &mut [u8], attachment: AttachmentId, context: &Context<'_>) -> Verdict {
-        let packet = match classify(frame, attachment) {
-            Ok(packet) => packet,
-            Err(odd) => return self.odd(frame, odd, &Arrival::read(attachment), context),
+        let sight = self.sight(frame, attachment);
+        self.decide(frame, &sight, attachment, context)
+    }
+
+    /// Looks at every frame of a batch before the first is decided: one session after the other comes from memory,
+    /// and by the time that its packet's turn has come it is in the cache.
+    #[inline]
+    pub(super) fn sight_all(&self, frames: &mut Batch, attachment: AttachmentId, sights: &mut Vec<Sight>) {
+        sights.clear();
+        for at in 0..frames.len() {
+            let sight = self.sight(frames.frame(at), attachment);
+            self.sessions.prefetch_index(sight.hash);
+            sights.push(sight);
+        }
+        for sight in sights {
+            sight.candidate = self.sessions.prefetch_session(sight.hash);
+        }
+    }
+
+    #[inline]
+    fn sight(&self, frame: &[u8], attachment: AttachmentId) -> Sight {
+        let packet = classify(frame, attachment).ok();
+        let hash = packet.map_or_else(Hash::default, |packet| self.sessions.hash(&packet.key));
+        Sight { packet, hash, candidate: Candidate::NONE }
+    }
+
+    /// The whole fast path.
+    #[inline]
+    pub(super) fn decide(
+        &mut self,
+        frame: &mut [u8],
+        sight: &Sight,
+        attachment: AttachmentId,
+        context: &Context<'_>,
+    ) -> Verdict {
+        let Some(packet) = &sight.packet else {
+            return self.odd(frame, &Arrival::read(attachment), context);
         };
-        let Some((slot, direction)) = self.sessions.find_any(&packet.key) else {
-            return self.miss(frame, &packet, &Arrival::read(attachment), context);
+        let Some((slot, direction)) = self.sessions.find(&packet.key, sight.hash, sight.candidate) else {
+            return self.miss(frame, packet, &Arrival::read(attachment), context);
         };
         match self.sessions.get(slot) {
-            Some(session) if is_current(session, frame, &packet, direction, context) => {
-                self.pass(frame, &packet, slot, direction, context)
+            Some(session) if is_current(session, frame, packet, direction, context) => {
+                self.pass(frame, packet, slot, direction, context)
             }
-            _ => self.second_look(frame, &packet, slot, direction, &Arrival::read(attachment), context),
+            _ => self.second_look(frame, packet, slot, direction, &Arrival::read(attachment), context),
         }
     }
 
@@ -54,17 +99,13 @@ impl Forwarder {
         direction: Direction,
         context: &Context<'_>,
     ) -> Verdict {
-        let addresses = self.sessions.addresses(slot);
-        let Some(session) = self.sessions.get_mut(slot) else { return self.gone() };
+        let Some((session, addresses)) = self.sessions.with_addresses(slot) else { return self.gone() };
         let change = match session.protocol {
             Protocol::Tcp => {
                 let segment = packet.segment(frame);
                 if segment.has(SYN) {
-                    rewrite::clamp_mss(
-                        frame,
-                        packet,
-                        fit::most_mss(session, &addresses, context, self.shared.path_mtus()),
-                    );
+                    let most = fit::most_mss(session, &addresses, context, self.shared.path_mtus());
+                    rewrite::clamp_mss(frame, packet, most);
                 }
                 tcp_state::track(session, direction, segment)
             }
@@ -72,7 +113,7 @@ impl Forwarder {
         };
         session.last_seen = context.now;
         account(&self.counters, session, direction, packet);
-        let translation = Translation::of(session, &addresses, direction);
+        let translation = Translation::of(session, addresses, direction);
         let to = session.leaves_by(direction);
         if change != tcp_state::Change::None {
             self.phase_changed(slot, change, context);
@@ -81,7 +122,7 @@ impl Forwarder {
             return self.translate(frame, packet, &translation, to);
         }
         rewrite::rewrite(frame, packet, &translation, &mut self.identifications);
-        Verdict::Forward { to, length: packet.end }
+        Verdict::Forward { to, length: packet.end() }
     }
 }
 

@@ -3,10 +3,10 @@
 //! nat-requirements T-1 to T-3). Payload is not touched; a partial checksum stays partial.
 
 use super::classify::Packet;
-use crate::dataplane::session::{Addresses, Direction, Session};
+use crate::dataplane::session::{Direction, Session};
 use crate::snapshot::Protocol;
 use crate::wire::fragment::Identifications;
-use crate::wire::headers::{half, put_half};
+use crate::wire::headers::{half, put_half, put_word};
 use crate::wire::{Address, Version, VnetHeader, checksum, vnet};
 
 /// Change of the word that holds an IPv4 header's TTL and protocol when the TTL falls by one.
@@ -33,25 +33,25 @@ pub struct Translation {
 }
 
 impl Translation {
-    /// What `session` with addresses `a` makes of a packet of `direction`.
+    /// What `session` makes of a packet of `direction`; its addresses are those of consumer, endpoint, NAT and backend.
     #[inline]
     #[must_use]
-    pub fn of(session: &Session, a: &Addresses, direction: Direction) -> Self {
+    pub fn of(session: &Session, [consumer, endpoint, nat, backend]: [Address; 4], direction: Direction) -> Self {
         match direction {
             Direction::ToService => Self {
-                source: a.nat,
-                destination: a.backend,
-                source_port: a.nat_port,
-                destination_port: a.backend_port,
+                source: nat,
+                destination: backend,
+                source_port: session.nat_port,
+                destination_port: session.backend_port,
                 addresses: session.address_delta,
                 ports: session.port_delta,
             },
             // The way back undoes the way there: one's-complement negation is the bitwise complement.
             Direction::ToConsumer => Self {
-                source: a.endpoint,
-                destination: a.consumer,
-                source_port: a.endpoint_port,
-                destination_port: a.consumer_port,
+                source: endpoint,
+                destination: consumer,
+                source_port: session.endpoint_port,
+                destination_port: session.consumer_port,
                 addresses: !session.address_delta,
                 ports: !session.port_delta,
             },
@@ -69,21 +69,35 @@ impl Translation {
 /// Translates `frame` within its family.
 #[inline]
 pub fn rewrite(frame: &mut [u8], packet: &Packet, to: &Translation, identifications: &mut Identifications) {
-    let ip = &mut frame[vnet::LENGTH..];
-    let at = packet.version.addresses();
-    to.source.write(ip, at);
-    to.destination.write(ip, at + packet.version.address_bytes());
-    ip[packet.version.hops()] -= 1;
-    if packet.version == Version::V4 {
-        let mut change = checksum::join(to.addresses, TTL_DELTA);
-        if ip[6] & DONT_FRAGMENT == 0 {
-            change = checksum::join(change, renumber(ip, packet, identifications));
-        }
-        let header_sum = half(ip, 10);
-        put_half(ip, 10, checksum::update(header_sum, change));
+    match packet.version {
+        Version::V4 => v4(frame, packet, to, identifications),
+        Version::V6 => v6(frame, to),
     }
-    transport(&mut frame[packet.transport..packet.end], packet, to);
-    frame[..vnet::LENGTH].copy_from_slice(&outgoing(packet).bytes());
+    transport(&mut frame[packet.transport()..packet.end()], packet, to);
+    frame[..vnet::LENGTH].copy_from_slice(&outgoing(packet));
+}
+
+#[inline]
+fn v4(frame: &mut [u8], packet: &Packet, to: &Translation, identifications: &mut Identifications) {
+    const FIXED: usize = Version::V4.header();
+    let Some(ip) = frame[vnet::LENGTH..].first_chunk_mut::<FIXED>() else { return };
+    let mut change = checksum::join(to.addresses, TTL_DELTA);
+    if ip[6] & DONT_FRAGMENT == 0 {
+        change = checksum::join(change, renumber(ip, packet, identifications));
+    }
+    ip[8] -= 1;
+    let field = half(ip, 10);
+    put_half(ip, 10, checksum::update(field, change));
+    put_word(ip, 12, to.source.low());
+    put_word(ip, 16, to.destination.low());
+}
+
+#[inline]
+fn v6(frame: &mut [u8], to: &Translation) {
+    let ip = &mut frame[vnet::LENGTH..];
+    ip[Version::V6.hops()] -= 1;
+    to.source.write(ip, Version::V6.addresses());
+    to.destination.write(ip, Version::V6.addresses() + Version::V6.address_bytes());
 }
 
 /// Gives a packet that may be fragmented an identification of our own: its sender's is unique among the
@@ -99,6 +113,8 @@ fn renumber(ip: &mut [u8], packet: &Packet, identifications: &mut Identification
 #[inline]
 fn transport(bytes: &mut [u8], packet: &Packet, to: &Translation) {
     match packet.key.protocol {
+        Protocol::Tcp => ported::<18>(bytes, packet, to),
+        Protocol::Udp => ported::<8>(bytes, packet, to),
         Protocol::Icmp => {
             let renamed = checksum::delta(half(bytes, 4), to.identifier());
             let covered = if packet.version == Version::V6 { to.addresses } else { 0 };
@@ -106,14 +122,17 @@ fn transport(bytes: &mut [u8], packet: &Packet, to: &Translation) {
             let field = half(bytes, 2);
             put_half(bytes, 2, checksum::update(field, checksum::join(renamed, covered)));
         }
-        Protocol::Tcp | Protocol::Udp => {
-            put_half(bytes, 0, to.source_port);
-            put_half(bytes, 2, to.destination_port);
-            let at = if packet.key.protocol == Protocol::Tcp { 16 } else { 6 };
-            let field = half(bytes, at);
-            put_half(bytes, at, transport_sum(field, packet, to));
-        }
     }
+}
+
+/// A header whose checksum stands in its bytes before `END`.
+#[inline]
+fn ported<const END: usize>(bytes: &mut [u8], packet: &Packet, to: &Translation) {
+    let Some(header) = bytes.first_chunk_mut::<END>() else { return };
+    put_half(header, 0, to.source_port);
+    put_half(header, 2, to.destination_port);
+    let field = half(header, END - 2);
+    put_half(header, END - 2, transport_sum(field, packet, to));
 }
 
 /// The transport checksum after translation.
@@ -133,25 +152,21 @@ fn transport_sum(field: u16, packet: &Packet, to: &Translation) -> u16 {
 /// The virtio header to write: the kernel is told the real header length, so that a super-packet's
 /// payload goes to page fragments, and nothing it would ignore or refuse.
 #[inline]
-fn outgoing(packet: &Packet) -> VnetHeader {
-    let partial = packet.vnet.needs_csum();
-    let header = packet.transport + packet.transport_header - vnet::LENGTH;
-    VnetHeader {
-        flags: if partial { vnet::NEEDS_CSUM } else { 0 },
-        hdr_len: if packet.vnet.gso_type == vnet::GSO_NONE && !partial {
-            0
-        } else {
-            u16::try_from(header).unwrap_or(0)
-        },
-        ..packet.vnet
+fn outgoing(packet: &Packet) -> [u8; vnet::LENGTH] {
+    if !packet.vnet.needs_csum() {
+        return [0; vnet::LENGTH];
     }
+    let header = packet.transport() + packet.transport_header() - vnet::LENGTH;
+    VnetHeader { flags: vnet::NEEDS_CSUM, hdr_len: u16::try_from(header).unwrap_or(0), ..packet.vnet }.bytes()
 }
 
 /// Lowers the MSS option of a SYN to `most`, never raises it (RFC 6691, RFC 9293 §3.7.1; nat-requirements
 /// T-6). An option may stand at an odd offset (RFC 9293 §3.1), so the checksum is updated by the aligned words
 /// that cover it; a partial checksum covers the pseudo-header only, and stays as it is.
 pub fn clamp_mss(frame: &mut [u8], packet: &Packet, most: u16) {
-    let Some(header) = frame.get_mut(packet.transport..packet.transport + packet.transport_header) else { return };
+    let Some(header) = frame.get_mut(packet.transport()..packet.transport() + packet.transport_header()) else {
+        return;
+    };
     let Some(at) = mss_at(header) else { return };
     if half(header, at) <= most {
         return;

@@ -53,9 +53,9 @@ impl Forwarder {
         to: AttachmentId,
     ) -> Verdict {
         let version = translation.source.version();
-        let from = packet.transport + packet.transport_header;
-        let carried = packet.end - packet.transport;
-        let (header, transport) = (version.header(), frame.get(packet.transport..from).unwrap_or_default());
+        let from = packet.transport() + packet.transport_header();
+        let carried = packet.end() - packet.transport();
+        let (header, transport) = (version.header(), frame.get(packet.transport()..from).unwrap_or_default());
         let Ok(total) = u16::try_from(if version == Version::V4 { header + carried } else { carried }) else {
             return Verdict::Drop(DropReason::PacketTooBig);
         };
@@ -88,7 +88,7 @@ impl Forwarder {
         }
         rest[..transport.len()].copy_from_slice(transport);
         translate_transport(&mut rest[..transport.len()], frame, packet, translation);
-        Verdict::Rebuilt { to, from, end: packet.end }
+        Verdict::Rebuilt { to, from, end: packet.end() }
     }
 }
 
@@ -109,7 +109,7 @@ fn virtio(packet: &Packet, version: Version) -> VnetHeader {
     VnetHeader {
         flags: if partial { vnet::NEEDS_CSUM } else { 0 },
         gso_type: if is_tcp { tcp | vnet.gso_type & vnet::GSO_ECN } else { vnet.gso_type },
-        hdr_len: if partial { header + u16::try_from(packet.transport_header).unwrap_or(0) } else { 0 },
+        hdr_len: if partial { header + u16::try_from(packet.transport_header()).unwrap_or(0) } else { 0 },
         csum_start: if partial { header } else { 0 },
         ..vnet
     }
@@ -144,7 +144,7 @@ fn absent(header: &[u8], frame: &[u8], packet: &Packet, to: &Translation) -> u16
         return 0;
     }
     let length = usize::from(half(header, 4));
-    let payload = frame.get(packet.transport + headers::UDP_HEADER..packet.transport + length).unwrap_or_default();
+    let payload = frame.get(packet.transport() + headers::UDP_HEADER..packet.transport() + length).unwrap_or_default();
     let pseudo = build::pseudo_sum(to.source, to.destination, ip::UDP, length);
     let sum = !checksum::join(pseudo, checksum::join(checksum::sum(header), checksum::sum(payload)));
     if sum == 0 { 0xFFFF } else { sum }
@@ -152,7 +152,7 @@ fn absent(header: &[u8], frame: &[u8], packet: &Packet, to: &Translation) -> u16
 
 /// An echo message (RFC 7915 §4.2, §5.2): another type, and a pseudo-header that ICMPv6 alone covers.
 fn echo(header: &mut [u8], packet: &Packet, to: &Translation) {
-    let length = packet.end - packet.transport;
+    let length = packet.end() - packet.transport();
     let kind = match header.first() {
         Some(&headers::ICMP_ECHO_REQUEST) => headers::ICMPV6_ECHO_REQUEST,
         Some(&headers::ICMP_ECHO_REPLY) => headers::ICMPV6_ECHO_REPLY,

@@ -305,6 +305,21 @@ impl Session {
         }
     }
 
+    /// Whether packets with `key` belong to `direction` of this session between two IPv4 sides.
+    #[inline]
+    pub(super) fn has_v4_key(&self, direction: Direction, key: &FlowKey) -> bool {
+        let [consumer, endpoint, nat, backend] = self.words;
+        let (attachment, words, ports) = match direction {
+            Direction::ToService => {
+                (self.consumer_attachment, (consumer, endpoint), (self.consumer_port, self.endpoint_port))
+            }
+            Direction::ToConsumer => (self.provider_attachment, (backend, nat), (self.backend_port, self.nat_port)),
+        };
+        (key.source, key.destination) == (Address::v4(words.0), Address::v4(words.1))
+            && (key.source_port, key.destination_port) == ports
+            && (key.attachment, key.protocol) == (attachment, self.protocol)
+    }
+
     /// The attachment that packets of `direction` leave by.
     #[inline]
     #[must_use]

@@ -5,7 +5,7 @@
 //! one with room; every bucket it passed counts it, and a search stops at the first bucket that
 //! nothing has passed. So a miss reads one line too, and removal needs no tombstones.
 
-use super::arena::{Arena, Store, advise_huge_pages};
+use super::arena::{Arena, Store, advise_huge_pages, prefetch};
 use super::{Addresses, Direction, FlowKey, Pair, Phase, Session, Slot};
 use crate::snapshot::EndpointId;
 use crate::wire::Address;
@@ -20,24 +20,84 @@ const SESSIONS_PER_BUCKET: u32 = 3;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// High bits of the hash, never 0; 0 marks a free place.
-    tags: [u16; WIDTH],
+    /// High bits of the hash, never 0; 0 marks a free place. Four to a word, the first lowest.
+    tags: [u64; WIDTH / LANES],
     /// `slot * 2 + direction` per place.
     entries: [u32; WIDTH],
     /// Entries that wanted this bucket or an earlier one and live in a later one.
     passed: u32,
 }
 
+/// Tags in one word.
+const LANES: usize = 4;
+
+/// The highest bit of every lane, the others, and the lowest.
+const HIGH: u64 = 0x8000_8000_8000_8000;
+const REST: u64 = !HIGH;
+const LOW: u64 = 0x0001_0001_0001_0001;
+
 impl Bucket {
-    /// The places whose tag is `tag`, one bit each. All eight are compared at once, without a branch
-    /// to mispredict: the compiler makes vector instructions of it.
+    /// The places whose tag is `tag`: eight compared at once, without a branch to mispredict.
     #[inline]
-    fn places(&self, tag: u16) -> u32 {
-        self.tags.iter().enumerate().fold(0, |mask, (place, own)| mask | (u32::from(*own == tag) << place))
+    fn places(&self, tag: u16) -> Places {
+        let wanted = LOW * u64::from(tag);
+        // A lane of `other` is 0 where the tag is the wanted one; no carry leaves its lane.
+        Places(self.tags.map(|tags| {
+            let other = tags ^ wanted;
+            !(((other & REST) + REST) | other) & HIGH
+        }))
+    }
+
+    fn set_tag(&mut self, place: usize, tag: u16) {
+        let shift = place % LANES * 16;
+        let word = &mut self.tags[place / LANES];
+        *word = *word & !(0xFFFF << shift) | u64::from(tag) << shift;
     }
 }
 
-const EMPTY: Bucket = Bucket { tags: [0; WIDTH], entries: [0; WIDTH], passed: 0 };
+/// Places of a bucket, as the highest bits of their lanes.
+struct Places([u64; WIDTH / LANES]);
+
+impl Iterator for Places {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        for (word, lanes) in self.0.iter_mut().enumerate() {
+            if *lanes != 0 {
+                let place = word * LANES + lanes.trailing_zeros() as usize / 16;
+                *lanes &= *lanes - 1;
+                return Some(place);
+            }
+        }
+        None
+    }
+}
+
+const EMPTY: Bucket = Bucket { tags: [0; WIDTH / LANES], entries: [0; WIDTH], passed: 0 };
+
+/// What a key hashes to in one table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hash(u64);
+
+/// A place of the index: a session and one of its directions, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate(u32);
+
+impl Candidate {
+    /// No session.
+    pub const NONE: Self = Self(u32::MAX);
+
+    #[inline]
+    const fn slot(self) -> Slot {
+        Slot(self.0 >> 1)
+    }
+
+    #[inline]
+    const fn direction(self) -> Direction {
+        if self.0 & 1 == Direction::ToService as u32 { Direction::ToService } else { Direction::ToConsumer }
+    }
+}
 
 /// Sessions of one worker, found by the key of either direction.
 #[derive(Debug)]
@@ -87,12 +147,17 @@ impl Table {
         self.arena.get(slot).map_or_else(Addresses::default, |session| self.addresses_of(session))
     }
 
+    /// The session at `slot`, to be changed, and its consumer, endpoint, NAT and backend address.
+    #[inline]
+    pub fn with_addresses(&mut self, slot: Slot) -> Option<(&mut Session, [Address; 4])> {
+        let session = self.arena.get_mut(slot)?;
+        let addresses = four(&self.wide, session);
+        Some((session, addresses))
+    }
+
     #[inline]
     fn addresses_of(&self, session: &Session) -> Addresses {
-        let [consumer, endpoint, nat, backend] = match session.pair {
-            Pair::V4 => session.words.map(Address::v4),
-            Pair::V6 | Pair::Mixed => self.wide.get(Slot(session.words[0])).copied().unwrap_or_default(),
-        };
+        let [consumer, endpoint, nat, backend] = four(&self.wide, session);
         Addresses {
             consumer,
             endpoint,
@@ -110,30 +175,70 @@ impl Table {
     #[inline]
     #[must_use]
     pub fn find_any(&self, key: &FlowKey) -> Option<(Slot, Direction)> {
-        let (tag, home) = self.place(self.hash(key));
+        self.search(key, self.hash(key))
+    }
+
+    /// Asks for the line of the index that a search for `hash` reads first.
+    #[inline]
+    pub fn prefetch_index(&self, hash: Hash) {
+        prefetch(&self.buckets[self.place(hash).1]);
+    }
+
+    /// Asks for the session that a search for `hash` finds first, and says which it is: most likely the right one.
+    #[inline]
+    #[must_use]
+    pub fn prefetch_session(&self, hash: Hash) -> Candidate {
+        let (tag, home) = self.place(hash);
+        let bucket = &self.buckets[home];
+        let entry = bucket.places(tag).next().and_then(|place| bucket.entries.get(place).copied());
+        let candidate = entry.map_or(Candidate::NONE, Candidate);
+        if let Some(session) = self.arena.get(candidate.slot()) {
+            prefetch(session);
+        }
+        candidate
+    }
+
+    /// As [`Table::find_any`], for a key whose hash is known, and of which `candidate` may be the session.
+    #[inline]
+    #[must_use]
+    pub fn find(&self, key: &FlowKey, hash: Hash, candidate: Candidate) -> Option<(Slot, Direction)> {
+        let slot = candidate.slot();
+        let session = self.arena.get(slot).filter(|session| session.phase != Phase::Vacant);
+        if session.is_some_and(|session| self.has_key(session, candidate.direction(), key)) {
+            return Some((slot, candidate.direction()));
+        }
+        self.search(key, hash)
+    }
+
+    fn search(&self, key: &FlowKey, hash: Hash) -> Option<(Slot, Direction)> {
+        let (tag, home) = self.place(hash);
         let mut at = home;
         loop {
             let bucket = &self.buckets[at];
-            let mut places = bucket.places(tag);
-            while places != 0 {
-                let entry = bucket.entries[places.trailing_zeros() as usize % WIDTH];
-                let (slot, direction) = (Slot(entry >> 1), direction_of(entry));
-                let session = self.arena.get(slot)?;
-                let addresses = self.addresses_of(session);
-                let own = match direction {
-                    Direction::ToService => session.service_key(&addresses),
-                    Direction::ToConsumer => session.consumer_key(&addresses),
-                };
-                if own == *key {
-                    return Some((slot, direction));
+            for place in bucket.places(tag) {
+                let entry = Candidate(bucket.entries[place % WIDTH]);
+                if self.has_key(self.arena.get(entry.slot())?, entry.direction(), key) {
+                    return Some((entry.slot(), entry.direction()));
                 }
-                places &= places - 1;
             }
             at = (at + 1) & (self.buckets.len() - 1);
             // In a small table every bucket may have been passed: once around is enough.
             if bucket.passed == 0 || at == home {
                 return None;
             }
+        }
+    }
+
+    /// Whether packets with `key` belong to `direction` of `session`.
+    #[inline]
+    fn has_key(&self, session: &Session, direction: Direction, key: &FlowKey) -> bool {
+        if session.pair == Pair::V4 {
+            return session.has_v4_key(direction, key);
+        }
+        let addresses = self.addresses_of(session);
+        *key == match direction {
+            Direction::ToService => session.service_key(&addresses),
+            Direction::ToConsumer => session.consumer_key(&addresses),
         }
     }
 
@@ -247,8 +352,9 @@ impl Table {
 
     /// Keyed folded multiplication over the tuple: two multiplications, unpredictable without the seeds.
     #[inline]
+    #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "the halves of the product are what is wanted")]
-    fn hash(&self, key: &FlowKey) -> u64 {
+    pub fn hash(&self, key: &FlowKey) -> Hash {
         let ports = u64::from(key.source_port) << 48
             | u64::from(key.destination_port) << 32
             | u64::from(key.attachment.0) << 16
@@ -258,23 +364,23 @@ impl Table {
             (product >> 64) as u64 ^ product as u64
         };
         let addresses = fold(key.source.word() ^ self.seeds[0], key.destination.word().rotate_left(32) ^ self.seeds[1]);
-        fold(addresses ^ ports, self.seeds[1] | 1)
+        Hash(fold(addresses ^ ports, self.seeds[1] | 1))
     }
 
     /// Tag and home bucket of a hash.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "a tag is 16 of the hash's bits")]
-    fn place(&self, hash: u64) -> (u16, usize) {
-        ((hash >> 48) as u16 | 1, hash as usize & (self.buckets.len() - 1))
+    fn place(&self, hash: Hash) -> (u16, usize) {
+        ((hash.0 >> 48) as u16 | 1, hash.0 as usize & (self.buckets.len() - 1))
     }
 
-    fn index(&mut self, hash: u64, slot: Slot, direction: Direction) {
+    fn index(&mut self, hash: Hash, slot: Slot, direction: Direction) {
         let (tag, mut at) = self.place(hash);
         loop {
             let last = self.buckets.len() - 1;
             let bucket = &mut self.buckets[at];
-            if let Some(place) = bucket.tags.iter().position(|tag| *tag == 0) {
-                bucket.tags[place] = tag;
+            if let Some(place) = bucket.places(0).next() {
+                bucket.set_tag(place, tag);
                 bucket.entries[place] = slot.0 << 1 | direction as u32;
                 return;
             }
@@ -283,14 +389,14 @@ impl Table {
         }
     }
 
-    fn unindex(&mut self, hash: u64, slot: Slot, direction: Direction) {
+    fn unindex(&mut self, hash: Hash, slot: Slot, direction: Direction) {
         let (tag, mut at) = self.place(hash);
         let entry = slot.0 << 1 | direction as u32;
         // The first pass finds the place; only then is the way there uncounted.
         let home = at;
         let found = loop {
             let bucket = &self.buckets[at];
-            let place = (0..WIDTH).find(|&place| bucket.tags[place] == tag && bucket.entries[place] == entry);
+            let place = bucket.places(tag).find(|&place| bucket.entries[place] == entry);
             if let Some(place) = place {
                 break Some((at, place));
             }
@@ -300,7 +406,7 @@ impl Table {
             }
         };
         let Some((end, place)) = found else { return };
-        self.buckets[end].tags[place] = 0;
+        self.buckets[end].set_tag(place, 0);
         let mut at = home;
         while at != end {
             self.buckets[at].passed -= 1;
@@ -323,18 +429,20 @@ impl Table {
     }
 }
 
+#[inline]
+fn four(wide: &Store<[Address; 4]>, session: &Session) -> [Address; 4] {
+    match session.pair {
+        Pair::V4 => session.words.map(Address::v4),
+        Pair::V6 | Pair::Mixed => wide.get(Slot(session.words[0])).copied().unwrap_or_default(),
+    }
+}
+
 /// Spreads a seed over all 64 bits (the finaliser of `SplitMix64`): a multiplication by a small or even
 /// number would leave most of the hash's bits to the sender.
 const fn spread(seed: u64) -> u64 {
     let first = (seed ^ 0x9E37_79B9_7F4A_7C15 ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let second = (first ^ (first >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (second ^ (second >> 31)) | 1
-}
-
-/// Direction that an index entry stands for.
-#[inline]
-const fn direction_of(entry: u32) -> Direction {
-    if entry & 1 == Direction::ToService as u32 { Direction::ToService } else { Direction::ToConsumer }
 }
 
 #[cfg(test)]
@@ -420,7 +528,10 @@ pub(crate) mod tests {
             table.remove(slot);
         }
         assert_eq!(table.wide.len(), 0, "addresses go with their session");
-        assert!(table.buckets.iter().all(|b| b.passed == 0 && b.tags == [0; WIDTH]), "an emptied index is clean");
+        assert!(
+            table.buckets.iter().all(|b| b.passed == 0 && b.tags == [0; WIDTH / LANES]),
+            "an emptied index is clean"
+        );
     }
 
     #[test]

@@ -204,7 +204,7 @@ fn opens_session(frame: &[u8], packet: &Packet) -> bool {
     match packet.key.protocol {
         Protocol::Tcp => is_plain_syn(frame, packet),
         Protocol::Udp => true,
-        Protocol::Icmp => packet.key.destination_port == 0 && is_request(frame[packet.transport], packet.version),
+        Protocol::Icmp => packet.key.destination_port == 0 && is_request(frame[packet.transport()], packet.version),
     }
 }
 

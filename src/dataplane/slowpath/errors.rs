@@ -49,14 +49,14 @@ impl Forwarder {
             };
         };
         self.revalidate(slot, context);
-        let Some(session) = self.sessions.get(slot).filter(|session| session.is_known()) else { return UNMATCHED };
-        if !is_in_flight(session, direction, &message) {
+        let Some((session, addresses)) = self.sessions.with_addresses(slot) else { return UNMATCHED };
+        if !session.is_known() || !is_in_flight(session, direction, &message) {
             return UNMATCHED;
         }
         if outline.hops <= 1 {
             return Verdict::Drop(DropReason::TtlExpired);
         }
-        let translation = Translation::of(session, &self.sessions.addresses(slot), direction);
+        let translation = Translation::of(session, addresses, direction);
         let to = session.leaves_by(direction);
         let quoted = QuotedAs {
             source: translation.destination,

@@ -38,23 +38,22 @@ pub(super) use admit::{idle_limit, still_admitted};
 impl Forwarder {
     /// Decides a frame away from the hit path: one that another worker handed over, or a datagram put together here.
     pub(super) fn forward_slowly(&mut self, frame: &mut [u8], arrival: &Arrival, context: &Context<'_>) -> Verdict {
-        let packet = match classify(frame, arrival.attachment) {
-            Ok(packet) => packet,
-            Err(odd) => return self.odd(frame, odd, arrival, context),
-        };
+        let Ok(packet) = classify(frame, arrival.attachment) else { return self.odd(frame, arrival, context) };
         match self.sessions.find_any(&packet.key) {
             Some((slot, direction)) => self.second_look(frame, &packet, slot, direction, arrival, context),
             None => self.miss(frame, &packet, arrival, context),
         }
     }
 
-    /// Decides a frame that is not simply a packet of a flow.
+    /// Decides a frame that is not simply a packet of a flow. What else it is is found out here once more, so that a
+    /// hit carries nothing of it.
     #[cold]
-    pub(super) fn odd(&mut self, frame: &[u8], odd: Odd, arrival: &Arrival, context: &Context<'_>) -> Verdict {
-        match odd {
-            Odd::Drop(reason) => Verdict::Drop(reason),
-            Odd::Fragment(outline) => self.fragment(frame, &outline, arrival, context),
-            Odd::IcmpError(outline) => self.icmp_error(frame, &outline, arrival, context),
+    pub(super) fn odd(&mut self, frame: &[u8], arrival: &Arrival, context: &Context<'_>) -> Verdict {
+        match classify(frame, arrival.attachment) {
+            Err(Odd::Fragment(outline)) => self.fragment(frame, &outline, arrival, context),
+            Err(Odd::IcmpError(outline)) => self.icmp_error(frame, &outline, arrival, context),
+            Err(Odd::Drop(reason)) => Verdict::Drop(reason),
+            Ok(_) => Verdict::Drop(DropReason::Malformed),
         }
     }
 

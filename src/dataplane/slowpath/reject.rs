@@ -119,7 +119,7 @@ fn kind(refusal: Refusal) -> Option<Kind> {
 fn quotable(frame: &[u8], packet: &Packet) -> Vec<u8> {
     let mut ip = packet.ip(frame).to_vec();
     if packet.vnet.needs_csum() && packet.vnet.gso_size == 0 {
-        let transport = &mut ip[packet.transport - crate::wire::vnet::LENGTH..];
+        let transport = &mut ip[packet.transport() - crate::wire::vnet::LENGTH..];
         let sum = !checksum::sum(transport);
         let sum = if sum == 0 { 0xFFFF } else { sum };
         headers::put_half(transport, usize::from(packet.vnet.csum_offset), sum);

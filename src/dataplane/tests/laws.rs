@@ -299,3 +299,39 @@ fn an_empty_port_range_sends_admission_to_another_worker() {
     assert_eq!(world.drops(DropReason::NatPortsExhausted), 1);
     world.check_sums();
 }
+
+#[test]
+fn packets_of_one_batch_meet_what_those_before_them_did() {
+    let mut world = World::new();
+    let syn = tcp("10.1.0.5", 40_000, "10.1.9.4", 5432).flags(SYN).seq(100);
+    let other = tcp("10.1.0.6", 40_000, "10.1.9.4", 5432).flags(SYN).seq(100);
+    // All of these are looked at before the first is decided: none of the three sessions is there yet.
+    let frames = [
+        syn.clone(),
+        syn.clone(),
+        other.clone(),
+        tcp("10.1.0.7", 40_000, "10.1.9.4", 5432).flags(ACK).seq(5),
+        udp("10.1.0.5", 53_000, "10.1.9.4", 5432).payload(b"x"),
+        udp("10.1.0.5", 53_000, "10.1.9.4", 5432).payload(b"y"),
+    ];
+    world.workers[0].ends().0[0].extend(frames.iter().map(Packet::frame));
+    world.settle();
+    let out: Vec<Packet> =
+        world.sent().into_iter().filter(|(to, _)| *to == PROVIDER).map(|(_, packet)| packet).collect();
+    assert_eq!((out.len(), world.sessions(), world.drops(DropReason::NotSyn)), (5, 3, 1));
+    assert_eq!(out[0].ports().0, out[1].ports().0, "one mapping for a SYN and its repetition");
+    assert_eq!(out[3].ports().0, out[4].ports().0);
+
+    // A batch in which a session closes, is replaced, and is used by what follows.
+    let refused = out[0].reply().flags(RST | ACK).seq(0).ack(101);
+    world.forwarded(PROVIDER, &refused);
+    let again = syn.clone().seq(9_000);
+    world.workers[0].ends().0[0].extend([&again, &again, &other].map(Packet::frame));
+    world.settle();
+    let anew = world.sent();
+    assert_eq!(anew.len(), 3, "{anew:?}");
+    assert_ne!(anew[0].1.ports().0, out[0].ports().0, "a session of its own");
+    assert_eq!(anew[0].1.ports().0, anew[1].1.ports().0);
+    assert_eq!(anew[2].1.ports().0, out[2].ports().0);
+    world.check_sums();
+}
