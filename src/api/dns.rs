@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use super::error::Rejection;
 use super::{ApiState, blocking};
 use crate::control::Caller;
-use crate::control::names::{self, Node, ResolverPlan};
+use crate::control::names::{self, Name, Node, ResolverPlan};
 use crate::interface::{DnsAddress, DnsName, DnsPlan, List};
 
 /// `GET /v1/vnets/{vnet}/dns`: what its resolver answers, of what the caller may read.
@@ -36,22 +36,24 @@ pub(super) async fn plan(
 
 fn shown(vnet: &str, plan: &ResolverPlan) -> DnsPlan {
     let text = |addresses: &[std::net::IpAddr]| addresses.iter().map(ToString::to_string).collect();
-    let name = |(name, node): (&String, &Node)| match node {
-        Node::Alias(alias) => {
+    let zone_of = |name: &str| plan.zone_of(name).map_or(String::new(), |(zone, _)| zone.to_string());
+    let name = |(name, node): (&Name, &Node)| match (node.aliases.first(), node.owners.is_empty()) {
+        (Some(alias), true) => {
             let zone = name.split_once('.').map_or(String::new(), |(_, zone)| zone.to_owned());
-            DnsName { name: name.clone(), alias: alias.clone(), zone, addresses: Vec::new() }
+            DnsName { name: name.to_string(), alias: alias.to.to_string(), zone, addresses: Vec::new() }
         }
-        Node::Host { zone, owners } => {
-            let addresses = owners.iter().map(|owner| DnsAddress {
+        _ => {
+            let addresses = node.owners.iter().map(|owner| DnsAddress {
                 address: owner.address.to_string(),
-                endpoint: owner.endpoint.clone(),
+                endpoint: owner.endpoint.to_string(),
                 state: owner.state.to_string(),
-                answered: owner.answers,
+                answered: plan.tells(owner, plan.guard_of(name).is_some()),
             });
-            DnsName { name: name.clone(), alias: String::new(), zone: zone.clone(), addresses: addresses.collect() }
+            let addresses = addresses.collect();
+            DnsName { name: name.to_string(), alias: String::new(), zone: zone_of(name), addresses }
         }
     };
-    let mut names: Vec<DnsName> = plan.names.iter().map(name).collect();
+    let mut names: Vec<DnsName> = plan.names.iter().filter(|(_, node)| !node.is_empty()).map(name).collect();
     names.sort_by(|one, other| (one.alias.is_empty(), &one.name).cmp(&(other.alias.is_empty(), &other.name)));
     DnsPlan {
         vnet: vnet.to_owned(),

@@ -1,14 +1,14 @@
 //! Names of endpoints: those that a resource gives, or those that Azure's tables make of its own name (seed, *DNS
 //! configuration*), and from them what each VNet's resolver answers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
-
-use super::decisions::Decisions;
-use super::model::{DnsSettings, Key, Model, PrivateEndpoint, Vnet};
+use super::model::{Key, Model, PrivateEndpoint};
 use super::resource_types;
-use crate::snapshot::ConnectionState;
-pub use crate::snapshot::dns::{DnsPlan, Node, Owner, ResolverPlan};
+pub use crate::snapshot::dns::{DnsPlan, Name, Node, Owner, ResolverPlan};
+
+/// From the model to what every VNet's resolver answers.
+mod plan;
+
+pub use plan::{Planner, plan};
 
 /// One name of one address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,64 +81,6 @@ fn named(name: &str, zones: &[(String, String)]) -> Fqdn {
     match within {
         Some((private, zone)) => Fqdn { public, private: Some(private), zone },
         None => Fqdn { zone: public.clone(), private: None, public },
-    }
-}
-
-/// What every VNet's resolver answers.
-pub fn plan(decisions: &Decisions, serial: u64) -> DnsPlan {
-    let model = &decisions.model;
-    let settings = |(key, vnet): (&Key, &Vnet)| Some((key.clone(), vnet.dns.clone()?));
-    let with_dns: BTreeMap<Key, DnsSettings> = model.vnets.iter().filter_map(settings).collect();
-    let mut resolvers: BTreeMap<Key, ResolverPlan> = BTreeMap::new();
-    for (key, dns) in &with_dns {
-        resolvers.insert(key.clone(), blank(model, key, dns, serial));
-    }
-    if resolvers.is_empty() {
-        return DnsPlan::default();
-    }
-    let sees = |vnet: &Key, of: &Key| vnet == of || are_peers(model, vnet, of);
-    for (key, endpoint) in model.endpoints.iter() {
-        let state = decisions.connections.get(key).map_or(ConnectionState::Disconnected, |connection| connection.state);
-        for (vnet, resolver) in resolvers.iter_mut().filter(|(vnet, _)| sees(vnet, &endpoint.vnet)) {
-            let answers = with_dns.get(vnet).is_some_and(|dns| dns.answer.contains(&state));
-            for address in endpoint.addresses.iter().filter_map(|one| Some((&one.member, one.ip?))) {
-                let owner = Owner { endpoint: key.to_string(), address: address.1, state, answers };
-                for name in of_member(model, endpoint, address.0) {
-                    enter(resolver, &name, owner.clone());
-                }
-            }
-        }
-    }
-    DnsPlan { resolvers: resolvers.into_iter().map(|(key, plan)| (key.to_string(), Arc::new(plan))).collect() }
-}
-
-fn enter(resolver: &mut ResolverPlan, name: &Fqdn, owner: Owner) {
-    if name.private.is_some() {
-        resolver.names.insert(name.public.clone(), Node::Alias(name.host().to_owned()));
-    }
-    resolver.zones.insert(name.zone.clone());
-    let node = resolver.names.entry(name.host().to_owned());
-    let node = node.or_insert_with(|| Node::Host { zone: name.zone.clone(), owners: Vec::new() });
-    if let Node::Host { owners, .. } = node
-        && !owners.contains(&owner)
-    {
-        owners.push(owner);
-    }
-}
-
-fn blank(model: &Model, key: &Key, dns: &DnsSettings, serial: u64) -> ResolverPlan {
-    let own = model.vnets.get(key).into_iter().flat_map(|vnet| vnet.address_space.iter().chain(&vnet.on_premises));
-    let peers = model.vnets.iter().filter(|(other, _)| are_peers(model, key, other));
-    let sources = own.chain(peers.flat_map(|(_, vnet)| &vnet.address_space)).copied();
-    ResolverPlan {
-        listen: dns.listen.clone(),
-        upstream: dns.upstream.clone(),
-        ttl: dns.ttl,
-        sources: sources.collect(),
-        names: HashMap::new(),
-        zones: BTreeSet::new(),
-        // RFC 1982: what is compared is how far two are apart.
-        serial: u32::try_from(serial & u64::from(u32::MAX)).unwrap_or(0),
     }
 }
 

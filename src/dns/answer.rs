@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use crate::snapshot::dns::{Node, Owner, ResolverPlan};
+use crate::snapshot::dns::{Node, Owner, RecordData, RecordSet, ResolutionPolicy, ResolverPlan, Soa, enclosing};
 
 /// RFC 8914 §4.16: blocked by whoever runs the resolver.
 pub const BLOCKED: u16 = 15;
 
-/// Aliases that are followed; a plan makes one.
+/// Aliases that are followed; a plan makes one, records of one's own may make more.
 const MOST_ALIASES: usize = 8;
 
 /// What a resolver says of a name.
@@ -27,29 +27,148 @@ pub struct Reply {
     pub why: Option<(u16, String)>,
     /// Whether the plan itself says so.
     pub own: bool,
+    /// Where the aliases lead that the plan knows no more of: the upstreams go on from there.
+    pub onward: Option<Name>,
+}
+
+impl Reply {
+    /// Nothing but how it ends.
+    #[must_use]
+    pub fn only(code: ResponseCode) -> Self {
+        Self { code, answers: Vec::new(), soa: None, why: None, own: false, onward: None }
+    }
 }
 
 /// What the plan says of `name`; `None`: it does not know it.
 #[must_use]
 pub fn look_up(plan: &ResolverPlan, name: &Name, kind: RecordType) -> Option<Reply> {
-    let (mut owner, mut key, mut answers) = (name.clone(), key_of(name), Vec::new());
+    let mut owner = name.clone();
+    let mut reply = Reply { own: true, ..Reply::only(ResponseCode::NoError) };
     for _ in 0..MOST_ALIASES {
-        match plan.names.get(&key) {
-            Some(Node::Alias(target)) => {
-                let to = Name::from_ascii(format!("{target}.")).ok()?;
-                answers.push(record(plan, owner, RData::CNAME(CNAME(to.clone()))));
-                if kind == RecordType::CNAME {
-                    return Some(Reply { code: ResponseCode::NoError, answers, soa: None, why: None, own: true });
-                }
-                (owner, key) = (to, target.clone());
+        let key = key_of(&owner);
+        match step(plan, &owner, &key, kind, &mut reply) {
+            Step::Done => return Some(reply),
+            Step::Elsewhere if reply.answers.is_empty() => return None,
+            Step::Elsewhere => {
+                reply.onward = Some(owner);
+                return Some(reply);
             }
-            Some(Node::Host { zone, owners }) => {
-                return Some(of_host(plan, (owner, kind), zone, owners, answers));
-            }
-            None => return at_apex(plan, &key, kind),
+            Step::On(to) => owner = to,
         }
     }
-    None
+    Some(Reply { own: true, ..Reply::only(ResponseCode::ServFail) })
+}
+
+/// What became of one name of a chain.
+enum Step {
+    /// The reply is whole.
+    Done,
+    /// It is an alias.
+    On(Name),
+    /// The plan does not know it.
+    Elsewhere,
+}
+
+fn step(plan: &ResolverPlan, name: &Name, key: &str, kind: RecordType, reply: &mut Reply) -> Step {
+    if let Some(node) = plan.names.get(key).filter(|node| !node.is_empty()) {
+        return at_node(plan, (name, key), kind, node, reply);
+    }
+    let guarded = plan.guard_of(key);
+    let Some((zone, known)) = plan.zone_of(key) else {
+        return guarded.map_or(Step::Elsewhere, |guard| withheld(plan, guard, reply));
+    };
+    if **zone == *key {
+        match kind {
+            RecordType::SOA => reply.answers.extend(soa(plan, key)),
+            _ => reply.soa = soa(plan, key),
+        }
+        return Step::Done;
+    }
+    if plan.names.get(key).is_some() {
+        reply.soa = soa(plan, key);
+        return Step::Done;
+    }
+    if let Some(node) = wildcard(plan, key, zone) {
+        return at_node(plan, (name, key), kind, node, reply);
+    }
+    match (known.policy, guarded) {
+        (ResolutionPolicy::NxDomainRedirect, Some(guard)) => withheld(plan, guard, reply),
+        (ResolutionPolicy::NxDomainRedirect, None) => Step::Elsewhere,
+        (ResolutionPolicy::Default, _) => {
+            (reply.code, reply.soa) = (ResponseCode::NXDomain, soa(plan, key));
+            Step::Done
+        }
+    }
+}
+
+/// What stands for names that are not there: the wildcard right below the closest name that is (RFC 4592 §3.3.1).
+fn wildcard<'a>(plan: &'a ResolverPlan, key: &str, zone: &str) -> Option<&'a Node> {
+    let exists = |part: &&str| *part == zone || plan.names.get(part).is_some();
+    let closest = enclosing(key).skip(1).find(exists)?;
+    plan.names.get(&format!("*.{closest}"))
+}
+
+/// Lockdown: whoever has no Approved endpoint here has no address.
+fn withheld(plan: &ResolverPlan, guard: &str, reply: &mut Reply) -> Step {
+    (reply.code, reply.soa) = (ResponseCode::NXDomain, soa(plan, guard));
+    reply.why = Some((BLOCKED, lockdown(guard)));
+    Step::Done
+}
+
+fn lockdown(guard: &str) -> String {
+    format!("privlink: the VNet is locked down, and no Approved endpoint has this name in {guard}")
+}
+
+fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, node: &Node, reply: &mut Reply) -> Step {
+    let guard = plan.guard_of(key);
+    // What somebody wrote may lead anywhere; under lockdown only endpoints have addresses.
+    let leads = |set: &RecordSet| matches!(set.data, RecordData::A(_) | RecordData::Aaaa(_) | RecordData::Cname(_));
+    let written: Vec<&RecordSet> = node.written().iter().filter(|set| guard.is_none() || !leads(set)).collect();
+    let told: Vec<&Owner> = node.owners.iter().filter(|owner| plan.tells(owner, guard.is_some())).collect();
+    let before = reply.answers.len();
+    for set in &written {
+        reply.answers.extend(values(set, kind).map(|data| Record::from_rdata(name.clone(), set.ttl, data)));
+    }
+    for data in told.iter().filter_map(|owner| address(owner.address, kind)) {
+        // Endpoints may share an address with what somebody wrote; a set holds each once (RFC 2181 §5).
+        if !reply.answers.iter().skip(before).any(|known| known.data == data) {
+            reply.answers.push(record(plan, name.clone(), data));
+        }
+    }
+    if reply.answers.len() > before {
+        return Step::Done;
+    }
+    let alias = written.iter().find_map(|set| match &set.data {
+        RecordData::Cname(to) => Some((to, set.ttl)),
+        _ => None,
+    });
+    // Addresses that somebody wrote here stand before what the name of a resource leads to.
+    let named = || node.aliases.first().filter(|_| node.owners.is_empty() && !written.iter().any(|set| leads(set)));
+    if let Some((to, ttl)) = alias.or_else(|| named().map(|alias| (&alias.to, seconds(plan))))
+        && let Ok(to) = Name::from_ascii(format!("{to}."))
+    {
+        reply.answers.push(Record::from_rdata(name.clone(), ttl, RData::CNAME(CNAME(to.clone()))));
+        return if kind == RecordType::CNAME { Step::Done } else { Step::On(to) };
+    }
+    if told.is_empty() && !node.owners.is_empty() {
+        reply.why = Some((BLOCKED, states(&node.owners)));
+    } else if let Some(guard) = guard.filter(|_| told.is_empty() && written.len() < node.written().len()) {
+        reply.why = Some((BLOCKED, lockdown(guard)));
+    }
+    if reply.why.is_some() && written.is_empty() {
+        reply.code = ResponseCode::NXDomain;
+    } else if kind == RecordType::SOA && plan.zones.get(key).is_some() {
+        reply.answers.extend(soa(plan, key));
+        return Step::Done;
+    }
+    reply.soa = soa(plan, key);
+    Step::Done
+}
+
+fn states(owners: &[Owner]) -> String {
+    let said: Vec<String> =
+        owners.iter().map(|owner| format!("the connection of {} is {}", owner.endpoint, owner.state)).collect();
+    format!("privlink: {}", said.join(", "))
 }
 
 /// A name as the plan writes it.
@@ -61,43 +180,39 @@ fn key_of(name: &Name) -> String {
     text
 }
 
-fn of_host(
-    plan: &ResolverPlan,
-    (name, kind): (Name, RecordType),
-    zone: &str,
-    owners: &[Owner],
-    mut answers: Vec<Record>,
-) -> Reply {
-    if !owners.iter().any(|owner| owner.answers) {
-        let said: Vec<String> =
-            owners.iter().map(|owner| format!("the connection of {} is {}", owner.endpoint, owner.state)).collect();
-        let why = Some((BLOCKED, format!("privlink: {}", said.join(", "))));
-        return Reply { code: ResponseCode::NXDomain, answers, soa: soa(plan, zone), why, own: true };
+fn address(address: IpAddr, kind: RecordType) -> Option<RData> {
+    match address {
+        IpAddr::V4(four) if matches!(kind, RecordType::A | RecordType::ANY) => Some(RData::A(A(four))),
+        IpAddr::V6(six) if matches!(kind, RecordType::AAAA | RecordType::ANY) => Some(RData::AAAA(AAAA(six))),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
-    if kind == RecordType::SOA && key_of(&name) == zone {
-        answers.extend(soa(plan, zone));
-    }
-    let before = answers.len();
-    let wanted = owners.iter().filter(|owner| owner.answers).map(|owner| owner.address);
-    answers.extend(wanted.filter_map(|address| {
-        let data = match address {
-            IpAddr::V4(four) if matches!(kind, RecordType::A | RecordType::ANY) => RData::A(A(four)),
-            IpAddr::V6(six) if matches!(kind, RecordType::AAAA | RecordType::ANY) => RData::AAAA(AAAA(six)),
-            IpAddr::V4(_) | IpAddr::V6(_) => return None,
-        };
-        Some(record(plan, name.clone(), data))
-    }));
-    let soa = if answers.len() == before { soa(plan, zone) } else { None };
-    Reply { code: ResponseCode::NoError, answers, soa, why: None, own: true }
 }
 
-/// The name of a zone itself.
-fn at_apex(plan: &ResolverPlan, key: &str, kind: RecordType) -> Option<Reply> {
-    plan.zones.contains(key).then(|| {
-        let soa = soa(plan, key);
-        let (answers, soa) = if kind == RecordType::SOA { (soa.into_iter().collect(), None) } else { (vec![], soa) };
-        Reply { code: ResponseCode::NoError, answers, soa, why: None, own: true }
-    })
+/// The values of a set, where it is of the type asked for; an alias is told as one.
+fn values(set: &RecordSet, kind: RecordType) -> impl Iterator<Item = RData> {
+    let name = |name: &str| Name::from_ascii(format!("{name}.")).ok();
+    let asked = |own| matches!(kind, RecordType::ANY) || kind == own;
+    let values: Vec<Option<RData>> = match &set.data {
+        RecordData::A(all) if asked(RecordType::A) => all.iter().map(|one| Some(RData::A(A(*one)))).collect(),
+        RecordData::Aaaa(all) if asked(RecordType::AAAA) => {
+            all.iter().map(|one| Some(RData::AAAA(AAAA(*one)))).collect()
+        }
+        RecordData::Mx(all) if asked(RecordType::MX) => {
+            all.iter().map(|one| Some(RData::MX(MX::new(one.preference, name(&one.exchange)?)))).collect()
+        }
+        RecordData::Ptr(all) if asked(RecordType::PTR) => {
+            all.iter().map(|one| Some(RData::PTR(PTR(name(one)?)))).collect()
+        }
+        RecordData::Srv(all) if asked(RecordType::SRV) => all
+            .iter()
+            .map(|one| Some(RData::SRV(SRV::new(one.priority, one.weight, one.port, name(&one.target)?))))
+            .collect(),
+        RecordData::Txt(all) if asked(RecordType::TXT) => {
+            all.iter().map(|one| Some(RData::TXT(TXT::new(one.clone())))).collect()
+        }
+        _ => Vec::new(),
+    };
+    values.into_iter().flatten()
 }
 
 fn record(plan: &ResolverPlan, name: Name, data: RData) -> Record {
@@ -108,12 +223,32 @@ fn seconds(plan: &ResolverPlan) -> u32 {
     u32::try_from(plan.ttl.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// The zone's start of authority; negative answers are kept as long as others (RFC 2308 §5).
-fn soa(plan: &ResolverPlan, zone: &str) -> Option<Record> {
-    let name = Name::from_ascii(format!("{zone}.")).ok()?;
-    let responsible = Name::from_ascii(format!("hostmaster.{zone}.")).ok()?;
-    let data = SOA::new(name.clone(), responsible, plan.serial, 3_600, 300, 2_419_200, seconds(plan));
-    Some(record(plan, name, RData::SOA(data)))
+/// The start of authority for `name`; negative answers are kept as long as others (RFC 2308 §5), or as long as the
+/// zone's owner says.
+fn soa(plan: &ResolverPlan, name: &str) -> Option<Record> {
+    let (zone, own) = match plan.zone_of(name) {
+        Some((zone, known)) => (&**zone, known.own.as_deref()),
+        None => (name, None),
+    };
+    let made = Soa { ttl: seconds(plan), minimum: seconds(plan), ..Soa::default() };
+    let said = own.unwrap_or(&made);
+    let apex = Name::from_ascii(format!("{zone}.")).ok()?;
+    let email = if said.email.is_empty() { format!("hostmaster.{zone}") } else { said.email.to_string() };
+    let responsible = Name::from_ascii(format!("{email}.")).ok()?;
+    let data = SOA::new(
+        apex.clone(),
+        responsible,
+        plan.serial,
+        at_most(said.refresh),
+        at_most(said.retry),
+        at_most(said.expire),
+        said.minimum,
+    );
+    Some(Record::from_rdata(apex, said.ttl.min(said.minimum), RData::SOA(data)))
+}
+
+fn at_most(seconds: u32) -> i32 {
+    i32::try_from(seconds).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]

@@ -66,11 +66,8 @@ impl Upstream {
         match resolver.lookup(whole, kind).await {
             Ok(found) => completed(plan, name, kind, found.answers()),
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => Reply {
-                code: none.response_code,
-                answers: Vec::new(),
                 soa: none.soa.map(|soa| Record::from_rdata(soa.name.clone(), soa.ttl, RData::SOA(soa.data))),
-                why: None,
-                own: false,
+                ..Reply::only(none.response_code)
             },
             Err(NetError::Dns(DnsError::ResponseCode(code))) => failed(code, None),
             Err(error) => {
@@ -82,7 +79,7 @@ impl Upstream {
 }
 
 fn failed(code: ResponseCode, why: Option<(u16, String)>) -> Reply {
-    Reply { code, answers: Vec::new(), soa: None, why, own: false }
+    Reply { why, ..Reply::only(code) }
 }
 
 /// The records from `name` on, alias by alias; at the first name of the plan the plan's own take over.
@@ -105,5 +102,5 @@ fn completed(plan: &ResolverPlan, name: &Name, kind: RecordType, records: &[Reco
     answers.extend(
         records.iter().filter(|record| record.name == at && !answers.contains(record)).cloned().collect::<Vec<_>>(),
     );
-    Reply { code: ResponseCode::NoError, answers, soa: None, why: None, own: false }
+    Reply { answers, ..Reply::only(ResponseCode::NoError) }
 }

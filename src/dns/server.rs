@@ -93,6 +93,9 @@ async fn bound(at: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     }
 }
 
+/// How often an alias may lead from the plan to the upstreams.
+const MOST_JOURNEYS: usize = 4;
+
 struct Handler {
     vnet: String,
     plan: Arc<ArcSwap<DnsPlan>>,
@@ -138,28 +141,34 @@ fn header(mut metadata: Metadata, code: ResponseCode) -> ResponseInfo {
 
 impl Handler {
     async fn decide(&self, request: &Request) -> Reply {
-        let only = |code| Reply { code, answers: Vec::new(), soa: None, why: None, own: false };
         let plan = self.plan.load().resolvers.get(&self.vnet).cloned();
-        let (Some(plan), Ok(info)) = (plan, request.request_info()) else { return only(ResponseCode::FormErr) };
+        let (Some(plan), Ok(info)) = (plan, request.request_info()) else { return Reply::only(ResponseCode::FormErr) };
         if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
-            return only(ResponseCode::BADVERS);
+            return Reply::only(ResponseCode::BADVERS);
         }
         if request.metadata.op_code != OpCode::Query {
-            return only(ResponseCode::NotImp);
+            return Reply::only(ResponseCode::NotImp);
         }
         let kind = info.query.query_type();
         if !may_ask(&plan, request.src().ip())
             || info.query.query_class() != DNSClass::IN
             || matches!(kind, RecordType::AXFR | RecordType::IXFR)
         {
-            return only(ResponseCode::Refused);
+            return Reply::only(ResponseCode::Refused);
         }
         // As it was written: the answer repeats the client's letters.
         let name: Name = info.query.original().name().clone();
-        match look_up(&plan, &name, kind) {
+        let mut reply = match look_up(&plan, &name, kind) {
             Some(reply) => reply,
             None => self.upstream.ask(&plan, &name, kind).await,
+        };
+        for _ in 0..MOST_JOURNEYS {
+            let Some(target) = reply.onward.take() else { return reply };
+            let next = self.upstream.ask(&plan, &target, kind).await;
+            reply.answers.extend(next.answers);
+            reply = Reply { answers: reply.answers, own: false, ..next };
         }
+        Reply::only(ResponseCode::ServFail)
     }
 }
 

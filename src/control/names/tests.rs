@@ -1,5 +1,6 @@
 use super::*;
-use crate::control::model::EndpointIp;
+use crate::control::Decisions;
+use crate::control::model::{ConnectionState, DnsSettings, EndpointIp};
 use crate::control::testing::{endpoint, ip, key, model, resource, target};
 
 fn storage(subresource: &str) -> (Model, PrivateEndpoint) {
@@ -99,9 +100,10 @@ fn a_resolver_knows_the_endpoints_of_its_vnet_and_of_its_peers() {
     let host = "account.privatelink.blob.core.windows.net";
     for vnet in ["default/spoke", "default/hub"] {
         let resolver = &plan.resolvers[vnet];
-        assert_eq!(resolver.names["account.blob.core.windows.net"], Node::Alias(host.to_owned()), "{vnet}");
-        let Node::Host { owners, .. } = &resolver.names[host] else { panic!("a host") };
-        let seen: Vec<_> = owners.iter().map(|one| (&*one.endpoint, one.address, one.answers)).collect();
+        let alias = resolver.names.get("account.blob.core.windows.net").expect("known").aliases[0].clone();
+        assert_eq!((&*alias.to, alias.claims), (host, 2), "{vnet}");
+        let owners = &resolver.names.get(host).expect("known").owners;
+        let seen: Vec<_> = owners.iter().map(|one| (&*one.endpoint, one.address, resolver.tells(one, false))).collect();
         assert_eq!(seen, [("default/first", ip("10.1.9.8"), false), ("default/second", ip("10.1.9.9"), true)]);
         assert_eq!(resolver.serial, 7);
     }

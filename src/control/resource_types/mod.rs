@@ -1,7 +1,7 @@
 //! The types of link resources that Azure knows, with their subresources: facts with a source, which stands in the
 //! first line of each table. A type of one's own needs no entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 /// Public cloud, government, China. The latter two name `file_secondary`, which the first lacks and the seed has.
@@ -68,22 +68,30 @@ pub fn find(name: &str) -> Option<&'static KnownType> {
 
 /// The names that a resource of a type is reached by, without its own in front; those of the public cloud.
 pub fn public_zones(kind: &str, subresource: &str) -> Vec<&'static str> {
-    column(kind, subresource, 3)
+    column(kind, subresource, 1)
 }
 
 /// The private DNS zones of a subresource, in the public cloud.
 pub fn private_zones(kind: &str, subresource: &str) -> Vec<&'static str> {
-    column(kind, subresource, 2)
+    column(kind, subresource, 0)
 }
 
+/// Private zones and public names of each type and subresource of the public cloud, both in lower case.
+static ZONES: LazyLock<HashMap<(String, String), [Vec<&'static str>; 2]>> = LazyLock::new(|| {
+    let mut zones = HashMap::new();
+    for row in TABLES[0].lines().skip(2) {
+        if let [kind, subresource, private, public] = row.split(',').collect::<Vec<_>>().as_slice() {
+            let list = |cell: &'static str| cell.split(';').filter(|zone| !zone.is_empty()).collect();
+            let key = (kind.to_lowercase(), subresource.to_lowercase());
+            zones.entry(key).or_insert_with(|| [list(private), list(public)]);
+        }
+    }
+    zones
+});
+
 fn column(kind: &str, subresource: &str, at: usize) -> Vec<&'static str> {
-    let rows = TABLES[0].lines().skip(2).map(|row| row.split(',').collect::<Vec<_>>());
-    let is = |row: &Vec<&str>| {
-        let same = |at: usize, name: &str| row.get(at).is_some_and(|cell| cell.eq_ignore_ascii_case(name));
-        same(0, kind) && same(1, subresource)
-    };
-    let found = rows.into_iter().find(is).and_then(|row| row.get(at).copied());
-    found.iter().flat_map(|cell| cell.split(';')).filter(|zone| !zone.is_empty()).collect()
+    let row = ZONES.get(&(kind.to_lowercase(), subresource.to_lowercase()));
+    row.and_then(|columns| columns.get(at)).cloned().unwrap_or_default()
 }
 
 /// Every known type in alphabetical order.

@@ -1,0 +1,148 @@
+//! Records that somebody wrote into a zone of their own: the types that Azure's private DNS zones have.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::Name;
+
+/// All records of one type that a name has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordSet {
+    /// How long an answer may be kept, in seconds.
+    pub ttl: u32,
+    /// Type and values; never without any.
+    pub data: RecordData,
+}
+
+/// Values of one type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordData {
+    /// IPv4 addresses (RFC 1035 §3.4.1).
+    A(Vec<Ipv4Addr>),
+    /// IPv6 addresses (RFC 3596 §2.2).
+    Aaaa(Vec<Ipv6Addr>),
+    /// The name is another one (RFC 1035 §3.3.1).
+    Cname(Name),
+    /// Mail servers (RFC 1035 §3.3.9).
+    Mx(Vec<Mx>),
+    /// Names of an address (RFC 1035 §3.3.12).
+    Ptr(Vec<Name>),
+    /// Servers of a service (RFC 2782).
+    Srv(Vec<Srv>),
+    /// Texts, each of strings of at most 255 bytes (RFC 1035 §3.3.14).
+    Txt(Vec<Vec<String>>),
+}
+
+impl RecordData {
+    /// Which type these are of.
+    #[must_use]
+    pub fn kind(&self) -> RecordType {
+        match self {
+            Self::A(_) => RecordType::A,
+            Self::Aaaa(_) => RecordType::Aaaa,
+            Self::Cname(_) => RecordType::Cname,
+            Self::Mx(_) => RecordType::Mx,
+            Self::Ptr(_) => RecordType::Ptr,
+            Self::Srv(_) => RecordType::Srv,
+            Self::Txt(_) => RecordType::Txt,
+        }
+    }
+}
+
+/// The types of records that a zone may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RecordType {
+    /// See [`RecordData::A`].
+    A,
+    /// See [`RecordData::Aaaa`].
+    Aaaa,
+    /// See [`RecordData::Cname`].
+    Cname,
+    /// See [`RecordData::Mx`].
+    Mx,
+    /// See [`RecordData::Ptr`].
+    Ptr,
+    /// See [`RecordData::Srv`].
+    Srv,
+    /// See [`RecordData::Txt`].
+    Txt,
+}
+
+impl RecordType {
+    /// Every type.
+    pub const ALL: [Self; 7] = [Self::A, Self::Aaaa, Self::Cname, Self::Mx, Self::Ptr, Self::Srv, Self::Txt];
+
+    /// As zone files and Azure write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Cname => "CNAME",
+            Self::Mx => "MX",
+            Self::Ptr => "PTR",
+            Self::Srv => "SRV",
+            Self::Txt => "TXT",
+        }
+    }
+
+    /// The type that `text` names, without regard to case.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(text))
+    }
+}
+
+impl fmt::Display for RecordType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A mail server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mx {
+    /// The lowest is tried first.
+    pub preference: u16,
+    /// The server.
+    pub exchange: Name,
+}
+
+/// A server of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Srv {
+    /// The lowest is tried first.
+    pub priority: u16,
+    /// Share among those of one priority.
+    pub weight: u16,
+    /// Its port.
+    pub port: u16,
+    /// The server.
+    pub target: Name,
+}
+
+/// The start of authority of a zone of somebody's own (RFC 1035 §3.3.13); its serial is that of the resolver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Soa {
+    /// How long it may be kept itself, in seconds.
+    pub ttl: u32,
+    /// Who answers for the zone, as a name: `hostmaster.example.com`. Empty: `hostmaster` of the zone.
+    pub email: Name,
+    /// For servers that copy the zone; there are none here.
+    pub refresh: u32,
+    /// As `refresh`.
+    pub retry: u32,
+    /// As `refresh`.
+    pub expire: u32,
+    /// How long the absence of a name may be kept (RFC 2308 §4).
+    pub minimum: u32,
+}
+
+impl Default for Soa {
+    fn default() -> Self {
+        Self { ttl: 3_600, email: Name::from(""), refresh: 3_600, retry: 300, expire: 2_419_200, minimum: 10 }
+    }
+}
