@@ -96,6 +96,7 @@ fn endpoint(ip: Option<std::net::IpAddr>) -> PrivateEndpoint {
         reason: String::new(),
         sources: Vec::new(),
         max_sessions: None,
+        zone_group: None,
         labels: None,
     }
 }

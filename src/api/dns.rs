@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 
+use super::ApiState;
 use super::error::Rejection;
-use super::{ApiState, blocking};
 use crate::control::Caller;
-use crate::control::names::{self, Name, Node, ResolverPlan};
+use crate::control::names::{Name, Node, ResolverPlan};
 use crate::interface::{DnsAddress, DnsName, DnsPlan, List};
 
 /// `GET /v1/vnets/{vnet}/dns`: what its resolver answers, of what the caller may read.
@@ -21,9 +21,8 @@ pub(super) async fn plan(
     let seen = whole.seen_by(&caller);
     let key = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key;
     // A name may come from a resource that only its owner reads: it is its endpoint's all the same.
-    let plans = blocking(move || names::plan(&whole.decisions, whole.epoch)).await?;
     let remedy = "give the VNet one: `dns = { listen = \"10.1.255.254\" }`";
-    let plan = plans.resolvers.get(&key.to_string());
+    let plan = whole.dns.resolvers.get(&key.to_string());
     let plan = plan.ok_or_else(|| Rejection::missing("resolver", &key.to_string(), remedy))?;
     let own: BTreeSet<String> = seen.decisions.model.endpoints.keys().map(ToString::to_string).collect();
     let mut shown = shown(&key.to_string(), plan);

@@ -29,6 +29,8 @@ pub(super) struct Builder {
     pub(super) groups: Names,
     /// Link resources.
     pub(super) resources: Names,
+    /// Private DNS zones.
+    pub(super) zones: Names,
     /// Endpoints.
     pub(super) endpoints: Names,
     places: HashMap<Locator, Range<usize>>,
@@ -98,6 +100,7 @@ impl Builder {
         self.vnets = names!(vnets, "vnet");
         self.groups = names!(security_groups, "security_group");
         self.resources = names!(resources, "resource");
+        self.zones = names!(dns_zones, "dns_zone");
         self.endpoints = names!(endpoints, "endpoint");
     }
 
@@ -200,6 +203,7 @@ impl Builder {
         match kind {
             Kind::Vnet => &self.vnets,
             Kind::SecurityGroup => &self.groups,
+            Kind::DnsZone => &self.zones,
             Kind::Resource => &self.resources,
         }
     }
@@ -209,6 +213,7 @@ impl Builder {
         match kind {
             Kind::Vnet => self.live.vnets.keys().collect(),
             Kind::SecurityGroup => self.live.security_groups.keys().collect(),
+            Kind::DnsZone => self.live.dns_zones.keys().collect(),
             Kind::Resource => self.live.resources.keys().collect(),
         }
     }
@@ -218,6 +223,7 @@ impl Builder {
         let live = match kind {
             Kind::Vnet => self.live.vnets.entry(key).map(|(key, _)| key),
             Kind::SecurityGroup => self.live.security_groups.entry(key).map(|(key, _)| key),
+            Kind::DnsZone => self.live.dns_zones.entry(key).map(|(key, _)| key),
             Kind::Resource => self.live.resources.entry(key).map(|(key, _)| key),
         };
         self.names(kind).known.get(key).or(live).cloned()
@@ -265,13 +271,14 @@ impl Builder {
         let wanted = match kind {
             Kind::Vnet => Some(ids::VNET.to_owned()),
             Kind::SecurityGroup => Some(ids::SECURITY_GROUP.to_owned()),
+            Kind::DnsZone => Some(ids::DNS_ZONE.to_owned()),
             Kind::Resource => {
                 self.known_resource(id.key()).map(|resource| ids::resource(resource.kind.as_deref(), id.key()).kind())
             }
         };
         if let Some(wanted) = wanted.filter(|wanted| !id.is(wanted)) {
             let what = match kind {
-                Kind::Vnet | Kind::SecurityGroup => format!("and a {} is meant", kind.what()),
+                Kind::Vnet | Kind::SecurityGroup | Kind::DnsZone => format!("and a {} is meant", kind.what()),
                 Kind::Resource => format!("and `{}` is a {wanted}", short(id.key())),
             };
             let remedy = format!("write an ID with /providers/{wanted}/ in it, or a name");
@@ -345,6 +352,8 @@ pub(super) enum Kind {
     Vnet,
     /// A rule set.
     SecurityGroup,
+    /// A private DNS zone.
+    DnsZone,
     /// A link resource.
     Resource,
 }
@@ -354,6 +363,7 @@ impl Kind {
         match self {
             Self::Vnet => "VNet",
             Self::SecurityGroup => "security group",
+            Self::DnsZone => "private DNS zone",
             Self::Resource => "resource",
         }
     }

@@ -6,6 +6,7 @@ use super::values::{
     Access, Address, ApiAddress, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention, RuleProtocol,
     Short, Size, Word,
 };
+use super::zones::DnsZone;
 use crate::control::model::{Balance, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
 table! {
@@ -19,6 +20,8 @@ table! {
         "vnet" vnets Optional Vec<Vnet>,
         /// Rule sets that subnets refer to.
         "security_group" security_groups Optional Vec<SecurityGroup>,
+        /// Private DNS zones of your own: records, and the VNets that see them.
+        "dns_zone" dns_zones Optional Vec<DnsZone>,
         /// Types of link resources: one's own, or limited to regions.
         "resource_type" resource_types Optional Vec<ResourceType>,
         /// What may be reached.
@@ -29,9 +32,6 @@ table! {
         "role" roles Optional Vec<Role>,
         /// Who has which role where.
         "assignment" assignments Optional Vec<Assignment>,
-    }
-    refuses {
-        "dns_zone" "remove it, and point names at endpoints with your own DNS server or hosts file",
     }
 }
 
@@ -185,12 +185,12 @@ table! {
         "subnets" subnets Optional Vec<Subnet>,
         /// Classes of sources.
         "workloads" workloads Optional Vec<Workload>,
-        /// Resolver; this version does not serve it.
+        /// Its resolver.
         "dns" dns Optional Dns,
-    }
-    refuses {
-        "lockdown" "remove it, and block public addresses with a firewall of the network",
-        "public_prefixes" "remove it, and block public addresses with a firewall of the network",
+        /// Whether names of typed resources lead to its Approved endpoints only.
+        "lockdown" lockdown Optional At<bool>,
+        /// Public addresses of typed resources: no packet of the VNet reaches them past its endpoints.
+        "public_prefixes" public_prefixes Optional OneOrMany<Prefix>,
     }
 }
 
@@ -457,9 +457,9 @@ table! {
         "sources" sources Optional OneOrMany<PrefixOrAny>,
         /// Sessions it may hold at once.
         "max_sessions" max_sessions Optional At<u32>,
-    }
-    refuses {
-        "dns_zones" "remove it; this version does not serve DNS",
+        /// At most five private DNS zones of your own that its records stand in; its own, which come about with it,
+        /// unless set.
+        "dns_zones" dns_zones Optional OneOrMany<String>,
     }
 }
 

@@ -22,6 +22,7 @@ mod read;
 
 /// What stands under keys.
 mod values;
+mod zones;
 
 /// The tables of the file.
 mod file;
@@ -179,6 +180,7 @@ fn begin(text: &str, name: &str, live: &Model, foreign: &[&str]) -> Result<(Buil
     builder.resource_types(&file);
     builder.vnets(&file);
     builder.groups(&file);
+    builder.zones(&file);
     builder.resources(&file);
     builder.endpoints(&file);
     builder.access(&file);

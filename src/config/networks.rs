@@ -56,6 +56,7 @@ impl Builder {
         };
         let address_space = prefixes("address_space", table.address_space.as_ref());
         let on_premises = prefixes("on_premises", table.on_premises.as_ref());
+        let public_prefixes = prefixes("public_prefixes", table.public_prefixes.as_ref());
         let subnets = table.subnets.iter().flatten().enumerate();
         let subnets = subnets.map(|(index, subnet)| self.subnet(&object, key, index, subnet)).collect();
         model::Vnet {
@@ -66,6 +67,8 @@ impl Builder {
             subnets,
             workloads,
             dns,
+            lockdown: self.value(&object, "lockdown", table.lockdown.as_ref()).unwrap_or_default(),
+            public_prefixes,
             peering_labels: Vec::new(),
             tags: model::Tags::new(),
         }

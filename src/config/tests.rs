@@ -295,7 +295,7 @@ fn the_schema_knows_every_key_of_the_template() {
     for table in ["daemon", "attachment", "vnet", "security_group", "resource", "endpoint"] {
         assert!(schema["properties"][table].is_object(), "{table}");
     }
-    let refused = serde_json::json!({ "vnet": [{ "name": "x", "lockdown": true }] });
+    let refused = serde_json::json!({ "vnet": [{ "name": "x", "locked": true }] });
     assert!(std::panic::catch_unwind(|| known(&schema, &schema, &refused, "")).is_err());
 }
 
@@ -385,4 +385,79 @@ proptest! {
             prop_assert!(!problem.remedy.is_empty() && !problem.message.is_empty());
         }
     }
+}
+
+const ZONES: &str = r#"
+[[dns_zone]]
+name = "Corp.Internal"
+records = [
+  { name = "www", type = "A", ttl = "5m", values = ["10.0.0.1", "10.0.0.2"] },
+  { name = "@", type = "MX", values = "10 mail.corp.internal" },
+  { name = "sip.corp.internal.", type = "SRV", values = "0 5 5060 pbx.corp.internal." },
+]
+links = [{ vnet = "spoke", resolution_policy = "NxDomainRedirect" }]
+"#;
+
+#[test]
+fn a_zone_has_records_and_links_and_endpoints_stand_in_it() {
+    let text = format!("{BASE}{ZONES}").replacen(
+        "resource = \"orders-db\"",
+        "resource = \"orders-db\"\ndns_zones = \"corp.internal\"",
+        1,
+    );
+    let loaded = parse(&text, "privlink.toml").unwrap_or_else(|report| panic!("{report}"));
+    let (key, zone) = loaded.model.dns_zones.iter().next().expect("a zone");
+    assert_eq!(key.name, "Corp.Internal");
+    let sets: Vec<_> =
+        zone.records.iter().map(|one| (one.name.as_str(), one.set.data.kind().name(), one.set.ttl)).collect();
+    assert_eq!(sets, [("@", "MX", 3_600), ("sip", "SRV", 3_600), ("www", "A", 300)]);
+    assert_eq!(zone.links[0].policy, crate::control::model::ResolutionPolicy::NxDomainRedirect);
+    let grouped =
+        loaded.model.endpoints.values().filter_map(|endpoint| endpoint.zone_group.as_ref()).next().expect("one");
+    assert_eq!((&grouped.zones[0].zone, grouped.zones[0].name.as_str()), (key, "corp-internal"));
+}
+
+#[test]
+fn what_is_wrong_with_a_zone_is_said_where_it_stands() {
+    for (from, to, expected) in [
+        ("Corp.Internal", "internal", "is not the name of a zone"),
+        ("Corp.Internal", "corp..internal", "is not the name of a zone"),
+        ("name = \"www\"", "name = \"w w\"", "`w w` is no name in zone"),
+        ("name = \"www\"", "name = \"www.elsewhere.\"", "is no name in zone"),
+        ("\"10.0.0.2\"", "\"fd00::2\"", "`fd00::2` is no value of a record of type A"),
+        ("\"10 mail.corp.internal\"", "\"mail.corp.internal\"", "write a preference and a server"),
+        ("type = \"A\"", "type = \"ANAME\"", "\"CNAME\""),
+        (
+            "name = \"sip.corp.internal.\", type = \"SRV\", values = \"0 5 5060 pbx.corp.internal.\"",
+            "name = \"WWW\", type = \"A\", values = \"10.0.0.9\"",
+            "a second record set of type A at `www`",
+        ),
+        (
+            "name = \"sip.corp.internal.\", type = \"SRV\", values = \"0 5 5060 pbx.corp.internal.\"",
+            "name = \"www\", type = \"CNAME\", values = \"db.corp.internal\"",
+            "`www` is an alias, and has A records too",
+        ),
+        (
+            "type = \"MX\", values = \"10 mail.corp.internal\"",
+            "type = \"CNAME\", values = \"db.corp.internal\"",
+            "an alias stands at the zone itself",
+        ),
+        ("vnet = \"spoke\", resolution", "vnet = \"spoek\", resolution", "there is no VNet `spoek`"),
+        ("\"NxDomainRedirect\" }", "\"NxDomainRedirect\" }, { vnet = \"spoke\" }", "VNet `spoke` is linked twice"),
+        (
+            "[[dns_zone]]",
+            "[[dns_zone]]\nname = \"corp.internal\"\nresource_group = \"other\"\nlinks = [{ vnet = \"default/spoke\" }]\n\n[[dns_zone]]",
+            "is linked to zone `default/Corp.Internal` of the same name",
+        ),
+    ] {
+        assert_eq!(ZONES.matches(from).count(), 1, "{from}");
+        let report = parse(&format!("{BASE}{}", ZONES.replacen(from, to, 1)), "privlink.toml").expect_err(expected);
+        assert!(report.to_string().contains(expected), "{expected}: {report}");
+    }
+    let many: Vec<String> = (0..6).map(|n| format!("\"z{n}.internal\"")).collect();
+    let zones: String = (0..6).map(|n| format!("[[dns_zone]]\nname = \"z{n}.internal\"\n")).collect();
+    let with = format!("resource = \"orders-db\"\ndns_zones = [{}]", many.join(", "));
+    let text = format!("{BASE}{zones}").replacen("resource = \"orders-db\"", &with, 1);
+    let report = parse(&text, "privlink.toml").expect_err("six zones").to_string();
+    assert!(report.contains("names 6 zones, and 5 is the limit"), "{report}");
 }

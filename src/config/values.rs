@@ -9,7 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
 use super::read::{At, Node, Read, Reader, nearest};
-use crate::control::model::{Balance, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
+use crate::control::model::{
+    Balance, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol, RecordType, ResolutionPolicy,
+};
 
 /// An IP address.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +110,21 @@ impl Words for NetworkPolicies {
         ("RouteTableEnabled", Self::RouteTableEnabled),
         ("Enabled", Self::Enabled),
     ];
+}
+impl Words for RecordType {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("A", Self::A),
+        ("AAAA", Self::Aaaa),
+        ("CNAME", Self::Cname),
+        ("MX", Self::Mx),
+        ("PTR", Self::Ptr),
+        ("SRV", Self::Srv),
+        ("TXT", Self::Txt),
+    ];
+}
+impl Words for ResolutionPolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("Default", Self::Default), ("NxDomainRedirect", Self::NxDomainRedirect)];
 }
 impl Words for Access {
     const WORDS: &'static [(&'static str, Self)] =

@@ -64,6 +64,8 @@ pub enum ItemKind {
     Vnet,
     /// A rule set.
     SecurityGroup,
+    /// A private DNS zone.
+    DnsZone,
     /// A load balancer.
     LoadBalancer,
     /// A link resource.
@@ -74,12 +76,13 @@ pub enum ItemKind {
 
 impl ItemKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Role,
         Self::Assignment,
         Self::ResourceGroup,
         Self::Vnet,
         Self::SecurityGroup,
+        Self::DnsZone,
         Self::LoadBalancer,
         Self::Resource,
         Self::Endpoint,
@@ -94,6 +97,7 @@ impl std::fmt::Display for ItemKind {
             Self::ResourceGroup => "resource group",
             Self::Vnet => "vnet",
             Self::SecurityGroup => "security group",
+            Self::DnsZone => "dns zone",
             Self::LoadBalancer => "load balancer",
             Self::Resource => "resource",
             Self::Endpoint => "endpoint",

@@ -16,6 +16,8 @@ pub const SUBNET: &str = "Microsoft.Network/virtualNetworks/subnets";
 pub const SECURITY_GROUP: &str = "Microsoft.Network/networkSecurityGroups";
 /// Type of a load balancer.
 pub const LOAD_BALANCER: &str = "Microsoft.Network/loadBalancers";
+/// Type of a private DNS zone.
+pub const DNS_ZONE: &str = "Microsoft.Network/privateDnsZones";
 /// Type of a private endpoint.
 pub const ENDPOINT: &str = "Microsoft.Network/privateEndpoints";
 /// Type of the interface that comes and goes with an endpoint.
@@ -82,7 +84,8 @@ impl ArmId {
     fn canonical(mut self) -> Self {
         let kind = self.kind();
         let outer = format!("{}/{}", self.provider, self.path[0].0);
-        let known = [SUBNET, VNET, SECURITY_GROUP, LOAD_BALANCER, ENDPOINT, NETWORK_INTERFACE, PRIVATE_LINK_SERVICE];
+        let known =
+            [SUBNET, VNET, SECURITY_GROUP, LOAD_BALANCER, DNS_ZONE, ENDPOINT, NETWORK_INTERFACE, PRIVATE_LINK_SERVICE];
         let exact = known.into_iter().find(|known| known.eq_ignore_ascii_case(&kind));
         let of_outer = || known.into_iter().find(|known| known.eq_ignore_ascii_case(&outer));
         let spelling = exact
@@ -155,6 +158,11 @@ pub fn subnet(vnet: &Key, name: &str) -> ArmId {
 /// The ID of a load balancer.
 pub fn load_balancer(key: &Key) -> ArmId {
     ArmId::top(LOAD_BALANCER, key)
+}
+
+/// The ID of a private DNS zone.
+pub fn dns_zone(key: &Key) -> ArmId {
+    ArmId::top(DNS_ZONE, key)
 }
 
 /// The ID of a security group.
@@ -287,6 +295,7 @@ mod tests {
             vnet(&key),
             subnet(&key, "a"),
             security_group(&key),
+            dns_zone(&key),
             load_balancer(&key),
             resource(None, &key),
             resource(Some("microsoft.sql/SERVERS"), &key),

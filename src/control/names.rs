@@ -1,6 +1,8 @@
 //! Names of endpoints: those that a resource gives, or those that Azure's tables make of its own name (seed, *DNS
 //! configuration*), and from them what each VNet's resolver answers.
 
+use std::net::IpAddr;
+
 use super::model::{Key, Model, PrivateEndpoint};
 use super::resource_types;
 pub use crate::snapshot::dns::{DnsPlan, Name, Node, Owner, ResolverPlan};
@@ -26,20 +28,49 @@ impl Fqdn {
     pub fn host(&self) -> &str {
         self.private.as_deref().unwrap_or(&self.public)
     }
+
+    /// The name in `zone` of somebody's own: the private one where the zone is its own, or the public one where that
+    /// lies in the zone itself.
+    fn within(&self, zone: &str) -> Option<Self> {
+        let zone = zone.to_lowercase();
+        if zone == self.zone {
+            return Some(self.clone());
+        }
+        let front = self.public.strip_suffix(&zone)?;
+        let lies = front.is_empty() || front.ends_with('.');
+        lies.then(|| Self { public: self.public.clone(), private: None, zone })
+    }
 }
 
-/// The names of one member of an endpoint: those its resource gives, else those of Azure's tables.
+/// The names of one member of an endpoint: those its resource gives, else those of Azure's tables; of the resource that
+/// it was bound to, where that is gone.
 pub fn of_member(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec<Fqdn> {
-    let Some(resource) = model.resources.get(&endpoint.resource) else { return Vec::new() };
-    let target = resource.targets.iter().find(|target| {
-        let subresource =
-            endpoint.subresource.is_empty() || target.subresource.eq_ignore_ascii_case(&endpoint.subresource);
-        subresource && (member.is_empty() || target.member.eq_ignore_ascii_case(member))
-    });
+    let bound = |subresource: &str, of: &str| {
+        let same = endpoint.subresource.is_empty() || subresource.eq_ignore_ascii_case(&endpoint.subresource);
+        same && (member.is_empty() || of.eq_ignore_ascii_case(member))
+    };
+    let Some(resource) = model.resources.get(&endpoint.resource) else {
+        let Some(former) = model.former_resources.get(&endpoint.resource) else { return Vec::new() };
+        let target = former.targets.iter().find(|target| bound(&target.subresource, &target.member));
+        let given = target.map_or(&former.fqdns, |target| &target.fqdns);
+        return names(endpoint, former.kind.as_deref(), &former.region, &endpoint.subresource, given);
+    };
+    let target = resource.targets.iter().find(|target| bound(&target.subresource, &target.member));
     let subresource = target.map_or(&*endpoint.subresource, |target| &*target.subresource);
-    let zones = zones(resource.kind.as_deref().unwrap_or_default(), subresource, &resource.region);
-    let given = target.map(|target| &target.fqdns).filter(|given| !given.is_empty());
-    if let Some(given) = given.or(Some(&resource.fqdns).filter(|given| !given.is_empty())) {
+    let given = target.map(|target| &target.fqdns).filter(|given| !given.is_empty()).unwrap_or(&resource.fqdns);
+    names(endpoint, resource.kind.as_deref(), &resource.region, subresource, given)
+}
+
+/// The names that are given, or those of Azure's tables where there are none.
+fn names(
+    endpoint: &PrivateEndpoint,
+    kind: Option<&str>,
+    region: &str,
+    subresource: &str,
+    given: &[String],
+) -> Vec<Fqdn> {
+    let zones = zones(kind.unwrap_or_default(), subresource, region);
+    if !given.is_empty() {
         return given.iter().map(|name| named(name, &zones)).collect();
     }
     let name = resource_label(&endpoint.resource.name, subresource);
@@ -49,6 +80,30 @@ pub fn of_member(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec
         zone: private.clone(),
     });
     first.into_iter().collect()
+}
+
+/// Every name of an endpoint, in the zones that come about by themselves.
+pub fn of_endpoint(model: &Model, endpoint: &PrivateEndpoint) -> Vec<Fqdn> {
+    endpoint.addresses.iter().flat_map(|address| of_member(model, endpoint, &address.member)).collect()
+}
+
+/// What an endpoint with a zone group writes into each zone of it; what lies in none of them is written nowhere.
+pub fn grouped(model: &Model, endpoint: &PrivateEndpoint) -> Vec<(Key, Fqdn)> {
+    group_records(model, endpoint).into_iter().map(|(zone, name, ..)| (zone, name)).collect()
+}
+
+/// [`grouped`], with the member and the address of each name.
+pub fn group_records<'a>(model: &Model, endpoint: &'a PrivateEndpoint) -> Vec<(Key, Fqdn, &'a str, IpAddr)> {
+    let Some(group) = &endpoint.zone_group else { return Vec::new() };
+    let mut records = Vec::new();
+    for address in &endpoint.addresses {
+        let Some(ip) = address.ip else { continue };
+        for name in of_member(model, endpoint, &address.member) {
+            let within = group.zones.iter().filter_map(|one| Some((one.zone.clone(), name.within(&one.zone.name)?)));
+            records.extend(within.map(|(zone, name)| (zone, name, &*address.member, ip)));
+        }
+    }
+    records
 }
 
 /// What stands in front of the zone: the second place of an account has a name of its own.

@@ -4,7 +4,7 @@ use super::access::{Access, Action, Scope, actions};
 use super::approval;
 use super::command::Caller;
 use super::decisions::{Item, ItemKind};
-use super::model::{Key, Model, PrivateEndpoint};
+use super::model::{DnsZone, Key, Model, PrivateEndpoint};
 use super::refusal::Refusal;
 
 /// An action and where it is asked.
@@ -59,6 +59,7 @@ impl Right {
                 scope: Scope::group(&key.subscription, &key.group).unwrap_or_else(|_| Scope::root()),
             },
             ItemKind::LoadBalancer => Self::at(verb.of(actions::LOAD_BALANCERS), key, actions::LOAD_BALANCERS),
+            ItemKind::DnsZone => Self::at(verb.of(actions::DNS_ZONES), key, actions::DNS_ZONES),
             ItemKind::SecurityGroup => Self::at(verb.of(actions::SECURITY_GROUPS), key, actions::SECURITY_GROUPS),
             ItemKind::Resource => {
                 let kind = resource_type(model, key);
@@ -100,6 +101,26 @@ impl Right {
     /// To refer to a security group from a subnet.
     pub fn join_group(group: &Key) -> Self {
         Self::at(actions::join(actions::SECURITY_GROUPS), group, actions::SECURITY_GROUPS)
+    }
+
+    /// To link a private DNS zone to a VNet.
+    pub fn join_network(vnet: &Key) -> Self {
+        Self::at(actions::join(actions::NETWORKS), vnet, actions::NETWORKS)
+    }
+
+    /// To put an endpoint's records into a private DNS zone.
+    pub fn join_zone(zone: &Key) -> Self {
+        Self::at(actions::join(actions::DNS_ZONES), zone, actions::DNS_ZONES)
+    }
+
+    /// `action` on a link or a record set, judged where its zone is.
+    pub fn in_zone(zone: &Key, action: Action) -> Self {
+        Self { action, scope: scope(zone, actions::DNS_ZONES) }
+    }
+
+    /// `action` on the zone group of an endpoint, judged where that is.
+    pub fn zone_group(endpoint: &Key, action: Action) -> Self {
+        Self { action, scope: scope(endpoint, actions::ENDPOINTS) }
     }
 
     /// To put a private link service behind a frontend.
@@ -177,6 +198,29 @@ impl<'a> Rights<'a> {
     /// Whether `right` is among them.
     pub fn hold(&self, right: &Right) -> bool {
         self.demand(right).is_ok()
+    }
+
+    /// Checks the right to put an endpoint's records into each zone that it is not in yet.
+    ///
+    /// # Errors
+    /// `Forbidden`, naming principal, action and scope.
+    pub fn demand_zones(&self, before: Option<&PrivateEndpoint>, wanted: &PrivateEndpoint) -> Result<(), Refusal> {
+        let zones = |endpoint: &'_ PrivateEndpoint| -> Vec<Key> {
+            endpoint.zone_group.iter().flat_map(|group| &group.zones).map(|one| one.zone.clone()).collect()
+        };
+        let known = before.map(zones).unwrap_or_default();
+        let new = zones(wanted).into_iter().filter(|zone| !known.contains(zone));
+        new.into_iter().try_for_each(|zone| self.demand(&Right::join_zone(&zone)))
+    }
+
+    /// Checks the right to link a zone to each VNet that it is not linked to yet.
+    ///
+    /// # Errors
+    /// `Forbidden`, naming principal, action and scope.
+    pub fn demand_links(&self, before: Option<&DnsZone>, wanted: &DnsZone) -> Result<(), Refusal> {
+        let known = |vnet: &Key| before.is_some_and(|zone| zone.links.iter().any(|link| link.vnet == *vnet));
+        let new = wanted.links.iter().filter(|link| !known(&link.vnet));
+        new.into_iter().try_for_each(|link| self.demand(&Right::join_network(&link.vnet)))
     }
 
     /// Checks that `right` is among them.

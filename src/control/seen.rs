@@ -27,6 +27,7 @@ pub(super) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
         | ItemKind::ResourceGroup
         | ItemKind::Vnet
         | ItemKind::SecurityGroup
+        | ItemKind::DnsZone
         | ItemKind::LoadBalancer
         | ItemKind::Resource => false,
     };
@@ -51,6 +52,7 @@ impl View {
             actions::SECURITY_GROUPS,
             actions::SERVICES,
             actions::LOAD_BALANCERS,
+            actions::DNS_ZONES,
         ];
         let fixed = fixed.into_iter().chain([actions::RESOURCE_GROUPS]);
         let roles = [actions::ROLE_DEFINITIONS, actions::ROLE_ASSIGNMENTS].into_iter();
@@ -67,6 +69,7 @@ impl View {
             load_balancers: kept(&whole.load_balancers, |key, _| may(ItemKind::LoadBalancer, key)),
             vnets: kept(&whole.vnets, |key, _| may(ItemKind::Vnet, key)),
             security_groups: kept(&whole.security_groups, |key, _| may(ItemKind::SecurityGroup, key)),
+            dns_zones: kept(&whole.dns_zones, |key, _| may(ItemKind::DnsZone, key)),
             resources: kept(&whole.resources, |key, _| may(ItemKind::Resource, key)),
             former_resources: whole.former_resources.clone(),
             endpoints: kept(&whole.endpoints, |key, _| may(ItemKind::Endpoint, key)),

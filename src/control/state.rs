@@ -162,6 +162,7 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
             made.all("load_balancers", &old.load_balancers, &new.load_balancers)?;
             made.all("vnets", &old.vnets, &new.vnets)?;
             made.all("security_groups", &old.security_groups, &new.security_groups)?;
+            made.all("dns_zones", &old.dns_zones, &new.dns_zones)?;
             made.all("resources", &old.resources, &new.resources)?;
             made.all("former_resources", &old.former_resources, &new.former_resources)?;
             made.all("endpoints", &old.endpoints, &new.endpoints)?;
@@ -192,6 +193,7 @@ fn take_in(decisions: &mut Decisions, key: &str, value: &[u8]) -> serde_json::Re
         "load_balancers" => take(&mut model.load_balancers, value),
         "vnets" => take(&mut model.vnets, value),
         "security_groups" => take(&mut model.security_groups, value),
+        "dns_zones" => take(&mut model.dns_zones, value),
         "resources" => take(&mut model.resources, value),
         "former_resources" => take(&mut model.former_resources, value),
         "endpoints" => take(&mut model.endpoints, value),

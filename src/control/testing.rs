@@ -68,6 +68,8 @@ pub(crate) fn vnet(space: &str, subnets: Vec<Subnet>) -> Vnet {
         subnets,
         workloads: vec![],
         dns: None,
+        lockdown: false,
+        public_prefixes: vec![],
         peering_labels: vec![],
         tags: crate::control::model::Tags::new(),
     }
@@ -127,6 +129,7 @@ pub(crate) fn endpoint(vnet: &str, address: Option<&str>, resource: &str) -> Pri
         reason: String::new(),
         sources: vec![],
         max_sessions: None,
+        zone_group: None,
         labels: None,
     }
 }

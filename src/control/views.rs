@@ -18,6 +18,7 @@ use super::references::resolve;
 use super::refusal::Refusal;
 use super::report::Report;
 use super::retired::Retired;
+use crate::snapshot::dns::DnsPlan;
 use crate::snapshot::{BackendState, ConnectionState, EndpointId, ResourceId};
 
 /// Everything that is in force, at one moment.
@@ -27,6 +28,8 @@ pub struct View {
     pub decisions: Arc<Decisions>,
     /// The same by what it is listed by.
     pub(super) index: Index,
+    /// What resolvers answer.
+    pub dns: Arc<DnsPlan>,
     /// Host matters as the daemon was started with.
     pub host: Arc<HostConfig>,
     /// Ids of the endpoints in force, for counters and sessions.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use privlink::api::Silent;
-use privlink::control::{ControlPlane, names};
+use privlink::control::ControlPlane;
 use privlink::dns::server;
 use privlink::host::netns::Namespace;
 use privlink::snapshot::dns::{DnsPlan, ResolverPlan};
@@ -41,16 +41,11 @@ impl Running {
 pub(super) async fn follow(control: Arc<ControlPlane>, doors: BTreeMap<String, Namespace>, silent: Silent) {
     let plan: Arc<ArcSwap<DnsPlan>> = Arc::default();
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
-    let (mut epochs, mut made) = (control.epochs(), 0);
+    let mut epochs = control.epochs();
     loop {
         let view = control.view();
-        if made != view.epoch {
-            made = view.epoch;
-            let next = tokio::task::spawn_blocking(move || names::plan(&view.decisions, view.epoch)).await;
-            let Ok(next) = next else { return };
-            plan.store(Arc::new(next));
-        }
-        let next = plan.load_full();
+        let next = Arc::clone(&view.dns);
+        plan.store(Arc::clone(&next));
         let over: Vec<String> = running
             .iter()
             .filter(|(vnet, running)| next.resolvers.get(*vnet).is_none_or(|plan| !running.serves(plan)))

@@ -84,7 +84,8 @@ fn step(plan: &ResolverPlan, name: &Name, key: &str, kind: RecordType, reply: &m
         }
         return Step::Done;
     }
-    if plan.names.get(key).is_some() {
+    // Part of a longer name. In a zone that came about with an endpoint that says nothing: it has no other names.
+    if known.own.is_some() && plan.names.get(key).is_some() {
         reply.soa = soa(plan, key);
         return Step::Done;
     }

@@ -182,13 +182,17 @@ impl Site<'_> {
         Ok(())
     }
 
-    /// An unreachable route below each route to a device, so that a dead daemon leaves no way through (law 9).
+    /// An unreachable route below each route to a device, so that a dead daemon leaves no way through (law 9); and those
+    /// of lockdown.
     fn routes(&self) -> BTreeSet<Action> {
         let mut actions = BTreeSet::new();
         for (prefix, device) in self.owners() {
             actions.insert(Action::Unreachable { prefix, table: MAIN_TABLE });
             actions.insert(Action::Route { prefix, device: device.to_owned() });
         }
+        // Nothing stands before these: what a locked down VNet must not reach goes nowhere.
+        let denied = self.members.iter().flat_map(|member| &member.denied);
+        actions.extend(denied.map(|prefix| Action::Unreachable { prefix: *prefix, table: MAIN_TABLE }));
         actions
     }
 

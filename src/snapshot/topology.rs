@@ -61,4 +61,6 @@ pub struct AttachmentPlan {
     pub backends: Vec<IpAddr>,
     /// Addresses of the VNet's resolver that lie in the VNet: the namespace gets them.
     pub resolvers: Vec<IpAddr>,
+    /// Public prefixes of typed resources that a locked down VNet is kept away from.
+    pub denied: Vec<IpNet>,
 }

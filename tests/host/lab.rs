@@ -87,6 +87,7 @@ pub(crate) fn attachment(id: u16, netns: &str, vnet: &str, own: &str) -> Attachm
         neighbours: vec![],
         nat_addresses: vec![],
         resolvers: vec![],
+        denied: vec![],
         backends: vec![],
     }
 }

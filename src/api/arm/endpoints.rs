@@ -64,14 +64,14 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     Ok(Answer::deleted())
 }
 
-fn found(ask: &Ask) -> Result<(Key, PrivateEndpoint), Rejection> {
+pub(super) fn found(ask: &Ask) -> Result<(Key, PrivateEndpoint), Rejection> {
     let key = ask.key();
     ask.may_read(ItemKind::Endpoint, &key)?;
     let found = ask.model().endpoints.entry(&key);
     found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(ids::ENDPOINT, &key))
 }
 
-fn write(ask: &Ask, key: &Key, endpoint: PrivateEndpoint) -> Result<(), Rejection> {
+pub(super) fn write(ask: &Ask, key: &Key, endpoint: PrivateEndpoint) -> Result<(), Rejection> {
     let mut model = Model::default();
     model.endpoints.insert(key.clone(), endpoint);
     ask.put(vec![item(key)], model).map(drop)
@@ -130,6 +130,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
         reason: String::new(),
         sources: before.map(|before| before.sources.clone()).unwrap_or_default(),
         max_sessions: before.and_then(|before| before.max_sessions),
+        zone_group: before.and_then(|before| before.zone_group.clone()),
         labels: Some(Box::new(labels)),
     };
     extension::endpoint(&properties, &mut endpoint)?;

@@ -23,6 +23,8 @@ use crate::control::model::{
 struct OfVnet {
     on_premises: Option<Vec<IpNet>>,
     workloads: Option<Vec<OfWorkload>>,
+    lockdown: Option<bool>,
+    public_prefixes: Option<Vec<IpNet>>,
     /// Read only: whether this host meets it.
     #[serde(default, rename = "attached")]
     _attached: Option<bool>,
@@ -134,6 +136,8 @@ pub(super) fn vnet(properties: &Field<'_>, vnet: &mut Vnet) -> Result<(), Reject
     let Some(field) = properties.get("privlink") else { return Ok(()) };
     let part: OfVnet = field.read()?;
     vnet.on_premises = part.on_premises.unwrap_or_else(|| std::mem::take(&mut vnet.on_premises));
+    vnet.lockdown = part.lockdown.unwrap_or(vnet.lockdown);
+    vnet.public_prefixes = part.public_prefixes.unwrap_or_else(|| std::mem::take(&mut vnet.public_prefixes));
     if let Some(workloads) = part.workloads {
         let one = |w: OfWorkload| Workload { class: w.class, prefix: w.prefix, private_endpoints: w.private_endpoints };
         vnet.workloads = workloads.into_iter().map(one).collect();
@@ -148,6 +152,8 @@ pub(super) fn show_vnet(view: &View, key: &Key, vnet: &Vnet) -> Value {
     json!({
         "attached": view.host.attachments.iter().any(|attachment| attachment.vnet == *key),
         "onPremises": vnet.on_premises,
+        "lockdown": vnet.lockdown,
+        "publicPrefixes": vnet.public_prefixes,
         "workloads": vnet.workloads.iter().map(workload).collect::<Vec<_>>(),
     })
 }

@@ -62,6 +62,15 @@ mod services;
 /// Subnets and peerings.
 mod subnets;
 
+/// Private DNS zones and their links.
+mod zones;
+
+/// Record sets of private DNS zones.
+mod records;
+
+/// The zones that an endpoint's records stand in.
+mod zone_groups;
+
 /// Typed resources.
 mod typed;
 

@@ -104,6 +104,8 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
         subnets: Vec::new(),
         workloads: Vec::new(),
         dns: None,
+        lockdown: false,
+        public_prefixes: vec![],
         peering_labels: Vec::new(),
         tags: crate::control::model::Tags::new(),
     });

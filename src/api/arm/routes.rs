@@ -8,7 +8,8 @@ use axum::http::Method;
 use super::answer::Answer;
 use super::ask::{Ask, decode};
 use super::{
-    Rejection, balancers, connections, endpoints, groups, interfaces, locations, networks, services, subnets, typed,
+    Rejection, balancers, connections, endpoints, groups, interfaces, locations, networks, records, services, subnets,
+    typed, zone_groups, zones,
 };
 use crate::control::View;
 
@@ -209,11 +210,50 @@ routes! {
     network!("/privateEndpoints") => {
         GET endpoints::list, "List the private endpoints of a group";
     }
+    network!("/privateEndpoints/{name}/privateDnsZoneGroups") => {
+        GET zone_groups::list, "List the zone groups of a private endpoint: one at most";
+    }
+    network!("/privateEndpoints/{name}/privateDnsZoneGroups/{zones}") => {
+        GET zone_groups::get, "Show the zones that a private endpoint's records stand in";
+        PUT zone_groups::put, "Say which zones a private endpoint's records stand in";
+        DELETE zone_groups::delete, "Take a private endpoint's records out of all zones";
+    }
     network!("/privateEndpoints/{name}") => {
         GET endpoints::get, "Show a private endpoint";
         PUT endpoints::put, "Create or change a private endpoint";
         PATCH endpoints::patch, "Change the tags of a private endpoint";
         DELETE endpoints::delete, "Delete a private endpoint";
+    }
+
+    subscription!("/providers/Microsoft.Network/privateDnsZones") => {
+        GET zones::list, "List private DNS zones";
+    }
+    network!("/privateDnsZones") => {
+        GET zones::list, "List the private DNS zones of a group";
+    }
+    network!("/privateDnsZones/{name}") => {
+        GET zones::get, "Show a private DNS zone";
+        PUT zones::put, "Create or change a private DNS zone";
+        PATCH zones::patch, "Change the tags of a private DNS zone";
+        DELETE zones::delete, "Delete a private DNS zone without links";
+    }
+    network!("/privateDnsZones/{name}/virtualNetworkLinks") => {
+        GET zones::list_links, "List the VNets that a zone is linked to";
+    }
+    network!("/privateDnsZones/{name}/virtualNetworkLinks/{link}") => {
+        GET zones::get_link, "Show a link of a zone to a VNet";
+        PUT zones::put_link, "Link a zone to a VNet";
+        PATCH zones::patch_link, "Change a link of a zone to a VNet";
+        DELETE zones::delete_link, "Take a zone away from a VNet";
+    }
+    network!("/privateDnsZones/{name}/{record}") => {
+        GET records::list, "List the record sets of a type, or ALL";
+    }
+    network!("/privateDnsZones/{name}/{record}/{relative}") => {
+        GET records::get, "Show a record set";
+        PUT records::put, "Create or replace a record set";
+        PATCH records::patch, "Change a record set";
+        DELETE records::delete, "Delete a record set";
     }
 
     subscription!("/providers/Microsoft.Network/networkInterfaces") => {

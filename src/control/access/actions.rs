@@ -22,6 +22,12 @@ pub const PEERINGS: &str = "Microsoft.Network/virtualNetworks/virtualNetworkPeer
 pub const SECURITY_GROUPS: &str = "Microsoft.Network/networkSecurityGroups";
 /// Load balancers. A private link service takes the frontends that its writer may [`join`].
 pub const LOAD_BALANCERS: &str = "Microsoft.Network/loadBalancers";
+/// Private DNS zones. An endpoint puts its records into those that its writer may [`join`].
+pub const DNS_ZONES: &str = "Microsoft.Network/privateDnsZones";
+/// Links of a zone to VNets.
+pub const ZONE_LINKS: &str = "Microsoft.Network/privateDnsZones/virtualNetworkLinks";
+/// The zones that an endpoint's records stand in.
+pub const ZONE_GROUPS: &str = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups";
 /// Private link services: the type of a link resource that names none.
 pub const SERVICES: &str = "Microsoft.Network/privateLinkServices";
 /// What may be connected to from here (features M14).
@@ -62,7 +68,15 @@ pub fn delete(kind: &str) -> Action {
     of(kind, "delete")
 }
 
-/// To let something else refer to one: [`SUBNETS`] and [`SECURITY_GROUPS`].
+/// Record sets of one type, such as `A`, in a zone.
+pub fn record_sets(kind: &str) -> String {
+    format!("{DNS_ZONES}/{kind}")
+}
+
+/// The types of record sets.
+const RECORD_TYPES: [&str; 8] = ["A", "AAAA", "CNAME", "MX", "PTR", "SOA", "SRV", "TXT"];
+
+/// To let something else refer to one: [`SUBNETS`], [`SECURITY_GROUPS`], [`NETWORKS`] and [`DNS_ZONES`].
 pub fn join(kind: &str) -> Action {
     of(kind, "join/action")
 }
@@ -92,14 +106,17 @@ pub fn every<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Vec<Action> {
     const CHANGE: &[&str] = &["read", "write", "delete"];
     const SHARE: &[&str] = &["read", "write", "delete", "join/action"];
     const OWN: &[&str] = &["read", "write", "delete", "privateEndpointConnectionsApproval/action"];
-    let fixed: [(&str, &[&str]); 18] = [
+    let fixed: [(&str, &[&str]); 21] = [
         (ENDPOINTS, CHANGE),
         (INTERFACES, READ),
-        (NETWORKS, CHANGE),
+        (ZONE_GROUPS, CHANGE),
+        (NETWORKS, SHARE),
         (SUBNETS, SHARE),
         (PEERINGS, CHANGE),
         (SECURITY_GROUPS, SHARE),
         (LOAD_BALANCERS, SHARE),
+        (DNS_ZONES, SHARE),
+        (ZONE_LINKS, CHANGE),
         (AVAILABLE_TYPES, READ),
         (RESOURCE_GROUPS, CHANGE),
         (ROLE_DEFINITIONS, CHANGE),
@@ -117,7 +134,8 @@ pub fn every<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Vec<Action> {
     let owned = std::iter::once(SERVICES)
         .chain(kinds)
         .flat_map(|kind| [each(kind, OWN), each(&connections(kind), CHANGE)].concat());
-    fixed.chain(owned).collect()
+    let records = RECORD_TYPES.into_iter().flat_map(|kind| each(&record_sets(kind), CHANGE));
+    fixed.chain(records).chain(owned).collect()
 }
 
 impl Action {

@@ -1,7 +1,7 @@
 //! What deleting an object means for those that depend on it.
 
 use super::super::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
-use super::super::model::{FormerResource, Key, LinkResource, Model};
+use super::super::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
 use super::super::rights::{Right, Verb};
 use super::create::Maker;
@@ -23,6 +23,7 @@ pub(in super::super) fn delete(after: &mut Decisions, maker: &Maker<'_>, item: &
         ItemKind::LoadBalancer => load_balancer(after, &item.key)?,
         ItemKind::Vnet => vnet(after, &item.key)?,
         ItemKind::SecurityGroup => security_group(after, &item.key)?,
+        ItemKind::DnsZone => dns_zone(after, &item.key)?,
     }
     let files: Vec<String> = after.files.keys().cloned().collect();
     for author in files {
@@ -63,12 +64,12 @@ fn bound(model: &Model, resource: &Key) -> Vec<Key> {
 /// A private link service with connections stays, as in Azure; a typed resource goes, and its connections with it.
 fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>, Refusal> {
     let bound = bound(&after.model, key);
-    let kind = after.model.resources.get(key).and_then(|resource| resource.kind.clone());
+    let former = after.model.resources.get(key).map(FormerResource::of).unwrap_or_default();
     // What its owner removed is a connection no more: it is left to its consumer.
     let removed =
         |endpoint: &&Key| after.connections.get(endpoint).is_some_and(|one| one.state == ConnectionState::Disconnected);
     let connected: Vec<Key> = bound.iter().filter(|endpoint| !removed(endpoint)).cloned().collect();
-    if kind.is_none() && !connected.is_empty() {
+    if former.kind.is_none() && !connected.is_empty() {
         return Err(Refusal::new(
             Kind::Invalid,
             "PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections",
@@ -80,7 +81,7 @@ fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<K
     if !bound.is_empty() {
         let older = after.model.former_resources.get(key).map(|former| former.endpoints.clone()).unwrap_or_default();
         let endpoints = bound.iter().cloned().chain(older).collect();
-        after.model.former_resources.insert(key.clone(), FormerResource { kind, endpoints });
+        after.model.former_resources.insert(key.clone(), FormerResource { endpoints, ..former });
     }
     let mut disconnected = Vec::new();
     for endpoint in bound {
@@ -111,6 +112,8 @@ fn vnet(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     let peers = model.vnets.iter().filter(|(name, vnet)| *name != key && vnet.peerings.contains(key));
     let users = endpoints.map(|(name, _)| format!("endpoint {name}"));
     let users = users.chain(resources.map(|(name, _)| format!("resource {name}")));
+    let linked = model.dns_zones.iter().filter(|(_, zone)| zone.links.iter().any(|link| link.vnet == *key));
+    let users = users.chain(linked.map(|(name, _)| format!("a link of private DNS zone {name}")));
     refuse_used(key, "vnet", users.chain(peers.map(|(name, _)| format!("the peering of {name}"))))?;
     after.model.vnets.remove(key);
     Ok(())
@@ -121,6 +124,16 @@ fn security_group(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     let users = subnets.filter(|(_, subnet)| subnet.security_group.as_ref() == Some(key));
     refuse_used(key, "security group", users.map(|(name, subnet)| format!("subnet {} of {name}", subnet.name)))?;
     after.model.security_groups.remove(key);
+    Ok(())
+}
+
+fn dns_zone(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
+    let within = |endpoint: &PrivateEndpoint| {
+        endpoint.zone_group.iter().any(|group| group.zones.iter().any(|one| one.zone == *key))
+    };
+    let users = after.model.endpoints.iter().filter(|(_, endpoint)| within(endpoint));
+    refuse_used(key, "private DNS zone", users.map(|(name, _)| format!("endpoint {name}")))?;
+    after.model.dns_zones.remove(key);
     Ok(())
 }
 

@@ -110,6 +110,7 @@ impl Merging<'_> {
         let edited = *live != updated;
         if edited {
             rights.demand(&write)?;
+            rights.demand_zones(Some(live), &updated)?;
         }
         let decided = self.decide(key, wanted, last)?;
         self.after.model.endpoints.insert(key.clone(), updated);

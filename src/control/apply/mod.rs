@@ -17,7 +17,7 @@ use super::decisions::{Decisions, Item, ItemKind};
 use super::model::{HostConfig, Key, Map, Model, ResourceGroup};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
-use super::rights::{Right, Verb};
+use super::rights::{Right, Rights, Verb};
 
 pub use create::Maker;
 pub(super) use create::create;
@@ -59,7 +59,9 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         |model| &mut model.security_groups,
         |model| &model.security_groups,
     )?;
+    items.merge(ItemKind::DnsZone, &last.model, file, |model| &mut model.dns_zones, |model| &model.dns_zones)?;
     items.merge(ItemKind::Resource, &last.model, file, |model| &mut model.resources, |model| &model.resources)?;
+    demand_links(before, &after, &application.maker.rights)?;
     // Which regions a type is in is a matter of the installation.
     if application.author == super::DAEMON {
         after.model.resource_types = file.resource_types.clone();
@@ -86,6 +88,16 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     }
     report.differences.extend(differences(&after, application.author));
     Ok((after, report))
+}
+
+/// Checks the rights that new links of private DNS zones need.
+///
+/// # Errors
+/// `Forbidden`.
+pub(super) fn demand_links(before: &Decisions, after: &Decisions, rights: &Rights<'_>) -> Result<(), Refusal> {
+    let (before, after) = (&before.model.dns_zones, &after.model.dns_zones);
+    let mut changed = before.changes(after).into_iter().filter_map(|(key, zone)| Some((key, zone?)));
+    changed.try_for_each(|(key, zone)| rights.demand_links(before.get(key), zone))
 }
 
 /// What an author's file named before, does not name any more, and is in force.
@@ -153,6 +165,7 @@ impl Model {
             ItemKind::LoadBalancer => self.load_balancers.contains_key(&item.key),
             ItemKind::Vnet => self.vnets.contains_key(&item.key),
             ItemKind::SecurityGroup => self.security_groups.contains_key(&item.key),
+            ItemKind::DnsZone => self.dns_zones.contains_key(&item.key),
             ItemKind::Resource => self.resources.contains_key(&item.key),
             ItemKind::Endpoint => self.endpoints.contains_key(&item.key),
         }
@@ -161,8 +174,14 @@ impl Model {
     /// Every resource group: those declared, and those that something is in, with the region of none.
     pub fn all_groups(&self) -> Map<ResourceGroup> {
         let mut groups = self.groups.clone();
-        let kinds =
-            [ItemKind::Vnet, ItemKind::SecurityGroup, ItemKind::LoadBalancer, ItemKind::Resource, ItemKind::Endpoint];
+        let kinds = [
+            ItemKind::Vnet,
+            ItemKind::SecurityGroup,
+            ItemKind::DnsZone,
+            ItemKind::LoadBalancer,
+            ItemKind::Resource,
+            ItemKind::Endpoint,
+        ];
         let mut last: Option<&Key> = None;
         for key in kinds.into_iter().flat_map(|kind| self.keys_of(kind)) {
             // Neighbours in the order of keys are mostly of one group.
@@ -207,6 +226,7 @@ impl Model {
             ItemKind::LoadBalancer => self.load_balancers.keys().collect(),
             ItemKind::Vnet => self.vnets.keys().collect(),
             ItemKind::SecurityGroup => self.security_groups.keys().collect(),
+            ItemKind::DnsZone => self.dns_zones.keys().collect(),
             ItemKind::Resource => self.resources.keys().collect(),
             ItemKind::Endpoint => self.endpoints.keys().collect(),
         }

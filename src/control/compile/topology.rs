@@ -37,6 +37,9 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
             nat_addresses: sorted(
                 provided().flat_map(|(key, resource)| resource.nat.iter().copied().chain(input.retired.of(key))),
             ),
+            denied: sorted(
+                own.iter().filter(|vnet| vnet.lockdown).flat_map(|vnet| &vnet.public_prefixes).map(IpNet::trunc),
+            ),
             resolvers: sorted(own.iter().flat_map(|vnet| resolvers(vnet))),
             backends: sorted(
                 provided()
@@ -68,6 +71,7 @@ pub fn union(before: &Topology, after: &Topology) -> Topology {
         merge(&mut plan.nat_addresses, &old.nat_addresses);
         merge(&mut plan.backends, &old.backends);
         merge(&mut plan.resolvers, &old.resolvers);
+        merge_prefixes(&mut plan.denied, &old.denied);
     }
     both
 }

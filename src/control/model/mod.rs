@@ -9,17 +9,24 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 mod arm;
+mod former;
 mod key;
 mod limits;
 mod map;
+mod zones;
 
 pub use arm::{
     BackendPool, BalancingRule, EndpointLabels, Frontend, FrontendRef, LoadBalancer, NatConfig, PeeringLabel,
     PoolAddress, ResourceGroup, Tags,
 };
+pub use former::{FormerResource, FormerTarget};
 pub use key::{DEFAULT, Key, KeyParts};
 pub use limits::{EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, Visibility};
 pub use map::Map;
+pub use zones::{
+    APEX, DnsZone, GroupZone, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv, TXT_PIECE,
+    ZoneGroup, ZoneLink, ZoneRecord, domain_name, read_values, whole, write_values,
+};
 
 pub use super::access::{RoleAssignment, RoleDefinition};
 pub use crate::snapshot::topology::OnExit;
@@ -41,6 +48,9 @@ pub struct Model {
     pub vnets: Map<Vnet>,
     /// Rule sets that subnets refer to.
     pub security_groups: Map<SecurityGroup>,
+    /// Private DNS zones of somebody's own.
+    #[serde(default)]
+    pub dns_zones: Map<DnsZone>,
     /// Port mappings of private link services.
     #[serde(default)]
     pub load_balancers: Map<LoadBalancer>,
@@ -54,23 +64,6 @@ pub struct Model {
     pub former_resources: Map<FormerResource>,
     /// Who may reach it, by which address.
     pub endpoints: Map<PrivateEndpoint>,
-}
-
-/// What is left of a typed resource that was deleted while endpoints were bound to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FormerResource {
-    /// As of [`LinkResource`].
-    pub kind: Option<String>,
-    /// Who was bound to it. They pass nothing, whatever has its name since.
-    #[serde(default)]
-    pub endpoints: std::collections::BTreeSet<Key>,
-}
-
-impl Model {
-    /// Whether `endpoint` was bound to a resource that is gone.
-    pub fn is_left(&self, key: &Key, endpoint: &PrivateEndpoint) -> bool {
-        self.former_resources.get(&endpoint.resource).is_some_and(|former| former.endpoints.contains(key))
-    }
 }
 
 /// A network.
@@ -88,8 +81,14 @@ pub struct Vnet {
     pub subnets: Vec<Subnet>,
     /// Sources of workload classes, and whether they may use private endpoints.
     pub workloads: Vec<Workload>,
-    /// Stored for the resolver of a later version.
+    /// Its resolver; `None`: it has none.
     pub dns: Option<DnsSettings>,
+    /// Whether names of typed resources lead to its Approved endpoints only.
+    #[serde(default)]
+    pub lockdown: bool,
+    /// Public addresses of typed resources, which no packet of the VNet reaches.
+    #[serde(default)]
+    pub public_prefixes: Vec<IpNet>,
     /// Names and switches of peerings; those without are named after their other side.
     #[serde(default)]
     pub peering_labels: Vec<PeeringLabel>,
@@ -372,6 +371,9 @@ pub struct PrivateEndpoint {
     pub sources: Vec<IpNet>,
     /// Live sessions at once; `None`: the resource's limit per endpoint.
     pub max_sessions: Option<u32>,
+    /// Zones that its records stand in; `None`: those that come about with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone_group: Option<Box<ZoneGroup>>,
     /// Names that were given to its parts; boxed, for most endpoints have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Box<EndpointLabels>>,

@@ -2,13 +2,17 @@
 //! that does not grow with their number.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
 use super::super::decisions::Decisions;
-use super::super::model::{DnsSettings, Key, Model};
-use super::{Fqdn, are_peers, of_member};
+use super::super::model::{DnsSettings, DnsZone, Key, Model, ZoneLink};
+use super::super::resource_types;
+use super::{Fqdn, are_peers, group_records, of_member};
 use crate::snapshot::ConnectionState;
-use crate::snapshot::dns::{Alias, DnsPlan, Name, Node, Owner, ResolutionPolicy, ResolverPlan, Zone, enclosing};
+use crate::snapshot::dns::{
+    Alias, DnsPlan, Name, Node, Owner, RecordSet, ResolutionPolicy, ResolverPlan, Zone, enclosing,
+};
 
 /// What every VNet's resolver answers.
 pub fn plan(decisions: &Decisions, serial: u64) -> DnsPlan {
@@ -27,11 +31,13 @@ pub struct Planner {
 struct Audience {
     /// Of each VNet: its own, and those of its peers.
     vnets: BTreeMap<Key, Vec<Key>>,
+    /// Of each zone of somebody's own: those of the VNets that it is linked to.
+    zones: BTreeMap<Key, Vec<Key>>,
 }
 
 impl Planner {
     /// The plan of `decisions`.
-    pub fn of(decisions: &Decisions, serial: u64) -> Self {
+    pub fn of<'a>(decisions: &'a Decisions, serial: u64) -> Self {
         let model = &decisions.model;
         let with_dns = model.vnets.iter().filter_map(|(key, vnet)| Some((key, vnet.dns.as_ref()?)));
         let mut resolvers: BTreeMap<Key, ResolverPlan> =
@@ -40,6 +46,16 @@ impl Planner {
             return Self::default();
         }
         let audience = Audience::of(model, resolvers.keys());
+        let links = |(key, zone): (&'a Key, &'a DnsZone)| zone.links.iter().map(move |link| (key, zone, link));
+        for (key, zone, link) in model.dns_zones.iter().flat_map(links) {
+            resolvers.get_mut(&link.vnet).into_iter().for_each(|of| open(of, key, zone, link));
+        }
+        for (key, zone) in &model.dns_zones {
+            let records = written(key, zone);
+            for link in &zone.links {
+                resolvers.get_mut(&link.vnet).into_iter().for_each(|of| fill(of, &records));
+            }
+        }
         for key in model.endpoints.keys() {
             for claim in claims(decisions, key) {
                 for vnet in audience.of_claim(&claim) {
@@ -94,21 +110,30 @@ impl Audience {
                 }
             }
         }
-        Self { vnets }
+        let linked = |zone: &DnsZone| {
+            let seen = zone.links.iter().map(|link| link.vnet.clone());
+            seen.filter(|vnet| model.vnets.get(vnet).is_some_and(|vnet| vnet.dns.is_some())).collect()
+        };
+        let zones = model.dns_zones.iter().map(|(key, zone)| (key.clone(), linked(zone))).collect();
+        Self { vnets, zones }
     }
 
     fn of_claim(&self, claim: &Claim) -> impl Iterator<Item = &Key> {
-        self.vnets.get(&claim.vnet).into_iter().flatten()
+        let seen_by = match &claim.home {
+            Home::Vnet(vnet) => self.vnets.get(vnet),
+            Home::Zone(zone) => self.zones.get(zone),
+        };
+        seen_by.into_iter().flatten()
     }
 }
 
 /// What one address of an endpoint asks of the resolvers that see it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Claim {
-    /// Whose endpoint it is.
-    vnet: Key,
-    /// Where applications look for it, and the zone of that name; `None`: they look for `host`.
-    public: Option<(Name, Name)>,
+    /// Who sees it.
+    home: Home,
+    /// Where applications look for it; `None`: they look for `host`.
+    public: Option<Name>,
     /// The name that has the address.
     host: Name,
     /// The zone it lies in.
@@ -117,45 +142,84 @@ struct Claim {
     owner: Owner,
 }
 
+/// Where a name of an endpoint stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Home {
+    /// In a zone that comes about with it, seen from the endpoint's VNet and its peers.
+    Vnet(Key),
+    /// In a zone of somebody's own, seen from the VNets that it is linked to.
+    Zone(Key),
+}
+
 /// Every claim of the endpoint `key`.
 fn claims(decisions: &Decisions, key: &Key) -> BTreeSet<Claim> {
     let Some((key, endpoint)) = decisions.model.endpoints.entry(key) else { return BTreeSet::new() };
     let state = decisions.connections.get(key).map_or(ConnectionState::Disconnected, |connection| connection.state);
     let name = Name::from(key.to_string());
+    let owner = |member: &str, address| Owner { endpoint: Arc::clone(&name), member: member.into(), address, state };
+    if endpoint.zone_group.is_some() {
+        let records = group_records(&decisions.model, endpoint).into_iter();
+        let claim =
+            |(zone, fqdn, member, ip): (Key, Fqdn, &str, IpAddr)| Claim::of(Home::Zone(zone), &fqdn, owner(member, ip));
+        return records.map(claim).collect();
+    }
     let mut claims = BTreeSet::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
         for fqdn in of_member(&decisions.model, endpoint, &address.member) {
-            let owner = Owner { endpoint: Arc::clone(&name), member: Box::from(&*address.member), address: ip, state };
-            claims.insert(Claim::of(&endpoint.vnet, &fqdn, owner));
+            claims.insert(Claim::of(Home::Vnet(endpoint.vnet.clone()), &fqdn, owner(&address.member, ip)));
         }
     }
     claims
 }
 
 impl Claim {
-    fn of(vnet: &Key, fqdn: &Fqdn, owner: Owner) -> Self {
-        let zone_of = |name: &str| Name::from(name.split_once('.').map_or(name, |(_, zone)| zone));
-        let public = fqdn.private.as_ref().map(|_| (Name::from(&*fqdn.public), zone_of(&fqdn.public)));
+    fn of(home: Home, fqdn: &Fqdn, owner: Owner) -> Self {
+        let public = fqdn.private.as_ref().map(|_| Name::from(&*fqdn.public));
         let (host, zone) = (Name::from(fqdn.host()), Name::from(&*fqdn.zone));
-        Self { vnet: vnet.clone(), public, host, zone, owner }
+        Self { home, public, host, zone, owner }
+    }
+}
+
+/// What somebody wrote into a zone, by whole names.
+fn written(key: &Key, zone: &DnsZone) -> Vec<(Name, Arc<[RecordSet]>)> {
+    let mut sets: BTreeMap<&str, Vec<RecordSet>> = BTreeMap::new();
+    for record in &zone.records {
+        sets.entry(&record.name).or_default().push(record.set.clone());
+    }
+    let whole = |name: &str| Name::from(super::super::model::whole(name, &key.name));
+    sets.into_iter().map(|(name, sets)| (whole(name), sets.into())).collect()
+}
+
+/// Enters a zone of somebody's own.
+fn open(resolver: &mut ResolverPlan, key: &Key, zone: &DnsZone, link: &ZoneLink) {
+    let known = Zone { policy: link.policy, own: Some(Arc::new(zone.soa.clone())), claims: 0 };
+    resolver.zones.insert(Name::from(key.name.to_lowercase()), known);
+}
+
+/// Enters what is written in a zone, once every zone is there.
+fn fill(resolver: &mut ResolverPlan, records: &[(Name, Arc<[RecordSet]>)]) {
+    for (name, sets) in records {
+        change(resolver, name, |node| node.records = Some(Arc::clone(sets)));
     }
 }
 
 fn enter(resolver: &mut ResolverPlan, claim: &Claim) {
-    if let Some((public, zone)) = &claim.public {
-        change(resolver, public, zone, |node| match node.aliases.binary_search_by(|alias| alias.to.cmp(&claim.host)) {
+    if let Some(public) = &claim.public {
+        change(resolver, public, |node| match node.aliases.binary_search_by(|alias| alias.to.cmp(&claim.host)) {
             Ok(at) => node.aliases.get_mut(at).into_iter().for_each(|alias| alias.claims += 1),
             Err(at) => node.aliases.insert(at, Alias { to: Arc::clone(&claim.host), claims: 1 }),
         });
     }
-    change(resolver, &claim.host, &claim.zone, |node| {
+    change(resolver, &claim.host, |node| {
         if let Err(at) = node.owners.binary_search(&claim.owner) {
             node.owners.reserve_exact(1);
             node.owners.insert(at, claim.owner.clone());
         }
     });
-    if let Some(zone) = resolver.zones.enter(&claim.zone) {
+    if matches!(claim.home, Home::Vnet(_))
+        && let Some(zone) = resolver.zones.enter(&claim.zone)
+    {
         if zone.claims == 0 && zone.own.is_none() {
             zone.policy = ResolutionPolicy::NxDomainRedirect;
         }
@@ -164,15 +228,18 @@ fn enter(resolver: &mut ResolverPlan, claim: &Claim) {
 }
 
 fn withdraw(resolver: &mut ResolverPlan, claim: &Claim) {
-    if let Some((public, zone)) = &claim.public {
-        change(resolver, public, zone, |node| {
+    if let Some(public) = &claim.public {
+        change(resolver, public, |node| {
             node.aliases.iter_mut().filter(|alias| alias.to == claim.host).for_each(|alias| {
                 alias.claims = alias.claims.saturating_sub(1);
             });
             node.aliases.retain(|alias| alias.claims > 0);
         });
     }
-    change(resolver, &claim.host, &claim.zone, |node| node.owners.retain(|owner| *owner != claim.owner));
+    change(resolver, &claim.host, |node| node.owners.retain(|owner| *owner != claim.owner));
+    if matches!(claim.home, Home::Zone(_)) {
+        return;
+    }
     let over = resolver.zones.get_mut(&claim.zone).is_some_and(|zone: &mut Zone| {
         zone.claims = zone.claims.saturating_sub(1);
         zone.claims == 0 && zone.own.is_none()
@@ -182,8 +249,9 @@ fn withdraw(resolver: &mut ResolverPlan, claim: &Claim) {
     }
 }
 
-/// Changes what stands at `name`; names between it and its zone are there as long as it is.
-fn change(resolver: &mut ResolverPlan, name: &Name, zone: &str, how: impl FnOnce(&mut Node)) {
+/// Changes what stands at `name`. Names between it and the zone of somebody's own that it lies in are there as long as it
+/// is.
+fn change(resolver: &mut ResolverPlan, name: &Name, how: impl FnOnce(&mut Node)) {
     let Some(node) = resolver.names.enter(name) else { return };
     let before = node.is_empty();
     how(node);
@@ -194,8 +262,9 @@ fn change(resolver: &mut ResolverPlan, name: &Name, zone: &str, how: impl FnOnce
     if before == after {
         return;
     }
-    let within = |part: &&str| part.len() > zone.len() && part.ends_with(zone);
-    for part in enclosing(name).skip(1).take_while(within) {
+    let own = |part: &&str| resolver.zones.get(part).is_some_and(|zone| zone.own.is_some());
+    let Some(apex) = enclosing(name).find(own).map(str::len) else { return };
+    for part in enclosing(name).skip(1).take_while(|part| part.len() > apex) {
         let void = match resolver.names.get_mut(part) {
             Some(node) if after => {
                 node.below = node.below.saturating_sub(1);
@@ -227,11 +296,19 @@ fn blank(model: &Model, key: &Key, dns: &DnsSettings, serial: u64) -> ResolverPl
         answer: dns.answer.clone(),
         sources: sources.collect(),
         serial: short(serial),
+        lockdown: model.vnets.get(key).filter(|vnet| vnet.lockdown).map(|_| Arc::clone(&GUARDED)),
         ..ResolverPlan::default()
     }
 }
+
+/// What lockdown covers.
+static GUARDED: LazyLock<Arc<BTreeSet<Name>>> =
+    LazyLock::new(|| Arc::new(resource_types::guarded_zones().into_iter().map(Name::from).collect()));
 
 /// RFC 1982: what is compared is how far two are apart.
 fn short(serial: u64) -> u32 {
     u32::try_from(serial & u64::from(u32::MAX)).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The types of link resources that Azure knows, with their subresources: facts with a source, which stands in the
 //! first line of each table. A type of one's own needs no entry.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 /// Public cloud, government, China. The latter two name `file_secondary`, which the first lacks and the seed has.
@@ -94,6 +94,18 @@ fn column(kind: &str, subresource: &str, at: usize) -> Vec<&'static str> {
     row.and_then(|columns| columns.get(at)).cloned().unwrap_or_default()
 }
 
+/// The public and private zones of every known type, in every cloud; of a zone with something to be filled in, what stands
+/// behind that.
+pub fn guarded_zones() -> BTreeSet<&'static str> {
+    let rows = TABLES.iter().flat_map(|table| table.lines().skip(2));
+    let cells = rows.flat_map(|row| row.split(',').skip(2).take(2));
+    let fixed = |zone: &'static str| match zone.rsplit_once('}') {
+        Some((_, behind)) => behind.split_once('.').map_or("", |(_, fixed)| fixed),
+        None => zone,
+    };
+    cells.flat_map(|cell| cell.split(';')).map(fixed).filter(|zone| zone.contains('.')).collect()
+}
+
 /// Every known type in alphabetical order.
 pub fn all() -> impl Iterator<Item = &'static KnownType> {
     KNOWN.values()
@@ -132,6 +144,16 @@ mod tests {
                 assert!(plain && !subresource.is_empty(), "{}: {subresource}", known.name);
             }
         }
+    }
+
+    #[test]
+    fn lockdown_covers_the_zones_of_every_type_and_no_top_level_domain() {
+        let zones = guarded_zones();
+        for zone in ["blob.core.windows.net", "privatelink.blob.core.windows.net", "kusto.windows.net", "azmk8s.io"] {
+            assert!(zones.contains(zone), "{zone}");
+        }
+        let plain = |zone: &&str| zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+        assert!(zones.len() > 300 && zones.iter().all(|zone| plain(&zone) && !zone.starts_with('.')), "{zones:?}");
     }
 
     #[test]

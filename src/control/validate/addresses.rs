@@ -76,6 +76,7 @@ fn enter<'a>(book: &mut Book<'a>, vnet: &'a Key, address: IpAddr, usage: Use, at
         Object::Endpoint(key) => format!("{what} {address} is {taken} of endpoint `{}` already", short(key)),
         other @ (Object::Vnet(_)
         | Object::SecurityGroup(_)
+        | Object::DnsZone(_)
         | Object::ResourceType(_)
         | Object::Attachment(_)
         | Object::Daemon) => {

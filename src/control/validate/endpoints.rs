@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::subnets::{contains, is_reserved, named, usable_text};
 use super::{
     Findings, Object, check_address, check_key, check_prefix, check_session_limit, host, list, same_region, short,
+    zones,
 };
 use crate::control::model::{HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies, PrivateEndpoint, Vnet};
 use crate::snapshot::ConnectionState;
@@ -47,6 +48,7 @@ pub(super) fn check(
         let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
+    zones::check_group(model, &object, endpoint, findings);
     if model.is_left(key, endpoint) {
         return;
     }

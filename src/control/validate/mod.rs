@@ -27,6 +27,9 @@ mod sharing;
 /// Private endpoints: what they are bound to, by which address.
 mod endpoints;
 
+/// Private DNS zones, and the zones of endpoints.
+mod zones;
+
 /// Who uses which address of a VNet, and whether a subnet has one left.
 mod addresses;
 
@@ -41,6 +44,7 @@ pub mod subnets;
 
 pub use endpoints::MESSAGE_MAX;
 pub use quotas::{Counts, Usage, usage};
+pub use zones::{LINKS_MAX, RECORD_SETS_MAX};
 
 /// Checks everything that must hold between the objects of `model`, and between them and `host` where there
 /// is one. The order of the answer is that of the rules, not of any file; an empty answer means the model may be
@@ -50,6 +54,7 @@ pub fn validate(model: &Model, host: Option<&HostConfig>) -> Vec<Violation> {
     items(model, model, host, &mut findings);
     sharing::check(model, &mut findings);
     addresses::check(model, &mut findings);
+    zones::check_overlaps(model, &mut findings);
     if let Some(host) = host {
         quotas::check(model, &host.quotas, &mut findings);
         host::check(model, host, &mut findings);
@@ -63,6 +68,7 @@ pub fn validate_items(own: &Model, live: &Model) -> Vec<Violation> {
     let mut all = live.clone();
     all.vnets.extend(own.vnets.iter().map(|(key, vnet)| (key.clone(), vnet.clone())));
     all.security_groups.extend(own.security_groups.iter().map(|(key, group)| (key.clone(), group.clone())));
+    all.dns_zones.extend(own.dns_zones.iter().map(|(key, zone)| (key.clone(), zone.clone())));
     all.resource_types.extend(own.resource_types.iter().map(|(key, kind)| (key.clone(), kind.clone())));
     all.resources.extend(own.resources.iter().map(|(key, resource)| (key.clone(), resource.clone())));
     let mut findings = Findings::default();
@@ -88,6 +94,9 @@ fn items(own: &Model, all: &Model, host: Option<&HostConfig>, findings: &mut Fin
     }
     for (key, group) in &own.security_groups {
         rules::check(key, group, findings);
+    }
+    for (key, zone) in &own.dns_zones {
+        zones::check(all, key, zone, findings);
     }
     for kind in own.resource_types.values() {
         resources::check_type(kind, findings);
@@ -175,6 +184,8 @@ pub enum Object {
     Vnet(Key),
     /// A rule set.
     SecurityGroup(Key),
+    /// A private DNS zone.
+    DnsZone(Key),
     /// A type of link resources, by name.
     ResourceType(String),
     /// A link resource.
@@ -199,6 +210,7 @@ impl fmt::Display for Object {
         match self {
             Self::Vnet(key) => write!(f, "vnet {key}"),
             Self::SecurityGroup(key) => write!(f, "security_group {key}"),
+            Self::DnsZone(key) => write!(f, "dns_zone {key}"),
             Self::ResourceType(name) => write!(f, "resource_type {name}"),
             Self::Resource(key) => write!(f, "resource {key}"),
             Self::Endpoint(key) => write!(f, "endpoint {key}"),

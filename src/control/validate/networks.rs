@@ -17,6 +17,7 @@ pub(super) fn check(model: &Model, limits: Limits, key: &Key, vnet: &Vnet, findi
     check_peerings(key, vnet, model, findings);
     check_workloads(&object, vnet, limits, findings);
     check_dns(&object, vnet, findings);
+    check_lockdown(&object, vnet, model, findings);
 }
 
 /// Whether both VNets list each other: only then a peering counts (DESIGN §2).
@@ -277,6 +278,46 @@ fn is_excluded(class: &str) -> bool {
         folded.strip_prefix("azure ").unwrap_or(&folded).trim_end_matches('s').to_owned()
     };
     EXCLUDED_WORKLOADS.iter().any(|(known, _)| plain(known) == plain(class))
+}
+
+/// Prefixes that a locked down VNet is kept away from are nobody's own.
+fn check_lockdown(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Findings) {
+    let at = |index: usize| object.at(format!("public_prefixes[{index}]"));
+    for (index, prefix) in vnet.public_prefixes.iter().enumerate() {
+        if !check_prefix(prefix, at(index), findings) {
+            continue;
+        }
+        let own = vnet.address_space.iter().chain(&vnet.on_premises);
+        let peers = vnet.peerings.iter().filter_map(|peer| model.vnets.get(peer)).flat_map(|peer| &peer.address_space);
+        let own: Vec<IpNet> = own.chain(peers).copied().collect();
+        let dns =
+            vnet.dns.iter().flat_map(|dns| dns.listen.iter().chain(&dns.upstream)).find(|ip| prefix.contains(*ip));
+        if let Some(other) = overlapping(prefix, &own) {
+            let message = format!("public prefix {prefix} overlaps {other}, which the VNet must reach");
+            findings.error("OverlappingPrefixes", at(index), message, "name public addresses of typed resources only");
+        } else if let Some(address) = dns {
+            let message =
+                format!("public prefix {prefix} holds {address}, an address of the VNet's resolver or upstream");
+            findings.error("OverlappingPrefixes", at(index), message, "shorten the prefix, or move the server");
+        }
+    }
+    for (first, second) in overlaps(&vnet.public_prefixes) {
+        let message = format!("prefix {} overlaps {}", vnet.public_prefixes[second], vnet.public_prefixes[first]);
+        findings.error("OverlappingPrefixes", at(second), message, "keep one of the two");
+    }
+    if !vnet.lockdown && !vnet.public_prefixes.is_empty() {
+        let message = "the VNet is not locked down: its public prefixes are kept, and packets reach them";
+        findings.warning("SettingWithoutEffect", object.at("public_prefixes"), message, "set `lockdown = true`");
+    }
+    if vnet.lockdown && vnet.dns.is_none() {
+        let message = "the VNet has no resolver, so lockdown keeps no name away from anybody";
+        findings.warning(
+            "SettingWithoutEffect",
+            object.at("lockdown"),
+            message,
+            "give it one: dns = { listen = \"…\" }",
+        );
+    }
 }
 
 fn check_dns(object: &Object, vnet: &Vnet, findings: &mut Findings) {

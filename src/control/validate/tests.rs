@@ -34,6 +34,8 @@ fn vnet(space: &str, subnet: &str) -> Vnet {
         }],
         workloads: Vec::new(),
         dns: None,
+        lockdown: false,
+        public_prefixes: vec![],
         peering_labels: vec![],
         tags: crate::control::model::Tags::new(),
     }
@@ -96,6 +98,7 @@ fn model() -> Model {
             reason: String::new(),
             sources: Vec::new(),
             max_sessions: None,
+            zone_group: None,
             labels: None,
         },
     );
@@ -396,7 +399,7 @@ fn an_endpoint_may_outlive_its_resource_and_what_has_the_name_since() {
     let mut next = model.resources[&db].clone();
     model.resources.remove(&db);
     assert_eq!(validate(&model, None).len(), 1, "nobody says that it was deleted");
-    let former = crate::control::model::FormerResource { kind: None, endpoints: [orders].into() };
+    let former = crate::control::model::FormerResource { endpoints: [orders].into(), ..Default::default() };
     model.former_resources.insert(db.clone(), former);
     assert_eq!(validate(&model, None), vec![]);
     next.kind = Some("Microsoft.Sql/servers".into());

@@ -6,7 +6,9 @@ use super::force::Wanted;
 use super::{Action, Application, Caller, Decisions, Item, Kind, Outcome, Ports, Refusal, Report, Rights, Writer};
 use super::{gone, merge};
 use crate::control::access::{Grant, Scope, actions};
-use crate::control::apply::{create, delete, follow, needs_restart, refuse_disconnected, refuse_fixed, settled};
+use crate::control::apply::{
+    create, delete, demand_links, follow, needs_restart, refuse_disconnected, refuse_fixed, settled,
+};
 use crate::control::approval;
 use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion, MOVED};
 use crate::control::decisions::{Connection, DecidedBy, ItemKind};
@@ -85,6 +87,8 @@ impl Writer {
         put.all(ItemKind::Vnet, &items.vnets, |model| &mut model.vnets)?;
         put.all(ItemKind::SecurityGroup, &items.security_groups, |model| &mut model.security_groups)?;
         put.all(ItemKind::LoadBalancer, &items.load_balancers, |model| &mut model.load_balancers)?;
+        put.all(ItemKind::DnsZone, &items.dns_zones, |model| &mut model.dns_zones)?;
+        demand_links(&self.decisions, put.after, &rights)?;
         for key in items.load_balancers.keys() {
             put.changed.updated.extend(follow(&mut put.after.model, key)?);
         }
@@ -160,6 +164,7 @@ impl Writer {
             ..wanted.clone()
         };
         if *live != next {
+            rights.demand_zones(Some(live), &next)?;
             after.model.endpoints.insert(key.clone(), next);
             changed.updated.push(item);
         }
@@ -191,6 +196,7 @@ impl Writer {
             ItemKind::LoadBalancer => self.find(caller, kind, reference, &model.load_balancers),
             ItemKind::Vnet => self.find(caller, kind, reference, &model.vnets),
             ItemKind::SecurityGroup => self.find(caller, kind, reference, &model.security_groups),
+            ItemKind::DnsZone => self.find(caller, kind, reference, &model.dns_zones),
             ItemKind::Resource => self.find(caller, kind, reference, &model.resources),
             ItemKind::Endpoint => self.find(caller, kind, reference, &model.endpoints),
         };
@@ -260,6 +266,7 @@ impl Writer {
             | ItemKind::LoadBalancer
             | ItemKind::Vnet
             | ItemKind::SecurityGroup
+            | ItemKind::DnsZone
             | ItemKind::Resource
             | ItemKind::Endpoint => Ok(()),
         }
@@ -276,6 +283,7 @@ impl Writer {
                 ItemKind::ResourceGroup => old.groups.get(key) != new.groups.get(key),
                 ItemKind::Vnet => old.vnets.get(key) != new.vnets.get(key),
                 ItemKind::SecurityGroup => old.security_groups.get(key) != new.security_groups.get(key),
+                ItemKind::DnsZone => old.dns_zones.get(key) != new.dns_zones.get(key),
                 ItemKind::LoadBalancer => old.load_balancers.get(key) != new.load_balancers.get(key),
                 ItemKind::Resource => old.resources.get(key) != new.resources.get(key),
                 ItemKind::Endpoint => {

@@ -13,6 +13,7 @@ use crate::control::decisions::Decisions;
 use crate::control::health::Health;
 use crate::control::index::Index;
 use crate::control::model::Model;
+use crate::control::names::Planner;
 use crate::control::refusal::BrokenRule;
 use crate::control::retired::{Retired, RetiredAddress};
 use crate::control::state::{Change, Extent, Record};
@@ -295,6 +296,7 @@ impl Writer {
                 self.addresses = Allocator::new(&wanted.after.model);
                 self.index = Index::of(&wanted.after);
                 self.counts = Counts::of(&wanted.after.model);
+                self.names = Planner::of(&wanted.after, snapshot.epoch);
             }
             Extent::Endpoint(key) => {
                 if let Some(old) = self.decisions.model.endpoints.get(key) {
@@ -305,6 +307,7 @@ impl Writer {
                 }
                 self.index.follow(key, &self.decisions, &wanted.after);
                 self.counts.follow(key, &self.decisions.model, &wanted.after.model);
+                self.names.follow(key, &self.decisions, &wanted.after, snapshot.epoch);
             }
         }
         self.decisions = Arc::new(wanted.after);

@@ -34,6 +34,7 @@ use super::decisions::{Decisions, Item};
 use super::health::Health;
 use super::index::Index;
 use super::model::{Key, Map};
+use super::names::Planner;
 use super::ports::{Host, Workers};
 use super::refusal::{BrokenRule, Kind, Refusal};
 use super::report::Report;
@@ -75,6 +76,8 @@ pub(super) struct Writer {
     index: Index,
     /// What quotas count.
     counts: Counts,
+    /// What resolvers answer.
+    names: Planner,
     /// Who may do what, by the decisions in force.
     access: Arc<Access>,
     registry: Registry,
@@ -121,6 +124,7 @@ impl Writer {
             addresses: Allocator::new(&decisions.model),
             index: Index::of(&decisions),
             counts: Counts::of(&decisions.model),
+            names: Planner::of(&decisions, 1),
             access,
             unsaved: (before != decisions).then(|| "nothing has been written yet".into()),
             decisions: Arc::new(decisions),
@@ -182,6 +186,7 @@ impl Writer {
         View {
             decisions: Arc::clone(&self.decisions),
             index: self.index.clone(),
+            dns: Arc::clone(self.names.plan()),
             host: Arc::clone(&self.setup.host),
             registry: self.registry.clone(),
             access: Arc::clone(&self.access),

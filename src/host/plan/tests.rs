@@ -58,6 +58,7 @@ fn attachment(vnet: &str, own: &str) -> AttachmentPlan {
         neighbours: vec![],
         nat_addresses: vec![],
         resolvers: vec![],
+        denied: vec![],
         backends: vec![],
     }
 }

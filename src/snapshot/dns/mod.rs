@@ -42,7 +42,8 @@ pub struct ResolverPlan {
     pub answer: Vec<ConnectionState>,
     /// Who may ask: the VNet, its on-premises networks and its peers.
     pub sources: Vec<IpNet>,
-    /// Every private name that is seen from this VNet, and every name that such a one lies below, within its zone.
+    /// Every private name that is seen from this VNet, and every name between one and the zone of somebody's own that it
+    /// lies in.
     pub names: Table<Node>,
     /// Zones of those names, and zones of somebody's own that are linked to the VNet, by name.
     pub zones: Table<Zone>,
@@ -122,7 +123,7 @@ pub struct Node {
     pub owners: Vec<Owner>,
     /// What somebody wrote into a zone of their own; at most one set of a type.
     pub records: Option<Arc<[RecordSet]>>,
-    /// Names of the same zone that lie below it.
+    /// Names of the same zone of somebody's own that lie below it.
     pub below: u32,
 }
 

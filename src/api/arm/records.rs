@@ -1,0 +1,323 @@
+//! Record sets of private DNS zones: those that somebody wrote, the start of authority, and, to be read only, those of
+//! endpoints.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde_json::{Map, Value, json};
+
+use super::Rejection;
+use super::answer::{Answer, page, tagged};
+use super::ask::Ask;
+use super::body::Field;
+use super::zones::{found, writable, write};
+use crate::control::access::actions;
+use crate::control::ids;
+use crate::control::model::{
+    APEX, DnsZone, Key, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, Soa, Srv, TXT_PIECE, Tags, ZoneRecord,
+    domain_name, whole,
+};
+
+/// What the path names: a type that a zone may hold, or its start of authority.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Set(RecordType),
+    Soa,
+}
+
+impl Asked {
+    fn of(ask: &Ask) -> Result<Self, Rejection> {
+        let text = ask.parameter("record");
+        if text.eq_ignore_ascii_case("SOA") {
+            return Ok(Self::Soa);
+        }
+        RecordType::of(text).map(Self::Set).ok_or_else(Rejection::unknown_path)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Set(kind) => kind.name(),
+            Self::Soa => "SOA",
+        }
+    }
+}
+
+/// `GET …/privateDnsZones/{name}/{record}`: the sets of one type, or of all.
+pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    let all = ask.parameter("record").eq_ignore_ascii_case("ALL");
+    let wanted = if all { None } else { Some(Asked::of(ask)?) };
+    let (key, zone) = found(ask)?;
+    let suffix = ask.query("$recordsetnamesuffix").unwrap_or_default().to_lowercase();
+    let fits = |name: &str| suffix.is_empty() || name.ends_with(suffix.trim_start_matches('.'));
+    let mut sets: Vec<(String, &str, Value)> = Vec::new();
+    if wanted.is_none_or(|wanted| wanted == Asked::Soa) && fits(APEX) {
+        sets.push((APEX.to_owned(), "SOA", show_soa(&key, &zone.soa)));
+    }
+    let written = zone
+        .records
+        .iter()
+        .filter(|one| wanted.is_none_or(|wanted| wanted == Asked::Set(one.set.data.kind())) && fits(&one.name));
+    sets.extend(written.map(|one| (one.name.clone(), one.set.data.kind().name(), show(&key, one))));
+    sets.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+    page(ask, sets.into_iter(), |(name, kind, _)| format!("{name}/{kind}"), |(_, _, shown)| Some(shown))
+}
+
+/// `GET …/privateDnsZones/{name}/{record}/{relative}`
+pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    let asked = Asked::of(ask)?;
+    let (key, zone) = found(ask)?;
+    now(ask, asked, &key, &zone).map(Answer::ok).ok_or_else(|| absent(ask, asked, &key))
+}
+
+/// `PUT …/privateDnsZones/{name}/{record}/{relative}`
+pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    change(ask, true)
+}
+
+/// `PATCH …/privateDnsZones/{name}/{record}/{relative}`
+pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+    change(ask, false)
+}
+
+/// `DELETE …/privateDnsZones/{name}/{record}/{relative}`
+pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+    let asked = Asked::of(ask)?;
+    let (key, mut zone) = match writable(ask, actions::delete(&actions::record_sets(asked.name()))) {
+        Err(rejection) if ask.model().dns_zones.get(&ask.key()).is_none() && rejection.is("ResourceNotFound") => {
+            return Ok(Answer::absent());
+        }
+        other => other?,
+    };
+    let before = now(ask, asked, &key, &zone);
+    ask.check_conditions(before.as_ref())?;
+    let Asked::Set(kind) = asked else {
+        return Err(Rejection::bad_request("the start of authority goes with its zone", "SOA"));
+    };
+    if !zone.remove(&relative(ask), kind) {
+        return Ok(Answer::absent());
+    }
+    write(ask, &key, &zone)?;
+    Ok(Answer::deleted())
+}
+
+fn change(ask: &Ask, whole: bool) -> Result<Answer, Rejection> {
+    let asked = Asked::of(ask)?;
+    let (key, mut zone) = writable(ask, actions::write(&actions::record_sets(asked.name())))?;
+    let before = now(ask, asked, &key, &zone);
+    ask.check_conditions(before.as_ref())?;
+    if !whole && before.is_none() {
+        return Err(absent(ask, asked, &key));
+    }
+    let body = Field::root(&ask.body)?;
+    let properties = body.properties();
+    match asked {
+        Asked::Soa if relative(ask) != APEX => return Err(absent(ask, asked, &key)),
+        Asked::Soa => zone.soa = read_soa(&zone.soa, &properties)?,
+        Asked::Set(kind) => {
+            let name = relative(ask);
+            if name != APEX && domain_name(&name, true).is_none() {
+                return Err(body.refused(&format!("`{name}` is no name of a record set")));
+            }
+            let old = zone.record(&name, kind).cloned();
+            let kept = old.as_ref().filter(|_| !whole);
+            let data = match read_data(kind, &properties)? {
+                Some(data) => data,
+                None => kept
+                    .map(|old| old.set.data.clone())
+                    .ok_or_else(|| properties.refused(&format!("`{}` is missing", field_of(kind))))?,
+            };
+            let ttl = number(&properties, "ttl")?.or(kept.map(|old| old.set.ttl)).unwrap_or(RECORD_TTL);
+            let metadata = metadata(&properties)?.or_else(|| kept.map(|old| old.metadata.clone())).unwrap_or_default();
+            zone.put(ZoneRecord { name, set: RecordSet { ttl, data }, metadata });
+        }
+    }
+    write(ask, &key, &zone)?;
+    let shown = now(ask, asked, &key, &zone).ok_or_else(|| absent(ask, asked, &key))?;
+    Ok(Answer::put(shown, before.is_none()))
+}
+
+/// The name of the path, in lower case and relative to its zone.
+fn relative(ask: &Ask) -> String {
+    ask.parameter("relative").to_lowercase()
+}
+
+fn absent(ask: &Ask, asked: Asked, zone: &Key) -> Rejection {
+    let kind = format!("{}/{}", ids::DNS_ZONE, asked.name());
+    Rejection::absent(&kind, &zone.beside(&relative(ask)))
+}
+
+fn now(ask: &Ask, asked: Asked, key: &Key, zone: &DnsZone) -> Option<Value> {
+    match asked {
+        Asked::Soa => (relative(ask) == APEX).then(|| show_soa(key, &zone.soa)),
+        Asked::Set(kind) => zone.record(&relative(ask), kind).map(|one| show(key, one)),
+    }
+}
+
+/// The list, or object, that holds the values of a type.
+fn field_of(kind: RecordType) -> &'static str {
+    match kind {
+        RecordType::A => "aRecords",
+        RecordType::Aaaa => "aaaaRecords",
+        RecordType::Cname => "cnameRecord",
+        RecordType::Mx => "mxRecords",
+        RecordType::Ptr => "ptrRecords",
+        RecordType::Srv => "srvRecords",
+        RecordType::Txt => "txtRecords",
+    }
+}
+
+fn read_data(kind: RecordType, properties: &Field<'_>) -> Result<Option<RecordData>, Rejection> {
+    let Some(field) = properties.get(field_of(kind)) else { return Ok(None) };
+    let items = || properties.items(field_of(kind));
+    let name = |field: &Field<'_>, at: &str| {
+        let text = field.required(at)?;
+        domain_name(&text, false).map(|name| name.as_str().into()).ok_or_else(|| field.wrong("a whole name"))
+    };
+    let lacks = |item: &Field<'_>, what: &str| item.refused(&format!("`{what}` is missing"));
+    Ok(Some(match kind {
+        RecordType::A => RecordData::A(
+            items()?
+                .iter()
+                .map(|item| {
+                    let address: Option<Ipv4Addr> = item.parsed("ipv4Address", "an IPv4 address")?;
+                    address.ok_or_else(|| lacks(item, "ipv4Address"))
+                })
+                .collect::<Result<_, _>>()?,
+        ),
+        RecordType::Aaaa => RecordData::Aaaa(
+            items()?
+                .iter()
+                .map(|item| {
+                    let address: Option<Ipv6Addr> = item.parsed("ipv6Address", "an IPv6 address")?;
+                    address.ok_or_else(|| lacks(item, "ipv6Address"))
+                })
+                .collect::<Result<_, _>>()?,
+        ),
+        RecordType::Cname => RecordData::Cname(name(&field, "cname")?),
+        RecordType::Mx => RecordData::Mx(
+            items()?
+                .iter()
+                .map(|item| {
+                    let preference = item.port("preference")?.unwrap_or_default();
+                    Ok(Mx { preference, exchange: name(item, "exchange")? })
+                })
+                .collect::<Result<_, Rejection>>()?,
+        ),
+        RecordType::Ptr => {
+            RecordData::Ptr(items()?.iter().map(|item| name(item, "ptrdname")).collect::<Result<_, _>>()?)
+        }
+        RecordType::Srv => RecordData::Srv(
+            items()?
+                .iter()
+                .map(|item| {
+                    Ok(Srv {
+                        priority: item.port("priority")?.unwrap_or_default(),
+                        weight: item.port("weight")?.unwrap_or_default(),
+                        port: item.port("port")?.ok_or_else(|| lacks(item, "port"))?,
+                        target: name(item, "target")?,
+                    })
+                })
+                .collect::<Result<_, Rejection>>()?,
+        ),
+        RecordType::Txt => RecordData::Txt(
+            items()?
+                .iter()
+                .map(|item| {
+                    let pieces = item.texts("value")?;
+                    match pieces.iter().find(|piece| piece.len() > TXT_PIECE) {
+                        Some(_) => Err(item.refused("a string of a text has at most 255 bytes")),
+                        None => Ok(pieces),
+                    }
+                })
+                .collect::<Result<_, _>>()?,
+        ),
+    }))
+}
+
+fn number(field: &Field<'_>, name: &str) -> Result<Option<u32>, Rejection> {
+    field.get(name).map(|value| value.read::<u32>()).transpose()
+}
+
+fn metadata(properties: &Field<'_>) -> Result<Option<Tags>, Rejection> {
+    properties.get("metadata").map(|value| value.read::<Tags>()).transpose()
+}
+
+fn read_soa(before: &Soa, properties: &Field<'_>) -> Result<Soa, Rejection> {
+    let ttl = number(properties, "ttl")?.unwrap_or(before.ttl);
+    let Some(record) = properties.get("soaRecord") else { return Ok(Soa { ttl, ..before.clone() }) };
+    let email = match record.text("email")?.filter(|text| !text.is_empty()) {
+        Some(text) => domain_name(&text, false)
+            .ok_or_else(|| record.refused("`email` is a name, such as hostmaster.example.com"))?,
+        None => before.email.to_string(),
+    };
+    Ok(Soa {
+        ttl,
+        email: email.as_str().into(),
+        refresh: number(&record, "refreshTime")?.unwrap_or(before.refresh),
+        retry: number(&record, "retryTime")?.unwrap_or(before.retry),
+        expire: number(&record, "expireTime")?.unwrap_or(before.expire),
+        minimum: number(&record, "minimumTtl")?.unwrap_or(before.minimum),
+    })
+}
+
+fn show(key: &Key, record: &ZoneRecord) -> Value {
+    let kind = record.set.data.kind();
+    let values = match &record.set.data {
+        RecordData::A(all) => json!(all.iter().map(|one| json!({ "ipv4Address": one })).collect::<Vec<_>>()),
+        RecordData::Aaaa(all) => json!(all.iter().map(|one| json!({ "ipv6Address": one })).collect::<Vec<_>>()),
+        RecordData::Cname(to) => json!({ "cname": &**to }),
+        RecordData::Mx(all) => json!(
+            all.iter()
+                .map(|one| json!({ "preference": one.preference, "exchange": &*one.exchange }))
+                .collect::<Vec<_>>()
+        ),
+        RecordData::Ptr(all) => json!(all.iter().map(|one| json!({ "ptrdname": &**one })).collect::<Vec<_>>()),
+        RecordData::Srv(all) => json!(
+            all.iter()
+                .map(|one| {
+                    json!({ "priority": one.priority, "weight": one.weight, "port": one.port, "target": &*one.target })
+                })
+                .collect::<Vec<_>>()
+        ),
+        RecordData::Txt(all) => json!(all.iter().map(|one| json!({ "value": one })).collect::<Vec<_>>()),
+    };
+    let mut properties = properties(&record.fqdn(&key.name), record.set.ttl, &record.metadata);
+    properties.insert(field_of(kind).into(), values);
+    enveloped(key, kind.name(), &record.name, properties)
+}
+
+fn show_soa(key: &Key, soa: &Soa) -> Value {
+    let mut properties = properties(&whole(APEX, &key.name), soa.ttl, &Tags::new());
+    let email =
+        if soa.email.is_empty() { format!("hostmaster.{}", key.name.to_lowercase()) } else { soa.email.to_string() };
+    let record = json!({
+        "host": key.name.to_lowercase(),
+        "email": email,
+        "serialNumber": 1,
+        "refreshTime": soa.refresh,
+        "retryTime": soa.retry,
+        "expireTime": soa.expire,
+        "minimumTtl": soa.minimum,
+    });
+    properties.insert("soaRecord".into(), record);
+    enveloped(key, "SOA", APEX, properties)
+}
+
+fn properties(fqdn: &str, ttl: u32, metadata: &Tags) -> Map<String, Value> {
+    let mut properties = Map::new();
+    properties.insert("ttl".into(), json!(ttl));
+    properties.insert("fqdn".into(), json!(format!("{fqdn}.")));
+    properties.insert("isAutoRegistered".into(), json!(false));
+    if !metadata.is_empty() {
+        properties.insert("metadata".into(), json!(metadata));
+    }
+    properties
+}
+
+fn enveloped(key: &Key, kind: &str, name: &str, properties: Map<String, Value>) -> Value {
+    tagged(json!({
+        "id": ids::dns_zone(key).below(kind, name).to_string(),
+        "name": name,
+        "type": format!("{}/{kind}", ids::DNS_ZONE),
+        "properties": properties,
+    }))
+}

@@ -1,0 +1,161 @@
+//! `[[dns_zone]]`, and its way to the model.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::build::{Builder, Kind};
+use super::file::File;
+use super::read::{At, OneOrMany, table};
+use super::values::{Idle, Word};
+use crate::control::model::{
+    self, Key, RECORD_TTL, RecordSet, RecordType, ResolutionPolicy, Tags, ZoneGroup, ZoneLink, ZoneRecord, domain_name,
+    read_values,
+};
+use crate::control::validate::Object;
+
+table! {
+    /// A private DNS zone of your own.
+    DnsZone {
+        /// Name of the zone, such as "corp.internal"; unique in its resource group.
+        "name" name Required At<String>,
+        /// Resource group.
+        "resource_group" resource_group Optional At<String>,
+        /// Owning subscription.
+        "subscription" subscription Optional At<String>,
+        /// Its records.
+        "records" records Optional Vec<Record>,
+        /// VNets whose resolvers answer from it.
+        "links" links Optional Vec<Link>,
+    }
+}
+
+table! {
+    /// All records of one type that a name of the zone has.
+    Record {
+        /// Relative to the zone: "www", "@" for the zone itself, "*" for every name that has none of its own.
+        "name" name Required At<String>,
+        /// Type of the values.
+        "type" kind Required At<Word<RecordType>>,
+        /// How long they may be kept: an hour unless set.
+        "ttl" ttl Optional At<Idle>,
+        /// Addresses, names or texts; "10 mail.example.com" for MX, "0 5 5060 sip.example.com" for SRV.
+        "values" values Required OneOrMany<String>,
+    }
+}
+
+table! {
+    /// A VNet whose resolver answers from the zone.
+    Link {
+        /// Name of the VNet.
+        "vnet" vnet Required At<String>,
+        /// "Default": a name that the zone does not have does not exist; "NxDomainRedirect": it is asked of the
+        /// upstreams.
+        "resolution_policy" resolution_policy Optional At<Word<ResolutionPolicy>>,
+    }
+}
+
+/// Record sets and where they stand, by name and type.
+type Sets = BTreeMap<(String, RecordType), (ZoneRecord, Range<usize>)>;
+
+impl Builder {
+    /// Builds every private DNS zone.
+    pub(super) fn zones(&mut self, file: &File) {
+        for (index, table) in file.dns_zones.iter().flatten().enumerate() {
+            if let Some(key) = self.zones.key(index) {
+                let zone = self.zone(&key, table);
+                self.model.dns_zones.insert(key, zone);
+            }
+        }
+    }
+
+    fn zone(&mut self, key: &Key, table: &DnsZone) -> model::DnsZone {
+        let object = Object::DnsZone(key.clone());
+        self.place(object.at(""), &table.span);
+        self.broken(&object, table.broken);
+        self.value(&object, "name", table.name.as_ref());
+        self.value(&object, "resource_group", table.resource_group.as_ref());
+        self.value(&object, "subscription", table.subscription.as_ref());
+        let mut sets = BTreeMap::new();
+        for table in table.records.iter().flatten() {
+            self.record(&object, key, &mut sets, table);
+        }
+        let mut zone = model::DnsZone::default();
+        // Sets stand in the order of name and type, not in that of the file.
+        for (index, (record, span)) in sets.into_values().enumerate() {
+            self.place(object.at(format!("records[{index}]")), &span);
+            zone.records.push(record);
+        }
+        for (index, link) in table.links.iter().flatten().enumerate() {
+            zone.links.extend(self.link(&object, key, index, link));
+        }
+        zone
+    }
+
+    /// Enters a record set.
+    fn record(&mut self, object: &Object, key: &Key, sets: &mut Sets, table: &Record) {
+        let (Some(name), Some(kind), Some(values)) = (&table.name, &table.kind, &table.values) else { return };
+        let kind = kind.value.0;
+        let texts: Vec<String> = values.items.iter().map(|value| value.value.clone()).collect();
+        let data = match read_values(kind, &texts) {
+            Ok(data) => data,
+            Err((at, form)) => {
+                let span = values.items.get(at).map_or(&values.span, |value| &value.span);
+                let found = texts.get(at).map_or("nothing".to_owned(), |text| format!("`{text}`"));
+                let message = format!("{found} is no value of a record of type {kind}");
+                self.error(object, span, message, &format!("write {form}"));
+                return;
+            }
+        };
+        let Some(relative) = relative(&name.value, &key.name) else {
+            let message = format!("`{}` is no name in zone `{}`", name.value, key.name);
+            let remedy =
+                "write it relative to the zone: \"www\", \"@\" for the zone itself, \"*\" for every other name";
+            self.error(object, &name.span, message, remedy);
+            return;
+        };
+        if sets.contains_key(&(relative.clone(), kind)) {
+            let message = format!("a second record set of type {kind} at `{relative}`");
+            self.error(object, &name.span, message, "write all values of one type into one `values` list");
+            return;
+        }
+        let ttl = table.ttl.as_ref().map_or(u64::from(RECORD_TTL), |ttl| ttl.value.0.as_secs());
+        let set = RecordSet { ttl: u32::try_from(ttl).unwrap_or(u32::MAX), data };
+        let record = ZoneRecord { name: relative.clone(), set, metadata: Tags::new() };
+        sets.insert((relative, kind), (record, table.span.clone()));
+    }
+
+    fn link(&mut self, object: &Object, key: &Key, index: usize, table: &Link) -> Option<ZoneLink> {
+        let field = |name: &str| format!("links[{index}].{name}");
+        self.place(object.at(format!("links[{index}]")), &table.span);
+        let named = table.vnet.as_ref()?;
+        self.value(object, &field("vnet"), Some(named));
+        let vnet = self.refer(Kind::Vnet, key, named);
+        let policy = self.value(object, &field("resolution_policy"), table.resolution_policy.as_ref());
+        let policy = policy.map(|word| word.0).unwrap_or_default();
+        Some(ZoneLink { name: vnet.name.clone(), vnet, policy, registration: false, tags: Tags::new() })
+    }
+
+    /// The zones that an endpoint's records stand in.
+    pub(super) fn zone_group(&mut self, key: &Key, table: &super::file::Endpoint) -> Option<Box<ZoneGroup>> {
+        let object = Object::Endpoint(key.clone());
+        self.values(&object, "dns_zones", table.dns_zones.as_ref());
+        let named = table.dns_zones.as_ref()?;
+        let zones: Vec<Key> = named.items.iter().map(|name| self.refer(Kind::DnsZone, key, name)).collect();
+        (!zones.is_empty()).then(|| Box::new(ZoneGroup::of(zones)))
+    }
+}
+
+/// The name relative to its zone; one with a dot at its end is whole. `None`: it is none.
+fn relative(name: &str, zone: &str) -> Option<String> {
+    if name == model::APEX {
+        return Some(name.to_owned());
+    }
+    let (folded, zone) = (domain_name(name, true)?, zone.to_lowercase());
+    if folded == zone {
+        return Some(model::APEX.to_owned());
+    }
+    if !name.ends_with('.') {
+        return Some(folded);
+    }
+    folded.strip_suffix(&zone)?.strip_suffix('.').map(str::to_owned)
+}

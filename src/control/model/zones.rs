@@ -1,0 +1,319 @@
+//! Private DNS zones of somebody's own: records, links to VNets, and the zones that an endpoint puts its records into.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Key, Tags};
+pub use crate::snapshot::dns::{Mx, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv};
+
+/// A private DNS zone. The name in its key is the zone's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsZone {
+    /// Written record sets in the order of name and type; those of endpoints are none of them.
+    pub records: Vec<ZoneRecord>,
+    /// VNets whose resolvers answer from it.
+    pub links: Vec<ZoneLink>,
+    /// Its start of authority.
+    #[serde(default)]
+    pub soa: Soa,
+    /// See [`Tags`].
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// One record set of a zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneRecord {
+    /// In lower case and relative to the zone: `www`, `@` for the zone itself, `*` for what has no record.
+    pub name: String,
+    /// Type, values, and how long they may be kept.
+    pub set: RecordSet,
+    /// Free words of whoever wrote it.
+    #[serde(default)]
+    pub metadata: Tags,
+}
+
+/// A zone is seen from a VNet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneLink {
+    /// Unique within the zone.
+    pub name: String,
+    /// The VNet.
+    pub vnet: Key,
+    /// What becomes of names that the zone does not have.
+    #[serde(default)]
+    pub policy: ResolutionPolicy,
+    /// Stored: no host of the VNet is registered.
+    #[serde(default)]
+    pub registration: bool,
+    /// See [`Tags`].
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// The zones that an endpoint's records stand in (Azure: `privateDnsZoneGroups`); an endpoint has at most one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneGroup {
+    /// Its name.
+    pub name: String,
+    /// At most five.
+    pub zones: Vec<GroupZone>,
+}
+
+/// One zone of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupZone {
+    /// Unique within the group.
+    pub name: String,
+    /// The zone.
+    pub zone: Key,
+}
+
+impl ZoneGroup {
+    /// What a group is called that nobody named.
+    pub const DEFAULT: &'static str = "default";
+
+    /// A group of `zones`, each named after its zone as Azure's portal does.
+    pub fn of(zones: impl IntoIterator<Item = Key>) -> Self {
+        let named = |zone: Key| GroupZone { name: zone.name.to_lowercase().replace('.', "-"), zone };
+        Self { name: Self::DEFAULT.to_owned(), zones: zones.into_iter().map(named).collect() }
+    }
+}
+
+impl ZoneRecord {
+    /// The whole name in `zone`, in lower case and without the dot at the end.
+    pub fn fqdn(&self, zone: &str) -> String {
+        whole(&self.name, zone)
+    }
+}
+
+/// `name` of `zone` in full, in lower case.
+pub fn whole(name: &str, zone: &str) -> String {
+    let zone = zone.to_lowercase();
+    if name == APEX { zone } else { format!("{}.{zone}", name.to_lowercase()) }
+}
+
+/// Stands for the zone itself.
+pub const APEX: &str = "@";
+
+/// How long a record of one's own may be kept unless it says so, as in Azure: an hour.
+pub const RECORD_TTL: u32 = 3_600;
+
+/// A name in lower case, without the dot at its end; `None`: it cannot be one. The first label may be `*` where
+/// `wildcard` says so.
+pub fn domain_name(text: &str, wildcard: bool) -> Option<String> {
+    let text = text.strip_suffix('.').unwrap_or(text).to_lowercase();
+    let label = |(index, label): (usize, &str)| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let any = wildcard && index == 0 && label == "*";
+        any || (1..=63).contains(&label.len()) && label.bytes().all(plain)
+    };
+    // RFC 1035 §2.3.4: 255 bytes on the wire, which is 253 characters.
+    (!text.is_empty() && text.len() <= 253 && text.split('.').enumerate().all(label)).then_some(text)
+}
+
+/// Values of one type as people write them: an address, a name, `10 mail.example.com` for MX, `0 5 5060
+/// sip.example.com` for SRV, any text for TXT.
+///
+/// # Errors
+/// Which value is not one of the type, and what one looks like.
+pub fn read_values(kind: RecordType, values: &[String]) -> Result<RecordData, (usize, &'static str)> {
+    let numbered = || values.iter().enumerate();
+    let name = |text: &str| domain_name(text, false).map(|name| name.as_str().into());
+    let each = |index: usize, form: &'static str| move || (index, form);
+    Ok(match kind {
+        RecordType::A => {
+            let form = "an IPv4 address, such as \"10.1.9.4\"";
+            let read = |(at, text): (usize, &String)| text.parse().map_err(|_| (at, form));
+            RecordData::A(numbered().map(read).collect::<Result<_, _>>()?)
+        }
+        RecordType::Aaaa => {
+            let form = "an IPv6 address, such as \"fd00::4\"";
+            let read = |(at, text): (usize, &String)| text.parse().map_err(|_| (at, form));
+            RecordData::Aaaa(numbered().map(read).collect::<Result<_, _>>()?)
+        }
+        RecordType::Cname => {
+            let form = "one whole name, such as \"db.example.com\"";
+            match values {
+                [one] => RecordData::Cname(name(one).ok_or((0, form))?),
+                _ => return Err((values.len().min(1), form)),
+            }
+        }
+        RecordType::Ptr => {
+            let form = "a whole name, such as \"db.example.com\"";
+            RecordData::Ptr(
+                numbered().map(|(at, text)| name(text).ok_or_else(each(at, form))).collect::<Result<_, _>>()?,
+            )
+        }
+        RecordType::Mx => {
+            let form = "a preference and a server, such as \"10 mail.example.com\"";
+            let read = |text: &str| match text.split_whitespace().collect::<Vec<_>>().as_slice() {
+                [preference, exchange] => Some(Mx { preference: preference.parse().ok()?, exchange: name(exchange)? }),
+                _ => None,
+            };
+            RecordData::Mx(
+                numbered().map(|(at, text)| read(text).ok_or_else(each(at, form))).collect::<Result<_, _>>()?,
+            )
+        }
+        RecordType::Srv => {
+            let form = "priority, weight, port and server, such as \"0 5 5060 sip.example.com\"";
+            let read = |text: &str| match text.split_whitespace().collect::<Vec<_>>().as_slice() {
+                [priority, weight, port, target] => Some(Srv {
+                    priority: priority.parse().ok()?,
+                    weight: weight.parse().ok()?,
+                    port: port.parse().ok()?,
+                    target: name(target)?,
+                }),
+                _ => None,
+            };
+            RecordData::Srv(
+                numbered().map(|(at, text)| read(text).ok_or_else(each(at, form))).collect::<Result<_, _>>()?,
+            )
+        }
+        RecordType::Txt => RecordData::Txt(values.iter().map(|text| pieces(text)).collect()),
+    })
+}
+
+/// A text in strings of at most 255 bytes (RFC 1035 §3.3.14), no character cut in two.
+fn pieces(text: &str) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for letter in text.chars() {
+        match pieces.last_mut() {
+            Some(last) if last.len() + letter.len_utf8() <= TXT_PIECE => last.push(letter),
+            _ => pieces.push(letter.to_string()),
+        }
+    }
+    pieces
+}
+
+/// Bytes of one string of a TXT record at most (RFC 1035 §3.3).
+pub const TXT_PIECE: usize = 255;
+
+/// The values as people write them; what [`read_values`] reads.
+pub fn write_values(data: &RecordData) -> Vec<String> {
+    match data {
+        RecordData::A(all) => all.iter().map(|one| IpAddr::from(*one).to_string()).collect(),
+        RecordData::Aaaa(all) => all.iter().map(|one| IpAddr::from(*one).to_string()).collect(),
+        RecordData::Cname(one) => vec![one.to_string()],
+        RecordData::Mx(all) => all.iter().map(|one| format!("{} {}", one.preference, one.exchange)).collect(),
+        RecordData::Ptr(all) => all.iter().map(ToString::to_string).collect(),
+        RecordData::Srv(all) => {
+            all.iter().map(|one| format!("{} {} {} {}", one.priority, one.weight, one.port, one.target)).collect()
+        }
+        RecordData::Txt(all) => all.iter().map(|pieces| pieces.concat()).collect(),
+    }
+}
+
+impl DnsZone {
+    /// The record set of `kind` at `name`, which is in lower case.
+    pub fn record(&self, name: &str, kind: RecordType) -> Option<&ZoneRecord> {
+        self.place(name, kind).ok().and_then(|at| self.records.get(at))
+    }
+
+    /// Where the set stands, or would.
+    fn place(&self, name: &str, kind: RecordType) -> Result<usize, usize> {
+        self.records.binary_search_by(|one| (one.name.as_str(), one.set.data.kind()).cmp(&(name, kind)))
+    }
+
+    /// Makes or replaces a record set.
+    pub fn put(&mut self, record: ZoneRecord) {
+        match self.place(&record.name, record.set.data.kind()) {
+            Ok(at) => self.records.get_mut(at).into_iter().for_each(|place| *place = record.clone()),
+            Err(at) => self.records.insert(at, record),
+        }
+    }
+
+    /// Removes a record set, and returns whether there was one.
+    pub fn remove(&mut self, name: &str, kind: RecordType) -> bool {
+        let place = self.place(name, kind);
+        place.map(|at| self.records.remove(at)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_they_are_written_and_what_is_none_says_how_one_looks() {
+        let lists = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+        for (kind, values) in [
+            (RecordType::A, vec!["10.1.9.4", "10.1.9.5"]),
+            (RecordType::Aaaa, vec!["fd00::4"]),
+            (RecordType::Cname, vec!["db.example.com"]),
+            (RecordType::Mx, vec!["10 mail.example.com", "20 spare.example.com"]),
+            (RecordType::Ptr, vec!["db.example.com"]),
+            (RecordType::Srv, vec!["0 5 5060 sip.example.com"]),
+            (RecordType::Txt, vec!["v=spf1 -all", ""]),
+        ] {
+            let data = read_values(kind, &lists(&values)).unwrap_or_else(|(_, form)| panic!("{kind}: {form}"));
+            assert_eq!((data.kind(), write_values(&data)), (kind, lists(&values)));
+        }
+        for (kind, values, at) in [
+            (RecordType::A, vec!["10.1.9.4", "fd00::4"], 1),
+            (RecordType::Aaaa, vec!["10.1.9.4"], 0),
+            (RecordType::Cname, vec!["a.example", "b.example"], 1),
+            (RecordType::Cname, vec![], 0),
+            (RecordType::Mx, vec!["mail.example.com"], 0),
+            (RecordType::Srv, vec!["0 5 99999 sip.example.com"], 0),
+            (RecordType::Ptr, vec!["not a name"], 0),
+        ] {
+            assert_eq!(read_values(kind, &lists(&values)).map_err(|(at, _)| at), Err(at), "{kind} {values:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = "é".repeat(300);
+        let Ok(RecordData::Txt(texts)) = read_values(RecordType::Txt, std::slice::from_ref(&text)) else {
+            panic!("a text");
+        };
+        assert!(texts[0].len() == 3 && texts[0].iter().all(|piece| piece.len() <= TXT_PIECE), "{texts:?}");
+        assert_eq!(texts[0].concat(), text);
+    }
+
+    #[test]
+    fn a_name_is_of_labels_that_fit() {
+        for (text, wildcard, expected) in [
+            ("Db.Example.com.", false, Some("db.example.com")),
+            ("_sip._tcp", false, Some("_sip._tcp")),
+            ("*.dev", true, Some("*.dev")),
+            ("*.dev", false, None),
+            ("dev.*", true, None),
+            ("a..b", false, None),
+            ("", false, None),
+            ("bücher.example", false, None),
+        ] {
+            assert_eq!(domain_name(text, wildcard).as_deref(), expected, "{text}");
+        }
+        assert!(domain_name(&"a".repeat(64), false).is_none());
+        assert!(domain_name(&["a"; 128].join("."), false).is_none());
+    }
+
+    #[test]
+    fn a_set_is_found_by_name_and_type_and_stands_once() {
+        let mut zone = DnsZone::default();
+        let record = |name: &str, kind, value: &str| ZoneRecord {
+            name: name.into(),
+            set: RecordSet { ttl: 10, data: read_values(kind, &[value.to_owned()]).expect("a value") },
+            metadata: Tags::new(),
+        };
+        for (name, kind, value) in [
+            ("www", RecordType::A, "10.0.0.1"),
+            ("@", RecordType::Txt, "hello"),
+            ("www", RecordType::Txt, "there"),
+            ("www", RecordType::A, "10.0.0.2"),
+        ] {
+            zone.put(record(name, kind, value));
+        }
+        let names: Vec<_> = zone.records.iter().map(|one| (one.name.as_str(), one.set.data.kind())).collect();
+        assert_eq!(names, [("@", RecordType::Txt), ("www", RecordType::A), ("www", RecordType::Txt)]);
+        let found = zone.record("www", RecordType::A).expect("there");
+        assert_eq!(
+            (found.fqdn("Example.com"), write_values(&found.set.data)),
+            ("www.example.com".into(), vec!["10.0.0.2".to_owned()])
+        );
+        assert!(zone.remove("www", RecordType::A) && !zone.remove("www", RecordType::A));
+    }
+}

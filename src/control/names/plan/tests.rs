@@ -1,0 +1,217 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::control::model::{
+    ConnectionState::{self, Approved, Disconnected, Pending, Rejected},
+    EndpointIp, PrivateEndpoint, RecordType, Tags, ZoneGroup, ZoneRecord, read_values,
+};
+use crate::control::testing::{connection, endpoint, ip, key, model, resource, target};
+
+const BLOB: &str = "privatelink.blob.core.windows.net";
+
+/// `spoke` and its peer `hub` have resolvers, `far` has one and is nobody's peer; an account and a service with names.
+fn networks() -> Model {
+    let mut model = model();
+    let mut account = resource("core", "10.20.99.8", vec![target("blob", "", "10.20.0.5")]);
+    account.kind = Some("Microsoft.Storage/storageAccounts".to_owned());
+    model.resources.insert(key("account"), account);
+    let mut service = resource("core", "10.20.99.9", vec![target("", "", "10.20.0.6")]);
+    service.fqdns = vec!["db.corp.internal".into(), "a.b.deep.example".into()];
+    model.resources.insert(key("service"), service);
+    let dns = |listen: &str| Some(DnsSettings { listen: vec![ip(listen)], ..DnsSettings::default() });
+    let mut spoke = model.vnets[&key("spoke")].clone();
+    let (mut hub, mut far) = (spoke.clone(), spoke.clone());
+    (spoke.dns, hub.dns, far.dns) = (dns("10.1.255.254"), dns("10.3.255.254"), dns("10.4.255.254"));
+    (spoke.peerings, hub.peerings) = (vec![key("hub")], vec![key("spoke")]);
+    for (name, vnet) in [("spoke", spoke), ("hub", hub), ("far", far)] {
+        model.vnets.insert(key(name), vnet);
+    }
+    model
+}
+
+fn zone(links: &[&str], records: &[(&str, RecordType, &str)]) -> DnsZone {
+    let link = |vnet: &&str| ZoneLink {
+        name: (*vnet).to_owned(),
+        vnet: key(vnet),
+        policy: ResolutionPolicy::Default,
+        registration: false,
+        tags: Tags::new(),
+    };
+    let mut zone = DnsZone { links: links.iter().map(link).collect(), ..DnsZone::default() };
+    for (name, kind, value) in records {
+        let data = read_values(*kind, &[(*value).to_owned()]).expect("a value");
+        zone.put(ZoneRecord { name: (*name).to_owned(), set: RecordSet { ttl: 60, data }, metadata: Tags::new() });
+    }
+    zone
+}
+
+fn decided(model: Model, endpoints: &[(&str, PrivateEndpoint, ConnectionState)]) -> Decisions {
+    let mut decisions = Decisions { model, ..Decisions::default() };
+    for (name, endpoint, state) in endpoints {
+        put(&mut decisions, name, endpoint.clone(), *state);
+    }
+    decisions
+}
+
+fn put(decisions: &mut Decisions, name: &str, endpoint: PrivateEndpoint, state: ConnectionState) {
+    decisions.model.endpoints.insert(key(name), endpoint);
+    decisions.connections.insert(key(name), connection(state));
+}
+
+fn blob(vnet: &str, address: &str, zones: &[&str]) -> PrivateEndpoint {
+    let mut endpoint = endpoint(vnet, Some(address), "account");
+    endpoint.subresource = "blob".into();
+    endpoint.zone_group = (!zones.is_empty()).then(|| Box::new(ZoneGroup::of(zones.iter().map(|zone| key(zone)))));
+    endpoint
+}
+
+fn addresses(plan: &DnsPlan, vnet: &str, name: &str) -> Vec<String> {
+    let node = plan.resolvers[vnet].names.get(name);
+    node.iter().flat_map(|node| &node.owners).map(|owner| format!("{} {}", owner.endpoint, owner.address)).collect()
+}
+
+#[test]
+fn an_endpoint_with_a_zone_group_is_seen_where_its_zone_is_linked_and_nowhere_else() {
+    let mut model = networks();
+    model.dns_zones.insert(key(BLOB), zone(&["far"], &[("www", RecordType::A, "10.0.0.1")]));
+    let decisions = decided(
+        model,
+        &[
+            ("in-zone", blob("spoke", "10.1.9.8", &[BLOB]), Approved),
+            ("alone", blob("spoke", "10.1.9.9", &[]), Approved),
+        ],
+    );
+    let plan = plan(&decisions, 1);
+    let (public, host) = ("account.blob.core.windows.net", &format!("account.{BLOB}"));
+    assert_eq!(addresses(&plan, "default/far", host), ["default/in-zone 10.1.9.8"]);
+    for vnet in ["default/spoke", "default/hub"] {
+        assert_eq!(addresses(&plan, vnet, host), ["default/alone 10.1.9.9"], "{vnet}");
+        let zone = plan.resolvers[vnet].zones.get(BLOB).expect("the zone that came about");
+        assert_eq!((zone.policy, zone.own.is_some()), (ResolutionPolicy::NxDomainRedirect, false));
+    }
+    let far = &plan.resolvers["default/far"];
+    assert_eq!(&*far.names.get(public).expect("the public name too").aliases[0].to, host.as_str());
+    let zone = far.zones.get(BLOB).expect("the zone");
+    assert_eq!((zone.policy, zone.own.is_some(), zone.claims), (ResolutionPolicy::Default, true, 0));
+    assert_eq!(far.names.get(&format!("www.{BLOB}")).expect("written").written().len(), 1);
+}
+
+#[test]
+fn a_zone_of_ones_own_takes_the_names_that_lie_in_it() {
+    let mut model = networks();
+    model.dns_zones.insert(key("corp.internal"), zone(&["spoke"], &[]));
+    model.dns_zones.insert(key("other.internal"), zone(&["spoke"], &[]));
+    let mut service = endpoint("spoke", Some("10.1.9.7"), "service");
+    service.zone_group = Some(Box::new(ZoneGroup::of([key("corp.internal"), key("other.internal")])));
+    let plan = plan(&decided(model, &[("service", service, Approved)]), 1);
+    assert_eq!(addresses(&plan, "default/spoke", "db.corp.internal"), ["default/service 10.1.9.7"]);
+    let spoke = &plan.resolvers["default/spoke"];
+    assert!(spoke.names.get("a.b.deep.example").is_none() && spoke.zones.get("db.corp.internal").is_none());
+}
+
+#[test]
+fn one_endpoint_less_takes_its_own_address_from_a_shared_name() {
+    let mut decisions = decided(
+        networks(),
+        &[("one", blob("spoke", "10.1.9.8", &[]), Approved), ("two", blob("hub", "10.1.9.9", &[]), Approved)],
+    );
+    let host = format!("account.{BLOB}");
+    let mut planner = Planner::of(&decisions, 1);
+    assert_eq!(addresses(planner.plan(), "default/spoke", &host).len(), 2);
+    let before = decisions.clone();
+    decisions.model.endpoints.remove(&key("one"));
+    planner.follow(&key("one"), &before, &decisions, 2);
+    assert_eq!(addresses(planner.plan(), "default/spoke", &host), ["default/two 10.1.9.9"]);
+    assert_eq!(planner.plan().resolvers["default/spoke"].serial, 2);
+    assert_eq!(planner.plan().resolvers["default/far"].serial, 1, "nothing has changed there");
+}
+
+#[test]
+fn names_outlive_the_resource_that_they_led_to() {
+    let mut model = networks();
+    let former = crate::control::model::FormerResource::of(&model.resources[&key("service")]);
+    model.resources.remove(&key("service"));
+    model.former_resources.insert(key("service"), former);
+    let left = endpoint("spoke", Some("10.1.9.7"), "service");
+    let plan = plan(&decided(model, &[("left", left, Disconnected)]), 1);
+    let owner = &plan.resolvers["default/spoke"].names.get("db.corp.internal").expect("still known").owners[0];
+    assert!(owner.state == Disconnected && !plan.resolvers["default/spoke"].tells(owner, false));
+}
+
+#[test]
+fn lockdown_covers_typed_resources_of_every_kind() {
+    let mut model = networks();
+    model.vnets.get_mut(&key("far")).expect("far").lockdown = true;
+    let plan = plan(&decided(model, &[]), 1);
+    let far = &plan.resolvers["default/far"];
+    assert_eq!(far.guard_of("other.blob.core.windows.net").map(|zone| &**zone), Some("blob.core.windows.net"));
+    assert!(far.guard_of("www.example.com").is_none());
+    assert!(plan.resolvers["default/hub"].guard_of("other.blob.core.windows.net").is_none());
+}
+
+/// What is done to one endpoint.
+#[derive(Clone, Debug)]
+enum Step {
+    Put { name: u8, vnet: u8, service: bool, zones: u8, state: u8 },
+    Delete { name: u8 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let put = (0..6_u8, 0..3_u8, any::<bool>(), 0..4_u8, 0..4_u8)
+        .prop_map(|(name, vnet, service, zones, state)| Step::Put { name, vnet, service, zones, state });
+    prop_oneof![3 => put, 1 => (0..6_u8).prop_map(|name| Step::Delete { name })]
+}
+
+/// The plan without what only counts changes.
+fn told(planner: &Planner) -> DnsPlan {
+    let mut plan = DnsPlan::clone(planner.plan());
+    plan.resolvers.values_mut().for_each(|resolver| Arc::make_mut(resolver).serial = 0);
+    plan
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever is done to endpoints one by one, the plan that follows is the one made of the whole.
+    #[test]
+    fn the_plan_that_follows_is_the_one_made_anew(steps in prop::collection::vec(step(), 1..25)) {
+        let mut model = networks();
+        let records = [("www", RecordType::A, "10.0.0.1"), ("account", RecordType::Txt, "beside an endpoint")];
+        model.dns_zones.insert(key(BLOB), zone(&["far", "hub"], &records));
+        model.dns_zones.insert(key("deep.example"), zone(&["spoke"], &[("b", RecordType::A, "10.0.0.2")]));
+        let mut decisions = decided(model, &[]);
+        let mut planner = Planner::of(&decisions, 1);
+        for (serial, step) in (2..).zip(&steps) {
+            let before = decisions.clone();
+            let name = match step {
+                Step::Delete { name } => {
+                    decisions.model.endpoints.remove(&key(&format!("e{name}")));
+                    decisions.connections.remove(&key(&format!("e{name}")));
+                    name
+                }
+                Step::Put { name, vnet, service, zones, state } => {
+                    let vnet = ["spoke", "hub", "far"][usize::from(*vnet)];
+                    let zones: &[&str] = [&[][..], &[BLOB], &["deep.example"], &[BLOB, "deep.example"]][usize::from(*zones)];
+                    let mut made = blob(vnet, &format!("10.1.9.{}", 10 + name), zones);
+                    if *service {
+                        (made.resource, made.subresource) = (key("service"), String::new());
+                        made.addresses.push(EndpointIp { member: String::new(), ip: Some(ip("fd00::1")) });
+                    }
+                    put(&mut decisions, &format!("e{name}"), made, [Approved, Pending, Rejected, Disconnected][usize::from(*state)]);
+                    name
+                }
+            };
+            planner.follow(&key(&format!("e{name}")), &before, &decisions, serial);
+            prop_assert_eq!(told(&planner), told(&Planner::of(&decisions, serial)), "after {:?}", step);
+        }
+        let before = decisions.clone();
+        let names: Vec<Key> = decisions.model.endpoints.keys().cloned().collect();
+        let mut last = before;
+        for name in names {
+            decisions.model.endpoints.remove(&name);
+            planner.follow(&name, &last, &decisions, 99);
+            last = decisions.clone();
+        }
+        prop_assert_eq!(told(&planner), told(&Planner::of(&decisions, 99)), "and nothing is left of any");
+    }
+}
