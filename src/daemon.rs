@@ -429,9 +429,9 @@ fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>)
 
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PRIVLINK_LOG").unwrap_or_else(|_| {
-        // Newer kernels send longer netlink structures than the library knows; it warns of each. Who asks for which
-        // name is nobody's business.
-        "info,netlink_packet_route=error,hickory_server=warn,hickory_resolver=error,hickory_net=error".into()
+        // Newer kernels send longer netlink structures than the library knows; it warns of each. What malformed names
+        // there are is counted.
+        "info,netlink_packet_route=error,hickory_proto=error".into()
     });
     // A second start in one process keeps the first one's logging.
     let _ = tracing_subscriber::fmt()

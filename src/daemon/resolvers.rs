@@ -9,6 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use privlink::api::Silent;
 use privlink::control::ControlPlane;
+use privlink::dns::counters::Counters;
+use privlink::dns::resolver::Resolver;
 use privlink::dns::server;
 use privlink::host::netns::Namespace;
 use privlink::snapshot::dns::{DnsPlan, ResolverPlan};
@@ -79,15 +81,17 @@ fn heard(silent: &Silent) -> MutexGuard<'_, BTreeMap<String, String>> {
 fn start(
     vnet: &str,
     door: &Namespace,
-    resolver: &ResolverPlan,
+    planned: &ResolverPlan,
     plan: &Arc<ArcSwap<DnsPlan>>,
     silent: &Silent,
 ) -> Option<Running> {
     let (stop, stopped) = oneshot::channel();
-    let (name, door, plan, silent) = (vnet.to_owned(), door.clone(), Arc::clone(plan), Arc::clone(silent));
+    let (name, door, silent) = (vnet.to_owned(), door.clone(), Arc::clone(silent));
+    let counters = Arc::new(Counters::default());
+    let resolver = Arc::new(Resolver::new(vnet, Arc::clone(plan), counters)?);
     let serve = move || {
         let listening = || _ = heard(&silent).remove(&name);
-        if let Err(error) = door.run(|| server::serve(&name, plan, stopped, listening)) {
+        if let Err(error) = door.run(|| server::serve(resolver, stopped, listening)) {
             let why = format!("{error:#}");
             tracing::error!(vnet = name, "resolver: {why}; tried again in {AGAIN:?}");
             heard(&silent).insert(name.clone(), why);
@@ -95,7 +99,7 @@ fn start(
     };
     match std::thread::Builder::new().name("dns".to_owned()).spawn(serve) {
         Ok(thread) => {
-            Some(Running { listen: resolver.listen.clone(), upstream: resolver.upstream.clone(), stop, thread })
+            Some(Running { listen: planned.listen.clone(), upstream: planned.upstream.clone(), stop, thread })
         }
         Err(error) => {
             tracing::error!(vnet, "resolver: no thread: {error}");

@@ -1,38 +1,37 @@
-//! A resolver at work: sockets on port 53 of its VNet's network, UDP and TCP.
+//! A resolver at work: sockets on port 53 of its VNet's network, UDP and TCP, on one thread.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use hickory_proto::op::{Edns, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::opt::EdnsOption;
-use hickory_proto::rr::{DNSClass, Name, RecordType};
-use hickory_server::Server;
-use hickory_server::net::runtime::Time;
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::MessageResponseBuilder;
-use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::oneshot;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{AbortHandle, yield_now};
+use tokio::time::{sleep, timeout};
 
-use super::answer::{Reply, look_up};
-use super::forward::Upstream;
-use crate::snapshot::dns::{DnsPlan, ResolverPlan};
+use super::counters::Unanswered;
+use super::message::Transport;
+use super::resolver::{Outcome, Resolver};
+use super::{PORT, clock};
 
-/// Where DNS is asked.
-const PORT: u16 = 53;
-
-/// How long a TCP client may be silent (RFC 7766 §6.2.3).
+/// How long a TCP client may take over one message (RFC 7766 §6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Answers that wait for a TCP client that does not read.
-const WAITING: usize = 64;
+/// TCP clients at a time; one more, and the oldest is sent away.
+const STREAMS: usize = 256;
 
-/// Largest answer by UDP that no path breaks (DNS flag day 2020).
-const PAYLOAD: u16 = 1_232;
+/// Longest query; none of a client's is.
+const LONGEST: usize = 4_096;
+
+/// Datagrams taken before others have their turn.
+const BATCH: usize = 64;
+
+/// Datagrams whose answer an upstream has to give; more are not answered.
+const WAITING: usize = 1_024;
 
 /// A name may be bound before its address is there: so often, so far apart.
 const TRIES: u32 = 50;
@@ -43,33 +42,25 @@ const BETWEEN: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// An address cannot be bound.
-pub fn serve(
-    vnet: &str,
-    plan: Arc<ArcSwap<DnsPlan>>,
-    mut stop: oneshot::Receiver<()>,
-    listening: impl FnOnce(),
-) -> anyhow::Result<()> {
+pub fn serve(resolver: Arc<Resolver>, mut stop: oneshot::Receiver<()>, listening: impl FnOnce()) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let Some(resolver) = plan.load().resolvers.get(vnet).cloned() else { return Ok(()) };
-        let upstream = Upstream::new(&resolver.upstream).context("upstream")?;
-        let handler = Handler { vnet: vnet.to_owned(), plan, upstream };
-        let mut server = Server::new(handler);
-        for &address in &resolver.listen {
+        let Some(plan) = resolver.plan() else { return Ok(()) };
+        for &address in &plan.listen {
             let at = SocketAddr::new(address, PORT);
             let sockets = tokio::select! {
                 sockets = bound(at) => sockets,
                 _ = &mut stop => return Ok(()),
             };
-            let (datagrams, listener) = sockets.with_context(|| format!("cannot listen on {at}"))?;
-            server.register_socket(datagrams);
-            server.register_listener(listener, IDLE, WAITING);
-            tracing::info!(vnet, %at, "resolver listens");
+            let (socket, listener) = sockets.with_context(|| format!("cannot listen on {at}"))?;
+            tokio::spawn(datagrams(Arc::new(socket), Arc::clone(&resolver)));
+            tokio::spawn(streams(listener, Arc::clone(&resolver)));
+            tracing::info!(%at, "resolver listens");
         }
         listening();
-        // Whoever holds the sender goes: that is an end too.
+        // Whoever holds the sender goes: that is an end too. The tasks end with the runtime.
         let _ = stop.await;
-        server.shutdown_gracefully().await.context("the resolver ends")
+        Ok(())
     })
 }
 
@@ -86,94 +77,99 @@ async fn bound(at: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
                 if left > 0 && matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) =>
             {
                 left -= 1;
-                tokio::time::sleep(BETWEEN).await;
+                sleep(BETWEEN).await;
             }
             other => return other,
         }
     }
 }
 
-/// How often an alias may lead from the plan to the upstreams.
-const MOST_JOURNEYS: usize = 4;
-
-struct Handler {
-    vnet: String,
-    plan: Arc<ArcSwap<DnsPlan>>,
-    upstream: Upstream,
-}
-
-#[async_trait]
-impl RequestHandler for Handler {
-    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut out: R) -> ResponseInfo {
-        let mut metadata = Metadata::response_from_request(&request.metadata);
-        metadata.recursion_available = true;
-        let reply = self.decide(request).await;
-        metadata.response_code = reply.code;
-        metadata.authoritative = reply.own;
-        let mut edns = Edns::new();
-        edns.set_max_payload(PAYLOAD).set_version(0);
-        let mut builder = MessageResponseBuilder::from_message_request(request);
-        if request.edns.is_some() {
-            if let Some((code, words)) = &reply.why {
-                let text = [&code.to_be_bytes()[..], words.as_bytes()].concat();
-                edns.options_mut().insert(EdnsOption::Unknown(EXTENDED_ERROR, text));
-            }
-            builder.edns(&edns);
-        }
-        let message = builder.build(metadata, &reply.answers, [], reply.soa.iter(), []);
-        match out.send_response(message).await {
-            Ok(info) => info,
-            Err(error) => {
-                tracing::debug!(%error, client = %request.src(), "an answer cannot be sent");
-                header(metadata, ResponseCode::ServFail)
+/// Answers datagrams, a batch for each time that it is woken. What has to wait for an upstream waits elsewhere.
+async fn datagrams(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
+    let waiting = Arc::new(Semaphore::new(WAITING));
+    let (mut buffer, mut out) = (vec![0; LONGEST], Vec::with_capacity(LONGEST));
+    while socket.readable().await.is_ok() {
+        let Some(plan) = resolver.plan() else { return };
+        let now = clock();
+        for _ in 0..BATCH {
+            let (length, client) = match socket.try_recv_from(&mut buffer) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // What came back of an earlier answer.
+                Err(_) => continue,
+            };
+            let message = &buffer[..length];
+            match resolver.at_once(&plan, message, (client.ip(), Transport::Datagram), now, &mut out) {
+                Outcome::Answered => sent(&resolver, &socket.try_send_to(&out, client)),
+                Outcome::Silence => {}
+                Outcome::Later => match Arc::clone(&waiting).try_acquire_owned() {
+                    Ok(place) => {
+                        let (socket, resolver, message) =
+                            (Arc::clone(&socket), Arc::clone(&resolver), message.to_vec());
+                        tokio::spawn(async move {
+                            let _place = place;
+                            if let Some(out) = resolver.answer(&message, client.ip(), Transport::Datagram).await {
+                                sent(&resolver, &socket.send_to(&out, client).await);
+                            }
+                        });
+                    }
+                    Err(_) => resolver.counters().dropped(Unanswered::Busy),
+                },
             }
         }
+        yield_now().await;
     }
 }
 
-/// EDNS option of extended errors (RFC 8914 §2).
-const EXTENDED_ERROR: u16 = 15;
-
-fn header(mut metadata: Metadata, code: ResponseCode) -> ResponseInfo {
-    metadata.response_code = code;
-    ResponseInfo::from(hickory_proto::op::Header { metadata, counts: hickory_proto::op::HeaderCounts::default() })
+fn sent(resolver: &Resolver, result: &io::Result<usize>) {
+    if result.is_err() {
+        resolver.counters().dropped(Unanswered::Unsent);
+    }
 }
 
-impl Handler {
-    async fn decide(&self, request: &Request) -> Reply {
-        let plan = self.plan.load().resolvers.get(&self.vnet).cloned();
-        let (Some(plan), Ok(info)) = (plan, request.request_info()) else { return Reply::only(ResponseCode::FormErr) };
-        if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
-            return Reply::only(ResponseCode::BADVERS);
-        }
-        if request.metadata.op_code != OpCode::Query {
-            return Reply::only(ResponseCode::NotImp);
-        }
-        let kind = info.query.query_type();
-        if !may_ask(&plan, request.src().ip())
-            || info.query.query_class() != DNSClass::IN
-            || matches!(kind, RecordType::AXFR | RecordType::IXFR)
-        {
-            return Reply::only(ResponseCode::Refused);
-        }
-        // As it was written: the answer repeats the client's letters.
-        let name: Name = info.query.original().name().clone();
-        let mut reply = match look_up(&plan, &name, kind) {
-            Some(reply) => reply,
-            None => self.upstream.ask(&plan, &name, kind).await,
+/// Takes TCP clients. However many come and stay, those that came last are served.
+async fn streams(listener: TcpListener, resolver: Arc<Resolver>) {
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let Ok((stream, client)) = listener.accept().await else {
+            // No descriptor is free: some will be.
+            sleep(BETWEEN).await;
+            continue;
         };
-        for _ in 0..MOST_JOURNEYS {
-            let Some(target) = reply.onward.take() else { return reply };
-            let next = self.upstream.ask(&plan, &target, kind).await;
-            reply.answers.extend(next.answers);
-            reply = Reply { answers: reply.answers, own: false, ..next };
+        open.retain(|one| !one.is_finished());
+        if open.len() >= STREAMS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
         }
-        Reply::only(ResponseCode::ServFail)
+        let resolver = Arc::clone(&resolver);
+        let served = async move {
+            if let Err(error) = serve_stream(stream, client, &resolver).await {
+                tracing::trace!(%error, "a TCP client");
+            }
+        };
+        open.push_back(tokio::spawn(served).abort_handle());
     }
 }
 
-/// Names of a VNet are told to its own clients: those it may have, and programs beside the resolver.
-fn may_ask(plan: &ResolverPlan, client: IpAddr) -> bool {
-    let client = client.to_canonical();
-    client.is_loopback() || plan.listen.contains(&client) || plan.sources.iter().any(|prefix| prefix.contains(&client))
+/// One message after the other (RFC 7766 §6.2), until the client goes, is silent, or says what nobody understands.
+async fn serve_stream(mut stream: TcpStream, client: SocketAddr, resolver: &Resolver) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    loop {
+        let message = timeout(IDLE, next_message(&mut stream)).await??;
+        let Some(out) = resolver.answer(&message, client.ip(), Transport::Stream).await else { return Ok(()) };
+        let length = u16::try_from(out.len()).map_err(io::Error::other)?;
+        let framed = [&length.to_be_bytes(), &*out].concat();
+        timeout(IDLE, stream.write_all(&framed)).await??;
+    }
+}
+
+async fn next_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let length = usize::from(stream.read_u16().await?);
+    if length > LONGEST {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message).await?;
+    Ok(message)
 }

@@ -1,0 +1,79 @@
+//! What became of queries.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Source {
+    /// The plan alone.
+    Private,
+    /// An upstream's answer that was kept.
+    Cached,
+    /// An upstream, just now.
+    Forwarded,
+    /// Nobody was asked: the query is unfit, or its sender has no right to an answer.
+    Refused,
+}
+
+/// Why a message got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Unanswered {
+    /// It is no query: too short for one, or an answer.
+    NoQuery,
+    /// Too many others wait for an upstream.
+    Busy,
+    /// Its answer could not be sent.
+    Unsent,
+}
+
+/// One resolver's counts.
+#[derive(Debug, Default)]
+pub struct Counters {
+    answered: [[AtomicU64; CODES.len()]; SOURCES.len()],
+    dropped: [AtomicU64; REASONS.len()],
+}
+
+const SOURCES: [&str; 4] = ["private", "cached", "forwarded", "refused"];
+
+const REASONS: [&str; 3] = ["no_query", "busy", "unsent"];
+
+/// Codes that a resolver answers with (RFC 1035 §4.1.1, RFC 6891 §9), and whatever else an upstream says.
+const CODES: [(u8, &str); 8] = [
+    (0, "NOERROR"),
+    (1, "FORMERR"),
+    (2, "SERVFAIL"),
+    (3, "NXDOMAIN"),
+    (4, "NOTIMP"),
+    (5, "REFUSED"),
+    (16, "BADVERS"),
+    (u8::MAX, "OTHER"),
+];
+
+impl Counters {
+    /// Counts an answer.
+    pub fn answered(&self, source: Source, code: u8) {
+        let place = CODES.iter().position(|(known, _)| *known == code).unwrap_or(CODES.len() - 1);
+        self.answered[source as usize][place].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a message without one.
+    pub fn dropped(&self, why: Unanswered) {
+        self.dropped[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers that there were: source, code, how many.
+    pub fn answers(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        SOURCES.iter().zip(&self.answered).flat_map(|(source, counts)| {
+            let count =
+                |((_, code), count): (&(u8, &'static str), &AtomicU64)| (*source, *code, count.load(Ordering::Relaxed));
+            CODES.iter().zip(counts).map(count)
+        })
+    }
+
+    /// Messages without an answer: why, how many.
+    pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        REASONS.iter().zip(&self.dropped).map(|(why, count)| (*why, count.load(Ordering::Relaxed)))
+    }
+}

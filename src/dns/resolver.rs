@@ -1,0 +1,343 @@
+//! One VNet's resolver: what it says to a message. No socket of its own but those of `upstream`.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata::HINFO;
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+
+use super::answer::{Reply, look_up};
+use super::cache::Cache;
+use super::clock;
+use super::counters::{Counters, Source, Unanswered};
+use super::message::{Answer, BAD_VERSION, Transport, write_unfit};
+use super::question::{Arrival, FORMAT_ERROR, Key, NOT_IMPLEMENTED, Question, read};
+use super::upstream::Upstream;
+use crate::snapshot::dns::{DnsPlan, ResolverPlan};
+
+/// RFC 1035 §4.1.1: nobody who may be told.
+const REFUSED: u8 = 5;
+
+/// RFC 1035 §4.1.1: no answer could be had.
+const SERVER_FAILURE: u8 = 2;
+
+/// RFC 8914 §4.19: the client has no right to ask.
+const PROHIBITED: u16 = 18;
+
+/// RFC 8914 §4.21: nothing is known here, and nobody may be asked.
+const NOT_AUTHORITATIVE: u16 = 20;
+
+/// RFC 8914 §4.1.
+const OTHER: u16 = 0;
+
+/// Encoded answers kept, in each of two generations.
+const KEPT: usize = 32_768;
+
+/// How often a chain of aliases may change between the plan and the upstream, or go on at it.
+const MOST_JOURNEYS: usize = 8;
+
+/// Records of one answer; longer chains lead in a circle, or are no use to anybody.
+const MOST_RECORDS: usize = 1_024;
+
+/// Says what a VNet's resolver says.
+pub struct Resolver {
+    vnet: String,
+    plans: Arc<ArcSwap<DnsPlan>>,
+    answers: Mutex<Answers>,
+    upstream: Upstream,
+    counters: Arc<Counters>,
+}
+
+/// Answers as they were encoded, all of one plan.
+struct Answers {
+    plan: Arc<ResolverPlan>,
+    kept: Cache<Arc<Answer>>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer is written.
+    Answered,
+    /// It deserves none.
+    Silence,
+    /// Somebody has to be asked first.
+    Later,
+}
+
+/// One stretch of a chain of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The name it began with.
+    pub name: String,
+    /// Who told what follows.
+    pub by: By,
+}
+
+/// Who told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The plan.
+    Plan,
+    /// An answer that was kept.
+    Kept {
+        /// Who gave it.
+        server: Option<IpAddr>,
+        /// How long it is kept on.
+        left: Duration,
+    },
+    /// A server, just now; nobody, where none answers.
+    Asked {
+        /// Which.
+        server: Option<IpAddr>,
+        /// How long that took.
+        took: Duration,
+    },
+}
+
+impl Resolver {
+    /// The resolver of `vnet`; `None`: the plan has none.
+    pub fn new(vnet: &str, plans: Arc<ArcSwap<DnsPlan>>, counters: Arc<Counters>) -> Option<Self> {
+        let plan = plans.load().resolvers.get(vnet).cloned()?;
+        Some(Self {
+            vnet: vnet.to_owned(),
+            plans,
+            upstream: Upstream::new(&plan.upstream, &plan.listen),
+            answers: Mutex::new(Answers { plan, kept: Cache::new(KEPT) }),
+            counters,
+        })
+    }
+
+    /// The plan in force: loaded once for a batch of messages.
+    pub fn plan(&self) -> Option<Arc<ResolverPlan>> {
+        self.plans.load().resolvers.get(&self.vnet).cloned()
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Answers one message into `out`, unless an upstream has to be asked first.
+    pub fn at_once(
+        &self,
+        plan: &Arc<ResolverPlan>,
+        message: &[u8],
+        (client, by): (IpAddr, Transport),
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let question = match read(message) {
+            Arrival::Question(question) => question,
+            Arrival::Unfit(unfit) => {
+                write_unfit(unfit, out);
+                self.counters.answered(Source::Refused, unfit.code);
+                return Outcome::Answered;
+            }
+            Arrival::NoQuery => {
+                self.counters.dropped(Unanswered::NoQuery);
+                return Outcome::Silence;
+            }
+        };
+        if let Some((code, why)) = refusal(plan, &question, client) {
+            self.say(&Answer::bare(code, why, now), &question, by, now, out);
+            return Outcome::Answered;
+        }
+        let key = Key::new(question.name(), question.kind());
+        let kept = self.answers(plan).kept.get(key.bytes()).filter(|answer| answer.stands(now));
+        let answer = kept.or_else(|| self.from_plan(plan, &key, question.recursion_desired, now));
+        match answer {
+            Some(answer) if question.recursion_desired || answer.source == Source::Private => {
+                self.say(&answer, &question, by, now, out);
+            }
+            None if question.recursion_desired => return Outcome::Later,
+            // What others asked the upstream for is nobody's business.
+            Some(_) | None => {
+                self.say(&Answer::bare(REFUSED, Some((NOT_AUTHORITATIVE, "")), now), &question, by, now, out)
+            }
+        }
+        Outcome::Answered
+    }
+
+    /// Answers one message, however long it takes; `None`: it deserves no answer.
+    pub async fn answer(&self, message: &[u8], client: IpAddr, by: Transport) -> Option<Vec<u8>> {
+        let (plan, mut out) = (self.plan()?, Vec::new());
+        match self.at_once(&plan, message, (client, by), clock(), &mut out) {
+            Outcome::Answered => return Some(out),
+            Outcome::Silence => return None,
+            Outcome::Later => {}
+        }
+        let Arrival::Question(question) = read(message) else { return None };
+        let key = Key::new(question.name(), question.kind());
+        let (reply, hops) = self.resolve(&plan, &key).await;
+        let now = clock();
+        let answer = Answer::new(&key, &reply, Source::Cached, now);
+        let answer = Arc::new(answer.unwrap_or_else(|| Answer::bare(SERVER_FAILURE, None, now)));
+        self.keep(&plan, &key, &answer);
+        let asked = hops.iter().any(|hop| matches!(hop.by, By::Asked { .. }));
+        self.counters.answered(if asked { Source::Forwarded } else { Source::Cached }, answer.code);
+        answer.write(&question, by, now, &mut out);
+        Some(out)
+    }
+
+    fn say(&self, answer: &Answer, question: &Question<'_>, by: Transport, now: Instant, out: &mut Vec<u8>) {
+        self.counters.answered(answer.source, answer.code);
+        answer.write(question, by, now, out);
+    }
+
+    /// The answers of this plan; those of another are forgotten.
+    fn answers(&self, plan: &Arc<ResolverPlan>) -> MutexGuard<'_, Answers> {
+        // Nothing that panicked here leaves more than a missing answer.
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&answers.plan, plan) {
+            answers.plan = Arc::clone(plan);
+            answers.kept.clear();
+        }
+        answers
+    }
+
+    fn keep(&self, plan: &Arc<ResolverPlan>, key: &Key, answer: &Arc<Answer>) {
+        // One that was begun under another plan is given once, and forgotten.
+        if self.plan().is_some_and(|current| Arc::ptr_eq(&current, plan)) {
+            self.answers(plan).kept.put(key.bytes().into(), Arc::clone(answer));
+        }
+    }
+
+    /// What the plan says without anybody's help.
+    fn from_plan(&self, plan: &Arc<ResolverPlan>, key: &Key, recursive: bool, now: Instant) -> Option<Arc<Answer>> {
+        let reply = match key.kind() {
+            RecordType::ANY => any(plan, key),
+            kind => look_up(plan, &key.to_name(), kind)?,
+        };
+        if reply.onward.is_some() && recursive {
+            return None;
+        }
+        let answer = Answer::new(key, &reply, Source::Private, now);
+        let answer = Arc::new(answer.unwrap_or_else(|| Answer::bare(SERVER_FAILURE, None, now)));
+        if reply.onward.is_none() {
+            self.keep(plan, key, &answer);
+        }
+        Some(answer)
+    }
+
+    /// Follows a name to its end: through the plan, and through the upstream wherever the plan knows no more. A stub
+    /// client follows no alias by itself.
+    pub(super) async fn resolve(&self, plan: &ResolverPlan, key: &Key) -> (Reply, Vec<Hop>) {
+        let (mut at, kind) = (key.to_name(), key.kind());
+        let (mut whole, mut hops) = (Reply::only(ResponseCode::NoError), Vec::new());
+        for journey in 0..MOST_JOURNEYS {
+            if let Some(own) = look_up(plan, &at, kind) {
+                hops.push(Hop { name: at.to_ascii(), by: By::Plan });
+                whole.own |= journey == 0 && own.own;
+                whole.answers.extend(own.answers);
+                let Some(onward) = own.onward else {
+                    return (Reply { code: own.code, soa: own.soa, why: own.why, ..whole }, hops);
+                };
+                at = onward;
+            }
+            let began = clock();
+            let (found, kept) = self.upstream.ask(&Key::of(&at, kind)).await;
+            let now = clock();
+            hops.push(Hop {
+                name: at.to_ascii(),
+                by: if kept {
+                    By::Kept { server: found.server, left: found.until.saturating_duration_since(now) }
+                } else {
+                    By::Asked { server: found.server, took: now.saturating_duration_since(began) }
+                },
+            });
+            let passed = u32::try_from(now.saturating_duration_since(found.at).as_secs()).unwrap_or(u32::MAX);
+            let aged = |record: &Record| {
+                let mut record = record.clone();
+                record.ttl = record.ttl.saturating_sub(passed);
+                record
+            };
+            let mut next = None;
+            for record in &found.records {
+                whole.answers.push(aged(record));
+                // At the first name that the plan knows, the plan goes on.
+                if let Some(target) = target_of(record, kind).filter(|target| look_up(plan, target, kind).is_some()) {
+                    next = Some(target.clone());
+                    break;
+                }
+            }
+            match next.or_else(|| found.leads_on(kind).cloned()) {
+                Some(next) if whole.answers.len() < MOST_RECORDS => at = next,
+                Some(_) => break,
+                None => {
+                    let alone = whole.answers.is_empty();
+                    // Who asks the plan alone is told its aliases all the same.
+                    let code =
+                        if found.code == ResponseCode::Refused && !alone { ResponseCode::NoError } else { found.code };
+                    let soa = found.soa.as_ref().map(aged);
+                    return (Reply { code, soa, why: found.why.clone(), ..whole }, hops);
+                }
+            }
+        }
+        let why = Some((OTHER, format!("privlink: the aliases of {} lead on and on", key.to_name())));
+        (Reply { why, ..Reply::only(ResponseCode::ServFail) }, hops)
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").field("vnet", &self.vnet).finish_non_exhaustive()
+    }
+}
+
+/// Where an alias leads, unless the alias itself is asked for.
+fn target_of(record: &Record, kind: RecordType) -> Option<&Name> {
+    match &record.data {
+        RData::CNAME(target) if kind != RecordType::CNAME => Some(&target.0),
+        _ => None,
+    }
+}
+
+/// Why a question is not looked at any further.
+fn refusal<'a>(plan: &ResolverPlan, question: &Question<'_>, client: IpAddr) -> Option<(u8, Option<(u16, &'a str)>)> {
+    if question.edns.is_some_and(|edns| edns.version > 0) {
+        return Some((BAD_VERSION, None));
+    }
+    // No words: what a stranger gets is hardly longer than what it sent.
+    if !may_ask(plan, client) {
+        return Some((REFUSED, Some((PROHIBITED, ""))));
+    }
+    if question.class() != u16::from(DNSClass::IN) {
+        return Some((REFUSED, Some((NOT_AUTHORITATIVE, "privlink: class IN alone"))));
+    }
+    match question.kind() {
+        // No type (RFC 6895 §3.1), and OPT is none that is asked for.
+        0 | 41 => Some((FORMAT_ERROR, None)),
+        // IXFR, AXFR: a zone is read over the API, by those who may.
+        251 | 252 => Some((REFUSED, Some((PROHIBITED, "privlink: no zone transfers")))),
+        // Other types for queries alone (RFC 6895 §3.1), ANY apart.
+        128..=254 => Some((NOT_IMPLEMENTED, None)),
+        _ => None,
+    }
+}
+
+/// RFC 8482 §4.2: whoever asks for everything is told that nobody answers that; it would be a long answer to a short
+/// question.
+fn any(plan: &ResolverPlan, key: &Key) -> Reply {
+    let name = key.to_name();
+    let known = look_up(plan, &name, RecordType::HINFO);
+    let own = known.as_ref().is_some_and(|reply| reply.own);
+    match known {
+        Some(reply) if reply.code != ResponseCode::NoError && reply.answers.is_empty() => reply,
+        _ => {
+            let data = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
+            let seconds = u32::try_from(plan.ttl.as_secs()).unwrap_or(u32::MAX);
+            let answers = vec![Record::from_rdata(name, seconds, data)];
+            Reply { answers, own, ..Reply::only(ResponseCode::NoError) }
+        }
+    }
+}
+
+/// Names of a VNet are told to its own clients: those it may have, and programs beside the resolver.
+fn may_ask(plan: &ResolverPlan, client: IpAddr) -> bool {
+    let client = client.to_canonical();
+    client.is_loopback() || plan.listen.contains(&client) || plan.sources.iter().any(|prefix| prefix.contains(&client))
+}
