@@ -46,6 +46,7 @@ main() {
   step doc-tests cargo test --locked --doc
   if wants_netns; then step conformance scripts/conformance.sh; else skip conformance; fi
   if wants_netns; then step sdk scripts/sdk.sh; else skip sdk; fi
+  if wants_netns; then step storage scripts/storage.sh; else skip storage; fi
 
   stage "what a user sees"
   # Optimised, but linked without a second round of it: that is a minute less.
@@ -61,13 +62,13 @@ check_shell() {
   local scripts
   mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
   shellcheck -x "${scripts[@]}"
-  python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/lab/*.py tests/sdk/*.py tests/wire/*.py tests/wire/cases/*.py
+  python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/lab/*.py tests/sdk/*.py tests/storage/*.py tests/wire/*.py tests/wire/cases/*.py
 }
 
 install_tools() {
   need cc=gcc ip=iproute2 nft=nftables tcpdump=tcpdump iperf3=iperf3 curl=curl python3=python3 nginx=nginx \
     initdb=postgresql psql=postgresql-client setpriv=util-linux ping=iputils-ping traceroute=traceroute sysctl=procps awk=mawk strace=strace \
-    dig=bind9-dnsutils dnsmasq=dnsmasq-base unbound=unbound named=bind9
+    dig=bind9-dnsutils dnsmasq=dnsmasq-base unbound=unbound named=bind9 musl-gcc=musl-tools openssl=openssl
 }
 
 check_tun() {

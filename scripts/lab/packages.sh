@@ -72,3 +72,30 @@ python_environment() {
   "$1/bin/python" -m pip install --quiet --disable-pip-version-check -r "$2"
   cp "$2" "$1/installed.txt"
 }
+
+# node_environment DIRECTORY PACKAGES: npm packages as the file says, made anew when that has changed.
+node_environment() {
+  cmp -s "$2" "$1/installed.txt" && return
+  rm -rf "$1"
+  mkdir -p "$1"
+  local packages
+  mapfile -t packages <"$2"
+  npm install --prefix "$1" --no-save --no-audit --no-fund --loglevel=error "${packages[@]}"
+  cp "$2" "$1/installed.txt"
+}
+
+# unpack DIRECTORY PACKAGE...: the files of packages that are not to be installed, since installing them would change
+# how this machine works.
+unpack() {
+  local directory=$1 archives
+  shift
+  [[ -e $directory/unpacked ]] && return
+  rm -rf "$directory"
+  mkdir -p "$directory/archives"
+  archives=$(realpath "$directory/archives")
+  apt-get update -q
+  (cd "$archives" && apt-get download -q "$@")
+  local archive
+  for archive in "$archives"/*.deb; do dpkg -x "$archive" "$directory"; done
+  : >"$directory/unpacked"
+}

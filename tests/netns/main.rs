@@ -37,6 +37,8 @@ mod limitations;
 mod limits;
 /// How much the API answers beside traffic.
 mod load;
+/// Private names for PostgreSQL, glibc and musl.
+mod names;
 /// A program that is told of new requests.
 mod on_request;
 /// Both sides in the daemon's own namespace.
@@ -51,6 +53,8 @@ mod revocation;
 mod sdk;
 /// What survives restarts, reloads and damage.
 mod state;
+/// The unmodified storage client, Azurite behind the endpoint.
+mod storage;
 /// Overlapping and peered networks, on-premises, several endpoints and addresses.
 mod topologies;
 /// A provider and a consumer, each with a document and a token of its own.
