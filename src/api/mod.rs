@@ -65,6 +65,9 @@ mod inventory;
 /// Private names.
 mod dns;
 
+/// What `doctor` needs to know.
+mod doctor;
+
 /// Lists, objects, status, flows, explain.
 mod reads;
 
@@ -206,6 +209,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/groups", get(inventory::groups))
         .route("/vnets", get(reads::vnets))
         .route("/vnets/{vnet}/dns", get(dns::plan))
+        .route("/vnets/{vnet}/diagnosis", get(doctor::diagnosis))
         .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
         .route("/security-groups", get(security_groups::list))
         .route("/security-groups/{group}", get(security_groups::one).delete(security_groups::delete))

@@ -22,6 +22,9 @@ mod document;
 /// Private names.
 mod dns;
 
+/// Why a name does not lead through its endpoint.
+mod doctor;
+
 /// Interfaces and groups.
 mod inventory;
 
@@ -151,6 +154,8 @@ enum Command {
     /// Private names: what a VNet's resolver answers, and what other name servers need
     #[command(subcommand)]
     Dns(dns::Command),
+    /// Say why a name does not lead through its endpoint, looking from this host
+    Doctor(doctor::Options),
     /// Interfaces of endpoints: addresses and names
     #[command(subcommand)]
     Nic(inventory::NicCommand),
@@ -284,6 +289,7 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Flows(options) => flows::show(&options, &client, output),
         Command::Resource(command) => resource::execute(command, &client, output),
         Command::Dns(command) => dns::execute(&command, &client, output),
+        Command::Doctor(options) => doctor::examine(&options, &client, output),
         Command::Nic(command) => inventory::nic(&command, &client, output),
         Command::Group(command) => inventory::group(&command, &client, output),
         Command::Vnet(command) => vnet::execute(command, &client, output),

@@ -14,6 +14,9 @@ pub mod access;
 /// Private names.
 pub mod dns;
 
+/// What `doctor` finds.
+pub mod doctor;
+
 /// Endpoints, connections, resources and networks.
 pub mod objects;
 
@@ -25,6 +28,7 @@ pub mod records;
 
 pub use access::{Assignment, Done, NewToken, Role, Token};
 pub use dns::{DnsAddress, DnsName, DnsPlan};
+pub use doctor::{DiagnosedAddress, Diagnosis, Finding, Lint, Outcome};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
     Address, Connection, Decide, Decision, Endpoint, Group, Interface, InterfaceAddress, Peering, Resource,

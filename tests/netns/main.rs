@@ -27,6 +27,8 @@ mod failing;
 mod backends;
 /// Private names.
 mod dns;
+/// One fault at a time, seen from a client's host.
+mod doctor;
 /// Both families, by real programs.
 mod families;
 /// Kills at any moment and at every sync, a full disk, races.

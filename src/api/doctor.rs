@@ -1,0 +1,154 @@
+//! What the daemon knows of a name, for whoever looks from a client's place.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::PoisonError;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
+use serde::Deserialize;
+
+use super::convert::texts;
+use super::error::Rejection;
+use super::{ApiState, blocking};
+use crate::control::compile::bound_targets;
+use crate::control::model::{BackendState, Key, LinkResource, PortSpec, PrivateEndpoint, TargetSpec};
+use crate::control::names::{self, ResolverPlan};
+use crate::control::{Caller, View};
+use crate::interface::{DiagnosedAddress, Diagnosis, List};
+use crate::observe::traffic;
+
+/// The name in question.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    name: String,
+}
+
+/// Aliases that are followed.
+const MOST_ALIASES: usize = 8;
+
+/// `GET /v1/vnets/{vnet}/diagnosis?name=…`: what is known of `name` there, of what the caller may read.
+pub(super) async fn diagnosis(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    Path(vnet): Path<String>,
+    query: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<List<Diagnosis>>, Rejection> {
+    let Query(Asked { name }) = query?;
+    let name = name.trim_end_matches('.').to_lowercase();
+    let whole = state.control.view();
+    let seen = whole.seen_by(&caller);
+    let asked = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?;
+    let found = blocking(move || {
+        let plans = names::plan(&whole.decisions, whole.epoch);
+        let mut found = Diagnosis { vnet: asked.key.to_string(), device: asked.device, ..Diagnosis::default() };
+        let silent = state.silent.lock().unwrap_or_else(PoisonError::into_inner).get(&found.vnet).cloned();
+        found.silent = silent.unwrap_or_default();
+        let looks = Looks { state: &state, whole: &whole, seen: &seen };
+        if let Some(plan) = plans.resolvers.get(&found.vnet) {
+            found.listen = texts(&plan.listen);
+            found.upstream = texts(&plan.upstream);
+            looks.follow(plan, &name, &mut found);
+        }
+        looks.elsewhere(&name, &mut found);
+        found
+    });
+    Ok(Json(List::one(found.await?)))
+}
+
+/// What is looked at.
+struct Looks<'a> {
+    state: &'a ApiState,
+    /// Everything: an endpoint's name may come from a resource that its author does not read.
+    whole: &'a View,
+    /// What the caller may read.
+    seen: &'a View,
+}
+
+impl Looks<'_> {
+    /// The chain from `name` on, and the addresses at its end.
+    fn follow(&self, plan: &ResolverPlan, name: &str, found: &mut Diagnosis) {
+        let mut at = name.to_owned();
+        for _ in 0..MOST_ALIASES {
+            let Some(node) = plan.names.get(&at).filter(|node| !node.is_empty()) else { return };
+            found.chain.push(at.clone());
+            let guarded = plan.guard_of(&at).is_some();
+            for owner in &node.owners {
+                if let Some(address) = self.address(&owner.endpoint, owner.address, plan.tells(owner, guarded)) {
+                    found.addresses.push(address);
+                }
+            }
+            match node.aliases.first() {
+                Some(alias) if node.owners.is_empty() => at = alias.to.to_string(),
+                _ => return,
+            }
+        }
+    }
+
+    /// One address, where the caller may read its endpoint.
+    fn address(&self, endpoint: &str, address: IpAddr, answered: bool) -> Option<DiagnosedAddress> {
+        let view = self.seen.endpoint(endpoint).ok()?;
+        let bound = self.whole.decisions.model.resources.get(&view.endpoint.resource);
+        let targets = bound.map(|resource| reached(resource, &view.endpoint, address)).unwrap_or_default();
+        let up = |target: &&TargetSpec| {
+            let states =
+                target.backends.iter().map(|one| self.whole.health.state(&view.endpoint.resource, target, one));
+            states.filter(|state| *state == BackendState::Up).count() as u64
+        };
+        let icmp = targets.iter().any(|target| target.icmp).then(|| "icmp".to_owned());
+        let traffic = traffic(self.state.observer.endpoint(view.id));
+        Some(DiagnosedAddress {
+            address: address.to_string(),
+            endpoint: view.key.to_string(),
+            resource: view.endpoint.resource.to_string(),
+            state: view.connection.state.to_string(),
+            reason: view.connection.description.clone(),
+            answered,
+            ports: targets.iter().flat_map(|target| &target.ports).map(exposed).chain(icmp).collect(),
+            backends: targets.iter().map(|target| target.backends.len() as u64).sum(),
+            backends_up: targets.iter().map(up).sum(),
+            sessions: traffic.sessions,
+            sessions_opened: traffic.sessions_opened,
+            max_sessions: view.endpoint.max_sessions.map(u64::from),
+            exhausted: bound.map(|resource| self.exhausted(resource, &targets)).unwrap_or_default(),
+        })
+    }
+
+    /// Servers of `targets` towards which `resource` has no NAT port left.
+    fn exhausted(&self, resource: &LinkResource, targets: &[&TargetSpec]) -> Vec<String> {
+        let full = self.state.observer.exhausted(&resource.nat).into_iter();
+        let ours =
+            |address: IpAddr| targets.iter().any(|target| target.backends.iter().any(|one| one.address == address));
+        full.filter(|pool| ours(pool.backend))
+            .map(|pool| format!("{} {}", pool.protocol, SocketAddr::new(pool.backend, pool.backend_port)))
+            .collect()
+    }
+
+    /// Endpoints that bear the name and are not seen from this VNet.
+    fn elsewhere(&self, name: &str, found: &mut Diagnosis) {
+        let here = |key: &Key| found.addresses.iter().any(|address| address.endpoint == key.to_string());
+        let bears = |endpoint: &PrivateEndpoint| {
+            let members = endpoint.addresses.iter();
+            let mut fqdns =
+                members.flat_map(|one| names::of_member(&self.whole.decisions.model, endpoint, &one.member));
+            fqdns.any(|fqdn| fqdn.public == name || fqdn.host() == name)
+        };
+        let all = self.seen.decisions.model.endpoints.iter().filter(|(key, endpoint)| !here(key) && bears(endpoint));
+        found.elsewhere = all.map(|(key, endpoint)| format!("{key} in {}", endpoint.vnet)).collect();
+    }
+}
+
+/// The targets behind one address of an endpoint.
+fn reached<'a>(resource: &'a LinkResource, endpoint: &PrivateEndpoint, address: IpAddr) -> Vec<&'a TargetSpec> {
+    let member = endpoint.addresses.iter().find(|one| one.ip == Some(address)).map_or("", |one| &*one.member);
+    let bound = bound_targets(resource, endpoint).into_iter();
+    let ours = bound.filter(|(name, _)| member.is_empty() || name.eq_ignore_ascii_case(member));
+    ours.filter_map(|(_, target)| resource.targets.get(usize::from(target.0))).collect()
+}
+
+/// `tcp 443`, `udp 8000-8100`: what a client asks for.
+fn exposed(spec: &PortSpec) -> String {
+    let PortSpec { protocol, first, last, .. } = spec;
+    if first == last { format!("{protocol} {first}") } else { format!("{protocol} {first}-{last}") }
+}
