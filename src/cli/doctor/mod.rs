@@ -137,6 +137,9 @@ fn dial(
         );
         tried.explained = client.get::<Explanation>(&question).map(|list| list.items.into_iter().next()).ok().flatten();
     }
+    if tried.explained.as_ref().is_some_and(|explained| !explained.admitted) {
+        return tried;
+    }
     tried.connected = Some(host::dial(address, port));
     let before = known.map_or(0, |known| known.sessions_opened);
     // What the workers counted shows a moment later.
