@@ -50,7 +50,7 @@ pub enum DropReason {
     SpoofedSource,
     /// A protocol the forwarder does not carry.
     UnsupportedProtocol,
-    /// Source routing (RFC 7126, RFC 5095).
+    /// Source routing, or a record of the way (RFC 7126, RFC 5095).
     SourceRoute,
     /// An IPv6 extension header that may not be passed over, or too many of them (RFC 8200).
     ExtensionHeader,

@@ -106,7 +106,8 @@ pub fn read_error<'a>(packet: &'a [u8], outline: &Outline) -> Result<ErrorMessag
         (Version::V6, 1 | 3) => (usize::from(fixed[4]) * 8, word(fixed, 4) & 0x00FF_FFFF),
         (Version::V6, _) => (0, word(fixed, 4)),
     };
-    let quoted = if length == 0 { rest } else { &rest[..rest.len().min(length)] };
+    let length = if length == 0 { without_unannounced_extension(rest, outline.version, kind[0]) } else { length };
+    let quoted = &rest[..rest.len().min(length)];
     Ok(ErrorMessage {
         hops: outline.hops,
         traffic_class: ip::traffic_class(packet, outline.version),
@@ -114,6 +115,16 @@ pub fn read_error<'a>(packet: &'a [u8], outline: &Outline) -> Result<ErrorMessag
         word,
         quote: read_quote(quoted, outline.version)?,
     })
+}
+
+/// Length of a quote whose message does not say it: routers older than RFC 4884 put their extension behind the 128th
+/// byte (§5), and only its version and checksum tell that it is there.
+fn without_unannounced_extension(rest: &[u8], version: Version, kind: u8) -> usize {
+    const FIXED: usize = 128;
+    let extensible = matches!((version, kind), (Version::V4, 3 | 11 | 12) | (Version::V6, 1 | 3));
+    let is_extension =
+        |bytes: &[u8]| bytes.len() >= 8 && bytes[0] >> 4 == 2 && half(bytes, 2) != 0 && checksum::sum(bytes) == 0xFFFF;
+    if extensible && rest.get(FIXED..).is_some_and(is_extension) { FIXED } else { rest.len() }
 }
 
 /// Reads a quote as far as it goes; lengths in it are its sender's, the bytes that are there decide.

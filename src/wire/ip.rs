@@ -76,7 +76,8 @@ pub enum Flaw {
     /// An IPv6 packet with a mapped IPv4 address (RFC 4291 §2.5.5.2, RFC 6890): no host may send one.
     Mapped,
     /// A source route: IPv4 options 131 and 137 (RFC 7126 §4.3, §4.4), IPv6 routing headers that are not
-    /// used up, and those of type 0 whatever they say (RFC 5095).
+    /// used up, and those of type 0 whatever they say (RFC 5095). Or a record of the way, IPv4 options 7 and 68
+    /// (RFC 791 §3.1): it would show each side the routers of the other (nat-requirements I-6).
     SourceRoute,
     /// An IPv6 extension header that a router may not pass over, an option that demands to be understood
     /// (RFC 8200 §4.2), or too many of them.
@@ -165,16 +166,16 @@ fn options_of(packet: &[u8], header: usize) -> Result<(), Flaw> {
     if checksum::sum(whole) != 0xFFFF {
         return Err(Flaw::Checksum);
     }
-    if has_source_route(&whole[Version::V4.header()..])? { Err(Flaw::SourceRoute) } else { Ok(()) }
+    if names_routers(&whole[Version::V4.header()..])? { Err(Flaw::SourceRoute) } else { Ok(()) }
 }
 
-/// Walks IPv4 options (RFC 791 §3.1) for a loose or strict source route.
-fn has_source_route(mut options: &[u8]) -> Result<bool, Flaw> {
+/// Walks IPv4 options (RFC 791 §3.1) for a loose or strict source route, a recorded route, or timestamps.
+fn names_routers(mut options: &[u8]) -> Result<bool, Flaw> {
     while let [kind, rest @ ..] = options {
         options = match (kind, rest) {
             (0, _) => return Ok(false),
             (1, _) => rest,
-            (131 | 137, _) => return Ok(true),
+            (7 | 68 | 131 | 137, _) => return Ok(true),
             (_, [length, ..]) if *length >= 2 => options.get(usize::from(*length)..).ok_or(Flaw::Options)?,
             _ => return Err(Flaw::Options),
         };
@@ -310,11 +311,12 @@ mod tests {
     fn source_routes_are_found_behind_other_options() {
         let routed = |options: &[u8]| outline(&header(options)) == Err(Flaw::SourceRoute);
         assert!(routed(&[1, 1, 131, 2]));
-        assert!(routed(&[7, 3, 4, 137]));
-        assert!(outline(&header(&[7, 4, 131, 0])).is_ok(), "131 is data of option 7");
+        assert!(routed(&[148, 3, 4, 137]));
+        assert!(routed(&[7, 7, 4, 0, 0, 0, 0, 0]) && routed(&[1, 68, 4, 5, 0, 0, 0, 0]), "records of the way");
+        assert!(outline(&header(&[148, 4, 131, 0])).is_ok(), "131 is data of option 148");
         assert!(outline(&header(&[0, 131, 2, 0])).is_ok(), "after the end of options");
-        assert_eq!(outline(&header(&[7, 9, 0, 0])), Err(Flaw::Options));
-        assert_eq!(outline(&header(&[7, 0, 0, 0])), Err(Flaw::Options));
+        assert_eq!(outline(&header(&[148, 9, 0, 0])), Err(Flaw::Options));
+        assert_eq!(outline(&header(&[148, 0, 0, 0])), Err(Flaw::Options));
     }
 
     #[test]

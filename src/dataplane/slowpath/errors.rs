@@ -2,6 +2,8 @@
 //! end nor refresh (RFC 5508 §4.2; nat-requirements I-1 to I-6). Who sent the error is not shown to the other side, and no
 //! rule asks for it: a router on the way, or the host itself, has any address (§8, trap 2).
 
+use std::net::IpAddr;
+
 use crate::dataplane::fastpath::rewrite::Translation;
 use crate::dataplane::forwarder::{Context, Forwarder, Own};
 use crate::dataplane::handover::Arrival;
@@ -32,7 +34,7 @@ impl Forwarder {
             Err(Unusable::Checksum) => return Verdict::Drop(DropReason::Malformed),
             Err(Unusable::Quote) => return UNMATCHED,
         };
-        if is_martian(outline.source.ip()) || outline.source == outline.destination {
+        if cannot_tell(outline.source.ip()) || outline.source == outline.destination {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
         // It goes to whoever sent the quoted packet, and nowhere else.
@@ -72,6 +74,16 @@ impl Forwarder {
             None => UNMATCHED,
         }
     }
+}
+
+/// Whether nobody sends errors from `source`. A router whose links have no address of their own may have nothing but a
+/// link-local one (RFC 4291 §2.5.6, RFC 3927); what it quotes says whether it knows the packet.
+fn cannot_tell(source: IpAddr) -> bool {
+    let link_local = match source {
+        IpAddr::V4(source) => source.is_link_local(),
+        IpAddr::V6(source) => source.is_unicast_link_local(),
+    };
+    is_martian(source) && !link_local
 }
 
 /// A packet-too-big that no link could mean is forged, or would stall the sender (RFC 8201 §4, RFC 5927 §7.1).

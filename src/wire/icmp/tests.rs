@@ -198,6 +198,28 @@ fn extensions_are_cut_off() {
     }
 }
 
+/// I-6: so is one that stands where it stood before RFC 4884, unannounced; a quoted packet that is only longer stays.
+#[test]
+fn unannounced_extensions_are_cut_off() {
+    let mut quote = quoted_packet(Version::V4);
+    put_half(&mut quote, 2, 400);
+    put_half(&mut quote, 10, 0);
+    let sum = !checksum::sum(&quote[..20]);
+    put_half(&mut quote, 10, sum);
+    quote.resize(128, 0);
+    let mut extension = vec![0x20, 0, 0, 0, 0, 12, 1, 1, 0xEE, 0xEE, 0xEE, 0xEE, 0xEE, 0xEE, 0xEE, 0xEE];
+    let sum = !checksum::sum(&extension);
+    put_half(&mut extension, 2, sum);
+    let length = |behind: &[u8]| {
+        let packet = error(Version::V4, [11, 0], 0, &[&quote[..], behind].concat());
+        let out = rebuilt(&read(&packet).expect("an error"), Version::V4).expect("rebuilt");
+        out.len() - Version::V4.header() - 8
+    };
+    assert_eq!(length(&extension), 128);
+    extension[9] ^= 1;
+    assert_eq!(length(&extension), 144, "its checksum is wrong: payload");
+}
+
 /// I-1: a quoted echo keeps its way round, and its checksum is right in the other family too.
 #[test]
 fn quoted_echoes_are_renamed() {
