@@ -58,8 +58,7 @@ impl Crew {
         };
         for (number, ears) in (0..workers).zip(ears) {
             let position = Position { worker: number, workers };
-            let capacity = (max_sessions / u32::from(workers)).max(1);
-            let forwarder = Forwarder::new(position, capacity, seeds()?, Arc::clone(&shared));
+            let forwarder = Forwarder::new(position, position.share_of(max_sessions), seeds()?, Arc::clone(&shared));
             let ring = rings.and_then(|rings| rings.get(usize::from(number)));
             let forwarder = match ring {
                 Some(ring) => forwarder.with_flow_log(Arc::clone(ring)),

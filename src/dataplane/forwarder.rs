@@ -36,6 +36,15 @@ pub struct Position {
     pub workers: u16,
 }
 
+impl Position {
+    /// This worker's share of `sessions`: all shares together are no more, and no less unless each has one.
+    #[must_use]
+    pub fn share_of(self, sessions: u32) -> u32 {
+        let workers = u32::from(self.workers.max(1));
+        (sessions / workers + u32::from(u32::from(self.worker) < sessions % workers)).max(1)
+    }
+}
+
 /// A frame that waits to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {

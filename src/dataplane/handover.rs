@@ -66,6 +66,8 @@ pub struct Handed {
 /// What workers share. Never touched by a hit.
 pub struct Shared {
     rings: Vec<ArrayQueue<Handed>>,
+    /// Sessions that each worker had room for when its last batch began.
+    rooms: Vec<AtomicUsize>,
     wakers: Vec<Arc<dyn Fn() + Send + Sync>>,
     /// Sessions that live elsewhere than steering says.
     elsewhere: DashMap<FlowKey, u16, RandomState>,
@@ -90,6 +92,7 @@ impl Shared {
     pub fn new(wakers: Vec<Arc<dyn Fn() + Send + Sync>>) -> Self {
         Self {
             rings: wakers.iter().map(|_| ArrayQueue::new(RING)).collect(),
+            rooms: wakers.iter().map(|_| AtomicUsize::new(0)).collect(),
             wakers,
             elsewhere: DashMap::default(),
             elsewhere_count: AtomicUsize::new(0),
@@ -138,6 +141,22 @@ impl Shared {
     #[must_use]
     pub fn waiting(&self, worker: u16) -> bool {
         self.rings.get(usize::from(worker)).is_some_and(|ring| !ring.is_empty())
+    }
+
+    /// Notes how many more sessions `worker` has room for.
+    pub fn set_room(&self, worker: u16, sessions: usize) {
+        if let Some(room) = self.rooms.get(usize::from(worker)) {
+            room.store(sessions, Ordering::Relaxed);
+        }
+    }
+
+    /// The next worker after `worker` that has room for a session. Where none has, a flood is refused where it
+    /// arrives: it is never handed around.
+    #[must_use]
+    pub fn with_room(&self, worker: u16) -> Option<u16> {
+        let workers = self.workers();
+        let others = (1..workers).map(|step| (worker + step) % workers);
+        others.into_iter().find(|other| self.rooms[usize::from(*other)].load(Ordering::Relaxed) > 0)
     }
 
     /// The worker a consumer's flow was admitted by, where that is not the one steering names.

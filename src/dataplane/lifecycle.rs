@@ -48,6 +48,7 @@ impl Forwarder {
 
     /// The work between batches: a slice of the review, a slice of the sweep. Returns whether more waits.
     pub fn housekeep(&mut self, context: &Context<'_>) -> bool {
+        self.tell_room(context);
         let more_review = self.review_slice(context);
         let more_sweep = self.sweep_slice(context) | self.expire_pieces(context);
         if context.now.since(self.ports_published) >= Tick::PER_SECOND {
@@ -56,6 +57,13 @@ impl Forwarder {
             self.published.publish_nat_ports(self.ports.usage(context.now));
         }
         more_review || more_sweep
+    }
+
+    /// Tells the other workers how many sessions fit here, those included that closing ones make room for.
+    fn tell_room(&self, context: &Context<'_>) {
+        let share = self.position.share_of(context.snapshot.settings.max_sessions) as usize;
+        let room = share.saturating_sub(self.sessions.len()) + self.lingering.len();
+        self.shared.set_room(self.position.worker, room);
     }
 
     fn review_slice(&mut self, context: &Context<'_>) -> bool {

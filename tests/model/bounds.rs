@@ -86,7 +86,7 @@ impl Run {
     }
 
     /// Datagrams whose other pieces never come, and half a minute. Their sender is told of each whose first piece
-    /// came; a source that begins more than its share loses its oldest.
+    /// came, unless it asked a silent resource; a source that begins more than its share loses its oldest.
     fn abandon_datagrams(&mut self, before: &VerdictCounts) {
         let Some(mut sent) = self.packet_to_cut() else { return };
         let flood = self.workers == 1 && self.random.u8(..15) == 0;
@@ -121,7 +121,8 @@ impl Run {
         for _ in 0..displaced {
             self.reach(Case::Drop("fragment_full"));
         }
-        let told = if first { u64::from(kept) } else { 0 };
+        let silent = self.oracle.is_silent(sent.at, sent.packet.destination);
+        let told = if first && !silent { u64::from(kept) } else { 0 };
         let own = self.check_resets(&out, &killed, before, &after, &sent.packet);
         assert_eq!((own.len() as u64, after.answered - before.answered), (told, told));
         for (to, frame) in own {

@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) acked: u32,
     /// Whether it has received anything: it accepts a reset at `expects`.
     pub(crate) heard: bool,
+    /// Whether anything of it has passed: `next` is known.
+    pub(crate) sent: bool,
     pub(crate) fin: bool,
     pub(crate) fin_acked: bool,
 }
@@ -188,6 +190,15 @@ impl Oracle {
         rules.admits_source(at, source, destination).err()
     }
 
+    /// Whether whoever this packet asks for answers nothing.
+    pub(crate) fn is_silent(&self, at: u16, destination: u32) -> bool {
+        let rules = &self.rules;
+        let owner =
+            rules.resources.iter().find(|resource| rules.is_nat(at, destination) && resource.has_nat(destination));
+        let bound = || rules.visible(at, destination).map(|(endpoint, _)| &rules.resources[endpoint.resource]);
+        owner.or_else(bound).is_some_and(|resource| resource.silent)
+    }
+
     /// Check 7.
     fn admit(&self, key: Key, grant: Grant, packet: &Packet, syn: bool) -> Expected {
         let drop = |reason| Expected::Drop((reason, Some(grant.resource)));
@@ -246,14 +257,16 @@ impl Oracle {
             if forth { (&mut flow.consumer, &mut flow.provider) } else { (&mut flow.provider, &mut flow.consumer) };
         if packet.flags & RST != 0 {
             let refused = flow.phase == Phase::Opening && packet.flags & ACK != 0 && packet.ack == other.next;
-            if refused || other.heard && packet.seq == other.acked && flow.phase != Phase::Opening {
+            let expected = other.heard && packet.seq == other.acked && flow.phase != Phase::Opening;
+            // Or it follows all that was sent before it.
+            if refused || expected || own.sent && packet.seq == own.next {
                 (flow.phase, flow.exact) = (Phase::Closing, true);
             }
             return;
         }
         let control = u32::from(packet.flags & SYN != 0) + u32::from(packet.flags & FIN != 0);
         let end = packet.seq.wrapping_add(packet.payload.len() as u32).wrapping_add(control);
-        own.next = end;
+        (own.next, own.sent) = (end, true);
         if !lost {
             (other.expects, other.heard) = (end, true);
         }

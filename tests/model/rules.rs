@@ -235,7 +235,7 @@ impl Rules {
         }
     }
 
-    fn visible(&self, at: u16, address: u32) -> Option<(&Endpoint, usize)> {
+    pub(crate) fn visible(&self, at: u16, address: u32) -> Option<(&Endpoint, usize)> {
         let side = &self.sides[usize::from(at)];
         let sees = |endpoint: &&Endpoint| endpoint.vnet == side.vnet || side.peers.contains(&endpoint.vnet);
         self.endpoints.iter().filter(sees).find_map(|endpoint| {

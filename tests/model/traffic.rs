@@ -251,7 +251,7 @@ impl Run {
         }
         match self.random.u8(..16) {
             0 => packet.flags = FIN | ACK,
-            1 => (packet.flags, packet.seq) = (RST, other.acked),
+            1 => (packet.flags, packet.seq) = (RST, if self.random.bool() { other.acked } else { own.next }),
             2..4 => (packet.flags, packet.seq) = (RST, other.acked.wrapping_add(77)),
             4..6 => return !packet.payload.is_empty(),
             _ => return false,

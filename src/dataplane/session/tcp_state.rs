@@ -73,7 +73,11 @@ pub fn track(session: &mut Session, direction: Direction, segment: TcpSegment) -
     }
     let other_known = session.tcp.has(bits.other_seq);
     if segment.has(RST) {
-        return reset(session, segment, bits, other);
+        let own = *own;
+        return reset(session, segment, bits, own, other);
+    }
+    if begins_anew(session.phase, direction, segment, *own) {
+        return begin_anew(session, segment);
     }
     if session.tcp.has(bits.seq) {
         note_progress(own, segment);
@@ -92,6 +96,32 @@ pub fn track(session: &mut Session, direction: Direction, segment: TcpSegment) -
         session.tcp.set(bits.other_fin_acked);
     }
     advance(session)
+}
+
+/// How far behind the end of what was sent a SYN-ACK may be that is only a repetition: with fast open, data follows it
+/// at once (RFC 7413).
+const REPEATED: u32 = 1 << 16;
+
+/// Whether the provider accepts a connection in the place of one that is established here: both ends have forgotten
+/// that one, and the client uses its port again (RFC 9293 §3.6.1).
+fn begins_anew(phase: Phase, direction: Direction, segment: TcpSegment, own: FlowState) -> bool {
+    phase == Phase::Established
+        && direction == Direction::ToConsumer
+        && segment.has(SYN | ACK)
+        && own.seq_end.wrapping_sub(segment.end()) >= REPEATED
+}
+
+/// What is known of the old connection goes; the numbers are the new one's.
+fn begin_anew(session: &mut Session, segment: TcpSegment) -> Change {
+    (session.to_consumer.seq_end, session.to_consumer.last_ack) = (segment.end(), segment.ack);
+    session.to_service.seq_end = segment.ack;
+    let elsewhere = session.tcp.has(Seen::ELSEWHERE);
+    session.tcp = Seen(Seen::CONSUMER_SEQ.0 | Seen::PROVIDER_SEQ.0 | Seen::PROVIDER_ACK.0);
+    if elsewhere {
+        session.tcp.set(Seen::ELSEWHERE);
+    }
+    session.phase = Phase::Opening;
+    Change::Phase
 }
 
 /// Moves the phase on: established once both ends have acknowledged each other, closing once both have
@@ -117,9 +147,12 @@ fn advance(session: &mut Session) -> Change {
 
 /// A RST ends the session only at the exact sequence number its receiver expects; any other is passed
 /// on and changes nothing, so that an off-path host cannot close a mapping (nat-requirements C-2).
-fn reset(session: &mut Session, segment: TcpSegment, bits: Bits, other: FlowState) -> Change {
+fn reset(session: &mut Session, segment: TcpSegment, bits: Bits, own: FlowState, other: FlowState) -> Change {
     let answers_syn = session.phase == Phase::Opening && segment.has(ACK) && segment.ack == other.seq_end;
-    let exact = session.tcp.has(bits.other_ack) && segment.seq == other.last_ack;
+    // What its receiver last said it expects, or the next byte after all that was sent to it: it expects that one
+    // once what is in flight has come.
+    let exact = session.tcp.has(bits.other_ack) && segment.seq == other.last_ack
+        || session.tcp.has(bits.seq) && segment.seq == own.seq_end;
     if !(answers_syn || exact) || session.tcp.has(Seen::EXACT_CLOSE) {
         return Change::None;
     }
@@ -229,6 +262,34 @@ mod tests {
             assert_eq!(s.phase, Phase::Established);
         }
         assert_eq!(track(&mut s, ToConsumer, segment(RST, 901, 0, 0)), Change::ExactClose);
+    }
+
+    #[test]
+    fn a_reset_behind_what_is_in_flight_closes() {
+        let mut s = session(1);
+        track(&mut s, ToService, segment(SYN, 100, 0, 0));
+        track(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0));
+        track(&mut s, ToService, segment(ACK, 101, 901, 0));
+        track(&mut s, ToConsumer, segment(ACK, 901, 101, 500));
+        assert_eq!(track(&mut s, ToConsumer, segment(RST, 1_100, 0, 0)), Change::None, "amid it");
+        assert_eq!(track(&mut s, ToConsumer, segment(RST, 1_401, 0, 0)), Change::ExactClose);
+    }
+
+    /// C-1: both ends have lost the old connection, and the client chose its port again.
+    #[test]
+    fn a_connection_accepted_in_the_place_of_another_has_its_own_numbers() {
+        let mut s = session(1);
+        track(&mut s, ToService, segment(SYN, 100, 0, 0));
+        track(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0));
+        track(&mut s, ToService, segment(ACK, 101, 901, 0));
+        track(&mut s, ToService, segment(SYN, 3_000_000_000, 0, 0));
+        assert_eq!(track(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0)), Change::None, "the old one repeated");
+        let accepted = segment(SYN | ACK, 3_500_000_000, 3_000_000_001, 0);
+        assert_eq!((track(&mut s, ToConsumer, accepted), s.phase), (Change::Phase, Phase::Opening));
+        assert_eq!(track(&mut s, ToService, segment(ACK, 3_000_000_001, 3_500_000_001, 0)), Change::Phase);
+        assert_eq!(s.phase, Phase::Established);
+        assert_eq!(reset_points(&s, ToService), [Some(3_000_000_001), None]);
+        assert_eq!(reset_points(&s, ToConsumer), [Some(3_500_000_001), None]);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Forwarder {
 
     /// Room for one more session: below the worker's share, or made by ending the one that closes longest.
     fn make_room(&mut self, context: &Context<'_>) -> Result<(), DropReason> {
-        let share = (context.snapshot.settings.max_sessions / u32::from(self.position.workers)).max(1) as usize;
+        let share = self.position.share_of(context.snapshot.settings.max_sessions) as usize;
         while self.sessions.len() >= share || self.sessions.is_full() {
             let Some(slot) = self.lingering.pop_front() else { return Err(DropReason::TableFull) };
             let closes = |session: &Session| session.phase != Phase::Vacant && !session.is_live();

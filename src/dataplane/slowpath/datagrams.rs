@@ -34,8 +34,8 @@ impl Forwarder {
         if owner != self.position.worker && !arrival.handed {
             return Verdict::HandOut { worker: owner, refused: false };
         }
-        let timeouts = match welcome(outline, arrival, context) {
-            Ok(timeouts) => timeouts,
+        let timeouts = match welcome(outline, arrival.attachment, context) {
+            Ok((timeouts, _)) => timeouts,
             Err(reason) => return Verdict::Drop(reason),
         };
         // What the kernel cuts is complete, whatever a virtio header says.
@@ -114,9 +114,14 @@ impl Forwarder {
         for datagram in over {
             self.counts.held -= datagram.held;
             self.counts.dropped[DropReason::FragmentTimeout as usize] += datagram.held;
-            let Some(first) = datagram.first.filter(|_| settings.answer) else { continue };
+            let Some(first) = datagram.first else { continue };
             let Ok(outline) = ip::outline(&first) else { continue };
-            if self.limiter.take(settings.deny_rate, context.now) {
+            // Whom the rules have shut out meanwhile is told nothing, nor is who asks a silent resource.
+            let answer = welcome(&outline, datagram.attachment, context).map(|(_, answer)| answer);
+            if !answer.is_ok_and(|answer| answer.unwrap_or(settings.answer)) {
+                continue;
+            }
+            if self.limiter.take(settings.deny_rate, context.now, &mut self.random) {
                 let told = build::icmp_error(outline.destination, &first, build::IcmpError::ReassemblyTime);
                 self.originate(datagram.attachment, told);
                 self.counts.answered += 1;
@@ -126,8 +131,13 @@ impl Forwarder {
     }
 }
 
-/// Whether anything of this sender to this address could pass, whatever the ports: nothing else costs memory.
-fn welcome(outline: &Outline, arrival: &Arrival, context: &Context<'_>) -> Result<Timeouts, DropReason> {
+/// Whether anything of this sender to this address could pass, whatever the ports: nothing else costs memory. The
+/// resource's times and answer mode.
+fn welcome(
+    outline: &Outline,
+    attachment: AttachmentId,
+    context: &Context<'_>,
+) -> Result<(Timeouts, Option<bool>), DropReason> {
     let (source, destination) = (outline.source.ip(), outline.destination.ip());
     let protocol = match (outline.protocol, outline.version) {
         (ip::TCP, _) => Protocol::Tcp,
@@ -136,12 +146,12 @@ fn welcome(outline: &Outline, arrival: &Arrival, context: &Context<'_>) -> Resul
         (ip::UDP, _) | (_, Version::V6) => Protocol::Udp,
         _ => return Err(DropReason::UnsupportedProtocol),
     };
-    let query = Query { attachment: arrival.attachment, source, destination, protocol, port: 0 };
-    if let Some(resource) = context.snapshot.nat_owner(arrival.attachment, destination) {
+    let query = Query { attachment, source, destination, protocol, port: 0 };
+    if let Some(resource) = context.snapshot.nat_owner(attachment, destination) {
         let resource = context.snapshot.resource(resource).ok_or(DropReason::NoSession)?;
         let backends = || resource.targets.iter().flat_map(|target| &target.backends);
         let known = backends().any(|backend| backend.address == source);
-        return if known { Ok(resource.timeouts) } else { Err(DropReason::NoSession) };
+        return if known { Ok((resource.timeouts, resource.answer)) } else { Err(DropReason::NoSession) };
     }
     if is_spoofed(context.snapshot, &query) {
         return Err(DropReason::SpoofedSource);
@@ -149,7 +159,7 @@ fn welcome(outline: &Outline, arrival: &Arrival, context: &Context<'_>) -> Resul
     let endpoint =
         policy::admits_source(context.snapshot, &query).map_err(|denial| DropReason::from(&denial.reason))?;
     let resource = context.snapshot.resource(endpoint.resource);
-    Ok(resource.map_or(context.snapshot.settings.timeouts, |resource| resource.timeouts))
+    Ok(resource.map_or((context.snapshot.settings.timeouts, None), |resource| (resource.timeouts, resource.answer)))
 }
 
 /// Computes a checksum that the kernel was to compute: pieces cannot ask for it.

@@ -99,14 +99,21 @@ impl Forwarder {
                 self.note_if_elsewhere(slot, &packet.key, context);
                 self.pass_if_it_fits(frame, packet, slot, Direction::ToService, arrival, context)
             }
-            Err(Refusal { reason: DropReason::NatPortsExhausted, .. })
-                if arrival.refusals + 1 < self.position.workers =>
-            {
-                // Another worker's range may have ports left: no early failure (DESIGN §2).
-                let next = (self.position.worker + 1) % self.position.workers;
-                Verdict::HandOut { worker: next, refused: true }
-            }
-            Err(refusal) => self.deny(frame, packet, refusal, context),
+            Err(refusal) => match self.elsewhere(refusal.reason, arrival) {
+                Some(worker) => Verdict::HandOut { worker, refused: true },
+                None => self.deny(frame, packet, refusal, context),
+            },
+        }
+    }
+
+    /// Another worker that may admit what this one has no NAT port or no room for: no early failure (DESIGN §2).
+    fn elsewhere(&self, reason: DropReason, arrival: &Arrival) -> Option<u16> {
+        let workers = self.position.workers;
+        match reason {
+            _ if arrival.refusals + 1 >= workers => None,
+            DropReason::NatPortsExhausted => Some((self.position.worker + 1) % workers),
+            DropReason::TableFull => self.shared.with_room(self.position.worker),
+            _ => None,
         }
     }
 
@@ -126,7 +133,7 @@ impl Forwarder {
         let settings = &context.snapshot.settings;
         if refusal.answer.unwrap_or(settings.answer)
             && let Some(answer) = reject::answer(frame, packet, refusal)
-            && self.limiter.take(settings.deny_rate, context.now)
+            && self.limiter.take(settings.deny_rate, context.now, &mut self.random)
         {
             self.originate(packet.key.attachment, answer);
             self.counts.answered += 1;

@@ -68,6 +68,8 @@ struct Assembly {
     largest: usize,
     dont_fragment: bool,
     congested: bool,
+    /// Its first piece has come.
+    begun: bool,
     /// It was given up: what comes of it until its time is over is dropped.
     dead: bool,
     deadline: Tick,
@@ -157,6 +159,11 @@ impl Reassembler {
             identification: fragment.identification,
             protocol: outline.protocol,
         };
+        let first = fragment.offset == 0;
+        // A sender that begins once more has given its number to another datagram, which is none the worse for it.
+        if first && self.datagrams.get(&key).is_some_and(|assembly| assembly.dead && assembly.begun) {
+            self.forget(&key);
+        }
         if !self.datagrams.contains_key(&key) {
             self.begin(key, Tick(now.0.wrapping_add(lifetime)));
         }
@@ -169,6 +176,7 @@ impl Reassembler {
         let Some(assembly) = self.datagrams.get_mut(&key) else {
             return Outcome::Dropped(DropReason::FragmentFull);
         };
+        assembly.begun |= first;
         if assembly.dead {
             return Outcome::Dropped(DropReason::FragmentDead);
         }

@@ -12,7 +12,8 @@ use crate::wire::checksum;
 use crate::wire::headers::{self, RST};
 
 /// A token bucket that refills once per tick: the forwarder's answers are bounded whatever arrives
-/// (RFC 1812 §4.3.2.8).
+/// (RFC 1812 §4.3.2.8). Now and then an answer costs two tokens, so that nobody can count from the answers that it
+/// gets how many others were sent meanwhile (nat-requirements §2, side channels).
 #[derive(Debug)]
 pub struct Limiter {
     left: u32,
@@ -26,15 +27,15 @@ impl Limiter {
         Self { left: rate, refilled: now }
     }
 
-    /// Takes one token, if there is one, at `rate` tokens per second.
-    pub fn take(&mut self, rate: u32, now: Tick) -> bool {
+    /// Takes one token or two, if there is one, at `rate` tokens per second.
+    pub fn take(&mut self, rate: u32, now: Tick, random: &mut fastrand::Rng) -> bool {
         let refill = u64::from(now.since(self.refilled)) * u64::from(rate) / u64::from(Tick::PER_SECOND);
         if refill > 0 {
             self.refilled = now;
         }
         self.left = u32::try_from(refill.saturating_add(u64::from(self.left))).unwrap_or(u32::MAX).min(rate);
         let granted = self.left > 0;
-        self.left = self.left.saturating_sub(1);
+        self.left = self.left.saturating_sub(1 + u32::from(random.u8(..8) == 0));
         granted
     }
 }
@@ -132,22 +133,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_holds_no_more_answers_than_the_rate() {
+    fn a_second_holds_no_more_answers_than_the_rate_and_nobody_can_count_on_how_many() {
+        let mut random = fastrand::Rng::with_seed(7);
         let mut limiter = Limiter::new(1_000, Tick(0));
-        let granted = |limiter: &mut Limiter, tick| (0..5_000).filter(|_| limiter.take(1_000, Tick(tick))).count();
-        assert_eq!(granted(&mut limiter, 0), 1_000);
-        assert_eq!(granted(&mut limiter, 1), 100);
-        assert_eq!(granted(&mut limiter, 5), 400);
-        assert_eq!(granted(&mut limiter, 10_000), 1_000, "a long pause fills the bucket, no more");
+        let mut granted = |tick| (0..5_000).filter(|_| limiter.take(1_000, Tick(tick), &mut random)).count();
+        let mut seconds = Vec::new();
+        for second in 0..50 {
+            let one: usize = (0..10).map(|tick| granted(second * 1_000 + tick)).sum();
+            let (least, most) = if second == 0 { (1_600, 1_900) } else { (1_600, 2_000) };
+            assert!((least..=most).contains(&one), "{one} answers in second {second}, the full bucket included");
+            seconds.push(one);
+        }
+        seconds.sort_unstable();
+        seconds.dedup();
+        assert!(seconds.len() > 10, "as many each time: {seconds:?}");
         let mut slow = Limiter::new(1, Tick(0));
-        let total: usize = (0..50).map(|tick| usize::from(slow.take(1, Tick(tick)))).sum();
+        let total: usize = (0..50).map(|tick| usize::from(slow.take(1, Tick(tick), &mut random))).sum();
         assert_eq!(total, 5, "a rate below one per tick still grants");
     }
 
     #[test]
     fn the_first_packet_after_a_start_is_answered_at_the_rate_in_force() {
+        let mut random = fastrand::Rng::with_seed(7);
         let mut limiter = Limiter::new(u32::MAX, Tick(0));
-        assert_eq!((0..5_000).filter(|_| limiter.take(1_000, Tick(0))).count(), 1_000);
-        assert!(!Limiter::new(u32::MAX, Tick(0)).take(0, Tick(0)), "a rate of zero answers nothing");
+        let granted = (0..5_000).filter(|_| limiter.take(1_000, Tick(0), &mut random)).count();
+        assert!((800..=1_000).contains(&granted), "{granted}");
+        assert!(!Limiter::new(u32::MAX, Tick(0)).take(0, Tick(0), &mut random), "a rate of zero answers nothing");
     }
 }

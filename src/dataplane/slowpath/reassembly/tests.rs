@@ -68,12 +68,29 @@ fn an_overlap_kills_and_a_duplicate_does_not() {
     *other.last_mut().expect("bytes") ^= 1;
     let killed = add(&mut all, &other, 0);
     assert!(matches!(killed, Outcome::Killed { reason: DropReason::FragmentOverlap, held: 1 }), "{killed:?}");
-    for piece in &cut {
+    for piece in &cut[1..] {
         assert!(matches!(add(&mut all, piece, 1), Outcome::Dropped(DropReason::FragmentDead)));
     }
     assert_eq!((all.held(), all.bytes), (0, 0));
     all.expire(Tick(LIFETIME), 9);
     whole(&mut all, &cut);
+}
+
+/// G-3: what is left of a datagram that was given up is dropped, its first piece too where that had not come; once that
+/// comes again, the sender has begun another under the same number.
+#[test]
+fn a_number_is_used_again() {
+    let cut = pieces(false, 1, 3_000, 1_000, 9);
+    let mut other = cut[1].clone();
+    *other.last_mut().expect("bytes") ^= 1;
+    let mut all = Reassembler::new();
+    add(&mut all, &cut[1], 0);
+    assert!(matches!(add(&mut all, &other, 0), Outcome::Killed { .. }));
+    for piece in [&cut[2], &cut[0], &cut[1]] {
+        assert!(matches!(add(&mut all, piece, 1), Outcome::Dropped(DropReason::FragmentDead)));
+    }
+    whole(&mut all, &cut);
+    assert!(all.is_empty() && all.bytes == 0 && all.of_source.is_empty() && all.by_source.is_empty());
 }
 
 /// G-3: two last pieces, and a piece beyond the last.
@@ -157,7 +174,7 @@ proptest! {
         let header = ip::outline(&template).expect("a packet").header;
         let mut all = Reassembler::new();
         let mut seen: Vec<(usize, usize, bool, bool)> = Vec::new();
-        let (mut dead, mut done) = (false, false);
+        let (mut dead, mut begun, mut done) = (false, false, false);
         for (offset, length, more, other) in spans {
             let (offset, length) = (offset * 8, length * 8);
             let body: Vec<u8> = (offset..offset + length).map(|at| at as u8 ^ u8::from(other)).collect();
@@ -179,6 +196,12 @@ proptest! {
                 break;
             }
             let mine = (offset, offset + length, more, other);
+            if dead && begun && offset == 0 {
+                // The first piece once more: another datagram under the same number.
+                dead = false;
+                seen.clear();
+            }
+            begun |= offset == 0;
             if dead {
                 prop_assert!(matches!(outcome, Outcome::Dropped(DropReason::FragmentDead)));
                 continue;
