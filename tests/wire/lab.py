@@ -7,6 +7,7 @@ namespaces that end with this process (see scripts/conformance.sh).
 """
 
 import ctypes
+import json
 import os
 import select
 import shutil
@@ -14,7 +15,7 @@ import socket
 import subprocess
 import time
 
-from scapy.all import ICMP, IP, TCP, UDP, Ether, IPv6, conf
+from scapy.all import ICMP, IP, TCP, UDP, Ether, IPv6, Raw, conf
 
 conf.checkIPaddr = False
 NETNS = ctypes.CDLL(None, use_errno=True)
@@ -109,34 +110,92 @@ class Side:
             kind = 0x86DD if bytes(packet)[0] >> 4 == 6 else 0x0800
             self.wire.send(bytes(Ether(src=self.mac, dst=self.gateway, type=kind)) + bytes(packet) + trailer)
 
-    def drain(self, wait=0.0):
-        """Packets that have come, once none came for a moment; `wait` is how long the first may take."""
+    def drain(self, wait=0.0, quiet=0.03, late=False):
+        """Packets that have come, once none came for a moment; `wait` is how long the first may take. `late`: also
+        what tells of pieces that did not all come."""
         got, until = [], time.monotonic() + wait
-        while True:
-            ready, _, _ = select.select([self.wire], [], [], max(0.03, until - time.monotonic()))
-            if not ready:
-                return got
+        while packet := self.next(max(quiet, until - time.monotonic()), late):
+            got.append(packet)
+            until = 0
+        return got
+
+    def collect(self, enough, seconds, late=False):
+        """Packets until they are enough, and what comes with the last of them; at most so many seconds."""
+        got, deadline = [], time.monotonic() + seconds
+        while not enough(got) and (packet := self.next(max(0, deadline - time.monotonic()), late)):
+            got.append(packet)
+        return got + self.drain(late=late)
+
+    def next(self, wait, late=False):
+        """The next packet, if one comes within `wait`."""
+        until = time.monotonic() + wait
+        while select.select([self.wire], [], [], max(0, until - time.monotonic()))[0]:
             frame = self.wire.recv(70000)
             if frame[12:14] == b"\x08\x00":
-                got.append(IP(frame[14:14 + int.from_bytes(frame[16:18], "big")]))
-                until = 0
-            elif frame[12:14] == b"\x86\xdd" and not self.is_noise(frame[14:]):
-                got.append(IPv6(frame[14:54 + int.from_bytes(frame[18:20], "big")]))
-                until = 0
+                packet = IP(frame[14:14 + int.from_bytes(frame[16:18], "big")])
+            elif frame[12:14] == b"\x86\xdd":
+                packet = IPv6(frame[14:54 + int.from_bytes(frame[18:20], "big")])
+            else:
+                continue
+            if not is_noise(bytes(packet), late):
+                return packet
+        return None
+
+
+def is_noise(packet, late):
+    """What no case asks for: group membership, neighbour and router discovery; and, unless `late`, what tells half a
+    minute later that the pieces of an earlier case's datagram did not all come: it quotes one of them."""
+    if packet[0] >> 4 == 4:
+        at, number = (packet[0] & 15) * 4, packet[9]
+        quote = packet[at + 8:]
+        exceeded = number == 1 and packet[at:at + 2] == b"\x0b\x01" and len(quote) >= 20
+        return number == 2 or not late and exceeded and int.from_bytes(quote[6:8], "big") & 0x3FFF != 0
+    at, number = 40, packet[6]
+    if number == 0:
+        number, at = packet[40], 48
+    if number != 58:
+        return False
+    exceeded = packet[at:at + 2] == b"\x03\x01" and packet[at + 14:at + 15] == b"\x2c"
+    return 130 <= packet[at] <= 143 or not late and exceeded
+
+
+class Fences:
+    """Datagrams behind those of a case, one through each worker: where they have come, whatever was sent before them
+    has had its verdict. So nothing is waited for longer than it takes, and a busy machine gets the time it needs."""
+
+    def __init__(self, lab):
+        self.lab, self.ports, self.number, self.back = lab, [], 0, {}
+        self.round(range(61000, 61016))
+        flows = json.loads(lab.cli("flows", "-o", "json").stdout)["items"]
+        self.ports = list({flow["worker"]: flow["consumer"]["port"] for flow in flows}.values())
+
+    def message(self):
+        self.number += 1
+        return b"fence %d" % self.number
+
+    def round(self, ports):
+        """From the client to the server and back; what else came meanwhile, at the server and at the client."""
+        word = self.message()
+        self.lab.client.send(*(IP(src=CLIENT, dst=OTHER) / UDP(sport=port, dport=53) / Raw(word) for port in ports))
+        at_server, seen = self.until(self.lab.server, word, len(ports))
+        word = self.message()
+        self.lab.server.send(*(answer(packet) / UDP(sport=5353, dport=packet[UDP].sport) / Raw(word) for packet in seen))
+        at_client, _ = self.until(self.lab.client, word, len(seen))
+        return at_server + self.lab.server.drain(quiet=0.005), at_client + self.lab.client.drain(quiet=0.005)
 
     @staticmethod
-    def is_noise(packet):
-        """Neighbour and router discovery, multicast listener reports."""
-        at, kind = 40, packet[6]
-        if kind == 0:
-            kind, at = packet[40], 48
-        return kind == 58 and 130 <= packet[at] <= 143
+    def until(side, word, count):
+        """Packets at a side until `count` with `word` have come, and those."""
+        others, seen, deadline = [], [], time.monotonic() + 5
+        while len(seen) < count and (packet := side.next(max(0, deadline - time.monotonic()))):
+            (seen if UDP in packet and bytes(packet[UDP].payload) == word else others).append(packet)
+        return others, seen
 
 
 class Lab:
     """Both sides and the daemon."""
 
-    def __init__(self, binary, extra="", mtu=(1500, 1500)):
+    def __init__(self, binary, extra="", mtu=(1500, 1500), fences=True):
         self.binary = binary
         os.makedirs(RUN, exist_ok=True)
         ends = (("client", "spoke", "lan0", "10.1.1.1/24", "fd01:1::1/64", CLIENT, CLIENT6, mtu[0]),
@@ -174,9 +233,11 @@ class Lab:
             if self.daemon.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(open(f"{RUN}/log").read())
             time.sleep(0.05)
-        time.sleep(0.2)
-        self.client.drain()
+        self.fences = None
+        self.client.drain(quiet=0.2)
         self.server.drain()
+        if fences:
+            self.fences = Fences(self)
 
     @staticmethod
     def mac(namespace, device):
@@ -198,17 +259,25 @@ class Lab:
                 counts[reason] = counts.get(reason, 0) + int(line.rsplit(" ", 1)[1])
         return {reason: count for reason, count in counts.items() if count}
 
-    def up(self, *packets, wait=0.4, **more):
-        """Sends from the client; what arrives at the server, and what comes back."""
+    def up(self, *packets, wait=1.0, **more):
+        """Sends from the client; what arrives at the server, and what comes back. Without fences, `wait` is how long
+        the first packet may take."""
         self.client.send(*packets, **more)
-        at_server = self.server.drain(wait)
-        return at_server, self.client.drain()
+        return self.settle() if self.fences else (self.server.drain(wait), self.client.drain())
 
-    def down(self, *packets, wait=0.4):
+    def down(self, *packets, wait=1.0):
         """Sends from the server; what arrives at the client, and what comes back."""
         self.server.send(*packets)
-        at_client = self.client.drain(wait)
-        return at_client, self.server.drain()
+        if self.fences:
+            at_server, at_client = self.settle()
+            return at_client, at_server
+        return self.client.drain(wait), self.server.drain()
+
+    def settle(self):
+        """What has come at the server and at the client, once all that was sent has had its verdict."""
+        if self.fences is None:
+            return self.server.drain(), self.client.drain()
+        return self.fences.round(self.fences.ports)
 
     def end(self):
         """Stops the daemon and takes the namespaces away."""

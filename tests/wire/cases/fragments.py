@@ -93,8 +93,7 @@ def fragments_in_any_order(lab, pair):
 @each_pair("G-1")
 def the_largest_datagram(lab, pair):
     packet, payload = question(pair, 60000)
-    lab.client.send(*cut(packet, 1400))
-    got = whole(lab.server.drain(0.8))
+    got = whole(lab.up(*cut(packet, 1400))[0])
     same(bytes(got[UDP].payload), payload, "60,000 bytes")
 
 
@@ -209,8 +208,7 @@ def identifications_of_what_may_be_cut_are_our_own(lab):
 @case("G-5")
 def a_flood_does_not_hurt_whole_packets(lab):
     flood = [piece(FOUR.up() / UDP() / Raw(b""), b"x" * 64, 0, True, number) for number in range(1, 3000)]
-    lab.client.send(*flood)
-    lab.server.drain(0.1)
+    lab.up(*flood)
     datagram(lab, FOUR)
     other = Pair("other source", "10.1.1.70", ENDPOINT, SERVER, ())
     packet, payload = question(other)

@@ -148,11 +148,9 @@ def source_routes_are_dropped_and_other_options_pass_or_drop(lab):
 
 @each_pair("T-10")
 def link_padding_is_ignored(lab, pair):
-    lab.client.send(pair.up() / UDP(sport=next(PORTS), dport=53) / Raw(b"ab"), trailer=b"\xAA" * 20)
-    packet = right(one(lab.server.drain(0.4), "datagram"))
+    packet = right(one(lab.up(pair.up() / UDP(sport=next(PORTS), dport=53) / Raw(b"ab"), trailer=b"\xAA" * 20)[0], "datagram"))
     same(bytes(packet[UDP].payload), b"ab", "payload")
-    lab.client.send(pair.up() / pair.echo(True, 99, data=b"ab"), trailer=b"\xAA" * 18)
-    right(one(lab.server.drain(0.4), "echo"))
+    right(one(lab.up(pair.up() / pair.echo(True, 99, data=b"ab"), trailer=b"\xAA" * 18)[0], "echo"))
 
 
 @case("X-2", "T-9")
@@ -186,8 +184,7 @@ def garbage_is_survived(lab):
         for _ in range(rng.randrange(1, 4)):
             raw[rng.randrange(len(raw))] = rng.randrange(256)
         lab.client.send(bytes(raw[:rng.randrange(20, len(raw) + 1)]))
-    lab.client.drain(0.2)
-    lab.server.drain(0.2)
+    lab.settle()
     Connection(lab, FOUR).works()
 
 
