@@ -213,8 +213,9 @@ fn assemble(
     });
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
+        let host = Arc::clone(&host);
         let service =
-            Service { options, facts, crew: &crew, paths, doors, store, log, hooks, socket, metrics, network };
+            Service { options, facts, crew: &crew, host, paths, doors, store, log, hooks, socket, metrics, network };
         serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = crew.stop();
@@ -280,6 +281,18 @@ struct HostPort {
     on_request: Option<Hook>,
 }
 
+impl HostPort {
+    /// Puts lost routes back.
+    fn mend(&self) {
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        match host.as_ref().map(Host::mend) {
+            Some(Ok(())) => tracing::warn!("routes to a device were gone, and are back: was it set down?"),
+            Some(Err(error)) => tracing::warn!("routes to a device are gone: {error:#}"),
+            None => {}
+        }
+    }
+}
+
 impl ports::Host for HostPort {
     fn requested(&self, request: &Record) {
         self.on_request.iter().for_each(|hook| hook.tell(request));
@@ -296,6 +309,7 @@ struct Service<'a> {
     options: &'a RunOptions,
     facts: HostFacts,
     crew: &'a Crew,
+    host: Arc<HostPort>,
     paths: Paths,
     doors: Doors,
     store: Arc<SqliteStore>,
@@ -348,7 +362,8 @@ fn serve(
         let network = service
             .network
             .map(|(listener, _)| tokio::spawn(listener.serve(api::router(state.clone()), ending(stopped.clone()))));
-        tokio::spawn(service.paths.follow());
+        let host = service.host;
+        tokio::spawn(service.paths.follow(move || host.mend()));
         tokio::spawn(resolvers::follow(Arc::clone(control), service.doors.0.clone(), Arc::clone(&state.silent)));
         tokio::spawn(privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
         let view = control.view();

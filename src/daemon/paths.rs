@@ -21,19 +21,25 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const LOOK_SHARE: u32 = 50;
 
 impl Paths {
-    /// Asks the kernel once.
-    pub(super) fn measure(&self) {
-        if let Err(error) = self.watch.measure(&self.mtus) {
+    /// Asks the kernel once. Returns whether routes to our devices have been lost.
+    pub(super) fn measure(&self) -> bool {
+        self.watch.measure(&self.mtus).unwrap_or_else(|error| {
             tracing::debug!("the path MTUs stay as they were: {error:#}");
-        }
+            false
+        })
     }
 
-    /// Asks the kernel again and again.
-    pub(super) async fn follow(self) {
+    /// Asks the kernel again and again, and has lost routes put back by `mend`.
+    pub(super) async fn follow(self, mend: impl Fn() + Clone + Send + 'static) {
         loop {
-            let (paths, began) = (self.clone(), now());
+            let (paths, mend, began) = (self.clone(), mend.clone(), now());
+            let look = move || {
+                if paths.measure() {
+                    mend();
+                }
+            };
             // A look that panics says nothing new, and the next one comes.
-            let _ = tokio::task::spawn_blocking(move || paths.measure()).await;
+            let _ = tokio::task::spawn_blocking(look).await;
             tokio::time::sleep(LOOK_EVERY.max((now() - began) * LOOK_SHARE)).await;
         }
     }

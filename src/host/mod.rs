@@ -140,7 +140,7 @@ impl Host {
             tracing::warn!("{warning}");
         }
         let devices = topology.attachments.iter().map(|attachment| attachment.device.clone());
-        let paths = PathWatch::new(namespaces.clone(), topology);
+        let paths = PathWatch::new(namespaces.clone(), topology, &plan.steps);
         let attachments = namespaces.into_iter().zip(devices);
         let host = Self {
             paths,
@@ -183,12 +183,12 @@ impl Host {
     /// error: it stays in the journal and is tried again by the next call and by the clean-up.
     pub fn reconcile(&self, topology: &Topology) -> anyhow::Result<()> {
         self.refuse_other_attachments(topology)?;
-        self.paths.follow(topology);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { journal, steering } = &mut *state;
         let namespaces: Vec<Namespace> = self.attachments.iter().map(|place| place.namespace.clone()).collect();
         let surveys = survey_all(&namespaces)?;
         let plan = plan::plan(topology, &surveys)?;
+        self.paths.follow(topology, &plan.steps);
 
         let wanted: BTreeSet<&Step> = plan.steps.iter().filter(|step| step.action.outlives_us()).collect();
         let added: Vec<Step> =
@@ -210,6 +210,25 @@ impl Host {
             }
         }
         Ok(())
+    }
+
+    /// Puts routes back to devices that are up: setting a device down takes its routes away, and only the kernel's
+    /// own come back with it. Until then the unreachable ones behind them answer (law 9).
+    ///
+    /// # Errors
+    /// A route that the kernel refuses.
+    pub fn mend(&self) -> anyhow::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let namespaces: Vec<Namespace> = self.attachments.iter().map(|place| place.namespace.clone()).collect();
+        let surveys = survey_all(&namespaces)?;
+        let is_up = |home: &NamespaceId, device: &str| {
+            let survey = surveys.iter().find(|survey| survey.namespace == *home);
+            survey.and_then(|survey| survey.interface(device)).is_some_and(|device| device.up)
+        };
+        let lost =
+            |step: &&Step| matches!(&step.action, Action::Route { device, .. } if is_up(&step.namespace, device));
+        let steps: Vec<Step> = state.journal.entries().keys().filter(lost).cloned().collect();
+        changes::carry_out(&steps, &namespaces, &mut state.journal)
     }
 
     fn refuse_other_attachments(&self, topology: &Topology) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Asking the kernel: reads a `Survey`, makes and undoes one `Action`. Used on a thread that is
 //! inside the namespace. Every change is idempotent: made twice or undone twice, it is no error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -108,6 +108,7 @@ impl Kernel {
             namespace: namespace.clone(),
             interfaces: links.iter().map(interface).collect(),
             routes: Vec::new(),
+            ours: BTreeSet::new(),
             local: BTreeMap::new(),
             reverse_path_all: read_number("net/ipv4/conf/all/rp_filter"),
             forwards: Forwards { ipv4: forwards_everywhere("ipv4"), ipv6: forwards_everywhere("ipv6") },
@@ -257,6 +258,7 @@ fn interface(link: &LinkMessage) -> Interface {
     let forwards = |family: &str| read_number(&format!("net/{family}/conf/{name}/forwarding")) != 0;
     Interface {
         mtu: link_mtu(link),
+        up: link.header.flags.contains(LinkFlags::Up),
         loopback: link.header.flags.contains(LinkFlags::Loopback),
         forwards: Forwards { ipv4: forwards("ipv4"), ipv6: forwards("ipv6") },
         reverse_path: read_number(&format!("net/ipv4/conf/{name}/rp_filter")),
@@ -264,11 +266,9 @@ fn interface(link: &LinkMessage) -> Interface {
     }
 }
 
-/// Adds one route to the survey, unless it is ours or of no interest.
+/// Adds one route to the survey, unless it is of no interest; of ours only where it leads.
 fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Survey) {
-    if route.header.protocol == RouteProtocol::Other(PROTOCOL) {
-        return;
-    }
+    let ours = route.header.protocol == RouteProtocol::Other(PROTOCOL);
     let mut table = u32::from(route.header.table);
     let ipv4 = route.header.address_family == AddressFamily::Inet;
     let mut destination = if ipv4 { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -288,6 +288,10 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
         } else if let RouteAttribute::MultiPath(hops) = attribute {
             interfaces.extend(hops.iter().filter_map(|hop| names.get(&hop.interface_index).cloned()));
         }
+    }
+    if ours {
+        survey.ours.extend(interfaces.into_iter().map(|interface| (interface, !ipv4)));
+        return;
     }
     let Ok(prefix) = IpNet::new(destination, route.header.destination_prefix_length) else {
         return;

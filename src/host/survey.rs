@@ -17,6 +17,8 @@ pub struct Survey {
     pub interfaces: Vec<Interface>,
     /// Routes of the main table that are not ours.
     pub routes: Vec<KnownRoute>,
+    /// Devices that routes of ours lead to, and whether by IPv6.
+    pub ours: BTreeSet<(String, bool)>,
     /// Addresses that the host itself owns there, and the interface that carries each: local and
     /// broadcast ones.
     pub local: BTreeMap<IpAddr, String>,
@@ -49,6 +51,8 @@ pub struct Interface {
     pub name: String,
     /// MTU, bytes.
     pub mtu: u32,
+    /// Whether it is set up.
+    pub up: bool,
     /// Loopback: traffic of local processes.
     pub loopback: bool,
     /// Whether packets that arrive here are forwarded.

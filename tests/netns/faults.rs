@@ -10,6 +10,8 @@ use crate::lab::{Daemon, eventually};
 
 /// Requests whose answers are noted outside the daemon.
 mod api;
+/// A device that goes and comes, or goes for good.
+mod devices;
 /// A full disk.
 mod disk;
 /// SIGKILL.

@@ -25,8 +25,14 @@ fn survey(name: &str, inode: u64, routes: &[(&str, &str)]) -> Survey {
     let mut names: Vec<&str> = routes.iter().map(|(_, interface)| *interface).collect();
     names.sort_unstable();
     names.dedup();
-    let interface =
-        |name: &str| Interface { name: name.into(), mtu: 1_500, loopback: name == "lo", forwards: on, reverse_path: 0 };
+    let interface = |name: &str| Interface {
+        name: name.into(),
+        mtu: 1_500,
+        up: true,
+        loopback: name == "lo",
+        forwards: on,
+        reverse_path: 0,
+    };
     Survey {
         namespace: NamespaceId { name: Some(name.into()), device: 4, inode },
         interfaces: names.into_iter().chain(["lo"]).map(interface).collect(),
@@ -38,6 +44,7 @@ fn survey(name: &str, inode: u64, routes: &[(&str, &str)]) -> Survey {
                 mtu: None,
             })
             .collect(),
+        ours: BTreeSet::new(),
         local: BTreeMap::new(),
         reverse_path_all: 0,
         forwards: on,
