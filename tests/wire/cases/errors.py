@@ -3,7 +3,7 @@
 from kit import FOUR, PAIRS, PORTS, SIX, Connection, case, datagram, each_pair, leaks, none, one, reply, right, same, want
 from lab import (CLIENT, ENDPOINT, ICMP, IP, SERVER, TCP, UDP, IPv6, answer)
 from scapy.all import (ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6PacketTooBig, ICMPv6ParamProblem, ICMPv6TimeExceeded, IPerror, IPerror6,
-                       IPOption_NOP, Raw, TCPerror, UDPerror)
+                       IPOption_NOP, Raw, TCPerror, UDPerror, checksum)
 
 ROUTER, ROUTER6 = "10.20.1.99", "fd20:1::99"
 
@@ -244,3 +244,36 @@ def forged_tiny_mtus_are_dropped(lab, pair):
         none(lab.down(message, wait=0.08)[0], f"MTU {mtu}")
     right(one(lab.down(reply(packet))[0], "the session lives"))
     assert answer
+
+
+@each_pair("I-1", "I-6")
+def a_router_of_any_address_may_tell(lab, pair):
+    packet, _ = datagram(lab, pair, b"x" * 40)
+    sources = ("192.0.0.8", "169.254.7.7", "8.8.8.8", "10.1.1.1", CLIENT, SERVER)
+    if pair.far is IPv6:
+        sources = ("fe80::7", "2001:db8::7", "fd01:1::1", "fd01:1::10", "fd20:1::2")
+    for source in sources:
+        for kind in ((1, 0), (3, 0)) if packet.version == 6 else ((3, 1), (11, 0)):
+            message = pair.far(src=source, dst=packet.src) / error(packet.version, *kind) / quote(packet, 20)
+            got = lab.down(message)[0]
+            # A router forwards nothing from a link-local address.
+            if source == "fe80::7":
+                continue
+            got = right(one(got, f"{kind} from {source}"))
+            same((got.src, got.dst), (pair.endpoint, pair.client), "outer addresses")
+            same(leaks(got, pair.server, *pair.nats), [], "addresses of the provider")
+    for source in ("127.0.0.1", "224.0.0.9") if pair.far is IP else ("::1", "ff02::9"):
+        message = pair.far(src=source, dst=packet.src) / error(packet.version, *kind) / quote(packet, 20)
+        none(lab.down(message)[0], f"an error from {source}")
+
+
+@case("I-4", "I-6")
+def an_extension_that_nothing_announces_is_cut_off(lab):
+    packet, _ = datagram(lab, FOUR, b"y" * 300)
+    extension = bytearray(bytes.fromhex("20000000000c0201") + bytes([10, 20, 1, 99]) + b"\0" * 4)
+    extension[2:4] = checksum(bytes(extension)).to_bytes(2, "big")
+    for kind in ((11, 0), (3, 1), (3, 13)):
+        message = IP(src=ROUTER, dst=packet.src) / error(4, *kind) / Raw(bytes(packet)[:128] + bytes(extension))
+        got = right(one(lab.down(message)[0], "an error with an extension"))
+        same(leaks(got, ROUTER, SERVER), [], "what the extension says")
+        same(len(got), 20 + 8 + 128, "bytes")

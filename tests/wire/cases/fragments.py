@@ -4,7 +4,7 @@ import random
 
 from kit import FOUR, FOURSIX, PAIRS, PORTS, SIX, SIXFOUR, Pair, case, datagram, each_pair, none, one, reply, right, same, want
 from lab import CLIENT, ENDPOINT, IP, SERVER, UDP, WAITING, IPv6, answer
-from scapy.all import ICMP, IPv6ExtHdrFragment, Raw, TCP
+from scapy.all import ICMP, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, PadN, Raw, TCP
 
 NUMBERS = iter(random.sample(range(1, 65535), 60000))
 
@@ -264,3 +264,31 @@ def what_grows_beyond_the_path(lab):
     want(all(len(one_) <= 1280 for one_ in got), "pieces that every IPv6 link carries")
     same(bytes(join(got)[UDP].payload), b"y" * 1472, "payload")
     assert answer
+
+
+@case("G-1", "G-3")
+def a_number_is_used_again_after_an_overlap(lab):
+    for pair in PAIRS:
+        packet, _ = question(pair, 2000)
+        number = next(NUMBERS)
+        pieces = cut(packet, 800, number)
+        crooked = piece(packet, b"z" * 800, 800, True, number)
+        none(lab.up(pieces[0], pieces[1], crooked, pieces[2])[0], "an overlap")
+        packet, payload = question(pair, 2500)
+        same(bytes(whole(lab.up(*cut(packet, 800, number))[0])[UDP].payload), payload, "another datagram of that number")
+
+
+@case("G-1", "X-2")
+def pieces_behind_other_extension_headers(lab):
+    packet, payload = question(SIX, 2000)
+    pieces = cut(packet, 800)
+    for at, one_ in enumerate(pieces):
+        header, rest = one_.copy(), one_[IPv6ExtHdrFragment]
+        header.remove_payload()
+        del header.nh, header.plen
+        pieces[at] = header / IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0\0")]) / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0\0")]) / rest
+    got = lab.up(*pieces)[0]
+    bodies = sorted((part(one_)[0], part(one_)[2]) for one_ in got)
+    # Destination options may be part of what is cut (RFC 8200 §4.5).
+    want(b"".join(body for _, body in bodies).endswith(payload), "payload")
+    same(len({ident(one_) for one_ in got}), 1, "identifications")

@@ -1,5 +1,8 @@
 """TCP as it comes (C-1 to C-4, M-6, T-7)."""
 
+import json
+
+from cases.errors import error, quote, router
 from kit import FOUR, PORTS, Connection, case, each_pair, none, one, right, same, want
 from lab import ENDPOINT, IP, TCP, answer
 from scapy.all import Raw
@@ -143,3 +146,58 @@ def a_client_may_reuse_its_port_while_the_server_remembers(lab):
     want(again.nat != connection.nat or again.syn[TCP].seq != connection.syn[TCP].seq, "a new connection")
     again.works()
     assert answer
+
+
+def state(lab, connection):
+    """What the daemon says of a connection."""
+    flows = json.loads(lab.cli("flows", "-o", "json").stdout)["items"]
+    of = [flow["state"] for flow in flows if flow["nat"] == {"ip": connection.nat[0], "port": connection.nat[1]}]
+    return one_of(of)
+
+
+def one_of(states):
+    return states[0] if len(states) == 1 else states
+
+
+@each_pair("C-2")
+def a_reset_behind_data_in_flight_closes(lab, pair):
+    connection = Connection(lab, pair)
+    connection.server_says("PA", b"never acknowledged")
+    same(state(lab, connection), "established", "before")
+    connection.server_says("R", seq=connection.back + 5)
+    same(state(lab, connection), "established", "after a reset amid it")
+    connection.server_says("R", seq=connection.back + 18)
+    same(state(lab, connection), "closing", "after a reset behind it")
+
+
+@each_pair("C-1")
+def a_client_that_lost_its_connection_opens_another_in_its_place(lab, pair):
+    old = Connection(lab, pair)
+    old.works()
+    # Numbers that are not ahead of the old ones: by those alone they could be taken for late segments.
+    seq, back = old.seq - 800_000_000, old.back - 900_000_000
+    syn = pair.up() / TCP(sport=old.port, dport=443, flags="S", seq=seq % (1 << 32), options=[("MSS", 1000)])
+    same(right(one(lab.up(syn)[0], "the SYN"))[TCP].sport, old.nat[1], "its mapping")
+    old.seq, old.back = (seq + 1) % (1 << 32), back % (1 << 32)
+    old.server_says("SA")
+    old.back += 1
+    old.client_says("A")
+    old.works()
+    same(state(lab, old), "established", "the new connection")
+    # An error about the new connection's segment is one about a segment in flight.
+    data = old.client_says("PA", b"x" * 100)
+    kind = (2, 0, 1300) if data.version == 6 else (3, 4, 1300)
+    one(lab.down(pair.far(src=router(pair), dst=data.src) / error(data.version, *kind) / quote(data, 8))[0], "packet too big")
+    old.server_says("R")
+    same(state(lab, old), "closing", "a reset at the new connection's number")
+
+
+@each_pair("C-2", "C-4")
+def garbage_harms_no_connection(lab, pair):
+    connection = Connection(lab, pair)
+    # What anybody in the client's network can send in its name.
+    for flags in ("", "FPU", "SF", "SR", "SFRPAU", "F", "FR", "U"):
+        for seq in (connection.seq + 70_000, connection.seq - 70_000, 5):
+            lab.up(connection.client(flags, seq=seq % (1 << 32)))
+    connection.works()
+    same(state(lab, connection), "established", "the connection")
