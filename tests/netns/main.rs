@@ -27,6 +27,8 @@ mod failing;
 mod backends;
 /// Private names.
 mod dns;
+/// Private DNS zones of one's own, zone groups, lockdown.
+mod dns_zones;
 /// One fault at a time, seen from a client's host.
 mod doctor;
 /// Both families, by real programs.

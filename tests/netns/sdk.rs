@@ -108,6 +108,17 @@ fn the_sdk_goes_the_whole_way_with_the_limits_of_the_seed() {
     isolated("sdk::the_sdk_goes_the_whole_way_with_the_limits_of_the_seed", || drive("seed"));
 }
 
+#[test]
+#[ignore = "needs the SDK: scripts/sdk.sh"]
+fn zones_links_records_and_groups_are_answered_as_the_sdk_writes_them() {
+    isolated("sdk::zones_links_records_and_groups_are_answered_as_the_sdk_writes_them", || {
+        let _daemon = begin("today");
+        let said = python("zones.py", "today");
+        assert!(said.contains("zones over the SDK: done"), "{said}");
+        print!("{said}");
+    });
+}
+
 /// The examples of README's section, in one script: what is in `sh` blocks as it stands, Python from a file.
 fn examples() -> String {
     let readme = include_str!("../../README.md");

@@ -13,8 +13,8 @@ use crate::control::View;
 use crate::control::decisions::Connection;
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{
-    BackendSpec, Balance, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, Subnet, TargetSpec,
-    Vnet, Workload,
+    BackendSpec, Balance, ConnectionState, DnsSettings, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint,
+    Protocol, Subnet, TargetSpec, Vnet, Workload,
 };
 
 /// Of a VNet.
@@ -23,11 +23,42 @@ use crate::control::model::{
 struct OfVnet {
     on_premises: Option<Vec<IpNet>>,
     workloads: Option<Vec<OfWorkload>>,
+    dns: Option<OfDns>,
     lockdown: Option<bool>,
     public_prefixes: Option<Vec<IpNet>>,
     /// Read only: whether this host meets it.
     #[serde(default, rename = "attached")]
     _attached: Option<bool>,
+}
+
+/// A VNet's resolver.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfDns {
+    #[serde(default)]
+    listen: Vec<IpAddr>,
+    #[serde(default)]
+    upstream: Vec<IpAddr>,
+    answer: Option<Vec<ConnectionState>>,
+    ttl_in_seconds: Option<u32>,
+}
+
+impl OfDns {
+    fn settings(self) -> DnsSettings {
+        let usual = DnsSettings::default();
+        let ttl = self.ttl_in_seconds.map_or(usual.ttl, |seconds| Duration::from_secs(seconds.into()));
+        let answer = self.answer.filter(|states| !states.is_empty()).unwrap_or(usual.answer);
+        DnsSettings { listen: self.listen, upstream: self.upstream, answer, ttl }
+    }
+
+    fn of(dns: &DnsSettings) -> Self {
+        Self {
+            listen: dns.listen.clone(),
+            upstream: dns.upstream.clone(),
+            answer: Some(dns.answer.clone()),
+            ttl_in_seconds: u32::try_from(dns.ttl.as_secs()).ok(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -136,6 +167,7 @@ pub(super) fn vnet(properties: &Field<'_>, vnet: &mut Vnet) -> Result<(), Reject
     let Some(field) = properties.get("privlink") else { return Ok(()) };
     let part: OfVnet = field.read()?;
     vnet.on_premises = part.on_premises.unwrap_or_else(|| std::mem::take(&mut vnet.on_premises));
+    vnet.dns = part.dns.map(OfDns::settings).or_else(|| vnet.dns.take());
     vnet.lockdown = part.lockdown.unwrap_or(vnet.lockdown);
     vnet.public_prefixes = part.public_prefixes.unwrap_or_else(|| std::mem::take(&mut vnet.public_prefixes));
     if let Some(workloads) = part.workloads {
@@ -149,13 +181,17 @@ pub(super) fn vnet(properties: &Field<'_>, vnet: &mut Vnet) -> Result<(), Reject
 pub(super) fn show_vnet(view: &View, key: &Key, vnet: &Vnet) -> Value {
     let workload =
         |w: &Workload| OfWorkload { class: w.class.clone(), prefix: w.prefix, private_endpoints: w.private_endpoints };
-    json!({
+    let mut shown = json!({
         "attached": view.host.attachments.iter().any(|attachment| attachment.vnet == *key),
         "onPremises": vnet.on_premises,
         "lockdown": vnet.lockdown,
         "publicPrefixes": vnet.public_prefixes,
         "workloads": vnet.workloads.iter().map(workload).collect::<Vec<_>>(),
-    })
+    });
+    if let Some(dns) = &vnet.dns {
+        shown["dns"] = json!(OfDns::of(dns));
+    }
+    shown
 }
 
 /// Takes a subnet's part in.

@@ -70,7 +70,8 @@ fn answer(description: &str, schema: &str) -> Value {
 
 /// What is answered when all is well: statuses, and the shape of each body.
 fn answers(route: &Route, operation: &Operation) -> Vec<(&'static str, Option<&'static str>)> {
-    let listed = !route.template.ends_with('}') || route.template.ends_with("/{type}");
+    let listed =
+        !route.template.ends_with('}') || route.template.ends_with("/{type}") || route.template.ends_with("/{record}");
     match operation.method {
         "GET" if listed => vec![("200", Some("List"))],
         "GET" | "PATCH" => vec![("200", Some("Object"))],
@@ -83,7 +84,7 @@ fn answers(route: &Route, operation: &Operation) -> Vec<(&'static str, Option<&'
 
 /// The shape of a request's body.
 fn body(template: &str, method: &str) -> Option<&'static str> {
-    const BODIES: [(&str, &str); 10] = [
+    const BODIES: [(&str, &str); 14] = [
         ("/privateEndpointConnections/{connection}", "Connection"),
         ("/subnets/{subnet}", "Subnet"),
         ("/virtualNetworkPeerings/{peering}", "Peering"),
@@ -91,12 +92,18 @@ fn body(template: &str, method: &str) -> Option<&'static str> {
         ("/loadBalancers/{name}", "LoadBalancer"),
         ("/privateLinkServices/{name}", "PrivateLinkService"),
         ("/privateEndpoints/{name}", "PrivateEndpoint"),
+        ("/privateDnsZoneGroups/{zones}", "PrivateDnsZoneGroup"),
+        ("/privateDnsZones/{name}", "PrivateDnsZone"),
+        ("/virtualNetworkLinks/{link}", "VirtualNetworkLink"),
+        ("/{record}/{relative}", "RecordSet"),
         ("/networkInterfaces/{name}", "TagsObject"),
         ("/{type}/{name}", "TypedResource"),
         ("/resourceGroups/{group}", "ResourceGroup"),
     ];
     match method {
         "PUT" => BODIES.iter().find(|(end, _)| template.ends_with(end)).map(|(_, schema)| *schema),
+        "PATCH" if template.ends_with("/{relative}") => Some("RecordSet"),
+        "PATCH" if template.ends_with("/{link}") => Some("VirtualNetworkLink"),
         "PATCH" => Some("TagsObject"),
         "POST" => Some("Alias"),
         _ => None,

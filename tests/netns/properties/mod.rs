@@ -17,6 +17,8 @@ mod rest;
 mod run;
 /// The networks of the flips, and the client that outlives them.
 mod world;
+/// Private DNS zones of one's own, and lockdown.
+mod zones;
 
 use std::collections::BTreeSet;
 
@@ -97,9 +99,18 @@ enum See {
 
 /// Every row.
 fn table() -> impl Iterator<Item = &'static Row> {
-    [daemon::ROWS, networks::ROWS, resources::ROWS, health::ROWS, names::ROWS, endpoints::ROWS, access::ROWS]
-        .into_iter()
-        .flatten()
+    [
+        daemon::ROWS,
+        networks::ROWS,
+        resources::ROWS,
+        health::ROWS,
+        names::ROWS,
+        zones::ROWS,
+        endpoints::ROWS,
+        access::ROWS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// A row of the usual kind.

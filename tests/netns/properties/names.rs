@@ -11,19 +11,19 @@ macro_rules! resolver {
     };
 }
 
-const fn row(property: &'static str, given: Edits, edit: Edits, before: fn(), after: fn()) -> Row {
+pub(super) const fn row(property: &'static str, given: Edits, edit: Edits, before: fn(), after: fn()) -> Row {
     let (before, after) = (See::By(before), See::By(after));
     Row { property, how: How::Live(Flip { given, edit, before, after }) }
 }
 
 /// Waits until the resolver at an address says this of a name.
-fn says(at: &str, name: &str, text: &str) {
+pub(super) fn says(at: &str, name: &str, text: &str) {
     let question = format!("+time=6 @{at} {name} A");
     eventually(&format!("{question} says {text}"), || dig("spoke", &question).contains(text));
 }
 
 const FILE: &str = "account.file.core.windows.net";
-const RESOLVER: &str = "10.1.255.254";
+pub(super) const RESOLVER: &str = "10.1.255.254";
 
 pub(super) const ROWS: &[Row] = &[
     row(

@@ -11,7 +11,7 @@ use crate::lab::{ip, isolated, rest};
 use crate::peers::serve;
 
 /// The bodies that are written, by their names in the API's own schema.
-const BODIES: [&str; 7] = [
+const BODIES: [&str; 11] = [
     "ResourceGroup",
     "VirtualNetwork",
     "LoadBalancer",
@@ -19,6 +19,10 @@ const BODIES: [&str; 7] = [
     "TypedResource",
     "PrivateEndpoint",
     "Connection",
+    "PrivateDnsZone",
+    "VirtualNetworkLink",
+    "RecordSet",
+    "PrivateDnsZoneGroup",
 ];
 
 /// What a property does.
@@ -130,8 +134,50 @@ const ENDPOINT: Object = Object {
     ),
 };
 
+const ZONE: Object = Object {
+    path: network!("privateDnsZones/rest.internal"),
+    body: r#"{"location":"global","tags":{"team":"first"}}"#,
+};
+
+const LINK: Object = Object {
+    path: network!("privateDnsZones/rest.internal/virtualNetworkLinks/l"),
+    body: concat!(
+        r#"{"location":"global","tags":{"team":"first"},"properties":{"registrationEnabled":false,"virtualNetwork":{"id":""#,
+        core!("spoke"),
+        r#""}}}"#
+    ),
+};
+
+const RECORDS: Object = Object {
+    path: network!("privateDnsZones/rest.internal/TXT/www"),
+    body: r#"{"properties":{"ttl":60,"metadata":{"team":"first"},"txtRecords":[{"value":["hello"]}]}}"#,
+};
+
+const AUTHORITY: Object = Object {
+    path: network!("privateDnsZones/rest.internal/SOA/@"),
+    body: r#"{"properties":{"soaRecord":{"email":"first.rest.internal","refreshTime":11,"retryTime":12,"expireTime":13,"minimumTtl":14}}}"#,
+};
+
+const ZONES: Object = Object {
+    path: network!("privateEndpoints/pe/privateDnsZoneGroups/default"),
+    body: concat!(
+        r#"{"properties":{"privateDnsZoneConfigs":[{"name":"first","properties":{"privateDnsZoneId":""#,
+        network!("privateDnsZones/rest.internal"),
+        r#""}}]}}"#
+    ),
+};
+
 /// In the order of their dependencies.
-const OBJECTS: [&Object; 7] = [&GROUP, &VNET, &PEERING, &BALANCER, &SERVICE, &STORE, &ENDPOINT];
+const OBJECTS: [&Object; 12] =
+    [&GROUP, &VNET, &PEERING, &BALANCER, &SERVICE, &STORE, &ENDPOINT, &ZONE, &LINK, &RECORDS, &AUTHORITY, &ZONES];
+
+/// A time of a zone's start of authority.
+const fn soa(at: &'static str, texts: [&'static str; 2]) -> Does {
+    shown(&AUTHORITY, at, "99", texts)
+}
+
+/// What a record set says is what a file says, whatever the type.
+const VALUES: Does = As("dns_zone.records.values");
 
 const CLIENT: Client = ("spoke", "10.1.0.5");
 const BALANCED: &str = "10.1.7.50:7";
@@ -172,6 +218,12 @@ static ROWS: &[(&str, Does)] = &[
     ("VirtualNetwork.tags", shown(&VNET, "/tags", SECOND, TEAMS)),
     ("VirtualNetwork.properties.addressSpace.addressPrefixes", As("vnet.address_space")),
     ("VirtualNetwork.properties.privlink.onPremises", As("vnet.on_premises")),
+    ("VirtualNetwork.properties.privlink.dns.answer", As("vnet.dns.answer")),
+    ("VirtualNetwork.properties.privlink.dns.listen", As("vnet.dns.listen")),
+    ("VirtualNetwork.properties.privlink.dns.ttlInSeconds", As("vnet.dns.ttl")),
+    ("VirtualNetwork.properties.privlink.dns.upstream", As("vnet.dns.upstream")),
+    ("VirtualNetwork.properties.privlink.lockdown", As("vnet.lockdown")),
+    ("VirtualNetwork.properties.privlink.publicPrefixes", As("vnet.public_prefixes")),
     ("VirtualNetwork.properties.privlink.workloads.class", As("vnet.workloads.class")),
     ("VirtualNetwork.properties.privlink.workloads.prefix", As("vnet.workloads.prefix")),
     ("VirtualNetwork.properties.privlink.workloads.privateEndpoints", As("vnet.workloads.private_endpoints")),
@@ -488,6 +540,77 @@ static ROWS: &[(&str, Does)] = &[
     ("PrivateEndpoint.properties.subnet.id", As("endpoint.subnet")),
     ("Connection.properties.privateLinkServiceConnectionState.status", As("endpoint.status")),
     ("Connection.properties.privateLinkServiceConnectionState.description", As("endpoint.reason")),
+    // Zones are nowhere in particular.
+    (
+        "PrivateDnsZone.location",
+        Put(&ZONE, "/location", "\"local\"", [See::Shows(ZONE.path, "global"), See::Refused("InvalidRequestFormat")]),
+    ),
+    ("PrivateDnsZone.tags", shown(&ZONE, "/tags", SECOND, TEAMS)),
+    (
+        "VirtualNetworkLink.location",
+        Put(&LINK, "/location", "\"local\"", [See::Shows(LINK.path, "global"), See::Refused("InvalidRequestFormat")]),
+    ),
+    ("VirtualNetworkLink.tags", shown(&LINK, "/tags", SECOND, TEAMS)),
+    // Stored only: no host is registered.
+    (
+        "VirtualNetworkLink.properties.registrationEnabled",
+        shown(
+            &LINK,
+            "/properties/registrationEnabled",
+            "true",
+            ["\"registrationEnabled\":false", "\"storedOnly\":[\"registrationEnabled\"]"],
+        ),
+    ),
+    ("VirtualNetworkLink.properties.resolutionPolicy", As("dns_zone.links.resolution_policy")),
+    ("VirtualNetworkLink.properties.virtualNetwork.id", As("dns_zone.links.vnet")),
+    ("RecordSet.properties.ttl", As("dns_zone.records.ttl")),
+    ("RecordSet.properties.metadata", shown(&RECORDS, "/properties/metadata", SECOND, TEAMS)),
+    ("RecordSet.properties.aRecords.ipv4Address", VALUES),
+    ("RecordSet.properties.aaaaRecords.ipv6Address", VALUES),
+    ("RecordSet.properties.cnameRecord.cname", VALUES),
+    ("RecordSet.properties.mxRecords.exchange", VALUES),
+    ("RecordSet.properties.mxRecords.preference", VALUES),
+    ("RecordSet.properties.ptrRecords.ptrdname", VALUES),
+    ("RecordSet.properties.srvRecords.port", VALUES),
+    ("RecordSet.properties.srvRecords.priority", VALUES),
+    ("RecordSet.properties.srvRecords.target", VALUES),
+    ("RecordSet.properties.srvRecords.weight", VALUES),
+    ("RecordSet.properties.txtRecords.value", VALUES),
+    (
+        "RecordSet.properties.soaRecord.email",
+        shown(
+            &AUTHORITY,
+            "/properties/soaRecord/email",
+            "\"second.rest.internal\"",
+            ["first.rest.internal", "second.rest.internal"],
+        ),
+    ),
+    (
+        "RecordSet.properties.soaRecord.refreshTime",
+        soa("/properties/soaRecord/refreshTime", ["\"refreshTime\":11", "\"refreshTime\":99"]),
+    ),
+    (
+        "RecordSet.properties.soaRecord.retryTime",
+        soa("/properties/soaRecord/retryTime", ["\"retryTime\":12", "\"retryTime\":99"]),
+    ),
+    (
+        "RecordSet.properties.soaRecord.expireTime",
+        soa("/properties/soaRecord/expireTime", ["\"expireTime\":13", "\"expireTime\":99"]),
+    ),
+    (
+        "RecordSet.properties.soaRecord.minimumTtl",
+        soa("/properties/soaRecord/minimumTtl", ["\"minimumTtl\":14", "\"minimumTtl\":99"]),
+    ),
+    (
+        "PrivateDnsZoneGroup.properties.privateDnsZoneConfigs.name",
+        shown(
+            &ZONES,
+            "/properties/privateDnsZoneConfigs/0/name",
+            "\"second\"",
+            ["privateDnsZoneConfigs/first", "privateDnsZoneConfigs/second"],
+        ),
+    ),
+    ("PrivateDnsZoneGroup.properties.privateDnsZoneConfigs.properties.privateDnsZoneId", As("endpoint.dns_zones")),
 ];
 
 /// Those below `properties.privlink` of services and typed resources: what a file says of a resource.

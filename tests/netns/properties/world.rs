@@ -64,6 +64,11 @@ subnets = [{ name = "nat", prefix = "10.20.99.0/24" }]
 name = "spare"
 address_space = ["10.9.0.0/16"]
 
+[[dns_zone]]
+name = "corp.internal"
+records = [{ name = "www", type = "A", ttl = "1m", values = ["10.0.0.1"] }]
+links = [{ vnet = "spoke" }]
+
 [[security_group]]
 name = "rules"
 rules = [
