@@ -174,3 +174,50 @@ fn a_million_sessions_take_at_most_200_bytes_each() {
     println!("{per_session:.1} bytes per session");
     assert!(per_session <= 200.0, "{per_session} bytes per session");
 }
+
+/// 100 K records of one's own in four zones, and what a resolver answers them from.
+#[test]
+fn a_hundred_thousand_records_take_less_than_a_hundred_megabytes() {
+    use privlink::control::decisions::Decisions;
+    use privlink::control::model::{DnsZone, Key, RecordSet, RecordType, ZoneLink, ZoneRecord, read_values};
+    use privlink::control::names::Planner;
+
+    const RECORDS: usize = 100_000;
+    let file = "[daemon]\nstate = \"/s\"\n[[attachment]]\nvnet = \"spoke\"\nnetns = \"spoke\"\n[[vnet]]\nname = \
+                \"spoke\"\naddress_space = \"10.1.0.0/16\"\ndns = { listen = \"10.1.255.254\" }\n";
+    let before = BYTES.get();
+    let mut decisions =
+        Decisions { model: privlink::config::parse(file, "f").expect("sound").model, ..Decisions::default() };
+    for zone in 0..4 {
+        let link = ZoneLink {
+            name: "spoke".into(),
+            vnet: Key::new("default", "spoke"),
+            policy: privlink::control::model::ResolutionPolicy::Default,
+            registration: false,
+            tags: std::collections::BTreeMap::new(),
+        };
+        let record = |number: usize| ZoneRecord {
+            name: format!("host-{number:06}"),
+            set: RecordSet {
+                ttl: 60,
+                data: read_values(RecordType::A, &[format!("10.{zone}.{}.{}", number / 256 % 256, number % 256)])
+                    .expect("an address"),
+            },
+            metadata: std::collections::BTreeMap::new(),
+        };
+        let zone_of =
+            DnsZone { records: (0..RECORDS / 4).map(record).collect(), links: vec![link], ..DnsZone::default() };
+        decisions.model.dns_zones.insert(Key::new("default", format!("zone-{zone}.example.internal")), zone_of);
+    }
+    let written = BYTES.get() - before;
+    let planner = Planner::of(&decisions, 1);
+    let both = BYTES.get() - before;
+    let plan = &planner.plan().resolvers["default/spoke"];
+    assert_eq!(plan.names.len(), RECORDS);
+    println!(
+        "100 K records: {:.1} MB as written, {:.1} MB with the resolver's",
+        written as f64 / 1e6,
+        both as f64 / 1e6
+    );
+    assert!(both < 100_000_000, "{both} bytes");
+}

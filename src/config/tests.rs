@@ -412,8 +412,7 @@ fn a_zone_has_records_and_links_and_endpoints_stand_in_it() {
         zone.records.iter().map(|one| (one.name.as_str(), one.set.data.kind().name(), one.set.ttl)).collect();
     assert_eq!(sets, [("@", "MX", 3_600), ("sip", "SRV", 3_600), ("www", "A", 300)]);
     assert_eq!(zone.links[0].policy, crate::control::model::ResolutionPolicy::NxDomainRedirect);
-    let grouped =
-        loaded.model.endpoints.values().filter_map(|endpoint| endpoint.zone_group.as_ref()).next().expect("one");
+    let grouped = loaded.model.endpoints.values().find_map(|endpoint| endpoint.zone_group.as_ref()).expect("one");
     assert_eq!((&grouped.zones[0].zone, grouped.zones[0].name.as_str()), (key, "corp-internal"));
 }
 
@@ -455,7 +454,8 @@ fn what_is_wrong_with_a_zone_is_said_where_it_stands() {
         assert!(report.to_string().contains(expected), "{expected}: {report}");
     }
     let many: Vec<String> = (0..6).map(|n| format!("\"z{n}.internal\"")).collect();
-    let zones: String = (0..6).map(|n| format!("[[dns_zone]]\nname = \"z{n}.internal\"\n")).collect();
+    let zones: Vec<String> = (0..6).map(|n| format!("[[dns_zone]]\nname = \"z{n}.internal\"\n")).collect();
+    let zones = zones.concat();
     let with = format!("resource = \"orders-db\"\ndns_zones = [{}]", many.join(", "));
     let text = format!("{BASE}{zones}").replacen("resource = \"orders-db\"", &with, 1);
     let report = parse(&text, "privlink.toml").expect_err("six zones").to_string();

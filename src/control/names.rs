@@ -1,9 +1,10 @@
 //! Names of endpoints: those that a resource gives, or those that Azure's tables make of its own name (seed, *DNS
 //! configuration*), and from them what each VNet's resolver answers.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::model::{Key, Model, PrivateEndpoint};
+use super::model::{APEX, Key, Model, PrivateEndpoint};
 use super::resource_types;
 pub use crate::snapshot::dns::{DnsPlan, Name, Node, Owner, ResolverPlan};
 
@@ -104,6 +105,26 @@ pub fn group_records<'a>(model: &Model, endpoint: &'a PrivateEndpoint) -> Vec<(K
         }
     }
     records
+}
+
+/// What endpoints have written into `zone` by their groups: relative names, and whose address each is.
+pub fn in_zone<'a>(model: &'a Model, zone: &Key) -> BTreeMap<String, Vec<(&'a Key, IpAddr)>> {
+    let mut names: BTreeMap<String, Vec<(&Key, IpAddr)>> = BTreeMap::new();
+    let grouped = model.endpoints.iter().filter(|(_, endpoint)| endpoint.zone_group.is_some());
+    for (key, endpoint) in grouped {
+        for (of, name, _, ip) in group_records(model, endpoint) {
+            if of == *zone {
+                names.entry(relative(name.host(), &zone.name)).or_default().push((key, ip));
+            }
+        }
+    }
+    names
+}
+
+/// A whole name of `zone`, relative to it.
+pub fn relative(name: &str, zone: &str) -> String {
+    let front = name.strip_suffix(&*zone.to_lowercase()).map_or(name, |front| front.trim_end_matches('.'));
+    if front.is_empty() { APEX.to_owned() } else { front.to_owned() }
 }
 
 /// What stands in front of the zone: the second place of an account has a name of its own.

@@ -195,12 +195,22 @@ def groups(dns, provider, consumer, subnet):
     fails(HttpResponseError, code, sides.begin_create_or_update, GROUP, "pe1", "second", config)
     assert [one.name for one in sides.list("pe1", GROUP)] == ["default"]
     assert sides.get(GROUP, "pe1", "default").etag == group.etag
+    found = dns.record_sets.get(GROUP, BLOBS, "A", "accta")
+    assert sorted(one.ipv4_address for one in found.a_records) == sorted(ips), found
+    assert [one.name for one in dns.record_sets.list(GROUP, BLOBS)] == ["@", "accta"]
+    fails(ResourceExistsError, "RecordSetOfPrivateEndpoint", dns.record_sets.delete, GROUP, BLOBS, "A", "accta")
+    # Somebody's own address beside theirs: theirs stay theirs, though all are written again.
+    found.a_records.append({"ipv4Address": "10.1.1.50"})
+    dns.record_sets.create_or_update(GROUP, BLOBS, "A", "accta", found)
+    answers("accta.blob.core.windows.net", "A", [HOST, "10.1.1.50", *ips])
     # What an endpoint is written with again says nothing of its zones.
     endpoints.begin_create_or_update(GROUP, "pe1", endpoints.get(GROUP, "pe1")).result()
-    answers("accta.blob.core.windows.net", "A", [HOST, *ips])
+    answers("accta.blob.core.windows.net", "A", [HOST, "10.1.1.50", *ips])
     step("zone groups: records of each endpoint stand in the zone, and are shown")
 
     endpoints.begin_delete(GROUP, "pe1").result()
+    answers("accta.blob.core.windows.net", "A", [HOST, "10.1.1.50", ips[1]])
+    dns.record_sets.delete(GROUP, BLOBS, "A", "accta")
     answers("accta.blob.core.windows.net", "A", [HOST, ips[1]])
     six = {"properties": {"privateDnsZoneConfigs": []}}
     for number in range(6):

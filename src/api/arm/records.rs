@@ -1,7 +1,8 @@
 //! Record sets of private DNS zones: those that somebody wrote, the start of authority, and, to be read only, those of
 //! endpoints.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Map, Value, json};
 
@@ -16,6 +17,7 @@ use crate::control::model::{
     APEX, DnsZone, Key, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, Soa, Srv, TXT_PIECE, Tags, ZoneRecord,
     domain_name, whole,
 };
+use crate::control::names;
 
 /// What the path names: a type that a zone may hold, or its start of authority.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,15 +50,21 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, zone) = found(ask)?;
     let suffix = ask.query("$recordsetnamesuffix").unwrap_or_default().to_lowercase();
     let fits = |name: &str| suffix.is_empty() || name.ends_with(suffix.trim_start_matches('.'));
+    let owned = names::in_zone(ask.model(), &key);
     let mut sets: Vec<(String, &str, Value)> = Vec::new();
     if wanted.is_none_or(|wanted| wanted == Asked::Soa) && fits(APEX) {
         sets.push((APEX.to_owned(), "SOA", show_soa(&key, &zone.soa)));
     }
-    let written = zone
-        .records
-        .iter()
-        .filter(|one| wanted.is_none_or(|wanted| wanted == Asked::Set(one.set.data.kind())) && fits(&one.name));
-    sets.extend(written.map(|one| (one.name.clone(), one.set.data.kind().name(), show(&key, one))));
+    let written = zone.records.iter().map(|one| (one.name.as_str(), one.set.data.kind()));
+    let both = [RecordType::A, RecordType::Aaaa];
+    let of_endpoints = owned.keys().flat_map(|name| both.into_iter().map(move |kind| (name.as_str(), kind)));
+    let all: BTreeSet<(&str, RecordType)> = written.chain(of_endpoints).collect();
+    for (name, kind) in all {
+        if fits(name) && wanted.is_none_or(|wanted| wanted == Asked::Set(kind)) {
+            let shown = show(&key, &zone, name, kind, owned.get(name).map_or(&[], Vec::as_slice));
+            sets.extend(shown.map(|shown| (name.to_owned(), kind.name(), shown)));
+        }
+    }
     sets.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
     page(ask, sets.into_iter(), |(name, kind, _)| format!("{name}/{kind}"), |(_, _, shown)| Some(shown))
 }
@@ -93,7 +101,13 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
         return Err(Rejection::bad_request("the start of authority goes with its zone", "SOA"));
     };
     if !zone.remove(&relative(ask), kind) {
-        return Ok(Answer::absent());
+        return match before {
+            None => Ok(Answer::absent()),
+            Some(_) => {
+                let message = format!("{kind} {} is of private endpoints, and goes with them.", relative(ask));
+                Err(Rejection::conflict("RecordSetOfPrivateEndpoint", &message))
+            }
+        };
     }
     write(ask, &key, &zone)?;
     Ok(Answer::deleted())
@@ -127,7 +141,12 @@ fn change(ask: &Ask, whole: bool) -> Result<Answer, Rejection> {
             };
             let ttl = number(&properties, "ttl")?.or(kept.map(|old| old.set.ttl)).unwrap_or(RECORD_TTL);
             let metadata = metadata(&properties)?.or_else(|| kept.map(|old| old.metadata.clone())).unwrap_or_default();
-            zone.put(ZoneRecord { name, set: RecordSet { ttl, data }, metadata });
+            let data = without(data, old.as_ref(), &owned(ask, &key, &name));
+            match data {
+                Some(data) => zone.put(ZoneRecord { name, set: RecordSet { ttl, data }, metadata }),
+                // Nothing is asked for that is not there by itself.
+                None => return now(ask, asked, &key, &zone).map(Answer::ok).ok_or_else(|| absent(ask, asked, &key)),
+            }
         }
     }
     write(ask, &key, &zone)?;
@@ -148,7 +167,38 @@ fn absent(ask: &Ask, asked: Asked, zone: &Key) -> Rejection {
 fn now(ask: &Ask, asked: Asked, key: &Key, zone: &DnsZone) -> Option<Value> {
     match asked {
         Asked::Soa => (relative(ask) == APEX).then(|| show_soa(key, &zone.soa)),
-        Asked::Set(kind) => zone.record(&relative(ask), kind).map(|one| show(key, one)),
+        Asked::Set(kind) => show(key, zone, &relative(ask), kind, &owned(ask, key, &relative(ask))),
+    }
+}
+
+/// Addresses that endpoints have at a name of the zone.
+fn owned<'a>(ask: &'a Ask, key: &Key, name: &str) -> Vec<(&'a Key, IpAddr)> {
+    names::in_zone(ask.model(), key).remove(name).unwrap_or_default()
+}
+
+/// What is to be written: addresses that endpoints have there stay theirs, so that a set that was read and is written
+/// again does not outlive them. `None`: nothing else is asked for.
+fn without(data: RecordData, old: Option<&ZoneRecord>, owned: &[(&Key, IpAddr)]) -> Option<RecordData> {
+    let kept = |ip: IpAddr| {
+        let written = old.is_some_and(|old| match &old.set.data {
+            RecordData::A(all) => all.iter().any(|one| IpAddr::from(*one) == ip),
+            RecordData::Aaaa(all) => all.iter().any(|one| IpAddr::from(*one) == ip),
+            RecordData::Cname(_) | RecordData::Mx(_) | RecordData::Ptr(_) | RecordData::Srv(_) | RecordData::Txt(_) => {
+                false
+            }
+        });
+        written || !owned.iter().any(|(_, theirs)| *theirs == ip)
+    };
+    match data {
+        RecordData::A(all) if !all.is_empty() => {
+            let kept: Vec<_> = all.into_iter().filter(|one| kept((*one).into())).collect();
+            (!kept.is_empty()).then_some(RecordData::A(kept))
+        }
+        RecordData::Aaaa(all) if !all.is_empty() => {
+            let kept: Vec<_> = all.into_iter().filter(|one| kept((*one).into())).collect();
+            (!kept.is_empty()).then_some(RecordData::Aaaa(kept))
+        }
+        other => Some(other),
     }
 }
 
@@ -259,9 +309,42 @@ fn read_soa(before: &Soa, properties: &Field<'_>) -> Result<Soa, Rejection> {
     })
 }
 
-fn show(key: &Key, record: &ZoneRecord) -> Value {
-    let kind = record.set.data.kind();
-    let values = match &record.set.data {
+/// A record set: what is written, and what endpoints have there. `None`: neither.
+fn show(key: &Key, zone: &DnsZone, name: &str, kind: RecordType, owned: &[(&Key, IpAddr)]) -> Option<Value> {
+    let written = zone.record(name, kind);
+    let mut values = written.map(|record| shown(&record.set.data)).unwrap_or_default();
+    let mut endpoints = BTreeSet::new();
+    for (endpoint, ip) in owned {
+        let value = match (kind, ip) {
+            (RecordType::A, IpAddr::V4(ip)) => json!({ "ipv4Address": ip }),
+            (RecordType::Aaaa, IpAddr::V6(ip)) => json!({ "ipv6Address": ip }),
+            _ => continue,
+        };
+        endpoints.insert(ids::endpoint(endpoint).to_string());
+        match values.as_array_mut() {
+            Some(all) if !all.contains(&value) => all.push(value),
+            Some(_) => {}
+            None => values = json!([value]),
+        }
+    }
+    if values.is_null() {
+        return None;
+    }
+    let nothing = Tags::new();
+    let (ttl, metadata) = written.map_or((ENDPOINT_TTL, &nothing), |record| (record.set.ttl, &record.metadata));
+    let mut properties = properties(&whole(name, &key.name), ttl, metadata);
+    properties.insert(field_of(kind).into(), values);
+    if !endpoints.is_empty() {
+        properties.insert("privlink".into(), json!({ "privateEndpoints": endpoints }));
+    }
+    Some(enveloped(key, kind.name(), name, &properties))
+}
+
+/// Seconds that Azure shows for records of endpoints; each VNet's resolver has its own.
+const ENDPOINT_TTL: u32 = 10;
+
+fn shown(data: &RecordData) -> Value {
+    match data {
         RecordData::A(all) => json!(all.iter().map(|one| json!({ "ipv4Address": one })).collect::<Vec<_>>()),
         RecordData::Aaaa(all) => json!(all.iter().map(|one| json!({ "ipv6Address": one })).collect::<Vec<_>>()),
         RecordData::Cname(to) => json!({ "cname": &**to }),
@@ -279,10 +362,7 @@ fn show(key: &Key, record: &ZoneRecord) -> Value {
                 .collect::<Vec<_>>()
         ),
         RecordData::Txt(all) => json!(all.iter().map(|one| json!({ "value": one })).collect::<Vec<_>>()),
-    };
-    let mut properties = properties(&record.fqdn(&key.name), record.set.ttl, &record.metadata);
-    properties.insert(field_of(kind).into(), values);
-    enveloped(key, kind.name(), &record.name, properties)
+    }
 }
 
 fn show_soa(key: &Key, soa: &Soa) -> Value {
@@ -299,7 +379,7 @@ fn show_soa(key: &Key, soa: &Soa) -> Value {
         "minimumTtl": soa.minimum,
     });
     properties.insert("soaRecord".into(), record);
-    enveloped(key, "SOA", APEX, properties)
+    enveloped(key, "SOA", APEX, &properties)
 }
 
 fn properties(fqdn: &str, ttl: u32, metadata: &Tags) -> Map<String, Value> {
@@ -313,7 +393,7 @@ fn properties(fqdn: &str, ttl: u32, metadata: &Tags) -> Map<String, Value> {
     properties
 }
 
-fn enveloped(key: &Key, kind: &str, name: &str, properties: Map<String, Value>) -> Value {
+fn enveloped(key: &Key, kind: &str, name: &str, properties: &Map<String, Value>) -> Value {
     tagged(json!({
         "id": ids::dns_zone(key).below(kind, name).to_string(),
         "name": name,

@@ -14,7 +14,7 @@ use crate::control::View;
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
 use crate::control::ids;
-use crate::control::model::{APEX, GroupZone, Key, PrivateEndpoint, ZoneGroup};
+use crate::control::model::{GroupZone, Key, PrivateEndpoint, ZoneGroup};
 use crate::control::names;
 use crate::control::rights::Right;
 
@@ -112,12 +112,10 @@ fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint, group: &ZoneGroup) -
                 sets.entry((name.host().to_owned(), kind)).or_default().push(address);
             }
         }
-        let zone = one.zone.name.to_lowercase();
         let set = |((fqdn, kind), addresses): ((String, &str), Vec<IpAddr>)| {
-            let relative = fqdn.strip_suffix(&zone).map(|front| front.trim_end_matches('.')).unwrap_or(&fqdn);
             json!({
                 "recordType": kind,
-                "recordSetName": if relative.is_empty() { APEX } else { relative },
+                "recordSetName": names::relative(&fqdn, &one.zone.name),
                 "fqdn": fqdn,
                 "ttl": ttl,
                 "ipAddresses": addresses,

@@ -209,12 +209,10 @@ fn read_link(ask: &Ask, before: Option<&ZoneLink>) -> Result<ZoneLink, Rejection
         (None, None) => properties.required_id("virtualNetwork")?.key().clone(),
     };
     let seen = ask.model().vnets.contains_key(&vnet) && ask.sees(ItemKind::Vnet, &vnet);
-    if before.is_none() {
-        if !seen {
-            let message = format!("there is no VNet {} that this caller may see", ids::vnet(&vnet));
-            let at = "properties.virtualNetwork.id";
-            return Err(Rejection::bad_request_of("InvalidResourceReference", &message, at));
-        }
+    if before.is_none() && !seen {
+        let message = format!("there is no VNet {} that this caller may see", ids::vnet(&vnet));
+        let at = "properties.virtualNetwork.id";
+        return Err(Rejection::bad_request_of("InvalidResourceReference", &message, at));
     }
     let policy = match properties.text("resolutionPolicy")?.as_deref() {
         None | Some("") => before.map(|before| before.policy).unwrap_or_default(),

@@ -76,8 +76,10 @@ pub fn private_zones(kind: &str, subresource: &str) -> Vec<&'static str> {
     column(kind, subresource, 0)
 }
 
+type Columns = [Vec<&'static str>; 2];
+
 /// Private zones and public names of each type and subresource of the public cloud, both in lower case.
-static ZONES: LazyLock<HashMap<(String, String), [Vec<&'static str>; 2]>> = LazyLock::new(|| {
+static ZONES: LazyLock<HashMap<(String, String), Columns>> = LazyLock::new(|| {
     let mut zones = HashMap::new();
     for row in TABLES[0].lines().skip(2) {
         if let [kind, subresource, private, public] = row.split(',').collect::<Vec<_>>().as_slice() {
@@ -153,7 +155,7 @@ mod tests {
             assert!(zones.contains(zone), "{zone}");
         }
         let plain = |zone: &&str| zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
-        assert!(zones.len() > 300 && zones.iter().all(|zone| plain(&zone) && !zone.starts_with('.')), "{zones:?}");
+        assert!(zones.len() > 300 && zones.iter().all(|zone| plain(zone) && !zone.starts_with('.')), "{zones:?}");
     }
 
     #[test]

@@ -120,3 +120,59 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
     assert_eq!(report.pruned.len(), 1);
     assert_eq!(apply(&root(), DAEMON, &above, false, &nothing).unwrap().1.created.len(), 1);
 }
+
+#[test]
+fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
+    use crate::control::apply::{Application, Maker, merge};
+    use crate::control::model::{DnsZone, Tags, ZoneGroup, ZoneLink};
+
+    let ada = Caller::user(1000, "ada");
+    let tenant = ("uid:1000", "Network Contributor", "/subscriptions/tenant");
+    let network = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/virtualNetworks/spoke";
+    let zones =
+        "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/privateDnsZones/corp.internal";
+    let here = Key::of("tenant", "g", "mine.internal");
+    let link = ZoneLink {
+        name: "l".into(),
+        vnet: testing::key("spoke"),
+        policy: crate::control::model::ResolutionPolicy::Default,
+        registration: false,
+        tags: Tags::new(),
+    };
+    let mut linked = Model::default();
+    linked.dns_zones.insert(here.clone(), DnsZone { links: vec![link], ..DnsZone::default() });
+    let mut grouped = Model::default();
+    let mut within = endpoint("spoke", Some("10.1.9.10"), "orders-db");
+    (within.manual, within.zone_group) = (true, Some(Box::new(ZoneGroup::of([testing::key("corp.internal")]))));
+    grouped.endpoints.insert(Key::of("tenant", "g", "new"), within.clone());
+    for (file, assignments, expected) in [
+        (&linked, vec![tenant], Some("virtualNetworks/join/action")),
+        (&linked, vec![tenant, ("uid:1000", "Network Contributor", network)], None),
+        (&grouped, vec![tenant, ("uid:1000", "Network Contributor", network)], Some("privateDnsZones/join/action")),
+        (
+            &grouped,
+            vec![
+                tenant,
+                ("uid:1000", "Network Contributor", network),
+                ("uid:1000", "Network Contributor", zones),
+                ("uid:1000", "Reader", "/subscriptions/default"),
+            ],
+            None,
+        ),
+    ] {
+        let mut assignments = assignments;
+        assignments.push(("uid:1000", "Private Link Approver", "/subscriptions/default"));
+        let view = view(&assignments);
+        let maker = Maker { rights: view.rights(&ada), now: noon() };
+        let application = Application { file, author: "ada", prune: false, maker };
+        let refused = merge(&view.decisions, &application).map(|_| ()).map_err(|refusal| refusal.message);
+        match expected {
+            Some(right) => assert!(refused.clone().is_err_and(|why| why.contains(right)), "{refused:?}"),
+            None => assert_eq!(refused, Ok(())),
+        }
+    }
+    // What is joined already asks for nothing again.
+    let view = view(&[tenant]);
+    let rights = view.rights(&ada);
+    assert!(rights.demand_zones(Some(&within), &within).is_ok() && rights.demand_zones(None, &within).is_err());
+}

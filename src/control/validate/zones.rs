@@ -186,11 +186,7 @@ pub(super) fn check_group(model: &Model, object: &Object, endpoint: &PrivateEndp
             let remedy = format!("link it: links = [{{ vnet = \"{}\" }}]", short(&endpoint.vnet));
             findings.warning("ZoneNotLinked", at(), message, remedy).involving(Object::DnsZone(one.zone.clone()));
         }
-        let alias = |host: &&str| {
-            let relative = host.strip_suffix(&*one.zone.name.to_lowercase()).map(|front| front.trim_end_matches('.'));
-            let relative = relative.filter(|front| !front.is_empty()).unwrap_or(APEX);
-            zone.record(relative, RecordType::Cname).is_some()
-        };
+        let alias = |host: &&str| zone.record(&names::relative(host, &one.zone.name), RecordType::Cname).is_some();
         if let Some(host) = hosts.into_iter().find(alias) {
             let message = format!(
                 "`{host}` is an alias in zone `{}`, and the endpoint's address would stand beside it",

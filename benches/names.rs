@@ -1,0 +1,198 @@
+//! Private names at their size: `cargo bench --bench names`. How soon a name answers after the call that made its
+//! endpoint, beside a hundred thousand others, durable commit included; and what all of them take. Prints one table.
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a benchmark measures real time, prints, and may fail loudly"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use privlink::config;
+use privlink::control::decisions::ItemKind;
+use privlink::control::model::{EndpointIp, Key, LinkResource, Model, PrivateEndpoint};
+use privlink::control::names::Planner;
+use privlink::control::ports::{Host, Snapshot, Topology, Workers};
+use privlink::control::state::{DecisionStore as _, Durable};
+use privlink::control::validate;
+use privlink::control::{Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, Prepared, Setup};
+use privlink::store::sqlite::SqliteStore;
+
+const FILE: &str = include_str!("control.toml");
+const MANY: usize = 100_000;
+
+struct Willing;
+impl Workers for Willing {
+    fn publish(&self, _: Snapshot, _: Duration) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+impl Host for Willing {
+    fn reconcile(&self, _: &Topology) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+fn start(directory: &Path, file: Model) -> ControlPlane {
+    let store = Durable(Arc::new(SqliteStore::open(directory).expect("opened").0));
+    let found = store.load().expect("loaded");
+    let setup = Setup {
+        host: Arc::new(config::parse(FILE, "control.toml").expect("sound").host),
+        file,
+        prune: false,
+        dry_run: false,
+        workers: 2,
+        namespaces: vec![1, 2],
+        daemon: Caller::user(0, "root"),
+        bootstrap: Bootstrap { daemon: 0, socket_group: None },
+        clock: jiff::Timestamp::now,
+        validate: |model, host, endpoint| {
+            let found = match endpoint {
+                Some(key) => validate::endpoint(model, Some(host), key),
+                None => validate::validate(model, Some(host)),
+            };
+            let errors = found.iter().filter(|violation| violation.severity == validate::Severity::Error);
+            let errors: Vec<_> = errors.map(privlink::control::BrokenRule::from).collect();
+            if errors.is_empty() { Ok(()) } else { Err(errors) }
+        },
+    };
+    let prepared = Prepared::new(setup, found, Box::new(store)).expect("prepared");
+    prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).expect("started")
+}
+
+/// One VNet with a resolver, and a service with a name of its own for every endpoint.
+fn networks() -> Model {
+    let text = FILE.replacen(
+        "address_space = [\"10.0.0.0/8\"]",
+        "address_space = [\"10.0.0.0/8\"]\ndns = { listen = \"10.0.0.53\" }",
+        1,
+    );
+    config::parse(&text, "control.toml").expect("sound").model
+}
+
+fn named(number: usize) -> Key {
+    Key::new("default", format!("endpoint-{number}"))
+}
+
+fn service(model: &Model, number: usize) -> (Key, LinkResource) {
+    let mut service = model.resources.get(&Key::new("default", "service")).expect("there").clone();
+    service.fqdns = vec![name(number)];
+    service.shared_backend = true;
+    service.nat.clear();
+    service.vnet = None;
+    service.targets.iter_mut().for_each(|target| target.backends.clear());
+    service.kind = Some("Microsoft.Storage/storageAccounts".into());
+    service.targets.iter_mut().for_each(|target| target.subresource = "blob".into());
+    (Key::new("default", format!("account{number}")), service)
+}
+
+fn name(number: usize) -> String {
+    format!("account{number}.blob.core.windows.net")
+}
+
+fn endpoint(number: usize) -> PrivateEndpoint {
+    PrivateEndpoint {
+        region: "local".into(),
+        vnet: Key::new("default", "spoke"),
+        subnet: "endpoints".into(),
+        addresses: vec![EndpointIp { member: String::new(), ip: None }],
+        resource: Key::new("default", format!("account{number}")),
+        subresource: "blob".into(),
+        manual: false,
+        request_message: String::new(),
+        status: None,
+        reason: String::new(),
+        sources: Vec::new(),
+        max_sessions: None,
+        zone_group: None,
+        labels: None,
+    }
+}
+
+/// Median and longest of `rounds` runs of `work`.
+fn timed(name: &str, rounds: usize, mut work: impl FnMut(usize)) {
+    let mut times: Vec<Duration> = (0..rounds)
+        .map(|round| {
+            let began = Instant::now();
+            work(round);
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!("{name:<52} median {:>9.3?}  longest {:>9.3?}", times[rounds / 2], times[rounds - 1]);
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+/// Waits until the published plan says of a name what `there` asks.
+fn answered(control: &ControlPlane, number: usize, there: bool) {
+    let host = format!("account{number}.privatelink.blob.core.windows.net");
+    loop {
+        let view = control.view();
+        let plan = view.dns.resolvers.get("default/spoke").expect("a resolver");
+        if plan.names.get(&host).is_some_and(|node| node.owners.iter().any(|owner| plan.tells(owner, false))) == there {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn main() {
+    // `cargo test --benches` runs this too; it has nothing to test.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let directory = std::env::temp_dir().join(format!("privlink-names-{}", std::process::id()));
+    let root = Caller::user(0, "root");
+    let control = start(&directory, networks());
+    let mut file = networks();
+    for number in 0..MANY + 50 {
+        let (key, resource) = service(&networks_once(), number);
+        file.resources.insert(key, resource);
+    }
+    (0..MANY).for_each(|number| file.endpoints.insert(named(number), endpoint(number)));
+    let began = Instant::now();
+    let version = FileVersion { author: DAEMON.into(), model: file, host: None, prune: false, dry_run: false };
+    control.apply(&root, Command::ApplyFile(Box::new(version))).expect("applied");
+    println!("{:<52} {:.1?}", "100 K endpoints with a name each, by one file", began.elapsed());
+
+    let decisions = Arc::clone(&control.view().decisions);
+    let (before, began) = (resident(), Instant::now());
+    let planner = Planner::of(&decisions, 7);
+    println!("{:<52} {:.1?}", "the whole plan made anew", began.elapsed());
+    println!("{:<52} {} MB", "what it takes (200 K names)", resident().saturating_sub(before));
+    drop((planner, decisions));
+
+    let tell = |command| drop(control.apply(&root, command).expect("done"));
+    timed("create, until the name answers", 50, |round| {
+        let mut items = Box::new(Model::default());
+        items.endpoints.insert(named(MANY + round), endpoint(MANY + round));
+        tell(Command::Put { items, create_only: true });
+        answered(&control, MANY + round, true);
+    });
+    timed("reject, until it answers no more", 50, |round| {
+        tell(Command::Reject(Decision { endpoint: named(round * 7).to_string(), ..Decision::default() }));
+        answered(&control, round * 7, false);
+    });
+    timed("delete, until it is gone", 50, |round| {
+        tell(Command::Delete { kind: ItemKind::Endpoint, reference: named(MANY + round).to_string() });
+        answered(&control, MANY + round, false);
+    });
+    std::fs::remove_dir_all(directory).expect("removed");
+}
+
+/// The networks, read once.
+fn networks_once() -> Model {
+    static ONCE: std::sync::OnceLock<Model> = std::sync::OnceLock::new();
+    ONCE.get_or_init(networks).clone()
+}
