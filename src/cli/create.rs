@@ -60,6 +60,9 @@ pub(super) struct NewEndpoint {
     /// Live sessions at once
     #[arg(long)]
     max_sessions: Option<u32>,
+    /// Private DNS zone of your own that its records stand in; repeatable, five at most
+    #[arg(long = "dns-zone", value_name = "ZONE")]
+    dns_zones: Vec<String>,
 }
 
 /// A new link resource with one target; several targets are written in a document.
@@ -181,7 +184,8 @@ pub(super) fn endpoint(new: NewEndpoint, client: &Client, output: &mut Output<'_
         .flag("manual", new.manual)
         .maybe("request_message", new.request_message)
         .list("sources", new.sources)
-        .maybe("max_sessions", new.max_sessions.map(i64::from));
+        .maybe("max_sessions", new.max_sessions.map(i64::from))
+        .list("dns_zones", new.dns_zones);
     create::<Endpoint>("endpoint", "endpoints", said, client, output, |endpoint, out| {
         let addresses = super::endpoint::addresses(endpoint);
         let name = short(&endpoint.id);

@@ -75,12 +75,13 @@ fn names(
         return given.iter().map(|name| named(name, &zones)).collect();
     }
     let name = resource_label(&endpoint.resource.name, subresource);
-    let first = zones.first().map(|(public, private)| Fqdn {
+    let several = kind.is_some_and(|kind| resource_types::SAME_NAME.iter().any(|one| one.eq_ignore_ascii_case(kind)));
+    let all = zones.iter().map(|(public, private)| Fqdn {
         public: format!("{name}.{public}"),
         private: Some(format!("{name}.{private}")),
         zone: private.clone(),
     });
-    first.into_iter().collect()
+    all.take(if several { zones.len() } else { 1 }).collect()
 }
 
 /// Every name of an endpoint, in the zones that come about by themselves.

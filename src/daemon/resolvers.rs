@@ -42,11 +42,37 @@ impl Running {
 /// Follows the configuration until it is dropped. `doors` are the namespaces of the VNets.
 pub(super) async fn follow(control: Arc<ControlPlane>, doors: BTreeMap<String, Namespace>, silent: Silent) {
     let plan: Arc<ArcSwap<DnsPlan>> = Arc::default();
+    // A new name does not wait for a resolver that ends or begins.
+    tokio::select! {
+        () = publish(&control, &plan) => {}
+        () = run(&control, &plan, &doors, &silent) => {}
+    }
+}
+
+/// Hands every new plan to the resolvers.
+async fn publish(control: &ControlPlane, plan: &ArcSwap<DnsPlan>) {
+    let mut epochs = control.epochs();
+    loop {
+        plan.store(Arc::clone(&control.view().dns));
+        if epochs.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Starts and ends resolvers.
+async fn run(
+    control: &ControlPlane,
+    plan: &Arc<ArcSwap<DnsPlan>>,
+    doors: &BTreeMap<String, Namespace>,
+    silent: &Silent,
+) {
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
     let mut epochs = control.epochs();
     loop {
         let view = control.view();
         let next = Arc::clone(&view.dns);
+        // Whoever starts below finds itself in it.
         plan.store(Arc::clone(&next));
         let over: Vec<String> = running
             .iter()
@@ -62,11 +88,11 @@ pub(super) async fn follow(control: Arc<ControlPlane>, doors: BTreeMap<String, N
             if running.contains_key(vnet) || resolver.listen.is_empty() {
                 continue;
             }
-            if let Some(started) = doors.get(vnet).and_then(|door| start(vnet, door, resolver, &plan, &silent)) {
+            if let Some(started) = doors.get(vnet).and_then(|door| start(vnet, door, resolver, plan, silent)) {
                 running.insert(vnet.clone(), started);
             }
         }
-        heard(&silent).retain(|vnet, _| running.contains_key(vnet));
+        heard(silent).retain(|vnet, _| running.contains_key(vnet));
         tokio::select! {
             changed = epochs.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(AGAIN), if !next.resolvers.is_empty() => {}

@@ -101,13 +101,11 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
         return Err(Rejection::bad_request("the start of authority goes with its zone", "SOA"));
     };
     if !zone.remove(&relative(ask), kind) {
-        return match before {
-            None => Ok(Answer::absent()),
-            Some(_) => {
-                let message = format!("{kind} {} is of private endpoints, and goes with them.", relative(ask));
-                Err(Rejection::conflict("RecordSetOfPrivateEndpoint", &message))
-            }
-        };
+        if before.is_none() {
+            return Ok(Answer::absent());
+        }
+        let message = format!("{kind} {} is of private endpoints, and goes with them.", relative(ask));
+        return Err(Rejection::conflict("RecordSetOfPrivateEndpoint", &message));
     }
     write(ask, &key, &zone)?;
     Ok(Answer::deleted())
@@ -198,7 +196,13 @@ fn without(data: RecordData, old: Option<&ZoneRecord>, owned: &[(&Key, IpAddr)])
             let kept: Vec<_> = all.into_iter().filter(|one| kept((*one).into())).collect();
             (!kept.is_empty()).then_some(RecordData::Aaaa(kept))
         }
-        other => Some(other),
+        other @ (RecordData::A(_)
+        | RecordData::Aaaa(_)
+        | RecordData::Cname(_)
+        | RecordData::Mx(_)
+        | RecordData::Ptr(_)
+        | RecordData::Srv(_)
+        | RecordData::Txt(_)) => Some(other),
     }
 }
 

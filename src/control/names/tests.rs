@@ -109,3 +109,26 @@ fn a_resolver_knows_the_endpoints_of_its_vnet_and_of_its_peers() {
     }
     assert!(plan.resolvers["default/other"].names.is_empty(), "the other VNet does not list it");
 }
+
+#[test]
+fn an_account_of_many_services_is_called_the_same_in_each_zone_and_others_only_in_the_first() {
+    let (mut model, mut account) = storage("account");
+    let of_kind = |model: &mut Model, kind: &str| {
+        let mut resource = model.resources.get(&key("Account")).expect("the account").clone();
+        resource.kind = Some(kind.to_owned());
+        model.resources.insert(key("Account"), resource);
+    };
+    of_kind(&mut model, "Microsoft.CognitiveServices/accounts");
+    let names: Vec<String> = of_member(&model, &account, "").into_iter().map(|name| name.public).collect();
+    assert_eq!(
+        names,
+        ["account.cognitiveservices.azure.com", "account.openai.azure.com", "account.services.ai.azure.com"]
+    );
+    of_kind(&mut model, "Microsoft.Kusto/Clusters");
+    account.subresource = "cluster".into();
+    let mut cluster = model.resources.get(&key("Account")).expect("the account").clone();
+    cluster.targets[0].subresource = "cluster".into();
+    model.resources.insert(key("Account"), cluster);
+    let names: Vec<String> = of_member(&model, &account, "").into_iter().map(|name| name.public).collect();
+    assert_eq!(names, ["account.westeurope.kusto.windows.net"], "and not account.blob.core.windows.net");
+}

@@ -16,6 +16,10 @@ const WITHOUT_ZONE: [(&str, &[&str]); 4] = [
     ("Microsoft.HealthcareApis/services", &["fhir"]),
 ];
 
+/// Types that are called the same in each of their zones. Others have names of their own there, which nobody but Azure
+/// knows: what they are called in the first zone would be somebody else's in the second.
+pub const SAME_NAME: [&str; 1] = ["Microsoft.CognitiveServices/accounts"];
+
 /// The type of a private link service of one's own, which resources without a type are.
 pub const PRIVATE_LINK_SERVICE: &str = "Microsoft.Network/privateLinkServices";
 
