@@ -38,6 +38,9 @@ mod pieces;
 /// Limits.
 mod bounds;
 
+/// All ports of a NAT address.
+mod ports;
+
 /// Steps through both, and the comparison after each.
 mod run;
 
@@ -113,6 +116,10 @@ const USUAL: &[(Case, u64)] = &[
     (Case::ExactClose, 20),
     (Case::Answered, 200),
     (Case::Malformed, 100),
+    (Case::Drop("malformed"), 100),
+    (Case::Drop("unsupported_protocol"), 100),
+    (Case::Drop("source_route"), 100),
+    (Case::Drop("extension_header"), 100),
     (Case::Drop("spoofed_source"), 100),
     (Case::Drop("unknown_endpoint"), 100),
     (Case::Drop("not_approved_pending"), 100),
@@ -157,5 +164,10 @@ fn four_workers_do_what_the_model_says() {
 
 #[test]
 fn a_small_table_evicts_closed_sessions_and_never_live_ones() {
-    compare(1, 5, 301, &[(Case::Evicted, 20), (Case::Drop("table_full"), 50), (Case::Opened, 100)]);
+    compare(1, 5, 301, &[(Case::Evicted, 20), (Case::Drop("table_full"), 100), (Case::Opened, 100)]);
+}
+
+#[test]
+fn every_port_is_used_once_before_one_is_refused() {
+    ports::every_port_is_used_once();
 }

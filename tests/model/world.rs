@@ -23,6 +23,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(count: u16, seed: u64) -> Self {
+        Self::with_capacity(count, seed, 4_096)
+    }
+
+    /// Workers that hold as many sessions each.
+    pub(crate) fn with_capacity(count: u16, seed: u64, capacity: u32) -> Self {
         let mut publisher = Publisher::new();
         let shared = Arc::new(Shared::new((0..count).map(|_| Arc::new(|| ()) as _).collect()));
         let questions: Vec<Arc<SegQueue<Request>>> = (0..count).map(|_| Arc::default()).collect();
@@ -30,7 +35,7 @@ impl World {
             .map(|worker| {
                 let seeds = [seed ^ u64::from(worker), 0x00C0_FFEE, seed + u64::from(worker)];
                 let position = Position { worker, workers: count };
-                let forwarder = Forwarder::new(position, 4_096, seeds, Arc::clone(&shared));
+                let forwarder = Forwarder::new(position, capacity, seeds, Arc::clone(&shared));
                 let sources = (0..DEVICES).map(|_| MemorySource::default()).collect();
                 let sinks = (0..DEVICES).map(|_| MemorySink::default()).collect();
                 let questions = Arc::clone(&questions[usize::from(worker)]);
