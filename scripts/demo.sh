@@ -198,7 +198,7 @@ show_access() {
   start_line
   local before=$EPOCHREALTIME
   privlink connection approve reports >"$WORK/approve.out" 2>&1 || true
-  if lab_until 3 fetch app 10.1.9.6 80 && [[ $(fetch app 10.1.9.6 80) == "this is reports" ]]; then
+  if lab_until 15 fetch app 10.1.9.6 80 && [[ $(fetch app 10.1.9.6 80) == "this is reports" ]]; then
     ok "approved live, it answers" "\"this is reports\", $(milliseconds "$before" "$EPOCHREALTIME") ms after the command began"
   else
     failed "approved live, it answers" "approve said: $(tr '\n' ' ' <"$WORK/approve.out"); curl said: $(fetch app 10.1.9.6 80 2>&1 | tail -1)"
@@ -311,8 +311,8 @@ show_rejection() {
   PGCONNECT_TIMEOUT=3 lab_start app psql -h 10.1.9.4 -U demo -d postgres -qAt <&7 >"$WORK/psql.out" 2>"$WORK/psql.err"
   idle=$LAB_PID
   echo "select 'connected';" >&7
-  lab_until 5 grep -q connected "$WORK/psql.out" || problems+=("psql does not connect: $(tail -1 "$WORK/psql.err")")
-  lab_until 5 connected spoke 10.1.9.5 || problems+=("the download does not start")
+  lab_until 15 grep -q connected "$WORK/psql.out" || problems+=("psql does not connect: $(tail -1 "$WORK/psql.err")")
+  lab_until 15 connected spoke 10.1.9.5 || problems+=("the download does not start")
   sleep 1
 
   began=$EPOCHREALTIME
@@ -321,10 +321,10 @@ show_rejection() {
   privlink connection reject orders --reason "demo" >"$WORK/reject.out" 2>&1 || problems+=("reject fails: $(tail -1 "$WORK/reject.out")")
   rejected_orders=$EPOCHREALTIME
 
-  lab_until 3 gone spoke 10.1.9.5 || problems+=("the download's client still has its connection")
-  lab_until 3 gone app 10.1.9.4 || problems+=("psql still has its connection")
-  lab_until 3 gone web 10.20.99.5 10.20.99.6 || problems+=("nginx still has the connection")
-  lab_until 3 gone db 10.20.99.4 || problems+=("PostgreSQL still has the connection")
+  lab_until 15 gone spoke 10.1.9.5 || problems+=("the download's client still has its connection")
+  lab_until 15 gone app 10.1.9.4 || problems+=("psql still has its connection")
+  lab_until 15 gone web 10.20.99.5 10.20.99.6 || problems+=("nginx still has the connection")
+  lab_until 15 gone db 10.20.99.4 || problems+=("PostgreSQL still has the connection")
   captured consumer
   captured provider
   { complete consumer && complete provider; } || problems+=("a capture lost packets")
@@ -337,9 +337,9 @@ show_rejection() {
 
   ((curl_status == 56)) || problems+=("curl ends with status $curl_status: $(tail -1 "$WORK/curl.err")")
   # The kernel tells them at once; they write it down when they are run.
-  lab_until 5 grep -q 'reset by peer' "$WORK/nginx/error.log" ||
+  lab_until 15 grep -q 'reset by peer' "$WORK/nginx/error.log" ||
     problems+=("nginx did not see a reset: $(tail -1 "$WORK/nginx/error.log")")
-  lab_until 5 grep -q 'reset by peer' "$WORK/pg/log" ||
+  lab_until 15 grep -q 'reset by peer' "$WORK/pg/log" ||
     problems+=("PostgreSQL did not see a reset: $(tail -1 "$WORK/pg/log")")
   local last resets
   last=$({
@@ -382,7 +382,7 @@ gone() {
 
 show_counters() {
   start_line
-  lab_until 3 books_balance || true
+  lab_until 15 books_balance || true
   if books_balance; then
     ok "the counters add up against the kernel's" "$BOOKS"
   else
@@ -431,7 +431,7 @@ show_restart() {
   start_line
   local problems=()
   start_daemon || problems+=("it does not start again: $(tail -2 "$WORK/daemon.log")")
-  lab_until 3 fetch app 10.1.9.7 80 || problems+=("an approved endpoint does not answer")
+  lab_until 15 fetch app 10.1.9.7 80 || problems+=("an approved endpoint does not answer")
   answers_now "this is reports" fetch app 10.1.9.6 80 || problems+=("the endpoint approved live does not answer")
   verdict "started again: live decisions stand" "reports still answers; billing too" "${problems[@]}"
   refused "shop, Approved in the file and rejected live" not_approved_rejected rst app syn 10.1.1.10 10.1.9.5 80 core fetch core 10.20.2.9 80
@@ -462,7 +462,7 @@ show_principals() {
 
   start_line
   problems=()
-  lab_in app bash -c 'exec 3<>/dev/tcp/10.1.9.5/80; sleep 5' &
+  lab_in app bash -c 'exec 3<>/dev/tcp/10.1.9.5/80; sleep 20' &
   local holder=$! peer=''
   for _ in {1..50}; do
     peer=$(privlink flows --endpoint shop -o json | python3 -c '
@@ -506,8 +506,8 @@ show_two_legs() {
   mkdir "$WORK/box/run"
   lab_start box "$PRIVLINK_BIN" run -c "$WORK/box/privlink.toml" >"$WORK/box/daemon.log" 2>&1
   local box=$LAB_PID problems=()
-  lab_until 5 fetch box 10.70.1.9 8000 || problems+=("the store does not answer")
-  lab_until 5 fetch tenant 10.60.9.4 80 || problems+=("no answer: $(tail -1 "$WORK/box/daemon.log")")
+  lab_until 15 fetch box 10.70.1.9 8000 || problems+=("the store does not answer")
+  lab_until 15 fetch tenant 10.60.9.4 80 || problems+=("no answer: $(tail -1 "$WORK/box/daemon.log")")
   answers_now "this is files" fetch tenant 10.60.9.4 80 || problems+=("the endpoint does not answer")
   [[ $(answers_of "$(probe tenant syn 10.60.1.10 10.70.99.4 80 3)" synack) == 0 ]] || problems+=("the tenant reaches a NAT IP")
   [[ $(answers_of "$(probe store syn 10.70.1.9 10.60.9.4 80 3)" synack) == 0 ]] || problems+=("the store reaches an endpoint")

@@ -80,7 +80,7 @@ refused() {
   capture "refused" "$watched" any
   "$@" >/dev/null 2>&1 || problems+=("the target is dead, so this proves nothing")
   sent=$(probe "$name" "$kind" "$source" "$destination" "$port" "$PROBES")
-  lab_until 2 drops_reach "$reason" $((before + PROBES)) || true
+  lab_until 15 drops_reach "$reason" $((before + PROBES)) || true
   captured "refused"
   grown=$(($(drop_count "$reason") - before))
   leaked=$(packets "refused" "$(leak_filter "$watched" "$source")")
@@ -132,7 +132,7 @@ capture() {
     lab_start "$2" tcpdump -i "$3" -Z root -n -s 96 -B 16384 -U --immediate-mode -w "$file" ip 2>"$WORK/$1.capture"
   fi
   CAPTURES[$1]=$LAB_PID
-  lab_until 5 grep -q 'listening on' "$WORK/$1.capture" ||
+  lab_until 15 grep -q 'listening on' "$WORK/$1.capture" ||
     printf '  the capture in %s does not start: %s\n' "$2" "$(tail -1 "$WORK/$1.capture")" >&2
 }
 

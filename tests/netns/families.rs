@@ -200,7 +200,8 @@ fn iperf_runs_both_ways_between_families() {
         let server = || {
             let words = ["netns", "exec", "server", "iperf3", "-s", "-1"];
             let server = Command::new("ip").args(words).stdout(Stdio::null()).spawn().expect("iperf3");
-            std::thread::sleep(Duration::from_millis(300));
+            let listens = || !run("ip", "netns exec server ss -Hltn sport = :5201").trim().is_empty();
+            eventually("iperf3 listens", listens);
             server
         };
         for (endpoint, _) in LINKS {

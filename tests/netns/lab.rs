@@ -402,7 +402,7 @@ pub(crate) fn drops_grow<T>(reason: &str, count: u64, action: impl FnOnce() -> T
             grown.retain(|_, value| *value > 0);
             grown == BTreeMap::from([(reason.to_owned(), count)])
         },
-        Duration::from_secs(3),
+        PATIENCE / 2,
     )
     .map_err(|()| grown)?;
     Ok(result)
