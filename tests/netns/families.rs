@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::lab::{
-    Daemon, attachment, daemon_table, drops, endpoint, eventually, inside, ip, isolated, join, sessions, sysctl,
+    Daemon, attachment, daemon_table, drops, endpoint, eventually, inside, ip, isolated, join, run, sessions, sysctl,
 };
 use crate::peers::Program;
 
