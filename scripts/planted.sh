@@ -113,7 +113,7 @@ bug() {
   if cmp -s "$HERE/$file" "$COPY/tree/$file"; then
     found='NOT CAUGHT (the place to plant it is gone)'
     MISSED=$((MISSED + 1))
-  elif (cd "$COPY/tree" && CARGO_TARGET_DIR=$COPY/target RUST_BACKTRACE=0 PRIVLINK_MODEL_STEPS=4000 timeout 300 \
+  elif (cd "$COPY/tree" && CARGO_TARGET_DIR=$COPY/target RUST_BACKTRACE=0 PRIVLINK_MODEL_STEPS=4000 timeout 1200 \
     cargo test --locked --no-fail-fast --lib --test model -- dataplane:: snapshot:: wire:: model_says evicts every_port) >"$log" 2>&1; then
     found='NOT CAUGHT'
     MISSED=$((MISSED + 1))

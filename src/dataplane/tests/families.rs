@@ -180,7 +180,13 @@ fn errors_find_their_session_whoever_reads_them() {
                 let out = world.raw(CONSUMER, &[datagram((consumer, port), (endpoint, 53), b"question")]);
                 let (_, question) = &out[0];
                 let outline = ip::outline(question).expect("a packet");
-                let router = if outline.version == Version::V4 { "10.20.0.77" } else { "fd20::77" };
+                // A router whose links have no address of their own has nothing but a link-local one.
+                let router = match (outline.version, port % 2) {
+                    (Version::V4, 0) => "10.20.0.77",
+                    (Version::V4, _) => "169.254.7.7",
+                    (Version::V6, 0) => "fd20::77",
+                    (Version::V6, _) => "fe80::77",
+                };
                 let kind = if outline.version == Version::V4 { [3, 3] } else { [1, 4] };
                 let mut error = build::icmp(Address::from(ip(router)), outline.source, kind, 0, question);
                 let told = world.raw(PROVIDER, &[error.split_off(vnet::LENGTH)]);
