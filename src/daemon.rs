@@ -24,6 +24,7 @@ use privlink::control::{
 };
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
+use privlink::dns::desk::Desk;
 use privlink::host::netns::Namespace;
 use privlink::host::{self, Host};
 use privlink::observe::Observer;
@@ -333,7 +334,9 @@ fn serve(
         service.crew.mailboxes.clone(),
         Box::new(move || api::facts(&known)),
     );
-    let observer = Arc::new(observer.with_flow_log(service.log).with_hooks(service.hooks));
+    let desk = Arc::new(Desk::default());
+    let observer = observer.with_flow_log(service.log).with_hooks(service.hooks);
+    let observer = Arc::new(observer.with_names(resolvers::counted(Arc::clone(&desk))));
     let reload = reload_of(service.options.config.clone(), Arc::clone(control), Arc::clone(&observer));
     let counted = Arc::clone(&observer);
     let usage =
@@ -347,6 +350,7 @@ fn serve(
         parse: Arc::new(parse_document),
         backup: backup_of(service.store),
         silent: api::Silent::default(),
+        desk: Arc::clone(&desk),
         authority: service.network.as_ref().and_then(|(_, authority)| authority.clone()).map(Arc::new),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -364,7 +368,11 @@ fn serve(
             .map(|(listener, _)| tokio::spawn(listener.serve(api::router(state.clone()), ending(stopped.clone()))));
         let host = service.host;
         tokio::spawn(service.paths.follow(move || host.mend()));
-        tokio::spawn(resolvers::follow(Arc::clone(control), service.doors.0.clone(), Arc::clone(&state.silent)));
+        tokio::spawn(resolvers::follow(
+            Arc::clone(control),
+            service.doors.0.clone(),
+            (Arc::clone(&state.silent), desk),
+        ));
         tokio::spawn(privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
         let view = control.view();
         tracing::info!(

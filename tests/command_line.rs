@@ -96,6 +96,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         backup: Arc::new(|_| Ok(())),
         authority: None,
         silent: std::sync::Arc::default(),
+        desk: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
     let socket = ControlSocket::bind(&directory.join("privlink.sock"), None).expect("bound");

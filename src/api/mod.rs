@@ -18,6 +18,7 @@ use axum::{Json, Router, middleware};
 
 use crate::control::model::Model;
 use crate::control::{Caller, ControlPlane, Refusal, Report, ServerView};
+use crate::dns::desk::Desk;
 use crate::observe::{BackendFacts, EndpointFacts, Facts, Observer, metrics};
 
 /// Azure Resource Manager's paths.
@@ -67,6 +68,9 @@ mod dns;
 
 /// What `doctor` needs to know.
 mod doctor;
+
+/// What becomes of a name.
+mod dns_explain;
 
 /// Lists, objects, status, flows, explain.
 mod reads;
@@ -153,6 +157,8 @@ pub struct ApiState {
     pub authority: Option<Arc<tls::Authority>>,
     /// See [`Silent`].
     pub silent: Silent,
+    /// The resolvers.
+    pub desk: Arc<Desk>,
 }
 
 /// VNets whose resolver does not listen, by `group/name`, and why.
@@ -210,6 +216,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/vnets", get(reads::vnets))
         .route("/vnets/{vnet}/dns", get(dns::plan))
         .route("/vnets/{vnet}/diagnosis", get(doctor::diagnosis))
+        .route("/vnets/{vnet}/dns/explain", get(dns_explain::explain))
         .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
         .route("/security-groups", get(security_groups::list))
         .route("/security-groups/{group}", get(security_groups::one).delete(security_groups::delete))

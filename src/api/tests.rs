@@ -137,6 +137,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         backup: Arc::new(|_| Ok(())),
         authority: None,
         silent: std::sync::Arc::default(),
+        desk: std::sync::Arc::default(),
     }
 }
 

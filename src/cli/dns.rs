@@ -18,6 +18,12 @@ pub(super) enum Command {
         /// `name` or `group/name`
         #[arg(long, value_name = "VNET", add = super::complete::vnets())]
         vnet: String,
+        /// Ask the running resolver, and show who told what: zone, chain, cache, upstream
+        #[arg(long)]
+        explain: bool,
+        /// Type of the records
+        #[arg(long = "type", value_name = "TYPE", default_value = "A", requires = "explain")]
+        kind: String,
     },
     /// Write what another program needs, to serve these names or to ask the VNet's resolver for them
     Export {
@@ -48,6 +54,9 @@ pub(super) enum Form {
 }
 
 pub(super) fn execute(command: &Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    if let Command::Query { name, vnet, explain: true, kind } = command {
+        return super::dns_explain::execute(name, vnet, kind, client, output);
+    }
     let (Command::Query { vnet, .. } | Command::Export { vnet, .. }) = command;
     let list = client.get::<DnsPlan>(&format!("/vnets/{}/dns", segment(vnet)))?;
     match command {

@@ -25,6 +25,9 @@ mod dns;
 /// Why a name does not lead through its endpoint.
 mod doctor;
 
+/// What becomes of a name.
+mod dns_explain;
+
 /// Interfaces and groups.
 mod inventory;
 

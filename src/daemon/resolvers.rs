@@ -10,9 +10,11 @@ use arc_swap::ArcSwap;
 use privlink::api::Silent;
 use privlink::control::ControlPlane;
 use privlink::dns::counters::Counters;
+use privlink::dns::desk::Desk;
 use privlink::dns::resolver::Resolver;
 use privlink::dns::server;
 use privlink::host::netns::Namespace;
+use privlink::observe::names::{NameCounts, Source};
 use privlink::snapshot::dns::{DnsPlan, ResolverPlan};
 use tokio::sync::oneshot;
 
@@ -40,12 +42,16 @@ impl Running {
 }
 
 /// Follows the configuration until it is dropped. `doors` are the namespaces of the VNets.
-pub(super) async fn follow(control: Arc<ControlPlane>, doors: BTreeMap<String, Namespace>, silent: Silent) {
+pub(super) async fn follow(
+    control: Arc<ControlPlane>,
+    doors: BTreeMap<String, Namespace>,
+    (silent, desk): (Silent, Arc<Desk>),
+) {
     let plan: Arc<ArcSwap<DnsPlan>> = Arc::default();
     // A new name does not wait for a resolver that ends or begins.
     tokio::select! {
         () = publish(&control, &plan) => {}
-        () = run(&control, &plan, &doors, &silent) => {}
+        () = run(&control, &plan, &doors, (&silent, &desk)) => {}
     }
 }
 
@@ -65,7 +71,7 @@ async fn run(
     control: &ControlPlane,
     plan: &Arc<ArcSwap<DnsPlan>>,
     doors: &BTreeMap<String, Namespace>,
-    silent: &Silent,
+    (silent, desk): (&Silent, &Desk),
 ) {
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
     let mut epochs = control.epochs();
@@ -88,7 +94,7 @@ async fn run(
             if running.contains_key(vnet) || resolver.listen.is_empty() {
                 continue;
             }
-            if let Some(started) = doors.get(vnet).and_then(|door| start(vnet, door, resolver, plan, silent)) {
+            if let Some(started) = doors.get(vnet).and_then(|door| start(vnet, door, resolver, plan, (silent, desk))) {
                 running.insert(vnet.clone(), started);
             }
         }
@@ -100,6 +106,18 @@ async fn run(
     }
 }
 
+/// The counts of every resolver, for metrics.
+pub(super) fn counted(desk: Arc<Desk>) -> Source {
+    Box::new(move || {
+        let counts = |(vnet, counters): (String, Arc<Counters>)| NameCounts {
+            vnet,
+            answers: counters.answers().collect(),
+            drops: counters.drops().collect(),
+        };
+        desk.all().into_iter().map(counts).collect()
+    })
+}
+
 fn heard(silent: &Silent) -> MutexGuard<'_, BTreeMap<String, String>> {
     silent.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -109,15 +127,15 @@ fn start(
     door: &Namespace,
     planned: &ResolverPlan,
     plan: &Arc<ArcSwap<DnsPlan>>,
-    silent: &Silent,
+    (silent, desk): (&Silent, &Desk),
 ) -> Option<Running> {
     let (stop, stopped) = oneshot::channel();
     let (name, door, silent) = (vnet.to_owned(), door.clone(), Arc::clone(silent));
-    let counters = Arc::new(Counters::default());
-    let resolver = Arc::new(Resolver::new(vnet, Arc::clone(plan), counters)?);
+    let resolver = Arc::new(Resolver::new(vnet, Arc::clone(plan), desk.counters(vnet))?);
+    let asks = desk.open(vnet);
     let serve = move || {
         let listening = || _ = heard(&silent).remove(&name);
-        if let Err(error) = door.run(|| server::serve(resolver, stopped, listening)) {
+        if let Err(error) = door.run(|| server::serve(resolver, asks, stopped, listening)) {
             let why = format!("{error:#}");
             tracing::error!(vnet = name, "resolver: {why}; tried again in {AGAIN:?}");
             heard(&silent).insert(name.clone(), why);

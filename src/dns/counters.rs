@@ -51,11 +51,19 @@ const CODES: [(u8, &str); 8] = [
     (u8::MAX, "OTHER"),
 ];
 
+fn place_of(code: u8) -> usize {
+    CODES.iter().position(|(known, _)| *known == code).unwrap_or(CODES.len() - 1)
+}
+
 impl Counters {
     /// Counts an answer.
     pub fn answered(&self, source: Source, code: u8) {
-        let place = CODES.iter().position(|(known, _)| *known == code).unwrap_or(CODES.len() - 1);
-        self.answered[source as usize][place].fetch_add(1, Ordering::Relaxed);
+        self.answered[source as usize][place_of(code)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What a code is called.
+    pub fn code_name(code: u8) -> &'static str {
+        CODES[place_of(code)].1
     }
 
     /// Counts a message without one.

@@ -81,11 +81,16 @@ impl Answer {
         let mut whole = Vec::with_capacity(256);
         let mut encoder = BinEncoder::new(&mut whole);
         encoder.emit_vec(&[0; HEADER]).ok()?;
-        key.to_name().emit(&mut encoder).ok()?;
+        // As bytes: names in answers are written as they are meant, not in the letters that a client asks with.
+        encoder.emit_vec(key.name()).ok()?;
         encoder.emit_vec(&[0; 4]).ok()?;
-        let mut times = Vec::new();
+        let (asked, mut times) = (key.to_name(), Vec::new());
         for record in reply.answers.iter().chain(&reply.soa) {
-            record.name.emit(&mut encoder).ok()?;
+            if record.name == asked {
+                encoder.emit_u16(ASKED).ok()?;
+            } else {
+                record.name.emit(&mut encoder).ok()?;
+            }
             let time = encoder.offset() + 4 - HEADER - key.name().len() - 4;
             times.push((u16::try_from(time).ok()?, record.ttl));
             record.record_type().emit(&mut encoder).ok()?;
@@ -163,6 +168,9 @@ impl Answer {
         }
     }
 }
+
+/// A pointer to the question's name (RFC 1035 §4.1.4): the answer repeats the client's letters.
+const ASKED: u16 = 0xc000 | HEADER as u16;
 
 /// Bytes of an OPT record without options.
 pub(super) const OPT_RECORD: usize = 11;

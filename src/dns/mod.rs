@@ -20,6 +20,9 @@ pub mod server;
 /// One VNet's resolver.
 pub mod resolver;
 
+/// Resolvers at work.
+pub mod desk;
+
 /// Queries as they arrive.
 mod question;
 

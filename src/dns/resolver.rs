@@ -75,6 +75,37 @@ pub struct Hop {
     pub name: String,
     /// Who told what follows.
     pub by: By,
+    /// What was told: name, seconds, type and data.
+    pub records: Vec<Told>,
+}
+
+/// One record, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its name, without the dot at its end.
+    pub name: String,
+    /// How long it may be kept, in seconds.
+    pub seconds: u32,
+    /// Its type.
+    pub kind: String,
+    /// Its data.
+    pub data: String,
+}
+
+impl Told {
+    fn new(record: &Record) -> Self {
+        Self {
+            name: text_of(&record.name),
+            seconds: record.ttl,
+            kind: record.record_type().to_string(),
+            data: record.data.to_string(),
+        }
+    }
+}
+
+fn text_of(name: &Name) -> String {
+    let text = name.to_ascii();
+    text.strip_suffix('.').filter(|rest| !rest.is_empty()).map_or(text.clone(), str::to_owned)
 }
 
 /// Who told.
@@ -230,7 +261,11 @@ impl Resolver {
         let (mut whole, mut hops) = (Reply::only(ResponseCode::NoError), Vec::new());
         for journey in 0..MOST_JOURNEYS {
             if let Some(own) = look_up(plan, &at, kind) {
-                hops.push(Hop { name: at.to_ascii(), by: By::Plan });
+                hops.push(Hop {
+                    name: text_of(&at),
+                    by: By::Plan,
+                    records: own.answers.iter().map(Told::new).collect(),
+                });
                 whole.own |= journey == 0 && own.own;
                 whole.answers.extend(own.answers);
                 let Some(onward) = own.onward else {
@@ -241,14 +276,13 @@ impl Resolver {
             let began = clock();
             let (found, kept) = self.upstream.ask(&Key::of(&at, kind)).await;
             let now = clock();
-            hops.push(Hop {
-                name: at.to_ascii(),
-                by: if kept {
-                    By::Kept { server: found.server, left: found.until.saturating_duration_since(now) }
-                } else {
-                    By::Asked { server: found.server, took: now.saturating_duration_since(began) }
-                },
-            });
+            let by = if kept {
+                By::Kept { server: found.server, left: found.until.saturating_duration_since(now) }
+            } else {
+                By::Asked { server: found.server, took: now.saturating_duration_since(began) }
+            };
+            let asked = text_of(&at);
+            let before = whole.answers.len();
             let passed = u32::try_from(now.saturating_duration_since(found.at).as_secs()).unwrap_or(u32::MAX);
             let aged = |record: &Record| {
                 let mut record = record.clone();
@@ -264,6 +298,8 @@ impl Resolver {
                     break;
                 }
             }
+            let records = whole.answers[before..].iter().map(Told::new).collect();
+            hops.push(Hop { name: asked, by, records });
             match next.or_else(|| found.leads_on(kind).cloned()) {
                 Some(next) if whole.answers.len() < MOST_RECORDS => at = next,
                 Some(_) => break,

@@ -9,11 +9,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::counters::Unanswered;
+use super::desk::Ask;
 use super::message::Transport;
 use super::resolver::{Outcome, Resolver};
 use super::{PORT, clock};
@@ -42,7 +43,12 @@ const BETWEEN: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// An address cannot be bound.
-pub fn serve(resolver: Arc<Resolver>, mut stop: oneshot::Receiver<()>, listening: impl FnOnce()) -> anyhow::Result<()> {
+pub fn serve(
+    resolver: Arc<Resolver>,
+    mut asks: mpsc::Receiver<Ask>,
+    mut stop: oneshot::Receiver<()>,
+    listening: impl FnOnce(),
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let Some(plan) = resolver.plan() else { return Ok(()) };
@@ -58,9 +64,16 @@ pub fn serve(resolver: Arc<Resolver>, mut stop: oneshot::Receiver<()>, listening
             tracing::info!(%at, "resolver listens");
         }
         listening();
-        // Whoever holds the sender goes: that is an end too. The tasks end with the runtime.
-        let _ = stop.await;
-        Ok(())
+        loop {
+            tokio::select! {
+                // Whoever holds the sender goes: that is an end too. The tasks end with the runtime.
+                _ = &mut stop => return Ok(()),
+                Some(ask) = asks.recv() => {
+                    let resolver = Arc::clone(&resolver);
+                    tokio::spawn(async move { ask.served(&resolver).await });
+                }
+            }
+        }
     })
 }
 

@@ -17,6 +17,9 @@ pub mod dns;
 /// What `doctor` finds.
 pub mod doctor;
 
+/// What becomes of a name.
+pub mod dns_explain;
+
 /// Endpoints, connections, resources and networks.
 pub mod objects;
 
@@ -28,6 +31,7 @@ pub mod records;
 
 pub use access::{Assignment, Done, NewToken, Role, Token};
 pub use dns::{DnsAddress, DnsName, DnsPlan};
+pub use dns_explain::{DnsExplanation, DnsHop, DnsRecord};
 pub use doctor::{DiagnosedAddress, Diagnosis, Finding, Lint, Outcome};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{

@@ -45,7 +45,8 @@ impl Collector for Sample {
         self.links(&mut encoder)?;
         self.backends(&mut encoder)?;
         self.flow_log(&mut encoder)?;
-        self.hooks(&mut encoder)
+        self.hooks(&mut encoder)?;
+        self.names(&mut encoder)
     }
 }
 
@@ -122,6 +123,28 @@ impl Sample {
         let help = "Runs of on_request, by how they ended";
         let mut family = encoder.encode_descriptor("privlink_on_request", help, None, MetricType::Counter)?;
         counts.iter().try_for_each(|(outcome, value)| counter(&mut family, &[("outcome", outcome)], *value))
+    }
+
+    fn names(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        if self.names.is_empty() {
+            return Ok(());
+        }
+        let help = "DNS queries answered, by where the answer came from and by its code";
+        let mut family = encoder.encode_descriptor("privlink_dns_queries", help, None, MetricType::Counter)?;
+        for counts in &self.names {
+            // Most pairs never occur.
+            for (source, code, value) in counts.answers.iter().filter(|(_, _, value)| *value > 0) {
+                counter(&mut family, &[("vnet", &counts.vnet), ("source", source), ("rcode", code)], *value)?;
+            }
+        }
+        let help = "DNS messages left without an answer, by reason";
+        let mut family = encoder.encode_descriptor("privlink_dns_dropped", help, None, MetricType::Counter)?;
+        for counts in &self.names {
+            for (reason, value) in &counts.drops {
+                counter(&mut family, &[("vnet", &counts.vnet), ("reason", reason)], *value)?;
+            }
+        }
+        Ok(())
     }
 
     fn flow_log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

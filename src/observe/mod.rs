@@ -35,6 +35,9 @@ pub mod who;
 /// Prometheus text.
 pub mod metrics;
 
+/// What became of names that were asked for.
+pub mod names;
+
 /// Names of what the counters count. Counters know ids, people know names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -81,6 +84,7 @@ pub struct Observer {
     known: Mutex<Known>,
     flow_log: Option<Arc<FlowLog>>,
     hooks: Option<Arc<hooks::HookCounts>>,
+    names: names::Source,
 }
 
 /// All endpoints ever heard of: a deleted one's traffic still counts for its resource.
@@ -111,6 +115,8 @@ pub struct Sample {
     pub flow_log: Option<(u64, u64)>,
     /// Runs of `on_request` by how they ended; `None`: there is no such program.
     pub hooks: Option<[(&'static str, u64); 4]>,
+    /// What became of names that were asked for, by VNet.
+    pub names: Vec<names::NameCounts>,
 }
 
 impl std::fmt::Debug for Observer {
@@ -127,7 +133,8 @@ impl Observer {
         mailboxes: Vec<Mailbox>,
         facts: Box<dyn Fn() -> Facts + Send + Sync>,
     ) -> Self {
-        Self { snapshot, workers, mailboxes, facts, known: Mutex::new(Known::default()), flow_log: None, hooks: None }
+        let (known, names) = (Mutex::new(Known::default()), Box::new(Vec::new));
+        Self { snapshot, workers, mailboxes, facts, known, flow_log: None, hooks: None, names }
     }
 
     /// Finds ended sessions in `log`, too.
@@ -140,6 +147,12 @@ impl Observer {
     #[must_use]
     pub fn with_hooks(self, counts: Option<Arc<hooks::HookCounts>>) -> Self {
         Self { hooks: counts, ..self }
+    }
+
+    /// Counts what `source` tells of names, too.
+    #[must_use]
+    pub fn with_names(self, source: names::Source) -> Self {
+        Self { names: source, ..self }
     }
 
     /// Number of data workers.
@@ -190,7 +203,17 @@ impl Observer {
         let hooks = self.hooks.as_ref().map(|counts| counts.read());
         let nat_ports = self.nat_ports();
         let backends = known.backends;
-        Sample { workers: self.verdicts(), endpoints, resources, nat_ports, links, backends, flow_log, hooks }
+        Sample {
+            workers: self.verdicts(),
+            endpoints,
+            resources,
+            nat_ports,
+            links,
+            backends,
+            flow_log,
+            hooks,
+            names: (self.names)(),
+        }
     }
 
     /// Verdicts by worker.

@@ -9,9 +9,9 @@ use crate::lab::{
 };
 use crate::peers::Program;
 
-const NAME: &str = "account.blob.core.windows.net";
+pub(crate) const NAME: &str = "account.blob.core.windows.net";
 const HOST: &str = "account.privatelink.blob.core.windows.net.";
-const RESOLVER: &str = "10.1.255.254";
+pub(crate) const RESOLVER: &str = "10.1.255.254";
 
 /// The public side: an answer for every name that is asked, a private zone that is empty, an alias of somebody's own.
 fn public_server(at: &str) -> Program {
@@ -50,7 +50,7 @@ fn short(name: &str, kind: &str) -> Vec<String> {
     dig("spoke", &format!("@{RESOLVER} +short {name} {kind}")).lines().map(str::to_owned).collect()
 }
 
-fn file(dns: &str, status: &str) -> String {
+pub(crate) fn file(dns: &str, status: &str) -> String {
     let account = "[[resource]]\nname = \"account\"\ntype = \"Microsoft.Storage/storageAccounts\"\nvnet = \"core\"\nnat = \
                    [\"10.20.99.4\"]\ntargets = [{ subresource = \"blob\", backends = [\"10.20.0.2\"], ports = [{ protocol \
                    = \"tcp\", port = 80, backend_port = 8080 }] }]\n";
@@ -72,7 +72,7 @@ fn file(dns: &str, status: &str) -> String {
     .concat()
 }
 
-fn lab() {
+pub(crate) fn lab() {
     leg("spoke", &["10.1.0.5", "10.1.0.53", "10.1.0.54", "172.16.0.9"]);
     leg("core", &["10.20.0.2"]);
     fs::write("/run/resolv.conf", format!("nameserver {RESOLVER}\noptions timeout:2 attempts:1\n")).expect("written");

@@ -1,0 +1,103 @@
+//! What the running resolver of a VNet makes of a name: asked within the VNet's network, as its clients would.
+
+use std::collections::BTreeSet;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
+use serde::Deserialize;
+
+use super::ApiState;
+use super::error::Rejection;
+use crate::control::Caller;
+use crate::dns::desk::{Explained, Untold};
+use crate::dns::resolver::{By, Hop, Told};
+use crate::interface::{DnsExplanation, DnsHop, DnsRecord, List};
+
+/// Which name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NameQuery {
+    name: String,
+    #[serde(rename = "type", default = "address")]
+    kind: String,
+}
+
+fn address() -> String {
+    "A".to_owned()
+}
+
+/// `GET /v1/vnets/{vnet}/dns/explain?name=…&type=…`
+pub(super) async fn explain(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    Path(vnet): Path<String>,
+    query: Result<Query<NameQuery>, QueryRejection>,
+) -> Result<Json<List<DnsExplanation>>, Rejection> {
+    let Query(asked) = query?;
+    let whole = state.control.view();
+    let seen = whole.seen_by(&caller);
+    let vnet = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key.to_string();
+    let own: BTreeSet<String> = seen.decisions.model.endpoints.keys().map(ToString::to_string).collect();
+    let explained = state.desk.ask(&vnet, &asked.name, &asked.kind).await.map_err(|untold| match untold {
+        Untold::Name => Rejection::bad_request(&format!("`{}` is no domain name", asked.name), "name"),
+        Untold::Kind => {
+            let message = format!("`{}` is no type of records; one is A, AAAA, TXT or SRV", asked.kind);
+            Rejection::bad_request(&message, "type")
+        }
+        Untold::Silent => {
+            let remedy =
+                "give the VNet one: `dns = { listen = \"10.1.255.254\" }`; `privlink status` says why one is silent";
+            Rejection::missing("resolver", &vnet, remedy)
+        }
+    })?;
+    Ok(Json(List::one(shown(&explained, &own, vnet, asked))))
+}
+
+fn shown(explained: &Explained, own: &BTreeSet<String>, vnet: String, asked: NameQuery) -> DnsExplanation {
+    // What endpoint has a name and where that is, only those who may read the endpoint are told.
+    let hidden = |name: &str| {
+        let owners = explained.plan.names.get(&name.to_lowercase()).map_or(&[][..], |node| &node.owners);
+        !owners.is_empty() && owners.iter().all(|owner| !own.contains(&*owner.endpoint))
+    };
+    let hop = |hop: &Hop| {
+        let zone_of = |name: &str| explained.plan.zone_of(&name.to_lowercase()).map(|(zone, _)| zone.to_string());
+        let record = |told: &Told| DnsRecord {
+            zone: zone_of(&told.name).filter(|_| hop.by == By::Plan),
+            name: told.name.clone(),
+            ttl: told.seconds,
+            kind: told.kind.clone(),
+            data: told.data.clone(),
+        };
+        let records = hop.records.iter().filter(|record| !hidden(&record.name)).map(record).collect();
+        let mut shown = DnsHop { name: hop.name.clone(), records, ..DnsHop::default() };
+        let source = match &hop.by {
+            By::Plan => "plan",
+            By::Kept { server, left } => {
+                shown.server = server.map(|server| server.to_string());
+                shown.seconds_left = Some(left.as_secs());
+                "cache"
+            }
+            By::Asked { server, took } => {
+                shown.server = server.map(|server| server.to_string());
+                shown.milliseconds = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+                "upstream"
+            }
+        };
+        source.clone_into(&mut shown.source);
+        shown
+    };
+    // The words of the plan name the endpoints of the name that the chain ends at.
+    let targets = explained.hops.iter().flat_map(|hop| &hop.records).map(|record| record.data.trim_end_matches('.'));
+    let mut passed = explained.hops.iter().map(|hop| &*hop.name).chain(targets);
+    let why = explained.why.as_ref().filter(|_| !passed.any(hidden)).map(|(_, words)| words.clone());
+    let NameQuery { name, kind } = asked;
+    DnsExplanation {
+        vnet,
+        name,
+        kind,
+        code: explained.code.clone(),
+        why,
+        hops: explained.hops.iter().map(hop).collect(),
+    }
+}

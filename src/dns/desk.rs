@@ -1,0 +1,116 @@
+//! Resolvers at work, for whoever counts, or asks from outside their networks.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hickory_proto::rr::{Name, RecordType};
+use tokio::sync::{mpsc, oneshot};
+
+use super::counters::Counters;
+use super::question::Key;
+use super::resolver::{Hop, Resolver};
+use crate::snapshot::dns::ResolverPlan;
+
+/// Questions that wait for one resolver.
+const WAITING: usize = 16;
+
+/// Every resolver there is, and every one there was: counts do not fall.
+#[derive(Default)]
+pub struct Desk(Mutex<BTreeMap<String, Place>>);
+
+#[derive(Default)]
+struct Place {
+    counters: Arc<Counters>,
+    door: Option<mpsc::Sender<Ask>>,
+}
+
+/// A name to be followed, and who wants to know.
+#[derive(Debug)]
+pub struct Ask {
+    question: (Name, RecordType),
+    tell: oneshot::Sender<Explained>,
+}
+
+/// What became of a name.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// How it ended, such as `NOERROR`.
+    pub code: String,
+    /// Why there is no answer: a code of RFC 8914 and words.
+    pub why: Option<(u16, String)>,
+    /// Who told what, in order.
+    pub hops: Vec<Hop>,
+    /// The plan that was in force.
+    pub plan: Arc<ResolverPlan>,
+}
+
+/// Why nothing can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// This is no name.
+    Name,
+    /// This is no type of records.
+    Kind,
+    /// The VNet has no resolver that listens, or it is busy.
+    Silent,
+}
+
+impl Desk {
+    /// The counts of `vnet`, from its first resolver on.
+    pub fn counters(&self, vnet: &str) -> Arc<Counters> {
+        Arc::clone(&self.places().entry(vnet.to_owned()).or_default().counters)
+    }
+
+    /// Every VNet's counts.
+    pub fn all(&self) -> Vec<(String, Arc<Counters>)> {
+        self.places().iter().map(|(vnet, place)| (vnet.clone(), Arc::clone(&place.counters))).collect()
+    }
+
+    /// What the resolver of `vnet` is asked by; the one that was there before is not any more.
+    pub fn open(&self, vnet: &str) -> mpsc::Receiver<Ask> {
+        let (door, asks) = mpsc::channel(WAITING);
+        self.places().entry(vnet.to_owned()).or_default().door = Some(door);
+        asks
+    }
+
+    /// Has the resolver of `vnet` follow a name, within its network.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub async fn ask(&self, vnet: &str, name: &str, kind: &str) -> Result<Explained, Untold> {
+        let mut name = Name::from_ascii(name).map_err(|_| Untold::Name)?;
+        name.set_fqdn(true);
+        let kind = RecordType::from_str(&kind.to_ascii_uppercase()).map_err(|_| Untold::Kind)?;
+        if matches!(u16::from(kind), 0 | 41 | 128..=255) {
+            return Err(Untold::Kind);
+        }
+        let door = self.places().get(vnet).and_then(|place| place.door.clone()).ok_or(Untold::Silent)?;
+        let (tell, told) = oneshot::channel();
+        door.try_send(Ask { question: (name, kind), tell }).map_err(|_| Untold::Silent)?;
+        told.await.map_err(|_| Untold::Silent)
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Desk").field(&self.places().keys()).finish()
+    }
+}
+
+impl Ask {
+    /// Follows the name, and tells.
+    pub(super) async fn served(self, resolver: &Resolver) {
+        let Some(plan) = resolver.plan() else { return };
+        let (name, kind) = &self.question;
+        let (reply, hops) = resolver.resolve(&plan, &Key::of(name, *kind)).await;
+        let code = Counters::code_name(u8::try_from(u16::from(reply.code)).unwrap_or(u8::MAX)).to_owned();
+        // Whoever asked may have gone.
+        let _ = self.tell.send(Explained { code, why: reply.why, hops, plan });
+    }
+}
