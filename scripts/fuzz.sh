@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Looks for inputs that break the packet path, ICMP errors, fragments or the configuration: see tests/fuzz/harness.rs.
+# Looks for inputs that break the packet path, ICMP errors, fragments, the configuration (see tests/fuzz/harness.rs)
+# or names (tests/fuzz/names.rs).
 #
 #   scripts/fuzz.sh [--seconds N] [TARGET...]   all targets, 60 s each, one after the other
 #
@@ -18,11 +19,11 @@ main() {
     seconds=${2:?"--seconds needs a number"}
     shift 2
   fi
-  case ${1:-} in -*) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 64 ;; esac
+  case ${1:-} in -*) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 64 ;; esac
   [[ $seconds =~ ^[1-9][0-9]*$ ]] || { echo "fuzz: --seconds $seconds is no number of seconds"; exit 64; }
-  (($#)) || set -- packets icmp fragments configuration
+  (($#)) || set -- packets icmp fragments configuration dns
   for name; do
-    [[ -e fuzz/fuzz_targets/$name.rs ]] || { echo "fuzz: no target $name: choose from packets, icmp, fragments, configuration"; exit 64; }
+    [[ -e fuzz/fuzz_targets/$name.rs ]] || { echo "fuzz: no target $name: choose from packets, icmp, fragments, configuration, dns"; exit 64; }
   done
   need c++=g++
   command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz

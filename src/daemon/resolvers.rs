@@ -135,7 +135,7 @@ fn start(
     let asks = desk.open(vnet);
     let serve = move || {
         let listening = || _ = heard(&silent).remove(&name);
-        if let Err(error) = door.run(|| server::serve(resolver, asks, stopped, listening)) {
+        if let Err(error) = door.run(|| server::serve(&resolver, asks, stopped, listening)) {
             let why = format!("{error:#}");
             tracing::error!(vnet = name, "resolver: {why}; tried again in {AGAIN:?}");
             heard(&silent).insert(name.clone(), why);

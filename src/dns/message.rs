@@ -170,7 +170,7 @@ impl Answer {
 }
 
 /// A pointer to the question's name (RFC 1035 §4.1.4): the answer repeats the client's letters.
-const ASKED: u16 = 0xc000 | HEADER as u16;
+const ASKED: u16 = 0xc00c;
 
 /// Bytes of an OPT record without options.
 pub(super) const OPT_RECORD: usize = 11;

@@ -107,13 +107,19 @@ fn sections(message: &[u8]) -> Option<(&[u8], Option<ClientEdns>)> {
     }
     let mut edns = None;
     for _ in 0..additionals {
-        if let Some(found) = rest.record()?
+        if let Passed::Opt(found) = rest.record()?
             && edns.replace(found).is_some()
         {
             return None;
         }
     }
     (rest.at == message.len()).then_some((section, edns))
+}
+
+/// A record that was stepped over.
+enum Passed {
+    Opt(ClientEdns),
+    Other,
 }
 
 struct Cursor<'a> {
@@ -161,7 +167,7 @@ impl Cursor<'_> {
     }
 
     /// Steps over a record; tells what it says if it is an OPT record.
-    fn record(&mut self) -> Option<Option<ClientEdns>> {
+    fn record(&mut self) -> Option<Passed> {
         let began = self.at;
         self.other_name()?;
         let at_root = self.at == began + 1;
@@ -169,10 +175,10 @@ impl Cursor<'_> {
             (self.two()?, self.two()?, self.two()?, self.two()?, self.two()?);
         self.skip(usize::from(length))?;
         if kind != OPT {
-            return Some(None);
+            return Some(Passed::Other);
         }
         let [_, version] = extended.to_be_bytes();
-        at_root.then_some(Some(ClientEdns { payload, version, dnssec_ok: flags & 0x8000 != 0 }))
+        at_root.then_some(Passed::Opt(ClientEdns { payload, version, dnssec_ok: flags & 0x8000 != 0 }))
     }
 }
 
@@ -199,7 +205,7 @@ impl<'a> Question<'a> {
 }
 
 /// Name and type: what answers are kept under. Names are compared without regard to letter case (RFC 1035 §2.3.3).
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Key {
     bytes: [u8; LONGEST_NAME + 2],
     length: usize,
@@ -225,7 +231,7 @@ impl Key {
     /// Of a name and a type.
     pub(super) fn of(name: &Name, kind: RecordType) -> Self {
         let mut wire: Vec<u8> = Vec::with_capacity(name.len() + 1);
-        for label in name.iter() {
+        for label in name {
             // RFC 1035 §3.1: 63 bytes at most.
             wire.push(u8::try_from(label.len()).unwrap_or(0));
             wire.extend_from_slice(label);

@@ -15,7 +15,7 @@ use super::clock;
 use super::counters::{Counters, Source, Unanswered};
 use super::message::{Answer, BAD_VERSION, Transport, write_unfit};
 use super::question::{Arrival, FORMAT_ERROR, Key, NOT_IMPLEMENTED, Question, read};
-use super::upstream::Upstream;
+use super::upstream::{Upstream, target_of};
 use crate::snapshot::dns::{DnsPlan, ResolverPlan};
 
 /// RFC 1035 §4.1.1: nobody who may be told.
@@ -179,7 +179,7 @@ impl Resolver {
         }
         let key = Key::new(question.name(), question.kind());
         let kept = self.answers(plan).kept.get(key.bytes()).filter(|answer| answer.stands(now));
-        let answer = kept.or_else(|| self.from_plan(plan, &key, question.recursion_desired, now));
+        let answer = kept.or_else(|| self.planned(plan, &key, question.recursion_desired, now));
         match answer {
             Some(answer) if question.recursion_desired || answer.source == Source::Private => {
                 self.say(&answer, &question, by, now, out);
@@ -187,7 +187,7 @@ impl Resolver {
             None if question.recursion_desired => return Outcome::Later,
             // What others asked the upstream for is nobody's business.
             Some(_) | None => {
-                self.say(&Answer::bare(REFUSED, Some((NOT_AUTHORITATIVE, "")), now), &question, by, now, out)
+                self.say(&Answer::bare(REFUSED, Some((NOT_AUTHORITATIVE, "")), now), &question, by, now, out);
             }
         }
         Outcome::Answered
@@ -238,11 +238,9 @@ impl Resolver {
     }
 
     /// What the plan says without anybody's help.
-    fn from_plan(&self, plan: &Arc<ResolverPlan>, key: &Key, recursive: bool, now: Instant) -> Option<Arc<Answer>> {
-        let reply = match key.kind() {
-            RecordType::ANY => any(plan, key),
-            kind => look_up(plan, &key.to_name(), kind)?,
-        };
+    fn planned(&self, plan: &Arc<ResolverPlan>, key: &Key, recursive: bool, now: Instant) -> Option<Arc<Answer>> {
+        let kind = key.kind();
+        let reply = if kind == RecordType::ANY { any(plan, key) } else { look_up(plan, &key.to_name(), kind)? };
         if reply.onward.is_some() && recursive {
             return None;
         }
@@ -293,7 +291,8 @@ impl Resolver {
             for record in &found.records {
                 whole.answers.push(aged(record));
                 // At the first name that the plan knows, the plan goes on.
-                if let Some(target) = target_of(record, kind).filter(|target| look_up(plan, target, kind).is_some()) {
+                let target = target_of(record).filter(|_| kind != RecordType::CNAME);
+                if let Some(target) = target.filter(|target| look_up(plan, target, kind).is_some()) {
                     next = Some(target.clone());
                     break;
                 }
@@ -321,14 +320,6 @@ impl Resolver {
 impl std::fmt::Debug for Resolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Resolver").field("vnet", &self.vnet).finish_non_exhaustive()
-    }
-}
-
-/// Where an alias leads, unless the alias itself is asked for.
-fn target_of(record: &Record, kind: RecordType) -> Option<&Name> {
-    match &record.data {
-        RData::CNAME(target) if kind != RecordType::CNAME => Some(&target.0),
-        _ => None,
     }
 }
 
@@ -377,3 +368,6 @@ fn may_ask(plan: &ResolverPlan, client: IpAddr) -> bool {
     let client = client.to_canonical();
     client.is_loopback() || plan.listen.contains(&client) || plan.sources.iter().any(|prefix| prefix.contains(&client))
 }
+
+#[cfg(test)]
+mod tests;

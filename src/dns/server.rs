@@ -44,7 +44,7 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// # Errors
 /// An address cannot be bound.
 pub fn serve(
-    resolver: Arc<Resolver>,
+    resolver: &Arc<Resolver>,
     mut asks: mpsc::Receiver<Ask>,
     mut stop: oneshot::Receiver<()>,
     listening: impl FnOnce(),
@@ -59,8 +59,8 @@ pub fn serve(
                 _ = &mut stop => return Ok(()),
             };
             let (socket, listener) = sockets.with_context(|| format!("cannot listen on {at}"))?;
-            tokio::spawn(datagrams(Arc::new(socket), Arc::clone(&resolver)));
-            tokio::spawn(streams(listener, Arc::clone(&resolver)));
+            tokio::spawn(datagrams(Arc::new(socket), Arc::clone(resolver)));
+            tokio::spawn(streams(listener, Arc::clone(resolver)));
             tracing::info!(%at, "resolver listens");
         }
         listening();
@@ -69,7 +69,7 @@ pub fn serve(
                 // Whoever holds the sender goes: that is an end too. The tasks end with the runtime.
                 _ = &mut stop => return Ok(()),
                 Some(ask) = asks.recv() => {
-                    let resolver = Arc::clone(&resolver);
+                    let resolver = Arc::clone(resolver);
                     tokio::spawn(async move { ask.served(&resolver).await });
                 }
             }

@@ -55,9 +55,12 @@ pub(super) struct Upstream {
     /// Whether each of the servers named is the resolver itself.
     itself: bool,
     found: Mutex<Cache<Arc<Found>>>,
-    asking: Mutex<HashMap<Box<[u8]>, Arc<OnceCell<Arc<Found>>>>>,
+    asking: Mutex<HashMap<Box<[u8]>, Pending>>,
     sockets: Semaphore,
 }
+
+/// An answer that is waited for.
+type Pending = Arc<OnceCell<Arc<Found>>>;
 
 struct Server {
     address: SocketAddr,
@@ -118,7 +121,7 @@ impl Upstream {
 
     async fn exchange(&self, key: &Key) -> Arc<Found> {
         let Ok(_socket) = timeout(PATIENCE, self.sockets.acquire()).await else {
-            return failed(ResponseCode::ServFail, "too many questions are with the upstream".to_owned());
+            return failed(ResponseCode::ServFail, "too many questions are with the upstream");
         };
         if self.servers.is_empty() {
             let (code, info, words) = if self.itself {
@@ -148,7 +151,7 @@ impl Upstream {
         }
         match said {
             Some((code, server)) => nothing(code, None, Some(server)),
-            None => failed(ResponseCode::ServFail, format!("upstream {why}")),
+            None => failed(ResponseCode::ServFail, &format!("upstream {why}")),
         }
     }
 }
@@ -158,7 +161,7 @@ fn usable(message: &Message) -> bool {
     matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
-fn failed(code: ResponseCode, why: String) -> Arc<Found> {
+fn failed(code: ResponseCode, why: &str) -> Arc<Found> {
     nothing(code, Some((NO_REACHABLE_AUTHORITY, format!("privlink: {why}"))), None)
 }
 
@@ -186,16 +189,13 @@ impl Found {
                 records.extend(wanted.cloned());
                 break;
             }
-            let alias = answers.iter().filter(here).find_map(|record| match &record.data {
-                RData::CNAME(target) => Some((record, &target.0)),
-                _ => None,
-            });
+            let alias = answers.iter().filter(here).find_map(|record| Some((record, target_of(record)?)));
             let Some((record, target)) = alias else { break };
             if records.contains(record) {
                 break;
             }
             records.push(record.clone());
-            name = target.clone();
+            name.clone_from(target);
         }
         let ends = records.last().is_some_and(|record| record.record_type() == kind);
         let soa = message.authorities.into_iter().find(|record| {
@@ -204,7 +204,9 @@ impl Found {
                 && record.name.zone_of(&name)
                 && record.record_type() == RecordType::SOA
         });
-        records.iter_mut().for_each(|record| record.ttl = record.ttl.min(LONGEST));
+        for record in &mut records {
+            record.ttl = record.ttl.min(LONGEST);
+        }
         let soa = soa.map(|mut record| {
             // RFC 2308 §5: as long as the smaller of the two says.
             if let RData::SOA(data) = &record.data {
@@ -225,13 +227,15 @@ impl Found {
 
     /// Where the last alias leads, if nothing is known of that name yet.
     pub(super) fn leads_on(&self, kind: RecordType) -> Option<&Name> {
-        match self.records.last().map(|record| &record.data) {
-            Some(RData::CNAME(target)) if kind != RecordType::CNAME && self.soa.is_none() && self.why.is_none() => {
-                (self.code == ResponseCode::NoError).then_some(&target.0)
-            }
-            _ => None,
-        }
+        let whole = kind == RecordType::CNAME || self.soa.is_some() || self.why.is_some();
+        let target = self.records.last().and_then(target_of)?;
+        (!whole && self.code == ResponseCode::NoError).then_some(target)
     }
+}
+
+/// Where an alias leads.
+pub(super) fn target_of(record: &Record) -> Option<&Name> {
+    if let RData::CNAME(target) = &record.data { Some(&target.0) } else { None }
 }
 
 impl Server {
@@ -327,3 +331,6 @@ enum Judged {
     /// Not the answer; the true one may still come.
     Foreign,
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,11 +13,26 @@
 use std::path::Path;
 
 mod harness;
+mod names;
 use harness::Reached;
 
 /// Runs every input of a target, and sums up what they reached.
 fn replay(target: &str, run: fn(&[u8]) -> Reached) -> (usize, Reached) {
-    let (mut inputs, mut all) = (0, Reached::default());
+    let mut all = Reached::default();
+    let inputs = for_each(target, |data| {
+        let reached = run(data);
+        all.read += reached.read;
+        all.forwarded += reached.forwarded;
+        all.dropped += reached.dropped;
+        all.answered += reached.answered;
+        all.sound += reached.sound;
+    });
+    (inputs, all)
+}
+
+/// Every input of a target; how many there are.
+fn for_each(target: &str, mut run: impl FnMut(&[u8])) -> usize {
+    let mut inputs = 0;
     for kept in ["corpus", "regressions"] {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kept).join(target);
         let Ok(entries) = std::fs::read_dir(&directory) else { continue };
@@ -26,16 +41,11 @@ fn replay(target: &str, run: fn(&[u8]) -> Reached) -> (usize, Reached) {
             let data = std::fs::read(&path).expect("readable");
             // The name of the input that fails stands above its panic.
             eprintln!("{}", path.display());
-            let reached = run(&data);
+            run(&data);
             inputs += 1;
-            all.read += reached.read;
-            all.forwarded += reached.forwarded;
-            all.dropped += reached.dropped;
-            all.answered += reached.answered;
-            all.sound += reached.sound;
         }
     }
-    (inputs, all)
+    inputs
 }
 
 #[test]
@@ -66,4 +76,20 @@ fn fragments() {
 fn configuration() {
     let (inputs, reached) = replay("configuration", harness::configuration);
     assert!(inputs >= 100 && reached.sound >= 3, "{inputs} {reached:?}");
+}
+
+#[test]
+fn dns() {
+    let mut all = names::Told::default();
+    let inputs = for_each("dns", |data| {
+        let told = names::dns(data);
+        all.answered += told.answered;
+        all.silent += told.silent;
+        all.later += told.later;
+        all.addresses += told.addresses;
+    });
+    assert!(
+        inputs >= 100 && all.answered > 80 && all.silent > 3 && all.later > 3 && all.addresses > 5,
+        "{inputs} {all:?}"
+    );
 }

@@ -51,6 +51,11 @@ fn resolved(name: &str, kind: u16) -> Message {
     Message::from_vec(&said).expect("a message")
 }
 
+/// Waits until the resolver answers.
+fn listens() {
+    eventually("the resolver answers", || say(&query(NAME, 1, None), Duration::from_millis(200)).is_some());
+}
+
 fn addresses(message: &Message) -> Vec<Ipv4Addr> {
     let four = message.answers.iter().filter_map(|record| match &record.data {
         RData::A(four) => Some(four.0),
@@ -127,10 +132,9 @@ fn datagrams(query: &[u8]) -> Vec<Vec<u8>> {
             ],
         )],
         "circle2" => vec![answer(query, OK, &[record(ASKED, 5, &wire("circle.example.org"))])],
-        "endless" => {
-            let deeper = [wire("x"), query[12..].to_vec()].concat();
-            let end = deeper[1..].iter().position(|byte| *byte == 0).expect("the label's end") + 1;
-            let next = [&deeper[..end], &wire("endless.example.org")].concat();
+        name if name.starts_with("endless") => {
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
+            let next = wire(&format!("endless{}.example.org", NEXT.fetch_add(1, Ordering::Relaxed)));
             vec![answer(query, OK, &[record(ASKED, 5, &next)])]
         }
         "into" => vec![answer(query, OK, &[record(ASKED, 5, &wire(NAME)), record(&wire(NAME), 1, &FORGED)])],
@@ -192,7 +196,7 @@ fn nothing_of_a_forging_or_lying_upstream_is_used() {
         upstream(&asked, &names);
         let settings = format!("listen = \"{RESOLVER}\", upstream = \"{UPSTREAM}\"");
         let _daemon = Daemon::start(&file(&settings, "Approved"));
-        eventually("the resolver answers", || addresses(&resolved("first.example.org", 1)) == [Ipv4Addr::from(TRUE)]);
+        listens();
 
         for name in [
             "wrong-id",
@@ -272,7 +276,7 @@ fn bad_queries_are_answered_with_a_code_or_not_at_all_and_counted() {
         upstream(&asked, &names);
         let settings = format!("listen = \"{RESOLVER}\", upstream = \"{UPSTREAM}\"");
         let daemon = Daemon::start(&file(&settings, "Approved"));
-        eventually("the resolver answers", || addresses(&resolved(NAME, 1)) == [Ipv4Addr::new(10, 1, 9, 8)]);
+        listens();
 
         let sound = query(NAME, 1, None);
         let changed = |at: usize, value: u8| {
@@ -384,7 +388,7 @@ fn long_answers_fit_their_clients_and_new_names_are_known_at_once() {
             })
             .collect();
         let _daemon = Daemon::start(&(file(&settings, "Approved") + &many));
-        eventually("the resolver answers", || say(&query(NAME, 1, None), Duration::from_secs(1)).is_some());
+        listens();
         for (payload, most) in [(None, 512), (Some(0), 512), (Some(900), 900), (Some(65_535), 1_232)] {
             let said = say(&query(NAME, 1, payload), Duration::from_secs(9)).expect("an answer");
             assert!(said.len() <= most, "{payload:?}: {}", said.len());
@@ -451,7 +455,7 @@ fn explain_shows_zone_chain_cache_and_upstream() {
         upstream(&asked, &names);
         let settings = format!("listen = \"{RESOLVER}\", upstream = \"{UPSTREAM}\"");
         let _daemon = Daemon::start(&file(&settings, "Approved"));
-        eventually("the resolver answers", || say(&query(NAME, 1, None), Duration::from_secs(1)).is_some());
+        listens();
 
         let own = json(&format!("dns query {NAME} --vnet spoke --explain"));
         let hop = &own["hops"][0];
