@@ -78,9 +78,10 @@ fn step(plan: &ResolverPlan, name: &Name, key: &str, kind: RecordType, reply: &m
         return guarded.map_or(Step::Elsewhere, |guard| withheld(plan, guard, reply));
     };
     if **zone == *key {
-        match kind {
-            RecordType::SOA => reply.answers.extend(soa(plan, key)),
-            _ => reply.soa = soa(plan, key),
+        if kind == RecordType::SOA {
+            reply.answers.extend(soa(plan, key));
+        } else {
+            reply.soa = soa(plan, key);
         }
         return Step::Done;
     }
@@ -139,9 +140,9 @@ fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, no
     if reply.answers.len() > before {
         return Step::Done;
     }
-    let alias = written.iter().find_map(|set| match &set.data {
-        RecordData::Cname(to) => Some((to, set.ttl)),
-        _ => None,
+    let alias = written.iter().find_map(|set| {
+        let RecordData::Cname(to) = &set.data else { return None };
+        Some((to, set.ttl))
     });
     // Addresses that somebody wrote here stand before what the name of a resource leads to.
     let named = || node.aliases.first().filter(|_| node.owners.is_empty() && !written.iter().any(|set| leads(set)));
@@ -192,28 +193,21 @@ fn address(address: IpAddr, kind: RecordType) -> Option<RData> {
 /// The values of a set, where it is of the type asked for; an alias is told as one.
 fn values(set: &RecordSet, kind: RecordType) -> impl Iterator<Item = RData> {
     let name = |name: &str| Name::from_ascii(format!("{name}.")).ok();
-    let asked = |own| matches!(kind, RecordType::ANY) || kind == own;
     let values: Vec<Option<RData>> = match &set.data {
-        RecordData::A(all) if asked(RecordType::A) => all.iter().map(|one| Some(RData::A(A(*one)))).collect(),
-        RecordData::Aaaa(all) if asked(RecordType::AAAA) => {
-            all.iter().map(|one| Some(RData::AAAA(AAAA(*one)))).collect()
-        }
-        RecordData::Mx(all) if asked(RecordType::MX) => {
+        RecordData::A(all) => all.iter().map(|one| Some(RData::A(A(*one)))).collect(),
+        RecordData::Aaaa(all) => all.iter().map(|one| Some(RData::AAAA(AAAA(*one)))).collect(),
+        RecordData::Mx(all) => {
             all.iter().map(|one| Some(RData::MX(MX::new(one.preference, name(&one.exchange)?)))).collect()
         }
-        RecordData::Ptr(all) if asked(RecordType::PTR) => {
-            all.iter().map(|one| Some(RData::PTR(PTR(name(one)?)))).collect()
-        }
-        RecordData::Srv(all) if asked(RecordType::SRV) => all
+        RecordData::Ptr(all) => all.iter().map(|one| Some(RData::PTR(PTR(name(one)?)))).collect(),
+        RecordData::Srv(all) => all
             .iter()
             .map(|one| Some(RData::SRV(SRV::new(one.priority, one.weight, one.port, name(&one.target)?))))
             .collect(),
-        RecordData::Txt(all) if asked(RecordType::TXT) => {
-            all.iter().map(|one| Some(RData::TXT(TXT::new(one.clone())))).collect()
-        }
-        _ => Vec::new(),
+        RecordData::Txt(all) => all.iter().map(|one| Some(RData::TXT(TXT::new(one.clone())))).collect(),
+        RecordData::Cname(_) => Vec::new(),
     };
-    values.into_iter().flatten()
+    values.into_iter().flatten().filter(move |data| data.record_type() == kind)
 }
 
 fn record(plan: &ResolverPlan, name: Name, data: RData) -> Record {

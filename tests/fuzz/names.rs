@@ -85,9 +85,9 @@ fn judged(query: &[u8], answer: &[u8], stranger: bool, by: Transport) -> u64 {
         let addresses = said.answers.iter().filter(|record| matches!(record.data, RData::A(_)));
         assert_eq!(addresses.count(), 0, "no address without success");
     }
-    let addresses = said.answers.iter().filter_map(|record| match &record.data {
-        RData::A(address) => Some(address.0),
-        _ => None,
+    let addresses = said.answers.iter().filter_map(|record| {
+        let RData::A(address) = &record.data else { return None };
+        Some(address.0)
     });
     addresses.map(|address| assert_eq!(address, PRIVATE)).count() as u64
 }

@@ -39,7 +39,7 @@ fn say(message: &[u8], patience: Duration) -> Option<Vec<u8>> {
         let socket = UdpSocket::bind("10.1.0.5:0").expect("bound");
         socket.set_read_timeout(Some(patience)).expect("set");
         socket.send_to(message, (RESOLVER, 53)).expect("sent");
-        let mut buffer = [0; 65_535];
+        let mut buffer = vec![0; 65_535];
         let length = socket.recv(&mut buffer).ok()?;
         Some(buffer[..length].to_vec())
     })
@@ -57,9 +57,9 @@ fn listens() {
 }
 
 fn addresses(message: &Message) -> Vec<Ipv4Addr> {
-    let four = message.answers.iter().filter_map(|record| match &record.data {
-        RData::A(four) => Some(four.0),
-        _ => None,
+    let four = message.answers.iter().filter_map(|record| {
+        let RData::A(four) = &record.data else { return None };
+        Some(four.0)
     });
     four.collect()
 }
