@@ -3,6 +3,7 @@
 //! The order is what makes it fail closed: routes that refuse stand before any device does, devices
 //! before any worker, workers before the first snapshot, and only then the socket that says "ready".
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -15,12 +16,13 @@ use privlink::api::{self, ApiState, HostFacts, ReloadFailure, Shortcoming};
 use privlink::cli::{Cleaned, Exit, Failure, RunOptions};
 use privlink::config;
 use privlink::control::decisions::Decisions;
+use privlink::control::lint;
 use privlink::control::model::{ApiListener, HostConfig, Key, Model};
 use privlink::control::state::{DecisionStore as _, Durable, Record};
 use privlink::control::validate::{self, Severity};
 use privlink::control::{
-    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Refusal, Setup,
-    ports,
+    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Refusal,
+    Report, Setup, ports,
 };
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
@@ -214,6 +216,9 @@ fn assemble(
     });
     let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
+        for surprise in surprises(&control, &control.view().last_apply) {
+            tracing::warn!("{surprise}");
+        }
         let host = Arc::clone(&host);
         let service =
             Service { options, facts, crew: &crew, host, paths, doors, store, log, hooks, socket, metrics, network };
@@ -442,12 +447,24 @@ fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>)
         match outcome {
             Ok(Outcome::Applied(mut report)) => {
                 report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
+                report.warnings.extend(surprises(&control, &report));
                 Ok(report)
             }
             Ok(other) => Err(ReloadFailure::BadConfig(format!("applying a file answered {other}"))),
             Err(refusal) => Err(ReloadFailure::Refused(refusal)),
         }
     })
+}
+
+/// What there is to say about the names of what a file has changed.
+fn surprises(control: &ControlPlane, report: &Report) -> Vec<String> {
+    let changed: BTreeSet<&str> = report.created.iter().chain(&report.updated).map(String::as_str).collect();
+    if changed.is_empty() {
+        return Vec::new();
+    }
+    let view = control.view();
+    let found = lint::lint(&view.decisions, &view.dns).into_iter();
+    found.filter(|surprise| surprise.concerns(&changed)).map(|surprise| surprise.to_string()).collect()
 }
 
 fn start_logging() {

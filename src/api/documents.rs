@@ -29,9 +29,16 @@ pub(super) async fn apply_document(
         let (prune, dry_run) = (wanted.prune, wanted.dry_run);
         Command::ApplyFile(Box::new(FileVersion { author, model, host: None, prune, dry_run }))
     };
-    let (outcome, _) = apply(state, caller, command).await?;
+    let (outcome, _) = apply(state.clone(), caller.clone(), command).await?;
     let mut applied = applied(outcome);
     applied.warnings.extend(warnings);
+    if !applied.dry_run {
+        let changed: Vec<String> = applied.created.iter().chain(&applied.updated).cloned().collect();
+        let names = super::blocking(move || {
+            super::doctor::warnings(&state, &caller, &changed.iter().map(String::as_str).collect())
+        });
+        applied.warnings.extend(names.await?);
+    }
     Ok(Json(List::one(applied)))
 }
 

@@ -218,6 +218,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/vnets/{vnet}/diagnosis", get(doctor::diagnosis))
         .route("/vnets/{vnet}/dns/explain", get(dns_explain::explain))
         .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
+        .route("/lint", get(doctor::lint))
         .route("/security-groups", get(security_groups::list))
         .route("/security-groups/{group}", get(security_groups::one).delete(security_groups::delete))
         .route("/epoch", get(watch::epoch))

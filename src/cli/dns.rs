@@ -1,13 +1,10 @@
 //! `privlink dns`: private names of a VNet, and what other name servers need to know of them.
 
-use std::io::{self, Write};
-
-use clap::ValueEnum;
-
 use super::client::Client;
+use super::dns_export::{Form, export};
 use super::exit::{Exit, Failure};
 use super::output::{Output, Table, short};
-use crate::interface::{DnsName, DnsPlan, List, segment};
+use crate::interface::{DnsName, DnsPlan, Lint, List, segment};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -34,37 +31,43 @@ pub(super) enum Command {
         #[arg(long, value_enum)]
         format: Form,
     },
-}
-
-/// What an export is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
-    /// Lines for /etc/hosts, for testing
-    Hosts,
-    /// Zone files of the private zones, one after the other
-    Zone,
-    /// Aliases for the provider's own public zones
-    Public,
-    /// dnsmasq that asks the VNet's resolver for the public zones
-    Dnsmasq,
-    /// unbound that does
-    Unbound,
-    /// BIND that does
-    Bind,
+    /// Say which names will surprise somebody; ends with 1 if there are any
+    Lint {
+        /// `name` or `group/name`; omitted: every VNet
+        #[arg(long, value_name = "VNET", add = super::complete::vnets())]
+        vnet: Option<String>,
+    },
 }
 
 pub(super) fn execute(command: &Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
-    if let Command::Query { name, vnet, explain: true, kind } = command {
-        return super::dns_explain::execute(name, vnet, kind, client, output);
-    }
-    let (Command::Query { vnet, .. } | Command::Export { vnet, .. }) = command;
-    let list = client.get::<DnsPlan>(&format!("/vnets/{}/dns", segment(vnet)))?;
+    let plans = |vnet: &str| client.get::<DnsPlan>(&format!("/vnets/{}/dns", segment(vnet)));
     match command {
-        Command::Query { name, .. } => query(name, list, output),
-        Command::Export { format, .. } => {
-            output.list(&list, |plans, out| plans.iter().try_for_each(|plan| export(plan, *format, out)))
+        Command::Query { name, vnet, explain: true, kind } => {
+            super::dns_explain::execute(name, vnet, kind, client, output)
         }
+        Command::Query { name, vnet, .. } => query(name, plans(vnet)?, output),
+        Command::Export { vnet, format } => {
+            output.list(&plans(vnet)?, |plans, out| plans.iter().try_for_each(|plan| export(plan, *format, out)))
+        }
+        Command::Lint { vnet } => lint(vnet.as_deref(), client, output),
     }
+}
+
+/// Names that will surprise somebody.
+fn lint(vnet: Option<&str>, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    let wanted = vnet.map(|vnet| format!("?vnet={}", segment(vnet))).unwrap_or_default();
+    let list = client.get::<Lint>(&format!("/lint{wanted}"))?;
+    output.list(&list, |found, out| {
+        found.iter().try_for_each(|Lint { code, vnet, message, remedy }| {
+            writeln!(out, "{}: {code}: {message}\n  {remedy}", short(vnet))
+        })
+    })?;
+    writeln!(
+        output.talk,
+        "What clients on other hosts ask is not seen from here: `privlink doctor FQDN` there says it."
+    )?;
+    // Everything is said already.
+    if list.items.is_empty() { Ok(()) } else { Err(Failure::new(Exit::Failed, "")) }
 }
 
 /// The chain from `name` on.
@@ -98,80 +101,4 @@ fn query(name: &str, list: List<DnsPlan>, output: &mut Output<'_>) -> Result<(),
         }
         table.write(out)
     })
-}
-
-/// Names that an application asks for, and the addresses behind them that are answered.
-fn reached(plan: &DnsPlan) -> impl Iterator<Item = (&DnsName, Vec<&str>)> {
-    plan.names.iter().map(|name| {
-        let host = plan.names.iter().find(|host| host.name == name.alias).unwrap_or(name);
-        let answered = host.addresses.iter().filter(|one| one.answered).map(|one| &*one.address);
-        (name, answered.collect())
-    })
-}
-
-/// Zones that the VNet's resolver is to be asked about: the public ones, where a name leads to a private one, never
-/// the private ones themselves (seed, *DNS configuration*); else the name alone.
-fn forwarded(plan: &DnsPlan) -> Vec<&str> {
-    let aliased = |name: &DnsName| plan.names.iter().any(|other| other.alias == name.name);
-    let mut zones: Vec<&str> = plan.names.iter().filter(|name| !aliased(name)).map(|name| name.zone.as_str()).collect();
-    zones.sort_unstable();
-    zones.dedup();
-    zones
-}
-
-fn export(plan: &DnsPlan, form: Form, out: &mut dyn Write) -> io::Result<()> {
-    let vnet = short(&plan.vnet);
-    match form {
-        Form::Hosts => {
-            writeln!(out, "# Private names of {vnet}, for testing only: nothing here follows a change.")?;
-            for (name, addresses) in reached(plan) {
-                addresses.iter().try_for_each(|address| writeln!(out, "{address}\t{}", name.name))?;
-            }
-            Ok(())
-        }
-        Form::Public => {
-            writeln!(out, "; Aliases for the public zones of the services that {vnet} reaches.")?;
-            let aliases = plan.names.iter().filter(|name| !name.alias.is_empty());
-            aliases.into_iter().try_for_each(|one| writeln!(out, "{}. {} IN CNAME {}.", one.name, plan.ttl, one.alias))
-        }
-        Form::Zone => zones(plan, out),
-        Form::Dnsmasq | Form::Unbound | Form::Bind => {
-            let comment = if form == Form::Bind { "//" } else { "#" };
-            writeln!(out, "{comment} Asks the resolver of {vnet} for the public names of its private endpoints.")?;
-            forwarded(plan).iter().try_for_each(|zone| forward(zone, &plan.listen, form, out))
-        }
-    }
-}
-
-fn zones(plan: &DnsPlan, out: &mut dyn Write) -> io::Result<()> {
-    let mut all: Vec<&str> =
-        plan.names.iter().filter(|name| name.alias.is_empty()).map(|name| name.zone.as_str()).collect();
-    all.sort_unstable();
-    all.dedup();
-    for zone in all {
-        writeln!(out, "; zone {zone}\n$ORIGIN {zone}.\n$TTL {}", plan.ttl)?;
-        writeln!(out, "@ IN SOA localhost. hostmaster 1 3600 300 2419200 {}\n@ IN NS localhost.", plan.ttl)?;
-        for name in plan.names.iter().filter(|name| name.alias.is_empty() && name.zone == zone) {
-            for one in name.addresses.iter().filter(|one| one.answered) {
-                let kind = if one.address.contains(':') { "AAAA" } else { "A" };
-                writeln!(out, "{}. IN {kind} {}", name.name, one.address)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn forward(zone: &str, servers: &[String], form: Form, out: &mut dyn Write) -> io::Result<()> {
-    match form {
-        Form::Dnsmasq => servers.iter().try_for_each(|server| writeln!(out, "server=/{zone}/{server}")),
-        Form::Unbound => {
-            writeln!(out, "forward-zone:\n  name: \"{zone}.\"")?;
-            servers.iter().try_for_each(|server| writeln!(out, "  forward-addr: {server}"))
-        }
-        Form::Bind => {
-            let servers = servers.join("; ");
-            writeln!(out, "zone \"{zone}\" {{ type forward; forward only; forwarders {{ {servers}; }}; }};")
-        }
-        Form::Hosts | Form::Zone | Form::Public => Ok(()),
-    }
 }

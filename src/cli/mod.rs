@@ -22,6 +22,9 @@ mod document;
 /// Private names.
 mod dns;
 
+/// Private names for other programs.
+mod dns_export;
+
 /// Why a name does not lead through its endpoint.
 mod doctor;
 

@@ -40,6 +40,9 @@ pub mod health;
 /// Names of endpoints, and what resolvers answer.
 pub mod names;
 
+/// Names that will surprise somebody.
+pub mod lint;
+
 /// NAT addresses that end with their last session.
 pub mod retired;
 

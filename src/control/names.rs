@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::model::{APEX, Key, Model, PrivateEndpoint};
 use super::resource_types;
-pub use crate::snapshot::dns::{DnsPlan, Name, Node, Owner, ResolverPlan};
+pub use crate::snapshot::dns::{DnsPlan, Name, Node, Owner, ResolverPlan, Zone};
 
 /// From the model to what every VNet's resolver answers.
 mod plan;

@@ -16,6 +16,34 @@ pub struct DnsPlan {
     pub ttl: u64,
     /// Names, those of applications first, in alphabetical order.
     pub names: Vec<DnsName>,
+    /// Zones that it answers for, in alphabetical order.
+    #[serde(default)]
+    pub zones: Vec<DnsZone>,
+}
+
+/// A zone that a VNet's resolver answers for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsZone {
+    /// Its name.
+    pub name: String,
+    /// Whether it is somebody's own; else it came about with the endpoints in it.
+    pub own: bool,
+    /// What becomes of names that it does not have: `Default` or `NxDomainRedirect`.
+    pub resolution_policy: String,
+}
+
+/// A record that somebody wrote into a zone of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DnsWritten {
+    /// `A`, `TXT`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How long it may be kept, in seconds.
+    pub ttl: u32,
+    /// As a zone file has it (RFC 1035 §5.1).
+    pub data: String,
 }
 
 /// A name and what it leads to.
@@ -31,6 +59,9 @@ pub struct DnsName {
     pub zone: String,
     /// Its addresses, whether they are answered or not.
     pub addresses: Vec<DnsAddress>,
+    /// Records that somebody wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<DnsWritten>,
 }
 
 /// One address of a name.
