@@ -69,6 +69,7 @@ install_tools() {
   need cc=gcc ip=iproute2 nft=nftables tcpdump=tcpdump iperf3=iperf3 curl=curl python3=python3 nginx=nginx \
     initdb=postgresql psql=postgresql-client setpriv=util-linux ping=iputils-ping traceroute=traceroute sysctl=procps awk=mawk strace=strace \
     dig=bind9-dnsutils dnsmasq=dnsmasq-base unbound=unbound named=bind9 musl-gcc=musl-tools openssl=openssl
+  unpack_resolved "${CARGO_TARGET_DIR:-target}/resolved"
 }
 
 check_tun() {

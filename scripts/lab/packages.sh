@@ -84,18 +84,15 @@ node_environment() {
   cp "$2" "$1/installed.txt"
 }
 
-# unpack DIRECTORY PACKAGE...: the files of packages that are not to be installed, since installing them would change
-# how this machine works.
-unpack() {
-  local directory=$1 archives
-  shift
-  [[ -e $directory/unpacked ]] && return
+# unpack_resolved DIRECTORY: the files of systemd-resolved, unless this system has it. It is not installed, since that
+# changes whom this system asks for names.
+unpack_resolved() {
+  local directory=$1 archive
+  if [[ -e /usr/lib/systemd/systemd-resolved || -e $directory/unpacked ]]; then return; fi
   rm -rf "$directory"
   mkdir -p "$directory/archives"
-  archives=$(realpath "$directory/archives")
   apt-get update -q
-  (cd "$archives" && apt-get download -q "$@")
-  local archive
-  for archive in "$archives"/*.deb; do dpkg -x "$archive" "$directory"; done
+  (cd "$directory/archives" && apt-get download -q systemd-resolved libsystemd-shared)
+  for archive in "$directory"/archives/*.deb; do dpkg -x "$archive" "$directory"; done
   : >"$directory/unpacked"
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::lab::{
-    CORE, Daemon, ask, attachment, cli, daemon_table, endpoint, eventually, inside, ip, isolated, json, leg, run,
+    CORE, Daemon, ask, attachment, daemon_table, endpoint, eventually, inside, ip, isolated, json, leg, run,
 };
 use crate::peers::Program;
 
@@ -199,99 +199,5 @@ fn strangers_dead_upstreams_and_changed_addresses() {
         eventually("and nothing is wrong", || !conditions().contains("ResolverSilent"));
         daemon.stop();
         assert!(!ip("-n spoke address show").contains(RESOLVER), "nothing of it stays");
-    });
-}
-
-/// A name server in the clients' network, with a configuration of its own.
-fn name_server(line: &[&str]) -> Program {
-    let start = || Command::new(line[0]).args(&line[1..]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Program(inside("spoke", start).expect(line[0]))
-}
-
-#[test]
-fn exports_serve_the_same_names_in_dnsmasq_unbound_bind_and_the_hosts_file() {
-    isolated("dns::exports_serve_the_same_names_in_dnsmasq_unbound_bind_and_the_hosts_file", || {
-        lab();
-        let own = "[[resource]]\nname = \"orders\"\nvnet = \"core\"\nnat = [\"10.20.99.9\"]\nfqdns = [\"orders.example\", \
-                   \"sales.example\"]\ntargets = [{ backends = [\"10.20.0.3\"], ports = [{ protocol = \"tcp\", port = 80 }] }]\n";
-        let text = file("listen = \"10.1.255.254\"", "Approved")
-            + own
-            + &endpoint("own", "spoke", "10.1.9.20", "orders", "Approved");
-        let second = endpoint("second", "spoke", "10.1.9.9", "account", "Approved");
-        let _daemon = Daemon::start(&(text + &second.replace("[[endpoint]]", "[[endpoint]]\nsubresource = \"blob\"")));
-        eventually("the resolver answers", || short(NAME, "A").len() == 3);
-        let export = |form: &str| ask(&format!("dns export --vnet spoke --format {form}"));
-        let expected =
-            [(NAME, "10.1.9.8"), (NAME, "10.1.9.9"), ("orders.example", "10.1.9.20"), ("sales.example", "10.1.9.20")];
-
-        let hosts = export("hosts");
-        assert!(hosts.starts_with("# Private names of spoke, for testing only"), "{hosts}");
-        fs::write("/run/hosts", &hosts).expect("written");
-        fs::write("/run/nsswitch.conf", "hosts: files\n").expect("written");
-        run("mount", "--bind /run/hosts /etc/hosts");
-        run("mount", "--bind /run/nsswitch.conf /etc/nsswitch.conf");
-        for (name, address) in expected {
-            let said = run("ip", &format!("netns exec spoke getent ahosts {name}"));
-            assert!(said.contains(address), "{name}: {said}");
-        }
-
-        let asks = |server: &str, at: &str| {
-            for (name, address) in expected {
-                eventually(&format!("{server} answers {name}"), || {
-                    dig("spoke", &format!("@{at} +short {name}")).contains(address)
-                });
-            }
-        };
-        let own_zone = |text: &str| !text.contains("privatelink") && text.contains("blob.core.windows.net");
-        fs::write("/run/dnsmasq.conf", export("dnsmasq")).expect("written");
-        assert!(own_zone(&export("dnsmasq")), "{}", export("dnsmasq"));
-        let _dnsmasq = name_server(&[
-            "dnsmasq",
-            "-k",
-            "-C",
-            "/run/dnsmasq.conf",
-            "--no-resolv",
-            "--no-hosts",
-            "--user=root",
-            "--pid-file=",
-            "--bind-interfaces",
-            "--listen-address=10.1.0.53",
-        ]);
-        asks("dnsmasq", "10.1.0.53");
-
-        assert!(own_zone(&export("unbound")), "{}", export("unbound"));
-        let settings = "server:\n  interface: 10.1.0.54\n  access-control: 10.0.0.0/8 allow\n  chroot: \"\"\n  username: \"\"\n  \
-                      use-syslog: no\n  pidfile: \"\"\n  do-not-query-localhost: no\nremote-control:\n  control-enable: no\n";
-        fs::write("/run/unbound.conf", settings.to_owned() + &export("unbound")).expect("written");
-        let _unbound = name_server(&["unbound", "-d", "-c", "/run/unbound.conf"]);
-        asks("unbound", "10.1.0.54");
-
-        // The private zone itself, served by BIND, beside what it asks the resolver for.
-        ip("-n spoke address add 10.1.0.55/32 dev lo");
-        let zone = export("zone");
-        let (_, blob) = zone.split_once("; zone privatelink.blob.core.windows.net\n").expect("the zone");
-        fs::write("/run/blob.zone", blob.split("; zone").next().expect("a zone")).expect("written");
-        let bind = "options { directory \"/run\"; listen-on { 10.1.0.55; }; listen-on-v6 { none; }; recursion yes; \
-                    dnssec-validation no; pid-file none; session-keyfile \"/run/named.key\"; };\ncontrols { };\nzone \
-                    \"privatelink.blob.core.windows.net\" { type primary; file \"/run/blob.zone\"; };\n";
-        fs::write("/run/named.conf", bind.to_owned() + &export("bind")).expect("written");
-        let _named = name_server(&["named", "-g", "-c", "/run/named.conf", "-u", "root"]);
-        asks("named", "10.1.0.55");
-        let served = dig("spoke", &format!("@10.1.0.55 +norecurse {HOST}"));
-        assert!(
-            served.contains("flags: qr aa") && served.contains("10.1.9.8") && served.contains("10.1.9.9"),
-            "{served}"
-        );
-
-        assert_eq!(
-            export("public").lines().last(),
-            Some("account.blob.core.windows.net. 10 IN CNAME account.privatelink.blob.core.windows.net.")
-        );
-        let chain = ask(&format!("dns query {NAME} --vnet spoke"));
-        assert!(chain.contains("10.1.9.9") && chain.contains("second") && chain.contains("Approved"), "{chain}");
-        let none = cli("dns query www.example.com --vnet spoke");
-        let said = String::from_utf8_lossy(&none.stderr).into_owned();
-        assert!(none.status.code() == Some(4) && said.contains("no private name of spoke"), "{said}");
-        assert_eq!(cli("dns export --vnet core --format hosts").status.code(), Some(4), "no resolver, no plan");
     });
 }

@@ -29,6 +29,8 @@ mod backends;
 mod dns;
 /// A resolver among people who mean it no good.
 mod dns_hostile;
+/// Private names served by other programs.
+mod dns_exports;
 /// Private DNS zones of one's own, zone groups, lockdown.
 mod dns_zones;
 /// One fault at a time, seen from a client's host.
