@@ -40,7 +40,7 @@ main() {
 # What needs the machine itself: packages, the build, a folder for what the lab writes.
 prepare_outside() {
   need ip=iproute2 tcpdump=tcpdump curl=curl python3=python3 nginx=nginx initdb=postgresql psql=postgresql-client \
-    setpriv=util-linux awk=mawk dig=bind9-dnsutils || exit 69
+    setpriv=util-linux awk=mawk dig=bind9-dnsutils dnsmasq=dnsmasq-base || exit 69
   [[ -c /dev/net/tun ]] || lab_die "no /dev/net/tun: load the module (modprobe tun), or give the container the device"
   if [[ -z ${PRIVLINK_BIN:-} ]]; then
     echo "building privlink (cargo build --release)"
@@ -108,6 +108,7 @@ set_up() {
   start_line
   start_nginx
   start_postgres
+  start_public_names
   ok "real services" "$(nginx -v 2>&1 | sed 's/.*: //') on 10.20.2.9 and .10, $("$POSTGRES/postgres" --version) on 10.20.1.2"
 
   start_line
@@ -119,9 +120,9 @@ set_up() {
 
 start_nginx() {
   lab_in web sysctl -qw net.ipv4.ip_unprivileged_port_start=0
-  mkdir -p "$WORK/www/"{shop,reports,billing,service-a,service-b} "$WORK/nginx"
+  mkdir -p "$WORK/www/"{shop,reports,billing,account,service-a,service-b} "$WORK/nginx"
   local name
-  for name in shop reports billing service-a service-b; do
+  for name in shop reports billing account service-a service-b; do
     echo "this is $name" >"$WORK/www/$name/index.html"
   done
   head -c 512M /dev/urandom >"$WORK/www/shop/large.bin"
@@ -134,6 +135,7 @@ start_nginx() {
     nginx_site 10.20.2.9:80 shop
     nginx_site '[fd20:2::9]:80' shop
     nginx_site 10.20.2.9:8081 reports
+    nginx_site 10.20.2.9:8082 account
     nginx_site 10.20.2.10:80 billing
     nginx_site 10.20.2.9:8101 service-a
     nginx_site 10.20.2.9:8102 service-b
@@ -159,6 +161,15 @@ start_postgres() {
   lab_start db "${LAB_NOBODY[@]}" "$POSTGRES/postgres" -D "$WORK/pg/data" -c listen_addresses=10.20.1.2 \
     -c unix_socket_directories='' -c fsync=off >"$WORK/pg/log" 2>&1
   lab_until 15 query core 10.20.1.2 'select 1' || lab_die "PostgreSQL does not start: $(tail -3 "$WORK/pg/log")"
+}
+
+# What the public internet says of names, to whoever asks it in twin-a.
+start_public_names() {
+  lab_address twin-a 10.50.0.53
+  lab_start twin-a dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --user=root --pid-file= \
+    --bind-interfaces --listen-address=10.50.0.53 --local=/windows.net/ --host-record=account.blob.core.windows.net,203.0.113.9 \
+    >"$WORK/public-names.log" 2>&1
+  lab_until 5 lab_in twin-a dig +short +time=1 +tries=1 @10.50.0.53 account.blob.core.windows.net || lab_die "dnsmasq does not start"
 }
 
 start_daemon() {
@@ -191,7 +202,12 @@ show_access() {
   printf 'nameserver 10.1.255.254\n' >"$WORK/resolv.conf"
   mount --bind "$WORK/resolv.conf" /etc/resolv.conf # of the lab's own mounts
   answers "the name that applications have always asked for" "this is shop" fetch app shop.example 80
+  answers "a storage account's own name, through its private zone" "this is account" fetch app account.blob.core.windows.net 80
+  resolves "the name in a VNet with an endpoint: private" app 10.1.255.254 10.1.9.9
+  resolves "the same name in a VNet without one: public" twin-a 10.50.255.254 203.0.113.9
   name_of_nobody "the name of a Pending endpoint" reports.example "is Pending"
+  examined "doctor, on the application's host, finds nothing wrong" 0 account.blob.core.windows.net "takes connections"
+  examined "and says why another name leads nowhere" 1 reports.example "is Pending"
   answers "an approved endpoint answers psql" "10.20.99.4" query app 10.1.9.4 'select host(inet_client_addr())'
 
   refused "a Pending endpoint" not_approved_pending rst app syn 10.1.1.10 10.1.9.6 80 core fetch core 10.20.2.9 8081
@@ -215,6 +231,31 @@ show_access() {
   answers "IPv6 throughout" "this is shop" fetch app '[fd01:9::4]' 80
   answers "an IPv4 endpoint before an IPv6 server" "this is shop" fetch app 10.1.9.46 80
   answers "an IPv6 endpoint before an IPv4 server" "this is shop" fetch app '[fd01:9::64]' 80
+}
+
+# resolves LABEL NS RESOLVER ADDRESS: what the storage account's name leads to.
+resolves() {
+  start_line
+  local said
+  said=$(lab_in "$2" dig +short +time=3 +tries=2 "@$3" account.blob.core.windows.net A 2>&1) || true
+  if [[ $(tail -1 <<<"$said") == "$4" ]]; then
+    ok "$1" "account.blob.core.windows.net → ${said//$'\n'/ → }"
+  else
+    failed "$1" "dig said: ${said//$'\n'/ }"
+  fi
+}
+
+# examined LABEL STATUS NAME WORDS: doctor on the application's host ends with STATUS; its last line that counts has WORDS.
+examined() {
+  start_line
+  local said status=0 line
+  said=$(lab_in app "$PRIVLINK_BIN" --socket "$WORK/run/privlink.sock" doctor --vnet spoke "$3" 2>&1) || status=$?
+  if ((status == 0)); then line=$(tail -1 <<<"$said"); else line=$(grep -m 1 '^FAILED' <<<"$said") || true; fi
+  if ((status == $2)) && [[ $line == *"$4"* ]]; then
+    ok "$1" "$(grep -c '^ok' <<<"$said") checks ok; $(tr -s ' ' <<<"$line")"
+  else
+    failed "$1" "ended with $status: ${said//$'\n'/; }"
+  fi
 }
 
 # name_of_nobody LABEL NAME REASON: the resolver knows no such name, and says why.
