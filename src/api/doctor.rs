@@ -184,7 +184,7 @@ impl Looks<'_> {
             state: view.connection.state.to_string(),
             reason: view.connection.description.clone(),
             answered,
-            ports: targets.iter().flat_map(|target| &target.ports).map(exposed).chain(icmp).collect(),
+            ports: targets.iter().flat_map(|target| &target.ports).copied().map(exposed).chain(icmp).collect(),
             backends: targets.iter().map(|target| target.backends.len() as u64).sum(),
             backends_up: targets.iter().map(up).sum(),
             sessions: traffic.sessions,
@@ -227,7 +227,7 @@ fn reached<'a>(resource: &'a LinkResource, endpoint: &PrivateEndpoint, address: 
 }
 
 /// `tcp 443`, `udp 8000-8100`: what a client asks for.
-fn exposed(spec: &PortSpec) -> String {
+fn exposed(spec: PortSpec) -> String {
     let PortSpec { protocol, first, last, .. } = spec;
     if first == last { format!("{protocol} {first}") } else { format!("{protocol} {first}-{last}") }
 }

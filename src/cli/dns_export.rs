@@ -22,7 +22,7 @@ pub(super) enum Form {
     Unbound,
     /// BIND that does
     Bind,
-    /// CoreDNS that does: server blocks of a Corefile
+    /// `CoreDNS` that does: server blocks of a Corefile
     Coredns,
     /// systemd-resolved that does: a file of /etc/systemd/resolved.conf.d
     Resolved,
@@ -30,8 +30,8 @@ pub(super) enum Form {
 
 /// Names that an application asks for, and the addresses behind them that are answered.
 fn reached(plan: &DnsPlan) -> impl Iterator<Item = (&DnsName, Vec<&str>)> {
-    let plain = plan.names.iter().filter(|name| !name.name.starts_with("*."));
-    plain.map(|name| (name, addresses(plan, name, plan.names.len())))
+    let single = plan.names.iter().filter(|name| !name.name.starts_with("*."));
+    single.map(|name| (name, addresses(plan, name, plan.names.len())))
 }
 
 /// The addresses of `name`, or of the name that it leads to.

@@ -106,9 +106,9 @@ pub(super) fn ask(server: IpAddr, name: &str) -> Option<Said> {
     said.chain.push(text(&at));
     let records: Vec<_> = first.answers.iter().chain(second.iter().flat_map(|message| &message.answers)).collect();
     for _ in 0..records.len() {
-        let alias = records.iter().find_map(|record| match &record.data {
-            RData::CNAME(target) if same(&record.name, &at) => Some(target.0.clone()),
-            _ => None,
+        let alias = records.iter().find_map(|record| {
+            let RData::CNAME(target) = &record.data else { return None };
+            same(&record.name, &at).then(|| target.0.clone())
         });
         let Some(target) = alias else { break };
         if said.chain.contains(&text(&target)) {
@@ -118,10 +118,10 @@ pub(super) fn ask(server: IpAddr, name: &str) -> Option<Said> {
         at = target;
     }
     for record in records.iter().filter(|record| same(&record.name, &at)) {
-        match &record.data {
-            RData::A(four) => said.addresses.push(IpAddr::V4(four.0)),
-            RData::AAAA(six) => said.addresses.push(IpAddr::V6(six.0)),
-            _ => {}
+        if let RData::A(four) = &record.data {
+            said.addresses.push(IpAddr::V4(four.0));
+        } else if let RData::AAAA(six) = &record.data {
+            said.addresses.push(IpAddr::V6(six.0));
         }
     }
     said.addresses.sort_unstable();
@@ -182,18 +182,19 @@ pub(super) fn way(address: IpAddr) -> Result<Way, String> {
         let mut way = Way::default();
         let mut index = 0;
         for attribute in route.iter().flat_map(|route| &route.attributes) {
-            match attribute {
-                RouteAttribute::Oif(oif) => index = *oif,
-                RouteAttribute::Gateway(gateway) => way.gateway = of_route(gateway),
-                RouteAttribute::PrefSource(source) => way.source = of_route(source),
-                _ => {}
+            if let RouteAttribute::Oif(oif) = attribute {
+                index = *oif;
+            } else if let RouteAttribute::Gateway(gateway) = attribute {
+                way.gateway = of_route(gateway);
+            } else if let RouteAttribute::PrefSource(source) = attribute {
+                way.source = of_route(source);
             }
         }
         let mut links = handle.link().get().match_index(index).execute();
         if let Some(link) = links.try_next().await? {
-            let name = link.attributes.iter().find_map(|attribute| match attribute {
-                LinkAttribute::IfName(name) => Some(name.clone()),
-                _ => None,
+            let name = link.attributes.iter().find_map(|attribute| {
+                let LinkAttribute::IfName(name) = attribute else { return None };
+                Some(name.clone())
             });
             way.device = name.unwrap_or_default();
         }
@@ -215,9 +216,11 @@ pub(super) fn own_addresses() -> Vec<IpAddr> {
     let asked = with_routes(async |handle| {
         let all: Vec<_> = handle.address().get().execute().try_collect().await?;
         let attributes = all.into_iter().flat_map(|message| message.attributes);
-        let addresses = attributes.filter_map(|attribute| match attribute {
-            AddressAttribute::Local(address) | AddressAttribute::Address(address) => Some(address),
-            _ => None,
+        let addresses = attributes.filter_map(|attribute| {
+            let (AddressAttribute::Local(address) | AddressAttribute::Address(address)) = attribute else {
+                return None;
+            };
+            Some(address)
         });
         Ok(addresses.filter(|address| !address.is_loopback()).collect())
     });
@@ -225,11 +228,11 @@ pub(super) fn own_addresses() -> Vec<IpAddr> {
 }
 
 fn of_route(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(four) => Some(IpAddr::V4(*four)),
-        RouteAddress::Inet6(six) => Some(IpAddr::V6(*six)),
-        _ => None,
+    if let RouteAddress::Inet(four) = address {
+        return Some(IpAddr::V4(*four));
     }
+    let RouteAddress::Inet6(six) = address else { return None };
+    Some(IpAddr::V6(*six))
 }
 
 fn with_routes<T>(work: impl AsyncFnOnce(rtnetlink::Handle) -> Result<T, rtnetlink::Error>) -> Result<T, String> {
@@ -238,9 +241,9 @@ fn with_routes<T>(work: impl AsyncFnOnce(rtnetlink::Handle) -> Result<T, rtnetli
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(told)?;
         let driver = tokio::spawn(connection);
-        let result = work(handle).await.map_err(|error| match error {
-            rtnetlink::Error::NetlinkError(message) => message.to_io().to_string(),
-            other => other.to_string(),
+        let result = work(handle).await.map_err(|error| {
+            let rtnetlink::Error::NetlinkError(message) = error else { return error.to_string() };
+            message.to_io().to_string()
         });
         driver.abort();
         result

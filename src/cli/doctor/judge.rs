@@ -199,10 +199,12 @@ fn elsewhere(known: &Diagnosis) -> String {
 /// A name without an address.
 fn nothing(check: &str, daemon: &Daemon, name: &str, said: &Said) -> Finding {
     let why = if said.why.is_empty() { String::new() } else { format!(", {}", said.why) };
-    let evidence = match said.code {
-        ResponseCode::NXDomain => format!("{} says there is no such name{why}", said.server),
-        ResponseCode::NoError => format!("{} knows the name, and no address of it{why}", said.server),
-        code => format!("{} answers {code}{why}", said.server),
+    let evidence = if said.code == ResponseCode::NXDomain {
+        format!("{} says there is no such name{why}", said.server)
+    } else if said.code == ResponseCode::NoError {
+        format!("{} knows the name, and no address of it{why}", said.server)
+    } else {
+        format!("{} answers {}{why}", said.server, said.code)
     };
     let Some(known) = daemon.known() else {
         return failed(check, evidence, format!("see whose it is: `privlink dns query {name} --vnet VNET`"));
