@@ -62,7 +62,7 @@ check_shell() {
   local scripts
   mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
   shellcheck -x "${scripts[@]}"
-  python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/lab/*.py tests/sdk/*.py tests/storage/*.py tests/wire/*.py tests/wire/cases/*.py
+  python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' scripts/lab/*.py scripts/bench/*.py tests/sdk/*.py tests/storage/*.py tests/wire/*.py tests/wire/cases/*.py
 }
 
 install_tools() {

@@ -1,0 +1,228 @@
+"""Runs the comparison inside the lab; scripts/bench.sh calls it.
+
+usage: run.py BINARIES OUT [--quick] [--rounds N] [--seconds S] [--loads A,B] [--contenders A,B] [--no-idle]
+
+Contenders stand ready side by side, and every load visits them in turn, round after round: A B C, A B C. Writes
+OUT/runs.json.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import contenders as c
+import lab
+from lab import BACKEND, CLIENT, Failed
+from loads import IDLE, LOADS
+
+ORDER = [c.Forward, c.Nftables, c.Haproxy, c.Nginx, c.Socat, c.Tayga, c.Bare, c.Privlink, c.PrivlinkPlain]
+# A proxy needs two per session.
+FILES = 400_000
+# Packets are lost on the way into a full queue: so often a fill is repeated, and this share is enough.
+FILLS, ENOUGH = 5, 0.999
+IDLE_SIZES = {"64 K": 65_536, "1 M": 1_000_000}
+
+
+class Bench:
+    def __init__(self, arguments):
+        self.binaries, self.out = pathlib.Path(arguments.binaries).resolve(), pathlib.Path(arguments.out)
+        self.seconds = arguments.seconds or (1.0 if arguments.quick else 2.0)
+        self.rounds = arguments.rounds or (3 if arguments.quick else 5)
+        self.quick = arguments.quick
+        self.loads = [load for load in LOADS if (load.key in arguments.loads if arguments.loads else not self.quick or load.quick)]
+        self.wanted = arguments.contenders
+        self.idle = not arguments.no_idle
+        self.work = tempfile.mkdtemp(prefix="privlink-bench-")
+        self.all, self.absent, self.rows, self.full = [], {}, [], None
+        self.built = []
+
+    def run(self):
+        began = time.time()
+        lab.namespace(CLIENT)
+        lab.namespace(BACKEND)
+        try:
+            self.build()
+            self.compare()
+            if self.idle and "privlink" in self.standing():
+                self.beside_idle()
+                self.revoke()
+        finally:
+            for contender in self.built:
+                contender.stop()
+            shutil.rmtree(self.work, ignore_errors=True)
+            report = {
+                "machine": machine(), "began": began, "took_seconds": time.time() - began, "rounds": self.rounds, "seconds": self.seconds,
+                "quick": self.quick, "nat_addresses": c.NATS, "absent": self.absent,
+                "contenders": [dict(key=x.key, label=x.label, note=x.note, settings=x.settings) for x in self.all],
+                "loads": [vars(load) | {"arguments": list(load.arguments)} for load in self.loads], "runs": self.rows,
+            }
+            (self.out / "runs.json").write_text(json.dumps(report, indent=1) + "\n")
+
+    def standing(self):
+        return {contender.key: contender for contender in self.all}
+
+    def build(self):
+        for kind in ORDER:
+            if self.wanted and kind.key not in self.wanted:
+                continue
+            reason = kind.absent()
+            try:
+                if reason:
+                    raise Failed(reason)
+                self.add(kind)
+            except Failed as failure:
+                self.absent[kind.key] = {"label": kind.label, "why": str(failure)}
+                print(f"  {kind.label} does not take part: {failure}", flush=True)
+        if "privlink" in self.standing() and (not self.wanted or "privlink-six" in self.wanted):
+            self.all.append(c.PrivlinkSix(self.standing()["privlink"]))
+
+    def add(self, kind, listed=True):
+        contender = kind(len(self.built) + 1, self.work, self.binaries)
+        self.built.append(contender)
+        contender.build()
+        if listed:
+            self.all.append(contender)
+        return contender
+
+    def compare(self):
+        for turn in range(1, self.rounds + 1):
+            for load in self.loads:
+                for contender in self.all:
+                    if load.kind in contender.kinds:
+                        self.measure(load.key, load, turn, contender, contender.key)
+
+    def measure(self, phase, load, turn, contender, key):
+        busy, own = lab.cpu_of_machine(), contender.cpu()
+        row = {"phase": phase, "round": turn, "contender": key}
+        try:
+            row |= self.traffic(contender.to(), contender.listen(), *load.arguments)
+            after = lab.cpu_of_machine()
+            row["cpu"] = {name: after[name] - busy[name] for name in busy} | {"own": contender.cpu() - own}
+            shown = f"{row[load.figure] * load.scale:9.2f} {load.unit}"
+        except (Failed, subprocess.TimeoutExpired) as failure:
+            row["error"] = str(failure).strip().splitlines()[-1][:300]
+            shown = f"failed: {row['error']}"
+        self.rows.append(row)
+        print(f"  round {turn}, {phase:<18} {key:<16} {shown}", flush=True)
+
+    def traffic(self, to, listen, *arguments, seconds=None, timeout=40):
+        return json.loads(lab.run(
+            str(self.binaries / "examples/traffic"), "--client-netns", CLIENT, "--server-netns", BACKEND, "--to", to, "--listen", listen,
+            "--seconds", str(seconds or self.seconds), *arguments, timeout=timeout,
+        ))
+
+    # --- a stream beside idle sessions --------------------------------------------------------------
+
+    def beside_idle(self):
+        """The same contender twice, one of them full of idle sessions, in turns."""
+        pairs = [(self.standing()[kind.key], self.add_full(kind)) for kind in (c.Privlink, c.Nftables, c.Nginx) if kind.key in self.standing()]
+        for name, size in IDLE_SIZES.items():
+            # What cannot hold 64 K is not asked for a million.
+            pairs = [(empty, full) for empty, full in pairs if full and self.fill(full, name, size)]
+            for turn in range(1, self.rounds + 1):
+                for empty, full in pairs:
+                    self.measure(f"idle {name}", IDLE, turn, empty, empty.key)
+                    self.measure(f"idle {name}", IDLE, turn, full, f"{full.key}+idle")
+        self.full = next((full for _, full in pairs if full.key == "privlink"), None)
+
+    def add_full(self, kind):
+        try:
+            return self.add(kind, listed=False)
+        except Failed as failure:
+            print(f"  a second {kind.label} does not start: {failure}", flush=True)
+            return None
+
+    def fill(self, contender, name, size):
+        """Fills the table until it holds `size` idle sessions, or says how many it can hold."""
+        row = {"phase": f"fill {name}", "contender": contender.key, "wanted": size}
+        began = time.monotonic()
+        try:
+            for _ in range(FILLS):
+                before = row.get("held", -1)
+                self.traffic(
+                    f"{contender.idle_endpoint}:{c.IDLE_PORT}", contender.listen(), "fill", "--from", f"{contender.left}.0.10",
+                    "--sessions", str(size), timeout=120,
+                )
+                row["held"] = contender.held()
+                if row["held"] >= size or row["held"] <= before:
+                    break
+        except (Failed, subprocess.TimeoutExpired) as failure:
+            row["error"] = str(failure)[:300]
+        row["seconds"] = time.monotonic() - began
+        self.rows.append(row)
+        print(f"  {contender.label}: {row.get('held', 0)} of {size} idle sessions held after {row['seconds']:.1f} s {row.get('error', '')}", flush=True)
+        return row.get("held", 0) >= ENOUGH * size
+
+    # --- revocation ---------------------------------------------------------------------------------
+
+    def revoke(self):
+        privlink = self.standing()["privlink"]
+        for turn in range(1, self.rounds + 1):
+            row = {"phase": "revoke", "round": turn, "contender": "privlink"}
+            try:
+                row |= self.traffic(privlink.to(), privlink.listen(), "revoke", "--", *privlink.command("connection", "reject", "bench"))
+                privlink.ask("connection", "approve", "bench")
+                print(f"  round {turn}, revoke: last packet {row['last_after_begin_ms']:.1f} ms after the call began", flush=True)
+            except (Failed, subprocess.TimeoutExpired) as failure:
+                row["error"] = str(failure)[:300]
+                print(f"  round {turn}, revoke: failed: {row['error']}", flush=True)
+            self.rows.append(row)
+        if self.full:
+            self.revoke_full(self.full)
+
+    def revoke_full(self, privlink):
+        """Takes away the endpoint with all the idle sessions while a stream of another endpoint runs."""
+        row = {"phase": "revoke full", "contender": "privlink", "sessions": privlink.held()}
+        try:
+            before = self.traffic(privlink.to(), privlink.listen(), *IDLE.arguments)["bits_per_second"]
+            began = time.monotonic()
+            reject = subprocess.Popen(privlink.command("connection", "reject", "idle"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            during = self.traffic(privlink.to(), privlink.listen(), *IDLE.arguments)["bits_per_second"]
+            reject.wait(30)
+            row |= {"before": before, "during": during}
+            while privlink.held() > 10 and time.monotonic() - began < 60:
+                time.sleep(0.2)
+            row |= {"left": privlink.held(), "ended_after_seconds": time.monotonic() - began}
+        except (Failed, subprocess.TimeoutExpired) as failure:
+            row["error"] = str(failure)[:300]
+        self.rows.append(row)
+        print(f"  revoke with {row['sessions']} sessions: {row}", flush=True)
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
+        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False).stdout.strip()
+    return {"cpu": cpu, "cores": os.cpu_count(), "kernel": platform.release(), "commit": commit}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("binaries")
+    parser.add_argument("out")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--loads", type=lambda text: text.split(","))
+    parser.add_argument("--contenders", type=lambda text: text.split(","))
+    parser.add_argument("--no-idle", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
+    except (ValueError, OSError):
+        print(f"  this user may not open {FILES} files: proxies hold fewer sessions", flush=True)
+    Bench(arguments).run()
+
+
+try:
+    main()
+except Failed as failure:
+    sys.exit(f"bench: {failure}")
