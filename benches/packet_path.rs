@@ -8,6 +8,7 @@
 )]
 
 use std::hint::black_box;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -16,41 +17,92 @@ use privlink::dataplane::fastpath::{
     classify::classify,
     rewrite::{Translation, rewrite},
 };
-use privlink::dataplane::session::Direction;
+use privlink::dataplane::forwarder::Forwarder;
 use privlink::dataplane::verdict::Verdict;
-use privlink::snapshot::Snapshot;
+use privlink::snapshot::{Protocol, Snapshot};
 use privlink::wire::fragment::Identifications;
 
 mod common;
-use common::{CONSUMER, PROVIDER, client, context, forwarder, open_sessions, snapshot, tcp_frame, udp_frame};
+use common::{
+    CONSUMER, Carries, FOUR, HEADER, PROVIDER, SIX, SIX_TO_FOUR, client, context, forwarder, frame, open,
+    open_sessions, snapshot, udp_frame,
+};
+
+/// `VIRTIO_NET_HDR_F_NEEDS_CSUM`.
+const NEEDS_CSUM: u8 = 1;
 
 const ENDPOINT: ([u8; 4], u16) = ([10, 1, 9, 4], 443);
 
-fn stages(c: &mut Criterion) {
-    let udp = udp_frame(client(1), ENDPOINT);
-    let tcp = tcp_frame(client(1), ENDPOINT, false, 1);
-    c.bench_function("time/classify/udp4", |b| b.iter(|| classify(black_box(&udp), CONSUMER)));
-    c.bench_function("time/classify/tcp4", |b| b.iter(|| classify(black_box(&tcp), CONSUMER)));
-    c.bench_function("time/classify_etherparse/tcp4", |b| {
-        b.iter(|| etherparse::SlicedPacket::from_ip(black_box(&tcp[10..])).map(|sliced| sliced.transport.is_some()));
-    });
+/// A session of each kind, and the frames of a hit in both directions.
+fn kinds(forwarder: &mut Forwarder, snapshot: &Snapshot) -> Vec<(&'static str, [Vec<u8>; 2])> {
+    let six = IpAddr::from([0xfd01, 0, 0, 1, 0, 0, 0, 1]);
+    let four = IpAddr::from([10, 2, 0, 1]);
+    let all = [("4", four, FOUR), ("6", six, SIX), ("64", six, SIX_TO_FOUR)];
+    let names = [("udp4", "udp6", "udp64", Protocol::Udp), ("tcp4", "tcp6", "tcp64", Protocol::Tcp)];
+    names
+        .into_iter()
+        .flat_map(|(four, six, both, protocol)| {
+            [four, six, both]
+                .into_iter()
+                .zip(all)
+                .map(move |(name, (_, client, endpoint))| (name, protocol, client, endpoint))
+        })
+        .map(|(name, protocol, client, endpoint)| {
+            let (out, back) = open(forwarder, snapshot, protocol, (client, 2_000), (endpoint, 443));
+            (name, [out, back])
+        })
+        .collect()
+}
 
+fn stages(c: &mut Criterion) {
     let snapshot = snapshot();
     let mut forwarder = forwarder(&snapshot, 1_000);
-    let (outward, _) = open_sessions(&mut forwarder, &snapshot, 1);
-    let packet = classify(&outward[0], CONSUMER).expect("a packet");
-    let (slot, _) = forwarder.sessions().find_any(&packet.key).expect("a session");
-    let session = forwarder.sessions().get(slot).expect("a session").clone();
-    let a = forwarder.sessions().addresses(slot);
-    let translation = Translation::of(&session, [a.consumer, a.endpoint, a.nat, a.backend], Direction::ToService);
-    let mut identifications = Identifications::new(0, 1, 1);
-    let mut frame = outward[0].clone();
-    c.bench_function("time/rewrite/udp4", |b| {
-        b.iter(|| {
-            frame[18] = 64;
-            rewrite(black_box(&mut frame), &packet, &translation, &mut identifications);
+    let kinds = kinds(&mut forwarder, &snapshot);
+    for (kind, [frame, _]) in kinds.iter().filter(|(kind, _)| !kind.ends_with("64")) {
+        c.bench_function(&format!("time/classify/{kind}"), |b| b.iter(|| classify(black_box(frame), CONSUMER)));
+        c.bench_function(&format!("time/classify_etherparse/{kind}"), |b| {
+            b.iter(|| {
+                etherparse::SlicedPacket::from_ip(black_box(&frame[HEADER..])).map(|sliced| sliced.transport.is_some())
+            });
         });
-    });
+    }
+    for (kind, [original, _]) in kinds.iter().filter(|(kind, _)| !kind.ends_with("64")) {
+        for (name, flags) in [("full", 0), ("partial", NEEDS_CSUM)] {
+            let mut frame = original.clone();
+            frame[0] = flags;
+            if flags != 0 {
+                let start: u16 = if kind.ends_with('4') { 20 } else { 40 };
+                let offset: u16 = if kind.starts_with("udp") { 6 } else { 16 };
+                frame[6..8].copy_from_slice(&start.to_ne_bytes());
+                frame[8..10].copy_from_slice(&offset.to_ne_bytes());
+            }
+            let packet = classify(&frame, CONSUMER).expect("a packet");
+            let (slot, direction) = forwarder.sessions().find_any(&packet.key).expect("a session");
+            let session = forwarder.sessions().get(slot).expect("a session").clone();
+            let a = forwarder.sessions().addresses(slot);
+            let translation = Translation::of(&session, [a.consumer, a.endpoint, a.nat, a.backend], direction);
+            let mut identifications = Identifications::new(0, 1, 1);
+            let mut lent = frame.clone();
+            c.bench_function(&format!("time/rewrite/{kind}_{name}_checksum"), |b| {
+                b.iter(|| {
+                    lent.copy_from_slice(&frame);
+                    rewrite(black_box(&mut lent), &packet, &translation, &mut identifications);
+                });
+            });
+        }
+    }
+    let context = context(&snapshot);
+    for (kind, [out, back]) in &kinds {
+        for (way, frame, from) in [("up", out, CONSUMER), ("down", back, PROVIDER)] {
+            let mut lent = frame.clone();
+            c.bench_function(&format!("time/forward_one/{kind}_{way}"), |b| {
+                b.iter(|| {
+                    lent.copy_from_slice(frame);
+                    forwarder.receive(black_box(&mut lent), from, &context)
+                });
+            });
+        }
+    }
 }
 
 /// Random sessions, their frames one after another in the order of use as a device gives them: the bench is about
@@ -92,7 +144,7 @@ fn admission(c: &mut Criterion) {
     let context = context(&snapshot);
     c.bench_function("time/admit/udp4", |b| b.iter_custom(|count| admit(count, &snapshot)));
     let mut forwarder = forwarder(&snapshot, 1_000);
-    let mut denied = tcp_frame(client(1), ([10, 1, 9, 5], 443), true, 1);
+    let mut denied = frame(Carries::Syn, ([10, 2, 0, 1].into(), 2_000), ([10, 1, 9, 5].into(), 443));
     c.bench_function("time/deny/tcp4_unknown_endpoint", |b| {
         b.iter(|| forwarder.receive(black_box(&mut denied), CONSUMER, &context));
     });
