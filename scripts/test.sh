@@ -50,7 +50,8 @@ main() {
 
   stage "what a user sees"
   # Optimised, but linked without a second round of it: that is a minute less.
-  export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=0
+  export CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_DEBUG=0
+  step instructions scripts/instructions.sh
   if wants_netns; then step demo scripts/demo.sh; else skip demo; fi
   finish
 }
