@@ -21,7 +21,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 TARGET=${CARGO_TARGET_DIR:-target}
 OUT=$TARGET/bench
 CRITERION=yes
-PROFILE=yes
 
 main() {
   local arguments=("$@") passed=()
@@ -29,9 +28,8 @@ main() {
     case $1 in
       --quick) CRITERION=no && passed+=("$1") ;;
       --no-criterion) CRITERION=no ;;
-      --no-profile) PROFILE=no ;;
       --no-install) export INSTALL=no ;;
-      --no-idle) passed+=("$1") ;;
+      --no-idle | --no-profile) passed+=("$1") ;;
       --rounds | --seconds | --loads | --contenders) passed+=("$1" "${2:?$1 needs a value}") && shift ;;
       *) sed -n '2,15s/^# \{0,1\}//p' "$0" && exit 64 ;;
     esac
@@ -41,7 +39,6 @@ main() {
   lab_enter "$0" "${arguments[@]}"
 
   "$LAB_PYTHON" scripts/bench/run.py "$TARGET/release" "$OUT" "${passed[@]}"
-  if [[ $PROFILE == yes ]]; then "$LAB_PYTHON" scripts/bench/profile.py "$TARGET/release" "$OUT" || echo "no profile: see above"; fi
   "$LAB_PYTHON" scripts/bench/report.py "$OUT" "$TARGET/criterion"
 }
 
@@ -59,7 +56,7 @@ prepare_outside() {
   mkdir -p "$OUT"
   echo "building (cargo build --release)"
   cargo build --release --quiet --locked --bin privlink --examples
-  rm -rf "$OUT/runs.json" "$OUT/profile.json"
+  rm -rf "$OUT/runs.json"
   if [[ $CRITERION == yes ]]; then
     rm -rf "$TARGET/criterion"
     cargo bench --locked --bench packet_path --bench lookup --bench tables

@@ -2,7 +2,7 @@
 
 usage: report.py FOLDER CRITERION_FOLDER
 
-FOLDER holds runs.json, and profile.json where there is one. Figures are medians with their range. A ratio is the
+FOLDER holds runs.json. Figures are medians with their range. A ratio is the
 median of the ratios within each round: rounds differ more than the contenders of one round do.
 """
 
@@ -189,9 +189,14 @@ def criterion(folder):
     return found
 
 
+def memory(path):
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {who: int(size) for who, size in (line.split("\t") for line in lines)}
+
+
 def profile_text(profile):
     for part in profile:
-        yield f"### Where a packet's time goes: {part['title']}\n"
+        yield f"### {part['title']}\n"
         yield part["about"] + "\n"
         for table in part["tables"]:
             yield from tabulate(table["head"], table["rows"])
@@ -219,9 +224,12 @@ def text(runs, report):
     yield from idle_text(runs, report["idle"])
     yield from revocation_text(report["revocation"])
     if report["profile"]:
+        yield "## Where a packet's time goes\n"
         yield from profile_text(report["profile"])
     if report["criterion"]:
         yield "## In memory\n"
+        if report["bytes_per_session"]:
+            yield "Bytes per session among a million: " + ", ".join(f"{who} {size}" for who, size in report["bytes_per_session"].items()) + ". Ours holds the sessions, the others both keys alone.\n"
         yield from tabulate(["bench", "median, per element"], [[f"`{one['name']}`", f"{one['nanoseconds']:,.1f} ns"] for one in report["criterion"]])
 
 
@@ -248,11 +256,11 @@ def plots(runs, report):
 def main(folder, criterion_folder):
     folder = pathlib.Path(folder)
     runs = Runs(json.loads((folder / "runs.json").read_text()))
-    profile = folder / "profile.json"
     report = {
         **{key: runs.report[key] for key in ("machine", "began", "took_seconds", "rounds", "seconds", "quick", "nat_addresses", "contenders", "absent")},
         "loads": list(compare(runs)), "idle": list(idle(runs)), "revocation": revocation(runs),
-        "profile": json.loads(profile.read_text()) if profile.exists() else [], "criterion": criterion(pathlib.Path(criterion_folder)),
+        "profile": runs.report["profile"], "criterion": criterion(pathlib.Path(criterion_folder)),
+        "bytes_per_session": memory(pathlib.Path(criterion_folder) / "memory.tsv"),
     }
     report["goals"] = goals(runs, report)
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")

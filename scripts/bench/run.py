@@ -1,6 +1,6 @@
 """Runs the comparison inside the lab; scripts/bench.sh calls it.
 
-usage: run.py BINARIES OUT [--quick] [--rounds N] [--seconds S] [--loads A,B] [--contenders A,B] [--no-idle]
+usage: run.py BINARIES OUT [--quick] [--rounds N] [--seconds S] [--loads A,B] [--contenders A,B] [--no-idle] [--no-profile]
 
 Contenders stand ready side by side, and every load visits them in turn, round after round: A B C, A B C. Writes
 OUT/runs.json.
@@ -22,6 +22,7 @@ import contenders as c
 import lab
 from lab import BACKEND, CLIENT, Failed
 from loads import IDLE, LOADS
+from profile import profile
 
 ORDER = [c.Forward, c.Nftables, c.Haproxy, c.Nginx, c.Socat, c.Tayga, c.Bare, c.Privlink, c.PrivlinkPlain]
 # A proxy needs two per session.
@@ -39,7 +40,7 @@ class Bench:
         self.quick = arguments.quick
         self.loads = [load for load in LOADS if (load.key in arguments.loads if arguments.loads else not self.quick or load.quick)]
         self.wanted = arguments.contenders
-        self.idle = not arguments.no_idle
+        self.idle, self.profiles, self.profile = not arguments.no_idle, not arguments.no_profile, []
         self.work = tempfile.mkdtemp(prefix="privlink-bench-")
         self.all, self.absent, self.rows, self.full = [], {}, [], None
         self.built = []
@@ -54,6 +55,8 @@ class Bench:
             if self.idle and "privlink" in self.standing():
                 self.beside_idle()
                 self.revoke()
+            if self.profiles and "privlink" in self.standing():
+                self.profile = profile(self, self.standing()["privlink"], [load for load in LOADS if load.key in ("udp64", "tcp1-up")])
         finally:
             for contender in self.built:
                 contender.stop()
@@ -62,7 +65,7 @@ class Bench:
                 "machine": machine(), "began": began, "took_seconds": time.time() - began, "rounds": self.rounds, "seconds": self.seconds,
                 "quick": self.quick, "nat_addresses": c.NATS, "absent": self.absent,
                 "contenders": [dict(key=x.key, label=x.label, note=x.note, settings=x.settings) for x in self.all],
-                "loads": [vars(load) | {"arguments": list(load.arguments)} for load in self.loads], "runs": self.rows,
+                "loads": [vars(load) | {"arguments": list(load.arguments)} for load in self.loads], "runs": self.rows, "profile": self.profile,
             }
             (self.out / "runs.json").write_text(json.dumps(report, indent=1) + "\n")
 
@@ -214,6 +217,7 @@ def main():
     parser.add_argument("--loads", type=lambda text: text.split(","))
     parser.add_argument("--contenders", type=lambda text: text.split(","))
     parser.add_argument("--no-idle", action="store_true")
+    parser.add_argument("--no-profile", action="store_true")
     arguments = parser.parse_args()
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
