@@ -27,10 +27,10 @@ mod failing;
 mod backends;
 /// Private names.
 mod dns;
-/// A resolver among people who mean it no good.
-mod dns_hostile;
 /// Private names served by other programs.
 mod dns_exports;
+/// A resolver among people who mean it no good.
+mod dns_hostile;
 /// Private DNS zones of one's own, zone groups, lockdown.
 mod dns_zones;
 /// One fault at a time, seen from a client's host.

@@ -109,11 +109,14 @@ impl Forwarder {
     /// Another worker that may admit what this one has no NAT port or no room for: no early failure (DESIGN §2).
     fn elsewhere(&self, reason: DropReason, arrival: &Arrival) -> Option<u16> {
         let workers = self.position.workers;
-        match reason {
-            _ if arrival.refusals + 1 >= workers => None,
-            DropReason::NatPortsExhausted => Some((self.position.worker + 1) % workers),
-            DropReason::TableFull => self.shared.with_room(self.position.worker),
-            _ => None,
+        if arrival.refusals + 1 >= workers {
+            None
+        } else if reason == DropReason::NatPortsExhausted {
+            Some((self.position.worker + 1) % workers)
+        } else if reason == DropReason::TableFull {
+            self.shared.with_room(self.position.worker)
+        } else {
+            None
         }
     }
 

@@ -57,6 +57,7 @@ impl Piece {
 
 /// A datagram of which pieces are missing.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "two flags of headers and two facts, each true or not by itself")]
 struct Assembly {
     /// In order, without overlap.
     pieces: Vec<Piece>,

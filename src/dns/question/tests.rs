@@ -28,7 +28,7 @@ fn a_query_is_read_as_it_was_written() {
 #[test]
 fn what_is_no_query_or_unfit_is_told_apart() {
     let format = Arrival::Unfit(Unfit { id: 0x1234, operation: 1, code: FORMAT_ERROR });
-    let long: Vec<u8> = [b"\x3f".repeat(1), b"a".repeat(63)].concat().repeat(4).into_iter().chain([0]).collect();
+    let long: Vec<u8> = [b"\x3f".to_vec(), b"a".repeat(63)].concat().repeat(4).into_iter().chain([0]).collect();
     for (what, message, expected) in [
         ("nothing", vec![], Arrival::NoQuery),
         ("half a header", vec![0x12, 0x34, 1, 0, 0, 1], Arrival::NoQuery),
