@@ -154,7 +154,7 @@ fn every_export_serves_the_same_names_in_the_program_that_it_is_for() {
         for zone in ["privatelink.documents.azure.com", "corp.internal"] {
             let (_, text) = zones.split_once(&format!("; zone {zone}\n")).expect("the zone");
             fs::write(format!("/run/{zone}.zone"), text.split("; zone").next().expect("a zone")).expect("written");
-            bind += &format!("zone \"{zone}\" {{ type primary; file \"/run/{zone}.zone\"; }};\n");
+            bind = [bind, format!("zone \"{zone}\" {{ type primary; file \"/run/{zone}.zone\"; }};\n")].concat();
         }
         // What is served here is not forwarded.
         let forwards = forwarder("bind");
@@ -207,9 +207,8 @@ fn systemd_resolved_asks_the_resolver_for_the_public_zones() {
             [("passwd", "systemd-resolve:x:0:0::/:/usr/sbin/nologin\n"), ("group", "systemd-resolve:x:0:\n")]
         {
             let kept = fs::read_to_string(format!("/etc/{file}")).expect("read");
-            let others: String =
-                kept.lines().filter(|one| !one.starts_with("systemd-resolve")).map(|one| format!("{one}\n")).collect();
-            fs::write(format!("/run/{file}"), others + line).expect("written");
+            let others: Vec<&str> = kept.lines().filter(|one| !one.starts_with("systemd-resolve")).collect();
+            fs::write(format!("/run/{file}"), others.join("\n") + "\n" + line).expect("written");
             run("mount", &format!("--bind /run/{file} /etc/{file}"));
         }
         let (program, libraries) = resolved();
@@ -294,7 +293,7 @@ fn what_surprises_is_said_by_lint_and_by_what_brings_it_about() {
         let items = json("dns lint --vnet core");
         assert!(items.is_null(), "{items}");
         let output = cli("dns lint -o json");
-        let list: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert!(list["items"][0]["code"] == "OtherResolver" && list["items"][0]["vnet"] == "default/spoke", "{list}");
+        let all: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(all["items"][0]["code"] == "OtherResolver" && all["items"][0]["vnet"] == "default/spoke", "{all}");
     });
 }

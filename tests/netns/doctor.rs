@@ -104,6 +104,7 @@ fn exhaust() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one lab, one fault after the other")]
 fn the_first_line_that_fails_names_the_fault() {
     isolated("doctor::the_first_line_that_fails_names_the_fault", || {
         lab();
