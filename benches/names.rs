@@ -1,5 +1,6 @@
 //! Private names at their size: `cargo bench --bench names`. How soon a name answers after the call that made its
-//! endpoint, beside a hundred thousand others, durable commit included; and what all of them take. Prints one table.
+//! endpoint, beside a hundred thousand others, durable commit included. Prints one table; what names take is tested by
+//! `tests/allocations.rs`.
 
 #![allow(
     clippy::expect_used,
@@ -128,12 +129,6 @@ fn timed(name: &str, rounds: usize, mut work: impl FnMut(usize)) {
     println!("{name:<52} median {:>9.3?}  longest {:>9.3?}", times[rounds / 2], times[rounds - 1]);
 }
 
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
 /// Waits until the published plan says of a name what `there` asks.
 fn answered(control: &ControlPlane, number: usize, there: bool) {
     let host = format!("account{number}.privatelink.blob.core.windows.net");
@@ -167,10 +162,9 @@ fn main() {
     println!("{:<52} {:.1?}", "100 K endpoints with a name each, by one file", began.elapsed());
 
     let decisions = Arc::clone(&control.view().decisions);
-    let (before, began) = (resident(), Instant::now());
+    let began = Instant::now();
     let planner = Planner::of(&decisions, 7);
     println!("{:<52} {:.1?}", "the whole plan made anew", began.elapsed());
-    println!("{:<52} {} MB", "what it takes (200 K names)", resident().saturating_sub(before));
     drop((planner, decisions));
 
     let tell = |command| drop(control.apply(&root, command).expect("done"));
