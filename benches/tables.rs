@@ -5,6 +5,7 @@
     missing_docs,
     clippy::expect_used,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::disallowed_methods,
     reason = "a bench builds tables from small numbers and measures real time; criterion's macros write undocumented items"
 )]
@@ -56,7 +57,7 @@ fn ports(c: &mut Criterion) {
     };
     for (name, thousandths) in [("10", 100), ("50", 500), ("90", 900), ("99.9", 999)] {
         let mut random = fastrand::Rng::with_seed(1);
-        let mut full = |_| {
+        let mut full = || {
             let mut pools = PortPools::new(0, 1);
             for number in 0..POOLS {
                 for _ in 0..RANGE * thousandths / 1_000 {
@@ -69,7 +70,7 @@ fn ports(c: &mut Criterion) {
             // Each pool gives a few ports only, lest it be fuller at the end than its name says; longer runs are
             // extrapolated from as many as there are.
             b.iter_custom(|count| {
-                let (mut pools, mut random) = (full(()), fastrand::Rng::with_seed(2));
+                let (mut pools, mut random) = (full(), fastrand::Rng::with_seed(2));
                 let reserved = count.min(u64::from(POOLS * EACH));
                 let began = Instant::now();
                 for number in 0..reserved as u32 {

@@ -1,6 +1,11 @@
 //! What the benches share: a snapshot with open resources of both families, and frames of many clients.
 
-#![allow(unreachable_pub, dead_code, reason = "each bench uses what it needs of this module")]
+#![allow(
+    unreachable_pub,
+    dead_code,
+    clippy::wildcard_enum_match_arm,
+    reason = "each bench uses what it needs of this module; what a bench does not make ends it loudly"
+)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -50,7 +50,7 @@ impl Revoke {
         let last = Duration::from_nanos(progress.last.load(Ordering::Relaxed)).as_secs_f64();
         let ms = |seconds: f64| seconds * 1e3;
         Ok(json!({
-            "call_ms": ms((returned - began).as_secs_f64()),
+            "call_ms": ms(returned.as_secs_f64() - began.as_secs_f64()),
             "last_after_begin_ms": ms(last - began.as_secs_f64()),
             "last_after_return_ms": ms(last - returned.as_secs_f64()),
             "stream_ended": stream.ended(),
