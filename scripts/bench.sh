@@ -23,7 +23,7 @@ OUT=$TARGET/bench
 CRITERION=yes
 
 main() {
-  local arguments=("$@") passed=()
+  local arguments=("$@") passed=() criterion=$OUT/none
   while (($#)); do
     case $1 in
       --quick) CRITERION=no && passed+=("$1") ;;
@@ -39,7 +39,9 @@ main() {
   lab_enter "$0" "${arguments[@]}"
 
   "$LAB_PYTHON" scripts/bench/run.py "$TARGET/release" "$OUT" "${passed[@]}"
-  "$LAB_PYTHON" scripts/bench/report.py "$OUT" "$TARGET/criterion"
+  # Without criterion in this run, figures of an earlier one are none of its report.
+  if [[ $CRITERION == yes ]]; then criterion=$TARGET/criterion; fi
+  "$LAB_PYTHON" scripts/bench/report.py "$OUT" "$criterion"
 }
 
 prepare_outside() {

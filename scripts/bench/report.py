@@ -175,7 +175,7 @@ def revocation_text(found):
         yield (
             f"With {full['sessions']:,} live sessions behind another endpoint of the same daemon, taken away at once: all ended after "
             f"{full['ended_after_seconds']:.1f} s ({full['left']} left); a running stream kept {full['during'] / full['before']:.0%} of its rate "
-            f"({full['before'] / 1e9:.1f} → {full['during'] / 1e9:.1f} Gbit/s).\n"
+            f"({full['before'] / 1e9:.1f} → {full['during'] / 1e9:.1f} Gbit/s). They are UDP: nothing is sent to them; what resetting a TCP session takes is `time/change/tcp4_revoked` in memory.\n"
         )
 
 
