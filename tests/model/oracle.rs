@@ -23,6 +23,7 @@ pub(crate) enum Phase {
 
 /// One end of a TCP connection as the end itself knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "what was seen of one end, fact by fact")]
 pub(crate) struct Peer {
     pub(crate) next: u32,
     pub(crate) expects: u32,

@@ -6,7 +6,7 @@
 use super::device::Batch;
 use super::forwarder::{Context, Forwarder};
 use super::handover::Arrival;
-use super::session::table::{Candidate, Hash};
+use super::session::index::{Candidate, Hash};
 use super::session::{Direction, Phase, Session, Slot, tcp_state};
 use super::verdict::Verdict;
 use crate::snapshot::{AttachmentId, Protocol};

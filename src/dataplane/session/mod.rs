@@ -11,6 +11,9 @@ use crate::wire::{Address, Version, checksum};
 /// Memory of the table: huge pages, prefetch.
 pub mod arena;
 
+/// Where a hash may be found.
+pub mod index;
+
 /// Per-worker table: lookup, insertion, removal.
 pub mod table;
 

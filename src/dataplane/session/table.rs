@@ -1,108 +1,15 @@
 //! The session table of one worker: an index of cache-line buckets over an arena of sessions.
-//!
-//! A bucket holds eight 16-bit tags and the slots they stand for, in one line, so a lookup reads one
-//! line of index and the session itself. An entry that finds its home bucket full goes to the next
-//! one with room; every bucket it passed counts it, and a search stops at the first bucket that
-//! nothing has passed. So a miss reads one line too, and removal needs no tombstones.
 
-use super::arena::{Arena, Store, advise_huge_pages, prefetch};
+use super::arena::{Arena, Store, prefetch};
+use super::index::{Candidate, Hash, Index};
 use super::{Addresses, Direction, FlowKey, Pair, Phase, Session, Slot};
 use crate::snapshot::EndpointId;
 use crate::wire::Address;
 
-/// Entries per bucket.
-const WIDTH: usize = 8;
-
-/// Sessions per bucket of a full table: their two entries each take at most 6 of its 8 places.
-const SESSIONS_PER_BUCKET: u32 = 3;
-
-/// One cache line of the index.
-#[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
-struct Bucket {
-    /// High bits of the hash, never 0; 0 marks a free place. Four to a word, the first lowest.
-    tags: [u64; WIDTH / LANES],
-    /// `slot * 2 + direction` per place.
-    entries: [u32; WIDTH],
-    /// Entries that wanted this bucket or an earlier one and live in a later one.
-    passed: u32,
-}
-
-/// Tags in one word.
-const LANES: usize = 4;
-
-/// The highest bit of every lane, the others, and the lowest.
-const HIGH: u64 = 0x8000_8000_8000_8000;
-const REST: u64 = !HIGH;
-const LOW: u64 = 0x0001_0001_0001_0001;
-
-impl Bucket {
-    /// The places whose tag is `tag`: eight compared at once, without a branch to mispredict.
-    #[inline]
-    fn places(&self, tag: u16) -> Places {
-        let wanted = LOW * u64::from(tag);
-        // A lane of `other` is 0 where the tag is the wanted one; no carry leaves its lane.
-        Places(self.tags.map(|tags| {
-            let other = tags ^ wanted;
-            !(((other & REST) + REST) | other) & HIGH
-        }))
-    }
-
-    fn set_tag(&mut self, place: usize, tag: u16) {
-        let shift = place % LANES * 16;
-        let word = &mut self.tags[place / LANES];
-        *word = *word & !(0xFFFF << shift) | u64::from(tag) << shift;
-    }
-}
-
-/// Places of a bucket, as the highest bits of their lanes.
-struct Places([u64; WIDTH / LANES]);
-
-impl Iterator for Places {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        for (word, lanes) in self.0.iter_mut().enumerate() {
-            if *lanes != 0 {
-                let place = word * LANES + lanes.trailing_zeros() as usize / 16;
-                *lanes &= *lanes - 1;
-                return Some(place);
-            }
-        }
-        None
-    }
-}
-
-const EMPTY: Bucket = Bucket { tags: [0; WIDTH / LANES], entries: [0; WIDTH], passed: 0 };
-
-/// What a key hashes to in one table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hash(u64);
-
-/// A place of the index: a session and one of its directions, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate(u32);
-
-impl Candidate {
-    /// No session.
-    pub const NONE: Self = Self(u32::MAX);
-
-    #[inline]
-    const fn slot(self) -> Slot {
-        Slot(self.0 >> 1)
-    }
-
-    #[inline]
-    const fn direction(self) -> Direction {
-        if self.0 & 1 == Direction::ToService as u32 { Direction::ToService } else { Direction::ToConsumer }
-    }
-}
-
 /// Sessions of one worker, found by the key of either direction.
 #[derive(Debug)]
 pub struct Table {
-    buckets: Box<[Bucket]>,
+    index: Index,
     arena: Arena<Session>,
     /// Consumer, endpoint, NAT and backend address of sessions with an IPv6 side.
     wide: Store<[Address; 4]>,
@@ -118,13 +25,8 @@ impl Table {
     #[must_use]
     pub fn new(capacity: u32, seeds: [u64; 2]) -> Self {
         let capacity = capacity.clamp(1, 1 << 28);
-        let count = capacity.div_ceil(SESSIONS_PER_BUCKET).next_power_of_two().max(2) as usize;
-        let mut buckets = Vec::with_capacity(count);
-        // Before the first touch: pages that are there already are not replaced at once.
-        advise_huge_pages(buckets.as_ptr(), count);
-        buckets.resize(count, EMPTY);
         Self {
-            buckets: buckets.into_boxed_slice(),
+            index: Index::new(capacity),
             arena: Arena::with_capacity(capacity),
             wide: Store::new(),
             heads: Vec::new(),
@@ -181,17 +83,14 @@ impl Table {
     /// Asks for the line of the index that a search for `hash` reads first.
     #[inline]
     pub fn prefetch_index(&self, hash: Hash) {
-        prefetch(&self.buckets[self.place(hash).1]);
+        self.index.prefetch(hash);
     }
 
     /// Asks for the session that a search for `hash` finds first, and says which it is: most likely the right one.
     #[inline]
     #[must_use]
     pub fn prefetch_session(&self, hash: Hash) -> Candidate {
-        let (tag, home) = self.place(hash);
-        let bucket = &self.buckets[home];
-        let entry = bucket.places(tag).next().and_then(|place| bucket.entries.get(place).copied());
-        let candidate = entry.map_or(Candidate::NONE, Candidate);
+        let candidate = self.index.first(hash);
         if let Some(session) = self.arena.get(candidate.slot()) {
             prefetch(session);
         }
@@ -210,23 +109,12 @@ impl Table {
         self.search(key, hash)
     }
 
+    #[inline]
     fn search(&self, key: &FlowKey, hash: Hash) -> Option<(Slot, Direction)> {
-        let (tag, home) = self.place(hash);
-        let mut at = home;
-        loop {
-            let bucket = &self.buckets[at];
-            for place in bucket.places(tag) {
-                let entry = Candidate(bucket.entries[place % WIDTH]);
-                if self.has_key(self.arena.get(entry.slot())?, entry.direction(), key) {
-                    return Some((entry.slot(), entry.direction()));
-                }
-            }
-            at = (at + 1) & (self.buckets.len() - 1);
-            // In a small table every bucket may have been passed: once around is enough.
-            if bucket.passed == 0 || at == home {
-                return None;
-            }
-        }
+        let is_wanted = |entry: Candidate| {
+            self.arena.get(entry.slot()).is_some_and(|session| self.has_key(session, entry.direction(), key))
+        };
+        self.index.find(hash, is_wanted).map(|found| (found.slot(), found.direction()))
     }
 
     /// Whether packets with `key` belong to `direction` of `session`.
@@ -268,8 +156,8 @@ impl Table {
             session.words[0] = self.wide.insert([a.consumer, a.endpoint, a.nat, a.backend]).0;
         }
         let slot = self.arena.insert(session)?;
-        self.index(hashes.0, slot, Direction::ToService);
-        self.index(hashes.1, slot, Direction::ToConsumer);
+        self.index.insert(hashes.0, Candidate::of(slot, Direction::ToService));
+        self.index.insert(hashes.1, Candidate::of(slot, Direction::ToConsumer));
         self.link(slot, endpoint);
         Some(slot)
     }
@@ -283,8 +171,9 @@ impl Table {
         let session = self.arena.get_mut(slot)?;
         let removed = session.clone();
         session.phase = Phase::Vacant;
-        self.unindex(self.hash(&removed.service_key(&addresses)), slot, Direction::ToService);
-        self.unindex(self.hash(&removed.consumer_key(&addresses)), slot, Direction::ToConsumer);
+        let hashes = (self.hash(&removed.service_key(&addresses)), self.hash(&removed.consumer_key(&addresses)));
+        self.index.remove(hashes.0, Candidate::of(slot, Direction::ToService));
+        self.index.remove(hashes.1, Candidate::of(slot, Direction::ToConsumer));
         if removed.pair != Pair::V4 {
             self.wide.release(Slot(removed.words[0]));
         }
@@ -365,53 +254,6 @@ impl Table {
         };
         let addresses = fold(key.source.word() ^ self.seeds[0], key.destination.word().rotate_left(32) ^ self.seeds[1]);
         Hash(fold(addresses ^ ports, self.seeds[1] | 1))
-    }
-
-    /// Tag and home bucket of a hash.
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "a tag is 16 of the hash's bits")]
-    fn place(&self, hash: Hash) -> (u16, usize) {
-        ((hash.0 >> 48) as u16 | 1, hash.0 as usize & (self.buckets.len() - 1))
-    }
-
-    fn index(&mut self, hash: Hash, slot: Slot, direction: Direction) {
-        let (tag, mut at) = self.place(hash);
-        loop {
-            let last = self.buckets.len() - 1;
-            let bucket = &mut self.buckets[at];
-            if let Some(place) = bucket.places(0).next() {
-                bucket.set_tag(place, tag);
-                bucket.entries[place] = slot.0 << 1 | direction as u32;
-                return;
-            }
-            bucket.passed += 1;
-            at = (at + 1) & last;
-        }
-    }
-
-    fn unindex(&mut self, hash: Hash, slot: Slot, direction: Direction) {
-        let (tag, mut at) = self.place(hash);
-        let entry = slot.0 << 1 | direction as u32;
-        // The first pass finds the place; only then is the way there uncounted.
-        let home = at;
-        let found = loop {
-            let bucket = &self.buckets[at];
-            let place = bucket.places(tag).find(|&place| bucket.entries[place] == entry);
-            if let Some(place) = place {
-                break Some((at, place));
-            }
-            at = (at + 1) & (self.buckets.len() - 1);
-            if bucket.passed == 0 || at == home {
-                break None;
-            }
-        };
-        let Some((end, place)) = found else { return };
-        self.buckets[end].set_tag(place, 0);
-        let mut at = home;
-        while at != end {
-            self.buckets[at].passed -= 1;
-            at = (at + 1) & (self.buckets.len() - 1);
-        }
     }
 
     fn link(&mut self, slot: Slot, endpoint: EndpointId) {
@@ -528,10 +370,7 @@ pub(crate) mod tests {
             table.remove(slot);
         }
         assert_eq!(table.wide.len(), 0, "addresses go with their session");
-        assert!(
-            table.buckets.iter().all(|b| b.passed == 0 && b.tags == [0; WIDTH / LANES]),
-            "an emptied index is clean"
-        );
+        assert!(table.index.is_clean(), "an emptied index is clean");
     }
 
     #[test]
@@ -547,9 +386,7 @@ pub(crate) mod tests {
     #[test]
     fn a_search_ends_also_where_every_bucket_was_passed() {
         let mut table = table(6);
-        for bucket in &mut table.buckets {
-            bucket.passed += 1;
-        }
+        table.index.pass_everywhere();
         insert(&mut table, 1).expect("room");
         assert_eq!(table.find_any(&service_key(2)), None);
         assert_eq!(table.find_any(&consumer_key(2)), None);
