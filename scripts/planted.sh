@@ -66,7 +66,7 @@ main() {
   bug leave_forgotten $d/forwarder.rs 's/self\.shared\.leave\(session\.endpoint, session\.resource, addresses\.backend\);//'
   bug group_answer $d/slowpath/reject.rs 's/if is_martian\(packet\.key\.destination\.ip\(\)\)/if is_martian(packet.key.source.ip())/'
   bug echo_reply_zero $d/fastpath/classify.rs 's/\s+if identifier != 0//'
-  bug icmp_sequence $d/slowpath/errors.rs 's/if !is_in_flight\(session, direction, &message\)/if false/'
+  bug icmp_sequence $d/slowpath/errors.rs 's/ \|\| !is_in_flight\(session, direction, &message\)//'
   bug icmp_tiny_mtu $d/slowpath/errors.rs 's/ \|\| !is_believable\(&message\)//'
   bug icmp_other_target $d/slowpath/errors.rs 's/message\.quote\.source != outline\.destination \|\| //'
   bug icmp_checksum $w/icmp.rs 's/if checksum::join\(pseudo, checksum::sum\(message\)\) != 0xFFFF/if false/'
