@@ -15,7 +15,7 @@ const HEADER: usize = 10;
 const NEEDS_CSUM: u8 = 1;
 
 fn main() -> anyhow::Result<()> {
-    pair::run(true, pump)
+    pair::run(pump)
 }
 
 fn pump(from: &SyncDevice, to: &SyncDevice, translation: Translation) -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! What both speed peers share: two TUN devices, each in a network namespace, and one fixed rewrite of
-//! the addresses between them. No policy, no table, no ports: a floor and a ceiling for `privlink`.
+//! What a speed peer needs besides its loop: two TUN devices, each in a network namespace, and one fixed rewrite of
+//! the addresses between them. No policy, no table, no ports.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -95,13 +95,10 @@ fn fold(mut sum: u32) -> u16 {
 }
 
 /// Opens both devices and runs `pump` on a thread per queue and direction until one fails.
-pub(crate) fn run(
-    offload: bool,
-    pump: fn(&SyncDevice, &SyncDevice, Translation) -> io::Result<()>,
-) -> anyhow::Result<()> {
+pub(crate) fn run(pump: fn(&SyncDevice, &SyncDevice, Translation) -> io::Result<()>) -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let consumers = open(&arguments.consumer_netns, &arguments.consumer_device, arguments.queues, offload)?;
-    let providers = open(&arguments.provider_netns, &arguments.provider_device, arguments.queues, offload)?;
+    let consumers = open(&arguments.consumer_netns, &arguments.consumer_device, arguments.queues)?;
+    let providers = open(&arguments.provider_netns, &arguments.provider_device, arguments.queues)?;
     let Arguments { consumer, endpoint, nat, backend, .. } = arguments;
     let to_service = Translation::new((consumer, endpoint), (nat, backend));
     let to_consumer = Translation::new((backend, nat), (endpoint, consumer));
@@ -121,7 +118,7 @@ pub(crate) fn run(
 }
 
 /// One device with `queues` queues; made by a thread of its own, which alone enters the namespace.
-fn open(netns: &str, name: &str, queues: usize, offload: bool) -> anyhow::Result<Vec<SyncDevice>> {
+fn open(netns: &str, name: &str, queues: usize) -> anyhow::Result<Vec<SyncDevice>> {
     let make = || -> io::Result<Vec<SyncDevice>> {
         let namespace = File::open(Path::new("/run/netns").join(netns))?;
         move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::Network))?;
@@ -130,7 +127,7 @@ fn open(netns: &str, name: &str, queues: usize, offload: bool) -> anyhow::Result
             .mtu(1500)
             .packet_information(false)
             .multi_queue(queues > 1)
-            .offload(offload)
+            .offload(true)
             .build_sync()?;
         let mut devices = vec![first];
         while devices.len() < queues {

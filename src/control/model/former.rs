@@ -48,11 +48,11 @@ impl FormerResource {
 /// Names of one member of a resource that is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerTarget {
-    /// As of [`TargetSpec`].
+    /// As of [`TargetSpec`](super::TargetSpec).
     pub subresource: String,
-    /// As of [`TargetSpec`].
+    /// As of [`TargetSpec`](super::TargetSpec).
     pub member: String,
-    /// As of [`TargetSpec`].
+    /// As of [`TargetSpec`](super::TargetSpec).
     pub fqdns: Vec<String>,
 }
 
