@@ -29,7 +29,7 @@ main() {
   esac
   PATH=$PATH:$HOME/.cargo/bin
   need cc=gcc valgrind=valgrind || exit 69
-  CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_DEBUG=0 RUSTFLAGS='' cargo build --quiet --release --locked --example hits
+  CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_DEBUG=0 RUSTFLAGS='' cargo build --quiet --release --locked --bin privlink --example hits
 
   local measured compiler
   compiler="$(rustc --version), $(uname -m)"

@@ -50,7 +50,10 @@ main() {
 
   stage "what a user sees"
   # Optimised, but linked without a second round of it: that is a minute less.
-  export CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_DEBUG=0
+  export CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_DEBUG=0 RUSTFLAGS=''
+  # Both in one go: the example's dependencies have features of their own, and would be built twice.
+  step release cargo build --release --quiet --locked --bin privlink --example hits
+  export PRIVLINK_BIN=${CARGO_TARGET_DIR:-target}/release/privlink
   step instructions scripts/instructions.sh
   if wants_netns; then step demo scripts/demo.sh; else skip demo; fi
   finish
