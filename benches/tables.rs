@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use privlink::dataplane::forwarder::{Context, Forwarder};
 use privlink::dataplane::session::Tick;
-use privlink::dataplane::slowpath::port_pool::{PoolKey, PortPools};
+use privlink::dataplane::slowpath::port_pool::{Claim, PoolKey, PortPools};
 use privlink::snapshot::policy::judge;
 use privlink::snapshot::tables::Stamp;
 use privlink::snapshot::{
@@ -29,6 +29,9 @@ use privlink::wire::Address;
 
 mod common;
 use common::{CONSUMER, FOUR, NOW, add, client, endpoint, forwarder, networks, open, open_sessions, resource};
+
+/// An endpoint that shares its ports with one other.
+const CLAIM: Claim = Claim { endpoint: EndpointId(0), sharers: 2, now: NOW };
 
 /// A snapshot with `count` endpoints, 10.64.0.0 and on.
 fn many(count: u32) -> Snapshot {
@@ -60,8 +63,9 @@ fn ports(c: &mut Criterion) {
         let mut full = || {
             let mut pools = PortPools::new(0, 1);
             for number in 0..POOLS {
-                for _ in 0..RANGE * thousandths / 1_000 {
-                    pools.reserve_fresh(key(number), &mut random).expect("a port");
+                for taken in 0..RANGE * thousandths / 1_000 {
+                    let claim = Claim { endpoint: EndpointId(taken % 2 + 1), ..CLAIM };
+                    pools.reserve_fresh(key(number), claim, &mut random).expect("a port");
                 }
             }
             pools
@@ -74,7 +78,7 @@ fn ports(c: &mut Criterion) {
                 let reserved = count.min(u64::from(POOLS * EACH));
                 let began = Instant::now();
                 for number in 0..reserved as u32 {
-                    black_box(pools.reserve_fresh(key(number % POOLS), &mut random)).expect("a port");
+                    black_box(pools.reserve_fresh(key(number % POOLS), CLAIM, &mut random)).expect("a port");
                 }
                 began.elapsed().mul_f64(count as f64 / reserved as f64)
             });

@@ -43,7 +43,7 @@ main() {
   bug backend_fewest $d/slowpath/admit.rs 's/count == fewest/count >= fewest/'
   bug backend_source $d/slowpath/admit.rs 's/let source = key\.source\.steering_word\(\);/let source = key.source.steering_word() ^ u32::from(key.source_port);/'
   bug backend_left $d/handover.rs 's/count\.get\(\)\.saturating_sub\(1\)/*count.get()/'
-  bug session_limit $d/handover.rs 's/let room = .*;/let room = true;/'
+  bug session_limit $d/handover.rs 's/let room = [^;]*;/let room = true;/'
   bug generation_compare $d/fastpath/mod.rs 's/context\.snapshot\.generation\(session\.endpoint\) == Some\(session\.generation\)/true/'
   bug valid_since $d/lifecycle.rs 's/if outlived \|\| !still/if !still/'
   bug backend_recheck $d/slowpath/admit.rs 's/backend\.state != BackendState::Down && backend\.address == a\.backend\.ip\(\)/backend.state != BackendState::Down/'
@@ -94,6 +94,9 @@ main() {
   bug ports_elsewhere $d/slowpath/mod.rs 's/Some\(\(self\.position\.worker \+ 1\) % workers\)/None/'
   bug port_used_twice $d/slowpath/port_pool.rs 's/bits\[word\] &= !\(1 << bit\);//'
   bug gone_too_large $d/fastpath/fit.rs 's/if resized\(largest\) > limit && !may_cut/if false/'
+  bug fair_share $d/share.rs 's/held < equal_part\(\)/true/'
+  bug fair_share_of_all $d/handover.rs 's/\n\s*&& all\.is_fair\([^;]*;/;/'
+  bug fair_share_of_abandoned $d/slowpath/port_pool.rs 's/(set\.ended\.push_back\([^\n]*)/$1 set.let_go(session.endpoint);/'
   ((MISSED == 0))
 }
 

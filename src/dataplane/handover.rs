@@ -3,13 +3,14 @@
 //! NAT port left. A bounded ring per receiver; its sender wakes it. Copies cost an allocation, and are rare.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use dashmap::{DashMap, Entry};
 use foldhash::fast::RandomState;
 
 use super::session::FlowKey;
+use super::share::Common;
 use crate::snapshot::{AttachmentId, EndpointId, PathMtus, ResourceId};
 use crate::wire::Address;
 
@@ -75,6 +76,7 @@ pub struct Shared {
     /// Live sessions of all workers, for limits.
     by_endpoint: DashMap<EndpointId, u32, RandomState>,
     by_resource: DashMap<ResourceId, u32, RandomState>,
+    in_all: AtomicU32,
     /// The same per server, which the next session is chosen by; none is held at 0.
     by_backend: DashMap<(ResourceId, Address), u32, RandomState>,
     path_mtus: Arc<PathMtus>,
@@ -98,6 +100,7 @@ impl Shared {
             elsewhere_count: AtomicUsize::new(0),
             by_endpoint: DashMap::default(),
             by_resource: DashMap::default(),
+            in_all: AtomicU32::new(0),
             by_backend: DashMap::default(),
             path_mtus: Arc::default(),
         }
@@ -184,14 +187,24 @@ impl Shared {
         }
     }
 
-    /// Counts a new live session, unless its endpoint or its resource holds as many as it may.
-    pub fn enter(&self, endpoint: (EndpointId, u32), resource: (ResourceId, u32), backend: Address) -> bool {
+    /// Counts a new live session, unless its endpoint holds as many as it may, or more than its share of the little
+    /// that its resource or the daemon (`all`) has left.
+    pub fn enter(
+        &self,
+        endpoint: (EndpointId, u32),
+        resource: (ResourceId, Common),
+        all: Common,
+        backend: Address,
+    ) -> bool {
         let mut of_endpoint = self.by_endpoint.entry(endpoint.0).or_insert(0);
         let mut of_resource = self.by_resource.entry(resource.0).or_insert(0);
-        let room = *of_endpoint < endpoint.1 && *of_resource < resource.1;
+        let room = *of_endpoint < endpoint.1
+            && resource.1.has_room(*of_resource, *of_endpoint)
+            && all.is_fair(self.in_all.load(Ordering::Relaxed), *of_endpoint);
         if room {
             *of_endpoint += 1;
             *of_resource += 1;
+            self.in_all.fetch_add(1, Ordering::Relaxed);
             *self.by_backend.entry((resource.0, backend)).or_insert(0) += 1;
         }
         room
@@ -217,6 +230,7 @@ impl Shared {
         if let Some(mut count) = self.by_resource.get_mut(&resource) {
             *count = count.saturating_sub(1);
         }
+        self.in_all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -230,16 +244,19 @@ mod tests {
         let shared = Shared::new(Vec::new());
         let (endpoint, resource) = (EndpointId(1), ResourceId(0));
         let backend = Address::from(std::net::IpAddr::from([10, 20, 0, 2]));
-        assert!(shared.enter((endpoint, 1), (resource, 2), backend));
-        assert!(!shared.enter((endpoint, 1), (resource, 2), backend), "the endpoint is full");
-        assert!(shared.enter((EndpointId(2), 9), (resource, 2), backend));
-        assert!(!shared.enter((EndpointId(3), 9), (resource, 2), backend), "the resource is full");
+        let (two, all) = (Common { capacity: 2, sharers: 3 }, Common { capacity: 100, sharers: 3 });
+        let enter = |endpoint, limit| shared.enter((endpoint, limit), (resource, two), all, backend);
+        assert!(enter(endpoint, 1));
+        assert!(!enter(endpoint, 1), "the endpoint is full");
+        assert!(enter(EndpointId(2), 9));
+        assert!(!enter(EndpointId(3), 9), "the resource is full");
         assert_eq!(shared.sessions_at(resource, backend), 2);
         shared.leave(endpoint, resource, backend);
-        assert!(shared.enter((endpoint, 1), (resource, 2), backend));
+        assert!(enter(endpoint, 1));
         shared.leave(endpoint, resource, backend);
         shared.leave(EndpointId(2), resource, backend);
         assert_eq!((shared.sessions_at(resource, backend), shared.by_backend.len()), (0, 0), "nothing is kept of it");
+        assert_eq!(shared.in_all.load(Ordering::Relaxed), 0);
     }
 
     #[test]

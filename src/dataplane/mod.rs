@@ -53,6 +53,9 @@ pub mod forwarder;
 /// The ring between workers.
 pub mod handover;
 
+/// What endpoints hold in common.
+pub mod share;
+
 /// Sessions that have ended, on their way to the flow log.
 pub mod ended;
 

@@ -13,6 +13,9 @@ pub mod tables;
 /// Sets of prefixes and the longest-prefix questions asked of them.
 pub mod prefixes;
 
+/// How many endpoints share what there is a bound to.
+pub mod sharers;
+
 /// `judge()`: checks 2 to 6, for the packet path and for `explain`.
 pub mod policy;
 
@@ -35,6 +38,7 @@ pub use ids::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, R
 pub use path_mtu::PathMtus;
 pub use policy::{Admission, Denial, Query};
 pub use publish::{Publisher, Reader};
+pub use sharers::Sharers;
 pub use tables::{
     Attachment, Backend, BackendState, Balance, Endpoint, Peer, PortMap, Resource, Settings, Snapshot, SnapshotBuilder,
     Target, Timeouts,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 
 use super::prefixes::PrefixSet;
-use super::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, TargetId};
+use super::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, Sharers, TargetId};
 
 /// Number of pieces the endpoint table is cut into, so that a small change rebuilds little.
 const SHARDS: usize = 256;
@@ -32,7 +32,10 @@ pub struct Snapshot {
     pub(super) shards: Vec<Arc<Shard>>,
     /// NAT addresses by attachment, and whose they are.
     pub(super) nat_addresses: Arc<HashMap<(AttachmentId, IpAddr), ResourceId, RandomState>>,
+    /// Who shares what there is a bound to.
+    pub sharers: Sharers,
 }
+
 /// An endpoint with the number of its VNet and its addresses there.
 pub type Placed<'a> = (u16, Arc<Endpoint>, &'a [(IpAddr, TargetId)]);
 
@@ -351,10 +354,16 @@ impl Snapshot {
     ) -> Self {
         let mut next = self.clone();
         next.epoch = epoch;
+        if let Some(entry) = old.first().and_then(|key| self.shards[shard_of(key.0, key.1)].get(key)) {
+            next.sharers.remove(&entry.endpoint);
+        }
         for &(vnet, address) in old {
             next.shard_mut(vnet, address).remove(&(vnet, address));
         }
         if let Some((vnet, endpoint, addresses)) = new {
+            if !addresses.is_empty() {
+                next.sharers.add(&endpoint);
+            }
             for &(address, target) in addresses {
                 let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };
                 next.shard_mut(vnet, address).insert((vnet, address), entry);
@@ -389,6 +398,7 @@ pub struct SnapshotBuilder {
     endpoints: Vec<((u16, IpAddr), EndpointAddress)>,
     generations: Vec<Generation>,
     valid_since: Vec<Generation>,
+    sharers: Sharers,
 }
 
 impl SnapshotBuilder {
@@ -401,6 +411,9 @@ impl SnapshotBuilder {
     /// Adds an endpoint of VNet `vnet` with each of its addresses and the target it reaches.
     pub fn endpoint(&mut self, vnet: u16, endpoint: Endpoint, addresses: &[(IpAddr, TargetId)], stamp: Stamp) {
         self.stamp(endpoint.id, stamp);
+        if !addresses.is_empty() {
+            self.sharers.add(&endpoint);
+        }
         let endpoint = Arc::new(endpoint);
         for &(address, target) in addresses {
             self.endpoints.push(((vnet, address), EndpointAddress { endpoint: Arc::clone(&endpoint), target }));
@@ -440,6 +453,7 @@ impl SnapshotBuilder {
             valid_since: self.valid_since,
             shards: shards.into_iter().map(Arc::new).collect(),
             nat_addresses: Arc::new(nat_addresses),
+            sharers: self.sharers,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use privlink::dataplane::verdict::DropReason;
-use privlink::snapshot::BackendState;
+use privlink::snapshot::{BackendState, ConnectionState};
 
 use super::packet::{ICMP, Packet, Sum, UDP};
 use super::rules::{Families, PROVIDER, Rules, ip};
@@ -42,6 +42,8 @@ pub(crate) fn every_port_is_used_once() {
     let mut rules = Rules::new(1 << 20, Families::default());
     rules.resources[0].nat = vec![ip(10, 20, 99, 4)];
     rules.resources[0].targets[0].backends = vec![(ip(10, 20, 0, 2), BackendState::Up)];
+    // Alone, lest the last ports be kept for another endpoint of this resource.
+    rules.endpoints[3].state = ConnectionState::Rejected;
     let mut world = World::with_capacity(WORKERS, 7, PORTS);
     world.publish(rules.snapshot(1));
     let (mut now, mut used) = (1_000, HashSet::new());

@@ -170,7 +170,7 @@ impl Rules {
                     echo: true,
                 }],
                 silent: true,
-                max: 6,
+                max: 16,
             },
         ];
         let mut rules =

@@ -133,6 +133,37 @@ fn a_resource_without_a_nat_port_is_a_condition_and_another_address_ends_it() {
     });
 }
 
+/// Fair share: whoever takes all ports there are through one endpoint leaves the last sixteenth to the other's clients.
+#[test]
+fn one_endpoint_starves_no_other() {
+    isolated("limits::one_endpoint_starves_no_other", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let greedy = endpoint("greedy", "spoke", "10.1.9.4", "echo", "Approved");
+        let modest = endpoint("modest", "spoke", "10.1.9.5", "echo", "Approved");
+        let file = two_sides("workers = 2", &format!("{greedy}{modest}"));
+        let _daemon = Daemon::start(&file.replace("\"10.20.99.4\", \"10.20.99.5\"", "\"10.20.99.4\""));
+        let refused = || drops().get("nat_ports_exhausted").copied().unwrap_or(0);
+        let flood = || {
+            inside("spoke", || {
+                for port in 1_024..=u16::MAX {
+                    let socket = UdpSocket::bind(("10.1.0.5", port)).expect("bound");
+                    let _ = socket.send_to(b"x", "10.1.9.4:7");
+                }
+            });
+        };
+        // What a full queue of the device lost is sent again.
+        eventually("the endpoint has its share", || {
+            flood();
+            refused() > 1_000
+        });
+        for port in 5_000..5_100 {
+            assert_eq!(udp("spoke", &format!("10.1.0.6:{port}"), "10.1.9.5:7").as_deref(), Ok("echo"));
+        }
+        assert!(udp("spoke", "10.1.0.6:5100", "10.1.9.4:7").is_err(), "and none of it to the greedy one");
+    });
+}
+
 /// Resident memory of the daemon in KiB.
 fn resident(daemon: &Daemon) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("read");

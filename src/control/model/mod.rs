@@ -245,7 +245,7 @@ pub struct LinkResource {
     pub deny: Option<DenyMode>,
     /// Live sessions at once; `None`: unlimited.
     pub max_sessions: Option<u32>,
-    /// Live sessions per endpoint at once; `None`: unlimited.
+    /// Live sessions per endpoint at once; `None`: no bound but its fair share of what endpoints hold in common.
     pub max_sessions_per_endpoint: Option<u32>,
     /// Idle times that differ from the daemon's.
     pub timeouts: TimeoutOverrides,

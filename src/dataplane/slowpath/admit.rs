@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::is_plain_syn;
-use super::port_pool::{PoolKey, Reserved};
+use super::port_pool::{Claim, PoolKey, Reserved};
 use crate::dataplane::counters::{add, find};
 use crate::dataplane::ended::Cause;
 use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::forwarder::{Context, Forwarder};
 use crate::dataplane::lifecycle::TOMBSTONE;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
+use crate::dataplane::share::Common;
 use crate::dataplane::verdict::DropReason;
 use crate::snapshot::policy::{Denial, is_spoofed, judge};
 use crate::snapshot::{Admission, BackendState, Balance, Generation, Protocol, Query, Timeouts, steering};
@@ -45,8 +46,10 @@ impl Forwarder {
         let backend = self.choose_backend(&admission, &packet.key).ok_or_else(|| refuse(DropReason::NoBackend))?;
         self.make_room(context).map_err(refuse)?;
         let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
-        let room = (resource, admission.resource.max_sessions);
-        if !self.shared.enter((endpoint.id, endpoint.max_sessions), room, backend) {
+        let sharers = &context.snapshot.sharers;
+        let room = Common { capacity: admission.resource.max_sessions, sharers: sharers.of(resource) };
+        let all = Common { capacity: context.snapshot.settings.max_sessions, sharers: sharers.all() };
+        if !self.shared.enter((endpoint.id, endpoint.max_sessions), (resource, room), all, backend) {
             return Err(refuse(DropReason::SessionLimit));
         }
         let opened = self
@@ -113,13 +116,15 @@ impl Forwarder {
         let pool: Vec<Address> = nat_addresses(admission, backend.version()).collect();
         let source = key.source.steering_word();
         let first = usize::from(steering::consumer_queue(source, 0, 0, 0, u16::try_from(pool.len()).unwrap_or(1)));
+        let sharers = context.snapshot.sharers.of(admission.endpoint.resource);
+        let claim = Claim { endpoint: admission.endpoint.id, sharers, now: context.now };
         for fresh in [true, false] {
             for nat in pool.iter().cycle().skip(first).take(pool.len()).copied() {
                 let from = PoolKey { nat, protocol: key.protocol, backend, backend_port: admission.backend_port };
                 let reserved = if fresh {
-                    self.ports.reserve_fresh(from, &mut self.random)
+                    self.ports.reserve_fresh(from, claim, &mut self.random)
                 } else {
-                    self.ports.reserve_rested(from, context.now)
+                    self.ports.reserve_rested(from, claim)
                 };
                 if let Some(reserved) = reserved {
                     self.reclaim(&reserved, &from, context.now);

@@ -5,14 +5,19 @@
 //! A port is fresh (never used), held by a session, or resting in a queue after one. Fresh ports go
 //! first, at random (RFC 6056); a rested one is reused only when none is left: at least 1 s after an
 //! exact close, 120 s after any other end (RFC 6888 REQ-8).
+//!
+//! Endpoints of one resource share its ports (`share`). What an endpoint holds of a pool includes what rests
+//! after it: whoever opens and abandons sessions fast enough would otherwise take every port without holding any.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 
 use foldhash::fast::RandomState;
 
 use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts};
 use crate::dataplane::session::{Addresses, Session, Slot, Tick, tcp_state::Seen};
-use crate::snapshot::{Protocol, steering};
+use crate::dataplane::share::Common;
+use crate::snapshot::{EndpointId, Protocol, steering};
 use crate::wire::Address;
 
 /// Rest after both ends agreed that the connection is over.
@@ -42,6 +47,17 @@ impl PoolKey {
     }
 }
 
+/// Who asks for a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The endpoint of the session to be.
+    pub endpoint: EndpointId,
+    /// Approved endpoints that share the pool.
+    pub sharers: u32,
+    /// When.
+    pub now: Tick,
+}
+
 /// A reserved port. `reclaim` names the closed session that still holds it and must be removed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reserved {
@@ -63,10 +79,12 @@ pub struct PortPools {
 struct PortSet {
     fresh: Fresh,
     fresh_left: u32,
+    /// Ports that each endpoint holds or abandoned, from the time on that the pool has a bitmap.
+    holders: Option<Box<Holders>>,
     /// Closed exactly; the session may still linger to forward late segments.
-    closed: VecDeque<Resting>,
+    closed: VecDeque<Resting<Slot>>,
     /// Ended otherwise.
-    ended: VecDeque<Resting>,
+    ended: VecDeque<Resting<EndpointId>>,
     /// Sessions in the table whose port rests in `closed` already.
     lingering: u32,
 }
@@ -84,11 +102,14 @@ enum Fresh {
 /// Ports handed out before a pool gets its bitmap of up to 8 KiB.
 const FEW: usize = 32;
 
+type Holders = HashMap<EndpointId, u32, RandomState>;
+
+/// A port that rests, and what is left of its session.
 #[derive(Clone, Copy, Debug)]
-struct Resting {
+struct Resting<T> {
     port: u16,
     since: Tick,
-    lingering: Option<Slot>,
+    of: T,
 }
 
 impl PortPools {
@@ -99,26 +120,42 @@ impl PortPools {
     }
 
     /// Reserves a port that was never used.
-    pub fn reserve_fresh(&mut self, key: PoolKey, random: &mut fastrand::Rng) -> Option<Reserved> {
+    pub fn reserve_fresh(&mut self, key: PoolKey, claim: Claim, random: &mut fastrand::Rng) -> Option<Reserved> {
         let first = self.range.0;
         let size = self.size();
         let set = self.pools.entry(key).or_insert_with(|| PortSet::new(size));
-        set.take_fresh(size, random).map(|offset| Reserved { port: first + offset, reclaim: None })
+        if set.fresh_left == 0 || !set.has_room(size, claim) {
+            return None;
+        }
+        let offset = set.take_fresh(size, random)?;
+        set.take(claim.endpoint);
+        Some(Reserved { port: first + offset, reclaim: None })
     }
 
     /// Reserves a port that has rested long enough, longest rest first.
-    pub fn reserve_rested(&mut self, key: PoolKey, now: Tick) -> Option<Reserved> {
+    pub fn reserve_rested(&mut self, key: PoolKey, claim: Claim) -> Option<Reserved> {
+        let size = self.size();
         let set = self.pools.get_mut(&key)?;
-        let rested =
-            pop_rested(&mut set.closed, now, REST_EXACT).or_else(|| pop_rested(&mut set.ended, now, REST_OTHER))?;
-        Some(Reserved { port: rested.port, reclaim: rested.lingering })
+        if !set.has_room(size, claim) {
+            return None;
+        }
+        let reserved = if let Some(closed) = pop_rested(&mut set.closed, claim.now, REST_EXACT) {
+            Reserved { port: closed.port, reclaim: Some(closed.of) }
+        } else {
+            let ended = pop_rested(&mut set.ended, claim.now, REST_OTHER)?;
+            set.let_go(ended.of);
+            Reserved { port: ended.port, reclaim: None }
+        };
+        set.take(claim.endpoint);
+        Some(reserved)
     }
 
     /// Notes that `session` at `slot` closed exactly: its port may be reused although the session lingers.
     pub fn close(&mut self, addresses: &Addresses, session: &Session, slot: Slot, now: Tick) {
         if let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) {
-            set.closed.push_back(Resting { port: session.nat_port, since: now, lingering: Some(slot) });
+            set.closed.push_back(Resting { port: session.nat_port, since: now, of: slot });
             set.lingering += 1;
+            set.let_go(session.endpoint);
         }
     }
 
@@ -128,16 +165,18 @@ impl PortPools {
         if session.tcp.has(Seen::EXACT_CLOSE) {
             set.lingering = set.lingering.saturating_sub(1);
         } else {
-            set.ended.push_back(Resting { port: session.nat_port, since: now, lingering: None });
+            set.ended.push_back(Resting { port: session.nat_port, since: now, of: session.endpoint });
         }
     }
 
     /// Drops pools whose ports have all rested: their backends may be long gone.
     pub fn forget_rested(&mut self, now: Tick) {
         let size = self.size();
-        let rested = |queue: &VecDeque<Resting>| queue.back().is_none_or(|last| now.since(last.since) >= REST_OTHER);
-        self.pools
-            .retain(|_, set| set.held(size) > 0 || set.lingering > 0 || !rested(&set.closed) || !rested(&set.ended));
+        let rested = |last: Option<Tick>| last.is_none_or(|since| now.since(since) >= REST_OTHER);
+        self.pools.retain(|_, set| {
+            let last = (set.closed.back().map(|port| port.since), set.ended.back().map(|port| port.since));
+            set.held(size) > 0 || set.lingering > 0 || !rested(last.0) || !rested(last.1)
+        });
     }
 
     /// Use per NAT address over all pools that exist, and the pools that are out of ports.
@@ -168,7 +207,7 @@ impl PortPools {
 impl PortSet {
     fn new(size: u32) -> Self {
         let fresh = Fresh::AllBut(Vec::new());
-        Self { fresh, fresh_left: size, closed: VecDeque::new(), ended: VecDeque::new(), lingering: 0 }
+        Self { fresh, fresh_left: size, holders: None, closed: VecDeque::new(), ended: VecDeque::new(), lingering: 0 }
     }
 
     fn held(&self, size: u32) -> u32 {
@@ -178,8 +217,39 @@ impl PortSet {
 
     /// Whether neither a fresh port nor one that has rested is left.
     fn is_full(&self, now: Tick) -> bool {
-        let rests = |queue: &VecDeque<Resting>, rest| queue.front().is_none_or(|first| now.since(first.since) < rest);
-        self.fresh_left == 0 && rests(&self.closed, REST_EXACT) && rests(&self.ended, REST_OTHER)
+        let first = (self.closed.front().map(|port| port.since), self.ended.front().map(|port| port.since));
+        let rests = |since: Option<Tick>, rest| since.is_none_or(|since| now.since(since) < rest);
+        self.fresh_left == 0 && rests(first.0, REST_EXACT) && rests(first.1, REST_OTHER)
+    }
+
+    /// Whether the claimant may have one of the ports that are left, if any is.
+    fn has_room(&self, size: u32, claim: Claim) -> bool {
+        let Some(holders) = self.holders.as_deref() else { return true };
+        let common = Common { capacity: size, sharers: claim.sharers };
+        let free = self.fresh_left as usize + self.closed.len();
+        if free > common.kept() as usize {
+            return true;
+        }
+        let rested = self.ended.partition_point(|port| claim.now.since(port.since) >= REST_OTHER);
+        let taken = size.saturating_sub(u32::try_from(free + rested).unwrap_or(size));
+        common.is_fair(taken, holders.get(&claim.endpoint).copied().unwrap_or(0))
+    }
+
+    fn take(&mut self, endpoint: EndpointId) {
+        if let Some(holders) = &mut self.holders {
+            *holders.entry(endpoint).or_insert(0) += 1;
+        }
+    }
+
+    fn let_go(&mut self, endpoint: EndpointId) {
+        if let Some(holders) = &mut self.holders
+            && let Entry::Occupied(mut count) = holders.entry(endpoint)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     /// A random fresh port out of `size`: the first one at or after a random position, so no attempt is
@@ -192,6 +262,7 @@ impl PortSet {
             && used.len() == FEW
         {
             self.fresh = Fresh::Bits(bits_but(used, size));
+            self.holders = Some(Box::default());
         }
         let offset = match &mut self.fresh {
             Fresh::AllBut(used) => {
@@ -246,7 +317,7 @@ fn take_bit(bits: &mut [u64], random: &mut fastrand::Rng) -> Option<u16> {
     None
 }
 
-fn pop_rested(queue: &mut VecDeque<Resting>, now: Tick, rest: u32) -> Option<Resting> {
+fn pop_rested<T>(queue: &mut VecDeque<Resting<T>>, now: Tick, rest: u32) -> Option<Resting<T>> {
     queue.pop_front_if(|port| now.since(port.since) >= rest)
 }
 
@@ -259,9 +330,14 @@ mod tests {
         PoolKey::of(&addresses(number), Protocol::Tcp)
     }
 
+    /// An endpoint that shares with nobody.
+    fn alone(now: u32) -> Claim {
+        Claim { endpoint: EndpointId(0), sharers: 1, now: Tick(now) }
+    }
+
     fn drain(pools: &mut PortPools, key: PoolKey) -> Vec<u16> {
         let mut random = fastrand::Rng::with_seed(3);
-        std::iter::from_fn(|| pools.reserve_fresh(key, &mut random)).map(|reserved| reserved.port).collect()
+        std::iter::from_fn(|| pools.reserve_fresh(key, alone(0), &mut random)).map(|reserved| reserved.port).collect()
     }
 
     #[test]
@@ -283,12 +359,14 @@ mod tests {
     fn a_pool_of_few_sessions_has_no_bitmap() {
         let mut pools = PortPools::new(0, 1);
         let (key, mut random) = (key(1), fastrand::Rng::with_seed(5));
-        let mut ports: Vec<u16> =
-            (0..=FEW).filter_map(|_| pools.reserve_fresh(key, &mut random)).map(|reserved| reserved.port).collect();
+        let mut ports: Vec<u16> = (0..=FEW)
+            .filter_map(|_| pools.reserve_fresh(key, alone(0), &mut random))
+            .map(|reserved| reserved.port)
+            .collect();
         assert!(matches!(pools.pools[&key].fresh, Fresh::Bits(_)));
         for port in 0..FEW {
             let key = PoolKey { backend_port: port as u16, ..key };
-            pools.reserve_fresh(key, &mut random);
+            pools.reserve_fresh(key, alone(0), &mut random);
             assert!(matches!(pools.pools[&key].fresh, Fresh::AllBut(_)));
         }
         ports.sort_unstable();
@@ -316,12 +394,49 @@ mod tests {
         pools.release(&addresses(1), &closed, Tick(105));
         let ended = session(5);
         pools.release(&addresses(5), &ended, Tick(100));
-        assert_eq!(pools.reserve_rested(key, Tick(109)), None);
+        assert_eq!(pools.reserve_rested(key, alone(109)), None);
         let first = Reserved { port: closed.nat_port, reclaim: Some(Slot(4)) };
-        assert_eq!(pools.reserve_rested(key, Tick(110)), Some(first));
-        assert_eq!(pools.reserve_rested(key, Tick(1_299)), None, "released once, not twice");
+        assert_eq!(pools.reserve_rested(key, alone(110)), Some(first));
+        assert_eq!(pools.reserve_rested(key, alone(1_299)), None, "released once, not twice");
         let second = Reserved { port: ended.nat_port, reclaim: None };
-        assert_eq!(pools.reserve_rested(key, Tick(1_300)), Some(second));
+        assert_eq!(pools.reserve_rested(key, alone(1_300)), Some(second));
+    }
+
+    /// Of two endpoints, one opens sessions as fast as it can and leaves them to time out; the other always finds
+    /// a port (issue: fair share), and nothing is kept from the first once it is alone.
+    #[test]
+    fn what_an_endpoint_abandons_counts_as_its_own_until_it_has_rested() {
+        let mut pools = PortPools::new(0, 1);
+        let (key, mut random) = (key(1), fastrand::Rng::with_seed(5));
+        let claim = |endpoint, sharers, now| Claim { endpoint: EndpointId(endpoint), sharers, now: Tick(now) };
+        let greedy = Session { endpoint: EndpointId(1), ..session(1) };
+        let mut take = |pools: &mut PortPools, claim| {
+            let rested = |pools: &mut PortPools| pools.reserve_rested(key, claim);
+            pools.reserve_fresh(key, claim, &mut random).or_else(|| rested(pools)).map(|reserved| reserved.port)
+        };
+        let flood = |take: &mut dyn FnMut(&mut PortPools, Claim) -> Option<u16>, pools: &mut PortPools, claim| {
+            std::iter::from_fn(|| take(pools, claim)).count()
+        };
+        let kept = 64_512 / 16;
+        let first = flood(&mut take, &mut pools, claim(1, 2, 0));
+        assert_eq!(first, 64_512 - kept);
+        assert!(take(&mut pools, claim(2, 2, 0)).is_some());
+        // All of the flood times out: its ports rest for two minutes, and are held against it.
+        for port in 0..first {
+            let ended = Session { nat_port: 1_024 + port as u16, ..greedy };
+            pools.release(&addresses(1), &ended, Tick(10));
+        }
+        assert_eq!(take(&mut pools, claim(1, 2, 20)), None);
+        assert!(take(&mut pools, claim(2, 2, 20)).is_some());
+        // They have rested; the flood begins anew.
+        let again = flood(&mut take, &mut pools, claim(1, 2, 2_000));
+        assert!((60_000..=64_512 - kept).contains(&again), "{again}");
+        for port in 0..200 {
+            assert!(take(&mut pools, claim(2, 2, 2_000)).is_some(), "{port}");
+        }
+        assert_eq!(take(&mut pools, claim(1, 2, 2_000)), None);
+        assert!(flood(&mut take, &mut pools, claim(1, 1, 2_000)) > 3_000, "alone it may take the rest");
+        assert_eq!(take(&mut pools, claim(2, 2, 2_000)), None, "and then there is none");
     }
 
     #[test]
@@ -329,7 +444,7 @@ mod tests {
         let mut pools = PortPools::new(0, 1);
         let mut random = fastrand::Rng::with_seed(1);
         for _ in 0..10 {
-            pools.reserve_fresh(key(1), &mut random);
+            pools.reserve_fresh(key(1), alone(0), &mut random);
         }
         pools.release(&addresses(1), &session(1), Tick(0));
         let usage = pools.usage(Tick(0));

@@ -340,10 +340,10 @@ fn packets_of_one_batch_meet_what_those_before_them_did() {
 #[test]
 fn a_full_worker_sends_admission_to_one_with_room_and_a_full_daemon_refuses() {
     let mut world = World::with_workers(3);
-    world.publish(&Rules { table: 65, ..Rules::default() });
+    world.publish(&Rules { table: 14, ..Rules::default() });
     world.settle();
     let question = |port: u16| udp("10.1.0.5", port, "10.1.9.4", 5432).payload(b"q");
-    let opened: Vec<Packet> = (0..65).map(|n| world.forwarded(CONSUMER, &question(20_000 + n))).collect();
+    let opened: Vec<Packet> = (0..14).map(|n| world.forwarded(CONSUMER, &question(20_000 + n))).collect();
     let handed = |world: &World| -> u64 { world.workers.iter().map(|w| w.forwarder().counts().handed_out).sum() };
     let before = handed(&world);
     for n in 0..100 {
