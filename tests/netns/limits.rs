@@ -2,12 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::lab::{
-    Daemon, drops, drops_exactly, drops_grow, endpoint, eventually, inside, isolated, json, orders, sessions, two_legs,
-    two_sides,
+    Daemon, drops, drops_exactly, drops_grow, endpoint, eventually, inside, ip, isolated, json, now, orders, read_log,
+    run, sessions, two_legs, two_sides,
 };
-use crate::packets::{SYN, segment};
+use crate::packets::{SYN, datagram, echo_request, segment};
 use crate::peers::{connect, greeted, inject, raw, serve, tcp, udp};
 
 fn still_echoes(stream: &mut TcpStream) {
@@ -214,5 +217,99 @@ fn memory_stays_flat_under_a_flood_of_syns_and_sessions_live_on() {
         assert!(after < before + 2_048, "{before} KiB before, {after} KiB after");
         assert!(sessions() <= 40_000, "{} sessions", sessions());
         still_echoes(&mut stream);
+    });
+}
+
+/// A program that ends with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Packets whose lengths, offsets and options lie, as far as a kernel sends such.
+fn malformed() -> Vec<Vec<u8>> {
+    let (from, to) = ((Ipv4Addr::new(10, 1, 0, 6), 5_000), (Ipv4Addr::new(10, 1, 9, 4), 7));
+    let (syn, question) = (segment(from, to, SYN, 1, 0), datagram(from, to, b"question"));
+    let echo = echo_request(from.0, to.0, 7, 64);
+    let with = |packet: &[u8], at: usize, byte: u8| {
+        let mut lies = packet.to_vec();
+        lies[at] = byte;
+        lies
+    };
+    vec![
+        with(&syn, 32, 0xf0),     // a TCP header that is longer than its packet
+        with(&syn, 32, 0x40),     // and one shorter than any
+        syn[..31].to_vec(),       // cut off
+        with(&question, 25, 200), // a datagram longer than its packet
+        with(&question, 25, 7),   // and shorter than its header
+        question[..26].to_vec(),  // cut off
+        echo[..23].to_vec(),      // an ICMP header of three bytes
+        with(&question, 6, 0x20), // a first piece that holds 16 bytes and says there are more
+        with(&question, 7, 0x01), // a last piece that follows nothing
+        with(&echo, 20, 3),       // an error about nothing
+    ]
+}
+
+/// The fault table's "10 K malformed packets a second": the good flow keeps its pace, memory stays flat, and the log
+/// says nothing of single packets. Three seconds; `PRIVLINK_FLOOD_SECONDS=60` is the whole of it.
+#[test]
+fn malformed_packets_by_the_thousand_cost_a_good_flow_nothing() {
+    isolated("limits::malformed_packets_by_the_thousand_cost_a_good_flow_nothing", || {
+        two_legs();
+        let seconds: u64 = std::env::var("PRIVLINK_FLOOD_SECONDS").map_or(3, |text| text.parse().expect("a number"));
+        let mut server = Command::new("ip");
+        server.args(["netns", "exec", "core", "iperf3", "-s", "-B", "10.20.0.2", "-p", "7000"]).stdout(Stdio::null());
+        let _server = Ended(server.spawn().expect("iperf3"));
+        let orders = endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved");
+        let daemon = Daemon::start(&two_sides("workers = 2", &orders));
+        let flow = |seconds: u64| {
+            let rate = "iperf3 -J -c 10.1.9.4 -p 7 -b 200M -t";
+            let said = run("ip", &format!("netns exec spoke {rate} {seconds}"));
+            let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+            said["end"]["sum_received"]["bits_per_second"].as_f64().expect("a rate") / 1e6
+        };
+        eventually("the server listens", || ip("netns exec core ss -ltn").contains(":7000"));
+        let undisturbed = flow(3);
+        let (mut before, log, dropped) = (resident(&daemon), read_log().len(), drops());
+        let (ended, mut sent) = (AtomicBool::new(false), 0_u64);
+        let beside = std::thread::scope(|scope| {
+            let flow = scope.spawn(|| {
+                let rate = flow(seconds);
+                ended.store(true, Ordering::Relaxed);
+                rate
+            });
+            let (socket, packets, began) = (raw("spoke", rustix::net::ipproto::RAW), malformed(), now());
+            inside("spoke", || {
+                while !ended.load(Ordering::Relaxed) {
+                    // A full queue of the device loses some.
+                    packets
+                        .iter()
+                        .cycle()
+                        .take(100)
+                        .for_each(|packet| sent += u64::from(inject(&socket, packet).is_ok()));
+                    if sent < 10_000 {
+                        // What a flood needs at all it needs within its first second.
+                        before = resident(&daemon);
+                    }
+                    std::thread::sleep(Duration::from_millis(sent / 10).saturating_sub(began.elapsed()));
+                }
+            });
+            flow.join().expect("iperf3")
+        });
+        let (after, said) = (resident(&daemon), read_log().split_off(log));
+        let grown: u64 = drops().values().sum::<u64>() - dropped.values().sum::<u64>();
+        println!(
+            "{undisturbed:.0} Mbit/s, {beside:.0} beside {sent} malformed packets in {seconds} s, {grown} dropped"
+        );
+        println!("{before} KiB before, {after} after; log grew by {} bytes; dropped: {:?}", said.len(), drops());
+        assert!(sent > 9_000 * seconds, "{sent} packets in {seconds} s");
+        assert!(grown > sent * 9 / 10, "{grown} of {sent} counted");
+        assert!(beside > undisturbed * 0.9, "{beside:.0} of {undisturbed:.0} Mbit/s");
+        assert!(after < before + 2_048, "{before} KiB before, {after} KiB after");
+        assert!(said.len() < 2_048, "the log says {said}");
     });
 }
