@@ -141,7 +141,7 @@ fn ours(count: u32) -> (Table, Vec<Slot>) {
 }
 
 fn find_batch(table: &Table, keys: &[FlowKey]) -> u32 {
-    let mut sights = [(Hash::default(), Candidate::NONE); FRAMES];
+    let mut sights = [(Hash::NONE, Candidate::NONE); FRAMES];
     for ((hash, _), key) in sights.iter_mut().zip(keys) {
         *hash = table.hash(black_box(key));
         table.prefetch_index(*hash);

@@ -18,6 +18,7 @@ use privlink::dataplane::fastpath::{
     rewrite::{Translation, rewrite},
 };
 use privlink::dataplane::forwarder::Forwarder;
+use privlink::dataplane::session::Direction;
 use privlink::dataplane::verdict::Verdict;
 use privlink::snapshot::{Protocol, Snapshot};
 use privlink::wire::fragment::Identifications;
@@ -80,7 +81,11 @@ fn stages(c: &mut Criterion) {
             let (slot, direction) = forwarder.sessions().find_any(&packet.key).expect("a session");
             let session = forwarder.sessions().get(slot).expect("a session").clone();
             let a = forwarder.sessions().addresses(slot);
-            let translation = Translation::of(&session, [a.consumer, a.endpoint, a.nat, a.backend], direction);
+            let leaves = match direction {
+                Direction::ToService => [a.nat, a.backend],
+                Direction::ToConsumer => [a.endpoint, a.consumer],
+            };
+            let translation = Translation::of(&session, leaves, direction);
             let mut identifications = Identifications::new(0, 1, 1);
             let mut lent = frame.clone();
             c.bench_function(&format!("time/rewrite/{kind}_{name}_checksum"), |b| {

@@ -114,7 +114,7 @@ impl Forwarder {
             counters: Vec::new(),
             outbox: Vec::new(),
             head: Head::new(),
-            sights: Vec::with_capacity(FRAMES),
+            sights: vec![Sight::NONE; FRAMES],
             pieces: Reassembler::new(),
             identifications: Identifications::new(position.worker, position.workers, truncated(seed[1])),
             reviewed: Vec::new(),
@@ -165,8 +165,7 @@ impl Forwarder {
         self.counts.read += frames.len() as u64;
         let mut sights = std::mem::take(&mut self.sights);
         self.sight_all(frames, attachment, &mut sights);
-        for (at, sight) in sights.iter().enumerate() {
-            let frame = frames.frame(at);
+        for (frame, sight) in frames.frames().zip(&sights) {
             let verdict = self.decide(frame, sight, attachment, context);
             let verdict = self.settle(verdict, frame, &Arrival::read(attachment));
             send(self, verdict, frame);

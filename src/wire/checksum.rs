@@ -12,12 +12,11 @@ pub const fn fold(sum: u32) -> u16 {
     (twice & 0xFFFF) as u16
 }
 
-/// The sum of two sums: one carry at most.
+/// The sum of two sums: one carry at most, and the sum has room for it.
 #[inline]
-#[allow(clippy::cast_possible_truncation, reason = "with its carry added the sum fits")]
 const fn add(left: u16, right: u16) -> u16 {
-    let sum = left as u32 + right as u32;
-    ((sum & 0xFFFF) + (sum >> 16)) as u16
+    let (sum, carry) = left.overflowing_add(right);
+    sum + carry as u16
 }
 
 /// Sum of `bytes`; an odd last byte counts as the high byte of a word.

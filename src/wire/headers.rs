@@ -76,11 +76,14 @@ impl TcpSegment {
     #[inline]
     #[must_use]
     pub fn read(transport: &[u8]) -> Self {
-        let header = usize::from(transport.get(12).copied().unwrap_or(0x50) >> 4) * 4;
+        let Some(fixed) = transport.first_chunk::<TCP_HEADER>() else {
+            return Self { seq: 0, ack: 0, flags: 0, payload: 0 };
+        };
+        let header = usize::from(fixed[12] >> 4) * 4;
         Self {
-            seq: word(transport, 4),
-            ack: word(transport, 8),
-            flags: transport.get(13).copied().unwrap_or(0),
+            seq: word(fixed, 4),
+            ack: word(fixed, 8),
+            flags: fixed[13],
             payload: u32::try_from(transport.len().saturating_sub(header)).unwrap_or(0),
         }
     }

@@ -74,6 +74,13 @@ impl Batch {
         self.count == 0
     }
 
+    /// Its frames, in their order.
+    #[inline]
+    pub fn frames(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let places = self.memory[self.start..].chunks_exact_mut(STRIDE);
+        places.zip(&self.lengths[..self.count]).map(|(place, length)| &mut place[..*length])
+    }
+
     /// The frame at `at`; empty where there is none.
     #[inline]
     pub fn frame(&mut self, at: usize) -> &mut [u8] {

@@ -92,15 +92,16 @@ impl Packet {
     }
 }
 
-/// Why a frame is not simply a packet of a flow.
+/// Why a frame is not simply a packet of a flow. It carries nothing else, so that a [`Packet`] is returned in its
+/// place, not beside something larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Odd {
     /// It fails check 1 (DESIGN §3).
     Drop(DropReason),
     /// A piece of a datagram: its flow is known once the datagram is whole.
-    Fragment(Outline),
+    Fragment,
     /// An ICMP error: it belongs to the flow of the packet that it quotes.
-    IcmpError(Outline),
+    IcmpError,
 }
 
 /// Checks a frame and names its flow.
@@ -113,7 +114,7 @@ pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, Odd> {
     let ip = &frame[vnet::LENGTH..];
     let outline = ip::outline(ip).map_err(unreadable)?;
     if outline.fragment.is_some() {
-        return Err(Odd::Fragment(outline));
+        return Err(Odd::Fragment);
     }
     let transport = &ip[outline.header..outline.total];
     let (protocol, ports, transport_header) = ports(&outline, transport)?;
@@ -190,7 +191,7 @@ fn message(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16),
         {
             echo((0, identifier))
         }
-        (Version::V4, 3 | 11 | 12, _) | (Version::V6, 1..=4, _) => Err(Odd::IcmpError(*outline)),
+        (Version::V4, 3 | 11 | 12, _) | (Version::V6, 1..=4, _) => Err(Odd::IcmpError),
         _ => Err(Odd::Drop(DropReason::IcmpUnmatched)),
     }
 }
@@ -236,6 +237,6 @@ mod tests {
 
     #[test]
     fn a_packet_is_one_cache_line() {
-        assert!(size_of::<Option<Packet>>() <= 64, "{}", size_of::<Option<Packet>>());
+        assert!(size_of::<Result<Packet, Odd>>() <= 64, "{}", size_of::<Result<Packet, Odd>>());
     }
 }

@@ -87,17 +87,12 @@ pub fn fit(
     if whole > limit { Fit::Cut(limit) } else { Fit::Whole }
 }
 
-/// The largest MSS that makes segments which fit both sides of a session, whoever announces it.
-pub(super) fn most_mss(
-    session: &Session,
-    [consumer, _, _, backend]: &[Address; 4],
-    context: &Context<'_>,
-    paths: &PathMtus,
-) -> u16 {
-    let side = |attachment, address: &Address| {
-        let headers = address.version().header() + TCP_HEADER;
+/// The largest MSS that makes segments which fit both `sides` of a session, whoever announces it.
+pub(super) fn most_mss(sides: [(AttachmentId, Version); 2], context: &Context<'_>, paths: &PathMtus) -> u16 {
+    let [one, other] = sides.map(|(attachment, version)| {
+        let headers = version.header() + TCP_HEADER;
         let mtu = context.snapshot.mtu(attachment).min(paths.get(attachment));
         mtu.saturating_sub(u16::try_from(headers).unwrap_or(0))
-    };
-    side(session.consumer_attachment, consumer).min(side(session.provider_attachment, backend))
+    });
+    one.min(other)
 }

@@ -7,7 +7,7 @@ use super::device::Batch;
 use super::forwarder::{Context, Forwarder};
 use super::handover::Arrival;
 use super::session::index::{Candidate, Hash};
-use super::session::{Direction, Phase, Session, Slot, tcp_state};
+use super::session::{Direction, Pair, Phase, Session, Slot, tcp_state};
 use super::verdict::Verdict;
 use crate::snapshot::{AttachmentId, Protocol};
 use crate::wire::headers::SYN;
@@ -35,6 +35,11 @@ pub(super) struct Sight {
     candidate: Candidate,
 }
 
+impl Sight {
+    /// Of no frame.
+    pub(super) const NONE: Self = Self { packet: None, hash: Hash::NONE, candidate: Candidate::NONE };
+}
+
 impl Forwarder {
     /// Decides one frame that arrived on `attachment` and, when it is to be forwarded, translates it in
     /// place. A hit takes no lock and no allocation (DESIGN law 6).
@@ -47,23 +52,26 @@ impl Forwarder {
     /// Looks at every frame of a batch before the first is decided: one session after the other comes from memory,
     /// and by the time that its packet's turn has come it is in the cache.
     #[inline]
-    pub(super) fn sight_all(&self, frames: &mut Batch, attachment: AttachmentId, sights: &mut Vec<Sight>) {
-        sights.clear();
-        for at in 0..frames.len() {
-            let sight = self.sight(frames.frame(at), attachment);
+    pub(super) fn sight_all(&self, frames: &mut Batch, attachment: AttachmentId, sights: &mut [Sight]) {
+        let count = frames.len();
+        for (frame, sight) in frames.frames().zip(&mut *sights) {
+            *sight = self.sight(frame, attachment);
             self.sessions.prefetch_index(sight.hash);
-            sights.push(sight);
         }
-        for sight in sights {
+        for sight in sights.iter_mut().take(count) {
             sight.candidate = self.sessions.prefetch_session(sight.hash);
         }
     }
 
     #[inline]
     fn sight(&self, frame: &[u8], attachment: AttachmentId) -> Sight {
-        let packet = classify(frame, attachment).ok();
-        let hash = packet.map_or_else(Hash::default, |packet| self.sessions.hash(&packet.key));
-        Sight { packet, hash, candidate: Candidate::NONE }
+        match classify(frame, attachment) {
+            Ok(packet) => {
+                let hash = self.sessions.hash(&packet.key);
+                Sight { packet: Some(packet), hash, candidate: Candidate::NONE }
+            }
+            Err(_) => Sight::NONE,
+        }
     }
 
     /// The whole fast path.
@@ -99,12 +107,14 @@ impl Forwarder {
         direction: Direction,
         context: &Context<'_>,
     ) -> Verdict {
-        let Some((session, addresses)) = self.sessions.with_addresses(slot) else { return self.gone() };
+        let Some((session, leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
+        let to = session.leaves_by(direction);
         let change = match session.protocol {
             Protocol::Tcp => {
                 let segment = packet.segment(frame);
                 if segment.has(SYN) {
-                    let most = fit::most_mss(session, &addresses, context, self.shared.path_mtus());
+                    let sides = [(packet.key.attachment, packet.version), (to, leaves[0].version())];
+                    let most = fit::most_mss(sides, context, self.shared.path_mtus());
                     rewrite::clamp_mss(frame, packet, most);
                 }
                 tcp_state::track(session, direction, segment)
@@ -113,12 +123,12 @@ impl Forwarder {
         };
         session.last_seen = context.now;
         account(&self.counters, session, direction, packet);
-        let translation = Translation::of(session, addresses, direction);
-        let to = session.leaves_by(direction);
+        let translation = Translation::of(session, leaves, direction);
+        let mixed = session.pair == Pair::Mixed;
         if change != tcp_state::Change::None {
             self.phase_changed(slot, change, context);
         }
-        if translation.source.version() != packet.version {
+        if mixed {
             return self.translate(frame, packet, &translation, to);
         }
         rewrite::rewrite(frame, packet, &translation, &mut self.identifications);

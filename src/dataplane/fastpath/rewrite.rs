@@ -33,14 +33,14 @@ pub struct Translation {
 }
 
 impl Translation {
-    /// What `session` makes of a packet of `direction`; its addresses are those of consumer, endpoint, NAT and backend.
+    /// What `session` makes of a packet of `direction`, which leaves with these addresses.
     #[inline]
     #[must_use]
-    pub fn of(session: &Session, [consumer, endpoint, nat, backend]: [Address; 4], direction: Direction) -> Self {
+    pub fn of(session: &Session, [source, destination]: [Address; 2], direction: Direction) -> Self {
         match direction {
             Direction::ToService => Self {
-                source: nat,
-                destination: backend,
+                source,
+                destination,
                 source_port: session.nat_port,
                 destination_port: session.backend_port,
                 addresses: session.address_delta,
@@ -48,8 +48,8 @@ impl Translation {
             },
             // The way back undoes the way there: one's-complement negation is the bitwise complement.
             Direction::ToConsumer => Self {
-                source: endpoint,
-                destination: consumer,
+                source,
+                destination,
                 source_port: session.endpoint_port,
                 destination_port: session.consumer_port,
                 addresses: !session.address_delta,

@@ -75,8 +75,13 @@ impl Iterator for Places {
 const EMPTY: Bucket = Bucket { tags: [0; WIDTH / LANES], entries: [Candidate::NONE; WIDTH], passed: 0 };
 
 /// What a key hashes to in one table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hash(pub(super) u64);
+
+impl Hash {
+    /// Of no key.
+    pub const NONE: Self = Self(0);
+}
 
 /// What a place of the index stands for: a session and one of its directions, as `slot * 2 + direction`; or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

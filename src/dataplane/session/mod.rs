@@ -323,6 +323,16 @@ impl Session {
             && (key.attachment, key.protocol) == (attachment, self.protocol)
     }
 
+    /// Source and destination that packets of `direction` leave with, between two IPv4 sides.
+    #[inline]
+    pub(super) const fn leaves_with(&self, direction: Direction) -> [u32; 2] {
+        let [consumer, endpoint, nat, backend] = self.words;
+        match direction {
+            Direction::ToService => [nat, backend],
+            Direction::ToConsumer => [endpoint, consumer],
+        }
+    }
+
     /// The attachment that packets of `direction` leave by.
     #[inline]
     #[must_use]

@@ -49,12 +49,21 @@ impl Table {
         self.arena.get(slot).map_or_else(Addresses::default, |session| self.addresses_of(session))
     }
 
-    /// The session at `slot`, to be changed, and its consumer, endpoint, NAT and backend address.
+    /// The session at `slot`, to be changed, and the source and destination its packets of `direction` leave with.
     #[inline]
-    pub fn with_addresses(&mut self, slot: Slot) -> Option<(&mut Session, [Address; 4])> {
+    pub fn leaving(&mut self, slot: Slot, direction: Direction) -> Option<(&mut Session, [Address; 2])> {
         let session = self.arena.get_mut(slot)?;
-        let addresses = four(&self.wide, session);
-        Some((session, addresses))
+        let leaves = match session.pair {
+            Pair::V4 => session.leaves_with(direction).map(Address::v4),
+            Pair::V6 | Pair::Mixed => {
+                let [consumer, endpoint, nat, backend] = four(&self.wide, session);
+                match direction {
+                    Direction::ToService => [nat, backend],
+                    Direction::ToConsumer => [endpoint, consumer],
+                }
+            }
+        };
+        Some((session, leaves))
     }
 
     #[inline]

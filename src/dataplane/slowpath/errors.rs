@@ -51,14 +51,14 @@ impl Forwarder {
             };
         };
         self.revalidate(slot, context);
-        let Some((session, addresses)) = self.sessions.with_addresses(slot) else { return UNMATCHED };
+        let Some((session, leaves)) = self.sessions.leaving(slot, direction) else { return UNMATCHED };
         if !session.is_known() || !is_in_flight(session, direction, &message) {
             return UNMATCHED;
         }
         if outline.hops <= 1 {
             return Verdict::Drop(DropReason::TtlExpired);
         }
-        let translation = Translation::of(session, addresses, direction);
+        let translation = Translation::of(session, leaves, direction);
         let to = session.leaves_by(direction);
         let quoted = QuotedAs {
             source: translation.destination,

@@ -13,6 +13,7 @@ use super::session::{Direction, FlowKey, Phase, Slot, tcp_state::Seen};
 use super::verdict::{DropReason, Verdict};
 use crate::snapshot::{Protocol, steering};
 use crate::wire::headers::{ACK, FIN, RST, SYN};
+use crate::wire::{ip, vnet};
 use admit::Refusal;
 
 /// A session's first packet: judge, choose a backend, reserve a NAT port, insert.
@@ -49,11 +50,12 @@ impl Forwarder {
     /// hit carries nothing of it.
     #[cold]
     pub(super) fn odd(&mut self, frame: &[u8], arrival: &Arrival, context: &Context<'_>) -> Verdict {
-        match classify(frame, arrival.attachment) {
-            Err(Odd::Fragment(outline)) => self.fragment(frame, &outline, arrival, context),
-            Err(Odd::IcmpError(outline)) => self.icmp_error(frame, &outline, arrival, context),
-            Err(Odd::Drop(reason)) => Verdict::Drop(reason),
-            Ok(_) => Verdict::Drop(DropReason::Malformed),
+        let outline = ip::outline(frame.get(vnet::LENGTH..).unwrap_or_default());
+        match (classify(frame, arrival.attachment), outline) {
+            (Err(Odd::Fragment), Ok(outline)) => self.fragment(frame, &outline, arrival, context),
+            (Err(Odd::IcmpError), Ok(outline)) => self.icmp_error(frame, &outline, arrival, context),
+            (Err(Odd::Drop(reason)), _) => Verdict::Drop(reason),
+            _ => Verdict::Drop(DropReason::Malformed),
         }
     }
 
