@@ -378,6 +378,9 @@ status = "Approved"
         items = json.loads(self.ask("status", "-o", "json"))["items"]
         return find_number(items, "sessions")
 
+    def resets(self):
+        return find_number(json.loads(self.ask("status", "-o", "json")), "originated")
+
 
 class PrivlinkPlain(Privlink):
     key, label = "privlink-plain", "privlink, offload off"

@@ -155,7 +155,7 @@ def idle_text(runs, entries):
 
 def revocation(runs):
     rows = [row for row in runs.of("revoke", "privlink") if "call_ms" in row]
-    full = next(iter(runs.of("revoke full", "privlink")), None)
+    full = {kind: row for kind in ("udp", "tcp") for row in runs.of(f"revoke full {kind}", "privlink")}
     figures = {name: spread(row[name] for row in rows) for name in ("call_ms", "last_after_begin_ms", "last_after_return_ms")} if rows else {}
     return {"runs": len(rows), **figures, "full": full, "errors": runs.errors("revoke", "privlink")}
 
@@ -170,13 +170,13 @@ def revocation_text(found):
         f"{figure(found['call_ms'], 1, 1)} as a process of its own; the last datagram arrives {figure(found['last_after_begin_ms'], 1, 1)} after it "
         f"began, {figure(found['last_after_return_ms'], 1, 1)} after it returned (negative: before).\n"
     )
-    full = found["full"]
-    if full and "during" in full:
-        yield (
-            f"With {full['sessions']:,} live sessions behind another endpoint of the same daemon, taken away at once: all ended after "
-            f"{full['ended_after_seconds']:.1f} s ({full['left']} left); a running stream kept {full['during'] / full['before']:.0%} of its rate "
-            f"({full['before'] / 1e9:.1f} → {full['during'] / 1e9:.1f} Gbit/s). They are UDP: nothing is sent to them; what resetting a TCP session takes is `time/change/tcp4_revoked` in memory.\n"
-        )
+    for kind, full in found["full"].items():
+        if "during" in full:
+            yield (
+                f"With {full['sessions']:,} live {kind.upper()} sessions behind another endpoint of the same daemon, taken away at once: all ended after "
+                f"{full['ended_after_seconds']:.1f} s ({full['left']} left, {full['resets']:,} resets sent); a running stream kept "
+                f"{full['during'] / full['before']:.0%} of its rate ({full['before'] / 1e9:.1f} → {full['during'] / 1e9:.1f} Gbit/s).\n"
+            )
 
 
 def criterion(folder):

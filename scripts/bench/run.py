@@ -28,7 +28,7 @@ ORDER = [c.Forward, c.Nftables, c.Haproxy, c.Nginx, c.Socat, c.Tayga, c.Bare, c.
 # A proxy needs two per session.
 FILES = 400_000
 # Packets are lost on the way into a full queue: so often a fill is repeated, and this share is enough.
-FILLS, ENOUGH = 5, 0.999
+FILLS, ENOUGH = 5, 0.99
 IDLE_SIZES = {"64 K": 65_536, "1 M": 1_000_000}
 
 
@@ -143,8 +143,8 @@ class Bench:
             print(f"  a second {kind.label} does not start: {failure}", flush=True)
             return None
 
-    def fill(self, contender, name, size):
-        """Fills the table until it holds `size` idle sessions, or says how many it can hold."""
+    def fill(self, contender, name, size, *kind):
+        """Fills the table until it holds `size` idle sessions, or says how many it can hold. `kind`: `--tcp`, or UDP."""
         row = {"phase": f"fill {name}", "contender": contender.key, "wanted": size}
         began = time.monotonic()
         try:
@@ -152,7 +152,7 @@ class Bench:
                 before = row.get("held", -1)
                 self.traffic(
                     f"{contender.idle_endpoint}:{c.IDLE_PORT}", contender.listen(), "fill", "--from", f"{contender.left}.0.10",
-                    "--sessions", str(size), timeout=120,
+                    "--sessions", str(size), *kind, timeout=120,
                 )
                 row["held"] = contender.held()
                 if row["held"] >= size or row["held"] <= 1.01 * before:
@@ -179,11 +179,15 @@ class Bench:
                 print(f"  round {turn}, revoke: failed: {row['error']}", flush=True)
             self.rows.append(row)
         if self.full:
-            self.revoke_full(self.full)
+            self.revoke_full(self.full, "udp")
+            self.full.ask("connection", "approve", "idle")
+            if self.fill(self.full, "1 M, TCP", IDLE_SIZES["1 M"], "--tcp"):
+                self.revoke_full(self.full, "tcp")
 
-    def revoke_full(self, privlink):
+    def revoke_full(self, privlink, kind):
         """Takes away the endpoint with all the idle sessions while a stream of another endpoint runs."""
-        row = {"phase": "revoke full", "contender": "privlink", "sessions": privlink.held()}
+        row = {"phase": f"revoke full {kind}", "contender": "privlink", "sessions": privlink.held()}
+        resets = privlink.resets()
         try:
             before = self.traffic(privlink.to(), privlink.listen(), *IDLE.arguments)["bits_per_second"]
             began = time.monotonic()
@@ -193,7 +197,7 @@ class Bench:
             row |= {"before": before, "during": during}
             while privlink.held() > 10 and time.monotonic() - began < 60:
                 time.sleep(0.2)
-            row |= {"left": privlink.held(), "ended_after_seconds": time.monotonic() - began}
+            row |= {"left": privlink.held(), "ended_after_seconds": time.monotonic() - began, "resets": privlink.resets() - resets}
         except (Failed, subprocess.TimeoutExpired) as failure:
             row["error"] = str(failure)[:300]
         self.rows.append(row)
