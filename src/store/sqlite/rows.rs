@@ -100,7 +100,10 @@ impl Rows for Tables<'_> {
     }
 
     fn put(&mut self, entry: &Entry, lease: Option<LeaseId>, checksum: u64) -> Result<(), StoreError> {
-        let sql = format!("INSERT OR REPLACE INTO entry ({ENTRY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+        let sql = format!(
+            "INSERT INTO entry ({ENTRY}) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (key) DO UPDATE SET \
+             (value, create_revision, mod_revision, lease, checksum) = (?2, ?3, ?4, ?5, ?6)"
+        );
         self.0.prepare_cached(&sql)?.execute(params![
             entry.key,
             entry.value,

@@ -13,7 +13,8 @@ use crate::store::draft::Head;
 const APPLICATION_ID: i32 = 0x7072_766c;
 
 /// What leads from each version to the next; their number is the current version.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE entry (
         key TEXT NOT NULL PRIMARY KEY,
         create_revision INTEGER NOT NULL,
@@ -41,7 +42,24 @@ pub(super) const MIGRATIONS: &[&str] = &["
         digest INTEGER NOT NULL,
         checksum INTEGER NOT NULL
     ) STRICT;
-"];
+",
+    "
+    DROP INDEX entry_by_lease;
+    ALTER TABLE entry RENAME TO entry_before;
+    -- Keys in a tree of their own: a search beside a large value does not read it.
+    CREATE TABLE entry (
+        key TEXT NOT NULL PRIMARY KEY,
+        create_revision INTEGER NOT NULL,
+        mod_revision INTEGER NOT NULL,
+        lease INTEGER,
+        checksum INTEGER NOT NULL,
+        value BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO entry SELECT key, create_revision, mod_revision, lease, checksum, value FROM entry_before ORDER BY key;
+    DROP TABLE entry_before;
+    CREATE INDEX entry_by_lease ON entry (lease) WHERE lease IS NOT NULL;
+",
+];
 
 /// Opens a file that is there; nothing is read or written yet, and closing it changes nothing.
 pub(super) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {

@@ -141,6 +141,47 @@ fn every_commit_is_synced() {
     assert_eq!(pragma("synchronous").expect("known"), 2.into(), "full");
 }
 
+/// Bytes that this thread has read from files.
+fn bytes_read() -> u64 {
+    let counters = fs::read_to_string("/proc/thread-self/io").expect("counted");
+    let read = counters.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("read");
+    read.parse().expect("a number")
+}
+
+#[test]
+fn a_change_reads_nothing_of_the_large_values_beside_it() {
+    const LARGE: usize = 16 << 20;
+    let put = |key: &str, bytes: usize| Transaction {
+        operations: vec![Operation::put(key, vec![b'x'; bytes])],
+        ..Transaction::default()
+    };
+    let read_with = |layouts: &[&str]| {
+        let folder = Folder::new(&format!("beside-large-{}", layouts.len()));
+        let store = SqliteStore::open_with(&folder.state(), layouts).expect("opened").0;
+        for (key, bytes) in [("endpoints/a", 1), ("files/daemon", LARGE), ("last_link", 1), ("resources/a", 1)] {
+            assert!(matches!(store.commit(put(key, bytes)), Ok(Outcome::Committed(_))));
+        }
+        drop(store);
+        let directory = StateDir::open(&folder.state()).expect("free");
+        let (mut writer, _) = prepare(&directory, layouts).expect("trusted");
+        let before = bytes_read();
+        for key in ["endpoints/z", "files/carol", "files/eve", "last_link", "resources/a"] {
+            let transaction = writer.connection.transaction().expect("begun");
+            let mut tables = Tables(&transaction);
+            let mut draft = Draft { rows: &mut tables, head: writer.head, events: Vec::new() };
+            let delete = Transaction { operations: vec![Operation::delete(key)], ..Transaction::default() };
+            for change in [put(key, 2), delete] {
+                assert!(matches!(draft.commit(&change), Ok(Outcome::Committed(_))), "{key}");
+            }
+            transaction.rollback().expect("undone");
+        }
+        bytes_read() - before
+    };
+    let (first, last) = (read_with(&MIGRATIONS[..1]), read_with(MIGRATIONS));
+    assert!(first > LARGE as u64, "what this test is about shows in the first layout: {first} bytes");
+    assert!(last < LARGE as u64 / 16, "{last} bytes");
+}
+
 #[test]
 fn a_killed_daemon_loses_nothing() {
     let (folder, other) = (Folder::new("killed"), Folder::new("killed-copy"));
@@ -331,13 +372,15 @@ fn a_chain_rebuilt_to_its_end_differs_from_the_noted_hash() {
 #[test]
 fn an_older_layout_is_backed_up_and_brought_forward() {
     let folder = Folder::new("older-layout");
-    fill(&folder.open(), 0..20);
-    let before = content(&folder.open());
-    let newer = [MIGRATIONS[0], "CREATE TABLE more (x INTEGER) STRICT; INSERT INTO more VALUES (7)"];
-    let failing = [MIGRATIONS[0], "CREATE TABLE more (x INTEGER) STRICT; INSERT INTO nowhere VALUES (7)"];
+    let [first, last] = MIGRATIONS else { panic!("every layout there ever was begins a case of this test") };
+    let older = || SqliteStore::open_with(&folder.state(), &[first]).expect("opened").0;
+    fill(&older(), 0..20);
+    let before = content(&older());
+    let newer = [first, last, "CREATE TABLE more (x INTEGER) STRICT; INSERT INTO more VALUES (7)"];
+    let failing = [first, last, "CREATE TABLE more (x INTEGER) STRICT; INSERT INTO nowhere VALUES (7)"];
     let error = SqliteStore::open_with(&folder.state(), &failing).expect_err("fails").to_string();
     assert!(error.contains("nowhere"), "{error}");
-    assert_eq!(content(&folder.open()), before, "a migration that fails leaves what was");
+    assert_eq!(content(&older()), before, "a migration that fails leaves what was");
 
     let (store, opened) = SqliteStore::open_with(&folder.state(), &newer).expect("migrated");
     let backup = folder.state().join("state.db.backup-v1-2");
@@ -348,7 +391,7 @@ fn an_older_layout_is_backed_up_and_brought_forward() {
     drop(store);
 
     let error = SqliteStore::open(&folder.state()).expect_err("newer").to_string();
-    for part in ["schema version 2", "versions up to 1", "privlink restore", "state.db"] {
+    for part in ["schema version 3", "versions up to 2", "privlink restore", "state.db"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     assert_eq!(SqliteStore::open_with(&folder.state(), &newer).expect("again").1, Opened::Existing);
