@@ -1,5 +1,8 @@
 //! A resolver among people who mean it no good: forged, lying, dead and circular upstreams, malformed queries, floods.
 
+/// More questions than a dead upstream lets go.
+mod floods;
+
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
