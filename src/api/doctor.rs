@@ -1,6 +1,5 @@
-//! What the daemon knows of a name, for whoever looks from a client's place, and which names will surprise somebody.
+//! What the daemon knows of a name, for whoever looks from a client's place.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::PoisonError;
 
@@ -13,11 +12,10 @@ use super::convert::texts;
 use super::error::Rejection;
 use super::{ApiState, blocking};
 use crate::control::compile::bound_targets;
-use crate::control::lint::{self, Surprise};
 use crate::control::model::{BackendState, Key, LinkResource, PortSpec, PrivateEndpoint, TargetSpec};
 use crate::control::names::{self, ResolverPlan};
-use crate::control::{Caller, View, VnetView};
-use crate::interface::{DiagnosedAddress, Diagnosis, Lint, List};
+use crate::control::{Caller, View};
+use crate::interface::{DiagnosedAddress, Diagnosis, List};
 use crate::observe::traffic;
 
 /// The name in question.
@@ -56,84 +54,6 @@ pub(super) async fn diagnosis(
         found
     });
     Ok(Json(List::one(found.await?)))
-}
-
-/// Which VNet is asked about.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LintQuery {
-    vnet: Option<String>,
-}
-
-/// `GET /v1/lint?vnet=…`: names that will surprise somebody, in every VNet or in one, of what the caller may read.
-pub(super) async fn lint(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    query: Result<Query<LintQuery>, QueryRejection>,
-) -> Result<Json<List<Lint>>, Rejection> {
-    let Query(LintQuery { vnet }) = query?;
-    let seen = state.control.view().seen_by(&caller);
-    let only = match vnet {
-        Some(vnet) => Some(seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key),
-        None => None,
-    };
-    let mut found = blocking(move || surprises(&state, &caller)).await?;
-    found.retain(|surprise| only.as_ref().is_none_or(|only| *only == surprise.vnet));
-    Ok(Json(List::new(found.into_iter().map(shown).collect())))
-}
-
-fn shown(surprise: Surprise) -> Lint {
-    let Surprise { code, vnet, message, remedy, .. } = surprise;
-    Lint { code: code.to_owned(), vnet: vnet.to_string(), message, remedy }
-}
-
-/// What the names in force have of it that has to do with `changed` (see [`Surprise::concerns`]), in sentences.
-pub(super) fn warnings(state: &ApiState, caller: &Caller, changed: &BTreeSet<&str>) -> Vec<String> {
-    if changed.is_empty() {
-        return Vec::new();
-    }
-    let found = surprises(state, caller).into_iter();
-    found.filter(|surprise| surprise.concerns(changed)).map(|surprise| surprise.to_string()).collect()
-}
-
-/// Everything that surprises somebody and speaks of nothing that `caller` may not read.
-fn surprises(state: &ApiState, caller: &Caller) -> Vec<Surprise> {
-    let whole = state.control.view();
-    let seen = whole.seen_by(caller);
-    let mut found = lint::lint(&whole.decisions, &whole.dns);
-    let listen =
-        |vnet: &Key| whole.dns.resolvers.get(&vnet.to_string()).map(|plan| plan.listen.clone()).unwrap_or_default();
-    let attached = seen.vnets().into_iter().filter(|vnet| vnet.device.is_some() && !vnet.endpoints.is_empty());
-    found.extend(attached.filter_map(|view| other_server(&view, &listen(&view.key))));
-    let readable = |endpoint: &String| seen.endpoint(endpoint).is_ok();
-    found.retain(|one| seen.decisions.model.vnets.contains_key(&one.vnet) && one.endpoints.iter().all(readable));
-    found
-}
-
-/// Whom programs of an attachment's namespace ask, where this host says so itself (`ip-netns(8)`).
-fn other_server(view: &VnetView, listen: &[IpAddr]) -> Option<Surprise> {
-    let file = match &view.netns {
-        Some(name) => format!("/etc/netns/{name}/resolv.conf"),
-        None => "/etc/resolv.conf".to_owned(),
-    };
-    let text = std::fs::read_to_string(&file).ok()?;
-    let servers: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver").map(str::trim))
-        .filter(|server| !listen.iter().any(|own| own.to_string() == *server))
-        .collect();
-    if servers.is_empty() || listen.is_empty() {
-        return None;
-    }
-    let message = format!(
-        "programs in the network of {} on this host ask {} ({file}), not its resolver; whether that one forwards to it is not \
-         known here",
-        view.key,
-        servers.join(", ")
-    );
-    let remedy = format!("write `nameserver {}` there, or export a configuration for that server", listen.first()?);
-    let endpoints = view.endpoints.iter().map(ToString::to_string).take(1).collect();
-    Some(Surprise { code: lint::OTHER_RESOLVER, vnet: view.key.clone(), message, remedy, endpoints })
 }
 
 /// What is looked at.

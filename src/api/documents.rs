@@ -34,10 +34,7 @@ pub(super) async fn apply_document(
     applied.warnings.extend(warnings);
     if !applied.dry_run {
         let changed: Vec<String> = applied.created.iter().chain(&applied.updated).cloned().collect();
-        let names = super::blocking(move || {
-            super::doctor::warnings(&state, &caller, &changed.iter().map(String::as_str).collect())
-        });
-        applied.warnings.extend(names.await?);
+        applied.warnings.extend(super::lint::warnings(state, caller, changed).await?);
     }
     Ok(Json(List::one(applied)))
 }

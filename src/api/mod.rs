@@ -69,6 +69,9 @@ mod dns;
 /// What `doctor` needs to know.
 mod doctor;
 
+/// Names that will surprise somebody.
+mod lint;
+
 /// What becomes of a name.
 mod dns_explain;
 
@@ -218,7 +221,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/vnets/{vnet}/diagnosis", get(doctor::diagnosis))
         .route("/vnets/{vnet}/dns/explain", get(dns_explain::explain))
         .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
-        .route("/lint", get(doctor::lint))
+        .route("/lint", get(lint::lint))
         .route("/security-groups", get(security_groups::list))
         .route("/security-groups/{group}", get(security_groups::one).delete(security_groups::delete))
         .route("/epoch", get(watch::epoch))

@@ -9,6 +9,11 @@ use super::names::{self, DnsPlan, Name, Node, ResolverPlan};
 use super::resource_types;
 use crate::snapshot::dns::{ResolutionPolicy, Zone};
 
+/// What the upstreams say of it.
+mod public;
+
+pub use public::{Inquiry, NOT_ASKED, PUBLIC_ZONE_IN_USE, Said, inquiries, judge};
+
 /// A set-up that will surprise somebody.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Surprise {
@@ -22,6 +27,10 @@ pub struct Surprise {
     pub remedy: String,
     /// Endpoints that have to do with it.
     pub endpoints: BTreeSet<String>,
+    /// The zone, where it is about one.
+    pub zone: Option<Name>,
+    /// What an upstream answers, where one was asked.
+    pub evidence: Vec<String>,
 }
 
 /// A zone of one's own hides names that are in public use.
@@ -40,7 +49,7 @@ const MET: usize = 16;
 impl Surprise {
     /// Whether it has to do with one of `changed`, which are objects with their kind, such as `endpoint default/orders`.
     pub fn concerns(&self, changed: &BTreeSet<&str>) -> bool {
-        let of_zone = [PUBLIC_ZONE_OVERRIDDEN, NX_DOMAIN_TRAP].contains(&self.code);
+        let of_zone = [PUBLIC_ZONE_OVERRIDDEN, PUBLIC_ZONE_IN_USE, NX_DOMAIN_TRAP].contains(&self.code);
         let vnet = format!("{} {}", ItemKind::Vnet, self.vnet);
         changed.contains(vnet.as_str())
             || changed.iter().any(|item| match item.strip_prefix("endpoint ") {
@@ -52,8 +61,9 @@ impl Surprise {
 
 impl std::fmt::Display for Surprise {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { code, message, remedy, .. } = self;
-        write!(f, "{code}: {message}; {remedy}")
+        let Self { code, message, remedy, evidence, .. } = self;
+        let evidence = if evidence.is_empty() { String::new() } else { format!(" ({})", evidence.join("; ")) };
+        write!(f, "{code}: {message}{evidence}; {remedy}")
     }
 }
 
@@ -115,13 +125,17 @@ fn overridden(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Opti
     let remedy =
         format!("name the zone as the service's private one (`privatelink.{public}`), or the one name that is meant");
     let endpoints = plan.names.get(name).map(endpoints_of).unwrap_or_default();
-    Some(Surprise { code: PUBLIC_ZONE_OVERRIDDEN, vnet: vnet.clone(), message, remedy, endpoints })
+    let (code, zone) = (PUBLIC_ZONE_OVERRIDDEN, Some(Name::clone(name)));
+    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
 }
 
 /// A private zone of typed resources whose unknown names end here, where they could be asked of an upstream.
 fn trap(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<Surprise> {
-    let private = name.split('.').any(|label| label == "privatelink");
-    if !private || zone.policy != ResolutionPolicy::Default || plan.upstream.is_empty() || plan.lockdown.is_some() {
+    if !is_private(name)
+        || zone.policy != ResolutionPolicy::Default
+        || plan.upstream.is_empty()
+        || plan.lockdown.is_some()
+    {
         return None;
     }
     let message = format!(
@@ -130,7 +144,13 @@ fn trap(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<Sur
     );
     let remedy =
         "`resolution_policy = \"NxDomainRedirect\"` of the link, or an endpoint for each such resource".to_owned();
-    Some(Surprise { code: NX_DOMAIN_TRAP, vnet: vnet.clone(), message, remedy, endpoints: BTreeSet::new() })
+    let (code, endpoints, zone) = (NX_DOMAIN_TRAP, BTreeSet::new(), Some(Name::clone(name)));
+    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
+}
+
+/// Whether names of typed resources lead into a zone of this name.
+fn is_private(zone: &str) -> bool {
+    zone.split('.').any(|label| label == "privatelink")
 }
 
 fn endpoints_of(node: &Node) -> BTreeSet<String> {
@@ -164,7 +184,8 @@ fn claimed_twice(model: &Model, vnet: &Key, name: &Name, node: &Node) -> Option<
             format!("{name} belongs to several endpoints ({who}): clients of {vnet} take one address or the other");
         (message, "delete those that are not wanted; where they are, each must stay usable for every client".to_owned())
     };
-    Some(Surprise { code: NAME_CLAIMED_TWICE, vnet: vnet.clone(), message, remedy, endpoints })
+    let (code, evidence) = (NAME_CLAIMED_TWICE, Vec::new());
+    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence })
 }
 
 /// Endpoints with names, and nobody in their VNet who answers them.
@@ -184,7 +205,13 @@ fn without_resolver(model: &Model, vnet: &Key, found: &mut Vec<Surprise>) {
                   a client's host says what it gets"
         .to_owned();
     let endpoints = named.into_keys().collect();
-    found.push(Surprise { code: OTHER_RESOLVER, vnet: vnet.clone(), message, remedy, endpoints });
+    let (code, evidence) = (OTHER_RESOLVER, Vec::new());
+    found.push(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence });
+}
+
+#[cfg(test)]
+fn codes_of(found: &[Surprise]) -> Vec<&str> {
+    found.iter().map(|surprise| surprise.code).collect()
 }
 
 #[cfg(test)]

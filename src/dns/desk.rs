@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::{mpsc, oneshot};
 
 use super::counters::Counters;
+use super::public::{self, Publicly};
 use super::question::Key;
 use super::resolver::{Hop, Resolver};
 use crate::snapshot::dns::ResolverPlan;
@@ -26,11 +28,16 @@ struct Place {
     door: Option<mpsc::Sender<Ask>>,
 }
 
-/// A name to be followed, and who wants to know.
+/// What is asked, and who wants to know.
 #[derive(Debug)]
-pub struct Ask {
-    question: (Name, RecordType),
-    tell: oneshot::Sender<Explained>,
+pub struct Ask(Wish);
+
+#[derive(Debug)]
+enum Wish {
+    /// A name to be followed.
+    Follow { question: (Name, RecordType), tell: oneshot::Sender<Explained> },
+    /// Names that the upstreams shall be asked for, whatever the plan says.
+    Public { questions: Vec<(Name, RecordType)>, within: Duration, tell: oneshot::Sender<Vec<Publicly>> },
 }
 
 /// What became of a name.
@@ -80,16 +87,32 @@ impl Desk {
     /// # Errors
     /// It cannot be asked.
     pub async fn ask(&self, vnet: &str, name: &str, kind: &str) -> Result<Explained, Untold> {
-        let mut name = Name::from_ascii(name).map_err(|_| Untold::Name)?;
-        name.set_fqdn(true);
-        let kind = RecordType::from_str(&kind.to_ascii_uppercase()).map_err(|_| Untold::Kind)?;
-        if matches!(u16::from(kind), 0 | 41 | 128..=255) {
-            return Err(Untold::Kind);
-        }
-        let door = self.places().get(vnet).and_then(|place| place.door.clone()).ok_or(Untold::Silent)?;
+        let question = question(name, kind)?;
         let (tell, told) = oneshot::channel();
-        door.try_send(Ask { question: (name, kind), tell }).map_err(|_| Untold::Silent)?;
+        self.hand(vnet, Wish::Follow { question, tell })?;
         told.await.map_err(|_| Untold::Silent)
+    }
+
+    /// Has the upstreams of `vnet` asked for names and types, whatever its own names are: one answer for each, in this
+    /// order, none later than `within`.
+    ///
+    /// # Errors
+    /// The resolver cannot be asked.
+    pub async fn public(
+        &self,
+        vnet: &str,
+        questions: impl IntoIterator<Item = (&str, &str)>,
+        within: Duration,
+    ) -> Result<Vec<Publicly>, Untold> {
+        let questions = questions.into_iter().map(|(name, kind)| question(name, kind)).collect::<Result<_, _>>()?;
+        let (tell, told) = oneshot::channel();
+        self.hand(vnet, Wish::Public { questions, within, tell })?;
+        told.await.map_err(|_| Untold::Silent)
+    }
+
+    fn hand(&self, vnet: &str, wish: Wish) -> Result<(), Untold> {
+        let door = self.places().get(vnet).and_then(|place| place.door.clone()).ok_or(Untold::Silent)?;
+        door.try_send(Ask(wish)).map_err(|_| Untold::Silent)
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
@@ -103,14 +126,26 @@ impl fmt::Debug for Desk {
     }
 }
 
+fn question(name: &str, kind: &str) -> Result<(Name, RecordType), Untold> {
+    let mut name = Name::from_ascii(name).map_err(|_| Untold::Name)?;
+    name.set_fqdn(true);
+    let kind = RecordType::from_str(&kind.to_ascii_uppercase()).map_err(|_| Untold::Kind)?;
+    if matches!(u16::from(kind), 0 | 41 | 128..=255) { Err(Untold::Kind) } else { Ok((name, kind)) }
+}
+
 impl Ask {
-    /// Follows the name, and tells.
+    /// Does what is asked, and tells. Whoever asked may have gone.
     pub(super) async fn served(self, resolver: &Resolver) {
-        let Some(plan) = resolver.plan() else { return };
-        let (name, kind) = &self.question;
-        let (reply, hops) = resolver.resolve(&plan, &Key::of(name, *kind)).await;
-        let code = Counters::code_name(u8::try_from(u16::from(reply.code)).unwrap_or(u8::MAX)).to_owned();
-        // Whoever asked may have gone.
-        let _ = self.tell.send(Explained { code, why: reply.why, hops, plan });
+        match self.0 {
+            Wish::Public { questions, within, tell } => {
+                let _ = tell.send(public::asked(resolver, questions, within).await);
+            }
+            Wish::Follow { question: (name, kind), tell } => {
+                let Some(plan) = resolver.plan() else { return };
+                let (reply, hops) = resolver.resolve(&plan, &Key::of(&name, kind)).await;
+                let code = Counters::code_name(u8::try_from(u16::from(reply.code)).unwrap_or(u8::MAX)).to_owned();
+                let _ = tell.send(Explained { code, why: reply.why, hops, plan });
+            }
+        }
     }
 }

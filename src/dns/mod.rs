@@ -23,6 +23,9 @@ pub mod resolver;
 /// Resolvers at work.
 pub mod desk;
 
+/// Whether somebody else uses a name.
+pub mod public;
+
 /// Queries as they arrive.
 mod question;
 

@@ -93,7 +93,7 @@ pub struct Told {
 }
 
 impl Told {
-    fn new(record: &Record) -> Self {
+    pub(super) fn new(record: &Record) -> Self {
         Self {
             name: text_of(&record.name),
             seconds: record.ttl,
@@ -145,6 +145,11 @@ impl Resolver {
     /// The plan in force: loaded once for a batch of messages.
     pub fn plan(&self) -> Option<Arc<ResolverPlan>> {
         self.plans.load().resolvers.get(&self.vnet).cloned()
+    }
+
+    /// Who is asked for everything else.
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.upstream
     }
 
     /// What is counted.

@@ -88,12 +88,23 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lint {
-    /// A word for programs: `PublicZoneOverridden`, `NameClaimedTwice`, `OtherResolver`, `NxDomainTrap`.
+    /// A word for programs: `PublicZoneOverridden`, `PublicZoneInUse`, `NameClaimedTwice`, `OtherResolver`,
+    /// `NxDomainTrap`; or `NotAsked`, which is no surprise: whether there is one, no upstream could say.
     pub code: String,
     /// The VNet whose clients meet it, `group/name`.
     pub vnet: String,
     /// A sentence for people.
     pub message: String,
+    /// What an upstream answers, where one was asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
     /// What to do.
     pub remedy: String,
+}
+
+impl Lint {
+    /// Whether it only says that nobody could be asked.
+    pub fn is_untold(&self) -> bool {
+        self.code == "NotAsked"
+    }
 }

@@ -31,6 +31,8 @@ mod dns;
 mod dns_exports;
 /// A resolver among people who mean it no good.
 mod dns_hostile;
+/// Zones that somebody else serves.
+mod dns_lint;
 /// Private DNS zones of one's own, zone groups, lockdown.
 mod dns_zones;
 /// One fault at a time, seen from a client's host.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::codes_of as codes;
 use super::*;
 use crate::control::model::{ConnectionState, DNS_TTL, DnsSettings};
 use crate::control::names::plan;
@@ -31,10 +32,6 @@ fn claimed(resources: [&str; 2], upstream: bool, listen: bool) -> Decisions {
         decisions.connections.insert(key(name), connection(ConnectionState::Approved));
     }
     decisions
-}
-
-fn codes(found: &[Surprise]) -> Vec<&str> {
-    found.iter().map(|surprise| surprise.code).collect()
 }
 
 #[test]

@@ -1,0 +1,179 @@
+//! Names that will surprise somebody: what the model tells, and what the upstreams say when they are asked.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::{Extension, Json};
+use futures_util::future::join_all;
+use serde::Deserialize;
+
+use super::error::Rejection;
+use super::{ApiState, blocking};
+use crate::control::lint::{self, Inquiry, Said, Surprise};
+use crate::control::model::Key;
+use crate::control::{Caller, VnetView};
+use crate::dns::desk::Untold;
+use crate::dns::public::Publicly;
+use crate::dns::resolver::Told;
+use crate::interface::{Lint, List};
+
+/// How long the upstreams may take when somebody wants to know.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long they may take when somebody waits for something else.
+const HASTE: Duration = Duration::from_secs(1);
+
+/// Which VNet is asked about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LintQuery {
+    vnet: Option<String>,
+    /// Whether the upstreams are asked.
+    #[serde(default)]
+    ask: bool,
+}
+
+/// `GET /v1/lint?vnet=…&ask=…`: names that will surprise somebody, in every VNet or in one, of what the caller may read.
+pub(super) async fn lint(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<LintQuery>, QueryRejection>,
+) -> Result<Json<List<Lint>>, Rejection> {
+    let Query(LintQuery { vnet, ask }) = query?;
+    let seen = state.control.view().seen_by(&caller);
+    let only = match vnet {
+        Some(vnet) => Some(seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key),
+        None => None,
+    };
+    let wanted = |vnet: &Key| only.as_ref().is_none_or(|only| only == vnet);
+    let (shared, asker) = (state.clone(), caller.clone());
+    let mut found = blocking(move || surprises(&shared, &asker)).await?;
+    found.retain(|surprise| wanted(&surprise.vnet));
+    if ask {
+        ask_upstreams(&state, &caller, PATIENCE, |surprise| wanted(&surprise.vnet), &mut found).await;
+    }
+    Ok(Json(List::new(found.into_iter().map(shown).collect())))
+}
+
+fn shown(surprise: Surprise) -> Lint {
+    let Surprise { code, vnet, message, remedy, evidence, .. } = surprise;
+    Lint { code: code.to_owned(), vnet: vnet.to_string(), message, evidence, remedy }
+}
+
+/// What the names in force, and the upstreams, have of it that has to do with `changed` (see [`Surprise::concerns`]),
+/// in sentences.
+pub(super) async fn warnings(state: ApiState, caller: Caller, changed: Vec<String>) -> Result<Vec<String>, Rejection> {
+    if changed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (shared, asker) = (state.clone(), caller.clone());
+    let mut found = blocking(move || surprises(&shared, &asker)).await?;
+    let changed: BTreeSet<&str> = changed.iter().map(String::as_str).collect();
+    found.retain(|surprise| surprise.concerns(&changed));
+    ask_upstreams(&state, &caller, HASTE, |surprise| surprise.concerns(&changed), &mut found).await;
+    found.retain(|surprise| surprise.code != lint::NOT_ASKED);
+    Ok(found.iter().map(ToString::to_string).collect())
+}
+
+/// Has the upstreams of every VNet say whether zones whose warning is `wanted` are in public use, and takes that into
+/// `found`. What cannot be asked is said, and is no failure.
+async fn ask_upstreams(
+    state: &ApiState,
+    caller: &Caller,
+    within: Duration,
+    wanted: impl Fn(&Surprise) -> bool,
+    found: &mut Vec<Surprise>,
+) {
+    let whole = state.control.view();
+    let seen = whole.seen_by(caller);
+    let readable = |surprise: &Surprise| surprise.endpoints.iter().all(|endpoint| seen.endpoint(endpoint).is_ok());
+    let mut asked: Vec<(&Key, Vec<Inquiry>, usize)> = Vec::new();
+    for vnet in seen.decisions.model.vnets.keys() {
+        let Some(plan) = whole.dns.resolvers.get(&vnet.to_string()) else { continue };
+        let (mut inquiries, more) = lint::inquiries(plan);
+        inquiries.retain(|inquiry| {
+            let surprise = inquiry.surprise(vnet);
+            wanted(&surprise) && readable(&surprise)
+        });
+        if !inquiries.is_empty() {
+            asked.push((vnet, inquiries, more));
+        }
+    }
+    let told = asked.iter().map(|(vnet, inquiries, _)| async move {
+        let questions = inquiries.iter().flat_map(Inquiry::questions).map(|(name, kind)| (&**name, kind));
+        state.desk.public(&vnet.to_string(), questions, within).await
+    });
+    for ((vnet, inquiries, more), told) in asked.iter().zip(join_all(told).await) {
+        let mut told = told.unwrap_or_else(untold).into_iter().map(said).fuse();
+        let silence = Said::Untold("its resolver cannot be asked".to_owned());
+        let answers: Vec<(Inquiry, Vec<Said>)> = inquiries
+            .iter()
+            .map(|inquiry| {
+                let each = inquiry.questions().map(|_| told.next().unwrap_or_else(|| silence.clone()));
+                (inquiry.clone(), each.collect())
+            })
+            .collect();
+        lint::judge(vnet, &answers, *more, found);
+    }
+}
+
+/// Nobody is there, so nothing is said: whoever takes the answers says so.
+fn untold(_: Untold) -> Vec<Publicly> {
+    Vec::new()
+}
+
+fn said(publicly: Publicly) -> Said {
+    match publicly {
+        Publicly::Untold(why) => Said::Untold(why),
+        Publicly::Absent(server) => Said::Absent(server.to_string()),
+        Publicly::There(server, records) => {
+            // Names come back in the letters that they were asked in, which are random.
+            let data = |told: Told| told.data.to_ascii_lowercase();
+            Said::There(server.to_string(), records.into_iter().map(data).collect())
+        }
+    }
+}
+
+/// Everything that surprises somebody and speaks of nothing that `caller` may not read.
+fn surprises(state: &ApiState, caller: &Caller) -> Vec<Surprise> {
+    let whole = state.control.view();
+    let seen = whole.seen_by(caller);
+    let mut found = lint::lint(&whole.decisions, &whole.dns);
+    let listen =
+        |vnet: &Key| whole.dns.resolvers.get(&vnet.to_string()).map(|plan| plan.listen.clone()).unwrap_or_default();
+    let attached = seen.vnets().into_iter().filter(|vnet| vnet.device.is_some() && !vnet.endpoints.is_empty());
+    found.extend(attached.filter_map(|view| other_server(&view, &listen(&view.key))));
+    let readable = |endpoint: &String| seen.endpoint(endpoint).is_ok();
+    found.retain(|one| seen.decisions.model.vnets.contains_key(&one.vnet) && one.endpoints.iter().all(readable));
+    found
+}
+
+/// Whom programs of an attachment's namespace ask, where this host says so itself (`ip-netns(8)`).
+fn other_server(view: &VnetView, listen: &[IpAddr]) -> Option<Surprise> {
+    let file = match &view.netns {
+        Some(name) => format!("/etc/netns/{name}/resolv.conf"),
+        None => "/etc/resolv.conf".to_owned(),
+    };
+    let text = std::fs::read_to_string(&file).ok()?;
+    let servers: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver").map(str::trim))
+        .filter(|server| !listen.iter().any(|own| own.to_string() == *server))
+        .collect();
+    if servers.is_empty() || listen.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "programs in the network of {} on this host ask {} ({file}), not its resolver; whether that one forwards to it is not \
+         known here",
+        view.key,
+        servers.join(", ")
+    );
+    let remedy = format!("write `nameserver {}` there, or export a configuration for that server", listen.first()?);
+    let endpoints = view.endpoints.iter().map(ToString::to_string).take(1).collect();
+    let (code, evidence) = (lint::OTHER_RESOLVER, Vec::new());
+    Some(Surprise { code, vnet: view.key.clone(), message, remedy, endpoints, zone: None, evidence })
+}

@@ -1,0 +1,72 @@
+//! What the upstream servers say of names, whatever the plan says: whether somebody else uses them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use tokio::time::timeout_at;
+
+use super::answer::look_up;
+use super::clock;
+use super::question::Key;
+use super::resolver::{Resolver, Told};
+use super::upstream::Found;
+use crate::snapshot::dns::ResolverPlan;
+
+/// Questions at a time: few enough that clients hardly notice.
+const AT_ONCE: usize = 32;
+
+/// What the upstreams say of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publicly {
+    /// Nobody could be asked, and why.
+    Untold(String),
+    /// There is no such name, and none below it (RFC 8020 §2).
+    Absent(IpAddr),
+    /// The name is there; with these records of the type, or none.
+    There(IpAddr, Vec<Told>),
+}
+
+/// Asks all of `questions`, in their order, and waits no longer than `within` for any.
+pub(super) async fn asked(resolver: &Resolver, questions: Vec<(Name, RecordType)>, within: Duration) -> Vec<Publicly> {
+    let Some(plan) = resolver.plan() else { return Vec::new() };
+    let (until, plan) = (clock() + within, &*plan);
+    let one = |(name, kind): (Name, RecordType)| async move {
+        match timeout_at(until.into(), resolver.upstream().ask(&Key::of(&name, kind))).await {
+            Ok((found, _)) => judged(plan, (&name, kind), &found),
+            Err(_) => Publicly::Untold("no answer in time".to_owned()),
+        }
+    };
+    stream::iter(questions).map(one).buffered(AT_ONCE).collect().await
+}
+
+fn judged(plan: &ResolverPlan, question: (&Name, RecordType), found: &Found) -> Publicly {
+    let Some(server) = found.server else {
+        let words = found.why.as_ref().map_or("no answer", |(_, words)| words.trim_start_matches("privlink: "));
+        return Publicly::Untold(words.to_owned());
+    };
+    if repeats(plan, question, found) {
+        return Publicly::Untold(format!("{server} repeats what this resolver says"));
+    }
+    let of_kind = |record: &&Record| record.record_type() == question.1;
+    match found.code {
+        ResponseCode::NXDomain => Publicly::Absent(server),
+        ResponseCode::NoError => Publicly::There(server, found.records.iter().filter(of_kind).map(Told::new).collect()),
+        code => Publicly::Untold(format!("{server} says {code}")),
+    }
+}
+
+/// Whether a server that forwards to this resolver has told of it what the plan says.
+fn repeats(plan: &ResolverPlan, (name, kind): (&Name, RecordType), found: &Found) -> bool {
+    let Some(own) = look_up(plan, name, kind) else { return false };
+    let alike = |ours: &Record, theirs: &Record| match (&ours.data, &theirs.data) {
+        (RData::SOA(ours), RData::SOA(theirs)) => ours.mname == theirs.mname && ours.rname == theirs.rname,
+        (ours, theirs) => ours == theirs,
+    };
+    let known = |theirs: &Record| {
+        own.answers.iter().chain(&own.soa).any(|ours| ours.name == theirs.name && alike(ours, theirs))
+    };
+    found.records.iter().chain(&found.soa).any(known)
+}
