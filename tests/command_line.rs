@@ -320,6 +320,96 @@ fn the_shell_completes_what_the_daemon_holds() {
 }
 
 #[test]
+fn zones_of_ones_own_and_automatic_ones_are_listed_and_shown() {
+    let lab = Lab::new("zones");
+    let file = lab.directory.join("zones.toml");
+    let blobs = "privatelink.blob.core.windows.net";
+    let network = |name: &str, second: u8| {
+        format!(
+            "[[vnet]]\nname = \"{name}\"\naddress_space = [\"10.{second}.0.0/16\"]\nsubnets = [{{ name = \"endpoints\", prefix \
+             = \"10.{second}.9.0/24\" }}, {{ name = \"nat\", prefix = \"10.{second}.8.0/24\" }}]\ndns = {{ listen = \
+             \"10.{second}.0.53\" }}\n"
+        )
+    };
+    let endpoint = |name: &str, zones: &str| {
+        format!(
+            "[[endpoint]]\nname = \"{name}\"\nvnet = \"names\"\nsubnet = \"endpoints\"\nresource = \"account\"\nsubresource = \
+             \"blob\"\n{zones}\n"
+        )
+    };
+    let account = "[[resource]]\nname = \"account\"\ntype = \"Microsoft.Storage/storageAccounts\"\nvnet = \"names\"\nnat = \
+                   [\"10.9.8.4\"]\ntargets = [{ subresource = \"blob\", backends = [\"10.9.0.9\"], ports = [{ protocol = \"tcp\", \
+                   port = 443 }] }]\n";
+    let zones = format!(
+        "[[dns_zone]]\nname = \"corp.internal\"\nrecords = [{{ name = \"www\", type = \"A\", ttl = \"1m\", values = \
+         [\"10.9.0.1\", \"10.9.0.2\"] }}, {{ name = \"www\", type = \"TXT\", values = \"hello\" }}]\nlinks = [{{ vnet = \"names\" \
+         }}]\n[[dns_zone]]\nname = \"{blobs}\"\nlinks = [{{ vnet = \"hub\", resolution_policy = \"NxDomainRedirect\" }}]\n"
+    );
+    let text = [
+        network("names", 9),
+        network("hub", 8),
+        account.to_owned(),
+        zones,
+        endpoint("alone", ""),
+        endpoint("grouped", &format!("dns_zones = \"{blobs}\"")),
+    ];
+    std::fs::write(&file, text.concat()).expect("written");
+    lab.done(&format!("apply -f {}", file.display()));
+
+    let listed = lab.json("dns zone list");
+    let facts = |zone: &serde_json::Value| {
+        let link = &zone["links"][0];
+        let texts = [&zone["id"], &zone["kind"], &link["vnet"], &link["resolutionPolicy"]];
+        let texts = texts.map(|text| text.as_str().expect("text").to_owned());
+        assert!(zone["records"].is_null() && zone["links"].as_array().map(Vec::len) == Some(1), "{zone}");
+        (texts.join(" "), zone["recordSets"].as_u64().expect("a number"))
+    };
+    let found: Vec<(String, u64)> = listed.as_array().expect("zones").iter().map(facts).collect();
+    let expected = [
+        ("default/corp.internal own default/names Default".to_owned(), 3),
+        (format!("default/{blobs} own default/hub NxDomainRedirect"), 2),
+        (format!("{blobs} automatic default/names NxDomainRedirect"), 2),
+    ];
+    assert_eq!(found, expected);
+    let table = lab.done("dns zone list");
+    assert!(table.contains("corp.internal") && table.contains("names (Default)"), "{table}");
+
+    let own = lab.json("dns zone show corp.internal");
+    let records: Vec<String> = own[0]["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .map(|one| format!("{} {} {} {}", one["name"], one["type"], one["data"], one["ttl"]).replace('"', ""))
+        .collect();
+    assert_eq!(records, ["www A 10.9.0.1 60", "www A 10.9.0.2 60", "www TXT \\hello\\ 3600"]);
+    // One of somebody's own and one that came about beside it.
+    let both = lab.json(&format!("dns zone show {}", blobs.to_uppercase()));
+    let owner = |zone: usize| (both[zone]["kind"].as_str(), both[zone]["records"][0]["endpoint"].as_str());
+    assert_eq!(both.as_array().map(Vec::len), Some(2));
+    assert_eq!(owner(0), (Some("own"), Some("default/grouped")));
+    assert_eq!(owner(1), (Some("automatic"), Some("default/alone")));
+    let shown = lab.done(&format!("dns zone show {blobs}"));
+    assert!(shown.contains("account  A     -    10.9.9.4"), "{shown}");
+    let said = lab.fails("dns zone show corp.interna", Exit::NotFound);
+    assert!(said.contains("private DNS zone") && said.contains("corp.internal"), "{said}");
+    assert_eq!(offered(&lab.socket, "privlink dns zone show c"), ["corp.internal"]);
+
+    // Who may read none of it sees none of it.
+    let token = lab.directory.join("token").display().to_string();
+    lab.done(&format!("token create stranger --out {token}"));
+    let held = |arguments: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_privlink"));
+        let command = command.args(["--socket", &lab.socket]).args(arguments.split(' '));
+        let output = command.env("PRIVLINK_TOKEN_FILE", &token).output().expect("the command line");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(held("dns zone show corp.internal"), (Some(4), String::new()));
+    assert_eq!(held(&format!("dns zone show {blobs}")), (Some(4), String::new()));
+    let (code, said) = held("dns zone list");
+    assert!(code == Some(0) && !said.contains("internal") && !said.contains("privatelink"), "{said}");
+}
+
+#[test]
 fn every_command_works_against_a_daemon() {
     let directory: PathBuf = std::env::temp_dir().join(format!("privlink-command-line-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("temporary directory");

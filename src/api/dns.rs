@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use super::ApiState;
 use super::error::Rejection;
 use crate::control::Caller;
-use crate::control::model::{RecordData, RecordSet, ResolutionPolicy};
+use crate::control::model::{RecordData, RecordSet};
 use crate::control::names::{Name, Node, ResolverPlan, Zone};
 use crate::interface::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, List};
 
@@ -71,10 +71,7 @@ fn shown(vnet: &str, plan: &ResolverPlan) -> DnsPlan {
     let zone = |(name, zone): (&Name, &Zone)| DnsZone {
         name: name.to_string(),
         own: zone.own.is_some(),
-        resolution_policy: match zone.policy {
-            ResolutionPolicy::Default => "Default".to_owned(),
-            ResolutionPolicy::NxDomainRedirect => "NxDomainRedirect".to_owned(),
-        },
+        resolution_policy: super::dns_zones::policy(zone.policy),
     };
     let mut zones: Vec<DnsZone> = plan.zones.iter().map(zone).collect();
     zones.sort_by(|one, other| one.name.cmp(&other.name));
@@ -89,7 +86,7 @@ fn shown(vnet: &str, plan: &ResolverPlan) -> DnsPlan {
 }
 
 /// Each value of a set as a zone file has it.
-fn written(set: &RecordSet) -> Vec<DnsWritten> {
+pub(super) fn written(set: &RecordSet) -> Vec<DnsWritten> {
     let data: Vec<String> = match &set.data {
         RecordData::A(all) => all.iter().map(ToString::to_string).collect(),
         RecordData::Aaaa(all) => all.iter().map(ToString::to_string).collect(),

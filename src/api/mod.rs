@@ -66,6 +66,9 @@ mod inventory;
 /// Private names.
 mod dns;
 
+/// Private DNS zones.
+mod dns_zones;
+
 /// What `doctor` needs to know.
 mod doctor;
 
@@ -221,6 +224,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/vnets/{vnet}/diagnosis", get(doctor::diagnosis))
         .route("/vnets/{vnet}/dns/explain", get(dns_explain::explain))
         .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
+        .route("/dns-zones", get(dns_zones::list))
+        .route("/dns-zones/{zone}", get(dns_zones::one))
         .route("/lint", get(lint::lint))
         .route("/security-groups", get(security_groups::list))
         .route("/security-groups/{group}", get(security_groups::one).delete(security_groups::delete))

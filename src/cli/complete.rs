@@ -28,6 +28,11 @@ pub(super) fn vnets() -> ArgValueCandidates {
     ArgValueCandidates::new(|| named("/vnets", "id"))
 }
 
+/// Names of private DNS zones.
+pub(super) fn zones() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| named("/dns-zones", "id"))
+}
+
 /// Names of rule sets.
 pub(super) fn security_groups() -> ArgValueCandidates {
     ArgValueCandidates::new(|| named("/security-groups", "id"))

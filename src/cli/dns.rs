@@ -31,6 +31,9 @@ pub(super) enum Command {
         #[arg(long, value_enum)]
         format: Form,
     },
+    /// Private DNS zones
+    #[command(subcommand)]
+    Zone(super::dns_zone::Command),
     /// Say which names will surprise somebody; ends with 1 if there are any
     Lint {
         /// `name` or `group/name`; omitted: every VNet
@@ -52,6 +55,7 @@ pub(super) fn execute(command: &Command, client: &Client, output: &mut Output<'_
         Command::Export { vnet, format } => {
             output.list(&plans(vnet)?, |plans, out| plans.iter().try_for_each(|plan| export(plan, *format, out)))
         }
+        Command::Zone(command) => super::dns_zone::execute(command, client, output),
         Command::Lint { vnet, no_ask } => lint(vnet.as_deref(), !no_ask, client, output),
     }
 }

@@ -22,6 +22,9 @@ mod document;
 /// Private names.
 mod dns;
 
+/// Private DNS zones.
+mod dns_zone;
+
 /// Private names for other programs.
 mod dns_export;
 

@@ -1,10 +1,10 @@
 //! Names of endpoints: those that a resource gives, or those that Azure's tables make of its own name (seed, *DNS
 //! configuration*), and from them what each VNet's resolver answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::model::{APEX, Key, Model, PrivateEndpoint};
+use super::model::{APEX, DnsZone, Key, Model, PrivateEndpoint, RecordType};
 use super::resource_types;
 pub use crate::snapshot::dns::{DnsPlan, Name, Node, Owner, ResolverPlan, Zone};
 
@@ -111,8 +111,10 @@ pub fn group_records<'a>(model: &Model, endpoint: &'a PrivateEndpoint) -> Vec<(K
 /// What endpoints have written into `zone` by their groups: relative names, and whose address each is.
 pub fn in_zone<'a>(model: &'a Model, zone: &Key) -> BTreeMap<String, Vec<(&'a Key, IpAddr)>> {
     let mut names: BTreeMap<String, Vec<(&Key, IpAddr)>> = BTreeMap::new();
-    let grouped = model.endpoints.iter().filter(|(_, endpoint)| endpoint.zone_group.is_some());
-    for (key, endpoint) in grouped {
+    let puts = |endpoint: &PrivateEndpoint| {
+        endpoint.zone_group.as_ref().is_some_and(|group| group.zones.iter().any(|one| one.zone == *zone))
+    };
+    for (key, endpoint) in model.endpoints.iter().filter(|(_, endpoint)| puts(endpoint)) {
         for (of, name, _, ip) in group_records(model, endpoint) {
             if of == *zone {
                 names.entry(relative(name.host(), &zone.name)).or_default().push((key, ip));
@@ -120,6 +122,15 @@ pub fn in_zone<'a>(model: &'a Model, zone: &Key) -> BTreeMap<String, Vec<(&'a Ke
         }
     }
     names
+}
+
+/// How many record sets stand in `zone`: those that somebody wrote, those of endpoints, and its start of authority.
+pub fn record_sets(model: &Model, key: &Key, zone: &DnsZone) -> usize {
+    let owned = in_zone(model, key);
+    let kind = |ip: &IpAddr| if ip.is_ipv4() { RecordType::A } else { RecordType::Aaaa };
+    let of_endpoints = owned.iter().flat_map(|(name, all)| all.iter().map(move |(_, ip)| (&**name, kind(ip))));
+    let written = zone.records.iter().map(|record| (&*record.name, record.set.data.kind()));
+    written.chain(of_endpoints).collect::<BTreeSet<_>>().len() + 1
 }
 
 /// A whole name of `zone`, relative to it.

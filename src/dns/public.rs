@@ -51,10 +51,12 @@ fn judged(plan: &ResolverPlan, question: (&Name, RecordType), found: &Found) -> 
         return Publicly::Untold(format!("{server} repeats what this resolver says"));
     }
     let of_kind = |record: &&Record| record.record_type() == question.1;
-    match found.code {
-        ResponseCode::NXDomain => Publicly::Absent(server),
-        ResponseCode::NoError => Publicly::There(server, found.records.iter().filter(of_kind).map(Told::new).collect()),
-        code => Publicly::Untold(format!("{server} says {code}")),
+    if found.code == ResponseCode::NXDomain {
+        Publicly::Absent(server)
+    } else if found.code == ResponseCode::NoError {
+        Publicly::There(server, found.records.iter().filter(of_kind).map(Told::new).collect())
+    } else {
+        Publicly::Untold(format!("{server} says {}", found.code))
     }
 }
 

@@ -77,3 +77,54 @@ pub struct DnsAddress {
     /// Whether that state is answered.
     pub answered: bool,
 }
+
+/// A private DNS zone, whoever sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrivateZone {
+    /// `group/name` of one of somebody's own; the name of one that came about with the endpoints in it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `own` or `automatic`.
+    pub kind: String,
+    /// VNets whose resolvers answer for it.
+    pub links: Vec<PrivateZoneLink>,
+    /// How many record sets it has; the start of authority is one of them.
+    pub record_sets: u64,
+    /// Its records, by name; in a list they are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<PrivateRecord>,
+}
+
+/// A zone is seen from a VNet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrivateZoneLink {
+    /// What somebody called it; absent: it came about with the zone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// `group/name` of the VNet.
+    pub vnet: String,
+    /// What becomes of names that the zone does not have: `Default` or `NxDomainRedirect`.
+    pub resolution_policy: String,
+}
+
+/// One record of a zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrivateRecord {
+    /// Relative to the zone; `@` is the zone itself.
+    pub name: String,
+    /// `A`, `TXT`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// As a zone file has it (RFC 1035 §5.1).
+    pub data: String,
+    /// How long it may be kept, in seconds; absent: as long as the VNet that asks says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u32>,
+    /// `group/name` of the endpoint whose it is; absent: somebody wrote it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub endpoint: String,
+}

@@ -30,7 +30,7 @@ pub mod status;
 pub mod records;
 
 pub use access::{Assignment, Done, NewToken, Role, Token};
-pub use dns::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone};
+pub use dns::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, PrivateRecord, PrivateZone, PrivateZoneLink};
 pub use dns_explain::{DnsExplanation, DnsHop, DnsRecord};
 pub use doctor::{DiagnosedAddress, Diagnosis, Finding, Lint, Outcome};
 pub use error::{ErrorBody, ErrorDetail};

@@ -10,6 +10,7 @@ use crate::control::access::actions;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
 use crate::control::model::{DnsZone, Key, Model, ResolutionPolicy, ZoneLink};
+use crate::control::names;
 use crate::control::rights::{Right, Verb};
 use crate::control::validate::{LINKS_MAX, RECORD_SETS_MAX};
 
@@ -23,13 +24,13 @@ const REGISTERING_MAX: usize = 100;
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let all = ask.model().dns_zones.iter();
     let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::DnsZone, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, zone)| Some(show(key, zone)))
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, zone)| Some(show(ask.model(), key, zone)))
 }
 
 /// `GET …/privateDnsZones/{name}`
 pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, zone) = found(ask)?;
-    Ok(Answer::ok(show(&key, &zone)))
+    Ok(Answer::ok(show(ask.model(), &key, &zone)))
 }
 
 /// `PUT …/privateDnsZones/{name}`
@@ -38,24 +39,24 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
     let before = ask.model().dns_zones.get(&key);
-    ask.check_conditions(before.map(|zone| show(&key, zone)).as_ref())?;
+    ask.check_conditions(before.map(|zone| show(ask.model(), &key, zone)).as_ref())?;
     let body = Field::root(&ask.body)?;
     demand_global(&body)?;
     let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone())).unwrap_or_default();
     let zone = DnsZone { tags, ..before.cloned().unwrap_or_default() };
     let created = before.is_none();
     write(ask, &key, &zone)?;
-    Ok(Answer::put(show(&key, &zone), created))
+    Ok(Answer::put(show(ask.model(), &key, &zone), created))
 }
 
 /// `PATCH …/privateDnsZones/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, zone) = found(ask)?;
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.check_conditions(Some(&show(&key, &zone)))?;
+    ask.check_conditions(Some(&show(ask.model(), &key, &zone)))?;
     let zone = DnsZone { tags: patched(ask, &zone.tags)?, ..zone };
     write(ask, &key, &zone)?;
-    Ok(Answer::put(show(&key, &zone), false))
+    Ok(Answer::put(show(ask.model(), &key, &zone), false))
 }
 
 /// `DELETE …/privateDnsZones/{name}`
@@ -63,7 +64,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
     let before = ask.model().dns_zones.get(&key);
-    ask.check_conditions(before.map(|zone| show(&key, zone)).as_ref())?;
+    ask.check_conditions(before.map(|zone| show(ask.model(), &key, zone)).as_ref())?;
     let Some(zone) = before else { return Ok(Answer::absent()) };
     if let Some(link) = zone.links.first() {
         let message =
@@ -109,12 +110,11 @@ fn demand_global(body: &Field<'_>) -> Result<(), Rejection> {
     }
 }
 
-fn show(key: &Key, zone: &DnsZone) -> Value {
+fn show(model: &Model, key: &Key, zone: &DnsZone) -> Value {
     let registering = zone.links.iter().filter(|link| link.registration).count();
     let properties = json!({
         "maxNumberOfRecordSets": RECORD_SETS_MAX,
-        // The start of authority is one of them.
-        "numberOfRecordSets": zone.records.len() + 1,
+        "numberOfRecordSets": names::record_sets(model, key, zone),
         "maxNumberOfVirtualNetworkLinks": LINKS_MAX,
         "numberOfVirtualNetworkLinks": zone.links.len(),
         "maxNumberOfVirtualNetworkLinksWithRegistration": REGISTERING_MAX,

@@ -155,8 +155,9 @@ pub fn judge(vnet: &Key, inquiries: &[(Inquiry, Vec<Said>)], more: usize, found:
                 Some(Said::There(server, _)) => {
                     let there = vec![format!("{server} knows {}", inquiry.zone)];
                     let told = if evidence.is_empty() { there } else { evidence };
-                    let trap = found.iter_mut().find(|one| known(NX_DOMAIN_TRAP, one));
-                    trap.into_iter().for_each(|one| one.evidence.clone_from(&told));
+                    if let Some(trap) = found.iter_mut().find(|one| known(NX_DOMAIN_TRAP, one)) {
+                        trap.evidence = told;
+                    }
                 }
                 Some(Said::Untold(why)) => untold.push((&inquiry.zone, why.clone())),
                 None => untold.push((&inquiry.zone, "no answer".to_owned())),
