@@ -22,6 +22,8 @@ pub(super) async fn apply_document(
     let live = state.control.view().seen_by_author(&caller);
     let parsed = (state.parse)(&wanted.name, &wanted.document, &live);
     let (model, warnings) = parsed.map_err(Rejection::bad_document)?;
+    // What is only looked at is warned of before it is so.
+    let as_if = (wanted.dry_run && !wanted.create_only).then(|| model.clone());
     let command = if wanted.create_only {
         Command::Put { items: Box::new(model), create_only: true }
     } else {
@@ -32,10 +34,13 @@ pub(super) async fn apply_document(
     let (outcome, _) = apply(state.clone(), caller.clone(), command).await?;
     let mut applied = applied(outcome);
     applied.warnings.extend(warnings);
-    if !applied.dry_run {
-        let changed: Vec<String> = applied.created.iter().chain(&applied.updated).cloned().collect();
-        applied.warnings.extend(super::lint::warnings(state, caller, changed).await?);
-    }
+    let changed: Vec<String> = applied.created.iter().chain(&applied.updated).cloned().collect();
+    let view = state.control.view();
+    let view = match as_if {
+        Some(model) => super::blocking(move || std::sync::Arc::new(view.as_if(&model))).await?,
+        None => view,
+    };
+    applied.warnings.extend(super::lint::warnings(state, caller, view, changed).await?);
     Ok(Json(List::one(applied)))
 }
 

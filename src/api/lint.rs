@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
@@ -14,7 +15,7 @@ use super::error::Rejection;
 use super::{ApiState, blocking};
 use crate::control::lint::{self, Inquiry, Said, Surprise};
 use crate::control::model::Key;
-use crate::control::{Caller, VnetView};
+use crate::control::{Caller, View, VnetView};
 use crate::dns::desk::Untold;
 use crate::dns::public::Publicly;
 use crate::dns::resolver::Told;
@@ -43,17 +44,19 @@ pub(super) async fn lint(
     query: Result<Query<LintQuery>, QueryRejection>,
 ) -> Result<Json<List<Lint>>, Rejection> {
     let Query(LintQuery { vnet, ask }) = query?;
-    let seen = state.control.view().seen_by(&caller);
+    let view = state.control.view();
+    let seen = view.seen_by(&caller);
     let only = match vnet {
         Some(vnet) => Some(seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key),
         None => None,
     };
     let wanted = |vnet: &Key| only.as_ref().is_none_or(|only| only == vnet);
-    let (shared, asker) = (state.clone(), caller.clone());
-    let mut found = blocking(move || surprises(&shared, &asker)).await?;
+    let (whole, seen) = (view, Arc::new(seen));
+    let (all, own) = (Arc::clone(&whole), Arc::clone(&seen));
+    let mut found = blocking(move || surprises(&all, &own)).await?;
     found.retain(|surprise| wanted(&surprise.vnet));
     if ask {
-        ask_upstreams(&state, &caller, PATIENCE, |surprise| wanted(&surprise.vnet), &mut found).await;
+        ask_upstreams(&state, (&whole, &seen), PATIENCE, |surprise| wanted(&surprise.vnet), &mut found).await;
     }
     Ok(Json(List::new(found.into_iter().map(shown).collect())))
 }
@@ -63,40 +66,47 @@ fn shown(surprise: Surprise) -> Lint {
     Lint { code: code.to_owned(), vnet: vnet.to_string(), message, evidence, remedy }
 }
 
-/// What the names in force, and the upstreams, have of it that has to do with `changed` (see [`Surprise::concerns`]),
-/// in sentences.
-pub(super) async fn warnings(state: ApiState, caller: Caller, changed: Vec<String>) -> Result<Vec<String>, Rejection> {
+/// What the names of `whole`, and the upstreams, have of it that has to do with `changed` (see [`Surprise::concerns`]),
+/// in sentences. `whole` is what is in force, or what would be.
+pub(super) async fn warnings(
+    state: ApiState,
+    caller: Caller,
+    whole: Arc<View>,
+    changed: Vec<String>,
+) -> Result<Vec<String>, Rejection> {
     if changed.is_empty() {
         return Ok(Vec::new());
     }
-    let (shared, asker) = (state.clone(), caller.clone());
-    let mut found = blocking(move || surprises(&shared, &asker)).await?;
+    let all = Arc::clone(&whole);
+    let (seen, mut found) = blocking(move || {
+        let seen = all.seen_by(&caller);
+        let found = surprises(&all, &seen);
+        (seen, found)
+    })
+    .await?;
     let changed: BTreeSet<&str> = changed.iter().map(String::as_str).collect();
     found.retain(|surprise| surprise.concerns(&changed));
-    ask_upstreams(&state, &caller, HASTE, |surprise| surprise.concerns(&changed), &mut found).await;
+    ask_upstreams(&state, (&whole, &seen), HASTE, |surprise| surprise.concerns(&changed), &mut found).await;
     found.retain(|surprise| surprise.code != lint::NOT_ASKED);
     Ok(found.iter().map(ToString::to_string).collect())
 }
 
-/// Has the upstreams of every VNet say whether zones whose warning is `wanted` are in public use, and takes that into
-/// `found`. What cannot be asked is said, and is no failure.
+/// Has the upstreams of every VNet that is `seen` say whether zones of the `whole` whose warning is `wanted` are in
+/// public use, and takes that into `found`. What cannot be asked is said, and is no failure.
 async fn ask_upstreams(
     state: &ApiState,
-    caller: &Caller,
+    (whole, seen): (&View, &View),
     within: Duration,
     wanted: impl Fn(&Surprise) -> bool,
     found: &mut Vec<Surprise>,
 ) {
-    let whole = state.control.view();
-    let seen = whole.seen_by(caller);
-    let readable = |surprise: &Surprise| surprise.endpoints.iter().all(|endpoint| seen.endpoint(endpoint).is_ok());
     let mut asked: Vec<(&Key, Vec<Inquiry>, usize)> = Vec::new();
     for vnet in seen.decisions.model.vnets.keys() {
         let Some(plan) = whole.dns.resolvers.get(&vnet.to_string()) else { continue };
         let (mut inquiries, more) = lint::inquiries(plan);
         inquiries.retain(|inquiry| {
             let surprise = inquiry.surprise(vnet);
-            wanted(&surprise) && readable(&surprise)
+            wanted(&surprise) && is_readable(seen, &surprise)
         });
         if !inquiries.is_empty() {
             asked.push((vnet, inquiries, more));
@@ -137,18 +147,20 @@ fn said(publicly: Publicly) -> Said {
     }
 }
 
-/// Everything that surprises somebody and speaks of nothing that `caller` may not read.
-fn surprises(state: &ApiState, caller: &Caller) -> Vec<Surprise> {
-    let whole = state.control.view();
-    let seen = whole.seen_by(caller);
+/// Everything in the `whole` that surprises somebody and speaks of nothing but what is `seen`.
+fn surprises(whole: &View, seen: &View) -> Vec<Surprise> {
     let mut found = lint::lint(&whole.decisions, &whole.dns);
     let listen =
         |vnet: &Key| whole.dns.resolvers.get(&vnet.to_string()).map(|plan| plan.listen.clone()).unwrap_or_default();
     let attached = seen.vnets().into_iter().filter(|vnet| vnet.device.is_some() && !vnet.endpoints.is_empty());
     found.extend(attached.filter_map(|view| other_server(&view, &listen(&view.key))));
-    let readable = |endpoint: &String| seen.endpoint(endpoint).is_ok();
-    found.retain(|one| seen.decisions.model.vnets.contains_key(&one.vnet) && one.endpoints.iter().all(readable));
+    found.retain(|one| seen.decisions.model.vnets.contains_key(&one.vnet) && is_readable(seen, one));
     found
+}
+
+fn is_readable(seen: &View, surprise: &Surprise) -> bool {
+    let known = |key: Key| seen.decisions.model.endpoints.contains_key(&key);
+    surprise.endpoints.iter().all(|endpoint| Key::try_from(endpoint.clone()).is_ok_and(known))
 }
 
 /// Whom programs of an attachment's namespace ask, where this host says so itself (`ip-netns(8)`).

@@ -1,13 +1,15 @@
 //! What a caller may see: a view holds no more than its reader may read, so that nothing behind it has to ask.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::access::{Scope, actions};
 use super::command::Caller;
 use super::decisions::{Decisions, Item, ItemKind};
 use super::index::Index;
-use super::model::{Key, Map, Model, Visibility};
+use super::model::{EndpointIp, Key, Map, Model, Visibility};
+use super::names;
 use super::rights::{Right, Rights, Verb};
 use super::views::View;
 
@@ -82,6 +84,29 @@ impl View {
 }
 
 impl View {
+    /// The view as it would be with the objects of `own`, as far as names tell: an endpoint that has no address yet
+    /// stands at none that anybody has.
+    #[must_use]
+    pub fn as_if(&self, own: &Model) -> Self {
+        let mut decisions = Decisions::clone(&self.decisions);
+        let model = &mut decisions.model;
+        model.vnets.extend(own.vnets.iter().map(|(key, vnet)| (key.clone(), vnet.clone())));
+        model.dns_zones.extend(own.dns_zones.iter().map(|(key, zone)| (key.clone(), zone.clone())));
+        model.resources.extend(own.resources.iter().map(|(key, resource)| (key.clone(), resource.clone())));
+        for (key, endpoint) in &own.endpoints {
+            let mut endpoint = endpoint.clone();
+            if endpoint.addresses.is_empty() {
+                endpoint.addresses.push(EndpointIp { member: String::new(), ip: None });
+            }
+            for address in &mut endpoint.addresses {
+                address.ip.get_or_insert(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            }
+            model.endpoints.insert(key.clone(), endpoint);
+        }
+        let dns = Arc::new(names::plan(&decisions, self.epoch));
+        Self { index: Index::of(&decisions), dns, decisions: Arc::new(decisions), ..self.clone() }
+    }
+
     /// What a document of `caller` may refer to: what the caller may read, and resources that show themselves to a
     /// subscription in which the caller may create endpoints. What is not in here is as if it were not.
     #[must_use]

@@ -139,7 +139,11 @@ fn what_somebody_else_serves_is_known_by_asking() {
         let said = warned(&endpoint("quiet"));
         assert!(!said.contains("PublicZoneInUse"), "{said}");
         cli("endpoint delete orders2");
+        // Before it is so, too.
         fs::write("/run/zone.toml", zone("www.corp.example")).expect("written");
+        let said = warned("apply --dry-run -f /run/zone.toml");
+        assert!(said.contains("PublicZoneInUse: the zone www.corp.example"), "{said}");
+        assert_eq!(found(&lint("").0).len(), 3, "it is not so yet");
         let said = warned("apply -f /run/zone.toml");
         assert!(said.contains("www.corp.example A 203.0.113.11"), "{said}");
 
