@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use privlink::config;
 use privlink::control::decisions::ItemKind;
+use privlink::control::lint;
 use privlink::control::model::{EndpointIp, Key, LinkResource, Model, PrivateEndpoint};
 use privlink::control::names::Planner;
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
@@ -176,6 +177,14 @@ fn main() {
         tell(Command::Delete { kind: ItemKind::Endpoint, reference: named(MANY + round).to_string() });
         answered(&control, MANY + round, false);
     });
+    // What the API does besides: whom a document may speak of, before the call, and what surprises, after it.
+    let seen = |_| drop(control.view().seen_by_author(&root));
+    timed("what a document may refer to", 20, seen);
+    let warned = |_| {
+        let view = control.view();
+        drop(lint::lint(&view.decisions, &view.dns));
+    };
+    timed("what surprises of everything", 20, warned);
     // Last: what it frees again would be tidied up within whatever is measured next.
     let decisions = Arc::clone(&control.view().decisions);
     let began = Instant::now();
