@@ -15,6 +15,7 @@ use super::error::Rejection;
 use super::{ApiState, blocking};
 use crate::control::lint::{self, Inquiry, Said, Surprise};
 use crate::control::model::Key;
+use crate::control::names::Name;
 use crate::control::{Caller, View, VnetView};
 use crate::dns::desk::Untold;
 use crate::dns::public::Publicly;
@@ -56,7 +57,7 @@ pub(super) async fn lint(
     let mut found = blocking(move || surprises(&all, &own)).await?;
     found.retain(|surprise| wanted(&surprise.vnet));
     if ask {
-        ask_upstreams(&state, (&whole, &seen), PATIENCE, |surprise| wanted(&surprise.vnet), &mut found).await;
+        ask_upstreams(&state, (&whole, &seen), None, PATIENCE, |surprise| wanted(&surprise.vnet), &mut found).await;
     }
     Ok(Json(List::new(found.into_iter().map(shown).collect())))
 }
@@ -77,25 +78,31 @@ pub(super) async fn warnings(
     if changed.is_empty() {
         return Ok(Vec::new());
     }
-    let all = Arc::clone(&whole);
-    let (seen, mut found) = blocking(move || {
+    let (all, items) = (Arc::clone(&whole), changed.clone());
+    let (seen, names, mut found) = blocking(move || {
         let seen = all.seen_by(&caller);
-        let found = surprises(&all, &seen);
-        (seen, found)
+        let changed: BTreeSet<&str> = items.iter().map(String::as_str).collect();
+        let mut found = lint::concerning(&all.decisions, &all.dns, &changed);
+        found.extend(other_servers(&all, &seen).filter(|surprise| surprise.concerns(&changed)));
+        found.retain(|one| is_seen(&seen, one));
+        let names = lint::names_of(&all.decisions.model, &changed);
+        (seen, names, found)
     })
     .await?;
     let changed: BTreeSet<&str> = changed.iter().map(String::as_str).collect();
-    found.retain(|surprise| surprise.concerns(&changed));
-    ask_upstreams(&state, (&whole, &seen), HASTE, |surprise| surprise.concerns(&changed), &mut found).await;
+    let wanted = |surprise: &Surprise| surprise.concerns(&changed);
+    ask_upstreams(&state, (&whole, &seen), names.as_ref(), HASTE, wanted, &mut found).await;
     found.retain(|surprise| surprise.code != lint::NOT_ASKED);
     Ok(found.iter().map(ToString::to_string).collect())
 }
 
 /// Has the upstreams of every VNet that is `seen` say whether zones of the `whole` whose warning is `wanted` are in
-/// public use, and takes that into `found`. What cannot be asked is said, and is no failure.
+/// public use, and takes that into `found`. With `names`, zones of other names are not looked at. What cannot be asked is
+/// said, and is no failure.
 async fn ask_upstreams(
     state: &ApiState,
     (whole, seen): (&View, &View),
+    names: Option<&BTreeSet<Name>>,
     within: Duration,
     wanted: impl Fn(&Surprise) -> bool,
     found: &mut Vec<Surprise>,
@@ -103,7 +110,7 @@ async fn ask_upstreams(
     let mut asked: Vec<(&Key, Vec<Inquiry>, usize)> = Vec::new();
     for vnet in seen.decisions.model.vnets.keys() {
         let Some(plan) = whole.dns.resolvers.get(&vnet.to_string()) else { continue };
-        let (mut inquiries, more) = lint::inquiries(plan);
+        let (mut inquiries, more) = lint::inquiries(plan, names);
         inquiries.retain(|inquiry| {
             let surprise = inquiry.surprise(vnet);
             wanted(&surprise) && is_readable(seen, &surprise)
@@ -150,12 +157,20 @@ fn said(publicly: Publicly) -> Said {
 /// Everything in the `whole` that surprises somebody and speaks of nothing but what is `seen`.
 fn surprises(whole: &View, seen: &View) -> Vec<Surprise> {
     let mut found = lint::lint(&whole.decisions, &whole.dns);
+    found.extend(other_servers(whole, seen));
+    found.retain(|one| is_seen(seen, one));
+    found
+}
+
+fn other_servers(whole: &View, seen: &View) -> impl Iterator<Item = Surprise> {
     let listen =
         |vnet: &Key| whole.dns.resolvers.get(&vnet.to_string()).map(|plan| plan.listen.clone()).unwrap_or_default();
     let attached = seen.vnets().into_iter().filter(|vnet| vnet.device.is_some() && !vnet.endpoints.is_empty());
-    found.extend(attached.filter_map(|view| other_server(&view, &listen(&view.key))));
-    found.retain(|one| seen.decisions.model.vnets.contains_key(&one.vnet) && is_readable(seen, one));
-    found
+    attached.filter_map(move |view| other_server(&view, &listen(&view.key)))
+}
+
+fn is_seen(seen: &View, surprise: &Surprise) -> bool {
+    seen.decisions.model.vnets.contains_key(&surprise.vnet) && is_readable(seen, surprise)
 }
 
 fn is_readable(seen: &View, surprise: &Surprise) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use super::decisions::{Decisions, ItemKind};
-use super::model::{Key, Model};
+use super::model::{Key, Model, PrivateEndpoint};
 use super::names::{self, DnsPlan, Name, Node, ResolverPlan};
 use super::resource_types;
 use crate::snapshot::dns::{ResolutionPolicy, Zone};
@@ -82,6 +82,61 @@ pub fn lint(decisions: &Decisions, plan: &DnsPlan) -> Vec<Surprise> {
     }
     found.sort();
     found
+}
+
+/// What of it has to do with `changed` (see [`Surprise::concerns`]). Where that is endpoints alone, other names are not
+/// looked at.
+pub fn concerning(decisions: &Decisions, plan: &DnsPlan, changed: &BTreeSet<&str>) -> Vec<Surprise> {
+    let model = &decisions.model;
+    let mut found = match names_of(model, changed) {
+        Some(names) => {
+            let mut found = Vec::new();
+            for key in model.vnets.keys() {
+                let resolver = plan.resolvers.get(&key.to_string());
+                if let Some(resolver) = resolver {
+                    for name in &names {
+                        of_name(model, key, resolver, name, &mut found);
+                    }
+                }
+                let holds = |item: &&str| endpoint_of(model, item).is_some_and(|(_, endpoint)| endpoint.vnet == *key);
+                if resolver.is_none_or(|resolver| resolver.listen.is_empty()) && changed.iter().any(holds) {
+                    without_resolver(model, key, &mut found);
+                }
+            }
+            found
+        }
+        None => lint(decisions, plan),
+    };
+    found.retain(|surprise| surprise.concerns(changed));
+    found.sort();
+    found
+}
+
+/// Every name of `changed`, where that is endpoints alone.
+pub fn names_of(model: &Model, changed: &BTreeSet<&str>) -> Option<BTreeSet<Name>> {
+    let mut all = BTreeSet::new();
+    for item in changed {
+        let (_, endpoint) = endpoint_of(model, item)?;
+        let grouped = names::grouped(model, endpoint).into_iter().map(|(_, name)| name);
+        for name in names::of_endpoint(model, endpoint).into_iter().chain(grouped) {
+            all.extend([Name::from(name.host()), Name::from(name.public)]);
+        }
+    }
+    Some(all)
+}
+
+fn endpoint_of<'a>(model: &'a Model, item: &str) -> Option<(&'a Key, &'a PrivateEndpoint)> {
+    let key = Key::try_from(item.strip_prefix("endpoint ")?.to_owned()).ok()?;
+    model.endpoints.entry(&key)
+}
+
+fn of_name(model: &Model, vnet: &Key, plan: &ResolverPlan, name: &Name, found: &mut Vec<Surprise>) {
+    if let Some((name, zone)) = plan.zones.entry(name) {
+        found.extend(overridden(vnet, plan, name, zone));
+    }
+    if let Some((name, node)) = plan.names.entry(name) {
+        found.extend(claimed_twice(model, vnet, name, node));
+    }
 }
 
 fn of_resolver(model: &Model, vnet: &Key, plan: &ResolverPlan, found: &mut Vec<Surprise>) {

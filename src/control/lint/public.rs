@@ -101,13 +101,21 @@ impl Inquiry {
     }
 }
 
-/// The zones that the upstreams of a resolver are to be asked about, and how many more there are.
-pub fn inquiries(plan: &ResolverPlan) -> (Vec<Inquiry>, usize) {
+/// The zones that the upstreams of a resolver are to be asked about, and how many more there are; of those called as
+/// one of `only`, no other name is looked at.
+pub fn inquiries(plan: &ResolverPlan, only: Option<&BTreeSet<Name>>) -> (Vec<Inquiry>, usize) {
     if plan.upstream.is_empty() {
         return (Vec::new(), 0);
     }
+    let (chosen, within): (Vec<_>, Vec<_>) = match only {
+        None => (plan.zones.iter().collect(), plan.names.iter().collect()),
+        Some(only) => (
+            only.iter().filter_map(|name| plan.zones.entry(name)).collect(),
+            only.iter().filter_map(|name| plan.names.entry(name)).collect(),
+        ),
+    };
     let mut zones: BTreeMap<(Matter, &Name), BTreeSet<&Name>> = BTreeMap::new();
-    for (name, zone) in plan.zones.iter().filter(|(name, _)| plan.guard_of(name).is_none()) {
+    for (name, zone) in chosen.into_iter().filter(|(name, _)| plan.guard_of(name).is_none()) {
         let matter = match (is_private(name), &zone.own, zone.policy) {
             (true, Some(_), ResolutionPolicy::Default) => Matter::Trap,
             // Public names there are asked for, or there are no others.
@@ -120,7 +128,7 @@ pub fn inquiries(plan: &ResolverPlan) -> (Vec<Inquiry>, usize) {
     let more = zones.len().saturating_sub(ZONES);
     zones.truncate_to(ZONES);
     let places: BTreeMap<&Name, Matter> = zones.keys().map(|(matter, name)| (*name, *matter)).collect();
-    for (name, _) in plan.names.iter().filter(|(name, node)| !node.is_empty() && !name.starts_with('*')) {
+    for (name, _) in within.into_iter().filter(|(name, node)| !node.is_empty() && !name.starts_with('*')) {
         let Some((zone, _)) = plan.zone_of(name) else { continue };
         let Some(matter) = places.get(zone).filter(|matter| **matter != Matter::Trap) else { continue };
         if let Some(names) = zones.get_mut(&(*matter, zone)) {

@@ -34,6 +34,21 @@ fn claimed(resources: [&str; 2], upstream: bool, listen: bool) -> Decisions {
     decisions
 }
 
+/// What concerns one object is what everything has of it, however it is found.
+fn same_of_each_endpoint(decisions: &Decisions) {
+    let plan = plan(decisions, 1);
+    for changed in [
+        &["endpoint default/first"][..],
+        &["endpoint default/first", "endpoint default/orders"],
+        &["vnet default/spoke"],
+    ] {
+        let changed = changed.iter().copied().collect();
+        let mut all = lint(decisions, &plan);
+        all.retain(|one| one.concerns(&changed));
+        assert_eq!(concerning(decisions, &plan, &changed), all, "{changed:?}");
+    }
+}
+
 #[test]
 fn a_name_of_two_endpoints_is_said_and_more_so_where_two_resources_have_it() {
     for (resources, words) in
@@ -48,7 +63,13 @@ fn a_name_of_two_endpoints_is_said_and_more_so_where_two_resources_have_it() {
         assert!(concerns("endpoint default/second") && concerns("vnet default/spoke"));
         assert!(!concerns("endpoint default/orders") && !concerns("resource default/account"));
     }
+    for (upstream, listen) in [(true, true), (false, true), (true, false)] {
+        for resources in [["account", "account"], ["account", "other"]] {
+            same_of_each_endpoint(&claimed(resources, upstream, listen));
+        }
+    }
     let mut one = claimed(["account", "account"], true, true);
+    same_of_each_endpoint(&one);
     one.model.endpoints.remove(&key("second"));
     assert_eq!(lint(&one, &plan(&one, 1)), []);
 }

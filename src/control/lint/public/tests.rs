@@ -28,7 +28,7 @@ fn plan(zones: &[(&str, Zone)], names: &[&str]) -> ResolverPlan {
 }
 
 fn asked(plan: &ResolverPlan) -> Vec<String> {
-    let (inquiries, more) = inquiries(plan);
+    let (inquiries, more) = inquiries(plan, None);
     assert_eq!(more, 0);
     let line = |one: &Inquiry| {
         let questions: Vec<String> = one.questions().map(|(name, kind)| format!("{name} {kind}")).collect();
@@ -73,7 +73,7 @@ fn no_more_zones_are_asked_about_than_are_bearable() {
     let names: Vec<String> = (0..100).map(|number| format!("n{number}.example")).collect();
     let mut zones: Vec<(&str, Zone)> = names.iter().map(|name| (&**name, automatic())).collect();
     zones.push(("corp.example", own(ResolutionPolicy::Default)));
-    let (inquiries, more) = inquiries(&plan(&zones, &[]));
+    let (inquiries, more) = inquiries(&plan(&zones, &[]), None);
     assert_eq!((inquiries.len(), more, &*inquiries[0].zone), (ZONES, 101 - ZONES, "corp.example"));
     let all: Vec<(Inquiry, Vec<Said>)> =
         inquiries.into_iter().map(|one| (one, vec![Said::Absent("10.1.0.53".into()); 8])).collect();
@@ -148,7 +148,7 @@ fn what_the_upstream_says_makes_a_warning_founds_it_or_takes_it_away() {
         let plan = plan(&[(zone, known)], &[&name]);
         let mut found = Vec::new();
         of_resolver(&model(), &key("spoke"), &plan, &mut found);
-        let (inquiries, more) = inquiries(&plan);
+        let (inquiries, more) = inquiries(&plan, None);
         let asked: Vec<(Inquiry, Vec<Said>)> = inquiries.into_iter().map(|one| (one, says.to_vec())).collect();
         judge(&key("spoke"), &asked, more, &mut found);
         assert_eq!(codes_of(&found), expected, "{what}");
@@ -171,7 +171,9 @@ fn a_name_of_an_endpoint_concerns_that_endpoint_alone() {
         state: ConnectionState::Approved,
     };
     plan.names.insert("orders.example".into(), Node { owners: vec![owner], ..Node::default() });
-    let (inquiries, _) = inquiries(&plan);
+    let (inquiries, _) = inquiries(&plan, None);
+    assert_eq!(super::inquiries(&plan, Some(&["orders.example".into(), "b".into()].into())).0, inquiries);
+    assert_eq!(super::inquiries(&plan, Some(&["other.example".into()].into())).0, []);
     let surprise = inquiries[0].surprise(&key("spoke"));
     let concerns = |item: &str| surprise.concerns(&BTreeSet::from([item]));
     assert!(concerns("endpoint default/orders") && concerns("vnet default/spoke") && concerns("resource default/db"));
