@@ -110,12 +110,14 @@ impl Upstream {
             return (found, true);
         }
         let cell = Arc::clone(lock(&self.asking).entry(key.bytes().into()).or_default());
-        let found = Arc::clone(cell.get_or_init(|| self.exchange(key)).await);
+        let waiting = Waiting { upstream: self, key, cell };
+        let found = Arc::clone(waiting.cell.get_or_init(|| self.exchange(key)).await);
         let mut asking = lock(&self.asking);
-        if asking.get(key.bytes()).is_some_and(|other| Arc::ptr_eq(other, &cell)) {
+        if asking.get(key.bytes()).is_some_and(|other| Arc::ptr_eq(other, &waiting.cell)) {
             asking.remove(key.bytes());
             lock(&self.found).put(key.bytes().into(), Arc::clone(&found));
         }
+        drop(asking);
         (found, false)
     }
 
@@ -152,6 +154,24 @@ impl Upstream {
         match said {
             Some((code, server)) => nothing(code, None, Some(server)),
             None => failed(ResponseCode::ServFail, &format!("upstream {why}")),
+        }
+    }
+}
+
+/// Somebody who waits for an answer, and may be cut short: the last one takes the question with it.
+struct Waiting<'a> {
+    upstream: &'a Upstream,
+    key: &'a Key,
+    cell: Pending,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut asking = lock(&self.upstream.asking);
+        let ours = asking.get(self.key.bytes()).is_some_and(|other| Arc::ptr_eq(other, &self.cell));
+        // The table's own, and this one.
+        if ours && Arc::strong_count(&self.cell) <= 2 {
+            asking.remove(self.key.bytes());
         }
     }
 }

@@ -106,6 +106,24 @@ fn an_answer_repeats_the_question_to_the_letter() {
     assert_ne!(letters(&asked), letters(&other), "by chance once in 67 million runs");
 }
 
+#[tokio::test]
+async fn a_question_that_nobody_waits_for_any_more_is_forgotten() {
+    let upstream = Upstream::new(&[Ipv4Addr::LOCALHOST.into()], &[]);
+    // Every socket is taken: a question waits for one.
+    let _all = upstream.sockets.acquire_many(u32::try_from(ASKED_AT_ONCE).expect("few")).await.expect("open");
+    let key = Key::of(&name("www.example."), RecordType::A);
+    let waits = |milliseconds| timeout(Duration::from_millis(milliseconds), upstream.ask(&key));
+    let (short, long) = tokio::join!(
+        async {
+            let cut = waits(10).await.is_err();
+            (cut, lock(&upstream.asking).len())
+        },
+        waits(50)
+    );
+    assert_eq!(short, (true, 1), "somebody else waits for it still");
+    assert!(long.is_err() && lock(&upstream.asking).is_empty(), "nobody does");
+}
+
 proptest! {
     #[test]
     fn whatever_a_server_sends_is_judged(rest in prop::collection::vec(any::<u8>(), 0..300), counts in any::<[u8; 3]>()) {
