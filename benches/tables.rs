@@ -154,11 +154,14 @@ fn change(c: &mut Criterion) {
 
 /// Batches of housekeeping until nothing is left of a change; returns the packets that it made.
 fn settle(forwarder: &mut Forwarder, after: &Snapshot) -> usize {
-    let context = Context { snapshot: after, now: NOW };
+    let mut context = Context { snapshot: after, now: NOW };
     forwarder.adopt(&context);
     let mut made = 0;
-    while forwarder.housekeep(&context) {
+    while forwarder.housekeep(&context) || forwarder.is_paced() {
         made += forwarder.take_outbox().len();
+        if forwarder.is_paced() {
+            context.now = Tick(context.now.0 + 1);
+        }
     }
     made + forwarder.take_outbox().len()
 }

@@ -94,6 +94,7 @@ main() {
   bug ports_elsewhere $d/slowpath/mod.rs 's/Some\(\(self\.position\.worker \+ 1\) % workers\)/None/'
   bug port_used_twice $d/slowpath/port_pool.rs 's/bits\[word\] &= !\(1 << bit\);//'
   bug gone_too_large $d/fastpath/fit.rs 's/if resized\(largest\) > limit && !may_cut/if false/'
+  bug resets_at_once $d/lifecycle.rs 's/self\.endings_left = self\.endings_left\.saturating_sub\(1\);//'
   bug fair_share $d/share.rs 's/held < equal_part\(\)/true/'
   bug fair_share_of_all $d/handover.rs 's/\n\s*&& all\.is_fair\([^;]*;/;/'
   bug fair_share_of_abandoned $d/slowpath/port_pool.rs 's/(set\.ended\.push_back\([^\n]*)/$1 set.let_go(session.endpoint);/'

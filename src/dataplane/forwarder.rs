@@ -86,6 +86,9 @@ pub struct Forwarder {
     /// The endpoint under review, or the last that was, and where its review stands.
     pub(super) reviewing: EndpointId,
     pub(super) review_at: Option<Slot>,
+    /// Sessions whose ends may still be told in this tick, and which tick that is.
+    pub(super) endings_left: usize,
+    pub(super) endings_of: Tick,
     /// Exactly closed sessions, oldest first: the first to go when room is short.
     pub(super) lingering: VecDeque<Slot>,
     pub(super) sweep_at: u32,
@@ -121,6 +124,8 @@ impl Forwarder {
             review: BTreeSet::new(),
             reviewing: EndpointId(u32::MAX),
             review_at: None,
+            endings_left: usize::MAX,
+            endings_of: Tick(0),
             lingering: VecDeque::new(),
             sweep_at: 0,
             sweep_due: Tick(0),

@@ -21,6 +21,13 @@ pub(super) const TOMBSTONE: u32 = 60 * Tick::PER_SECOND;
 /// Sessions judged again, and killed where they must be, per batch.
 const REVIEW_SLICE: usize = 64;
 
+/// Sessions a worker resets in one tick at most, unless its table is so full that [`ALL_WITHIN`] needs more. A reset
+/// costs the host as much as any packet: a million at once would leave nothing of it to those that are still allowed.
+const ENDINGS: usize = 6_400;
+
+/// Ticks within which every session of a full table is reset (DESIGN law 5: ten seconds).
+const ALL_WITHIN: usize = 8 * Tick::PER_SECOND as usize;
+
 /// Slots looked at by the sweep per batch.
 const SWEEP_SLICE: u32 = 512;
 
@@ -46,7 +53,8 @@ impl Forwarder {
         }
     }
 
-    /// The work between batches: a slice of the review, a slice of the sweep. Returns whether more waits.
+    /// The work between batches: a slice of the review, a slice of the sweep. Returns whether more waits that can be
+    /// done at once.
     pub fn housekeep(&mut self, context: &Context<'_>) -> bool {
         self.tell_room(context);
         let more_review = self.review_slice(context);
@@ -66,8 +74,25 @@ impl Forwarder {
         self.shared.set_room(self.position.worker, room);
     }
 
+    /// Whether the review waits for the next tick.
+    #[must_use]
+    pub fn is_paced(&self) -> bool {
+        self.endings_left == 0 && self.has_review()
+    }
+
+    fn has_review(&self) -> bool {
+        self.review_at.is_some() || !self.review.is_empty()
+    }
+
     fn review_slice(&mut self, context: &Context<'_>) -> bool {
+        if self.endings_of != context.now {
+            self.endings_of = context.now;
+            self.endings_left = ENDINGS.max(self.sessions.len().div_ceil(ALL_WITHIN));
+        }
         for _ in 0..REVIEW_SLICE {
+            if self.endings_left == 0 {
+                return false;
+            }
             let Some(slot) = self.review_at else {
                 let Some(next) = self.next_to_review() else { return false };
                 self.review.remove(&next);
@@ -79,7 +104,7 @@ impl Forwarder {
             self.review_at = self.sessions.after(slot);
             self.revalidate(slot, context);
         }
-        self.review_at.is_some() || !self.review.is_empty()
+        self.endings_left > 0 && self.has_review()
     }
 
     /// Endpoints take turns: one that changes again under review waits for its next turn, so that frequent
@@ -136,6 +161,7 @@ impl Forwarder {
         }
         let resets = resets(&addresses, session);
         self.counts.originated += resets.len() as u64;
+        self.endings_left = self.endings_left.saturating_sub(1);
         for (to, frame) in resets {
             self.originate(to, frame);
         }

@@ -80,6 +80,9 @@ const BATCH_BYTES: usize = 256 << 10;
 /// Longest sleep: sweeps and counters go on when no packet comes.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Longest sleep while sessions wait to be reset in the next tick.
+const TICK: Duration = Duration::from_millis(1_000 / Tick::PER_SECOND as u64);
+
 /// How often, and how long each time, a worker that stops waits for room in the flow log.
 const STOP_TRIES: u32 = 500;
 const STOP_PAUSE: Duration = Duration::from_millis(1);
@@ -216,7 +219,8 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
         let mut ready = Vec::with_capacity(self.sources.len());
         let mut more = false;
         while !stop.load(Ordering::Relaxed) {
-            self.wait(ears, if more { Duration::ZERO } else { IDLE }, &mut ready)?;
+            let rest = if self.forwarder.is_paced() { TICK } else { IDLE };
+            self.wait(ears, if more { Duration::ZERO } else { rest }, &mut ready)?;
             more = self.batch(ready.drain(..), clock())?;
         }
         for tries in 0.. {

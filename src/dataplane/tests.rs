@@ -187,7 +187,10 @@ impl World {
                 more |= worker.batch([0, 1], self.now).expect("memory");
             }
             if !more && self.workers.iter().all(|worker| !worker.shared.waiting(worker.number)) {
-                return;
+                if !self.workers.iter().any(|worker| worker.forwarder.is_paced()) {
+                    return;
+                }
+                self.now = Tick(self.now.0 + 1);
             }
         }
     }

@@ -356,3 +356,21 @@ fn a_full_worker_sends_admission_to_one_with_room_and_a_full_daemon_refuses() {
     }
     world.check_sums();
 }
+
+/// Fair share: see `share`.
+#[test]
+fn one_endpoint_leaves_the_last_of_the_table_to_another() {
+    let mut world = World::with_workers(2);
+    world.publish(&Rules { table: 160, ..Rules::default() });
+    world.settle();
+    let question = |port: u16, to: &str, at| udp("10.1.0.5", port, to, at).payload(b"q");
+    for n in 0..150 {
+        world.forwarded(CONSUMER, &question(20_000 + n, "10.1.9.4", 5432));
+    }
+    world.dropped(CONSUMER, &question(30_000, "10.1.9.4", 5432), DropReason::SessionLimit);
+    for n in 0..10 {
+        world.forwarded(CONSUMER, &question(20_000 + n, "10.1.9.5", 80));
+    }
+    assert_eq!(world.sessions(), 160);
+    world.check_sums();
+}

@@ -27,7 +27,10 @@ fn each_of_64k_idle_sessions_is_reset_at_both_ends_without_sending_anything() {
         world.connect_from(&format!("10.1.1.{}", number / 500), 20_000 + (number % 500) as u16);
     }
     world.publish(&rejected(2));
+    let began = world.now;
     world.settle();
+    let took = world.now.since(began);
+    assert!((1..=10).contains(&took), "in {took} ticks: not all at once, and soon");
     let sent = world.sent();
     assert_eq!(resets(&sent).len(), sent.len(), "nothing but resets leaves");
     assert!(resets(&sent).iter().all(|(at, seq)| *seq == if *at == CONSUMER { 901 } else { 101 }));
