@@ -1,11 +1,15 @@
 //! Fair share: what endpoints hold in common, none of them can take whole.
 //!
-//! Whoever is alone may use everything up to the last place. Where several endpoints are Approved, the last
-//! sixteenth is kept for those that hold less than an equal part, so a new client of a quiet endpoint finds room
-//! however many sessions a busy one opens. A limit of an endpoint's own (`max_sessions`) holds besides.
+//! Whoever is alone may use everything up to the last place. Where several endpoints are Approved, a few places for
+//! each of the others are kept for those that hold less than an equal part, so a new client of a quiet endpoint
+//! finds room however many sessions a busy one opens. They are few, lest what is there stay unused: a limit of an
+//! endpoint's own (`max_sessions`, `max_sessions_per_endpoint`) keeps more from it.
 
-/// What part of a common room is kept for those below an equal part of it: one in so many.
-const KEPT: u32 = 16;
+/// Places kept for each endpoint but one.
+const KEPT_EACH: u32 = 32;
+
+/// No more than one place in so many is kept; a room too small to keep an endpoint's places so keeps none.
+const KEPT_OF: u32 = 64;
 
 /// Room that several endpoints share: places in the session table, NAT ports towards one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +37,12 @@ impl Common {
     /// Places kept for those below an equal part; 0 for who is alone.
     #[must_use]
     pub const fn kept(self) -> u32 {
-        if self.sharers > 1 { self.capacity / KEPT } else { 0 }
+        let (most, wanted) = (self.capacity / KEPT_OF, KEPT_EACH.saturating_mul(self.sharers.saturating_sub(1)));
+        match most {
+            ..KEPT_EACH => 0,
+            _ if wanted < most => wanted,
+            _ => most,
+        }
     }
 }
 
@@ -59,25 +68,27 @@ mod tests {
 
     #[test]
     fn who_is_alone_takes_all() {
-        for capacity in [0, 1, 15, 16, 100] {
+        for capacity in [0, 1, 100, 5_000] {
             assert_eq!(taken_by(1, Common { capacity, sharers: 1 }), [capacity]);
         }
     }
 
     #[test]
-    fn one_among_several_leaves_a_sixteenth_to_those_below_an_equal_part() {
-        let common = Common { capacity: 160, sharers: 4 };
-        assert_eq!(taken_by(1, common), [150]);
-        assert_eq!(taken_by(3, common), [50, 50, 50], "150 together");
-        assert_eq!(taken_by(4, common), [40; 4], "and with nobody else to come, all of it");
-        assert!(common.has_room(150, 0) && common.has_room(159, 39));
-        assert!(!common.has_room(150, 40) && !common.has_room(160, 0));
+    fn one_among_several_leaves_the_last_places_to_those_below_an_equal_part() {
+        let common = Common { capacity: 9_600, sharers: 4 };
+        assert_eq!(common.kept(), 3 * 32);
+        assert_eq!(taken_by(1, common), [9_504]);
+        assert_eq!(taken_by(3, common), [3_168; 3], "9,504 together");
+        assert_eq!(taken_by(4, common), [2_400; 4], "and with nobody else to come, all of it");
+        assert!(common.has_room(9_504, 0) && common.has_room(9_599, 2_399));
+        assert!(!common.has_room(9_504, 2_400) && !common.has_room(9_600, 0));
+        assert_eq!(Common { sharers: 100_000, ..common }.kept(), 150, "one in 64 at most");
     }
 
     #[test]
-    fn a_room_for_few_keeps_nothing_and_more_sharers_than_places_may_hold_one_each() {
-        assert_eq!(taken_by(1, Common { capacity: 15, sharers: 3 }), [15]);
-        assert!(Common { capacity: 32, sharers: 100_000 }.has_room(31, 0));
-        assert!(!Common { capacity: 32, sharers: 100_000 }.has_room(30, 1));
+    fn a_small_room_keeps_nothing_and_more_sharers_than_places_may_hold_one_each() {
+        assert_eq!(taken_by(1, Common { capacity: 2_047, sharers: 3 }), [2_047]);
+        assert!(Common { capacity: 4_096, sharers: 100_000 }.has_room(4_095, 0));
+        assert!(!Common { capacity: 4_096, sharers: 100_000 }.has_room(4_032, 1));
     }
 }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use privlink::dataplane::verdict::DropReason;
-use privlink::snapshot::{BackendState, ConnectionState};
+use privlink::snapshot::BackendState;
 
 use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, TCP, UDP};
-use super::rules::{Denied, Endpoint, Grant, Rules};
+use super::rules::{Denied, Grant, Rules};
 
 /// Attachment, protocol, source, source port, destination, destination port.
 pub(crate) type Key = (u16, u8, u32, u16, u32, u16);
@@ -222,22 +222,10 @@ impl Oracle {
             return drop(DropReason::TableFull);
         }
         let max = self.rules.endpoints.iter().find(|e| e.id == grant.endpoint).map_or(0, |e| e.max);
-        let held = self.live(|flow| flow.grant.endpoint == grant.endpoint);
-        let approved = |e: &&Endpoint| e.state == ConnectionState::Approved;
-        let all = self.rules.endpoints.iter().filter(approved);
-        let of_resource = all.clone().filter(|e| e.resource == grant.resource);
-        // The last sixteenth of what several share is for those below an equal part.
-        let beyond_share = |taken: u32, capacity: u32, sharers: usize| {
-            let little_left = capacity >= 16 && taken >= capacity - capacity / 16;
-            sharers > 1 && little_left && held as usize >= (capacity as usize / sharers).max(1)
-        };
         // A session that made room was live until then, and counts no more. Which one it was is the
         // forwarder's choice, so scenarios with a small table have no other limits.
-        let of_it = self.live(|flow| flow.grant.resource == grant.resource);
-        if held >= max
-            || of_it >= resource.max
-            || beyond_share(of_it, resource.max, of_resource.count())
-            || beyond_share(self.live(|_| true), self.rules.table, all.count())
+        if self.live(|flow| flow.grant.endpoint == grant.endpoint) >= max
+            || self.live(|flow| flow.grant.resource == grant.resource) >= resource.max
         {
             return drop(DropReason::SessionLimit);
         }

@@ -170,7 +170,7 @@ impl Rules {
                     echo: true,
                 }],
                 silent: true,
-                max: 16,
+                max: 6,
             },
         ];
         let mut rules =

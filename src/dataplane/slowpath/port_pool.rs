@@ -417,7 +417,7 @@ mod tests {
         let flood = |take: &mut dyn FnMut(&mut PortPools, Claim) -> Option<u16>, pools: &mut PortPools, claim| {
             std::iter::from_fn(|| take(pools, claim)).count()
         };
-        let kept = 64_512 / 16;
+        let kept = 32;
         let first = flood(&mut take, &mut pools, claim(1, 2, 0));
         assert_eq!(first, 64_512 - kept);
         assert!(take(&mut pools, claim(2, 2, 0)).is_some());
@@ -431,11 +431,11 @@ mod tests {
         // They have rested; the flood begins anew.
         let again = flood(&mut take, &mut pools, claim(1, 2, 2_000));
         assert!((60_000..=64_512 - kept).contains(&again), "{again}");
-        for port in 0..200 {
+        for port in 0..20 {
             assert!(take(&mut pools, claim(2, 2, 2_000)).is_some(), "{port}");
         }
         assert_eq!(take(&mut pools, claim(1, 2, 2_000)), None);
-        assert!(flood(&mut take, &mut pools, claim(1, 1, 2_000)) > 3_000, "alone it may take the rest");
+        assert!(flood(&mut take, &mut pools, claim(1, 1, 2_000)) > 5, "alone it may take the rest");
         assert_eq!(take(&mut pools, claim(2, 2, 2_000)), None, "and then there is none");
     }
 

@@ -340,10 +340,10 @@ fn packets_of_one_batch_meet_what_those_before_them_did() {
 #[test]
 fn a_full_worker_sends_admission_to_one_with_room_and_a_full_daemon_refuses() {
     let mut world = World::with_workers(3);
-    world.publish(&Rules { table: 14, ..Rules::default() });
+    world.publish(&Rules { table: 65, ..Rules::default() });
     world.settle();
     let question = |port: u16| udp("10.1.0.5", port, "10.1.9.4", 5432).payload(b"q");
-    let opened: Vec<Packet> = (0..14).map(|n| world.forwarded(CONSUMER, &question(20_000 + n))).collect();
+    let opened: Vec<Packet> = (0..65).map(|n| world.forwarded(CONSUMER, &question(20_000 + n))).collect();
     let handed = |world: &World| -> u64 { world.workers.iter().map(|w| w.forwarder().counts().handed_out).sum() };
     let before = handed(&world);
     for n in 0..100 {
@@ -361,16 +361,16 @@ fn a_full_worker_sends_admission_to_one_with_room_and_a_full_daemon_refuses() {
 #[test]
 fn one_endpoint_leaves_the_last_of_the_table_to_another() {
     let mut world = World::with_workers(2);
-    world.publish(&Rules { table: 160, ..Rules::default() });
+    world.publish(&Rules { table: 3_200, ..Rules::default() });
     world.settle();
     let question = |port: u16, to: &str, at| udp("10.1.0.5", port, to, at).payload(b"q");
-    for n in 0..150 {
+    for n in 0..3_168 {
         world.forwarded(CONSUMER, &question(20_000 + n, "10.1.9.4", 5432));
     }
     world.dropped(CONSUMER, &question(30_000, "10.1.9.4", 5432), DropReason::SessionLimit);
-    for n in 0..10 {
+    for n in 0..32 {
         world.forwarded(CONSUMER, &question(20_000 + n, "10.1.9.5", 80));
     }
-    assert_eq!(world.sessions(), 160);
+    assert_eq!(world.sessions(), 3_200);
     world.check_sums();
 }
