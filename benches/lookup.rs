@@ -147,7 +147,7 @@ fn find_batch(table: &Table, keys: &[FlowKey]) -> u32 {
         table.prefetch_index(*hash);
     }
     for (hash, candidate) in &mut sights {
-        *candidate = table.prefetch_session(*hash);
+        *candidate = table.prefetch_session(*hash, Protocol::Udp);
     }
     let found = keys.iter().zip(sights).filter_map(|(key, (hash, candidate))| table.find(key, hash, candidate));
     found.fold(0, |sum, (slot, _)| sum ^ touch(table, slot))

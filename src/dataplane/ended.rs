@@ -9,7 +9,7 @@ use std::thread::Thread;
 use crossbeam_queue::ArrayQueue;
 
 pub use super::session::Tick;
-use super::session::{Addresses, FlowState, Session, tcp_state::Seen};
+use super::session::{Addresses, Direction, Session, tcp_state::Seen};
 use crate::snapshot::Protocol;
 
 /// Why a session is live no more.
@@ -86,7 +86,6 @@ impl Ended {
     /// The note of `session`, which ends now.
     #[must_use]
     pub fn new(a: &Addresses, session: &Session, cause: Cause, now: Tick) -> Self {
-        let counts = |flow: &FlowState| (flow.packets, flow.bytes);
         Self {
             link: session.link,
             protocol: session.protocol,
@@ -97,8 +96,8 @@ impl Ended {
             backend: (a.backend.ip(), a.backend_port),
             opened: session.opened,
             ended: now,
-            to_service: counts(&session.to_service),
-            to_consumer: counts(&session.to_consumer),
+            to_service: session.carried(Direction::ToService),
+            to_consumer: session.carried(Direction::ToConsumer),
         }
     }
 }

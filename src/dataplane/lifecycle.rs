@@ -10,7 +10,7 @@ use super::ended::{Cause, Ended};
 use super::forwarder::{Context, Forwarder};
 use super::mailbox::{FlowRecord, Request, Wanted};
 use super::session::tcp_state::{Change, Seen, reset_points};
-use super::session::{Addresses, Direction, FlowState, Phase, Session, Slot, Tick};
+use super::session::{Addresses, Direction, Phase, Session, Slot, Tick};
 use super::slowpath::{idle_limit, still_admitted};
 use crate::snapshot::{EndpointId, Protocol};
 use crate::wire::build::{self, Ends};
@@ -282,7 +282,6 @@ fn wants(wanted: &Wanted, a: &Addresses, session: &Session) -> bool {
 }
 
 fn record(a: &Addresses, session: &Session, worker: u16, now: Tick) -> FlowRecord {
-    let counts = |flow: &FlowState| (flow.packets, flow.bytes);
     FlowRecord {
         worker,
         endpoint: session.endpoint,
@@ -297,7 +296,7 @@ fn record(a: &Addresses, session: &Session, worker: u16, now: Tick) -> FlowRecor
         live: session.is_live(),
         age: now.since(session.opened),
         idle_seconds: now.since(session.last_seen) / Tick::PER_SECOND,
-        to_service: counts(&session.to_service),
-        to_consumer: counts(&session.to_consumer),
+        to_service: session.carried(Direction::ToService),
+        to_consumer: session.carried(Direction::ToConsumer),
     }
 }

@@ -108,7 +108,8 @@ pub enum Odd {
 ///
 /// # Errors
 /// What else it is: see [`Odd`].
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a packet goes from registers to where it is kept, not by way of the stack")]
 pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, Odd> {
     let vnet = VnetHeader::read(frame).ok_or(Odd::Drop(DropReason::Malformed))?;
     let ip = &frame[vnet::LENGTH..];

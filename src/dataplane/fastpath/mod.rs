@@ -59,7 +59,8 @@ impl Forwarder {
             self.sessions.prefetch_index(sight.hash);
         }
         for sight in sights.iter_mut().take(count) {
-            sight.candidate = self.sessions.prefetch_session(sight.hash);
+            let Some(packet) = &sight.packet else { continue };
+            sight.candidate = self.sessions.prefetch_session(sight.hash, packet.key.protocol);
         }
     }
 
@@ -155,12 +156,7 @@ fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direc
 fn account(counters: &[super::counters::CounterChunk], session: &mut Session, direction: Direction, packet: &Packet) {
     use super::counters::{add, find};
     let (packets, bytes) = packet.wire_size();
-    let flow = match direction {
-        Direction::ToService => &mut session.to_service,
-        Direction::ToConsumer => &mut session.to_consumer,
-    };
-    flow.packets += packets;
-    flow.bytes += bytes;
+    session.count(direction, (packets, bytes));
     let Some(endpoint) = find(counters, session.endpoint) else { return };
     let (packet_counter, byte_counter) = match direction {
         Direction::ToService => (&endpoint.packets_to_service, &endpoint.bytes_to_service),

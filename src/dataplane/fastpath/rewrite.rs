@@ -44,7 +44,7 @@ impl Translation {
                 source_port: session.nat_port,
                 destination_port: session.backend_port,
                 addresses: session.address_delta,
-                ports: session.port_delta,
+                ports: session.port_delta(),
             },
             // The way back undoes the way there: one's-complement negation is the bitwise complement.
             Direction::ToConsumer => Self {
@@ -53,7 +53,7 @@ impl Translation {
                 source_port: session.endpoint_port,
                 destination_port: session.consumer_port,
                 addresses: !session.address_delta,
-                ports: !session.port_delta,
+                ports: !session.port_delta(),
             },
         }
     }

@@ -163,11 +163,11 @@ pub fn advise_huge_pages<T>(start: *const T, count: usize) {
     }
 }
 
-/// Asks for every cache line of `item`, without waiting for it.
+/// Asks for the first `lines` cache lines of `item`, without waiting for them.
 #[inline]
-pub fn prefetch<T>(item: &T) {
+pub fn prefetch<T>(item: &T, lines: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in 0..size_of::<T>().div_ceil(LINE) {
+    for line in 0..lines {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch reads nothing that the program sees, and faults at no address.
         #[allow(unsafe_code, reason = "the intrinsic takes a pointer; it is a hint")]
@@ -176,7 +176,7 @@ pub fn prefetch<T>(item: &T) {
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = item;
+    let _ = (item, lines);
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl Index {
     /// Asks for the line that a search for `hash` reads first.
     #[inline]
     pub(super) fn prefetch(&self, hash: Hash) {
-        prefetch(&self.buckets[self.home(hash).1]);
+        prefetch(&self.buckets[self.home(hash).1], 1);
     }
 
     /// What a search for `hash` finds first; most likely what it looks for.

@@ -11,6 +11,9 @@ use crate::wire::{Address, Version, checksum};
 /// Memory of the table: huge pages, prefetch.
 pub mod arena;
 
+/// What a session has carried.
+mod carried;
+
 /// Where a hash may be found.
 pub mod index;
 
@@ -117,13 +120,9 @@ impl Phase {
     }
 }
 
-/// What one direction has carried, and what a reset towards either end needs to be accepted.
+/// What a reset towards either end needs to be accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowState {
-    /// Packets, counting the segments of super-packets.
-    pub packets: u64,
-    /// Bytes of IP packets on the wire.
-    pub bytes: u64,
     /// Last acknowledgement number its sender sent: the next byte that sender expects.
     pub last_ack: u32,
     /// Highest sequence number after a segment of its sender.
@@ -176,8 +175,8 @@ pub enum Pair {
     Mixed,
 }
 
-/// One session. Between two IPv4 sides it fills two cache lines: what identifies and rewrites, then what
-/// counts and resets; the addresses of any other stand beside it in the table (see [`Table::addresses`]).
+/// One session. Between two IPv4 sides it fills two cache lines: what every packet reads, then what TCP's packets
+/// and the session's end do; the addresses of any other stand beside it in the table (see [`Table::addresses`]).
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Session {
@@ -203,12 +202,12 @@ pub struct Session {
     pub provider_attachment: AttachmentId,
     /// Change of the address words' sum towards the service.
     pub address_delta: u16,
-    /// Change of the port words' sum towards the service.
-    pub port_delta: u16,
     /// Target (subresource and member) it was admitted to.
     pub target: TargetId,
     /// What has been seen of the TCP exchange; see [`tcp_state`].
     pub tcp: tcp_state::Seen,
+    /// What passed lately in either direction.
+    pub(super) recent: carried::Recent,
     /// The endpoint that admitted it.
     pub endpoint: EndpointId,
     /// Rules it was last judged by.
@@ -217,6 +216,10 @@ pub struct Session {
     pub last_seen: Tick,
     /// Ticks after which it is idle, in its present phase.
     pub idle_limit: u32,
+    /// Resource it was admitted to.
+    pub resource: ResourceId,
+    /// What passed before.
+    pub(super) carried: [carried::Carried; 2],
     /// Consumer → service.
     pub to_service: FlowState,
     /// Service → consumer.
@@ -225,8 +228,6 @@ pub struct Session {
     pub(super) next: Slot,
     /// Previous session of the endpoint in this worker.
     pub(super) previous: Slot,
-    /// Resource it was admitted to.
-    pub resource: ResourceId,
     /// Network identifier of the connection that admitted it.
     pub link: u32,
     /// When it was opened.
@@ -249,8 +250,6 @@ impl Session {
         let a = addresses;
         let before = checksum::join(a.consumer.sum(), a.endpoint.sum());
         let after = checksum::join(a.nat.sum(), a.backend.sum());
-        let ports_before = checksum::join(a.consumer_port, a.endpoint_port);
-        let ports_after = checksum::join(a.nat_port, a.backend_port);
         Self {
             words: [a.consumer, a.endpoint, a.nat, a.backend].map(Address::low),
             consumer_port: a.consumer_port,
@@ -263,13 +262,14 @@ impl Session {
             consumer_attachment: admitted.consumer_attachment,
             provider_attachment: admitted.provider_attachment,
             address_delta: checksum::delta(before, after),
-            port_delta: checksum::delta(ports_before, ports_after),
             endpoint: admitted.endpoint,
             generation: admitted.generation,
             last_seen: now,
             idle_limit: admitted.idle_limit,
             target: admitted.target,
             tcp: tcp_state::Seen::default(),
+            recent: carried::Recent::default(),
+            carried: [carried::Carried::default(); 2],
             to_service: FlowState::default(),
             to_consumer: FlowState::default(),
             next: Slot::NONE,
@@ -333,6 +333,14 @@ impl Session {
         }
     }
 
+    /// Change of the port words' sum towards the service.
+    #[inline]
+    #[must_use]
+    pub const fn port_delta(&self) -> u16 {
+        let before = checksum::join(self.consumer_port, self.endpoint_port);
+        checksum::delta(before, checksum::join(self.nat_port, self.backend_port))
+    }
+
     /// The attachment that packets of `direction` leave by.
     #[inline]
     #[must_use]
@@ -390,6 +398,6 @@ mod tests {
 
     #[test]
     fn the_fields_every_packet_reads_lie_in_the_first_line() {
-        assert!(std::mem::offset_of!(Session, idle_limit) + 4 <= 64);
+        assert!(std::mem::offset_of!(Session, carried) == 64);
     }
 }

@@ -3,7 +3,7 @@
 use super::arena::{Arena, Store, prefetch};
 use super::index::{Candidate, Hash, Index};
 use super::{Addresses, Direction, FlowKey, Pair, Phase, Session, Slot};
-use crate::snapshot::EndpointId;
+use crate::snapshot::{EndpointId, Protocol};
 use crate::wire::Address;
 
 /// Sessions of one worker, found by the key of either direction.
@@ -95,13 +95,14 @@ impl Table {
         self.index.prefetch(hash);
     }
 
-    /// Asks for the session that a search for `hash` finds first, and says which it is: most likely the right one.
+    /// Asks for the session that a search for `hash` finds first, as much of it as a packet of `protocol` touches, and
+    /// says which it is: most likely the right one.
     #[inline]
     #[must_use]
-    pub fn prefetch_session(&self, hash: Hash) -> Candidate {
+    pub fn prefetch_session(&self, hash: Hash, protocol: Protocol) -> Candidate {
         let candidate = self.index.first(hash);
         if let Some(session) = self.arena.get(candidate.slot()) {
-            prefetch(session);
+            prefetch(session, if protocol == Protocol::Tcp { 2 } else { 1 });
         }
         candidate
     }
