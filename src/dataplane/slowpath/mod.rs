@@ -19,6 +19,9 @@ use admit::Refusal;
 /// A session's first packet: judge, choose a backend, reserve a NAT port, insert.
 pub mod admit;
 
+/// The ports of a range that were never used.
+mod port_bits;
+
 /// Reserve a NAT address and port for one service tuple.
 pub mod port_pool;
 

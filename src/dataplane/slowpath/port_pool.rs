@@ -14,6 +14,7 @@ use std::collections::hash_map::{Entry, HashMap};
 
 use foldhash::fast::RandomState;
 
+use super::port_bits::Bits;
 use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts};
 use crate::dataplane::session::{Addresses, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::share::Common;
@@ -95,8 +96,8 @@ enum Fresh {
     /// All but these offsets: who opens one session to each port of a wide range makes as many pools, and
     /// each must cost no more than its session does.
     AllBut(Vec<u16>),
-    /// One bit per port, set while fresh.
-    Bits(Box<[u64]>),
+    /// One bit per port.
+    Bits(Bits),
 }
 
 /// Ports handed out before a pool gets its bitmap of up to 8 KiB.
@@ -261,7 +262,7 @@ impl PortSet {
         if let Fresh::AllBut(used) = &self.fresh
             && used.len() == FEW
         {
-            self.fresh = Fresh::Bits(bits_but(used, size));
+            self.fresh = Fresh::Bits(Bits::but(used, size));
             self.holders = Some(Box::default());
         }
         let offset = match &mut self.fresh {
@@ -274,47 +275,11 @@ impl PortSet {
                 used.push(offset);
                 offset
             }
-            Fresh::Bits(words) => take_bit(words, random)?,
+            Fresh::Bits(bits) => bits.take(random)?,
         };
         self.fresh_left -= 1;
         Some(offset)
     }
-}
-
-/// The first `size` bits set, except those at `used`.
-fn bits_but(used: &[u16], size: u32) -> Box<[u64]> {
-    let words = size.div_ceil(64);
-    let mut bits = vec![u64::MAX; words as usize].into_boxed_slice();
-    if let Some(last) = bits.last_mut() {
-        *last >>= words * 64 - size;
-    }
-    for offset in used.iter().map(|offset| usize::from(*offset)) {
-        bits[offset / 64] &= !(1 << (offset % 64));
-    }
-    bits
-}
-
-/// Clears a bit that is set, the first at or after a random one, and returns its position.
-fn take_bit(bits: &mut [u64], random: &mut fastrand::Rng) -> Option<u16> {
-    let words = bits.len();
-    let start = random.usize(..words * 64);
-    let (first, bit) = (start / 64, start % 64);
-    // The first word is looked at twice: its upper part first, its lower part after the others.
-    for step in 0..=words {
-        let word = (first + step) % words;
-        let mask = match step {
-            0 => u64::MAX << bit,
-            _ if step == words => !(u64::MAX << bit),
-            _ => u64::MAX,
-        };
-        let candidates = bits[word] & mask;
-        if candidates != 0 {
-            let bit = candidates.trailing_zeros();
-            bits[word] &= !(1 << bit);
-            return u16::try_from(word * 64 + bit as usize).ok();
-        }
-    }
-    None
 }
 
 fn pop_rested<T>(queue: &mut VecDeque<Resting<T>>, now: Tick, rest: u32) -> Option<Resting<T>> {
