@@ -16,21 +16,22 @@
 //! ports. What must cross workers goes over `handover`.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use crate::snapshot::{AttachmentId, Reader};
 use device::{Batch, FrameSink, FrameSource};
 use forwarder::{Context, Forwarder};
 use handover::Shared;
-use mailbox::{Mailbox, Request};
+use mailbox::Request;
 use session::Tick;
 use verdict::Verdict;
+pub use wake::Ears;
+use wake::Watch;
 
 /// Where packets come from and go to.
 pub mod device;
@@ -64,6 +65,9 @@ pub mod counters;
 
 /// Questions to a worker.
 pub mod mailbox;
+
+/// How a worker waits, and what ends its sleep.
+pub mod wake;
 
 /// How a packet ends.
 pub mod verdict;
@@ -216,11 +220,14 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
     /// # Errors
     /// A device is gone, or waiting failed; the daemon must stop, closed.
     pub fn run(mut self, ears: &Ears, stop: &AtomicBool, clock: impl Fn() -> Tick) -> io::Result<()> {
-        let mut ready = Vec::with_capacity(self.sources.len());
+        let devices = self.sources.iter().map(|source| source.as_fd().try_clone_to_owned());
+        let devices = devices.collect::<io::Result<Vec<_>>>()?;
+        let mut watch = Watch::new(&devices, ears);
+        let mut ready = Vec::with_capacity(devices.len());
         let mut more = false;
         while !stop.load(Ordering::Relaxed) {
             let rest = if self.forwarder.is_paced() { TICK } else { IDLE };
-            self.wait(ears, if more { Duration::ZERO } else { rest }, &mut ready)?;
+            watch.wait(if more { Duration::ZERO } else { rest }, &mut ready)?;
             more = self.batch(ready.drain(..), clock())?;
         }
         for tries in 0.. {
@@ -230,58 +237,5 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
             std::thread::sleep(STOP_PAUSE);
         }
         Ok(())
-    }
-
-    /// Sleeps until a device has frames, a waker rings, or `limit` is over.
-    fn wait(&self, ears: &Ears, limit: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
-        let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
-        let mut fds: Vec<PollFd<'_>> = self.sources.iter().map(|source| PollFd::new(source, PollFlags::IN)).collect();
-        fds.push(PollFd::new(&*ears.bell, PollFlags::IN));
-        match poll(&mut fds, Some(&limit)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let rung = fds.pop().is_some_and(|bell| !bell.revents().is_empty());
-        ready.extend(fds.iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty()).map(|(device, _)| device));
-        drop(fds);
-        if rung {
-            // Only empties the bell; how often it rang does not matter.
-            let _ = rustix::io::read(&*ears.bell, &mut [0; 8]);
-        }
-        Ok(())
-    }
-}
-
-/// What ends a worker's sleep.
-#[derive(Clone, Debug)]
-pub struct Ears {
-    bell: Arc<OwnedFd>,
-}
-
-impl Ears {
-    /// A silent bell.
-    ///
-    /// # Errors
-    /// The kernel gives no eventfd.
-    pub fn new() -> io::Result<Self> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { bell: Arc::new(bell) })
-    }
-
-    /// Something that rings it, from any thread.
-    #[must_use]
-    pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let bell = Arc::clone(&self.bell);
-        Arc::new(move || {
-            // A full counter refuses the write, and then the worker is awake already.
-            let _ = rustix::io::write(&*bell, &1_u64.to_ne_bytes());
-        })
-    }
-
-    /// A mailbox of the worker with these ears, and the queue it fills.
-    #[must_use]
-    pub fn mailbox(&self) -> (Mailbox, Arc<SegQueue<Request>>) {
-        let queue = Arc::new(SegQueue::new());
-        (Mailbox { queue: Arc::clone(&queue), wake: self.waker() }, queue)
     }
 }
