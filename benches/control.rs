@@ -15,14 +15,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use privlink::config;
-use privlink::control::decisions::ItemKind;
+use privlink::control::compile::{Input, Registry, compile};
+use privlink::control::decisions::{Connection, DecidedBy, ItemKind};
+use privlink::control::health::Health;
 use privlink::control::model::{EndpointIp, HostConfig, Key, Model, PrivateEndpoint, Subnet};
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
+use privlink::control::retired::Retired;
 use privlink::control::state::{DecisionStore as _, Durable};
 use privlink::control::validate::{self, Severity};
 use privlink::control::{
     Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, Prepared, Setup,
 };
+use privlink::snapshot::ConnectionState;
 use privlink::store::sqlite::SqliteStore;
 
 const FILE: &str = include_str!("control.toml");
@@ -126,6 +130,46 @@ fn resident() -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
+/// 100 K Approved endpoints made into a snapshot: whole, by a compiler that knows none of them, and by one that knows
+/// them all.
+fn compiled() {
+    let mut model = networks();
+    for number in 0..100_000 {
+        let address = std::net::Ipv4Addr::from(0x0A40_0004 + number);
+        model.endpoints.insert(named(number as usize), endpoint(Some(address.into())));
+    }
+    let connection = |link| Connection {
+        link,
+        state: ConnectionState::Approved,
+        description: String::new(),
+        decided_by: DecidedBy::Nobody,
+        decided_at: jiff::Timestamp::UNIX_EPOCH,
+        created_at: jiff::Timestamp::UNIX_EPOCH,
+        requester: root().actor(),
+        history: Vec::new(),
+    };
+    let connections = (1..).zip(model.endpoints.keys()).map(|(link, key)| (key.clone(), connection(link))).collect();
+    let host = config::parse(FILE, "control.toml").expect("sound").host;
+    let input = Input {
+        model: &model,
+        connections: &connections,
+        host: &host,
+        namespaces: &[1, 2],
+        workers: 2,
+        health: &Health::default(),
+        retired: &Retired::default(),
+    };
+    timed("validate 100 K endpoints", 10, |_| check(&model, &host, None).expect("sound"));
+    timed("compile 100 K endpoints, all new", 10, |_| {
+        drop(compile(&input, &mut Registry::default(), 1).expect("compiled"));
+    });
+    let mut registry = Registry::default();
+    timed("compile 100 K endpoints, all known", 11, |round| {
+        let made = compile(&input, &mut registry, round as u64 + 1).expect("compiled");
+        assert_eq!(made.snapshot.generations().len(), 100_000);
+    });
+}
+
 /// What a daemon does on the state in `large`.
 fn measure(large: &Path) {
     let wanted = endpoint(None);
@@ -153,6 +197,7 @@ fn main() {
     if let Some(large) = std::env::args().skip_while(|argument| argument != "--at").nth(1) {
         return measure(Path::new(&large));
     }
+    compiled();
     let directory = std::env::temp_dir().join(format!("privlink-bench-{}", std::process::id()));
     let wanted = endpoint(None);
     let control = start(&directory.join("small"), networks());
