@@ -41,36 +41,53 @@ def profile(bench, privlink, loads):
 
 
 def part(bench, privlink, load):
-    shares, functions, ours, packets, seconds = sampled(bench, privlink, load)
-    each = ours / packets * 1e9
+    found = sampled(bench, privlink, lambda: bench.traffic(privlink.to(), privlink.listen(), *load.arguments), forwarded)
+    calls = [[name, f"{count:,}", f"{count / handled:.2f}"] for name, count, handled in traced(bench, privlink, load)]
+    return written(load.title, "wrote {:,} packets (a super-packet is one)", found, [
+        {"head": ["system call (strace, which slows them)", "calls", "per packet written"], "rows": calls},
+    ])
+
+
+def profile_resets(bench, privlink, seconds):
+    """Where the time goes while privlink ends sessions for so many seconds, or None where perf cannot say."""
+    try:
+        found = sampled(bench, privlink, lambda: time.sleep(seconds), lambda privlink: privlink.resets())
+        return written("Sessions of a revoked endpoint reset, nothing beside them", "wrote {:,} resets", found, [])
+    except (Failed, OSError, subprocess.TimeoutExpired, ValueError, KeyError, ZeroDivisionError) as failure:
+        print(f"  no profile of resets: {failure}", flush=True)
+        return None
+
+
+def written(title, did, found, more):
+    shares, functions, ours, count, seconds = found
+    each = ours / count * 1e9
     order = [name for name, _ in STAGES] + [OWN, OTHER]
     rows = [[name, f"{shares[name]:.1%}", f"{shares[name] * each:,.0f}"] for name in sorted(order, key=shares.get, reverse=True) if shares[name] >= 0.001]
-    calls = [[name, f"{count:,}", f"{count / handled:.2f}"] for name, count, handled in traced(bench, privlink, load)]
     return {
-        "title": load.title,
+        "title": title,
         "about": (
-            f"privlink's threads used {ours:.2f} s of CPU in {seconds:.1f} s and wrote {packets:,} packets (a super-packet is one): {each:,.0f} ns of CPU each. "
+            f"privlink's threads used {ours:.2f} s of CPU in {seconds:.1f} s and {did.format(count)}: {each:,.0f} ns of CPU each. "
             "Sampled with perf; a write carries the packet through the kernel to the next host, so that host's work shows here."
         ),
         "tables": [
             {"head": ["where", "share", "ns per packet"], "rows": rows},
             {"head": ["own functions", "share of all"], "rows": [[f"`{name}`", f"{share:.1%}"] for name, share in functions]},
-            {"head": ["system call (strace, which slows them)", "calls", "per packet written"], "rows": calls},
+            *more,
         ],
     }
 
 
-def sampled(bench, privlink, load):
-    """Share of each stage, of the busiest own functions, CPU seconds, packets written, seconds of both."""
+def sampled(bench, privlink, work, counted):
+    """Share of each stage, of the busiest own functions, CPU seconds, what was counted, seconds, of some work."""
     data, process = bench.work + "/perf.data", privlink.processes[0].pid
     sampler = subprocess.Popen(
         ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(SAMPLES_A_SECOND), "-g", "-p", str(process), "-o", data],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
     time.sleep(0.5)
-    before, cpu, began = forwarded(privlink), privlink.cpu(), time.monotonic()
-    bench.traffic(privlink.to(), privlink.listen(), *load.arguments)
-    packets, ours, seconds = forwarded(privlink) - before, privlink.cpu() - cpu, time.monotonic() - began
+    before, cpu, began = counted(privlink), privlink.cpu(), time.monotonic()
+    work()
+    count, ours, seconds = counted(privlink) - before, privlink.cpu() - cpu, time.monotonic() - began
     sampler.terminate()
     sampler.wait(20)
     stages, functions, total = collections.Counter(), collections.Counter(), 0
@@ -83,7 +100,7 @@ def sampled(bench, privlink, load):
     if not total:
         raise Failed("perf took no samples")
     shares = {name: stages[name] / total for name in [*(name for name, _ in STAGES), OWN, OTHER]}
-    return shares, [(name, count / total) for name, count in functions.most_common(8)], ours, packets, seconds
+    return shares, [(name, samples / total) for name, samples in functions.most_common(8)], ours, count, seconds
 
 
 def chains(text):

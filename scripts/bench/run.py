@@ -13,6 +13,7 @@ import pathlib
 import platform
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import contenders as c
 import lab
 from lab import BACKEND, CLIENT, Failed
 from loads import IDLE, LOADS
-from profile import profile
+from profile import profile, profile_resets
 
 ORDER = [c.Forward, c.Nftables, c.Haproxy, c.Nginx, c.Socat, c.Tayga, c.Bare, c.Privlink, c.PrivlinkPlain]
 # A proxy needs two per session.
@@ -56,7 +57,7 @@ class Bench:
                 self.beside_idle()
                 self.revoke()
             if self.profiles and "privlink" in self.standing():
-                self.profile = profile(self, self.standing()["privlink"], [load for load in LOADS if load.key in ("udp64", "tcp1-up")])
+                self.profile += profile(self, self.standing()["privlink"], [load for load in LOADS if load.key in ("udp64", "tcp1-up")])
         finally:
             for contender in self.built:
                 contender.stop()
@@ -189,12 +190,14 @@ class Bench:
         row = {"phase": f"revoke full {kind}", "contender": "privlink", "sessions": privlink.held()}
         resets = privlink.resets()
         try:
-            before = self.traffic(privlink.to(), privlink.listen(), *IDLE.arguments)["bits_per_second"]
+            before = statistics.median(self.stream(privlink) for _ in range(3))
             began = time.monotonic()
             reject = subprocess.Popen(privlink.command("connection", "reject", "idle"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            during = self.traffic(privlink.to(), privlink.listen(), *IDLE.arguments)["bits_per_second"]
+            during = self.stream(privlink)
             reject.wait(30)
             row |= {"before": before, "during": during}
+            if self.profiles and privlink.held() > ENOUGH * row["sessions"] / 2:
+                self.profile += filter(None, [profile_resets(self, privlink, 2)])
             while privlink.held() > 10 and time.monotonic() - began < 60:
                 time.sleep(0.2)
             row |= {"left": privlink.held(), "ended_after_seconds": time.monotonic() - began, "resets": privlink.resets() - resets}
@@ -202,6 +205,9 @@ class Bench:
             row["error"] = str(failure)[:300]
         self.rows.append(row)
         print(f"  revoke with {row['sessions']} sessions: {row}", flush=True)
+
+    def stream(self, privlink):
+        return self.traffic(privlink.to(), privlink.listen(), *IDLE.arguments)["bits_per_second"]
 
 
 def machine():
