@@ -220,6 +220,7 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
     /// # Errors
     /// A device is gone, or waiting failed; the daemon must stop, closed.
     pub fn run(mut self, ears: &Ears, stop: &AtomicBool, clock: impl Fn() -> Tick) -> io::Result<()> {
+        // Descriptors apart from the devices: the list stands for the whole run, while each batch has the devices.
         let devices = self.sources.iter().map(|source| source.as_fd().try_clone_to_owned());
         let devices = devices.collect::<io::Result<Vec<_>>>()?;
         let mut watch = Watch::new(&devices, ears);

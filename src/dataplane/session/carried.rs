@@ -1,5 +1,5 @@
-//! What a session has carried. Lately in its first cache line, all before that in its second: so that most packets
-//! touch, and dirty, one line of memory less.
+//! What a session has carried. Lately in its first cache line, all before that in its second: so that most packets of
+//! UDP and ICMP touch, and dirty, the first only.
 
 use super::{Direction, Session};
 

@@ -23,13 +23,12 @@ impl Bits {
     /// Takes the first offset at or after a random one, after the last the first.
     pub(super) fn take(&mut self, random: &mut fastrand::Rng) -> Option<u16> {
         let start = random.usize(..self.words.len() * 64);
-        let within = start / 64 * 64 + (self.words[start / 64] & (u64::MAX << (start % 64))).trailing_zeros() as usize;
-        let offset = if within < (start / 64 + 1) * 64 {
-            within
-        } else {
-            let word = first_from(&self.any, start / 64 + 1).or_else(|| first_from(&self.any, 0))?;
-            word * 64 + self.words[word].trailing_zeros() as usize
-        };
+        let (mut word, mut left) = (start / 64, self.words[start / 64] & (u64::MAX << (start % 64)));
+        if left == 0 {
+            word = first_from(&self.any, word + 1).or_else(|| first_from(&self.any, 0))?;
+            left = self.words[word];
+        }
+        let offset = word * 64 + left.trailing_zeros() as usize;
         clear(&mut self.words, &mut self.any, offset);
         u16::try_from(offset).ok()
     }
@@ -56,8 +55,8 @@ fn clear(words: &mut [u64], any: &mut [u64], offset: usize) {
 fn first_from(words: &[u64], from: usize) -> Option<usize> {
     let rest = words.get(from / 64..)?;
     let mask = u64::MAX << (from % 64);
-    let masked = rest.iter().enumerate().map(|(step, word)| (step, if step == 0 { word & mask } else { *word }));
-    let (step, word) = masked.into_iter().find(|(_, word)| *word != 0)?;
+    let mut masked = rest.iter().enumerate().map(|(step, word)| (step, if step == 0 { word & mask } else { *word }));
+    let (step, word) = masked.find(|(_, word)| *word != 0)?;
     Some((from / 64 + step) * 64 + word.trailing_zeros() as usize)
 }
 
