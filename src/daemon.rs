@@ -26,6 +26,7 @@ use privlink::control::{
 };
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
+use privlink::dataplane::pace::Moment;
 use privlink::dns::desk::Desk;
 use privlink::host::netns::Namespace;
 use privlink::host::{self, Host};
@@ -57,7 +58,7 @@ use on_request::Hook;
 use paths::Paths;
 use privlink::observe::hooks::HookCounts;
 
-use crew::{Crew, now, tick};
+use crew::{Crew, now};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
 pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
@@ -263,7 +264,7 @@ fn host_facts(options: &RunOptions, host: &Host, workers: u16) -> HostFacts {
 /// The log of ended sessions, with a ring for every worker.
 fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
     let rings = (0..workers).map(|_| Arc::new(EndedRing::new(flow_log::RING))).collect();
-    let clock = Box::new(move || (tick(began).0, jiff::Timestamp::now()));
+    let clock = Box::new(move || (Moment::after(now() - began).tick().0, jiff::Timestamp::now()));
     let limits = config.flow_log.as_ref().map_or_else(flow_log::Limits::default, |log| flow_log::Limits {
         retain: log.retain,
         max_bytes: log.max_bytes,

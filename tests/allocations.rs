@@ -122,7 +122,7 @@ fn frame(number: u32, port: u16) -> Vec<u8> {
 #[test]
 fn a_hit_allocates_nothing_in_either_direction() {
     let (snapshot, mut forwarder) = (snapshot(1), forwarder(100));
-    let context = Context { snapshot: &snapshot, now: Tick(10) };
+    let context = Context::new(&snapshot, Tick(10));
     forwarder.adopt(&context);
     let original = frame(1, 53);
     let mut out = original.clone();
@@ -160,7 +160,7 @@ fn a_hit_allocates_nothing_in_either_direction() {
 fn a_million_sessions_take_at_most_200_bytes_each() {
     const SESSIONS: u32 = 1 << 20;
     let snapshot = snapshot(8);
-    let context = Context { snapshot: &snapshot, now: Tick(10) };
+    let context = Context::new(&snapshot, Tick(10));
     let before = BYTES.get();
     let mut forwarder = forwarder(SESSIONS);
     forwarder.adopt(&context);

@@ -309,7 +309,7 @@ fn explain_says_what_the_packet_path_does() {
         let shared = Arc::new(Shared::new(vec![Arc::new(|| ())]));
         let seeds = [random.u64(..), random.u64(..), random.u64(..)];
         let mut forwarder = Forwarder::new(Position { worker: 0, workers: 1 }, 1_000, seeds, shared);
-        let context = Context { snapshot: &snapshot, now: Tick(10) };
+        let context = Context::new(&snapshot, Tick(10));
         forwarder.adopt(&context);
         let current = Arc::new(arc_swap::ArcSwap::from_pointee(snapshot.clone()));
         let observer = Observer::new(current, Vec::new(), Vec::new(), Box::new(Facts::default));

@@ -136,7 +136,7 @@ pub fn worker(forwarder: Forwarder, snapshot: Snapshot, sources: [Cycle; 2]) -> 
 
 /// A context at a time that never moves.
 pub fn context(snapshot: &Snapshot) -> Context<'_> {
-    Context { snapshot, now: NOW }
+    Context::new(snapshot, NOW)
 }
 
 /// Client address and port of session `number`.

@@ -13,7 +13,7 @@ use privlink::dataplane::ended::EndedRing;
 use privlink::dataplane::forwarder::{Forwarder, Position};
 use privlink::dataplane::handover::Shared;
 use privlink::dataplane::mailbox::Mailbox;
-use privlink::dataplane::session::Tick;
+use privlink::dataplane::pace::Moment;
 use privlink::dataplane::{Ears, Worker};
 use privlink::snapshot::{PathMtus, Publisher, Snapshot};
 use tokio::sync::watch;
@@ -76,7 +76,7 @@ impl Crew {
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 // A worker that panics or loses a device takes the daemon down with it, closed.
                 let _last_words = LastWords(stop);
-                worker.run(&ears, &end, || tick(began))
+                worker.run(&ears, &end, || Moment::after(now() - began))
             })?;
             crew.threads.push(thread);
         }
@@ -108,11 +108,6 @@ impl Crew {
         }
         outcome
     }
-}
-
-/// Tenths of a second since `began`.
-pub(super) fn tick(began: Instant) -> Tick {
-    Tick(u32::try_from((now() - began).as_millis() / 100).unwrap_or(u32::MAX))
 }
 
 /// Tells the daemon to stop when its worker ends, however it ends.

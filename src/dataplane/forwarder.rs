@@ -10,6 +10,7 @@ use super::ended::{Cause, Ended, EndedRing};
 use super::fastpath::Sight;
 use super::fastpath::translate::Head;
 use super::handover::{Arrival, Handed, Shared};
+use super::pace::{Moment, Pace};
 use super::session::{Addresses, Session, Slot, Table, Tick, tcp_state::Seen};
 use super::slowpath::port_pool::PortPools;
 use super::slowpath::reassembly::Reassembler;
@@ -25,6 +26,17 @@ pub struct Context<'a> {
     pub snapshot: &'a Snapshot,
     /// Now.
     pub now: Tick,
+    /// Now, to the millisecond.
+    pub moment: Moment,
+}
+
+impl<'a> Context<'a> {
+    /// A batch that begins at `moment`.
+    #[must_use]
+    pub fn new(snapshot: &'a Snapshot, moment: impl Into<Moment>) -> Self {
+        let moment = moment.into();
+        Self { snapshot, now: moment.tick(), moment }
+    }
 }
 
 /// How many workers there are, and which one this is.
@@ -86,9 +98,8 @@ pub struct Forwarder {
     /// The endpoint under review, or the last that was, and where its review stands.
     pub(super) reviewing: EndpointId,
     pub(super) review_at: Option<Slot>,
-    /// Sessions whose ends may still be told in this tick, and which tick that is.
-    pub(super) endings_left: usize,
-    pub(super) endings_of: Tick,
+    /// How many of them may be told now that they end.
+    pub(super) pace: Pace,
     /// Exactly closed sessions, oldest first: the first to go when room is short.
     pub(super) lingering: VecDeque<Slot>,
     pub(super) sweep_at: u32,
@@ -124,8 +135,7 @@ impl Forwarder {
             review: BTreeSet::new(),
             reviewing: EndpointId(u32::MAX),
             review_at: None,
-            endings_left: usize::MAX,
-            endings_of: Tick(0),
+            pace: Pace::default(),
             lingering: VecDeque::new(),
             sweep_at: 0,
             sweep_due: Tick(0),

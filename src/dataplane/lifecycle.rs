@@ -21,12 +21,8 @@ pub(super) const TOMBSTONE: u32 = 60 * Tick::PER_SECOND;
 /// Sessions judged again, and killed where they must be, per batch.
 const REVIEW_SLICE: usize = 64;
 
-/// Sessions a worker resets in one tick at most, unless its table is so full that [`ALL_WITHIN`] needs more. A reset
-/// costs the host as much as any packet: a million at once would leave nothing of it to those that are still allowed.
-const ENDINGS: usize = 6_400;
-
-/// Ticks within which every session of a full table is reset (DESIGN law 5: ten seconds).
-const ALL_WITHIN: usize = 8 * Tick::PER_SECOND as usize;
+/// Of these, sessions reset at most: packets that are still allowed wait behind them.
+const RESET_SLICE: usize = 8;
 
 /// Slots looked at by the sweep per batch.
 const SWEEP_SLICE: u32 = 512;
@@ -74,10 +70,10 @@ impl Forwarder {
         self.shared.set_room(self.position.worker, room);
     }
 
-    /// Whether the review waits for the next tick.
+    /// Whether the review waits until it has earned more.
     #[must_use]
     pub fn is_paced(&self) -> bool {
-        self.endings_left == 0 && self.has_review()
+        self.pace.left() == 0 && self.has_review()
     }
 
     fn has_review(&self) -> bool {
@@ -85,13 +81,14 @@ impl Forwarder {
     }
 
     fn review_slice(&mut self, context: &Context<'_>) -> bool {
-        if self.endings_of != context.now {
-            self.endings_of = context.now;
-            self.endings_left = ENDINGS.max(self.sessions.len().div_ceil(ALL_WITHIN));
+        if !self.has_review() {
+            return false;
         }
+        self.pace.earn(context.moment, self.sessions.len());
+        let rest = self.pace.left().saturating_sub(RESET_SLICE);
         for _ in 0..REVIEW_SLICE {
-            if self.endings_left == 0 {
-                return false;
+            if self.pace.left() == rest {
+                break;
             }
             let Some(slot) = self.review_at else {
                 let Some(next) = self.next_to_review() else { return false };
@@ -104,7 +101,7 @@ impl Forwarder {
             self.review_at = self.sessions.after(slot);
             self.revalidate(slot, context);
         }
-        self.endings_left > 0 && self.has_review()
+        self.pace.left() > 0 && self.has_review()
     }
 
     /// Endpoints take turns: one that changes again under review waits for its next turn, so that frequent
@@ -161,7 +158,7 @@ impl Forwarder {
         }
         let resets = resets(&addresses, session);
         self.counts.originated += resets.len() as u64;
-        self.endings_left = self.endings_left.saturating_sub(1);
+        self.pace.spend();
         for (to, frame) in resets {
             self.originate(to, frame);
         }

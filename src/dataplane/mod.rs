@@ -28,7 +28,7 @@ use device::{Batch, FrameSink, FrameSource};
 use forwarder::{Context, Forwarder};
 use handover::Shared;
 use mailbox::Request;
-use session::Tick;
+use pace::Moment;
 use verdict::Verdict;
 pub use wake::Ears;
 use wake::Watch;
@@ -53,6 +53,9 @@ pub mod forwarder;
 
 /// The ring between workers.
 pub mod handover;
+
+/// How fast sessions are reset.
+pub mod pace;
 
 /// What endpoints hold in common.
 pub mod share;
@@ -84,8 +87,8 @@ const BATCH_BYTES: usize = 256 << 10;
 /// Longest sleep: sweeps and counters go on when no packet comes.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Longest sleep while sessions wait to be reset in the next tick.
-const TICK: Duration = Duration::from_millis(1_000 / Tick::PER_SECOND as u64);
+/// Longest sleep while sessions wait to be reset.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// How often, and how long each time, a worker that stops waits for room in the flow log.
 const STOP_TRIES: u32 = 500;
@@ -134,16 +137,16 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
     ///
     /// # Errors
     /// A device is gone; the daemon must stop, closed.
-    pub fn batch(&mut self, ready: impl IntoIterator<Item = usize>, now: Tick) -> io::Result<bool> {
+    pub fn batch(&mut self, ready: impl IntoIterator<Item = usize>, now: impl Into<Moment>) -> io::Result<bool> {
         let (snapshot, changed) = self.reader.begin_batch();
-        let context = Context { snapshot: &snapshot, now };
+        let context = Context::new(&snapshot, now);
         if changed {
             self.forwarder.adopt(&context);
         }
         let mut more = self.forwarder.housekeep(&context);
         self.flush();
         while let Some(request) = self.questions.pop() {
-            self.forwarder.answer(request, now);
+            self.forwarder.answer(request, context.now);
         }
         self.take_handed(&context);
         for device in ready {
@@ -219,7 +222,7 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
     ///
     /// # Errors
     /// A device is gone, or waiting failed; the daemon must stop, closed.
-    pub fn run(mut self, ears: &Ears, stop: &AtomicBool, clock: impl Fn() -> Tick) -> io::Result<()> {
+    pub fn run(mut self, ears: &Ears, stop: &AtomicBool, clock: impl Fn() -> Moment) -> io::Result<()> {
         // Descriptors apart from the devices: the list stands for the whole run, while each batch has the devices.
         let devices = self.sources.iter().map(|source| source.as_fd().try_clone_to_owned());
         let devices = devices.collect::<io::Result<Vec<_>>>()?;
@@ -227,12 +230,12 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
         let mut ready = Vec::with_capacity(devices.len());
         let mut more = false;
         while !stop.load(Ordering::Relaxed) {
-            let rest = if self.forwarder.is_paced() { TICK } else { IDLE };
+            let rest = if self.forwarder.is_paced() { PAUSE } else { IDLE };
             watch.wait(if more { Duration::ZERO } else { rest }, &mut ready)?;
             more = self.batch(ready.drain(..), clock())?;
         }
         for tries in 0.. {
-            if !self.forwarder.note_stop(tries >= STOP_TRIES, clock()) {
+            if !self.forwarder.note_stop(tries >= STOP_TRIES, clock().tick()) {
                 break;
             }
             std::thread::sleep(STOP_PAUSE);

@@ -17,6 +17,7 @@ use crate::wire::headers::{ACK, RST, SYN};
 use crate::wire::vnet;
 use device::memory::{MemorySink, MemorySource};
 use forwarder::Position;
+use session::Tick;
 
 mod packets;
 use packets::{Packet, echo_request, tcp, udp};

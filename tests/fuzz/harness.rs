@@ -150,7 +150,7 @@ impl World {
             builder.endpoint(0, endpoint, &[(address(own), TargetId(0))], stamp);
         }
         self.snapshot = builder.build(self.epoch);
-        let context = Context { snapshot: &self.snapshot, now: Tick(self.now) };
+        let context = Context::new(&self.snapshot, Tick(self.now));
         self.forwarder.adopt(&context);
     }
 
@@ -165,7 +165,7 @@ impl World {
     /// Lets time pass and the worker look after its sessions.
     fn rest(&mut self, tenths: u32) {
         self.now = self.now.saturating_add(tenths);
-        let context = Context { snapshot: &self.snapshot, now: Tick(self.now) };
+        let context = Context::new(&self.snapshot, Tick(self.now));
         for _ in 0..64 {
             if !self.forwarder.housekeep(&context) {
                 break;
@@ -177,7 +177,7 @@ impl World {
     /// Gives the forwarder one frame, virtio header included.
     fn send(&mut self, at: u16, mut frame: Vec<u8>) {
         let sent = Seen::of(frame.get(VNET..).unwrap_or_default());
-        let context = Context { snapshot: &self.snapshot, now: Tick(self.now) };
+        let context = Context::new(&self.snapshot, Tick(self.now));
         let verdict = self.forwarder.receive(&mut frame, AttachmentId(at), &context);
         let out = match verdict {
             Verdict::Forward { to, length } => Some((to, frame[..length].to_vec())),

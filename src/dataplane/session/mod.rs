@@ -33,6 +33,9 @@ impl Tick {
     /// Ticks in one second.
     pub const PER_SECOND: u32 = 10;
 
+    /// Milliseconds in one tick.
+    pub const MILLISECONDS: u64 = 1_000 / Self::PER_SECOND as u64;
+
     /// Ticks since `earlier`.
     #[inline]
     #[must_use]
