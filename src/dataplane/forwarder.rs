@@ -9,7 +9,7 @@ use super::device::batch::{Batch, FRAMES};
 use super::ended::{Cause, Ended, EndedRing};
 use super::fastpath::Sight;
 use super::fastpath::translate::Head;
-use super::handover::{Arrival, Handed, Shared};
+use super::handover::{Arrival, Departed, Handed, Shared};
 use super::pace::{Moment, Pace};
 use super::session::{Addresses, Session, Slot, Table, Tick, tcp_state::Seen};
 use super::slowpath::port_pool::PortPools;
@@ -100,6 +100,10 @@ pub struct Forwarder {
     pub(super) review_at: Option<Slot>,
     /// How many of them may be told now that they end.
     pub(super) pace: Pace,
+    /// Frames read when the last slice of a review began.
+    pub(super) read_before: u64,
+    /// Ends of sessions that [`Shared`] has yet to hear of.
+    pub(super) departed: Departed,
     /// Exactly closed sessions, oldest first: the first to go when room is short.
     pub(super) lingering: VecDeque<Slot>,
     pub(super) sweep_at: u32,
@@ -136,6 +140,8 @@ impl Forwarder {
             reviewing: EndpointId(u32::MAX),
             review_at: None,
             pace: Pace::default(),
+            read_before: 0,
+            departed: Departed::default(),
             lingering: VecDeque::new(),
             sweep_at: 0,
             sweep_due: Tick(0),
@@ -240,6 +246,12 @@ impl Forwarder {
         std::mem::take(&mut self.outbox)
     }
 
+    /// Gives back the memory of what [`Self::take_outbox`] took.
+    pub fn return_outbox(&mut self, mut emptied: Vec<Own>) {
+        emptied.clear();
+        self.outbox = emptied;
+    }
+
     /// Whether frames wait to be written.
     #[must_use]
     pub fn has_outbox(&self) -> bool {
@@ -252,14 +264,15 @@ impl Forwarder {
         self.head.bytes()
     }
 
-    /// Makes the verdicts so far visible.
+    /// Makes the verdicts so far visible, and the ends of sessions.
     pub fn publish_counts(&self) {
+        self.departed.tell(&self.shared);
         self.published.publish(&self.counts);
     }
 
     /// A session is live no more: its endpoint and resource have room for another, and its end is noted.
     pub(super) fn leave(&self, addresses: &Addresses, session: &Session, cause: Cause, now: Tick) {
-        self.shared.leave(session.endpoint, session.resource, addresses.backend);
+        self.departed.add(&self.shared, (session.endpoint, session.resource, addresses.backend));
         if let Some(counters) = find(&self.counters, session.endpoint) {
             add(&counters.sessions, 1_u64.wrapping_neg());
         }

@@ -2,6 +2,7 @@
 //! program spreads packets as it likes, and a session may be admitted elsewhere when its owner has no
 //! NAT port left. A bounded ring per receiver; its sender wakes it. Copies cost an allocation, and are rare.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -216,21 +217,46 @@ impl Shared {
         self.by_backend.get(&(resource, backend)).map_or(0, |count| *count)
     }
 
-    /// Counts a session that is live no more.
-    pub fn leave(&self, endpoint: EndpointId, resource: ResourceId, backend: Address) {
+    /// Counts `sessions` of one kind that are live no more.
+    pub fn leave(&self, (endpoint, resource, backend): Kind, sessions: u32) {
         if let Entry::Occupied(mut count) = self.by_backend.entry((resource, backend)) {
-            *count.get_mut() = count.get().saturating_sub(1);
+            *count.get_mut() = count.get().saturating_sub(sessions);
             if *count.get() == 0 {
                 count.remove();
             }
         }
         if let Some(mut count) = self.by_endpoint.get_mut(&endpoint) {
-            *count = count.saturating_sub(1);
+            *count = count.saturating_sub(sessions);
         }
         if let Some(mut count) = self.by_resource.get_mut(&resource) {
-            *count = count.saturating_sub(1);
+            *count = count.saturating_sub(sessions);
         }
-        self.in_all.fetch_sub(1, Ordering::Relaxed);
+        self.in_all.fetch_sub(sessions, Ordering::Relaxed);
+    }
+}
+
+/// What sessions are counted by: their endpoint, their resource, their server.
+pub type Kind = (EndpointId, ResourceId, Address);
+
+/// Sessions of one worker that are live no more, not yet told to [`Shared`]: a revocation ends them by the thousand,
+/// and all of a kind are told at once.
+#[derive(Debug, Default)]
+pub struct Departed(Cell<(Option<Kind>, u32)>);
+
+impl Departed {
+    /// Adds one.
+    pub fn add(&self, shared: &Shared, kind: Kind) {
+        if self.0.get().0 != Some(kind) {
+            self.tell(shared);
+        }
+        self.0.set((Some(kind), self.0.get().1 + 1));
+    }
+
+    /// Tells of all of them: before a session is admitted, and at the end of every batch.
+    pub fn tell(&self, shared: &Shared) {
+        if let (Some(kind), sessions) = self.0.take() {
+            shared.leave(kind, sessions);
+        }
     }
 }
 
@@ -251,10 +277,15 @@ mod tests {
         assert!(enter(EndpointId(2), 9));
         assert!(!enter(EndpointId(3), 9), "the resource is full");
         assert_eq!(shared.sessions_at(resource, backend), 2);
-        shared.leave(endpoint, resource, backend);
+        let departed = Departed::default();
+        departed.add(&shared, (endpoint, resource, backend));
+        assert!(!enter(endpoint, 1), "not told yet");
+        departed.tell(&shared);
         assert!(enter(endpoint, 1));
-        shared.leave(endpoint, resource, backend);
-        shared.leave(EndpointId(2), resource, backend);
+        departed.add(&shared, (endpoint, resource, backend));
+        departed.add(&shared, (EndpointId(2), resource, backend));
+        assert_eq!(shared.sessions_at(resource, backend), 1, "one of another kind tells of those before");
+        (0..2).for_each(|_| departed.tell(&shared));
         assert_eq!((shared.sessions_at(resource, backend), shared.by_backend.len()), (0, 0), "nothing is kept of it");
         assert_eq!(shared.in_all.load(Ordering::Relaxed), 0);
     }

@@ -7,12 +7,12 @@
 use std::ops::Bound;
 
 use super::ended::{Cause, Ended};
-use super::forwarder::{Context, Forwarder};
+use super::forwarder::{Context, Forwarder, Own};
 use super::mailbox::{FlowRecord, Request, Wanted};
 use super::session::tcp_state::{Change, Seen, reset_points};
 use super::session::{Addresses, Direction, Phase, Session, Slot, Tick};
 use super::slowpath::{idle_limit, still_admitted};
-use crate::snapshot::{EndpointId, Protocol};
+use crate::snapshot::{AttachmentId, EndpointId, Protocol};
 use crate::wire::build::{self, Ends};
 
 /// Ticks for which an ended TCP session answers late segments (DESIGN law 5).
@@ -21,7 +21,7 @@ pub(super) const TOMBSTONE: u32 = 60 * Tick::PER_SECOND;
 /// Sessions judged again, and killed where they must be, per batch.
 const REVIEW_SLICE: usize = 64;
 
-/// Of these, sessions reset at most: packets that are still allowed wait behind them.
+/// Of these, sessions reset at most while packets come: those that are still allowed wait behind them.
 const RESET_SLICE: usize = 8;
 
 /// Slots looked at by the sweep per batch.
@@ -85,7 +85,9 @@ impl Forwarder {
             return false;
         }
         self.pace.earn(context.moment, self.sessions.len());
-        let rest = self.pace.left().saturating_sub(RESET_SLICE);
+        // Where no packet came since the last slice, none waits behind this one.
+        let calm = std::mem::replace(&mut self.read_before, self.counts.read) == self.counts.read;
+        let rest = self.pace.left().saturating_sub(if calm { REVIEW_SLICE } else { RESET_SLICE });
         for _ in 0..REVIEW_SLICE {
             if self.pace.left() == rest {
                 break;
@@ -156,12 +158,11 @@ impl Forwarder {
         if session.is_live() {
             self.leave(&addresses, session, cause, context.now);
         }
-        let resets = resets(&addresses, session);
-        self.counts.originated += resets.len() as u64;
-        self.pace.spend();
-        for (to, frame) in resets {
-            self.originate(to, frame);
+        for (to, frame) in resets(&addresses, session) {
+            self.counts.originated += 1;
+            self.outbox.push(Own { to, frame, carries: 0 });
         }
+        self.pace.spend();
         if self.review_at == Some(slot) {
             self.review_at = self.sessions.after(slot);
         }
@@ -258,18 +259,18 @@ impl Forwarder {
 }
 
 /// Resets for both ends of a session, as each end would expect them.
-fn resets(a: &Addresses, session: &Session) -> Vec<(crate::snapshot::AttachmentId, Vec<u8>)> {
+fn resets(a: &Addresses, session: &Session) -> impl Iterator<Item = (AttachmentId, Vec<u8>)> {
     let to_consumer = Ends { from: (a.endpoint, a.endpoint_port), to: (a.consumer, a.consumer_port) };
     let to_service = Ends { from: (a.nat, a.nat_port), to: (a.backend, a.backend_port) };
-    [
-        (Direction::ToConsumer, session.consumer_attachment, to_consumer),
-        (Direction::ToService, session.provider_attachment, to_service),
-    ]
-    .into_iter()
-    .flat_map(|(direction, attachment, ends)| {
-        reset_points(session, direction).into_iter().flatten().map(move |seq| (attachment, build::reset_at(ends, seq)))
-    })
-    .collect()
+    let at = |direction, attachment, ends| {
+        let points = reset_points(session, direction).into_iter().flatten();
+        points.map(move |seq| (attachment, build::reset_at(ends, seq)))
+    };
+    at(Direction::ToConsumer, session.consumer_attachment, to_consumer).chain(at(
+        Direction::ToService,
+        session.provider_attachment,
+        to_service,
+    ))
 }
 
 fn wants(wanted: &Wanted, a: &Addresses, session: &Session) -> bool {

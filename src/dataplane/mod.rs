@@ -191,13 +191,15 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
         if !self.forwarder.has_outbox() {
             return;
         }
-        for own in self.forwarder.take_outbox() {
+        let mut waiting = self.forwarder.take_outbox();
+        for own in waiting.drain(..) {
             let Some(sink) = self.sinks.get_mut(usize::from(own.to.0)) else { continue };
             if let Err(error) = sink.send(&own.frame) {
                 tracing::trace!(%error, "a packet of our own was refused");
                 self.forwarder.write_failed(own.carries);
             }
         }
+        self.forwarder.return_outbox(waiting);
     }
 }
 

@@ -43,6 +43,7 @@ impl Forwarder {
         if packet.hops <= 1 {
             return Err(refuse(DropReason::TtlExpired));
         }
+        self.departed.tell(&self.shared);
         let backend = self.choose_backend(&admission, &packet.key).ok_or_else(|| refuse(DropReason::NoBackend))?;
         self.make_room(context).map_err(refuse)?;
         let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
@@ -56,7 +57,7 @@ impl Forwarder {
             .reserve(&admission, &packet.key, backend, context)
             .and_then(|addresses| self.insert(addresses, packet, &admission, context));
         if opened.is_err() {
-            self.shared.leave(endpoint.id, resource, backend);
+            self.shared.leave((endpoint.id, resource, backend), 1);
         }
         opened.map_err(refuse)
     }
