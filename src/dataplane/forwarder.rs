@@ -100,8 +100,6 @@ pub struct Forwarder {
     pub(super) review_at: Option<Slot>,
     /// How many of them may be told now that they end.
     pub(super) pace: Pace,
-    /// Frames read when the last slice of a review began.
-    pub(super) read_before: u64,
     /// Ends of sessions that [`Shared`] has yet to hear of.
     pub(super) departed: Departed,
     /// Exactly closed sessions, oldest first: the first to go when room is short.
@@ -140,7 +138,6 @@ impl Forwarder {
             reviewing: EndpointId(u32::MAX),
             review_at: None,
             pace: Pace::default(),
-            read_before: 0,
             departed: Departed::default(),
             lingering: VecDeque::new(),
             sweep_at: 0,

@@ -21,9 +21,6 @@ pub(super) const TOMBSTONE: u32 = 60 * Tick::PER_SECOND;
 /// Sessions judged again, and killed where they must be, per batch.
 const REVIEW_SLICE: usize = 64;
 
-/// Of these, sessions reset at most while packets come: those that are still allowed wait behind them.
-const RESET_SLICE: usize = 8;
-
 /// Slots looked at by the sweep per batch.
 const SWEEP_SLICE: u32 = 512;
 
@@ -85,12 +82,9 @@ impl Forwarder {
             return false;
         }
         self.pace.earn(context.moment, self.sessions.len());
-        // Where no packet came since the last slice, none waits behind this one.
-        let calm = std::mem::replace(&mut self.read_before, self.counts.read) == self.counts.read;
-        let rest = self.pace.left().saturating_sub(if calm { REVIEW_SLICE } else { RESET_SLICE });
         for _ in 0..REVIEW_SLICE {
-            if self.pace.left() == rest {
-                break;
+            if self.pace.left() == 0 {
+                return false;
             }
             let Some(slot) = self.review_at else {
                 let Some(next) = self.next_to_review() else { return false };

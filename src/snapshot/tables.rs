@@ -428,7 +428,9 @@ impl SnapshotBuilder {
     /// The finished snapshot.
     #[must_use]
     pub fn build(self, epoch: u64) -> Snapshot {
-        let mut shards = vec![Shard::default(); SHARDS];
+        let each = self.endpoints.len().div_ceil(SHARDS);
+        let mut shards: Vec<Shard> =
+            (0..SHARDS).map(|_| Shard::with_capacity_and_hasher(each, RandomState::default())).collect();
         for (key, entry) in self.endpoints {
             shards[shard_of(key.0, key.1)].insert(key, entry);
         }

@@ -12,9 +12,11 @@ mod peering;
 /// What the host must look like.
 mod topology;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use foldhash::fast::RandomState;
 
 pub use registry::Registry;
 pub use topology::union;
@@ -34,7 +36,7 @@ use crate::snapshot::{
     SnapshotBuilder, Target, TargetId, Timeouts,
 };
 use peering::Peering;
-use registry::Basis;
+use registry::{Basis, Numbers};
 
 /// What is compiled.
 #[derive(Clone, Copy, Debug)]
@@ -89,16 +91,15 @@ pub enum CompileError {
 /// The model contradicts itself.
 pub fn compile(input: &Input<'_>, registry: &mut Registry, epoch: u64) -> Result<Compiled, CompileError> {
     let peering = Peering::new(input);
-    registry.number(input.model)?;
-    let attachments = attachments(input, &peering, registry);
+    let numbers = registry.number(input.model)?;
+    let attachments = attachments(input, &peering, &numbers);
     let mut builder = SnapshotBuilder::default();
     builder.settings = settings(input.host);
-    let resources = resources(input, &peering, registry)?;
+    let resources = resources(input, &peering, &numbers)?;
     for resource in &resources {
         builder.resource(Resource::clone(resource));
     }
-    let bases = Surroundings::new(input, &peering, &attachments, &resources).bases(registry)?;
-    registry.follow(bases)?;
+    registry.follow(Surroundings::new(input, &peering, &attachments, &resources, numbers).bases())?;
     for (id, basis, stamp) in registry.endpoints() {
         builder.endpoint(basis.vnet, basis.endpoint(id), &basis.addresses, stamp);
     }
@@ -120,9 +121,9 @@ pub fn compile_endpoint(
     key: &Key,
 ) -> Result<Snapshot, CompileError> {
     let peering = Peering::new(input);
-    let seen = Surroundings::new(input, &peering, &before.attachments, &before.resources);
-    let endpoint = input.model.endpoints.get(key);
-    let basis = endpoint.map(|endpoint| seen.basis(registry, key, endpoint)).transpose()?;
+    let seen = Surroundings::new(input, &peering, &before.attachments, &before.resources, registry.numbers());
+    let found = input.model.endpoints.get(key);
+    let basis = found.map(|endpoint| seen.basis(key, endpoint, input.connections.get(key))).transpose()?;
     let Some(step) = registry.follow_one(key, basis)? else { return Ok(before.at(epoch)) };
     let old = step.before.iter().flat_map(|old| old.addresses.iter().map(|&(address, _)| (old.vnet, address)));
     let old: Vec<_> = old.collect();
@@ -174,7 +175,7 @@ fn timeouts(named: &TimeoutOverrides, otherwise: Timeouts) -> Timeouts {
     }
 }
 
-fn attachments(input: &Input<'_>, peering: &Peering<'_>, registry: &Registry) -> Vec<Attachment> {
+fn attachments(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> Vec<Attachment> {
     let attach = |(spec, id): (&super::model::AttachmentSpec, u16)| {
         let id = AttachmentId(id);
         let admitted: Vec<_> = peering.admitted(id).collect();
@@ -193,14 +194,14 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, registry: &Registry) ->
         }
         Attachment {
             vnet: Arc::from(spec.vnet.to_string()),
-            vnet_number: registry.vnet(&spec.vnet).unwrap_or(registry::NO_VNET),
+            vnet_number: numbers.vnet(&spec.vnet).unwrap_or(registry::NO_VNET),
             mtu: spec.mtu,
             peers: peering
                 .peers(&spec.vnet)
                 .iter()
                 .filter_map(|peer| {
                     let spaces = peering.admitted_to(id, peer).flat_map(|vnet| &vnet.address_space);
-                    Some(Peer { vnet_number: registry.vnet(peer)?, sources: spaces.collect() })
+                    Some(Peer { vnet_number: numbers.vnet(peer)?, sources: spaces.collect() })
                 })
                 .collect(),
             sources: sources.collect(),
@@ -219,11 +220,7 @@ fn is_delegated(subnet: &Subnet, service: &str) -> bool {
 }
 
 /// Every resource at the position of its id; a deleted one keeps its slot, and reaches nothing.
-fn resources(
-    input: &Input<'_>,
-    peering: &Peering<'_>,
-    registry: &Registry,
-) -> Result<Vec<Arc<Resource>>, CompileError> {
+fn resources(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> Result<Vec<Arc<Resource>>, CompileError> {
     let defaults = timeouts(&input.host.timeouts, Timeouts::default());
     let slot = |key: &Key| {
         let name = Arc::from(key.to_string());
@@ -258,7 +255,7 @@ fn resources(
             balance: resource.balance,
         }))
     };
-    registry.resource_slots().map(slot).collect()
+    numbers.resource_slots().map(slot).collect()
 }
 
 fn compiled(health: &Health, resource: &Key, spec: &TargetSpec) -> Target {
@@ -280,6 +277,7 @@ fn compiled(health: &Health, resource: &Key, spec: &TargetSpec) -> Target {
 /// What the bases of endpoints are made from, besides the endpoints themselves.
 struct Surroundings<'a> {
     input: &'a Input<'a>,
+    numbers: Numbers,
     resources: &'a [Arc<Resource>],
     groups: BTreeMap<&'a Key, Arc<[Rule]>>,
     views: BTreeMap<&'a Key, Arc<registry::SeenBy>>,
@@ -291,23 +289,30 @@ impl<'a> Surroundings<'a> {
         peering: &Peering<'_>,
         attachments: &[Attachment],
         resources: &'a [Arc<Resource>],
+        numbers: Numbers,
     ) -> Self {
         let seen_by = |vnet: &'a Key| (vnet, Arc::new(peering.seen_by(vnet, attachments)));
         Self {
             input,
+            numbers,
             resources,
             groups: input.model.security_groups.iter().map(|(key, group)| (key, rules(group))).collect(),
             views: input.model.vnets.keys().map(seen_by).collect(),
         }
     }
 
-    fn basis(&self, registry: &Registry, key: &Key, endpoint: &PrivateEndpoint) -> Result<Basis, CompileError> {
+    fn basis(
+        &self,
+        key: &Key,
+        endpoint: &PrivateEndpoint,
+        connection: Option<&Connection>,
+    ) -> Result<Basis, CompileError> {
         let model = self.input.model;
         let broken = |to: String| CompileError::Broken(format!("endpoint {key}"), to);
-        let connection = self.input.connections.get(key).ok_or_else(|| broken(format!("connection {key}")))?;
-        let vnet = registry.vnet(&endpoint.vnet).ok_or_else(|| broken(format!("vnet {}", endpoint.vnet)))?;
+        let connection = connection.ok_or_else(|| broken(format!("connection {key}")))?;
+        let vnet = self.numbers.vnet(&endpoint.vnet).ok_or_else(|| broken(format!("vnet {}", endpoint.vnet)))?;
         let unknown = || broken(format!("resource {}", endpoint.resource));
-        let resource = registry.resource(&endpoint.resource).ok_or_else(unknown)?;
+        let resource = self.numbers.resource(&endpoint.resource).ok_or_else(unknown)?;
         let bound = self.resources.get(resource.0 as usize).ok_or_else(unknown)?;
         let spec = model.resources.get(&endpoint.resource);
         // Only what is Disconnected outlives its resource; its addresses lead nowhere, whatever has the name since.
@@ -339,18 +344,16 @@ impl<'a> Surroundings<'a> {
         })
     }
 
-    /// The bases of every endpoint; no two may have one address in one VNet.
-    fn bases(&self, registry: &Registry) -> Result<Vec<(Key, Basis)>, CompileError> {
-        let mut taken = std::collections::HashSet::new();
-        let mut bases = Vec::with_capacity(self.input.model.endpoints.len());
-        for (key, endpoint) in &self.input.model.endpoints {
-            let one = self.basis(registry, key, endpoint)?;
-            if !one.addresses.iter().all(|&(ip, _)| taken.insert((one.vnet, ip))) {
-                return Err(CompileError::Taken(key.clone()));
-            }
-            bases.push((key.clone(), one));
-        }
-        Ok(bases)
+    /// The bases of every endpoint, in the order of their keys; no two may have one address in one VNet.
+    fn bases(&self) -> impl Iterator<Item = Result<(&'a Key, Basis), CompileError>> {
+        let endpoints = &self.input.model.endpoints;
+        let mut taken = HashSet::with_capacity_and_hasher(endpoints.len(), RandomState::default());
+        let mut connections = self.input.connections.walk();
+        endpoints.iter().map(move |(key, endpoint)| {
+            let basis = self.basis(key, endpoint, connections.get(key))?;
+            let free = basis.addresses.iter().all(|&(ip, _)| taken.insert((basis.vnet, ip)));
+            if free { Ok((key, basis)) } else { Err(CompileError::Taken(key.clone())) }
+        })
     }
 }
 

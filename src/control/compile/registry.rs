@@ -35,13 +35,19 @@ pub(super) struct Basis {
 /// The memory of the compiler. Cheap to clone next to the model it belongs to.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    vnets: Map<u16>,
-    resources: Map<ResourceId>,
-    slots: Arc<Vec<Key>>,
+    numbers: Numbers,
     endpoints: Map<Known>,
     /// Of every endpoint there ever was, in the order of [`EndpointId`].
     stamps: Vec<Stamp>,
     generation: u32,
+}
+
+/// Numbers of what endpoints refer to. A clone is a few counters.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Numbers {
+    vnets: Map<u16>,
+    resources: Map<ResourceId>,
+    slots: Arc<Vec<Key>>,
 }
 
 /// What became of one endpoint.
@@ -60,24 +66,8 @@ struct Known {
     basis: Arc<Basis>,
 }
 
-impl Registry {
-    /// The id of an endpoint in force.
-    pub fn endpoint(&self, key: &Key) -> Option<EndpointId> {
-        self.endpoints.get(key).map(|known| known.id)
-    }
-
-    /// The endpoints in force.
-    pub fn endpoint_ids(&self) -> impl Iterator<Item = (&Key, EndpointId)> {
-        self.endpoints.iter().map(|(key, known)| (key, known.id))
-    }
-
-    /// The id of a resource, also of one that is gone.
-    pub fn resource(&self, key: &Key) -> Option<ResourceId> {
-        self.resources.get(key).copied()
-    }
-
-    /// Gives numbers to what `model` names for the first time.
-    pub(super) fn number(&mut self, model: &Model) -> Result<(), CompileError> {
+impl Numbers {
+    fn number(&mut self, model: &Model) -> Result<(), CompileError> {
         for key in model.vnets.keys() {
             if !self.vnets.contains_key(key) {
                 let number = u16::try_from(self.vnets.len()).ok().filter(|&number| number != NO_VNET);
@@ -98,22 +88,68 @@ impl Registry {
         self.vnets.get(key).copied()
     }
 
+    pub(super) fn resource(&self, key: &Key) -> Option<ResourceId> {
+        self.resources.get(key).copied()
+    }
+
+    /// Every resource there ever was, in the order of [`ResourceId`].
     pub(super) fn resource_slots(&self) -> impl Iterator<Item = &Key> {
         self.slots.iter()
     }
+}
 
-    /// Takes the bases of a whole compilation over: endpoints that are not among them are gone.
-    pub(super) fn follow(&mut self, bases: Vec<(Key, Basis)>) -> Result<(), CompileError> {
-        let before = std::mem::take(&mut self.endpoints);
-        for (key, basis) in bases {
-            let known = self.next_of(before.get(&key), basis)?;
-            self.endpoints.insert(key, known);
-        }
-        for (key, known) in &before {
-            if !self.endpoints.contains_key(key) {
-                self.end(known.id)?;
+impl Registry {
+    /// The id of an endpoint in force.
+    pub fn endpoint(&self, key: &Key) -> Option<EndpointId> {
+        self.endpoints.get(key).map(|known| known.id)
+    }
+
+    /// The endpoints in force.
+    pub fn endpoint_ids(&self) -> impl Iterator<Item = (&Key, EndpointId)> {
+        self.endpoints.iter().map(|(key, known)| (key, known.id))
+    }
+
+    /// The id of a resource, also of one that is gone.
+    pub fn resource(&self, key: &Key) -> Option<ResourceId> {
+        self.numbers.resource(key)
+    }
+
+    /// Gives numbers to what `model` names for the first time, and returns all there are.
+    pub(super) fn number(&mut self, model: &Model) -> Result<Numbers, CompileError> {
+        self.numbers.number(model)?;
+        Ok(self.numbers())
+    }
+
+    /// The numbers given so far.
+    pub(super) fn numbers(&self) -> Numbers {
+        self.numbers.clone()
+    }
+
+    /// Takes over all bases of a whole compilation, in the order of their keys: endpoints that are not among them are
+    /// gone.
+    pub(super) fn follow<'a>(
+        &mut self,
+        all: impl Iterator<Item = Result<(&'a Key, Basis), CompileError>>,
+    ) -> Result<(), CompileError> {
+        let known = self.endpoints.clone();
+        let mut before = known.walk();
+        for next in all {
+            let (key, basis) = next?;
+            while let Some((gone, known)) = before.next_before(key) {
+                self.forget(gone, known.id)?;
+            }
+            let known = before.get(key);
+            if known.is_none_or(|known| *known.basis != basis) {
+                let moved_on = self.next_of(known, basis)?;
+                self.endpoints.insert(key.clone(), moved_on);
             }
         }
+        before.try_for_each(|(gone, known)| self.forget(gone, known.id))
+    }
+
+    fn forget(&mut self, key: &Key, id: EndpointId) -> Result<(), CompileError> {
+        self.end(id)?;
+        self.endpoints.remove(key);
         Ok(())
     }
 
@@ -128,8 +164,7 @@ impl Registry {
                 known.id
             }
             (Some(gone), None) => {
-                self.end(gone.id)?;
-                self.endpoints.remove(key);
+                self.forget(key, gone.id)?;
                 gone.id
             }
             (None, None) => return Ok(None),

@@ -19,8 +19,11 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
         let routed = peering.routed(id);
         let own = peering.vnet(&spec.vnet);
         let dedicated: Vec<IpNet> = routed.iter().flat_map(|vnet| dedicated(peering, vnet)).collect();
-        let endpoint_addresses = endpoint_addresses(input, &routed);
         let whole = |ip: &IpAddr| dedicated.iter().any(|prefix| prefix.contains(ip));
+        let addresses = || {
+            let here = input.model.endpoints.values().filter(|endpoint| routed.contains(&&endpoint.vnet));
+            here.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.ip)
+        };
         let provided =
             || input.model.resources.iter().filter(|(_, resource)| resource.vnet.as_ref() == Some(&spec.vnet));
         AttachmentPlan {
@@ -31,8 +34,8 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
             mtu: spec.mtu,
             proxy_on: spec.proxy_on.clone(),
             own_prefixes: sorted(own.iter().flat_map(|v| v.address_space.iter().chain(&v.on_premises)).copied()),
-            endpoints: endpoint_addresses.iter().filter(|ip| !whole(ip)).copied().collect(),
-            neighbours: if spec.proxy_on.is_empty() { Vec::new() } else { endpoint_addresses },
+            endpoints: sorted(addresses().filter(|ip| !whole(ip))),
+            neighbours: if spec.proxy_on.is_empty() { Vec::new() } else { sorted(addresses()) },
             dedicated: sorted(dedicated),
             nat_addresses: sorted(
                 provided().flat_map(|(key, resource)| resource.nat.iter().copied().chain(input.retired.of(key))),
@@ -85,11 +88,6 @@ fn resolvers(vnet: &Vnet) -> impl Iterator<Item = IpAddr> {
 fn dedicated(peering: &Peering<'_>, vnet: &Key) -> Vec<IpNet> {
     let subnets = peering.vnet(vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
     subnets.iter().filter(|subnet| subnet.dedicated).flat_map(|subnet| subnet.prefixes.iter().copied()).collect()
-}
-
-fn endpoint_addresses(input: &Input<'_>, routed: &[&Key]) -> Vec<IpAddr> {
-    let here = input.model.endpoints.values().filter(|endpoint| routed.contains(&&endpoint.vnet));
-    sorted(here.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.ip))
 }
 
 /// Sorted and without duplicates, so that equal wishes are equal topologies.

@@ -107,7 +107,7 @@ impl Deref for Key {
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.folded == other.folded
+        Arc::ptr_eq(&self.0, &other.0) || self.folded == other.folded
     }
 }
 impl Eq for Key {}
@@ -118,7 +118,7 @@ impl PartialOrd for Key {
 }
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.folded.cmp(&other.folded)
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.folded.cmp(&other.folded) }
     }
 }
 impl Hash for Key {

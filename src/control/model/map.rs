@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::iter::Peekable;
 #[cfg(test)]
 use std::ops::Index;
 use std::sync::Arc;
@@ -73,6 +74,11 @@ impl<V, K: Ord> Map<V, K> {
         self.0.values().map(|value| &**value)
     }
 
+    /// A walk along the keys, beside that over another map.
+    pub fn walk(&self) -> Walk<impl Iterator<Item = (&K, &V)>> {
+        Walk(self.iter().peekable())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.size()
@@ -81,6 +87,37 @@ impl<V, K: Ord> Map<V, K> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Finds keys that are asked for in ascending order, in a step or two each, where a search takes one for every doubling
+/// of the map.
+pub struct Walk<I: Iterator>(Peekable<I>);
+
+impl<'a, V: 'a, K: Ord + 'a, I: Iterator<Item = (&'a K, &'a V)>> Walk<I> {
+    /// The next object whose key comes before `key`.
+    pub fn next_before(&mut self, key: &K) -> Option<(&'a K, &'a V)> {
+        self.0.next_if(|(next, _)| *next < key)
+    }
+
+    /// The object named `key`; those before it are passed by.
+    pub fn get(&mut self, key: &K) -> Option<&'a V> {
+        while self.next_before(key).is_some() {}
+        self.0.next_if(|(next, _)| *next == key).map(|(_, value)| value)
+    }
+}
+
+impl<I: Iterator> fmt::Debug for Walk<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walk").finish_non_exhaustive()
+    }
+}
+
+impl<I: Iterator> Iterator for Walk<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.0.next()
     }
 }
 
@@ -197,5 +234,19 @@ mod tests {
             before.changes(&after),
             [(&key(7), Some(&70)), (&key(8), None), (&key(9), Some(&90)), (&new, Some(&1))]
         );
+    }
+
+    #[test]
+    fn a_walk_finds_what_comes_later_and_nothing_that_it_has_passed() {
+        let map: Map<u32, u32> = (0..1_000).filter(|n| n % 7 != 0).map(|n| (n, n)).collect();
+        let mut walk = map.walk();
+        assert_eq!(
+            [1, 6, 7, 8, 8, 3, 999].map(|n| walk.get(&n).is_some()),
+            [true, true, false, true, false, false, true]
+        );
+        assert_eq!(walk.next(), None);
+        let mut walk = map.walk();
+        assert!(walk.get(&7).is_none());
+        assert_eq!([walk.next_before(&9), walk.next_before(&9), walk.next()], [Some((&8, &8)), None, Some((&9, &9))]);
     }
 }
