@@ -13,6 +13,7 @@ PORT = 7000
 IDLE_PORT = 7100  # and the 31 after it: where idle sessions go
 NATS = 4
 TCP, UDP = "tcp", "udp"
+WRITER = "writes0"
 
 
 class Contender:
@@ -367,6 +368,17 @@ status = "Approved"
         lab.until(lambda: self.ask("status", check=False).strip(), f"{self.key} does not start: {self.tail()}", 20)
         if self.processes[0].poll() is not None:
             raise Failed(f"{self.key} does not start: {self.tail()}")
+
+    def writes(self, program, rate):
+        """What writes resets as privlink does: from its addresses, to where its idle sessions end."""
+        return [str(program), WRITER, self.idle_nats[0], str(NATS), self.sink, str(rate)]
+
+    def let_writes(self):
+        right = self.legs()[1]
+        lab.until(lambda: WRITER in lab.run("ip", "-n", right, "-br", "link"), "tun_writes does not start")
+        lab.run("ip", "-n", right, "link", "set", WRITER, "up")
+        for name, value in (("forwarding", 1), ("rp_filter", 0)):
+            lab.run("sysctl", "-qw", f"net.ipv4.conf.{WRITER}.{name}={value}", netns=right)
 
     def command(self, *words):
         return [str(self.binaries / "privlink"), "--socket", f"{self.work}/privlink.sock", *words]

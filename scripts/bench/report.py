@@ -177,6 +177,11 @@ def revocation_text(found):
                 f"{full['ended_after_seconds']:.1f} s ({full['left']} left, {full['resets']:,} resets sent); a running stream kept "
                 f"{full['during'] / full['before']:.0%} of its rate ({full['before'] / 1e9:.1f} → {full['during'] / 1e9:.1f} Gbit/s).\n"
             )
+        if "floor" in full:
+            yield (
+                f"Beside a loop that does nothing but write {full['floor_rate']:,} such resets a second (examples/tun_writes.rs) it keeps "
+                f"{full['floor'] / full['before']:.0%}: the floor of whoever sends them.\n"
+            )
 
 
 def criterion(folder):

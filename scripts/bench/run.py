@@ -30,6 +30,8 @@ ORDER = [c.Forward, c.Nftables, c.Haproxy, c.Nginx, c.Socat, c.Tayga, c.Bare, c.
 FILES = 400_000
 # Packets are lost on the way into a full queue: so often a fill is repeated, and this share is enough.
 FILLS, ENOUGH = 5, 0.99
+# Streams of which the median counts, before, beside and after a revocation.
+STREAMS_BESIDE = 3
 IDLE_SIZES = {"64 K": 65_536, "1 M": 1_000_000}
 
 
@@ -190,21 +192,34 @@ class Bench:
         row = {"phase": f"revoke full {kind}", "contender": "privlink", "sessions": privlink.held()}
         resets = privlink.resets()
         try:
-            before = statistics.median(self.stream(privlink) for _ in range(3))
+            before = statistics.median(self.stream(privlink) for _ in range(STREAMS_BESIDE))
             began = time.monotonic()
             reject = subprocess.Popen(privlink.command("connection", "reject", "idle"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            during = self.stream(privlink)
+            during = [self.stream(privlink)]
+            while len(during) < STREAMS_BESIDE and privlink.held() > ENOUGH * row["sessions"] / 2:
+                during.append(self.stream(privlink))
             reject.wait(30)
-            row |= {"before": before, "during": during}
+            row |= {"before": before, "during": statistics.median(during), "streams": len(during)}
             if self.profiles and privlink.held() > ENOUGH * row["sessions"] / 2:
                 self.profile += filter(None, [profile_resets(self, privlink, 2)])
             while privlink.held() > 10 and time.monotonic() - began < 60:
                 time.sleep(0.2)
             row |= {"left": privlink.held(), "ended_after_seconds": time.monotonic() - began, "resets": privlink.resets() - resets}
+            if row["resets"]:
+                row |= self.beside_writes(privlink, round(row["resets"] / row["ended_after_seconds"]))
         except (Failed, subprocess.TimeoutExpired) as failure:
             row["error"] = str(failure)[:300]
         self.rows.append(row)
         print(f"  revoke with {row['sessions']} sessions: {row}", flush=True)
+
+    def beside_writes(self, privlink, rate):
+        """The stream beside a loop that only writes as many resets: no forwarder's cost less."""
+        writer = lab.start(*privlink.writes(self.binaries / "examples/tun_writes", rate), netns=privlink.legs()[1], log=self.work + "/writes")
+        try:
+            privlink.let_writes()
+            return {"floor": statistics.median(self.stream(privlink) for _ in range(STREAMS_BESIDE)), "floor_rate": rate}
+        finally:
+            lab.stop(writer)
 
     def stream(self, privlink):
         return self.traffic(privlink.to(), privlink.listen(), *IDLE.arguments)["bits_per_second"]

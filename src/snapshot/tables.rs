@@ -388,36 +388,61 @@ pub struct Stamp {
 }
 
 /// Collects the parts of a [`Snapshot`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SnapshotBuilder {
     /// See [`Snapshot::settings`].
     pub settings: Settings,
     /// See [`Snapshot::attachments`].
     pub attachments: Vec<Attachment>,
     resources: Vec<Arc<Resource>>,
-    endpoints: Vec<((u16, IpAddr), EndpointAddress)>,
+    shards: Vec<Shard>,
     generations: Vec<Generation>,
     valid_since: Vec<Generation>,
     sharers: Sharers,
 }
 
+impl Default for SnapshotBuilder {
+    fn default() -> Self {
+        Self::for_addresses(0)
+    }
+}
+
 impl SnapshotBuilder {
+    /// One with memory for so many endpoint addresses.
+    #[must_use]
+    pub fn for_addresses(count: usize) -> Self {
+        let shard = || Shard::with_capacity_and_hasher(count / SHARDS, RandomState::default());
+        Self {
+            settings: Settings::default(),
+            attachments: Vec::new(),
+            resources: Vec::new(),
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            generations: Vec::new(),
+            valid_since: Vec::new(),
+            sharers: Sharers::default(),
+        }
+    }
+
     /// Adds a resource; its id is the number of resources added before it.
     pub fn resource(&mut self, resource: Resource) -> ResourceId {
         self.resources.push(Arc::new(resource));
         ResourceId(u32::try_from(self.resources.len() - 1).unwrap_or(u32::MAX))
     }
 
-    /// Adds an endpoint of VNet `vnet` with each of its addresses and the target it reaches.
-    pub fn endpoint(&mut self, vnet: u16, endpoint: Endpoint, addresses: &[(IpAddr, TargetId)], stamp: Stamp) {
+    /// Adds an endpoint of VNet `vnet` with each of its addresses and the target it reaches. Returns whether no other
+    /// has any of them.
+    pub fn endpoint(&mut self, vnet: u16, endpoint: Endpoint, addresses: &[(IpAddr, TargetId)], stamp: Stamp) -> bool {
         self.stamp(endpoint.id, stamp);
         if !addresses.is_empty() {
             self.sharers.add(&endpoint);
         }
         let endpoint = Arc::new(endpoint);
+        let mut free = true;
         for &(address, target) in addresses {
-            self.endpoints.push(((vnet, address), EndpointAddress { endpoint: Arc::clone(&endpoint), target }));
+            let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };
+            free &= self.shards[shard_of(vnet, address)].insert((vnet, address), entry).is_none();
         }
+        free
     }
 
     /// Sets the generations of an endpoint, also of one that is gone: its sessions must die.
@@ -428,12 +453,6 @@ impl SnapshotBuilder {
     /// The finished snapshot.
     #[must_use]
     pub fn build(self, epoch: u64) -> Snapshot {
-        let each = self.endpoints.len().div_ceil(SHARDS);
-        let mut shards: Vec<Shard> =
-            (0..SHARDS).map(|_| Shard::with_capacity_and_hasher(each, RandomState::default())).collect();
-        for (key, entry) in self.endpoints {
-            shards[shard_of(key.0, key.1)].insert(key, entry);
-        }
         let nat_addresses = self
             .resources
             .iter()
@@ -453,7 +472,7 @@ impl SnapshotBuilder {
             resources: self.resources.into(),
             generations: self.generations,
             valid_since: self.valid_since,
-            shards: shards.into_iter().map(Arc::new).collect(),
+            shards: self.shards.into_iter().map(Arc::new).collect(),
             nat_addresses: Arc::new(nat_addresses),
             sharers: self.sharers,
         }

@@ -12,11 +12,9 @@ mod peering;
 /// What the host must look like.
 mod topology;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-use foldhash::fast::RandomState;
 
 pub use registry::Registry;
 pub use topology::union;
@@ -93,15 +91,17 @@ pub fn compile(input: &Input<'_>, registry: &mut Registry, epoch: u64) -> Result
     let peering = Peering::new(input);
     let numbers = registry.number(input.model)?;
     let attachments = attachments(input, &peering, &numbers);
-    let mut builder = SnapshotBuilder::default();
+    let mut builder = SnapshotBuilder::for_addresses(input.model.endpoints.len());
     builder.settings = settings(input.host);
     let resources = resources(input, &peering, &numbers)?;
     for resource in &resources {
         builder.resource(Resource::clone(resource));
     }
     registry.follow(Surroundings::new(input, &peering, &attachments, &resources, numbers).bases())?;
-    for (id, basis, stamp) in registry.endpoints() {
-        builder.endpoint(basis.vnet, basis.endpoint(id), &basis.addresses, stamp);
+    for (key, id, basis, stamp) in registry.endpoints() {
+        if !builder.endpoint(basis.vnet, basis.endpoint(id), &basis.addresses, stamp) {
+            return Err(CompileError::Taken(key.clone()));
+        }
     }
     registry.gone().for_each(|(id, stamp)| builder.stamp(id, stamp));
     builder.attachments = attachments;
@@ -344,16 +344,11 @@ impl<'a> Surroundings<'a> {
         })
     }
 
-    /// The bases of every endpoint, in the order of their keys; no two may have one address in one VNet.
+    /// The bases of every endpoint, in the order of their keys.
     fn bases(&self) -> impl Iterator<Item = Result<(&'a Key, Basis), CompileError>> {
-        let endpoints = &self.input.model.endpoints;
-        let mut taken = HashSet::with_capacity_and_hasher(endpoints.len(), RandomState::default());
         let mut connections = self.input.connections.walk();
-        endpoints.iter().map(move |(key, endpoint)| {
-            let basis = self.basis(key, endpoint, connections.get(key))?;
-            let free = basis.addresses.iter().all(|&(ip, _)| taken.insert((basis.vnet, ip)));
-            if free { Ok((key, basis)) } else { Err(CompileError::Taken(key.clone())) }
-        })
+        let basis = move |(key, endpoint)| Ok((key, self.basis(key, endpoint, connections.get(key))?));
+        self.input.model.endpoints.iter().map(basis)
     }
 }
 

@@ -186,8 +186,8 @@ impl Registry {
     }
 
     /// Endpoints in force, with what they are compiled from and how old their sessions may be.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = (EndpointId, &Basis, Stamp)> {
-        self.endpoints.values().map(|known| (known.id, &*known.basis, self.stamp(known.id)))
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&Key, EndpointId, &Basis, Stamp)> {
+        self.endpoints.iter().map(|(key, known)| (key, known.id, &*known.basis, self.stamp(known.id)))
     }
 
     /// The stamps of all endpoints there ever were, so that sessions of those that are gone end.
