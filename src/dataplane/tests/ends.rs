@@ -156,3 +156,25 @@ fn what_idled_out_while_it_closed_is_not_reset_by_a_later_revocation() {
     assert_eq!(world.sent(), [], "it was over before it was revoked");
     assert_eq!(world.sessions(), 0);
 }
+
+/// M-9: a limit counts what is live, on whichever worker.
+#[test]
+fn an_end_makes_room_for_the_next_packet_and_on_every_worker_for_the_next_batch() {
+    let reset = |port| tcp("10.1.0.5", port, "10.1.9.4", 5432).flags(RST).seq(101);
+    let mut world = World::new();
+    world.publish(&Rules { max_sessions: 1, ..Rules::default() });
+    world.connect(20_000);
+    for packet in [reset(20_000), tcp("10.1.0.5", 20_001, "10.1.9.4", 5432).flags(SYN)] {
+        world.workers[0].ends().0[0].push(packet.frame());
+    }
+    world.settle();
+    assert_eq!((world.sent().len(), world.drops(DropReason::SessionLimit)), (2, 0), "in one batch");
+
+    let mut world = World::with_workers(2);
+    world.publish(&Rules { max_sessions: 1, ..Rules::default() });
+    for port in 20_000..20_032 {
+        world.connect(port);
+        world.forwarded(CONSUMER, &reset(port));
+    }
+    assert!(world.workers.iter().all(|worker| worker.forwarder().sessions().len() > 0), "each had some of them");
+}
