@@ -176,5 +176,5 @@ fn an_end_makes_room_for_the_next_packet_and_on_every_worker_for_the_next_batch(
         world.connect(port);
         world.forwarded(CONSUMER, &reset(port));
     }
-    assert!(world.workers.iter().all(|worker| worker.forwarder().sessions().len() > 0), "each had some of them");
+    assert!(world.workers.iter().all(|worker| !worker.forwarder().sessions().is_empty()), "each had some of them");
 }

@@ -88,6 +88,31 @@ fn a_deleted_endpoints_sessions_die_and_its_id_is_never_given_out_again() {
 }
 
 #[test]
+fn of_many_endpoints_those_that_go_end_and_the_others_stay_as_they_were() {
+    let mut lab = Lab::new(model(), &["spoke", "core"]);
+    let template = lab.orders().clone();
+    let name = |number: u8| key(&format!("endpoint-{number}"));
+    lab.model.endpoints = Map::default();
+    for number in 0..20 {
+        let mut endpoint = template.clone();
+        endpoint.addresses[0].ip = Some(ip(&format!("10.1.9.{}", 100 + number)));
+        lab.model.endpoints.insert(name(number), endpoint);
+        lab.connections.insert(name(number), connection(Approved));
+    }
+    let before = lab.compile().snapshot;
+    let ids: Vec<EndpointId> = (0..20).map(|number| lab.registry.endpoint(&name(number)).unwrap()).collect();
+    let goes = |number: u8| number.is_multiple_of(3);
+    (0..20).filter(|&number| goes(number)).for_each(|number| assert!(lab.model.endpoints.remove(&name(number))));
+    let after = lab.compile().snapshot;
+    for (number, &id) in (0..).zip(&ids) {
+        let (then, now) = (before.generation(id).unwrap(), after.generation(id).unwrap());
+        assert_eq!((now != then, after.valid_since(id).unwrap() > then), (goes(number), goes(number)), "{number}");
+        assert_eq!(lab.registry.endpoint(&name(number)), (!goes(number)).then_some(id));
+    }
+    assert_eq!(after.endpoint_addresses().count(), 13);
+}
+
+#[test]
 fn a_provider_that_moves_to_another_attachment_ends_its_sessions() {
     let mut lab = Lab::new(model(), &["spoke", "core", "edge"]);
     lab.model.vnets.insert(key("edge"), vnet("10.30.0.0/16", vec![]));
