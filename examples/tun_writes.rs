@@ -35,8 +35,9 @@ fn main() -> anyhow::Result<()> {
     let first = device.multi_queue(true).offload(true).build_sync()?;
     let queues = (1..QUEUES).map(|_| first.try_clone()).collect::<std::io::Result<Vec<_>>>()?;
     std::thread::scope(|scope| {
-        for queue in queues.iter().chain([&first]) {
-            scope.spawn(|| write(queue, &arguments));
+        for (number, queue) in (0..).zip(queues.iter().chain([&first])) {
+            let arguments = &arguments;
+            scope.spawn(move || write(queue, number, arguments));
         }
     });
     Ok(())
@@ -44,17 +45,18 @@ fn main() -> anyhow::Result<()> {
 
 #[allow(clippy::disallowed_methods, reason = "a speed peer works in real time")]
 #[allow(clippy::cast_possible_truncation, reason = "ports and addresses come round again")]
-fn write(queue: &SyncDevice, arguments: &Arguments) {
+fn write(queue: &SyncDevice, number: u64, arguments: &Arguments) {
     let began = Instant::now();
     let due = || began.elapsed().as_micros() * u128::from(arguments.rate / QUEUES) / 1_000_000;
     for sent in 0_u64.. {
         while due() <= u128::from(sent) {
             std::thread::sleep(PAUSE);
         }
-        // As sessions have them: a port of their own each, over all addresses.
-        let address = u32::from(arguments.from) + (sent >> 16) as u32 % arguments.addresses;
+        // As sessions have them: a port of its own each, over all addresses.
+        let port = sent * QUEUES + number;
+        let address = u32::from(arguments.from) + (port >> 16) as u32 % arguments.addresses;
         let from = IpAddr::from(Ipv4Addr::from(address)).into();
-        let ends = Ends { from: (from, sent as u16), to: (IpAddr::from(arguments.to).into(), 7_100) };
+        let ends = Ends { from: (from, port as u16), to: (IpAddr::from(arguments.to).into(), 7_100) };
         // One that is refused is lost, as on any wire; until the device is up that is each.
         let _refused = queue.send(&reset_at(ends, 1));
     }

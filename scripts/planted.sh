@@ -97,6 +97,7 @@ main() {
   bug counts_lost $d/session/carried.rs 's/self\.carried\[at\]\.packets \+= sum\.0;//'
   bug gone_too_large $d/fastpath/fit.rs 's/if resized\(largest\) > limit && !may_cut/if false/'
   bug resets_at_once $d/lifecycle.rs 's/self\.pace\.spend\(\);//'
+  bug resets_by_the_tick $d/forwarder.rs 's/now: moment\.tick\(\), moment/now: moment.tick(), moment: moment.tick().into()/'
   bug end_untold_to_own $d/slowpath/admit.rs 's/self\.departed\.tell\(&self\.shared\);//'
   bug end_untold_to_others $d/forwarder.rs 's/self\.departed\.tell\(&self\.shared\);//'
   bug fair_share $d/share.rs 's/held < equal_part\(\)/true/'

@@ -380,6 +380,10 @@ status = "Approved"
         for name, value in (("forwarding", 1), ("rp_filter", 0)):
             lab.run("sysctl", "-qw", f"net.ipv4.conf.{WRITER}.{name}={value}", netns=right)
 
+    def written(self):
+        """Resets that the writer has written so far: what a device is given to receive."""
+        return json.loads(lab.run("ip", "-n", self.legs()[1], "-s", "-j", "link", "show", WRITER))[0]["stats64"]["rx"]["packets"]
+
     def command(self, *words):
         return [str(self.binaries / "privlink"), "--socket", f"{self.work}/privlink.sock", *words]
 

@@ -52,6 +52,8 @@ def profile_resets(bench, privlink, seconds):
     """Where the time goes while privlink ends sessions for so many seconds, or None where perf cannot say."""
     try:
         found = sampled(bench, privlink, lambda: time.sleep(seconds), lambda privlink: privlink.resets())
+        if not found[3]:
+            raise Failed("all sessions had ended before it began")
         return written("Sessions of a revoked endpoint reset, nothing beside them", "wrote {:,} resets", found, [])
     except (Failed, OSError, subprocess.TimeoutExpired, ValueError, KeyError, ZeroDivisionError) as failure:
         print(f"  no profile of resets: {failure}", flush=True)

@@ -157,7 +157,8 @@ def revocation(runs):
     rows = [row for row in runs.of("revoke", "privlink") if "call_ms" in row]
     full = {kind: row for kind in ("udp", "tcp") for row in runs.of(f"revoke full {kind}", "privlink")}
     figures = {name: spread(row[name] for row in rows) for name in ("call_ms", "last_after_begin_ms", "last_after_return_ms")} if rows else {}
-    return {"runs": len(rows), **figures, "full": full, "errors": runs.errors("revoke", "privlink")}
+    errors = [error for phase in ("revoke", "revoke full udp", "revoke full tcp") for error in runs.errors(phase, "privlink")]
+    return {"runs": len(rows), **figures, "full": full, "errors": errors}
 
 
 def revocation_text(found):
@@ -171,7 +172,7 @@ def revocation_text(found):
         f"began, {figure(found['last_after_return_ms'], 1, 1)} after it returned (negative: before).\n"
     )
     for kind, full in found["full"].items():
-        if "during" in full:
+        if "ended_after_seconds" in full:
             yield (
                 f"With {full['sessions']:,} live {kind.upper()} sessions behind another endpoint of the same daemon, taken away at once: all ended after "
                 f"{full['ended_after_seconds']:.1f} s ({full['left']} left, {full['resets']:,} resets sent); a running stream kept "
@@ -179,9 +180,11 @@ def revocation_text(found):
             )
         if "floor" in full:
             yield (
-                f"Beside a loop that does nothing but write {full['floor_rate']:,} such resets a second (examples/tun_writes.rs) it keeps "
+                f"Beside a loop that does nothing but write {full['floor_rate']:,.0f} such resets a second (examples/tun_writes.rs) it keeps "
                 f"{full['floor'] / full['before']:.0%}: the floor of whoever sends them.\n"
             )
+    if found["errors"]:
+        yield f"Failed: {'; '.join(found['errors'])}.\n"
 
 
 def criterion(folder):

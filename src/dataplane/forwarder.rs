@@ -98,7 +98,7 @@ pub struct Forwarder {
     /// The endpoint under review, or the last that was, and where its review stands.
     pub(super) reviewing: EndpointId,
     pub(super) review_at: Option<Slot>,
-    /// How many of them may be told now that they end.
+    /// How many sessions may be reset now.
     pub(super) pace: Pace,
     /// Ends of sessions that [`Shared`] has yet to hear of.
     pub(super) departed: Departed,
@@ -244,8 +244,8 @@ impl Forwarder {
     }
 
     /// Gives back the memory of what [`Self::take_outbox`] took.
-    pub fn return_outbox(&mut self, mut emptied: Vec<Own>) {
-        emptied.clear();
+    pub fn return_outbox(&mut self, emptied: Vec<Own>) {
+        debug_assert!(self.outbox.is_empty() && emptied.is_empty(), "nothing is lost");
         self.outbox = emptied;
     }
 

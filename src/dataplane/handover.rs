@@ -238,8 +238,8 @@ impl Shared {
 /// What sessions are counted by: their endpoint, their resource, their server.
 pub type Kind = (EndpointId, ResourceId, Address);
 
-/// Sessions of one worker that are live no more, not yet told to [`Shared`]: a revocation ends them by the thousand,
-/// and all of a kind are told at once.
+/// Sessions of one worker that are live no more, not yet told to [`Shared`]: a revocation ends many in one batch, and
+/// those of a kind that follow one another are told at once.
 #[derive(Debug, Default)]
 pub struct Departed(Cell<(Option<Kind>, u32)>);
 

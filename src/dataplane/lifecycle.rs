@@ -184,6 +184,8 @@ impl Forwarder {
         let leaves = session.phase == Phase::Closing && !session.tcp.has(Seen::LEFT);
         if leaves {
             self.leave(&addresses, session, Cause::of_close(session.tcp), context.now);
+            // Before its last packet is written: whoever sees that may connect anew, and to another worker.
+            self.departed.tell(&self.shared);
             self.lingering.push_back(slot);
         }
         let Some(session) = self.sessions.get_mut(slot) else { return };

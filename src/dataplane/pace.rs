@@ -11,7 +11,7 @@ use super::session::Tick;
 /// Sessions a worker resets in a millisecond, unless its table is so full that [`ALL_WITHIN`] needs more.
 const EACH_MILLISECOND: usize = 52;
 
-/// Milliseconds within which every session of a full table is reset: DESIGN law 5 allows ten seconds.
+/// Milliseconds within which every session of a full table is reset: the last is to know within ten seconds.
 const ALL_WITHIN: usize = 9_500;
 
 /// Milliseconds of which the resets may be sent at once: those of a small endpoint need not wait.
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(each(50_000, 1_000), 0);
         assert_eq!(each(50_001, 1_000), 52);
         assert_eq!(each(50_004, 1_000), 156, "a worker that comes late makes up for it");
-        assert_eq!(each(49_000, 1_000), 0, "a clock that stands still earns nothing");
+        assert_eq!(each(49_000, 1_000), 0, "no time that went backwards earns anything");
         let mut full = Pace::default();
         let told: usize = (1..=9_600)
             .map(Moment)

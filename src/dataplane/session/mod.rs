@@ -46,7 +46,7 @@ impl Tick {
     /// A duration in ticks, rounded up, at most 13 years.
     #[must_use]
     pub fn span(duration: std::time::Duration) -> u32 {
-        u32::try_from(duration.as_millis().div_ceil(100)).unwrap_or(u32::MAX)
+        u32::try_from(duration.as_millis().div_ceil(u128::from(Self::MILLISECONDS))).unwrap_or(u32::MAX)
     }
 }
 

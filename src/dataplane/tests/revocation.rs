@@ -43,6 +43,22 @@ fn each_of_64k_idle_sessions_is_reset_at_both_ends_without_sending_anything() {
     assert_eq!((told.len(), sent.len()), (2 * SESSIONS, 2 * SESSIONS), "each end of each session, once");
 }
 
+#[test]
+fn resets_go_on_by_the_millisecond() {
+    let mut world = World::new();
+    for number in 0..6_000_u16 {
+        world.connect_from(&format!("10.1.1.{}", number / 500), 20_000 + number % 500);
+    }
+    world.publish(&rejected(2));
+    let mut reset_by = |millisecond: u64| {
+        let now = Moment::after(Duration::from_millis(u64::from(world.now.0) * Tick::MILLISECONDS + millisecond));
+        while world.workers[0].batch([], now).expect("memory") {}
+        assert!(world.workers[0].forwarder().is_paced());
+        resets(&world.sent()).len() / 2
+    };
+    assert_eq!([0, 0, 1, 2, 5].map(&mut reset_by), [5_200, 0, 52, 52, 156]);
+}
+
 /// The port that tells a session apart: the consumer's own, or the NAT port towards the provider.
 fn consumer_port(at: AttachmentId, packet: &Packet) -> u16 {
     if at == CONSUMER { packet.ports().1 } else { packet.ports().0 }
