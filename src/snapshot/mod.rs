@@ -10,6 +10,9 @@ pub mod ids;
 /// Endpoints, resources, targets: what a packet is matched against.
 pub mod tables;
 
+/// How a snapshot is filled.
+pub mod builder;
+
 /// Sets of prefixes and the longest-prefix questions asked of them.
 pub mod prefixes;
 
@@ -34,12 +37,12 @@ pub mod dns;
 /// What this host must look like: devices, routes, rules.
 pub mod topology;
 
+pub use builder::SnapshotBuilder;
 pub use ids::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, TargetId};
 pub use path_mtu::PathMtus;
 pub use policy::{Admission, Denial, Query};
 pub use publish::{Publisher, Reader};
 pub use sharers::Sharers;
 pub use tables::{
-    Attachment, Backend, BackendState, Balance, Endpoint, Peer, PortMap, Resource, Settings, Snapshot, SnapshotBuilder,
-    Target, Timeouts,
+    Attachment, Backend, BackendState, Balance, Endpoint, Peer, PortMap, Resource, Settings, Snapshot, Target, Timeouts,
 };

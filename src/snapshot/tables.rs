@@ -1,4 +1,4 @@
-//! The immutable tables of a `Snapshot` and the builder that the control plane fills.
+//! The immutable tables of a `Snapshot`.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use super::prefixes::PrefixSet;
 use super::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, Sharers, TargetId};
 
 /// Number of pieces the endpoint table is cut into, so that a small change rebuilds little.
-const SHARDS: usize = 256;
+pub(super) const SHARDS: usize = 256;
 
 /// Everything a worker needs to judge a packet, immutable and complete.
 #[derive(Clone, Debug)]
@@ -273,7 +273,7 @@ impl Snapshot {
     /// What every worker starts with: no attachment, no endpoint, nothing passes.
     #[must_use]
     pub fn empty() -> Self {
-        SnapshotBuilder::default().build(0)
+        super::SnapshotBuilder::default().build(0)
     }
 
     /// The generation a live session of `endpoint` must carry; the hot path's one compare.
@@ -387,99 +387,8 @@ pub struct Stamp {
     pub valid_since: Generation,
 }
 
-/// Collects the parts of a [`Snapshot`].
-#[derive(Debug)]
-pub struct SnapshotBuilder {
-    /// See [`Snapshot::settings`].
-    pub settings: Settings,
-    /// See [`Snapshot::attachments`].
-    pub attachments: Vec<Attachment>,
-    resources: Vec<Arc<Resource>>,
-    shards: Vec<Shard>,
-    generations: Vec<Generation>,
-    valid_since: Vec<Generation>,
-    sharers: Sharers,
-}
-
-impl Default for SnapshotBuilder {
-    fn default() -> Self {
-        Self::for_addresses(0)
-    }
-}
-
-impl SnapshotBuilder {
-    /// One with memory for so many endpoint addresses.
-    #[must_use]
-    pub fn for_addresses(count: usize) -> Self {
-        let shard = || Shard::with_capacity_and_hasher(count / SHARDS, RandomState::default());
-        Self {
-            settings: Settings::default(),
-            attachments: Vec::new(),
-            resources: Vec::new(),
-            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
-            generations: Vec::new(),
-            valid_since: Vec::new(),
-            sharers: Sharers::default(),
-        }
-    }
-
-    /// Adds a resource; its id is the number of resources added before it.
-    pub fn resource(&mut self, resource: Resource) -> ResourceId {
-        self.resources.push(Arc::new(resource));
-        ResourceId(u32::try_from(self.resources.len() - 1).unwrap_or(u32::MAX))
-    }
-
-    /// Adds an endpoint of VNet `vnet` with each of its addresses and the target it reaches. Returns whether no other
-    /// has any of them.
-    pub fn endpoint(&mut self, vnet: u16, endpoint: Endpoint, addresses: &[(IpAddr, TargetId)], stamp: Stamp) -> bool {
-        self.stamp(endpoint.id, stamp);
-        if !addresses.is_empty() {
-            self.sharers.add(&endpoint);
-        }
-        let endpoint = Arc::new(endpoint);
-        let mut free = true;
-        for &(address, target) in addresses {
-            let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };
-            free &= self.shards[shard_of(vnet, address)].insert((vnet, address), entry).is_none();
-        }
-        free
-    }
-
-    /// Sets the generations of an endpoint, also of one that is gone: its sessions must die.
-    pub fn stamp(&mut self, endpoint: EndpointId, stamp: Stamp) {
-        stamp_endpoint(&mut self.generations, &mut self.valid_since, endpoint, stamp);
-    }
-
-    /// The finished snapshot.
-    #[must_use]
-    pub fn build(self, epoch: u64) -> Snapshot {
-        let nat_addresses = self
-            .resources
-            .iter()
-            .zip(0..)
-            .flat_map(|(resource, id)| {
-                resource
-                    .nat
-                    .iter()
-                    .chain(&resource.retired)
-                    .map(move |&address| ((resource.provider, address), ResourceId(id)))
-            })
-            .collect();
-        Snapshot {
-            epoch,
-            settings: self.settings,
-            attachments: self.attachments.into(),
-            resources: self.resources.into(),
-            generations: self.generations,
-            valid_since: self.valid_since,
-            shards: self.shards.into_iter().map(Arc::new).collect(),
-            nat_addresses: Arc::new(nat_addresses),
-            sharers: self.sharers,
-        }
-    }
-}
-
-fn stamp_endpoint(
+/// Sets the generations of one endpoint in tables that reach so far.
+pub(super) fn stamp_endpoint(
     generations: &mut Vec<Generation>,
     valid_since: &mut Vec<Generation>,
     endpoint: EndpointId,
@@ -494,7 +403,8 @@ fn stamp_endpoint(
     valid_since[index] = stamp.valid_since;
 }
 
-fn shard_of(vnet: u16, address: IpAddr) -> usize {
+/// The piece of the endpoint table that holds an address.
+pub(super) fn shard_of(vnet: u16, address: IpAddr) -> usize {
     let low = match address {
         IpAddr::V4(address) => u32::from(address),
         IpAddr::V6(address) => super::steering::fold(u128::from(address)),

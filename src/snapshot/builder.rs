@@ -1,0 +1,103 @@
+//! The builder of a `Snapshot`, which the control plane fills.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::tables::{
+    Attachment, Endpoint, EndpointAddress, Resource, SHARDS, Settings, Shard, Snapshot, Stamp, shard_of, stamp_endpoint,
+};
+use super::{EndpointId, Generation, ResourceId, Sharers, TargetId};
+
+/// Collects the parts of a [`Snapshot`].
+#[derive(Debug)]
+pub struct SnapshotBuilder {
+    /// See [`Snapshot::settings`].
+    pub settings: Settings,
+    /// See [`Snapshot::attachments`].
+    pub attachments: Vec<Attachment>,
+    resources: Vec<Arc<Resource>>,
+    shards: Vec<Shard>,
+    generations: Vec<Generation>,
+    valid_since: Vec<Generation>,
+    sharers: Sharers,
+}
+
+impl Default for SnapshotBuilder {
+    fn default() -> Self {
+        Self::for_addresses(0)
+    }
+}
+
+impl SnapshotBuilder {
+    /// One with memory for so many endpoint addresses.
+    #[must_use]
+    pub fn for_addresses(count: usize) -> Self {
+        let shard = || Shard::with_capacity_and_hasher(count / SHARDS, RandomState::default());
+        Self {
+            settings: Settings::default(),
+            attachments: Vec::new(),
+            resources: Vec::new(),
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            generations: Vec::new(),
+            valid_since: Vec::new(),
+            sharers: Sharers::default(),
+        }
+    }
+
+    /// Adds a resource; its id is the number of resources added before it.
+    pub fn resource(&mut self, resource: Resource) -> ResourceId {
+        self.resources.push(Arc::new(resource));
+        ResourceId(u32::try_from(self.resources.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// Adds an endpoint of VNet `vnet` with each of its addresses and the target it reaches. Returns whether no other
+    /// has any of them.
+    pub fn endpoint(&mut self, vnet: u16, endpoint: Endpoint, addresses: &[(IpAddr, TargetId)], stamp: Stamp) -> bool {
+        self.stamp(endpoint.id, stamp);
+        if !addresses.is_empty() {
+            self.sharers.add(&endpoint);
+        }
+        let endpoint = Arc::new(endpoint);
+        let mut free = true;
+        for &(address, target) in addresses {
+            let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };
+            free &= self.shards[shard_of(vnet, address)].insert((vnet, address), entry).is_none();
+        }
+        free
+    }
+
+    /// Sets the generations of an endpoint, also of one that is gone: its sessions must die.
+    pub fn stamp(&mut self, endpoint: EndpointId, stamp: Stamp) {
+        stamp_endpoint(&mut self.generations, &mut self.valid_since, endpoint, stamp);
+    }
+
+    /// The finished snapshot.
+    #[must_use]
+    pub fn build(self, epoch: u64) -> Snapshot {
+        let nat_addresses = self
+            .resources
+            .iter()
+            .zip(0..)
+            .flat_map(|(resource, id)| {
+                resource
+                    .nat
+                    .iter()
+                    .chain(&resource.retired)
+                    .map(move |&address| ((resource.provider, address), ResourceId(id)))
+            })
+            .collect();
+        Snapshot {
+            epoch,
+            settings: self.settings,
+            attachments: self.attachments.into(),
+            resources: self.resources.into(),
+            generations: self.generations,
+            valid_since: self.valid_since,
+            shards: self.shards.into_iter().map(Arc::new).collect(),
+            nat_addresses: Arc::new(nat_addresses),
+            sharers: self.sharers,
+        }
+    }
+}
