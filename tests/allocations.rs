@@ -149,7 +149,7 @@ fn a_hit_allocates_nothing_in_either_direction() {
                 assert!(matches!(verdict, Verdict::Forward { .. }));
             });
         }
-        forwarder.publish_counts();
+        forwarder.publish();
     }
     assert_eq!(CALLS.get() - before, 0);
     drop(std::hint::black_box(vec![0_u8; 64]));

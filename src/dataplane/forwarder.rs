@@ -262,7 +262,7 @@ impl Forwarder {
     }
 
     /// Makes the verdicts so far visible, and the ends of sessions.
-    pub fn publish_counts(&self) {
+    pub fn publish(&self) {
         self.departed.tell(&self.shared);
         self.published.publish(&self.counts);
     }

@@ -153,7 +153,7 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
             more |= self.drain_device(device, &context)?;
         }
         self.flush();
-        self.forwarder.publish_counts();
+        self.forwarder.publish();
         Ok(more || self.shared.waiting(self.number))
     }
 

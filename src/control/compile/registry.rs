@@ -135,16 +135,16 @@ impl Registry {
         let mut before = known.walk();
         for next in all {
             let (key, basis) = next?;
-            while let Some((gone, known)) = before.next_before(key) {
-                self.forget(gone, known.id)?;
+            while let Some((gone, old)) = before.next_before(key) {
+                self.forget(gone, old.id)?;
             }
-            let known = before.get(key);
-            if known.is_none_or(|known| *known.basis != basis) {
-                let moved_on = self.next_of(known, basis)?;
-                self.endpoints.insert(key.clone(), moved_on);
+            let old = before.get(key);
+            let new = self.next_of(old, basis)?;
+            if old.is_none_or(|old| !Arc::ptr_eq(&old.basis, &new.basis)) {
+                self.endpoints.insert(key.clone(), new);
             }
         }
-        before.try_for_each(|(gone, known)| self.forget(gone, known.id))
+        before.try_for_each(|(gone, old)| self.forget(gone, old.id))
     }
 
     fn forget(&mut self, key: &Key, id: EndpointId) -> Result<(), CompileError> {
