@@ -157,8 +157,10 @@ def revocation(runs):
     rows = [row for row in runs.of("revoke", "privlink") if "call_ms" in row]
     full = {kind: row for kind in ("udp", "tcp") for row in runs.of(f"revoke full {kind}", "privlink")}
     figures = {name: spread(row[name] for row in rows) for name in ("call_ms", "last_after_begin_ms", "last_after_return_ms")} if rows else {}
-    errors = [error for phase in ("revoke", "revoke full udp", "revoke full tcp") for error in runs.errors(phase, "privlink")]
-    return {"runs": len(rows), **figures, "full": full, "errors": errors}
+    among = {kind: row for kind in ("udp", "tcp") for row in runs.of(f"revoke among {kind}", "privlink") if "call_ms" in row}
+    phases = ["revoke", *(f"revoke {way} {kind}" for way in ("among", "full") for kind in ("udp", "tcp"))]
+    errors = [error for phase in phases for error in runs.errors(phase, "privlink")]
+    return {"runs": len(rows), **figures, "among": among, "full": full, "errors": errors}
 
 
 def revocation_text(found):
@@ -171,6 +173,11 @@ def revocation_text(found):
         f"{figure(found['call_ms'], 1, 1)} as a process of its own; the last datagram arrives {figure(found['last_after_begin_ms'], 1, 1)} after it "
         f"began, {figure(found['last_after_return_ms'], 1, 1)} after it returned (negative: before).\n"
     )
+    for kind, one in found["among"].items():
+        yield (
+            f"The same where {one['sessions']:,} live {kind.upper()} sessions are that endpoint's own: the command takes {one['call_ms']:.1f} ms, the last "
+            f"datagram arrives {one['last_after_begin_ms']:.1f} ms after it began, {one['last_after_return_ms']:.1f} after it returned.\n"
+        )
     for kind, full in found["full"].items():
         if "ended_after_seconds" in full:
             yield (

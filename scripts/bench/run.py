@@ -181,11 +181,33 @@ class Bench:
                 row["error"] = str(failure)[:300]
                 print(f"  round {turn}, revoke: failed: {row['error']}", flush=True)
             self.rows.append(row)
-        if self.full:
-            self.revoke_full(self.full, "udp")
-            self.full.ask("connection", "approve", "idle")
-            if self.fill(self.full, "1 M, TCP", IDLE_SIZES["1 M"], "--tcp"):
-                self.revoke_full(self.full, "tcp")
+        for kind, *flag in (("udp",), ("tcp", "--tcp")) if self.full else ():
+            for revoke in (self.revoke_among, self.revoke_full):
+                if self.fill(self.full, f"1 M, {kind.upper()}", IDLE_SIZES["1 M"], *flag):
+                    revoke(self.full, kind)
+                    self.full.ask("connection", "approve", "idle")
+
+    def revoke_among(self, privlink, kind):
+        """Takes away the endpoint with all the idle sessions while it carries traffic itself."""
+        row = {"phase": f"revoke among {kind}", "contender": "privlink", "sessions": privlink.held()}
+        to, listen = (f"{host}:{c.IDLE_PORT}" for host in (privlink.idle_endpoint, privlink.sink))
+        # The hole where idle sessions end is a host for as long.
+        place = (f"{privlink.sink}/32", "dev", "lo")
+        lab.run("ip", "-n", BACKEND, "address", "add", *place)
+        try:
+            began = time.monotonic()
+            row |= self.traffic(to, listen, "revoke", "--", *privlink.command("connection", "reject", "idle"))
+            self.until_ended(privlink, began)
+        except (Failed, subprocess.TimeoutExpired) as failure:
+            row["error"] = str(failure)[:300]
+        finally:
+            lab.run("ip", "-n", BACKEND, "address", "del", *place)
+        self.rows.append(row)
+        print(f"  revoke among {row['sessions']} sessions: {row}", flush=True)
+
+    def until_ended(self, privlink, began):
+        while privlink.held() > 10 and time.monotonic() - began < 60:
+            time.sleep(0.2)
 
     def revoke_full(self, privlink, kind):
         """Takes away the endpoint with all the idle sessions while a stream of another endpoint runs."""
@@ -203,8 +225,7 @@ class Bench:
             row |= {"before": before, "during": statistics.median(during), "streams": len(during)}
             if self.profiles and kind == "tcp":
                 self.profile += filter(None, [profile_resets(self, privlink, 2)])
-            while privlink.held() > 10 and time.monotonic() - began < 60:
-                time.sleep(0.2)
+            self.until_ended(privlink, began)
             row |= {"left": privlink.held(), "ended_after_seconds": time.monotonic() - began, "resets": privlink.resets() - resets}
             if row["resets"]:
                 row |= self.beside_writes(privlink, round(row["resets"] / row["ended_after_seconds"]))
