@@ -52,7 +52,7 @@ def goals(runs, report):
     away = report["revocation"]
     judge("reach", "last packet before the revoking call returns, ms after its return", away["runs"] and away["last_after_return_ms"]["max"] or None, most=0.0, form="{:.1f}")
     for kind, one in away["among"].items():
-        judge("reach", f"1 M live {kind.upper()} sessions: last packet, ms after the revoking command began", one["last_after_begin_ms"], most=5.0, form="{:.1f}")
+        judge("reach", f"1 M live {kind.upper()} sessions: last packet, ms after the revoking command began", one["last_after_begin_ms"]["median"], most=5.0, form="{:.1f}")
     for kind in ("udp", "tcp"):
         many = away["full"].get(kind, {})
         judge("reach", f"1 M {kind.upper()} sessions revoked at once are all ended{' and reset' if kind == 'tcp' else ''} within 10 s", many.get("ended_after_seconds") if not many.get("left") else None, most=10.0, form="{:.1f} s")

@@ -154,13 +154,16 @@ def idle_text(runs, entries):
 
 
 def revocation(runs):
-    rows = [row for row in runs.of("revoke", "privlink") if "call_ms" in row]
+    def timed(phase):
+        rows = [row for row in runs.of(phase, "privlink") if "call_ms" in row]
+        figures = {name: spread(row[name] for row in rows) for name in ("call_ms", "last_after_begin_ms", "last_after_return_ms")} if rows else {}
+        return {"runs": len(rows), **figures}
+
     full = {kind: row for kind in ("udp", "tcp") for row in runs.of(f"revoke full {kind}", "privlink")}
-    figures = {name: spread(row[name] for row in rows) for name in ("call_ms", "last_after_begin_ms", "last_after_return_ms")} if rows else {}
-    among = {kind: row for kind in ("udp", "tcp") for row in runs.of(f"revoke among {kind}", "privlink") if "call_ms" in row}
+    among = {kind: found for kind in ("udp", "tcp") if (found := timed(f"revoke among {kind}"))["runs"]}
     phases = ["revoke", *(f"revoke {way} {kind}" for way in ("among", "full") for kind in ("udp", "tcp"))]
     errors = [error for phase in phases for error in runs.errors(phase, "privlink")]
-    return {"runs": len(rows), **figures, "among": among, "full": full, "errors": errors}
+    return {**timed("revoke"), "among": among, "full": full, "errors": errors}
 
 
 def revocation_text(found):
@@ -175,8 +178,9 @@ def revocation_text(found):
     )
     for kind, one in found["among"].items():
         yield (
-            f"The same where {one['sessions']:,} live {kind.upper()} sessions are that endpoint's own: the command takes {one['call_ms']:.1f} ms, the last "
-            f"datagram arrives {one['last_after_begin_ms']:.1f} ms after it began, {one['last_after_return_ms']:.1f} after it returned.\n"
+            f"The same where a million live {kind.upper()} sessions are that endpoint's own ({one['runs']} runs, ms): the command takes "
+            f"{figure(one['call_ms'], 1, 1)}, the last datagram arrives {figure(one['last_after_begin_ms'], 1, 1)} after it began, "
+            f"{figure(one['last_after_return_ms'], 1, 1)} after it returned.\n"
         )
     for kind, full in found["full"].items():
         if "ended_after_seconds" in full:

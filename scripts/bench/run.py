@@ -182,7 +182,7 @@ class Bench:
                 print(f"  round {turn}, revoke: failed: {row['error']}", flush=True)
             self.rows.append(row)
         for kind, *flag in (("udp",), ("tcp", "--tcp")) if self.full else ():
-            for revoke in (self.revoke_among, self.revoke_full):
+            for revoke in (*[self.revoke_among] * (1 if self.quick else 3), self.revoke_full):
                 if self.fill(self.full, f"1 M, {kind.upper()}", IDLE_SIZES["1 M"], *flag):
                     revoke(self.full, kind)
                     self.full.ask("connection", "approve", "idle")
