@@ -54,7 +54,7 @@ fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(),
 }
 
 fn start(directory: &Path, file: Model) -> ControlPlane {
-    let store = Durable(Arc::new(SqliteStore::open(directory).expect("opened").0));
+    let store = Durable::new(Arc::new(SqliteStore::open(directory).expect("opened").0));
     let found = store.load().expect("loaded");
     let setup = Setup {
         host: Arc::new(config::parse(FILE, "control.toml").expect("sound").host),

@@ -42,7 +42,7 @@ impl Host for Willing {
 }
 
 fn start(directory: &Path, file: Model) -> ControlPlane {
-    let store = Durable(Arc::new(SqliteStore::open(directory).expect("opened").0));
+    let store = Durable::new(Arc::new(SqliteStore::open(directory).expect("opened").0));
     let found = store.load().expect("loaded");
     let setup = Setup {
         host: Arc::new(config::parse(FILE, "control.toml").expect("sound").host),

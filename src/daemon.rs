@@ -71,7 +71,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
         return plan(options, &loaded.host, loaded.model);
     }
     let store = open_state(&loaded.host.state).map_err(|error| failure(&error))?;
-    let durable = Durable(Arc::clone(&store) as _);
+    let durable = Durable::new(Arc::clone(&store) as _);
     let found = durable.load().map_err(|error| failure(&error.into()))?;
     let prepared = prepare(options, &loaded.host, loaded.model, (durable, found))?;
     assemble(options, &loaded.host, prepared, store).map_err(|error| failure(&error))
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
 fn plan(options: &RunOptions, host: &HostConfig, file: Model) -> Result<(), Failure> {
     let broken = |error: anyhow::Error| failure(&error);
     let found = if host.state.exists() { look(&host.state).map_err(|error| broken(error.into()))? } else { None };
-    let store = Durable(Arc::new(found.unwrap_or_default()));
+    let store = Durable::new(Arc::new(found.unwrap_or_default()));
     let found = store.load().map_err(|error| broken(error.into()))?;
     let prepared = prepare(options, host, file, (store, found))?;
     for line in prepared.view().last_apply.lines() {

@@ -68,7 +68,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         validate: check,
     };
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
-    let prepared = Prepared::new(setup, None, Box::new(Durable(Arc::new(MemoryStore::new())))).expect("prepared");
+    let prepared = Prepared::new(setup, None, Box::new(Durable::new(Arc::new(MemoryStore::new())))).expect("prepared");
     let workers = Arc::new(Kept(Arc::clone(&snapshot)));
     let control = Arc::new(prepared.start(workers, Arc::new(AnyHost), Box::new(|_| ())).expect("started"));
     let (named, reloaded) = (Arc::clone(&control), Arc::clone(&control));

@@ -49,6 +49,9 @@ pub mod retired;
 /// The file it is remembered in.
 pub mod state;
 
+/// States that an older release wrote.
+mod migrate;
+
 /// What must hold between the parts of a model.
 pub mod validate;
 

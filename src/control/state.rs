@@ -13,8 +13,10 @@ use super::model::{Key, Map};
 use crate::store::audit::AuditBody;
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
 
-/// Layout of the objects in the store.
-const FORMAT: u32 = 1;
+/// Layout of the objects in the store. What an older one means is brought up to date by [`super::migrate`].
+const FORMAT: u32 = 2;
+/// The oldest layout that is read.
+const OLDEST_FORMAT: u32 = 1;
 const FORMAT_KEY: &str = "meta/format";
 const LINK_KEY: &str = "meta/last_link";
 
@@ -31,6 +33,14 @@ pub trait DecisionStore: Send + std::fmt::Debug {
     /// # Errors
     /// It cannot be read, or says what cannot be. Nothing may be put in force then.
     fn load(&self) -> std::io::Result<Option<Decisions>>;
+
+    /// The layout of what is durable: older ones are migrated once, by [`super::migrate`].
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn format(&self) -> std::io::Result<u32> {
+        Ok(FORMAT)
+    }
 
     /// The store behind it, whose audit log can be read; `None`: there is none.
     fn journal(&self) -> Option<Arc<dyn Store>> {
@@ -88,31 +98,59 @@ pub struct Record {
 
 /// Decisions in a [`Store`].
 #[derive(Clone, Debug)]
-pub struct Durable(pub Arc<dyn Store>);
+pub struct Durable {
+    store: Arc<dyn Store>,
+    /// The store says that it has today's layout.
+    current: bool,
+}
+
+impl Durable {
+    /// Decisions in `store`.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, current: false }
+    }
+
+    fn stored_format(&self) -> std::io::Result<Option<u32>> {
+        let found = self.store.get(FORMAT_KEY).map_err(other)?;
+        found.map(|entry| serde_json::from_slice(&entry.value)).transpose().map_err(other)
+    }
+}
 
 impl DecisionStore for Durable {
     fn commit(&mut self, change: &Change<'_>) -> std::io::Result<()> {
         let body = |record: &Record| Ok(AuditBody { at: record.at, body: serde_json::to_vec(record)? });
+        let mut operations = operations(change)?;
+        // The first commit of a process says how whoever reads later has to read.
+        if !self.current {
+            operations.push(Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?));
+        }
         let transaction = Transaction {
             compares: Vec::new(),
-            operations: operations(change)?,
+            operations,
             records: change.records.iter().map(body).collect::<std::io::Result<_>>()?,
         };
-        match self.0.commit(transaction) {
-            Ok(Outcome::Committed(_)) => Ok(()),
+        match self.store.commit(transaction) {
+            Ok(Outcome::Committed(_)) => {
+                self.current = true;
+                Ok(())
+            }
             Ok(Outcome::Conflict { key, .. }) => Err(other(format!("{key} was changed by somebody else"))),
             Err(error) => Err(other(error)),
         }
     }
 
     fn journal(&self) -> Option<Arc<dyn Store>> {
-        Some(Arc::clone(&self.0))
+        Some(Arc::clone(&self.store))
+    }
+
+    fn format(&self) -> std::io::Result<u32> {
+        Ok(self.stored_format()?.unwrap_or(FORMAT))
     }
 
     fn load(&self) -> std::io::Result<Option<Decisions>> {
         let mut loaded = Decisions::default();
         let (mut format, mut wrong) = (None, None);
-        let scanned: Result<_, StoreError> = self.0.scan("", &mut |entry| {
+        let scanned: Result<_, StoreError> = self.store.scan("", &mut |entry| {
             let read = match entry.key.as_str() {
                 FORMAT_KEY => serde_json::from_slice(&entry.value).map(|number: u32| format = Some(number)),
                 key => take_in(&mut loaded, key, &entry.value),
@@ -124,9 +162,11 @@ impl DecisionStore for Durable {
         scanned.map_err(other)?;
         match (wrong, format) {
             (Some(wrong), _) => Err(other(format!("the state says what cannot be: {wrong}"))),
-            (None, Some(FORMAT)) => Ok(Some(loaded)),
+            (None, Some(OLDEST_FORMAT..=FORMAT)) => Ok(Some(loaded)),
             (None, None) if loaded == Decisions::default() => Ok(None),
-            (None, found) => Err(other(format!("the state has layout {found:?}, and this version knows {FORMAT}"))),
+            (None, found) => Err(other(format!(
+                "the state has layout {found:?}, and this version knows {OLDEST_FORMAT} to {FORMAT}"
+            ))),
         }
     }
 }
@@ -173,10 +213,6 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
     }
     if before.last_link != after.last_link {
         made.0.push(Operation::put(LINK_KEY, serde_json::to_vec(&after.last_link)?));
-    }
-    // The first commit of all: whoever reads later knows how.
-    if *before == Decisions::default() {
-        made.0.push(Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?));
     }
     Ok(made.0)
 }

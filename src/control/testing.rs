@@ -43,7 +43,7 @@ pub(crate) fn access() -> Access {
 }
 
 pub(crate) fn store() -> Box<dyn DecisionStore> {
-    Box::new(Durable(Arc::new(MemoryStore::new())))
+    Box::new(Durable::new(Arc::new(MemoryStore::new())))
 }
 
 pub(crate) fn subnet(name: &str, prefix: &str) -> Subnet {

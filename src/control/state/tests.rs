@@ -17,7 +17,7 @@ fn change<'a>(before: &'a Decisions, after: &'a Decisions, extent: &'a Extent) -
 
 #[test]
 fn nothing_written_is_a_first_start_and_what_is_written_is_read_again() {
-    let mut store = Durable(Arc::new(MemoryStore::new()));
+    let mut store = Durable::new(Arc::new(MemoryStore::new()));
     assert_eq!(store.load().unwrap(), None);
     let before = Decisions::default();
     let mut after = applied();
@@ -49,7 +49,7 @@ fn a_change_of_one_endpoint_writes_what_the_whole_comparison_would() {
         let mut one = operations(&change(from, to, &Extent::Endpoint(new.clone()))).unwrap();
         let mut whole = operations(&change(from, to, &Extent::Whole)).unwrap();
         // A put of what is there already is no change.
-        let mut store = Durable(Arc::new(MemoryStore::new()));
+        let mut store = Durable::new(Arc::new(MemoryStore::new()));
         store.commit(&change(&Decisions::default(), from, &Extent::Whole)).unwrap();
         store.commit(&change(from, to, &Extent::Endpoint(new.clone()))).unwrap();
         assert_eq!(store.load().unwrap().as_ref(), Some(to));
@@ -63,7 +63,7 @@ fn a_change_of_one_endpoint_writes_what_the_whole_comparison_would() {
 #[test]
 fn records_are_written_with_the_change_or_not_at_all() {
     let memory = Arc::new(MemoryStore::new());
-    let mut store = Durable(Arc::clone(&memory) as _);
+    let mut store = Durable::new(Arc::clone(&memory) as _);
     let record = Record {
         at: noon(),
         by: root().actor(),
@@ -96,7 +96,24 @@ fn what_cannot_be_is_refused_and_never_taken_for_nothing() {
         let memory = Arc::new(MemoryStore::new());
         let operations = vec![Operation::put(name, value)];
         let _ = memory.commit(Transaction { operations, ..Transaction::default() }).unwrap();
-        let error = Durable(memory).load().unwrap_err().to_string();
+        let error = Durable::new(memory).load().unwrap_err().to_string();
         assert!(error.contains("cannot be") || error.contains("layout"), "{name} = {value}: {error}");
     }
+}
+
+#[test]
+fn an_older_layout_is_read_and_the_first_commit_makes_it_todays() {
+    let memory = Arc::new(MemoryStore::new());
+    let layout = || Durable::new(Arc::clone(&memory) as _).format().unwrap();
+    let mut store = Durable::new(Arc::clone(&memory) as _);
+    let (before, after) = (Decisions::default(), applied());
+    store.commit(&change(&before, &after, &Extent::Whole)).unwrap();
+    assert_eq!(layout(), FORMAT);
+
+    let operations = vec![Operation::put(FORMAT_KEY, "1")];
+    let _ = memory.commit(Transaction { operations, ..Transaction::default() }).unwrap();
+    let mut store = Durable::new(Arc::clone(&memory) as _);
+    assert_eq!((layout(), store.load().unwrap().as_ref()), (1, Some(&after)));
+    store.commit(&change(&after, &after, &Extent::Whole)).unwrap();
+    assert_eq!(layout(), FORMAT);
 }

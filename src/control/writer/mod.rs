@@ -33,6 +33,7 @@ use super::compile::{Compiled, Input, Registry, compile};
 use super::decisions::{Decisions, Item};
 use super::health::Health;
 use super::index::Index;
+use super::migrate::{Migration, migrate};
 use super::model::{Key, Map};
 use super::names::Planner;
 use super::ports::{Host, Workers};
@@ -40,7 +41,7 @@ use super::refusal::{BrokenRule, Kind, Refusal};
 use super::report::Report;
 use super::retired::Retired;
 use super::rights::Rights;
-use super::state::DecisionStore;
+use super::state::{DecisionStore, Record};
 use super::validate::Counts;
 use super::views::View;
 use crate::snapshot::Snapshot;
@@ -70,6 +71,8 @@ pub(super) struct Writer {
     decisions: Arc<Decisions>,
     /// What the next start reads.
     durable: Arc<Decisions>,
+    /// What the audit log is to keep of a migration at this start.
+    migrated: Vec<Record>,
     /// What is in force may differ from what the next start reads, for this reason.
     unsaved: Option<String>,
     addresses: Allocator,
@@ -105,7 +108,10 @@ impl Writer {
         store: Box<dyn DecisionStore>,
     ) -> Result<Self, Refusal> {
         let first_start = found.is_none();
-        let before = found.unwrap_or_default();
+        let durable = found.unwrap_or_default();
+        let format = store.format().map_err(|error| unreadable(&error))?;
+        let migration = Migration { by: &setup.daemon.actor(), at: (setup.clock)(), host: &setup.host };
+        let (before, migrated) = migrate(&migration, format, &durable);
         let access = access(&setup, &before)?;
         let rights = Rights::of(&setup.daemon, &access);
         let maker = Maker { rights, now: (setup.clock)() };
@@ -126,9 +132,10 @@ impl Writer {
             counts: Counts::of(&decisions.model),
             names: Planner::of(&decisions, 1),
             access,
-            unsaved: (before != decisions).then(|| "nothing has been written yet".into()),
+            unsaved: (durable != decisions).then(|| "nothing has been written yet".into()),
             decisions: Arc::new(decisions),
-            durable: Arc::new(before),
+            durable: Arc::new(durable),
+            migrated,
             setup,
             store,
             registry,
@@ -147,7 +154,8 @@ impl Writer {
     /// Commit, host, publish: nothing is in force before, so this order widens nothing early.
     pub(super) fn start(&mut self, ports: &Ports) -> Result<(), Refusal> {
         let (before, after, report) = (&self.durable, &self.decisions, &self.last_apply);
-        let records = self.file_records(&self.setup.daemon, DAEMON, (before, after), report);
+        let applied = self.file_records(&self.setup.daemon, DAEMON, (before, after), report);
+        let records = std::mem::take(&mut self.migrated).into_iter().chain(applied).collect();
         self.save_with(records)?;
         ports.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;
         let snapshot = self.snapshot.clone();
@@ -301,6 +309,15 @@ fn stopping(reason: &str) -> Refusal {
         "WorkerSilent",
         format!("the daemon stops, closed: {reason}; whether the change is in force shows after the next start"),
         "start the daemon again, and look at `privlink status`",
+    )
+}
+
+fn unreadable(error: &std::io::Error) -> Refusal {
+    Refusal::new(
+        Kind::Storage,
+        "StateUnreadable",
+        format!("the layout of the state cannot be read: {error}"),
+        "restore a backup: privlink restore",
     )
 }
 

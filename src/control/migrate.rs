@@ -1,0 +1,54 @@
+//! What happens once to a state that an older release wrote, before anything else reads it: each rule that came
+//! later is entered as what the old release did anyway, so that an upgrade neither stops a start nor cuts a running
+//! connection. What is changed leaves an audit record.
+
+use super::command::Actor;
+use super::decisions::Decisions;
+use super::model::HostConfig;
+use super::state::Record;
+use jiff::Timestamp;
+
+/// Who migrates, when, and beside which file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Migration<'a> {
+    /// The daemon.
+    pub(super) by: &'a Actor,
+    /// Now.
+    pub(super) at: Timestamp,
+    /// Host matters of the file that the daemon is started with.
+    #[allow(dead_code, reason = "steps of the next commits look at it")]
+    pub(super) host: &'a HostConfig,
+}
+
+impl Migration<'_> {
+    /// What the audit log keeps of a step: `object`, such as `endpoint default/orders`, and what became of it.
+    #[allow(dead_code, reason = "steps of the next commits record what they do")]
+    fn record(&self, object: String, detail: impl Into<String>) -> Record {
+        Record {
+            at: self.at,
+            by: self.by.clone(),
+            action: "migrate".into(),
+            object,
+            link: None,
+            from: None,
+            to: None,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// One step: changes the decisions, and says what it changed.
+type Step = fn(&Migration<'_>, &mut Decisions) -> Vec<Record>;
+
+/// From layout 1 (0.1) to layout 2.
+const FROM_1: [Step; 0] = [];
+
+/// `found`, of layout `format`, as today's release would have written it.
+pub(super) fn migrate(migration: &Migration<'_>, format: u32, found: &Decisions) -> (Decisions, Vec<Record>) {
+    let mut decisions = found.clone();
+    let mut records = Vec::new();
+    if format == 1 {
+        records.extend(FROM_1.iter().flat_map(|step| step(migration, &mut decisions)));
+    }
+    (decisions, records)
+}
