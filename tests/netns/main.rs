@@ -49,6 +49,8 @@ mod limits;
 mod load;
 /// Private names for PostgreSQL, glibc and musl.
 mod names;
+/// States that earlier releases wrote.
+mod old_states;
 /// A program that is told of new requests.
 mod on_request;
 /// Both sides in the daemon's own namespace.
