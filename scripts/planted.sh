@@ -94,7 +94,7 @@ main() {
   bug ports_elsewhere $d/slowpath/mod.rs 's/Some\(\(self\.position\.worker \+ 1\) % workers\)/None/'
   bug port_used_twice $d/slowpath/port_bits.rs 's/words\[word\] &= !\(1 << \(offset % 64\)\);//'
   bug last_ports_lost $d/slowpath/port_bits.rs 's/if words\[word\] == 0 \{/if true {/'
-  bug counts_lost $d/session/carried.rs 's/self\.carried\[at\]\.packets \+= sum\.0;//'
+  bug counts_lost $d/session/carried.rs 's/before\.0 \+ sum\.0/before.0/'
   bug gone_too_large $d/fastpath/fit.rs 's/if resized\(largest\) > limit && !may_cut/if false/'
   bug resets_at_once $d/lifecycle.rs 's/self\.pace\.spend\(\);//'
   bug resets_by_the_tick $d/forwarder.rs 's/now: moment\.tick\(\), moment/now: moment.tick(), moment: moment.tick().into()/'

@@ -125,6 +125,12 @@ impl<T: Copy + Default> Store<T> {
         self.pieces.get(slot.0 as usize / PIECE)?.get(slot.0 as usize % PIECE)
     }
 
+    /// The item at `slot`, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        self.pieces.get_mut(slot.0 as usize / PIECE)?.get_mut(slot.0 as usize % PIECE)
+    }
+
     /// Items stored.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -10,11 +10,28 @@ pub(in crate::dataplane) struct Recent {
     packets: [u8; 2],
 }
 
-/// What has passed in one direction before.
+/// What has passed in one direction before: packets in the upper 40 bits, bytes in the lower 56. A session that carries
+/// more stays at the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::dataplane) struct Carried {
-    packets: u64,
-    bytes: u64,
+pub(in crate::dataplane) struct Carried([u32; 3]);
+
+impl Carried {
+    const BYTES: u32 = 56;
+    const MOST: (u64, u64) = ((1 << 40) - 1, (1 << Self::BYTES) - 1);
+
+    #[allow(clippy::cast_possible_truncation, reason = "each word is a part of the 96 bits")]
+    fn of((packets, bytes): (u64, u64)) -> Self {
+        let (packets, bytes) = (packets.min(Self::MOST.0), bytes.min(Self::MOST.1));
+        let all = u128::from(packets) << Self::BYTES | u128::from(bytes);
+        Self([all as u32, (all >> 32) as u32, (all >> 64) as u32])
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "each part is a part of the 96 bits")]
+    fn sums(self) -> (u64, u64) {
+        let [low, middle, high] = self.0.map(u128::from);
+        let all = high << 64 | middle << 32 | low;
+        ((all >> Self::BYTES) as u64, all as u64 & Self::MOST.1)
+    }
 }
 
 impl Session {
@@ -29,16 +46,16 @@ impl Session {
             return;
         }
         (recent.packets[at], recent.bytes[at]) = (0, 0);
-        self.carried[at].packets += sum.0;
-        self.carried[at].bytes += sum.1;
+        let before = self.carried[at].sums();
+        self.carried[at] = Carried::of((before.0 + sum.0, before.1 + sum.1));
     }
 
     /// Packets of `direction`, counting the segments of super-packets, and their bytes of IP packets on the wire.
     #[must_use]
     pub fn carried(&self, direction: Direction) -> (u64, u64) {
         let at = direction as usize;
-        let (recent, carried) = (self.recent, self.carried[at]);
-        (carried.packets + u64::from(recent.packets[at]), carried.bytes + u64::from(recent.bytes[at]))
+        let (recent, before) = (self.recent, self.carried[at].sums());
+        (before.0 + u64::from(recent.packets[at]), before.1 + u64::from(recent.bytes[at]))
     }
 }
 
@@ -61,6 +78,14 @@ mod tests {
             assert_eq!(session.carried(direction), *sum);
         }
         assert_eq!(session.carried(Direction::ToService), sums[0]);
+    }
+
+    #[test]
+    fn totals_have_room_for_40_bits_of_packets_and_56_of_bytes() {
+        for sums in [(0, 0), (1, 2), (1 << 39, 1 << 55), Carried::MOST, (0, Carried::MOST.1), (Carried::MOST.0, 0)] {
+            assert_eq!(Carried::of(sums).sums(), sums);
+        }
+        assert_eq!(Carried::of((1 << 40, 1 << 56)).sums(), Carried::MOST, "no total begins again");
     }
 
     #[test]

@@ -17,11 +17,17 @@ mod carried;
 /// Where a hash may be found.
 pub mod index;
 
+/// What few sessions need.
+pub mod rare;
+
 /// Per-worker table: lookup, insertion, removal.
 pub mod table;
 
 /// Opening, established, closing; what a reset needs.
 pub mod tcp_state;
+
+/// The windows that both ends of a TCP connection announce.
+pub mod windows;
 
 pub use table::Table;
 
@@ -223,6 +229,10 @@ pub struct Session {
     pub resource: ResourceId,
     /// What passed before.
     pub(super) carried: [carried::Carried; 2],
+    /// The windows that both ends of a TCP connection announce.
+    pub windows: windows::Windows,
+    /// Where the table keeps what few sessions need; see [`Table::rare`].
+    pub(super) rare: Slot,
     /// Consumer → service.
     pub to_service: FlowState,
     /// Service → consumer.
@@ -273,6 +283,8 @@ impl Session {
             tcp: tcp_state::Seen::default(),
             recent: carried::Recent::default(),
             carried: [carried::Carried::default(); 2],
+            windows: windows::Windows::default(),
+            rare: Slot::NONE,
             to_service: FlowState::default(),
             to_consumer: FlowState::default(),
             next: Slot::NONE,

@@ -2,6 +2,7 @@
 
 use super::arena::{Arena, Store, prefetch};
 use super::index::{Candidate, Hash, Index};
+use super::rare::Rare;
 use super::{Addresses, Direction, FlowKey, Pair, Phase, Session, Slot};
 use crate::snapshot::{EndpointId, Protocol};
 use crate::wire::Address;
@@ -13,6 +14,8 @@ pub struct Table {
     arena: Arena<Session>,
     /// Consumer, endpoint, NAT and backend address of sessions with an IPv6 side.
     wide: Store<[Address; 4]>,
+    /// What few sessions need.
+    rare: Store<Rare>,
     /// Most recent session per endpoint; its list runs through the sessions.
     heads: Vec<Slot>,
     seeds: [u64; 2],
@@ -29,6 +32,7 @@ impl Table {
             index: Index::new(capacity),
             arena: Arena::with_capacity(capacity),
             wide: Store::new(),
+            rare: Store::new(),
             heads: Vec::new(),
             seeds: seeds.map(spread),
             capacity,
@@ -153,6 +157,21 @@ impl Table {
         self.arena.get_mut(slot)
     }
 
+    /// The record of what few sessions need; `None`: this one has none.
+    #[must_use]
+    pub fn rare(&self, slot: Slot) -> Option<&Rare> {
+        self.rare.get(self.arena.get(slot)?.rare)
+    }
+
+    /// The same, to be changed; made where there is none. `None`: there is no such session.
+    pub fn rare_mut(&mut self, slot: Slot) -> Option<&mut Rare> {
+        let session = self.arena.get_mut(slot).filter(|session| session.phase != Phase::Vacant)?;
+        if session.rare == Slot::NONE {
+            session.rare = self.rare.insert(Rare::default());
+        }
+        self.rare.get_mut(session.rare)
+    }
+
     /// Adds a session under both its keys and to its endpoint's list; `None` when the table is full.
     /// Neither key may be in the table.
     pub fn insert(&mut self, addresses: &Addresses, mut session: Session) -> Option<Slot> {
@@ -180,12 +199,15 @@ impl Table {
         self.unlink(slot);
         let session = self.arena.get_mut(slot)?;
         let removed = session.clone();
-        session.phase = Phase::Vacant;
+        (session.phase, session.rare) = (Phase::Vacant, Slot::NONE);
         let hashes = (self.hash(&removed.service_key(&addresses)), self.hash(&removed.consumer_key(&addresses)));
         self.index.remove(hashes.0, Candidate::of(slot, Direction::ToService));
         self.index.remove(hashes.1, Candidate::of(slot, Direction::ToConsumer));
         if removed.pair != Pair::V4 {
             self.wide.release(Slot(removed.words[0]));
+        }
+        if removed.rare != Slot::NONE {
+            self.rare.release(removed.rare);
         }
         self.arena.release(slot);
         Some((addresses, removed))
@@ -352,6 +374,23 @@ pub(crate) mod tests {
 
     fn consumer_key(number: u32) -> FlowKey {
         session(number).consumer_key(&addresses(number))
+    }
+
+    #[test]
+    fn a_rare_record_goes_with_its_session() {
+        let mut table = table(10);
+        let slots = [1, 2].map(|number| insert(&mut table, number).expect("room"));
+        assert_eq!(table.rare(slots[0]), None);
+        table.rare_mut(slots[0]).expect("a session").strange = Some(Tick(7));
+        table.rare_mut(slots[1]).expect("a session").strange = Some(Tick(8));
+        assert_eq!(table.rare(slots[0]).expect("made").strange, Some(Tick(7)));
+        table.remove(slots[0]);
+        assert_eq!((table.rare(slots[0]), table.rare.len()), (None, 1));
+        assert_eq!(table.rare_mut(slots[0]), None, "none is made for nobody");
+        assert_eq!(table.rare.len(), 1);
+        let again = insert(&mut table, 3).expect("room");
+        assert_eq!(table.rare(again), None, "nothing is left in a slot used again");
+        assert_eq!(table.rare_mut(again), Some(&mut Rare::default()));
     }
 
     #[test]
