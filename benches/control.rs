@@ -22,10 +22,8 @@ use privlink::control::model::{EndpointIp, HostConfig, Key, Model, PrivateEndpoi
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::retired::Retired;
 use privlink::control::state::{DecisionStore as _, Durable};
-use privlink::control::validate::{self, Severity};
-use privlink::control::{
-    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, Prepared, Setup,
-};
+use privlink::control::validate::{self, Violation};
+use privlink::control::{Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, Prepared, Setup};
 use privlink::snapshot::ConnectionState;
 use privlink::store::sqlite::SqliteStore;
 
@@ -43,14 +41,11 @@ impl Host for Willing {
     }
 }
 
-fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(), Vec<BrokenRule>> {
-    let found = match endpoint {
+fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Vec<Violation> {
+    match endpoint {
         Some(key) => validate::endpoint(model, Some(host), key),
         None => validate::validate(model, Some(host)),
-    };
-    let errors: Vec<BrokenRule> =
-        found.iter().filter(|violation| violation.severity == Severity::Error).map(BrokenRule::from).collect();
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
 }
 
 fn start(directory: &Path, file: Model) -> ControlPlane {
@@ -159,7 +154,9 @@ fn compiled() {
         health: &Health::default(),
         retired: &Retired::default(),
     };
-    timed("validate 100 K endpoints", 10, |_| check(&model, &host, None).expect("sound"));
+    timed("validate 100 K endpoints", 10, |_| {
+        assert!(check(&model, &host, None).iter().all(|one| one.severity == validate::Severity::Warning))
+    });
     timed("compile 100 K endpoints, all new", 10, |_| {
         drop(compile(&input, &mut Registry::default(), 1).expect("compiled"));
     });

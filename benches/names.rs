@@ -54,14 +54,9 @@ fn start(directory: &Path, file: Model) -> ControlPlane {
         daemon: Caller::user(0, "root"),
         bootstrap: Bootstrap { daemon: 0, socket_group: None },
         clock: jiff::Timestamp::now,
-        validate: |model, host, endpoint| {
-            let found = match endpoint {
-                Some(key) => validate::endpoint(model, Some(host), key),
-                None => validate::validate(model, Some(host)),
-            };
-            let errors = found.iter().filter(|violation| violation.severity == validate::Severity::Error);
-            let errors: Vec<_> = errors.map(privlink::control::BrokenRule::from).collect();
-            if errors.is_empty() { Ok(()) } else { Err(errors) }
+        validate: |model, host, endpoint| match endpoint {
+            Some(key) => validate::endpoint(model, Some(host), key),
+            None => validate::validate(model, Some(host)),
         },
     };
     let prepared = Prepared::new(setup, found, Box::new(store)).expect("prepared");

@@ -19,10 +19,10 @@ use privlink::control::decisions::Decisions;
 use privlink::control::lint;
 use privlink::control::model::{ApiListener, HostConfig, Key, Model};
 use privlink::control::state::{DecisionStore as _, Durable, Record};
-use privlink::control::validate::{self, Severity};
+use privlink::control::validate::{self, Violation};
 use privlink::control::{
-    Bootstrap, BrokenRule, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Refusal,
-    Report, Setup, ports,
+    Bootstrap, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Refusal, Report, Setup,
+    ports,
 };
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
@@ -156,14 +156,11 @@ fn daemon_caller() -> Caller {
 }
 
 /// The rules of a model; with a key, those of that one endpoint, whose quotas the writer counts.
-fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Result<(), Vec<BrokenRule>> {
-    let broken = match endpoint {
+fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Vec<Violation> {
+    match endpoint {
         Some(key) => validate::endpoint(model, Some(host), key),
         None => validate::validate(model, Some(host)),
-    };
-    let errors: Vec<BrokenRule> =
-        broken.iter().filter(|violation| violation.severity == Severity::Error).map(BrokenRule::from).collect();
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
 }
 
 #[allow(clippy::print_stdout, reason = "the plan is what `run --dry-run` is asked for")]

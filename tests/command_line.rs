@@ -14,10 +14,8 @@ use privlink::config;
 use privlink::control::model::{HostConfig, Key, Model};
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::Durable;
-use privlink::control::validate::{Severity, validate};
-use privlink::control::{
-    Bootstrap, BrokenRule, Caller, Command, DAEMON, FileVersion, Outcome, Prepared, Refusal, Setup,
-};
+use privlink::control::validate::{Violation, validate};
+use privlink::control::{Bootstrap, Caller, Command, DAEMON, FileVersion, Outcome, Prepared, Refusal, Setup};
 use privlink::observe::Observer;
 use privlink::store::memory::MemoryStore;
 
@@ -40,11 +38,8 @@ impl Host for AnyHost {
 }
 
 /// The rules of a model, as the daemon has them.
-fn check(model: &Model, host: &HostConfig, _: Option<&Key>) -> Result<(), Vec<BrokenRule>> {
-    let broken = validate(model, Some(host));
-    let errors: Vec<BrokenRule> =
-        broken.iter().filter(|violation| violation.severity == Severity::Error).map(BrokenRule::from).collect();
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+fn check(model: &Model, host: &HostConfig, _: Option<&Key>) -> Vec<Violation> {
+    validate(model, Some(host))
 }
 
 /// Serves the configuration that `privlink init` writes, below `directory`.

@@ -74,6 +74,10 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
         let remedy = "name an address of the VNet, or one of its host, in `dns.listen`";
         all.push(condition(Severity::Error, "ResolverSilent", message, remedy));
     }
+    for violation in view.standing.iter() {
+        let message = format!("{}: {}; it stood before this rule, and stays in force", violation.at, violation.message);
+        all.push(condition(Severity::Warning, violation.code, message, &violation.remedy));
+    }
     for skipped in &view.last_apply.skipped {
         let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason);
         all.push(condition(Severity::Warning, "Skipped", message, ""));

@@ -97,7 +97,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         daemon: testing::root(),
         bootstrap: testing::bootstrap(),
         clock: testing::noon,
-        validate: |_, _, _| Ok(()),
+        validate: |_, _, _| Vec::new(),
     };
     let prepared = Prepared::new(setup, None, store).expect("a sound model");
     let control = prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).expect("started");

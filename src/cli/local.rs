@@ -24,7 +24,7 @@ struct Checked {
 
 /// Reads `file` and says what is wrong with it; touches nothing else.
 pub(super) fn check(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> {
-    let loaded = match (crate::config::load(file), output.format) {
+    let loaded = match (crate::config::check(file), output.format) {
         (Ok(loaded), _) => loaded,
         (Err(report), Format::Table | Format::Wide) => return Err(Failure::bad_config(&report)),
         (Err(report), Format::Json) => {

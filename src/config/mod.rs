@@ -11,7 +11,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use crate::control::model::{HostConfig, Model};
-use crate::control::validate::{validate, validate_items};
+use crate::control::validate::{Severity as Rule, Violation, validate, validate_items};
 use build::Builder;
 use file::File;
 use read::Reader;
@@ -65,11 +65,15 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
-/// Reads the file at `path`.
+/// Reads the file at `path`, to apply it: by tightened rules, whoever applies it judges only what is new.
 ///
 /// # Errors
 /// Everything that is wrong with it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
+    read(path, Purpose::Apply)
+}
+
+fn read(path: &Path, purpose: Purpose) -> Result<Loaded, Report> {
     let name = path.display().to_string();
     let refuse = |message: String, remedy: &str| Err(Report::whole_file(&name, message, remedy.to_owned()));
     let bytes = match read_limited(path) {
@@ -83,7 +87,7 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
         return Err(too_large(&name));
     }
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, &name),
+        Ok(text) => parse_for(text, &name, purpose),
         Err(error) => refuse(
             format!("byte {} is not UTF-8", error.valid_up_to() + 1),
             "save the file as UTF-8; a configuration is plain text",
@@ -122,17 +126,49 @@ fn too_large(name: &str) -> Report {
     Report::whole_file(name, message, "check the path; create endpoints with `privlink endpoint create`".to_owned())
 }
 
-/// Reads `text`, which messages call `file_name`.
+/// Reads the file at `path`, to say what is wrong with it: all of it counts as new.
+///
+/// # Errors
+/// Everything that is wrong with it, or why it cannot be read.
+pub fn check(path: &Path) -> Result<Loaded, Report> {
+    read(path, Purpose::Check)
+}
+
+/// Reads `text`, which messages call `file_name`. All of it counts as new.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(text: &str, file_name: &str) -> Result<Loaded, Report> {
+    parse_for(text, file_name, Purpose::Check)
+}
+
+/// What a file is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// To say what is wrong with it.
+    Check,
+    /// To put it in force beside what is there.
+    Apply,
+}
+
+fn parse_for(text: &str, file_name: &str, purpose: Purpose) -> Result<Loaded, Report> {
     let (mut builder, file) = begin(text, file_name, &Model::default(), &[])?;
     let host = builder.host(&file);
-    let violations = validate(&builder.model, Some(&host));
+    let mut violations = validate(&builder.model, Some(&host));
+    match purpose {
+        Purpose::Check => violations.iter_mut().for_each(refuse_tightened),
+        Purpose::Apply => violations.retain(|violation| violation.severity != Rule::Tightened),
+    }
     builder.violations(violations);
     let (model, warnings) = finish(text, file_name, builder)?;
     Ok(Loaded { host, model, warnings })
+}
+
+/// Without a state beside it, whatever a tightened rule forbids is new.
+fn refuse_tightened(violation: &mut Violation) {
+    if violation.severity == Rule::Tightened {
+        violation.severity = Rule::Error;
+    }
 }
 
 /// One author's part of the whole: a provider's or a consumer's half.
@@ -147,13 +183,14 @@ pub struct Document {
 /// Reads `text`, which messages call `name`: resources without host matters. References and defaults are looked up
 /// in the document first, then in `live`, what is in force. Each object is judged as it would stand among the
 /// live ones; rules between objects (addresses used twice, shared backends, quotas) are left to whoever puts the
-/// result in force.
+/// result in force, and so is what only a change may not bring (tightened rules).
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse_document(text: &str, name: &str, live: &Model) -> Result<Document, Report> {
     let (mut builder, _) = begin(text, name, live, &["daemon", "attachment", "resource_type"])?;
-    let violations = validate_items(&builder.model, live);
+    let mut violations = validate_items(&builder.model, live);
+    violations.retain(|violation| violation.severity != Rule::Tightened);
     builder.violations(violations);
     let (model, warnings) = finish(text, name, builder)?;
     Ok(Document { model, warnings })

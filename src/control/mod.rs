@@ -109,16 +109,18 @@ use model::{HostConfig, Key, Model};
 use ports::{Host, Workers};
 use retired::RetiredAddress;
 use state::DecisionStore;
+use validate::Violation;
 pub use writer::DAEMON;
 use writer::{Ports, Writer};
 
 /// How long a worker may be silent before the daemon stops, closed (law 5).
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Checks what must hold between the parts of a model: the rules that do not.
+/// Checks what must hold between the parts of a model: the rules that do not. Whether they refuse a change depends on
+/// what stood before it ([`validate::tightened`]).
 ///
-/// With a key, only what concerns that one endpoint: everything else is as it was and holds.
-pub type Validate = fn(&Model, &HostConfig, Option<&Key>) -> Result<(), Vec<BrokenRule>>;
+/// With a key, only what concerns that one endpoint: everything else is as it was.
+pub type Validate = fn(&Model, &HostConfig, Option<&Key>) -> Vec<Violation>;
 
 /// What the control plane is started with.
 #[derive(Clone, Debug)]

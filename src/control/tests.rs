@@ -9,6 +9,9 @@ use super::*;
 use crate::snapshot::policy::{Query, judge};
 use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Protocol, Snapshot};
 
+/// Rules that came later than the state.
+mod standing;
+
 /// Everything outside the control plane, and in which order it was asked for what.
 #[derive(Debug, Default)]
 struct World {
@@ -103,13 +106,21 @@ fn setup(file: Model) -> Setup {
         bootstrap: super::testing::bootstrap(),
         clock: noon,
         validate: |model, _, _| {
-            if model.endpoints.contains_key(&key("forbidden")) { Err(vec![forbidden()]) } else { Ok(()) }
+            if model.endpoints.contains_key(&key("forbidden")) { vec![forbidden()] } else { Vec::new() }
         },
     }
 }
 
-fn forbidden() -> BrokenRule {
-    BrokenRule { code: "Forbidden", target: "endpoint".into(), message: "forbidden".into() }
+fn forbidden() -> Violation {
+    Violation {
+        at: validate::Object::Endpoint(key("forbidden")).at(""),
+        involves: Vec::new(),
+        code: "Forbidden",
+        message: "forbidden".into(),
+        remedy: "leave it out".into(),
+        severity: validate::Severity::Error,
+        value: String::new(),
+    }
 }
 
 fn begin(world: &Arc<World>, file: Model) -> ControlPlane {
@@ -356,7 +367,10 @@ fn a_model_that_breaks_a_rule_changes_nothing_at_all() {
     let mut file = two();
     file.endpoints.insert(key("forbidden"), endpoint("spoke", Some("10.1.9.9"), "orders-db"));
     let refusal = control.apply(&root(), apply_file(file, false)).unwrap_err();
-    assert_eq!((refusal.kind, refusal.code, refusal.details), (Kind::Invalid, "Forbidden", vec![forbidden()]));
+    assert_eq!(
+        (refusal.kind, refusal.code, refusal.details),
+        (Kind::Invalid, "Forbidden", vec![(&forbidden()).into()])
+    );
     assert!(world.events().is_empty());
 }
 

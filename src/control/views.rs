@@ -18,6 +18,7 @@ use super::references::resolve;
 use super::refusal::Refusal;
 use super::report::Report;
 use super::retired::Retired;
+use super::validate::tightened::Standing;
 use crate::snapshot::dns::DnsPlan;
 use crate::snapshot::{BackendState, ConnectionState, EndpointId, ResourceId};
 
@@ -48,6 +49,8 @@ pub struct View {
     pub health: Arc<Health>,
     /// NAT addresses that end with their last session.
     pub retired: Arc<Retired>,
+    /// What is in force and breaks a rule that came later.
+    pub standing: Standing,
 }
 
 /// What `privlink status` says.

@@ -32,6 +32,11 @@ pub(super) fn merge(
     let mut merging = Merging { after, file, last, application, addresses };
     for (key, endpoint) in wanted {
         let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
+        if let Some(reason) = application.skipped.get(&item) {
+            merging.forget(key);
+            report.skipped.push(Skipped { item: item.to_string(), reason: reason.clone() });
+            continue;
+        }
         match merging.one(&item, endpoint) {
             Ok(Done::Created) => report.created.push(item.to_string()),
             Ok(Done::Updated) => report.updated.push(item.to_string()),

@@ -13,6 +13,8 @@ mod endpoints;
 /// What follows from the rest of the model.
 mod settle;
 
+use std::collections::BTreeMap;
+
 use super::decisions::{Decisions, Item, ItemKind};
 use super::model::{HostConfig, Key, Map, Model, ResourceGroup};
 use super::refusal::Refusal;
@@ -36,6 +38,18 @@ pub struct Application<'a> {
     pub prune: bool,
     /// Who applies it, and when.
     pub maker: Maker<'a>,
+    /// What of it is left out, with the reason: it stays as it is, and counts as not applied.
+    pub skipped: &'a BTreeMap<Item, String>,
+}
+
+/// Nothing is left out.
+static NOTHING: BTreeMap<Item, String> = BTreeMap::new();
+
+impl<'a> Application<'a> {
+    /// All of `file`.
+    pub fn of(file: &'a Model, author: &'a str, prune: bool, maker: Maker<'a>) -> Self {
+        Self { file, author, prune, maker, skipped: &NOTHING }
+    }
 }
 
 /// The decisions after `application`, and what it did. What the live state refuses is skipped and reported.
@@ -48,7 +62,8 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let author = application.author.to_owned();
     let last = before.files.get(&author).cloned().unwrap_or_default();
     let file = application.file;
-    let mut items = Items { maker: &application.maker, report: &mut report, after: &mut after };
+    let mut applied = super::decisions::Applied { model: file.clone(), ..Default::default() };
+    let mut items = Items { application, report: &mut report, after: &mut after, applied: &mut applied.model };
     items.merge(ItemKind::Role, &last.model, file, |model| &mut model.roles, |model| &model.roles)?;
     items.merge(ItemKind::Assignment, &last.model, file, |model| &mut model.assignments, |model| &model.assignments)?;
     items.merge(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets)?;
@@ -66,7 +81,6 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     if application.author == super::DAEMON {
         after.model.resource_types = file.resource_types.clone();
     }
-    let mut applied = super::decisions::Applied { model: file.clone(), ..Default::default() };
     endpoints::merge(&mut after, &mut applied.model, &last.model, application, &mut report)?;
     // Endpoints before what they depend on.
     let left: Vec<Item> = left(&after, &last, file).into_iter().rev().collect();
@@ -113,9 +127,11 @@ fn left(decisions: &Decisions, last: &super::decisions::Applied, file: &Model) -
 }
 
 struct Items<'a> {
-    maker: &'a Maker<'a>,
+    application: &'a Application<'a>,
     report: &'a mut Report,
     after: &'a mut Decisions,
+    /// What the file is remembered as.
+    applied: &'a mut Model,
 }
 
 impl Items<'_> {
@@ -129,6 +145,14 @@ impl Items<'_> {
     ) -> Result<(), Refusal> {
         for (key, wanted) in of(file) {
             let item = Item { kind, key: key.clone() };
+            if let Some(reason) = self.application.skipped.get(&item) {
+                match of(last).get(key) {
+                    Some(last) => live(self.applied).insert(key.clone(), last.clone()),
+                    None => _ = live(self.applied).remove(key),
+                }
+                self.report.skipped.push(Skipped { item: item.to_string(), reason: reason.clone() });
+                continue;
+            }
             let present = of(&self.after.model).get(key);
             if present == Some(wanted) {
                 self.report.unchanged += 1;
@@ -146,7 +170,7 @@ impl Items<'_> {
                 self.report.differences.push(format!("{item} was deleted live; that stays in force"));
                 continue;
             }
-            self.maker.rights.demand(&Right::on(file, &item, Verb::Write))?;
+            self.application.maker.rights.demand(&Right::on(file, &item, Verb::Write))?;
             let told = if present.is_some() { &mut self.report.updated } else { &mut self.report.created };
             told.push(item.to_string());
             live(&mut self.after.model).insert(key.clone(), wanted.clone());
@@ -168,6 +192,22 @@ impl Model {
             ItemKind::DnsZone => self.dns_zones.contains_key(&item.key),
             ItemKind::Resource => self.resources.contains_key(&item.key),
             ItemKind::Endpoint => self.endpoints.contains_key(&item.key),
+        }
+    }
+
+    /// Whether `item` is the same here and in `other`.
+    pub fn agrees(&self, other: &Self, item: &Item) -> bool {
+        let key = &item.key;
+        match item.kind {
+            ItemKind::Role => self.roles.get(key) == other.roles.get(key),
+            ItemKind::Assignment => self.assignments.get(key) == other.assignments.get(key),
+            ItemKind::ResourceGroup => self.groups.get(key) == other.groups.get(key),
+            ItemKind::Vnet => self.vnets.get(key) == other.vnets.get(key),
+            ItemKind::SecurityGroup => self.security_groups.get(key) == other.security_groups.get(key),
+            ItemKind::DnsZone => self.dns_zones.get(key) == other.dns_zones.get(key),
+            ItemKind::LoadBalancer => self.load_balancers.get(key) == other.load_balancers.get(key),
+            ItemKind::Resource => self.resources.get(key) == other.resources.get(key),
+            ItemKind::Endpoint => self.endpoints.get(key) == other.endpoints.get(key),
         }
     }
 

@@ -16,7 +16,7 @@ fn prune(before: &Decisions, file: &Model) -> (Decisions, Report) {
 fn applied_by(before: &Decisions, file: &Model, prune: bool) -> (Decisions, Report) {
     let (root, access) = (root(), access());
     let maker = Maker { rights: Rights::of(&root, &access), now: noon() };
-    merge(before, &Application { file, author: "daemon", prune, maker }).unwrap()
+    merge(before, &Application::of(file, "daemon", prune, maker)).unwrap()
 }
 
 fn applied(file: &Model) -> Decisions {

@@ -25,7 +25,7 @@ fn view(assignments: &[(&str, &str, &str)]) -> View {
         daemon: root(),
         bootstrap: bootstrap(),
         clock: noon,
-        validate: |_, _, _| Ok(()),
+        validate: |_, _, _| Vec::new(),
     };
     Prepared::new(setup, None, store()).unwrap().view()
 }
@@ -93,7 +93,7 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
     let (granter, contributor) = (Caller::user(1000, "ada"), Caller::user(1001, "bob"));
     let apply = |caller: &Caller, author: &str, file: &Model, prune: bool, before: &Decisions| {
         let maker = Maker { rights: Rights::of(caller, &access), now: noon() };
-        merge(before, &Application { file, author, prune, maker })
+        merge(before, &Application::of(file, author, prune, maker))
     };
     let file = |assignment: RoleAssignment| {
         let mut file = Model::default();
@@ -164,7 +164,7 @@ fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
         assignments.push(("uid:1000", "Private Link Approver", "/subscriptions/default"));
         let view = view(&assignments);
         let maker = Maker { rights: view.rights(&ada), now: noon() };
-        let application = Application { file, author: "ada", prune: false, maker };
+        let application = Application::of(file, "ada", false, maker);
         let refused = merge(&view.decisions, &application).map(|_| ()).map_err(|refusal| refusal.message);
         match expected {
             Some(right) => assert!(refused.clone().is_err_and(|why| why.contains(right)), "{refused:?}"),

@@ -8,7 +8,7 @@ use crate::store::memory::{Fault, MemoryStore};
 fn applied() -> Decisions {
     let (root, access) = (root(), access());
     let maker = Maker { rights: Rights::of(&root, &access), now: noon() };
-    merge(&Decisions::default(), &Application { file: &model(), author: "daemon", prune: false, maker }).unwrap().0
+    merge(&Decisions::default(), &Application::of(&model(), "daemon", false, maker)).unwrap().0
 }
 
 fn change<'a>(before: &'a Decisions, after: &'a Decisions, extent: &'a Extent) -> Change<'a> {

@@ -39,6 +39,9 @@ mod host;
 /// How much there is, and how much there may be.
 mod quotas;
 
+/// Rules that came later than the states they judge.
+pub mod tightened;
+
 /// Subnet arithmetic, shared with whoever allocates addresses.
 pub mod subnets;
 
@@ -124,6 +127,8 @@ pub struct Violation {
     pub remedy: String,
     /// Whether the model is refused for it.
     pub severity: Severity,
+    /// What the field says, where the rule is a tightened one: another value there is another violation.
+    pub value: String,
 }
 
 impl fmt::Display for Violation {
@@ -145,6 +150,8 @@ impl From<&Violation> for BrokenRule {
 pub enum Severity {
     /// Refused.
     Error,
+    /// Refused where a change brings it. What stood before the change stays in force: see [`tightened`].
+    Tightened,
     /// In force, and most likely not what was meant.
     Warning,
 }
@@ -152,7 +159,7 @@ pub enum Severity {
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Error => "error",
+            Self::Error | Self::Tightened => "error",
             Self::Warning => "warning",
         })
     }
@@ -235,6 +242,24 @@ impl Findings {
         self.push(Severity::Error, code, at, message.into(), remedy.into())
     }
 
+    /// An error by a rule that states of earlier releases may break: it refuses what is new, and only that. `value` is
+    /// what the field says, so that a violation is known again in a later model (see [`tightened`]).
+    #[allow(dead_code, reason = "the rules that use it follow")]
+    fn tightened(
+        &mut self,
+        code: &'static str,
+        at: Locator,
+        value: impl fmt::Display,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> &mut Self {
+        self.push(Severity::Tightened, code, at, message.into(), remedy.into());
+        if let Some(last) = self.0.last_mut() {
+            last.value = value.to_string();
+        }
+        self
+    }
+
     /// An error or a warning, as `severity` says.
     fn note(&mut self, severity: Severity, code: &'static str, at: Locator, message: &str, remedy: &str) -> &mut Self {
         self.push(severity, code, at, message.into(), remedy.into())
@@ -258,7 +283,7 @@ impl Findings {
         message: String,
         remedy: String,
     ) -> &mut Self {
-        self.0.push(Violation { at, involves: Vec::new(), code, message, remedy, severity });
+        self.0.push(Violation { at, involves: Vec::new(), code, message, remedy, severity, value: String::new() });
         self
     }
 

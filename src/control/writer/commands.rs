@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::fit::{Before, Fitted};
 use super::force::Wanted;
+use super::gone;
 use super::{Action, Application, Caller, Decisions, Item, Kind, Outcome, Ports, Refusal, Report, Rights, Writer};
-use super::{gone, merge};
 use crate::control::access::{Grant, Scope, actions};
 use crate::control::apply::{
     create, delete, demand_links, follow, needs_restart, refuse_disconnected, refuse_fixed, settled,
@@ -276,21 +277,8 @@ impl Writer {
     pub(super) fn refuse_moved(&self, items: &[Item], seen: &Decisions) -> Result<(), Refusal> {
         let now = &self.decisions;
         let moved = |item: &&Item| {
-            let (old, new, key) = (&seen.model, &now.model, &item.key);
-            match item.kind {
-                ItemKind::Role => old.roles.get(key) != new.roles.get(key),
-                ItemKind::Assignment => old.assignments.get(key) != new.assignments.get(key),
-                ItemKind::ResourceGroup => old.groups.get(key) != new.groups.get(key),
-                ItemKind::Vnet => old.vnets.get(key) != new.vnets.get(key),
-                ItemKind::SecurityGroup => old.security_groups.get(key) != new.security_groups.get(key),
-                ItemKind::DnsZone => old.dns_zones.get(key) != new.dns_zones.get(key),
-                ItemKind::LoadBalancer => old.load_balancers.get(key) != new.load_balancers.get(key),
-                ItemKind::Resource => old.resources.get(key) != new.resources.get(key),
-                ItemKind::Endpoint => {
-                    old.endpoints.get(key) != new.endpoints.get(key)
-                        || seen.connections.get(key) != now.connections.get(key)
-                }
-            }
+            !seen.model.agrees(&now.model, item)
+                || item.kind == ItemKind::Endpoint && seen.connections.get(&item.key) != now.connections.get(&item.key)
         };
         let Some(item) = items.iter().find(moved) else { return Ok(()) };
         let message = format!("{item} has changed since it was read");
@@ -326,8 +314,9 @@ impl Writer {
         self.save_unsaved()?;
         let decisions = Arc::clone(&self.decisions);
         let mut registry = self.registry.clone();
-        let topology =
-            super::checked(&self.setup, &decisions, self.found(), &mut registry, self.snapshot.epoch)?.topology;
+        let input = super::input(&self.setup, &decisions, self.found());
+        let compiled = super::compile(&input, &mut registry, self.snapshot.epoch).map_err(super::not_compiled)?;
+        let topology = compiled.topology;
         self.settle_host(ports, topology);
         self.deleting.remove(&key);
         Ok(self.deleted(item, Vec::new()))
@@ -348,14 +337,16 @@ impl Writer {
         if version.author == super::DAEMON {
             maker.rights.demand(&Right::anywhere(actions::write(actions::CONFIGURATION)))?;
         }
-        let application = Application { file: &version.model, author: &version.author, prune: version.prune, maker };
-        let (after, mut report) = merge(&self.decisions, &application)?;
+        let application = Application::of(&version.model, &version.author, version.prune, maker);
+        let before = Before { decisions: &self.decisions, standing: Some(&self.standing) };
+        let Fitted { decisions: after, mut report, .. } = before.fit(&self.setup, application)?;
         report.needs_restart = version.host.iter().flat_map(|host| needs_restart(&self.setup.host, host)).collect();
         report.dry_run = version.dry_run;
         if version.dry_run {
             let mut registry = self.registry.clone();
             super::access(&self.setup, &after)?;
-            super::checked(&self.setup, &after, self.found(), &mut registry, self.snapshot.epoch)?;
+            let input = super::input(&self.setup, &after, self.found());
+            super::compile(&input, &mut registry, self.snapshot.epoch).map_err(super::not_compiled)?;
             return Ok(Outcome::Applied(report));
         }
         let records = self.file_records(caller, &version.author, (&self.decisions, &after), &report);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Found, broken, checked, host_refused, input, not_compiled, stopping};
+use super::{Found, broken, host_refused, input, not_compiled, refused, stopping};
 use super::{Key, Kind, Ports, Refusal, Snapshot, Topology, Writer};
 use crate::control::SILENCE;
 use crate::control::access::Access;
@@ -18,6 +18,7 @@ use crate::control::refusal::BrokenRule;
 use crate::control::retired::{Retired, RetiredAddress};
 use crate::control::state::{Change, Extent, Record};
 use crate::control::validate::Counts;
+use crate::control::validate::tightened::{self, Standing};
 use crate::snapshot::ConnectionState;
 
 /// A wanted state, and what is to be remembered of how it came about.
@@ -39,6 +40,8 @@ struct Ready {
     access: Option<Access>,
     /// `None`: no NAT address is taken or given.
     retired: Option<Retired>,
+    /// What it breaks of the rules that came later.
+    standing: Standing,
 }
 
 impl Writer {
@@ -119,18 +122,35 @@ impl Writer {
                 Extent::Whole => Some(super::access(&self.setup, &wanted.after)?),
                 Extent::Endpoint(_) => None,
             };
+            let standing = self.checked(&wanted.after)?;
             let found = Found { health: &self.health, retired: &retired };
-            let Compiled { snapshot, topology } = checked(&self.setup, &wanted.after, found, &mut registry, epoch)?;
-            return Ok(Ready { registry, snapshot, topology: Some(topology), access, retired: Some(retired) });
+            let Compiled { snapshot, topology } =
+                compile(&input(&self.setup, &wanted.after, found), &mut registry, epoch).map_err(not_compiled)?;
+            return Ok(Ready {
+                registry,
+                snapshot,
+                topology: Some(topology),
+                access,
+                retired: Some(retired),
+                standing,
+            });
         };
         let model = &wanted.after.model;
-        if model.endpoints.share(key).is_some_and(|new| Some(new) != self.decisions.model.endpoints.share(key)) {
-            (self.setup.validate)(model, &self.setup.host, Some(key)).map_err(broken)?;
-            self.within_quotas(model, key)?;
-        }
+        let before = self.decisions.model.endpoints.share(key);
+        let standing = match model.endpoints.share(key) {
+            after @ Some(_) if before != after => {
+                let validate = |model| (self.setup.validate)(model, &self.setup.host, Some(key));
+                let found = tightened::judge(&validate(model), || validate(&self.decisions.model));
+                let found = found.map_err(|violations| refused(&violations))?;
+                self.within_quotas(model, key)?;
+                self.standing.with_endpoint(key, found)
+            }
+            None => self.standing.with_endpoint(key, Vec::new()),
+            Some(_) => self.standing.clone(),
+        };
         let input = input(&self.setup, &wanted.after, self.found());
         let snapshot = compile_endpoint(&self.snapshot, &input, &mut registry, epoch, key).map_err(not_compiled)?;
-        Ok(Ready { registry, snapshot, topology: None, access: None, retired: None })
+        Ok(Ready { registry, snapshot, topology: None, access: None, retired: None, standing })
     }
 
     /// Refuses an endpoint that is new in `after` and one more than a quota allows.
@@ -192,6 +212,7 @@ impl Writer {
         let snapshot = ready.snapshot.clone();
         self.in_force(wanted, ready.registry, ready.snapshot);
         ready.access.into_iter().for_each(|access| self.access = Arc::new(access));
+        self.standing = ready.standing;
         ready.retired.into_iter().for_each(|retired| self.retired = Arc::new(retired));
         self.publish(ports, snapshot)?;
         if let Some(both) = more {
@@ -207,6 +228,7 @@ impl Writer {
         let snapshot = ready.snapshot.clone();
         let blocked = Wanted { after: after.clone(), extent: extent.clone(), records: Vec::new() };
         self.in_force(blocked, ready.registry, ready.snapshot);
+        self.standing = ready.standing;
         ready.retired.into_iter().for_each(|retired| self.retired = Arc::new(retired));
         let published = self.publish(ports, snapshot);
         // Also when a worker is silent: the next start must not revive what was revoked.
@@ -241,9 +263,12 @@ impl Writer {
         }
         let wanted = Wanted { after: blocked, extent: Extent::Whole, records: Vec::new() };
         let mut registry = self.registry.clone();
-        let compiled = checked(&self.setup, &wanted.after, self.found(), &mut registry, self.snapshot.epoch + 1)?;
+        let standing = self.checked(&wanted.after)?;
+        let input = input(&self.setup, &wanted.after, self.found());
+        let compiled = compile(&input, &mut registry, self.snapshot.epoch + 1).map_err(not_compiled)?;
         let snapshot = compiled.snapshot.clone();
         self.in_force(wanted, registry, compiled.snapshot);
+        self.standing = standing;
         self.unsaved = Some("a block is not written yet".into());
         let published = self.publish(ports, snapshot);
         if published.is_err() {

@@ -16,6 +16,9 @@ mod commands;
 /// From what is asked for to durable and in force.
 mod force;
 
+/// A file among live objects.
+mod fit;
+
 /// Bearer tokens.
 mod tokens;
 
@@ -26,10 +29,10 @@ use jiff::Timestamp;
 use super::Setup;
 use super::access::Access;
 use super::addresses::Allocator;
-use super::apply::{Application, Maker, merge};
+use super::apply::{Application, Maker};
 use super::approval::Action;
 use super::command::{Caller, Command, Outcome};
-use super::compile::{Compiled, Input, Registry, compile};
+use super::compile::{Input, Registry, compile};
 use super::decisions::{Decisions, Item};
 use super::health::Health;
 use super::index::Index;
@@ -42,7 +45,8 @@ use super::report::Report;
 use super::retired::Retired;
 use super::rights::Rights;
 use super::state::{DecisionStore, Record};
-use super::validate::Counts;
+use super::validate::tightened::Standing;
+use super::validate::{Counts, Violation};
 use super::views::View;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
@@ -79,6 +83,8 @@ pub(super) struct Writer {
     index: Index,
     /// What quotas count.
     counts: Counts,
+    /// Rules that what is in force breaks, and that came later.
+    standing: Standing,
     /// What resolvers answer.
     names: Planner,
     /// Who may do what, by the decisions in force.
@@ -115,18 +121,15 @@ impl Writer {
         let access = access(&setup, &before)?;
         let rights = Rights::of(&setup.daemon, &access);
         let maker = Maker { rights, now: (setup.clock)() };
-        let application = Application { file: &setup.file, author: DAEMON, prune: setup.prune, maker };
-        let (decisions, report) = merge(&before, &application)?;
+        let application = Application::of(&setup.file, DAEMON, setup.prune, maker);
+        let found_before = fit::Before { decisions: &before, standing: None };
+        let fit::Fitted { decisions, report, standing } = found_before.fit(&setup, application)?;
         let access = Arc::new(self::access(&setup, &decisions)?);
         let mut registry = Registry::default();
-        let compiled = checked(
-            &setup,
-            &decisions,
-            Found { health: &Health::default(), retired: &Retired::default() },
-            &mut registry,
-            1,
-        )?;
+        let nothing = Found { health: &Health::default(), retired: &Retired::default() };
+        let compiled = compile(&input(&setup, &decisions, nothing), &mut registry, 1).map_err(not_compiled)?;
         Ok(Self {
+            standing,
             addresses: Allocator::new(&decisions.model),
             index: Index::of(&decisions),
             counts: Counts::of(&decisions.model),
@@ -204,11 +207,18 @@ impl Writer {
             last_apply: Arc::clone(&self.last_apply),
             health: Arc::clone(&self.health),
             retired: Arc::clone(&self.retired),
+            standing: self.standing.clone(),
         }
     }
 
     fn found(&self) -> Found<'_> {
         Found { health: &self.health, retired: &self.retired }
+    }
+
+    /// Checks `after` as a whole. What breaks a tightened rule and is in force already is returned, anything else refused.
+    fn checked(&self, after: &Decisions) -> Result<Standing, Refusal> {
+        let before = fit::Before { decisions: &self.decisions, standing: Some(&self.standing) };
+        before.judge(&self.setup, after).map_err(|violations| refused(&violations))
     }
 
     fn maker<'a>(&'a self, caller: &'a Caller) -> Maker<'a> {
@@ -255,16 +265,9 @@ struct Found<'a> {
     retired: &'a Retired,
 }
 
-/// Validates and compiles everything.
-fn checked(
-    setup: &Setup,
-    after: &Decisions,
-    found: Found<'_>,
-    registry: &mut Registry,
-    epoch: u64,
-) -> Result<Compiled, Refusal> {
-    (setup.validate)(&after.model, &setup.host, None).map_err(broken)?;
-    compile(&input(setup, after, found), registry, epoch).map_err(not_compiled)
+/// What of a change breaks a rule.
+fn refused(violations: &[Violation]) -> Refusal {
+    broken(violations.iter().map(BrokenRule::from).collect())
 }
 
 fn input<'a>(setup: &'a Setup, decisions: &'a Decisions, found: Found<'a>) -> Input<'a> {

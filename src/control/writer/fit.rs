@@ -1,0 +1,108 @@
+//! A change among what is in force: by tightened rules only what it brings is judged, and of the daemon's own file an
+//! object that collides with a live one is left out instead of stopping the rest.
+
+use std::collections::BTreeMap;
+
+use super::super::apply::{Application, merge};
+use super::super::decisions::{Decisions, Item, ItemKind};
+use super::super::model::Model;
+use super::super::refusal::Refusal;
+use super::super::report::Report;
+use super::super::validate::tightened::{Standing, judge, not_in};
+use super::super::validate::{Object, Violation};
+use super::{DAEMON, Setup, refused};
+
+/// How often a file is merged anew because something of it collides: what depends on an object that was left out is
+/// left out by the next round.
+const ROUNDS: usize = 16;
+
+/// What is in force before a change.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    pub(super) decisions: &'a Decisions,
+    /// What of it breaks a tightened rule; `None`: not known yet.
+    pub(super) standing: Option<&'a Standing>,
+}
+
+/// A file that was merged with what was in force.
+pub(super) struct Fitted {
+    pub(super) decisions: Decisions,
+    pub(super) report: Report,
+    pub(super) standing: Standing,
+}
+
+impl Before<'_> {
+    /// Checks `after` as a whole, and returns what stands in it against tightened rules.
+    ///
+    /// # Errors
+    /// What refuses the change.
+    pub(super) fn judge(&self, setup: &Setup, after: &Decisions) -> Result<Standing, Vec<Violation>> {
+        let validate = |model: &Model| (setup.validate)(model, &setup.host, None);
+        let found = validate(&after.model);
+        let known =
+            || self.standing.map_or_else(|| validate(&self.decisions.model), |list| list.iter().cloned().collect());
+        let standing = judge(&found, known).or_else(|_| {
+            // What the daemon's file said when it was last applied is not new either.
+            let mut known = known();
+            let last = self.decisions.files.get(&DAEMON.to_owned()).map(|file| validate(&file.model));
+            known.extend(not_in(&last.unwrap_or_default(), &known));
+            judge(&found, || known)
+        });
+        standing.map(Standing::from)
+    }
+
+    /// Merges `application` with what is in force. Objects of the daemon's own file that hold by themselves and collide
+    /// with live ones are skipped.
+    ///
+    /// # Errors
+    /// The result breaks a rule, or the caller lacks a right.
+    pub(super) fn fit(&self, setup: &Setup, application: Application<'_>) -> Result<Fitted, Refusal> {
+        let mut skipped: BTreeMap<Item, String> = BTreeMap::new();
+        for _ in 0..ROUNDS {
+            let (decisions, report) = merge(self.decisions, &Application { skipped: &skipped, ..application })?;
+            match self.judge(setup, &decisions) {
+                Ok(standing) => return Ok(Fitted { decisions, report, standing }),
+                Err(broken) => {
+                    let collisions = self.collisions(setup, &application, &decisions, &broken);
+                    if application.author != DAEMON || collisions.is_empty() {
+                        return Err(refused(&broken));
+                    }
+                    skipped.extend(collisions);
+                }
+            }
+        }
+        let (decisions, report) = merge(self.decisions, &Application { skipped: &skipped, ..application })?;
+        let standing = self.judge(setup, &decisions).map_err(|broken| refused(&broken))?;
+        Ok(Fitted { decisions, report, standing })
+    }
+
+    /// What of the file leads to the rules that are `broken`, although the file by itself keeps them.
+    fn collisions(
+        &self,
+        setup: &Setup,
+        application: &Application<'_>,
+        after: &Decisions,
+        broken: &[Violation],
+    ) -> BTreeMap<Item, String> {
+        let alone = (setup.validate)(application.file, &setup.host, None);
+        let changed = |item: &Item| application.file.has(item) && !self.decisions.model.agrees(&after.model, item);
+        let culprit = |violation: &Violation| {
+            let mut objects = std::iter::once(&violation.at.object).chain(&violation.involves);
+            let item = objects.find_map(|object| item_of(object).filter(&changed))?;
+            Some((item, format!("{}; {}", violation.message, violation.remedy)))
+        };
+        not_in(broken, &alone).iter().filter_map(culprit).collect()
+    }
+}
+
+fn item_of(object: &Object) -> Option<Item> {
+    let (kind, key) = match object {
+        Object::Vnet(key) => (ItemKind::Vnet, key),
+        Object::SecurityGroup(key) => (ItemKind::SecurityGroup, key),
+        Object::DnsZone(key) => (ItemKind::DnsZone, key),
+        Object::Resource(key) => (ItemKind::Resource, key),
+        Object::Endpoint(key) => (ItemKind::Endpoint, key),
+        Object::ResourceType(_) | Object::Attachment(_) | Object::Daemon => return None,
+    };
+    Some(Item { kind, key: key.clone() })
+}
