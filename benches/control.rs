@@ -95,6 +95,7 @@ fn endpoint(ip: Option<std::net::IpAddr>) -> PrivateEndpoint {
         reason: String::new(),
         sources: Vec::new(),
         max_sessions: None,
+        accept_names: None,
         zone_group: None,
         labels: None,
     }
@@ -155,7 +156,7 @@ fn compiled() {
         retired: &Retired::default(),
     };
     timed("validate 100 K endpoints", 10, |_| {
-        assert!(check(&model, &host, None).iter().all(|one| one.severity == validate::Severity::Warning))
+        assert!(check(&model, &host, None).iter().all(|one| one.severity == validate::Severity::Warning));
     });
     timed("compile 100 K endpoints, all new", 10, |_| {
         drop(compile(&input, &mut Registry::default(), 1).expect("compiled"));

@@ -112,7 +112,7 @@ new_names() {
   "$PRIVLINK" --socket "$WORK/privlink.sock" apply -f "$WORK/late.toml" >/dev/null 2>"$WORK/late.log" ||
     lab_die "apply: $(<"$WORK/late.log")"
   for number in {1..10}; do
-    "$PRIVLINK" --socket "$WORK/privlink.sock" endpoint create "late$number" --vnet spoke --subnet endpoints --resource "late$number" \
+    "$PRIVLINK" --socket "$WORK/privlink.sock" endpoint create "late$number" --vnet spoke --subnet endpoints --resource "late$number" --accept-names "late$number.example" \
       >/dev/null 2>"$WORK/late.log" || lab_die "endpoint create: $(<"$WORK/late.log")"
     lab_in spoke "$LAB_PYTHON" scripts/lab/dns_wait.py "${AT[privlink]}" "late$number.example"
   done

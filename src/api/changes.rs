@@ -10,9 +10,10 @@ use axum::{Extension, Json};
 
 use super::error::Rejection;
 use super::{ApiState, blocking};
-use crate::control::decisions::ItemKind;
-use crate::control::{Caller, Command, Decision, Outcome};
-use crate::interface::{Decide, Deleted, Done, List, Reload, Transition};
+use crate::control::decisions::{Item, ItemKind};
+use crate::control::model::{AcceptedNames, Model};
+use crate::control::{Caller, Command, Decision, EndpointView, Outcome};
+use crate::interface::{AcceptNames, Decide, Deleted, Done, List, Reload, Transition};
 use crate::observe::EndpointFacts;
 
 /// `POST /v1/connections/{endpoint}/approve`
@@ -67,6 +68,37 @@ pub(super) async fn delete_endpoint(
             _,
         ) => Err(unexpected(&other)),
     }
+}
+
+/// `POST /v1/endpoints/{endpoint}/accept-names`
+pub(super) async fn accept_names(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(reference): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<List<Done>>, Rejection> {
+    let AcceptNames { names, remove } = serde_json::from_slice(&body?).map_err(Rejection::bad_body)?;
+    let given = AcceptedNames::read(&names).map_err(|at| {
+        let name = names.get(at).map_or("", |name| name);
+        Rejection::bad_request(&format!("`{name}` is none; write {}", AcceptedNames::FORM), "names")
+    })?;
+    let view = state.control.view();
+    let seen = view.seen_by(&caller).endpoint(&reference);
+    let EndpointView { key, mut endpoint, .. } = seen.map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    let mut accepted = endpoint.accept_names.take().unwrap_or_default();
+    if remove {
+        accepted.take(&given);
+    } else {
+        accepted.add(given);
+    }
+    endpoint.accept_names = Some(accepted);
+    let items = vec![Item { kind: ItemKind::Endpoint, key: key.clone() }];
+    let mut wanted = Model::default();
+    wanted.endpoints.insert(key, endpoint);
+    let then = Box::new(Command::Put { items: Box::new(wanted), create_only: false });
+    let command = Command::Unchanged { items, seen: std::sync::Arc::clone(&view.decisions), then };
+    let (outcome, _) = apply(state, caller, command).await?;
+    Ok(Json(List::one(Done { lines: outcome.to_string().lines().map(str::to_owned).collect() })))
 }
 
 /// `DELETE /v1/resources/{resource}`

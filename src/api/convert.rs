@@ -1,9 +1,10 @@
 //! The control plane's views as the JSON types of `interface`.
 
-use crate::control::decisions::{Connection as Decided, DecidedBy};
+use crate::control::decisions::{Connection as Decided, DecidedBy, Decisions};
 use crate::control::health::Health;
 use crate::control::ids;
 use crate::control::model::{BackendState, Key, PortSpec, PrivateEndpoint, TargetSpec};
+use crate::control::names;
 use crate::control::views::PeeringState;
 use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
 use crate::interface::{Address, Connection, Decision, Endpoint, Line, Peering, Resource, Step, Subnet, Target, Vnet};
@@ -26,7 +27,8 @@ pub(super) fn line(view: &EndpointView, sessions: u64) -> Line {
     }
 }
 
-pub(super) fn endpoint(view: &EndpointView, observer: &Observer) -> Endpoint {
+/// `whole` is everything: a name may come from a resource that the endpoint's author does not read.
+pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observer) -> Endpoint {
     let EndpointView { key, id, endpoint, connection, backends } = view;
     Endpoint {
         id: key.to_string(),
@@ -42,6 +44,8 @@ pub(super) fn endpoint(view: &EndpointView, observer: &Observer) -> Endpoint {
         request_message: endpoint.request_message.clone(),
         decision: decision(connection),
         sources: texts(&endpoint.sources),
+        accept_names: endpoint.accept_names.iter().flat_map(|names| names.iter().map(str::to_owned)).collect(),
+        waiting_names: names::waiting_at_home(whole, endpoint),
         backends: *backends as u64,
         traffic: traffic(observer.endpoint(*id)),
     }

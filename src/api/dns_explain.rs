@@ -1,15 +1,17 @@
 //! What the running resolver of a VNet makes of a name: asked within the VNet's network, as its clients would.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
-use super::ApiState;
 use super::error::Rejection;
-use crate::control::Caller;
+use super::{ApiState, blocking};
+use crate::control::model::Key;
+use crate::control::{Caller, View, names};
 use crate::dns::desk::{Explained, Untold};
 use crate::dns::resolver::{By, Hop, Told};
 use crate::interface::{DnsExplanation, DnsHop, DnsRecord, List};
@@ -36,8 +38,11 @@ pub(super) async fn explain(
 ) -> Result<Json<List<DnsExplanation>>, Rejection> {
     let Query(asked) = query?;
     let whole = state.control.view();
-    let seen = whole.seen_by(&caller);
-    let vnet = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key.to_string();
+    let seen = Arc::new(whole.seen_by(&caller));
+    let vnet = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key;
+    let (all, own_model, key, name) = (Arc::clone(&whole), Arc::clone(&seen), vnet.clone(), asked.name.clone());
+    let waiting = blocking(move || waiting(&all, &own_model, &key, &name)).await?;
+    let vnet = vnet.to_string();
     let own: BTreeSet<String> = seen.decisions.model.endpoints.keys().map(ToString::to_string).collect();
     let explained = state.desk.ask(&vnet, &asked.name, &asked.kind).await.map_err(|untold| match untold {
         Untold::Name => Rejection::bad_request(&format!("`{}` is no domain name", asked.name), "name"),
@@ -51,7 +56,15 @@ pub(super) async fn explain(
             Rejection::missing("resolver", &vnet, remedy)
         }
     })?;
-    Ok(Json(List::one(shown(&explained, &own, vnet, asked))))
+    Ok(Json(List::one(DnsExplanation { waiting, ..shown(&explained, &own, vnet, asked) })))
+}
+
+/// Why endpoints that the caller sees do not answer to `name`, where that is for want of consent.
+fn waiting(whole: &View, seen: &View, vnet: &Key, name: &str) -> Vec<String> {
+    let model = &seen.decisions.model;
+    let found = names::waiting_in(&whole.decisions, model, vnet, name).into_iter();
+    let said = |(key, one): (&Key, names::Waiting)| Some(one.said(key, &model.endpoints.get(key)?.vnet));
+    found.filter_map(said).map(|(message, remedy)| format!("{message}; {remedy}")).collect()
 }
 
 fn shown(explained: &Explained, own: &BTreeSet<String>, vnet: String, asked: NameQuery) -> DnsExplanation {
@@ -99,5 +112,6 @@ fn shown(explained: &Explained, own: &BTreeSet<String>, vnet: String, asked: Nam
         code: explained.code.clone(),
         why,
         hops: explained.hops.iter().map(hop).collect(),
+        waiting: Vec::new(),
     }
 }

@@ -133,8 +133,17 @@ impl Looks<'_> {
                 members.flat_map(|one| names::of_member(&self.whole.decisions.model, endpoint, &one.member));
             fqdns.any(|fqdn| fqdn.public == name || fqdn.host() == name)
         };
-        let all = self.seen.decisions.model.endpoints.iter().filter(|(key, endpoint)| !here(key) && bears(endpoint));
+        let vnet = Key::try_from(found.vnet.clone()).ok();
+        let waiting =
+            vnet.map(|vnet| names::waiting_in(&self.whole.decisions, &self.seen.decisions.model, &vnet, name));
+        let waiting = waiting.unwrap_or_default();
+        let waits = |key: &Key| waiting.iter().any(|(endpoint, _)| *endpoint == key);
+        let all = self.seen.decisions.model.endpoints.iter();
+        let all = all.filter(|(key, endpoint)| !here(key) && !waits(key) && bears(endpoint));
         found.elsewhere = all.map(|(key, endpoint)| format!("{key} in {}", endpoint.vnet)).collect();
+        let home = |key: &Key| self.seen.decisions.model.endpoints.get(key).map(|endpoint| endpoint.vnet.clone());
+        let remedies = waiting.iter().filter_map(|(key, one)| Some(one.said(key, &home(key)?).1));
+        found.waiting = remedies.collect();
     }
 }
 

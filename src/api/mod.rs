@@ -209,6 +209,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/explain", get(reads::explain))
         .route("/endpoints", get(reads::endpoints))
         .route("/endpoints/{endpoint}", get(reads::endpoint).merge(delete(changes::delete_endpoint)))
+        .route("/endpoints/{endpoint}/accept-names", post(changes::accept_names))
         .route("/connections", get(reads::connections))
         .route("/connections/{endpoint}", get(reads::connection))
         .route("/connections/{endpoint}/approve", post(changes::approve))

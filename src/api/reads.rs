@@ -204,7 +204,9 @@ pub(super) async fn explain(
 /// `GET /v1/endpoints`
 pub(super) async fn endpoints(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Endpoint> {
     let items = seen(&state, &caller).endpoints();
-    Ok(Json(List::new(items.iter().map(|view| convert::endpoint(view, &state.observer)).collect())))
+    let whole = state.control.view();
+    let one = |view| convert::endpoint(view, &whole.decisions, &state.observer);
+    Ok(Json(List::new(items.iter().map(one).collect())))
 }
 
 /// `GET /v1/endpoints/{endpoint}`
@@ -215,7 +217,7 @@ pub(super) async fn endpoint(
 ) -> Answer<Endpoint> {
     let view =
         seen(&state, &caller).endpoint(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
-    Ok(Json(List::one(convert::endpoint(&view, &state.observer))))
+    Ok(Json(List::one(convert::endpoint(&view, &state.control.view().decisions, &state.observer))))
 }
 
 /// Which connections are asked for.

@@ -57,6 +57,9 @@ pub(super) struct NewEndpoint {
     /// Only these prefixes may use it; repeatable
     #[arg(long = "source", value_name = "PREFIX")]
     sources: Vec<String>,
+    /// Names that its resource gives and that may answer in its VNet
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    accept_names: Vec<String>,
     /// Live sessions at once
     #[arg(long)]
     max_sessions: Option<u32>,
@@ -184,6 +187,7 @@ pub(super) fn endpoint(new: NewEndpoint, client: &Client, output: &mut Output<'_
         .flag("manual", new.manual)
         .maybe("request_message", new.request_message)
         .list("sources", new.sources)
+        .list("accept_names", new.accept_names)
         .maybe("max_sessions", new.max_sessions.map(i64::from))
         .list("dns_zones", new.dns_zones);
     create::<Endpoint>("endpoint", "endpoints", said, client, output, |endpoint, out| {

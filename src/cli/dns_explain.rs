@@ -35,6 +35,7 @@ pub(super) fn execute(
             table.write(out)?;
             let why = explanation.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
             writeln!(out, "{}{why}", explanation.code)?;
+            explanation.waiting.iter().try_for_each(|why| writeln!(out, "waiting: {why}"))?;
         }
         Ok(())
     })

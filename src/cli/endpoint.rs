@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::client::Client;
 use super::exit::Failure;
 use super::output::{Output, Table, bound, bytes, count, elapsed, properties, short};
-use crate::interface::{Deleted, Endpoint, Traffic, segment};
+use crate::interface::{AcceptNames, Deleted, Done, Endpoint, Traffic, segment};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -19,6 +19,18 @@ pub(super) enum Command {
     },
     /// Create an endpoint
     Create(Box<super::create::NewEndpoint>),
+    /// Let names that its resource gives answer in its VNet
+    AcceptNames {
+        /// `name` or `group/name`
+        #[arg(add = super::complete::endpoints())]
+        endpoint: String,
+        /// Whole names, or `*.example.com` for every name below
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Accept them no longer
+        #[arg(long)]
+        remove: bool,
+    },
     /// Delete an endpoint; its sessions are reset and its addresses are free at once
     Delete {
         /// `name` or `group/name`
@@ -35,6 +47,13 @@ pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>
             output.list(&client.get::<Endpoint>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))
         }
         Command::Create(new) => super::create::endpoint(*new, client, output),
+        Command::AcceptNames { endpoint, names, remove } => {
+            let path = format!("/endpoints/{}/accept-names", segment(&endpoint));
+            let list = client.post::<Done>(&path, &AcceptNames { names, remove })?;
+            output.list(&list, |items, out| {
+                items.iter().flat_map(|done| &done.lines).try_for_each(|line| writeln!(out, "{line}"))
+            })
+        }
         Command::Delete { endpoint } => {
             let path = format!("/endpoints/{}", segment(&endpoint));
             let list = client.delete::<Deleted>(&path)?;
@@ -77,12 +96,23 @@ fn show(endpoint: &Endpoint, out: &mut dyn Write) -> io::Result<()> {
             ("decided", decision.unwrap_or_default()),
             ("request", endpoint.request_message.clone()),
             ("sources", endpoint.sources.join(" ")),
+            ("accepts", endpoint.accept_names.join(" ")),
+            ("waiting", waiting(endpoint)),
             ("backends", endpoint.backends.to_string()),
             ("sessions", format!("{}, {} opened", endpoint.traffic.sessions, endpoint.traffic.sessions_opened)),
             ("to service", to_service(&endpoint.traffic)),
             ("to consumer", to_consumer(&endpoint.traffic)),
         ],
     )
+}
+
+/// Names that do not answer yet, and what makes them.
+fn waiting(endpoint: &Endpoint) -> String {
+    let names = endpoint.waiting_names.join(" ");
+    match names.as_str() {
+        "" => names,
+        _ => format!("{names} (not answered until `privlink endpoint accept-names {} NAME…`)", short(&endpoint.id)),
+    }
 }
 
 pub(super) fn addresses(endpoint: &Endpoint) -> String {

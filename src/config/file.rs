@@ -1,6 +1,7 @@
 //! The tables of the file, as DESIGN §6 gives them. What a later version brings is refused by name: a key
 //! that has no effect must not look as if it had one.
 
+use super::networks::Dns;
 use super::read::{At, Node, OneOrMany, Read, Reader, table};
 use super::values::{
     Access, Address, ApiAddress, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention, RuleProtocol,
@@ -229,20 +230,6 @@ table! {
 }
 
 table! {
-    /// A VNet's resolver.
-    Dns {
-        /// Addresses to listen on.
-        "listen" listen Optional OneOrMany<Address>,
-        /// Servers for all other names; without any they are refused.
-        "upstream" upstream Optional OneOrMany<Address>,
-        /// States of a connection that answer with the address: "Approved" unless set.
-        "answer" answer Optional OneOrMany<Word<ConnectionState>>,
-        /// How long an answer may be kept: 10 seconds unless set.
-        "ttl" ttl Optional At<Idle>,
-    }
-}
-
-table! {
     /// A set of rules for the endpoints of a subnet.
     SecurityGroup {
         /// Name, unique in its resource group.
@@ -457,6 +444,9 @@ table! {
         "sources" sources Optional OneOrMany<PrefixOrAny>,
         /// Sessions it may hold at once.
         "max_sessions" max_sessions Optional At<u32>,
+        /// Names that may lead to it in its VNet, such as "api.example.com" or "*.example.com", besides the resource's
+        /// own name in the zones of its type, which does by itself.
+        "accept_names" accept_names Optional OneOrMany<String>,
         /// At most five private DNS zones of your own that its records stand in; its own, which come about with it,
         /// unless set.
         "dns_zones" dns_zones Optional OneOrMany<String>,

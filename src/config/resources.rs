@@ -277,6 +277,7 @@ impl Builder {
             reason: self.value(&object, "reason", table.reason.as_ref()).unwrap_or_default(),
             sources: self.any_or_prefixes(&object, "sources", table.sources.as_ref()),
             max_sessions: self.value(&object, "max_sessions", table.max_sessions.as_ref()),
+            accept_names: self.accepted(&object, "accept_names", table.accept_names.as_ref()),
             zone_group: self.zone_group(key, table),
             labels: None,
         }

@@ -8,8 +8,8 @@ use super::file::File;
 use super::read::{At, OneOrMany, table};
 use super::values::{Idle, Word};
 use crate::control::model::{
-    self, Key, RECORD_TTL, RecordSet, RecordType, ResolutionPolicy, Tags, ZoneGroup, ZoneLink, ZoneRecord, domain_name,
-    read_values,
+    self, AcceptedNames, Key, RECORD_TTL, RecordSet, RecordType, ResolutionPolicy, Tags, ZoneGroup, ZoneLink,
+    ZoneRecord, domain_name, read_values,
 };
 use crate::control::validate::Object;
 
@@ -142,6 +142,29 @@ impl Builder {
         let named = table.dns_zones.as_ref()?;
         let zones: Vec<Key> = named.items.iter().map(|name| self.refer(Kind::DnsZone, key, name)).collect();
         (!zones.is_empty()).then(|| Box::new(ZoneGroup::of(zones)))
+    }
+}
+
+impl Builder {
+    /// Names that somebody lets answer; `None`: nothing is said of them.
+    pub(super) fn accepted(
+        &mut self,
+        object: &Object,
+        field: &str,
+        table: Option<&OneOrMany<String>>,
+    ) -> Option<Box<AcceptedNames>> {
+        let table = table?;
+        let texts = self.values(object, field, Some(table));
+        match AcceptedNames::read(&texts) {
+            Ok(names) => Some(Box::new(names)),
+            Err(at) => {
+                let span = table.items.get(at).map_or(&table.span, |item| &item.span);
+                let message =
+                    format!("`{}` names nothing that could be accepted", texts.get(at).map_or("", |text| text));
+                self.error(object, span, message, &format!("write {}", AcceptedNames::FORM));
+                None
+            }
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub const PUBLIC_ZONE_OVERRIDDEN: &str = "PublicZoneOverridden";
 pub const NAME_CLAIMED_TWICE: &str = "NameClaimedTwice";
 /// Clients ask another resolver.
 pub const OTHER_RESOLVER: &str = "OtherResolver";
+/// A name of an endpoint waits for its network's consent.
+pub const NAME_WAITS: &str = "NameWaits";
 /// Names without an endpoint do not exist.
 pub const NX_DOMAIN_TRAP: &str = "NxDomainTrap";
 
@@ -70,7 +72,8 @@ impl std::fmt::Display for Surprise {
 /// Everything that will surprise somebody, as the model and the plan made of it tell.
 pub fn lint(decisions: &Decisions, plan: &DnsPlan) -> Vec<Surprise> {
     let model = &decisions.model;
-    let mut found = Vec::new();
+    let mut found: Vec<Surprise> =
+        model.endpoints.iter().flat_map(|(key, endpoint)| waits(decisions, plan, key, endpoint)).collect();
     for key in model.vnets.keys() {
         match plan.resolvers.get(&key.to_string()) {
             Some(resolver) => of_resolver(model, key, resolver, &mut found),
@@ -90,7 +93,9 @@ pub fn concerning(decisions: &Decisions, plan: &DnsPlan, changed: &BTreeSet<&str
     let model = &decisions.model;
     let mut found = match names_of(model, changed) {
         Some(names) => {
-            let mut found = Vec::new();
+            let endpoints = changed.iter().filter_map(|item| endpoint_of(model, item));
+            let mut found: Vec<Surprise> =
+                endpoints.flat_map(|(key, endpoint)| waits(decisions, plan, key, endpoint)).collect();
             for key in model.vnets.keys() {
                 let resolver = plan.resolvers.get(&key.to_string());
                 if let Some(resolver) = resolver {
@@ -128,6 +133,17 @@ pub fn names_of(model: &Model, changed: &BTreeSet<&str>) -> Option<BTreeSet<Name
 fn endpoint_of<'a>(model: &'a Model, item: &str) -> Option<(&'a Key, &'a PrivateEndpoint)> {
     let key = Key::try_from(item.strip_prefix("endpoint ")?.to_owned()).ok()?;
     model.endpoints.entry(&key)
+}
+
+/// Names of an endpoint that do not answer where there is a resolver.
+fn waits(decisions: &Decisions, plan: &DnsPlan, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Surprise> {
+    let resolved = |one: &names::Waiting| plan.resolvers.contains_key(&one.vnet.to_string());
+    let surprise = |one: names::Waiting| {
+        let (message, remedy) = one.said(key, &endpoint.vnet);
+        let (code, evidence, endpoints) = (NAME_WAITS, Vec::new(), BTreeSet::from([key.to_string()]));
+        Surprise { code, vnet: one.vnet, message, remedy, endpoints, zone: None, evidence }
+    };
+    names::waiting(decisions, endpoint).into_iter().filter(resolved).map(surprise).collect()
 }
 
 fn of_name(model: &Model, vnet: &Key, plan: &ResolverPlan, name: &Name, found: &mut Vec<Surprise>) {

@@ -2,6 +2,9 @@
 //! later is entered as what the old release did anyway, so that an upgrade neither stops a start nor cuts a running
 //! connection. What is changed leaves an audit record.
 
+/// Consent to names.
+mod names;
+
 use super::command::Actor;
 use super::decisions::Decisions;
 use super::model::HostConfig;
@@ -22,7 +25,6 @@ pub(super) struct Migration<'a> {
 
 impl Migration<'_> {
     /// What the audit log keeps of a step: `object`, such as `endpoint default/orders`, and what became of it.
-    #[allow(dead_code, reason = "steps of the next commits record what they do")]
     fn record(&self, object: String, detail: impl Into<String>) -> Record {
         Record {
             at: self.at,
@@ -41,7 +43,7 @@ impl Migration<'_> {
 type Step = fn(&Migration<'_>, &mut Decisions) -> Vec<Record>;
 
 /// From layout 1 (0.1) to layout 2.
-const FROM_1: [Step; 0] = [];
+const FROM_1: [Step; 1] = [names::accept_answered];
 
 /// `found`, of layout `format`, as today's release would have written it.
 pub(super) fn migrate(migration: &Migration<'_>, format: u32, found: &Decisions) -> (Decisions, Vec<Record>) {

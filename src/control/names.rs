@@ -8,9 +8,13 @@ use super::model::{APEX, DnsZone, Key, Model, PrivateEndpoint, RecordType};
 use super::resource_types;
 pub use crate::snapshot::dns::{DnsPlan, Name, Node, Owner, ResolverPlan, Zone};
 
+/// Which names a network lets answer.
+mod consent;
+
 /// From the model to what every VNet's resolver answers.
 mod plan;
 
+pub use consent::{Waiting, waiting, waiting_at_home, waiting_in};
 pub use plan::{Planner, plan};
 
 /// One name of one address of an endpoint.
@@ -22,6 +26,9 @@ pub struct Fqdn {
     pub private: Option<String>,
     /// The private zone.
     pub zone: String,
+    /// Whether it is the resource's own: the one that Azure's tables make of the resource's name. Any other needs the
+    /// consent of the network that it is to answer in.
+    pub own: bool,
 }
 
 impl Fqdn {
@@ -39,7 +46,7 @@ impl Fqdn {
         }
         let front = self.public.strip_suffix(&zone)?;
         let lies = front.is_empty() || front.ends_with('.');
-        lies.then(|| Self { public: self.public.clone(), private: None, zone })
+        lies.then(|| Self { public: self.public.clone(), private: None, zone, own: self.own })
     }
 }
 
@@ -71,17 +78,20 @@ fn names(
     given: &[String],
 ) -> Vec<Fqdn> {
     let zones = zones(kind.unwrap_or_default(), subresource, region);
-    if !given.is_empty() {
-        return given.iter().map(|name| named(name, &zones)).collect();
-    }
     let name = resource_label(&endpoint.resource.name, subresource);
     let several = kind.is_some_and(|kind| resource_types::SAME_NAME.iter().any(|one| one.eq_ignore_ascii_case(kind)));
-    let all = zones.iter().map(|(public, private)| Fqdn {
+    let of_tables = zones.iter().take(if several { zones.len() } else { 1 }).map(|(public, private)| Fqdn {
         public: format!("{name}.{public}"),
         private: Some(format!("{name}.{private}")),
         zone: private.clone(),
+        own: true,
     });
-    all.take(if several { zones.len() } else { 1 }).collect()
+    if given.is_empty() {
+        return of_tables.collect();
+    }
+    let own: Vec<String> = of_tables.map(|name| name.public).collect();
+    let named = given.iter().map(|name| named(name, &zones));
+    named.map(|name| Fqdn { own: own.contains(&name.public), ..name }).collect()
 }
 
 /// Every name of an endpoint, in the zones that come about by themselves.
@@ -159,16 +169,21 @@ fn public_zone(private: &str) -> Option<String> {
     (labels.len() < private.split('.').count()).then(|| labels.join("."))
 }
 
+/// A name as it is compared.
+fn folded(name: &str) -> String {
+    name.trim_end_matches('.').to_lowercase()
+}
+
 /// A name that the resource gives: in a zone of its type, or a zone of its own (never its parent's).
 fn named(name: &str, zones: &[(String, String)]) -> Fqdn {
-    let public = name.trim_end_matches('.').to_lowercase();
+    let public = folded(name);
     let within = zones.iter().find_map(|(parent, private)| {
         let front = public.strip_suffix(parent)?.strip_suffix('.')?;
         Some((format!("{front}.{private}"), private.clone()))
     });
     match within {
-        Some((private, zone)) => Fqdn { public, private: Some(private), zone },
-        None => Fqdn { zone: public.clone(), private: None, public },
+        Some((private, zone)) => Fqdn { public, private: Some(private), zone, own: false },
+        None => Fqdn { zone: public.clone(), private: None, public, own: false },
     }
 }
 

@@ -213,6 +213,16 @@ impl<'a> Rights<'a> {
         new.into_iter().try_for_each(|zone| self.demand(&Right::join_zone(&zone)))
     }
 
+    /// Checks the right to let names answer in the endpoint's VNet that it does not accept yet.
+    ///
+    /// # Errors
+    /// `Forbidden`, naming principal, action and scope.
+    pub fn demand_names(&self, before: Option<&PrivateEndpoint>, wanted: &PrivateEndpoint) -> Result<(), Refusal> {
+        let known = before.and_then(|before| before.accept_names.as_deref());
+        let new = wanted.accept_names.as_deref().is_some_and(|names| names.exceed(known));
+        if new { self.demand(&Right::join_network(&wanted.vnet)) } else { Ok(()) }
+    }
+
     /// Checks the right to link a zone to each VNet that it is not linked to yet.
     ///
     /// # Errors

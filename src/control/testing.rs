@@ -129,6 +129,7 @@ pub(crate) fn endpoint(vnet: &str, address: Option<&str>, resource: &str) -> Pri
         reason: String::new(),
         sources: vec![],
         max_sessions: None,
+        accept_names: None,
         zone_group: None,
         labels: None,
     }

@@ -17,6 +17,9 @@ pub struct DnsExplanation {
     /// Why there is no answer, as clients are told (RFC 8914).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Endpoints that would answer to the name, if the VNet accepted it: why they do not, and what to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
     /// Who told what, in order.
     pub hops: Vec<DnsHop>,
 }

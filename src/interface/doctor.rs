@@ -22,6 +22,8 @@ pub struct Diagnosis {
     pub addresses: Vec<DiagnosedAddress>,
     /// Endpoints of that name that this VNet does not see, as `group/name in group/vnet`.
     pub elsewhere: Vec<String>,
+    /// What lets the name answer here, for each endpoint whose name it is and that waits for the VNet's consent.
+    pub waiting: Vec<String>,
 }
 
 /// One address of the name, and the endpoint it belongs to.

@@ -35,8 +35,8 @@ pub use dns_explain::{DnsExplanation, DnsHop, DnsRecord};
 pub use doctor::{DiagnosedAddress, Diagnosis, Finding, Lint, Outcome};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
-    Address, Connection, Decide, Decision, Endpoint, Group, Interface, InterfaceAddress, Peering, Resource,
-    SecurityGroup, SecurityRule, Step, Subnet, Target, Traffic, Transition, Vnet,
+    AcceptNames, Address, Connection, Decide, Decision, Endpoint, Group, Interface, InterfaceAddress, Peering,
+    Resource, SecurityGroup, SecurityRule, Step, Subnet, Target, Traffic, Transition, Vnet,
 };
 pub use records::{Actor, Applied, AuditRecord, Authority, Document, Epoch, Record, Skipped, Usage, Verified};
 pub use status::{

@@ -66,10 +66,27 @@ pub struct Endpoint {
     /// Its own source rule; absent where it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
+    /// Names that may lead to it, besides those that do by themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accept_names: Vec<String>,
+    /// Names that its resource gives and that nobody has accepted in its VNet: they do not lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_names: Vec<String>,
     /// Backends its addresses reach.
     pub backends: u64,
     /// What passed through it.
     pub traffic: Traffic,
+}
+
+/// Body of a change of the names that an endpoint accepts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptNames {
+    /// Whole names, or `*.example.com` for every name below.
+    pub names: Vec<String>,
+    /// Whether they are accepted no longer.
+    #[serde(default)]
+    pub remove: bool,
 }
 
 /// Who decided about a connection, and when.

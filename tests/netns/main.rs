@@ -25,6 +25,8 @@ mod failing;
 
 /// Servers that die, come back, or are emptied; NAT addresses that retire.
 mod backends;
+/// Names that wait for their network's consent.
+mod consent;
 /// Private names.
 mod dns;
 /// Private names served by other programs.

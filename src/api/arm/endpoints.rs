@@ -130,6 +130,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
         reason: String::new(),
         sources: before.map(|before| before.sources.clone()).unwrap_or_default(),
         max_sessions: before.and_then(|before| before.max_sessions),
+        accept_names: before.and_then(|before| before.accept_names.clone()),
         zone_group: before.and_then(|before| before.zone_group.clone()),
         labels: Some(Box::new(labels)),
     };
@@ -253,7 +254,7 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
         "customDnsConfigs": names(model, endpoint).into_iter().map(|(fqdn, addresses)| {
             json!({ "fqdn": fqdn, "ipAddresses": addresses })
         }).collect::<Vec<_>>(),
-        "privlink": extension::show_endpoint(endpoint, connection),
+        "privlink": extension::show_endpoint(view, endpoint, connection),
     });
     properties[list] = json!([connections::within(&id.clone().below(list, &named), &named, request)]);
     properties[other] = json!([]);

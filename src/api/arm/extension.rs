@@ -13,9 +13,10 @@ use crate::control::View;
 use crate::control::decisions::Connection;
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{
-    BackendSpec, Balance, ConnectionState, DnsSettings, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint,
-    Protocol, Subnet, TargetSpec, Vnet, Workload,
+    AcceptedNames, BackendSpec, Balance, ConnectionState, DnsSettings, HealthCheck, Key, LinkResource, PortSpec,
+    PrivateEndpoint, Protocol, Subnet, TargetSpec, Vnet, Workload,
 };
+use crate::control::names;
 
 /// Of a VNet.
 #[derive(Debug, Deserialize)]
@@ -41,14 +42,19 @@ struct OfDns {
     upstream: Vec<IpAddr>,
     answer: Option<Vec<ConnectionState>>,
     ttl_in_seconds: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accept_names: Option<Vec<String>>,
 }
 
 impl OfDns {
-    fn settings(self) -> DnsSettings {
+    /// The settings; accepted names that are left out stay as they are in `before`.
+    fn settings(self, field: &Field<'_>, before: Option<&DnsSettings>) -> Result<DnsSettings, Rejection> {
         let usual = DnsSettings::default();
         let ttl = self.ttl_in_seconds.map_or(usual.ttl, |seconds| Duration::from_secs(seconds.into()));
         let answer = self.answer.filter(|states| !states.is_empty()).unwrap_or(usual.answer);
-        DnsSettings { listen: self.listen, upstream: self.upstream, answer, ttl }
+        let accept_names = accepted(field, self.accept_names.as_deref())?;
+        let accept_names = accept_names.or_else(|| before?.accept_names.clone());
+        Ok(DnsSettings { listen: self.listen, upstream: self.upstream, answer, ttl, accept_names })
     }
 
     fn of(dns: &DnsSettings) -> Self {
@@ -57,6 +63,7 @@ impl OfDns {
             upstream: dns.upstream.clone(),
             answer: Some(dns.answer.clone()),
             ttl_in_seconds: u32::try_from(dns.ttl.as_secs()).ok(),
+            accept_names: dns.accept_names.as_deref().map(texts),
         }
     }
 }
@@ -154,6 +161,10 @@ struct OfPort {
 struct OfEndpoint {
     sources: Option<Vec<IpNet>>,
     max_sessions: Option<u32>,
+    accept_names: Option<Vec<String>>,
+    /// Read only.
+    #[serde(default, rename = "waitingNames")]
+    _waiting: Option<Value>,
     /// Read only.
     #[serde(default, rename = "linkIdentifier")]
     _link: Option<Value>,
@@ -167,7 +178,9 @@ pub(super) fn vnet(properties: &Field<'_>, vnet: &mut Vnet) -> Result<(), Reject
     let Some(field) = properties.get("privlink") else { return Ok(()) };
     let part: OfVnet = field.read()?;
     vnet.on_premises = part.on_premises.unwrap_or_else(|| std::mem::take(&mut vnet.on_premises));
-    vnet.dns = part.dns.map(OfDns::settings).or_else(|| vnet.dns.take());
+    if let Some(dns) = part.dns {
+        vnet.dns = Some(dns.settings(&field, vnet.dns.as_ref())?);
+    }
     vnet.lockdown = part.lockdown.unwrap_or(vnet.lockdown);
     vnet.public_prefixes = part.public_prefixes.unwrap_or_else(|| std::mem::take(&mut vnet.public_prefixes));
     if let Some(workloads) = part.workloads {
@@ -356,14 +369,37 @@ pub(super) fn endpoint(properties: &Field<'_>, endpoint: &mut PrivateEndpoint) -
     let part: OfEndpoint = field.read()?;
     endpoint.sources = part.sources.unwrap_or_else(|| std::mem::take(&mut endpoint.sources));
     endpoint.max_sessions = part.max_sessions.or(endpoint.max_sessions);
+    let accepted = accepted(&field, part.accept_names.as_deref())?;
+    endpoint.accept_names = accepted.or_else(|| endpoint.accept_names.take());
     Ok(())
 }
 
-/// An endpoint's part.
-pub(super) fn show_endpoint(endpoint: &PrivateEndpoint, connection: &Connection) -> Value {
+/// Names that are accepted; `None`: nothing is said of them.
+fn accepted(field: &Field<'_>, names: Option<&[String]>) -> Result<Option<Box<AcceptedNames>>, Rejection> {
+    let Some(names) = names else { return Ok(None) };
+    let accepted = AcceptedNames::read(names).map_err(|at| {
+        let name = names.get(at).map_or("", |name| name);
+        field.refused(&format!("`acceptNames`: `{name}` is none; write {}", AcceptedNames::FORM))
+    })?;
+    Ok(Some(Box::new(accepted)))
+}
+
+fn texts(names: &AcceptedNames) -> Vec<String> {
+    names.iter().map(str::to_owned).collect()
+}
+
+/// An endpoint's part. Names wait here that do not answer in its own VNet.
+pub(super) fn show_endpoint(view: &View, endpoint: &PrivateEndpoint, connection: &Connection) -> Value {
     let mut shown = json!({ "linkIdentifier": connection.link.to_string(), "sources": endpoint.sources });
     if let Some(most) = endpoint.max_sessions {
         shown["maxSessions"] = json!(most);
+    }
+    if let Some(accepted) = &endpoint.accept_names {
+        shown["acceptNames"] = json!(texts(accepted));
+    }
+    let waiting = names::waiting_at_home(&view.decisions, endpoint);
+    if !waiting.is_empty() {
+        shown["waitingNames"] = json!(waiting);
     }
     shown
 }

@@ -186,6 +186,7 @@ pub(super) fn name(daemon: &Daemon, name: &str, said: Option<&Said>) -> Finding 
 fn elsewhere(known: &Diagnosis) -> String {
     let vnet = short(&known.vnet);
     match known.elsewhere.as_slice() {
+        _ if !known.waiting.is_empty() => known.waiting.join("; "),
         [] => format!(
             "create an endpoint in VNet {vnet}: `privlink endpoint create NAME --vnet {vnet} --subnet SUBNET --resource RESOURCE`"
         ),

@@ -34,6 +34,7 @@ pub(in super::super) fn create(
     refuse_unseen(after, maker, key, wanted)?;
     maker.rights.demand(&Right::join(&wanted.vnet, &wanted.subnet))?;
     maker.rights.demand_zones(None, wanted)?;
+    maker.rights.demand_names(None, wanted)?;
     let (state, decided_by) = first_state(after, maker, key, wanted)?;
     let addresses = fill(after, addresses, wanted).map_err(|full| {
         Refusal::new(Kind::Invalid, "SubnetIsFull", full.to_string(), "add a prefix to it, or delete an endpoint")

@@ -111,11 +111,16 @@ impl Merging<'_> {
             return Ok(Done::Nothing);
         }
         refuse_fixed(live, wanted)?;
-        let updated = PrivateEndpoint { addresses: live.addresses.clone(), ..wanted.clone() };
+        let updated = PrivateEndpoint {
+            addresses: live.addresses.clone(),
+            accept_names: wanted.accept_names.clone().or_else(|| live.accept_names.clone()),
+            ..wanted.clone()
+        };
         let edited = *live != updated;
         if edited {
             rights.demand(&write)?;
             rights.demand_zones(Some(live), &updated)?;
+            rights.demand_names(Some(live), &updated)?;
         }
         let decided = self.decide(key, wanted, last)?;
         self.after.model.endpoints.insert(key.clone(), updated);

@@ -25,7 +25,7 @@ pub use create::Maker;
 pub(super) use create::create;
 pub(super) use delete::delete;
 pub(super) use endpoints::{differences, refuse_disconnected, refuse_fixed};
-pub(super) use settle::{follow, settled};
+pub(super) use settle::{follow, keep_accepted, settled};
 
 /// One application of a file.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +76,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     )?;
     items.merge(ItemKind::DnsZone, &last.model, file, |model| &mut model.dns_zones, |model| &model.dns_zones)?;
     items.merge(ItemKind::Resource, &last.model, file, |model| &mut model.resources, |model| &model.resources)?;
+    keep_accepted(&before.model, &mut after.model);
     demand_links(before, &after, &application.maker.rights)?;
     // Which regions a type is in is a matter of the installation.
     if application.author == super::DAEMON {

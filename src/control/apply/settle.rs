@@ -3,7 +3,7 @@
 
 use super::super::addresses::Allocator;
 use super::super::decisions::{Item, ItemKind};
-use super::super::model::{FrontendRef, Key, LinkResource, Model, NatConfig, TargetSpec};
+use super::super::model::{FrontendRef, Key, LinkResource, Model, NatConfig, TargetSpec, Vnet};
 use super::super::refusal::{Kind, Refusal};
 
 /// `wanted` as it would stand in `model` under `key`.
@@ -43,6 +43,19 @@ pub(in super::super) fn follow(model: &mut Model, changed: &Key) -> Result<Vec<I
         }
     }
     Ok(moved)
+}
+
+/// What a VNet accepts stays as it is in `before` where its new version says nothing of it.
+pub(in super::super) fn keep_accepted(before: &Model, after: &mut Model) {
+    let silent = |vnet: &Vnet| vnet.dns.as_ref().is_some_and(|dns| dns.accept_names.is_none());
+    let changed = before.vnets.changes(&after.vnets).into_iter();
+    let keys: Vec<Key> = changed.filter(|(_, wanted)| wanted.is_some_and(silent)).map(|(key, _)| key.clone()).collect();
+    for key in keys {
+        let accepted = before.vnets.get(&key).and_then(|vnet| vnet.dns.as_ref()?.accept_names.clone());
+        if let Some(dns) = after.vnets.get_mut(&key).and_then(|vnet| vnet.dns.as_mut()) {
+            dns.accept_names = accepted;
+        }
+    }
 }
 
 /// `None`: the targets were named outright.

@@ -22,12 +22,15 @@ fn claimed(resources: [&str; 2], upstream: bool, listen: bool) -> Decisions {
         upstream: upstream.then(|| ip("10.1.0.53")).into_iter().collect(),
         answer: vec![ConnectionState::Approved],
         ttl: DNS_TTL,
+        accept_names: None,
     });
     model.vnets.insert(key("spoke"), spoke);
     let mut decisions = Decisions { model, ..Decisions::default() };
     for ((name, address), bound) in [("first", "10.1.9.8"), ("second", "10.1.9.9")].into_iter().zip(resources) {
         let mut one = endpoint("spoke", Some(address), bound);
         one.subresource = "blob".to_owned();
+        let accepted = crate::control::model::AcceptedNames::read(&["files.blob.core.windows.net"]).expect("a name");
+        one.accept_names = Some(Box::new(accepted));
         decisions.model.endpoints.insert(key(name), one);
         decisions.connections.insert(key(name), connection(ConnectionState::Approved));
     }
@@ -118,4 +121,19 @@ fn a_zone_over_public_names_and_a_private_one_without_a_way_out_are_said() {
         of_resolver(&model(), &key("spoke"), &plan, &mut found);
         assert!(!codes(&found).contains(&NX_DOMAIN_TRAP), "a VNet that is locked down wants it so");
     }
+}
+
+#[test]
+fn a_name_that_waits_is_said_with_what_makes_it_answer() {
+    let mut decisions = claimed(["account", "other"], true, true);
+    let mut first = decisions.model.endpoints[&key("first")].clone();
+    first.accept_names = None;
+    decisions.model.endpoints.insert(key("first"), first);
+    same_of_each_endpoint(&decisions);
+    let found = lint(&decisions, &plan(&decisions, 1));
+    assert_eq!(codes(&found), [NAME_WAITS], "the name belongs to one endpoint now");
+    let waiting = &found[0];
+    assert_eq!((waiting.endpoints.len(), waiting.concerns(&BTreeSet::from(["endpoint default/first"]))), (1, true));
+    assert!(waiting.message.contains("files.blob.core.windows.net of default/first"), "{}", waiting.message);
+    assert!(waiting.remedy.contains("accept-names default/first files.blob.core.windows.net"), "{}", waiting.remedy);
 }

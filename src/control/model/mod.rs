@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+mod accept;
 mod arm;
 mod former;
 mod key;
@@ -15,6 +16,7 @@ mod limits;
 mod map;
 mod zones;
 
+pub use accept::AcceptedNames;
 pub use arm::{
     BackendPool, BalancingRule, EndpointLabels, Frontend, FrontendRef, LoadBalancer, NatConfig, PeeringLabel,
     PoolAddress, ResourceGroup, Tags,
@@ -110,11 +112,15 @@ pub struct DnsSettings {
     /// How long an answer may be kept.
     #[serde(default = "ten_seconds")]
     pub ttl: Duration,
+    /// Names of endpoints in peered VNets that may answer here, besides those that answer by themselves; `None`: a file
+    /// or a request that says nothing of them leaves them as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_names: Option<Box<AcceptedNames>>,
 }
 
 impl Default for DnsSettings {
     fn default() -> Self {
-        Self { listen: Vec::new(), upstream: Vec::new(), answer: approved_only(), ttl: DNS_TTL }
+        Self { listen: Vec::new(), upstream: Vec::new(), answer: approved_only(), ttl: DNS_TTL, accept_names: None }
     }
 }
 
@@ -371,6 +377,10 @@ pub struct PrivateEndpoint {
     pub sources: Vec<IpNet>,
     /// Live sessions at once; `None`: the resource's limit per endpoint.
     pub max_sessions: Option<u32>,
+    /// Names that may lead to it in its VNet, besides those that do by themselves; `None`: a file or a request that says
+    /// nothing of them leaves them as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_names: Option<Box<AcceptedNames>>,
     /// Zones that its records stand in; `None`: those that come about with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone_group: Option<Box<ZoneGroup>>,

@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use super::super::decisions::Decisions;
 use super::super::model::{DnsSettings, DnsZone, Key, Model, ZoneLink};
 use super::super::resource_types;
+use super::consent::Consent;
 use super::{Fqdn, are_peers, group_records, of_member};
 use crate::snapshot::ConnectionState;
 use crate::snapshot::dns::{
@@ -57,7 +58,7 @@ impl Planner {
             }
         }
         for key in model.endpoints.keys() {
-            for claim in claims(decisions, key) {
+            for claim in claims(decisions, &audience, key) {
                 for vnet in audience.of_claim(&claim) {
                     resolvers.get_mut(vnet).into_iter().for_each(|resolver| enter(resolver, &claim));
                 }
@@ -77,13 +78,14 @@ impl Planner {
         if self.plan.resolvers.is_empty() {
             return;
         }
-        let (old, new) = (claims(before, key), claims(after, key));
+        let audience = &self.audience;
+        let (old, new) = (claims(before, audience, key), claims(after, audience, key));
         if old == new {
             return;
         }
         let mut plan = DnsPlan::clone(&self.plan);
         let mut change = |claim: &Claim, how: fn(&mut ResolverPlan, &Claim)| {
-            for vnet in self.audience.of_claim(claim) {
+            for vnet in audience.of_claim(claim) {
                 if let Some(resolver) = plan.resolvers.get_mut(&vnet.to_string()) {
                     let resolver = Arc::make_mut(resolver);
                     resolver.serial = short(serial);
@@ -118,12 +120,13 @@ impl Audience {
         Self { vnets, zones }
     }
 
-    fn of_claim(&self, claim: &Claim) -> impl Iterator<Item = &Key> {
-        let seen_by = match &claim.home {
+    fn of_claim<'a>(&'a self, claim: &'a Claim) -> impl Iterator<Item = &'a Key> {
+        let vnets = match &claim.home {
             Home::Vnet(vnet) => self.vnets.get(vnet),
+            Home::Consenting(vnets) => Some(vnets),
             Home::Zone(zone) => self.zones.get(zone),
         };
-        seen_by.into_iter().flatten()
+        vnets.into_iter().flatten()
     }
 }
 
@@ -147,12 +150,14 @@ struct Claim {
 enum Home {
     /// In a zone that comes about with it, seen from the endpoint's VNet and its peers.
     Vnet(Key),
+    /// In a zone that comes about with it, seen from those of the same VNets that accept the name.
+    Consenting(Vec<Key>),
     /// In a zone of somebody's own, seen from the VNets that it is linked to.
     Zone(Key),
 }
 
 /// Every claim of the endpoint `key`.
-fn claims(decisions: &Decisions, key: &Key) -> BTreeSet<Claim> {
+fn claims(decisions: &Decisions, audience: &Audience, key: &Key) -> BTreeSet<Claim> {
     let Some((key, endpoint)) = decisions.model.endpoints.entry(key) else { return BTreeSet::new() };
     let state = decisions.connections.get(key).map_or(ConnectionState::Disconnected, |connection| connection.state);
     let name = Name::from(key.to_string());
@@ -163,11 +168,19 @@ fn claims(decisions: &Decisions, key: &Key) -> BTreeSet<Claim> {
             |(zone, fqdn, member, ip): (Key, Fqdn, &str, IpAddr)| Claim::of(Home::Zone(zone), &fqdn, owner(member, ip));
         return records.map(claim).collect();
     }
+    let consent = Consent::of(decisions);
+    let seen_by = audience.vnets.get(&endpoint.vnet).map(Vec::as_slice).unwrap_or_default();
     let mut claims = BTreeSet::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
         for fqdn in of_member(&decisions.model, endpoint, &address.member) {
-            claims.insert(Claim::of(Home::Vnet(endpoint.vnet.clone()), &fqdn, owner(&address.member, ip)));
+            let home = if fqdn.own {
+                Home::Vnet(endpoint.vnet.clone())
+            } else {
+                let consenting = seen_by.iter().filter(|vnet| consent.is_given(vnet, endpoint, &fqdn));
+                Home::Consenting(consenting.cloned().collect())
+            };
+            claims.insert(Claim::of(home, &fqdn, owner(&address.member, ip)));
         }
     }
     claims
@@ -217,7 +230,7 @@ fn enter(resolver: &mut ResolverPlan, claim: &Claim) {
             node.owners.insert(at, claim.owner.clone());
         }
     });
-    if matches!(claim.home, Home::Vnet(_))
+    if !matches!(claim.home, Home::Zone(_))
         && let Some(zone) = resolver.zones.enter(&claim.zone)
     {
         if zone.claims == 0 && zone.own.is_none() {

@@ -71,6 +71,7 @@ fn asked(state: ConnectionState) -> DnsPlan {
             upstream,
             answer: vec![ConnectionState::Approved],
             ttl: super::super::model::DNS_TTL,
+            accept_names: None,
         })
     };
     let mut spoke = model.vnets.get(&key("spoke")).expect("spoke").clone();

@@ -98,6 +98,7 @@ fn model() -> Model {
             reason: String::new(),
             sources: Vec::new(),
             max_sessions: None,
+            accept_names: None,
             zone_group: None,
             labels: None,
         },

@@ -8,7 +8,7 @@ use super::gone;
 use super::{Action, Application, Caller, Decisions, Item, Kind, Outcome, Ports, Refusal, Report, Rights, Writer};
 use crate::control::access::{Grant, Scope, actions};
 use crate::control::apply::{
-    create, delete, demand_links, follow, needs_restart, refuse_disconnected, refuse_fixed, settled,
+    create, delete, demand_links, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled,
 };
 use crate::control::approval;
 use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion, MOVED};
@@ -89,6 +89,7 @@ impl Writer {
         put.all(ItemKind::SecurityGroup, &items.security_groups, |model| &mut model.security_groups)?;
         put.all(ItemKind::LoadBalancer, &items.load_balancers, |model| &mut model.load_balancers)?;
         put.all(ItemKind::DnsZone, &items.dns_zones, |model| &mut model.dns_zones)?;
+        keep_accepted(&self.decisions.model, &mut put.after.model);
         demand_links(&self.decisions, put.after, &rights)?;
         for key in items.load_balancers.keys() {
             put.changed.updated.extend(follow(&mut put.after.model, key)?);
@@ -162,10 +163,12 @@ impl Writer {
             addresses: live.addresses.clone(),
             status: live.status,
             reason: live.reason.clone(),
+            accept_names: wanted.accept_names.clone().or_else(|| live.accept_names.clone()),
             ..wanted.clone()
         };
         if *live != next {
             rights.demand_zones(Some(live), &next)?;
+            rights.demand_names(Some(live), &next)?;
             after.model.endpoints.insert(key.clone(), next);
             changed.updated.push(item);
         }
@@ -380,11 +383,13 @@ impl Writer {
     }
 
     fn put_record(&self, caller: &Caller, verb: &str, item: &Item, after: &Decisions) -> Record {
-        let connection = after.connections.get(&item.key).filter(|_| item.kind == ItemKind::Endpoint);
+        let of_endpoint = item.kind == ItemKind::Endpoint;
+        let (old, new) = (self.decisions.model.endpoints.get(&item.key), after.model.endpoints.get(&item.key));
+        let connection = after.connections.get(&item.key).filter(|_| of_endpoint);
         Record {
             link: connection.map(|connection| connection.link),
             to: connection.map(|connection| connection.state.to_string()),
-            detail: after.model.endpoints.get(&item.key).map(|e| e.request_message.clone()).unwrap_or_default(),
+            detail: new.filter(|_| of_endpoint).map(|new| new.said_since(old)).unwrap_or_default(),
             ..self.record(caller, verb, item.to_string())
         }
     }

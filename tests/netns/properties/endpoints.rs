@@ -77,6 +77,16 @@ pub(super) const ROWS: &[Row] = &[
         See::Udp(CLIENT, "10.1.9.11:7", 5, "second"),
         See::DroppedUdp(CLIENT, "10.1.9.11:7", 5, 1, "session_limit"),
     ),
+    // What names then answer, `consent` asks.
+    Row {
+        property: "endpoint.accept_names",
+        how: How::Live(Flip {
+            given: &[("name = \"few\"\nvnet = \"spoke\"", "name = \"few\"\nvnet = \"spoke\"\naccept_names = []")],
+            edit: &[("accept_names = []", "accept_names = [\"*.echo.example\"]")],
+            before: See::SaysNot("endpoint show few", "*.echo.example"),
+            after: See::Says("endpoint show few", "*.echo.example"),
+        }),
+    },
     named(
         "endpoint.name",
         &[("name = \"named\"", "name = \"renamed\"")],

@@ -25,6 +25,8 @@ pub(super) fn says(at: &str, name: &str, text: &str) {
 const FILE: &str = "account.file.core.windows.net";
 pub(super) const RESOLVER: &str = "10.1.255.254";
 
+const SPOKE: &str = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/virtualNetworks/spoke?api-version=2026-03-01";
+
 pub(super) const ROWS: &[Row] = &[
     row(
         "vnet.dns.listen",
@@ -57,6 +59,16 @@ pub(super) const ROWS: &[Row] = &[
         || says(RESOLVER, FILE, " 10 IN\tCNAME"),
         || says(RESOLVER, FILE, " 77 IN\tCNAME"),
     ),
+    // What names then answer, `consent` asks.
+    Row {
+        property: "vnet.dns.accept_names",
+        how: How::Live(Flip {
+            given: &[resolver!(", accept_names = []")],
+            edit: &[("accept_names = []", "accept_names = [\"*.echo.example\"]")],
+            before: See::Shows(SPOKE, "\"acceptNames\":[]"),
+            after: See::Shows(SPOKE, "\"acceptNames\":[\"*.echo.example\"]"),
+        }),
+    },
     row(
         "resource.fqdns",
         &[resolver!("")],

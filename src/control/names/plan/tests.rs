@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::control::DAEMON;
 use crate::control::model::{
+    AcceptedNames,
     ConnectionState::{self, Approved, Disconnected, Pending, Rejected},
     EndpointIp, PrivateEndpoint, RecordType, Tags, ZoneGroup, ZoneRecord, read_values,
 };
@@ -63,6 +65,95 @@ fn blob(vnet: &str, address: &str, zones: &[&str]) -> PrivateEndpoint {
     endpoint.subresource = "blob".into();
     endpoint.zone_group = (!zones.is_empty()).then(|| Box::new(ZoneGroup::of(zones.iter().map(|zone| key(zone)))));
     endpoint
+}
+
+#[allow(clippy::unnecessary_box_returns, reason = "it is kept in a box")]
+fn accepted(names: &[&str]) -> Box<AcceptedNames> {
+    Box::new(AcceptedNames::read(names).expect("names"))
+}
+
+/// Where `name` answers with anything at all.
+fn answering(decisions: &Decisions, name: &str) -> Vec<String> {
+    let plan = plan(decisions, 1);
+    let knows = plan.resolvers.iter().filter(|(_, resolver)| resolver.names.get(name).is_some());
+    knows.map(|(vnet, _)| vnet.clone()).collect()
+}
+
+#[test]
+fn a_name_that_the_resource_gives_answers_where_the_network_accepts_it_and_nowhere_before() {
+    let name = "db.corp.internal";
+    let entries =
+        [None, Some(accepted(&["other.corp.internal"])), Some(accepted(&[name])), Some(accepted(&["*.corp.internal"]))];
+    for state in [Approved, Pending, Rejected, Disconnected] {
+        for (at, in_spoke) in entries.iter().enumerate() {
+            for (other, in_hub) in entries.iter().enumerate() {
+                let mut service = endpoint("spoke", Some("10.1.9.7"), "service");
+                service.accept_names.clone_from(in_spoke);
+                let mut decisions = decided(networks(), &[("service", service.clone(), state)]);
+                let hub = decisions.model.vnets.get_mut(&key("hub")).expect("hub");
+                hub.dns.as_mut().expect("a resolver").accept_names.clone_from(in_hub);
+                let expected: &[&str] = match (at >= 2, other >= 2) {
+                    (false, _) => &[],
+                    (true, false) => &["default/spoke"],
+                    (true, true) => &["default/hub", "default/spoke"],
+                };
+                assert_eq!(answering(&decisions, name), expected, "{state}: {in_spoke:?}, {in_hub:?}");
+                let waits = super::super::waiting(&decisions, &service).into_iter();
+                let waits: Vec<String> = waits.filter(|one| one.name == name).map(|one| one.vnet.to_string()).collect();
+                let missing: &[&str] = match expected.len() {
+                    0 => &["default/spoke"],
+                    1 => &["default/hub"],
+                    _ => &[],
+                };
+                assert_eq!(waits, missing, "{state}: {in_spoke:?}, {in_hub:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_resources_own_label_answers_by_itself() {
+    for (fqdn, expected) in [
+        ("account.blob.core.windows.net", &["default/hub", "default/spoke"][..]),
+        ("ACCOUNT.blob.core.windows.net.", &["default/hub", "default/spoke"]),
+        ("other.blob.core.windows.net", &[]),
+        ("x.account.blob.core.windows.net", &[]),
+        ("account.file.core.windows.net", &[]),
+        ("login.example.com", &[]),
+    ] {
+        let mut model = networks();
+        model.resources.get_mut(&key("account")).expect("account").targets[0].fqdns = vec![fqdn.to_owned()];
+        let decisions = decided(model, &[("one", blob("spoke", "10.1.9.8", &[]), Approved)]);
+        assert_eq!(answering(&decisions, &super::super::folded(fqdn)), expected, "{fqdn}");
+    }
+}
+
+#[test]
+fn the_daemons_file_accepts_what_it_names_in_the_networks_that_it_names() {
+    let name = "db.corp.internal";
+    let service = || endpoint("spoke", Some("10.1.9.7"), "service");
+    let whole = networks();
+    let without = |vnets: &[&str], fqdns: &[&str]| {
+        let mut file = whole.clone();
+        for vnet in vnets {
+            file.vnets.remove(&key(vnet));
+        }
+        file.resources.get_mut(&key("service")).expect("service").fqdns =
+            fqdns.iter().map(|name| (*name).to_owned()).collect();
+        file
+    };
+    for (file, author, expected) in [
+        (whole.clone(), DAEMON, &["default/hub", "default/spoke"][..]),
+        (without(&["hub"], &[name]), DAEMON, &["default/spoke"]),
+        (without(&["spoke"], &[name]), DAEMON, &[]),
+        (without(&[], &["other.corp.internal"]), DAEMON, &[]),
+        (whole.clone(), "uid:1000", &[]),
+    ] {
+        let mut decisions = decided(networks(), &[("service", service(), Approved)]);
+        let applied = crate::control::decisions::Applied { model: file, ..Default::default() };
+        decisions.files.insert(author.to_owned(), applied);
+        assert_eq!(answering(&decisions, name), expected, "{author}");
+    }
 }
 
 fn addresses(plan: &DnsPlan, vnet: &str, name: &str) -> Vec<String> {
@@ -132,7 +223,8 @@ fn names_outlive_the_resource_that_they_led_to() {
     let former = crate::control::model::FormerResource::of(&model.resources[&key("service")]);
     model.resources.remove(&key("service"));
     model.former_resources.insert(key("service"), former);
-    let left = endpoint("spoke", Some("10.1.9.7"), "service");
+    let mut left = endpoint("spoke", Some("10.1.9.7"), "service");
+    left.accept_names = Some(accepted(&["*.corp.internal"]));
     let plan = plan(&decided(model, &[("left", left, Disconnected)]), 1);
     let owner = &plan.resolvers["default/spoke"].names.get("db.corp.internal").expect("still known").owners[0];
     assert!(owner.state == Disconnected && !plan.resolvers["default/spoke"].tells(owner, false));
@@ -152,13 +244,14 @@ fn lockdown_covers_typed_resources_of_every_kind() {
 /// What is done to one endpoint.
 #[derive(Clone, Debug)]
 enum Step {
-    Put { name: u8, vnet: u8, service: bool, zones: u8, state: u8 },
+    Put { name: u8, vnet: u8, service: bool, zones: u8, state: u8, accepts: u8 },
     Delete { name: u8 },
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let put = (0..6_u8, 0..3_u8, any::<bool>(), 0..4_u8, 0..4_u8)
-        .prop_map(|(name, vnet, service, zones, state)| Step::Put { name, vnet, service, zones, state });
+    let put = (0..6_u8, 0..3_u8, any::<bool>(), 0..4_u8, 0..4_u8, 0..3_u8).prop_map(
+        |(name, vnet, service, zones, state, accepts)| Step::Put { name, vnet, service, zones, state, accepts },
+    );
     prop_oneof![3 => put, 1 => (0..6_u8).prop_map(|name| Step::Delete { name })]
 }
 
@@ -179,6 +272,8 @@ proptest! {
         let records = [("www", RecordType::A, "10.0.0.1"), ("account", RecordType::Txt, "beside an endpoint")];
         model.dns_zones.insert(key(BLOB), zone(&["far", "hub"], &records));
         model.dns_zones.insert(key("deep.example"), zone(&["spoke"], &[("b", RecordType::A, "10.0.0.2")]));
+        let hub = model.vnets.get_mut(&key("hub")).expect("hub");
+        hub.dns.as_mut().expect("a resolver").accept_names = Some(accepted(&["*.corp.internal"]));
         let mut decisions = decided(model, &[]);
         let mut planner = Planner::of(&decisions, 1);
         for (serial, step) in (2..).zip(&steps) {
@@ -189,10 +284,11 @@ proptest! {
                     decisions.connections.remove(&key(&format!("e{name}")));
                     name
                 }
-                Step::Put { name, vnet, service, zones, state } => {
+                Step::Put { name, vnet, service, zones, state, accepts } => {
                     let vnet = ["spoke", "hub", "far"][usize::from(*vnet)];
                     let zones: &[&str] = [&[][..], &[BLOB], &["deep.example"], &[BLOB, "deep.example"]][usize::from(*zones)];
                     let mut made = blob(vnet, &format!("10.1.9.{}", 10 + name), zones);
+                    made.accept_names = [&[][..], &["db.corp.internal"], &["*.example", "*.internal"]].get(usize::from(*accepts)).filter(|names| !names.is_empty()).map(|names| accepted(names));
                     if *service {
                         (made.resource, made.subresource) = (key("service"), String::new());
                         made.addresses.push(EndpointIp { member: String::new(), ip: Some(ip("fd00::1")) });
