@@ -1,11 +1,19 @@
 //! What each command needs (DESIGN §4, features M14 and S5): rights in Azure's words, asked at Azure's scopes.
 
+/// The rights that a change of the model asks for.
+mod change;
+
+/// Which fields name other objects, and what naming them asks for.
+mod references;
+
 use super::access::{Access, Action, Scope, actions};
 use super::approval;
 use super::command::Caller;
 use super::decisions::{Item, ItemKind};
-use super::model::{DnsZone, Key, Model, PrivateEndpoint};
+use super::model::{Key, Model, PrivateEndpoint};
 use super::refusal::Refusal;
+
+pub use change::refuse_other_type;
 
 /// An action and where it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +111,17 @@ impl Right {
         Self::at(actions::join(actions::SECURITY_GROUPS), group, actions::SECURITY_GROUPS)
     }
 
-    /// To link a private DNS zone to a VNet.
+    /// To peer another VNet with it.
+    pub fn peer(vnet: &Key) -> Self {
+        Self::at(actions::peer(), vnet, actions::NETWORKS)
+    }
+
+    /// To put something into any subnet of a VNet.
+    pub fn join_all(vnet: &Key) -> Self {
+        Self::at(actions::join(actions::SUBNETS), vnet, actions::NETWORKS)
+    }
+
+    /// To link a private DNS zone to a VNet, or to use addresses of it that are in no subnet.
     pub fn join_network(vnet: &Key) -> Self {
         Self::at(actions::join(actions::NETWORKS), vnet, actions::NETWORKS)
     }
@@ -200,39 +218,6 @@ impl<'a> Rights<'a> {
         self.demand(right).is_ok()
     }
 
-    /// Checks the right to put an endpoint's records into each zone that it is not in yet.
-    ///
-    /// # Errors
-    /// `Forbidden`, naming principal, action and scope.
-    pub fn demand_zones(&self, before: Option<&PrivateEndpoint>, wanted: &PrivateEndpoint) -> Result<(), Refusal> {
-        let zones = |endpoint: &'_ PrivateEndpoint| -> Vec<Key> {
-            endpoint.zone_group.iter().flat_map(|group| &group.zones).map(|one| one.zone.clone()).collect()
-        };
-        let known = before.map(zones).unwrap_or_default();
-        let new = zones(wanted).into_iter().filter(|zone| !known.contains(zone));
-        new.into_iter().try_for_each(|zone| self.demand(&Right::join_zone(&zone)))
-    }
-
-    /// Checks the right to let names answer in the endpoint's VNet that it does not accept yet.
-    ///
-    /// # Errors
-    /// `Forbidden`, naming principal, action and scope.
-    pub fn demand_names(&self, before: Option<&PrivateEndpoint>, wanted: &PrivateEndpoint) -> Result<(), Refusal> {
-        let known = before.and_then(|before| before.accept_names.as_deref());
-        let new = wanted.accept_names.as_deref().is_some_and(|names| names.exceed(known));
-        if new { self.demand(&Right::join_network(&wanted.vnet)) } else { Ok(()) }
-    }
-
-    /// Checks the right to link a zone to each VNet that it is not linked to yet.
-    ///
-    /// # Errors
-    /// `Forbidden`, naming principal, action and scope.
-    pub fn demand_links(&self, before: Option<&DnsZone>, wanted: &DnsZone) -> Result<(), Refusal> {
-        let known = |vnet: &Key| before.is_some_and(|zone| zone.links.iter().any(|link| link.vnet == *vnet));
-        let new = wanted.links.iter().filter(|link| !known(&link.vnet));
-        new.into_iter().try_for_each(|link| self.demand(&Right::join_network(&link.vnet)))
-    }
-
     /// Checks that `right` is among them.
     ///
     /// # Errors
@@ -241,3 +226,6 @@ impl<'a> Rights<'a> {
         self.access.demand(&self.caller.subject, &right.action, &right.scope)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use super::access::{Scope, actions};
 use super::command::Caller;
 use super::decisions::{Decisions, Item, ItemKind};
 use super::index::Index;
-use super::model::{EndpointIp, Key, Map, Model, Visibility};
+use super::model::{EndpointIp, Key, Map, Model, Subnet, Tags, Visibility, Vnet};
 use super::names;
 use super::rights::{Right, Rights, Verb};
 use super::views::View;
@@ -114,6 +114,13 @@ impl View {
         let rights = self.rights(caller);
         let whole = &self.decisions.model;
         let mut model = self.seen_by(caller).decisions.model.clone();
+        for (key, vnet) in whole.vnets.iter() {
+            if !model.vnets.contains_key(key)
+                && let Some(part) = readable_part(&rights, key, vnet)
+            {
+                model.vnets.insert(key.clone(), part);
+            }
+        }
         // What roles there are is no secret, as in Azure.
         model.roles = whole.roles.clone();
         let creates = |subscription: &str| {
@@ -132,6 +139,26 @@ impl View {
         }
         model
     }
+}
+
+/// What somebody may know of a VNet of which they may read some subnets alone; `None`: none of them.
+fn readable_part(rights: &Rights<'_>, key: &Key, vnet: &Vnet) -> Option<Vnet> {
+    let read = |name: &str| Right::subnet(key, name, actions::read(actions::SUBNETS));
+    let subnets: Vec<Subnet> = vnet.subnets.iter().filter(|one| rights.hold(&read(&one.name))).cloned().collect();
+    (!subnets.is_empty()).then(|| Vnet {
+        region: vnet.region.clone(),
+        address_space: subnets.iter().flat_map(|subnet| &subnet.prefixes).copied().collect(),
+        on_premises: Vec::new(),
+        peerings: Vec::new(),
+        workloads: Vec::new(),
+        dns: None,
+        lockdown: false,
+        public_prefixes: Vec::new(),
+        peering_labels: Vec::new(),
+        tags: Tags::new(),
+        // Which rule set a subnet has is the VNet's to know.
+        subnets: subnets.into_iter().map(|subnet| Subnet { security_group: None, ..subnet }).collect(),
+    })
 }
 
 /// The objects that `keep` keeps.

@@ -50,24 +50,41 @@ fn knock() -> Result<String, std::io::ErrorKind> {
     tcp("spoke", "10.1.0.5:0", "10.1.9.4:7")
 }
 
+/// The subnets that each half joins, and what README's recipe assigns for it besides the group of its own.
+const JOINED: [(&str, &str); 3] =
+    [("provider", "core/subnets/nat"), ("provider", "core/subnets/servers"), ("consumer", "spoke/subnets/endpoints")];
+
+/// Gives the holder of the token `who` a role; a role's name has blanks, so not by `ask`, which splits at them.
+fn assign(who: &str, role: &str, scope: &str) {
+    let principal = format!("token:{who}");
+    let arguments = ["assignment", "create", "--principal", &principal, "--role", role, "--scope", scope];
+    let output = Command::new(env!("CARGO_BIN_EXE_privlink")).args(arguments).output().expect("assigned");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The identifier of what [`assign`] made.
+fn assignment(who: &str, scope: &str) -> String {
+    let list: serde_json::Value = serde_json::from_str(&ask("assignment list --json")).expect("JSON");
+    let named = |one: &&serde_json::Value| one["principal"] == format!("token:{who}") && one["scope"] == scope;
+    let found = list["items"].as_array().and_then(|items| items.iter().find(named).cloned()).expect("assigned");
+    found["id"].as_str().expect("an id").to_owned()
+}
+
 /// Networks and nothing else, and two tokens that each may do one half.
 fn begin() -> Daemon {
     two_legs();
     serve("core", "10.20.0.2:7000", "echo");
     let networks = [daemon_table(""), attachment("spoke"), attachment("core"), consumer_vnet("spoke", "")].concat();
-    let daemon = Daemon::start(&(networks + CORE));
-    for (who, vnet, role) in [("provider", "core", "Reader"), ("consumer", "spoke", "Network Contributor")] {
+    let nat = "{ name = \"nat\", prefix = \"10.20.99.0/24\"";
+    assert!(CORE.contains(nat), "{CORE}");
+    let core = CORE.replace(nat, &format!("{{ name = \"servers\", prefix = \"10.20.0.0/24\" }}, {nat}"));
+    let daemon = Daemon::start(&(networks + &core));
+    for who in ["provider", "consumer"] {
         ask(&format!("token create {who} --out /run/privlink/{who}.token"));
-        // A role's name has blanks: not by `ask`, which splits at them.
-        for (role, scope) in [
-            ("Network Contributor", format!("/subscriptions/default/resourceGroups/{who}")),
-            (role, format!("{NETWORKS}/{vnet}")),
-        ] {
-            let principal = format!("token:{who}");
-            let arguments = ["assignment", "create", "--principal", &principal, "--role", role, "--scope", &scope];
-            let output = Command::new(env!("CARGO_BIN_EXE_privlink")).args(arguments).output().expect("assigned");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        }
+        assign(who, "Network Contributor", &format!("/subscriptions/default/resourceGroups/{who}"));
+    }
+    for (who, subnet) in JOINED {
+        assign(who, "Private Link Joiner", &format!("{NETWORKS}/{subnet}"));
     }
     fs::write("/run/privlink/provider.toml", PROVIDER).expect("written");
     fs::write("/run/privlink/consumer.toml", CONSUMER).expect("written");
@@ -146,6 +163,40 @@ fn each_half_is_its_authors_and_packets_follow_the_decisions() {
         done("provider", "connection approve orders");
         assert_eq!(knock().as_deref(), Ok("echo"));
         assert_eq!(json("connection show orders")["linkIdentifier"], 1, "the identifier outlives the daemon");
+    });
+}
+
+#[test]
+fn each_part_of_the_recipe_is_needed_and_no_more() {
+    isolated("two_halves::each_part_of_the_recipe_is_needed_and_no_more", || {
+        let _daemon = begin();
+        for (who, subnet) in JOINED {
+            let scope = format!("{NETWORKS}/{subnet}");
+            ask(&format!("assignment delete {}", assignment(who, &scope)));
+            let output = held(who, &format!("apply -f /run/privlink/{who}.toml"));
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            // Without any subnet of it the network is as if it were not.
+            assert!([Some(6), Some(78)].contains(&output.status.code()), "{who} without {subnet}: {said}");
+            // What `access why` proposes is what the recipe says.
+            let action = "Microsoft.Network/virtualNetworks/subnets/join/action";
+            let why = ["access", "why", &format!("token:{who}"), action, &scope];
+            let told = Command::new(env!("CARGO_BIN_EXE_privlink")).args(why).output().expect("the command line");
+            let told = String::from_utf8_lossy(&told.stdout).into_owned();
+            assert!(told.contains("\"Private Link Joiner\"") && told.contains(&scope), "{told}");
+            assign(who, "Private Link Joiner", &scope);
+        }
+        done("provider", "apply -f /run/privlink/provider.toml");
+        done("consumer", "apply -f /run/privlink/consumer.toml");
+        // Nothing else of the networks is theirs.
+        for (who, vnet) in [("provider", "core"), ("consumer", "spoke")] {
+            assert!(!done(who, "vnet list").contains(vnet));
+            let mine = format!(
+                "[[vnet]]\nname = \"mine\"\nresource_group = \"{who}\"\naddress_space = [\"10.77.0.0/16\"]\n\
+                 peerings = [\"default/{vnet}\"]\n"
+            );
+            fs::write("/run/privlink/mine.toml", mine).expect("written");
+            assert!(denied(who, "apply -f /run/privlink/mine.toml").contains("virtualNetworks/peer/action"));
+        }
     });
 }
 

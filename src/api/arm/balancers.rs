@@ -11,6 +11,9 @@ use crate::control::ids;
 use crate::control::model::{BackendPool, BalancingRule, Frontend, Key, LoadBalancer, Model, PoolAddress, Protocol};
 use crate::control::rights::{Right, Verb};
 
+const FRONTEND: &str = "Microsoft.Network/loadBalancers/frontendIPConfigurations";
+const POOL: &str = "Microsoft.Network/loadBalancers/backendAddressPools";
+
 /// `GET …/loadBalancers`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let all = ask.model().load_balancers.iter();
@@ -98,7 +101,7 @@ fn read(before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<LoadBalancer,
 
 fn frontend(field: &Field<'_>) -> Result<Frontend, Rejection> {
     let properties = field.properties();
-    let subnet = properties.id("subnet")?.map(|id| (id.key().clone(), id.name().to_owned()));
+    let subnet = properties.id("subnet", ids::SUBNET)?.map(|id| (id.key().clone(), id.name().to_owned()));
     Ok(Frontend { name: field.required("name")?, subnet, address: properties.address("privateIPAddress")? })
 }
 
@@ -108,7 +111,7 @@ fn pool(field: &Field<'_>) -> Result<BackendPool, Rejection> {
         let address = properties.address("ipAddress")?.ok_or_else(|| properties.refused("`ipAddress` is missing"))?;
         let state = properties.text("adminState")?.unwrap_or_default();
         let drain = ["down", "drain"].contains(&state.to_lowercase().as_str());
-        let vnet = properties.id("virtualNetwork")?.map(|id| id.key().clone());
+        let vnet = properties.id("virtualNetwork", ids::VNET)?.map(|id| id.key().clone());
         Ok(PoolAddress { name: field.required("name")?, address, vnet, drain })
     };
     let servers = field.properties().items("loadBalancerBackendAddresses")?;
@@ -133,8 +136,8 @@ fn rule(field: &Field<'_>) -> Result<BalancingRule, Rejection> {
     };
     Ok(BalancingRule {
         name: field.required("name")?,
-        frontend: properties.required_id("frontendIPConfiguration")?.name().to_owned(),
-        pool: properties.required_id("backendAddressPool")?.name().to_owned(),
+        frontend: properties.required_id("frontendIPConfiguration", FRONTEND)?.name().to_owned(),
+        pool: properties.required_id("backendAddressPool", POOL)?.name().to_owned(),
         protocol,
         frontend_port: port("frontendPort")?,
         backend_port: port("backendPort")?,

@@ -150,22 +150,26 @@ impl<'a> Field<'a> {
         self.items(name)?.iter().map(|item| item.as_text()?.trim().parse().map_err(|_| item.wrong(what))).collect()
     }
 
-    /// `{"id": …}` under `name`.
+    /// `{"id": …}` under `name`, of something of type `kind`: what a name alone means depends on that.
     ///
     /// # Errors
     /// 400.
-    pub(super) fn id(&self, name: &str) -> Result<Option<ArmId>, Rejection> {
+    pub(super) fn id(&self, name: &str, kind: &str) -> Result<Option<ArmId>, Rejection> {
         let Some(field) = self.get(name) else { return Ok(None) };
         let Some(text) = field.text("id")? else { return Ok(None) };
-        ArmId::parse(&text).map(Some).map_err(|error| field.refused(&error))
+        let id = ArmId::parse(&text).map_err(|error| field.refused(&error))?;
+        if !id.is(kind) {
+            return Err(field.refused(&format!("`{name}.id` is not that of a {kind}")));
+        }
+        Ok(Some(id))
     }
 
     /// `{"id": …}` under `name`, which must be there.
     ///
     /// # Errors
     /// 400.
-    pub(super) fn required_id(&self, name: &str) -> Result<ArmId, Rejection> {
-        self.id(name)?.ok_or_else(|| self.lacks(&format!("{name}.id")))
+    pub(super) fn required_id(&self, name: &str, kind: &str) -> Result<ArmId, Rejection> {
+        self.id(name, kind)?.ok_or_else(|| self.lacks(&format!("{name}.id")))
     }
 
     /// `tags`; `None` where there are none to read.

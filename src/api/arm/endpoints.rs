@@ -92,10 +92,10 @@ fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
 fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<PrivateEndpoint, Rejection> {
     let body = Field::root(&ask.body)?;
     let properties = body.properties();
-    let subnet = properties.required_id("subnet")?;
+    let subnet = properties.required_id("subnet", ids::SUBNET)?;
     let vnet = ask.model().vnets.get(subnet.key());
     let here = vnet.and_then(|vnet| vnet.subnets.iter().find(|one| one.name.eq_ignore_ascii_case(subnet.name())));
-    let (Some(vnet), Some(here), true) = (vnet, here, subnet.is(ids::SUBNET)) else {
+    let (Some(vnet), Some(here)) = (vnet, here) else {
         let message = format!("properties.subnet.id: there is no subnet {subnet}");
         return Err(Rejection::bad_request_of("InvalidResourceReference", &message, "properties.subnet.id"));
     };

@@ -121,7 +121,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
         let one = |field: &Field<'_>| {
             let name = field.required("name")?;
             let before = old.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&name));
-            subnets::read(ask, field, &name, before)
+            subnets::read(field, &name, before)
         };
         vnet.subnets = list.iter().map(one).collect::<Result<_, _>>()?;
         subnets::refuse_used(ask, key, &old, &vnet.subnets)?;

@@ -138,12 +138,12 @@ fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>) -> Result<LinkResou
     service.proxy_protocol = properties.flag("enableProxyProtocol")?.unwrap_or_default();
     let configs = properties.items("ipConfigurations")?;
     if !configs.is_empty() {
-        addresses(ask, &configs, &mut service)?;
+        addresses(&configs, &mut service)?;
     }
     let frontends = properties.items("loadBalancerFrontendIpConfigurations")?;
     let destination = properties.address("destinationIPAddress")?;
     if !frontends.is_empty() || destination.is_some() {
-        service.frontends = frontends.iter().map(|field| frontend(ask, before, field)).collect::<Result<_, _>>()?;
+        service.frontends = frontends.iter().map(frontend).collect::<Result<_, _>>()?;
         service.destination = destination;
     }
     extension::resource(&properties, &mut service)?;
@@ -182,21 +182,14 @@ pub(super) fn common(body: &Field<'_>, properties: &Field<'_>, resource: &mut Li
 }
 
 /// The NAT addresses, all of one VNet: the provider's.
-fn addresses(ask: &Ask, configs: &[Field<'_>], service: &mut LinkResource) -> Result<(), Rejection> {
+fn addresses(configs: &[Field<'_>], service: &mut LinkResource) -> Result<(), Rejection> {
     let mut vnet: Option<Key> = None;
     let mut made = Vec::new();
     for field in configs {
         let properties = field.properties();
-        let subnet = properties.required_id("subnet")?;
-        if !subnet.is(ids::SUBNET) {
-            return Err(properties.refused("`subnet.id` is not that of a subnet"));
-        }
+        let subnet = properties.required_id("subnet", ids::SUBNET)?;
         if vnet.get_or_insert_with(|| subnet.key().clone()) != subnet.key() {
             return Err(properties.refused("the IP configurations of a service are in one VNet"));
-        }
-        let known = service.nat_configs.iter().any(|config| config.subnet.eq_ignore_ascii_case(subnet.name()));
-        if !(known && service.vnet.as_ref() == Some(subnet.key())) {
-            ask.demand(&Right::join(subnet.key(), subnet.name()))?;
         }
         let asked = properties.text("privateIPAllocationMethod")?.unwrap_or_default();
         let address = properties.address("privateIPAddress")?.filter(|_| !asked.eq_ignore_ascii_case("dynamic"));
@@ -213,17 +206,13 @@ fn addresses(ask: &Ask, configs: &[Field<'_>], service: &mut LinkResource) -> Re
     Ok(())
 }
 
-fn frontend(ask: &Ask, before: Option<&LinkResource>, field: &Field<'_>) -> Result<FrontendRef, Rejection> {
+fn frontend(field: &Field<'_>) -> Result<FrontendRef, Rejection> {
     let text = field.required("id")?;
     let id = ids::ArmId::parse(&text).map_err(|error| field.refused(&error))?;
     if !id.kind().to_lowercase().starts_with("microsoft.network/loadbalancers/frontendipconfigurations") {
         return Err(field.refused("`id` is not that of a frontend IP configuration of a load balancer"));
     }
-    let frontend = FrontendRef { balancer: id.key().clone(), frontend: id.name().to_owned() };
-    if !before.is_some_and(|before| before.frontends.contains(&frontend)) {
-        ask.demand(&Right::join_balancer(&frontend.balancer))?;
-    }
-    Ok(frontend)
+    Ok(FrontendRef { balancer: id.key().clone(), frontend: id.name().to_owned() })
 }
 
 /// As Azure shows it.

@@ -23,10 +23,16 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
 
 /// `GET …/subnets/{subnet}`
 pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
-    let (key, vnet) = networks::found(ask)?;
-    let found = vnet.subnets.iter().find(|subnet| named(&subnet.name, ask.parameter("subnet")));
-    let found = found.ok_or_else(|| Rejection::absent(ids::SUBNET, &key.beside(ask.parameter("subnet"))))?;
-    Ok(Answer::ok(show(&ask.view, &key, found)))
+    let (key, name) = (ask.key(), ask.parameter("subnet"));
+    // Who may read the subnet alone is as welcome as who may read its VNet.
+    if !ask.hold(&Right::subnet(&key, name, actions::read(actions::SUBNETS))) {
+        ask.may_read(ItemKind::Vnet, &key)?;
+    }
+    let found = ask.model().vnets.entry(&key).and_then(|(key, vnet)| {
+        vnet.subnets.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| (key, subnet))
+    });
+    let (key, found) = found.ok_or_else(|| Rejection::absent(ids::SUBNET, &key.beside(name)))?;
+    Ok(Answer::ok(show(&ask.view, key, found)))
 }
 
 /// `PUT …/subnets/{subnet}`
@@ -37,7 +43,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let at = vnet.subnets.iter().position(|subnet| named(&subnet.name, name));
     let before = at.and_then(|at| vnet.subnets.get(at)).cloned();
     ask.check_conditions(before.as_ref().map(|subnet| show(&ask.view, &key, subnet)).as_ref())?;
-    let subnet = read(ask, &Field::root(&ask.body)?, before.as_ref().map_or(name, |s| &s.name), before.as_ref())?;
+    let subnet = read(&Field::root(&ask.body)?, before.as_ref().map_or(name, |s| &s.name), before.as_ref())?;
     match at.and_then(|at| vnet.subnets.get_mut(at)) {
         Some(place) => *place = subnet.clone(),
         None => vnet.subnets.push(subnet.clone()),
@@ -94,7 +100,7 @@ fn first_user(ask: &Ask, vnet: &Key, subnet: &Subnet) -> Option<String> {
 ///
 /// # Errors
 /// 400.
-pub(super) fn read(ask: &Ask, field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Result<Subnet, Rejection> {
+pub(super) fn read(field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Result<Subnet, Rejection> {
     let properties = field.properties();
     let one = properties.parsed("addressPrefix", "a prefix such as 10.1.9.0/24")?;
     let several = properties.all("addressPrefixes", "a prefix such as 10.1.9.0/24")?;
@@ -103,12 +109,7 @@ pub(super) fn read(ask: &Ask, field: &Field<'_>, name: &str, before: Option<&Sub
     if prefixes.is_empty() {
         prefixes = before.map(|subnet| subnet.prefixes.clone()).unwrap_or_default();
     }
-    let group = properties.id("networkSecurityGroup")?;
-    if let Some(group) = group.as_ref().filter(|group| group.is(ids::SECURITY_GROUP))
-        && before.and_then(|subnet| subnet.security_group.as_ref()) != Some(group.key())
-    {
-        ask.demand(&Right::join_group(group.key()))?;
-    }
+    let group = properties.id("networkSecurityGroup", ids::SECURITY_GROUP)?;
     let delegations = properties.items("delegations")?;
     let delegated = |one: &Field<'_>| Ok(one.properties().text("serviceName")?.unwrap_or_default());
     let services = properties.items("serviceEndpoints")?;
@@ -239,10 +240,7 @@ fn forget(vnet: &mut Vnet, remote: &Key) {
 /// 400.
 pub(super) fn peer(vnet: &mut Vnet, field: &Field<'_>, name: &str) -> Result<PeeringLabel, Rejection> {
     let properties = field.properties();
-    let remote = properties.required_id("remoteVirtualNetwork")?;
-    if !remote.is(ids::VNET) {
-        return Err(properties.refused("`remoteVirtualNetwork.id` is not that of a VNet"));
-    }
+    let remote = properties.required_id("remoteVirtualNetwork", ids::VNET)?;
     let access = properties.flag("allowVirtualNetworkAccess")?.unwrap_or(true);
     let label = PeeringLabel { name: name.to_owned(), remote: remote.key().clone(), access };
     if vnet.labelled().iter().any(|other| other.remote == label.remote) {

@@ -196,17 +196,14 @@ fn read_link(ask: &Ask, before: Option<&ZoneLink>) -> Result<ZoneLink, Rejection
     let body = Field::root(&ask.body)?;
     demand_global(&body)?;
     let properties = body.properties();
-    let named = properties.id("virtualNetwork")?;
+    let named = properties.id("virtualNetwork", ids::VNET)?;
     let vnet = match (&named, before) {
-        (Some(id), _) if !id.is(ids::VNET) => {
-            return Err(properties.refused("`virtualNetwork.id` is not that of a VNet"));
-        }
         (Some(id), Some(before)) if *id.key() != before.vnet => {
             return Err(properties.refused("the VNet of a link cannot change: delete the link and make another"));
         }
         (_, Some(before)) => before.vnet.clone(),
         (Some(id), None) => id.key().clone(),
-        (None, None) => properties.required_id("virtualNetwork")?.key().clone(),
+        (None, None) => properties.required_id("virtualNetwork", ids::VNET)?.key().clone(),
     };
     let seen = ask.model().vnets.contains_key(&vnet) && ask.sees(ItemKind::Vnet, &vnet);
     if before.is_none() && !seen {

@@ -81,6 +81,11 @@ pub fn join(kind: &str) -> Action {
     of(kind, "join/action")
 }
 
+/// To let another VNet peer with one: of [`NETWORKS`].
+pub fn peer() -> Action {
+    of(NETWORKS, "peer/action")
+}
+
 /// To approve and reject connections to a link resource of type `kind`: the owner's right (features S5).
 pub fn approve(kind: &str) -> Action {
     of(kind, "privateEndpointConnectionsApproval/action")
@@ -110,7 +115,7 @@ pub fn every<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Vec<Action> {
         (ENDPOINTS, CHANGE),
         (INTERFACES, READ),
         (ZONE_GROUPS, CHANGE),
-        (NETWORKS, SHARE),
+        (NETWORKS, &["read", "write", "delete", "join/action", "peer/action"]),
         (SUBNETS, SHARE),
         (PEERINGS, CHANGE),
         (SECURITY_GROUPS, SHARE),

@@ -85,10 +85,21 @@ impl RoleDefinition {
 }
 
 /// Name, description, actions and `not_actions` of each built-in role, from the least powerful to the most.
-/// Reader, Network Contributor and Owner are Azure's. Contributor is Azure's less what would let it act as
+/// Reader, Network Contributor, User Access Administrator and Owner are Azure's. Contributor is Azure's less what would let it act as
 /// somebody else: tokens, the store's copies, and the file, which is applied with the daemon's rights.
-const BUILT_IN: [(&str, &str, &[&str], &[&str]); 5] = [
+const BUILT_IN: [(&str, &str, &[&str], &[&str]); 7] = [
     (READER, "Sees everything, changes nothing.", &["*/read"], &[]),
+    (
+        // Assigned per subnet. `virtualNetworks/join` is not among it: that would give the VNet's names away.
+        JOINER,
+        "Puts endpoints, NAT addresses and backends into subnets.",
+        &[
+            "Microsoft.Network/virtualNetworks/read",
+            "Microsoft.Network/virtualNetworks/subnets/read",
+            "Microsoft.Network/virtualNetworks/subnets/join/action",
+        ],
+        &[],
+    ),
     (
         APPROVER,
         "Decides on connections to link resources and sees what it decides on.",
@@ -116,6 +127,12 @@ const BUILT_IN: [(&str, &str, &[&str], &[&str]); 5] = [
         &[],
     ),
     (
+        ADMINISTRATOR,
+        "Sees everything, and grants roles to others.",
+        &["*/read", "Microsoft.Authorization/*", "Microsoft.Support/*"],
+        &[],
+    ),
+    (
         "Contributor",
         "Manages everything, and grants nothing.",
         &["*"],
@@ -132,6 +149,8 @@ const BUILT_IN: [(&str, &str, &[&str], &[&str]); 5] = [
 ];
 
 pub(super) const APPROVER: &str = "Private Link Approver";
+pub(super) const JOINER: &str = "Private Link Joiner";
+pub(super) const ADMINISTRATOR: &str = "User Access Administrator";
 pub(super) const OWNER: &str = "Owner";
 pub(super) const READER: &str = "Reader";
 
@@ -215,7 +234,7 @@ mod tests {
             let stored = serde_json::to_string(&**role).unwrap();
             assert_eq!(&serde_json::from_str::<RoleDefinition>(&stored).unwrap(), &**role);
         }
-        for name in [READER, APPROVER, OWNER] {
+        for name in [READER, JOINER, APPROVER, ADMINISTRATOR, OWNER] {
             assert!(built_in().iter().any(|role| role.name == RoleName::built_in(name)), "{name}");
         }
     }

@@ -244,9 +244,10 @@ fn the_smallest_grant_is_the_least_role_that_suffices() {
         (approve(SQL), "Private Link Approver"),
         (approve(actions::SERVICES), "Private Link Approver"),
         (write(actions::ENDPOINTS), "Network Contributor"),
-        (join(actions::SUBNETS), "Network Contributor"),
+        (join(actions::SUBNETS), "Private Link Joiner"),
+        (join(actions::NETWORKS), "Network Contributor"),
         (write(SQL), "Contributor"),
-        (write(actions::ROLE_ASSIGNMENTS), "Owner"),
+        (write(actions::ROLE_ASSIGNMENTS), "User Access Administrator"),
         (write(actions::TOKENS), "Owner"),
     ] {
         let explanation = access(&[], &[]).why(&user(1), &action, &scope(GROUP));

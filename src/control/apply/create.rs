@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use super::super::addresses::{Allocator, SubnetFull};
 use super::super::approval::{self, First, Request};
 use super::super::compile::{bound_targets, target_of};
-use super::super::decisions::{Connection, DecidedBy, Decisions, Item, ItemKind};
+use super::super::decisions::{Connection, DecidedBy, Decisions};
 use super::super::model::{EndpointIp, Key, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
-use super::super::rights::{Right, Rights, Verb};
+use super::super::rights::{Right, Rights};
 use crate::snapshot::ConnectionState;
 
 /// Who makes something, and when.
@@ -31,10 +31,7 @@ pub(in super::super) fn create(
     key: &Key,
     wanted: &PrivateEndpoint,
 ) -> Result<(), Refusal> {
-    refuse_unseen(after, maker, key, wanted)?;
-    maker.rights.demand(&Right::join(&wanted.vnet, &wanted.subnet))?;
-    maker.rights.demand_zones(None, wanted)?;
-    maker.rights.demand_names(None, wanted)?;
+    maker.rights.demand_references(&after.model, key, None, wanted)?;
     let (state, decided_by) = first_state(after, maker, key, wanted)?;
     let addresses = fill(after, addresses, wanted).map_err(|full| {
         Refusal::new(Kind::Invalid, "SubnetIsFull", full.to_string(), "add a prefix to it, or delete an endpoint")
@@ -57,18 +54,6 @@ pub(in super::super) fn create(
     after.connections.insert(key.clone(), connection);
     after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..wanted.clone() });
     Ok(())
-}
-
-/// A resource that the caller cannot see is as if it were not (features M2).
-fn refuse_unseen(decisions: &Decisions, maker: &Maker<'_>, key: &Key, wanted: &PrivateEndpoint) -> Result<(), Refusal> {
-    let Some(resource) = decisions.model.resources.get(&wanted.resource) else { return Ok(()) };
-    let item = Item { kind: ItemKind::Resource, key: wanted.resource.clone() };
-    let read = Right::on(&decisions.model, &item, Verb::Read);
-    if resource.visibility.admits(&key.subscription) || maker.rights.hold(&read) {
-        return Ok(());
-    }
-    let message = format!("there is no resource `{}`", wanted.resource);
-    Err(Refusal::new(Kind::NotFound, "NotFound", message, "ask its owner to show it to your subscription"))
 }
 
 /// The table of DESIGN §4, rows *created*; a `status` is a decision with the caller's rights.

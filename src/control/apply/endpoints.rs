@@ -119,8 +119,6 @@ impl Merging<'_> {
         let edited = *live != updated;
         if edited {
             rights.demand(&write)?;
-            rights.demand_zones(Some(live), &updated)?;
-            rights.demand_names(Some(live), &updated)?;
         }
         let decided = self.decide(key, wanted, last)?;
         self.after.model.endpoints.insert(key.clone(), updated);

@@ -19,7 +19,8 @@ use super::decisions::{Decisions, Item, ItemKind};
 use super::model::{HostConfig, Key, Map, Model, ResourceGroup};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
-use super::rights::{Right, Rights, Verb};
+use super::rights::{Right, Verb, refuse_other_type};
+use super::state::Extent;
 
 pub use create::Maker;
 pub(super) use create::create;
@@ -77,7 +78,6 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     items.merge(ItemKind::DnsZone, &last.model, file, |model| &mut model.dns_zones, |model| &model.dns_zones)?;
     items.merge(ItemKind::Resource, &last.model, file, |model| &mut model.resources, |model| &model.resources)?;
     keep_accepted(&before.model, &mut after.model);
-    demand_links(before, &after, &application.maker.rights)?;
     // Which regions a type is in is a matter of the installation.
     if application.author == super::DAEMON {
         after.model.resource_types = file.resource_types.clone();
@@ -102,17 +102,11 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         }
     }
     report.differences.extend(differences(&after, application.author));
+    if application.author != super::DAEMON {
+        // Before anything of it is validated: what that says may be about what the caller must not see.
+        application.maker.rights.demand_change(&before.model, &after.model, &Extent::Whole)?;
+    }
     Ok((after, report))
-}
-
-/// Checks the rights that new links of private DNS zones need.
-///
-/// # Errors
-/// `Forbidden`.
-pub(super) fn demand_links(before: &Decisions, after: &Decisions, rights: &Rights<'_>) -> Result<(), Refusal> {
-    let (before, after) = (&before.model.dns_zones, &after.model.dns_zones);
-    let mut changed = before.changes(after).into_iter().filter_map(|(key, zone)| Some((key, zone?)));
-    changed.try_for_each(|(key, zone)| rights.demand_links(before.get(key), zone))
 }
 
 /// What an author's file named before, does not name any more, and is in force.
@@ -146,12 +140,13 @@ impl Items<'_> {
     ) -> Result<(), Refusal> {
         for (key, wanted) in of(file) {
             let item = Item { kind, key: key.clone() };
-            if let Some(reason) = self.application.skipped.get(&item) {
+            let skipped = self.application.skipped.get(&item).cloned().or_else(|| self.other_type(&item));
+            if let Some(reason) = skipped {
                 match of(last).get(key) {
                     Some(last) => live(self.applied).insert(key.clone(), last.clone()),
                     None => _ = live(self.applied).remove(key),
                 }
-                self.report.skipped.push(Skipped { item: item.to_string(), reason: reason.clone() });
+                self.report.skipped.push(Skipped { item: item.to_string(), reason });
                 continue;
             }
             let present = of(&self.after.model).get(key);
@@ -177,6 +172,16 @@ impl Items<'_> {
             live(&mut self.after.model).insert(key.clone(), wanted.clone());
         }
         Ok(())
+    }
+
+    /// Why `item` of the daemon's own file is left out: it would make a live resource something else. The file must
+    /// not be stopped by that; any other author is refused.
+    fn other_type(&self, item: &Item) -> Option<String> {
+        let own = self.application.author == super::DAEMON && item.kind == ItemKind::Resource;
+        let of = |model: &'_ Model| model.resources.share(&item.key);
+        let (live, wanted) = (of(&self.after.model), of(self.application.file));
+        let refusal = refuse_other_type(&item.key, live.as_deref(), wanted.as_deref()).err();
+        refusal.filter(|_| own).map(|refusal| refusal.to_string())
     }
 }
 

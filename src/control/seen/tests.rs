@@ -173,6 +173,7 @@ fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
     }
     // What is joined already asks for nothing again.
     let view = view(&[tenant]);
-    let rights = view.rights(&ada);
-    assert!(rights.demand_zones(Some(&within), &within).is_ok() && rights.demand_zones(None, &within).is_err());
+    let (rights, model, key) = (view.rights(&ada), &view.decisions.model, Key::of("tenant", "g", "new"));
+    assert!(rights.demand_references(model, &key, Some(&within), &within).is_ok());
+    assert!(rights.demand_references(model, &key, None, &within).is_err());
 }

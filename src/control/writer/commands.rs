@@ -8,14 +8,14 @@ use super::gone;
 use super::{Action, Application, Caller, Decisions, Item, Kind, Outcome, Ports, Refusal, Report, Rights, Writer};
 use crate::control::access::{Grant, Scope, actions};
 use crate::control::apply::{
-    create, delete, demand_links, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled,
+    create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled,
 };
 use crate::control::approval;
 use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion, MOVED};
 use crate::control::decisions::{Connection, DecidedBy, ItemKind};
 use crate::control::model::{Key, Map, Model, PrivateEndpoint};
 use crate::control::references::{check_bound, resolve, resolve_seen};
-use crate::control::rights::{Right, Verb};
+use crate::control::rights::{Right, Verb, refuse_other_type};
 use crate::control::seen::sees;
 use crate::control::state::{Extent, Record};
 use crate::control::views::decision_of;
@@ -61,7 +61,7 @@ impl Writer {
             let mut after = Decisions::clone(&self.decisions);
             after.connections.insert(key.clone(), connection);
             let wanted = Wanted { after, extent: Extent::Endpoint(key.clone()), records: vec![record] };
-            self.carry_out(ports, wanted)?;
+            self.carry_out(ports, Some(caller), wanted)?;
         }
         let mut warnings = self.warnings();
         if to == ConnectionState::Disconnected && from != to {
@@ -90,12 +90,16 @@ impl Writer {
         put.all(ItemKind::LoadBalancer, &items.load_balancers, |model| &mut model.load_balancers)?;
         put.all(ItemKind::DnsZone, &items.dns_zones, |model| &mut model.dns_zones)?;
         keep_accepted(&self.decisions.model, &mut put.after.model);
-        demand_links(&self.decisions, put.after, &rights)?;
         for key in items.load_balancers.keys() {
             put.changed.updated.extend(follow(&mut put.after.model, key)?);
         }
         let mut resources = Map::default();
         for (key, wanted) in &items.resources {
+            // Before what it names is looked at.
+            let before = put.after.model.resources.get(key);
+            rights.demand(&Right::on(items, &Item { kind: ItemKind::Resource, key: key.clone() }, Verb::Write))?;
+            refuse_other_type(key, before, Some(wanted))?;
+            rights.demand_references(&put.after.model, key, before, wanted)?;
             resources.insert(key.clone(), settled(&put.after.model, &mut self.addresses, key, wanted)?);
         }
         put.all(ItemKind::Resource, &resources, |model| &mut model.resources)?;
@@ -119,7 +123,7 @@ impl Writer {
             Extent::Endpoint(key) => Some(key.clone()),
             Extent::Whole => None,
         };
-        let made = self.carry_out(ports, Wanted { after, extent, records });
+        let made = self.carry_out(ports, Some(caller), Wanted { after, extent, records });
         if let Err(refusal) = made {
             self.give_back(key.as_ref());
             return Err(refusal);
@@ -167,8 +171,6 @@ impl Writer {
             ..wanted.clone()
         };
         if *live != next {
-            rights.demand_zones(Some(live), &next)?;
-            rights.demand_names(Some(live), &next)?;
             after.model.endpoints.insert(key.clone(), next);
             changed.updated.push(item);
         }
@@ -225,7 +227,7 @@ impl Writer {
         let single =
             kind == ItemKind::Endpoint && after.model.former_resources == self.decisions.model.former_resources;
         let extent = if single { Extent::Endpoint(item.key.clone()) } else { Extent::Whole };
-        if let Err(refusal) = self.carry_out(ports, Wanted { after, extent, records }) {
+        if let Err(refusal) = self.carry_out(ports, Some(caller), Wanted { after, extent, records }) {
             // Its packets end in the forwarder until the deletion is durable: the route stays.
             if kind == ItemKind::Endpoint && !self.decisions.model.has(&item) {
                 self.deleting.insert(item.key.clone(), item);
@@ -336,10 +338,14 @@ impl Writer {
         caller: &Caller,
         version: &FileVersion,
     ) -> Result<Outcome, Refusal> {
-        let maker = self.maker(caller);
-        if version.author == super::DAEMON {
-            maker.rights.demand(&Right::anywhere(actions::write(actions::CONFIGURATION)))?;
+        // The daemon's own file is exempt from rights, never from limits; whoever has it read needs one right.
+        let own = version.author == super::DAEMON;
+        if own {
+            self.maker(caller).rights.demand(&Right::anywhere(actions::write(actions::CONFIGURATION)))?;
         }
+        let daemon = self.setup.daemon.clone();
+        let author = Some(caller).filter(|_| !own);
+        let maker = self.maker(author.unwrap_or(&daemon));
         let application = Application::of(&version.model, &version.author, version.prune, maker);
         let before = Before { decisions: &self.decisions, standing: Some(&self.standing) };
         let Fitted { decisions: after, mut report, .. } = before.fit(&self.setup, application)?;
@@ -360,7 +366,7 @@ impl Writer {
                 self.settle_host(ports, topology);
             }
         } else {
-            self.carry_out(ports, Wanted { after, extent: Extent::Whole, records })?;
+            self.carry_out(ports, author, Wanted { after, extent: Extent::Whole, records })?;
         }
         report.warnings = self.warnings();
         if version.author == super::DAEMON {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::{Caller, Key, Kind, Ports, Refusal, Rights, Snapshot, Topology, Writer};
 use super::{Found, broken, host_refused, input, not_compiled, refused, stopping};
-use super::{Key, Kind, Ports, Refusal, Snapshot, Topology, Writer};
 use crate::control::SILENCE;
 use crate::control::access::Access;
 use crate::control::addresses::Allocator;
@@ -45,12 +45,14 @@ struct Ready {
 }
 
 impl Writer {
-    /// Makes `wanted` durable and puts it in force, in the order that its direction asks for.
+    /// Makes `wanted` durable and puts it in force, in the order that its direction asks for. `author` is whoever must
+    /// hold the rights to all that it changes; `None`: the daemon's own file speaks.
     ///
     /// # Errors
-    /// It does not hold together, or somebody did not follow. Whatever it revokes may be in force all the same; the
-    /// refusal says so.
-    pub(super) fn carry_out(&mut self, ports: &Ports, wanted: Wanted) -> Result<(), Refusal> {
+    /// It does not hold together, its author lacks a right, or somebody did not follow. Whatever it revokes may be in
+    /// force all the same; the refusal says so.
+    pub(super) fn carry_out(&mut self, ports: &Ports, author: Option<&Caller>, wanted: Wanted) -> Result<(), Refusal> {
+        self.demand_change(author, &wanted.after.model, &wanted.extent)?;
         let pending = ConnectionState::Pending.to_string();
         let asks = |record: &&Record| record.from.is_none() && record.to.as_ref() == Some(&pending);
         let requests: Vec<Record> = wanted.records.iter().filter(asks).cloned().collect();
@@ -59,6 +61,12 @@ impl Writer {
             ports.host.requested(request);
         }
         Ok(())
+    }
+
+    /// Checks the rights to what would change, before anything of it is compared or validated.
+    fn demand_change(&self, author: Option<&Caller>, after: &Model, extent: &Extent) -> Result<(), Refusal> {
+        let before = &self.decisions.model;
+        author.map_or(Ok(()), |author| Rights::of(author, &self.access).demand_change(before, after, extent))
     }
 
     fn put_in_force(&mut self, ports: &Ports, wanted: Wanted) -> Result<(), Refusal> {

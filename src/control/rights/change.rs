@@ -1,0 +1,79 @@
+//! What a change of the model asks for, whatever command it comes from: one comparison of the model before and after.
+
+use super::references::Refers;
+use super::{Right, Rights, Verb};
+use crate::control::decisions::{Item, ItemKind};
+use crate::control::model::{Key, LinkResource, Map, Model};
+use crate::control::refusal::{Kind, Refusal};
+use crate::control::resource_types::PRIVATE_LINK_SERVICE;
+use crate::control::state::Extent;
+
+impl Rights<'_> {
+    /// Checks the rights to everything that differs between `before` and `after`: to write or delete each object that
+    /// is not as it was, also where the change only carries it along, and to name what it newly names.
+    ///
+    /// # Errors
+    /// `Forbidden`; `Conflict` where an object would become something else.
+    pub fn demand_change(&self, before: &Model, after: &Model, extent: &Extent) -> Result<(), Refusal> {
+        let change = Change { rights: self, before, after };
+        if let Extent::Endpoint(key) = extent {
+            let (old, new) = (before.endpoints.get(key), after.endpoints.get(key));
+            return if old == new { Ok(()) } else { change.demand(ItemKind::Endpoint, key, old, new) };
+        }
+        change.all(ItemKind::Role, |model| &model.roles)?;
+        change.all(ItemKind::Assignment, |model| &model.assignments)?;
+        change.all(ItemKind::ResourceGroup, |model| &model.groups)?;
+        change.all(ItemKind::Vnet, |model| &model.vnets)?;
+        change.all(ItemKind::SecurityGroup, |model| &model.security_groups)?;
+        change.all(ItemKind::DnsZone, |model| &model.dns_zones)?;
+        change.all(ItemKind::LoadBalancer, |model| &model.load_balancers)?;
+        let resources = before.resources.changes(&after.resources);
+        resources.into_iter().try_for_each(|(key, new)| refuse_other_type(key, before.resources.get(key), new))?;
+        change.all(ItemKind::Resource, |model| &model.resources)?;
+        change.all(ItemKind::Endpoint, |model| &model.endpoints)
+    }
+}
+
+struct Change<'a> {
+    rights: &'a Rights<'a>,
+    before: &'a Model,
+    after: &'a Model,
+}
+
+impl Change<'_> {
+    fn all<T: Refers + PartialEq>(&self, kind: ItemKind, of: fn(&Model) -> &Map<T>) -> Result<(), Refusal> {
+        let (before, after) = (of(self.before), of(self.after));
+        before.changes(after).into_iter().try_for_each(|(key, new)| self.demand(kind, key, before.get(key), new))
+    }
+
+    fn demand<T: Refers>(&self, kind: ItemKind, key: &Key, old: Option<&T>, new: Option<&T>) -> Result<(), Refusal> {
+        let item = Item { kind, key: key.clone() };
+        if old.is_some() {
+            let verb = if new.is_some() { Verb::Write } else { Verb::Delete };
+            self.rights.demand(&Right::on(self.before, &item, verb))?;
+        }
+        let Some(new) = new else { return Ok(()) };
+        self.rights.demand(&Right::on(self.after, &item, Verb::Write))?;
+        self.rights.demand_references(self.after, key, old, new)
+    }
+}
+
+/// What a resource is does not change by a write: whoever is connected to it is connected to that.
+///
+/// # Errors
+/// `Conflict`: it is of another type.
+pub fn refuse_other_type(
+    key: &Key,
+    before: Option<&LinkResource>,
+    wanted: Option<&LinkResource>,
+) -> Result<(), Refusal> {
+    let kind = |resource: &LinkResource| resource.kind.clone().unwrap_or_else(|| PRIVATE_LINK_SERVICE.to_owned());
+    match (before.map(kind), wanted.map(kind)) {
+        (Some(old), Some(new)) if !old.eq_ignore_ascii_case(&new) => {
+            let message = format!("{key} is the name of a resource of another type, and a type never changes");
+            let remedy = "choose another name: names of a group are unique across types; or delete that resource first";
+            Err(Refusal::new(Kind::Conflict, "NameInUse", message, remedy))
+        }
+        _ => Ok(()),
+    }
+}
