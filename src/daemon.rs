@@ -4,7 +4,7 @@
 //! before any worker, workers before the first snapshot, and only then the socket that says "ready".
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use privlink::config;
 use privlink::control::decisions::Decisions;
 use privlink::control::lint;
 use privlink::control::model::{ApiListener, HostConfig, Key, Model};
-use privlink::control::state::{DecisionStore as _, Durable, Record};
+use privlink::control::state::{DecisionStore, Durable, Record};
 use privlink::control::validate::{self, Violation};
 use privlink::control::{
     Bootstrap, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Refusal, Report, Setup,
@@ -41,8 +41,15 @@ use tokio::sync::watch;
 /// The workers' threads.
 mod crew;
 
+/// Where the log goes.
+mod logging;
+
 /// A program that is told of new requests.
 mod on_request;
+
+/// A panic for a test.
+#[cfg(debug_assertions)]
+mod planted;
 
 /// What links and routes carry.
 mod paths;
@@ -52,6 +59,9 @@ mod checks;
 
 /// Names.
 mod resolvers;
+
+/// What runs beside the API.
+mod tasks;
 
 use checks::Doors;
 use on_request::Hook;
@@ -63,7 +73,13 @@ use crew::{Crew, now};
 /// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
 pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
     let loaded = config::load(&options.config).map_err(|report| Failure::bad_config(&report))?;
-    start_logging();
+    logging::start().map_err(|error| failure(&error))?;
+    run_file(options, loaded).map_err(logging::last_word)?;
+    logging::flush();
+    Ok(())
+}
+
+fn run_file(options: &RunOptions, loaded: config::Loaded) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -87,7 +103,7 @@ fn plan(options: &RunOptions, host: &HostConfig, file: Model) -> Result<(), Fail
     for line in prepared.view().last_apply.lines() {
         tracing::info!("{line}");
     }
-    print_plan(prepared.topology()).map_err(broken)
+    print_plan(prepared.topology())
 }
 
 /// Removes what a dead daemon left on this host.
@@ -131,7 +147,10 @@ fn prepare(
         clock: jiff::Timestamp::now,
         validate: check,
     };
-    Prepared::new(setup, found, Box::new(store)).map_err(|refusal| {
+    let store: Box<dyn DecisionStore> = Box::new(store);
+    #[cfg(debug_assertions)]
+    let store = planted::with_panic(store);
+    Prepared::new(setup, found, store).map_err(|refusal| {
         let exit = if refusal.kind == Kind::Invalid { Exit::BadConfig } else { Exit::Failed };
         Failure::new(exit, refusal.to_string())
     })
@@ -163,10 +182,10 @@ fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Vec<Violat
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the plan is what `run --dry-run` is asked for")]
-fn print_plan(topology: &Topology) -> anyhow::Result<()> {
-    for line in Host::dry_run(topology)? {
-        println!("{line}");
+fn print_plan(topology: &Topology) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    for line in Host::dry_run(topology).map_err(|error| failure(&error))? {
+        writeln!(stdout, "{line}")?;
     }
     Ok(())
 }
@@ -338,7 +357,7 @@ fn serve(
         Box::new(move || api::facts(&known)),
     );
     let desk = Arc::new(Desk::default());
-    let observer = observer.with_flow_log(service.log).with_hooks(service.hooks);
+    let observer = observer.with_flow_log(service.log).with_hooks(service.hooks).with_log(logging::counts());
     let observer = Arc::new(observer.with_names(resolvers::counted(Arc::clone(&desk))));
     let reload = reload_of(service.options.config.clone(), Arc::clone(control), Arc::clone(&observer));
     let counted = Arc::clone(&observer);
@@ -370,13 +389,10 @@ fn serve(
             .network
             .map(|(listener, _)| tokio::spawn(listener.serve(api::router(state.clone()), ending(stopped.clone()))));
         let host = service.host;
-        tokio::spawn(service.paths.follow(move || host.mend()));
-        tokio::spawn(resolvers::follow(
-            Arc::clone(control),
-            service.doors.0.clone(),
-            (Arc::clone(&state.silent), desk),
-        ));
-        tokio::spawn(privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
+        tasks::spawn("routes and links", stop, service.paths.follow(move || host.mend()));
+        let names = (Arc::clone(&state.silent), desk);
+        tasks::spawn("names", stop, resolvers::follow(Arc::clone(control), service.doors.0.clone(), names));
+        tasks::spawn("servers", stop, privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
         let view = control.view();
         tracing::info!(
             endpoints = view.decisions.model.endpoints.len(),
@@ -463,22 +479,6 @@ fn surprises(control: &ControlPlane, report: &Report) -> Vec<String> {
     let view = control.view();
     let found = lint::lint(&view.decisions, &view.dns).into_iter();
     found.filter(|surprise| surprise.concerns(&changed)).map(|surprise| surprise.to_string()).collect()
-}
-
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PRIVLINK_LOG").unwrap_or_else(|_| {
-        // Newer kernels send longer netlink structures than the library knows; it warns of each. What malformed names
-        // there are is counted.
-        "info,netlink_packet_route=error,hickory_proto=error".into()
-    });
-    // A second start in one process keeps the first one's logging.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // A file or the journal is not to be filled with colour codes.
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
 }
 
 fn failure(error: &anyhow::Error) -> Failure {

@@ -78,6 +78,13 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
         let message = format!("{}: {}; it stood before this rule, and stays in force", violation.at, violation.message);
         all.push(condition(Severity::Warning, violation.code, message, &violation.remedy));
     }
+    let lost = state.observer.log_lost();
+    if lost > 0 {
+        let message =
+            format!("{lost} lines of the daemon's log were lost since its start: standard error did not take them");
+        let remedy = "see where it leads (`ls -l /proc/PID/fd/2`): the reader is slow or gone, or the disk is full";
+        all.push(condition(Severity::Warning, "LogLost", message, remedy));
+    }
     for skipped in &view.last_apply.skipped {
         let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason);
         all.push(condition(Severity::Warning, "Skipped", message, ""));

@@ -221,6 +221,17 @@ pub struct ControlPlane {
     journal: Option<Arc<dyn Store>>,
 }
 
+/// Stops the daemon, closed, when it is dropped by a panic.
+struct StopOnPanic<'a>(&'a ControlPlane);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop_after_panic();
+        }
+    }
+}
+
 /// Audit records read at once.
 const AUDIT_CHUNK: usize = 256;
 
@@ -238,6 +249,7 @@ impl ControlPlane {
             let message = "an earlier command ended in the middle; nothing more is changed";
             return Err(Refusal::new(Kind::Unavailable, "WriterLost", message, "restart the daemon"));
         };
+        let _guard = StopOnPanic(self);
         let outcome = writer.apply(&self.ports, caller, command);
         // Also after a refusal: a block may be in force that could not be made durable.
         self.show(&writer);
@@ -256,6 +268,15 @@ impl ControlPlane {
         self.epochs.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
     }
 
+    /// A command panicked: what it left half done must neither stay in force nor be built upon.
+    fn stop_after_panic(&self) {
+        let reason = "a command ended in a panic, which is a bug; the log says where; the daemon stops, closed";
+        let mut view = View::clone(&self.view());
+        view.conditions.insert(0, format!("STOPPING: {reason}"));
+        self.view.store(Arc::new(view));
+        (self.ports.fatal)(reason);
+    }
+
     /// Puts in force what has been found out: of servers, and of retired NAT addresses whose last session is `over`.
     /// It is nobody's decision: nothing of it is durable, and it asks no right. Blocks like [`ControlPlane::apply`].
     ///
@@ -263,6 +284,7 @@ impl ControlPlane {
     /// `Unavailable`: the daemon is stopping.
     pub fn observe(&self, health: Health, over: &BTreeSet<RetiredAddress>) -> Result<(), Refusal> {
         let Ok(mut writer) = self.writer.lock() else { return Ok(()) };
+        let _guard = StopOnPanic(self);
         let outcome = writer.observe(&self.ports, health, over);
         self.show(&writer);
         outcome

@@ -12,6 +12,8 @@ use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Protocol, Snaps
 /// Rules that came later than the state.
 mod standing;
 
+mod panics;
+
 /// Everything outside the control plane, and in which order it was asked for what.
 #[derive(Debug, Default)]
 struct World {

@@ -94,6 +94,7 @@ impl Crew {
                 // A worker that hangs cannot be joined. The devices close with the process; what keeps
                 // addresses unreachable stays, and the next start or `privlink clean` finds it in the journal.
                 tracing::error!("a worker does not end; the daemon ends without it, closed");
+                super::logging::flush();
                 std::process::exit(Exit::Failed as i32);
             }
             std::thread::sleep(Duration::from_millis(1));

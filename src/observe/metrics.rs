@@ -46,6 +46,7 @@ impl Collector for Sample {
         self.backends(&mut encoder)?;
         self.flow_log(&mut encoder)?;
         self.hooks(&mut encoder)?;
+        self.log(&mut encoder)?;
         self.names(&mut encoder)
     }
 }
@@ -123,6 +124,12 @@ impl Sample {
         let help = "Runs of on_request, by how they ended";
         let mut family = encoder.encode_descriptor("privlink_on_request", help, None, MetricType::Counter)?;
         counts.iter().try_for_each(|(outcome, value)| counter(&mut family, &[("outcome", outcome)], *value))
+    }
+
+    fn log(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Lines of the daemon's log that standard error did not take";
+        let metric = encoder.encode_descriptor("privlink_log_lost", help, None, MetricType::Counter)?;
+        ConstCounter::new(self.log_lost).encode(metric)
     }
 
     fn names(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

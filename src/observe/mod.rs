@@ -29,6 +29,9 @@ pub mod flow_log;
 /// Runs of `on_request`.
 pub mod hooks;
 
+/// The daemon's log, which never holds up what it tells of.
+pub mod log_writer;
+
 /// Who used a NAT address and port.
 pub mod who;
 
@@ -84,6 +87,7 @@ pub struct Observer {
     known: Mutex<Known>,
     flow_log: Option<Arc<FlowLog>>,
     hooks: Option<Arc<hooks::HookCounts>>,
+    log: Arc<log_writer::LogCounts>,
     names: names::Source,
 }
 
@@ -115,6 +119,8 @@ pub struct Sample {
     pub flow_log: Option<(u64, u64)>,
     /// Runs of `on_request` by how they ended; `None`: there is no such program.
     pub hooks: Option<[(&'static str, u64); 4]>,
+    /// Lines that the daemon's log could not keep.
+    pub log_lost: u64,
     /// What became of names that were asked for, by VNet.
     pub names: Vec<names::NameCounts>,
 }
@@ -134,7 +140,7 @@ impl Observer {
         facts: Box<dyn Fn() -> Facts + Send + Sync>,
     ) -> Self {
         let (known, names) = (Mutex::new(Known::default()), Box::new(Vec::new));
-        Self { snapshot, workers, mailboxes, facts, known, flow_log: None, hooks: None, names }
+        Self { snapshot, workers, mailboxes, facts, known, flow_log: None, hooks: None, log: Arc::default(), names }
     }
 
     /// Finds ended sessions in `log`, too.
@@ -147,6 +153,17 @@ impl Observer {
     #[must_use]
     pub fn with_hooks(self, counts: Option<Arc<hooks::HookCounts>>) -> Self {
         Self { hooks: counts, ..self }
+    }
+
+    /// Knows what the daemon's log has lost, too.
+    #[must_use]
+    pub fn with_log(self, log: Arc<log_writer::LogCounts>) -> Self {
+        Self { log, ..self }
+    }
+
+    /// Lines that the daemon's log could not keep since the start.
+    pub fn log_lost(&self) -> u64 {
+        self.log.lost()
     }
 
     /// Counts what `source` tells of names, too.
@@ -212,6 +229,7 @@ impl Observer {
             backends,
             flow_log,
             hooks,
+            log_lost: self.log_lost(),
             names: (self.names)(),
         }
     }

@@ -159,6 +159,7 @@ fn metrics_carry_the_documented_names_and_the_sum_of_law_four() {
         (r#"privlink_nat_ports{nat_ip="10.20.99.4",state="used"}"#, 2),
         (r#"privlink_nat_ports{nat_ip="10.20.99.4",state="quarantined"}"#, 4),
         (r#"privlink_nat_ports{nat_ip="10.20.99.4",state="free"}"#, 200),
+        ("privlink_log_lost_total", 0),
         (r#"privlink_packets_total{worker="0",verdict="answered"}"#, 0),
         (r#"privlink_packets_total{worker="1",verdict="originated"}"#, 0),
     ] {

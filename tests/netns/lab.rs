@@ -15,7 +15,7 @@ const INSIDE: &str = "PRIVLINK_TEST_INSIDE";
 
 /// The configuration file of the daemon under test.
 pub(crate) const FILE: &str = "/run/privlink/lab.toml";
-const LOG: &str = "/run/privlink/log";
+pub(crate) const LOG: &str = "/run/privlink/log";
 const METRICS: &str = "127.0.0.1:9464";
 
 /// How long anything may take that is not timed; generous, since a loaded machine is no failure.
@@ -203,6 +203,17 @@ impl Daemon {
         let mut command = Command::new(line[0]);
         command.args(&line[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", line[0])))
+    }
+
+    /// Starts it on `file` with another standard error and more in its environment; returns when it is ready.
+    pub(crate) fn start_with(file: &str, stderr: impl Into<Stdio>, environment: &[(&str, &str)]) -> Self {
+        fs::write(FILE, file).expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_privlink"));
+        command.args(["run", "-c", FILE]).envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        let mut daemon = Self(command.spawn().expect("the daemon"));
+        assert!(daemon.is_ready(), "the daemon ended:\n{}", read_log());
+        daemon
     }
 
     /// Waits until it answers, or has ended.

@@ -49,6 +49,8 @@ mod limitations;
 mod limits;
 /// How much the API answers beside traffic.
 mod load;
+/// A log that nobody reads, and panics.
+mod logging;
 /// Private names for PostgreSQL, glibc and musl.
 mod names;
 /// States that earlier releases wrote.

@@ -1,0 +1,38 @@
+//! A panic inside a command, for the test that a daemon survives none: `PRIVLINK_TEST_PANIC=reject` panics in the
+//! commit of a `reject`. No release build holds it.
+
+use std::io;
+use std::sync::Arc;
+
+use privlink::control::decisions::Decisions;
+use privlink::control::state::{Change, DecisionStore};
+use privlink::store::Store;
+
+/// `store`, with the panic where one is asked for.
+pub(super) fn with_panic(store: Box<dyn DecisionStore>) -> Box<dyn DecisionStore> {
+    match std::env::var("PRIVLINK_TEST_PANIC") {
+        Ok(action) => Box::new(Panicking { store, action }),
+        Err(_) => store,
+    }
+}
+
+#[derive(Debug)]
+struct Panicking {
+    store: Box<dyn DecisionStore>,
+    action: String,
+}
+
+impl DecisionStore for Panicking {
+    fn commit(&mut self, change: &Change<'_>) -> io::Result<()> {
+        assert!(change.records.iter().all(|record| record.action != self.action), "planted");
+        self.store.commit(change)
+    }
+
+    fn load(&self) -> io::Result<Option<Decisions>> {
+        self.store.load()
+    }
+
+    fn journal(&self) -> Option<Arc<dyn Store>> {
+        self.store.journal()
+    }
+}
