@@ -141,10 +141,31 @@ pub(super) async fn create_token(
     let NewToken { name, lifetime_seconds } = read(&body?)?;
     let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
     let lifetime = SignedDuration::from_secs(i64::try_from(lifetime_seconds).unwrap_or(i64::MAX));
+    let random = random()?;
+    with_secret(apply(state, caller, Command::CreateToken { name, lifetime, random }).await?.0)
+}
+
+/// `POST /v1/tokens/{name}/rotate`
+pub(super) async fn rotate_token(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Answer<Token> {
+    let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
+    with_secret(apply(state, caller, Command::RotateToken { name, random: random()? }).await?.0)
+}
+
+/// 256 bits from the system's generator.
+fn random() -> Result<Box<[u8; 32]>, Rejection> {
     let mut random = Box::new([0; 32]);
     getrandom::fill(&mut *random).map_err(|error| Rejection::internal(&std::io::Error::other(error.to_string())))?;
-    match apply(state, caller, Command::CreateToken { name, lifetime, random }).await?.0 {
-        Outcome::Minted(minted) => {
+    Ok(random)
+}
+
+/// The one answer that holds a secret.
+fn with_secret(outcome: Outcome) -> Answer<Token> {
+    match outcome {
+        Outcome::Minted(minted) | Outcome::Rotated(minted) => {
             let secret = Some(minted.secret.expose().to_owned());
             Ok(Json(List::one(Token { secret, warnings: minted.warnings, ..without_secret(&minted.token) })))
         }
@@ -208,7 +229,7 @@ pub(super) fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Ca
     let view = state.control.view();
     let found = tokens::authenticate(presented.trim(), &view.decisions.tokens, Timestamp::now());
     let token = found.map_err(|error| Rejection::unauthenticated(error.to_string()))?;
-    Ok(Some(Caller { subject: Subject::only(token.principal()), name: token.principal().to_string() }))
+    Ok(Some(Caller { subject: Subject::bearer(token), name: token.principal().to_string() }))
 }
 
 /// Checks that `caller` may perform `action` on nothing in particular.
@@ -245,6 +266,7 @@ fn without_secret(token: &tokens::Token) -> Token {
     let time = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     Token {
         name: token.name.to_string(),
+        id: token.id.to_string(),
         created_at: time(token.created_at),
         created_by: token.created_by.to_string(),
         expires_at: time(token.expires_at),

@@ -63,6 +63,7 @@ pub(super) async fn delete_endpoint(
             other @ (Outcome::Decided(_)
             | Outcome::Put(_)
             | Outcome::Minted(_)
+            | Outcome::Rotated(_)
             | Outcome::Revoked(_)
             | Outcome::Applied(_)),
             _,
@@ -172,6 +173,7 @@ async fn decide(
             other @ (Outcome::Deleted(_)
             | Outcome::Put(_)
             | Outcome::Minted(_)
+            | Outcome::Rotated(_)
             | Outcome::Revoked(_)
             | Outcome::Applied(_)),
             _,
@@ -208,6 +210,7 @@ pub(super) fn note_what_may_vanish(state: &ApiState, command: &Command) {
         | Command::Put { .. }
         | Command::Delete { .. }
         | Command::CreateToken { .. }
+        | Command::RotateToken { .. }
         | Command::RevokeToken { .. } => {}
     }
 }

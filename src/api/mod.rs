@@ -237,6 +237,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/assignments/{id}", get(access::assignment).delete(access::delete_assignment))
         .route("/tokens", get(access::tokens).post(access::create_token))
         .route("/tokens/{name}", delete(access::revoke_token))
+        .route("/tokens/{name}/rotate", post(access::rotate_token))
         .route("/access/why", get(access::why))
         .route("/apply", post(documents::apply_document))
         .route("/backup", post(documents::backup))

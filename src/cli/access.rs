@@ -90,7 +90,16 @@ pub(super) enum TokenCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// End a token at once
+    /// Give a token another secret, which is shown once; the old one is refused at once
+    Rotate {
+        /// Its name
+        #[arg(add = super::complete::tokens())]
+        name: String,
+        /// Write the secret to this new file (mode 0600) instead of the terminal
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// End a token at once, with what is assigned to it
     Revoke {
         /// Its name
         #[arg(add = super::complete::tokens())]
@@ -150,20 +159,29 @@ pub(super) fn tokens(command: TokenCommand, client: &Client, output: &mut Output
     match command {
         TokenCommand::List => output.list(&client.get::<Token>("/tokens")?, token_table),
         TokenCommand::Create { name, expires, out } => {
-            let mut made = client.post::<Token>("/tokens", &NewToken { name, lifetime_seconds: expires })?;
-            let warnings: Vec<String> = made.items.iter().flat_map(|token| token.warnings.clone()).collect();
-            if let Some(path) = out {
-                for token in &mut made.items {
-                    keep(&path, &token.secret.take().unwrap_or_default())?;
-                }
-            }
-            output.list(&made, minted)?;
-            output.warn(&warnings)
+            let made = client.post::<Token>("/tokens", &NewToken { name, lifetime_seconds: expires })?;
+            hand_out(made, out.as_deref(), output)
+        }
+        TokenCommand::Rotate { name, out } => {
+            let made = client.post::<Token>(&format!("/tokens/{}/rotate", segment(&name)), &serde_json::json!({}))?;
+            hand_out(made, out.as_deref(), output)
         }
         TokenCommand::Revoke { name } => {
             output.list(&client.delete::<Done>(&format!("/tokens/{}", segment(&name)))?, done)
         }
     }
+}
+
+/// Shows a secret once, or writes it to the new file `out`.
+fn hand_out(mut made: List<Token>, out: Option<&std::path::Path>, output: &mut Output<'_>) -> Result<(), Failure> {
+    let warnings: Vec<String> = made.items.iter().flat_map(|token| token.warnings.clone()).collect();
+    if let Some(path) = out {
+        for token in &mut made.items {
+            keep(path, &token.secret.take().unwrap_or_default())?;
+        }
+    }
+    output.list(&made, minted)?;
+    output.warn(&warnings)
 }
 
 pub(super) fn access(command: &AccessCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -183,7 +201,7 @@ fn keep(path: &std::path::Path, secret: &str) -> Result<(), Failure> {
     let written = file.and_then(|mut file| writeln!(file, "{secret}"));
     written.map_err(|error| {
         Failure::new(Exit::Failed, format!("the token was made, and {} cannot be written: {error}", path.display()))
-            .with_remedy("revoke it, and create it again with another `--out`")
+            .with_remedy("`privlink token rotate` with another `--out` makes another secret")
     })
 }
 
@@ -234,7 +252,7 @@ fn token_table(items: &[Token], out: &mut dyn Write) -> io::Result<()> {
 fn minted(items: &[Token], out: &mut dyn Write) -> io::Result<()> {
     items.iter().try_for_each(|token| match &token.secret {
         Some(secret) => writeln!(out, "{secret}"),
-        None => writeln!(out, "token {}: created, good until {}", token.name, token.expires_at),
+        None => writeln!(out, "token {}: its secret is in the file, good until {}", token.name, token.expires_at),
     })
 }
 

@@ -97,7 +97,14 @@ pub enum Command {
         /// 256 bits that nobody can guess.
         random: Box<[u8; 32]>,
     },
-    /// Ends a token at once.
+    /// Gives a token another secret; what it holds and how long it is good stays.
+    RotateToken {
+        /// Which one.
+        name: TokenName,
+        /// 256 bits that nobody can guess.
+        random: Box<[u8; 32]>,
+    },
+    /// Ends a token at once, and what is assigned to it.
     RevokeToken {
         /// Which one.
         name: TokenName,
@@ -145,6 +152,8 @@ pub enum Outcome {
     Deleted(Deletion),
     /// Of a token made.
     Minted(Minted),
+    /// Of a token with another secret.
+    Rotated(Minted),
     /// Of a token revoked.
     Revoked(TokenName),
     /// Of a file.
@@ -184,7 +193,7 @@ pub struct Changed {
     pub warnings: Vec<String>,
 }
 
-/// A new token.
+/// A token that is new, or whose secret is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Minted {
     /// What is kept of it.
@@ -229,6 +238,10 @@ impl std::fmt::Display for Outcome {
             Self::Minted(minted) => {
                 write!(f, "token {}: created, good until {}", minted.token.name, minted.token.expires_at)?;
                 &minted.warnings
+            }
+            Self::Rotated(Minted { token, warnings, .. }) => {
+                write!(f, "token {}: has another secret, good until {}", token.name, token.expires_at)?;
+                warnings
             }
             Self::Revoked(name) => return write!(f, "token {name}: revoked"),
             Self::Deleted(deletion) => {

@@ -9,6 +9,7 @@ use super::command::Actor;
 use super::decisions::Decisions;
 use super::model::HostConfig;
 use super::state::Record;
+use super::tokens::forget_absent;
 use jiff::Timestamp;
 
 /// Who migrates, when, and beside which file.
@@ -43,7 +44,22 @@ impl Migration<'_> {
 type Step = fn(&Migration<'_>, &mut Decisions) -> Vec<Record>;
 
 /// From layout 1 (0.1) to layout 2.
-const FROM_1: [Step; 1] = [names::accept_answered];
+const FROM_1: [Step; 2] = [names::accept_answered, tokens];
+
+/// A role is assigned to a token's creation: living tokens keep what they hold, and what was assigned to a name without
+/// a token, and gave nobody anything, would otherwise wait for whoever makes a token of that name.
+fn tokens(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
+    let named = decisions.tokens.values().map(|token| (token.name.clone(), token.clone().with_id()));
+    decisions.tokens = named.collect();
+    let gone = forget_absent(decisions).into_iter().map(|(key, given)| {
+        let detail = format!(
+            "{} of {} is taken away: there is no token for {}; make one, and assign the role again",
+            given.role, given.scope, given.principal
+        );
+        migration.record(format!("assignment {key}"), detail)
+    });
+    gone.collect()
+}
 
 /// `found`, of layout `format`, as today's release would have written it.
 pub(super) fn migrate(migration: &Migration<'_>, format: u32, found: &Decisions) -> (Decisions, Vec<Record>) {

@@ -64,6 +64,9 @@ pub mod apply;
 /// Who may do what.
 pub mod access;
 
+/// What is assigned to tokens.
+mod tokens;
+
 /// What each command needs.
 pub mod rights;
 

@@ -14,7 +14,7 @@ use crate::store::audit::AuditBody;
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
 
 /// Layout of the objects in the store. What an older one means is brought up to date by [`super::migrate`].
-const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 2;
 /// The oldest layout that is read.
 const OLDEST_FORMAT: u32 = 1;
 const FORMAT_KEY: &str = "meta/format";

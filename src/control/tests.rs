@@ -12,7 +12,14 @@ use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Protocol, Snaps
 /// Rules that came later than the state.
 mod standing;
 
+/// The daemon's file.
+mod files;
+
+/// A panic inside a command.
 mod panics;
+
+/// Bearer tokens.
+mod tokens;
 
 /// Everything outside the control plane, and in which order it was asked for what.
 #[derive(Debug, Default)]
@@ -21,6 +28,8 @@ struct World {
     disk: Mutex<Option<Decisions>>,
     records: Mutex<Vec<state::Record>>,
     disk_full: AtomicBool,
+    /// The disk was written by the release before.
+    is_old: AtomicBool,
     worker_silent: AtomicBool,
     /// Answers of the next reconciliations; empty: the host agrees.
     host_refuses: Mutex<VecDeque<bool>>,
@@ -69,6 +78,10 @@ impl state::DecisionStore for Fake {
         *self.0.disk.lock().unwrap() = Some(change.after.clone());
         self.0.records.lock().unwrap().extend(change.records.iter().cloned());
         Ok(())
+    }
+
+    fn format(&self) -> std::io::Result<u32> {
+        Ok(if self.0.is_old.load(Ordering::Relaxed) { 1 } else { state::FORMAT })
     }
 
     fn load(&self) -> std::io::Result<Option<Decisions>> {
@@ -437,48 +450,6 @@ fn a_decision_for_a_state_that_has_moved_on_is_refused_and_shows_the_new_one() {
     }
     assert!(world.events().is_empty());
     assert_eq!(state(&control), ConnectionState::Rejected);
-}
-
-#[test]
-fn what_a_start_makes_of_the_file_is_recorded() {
-    let (world, control) = running();
-    let told = |world: &World| -> Vec<(String, String, Option<String>)> {
-        let records = std::mem::take(&mut *world.records.lock().unwrap());
-        records.into_iter().map(|record| (record.action, record.object, record.to)).collect()
-    };
-    let file = ("apply".to_owned(), "file of daemon".to_owned(), None);
-    let made = |name: &str| ("decide".to_owned(), format!("connection default/{name}"), Some("Approved".to_owned()));
-    assert_eq!(told(&world), [file.clone(), made("orders")]);
-    drop(control);
-    drop(restart(&world, model()));
-    assert_eq!(told(&world), [], "the same file again changes nothing");
-    drop(restart(&world, two()));
-    assert_eq!(told(&world), [file, made("second")]);
-}
-
-#[test]
-fn approved_in_the_file_rejected_live_stays_rejected_over_sighup_and_restart() {
-    let (world, control) = running();
-    control.apply(&root(), Command::Reject(orders())).unwrap();
-    let Outcome::Applied(report) = control.apply(&root(), apply_file(model(), false)).unwrap() else { panic!() };
-    assert!(report.differences[0].contains("the file says Approved; rejected by root"), "{report}");
-    assert!(!world.passes("10.1.9.4"));
-    let control = restart(&world, model());
-    assert!(!world.passes("10.1.9.4"));
-    assert_eq!(control.view().status().differences.len(), 1);
-}
-
-#[test]
-fn a_dry_run_reports_and_changes_nothing() {
-    let (world, control) = running();
-    let version =
-        FileVersion { author: DAEMON.into(), model: two(), host: Some(host(&["core"])), prune: true, dry_run: true };
-    let Outcome::Applied(report) = control.apply(&root(), Command::ApplyFile(Box::new(version))).unwrap() else {
-        panic!("a report")
-    };
-    assert!(report.to_string().contains("would apply: 1 created"), "{report}");
-    assert_eq!(report.needs_restart, ["[[attachment]] of default/spoke"]);
-    assert!(world.events().is_empty());
 }
 
 #[test]

@@ -45,6 +45,9 @@ pub struct Assignment {
 pub struct Token {
     /// Roles are assigned to `token:NAME`.
     pub name: String,
+    /// Names its creation: a later token of the same name has another.
+    #[serde(default)]
+    pub id: String,
     /// RFC 3339.
     pub created_at: String,
     /// Principal.

@@ -58,6 +58,11 @@ fn what_release_0_1_wrote_goes_on() {
         };
         let daemon = Daemon::start(&file);
         goes_on();
+        // A living token keeps its role; a name without a token is given none, and that is said.
+        let assigned = ask("assignment list");
+        assert!(assigned.contains("token:ci") && !assigned.contains("token:gone"), "{assigned}");
+        assert!(ask("status").contains("there is no token deploy"));
+        assert!(ask("audit list").contains("there is no token for token:gone"));
         ask("audit verify");
         daemon.apply(&file);
         goes_on();

@@ -11,6 +11,7 @@ use super::assignment::{AssignmentId, Bootstrap, RoleAssignment};
 use super::principal::{Principal, Subject};
 use super::role::{ActionPattern, Effect, RoleDefinition, RoleName, built_in};
 use super::scope::Scope;
+use super::tokens::{Token, TokenId};
 use crate::control::refusal::{BrokenRule, Kind, Refusal};
 
 /// Every role and every assignment, whole: it is built anew when one of them changes.
@@ -20,6 +21,8 @@ pub struct Access {
     grants: Vec<Grant>,
     /// Places in `grants`, ascending.
     of: BTreeMap<Principal, Vec<usize>>,
+    /// The tokens that there are: whoever presents another creation of one has nothing.
+    tokens: BTreeMap<Principal, TokenId>,
 }
 
 /// An assignment with its role.
@@ -97,7 +100,13 @@ impl Access {
         for (at, grant) in grants.iter().enumerate() {
             of.entry(grant.assignment.principal.clone()).or_default().push(at);
         }
-        Ok(Self { roles, grants, of })
+        Ok(Self { roles, grants, of, tokens: BTreeMap::new() })
+    }
+
+    /// The same, with the tokens that there are.
+    #[must_use]
+    pub fn with_tokens<'a>(self, tokens: impl IntoIterator<Item = &'a Token>) -> Self {
+        Self { tokens: tokens.into_iter().map(|token| (token.principal(), token.id.clone())).collect(), ..self }
     }
 
     /// Every role, by name.
@@ -176,6 +185,9 @@ impl Access {
 
     /// What `subject` has been granted: found once, asked often.
     pub fn of(&self, subject: &Subject) -> Allowances<'_> {
+        if subject.token().is_some_and(|token| self.tokens.get(subject.principal()) != Some(token)) {
+            return Allowances { grants: Vec::new() };
+        }
         let mut places: Vec<usize> =
             subject.principals().filter_map(|principal| self.of.get(&principal)).flatten().copied().collect();
         places.sort_unstable();
@@ -286,6 +298,10 @@ pub struct Allowances<'a> {
 }
 
 impl<'a> Allowances<'a> {
+    pub(super) fn grants(&self) -> impl Iterator<Item = &'a Grant> {
+        self.grants.iter().copied()
+    }
+
     /// Whether it may perform `action` at `scope`.
     pub fn allows(&self, action: &Action, scope: &Scope) -> bool {
         self.grants.iter().any(|grant| grant.allows(action, scope))

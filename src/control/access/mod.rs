@@ -23,6 +23,9 @@ mod assignment;
 /// The decision.
 mod judge;
 
+/// Whether somebody has all that a role gives.
+mod holds;
+
 /// The decision explained, and as a refusal.
 mod why;
 

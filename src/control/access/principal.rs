@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::text::Malformed;
+use super::tokens::{Token, TokenId};
 
 /// Something that roles are assigned to. As text `uid:1000`, `gid:20`, `token:ci`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub enum Principal {
     Uid(u32),
     /// Every user of this host who is in the group.
     Gid(u32),
-    /// Whoever presents the token of this name.
+    /// Whoever presents the token of this name: the one that there is when a role is assigned, and no later one.
     Token(TokenName),
 }
 
@@ -110,6 +111,8 @@ impl fmt::Display for TokenName {
 pub struct Subject {
     principal: Principal,
     groups: Vec<u32>,
+    /// Which creation of a token it presented.
+    token: Option<TokenId>,
 }
 
 impl Subject {
@@ -118,12 +121,22 @@ impl Subject {
         let mut groups: Vec<u32> = groups.into_iter().collect();
         groups.sort_unstable();
         groups.dedup();
-        Self { principal: Principal::Uid(uid), groups }
+        Self { principal: Principal::Uid(uid), groups, token: None }
     }
 
     /// The principal itself; a `Uid` without any group.
     pub fn only(principal: Principal) -> Self {
-        Self { principal, groups: Vec::new() }
+        Self { principal, groups: Vec::new(), token: None }
+    }
+
+    /// Whoever presented `token`.
+    pub fn bearer(token: &Token) -> Self {
+        Self { principal: token.principal(), groups: Vec::new(), token: Some(token.id.clone()) }
+    }
+
+    /// The creation of the token that it presented; `None`: it presented none.
+    pub fn token(&self) -> Option<&TokenId> {
+        self.token.as_ref()
     }
 
     /// Whom messages and the audit name.

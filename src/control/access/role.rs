@@ -35,9 +35,17 @@ impl ActionPattern {
     /// Whether `action` is one of them. Takes each piece at its first place, which leaves the most
     /// for the pieces after it, so that nothing is ever tried twice.
     pub fn matches(&self, action: &Action) -> bool {
+        self.matches_text(action.folded())
+    }
+
+    pub(super) fn folded(&self) -> &str {
+        self.0.folded()
+    }
+
+    pub(super) fn matches_text(&self, text: &str) -> bool {
         let mut pieces = self.0.folded().split('*');
         let first = pieces.next().unwrap_or_default();
-        let Some(mut rest) = action.folded().strip_prefix(first) else { return false };
+        let Some(mut rest) = text.strip_prefix(first) else { return false };
         let Some(last) = pieces.next_back() else { return rest.is_empty() };
         for piece in pieces {
             let Some(at) = rest.find(piece) else { return false };

@@ -27,8 +27,11 @@ const CHECKSUM_BYTES: usize = 4;
 /// What is kept of a token. A revoked one is kept no longer, and so stops at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// Unique; the principal is `token:NAME`.
+    /// Unique; shown as the principal `token:NAME`.
     pub name: TokenName,
+    /// Unique for good, unlike the name: what is assigned to a token ends with it.
+    #[serde(default)]
+    pub id: TokenId,
     /// Of the secret.
     pub hash: SecretHash,
     /// When it was made.
@@ -43,6 +46,45 @@ impl Token {
     /// Whom it names.
     pub fn principal(&self) -> Principal {
         Principal::Token(self.name.clone())
+    }
+}
+
+/// Names a token's creation: a UUID, the same for as long as the token lives, whatever its secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TokenId(String);
+
+impl TokenId {
+    /// Version 8 of RFC 9562 §5.8, of what no other creation has.
+    fn of(parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new_with_prefix(b"privlink token id");
+        parts.iter().for_each(|part| hasher.update(part));
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finalize()[..16]);
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex = to_hex(&bytes);
+        Self([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Token {
+    /// The same with an id, for a token that was made when tokens had none.
+    #[must_use]
+    pub fn with_id(self) -> Self {
+        let made = self.created_at.to_string();
+        Self { id: TokenId::of(&[self.name.as_str().as_bytes(), made.as_bytes(), &self.hash.0]), ..self }
+    }
+
+    /// The same token with another secret: the old one is refused from then on. `random` is as for [`mint`].
+    #[must_use]
+    pub fn rotated(&self, random: &[u8; SECRET_BYTES]) -> (Self, Secret) {
+        (Self { hash: SecretHash::of(random), ..self.clone() }, Secret::of(&self.name, random))
     }
 }
 
@@ -86,6 +128,11 @@ impl From<SecretHash> for String {
 pub struct Secret(String);
 
 impl Secret {
+    fn of(name: &TokenName, random: &[u8; SECRET_BYTES]) -> Self {
+        let stem = format!("{PREFIX}{name}_{}", to_hex(random));
+        Self(format!("{stem}{}", to_hex(&checksum(&stem))))
+    }
+
     /// The text, for the one answer that hands it out.
     pub fn expose(&self) -> &str {
         &self.0
@@ -118,9 +165,9 @@ pub fn mint(
         return Err(BadLifetime(lifetime));
     }
     let expires_at = now.checked_add(lifetime).map_err(|_| BadLifetime(lifetime))?;
-    let stem = format!("{PREFIX}{name}_{}", to_hex(random));
-    let secret = Secret(format!("{stem}{}", to_hex(&checksum(&stem))));
-    Ok((Token { name, hash: SecretHash::of(random), created_at: now, created_by, expires_at }, secret))
+    let secret = Secret::of(&name, random);
+    let id = TokenId::of(&[name.as_str().as_bytes(), random]);
+    Ok((Token { name, id, hash: SecretHash::of(random), created_at: now, created_by, expires_at }, secret))
 }
 
 /// Why a presented token is not accepted. For HTTP: 401, `InvalidAuthenticationToken`.

@@ -62,7 +62,9 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let mut report = Report::default();
     let author = application.author.to_owned();
     let last = before.files.get(&author).cloned().unwrap_or_default();
-    let file = application.file;
+    let (file, skipped) = super::tokens::resolve(application.file, before);
+    let file = &file;
+    report.skipped.extend(skipped);
     let mut applied = super::decisions::Applied { model: file.clone(), ..Default::default() };
     let mut items = Items { application, report: &mut report, after: &mut after, applied: &mut applied.model };
     items.merge(ItemKind::Role, &last.model, file, |model| &mut model.roles, |model| &model.roles)?;

@@ -85,6 +85,7 @@ impl Writer {
         put.all(ItemKind::ResourceGroup, &items.groups, |model| &mut model.groups)?;
         put.all(ItemKind::Role, &items.roles, |model| &mut model.roles)?;
         put.all(ItemKind::Assignment, &items.assignments, |model| &mut model.assignments)?;
+        put.after.refuse_absent_tokens(&items.assignments)?;
         put.all(ItemKind::Vnet, &items.vnets, |model| &mut model.vnets)?;
         put.all(ItemKind::SecurityGroup, &items.security_groups, |model| &mut model.security_groups)?;
         put.all(ItemKind::LoadBalancer, &items.load_balancers, |model| &mut model.load_balancers)?;

@@ -169,6 +169,7 @@ impl Writer {
         if let Some(reason) = &self.stopped {
             return Err(stopping(reason));
         }
+        self.refuse_ended_token(caller)?;
         match command {
             Command::Approve(decision) => self.decide(ports, caller, Action::Approve, &decision),
             Command::Reject(decision) => self.decide(ports, caller, Action::Reject, &decision),
@@ -180,6 +181,7 @@ impl Writer {
             }
             Command::Delete { kind, reference } => self.delete(ports, caller, kind, &reference),
             Command::CreateToken { name, lifetime, random } => self.mint(caller, name, lifetime, &random),
+            Command::RotateToken { name, random } => self.rotate(caller, &name, &random),
             Command::RevokeToken { name } => self.revoke_token(caller, name),
             Command::ApplyFile(version) => self.apply_file(ports, caller, &version),
         }
@@ -251,6 +253,7 @@ impl Writer {
 fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Refusal> {
     let (roles, assignments) = (decisions.model.roles.values().cloned(), decisions.model.assignments.values().cloned());
     Access::new(roles, assignments, setup.bootstrap)
+        .map(|access| access.with_tokens(decisions.tokens.values()))
         .map_err(|mistakes| broken(mistakes.iter().map(|mistake| said("InvalidRole", mistake.to_string())).collect()))
 }
 

@@ -1,0 +1,45 @@
+//! What the daemon's file does at a start, at SIGHUP and in a dry run.
+
+use super::*;
+
+#[test]
+fn what_a_start_makes_of_the_file_is_recorded() {
+    let (world, control) = running();
+    let told = |world: &World| -> Vec<(String, String, Option<String>)> {
+        let records = std::mem::take(&mut *world.records.lock().unwrap());
+        records.into_iter().map(|record| (record.action, record.object, record.to)).collect()
+    };
+    let file = ("apply".to_owned(), "file of daemon".to_owned(), None);
+    let made = |name: &str| ("decide".to_owned(), format!("connection default/{name}"), Some("Approved".to_owned()));
+    assert_eq!(told(&world), [file.clone(), made("orders")]);
+    drop(control);
+    drop(restart(&world, model()));
+    assert_eq!(told(&world), [], "the same file again changes nothing");
+    drop(restart(&world, two()));
+    assert_eq!(told(&world), [file, made("second")]);
+}
+
+#[test]
+fn approved_in_the_file_rejected_live_stays_rejected_over_sighup_and_restart() {
+    let (world, control) = running();
+    control.apply(&root(), Command::Reject(orders())).unwrap();
+    let Outcome::Applied(report) = control.apply(&root(), apply_file(model(), false)).unwrap() else { panic!() };
+    assert!(report.differences[0].contains("the file says Approved; rejected by root"), "{report}");
+    assert!(!world.passes("10.1.9.4"));
+    let control = restart(&world, model());
+    assert!(!world.passes("10.1.9.4"));
+    assert_eq!(control.view().status().differences.len(), 1);
+}
+
+#[test]
+fn a_dry_run_reports_and_changes_nothing() {
+    let (world, control) = running();
+    let version =
+        FileVersion { author: DAEMON.into(), model: two(), host: Some(host(&["core"])), prune: true, dry_run: true };
+    let Outcome::Applied(report) = control.apply(&root(), Command::ApplyFile(Box::new(version))).unwrap() else {
+        panic!("a report")
+    };
+    assert!(report.to_string().contains("would apply: 1 created"), "{report}");
+    assert_eq!(report.needs_restart, ["[[attachment]] of default/spoke"]);
+    assert!(world.events().is_empty());
+}

@@ -1,0 +1,87 @@
+//! What is assigned to tokens. A role is assigned to a token's creation: an assignment stands only while the token
+//! that it was made for does, and a later token of the same name has nothing of it.
+
+use std::collections::BTreeSet;
+
+use super::access::{Principal, RoleAssignment, TokenName};
+use super::decisions::Decisions;
+use super::model::{Key, Map, Model};
+use super::refusal::{Kind, Refusal};
+use super::report::Skipped;
+
+/// The token that an assignment is made to.
+pub(super) fn token_of(given: &RoleAssignment) -> Option<&TokenName> {
+    match &given.principal {
+        Principal::Token(name) => Some(name),
+        Principal::Uid(_) | Principal::Gid(_) => None,
+    }
+}
+
+/// The file without assignments to tokens that there are not, and those.
+pub(super) fn resolve(file: &Model, decisions: &Decisions) -> (Model, Vec<Skipped>) {
+    let (mut resolved, mut skipped) = (file.clone(), Vec::new());
+    for (key, given) in &file.assignments {
+        let Some(name) = token_of(given).filter(|name| !decisions.tokens.contains_key(*name)) else { continue };
+        resolved.assignments.remove(key);
+        let RoleAssignment { role, scope, .. } = given;
+        skipped.push(Skipped {
+            item: format!("assignment {key}"),
+            reason: format!(
+                "{role} at {scope} is for token:{name}, and there is no token {name}; \
+                 make it (`privlink token create {name}`), and apply the file again"
+            ),
+        });
+    }
+    (resolved, skipped)
+}
+
+impl Decisions {
+    /// Checks that there is a token for each of `assignments` that is to one.
+    pub(super) fn refuse_absent_tokens(&self, assignments: &Map<RoleAssignment>) -> Result<(), Refusal> {
+        match assignments.values().filter_map(token_of).find(|name| !self.tokens.contains_key(*name)) {
+            None => Ok(()),
+            Some(name) => Err(Refusal::new(
+                Kind::Invalid,
+                "PrincipalNotFound",
+                format!("there is no token {name} that a role could be assigned to"),
+                format!("make it first: `privlink token create {name}`"),
+            )),
+        }
+    }
+}
+
+/// Takes away what is assigned to `name`, also where files are remembered to have said it: a file that is applied
+/// again speaks of the token that there is then. The file that the token itself applied is forgotten, too.
+pub(super) fn forget(after: &mut Decisions, name: &TokenName) -> Vec<(Key, RoleAssignment)> {
+    let gone = remove(&mut after.model, |held| held == name);
+    let authors: Vec<String> = after.files.keys().cloned().collect();
+    for author in authors {
+        if author == Principal::Token(name.clone()).to_string() {
+            after.files.remove(&author);
+        } else if let Some(file) = after.files.get_mut(&author) {
+            remove(&mut file.model, |held| held == name);
+        }
+    }
+    gone
+}
+
+/// Takes away what is assigned to tokens that there are not.
+pub(super) fn forget_absent(after: &mut Decisions) -> Vec<(Key, RoleAssignment)> {
+    let present: BTreeSet<TokenName> = after.tokens.keys().cloned().collect();
+    let absent = after.model.assignments.values().filter_map(token_of).filter(|name| !present.contains(*name));
+    let absent: BTreeSet<TokenName> = absent.cloned().collect();
+    let mut gone = Vec::new();
+    for name in &absent {
+        gone.extend(forget(after, name));
+    }
+    gone
+}
+
+fn remove(model: &mut Model, of: impl Fn(&TokenName) -> bool) -> Vec<(Key, RoleAssignment)> {
+    let held = model.assignments.iter().filter(|(_, given)| token_of(given).is_some_and(&of));
+    let held: Vec<_> = held.map(|(key, given)| (key.clone(), given.clone())).collect();
+    for (key, _) in &held {
+        model.assignments.remove(key);
+    }
+    held
+}
