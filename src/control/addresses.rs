@@ -1,34 +1,38 @@
 //! Endpoint addresses: the lowest free one of the subnet, chosen once. What is chosen is part of the
 //! durable model, so an endpoint keeps its address over restarts and for its whole life.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
-use super::model::{Key, Model, Subnet};
+use super::model::{Key, Map, Model, Subnet};
 use super::validate::subnets;
 
-/// Hands out addresses of the subnets of one model. Its costs do not grow with the number of endpoints or subnets.
-#[derive(Debug, Default)]
-pub struct Allocator(HashMap<Key, InVnet>);
+/// Hands out addresses of the subnets of one model. Its costs hardly grow with the number of endpoints or subnets, and
+/// a clone is a counter: a change is prepared with a clone, which is dropped where the change is refused.
+#[derive(Clone, Debug, Default)]
+pub struct Allocator(Map<InVnet>);
 
 /// What is known of one VNet.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct InVnet {
-    taken: HashSet<IpAddr>,
+    taken: RedBlackTreeSetSync<IpAddr>,
     /// By their first address; prefixes of one VNet are disjoint.
-    searches: BTreeMap<IpAddr, Search>,
+    searches: RedBlackTreeMapSync<IpAddr, Search>,
 }
 
+/// Addresses as numbers.
+type Returned = RedBlackTreeSetSync<u128>;
+
 /// Where the lowest free address of a prefix is looked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Search {
     prefix: IpNet,
     /// Everything below is taken, or given back.
     next: u128,
     /// Given back, and possibly taken again by name.
-    returned: BTreeSet<u128>,
+    returned: Returned,
 }
 
 /// No address is left.
@@ -62,7 +66,7 @@ impl Allocator {
 
     /// Marks `ip` as taken.
     pub fn spare(&mut self, vnet: &Key, ip: IpAddr) {
-        self.of(vnet).taken.insert(ip);
+        self.of(vnet, |vnet| vnet.taken.insert_mut(ip));
     }
 
     /// Whether `ip` is in use in `vnet`.
@@ -73,13 +77,14 @@ impl Allocator {
     /// Gives `ip` back: it is the lowest free one again where it lies below the others.
     pub fn release(&mut self, vnet: &Key, ip: IpAddr) {
         let Some(vnet) = self.0.get_mut(vnet) else { return };
-        vnet.taken.remove(&ip);
-        let nearest = vnet.searches.range_mut(..=ip).next_back().map(|(_, search)| search);
+        vnet.taken.remove_mut(&ip);
+        let nearest = vnet.searches.range(..=ip).next_back().map(|(first, _)| *first);
         let number = number(ip);
-        if let Some(search) = nearest.filter(|search| search.prefix.contains(&ip))
+        if let Some(search) = nearest.and_then(|first| vnet.searches.get_mut(&first))
+            && search.prefix.contains(&ip)
             && (usable(&search.prefix).0..search.next).contains(&number)
         {
-            search.returned.insert(number);
+            search.returned.insert_mut(number);
         }
     }
 
@@ -88,32 +93,54 @@ impl Allocator {
     /// # Errors
     /// Every address is reserved or taken.
     pub fn allocate(&mut self, vnet: &Key, subnet: &Subnet) -> Result<IpAddr, SubnetFull> {
-        let InVnet { taken, searches } = self.of(vnet);
-        let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) =
-            subnet.prefixes.iter().partition(|prefix| matches!(prefix, IpNet::V4(_)));
-        for prefix in v4.into_iter().chain(v6) {
-            let (first, last) = usable(prefix);
-            let new = || Search { prefix: *prefix, next: first, returned: BTreeSet::new() };
-            let search = searches.entry(prefix.network()).or_insert_with(new);
-            while let Some(number) = search.returned.pop_first() {
-                let ip = address(prefix, number);
-                if taken.insert(ip) {
-                    return Ok(ip);
-                }
-            }
-            while search.next <= last {
-                let ip = address(prefix, search.next);
-                search.next += 1;
-                if taken.insert(ip) {
-                    return Ok(ip);
-                }
-            }
-        }
-        Err(SubnetFull { vnet: vnet.clone(), subnet: subnet.name.clone() })
+        let found = self.of(vnet, |within| within.allocate(subnet));
+        found.ok_or_else(|| SubnetFull { vnet: vnet.clone(), subnet: subnet.name.clone() })
     }
 
-    fn of(&mut self, vnet: &Key) -> &mut InVnet {
-        self.0.entry(vnet.clone()).or_default()
+    fn of<T>(&mut self, vnet: &Key, work: impl FnOnce(&mut InVnet) -> T) -> T {
+        if let Some(known) = self.0.get_mut(vnet) {
+            return work(known);
+        }
+        let mut new = InVnet::default();
+        let done = work(&mut new);
+        self.0.insert(vnet.clone(), new);
+        done
+    }
+}
+
+impl InVnet {
+    fn allocate(&mut self, subnet: &Subnet) -> Option<IpAddr> {
+        let (v4, v6): (Vec<&IpNet>, Vec<&IpNet>) =
+            subnet.prefixes.iter().partition(|prefix| matches!(prefix, IpNet::V4(_)));
+        v4.into_iter().chain(v6).find_map(|prefix| self.lowest(prefix))
+    }
+
+    /// The lowest free address of `prefix`; taken from now on.
+    fn lowest(&mut self, prefix: &IpNet) -> Option<IpAddr> {
+        let (first, last) = usable(prefix);
+        let known = self.searches.get(&prefix.network()).cloned();
+        let mut search =
+            known.unwrap_or_else(|| Search { prefix: *prefix, next: first, returned: Returned::new_sync() });
+        let found = loop {
+            let number = match search.returned.first().copied() {
+                Some(number) => {
+                    search.returned.remove_mut(&number);
+                    number
+                }
+                None if search.next <= last => {
+                    search.next += 1;
+                    search.next - 1
+                }
+                None => break None,
+            };
+            let ip = address(prefix, number);
+            if !self.taken.contains(&ip) {
+                self.taken.insert_mut(ip);
+                break Some(ip);
+            }
+        };
+        self.searches.insert_mut(prefix.network(), search);
+        found
     }
 }
 
@@ -139,6 +166,8 @@ fn address(prefix: &IpNet, number: u128) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::control::testing::{self, ip};
 

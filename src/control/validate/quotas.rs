@@ -1,12 +1,10 @@
 //! How much there is, and how much there may be: quotas count per subscription, per VNet and per resource, whatever
 //! the connections' states.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::{Findings, Locator, Object, Violation, short};
-use crate::control::model::{Key, Model, PrivateEndpoint, Quota, Quotas};
+use crate::control::model::{Key, Map, Model, PrivateEndpoint, Quota, Quotas};
 
 /// What a quota counts in: a subscription, a VNet or a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,9 +29,9 @@ pub struct Usage {
 }
 
 /// How many there are of everything that a quota counts. Kept up to date endpoint by endpoint, it answers in
-/// constant time whether one more may be.
+/// constant time whether one more may be. A clone is a counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts(BTreeMap<(Quota, Scope), u64>);
+pub struct Counts(Map<u64, (Quota, Scope)>);
 
 impl Counts {
     /// Counts a whole model.
@@ -55,7 +53,9 @@ impl Counts {
     }
 
     fn add(&mut self, quota: Quota, scope: Scope, more: u64) {
-        *self.0.entry((quota, scope)).or_default() += more;
+        let place = (quota, scope);
+        let known = self.0.get(&place).copied().unwrap_or_default();
+        self.0.insert(place, known + more);
     }
 
     /// Takes over what became of the endpoint `key`.
@@ -112,21 +112,21 @@ fn counted(key: &Key, endpoint: &PrivateEndpoint) -> [(Quota, Scope); 3] {
 /// What is used of every quota, wherever something is used or limited.
 pub fn usage(model: &Model, quotas: &Quotas) -> Vec<Usage> {
     let counts = Counts::of(model).0;
-    let line = |((quota, scope), used): ((Quota, Scope), u64)| Usage {
+    let line = |((quota, scope), used): (&(Quota, Scope), &u64)| Usage {
         quota: quota.name(),
         scope: scope.to_string(),
-        limit: quotas.get(quota),
-        used,
+        limit: quotas.get(*quota),
+        used: *used,
     };
-    counts.into_iter().map(line).collect()
+    counts.iter().map(line).collect()
 }
 
 pub(super) fn check(model: &Model, quotas: &Quotas, findings: &mut Findings) {
     if *quotas == Quotas::default() {
         return;
     }
-    for ((quota, scope), used) in Counts::of(model).0 {
-        judge(quotas, quota, &scope, used, None, findings);
+    for ((quota, scope), used) in &Counts::of(model).0 {
+        judge(quotas, *quota, scope, *used, None, findings);
     }
 }
 
