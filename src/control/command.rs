@@ -113,6 +113,23 @@ pub enum Command {
     ApplyFile(Box<FileVersion>),
 }
 
+impl Command {
+    /// Whether it takes something away from one endpoint, or a token, and gives nothing: it must not wait for whatever
+    /// gives something.
+    pub(super) fn only_revokes(&self) -> bool {
+        match self {
+            Self::Reject(_) | Self::Remove(_) | Self::RevokeToken { .. } => true,
+            Self::Delete { kind, .. } => *kind == ItemKind::Endpoint,
+            Self::Unchanged { then, .. } => then.only_revokes(),
+            Self::Approve(_)
+            | Self::Put { .. }
+            | Self::CreateToken { .. }
+            | Self::RotateToken { .. }
+            | Self::ApplyFile(_) => false,
+        }
+    }
+}
+
 /// What approve, reject and remove are about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {

@@ -90,7 +90,7 @@ mod seen;
 pub(crate) mod testing;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -114,7 +114,7 @@ use retired::RetiredAddress;
 use state::DecisionStore;
 use validate::Violation;
 pub use writer::DAEMON;
-use writer::{Ports, Writer};
+use writer::{InForce, Observation, Planning, Ports, Writer};
 
 /// How long a worker may be silent before the daemon stops, closed (law 5).
 const SILENCE: Duration = Duration::from_secs(2);
@@ -155,6 +155,7 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Prepared {
     writer: Writer,
+    setup: Arc<Setup>,
     dry_run: bool,
 }
 
@@ -165,7 +166,8 @@ impl Prepared {
     /// `Invalid`: the file and the live state together break a rule.
     pub fn new(setup: Setup, found: Option<Decisions>, store: Box<dyn DecisionStore>) -> Result<Self, Refusal> {
         let dry_run = setup.dry_run;
-        Ok(Self { writer: Writer::prepare(setup, found, store)?, dry_run })
+        let setup = Arc::new(setup);
+        Ok(Self { writer: Writer::open(Arc::clone(&setup), found, store)?, setup, dry_run })
     }
 
     /// What this host must look like; devices are made from it before [`Prepared::start`].
@@ -200,7 +202,9 @@ impl Prepared {
         let epochs = watch::Sender::new(first.epoch);
         let view = Arc::new(ArcSwap::from_pointee(first));
         let journal = writer.journal();
-        Ok(ControlPlane { writer: Mutex::new(writer), ports, view, epochs, journal })
+        let in_force = ArcSwap::new(Arc::clone(writer.in_force()));
+        let (setup, changes, writer) = (self.setup, Mutex::new(()), Mutex::new(writer));
+        Ok(ControlPlane { setup, in_force, changes, writer, ports, view, epochs, journal })
     }
 }
 
@@ -215,8 +219,17 @@ fn unreadable(error: crate::store::StoreError) -> Refusal {
 }
 
 /// The single writer, and the view that its last change left behind.
+///
+/// A command is planned for what is in force without the writer's lock, and carried out under it if that is in force
+/// still. Commands that give something are planned one after the other, for one that is carried out makes all other
+/// plans useless; those that only take something away wait for none of them.
 #[derive(Debug)]
 pub struct ControlPlane {
+    setup: Arc<Setup>,
+    /// What plans begin from; it may be older than what the writer has.
+    in_force: ArcSwap<InForce>,
+    /// Held while a change that gives something is planned and carried out.
+    changes: Mutex<()>,
     writer: Mutex<Writer>,
     ports: Ports,
     view: Arc<ArcSwap<View>>,
@@ -235,6 +248,9 @@ impl Drop for StopOnPanic<'_> {
     }
 }
 
+/// How often a plan is made again because something else was in force first, before the writer waits for it.
+const OVERTAKEN: usize = 6;
+
 /// Audit records read at once.
 const AUDIT_CHUNK: usize = 256;
 
@@ -247,15 +263,10 @@ impl ControlPlane {
     ///
     /// # Errors
     /// See [`Kind`]; nothing of a refused command is acknowledged.
+    #[allow(clippy::needless_pass_by_value, reason = "a command is carried out once")]
     pub fn apply(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
-        let Ok(mut writer) = self.writer.lock() else {
-            let message = "an earlier command ended in the middle; nothing more is changed";
-            return Err(Refusal::new(Kind::Unavailable, "WriterLost", message, "restart the daemon"));
-        };
-        let _guard = StopOnPanic(self);
-        let outcome = writer.apply(&self.ports, caller, command);
-        // Also after a refusal: a block may be in force that could not be made durable.
-        self.show(&writer);
+        let plan = |in_force: &InForce| Planning { setup: &self.setup, in_force, caller }.plan(&command);
+        let outcome = self.in_turn(command.only_revokes(), plan, Writer::carry_out);
         match &outcome {
             Ok(done) => tracing::info!(%caller, %done, "command done"),
             Err(refusal) => tracing::warn!(%caller, code = refusal.code, %refusal, "command refused"),
@@ -263,11 +274,45 @@ impl ControlPlane {
         outcome
     }
 
+    /// Plans, and carries out what was planned for what is in force then. A plan that was made for something older is
+    /// made again, and after a few times under the writer's lock, so that whoever is always overtaken comes to its turn.
+    fn in_turn<P, T>(
+        &self,
+        revokes: bool,
+        plan: impl Fn(&InForce) -> Result<P, Refusal>,
+        carry_out: impl FnOnce(&mut Writer, &Ports, P) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let _turn = (!revokes).then(|| self.changes.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut overtaken = 0;
+        loop {
+            let base = self.in_force.load_full();
+            let planned = plan(&base)?;
+            let Ok(mut writer) = self.writer.lock() else {
+                let message = "an earlier command ended in the middle; nothing more is changed";
+                return Err(Refusal::new(Kind::Unavailable, "WriterLost", message, "restart the daemon"));
+            };
+            let _guard = StopOnPanic(self);
+            let planned = if Arc::ptr_eq(&base, writer.in_force()) {
+                planned
+            } else if overtaken < OVERTAKEN {
+                overtaken += 1;
+                continue;
+            } else {
+                plan(writer.in_force())?
+            };
+            let outcome = carry_out(&mut writer, &self.ports, planned);
+            // Also after a refusal: a block may be in force that could not be made durable.
+            self.show(&writer);
+            return outcome;
+        }
+    }
+
     /// Lets readers see what is in force.
     fn show(&self, writer: &Writer) {
         let view = writer.view();
         let epoch = view.epoch;
         self.view.store(Arc::new(view));
+        self.in_force.store(Arc::clone(writer.in_force()));
         self.epochs.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
     }
 
@@ -285,12 +330,14 @@ impl ControlPlane {
     ///
     /// # Errors
     /// `Unavailable`: the daemon is stopping.
-    pub fn observe(&self, health: Health, over: &BTreeSet<RetiredAddress>) -> Result<(), Refusal> {
-        let Ok(mut writer) = self.writer.lock() else { return Ok(()) };
-        let _guard = StopOnPanic(self);
-        let outcome = writer.observe(&self.ports, health, over);
-        self.show(&writer);
-        outcome
+    pub fn observe(&self, health: &Health, over: &BTreeSet<RetiredAddress>) -> Result<(), Refusal> {
+        let plan = |in_force: &InForce| {
+            Planning { setup: &self.setup, in_force, caller: &self.setup.daemon }.observe(health, over)
+        };
+        let take_in = |writer: &mut Writer, ports: &Ports, observed: Option<Observation>| {
+            observed.map_or(Ok(()), |observed| writer.take_in(ports, observed))
+        };
+        self.in_turn(false, plan, take_in)
     }
 
     /// The newest `limit` audit records since a time that `take` makes something of, the oldest of them first. The

@@ -9,6 +9,9 @@ use super::*;
 use crate::snapshot::policy::{Query, judge};
 use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Protocol, Snapshot};
 
+/// At once.
+mod concurrent;
+
 /// Rules that came later than the state.
 mod standing;
 

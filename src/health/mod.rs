@@ -89,7 +89,7 @@ pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Us
             let (health, over) = (watch.health(Instant::now()), watch.over(&view.retired, Instant::now(), &usage));
             if health != told || !over.is_empty() {
                 let (control, next) = (Arc::clone(&control), health.clone());
-                let observed = tokio::task::spawn_blocking(move || control.observe(next, &over)).await;
+                let observed = tokio::task::spawn_blocking(move || control.observe(&next, &over)).await;
                 match observed {
                     Ok(Ok(())) => told = health,
                     // A daemon that ends: nothing is forwarded any more.

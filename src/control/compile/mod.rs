@@ -108,6 +108,11 @@ pub fn compile(input: &Input<'_>, registry: &mut Registry, epoch: u64) -> Result
     Ok(Compiled { snapshot: builder.build(epoch), topology: topology::compile(input, &peering) })
 }
 
+/// What the host must look like, alone.
+pub fn topology(input: &Input<'_>) -> Topology {
+    topology::compile(input, &Peering::new(input))
+}
+
 /// The snapshot after a change of the one endpoint `key` (made, changed, restated or gone), from the one before:
 /// equal to the whole compilation, at a cost that does not grow with the number of endpoints.
 ///

@@ -9,11 +9,18 @@
 //! the commit fails, the block stays in force, and every later commit tries to make it durable with the rest.
 //!
 //! Routes that nothing needs any more go last: until then their packets end in the forwarder.
+//!
+//! A change is prepared by a pure function over what is in force ([`Planning`] makes a [`Plan`] of a command): judged,
+//! validated and compiled while nobody waits. The writer's lock is held only to see that nothing else has changed
+//! meanwhile, and to carry the plan out.
 
 /// What each command asks for.
 mod commands;
 
-/// From what is asked for to durable and in force.
+/// What follows from a wanted state: validated, compiled, and in which order it is put in force.
+mod plan;
+
+/// From a plan to durable and in force.
 mod force;
 
 /// A file among live objects.
@@ -24,15 +31,13 @@ mod tokens;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::Setup;
 use super::access::Access;
 use super::addresses::Allocator;
 use super::apply::{Application, Maker};
 use super::approval::Action;
 use super::command::{Caller, Command, Outcome};
-use super::compile::{Input, Registry, compile};
+use super::compile::{Compiled, Input, Registry, compile};
 use super::decisions::{Decisions, Item};
 use super::health::Health;
 use super::index::Index;
@@ -50,6 +55,7 @@ use super::validate::{Counts, Violation};
 use super::views::View;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
+pub(super) use plan::{Observation, Planning};
 
 /// The author of the daemon's own file.
 pub const DAEMON: &str = "daemon";
@@ -67,18 +73,11 @@ impl std::fmt::Debug for Ports {
     }
 }
 
-/// What is in force, and what is needed to change it.
-#[derive(Debug)]
-pub(super) struct Writer {
-    setup: Setup,
-    store: Box<dyn DecisionStore>,
+/// What is in force, and all that follows from it. It never changes: whoever has it can prepare the next one while
+/// others do the same.
+#[derive(Clone, Debug)]
+pub(super) struct InForce {
     decisions: Arc<Decisions>,
-    /// What the next start reads.
-    durable: Arc<Decisions>,
-    /// What the audit log is to keep of a migration at this start.
-    migrated: Vec<Record>,
-    /// What is in force may differ from what the next start reads, for this reason.
-    unsaved: Option<String>,
     addresses: Allocator,
     index: Index,
     /// What quotas count.
@@ -87,7 +86,7 @@ pub(super) struct Writer {
     standing: Standing,
     /// What resolvers answer.
     names: Planner,
-    /// Who may do what, by the decisions in force.
+    /// Who may do what, by these decisions.
     access: Arc<Access>,
     registry: Registry,
     /// See [`Health`].
@@ -95,10 +94,25 @@ pub(super) struct Writer {
     /// See [`Retired`].
     retired: Arc<Retired>,
     snapshot: Snapshot,
-    topology: Topology,
-    first_start: bool,
     /// Deleted in force, and not durably when the caller was answered; their routes still stand.
     deleting: Map<Item>,
+}
+
+/// What is in force, and what is needed to change it.
+#[derive(Debug)]
+pub(super) struct Writer {
+    setup: Arc<Setup>,
+    store: Box<dyn DecisionStore>,
+    in_force: Arc<InForce>,
+    /// What the next start reads.
+    durable: Arc<Decisions>,
+    /// What the audit log is to keep of a migration at this start.
+    migrated: Vec<Record>,
+    /// What is in force may differ from what the next start reads, for this reason.
+    unsaved: Option<String>,
+    /// What the host was last asked to look like.
+    topology: Topology,
+    first_start: bool,
     /// The kernel refused the last change of routes.
     host_behind: Option<String>,
     /// The daemon is stopping, for this reason.
@@ -108,8 +122,8 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Applies the file to what was found (`None`: a first start), in memory.
-    pub(super) fn prepare(
-        setup: Setup,
+    pub(super) fn open(
+        setup: Arc<Setup>,
         found: Option<Decisions>,
         store: Box<dyn DecisionStore>,
     ) -> Result<Self, Refusal> {
@@ -126,28 +140,33 @@ impl Writer {
         let fit::Fitted { decisions, report, standing } = found_before.fit(&setup, application)?;
         let access = Arc::new(self::access(&setup, &decisions)?);
         let mut registry = Registry::default();
-        let nothing = Found { health: &Health::default(), retired: &Retired::default() };
-        let compiled = compile(&input(&setup, &decisions, nothing), &mut registry, 1).map_err(not_compiled)?;
-        Ok(Self {
+        let found = Found { health: &Health::default(), retired: &Retired::default() };
+        let compiled = compile(&input(&setup, &decisions, found), &mut registry, 1).map_err(not_compiled)?;
+        let Compiled { snapshot, topology } = compiled;
+        let unsaved = (durable != decisions).then(|| "nothing has been written yet".into());
+        let in_force = InForce {
             standing,
             addresses: Allocator::new(&decisions.model),
             index: Index::of(&decisions),
             counts: Counts::of(&decisions.model),
             names: Planner::of(&decisions, 1),
             access,
-            unsaved: (durable != decisions).then(|| "nothing has been written yet".into()),
             decisions: Arc::new(decisions),
-            durable: Arc::new(durable),
-            migrated,
-            setup,
-            store,
             registry,
             health: Arc::default(),
             retired: Arc::default(),
-            snapshot: compiled.snapshot,
-            topology: compiled.topology,
-            first_start,
+            snapshot,
             deleting: Map::default(),
+        };
+        Ok(Self {
+            setup,
+            store,
+            in_force: Arc::new(in_force),
+            durable: Arc::new(durable),
+            migrated,
+            unsaved,
+            topology,
+            first_start,
             host_behind: None,
             stopped: None,
             last_apply: Arc::new(report),
@@ -156,35 +175,17 @@ impl Writer {
 
     /// Commit, host, publish: nothing is in force before, so this order widens nothing early.
     pub(super) fn start(&mut self, ports: &Ports) -> Result<(), Refusal> {
-        let (before, after, report) = (&self.durable, &self.decisions, &self.last_apply);
-        let applied = self.file_records(&self.setup.daemon, DAEMON, (before, after), report);
-        let records = std::mem::take(&mut self.migrated).into_iter().chain(applied).collect();
-        self.save_with(records)?;
+        let (in_force, setup) = (Arc::clone(&self.in_force), Arc::clone(&self.setup));
+        let planning = Planning { setup: &setup, in_force: &in_force, caller: &setup.daemon };
+        let applied = planning.file_records(DAEMON, (&self.durable, &in_force.decisions), &self.last_apply);
+        let records: Vec<Record> = std::mem::take(&mut self.migrated).into_iter().chain(applied).collect();
+        self.save_with(&records)?;
         ports.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;
-        let snapshot = self.snapshot.clone();
-        self.publish(ports, snapshot)
+        self.publish(ports)
     }
 
-    pub(super) fn apply(&mut self, ports: &Ports, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
-        if let Some(reason) = &self.stopped {
-            return Err(stopping(reason));
-        }
-        self.refuse_ended_token(caller)?;
-        match command {
-            Command::Approve(decision) => self.decide(ports, caller, Action::Approve, &decision),
-            Command::Reject(decision) => self.decide(ports, caller, Action::Reject, &decision),
-            Command::Remove(decision) => self.decide(ports, caller, Action::Remove, &decision),
-            Command::Put { items, create_only } => self.put(ports, caller, &items, create_only),
-            Command::Unchanged { items, seen, then } => {
-                self.refuse_moved(&items, &seen)?;
-                self.apply(ports, caller, *then)
-            }
-            Command::Delete { kind, reference } => self.delete(ports, caller, kind, &reference),
-            Command::CreateToken { name, lifetime, random } => self.mint(caller, name, lifetime, &random),
-            Command::RotateToken { name, random } => self.rotate(caller, &name, &random),
-            Command::RevokeToken { name } => self.revoke_token(caller, name),
-            Command::ApplyFile(version) => self.apply_file(ports, caller, &version),
-        }
+    pub(super) fn in_force(&self) -> &Arc<InForce> {
+        &self.in_force
     }
 
     pub(super) fn journal(&self) -> Option<Arc<dyn crate::store::Store>> {
@@ -196,39 +197,23 @@ impl Writer {
     }
 
     pub(super) fn view(&self) -> View {
+        let now = &*self.in_force;
+        let InForce { decisions, index, names, registry, access, snapshot, health, retired, .. } = now;
         View {
-            decisions: Arc::clone(&self.decisions),
-            index: self.index.clone(),
-            dns: Arc::clone(self.names.plan()),
+            decisions: Arc::clone(decisions),
+            index: index.clone(),
+            dns: Arc::clone(names.plan()),
             host: Arc::clone(&self.setup.host),
-            registry: self.registry.clone(),
-            access: Arc::clone(&self.access),
-            epoch: self.snapshot.epoch,
+            registry: registry.clone(),
+            access: Arc::clone(access),
+            epoch: snapshot.epoch,
             first_start: self.first_start,
             conditions: self.conditions(),
             last_apply: Arc::clone(&self.last_apply),
-            health: Arc::clone(&self.health),
-            retired: Arc::clone(&self.retired),
-            standing: self.standing.clone(),
+            health: Arc::clone(health),
+            retired: Arc::clone(retired),
+            standing: now.standing.clone(),
         }
-    }
-
-    fn found(&self) -> Found<'_> {
-        Found { health: &self.health, retired: &self.retired }
-    }
-
-    /// Checks `after` as a whole. What breaks a tightened rule and is in force already is returned, anything else refused.
-    fn checked(&self, after: &Decisions) -> Result<Standing, Refusal> {
-        let before = fit::Before { decisions: &self.decisions, standing: Some(&self.standing) };
-        before.judge(&self.setup, after).map_err(|violations| refused(&violations))
-    }
-
-    fn maker<'a>(&'a self, caller: &'a Caller) -> Maker<'a> {
-        Maker { rights: Rights::of(caller, &self.access), now: self.now() }
-    }
-
-    fn now(&self) -> Timestamp {
-        (self.setup.clock)()
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -246,6 +231,19 @@ impl Writer {
             .as_ref()
             .map(|error| format!("HOST BEHIND: the kernel refused a change of routes: {error}"));
         stopped.into_iter().chain(unsaved).chain(behind).collect()
+    }
+}
+
+impl InForce {
+    /// What has been found out besides.
+    fn found(&self) -> Found<'_> {
+        Found { health: &self.health, retired: &self.retired }
+    }
+
+    /// Checks `after` as a whole. What breaks a tightened rule and is in force already is returned, anything else refused.
+    fn checked(&self, setup: &Setup, after: &Decisions) -> Result<Standing, Refusal> {
+        let before = fit::Before { decisions: &self.decisions, standing: Some(&self.standing) };
+        before.judge(setup, after).map_err(|violations| refused(&violations))
     }
 }
 

@@ -2,21 +2,22 @@
 
 use jiff::SignedDuration;
 
-use super::force::Wanted;
-use super::{Arc, Caller, Decisions, Kind, Outcome, Refusal, Writer};
+use super::plan::{Plan, Planning};
+use super::{Decisions, Kind, Outcome, Refusal};
 use crate::control::access::tokens::{Token, mint};
 use crate::control::access::{RoleAssignment, TokenName, actions};
 use crate::control::command::Minted;
 use crate::control::rights::Right;
-use crate::control::state::{Extent, Record};
+use crate::control::state::Record;
 use crate::control::tokens::{forget, token_of};
 
-impl Writer {
+impl Planning<'_> {
     /// Checks that the token by which the caller is known still is one: a request may have waited while it ended.
-    pub(super) fn refuse_ended_token(&self, caller: &Caller) -> Result<(), Refusal> {
+    pub(super) fn refuse_ended_token(&self) -> Result<(), Refusal> {
+        let caller = self.caller;
         let Some(presented) = caller.subject.token() else { return Ok(()) };
         let now = self.now();
-        if self.decisions.tokens.values().any(|token| token.id == *presented && now < token.expires_at) {
+        if self.in_force.decisions.tokens.values().any(|token| token.id == *presented && now < token.expires_at) {
             return Ok(());
         }
         let message = format!("the token of {caller} was revoked or has expired meanwhile");
@@ -24,55 +25,55 @@ impl Writer {
         Err(Refusal::new(Kind::Forbidden, "InvalidAuthenticationToken", message, remedy))
     }
 
-    pub(super) fn mint(
-        &mut self,
-        caller: &Caller,
-        name: TokenName,
-        lifetime: SignedDuration,
-        random: &[u8; 32],
-    ) -> Result<Outcome, Refusal> {
-        let maker = self.maker(caller);
+    pub(super) fn mint(&self, name: &TokenName, lifetime: SignedDuration, random: &[u8; 32]) -> Result<Plan, Refusal> {
+        let maker = self.maker();
         maker.rights.demand(&Right::anywhere(actions::write(actions::TOKENS)))?;
-        if self.decisions.tokens.contains_key(&name) {
+        if self.in_force.decisions.tokens.contains_key(name) {
             let message = format!("there is a token {name}");
             let remedy = "revoke it first, or choose another name; `privlink token rotate` gives it another secret";
             return Err(Refusal::new(Kind::Conflict, "AlreadyExists", message, remedy));
         }
-        let principal = caller.subject.principal().clone();
+        let principal = self.caller.subject.principal().clone();
         let (token, secret) = mint(name.clone(), principal, maker.now, lifetime, random).map_err(|bad| {
             Refusal::new(Kind::Invalid, "InvalidLifetime", bad.to_string(), "choose another `--expires`")
         })?;
-        let mut after = Decisions::clone(&self.decisions);
+        let mut after = Decisions::clone(&self.in_force.decisions);
         // There is nothing of that name: revoking took it away, and nothing is assigned to an absent token.
-        forget(&mut after, &name);
+        forget(&mut after, name);
         after.tokens.insert(name.clone(), token.clone());
         let detail = format!("id {}, good until {}", token.id, token.expires_at);
-        let record = Record { detail, ..self.record(caller, "create", format!("token {name}")) };
-        self.keep(after, vec![record])?;
-        Ok(Outcome::Minted(Minted { token, secret, warnings: Vec::new() }))
+        let record = Record { detail, ..self.record("create", format!("token {name}")) };
+        let outcome = Outcome::Minted(Minted { token, secret, warnings: Vec::new() });
+        self.keep(outcome, after, vec![record])
     }
 
     /// Whoever knows the secret can do all that the token may, so the caller must hold all of it.
-    pub(super) fn rotate(&mut self, caller: &Caller, name: &TokenName, random: &[u8; 32]) -> Result<Outcome, Refusal> {
-        self.maker(caller).rights.demand(&Right::anywhere(actions::write(actions::TOKENS)))?;
-        let token = self.decisions.tokens.get(name).ok_or_else(|| absent(name))?;
-        self.demand_all_of(caller, token)?;
+    pub(super) fn rotate(&self, name: &TokenName, random: &[u8; 32]) -> Result<Plan, Refusal> {
+        self.rights().demand(&Right::anywhere(actions::write(actions::TOKENS)))?;
+        let token = self.in_force.decisions.tokens.get(name).ok_or_else(|| absent(name))?;
+        self.demand_all_of(token)?;
         if token.expires_at <= self.now() {
             let message = format!("the token {name} expired at {}: no secret of it is accepted", token.expires_at);
             return Err(Refusal::new(Kind::Invalid, "TokenExpired", message, "revoke it, and make another"));
         }
         let (token, secret) = token.rotated(random);
-        let mut after = Decisions::clone(&self.decisions);
+        let mut after = Decisions::clone(&self.in_force.decisions);
         after.tokens.insert(name.clone(), token.clone());
-        let record = self.record(caller, "rotate", format!("token {name}"));
-        self.keep(after, vec![record])?;
-        Ok(Outcome::Rotated(Minted { token, secret, warnings: Vec::new() }))
+        let record = self.record("rotate", format!("token {name}"));
+        let outcome = Outcome::Rotated(Minted { token, secret, warnings: Vec::new() });
+        self.keep(outcome, after, vec![record])
     }
 
-    fn demand_all_of(&self, caller: &Caller, token: &Token) -> Result<(), Refusal> {
-        let held = self.decisions.model.assignments.values().filter(|given| token_of(given) == Some(&token.name));
+    fn demand_all_of(&self, token: &Token) -> Result<(), Refusal> {
+        let caller = self.caller;
+        let held =
+            self.in_force.decisions.model.assignments.values().filter(|given| token_of(given) == Some(&token.name));
         for RoleAssignment { role, scope, .. } in held {
-            let whole = self.access.role(role).is_some_and(|role| self.access.holds(&caller.subject, role, scope));
+            let whole = self
+                .in_force
+                .access
+                .role(role)
+                .is_some_and(|role| self.in_force.access.holds(&caller.subject, role, scope));
             if !whole {
                 let message = format!("{caller} does not hold all that the token {} holds", token.name);
                 let remedy = "ask somebody who does, such as an Owner of everything";
@@ -82,29 +83,18 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn revoke_token(&mut self, caller: &Caller, name: TokenName) -> Result<Outcome, Refusal> {
-        self.maker(caller).rights.demand(&Right::anywhere(actions::delete(actions::TOKENS)))?;
-        let mut after = Decisions::clone(&self.decisions);
-        if !after.tokens.remove(&name) {
-            return Err(absent(&name));
+    pub(super) fn revoke_token(&self, name: &TokenName) -> Result<Plan, Refusal> {
+        self.rights().demand(&Right::anywhere(actions::delete(actions::TOKENS)))?;
+        let mut after = Decisions::clone(&self.in_force.decisions);
+        if !after.tokens.remove(name) {
+            return Err(absent(name));
         }
-        let gone = forget(&mut after, &name).into_iter().map(|(key, given)| Record {
+        let gone = forget(&mut after, name).into_iter().map(|(key, given)| Record {
             detail: format!("{} of {}, with token {name}", given.role, given.scope),
-            ..self.record(caller, "delete", format!("assignment {key}"))
+            ..self.record("delete", format!("assignment {key}"))
         });
-        let records = std::iter::once(self.record(caller, "revoke", format!("token {name}"))).chain(gone).collect();
-        self.keep(after, records)?;
-        Ok(Outcome::Revoked(name))
-    }
-
-    /// Makes what concerns no packet durable, and then in force.
-    fn keep(&mut self, after: Decisions, records: Vec<Record>) -> Result<(), Refusal> {
-        let access = super::access(&self.setup, &after)?;
-        let wanted = Wanted { after, extent: Extent::Whole, records };
-        self.commit(&wanted).map_err(|error| super::force::not_durable("nothing new is in force: this", &error))?;
-        self.decisions = Arc::new(wanted.after);
-        self.access = Arc::new(access);
-        Ok(())
+        let records = std::iter::once(self.record("revoke", format!("token {name}"))).chain(gone).collect();
+        self.keep(Outcome::Revoked(name.clone()), after, records)
     }
 }
 

@@ -1,0 +1,343 @@
+//! What follows from a command: the state that it leads to, whole and sound, and the steps that lead there. Pure: what
+//! is planned here is carried out elsewhere, or dropped.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Action, Allocator, Caller, Command, Compiled, Counts, Index, Maker, Outcome, Planner, Rights, Setup};
+use super::{Found, InForce, Key, Refusal, Topology, broken, input, not_compiled, refused};
+use crate::control::compile::{self, compile_endpoint};
+use crate::control::decisions::Decisions;
+use crate::control::health::Health;
+use crate::control::model::Model;
+use crate::control::refusal::BrokenRule;
+use crate::control::retired::RetiredAddress;
+use crate::control::state::{Extent, Record};
+use crate::control::validate::tightened::{self, Standing};
+use crate::snapshot::ConnectionState;
+
+/// What is left to do of a command, and how it is answered then.
+#[derive(Debug)]
+pub(in crate::control) struct Plan {
+    pub(super) outcome: Outcome,
+    pub(super) steps: Steps,
+    pub(super) extent: Extent,
+    /// What is to be remembered of how it came about.
+    pub(super) records: Vec<Record>,
+    /// It is of the daemon's own file, whose report is kept.
+    pub(super) own_file: bool,
+}
+
+/// In which order a plan is carried out.
+#[derive(Debug)]
+pub(super) enum Steps {
+    /// Nothing: it was only asked what would be.
+    Report,
+    /// What is in force is what is asked for; a caller repeats a command until it is durable, too.
+    Nothing,
+    /// An endpoint that was deleted in force becomes so durably; the host's part follows.
+    DeleteAgain(Key, Topology),
+    /// It moves no packet: the commit alone puts it in force.
+    Keep(Box<InForce>),
+    /// It takes nothing away.
+    Widen(Box<Next>),
+    /// It takes away what one endpoint has.
+    Revoke(Box<Next>),
+    /// It takes something away, and gives something: the first is put in force before.
+    Block(Box<InForce>, Box<Next>),
+}
+
+/// A state to be put in force.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) in_force: InForce,
+    /// `None`: the host's part is as it was.
+    pub(super) topology: Option<Topology>,
+}
+
+/// What has been found out of servers, ready to be put in force.
+#[derive(Debug)]
+pub(in crate::control) struct Observation(pub(super) Box<Next>);
+
+/// Decisions as they are wanted.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) after: Decisions,
+    /// What of it differs.
+    pub(super) extent: Extent,
+    /// With what was given out on the way.
+    pub(super) addresses: Option<Allocator>,
+    /// The caller must hold the rights to all that changes; only the daemon's own file is exempt.
+    pub(super) asks_rights: bool,
+}
+
+/// Who plans a change of what.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::control) struct Planning<'a> {
+    pub(in crate::control) setup: &'a Setup,
+    pub(in crate::control) in_force: &'a InForce,
+    pub(in crate::control) caller: &'a Caller,
+}
+
+impl Plan {
+    /// The plan of what changes nothing: of a question, or of what is as it is asked for.
+    pub(super) fn without_change(outcome: Outcome, steps: Steps) -> Self {
+        Self { outcome, steps, extent: Extent::Whole, records: Vec::new(), own_file: false }
+    }
+}
+
+impl Planning<'_> {
+    /// Judges, validates and compiles `command`.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(in crate::control) fn plan(&self, command: &Command) -> Result<Plan, Refusal> {
+        self.refuse_ended_token()?;
+        match command {
+            Command::Approve(decision) => self.decide(Action::Approve, decision),
+            Command::Reject(decision) => self.decide(Action::Reject, decision),
+            Command::Remove(decision) => self.decide(Action::Remove, decision),
+            Command::Put { items, create_only } => self.put(items, *create_only),
+            Command::Unchanged { items, seen, then } => {
+                self.refuse_moved(items, seen)?;
+                self.plan(then)
+            }
+            Command::Delete { kind, reference } => self.delete(*kind, reference),
+            Command::CreateToken { name, lifetime, random } => self.mint(name, *lifetime, random),
+            Command::RotateToken { name, random } => self.rotate(name, random),
+            Command::RevokeToken { name } => self.revoke_token(name),
+            Command::ApplyFile(version) => self.apply_file(version),
+        }
+    }
+
+    /// The plan that makes `wanted` durable and puts it in force.
+    ///
+    /// # Errors
+    /// Its author lacks a right, or it does not hold together.
+    pub(super) fn change(&self, outcome: Outcome, wanted: Wanted, records: Vec<Record>) -> Result<Plan, Refusal> {
+        // Before anything of it is compared or validated.
+        if wanted.asks_rights {
+            let before = &self.in_force.decisions.model;
+            self.rights().demand_change(before, &wanted.after.model, &wanted.extent)?;
+        }
+        let extent = wanted.extent.clone();
+        let losing = self.losing(&wanted);
+        let steps = match &extent {
+            _ if losing.is_empty() => Steps::Widen(Box::new(self.next(wanted)?)),
+            Extent::Endpoint(_) => Steps::Revoke(Box::new(self.next(wanted)?)),
+            Extent::Whole => {
+                let blocked = self.blocked(&wanted.after, &losing)?;
+                // Compiled anew: generations have moved, and those of the block must hold.
+                let next = Planning { in_force: &blocked, ..*self }.next(wanted)?;
+                Steps::Block(Box::new(blocked), Box::new(next))
+            }
+        };
+        Ok(Plan { outcome, steps, extent, records, own_file: false })
+    }
+
+    /// The plan of what concerns no packet.
+    ///
+    /// # Errors
+    /// Roles and assignments do not fit together.
+    pub(super) fn keep(&self, outcome: Outcome, after: Decisions, records: Vec<Record>) -> Result<Plan, Refusal> {
+        let access = Arc::new(super::access(self.setup, &after)?);
+        let next = InForce { decisions: Arc::new(after), access, ..self.in_force.clone() };
+        let steps = Steps::Keep(Box::new(next));
+        Ok(Plan { outcome, steps, extent: Extent::Whole, records, own_file: false })
+    }
+
+    /// What is in force with what has been found out of servers: the model is as it was and holds, so it is compiled
+    /// alone. `None`: nothing new has been found out.
+    ///
+    /// # Errors
+    /// It cannot be compiled.
+    pub(in crate::control) fn observe(
+        &self,
+        health: &Health,
+        over: &BTreeSet<RetiredAddress>,
+    ) -> Result<Option<Observation>, Refusal> {
+        let now = self.in_force;
+        let retired = now.retired.without(over);
+        if *health == *now.health && retired == *now.retired {
+            return Ok(None);
+        }
+        let mut registry = now.registry.clone();
+        let input = input(self.setup, &now.decisions, Found { health, retired: &retired });
+        let compiled = compile::compile(&input, &mut registry, now.snapshot.epoch + 1).map_err(not_compiled)?;
+        let Compiled { snapshot, topology } = compiled;
+        let (health, retired) = (Arc::new(health.clone()), Arc::new(retired));
+        let in_force = InForce { registry, health, retired, snapshot, ..now.clone() };
+        Ok(Some(Observation(Box::new(Next { in_force, topology: Some(topology) }))))
+    }
+
+    pub(super) fn maker(&self) -> Maker<'_> {
+        Maker { rights: self.rights(), now: self.now() }
+    }
+
+    pub(super) fn rights(&self) -> Rights<'_> {
+        Rights::of(self.caller, &self.in_force.access)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.setup.clock)()
+    }
+
+    /// What the host must look like by `decisions`, compiled with all the rest.
+    pub(super) fn topology(&self, decisions: &Decisions) -> Result<Topology, Refusal> {
+        let input = input(self.setup, decisions, self.in_force.found());
+        let (mut registry, epoch) = (self.in_force.registry.clone(), self.in_force.snapshot.epoch);
+        Ok(compile::compile(&input, &mut registry, epoch).map_err(not_compiled)?.topology)
+    }
+
+    /// Validates and compiles: the one place where either is called for a change.
+    fn next(&self, wanted: Wanted) -> Result<Next, Refusal> {
+        let now = self.in_force;
+        let mut registry = now.registry.clone();
+        let epoch = now.snapshot.epoch + 1;
+        let alone = match &wanted.extent {
+            // What gets an address may get a retired one, which is another's then.
+            Extent::Endpoint(key) if now.retired.is_empty() || !self.remodels(&wanted.after, key) => Some(key),
+            Extent::Endpoint(_) | Extent::Whole => None,
+        };
+        let Some(key) = alone else {
+            let retired = now.retired.after(&now.decisions.model, &wanted.after.model);
+            let access = match &wanted.extent {
+                Extent::Whole => Arc::new(super::access(self.setup, &wanted.after)?),
+                Extent::Endpoint(_) => Arc::clone(&now.access),
+            };
+            let standing = now.checked(self.setup, &wanted.after)?;
+            let found = Found { health: &now.health, retired: &retired };
+            let input = input(self.setup, &wanted.after, found);
+            let compiled = compile::compile(&input, &mut registry, epoch).map_err(not_compiled)?;
+            let Compiled { snapshot, topology } = compiled;
+            let retired = Arc::new(retired);
+            let compiled = InForce { standing, access, registry, retired, snapshot, ..now.clone() };
+            return Ok(Next { in_force: compiled.with(wanted), topology: Some(topology) });
+        };
+        let standing = self.standing_with(&wanted.after, key)?;
+        let input = input(self.setup, &wanted.after, now.found());
+        let snapshot = compile_endpoint(&now.snapshot, &input, &mut registry, epoch, key).map_err(not_compiled)?;
+        let topology = self.moves_routes(&wanted.after, key).then(|| compile::topology(&input));
+        let compiled = InForce { standing, registry, snapshot, ..now.clone() };
+        Ok(Next { in_force: compiled.with(wanted), topology })
+    }
+
+    /// Checks what became of the endpoint `key`, and returns what stands against tightened rules then.
+    fn standing_with(&self, after: &Decisions, key: &Key) -> Result<Standing, Refusal> {
+        let now = self.in_force;
+        if !self.remodels(after, key) {
+            return Ok(now.standing.clone());
+        }
+        if !after.model.endpoints.contains_key(key) {
+            return Ok(now.standing.with_endpoint(key, Vec::new()));
+        }
+        let validate = |model| (self.setup.validate)(model, &self.setup.host, Some(key));
+        let found = tightened::judge(&validate(&after.model), || validate(&now.decisions.model));
+        let found = found.map_err(|violations| refused(&violations))?;
+        self.within_quotas(&after.model, key)?;
+        Ok(now.standing.with_endpoint(key, found))
+    }
+
+    /// What is in force without what `after` takes away.
+    fn blocked(&self, after: &Decisions, losing: &BTreeSet<Key>) -> Result<InForce, Refusal> {
+        let now = self.in_force;
+        let mut blocked = Decisions::clone(&now.decisions);
+        for key in losing {
+            if let Some(connection) = after.connections.get(key) {
+                let mut connection = connection.clone();
+                // The connection as it will be, on the endpoint as it is.
+                connection.link = now.decisions.connections.get(key).map_or(connection.link, |before| before.link);
+                blocked.connections.insert(key.clone(), connection);
+            } else {
+                blocked.connections.remove(key);
+                blocked.model.endpoints.remove(key);
+            }
+        }
+        let mut registry = now.registry.clone();
+        let standing = now.checked(self.setup, &blocked)?;
+        let input = input(self.setup, &blocked, now.found());
+        let compiled = compile::compile(&input, &mut registry, now.snapshot.epoch + 1).map_err(not_compiled)?;
+        let compiled = InForce { standing, registry, snapshot: compiled.snapshot, ..now.clone() };
+        Ok(compiled.with(Wanted { after: blocked, extent: Extent::Whole, addresses: None, asks_rights: false }))
+    }
+
+    /// Refuses an endpoint that is new in `after` and one more than a quota allows.
+    fn within_quotas(&self, after: &Model, key: &Key) -> Result<(), Refusal> {
+        let new = after.endpoints.get(key).filter(|_| !self.in_force.decisions.model.endpoints.contains_key(key));
+        let quotas = &self.setup.host.quotas;
+        let exceeded: Vec<BrokenRule> = new
+            .into_iter()
+            .flat_map(|endpoint| self.in_force.counts.exceeded_by(quotas, key, endpoint))
+            .map(|violation| BrokenRule::from(&violation))
+            .collect();
+        if exceeded.is_empty() { Ok(()) } else { Err(broken(exceeded)) }
+    }
+
+    /// Whether more than the connection of the endpoint `key` is another one in `after`.
+    fn remodels(&self, after: &Decisions, key: &Key) -> bool {
+        after.model.endpoints.share(key) != self.in_force.decisions.model.endpoints.share(key)
+    }
+
+    /// Whether a change of the endpoint `key` is one of the host's routes or neighbours, too.
+    fn moves_routes(&self, after: &Decisions, key: &Key) -> bool {
+        let before = &self.in_force.decisions.model;
+        let (old, new) = (before.endpoints.get(key), after.model.endpoints.get(key));
+        if old.map(|endpoint| &endpoint.addresses) == new.map(|endpoint| &endpoint.addresses) {
+            return false;
+        }
+        let alone = self.setup.host.attachments.iter().all(|attachment| attachment.proxy_on.is_empty());
+        let dedicated = [(old, before), (new, &after.model)].into_iter().all(|(endpoint, model)| {
+            let Some(endpoint) = endpoint else { return true };
+            let subnets = model.vnets.get(&endpoint.vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
+            subnets.iter().any(|subnet| subnet.dedicated && subnet.name.eq_ignore_ascii_case(&endpoint.subnet))
+        });
+        !(alone && dedicated)
+    }
+
+    /// Endpoints that pass traffic now and will not after.
+    fn losing(&self, wanted: &Wanted) -> BTreeSet<Key> {
+        let before = &self.in_force.decisions;
+        let approved = |decisions: &Decisions, key: &Key| {
+            decisions.connections.get(key).is_some_and(|connection| connection.state == ConnectionState::Approved)
+        };
+        let loses = |key: &&Key| approved(before, key) && !approved(&wanted.after, key);
+        match &wanted.extent {
+            Extent::Endpoint(key) => Some(key).filter(loses).into_iter().cloned().collect(),
+            Extent::Whole => before.connections.keys().filter(loses).cloned().collect(),
+        }
+    }
+}
+
+impl InForce {
+    /// The same, compiled already, with the decisions that are wanted and what follows from them.
+    fn with(mut self, wanted: Wanted) -> Self {
+        let Wanted { after, extent, addresses, .. } = wanted;
+        let before = std::mem::replace(&mut self.decisions, Arc::new(after));
+        let (after, epoch) = (&self.decisions, self.snapshot.epoch);
+        match &extent {
+            Extent::Whole => {
+                self.addresses = Allocator::new(&after.model);
+                self.index = Index::of(after);
+                self.counts = Counts::of(&after.model);
+                self.names = Planner::of(after, epoch);
+            }
+            Extent::Endpoint(key) => {
+                if let Some(addresses) = addresses {
+                    self.addresses = addresses;
+                }
+                if let Some(old) = before.model.endpoints.get(key) {
+                    old.addresses.iter().filter_map(|a| a.ip).for_each(|ip| self.addresses.release(&old.vnet, ip));
+                }
+                if let Some(new) = after.model.endpoints.get(key) {
+                    new.addresses.iter().filter_map(|a| a.ip).for_each(|ip| self.addresses.spare(&new.vnet, ip));
+                }
+                self.index.follow(key, &before, after);
+                self.counts.follow(key, &before.model, &after.model);
+                self.names.follow(key, &before, after, epoch);
+            }
+        }
+        self
+    }
+}
