@@ -24,6 +24,12 @@ use privlink::dataplane::session::{Addresses, Admitted, FlowKey, Session, Slot, 
 use privlink::snapshot::{AttachmentId, EndpointId, Generation, Protocol, ResourceId, TargetId};
 use privlink::wire::Address;
 
+#[path = "common/adversary.rs"]
+mod adversary;
+
+/// Sessions of a table whose keys somebody has chosen.
+const CHOSEN: u32 = 64_000;
+
 /// Keys asked for: more than any cache holds the lines of.
 const KEYS: usize = 1 << 18;
 /// Lookups between two looks at the clock.
@@ -129,6 +135,56 @@ fn lookup(c: &mut Criterion) {
     }
 }
 
+/// A full table of sessions whose keys were chosen by who knows the code, against one whose were not: `random`.
+fn chosen(c: &mut Criterion) {
+    for (family, tuple) in adversary::FAMILIES {
+        let keys: Vec<_> = (0..CHOSEN).map(|number| chosen_session(tuple(number), number)).collect();
+        let mut table = Table::new(CHOSEN, [3, 5]);
+        let mut asked = Vec::with_capacity(KEYS);
+        for (addresses, session) in keys {
+            let key = session.service_key(&addresses);
+            // A port may come twice in a family: a session is one all the same.
+            if table.find_any(&key).is_none() {
+                table.insert(&addresses, session).expect("room");
+                asked.push(key);
+            }
+        }
+        let mut random = fastrand::Rng::with_seed(1);
+        let keys: Vec<_> = (0..KEYS).map(|_| asked[random.usize(..asked.len())]).collect();
+        let find = |keys: &[FlowKey]| {
+            keys.iter()
+                .filter_map(|key| table.find_any(black_box(key)))
+                .fold(0, |sum, (slot, _)| sum ^ touch(&table, slot))
+        };
+        time(c, "chosen", family, &keys, &find);
+    }
+}
+
+/// A session of the consumer that a tuple names.
+fn chosen_session(([source, destination], ports): adversary::Tuple, number: u32) -> (Addresses, Session) {
+    let address = |bits| Address::from(std::net::IpAddr::from(std::net::Ipv6Addr::from_bits(bits)).to_canonical());
+    let (ours, like) = session(number);
+    let addresses = Addresses {
+        consumer: address(source),
+        endpoint: address(destination),
+        consumer_port: ports[0],
+        endpoint_port: ports[1],
+        ..ours
+    };
+    let admitted = Admitted {
+        link: 0,
+        consumer_attachment: like.consumer_attachment,
+        provider_attachment: like.provider_attachment,
+        endpoint: like.endpoint,
+        generation: like.generation,
+        resource: like.resource,
+        target: like.target,
+        idle_limit: like.idle_limit,
+    };
+    let session = Session::open(&addresses, Protocol::Tcp, &admitted, Tick(0));
+    (addresses, session)
+}
+
 /// A full table, and the slots of its sessions.
 fn ours(count: u32) -> (Table, Vec<Slot>) {
     let mut table = Table::new(count, [3, 5]);
@@ -230,7 +286,7 @@ fn memory() -> std::io::Result<()> {
     Ok(())
 }
 
-criterion_group!(benches, lookup);
+criterion_group!(benches, lookup, chosen);
 
 fn main() {
     let mut arguments = std::env::args().skip_while(|argument| argument != "--memory");

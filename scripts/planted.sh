@@ -54,6 +54,8 @@ main() {
   bug delta_not_complemented $d/fastpath/rewrite.rs 's/addresses: !session\.address_delta/addresses: session.address_delta/'
   bug checksum_recomputed $d/fastpath/rewrite.rs 's/let sum = checksum::update\(field, checksum::join\(to\.addresses, to\.ports\)\);/let sum = 0x1234_u16.wrapping_add(to.addresses).wrapping_add(to.ports);/'
   bug mss_at_odd_offsets $d/fastpath/rewrite.rs 's/let words = at & !1\.\.\(at \+ 3\) & !1;/let words = at..at + 2;/'
+  bug hash_folded_first $d/session/hash.rs 's/mixed\(key\.source\.words\(\), \(secret\[0\], secret\[1\]\)\)/product((key.source.words()[0] ^ key.source.words()[1].rotate_left(23)) ^ secret[0], secret[1])/'
+  bug search_unbounded $d/session/index.rs 's/const REACH: usize = 128;/const REACH: usize = 1 << 20;/'
   bug port_quarantine $d/slowpath/port_pool.rs 's/const REST_(\w+): u32 = [^;]*;/const REST_$1: u32 = 0;/g'
   bug tombstone $d/lifecycle.rs 's/if session\.protocol != Protocol::Tcp \{/if true {/'
   bug handover $d/slowpath/mod.rs 's/if owner != self\.position\.worker && !arrival\.handed/if false/'

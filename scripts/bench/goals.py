@@ -68,6 +68,9 @@ def goals(runs, report):
         ours = min((value for value in ours if value), default=None)
         theirs = times.get("time/lookup_hit/tcp4_dashmap_1m")
         judge("reach", "lookup among 1 M sessions: at least twice as fast as dashmap", ours and theirs and theirs / ours, least=2.0, form="{:.2f} ×")
+        chosen = {name.rsplit("/", 1)[1]: value for name, value in times.items() if name.startswith("time/lookup_chosen/")}
+        worst = max(chosen.values(), default=None)
+        judge("reach", "lookup of keys that an attacker chose, against random ones", worst and worst / chosen["random"], most=1.3, form="{:.2f} ×")
         judge("reach", "at most 200 bytes per IPv4 session", report["bytes_per_session"].get("ours"), most=200, form="{} bytes")
         admitted = times.get("time/admit/udp4")
         judge("reach", "one change among 100 K endpoints reaches all workers within 20 ms", in_ms(times.get("time/snapshot/change_one_and_publish_100k_endpoints")), most=20, form="{:.2f} ms")

@@ -136,6 +136,16 @@ pub struct WorkerCounters {
     words: [AtomicU64; VerdictCounts::WORDS],
     endpoints: ArcSwap<Vec<CounterChunk>>,
     nat_ports: ArcSwap<NatPorts>,
+    probes: [AtomicU64; 2],
+}
+
+/// How far a session table's entries lie from where a search for them begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probes {
+    /// Most buckets that a search for any entry so far had to read.
+    pub longest: u64,
+    /// Entries refused because they would have needed more than the bound.
+    pub refused: u64,
 }
 
 /// NAT ports of one address in one worker, over all its (protocol, backend) pools.
@@ -183,6 +193,7 @@ impl WorkerCounters {
             words: std::array::from_fn(|_| AtomicU64::new(0)),
             endpoints: ArcSwap::from_pointee(Vec::new()),
             nat_ports: ArcSwap::default(),
+            probes: Default::default(),
         }
     }
 
@@ -240,6 +251,19 @@ impl WorkerCounters {
     /// Publishes NAT port use, about once per second.
     pub fn publish_nat_ports(&self, ports: NatPorts) {
         self.nat_ports.store(Arc::new(ports));
+    }
+
+    /// Publishes how far the session table's entries lie from where a search begins, about once per second.
+    pub fn publish_probes(&self, probes: Probes) {
+        self.probes[0].store(probes.longest, Ordering::Relaxed);
+        self.probes[1].store(probes.refused, Ordering::Relaxed);
+    }
+
+    /// The same as last published.
+    #[must_use]
+    pub fn probes(&self) -> Probes {
+        let [longest, refused] = &self.probes;
+        Probes { longest: longest.load(Ordering::Relaxed), refused: refused.load(Ordering::Relaxed) }
     }
 
     /// NAT port use as last published.

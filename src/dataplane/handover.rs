@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use dashmap::{DashMap, Entry};
-use foldhash::fast::RandomState;
+use std::hash::RandomState;
 
 use super::session::FlowKey;
 use super::share::Common;

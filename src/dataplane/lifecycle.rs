@@ -56,6 +56,7 @@ impl Forwarder {
             self.ports_published = context.now;
             self.ports.forget_rested(context.now);
             self.published.publish_nat_ports(self.ports.usage(context.now));
+            self.published.publish_probes(self.sessions.probes());
         }
         more_review || more_sweep
     }

@@ -5,8 +5,8 @@ use std::mem;
 
 /// Values by the bytes of a key. A hit costs one or two look-ups and no bookkeeping.
 pub(super) struct Cache<V> {
-    young: HashMap<Box<[u8]>, V, foldhash::fast::RandomState>,
-    old: HashMap<Box<[u8]>, V, foldhash::fast::RandomState>,
+    young: HashMap<Box<[u8]>, V>,
+    old: HashMap<Box<[u8]>, V>,
     most: usize,
 }
 

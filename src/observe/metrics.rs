@@ -42,6 +42,7 @@ impl Collector for Sample {
         }
         self.sessions(&mut encoder)?;
         self.nat_ports(&mut encoder)?;
+        self.probes(&mut encoder)?;
         self.links(&mut encoder)?;
         self.backends(&mut encoder)?;
         self.flow_log(&mut encoder)?;
@@ -96,6 +97,20 @@ impl Sample {
             for (state, value) in [("used", used), ("quarantined", quarantined), ("free", free)] {
                 gauge(&mut family, &[("nat_ip", &nat_ip.to_string()), ("state", state)], *value)?;
             }
+        }
+        Ok(())
+    }
+
+    fn probes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Most places that a search of the session table has had to read";
+        let mut family = encoder.encode_descriptor("privlink_table_probes", help, None, MetricType::Gauge)?;
+        for (worker, probes) in (0_u64..).zip(&self.probes) {
+            gauge(&mut family, &[("worker", &worker.to_string())], probes.longest)?;
+        }
+        let help = "Sessions refused because a search for them would have had to read too many places";
+        let mut family = encoder.encode_descriptor("privlink_table_refused", help, None, MetricType::Counter)?;
+        for (worker, probes) in (0_u64..).zip(&self.probes) {
+            counter(&mut family, &[("worker", &worker.to_string())], probes.refused)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::dataplane::counters::{EndpointTotals, VerdictCounts};
+use crate::dataplane::counters::{EndpointTotals, Probes, VerdictCounts};
 pub use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts, WorkerCounters};
 use crate::dataplane::mailbox::Mailbox;
 use crate::dataplane::verdict::DropReason;
@@ -105,6 +105,8 @@ struct Known {
 pub struct Sample {
     /// Verdicts by worker; each consistent in itself (DESIGN law 4).
     pub workers: Vec<VerdictCounts>,
+    /// How far searches of each worker's session table go.
+    pub probes: Vec<Probes>,
     /// Traffic of the endpoints there are, by `group/name`.
     pub endpoints: BTreeMap<String, EndpointTotals>,
     /// Traffic of resources, by `group/name`, through deleted endpoints too: these totals never fall.
@@ -222,6 +224,7 @@ impl Observer {
         let backends = known.backends;
         Sample {
             workers: self.verdicts(),
+            probes: self.workers.iter().map(|worker| worker.probes()).collect(),
             endpoints,
             resources,
             nat_ports,

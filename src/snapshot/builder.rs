@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use std::hash::RandomState;
 
 use super::tables::{
     Attachment, Endpoint, EndpointAddress, Resource, SHARDS, Settings, Shard, Snapshot, Stamp, shard_of, stamp_endpoint,

@@ -1,11 +1,10 @@
 //! The immutable tables of a `Snapshot`.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-
-use foldhash::fast::RandomState;
 
 use super::prefixes::PrefixSet;
 use super::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, Sharers, TargetId};
@@ -403,12 +402,8 @@ pub(super) fn stamp_endpoint(
     valid_since[index] = stamp.valid_since;
 }
 
-/// The piece of the endpoint table that holds an address.
+/// The piece of the endpoint table that holds an address: nobody who chooses addresses can choose the piece.
 pub(super) fn shard_of(vnet: u16, address: IpAddr) -> usize {
-    let low = match address {
-        IpAddr::V4(address) => u32::from(address),
-        IpAddr::V6(address) => super::steering::fold(u128::from(address)),
-    };
-    let hash = low.wrapping_add(u32::from(vnet)).wrapping_mul(0x9E37_79B1);
-    (hash >> 24) as usize % SHARDS
+    static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    usize::try_from(SECRET.hash_one((vnet, address)) % SHARDS as u64).unwrap_or(0)
 }

@@ -138,12 +138,11 @@ impl Address {
         }
     }
 
-    /// Folded to the 64 bits that a table hashes.
+    /// Its high and its low half.
     #[inline]
     #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
-    pub const fn word(self) -> u64 {
-        self.high ^ self.low.rotate_left(23)
+    pub const fn words(self) -> [u64; 2] {
+        [self.high, self.low]
     }
 
     /// Folded to the 32 bits that steering hashes: itself for IPv4, its four words' exclusive or for IPv6.

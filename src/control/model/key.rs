@@ -39,7 +39,7 @@ pub struct KeyParts {
 static KNOWN: LazyLock<DashMap<u64, Weak<KeyParts>>> = LazyLock::new(DashMap::new);
 
 /// Hashes how a key is written.
-static WRITTEN: LazyLock<foldhash::fast::RandomState> = LazyLock::new(foldhash::fast::RandomState::default);
+static WRITTEN: LazyLock<std::hash::RandomState> = LazyLock::new(std::hash::RandomState::default);
 
 impl Drop for KeyParts {
     fn drop(&mut self) {

@@ -4,12 +4,19 @@
 //! line of index and the session itself. An entry that finds its home bucket full goes to the next
 //! one with room; every bucket it passed counts it, and a search stops at the first bucket that
 //! nothing has passed. So a miss reads one line too, and removal needs no tombstones.
+//!
+//! No search reads more than [`REACH`] buckets: an entry that would have to go farther is refused, and counted.
 
 use super::arena::{advise_huge_pages, prefetch};
 use super::{Direction, Slot};
+use crate::dataplane::counters::Probes;
 
 /// Entries per bucket.
 const WIDTH: usize = 8;
+
+/// Buckets that a search reads at most. In a full table a run of full buckets is longer by one with a probability of
+/// e^-0.3 (six entries a bucket with room for eight): of four million buckets not one begins a run as long as this.
+const REACH: usize = 128;
 
 /// Sessions per bucket of a full table: their two entries each take at most 6 of its 8 places.
 const SESSIONS_PER_BUCKET: u32 = 3;
@@ -114,6 +121,7 @@ impl Candidate {
 #[derive(Debug)]
 pub(super) struct Index {
     buckets: Box<[Bucket]>,
+    probes: Probes,
 }
 
 impl Index {
@@ -124,7 +132,12 @@ impl Index {
         // Before the first touch: pages that are there already are not replaced at once.
         advise_huge_pages(buckets.as_ptr(), count);
         buckets.resize(count, EMPTY);
-        Self { buckets: buckets.into_boxed_slice() }
+        Self { buckets: buckets.into_boxed_slice(), probes: Probes::default() }
+    }
+
+    /// How far its entries lie from home.
+    pub(super) const fn probes(&self) -> Probes {
+        self.probes
     }
 
     /// Asks for the line that a search for `hash` reads first.
@@ -150,35 +163,36 @@ impl Index {
 
     #[inline]
     fn locate(&self, hash: Hash, is_wanted: impl Fn(Candidate) -> bool) -> Option<(usize, usize)> {
-        let (tag, home) = self.home(hash);
-        let mut at = home;
-        loop {
+        let (tag, mut at) = self.home(hash);
+        for _ in 0..REACH {
             let bucket = &self.buckets[at];
             if let Some(place) = bucket.places(tag).find(|&place| is_wanted(bucket.entries[place % WIDTH])) {
                 return Some((at, place));
             }
-            at = (at + 1) & (self.buckets.len() - 1);
-            // In a small table every bucket may have been passed: once around is enough.
-            if bucket.passed == 0 || at == home {
+            if bucket.passed == 0 {
                 return None;
             }
+            at = (at + 1) & (self.buckets.len() - 1);
         }
+        None
     }
 
-    /// Enters `entry` under `hash`. There is room: a table is full before its index is.
-    pub(super) fn insert(&mut self, hash: Hash, entry: Candidate) {
-        let (tag, mut at) = self.home(hash);
-        loop {
-            let last = self.buckets.len() - 1;
-            let bucket = &mut self.buckets[at];
-            if let Some(place) = bucket.places(0).next() {
-                bucket.set_tag(place, tag);
-                bucket.entries[place] = entry;
-                return;
-            }
-            bucket.passed += 1;
-            at = (at + 1) & last;
-        }
+    /// Enters `entry` under `hash`. Returns whether there was room within reach; if not, nothing has changed.
+    #[must_use]
+    pub(super) fn insert(&mut self, hash: Hash, entry: Candidate) -> bool {
+        let (tag, home) = self.home(hash);
+        let last = self.buckets.len() - 1;
+        let free = (0..REACH).find_map(|step| Some((step, self.buckets[(home + step) & last].places(0).next()?)));
+        let Some((steps, place)) = free else {
+            self.probes.refused += 1;
+            return false;
+        };
+        (0..steps).for_each(|step| self.buckets[(home + step) & last].passed += 1);
+        let bucket = &mut self.buckets[(home + steps) & last];
+        bucket.set_tag(place, tag);
+        bucket.entries[place] = entry;
+        self.probes.longest = self.probes.longest.max(steps as u64 + 1);
+        true
     }
 
     /// Takes `entry` out from under `hash`.
@@ -204,6 +218,12 @@ impl Index {
     #[cfg(test)]
     pub(super) fn is_clean(&self) -> bool {
         self.buckets.iter().all(|bucket| bucket.passed == 0 && bucket.tags == EMPTY.tags)
+    }
+
+    /// Buckets passed on the way to all entries.
+    #[cfg(test)]
+    pub(super) fn passed(&self) -> u64 {
+        self.buckets.iter().map(|bucket| u64::from(bucket.passed)).sum()
     }
 
     /// As if something had passed every bucket.

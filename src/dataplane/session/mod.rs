@@ -14,6 +14,9 @@ pub mod arena;
 /// What a session has carried.
 mod carried;
 
+/// What a key hashes to.
+mod hash;
+
 /// Where a hash may be found.
 pub mod index;
 
@@ -22,6 +25,9 @@ pub mod rare;
 
 /// Per-worker table: lookup, insertion, removal.
 pub mod table;
+
+#[cfg(test)]
+mod flood;
 
 /// Opening, established, closing; what a reset needs.
 pub mod tcp_state;

@@ -1,16 +1,18 @@
 //! The session table of one worker: an index of cache-line buckets over an arena of sessions.
 
 use super::arena::{Arena, Store, prefetch};
+use super::hash::Secrets;
 use super::index::{Candidate, Hash, Index};
 use super::rare::Rare;
 use super::{Addresses, Direction, FlowKey, Pair, Phase, Session, Slot};
+use crate::dataplane::counters::Probes;
 use crate::snapshot::{EndpointId, Protocol};
 use crate::wire::Address;
 
 /// Sessions of one worker, found by the key of either direction.
 #[derive(Debug)]
 pub struct Table {
-    index: Index,
+    pub(super) index: Index,
     arena: Arena<Session>,
     /// Consumer, endpoint, NAT and backend address of sessions with an IPv6 side.
     wide: Store<[Address; 4]>,
@@ -18,7 +20,7 @@ pub struct Table {
     rare: Store<Rare>,
     /// Most recent session per endpoint; its list runs through the sessions.
     heads: Vec<Slot>,
-    seeds: [u64; 2],
+    secrets: Secrets,
     capacity: u32,
 }
 
@@ -34,7 +36,7 @@ impl Table {
             wide: Store::new(),
             rare: Store::new(),
             heads: Vec::new(),
-            seeds: seeds.map(spread),
+            secrets: Secrets::new(seeds),
             capacity,
         }
     }
@@ -172,7 +174,8 @@ impl Table {
         self.rare.get_mut(session.rare)
     }
 
-    /// Adds a session under both its keys and to its endpoint's list; `None` when the table is full.
+    /// Adds a session under both its keys and to its endpoint's list; `None` when the table is full, or its index
+    /// where one of the keys belongs.
     /// Neither key may be in the table.
     pub fn insert(&mut self, addresses: &Addresses, mut session: Session) -> Option<Slot> {
         if self.is_full() {
@@ -185,10 +188,31 @@ impl Table {
             session.words[0] = self.wide.insert([a.consumer, a.endpoint, a.nat, a.backend]).0;
         }
         let slot = self.arena.insert(session)?;
-        self.index.insert(hashes.0, Candidate::of(slot, Direction::ToService));
-        self.index.insert(hashes.1, Candidate::of(slot, Direction::ToConsumer));
-        self.link(slot, endpoint);
-        Some(slot)
+        let entries = [Direction::ToService, Direction::ToConsumer].map(|direction| Candidate::of(slot, direction));
+        let first = self.index.insert(hashes.0, entries[0]);
+        if first && self.index.insert(hashes.1, entries[1]) {
+            self.link(slot, endpoint);
+            return Some(slot);
+        }
+        if first {
+            self.index.remove(hashes.0, entries[0]);
+        }
+        self.vacate(slot);
+        None
+    }
+
+    /// Frees the slot of a session that is in no index and no list.
+    fn vacate(&mut self, slot: Slot) {
+        let Some(session) = self.arena.get_mut(slot) else { return };
+        let (addresses, rare) = (Slot(session.words[0]), session.rare);
+        (session.phase, session.rare) = (Phase::Vacant, Slot::NONE);
+        if session.pair != Pair::V4 {
+            self.wide.release(addresses);
+        }
+        if rare != Slot::NONE {
+            self.rare.release(rare);
+        }
+        self.arena.release(slot);
     }
 
     /// Removes a session and frees its slot; returns it as it was. `None` where there is none: a slot freed
@@ -197,19 +221,11 @@ impl Table {
         self.arena.get(slot).filter(|session| session.phase != Phase::Vacant)?;
         let addresses = self.addresses(slot);
         self.unlink(slot);
-        let session = self.arena.get_mut(slot)?;
-        let removed = session.clone();
-        (session.phase, session.rare) = (Phase::Vacant, Slot::NONE);
+        let removed = self.arena.get(slot)?.clone();
         let hashes = (self.hash(&removed.service_key(&addresses)), self.hash(&removed.consumer_key(&addresses)));
         self.index.remove(hashes.0, Candidate::of(slot, Direction::ToService));
         self.index.remove(hashes.1, Candidate::of(slot, Direction::ToConsumer));
-        if removed.pair != Pair::V4 {
-            self.wide.release(Slot(removed.words[0]));
-        }
-        if removed.rare != Slot::NONE {
-            self.rare.release(removed.rare);
-        }
-        self.arena.release(slot);
+        self.vacate(slot);
         Some((addresses, removed))
     }
 
@@ -271,21 +287,17 @@ impl Table {
         self.arena.get(slot).filter(|session| session.phase != Phase::Vacant).map(|_| slot)
     }
 
-    /// Keyed folded multiplication over the tuple: two multiplications, unpredictable without the seeds.
+    /// The hash of a key, which nobody can foresee.
     #[inline]
     #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "the halves of the product are what is wanted")]
     pub fn hash(&self, key: &FlowKey) -> Hash {
-        let ports = u64::from(key.source_port) << 48
-            | u64::from(key.destination_port) << 32
-            | u64::from(key.attachment.0) << 16
-            | key.protocol as u64;
-        let fold = |left: u64, right: u64| {
-            let product = u128::from(left) * u128::from(right);
-            (product >> 64) as u64 ^ product as u64
-        };
-        let addresses = fold(key.source.word() ^ self.seeds[0], key.destination.word().rotate_left(32) ^ self.seeds[1]);
-        Hash(fold(addresses ^ ports, self.seeds[1] | 1))
+        self.secrets.hash(key)
+    }
+
+    /// How far the entries of its index lie from where a search begins.
+    #[must_use]
+    pub const fn probes(&self) -> Probes {
+        self.index.probes()
     }
 
     fn link(&mut self, slot: Slot, endpoint: EndpointId) {
@@ -309,14 +321,6 @@ fn four(wide: &Store<[Address; 4]>, session: &Session) -> [Address; 4] {
         Pair::V4 => session.words.map(Address::v4),
         Pair::V6 | Pair::Mixed => wide.get(Slot(session.words[0])).copied().unwrap_or_default(),
     }
-}
-
-/// Spreads a seed over all 64 bits (the finaliser of `SplitMix64`): a multiplication by a small or even
-/// number would leave most of the hash's bits to the sender.
-const fn spread(seed: u64) -> u64 {
-    let first = (seed ^ 0x9E37_79B9_7F4A_7C15 ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let second = (first ^ (first >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (second ^ (second >> 31)) | 1
 }
 
 #[cfg(test)]
@@ -439,6 +443,26 @@ pub(crate) mod tests {
         insert(&mut table, 1).expect("room");
         assert_eq!(table.find_any(&service_key(2)), None);
         assert_eq!(table.find_any(&consumer_key(2)), None);
+    }
+
+    /// Where a key belongs nothing is left within reach: its session is refused whole, and counted.
+    #[test]
+    fn a_search_is_bounded_and_what_would_lie_beyond_is_refused() {
+        for direction in [Direction::ToService, Direction::ToConsumer] {
+            let mut table = table(9_000);
+            let key = if direction == Direction::ToService { service_key(1) } else { consumer_key(1) };
+            let hash = table.hash(&key);
+            let others: Vec<_> = (100..).map(|slot| Candidate::of(Slot(slot), direction)).take(1_024).collect();
+            assert!(others.iter().all(|other| table.index.insert(hash, *other)));
+            assert!(insert(&mut table, 1).is_none(), "all buckets within reach are full");
+            assert_eq!((table.probes(), table.len()), (Probes { longest: 128, refused: 1 }, 0));
+            assert_eq!(table.wide.len(), 0);
+            for other in others {
+                table.index.remove(hash, other);
+            }
+            assert!(table.index.is_clean());
+            assert!(insert(&mut table, 1).is_some());
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 
-use foldhash::fast::RandomState;
+use std::hash::RandomState;
 
 use super::port_bits::Bits;
 use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts};

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use rpds::HashTrieMapSync;
+use std::hash::RandomState;
 
 use super::Name;
 
