@@ -30,6 +30,12 @@ main() {
     tar -C target -c --exclude='*privlink*' --exclude=incremental debug | tar -C "$COPY/target" -x
   local d=src/dataplane s=src/snapshot w=src/wire
   bug spoofed_source $d/slowpath/admit.rs 's/if is_spoofed\(context\.snapshot, &query\)/if false/'
+  bug edge_of_a_subnet $s/policy.rs 's/attachment\.unsent\.contains\(query\.source\) \|\|//'
+  bug stranger_told $s/policy.rs 's/if !attachment\.may_use_any\(query\.source\)/if false/'
+  bug wrong_sum_answered $d/slowpath/reject.rs 's/if !is_sound\(frame, packet\)/if false/'
+  bug no_sum_made_right $d/slowpath/mod.rs 's/session\.pair == Pair::Mixed && packet\.version == Version::V6 &&/false \&\&/'
+  bug second_mss $d/fastpath/rewrite.rs 's/from = at \+ 2;\n/from = 60;\n/'
+  bug home_address $w/ip.rs 's/DESTINATION_OPTIONS => options\(rest, is_padding\)\?/DESTINATION_OPTIONS => sized(rest)?/'
   bug unknown_endpoint $s/policy.rs 's/snapshot\.endpoint_address\(attachment, query\.destination\)/snapshot.endpoint_address(attachment, query.destination).or_else(|| snapshot.endpoint_addresses().next().map(|e| (e.2, \&attachment.sources)))/'
   bug approved $s/policy.rs 's/endpoint\.state != ConnectionState::Approved/false/'
   bug source_allowed $s/policy.rs 's/!accepted\.contains\(query\.source\)/false/'

@@ -128,6 +128,7 @@ impl World {
                 peers: leg.peers.iter().map(peer).collect(),
                 sources: leg.sources.iter().collect(),
                 mtu: 1_500,
+                unsent: Default::default(),
                 excluded_workloads: leg
                     .excluded
                     .iter()
@@ -442,7 +443,8 @@ fn follow(world: &World, query: &Query, flip: &Flip) -> Vec<(World, Query)> {
 fn reached(decision: &Decision) -> (u8, u8) {
     let step = match decision.reason {
         None => return (8, 0),
-        Some(DropReason::NotApprovedPending | DropReason::NotApprovedRejected | DropReason::WorkloadExcluded) => 1,
+        Some(DropReason::NotApprovedPending | DropReason::NotApprovedRejected) => 1,
+        Some(DropReason::WorkloadExcluded) => 2,
         Some(DropReason::DeniedByRule) => u8::from(!decision.message.contains("`sources`")),
         Some(_) => 0,
     };
@@ -462,7 +464,8 @@ fn each_proposed_change_takes_the_packet_past_the_check_that_denied_it() {
             let Some(flip) = &before.flip else {
                 let hopeless = [None, Some(DropReason::SpoofedSource), Some(DropReason::Malformed)];
                 // Without any endpoint in sight, there is nothing to propose.
-                let blind = [Some(DropReason::UnknownEndpoint), Some(DropReason::NoSession)];
+                let blind =
+                    [DropReason::UnknownEndpoint, DropReason::NoSession, DropReason::SourceNotAllowed].map(Some);
                 let expected = hopeless.contains(&before.reason) || blind.contains(&before.reason);
                 assert!(expected, "{query:?}: {before:?}");
                 continue;

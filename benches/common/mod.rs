@@ -56,6 +56,7 @@ pub fn networks() -> SnapshotBuilder {
             peers: Vec::new(),
             sources: spaces.iter().map(|space| space.parse().expect("a prefix")).collect::<Vec<_>>().iter().collect(),
             mtu: 1_500,
+            unsent: Default::default(),
             excluded_workloads: Vec::new(),
         });
     }

@@ -92,6 +92,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
             peers: Vec::new(),
             sources: [prefix(space)].iter().collect(),
             mtu: 1_500,
+            unsent: [prefix("10.1.3.0/32"), prefix("10.1.3.255/32")].iter().collect(),
             excluded_workloads: Vec::new(),
         });
     }

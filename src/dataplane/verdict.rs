@@ -46,7 +46,10 @@ pub enum Verdict {
 pub enum DropReason {
     /// Lengths, version or header fields contradict each other.
     Malformed,
-    /// A source no host may send from (RFC 6890), or an endpoint's own address.
+    /// A transport checksum that is missing or wrong, where the packet would leave with a right one.
+    BadChecksum,
+    /// A source no host may send from: special-purpose (RFC 6890), an endpoint's own, a subnet's network or broadcast
+    /// address, one of a dedicated subnet.
     SpoofedSource,
     /// A protocol the forwarder does not carry.
     UnsupportedProtocol,
@@ -70,6 +73,8 @@ pub enum DropReason {
     FragmentDead,
     /// The other pieces of its datagram did not come in time.
     FragmentTimeout,
+    /// The source is outside the VNet, its on-premises prefixes and its unattached peers.
+    SourceNotAllowed,
     /// No endpoint at this address is visible from this VNet.
     UnknownEndpoint,
     /// The connection is Pending.
@@ -78,8 +83,6 @@ pub enum DropReason {
     NotApprovedRejected,
     /// The connection is Disconnected.
     NotApprovedDisconnected,
-    /// The source is outside the VNet, its on-premises prefixes and its unattached peers.
-    SourceNotAllowed,
     /// The source belongs to a workload class that may not use private endpoints.
     WorkloadExcluded,
     /// The endpoint's source rule or a rule of the subnet's security group.
@@ -114,8 +117,9 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason in the order of its discriminant.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Malformed,
+        Self::BadChecksum,
         Self::SpoofedSource,
         Self::UnsupportedProtocol,
         Self::SourceRoute,
@@ -128,11 +132,11 @@ impl DropReason {
         Self::FragmentFull,
         Self::FragmentDead,
         Self::FragmentTimeout,
+        Self::SourceNotAllowed,
         Self::UnknownEndpoint,
         Self::NotApprovedPending,
         Self::NotApprovedRejected,
         Self::NotApprovedDisconnected,
-        Self::SourceNotAllowed,
         Self::WorkloadExcluded,
         Self::DeniedByRule,
         Self::PortNotExposed,
@@ -155,6 +159,7 @@ impl DropReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::BadChecksum => "bad_checksum",
             Self::SpoofedSource => "spoofed_source",
             Self::UnsupportedProtocol => "unsupported_protocol",
             Self::SourceRoute => "source_route",

@@ -22,7 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::netns::NamespaceId;
 use super::step::{
-    Action, DEVICE_METRIC, LOOPBACK, MAIN_TABLE, PROTOCOL, QUEUE_LENGTH, Rule, RuleVerdict, UNREACHABLE_METRIC,
+    Action, DEVICE_METRIC, LOOPBACK, MAIN_TABLE, PROTOCOL, QUEUE_LENGTH, Rule, RuleVerdict, UNREACHABLE_METRIC, answers,
 };
 use super::survey::{Forwards, Interface, KnownRoute, Survey};
 
@@ -195,7 +195,8 @@ const fn whole(address: IpAddr) -> u8 {
 }
 
 fn unreachable_route(prefix: &IpNet, table: u32) -> RouteMessage {
-    let message = route_to(prefix).kind(RouteType::Unreachable).scope(RouteScope::Universe);
+    let kind = if answers(prefix, table) { RouteType::Unreachable } else { RouteType::BlackHole };
+    let message = route_to(prefix).kind(kind).scope(RouteScope::Universe);
     message.table_id(table).priority(UNREACHABLE_METRIC).build()
 }
 

@@ -47,7 +47,8 @@ pub struct Step {
 /// stands before whatever opens one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Action {
-    /// `prefix` answers "unreachable" when no better route exists (law 9), or in a deny table.
+    /// `prefix` answers "unreachable" when no better route exists (law 9), or in a deny table, where IPv6 is dropped in
+    /// silence.
     Unreachable {
         /// Destination.
         prefix: IpNet,
@@ -143,6 +144,12 @@ impl Action {
     }
 }
 
+/// Whether who sends to a closed prefix is told so. IPv6 has no reverse-path check: in a namespace that both sides share
+/// an answer would go to whoever the source names, on the other side too.
+pub(super) const fn answers(prefix: &IpNet, table: u32) -> bool {
+    table == MAIN_TABLE || matches!(prefix, IpNet::V4(_))
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.namespace, self.action)
@@ -155,10 +162,10 @@ impl fmt::Display for Action {
             Self::Unreachable { prefix, table: MAIN_TABLE } => {
                 write!(f, "ip route add unreachable {prefix} metric {UNREACHABLE_METRIC} proto {PROTOCOL}")
             }
-            Self::Unreachable { prefix, table } => write!(
-                f,
-                "ip route add unreachable {prefix} table {table} metric {UNREACHABLE_METRIC} proto {PROTOCOL}"
-            ),
+            Self::Unreachable { prefix, table } => {
+                let kind = if answers(prefix, *table) { "unreachable" } else { "blackhole" };
+                write!(f, "ip route add {kind} {prefix} table {table} metric {UNREACHABLE_METRIC} proto {PROTOCOL}")
+            }
             Self::Rule(rule) => rule.fmt(f),
             Self::Sysctl { path, value } => write!(f, "sysctl -w {path}={value}"),
             Self::Device { device, mtu, queues, offload } => write!(

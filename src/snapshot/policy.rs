@@ -51,12 +51,13 @@ pub struct Denial<'a> {
 /// Why a query is denied, in the order of the checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Check 2: no endpoint at this address is visible from this VNet.
-    UnknownEndpoint,
-    /// Check 3: the connection is in another state than `Approved`.
-    NotApproved(ConnectionState),
-    /// Check 4: the source is not of this VNet, its on-premises prefixes or an unattached direct peer.
+    /// Check 2: the source is not of this VNet, its on-premises prefixes or an unattached direct peer. It may use no
+    /// endpoint here, or not this one, and learns of none.
     SourceNotAllowed,
+    /// Check 3: no endpoint at this address is visible from this VNet.
+    UnknownEndpoint,
+    /// Check 4: the connection is in another state than `Approved`.
+    NotApproved(ConnectionState),
     /// Check 4: the source belongs to a workload class that may not use private endpoints.
     WorkloadExcluded(Arc<str>),
     /// Check 5: the named rule denies it.
@@ -66,13 +67,16 @@ pub enum Reason {
 }
 
 /// Check 1's second half: a source that no host behind the attachment may send from: a special-purpose
-/// address, the destination itself, an endpoint's or a NAT address (nat-requirements P-3).
+/// address, the destination itself, an endpoint's or a NAT address, a subnet's network or broadcast address, any of a
+/// dedicated subnet (nat-requirements P-3).
 #[must_use]
 pub fn is_spoofed(snapshot: &Snapshot, query: &Query) -> bool {
     let attachment = snapshot.attachments.get(usize::from(query.attachment.0));
     is_martian(query.source)
         || query.source == query.destination
-        || attachment.is_some_and(|attachment| snapshot.endpoint_address(attachment, query.source).is_some())
+        || attachment.is_some_and(|attachment| {
+            attachment.unsent.contains(query.source) || snapshot.endpoint_address(attachment, query.source).is_some()
+        })
         || snapshot.nat_owner(query.attachment, query.source).is_some()
 }
 
@@ -116,16 +120,20 @@ fn admitted<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<&'a EndpointAdd
     let Some(attachment) = snapshot.attachments.get(usize::from(query.attachment.0)) else {
         return Err(unknown);
     };
+    // Whoever may use no endpoint at all learns neither which there are nor how they stand.
+    if !attachment.may_use_any(query.source) {
+        return Err(Denial { endpoint: None, reason: Reason::SourceNotAllowed });
+    }
     let Some((entry, accepted)) = snapshot.endpoint_address(attachment, query.destination) else {
         return Err(unknown);
     };
     let endpoint = &entry.endpoint;
     let deny = |reason| Err(Denial { endpoint: Some(endpoint), reason });
-    if endpoint.state != ConnectionState::Approved {
-        return deny(Reason::NotApproved(endpoint.state));
-    }
     if !accepted.contains(query.source) {
         return deny(Reason::SourceNotAllowed);
+    }
+    if endpoint.state != ConnectionState::Approved {
+        return deny(Reason::NotApproved(endpoint.state));
     }
     if let Some((class, _)) = attachment.excluded_workloads.iter().find(|(_, set)| set.contains(query.source)) {
         return deny(Reason::WorkloadExcluded(Arc::clone(class)));

@@ -109,8 +109,19 @@ pub struct Attachment {
     /// Accepted sources for endpoints of this VNet (DESIGN §2): its address space, its on-premises
     /// prefixes, unattached direct peers' space.
     pub sources: PrefixSet,
+    /// Addresses within `sources` that no host sends from: network and broadcast addresses of subnets, and subnets that
+    /// hold nothing but endpoints.
+    pub unsent: PrefixSet,
     /// Workload classes that may not use private endpoints, and their prefixes.
     pub excluded_workloads: Vec<(Arc<str>, PrefixSet)>,
+}
+
+impl Attachment {
+    /// Whether endpoints of any VNet that is visible from here accept `source`.
+    #[must_use]
+    pub fn may_use_any(&self, source: IpAddr) -> bool {
+        self.sources.contains(source) || self.peers.iter().any(|peer| peer.sources.contains(source))
+    }
 }
 
 /// A directly peered VNet as an attachment sees it.

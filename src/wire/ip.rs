@@ -215,9 +215,9 @@ fn walk(packet: &[u8], outline: &mut Outline) -> Result<(), Flaw> {
         let rest = packet.get(outline.header..).unwrap_or_default();
         let length = match outline.protocol {
             // Only right behind the fixed header (RFC 8200 §4.1); anywhere else it is no extension header.
-            HOP_BY_HOP if outline.header == Version::V6.header() => options(rest)?,
+            HOP_BY_HOP if outline.header == Version::V6.header() => options(rest, may_be_skipped)?,
             HOP_BY_HOP => return Err(Flaw::Extension),
-            DESTINATION_OPTIONS => sized(rest)?,
+            DESTINATION_OPTIONS => options(rest, is_padding)?,
             ROUTING => routing(rest)?,
             FRAGMENT => {
                 let fields = rest.first_chunk::<8>().ok_or(Flaw::Truncated)?;
@@ -251,13 +251,24 @@ fn sized(header: &[u8]) -> Result<usize, Flaw> {
 
 /// Hop-by-hop options (RFC 8200 §4.2, §4.3): one that this router does not know, and that may not be
 /// skipped, ends the packet; a jumbogram (RFC 2675) does not fit through a TUN.
-fn options(header: &[u8]) -> Result<usize, Flaw> {
+const fn may_be_skipped(option: u8) -> bool {
+    option & 0xC0 == 0
+}
+
+/// Destination options: padding alone. A router on the way passes every one on (RFC 9288 §3.5), but this is the border
+/// of two networks, where the addresses in one (the home address, RFC 6275 §6.3) would pass by every check of sources.
+const fn is_padding(option: u8) -> bool {
+    option <= 1
+}
+
+/// Length of a header of options, each of which `passes`.
+fn options(header: &[u8], passes: impl Fn(u8) -> bool) -> Result<usize, Flaw> {
     let length = sized(header)?;
     let mut options = &header[2..length];
     while let [kind, rest @ ..] = options {
         options = match (kind, rest) {
             (0, _) => rest,
-            (kind, _) if kind & 0xC0 != 0 => return Err(Flaw::Extension),
+            (kind, _) if !passes(*kind) => return Err(Flaw::Extension),
             (_, [size, data @ ..]) => data.get(usize::from(*size)..).ok_or(Flaw::Options)?,
             _ => return Err(Flaw::Options),
         };
@@ -375,6 +386,17 @@ mod tests {
         assert_eq!(refused(HOP_BY_HOP, &[TCP, 0, 0xC2, 4, 0, 1, 0, 0]), Flaw::Extension, "a jumbogram");
         assert_eq!(refused(HOP_BY_HOP, &[TCP, 0, 0x40, 0, 0, 0, 0, 0]), Flaw::Extension, "an unknown critical option");
         assert_eq!(refused(HOP_BY_HOP, &[TCP, 0, 5, 9, 0, 0, 0, 0]), Flaw::Options);
+        assert!(outline(&v6_packet(HOP_BY_HOP, &[TCP, 0, 5, 2, 0, 0, 1, 0])).is_ok(), "a router alert");
+        let home = [&[TCP, 2, 1, 2, 0, 0, 0xC9, 16][..], &[0xFD; 16]].concat();
+        assert_eq!(refused(DESTINATION_OPTIONS, &home), Flaw::Extension, "a home address");
+        for option in [4, 0x3E, 0x8B, 0xC2] {
+            let header = [TCP, 0, option, 4, 0, 0, 0, 0];
+            assert_eq!(refused(DESTINATION_OPTIONS, &header), Flaw::Extension, "option {option:#x}");
+        }
+        for padding in [[0; 6], [1, 4, 0, 0, 0, 0], [0, 1, 2, 0, 0, 0]] {
+            let header = [&[TCP, 0][..], &padding].concat();
+            assert!(outline(&v6_packet(DESTINATION_OPTIONS, &header)).is_ok(), "{padding:?}");
+        }
         assert_eq!(refused(DESTINATION_OPTIONS, &[HOP_BY_HOP, 0, 1, 4, 0, 0, 0, 0, 0, 0, 0, 0]), Flaw::Extension);
         assert_eq!(refused(DESTINATION_OPTIONS, &[TCP, 1, 0, 0, 0, 0, 0, 0]), Flaw::Truncated);
         assert_eq!(refused(FRAGMENT, &[TCP, 0, 0, 0]), Flaw::Truncated);

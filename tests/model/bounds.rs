@@ -43,7 +43,7 @@ impl Run {
     /// A packet of a live session by UDP, and which; any other packet goes its usual way.
     fn packet_of_a_session(&mut self, before: &VerdictCounts) -> Option<(Sent, Key)> {
         let sent = self.choose_packet();
-        let expected = self.oracle.decide(sent.at, &sent.packet);
+        let expected = self.oracle.decide(sent.at, &sent.packet, sent.sum);
         if let (Expected::Pass(key), UDP) = (&expected, sent.packet.protocol) {
             return Some((sent, *key));
         }

@@ -127,7 +127,7 @@ impl Run {
                 Forged::Checksum | Forged::QuotedChecksum => DropReason::Malformed,
                 _ => DropReason::IcmpUnmatched,
             };
-            return self.check_drop(&(reason, None), &error, at, &out, before, killed);
+            return self.check_drop(&(reason, None), (&error, Sum::Full), at, &out, before, killed);
         }
         let (to, got) = self.check_forward(&out, before, killed, &error);
         self.reach(Case::Error);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use privlink::dataplane::verdict::DropReason;
 use privlink::snapshot::BackendState;
 
-use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, TCP, UDP};
+use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, UDP};
 use super::rules::{Denied, Grant, Rules};
 
 /// Attachment, protocol, source, source port, destination, destination port.
@@ -142,7 +142,14 @@ impl Oracle {
     }
 
     /// Decides a well-formed packet, and removes the session whose place its SYN takes.
-    pub(crate) fn decide(&mut self, at: u16, packet: &Packet) -> Expected {
+    pub(crate) fn decide(&mut self, at: u16, packet: &Packet, sum: Sum) -> Expected {
+        let families = self.rules.families;
+        // No IPv4 packet can be made of an IPv6 datagram whose sender left the checksum out.
+        let unfit = |forth: bool| {
+            let (from, to) =
+                if forth { (families.consumer, families.provider) } else { (families.provider, families.consumer) };
+            sum == Sum::Absent && from && !to
+        };
         let (source, destination) = (packet.source, packet.destination);
         let key = (at, packet.protocol, source, packet.ports.0, destination, packet.ports.1);
         let reverse = |(_, flow): &(&Key, &Flow)| {
@@ -159,6 +166,7 @@ impl Oracle {
                 return match flow.phase {
                     Phase::Ended => Expected::Drop((DropReason::SessionEnded, Some(flow.grant.resource))),
                     _ if packet.ttl <= 1 => Expected::Drop((DropReason::TtlExpired, Some(flow.grant.resource))),
+                    _ if unfit(forth) => Expected::Drop((DropReason::BadChecksum, Some(flow.grant.resource))),
                     Phase::Active | Phase::Opening | Phase::Established | Phase::Closing => Expected::Pass(key),
                 };
             }
@@ -171,7 +179,7 @@ impl Oracle {
             return Expected::Drop((DropReason::SpoofedSource, None));
         }
         match self.rules.ask(at, packet.protocol, source, destination, packet.ports.1) {
-            Ok(grant) => self.admit(key, grant, packet, syn),
+            Ok(grant) => self.admit(key, grant, packet, (syn, unfit(true))),
             Err(denied) => Expected::Drop(denied),
         }
     }
@@ -201,7 +209,7 @@ impl Oracle {
     }
 
     /// Check 7.
-    fn admit(&self, key: Key, grant: Grant, packet: &Packet, syn: bool) -> Expected {
+    fn admit(&self, key: Key, grant: Grant, packet: &Packet, (syn, unfit): (bool, bool)) -> Expected {
         let drop = |reason| Expected::Drop((reason, Some(grant.resource)));
         let opens = match packet.protocol {
             TCP => syn,
@@ -218,6 +226,9 @@ impl Oracle {
         if resource.targets[grant.target].backends.iter().all(|(_, state)| *state != BackendState::Up) {
             return drop(DropReason::NoBackend);
         }
+        if unfit {
+            return drop(DropReason::BadChecksum);
+        }
         if self.full() && !self.flows.values().any(Flow::closes) {
             return drop(DropReason::TableFull);
         }
@@ -233,7 +244,7 @@ impl Oracle {
     }
 
     /// Whether a packet dropped so is answered.
-    pub(crate) fn answers(&self, (reason, resource): Denied, packet: &Packet) -> bool {
+    pub(crate) fn answers(&self, (reason, resource): Denied, (packet, sum, six): (&Packet, Sum, bool)) -> bool {
         let never = matches!(
             reason,
             DropReason::SpoofedSource
@@ -241,9 +252,11 @@ impl Oracle {
                 | DropReason::NoSession
                 | DropReason::IcmpUnmatched
                 | DropReason::Malformed
+                | DropReason::BadChecksum
         );
         let reset = packet.protocol == TCP && packet.flags & RST != 0;
-        !never && !reset && !resource.is_some_and(|resource| self.rules.resources[resource].silent)
+        let unsound = sum == Sum::Wrong || sum == Sum::Absent && six;
+        !never && !reset && !unsound && !resource.is_some_and(|resource| self.rules.resources[resource].silent)
     }
 
     /// Notes a TCP segment that passed. `lost`: it never reached the other end.

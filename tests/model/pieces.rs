@@ -66,7 +66,7 @@ impl Run {
         held += 1;
         let counts = self.world.counts();
         assert_eq!((counts.held, counts.forwarded), (before.held + held - 1, before.forwarded));
-        let expected = self.oracle.decide(sent.at, &sent.packet);
+        let expected = self.oracle.decide(sent.at, &sent.packet, sent.sum);
         // A message cut off its checksum is judged as it is; nothing of it is forwarded as an error.
         let out = self.deliver(sent.at, last);
         let after = self.world.counts();

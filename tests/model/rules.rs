@@ -39,6 +39,8 @@ pub(crate) struct Side {
     /// Those of `sources` that may use the endpoints of peers too.
     pub(crate) direct: Vec<Net>,
     pub(crate) excluded: Vec<Net>,
+    /// Those of `sources` that no host has: edges of subnets, a subnet of endpoints alone.
+    pub(crate) unsent: Vec<Net>,
 }
 
 #[derive(Clone, Debug)]
@@ -139,9 +141,11 @@ impl Rules {
             sources: sources.to_vec(),
             direct: vec![],
             excluded: vec![],
+            unsent: vec![],
         };
         let mut spoke = side(0, &[Net(ip(10, 1, 0, 0), 16), Net(ip(192, 168, 40, 0), 24)]);
         spoke.excluded = vec![Net(ip(10, 1, 200, 0), 24)];
+        spoke.unsent = vec![Net(ip(10, 1, 7, 0), 32), Net(ip(10, 1, 7, 255), 32), Net(ip(10, 1, 8, 0), 24)];
         let mut peer = side(3, &[Net(ip(10, 3, 0, 0), 16), Net(ip(10, 4, 0, 0), 16)]);
         (peer.peers, peer.direct) = (vec![0], vec![Net(ip(10, 3, 0, 0), 16)]);
         let sides = vec![spoke, side(1, &[Net(ip(10, 20, 0, 0), 16)]), side(2, &[Net(ip(10, 1, 0, 0), 16)]), peer];
@@ -253,23 +257,27 @@ impl Rules {
         let special = [Net(0, 8), Net(ip(127, 0, 0, 0), 8), Net(ip(169, 254, 0, 0), 16), Net(ip(224, 0, 0, 0), 3)];
         special.iter().any(|net| net.holds(source))
             || source == destination
+            || self.sides[usize::from(at)].unsent.iter().any(|net| net.holds(source))
             || self.visible(at, source).is_some()
             || self.is_nat(at, source)
     }
 
     /// Checks 2 to 4, and the endpoint's own rule.
     pub(crate) fn admits_source(&self, at: u16, source: u32, destination: u32) -> Result<(), DropReason> {
+        let side = &self.sides[usize::from(at)];
+        let strange = |nets: &[Net]| !nets.iter().any(|net| net.holds(source));
+        if strange(&side.sources) && (side.peers.is_empty() || strange(&side.direct)) {
+            return Err(DropReason::SourceNotAllowed);
+        }
         let (endpoint, _) = self.visible(at, destination).ok_or(DropReason::UnknownEndpoint)?;
+        if strange(if endpoint.vnet == side.vnet { &side.sources } else { &side.direct }) {
+            return Err(DropReason::SourceNotAllowed);
+        }
         match endpoint.state {
             ConnectionState::Approved => {}
             ConnectionState::Pending => return Err(DropReason::NotApprovedPending),
             ConnectionState::Rejected => return Err(DropReason::NotApprovedRejected),
             ConnectionState::Disconnected => return Err(DropReason::NotApprovedDisconnected),
-        }
-        let side = &self.sides[usize::from(at)];
-        let accepted = if endpoint.vnet == side.vnet { &side.sources } else { &side.direct };
-        if !accepted.iter().any(|net| net.holds(source)) {
-            return Err(DropReason::SourceNotAllowed);
         }
         if side.excluded.iter().any(|net| net.holds(source)) {
             return Err(DropReason::WorkloadExcluded);
@@ -282,13 +290,11 @@ impl Rules {
 
     /// Checks 2 to 6.
     pub(crate) fn ask(&self, at: u16, protocol: u8, source: u32, destination: u32, port: u16) -> Result<Grant, Denied> {
-        let Some((endpoint, target)) = self.visible(at, destination) else {
-            return Err((DropReason::UnknownEndpoint, None));
-        };
+        let seen = self.visible(at, destination);
+        let admitted = self.admits_source(at, source, destination);
+        admitted.map_err(|reason| (reason, seen.map(|(endpoint, _)| endpoint.resource)))?;
+        let (endpoint, target) = seen.ok_or((DropReason::UnknownEndpoint, None))?;
         let no = |reason| Err((reason, Some(endpoint.resource)));
-        if let Err(reason) = self.admits_source(at, source, destination) {
-            return no(reason);
-        }
         for rule in &endpoint.rules {
             let other_protocol = rule.protocol.is_some_and(|wanted| wanted != protocol);
             let other_source = rule.source.is_some_and(|net| !net.holds(source));
@@ -341,6 +347,7 @@ impl Rules {
                     .collect(),
                 sources: set(&side.sources, six),
                 mtu: 1_500,
+                unsent: set(&side.unsent, six),
                 excluded_workloads: vec![(Arc::from("class"), set(&side.excluded, six))],
             });
         }

@@ -143,7 +143,7 @@ impl Run {
     }
 
     fn send(&mut self, sent: &Sent, before: &VerdictCounts, killed: &[(Key, Flow)]) {
-        let expected = self.oracle.decide(sent.at, &sent.packet);
+        let expected = self.oracle.decide(sent.at, &sent.packet, sent.sum);
         let frame = sent.packet.frame(sent.sum, self.six(sent.at));
         let out = self.deliver(sent.at, frame.clone());
         self.take(sent, &expected, &frame, &out, before, killed);
@@ -160,7 +160,9 @@ impl Run {
         killed: &[(Key, Flow)],
     ) {
         match *expected {
-            Expected::Drop(ref denied) => self.check_drop(denied, &sent.packet, sent.at, out, before, killed),
+            Expected::Drop(ref denied) => {
+                self.check_drop(denied, (&sent.packet, sent.sum), sent.at, out, before, killed)
+            }
             Expected::Open(key, grant) => {
                 let out = self.check_forward(out, before, killed, &sent.packet);
                 let seen = Packet::parse(&out.1);
@@ -223,7 +225,7 @@ impl Run {
     pub(crate) fn check_drop(
         &mut self,
         denied: &super::rules::Denied,
-        packet: &Packet,
+        (packet, sum): (&Packet, Sum),
         at: u16,
         out: &[(u16, Vec<u8>)],
         before: &VerdictCounts,
@@ -245,7 +247,7 @@ impl Run {
                 | DropReason::SourceRoute
                 | DropReason::ExtensionHeader
         );
-        let answered = !unreadable && self.oracle.answers(*denied, packet);
+        let answered = !unreadable && self.oracle.answers(*denied, (packet, sum, self.six(at)));
         assert_eq!(
             (own.len(), after.answered - before.answered),
             (usize::from(answered), u64::from(answered)),

@@ -164,6 +164,9 @@ impl Run {
             ip(169, 254, 1, 1),
             ip(10, 3, 1, 1),
             ip(10, 4, 1, 1), // a peer's peer
+            ip(10, 1, 7, 0),
+            ip(10, 1, 7, 255),
+            ip(10, 1, 8, 9),
         ];
         let source = if self.random.u8(..4) == 0 { self.random.choice(odd).unwrap_or(home) } else { home };
         let last = self.random.choice([4, 4, 5, 6, 7, 77]).unwrap_or(4);
@@ -323,7 +326,7 @@ impl Run {
         }
         self.reach(Case::Malformed);
         let out = self.deliver(at, frame);
-        self.check_drop(&(reason, None), &packet, at, &out, before, killed);
+        self.check_drop(&(reason, None), (&packet, Sum::Full), at, &out, before, killed);
     }
     fn send_malformed_six(&mut self, at: u16, packet: &Packet, before: &VerdictCounts, killed: &[(Key, Flow)]) {
         let mut frame = packet.frame(Sum::Full, true);
@@ -372,6 +375,6 @@ impl Run {
         };
         self.reach(Case::Malformed);
         let out = self.deliver(at, frame);
-        self.check_drop(&(reason, None), packet, at, &out, before, killed);
+        self.check_drop(&(reason, None), (packet, Sum::Full), at, &out, before, killed);
     }
 }

@@ -45,7 +45,8 @@ netns = "core"
 [[vnet]]
 name = "spoke"
 address_space = ["10.1.0.0/16", "fd01::/16"]
-subnets = [{{ name = "endpoints", prefixes = ["10.1.9.0/24", "fd01:9::/64"], dedicated = true }}]
+subnets = [{{ name = "clients", prefixes = ["10.1.1.0/24", "fd01:1::/64"] }},
+           {{ name = "endpoints", prefixes = ["10.1.9.0/24", "fd01:9::/64"], dedicated = true }}]
 
 [[vnet]]
 name = "core"

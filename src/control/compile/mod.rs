@@ -13,8 +13,11 @@ mod peering;
 mod topology;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 pub use registry::Registry;
 pub use topology::union;
@@ -197,6 +200,10 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> V
                 excluded.entry(class).or_default().extend(&subnet.prefixes);
             }
         }
+        let subnets = || admitted.iter().flat_map(|vnet| &vnet.subnets);
+        let dedicated = subnets().filter(|subnet| subnet.dedicated).flat_map(|subnet| subnet.prefixes.iter().copied());
+        let edges = subnets().flat_map(|subnet| subnet.prefixes.iter().flat_map(edges));
+        let unsent: Vec<_> = dedicated.chain(edges).collect();
         Attachment {
             vnet: Arc::from(spec.vnet.to_string()),
             vnet_number: numbers.vnet(&spec.vnet).unwrap_or(registry::NO_VNET),
@@ -210,6 +217,7 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> V
                 })
                 .collect(),
             sources: sources.collect(),
+            unsent: unsent.iter().collect(),
             excluded_workloads: excluded
                 .into_iter()
                 .map(|(class, prefixes)| (Arc::from(class), prefixes.into_iter().collect()))
@@ -217,6 +225,18 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> V
         }
     };
     input.host.attachments.iter().zip(0_u16..).map(attach).collect()
+}
+
+/// The addresses of a subnet that stand for no host: network and broadcast address of IPv4, unless it is too small to
+/// have them (RFC 3021); in IPv6 the routers' anycast address (RFC 4291 §2.6.1), which a /127 has not (RFC 6164).
+fn edges(prefix: &IpNet) -> Vec<IpNet> {
+    match prefix {
+        IpNet::V4(net) if net.prefix_len() <= 30 => {
+            [net.network(), net.broadcast()].map(|address| IpNet::from(IpAddr::from(address))).to_vec()
+        }
+        IpNet::V6(net) if net.prefix_len() <= 126 => vec![IpNet::from(IpAddr::from(net.network()))],
+        IpNet::V4(_) | IpNet::V6(_) => Vec::new(),
+    }
 }
 
 /// Whether a subnet belongs to a service: where the seed's limits hold, that alone excludes its sources.

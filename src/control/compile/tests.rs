@@ -108,6 +108,42 @@ fn accepted_sources_are_those_of_the_design() {
     assert_eq!(compiled.snapshot.attachments[0].peers.len(), 1, "only mutual peers count");
 }
 
+/// Network and broadcast addresses of subnets, and what lies in a subnet of endpoints alone, also a peer's.
+#[test]
+fn no_host_sends_from_an_edge_of_a_subnet_or_from_among_endpoints() {
+    let mut lab = star(&["spoke", "core"]);
+    let subnet = lab.model.vnets[&key("spoke")].subnets[0].clone();
+    let named = |name: &str, prefixes: &[&str], dedicated| Subnet {
+        name: name.into(),
+        prefixes: prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect(),
+        dedicated,
+        ..subnet.clone()
+    };
+    lab.model.vnets.get_mut(&key("spoke")).unwrap().subnets.extend([
+        named("clients", &["10.1.3.0/24", "fd01:3::/64"], false),
+        named("link", &["10.1.4.0/31", "fd01:4::/127"], false),
+        named("only", &["10.1.5.0/24"], true),
+    ]);
+    lab.model.vnets.get_mut(&key("hub")).unwrap().subnets.push(named("peers", &["10.2.3.0/24"], false));
+    let compiled = lab.compile().snapshot;
+    for (source, unsent) in [
+        ("10.1.3.0", true),
+        ("10.1.3.255", true),
+        ("10.1.3.1", false),
+        ("10.1.4.0", false),
+        ("10.1.4.1", false),
+        ("10.1.5.77", true),
+        ("10.2.3.255", true),
+        ("10.2.3.7", false),
+        ("fd01:3::", true),
+        ("fd01:3::ffff:ffff:ffff:ffff", false),
+        ("fd01:4::", false),
+    ] {
+        let source: std::net::IpAddr = source.parse().unwrap();
+        assert_eq!(compiled.attachments[0].unsent.contains(source), unsent, "{source}");
+    }
+}
+
 #[test]
 fn a_peer_attached_in_another_namespace_comes_in_there_and_nowhere_else() {
     let mut lab = star(&["spoke", "core", "hub"]);

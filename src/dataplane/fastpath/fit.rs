@@ -5,6 +5,7 @@ use super::classify::Packet;
 use crate::dataplane::forwarder::Context;
 use crate::dataplane::handover::Arrival;
 use crate::dataplane::session::{Direction, Pair, Session};
+use crate::dataplane::slowpath::reject::lacks_checksum;
 use crate::snapshot::{AttachmentId, PathMtus};
 use crate::wire::headers::TCP_HEADER;
 use crate::wire::{Address, Version, vnet};
@@ -41,7 +42,10 @@ pub(super) fn surely(
         Pair::V4 | Pair::V6 => length <= mtu,
         Pair::Mixed => {
             let grown = length + GROWTH;
-            grown <= mtu && (grown <= EVERY_LINK || !may_cut(frame, packet)) && u16::try_from(packet.end()).is_ok()
+            grown <= mtu
+                && (grown <= EVERY_LINK || !may_cut(frame, packet))
+                && u16::try_from(packet.end()).is_ok()
+                && !(packet.version == Version::V6 && lacks_checksum(frame, packet))
         }
     }
 }

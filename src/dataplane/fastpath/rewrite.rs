@@ -160,30 +160,32 @@ fn outgoing(packet: &Packet) -> [u8; vnet::LENGTH] {
     VnetHeader { flags: vnet::NEEDS_CSUM, hdr_len: u16::try_from(header).unwrap_or(0), ..packet.vnet }.bytes()
 }
 
-/// Lowers the MSS option of a SYN to `most`, never raises it (RFC 6691, RFC 9293 §3.7.1; nat-requirements
+/// Lowers every MSS option of a SYN to `most` (which of two counts is the receiver's choice), never raises one (RFC 6691, RFC 9293 §3.7.1; nat-requirements
 /// T-6). An option may stand at an odd offset (RFC 9293 §3.1), so the checksum is updated by the aligned words
 /// that cover it; a partial checksum covers the pseudo-header only, and stays as it is.
 pub fn clamp_mss(frame: &mut [u8], packet: &Packet, most: u16) {
     let Some(header) = frame.get_mut(packet.transport()..packet.transport() + packet.transport_header()) else {
         return;
     };
-    let Some(at) = mss_at(header) else { return };
-    if half(header, at) <= most {
-        return;
-    }
-    let words = at & !1..(at + 3) & !1;
-    let before = checksum::sum(&header[words.clone()]);
-    put_half(header, at, most);
-    let change = checksum::delta(before, checksum::sum(&header[words]));
-    if !packet.vnet.needs_csum() {
-        let field = half(header, 16);
-        put_half(header, 16, checksum::update(field, change));
+    let mut from = crate::wire::headers::TCP_HEADER;
+    while let Some(at) = mss_at(header, from) {
+        from = at + 2;
+        if half(header, at) <= most {
+            continue;
+        }
+        let words = at & !1..(at + 3) & !1;
+        let before = checksum::sum(&header[words.clone()]);
+        put_half(header, at, most);
+        let change = checksum::delta(before, checksum::sum(&header[words]));
+        if !packet.vnet.needs_csum() {
+            let field = half(header, 16);
+            put_half(header, 16, checksum::update(field, change));
+        }
     }
 }
 
-/// Offset of the MSS value in a TCP header.
-fn mss_at(header: &[u8]) -> Option<usize> {
-    let mut at = crate::wire::headers::TCP_HEADER;
+/// Offset of the value of the first MSS option at or after the option at `at` of a TCP header.
+fn mss_at(header: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match (header.get(at)?, header.get(at + 1)) {
             (0, _) => return None,
@@ -233,6 +235,8 @@ mod tests {
         assert_eq!(clamped(&[1, 2, 4, 5, 180, 1, 1, 0], 1_360), [1, 2, 4, 5, 80, 1, 1, 0], "an odd offset");
         assert_eq!(clamped(&[3, 3, 7, 2, 4, 5, 180, 0], 1_360), [3, 3, 7, 2, 4, 5, 80, 0], "an odd offset");
         assert_eq!(clamped(&[4, 2, 2, 4, 5, 180, 1, 1], 536), [4, 2, 2, 4, 2, 24, 1, 1]);
+        assert_eq!(clamped(&[2, 4, 5, 180, 2, 4, 35, 40], 1_360), [2, 4, 5, 80, 2, 4, 5, 80], "both");
+        assert_eq!(clamped(&[2, 4, 2, 24, 1, 2, 4, 35, 40, 0, 0, 0], 1_360), [2, 4, 2, 24, 1, 2, 4, 5, 80, 0, 0, 0]);
         for odd in [&[2, 3, 5, 180][..], &[8, 0, 2, 4], &[0, 2, 4, 5], &[1, 1, 1, 2], &[5, 40, 2, 4]] {
             assert_eq!(clamped(odd, 1_000), odd, "no MSS option");
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::is_plain_syn;
 use super::port_pool::{Claim, PoolKey, Reserved};
+use super::reject::lacks_checksum;
 use crate::dataplane::counters::{add, find};
 use crate::dataplane::ended::Cause;
 use crate::dataplane::fastpath::classify::Packet;
@@ -45,6 +46,9 @@ impl Forwarder {
         }
         self.departed.tell(&self.shared);
         let backend = self.choose_backend(&admission, &packet.key).ok_or_else(|| refuse(DropReason::NoBackend))?;
+        if packet.version == Version::V6 && backend.version() == Version::V4 && lacks_checksum(frame, packet) {
+            return Err(refuse(DropReason::BadChecksum));
+        }
         self.make_room(context).map_err(refuse)?;
         let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
         let sharers = &context.snapshot.sharers;

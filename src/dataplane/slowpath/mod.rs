@@ -9,11 +9,11 @@ use super::fastpath::classify::{Odd, Packet, classify};
 use super::fastpath::fit::{Fit, fit};
 use super::forwarder::{Context, Forwarder};
 use super::handover::Arrival;
-use super::session::{Direction, FlowKey, Phase, Slot, tcp_state::Seen};
+use super::session::{Direction, FlowKey, Pair, Phase, Slot, tcp_state::Seen};
 use super::verdict::{DropReason, Verdict};
 use crate::snapshot::{Protocol, steering};
 use crate::wire::headers::{ACK, FIN, RST, SYN};
-use crate::wire::{ip, vnet};
+use crate::wire::{Version, ip, vnet};
 use admit::Refusal;
 
 /// A session's first packet: judge, choose a backend, reserve a NAT port, insert.
@@ -195,6 +195,9 @@ impl Forwarder {
     ) -> Verdict {
         let Some(session) = self.sessions.get(slot) else { return self.gone() };
         let addresses = self.sessions.addresses(slot);
+        if session.pair == Pair::Mixed && packet.version == Version::V6 && reject::lacks_checksum(frame, packet) {
+            return Verdict::Drop(DropReason::BadChecksum);
+        }
         let target = match direction {
             Direction::ToService => addresses.backend,
             Direction::ToConsumer => addresses.consumer,

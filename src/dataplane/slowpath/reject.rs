@@ -8,8 +8,8 @@ use crate::dataplane::verdict::DropReason;
 use crate::snapshot::Protocol;
 use crate::snapshot::prefixes::is_martian;
 use crate::wire::build::{self, Ends, IcmpError};
-use crate::wire::checksum;
 use crate::wire::headers::{self, RST};
+use crate::wire::{Version, checksum, ip};
 
 /// A token bucket that refills once per tick: the forwarder's answers are bounded whatever arrives
 /// (RFC 1812 §4.3.2.8). Now and then an answer costs two tokens, so that nobody can count from the answers that it
@@ -47,6 +47,10 @@ pub fn answer(frame: &[u8], packet: &Packet, refusal: Refusal) -> Option<Vec<u8>
     if is_martian(packet.key.destination.ip()) {
         return None;
     }
+    // Nobody is known to have sent it.
+    if !is_sound(frame, packet) {
+        return None;
+    }
     let error = match kind(refusal)? {
         Kind::Icmp(error) => error,
         Kind::ByProtocol if packet.key.protocol == Protocol::Tcp => return reset(frame, packet),
@@ -56,6 +60,34 @@ pub fn answer(frame: &[u8], packet: &Packet, refusal: Refusal) -> Option<Vec<u8>
         return None;
     }
     Some(build::icmp_error(packet.key.destination, &quotable(frame, packet), error))
+}
+
+/// Whether the transport checksum is right, or the kernel is yet to compute it.
+#[must_use]
+pub fn is_sound(frame: &[u8], packet: &Packet) -> bool {
+    if packet.vnet.needs_csum() {
+        return true;
+    }
+    let bytes = frame.get(packet.transport()..packet.end()).unwrap_or_default();
+    let key = &packet.key;
+    let (number, covered) = match (key.protocol, packet.version) {
+        (Protocol::Udp, _) if lacks_checksum(frame, packet) => return packet.version == Version::V4,
+        // What follows the datagram within its packet is not covered.
+        (Protocol::Udp, _) => (ip::UDP, bytes.get(..usize::from(headers::half(bytes, 4))).unwrap_or_default()),
+        (Protocol::Tcp, _) => (ip::TCP, bytes),
+        (Protocol::Icmp, Version::V4) => return checksum::sum(bytes) == 0xFFFF,
+        (Protocol::Icmp, Version::V6) => (ip::ICMPV6, bytes),
+    };
+    let pseudo = build::pseudo_sum(key.source, key.destination, number, covered.len());
+    checksum::join(pseudo, checksum::sum(covered)) == 0xFFFF
+}
+
+/// Whether it is a datagram whose sender left the checksum out (RFC 768; in IPv6 such a one is not valid, RFC 8200 §8.1).
+#[must_use]
+pub fn lacks_checksum(frame: &[u8], packet: &Packet) -> bool {
+    packet.key.protocol == Protocol::Udp
+        && !packet.vnet.needs_csum()
+        && headers::half(frame.get(packet.transport()..).unwrap_or_default(), 6) == 0
 }
 
 /// The reset that answers a segment, mirrored; a reset is never answered with one (RFC 9293 §3.5.2).
@@ -95,6 +127,7 @@ fn kind(refusal: Refusal) -> Option<Kind> {
         | DropReason::NatPortsExhausted
         | DropReason::SessionEnded => Some(Kind::ByProtocol),
         DropReason::Malformed
+        | DropReason::BadChecksum
         | DropReason::SpoofedSource
         | DropReason::UnsupportedProtocol
         | DropReason::SourceRoute

@@ -18,6 +18,7 @@ fn snapshot() -> Snapshot {
             mtu: 1_500,
             peers: Vec::new(),
             sources: [prefix(space[0]), prefix(space[1])].iter().collect(),
+            unsent: Default::default(),
             excluded_workloads: Vec::new(),
         });
     }
@@ -88,7 +89,7 @@ fn datagram(from: (&str, u16), to: (&str, u16), payload: &[u8]) -> Vec<u8> {
 
 impl World {
     /// Delivers IP packets, each to the next worker, and returns the packets that leave.
-    fn raw(&mut self, at: AttachmentId, packets: &[Vec<u8>]) -> Vec<(AttachmentId, Vec<u8>)> {
+    pub(super) fn raw(&mut self, at: AttachmentId, packets: &[Vec<u8>]) -> Vec<(AttachmentId, Vec<u8>)> {
         let workers = self.workers.len();
         for (number, packet) in packets.iter().enumerate() {
             let frame = [&[0; vnet::LENGTH][..], packet].concat();

@@ -104,6 +104,12 @@ fn each_check_of_the_policy_denies_under_its_own_name() {
         (syn("10.1.0.5", "10.1.9.77", 5432), DropReason::UnknownEndpoint, true),
         (syn("10.1.0.5", "10.1.9.6", 5432), DropReason::NotApprovedPending, true),
         (syn("10.9.0.5", "10.1.9.4", 5432), DropReason::SourceNotAllowed, false),
+        // A stranger learns neither which endpoints there are nor how they stand.
+        (syn("10.9.0.5", "10.1.9.77", 5432), DropReason::SourceNotAllowed, false),
+        (syn("10.9.0.5", "10.1.9.6", 5432), DropReason::SourceNotAllowed, false),
+        (udp("10.9.0.5", 9, "10.1.9.6", 5432), DropReason::SourceNotAllowed, false),
+        (syn("10.1.3.0", "10.1.9.4", 5432), DropReason::SpoofedSource, false),
+        (syn("10.1.3.255", "10.1.9.77", 5432), DropReason::SpoofedSource, false),
         (syn("127.0.0.5", "10.1.9.4", 5432), DropReason::SpoofedSource, false),
         (syn("224.0.0.5", "10.1.9.4", 5432), DropReason::SpoofedSource, false),
         (syn("10.1.9.5", "10.1.9.4", 5432), DropReason::SpoofedSource, false),
@@ -169,8 +175,41 @@ fn the_same_tuple_in_another_vnet_is_another_flow() {
     let mut world = World::new();
     world.connect(40_000);
     let segment = tcp("10.1.0.5", 40_000, "10.1.9.4", 5432).seq(101).ack(901);
-    world.dropped(PROVIDER, &segment, DropReason::UnknownEndpoint);
+    world.dropped(PROVIDER, &segment, DropReason::SourceNotAllowed);
     world.forwarded(CONSUMER, &segment);
+}
+
+/// Whoever sent it is not known: what answers it would go to whom its source names.
+#[test]
+fn a_packet_with_a_wrong_checksum_is_never_answered() {
+    let mut world = World::new();
+    let there = world.connect(40_000);
+    world.publish(&Rules {
+        state: Rejected,
+        stamp: Stamp { current: Generation(2), valid_since: Generation(2) },
+        ..Rules::default()
+    });
+    world.settle();
+    let late = tcp("10.1.0.5", 40_000, "10.1.9.4", 5432).flags(ACK).seq(101).ack(901);
+    let late_back = tcp("10.20.0.2", 5432, &there.source.to_string(), there.ports().0).flags(ACK).seq(901).ack(101);
+    for (at, packet, reason) in [
+        (CONSUMER, tcp("10.1.0.5", 40_001, "10.1.9.6", 5432).flags(SYN), DropReason::NotApprovedPending),
+        (CONSUMER, tcp("10.1.0.5", 40_001, "10.1.9.77", 5432).flags(SYN), DropReason::UnknownEndpoint),
+        (CONSUMER, udp("10.1.0.5", 40_001, "10.1.9.6", 5432), DropReason::NotApprovedPending),
+        (CONSUMER, echo_request("10.1.0.5", "10.1.9.6", 9), DropReason::NotApprovedPending),
+        (CONSUMER, late, DropReason::SessionEnded),
+        (PROVIDER, late_back, DropReason::SessionEnded),
+    ] {
+        let answered = world.dropped(at, &packet, reason).is_some();
+        assert!(answered, "{packet:?}");
+        let mut frame = packet.frame();
+        let last = frame.len() - 1;
+        frame[last - 2] ^= 0x55;
+        let before = world.drops(reason);
+        let out = world.raw(at, &[frame.split_off(vnet::LENGTH)]);
+        assert!(out.is_empty(), "{packet:?}: {out:?}");
+        assert_eq!(world.drops(reason), before + 1);
+    }
 }
 
 #[test]

@@ -119,7 +119,14 @@ impl fmt::Display for Flip {
 /// What would take `query` past its denial.
 pub(super) fn of_denial(snapshot: &Snapshot, query: &Query, denial: &Denial<'_>) -> Option<Flip> {
     let attachment = snapshot.attachments.get(usize::from(query.attachment.0))?;
-    let Some(endpoint) = denial.endpoint else { return unknown(snapshot, query, attachment) };
+    let Some(endpoint) = denial.endpoint else {
+        // A stranger is refused before anything is looked up; what stands there tells who would be accepted.
+        return match (&denial.reason, snapshot.endpoint_address(attachment, query.destination)) {
+            (Reason::SourceNotAllowed, Some((met, _))) => Some(outsider(snapshot, query, attachment, &met.endpoint)),
+            (Reason::SourceNotAllowed, None) => None,
+            _ => unknown(snapshot, query, attachment),
+        };
+    };
     let name = || Arc::clone(&endpoint.name);
     match &denial.reason {
         Reason::UnknownEndpoint => unknown(snapshot, query, attachment),

@@ -197,10 +197,10 @@ fn in_words(snapshot: &Snapshot, query: &Query, denial: &Denial<'_>) -> (u8, Str
     let vnet = snapshot.attachments.get(usize::from(attachment.0)).map(|found| &*found.vnet).unwrap_or_default();
     let name = denial.endpoint.map(|endpoint| &*endpoint.name).unwrap_or_default();
     match &denial.reason {
-        Reason::UnknownEndpoint => (2, format!("no endpoint at {destination} is visible from {vnet}")),
-        Reason::NotApproved(state) => (3, format!("the connection of {name} is {state}")),
+        Reason::UnknownEndpoint => (3, format!("no endpoint at {destination} is visible from {vnet}")),
+        Reason::NotApproved(state) => (4, format!("the connection of {name} is {state}")),
         Reason::SourceNotAllowed => (
-            4,
+            2,
             format!("{source} is neither of {vnet}, nor of its on-premises prefixes, nor of an unattached direct peer"),
         ),
         Reason::WorkloadExcluded(class) => {
@@ -220,9 +220,9 @@ fn checks(decision: &Decision) -> Vec<Check> {
     let (endpoint, resource) = (of(&decision.endpoint, "the endpoint"), of(&decision.resource, "its resource"));
     let questions = [
         "may its sender send such a packet?".to_owned(),
-        "is an endpoint visible at that address?".to_owned(),
-        format!("is the connection of {endpoint} approved?"),
         "may the source use endpoints of that VNet?".to_owned(),
+        "is an endpoint visible at that address?".to_owned(),
+        format!("is the connection of {endpoint} approved, and its source of no excluded workload?"),
         format!("do the rules of {endpoint} and its subnet allow it?"),
         format!("does {resource} expose the port to {endpoint}?"),
         "does a backend take new sessions?".to_owned(),

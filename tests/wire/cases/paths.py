@@ -62,6 +62,9 @@ def the_mss_follows_the_path(lab, pair):
         want(dict(connection.syn[TCP].options)["MSS"] <= least, f"MSS of the SYN {connection.syn[TCP].options}")
         back = connection.server_says("SA", options=[*before, ("MSS", 1460)])
         want(dict(back[TCP].options)["MSS"] <= least, f"MSS of the answer {back[TCP].options}")
+    connection = Connection(lab, pair, established=False, options=[("MSS", 1460), ("MSS", 9000)])
+    both = [value for name, value in connection.syn[TCP].options if name == "MSS"]
+    want(len(both) == 2 and max(both) <= least, f"both MSS options {both}")
     connection = Connection(lab, pair, established=False, options=[("MSS", 1000)])
     same(dict(connection.syn[TCP].options)["MSS"], 1000, "a smaller MSS")
 

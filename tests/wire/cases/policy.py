@@ -1,7 +1,8 @@
 """Who may send what to whom (P-1 to P-7, F-1, F-2, M-1, M-2, M-8)."""
 
 from kit import (FOUR, PAIRS, PORTS, SIX, Connection, case, datagram, each_pair, none, one, reply, right, same, want)
-from lab import (CLIENT, ENDPOINT, ENDPOINT6, ICMP, IP, NAT, NAT2, NAT6, OTHER, SERVER, SERVER6, TCP, UDP, WAITING, IPv6, answer)
+from lab import (CLIENT, ENDPOINT, ENDPOINT6, ICMP, IP, NAT, NAT2, NAT6, OTHER, SERVER, SERVER6, TCP, UDP, WAITING, IPv6, answer,
+                 ip)
 from scapy.all import ICMPv6DestUnreach, Raw, fragment
 
 
@@ -48,14 +49,35 @@ def nothing_but_the_bound_resource(lab):
 @case("P-3")
 def sources_that_may_not_send(lab):
     for source in ("172.16.0.9", ENDPOINT, OTHER, SERVER, NAT, "127.0.0.1", "0.0.0.0", "224.0.0.9", "255.255.255.255",
-                   "169.254.1.1", "240.0.0.1", "10.2.0.1"):
+                   "169.254.1.1", "240.0.0.1", "10.2.0.1", "10.1.1.0", "10.1.1.255", "10.1.9.77"):
         for body in (syn(), UDP(sport=next(PORTS), dport=53) / Raw(b"x"), ICMP(type=8, id=5) / Raw(b"x")):
             at_server, back = lab.up(IP(src=source, dst=ENDPOINT) / body, wait=0.06)
             none(at_server, f"from {source} at the server")
             none([packet for packet in back if packet.src == ENDPOINT], f"an answer to {source}")
-    for source in ("fd02::1", ENDPOINT6, SERVER6, NAT6, "::1", "::", "ff02::1", "::ffff:10.1.1.10"):
+    for source in ("fd02::1", ENDPOINT6, SERVER6, NAT6, "::1", "::", "ff02::1", "::ffff:10.1.1.10", "fd01:1::", "fd01:9::77"):
         at_server, _ = lab.up(IPv6(src=source, dst=ENDPOINT6) / syn(), wait=0.06)
         none(at_server, f"from {source} at the server")
+
+
+@case("P-3")
+def a_stranger_learns_nothing(lab):
+    stranger = "172.16.9.9"
+    ip(f"-n spoke route add {stranger} via {CLIENT} dev lan0")
+    for target in (ENDPOINT, WAITING, "10.1.9.200"):
+        for body in (syn(), syn(80), UDP(sport=next(PORTS), dport=53) / Raw(b"x"), ICMP(type=8, id=5) / Raw(b"x")):
+            at_server, back = lab.up(IP(src=stranger, dst=target) / body, wait=0.06)
+            none(at_server, f"from a stranger to {target} at the server")
+            none(back, f"an answer of {target} to a stranger")
+    ip(f"-n spoke route delete {stranger}")
+
+
+@case("T-3")
+def what_has_a_wrong_checksum_is_never_answered(lab):
+    for target in (WAITING, "10.1.9.200"):
+        for body in (syn(chksum=0x1234), UDP(sport=next(PORTS), dport=53, chksum=0x1234) / Raw(b"x"),
+                     ICMP(type=8, id=5, chksum=0x1234) / Raw(b"x")):
+            none(lab.up(IP(src=CLIENT, dst=target) / body, wait=0.06)[1], f"an answer of {target}")
+    none(lab.up(IP(src=CLIENT, dst=ENDPOINT, ttl=1) / syn(chksum=0x1234), wait=0.06)[1], "time exceeded")
 
 
 @each_pair("P-4", "F-2")

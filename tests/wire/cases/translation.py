@@ -2,11 +2,11 @@
 
 import random
 
-from kit import (FOUR, PORTS, SIX, SIXFOUR, Connection, case, datagram, each_pair, none, one, reply, right, same, sums, want)
+from kit import (FOUR, FOURSIX, PORTS, SIX, SIXFOUR, Connection, case, datagram, each_pair, none, one, reply, right, same, sums, want)
 from lab import CLIENT, ENDPOINT, ENDPOINT6, ICMP, IP, SERVER, TCP, UDP, IPv6, answer
 from scapy.all import (ICMPv6EchoRequest, ICMPv6TimeExceeded, IPerror, IPerror6, IPOption_LSRR, IPOption_NOP, IPOption_RR, IPOption_Router_Alert,
                        IPOption_SSRR, IPOption_Timestamp, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, PadN, Raw, UDPerror)
-from scapy.layers.inet6 import HBHOptUnknown
+from scapy.layers.inet6 import HAO, HBHOptUnknown
 
 
 @each_pair("T-1")
@@ -165,12 +165,19 @@ def extension_headers(lab):
     none(at_server(IPv6ExtHdrRouting(type=0, addresses=["fd01:9::14"], segleft=0)), "a used-up routing header of type 0")
     none(at_server(IPv6ExtHdrHopByHop(options=[HBHOptUnknown(otype=0xC5, optdata=b"\0\0")])), "a critical option")
     none(at_server(*[IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0\0")]) for _ in range(20)]), "a long chain")
+    none(at_server(IPv6ExtHdrDestOpt(options=[HAO(hoa="fd01:1::99")])), "a home address")
+    none(at_server(IPv6ExtHdrDestOpt(options=[HBHOptUnknown(otype=0x1E, optdata=b"\0\0\0\0")])), "another destination option")
     packet = SIX.up() / IPv6ExtHdrDestOpt(options=[PadN(optdata=b"\0\0")]) / TCP(sport=next(PORTS), dport=80, flags="S")
     none(lab.up(packet, wait=0.12)[0], "a forbidden port behind an extension header")
 
 
 @case("X-3")
 def ipv6_udp_without_a_checksum(lab):
+    none(lab.up(SIXFOUR.up() / UDP(sport=next(PORTS), dport=53, chksum=0) / Raw(b"none"), wait=0.15)[0], "made a valid one of IPv4")
+    question, _ = datagram(lab, FOURSIX)
+    back = reply(question)
+    back[UDP].chksum = 0
+    none(lab.down(back, wait=0.15)[0], "an answer made a valid one of IPv4")
     for packet in lab.up(SIX.up() / UDP(sport=next(PORTS), dport=53, chksum=0) / Raw(b"none"), wait=0.15)[0]:
         same(packet[UDP].chksum, 0, "checksum")
 
