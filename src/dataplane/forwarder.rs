@@ -11,10 +11,10 @@ use super::fastpath::Sight;
 use super::fastpath::translate::Head;
 use super::handover::{Arrival, Departed, Handed, Shared};
 use super::pace::{Moment, Pace};
-use super::session::{Addresses, Session, Slot, Table, Tick, tcp_state::Seen};
+use super::session::{Addresses, Phase, Session, Slot, Table, Tick, tcp_state::Seen};
 use super::slowpath::port_pool::PortPools;
 use super::slowpath::reassembly::Reassembler;
-use super::slowpath::reject::Limiter;
+use super::slowpath::reject::Answers;
 use super::verdict::{DropReason, Verdict};
 use crate::snapshot::{AttachmentId, EndpointId, Generation, Snapshot};
 use crate::wire::fragment::Identifications;
@@ -76,7 +76,7 @@ pub struct Forwarder {
     pub(super) ports: PortPools,
     pub(super) shared: Arc<Shared>,
     pub(super) random: fastrand::Rng,
-    pub(super) limiter: Limiter,
+    pub(super) answers: Answers,
     /// Verdicts so far; published once per batch.
     pub(super) counts: VerdictCounts,
     pub(super) published: Arc<WorkerCounters>,
@@ -123,8 +123,7 @@ impl Forwarder {
             ports: PortPools::new(position.worker, position.workers),
             shared,
             random: fastrand::Rng::with_seed(seed[2]),
-            // Full from the start: the first packet after a start is answered too.
-            limiter: Limiter::new(u32::MAX, Tick(0)),
+            answers: Answers::default(),
             counts: VerdictCounts::default(),
             published: Arc::new(WorkerCounters::new()),
             counters: Vec::new(),
@@ -290,7 +289,11 @@ impl Forwarder {
         if session.tcp.has(Seen::ELSEWHERE) {
             self.shared.unsettle(&session.service_key(&addresses), self.position.worker);
         }
-        self.ports.release(&addresses, &session, now);
+        if session.phase == Phase::Opening && cause == Cause::Reclaimed {
+            self.ports.give_back(&addresses, &session);
+        } else {
+            self.ports.release(&addresses, &session, now);
+        }
     }
 
     /// A session that vanished between lookup and use; cannot happen within one worker, and drops closed.

@@ -1,10 +1,10 @@
 //! Frames that arrive at a worker which does not own their session: a kernel without the steering
 //! program spreads packets as it likes, and a session may be admitted elsewhere when its owner has no
-//! NAT port left. A bounded ring per receiver; its sender wakes it. Copies cost an allocation, and are rare.
+//! NAT port left. A bounded ring per receiver and tenant; its sender wakes it. Copies cost an allocation, and are rare.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_queue::ArrayQueue;
 use dashmap::{DashMap, Entry};
@@ -15,8 +15,57 @@ use super::share::Common;
 use crate::snapshot::{AttachmentId, EndpointId, PathMtus, ResourceId};
 use crate::wire::Address;
 
-/// Frames that may wait for one worker.
+/// Frames of one tenant (the VNet of an attachment) that may wait for one worker.
 const RING: usize = 1_024;
+
+/// Tenants whose frames may wait for one worker at once; those beyond share rings.
+const RINGS: usize = 64;
+
+/// Frames that wait for one worker: a ring for each tenant, drained in turn, so that a flood of one neither fills the
+/// ring of another nor makes it wait. Made when first needed: steering leaves little to hand over.
+struct Rings {
+    by_tenant: [OnceLock<ArrayQueue<Handed>>; RINGS],
+    /// Frames in all of them.
+    waiting: AtomicUsize,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+}
+
+impl Rings {
+    fn new() -> Self {
+        let by_tenant = std::array::from_fn(|_| OnceLock::new());
+        Self { by_tenant, waiting: AtomicUsize::new(0), turn: AtomicUsize::new(0) }
+    }
+
+    /// Whether there was room.
+    fn push(&self, handed: Handed) -> bool {
+        let tenant = usize::from(handed.arrival.attachment.0) % RINGS;
+        // Counted first: who finds none waiting may sleep.
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let taken = self.by_tenant[tenant].get_or_init(|| ArrayQueue::new(RING)).push(handed).is_ok();
+        if !taken {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+        taken
+    }
+
+    /// The next frame of the next tenant that has one. Called by one worker only.
+    fn pop(&self) -> Option<Handed> {
+        if !self.has_any() {
+            return None;
+        }
+        let turn = self.turn.load(Ordering::Relaxed);
+        let mut tenants = (0..RINGS).map(|step| (turn + step) % RINGS);
+        let (tenant, handed) = tenants.find_map(|tenant| Some((tenant, self.by_tenant[tenant].get()?.pop()?)))?;
+        self.turn.store(tenant + 1, Ordering::Relaxed);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        Some(handed)
+    }
+
+    fn has_any(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+}
 
 /// How a frame came to be here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +116,7 @@ pub struct Handed {
 
 /// What workers share. Never touched by a hit.
 pub struct Shared {
-    rings: Vec<ArrayQueue<Handed>>,
+    rings: Vec<Rings>,
     /// Sessions that each worker had room for when its last batch began.
     rooms: Vec<AtomicUsize>,
     wakers: Vec<Arc<dyn Fn() + Send + Sync>>,
@@ -94,7 +143,7 @@ impl Shared {
     #[must_use]
     pub fn new(wakers: Vec<Arc<dyn Fn() + Send + Sync>>) -> Self {
         Self {
-            rings: wakers.iter().map(|_| ArrayQueue::new(RING)).collect(),
+            rings: wakers.iter().map(|_| Rings::new()).collect(),
             rooms: wakers.iter().map(|_| AtomicUsize::new(0)).collect(),
             wakers,
             elsewhere: DashMap::default(),
@@ -125,10 +174,10 @@ impl Shared {
         u16::try_from(self.rings.len()).unwrap_or(u16::MAX)
     }
 
-    /// Passes a frame to `worker`; `false` when its ring is full.
+    /// Passes a frame to `worker`; `false` when the ring of its tenant is full.
     pub fn hand_out(&self, worker: u16, handed: Handed) -> bool {
         let worker = usize::from(worker);
-        let taken = self.rings.get(worker).is_some_and(|ring| ring.push(handed).is_ok());
+        let taken = self.rings.get(worker).is_some_and(|rings| rings.push(handed));
         if taken {
             (self.wakers[worker])();
         }
@@ -144,7 +193,7 @@ impl Shared {
     /// Whether frames wait for `worker`.
     #[must_use]
     pub fn waiting(&self, worker: u16) -> bool {
-        self.rings.get(usize::from(worker)).is_some_and(|ring| !ring.is_empty())
+        self.rings.get(usize::from(worker)).is_some_and(Rings::has_any)
     }
 
     /// Notes how many more sessions `worker` has room for.
@@ -188,27 +237,34 @@ impl Shared {
         }
     }
 
-    /// Counts a new live session, unless its endpoint holds as many as it may, or more than its share of the little
-    /// that its resource or the daemon (`all`) has left.
+    /// Counts a new live session.
+    ///
+    /// # Errors
+    /// Its endpoint holds as many as it may, or more than its share of the little that its resource or the daemon (`all`)
+    /// has left.
     pub fn enter(
         &self,
         endpoint: (EndpointId, u32),
         resource: (ResourceId, Common),
         all: Common,
         backend: Address,
-    ) -> bool {
+    ) -> Result<(), Full> {
         let mut of_endpoint = self.by_endpoint.entry(endpoint.0).or_insert(0);
         let mut of_resource = self.by_resource.entry(resource.0).or_insert(0);
-        let room = *of_endpoint < endpoint.1
-            && resource.1.has_room(*of_resource, *of_endpoint)
-            && all.is_fair(self.in_all.load(Ordering::Relaxed), *of_endpoint);
-        if room {
-            *of_endpoint += 1;
-            *of_resource += 1;
-            self.in_all.fetch_add(1, Ordering::Relaxed);
-            *self.by_backend.entry((resource.0, backend)).or_insert(0) += 1;
+        if *of_endpoint >= endpoint.1 {
+            return Err(Full::Endpoint);
         }
-        room
+        if !resource.1.has_room(*of_resource, *of_endpoint) {
+            return Err(Full::Resource);
+        }
+        if !all.is_fair(self.in_all.load(Ordering::Relaxed), *of_endpoint) {
+            return Err(Full::All);
+        }
+        *of_endpoint += 1;
+        *of_resource += 1;
+        self.in_all.fetch_add(1, Ordering::Relaxed);
+        *self.by_backend.entry((resource.0, backend)).or_insert(0) += 1;
+        Ok(())
     }
 
     /// Live sessions of `resource` at `backend`.
@@ -233,6 +289,17 @@ impl Shared {
         }
         self.in_all.fetch_sub(sessions, Ordering::Relaxed);
     }
+}
+
+/// What has no room for another session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The endpoint, by its own limit.
+    Endpoint,
+    /// The resource.
+    Resource,
+    /// The daemon.
+    All,
 }
 
 /// What sessions are counted by: their endpoint, their resource, their server.
@@ -271,7 +338,7 @@ mod tests {
         let (endpoint, resource) = (EndpointId(1), ResourceId(0));
         let backend = Address::from(std::net::IpAddr::from([10, 20, 0, 2]));
         let (two, all) = (Common { capacity: 2, sharers: 3 }, Common { capacity: 100, sharers: 3 });
-        let enter = |endpoint, limit| shared.enter((endpoint, limit), (resource, two), all, backend);
+        let enter = |endpoint, limit| shared.enter((endpoint, limit), (resource, two), all, backend).is_ok();
         assert!(enter(endpoint, 1));
         assert!(!enter(endpoint, 1), "the endpoint is full");
         assert!(enter(EndpointId(2), 9));
@@ -297,5 +364,16 @@ mod tests {
         assert!((0..RING).all(|_| shared.hand_out(0, handed())));
         assert!(!shared.hand_out(0, handed()));
         assert!(shared.hand_in(0).is_some() && shared.hand_out(0, handed()));
+        assert!((0..RING).all(|_| shared.hand_in(0).is_some()) && !shared.waiting(0) && shared.hand_in(0).is_none());
+    }
+
+    #[test]
+    fn a_flood_of_one_tenant_keeps_no_frame_of_another_waiting() {
+        let shared = Shared::new(vec![Arc::new(|| ())]);
+        let handed = |at| Handed { frame: Box::from([0; 4]), arrival: Arrival::read(AttachmentId(at)) };
+        while shared.hand_out(0, handed(0)) {}
+        assert!((0..3).all(|_| shared.hand_out(0, handed(9))), "its ring has room");
+        let first: Vec<u16> = (0..6).filter_map(|_| shared.hand_in(0)).map(|next| next.arrival.attachment.0).collect();
+        assert_eq!(first, [0, 9, 0, 9, 0, 9], "in turn");
     }
 }

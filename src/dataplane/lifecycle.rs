@@ -256,7 +256,7 @@ impl Forwarder {
 }
 
 /// Resets for both ends of a session, as each end would expect them.
-fn resets(a: &Addresses, session: &Session) -> impl Iterator<Item = (AttachmentId, Vec<u8>)> {
+pub(super) fn resets(a: &Addresses, session: &Session) -> impl Iterator<Item = (AttachmentId, Vec<u8>)> {
     let to_consumer = Ends { from: (a.endpoint, a.endpoint_port), to: (a.consumer, a.consumer_port) };
     let to_service = Ends { from: (a.nat, a.nat_port), to: (a.backend, a.backend_port) };
     let at = |direction, attachment, ends| {

@@ -30,6 +30,7 @@ mod ends;
 mod families;
 mod laws;
 mod revocation;
+mod tenants;
 
 const CONSUMER: AttachmentId = AttachmentId(0);
 const PROVIDER: AttachmentId = AttachmentId(1);
@@ -165,8 +166,8 @@ impl World {
                 let position = Position { worker, workers: count };
                 let forwarder = Forwarder::new(position, 70_000, seed, Arc::clone(&shared))
                     .with_flow_log(Arc::clone(&rings[usize::from(worker)]));
-                let devices = || (0..2).map(|_| MemorySource::default()).collect();
-                let sinks = (0..2).map(|_| MemorySink::default()).collect();
+                let devices = || (0..3).map(|_| MemorySource::default()).collect();
+                let sinks = (0..3).map(|_| MemorySink::default()).collect();
                 Worker::new(forwarder, devices(), sinks, publisher.reader(Box::new(|| ())), Arc::default())
             })
             .collect();
@@ -186,7 +187,7 @@ impl World {
         loop {
             let mut more = false;
             for worker in &mut self.workers {
-                more |= worker.batch([0, 1], self.now).expect("memory");
+                more |= worker.batch([0, 1, 2], self.now).expect("memory");
             }
             if !more && self.workers.iter().all(|worker| !worker.shared.waiting(worker.number)) {
                 if !self.workers.iter().any(|worker| worker.forwarder.is_paced()) {

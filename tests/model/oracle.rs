@@ -55,6 +55,11 @@ impl Flow {
         matches!(self.phase, Phase::Closing | Phase::Ended)
     }
 
+    /// Whether it is a connection that nobody has answered: it makes room for others, as far as that is of use.
+    pub(crate) fn half_open(&self) -> bool {
+        self.phase == Phase::Opening
+    }
+
     fn limit(&self, protocol: u8) -> u32 {
         let seconds = match (self.phase, protocol) {
             (Phase::Ended, _) => 60,
@@ -208,6 +213,12 @@ impl Oracle {
         owner.or_else(bound).is_some_and(|resource| resource.silent)
     }
 
+    /// Whether the resource holds as many sessions as it may.
+    pub(crate) fn at_limit(&self, grant: &Grant) -> bool {
+        let most = self.rules.resources[grant.resource].max;
+        self.live(|flow| flow.grant.resource == grant.resource) >= most
+    }
+
     /// Check 7.
     fn admit(&self, key: Key, grant: Grant, packet: &Packet, (syn, unfit): (bool, bool)) -> Expected {
         let drop = |reason| Expected::Drop((reason, Some(grant.resource)));
@@ -229,14 +240,15 @@ impl Oracle {
         if unfit {
             return drop(DropReason::BadChecksum);
         }
-        if self.full() && !self.flows.values().any(Flow::closes) {
+        if self.full() && !self.flows.values().any(|flow| flow.closes() || flow.half_open()) {
             return drop(DropReason::TableFull);
         }
         let max = self.rules.endpoints.iter().find(|e| e.id == grant.endpoint).map_or(0, |e| e.max);
         // A session that made room was live until then, and counts no more. Which one it was is the
         // forwarder's choice, so scenarios with a small table have no other limits.
+        let half_open = |flow: &Flow| flow.grant.resource == grant.resource && flow.half_open();
         if self.live(|flow| flow.grant.endpoint == grant.endpoint) >= max
-            || self.live(|flow| flow.grant.resource == grant.resource) >= resource.max
+            || self.at_limit(&grant) && !self.flows.values().any(half_open)
         {
             return drop(DropReason::SessionLimit);
         }

@@ -8,7 +8,7 @@ use privlink::snapshot::BackendState;
 
 use super::oracle::{Expected, Flow, Key, Oracle, Peer, Phase};
 use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, VNET, header_of, name, residue, sum_at};
-use super::rules::{Families, PROVIDER, Rules};
+use super::rules::{Families, Grant, PROVIDER, Rules};
 use super::world::World;
 
 /// What a generator must reach to be worth its name.
@@ -27,6 +27,8 @@ pub(crate) enum Case {
     Answered,
     Malformed,
     Evicted,
+    /// A half-open session made room.
+    HalfOpenGave,
     /// An ICMP error was translated.
     Error,
     /// A datagram in pieces was forwarded.
@@ -164,7 +166,14 @@ impl Run {
                 self.check_drop(denied, (&sent.packet, sent.sum), sent.at, out, before, killed)
             }
             Expected::Open(key, grant) => {
-                let out = self.check_forward(out, before, killed, &sent.packet);
+                let refused = self.world.counts().dropped[DropReason::SessionLimit as usize]
+                    > before.dropped[DropReason::SessionLimit as usize];
+                if refused && self.oracle.at_limit(&grant) && !self.looks_everywhere() {
+                    let denied = (DropReason::SessionLimit, Some(grant.resource));
+                    return self.check_drop(&denied, (&sent.packet, sent.sum), sent.at, out, before, killed);
+                }
+                let evicted = self.note_evicted(key, &grant);
+                let out = self.check_forward(out, before, &[killed, &evicted].concat(), &sent.packet);
                 let seen = Packet::parse(&out.1);
                 let resource = &self.oracle.rules.resources[grant.resource];
                 assert_eq!(out.0, PROVIDER);
@@ -186,9 +195,6 @@ impl Run {
                     provider: Peer::default(),
                 };
                 assert!(nat.1 >= 1024, "{seen:?}");
-                if self.oracle.full() {
-                    self.note_evicted(key);
-                }
                 self.oracle.flows.insert(key, flow);
                 self.reach(Case::Opened);
                 self.check_translation(sent, frame, &out.1, key, true);
@@ -387,14 +393,33 @@ impl Run {
         }
     }
 
-    /// The forwarder made room: exactly one session is gone, and it was a closed one.
-    fn note_evicted(&mut self, opened: Key) {
+    /// Whether a half-open session is found if there is one: it is drawn at random from a worker's table once that has
+    /// grown, and only from that of the worker which needs room.
+    fn looks_everywhere(&self) -> bool {
+        self.workers == 1 && self.small
+    }
+
+    /// The forwarder made room where it had to: one session is gone, which was closed, or nobody had it yet and its
+    /// server was told. Returns that one.
+    fn note_evicted(&mut self, opened: Key, grant: &Grant) -> Vec<(Key, Flow)> {
+        let (full, at_limit) = (self.oracle.full(), self.oracle.at_limit(grant));
+        if !full && !at_limit {
+            return Vec::new();
+        }
         let held = self.listed();
         let missing: Vec<Key> = self.oracle.flows.keys().filter(|key| !held.contains_key(*key)).copied().collect();
         assert_eq!(missing.len(), 1, "one made room for {opened:?}: {missing:?}");
+        let closes = self.oracle.flows.values().any(Flow::closes);
         let evicted = self.oracle.flows.remove(&missing[0]).expect("listed above");
-        assert!(evicted.closes(), "a live session was evicted: {evicted:?}");
-        self.reach(Case::Evicted);
+        if full && closes {
+            assert!(evicted.closes(), "a session made room that was not closed: {evicted:?}");
+            self.reach(Case::Evicted);
+            return Vec::new();
+        }
+        let of_use = full || evicted.grant.resource == grant.resource;
+        assert!(evicted.half_open() && of_use, "a live session was evicted: {evicted:?}");
+        self.reach(Case::HalfOpenGave);
+        vec![(missing[0], evicted)]
     }
 
     /// Sessions of the code under test: NAT, backend and state by key.

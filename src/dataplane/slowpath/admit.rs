@@ -9,6 +9,7 @@ use crate::dataplane::counters::{add, find};
 use crate::dataplane::ended::Cause;
 use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::forwarder::{Context, Forwarder};
+use crate::dataplane::handover::{Arrival, Full, Shared};
 use crate::dataplane::lifecycle::TOMBSTONE;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::share::Common;
@@ -31,7 +32,13 @@ pub struct Refusal {
 
 impl Forwarder {
     /// The whole of admission, in the order of DESIGN §3.
-    pub(super) fn admit(&mut self, frame: &[u8], packet: &Packet, context: &Context<'_>) -> Result<Slot, Refusal> {
+    pub(super) fn admit(
+        &mut self,
+        frame: &[u8],
+        packet: &Packet,
+        arrival: &Arrival,
+        context: &Context<'_>,
+    ) -> Result<Slot, Refusal> {
         let query = query(&packet.key);
         if is_spoofed(context.snapshot, &query) {
             return Err(Refusal { reason: DropReason::SpoofedSource, answer: None, mtu: 0 });
@@ -49,16 +56,26 @@ impl Forwarder {
         if packet.version == Version::V6 && backend.version() == Version::V4 && lacks_checksum(frame, packet) {
             return Err(refuse(DropReason::BadChecksum));
         }
-        self.make_room(context).map_err(refuse)?;
+        self.make_room(arrival, context).map_err(refuse)?;
         let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
         let sharers = &context.snapshot.sharers;
         let room = Common { capacity: admission.resource.max_sessions, sharers: sharers.of(resource) };
         let all = Common { capacity: context.snapshot.settings.max_sessions, sharers: sharers.all() };
-        if !self.shared.enter((endpoint.id, endpoint.max_sessions), (resource, room), all, backend) {
-            return Err(refuse(DropReason::SessionLimit));
+        let enter =
+            |shared: &Shared| shared.enter((endpoint.id, endpoint.max_sessions), (resource, room), all, backend);
+        if let Err(full) = enter(&self.shared) {
+            let made_room = match full {
+                // Its own limit: nobody else's business.
+                Full::Endpoint => false,
+                Full::Resource => self.half_open_gives(|session| session.resource == resource, context),
+                Full::All => self.half_open_gives(|_| true, context),
+            };
+            if !made_room || enter(&self.shared).is_err() {
+                return Err(refuse(DropReason::SessionLimit));
+            }
         }
         let opened = self
-            .reserve(&admission, &packet.key, backend, context)
+            .reserve(&admission, (&packet.key, arrival), backend, context)
             .and_then(|addresses| self.insert(addresses, packet, &admission, context));
         if opened.is_err() {
             self.shared.leave((endpoint.id, resource, backend), 1);
@@ -96,11 +113,19 @@ impl Forwarder {
         }
     }
 
-    /// Room for one more session: below the worker's share, or made by ending the one that closes longest.
-    fn make_room(&mut self, context: &Context<'_>) -> Result<(), DropReason> {
+    /// Room for one more session: below the worker's share, or made by ending the one that closes longest, or a
+    /// half-open one.
+    fn make_room(&mut self, arrival: &Arrival, context: &Context<'_>) -> Result<(), DropReason> {
         let share = self.position.share_of(context.snapshot.settings.max_sessions) as usize;
         while self.sessions.len() >= share || self.sessions.is_full() {
-            let Some(slot) = self.lingering.pop_front() else { return Err(DropReason::TableFull) };
+            let Some(slot) = self.lingering.pop_front() else {
+                // Another worker may have room without anybody's giving way.
+                let last = self.elsewhere(DropReason::TableFull, arrival).is_none();
+                if last && self.half_open_gives(|_| true, context) {
+                    continue;
+                }
+                return Err(DropReason::TableFull);
+            };
             let closes = |session: &Session| session.phase != Phase::Vacant && !session.is_live();
             if self.sessions.get(slot).is_some_and(closes) {
                 self.remove(slot, Cause::Reclaimed, context.now);
@@ -109,12 +134,13 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Reserves a NAT address and port: never-used ports of every NAT address first, then rested ones.
+    /// Reserves a NAT address and port: never-used ports of every NAT address first, then rested ones, then what a
+    /// half-open session gives.
     /// A consumer keeps to one NAT address as long as it has ports (RFC 4787 REQ-2, paired pooling).
     fn reserve(
         &mut self,
         admission: &Admission<'_>,
-        key: &FlowKey,
+        (key, arrival): (&FlowKey, &Arrival),
         backend: Address,
         context: &Context<'_>,
     ) -> Result<Addresses, DropReason> {
@@ -123,13 +149,21 @@ impl Forwarder {
         let first = usize::from(steering::consumer_queue(source, 0, 0, 0, u16::try_from(pool.len()).unwrap_or(1)));
         let sharers = context.snapshot.sharers.of(admission.endpoint.resource);
         let claim = Claim { endpoint: admission.endpoint.id, sharers, now: context.now };
-        for fresh in [true, false] {
+        let pool_of = |nat| PoolKey { nat, protocol: key.protocol, backend, backend_port: admission.backend_port };
+        for round in [Round::Fresh, Round::Rested, Round::HalfOpen] {
+            if round == Round::HalfOpen {
+                let pools: Vec<PoolKey> = pool.iter().copied().map(pool_of).collect();
+                // Another worker may have a port without anybody's giving way.
+                let last = self.elsewhere(DropReason::NatPortsExhausted, arrival).is_none();
+                if !last || !self.half_open_gives_port(&pools, admission.resource.provider, context) {
+                    break;
+                }
+            }
             for nat in pool.iter().cycle().skip(first).take(pool.len()).copied() {
-                let from = PoolKey { nat, protocol: key.protocol, backend, backend_port: admission.backend_port };
-                let reserved = if fresh {
-                    self.ports.reserve_fresh(from, claim, &mut self.random)
-                } else {
-                    self.ports.reserve_rested(from, claim)
+                let from = pool_of(nat);
+                let reserved = match round {
+                    Round::Rested => self.ports.reserve_rested(from, claim),
+                    Round::Fresh | Round::HalfOpen => self.ports.reserve_fresh(from, claim, &mut self.random),
                 };
                 if let Some(reserved) = reserved {
                     self.reclaim(&reserved, &from, context.now);
@@ -189,6 +223,17 @@ impl Forwarder {
         }
         Ok(slot)
     }
+}
+
+/// Where a NAT port is looked for, in this order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// Among those never used.
+    Fresh,
+    /// Among those that have rested.
+    Rested,
+    /// What a half-open session gives back.
+    HalfOpen,
 }
 
 /// The question that a packet with `key` asks.

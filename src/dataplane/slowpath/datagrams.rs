@@ -2,6 +2,7 @@
 //! reassembly, the whole packet path, and fresh pieces for the other side.
 
 use super::reassembly::{Datagram, Outcome};
+use super::reject::Bucket;
 use crate::dataplane::forwarder::{Context, Forwarder, Own};
 use crate::dataplane::handover::{Arrival, Pieces};
 use crate::dataplane::session::Tick;
@@ -121,7 +122,8 @@ impl Forwarder {
             if !answer.is_ok_and(|answer| answer.unwrap_or(settings.answer)) {
                 continue;
             }
-            if self.limiter.take(settings.deny_rate, context.now, &mut self.random) {
+            let bucket = (datagram.attachment, Bucket::Refusals);
+            if self.answers.take(bucket, settings.deny_rate, context.now, &mut self.random) {
                 let told = build::icmp_error(outline.destination, &first, build::IcmpError::ReassemblyTime);
                 self.originate(datagram.attachment, told);
                 self.counts.answered += 1;

@@ -15,9 +15,13 @@ use crate::snapshot::{Protocol, steering};
 use crate::wire::headers::{ACK, FIN, RST, SYN};
 use crate::wire::{Version, ip, vnet};
 use admit::Refusal;
+use reject::Bucket;
 
 /// A session's first packet: judge, choose a backend, reserve a NAT port, insert.
 pub mod admit;
+
+/// What a flood of SYNs holds is given to others.
+mod half_open;
 
 /// The ports of a range that were never used.
 mod port_bits;
@@ -99,7 +103,7 @@ impl Forwarder {
         if context.snapshot.nat_owner(packet.key.attachment, packet.key.destination.ip()).is_some() {
             return Verdict::Drop(DropReason::NoSession);
         }
-        match self.admit(frame, packet, context) {
+        match self.admit(frame, packet, arrival, context) {
             Ok(slot) => {
                 self.note_if_elsewhere(slot, &packet.key, context);
                 self.pass_if_it_fits(frame, packet, slot, Direction::ToService, arrival, context)
@@ -139,9 +143,11 @@ impl Forwarder {
     /// Drops a packet and, where its reason and the rate allow, answers it.
     pub(super) fn deny(&mut self, frame: &[u8], packet: &Packet, refusal: Refusal, context: &Context<'_>) -> Verdict {
         let settings = &context.snapshot.settings;
+        let bucket = if refusal.reason == DropReason::PacketTooBig { Bucket::TooBig } else { Bucket::Refusals };
+        let tenant = packet.key.attachment;
         if refusal.answer.unwrap_or(settings.answer)
             && let Some(answer) = reject::answer(frame, packet, refusal)
-            && self.limiter.take(settings.deny_rate, context.now, &mut self.random)
+            && self.answers.take((tenant, bucket), settings.deny_rate, context.now, &mut self.random)
         {
             self.originate(packet.key.attachment, answer);
             self.counts.answered += 1;

@@ -20,6 +20,13 @@ impl Bits {
         Self { words, any }
     }
 
+    /// Takes an offset back.
+    pub(super) fn put(&mut self, offset: u16) {
+        let word = usize::from(offset) / 64;
+        self.words[word] |= 1 << (offset % 64);
+        self.any[word / 64] |= 1 << (word % 64);
+    }
+
     /// Takes the first offset at or after a random one, after the last the first.
     pub(super) fn take(&mut self, random: &mut fastrand::Rng) -> Option<u16> {
         let start = random.usize(..self.words.len() * 64);
@@ -82,6 +89,8 @@ mod tests {
                 left.remove(&expected.expect("one is left"));
             }
             assert_eq!(bits.take(&mut random), None, "of {size}");
+            bits.put(used[3]);
+            assert_eq!((bits.take(&mut random), bits.take(&mut random)), (Some(used[3]), None));
         }
     }
 }

@@ -170,6 +170,26 @@ impl PortPools {
         }
     }
 
+    /// Gives back the port of a removed session that was never answered, and whose server has been told: nothing of it
+    /// can be under way still.
+    pub fn give_back(&mut self, addresses: &Addresses, session: &Session) {
+        let first = self.range.0;
+        let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) else { return };
+        let offset = session.nat_port.wrapping_sub(first);
+        match &mut set.fresh {
+            Fresh::AllBut(used) => used.retain(|other| *other != offset),
+            Fresh::Bits(bits) => bits.put(offset),
+        }
+        set.fresh_left += 1;
+        set.let_go(session.endpoint);
+    }
+
+    /// First and last port that this worker hands out.
+    #[must_use]
+    pub const fn range(&self) -> (u16, u16) {
+        self.range
+    }
+
     /// Drops pools whose ports have all rested: their backends may be long gone.
     pub fn forget_rested(&mut self, now: Tick) {
         let size = self.size();
@@ -402,6 +422,18 @@ mod tests {
         assert_eq!(take(&mut pools, claim(1, 2, 2_000)), None);
         assert!(flood(&mut take, &mut pools, claim(1, 1, 2_000)) > 5, "alone it may take the rest");
         assert_eq!(take(&mut pools, claim(2, 2, 2_000)), None, "and then there is none");
+    }
+
+    #[test]
+    fn a_port_given_back_is_free_at_once() {
+        let mut pools = PortPools::new(0, 1);
+        let (key, mut random) = (key(1), fastrand::Rng::with_seed(5));
+        for count in [1, 64_512] {
+            let port = std::iter::from_fn(|| pools.reserve_fresh(key, alone(0), &mut random)).take(count).last();
+            let half_open = Session { nat_port: port.expect("a port").port, ..session(1) };
+            pools.give_back(&addresses(1), &half_open);
+            assert_eq!(pools.reserve_fresh(key, alone(0), &mut random).is_some(), true, "of {count}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Datagrams in pieces: kept until they are whole, so that policy sees ports and checksums cover all of it
 //! (RFC 791 §3.2, RFC 8200 §4.5, RFC 8900; nat-requirements G-1 to G-6). Memory, number and time are bounded. Where
-//! room is short the oldest goes: of a source that has its share already, its own; so one source's flood displaces its
-//! own datagrams, and never another's. Whole packets never come here.
+//! room is short the oldest goes: of a source that has its share already, its own; otherwise that of the tenant (the
+//! VNet of an attachment) that holds most. So one source's flood displaces its own datagrams, one tenant's its own,
+//! from however many sources. Whole packets never come here.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -118,6 +119,22 @@ pub struct TimedOut {
     pub first: Option<Vec<u8>>,
 }
 
+/// What is kept of one tenant.
+#[derive(Debug, Default)]
+struct Tenant {
+    /// Its datagrams, oldest first.
+    by_deadline: BTreeSet<(Tick, Key)>,
+    /// Bytes of their pieces.
+    bytes: usize,
+}
+
+impl Tenant {
+    /// How much of a worker's room it takes: its share of the datagrams or of the bytes, whichever is greater.
+    fn weight(&self) -> usize {
+        (self.by_deadline.len() * (MOST_BYTES / MOST_DATAGRAMS)).max(self.bytes)
+    }
+}
+
 /// All datagrams in pieces of one worker.
 #[derive(Debug, Default)]
 pub struct Reassembler {
@@ -125,6 +142,7 @@ pub struct Reassembler {
     by_deadline: BTreeSet<(Tick, Key)>,
     by_source: BTreeSet<(AttachmentId, Address, Tick, Key)>,
     of_source: HashMap<(AttachmentId, Address), usize>,
+    tenants: HashMap<AttachmentId, Tenant>,
     bytes: usize,
     /// Pieces given up to make room, not counted yet.
     displaced: u64,
@@ -169,7 +187,7 @@ impl Reassembler {
             self.begin(key, Tick(now.0.wrapping_add(lifetime)));
         }
         while self.bytes + bytes.len() > MOST_BYTES {
-            match self.by_deadline.iter().map(|(_, oldest)| *oldest).find(|oldest| *oldest != key) {
+            match self.oldest_of_heaviest(Some(&key)) {
                 Some(oldest) => self.displace(&oldest),
                 None => return Outcome::Dropped(DropReason::FragmentFull),
             }
@@ -186,11 +204,14 @@ impl Reassembler {
                 let piece = Piece { offset: fragment.offset, last: !fragment.more, bytes: bytes.into() };
                 assembly.take(place, piece, packet, outline, fragment);
                 self.bytes += bytes.len();
+                self.tenants.entry(attachment).or_default().bytes += bytes.len();
             }
             Err(DropReason::FragmentDuplicate) => return Outcome::Dropped(DropReason::FragmentDuplicate),
             Err(reason) => {
                 let held = assembly.pieces.len() as u64;
-                self.bytes -= assembly.give_up();
+                let freed = assembly.give_up();
+                self.bytes -= freed;
+                self.tenants.entry(attachment).or_default().bytes -= freed;
                 return Outcome::Killed { reason, held };
             }
         }
@@ -246,15 +267,23 @@ impl Reassembler {
                 self.displace(&oldest);
             }
         } else if self.datagrams.len() >= MOST_DATAGRAMS {
-            let oldest = self.by_deadline.first().map(|(_, oldest)| *oldest);
-            if let Some(oldest) = oldest {
+            if let Some(oldest) = self.oldest_of_heaviest(None) {
                 self.displace(&oldest);
             }
         }
         *self.of_source.entry((attachment, source)).or_insert(0) += 1;
         self.datagrams.insert(key, Assembly { deadline, ..Assembly::default() });
         self.by_deadline.insert((deadline, key));
+        self.tenants.entry(attachment).or_default().by_deadline.insert((deadline, key));
         self.by_source.insert((attachment, source, deadline, key));
+    }
+
+    /// The oldest datagram, `but` for one, of the tenant that holds most. Which of two equals it is depends on the
+    /// order of a map with random keys, never on who came first.
+    fn oldest_of_heaviest(&self, but: Option<&Key>) -> Option<Key> {
+        let oldest = |tenant: &Tenant| tenant.by_deadline.iter().map(|(_, key)| *key).find(|key| Some(key) != but);
+        let held = self.tenants.values().filter_map(|tenant| Some((tenant.weight(), oldest(tenant)?)));
+        held.max_by_key(|(weight, _)| *weight).map(|(_, oldest)| oldest)
     }
 
     /// Gives a datagram up for the sake of another.
@@ -267,6 +296,13 @@ impl Reassembler {
         self.by_deadline.remove(&(assembly.deadline, *key));
         self.by_source.remove(&(key.attachment, key.source, assembly.deadline, *key));
         self.bytes -= assembly.held;
+        if let Some(tenant) = self.tenants.get_mut(&key.attachment) {
+            tenant.by_deadline.remove(&(assembly.deadline, *key));
+            tenant.bytes -= assembly.held;
+            if tenant.by_deadline.is_empty() {
+                self.tenants.remove(&key.attachment);
+            }
+        }
         let source = (key.attachment, key.source);
         if let Some(count) = self.of_source.get_mut(&source) {
             *count -= 1;

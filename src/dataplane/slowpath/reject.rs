@@ -5,8 +5,8 @@ use super::admit::Refusal;
 use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::DropReason;
-use crate::snapshot::Protocol;
 use crate::snapshot::prefixes::is_martian;
+use crate::snapshot::{AttachmentId, Protocol};
 use crate::wire::build::{self, Ends, IcmpError};
 use crate::wire::headers::{self, RST};
 use crate::wire::{Version, checksum, ip};
@@ -37,6 +37,39 @@ impl Limiter {
         let granted = self.left > 0;
         self.left = self.left.saturating_sub(1 + u32::from(random.u8(..8) == 0));
         granted
+    }
+}
+
+/// What a bucket of answers is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// Resets and refusals.
+    Refusals,
+    /// What tells a sender that a packet is too big: without it a path is a black hole (RFC 2923 §2.1), so a flood of
+    /// what is refused takes nothing from it.
+    TooBig,
+}
+
+/// The answers of one worker: each tenant, the VNet of an attachment, has buckets of its own, so a flood of one takes
+/// no answer from another.
+#[derive(Debug, Default)]
+pub struct Answers(Vec<[Limiter; 2]>);
+
+impl Answers {
+    /// Whether one more answer may be sent to `tenant` at `rate` per second; if so, it is counted.
+    pub fn take(
+        &mut self,
+        (tenant, bucket): (AttachmentId, Bucket),
+        rate: u32,
+        now: Tick,
+        random: &mut fastrand::Rng,
+    ) -> bool {
+        let tenant = usize::from(tenant.0);
+        if self.0.len() <= tenant {
+            // Full from the start: the first packet after a start is answered too.
+            self.0.resize_with(tenant + 1, || [(); 2].map(|()| Limiter::new(u32::MAX, Tick(0))));
+        }
+        self.0[tenant][bucket as usize].take(rate, now, random)
     }
 }
 
@@ -183,6 +216,21 @@ mod tests {
         let mut slow = Limiter::new(1, Tick(0));
         let total: usize = (0..50).map(|tick| usize::from(slow.take(1, Tick(tick), &mut random))).sum();
         assert_eq!(total, 5, "a rate below one per tick still grants");
+    }
+
+    #[test]
+    fn one_tenants_flood_takes_no_answer_from_another_nor_from_what_is_too_big() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut answers = Answers::default();
+        let mut granted = |tenant, bucket, tick, asked| {
+            let mut take = || answers.take((AttachmentId(tenant), bucket), 1_000, Tick(tick), &mut random);
+            (0..asked).filter(|_| take()).count()
+        };
+        for tick in 0..50 {
+            granted(0, Bucket::Refusals, tick, 10_000);
+            assert!(granted(3, Bucket::Refusals, tick, 20) == 20, "the neighbour, at tick {tick}");
+            assert!(granted(0, Bucket::TooBig, tick, 20) == 20, "what is too big, at tick {tick}");
+        }
     }
 
     #[test]

@@ -243,18 +243,21 @@ fn a_full_pool_reuses_exactly_closed_ports_and_never_live_ones() {
     world.forwarded(PROVIDER, &closed.reply().flags(ACK | 1).seq(901).ack(102));
     world.forwarded(CONSUMER, &tcp("10.1.0.5", 1_024, "10.1.9.4", 5432).seq(102).ack(902));
     for port in 1_025..=u16::MAX {
-        world.deliver(CONSUMER, &tcp("10.1.0.6", port, "10.1.9.4", 5432).flags(SYN));
+        // Half-open ones would give theirs.
+        world.connect_from("10.1.0.6", port);
     }
     let one_more = tcp("10.1.0.7", 9_999, "10.1.9.4", 5432).flags(SYN);
     world.dropped(CONSUMER, &one_more, DropReason::NatPortsExhausted);
     world.now = Tick(world.now.0 + Tick::PER_SECOND);
     assert_eq!(world.forwarded(CONSUMER, &one_more).ports().0, closed.ports().0, "rested for a second");
+    world.forwarded(PROVIDER, &tcp("10.20.0.2", 5432, "10.20.99.4", closed.ports().0).flags(SYN | ACK).seq(5).ack(1));
+    world.forwarded(CONSUMER, &one_more.clone().flags(ACK).seq(1).ack(6));
     let another = tcp("10.1.0.7", 9_998, "10.1.9.4", 5432).flags(SYN);
     world.dropped(CONSUMER, &another, DropReason::NatPortsExhausted);
     let full = |world: &World| world.workers[0].forwarder().published().nat_ports().full.len();
     world.after(Duration::from_secs(1));
     assert_eq!(full(&world), 1, "as `status` sees it");
-    world.after(Duration::from_secs(241));
+    world.after(Duration::from_mins(125));
     world.after(Duration::from_secs(121));
     assert_eq!(full(&world), 0, "they have rested");
 }

@@ -157,6 +157,11 @@ pub(super) fn nearest(snapshot: &Snapshot, query: &Query) -> Option<Flip> {
     let mut near: Vec<(u128, Arc<str>, IpAddr)> = snapshot
         .endpoint_addresses()
         .filter(|(vnet, address, _)| visible.contains(vnet) && *address != query.source)
+        // One that does not accept this source would be of no use.
+        .filter(|(_, address, _)| {
+            let met = snapshot.endpoint_address(attachment, *address);
+            met.is_some_and(|(_, accepted)| accepted.contains(query.source))
+        })
         .filter_map(|(_, address, entry)| {
             Some((distance(address, query.destination)?, Arc::clone(&entry.endpoint.name), address))
         })

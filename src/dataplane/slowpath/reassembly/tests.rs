@@ -25,8 +25,12 @@ fn pieces(wide: bool, source: u8, length: usize, mtu: usize, identification: u32
 }
 
 fn add(all: &mut Reassembler, packet: &[u8], now: u32) -> Outcome {
+    add_at(all, AT, packet, now)
+}
+
+fn add_at(all: &mut Reassembler, at: AttachmentId, packet: &[u8], now: u32) -> Outcome {
     let outline = ip::outline(packet).expect("a packet");
-    all.add(AT, packet, &outline, &outline.fragment.expect("a piece"), Tick(now), LIFETIME)
+    all.add(at, packet, &outline, &outline.fragment.expect("a piece"), Tick(now), LIFETIME)
 }
 
 fn whole(all: &mut Reassembler, packets: &[Vec<u8>]) -> Datagram {
@@ -117,6 +121,32 @@ fn a_flood_displaces_only_its_own() {
     assert_eq!(all.take_displaced(), 50_000 - MOST_OF_SOURCE as u64);
     assert!(matches!(add(&mut all, &victim[1], 2), Outcome::Held));
     whole(&mut all, &victim[2..]);
+}
+
+/// One tenant floods from many sources; what another began before and during the flood becomes whole.
+#[test]
+fn a_flood_of_one_tenant_displaces_nothing_of_another() {
+    let mut all = Reassembler::new();
+    let quiet = AttachmentId(7);
+    let cut = pieces(false, 1, 2_000, 1_000, 9);
+    assert!(matches!(add_at(&mut all, quiet, &cut[0], 0), Outcome::Held));
+    let large = pieces(true, 0, 60_000, 1_400, 0);
+    for number in 0..4_000_u32 {
+        let mut packet = large[usize::try_from(number).expect("small") % (large.len() - 1)].clone();
+        // Another source, another number.
+        packet[20..24].copy_from_slice(&(number / 8).to_be_bytes());
+        packet[44..48].copy_from_slice(&(number % 1_500).to_be_bytes());
+        add(&mut all, &packet, 1 + number / 1_000);
+    }
+    assert!(all.take_displaced() > 1_000, "the flood is more than there is room for");
+    assert!(all.datagrams.len() <= MOST_DATAGRAMS && all.bytes <= MOST_BYTES);
+    assert!(matches!(add_at(&mut all, quiet, &cut[1], 5), Outcome::Held | Outcome::Whole(_)), "it is still there");
+    for piece in &cut[2..] {
+        add_at(&mut all, quiet, piece, 5);
+    }
+    assert!(!all.datagrams.keys().any(|key| key.attachment == quiet), "it became whole");
+    let held: usize = all.tenants.values().map(|tenant| tenant.bytes).sum();
+    assert_eq!((held, all.tenants.len()), (all.bytes, 1));
 }
 
 /// G-5: however many sources, memory has a bound.

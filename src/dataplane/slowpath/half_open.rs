@@ -1,0 +1,81 @@
+//! Half-open sessions make room: a SYN that nobody has answered costs its sender one packet, so what floods of them
+//! take is given to whoever finds none left. Candidates are drawn at random; among them the tenant (the VNet of an
+//! attachment) with the most gives, so that one who floods gives its own. The backend is told by a reset, and the NAT
+//! port is free at once.
+
+use super::port_pool::PoolKey;
+use crate::dataplane::ended::Cause;
+use crate::dataplane::forwarder::{Context, Forwarder};
+use crate::dataplane::lifecycle::resets;
+use crate::dataplane::session::{FlowKey, Phase, Session, Slot};
+use crate::snapshot::AttachmentId;
+
+/// Places looked at for a candidate.
+const SAMPLES: usize = 32;
+
+/// A table with no more places than this is looked at whole.
+const FEW: u32 = 64;
+
+impl Forwarder {
+    /// Ends a half-open session that is `of_use`, if one is found.
+    pub(super) fn half_open_gives(&mut self, of_use: impl Fn(&Session) -> bool, context: &Context<'_>) -> bool {
+        let extent = self.sessions.extent();
+        let positions: Vec<u32> = match extent {
+            ..=FEW => (0..extent).collect(),
+            _ => (0..SAMPLES).map(|_| self.random.u32(..extent)).collect(),
+        };
+        let candidates = positions.into_iter().filter_map(|position| self.sessions.occupied(position));
+        let candidates: Vec<Slot> =
+            candidates.filter(|slot| self.sessions.get(*slot).is_some_and(|s| is_half_open(s) && of_use(s))).collect();
+        self.heaviest_gives(&candidates, context)
+    }
+
+    /// Ends a half-open session that holds a NAT port of one of `pools`, if one is found.
+    pub(super) fn half_open_gives_port(
+        &mut self,
+        pools: &[PoolKey],
+        provider: AttachmentId,
+        context: &Context<'_>,
+    ) -> bool {
+        let range = self.ports.range();
+        let mut candidates = Vec::new();
+        for _ in 0..SAMPLES {
+            let Some(pool) = pools.get(self.random.usize(..pools.len().max(1))) else { return false };
+            let key = FlowKey {
+                attachment: provider,
+                protocol: pool.protocol,
+                source: pool.backend,
+                destination: pool.nat,
+                source_port: pool.backend_port,
+                destination_port: self.random.u16(range.0..=range.1),
+            };
+            let found = self.sessions.find_any(&key).map(|(slot, _)| slot);
+            candidates.extend(found.filter(|slot| self.sessions.get(*slot).is_some_and(is_half_open)));
+        }
+        self.heaviest_gives(&candidates, context)
+    }
+
+    /// Ends a random one of those that are of the tenant with the most; of tenants with as many, a random one's.
+    fn heaviest_gives(&mut self, candidates: &[Slot], context: &Context<'_>) -> bool {
+        let tenant = |slot: &Slot| self.sessions.get(*slot).map(|session| session.consumer_attachment);
+        let mut shuffled = candidates.to_vec();
+        self.random.shuffle(&mut shuffled);
+        let weight = |slot: &Slot| shuffled.iter().filter(|other| tenant(other) == tenant(slot)).count();
+        let Some(&slot) = shuffled.iter().max_by_key(|slot| weight(slot)) else { return false };
+        let Some(session) = self.sessions.get(slot) else { return false };
+        let provider = session.provider_attachment;
+        let told: Vec<_> = resets(&self.sessions.addresses(slot), session).filter(|(to, _)| *to == provider).collect();
+        for (to, frame) in told {
+            self.counts.originated += 1;
+            self.originate(to, frame);
+        }
+        self.remove(slot, Cause::Reclaimed, context.now);
+        self.departed.tell(&self.shared);
+        true
+    }
+}
+
+/// Whether a TCP connection is being opened: nobody has it yet.
+fn is_half_open(session: &Session) -> bool {
+    session.phase == Phase::Opening
+}
