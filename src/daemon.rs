@@ -295,7 +295,7 @@ fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<St
 }
 
 fn backup_of(store: Arc<SqliteStore>) -> api::Backup {
-    Arc::new(move |file| store.backup(file).map_err(|error| error.to_string()))
+    Arc::new(move || store.copy().map_err(|error| error.to_string()))
 }
 
 /// This host as the control plane sees it.

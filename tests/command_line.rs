@@ -88,7 +88,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
                 .map(|d| (d.model, Vec::new()))
                 .map_err(|report| Refusal::from(&report))
         }),
-        backup: Arc::new(|_| Ok(())),
+        backup: Arc::new(|| std::fs::File::open("/proc/self/exe").map_err(|error| error.to_string())),
         authority: None,
         silent: std::sync::Arc::default(),
         desk: Arc::default(),

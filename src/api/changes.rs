@@ -10,6 +10,7 @@ use axum::{Extension, Json};
 
 use super::error::Rejection;
 use super::{ApiState, blocking};
+use crate::control::access::actions;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{AcceptedNames, Model};
 use crate::control::{Caller, Command, Decision, EndpointView, Outcome};
@@ -136,6 +137,8 @@ pub(super) async fn reload(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<List<Reload>>, Rejection> {
+    // Before the file is read: what it says is told to nobody else, its mistakes included.
+    super::access::demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
     let report = blocking(move || {
         state.observer.refresh();
         let report = (state.reload)(&caller);

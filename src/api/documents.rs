@@ -1,16 +1,19 @@
 //! Documents of any author: parsed against what their author may see, applied with their author's rights.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use tokio::io::AsyncReadExt as _;
 
 use super::ApiState;
 use super::changes::apply;
 use super::error::Rejection;
 use crate::control::{Caller, Command, FileVersion};
 use crate::control::{Outcome, Report};
-use crate::interface::{Applied, Document, Done, List, Skipped};
+use crate::interface::{Applied, Document, List, Skipped};
 
 /// `POST /v1/apply`
 pub(super) async fn apply_document(
@@ -63,7 +66,8 @@ fn applied(outcome: Outcome) -> Applied {
 
 impl From<Report> for Applied {
     fn from(report: Report) -> Self {
-        let skipped = report.skipped.into_iter().map(|one| Skipped { item: one.item, reason: one.reason });
+        let skipped =
+            report.skipped.into_iter().map(|one| Skipped { item: one.item, reason: one.reason.replace("\n  ", "; ") });
         Self {
             created: report.created,
             updated: report.updated,
@@ -79,23 +83,36 @@ impl From<Report> for Applied {
     }
 }
 
-/// A file that the daemon is asked to write a copy of its state to.
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Backup {
-    file: std::path::PathBuf,
-}
+/// Bytes of a backup that are read at once.
+const CHUNK: usize = 64 * 1024;
 
-/// `POST /v1/backup`
+/// `POST /v1/backup`: a copy of the state as of now, as the bytes of a database. The daemon writes no file that a caller
+/// names.
 pub(super) async fn backup(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Done>>, Rejection> {
+) -> Result<Response, Rejection> {
     use crate::control::access::actions;
-    let Backup { file } = serde_json::from_slice(&body?).map_err(Rejection::bad_body)?;
     super::access::demand(&state, &caller, actions::perform(actions::BACKUP))?;
-    let shown = file.display().to_string();
-    super::blocking(move || (state.backup)(&file)).await?.map_err(|why| Rejection::bad_value("file", why))?;
-    Ok(Json(List::one(Done { lines: vec![format!("the state of now stands in {shown}")] })))
+    if !body?.is_empty() {
+        let message = "a backup is the answer to this request: the daemon writes it to no file, and takes no body";
+        return Err(Rejection::bad_request(message, "body"));
+    }
+    let copied = super::blocking(move || {
+        let file = (state.backup)()?;
+        let length = file.metadata().map_err(|error| error.to_string())?.len();
+        Ok((file, length))
+    });
+    let copied: Result<_, String> = copied.await?;
+    let (file, length) = copied.map_err(|why| Rejection::internal(&std::io::Error::other(why)))?;
+    let chunks = futures_util::stream::try_unfold(tokio::fs::File::from_std(file), async |mut file| {
+        let mut chunk = vec![0; CHUNK];
+        let read = file.read(&mut chunk).await?;
+        chunk.truncate(read);
+        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(chunk), file)))
+    });
+    let headers =
+        [(header::CONTENT_TYPE, "application/vnd.sqlite3".to_owned()), (header::CONTENT_LENGTH, length.to_string())];
+    Ok((headers, Body::from_stream(chunks)).into_response())
 }

@@ -114,8 +114,8 @@ pub type Parse = Arc<dyn Fn(&str, &str, &Model) -> Result<(Model, Vec<String>), 
 #[derive(Clone, Copy, Debug)]
 pub struct Secure;
 
-/// Writes a copy of the durable state to a new file.
-pub type Backup = Arc<dyn Fn(&std::path::Path) -> Result<(), String> + Send + Sync>;
+/// Makes a copy of the durable state as of now: a file without a name, which goes when it is closed.
+pub type Backup = Arc<dyn Fn() -> Result<std::fs::File, String> + Send + Sync>;
 
 /// Re-applies the daemon's own file.
 pub type Reload = Arc<dyn Fn(&Caller) -> Result<Report, ReloadFailure> + Send + Sync>;

@@ -74,6 +74,12 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
         let remedy = "name an address of the VNet, or one of its host, in `dns.listen`";
         all.push(condition(Severity::Error, "ResolverSilent", message, remedy));
     }
+    let not_started = state.observer.hooks().map_or(0, |counts| counts.not_started.load(Ordering::Relaxed));
+    if not_started > 0 {
+        let message = format!("on_request could not be started for {not_started} request(s): nobody was told of them");
+        let remedy = "see that the program exists and that the daemon may run it; its log says why it could not";
+        all.push(condition(Severity::Warning, "HookNotStarted", message, remedy));
+    }
     for violation in view.standing.iter() {
         let message = format!("{}: {}; it stood before this rule, and stays in force", violation.at, violation.message);
         all.push(condition(Severity::Warning, violation.code, message, &violation.remedy));
@@ -86,7 +92,7 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
         all.push(condition(Severity::Warning, "LogLost", message, remedy));
     }
     for skipped in &view.last_apply.skipped {
-        let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason);
+        let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason.replace("\n  ", "; "));
         all.push(condition(Severity::Warning, "Skipped", message, ""));
     }
     for difference in &view.last_apply.differences {

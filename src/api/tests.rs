@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 mod arm;
 mod hostile;
 mod invisible;
+mod text;
 
 use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
@@ -134,7 +135,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         ready: Arc::new(AtomicBool::new(true)),
         reload,
         parse: Arc::new(|_, _, _| Err(Refusal::new(Kind::Invalid, "InvalidDocument", "no documents here", ""))),
-        backup: Arc::new(|_| Ok(())),
+        backup: Arc::new(|| std::fs::File::open("/proc/self/exe").map_err(|error| error.to_string())),
         authority: None,
         silent: std::sync::Arc::default(),
         desk: std::sync::Arc::default(),

@@ -1,12 +1,12 @@
 //! Asks the daemon: HTTP/1.1 over its Unix socket, or over HTTPS where it is elsewhere; one connection per question.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use tokio::net::UnixStream;
 
 use super::exit::{Exit, Failure};
 use super::remote::Context;
+use super::terminal;
 use crate::interface::{ErrorBody, List, PREFIX};
 
 /// How long an answer may take; the daemon itself gives up on a silent worker after 2 s.
@@ -43,21 +44,28 @@ impl std::fmt::Display for Way {
 pub(super) struct Client {
     way: Way,
     patience: Duration,
+    /// Answers are shown to people: see [`terminal::for_people`].
+    for_people: bool,
 }
 
 impl Client {
     pub(super) fn new(socket: &Path) -> Self {
-        Self { way: Way::Socket(socket.to_owned()), patience: PATIENCE }
+        Self { way: Way::Socket(socket.to_owned()), patience: PATIENCE, for_people: false }
     }
 
     /// The daemon of a context.
     pub(super) fn remote(context: Context) -> Self {
-        Self { way: Way::Remote(Box::new(context)), patience: PATIENCE }
+        Self { way: Way::Remote(Box::new(context)), patience: PATIENCE, for_people: false }
     }
 
     /// The same, which waits for no answer longer than `patience`.
     pub(super) fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same, whose answers are shown to people, or not.
+    pub(super) fn for_people(self, for_people: bool) -> Self {
+        Self { for_people, ..self }
     }
 
     /// What stands at `path`, which follows the API's prefix.
@@ -87,15 +95,52 @@ impl Client {
             .block_on(async { tokio::time::timeout(self.patience, self.exchange(method, path, body)).await })
             .map_err(|_| self.unanswered(&format!("no answer within {:?}", self.patience)))??;
         if (200..300).contains(&status) {
-            return serde_json::from_slice(&body).map_err(|error| self.foreign(&error.to_string()));
+            return self.read(&body).map_err(|error| self.foreign(&error.to_string()));
         }
-        match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(refusal) => Err(Failure::refused(status, &refusal)),
-            Err(_) => Err(self.foreign(&format!("HTTP status {status}"))),
+        Err(self.refused(status, &body))
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> serde_json::Result<List<T>> {
+        if !self.for_people {
+            return serde_json::from_slice(body);
         }
+        let mut answer = serde_json::from_slice(body)?;
+        terminal::for_people(&mut answer);
+        serde_json::from_value(answer)
+    }
+
+    /// Asks for something that is no list, and writes what comes to `out` as it comes.
+    pub(super) fn download(&self, path: &str, out: &mut dyn Write) -> Result<(), Failure> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
+        let late = |_| self.unanswered(&format!("nothing more within {:?}", self.patience));
+        let broken = |error: hyper::Error| self.unanswered(&error.to_string());
+        runtime.block_on(async {
+            let opened = self.open(Method::POST, path, Vec::new());
+            let response = tokio::time::timeout(self.patience, opened).await.map_err(late)??;
+            let status = response.status().as_u16();
+            let mut body = response.into_body();
+            if !(200..300).contains(&status) {
+                let said = tokio::time::timeout(self.patience, body.collect()).await.map_err(late)?;
+                return Err(self.refused(status, &said.map_err(broken)?.to_bytes()));
+            }
+            while let Some(frame) = tokio::time::timeout(self.patience, body.frame()).await.map_err(late)? {
+                if let Ok(bytes) = frame.map_err(broken)?.into_data() {
+                    out.write_all(&bytes)?;
+                }
+            }
+            Ok(out.flush()?)
+        })
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(u16, Bytes), Failure> {
+        let response = self.open(method, path, body).await?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.map_err(|error| self.unanswered(&error.to_string()))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    async fn open(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Failure> {
         let (host, token) = match &self.way {
             Way::Socket(_) => ("localhost", token()?),
             Way::Remote(context) => (context.host(), Some(context.token.clone())),
@@ -121,17 +166,21 @@ impl Client {
         &self,
         stream: io::Result<S>,
         request: Request<Full<Bytes>>,
-    ) -> Result<(u16, Bytes), Failure> {
+    ) -> Result<Response<Incoming>, Failure> {
         let stream = stream.map_err(|error| self.unreachable(&error))?;
         let broken = |error: hyper::Error| self.unanswered(&error.to_string());
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let driver = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.map_err(broken)?.to_bytes();
-        driver.abort();
-        Ok((status, body))
+        // It ends with the runtime, which each question has for itself.
+        tokio::spawn(connection);
+        sender.send_request(request).await.map_err(broken)
+    }
+
+    fn refused(&self, status: u16, body: &[u8]) -> Failure {
+        match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(refusal) => Failure::refused(status, &refusal),
+            Err(_) => self.foreign(&format!("HTTP status {status}")),
+        }
     }
 
     fn unreachable(&self, error: &io::Error) -> Failure {

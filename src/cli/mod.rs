@@ -54,6 +54,8 @@ mod output;
 mod resource;
 mod security_group;
 mod status;
+/// What reaches a terminal.
+mod terminal;
 mod values;
 mod vnet;
 mod wait;
@@ -63,6 +65,7 @@ pub use exit::{Exit, Failure};
 
 use client::Client;
 use output::{Format, Output};
+use terminal::Escaping;
 
 /// Where the daemon listens unless told otherwise.
 pub const SOCKET: &str = "/run/privlink/privlink.sock";
@@ -190,10 +193,13 @@ enum Command {
     /// Read and check the audit log
     #[command(subcommand)]
     Audit(records::AuditCommand),
-    /// Copy the daemon's state to a new file
+    /// Copy the daemon's state to a file, which is written as you
     Backup {
-        /// Must not exist yet
+        /// Where to; `-` is standard output
         file: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
     },
     /// Bring a backup back; the daemon must be stopped
     Restore {
@@ -265,7 +271,9 @@ fn execute_within(
         Err(help_or_error) => return explained(&help_or_error, data, talk),
     };
     let format = if cli.json { Format::Json } else { cli.output };
-    let Err(failure) = dispatch(cli, daemon, &mut Output { format, width, data, talk: &mut *talk }) else {
+    let json = format == Format::Json;
+    let (data, talk) = (&mut Escaping::new(data, json), &mut Escaping::new(talk, json));
+    let Err(failure) = dispatch(cli, daemon, &mut Output { format, width, data, talk }) else {
         return Exit::Done;
     };
     if !failure.message.is_empty() {
@@ -279,6 +287,7 @@ fn execute_within(
 }
 
 fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
+    let for_people = output.format != Format::Json;
     let client = match cli.context.as_deref().filter(|name| !name.is_empty()) {
         // These are about contexts, and ask none.
         Some(_) if matches!(cli.command, Command::Login(_) | Command::Logout { .. } | Command::Context(_)) => {
@@ -287,6 +296,7 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Some(name) => Client::remote(remote::Context::load(name)?),
         None => Client::new(&cli.socket),
     };
+    let client = client.for_people(for_people);
     match cli.command {
         Command::Run(options) => (daemon.run)(&options),
         Command::Check { file } => local::check(&file, output),
@@ -310,7 +320,7 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Wait(wanted) => wait::wait(&wanted, &client, output),
         Command::Usage => records::usage(&client, output),
         Command::Audit(command) => records::audit(&command, &client, output),
-        Command::Backup { file } => document::backup(&file, &client, output),
+        Command::Backup { file, force } => document::backup(&file, force, &client, output),
         Command::Restore { file, state } => document::restored(&(daemon.restore)(&file, &state)?, output),
         Command::Role(command) => access::roles(command, &client, output),
         Command::Assignment(command) => access::assignments(command, &client, output),

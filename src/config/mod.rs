@@ -48,6 +48,7 @@ pub mod report;
 /// A file to begin with, and the schema.
 mod template;
 
+pub use crate::control::text;
 pub use report::{Problem, Report, Severity};
 pub use template::{schema, template};
 

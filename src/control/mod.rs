@@ -52,6 +52,9 @@ pub mod state;
 /// States that an older release wrote.
 mod migrate;
 
+/// What is text, and what is not.
+pub mod text;
+
 /// What must hold between the parts of a model.
 pub mod validate;
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use privlink::control::state::Record;
+use privlink::control::text::visible;
 use privlink::observe::hooks::HookCounts;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -35,6 +36,7 @@ pub(super) struct Hook {
 enum Ended {
     Well,
     Badly(String),
+    NotStarted(String),
     Late,
 }
 
@@ -75,6 +77,10 @@ fn serve(words: &[String], requests: &Mutex<Receiver<Record>>, counts: &HookCoun
                 tracing::error!(request = object, program = words.first(), "on_request failed: {how}");
                 &counts.failed
             }
+            Ended::NotStarted(why) => {
+                tracing::error!(request = object, program = words.first(), "on_request cannot be started: {why}");
+                &counts.not_started
+            }
             Ended::Late => {
                 tracing::error!(request = object, program = words.first(), "on_request was killed after {LIMIT:?}");
                 &counts.late
@@ -90,12 +96,14 @@ fn run(words: &[String], request: &Record, limit: Duration) -> Ended {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     let name = request.object.rsplit_once(' ').map_or(request.object.as_str(), |(_, name)| name);
-    command.env("PRIVLINK_CONNECTION", name).env("PRIVLINK_REQUESTER", request.by.principal.to_string());
-    command.env("PRIVLINK_MESSAGE", &request.detail);
+    // A NUL in a value would keep the program from being started, and a state of an older release may hold one.
+    command.env("PRIVLINK_CONNECTION", &*visible(name));
+    command.env("PRIVLINK_REQUESTER", &*visible(&request.by.principal.to_string()));
+    command.env("PRIVLINK_MESSAGE", &*visible(&request.detail));
     command.env("PRIVLINK_LINK", request.link.unwrap_or_default().to_string());
-    match command.spawn().and_then(|mut child| ended(&mut child, limit)) {
-        Ok(ended) => ended,
-        Err(error) => Ended::Badly(error.to_string()),
+    match command.spawn() {
+        Ok(mut child) => ended(&mut child, limit).unwrap_or_else(|error| Ended::Badly(error.to_string())),
+        Err(error) => Ended::NotStarted(error.to_string()),
     }
 }
 
@@ -151,10 +159,18 @@ mod tests {
     }
 
     #[test]
+    fn a_run_gets_values_without_control_characters() {
+        let mut odd = request();
+        odd.detail = "ticket\0 4711\u{1b}[2K\n".to_owned();
+        let script = "test \"$PRIVLINK_MESSAGE\" = 'ticket\\u{0} 4711\\u{1b}[2K\\n'";
+        assert_eq!(run(&["sh", "-c", script].map(str::to_owned), &odd, LIMIT), Ended::Well);
+    }
+
+    #[test]
     fn a_run_that_fails_or_hangs_is_told_apart() {
         assert_eq!(shell("exit 3", LIMIT), Ended::Badly("exit status: 3".to_owned()));
         let missing = run(&["/nonexistent/program".to_owned()], &request(), LIMIT);
-        assert!(matches!(missing, Ended::Badly(_)), "{missing:?}");
+        assert!(matches!(missing, Ended::NotStarted(_)), "{missing:?}");
         // What it has started goes with it: the pipe that all of them hold is closed.
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let mut command = Command::new("sh");

@@ -120,7 +120,7 @@ pub struct Sample {
     /// Records that the flow log has written and lost; `None`: there is no flow log.
     pub flow_log: Option<(u64, u64)>,
     /// Runs of `on_request` by how they ended; `None`: there is no such program.
-    pub hooks: Option<[(&'static str, u64); 4]>,
+    pub hooks: Option<[(&'static str, u64); 5]>,
     /// Lines that the daemon's log could not keep.
     pub log_lost: u64,
     /// What became of names that were asked for, by VNet.
@@ -149,6 +149,11 @@ impl Observer {
     #[must_use]
     pub fn with_flow_log(self, log: Arc<FlowLog>) -> Self {
         Self { flow_log: Some(log), ..self }
+    }
+
+    /// What became of the runs of `on_request`; `None`: there is no such program.
+    pub fn hooks(&self) -> Option<&hooks::HookCounts> {
+        self.hooks.as_deref()
     }
 
     /// Counts the runs of `on_request`, too.

@@ -52,6 +52,12 @@ fn a_new_request_runs_the_command_once_whatever_it_does() {
         let lines = ["new default/four uid:0 5 hello", "new default/one uid:0 1 hello"];
         let more = ["new default/three uid:0 4 hang", "new default/two uid:0 3 fail"];
         assert_eq!(told(), [lines, more].concat(), "each once");
+
+        // Nobody is told, and everybody can see that.
+        fs::remove_file("/run/privlink/hook").expect("removed");
+        request("five", "hello");
+        eventually("it is counted", || counted("not_started") == 1);
+        assert!(ask("status").contains("on_request could not be started for 1 request"), "{}", ask("status"));
         daemon.stop();
     });
 }

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::ErrorKind::{ConnectionRefused, HostUnreachable};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::lab::{CORE, Daemon, ask, attachment, consumer_vnet, daemon_table, isolated, json, two_legs};
+use crate::lab::{CORE, Daemon, ask, attachment, cli, consumer_vnet, daemon_table, isolated, json, two_legs};
 use crate::peers::{serve, tcp};
 
 const NETWORKS: &str = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/virtualNetworks";
@@ -200,6 +202,8 @@ fn each_part_of_the_recipe_is_needed_and_no_more() {
     });
 }
 
+const COPY: &str = "/run/privlink/copy.db";
+
 #[test]
 fn a_backup_brings_decisions_back() {
     isolated("two_halves::a_backup_brings_decisions_back", || {
@@ -207,9 +211,23 @@ fn a_backup_brings_decisions_back() {
         done("provider", "apply -f /run/privlink/provider.toml");
         done("consumer", "apply -f /run/privlink/consumer.toml");
         done("provider", "connection approve orders");
-        ask("backup /run/privlink/copy.db");
-        let again = held("nobody", "backup /run/privlink/copy.db");
-        assert!(!again.status.success());
+        assert!(ask("backup /run/privlink/copy.db").contains(COPY));
+        let meta = fs::metadata(COPY).expect("written by the caller");
+        assert_eq!((meta.permissions().mode() & 0o777, meta.uid()), (0o600, 0));
+        let whole = fs::read(COPY).expect("read");
+        assert!(whole.starts_with(b"SQLite format 3\0") && whole.len() as u64 == meta.len());
+        // What is there stays, unless the caller says otherwise; who may not have a copy leaves nothing behind.
+        assert_eq!(cli("backup /run/privlink/copy.db").status.code(), Some(5));
+        assert_eq!(fs::read(COPY).expect("read"), whole);
+        ask("backup /run/privlink/copy.db --force");
+        denied("provider", "backup /run/privlink/stolen.db");
+        let names = fs::read_dir("/run/privlink").expect("read").map(|one| one.expect("an entry").file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains("stolen")).collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert!(cli("backup -").stdout.starts_with(b"SQLite format 3\0"));
+        // The daemon writes to no path that a request names.
+        let (code, said) = posted(None, "backup", "{\"file\": \"/run/privlink/evil.db\"}");
+        assert!(code == "400" && !Path::new("/run/privlink/evil.db").exists(), "{code}: {said}");
         ask("connection reject orders");
         let held_by_daemon = Command::new(env!("CARGO_BIN_EXE_privlink"))
             .args(["restore", "/run/privlink/copy.db", "--state", "/run/privlink/state"])
@@ -220,5 +238,41 @@ fn a_backup_brings_decisions_back() {
         ask("restore /run/privlink/copy.db --state /run/privlink/state");
         let _daemon = Daemon::again(&[]);
         assert_eq!(knock().as_deref(), Ok("echo"), "approved, as when it was copied");
+    });
+}
+
+/// What the control socket answers to a POST of the holder of a token, or of root: status and body.
+fn posted(who: Option<&str>, path: &str, body: &str) -> (String, String) {
+    let mut curl = Command::new("curl");
+    curl.args([
+        "-sS",
+        "--unix-socket",
+        "/run/privlink/privlink.sock",
+        "-w",
+        "\n%{http_code}",
+        "-X",
+        "POST",
+        "-d",
+        body,
+    ]);
+    if let Some(who) = who {
+        let token = fs::read_to_string(format!("/run/privlink/{who}.token")).expect("a token");
+        curl.args(["-H", &format!("Authorization: Bearer {}", token.trim())]);
+    }
+    let output = curl.arg(format!("http://localhost/v1/{path}")).output().expect("curl");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (said, code) = text.rsplit_once('\n').unwrap_or_default();
+    (code.to_owned(), said.to_owned())
+}
+
+#[test]
+fn the_daemons_file_is_read_and_quoted_only_for_those_who_may_change_it() {
+    isolated("two_halves::the_daemons_file_is_read_and_quoted_only_for_those_who_may_change_it", || {
+        let daemon = begin();
+        daemon.reload("[daemon]\nhunter2 = \"a secret\"\n", "nothing changed");
+        let (code, said) = posted(Some("provider"), "reload", "");
+        assert!(code == "403" && !said.contains("hunter2") && !said.contains("secret"), "{code}: {said}");
+        let (code, said) = posted(None, "reload", "");
+        assert!(code == "400" && said.contains("hunter2"), "{code}: {said}");
     });
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output, short};
+use super::terminal::{GREEN, PLAIN, RED, YELLOW};
 use crate::interface::{Diagnosis, Explanation, Finding, List, Outcome, Vnet, segment};
 
 /// What this host says.
@@ -167,11 +168,11 @@ fn write(findings: &[Finding], colours: bool, out: &mut dyn Write) -> io::Result
     let mut first = true;
     for Finding { check, outcome, evidence, remedy } in findings {
         let (word, colour) = match outcome {
-            Outcome::Ok => ("ok     ", "32"),
-            Outcome::Failed => ("FAILED ", "31"),
-            Outcome::Unknown => ("unknown", "33"),
+            Outcome::Ok => ("ok     ", GREEN),
+            Outcome::Failed => ("FAILED ", RED),
+            Outcome::Unknown => ("unknown", YELLOW),
         };
-        let word = if colours { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word.to_owned() };
+        let word = if colours { format!("{colour}{word}{PLAIN}") } else { word.to_owned() };
         writeln!(out, "{word}  {check:<width$}  {evidence}")?;
         if *outcome == Outcome::Failed && first {
             first = false;

@@ -8,6 +8,7 @@ use super::super::decisions::{Decisions, Item, ItemKind};
 use super::super::model::Model;
 use super::super::refusal::Refusal;
 use super::super::report::Report;
+use super::super::text;
 use super::super::validate::tightened::{Standing, judge, not_in};
 use super::super::validate::{Object, Violation};
 use super::{DAEMON, Setup, refused};
@@ -61,7 +62,10 @@ impl Before<'_> {
         for _ in 0..ROUNDS {
             let (decisions, report) = merge(self.decisions, &Application { skipped: &skipped, ..application })?;
             match self.judge(setup, &decisions) {
-                Ok(standing) => return Ok(Fitted { decisions, report, standing }),
+                Ok(standing) => {
+                    text::judge(self.decisions, &decisions, None)?;
+                    return Ok(Fitted { decisions, report, standing });
+                }
                 Err(broken) => {
                     let collisions = self.collisions(setup, &application, &decisions, &broken);
                     if application.author != DAEMON || collisions.is_empty() {
@@ -73,6 +77,7 @@ impl Before<'_> {
         }
         let (decisions, report) = merge(self.decisions, &Application { skipped: &skipped, ..application })?;
         let standing = self.judge(setup, &decisions).map_err(|broken| refused(&broken))?;
+        text::judge(self.decisions, &decisions, None)?;
         Ok(Fitted { decisions, report, standing })
     }
 

@@ -15,6 +15,7 @@ use crate::control::model::Model;
 use crate::control::refusal::BrokenRule;
 use crate::control::retired::RetiredAddress;
 use crate::control::state::{Extent, Record};
+use crate::control::text;
 use crate::control::validate::tightened::{self, Standing};
 use crate::snapshot::ConnectionState;
 
@@ -122,6 +123,11 @@ impl Planning<'_> {
             let before = &self.in_force.decisions.model;
             self.rights().demand_change(before, &wanted.after.model, &wanted.extent)?;
         }
+        let only = match &wanted.extent {
+            Extent::Endpoint(key) => Some(key),
+            Extent::Whole => None,
+        };
+        text::judge(&self.in_force.decisions, &wanted.after, only)?;
         let extent = wanted.extent.clone();
         let losing = self.losing(&wanted);
         let steps = match &extent {

@@ -10,7 +10,9 @@
 //!
 //! A database that cannot be trusted is never opened as an empty one, and never changed.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -46,6 +48,8 @@ const READERS: usize = 4;
 pub struct SqliteStore {
     database: PathBuf,
     readers: Mutex<Vec<Connection>>,
+    /// How many copies were made: each has a name of its own.
+    copies: AtomicU64,
     requests: Option<Sender<Box<dyn Request>>>,
     writer: Option<JoinHandle<()>>,
     history: Arc<History>,
@@ -90,6 +94,7 @@ impl SqliteStore {
         let store = Self {
             database,
             readers: Mutex::default(),
+            copies: AtomicU64::new(0),
             requests: Some(requests),
             writer: Some(thread),
             history,
@@ -104,6 +109,21 @@ impl SqliteStore {
     /// `to` is there already, or cannot be written.
     pub fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.read(|connection| backup::copy(connection, to))
+    }
+
+    /// A copy of the state as of now that stands alone, in a file without a name: it goes when it is closed.
+    ///
+    /// # Errors
+    /// There is no room for it beside the database.
+    pub fn copy(&self) -> Result<File, StoreError> {
+        let number = self.copies.fetch_add(1, Ordering::Relaxed);
+        let path = files::with_suffix(&self.database, &format!(".new-copy-{number}"));
+        // A process that was killed may have left one.
+        files::remove_if_there(&path)?;
+        self.backup(&path)?;
+        let file = File::open(&path).map_err(files::at(&path));
+        files::remove_if_there(&path)?;
+        file
     }
 
     /// Hands a change to the writer, and waits until it is durable.

@@ -413,6 +413,14 @@ fn a_backup_is_of_one_moment_and_comes_back() {
     let error = store.backup(&file).expect_err("there already").to_string();
     assert!(error.contains("backup") && error.contains("exists"), "{error}");
     assert!(matches!(restore(&file, &folder.state()), Err(StoreError::Held(_))), "while it is in use");
+    // The same without a name: nothing of it is left beside the database.
+    let mut head = [0; 16];
+    let mut copy = store.copy().expect("made");
+    std::io::Read::read_exact(&mut copy, &mut head).expect("read");
+    assert_eq!(&head, b"SQLite format 3\0");
+    let beside = fs::read_dir(folder.state()).expect("read").map(|entry| entry.expect("an entry").file_name());
+    let beside: Vec<_> = beside.filter(|name| name.to_string_lossy().contains("copy")).collect();
+    assert!(beside.is_empty(), "{beside:?}");
     drop(store);
 
     let restored = restore(&file, &folder.state()).expect("restored");
