@@ -201,7 +201,7 @@ dns = {{ listen = "10.1.255.254", upstream = "10.1.0.53", ttl = "1h" }}
 [[vnet]]
 name = "core"
 address_space = ["10.20.0.0/16"]
-subnets = [{{ name = "nat", prefix = "10.20.99.0/24" }}]
+subnets = [{{ name = "nat", prefix = "10.20.99.0/24", nat = true }}]
 
 [[resource]]
 name = "many"

@@ -126,6 +126,8 @@ fn prepare(
     file: Model,
     (store, found): (Durable, Option<Decisions>),
 ) -> Result<Prepared, Failure> {
+    let mut host = host.clone();
+    allow_by_default(&mut host, &file).map_err(|error| failure(&error))?;
     let namespaces = host
         .attachments
         .iter()
@@ -154,6 +156,14 @@ fn prepare(
         let exit = if refusal.kind == Kind::Invalid { Exit::BadConfig } else { Exit::Failed };
         Failure::new(exit, refusal.to_string())
     })
+}
+
+/// Where no namespace stands between a VNet and the daemon, the VNet may carry what the daemon's file says of it.
+fn allow_by_default(host: &mut HostConfig, file: &Model) -> anyhow::Result<()> {
+    let own = Namespace::open(None)?;
+    let is_own = |name: Option<&str>| Namespace::open(name).is_ok_and(|other| other.id() == own.id());
+    host.allow_by_default(file, |attachment| is_own(attachment.netns.as_deref()));
+    Ok(())
 }
 
 /// Opens the durable state and reads it. What cannot be trusted ends the start: an empty state would let
@@ -447,7 +457,9 @@ fn text_of(failure: &ReloadFailure) -> String {
 
 fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>) -> api::Reload {
     Arc::new(move |caller| {
-        let loaded = config::load(&path).map_err(|report| ReloadFailure::BadConfig(report.to_string()))?;
+        let mut loaded = config::load(&path).map_err(|report| ReloadFailure::BadConfig(report.to_string()))?;
+        allow_by_default(&mut loaded.host, &loaded.model)
+            .map_err(|error| ReloadFailure::BadConfig(format!("{error:#}")))?;
         let version = FileVersion {
             author: DAEMON.to_owned(),
             model: loaded.model,

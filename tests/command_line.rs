@@ -322,7 +322,7 @@ fn zones_of_ones_own_and_automatic_ones_are_listed_and_shown() {
     let network = |name: &str, second: u8| {
         format!(
             "[[vnet]]\nname = \"{name}\"\naddress_space = [\"10.{second}.0.0/16\"]\nsubnets = [{{ name = \"endpoints\", prefix \
-             = \"10.{second}.9.0/24\" }}, {{ name = \"nat\", prefix = \"10.{second}.8.0/24\" }}]\ndns = {{ listen = \
+             = \"10.{second}.9.0/24\" }}, {{ name = \"nat\", prefix = \"10.{second}.8.0/24\", nat = true }}]\ndns = {{ listen = \
              \"10.{second}.0.53\" }}\n"
         )
     };

@@ -325,7 +325,7 @@ subnets = [
 [[vnet]]
 name = "right"
 address_space = ["{self.right}.0.0/16"]
-subnets = [{{ name = "nat", prefix = "{self.right}.99.0/24" }}]
+subnets = [{{ name = "nat", prefix = "{self.right}.99.0/24", nat = true }}]
 
 [[resource]]
 name = "bench"

@@ -331,7 +331,7 @@ impl Builder {
     }
 
     /// The place of a field, or of what it is part of.
-    fn find(&self, mut at: Locator) -> Range<usize> {
+    pub(super) fn find(&self, mut at: Locator) -> Range<usize> {
         loop {
             if let Some(span) = self.places.get(&at) {
                 return span.clone();

@@ -162,6 +162,11 @@ table! {
         "mtu" mtu Optional At<u16>,
         /// Interfaces that answer ARP for endpoint and NAT addresses.
         "proxy_on" proxy_on Optional OneOrMany<String>,
+        /// Prefixes outside its VNet in which the VNet's resources may have backends.
+        "reach" reach Optional OneOrMany<Prefix>,
+        /// What its VNet may carry on this host. Unless set: in the daemon's own namespace what this file says of the VNet,
+        /// in another namespace whatever is not in use there.
+        "allow" allow Optional OneOrMany<Prefix>,
     }
 }
 
@@ -206,6 +211,8 @@ table! {
         "prefixes" prefixes Optional OneOrMany<Prefix>,
         /// Whether it holds endpoints only and is routed to the device whole.
         "dedicated" dedicated Optional At<bool>,
+        /// Whether NAT addresses may lie in it; left out: as it is.
+        "nat" nat Optional At<bool>,
         /// Specialised workloads it is delegated to; it takes no endpoints then.
         "delegations" delegations Optional OneOrMany<String>,
         /// Service endpoints enabled on it.

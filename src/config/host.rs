@@ -139,6 +139,11 @@ impl Builder {
             device: device.unwrap_or_else(|| format!("pl-{}", vnet.name)),
             mtu: self.value(&object, "mtu", table.mtu.as_ref()).unwrap_or(MTU),
             proxy_on: self.values(&object, "proxy_on", table.proxy_on.as_ref()),
+            reach: self.values(&object, "reach", table.reach.as_ref()).into_iter().map(|prefix| prefix.0).collect(),
+            allow: table
+                .allow
+                .as_ref()
+                .map(|list| self.values(&object, "allow", Some(list)).into_iter().map(|prefix| prefix.0).collect()),
             vnet,
         }
     }

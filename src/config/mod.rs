@@ -155,6 +155,7 @@ enum Purpose {
 fn parse_for(text: &str, file_name: &str, purpose: Purpose) -> Result<Loaded, Report> {
     let (mut builder, file) = begin(text, file_name, &Model::default(), &[])?;
     let host = builder.host(&file);
+    builder.imply_nat();
     let mut violations = validate(&builder.model, Some(&host));
     match purpose {
         Purpose::Check => violations.iter_mut().for_each(refuse_tightened),

@@ -127,7 +127,20 @@ impl Builder {
                 .map(|word| word.0)
                 .unwrap_or_default(),
             security_group,
-            service_policies: None,
+            service_policies: self.value(object, &field("nat"), table.nat.as_ref()).map(|nat| !nat),
+        }
+    }
+
+    /// The daemon's file of the release before marks no subnet: for this release, one in which a resource of the file has
+    /// NAT addresses counts as marked.
+    pub(super) fn imply_nat(&mut self) {
+        for (key, name) in crate::control::model::imply_nat(&mut self.model) {
+            let index =
+                self.model.vnets.get(&key).and_then(|vnet| vnet.subnets.iter().position(|one| one.name == name));
+            let at = Object::Vnet(key.clone()).at(format!("subnets[{}]", index.unwrap_or_default()));
+            let span = self.find(at);
+            let message = format!("subnet `{name}` holds NAT addresses and has no `nat = true`");
+            self.warning(&span, &message, "add `nat = true` to it: the next release refuses new NAT addresses without");
         }
     }
 

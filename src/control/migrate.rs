@@ -7,7 +7,7 @@ mod names;
 
 use super::command::Actor;
 use super::decisions::Decisions;
-use super::model::HostConfig;
+use super::model::{HostConfig, imply_nat};
 use super::state::Record;
 use super::tokens::forget_absent;
 use jiff::Timestamp;
@@ -44,7 +44,7 @@ impl Migration<'_> {
 type Step = fn(&Migration<'_>, &mut Decisions) -> Vec<Record>;
 
 /// From layout 1 (0.1) to layout 2.
-const FROM_1: [Step; 2] = [names::accept_answered, tokens];
+const FROM_1: [Step; 3] = [names::accept_answered, tokens, mark_nat];
 
 /// A role is assigned to a token's creation: living tokens keep what they hold, and what was assigned to a name without
 /// a token, and gave nobody anything, would otherwise wait for whoever makes a token of that name.
@@ -69,4 +69,27 @@ pub(super) fn migrate(migration: &Migration<'_>, format: u32, found: &Decisions)
         records.extend(FROM_1.iter().flat_map(|step| step(migration, &mut decisions)));
     }
     (decisions, records)
+}
+
+/// Subnets that hold NAT addresses are marked as taking them, whatever an older release stored of it without effect.
+fn mark_nat(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
+    let nat = decisions.model.resources.values().filter_map(|one| Some((one.vnet.clone()?, one.nat.clone())));
+    let nat: Vec<_> =
+        nat.flat_map(|(vnet, addresses)| addresses.into_iter().map(move |ip| (vnet.clone(), ip))).collect();
+    let mut records = Vec::new();
+    for (key, address) in nat {
+        let subnets = decisions.model.vnets.get_mut(&key).map(|vnet| vnet.subnets.iter_mut());
+        let home =
+            subnets.into_iter().flatten().find(|one| one.prefixes.iter().any(|prefix| prefix.contains(&address)));
+        if let Some(subnet) = home.filter(|subnet| !subnet.takes_nat()) {
+            subnet.service_policies = Some(false);
+            let detail = format!("subnet {} takes NAT addresses: it holds {address}", subnet.name);
+            records.push(migration.record(format!("vnet {key}"), detail));
+        }
+    }
+    // The daemon's file is read with the same mark, so that it does not differ from what it said last.
+    if let Some(file) = decisions.files.get_mut(&super::DAEMON.to_owned()) {
+        imply_nat(&mut file.model);
+    }
+    records
 }

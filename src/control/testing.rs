@@ -55,7 +55,7 @@ pub(crate) fn subnet(name: &str, prefix: &str) -> Subnet {
         service_endpoints: vec![],
         network_policies: NetworkPolicies::Disabled,
         security_group: None,
-        service_policies: None,
+        service_policies: Some(false),
     }
 }
 
@@ -151,6 +151,8 @@ pub(crate) fn attachment(vnet: &str) -> AttachmentSpec {
         device: format!("pl-{vnet}"),
         mtu: 1500,
         proxy_on: vec![],
+        reach: vec![],
+        allow: None,
     }
 }
 

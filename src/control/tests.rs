@@ -12,6 +12,9 @@ use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Protocol, Snaps
 /// At once.
 mod concurrent;
 
+/// What the daemon's own file keeps to itself.
+mod bounds;
+
 /// Rules that came later than the state.
 mod standing;
 

@@ -12,7 +12,9 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressScope, CacheInfo};
 use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage};
-use rtnetlink::packet_route::neighbour::NeighbourFlags;
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
 };
@@ -110,6 +112,7 @@ impl Kernel {
             routes: Vec::new(),
             ours: BTreeSet::new(),
             local: BTreeMap::new(),
+            others: BTreeMap::new(),
             reverse_path_all: read_number("net/ipv4/conf/all/rp_filter"),
             forwards: Forwards { ipv4: forwards_everywhere("ipv4"), ipv6: forwards_everywhere("ipv6") },
         };
@@ -118,7 +121,29 @@ impl Kernel {
                 classify(&route, &names, &mut survey);
             }
         }
+        survey.others.extend(self.neighbours(&names)?);
         Ok(survey)
+    }
+
+    /// Neighbours that have answered, and where; those for whom we answer ourselves are not among them.
+    fn neighbours(&self, names: &BTreeMap<u32, String>) -> anyhow::Result<Vec<(IpAddr, String)>> {
+        let all: Vec<NeighbourMessage> =
+            self.runtime.block_on(self.handle.neighbours().get().execute().try_collect()).map_err(explain)?;
+        let one = |neighbour: NeighbourMessage| {
+            let (mut address, mut hardware) = (None, None);
+            for attribute in &neighbour.attributes {
+                if let NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) = attribute {
+                    address = Some(IpAddr::from(*ip));
+                } else if let NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) = attribute {
+                    address = Some(IpAddr::from(*ip));
+                } else if let NeighbourAttribute::LinkLayerAddress(bytes) = attribute {
+                    hardware = Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"));
+                }
+            }
+            let interface = names.get(&neighbour.header.ifindex).map_or("?", String::as_str);
+            Some((address?, format!("a neighbour ({}) on {interface}", hardware?)))
+        };
+        Ok(all.into_iter().filter(|neighbour| has_answered(neighbour.header.state)).filter_map(one).collect())
     }
 
     fn routes(&self, family: AddressFamily) -> anyhow::Result<Vec<RouteMessage>> {
@@ -267,6 +292,12 @@ fn interface(link: &LinkMessage) -> Interface {
     }
 }
 
+/// Whether somebody answers for the neighbour, or did lately.
+fn has_answered(state: NeighbourState) -> bool {
+    use NeighbourState::{Delay, Permanent, Probe, Reachable, Stale};
+    [Reachable, Stale, Delay, Probe, Permanent].contains(&state)
+}
+
 /// Adds one route to the survey, unless it is of no interest; of ours only where it leads.
 fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Survey) {
     let ours = route.header.protocol == RouteProtocol::Other(PROTOCOL);
@@ -274,6 +305,7 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
     let ipv4 = route.header.address_family == AddressFamily::Inet;
     let mut destination = if ipv4 { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     let mut interfaces = Vec::new();
+    let mut gateways = Vec::new();
     let mut mtu = None;
     for attribute in &route.attributes {
         if let RouteAttribute::Table(id) = attribute {
@@ -286,7 +318,14 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
             interfaces.extend(names.get(index).cloned());
         } else if let RouteAttribute::Metrics(metrics) = attribute {
             mtu = metrics.iter().find_map(|metric| if let RouteMetric::Mtu(mtu) = metric { Some(*mtu) } else { None });
+        } else if let RouteAttribute::Gateway(address) = attribute {
+            gateways.extend(address_of(address));
         } else if let RouteAttribute::MultiPath(hops) = attribute {
+            for attribute in hops.iter().flat_map(|hop| &hop.attributes) {
+                if let RouteAttribute::Gateway(address) = attribute {
+                    gateways.extend(address_of(address));
+                }
+            }
             interfaces.extend(hops.iter().filter_map(|hop| names.get(&hop.interface_index).cloned()));
         }
     }
@@ -297,10 +336,21 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
     let Ok(prefix) = IpNet::new(destination, route.header.destination_prefix_length) else {
         return;
     };
+    survey.others.extend(gateways.into_iter().map(|gateway| (gateway, format!("the gateway to {prefix}"))));
     if table == MAIN_TABLE && route.header.kind != RouteType::Multicast {
         survey.routes.push(KnownRoute { prefix, interfaces, mtu });
     } else if table == LOCAL_TABLE && prefix.prefix_len() == prefix.max_prefix_len() {
         survey.local.insert(prefix.addr(), interfaces.pop().unwrap_or_default());
+    }
+}
+
+fn address_of(address: &RouteAddress) -> Option<IpAddr> {
+    if let RouteAddress::Inet(address) = address {
+        Some((*address).into())
+    } else if let RouteAddress::Inet6(address) = address {
+        Some((*address).into())
+    } else {
+        None
     }
 }
 

@@ -69,6 +69,52 @@ pub fn refuse_taken<'a>(steps: impl Iterator<Item = &'a Step>, surveys: &[Arc<Su
     Ok(())
 }
 
+/// Refuses addresses that others on the links of this host use, but for `nat` ones: whoever asks for those has had their
+/// neighbours asked.
+///
+/// # Errors
+/// Names the address, who has it, and what to do.
+pub fn refuse_others<'a>(
+    steps: impl Iterator<Item = &'a Step>,
+    surveys: &[Arc<Survey>],
+    nat: &BTreeSet<IpAddr>,
+) -> anyhow::Result<()> {
+    for step in steps {
+        let prefix = match &step.action {
+            Action::Unreachable { prefix, table: MAIN_TABLE } => *prefix,
+            Action::Address { address } => IpNet::from(*address),
+            Action::Unreachable { .. }
+            | Action::Rule(_)
+            | Action::Sysctl { .. }
+            | Action::Device { .. }
+            | Action::Quiet { .. }
+            | Action::Up { .. }
+            | Action::Route { .. }
+            | Action::Neighbour { .. } => continue,
+        };
+        let single = prefix.prefix_len() == prefix.max_prefix_len();
+        let home = surveys
+            .iter()
+            .find(|survey| survey.namespace == step.namespace)
+            .filter(|_| !(single && nat.contains(&prefix.addr())));
+        let used = home.and_then(|survey| {
+            let inside = if single {
+                survey.others.get_key_value(&prefix.addr())
+            } else {
+                survey.others.iter().find(|(address, _)| prefix.contains(*address))
+            };
+            inside.map(|(address, who)| (address, who, &survey.namespace))
+        });
+        if let Some((address, who, namespace)) = used {
+            bail!(
+                "address in use: {address} is {who} of this host (namespace {namespace}); \
+                 choose another address or prefix"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Refuses devices that exist: somebody lives on them, and their routes may be the very ones of this plan.
 /// Said before anything is changed, since undoing a failed start would take those routes away.
 ///

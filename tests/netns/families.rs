@@ -62,7 +62,7 @@ fn lab(mtu: u16) -> Daemon {
     let vnets = "[[vnet]]\nname = \"spoke\"\naddress_space = [\"10.1.0.0/16\", \"fd01::/16\"]\nsubnets = [{ name = \
                  \"endpoints\", prefixes = [\"10.1.9.0/24\", \"fd01:9::/64\"], dedicated = true }]\n[[vnet]]\nname = \
                  \"core\"\naddress_space = [\"10.20.0.0/16\", \"fd20::/16\"]\nsubnets = [{ name = \"nat\", prefixes = \
-                 [\"10.20.99.0/24\", \"fd20:99::/64\"] }]\n";
+                 [\"10.20.99.0/24\", \"fd20:99::/64\"], nat = true }]\n";
     let endpoints: String = LINKS
         .iter()
         .zip([("four", "four"), ("four-by-six", "four"), ("six-by-four", "six"), ("six", "six")])

@@ -127,7 +127,7 @@ pub(crate) fn consumer_vnet(name: &str, extra: &str) -> String {
 
 /// The VNet 10.20.0.0/16 with a subnet for NAT addresses.
 pub(crate) const CORE: &str = "[[vnet]]\nname = \"core\"\naddress_space = [\"10.20.0.0/16\"]\n\
-     subnets = [{ name = \"nat\", prefix = \"10.20.99.0/24\" }]\n";
+     subnets = [{ name = \"nat\", prefix = \"10.20.99.0/24\", nat = true }]\n";
 
 /// A service that echoes on port 7 (7000 at the backend), TCP and UDP, and answers pings.
 pub(crate) fn echo_service(name: &str, backend: &str, nat: &str) -> String {

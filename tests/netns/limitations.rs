@@ -31,7 +31,7 @@ subnets = [
 name = "core"
 region = "here"
 address_space = ["10.20.0.0/16"]
-subnets = [{ name = "nat", prefix = "10.20.99.0/24" }]
+subnets = [{ name = "nat", prefix = "10.20.99.0/24", nat = true }]
 
 [[security_group]]
 name = "rules"

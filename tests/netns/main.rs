@@ -25,6 +25,8 @@ mod failing;
 
 /// Servers that die, come back, or are emptied; NAT addresses that retire.
 mod backends;
+/// What a VNet's owner may give away, and what it may carry on this host.
+mod bounds;
 /// Names that wait for their network's consent.
 mod consent;
 /// Private names.

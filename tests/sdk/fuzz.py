@@ -82,7 +82,7 @@ def narrowed(document):
 def main():
     send("PUT", f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg?api-version=1", {"location": "westeurope"})
     for name in "ab":
-        subnets = [{"name": "pe", "properties": {"addressPrefix": "10.20.9.0/24"}}, {"name": "pls", "properties": {"addressPrefix": "10.20.99.0/24"}}]
+        subnets = [{"name": "pe", "properties": {"addressPrefix": "10.20.9.0/24"}}, {"name": "pls", "properties": {"addressPrefix": "10.20.99.0/24", "privateLinkServiceNetworkPolicies": "Disabled"}}]
         body = {"location": "westeurope", "properties": {"addressSpace": {"addressPrefixes": ["10.20.0.0/16"]}, "subnets": subnets}}
         send("PUT", f"{VNET[:-1]}{name}?api-version=1", body)
         body = {"location": "westeurope", "properties": {"destinationIPAddress": "10.20.0.2", "visibility": {"subscriptions": ["*"]}}}

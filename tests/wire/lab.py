@@ -51,7 +51,7 @@ subnets = [{{ name = "clients", prefixes = ["10.1.1.0/24", "fd01:1::/64"] }},
 [[vnet]]
 name = "core"
 address_space = ["10.20.0.0/16", "fd20::/16"]
-subnets = [{{ name = "nat", prefixes = ["10.20.99.0/24", "fd20:99::/64"] }}]
+subnets = [{{ name = "nat", prefixes = ["10.20.99.0/24", "fd20:99::/64"], nat = true }}]
 
 [[resource]]
 name = "four"

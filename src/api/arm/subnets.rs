@@ -122,7 +122,7 @@ pub(super) fn read(field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Re
         service_endpoints: services.iter().map(service).collect::<Result<_, _>>()?,
         network_policies: policies(&properties)?,
         security_group: group.map(|group| group.key().clone()),
-        service_policies: enabled(&properties)?,
+        service_policies: enabled(&properties)?.or_else(|| before.and_then(|subnet| subnet.service_policies)),
     };
     extension::subnet(&properties, &mut subnet)?;
     Ok(subnet)

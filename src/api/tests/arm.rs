@@ -35,7 +35,7 @@ impl Served {
     /// A provider's VNet and a consumer's, a load balancer and the service behind it.
     async fn furnish(&self) -> Value {
         self.made("/subscriptions/s/resourcegroups/shop", json!({ "location": "westeurope" })).await;
-        let pls = json!({ "name": "pls", "properties": { "addressPrefix": "10.1.2.0/24" } });
+        let pls = json!({ "name": "pls", "properties": { "addressPrefix": "10.1.2.0/24", "privateLinkServiceNetworkPolicies": "Disabled" } });
         let pe = json!({ "name": "pe", "properties": { "addressPrefix": "10.1.1.0/24" } });
         let space = json!({ "addressPrefixes": ["10.1.0.0/16"] });
         let vnet = json!({ "location": "westeurope", "properties": { "addressSpace": space, "subnets": [pe, pls] } });

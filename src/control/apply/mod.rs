@@ -16,7 +16,7 @@ mod settle;
 use std::collections::BTreeMap;
 
 use super::decisions::{Decisions, Item, ItemKind};
-use super::model::{HostConfig, Key, Map, Model, ResourceGroup};
+use super::model::{AttachmentSpec, HostConfig, Key, Map, Model, ResourceGroup, Vnet};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
 use super::rights::{Right, Verb, refuse_other_type};
@@ -69,7 +69,8 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let mut items = Items { application, report: &mut report, after: &mut after, applied: &mut applied.model };
     items.merge(ItemKind::Role, &last.model, file, |model| &mut model.roles, |model| &model.roles)?;
     items.merge(ItemKind::Assignment, &last.model, file, |model| &mut model.assignments, |model| &model.assignments)?;
-    items.merge(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets)?;
+    let adopt = Vnet::with_marks_of;
+    items.merge_with(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets, Some(adopt))?;
     items.merge(
         ItemKind::SecurityGroup,
         &last.model,
@@ -140,6 +141,19 @@ impl Items<'_> {
         live: fn(&mut Model) -> &mut Map<T>,
         of: fn(&Model) -> &Map<T>,
     ) -> Result<(), Refusal> {
+        self.merge_with(kind, last, file, live, of, None)
+    }
+
+    /// [`Self::merge`]; `adopt` gives what the file says together with what stays of the live object.
+    fn merge_with<T: Clone + PartialEq>(
+        &mut self,
+        kind: ItemKind,
+        last: &Model,
+        file: &Model,
+        live: fn(&mut Model) -> &mut Map<T>,
+        of: fn(&Model) -> &Map<T>,
+        adopt: Option<fn(&T, &T) -> T>,
+    ) -> Result<(), Refusal> {
         for (key, wanted) in of(file) {
             let item = Item { kind, key: key.clone() };
             let skipped = self.application.skipped.get(&item).cloned().or_else(|| self.other_type(&item));
@@ -152,18 +166,21 @@ impl Items<'_> {
                 continue;
             }
             let present = of(&self.after.model).get(key);
+            let adopted = adopt.zip(present).map(|(adopt, present)| adopt(wanted, present));
+            let said = wanted;
+            let wanted = adopted.as_ref().unwrap_or(wanted);
             if present == Some(wanted) {
                 self.report.unchanged += 1;
                 continue;
             }
-            if present.is_some() && of(last).get(key) == Some(wanted) {
+            if present.is_some() && of(last).get(key) == Some(said) {
                 self.report.unchanged += 1;
                 self.report.differences.push(format!("{item} was changed live; that stays in force"));
                 continue;
             }
             // A right that was taken live is not given back by the file that once gave it.
             let grants = matches!(kind, ItemKind::Role | ItemKind::Assignment);
-            if grants && present.is_none() && of(last).get(key) == Some(wanted) {
+            if grants && present.is_none() && of(last).get(key) == Some(said) {
                 self.report.unchanged += 1;
                 self.report.differences.push(format!("{item} was deleted live; that stays in force"));
                 continue;
@@ -325,15 +342,18 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
     .filter(|(_, differs)| *differs)
     .map(|(name, _)| format!("[daemon] {name}"))
     .collect();
-    let touched = |spec: &&super::model::AttachmentSpec| {
-        let same = |others: &[super::model::AttachmentSpec]| others.contains(spec);
-        !(same(attachments) && same(&wanted.attachments))
+    // What they allow is followed while the daemon runs.
+    let bare = |specs: &[AttachmentSpec]| -> Vec<AttachmentSpec> {
+        let bare = |spec: &AttachmentSpec| AttachmentSpec { allow: None, reach: Vec::new(), ..spec.clone() };
+        specs.iter().map(bare).collect()
     };
-    let mut vnets: Vec<&Key> = attachments.iter().chain(&wanted.attachments).filter(touched).map(|s| &s.vnet).collect();
+    let (attachments, named) = (&bare(attachments), &bare(&wanted.attachments));
+    let touched = |spec: &&AttachmentSpec| !(attachments.contains(spec) && named.contains(spec));
+    let mut vnets: Vec<&Key> = attachments.iter().chain(named).filter(touched).map(|s| &s.vnet).collect();
     vnets.sort_unstable();
     vnets.dedup();
     changed.extend(vnets.iter().map(|vnet| format!("[[attachment]] of {vnet}")));
-    if vnets.is_empty() && *attachments != wanted.attachments {
+    if vnets.is_empty() && attachments != named {
         changed.push("the order of [[attachment]]".into());
     }
     changed

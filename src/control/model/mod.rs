@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod accept;
 mod arm;
+mod attachments;
 mod former;
 mod key;
 mod limits;
@@ -21,6 +22,7 @@ pub use arm::{
     BackendPool, BalancingRule, EndpointLabels, Frontend, FrontendRef, LoadBalancer, NatConfig, PeeringLabel,
     PoolAddress, ResourceGroup, Tags,
 };
+pub use attachments::imply_nat;
 pub use former::{FormerResource, FormerTarget};
 pub use key::{DEFAULT, Key, KeyParts};
 pub use limits::{EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, Visibility};
@@ -152,7 +154,8 @@ pub struct Subnet {
     pub network_policies: NetworkPolicies,
     /// Rule set of this subnet.
     pub security_group: Option<Key>,
-    /// `privateLinkServiceNetworkPolicies`: stored only, no NAT address obeys a security group.
+    /// `privateLinkServiceNetworkPolicies`: `Some(false)` (ARM's `Disabled`, the file's `nat = true`) says that NAT addresses
+    /// may lie here; `None`: nobody said anything.
     #[serde(default)]
     pub service_policies: Option<bool>,
 }
@@ -487,4 +490,8 @@ pub struct AttachmentSpec {
     pub mtu: u16,
     /// Interfaces that answer ARP and NDP.
     pub proxy_on: Vec<String>,
+    /// Prefixes outside the VNet in which its resources may have backends.
+    pub reach: Vec<IpNet>,
+    /// What the VNet may carry here: its prefixes and addresses lie in these. `None`: whatever is not in use here.
+    pub allow: Option<Vec<IpNet>>,
 }

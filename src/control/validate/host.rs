@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 
+/// What VNets may carry on this host.
+mod allow;
+
 use super::networks::peered;
 use super::{Findings, Object, check_timeouts, list, overlaps, short};
 use crate::control::model::{AttachmentSpec, HostConfig, Key, Model, PrivateEndpoint, Vnet};
@@ -26,6 +29,7 @@ pub(super) fn check(model: &Model, host: &HostConfig, findings: &mut Findings) {
     }
     check_pairs(model, host, findings);
     check_reach(model, host, findings);
+    allow::check(model, host, findings);
 }
 
 fn check_daemon(host: &HostConfig, findings: &mut Findings) {

@@ -105,7 +105,8 @@ fn items(own: &Model, all: &Model, host: Option<&HostConfig>, findings: &mut Fin
         resources::check_type(kind, findings);
     }
     for (key, resource) in &own.resources {
-        resources::check(all, key, resource, findings);
+        let reach = host.zip(resource.vnet.as_ref()).map_or(&[][..], |(host, vnet)| host.reach(vnet));
+        resources::check(all, reach, key, resource, findings);
     }
     for (key, endpoint) in &own.endpoints {
         endpoints::check(all, host, key, endpoint, findings);
@@ -244,7 +245,6 @@ impl Findings {
 
     /// An error by a rule that states of earlier releases may break: it refuses what is new, and only that. `value` is
     /// what the field says, so that a violation is known again in a later model (see [`tightened`]).
-    #[allow(dead_code, reason = "the rules that use it follow")]
     fn tightened(
         &mut self,
         code: &'static str,

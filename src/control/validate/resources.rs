@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use ipnet::IpNet;
+
 use super::subnets::{contains, is_reserved, usable_text};
 use super::{
     Findings, NAME_MAX, Object, Severity, check_address, check_key, check_name, check_session_limit, check_timeouts,
@@ -19,7 +21,8 @@ const NAT_MAX: usize = 8;
 /// Entries of a list of subscriptions at most (features, row M2).
 const SUBSCRIPTIONS_MAX: usize = 100;
 
-pub(super) fn check(model: &Model, key: &Key, resource: &LinkResource, findings: &mut Findings) {
+/// The rules about one resource; `reach` holds the prefixes outside its VNet that its backends may be in.
+pub(super) fn check(model: &Model, reach: &[IpNet], key: &Key, resource: &LinkResource, findings: &mut Findings) {
     let object = Object::Resource(key.clone());
     check_key(key, &object, findings);
     check_session_limit("max_sessions", resource.max_sessions, &object, findings);
@@ -34,7 +37,7 @@ pub(super) fn check(model: &Model, key: &Key, resource: &LinkResource, findings:
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
     check_nat(&object, resource, vnet, findings);
-    check_targets(&object, resource, vnet, findings);
+    check_targets(&object, resource, (vnet, reach), findings);
 }
 
 /// A declaration of a type.
@@ -191,6 +194,15 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
                     format!("choose an address {}", usable_text(subnet)),
                 );
             }
+            Some(subnet) if !subnet.takes_nat() => {
+                findings.tightened(
+                    "PrivateLinkServiceCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled",
+                    at,
+                    address,
+                    format!("NAT IP {address} is in subnet `{}`, which does not take NAT addresses", subnet.name),
+                    "set `nat = true` on that subnet (`privateLinkServiceNetworkPolicies: \"Disabled\"`), or choose another",
+                );
+            }
             Some(_) => continue,
         }
         findings.involving(Object::Vnet(home.clone()));
@@ -208,7 +220,7 @@ fn check_homeless(object: &Object, resource: &LinkResource, findings: &mut Findi
     }
 }
 
-fn check_targets(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, findings: &mut Findings) {
+fn check_targets(object: &Object, resource: &LinkResource, home: (Option<&Vnet>, &[IpNet]), findings: &mut Findings) {
     if resource.targets.is_empty() {
         let remedy =
             "add one: `targets = [{ backends = [\"10.20.0.2\"], ports = [{ protocol = \"tcp\", port = 5432 }] }]`";
@@ -243,7 +255,7 @@ fn check_targets(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, 
             let at = if place.is_empty() { field.clone() } else { format!("{field}.{place}") };
             findings.error("DuplicateTarget", object.at(at), message, remedy);
         }
-        check_backends(object, &field, resource, target, vnet, findings);
+        check_backends(object, &field, resource, target, home, findings);
         check_ports(object, &field, resource, target, findings);
         if let Some(check) = &target.health {
             check_health(object, &format!("{field}.health"), check, findings);
@@ -287,7 +299,7 @@ fn check_backends(
     field: &str,
     resource: &LinkResource,
     target: &TargetSpec,
-    vnet: Option<&Vnet>,
+    (vnet, reach): (Option<&Vnet>, &[IpNet]),
     findings: &mut Findings,
 ) {
     if target.backends.is_empty() {
@@ -322,15 +334,16 @@ fn check_backends(
             continue;
         }
         let Some(vnet) = vnet.filter(|vnet| !vnet.address_space.is_empty()) else { continue };
-        if !vnet.address_space.iter().chain(&vnet.on_premises).any(|own| own.contains(&address)) {
-            findings.warning(
+        if !vnet.address_space.iter().chain(&vnet.on_premises).chain(reach).any(|own| own.contains(&address)) {
+            findings.tightened(
                 "BackendOutsideVnet",
                 at,
+                address,
                 format!(
                     "backend {address} is neither in VNet `{}` nor on its premises",
                     resource.vnet.as_ref().map(short).unwrap_or_default()
                 ),
-                "check the address; it is reached only if the VNet has a route to it",
+                "name a server of the VNet; for others the daemon's file allows prefixes: `[[attachment]] reach`",
             );
             resource.vnet.iter().for_each(|vnet| _ = findings.involving(Object::Vnet(vnet.clone())));
         }

@@ -30,7 +30,7 @@ fn vnet(space: &str, subnet: &str) -> Vnet {
             service_endpoints: Vec::new(),
             network_policies: NetworkPolicies::Disabled,
             security_group: None,
-            service_policies: None,
+            service_policies: Some(false),
         }],
         workloads: Vec::new(),
         dns: None,

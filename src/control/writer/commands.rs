@@ -281,13 +281,16 @@ impl Planning<'_> {
         if own_file {
             self.rights().demand(&Right::anywhere(actions::write(actions::CONFIGURATION)))?;
         }
-        let author = Planning { caller: if own_file { &self.setup.daemon } else { self.caller }, ..*self };
+        let own_host = version.host.as_ref().filter(|_| own_file);
+        let in_force = own_host.map_or_else(|| self.in_force.clone(), |host| self.in_force.followed(self.setup, host));
+        let caller = if own_file { &self.setup.daemon } else { self.caller };
+        let author = Planning { caller, in_force: &in_force, ..*self };
         let maker = author.maker();
         let application = Application::of(&version.model, &version.author, version.prune, maker);
         let before = &self.in_force.decisions;
-        let known = Before { decisions: before, standing: Some(&self.in_force.standing) };
+        let known = Before { decisions: before, host: &in_force.host, standing: Some(&in_force.standing) };
         let Fitted { decisions: after, mut report, .. } = known.fit(self.setup, application)?;
-        report.needs_restart = version.host.iter().flat_map(|host| needs_restart(&self.setup.host, host)).collect();
+        report.needs_restart = version.host.iter().flat_map(|host| needs_restart(&in_force.host, host)).collect();
         report.dry_run = version.dry_run;
         if version.dry_run {
             super::access(self.setup, &after)?;
@@ -296,11 +299,14 @@ impl Planning<'_> {
         }
         let records = self.file_records(&version.author, (before, &after), &report);
         let outcome = Outcome::Applied(report);
-        let plan = if after == **before {
+        let plan = if after != **before {
+            let wanted = Wanted { after, extent: Extent::Whole, addresses: None, asks_rights: !own_file };
+            Planning { in_force: &in_force, ..*self }.change(outcome, wanted, records)?
+        } else if in_force.host == self.in_force.host {
             Plan::without_change(outcome, Steps::Nothing)
         } else {
-            let wanted = Wanted { after, extent: Extent::Whole, addresses: None, asks_rights: !own_file };
-            self.change(outcome, wanted, records)?
+            let steps = Steps::Keep(Box::new(in_force));
+            Plan { records, ..Plan::without_change(outcome, steps) }
         };
         Ok(Plan { own_file, ..plan })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::super::apply::{Application, merge};
 use super::super::decisions::{Decisions, Item, ItemKind};
-use super::super::model::Model;
+use super::super::model::{HostConfig, Model};
 use super::super::refusal::Refusal;
 use super::super::report::Report;
 use super::super::text;
@@ -21,6 +21,8 @@ const ROUNDS: usize = 16;
 #[derive(Clone, Copy)]
 pub(super) struct Before<'a> {
     pub(super) decisions: &'a Decisions,
+    /// What attachments allow.
+    pub(super) host: &'a HostConfig,
     /// What of it breaks a tightened rule; `None`: not known yet.
     pub(super) standing: Option<&'a Standing>,
 }
@@ -38,7 +40,7 @@ impl Before<'_> {
     /// # Errors
     /// What refuses the change.
     pub(super) fn judge(&self, setup: &Setup, after: &Decisions) -> Result<Standing, Vec<Violation>> {
-        let validate = |model: &Model| (setup.validate)(model, &setup.host, None);
+        let validate = |model: &Model| (setup.validate)(model, self.host, None);
         let found = validate(&after.model);
         let known =
             || self.standing.map_or_else(|| validate(&self.decisions.model), |list| list.iter().cloned().collect());
@@ -89,7 +91,7 @@ impl Before<'_> {
         after: &Decisions,
         broken: &[Violation],
     ) -> BTreeMap<Item, String> {
-        let alone = (setup.validate)(application.file, &setup.host, None);
+        let alone = (setup.validate)(application.file, self.host, None);
         let changed = |item: &Item| application.file.has(item) && !self.decisions.model.agrees(&after.model, item);
         let culprit = |violation: &Violation| {
             let mut objects = std::iter::once(&violation.at.object).chain(&violation.involves);

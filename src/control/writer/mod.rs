@@ -42,7 +42,7 @@ use super::decisions::{Decisions, Item};
 use super::health::Health;
 use super::index::Index;
 use super::migrate::{Migration, migrate};
-use super::model::{Key, Map};
+use super::model::{HostConfig, Key, Map};
 use super::names::Planner;
 use super::ports::{Host, Workers};
 use super::refusal::{BrokenRule, Kind, Refusal};
@@ -51,7 +51,7 @@ use super::retired::Retired;
 use super::rights::Rights;
 use super::state::{DecisionStore, Record};
 use super::validate::tightened::Standing;
-use super::validate::{Counts, Violation};
+use super::validate::{Counts, Severity, Violation};
 use super::views::View;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
@@ -78,6 +78,8 @@ impl std::fmt::Debug for Ports {
 #[derive(Clone, Debug)]
 pub(super) struct InForce {
     decisions: Arc<Decisions>,
+    /// Host matters as the daemon was started with, and what its file has since said of its attachments.
+    host: Arc<HostConfig>,
     addresses: Allocator,
     index: Index,
     /// What quotas count.
@@ -136,7 +138,7 @@ impl Writer {
         let rights = Rights::of(&setup.daemon, &access);
         let maker = Maker { rights, now: (setup.clock)() };
         let application = Application::of(&setup.file, DAEMON, setup.prune, maker);
-        let found_before = fit::Before { decisions: &before, standing: None };
+        let found_before = fit::Before { decisions: &before, host: &setup.host, standing: None };
         let fit::Fitted { decisions, report, standing } = found_before.fit(&setup, application)?;
         let access = Arc::new(self::access(&setup, &decisions)?);
         let mut registry = Registry::default();
@@ -145,6 +147,7 @@ impl Writer {
         let Compiled { snapshot, topology } = compiled;
         let unsaved = (durable != decisions).then(|| "nothing has been written yet".into());
         let in_force = InForce {
+            host: Arc::clone(&setup.host),
             standing,
             addresses: Allocator::new(&decisions.model),
             index: Index::of(&decisions),
@@ -203,7 +206,7 @@ impl Writer {
             decisions: Arc::clone(decisions),
             index: index.clone(),
             dns: Arc::clone(names.plan()),
-            host: Arc::clone(&self.setup.host),
+            host: Arc::clone(&now.host),
             registry: registry.clone(),
             access: Arc::clone(access),
             epoch: snapshot.epoch,
@@ -242,8 +245,20 @@ impl InForce {
 
     /// Checks `after` as a whole. What breaks a tightened rule and is in force already is returned, anything else refused.
     fn checked(&self, setup: &Setup, after: &Decisions) -> Result<Standing, Refusal> {
-        let before = fit::Before { decisions: &self.decisions, standing: Some(&self.standing) };
+        let before = fit::Before { decisions: &self.decisions, host: &self.host, standing: Some(&self.standing) };
         before.judge(setup, after).map_err(|violations| refused(&violations))
+    }
+
+    /// The same by what the daemon's `file` says now of its attachments: what they allow no more stood before all the same.
+    fn followed(&self, setup: &Setup, file: &HostConfig) -> Self {
+        let mut host = HostConfig::clone(&self.host);
+        host.follow(file);
+        if host == *self.host {
+            return self.clone();
+        }
+        let found = (setup.validate)(&self.decisions.model, &host, None);
+        let tightened = found.into_iter().filter(|violation| violation.severity == Severity::Tightened);
+        Self { standing: Standing::from(tightened.collect::<Vec<_>>()), host: Arc::new(host), ..self.clone() }
     }
 }
 

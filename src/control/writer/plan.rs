@@ -239,7 +239,7 @@ impl Planning<'_> {
         if !after.model.endpoints.contains_key(key) {
             return Ok(now.standing.with_endpoint(key, Vec::new()));
         }
-        let validate = |model| (self.setup.validate)(model, &self.setup.host, Some(key));
+        let validate = |model| (self.setup.validate)(model, &self.in_force.host, Some(key));
         let found = tightened::judge(&validate(&after.model), || validate(&now.decisions.model));
         let found = found.map_err(|violations| refused(&violations))?;
         self.within_quotas(&after.model, key)?;

@@ -46,6 +46,7 @@ fn survey(name: &str, inode: u64, routes: &[(&str, &str)]) -> Survey {
             .collect(),
         ours: BTreeSet::new(),
         local: BTreeMap::new(),
+        others: BTreeMap::new(),
         reverse_path_all: 0,
         forwards: on,
     }
@@ -293,4 +294,30 @@ fn an_address_of_the_host_inside_a_dedicated_subnet_is_refused() {
     assert!(error.contains("10.1.9.4 is an address of this host"), "{error}");
     spoke.local = BTreeMap::from([(ip("10.1.8.4"), "lo".into())]);
     lines(vec![whole], &[spoke]).expect("outside the subnet");
+}
+
+#[test]
+fn addresses_of_gateways_and_neighbours_are_refused_but_for_nat_ones() {
+    let mut survey = survey("core", 1, &[("0.0.0.0/0", "eth0")]);
+    survey.others.insert(ip("10.20.0.1"), "the gateway to 0.0.0.0/0".into());
+    survey.others.insert(ip("10.20.99.7"), "a neighbour (02:00:00:00:00:07) on eth0".into());
+    let surveys = [Arc::new(survey)];
+    let unreachable = |prefix: &str| Action::Unreachable { prefix: net(prefix), table: MAIN_TABLE };
+    let nat = BTreeSet::from([ip("10.20.99.7")]);
+    for (action, refused) in [
+        (Action::Address { address: ip("10.20.0.1") }, Some("10.20.0.1 is the gateway to 0.0.0.0/0")),
+        (Action::Address { address: ip("10.20.0.2") }, None),
+        (unreachable("10.20.0.1/32"), Some("10.20.0.1 is the gateway")),
+        (unreachable("10.20.0.0/24"), Some("10.20.0.1 is the gateway")),
+        (unreachable("10.20.98.0/23"), Some("10.20.99.7 is a neighbour (02:00:00:00:00:07) on eth0")),
+        (unreachable("10.20.99.7/32"), None),
+        (unreachable("10.30.0.0/16"), None),
+    ] {
+        let step = Step { namespace: surveys[0].namespace.clone(), action };
+        let said = refuse_others(std::iter::once(&step), &surveys, &nat).err().map(|error| error.to_string());
+        match refused {
+            None => assert_eq!(said, None, "{step}"),
+            Some(expected) => assert!(said.as_ref().is_some_and(|said| said.contains(expected)), "{step}: {said:?}"),
+        }
+    }
 }

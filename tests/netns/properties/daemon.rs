@@ -58,6 +58,25 @@ pub(super) const ROWS: &[Row] = &[
         See::Silence(("lan", "10.1.77.2"), ORDERS),
         See::Tcp(("lan", "10.1.77.2"), ORDERS, "first"),
     ),
+    refused(
+        "attachment.reach",
+        &[
+            ("netns = \"core\"\n", "netns = \"core\"\nreach = [\"10.32.0.0/16\"]\n"),
+            ("backends = [\"10.20.0.2\"]", "backends = [\"10.33.0.2\"]"),
+        ],
+        "backend 10.33.0.2 is neither in VNet `core` nor on its premises",
+    ),
+    refused(
+        "attachment.allow",
+        &[
+            ("netns = \"core\"\n", "netns = \"core\"\nallow = [\"10.20.0.0/16\"]\n"),
+            (
+                "name = \"core\"\naddress_space = [\"10.20.0.0/16\"]",
+                "name = \"core\"\naddress_space = [\"10.20.0.0/15\"]",
+            ),
+        ],
+        "10.20.0.0/15 is not among what the attachment of VNet `core` may carry on this host",
+    ),
     start(
         "daemon.api",
         &[("api = \"127.0.0.1:8480\"", "api = \"127.0.0.1:8481\"")],

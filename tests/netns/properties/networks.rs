@@ -70,6 +70,14 @@ pub(super) const ROWS: &[Row] = &[
         See::Dropped(CLIENT, "10.1.12.9:7", "unknown_endpoint"),
         See::NoRoute(CLIENT, "10.1.12.9:7"),
     ),
+    refused(
+        "vnet.subnets.nat",
+        &[(
+            "name = \"core\"\naddress_space = [\"10.20.0.0/16\"]\nsubnets = [{ name = \"nat\", prefix = \"10.20.99.0/24\", nat = true",
+            "name = \"core\"\naddress_space = [\"10.20.0.0/16\"]\nsubnets = [{ name = \"nat\", prefix = \"10.20.99.0/24\", nat = false",
+        )],
+        "is in subnet `nat`, which does not take NAT addresses",
+    ),
     live(
         "vnet.subnets.prefix",
         &[("10.1.12.0/25", "10.1.12.0/24")],

@@ -247,7 +247,7 @@ static ROWS: &[(&str, Does)] = &[
         "VirtualNetwork.properties.subnets.properties.privateEndpointNetworkPolicies",
         As("vnet.subnets.network_policies"),
     ),
-    // Stored only: no NAT address obeys a security group.
+    // Nothing in it has a NAT address: `vnet.subnets.nat` says what the mark decides.
     (
         "VirtualNetwork.properties.subnets.properties.privateLinkServiceNetworkPolicies",
         shown(

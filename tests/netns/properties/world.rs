@@ -53,12 +53,12 @@ subnets = [{ name = "endpoints", prefix = "10.3.9.0/24", dedicated = true }]
 [[vnet]]
 name = "core"
 address_space = ["10.20.0.0/16"]
-subnets = [{ name = "nat", prefix = "10.20.99.0/24" }]
+subnets = [{ name = "nat", prefix = "10.20.99.0/24", nat = true }]
 
 [[vnet]]
 name = "core2"
 address_space = ["10.20.0.0/16"]
-subnets = [{ name = "nat", prefix = "10.20.99.0/24" }]
+subnets = [{ name = "nat", prefix = "10.20.99.0/24", nat = true }]
 
 [[vnet]]
 name = "spare"

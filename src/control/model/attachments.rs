@@ -1,0 +1,84 @@
+//! What an attachment lets its VNet do on this host, which only the daemon's own file says, and the subnets that take
+//! NAT addresses.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{AttachmentSpec, HostConfig, Key, Model, Subnet, Vnet};
+
+impl HostConfig {
+    /// Prefixes outside the VNet `vnet` in which its resources may have backends.
+    pub fn reach(&self, vnet: &Key) -> &[IpNet] {
+        let attachment = self.attachments.iter().find(|attachment| attachment.vnet == *vnet);
+        attachment.map_or(&[], |attachment| &attachment.reach)
+    }
+
+    /// Gives attachments that name no `allow` their default: where `is_own` says that no namespace stands between the
+    /// VNet and the daemon, what `file` says of that VNet.
+    pub fn allow_by_default(&mut self, file: &Model, is_own: impl Fn(&AttachmentSpec) -> bool) {
+        for attachment in self.attachments.iter_mut().filter(|attachment| attachment.allow.is_none()) {
+            if is_own(attachment) {
+                attachment.allow = Some(carried(file, &attachment.vnet));
+            }
+        }
+    }
+
+    /// Takes over what `file` says now about what attachments may carry and reach.
+    pub fn follow(&mut self, file: &Self) {
+        for attachment in &mut self.attachments {
+            if let Some(wanted) = file.attachments.iter().find(|wanted| wanted.vnet == attachment.vnet) {
+                attachment.allow.clone_from(&wanted.allow);
+                attachment.reach.clone_from(&wanted.reach);
+            }
+        }
+    }
+}
+
+/// All that the VNet `key` of `file` brings to its host: its own prefixes and addresses, and those of its peers.
+fn carried(file: &Model, key: &Key) -> Vec<IpNet> {
+    let Some(vnet) = file.vnets.get(key) else { return Vec::new() };
+    let own = vnet.address_space.iter().chain(&vnet.on_premises).chain(&vnet.public_prefixes);
+    let peers = vnet.peerings.iter().filter_map(|peer| file.vnets.get(peer)).flat_map(|peer| &peer.address_space);
+    let resolvers = vnet.dns.iter().flat_map(|dns| &dns.listen).map(|address| IpNet::from(*address));
+    own.chain(peers).copied().chain(resolvers).collect()
+}
+
+/// Marks the subnets of `model` in which its resources have NAT addresses and of which nothing is said, and returns them.
+pub fn imply_nat(model: &mut Model) -> Vec<(Key, String)> {
+    let homes = model.resources.values().filter_map(|resource| Some((resource.vnet.clone()?, resource.nat.clone())));
+    let homes: Vec<(Key, Vec<IpAddr>)> = homes.collect();
+    let mut marked = Vec::new();
+    for (key, addresses) in homes {
+        let Some(vnet) = model.vnets.get_mut(&key) else { continue };
+        let holds =
+            |subnet: &Subnet| subnet.prefixes.iter().any(|prefix| addresses.iter().any(|ip| prefix.contains(ip)));
+        for subnet in vnet.subnets.iter_mut().filter(|subnet| subnet.service_policies.is_none() && !subnet.dedicated) {
+            if holds(subnet) {
+                subnet.service_policies = Some(false);
+                marked.push((key.clone(), subnet.name.clone()));
+            }
+        }
+    }
+    marked
+}
+
+impl Subnet {
+    /// Whether NAT addresses may lie in it.
+    pub fn takes_nat(&self) -> bool {
+        self.service_policies == Some(false)
+    }
+}
+
+impl Vnet {
+    /// The same with the marks of `live`'s subnets where nothing is said of them: what is left out stays as it is.
+    #[must_use]
+    pub fn with_marks_of(&self, live: &Self) -> Self {
+        let mut vnet = self.clone();
+        for subnet in vnet.subnets.iter_mut().filter(|subnet| subnet.service_policies.is_none()) {
+            let before = live.subnets.iter().find(|before| before.name.eq_ignore_ascii_case(&subnet.name));
+            subnet.service_policies = before.and_then(|before| before.service_policies);
+        }
+        vnet
+    }
+}
