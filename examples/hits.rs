@@ -45,7 +45,10 @@ fn main() -> anyhow::Result<()> {
     let snapshot = snapshot();
     let mut forwarder = forwarder(&snapshot, 1_000);
     let frames = open(&mut forwarder, &snapshot, protocol, (client, 2_000), (endpoint, 443));
-    let source = |frame: &[u8]| Cycle::new(std::iter::once(frame));
+    let source = |frame: &[u8]| match Cycle::new(std::iter::once(frame)) {
+        source if protocol == Protocol::Tcp => source.advancing(),
+        source => source,
+    };
     let mut worker = worker(forwarder, snapshot, [source(&frames.0), source(&frames.1)]);
 
     let from = usize::from(way == "down");

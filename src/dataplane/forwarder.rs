@@ -11,6 +11,7 @@ use super::fastpath::Sight;
 use super::fastpath::translate::Head;
 use super::handover::{Arrival, Departed, Handed, Shared};
 use super::pace::{Moment, Pace};
+use super::probing::Questions;
 use super::session::{Addresses, Phase, Session, Slot, Table, Tick, tcp_state::Seen};
 use super::slowpath::port_pool::PortPools;
 use super::slowpath::reassembly::Reassembler;
@@ -100,6 +101,8 @@ pub struct Forwarder {
     pub(super) review_at: Option<Slot>,
     /// How many sessions may be reset now.
     pub(super) pace: Pace,
+    /// Ends of connections that are asked for their numbers.
+    pub(super) questions: Questions,
     /// Ends of sessions that [`Shared`] has yet to hear of.
     pub(super) departed: Departed,
     /// Exactly closed sessions, oldest first: the first to go when room is short.
@@ -137,6 +140,7 @@ impl Forwarder {
             reviewing: EndpointId(u32::MAX),
             review_at: None,
             pace: Pace::default(),
+            questions: Questions::default(),
             departed: Departed::default(),
             lingering: VecDeque::new(),
             sweep_at: 0,

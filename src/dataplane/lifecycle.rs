@@ -9,7 +9,8 @@ use std::ops::Bound;
 use super::ended::{Cause, Ended};
 use super::forwarder::{Context, Forwarder, Own};
 use super::mailbox::{FlowRecord, Request, Wanted};
-use super::session::tcp_state::{Change, Seen, reset_points};
+use super::session::rare::Why;
+use super::session::tcp_state::{Change, Seen, is_reset, reset_points};
 use super::session::{Addresses, Direction, Phase, Session, Slot, Tick};
 use super::slowpath::{idle_limit, still_admitted};
 use crate::snapshot::{AttachmentId, EndpointId, Protocol};
@@ -52,13 +53,15 @@ impl Forwarder {
         self.tell_room(context);
         let more_review = self.review_slice(context);
         let more_sweep = self.sweep_slice(context) | self.expire_pieces(context);
+        // After the resets: they go first.
+        let more_questions = self.question_slice(context);
         if context.now.since(self.ports_published) >= Tick::PER_SECOND {
             self.ports_published = context.now;
             self.ports.forget_rested(context.now);
             self.published.publish_nat_ports(self.ports.usage(context.now));
             self.published.publish_probes(self.sessions.probes());
         }
-        more_review || more_sweep
+        more_review || more_sweep || more_questions
     }
 
     /// Tells the other workers how many sessions fit here, those included that closing ones make room for.
@@ -71,10 +74,16 @@ impl Forwarder {
     /// Whether the review waits until it has earned more.
     #[must_use]
     pub fn is_paced(&self) -> bool {
-        self.pace.left() == 0 && self.has_review()
+        self.pace.left() == 0 && (self.has_review() || self.questions.is_paced())
     }
 
-    fn has_review(&self) -> bool {
+    /// Whether an end of a connection is to be asked at a time to come.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.questions.has_due()
+    }
+
+    pub(super) fn has_review(&self) -> bool {
         self.review_at.is_some() || !self.review.is_empty()
     }
 
@@ -117,9 +126,13 @@ impl Forwarder {
             return;
         }
         let idle = context.now.since(session.last_seen) > session.idle_limit;
-        if idle && session.phase != Phase::Established {
+        // Segments passed that its numbers do not know: perhaps they have gone wrong, and the connection is busy.
+        let is_doubtful = idle
+            && session.is_live()
+            && self.sessions.rare(slot).and_then(|rare| rare.strange).is_some_and(|at| at > session.last_seen);
+        if idle && session.phase != Phase::Established && !is_doubtful {
             // Before the rules are asked: what is over by itself is not revoked, and nobody waits for a reset.
-            return self.remove(slot, Cause::Idle, context.now);
+            return self.retire(slot, Cause::Idle, context.now);
         }
         if session.phase == Phase::Ended {
             return;
@@ -137,7 +150,11 @@ impl Forwarder {
                 session.idle_limit = limit;
             }
         }
-        if idle {
+        if is_doubtful {
+            if self.sessions.rare(slot).is_some_and(|rare| rare.asked.is_none()) {
+                self.ask(slot, Why::Idle, [true; 2], context);
+            }
+        } else if idle {
             // Both ends of an established connection are told, so that no one waits in a silent black hole.
             self.end(slot, Cause::Idle, context);
         }
@@ -153,10 +170,7 @@ impl Forwarder {
         if session.is_live() {
             self.leave(&addresses, session, cause, context.now);
         }
-        for (to, frame) in resets(&addresses, session) {
-            self.counts.originated += 1;
-            self.outbox.push(Own { to, frame, carries: 0 });
-        }
+        self.reset_ends(slot);
         self.pace.spend();
         if self.review_at == Some(slot) {
             self.review_at = self.sessions.after(slot);
@@ -166,15 +180,36 @@ impl Forwarder {
         session.phase = Phase::Ended;
         session.last_seen = context.now;
         session.idle_limit = TOMBSTONE;
-        if !session.tcp.has(Seen::EXACT_CLOSE) {
-            // Our own resets come at the exact numbers.
-            session.tcp.set(Seen::EXACT_CLOSE);
-            self.ports.close(&addresses, session, slot, context.now);
-        }
         if !session.tcp.has(Seen::LEFT) {
             session.tcp.set(Seen::LEFT);
             self.lingering.push_back(slot);
         }
+        self.ask_ended(slot, context);
+    }
+
+    /// Sends both ends of a session resets that they accept: by its own numbers, and by those of a connection that
+    /// somebody opens in its place.
+    pub(super) fn reset_ends(&mut self, slot: Slot) {
+        let addresses = self.sessions.addresses(slot);
+        let rival = self.sessions.rare(slot).and_then(|rare| rare.rival);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let mut frames: Vec<_> = resets(&addresses, session).collect();
+        if let Some(mut rival) = rival {
+            rival.numbers.exchange(session);
+            frames.extend(resets(&addresses, session));
+            rival.numbers.exchange(session);
+        }
+        self.counts.originated += frames.len() as u64;
+        self.outbox.extend(frames.into_iter().map(|(to, frame)| Own { to, frame, carries: 0 }));
+    }
+
+    /// Removes a session that is over. Of one that a reset closed nobody knows whether its ends have heard it, and its
+    /// port may be used again: both are reset.
+    pub(super) fn retire(&mut self, slot: Slot, cause: Cause, now: Tick) {
+        if self.sessions.get(slot).is_some_and(is_reset) {
+            self.reset_ends(slot);
+        }
+        self.remove(slot, cause, now);
     }
 
     /// A segment changed its session's phase: another idle time applies; one that closes makes room for
@@ -257,17 +292,19 @@ impl Forwarder {
 
 /// Resets for both ends of a session, as each end would expect them.
 pub(super) fn resets(a: &Addresses, session: &Session) -> impl Iterator<Item = (AttachmentId, Vec<u8>)> {
-    let to_consumer = Ends { from: (a.endpoint, a.endpoint_port), to: (a.consumer, a.consumer_port) };
-    let to_service = Ends { from: (a.nat, a.nat_port), to: (a.backend, a.backend_port) };
-    let at = |direction, attachment, ends| {
+    [Direction::ToConsumer, Direction::ToService].into_iter().flat_map(move |direction| {
+        let (ends, to) = (ends_towards(a, direction), session.leaves_by(direction));
         let points = reset_points(session, direction).into_iter().flatten();
-        points.map(move |seq| (attachment, build::reset_at(ends, seq)))
-    };
-    at(Direction::ToConsumer, session.consumer_attachment, to_consumer).chain(at(
-        Direction::ToService,
-        session.provider_attachment,
-        to_service,
-    ))
+        points.map(move |seq| (to, build::reset_at(ends, seq)))
+    })
+}
+
+/// How a packet of the forwarder's own names the ends of a session.
+pub(super) fn ends_towards(a: &Addresses, direction: Direction) -> Ends {
+    match direction {
+        Direction::ToConsumer => Ends { from: (a.endpoint, a.endpoint_port), to: (a.consumer, a.consumer_port) },
+        Direction::ToService => Ends { from: (a.nat, a.nat_port), to: (a.backend, a.backend_port) },
+    }
 }
 
 fn wants(wanted: &Wanted, a: &Addresses, session: &Session) -> bool {

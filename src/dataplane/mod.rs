@@ -29,6 +29,7 @@ use forwarder::{Context, Forwarder};
 use handover::Shared;
 use mailbox::Request;
 use pace::Moment;
+use session::Tick;
 use verdict::Verdict;
 pub use wake::Ears;
 use wake::Watch;
@@ -47,6 +48,12 @@ pub mod slowpath;
 
 /// How sessions end other than by their own packets.
 pub mod lifecycle;
+
+/// TCP segments that a connection does not simply go on with.
+mod segments;
+
+/// Asking both ends of a connection for their numbers.
+mod probing;
 
 /// The state of one worker, without its devices.
 pub mod forwarder;
@@ -89,6 +96,9 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// Longest sleep while sessions wait to be reset: to wake more often costs more than it spreads them.
 const PAUSE: Duration = Duration::from_millis(3);
+
+/// Longest sleep while an end of a connection is being asked: a question is put at its tick.
+const ASKING: Duration = Duration::from_millis(Tick::MILLISECONDS);
 
 /// How often, and how long each time, a worker that stops waits for room in the flow log.
 const STOP_TRIES: u32 = 500;
@@ -154,7 +164,7 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
         }
         self.flush();
         self.forwarder.publish();
-        Ok(more || self.shared.waiting(self.number))
+        Ok(more || self.forwarder.has_questions(context.now) || self.shared.waiting(self.number))
     }
 
     /// Reads a few frames, decides and writes each, and so on: they stay in the cache from read to write.
@@ -232,7 +242,11 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
         let mut ready = Vec::with_capacity(devices.len());
         let mut more = false;
         while !stop.load(Ordering::Relaxed) {
-            let rest = if self.forwarder.is_paced() { PAUSE } else { IDLE };
+            let rest = match &self.forwarder {
+                forwarder if forwarder.is_paced() => PAUSE,
+                forwarder if forwarder.is_asking() => ASKING,
+                _ => IDLE,
+            };
             watch.wait(if more { Duration::ZERO } else { rest }, &mut ready)?;
             more = self.batch(ready.drain(..), clock())?;
         }

@@ -17,7 +17,6 @@ use crate::wire::headers::{ACK, RST, SYN};
 use crate::wire::vnet;
 use device::memory::{MemorySink, MemorySource};
 use forwarder::Position;
-use session::Tick;
 
 mod packets;
 use packets::{Packet, echo_request, tcp, udp};
@@ -27,7 +26,10 @@ mod attacks;
 /// Which backend a session gets.
 mod balance;
 mod ends;
+
 mod families;
+/// Forged segments, and connections that were lost.
+mod forged;
 mod laws;
 mod revocation;
 mod tenants;

@@ -65,6 +65,16 @@ pub fn reset_at(ends: Ends, seq: u32) -> Vec<u8> {
     tcp(ends, seq, 0, RST)
 }
 
+/// Window of a [`probe_at`]: whoever takes it for a segment of the connection may go on sending.
+const PROBE_WINDOW: u16 = 1 << 10;
+
+/// A bare acknowledgement with numbers of the caller's choice: a live peer outside whose window it lies answers with
+/// its own numbers (RFC 9293 §3.10.7.4), a host without the connection with a reset.
+#[must_use]
+pub fn probe_at(ends: Ends, seq: u32, ack: u32) -> Vec<u8> {
+    tcp(ends, seq, ack, ACK)
+}
+
 /// The reset that answers `segment`, as RFC 9293 §3.5.2 has it: at the segment's ACK number, or
 /// acknowledging all of a segment that carries none (a SYN's RST acknowledges its sequence number + 1).
 #[must_use]
@@ -87,6 +97,7 @@ fn tcp(ends: Ends, seq: u32, ack: u32, flags: u8) -> Vec<u8> {
     headers::put_word(segment, 8, ack);
     segment[12] = 0x50;
     segment[13] = flags;
+    headers::put_half(segment, 14, if flags & RST == 0 { PROBE_WINDOW } else { 0 });
     let pseudo = pseudo_sum(ends.from.0, ends.to.0, ip::TCP, segment.len());
     let sum = checksum::join(pseudo, checksum::sum(segment));
     headers::put_half(segment, 16, !sum);
@@ -194,7 +205,7 @@ mod tests {
     #[test]
     fn a_syn_is_answered_with_its_sequence_number_plus_one() {
         for (payload, expected) in [(0, 101), (500, 101)] {
-            let frame = reset_answering(ENDS, TcpSegment { seq: 100, ack: 0, flags: SYN, payload });
+            let frame = reset_answering(ENDS, TcpSegment { seq: 100, ack: 0, flags: SYN, window: 0, payload });
             let sliced = parse(&frame);
             let Some(TransportSlice::Tcp(tcp)) = sliced.transport else { panic!("no TCP") };
             assert!(tcp.rst() && tcp.ack());
@@ -207,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_segment_with_an_acknowledgement_is_answered_at_it() {
-        let frame = reset_answering(ENDS, TcpSegment { seq: 100, ack: 777, flags: ACK, payload: 10 });
+        let frame = reset_answering(ENDS, TcpSegment { seq: 100, ack: 777, flags: ACK, window: 0, payload: 10 });
         let sliced = parse(&frame);
         let Some(TransportSlice::Tcp(tcp)) = sliced.transport else { panic!("no TCP") };
         assert!(tcp.rst() && !tcp.ack());
@@ -227,7 +238,7 @@ mod tests {
     }
     #[test]
     fn ipv6_has_the_same_answers() {
-        let frame = reset_answering(WIDE, TcpSegment { seq: 100, ack: 0, flags: SYN, payload: 0 });
+        let frame = reset_answering(WIDE, TcpSegment { seq: 100, ack: 0, flags: SYN, window: 0, payload: 0 });
         let Some(TransportSlice::Tcp(tcp)) = parse(&frame).transport else { panic!("no TCP") };
         let ends = [4, 5].map(|last| (0xFD00_u128 << 112 | last).to_be_bytes());
         assert_eq!(tcp.to_header().calc_checksum_ipv6_raw(ends[0], ends[1], &[]).expect("sum"), tcp.checksum());

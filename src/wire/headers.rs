@@ -66,6 +66,8 @@ pub struct TcpSegment {
     pub ack: u32,
     /// Flag byte.
     pub flags: u8,
+    /// Window as it stands in the header, not scaled.
+    pub window: u16,
     /// Payload bytes; of all segments in a super-packet.
     pub payload: u32,
 }
@@ -77,13 +79,14 @@ impl TcpSegment {
     #[must_use]
     pub fn read(transport: &[u8]) -> Self {
         let Some(fixed) = transport.first_chunk::<TCP_HEADER>() else {
-            return Self { seq: 0, ack: 0, flags: 0, payload: 0 };
+            return Self { seq: 0, ack: 0, flags: 0, window: 0, payload: 0 };
         };
         let header = usize::from(fixed[12] >> 4) * 4;
         Self {
             seq: word(fixed, 4),
             ack: word(fixed, 8),
             flags: fixed[13],
+            window: half(fixed, 14),
             payload: u32::try_from(transport.len().saturating_sub(header)).unwrap_or(0),
         }
     }
@@ -101,5 +104,22 @@ impl TcpSegment {
     pub const fn end(self) -> u32 {
         let control = (self.flags & SYN != 0) as u32 + (self.flags & FIN != 0) as u32;
         self.seq.wrapping_add(self.payload).wrapping_add(control)
+    }
+}
+
+/// Where the value of an option stands in a TCP header: the first of `kind` whose length is `length` (RFC 9293 §3.1).
+#[must_use]
+pub fn tcp_option(header: &[u8], kind: u8, length: u8) -> Option<usize> {
+    let mut at = TCP_HEADER;
+    loop {
+        match (*header.get(at)?, header.get(at + 1)) {
+            (0, _) => return None,
+            (1, _) => at += 1,
+            (found, Some(own)) if found == kind && *own == length && at + usize::from(length) <= header.len() => {
+                return Some(at + 2);
+            }
+            (found, Some(own)) if found != kind && *own >= 2 => at += usize::from(*own),
+            _ => return None,
+        }
     }
 }

@@ -7,6 +7,9 @@ pub const LENGTH: usize = 10;
 /// The checksum at `csum_start + csum_offset` holds only the pseudo-header's sum.
 pub const NEEDS_CSUM: u8 = 1;
 
+/// The sender of the frame has verified the checksum.
+pub const DATA_VALID: u8 = 2;
+
 /// No segmentation: one packet.
 pub const GSO_NONE: u8 = 0;
 /// Super-packet of TCP over IPv4.

@@ -177,7 +177,7 @@ impl Run {
         self.world.break_devices(false);
         assert!(out.is_empty(), "{out:?}");
         self.only_dropped(before, DropReason::WriteFailed, 1);
-        self.oracle.passed(key, is_forth(key, &sent), &sent.packet, true);
+        self.oracle.passed(key, is_forth(key, &sent), &sent.packet, true, true);
     }
 
     /// More packets of one session than may wait for the worker that has it, while that one does not look.
@@ -197,7 +197,7 @@ impl Run {
         for _ in 0..refused {
             self.reach(Case::Drop("handover_full"));
         }
-        self.oracle.passed(key, is_forth(key, &sent), &sent.packet, false);
+        self.oracle.passed(key, is_forth(key, &sent), &sent.packet, false, true);
     }
 }
 

@@ -119,7 +119,8 @@ impl Run {
             frame[VNET + header + 2] ^= 0x10;
         }
         let out = self.deliver(at, frame);
-        let known = !forth || flow.provider.next != 0 || flow.consumer.heard;
+        let known =
+            if forth { flow.provider.next != 0 || flow.consumer.heard } else { key.1 != TCP || flow.consumer.sent };
         let passes = forged == Forged::Nothing && flow.phase != Phase::Ended && (key.1 != TCP || known);
         let error = Packet { source: router, destination: target, protocol: ICMP, flags: 0, ..quoted.clone() };
         if !passes {

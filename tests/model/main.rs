@@ -32,6 +32,9 @@ mod traffic;
 /// ICMP errors.
 mod errors;
 
+/// Segments in the name of others.
+mod forged;
+
 /// Fragments.
 mod pieces;
 
@@ -104,6 +107,16 @@ const USUAL: &[(Case, u64)] = &[
     (Case::Drop("packet_too_big"), 100),
     (Case::Drop("write_failed"), 100),
     (Case::Drop("icmp_unmatched"), 100),
+    (Case::Asked, 100),
+    (Case::Forged("acknowledgement"), 100),
+    (Case::Forged("data"), 100),
+    (Case::Forged("reset"), 100),
+    (Case::Forged("fin"), 100),
+    (Case::Forged("syn"), 100),
+    (Case::Forged("syn-ack"), 100),
+    (Case::Forged("no flags"), 100),
+    (Case::Forged("reset with a bad checksum"), 100),
+    (Case::Forged("fin with a bad checksum"), 100),
     (Case::Opened, 5_000),
     (Case::Passed, 20_000),
     (Case::Returned, 20_000),

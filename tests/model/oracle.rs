@@ -45,6 +45,12 @@ pub(crate) struct Flow {
     /// Both ends know that it is over: it may make room.
     pub(crate) exact: bool,
     pub(crate) seen: u32,
+    /// When a segment last passed that is not of the connection.
+    pub(crate) strange: Option<u32>,
+    /// Since when both ends have been asked whether they live.
+    pub(crate) asked: Option<u32>,
+    /// When its tombstone last answered.
+    pub(crate) answered: Option<u32>,
     pub(crate) consumer: Peer,
     pub(crate) provider: Peer,
 }
@@ -60,6 +66,37 @@ impl Flow {
         self.phase == Phase::Opening
     }
 
+    /// Closed by a reset alone: nobody knows whether both ends have heard it.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.phase == Phase::Closing && self.exact && !(self.consumer.fin_acked && self.provider.fin_acked)
+    }
+
+    /// Whether a segment is of the connection that the ends have: by what each has said so far, in plain arithmetic.
+    fn is_own(&self, forth: bool, packet: &Packet) -> bool {
+        let (own, other) = if forth { (self.consumer, self.provider) } else { (self.provider, self.consumer) };
+        let ahead = |number: u32, of: u32| i64::from(number.wrapping_sub(of) as i32);
+        if packet.flags & RST != 0 {
+            let refused =
+                self.phase == Phase::Opening && packet.flags & ACK != 0 && other.sent && packet.ack == other.next;
+            let expected = other.heard && packet.seq == other.acked && self.phase != Phase::Opening;
+            // Or it follows all that was sent before it.
+            return refused || expected || own.sent && packet.seq == own.next;
+        }
+        if packet.flags & SYN != 0 {
+            let opens = forth && packet.flags & ACK == 0 && !own.sent;
+            let answers = !forth && packet.flags & ACK != 0 && other.sent && packet.ack == other.next;
+            return self.phase == Phase::Opening && (opens || answers);
+        }
+        let end = packet.seq.wrapping_add(packet.payload.len() as u32);
+        let late = ahead(packet.ack, other.next);
+        packet.flags & ACK != 0
+            && own.sent
+            && other.sent
+            && ahead(packet.seq, other.acked) <= WINDOW
+            && ahead(end, own.next) >= -WINDOW
+            && (-66_000..=0).contains(&late)
+    }
+
     fn limit(&self, protocol: u8) -> u32 {
         let seconds = match (self.phase, protocol) {
             (Phase::Ended, _) => 60,
@@ -71,6 +108,15 @@ impl Flow {
         seconds * 10
     }
 }
+
+/// The window that every end of the model announces.
+const WINDOW: i64 = 8_192;
+
+/// Ticks in which both ends answer, if they live.
+const ASKED_FOR: u32 = 30;
+
+/// Ticks for which a tombstone answers everything; after that, once a tick.
+const ANSWERS_ALL: u32 = 30;
 
 /// What must become of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +133,8 @@ pub(crate) struct Oracle {
     pub(crate) rules: Rules,
     pub(crate) flows: BTreeMap<Key, Flow>,
     pub(crate) now: u32,
+    /// The ended session of the packet last decided.
+    pub(crate) late: Option<Key>,
 }
 
 impl Oracle {
@@ -114,22 +162,33 @@ impl Oracle {
         let now = self.now;
         let idle = |(key, flow): (&Key, &Flow)| (now - flow.seen > flow.limit(key.1)).then_some(*key);
         let keys: Vec<Key> = self.flows.iter().filter_map(idle).collect();
-        let mut reset = Vec::new();
-        for key in &keys {
-            if self.flows[key].phase == Phase::Established {
-                reset.push(self.end(*key));
-            } else {
-                self.flows.remove(key);
+        let (mut reset, mut expired) = (Vec::new(), 0);
+        for key in keys {
+            let flow = self.flows.get_mut(&key).expect("listed above");
+            // Segments passed since: both ends are asked before anybody is reset.
+            let doubtful = key.1 == TCP && !flow.closes() && flow.strange.is_some_and(|at| at > flow.seen);
+            let since = *flow.asked.get_or_insert(now);
+            if doubtful && now - since < ASKED_FOR {
+                continue;
+            }
+            expired += 1;
+            if flow.phase == Phase::Established {
+                reset.push(self.end(key));
+                continue;
+            }
+            let flow = self.flows.remove(&key).expect("listed above");
+            if flow.is_reset() {
+                reset.push((key, flow));
             }
         }
-        (keys.len(), reset)
+        (expired, reset)
     }
 
     /// Ends a session: TCP leaves a tombstone.
     fn end(&mut self, key: Key) -> (Key, Flow) {
         let flow = self.flows[&key].clone();
         if key.1 == TCP {
-            let ended = Flow { phase: Phase::Ended, exact: true, seen: self.now, ..flow.clone() };
+            let ended = Flow { phase: Phase::Ended, exact: true, seen: self.now, answered: None, ..flow.clone() };
             self.flows.insert(key, ended);
         } else {
             self.flows.remove(&key);
@@ -166,7 +225,9 @@ impl Oracle {
             same.clone().find(reverse).map(|(key, flow)| (key, flow, false))
         });
         let syn = packet.protocol == TCP && packet.flags & (SYN | ACK | RST | FIN) == SYN;
+        self.late = None;
         if let Some((&key, flow, forth)) = found {
+            self.late = (flow.phase == Phase::Ended).then_some(key);
             if !(forth && syn && matches!(flow.phase, Phase::Ended | Phase::Closing)) {
                 return match flow.phase {
                     Phase::Ended => Expected::Drop((DropReason::SessionEnded, Some(flow.grant.resource))),
@@ -271,25 +332,35 @@ impl Oracle {
         !never && !reset && !unsound && !resource.is_some_and(|resource| self.rules.resources[resource].silent)
     }
 
+    /// Whether a late segment of an ended session is answered.
+    pub(crate) fn answers_late(&mut self, packet: &Packet, intact: bool) -> bool {
+        let now = self.now;
+        let Some(flow) = self.late.and_then(|key| self.flows.get_mut(&key)) else { return false };
+        if packet.flags & RST != 0 || !intact {
+            return false;
+        }
+        now - flow.seen <= ANSWERS_ALL || flow.answered.replace(now) != Some(now)
+    }
+
     /// Notes a TCP segment that passed. `lost`: it never reached the other end.
-    pub(crate) fn passed(&mut self, key: Key, forth: bool, packet: &Packet, lost: bool) {
+    /// `intact`: its checksum is right.
+    pub(crate) fn passed(&mut self, key: Key, forth: bool, packet: &Packet, lost: bool, intact: bool) {
         let now = self.now;
         let Some(flow) = self.flows.get_mut(&key) else { return };
-        flow.seen = now;
+        if key.1 == TCP && (!intact && packet.flags & (SYN | FIN | RST) != 0 || !flow.is_own(forth, packet)) {
+            flow.strange = Some(now);
+            return;
+        }
+        (flow.seen, flow.asked) = (now, None);
         if key.1 != TCP {
+            return;
+        }
+        if packet.flags & RST != 0 {
+            (flow.phase, flow.exact) = (Phase::Closing, true);
             return;
         }
         let (own, other) =
             if forth { (&mut flow.consumer, &mut flow.provider) } else { (&mut flow.provider, &mut flow.consumer) };
-        if packet.flags & RST != 0 {
-            let refused = flow.phase == Phase::Opening && packet.flags & ACK != 0 && packet.ack == other.next;
-            let expected = other.heard && packet.seq == other.acked && flow.phase != Phase::Opening;
-            // Or it follows all that was sent before it.
-            if refused || expected || own.sent && packet.seq == own.next {
-                (flow.phase, flow.exact) = (Phase::Closing, true);
-            }
-            return;
-        }
         let control = u32::from(packet.flags & SYN != 0) + u32::from(packet.flags & FIN != 0);
         let end = packet.seq.wrapping_add(packet.payload.len() as u32).wrapping_add(control);
         (own.next, own.sent) = (end, true);

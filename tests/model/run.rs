@@ -29,6 +29,10 @@ pub(crate) enum Case {
     Evicted,
     /// A half-open session made room.
     HalfOpenGave,
+    /// An end was asked for its numbers.
+    Asked,
+    /// A segment that somebody sends in the name of an end.
+    Forged(&'static str),
     /// An ICMP error was translated.
     Error,
     /// A datagram in pieces was forwarded.
@@ -63,6 +67,8 @@ pub(crate) struct Run {
     pub(crate) deleted: Vec<super::rules::Endpoint>,
     /// Of the last datagram that came in pieces.
     pub(crate) identification: u32,
+    /// Whether the checksum of the packet last sent is right.
+    pub(crate) intact: bool,
     /// Identification of the last datagram between two hosts.
     identified: BTreeMap<(u32, u32, u8), u16>,
 }
@@ -78,7 +84,7 @@ impl Run {
         let mut world = World::new(workers, seed);
         world.publish(rules.snapshot(1));
         world.settle(1_000);
-        let oracle = Oracle { rules, flows: BTreeMap::new(), now: 1_000 };
+        let oracle = Oracle { rules, flows: BTreeMap::new(), now: 1_000, late: None };
         let random = fastrand::Rng::with_seed(seed);
         Self {
             random,
@@ -90,6 +96,7 @@ impl Run {
             reached: Reached::new(),
             deleted: vec![],
             identification: 0,
+            intact: true,
             identified: BTreeMap::new(),
         }
     }
@@ -113,16 +120,23 @@ impl Run {
             4..7 => killed = self.pass_time(),
             _ => {}
         }
-        let before = self.world.counts();
         let which = self.random.u8(..100);
+        if (12..22).contains(&which) && killed.is_empty() {
+            // What these count and compare is theirs alone.
+            let out = self.world.settle(self.oracle.now);
+            assert!(out.iter().all(|(_, frame)| is_probe(frame)), "nothing ended: {out:?}");
+        }
+        let before = self.world.counts();
         if which < 6 {
             self.send_malformed(&before, &killed);
-        } else if which < 12 {
+        } else if which < 12 && killed.is_empty() {
             self.send_error(&before, &killed);
         } else if which < 18 && killed.is_empty() && !self.small {
             self.send_pieces(&before, &killed);
         } else if which < 22 && killed.is_empty() && !self.small {
             self.send_bounded(&before);
+        } else if which < 28 {
+            self.send_forged(&before, &killed);
         } else {
             let sent = self.choose_packet();
             self.send(&sent, &before, &killed);
@@ -144,7 +158,7 @@ impl Run {
         self.world.settle(self.oracle.now)
     }
 
-    fn send(&mut self, sent: &Sent, before: &VerdictCounts, killed: &[(Key, Flow)]) {
+    pub(crate) fn send(&mut self, sent: &Sent, before: &VerdictCounts, killed: &[(Key, Flow)]) {
         let expected = self.oracle.decide(sent.at, &sent.packet, sent.sum);
         let frame = sent.packet.frame(sent.sum, self.six(sent.at));
         let out = self.deliver(sent.at, frame.clone());
@@ -161,6 +175,7 @@ impl Run {
         before: &VerdictCounts,
         killed: &[(Key, Flow)],
     ) {
+        self.intact = sent.sum != Sum::Wrong;
         match *expected {
             Expected::Drop(ref denied) => {
                 self.check_drop(denied, (&sent.packet, sent.sum), sent.at, out, before, killed)
@@ -191,6 +206,9 @@ impl Run {
                     phase: if key.1 == TCP { Phase::Opening } else { Phase::Active },
                     exact: false,
                     seen: self.oracle.now,
+                    strange: None,
+                    asked: None,
+                    answered: None,
                     consumer: Peer::default(),
                     provider: Peer::default(),
                 };
@@ -253,7 +271,10 @@ impl Run {
                 | DropReason::SourceRoute
                 | DropReason::ExtensionHeader
         );
-        let answered = !unreadable && self.oracle.answers(*denied, (packet, sum, self.six(at)));
+        let answered = match denied.0 {
+            DropReason::SessionEnded => self.oracle.answers_late(packet, self.intact),
+            _ => !unreadable && self.oracle.answers(*denied, (packet, sum, self.six(at))),
+        };
         assert_eq!(
             (own.len(), after.answered - before.answered),
             (usize::from(answered), u64::from(answered)),
@@ -290,11 +311,21 @@ impl Run {
         after: &VerdictCounts,
         packet: &Packet,
     ) -> Vec<(u16, Vec<u8>)> {
-        let originated = (after.originated - before.originated) as usize;
+        let probes = out.iter().filter(|(_, frame)| is_probe(frame)).count();
+        let originated = (after.originated - before.originated) as usize - probes;
+        (0..probes).for_each(|_| self.reach(Case::Asked));
         let (mut resets, mut rest) = (Vec::new(), Vec::new());
+        // One that a reset closed may make room, and its ends are told.
+        let closed: Vec<_> = self
+            .oracle
+            .flows
+            .iter()
+            .filter(|(_, flow)| flow.is_reset())
+            .map(|(key, flow)| (*key, flow.clone()))
+            .collect();
         // A late segment of a connection that ended just now is answered by a reset that looks the same.
         let mirrored = (packet.destination, packet.source, (packet.ports.1, packet.ports.0), packet.ack);
-        for (at, frame) in out {
+        for (at, frame) in out.iter().filter(|(_, frame)| !is_probe(frame)) {
             let packet = Packet::parse(frame);
             let of = |(key, flow): &&(Key, Flow)| {
                 let to_consumer =
@@ -303,7 +334,7 @@ impl Run {
                 let to_service = *at == PROVIDER && (packet.source, packet.destination, packet.ports) == service;
                 key.1 == TCP && packet.flags == RST && (to_consumer || to_service)
             };
-            if killed.iter().any(|one| of(&one)) {
+            if killed.iter().any(|one| of(&one)) || self.small && closed.iter().any(|one| of(&one)) {
                 assert_eq!(residue(frame), 0);
                 resets.push((*at, packet, frame));
             } else {
@@ -387,7 +418,7 @@ impl Run {
         }
         assert_eq!(got, naive, "{:?}", Packet::parse(out));
         let exact = flow.exact;
-        self.oracle.passed(key, forth, &sent.packet, sent.lost);
+        self.oracle.passed(key, forth, &sent.packet, sent.lost, self.intact);
         if !exact && self.oracle.flows[&key].exact {
             self.reach(Case::ExactClose);
         }
@@ -454,4 +485,11 @@ impl Run {
         assert_eq!(listed, model);
         assert!(!self.small || listed.len() <= self.oracle.rules.table as usize);
     }
+}
+
+/// Whether a frame is a bare acknowledgement of the forwarder's own: no end of the model announces such a window.
+pub(crate) fn is_probe(frame: &[u8]) -> bool {
+    let (at, packet) = (VNET + header_of(frame), &frame[VNET..]);
+    let number = if header_of(frame) == 40 { packet[6] } else { packet[9] };
+    number == TCP && frame.len() == at + 20 && frame[at + 13] == ACK && frame[at + 14..at + 16] == [4, 0]
 }

@@ -51,9 +51,15 @@ pub(crate) fn datagram(from: Side, to: Side, payload: &[u8]) -> Vec<u8> {
 
 /// A TCP segment without data.
 pub(crate) fn segment(from: Side, to: Side, flags: u8, seq: u32, ack: u32) -> Vec<u8> {
+    data(from, to, flags, (seq, ack), b"")
+}
+
+/// A TCP segment with data.
+pub(crate) fn data(from: Side, to: Side, flags: u8, (seq, ack): (u32, u32), payload: &[u8]) -> Vec<u8> {
     let mut header = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
     header.extend(seq.to_be_bytes());
     header.extend(ack.to_be_bytes());
     header.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    header.extend(payload);
     with_sum(from.0, to.0, 6, header, 16)
 }

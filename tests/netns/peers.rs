@@ -226,8 +226,12 @@ impl Capture {
 
     /// Those of [`Self::packets`] whose source begins with `source` (such as 10.20.99) and that are no TCP reset.
     pub(crate) fn from(&self, source: [u8; 3]) -> Vec<Vec<u8>> {
-        let is_reset = |packet: &[u8]| packet[9] == 6 && packet[33] & 4 != 0;
-        self.packets().into_iter().filter(|packet| packet[12..15] == source && !is_reset(packet)).collect()
+        // Resets, and questions to an end of a connection: bare acknowledgements with a window of their own.
+        let is_own = |packet: &[u8]| {
+            packet[9] == 6
+                && (packet[33] & 4 != 0 || packet.len() == 40 && packet[33] == 16 && packet[34..36] == [4, 0])
+        };
+        self.packets().into_iter().filter(|packet| packet[12..15] == source && !is_own(packet)).collect()
     }
 
     /// [`Self::from`] the NAT addresses of the lab: what privlink brought to the provider.

@@ -92,7 +92,11 @@ pub fn fit(
 }
 
 /// The largest MSS that makes segments which fit both `sides` of a session, whoever announces it.
-pub(super) fn most_mss(sides: [(AttachmentId, Version); 2], context: &Context<'_>, paths: &PathMtus) -> u16 {
+pub(in crate::dataplane) fn most_mss(
+    sides: [(AttachmentId, Version); 2],
+    context: &Context<'_>,
+    paths: &PathMtus,
+) -> u16 {
     let [one, other] = sides.map(|(attachment, version)| {
         let headers = version.header() + TCP_HEADER;
         let mtu = context.snapshot.mtu(attachment).min(paths.get(attachment));

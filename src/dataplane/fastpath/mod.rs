@@ -108,27 +108,22 @@ impl Forwarder {
         direction: Direction,
         context: &Context<'_>,
     ) -> Verdict {
-        let Some((session, leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
-        let to = session.leaves_by(direction);
-        let change = match session.protocol {
-            Protocol::Tcp => {
-                let segment = packet.segment(frame);
-                if segment.has(SYN) {
-                    let sides = [(packet.key.attachment, packet.version), (to, leaves[0].version())];
-                    let most = fit::most_mss(sides, context, self.shared.path_mtus());
-                    rewrite::clamp_mss(frame, packet, most);
-                }
-                tcp_state::track(session, direction, segment)
+        let Some((mut session, mut leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
+        let goes_on =
+            session.protocol != Protocol::Tcp || tcp_state::goes_on(session, direction, packet.segment(frame));
+        if goes_on {
+            session.last_seen = context.now;
+        } else {
+            if let Some(verdict) = self.note_segment(frame, packet, slot, direction, context) {
+                return verdict;
             }
-            Protocol::Udp | Protocol::Icmp => tcp_state::Change::None,
-        };
-        session.last_seen = context.now;
+            let Some(noted) = self.sessions.leaving(slot, direction) else { return self.gone() };
+            (session, leaves) = noted;
+        }
+        let to = session.leaves_by(direction);
         account(&self.counters, session, direction, packet);
         let translation = Translation::of(session, leaves, direction);
         let mixed = session.pair == Pair::Mixed;
-        if change != tcp_state::Change::None {
-            self.phase_changed(slot, change, context);
-        }
         if mixed {
             return self.translate(frame, packet, &translation, to);
         }

@@ -71,6 +71,18 @@ pub enum Direction {
     ToConsumer,
 }
 
+impl Direction {
+    /// The other one.
+    #[inline]
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::ToService => Self::ToConsumer,
+            Self::ToConsumer => Self::ToService,
+        }
+    }
+}
+
 /// What identifies one direction of a session: the attachment the packet arrives on, and its tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
@@ -254,7 +266,7 @@ pub struct Session {
 }
 
 /// Position of a session in its worker's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub(super) u32);
 
 impl Slot {

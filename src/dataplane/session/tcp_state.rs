@@ -1,8 +1,12 @@
 //! What a session knows of its TCP exchange: enough to choose an idle time (RFC 5382 REQ-5, RFC 7857
-//! §2), to tell an exact close, and to send resets that both ends accept. Windows are not checked:
-//! the ends do that themselves, and a forwarder that guesses wrong black-holes a connection
-//! (nat-requirements §8, trap 7).
+//! §2), to tell an exact close, and to send resets that both ends accept.
+//!
+//! Windows tell the segments of the connection from those that somebody else sends in its name: by the four bounds of
+//! Linux's connection tracking. Nothing is dropped for its numbers, since the ends check them themselves and a
+//! forwarder that guesses wrong would stall a connection (nat-requirements §8, trap 7); but only what is inside
+//! changes anything here.
 
+use super::windows::Windows;
 use super::{Direction, FlowState, Phase, Session};
 use crate::wire::headers::{ACK, FIN, RST, SYN, TcpSegment};
 
@@ -33,6 +37,11 @@ impl Seen {
     pub const ELSEWHERE: Self = Self(1 << 9);
     /// Live no more: it has left its endpoint's count, and lingers.
     pub const LEFT: Self = Self(1 << 10);
+    /// The consumer's SYN offers scaled windows.
+    pub const OFFERS_SCALE: Self = Self(1 << 11);
+
+    /// What is known of the session, not of the connection that it carries.
+    const OF_SESSION: Self = Self(Self::ELSEWHERE.0 | Self::LEFT.0);
 
     /// Whether all bits of `other` are set.
     #[inline]
@@ -45,6 +54,11 @@ impl Seen {
     #[inline]
     pub const fn set(&mut self, other: Self) {
         self.0 |= other.0;
+    }
+
+    /// Clears the bits of `other`.
+    pub const fn clear(&mut self, other: Self) {
+        self.0 &= !other.0;
     }
 }
 
@@ -59,69 +73,191 @@ pub enum Change {
     ExactClose,
 }
 
-/// Notes a segment that is about to be forwarded.
+/// What is known of one TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    to_service: FlowState,
+    to_consumer: FlowState,
+    windows: Windows,
+    seen: Seen,
+    /// Where it stands in its life.
+    pub phase: Phase,
+}
+
+impl Numbers {
+    /// Of a connection of which nothing was seen.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            to_service: FlowState::default(),
+            to_consumer: FlowState::default(),
+            windows: Windows::default(),
+            seen: Seen::default(),
+            phase: Phase::Opening,
+        }
+    }
+
+    /// Whether the service has answered its SYN.
+    #[must_use]
+    pub const fn is_answered(&self) -> bool {
+        self.seen.has(Seen::PROVIDER_ACK)
+    }
+
+    /// Exchanges the connection that `session` carries with this one.
+    pub const fn exchange(&mut self, session: &mut Session) {
+        std::mem::swap(&mut self.to_service, &mut session.to_service);
+        std::mem::swap(&mut self.to_consumer, &mut session.to_consumer);
+        std::mem::swap(&mut self.windows, &mut session.windows);
+        std::mem::swap(&mut self.phase, &mut session.phase);
+        let (mine, kept) = (self.seen, session.tcp.0 & Seen::OF_SESSION.0);
+        self.seen = Seen(session.tcp.0 & !Seen::OF_SESSION.0);
+        session.tcp = Seen(mine.0 | kept);
+    }
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Notes an ordinary segment of an established connection. `false`: it is another, and nothing was noted.
 #[inline]
-pub fn track(session: &mut Session, direction: Direction, segment: TcpSegment) -> Change {
+pub fn goes_on(session: &mut Session, direction: Direction, segment: TcpSegment) -> bool {
+    segment.flags & (SYN | FIN | RST | ACK) == ACK
+        && session.phase == Phase::Established
+        && progress(session, direction, segment)
+}
+
+/// Notes a segment that [`goes_on`] did not; `scale` is what its SYN offers. `None`: its numbers are not this
+/// connection's, and nothing was noted.
+pub fn track(session: &mut Session, direction: Direction, segment: TcpSegment, scale: Option<u8>) -> Option<Change> {
     let bits = bits_of(direction);
+    if segment.has(RST) {
+        return reset(session, direction, segment);
+    }
+    if segment.has(SYN) {
+        return synchronise(session, direction, segment, scale);
+    }
+    let is_known = session.tcp.has(Seen::CONSUMER_SEQ) && session.tcp.has(Seen::PROVIDER_SEQ);
+    if !is_known || !segment.has(ACK) || !progress(session, direction, segment) {
+        return None;
+    }
+    acknowledge(session, direction, segment);
+    if segment.has(FIN) {
+        session.tcp.set(bits.fin);
+    }
+    Some(advance(session))
+}
+
+/// How far behind all that was sent an acknowledgement may be, whatever the window.
+const LATE_ACK: u32 = 66_000;
+
+/// Whether `number` is not before `other`, modulo 2³² (RFC 9293 §3.4).
+#[inline]
+const fn reaches(number: u32, other: u32) -> bool {
+    number.wrapping_sub(other) < 1 << 31
+}
+
+/// Notes the numbers of a segment that lies within the windows. The bounds are those of Linux's connection tracking:
+/// no byte beyond what its receiver allows or behind what it can still want, no acknowledgement of what was not sent
+/// or long since acknowledged. A probe, a keep-alive and a retransmission are inside.
+#[inline]
+fn progress(session: &mut Session, direction: Direction, segment: TcpSegment) -> bool {
+    let other_way = direction.opposite();
+    let (own_window, other_window) = (session.windows.largest(direction), session.windows.largest(other_way));
     let (own, other) = match direction {
         Direction::ToService => (&mut session.to_service, session.to_consumer),
         Direction::ToConsumer => (&mut session.to_consumer, session.to_service),
     };
-    if segment.flags & (SYN | FIN | RST) == 0 && session.phase == Phase::Established {
-        note_progress(own, segment);
-        return Change::None;
+    let end = segment.end();
+    let is_inside = reaches(other.last_ack.wrapping_add(other_window), segment.seq)
+        & reaches(end.wrapping_add(other_window), own.seq_end)
+        & (other.seq_end.wrapping_sub(segment.ack) <= own_window.max(LATE_ACK));
+    if !is_inside {
+        return false;
     }
-    let other_known = session.tcp.has(bits.other_seq);
-    if segment.has(RST) {
-        let own = *own;
-        return reset(session, segment, bits, own, other);
+    if reaches(end, own.seq_end) {
+        own.seq_end = end;
     }
-    if begins_anew(session.phase, direction, segment, *own) {
-        return begin_anew(session, segment);
-    }
-    if session.tcp.has(bits.seq) {
-        note_progress(own, segment);
-    } else {
-        own.seq_end = segment.end();
+    if reaches(segment.ack, own.last_ack) {
         own.last_ack = segment.ack;
-        session.tcp.set(bits.seq);
     }
-    if segment.has(ACK) {
-        session.tcp.set(bits.ack);
-    }
-    if segment.has(FIN) {
-        session.tcp.set(bits.fin);
-    }
-    if segment.has(ACK) && session.tcp.has(bits.other_fin) && other_known && segment.ack == other.seq_end {
+    let window = u32::from(segment.window) << session.windows.scale(direction);
+    session.windows.announce(direction, window);
+    true
+}
+
+/// Notes that the sender of `direction` has acknowledged, and what.
+fn acknowledge(session: &mut Session, direction: Direction, segment: TcpSegment) {
+    let bits = bits_of(direction);
+    let other = match direction {
+        Direction::ToService => session.to_consumer,
+        Direction::ToConsumer => session.to_service,
+    };
+    session.tcp.set(bits.ack);
+    if session.tcp.has(bits.other_fin) && segment.ack == other.seq_end {
         session.tcp.set(bits.other_fin_acked);
     }
-    advance(session)
 }
 
-/// How far behind the end of what was sent a SYN-ACK may be that is only a repetition: with fast open, data follows it
-/// at once (RFC 7413).
-const REPEATED: u32 = 1 << 16;
-
-/// Whether the provider accepts a connection in the place of one that is established here: both ends have forgotten
-/// that one, and the client uses its port again (RFC 9293 §3.6.1).
-fn begins_anew(phase: Phase, direction: Direction, segment: TcpSegment, own: FlowState) -> bool {
-    phase == Phase::Established
-        && direction == Direction::ToConsumer
-        && segment.has(SYN | ACK)
-        && own.seq_end.wrapping_sub(segment.end()) >= REPEATED
-}
-
-/// What is known of the old connection goes; the numbers are the new one's.
-fn begin_anew(session: &mut Session, segment: TcpSegment) -> Change {
-    (session.to_consumer.seq_end, session.to_consumer.last_ack) = (segment.end(), segment.ack);
-    session.to_service.seq_end = segment.ack;
-    let elsewhere = session.tcp.has(Seen::ELSEWHERE);
-    session.tcp = Seen(Seen::CONSUMER_SEQ.0 | Seen::PROVIDER_SEQ.0 | Seen::PROVIDER_ACK.0);
-    if elsewhere {
-        session.tcp.set(Seen::ELSEWHERE);
+/// A segment with SYN belongs to the handshake: the consumer's SYN, the service's answer to it, either of them
+/// repeated, or both ends' SYNs that cross (RFC 9293 §3.5). Until the consumer has acknowledged it, the service may
+/// answer again by other numbers. Windows of a SYN are not scaled, later ones if both ends offer it (RFC 7323 §2.2).
+fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment, scale: Option<u8>) -> Option<Change> {
+    let (is_known, is_plain) = (session.tcp.has(Seen::CONSUMER_SEQ), !segment.has(ACK));
+    let (first, window) = (segment.seq.wrapping_add(1), u32::from(segment.window));
+    if segment.has(FIN) {
+        return None;
     }
-    session.phase = Phase::Opening;
-    Change::Phase
+    if direction == Direction::ToService && is_plain && !is_known {
+        // Until it has acknowledged anything: the least that an answer to its SYN acknowledges.
+        session.to_service = FlowState { last_ack: first, seq_end: segment.end() };
+        session.windows.announce(direction, window);
+        session.windows.set_scale(direction, scale.unwrap_or(0));
+        session.tcp.set(Seen::CONSUMER_SEQ);
+        if scale.is_some() {
+            session.tcp.set(Seen::OFFERS_SCALE);
+        }
+        return Some(Change::None);
+    }
+    let is_answered = session.tcp.has(Seen::PROVIDER_SEQ);
+    if direction == Direction::ToService && is_plain {
+        let least = if is_answered { session.to_consumer.last_ack } else { session.to_service.last_ack };
+        return (session.phase == Phase::Opening && first == least).then_some(Change::None);
+    }
+    if direction == Direction::ToConsumer && is_known && !session.tcp.has(Seen::CONSUMER_ACK) {
+        let least = if is_answered { session.to_consumer.last_ack } else { session.to_service.last_ack };
+        let most = session.to_service.seq_end;
+        let answers = segment.ack.wrapping_sub(least) <= most.wrapping_sub(least);
+        if (is_plain && is_answered) || (!is_plain && !answers) {
+            return None;
+        }
+        let acknowledged = if is_plain { least } else { segment.ack };
+        session.to_consumer = FlowState { last_ack: acknowledged, seq_end: segment.end() };
+        session.to_service.last_ack = first;
+        let both_scale = scale.filter(|_| session.tcp.has(Seen::OFFERS_SCALE));
+        if both_scale.is_none() {
+            session.windows.set_scale(Direction::ToService, 0);
+        }
+        session.windows.set_scale(direction, both_scale.unwrap_or(0));
+        session.windows.announce(direction, window);
+        session.tcp.set(Seen::PROVIDER_SEQ);
+        if !is_plain {
+            session.tcp.set(Seen::PROVIDER_ACK);
+        }
+        return Some(advance(session));
+    }
+    let own = match direction {
+        Direction::ToService => session.to_service,
+        Direction::ToConsumer => session.to_consumer,
+    };
+    // Repeated, or the second one of two that crossed: it carries nothing new.
+    if is_plain || !is_answered || !reaches(own.seq_end, segment.end()) || !progress(session, direction, segment) {
+        return None;
+    }
+    acknowledge(session, direction, segment);
+    Some(advance(session))
 }
 
 /// Moves the phase on: established once both ends have acknowledged each other, closing once both have
@@ -147,30 +283,29 @@ fn advance(session: &mut Session) -> Change {
 
 /// A RST ends the session only at the exact sequence number its receiver expects; any other is passed
 /// on and changes nothing, so that an off-path host cannot close a mapping (nat-requirements C-2).
-fn reset(session: &mut Session, segment: TcpSegment, bits: Bits, own: FlowState, other: FlowState) -> Change {
-    let answers_syn = session.phase == Phase::Opening && segment.has(ACK) && segment.ack == other.seq_end;
+fn reset(session: &mut Session, direction: Direction, segment: TcpSegment) -> Option<Change> {
+    let bits = bits_of(direction);
+    let (own, other) = match direction {
+        Direction::ToService => (session.to_service, session.to_consumer),
+        Direction::ToConsumer => (session.to_consumer, session.to_service),
+    };
+    let answers_syn = session.phase == Phase::Opening
+        && session.tcp.has(bits.other_seq)
+        && segment.has(ACK)
+        && segment.ack == other.seq_end;
     // What its receiver last said it expects, or the next byte after all that was sent to it: it expects that one
     // once what is in flight has come.
     let exact = session.tcp.has(bits.other_ack) && segment.seq == other.last_ack
         || session.tcp.has(bits.seq) && segment.seq == own.seq_end;
-    if !(answers_syn || exact) || session.tcp.has(Seen::EXACT_CLOSE) {
-        return Change::None;
+    if !(answers_syn || exact) {
+        return None;
+    }
+    if session.tcp.has(Seen::EXACT_CLOSE) {
+        return Some(Change::None);
     }
     session.tcp.set(Seen::EXACT_CLOSE);
     session.phase = Phase::Closing;
-    Change::ExactClose
-}
-
-/// Keeps the highest sequence end and the newest acknowledgement, modulo 2³² (RFC 9293 §3.4).
-#[inline]
-fn note_progress(flow: &mut FlowState, segment: TcpSegment) {
-    let end = segment.end();
-    if end.wrapping_sub(flow.seq_end) < 1 << 31 {
-        flow.seq_end = end;
-    }
-    if segment.has(ACK) {
-        flow.last_ack = segment.ack;
-    }
+    Some(Change::ExactClose)
 }
 
 /// The bits that a segment of one direction sets and asks for.
@@ -223,102 +358,54 @@ pub fn reset_points(session: &Session, direction: Direction) -> [Option<u32>; 2]
     [expected, highest.filter(|end| Some(*end) != expected)]
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dataplane::session::table::tests::session;
-    use Direction::{ToConsumer, ToService};
-
-    fn segment(flags: u8, seq: u32, ack: u32, payload: u32) -> TcpSegment {
-        TcpSegment { seq, ack, flags, payload }
-    }
-
-    #[test]
-    fn a_handshake_establishes_and_two_acknowledged_fins_close_exactly() {
-        let mut s = session(1);
-        for (direction, segment, phase, change) in [
-            (ToService, segment(SYN, 100, 0, 0), Phase::Opening, Change::None),
-            (ToConsumer, segment(SYN | ACK, 900, 101, 0), Phase::Opening, Change::None),
-            (ToService, segment(ACK, 101, 901, 0), Phase::Established, Change::Phase),
-            (ToService, segment(ACK, 101, 901, 50), Phase::Established, Change::None),
-            (ToConsumer, segment(ACK | FIN, 901, 151, 0), Phase::Established, Change::None),
-            (ToService, segment(ACK, 151, 902, 10), Phase::Established, Change::None),
-            (ToService, segment(ACK | FIN, 161, 902, 0), Phase::Closing, Change::Phase),
-            (ToConsumer, segment(ACK, 902, 162, 0), Phase::Closing, Change::ExactClose),
-            (ToConsumer, segment(ACK, 902, 162, 0), Phase::Closing, Change::None),
-        ] {
-            assert_eq!((track(&mut s, direction, segment), s.phase), (change, phase), "{direction:?} {segment:?}");
-        }
-    }
-
-    #[test]
-    fn only_a_reset_at_the_exact_sequence_number_closes() {
-        let mut s = session(1);
-        track(&mut s, ToService, segment(SYN, 100, 0, 0));
-        track(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0));
-        track(&mut s, ToService, segment(ACK, 101, 901, 0));
-        for wrong in [902, 900, 901 + 65_535] {
-            assert_eq!(track(&mut s, ToConsumer, segment(RST, wrong, 0, 0)), Change::None, "{wrong}");
-            assert_eq!(s.phase, Phase::Established);
-        }
-        assert_eq!(track(&mut s, ToConsumer, segment(RST, 901, 0, 0)), Change::ExactClose);
-    }
-
-    #[test]
-    fn a_reset_behind_what_is_in_flight_closes() {
-        let mut s = session(1);
-        track(&mut s, ToService, segment(SYN, 100, 0, 0));
-        track(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0));
-        track(&mut s, ToService, segment(ACK, 101, 901, 0));
-        track(&mut s, ToConsumer, segment(ACK, 901, 101, 500));
-        assert_eq!(track(&mut s, ToConsumer, segment(RST, 1_100, 0, 0)), Change::None, "amid it");
-        assert_eq!(track(&mut s, ToConsumer, segment(RST, 1_401, 0, 0)), Change::ExactClose);
-    }
-
-    /// C-1: both ends have lost the old connection, and the client chose its port again.
-    #[test]
-    fn a_connection_accepted_in_the_place_of_another_has_its_own_numbers() {
-        let mut s = session(1);
-        track(&mut s, ToService, segment(SYN, 100, 0, 0));
-        track(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0));
-        track(&mut s, ToService, segment(ACK, 101, 901, 0));
-        track(&mut s, ToService, segment(SYN, 3_000_000_000, 0, 0));
-        assert_eq!(track(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0)), Change::None, "the old one repeated");
-        let accepted = segment(SYN | ACK, 3_500_000_000, 3_000_000_001, 0);
-        assert_eq!((track(&mut s, ToConsumer, accepted), s.phase), (Change::Phase, Phase::Opening));
-        assert_eq!(track(&mut s, ToService, segment(ACK, 3_000_000_001, 3_500_000_001, 0)), Change::Phase);
-        assert_eq!(s.phase, Phase::Established);
-        assert_eq!(reset_points(&s, ToService), [Some(3_000_000_001), None]);
-        assert_eq!(reset_points(&s, ToConsumer), [Some(3_500_000_001), None]);
-    }
-
-    #[test]
-    fn a_refused_connection_closes_exactly() {
-        let mut s = session(1);
-        track(&mut s, ToService, segment(SYN, 100, 0, 0));
-        assert_eq!(track(&mut s, ToConsumer, segment(RST | ACK, 0, 101, 0)), Change::ExactClose);
-    }
-
-    #[test]
-    fn reset_points_cover_what_was_expected_and_what_was_sent() {
-        let mut s = session(1);
-        track(&mut s, ToService, segment(SYN, 100, 0, 0));
-        track(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0));
-        track(&mut s, ToService, segment(ACK, 101, 901, 0));
-        assert_eq!(reset_points(&s, ToConsumer), [Some(901), None], "idle: one point is enough");
-        track(&mut s, ToConsumer, segment(ACK, 901, 101, 1_000));
-        assert_eq!(reset_points(&s, ToConsumer), [Some(901), Some(1_901)], "data in flight");
-        track(&mut s, ToConsumer, segment(ACK, 901, 101, 1_000));
-        assert_eq!(s.to_consumer.seq_end, 1_901, "a retransmission moves nothing");
-        assert_eq!(reset_points(&s, ToService), [Some(101), None]);
-    }
-
-    #[test]
-    fn sequence_numbers_wrap() {
-        let mut s = session(1);
-        track(&mut s, ToService, segment(SYN, u32::MAX - 1, 0, 0));
-        track(&mut s, ToConsumer, segment(SYN | ACK, 900, u32::MAX, 0));
-        track(&mut s, ToService, segment(ACK, u32::MAX, 901, 100));
-        assert_eq!(s.to_service.seq_end, 99);
-    }
+/// Numbers of two bare acknowledgements, at least one of which the end that receives packets of `direction` answers
+/// with its own numbers, whatever was injected before: windows are below 2³⁰, so one of them is outside. `None`:
+/// nothing is known of that end.
+#[must_use]
+pub fn probe_points(session: &Session, direction: Direction) -> Option<[(u32, u32); 2]> {
+    let [expected, highest] = reset_points(session, direction);
+    let at = expected.or(highest)?;
+    let [acknowledged, sent] = reset_points(session, direction.opposite());
+    let ack = acknowledged.or(sent).unwrap_or(0);
+    Some([(at.wrapping_sub(1), ack), (at.wrapping_add(1 << 31), ack)])
 }
+
+/// Whether the end that receives packets of `direction` may expect another number than it last said: data is on its
+/// way to it, or what it acknowledged was not seen.
+#[must_use]
+pub fn is_uncertain(session: &Session, direction: Direction) -> bool {
+    reset_points(session, direction).iter().flatten().count() > 1
+}
+
+/// Both ends have said what they expect and what they send: from now on these are the numbers.
+pub fn renew(session: &mut Session, to_service: FlowState, to_consumer: FlowState) -> Change {
+    (session.to_service, session.to_consumer) = (to_service, to_consumer);
+    for bits in [bits_of(Direction::ToService), bits_of(Direction::ToConsumer)] {
+        session.tcp.set(bits.seq);
+        session.tcp.set(bits.ack);
+    }
+    advance(session)
+}
+
+/// A connection that was taken for closed lives: nothing that closed it counts.
+pub const fn revive(session: &mut Session) {
+    session.tcp.clear(Seen(
+        Seen::EXACT_CLOSE.0
+            | Seen::LEFT.0
+            | Seen::CONSUMER_FIN.0
+            | Seen::PROVIDER_FIN.0
+            | Seen::CONSUMER_FIN_ACKED.0
+            | Seen::PROVIDER_FIN_ACKED.0,
+    ));
+    session.phase = Phase::Established;
+}
+
+/// Whether a connection was closed by resets alone: one that both ends closed by FINs needs none.
+#[must_use]
+pub fn is_reset(session: &Session) -> bool {
+    let fins = session.tcp.has(Seen::CONSUMER_FIN_ACKED) && session.tcp.has(Seen::PROVIDER_FIN_ACKED);
+    session.phase == Phase::Closing && session.tcp.has(Seen::EXACT_CLOSE) && !fins
+}
+
+#[cfg(test)]
+mod tests;

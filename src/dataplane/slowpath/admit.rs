@@ -32,11 +32,12 @@ pub struct Refusal {
 
 impl Forwarder {
     /// The whole of admission, in the order of DESIGN §3.
+    /// `kept` are the addresses and ports of the session that the same client had until now, if it is to keep them.
     pub(super) fn admit(
         &mut self,
         frame: &[u8],
         packet: &Packet,
-        arrival: &Arrival,
+        (arrival, kept): (&Arrival, Option<&Addresses>),
         context: &Context<'_>,
     ) -> Result<Slot, Refusal> {
         let query = query(&packet.key);
@@ -52,43 +53,61 @@ impl Forwarder {
             return Err(refuse(DropReason::TtlExpired));
         }
         self.departed.tell(&self.shared);
-        let backend = self.choose_backend(&admission, &packet.key).ok_or_else(|| refuse(DropReason::NoBackend))?;
+        let backend =
+            self.choose_backend(&admission, &packet.key, kept).ok_or_else(|| refuse(DropReason::NoBackend))?;
         if packet.version == Version::V6 && backend.version() == Version::V4 && lacks_checksum(frame, packet) {
             return Err(refuse(DropReason::BadChecksum));
         }
         self.make_room(arrival, context).map_err(refuse)?;
-        let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
-        let sharers = &context.snapshot.sharers;
-        let room = Common { capacity: admission.resource.max_sessions, sharers: sharers.of(resource) };
-        let all = Common { capacity: context.snapshot.settings.max_sessions, sharers: sharers.all() };
-        let enter =
-            |shared: &Shared| shared.enter((endpoint.id, endpoint.max_sessions), (resource, room), all, backend);
-        if let Err(full) = enter(&self.shared) {
+        let resource = admission.endpoint.resource;
+        if let Err(full) = self.enter(&admission, backend, context) {
             let made_room = match full {
                 // Its own limit: nobody else's business.
                 Full::Endpoint => false,
                 Full::Resource => self.half_open_gives(|session| session.resource == resource, context),
                 Full::All => self.half_open_gives(|_| true, context),
             };
-            if !made_room || enter(&self.shared).is_err() {
+            if !made_room || self.enter(&admission, backend, context).is_err() {
                 return Err(refuse(DropReason::SessionLimit));
             }
         }
         let opened = self
-            .reserve(&admission, (&packet.key, arrival), backend, context)
+            .reserve(&admission, (&packet.key, arrival), (backend, kept), context)
             .and_then(|addresses| self.insert(addresses, packet, &admission, context));
         if opened.is_err() {
-            self.shared.leave((endpoint.id, resource, backend), 1);
+            self.shared.leave((admission.endpoint.id, admission.endpoint.resource, backend), 1);
         }
         opened.map_err(refuse)
     }
 
+    /// Counts one more live session, if every limit allows it.
+    fn enter(&self, admission: &Admission<'_>, backend: Address, context: &Context<'_>) -> Result<(), Full> {
+        let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
+        let sharers = &context.snapshot.sharers;
+        let room = Common { capacity: admission.resource.max_sessions, sharers: sharers.of(resource) };
+        let all = Common { capacity: context.snapshot.settings.max_sessions, sharers: sharers.all() };
+        self.shared.enter((endpoint.id, endpoint.max_sessions), (resource, room), all, backend)
+    }
+
+    /// Counts a session as live that was closing, if the rules and every limit allow it.
+    pub(in crate::dataplane) fn admit_again(&self, a: &Addresses, session: &Session, context: &Context<'_>) -> bool {
+        let Ok(admission) = judge(context.snapshot, &query(&session.service_key(a))) else { return false };
+        let entered = self.enter(&admission, a.backend, context).is_ok();
+        if let Some(counters) = find(&self.counters, session.endpoint).filter(|_| entered) {
+            add(&counters.sessions, 1);
+        }
+        entered
+    }
+
     /// A backend that takes new sessions: the client's own, or the one with the fewest, by the consumer's tuple among
     /// equals. Other workers may choose at the same moment: the counts are good enough to spread, not to bound.
-    fn choose_backend(&self, admission: &Admission<'_>, key: &FlowKey) -> Option<Address> {
+    fn choose_backend(&self, admission: &Admission<'_>, key: &FlowKey, kept: Option<&Addresses>) -> Option<Address> {
         let reachable = |backend: &Address| nat_addresses(admission, backend.version()).next().is_some();
         let takes = admission.target.backends.iter().filter(|backend| backend.state == BackendState::Up);
         let takes = takes.map(|backend| Address::from(backend.address)).filter(reachable);
+        if let Some(kept) = kept.map(|kept| kept.backend).filter(|kept| takes.clone().any(|backend| backend == *kept)) {
+            return Some(kept);
+        }
         let source = key.source.steering_word();
         match admission.resource.balance {
             Balance::Source => takes.max_by_key(|backend| {
@@ -128,7 +147,7 @@ impl Forwarder {
             };
             let closes = |session: &Session| session.phase != Phase::Vacant && !session.is_live();
             if self.sessions.get(slot).is_some_and(closes) {
-                self.remove(slot, Cause::Reclaimed, context.now);
+                self.retire(slot, Cause::Reclaimed, context.now);
             }
         }
         Ok(())
@@ -141,7 +160,7 @@ impl Forwarder {
         &mut self,
         admission: &Admission<'_>,
         (key, arrival): (&FlowKey, &Arrival),
-        backend: Address,
+        (backend, kept): (Address, Option<&Addresses>),
         context: &Context<'_>,
     ) -> Result<Addresses, DropReason> {
         let pool: Vec<Address> = nat_addresses(admission, backend.version()).collect();
@@ -150,6 +169,12 @@ impl Forwarder {
         let sharers = context.snapshot.sharers.of(admission.endpoint.resource);
         let claim = Claim { endpoint: admission.endpoint.id, sharers, now: context.now };
         let pool_of = |nat| PoolKey { nat, protocol: key.protocol, backend, backend_port: admission.backend_port };
+        if let Some(kept) = kept.filter(|kept| pool.contains(&kept.nat)) {
+            let from = pool_of(kept.nat);
+            if PoolKey::of(kept, key.protocol) == from && self.ports.take_again(from, kept.nat_port, claim) {
+                return Ok(*kept);
+            }
+        }
         for round in [Round::Fresh, Round::Rested, Round::HalfOpen] {
             if round == Round::HalfOpen {
                 let pools: Vec<PoolKey> = pool.iter().copied().map(pool_of).collect();
@@ -193,7 +218,7 @@ impl Forwarder {
                 && PoolKey::of(&self.sessions.addresses(slot), session.protocol) == *from
         });
         if holds_it {
-            self.remove(slot, Cause::Reclaimed, now);
+            self.retire(slot, Cause::Reclaimed, now);
         }
     }
 

@@ -77,7 +77,7 @@ impl Forwarder {
     }
 
     /// The frame that a verdict says to write, as one piece; `None`: it says nothing of the kind.
-    fn taken_out(&self, verdict: Verdict, frame: &[u8]) -> Option<(AttachmentId, Vec<u8>)> {
+    pub(super) fn taken_out(&self, verdict: Verdict, frame: &[u8]) -> Option<(AttachmentId, Vec<u8>)> {
         match verdict {
             Verdict::Forward { to, length } => Some((to, frame[..length].to_vec())),
             Verdict::Rebuilt { to, from, end } => Some((to, [self.head.bytes(), &frame[from..end]].concat())),

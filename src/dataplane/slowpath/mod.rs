@@ -7,9 +7,10 @@
 use super::ended::Cause;
 use super::fastpath::classify::{Odd, Packet, classify};
 use super::fastpath::fit::{Fit, fit};
-use super::forwarder::{Context, Forwarder};
+use super::forwarder::{Context, Forwarder, Own};
 use super::handover::Arrival;
-use super::session::{Direction, FlowKey, Pair, Phase, Slot, tcp_state::Seen};
+use super::segments::is_intact;
+use super::session::{Addresses, Direction, FlowKey, Pair, Phase, Slot, Tick, tcp_state::Seen};
 use super::verdict::{DropReason, Verdict};
 use crate::snapshot::{Protocol, steering};
 use crate::wire::headers::{ACK, FIN, RST, SYN};
@@ -42,6 +43,9 @@ pub mod reassembly;
 pub mod reject;
 
 pub(super) use admit::{idle_limit, still_admitted};
+
+/// Ticks after its end in which every late segment of a session is answered; after that, one a tick.
+const EACH_ANSWERED: u32 = 3 * Tick::PER_SECOND;
 
 impl Forwarder {
     /// Decides a frame away from the hit path: one that another worker handed over, or a datagram put together here.
@@ -79,7 +83,7 @@ impl Forwarder {
         if owner != self.position.worker && !arrival.handed {
             return Verdict::HandOut { worker: owner, refused: false };
         }
-        self.open(frame, packet, arrival, context)
+        self.open(frame, packet, None, arrival, context)
     }
 
     /// The worker that owns a flow: by NAT port on the provider's side, by hash on the consumer's, unless
@@ -99,20 +103,39 @@ impl Forwarder {
     }
 
     /// Opens a session for its first packet and forwards it, or denies it.
-    fn open(&mut self, frame: &mut [u8], packet: &Packet, arrival: &Arrival, context: &Context<'_>) -> Verdict {
+    fn open(
+        &mut self,
+        frame: &mut [u8],
+        packet: &Packet,
+        kept: Option<&Addresses>,
+        arrival: &Arrival,
+        context: &Context<'_>,
+    ) -> Verdict {
         if context.snapshot.nat_owner(packet.key.attachment, packet.key.destination.ip()).is_some() {
             return Verdict::Drop(DropReason::NoSession);
         }
-        match self.admit(frame, packet, arrival, context) {
+        let resets = self.outbox.len();
+        match self.admit(frame, packet, (arrival, kept), context) {
             Ok(slot) => {
                 self.note_if_elsewhere(slot, &packet.key, context);
-                self.pass_if_it_fits(frame, packet, slot, Direction::ToService, arrival, context)
+                let verdict = self.pass_if_it_fits(frame, packet, slot, Direction::ToService, arrival, context);
+                self.behind_resets(verdict, frame, resets, arrival)
             }
             Err(refusal) => match self.elsewhere(refusal.reason, arrival) {
                 Some(worker) => Verdict::HandOut { worker, refused: true },
                 None => self.deny(frame, packet, refusal, context),
             },
         }
+    }
+
+    /// A SYN leaves behind the resets of the session whose port it has, if there are any since the outbox was so long.
+    fn behind_resets(&mut self, verdict: Verdict, frame: &[u8], before: usize, arrival: &Arrival) -> Verdict {
+        if self.outbox.len() == before {
+            return verdict;
+        }
+        let Some((to, frame)) = self.taken_out(verdict, frame) else { return verdict };
+        self.outbox.push(Own { to, frame, carries: arrival.frames() });
+        Verdict::Emitted
     }
 
     /// Another worker that may admit what this one has no NAT port or no room for: no early failure (DESIGN §2).
@@ -169,23 +192,58 @@ impl Forwarder {
     ) -> Verdict {
         self.revalidate(slot, context);
         let Some(session) = self.sessions.get(slot).filter(|session| session.phase != Phase::Vacant) else {
-            return self.open(frame, packet, arrival, context);
+            return self.open(frame, packet, None, arrival, context);
         };
         let opens_anew = direction == Direction::ToService && is_plain_syn(frame, packet);
         if opens_anew && matches!(session.phase, Phase::Ended | Phase::Closing) {
+            let (isn, addresses) = (packet.segment(frame).seq, self.sessions.addresses(slot));
+            // The client has answered the server's challenge and repeats its SYN (RFC 5961 §4.2).
+            let repeats = session.phase == Phase::Closing
+                && self.sessions.rare(slot).and_then(|rare| rare.rival).is_some_and(|rival| rival.isn == isn);
             self.remove(slot, Cause::Reclaimed, context.now);
-            return self.open(frame, packet, arrival, context);
+            return self.open(frame, packet, repeats.then_some(&addresses), arrival, context);
         }
-        let answer = context.snapshot.resource(session.resource).and_then(|resource| resource.answer);
-        let deny = |reason| Refusal { reason, answer, mtu: 0 };
         if session.phase == Phase::Ended {
-            // Late segments from either side get a reset at their own ACK number (DESIGN law 5).
-            return self.deny(frame, packet, deny(DropReason::SessionEnded), context);
+            return self.late(frame, packet, slot, direction, context);
         }
         if packet.hops <= 1 {
-            return self.deny(frame, packet, deny(DropReason::TtlExpired), context);
+            let answer = context.snapshot.resource(session.resource).and_then(|resource| resource.answer);
+            return self.deny(frame, packet, Refusal { reason: DropReason::TtlExpired, answer, mtu: 0 }, context);
         }
         self.pass_if_it_fits(frame, packet, slot, direction, arrival, context)
+    }
+
+    /// A late segment of an ended session gets a reset at its own ACK number, from whichever side it comes (DESIGN law
+    /// 5): each one in the first seconds, later ten a second. Neither the limit of answers nor a resource that answers
+    /// nothing keeps an end from knowing that its connection is over.
+    fn late(
+        &mut self,
+        frame: &[u8],
+        packet: &Packet,
+        slot: Slot,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> Verdict {
+        const ENDED: Verdict = Verdict::Drop(DropReason::SessionEnded);
+        let Some(session) = self.sessions.get(slot) else { return ENDED };
+        if packet.key.protocol != Protocol::Tcp || !is_intact(frame, packet) {
+            return ENDED;
+        }
+        let ended = session.last_seen;
+        let segment = packet.segment(frame);
+        if direction == Direction::ToConsumer && segment.flags & (ACK | RST) != 0 {
+            self.server_answered(slot, context);
+        }
+        let Some(answer) = reject::reset(frame, packet) else { return ENDED };
+        if context.now.since(ended) > EACH_ANSWERED {
+            let Some(rare) = self.sessions.rare_mut(slot) else { return ENDED };
+            if rare.answered.replace(context.now) == Some(context.now) {
+                return ENDED;
+            }
+        }
+        self.originate(packet.key.attachment, answer);
+        self.counts.answered += 1;
+        ENDED
     }
 
     /// Forwards a packet whole or in pieces, or tells its sender what fits. The sender is told also where

@@ -16,7 +16,7 @@ use std::hash::RandomState;
 
 use super::port_bits::Bits;
 use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts};
-use crate::dataplane::session::{Addresses, Session, Slot, Tick, tcp_state::Seen};
+use crate::dataplane::session::{Addresses, Phase, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::share::Common;
 use crate::snapshot::{EndpointId, Protocol, steering};
 use crate::wire::Address;
@@ -160,13 +160,36 @@ impl PortPools {
         }
     }
 
+    /// Takes back the port of a session that was taken for closed and lives.
+    pub fn reopen(&mut self, addresses: &Addresses, session: &Session) {
+        let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) else { return };
+        if set.take_closed(session.nat_port) {
+            set.lingering = set.lingering.saturating_sub(1);
+            set.take(session.endpoint);
+        }
+    }
+
+    /// Reserves the port of a connection that closed exactly, however short ago, for the one that follows it from the
+    /// same client: the server takes its SYN for the end of the old one.
+    pub fn take_again(&mut self, key: PoolKey, port: u16, claim: Claim) -> bool {
+        let size = self.size();
+        let Some(set) = self.pools.get_mut(&key).filter(|set| set.has_room(size, claim)) else { return false };
+        let taken = set.take_closed(port);
+        if taken {
+            set.take(claim.endpoint);
+        }
+        taken
+    }
+
     /// Gives back the port of a removed session, unless its exact close has done so already.
     pub fn release(&mut self, addresses: &Addresses, session: &Session, now: Tick) {
         let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) else { return };
         if session.tcp.has(Seen::EXACT_CLOSE) {
             set.lingering = set.lingering.saturating_sub(1);
         } else {
-            set.ended.push_back(Resting { port: session.nat_port, since: now, of: session.endpoint });
+            // One that was reset has rested since, whatever remembered it.
+            let since = if session.phase == Phase::Ended { session.last_seen } else { now };
+            set.ended.push_back(Resting { port: session.nat_port, since, of: session.endpoint });
         }
     }
 
@@ -254,6 +277,12 @@ impl PortSet {
         let rested = self.ended.partition_point(|port| claim.now.since(port.since) >= REST_OTHER);
         let taken = size.saturating_sub(u32::try_from(free + rested).unwrap_or(size));
         common.is_fair(taken, holders.get(&claim.endpoint).copied().unwrap_or(0))
+    }
+
+    /// Takes a port out of those that rest after an exact close; most likely it is one of the last.
+    fn take_closed(&mut self, port: u16) -> bool {
+        let found = self.closed.iter().rposition(|resting| resting.port == port);
+        found.and_then(|at| self.closed.remove(at)).is_some()
     }
 
     fn take(&mut self, endpoint: EndpointId) {

@@ -1,6 +1,7 @@
 """TCP as it comes (C-1 to C-4, M-6, T-7)."""
 
 import json
+import time
 
 from cases.errors import error, quote, router
 from kit import FOUR, PORTS, Connection, case, each_pair, none, one, right, same, want
@@ -182,6 +183,8 @@ def a_client_that_lost_its_connection_opens_another_in_its_place(lab, pair):
     old.server_says("SA")
     old.back += 1
     old.client_says("A")
+    # The old one has been silent for two seconds.
+    time.sleep(2.2)
     old.works()
     same(state(lab, old), "established", "the new connection")
     # An error about the new connection's segment is one about a segment in flight.
@@ -201,3 +204,87 @@ def garbage_harms_no_connection(lab, pair):
             lab.up(connection.client(flags, seq=seq % (1 << 32)))
     connection.works()
     same(state(lab, connection), "established", "the connection")
+
+
+FAR = 1 << 30
+
+
+@each_pair("C-1", "C-2", "C-3", "C-4")
+def forged_segments_pass_and_change_nothing(lab, pair):
+    connection = Connection(lab, pair)
+    connection.works()
+    for flags in ("A", "PA", "R", "RA", "FA", "S", "SA", "F"):
+        for by in (FAR, 2 * FAR, 3 * FAR):
+            seq, ack = (connection.seq + by) % (1 << 32), (connection.back + by) % (1 << 32)
+            payload = b"x" if "P" in flags else b""
+            connection.client_says(flags, payload, seq=seq, ack=ack)
+            connection.server_says(flags, payload, seq=ack, ack=seq)
+            # A byte at X, then a reset behind it.
+            connection.server_says("R", seq=(ack + 1) % (1 << 32))
+            connection.client_says("R", seq=(seq + 1) % (1 << 32))
+        same(state(lab, connection), "established", f"after {flags}")
+    connection.works()
+
+
+@each_pair("C-2", "T-3")
+def a_bad_checksum_closes_nothing(lab, pair):
+    connection = Connection(lab, pair)
+    for flags in ("R", "FA", "S"):
+        one(lab.up(connection.client(flags, chksum=0x1234))[0], f"{flags} at the server")
+        one(lab.down(connection.server(flags, chksum=0x1234))[0], f"{flags} at the client")
+        same(state(lab, connection), "established", f"after {flags}")
+    connection.works()
+
+
+@each_pair("C-1", "M-2")
+def a_syn_repeated_after_a_challenge_keeps_its_nat_port(lab, pair):
+    connection = Connection(lab, pair)
+    syn = pair.up() / TCP(sport=connection.port, dport=443, flags="S", seq=(connection.seq + FAR) % (1 << 32))
+    same(right(one(lab.up(syn)[0], "the SYN"))[TCP].sport, connection.nat[1], "its NAT port")
+    connection.server_says("A")
+    connection.client_says("R")
+    again = right(one(lab.up(syn)[0], "the SYN again"))
+    same((again.src, again[TCP].sport), connection.nat, "its NAT address and port")
+
+
+@each_pair("C-1")
+def three_unanswered_syns_ask_both_ends_before_they_end_a_connection(lab, pair):
+    for answers in (False, True):
+        connection = Connection(lab, pair)
+        syn = pair.up() / TCP(sport=connection.port, dport=443, flags="S", seq=(connection.seq + FAR) % (1 << 32))
+        time.sleep(0.2)
+        for _ in range(2):
+            one(lab.up(syn)[0], "a SYN")
+        time.sleep(3.2)
+        lab.server.probes = lab.client.probes = True
+        try:
+            lab.client.send(syn)
+            asked = lab.server.collect(lambda got: len([p for p in got if p[TCP].flags == "A"]) >= 2, 5)
+            same({p[TCP].seq for p in asked if p[TCP].flags == "A"},
+                 {(connection.seq - 1) % (1 << 32), (connection.seq + 2 * FAR) % (1 << 32)}, "what the server is asked")
+            same(state(lab, connection), "established", "while it is asked")
+        finally:
+            lab.server.probes = lab.client.probes = False
+        if answers:
+            lab.server.send(connection.server("A"))
+        time.sleep(1.5)
+        lab.settle()
+        same(state(lab, connection), "established" if answers else "ended", "after a second")
+
+
+@each_pair("C-2", "P-5")
+def a_late_segment_gets_a_reset_at_its_own_number_however_many_come(lab, pair):
+    connection = Connection(lab, pair)
+    connection.client_says("S", seq=(connection.seq + FAR) % (1 << 32))
+    time.sleep(0.2)
+    for _ in range(2):
+        lab.up(connection.client("S", seq=(connection.seq + FAR) % (1 << 32)))
+    time.sleep(3.2)
+    lab.up(connection.client("S", seq=(connection.seq + FAR) % (1 << 32)))
+    time.sleep(1.5)
+    lab.settle()
+    same(state(lab, connection), "ended", "the session")
+    for ack in (5, 77, 1 << 31):
+        same(one(lab.down(connection.server("A", ack=ack))[1], "the answer")[TCP].seq, ack, "the reset to the server")
+        same(one(lab.up(connection.client("A", ack=ack))[1], "the answer")[TCP].seq, ack, "the reset to the client")
+    none(lab.down(connection.server("R"))[1], "an answer to a reset")

@@ -1,0 +1,249 @@
+//! TCP segments that an established connection does not simply go on with: its handshake and its end, what somebody
+//! else sends in its name, and a connection that wants its place.
+//!
+//! Everything passes. A segment changes the session only if its numbers are the connection's, one with SYN, FIN or RST
+//! only if its checksum is right besides (nat-requirements C-1, C-2; RFC 5961).
+
+use super::ended::Cause;
+use super::fastpath::classify::Packet;
+use super::fastpath::{fit, rewrite};
+use super::forwarder::{Context, Forwarder};
+use super::session::rare::{Rival, Why};
+use super::session::tcp_state::{self, Change, Seen};
+use super::session::{Direction, FlowState, Phase, Session, Slot, Tick};
+use super::verdict::{DropReason, Verdict};
+use crate::wire::headers::{ACK, FIN, RST, SYN, TcpSegment, tcp_option};
+use crate::wire::{build, checksum, ip, vnet};
+
+/// The option that scales windows (RFC 7323 §2.2).
+const WINDOW_SCALE: u8 = 3;
+
+/// For how long neither end speaks by the old numbers before another connection has taken their place.
+const OLD_IS_SILENT: u32 = 2 * Tick::PER_SECOND;
+
+/// A client that repeats its SYN so often, and for so long, without a word of either end has lost its connection.
+const SYNS: u8 = 3;
+const SYNS_WITHIN: u32 = 3 * Tick::PER_SECOND;
+
+impl Forwarder {
+    /// Notes a segment that its session does not simply go on with. Returns how it ends if it must not pass.
+    #[cold]
+    pub(super) fn note_segment(
+        &mut self,
+        frame: &mut [u8],
+        packet: &Packet,
+        slot: Slot,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> Option<Verdict> {
+        let segment = packet.segment(frame);
+        let is_believed = segment.flags & (SYN | FIN | RST) == 0 || is_intact(frame, packet);
+        let mut scale = None;
+        if segment.has(SYN) {
+            scale = frame
+                .get(packet.transport()..packet.transport() + packet.transport_header())
+                .and_then(|header| tcp_option(header, WINDOW_SCALE, 3).map(|at| header[at]));
+            let (session, leaves) = self.sessions.leaving(slot, direction)?;
+            let to = session.leaves_by(direction);
+            let sides = [(packet.key.attachment, packet.version), (to, leaves[0].version())];
+            rewrite::clamp_mss(frame, packet, fit::most_mss(sides, context, self.shared.path_mtus()));
+        }
+        let Some(session) = self.sessions.get_mut(slot) else { return Some(self.gone()) };
+        let ends = [session.to_service.seq_end, session.to_consumer.seq_end];
+        let noted = if is_believed { tcp_state::track(session, direction, segment, scale) } else { None };
+        match noted {
+            Some(change) => {
+                session.last_seen = context.now;
+                let closes = session.phase == Phase::Closing;
+                if change != Change::None {
+                    self.phase_changed(slot, change, context);
+                } else if closes {
+                    return self.lives_on(slot, direction, ends, segment, context);
+                }
+            }
+            None => self.note_strange(slot, direction, segment, scale, is_believed, context),
+        }
+        None
+    }
+
+    /// A segment whose numbers are not the connection's: noted beside it.
+    fn note_strange(
+        &mut self,
+        slot: Slot,
+        direction: Direction,
+        segment: TcpSegment,
+        scale: Option<u8>,
+        is_believed: bool,
+        context: &Context<'_>,
+    ) {
+        let Some(rare) = self.sessions.rare_mut(slot) else { return };
+        rare.strange = Some(context.now);
+        let is_live = self.sessions.get(slot).is_some_and(Session::is_live);
+        if !is_believed || !is_live {
+            return;
+        }
+        if segment.flags & (SYN | RST | ACK) == ACK {
+            self.note_answer(slot, direction, segment, context);
+        }
+        if direction == Direction::ToService && segment.flags & (SYN | ACK | FIN) == SYN {
+            self.note_syn(slot, segment, scale, context);
+        } else {
+            self.note_rival(slot, direction, segment, scale, context);
+        }
+    }
+
+    /// What an end says of itself while it is asked; the connection goes on by the numbers on which both agree.
+    fn note_answer(&mut self, slot: Slot, direction: Direction, segment: TcpSegment, context: &Context<'_>) {
+        let Some(rare) = self.sessions.rare_mut(slot) else { return };
+        let Some(asked) = &mut rare.asked else { return };
+        asked.heard[direction as usize] = Some(FlowState { last_ack: segment.ack, seq_end: segment.end() });
+        if let (Why::Idle, [Some(there), Some(back)]) = (asked.why, asked.heard) {
+            self.renew_if_they_agree(slot, there, back, context);
+        }
+    }
+
+    /// Both ends have answered, or one for both.
+    pub(super) fn renew_if_they_agree(&mut self, slot: Slot, there: FlowState, back: FlowState, context: &Context<'_>) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        // What one expects is on its way from the other at most by a window.
+        let near = |sent: u32, expected: u32, window: u32| {
+            sent.wrapping_sub(expected).wrapping_add(window) <= window.saturating_mul(2)
+        };
+        let windows = [Direction::ToService, Direction::ToConsumer].map(|of| session.windows.largest(of));
+        if !near(there.seq_end, back.last_ack, windows[1]) || !near(back.seq_end, there.last_ack, windows[0]) {
+            return;
+        }
+        let change = tcp_state::renew(session, there, back);
+        session.last_seen = context.now;
+        if let Some(rare) = self.sessions.rare_mut(slot) {
+            (rare.asked, rare.strange) = (None, None);
+        }
+        if change != Change::None {
+            self.phase_changed(slot, change, context);
+        }
+    }
+
+    /// A SYN through a live session. The service answers that it has a connection already, or its client has one no
+    /// more: both show. A client whose SYN nobody answers has lost its service: both ends are asked, and silence ends
+    /// the session.
+    fn note_syn(&mut self, slot: Slot, segment: TcpSegment, scale: Option<u8>, context: &Context<'_>) {
+        let now = context.now;
+        let Some(last_seen) = self.sessions.get(slot).map(|session| session.last_seen) else { return };
+        let known = self.sessions.rare(slot).and_then(|rare| rare.rival);
+        let mut rival = match known {
+            Some(rival) if rival.isn == segment.seq => rival,
+            // Another connection is being opened, and answered: it has some time to show that it is real.
+            Some(rival) if rival.numbers.is_answered() && now.since(rival.latest) < OLD_IS_SILENT => return,
+            _ => Rival::new(segment.seq, now),
+        };
+        if last_seen >= rival.first {
+            (rival.first, rival.syns) = (now, 0);
+        }
+        (rival.latest, rival.syns) = (now, rival.syns.saturating_add(1));
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        rival.numbers.exchange(session);
+        tcp_state::track(session, Direction::ToService, segment, scale);
+        rival.numbers.exchange(session);
+        let is_lost = rival.syns >= SYNS
+            && now.since(rival.first) >= SYNS_WITHIN
+            && last_seen < rival.first
+            && !rival.numbers.is_answered();
+        if let Some(rare) = self.sessions.rare_mut(slot) {
+            rare.rival = Some(rival);
+            if is_lost && rare.asked.is_none() {
+                self.ask(slot, Why::Silent, [true; 2], context);
+            }
+        }
+    }
+
+    /// A segment that may be of the connection that wants this one's place.
+    fn note_rival(
+        &mut self,
+        slot: Slot,
+        direction: Direction,
+        segment: TcpSegment,
+        scale: Option<u8>,
+        context: &Context<'_>,
+    ) {
+        let Some(mut rival) = self.sessions.rare(slot).and_then(|rare| rare.rival) else { return };
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        rival.numbers.exchange(session);
+        let noted = tcp_state::track(session, direction, segment, scale);
+        let over = session.tcp.has(Seen::EXACT_CLOSE);
+        rival.numbers.exchange(session);
+        if noted.is_none() {
+            return;
+        }
+        rival.latest = context.now;
+        let takes_over =
+            !over && rival.numbers.phase != Phase::Opening && context.now.since(session.last_seen) >= OLD_IS_SILENT;
+        if takes_over {
+            rival.numbers.exchange(session);
+            session.last_seen = context.now;
+        }
+        let Some(rare) = self.sessions.rare_mut(slot) else { return };
+        rare.rival = (!over && !takes_over).then_some(rival);
+        if takes_over {
+            (rare.strange, rare.asked) = (None, None);
+            self.phase_changed(slot, Change::Phase, context);
+        }
+    }
+
+    /// A segment of a connection that was closed. Once both ends have sent data beyond what had been sent by then, and
+    /// both have acknowledged it, the connection lives: it counts again, or is reset where there is no room for it.
+    fn lives_on(
+        &mut self,
+        slot: Slot,
+        direction: Direction,
+        ends: [u32; 2],
+        segment: TcpSegment,
+        context: &Context<'_>,
+    ) -> Option<Verdict> {
+        let known = self.sessions.rare(slot).and_then(|rare| rare.closed_at);
+        let is_beyond = segment.payload > 0 && is_ahead(segment.end(), ends[direction as usize]);
+        if known.is_none() && !is_beyond {
+            return None;
+        }
+        let closed_at = known.unwrap_or(ends);
+        self.sessions.rare_mut(slot)?.closed_at = Some(closed_at);
+        let session = self.sessions.get_mut(slot)?;
+        let [there, back] = closed_at;
+        let lives = is_ahead(session.to_service.seq_end, there)
+            && is_ahead(session.to_consumer.seq_end, back)
+            && is_ahead(session.to_consumer.last_ack, there)
+            && is_ahead(session.to_service.last_ack, back);
+        if !lives {
+            return None;
+        }
+        let addresses = self.sessions.addresses(slot);
+        let session = self.sessions.get(slot)?;
+        self.departed.tell(&self.shared);
+        if !self.admit_again(&addresses, session, context) {
+            self.end(slot, Cause::Revoked, context);
+            return Some(Verdict::Drop(DropReason::SessionLimit));
+        }
+        if session.tcp.has(Seen::EXACT_CLOSE) {
+            self.ports.reopen(&addresses, session);
+        }
+        tcp_state::revive(self.sessions.get_mut(slot)?);
+        self.sessions.rare_mut(slot)?.closed_at = None;
+        self.phase_changed(slot, Change::Phase, context);
+        None
+    }
+}
+
+/// Whether `number` is behind `other` in the order of sending, and not equal.
+const fn is_ahead(number: u32, other: u32) -> bool {
+    number != other && number.wrapping_sub(other) < 1 << 31
+}
+
+/// Whether the receiver of a TCP segment finds its checksum right: it is, the kernel completes it, or the kernel has
+/// looked.
+pub(super) fn is_intact(frame: &[u8], packet: &Packet) -> bool {
+    if frame.first().is_some_and(|flags| flags & (vnet::NEEDS_CSUM | vnet::DATA_VALID) != 0) {
+        return true;
+    }
+    let transport = frame.get(packet.transport()..packet.end()).unwrap_or_default();
+    let pseudo = build::pseudo_sum(packet.key.source, packet.key.destination, ip::TCP, transport.len());
+    checksum::join(pseudo, checksum::sum(transport)) == 0xFFFF
+}
