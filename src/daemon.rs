@@ -64,11 +64,10 @@ mod resolvers;
 mod tasks;
 
 use checks::Doors;
+use crew::{Crew, now};
 use on_request::Hook;
 use paths::Paths;
 use privlink::observe::hooks::HookCounts;
-
-use crew::{Crew, now};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
 pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
@@ -386,7 +385,7 @@ fn serve(
         authority: service.network.as_ref().and_then(|(_, authority)| authority.clone()).map(Arc::new),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let ending = |mut stopped: watch::Receiver<bool>| async move {
             // An error means that the sender is gone, which is an end too.
             let _ = stopped.wait_for(|stop| *stop).await;
@@ -403,6 +402,7 @@ fn serve(
         let names = (Arc::clone(&state.silent), desk);
         tasks::spawn("names", stop, resolvers::follow(Arc::clone(control), service.doors.0.clone(), names));
         tasks::spawn("servers", stop, privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
+        tasks::spawn("the audit log", stop, api::keep_audit(Arc::clone(control)));
         let view = control.view();
         tracing::info!(
             endpoints = view.decisions.model.endpoints.len(),
@@ -415,7 +415,9 @@ fn serve(
             task.await??;
         }
         Ok(())
-    })
+    });
+    tasks::note_last_refusals(control);
+    served
 }
 
 /// SIGHUP reads the file anew; SIGTERM and SIGINT end the daemon.

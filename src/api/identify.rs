@@ -1,36 +1,88 @@
 //! Who asks, and whether they may ask at all: a token's holder instead of the socket's peer, and the rights that
 //! concern no object. What concerns objects is judged where they are looked up.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 
 use super::ApiState;
 use super::access::{bearer, demand};
 use super::error::Rejection;
-use crate::control::Caller;
 use crate::control::access::actions;
+use crate::control::{Asker, Caller, ControlPlane, REFUSALS_INTERVAL};
 
 /// Questions that are about no object, and the type that each needs `read` on.
-const GENERAL: [(&str, &str); 7] = [
+const GENERAL: [(&str, &str); 8] = [
     ("/v1/status", actions::STATUS),
     ("/v1/flows", actions::FLOWS),
     ("/v1/who", actions::FLOWS),
     ("/v1/explain", actions::EXPLAIN),
     ("/v1/audit", actions::AUDIT),
     ("/v1/audit/verify", actions::AUDIT),
+    ("/v1/audit/export", actions::AUDIT),
     ("/metrics", actions::STATUS),
 ];
 
 /// What nobody has to say who they are for: whether this lives, and what it is.
 const OPEN: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
 
+/// Intervals between two looks at what is beyond the limits of the audit log: an hour of them.
+const PRUNED_EVERY: u64 = 12;
+
+/// What is kept for less than this is looked at in every interval.
+const SHORT_RETENTION: Duration = Duration::from_hours(1);
+
+/// Characters of a refused request's path that are kept.
+const SHOWN: usize = 200;
+
+/// From where a request came over the network.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// Middleware of the control socket and the network listener.
 pub(super) async fn identify(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    match admitted(&state, &mut request) {
+    let peer = request.extensions().get::<Peer>().copied();
+    let admitted = admitted(&state, &mut request);
+    let caller = request.extensions().get::<Caller>().cloned();
+    let (method, path) = (request.method().clone(), request.uri().path().chars().take(SHOWN).collect::<String>());
+    let response = match admitted {
         Ok(()) => next.run(request).await,
         Err(rejection) => rejection.into_response(),
+    };
+    let status = response.status();
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let address = || peer.map_or(Asker::Others, |Peer(address)| Asker::Address(address));
+        let asker = caller.map_or_else(address, |caller| Asker::Known(caller.actor()));
+        state.control.note_refused(&asker, || format!("{method} {path}: {}", status.as_u16()), Timestamp::now());
+    }
+    response
+}
+
+/// Writes to the audit log who was refused how often, and keeps it within its limits, again and again.
+pub async fn keep_audit(control: Arc<ControlPlane>) {
+    let retain = control.view().host.audit.retain;
+    let interval = REFUSALS_INTERVAL.min(retain.max(Duration::from_secs(1)));
+    for number in 0_u64.. {
+        let control = Arc::clone(&control);
+        // Looking for what is beyond the limits reads what is within them.
+        let prune = number % PRUNED_EVERY == 0 || retain < SHORT_RETENTION;
+        let work = move || {
+            let pruned = if prune { control.prune_audit(Timestamp::now())? } else { 0 };
+            control.audit_refusals().map(|()| pruned)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(pruned)) => tracing::info!(pruned, "the oldest audit records were removed, as `audit` says"),
+            Ok(Err(refusal)) => tracing::warn!("{refusal}"),
+            Err(error) => tracing::error!(%error, "the audit log is not kept within its limits"),
+        }
+        tokio::time::sleep(interval).await;
     }
 }
 

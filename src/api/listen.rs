@@ -19,6 +19,7 @@ use tokio::net::unix::UCred;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::identify::Peer;
 use crate::control::Caller;
 
 /// Longest path a Unix socket can have on Linux (`sun_path` without its closing zero, unix(7)).
@@ -177,7 +178,15 @@ pub async fn serve_metrics(
 /// Where connections come from, and who is behind each.
 trait Accept: Send + Sync {
     type Stream: Open;
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<Caller>)>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
+}
+
+/// What is known of the other end of a connection before it says anything.
+enum Origin {
+    /// The kernel vouches for it.
+    Caller(Caller),
+    /// It may be anybody.
+    Network(Peer),
 }
 
 /// A Unix socket, whose peers the kernel vouches for.
@@ -189,19 +198,20 @@ struct Vouched<F> {
 impl<F: Fn(UCred) -> Caller + Send + Sync> Accept for Vouched<F> {
     type Stream = tokio::net::UnixStream;
 
-    async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
+    async fn next(&self) -> io::Result<(Self::Stream, Origin)> {
         let (stream, _) = self.listener.accept().await?;
         let peer = stream.peer_cred()?;
         let caller = (self.caller)(peer);
-        Ok((stream, Some(caller)))
+        Ok((stream, Origin::Caller(caller)))
     }
 }
 
 impl Accept for tokio::net::TcpListener {
     type Stream = tokio::net::TcpStream;
 
-    async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
-        Ok((self.accept().await?.0, None))
+    async fn next(&self) -> io::Result<(Self::Stream, Origin)> {
+        let (stream, address) = self.accept().await?;
+        Ok((stream, Origin::Network(Peer(address.ip()))))
     }
 }
 
@@ -248,10 +258,10 @@ struct Encrypted {
 impl Accept for Encrypted {
     type Stream = Handshaking;
 
-    async fn next(&self) -> io::Result<(Self::Stream, Option<Caller>)> {
-        let (stream, _) = self.listener.accept().await?;
+    async fn next(&self) -> io::Result<(Self::Stream, Origin)> {
+        let (stream, address) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok((Handshaking(self.acceptor.accept(stream)), None))
+        Ok((Handshaking(self.acceptor.accept(stream)), Origin::Network(Peer(address.ip()))))
     }
 }
 
@@ -300,11 +310,11 @@ async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output =
         };
         while tasks.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, caller)) => {
+            Ok((stream, origin)) => {
                 let router = router.clone();
                 tasks.spawn(async move {
                     match stream.open().await {
-                        Ok(stream) => converse(stream, caller, router).await,
+                        Ok(stream) => converse(stream, origin, router).await,
                         Err(error) => tracing::debug!(%error, "a connection was not agreed upon"),
                     }
                     drop(permit);
@@ -320,14 +330,11 @@ async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output =
     let _ = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    caller: Option<Caller>,
-    router: Router,
-) {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, origin: Origin, router: Router) {
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        if let Some(caller) = &caller {
-            request.extensions_mut().insert(caller.clone());
+        match &origin {
+            Origin::Caller(caller) => _ = request.extensions_mut().insert(caller.clone()),
+            Origin::Network(peer) => _ = request.extensions_mut().insert(*peer),
         }
         hyper::service::Service::call(&hyper_util::service::TowerToHyperService::new(router.clone()), request)
     });

@@ -16,6 +16,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router, middleware};
 
+pub use identify::keep_audit;
+
 use crate::control::model::Model;
 use crate::control::{Caller, ControlPlane, Refusal, Report, ServerView};
 use crate::dns::desk::Desk;
@@ -244,6 +246,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/usage", get(reads::usage))
         .route("/audit", get(reads::audit))
         .route("/audit/verify", get(reads::verify))
+        .route("/audit/export", get(reads::export))
         .route("/ca", get(reads::authority))
         .route("/reload", post(changes::reload));
     let whole = Router::new().nest(crate::interface::PREFIX, v1).merge(operations());

@@ -13,10 +13,10 @@ use serde::Deserialize;
 use super::error::Rejection;
 use super::{ApiState, blocking, convert};
 use crate::control::model::{BackendState, Key};
-use crate::control::{AuditEntry, Caller, ServerView, View};
+use crate::control::{AuditEntry, AuditVerified, Caller, ServerView, View};
 use crate::interface::{
-    AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, Flow, List, Resource, Severity, Status,
-    Usage, Verified, Vnet,
+    AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, ExportedRecord, Flow, List, Resource,
+    Severity, Status, Usage, Verified, Vnet,
 };
 use crate::observe::explain::Question;
 use crate::observe::{FullPool, totals};
@@ -351,6 +351,40 @@ const AUDIT_LIMIT: usize = 100;
 
 /// `GET /v1/audit/verify`: walks the whole chain.
 pub(super) async fn verify(State(state): State<ApiState>) -> Answer<Verified> {
-    let (count, last_hash) = blocking(move || state.control.verify_audit()).await??;
-    Ok(Json(List::one(Verified { count, last_hash })))
+    let AuditVerified { anchor, end } = blocking(move || state.control.verify_audit()).await??;
+    let verified = Verified {
+        count: end.count - anchor.count,
+        last_hash: end.last_hash.to_string(),
+        pruned: anchor.count,
+        anchor: anchor.last_hash.to_string(),
+    };
+    Ok(Json(List::one(verified)))
+}
+
+/// Which audit records are exported.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExportQuery {
+    from: u64,
+    since: Option<jiff::Timestamp>,
+}
+
+/// Records in one answer.
+const EXPORTED_AT_ONCE: usize = 500;
+
+/// `GET /v1/audit/export?from=N`: records from number N on, in order and as they are stored; none: there are no more.
+pub(super) async fn export(
+    State(state): State<ApiState>,
+    query: Result<Query<ExportQuery>, QueryRejection>,
+) -> Answer<ExportedRecord> {
+    let Query(ExportQuery { from, since }) = query?;
+    let records = blocking(move || state.control.export_audit(from, since, EXPORTED_AT_ONCE)).await??;
+    let exported = records.into_iter().map(|record| ExportedRecord {
+        seq: record.seq,
+        at_microseconds: record.at.as_microsecond(),
+        previous: record.previous.to_string(),
+        hash: record.hash.to_string(),
+        body: String::from_utf8_lossy(&record.body).into_owned(),
+    });
+    Ok(Json(List::new(exported.collect())))
 }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 mod arm;
 mod hostile;
 mod invisible;
+mod refused;
 mod text;
 
 use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};

@@ -1,11 +1,16 @@
 //! `privlink audit` and `usage`.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::output::{Output, Table};
-use crate::interface::{AuditRecord, Usage, Verified, segment};
+use crate::interface::{AuditRecord, ExportedRecord, Usage, Verified, segment};
 
 /// The audit log.
 #[derive(Debug, clap::Subcommand)]
@@ -25,6 +30,17 @@ pub(super) enum AuditCommand {
         #[arg(long)]
         by: Option<String>,
     },
+    /// Write the records as they are stored, a line of JSON each, so that they can be kept and their chain checked
+    Export {
+        /// A new file (mode 0600), or `-` for standard output
+        file: PathBuf,
+        /// From the first one at this time (RFC 3339) or later on
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// Up to the last one before the first later than this time
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
+    },
     /// Check that no record was deleted, edited, moved or cut off
     Verify,
 }
@@ -38,11 +54,48 @@ pub(super) fn audit(command: &AuditCommand, client: &Client, output: &mut Output
             }
             output.list(&client.get::<AuditRecord>(&path)?, audit_table)
         }
+        AuditCommand::Export { file, since, until } if file.as_os_str() == "-" => {
+            export(client, (*since, *until), output.data).map(drop)
+        }
+        AuditCommand::Export { file, since, until } => {
+            let kept = OpenOptions::new().create_new(true).write(true).mode(0o600).open(file);
+            let failed = |error: io::Error| Failure::new(Exit::Failed, format!("{}: {error}", file.display()));
+            let mut kept = kept.map_err(failed)?;
+            let count = export(client, (*since, *until), &mut kept)?;
+            kept.sync_all().map_err(failed)?;
+            Ok(writeln!(output.talk, "{count} records in {}", file.display())?)
+        }
         AuditCommand::Verify => output.list(&client.get::<Verified>("/audit/verify")?, |items, out| {
-            items.iter().try_for_each(|Verified { count, last_hash }| {
-                writeln!(out, "{count} records, each as it was written; the last hash is {last_hash}")
+            items.iter().try_for_each(|Verified { count, last_hash, pruned, anchor }| {
+                writeln!(out, "{count} records, each as it was written; the last hash is {last_hash}")?;
+                if *pruned == 0 {
+                    return Ok(());
+                }
+                writeln!(out, "the {pruned} before them were removed, as `audit` under [daemon] says; the last hash of those is {anchor}")
             })
         }),
+    }
+}
+
+/// Writes records until there are no more, or one is too late; how many.
+fn export(
+    client: &Client,
+    (since, until): (Option<Timestamp>, Option<Timestamp>),
+    out: &mut dyn Write,
+) -> Result<u64, Failure> {
+    let since = since.map(|since| format!("&since={}", segment(&since.to_string()))).unwrap_or_default();
+    let (mut path, mut count) = (format!("/audit/export?from=1{since}"), 0);
+    loop {
+        let records = client.get::<ExportedRecord>(&path)?.items;
+        let Some(last) = records.last() else { return Ok(count) };
+        path = format!("/audit/export?from={}", last.seq + 1);
+        for record in &records {
+            if until.is_some_and(|until| record.at_microseconds > until.as_microsecond()) {
+                return Ok(count);
+            }
+            writeln!(out, "{}", serde_json::to_string(record)?)?;
+            count += 1;
+        }
     }
 }
 

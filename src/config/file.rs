@@ -72,7 +72,9 @@ table! {
         /// Program to run for each new request, with its arguments; no shell reads them.
         "on_request" on_request Optional OneOrMany<String>,
         /// What is kept of ended sessions; `false`: nothing.
-        "flow_log" flow_log Optional Short<bool, FlowLogTable>,
+        "flow_log" flow_log Optional Short<bool, LogLimits>,
+        /// What is kept of the audit log.
+        "audit" audit Optional LogLimits,
     }
     refuses {
         "cloud" "remove it; it chooses DNS zone names, which this version does not serve",
@@ -140,11 +142,11 @@ table! {
 }
 
 table! {
-    /// What is kept of ended sessions.
-    FlowLogTable {
+    /// What is kept of a log; the oldest goes first.
+    LogLimits {
         /// For how long, such as "7d".
         "retain" retain Optional At<Retention>,
-        /// How much at most, such as "256MiB"; the oldest go first.
+        /// How much at most, such as "256MiB".
         "max_bytes" max_bytes Optional At<Size>,
     }
 }

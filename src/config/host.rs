@@ -5,7 +5,9 @@ use super::file::{Attachment, Daemon, File, LimitsTable};
 use super::read::At;
 use super::values::Short;
 use crate::control::ids::{self, ArmId};
-use crate::control::model::{ApiListener, AttachmentSpec, DEFAULT, FlowLog, HostConfig, Key, Limits, Quota, Quotas};
+use crate::control::model::{
+    ApiListener, AttachmentSpec, AuditLimits, DEFAULT, FlowLog, HostConfig, Key, Limits, Quota, Quotas,
+};
 use crate::control::validate::Object;
 
 /// Where the durable state is unless the file says otherwise.
@@ -50,6 +52,7 @@ impl Builder {
             quotas: self.quotas(table),
             on_request: self.on_request(table),
             flow_log: flow_log(table),
+            audit: audit(table),
             attachments,
         }
     }
@@ -163,6 +166,14 @@ fn limits(table: &Daemon) -> Limits {
         cross_region: row(cross_region, base.cross_region),
         workloads: row(workloads, base.workloads),
     }
+}
+
+fn audit(table: &Daemon) -> AuditLimits {
+    let default = AuditLimits::default();
+    table.audit.as_ref().map_or(default, |table| AuditLimits {
+        retain: table.retain.as_ref().map_or(default.retain, |retain| retain.value.0),
+        max_bytes: table.max_bytes.as_ref().map_or(default.max_bytes, |size| size.value.0),
+    })
 }
 
 fn flow_log(table: &Daemon) -> Option<FlowLog> {

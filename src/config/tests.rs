@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::*;
 use std::time::Duration;
 
-use crate::control::model::{DenyMode, FlowLog, Key, Limits, OnExit, Protocol, Quota, Quotas};
+use crate::control::model::{AuditLimits, DenyMode, FlowLog, Key, Limits, OnExit, Protocol, Quota, Quotas};
 
 const BASE: &str = include_str!("tests/base.toml");
 
@@ -162,6 +162,9 @@ fn what_the_daemon_is_told_reaches_the_host_configuration() {
     assert_eq!((quotas.get(Quota::EndpointsPerVnet), quotas.get(Quota::VnetsPerSubscription)), (Some(1000), None));
     assert_eq!(host("on_request = \"/bin/notify --to ops\"").on_request, ["/bin/notify", "--to", "ops"]);
     assert_eq!(host("on_request = [\"/my programs/notify\"]").on_request, ["/my programs/notify"]);
+    assert_eq!(plain.audit, AuditLimits { retain: Duration::from_hours(87_600), max_bytes: 1 << 30 });
+    let audit = AuditLimits { retain: Duration::from_hours(24), max_bytes: 2 << 20 };
+    assert_eq!(host("audit = { retain = \"1d\", max_bytes = \"2MiB\" }").audit, audit);
     assert_eq!(host("flow_log = false").flow_log, None);
     assert_eq!(host("flow_log = true").flow_log, plain.flow_log);
     let log = FlowLog { retain: Duration::from_hours(12), ..FlowLog::default() };

@@ -73,6 +73,12 @@ mod tokens;
 /// What each command needs.
 pub mod rights;
 
+/// Refused requests, for the audit log.
+mod refused;
+
+/// The audit log.
+mod audit;
+
 /// What applying a file did.
 pub mod report;
 
@@ -101,18 +107,20 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use access::{Access, Bootstrap};
+pub use audit::{AuditEntry, AuditVerified};
 pub use command::{Actor, Caller, Changed, Command, Decided, Decision, Deletion, FileVersion, Minted, Outcome};
 pub use refusal::{BrokenRule, Kind, Refusal};
+pub use refused::{Asker, REFUSALS_INTERVAL};
 pub use report::Report;
 pub use views::{ConnectionView, EndpointView, ResourceView, ServerView, Status, View, VnetView};
 
 use crate::snapshot::topology::Topology;
 use crate::store::Store;
-use crate::store::audit::AuditQuery;
 use decisions::Decisions;
 use health::Health;
 use model::{HostConfig, Key, Model};
 use ports::{Host, Workers};
+use refused::Refused;
 use retired::RetiredAddress;
 use state::DecisionStore;
 use validate::Violation;
@@ -204,21 +212,11 @@ impl Prepared {
         let first = writer.view();
         let epochs = watch::Sender::new(first.epoch);
         let view = Arc::new(ArcSwap::from_pointee(first));
-        let journal = writer.journal();
+        let (journal, refused) = (writer.journal(), Refused::default());
         let in_force = ArcSwap::new(Arc::clone(writer.in_force()));
         let (setup, changes, writer) = (self.setup, Mutex::new(()), Mutex::new(writer));
-        Ok(ControlPlane { setup, in_force, changes, writer, ports, view, epochs, journal })
+        Ok(ControlPlane { setup, in_force, changes, writer, ports, view, epochs, journal, refused })
     }
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
-fn unreadable(error: crate::store::StoreError) -> Refusal {
-    Refusal::new(
-        Kind::Storage,
-        "AuditBroken",
-        error.to_string(),
-        "compare with a backup: privlink backup, privlink restore",
-    )
 }
 
 /// The single writer, and the view that its last change left behind.
@@ -238,6 +236,7 @@ pub struct ControlPlane {
     view: Arc<ArcSwap<View>>,
     epochs: watch::Sender<u64>,
     journal: Option<Arc<dyn Store>>,
+    refused: Refused,
 }
 
 /// Stops the daemon, closed, when it is dropped by a panic.
@@ -253,12 +252,6 @@ impl Drop for StopOnPanic<'_> {
 
 /// How often a plan is made again because something else was in force first, before the writer waits for it.
 const OVERTAKEN: usize = 6;
-
-/// Audit records read at once.
-const AUDIT_CHUNK: usize = 256;
-
-/// One audit record: its number, its hash in hexadecimal, and the JSON of a [`state::Record`].
-pub type AuditEntry = (u64, String, Vec<u8>);
 
 impl ControlPlane {
     /// Carries `command` out for `caller`. Blocks until it is durable and in force everywhere: call it
@@ -343,40 +336,14 @@ impl ControlPlane {
         self.in_turn(false, plan, take_in)
     }
 
-    /// The newest `limit` audit records since a time that `take` makes something of, the oldest of them first. The
-    /// log is read from its end, no further than that needs.
-    ///
-    /// # Errors
-    /// `Storage`: the log cannot be read; or as `take`.
-    pub fn audit<T, E: From<Refusal>>(
-        &self,
-        since: Option<Timestamp>,
-        limit: usize,
-        mut take: impl FnMut(AuditEntry) -> Result<Option<T>, E>,
-    ) -> Result<Vec<T>, E> {
-        let Some(journal) = &self.journal else { return Ok(Vec::new()) };
-        let mut query = AuditQuery { from: 1, before: None, since, limit: AUDIT_CHUNK, newest_first: true };
-        let mut taken = Vec::new();
-        while taken.len() < limit {
-            let records = journal.audit(&query).map_err(|error| E::from(unreadable(error)))?;
-            let Some(last) = records.last() else { break };
-            query.before = Some(last.seq);
-            for record in records {
-                taken.extend(take((record.seq, record.hash.to_string(), record.body))?);
-            }
-        }
-        taken.truncate(limit);
-        taken.reverse();
-        Ok(taken)
-    }
-
-    /// Walks the audit chain: the number of its records and the last hash.
-    ///
-    /// # Errors
-    /// `Storage`, naming the first record that is not what it must be.
-    pub fn verify_audit(&self) -> Result<(u64, String), Refusal> {
-        let Some(journal) = &self.journal else { return Ok((0, String::new())) };
-        journal.verify().map(|verified| (verified.count, verified.last_hash.to_string())).map_err(unreadable)
+    /// Takes note that a request of `asker` was refused for want of rights or of a good token: the log tells of the first
+    /// in each interval, the audit log, by [`ControlPlane::audit_refusals`], of how many there were.
+    pub fn note_refused(&self, asker: &Asker, request: impl FnOnce() -> String, now: Timestamp) {
+        let log = |request: String| {
+            tracing::warn!(%asker, request, "refused; more of the same is counted in the audit log");
+            request
+        };
+        self.refused.note(asker, || log(request()), now);
     }
 
     /// The number of what is in force, and word of every other one once its view can be read.

@@ -10,7 +10,7 @@ use super::access::TokenName;
 use super::command::Actor;
 use super::decisions::Decisions;
 use super::model::{Key, Map};
-use crate::store::audit::AuditBody;
+use crate::store::audit::{ANCHOR_KEY, AuditBody};
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
 
 /// Layout of the objects in the store. What an older one means is brought up to date by [`super::migrate`].
@@ -118,17 +118,12 @@ impl Durable {
 
 impl DecisionStore for Durable {
     fn commit(&mut self, change: &Change<'_>) -> std::io::Result<()> {
-        let body = |record: &Record| Ok(AuditBody { at: record.at, body: serde_json::to_vec(record)? });
         let mut operations = operations(change)?;
         // The first commit of a process says how whoever reads later has to read.
         if !self.current {
             operations.push(Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?));
         }
-        let transaction = Transaction {
-            compares: Vec::new(),
-            operations,
-            records: change.records.iter().map(body).collect::<std::io::Result<_>>()?,
-        };
+        let transaction = Transaction { compares: Vec::new(), operations, records: bodies(change.records)? };
         match self.store.commit(transaction) {
             Ok(Outcome::Committed(_)) => {
                 self.current = true;
@@ -153,6 +148,8 @@ impl DecisionStore for Durable {
         let scanned: Result<_, StoreError> = self.store.scan("", &mut |entry| {
             let read = match entry.key.as_str() {
                 FORMAT_KEY => serde_json::from_slice(&entry.value).map(|number: u32| format = Some(number)),
+                // The store's own.
+                ANCHOR_KEY => Ok(()),
                 key => take_in(&mut loaded, key, &entry.value),
             };
             if let Err(error) = read {
@@ -169,6 +166,25 @@ impl DecisionStore for Durable {
             ))),
         }
     }
+}
+
+/// Appends `records` to the audit log of `store`, and changes nothing else.
+pub(super) fn append(store: &dyn Store, records: &[Record]) -> std::io::Result<()> {
+    let transaction = Transaction { records: bodies(records)?, ..Transaction::default() };
+    store.commit(transaction).map(|_| ()).map_err(other)
+}
+
+/// Whether the body of an audit record tells of refused requests.
+pub(super) fn is_refusal(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Told<'a> {
+        action: std::borrow::Cow<'a, str>,
+    }
+    serde_json::from_slice(body).is_ok_and(|told: Told<'_>| told.action == super::refused::REFUSE)
+}
+
+fn bodies(records: &[Record]) -> std::io::Result<Vec<AuditBody>> {
+    records.iter().map(|record| Ok(AuditBody { at: record.at, body: serde_json::to_vec(record)? })).collect()
 }
 
 fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> std::io::Error {

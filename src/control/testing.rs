@@ -174,6 +174,7 @@ pub(crate) fn host(vnets: &[&str]) -> HostConfig {
         quotas: Quotas::default(),
         on_request: vec![],
         flow_log: None,
+        audit: super::model::AuditLimits::default(),
         attachments: vnets.iter().map(|vnet| attachment(vnet)).collect(),
     }
 }

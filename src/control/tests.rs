@@ -18,6 +18,9 @@ mod bounds;
 /// Rules that came later than the state.
 mod standing;
 
+/// The audit log.
+mod audit;
+
 /// The daemon's file.
 mod files;
 

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use privlink::control::ControlPlane;
 use tokio::sync::watch;
 
 /// Runs `task` in the background; a panic in it stops the daemon, closed.
@@ -15,4 +16,11 @@ pub(super) fn spawn(name: &'static str, stop: &watch::Sender<bool>, task: impl F
             let _ = stop.send(true);
         }
     });
+}
+
+/// Writes to the audit log what was refused since the last interval.
+pub(super) fn note_last_refusals(control: &ControlPlane) {
+    if let Err(refusal) = control.audit_refusals() {
+        tracing::warn!("{refusal}");
+    }
 }

@@ -38,7 +38,9 @@ pub use objects::{
     AcceptNames, Address, Connection, Decide, Decision, Endpoint, Group, Interface, InterfaceAddress, Peering,
     Resource, SecurityGroup, SecurityRule, Step, Subnet, Target, Traffic, Transition, Vnet,
 };
-pub use records::{Actor, Applied, AuditRecord, Authority, Document, Epoch, Record, Skipped, Usage, Verified};
+pub use records::{
+    Actor, Applied, AuditRecord, Authority, Document, Epoch, ExportedRecord, Record, Skipped, Usage, Verified,
+};
 pub use status::{
     Check, Condition, Deleted, Explanation, Flow, Line, Lost, Match, Reload, Severity, Side, Status, Totals, Who,
 };

@@ -78,6 +78,23 @@ pub struct AuditRecord {
     pub record: Record,
 }
 
+/// One entry of the audit log as it is stored: `hash` is the SHA-256 of the bytes of `previous`, of `seq` and
+/// `at_microseconds` as 8 bytes big-endian each, and of `body`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedRecord {
+    /// 1, 2, 3, … without gaps.
+    pub seq: u64,
+    /// When, in microseconds since 1970.
+    pub at_microseconds: i64,
+    /// The hash of the record before, hexadecimal.
+    pub previous: String,
+    /// Of it and everything before it, hexadecimal.
+    pub hash: String,
+    /// The JSON of a [`Record`], to the letter.
+    pub body: String,
+}
+
 /// Who did what to what, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,7 +131,7 @@ pub struct Actor {
     pub name: String,
 }
 
-/// An intact audit chain.
+/// An intact audit chain, from where it was pruned to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Verified {
@@ -122,6 +139,12 @@ pub struct Verified {
     pub count: u64,
     /// Hash of the last one: noted elsewhere, it shows a later rewrite of the whole log.
     pub last_hash: String,
+    /// Records before them that are gone.
+    #[serde(default)]
+    pub pruned: u64,
+    /// Hash of the last of those.
+    #[serde(default)]
+    pub anchor: String,
 }
 
 /// One quota and what counts against it.

@@ -6,6 +6,9 @@ use std::fmt;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+/// The entry that says what was pruned: number and hash of the last record that is gone.
+pub const ANCHOR_KEY: &str = "meta/audit_anchor";
+
 /// What a caller hands in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditBody {
@@ -102,6 +105,18 @@ impl AuditRecord {
 }
 
 impl Verified {
+    /// As the value of [`ANCHOR_KEY`].
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        [self.count.to_be_bytes().as_slice(), &self.last_hash.0].concat()
+    }
+
+    /// From the value of [`ANCHOR_KEY`]; without one nothing was pruned. `None`: it cannot be.
+    pub(super) fn from_anchor(value: Option<&[u8]>) -> Option<Self> {
+        let Some(value) = value else { return Some(Self::default()) };
+        let (count, hash) = value.split_first_chunk()?;
+        Some(Self { count: u64::from_be_bytes(*count), last_hash: ChainHash(hash.try_into().ok()?) })
+    }
+
     /// Takes the next record into the chain.
     pub(super) fn extend(&mut self, record: &AuditRecord) -> Result<(), ChainBroken> {
         let seq = self.count + 1;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::audit::{AuditBody, AuditQuery, ChainHash};
+use super::audit::{AuditBody, AuditQuery, ChainHash, Verified};
 use super::watch::{Event, Watch};
 use super::{Compare, Entry, Expected, Operation, Outcome, Revision, Store, StoreError, Transaction};
 
@@ -21,7 +21,7 @@ type Part = (&'static str, fn(&dyn Place));
 
 /// Runs everything, each part at a fresh place.
 pub(super) fn suite(fresh: impl Fn(&str) -> Box<dyn Place>) {
-    let parts: [Part; 11] = [
+    let parts: [Part; 12] = [
         ("ranges", ranges_are_ordered_and_end_with_their_prefix),
         ("revisions", every_change_takes_one_revision),
         ("compares", a_failed_compare_changes_nothing_and_names_its_key),
@@ -30,6 +30,7 @@ pub(super) fn suite(fresh: impl Fn(&str) -> Box<dyn Place>) {
         ("resume", a_watch_resumes_and_learns_of_compaction),
         ("leases", keys_vanish_with_their_lease),
         ("audit", audit_records_come_with_their_change_or_not_at_all),
+        ("pruning", a_pruned_audit_log_goes_on_from_its_anchor),
         ("together", concurrent_committers_lose_nothing),
         ("race", one_of_two_wins),
         ("reopen", a_durable_store_is_the_same_when_opened_again),
@@ -283,6 +284,40 @@ fn audit_records_come_with_their_change_or_not_at_all(place: &dyn Place) {
         assert_eq!(found, expected, "{query:?}");
     }
     assert_eq!((records[4].at, records[4].body.as_slice()), (at(2), &b"2a"[..]));
+}
+
+fn a_pruned_audit_log_goes_on_from_its_anchor(place: &dyn Place) {
+    let store = place.open();
+    store.prune_audit(5).expect("nothing to prune");
+    assert_eq!(store.audit_anchor().expect("none"), Verified::default());
+    let add = |n: i64| {
+        let records = (0..n).map(|n| record(n, &format!("{n}"))).collect();
+        committed(&*store, Transaction { records, ..Transaction::default() });
+    };
+    add(10);
+    let query = AuditQuery { from: 1, before: None, since: None, limit: 100, newest_first: false };
+    let whole = store.audit(&query).expect("listed");
+    let end = store.verify().expect("intact");
+    for (through, gone) in [(4, 4), (2, 4), (0, 4), (7, 7)] {
+        store.prune_audit(through).expect("pruned");
+        let anchor = store.audit_anchor().expect("known");
+        assert_eq!((anchor.count, anchor.last_hash), (gone, whole[usize::try_from(gone).expect("small") - 1].hash));
+        assert_eq!(store.audit(&query).expect("listed"), whole[usize::try_from(gone).expect("small")..]);
+        assert_eq!(store.verify().expect("intact"), end, "after {through}");
+    }
+    // The newest stays, and what follows is chained to it.
+    store.prune_audit(u64::MAX).expect("pruned");
+    assert_eq!(store.audit(&query).expect("listed"), whole[9..]);
+    add(2);
+    assert_eq!(store.verify().expect("intact").count, 12);
+    let listed = store.audit(&query).expect("listed");
+    assert_eq!((listed[0].seq, listed[1].previous), (10, whole[9].hash));
+    if place.durable() {
+        drop(store);
+        let store = place.open();
+        assert_eq!(store.verify().expect("intact").count, 12);
+        assert_eq!(store.audit_anchor().expect("known").count, 9);
+    }
 }
 
 fn concurrent_committers_lose_nothing(place: &dyn Place) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::audit::{AuditRecord, Verified};
+use super::audit::{ANCHOR_KEY, AuditRecord, ChainHash, Verified};
 use super::watch::Event;
 use super::{Entry, LeaseId, Operation, Outcome, Revision, StoreError, Transaction};
 
@@ -23,6 +23,10 @@ pub(super) trait Rows {
     fn bound_to(&self, lease: LeaseId) -> Result<Vec<String>, StoreError>;
     /// Adds an audit record at the end.
     fn append(&mut self, record: &AuditRecord) -> Result<(), StoreError>;
+    /// The hash of an audit record; `None`: it is not there.
+    fn audit_hash(&self, seq: u64) -> Result<Option<ChainHash>, StoreError>;
+    /// Removes the audit records up to this number.
+    fn prune(&mut self, through: u64) -> Result<(), StoreError>;
     /// A lease that has not been ended.
     fn lease(&self, lease: LeaseId) -> Result<Option<Lease>, StoreError>;
     /// Adds or replaces a lease.
@@ -134,6 +138,18 @@ impl<R: Rows> Draft<'_, R> {
             self.head.revision = revision;
         }
         Ok(Outcome::Committed(self.head.revision))
+    }
+
+    /// See [`super::Store::prune_audit`].
+    pub(super) fn prune(&mut self, through: u64) -> Result<(), StoreError> {
+        let through = through.min(self.head.audit.count.saturating_sub(1));
+        // Without the record it was pruned before, or there never was one.
+        let Some(last_hash) = self.rows.audit_hash(through)? else { return Ok(()) };
+        let revision = self.head.revision.next();
+        self.put(ANCHOR_KEY, &Verified { count: through, last_hash }.to_bytes(), None, revision)?;
+        self.rows.prune(through)?;
+        self.head.revision = revision;
+        Ok(())
     }
 
     /// See [`super::Store::grant`].

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::audit::{AuditQuery, AuditRecord, Verified};
+use super::audit::{AuditQuery, AuditRecord, ChainHash, Verified};
 use super::draft::{Draft, Found, Head, Lease, Rows, checksum};
 use super::watch::{History, Watch};
 use super::{Entry, LeaseId, Outcome, Revision, Store, StoreError, Transaction};
@@ -156,9 +156,13 @@ impl Store for MemoryStore {
         })
     }
 
+    fn prune_audit(&self, through: u64) -> Result<(), StoreError> {
+        self.change(|draft| draft.prune(through))
+    }
+
     fn verify(&self) -> Result<Verified, StoreError> {
+        let mut walked = self.audit_anchor()?;
         let state = self.lock();
-        let mut walked = Verified::default();
         state.rows.records.iter().try_for_each(|record| walked.extend(record))?;
         Ok(walked.ends_at(state.head.audit)?)
     }
@@ -190,6 +194,15 @@ impl Rows for Table {
 
     fn append(&mut self, record: &AuditRecord) -> Result<(), StoreError> {
         self.records.push(record.clone());
+        Ok(())
+    }
+
+    fn audit_hash(&self, seq: u64) -> Result<Option<ChainHash>, StoreError> {
+        Ok(self.records.iter().find(|record| record.seq == seq).map(|record| record.hash))
+    }
+
+    fn prune(&mut self, through: u64) -> Result<(), StoreError> {
+        self.records.retain(|record| record.seq > through);
         Ok(())
     }
 

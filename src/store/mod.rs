@@ -29,7 +29,7 @@ pub mod watch;
 #[cfg(test)]
 mod conformance;
 
-use audit::{AuditBody, AuditQuery, AuditRecord, ChainBroken, Verified};
+use audit::{ANCHOR_KEY, AuditBody, AuditQuery, AuditRecord, ChainBroken, Verified};
 use watch::Watch;
 
 /// A durable map from keys to values that changes by transactions, each under one revision.
@@ -109,11 +109,34 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The store cannot be read.
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError>;
 
-    /// Walks the whole audit chain.
+    /// Forgets the audit records up to number `through`, never the newest. What is left goes on from an anchor, the
+    /// number and hash of the last that is gone, which is durable with their removal.
+    ///
+    /// # Errors
+    /// Nothing was removed.
+    fn prune_audit(&self, through: u64) -> Result<(), StoreError>;
+
+    /// Number and hash of the last audit record that was pruned; 0 and zeros: none was.
+    ///
+    /// # Errors
+    /// The store cannot be read, or what it says of it cannot be.
+    fn audit_anchor(&self) -> Result<Verified, StoreError> {
+        let entry = self.get(ANCHOR_KEY)?;
+        anchor(entry.as_ref().map(|entry| entry.value.as_slice()))
+    }
+
+    /// Walks the audit chain, from its anchor on.
     ///
     /// # Errors
     /// [`StoreError::Audit`] names the first record that was deleted, edited, moved or cut off.
     fn verify(&self) -> Result<Verified, StoreError>;
+}
+
+/// See [`Store::audit_anchor`].
+fn anchor(value: Option<&[u8]>) -> Result<Verified, StoreError> {
+    let damaged =
+        || StoreError::Damaged { place: ANCHOR_KEY.to_owned(), reason: "it is no number with a hash".to_owned() };
+    Verified::from_anchor(value).ok_or_else(damaged)
 }
 
 /// Counts the transactions that changed something; 0 before the first.

@@ -57,7 +57,9 @@ impl TokenId {
     /// Version 8 of RFC 9562 §5.8, of what no other creation has.
     fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new_with_prefix(b"privlink token id");
-        parts.iter().for_each(|part| hasher.update(part));
+        for part in parts {
+            hasher.update(part);
+        }
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hasher.finalize()[..16]);
         bytes[6] = bytes[6] & 0x0f | 0x80;

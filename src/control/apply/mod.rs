@@ -318,6 +318,7 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
         quotas,
         on_request,
         flow_log,
+        audit,
         attachments,
     } = running;
     let mut changed: Vec<String> = [
@@ -337,6 +338,7 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
         ("quotas", *quotas != wanted.quotas),
         ("on_request", *on_request != wanted.on_request),
         ("flow_log", *flow_log != wanted.flow_log),
+        ("audit", *audit != wanted.audit),
     ]
     .into_iter()
     .filter(|(_, differs)| *differs)

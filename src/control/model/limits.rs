@@ -115,6 +115,21 @@ impl Default for FlowLog {
     }
 }
 
+/// How much of the audit log is kept; the oldest records go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditLimits {
+    /// For how long.
+    pub retain: Duration,
+    /// Bytes at most.
+    pub max_bytes: u64,
+}
+
+impl Default for AuditLimits {
+    fn default() -> Self {
+        Self { retain: Duration::from_hours(3650 * 24), max_bytes: 1 << 30 }
+    }
+}
+
 /// Who may see a link resource, and so request a connection to it (features, row M2). Who may read it sees it
 /// in any case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

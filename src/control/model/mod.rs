@@ -25,7 +25,7 @@ pub use arm::{
 pub use attachments::imply_nat;
 pub use former::{FormerResource, FormerTarget};
 pub use key::{DEFAULT, Key, KeyParts};
-pub use limits::{EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, Visibility};
+pub use limits::{AuditLimits, EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, Visibility};
 pub use map::Map;
 pub use zones::{
     APEX, DnsZone, GroupZone, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv, TXT_PIECE,
@@ -462,6 +462,8 @@ pub struct HostConfig {
     pub on_request: Vec<String>,
     /// What is kept of ended sessions; `None`: nothing.
     pub flow_log: Option<FlowLog>,
+    /// What is kept of the audit log.
+    pub audit: AuditLimits,
     /// In file order: the order of `AttachmentId`.
     pub attachments: Vec<AttachmentSpec>,
 }

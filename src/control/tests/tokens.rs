@@ -102,9 +102,10 @@ fn a_file_gives_a_role_to_the_token_that_there_is_when_it_is_applied() {
     let reader = given("token:ci", "Reader", "/");
     let file = with(model(), &reader);
     let key = Key::global(reader.id().to_string());
-    let apply = || match control.apply(&root(), apply_file(file.clone(), false)).unwrap() {
-        Outcome::Applied(report) => report,
-        other => panic!("{other}"),
+    let apply = || {
+        let outcome = control.apply(&root(), apply_file(file.clone(), false)).unwrap();
+        let Outcome::Applied(report) = outcome else { panic!("{outcome}") };
+        report
     };
     let has = || control.view().decisions.model.assignments.contains_key(&key);
     let skipped = |report: &Report| {
@@ -197,7 +198,7 @@ fn a_state_of_the_release_before_gives_living_tokens_ids_and_absent_ones_nothing
     let control = restart(&world, model());
     let view = control.view();
     let kept: Vec<_> = view.decisions.model.assignments.values().cloned().collect();
-    assert_eq!(kept, [lives.clone()], "ids of assignments stay, and so does what lives");
+    assert_eq!(kept, std::slice::from_ref(&lives), "ids of assignments stay, and so does what lives");
     let records = world.records.lock().unwrap().clone();
     let told = records.iter().find(|one| one.action == "migrate" && one.object.starts_with("assignment")).unwrap();
     assert!(told.object.contains(&absent.id().to_string()) && told.detail.contains("token:gone"), "{told:?}");

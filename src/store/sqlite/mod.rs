@@ -21,7 +21,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
-use super::audit::{AuditQuery, AuditRecord, Verified};
+use super::audit::{ANCHOR_KEY, AuditQuery, AuditRecord, Verified};
 use super::draft::Draft;
 use super::watch::{History, Watch};
 use super::{Entry, LeaseId, Outcome, Revision, Store, StoreError, Transaction};
@@ -243,6 +243,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn prune_audit(&self, through: u64) -> Result<(), StoreError> {
+        self.write(move |draft| draft.prune(through))
+    }
+
     fn verify(&self) -> Result<Verified, StoreError> {
         self.read(walk_audit)
     }
@@ -288,11 +292,15 @@ fn prepare(directory: &StateDir, migrations: &[&str]) -> Result<(Writer, Opened)
     Ok((Writer { connection, head, mark, history: History::since(head.revision) }, opened))
 }
 
-/// The whole audit chain, and whether it ends where the last commit left it.
+/// The audit chain from its anchor on, and whether it ends where the last commit left it.
 fn walk_audit(connection: &Connection) -> Result<Verified, StoreError> {
     let mut statement = connection.prepare_cached(&format!("SELECT {RECORD} FROM audit ORDER BY seq"))?;
     let mut rows = statement.query([])?;
-    let mut walked = Verified::default();
+    let found = format!("SELECT {ENTRY} FROM entry WHERE key = ?1");
+    let mut found = connection.prepare_cached(&found)?;
+    let mut found = found.query([ANCHOR_KEY])?;
+    let anchor = found.next()?.map(entry_of).transpose()?;
+    let mut walked = super::anchor(anchor.as_ref().map(|(entry, _)| entry.value.as_slice()))?;
     while let Some(row) = rows.next()? {
         walked.extend(&record_of(row)?)?;
     }

@@ -138,6 +138,16 @@ impl Rows for Tables<'_> {
         Ok(())
     }
 
+    fn audit_hash(&self, seq: u64) -> Result<Option<ChainHash>, StoreError> {
+        let mut statement = self.0.prepare_cached("SELECT hash FROM audit WHERE seq = ?1")?;
+        Ok(statement.query_row([seq.cast_signed()], |row| row.get(0).map(ChainHash)).optional()?)
+    }
+
+    fn prune(&mut self, through: u64) -> Result<(), StoreError> {
+        self.0.prepare_cached("DELETE FROM audit WHERE seq <= ?1")?.execute([through.cast_signed()])?;
+        Ok(())
+    }
+
     fn lease(&self, lease: LeaseId) -> Result<Option<Lease>, StoreError> {
         let mut statement = self.0.prepare_cached("SELECT ttl, ends FROM lease WHERE id = ?1")?;
         let terms = |row: &Row<'_>| Ok((unsigned(row, 0)?, row.get(1)?));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Edits, Flip, How, Row, See, refused};
-use crate::lab::{ask, drops, eventually, json, metrics};
+use crate::lab::{ask, drops, eventually, json, metrics, rest};
 use crate::packets::datagram;
 use crate::peers::{connect, connect_within, greeted, inject, ping, raw, tcp, udp};
 
@@ -94,6 +94,18 @@ pub(super) const ROWS: &[Row] = &[
         &[("workers = 2", "workers = 2\ndeny_rate = 0")],
         See::Reset(CLIENT, CLOSED),
         See::Silence(CLIENT, CLOSED),
+    ),
+    start(
+        "daemon.audit.max_bytes",
+        &[("workers = 2", "workers = 2\naudit = { max_bytes = \"1MiB\" }")],
+        See::By(much_is_recorded),
+        See::By(old_records_are_gone),
+    ),
+    start(
+        "daemon.audit.retain",
+        &[("workers = 2", "workers = 2\naudit = { retain = \"1s\" }")],
+        See::By(nothing_is_gone),
+        See::By(old_records_are_gone),
     ),
     start(
         "daemon.flow_log",
@@ -332,6 +344,27 @@ fn an_end_is_kept() {
 fn no_end_is_kept() {
     ended_session();
     assert_eq!(metrics().get("privlink_flow_log_records_total").copied().unwrap_or_default(), 0);
+}
+
+/// Decisions whose records take more than a mebibyte.
+fn much_is_recorded() {
+    let body = format!("{{\"reason\":\"{}\"}}", "x".repeat(120));
+    for _ in 0..1_100 {
+        for verb in ["reject", "approve"] {
+            let (status, answer) = rest("POST", &format!("/v1/connections/orders/{verb}"), &body);
+            assert_eq!(status, 200, "{answer}");
+        }
+    }
+    nothing_is_gone();
+}
+
+fn nothing_is_gone() {
+    let verified = json("audit verify");
+    assert!(verified["count"].as_u64() > Some(0) && verified["pruned"] == 0, "{verified}");
+}
+
+fn old_records_are_gone() {
+    eventually("old records are removed, and the chain holds", || json("audit verify")["pruned"].as_u64() > Some(0));
 }
 
 fn an_end_is_forgotten() {

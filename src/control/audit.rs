@@ -1,0 +1,166 @@
+//! The audit log: listed, checked, exported, and kept within its limits.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::model::AuditLimits;
+use super::{ControlPlane, Kind, Refusal, state};
+use crate::store::audit::{AuditQuery, AuditRecord, Verified};
+use crate::store::{Store, StoreError};
+
+/// Audit records read at once.
+const CHUNK: usize = 256;
+
+/// Records that one commit removes: decisions wait for it.
+const PRUNED_AT_ONCE: u64 = 4_096;
+
+/// What a record takes beside its body: number, time, two hashes, and the row's own.
+const OVERHEAD: u64 = 100;
+
+/// Refused requests have this part of `max_bytes`: where they fill it, they are counted, and none is written.
+const REFUSALS_SHARE: u64 = 8;
+
+/// One audit record: its number, its hash in hexadecimal, and the JSON of a [`state::Record`].
+pub type AuditEntry = (u64, String, Vec<u8>);
+
+/// An intact audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditVerified {
+    /// What was pruned: its last record's number and hash.
+    pub anchor: Verified,
+    /// The newest record's.
+    pub end: Verified,
+}
+
+impl ControlPlane {
+    /// The newest `limit` audit records since a time that `take` makes something of, the oldest of them first. The
+    /// log is read from its end, no further than that needs.
+    ///
+    /// # Errors
+    /// `Storage`: the log cannot be read; or as `take`.
+    pub fn audit<T, E: From<Refusal>>(
+        &self,
+        since: Option<Timestamp>,
+        limit: usize,
+        mut take: impl FnMut(AuditEntry) -> Result<Option<T>, E>,
+    ) -> Result<Vec<T>, E> {
+        let Some(journal) = &self.journal else { return Ok(Vec::new()) };
+        let mut query = AuditQuery { from: 1, before: None, since, limit: CHUNK, newest_first: true };
+        let mut taken = Vec::new();
+        while taken.len() < limit {
+            let records = journal.audit(&query).map_err(|error| E::from(unreadable(error)))?;
+            let Some(last) = records.last() else { break };
+            query.before = Some(last.seq);
+            for record in records {
+                taken.extend(take((record.seq, record.hash.to_string(), record.body))?);
+            }
+        }
+        taken.truncate(limit);
+        taken.reverse();
+        Ok(taken)
+    }
+
+    /// Records from number `from` on, the first of them no older than `since`, at most `limit`, in order: as they are
+    /// stored, so that whoever keeps them can check the chain.
+    ///
+    /// # Errors
+    /// `Storage`: the log cannot be read.
+    pub fn export_audit(&self, from: u64, since: Option<Timestamp>, limit: usize) -> Result<Vec<AuditRecord>, Refusal> {
+        let Some(journal) = &self.journal else { return Ok(Vec::new()) };
+        let mut query = AuditQuery { from, before: None, since, limit: 1, newest_first: false };
+        let first = journal.audit(&query).map_err(unreadable)?;
+        let Some(first) = first.first() else { return Ok(Vec::new()) };
+        query = AuditQuery { from: first.seq, since: None, limit, ..query };
+        journal.audit(&query).map_err(unreadable)
+    }
+
+    /// Walks the audit chain, from where it was pruned to its end.
+    ///
+    /// # Errors
+    /// `Storage`, naming the first record that is not what it must be.
+    pub fn verify_audit(&self) -> Result<AuditVerified, Refusal> {
+        let none = AuditVerified { anchor: Verified::default(), end: Verified::default() };
+        let Some(journal) = &self.journal else { return Ok(none) };
+        let end = journal.verify().map_err(unreadable)?;
+        Ok(AuditVerified { anchor: journal.audit_anchor().map_err(unreadable)?, end })
+    }
+
+    /// Writes a record for everybody who was refused something since the last call. Blocks like
+    /// [`ControlPlane::apply`].
+    ///
+    /// # Errors
+    /// `Storage`: nothing was written; the next call tries again.
+    pub fn audit_refusals(&self) -> Result<(), Refusal> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let taken = self.refused.take(&self.setup.daemon.actor());
+        if taken.records.is_empty() {
+            return Ok(());
+        }
+        state::append(&**journal, &taken.records).map_err(|error| {
+            self.refused.give_back(taken);
+            let message = format!("refused requests are not in the audit log yet: {error}");
+            Refusal::new(Kind::Storage, "NotDurable", message, "it is tried again")
+        })
+    }
+
+    /// Removes the oldest records beyond the limits of the daemon's file; returns how many. Blocks like
+    /// [`ControlPlane::apply`].
+    ///
+    /// # Errors
+    /// `Storage`: the log cannot be read or written; what was removed stays so.
+    pub fn prune_audit(&self, now: Timestamp) -> Result<u64, Refusal> {
+        let Some(journal) = &self.journal else { return Ok(0) };
+        let limits = self.view().host.audit;
+        let kept = Kept::within(&**journal, limits, now).map_err(unreadable)?;
+        self.refused.fill(kept.refusals > limits.max_bytes / REFUSALS_SHARE);
+        let before = journal.audit_anchor().map_err(unreadable)?.count;
+        let mut through = before;
+        while through + 1 < kept.first {
+            through = (through + PRUNED_AT_ONCE).min(kept.first - 1);
+            journal.prune_audit(through).map_err(unreadable)?;
+        }
+        Ok(through - before)
+    }
+}
+
+/// What stays of the log.
+struct Kept {
+    /// The oldest record's number.
+    first: u64,
+    /// Bytes of records about refused requests.
+    refusals: u64,
+}
+
+impl Kept {
+    fn within(journal: &dyn Store, limits: AuditLimits, now: Timestamp) -> Result<Self, StoreError> {
+        let retain = SignedDuration::try_from(limits.retain).unwrap_or(SignedDuration::MAX);
+        let oldest = now.checked_sub(retain).unwrap_or(Timestamp::MIN);
+        let mut query = AuditQuery { from: 1, before: None, since: None, limit: CHUNK, newest_first: true };
+        let (mut kept, mut bytes) = (Self { first: 1, refusals: 0 }, 0);
+        loop {
+            let records = journal.audit(&query)?;
+            let Some(last) = records.last() else { return Ok(kept) };
+            query.before = Some(last.seq);
+            for record in records {
+                let size = record.body.len() as u64 + OVERHEAD;
+                bytes += size;
+                if bytes > limits.max_bytes || record.at < oldest {
+                    kept.first = record.seq + 1;
+                    return Ok(kept);
+                }
+                if state::is_refusal(&record.body) {
+                    kept.refusals += size;
+                }
+            }
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
+fn unreadable(error: StoreError) -> Refusal {
+    Refusal::new(
+        Kind::Storage,
+        "AuditBroken",
+        error.to_string(),
+        "compare with a backup: privlink backup, privlink restore",
+    )
+}
