@@ -55,6 +55,18 @@ fn what_release_0_1_wrote_goes_on() {
                 assert_eq!(state_of(endpoint), state);
             }
             assert_eq!(answer_of("10.1.9.20:7"), Err(ConnectionRefused));
+            // Names that answered do so still; texts that were let in move no cursor.
+            let hosts = ask("dns export --vnet spoke --format hosts");
+            for line in ["10.1.9.4\tlogin.example.com", "10.1.9.6\tother.blob.core.windows.net"] {
+                assert!(hosts.lines().any(|one| one == line), "{line}: {hosts}");
+            }
+            let shown = ask("connection show ask");
+            assert!(shown.contains("all good\\u{1b}[2K\\rApproved by root"), "{shown}");
+            for question in ["connection list", "endpoint list", "connection show ask", "endpoint show ask -o json"] {
+                let said = ask(question);
+                let odd = said.chars().find(|letter| letter.is_control() && *letter != '\n');
+                assert!(odd.is_none() && !said.contains('\u{202e}'), "{question}: {odd:?} in {said:?}");
+            }
         };
         let daemon = Daemon::start(&file);
         goes_on();
