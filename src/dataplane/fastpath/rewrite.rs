@@ -6,7 +6,7 @@ use super::classify::Packet;
 use crate::dataplane::session::{Direction, Session};
 use crate::snapshot::Protocol;
 use crate::wire::fragment::Identifications;
-use crate::wire::headers::{half, put_half, put_word, tcp_option};
+use crate::wire::headers::{half, put_half, put_word};
 use crate::wire::{Address, Version, VnetHeader, checksum, vnet};
 
 /// Change of the word that holds an IPv4 header's TTL and protocol when the TTL falls by one.
@@ -14,9 +14,6 @@ const TTL_DELTA: u16 = !0x0100;
 
 /// The don't-fragment flag in an IPv4 header's seventh byte.
 const DONT_FRAGMENT: u8 = 0x40;
-
-/// The option that names the largest segment (RFC 9293 §3.7.1).
-const MSS: u8 = 2;
 
 /// What a packet of one direction becomes.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use crate::dataplane::counters::{add, find};
 use crate::dataplane::ended::Cause;
 use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::forwarder::{Context, Forwarder};
-use crate::dataplane::handover::{Arrival, Full, Shared};
+use crate::dataplane::handover::{Arrival, Full};
 use crate::dataplane::lifecycle::TOMBSTONE;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::share::Common;
