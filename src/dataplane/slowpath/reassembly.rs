@@ -266,10 +266,10 @@ impl Reassembler {
             if let Some(oldest) = own {
                 self.displace(&oldest);
             }
-        } else if self.datagrams.len() >= MOST_DATAGRAMS {
-            if let Some(oldest) = self.oldest_of_heaviest(None) {
-                self.displace(&oldest);
-            }
+        } else if self.datagrams.len() >= MOST_DATAGRAMS
+            && let Some(oldest) = self.oldest_of_heaviest(None)
+        {
+            self.displace(&oldest);
         }
         *self.of_source.entry((attachment, source)).or_insert(0) += 1;
         self.datagrams.insert(key, Assembly { deadline, ..Assembly::default() });
