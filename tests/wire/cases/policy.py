@@ -77,7 +77,7 @@ def what_has_a_wrong_checksum_is_never_answered(lab):
         for body in (syn(chksum=0x1234), UDP(sport=next(PORTS), dport=53, chksum=0x1234) / Raw(b"x"),
                      ICMP(type=8, id=5, chksum=0x1234) / Raw(b"x")):
             none(lab.up(IP(src=CLIENT, dst=target) / body, wait=0.06)[1], f"an answer of {target}")
-    none(lab.up(IP(src=CLIENT, dst=ENDPOINT, ttl=1) / syn(chksum=0x1234), wait=0.06)[1], "time exceeded")
+    none(lab.up(IP(src=CLIENT, dst=ENDPOINT, ttl=2) / syn(chksum=0x1234), wait=0.06)[1], "time exceeded")
 
 
 @each_pair("P-4", "F-2")
