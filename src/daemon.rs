@@ -18,11 +18,10 @@ use privlink::config;
 use privlink::control::decisions::Decisions;
 use privlink::control::lint;
 use privlink::control::model::{ApiListener, HostConfig, Key, Model};
-use privlink::control::state::{DecisionStore, Durable, Record};
+use privlink::control::state::{DecisionStore, Durable};
 use privlink::control::validate::{self, Violation};
 use privlink::control::{
     Bootstrap, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Refusal, Report, Setup,
-    ports,
 };
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
@@ -60,11 +59,15 @@ mod checks;
 /// Names.
 mod resolvers;
 
+/// This host as the control plane sees it.
+mod host_port;
+
 /// What runs beside the API.
 mod tasks;
 
 use checks::Doors;
 use crew::{Crew, now};
+use host_port::HostPort;
 use on_request::Hook;
 use paths::Paths;
 use privlink::observe::hooks::HookCounts;
@@ -225,7 +228,8 @@ fn assemble(
     paths.measure();
     let vnets = topology.attachments.iter().map(|attachment| attachment.vnet.clone());
     let doors = Doors(vnets.zip(host.namespaces()).collect());
-    let host = Arc::new(HostPort { host: Mutex::new(Some(host)), on_request });
+    let places = doors.0.clone();
+    let host = Arc::new(HostPort { host: Mutex::new(Some(host)), places, on_request });
 
     let (stop, stopped) = watch::channel(false);
     let began = now();
@@ -305,35 +309,6 @@ fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<St
 
 fn backup_of(store: Arc<SqliteStore>) -> api::Backup {
     Arc::new(move || store.copy().map_err(|error| error.to_string()))
-}
-
-/// This host as the control plane sees it.
-struct HostPort {
-    host: Mutex<Option<Host>>,
-    on_request: Option<Hook>,
-}
-
-impl HostPort {
-    /// Puts lost routes back.
-    fn mend(&self) {
-        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        match host.as_ref().map(Host::mend) {
-            Some(Ok(())) => tracing::warn!("routes to a device were gone, and are back: was it set down?"),
-            Some(Err(error)) => tracing::warn!("routes to a device are gone: {error:#}"),
-            None => {}
-        }
-    }
-}
-
-impl ports::Host for HostPort {
-    fn requested(&self, request: &Record) {
-        self.on_request.iter().for_each(|hook| hook.tell(request));
-    }
-
-    fn reconcile(&self, topology: &Topology) -> anyhow::Result<()> {
-        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        host.as_mut().context("the host is being taken down")?.reconcile(topology)
-    }
 }
 
 /// What is served once everything stands.

@@ -185,12 +185,22 @@ async fn decide(
 }
 
 /// The outcome of `command` and the microseconds it took.
-#[allow(clippy::disallowed_methods, reason = "how long a caller waited is measured in real time")]
 pub(super) async fn apply(state: ApiState, caller: Caller, command: Command) -> Result<(Outcome, u64), Rejection> {
+    apply_with(state, caller, command, false).await
+}
+
+/// [`apply`]; with `force`, NAT addresses are taken although a neighbour answers for them.
+#[allow(clippy::disallowed_methods, reason = "how long a caller waited is measured in real time")]
+pub(super) async fn apply_with(
+    state: ApiState,
+    caller: Caller,
+    command: Command,
+    force: bool,
+) -> Result<(Outcome, u64), Rejection> {
     blocking(move || {
         note_what_may_vanish(&state, &command);
         let began = Instant::now();
-        let outcome = state.control.apply(&caller, command)?;
+        let outcome = state.control.apply_with(&caller, command, force)?;
         Ok((outcome, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)))
     })
     .await?

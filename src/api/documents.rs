@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use tokio::io::AsyncReadExt as _;
 
 use super::ApiState;
-use super::changes::apply;
+use super::changes::apply_with;
 use super::error::Rejection;
 use crate::control::{Caller, Command, FileVersion};
 use crate::control::{Outcome, Report};
@@ -34,7 +34,7 @@ pub(super) async fn apply_document(
         let (prune, dry_run) = (wanted.prune, wanted.dry_run);
         Command::ApplyFile(Box::new(FileVersion { author, model, host: None, prune, dry_run }))
     };
-    let (outcome, _) = apply(state.clone(), caller.clone(), command).await?;
+    let (outcome, _) = apply_with(state.clone(), caller.clone(), command, wanted.force).await?;
     let mut applied = applied(outcome);
     applied.warnings.extend(warnings);
     let changed: Vec<String> = applied.created.iter().chain(&applied.updated).cloned().collect();

@@ -112,6 +112,9 @@ pub(super) struct NewResource {
     /// Sessions at once
     #[arg(long)]
     max_sessions: Option<u32>,
+    /// Take NAT addresses although a neighbour answers for them
+    #[arg(long)]
+    force: bool,
 }
 
 /// A new VNet.
@@ -190,7 +193,7 @@ pub(super) fn endpoint(new: NewEndpoint, client: &Client, output: &mut Output<'_
         .list("accept_names", new.accept_names)
         .maybe("max_sessions", new.max_sessions.map(i64::from))
         .list("dns_zones", new.dns_zones);
-    create::<Endpoint>("endpoint", "endpoints", said, client, output, |endpoint, out| {
+    create::<Endpoint>("endpoint", "endpoints", said, false, client, output, |endpoint, out| {
         let addresses = super::endpoint::addresses(endpoint);
         let name = short(&endpoint.id);
         let resource = bound(&endpoint.resource, &endpoint.subresource);
@@ -229,7 +232,7 @@ pub(super) fn resource(new: NewResource, client: &Client, output: &mut Output<'_
         .flag("shared_backend", new.shared_backend)
         .maybe("max_sessions", new.max_sessions.map(i64::from))
         .list("targets", vec![target.0]);
-    create::<Resource>("resource", "resources", said, client, output, |resource, out| {
+    create::<Resource>("resource", "resources", said, new.force, client, output, |resource, out| {
         writeln!(out, "{}: created", short(&resource.id))?;
         let name = short(&resource.id);
         writeln!(out, "  next: privlink endpoint create NAME --vnet VNET --subnet SUBNET --resource {name}")
@@ -243,7 +246,7 @@ pub(super) fn vnet(new: NewVnet, client: &Client, output: &mut Output<'_>) -> Re
         .list("on_premises", new.on_premises)
         .list("peerings", new.peerings)
         .list("subnets", new.subnets);
-    create::<Vnet>("vnet", "vnets", said, client, output, |vnet, out| {
+    create::<Vnet>("vnet", "vnets", said, false, client, output, |vnet, out| {
         writeln!(out, "{}: created", short(&vnet.id))?;
         writeln!(out, "  next: an [[attachment]] in the daemon's file joins it to this host")
     })
@@ -251,7 +254,7 @@ pub(super) fn vnet(new: NewVnet, client: &Client, output: &mut Output<'_>) -> Re
 
 pub(super) fn security_group(new: NewSecurityGroup, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
     let said = Said::new(new.name, new.place).list("rules", new.rules);
-    create::<SecurityGroup>("security_group", "security-groups", said, client, output, |group, out| {
+    create::<SecurityGroup>("security_group", "security-groups", said, false, client, output, |group, out| {
         writeln!(out, "{}: created", short(&group.id))?;
         let name = short(&group.id);
         writeln!(out, "  next: name it in a subnet: security_group = \"{name}\", network_policies = \"Enabled\"")
@@ -263,6 +266,7 @@ fn create<T: Serialize + DeserializeOwned>(
     kind: &str,
     path: &str,
     Said(object): Said,
+    force: bool,
     client: &Client,
     output: &mut Output<'_>,
     human: impl Fn(&T, &mut dyn Write) -> io::Result<()>,
@@ -270,7 +274,7 @@ fn create<T: Serialize + DeserializeOwned>(
     let whole = values::table([(kind, Value::Array(vec![Value::Table(object)]))]);
     let document = toml::to_string(&whole).map_err(anyhow::Error::from)?;
     let name = "the command line".to_owned();
-    let document = Document { name, document, create_only: true, ..Document::default() };
+    let document = Document { name, document, create_only: true, force, ..Document::default() };
     let applied = client.post::<Applied>("/apply", &document)?;
     // The daemon says which one it made: kind and name.
     let made = applied.items.iter().flat_map(|one| &one.created).find_map(|item| item.rsplit_once(' '));

@@ -24,6 +24,9 @@ pub(super) struct Apply {
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take NAT addresses although a neighbour answers for them
+    #[arg(long)]
+    force: bool,
 }
 
 /// Applies a document as its author's file.
@@ -40,7 +43,7 @@ pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -
         (name, text)
     };
     let (prune, dry_run) = (options.prune, options.dry_run);
-    let document = Document { name, document, prune, dry_run, create_only: false };
+    let document = Document { name, document, prune, dry_run, create_only: false, force: options.force };
     let done = client.post::<Applied>("/apply", &document)?;
     output.list(&done, applied)?;
     output.warn(done.items.iter().flat_map(|one| &one.warnings))

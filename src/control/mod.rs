@@ -43,6 +43,9 @@ pub mod names;
 /// Names that will surprise somebody.
 pub mod lint;
 
+/// Whether somebody on a link has an address already.
+mod neighbours;
+
 /// NAT addresses that end with their last session.
 pub mod retired;
 
@@ -259,8 +262,13 @@ impl ControlPlane {
     ///
     /// # Errors
     /// See [`Kind`]; nothing of a refused command is acknowledged.
-    #[allow(clippy::needless_pass_by_value, reason = "a command is carried out once")]
     pub fn apply(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
+        self.apply_with(caller, command, false)
+    }
+
+    /// Has the writer carry `command` out.
+    #[allow(clippy::needless_pass_by_value, reason = "a command is carried out once")]
+    fn carry_out(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
         let plan = |in_force: &InForce| Planning { setup: &self.setup, in_force, caller }.plan(&command);
         let outcome = self.in_turn(command.only_revokes(), plan, Writer::carry_out);
         match &outcome {

@@ -38,6 +38,9 @@ mod netlink;
 /// Carrying changes out and undoing them.
 mod changes;
 
+/// Who on a link answers for an address.
+pub mod neighbours;
+
 /// How much the ways behind an attachment carry.
 pub mod path_mtu;
 

@@ -125,25 +125,59 @@ impl Kernel {
         Ok(survey)
     }
 
-    /// Neighbours that have answered, and where; those for whom we answer ourselves are not among them.
-    fn neighbours(&self, names: &BTreeMap<u32, String>) -> anyhow::Result<Vec<(IpAddr, String)>> {
+    /// The link on which `address` is, by its index; `None`: a router is in between, or it is an address of this host.
+    pub(super) fn link_to(&self, address: IpAddr) -> Option<u32> {
+        let mut question = route_to(&IpNet::from(address)).build();
+        question.header.protocol = RouteProtocol::Unspec;
+        let answer = self.runtime.block_on(self.handle.route().get(question).execute().try_next()).ok()??;
+        let routed =
+            |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_));
+        if answer.header.kind != RouteType::Unicast || answer.attributes.iter().any(routed) {
+            return None;
+        }
+        answer.attributes.iter().find_map(
+            |attribute| {
+                if let RouteAttribute::Oif(index) = attribute { Some(*index) } else { None }
+            },
+        )
+    }
+
+    /// Has the kernel ask on the link `index` who has `address`, forgetting what it knew. Links without neighbours refuse.
+    pub(super) fn solicit(&self, index: u32, address: IpAddr) {
+        let mut known = self.handle.neighbours().add(index, address);
+        let known = known.message_mut().clone();
+        self.runtime.block_on(self.handle.neighbours().del(known).execute()).ok();
+        let ask = self.handle.neighbours().add(index, address).state(NeighbourState::None).flags(NeighbourFlags::Use);
+        self.runtime.block_on(ask.execute()).ok();
+    }
+
+    /// Neighbours that have answered just now: link and address, and in words who they are.
+    pub(super) fn answers(&self) -> anyhow::Result<BTreeMap<(u32, IpAddr), String>> {
+        let links: Vec<LinkMessage> =
+            self.runtime.block_on(self.handle.link().get().execute().try_collect()).map_err(explain)?;
+        let names: BTreeMap<u32, String> = links.iter().map(|link| (link.header.index, link_name(link))).collect();
+        let fresh = |state| [NeighbourState::Reachable, NeighbourState::Permanent].contains(&state);
+        let all = self.known_neighbours()?.into_iter().filter(|neighbour| fresh(neighbour.state));
+        let text = |neighbour: &Neighbour| {
+            format!("{} on {}", neighbour.hardware, names.get(&neighbour.link).map_or("?", String::as_str))
+        };
+        Ok(all.map(|neighbour| ((neighbour.link, neighbour.address), text(&neighbour))).collect())
+    }
+
+    fn known_neighbours(&self) -> anyhow::Result<Vec<Neighbour>> {
         let all: Vec<NeighbourMessage> =
             self.runtime.block_on(self.handle.neighbours().get().execute().try_collect()).map_err(explain)?;
-        let one = |neighbour: NeighbourMessage| {
-            let (mut address, mut hardware) = (None, None);
-            for attribute in &neighbour.attributes {
-                if let NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) = attribute {
-                    address = Some(IpAddr::from(*ip));
-                } else if let NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) = attribute {
-                    address = Some(IpAddr::from(*ip));
-                } else if let NeighbourAttribute::LinkLayerAddress(bytes) = attribute {
-                    hardware = Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"));
-                }
-            }
-            let interface = names.get(&neighbour.header.ifindex).map_or("?", String::as_str);
-            Some((address?, format!("a neighbour ({}) on {interface}", hardware?)))
+        Ok(all.iter().filter_map(neighbour).collect())
+    }
+
+    /// Neighbours that have answered, and where; those for whom we answer ourselves are not among them.
+    fn neighbours(&self, names: &BTreeMap<u32, String>) -> anyhow::Result<Vec<(IpAddr, String)>> {
+        let one = |neighbour: Neighbour| {
+            let interface = names.get(&neighbour.link).map_or("?", String::as_str);
+            (neighbour.address, format!("a neighbour ({}) on {interface}", neighbour.hardware))
         };
-        Ok(all.into_iter().filter(|neighbour| has_answered(neighbour.header.state)).filter_map(one).collect())
+        let all = self.known_neighbours()?;
+        Ok(all.into_iter().filter(|neighbour| has_answered(neighbour.state)).map(one).collect())
     }
 
     fn routes(&self, family: AddressFamily) -> anyhow::Result<Vec<RouteMessage>> {
@@ -290,6 +324,29 @@ fn interface(link: &LinkMessage) -> Interface {
         reverse_path: read_number(&format!("net/ipv4/conf/{name}/rp_filter")),
         name,
     }
+}
+
+/// An entry of the kernel's table of neighbours that has a hardware address.
+struct Neighbour {
+    link: u32,
+    address: IpAddr,
+    hardware: String,
+    state: NeighbourState,
+}
+
+fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+    let (mut address, mut hardware) = (None, None);
+    for attribute in &message.attributes {
+        if let NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) = attribute {
+            address = Some(IpAddr::from(*ip));
+        } else if let NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) = attribute {
+            address = Some(IpAddr::from(*ip));
+        } else if let NeighbourAttribute::LinkLayerAddress(bytes) = attribute {
+            hardware = Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"));
+        }
+    }
+    let (link, state) = (message.header.ifindex, message.header.state);
+    Some(Neighbour { link, address: address?, hardware: hardware?, state })
 }
 
 /// Whether somebody answers for the neighbour, or did lately.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A document that is to be applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of one request")]
 pub struct Document {
     /// What messages call it.
     pub name: String,
@@ -19,6 +20,9 @@ pub struct Document {
     /// Everything that it names must be new; it is not remembered as its author's file.
     #[serde(default)]
     pub create_only: bool,
+    /// NAT addresses are taken although a neighbour answers for them.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// What a document did, each object with its kind, such as `endpoint default/orders`.

@@ -55,6 +55,8 @@ mod load;
 mod logging;
 /// Private names for PostgreSQL, glibc and musl.
 mod names;
+/// NAT addresses that somebody has already.
+mod neighbours;
 /// States that earlier releases wrote.
 mod old_states;
 /// A program that is told of new requests.

@@ -7,7 +7,7 @@ use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, Uri, header};
 use serde_json::Value;
 
-use super::{ApiState, Rejection};
+use super::{ApiState, Rejection, extension};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{Key, Model};
 use crate::control::rights::{Right, Verb};
@@ -134,7 +134,7 @@ impl Ask {
         let seen = Arc::clone(&self.view.decisions);
         super::super::changes::note_what_may_vanish(&self.state, &command);
         let command = Command::Unchanged { items, seen, then: Box::new(command) };
-        self.state.control.apply(&self.caller, command).map_err(Rejection::from)
+        self.state.control.apply_with(&self.caller, command, extension::is_forced(&self.body)).map_err(Rejection::from)
     }
 
     /// Makes or changes the objects of `model`, if `items` are as this handler saw them.

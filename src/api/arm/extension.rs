@@ -92,6 +92,9 @@ struct OfResource {
     nat: Option<Vec<IpAddr>>,
     targets: Option<Vec<OfTarget>>,
     shared_backend: Option<bool>,
+    /// Of this request alone: see [`is_forced`].
+    #[serde(default, rename = "force")]
+    _force: Option<bool>,
     max_sessions: Option<u32>,
     max_sessions_per_endpoint: Option<u32>,
     cross_region: Option<bool>,
@@ -205,6 +208,11 @@ pub(super) fn show_vnet(view: &View, key: &Key, vnet: &Vnet) -> Value {
         shown["dns"] = json!(OfDns::of(dns));
     }
     shown
+}
+
+/// Whether a request says that NAT addresses are to be taken although a neighbour answers for them.
+pub(super) fn is_forced(body: &Value) -> bool {
+    body["properties"]["privlink"]["force"].as_bool().unwrap_or_default()
 }
 
 /// Takes a subnet's part in.

@@ -113,12 +113,19 @@ fn nat(
             .map(|(_, ip)| *ip)
     };
     let mut given = Vec::new();
-    for config in &wanted.nat_configs {
+    for (index, config) in wanted.nat_configs.iter().enumerate() {
         let named = network.subnets.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&config.subnet));
         let mut subnet = named.ok_or_else(|| absent(format!("subnet {} of VNet {vnet}", config.subnet)))?.clone();
         subnet.prefixes.retain(|prefix| matches!(prefix, ipnet::IpNet::V6(_)) == config.v6);
-        let ip = match config.address.or_else(|| had(config)) {
-            Some(ip) => ip,
+        // One of which was found out before that no neighbour has it.
+        let proposed = wanted.nat.get(index).copied().filter(|free| {
+            !addresses.is_taken(vnet, *free) && subnet.prefixes.iter().any(|prefix| prefix.contains(free))
+        });
+        let ip = match config.address.or_else(|| had(config)).or(proposed) {
+            Some(ip) => {
+                addresses.spare(vnet, ip);
+                ip
+            }
             None => addresses
                 .allocate(vnet, &subnet)
                 .map_err(|full| Refusal::new(Kind::Invalid, "SubnetIsFull", full.to_string(), "add a prefix to it"))?,
