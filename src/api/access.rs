@@ -11,10 +11,11 @@ use serde::de::DeserializeOwned;
 use super::ApiState;
 use super::changes::apply;
 use super::error::Rejection;
-use crate::control::access::{RoleAssignment, RoleDefinition, Scope, Subject, actions, tokens};
+use crate::control::access::{RoleAssignment, RoleDefinition, Subject, actions, tokens};
 use crate::control::decisions::ItemKind;
 use crate::control::model::{Key, Model};
 use crate::control::rights::{Right, Rights};
+use crate::control::seen::sees_grant;
 use crate::control::{Caller, Command, Outcome};
 use crate::interface::{Assignment, Done, List, NewToken, Role, Token};
 
@@ -72,10 +73,7 @@ pub(super) async fn assignments(
 ) -> Answer<Assignment> {
     let view = state.control.view();
     let rights = view.rights(&caller);
-    let read = |scope: &Scope| Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope: scope.clone() };
-    let visible = view.access.grants().iter().filter(|grant| {
-        grant.assignment.principal == *caller.subject.principal() || rights.hold(&read(&grant.assignment.scope))
-    });
+    let visible = view.access.grants().iter().filter(|grant| sees_grant(&rights, grant));
     let shown = visible.map(|grant| Assignment {
         id: grant.id.to_string(),
         principal: grant.assignment.principal.to_string(),
@@ -212,7 +210,8 @@ pub(super) async fn why(
         view.rights(&caller).demand(&Right::anywhere(actions::read(actions::ROLE_ASSIGNMENTS)))?;
     }
     let (action, scope) = (action.parse().map_err(bad("action"))?, scope.parse().map_err(bad("scope"))?);
-    Ok(Json(List::one(view.access.why(&subject, &action, &scope))))
+    let rights = view.rights(&caller);
+    Ok(Json(List::one(view.access.why(&subject, &action, &scope, &|grant| sees_grant(&rights, grant)))))
 }
 
 /// The caller whom a request names by its `Authorization` header; `None`: it names nobody.

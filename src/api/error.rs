@@ -161,8 +161,11 @@ impl IntoResponse for Rejection {
     }
 }
 
+/// What a refusal mentions is shown to nobody: it is told for its reader before ([`Refusal::told`]), as the control
+/// plane does with every refused command, or else its mentions are left out here.
 impl From<Refusal> for Rejection {
     fn from(refusal: Refusal) -> Self {
+        let refusal = refusal.told(&|_| false);
         let status = match refusal.kind {
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Forbidden => StatusCode::FORBIDDEN,
@@ -171,14 +174,14 @@ impl From<Refusal> for Rejection {
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Storage => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let mut rejection = Self::new(status, refusal.code, refusal.message);
+        let mut rejection = Self::new(status, refusal.code, refusal.message.to_string());
         for mistake in refusal.details {
-            let target = Some(mistake.target.clone()).filter(|target| !target.is_empty());
+            let target = Some(mistake.target()).filter(|target| !target.is_empty());
             let detail =
                 ErrorDetail { code: mistake.code.to_owned(), message: mistake.to_string(), target, details: vec![] };
             rejection.body.error.details.push(detail);
         }
-        if refusal.remedy.is_empty() { rejection } else { rejection.with_remedy(refusal.remedy) }
+        if refusal.remedy.is_empty() { rejection } else { rejection.with_remedy(refusal.remedy.to_string()) }
     }
 }
 

@@ -82,7 +82,7 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
     }
     for violation in view.standing.iter() {
         let message = format!("{}: {}; it stood before this rule, and stays in force", violation.at, violation.message);
-        all.push(condition(Severity::Warning, violation.code, message, &violation.remedy));
+        all.push(condition(Severity::Warning, violation.code, message, &violation.remedy.to_string()));
     }
     let lost = state.observer.log_lost();
     if lost > 0 {

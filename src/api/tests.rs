@@ -415,11 +415,8 @@ fn every_kind_of_refusal_has_its_status() {
         (Kind::Unavailable, 503),
         (Kind::Storage, 500),
     ] {
-        let refusal = Refusal::new(kind, "Code", "message", "remedy").with_details(vec![BrokenRule {
-            code: "Rule",
-            target: String::new(),
-            message: "one".to_owned(),
-        }]);
+        let rules = vec![BrokenRule::new("Rule", "one")];
+        let refusal = Refusal::new(kind, "Code", "message", "remedy").with_details(rules);
         let response = Rejection::from(refusal).into_response();
         assert_eq!(response.status().as_u16(), expected, "{kind:?}");
     }

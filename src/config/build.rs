@@ -321,6 +321,8 @@ impl Builder {
                 continue;
             }
             let Violation { code, message, remedy, severity, .. } = violation;
+            // Whoever wrote the file may see all that it is judged against.
+            let (message, remedy) = (message.to_string(), remedy.to_string());
             self.mistakes.push(Mistake { span, severity, code: Some(code), message, remedy });
         }
     }

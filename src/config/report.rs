@@ -97,10 +97,9 @@ impl std::error::Error for Report {}
 impl From<&Report> for Refusal {
     fn from(report: &Report) -> Self {
         let errors = report.problems.iter().filter(|problem| problem.severity == Severity::Error);
-        let details = errors.map(|Problem { file, line, column, code, message, remedy, .. }| BrokenRule {
-            code: code.unwrap_or(INVALID),
-            target: format!("{file}:{}:{}", line.unwrap_or_default(), column.unwrap_or_default()),
-            message: format!("{message}; {remedy}"),
+        let details = errors.map(|Problem { file, line, column, code, message, remedy, .. }| {
+            let place = format!("{file}:{}:{}", line.unwrap_or_default(), column.unwrap_or_default());
+            BrokenRule::new(code.unwrap_or(INVALID), format!("{message}; {remedy}")).at(place)
         });
         Self::new(Kind::Invalid, INVALID, report.to_string().trim_end(), "").with_details(details.collect())
     }

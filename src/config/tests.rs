@@ -258,7 +258,7 @@ fn a_report_shows_the_line_and_underlines_the_place() {
         report.to_string(),
         "orders.toml:60:6: error: endpoint address 10.1.8.4 is outside subnet `endpoints` (10.1.9.0/24)\n  \
          60 | ip = \"10.1.8.4\"\n     |      ^^^^^^^^^^\n  \
-         remedy: choose an address between 10.1.9.4 and 10.1.9.254, or leave `ip` out\n1 error"
+         remedy: choose an address of subnet `endpoints` between 10.1.9.4 and 10.1.9.254, or leave `ip` out\n1 error"
     );
     let json = report.to_json();
     assert_eq!(json["apiVersion"], "privlink/v1");

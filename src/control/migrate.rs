@@ -44,7 +44,7 @@ impl Migration<'_> {
 type Step = fn(&Migration<'_>, &mut Decisions) -> Vec<Record>;
 
 /// From layout 1 (0.1) to layout 2.
-const FROM_1: [Step; 3] = [names::accept_answered, tokens, mark_nat];
+const FROM_1: [Step; 4] = [names::accept_answered, tokens, mark_nat, drop_foreign_values];
 
 /// A role is assigned to a token's creation: living tokens keep what they hold, and what was assigned to a name without
 /// a token, and gave nobody anything, would otherwise wait for whoever makes a token of that name.
@@ -59,6 +59,12 @@ fn tokens(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
         migration.record(format!("assignment {key}"), detail)
     });
     gone.collect()
+}
+
+/// Bodies were kept as they came, passwords included.
+fn drop_foreign_values(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
+    let cleaned = super::foreign::clean(decisions).into_iter();
+    cleaned.map(|(object, detail)| migration.record(object, detail)).collect()
 }
 
 /// `found`, of layout `format`, as today's release would have written it.
@@ -92,4 +98,60 @@ fn mark_nat(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record>
         imply_nat(&mut file.model);
     }
     records
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::control::state::{Change, DecisionStore as _, Durable, Extent};
+    use crate::control::testing::{host, noon, root};
+    use crate::store::Store as _;
+    use crate::store::sqlite::SqliteStore;
+
+    /// What the state of release 0.1 holds of a body.
+    const SECRET: &[u8] = b"Sw0rdfish-in-the-clear";
+
+    fn holds_secret(directory: &Path) -> Vec<String> {
+        let files = std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+        let holds = |path: &std::path::PathBuf| {
+            let bytes = std::fs::read(path).expect("read");
+            bytes.windows(SECRET.len()).any(|window| window == SECRET)
+        };
+        files.filter(holds).map(|path| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn no_byte_of_a_body_that_is_not_kept_is_left() {
+        let directory = std::env::temp_dir().join(format!("privlink-migrate-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).expect("made");
+        let database = rusqlite::Connection::open(directory.join("state.db")).expect("a database");
+        database.execute_batch(include_str!("../../tests/states/0.1/state.sql")).expect("the state");
+        drop(database);
+        std::fs::write(directory.join("state.mark"), include_str!("../../tests/states/0.1/state.mark"))
+            .expect("a mark");
+        std::fs::copy(directory.join("state.db"), directory.join("state.db.backup-v1")).expect("a copy");
+        assert_eq!(holds_secret(&directory).len(), 2);
+        let store = Arc::new(SqliteStore::open(&directory).expect("opened").0);
+        let mut durable = Durable::new(Arc::clone(&store) as _);
+        let (found, format) = (durable.load().expect("read").expect("something"), durable.format().expect("a layout"));
+        let actor = root().actor();
+        let (host, by) = (host(&[]), &actor);
+        let (after, records) = migrate(&Migration { by, at: noon(), host: &host }, format, &found);
+        let said: Vec<&str> = records.iter().map(|record| record.object.as_str()).collect();
+        assert!(said.contains(&"resource default/orders-sql"), "{said:?}");
+        let lost = records.iter().find(|record| record.object == "resource default/orders-sql").expect("a record");
+        assert!(lost.detail.contains("properties.administratorLoginPassword"), "{}", lost.detail);
+        let change = Change { before: &found, after: &after, extent: &Extent::Whole, records: &records };
+        durable.commit(&change).expect("committed");
+        assert_eq!(holds_secret(&directory), [] as [&str; 0], "while it is open");
+        assert_eq!((durable.format().expect("a layout"), durable.load().expect("read")), (2, Some(after)));
+        store.verify().expect("an audit log");
+        drop((store, durable));
+        assert_eq!(holds_secret(&directory), [] as [&str; 0], "and after it was closed");
+        std::fs::remove_dir_all(&directory).expect("removed");
+    }
 }

@@ -22,6 +22,12 @@ pub mod command;
 /// Why a command is refused.
 pub mod refusal;
 
+/// What typed resources say to their own clients.
+pub mod foreign;
+
+/// What a refusal says, and which objects it mentions.
+pub mod sentence;
+
 /// From a name to the thing meant.
 pub mod references;
 
@@ -95,7 +101,7 @@ mod index;
 pub mod views;
 
 /// What of it a caller may see.
-mod seen;
+pub mod seen;
 
 /// A small model for tests.
 #[cfg(test)]
@@ -275,7 +281,9 @@ impl ControlPlane {
             Ok(done) => tracing::info!(%caller, %done, "command done"),
             Err(refusal) => tracing::warn!(%caller, code = refusal.code, %refusal, "command refused"),
         }
-        outcome
+        // The log says it all; the caller is told what it may see.
+        let now = self.in_force.load();
+        now.told(caller, outcome)
     }
 
     /// Plans, and carries out what was planned for what is in force then. A plan that was made for something older is

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::sentence::{Sees, Sentence, UNSEEN};
+
 /// What sort of refusal it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Kind {
@@ -25,20 +27,57 @@ pub enum Kind {
 }
 
 /// One of several mistakes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenRule {
     /// Names the rule, for programs; stable.
     pub code: &'static str,
-    /// What it is about, such as `endpoint default/orders: subnet`.
-    pub target: String,
+    /// Where it shows, such as `endpoint default/orders: subnet`; the reader is told the first that it may see. Empty:
+    /// nowhere in particular.
+    pub places: Vec<Sentence>,
     /// What is wrong, and what to do.
-    pub message: String,
+    pub message: Sentence,
+}
+
+/// Code of every rule that shows only where the reader sees nothing.
+pub const UNSEEN_RULE: &str = "InUse";
+
+impl BrokenRule {
+    /// A rule that shows nowhere in particular.
+    pub fn new(code: &'static str, message: impl Into<Sentence>) -> Self {
+        Self { code, places: Vec::new(), message: message.into() }
+    }
+
+    /// The same, which shows at `place` too.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<Sentence>) -> Self {
+        self.places.push(place.into());
+        self
+    }
+
+    /// Where it shows.
+    pub fn target(&self) -> String {
+        self.places.first().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// The rule as who `sees` may read it; where its places are all unseen, no more than that there is one.
+    #[must_use]
+    pub fn told(&self, sees: Sees<'_>) -> Self {
+        let place = self.places.iter().find(|place| place.is_seen(sees));
+        if place.is_none() && !self.places.is_empty() {
+            return Self::new(UNSEEN_RULE, format!("error: {UNSEEN} depends on what this changes"));
+        }
+        Self {
+            code: self.code,
+            places: place.into_iter().map(|place| place.told(sees)).collect(),
+            message: self.message.told(sees),
+        }
+    }
 }
 
 impl fmt::Display for BrokenRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.target.as_str() {
-            "" => f.write_str(&self.message),
+        match self.target().as_str() {
+            "" => write!(f, "{}", self.message),
             target => write!(f, "{target}: {}", self.message),
         }
     }
@@ -46,23 +85,26 @@ impl fmt::Display for BrokenRule {
 
 /// A refused command: nothing of it is acknowledged. Whether anything of it is in force stands in
 /// `message` (law 7: only a revocation can be in force without being acknowledged).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What sort it is.
     pub kind: Kind,
     /// Stable, in Azure's style, such as `AuthorizationFailed`.
     pub code: &'static str,
     /// What is wrong, naming the thing.
-    pub message: String,
+    pub message: Sentence,
     /// What to do about it; empty where nothing helps.
-    pub remedy: String,
+    pub remedy: Sentence,
     /// Every single mistake, where there are several.
     pub details: Vec<BrokenRule>,
 }
 
+/// Code of a refusal for several broken rules.
+pub const SEVERAL: &str = "InvalidModel";
+
 impl Refusal {
     /// A refusal without details.
-    pub fn new(kind: Kind, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, code: &'static str, message: impl Into<Sentence>, remedy: impl Into<Sentence>) -> Self {
         Self { kind, code, message: message.into(), remedy: remedy.into(), details: Vec::new() }
     }
 
@@ -72,6 +114,37 @@ impl Refusal {
         self.details = details;
         self
     }
+
+    /// For broken rules, by the code that they share.
+    pub fn of_rules(message: impl Into<Sentence>, remedy: impl Into<Sentence>, rules: Vec<BrokenRule>) -> Self {
+        Self::new(Kind::Invalid, common_code(&rules), message, remedy).with_details(rules)
+    }
+
+    /// The refusal as who `sees` may read it: nothing in it needs to be hidden any more.
+    #[must_use]
+    pub fn told(&self, sees: Sees<'_>) -> Self {
+        let mut details: Vec<BrokenRule> = Vec::new();
+        for rule in self.details.iter().map(|rule| rule.told(sees)) {
+            // How many rules of the same words there are tells how much the reader does not see.
+            if !(rule.code == UNSEEN_RULE && details.contains(&rule)) {
+                details.push(rule);
+            }
+        }
+        let by_rules = !self.details.is_empty() && self.code == common_code(&self.details);
+        let seen: Vec<BrokenRule> = details.iter().filter(|rule| rule.code != UNSEEN_RULE).cloned().collect();
+        let code = match (by_rules, seen.is_empty()) {
+            (true, true) => UNSEEN_RULE,
+            (true, false) => common_code(&seen),
+            (false, _) => self.code,
+        };
+        Self { kind: self.kind, code, message: self.message.told(sees), remedy: self.remedy.told(sees), details }
+    }
+}
+
+/// The code of the one rule that is broken, where it is one.
+fn common_code(rules: &[BrokenRule]) -> &'static str {
+    let code = rules.first().map(|first| first.code);
+    code.filter(|code| rules.iter().all(|other| other.code == *code)).unwrap_or(SEVERAL)
 }
 
 impl fmt::Display for Refusal {

@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::access::{Scope, actions};
-use super::command::Caller;
+use super::access::{Grant, Scope, actions};
+use super::command::{Caller, Outcome};
 use super::decisions::{Decisions, Item, ItemKind};
 use super::index::Index;
 use super::model::{EndpointIp, Key, Map, Model, Subnet, Tags, Visibility, Vnet};
 use super::names;
+use super::refusal::Refusal;
 use super::rights::{Right, Rights, Verb};
+use super::sentence::{Named, Sees};
 use super::views::View;
 
 /// Whether the holder of `rights` may see `item` of `model`: by its own `read`; an endpoint also by that of the
-/// connections of what it is bound to, an assignment also where it is its own.
+/// connections of what it is bound to, an assignment also where it is its own or its group's.
 pub(super) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
     let besides = match item.kind {
         ItemKind::Endpoint => {
@@ -23,7 +25,7 @@ pub(super) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
         }
         ItemKind::Assignment => {
             let given = model.assignments.get(&item.key);
-            given.is_some_and(|given| given.principal == *rights.caller().subject.principal())
+            given.is_some_and(|given| rights.caller().subject.principals().any(|own| own == given.principal))
         }
         ItemKind::Role
         | ItemKind::ResourceGroup
@@ -34,6 +36,60 @@ pub(super) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
         | ItemKind::Resource => false,
     };
     besides || rights.hold(&Right::on(model, item, Verb::Read))
+}
+
+/// Whether the holder of `rights` may see an assignment: its own, and those that it may read.
+pub fn sees_grant(rights: &Rights<'_>, grant: &Grant) -> bool {
+    let own = rights.caller().subject.principals().any(|own| own == grant.assignment.principal);
+    let scope = grant.assignment.scope.clone();
+    own || rights.hold(&Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope })
+}
+
+/// Whether a refusal to the holder of `rights` may mention `named`: what it may see, what it may itself write, and the
+/// subnets that it may use.
+pub(super) fn may_mention(rights: &Rights<'_>, model: &Model, named: &Named) -> bool {
+    let at = |kind: &str, subscription: &str| {
+        let scope = Scope::subscription(subscription);
+        scope.is_ok_and(|scope| rights.hold(&Right { action: actions::read(kind), scope }))
+    };
+    match named {
+        Named::Item(item) => sees(rights, model, item) || rights.hold(&Right::on(model, item, Verb::Write)),
+        Named::Subnet(vnet, name) => {
+            let read = Right::subnet(vnet, name, actions::read(actions::SUBNETS));
+            rights.hold(&read) || rights.hold(&Right::join(vnet, name))
+        }
+        Named::Subscription(name) => {
+            [actions::NETWORKS, actions::ENDPOINTS, actions::SERVICES].into_iter().all(|kind| at(kind, name))
+        }
+        Named::Host => rights.hold(&Right::anywhere(actions::read(actions::STATUS))),
+    }
+}
+
+/// What came of a command, as the holder of `rights` may read it.
+pub(super) fn told(rights: &Rights<'_>, model: &Model, outcome: Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
+    let sees = |named: &Named| may_mention(rights, model, named);
+    outcome.map(|outcome| outcome.told(&sees)).map_err(|refusal| refusal.told(&sees))
+}
+
+impl Outcome {
+    /// The outcome as who `sees` may read it: what a change carries along may be somebody else's.
+    #[must_use]
+    pub(super) fn told(mut self, sees: Sees<'_>) -> Self {
+        let seen = |item: &Item| sees(&Named::Item(item.clone()));
+        match &mut self {
+            Self::Put(changed) => {
+                changed.created.retain(seen);
+                changed.updated.retain(seen);
+            }
+            Self::Deleted(deletion) => {
+                let endpoint = |key: &Key| seen(&Item { kind: ItemKind::Endpoint, key: key.clone() });
+                deletion.disconnected.retain(endpoint);
+            }
+            // Reports are made for their reader.
+            Self::Applied(_) | Self::Decided(_) | Self::Minted(_) | Self::Rotated(_) | Self::Revoked(_) => {}
+        }
+        self
+    }
 }
 
 impl View {

@@ -119,12 +119,21 @@ impl Durable {
 impl DecisionStore for Durable {
     fn commit(&mut self, change: &Change<'_>) -> std::io::Result<()> {
         let mut operations = operations(change)?;
-        // The first commit of a process says how whoever reads later has to read.
-        if !self.current {
+        // The first commit of a process says how whoever reads later has to read: after a migration, once nothing is
+        // left of what it removed. A crash in between migrates anew.
+        let migrates = !self.current && self.stored_format()?.is_some_and(|format| format < FORMAT);
+        if !self.current && !migrates {
             operations.push(Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?));
         }
         let transaction = Transaction { compares: Vec::new(), operations, records: bodies(change.records)? };
         match self.store.commit(transaction) {
+            Ok(Outcome::Committed(_)) if migrates => {
+                self.store.scrub().map_err(other)?;
+                let operations = vec![Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?)];
+                let today = Transaction { compares: Vec::new(), operations, records: Vec::new() };
+                self.current = matches!(self.store.commit(today).map_err(other)?, Outcome::Committed(_));
+                Ok(())
+            }
             Ok(Outcome::Committed(_)) => {
                 self.current = true;
                 Ok(())

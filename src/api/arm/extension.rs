@@ -106,6 +106,9 @@ struct OfResource {
     /// Read only.
     #[serde(default, rename = "storedOnly")]
     _stored: Option<Value>,
+    /// Read only: names of properties that were sent and of which nothing was kept.
+    #[serde(default, rename = "notKept")]
+    _not_kept: Option<Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,9 +1,9 @@
 //! Resources of any type that has private endpoints in Azure, all in one shape: what they are to their own clients
-//! (`sku`, `kind`) is kept and shown, and means nothing here.
+//! (`sku`, `kind`) is kept and shown where it is listed, and means nothing here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
@@ -12,13 +12,11 @@ use super::{Rejection, connections as sides, extension, services};
 use crate::control::View;
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
+use crate::control::foreign;
 use crate::control::ids;
 use crate::control::model::{Key, LinkResource, Model, ResourceType, TargetSpec};
 use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
 use crate::control::rights::Right;
-
-/// Bytes of what is kept of a body's foreign words at most.
-const FOREIGN_MAX: usize = 16 * 1024;
 
 /// The type that the path names, in Azure's spelling.
 ///
@@ -142,8 +140,8 @@ fn read(ask: &Ask, kind: &str, before: Option<&LinkResource>) -> Result<LinkReso
     let properties = body.properties();
     let mut resource = before.cloned().unwrap_or_else(|| services::blank(Some(kind.to_owned())));
     services::common(&body, &properties, &mut resource)?;
-    resource.foreign = foreign(&ask.body).ok_or_else(|| {
-        body.refused(&format!("what means nothing here is kept up to {FOREIGN_MAX} bytes, and this is more"))
+    resource.foreign = foreign::kept(kind, &ask.body).ok_or_else(|| {
+        body.refused(&format!("what means nothing here is kept up to {} bytes, and this is more", foreign::KEPT_MAX))
     })?;
     extension::resource(&properties, &mut resource)?;
     if resource.targets.is_empty() {
@@ -157,41 +155,17 @@ fn read(ask: &Ask, kind: &str, before: Option<&LinkResource>) -> Result<LinkReso
     Ok(resource)
 }
 
-/// What the body says besides what is understood, as JSON; `None`: it is too much.
-fn foreign(body: &Value) -> Option<String> {
-    const OWN: [&str; 8] = ["id", "name", "type", "location", "tags", "etag", "systemData", "properties"];
-    const COMPUTED: [&str; 7] = [
-        "provisioningState",
-        "primaryEndpoints",
-        "privateEndpointConnections",
-        "privlink",
-        "visibility",
-        "autoApproval",
-        "creationTime",
-    ];
-    let without = |object: &Map<String, Value>, own: &[&str]| {
-        let kept = object.iter().filter(|(name, _)| !own.iter().any(|own| own.eq_ignore_ascii_case(name)));
-        kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<String, Value>>()
-    };
-    let mut kept = without(body.as_object()?, &OWN);
-    if let Some(properties) = body.get("properties").and_then(Value::as_object) {
-        let properties = without(properties, &COMPUTED);
-        if !properties.is_empty() {
-            kept.insert("properties".into(), Value::Object(properties));
-        }
-    }
-    let text = if kept.is_empty() { String::new() } else { Value::Object(kept).to_string() };
-    (text.len() <= FOREIGN_MAX).then_some(text)
-}
-
 /// As Azure shows it.
 fn show(view: &View, key: &Key, resource: &LinkResource) -> Value {
-    let kept: Map<String, Value> = serde_json::from_str(&resource.foreign).unwrap_or_default();
+    let (kept, lost) = foreign::shown(&resource.foreign);
     let kind = resource.kind.as_deref();
     let mut properties = kept.get("properties").cloned().unwrap_or_else(|| json!({}));
     properties["provisioningState"] = json!("Succeeded");
     properties["privateEndpointConnections"] = json!(sides::of(view, key, kind));
     properties["privlink"] = extension::show_resource(view, key, resource);
+    if let Some(names) = lost {
+        properties["privlink"]["notKept"] = names;
+    }
     services::shared(resource, &mut properties);
     if kind.is_some_and(|kind| kind.eq_ignore_ascii_case(STORAGE)) {
         properties["primaryEndpoints"] = storage_endpoints(key);

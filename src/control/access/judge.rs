@@ -12,7 +12,10 @@ use super::principal::{Principal, Subject};
 use super::role::{ActionPattern, Effect, RoleDefinition, RoleName, built_in};
 use super::scope::Scope;
 use super::tokens::{Token, TokenId};
+use crate::control::decisions::ItemKind;
+use crate::control::model::Key;
 use crate::control::refusal::{BrokenRule, Kind, Refusal};
+use crate::control::sentence::Mention;
 
 /// Every role and every assignment, whole: it is built anew when one of them changes.
 #[derive(Clone, Debug)]
@@ -138,7 +141,8 @@ impl Access {
         let details = assigned.iter().map(|grant| {
             let RoleAssignment { principal, scope, .. } = &grant.assignment;
             let message = format!("{} to {principal} at {scope}", grant.id);
-            BrokenRule { code: "RoleAssigned", target: String::new(), message }
+            let assignment = Key::global(grant.id.to_string());
+            BrokenRule::new("RoleAssigned", Mention::of(ItemKind::Assignment, &assignment, message))
         });
         Err(Refusal::new(Kind::Invalid, "RoleDefinitionHasAssignments", message, "delete its assignments first")
             .with_details(details.collect()))

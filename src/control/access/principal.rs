@@ -150,7 +150,7 @@ impl Subject {
     }
 
     /// Every principal whose assignments it has.
-    pub(super) fn principals(&self) -> impl Iterator<Item = Principal> {
+    pub(in crate::control) fn principals(&self) -> impl Iterator<Item = Principal> {
         std::iter::once(self.principal.clone()).chain(self.groups.iter().copied().map(Principal::Gid))
     }
 }

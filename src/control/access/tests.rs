@@ -208,7 +208,7 @@ fn an_explanation_says_what_each_assignment_has_to_do_with_it() {
         assignment("uid:2", "Owner", "/"),
     ];
     let access = access(&roles, &assignments);
-    let explanation = access.why(&user(1), &approve(SQL), &thing);
+    let explanation = access.why(&user(1), &approve(SQL), &thing, &|_| true);
     assert!(!explanation.allowed);
     let findings: Vec<_> = explanation.considered.iter().map(|one| (one.principal.to_string(), &one.finding)).collect();
     let own = |principal: &str| (principal.to_owned(), &Finding::OtherPrincipal);
@@ -231,7 +231,7 @@ fn an_explanation_says_what_each_assignment_has_to_do_with_it() {
         json["smallestGrant"]["command"],
         format!("privlink assignment create --principal uid:1 --role \"Private Link Approver\" --scope {thing}")
     );
-    let allowed = access.why(&user(2), &approve(SQL), &thing);
+    let allowed = access.why(&user(2), &approve(SQL), &thing, &|_| true);
     assert!(allowed.allowed && allowed.smallest_grant.is_none());
     assert_eq!(allowed.considered[0].finding, Finding::Grants);
 }
@@ -250,7 +250,7 @@ fn the_smallest_grant_is_the_least_role_that_suffices() {
         (write(actions::ROLE_ASSIGNMENTS), "User Access Administrator"),
         (write(actions::TOKENS), "Owner"),
     ] {
-        let explanation = access(&[], &[]).why(&user(1), &action, &scope(GROUP));
+        let explanation = access(&[], &[]).why(&user(1), &action, &scope(GROUP), &|_| true);
         assert_eq!(explanation.smallest_grant.unwrap().role.to_string(), role, "{action}");
     }
 }

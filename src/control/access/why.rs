@@ -25,7 +25,7 @@ pub struct Explanation {
     pub scope: Scope,
     /// Whether it may.
     pub allowed: bool,
-    /// Every assignment there is, those that came nearest to allowing it first.
+    /// Every assignment that whoever asks may see, those that came nearest to allowing it first.
     pub considered: Vec<Considered>,
     /// Where it may not: what would allow it, and no more than a built-in role must.
     pub smallest_grant: Option<SmallestGrant>,
@@ -62,9 +62,11 @@ pub struct SmallestGrant {
 }
 
 impl Access {
-    /// Why `subject` may or may not perform `action` at `scope`.
-    pub fn why(&self, subject: &Subject, action: &Action, scope: &Scope) -> Explanation {
+    /// Why `subject` may or may not perform `action` at `scope`, by its own assignments and those others that are
+    /// `seen`.
+    pub fn why(&self, subject: &Subject, action: &Action, scope: &Scope, seen: &dyn Fn(&Grant) -> bool) -> Explanation {
         let own: Vec<Principal> = subject.principals().collect();
+        let shown = self.grants().iter().filter(|grant| own.contains(&grant.assignment.principal) || seen(grant));
         let consider = |grant: &Grant| Considered {
             assignment: grant.id.clone(),
             principal: grant.assignment.principal.clone(),
@@ -77,7 +79,7 @@ impl Access {
                 Finding::OtherPrincipal
             },
         };
-        let mut considered: Vec<Considered> = self.grants().iter().map(consider).collect();
+        let mut considered: Vec<Considered> = shown.map(consider).collect();
         considered.sort_by(|one, other| other.finding.cmp(&one.finding));
         let allowed = considered.iter().any(|one| one.finding == Finding::Grants);
         Explanation {

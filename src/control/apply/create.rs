@@ -9,6 +9,8 @@ use super::super::decisions::{Connection, DecidedBy, Decisions};
 use super::super::model::{EndpointIp, Key, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
 use super::super::rights::{Right, Rights};
+use super::super::seen::may_mention;
+use super::super::sentence::Sentence;
 use crate::snapshot::ConnectionState;
 
 /// Who makes something, and when.
@@ -18,6 +20,13 @@ pub struct Maker<'a> {
     pub rights: Rights<'a>,
     /// Now.
     pub now: Timestamp,
+}
+
+impl Maker<'_> {
+    /// A refusal in the words that the maker may read.
+    pub(super) fn told(&self, decisions: &Decisions, refusal: &Refusal) -> String {
+        refusal.told(&|named| may_mention(&self.rights, &decisions.model, named)).to_string()
+    }
 }
 
 /// Makes the endpoint `key` and its connection in `after`.
@@ -83,8 +92,8 @@ fn first_state(
         Err(not_entitled) => {
             let refusal = maker.rights.demand(&right).err();
             let refused = |refusal: Refusal| Refusal {
-                message: format!("{not_entitled}: {}", refusal.message),
-                remedy: format!("set `manual = true` to ask the owner; {}", refusal.remedy),
+                message: Sentence::from(format!("{not_entitled}: ")).and(refusal.message),
+                remedy: Sentence::from("set `manual = true` to ask the owner; ").and(refusal.remedy),
                 ..refusal
             };
             let lost = || Refusal::new(Kind::Forbidden, "AuthorizationFailed", not_entitled.to_string(), "");

@@ -4,6 +4,7 @@ use super::super::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
 use super::super::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
 use super::super::rights::{Right, Verb};
+use super::super::sentence::{Mention, Part, sentence};
 use super::create::Maker;
 use crate::snapshot::ConnectionState;
 
@@ -68,12 +69,17 @@ fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<K
     // What its owner removed is a connection no more: it is left to its consumer.
     let removed =
         |endpoint: &&Key| after.connections.get(endpoint).is_some_and(|one| one.state == ConnectionState::Disconnected);
-    let connected: Vec<Key> = bound.iter().filter(|endpoint| !removed(endpoint)).cloned().collect();
+    let connected = bound.iter().filter(|endpoint| !removed(endpoint));
+    let connected: Vec<Mention> = connected.map(|one| Mention::of(ItemKind::Endpoint, one, one)).collect();
     if former.kind.is_none() && !connected.is_empty() {
         return Err(Refusal::new(
             Kind::Invalid,
             "PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections",
-            format!("private link service {key} has connections: {}", listed(&connected)),
+            sentence!(
+                "{} has connections: {}",
+                Mention::of(ItemKind::Resource, key, format_args!("private link service {key}")),
+                Part::Users(connected)
+            ),
             "its consumers delete their endpoints first",
         ));
     }
@@ -100,7 +106,10 @@ fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<K
 fn role(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     let assigned =
         after.model.assignments.iter().filter(|(_, given)| given.role.to_string().eq_ignore_ascii_case(&key.name));
-    refuse_used(key, "role", assigned.map(|(id, given)| format!("assignment {id} of {}", given.principal)))?;
+    let users = assigned.map(|(id, given)| {
+        Mention::of(ItemKind::Assignment, id, format_args!("assignment {id} of {}", given.principal))
+    });
+    refuse_used(ItemKind::Role, key, users)?;
     after.model.roles.remove(key);
     Ok(())
 }
@@ -110,11 +119,12 @@ fn vnet(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     let endpoints = model.endpoints.iter().filter(|(_, endpoint)| endpoint.vnet == *key);
     let resources = model.resources.iter().filter(|(_, resource)| resource.vnet.as_ref() == Some(key));
     let peers = model.vnets.iter().filter(|(name, vnet)| *name != key && vnet.peerings.contains(key));
-    let users = endpoints.map(|(name, _)| format!("endpoint {name}"));
-    let users = users.chain(resources.map(|(name, _)| format!("resource {name}")));
+    let user = |kind: ItemKind, name: &Key, what: &str| Mention::of(kind, name, format_args!("{what} {name}"));
+    let users = endpoints.map(|(name, _)| user(ItemKind::Endpoint, name, "endpoint"));
+    let users = users.chain(resources.map(|(name, _)| user(ItemKind::Resource, name, "resource")));
     let linked = model.dns_zones.iter().filter(|(_, zone)| zone.links.iter().any(|link| link.vnet == *key));
-    let users = users.chain(linked.map(|(name, _)| format!("a link of private DNS zone {name}")));
-    refuse_used(key, "vnet", users.chain(peers.map(|(name, _)| format!("the peering of {name}"))))?;
+    let users = users.chain(linked.map(|(name, _)| user(ItemKind::DnsZone, name, "a link of private DNS zone")));
+    refuse_used(ItemKind::Vnet, key, users.chain(peers.map(|(name, _)| user(ItemKind::Vnet, name, "the peering of"))))?;
     after.model.vnets.remove(key);
     Ok(())
 }
@@ -122,7 +132,8 @@ fn vnet(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
 fn security_group(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     let subnets = after.model.vnets.iter().flat_map(|(name, vnet)| vnet.subnets.iter().map(move |s| (name, s)));
     let users = subnets.filter(|(_, subnet)| subnet.security_group.as_ref() == Some(key));
-    refuse_used(key, "security group", users.map(|(name, subnet)| format!("subnet {} of {name}", subnet.name)))?;
+    let users = users.map(|(name, subnet)| Mention::subnet(name, &subnet.name).with(format_args!(" of {name}")));
+    refuse_used(ItemKind::SecurityGroup, key, users)?;
     after.model.security_groups.remove(key);
     Ok(())
 }
@@ -132,7 +143,8 @@ fn dns_zone(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
         endpoint.zone_group.iter().any(|group| group.zones.iter().any(|one| one.zone == *key))
     };
     let users = after.model.endpoints.iter().filter(|(_, endpoint)| within(endpoint));
-    refuse_used(key, "private DNS zone", users.map(|(name, _)| format!("endpoint {name}")))?;
+    let users = users.map(|(name, _)| Mention::of(ItemKind::Endpoint, name, format_args!("endpoint {name}")));
+    refuse_used(ItemKind::DnsZone, key, users)?;
     after.model.dns_zones.remove(key);
     Ok(())
 }
@@ -140,7 +152,9 @@ fn dns_zone(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
 fn load_balancer(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     let behind = |resource: &LinkResource| resource.frontends.iter().any(|frontend| frontend.balancer == *key);
     let users = after.model.resources.iter().filter(|(_, resource)| behind(resource));
-    refuse_used(key, "load balancer", users.map(|(name, _)| format!("private link service {name}")))?;
+    let users =
+        users.map(|(name, _)| Mention::of(ItemKind::Resource, name, format_args!("private link service {name}")));
+    refuse_used(ItemKind::LoadBalancer, key, users)?;
     after.model.load_balancers.remove(key);
     Ok(())
 }
@@ -150,6 +164,11 @@ fn group(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>
     let mut left = after.clone();
     let mut disconnected = Vec::new();
     for item in left.model.in_group(key) {
+        maker.rights.demand(&Right::on(&left.model, &item, Verb::Delete)).map_err(|lacking| {
+            let within = Mention::item(&item);
+            let message = sentence!("resource group {} holds {}, which you may not delete", &key.group, within);
+            Refusal::new(lacking.kind, lacking.code, message, "its owner deletes it first")
+        })?;
         disconnected.extend(delete(&mut left, maker, &item)?);
     }
     disconnected.retain(|endpoint| left.model.endpoints.contains_key(endpoint));
@@ -158,19 +177,12 @@ fn group(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>
     Ok(disconnected)
 }
 
-fn refuse_used(key: &Key, what: &str, users: impl Iterator<Item = String>) -> Result<(), Refusal> {
-    let users: Vec<String> = users.take(12).collect();
+fn refuse_used(kind: ItemKind, key: &Key, users: impl Iterator<Item = Mention>) -> Result<(), Refusal> {
+    let users: Vec<Mention> = users.collect();
     if users.is_empty() {
         return Ok(());
     }
-    let message = format!("{what} {key} is in use by {}", users.join(", "));
+    let used = Mention::item(&Item { kind, key: key.clone() });
+    let message = sentence!("{} is in use by {}", used, Part::Users(users));
     Err(Refusal::new(Kind::Conflict, "InUse", message, "delete or change those first"))
-}
-
-fn listed(keys: &[Key]) -> String {
-    let shown: Vec<String> = keys.iter().take(12).map(ToString::to_string).collect();
-    match keys.len().saturating_sub(shown.len()) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

@@ -7,6 +7,7 @@ use super::super::model::{EndpointIp, Key, Model, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
 use super::super::report::{Report, Skipped};
 use super::super::rights::{Right, Verb};
+use super::super::seen::sees;
 use super::super::views::{at, decision_of};
 use super::Application;
 use super::create::{create, fill};
@@ -44,7 +45,8 @@ pub(super) fn merge(
             Err(refusal) if refusal.kind == Kind::Forbidden => return Err(refusal),
             Err(refusal) => {
                 merging.forget(key);
-                report.skipped.push(Skipped { item: item.to_string(), reason: refusal.to_string() });
+                let reason = application.maker.told(merging.after, &refusal);
+                report.skipped.push(Skipped { item: item.to_string(), reason });
             }
         }
     }
@@ -58,15 +60,18 @@ pub(super) fn merge(
     Ok(())
 }
 
-/// Where a file's decision stands against the live one: of `author`'s file, and for the daemon's own of every file.
-pub(in super::super) fn differences(decisions: &Decisions, author: &str) -> Vec<String> {
+/// Where a file's decision stands against the live one: of the author's file, and for the daemon's own of every file,
+/// as far as who applies it may see.
+pub(super) fn differences(decisions: &Decisions, application: &Application<'_>) -> Vec<String> {
+    let (author, rights) = (application.author, &application.maker.rights);
+    let seen = |key: &Key| sees(rights, &decisions.model, &Item { kind: ItemKind::Endpoint, key: key.clone() });
     let files = decisions.files.iter().filter(|(of, _)| author == crate::control::DAEMON || *of == author);
     let endpoints = files.flat_map(|(_, file)| &file.model.endpoints);
     let difference = |(key, endpoint): (&Key, &PrivateEndpoint)| {
         let connection = decisions.connections.get(key)?;
         let decided = first_decision(endpoint)?;
         let stands = decided != connection.state && connection.state != ConnectionState::Disconnected;
-        stands.then(|| {
+        (stands && seen(key)).then(|| {
             format!("endpoint {key}: the file says {decided}; {}, and that stays in force", decision_of(connection))
         })
     };
@@ -97,6 +102,10 @@ impl Merging<'_> {
         let (key, rights) = (&item.key, &self.application.maker.rights);
         let last = self.last.endpoints.get(key);
         let write = Right::on(&self.after.model, item, Verb::Write);
+        // Before any comparison: what is there, or was, is told to who may see it.
+        if !sees(rights, &self.after.model, item) {
+            rights.demand(&write)?;
+        }
         let Some(live) = self.after.model.endpoints.get(key) else {
             if let Some(deleted) = self.after.deleted.get(key).filter(|_| last == Some(wanted)) {
                 let message = format!("deleted live by {} at {}", deleted.by, at(deleted.at));
@@ -136,7 +145,9 @@ impl Merging<'_> {
     /// A resource that gained members gives every endpoint bound to it an address for each: the one that the
     /// file names, else a free one.
     fn fill_new_members(&mut self, report: &mut Report) {
-        for (key, live) in &self.after.model.endpoints.clone() {
+        let (before, rights) = (self.after.model.clone(), &self.application.maker.rights);
+        let seen = |key: &Key| sees(rights, &before, &Item { kind: ItemKind::Endpoint, key: key.clone() });
+        for (key, live) in &before.endpoints {
             let named = self.application.file.endpoints.get(key).map(|wanted| wanted.addresses.as_slice());
             let new = |address: &&EndpointIp| !live.addresses.iter().any(|present| present.member == address.member);
             let given = named.unwrap_or_default().iter().filter(|address| !address.member.is_empty()).filter(new);
@@ -146,9 +157,14 @@ impl Merging<'_> {
                 Ok(addresses) if addresses == live.addresses => (),
                 Ok(addresses) => {
                     self.after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..live.clone() });
-                    report.updated.push(format!("endpoint {key} (addresses of new members)"));
+                    if seen(key) {
+                        report.updated.push(format!("endpoint {key} (addresses of new members)"));
+                    }
                 }
-                Err(full) => report.skipped.push(Skipped { item: format!("endpoint {key}"), reason: full.to_string() }),
+                Err(full) if seen(key) => {
+                    report.skipped.push(Skipped { item: format!("endpoint {key}"), reason: full.to_string() });
+                }
+                Err(_) => {}
             }
         }
     }

@@ -20,12 +20,14 @@ use super::model::{AttachmentSpec, HostConfig, Key, Map, Model, ResourceGroup, V
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
 use super::rights::{Right, Verb, refuse_other_type};
+use super::seen::sees;
 use super::state::Extent;
 
 pub use create::Maker;
 pub(super) use create::create;
 pub(super) use delete::delete;
-pub(super) use endpoints::{differences, refuse_disconnected, refuse_fixed};
+use endpoints::differences;
+pub(super) use endpoints::{refuse_disconnected, refuse_fixed};
 pub(super) use settle::{follow, keep_accepted, settled};
 
 /// One application of a file.
@@ -63,7 +65,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let author = application.author.to_owned();
     let last = before.files.get(&author).cloned().unwrap_or_default();
     let (file, skipped) = super::tokens::resolve(application.file, before);
-    let file = &file;
+    let (file, rights) = (&file, &application.maker.rights);
     report.skipped.extend(skipped);
     let mut applied = super::decisions::Applied { model: file.clone(), ..Default::default() };
     let mut items = Items { application, report: &mut report, after: &mut after, applied: &mut applied.model };
@@ -90,8 +92,12 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let left: Vec<Item> = left(&after, &last, file).into_iter().rev().collect();
     after.files.insert(author.clone(), applied);
     for item in left {
-        if !application.prune {
-            report.kept_unnamed.push(item.to_string());
+        // What the author may neither see nor delete any more is as if it were gone.
+        let seen = sees(rights, &after.model, &item) || rights.hold(&Right::on(&after.model, &item, Verb::Delete));
+        if !application.prune || !seen {
+            if seen {
+                report.kept_unnamed.push(item.to_string());
+            }
             after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.insert_mut(item.clone()));
             continue;
         }
@@ -100,11 +106,12 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
             Err(refusal) if refusal.kind == super::refusal::Kind::Forbidden => return Err(refusal),
             Err(refusal) => {
                 after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.insert_mut(item.clone()));
-                report.skipped.push(Skipped { item: item.to_string(), reason: refusal.to_string() });
+                let reason = application.maker.told(&after, &refusal);
+                report.skipped.push(Skipped { item: item.to_string(), reason });
             }
         }
     }
-    report.differences.extend(differences(&after, application.author));
+    report.differences.extend(differences(&after, application));
     if application.author != super::DAEMON {
         // Before anything of it is validated: what that says may be about what the caller must not see.
         application.maker.rights.demand_change(&before.model, &after.model, &Extent::Whole)?;
@@ -165,6 +172,12 @@ impl Items<'_> {
                 self.report.skipped.push(Skipped { item: item.to_string(), reason });
                 continue;
             }
+            let rights = &self.application.maker.rights;
+            let may_write = || rights.demand(&Right::on(file, &item, Verb::Write));
+            // Before any comparison: that something is as the document says is told to who may see it.
+            if !sees(rights, &self.after.model, &item) {
+                may_write()?;
+            }
             let present = of(&self.after.model).get(key);
             let adopted = adopt.zip(present).map(|(adopt, present)| adopt(wanted, present));
             let said = wanted;
@@ -185,7 +198,7 @@ impl Items<'_> {
                 self.report.differences.push(format!("{item} was deleted live; that stays in force"));
                 continue;
             }
-            self.application.maker.rights.demand(&Right::on(file, &item, Verb::Write))?;
+            may_write()?;
             let told = if present.is_some() { &mut self.report.updated } else { &mut self.report.created };
             told.push(item.to_string());
             live(&mut self.after.model).insert(key.clone(), wanted.clone());

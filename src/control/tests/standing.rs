@@ -16,10 +16,11 @@ fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation>
             let address = target.backends[0].address;
             let odd = address.to_string().ends_with(['1', '3', '5', '7', '9']);
             found.extend(odd.then(|| Violation {
+                also: Vec::new(),
                 at: Object::Resource(key.clone()).at(format!("targets[{index}].backends[0]")),
                 involves: Vec::new(),
                 code: "OddBackend",
-                message: format!("{address} is odd"),
+                message: format!("{address} is odd").into(),
                 remedy: "choose another".into(),
                 severity: Severity::Tightened,
                 value: address.to_string(),
@@ -121,7 +122,7 @@ fn an_object_of_the_file_that_collides_with_a_live_one_is_skipped_and_stops_noth
     let skipped: Vec<&str> = view.last_apply.skipped.iter().map(|skipped| skipped.item.as_str()).collect();
     assert_eq!(skipped, ["resource default/mine"]);
     let reason = &view.last_apply.skipped[0].reason;
-    assert!(reason.contains("10.20.99.5 is a NAT IP of resource `live` already"), "{reason}");
+    assert!(reason.contains("10.20.99.5 is used by resource `live` (NAT IP)"), "{reason}");
     assert!(!view.decisions.model.resources.contains_key(&key("mine")));
     assert!(view.decisions.model.resources.contains_key(&key("other")), "the rest of the file is applied");
     // A reload says it again, and once the address is free the object comes.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::subnets::{capacity, contains, is_reserved, named};
-use super::{Findings, Locator, Object, list, short};
+use super::{Findings, Locator, Object, list};
 use crate::control::model::{Key, Model, PrivateEndpoint};
+use crate::control::sentence::{Mention, Named, Part, Sentence, sentence};
 
 /// What an address is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,30 @@ enum Use {
     Nat,
     Backend,
     Endpoint,
+}
+
+impl Use {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Nat => "NAT IP",
+            Self::Backend => "backend",
+            Self::Endpoint => "endpoint address",
+        }
+    }
+
+    /// The use by `owner`, which only who may see `owner` is told of.
+    fn of(self, owner: &Object) -> Mention {
+        match owner {
+            Object::Resource(key) => Mention::resource(key).with(format_args!(" ({})", self.words())),
+            Object::Endpoint(key) => Mention::endpoint(key),
+            other @ (Object::Vnet(_)
+            | Object::SecurityGroup(_)
+            | Object::DnsZone(_)
+            | Object::ResourceType(_)
+            | Object::Attachment(_)
+            | Object::Daemon) => Mention::new(Named::Host, other),
+        }
+    }
 }
 
 /// Uses by VNet and address.
@@ -57,39 +82,17 @@ fn enter<'a>(book: &mut Book<'a>, vnet: &'a Key, address: IpAddr, usage: Use, at
     if (*known, usage) == (Use::Backend, Use::Backend) {
         return;
     }
-    let what = match usage {
-        Use::Nat => "NAT IP",
-        Use::Backend => "backend",
-        Use::Endpoint => "endpoint address",
-    };
-    let taken = match known {
-        Use::Nat => "a NAT IP",
-        Use::Backend => "a backend",
-        Use::Endpoint => "the address",
-    };
-    let itself = *owner == at.object;
-    let message = match owner {
-        Object::Resource(_) | Object::Endpoint(_) if itself && usage == *known => {
-            format!("{what} {address} is listed twice")
-        }
-        Object::Resource(key) => format!("{what} {address} is {taken} of resource `{}` already", short(key)),
-        Object::Endpoint(key) => format!("{what} {address} is {taken} of endpoint `{}` already", short(key)),
-        other @ (Object::Vnet(_)
-        | Object::SecurityGroup(_)
-        | Object::DnsZone(_)
-        | Object::ResourceType(_)
-        | Object::Attachment(_)
-        | Object::Daemon) => {
-            format!("{what} {address} is {taken} of {other} already")
-        }
-    };
-    let remedy = match usage {
-        Use::Nat => "choose a free address of the subnet: each NAT IP belongs to one resource",
-        Use::Backend => "name the address of a server: privlink answers for NAT IPs and endpoints itself",
-        Use::Endpoint => "choose a free address of the subnet, or leave `ip` out",
-    };
     let owner = owner.clone();
-    findings.error("PrivateIPAddressInUse", at, message, remedy).involving(owner).involving(Object::Vnet(vnet.clone()));
+    let message: Sentence = if owner == at.object && usage == *known {
+        format!("{} {address} is listed twice", usage.words()).into()
+    } else {
+        let uses = Part::Users(vec![known.of(&owner), usage.of(&at.object)]);
+        sentence!("address {} is used by {}", address, uses)
+    };
+    let remedy = "an address has one use: choose a free one of the subnet, or leave it out to be given one";
+    let other = owner.at("");
+    findings.error("PrivateIPAddressInUse", at, message, remedy);
+    findings.also_at(other).involving(owner).involving(Object::Vnet(vnet.clone()));
 }
 
 /// Counts, subnet by subnet, the addresses that are free and the endpoints that wait for one.
@@ -118,10 +121,9 @@ fn check_room(model: &Model, book: &Book<'_>, findings: &mut Findings) {
         findings.error(
             "SubnetIsFull",
             Object::Endpoint(key.clone()).at("subnet"),
-            format!(
-                "subnet `{}` ({}) is full: no address is left for this endpoint",
-                subnet.name,
-                list(&subnet.prefixes)
+            sentence!(
+                "{} is full: no address is left for this endpoint",
+                Mention::subnet(&endpoint.vnet, &subnet.name).with(format_args!(" ({})", list(&subnet.prefixes)))
             ),
             "delete endpoints that are not needed, or use a larger subnet",
         );

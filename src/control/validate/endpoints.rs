@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use super::subnets::{contains, is_reserved, named, usable_text};
 use super::{
-    Findings, Object, check_address, check_key, check_prefix, check_session_limit, host, list, same_region, short,
-    zones,
+    Findings, Object, check_address, check_key, check_prefix, check_session_limit, host, known, list, same_region,
+    short, zones,
 };
+use crate::control::decisions::ItemKind;
 use crate::control::model::{HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies, PrivateEndpoint, Vnet};
+use crate::control::sentence::{Mention, Part, sentence};
 use crate::snapshot::ConnectionState;
 
 /// Characters of a request message at most (features, row S6).
@@ -45,7 +47,7 @@ pub(super) fn check(
         }
     } else {
         let message = format!("there is no VNet `{}`", short(&endpoint.vnet));
-        let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
+        let remedy = known("known VNets", ItemKind::Vnet, &model.vnets);
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
     zones::check_group(model, &object, endpoint, findings);
@@ -57,7 +59,7 @@ pub(super) fn check(
         check_regions(&object, endpoint, resource, limits, findings);
     } else {
         let message = format!("there is no resource `{}`", short(&endpoint.resource));
-        let remedy = format!("known resources: {}", list(model.resources.keys().map(short)));
+        let remedy = known("known resources", ItemKind::Resource, &model.resources);
         findings.error("InvalidResourceReference", object.at("resource"), message, remedy);
     }
 }
@@ -69,11 +71,15 @@ const OUTBOUND_RULES: &str = "control the traffic with security rules for outbou
 fn check_subnet(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, limits: Limits, findings: &mut Findings) {
     let Some(subnet) = named(vnet, &endpoint.subnet) else { return };
     let (at, before) = (object.at("subnet"), findings.0.len());
+    let said = || Mention::subnet(&endpoint.vnet, &subnet.name);
     if !subnet.delegations.is_empty() {
         findings.error(
             "PrivateEndpointCannotBeCreatedInDelegatedSubnet",
             at.clone(),
-            format!("subnet `{}` is delegated to {} and takes no endpoints", subnet.name, list(&subnet.delegations)),
+            sentence!(
+                "{} and takes no endpoints",
+                said().with(format_args!(" is delegated to {}", list(&subnet.delegations)))
+            ),
             "put the endpoint into a separate subnet",
         );
     }
@@ -81,10 +87,9 @@ fn check_subnet(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, limits
         findings.error(
             "PrivateEndpointCannotBeCreatedInSubnetWithServiceEndpoints",
             at.clone(),
-            format!(
-                "subnet `{}` has service endpoints ({}) and takes no private ones (limits: service_endpoints)",
-                subnet.name,
-                list(&subnet.service_endpoints)
+            sentence!(
+                "{} and takes no private ones (limits: service_endpoints)",
+                said().with(format_args!(" has service endpoints ({})", list(&subnet.service_endpoints)))
             ),
             "put the endpoint into a separate subnet",
         );
@@ -93,9 +98,9 @@ fn check_subnet(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, limits
         findings.error(
             "PrivateEndpointCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled",
             at,
-            format!(
-                "subnet `{}` has network policies enabled and takes no endpoints (limits: network_policies)",
-                subnet.name
+            sentence!(
+                "{} and takes no endpoints (limits: network_policies)",
+                said().with(" has network policies enabled")
             ),
             format!("set `network_policies = \"Disabled\"` on the subnet, and {OUTBOUND_RULES}"),
         );
@@ -172,13 +177,17 @@ fn check_request(object: &Object, endpoint: &PrivateEndpoint, findings: &mut Fin
 
 fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, findings: &mut Findings) {
     let involved = Object::Vnet(endpoint.vnet.clone());
-    let name = short(&endpoint.vnet);
+    let network = || Mention::vnet(&endpoint.vnet);
     if !same_region(&endpoint.region, &vnet.region) {
         findings.error(
             "RegionMismatch",
             object.at("region"),
-            format!("region `{}` is not that of VNet `{name}`, `{}`", endpoint.region, vnet.region),
-            format!("write \"{}\", or leave `region` out", vnet.region),
+            sentence!(
+                "region `{}` is not that of {}",
+                &endpoint.region,
+                network().with(format_args!(", `{}`", vnet.region))
+            ),
+            sentence!("write that of {}, or leave `region` out", network().with(format_args!(", \"{}\"", vnet.region))),
         );
         findings.involving(involved.clone());
     }
@@ -186,8 +195,11 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
         findings.error(
             "InvalidResourceReference",
             object.at("subnet"),
-            format!("VNet `{name}` has no subnet `{}`", endpoint.subnet),
-            format!("subnets of `{name}`: {}", list(vnet.subnets.iter().map(|subnet| &subnet.name))),
+            format!("VNet `{}` has no subnet `{}`", short(&endpoint.vnet), endpoint.subnet),
+            Part::Known(
+                "its subnets",
+                vnet.subnets.iter().map(|one| Mention::subnet_name(&endpoint.vnet, &one.name)).collect(),
+            ),
         );
         findings.involving(involved);
         return;
@@ -198,13 +210,15 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
         if !check_address(ip, "endpoint address", at.clone(), findings) {
             continue;
         }
-        let place = format!("subnet `{}` ({})", subnet.name, list(&subnet.prefixes));
-        let remedy = format!("choose an address {}, or leave `ip` out", usable_text(subnet));
+        let said = |more: &str| Mention::subnet(&endpoint.vnet, &subnet.name).with(more);
+        let place = said(&format!(" ({})", list(&subnet.prefixes)));
+        let usable = said(&format!(" {}", usable_text(subnet)));
+        let remedy = sentence!("choose an address of {}, or leave `ip` out", usable);
         if !contains(subnet, ip) {
             findings.error(
                 "PrivateIPAddressNotInSubnet",
                 at,
-                format!("endpoint address {ip} is outside {place}"),
+                sentence!("endpoint address {} is outside {}", ip, place),
                 remedy,
             );
             findings.involving(involved.clone());
@@ -212,7 +226,7 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
             findings.error(
                 "PrivateIPAddressIsReserved",
                 at,
-                format!("endpoint address {ip} is reserved in {place}"),
+                sentence!("endpoint address {} is reserved in {}", ip, place),
                 remedy,
             );
             findings.involving(involved.clone());

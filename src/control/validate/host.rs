@@ -7,8 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 mod allow;
 
 use super::networks::peered;
-use super::{Findings, Object, check_timeouts, list, overlaps, short};
+use super::{Findings, Object, check_timeouts, known, overlaps, short};
+use crate::control::decisions::ItemKind;
 use crate::control::model::{AttachmentSpec, HostConfig, Key, Model, PrivateEndpoint, Vnet};
+use crate::control::sentence::{Mention, Named, Part, sentence};
 
 /// Characters of a Linux interface name at most (`IFNAMSIZ` without its final zero).
 pub(super) const DEVICE_MAX: usize = 15;
@@ -72,7 +74,7 @@ fn check_attachment(index: usize, attachment: &AttachmentSpec, model: &Model, fi
     let object = Object::Attachment(index);
     if !model.vnets.contains_key(&attachment.vnet) {
         let message = format!("there is no VNet `{}`: nothing passes here until there is", short(&attachment.vnet));
-        let remedy = format!("create it, or name one of these: {}", list(model.vnets.keys().map(short)));
+        let remedy = known("create it, or name one of these", ItemKind::Vnet, &model.vnets);
         findings.warning("AttachmentWithoutVnet", object.at("vnet"), message, remedy);
     }
     let device = &attachment.device;
@@ -177,20 +179,26 @@ fn check_pairs(model: &Model, host: &HostConfig, findings: &mut Findings) {
                 continue;
             }
             let vnet = |index: usize| &host.attachments[index].vnet;
+            let own = || "the daemon's own".to_owned();
+            let namespace = format!(", {}", netns.map_or_else(own, |netns| format!("`{netns}`")));
+            let namespace = Mention::new(Named::Host, namespace);
             findings.error(
                 "OverlappingAttachments",
                 Object::Attachment(two).at("vnet"),
-                format!(
-                    "VNet `{}` ({}) overlaps `{}` ({}) in the same namespace, {}",
-                    short(vnet(two)),
-                    prefixes[second],
-                    short(vnet(one)),
-                    prefixes[first],
-                    netns.map_or("the daemon's own".to_owned(), |netns| format!("`{netns}`")),
+                sentence!(
+                    "{} overlap in the same namespace{}",
+                    Part::Users(vec![
+                        Mention::vnet(vnet(two)).with(format_args!(" ({})", prefixes[second])),
+                        Mention::vnet(vnet(one)).with(format_args!(" ({})", prefixes[first])),
+                    ]),
+                    Part::Aside(namespace),
                 ),
                 "attach overlapping VNets in namespaces of their own: set `netns`",
             );
-            findings.involving(Object::Vnet(vnet(one).clone())).involving(Object::Vnet(vnet(two).clone()));
+            for key in [vnet(two), vnet(one)] {
+                let object = Object::Vnet(key.clone());
+                findings.also_at(object.at("address_space")).involving(object);
+            }
         }
     }
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::model::{DEFAULT, HostConfig, Key, Limits, Model, TimeoutOverrides};
+use super::decisions::ItemKind;
+use super::model::{HostConfig, Key, Limits, Map, Model, TimeoutOverrides};
 use super::refusal::BrokenRule;
+use super::sentence::{Mention, Named, Part, Sentence};
 use crate::snapshot::prefixes::is_martian;
 
 /// Networks: address spaces, subnets, peerings.
@@ -45,6 +47,7 @@ pub mod tightened;
 /// Subnet arithmetic, shared with whoever allocates addresses.
 pub mod subnets;
 
+pub use super::sentence::short;
 pub use endpoints::MESSAGE_MAX;
 pub use quotas::{Counts, Usage, usage};
 pub use zones::{LINKS_MAX, RECORD_SETS_MAX};
@@ -114,18 +117,20 @@ fn items(own: &Model, all: &Model, host: Option<&HostConfig>, findings: &mut Fin
 }
 
 /// A rule that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Where it shows.
     pub at: Locator,
+    /// Where it shows as well, for a reader who may not see the former: rules that concern several objects alike.
+    pub also: Vec<Locator>,
     /// Other objects it depends on; once one of those changes, this may go away by itself.
     pub involves: Vec<Object>,
     /// Names the rule, for programs; Azure's code where it has one. It never changes.
     pub code: &'static str,
     /// What is wrong.
-    pub message: String,
+    pub message: Sentence,
     /// What to do.
-    pub remedy: String,
+    pub remedy: Sentence,
     /// Whether the model is refused for it.
     pub severity: Severity,
     /// What the field says, where the rule is a tightened one: another value there is another violation.
@@ -140,8 +145,9 @@ impl fmt::Display for Violation {
 
 impl From<&Violation> for BrokenRule {
     fn from(violation: &Violation) -> Self {
-        let Violation { at, code, message, remedy, severity, .. } = violation;
-        Self { code, target: at.to_string(), message: format!("{severity}: {message}; {remedy}") }
+        let Violation { at, also, code, message, remedy, severity, .. } = violation;
+        let message = Sentence::from(format!("{severity}: ")).and(message.clone()).and("; ").and(remedy.clone());
+        also.iter().fold(Self::new(code, message).at(at.place()), |rule, other| rule.at(other.place()))
     }
 }
 
@@ -173,6 +179,22 @@ pub struct Locator {
     pub object: Object,
     /// The field as a path in the words of the file, such as `targets[0].ports[1].port`; empty: the object as a whole.
     pub field: String,
+}
+
+impl Locator {
+    /// The place, for a refusal.
+    fn place(&self) -> Sentence {
+        let item = |kind, key| Mention::of(kind, key, self);
+        match &self.object {
+            Object::Vnet(key) => item(ItemKind::Vnet, key).into(),
+            Object::SecurityGroup(key) => item(ItemKind::SecurityGroup, key).into(),
+            Object::DnsZone(key) => item(ItemKind::DnsZone, key).into(),
+            Object::Resource(key) => item(ItemKind::Resource, key).into(),
+            Object::Endpoint(key) => item(ItemKind::Endpoint, key).into(),
+            Object::ResourceType(_) => self.to_string().into(),
+            Object::Attachment(_) | Object::Daemon => Mention::new(Named::Host, self).into(),
+        }
+    }
 }
 
 impl fmt::Display for Locator {
@@ -237,8 +259,8 @@ impl Findings {
         &mut self,
         code: &'static str,
         at: Locator,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
+        message: impl Into<Sentence>,
+        remedy: impl Into<Sentence>,
     ) -> &mut Self {
         self.push(Severity::Error, code, at, message.into(), remedy.into())
     }
@@ -250,8 +272,8 @@ impl Findings {
         code: &'static str,
         at: Locator,
         value: impl fmt::Display,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
+        message: impl Into<Sentence>,
+        remedy: impl Into<Sentence>,
     ) -> &mut Self {
         self.push(Severity::Tightened, code, at, message.into(), remedy.into());
         if let Some(last) = self.0.last_mut() {
@@ -269,8 +291,8 @@ impl Findings {
         &mut self,
         code: &'static str,
         at: Locator,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
+        message: impl Into<Sentence>,
+        remedy: impl Into<Sentence>,
     ) -> &mut Self {
         self.push(Severity::Warning, code, at, message.into(), remedy.into())
     }
@@ -280,10 +302,20 @@ impl Findings {
         severity: Severity,
         code: &'static str,
         at: Locator,
-        message: String,
-        remedy: String,
+        message: Sentence,
+        remedy: Sentence,
     ) -> &mut Self {
-        self.0.push(Violation { at, involves: Vec::new(), code, message, remedy, severity, value: String::new() });
+        let involves = Vec::new();
+        let value = String::new();
+        self.0.push(Violation { at, also: Vec::new(), involves, code, message, remedy, severity, value });
+        self
+    }
+
+    /// Says that the finding made last shows at `place` as well.
+    fn also_at(&mut self, place: Locator) -> &mut Self {
+        if let Some(last) = self.0.last_mut() {
+            last.also.push(place);
+        }
         self
     }
 
@@ -296,6 +328,11 @@ impl Findings {
     }
 }
 
+/// The objects of one kind, to choose from.
+fn known<V>(label: &'static str, kind: ItemKind, objects: &Map<V>) -> Sentence {
+    Part::Known(label, objects.keys().map(|key| Mention::of(kind, key, short(key))).collect()).into()
+}
+
 /// Most characters of a name (features: Azure's bound for names of this kind).
 pub const NAME_MAX: usize = 80;
 
@@ -304,11 +341,6 @@ pub fn is_name(text: &str) -> bool {
     text.len() <= NAME_MAX
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// A key as people write it: without the group where that is the default one.
-pub fn short(key: &Key) -> String {
-    if *key == Key::new(DEFAULT, &*key.name) { key.name.clone() } else { key.to_string() }
 }
 
 fn check_name(field: &str, what: &str, name: &str, object: &Object, findings: &mut Findings) {

@@ -2,8 +2,10 @@
 
 use ipnet::IpNet;
 
-use super::{Findings, Object, check_address, check_key, check_name, check_prefix, list, overlaps, short};
+use super::{Findings, Object, check_address, check_key, check_name, check_prefix, known, list, overlaps, short};
+use crate::control::decisions::ItemKind;
 use crate::control::model::{EXCLUDED_WORKLOADS, Key, Limits, Model, NetworkPolicies, Subnet, Vnet};
+use crate::control::sentence::{Mention, Part, sentence};
 use crate::snapshot::prefixes::is_martian;
 
 pub(super) fn check(model: &Model, limits: Limits, key: &Key, vnet: &Vnet, findings: &mut Findings) {
@@ -124,7 +126,7 @@ fn check_group(object: &Object, vnet: &Vnet, index: usize, model: &Model, findin
     let field = |name: &str| object.at(format!("subnets[{index}].{name}"));
     if let Some(group) = &subnet.security_group {
         if !model.security_groups.contains_key(group) {
-            let remedy = format!("known security groups: {}", list(model.security_groups.keys().map(short)));
+            let remedy = known("known security groups", ItemKind::SecurityGroup, &model.security_groups);
             findings.error(
                 "InvalidResourceReference",
                 field("security_group"),
@@ -176,12 +178,13 @@ fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings
         let at = object.at(format!("peerings[{index}]"));
         let name = short(peer);
         let Some(other) = model.vnets.get(peer) else {
-            let known = list(model.vnets.keys().filter(|known| *known != key).map(short));
+            let others = model.vnets.keys().filter(|known| *known != key);
+            let others = others.map(|other| Mention::of(ItemKind::Vnet, other, short(other))).collect();
             findings.error(
                 "InvalidResourceReference",
                 at,
                 format!("there is no VNet `{name}`"),
-                format!("known VNets: {known}"),
+                Part::Known("known VNets", others),
             );
             continue;
         };
@@ -208,7 +211,11 @@ fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings
                 findings.error(
                     "OverlappingPeers",
                     at.clone(),
-                    format!("peered VNet `{name}` ({prefix}) overlaps this one ({own})"),
+                    sentence!(
+                        "peered {} overlaps this one ({})",
+                        Mention::vnet(peer).with(format_args!(" ({prefix})")),
+                        own
+                    ),
                     "peered VNets need address spaces of their own: remove the peering or change one of them",
                 );
                 findings.involving(Object::Vnet(peer.clone()));
@@ -225,12 +232,10 @@ fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings
         findings.error(
             "OverlappingPeers",
             object.at(format!("peerings[{}]", owners[second])),
-            format!(
-                "peers `{}` ({}) and `{}` ({}) overlap each other",
-                short(one),
-                spaces[first],
-                short(two),
-                spaces[second]
+            sentence!(
+                "peers {} and {} overlap each other",
+                Mention::vnet(one).with(format_args!(" ({})", spaces[first])),
+                Mention::vnet(two).with(format_args!(" ({})", spaces[second])),
             ),
             "a source address must belong to one peer only: keep one of the two peerings",
         );
@@ -287,13 +292,17 @@ fn check_lockdown(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Fi
         if !check_prefix(prefix, at(index), findings) {
             continue;
         }
-        let own = vnet.address_space.iter().chain(&vnet.on_premises);
-        let peers = vnet.peerings.iter().filter_map(|peer| model.vnets.get(peer)).flat_map(|peer| &peer.address_space);
-        let own: Vec<IpNet> = own.chain(peers).copied().collect();
+        let own: Vec<IpNet> = vnet.address_space.iter().chain(&vnet.on_premises).copied().collect();
+        let mut peers = vnet.peerings.iter().filter_map(|peer| Some((peer, model.vnets.get(peer)?)));
+        let peer = peers.find_map(|(key, peer)| Some((key, overlapping(prefix, &peer.address_space)?)));
         let dns =
             vnet.dns.iter().flat_map(|dns| dns.listen.iter().chain(&dns.upstream)).find(|ip| prefix.contains(*ip));
         if let Some(other) = overlapping(prefix, &own) {
             let message = format!("public prefix {prefix} overlaps {other}, which the VNet must reach");
+            findings.error("OverlappingPrefixes", at(index), message, "name public addresses of typed resources only");
+        } else if let Some((key, other)) = peer {
+            let peer = Mention::vnet(key).with(format_args!(" ({other})"));
+            let message = sentence!("public prefix {} overlaps peered {}, which the VNet must reach", prefix, peer);
             findings.error("OverlappingPrefixes", at(index), message, "name public addresses of typed resources only");
         } else if let Some(address) = dns {
             let message =

@@ -4,7 +4,9 @@
 use serde::Serialize;
 
 use super::{Findings, Locator, Object, Violation, short};
+use crate::control::decisions::ItemKind;
 use crate::control::model::{Key, Map, Model, PrivateEndpoint, Quota, Quotas};
+use crate::control::sentence::{Mention, Named, Part, sentence};
 
 /// What a quota counts in: a subscription, a VNet or a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,11 +141,13 @@ fn judge(quotas: &Quotas, quota: Quota, scope: &Scope, used: u64, at: Option<Loc
         Scope::Resource(key) if quota == Quota::NatIpsPerResource => Object::Resource(key.clone()).at("nat"),
         Scope::Resource(key) => Object::Resource(key.clone()).at(""),
     });
+    let (what, name) = (what(quota), quota.name());
+    let count = scope.mention(format!("{scope} would have {used} {what}, and "));
     findings.error(
         "QuotaExceeded",
         at,
-        format!("{scope} would have {used} {}, and the quota `{}` is {limit}", what(quota), quota.name()),
-        format!("delete {} that are not needed, or raise `quotas.{}`", what(quota), quota.name()),
+        sentence!("{}the quota `{}` is {}", Part::Aside(count), name, limit),
+        format!("delete {what} that are not needed, or raise `quotas.{name}`"),
     );
 }
 
@@ -159,6 +163,15 @@ fn what(quota: Quota) -> &'static str {
 impl Scope {
     fn subscription(key: &Key) -> Self {
         Self::Subscription(key.subscription.to_lowercase())
+    }
+
+    /// `words` about how much there is, which only who may see all of it is told.
+    fn mention(&self, words: String) -> Mention {
+        match self {
+            Self::Subscription(name) => Mention::new(Named::Subscription(name.clone()), words),
+            Self::Vnet(key) => Mention::of(ItemKind::Vnet, key, words),
+            Self::Resource(key) => Mention::of(ItemKind::Resource, key, words),
+        }
     }
 }
 

@@ -7,12 +7,14 @@ use ipnet::IpNet;
 use super::subnets::{contains, is_reserved, usable_text};
 use super::{
     Findings, NAME_MAX, Object, Severity, check_address, check_key, check_name, check_session_limit, check_timeouts,
-    is_name, list, same_region, short,
+    is_name, known, list, same_region, short,
 };
+use crate::control::decisions::ItemKind;
 use crate::control::model::{
-    HealthCheck, Key, LinkResource, Model, PortSpec, ResourceType, TargetSpec, Visibility, Vnet,
+    HealthCheck, Key, LinkResource, Model, PortSpec, ResourceType, Subnet, TargetSpec, Visibility, Vnet,
 };
 use crate::control::resource_types;
+use crate::control::sentence::{Mention, Part, sentence};
 use crate::snapshot::Protocol;
 
 /// NAT addresses of one resource at most (features, row M3).
@@ -33,7 +35,7 @@ pub(super) fn check(model: &Model, reach: &[IpNet], key: &Key, resource: &LinkRe
     let vnet = resource.vnet.as_ref().and_then(|vnet| model.vnets.get(vnet));
     if let Some(named) = resource.vnet.as_ref().filter(|_| vnet.is_none()) {
         let message = format!("there is no VNet `{}`", short(named));
-        let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
+        let remedy = known("known VNets", ItemKind::Vnet, &model.vnets);
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
     check_nat(&object, resource, vnet, findings);
@@ -167,31 +169,35 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
         }
         let Some(vnet) = vnet else { continue };
         let name = short(home);
+        let subnet = |subnet: &Subnet| Mention::subnet(home, &subnet.name);
         match vnet.subnets.iter().find(|subnet| contains(subnet, address)) {
             None => {
-                let known = vnet.subnets.iter().filter(|subnet| !subnet.dedicated);
-                let known = list(known.map(|subnet| format!("{} ({})", subnet.name, list(&subnet.prefixes))));
+                let fit = vnet.subnets.iter().filter(|subnet| !subnet.dedicated);
+                let fit = fit
+                    .map(|one| Mention::subnet_name(home, &one.name).with(format_args!(" ({})", list(&one.prefixes))))
+                    .collect();
                 findings.error(
                     "NatIpNotInSubnet",
                     at,
                     format!("NAT IP {address} is in no subnet of VNet `{name}`"),
-                    format!("choose a free address of one of its subnets that are not dedicated: {known}"),
+                    Part::Known("choose a free address of one of its subnets that are not dedicated", fit),
                 );
             }
-            Some(subnet) if subnet.dedicated => {
+            Some(found) if found.dedicated => {
                 findings.error(
                     "NatIpInDedicatedSubnet",
                     at,
-                    format!("NAT IP {address} is in dedicated subnet `{}`, which holds endpoints only", subnet.name),
+                    sentence!("NAT IP {} is in dedicated {}, which holds endpoints only", address, subnet(found)),
                     "choose an address of another subnet, or remove `dedicated` there",
                 );
             }
-            Some(subnet) if is_reserved(subnet, address) => {
+            Some(found) if is_reserved(found, address) => {
+                let within = subnet(found).with(format_args!(" ({})", list(&found.prefixes)));
                 findings.error(
                     "NatIpIsReserved",
                     at,
-                    format!("NAT IP {address} is reserved in subnet `{}` ({})", subnet.name, list(&subnet.prefixes)),
-                    format!("choose an address {}", usable_text(subnet)),
+                    sentence!("NAT IP {} is reserved in {}", address, within),
+                    sentence!("choose an address of {}", subnet(found).with(format_args!(" {}", usable_text(found)))),
                 );
             }
             Some(subnet) if !subnet.takes_nat() => {

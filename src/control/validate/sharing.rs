@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::{Findings, Locator, Object, short};
+use super::{Findings, Locator, Object};
 use crate::control::model::{Key, LinkResource, Model};
+use crate::control::sentence::{Mention, Part, sentence};
 use crate::snapshot::Protocol;
 
 /// What one resource reaches on one server.
@@ -48,20 +49,19 @@ fn check_one(new: &Reach<'_>, address: IpAddr, known: &[Reach<'_>], findings: &m
     let shared = others.find_map(|other| Some((other, common(&new.ports, &other.ports)?)));
     let Some((other, (protocol, port))) = shared else { return };
     let what = if protocol == Protocol::Icmp { "ICMP echo".to_owned() } else { format!("{protocol} port {port}") };
-    let silent = match (said(new), said(other)) {
-        (true, _) => format!("`{}`", short(other.resource)),
-        (_, true) => format!("`{}`", short(new.resource)),
-        _ => format!("both `{}` and `{}`", short(new.resource), short(other.resource)),
-    };
+    let [one, two] = [new, other].map(|reach| Mention::resource(reach.resource));
+    let silent = [new, other].into_iter().filter(|reach| !said(reach)).map(|reach| Mention::resource(reach.resource));
     findings.error(
         "SharedBackend",
         new.at.clone(),
-        format!("backend {address} ({what}) serves resource `{}` too", short(other.resource)),
-        format!(
-            "give each resource a server or port of its own, or set `shared_backend = true` on {silent}: whoever \
-             reaches one of them then reaches what the server holds for the other"
+        sentence!("backend {} ({}) serves {}", address, what, Part::Users(vec![one, two])),
+        sentence!(
+            "give each resource a server or port of its own, or set `shared_backend = true` on {}: whoever reaches \
+             one of them then reaches what the server holds for the other",
+            Part::Users(silent.collect()),
         ),
     );
+    findings.also_at(other.at.clone());
     findings.involving(Object::Resource(other.resource.clone()));
 }
 

@@ -12,6 +12,8 @@ use crate::control::model::{
 use crate::control::testing;
 use crate::snapshot::Protocol;
 
+mod told;
+
 fn net(text: &str) -> IpNet {
     text.parse().expect("literal")
 }
@@ -122,7 +124,7 @@ fn a_live_model_is_judged_as_a_file_is() {
     assert_eq!(
         found[0].to_string(),
         "endpoint default/orders: addresses[0].ip: error: endpoint address 10.1.8.4 is outside subnet `s` \
-         (10.1.9.0/24); choose an address between 10.1.9.4 and 10.1.9.254, or leave `ip` out"
+         (10.1.9.0/24); choose an address of subnet `s` between 10.1.9.4 and 10.1.9.254, or leave `ip` out"
     );
 }
 

@@ -98,10 +98,11 @@ mod tests {
     fn violation(field: &str, value: &str) -> Violation {
         Violation {
             at: Object::Resource(key("orders-db")).at(field),
+            also: Vec::new(),
             involves: Vec::new(),
             code: "BackendOutsideVnet",
-            message: String::new(),
-            remedy: String::new(),
+            message: "outside".into(),
+            remedy: "move it".into(),
             severity: Severity::Tightened,
             value: value.into(),
         }

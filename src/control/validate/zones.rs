@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Findings, Object, check_name, list, short};
+use super::{Findings, Object, check_name, known, list, short};
+use crate::control::decisions::ItemKind;
 use crate::control::model::{
     APEX, DnsZone, Key, Model, PrivateEndpoint, RecordData, RecordType, ZoneRecord, domain_name,
 };
 use crate::control::names;
+use crate::control::sentence::{Mention, sentence};
 
 /// Record sets of a zone at most (Azure: `maxNumberOfRecordSets`).
 pub const RECORD_SETS_MAX: usize = 25_000;
@@ -111,7 +113,7 @@ fn check_links(model: &Model, object: &Object, key: &Key, zone: &DnsZone, findin
         check_name(&format!("links[{index}].name"), "link name", &link.name, object, findings);
         let Some(vnet) = model.vnets.get(&link.vnet) else {
             let message = format!("there is no VNet `{}`", short(&link.vnet));
-            let remedy = format!("known VNets: {}", list(model.vnets.keys().map(short)));
+            let remedy = known("known VNets", ItemKind::Vnet, &model.vnets);
             findings.error("InvalidResourceReference", at("vnet"), message, remedy);
             continue;
         };
@@ -136,10 +138,13 @@ fn check_links(model: &Model, object: &Object, key: &Key, zone: &DnsZone, findin
                 && candidate.links.iter().any(|one| one.vnet == link.vnet)
         });
         if let Some((twin, _)) = twin {
-            let message = format!("VNet `{}` is linked to zone `{twin}` of the same name", short(&link.vnet));
+            let other = Mention::of(ItemKind::DnsZone, twin, format_args!("zone `{twin}` of the same name"));
+            let message = sentence!("{} is linked to {}", Mention::vnet(&link.vnet), other);
             let remedy =
                 "a VNet sees one zone of a name: remove one of the two links, or put all records into one zone";
-            findings.error("ZoneNameLinkedTwice", at("vnet"), message, remedy).involving(Object::DnsZone(twin.clone()));
+            findings.error("ZoneNameLinkedTwice", at("vnet"), message, remedy);
+            let twin = Object::DnsZone(twin.clone());
+            findings.also_at(twin.at("links")).involving(twin);
         }
         if link.registration {
             let message = "hosts of the VNet are not registered: the switch is kept and shown, and has no effect here";
@@ -160,7 +165,7 @@ pub(super) fn check_group(model: &Model, object: &Object, endpoint: &PrivateEndp
         let at = || object.at(format!("dns_zones[{index}]"));
         let Some(zone) = model.dns_zones.get(&one.zone) else {
             let message = format!("there is no private DNS zone `{}`", short(&one.zone));
-            let remedy = format!("known zones: {}", list(model.dns_zones.keys().map(short)));
+            let remedy = known("known zones", ItemKind::DnsZone, &model.dns_zones);
             findings.error("InvalidResourceReference", at(), message, remedy);
             continue;
         };
@@ -188,10 +193,8 @@ pub(super) fn check_group(model: &Model, object: &Object, endpoint: &PrivateEndp
         }
         let alias = |host: &&str| zone.record(&names::relative(host, &one.zone.name), RecordType::Cname).is_some();
         if let Some(host) = hosts.into_iter().find(alias) {
-            let message = format!(
-                "`{host}` is an alias in zone `{}`, and the endpoint's address would stand beside it",
-                one.zone
-            );
+            let alias = Mention::zone(&one.zone).with(format_args!(" has an alias `{host}`"));
+            let message = sentence!("{}, and the endpoint's address would stand beside it", alias);
             let remedy = "remove the CNAME record: an alias stands alone at its name (RFC 1034 §3.6.2)";
             findings.error("CnameNotAlone", at(), message, remedy).involving(Object::DnsZone(one.zone.clone()));
         }

@@ -4,7 +4,7 @@ use super::fit::{Before, Fitted};
 use super::gone;
 use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Action, Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
-use crate::control::access::{Grant, Scope, actions};
+use crate::control::access::{Grant, actions};
 use crate::control::apply::{
     create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled,
 };
@@ -14,7 +14,8 @@ use crate::control::decisions::{Connection, DecidedBy, ItemKind};
 use crate::control::model::{Key, Map, Model, PrivateEndpoint};
 use crate::control::references::{check_bound, resolve, resolve_seen};
 use crate::control::rights::{Right, Verb, refuse_other_type};
-use crate::control::seen::sees;
+use crate::control::seen::{sees, sees_grant};
+use crate::control::sentence::{Mention, sentence};
 use crate::control::state::{Extent, Record};
 use crate::control::views::decision_of;
 use crate::snapshot::ConnectionState;
@@ -123,6 +124,8 @@ impl Planning<'_> {
         let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
         rights.demand(&Right::on(&after.model, &item, Verb::Write))?;
         let Some(live) = after.model.endpoints.get(key) else {
+            // Whether an address is taken is told to who may use the subnet.
+            rights.demand(&Right::join(&wanted.vnet, &wanted.subnet))?;
             for ip in wanted.addresses.iter().filter_map(|address| address.ip) {
                 if addresses.is_taken(&wanted.vnet, ip) {
                     let message = format!("{ip} is in use in VNet {}", wanted.vnet);
@@ -175,12 +178,12 @@ impl Planning<'_> {
             Ok(key) => Item { kind, key },
             Err(unknown) => return self.delete_again(reference, unknown),
         };
+        let mut after = Decisions::clone(before);
+        let disconnected = delete(&mut after, &self.maker(), &item)?;
         self.refuse_attached(&item)?;
         if kind == ItemKind::ResourceGroup {
             model.in_group(&item.key).iter().try_for_each(|inner| self.refuse_attached(inner))?;
         }
-        let mut after = Decisions::clone(before);
-        let disconnected = delete(&mut after, &self.maker(), &item)?;
         let link = before.connections.get(&item.key).map(|connection| connection.link);
         let link = link.filter(|_| kind == ItemKind::Endpoint);
         let mut records = vec![Record { link, ..self.record("delete", item.to_string()) }];
@@ -207,7 +210,7 @@ impl Planning<'_> {
 
     /// What comes with the system stays.
     fn refuse_built_in(&self, kind: ItemKind, reference: &str) -> Result<(), Refusal> {
-        let (rights, access, caller) = (self.rights(), &self.in_force.access, self.caller);
+        let (rights, access) = (self.rights(), &self.in_force.access);
         match kind {
             ItemKind::Role => reference.parse().map_or(Ok(()), |name| {
                 access.may_change_role(&name)?;
@@ -216,13 +219,8 @@ impl Planning<'_> {
                 access.may_remove_role(&name)
             }),
             ItemKind::Assignment => {
-                let read =
-                    |scope: &Scope| Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope: scope.clone() };
                 let named = |grant: &&Grant| reference.parse().is_ok_and(|id| grant.id == id);
-                let seen = |grant: &&Grant| {
-                    grant.assignment.principal == *caller.subject.principal()
-                        || rights.hold(&read(&grant.assignment.scope))
-                };
+                let seen = |grant: &&Grant| sees_grant(&rights, grant);
                 let grant = access.grants().iter().filter(named).find(seen);
                 grant.map_or(Ok(()), |grant| access.may_remove_assignment(&grant.id))
             }
@@ -244,7 +242,7 @@ impl Planning<'_> {
                 || item.kind == ItemKind::Endpoint && seen.connections.get(&item.key) != now.connections.get(&item.key)
         };
         let Some(item) = items.iter().find(moved) else { return Ok(()) };
-        let message = format!("{item} has changed since it was read");
+        let message = sentence!("{} has changed since it was read", Mention::item(item));
         Err(Refusal::new(Kind::Conflict, MOVED, message, "read it again, and repeat the change"))
     }
 
@@ -254,7 +252,7 @@ impl Planning<'_> {
         let named = |key: &Key| file.is_some_and(|file| file.model.vnets.contains_key(key));
         let attached = |key: &Key| self.setup.host.attachments.iter().any(|attachment| attachment.vnet == *key);
         if item.kind == ItemKind::Vnet && attached(&item.key) && named(&item.key) {
-            let message = format!("vnet {} is attached to this host", item.key);
+            let message = sentence!("{} is attached to this host", Mention::item(item));
             let remedy = "remove its [[attachment]] from the daemon's file, and restart the daemon";
             return Err(Refusal::new(Kind::Conflict, "InUse", message, remedy));
         }

@@ -9,6 +9,7 @@ use crate::control::SILENCE;
 use crate::control::command::Deletion;
 use crate::control::compile::union;
 use crate::control::decisions::ItemKind;
+use crate::control::sentence::Sentence;
 use crate::control::state::{Change, Extent, Record};
 use crate::snapshot::ConnectionState;
 
@@ -132,8 +133,8 @@ impl Writer {
             return Err(silent);
         }
         self.widen(ports, next, written).map_err(|refusal| {
-            let message = format!("what this revokes is blocked in force; the rest was refused: {}", refusal.message);
-            Refusal { message, ..refusal }
+            let blocked = Sentence::from("what this revokes is blocked in force; the rest was refused: ");
+            Refusal { message: blocked.and(refusal.message), ..refusal }
         })
     }
 

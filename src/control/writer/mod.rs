@@ -49,6 +49,7 @@ use super::refusal::{BrokenRule, Kind, Refusal};
 use super::report::Report;
 use super::retired::Retired;
 use super::rights::Rights;
+use super::seen;
 use super::state::{DecisionStore, Record};
 use super::validate::tightened::Standing;
 use super::validate::{Counts, Severity, Violation};
@@ -120,6 +121,13 @@ pub(super) struct Writer {
     /// The daemon is stopping, for this reason.
     stopped: Option<String>,
     last_apply: Arc<Report>,
+}
+
+impl InForce {
+    /// What came of a command, as `caller` may read it.
+    pub(super) fn told(&self, caller: &Caller, outcome: Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
+        seen::told(&Rights::of(caller, &self.access), &self.decisions.model, outcome)
+    }
 }
 
 impl Writer {
@@ -265,13 +273,10 @@ impl InForce {
 /// Who may do what by `decisions`.
 fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Refusal> {
     let (roles, assignments) = (decisions.model.roles.values().cloned(), decisions.model.assignments.values().cloned());
-    Access::new(roles, assignments, setup.bootstrap)
-        .map(|access| access.with_tokens(decisions.tokens.values()))
-        .map_err(|mistakes| broken(mistakes.iter().map(|mistake| said("InvalidRole", mistake.to_string())).collect()))
-}
-
-fn said(code: &'static str, message: String) -> BrokenRule {
-    BrokenRule { code, target: String::new(), message }
+    let access = Access::new(roles, assignments, setup.bootstrap).map_err(|mistakes| {
+        broken(mistakes.iter().map(|mistake| BrokenRule::new("InvalidRole", mistake.to_string())).collect())
+    })?;
+    Ok(access.with_tokens(decisions.tokens.values()))
 }
 
 /// What has been found out, an input to compilation beside what was decided.
@@ -300,12 +305,10 @@ fn input<'a>(setup: &'a Setup, decisions: &'a Decisions, found: Found<'a>) -> In
 
 /// Known by the one rule that is broken, where it is one.
 fn broken(violations: Vec<BrokenRule>) -> Refusal {
-    let code = violations.first().map(|first| first.code);
-    let code = code.filter(|code| violations.iter().all(|other| other.code == *code)).unwrap_or("InvalidModel");
     let message = "the result would break these rules, so nothing is applied:";
     let remedy =
         "correct what is asked for; where something is in force that a file no longer names, name it again or prune";
-    Refusal::new(Kind::Invalid, code, message, remedy).with_details(violations)
+    Refusal::of_rules(message, remedy, violations)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]

@@ -77,6 +77,18 @@ impl StateDir {
         Ok(())
     }
 
+    /// Removes the copies that were made before a migration.
+    pub(super) fn remove_backups(&self) -> Result<(), StoreError> {
+        let backup = format!("{DATABASE}.backup-v");
+        for entry in fs::read_dir(&self.path).map_err(at(&self.path))? {
+            let entry = entry.map_err(at(&self.path))?;
+            if entry.file_name().to_string_lossy().starts_with(&backup) {
+                remove_if_there(&entry.path())?;
+            }
+        }
+        sync_directory(&self.path)
+    }
+
     /// Moves the database away, with what belongs to it; `None`: there is nothing.
     pub(super) fn set_aside(&self) -> Result<Option<PathBuf>, StoreError> {
         let database = self.database();

@@ -54,7 +54,7 @@ pub struct SqliteStore {
     writer: Option<JoinHandle<()>>,
     history: Arc<History>,
     /// Given back last.
-    _directory: StateDir,
+    directory: StateDir,
 }
 
 /// What was there.
@@ -98,7 +98,7 @@ impl SqliteStore {
             requests: Some(requests),
             writer: Some(thread),
             history,
-            _directory: directory,
+            directory,
         };
         Ok((store, opened))
     }
@@ -249,6 +249,12 @@ impl Store for SqliteStore {
 
     fn verify(&self) -> Result<Verified, StoreError> {
         self.read(walk_audit)
+    }
+
+    fn scrub(&self) -> Result<(), StoreError> {
+        let in_place = |error: StoreError| error.in_place(&self.database);
+        schema::scrub(&self.database).map_err(in_place)?;
+        self.directory.remove_backups()
     }
 }
 

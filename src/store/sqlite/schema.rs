@@ -68,7 +68,18 @@ pub(super) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connec
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // What is deleted is overwritten: it may have been a secret.
+    connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     Ok(connection)
+}
+
+/// Writes the database anew without what was ever deleted, and empties its log.
+pub(super) fn scrub(path: &Path) -> Result<(), StoreError> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.execute_batch("VACUUM")?;
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::Failed("somebody reads its log, which stays as it is".to_owned())) }
 }
 
 /// Switches to a write-ahead log that is synced with every commit.

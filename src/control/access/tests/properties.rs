@@ -138,7 +138,7 @@ proptest! {
         prop_assert_eq!(reach.is_everything(), allowances.allows(&action, &Scope::root()));
         prop_assert!(!(expected && reach.is_nothing()));
         prop_assert_eq!(access.demand(&subject, &action, &at).is_ok(), expected);
-        let explanation = access.why(&subject, &action, &at);
+        let explanation = access.why(&subject, &action, &at, &|_| true);
         prop_assert_eq!(explanation.allowed, expected);
         let nearest = match access.judge(&subject, &action, &at) {
             Verdict::Allowed(_) => Finding::Grants,
@@ -163,7 +163,7 @@ proptest! {
     fn the_smallest_grant_allows_what_was_denied(
         roles in definitions(), mut assignments in assignments(), subject in subjects(), action in actions(), at in scopes(),
     ) {
-        let explanation = Access::new(roles.clone(), assignments.clone(), NOBODY).unwrap().why(&subject, &action, &at);
+        let explanation = Access::new(roles.clone(), assignments.clone(), NOBODY).unwrap().why(&subject, &action, &at, &|_| true);
         if let Some(grant) = explanation.smallest_grant {
             let principal = subject.principal().clone();
             assignments.push(RoleAssignment { principal, role: grant.role, scope: grant.scope });
