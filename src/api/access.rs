@@ -46,11 +46,16 @@ pub(super) async fn create_role(
     let wanted: Role = read(&body?)?;
     let texts = |list: &[String]| list.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
     let bad = |error: crate::control::access::Malformed| Rejection::bad_value("role", error);
+    let mut scopes = wanted.assignable_scopes.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
+    if wanted.assignable_scopes.is_empty() {
+        scopes = Ok(vec![Scope::root()]);
+    }
     let role = RoleDefinition {
         name: wanted.name.parse().map_err(bad)?,
         description: wanted.description,
         actions: texts(&wanted.actions).map_err(bad)?,
         not_actions: texts(&wanted.not_actions).map_err(bad)?,
+        assignable_scopes: scopes.map_err(bad)?,
     };
     let mut items = Box::new(Model::default());
     items.roles.insert(Key::global(role.name.to_string()), role);
@@ -80,6 +85,7 @@ pub(super) async fn assignments(
         role: grant.assignment.role.to_string(),
         scope: grant.assignment.scope.to_string(),
         built_in: grant.built_in,
+        ..Assignment::default()
     });
     Ok(Json(List::new(shown.collect())))
 }
@@ -104,6 +110,13 @@ pub(super) async fn create_assignment(
 ) -> Answer<Done> {
     let wanted: Assignment = read(&body?)?;
     let bad = |error: crate::control::access::Malformed| Rejection::bad_value("assignment", error);
+    // What narrows a right and is not honoured must not be stored as if it were.
+    for (name, value) in [("condition", wanted.condition), ("conditionVersion", wanted.condition_version)] {
+        if value.is_some_and(|value| !value.trim().is_empty()) {
+            let why = "conditions are not judged here: leave it out, and assign at a narrower scope instead";
+            return Err(Rejection::bad_value(name, why));
+        }
+    }
     let given = RoleAssignment {
         principal: wanted.principal.parse().map_err(bad)?,
         role: wanted.role.parse().map_err(bad)?,
@@ -257,6 +270,7 @@ fn shown(role: &RoleDefinition, built_in: bool) -> Role {
         description: role.description.clone(),
         actions: texts(&role.actions),
         not_actions: texts(&role.not_actions),
+        assignable_scopes: role.assignable_scopes.iter().map(ToString::to_string).collect(),
         built_in,
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 mod arm;
 mod hostile;
 mod invisible;
+mod names;
 mod refused;
 mod text;
 

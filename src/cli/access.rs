@@ -31,6 +31,9 @@ pub(super) enum RoleCommand {
         /// An action it takes out of those again; repeatable
         #[arg(long = "not-action", value_name = "ACTION")]
         not_actions: Vec<String>,
+        /// Where it may be assigned, there and below; repeatable; left out: everywhere
+        #[arg(long = "assignable-scope", value_name = "SCOPE")]
+        assignable_scopes: Vec<String>,
         /// For people
         #[arg(long, default_value = "")]
         description: String,
@@ -128,8 +131,8 @@ pub(super) fn roles(command: RoleCommand, client: &Client, output: &mut Output<'
             let path = format!("/roles/{}", segment(&role));
             output.list(&client.get::<Role>(&path)?, |items, out| items.iter().try_for_each(|one| show_role(one, out)))
         }
-        RoleCommand::Create { role, actions, not_actions, description } => {
-            let wanted = Role { name: role, description, actions, not_actions, built_in: false };
+        RoleCommand::Create { role, actions, not_actions, assignable_scopes, description } => {
+            let wanted = Role { name: role, description, actions, not_actions, assignable_scopes, built_in: false };
             output.list(&client.post::<Done>("/roles", &wanted)?, done)
         }
         RoleCommand::Delete { role } => {
@@ -227,6 +230,7 @@ fn show_role(role: &Role, out: &mut dyn Write) -> io::Result<()> {
             ("built in", if role.built_in { "yes" } else { "no" }.to_owned()),
             ("actions", role.actions.join(" ")),
             ("not actions", role.not_actions.join(" ")),
+            ("assignable at", role.assignable_scopes.join(" ")),
         ],
     )
 }

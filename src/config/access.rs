@@ -49,7 +49,10 @@ impl Builder {
             );
         }
         let description = table.description.as_ref().map(|text| text.value.clone()).unwrap_or_default();
-        Some(RoleDefinition { name, description, actions, not_actions })
+        let named = table.assignable_scopes.as_ref();
+        let assignable_scopes =
+            if named.is_some() { self.all_understood(named) } else { vec![crate::control::access::Scope::root()] };
+        Some(RoleDefinition { name, description, actions, not_actions, assignable_scopes })
     }
 
     fn assignment(&mut self, table: &Assignment, unread: bool) -> Option<RoleAssignment> {

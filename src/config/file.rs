@@ -483,6 +483,8 @@ table! {
         "actions" actions Required OneOrMany<String>,
         /// Actions it takes out of those again.
         "not_actions" not_actions Optional OneOrMany<String>,
+        /// Where it may be assigned, there and below: scopes as of an assignment; "/" unless set.
+        "assignable_scopes" assignable_scopes Optional OneOrMany<String>,
     }
 }
 

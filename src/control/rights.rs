@@ -6,7 +6,7 @@ mod change;
 /// Which fields name other objects, and what naming them asks for.
 mod references;
 
-use super::access::{Access, Action, Scope, actions};
+use super::access::{Access, Action, RoleDefinition, Scope, actions};
 use super::approval;
 use super::command::Caller;
 use super::decisions::{Item, ItemKind};
@@ -74,6 +74,17 @@ impl Right {
                 Self::at(verb.of(kind), key, kind)
             }
             ItemKind::Endpoint => Self::at(verb.of(actions::ENDPOINTS), key, actions::ENDPOINTS),
+        }
+    }
+
+    /// `verb` on an object of `model`, wherever that must be held: on a role at each scope where it may be assigned.
+    pub fn each(model: &Model, item: &Item, verb: Verb) -> Vec<Self> {
+        match model.roles.get(&item.key).filter(|_| item.kind == ItemKind::Role) {
+            Some(role) => {
+                let at = |scope: &Scope| Self { action: verb.of(actions::ROLE_DEFINITIONS), scope: scope.clone() };
+                role.assignable_scopes.iter().map(at).collect()
+            }
+            None => vec![Self::on(model, item, verb)],
         }
     }
 
@@ -216,6 +227,30 @@ impl<'a> Rights<'a> {
     /// Whether `right` is among them.
     pub fn hold(&self, right: &Right) -> bool {
         self.demand(right).is_ok()
+    }
+
+    /// Checks that the caller may give `role` to somebody at `scope`: who holds all of it there, or grants roles there
+    /// as Owner or User Access Administrator.
+    ///
+    /// # Errors
+    /// `Forbidden`, naming principal, role and scope.
+    pub fn demand_assignable(&self, role: &RoleDefinition, scope: &Scope) -> Result<(), Refusal> {
+        let subject = &self.caller.subject;
+        if self.access.administers(subject, scope) || self.access.holds(subject, role, scope) {
+            return Ok(());
+        }
+        let message =
+            format!("{subject} may not assign {} at {scope}: it gives what {subject} does not hold", role.name);
+        let remedy = "ask whoever is Owner or User Access Administrator there";
+        Err(Refusal::new(super::refusal::Kind::Forbidden, "AuthorizationFailed", message, remedy))
+    }
+
+    /// Checks that all of `rights` are among them.
+    ///
+    /// # Errors
+    /// `Forbidden`, naming principal, action and scope of the first that is not.
+    pub fn demand_all(&self, rights: &[Right]) -> Result<(), Refusal> {
+        rights.iter().try_for_each(|right| self.demand(right))
     }
 
     /// Checks that `right` is among them.

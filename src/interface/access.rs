@@ -16,6 +16,9 @@ pub struct Role {
     /// Actions it takes out of those again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_actions: Vec<String>,
+    /// Where it may be assigned, there and below; empty in a request: everywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assignable_scopes: Vec<String>,
     /// It comes with the system.
     #[serde(default)]
     pub built_in: bool,
@@ -34,6 +37,12 @@ pub struct Assignment {
     pub role: String,
     /// `/`, or an ARM id of a subscription, a resource group or a resource.
     pub scope: String,
+    /// What narrows it, in Azure: refused, for it is not judged here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Of `condition`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition_version: Option<String>,
     /// It follows from the daemon's own settings.
     #[serde(default)]
     pub built_in: bool,

@@ -37,6 +37,7 @@ fn furnish(served: &Served) {
         description: String::new(),
         actions: vec!["Microsoft.Network/*".parse().expect("a pattern")],
         not_actions: Vec::new(),
+        assignable_scopes: vec!["/".parse().unwrap()],
     };
     items.roles.insert(Key::global("everything".to_owned()), role);
     for (principal, role, scope) in [

@@ -2,7 +2,7 @@
 
 use super::judge::{Access, Grant};
 use super::principal::Subject;
-use super::role::{ActionPattern, RoleDefinition};
+use super::role::{ADMINISTRATOR, ActionPattern, OWNER, RoleDefinition, RoleName};
 use super::scope::Scope;
 
 impl Access {
@@ -12,6 +12,22 @@ impl Access {
         let allowances = self.of(subject);
         let grants: Vec<&Grant> = allowances.grants().filter(|grant| grant.assignment.scope.covers(scope)).collect();
         role.actions.iter().all(|pattern| grants.iter().any(|grant| gives(&grant.role, pattern, role)))
+    }
+}
+
+impl Access {
+    /// Whether `subject` grants roles to others at `scope`, also those that it does not hold itself: as Owner or User
+    /// Access Administrator.
+    pub fn administers(&self, subject: &Subject, scope: &Scope) -> bool {
+        let fixed = [OWNER, ADMINISTRATOR].map(RoleName::built_in);
+        self.of(subject).grants().any(|grant| fixed.contains(&grant.role.name) && grant.assignment.scope.covers(scope))
+    }
+}
+
+impl RoleDefinition {
+    /// Whether it gives nothing that `older` does not give.
+    pub fn is_within(&self, older: &Self) -> bool {
+        self.actions.iter().all(|pattern| gives(older, pattern, self))
     }
 }
 
@@ -68,6 +84,7 @@ mod tests {
             description: String::new(),
             actions: texts(actions),
             not_actions: texts(not_actions),
+            assignable_scopes: vec!["/".parse().unwrap()],
         }
     }
 

@@ -53,6 +53,19 @@ pub enum Mistake {
     /// A definition gives nothing.
     #[error("the role {0} has no `actions`, so it would give nothing")]
     Empty(RoleName),
+    /// A definition may be assigned nowhere.
+    #[error("the role {0} has no assignable scopes, so it could be assigned nowhere")]
+    Nowhere(RoleName),
+    /// An assignment is at a scope where its role may not be assigned.
+    #[error("the role {role} is not assignable at {scope}: its assignable scopes are {}", listed(assignable))]
+    NotAssignable {
+        /// Of the assignment.
+        role: RoleName,
+        /// Of the assignment.
+        scope: Scope,
+        /// Of the role.
+        assignable: Vec<Scope>,
+    },
     /// An assignment is of a role that there is not.
     #[error("{principal} is assigned the role {role}, which there is not; roles are {}", listed(known))]
     Unknown {
@@ -65,7 +78,7 @@ pub enum Mistake {
     },
 }
 
-fn listed(names: &[RoleName]) -> String {
+fn listed(names: &[impl ToString]) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
@@ -91,6 +104,12 @@ impl Access {
                 mistakes.push(Mistake::Unknown { principal, role, known: roles.keys().cloned().collect() });
                 continue;
             };
+            if !role.assignable_at(&assignment.scope) {
+                let RoleAssignment { role: name, scope, .. } = assignment;
+                let assignable = role.assignable_scopes.clone();
+                mistakes.push(Mistake::NotAssignable { role: name, scope, assignable });
+                continue;
+            }
             let id = assignment.id();
             if seen.insert(id.clone()) {
                 grants.push(Grant { id, assignment, role: Arc::clone(role), built_in });
@@ -229,6 +248,8 @@ fn collect_roles(
             mistakes.push(Mistake::Reserved(name));
         } else if definition.actions.is_empty() {
             mistakes.push(Mistake::Empty(name));
+        } else if definition.assignable_scopes.is_empty() {
+            mistakes.push(Mistake::Nowhere(name));
         } else if roles.insert(name.clone(), Arc::new(definition)).is_some() {
             mistakes.push(Mistake::Twice(name));
         }

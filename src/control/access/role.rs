@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use serde::{Deserialize, Serialize};
 
 use super::actions::{Action, is_path};
+use super::scope::Scope;
 use super::text::{Caseless, Malformed, caseless};
 
 caseless! {
@@ -68,6 +69,14 @@ pub struct RoleDefinition {
     /// What it takes back from that.
     #[serde(default)]
     pub not_actions: Vec<ActionPattern>,
+    /// Where it may be assigned: there and below. Whoever changes it needs the right at each.
+    #[serde(default = "everywhere")]
+    pub assignable_scopes: Vec<Scope>,
+}
+
+/// Roles of releases that knew no assignable scopes.
+fn everywhere() -> Vec<Scope> {
+    vec![Scope::root()]
 }
 
 /// What a role says about an action.
@@ -84,6 +93,11 @@ impl RoleDefinition {
             return Effect::Lacks;
         }
         self.not_actions.iter().find(|pattern| pattern.matches(action)).map_or(Effect::Gives, Effect::TakesBack)
+    }
+
+    /// Whether it may be assigned at `scope`.
+    pub fn assignable_at(&self, scope: &Scope) -> bool {
+        self.assignable_scopes.iter().any(|assignable| assignable.covers(scope))
     }
 
     /// Whether the role gives `action`.
@@ -183,6 +197,7 @@ pub fn built_in() -> &'static [Arc<RoleDefinition>] {
                 description: description.to_owned(),
                 actions: patterns(actions),
                 not_actions: patterns(not_actions),
+                assignable_scopes: everywhere(),
             })
         };
         BUILT_IN.into_iter().map(role).collect()

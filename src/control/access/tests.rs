@@ -26,6 +26,7 @@ fn role(name: &str, actions: &[&str], not_actions: &[&str]) -> RoleDefinition {
         description: String::new(),
         actions: patterns(actions),
         not_actions: patterns(not_actions),
+        assignable_scopes: vec!["/".parse().unwrap()],
     }
 }
 

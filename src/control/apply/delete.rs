@@ -13,7 +13,7 @@ use crate::snapshot::ConnectionState;
 /// # Errors
 /// The caller may not, or something depends on it; `after` is as it was.
 pub(in super::super) fn delete(after: &mut Decisions, maker: &Maker<'_>, item: &Item) -> Result<Vec<Key>, Refusal> {
-    maker.rights.demand(&Right::on(&after.model, item, Verb::Delete))?;
+    maker.rights.demand_all(&Right::each(&after.model, item, Verb::Delete))?;
     let mut disconnected = Vec::new();
     match item.kind {
         ItemKind::Endpoint => endpoint(after, maker, &item.key),

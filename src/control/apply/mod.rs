@@ -173,7 +173,7 @@ impl Items<'_> {
                 continue;
             }
             let rights = &self.application.maker.rights;
-            let may_write = || rights.demand(&Right::on(file, &item, Verb::Write));
+            let may_write = || rights.demand_all(&Right::each(file, &item, Verb::Write));
             // Before any comparison: that something is as the document says is told to who may see it.
             if !sees(rights, &self.after.model, &item) {
                 may_write()?;

@@ -2,6 +2,7 @@
 
 use super::references::Refers;
 use super::{Right, Rights, Verb};
+use crate::control::access::{RoleAssignment, RoleName, actions, built_in};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{Key, LinkResource, Map, Model};
 use crate::control::refusal::{Kind, Refusal};
@@ -22,6 +23,7 @@ impl Rights<'_> {
         }
         change.all(ItemKind::Role, |model| &model.roles)?;
         change.all(ItemKind::Assignment, |model| &model.assignments)?;
+        change.demand_held()?;
         change.all(ItemKind::ResourceGroup, |model| &model.groups)?;
         change.all(ItemKind::Vnet, |model| &model.vnets)?;
         change.all(ItemKind::SecurityGroup, |model| &model.security_groups)?;
@@ -41,6 +43,31 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// Nobody assigns what they do not hold. A role that gives more than it did is judged as if it were assigned anew
+    /// wherever it is.
+    fn demand_held(&self) -> Result<(), Refusal> {
+        let new = self.before.assignments.changes(&self.after.assignments).into_iter().filter_map(|(_, given)| given);
+        new.into_iter().try_for_each(|given| self.demand_assignable(given))?;
+        let role_of = |model: &Model, name: &RoleName| model.roles.share(&Key::global(name.to_string()));
+        for given in self.after.assignments.values() {
+            let (old, new) = (role_of(self.before, &given.role), role_of(self.after, &given.role));
+            if new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| !new.is_within(old)) {
+                let action = actions::write(actions::ROLE_ASSIGNMENTS);
+                self.rights.demand(&Right { action, scope: given.scope.clone() })?;
+                self.demand_assignable(given)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn demand_assignable(&self, given: &RoleAssignment) -> Result<(), Refusal> {
+        let own = self.after.roles.get(&Key::global(given.role.to_string()));
+        let fixed = || built_in().iter().find(|role| role.name == given.role).map(|role| &**role);
+        // Of a role that there is not the model says so itself.
+        let Some(role) = own.or_else(fixed) else { return Ok(()) };
+        self.rights.demand_assignable(role, &given.scope)
+    }
+
     fn all<T: Refers + PartialEq>(&self, kind: ItemKind, of: fn(&Model) -> &Map<T>) -> Result<(), Refusal> {
         let (before, after) = (of(self.before), of(self.after));
         before.changes(after).into_iter().try_for_each(|(key, new)| self.demand(kind, key, before.get(key), new))
@@ -50,10 +77,10 @@ impl Change<'_> {
         let item = Item { kind, key: key.clone() };
         if old.is_some() {
             let verb = if new.is_some() { Verb::Write } else { Verb::Delete };
-            self.rights.demand(&Right::on(self.before, &item, verb))?;
+            self.rights.demand_all(&Right::each(self.before, &item, verb))?;
         }
         let Some(new) = new else { return Ok(()) };
-        self.rights.demand(&Right::on(self.after, &item, Verb::Write))?;
+        self.rights.demand_all(&Right::each(self.after, &item, Verb::Write))?;
         self.rights.demand_references(self.after, key, old, new)
     }
 }

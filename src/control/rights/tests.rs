@@ -10,9 +10,9 @@ use super::references::Refers;
 use super::*;
 use crate::control::model::{
     BackendPool, BackendSpec, BalancingRule, DnsZone, EndpointIp, EndpointLabels, Frontend, FrontendRef, GroupZone,
-    HealthCheck, LinkResource, LoadBalancer, NatConfig, PeeringLabel, PoolAddress, ResourceGroup, RoleAssignment,
-    RoleDefinition, SecurityGroup, SecurityRule, Subnet, TargetSpec, Visibility, Vnet, Workload, ZoneGroup, ZoneLink,
-    ZoneRecord,
+    HealthCheck, LinkResource, LoadBalancer, NatConfig, PeeringLabel, PoolAddress, RecordType, ResourceGroup,
+    RoleAssignment, RoleDefinition, SecurityGroup, SecurityRule, Subnet, TargetSpec, Visibility, Vnet, Workload,
+    ZoneGroup, ZoneLink, ZoneRecord,
 };
 use crate::control::testing::{ip, key};
 use crate::snapshot::ConnectionState;
@@ -21,6 +21,7 @@ use crate::snapshot::ConnectionState;
 const NO_REFERENCES: &[(&str, &str)] = &[
     ("role actions[]", "what it gives; whoever assigns it is judged"),
     ("role not_actions[]", "what it gives; whoever assigns it is judged"),
+    ("role assignable_scopes[]", "whoever writes a role is judged at each of them"),
     ("assignment scope", "whoever writes an assignment is judged at its scope"),
     ("vnet address_space[]", "what the VNet consists of"),
     ("vnet on_premises[]", "where its clients are, beyond a VPN"),
@@ -46,6 +47,7 @@ fn populated(kind: ItemKind) -> Value {
             description: "text".into(),
             actions: vec!["Microsoft.Network/*".parse().unwrap()],
             not_actions: vec!["Privlink/*".parse().unwrap()],
+            assignable_scopes: vec!["/subscriptions/default".parse().unwrap()],
         }),
         ItemKind::Assignment => serde_json::to_value(RoleAssignment {
             principal: "uid:1".parse().unwrap(),
@@ -76,7 +78,7 @@ fn populated(kind: ItemKind) -> Value {
                     upstream: vec![ip("10.1.0.10")],
                     answer: vec![ConnectionState::Approved],
                     ttl: crate::control::model::DNS_TTL,
-                    accept_names: Some(accepted()),
+                    accept_names: Some(Box::new(accepted())),
                 }),
                 lockdown: false,
                 public_prefixes: prefix(),
@@ -102,10 +104,9 @@ fn populated(kind: ItemKind) -> Value {
                 ttl: 1,
                 data: crate::control::model::read_values(kind, &[value.to_owned()]).unwrap(),
             };
-            use crate::control::model::RecordType::{A, Aaaa};
             let record = |set| ZoneRecord { name: "www".into(), set, metadata: tags.clone() };
             serde_json::to_value(DnsZone {
-                records: vec![record(set(A, "10.0.0.1")), record(set(Aaaa, "fd00::1"))],
+                records: vec![record(set(RecordType::A, "10.0.0.1")), record(set(RecordType::Aaaa, "fd00::1"))],
                 links: vec![ZoneLink {
                     name: "l".into(),
                     vnet: one,
@@ -194,7 +195,7 @@ fn populated(kind: ItemKind) -> Value {
             reason: "text".into(),
             sources: vec!["10.1.0.0/16".parse().unwrap()],
             max_sessions: Some(1),
-            accept_names: Some(accepted()),
+            accept_names: Some(Box::new(accepted())),
             zone_group: Some(Box::new(ZoneGroup {
                 name: "z".into(),
                 zones: vec![GroupZone { name: "n".into(), zone: one }],
@@ -210,8 +211,8 @@ fn populated(kind: ItemKind) -> Value {
     json.unwrap()
 }
 
-fn accepted() -> Box<crate::control::model::AcceptedNames> {
-    Box::new(serde_json::from_str("[\"login.example.com\"]").unwrap())
+fn accepted() -> crate::control::model::AcceptedNames {
+    serde_json::from_str("[\"login.example.com\"]").unwrap()
 }
 
 /// Every leaf of `value`, with its path.

@@ -77,6 +77,7 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
         description: String::new(),
         actions: actions.iter().map(|action| action.parse().unwrap()).collect(),
         not_actions: Vec::new(),
+        assignable_scopes: vec!["/".parse().unwrap()],
     };
     let given = |principal: &str, role: &str, scope: &str| RoleAssignment {
         principal: principal.parse().unwrap(),
@@ -86,7 +87,7 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
     let team = "/subscriptions/default/resourceGroups/team";
     let access = Access::new(
         [role("Granter", &["Microsoft.Authorization/roleAssignments/*"])],
-        [given("uid:1000", "Granter", team), given("uid:1001", "Contributor", "/")],
+        [given("uid:1000", "Granter", team), given("uid:1000", "Reader", team), given("uid:1001", "Contributor", "/")],
         bootstrap(),
     );
     let access = access.unwrap();

@@ -48,6 +48,7 @@ fn whole() -> Decisions {
         description: "for people".to_owned(),
         actions: vec!["Microsoft.Network/*".parse().expect("a pattern")],
         not_actions: Vec::new(),
+        assignable_scopes: vec!["/".parse().expect("a scope")],
     };
     model.roles.insert(Key::global("hand".to_owned()), hand);
     let mut decisions = Decisions { model, ..Decisions::default() };

@@ -4,7 +4,7 @@ use super::fit::{Before, Fitted};
 use super::gone;
 use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Action, Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
-use crate::control::access::{Grant, actions};
+use crate::control::access::{Grant, RoleName, Scope, actions};
 use crate::control::apply::{
     create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled,
 };
@@ -212,10 +212,11 @@ impl Planning<'_> {
     fn refuse_built_in(&self, kind: ItemKind, reference: &str) -> Result<(), Refusal> {
         let (rights, access) = (self.rights(), &self.in_force.access);
         match kind {
-            ItemKind::Role => reference.parse().map_or(Ok(()), |name| {
+            ItemKind::Role => reference.parse().map_or(Ok(()), |name: RoleName| {
                 access.may_change_role(&name)?;
                 // Who has it is told only to those who may delete it.
-                rights.demand(&Right::anywhere(actions::delete(actions::ROLE_DEFINITIONS)))?;
+                let item = Item { kind, key: Key::global(name.to_string()) };
+                rights.demand_all(&Right::each(&self.in_force.decisions.model, &item, Verb::Delete))?;
                 access.may_remove_role(&name)
             }),
             ItemKind::Assignment => {
@@ -392,7 +393,7 @@ impl Put<'_> {
             let item = Item { kind, key: key.clone() };
             let mut typed = Model::default();
             of(&mut typed).insert(key.clone(), wanted.clone());
-            self.rights.demand(&Right::on(&typed, &item, Verb::Write))?;
+            self.rights.demand_all(&Right::each(&typed, &item, Verb::Write))?;
             let live = of(&mut self.after.model);
             let present = live.get(key);
             if present == Some(wanted) && !self.create_only {

@@ -49,6 +49,15 @@ pub(super) const ROWS: &[Row] = &[
         See::Fails("access why uid:4711 Microsoft.Network/privateLinkServices/read /subscriptions/default", "may not"),
     ),
     live(
+        "role.assignable_scopes",
+        &[(
+            "not_actions = [\"Microsoft.Network/loadBalancers/read\"]",
+            "not_actions = [\"Microsoft.Network/loadBalancers/read\"]\nassignable_scopes = [\"/subscriptions/default\", \"/subscriptions/b\"]",
+        )],
+        See::SaysNot("role show watcher", "/subscriptions/b"),
+        See::Says("role show watcher", "/subscriptions/b"),
+    ),
+    live(
         "role.description",
         &[("sees services", "looks at services")],
         See::Says("role list", "sees services"),

@@ -102,6 +102,9 @@ fn running(roles: &[(&str, &str)]) -> ControlPlane {
     control
 }
 
+/// A way to write.
+type Write = fn(&ControlPlane, Model) -> Result<Outcome, Refusal>;
+
 fn put(control: &ControlPlane, items: Model) -> Result<Outcome, Refusal> {
     control.apply(&ada(), Command::Put { items: Box::new(items), create_only: false })
 }
@@ -124,13 +127,16 @@ fn service(nat: &str, backend: &str) -> LinkResource {
 }
 
 /// What names something that belongs to somebody else, with the one right that it asks for.
+#[allow(clippy::too_many_lines, reason = "one row for each reference")]
 fn references() -> Vec<(&'static str, Model, &'static str, String)> {
     let in_core = |name: &str| format!("{NETWORK}/virtualNetworks/core/subnets/{name}");
     let join_subnet = "virtualNetworks/subnets/join/action";
     vec![
         (
             "a NAT address",
-            one(|items, key| _ = items.resources.insert(key, resource("core", "10.20.99.9", vec![]))),
+            one(|items, key| {
+                items.resources.insert(key, resource("core", "10.20.99.9", vec![]));
+            }),
             join_subnet,
             in_core("nat"),
         ),
@@ -225,7 +231,9 @@ fn references() -> Vec<(&'static str, Model, &'static str, String)> {
         ),
         (
             "an endpoint's subnet",
-            one(|items, mine| _ = items.endpoints.insert(mine, manual(endpoint("spoke", None, "orders-db")))),
+            one(|items, mine| {
+                items.endpoints.insert(mine, manual(endpoint("spoke", None, "orders-db")));
+            }),
             join_subnet,
             format!("{NETWORK}/virtualNetworks/spoke/subnets/endpoints"),
         ),
@@ -246,8 +254,7 @@ fn naming_something_asks_for_exactly_one_right_on_it_whatever_the_command() {
     );
     for (what, items, action, scope) in references() {
         // No document has load balancers.
-        let writes: &[fn(&ControlPlane, Model) -> Result<Outcome, Refusal>] =
-            if items.load_balancers.is_empty() { &[put, apply] } else { &[put] };
+        let writes: &[Write] = if items.load_balancers.is_empty() { &[put, apply] } else { &[put] };
         for write in writes {
             let refused = write(&running(&[own, shown]), items.clone()).expect_err(what);
             assert_eq!(refused.kind, Kind::Forbidden, "{what}: {refused}");
@@ -267,7 +274,14 @@ fn whoever_may_not_read_a_network_learns_nothing_of_its_subnets() {
     let control = running(&[("Network Contributor", "/subscriptions/default/resourceGroups/ada")]);
     let said = |backend: &str, vnet: &str| {
         let wanted = LinkResource { nat: vec![], ..resource(vnet, "10.20.99.9", vec![target("", "", backend)]) };
-        put(&control, one(|items, key| _ = items.resources.insert(key, wanted.clone()))).unwrap_err().to_string()
+        put(
+            &control,
+            one(|items, key| {
+                items.resources.insert(key, wanted.clone());
+            }),
+        )
+        .unwrap_err()
+        .to_string()
     };
     let inside = said("10.20.0.2", "core");
     assert_eq!(inside, said("10.20.77.2", "core"), "in a subnet, and in none");
@@ -278,7 +292,11 @@ fn whoever_may_not_read_a_network_learns_nothing_of_its_subnets() {
 fn what_is_named_already_is_not_asked_about_again() {
     let own = ("Network Contributor", "/subscriptions/default/resourceGroups/ada");
     let control = running(&[own]);
-    let made = |wanted: LinkResource| one(|items, key| _ = items.resources.insert(key, wanted.clone()));
+    let made = |wanted: LinkResource| {
+        one(|items, key| {
+            items.resources.insert(key, wanted.clone());
+        })
+    };
     let items = made(service("10.20.99.9", "10.20.0.2"));
     let command = Command::Put { items: Box::new(items), create_only: false };
     control.apply(&root(), command).unwrap();
@@ -291,6 +309,10 @@ fn what_is_named_already_is_not_asked_about_again() {
     // To take one away asks for the object alone.
     wanted.targets.clear();
     put(&control, made(wanted)).unwrap();
+}
+
+fn contributor(scope: &str) -> (&str, &str) {
+    ("Network Contributor", scope)
 }
 
 #[test]
@@ -309,9 +331,6 @@ fn what_a_change_carries_along_asks_for_the_right_there_too() {
         items.load_balancers.insert(key("lb"), balancer("10.20.0.8"));
         put(&control, items).map_err(|refusal| refusal.message)
     };
-    fn contributor(scope: &str) -> (&str, &str) {
-        ("Network Contributor", scope)
-    }
     let refused = change(&[contributor(&lb)]).unwrap_err();
     assert!(refused.contains("privateLinkServices/write"), "{refused}");
     let refused = change(&[contributor(&lb), contributor(service_scope)]).unwrap_err();
@@ -325,7 +344,9 @@ fn the_zone_of_an_endpoint_asks_for_a_right_and_the_resource_must_show_itself() 
     let subnet = format!("{NETWORK}/virtualNetworks/spoke/subnets/endpoints");
     let mut wanted = manual(endpoint("spoke", None, "orders-db"));
     let items = |wanted: &crate::control::model::PrivateEndpoint| {
-        one(|items, key| _ = items.endpoints.insert(key, wanted.clone()))
+        one(|items, key| {
+            items.endpoints.insert(key, wanted.clone());
+        })
     };
     let control = running(&[own, ("Network Contributor", &subnet)]);
     assert_eq!(put(&control, items(&wanted)).unwrap_err().kind, Kind::NotFound);
@@ -348,11 +369,13 @@ fn what_an_object_is_never_changes() {
             nat: vec![],
             ..resource("core", "10.20.99.9", vec![])
         };
-        one(|items, key| _ = items.resources.insert(key, wanted.clone()))
+        one(|items, key| {
+            items.resources.insert(key, wanted.clone());
+        })
     };
     put(&control, typed(Some("Microsoft.Storage/storageAccounts"))).unwrap();
     put(&control, typed(Some("microsoft.storage/STORAGEACCOUNTS"))).unwrap();
-    for (write, kind) in [(put as fn(&_, _) -> _, None), (put, Some("Microsoft.Sql/servers")), (apply, None)] {
+    for (write, kind) in [(put as Write, None), (put, Some("Microsoft.Sql/servers")), (apply, None)] {
         let refused = write(&control, typed(kind)).unwrap_err();
         assert_eq!((refused.kind, refused.code), (Kind::Conflict, "NameInUse"), "{kind:?}: {refused}");
     }
@@ -369,3 +392,6 @@ fn what_an_object_is_never_changes() {
     let kind = view.decisions.model.resources.get(&Key::new("ada", "mine")).and_then(|one| one.kind.clone());
     assert_eq!(kind.as_deref(), Some("microsoft.storage/STORAGEACCOUNTS"));
 }
+
+/// Roles and assignments.
+mod roles;
