@@ -56,7 +56,7 @@ pub fn networks() -> SnapshotBuilder {
             peers: Vec::new(),
             sources: spaces.iter().map(|space| space.parse().expect("a prefix")).collect::<Vec<_>>().iter().collect(),
             mtu: 1_500,
-            unsent: Default::default(),
+            unsent: privlink::snapshot::prefixes::PrefixSet::default(),
             excluded_workloads: Vec::new(),
         });
     }

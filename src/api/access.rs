@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::ApiState;
 use super::changes::apply;
 use super::error::Rejection;
-use crate::control::access::{RoleAssignment, RoleDefinition, Subject, actions, tokens};
+use crate::control::access::{RoleAssignment, RoleDefinition, Scope, Subject, actions, tokens};
 use crate::control::decisions::ItemKind;
 use crate::control::model::{Key, Model};
 use crate::control::rights::{Right, Rights};

@@ -131,10 +131,10 @@ impl Refusal {
             }
         }
         let by_rules = !self.details.is_empty() && self.code == common_code(&self.details);
-        let seen: Vec<BrokenRule> = details.iter().filter(|rule| rule.code != UNSEEN_RULE).cloned().collect();
-        let code = match (by_rules, seen.is_empty()) {
+        let visible: Vec<BrokenRule> = details.iter().filter(|rule| rule.code != UNSEEN_RULE).cloned().collect();
+        let code = match (by_rules, visible.is_empty()) {
             (true, true) => UNSEEN_RULE,
-            (true, false) => common_code(&seen),
+            (true, false) => common_code(&visible),
             (false, _) => self.code,
         };
         Self { kind: self.kind, code, message: self.message.told(sees), remedy: self.remedy.told(sees), details }

@@ -75,14 +75,14 @@ impl Outcome {
     /// The outcome as who `sees` may read it: what a change carries along may be somebody else's.
     #[must_use]
     pub(super) fn told(mut self, sees: Sees<'_>) -> Self {
-        let seen = |item: &Item| sees(&Named::Item(item.clone()));
+        let visible = |item: &Item| sees(&Named::Item(item.clone()));
         match &mut self {
             Self::Put(changed) => {
-                changed.created.retain(seen);
-                changed.updated.retain(seen);
+                changed.created.retain(visible);
+                changed.updated.retain(visible);
             }
             Self::Deleted(deletion) => {
-                let endpoint = |key: &Key| seen(&Item { kind: ItemKind::Endpoint, key: key.clone() });
+                let endpoint = |key: &Key| visible(&Item { kind: ItemKind::Endpoint, key: key.clone() });
                 deletion.disconnected.retain(endpoint);
             }
             // Reports are made for their reader.

@@ -116,22 +116,22 @@ impl Part {
     fn told(&self, sees: Sees<'_>) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Mention(one) if sees(&one.object) => one.words.clone(),
+            Self::Mention(one) | Self::Aside(one) if sees(&one.object) => one.words.clone(),
             Self::Mention(_) => UNSEEN.to_owned(),
-            Self::Aside(one) if sees(&one.object) => one.words.clone(),
             Self::Aside(_) => String::new(),
             Self::Users(all) => {
-                let (seen, unseen): (Vec<&Mention>, Vec<&Mention>) = all.iter().partition(|one| sees(&one.object));
-                let unseen = (!unseen.is_empty()).then(|| UNSEEN.to_owned());
-                let more = seen.len().checked_sub(LISTED).filter(|more| *more > 0).map(|more| format!("{more} more"));
-                let shown = seen.iter().take(LISTED).map(ToString::to_string);
+                let (visible, hidden): (Vec<&Mention>, Vec<&Mention>) = all.iter().partition(|one| sees(&one.object));
+                let unseen = (!hidden.is_empty()).then(|| UNSEEN.to_owned());
+                let more =
+                    visible.len().checked_sub(LISTED).filter(|more| *more > 0).map(|more| format!("{more} more"));
+                let shown = visible.iter().take(LISTED).map(ToString::to_string);
                 let mut all: Vec<String> = shown.chain(more).chain(unseen).collect();
                 let last = all.pop().unwrap_or_default();
                 if all.is_empty() { last } else { format!("{} and {last}", all.join(", ")) }
             }
             Self::Known(label, all) => {
-                let seen: Vec<&Mention> = all.iter().filter(|one| sees(&one.object)).collect();
-                format!("{label}: {}", listed(&seen).unwrap_or_else(|| "none that you may see".to_owned()))
+                let visible: Vec<&Mention> = all.iter().filter(|one| sees(&one.object)).collect();
+                format!("{label}: {}", listed(&visible).unwrap_or_else(|| "none that you may see".to_owned()))
             }
         }
     }
@@ -180,7 +180,8 @@ pub struct Sentence(Vec<Part>);
 
 impl PartialEq for Sentence {
     fn eq(&self, other: &Self) -> bool {
-        self.to_string() == other.to_string()
+        let (text, other) = (self.to_string(), other.to_string());
+        text == other
     }
 }
 
@@ -272,7 +273,8 @@ impl PartialEq<&str> for Sentence {
 
 impl PartialEq<String> for Sentence {
     fn eq(&self, other: &String) -> bool {
-        self.to_string() == *other
+        let text = self.to_string();
+        text == *other
     }
 }
 

@@ -226,7 +226,7 @@ fn snapshot(state: ConnectionState) -> Snapshot {
         peers: Vec::new(),
         sources: [net("10.1.0.0/16")].iter().collect(),
         mtu: 1_500,
-        unsent: Default::default(),
+        unsent: crate::snapshot::prefixes::PrefixSet::default(),
         excluded_workloads: vec![("Batch".into(), [net("10.1.77.0/24")].iter().collect())],
     });
     let port = PortMap { protocol: Protocol::Tcp, first: 5432, last: 5433, backend_first: 15432 };

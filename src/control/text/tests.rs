@@ -111,7 +111,7 @@ where
                 let text = refusal.to_string();
                 assert_eq!((refusal.kind, refusal.code), (Kind::Invalid, "InvalidText"));
                 let shown = |letter: char| letter == '\n' || is_plain(letter);
-                assert!(text.chars().all(shown) && !refusal.message.contains('\n'), "{text:?}");
+                assert!(text.chars().all(shown) && !refusal.message.to_string().contains('\n'), "{text:?}");
                 assert_eq!(judge(&after, &after, None), Ok(()), "what stands is no change");
             }
         }

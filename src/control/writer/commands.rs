@@ -4,7 +4,7 @@ use super::fit::{Before, Fitted};
 use super::gone;
 use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Action, Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
-use crate::control::access::{Grant, RoleName, Scope, actions};
+use crate::control::access::{Grant, RoleName, actions};
 use crate::control::apply::{
     create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled,
 };

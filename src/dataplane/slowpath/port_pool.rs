@@ -461,7 +461,7 @@ mod tests {
             let port = std::iter::from_fn(|| pools.reserve_fresh(key, alone(0), &mut random)).take(count).last();
             let half_open = Session { nat_port: port.expect("a port").port, ..session(1) };
             pools.give_back(&addresses(1), &half_open);
-            assert_eq!(pools.reserve_fresh(key, alone(0), &mut random).is_some(), true, "of {count}");
+            assert!(pools.reserve_fresh(key, alone(0), &mut random).is_some(), "of {count}");
         }
     }
 

@@ -18,7 +18,7 @@ fn snapshot() -> Snapshot {
             mtu: 1_500,
             peers: Vec::new(),
             sources: [prefix(space[0]), prefix(space[1])].iter().collect(),
-            unsent: Default::default(),
+            unsent: crate::snapshot::prefixes::PrefixSet::default(),
             excluded_workloads: Vec::new(),
         });
     }

@@ -19,7 +19,7 @@ fn snapshot(of_resource: u32, of_all: u32) -> Snapshot {
             vnet_number: number,
             peers: Vec::new(),
             sources: [prefix(space)].iter().collect(),
-            unsent: Default::default(),
+            unsent: crate::snapshot::prefixes::PrefixSet::default(),
             mtu: 1_500,
             excluded_workloads: Vec::new(),
         });
