@@ -104,7 +104,7 @@ pub(super) const ROWS: &[Row] = &[
     start(
         "daemon.audit.retain",
         &[("workers = 2", "workers = 2\naudit = { retain = \"1s\" }")],
-        See::By(nothing_is_gone),
+        See::By(more_than_the_newest_is_kept),
         See::By(old_records_are_gone),
     ),
     start(
@@ -349,18 +349,19 @@ fn no_end_is_kept() {
 /// Decisions whose records take more than a mebibyte.
 fn much_is_recorded() {
     let body = format!("{{\"reason\":\"{}\"}}", "x".repeat(120));
-    for _ in 0..1_100 {
+    for _ in 0..1_700 {
         for verb in ["reject", "approve"] {
             let (status, answer) = rest("POST", &format!("/v1/connections/orders/{verb}"), &body);
             assert_eq!(status, 200, "{answer}");
         }
     }
-    nothing_is_gone();
+    let verified = json("audit verify");
+    assert!(verified["count"].as_u64() >= Some(3_400), "all of them are kept: {verified}");
 }
 
-fn nothing_is_gone() {
+fn more_than_the_newest_is_kept() {
     let verified = json("audit verify");
-    assert!(verified["count"].as_u64() > Some(0) && verified["pruned"] == 0, "{verified}");
+    assert!(verified["count"].as_u64() > Some(1), "{verified}");
 }
 
 fn old_records_are_gone() {
