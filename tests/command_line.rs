@@ -162,7 +162,7 @@ fn every_kind_is_created_shown_listed_and_deleted() {
     let lab = Lab::new("create");
     let said = lab.done(
         "vnet create lab --address-space 10.40.0.0/16 --region westeurope --on-premises 192.168.9.0/24 --peering spoke \
-         --subnet name=clients,prefix=10.40.1.0/24,dedicated --subnet name=nat,prefix=10.40.2.0/24",
+         --subnet name=clients,prefix=10.40.1.0/24,dedicated --subnet name=nat,prefix=10.40.2.0/24,nat",
     );
     assert!(said.starts_with("lab: created\n  next: "), "{said}");
     let vnet = &lab.json("vnet show lab")[0];

@@ -1,5 +1,4 @@
-//! The tables of the file, as DESIGN §6 gives them. What a later version brings is refused by name: a key
-//! that has no effect must not look as if it had one.
+//! The tables of the file (DESIGN §6). A key that has no effect must not look as if it had one: it is refused by name.
 
 use super::networks::Dns;
 use super::read::{At, Node, OneOrMany, Read, Reader, table};

@@ -233,6 +233,15 @@ fn one_namespace() -> Topology {
         ip(&format!("-n {name} link set eth0 up"));
         ip(&format!("-n {name} route add default via {near}"));
     }
+    // An interface has its carrier a moment after the far end is up.
+    let ready = || !ip("-n router -o link").contains("NO-CARRIER");
+    assert!(
+        (0..500).any(|_| ready() || {
+            std::thread::sleep(Duration::from_millis(20));
+            false
+        }),
+        "no carrier"
+    );
     run("ip", "netns exec router sysctl -qw net.ipv4.ip_forward=1");
     run("ip", "netns exec router sysctl -qw net.ipv4.conf.all.rp_filter=2");
     topology("router", "router", OnExit::Undo)

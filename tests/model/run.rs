@@ -69,6 +69,8 @@ pub(crate) struct Run {
     pub(crate) identification: u32,
     /// Whether the checksum of the packet last sent is right.
     pub(crate) intact: bool,
+    /// A connection that a reset had closed, and that made room: its ends are told.
+    made_room: Option<(Key, Flow)>,
     /// Identification of the last datagram between two hosts.
     identified: BTreeMap<(u32, u32, u8), u16>,
 }
@@ -97,6 +99,7 @@ impl Run {
             deleted: vec![],
             identification: 0,
             intact: true,
+            made_room: None,
             identified: BTreeMap::new(),
         }
     }
@@ -322,6 +325,7 @@ impl Run {
             .iter()
             .filter(|(_, flow)| flow.is_reset())
             .map(|(key, flow)| (*key, flow.clone()))
+            .chain(self.made_room.take())
             .collect();
         // A late segment of a connection that ended just now is answered by a reset that looks the same.
         let mirrored = (packet.destination, packet.source, (packet.ports.1, packet.ports.0), packet.ack);
@@ -445,6 +449,7 @@ impl Run {
         if full && closes {
             assert!(evicted.closes(), "a session made room that was not closed: {evicted:?}");
             self.reach(Case::Evicted);
+            self.made_room = evicted.is_reset().then_some((missing[0], evicted));
             return Vec::new();
         }
         let of_use = full || evicted.grant.resource == grant.resource;
