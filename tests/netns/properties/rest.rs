@@ -653,8 +653,11 @@ fn the_table_names_every_property_of_azures_bodies() {
     for body in BODIES {
         properties(&schemas, &schemas[body], &format!("{body}."), &mut known);
     }
+    // An order that goes with a write, and is not kept.
+    let force = ["PrivateLinkService", "TypedResource"].map(|body| format!("{body}.properties.privlink.force"));
     let mut named: BTreeSet<String> = ROWS.iter().map(|(property, _)| (*property).to_owned()).collect();
     named.insert(READ_ONLY.to_owned());
+    named.extend(force);
     for (body, (key, _)) in
         ["PrivateLinkService", "TypedResource"].iter().flat_map(|b| EXTENSION.iter().map(move |e| (b, e)))
     {
