@@ -15,7 +15,7 @@ const SERVICES: &str = "/subscriptions/default/resourceGroups/default/providers/
 const UNMARKED: &str = "PrivateLinkServiceCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled";
 
 /// Writes the VNet `spoke` with these prefixes, and this of ours besides.
-fn put_spoke(space: &[&str], privlink: serde_json::Value) -> (u16, String) {
+fn put_spoke(space: &[&str], privlink: &serde_json::Value) -> (u16, String) {
     let properties = json!({ "addressSpace": { "addressPrefixes": space }, "privlink": privlink });
     let body = json!({ "location": "local", "properties": properties });
     let (status, answer) = rest("PUT", &format!("{NETWORKS}/spoke"), &body.to_string());
@@ -65,7 +65,7 @@ fn where_no_namespace_stands_between_a_vnet_carries_what_the_daemons_file_says()
             (&space, listens_on("10.1.0.254"), "HostRefused"),
             (&space, listens_on("10.1.0.7"), "HostRefused"),
         ] {
-            assert_eq!(put_spoke(prefixes, privlink.clone()).1, code, "{prefixes:?} {privlink}");
+            assert_eq!(put_spoke(prefixes, &privlink).1, code, "{prefixes:?} {privlink}");
             assert_eq!(host(), before, "{prefixes:?} {privlink}");
         }
         // A peer's endpoints would be routed here.
@@ -77,14 +77,14 @@ fn where_no_namespace_stands_between_a_vnet_carries_what_the_daemons_file_says()
         assert_eq!((status, &answer["error"]["code"]), (400, &json!("PrefixNotAllowedHere")));
         assert_eq!(host(), before);
         // Within what the file says, all is the VNet's owner's to change.
-        assert_eq!(put_spoke(&space, listens_on("10.1.255.254")).0, 200);
-        assert_eq!(put_spoke(&["10.1.0.0/17", "10.1.128.0/17"], json!({})).0, 200);
+        assert_eq!(put_spoke(&space, &listens_on("10.1.255.254")).0, 200);
+        assert_eq!(put_spoke(&["10.1.0.0/17", "10.1.128.0/17"], &json!({})).0, 200);
         // The file says more: from the next SIGHUP on.
         let more =
             file.replace("vnet = \"spoke\"\n", "vnet = \"spoke\"\nallow = [\"10.1.0.0/16\", \"192.0.2.0/24\"]\n");
         daemon.apply(&more);
-        assert_eq!(put_spoke(&["10.1.0.0/16", "192.0.2.0/24"], json!({})).0, 200);
-        assert_eq!(put_spoke(&["10.1.0.0/16", "198.51.100.0/24"], json!({})).0, 400);
+        assert_eq!(put_spoke(&["10.1.0.0/16", "192.0.2.0/24"], &json!({})).0, 200);
+        assert_eq!(put_spoke(&["10.1.0.0/16", "198.51.100.0/24"], &json!({})).0, 400);
     });
 }
 
@@ -98,10 +98,10 @@ fn a_vnet_in_a_namespace_of_its_own_carries_all_but_what_is_in_use_there() {
         ip("-n spoke route add default via 10.1.77.1");
         let _daemon = Daemon::start(&orders("Approved"));
         // Made by the API after the start, with prefixes of its own.
-        assert_eq!(put_spoke(&["10.1.0.0/16", "192.0.2.0/24"], listens_on("192.0.2.1")).0, 200);
+        assert_eq!(put_spoke(&["10.1.0.0/16", "192.0.2.0/24"], &listens_on("192.0.2.1")).0, 200);
         assert!(ip("-n spoke address show dev lo").contains("192.0.2.1/32"));
         let before = ip("-n spoke address show dev lo");
-        assert_eq!(put_spoke(&["10.1.0.0/16", "192.0.2.0/24"], listens_on("10.1.77.1")).1, "HostRefused");
+        assert_eq!(put_spoke(&["10.1.0.0/16", "192.0.2.0/24"], &listens_on("10.1.77.1")).1, "HostRefused");
         assert_eq!(ip("-n spoke address show dev lo"), before);
     });
 }

@@ -90,8 +90,9 @@ def a_full_table_refuses_the_new_and_keeps_the_old(lab):
     want(refused and all(packet[ICMP].type == 3 and packet[ICMP].code == 13 for packet in refused), f"{len(refused)} answers")
     kept.works()
     want(lab.drops()["table_full"] >= 20, "counted")
-    # Closing connections make room: oldest first, live ones never.
-    lab.up(kept.client("R"))
+    # Closing connections make room: oldest first, live ones never. One that a reset closed would be told of it.
+    kept.client_says("FA")
+    kept.server_says("FA", ack=kept.seq + 1)
     time.sleep(3.5)
     for _ in range(70):
         closed = Connection(lab, FOUR)
