@@ -65,7 +65,7 @@ fn snapshot(nat: u8) -> Snapshot {
             peers: Vec::new(),
             sources: [space.parse().expect("a prefix")].iter().collect(),
             mtu: 1_500,
-            unsent: Default::default(),
+            unsent: privlink::snapshot::prefixes::PrefixSet::default(),
             excluded_workloads: Vec::new(),
         });
     }

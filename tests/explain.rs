@@ -128,7 +128,7 @@ impl World {
                 peers: leg.peers.iter().map(peer).collect(),
                 sources: leg.sources.iter().collect(),
                 mtu: 1_500,
-                unsent: Default::default(),
+                unsent: privlink::snapshot::prefixes::PrefixSet::default(),
                 excluded_workloads: leg
                     .excluded
                     .iter()

@@ -112,7 +112,7 @@ impl World {
                 mtu,
                 peers: Vec::new(),
                 sources: spaces.iter().filter_map(|space| space.parse().ok()).collect::<Vec<IpNet>>().iter().collect(),
-                unsent: Default::default(),
+                unsent: privlink::snapshot::prefixes::PrefixSet::default(),
                 excluded_workloads: Vec::new(),
             });
         }

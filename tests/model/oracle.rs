@@ -74,7 +74,7 @@ impl Flow {
     /// Whether a segment is of the connection that the ends have: by what each has said so far, in plain arithmetic.
     fn is_own(&self, forth: bool, packet: &Packet) -> bool {
         let (own, other) = if forth { (self.consumer, self.provider) } else { (self.provider, self.consumer) };
-        let ahead = |number: u32, of: u32| i64::from(number.wrapping_sub(of) as i32);
+        let ahead = |number: u32, of: u32| i64::from(number.wrapping_sub(of).cast_signed());
         if packet.flags & RST != 0 {
             let refused =
                 self.phase == Phase::Opening && packet.flags & ACK != 0 && other.sent && packet.ack == other.next;

@@ -181,7 +181,7 @@ impl Run {
         self.intact = sent.sum != Sum::Wrong;
         match *expected {
             Expected::Drop(ref denied) => {
-                self.check_drop(denied, (&sent.packet, sent.sum), sent.at, out, before, killed)
+                self.check_drop(denied, (&sent.packet, sent.sum), sent.at, out, before, killed);
             }
             Expected::Open(key, grant) => {
                 let refused = self.world.counts().dropped[DropReason::SessionLimit as usize]
