@@ -34,7 +34,7 @@ pub trait DecisionStore: Send + std::fmt::Debug {
     /// It cannot be read, or says what cannot be. Nothing may be put in force then.
     fn load(&self) -> std::io::Result<Option<Decisions>>;
 
-    /// The layout of what is durable: older ones are migrated once, by [`super::migrate`].
+    /// The layout of what is durable: older ones are migrated once, by `control::migrate`.
     ///
     /// # Errors
     /// It cannot be read.

@@ -5,7 +5,7 @@
 //! one with room; every bucket it passed counts it, and a search stops at the first bucket that
 //! nothing has passed. So a miss reads one line too, and removal needs no tombstones.
 //!
-//! No search reads more than [`REACH`] buckets: an entry that would have to go farther is refused, and counted.
+//! No search reads more than `REACH` buckets: an entry that would have to go farther is refused, and counted.
 
 use super::arena::{advise_huge_pages, prefetch};
 use super::{Direction, Slot};
