@@ -357,6 +357,7 @@ fn serve(
         backup: backup_of(service.store),
         silent: api::Silent::default(),
         desk: Arc::clone(&desk),
+        pool: api::Pool::start()?,
         authority: service.network.as_ref().and_then(|(_, authority)| authority.clone()).map(Arc::new),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

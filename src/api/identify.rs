@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::ApiState;
 use super::access::{bearer, demand};
 use super::error::Rejection;
+use super::places::{EACH_CALLER, Place};
 use crate::control::access::actions;
 use crate::control::{Asker, Caller, ControlPlane, REFUSALS_INTERVAL};
 
@@ -30,7 +31,7 @@ const GENERAL: [(&str, &str); 8] = [
 ];
 
 /// What nobody has to say who they are for: whether this lives, and what it is.
-const OPEN: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
+pub(super) const OPEN: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
 
 /// Intervals between two looks at what is beyond the limits of the audit log: an hour of them.
 const PRUNED_EVERY: u64 = 12;
@@ -98,6 +99,9 @@ fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Rejection> {
     }
     let caller =
         caller.ok_or_else(|| Rejection::unauthenticated("the request has no `Authorization: Bearer TOKEN`"))?;
+    if let Some(place) = request.extensions().get::<Arc<Place>>() {
+        place.is_of(caller.subject.principal()).map_err(|_| Rejection::too_many_connections(EACH_CALLER))?;
+    }
     // Whatever the method: HEAD is answered like GET, and tells how long the answer would be.
     let general = GENERAL.iter().find(|(path, _)| request.uri().path() == *path);
     general.map_or(Ok(()), |(_, kind)| demand(state, caller, actions::read(kind)))

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 mod arm;
+mod crowded;
 mod hostile;
 mod invisible;
 mod names;
@@ -141,6 +142,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         authority: None,
         silent: std::sync::Arc::default(),
         desk: std::sync::Arc::default(),
+        pool: Pool::start().expect("started"),
     }
 }
 

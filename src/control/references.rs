@@ -68,17 +68,27 @@ pub fn check_bound(
 
 pub(super) fn unknown<'a>(kind: &str, reference: &str, keys: impl Iterator<Item = &'a Key>) -> Refusal {
     let wanted = reference.trim().to_lowercase();
+    let mut keys = keys.peekable();
+    let any = keys.peek().is_some();
+    // Looking for what may have been meant costs the square of the name's length, and that for each candidate.
+    let short = wanted.len() <= LONGEST_MEANT;
     let distance = |key: &Key| {
         edit_distance(&wanted, &key.name.to_lowercase()).min(edit_distance(&wanted, &key.to_string().to_lowercase()))
     };
-    let nearest = keys.map(|key| (distance(key), key)).min();
+    let nearest = keys.take(if short { MOST_MEANT } else { 0 }).map(|key| (distance(key), key)).min();
     let remedy = match nearest {
         Some((distance, key)) if distance <= (wanted.chars().count() / 2).max(1) => format!("did you mean {key}?"),
-        Some(_) => format!("`privlink {} list` shows what there is", command(kind)),
-        None => format!("there is no {kind} at all"),
+        Some(_) | None if any => format!("`privlink {} list` shows what there is", command(kind)),
+        Some(_) | None => format!("there is no {kind} at all"),
     };
     Refusal::new(Kind::NotFound, "NotFound", format!("there is no {kind} `{reference}`"), remedy)
 }
+
+/// Objects among which the one that was meant is looked for.
+const MOST_MEANT: usize = 512;
+
+/// Bytes of the longest reference for which one is looked for: a subscription, a group and a name.
+const LONGEST_MEANT: usize = 256;
 
 fn command(kind: &str) -> &str {
     kind.split(' ').next_back().unwrap_or(kind)
@@ -136,6 +146,21 @@ mod tests {
         let refusal = resolve("endpoint", "orders", &keys()).unwrap_err();
         assert_eq!((refusal.kind, refusal.code), (Kind::NotFound, "AmbiguousReference"));
         assert!(refusal.message.contains("default/orders") && refusal.message.contains("billing/Orders"), "{refusal}");
+    }
+
+    #[test]
+    fn what_was_meant_is_looked_for_within_bounds() {
+        let many: Map<()> = (0..30_000).map(|number| (Key::new("default", format!("name-{number:05}")), ())).collect();
+        let looked_at = std::cell::Cell::new(0);
+        let counted = many.keys().inspect(|_| looked_at.set(looked_at.get() + 1));
+        let refusal = unknown("endpoint", "name-0000x", counted);
+        assert!(refusal.remedy.contains("did you mean default/name-00000?"), "{refusal}");
+        assert!(looked_at.get() <= MOST_MEANT + 1, "{}", looked_at.get());
+        looked_at.set(0);
+        let counted = many.keys().inspect(|_| looked_at.set(looked_at.get() + 1));
+        let refusal = unknown("endpoint", &"n".repeat(LONGEST_MEANT + 1), counted);
+        assert!(refusal.remedy.contains("endpoint list"), "{refusal}");
+        assert_eq!(looked_at.get(), 1, "whether there is any");
     }
 
     #[test]

@@ -12,8 +12,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use super::ApiState;
 use super::error::Rejection;
-use super::{ApiState, blocking};
 use crate::control::Caller;
 use crate::control::command::MOVED;
 
@@ -100,11 +100,8 @@ pub(super) async fn serve(State(state): State<ApiState>, request: Request) -> Re
         Ok(body) => body,
         Err(rejection) => return Rejection::from(rejection).into_response(),
     };
-    let answered = blocking(move || answer(&state, &caller, &parts.method, &parts.uri, &parts.headers, &body, secure));
-    answered
-        .await
-        .and_then(std::convert::identity)
-        .map_or_else(IntoResponse::into_response, IntoResponse::into_response)
+    let answered = answer(&state, &caller, &parts.method, &parts.uri, &parts.headers, &body, secure);
+    answered.map_or_else(IntoResponse::into_response, IntoResponse::into_response)
 }
 
 fn answer(
