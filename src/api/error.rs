@@ -96,6 +96,12 @@ impl Rejection {
         if target.is_empty() { rejection } else { rejection.about(target) }
     }
 
+    /// A part of the path is not a name.
+    pub(super) fn bad_name(code: &str, part: &str, text: &str, remedy: &str) -> Self {
+        let message = format!("`{text}`, the {part} of this path, is not a name");
+        Self::new(StatusCode::BAD_REQUEST, code, message).with_remedy(remedy).about(part)
+    }
+
     pub(super) fn conflict(code: &str, message: &str) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
     }

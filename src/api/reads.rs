@@ -81,7 +81,12 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
         all.push(condition(Severity::Warning, "HookNotStarted", message, remedy));
     }
     for violation in view.standing.iter() {
-        let message = format!("{}: {}; it stood before this rule, and stays in force", violation.at, violation.message);
+        let fate = if violation.left_out {
+            "the daemon's file says so, and it is left out on this host"
+        } else {
+            "it stood before this rule, and stays in force"
+        };
+        let message = format!("{}: {}; {fate}", violation.at, violation.message);
         all.push(condition(Severity::Warning, violation.code, message, &violation.remedy.to_string()));
     }
     let lost = state.observer.log_lost();

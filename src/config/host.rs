@@ -6,7 +6,7 @@ use super::read::At;
 use super::values::Short;
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{
-    ApiListener, AttachmentSpec, AuditLimits, DEFAULT, FlowLog, HostConfig, Key, Limits, Quota, Quotas,
+    ApiListener, AttachmentSpec, AuditLimits, DEFAULT, FlowLog, HostConfig, Key, Limits, Pinned, Quota, Quotas,
 };
 use crate::control::validate::Object;
 
@@ -147,6 +147,7 @@ impl Builder {
                 .allow
                 .as_ref()
                 .map(|list| self.values(&object, "allow", Some(list)).into_iter().map(|prefix| prefix.0).collect()),
+            pinned: Pinned { allow: table.allow.is_some(), reach: table.reach.is_some() },
             vnet,
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::access::grammar::{GROUP_REMEDY, PART_REMEDY, is_part, stands_for_group};
 use super::model::{Key, LinkResource, Model, PrivateEndpoint};
 use super::resource_types::{self, PRIVATE_LINK_SERVICE};
 
@@ -76,6 +77,11 @@ impl ArmId {
         if !complete || parts.iter().skip(1).any(|part| part.trim().is_empty()) {
             return Err(format!("`{text}` is incomplete: a resource ID is {FORM}"));
         }
+        let others = [subscription, provider].into_iter().chain(path).filter(|part| !is_part(part));
+        if let Some(bad) = others.chain([group].into_iter().filter(|group| !stands_for_group(group))).next() {
+            let remedy = if bad == group { GROUP_REMEDY } else { PART_REMEDY };
+            return Err(format!("`{text}` has `{bad}` in it, which is not a name: {remedy}"));
+        }
         let key = Key::of(*subscription, *group, &*pairs[0].1);
         Ok(Self { key, provider: (*provider).to_owned(), path: pairs }.canonical())
     }
@@ -140,7 +146,7 @@ impl fmt::Display for ArmId {
 
 impl PartialEq for ArmId {
     fn eq(&self, other: &Self) -> bool {
-        self.to_string().eq_ignore_ascii_case(&other.to_string())
+        self.to_string().to_lowercase() == other.to_string().to_lowercase()
     }
 }
 impl Eq for ArmId {}
@@ -266,10 +272,17 @@ mod tests {
                 "Own.Thing/things",
                 "t",
             ),
+            (
+                "/subscriptions/s/resourceGroups/Réseau_(prod)/providers/Microsoft.Network/privateDnsZones/_tcp.x.y",
+                "/subscriptions/s/resourceGroups/Réseau_(prod)/providers/Microsoft.Network/privateDnsZones/_tcp.x.y",
+                DNS_ZONE,
+                "_tcp.x.y",
+            ),
         ] {
             let id = ArmId::parse(text).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!((id.to_string().as_str(), id.kind().as_str(), id.name()), (shown, kind, name));
-            assert_eq!(ArmId::parse(shown), Ok(id));
+            assert_eq!(ArmId::parse(shown).as_ref(), Ok(&id));
+            assert_eq!(ArmId::parse(&shown.to_uppercase()), Ok(id));
         }
     }
 
@@ -282,6 +295,14 @@ mod tests {
             ("/subscriptions/s/resourceGroups/g/providers/N/t", "is incomplete"),
             ("/subscriptions/s/resourceGroups//providers/N/t/n", "is incomplete"),
             ("/subscriptions/s/resourceGroups/g/providers/N/t/n/u", "is incomplete"),
+            (
+                "/subscriptions/s/resourceGroups/g h/providers/N/t/n",
+                "has `g h` in it, which is not a name: use 1 to 90",
+            ),
+            ("/subscriptions/s/resourceGroups/a%2Fb/providers/N/t/n", "has `a%2Fb` in it"),
+            ("/subscriptions/s(x)/resourceGroups/g/providers/N/t/n", "has `s(x)` in it"),
+            ("/subscriptions/s/resourceGroups/g/providers/N/t/../u/n", "has `..` in it"),
+            ("/subscriptions/s/resourceGroups/g/providers/N/t/n?x", "has `n?x` in it"),
         ] {
             let error = ArmId::parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");

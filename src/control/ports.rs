@@ -7,7 +7,7 @@ use super::model::Key;
 use super::state::Record;
 
 pub use crate::snapshot::Snapshot;
-pub use crate::snapshot::topology::Topology;
+pub use crate::snapshot::topology::{AddressInUse, Topology};
 
 /// The packet path: takes a snapshot and says when every worker works by it.
 pub trait Workers: Send + Sync {
@@ -35,7 +35,8 @@ pub trait Host: Send + Sync {
     /// themselves stay as they were at start.
     ///
     /// # Errors
-    /// The first step that the kernel refused; what was done stays recorded for clean-up.
+    /// [`AddressInUse`] where something that is asked for means something else on this host; otherwise the first step
+    /// that the kernel refused. What was done stays recorded for clean-up.
     fn reconcile(&self, topology: &Topology) -> anyhow::Result<()>;
 
     /// Asks the neighbours at the attachment of `vnet` who has `addresses`: what was answered. Blocks until they have

@@ -62,10 +62,9 @@ impl Right {
                 scope: model.assignments.get(key).map_or_else(Scope::root, |given| given.scope.clone()),
             },
             ItemKind::Vnet => Self::at(verb.of(actions::NETWORKS), key, actions::NETWORKS),
-            ItemKind::ResourceGroup => Self {
-                action: verb.of(actions::RESOURCE_GROUPS),
-                scope: Scope::group(&key.subscription, &key.group).unwrap_or_else(|_| Scope::root()),
-            },
+            ItemKind::ResourceGroup => {
+                Self { action: verb.of(actions::RESOURCE_GROUPS), scope: Scope::group(&key.subscription, &key.group) }
+            }
             ItemKind::LoadBalancer => Self::at(verb.of(actions::LOAD_BALANCERS), key, actions::LOAD_BALANCERS),
             ItemKind::DnsZone => Self::at(verb.of(actions::DNS_ZONES), key, actions::DNS_ZONES),
             ItemKind::SecurityGroup => Self::at(verb.of(actions::SECURITY_GROUPS), key, actions::SECURITY_GROUPS),
@@ -90,8 +89,7 @@ impl Right {
 
     /// To put an endpoint, or NAT addresses, into a subnet.
     pub fn join(vnet: &Key, subnet: &str) -> Self {
-        let network = scope(vnet, actions::NETWORKS);
-        Self { action: actions::join(actions::SUBNETS), scope: network.child("subnets", subnet).unwrap_or(network) }
+        Self::subnet(vnet, subnet, actions::join(actions::SUBNETS))
     }
 
     /// To approve the connections of a link resource: whoever holds it is its owner (seed, *Access to a private
@@ -144,12 +142,12 @@ impl Right {
 
     /// `action` on a link or a record set, judged where its zone is.
     pub fn in_zone(zone: &Key, action: Action) -> Self {
-        Self { action, scope: scope(zone, actions::DNS_ZONES) }
+        Self { action, scope: Scope::resource(zone, actions::DNS_ZONES) }
     }
 
     /// `action` on the zone group of an endpoint, judged where that is.
     pub fn zone_group(endpoint: &Key, action: Action) -> Self {
-        Self { action, scope: scope(endpoint, actions::ENDPOINTS) }
+        Self { action, scope: Scope::resource(endpoint, actions::ENDPOINTS) }
     }
 
     /// To put a private link service behind a frontend.
@@ -159,14 +157,12 @@ impl Right {
 
     /// `action` on a subnet.
     pub fn subnet(vnet: &Key, name: &str, action: Action) -> Self {
-        let network = scope(vnet, actions::NETWORKS);
-        Self { action, scope: network.child("subnets", name).unwrap_or(network) }
+        Self { action, scope: Scope::part(vnet, actions::NETWORKS, "subnets", name) }
     }
 
     /// `action` on a peering.
     pub fn peering(vnet: &Key, name: &str, action: Action) -> Self {
-        let network = scope(vnet, actions::NETWORKS);
-        Self { action, scope: network.child("virtualNetworkPeerings", name).unwrap_or(network) }
+        Self { action, scope: Scope::part(vnet, actions::NETWORKS, "virtualNetworkPeerings", name) }
     }
 
     /// To see the object `key` of type `kind`, which need not be there.
@@ -185,7 +181,7 @@ impl Right {
     }
 
     fn at(action: Action, key: &Key, kind: &str) -> Self {
-        Self { action, scope: scope(key, kind) }
+        Self { action, scope: Scope::resource(key, kind) }
     }
 }
 
@@ -199,11 +195,6 @@ fn resource_type<'a>(model: &'a Model, key: &Key) -> &'a str {
 /// What is part of something is judged where that is: the connections of a service at the service.
 fn owner_of(kind: &str) -> &str {
     kind.strip_suffix("/privateEndpointConnections").unwrap_or(kind)
-}
-
-/// What has no place of its own is judged at `/`, where the least hold anything.
-fn scope(key: &Key, kind: &str) -> Scope {
-    Scope::resource(key, kind).unwrap_or_else(|_| Scope::root())
 }
 
 /// What one caller may do.

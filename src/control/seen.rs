@@ -49,8 +49,7 @@ pub fn sees_grant(rights: &Rights<'_>, grant: &Grant) -> bool {
 /// subnets that it may use.
 pub(super) fn may_mention(rights: &Rights<'_>, model: &Model, named: &Named) -> bool {
     let at = |kind: &str, subscription: &str| {
-        let scope = Scope::subscription(subscription);
-        scope.is_ok_and(|scope| rights.hold(&Right { action: actions::read(kind), scope }))
+        rights.hold(&Right { action: actions::read(kind), scope: Scope::subscription(subscription) })
     };
     match named {
         Named::Item(item) => sees(rights, model, item) || rights.hold(&Right::on(model, item, Verb::Write)),
@@ -181,7 +180,7 @@ impl View {
         model.roles = whole.roles.clone();
         let creates = |subscription: &str| {
             let scope = Scope::subscription(subscription);
-            scope.is_ok_and(|scope| rights.hold(&Right { action: actions::write(actions::ENDPOINTS), scope }))
+            rights.hold(&Right { action: actions::write(actions::ENDPOINTS), scope })
         };
         for (key, resource) in &whole.resources {
             let shown = match &resource.visibility {

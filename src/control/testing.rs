@@ -10,7 +10,7 @@ use super::access::{Access, Bootstrap};
 use super::command::Caller;
 use super::model::{
     AttachmentSpec, BackendSpec, DenyMode, EndpointIp, HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies,
-    PortSpec, PrivateEndpoint, Quotas, Subnet, TargetSpec, TimeoutOverrides, Visibility, Vnet,
+    Pinned, PortSpec, PrivateEndpoint, Quotas, Subnet, TargetSpec, TimeoutOverrides, Visibility, Vnet,
 };
 use super::state::{DecisionStore, Durable};
 use crate::snapshot::Protocol;
@@ -153,6 +153,7 @@ pub(crate) fn attachment(vnet: &str) -> AttachmentSpec {
         proxy_on: vec![],
         reach: vec![],
         allow: None,
+        pinned: Pinned::default(),
     }
 }
 

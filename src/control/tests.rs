@@ -145,6 +145,7 @@ fn forbidden() -> Violation {
         remedy: "leave it out".into(),
         severity: validate::Severity::Error,
         value: String::new(),
+        left_out: false,
     }
 }
 

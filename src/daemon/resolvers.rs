@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use privlink::api::Silent;
-use privlink::control::ControlPlane;
+use privlink::control::{ControlPlane, View};
 use privlink::dns::counters::Counters;
 use privlink::dns::desk::Desk;
 use privlink::dns::resolver::Resolver;
@@ -59,11 +59,25 @@ pub(super) async fn follow(
 async fn publish(control: &ControlPlane, plan: &ArcSwap<DnsPlan>) {
     let mut epochs = control.epochs();
     loop {
-        plan.store(Arc::clone(&control.view().dns));
+        plan.store(carried(&control.view()));
         if epochs.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// The plan without the addresses that the daemon's file keeps from this host.
+fn carried(view: &View) -> Arc<DnsPlan> {
+    let mut plan = Arc::clone(&view.dns);
+    for attachment in &view.host.attachments {
+        let (vnet, carries) = (attachment.vnet.to_string(), |address: &IpAddr| attachment.carries(&(*address).into()));
+        if plan.resolvers.get(&vnet).is_some_and(|resolver| !resolver.listen.iter().all(carries))
+            && let Some(resolver) = Arc::make_mut(&mut plan).resolvers.get_mut(&vnet)
+        {
+            Arc::make_mut(resolver).listen.retain(carries);
+        }
+    }
+    plan
 }
 
 /// Starts and ends resolvers.
@@ -77,7 +91,7 @@ async fn run(
     let mut epochs = control.epochs();
     loop {
         let view = control.view();
-        let next = Arc::clone(&view.dns);
+        let next = carried(&view);
         // Whoever starts below finds itself in it.
         plan.store(Arc::clone(&next));
         let over: Vec<String> = running

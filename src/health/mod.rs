@@ -77,7 +77,10 @@ pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Us
             watch.follow(
                 model,
                 Instant::now(),
-                |vnet| probe.reaches(vnet),
+                |vnet, address| {
+                    let home = view.host.attachment(vnet).zip(model.vnets.get(vnet));
+                    probe.reaches(vnet) && home.is_none_or(|(attachment, vnet)| attachment.serves(vnet, address))
+                },
                 |vnet, server, check| {
                     tasks.spawn(repeat(Arc::clone(&probe), vnet.clone(), server.clone(), check, findings.clone()))
                 },
@@ -132,14 +135,14 @@ impl Watch {
         &mut self,
         model: &Model,
         now: Instant,
-        reaches: impl Fn(&Key) -> bool,
+        reaches: impl Fn(&Key, IpAddr) -> bool,
         mut start: impl FnMut(&Key, &Server, HealthCheck) -> AbortHandle,
     ) {
         let (mut checked, mut emptying) = (BTreeSet::new(), BTreeSet::new());
         for (key, resource) in &model.resources {
-            let Some(vnet) = resource.vnet.as_ref().filter(|vnet| reaches(vnet)) else { continue };
+            let Some(vnet) = resource.vnet.as_ref() else { continue };
             for target in &resource.targets {
-                for backend in &target.backends {
+                for backend in target.backends.iter().filter(|backend| reaches(vnet, backend.address)) {
                     let server = Server::of(key, target, backend);
                     if backend.drain {
                         let end = (now + resource.drain, resource.drain);

@@ -57,7 +57,7 @@ async fn a_check_that_hangs_fails_after_its_timeout_and_the_next_comes_after_the
 #[tokio::test]
 async fn findings_bring_a_server_down_and_new_settings_do_not_lift_it() {
     let (mut watch, now, failed) = (Watch::default(), Instant::now(), Err("refused".to_owned()));
-    watch.follow(&with(None, Some(check())), now, |_| true, idle);
+    watch.follow(&with(None, Some(check())), now, |_, _| true, idle);
     watch.note(&server(), check(), &failed);
     assert_eq!(watch.health(now), Health::default(), "one failure is not enough");
     watch.note(&server(), check(), &failed);
@@ -65,7 +65,7 @@ async fn findings_bring_a_server_down_and_new_settings_do_not_lift_it() {
     assert_eq!(watch.health(now), down);
 
     let patient = HealthCheck { rise: 2, ..check() };
-    watch.follow(&with(None, Some(patient)), now, |_| true, idle);
+    watch.follow(&with(None, Some(patient)), now, |_, _| true, idle);
     watch.note(&server(), check(), &Ok(()));
     assert_eq!(watch.health(now), down, "a finding of settings that are no more");
     watch.note(&server(), patient, &Ok(()));
@@ -79,11 +79,11 @@ async fn findings_bring_a_server_down_and_new_settings_do_not_lift_it() {
     let mut moved = elsewhere.resources.get(&key("orders-db")).expect("the resource").clone();
     moved.vnet = Some(key("spoke"));
     elsewhere.resources.insert(key("orders-db"), moved);
-    watch.follow(&elsewhere, now, |_| true, idle);
+    watch.follow(&elsewhere, now, |_, _| true, idle);
     assert_eq!(watch.health(now), Health::default(), "the same address in another network is another server");
-    watch.follow(&elsewhere, now, |vnet| *vnet != key("spoke"), idle);
+    watch.follow(&elsewhere, now, |vnet, _| *vnet != key("spoke"), idle);
     assert!(watch.checks.is_empty(), "a network that is not met here");
-    watch.follow(&with(None, None), now, |_| true, idle);
+    watch.follow(&with(None, None), now, |_, _| true, idle);
     assert!(watch.checks.is_empty(), "nobody asks any more");
 }
 
@@ -92,17 +92,17 @@ async fn a_drained_servers_time_is_counted_from_the_wish() {
     let (mut watch, now) = (Watch::default(), Instant::now());
     let after = |seconds| now + Duration::from_secs(seconds);
     let minute = with(Some(Duration::from_mins(1)), None);
-    watch.follow(&minute, now, |_| true, idle);
-    watch.follow(&minute, after(30), |_| true, idle);
+    watch.follow(&minute, now, |_, _| true, idle);
+    watch.follow(&minute, after(30), |_, _| true, idle);
     assert_eq!(watch.next_due(after(30)), Some(after(60)));
     assert_eq!(watch.health(after(59)), Health::default());
     let over = Health { drained: BTreeSet::from([server()]), ..Health::default() };
     assert_eq!(watch.health(after(60)), over);
-    watch.follow(&with(Some(Duration::from_mins(2)), None), after(60), |_| true, idle);
+    watch.follow(&with(Some(Duration::from_mins(2)), None), after(60), |_, _| true, idle);
     assert_eq!(watch.health(after(119)), Health::default(), "more time, from the same beginning");
     assert_eq!(watch.health(after(120)), over);
-    watch.follow(&with(None, None), after(121), |_| true, idle);
-    watch.follow(&minute, after(122), |_| true, idle);
+    watch.follow(&with(None, None), after(121), |_, _| true, idle);
+    watch.follow(&minute, after(122), |_, _| true, idle);
     assert_eq!(watch.health(after(181)), Health::default(), "another wish, another beginning");
     assert_eq!(watch.health(after(182)), over);
 }

@@ -201,8 +201,7 @@ impl Host {
             journal.entries().keys().filter(|s| !stays(&s.action) && !wanted.contains(s)).cloned().collect();
 
         plan::refuse_taken(added.iter(), &surveys)?;
-        let nat = topology.attachments.iter().flat_map(|attachment| attachment.nat_addresses.iter().copied()).collect();
-        plan::refuse_others(added.iter(), &surveys, &nat)?;
+        plan::refuse_others(added.iter(), &surveys, topology)?;
         if let Err(error) = changes::carry_out(&added, &namespaces, journal) {
             changes::undo(&added, journal);
             return Err(error);

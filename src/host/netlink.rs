@@ -112,7 +112,8 @@ impl Kernel {
             routes: Vec::new(),
             ours: BTreeSet::new(),
             local: BTreeMap::new(),
-            others: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             reverse_path_all: read_number("net/ipv4/conf/all/rp_filter"),
             forwards: Forwards { ipv4: forwards_everywhere("ipv4"), ipv6: forwards_everywhere("ipv6") },
         };
@@ -121,7 +122,7 @@ impl Kernel {
                 classify(&route, &names, &mut survey);
             }
         }
-        survey.others.extend(self.neighbours(&names)?);
+        survey.neighbours.extend(self.neighbours(&names)?);
         Ok(survey)
     }
 
@@ -393,7 +394,7 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
     let Ok(prefix) = IpNet::new(destination, route.header.destination_prefix_length) else {
         return;
     };
-    survey.others.extend(gateways.into_iter().map(|gateway| (gateway, format!("the gateway to {prefix}"))));
+    survey.gateways.extend(gateways.into_iter().map(|gateway| (gateway, format!("the gateway to {prefix}"))));
     if table == MAIN_TABLE && route.header.kind != RouteType::Multicast {
         survey.routes.push(KnownRoute { prefix, interfaces, mtu });
     } else if table == LOCAL_TABLE && prefix.prefix_len() == prefix.max_prefix_len() {

@@ -126,7 +126,8 @@ mod tests {
                 route("10.30.0.0/16", "lo", None),
             ],
             local: BTreeMap::new(),
-            others: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
             reverse_path_all: 0,
             forwards: Forwards { ipv4: true, ipv6: true },
         };

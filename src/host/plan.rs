@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use ipnet::IpNet;
 
-use crate::snapshot::topology::{AttachmentPlan, Topology};
+use crate::snapshot::topology::{AddressInUse, AttachmentPlan, Topology};
 
 use super::step::{Action, ENDPOINTS_DENIED, LOOPBACK, MAIN_TABLE, NAT_DENIED, Rule, RuleVerdict, Step};
 use super::survey::Survey;
@@ -69,16 +69,24 @@ pub fn refuse_taken<'a>(steps: impl Iterator<Item = &'a Step>, surveys: &[Arc<Su
     Ok(())
 }
 
-/// Refuses addresses that others on the links of this host use, but for `nat` ones: whoever asks for those has had their
-/// neighbours asked.
+/// Refuses addresses that others on the links of this host use. Of NAT addresses nothing is said here: whoever asks for
+/// those has had their neighbours asked. Public prefixes outside the VNet are captured from others by design, so in those
+/// only the host's gateways count: otherwise anybody on a link could prevent a lockdown by answering for an address of one.
 ///
 /// # Errors
-/// Names the address, who has it, and what to do.
+/// [`AddressInUse`]: names the address, who has it, and what to do.
 pub fn refuse_others<'a>(
     steps: impl Iterator<Item = &'a Step>,
     surveys: &[Arc<Survey>],
-    nat: &BTreeSet<IpAddr>,
+    topology: &Topology,
 ) -> anyhow::Result<()> {
+    let attachments = || topology.attachments.iter();
+    let nat: BTreeSet<IpAddr> = attachments().flat_map(|attachment| attachment.nat_addresses.iter().copied()).collect();
+    let foreign =
+        |attachment: &AttachmentPlan, prefix: &IpNet| !attachment.own_prefixes.iter().any(|own| overlap(own, prefix));
+    let public: BTreeSet<IpNet> = attachments()
+        .flat_map(|attachment| attachment.denied.iter().filter(|prefix| foreign(attachment, prefix)).copied())
+        .collect();
     for step in steps {
         let prefix = match &step.action {
             Action::Unreachable { prefix, table: MAIN_TABLE } => *prefix,
@@ -98,18 +106,17 @@ pub fn refuse_others<'a>(
             .find(|survey| survey.namespace == step.namespace)
             .filter(|_| !(single && nat.contains(&prefix.addr())));
         let used = home.and_then(|survey| {
-            let inside = if single {
-                survey.others.get_key_value(&prefix.addr())
-            } else {
-                survey.others.iter().find(|(address, _)| prefix.contains(*address))
+            let inside = |others: &'_ BTreeMap<IpAddr, String>| {
+                let mut found = others.iter().filter(|(address, _)| prefix.contains(*address));
+                found.next().map(|(address, who)| (*address, who.clone()))
             };
-            inside.map(|(address, who)| (address, who, &survey.namespace))
+            let neighbour = || if public.contains(&prefix) { None } else { inside(&survey.neighbours) };
+            inside(&survey.gateways).or_else(neighbour).map(|used| (used, &survey.namespace))
         });
-        if let Some((address, who, namespace)) = used {
-            bail!(
-                "address in use: {address} is {who} of this host (namespace {namespace}); \
-                 choose another address or prefix"
-            );
+        if let Some(((address, who), namespace)) = used {
+            bail!(AddressInUse(format!(
+                "{address} is {who} of this host (namespace {namespace}); choose another address or prefix"
+            )));
         }
     }
     Ok(())
@@ -157,10 +164,10 @@ impl<'a> Taken<'a> {
             self.survey.local.iter().find(|(address, _)| prefix.contains(*address))
         };
         if let Some((address, interface)) = owned {
-            bail!(
-                "address in use: {address} is an address of this host (namespace {namespace}, {interface}); \
+            bail!(AddressInUse(format!(
+                "{address} is an address of this host (namespace {namespace}, {interface}); \
                  remove it there or choose another address"
-            );
+            )));
         }
         let in_the_way = if single {
             self.routes.get_key_value(prefix)
@@ -169,10 +176,10 @@ impl<'a> Taken<'a> {
         };
         if let Some((route, interfaces)) = in_the_way {
             let towards = if interfaces.is_empty() { "nowhere".to_owned() } else { interfaces.join(", ") };
-            bail!(
-                "address in use: namespace {namespace} routes {route} to {towards}, but {prefix} belongs to privlink; \
+            bail!(AddressInUse(format!(
+                "namespace {namespace} routes {route} to {towards}, but {prefix} belongs to privlink; \
                  remove that route or choose another address"
-            );
+            )));
         }
         Ok(())
     }

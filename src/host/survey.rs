@@ -22,9 +22,10 @@ pub struct Survey {
     /// Addresses that the host itself owns there, and the interface that carries each: local and
     /// broadcast ones.
     pub local: BTreeMap<IpAddr, String>,
-    /// Addresses that others have on its links: next hops of routes, and neighbours that have answered. With each, in
-    /// words, who it is.
-    pub others: BTreeMap<IpAddr, String>,
+    /// Next hops of its routes, each with words that say what it is.
+    pub gateways: BTreeMap<IpAddr, String>,
+    /// Neighbours that have answered on its links, each with words that say who it is.
+    pub neighbours: BTreeMap<IpAddr, String>,
     /// `net.ipv4.conf.all.rp_filter`.
     pub reverse_path_all: u8,
     /// New devices forward, and so does the namespace as a whole: IPv4, IPv6.

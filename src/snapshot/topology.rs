@@ -20,6 +20,11 @@ pub struct Topology {
     pub offload: bool,
 }
 
+/// An address or a prefix means something else on this host already: who has it, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("address in use: {0}")]
+pub struct AddressInUse(pub String);
+
 /// What is left behind when the daemon ends (DESIGN §2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExit {

@@ -62,8 +62,8 @@ fn where_no_namespace_stands_between_a_vnet_carries_what_the_daemons_file_says()
             (&space, json!({ "lockdown": true, "publicPrefixes": ["198.51.100.0/24"] }), "PrefixNotAllowedHere"),
             (&space, listens_on("192.0.2.1"), "PrefixNotAllowedHere"),
             // Addresses in the VNet that somebody has: the host's gateway, a neighbour.
-            (&space, listens_on("10.1.0.254"), "HostRefused"),
-            (&space, listens_on("10.1.0.7"), "HostRefused"),
+            (&space, listens_on("10.1.0.254"), "AddressInUse"),
+            (&space, listens_on("10.1.0.7"), "AddressInUse"),
         ] {
             assert_eq!(put_spoke(prefixes, &privlink).1, code, "{prefixes:?} {privlink}");
             assert_eq!(host(), before, "{prefixes:?} {privlink}");
@@ -101,7 +101,7 @@ fn a_vnet_in_a_namespace_of_its_own_carries_all_but_what_is_in_use_there() {
         assert_eq!(put_spoke(&["10.1.0.0/16", "192.0.2.0/24"], &listens_on("192.0.2.1")).0, 200);
         assert!(ip("-n spoke address show dev lo").contains("192.0.2.1/32"));
         let before = ip("-n spoke address show dev lo");
-        assert_eq!(put_spoke(&["10.1.0.0/16", "192.0.2.0/24"], &listens_on("10.1.77.1")).1, "HostRefused");
+        assert_eq!(put_spoke(&["10.1.0.0/16", "192.0.2.0/24"], &listens_on("10.1.77.1")).1, "AddressInUse");
         assert_eq!(ip("-n spoke address show dev lo"), before);
     });
 }

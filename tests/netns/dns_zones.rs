@@ -5,9 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::dns::dig;
-use crate::lab::{
-    CORE, Daemon, ask, attachment, cli, daemon_table, eventually, inside, ip, isolated, join, leg, sysctl,
-};
+use crate::lab::{CORE, Daemon, ask, attachment, cli, daemon_table, eventually, inside, ip, isolated, join, leg};
 use crate::peers::{Program, connect, greeted, serve};
 
 const ACCOUNT: &str = "account.blob.core.windows.net";
@@ -76,8 +74,6 @@ fn lab() -> Program {
     leg("spoke", &["10.1.0.5", "10.1.0.53"]);
     leg("core", &["10.20.0.2"]);
     leg("public", &["203.0.113.9"]);
-    // Asks for its neighbours by the address of the interface, so that the public address is none of spoke's neighbours.
-    sysctl("public", "ipv4/conf/all/arp_announce", "2");
     join(("spoke", "out", "192.0.2.1/30"), ("public", "in", "192.0.2.2/30"));
     ip("-n spoke route add default via 192.0.2.2");
     ip("-n public route add 10.1.0.0/16 via 192.0.2.1");

@@ -102,7 +102,7 @@ fn read(before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<LoadBalancer,
 fn frontend(field: &Field<'_>) -> Result<Frontend, Rejection> {
     let properties = field.properties();
     let subnet = properties.id("subnet", ids::SUBNET)?.map(|id| (id.key().clone(), id.name().to_owned()));
-    Ok(Frontend { name: field.required("name")?, subnet, address: properties.address("privateIPAddress")? })
+    Ok(Frontend { name: field.name("name")?, subnet, address: properties.address("privateIPAddress")? })
 }
 
 fn pool(field: &Field<'_>) -> Result<BackendPool, Rejection> {
@@ -112,11 +112,11 @@ fn pool(field: &Field<'_>) -> Result<BackendPool, Rejection> {
         let state = properties.text("adminState")?.unwrap_or_default();
         let drain = ["down", "drain"].contains(&state.to_lowercase().as_str());
         let vnet = properties.id("virtualNetwork", ids::VNET)?.map(|id| id.key().clone());
-        Ok(PoolAddress { name: field.required("name")?, address, vnet, drain })
+        Ok(PoolAddress { name: field.name("name")?, address, vnet, drain })
     };
     let servers = field.properties().items("loadBalancerBackendAddresses")?;
     Ok(BackendPool {
-        name: field.required("name")?,
+        name: field.name("name")?,
         addresses: servers.iter().map(server).collect::<Result<_, Rejection>>()?,
     })
 }
@@ -135,7 +135,7 @@ fn rule(field: &Field<'_>) -> Result<BalancingRule, Rejection> {
         fits.then_some(port).ok_or_else(|| properties.refused("ports are 0 with protocol All, and only then"))
     };
     Ok(BalancingRule {
-        name: field.required("name")?,
+        name: field.name("name")?,
         frontend: properties.required_id("frontendIPConfiguration", FRONTEND)?.name().to_owned(),
         pool: properties.required_id("backendAddressPool", POOL)?.name().to_owned(),
         protocol,

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Rejection;
+use crate::control::access::grammar;
 use crate::control::ids::ArmId;
 use crate::control::model::Tags;
 
@@ -86,6 +87,18 @@ impl<'a> Field<'a> {
     /// 400.
     pub(super) fn required(&self, name: &str) -> Result<String, Rejection> {
         self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.lacks(name))
+    }
+
+    /// The text `name`, which is part of an ID.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn name(&self, name: &str) -> Result<String, Rejection> {
+        let text = self.required(name)?;
+        if grammar::is_part(&text) {
+            return Ok(text);
+        }
+        Err(self.refused(&format!("`{name}` is `{text}`, which is not a name: {}", grammar::PART_REMEDY)))
     }
 
     /// This value as text.

@@ -113,7 +113,8 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
     let addresses = addresses(&configs, &subresource, &mut labels)?;
     labels.tags = body.tags()?.unwrap_or(labels.tags);
     labels.connection = Some(request.required("name")?);
-    if let Some(name) = properties.text("customNetworkInterfaceName")?.filter(|name| !name.is_empty()) {
+    if properties.text("customNetworkInterfaceName")?.is_some_and(|name| !name.is_empty()) {
+        let name = properties.name("customNetworkInterfaceName")?;
         interfaces::refuse_taken(ask, key, &name)?;
         labels.interface = Some(name);
     }

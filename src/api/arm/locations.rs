@@ -80,7 +80,6 @@ fn demand(ask: &Ask) -> Result<(), Rejection> {
         Some(group) => Scope::group(subscription, group),
         None => Scope::subscription(subscription),
     };
-    let scope = scope.unwrap_or_else(|_| Scope::root());
     ask.demand(&Right { action: actions::read(actions::AVAILABLE_TYPES), scope })
 }
 

@@ -130,6 +130,7 @@ fn answer(
         base: ask::base(headers, uri, secure),
         path: uri.path().to_owned(),
     };
+    ask.check_names()?;
     let mut last = None;
     for _ in 0..ATTEMPTS {
         match handler(&ask) {

@@ -119,7 +119,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
     if let Some(list) = properties.list("subnets")? {
         let old = vnet.subnets.clone();
         let one = |field: &Field<'_>| {
-            let name = field.required("name")?;
+            let name = field.name("name")?;
             let before = old.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&name));
             subnets::read(field, &name, before)
         };
@@ -130,7 +130,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
         vnet.peerings.clear();
         vnet.peering_labels.clear();
         for field in &list {
-            subnets::peer(&mut vnet, field, &field.required("name")?)?;
+            subnets::peer(&mut vnet, field, &field.name("name")?)?;
         }
     }
     extension::vnet(&properties, &mut vnet)?;

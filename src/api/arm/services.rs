@@ -198,7 +198,8 @@ fn addresses(configs: &[Field<'_>], service: &mut LinkResource) -> Result<(), Re
         if !version.is_empty() && address.is_some_and(|ip| ip.is_ipv6() != version.eq_ignore_ascii_case("IPv6")) {
             return Err(properties.refused("`privateIPAddressVersion` is not that of `privateIPAddress`"));
         }
-        let name = field.text("name")?.unwrap_or_else(|| format!("nat{}", made.len()));
+        let name = field.get("name").map(|_| field.name("name")).transpose()?;
+        let name = name.unwrap_or_else(|| format!("nat{}", made.len()));
         made.push(NatConfig { name, subnet: subnet.name().to_owned(), address, v6 });
     }
     service.vnet = vnet;

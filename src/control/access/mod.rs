@@ -8,6 +8,9 @@ mod text;
 /// Who is asking.
 mod principal;
 
+/// What may name something.
+pub mod grammar;
+
 /// Where.
 mod scope;
 

@@ -1,5 +1,6 @@
 //! Where a role is assigned and an action is judged: a place in Azure's tree of resource ids.
 
+use super::grammar::{is_part, stands_for_group, written};
 use super::text::{Caseless, Malformed, caseless};
 use crate::control::model::{Key, KeyParts};
 
@@ -24,8 +25,11 @@ fn check(text: &str) -> Result<(), Malformed> {
         return error("a scope has at most 2048 characters");
     }
     let segments: Vec<&str> = path.split('/').collect();
-    if !segments.iter().all(|segment| is_segment(segment)) {
-        return error("each part is 1 to 128 letters, digits, `-`, `_` and `.`, and begins with a letter or digit");
+    let fits = |(at, part): (usize, &&str)| is_part(part) || at == GROUP_AT && stands_for_group(part);
+    if !segments.iter().enumerate().all(fits) {
+        return error(
+            "each part has letters, digits, `-`, `_` and `.`, and begins with a letter, a digit or `_`; a resource group may have `(`, `)` and letters of any script",
+        );
     }
     let is = |at: usize, word: &str| segments.get(at).is_some_and(|segment| segment.eq_ignore_ascii_case(word));
     let rooted = is(0, "subscriptions");
@@ -46,11 +50,8 @@ fn check(text: &str) -> Result<(), Malformed> {
     }
 }
 
-fn is_segment(text: &str) -> bool {
-    text.len() <= 128
-        && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
+/// Where a scope names a resource group: subscriptions S resourceGroups G.
+const GROUP_AT: usize = 3;
 
 impl Scope {
     /// Everything.
@@ -58,37 +59,34 @@ impl Scope {
         Self(Caseless::new("/"))
     }
 
+    // Where something is cannot fail, so that nothing is ever judged at another scope than its own: a name that the
+    // grammar does not know has a place that nobody can write (see `grammar::written`).
+
     /// The thing `key` of type `kind`, such as `Microsoft.Network/privateEndpoints`.
-    ///
-    /// # Errors
-    /// A part is not fit for a scope; parts that `control::validate` accepts are.
-    pub fn resource(key: &Key, kind: &str) -> Result<Self, Malformed> {
+    pub fn resource(key: &Key, kind: &str) -> Self {
         let KeyParts { subscription, group, name, .. } = &**key;
-        format!("/subscriptions/{subscription}/resourceGroups/{group}/providers/{kind}/{name}").parse()
+        let mut text = format!("{}/providers", Self::group(subscription, group));
+        for part in kind.split('/').chain([name.as_str()]) {
+            text.push('/');
+            text.push_str(&written(part, is_part));
+        }
+        Self(Caseless::new(&text))
     }
 
-    /// The part `name` of this thing, such as a subnet (`kind` is `subnets`) of a network.
-    ///
-    /// # Errors
-    /// A part is not fit for a scope, or this is none of a thing.
-    pub fn child(&self, kind: &str, name: &str) -> Result<Self, Malformed> {
-        format!("{self}/{kind}/{name}").parse()
+    /// The part `name` of the thing `key` of type `kind`, such as a subnet (`parts` is `subnets`) of a network.
+    pub fn part(key: &Key, kind: &str, parts: &str, name: &str) -> Self {
+        Self(Caseless::new(&format!("{}/{parts}/{}", Self::resource(key, kind), written(name, is_part))))
     }
 
     /// A subscription.
-    ///
-    /// # Errors
-    /// The name cannot stand in a scope.
-    pub fn subscription(name: &str) -> Result<Self, Malformed> {
-        format!("/subscriptions/{name}").parse()
+    pub fn subscription(name: &str) -> Self {
+        Self(Caseless::new(&format!("/subscriptions/{}", written(name, is_part))))
     }
 
     /// A resource group.
-    ///
-    /// # Errors
-    /// One of the names cannot stand in a scope.
-    pub fn group(subscription: &str, group: &str) -> Result<Self, Malformed> {
-        format!("/subscriptions/{subscription}/resourceGroups/{group}").parse()
+    pub fn group(subscription: &str, group: &str) -> Self {
+        let group = written(group, stands_for_group);
+        Self(Caseless::new(&format!("{}/resourceGroups/{group}", Self::subscription(subscription))))
     }
 
     /// Whether what is granted here holds at `other`: it is this place or lies below it.
@@ -129,6 +127,10 @@ mod tests {
     #[test]
     fn each_form_is_a_scope_and_nothing_else_is() {
         let thing = format!("{GROUP}/providers/Microsoft.Network/virtualNetworks/v");
+        let zone = format!("{GROUP}/providers/Microsoft.Network/privateDnsZones/_tcp.{}", "a".repeat(200));
+        for text in ["/subscriptions/a/resourceGroups/Réseau_(prod)", "/subscriptions/a/resourceGroups/x.", &zone] {
+            assert!(text.parse::<Scope>().is_ok(), "{text}");
+        }
         for text in ["/", "/subscriptions/a", GROUP, &thing, &format!("{thing}/subnets/s")] {
             assert!(text.parse::<Scope>().is_ok(), "{text}");
         }
@@ -150,7 +152,12 @@ mod tests {
             &format!("{GROUP}/providers/Microsoft.Network"),
             &format!("{GROUP}/providers/Microsoft.Network/virtualNetworks"),
             &format!("{thing}/subnets"),
-            &format!("/subscriptions/{}", "a".repeat(129)),
+            &format!("/subscriptions/{}", "a".repeat(254)),
+            "/subscriptions/a(b)",
+            "/subscriptions/é",
+            "/subscriptions/a/resourceGroups/a b",
+            "/subscriptions/a/resourceGroups/é.",
+            &format!("/subscriptions/a/resourceGroups/{}", "é".repeat(91)),
             &format!("{thing}{}", "/subnets/s".repeat(300)),
         ] {
             assert!(text.parse::<Scope>().is_err(), "{text}");
@@ -180,11 +187,32 @@ mod tests {
 
     #[test]
     fn the_scope_of_a_thing_is_its_resource_id() {
-        let network = Scope::resource(&Key::of("prod", "shop", "v"), "Microsoft.Network/virtualNetworks").unwrap();
-        assert_eq!(network.to_string(), format!("{GROUP}/providers/Microsoft.Network/virtualNetworks/v"));
-        let subnet = network.child("subnets", "s").unwrap();
-        assert_eq!(subnet.to_string(), format!("{network}/subnets/s"));
-        assert!(Scope::resource(&Key::of("prod", "shop", "a/b"), "Microsoft.Network/virtualNetworks").is_err());
-        assert!(Scope::root().child("subnets", "s").is_err());
+        const KIND: &str = "Microsoft.Network/virtualNetworks";
+        let key = Key::of("prod", "shop", "v");
+        let network = Scope::resource(&key, KIND);
+        assert_eq!(network, scope(&format!("{GROUP}/providers/Microsoft.Network/virtualNetworks/v")));
+        assert_eq!(Scope::part(&key, KIND, "subnets", "s"), scope(&format!("{network}/subnets/s")));
+        assert_eq!(
+            Scope::group("prod", "Réseau (x)").to_string(),
+            "/subscriptions/prod/resourceGroups/%r%C3%A9seau%20%28x%29"
+        );
+        assert!(Scope::group("prod", "RÉSEAU").covers(&Scope::resource(&Key::of("prod", "réseau", "v"), KIND)));
+    }
+
+    #[test]
+    fn what_no_scope_can_name_lies_below_its_own_parents_and_is_nobody_elses() {
+        const KIND: &str = "Microsoft.Network/virtualNetworks";
+        let all = ["a/b", "", "..", "a b", "a%2Fb", "v/subnets/s", "é", "\0"];
+        for name in all {
+            let place = Scope::resource(&Key::of("prod", "shop", name), KIND);
+            assert!(scope("/").covers(&place) && scope(GROUP).covers(&place), "{place}");
+            assert!(!scope(&format!("{GROUP}/providers/{KIND}/v")).covers(&place), "{place}");
+            assert!(place.to_string().parse::<Scope>().is_err(), "{place}");
+            let in_group = Scope::resource(&Key::of("prod", format!("shop/{name}"), "v"), KIND);
+            assert!(scope("/subscriptions/prod").covers(&in_group) && !scope(GROUP).covers(&in_group), "{in_group}");
+            let elsewhere = Scope::group(&format!("prod/resourceGroups/shop/{name}"), "g");
+            assert!(scope("/").covers(&elsewhere) && !scope("/subscriptions/prod").covers(&elsewhere), "{elsewhere}");
+            assert!(all.iter().all(|other| *other == name || Scope::group("s", other) != Scope::group("s", name)));
+        }
     }
 }

@@ -96,9 +96,16 @@ impl Access {
 
 fn smallest_grant(principal: &Principal, action: &Action, scope: &Scope) -> Option<SmallestGrant> {
     let role = built_in().iter().find(|role| role.gives(action))?.name.clone();
-    // Nothing in a scope or in the name of a built-in role means anything to a shell.
-    let command = format!("privlink assignment create --principal {principal} --role \"{role}\" --scope {scope}");
+    // Nothing in the name of a built-in role means anything to a shell.
+    let at = quoted(scope);
+    let command = format!("privlink assignment create --principal {principal} --role \"{role}\" --scope {at}");
     Some(SmallestGrant { role, scope: scope.clone(), command })
+}
+
+/// As a shell takes it for one word: the only signs of a scope that mean anything to one are parentheses.
+fn quoted(scope: &Scope) -> String {
+    let text = scope.to_string();
+    if text.contains(['(', ')']) { format!("'{text}'") } else { text }
 }
 
 /// The refusal of `action` at `scope`, with what the caller's nearest assignment lacks.
@@ -116,6 +123,6 @@ pub fn refusal(subject: &Subject, action: &Action, scope: &Scope, nearest: Optio
         Kind::Forbidden,
         "AuthorizationFailed",
         format!("{subject} may not perform {action} at {scope}{nearest}"),
-        format!("`privlink access why {subject} {action} {scope}` says what would allow it"),
+        format!("`privlink access why {subject} {action} {}` says what would allow it", quoted(scope)),
     )
 }

@@ -16,7 +16,7 @@ mod settle;
 use std::collections::BTreeMap;
 
 use super::decisions::{Decisions, Item, ItemKind};
-use super::model::{AttachmentSpec, HostConfig, Key, Map, Model, ResourceGroup, Vnet};
+use super::model::{AttachmentSpec, HostConfig, Key, Map, Model, Pinned, ResourceGroup, Vnet};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
 use super::rights::{Right, Verb, refuse_other_type};
@@ -277,21 +277,19 @@ impl Model {
 
     /// Whether the resource group `key` is declared, or something is in it; `default` is always there.
     pub fn has_group(&self, key: &Key) -> bool {
-        let here = |other: &&Key| {
-            other.group.eq_ignore_ascii_case(&key.group) && other.subscription.eq_ignore_ascii_case(&key.subscription)
-        };
         let default = key.group.eq_ignore_ascii_case(super::model::DEFAULT);
         let kinds = ItemKind::ALL.into_iter().filter(|kind| !matches!(kind, ItemKind::Role | ItemKind::Assignment));
-        default || self.groups.contains_key(key) || kinds.flat_map(|kind| self.keys_of(kind)).any(|key| here(&key))
+        default
+            || self.groups.contains_key(key)
+            || kinds.flat_map(|kind| self.keys_of(kind)).any(|other| other.is_beside(key))
     }
 
     /// What is in the resource group `key`, that which depends on other things before those.
     pub fn in_group(&self, key: &Key) -> Vec<Item> {
-        let here = |other: &Key| {
-            other.group.eq_ignore_ascii_case(&key.group) && other.subscription.eq_ignore_ascii_case(&key.subscription)
-        };
         let kinds = ItemKind::ALL.into_iter().rev().filter(|kind| *kind != ItemKind::ResourceGroup);
-        let of = |kind| self.keys_of(kind).into_iter().filter(|other| here(other)).map(move |key| (kind, key.clone()));
+        let of = |kind| {
+            self.keys_of(kind).into_iter().filter(|other| other.is_beside(key)).map(move |key| (kind, key.clone()))
+        };
         kinds.flat_map(of).map(|(kind, key)| Item { kind, key }).collect()
     }
 
@@ -359,7 +357,12 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
     .collect();
     // What they allow is followed while the daemon runs.
     let bare = |specs: &[AttachmentSpec]| -> Vec<AttachmentSpec> {
-        let bare = |spec: &AttachmentSpec| AttachmentSpec { allow: None, reach: Vec::new(), ..spec.clone() };
+        let bare = |spec: &AttachmentSpec| AttachmentSpec {
+            allow: None,
+            reach: Vec::new(),
+            pinned: Pinned::default(),
+            ..spec.clone()
+        };
         specs.iter().map(bare).collect()
     };
     let (attachments, named) = (&bare(attachments), &bare(&wanted.attachments));

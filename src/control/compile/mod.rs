@@ -190,6 +190,7 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> V
         let own = peering.vnet(&spec.vnet);
         let sources =
             admitted.iter().flat_map(|vnet| &vnet.address_space).chain(own.iter().flat_map(|v| &v.on_premises));
+        let sources = sources.filter(|prefix| spec.carries(prefix));
         let mut excluded: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for workload in admitted.iter().flat_map(|vnet| &vnet.workloads).filter(|workload| !workload.private_endpoints)
         {
@@ -213,6 +214,7 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> V
                 .iter()
                 .filter_map(|peer| {
                     let spaces = peering.admitted_to(id, peer).flat_map(|vnet| &vnet.address_space);
+                    let spaces = spaces.filter(|prefix| spec.carries(prefix));
                     Some(Peer { vnet_number: numbers.vnet(peer)?, sources: spaces.collect() })
                 })
                 .collect(),
@@ -262,17 +264,20 @@ fn resources(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> Res
                 balance: Balance::default(),
             }));
         };
-        // A provider that this host does not meet serves nobody here: no NAT address, no backend.
+        // A provider that this host does not meet serves nobody here: no NAT address, no backend; nor does one by what
+        // its attachment may not carry or reach.
         let provider = resource.vnet.as_ref().and_then(|vnet| peering.attachment(vnet));
+        let home = resource.vnet.as_ref().and_then(|vnet| Some((input.host.attachment(vnet)?, peering.vnet(vnet)?)));
+        let carried = |ip: &IpAddr| home.is_some_and(|(spec, _)| spec.carries(&IpNet::from(*ip)));
         let here = |mut target: Target| {
-            target.backends.retain(|_| provider.is_some());
+            target.backends.retain(|backend| home.is_some_and(|(spec, vnet)| spec.serves(vnet, backend.address)));
             target
         };
         Ok(Arc::new(Resource {
             name,
             provider: provider.unwrap_or_default(),
-            nat: if provider.is_some() { resource.nat.clone() } else { Vec::new() },
-            retired: if provider.is_some() { input.retired.of(key).collect() } else { Vec::new() },
+            nat: resource.nat.iter().copied().filter(carried).collect(),
+            retired: input.retired.of(key).filter(carried).collect(),
             targets: resource.targets.iter().map(|spec| compiled(input.health, key, spec)).map(here).collect(),
             timeouts: timeouts(&resource.timeouts, defaults),
             answer: resource.deny.map(|mode| mode == DenyMode::Answer),

@@ -18,11 +18,13 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
         let id = AttachmentId(id);
         let routed = peering.routed(id);
         let own = peering.vnet(&spec.vnet);
-        let dedicated: Vec<IpNet> = routed.iter().flat_map(|vnet| dedicated(peering, vnet)).collect();
+        let carried = |prefix: &IpNet| spec.carries(prefix);
+        let here = |ip: &IpAddr| spec.carries(&IpNet::from(*ip));
+        let dedicated: Vec<IpNet> = routed.iter().flat_map(|vnet| dedicated(peering, vnet)).filter(carried).collect();
         let whole = |ip: &IpAddr| dedicated.iter().any(|prefix| prefix.contains(ip));
         let addresses = || {
-            let here = input.model.endpoints.values().filter(|endpoint| routed.contains(&&endpoint.vnet));
-            here.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.ip)
+            let endpoints = input.model.endpoints.values().filter(|endpoint| routed.contains(&&endpoint.vnet));
+            endpoints.flat_map(|endpoint| &endpoint.addresses).filter_map(|address| address.ip).filter(here)
         };
         let provided =
             || input.model.resources.iter().filter(|(_, resource)| resource.vnet.as_ref() == Some(&spec.vnet));
@@ -33,22 +35,31 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
             device: spec.device.clone(),
             mtu: spec.mtu,
             proxy_on: spec.proxy_on.clone(),
-            own_prefixes: sorted(own.iter().flat_map(|v| v.address_space.iter().chain(&v.on_premises)).copied()),
+            own_prefixes: sorted(
+                own.iter().flat_map(|v| v.address_space.iter().chain(&v.on_premises)).copied().filter(carried),
+            ),
             endpoints: sorted(addresses().filter(|ip| !whole(ip))),
             neighbours: if spec.proxy_on.is_empty() { Vec::new() } else { sorted(addresses()) },
             dedicated: sorted(dedicated),
             nat_addresses: sorted(
-                provided().flat_map(|(key, resource)| resource.nat.iter().copied().chain(input.retired.of(key))),
+                provided()
+                    .flat_map(|(key, resource)| resource.nat.iter().copied().chain(input.retired.of(key)))
+                    .filter(here),
             ),
             denied: sorted(
-                own.iter().filter(|vnet| vnet.lockdown).flat_map(|vnet| &vnet.public_prefixes).map(IpNet::trunc),
+                own.iter()
+                    .filter(|vnet| vnet.lockdown)
+                    .flat_map(|vnet| &vnet.public_prefixes)
+                    .map(IpNet::trunc)
+                    .filter(carried),
             ),
-            resolvers: sorted(own.iter().flat_map(|vnet| resolvers(vnet))),
+            resolvers: sorted(own.iter().flat_map(|vnet| resolvers(vnet)).filter(here)),
             backends: sorted(
                 provided()
                     .flat_map(|(_, r)| &r.targets)
                     .flat_map(|target| &target.backends)
-                    .map(|backend| backend.address),
+                    .map(|backend| backend.address)
+                    .filter(|ip| own.is_none_or(|vnet| spec.serves(vnet, *ip))),
             ),
         }
     };

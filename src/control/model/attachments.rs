@@ -5,13 +5,57 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{AttachmentSpec, HostConfig, Key, Model, Subnet, Vnet};
+use super::{HostConfig, Key, Model, Subnet, Vnet};
+
+/// One `[[attachment]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachmentSpec {
+    /// Its VNet.
+    pub vnet: Key,
+    /// Namespace; `None`: the daemon's.
+    pub netns: Option<String>,
+    /// Device name.
+    pub device: String,
+    /// Bytes.
+    pub mtu: u16,
+    /// Interfaces that answer ARP and NDP.
+    pub proxy_on: Vec<String>,
+    /// Prefixes outside the VNet in which its resources may have backends.
+    pub reach: Vec<IpNet>,
+    /// What the VNet may carry here: its prefixes and addresses lie in these. `None`: whatever is not in use here.
+    pub allow: Option<Vec<IpNet>>,
+    /// Which of the two the file itself names: see [`Pinned`].
+    pub pinned: Pinned,
+}
+
+/// Which of an attachment's bounds the daemon's file names. Such a bound holds for everything: what lies outside is left
+/// out where the host's part is compiled. By default a bound refuses only what is new, so that old states go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pinned {
+    /// `allow`.
+    pub allow: bool,
+    /// `reach`.
+    pub reach: bool,
+}
+
+impl AttachmentSpec {
+    /// Whether what the VNet brings within `prefix` is carried here.
+    pub fn carries(&self, prefix: &IpNet) -> bool {
+        let allow = self.allow.iter().flatten();
+        !self.pinned.allow || allow.clone().any(|allowed| allowed.contains(prefix))
+    }
+
+    /// Whether resources of the VNet, which is `vnet`, have backends at `address`.
+    pub fn serves(&self, vnet: &Vnet, address: IpAddr) -> bool {
+        let own = vnet.address_space.iter().chain(&vnet.on_premises);
+        !self.pinned.reach || own.chain(&self.reach).any(|prefix| prefix.contains(&address))
+    }
+}
 
 impl HostConfig {
-    /// Prefixes outside the VNet `vnet` in which its resources may have backends.
-    pub fn reach(&self, vnet: &Key) -> &[IpNet] {
-        let attachment = self.attachments.iter().find(|attachment| attachment.vnet == *vnet);
-        attachment.map_or(&[], |attachment| &attachment.reach)
+    /// The attachment of `vnet`.
+    pub fn attachment(&self, vnet: &Key) -> Option<&AttachmentSpec> {
+        self.attachments.iter().find(|attachment| attachment.vnet == *vnet)
     }
 
     /// Gives attachments that name no `allow` their default: where `is_own` says that no namespace stands between the
@@ -30,6 +74,7 @@ impl HostConfig {
             if let Some(wanted) = file.attachments.iter().find(|wanted| wanted.vnet == attachment.vnet) {
                 attachment.allow.clone_from(&wanted.allow);
                 attachment.reach.clone_from(&wanted.reach);
+                attachment.pinned = wanted.pinned;
             }
         }
     }

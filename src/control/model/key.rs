@@ -91,6 +91,13 @@ impl Key {
         }
     }
 
+    /// Whether `other` is in the same resource group.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let group = |key: &Self| key.folded.rsplit_once('/').map_or(0, |(group, _)| group.len());
+        let (own, theirs) = (group(self), group(other));
+        self.folded[..own] == other.folded[..theirs]
+    }
+
     /// `subscription/group/name` in lower case: one text per key, for the store.
     pub fn folded(&self) -> &str {
         &self.folded
@@ -165,6 +172,9 @@ mod tests {
     fn case_does_not_tell_keys_apart_and_subscriptions_do() {
         assert_eq!(Key::of("A", "Default", "Orders"), Key::of("a", "default", "orders"));
         assert_ne!(Key::of("a", "default", "orders"), Key::of("b", "default", "orders"));
+        assert!(Key::of("a", "RÉSEAU", "x").is_beside(&Key::of("A", "réseau", "y")));
+        assert!(!Key::of("a", "g", "x").is_beside(&Key::of("a", "gh", "x")));
+        assert!(!Key::of("a", "g", "x").is_beside(&Key::of("b", "g", "x")));
     }
 
     #[test]

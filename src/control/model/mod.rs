@@ -22,7 +22,7 @@ pub use arm::{
     BackendPool, BalancingRule, EndpointLabels, Frontend, FrontendRef, LoadBalancer, NatConfig, PeeringLabel,
     PoolAddress, ResourceGroup, Tags,
 };
-pub use attachments::imply_nat;
+pub use attachments::{AttachmentSpec, Pinned, imply_nat};
 pub use former::{FormerResource, FormerTarget};
 pub use key::{DEFAULT, Key, KeyParts};
 pub use limits::{AuditLimits, EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, Visibility};
@@ -477,23 +477,4 @@ pub struct ApiListener {
     pub plain: bool,
     /// Certificate chain and key, PEM; `None`: of the daemon's own authority.
     pub certificate: Option<(std::path::PathBuf, std::path::PathBuf)>,
-}
-
-/// One `[[attachment]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttachmentSpec {
-    /// Its VNet.
-    pub vnet: Key,
-    /// Namespace; `None`: the daemon's.
-    pub netns: Option<String>,
-    /// Device name.
-    pub device: String,
-    /// Bytes.
-    pub mtu: u16,
-    /// Interfaces that answer ARP and NDP.
-    pub proxy_on: Vec<String>,
-    /// Prefixes outside the VNet in which its resources may have backends.
-    pub reach: Vec<IpNet>,
-    /// What the VNet may carry here: its prefixes and addresses lie in these. `None`: whatever is not in use here.
-    pub allow: Option<Vec<IpNet>>,
 }

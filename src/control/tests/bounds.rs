@@ -1,8 +1,10 @@
 //! What a VNet's owner may give away, and what the daemon's own file keeps to itself: backends and NAT addresses, and what
 //! a VNet may carry on this host.
 
+use std::net::IpAddr;
+
 use super::*;
-use crate::control::model::{DnsSettings, LinkResource, Vnet};
+use crate::control::model::{BackendSpec, DnsSettings, LinkResource, Pinned, Vnet};
 use crate::control::testing::{resource, subnet, target, vnet};
 
 fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation> {
@@ -14,12 +16,15 @@ fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation>
 
 /// A control plane with all rules on `file`, its attachments changed by `host`.
 fn with_host(file: Model, change: impl FnOnce(&mut HostConfig)) -> ControlPlane {
-    let world = Arc::new(World::default());
+    in_world(&Arc::new(World::default()), file, change)
+}
+
+fn in_world(world: &Arc<World>, file: Model, change: impl FnOnce(&mut HostConfig)) -> ControlPlane {
     let mut host = host(&["spoke", "core"]);
     change(&mut host);
     let setup = Setup { validate: rules, host: Arc::new(host), ..setup(file) };
-    let prepared = Prepared::new(setup, None, Box::new(Fake(Arc::clone(&world)))).unwrap();
-    prepared.start(Arc::new(Fake(Arc::clone(&world))), Arc::new(Fake(world)), Box::new(|_| ())).unwrap()
+    let prepared = Prepared::new(setup, None, Box::new(Fake(Arc::clone(world)))).unwrap();
+    prepared.start(Arc::new(Fake(Arc::clone(world))), Arc::new(Fake(Arc::clone(world))), Box::new(|_| ())).unwrap()
 }
 
 fn put(control: &ControlPlane, change: impl FnOnce(&mut Model)) -> Result<Outcome, Refusal> {
@@ -157,6 +162,103 @@ fn an_attachment_carries_what_the_daemons_file_allows() {
 }
 
 const REFUSED: &str = "PrefixNotAllowedHere";
+
+/// What the two attachments of `host` may carry, and how far `core` reaches, as the daemon's file says itself.
+fn pin(host: &mut HostConfig, spoke: &[&str], core: &[&str], reach: &[&str]) {
+    let prefixes = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<ipnet::IpNet>>();
+    host.attachments[0].allow = Some(prefixes(spoke));
+    host.attachments[1].allow = Some(prefixes(core));
+    host.attachments[1].reach = prefixes(reach);
+    for attachment in &mut host.attachments {
+        attachment.pinned = Pinned { allow: true, reach: true };
+    }
+}
+
+#[test]
+fn what_the_daemons_file_allows_no_more_is_left_out_where_the_host_is_compiled() {
+    let world = Arc::new(World::default());
+    let mut file = model();
+    let spoke = file.vnets.get_mut(&key("spoke")).unwrap();
+    spoke.on_premises = vec!["172.16.0.0/16".parse().unwrap()];
+    spoke.dns = Some(DnsSettings { listen: vec![ip("10.1.255.254")], ..DnsSettings::default() });
+    (spoke.lockdown, spoke.public_prefixes) = (true, vec!["203.0.113.0/24".parse().unwrap()]);
+    let backends = file.resources.get_mut(&key("orders-db")).unwrap();
+    backends.targets[0].backends.push(BackendSpec { address: ip("10.30.0.5"), drain: false });
+    file.vnets.insert(key("core"), core(Some(false)));
+    let wide = |host: &mut HostConfig| {
+        pin(host, &["10.1.0.0/16", "172.16.0.0/16", "203.0.113.0/24"], &["10.20.0.0/16"], &["10.30.0.0/16"]);
+    };
+    let control = in_world(&world, file.clone(), wide);
+    let carried = || {
+        let topology = world.routes.lock().unwrap();
+        let texts = |ips: &[IpAddr]| ips.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let nets = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let (one, two) = (&topology.attachments[0], &topology.attachments[1]);
+        let published = world.published.lock().unwrap();
+        let resource = &published.as_ref().unwrap().resources[0];
+        let servers: Vec<IpAddr> = resource.targets[0].backends.iter().map(|backend| backend.address).collect();
+        [
+            nets(&one.own_prefixes),
+            texts(&one.endpoints),
+            nets(&one.denied),
+            texts(&one.resolvers),
+            texts(&two.nat_addresses),
+            texts(&two.backends),
+            texts(&resource.nat),
+            texts(&servers),
+        ]
+    };
+    let whole = [
+        "10.1.0.0/16 172.16.0.0/16",
+        "10.1.9.4",
+        "203.0.113.0/24",
+        "10.1.255.254",
+        "10.20.99.4",
+        "10.20.0.2 10.30.0.5",
+        "10.20.99.4",
+        "10.20.0.2 10.30.0.5",
+    ];
+    assert_eq!(carried(), whole);
+    assert!(world.passes("10.1.9.4"));
+    let narrowed = |spoke: &[&str], core: &[&str], reach: &[&str]| {
+        let mut host = host(&["spoke", "core"]);
+        pin(&mut host, spoke, core, reach);
+        reload(&control, file.clone(), host).unwrap();
+        let view = control.view();
+        view.standing.iter().map(|one| (one.code, one.left_out)).collect::<Vec<_>>()
+    };
+    let told = narrowed(&["10.1.0.0/17"], &["10.20.0.0/16"], &[]);
+    assert_eq!(carried(), ["", "10.1.9.4", "", "", "10.20.99.4", "10.20.0.2", "10.20.99.4", "10.20.0.2"]);
+    assert!(told.iter().all(|(_, left_out)| *left_out), "{told:?}");
+    let count = |code: &str| told.iter().filter(|(one, _)| *one == code).count();
+    assert_eq!((count(REFUSED), count("BackendOutsideVnet")), (4, 1), "{told:?}");
+    assert!(!world.passes("10.1.9.4"), "its clients' prefix is not carried any more");
+    narrowed(&["10.1.0.0/24"], &["10.20.0.0/24"], &[]);
+    assert_eq!(carried(), ["", "", "", "", "", "10.20.0.2", "", "10.20.0.2"]);
+    // What follows keeps to it, and the file can give it all back.
+    control.apply(&root(), Command::Reject(orders())).unwrap();
+    control.apply(&root(), Command::Approve(orders())).unwrap();
+    assert_eq!(carried(), ["", "", "", "", "", "10.20.0.2", "", "10.20.0.2"]);
+    let mut host = host(&["spoke", "core"]);
+    wide(&mut host);
+    reload(&control, file.clone(), host).unwrap();
+    assert_eq!(carried(), whole);
+    assert!(world.passes("10.1.9.4"));
+}
+
+#[test]
+fn what_a_default_bounds_stays_where_it_stood() {
+    let world = Arc::new(World::default());
+    let control = in_world(&world, model(), |_| ());
+    let mut narrow = host(&["spoke", "core"]);
+    // As `allow_by_default` fills it in where the file says nothing.
+    narrow.attachments[0].allow = Some(vec!["10.1.0.0/24".parse().unwrap()]);
+    reload(&control, model(), narrow).unwrap();
+    assert!(world.passes("10.1.9.4") && world.routed("10.1.9.4"));
+    let view = control.view();
+    let told: Vec<_> = view.standing.iter().map(|one| (one.code, one.left_out)).collect();
+    assert_eq!(told, [(REFUSED, false)]);
+}
 
 #[test]
 fn without_a_namespace_between_the_file_says_what_its_vnet_may_carry() {

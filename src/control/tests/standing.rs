@@ -24,6 +24,7 @@ fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation>
                 remedy: "choose another".into(),
                 severity: Severity::Tightened,
                 value: address.to_string(),
+                left_out: false,
             }));
         }
     }
@@ -159,4 +160,25 @@ fn somebody_elses_document_that_collides_is_refused_as_a_whole() {
     };
     let refusal = control.apply(&root(), Command::ApplyFile(Box::new(version))).unwrap_err();
     assert_eq!(refusal.code, "PrivateIPAddressInUse");
+}
+
+#[test]
+fn a_group_whose_name_a_later_rule_forbids_goes_on_and_takes_nothing_new() {
+    let old = Key::new("dot.", "old");
+    let mut live = Model::default();
+    live.resources.insert(old.clone(), service("10.20.99.5", "10.20.0.4"));
+    let world = old_state(&model(), &live);
+    let control = start(&world, model());
+    let listed = "resource dot./old: resource_group dot.";
+    assert_eq!(standing(&control), [listed]);
+    live.resources.get_mut(&old).unwrap().max_sessions = Some(7);
+    put(&control, live).unwrap();
+    assert_eq!(standing(&control), [listed]);
+    for group in ["other.", "a b"] {
+        let mut items = Model::default();
+        items.resources.insert(Key::new(group, "new"), service("10.20.99.6", "10.20.0.6"));
+        assert_eq!(put(&control, items).unwrap_err().code, "InvalidResourceGroupName", "{group}");
+    }
+    control.apply(&root(), Command::Delete { kind: ItemKind::Resource, reference: "dot./old".into() }).unwrap();
+    assert_eq!(standing(&control), [""; 0]);
 }

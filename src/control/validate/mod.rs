@@ -13,6 +13,10 @@ use super::model::{HostConfig, Key, Limits, Map, Model, TimeoutOverrides};
 use super::refusal::BrokenRule;
 use super::sentence::{Mention, Named, Part, Sentence};
 use crate::snapshot::prefixes::is_martian;
+use names::{check_key, check_name, check_owner};
+
+/// What objects are called.
+mod names;
 
 /// Networks: address spaces, subnets, peerings.
 mod networks;
@@ -49,6 +53,7 @@ pub mod subnets;
 
 pub use super::sentence::short;
 pub use endpoints::MESSAGE_MAX;
+pub use names::{NAME_MAX, is_name};
 pub use quotas::{Counts, Usage, usage};
 pub use zones::{LINKS_MAX, RECORD_SETS_MAX};
 
@@ -108,8 +113,8 @@ fn items(own: &Model, all: &Model, host: Option<&HostConfig>, findings: &mut Fin
         resources::check_type(kind, findings);
     }
     for (key, resource) in &own.resources {
-        let reach = host.zip(resource.vnet.as_ref()).map_or(&[][..], |(host, vnet)| host.reach(vnet));
-        resources::check(all, reach, key, resource, findings);
+        let attachment = host.zip(resource.vnet.as_ref()).and_then(|(host, vnet)| host.attachment(vnet));
+        resources::check(all, attachment, key, resource, findings);
     }
     for (key, endpoint) in &own.endpoints {
         endpoints::check(all, host, key, endpoint, findings);
@@ -135,6 +140,8 @@ pub struct Violation {
     pub severity: Severity,
     /// What the field says, where the rule is a tightened one: another value there is another violation.
     pub value: String,
+    /// Although it stood before a tightened rule, it is not in force: the daemon's file pins what the rule asks.
+    pub left_out: bool,
 }
 
 impl fmt::Display for Violation {
@@ -306,8 +313,16 @@ impl Findings {
         remedy: Sentence,
     ) -> &mut Self {
         let involves = Vec::new();
-        let value = String::new();
-        self.0.push(Violation { at, also: Vec::new(), involves, code, message, remedy, severity, value });
+        let (value, left_out) = (String::new(), false);
+        self.0.push(Violation { at, also: Vec::new(), involves, code, message, remedy, severity, value, left_out });
+        self
+    }
+
+    /// Says whether what the finding made last is about is left out where it stood before.
+    fn left_out(&mut self, left_out: bool) -> &mut Self {
+        if let Some(last) = self.0.last_mut() {
+            last.left_out = left_out;
+        }
         self
     }
 
@@ -331,33 +346,6 @@ impl Findings {
 /// The objects of one kind, to choose from.
 fn known<V>(label: &'static str, kind: ItemKind, objects: &Map<V>) -> Sentence {
     Part::Known(label, objects.keys().map(|key| Mention::of(kind, key, short(key))).collect()).into()
-}
-
-/// Most characters of a name (features: Azure's bound for names of this kind).
-pub const NAME_MAX: usize = 80;
-
-/// Whether `text` may name something: 1 to 80 letters, digits, `-`, `_` and `.`, the first a letter or digit.
-pub fn is_name(text: &str) -> bool {
-    text.len() <= NAME_MAX
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
-}
-
-fn check_name(field: &str, what: &str, name: &str, object: &Object, findings: &mut Findings) {
-    if !is_name(name) {
-        findings.error(
-            "InvalidResourceName",
-            object.at(field),
-            format!("`{name}` is not a valid {what}"),
-            format!("use 1 to {NAME_MAX} letters, digits, `-`, `_` and `.`, and begin with a letter or digit"),
-        );
-    }
-}
-
-fn check_key(key: &Key, object: &Object, findings: &mut Findings) {
-    check_name("name", "name", &key.name, object, findings);
-    check_name("resource_group", "resource group name", &key.group, object, findings);
-    check_name("subscription", "subscription", &key.subscription, object, findings);
 }
 
 /// Regions are compared as Azure does: without case and blanks.

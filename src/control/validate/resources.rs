@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use ipnet::IpNet;
-
 use super::subnets::{contains, is_reserved, usable_text};
 use super::{
     Findings, NAME_MAX, Object, Severity, check_address, check_key, check_name, check_session_limit, check_timeouts,
@@ -11,7 +9,7 @@ use super::{
 };
 use crate::control::decisions::ItemKind;
 use crate::control::model::{
-    HealthCheck, Key, LinkResource, Model, PortSpec, ResourceType, Subnet, TargetSpec, Visibility, Vnet,
+    AttachmentSpec, HealthCheck, Key, LinkResource, Model, PortSpec, ResourceType, Subnet, TargetSpec, Visibility, Vnet,
 };
 use crate::control::resource_types;
 use crate::control::sentence::{Mention, Part, sentence};
@@ -23,8 +21,14 @@ const NAT_MAX: usize = 8;
 /// Entries of a list of subscriptions at most (features, row M2).
 const SUBSCRIPTIONS_MAX: usize = 100;
 
-/// The rules about one resource; `reach` holds the prefixes outside its VNet that its backends may be in.
-pub(super) fn check(model: &Model, reach: &[IpNet], key: &Key, resource: &LinkResource, findings: &mut Findings) {
+/// The rules about one resource; where its VNet has an attachment, that may let its backends be outside.
+pub(super) fn check(
+    model: &Model,
+    attachment: Option<&AttachmentSpec>,
+    key: &Key,
+    resource: &LinkResource,
+    findings: &mut Findings,
+) {
     let object = Object::Resource(key.clone());
     check_key(key, &object, findings);
     check_session_limit("max_sessions", resource.max_sessions, &object, findings);
@@ -39,7 +43,7 @@ pub(super) fn check(model: &Model, reach: &[IpNet], key: &Key, resource: &LinkRe
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
     check_nat(&object, resource, vnet, findings);
-    check_targets(&object, resource, (vnet, reach), findings);
+    check_targets(&object, resource, (vnet, attachment), findings);
 }
 
 /// A declaration of a type.
@@ -226,7 +230,12 @@ fn check_homeless(object: &Object, resource: &LinkResource, findings: &mut Findi
     }
 }
 
-fn check_targets(object: &Object, resource: &LinkResource, home: (Option<&Vnet>, &[IpNet]), findings: &mut Findings) {
+fn check_targets(
+    object: &Object,
+    resource: &LinkResource,
+    home: (Option<&Vnet>, Option<&AttachmentSpec>),
+    findings: &mut Findings,
+) {
     if resource.targets.is_empty() {
         let remedy =
             "add one: `targets = [{ backends = [\"10.20.0.2\"], ports = [{ protocol = \"tcp\", port = 5432 }] }]`";
@@ -305,9 +314,10 @@ fn check_backends(
     field: &str,
     resource: &LinkResource,
     target: &TargetSpec,
-    (vnet, reach): (Option<&Vnet>, &[IpNet]),
+    (vnet, attachment): (Option<&Vnet>, Option<&AttachmentSpec>),
     findings: &mut Findings,
 ) {
+    let reach = attachment.map(|attachment| attachment.reach.as_slice()).unwrap_or_default();
     if target.backends.is_empty() {
         let remedy = "name the addresses of its servers";
         let at = object.at(format!("{field}.backends"));
@@ -351,6 +361,7 @@ fn check_backends(
                 ),
                 "name a server of the VNet; for others the daemon's file allows prefixes: `[[attachment]] reach`",
             );
+            findings.left_out(attachment.is_some_and(|attachment| attachment.pinned.reach));
             resource.vnet.iter().for_each(|vnet| _ = findings.involving(Object::Vnet(vnet.clone())));
         }
     }

@@ -105,6 +105,7 @@ mod tests {
             remedy: "move it".into(),
             severity: Severity::Tightened,
             value: value.into(),
+            left_out: false,
         }
     }
 

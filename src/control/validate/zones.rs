@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Findings, Object, check_name, known, list, short};
+use super::{Findings, Object, check_name, check_owner, known, list, short};
 use crate::control::decisions::ItemKind;
 use crate::control::model::{
     APEX, DnsZone, Key, Model, PrivateEndpoint, RecordData, RecordType, ZoneRecord, domain_name,
@@ -26,8 +26,7 @@ const TTL_MAX: u32 = i32::MAX.unsigned_abs();
 /// What must hold for one zone, and between it and the others.
 pub(super) fn check(model: &Model, key: &Key, zone: &DnsZone, findings: &mut Findings) {
     let object = Object::DnsZone(key.clone());
-    check_name("resource_group", "resource group name", &key.group, &object, findings);
-    check_name("subscription", "subscription", &key.subscription, &object, findings);
+    check_owner(key, &object, findings);
     let labels = key.name.split('.').count();
     if domain_name(&key.name, false).is_none() || key.name.ends_with('.') || !(2..=34).contains(&labels) {
         let message = format!("`{}` is not the name of a zone", key.name);

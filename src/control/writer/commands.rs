@@ -293,19 +293,17 @@ impl Planning<'_> {
         report.dry_run = version.dry_run;
         if version.dry_run {
             super::access(self.setup, &after)?;
-            self.topology(&after)?;
+            author.topology(&after)?;
             return Ok(Plan::without_change(Outcome::Applied(report), Steps::Report));
         }
         let records = self.file_records(&version.author, (before, &after), &report);
         let outcome = Outcome::Applied(report);
-        let plan = if after != **before {
+        // What attachments allow is compiled, too.
+        let plan = if after != **before || in_force.host != self.in_force.host {
             let wanted = Wanted { after, extent: Extent::Whole, addresses: None, asks_rights: !own_file };
             Planning { in_force: &in_force, ..*self }.change(outcome, wanted, records)?
-        } else if in_force.host == self.in_force.host {
-            Plan::without_change(outcome, Steps::Nothing)
         } else {
-            let steps = Steps::Keep(Box::new(in_force));
-            Plan { records, ..Plan::without_change(outcome, steps) }
+            Plan::without_change(outcome, Steps::Nothing)
         };
         Ok(Plan { own_file, ..plan })
     }

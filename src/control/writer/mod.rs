@@ -44,7 +44,7 @@ use super::index::Index;
 use super::migrate::{Migration, migrate};
 use super::model::{HostConfig, Key, Map};
 use super::names::Planner;
-use super::ports::{Host, Workers};
+use super::ports::{AddressInUse, Host, Workers};
 use super::refusal::{BrokenRule, Kind, Refusal};
 use super::report::Report;
 use super::retired::Retired;
@@ -151,7 +151,8 @@ impl Writer {
         let access = Arc::new(self::access(&setup, &decisions)?);
         let mut registry = Registry::default();
         let found = Found { health: &Health::default(), retired: &Retired::default() };
-        let compiled = compile(&input(&setup, &decisions, found), &mut registry, 1).map_err(not_compiled)?;
+        let compiled =
+            compile(&input(&setup, &setup.host, &decisions, found), &mut registry, 1).map_err(not_compiled)?;
         let Compiled { snapshot, topology } = compiled;
         let unsaved = (durable != decisions).then(|| "nothing has been written yet".into());
         let in_force = InForce {
@@ -291,13 +292,13 @@ fn refused(violations: &[Violation]) -> Refusal {
     broken(violations.iter().map(BrokenRule::from).collect())
 }
 
-fn input<'a>(setup: &'a Setup, decisions: &'a Decisions, found: Found<'a>) -> Input<'a> {
+fn input<'a>(setup: &'a Setup, host: &'a HostConfig, decisions: &'a Decisions, found: Found<'a>) -> Input<'a> {
     Input {
         health: found.health,
         retired: found.retired,
         model: &decisions.model,
         connections: &decisions.connections,
-        host: &setup.host,
+        host,
         namespaces: &setup.namespaces,
         workers: setup.workers,
     }
@@ -317,6 +318,10 @@ fn not_compiled(error: super::compile::CompileError) -> Refusal {
 }
 
 fn host_refused(error: &anyhow::Error) -> Refusal {
+    if let Some(AddressInUse(what)) = error.downcast_ref() {
+        let remedy = "nothing new is in force; `privlink run --dry-run` lists what the daemon asks of the kernel";
+        return Refusal::new(Kind::Conflict, "AddressInUse", format!("address in use: {what}"), remedy);
+    }
     Refusal::new(
         Kind::Unavailable,
         "HostRefused",

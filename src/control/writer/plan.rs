@@ -170,7 +170,7 @@ impl Planning<'_> {
             return Ok(None);
         }
         let mut registry = now.registry.clone();
-        let input = input(self.setup, &now.decisions, Found { health, retired: &retired });
+        let input = input(self.setup, &now.host, &now.decisions, Found { health, retired: &retired });
         let compiled = compile::compile(&input, &mut registry, now.snapshot.epoch + 1).map_err(not_compiled)?;
         let Compiled { snapshot, topology } = compiled;
         let (health, retired) = (Arc::new(health.clone()), Arc::new(retired));
@@ -192,7 +192,7 @@ impl Planning<'_> {
 
     /// What the host must look like by `decisions`, compiled with all the rest.
     pub(super) fn topology(&self, decisions: &Decisions) -> Result<Topology, Refusal> {
-        let input = input(self.setup, decisions, self.in_force.found());
+        let input = input(self.setup, &self.in_force.host, decisions, self.in_force.found());
         let (mut registry, epoch) = (self.in_force.registry.clone(), self.in_force.snapshot.epoch);
         Ok(compile::compile(&input, &mut registry, epoch).map_err(not_compiled)?.topology)
     }
@@ -215,7 +215,7 @@ impl Planning<'_> {
             };
             let standing = now.checked(self.setup, &wanted.after)?;
             let found = Found { health: &now.health, retired: &retired };
-            let input = input(self.setup, &wanted.after, found);
+            let input = input(self.setup, &now.host, &wanted.after, found);
             let compiled = compile::compile(&input, &mut registry, epoch).map_err(not_compiled)?;
             let Compiled { snapshot, topology } = compiled;
             let retired = Arc::new(retired);
@@ -223,7 +223,7 @@ impl Planning<'_> {
             return Ok(Next { in_force: compiled.with(wanted), topology: Some(topology) });
         };
         let standing = self.standing_with(&wanted.after, key)?;
-        let input = input(self.setup, &wanted.after, now.found());
+        let input = input(self.setup, &now.host, &wanted.after, now.found());
         let snapshot = compile_endpoint(&now.snapshot, &input, &mut registry, epoch, key).map_err(not_compiled)?;
         let topology = self.moves_routes(&wanted.after, key).then(|| compile::topology(&input));
         let compiled = InForce { standing, registry, snapshot, ..now.clone() };
@@ -263,7 +263,7 @@ impl Planning<'_> {
         }
         let mut registry = now.registry.clone();
         let standing = now.checked(self.setup, &blocked)?;
-        let input = input(self.setup, &blocked, now.found());
+        let input = input(self.setup, &now.host, &blocked, now.found());
         let compiled = compile::compile(&input, &mut registry, now.snapshot.epoch + 1).map_err(not_compiled)?;
         let compiled = InForce { standing, registry, snapshot: compiled.snapshot, ..now.clone() };
         Ok(compiled.with(Wanted { after: blocked, extent: Extent::Whole, addresses: None, asks_rights: false }))

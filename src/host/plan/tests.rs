@@ -46,7 +46,8 @@ fn survey(name: &str, inode: u64, routes: &[(&str, &str)]) -> Survey {
             .collect(),
         ours: BTreeSet::new(),
         local: BTreeMap::new(),
-        others: BTreeMap::new(),
+        gateways: BTreeMap::new(),
+        neighbours: BTreeMap::new(),
         reverse_path_all: 0,
         forwards: on,
     }
@@ -299,11 +300,17 @@ fn an_address_of_the_host_inside_a_dedicated_subnet_is_refused() {
 #[test]
 fn addresses_of_gateways_and_neighbours_are_refused_but_for_nat_ones() {
     let mut survey = survey("core", 1, &[("0.0.0.0/0", "eth0")]);
-    survey.others.insert(ip("10.20.0.1"), "the gateway to 0.0.0.0/0".into());
-    survey.others.insert(ip("10.20.99.7"), "a neighbour (02:00:00:00:00:07) on eth0".into());
+    survey.gateways.insert(ip("10.20.0.1"), "the gateway to 0.0.0.0/0".into());
+    survey.gateways.insert(ip("203.0.113.1"), "the gateway to 198.51.100.0/24".into());
+    for neighbour in ["10.20.99.7", "203.0.113.9"] {
+        survey.neighbours.insert(ip(neighbour), "a neighbour (02:00:00:00:00:07) on eth0".into());
+    }
     let surveys = [Arc::new(survey)];
     let unreachable = |prefix: &str| Action::Unreachable { prefix: net(prefix), table: MAIN_TABLE };
-    let nat = BTreeSet::from([ip("10.20.99.7")]);
+    // Public prefixes: one that a neighbour answers in, one with a gateway, and one that lies in the VNet itself.
+    let denied = ["203.0.113.8/31", "203.0.113.0/30", "10.20.99.6/31"].map(net).to_vec();
+    let core = AttachmentPlan { nat_addresses: vec![ip("10.20.99.7")], denied, ..attachment("core", "10.20.0.0/16") };
+    let topology = Topology { attachments: vec![core], ..Topology::default() };
     for (action, refused) in [
         (Action::Address { address: ip("10.20.0.1") }, Some("10.20.0.1 is the gateway to 0.0.0.0/0")),
         (Action::Address { address: ip("10.20.0.2") }, None),
@@ -312,9 +319,15 @@ fn addresses_of_gateways_and_neighbours_are_refused_but_for_nat_ones() {
         (unreachable("10.20.98.0/23"), Some("10.20.99.7 is a neighbour (02:00:00:00:00:07) on eth0")),
         (unreachable("10.20.99.7/32"), None),
         (unreachable("10.30.0.0/16"), None),
+        (unreachable("203.0.113.8/31"), None),
+        (unreachable("203.0.113.8/30"), Some("203.0.113.9 is a neighbour")),
+        (unreachable("203.0.113.0/30"), Some("203.0.113.1 is the gateway")),
+        (unreachable("10.20.99.6/31"), Some("10.20.99.7 is a neighbour")),
     ] {
         let step = Step { namespace: surveys[0].namespace.clone(), action };
-        let said = refuse_others(std::iter::once(&step), &surveys, &nat).err().map(|error| error.to_string());
+        let said = refuse_others(std::iter::once(&step), &surveys, &topology).err();
+        assert!(said.as_ref().is_none_or(|error| error.is::<AddressInUse>()), "{step}: {said:?}");
+        let said = said.map(|error| error.to_string());
         match refused {
             None => assert_eq!(said, None, "{step}"),
             Some(expected) => assert!(said.as_ref().is_some_and(|said| said.contains(expected)), "{step}: {said:?}"),

@@ -11,19 +11,24 @@ pub(super) fn check(model: &Model, host: &HostConfig, findings: &mut Findings) {
     for attachment in &host.attachments {
         let (Some(allow), Some(vnet)) = (&attachment.allow, model.vnets.get(&attachment.vnet)) else { continue };
         let home = &attachment.vnet;
-        check_vnet(home, vnet, allow, findings);
+        let bound = (home, allow.as_slice(), attachment.pinned.allow);
+        check_vnet(vnet, bound, findings);
         // Endpoints of peers are routed here, too.
         for peer in vnet.peerings.iter().filter(|peer| peered(model, home, peer)) {
             let prefixes = model.vnets.get(peer).map(|peer| peer.address_space.as_slice()).unwrap_or_default();
             for (index, prefix) in prefixes.iter().enumerate() {
                 let field = format!("address_space[{index}]");
-                refuse_foreign((peer, &field), *prefix, (home, allow), findings);
+                refuse_foreign((peer, &field), *prefix, bound, findings);
             }
         }
     }
 }
 
-fn check_vnet(key: &Key, vnet: &Vnet, allow: &[IpNet], findings: &mut Findings) {
+/// The VNet of an attachment, what it may carry, and whether the file itself says so.
+type Bound<'a> = (&'a Key, &'a [IpNet], bool);
+
+fn check_vnet(vnet: &Vnet, bound: Bound<'_>, findings: &mut Findings) {
+    let key = bound.0;
     let lists = [
         ("address_space", &vnet.address_space),
         ("on_premises", &vnet.on_premises),
@@ -31,11 +36,11 @@ fn check_vnet(key: &Key, vnet: &Vnet, allow: &[IpNet], findings: &mut Findings) 
     ];
     for (name, prefixes) in lists {
         for (index, prefix) in prefixes.iter().enumerate() {
-            refuse_foreign((key, &format!("{name}[{index}]")), *prefix, (key, allow), findings);
+            refuse_foreign((key, &format!("{name}[{index}]")), *prefix, bound, findings);
         }
     }
     for (index, address) in vnet.dns.iter().flat_map(|dns| &dns.listen).enumerate() {
-        refuse_foreign((key, &format!("dns.listen[{index}]")), IpNet::from(*address), (key, allow), findings);
+        refuse_foreign((key, &format!("dns.listen[{index}]")), IpNet::from(*address), bound, findings);
     }
 }
 
@@ -43,7 +48,7 @@ fn check_vnet(key: &Key, vnet: &Vnet, allow: &[IpNet], findings: &mut Findings) 
 fn refuse_foreign(
     (vnet, field): (&Key, &str),
     prefix: IpNet,
-    (home, allow): (&Key, &[IpNet]),
+    (home, allow, pinned): Bound<'_>,
     findings: &mut Findings,
 ) {
     if allow.iter().any(|allowed| allowed.contains(&prefix)) {
@@ -59,5 +64,5 @@ fn refuse_foreign(
             "have its operator add it to `allow` of that [[attachment]] in the daemon's file: allow = [\"{prefix}\"]"
         ),
     );
-    findings.involving(Object::Vnet(home.clone()));
+    findings.left_out(pinned).involving(Object::Vnet(home.clone()));
 }
