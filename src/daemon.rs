@@ -219,7 +219,8 @@ fn assemble(
     let hooks = Arc::new(HookCounts::default());
     let on_request = Hook::start(&config.on_request, &hooks)?;
     let hooks = on_request.is_some().then_some(hooks);
-    let (host, queues) = Host::set_up(&topology, run_directory, &|plan| {
+    let secret = crew::steering_secret()?;
+    let (host, queues) = Host::set_up(&topology, run_directory, &secret, &|plan| {
         tun::open(&plan.device, plan.mtu, topology.workers, topology.offload)
             .with_context(|| format!("device {} cannot be opened", plan.device))
     })?;
@@ -236,8 +237,14 @@ fn assemble(
     let log = flow_log(config, topology.workers, began);
     let logged = config.flow_log.is_some();
     let writing = logged.then(|| log.start()).transpose()?;
-    let crew =
-        Crew::start(queues, config.max_sessions, logged.then(|| log.rings()), Arc::clone(&paths.mtus), began, &stop)?;
+    let crew = Crew::start(
+        queues,
+        config.max_sessions,
+        logged.then(|| log.rings()),
+        (Arc::clone(&paths.mtus), secret),
+        began,
+        &stop,
+    )?;
     let lost = stop.clone();
     let fatal = Box::new(move |reason: &str| {
         tracing::error!("{reason}");

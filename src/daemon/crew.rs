@@ -15,6 +15,7 @@ use privlink::dataplane::handover::Shared;
 use privlink::dataplane::mailbox::Mailbox;
 use privlink::dataplane::pace::Moment;
 use privlink::dataplane::{Ears, Worker};
+use privlink::snapshot::steering::Secret;
 use privlink::snapshot::{PathMtus, Publisher, Snapshot};
 use tokio::sync::watch;
 
@@ -38,14 +39,14 @@ impl Crew {
         devices: Vec<Vec<TunQueue>>,
         max_sessions: u32,
         rings: Option<&[Arc<EndedRing>]>,
-        path_mtus: Arc<PathMtus>,
+        (path_mtus, steering): (Arc<PathMtus>, Secret),
         began: Instant,
         stop: &watch::Sender<bool>,
     ) -> anyhow::Result<Self> {
         let workers = u16::try_from(devices.first().map_or(0, Vec::len)).unwrap_or(u16::MAX);
         let ears = (0..workers).map(|_| Ears::new()).collect::<std::io::Result<Vec<_>>>()?;
         let wakers: Vec<_> = ears.iter().map(Ears::waker).collect();
-        let shared = Arc::new(Shared::new(wakers.clone()).with_path_mtus(path_mtus));
+        let shared = Arc::new(Shared::new(wakers.clone()).with_path_mtus(path_mtus).with_steering(steering));
         let mut publisher = Publisher::new();
         let mut devices: Vec<_> = devices.into_iter().map(Vec::into_iter).collect();
         let mut crew = Self {
@@ -131,6 +132,12 @@ impl ports::Workers for WorkersPort {
 }
 
 /// Seeds of a worker's table and of its NAT ports, from the system's random numbers (RFC 6056).
+/// By what packets are steered to workers from this start to the next.
+pub(super) fn steering_secret() -> anyhow::Result<Secret> {
+    let [one, other, _] = seeds()?;
+    Ok(Secret::new([one, other]))
+}
+
 fn seeds() -> anyhow::Result<[u64; 3]> {
     let mut bytes = [0; 24];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;

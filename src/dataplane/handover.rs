@@ -12,6 +12,7 @@ use std::hash::RandomState;
 
 use super::session::FlowKey;
 use super::share::Common;
+use crate::snapshot::steering::Secret;
 use crate::snapshot::{AttachmentId, EndpointId, PathMtus, ResourceId};
 use crate::wire::Address;
 
@@ -130,6 +131,7 @@ pub struct Shared {
     /// The same per server, which the next session is chosen by; none is held at 0.
     by_backend: DashMap<(ResourceId, Address), u32, RandomState>,
     path_mtus: Arc<PathMtus>,
+    steering: Secret,
 }
 
 impl std::fmt::Debug for Shared {
@@ -139,7 +141,8 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// For as many workers as there are `wakers`, each of which ends one worker's sleep.
+    /// For as many workers as there are `wakers`, each of which ends one worker's sleep. Steering has a secret that
+    /// everybody knows until [`Shared::with_steering`] gives it another.
     #[must_use]
     pub fn new(wakers: Vec<Arc<dyn Fn() + Send + Sync>>) -> Self {
         Self {
@@ -153,6 +156,7 @@ impl Shared {
             in_all: AtomicU32::new(0),
             by_backend: DashMap::default(),
             path_mtus: Arc::default(),
+            steering: Secret::new([0; 2]),
         }
     }
 
@@ -160,6 +164,18 @@ impl Shared {
     #[must_use]
     pub fn with_path_mtus(self, path_mtus: Arc<PathMtus>) -> Self {
         Self { path_mtus, ..self }
+    }
+
+    /// Workers own what this secret gives them, from now on.
+    #[must_use]
+    pub fn with_steering(self, steering: Secret) -> Self {
+        Self { steering, ..self }
+    }
+
+    /// The secret that says which worker owns a flow.
+    #[must_use]
+    pub const fn steering(&self) -> &Secret {
+        &self.steering
     }
 
     /// What the ways behind the attachments carry.

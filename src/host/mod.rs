@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 
+use crate::snapshot::steering::Secret;
 use crate::snapshot::topology::{AttachmentPlan, OnExit, Topology};
 
 /// Network namespaces.
@@ -102,7 +103,7 @@ impl Host {
     }
 
     /// Makes this host what `topology` says, and returns the queues that `open` made, in the order of
-    /// the attachments. `run_dir` is the directory of the control socket; journal and locks lie there.
+    /// the attachments. Packets are steered to them by `secret`. `run_dir` is the directory of the control socket; journal and locks lie there.
     /// What a killed predecessor left is taken over where it is still wanted, so that its blocked
     /// addresses stay blocked all the while, and undone where it is not.
     ///
@@ -111,6 +112,7 @@ impl Host {
     pub fn set_up<Q: AsFd + Send>(
         topology: &Topology,
         run_dir: &Path,
+        secret: &Secret,
         open: &Open<'_, Q>,
     ) -> anyhow::Result<(Self, Vec<Vec<Q>>)> {
         let namespaces = open_namespaces(topology)?;
@@ -127,7 +129,7 @@ impl Host {
         let mut steering: Vec<Option<Steering>> = topology.attachments.iter().map(|_| None).collect();
         let done = carry_out_plan(&plan, topology, &namespaces, &mut journal, &mut |position, plan| {
             queues[position] = open(plan)?;
-            steering[position] = steer(plan, topology.workers, &queues[position]);
+            steering[position] = steer(plan, (topology.workers, secret), &queues[position]);
             Ok(())
         });
         if let Err(error) = done {
@@ -348,9 +350,9 @@ fn carry_out_plan(
 }
 
 /// Steering is an optimisation: where the kernel refuses it, workers hand packets over.
-fn steer<Q: AsFd>(plan: &AttachmentPlan, workers: u16, queues: &[Q]) -> Option<Steering> {
+fn steer<Q: AsFd>(plan: &AttachmentPlan, (workers, secret): (u16, &Secret), queues: &[Q]) -> Option<Steering> {
     let queue = queues.first().filter(|_| workers > 1)?;
-    let attached = Steering::load(workers).and_then(|mut steering| {
+    let attached = Steering::load(workers, secret).and_then(|mut steering| {
         steering.set_nat(&plan.nat_addresses)?;
         steering.attach(queue)?;
         Ok(steering)

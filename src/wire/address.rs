@@ -145,16 +145,17 @@ impl Address {
         [self.high, self.low]
     }
 
-    /// Folded to the 32 bits that steering hashes: itself for IPv4, its four words' exclusive or for IPv6.
+    /// Folded to 32 bits: itself for IPv4, its four words' exclusive or for IPv6. Whoever chooses addresses can make it
+    /// the same for many.
     #[inline]
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "the words are what is wanted")]
-    pub const fn steering_word(self) -> u32 {
+    pub const fn folded(self) -> u32 {
         match self.version() {
             Version::V4 => self.low(),
             Version::V6 => {
-                let folded = self.high ^ self.low;
-                (folded >> 32) as u32 ^ folded as u32
+                let both = self.high ^ self.low;
+                (both >> 32) as u32 ^ both as u32
             }
         }
     }

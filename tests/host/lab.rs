@@ -11,6 +11,7 @@ use privlink::dataplane::device::{Batch, FrameSource, VNET_HEADER};
 use privlink::host::Host;
 use privlink::host::netns::Namespace;
 use privlink::snapshot::AttachmentId;
+use privlink::snapshot::steering::Secret;
 use privlink::snapshot::topology::{AttachmentPlan, OnExit, Topology};
 
 const INSIDE: &str = "PRIVLINK_TEST_INSIDE";
@@ -113,8 +114,14 @@ pub(crate) fn two_legs(on_exit: OnExit) -> Topology {
     topology("spoke", "core", on_exit)
 }
 
+pub(crate) fn secret() -> Secret {
+    Secret::new([3, 5])
+}
+
 pub(crate) fn set_up(topology: &Topology, run_dir: &Path) -> anyhow::Result<(Host, Vec<Vec<TunQueue>>)> {
-    Host::set_up(topology, run_dir, &|plan| Ok(tun::open(&plan.device, plan.mtu, topology.workers, topology.offload)?))
+    Host::set_up(topology, run_dir, &secret(), &|plan| {
+        Ok(tun::open(&plan.device, plan.mtu, topology.workers, topology.offload)?)
+    })
 }
 
 /// Everything about a namespace that privlink may change, to compare before and after.

@@ -20,8 +20,9 @@ use privlink::dataplane::device::tun::{self, TunQueue};
 use privlink::dataplane::device::{Batch, FrameSource};
 use privlink::host::netns::Namespace;
 use privlink::host::{self, Host};
-use privlink::snapshot::steering::{consumer_queue, nat_queue};
+use privlink::snapshot::steering::nat_queue;
 use privlink::snapshot::topology::{OnExit, Topology};
+use privlink::wire::Address;
 
 #[test]
 fn a_closed_device_leaves_its_addresses_unreachable_and_blocked_until_a_clean() {
@@ -127,7 +128,8 @@ fn a_start_that_fails_after_a_kill_leaves_the_block_in_force() {
         let mut daemon = start_holder();
         daemon.kill().expect("killed");
         daemon.wait().expect("dead");
-        let failed = Host::set_up::<TunQueue>(&topology, run_dir, &|_| anyhow::bail!("no device today"));
+        let failed =
+            Host::set_up::<TunQueue>(&topology, run_dir, &lab::secret(), &|_| anyhow::bail!("no device today"));
         assert!(failed.is_err());
         assert_eq!(connect("spoke", "10.1.9.4"), std::io::ErrorKind::HostUnreachable);
         assert_eq!(host::clean(run_dir).expect("cleaned").lines.len(), 2);
@@ -157,7 +159,7 @@ fn a_failed_set_up_leaves_nothing_behind() {
     isolated("a_failed_set_up_leaves_nothing_behind", |run_dir| {
         let topology = two_legs(OnExit::Block);
         let before = (state("spoke"), state("core"));
-        let failed = Host::set_up(&topology, run_dir, &|plan| {
+        let failed = Host::set_up(&topology, run_dir, &lab::secret(), &|plan| {
             anyhow::ensure!(plan.vnet == "spoke", "no device for {}", plan.vnet);
             Ok(tun::open(&plan.device, plan.mtu, 2, true)?)
         });
@@ -330,8 +332,9 @@ fn the_kernel_delivers_each_packet_to_the_queue_that_steering_names() {
         let mut used = BTreeSet::new();
         for (queue, packets) in (0_u16..).zip(frames_to(&mut spoke, "10.1.9.4")) {
             for packet in packets {
-                let expected =
-                    consumer_queue(word(&packet, 12), word(&packet, 16), half(&packet, 20), half(&packet, 22), 2);
+                let [source, destination] = [12, 16].map(|at| Address::v4(word(&packet, at)));
+                let ports = (half(&packet, 20), half(&packet, 22));
+                let expected = lab::secret().consumer_queue(source, destination, ports.0, ports.1, 2);
                 wrong += u16::from(expected != queue);
                 used.insert(("spoke", queue));
             }

@@ -108,10 +108,10 @@ impl Forwarder {
         if let Some(kept) = kept.map(|kept| kept.backend).filter(|kept| takes.clone().any(|backend| backend == *kept)) {
             return Some(kept);
         }
-        let source = key.source.steering_word();
+        let source = key.source.folded();
         match admission.resource.balance {
             Balance::Source => takes.max_by_key(|backend| {
-                let weight = steering::consumer_queue(source, backend.steering_word(), 0, 0, u16::MAX);
+                let weight = steering::place(source, backend.folded(), (0, 0), u16::MAX);
                 (weight, backend.ip())
             }),
             Balance::LeastSessions => {
@@ -120,11 +120,10 @@ impl Forwarder {
                 let counted: Vec<(u32, Address)> = counted.collect();
                 let fewest = counted.iter().map(|&(count, _)| count).min()?;
                 let equals = || counted.iter().filter(|&&(count, _)| count == fewest);
-                let among = steering::consumer_queue(
+                let among = steering::place(
                     source.rotate_left(7),
-                    key.destination.steering_word(),
-                    key.source_port,
-                    key.destination_port,
+                    key.destination.folded(),
+                    (key.source_port, key.destination_port),
                     u16::try_from(equals().count()).unwrap_or(u16::MAX),
                 );
                 equals().nth(usize::from(among)).map(|&(_, backend)| backend)
@@ -164,8 +163,8 @@ impl Forwarder {
         context: &Context<'_>,
     ) -> Result<Addresses, DropReason> {
         let pool: Vec<Address> = nat_addresses(admission, backend.version()).collect();
-        let source = key.source.steering_word();
-        let first = usize::from(steering::consumer_queue(source, 0, 0, 0, u16::try_from(pool.len()).unwrap_or(1)));
+        let source = key.source.folded();
+        let first = usize::from(steering::place(source, 0, (0, 0), u16::try_from(pool.len()).unwrap_or(1)));
         let sharers = context.snapshot.sharers.of(admission.endpoint.resource);
         let claim = Claim { endpoint: admission.endpoint.id, sharers, now: context.now };
         let pool_of = |nat| PoolKey { nat, protocol: key.protocol, backend, backend_port: admission.backend_port };

@@ -8,7 +8,7 @@ use crate::dataplane::handover::{Arrival, Pieces};
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::{DropReason, Verdict};
 use crate::snapshot::policy::{self, is_spoofed};
-use crate::snapshot::{AttachmentId, Protocol, Query, Timeouts, steering};
+use crate::snapshot::{AttachmentId, Protocol, Query, Timeouts};
 use crate::wire::ip::{self, Outline};
 use crate::wire::{Version, VnetHeader, build, checksum, fragment, vnet};
 
@@ -25,9 +25,9 @@ impl Forwarder {
         context: &Context<'_>,
     ) -> Verdict {
         let Some(piece) = outline.fragment else { return Verdict::Drop(DropReason::Malformed) };
-        let owner = steering::fragment_queue(
-            outline.source.steering_word(),
-            outline.destination.steering_word(),
+        let owner = self.shared.steering().fragment_queue(
+            outline.source,
+            outline.destination,
             piece.identification,
             outline.protocol,
             self.position.workers,

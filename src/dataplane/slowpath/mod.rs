@@ -97,8 +97,8 @@ impl Forwarder {
             return steering::nat_queue(key.destination_port, workers);
         }
         self.shared.owner_of(key).unwrap_or_else(|| {
-            let (source, destination) = (key.source.steering_word(), key.destination.steering_word());
-            steering::consumer_queue(source, destination, key.source_port, key.destination_port, workers)
+            let (source_port, destination_port) = (key.source_port, key.destination_port);
+            self.shared.steering().consumer_queue(key.source, key.destination, source_port, destination_port, workers)
         })
     }
 

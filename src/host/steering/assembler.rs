@@ -163,6 +163,18 @@ impl Assembler {
         self.push(CLASS_JUMP, 0, 0, 0);
     }
 
+    /// `target = constant` on 64 bits.
+    pub(super) fn wide(&mut self, target: Register, constant: u64) {
+        let [low, high] = [constant, constant >> 32].map(|half| (half & 0xFFFF_FFFF) as u32);
+        self.push(CLASS_LD | DOUBLE_WORD, target as u8, 0, low.cast_signed());
+        self.push(0, 0, 0, high.cast_signed());
+    }
+
+    /// `target = target op source` on 64 bits.
+    pub(super) fn register64(&mut self, operation: Operation, target: Register, source: Register) {
+        self.push(CLASS_ALU64 | operation as u8 | FROM_REGISTER, pair(target, source), 0, 0);
+    }
+
     /// Ends the program; R0 is its result.
     pub(super) fn exit(&mut self) {
         self.push(CLASS_JUMP | EXIT, 0, 0, 0);

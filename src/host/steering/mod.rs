@@ -7,6 +7,8 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use crate::snapshot::steering::Secret;
+
 /// Instructions and labels.
 mod assembler;
 
@@ -28,13 +30,13 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// Loads a program for a device with `workers` queues.
+    /// Loads a program for a device with `workers` queues, which chooses by `secret`.
     ///
     /// # Errors
     /// The kernel refuses BPF; the text says which call.
-    pub fn load(workers: u16) -> io::Result<Self> {
+    pub fn load(workers: u16, secret: &Secret) -> io::Result<Self> {
         let map = syscall::create_map(MAP_SIZE).map_err(|error| named("BPF map", &error))?;
-        let instructions = program::assemble(workers, map.as_raw_fd());
+        let instructions = program::assemble(workers, map.as_raw_fd(), secret);
         let program = syscall::load_program(&instructions).map_err(|error| named("BPF program", &error))?;
         Ok(Self { map, program, nat: BTreeSet::new() })
     }

@@ -6,13 +6,13 @@
 //! A TUN hands the program the packet from its IP header on, and takes the result modulo its queues
 //! (kernel `tun_ebpf_select_queue`). A packet too short for a load ends it with 0.
 
-use crate::snapshot::steering::{FIRST_NAT_PORT, MIX, NAT_PORTS};
+use crate::snapshot::steering::{FIRST_NAT_PORT, NAT_PORTS, Secret};
 
 use super::assembler::Condition::{AtLeast, Equal, NotEqual};
 use super::assembler::Operation::{Add, And, Div, Move, Mul, Or, ShiftLeft, ShiftRight, Sub, Xor};
 use super::assembler::Register::{R0, R1, R2, R6, R7, R8, R9, R10};
 use super::assembler::Width::{Byte, Half, Word};
-use super::assembler::{Assembler, Instruction, Label, Register};
+use super::assembler::{Assembler, Instruction, Label};
 
 /// `bpf_map_lookup_elem`.
 const MAP_LOOKUP: i32 = 1;
@@ -57,22 +57,23 @@ struct Places {
 
 /// Assembles the program for `workers` queues; `nat_map` is the descriptor of the map of NAT addresses.
 ///
-/// R6 packet, R7 source, R8 destination, R9 offset of the transport header, then the ports.
-pub(super) fn assemble(workers: u16, nat_map: i32) -> Vec<Instruction> {
+/// R6 packet, R7 the sum over what is hashed, R8 the NAT address asked for where it is IPv4, R9 offset of the transport
+/// header, then the ports.
+pub(super) fn assemble(workers: u16, nat_map: i32, secret: &Secret) -> Vec<Instruction> {
     let mut code = Assembler::default();
     let [elsewhere, fragment, icmp, six] = std::array::from_fn(|_| code.label());
     let places = Places { ports: code.label(), identifier: code.label(), portless: code.label() };
 
-    load_header(&mut code, six, fragment);
+    load_header(&mut code, secret, six, fragment);
     load_ports(&mut code, icmp, &places);
     code.place(icmp);
-    load_icmp(&mut code, &places);
+    load_icmp(&mut code, secret, &places);
     code.place(six);
-    load_v6(&mut code, &places, workers, elsewhere);
-    choose_side(&mut code, &places, workers, nat_map);
+    load_v6(&mut code, secret, &places, workers, elsewhere);
+    choose_side(&mut code, secret, &places, workers, nat_map);
 
     code.place(fragment);
-    choose_by_fragment(&mut code, workers);
+    choose_by_fragment(&mut code, secret, workers);
 
     code.place(elsewhere);
     code.constant(Move, R0, 0);
@@ -80,7 +81,7 @@ pub(super) fn assemble(workers: u16, nat_map: i32) -> Vec<Instruction> {
     code.finish()
 }
 
-fn load_header(code: &mut Assembler, six: Label, fragment: Label) {
+fn load_header(code: &mut Assembler, secret: &Secret, six: Label, fragment: Label) {
     code.copy64(R6, R1);
     code.load(Byte, 0);
     code.register(Move, R9, R0);
@@ -88,10 +89,12 @@ fn load_header(code: &mut Assembler, six: Label, fragment: Label) {
     code.jump_if(NotEqual, R0, 4, six);
     code.constant(And, R9, 0x0F);
     code.constant(ShiftLeft, R9, 2);
+    code.wide(R7, secret.start_v4());
     code.load(Word, 12);
-    code.register(Move, R7, R0);
+    absorb(code, secret, Secret::SOURCE + 3);
     code.load(Word, 16);
     code.register(Move, R8, R0);
+    absorb(code, secret, Secret::DESTINATION + 3);
     store_v4_key(code);
     code.load(Half, 6);
     code.constant(And, R0, FRAGMENT);
@@ -111,7 +114,7 @@ fn load_ports(code: &mut Assembler, icmp: Label, places: &Places) {
     code.jump(places.ports);
 }
 
-fn load_icmp(code: &mut Assembler, places: &Places) {
+fn load_icmp(code: &mut Assembler, secret: &Secret, places: &Places) {
     const ERRORS: [i32; 5] = [3, 4, 5, 11, 12];
     const ECHO: [i32; 2] = [0, 8];
     let [echo, error] = std::array::from_fn(|_| code.label());
@@ -124,21 +127,23 @@ fn load_icmp(code: &mut Assembler, places: &Places) {
     }
     code.jump(places.portless);
     code.place(error);
-    load_quoted(code, echo, places);
+    load_quoted(code, secret, echo, places);
     code.place(echo);
     code.load_at(Half, R9, 4);
     code.jump(places.identifier);
 }
 
-/// The quoted packet went the other way. R7, R8 and R9 become the tuple that packets of its session
-/// carry in the direction of the error: the quoted one with its ends exchanged.
-fn load_quoted(code: &mut Assembler, echo: Label, places: &Places) {
+/// The quoted packet went the other way. R7, R8 and R9 become what packets of its session
+/// have in the direction of the error: of the quoted one with its ends exchanged.
+fn load_quoted(code: &mut Assembler, secret: &Secret, echo: Label, places: &Places) {
     let with_ports = code.label();
     code.constant(Add, R9, QUOTE);
+    code.wide(R7, secret.start_v4());
     code.load_at(Word, R9, 16);
-    code.register(Move, R7, R0);
+    absorb(code, secret, Secret::SOURCE + 3);
     code.load_at(Word, R9, 12);
     code.register(Move, R8, R0);
+    absorb(code, secret, Secret::DESTINATION + 3);
     store_v4_key(code);
     code.load_at(Byte, R9, 9);
     code.store(R10, PROTOCOL, R0);
@@ -170,14 +175,14 @@ fn store_v4_key(code: &mut Assembler) {
     code.store(R10, KEY + 12, R8);
 }
 
-/// IPv6: addresses folded, extension headers walked, then as for IPv4.
-fn load_v6(code: &mut Assembler, places: &Places, workers: u16, elsewhere: Label) {
+/// IPv6: extension headers walked, then as for IPv4.
+fn load_v6(code: &mut Assembler, secret: &Secret, places: &Places, workers: u16, elsewhere: Label) {
     let [fragment, walked, icmp, echo, error, with_ports] = std::array::from_fn(|_| code.label());
     code.load(Byte, 0);
     code.constant(ShiftRight, R0, 4);
     code.jump_if(NotEqual, R0, 6, elsewhere);
     code.constant(Move, R9, 0);
-    load_v6_addresses(code, 8, 24);
+    load_v6_addresses(code, secret, 8, 24);
     code.load(Byte, 6);
     code.constant(Move, R9, 40);
     for _ in 0..WALKED {
@@ -206,19 +211,17 @@ fn load_v6(code: &mut Assembler, places: &Places, workers: u16, elsewhere: Label
     }
     code.jump(places.portless);
     code.place(error);
-    load_v6_quoted(code, echo, places, elsewhere);
+    load_v6_quoted(code, secret, echo, places, elsewhere);
     code.place(echo);
     code.load_at(Half, R9, 4);
     code.jump(places.identifier);
 
     code.place(fragment);
-    mix_addresses(code);
     code.load_at(Word, R9, 4);
-    code.register(Add, R7, R0);
+    absorb(code, secret, Secret::TAIL);
     code.load_at(Byte, R9, 0);
-    code.constant(ShiftLeft, R0, 24);
-    code.register(Add, R7, R0);
-    scale(code, workers);
+    absorb(code, secret, Secret::PROTOCOL);
+    choose(code, secret, workers);
 }
 
 /// One step along the extension headers: R0 is the next one's number, R9 where it stands.
@@ -245,24 +248,25 @@ fn walk(code: &mut Assembler, fragment: Label, walked: Label) {
     code.place(next);
 }
 
-/// R7 and R8: source and destination of the header at R9, folded; the destination becomes the map's key.
-fn load_v6_addresses(code: &mut Assembler, source: i32, destination: i32) {
-    for word in 0..4_i16 {
+/// R7: the sum over source and destination of the header at R9; the destination becomes the map's key.
+fn load_v6_addresses(code: &mut Assembler, secret: &Secret, source: i32, destination: i32) {
+    code.wide(R7, secret.start);
+    for (word, at) in (0..4_i16).zip(Secret::SOURCE..) {
         code.load_at(Word, R9, source + i32::from(word) * 4);
-        code.register(if word == 0 { Move } else { Xor }, R7, R0);
+        absorb(code, secret, at);
     }
-    for word in 0..4_i16 {
+    for (word, at) in (0..4_i16).zip(Secret::DESTINATION..) {
         code.load_at(Word, R9, destination + i32::from(word) * 4);
         code.store(R10, KEY + word * 4, R0);
-        code.register(if word == 0 { Move } else { Xor }, R8, R0);
+        absorb(code, secret, at);
     }
 }
 
 /// As [`load_quoted`]: the quoted packet's ends exchanged. Of extension headers it may have a fragment header.
-fn load_v6_quoted(code: &mut Assembler, echo: Label, places: &Places, elsewhere: Label) {
+fn load_v6_quoted(code: &mut Assembler, secret: &Secret, echo: Label, places: &Places, elsewhere: Label) {
     let [unfragmented, with_ports] = std::array::from_fn(|_| code.label());
     code.constant(Add, R9, QUOTE);
-    load_v6_addresses(code, 24, 8);
+    load_v6_addresses(code, secret, 24, 8);
     code.load_at(Byte, R9, 6);
     code.constant(Add, R9, 40);
     code.jump_if(NotEqual, R0, FRAGMENT_HEADER, unfragmented);
@@ -283,7 +287,7 @@ fn load_v6_quoted(code: &mut Assembler, echo: Label, places: &Places, elsewhere:
 }
 
 /// Destination is a NAT address: by the range of the port there. Otherwise: by the tuple.
-fn choose_side(code: &mut Assembler, places: &Places, workers: u16, nat_map: i32) {
+fn choose_side(code: &mut Assembler, secret: &Secret, places: &Places, workers: u16, nat_map: i32) {
     let [tuple_known, nat_side] = std::array::from_fn(|_| code.label());
 
     code.place(places.identifier);
@@ -305,16 +309,16 @@ fn choose_side(code: &mut Assembler, places: &Places, workers: u16, nat_map: i32
     code.map(R1, nat_map);
     code.call(MAP_LOOKUP);
     code.jump_if(NotEqual, R0, 0, nat_side);
-    choose_by_tuple(code, workers);
+    choose_by_tuple(code, secret, workers);
     code.place(nat_side);
     choose_by_nat_port(code, workers);
 }
 
-/// [`crate::snapshot::steering::consumer_queue`].
-fn choose_by_tuple(code: &mut Assembler, workers: u16) {
-    mix_addresses(code);
-    code.register(Add, R7, R9);
-    scale(code, workers);
+/// [`Secret::consumer_queue`].
+fn choose_by_tuple(code: &mut Assembler, secret: &Secret, workers: u16) {
+    code.register(Move, R0, R9);
+    absorb(code, secret, Secret::TAIL);
+    choose(code, secret, workers);
 }
 
 /// [`crate::snapshot::steering::nat_queue`].
@@ -331,35 +335,30 @@ fn choose_by_nat_port(code: &mut Assembler, workers: u16) {
     code.exit();
 }
 
-/// [`crate::snapshot::steering::fragment_queue`].
-fn choose_by_fragment(code: &mut Assembler, workers: u16) {
-    mix_addresses(code);
+/// [`Secret::fragment_queue`].
+fn choose_by_fragment(code: &mut Assembler, secret: &Secret, workers: u16) {
     code.load(Half, 4);
-    code.register(Add, R7, R0);
+    absorb(code, secret, Secret::TAIL);
     code.load(Byte, 9);
-    code.constant(ShiftLeft, R0, 24);
-    code.register(Add, R7, R0);
-    scale(code, workers);
+    absorb(code, secret, Secret::PROTOCOL);
+    choose(code, secret, workers);
 }
 
-/// R7 = `mix(mix(source) + destination)`.
-fn mix_addresses(code: &mut Assembler) {
-    mix(code, R7);
-    code.register(Add, R7, R8);
-    mix(code, R7);
+/// R7 += R0 * the factor of this place. R0 holds a word, its upper half zero.
+fn absorb(code: &mut Assembler, secret: &Secret, at: usize) {
+    code.wide(R2, secret.factors[at]);
+    code.register64(Mul, R0, R2);
+    code.register64(Add, R7, R0);
 }
 
-fn mix(code: &mut Assembler, value: Register) {
-    code.constant(Mul, value, MIX.cast_signed());
-    code.register(Move, R0, value);
-    code.constant(ShiftRight, R0, 15);
-    code.register(Xor, value, R0);
-}
-
-/// Multiply-shift of the hash in R7 onto the queues; ends the program.
-fn scale(code: &mut Assembler, workers: u16) {
-    mix(code, R7);
-    code.register(Move, R0, R7);
+/// The sum in R7, mixed, onto the queues; ends the program.
+fn choose(code: &mut Assembler, secret: &Secret, workers: u16) {
+    code.copy64(R0, R7);
+    code.constant64(ShiftRight, R0, Secret::FOLD.cast_signed());
+    code.register64(Xor, R0, R7);
+    code.wide(R2, secret.mix);
+    code.register64(Mul, R0, R2);
+    code.constant64(ShiftRight, R0, 32);
     code.constant64(Mul, R0, i32::from(workers));
     code.constant64(ShiftRight, R0, 32);
     code.exit();

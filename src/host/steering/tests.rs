@@ -1,20 +1,25 @@
 //! The program in the kernel against the functions it repeats.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
-use crate::snapshot::steering::{consumer_queue, fragment_queue, nat_queue};
+use crate::snapshot::steering::{Secret, nat_queue};
 
 use super::{Steering, syscall};
 
 const NAT: Ipv4Addr = Ipv4Addr::new(10, 20, 99, 4);
 const ENDPOINT: Ipv4Addr = Ipv4Addr::new(10, 1, 9, 4);
 
+/// One for each number of queues.
+fn secret(workers: u16) -> Secret {
+    Secret::new([u64::from(workers) << 40 | 0x5EED, 0xFEDC_BA98_7654_3210])
+}
+
 /// Outside the machine's own user namespace the kernel refuses BPF, and there is nothing to test.
 fn load(workers: u16) -> Option<Steering> {
     let owns_the_machine = std::fs::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
-    match Steering::load(workers) {
+    match Steering::load(workers, &secret(workers)) {
         Ok(steering) => Some(steering),
         Err(error) if rustix::process::geteuid().is_root() && owns_the_machine => panic!("{error}"),
         Err(error) => {
@@ -80,11 +85,13 @@ fn check(random: &mut fastrand::Rng, steering: &Steering, workers: u16) {
     let (port, service, identification) = (random.u16(..), random.u16(..), random.u16(..));
     let protocol = *random.choice(&[6_u8, 17]).expect("not empty");
     let options = random.usize(0..=10);
-    let tuple = consumer_queue(client.into(), ENDPOINT.into(), port, service, workers);
-    let echo = consumer_queue(client.into(), ENDPOINT.into(), port, 0, workers);
-    let portless = consumer_queue(client.into(), ENDPOINT.into(), 0, 0, workers);
+    let (secret, address) = (secret(workers), |address: Ipv4Addr| IpAddr::from(address));
+    let queue =
+        |ports: (u16, u16)| secret.consumer_queue(address(client), address(ENDPOINT), ports.0, ports.1, workers);
+    let (tuple, echo, portless) = (queue((port, service)), queue((port, 0)), queue((0, 0)));
     let fragment = |source: Ipv4Addr, destination: Ipv4Addr| {
-        fragment_queue(source.into(), destination.into(), u32::from(identification), protocol, workers)
+        let (source, destination) = (address(source), address(destination));
+        secret.fragment_queue(source, destination, u32::from(identification), protocol, workers)
     };
     let from_client = |protocol| Ip { options, ..Ip::new(client, ENDPOINT, protocol) };
     let from_backend = |protocol| Ip { options, ..Ip::new(backend, NAT, protocol) };
@@ -135,7 +142,7 @@ fn a_nat_address_counts_from_when_it_is_added_until_it_is_removed() {
     let Some(mut steering) = load(4) else { return };
     let (backend, port) = (Ipv4Addr::new(10, 20, 0, 2), 65_000);
     let packet = Ip::new(backend, NAT, 6).packet(&transport(5432, port));
-    let as_consumer = consumer_queue(backend.into(), NAT.into(), 5432, port, 4);
+    let as_consumer = secret(4).consumer_queue(IpAddr::from(backend), IpAddr::from(NAT), 5432, port, 4);
     assert_ne!(as_consumer, nat_queue(port, 4), "the example must tell the two apart");
     assert_eq!(kernel(&steering, &packet), as_consumer);
     steering.set_nat(&[IpAddr::from(NAT)]).expect("added");
@@ -169,9 +176,12 @@ fn six(source: u128, destination: u128, extensions: &[(u8, Vec<u8>)], protocol: 
     packet
 }
 
+fn six_of(address: u128) -> IpAddr {
+    IpAddr::from(Ipv6Addr::from(address))
+}
+
 /// What steering must answer for one random conversation of IPv6.
 fn check_six(random: &mut fastrand::Rng, steering: &Steering, workers: u16, nat: u128) {
-    let fold = crate::snapshot::steering::fold;
     let (client, endpoint, backend) = (random.u128(..), random.u128(..), random.u128(..));
     let (port, service, identification) = (random.u16(..), random.u16(..), random.u32(..));
     let protocol = *random.choice(&[6_u8, 17]).expect("not empty");
@@ -185,11 +195,13 @@ fn check_six(random: &mut fastrand::Rng, steering: &Steering, workers: u16, nat:
     let chains = [vec![], vec![(60, padded(2))], vec![(0, padded(0)), (43, padded(1)), piece(0)], vec![piece(0)]];
     let chain = random.choice(&chains).expect("not empty");
     let broken = [chain.as_slice(), &[piece(*random.choice(&[1, 8, 9, 0xFFF8]).expect("not empty"))]].concat();
-    let tuple = consumer_queue(fold(client), fold(endpoint), port, service, workers);
-    let echo = consumer_queue(fold(client), fold(endpoint), port, 0, workers);
-    let portless = consumer_queue(fold(client), fold(endpoint), 0, 0, workers);
-    let fragment =
-        |source, destination| fragment_queue(fold(source), fold(destination), identification, protocol, workers);
+    let secret = secret(workers);
+    let (from, to) = (six_of(client), six_of(endpoint));
+    let queue = |ports: (u16, u16)| secret.consumer_queue(from, to, ports.0, ports.1, workers);
+    let (tuple, echo, portless) = (queue((port, service)), queue((port, 0)), queue((0, 0)));
+    let fragment = |source, destination| {
+        secret.fragment_queue(six_of(source), six_of(destination), identification, protocol, workers)
+    };
     let ports = transport(port, service);
     let back = transport(service, port);
     let to_client = six(endpoint, client, &[], protocol, &back);
@@ -225,7 +237,7 @@ fn ipv6_is_steered_as_the_rust_functions_name_it() {
     for workers in [1, 2, 3, 4, 7, 16] {
         let Some(mut steering) = load(workers) else { return };
         let nat = 0xFD20 << 112 | 0x99;
-        steering.set_nat(&[IpAddr::from(NAT), IpAddr::from(std::net::Ipv6Addr::from(nat))]).expect("room for two");
+        steering.set_nat(&[IpAddr::from(NAT), IpAddr::from(Ipv6Addr::from(nat))]).expect("room for two");
         let mut random = fastrand::Rng::with_seed(u64::from(workers));
         for _ in 0..200 {
             check_six(&mut random, &steering, workers, nat);
