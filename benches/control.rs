@@ -95,6 +95,7 @@ fn endpoint(ip: Option<std::net::IpAddr>) -> PrivateEndpoint {
         reason: String::new(),
         sources: Vec::new(),
         max_sessions: None,
+        rates: None,
         accept_names: None,
         zone_group: None,
         labels: None,

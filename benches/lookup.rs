@@ -55,6 +55,7 @@ fn session(number: u32) -> (Addresses, Session) {
         resource: ResourceId(0),
         target: TargetId(0),
         idle_limit: 2_400,
+        is_limited: false,
     };
     (addresses, Session::open(&addresses, Protocol::Tcp, &admitted, Tick(0)))
 }
@@ -180,6 +181,7 @@ fn chosen_session(([source, destination], ports): adversary::Tuple, number: u32)
         resource: like.resource,
         target: like.target,
         idle_limit: like.idle_limit,
+        is_limited: false,
     };
     let session = Session::open(&addresses, Protocol::Tcp, &admitted, Tick(0));
     (addresses, session)

@@ -107,6 +107,7 @@ fn endpoint(number: usize) -> PrivateEndpoint {
         reason: String::new(),
         sources: Vec::new(),
         max_sessions: None,
+        rates: None,
         accept_names: None,
         zone_group: None,
         labels: None,

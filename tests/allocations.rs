@@ -89,6 +89,7 @@ fn snapshot(nat: u8) -> Snapshot {
         balance: privlink::snapshot::Balance::LeastSessions,
         answer: None,
         max_sessions: u32::MAX,
+        meter: None,
     });
     let endpoint = Endpoint {
         link: 0,
@@ -99,6 +100,7 @@ fn snapshot(nat: u8) -> Snapshot {
         sources: None,
         rules: None,
         max_sessions: u32::MAX,
+        meter: None,
     };
     builder.endpoint(0, endpoint, &[(IpAddr::from([10, 1, 9, 4]), TargetId(0))], Stamp::default());
     builder.build(1)

@@ -149,6 +149,7 @@ impl World {
                 sources: (!ep.sources.is_empty()).then(|| Arc::new(ep.sources.iter().collect())),
                 rules: (!ep.rules.is_empty()).then(|| ep.rules.clone().into()),
                 max_sessions: u32::MAX,
+                meter: None,
             };
             builder.endpoint(ep.vnet, endpoint, &[(ep.address, TargetId(ep.target))], Stamp::default());
         }
@@ -211,6 +212,7 @@ fn resource(random: &mut fastrand::Rng, number: u8) -> Resource {
         balance: privlink::snapshot::Balance::LeastSessions,
         answer: None,
         max_sessions: u32::MAX,
+        meter: None,
     }
 }
 

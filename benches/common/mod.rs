@@ -83,6 +83,7 @@ pub fn resource(builder: &mut SnapshotBuilder, backend: IpAddr, nat: Vec<IpAddr>
         balance: Balance::LeastSessions,
         answer: None,
         max_sessions: u32::MAX,
+        meter: None,
     })
 }
 
@@ -97,6 +98,7 @@ pub fn endpoint(id: u32, resource: ResourceId) -> Endpoint {
         sources: None,
         rules: None,
         max_sessions: u32::MAX,
+        meter: None,
     }
 }
 

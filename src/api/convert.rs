@@ -8,7 +8,7 @@ use crate::control::names;
 use crate::control::views::PeeringState;
 use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
 use crate::interface::{Address, Connection, Decision, Endpoint, Line, Peering, Resource, Step, Subnet, Target, Vnet};
-use crate::observe::{Observer, Sample, traffic};
+use crate::observe::{Observer, Sample, rates, traffic};
 
 /// Azure's word for a service of one's own.
 const PRIVATE_LINK_SERVICE: &str = "Microsoft.Network/privateLinkServices";
@@ -46,6 +46,7 @@ pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observ
         sources: texts(&endpoint.sources),
         accept_names: endpoint.accept_names.iter().flat_map(|names| names.iter().map(str::to_owned)).collect(),
         waiting_names: names::waiting_at_home(whole, endpoint),
+        rates: endpoint.rates.map(rates),
         backends: *backends as u64,
         traffic: traffic(observer.endpoint(*id)),
     }
@@ -113,6 +114,7 @@ pub(super) fn resource(view: &ResourceView, sample: &Sample) -> Resource {
         alias: ids::alias(key, resource).unwrap_or_default(),
         balance: resource.balance.to_string(),
         shares_backends_with: texts(&view.shares_backends_with),
+        rates: resource.rates.map(rates),
         targets: resource.targets.iter().map(|target| shown(health, key, target)).collect(),
         endpoints: view.endpoints.iter().map(|(endpoint, _)| endpoint.to_string()).collect(),
         traffic: traffic(totals),

@@ -83,6 +83,9 @@ mod dns_explain;
 /// Lists, objects, status, flows, explain.
 mod reads;
 
+/// Quotas and rates.
+mod usage;
+
 use error::Rejection;
 
 /// Bodies carry a reason of a few words; more than this is a mistake.
@@ -243,7 +246,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/access/why", get(access::why))
         .route("/apply", post(documents::apply_document))
         .route("/backup", post(documents::backup))
-        .route("/usage", get(reads::usage))
+        .route("/usage", get(usage::usage))
         .route("/audit", get(reads::audit))
         .route("/audit/verify", get(reads::verify))
         .route("/audit/export", get(reads::export))

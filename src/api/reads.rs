@@ -16,12 +16,12 @@ use crate::control::model::{BackendState, Key};
 use crate::control::{AuditEntry, AuditVerified, Caller, ServerView, View};
 use crate::interface::{
     AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, ExportedRecord, Flow, List, Resource,
-    Severity, Status, Usage, Verified, Vnet,
+    Severity, Status, Verified, Vnet,
 };
 use crate::observe::explain::Question;
 use crate::observe::{FullPool, totals};
 
-type Answer<T> = Result<Json<List<T>>, Rejection>;
+pub(super) type Answer<T> = Result<Json<List<T>>, Rejection>;
 
 /// `GET /v1/status`
 pub(super) async fn status(State(state): State<ApiState>) -> Answer<Status> {
@@ -307,21 +307,8 @@ pub(super) async fn vnet(
 }
 
 /// The view in force, with what `caller` may read of it.
-fn seen(state: &ApiState, caller: &Caller) -> View {
+pub(super) fn seen(state: &ApiState, caller: &Caller) -> View {
     state.control.view().seen_by(caller)
-}
-
-/// `GET /v1/usage`: quotas, and what counts against them.
-pub(super) async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Usage> {
-    let view = seen(&state, &caller);
-    let lines = crate::control::validate::usage(&view.decisions.model, &view.host.quotas);
-    let line = |line: crate::control::validate::Usage| Usage {
-        quota: line.quota.to_owned(),
-        scope: line.scope,
-        used: line.used,
-        limit: line.limit,
-    };
-    Ok(Json(List::new(lines.into_iter().map(line).collect())))
 }
 
 /// Which audit records are asked for.

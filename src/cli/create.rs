@@ -63,9 +63,31 @@ pub(super) struct NewEndpoint {
     /// Live sessions at once
     #[arg(long)]
     max_sessions: Option<u32>,
+    #[command(flatten)]
+    rates: NewRates,
     /// Private DNS zone of your own that its records stand in; repeatable, five at most
     #[arg(long = "dns-zone", value_name = "ZONE")]
     dns_zones: Vec<String>,
+}
+
+/// What may pass in a second.
+#[derive(Debug, clap::Args)]
+struct NewRates {
+    /// Bits that may pass in a second, in each direction by itself
+    #[arg(long, value_name = "BITS")]
+    bits_per_second: Option<i64>,
+    /// Sessions that may be opened in a second
+    #[arg(long, value_name = "SESSIONS")]
+    new_sessions_per_second: Option<u32>,
+}
+
+impl NewRates {
+    fn said(self) -> Option<Table> {
+        let said = Said(Table::new())
+            .maybe("bits_per_second", self.bits_per_second)
+            .maybe("new_sessions_per_second", self.new_sessions_per_second.map(i64::from));
+        Some(said.0).filter(|said| !said.is_empty())
+    }
 }
 
 /// A new link resource with one target; several targets are written in a document.
@@ -112,6 +134,8 @@ pub(super) struct NewResource {
     /// Sessions at once
     #[arg(long)]
     max_sessions: Option<u32>,
+    #[command(flatten)]
+    rates: NewRates,
     /// Take NAT addresses although a neighbour answers for them
     #[arg(long)]
     force: bool,
@@ -192,6 +216,7 @@ pub(super) fn endpoint(new: NewEndpoint, client: &Client, output: &mut Output<'_
         .list("sources", new.sources)
         .list("accept_names", new.accept_names)
         .maybe("max_sessions", new.max_sessions.map(i64::from))
+        .maybe("rates", new.rates.said())
         .list("dns_zones", new.dns_zones);
     create::<Endpoint>("endpoint", "endpoints", said, false, client, output, |endpoint, out| {
         let addresses = super::endpoint::addresses(endpoint);
@@ -231,6 +256,7 @@ pub(super) fn resource(new: NewResource, client: &Client, output: &mut Output<'_
         .list("auto_approval", new.auto_approval)
         .flag("shared_backend", new.shared_backend)
         .maybe("max_sessions", new.max_sessions.map(i64::from))
+        .maybe("rates", new.rates.said())
         .list("targets", vec![target.0]);
     create::<Resource>("resource", "resources", said, new.force, client, output, |resource, out| {
         writeln!(out, "{}: created", short(&resource.id))?;

@@ -98,6 +98,8 @@ fn show(endpoint: &Endpoint, out: &mut dyn Write) -> io::Result<()> {
             ("sources", endpoint.sources.join(" ")),
             ("accepts", endpoint.accept_names.join(" ")),
             ("waiting", waiting(endpoint)),
+            ("at most", endpoint.rates.map(|rates| rates.to_string()).unwrap_or_default()),
+            ("rate limited", limited(&endpoint.traffic)),
             ("backends", endpoint.backends.to_string()),
             ("sessions", format!("{}, {} opened", endpoint.traffic.sessions, endpoint.traffic.sessions_opened)),
             ("to service", to_service(&endpoint.traffic)),
@@ -121,6 +123,11 @@ pub(super) fn addresses(endpoint: &Endpoint) -> String {
         member => format!("{} ({member})", address.ip),
     };
     endpoint.addresses.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+/// Packets that a rate did not let pass, if there are any.
+pub(super) fn limited(traffic: &Traffic) -> String {
+    if traffic.rate_limited == 0 { String::new() } else { count(traffic.rate_limited, "packet") }
 }
 
 pub(super) fn to_service(traffic: &Traffic) -> String {

@@ -73,6 +73,7 @@ fn write(explanation: &Explanation, out: &mut dyn Write) -> io::Result<()> {
         None => writeln!(out, "passes: {message}")?,
         Some(reason) => writeln!(out, "dropped as {reason}, check {check} of 7: {message}")?,
     }
+    explanation.rates.iter().try_for_each(|rate| writeln!(out, "  at most: {rate}"))?;
     if remedy.is_empty() { Ok(()) } else { writeln!(out, "  {remedy}") }
 }
 

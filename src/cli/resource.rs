@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::client::Client;
-use super::endpoint::{to_consumer, to_service};
+use super::endpoint::{limited, to_consumer, to_service};
 use super::exit::Failure;
 use super::output::{Output, Table, properties, short};
 use crate::interface::{Resource, Target, segment};
@@ -74,6 +74,8 @@ fn show(resource: &Resource, out: &mut dyn Write) -> io::Result<()> {
             ("nat", resource.nat.join(" ")),
             ("alias", resource.alias.clone()),
             ("balance", resource.balance.clone()),
+            ("at most", resource.rates.map(|rates| rates.to_string()).unwrap_or_default()),
+            ("rate limited", limited(&resource.traffic)),
             ("shares backends", shared),
             ("endpoints", endpoints.join(" ")),
             ("sessions", format!("{}, {} opened", resource.traffic.sessions, resource.traffic.sessions_opened)),

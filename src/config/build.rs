@@ -4,11 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::file::{File, Timeouts};
+use super::file::{File, Rates, Timeouts};
 use super::read::{At, OneOrMany, nearest};
 use super::report::Mistake;
 use crate::control::ids::{self, ArmId};
-use crate::control::model::{DEFAULT, Key, LinkResource, Model, TimeoutOverrides, Vnet};
+use crate::control::model::{self, DEFAULT, Key, LinkResource, Model, TimeoutOverrides, Vnet};
 use crate::control::validate::{Locator, Object, Severity, Violation, short};
 
 /// Errors that hide what follows from them, at most: a file with more of them has its first ones corrected first.
@@ -182,6 +182,16 @@ impl Builder {
             icmp: time("icmp", table.icmp.as_ref()),
             fragment: time("fragment", table.fragment.as_ref()),
         }
+    }
+
+    /// What may pass in a second. A table that says nothing is kept, for validation to refuse.
+    pub(super) fn rates(&mut self, object: &Object, rates: Option<&Rates>) -> Option<model::Rates> {
+        let table = rates?;
+        self.place(object.at("rates"), &table.span);
+        let bits_per_second = self.value(object, "rates.bits_per_second", table.bits_per_second.as_ref());
+        let sessions = table.new_sessions_per_second.as_ref();
+        let new_sessions_per_second = self.value(object, "rates.new_sessions_per_second", sessions);
+        (!table.broken).then_some(model::Rates { bits_per_second, new_sessions_per_second })
     }
 
     /// The key that `name` means for the object `home`. Where it means none, that is noted, and the answer is a key

@@ -1,5 +1,6 @@
 //! The tables of the file (DESIGN §6). A key that has no effect must not look as if it had one: it is refused by name.
 
+use super::access::{Assignment, Role};
 use super::networks::Dns;
 use super::read::{At, Node, OneOrMany, Read, Reader, table};
 use super::values::{
@@ -310,6 +311,8 @@ table! {
         "max_sessions" max_sessions Optional At<u32>,
         /// Sessions each of its endpoints may hold at once.
         "max_sessions_per_endpoint" max_sessions_per_endpoint Optional At<u32>,
+        /// What may pass in a second through all its endpoints together; as much as comes unless set.
+        "rates" rates Optional Rates,
         /// Idle times of its sessions; the daemon's unless set.
         "timeouts" timeouts Optional Timeouts,
         /// How new sessions find one of several backends: the one with the fewest, or always the same one for one
@@ -452,6 +455,8 @@ table! {
         "sources" sources Optional OneOrMany<PrefixOrAny>,
         /// Sessions it may hold at once.
         "max_sessions" max_sessions Optional At<u32>,
+        /// What may pass in a second; as much as comes unless set.
+        "rates" rates Optional Rates,
         /// Names that may lead to it in its VNet, such as "api.example.com" or "*.example.com", besides the resource's
         /// own name in the zones of its type, which does by itself.
         "accept_names" accept_names Optional OneOrMany<String>,
@@ -462,39 +467,21 @@ table! {
 }
 
 table! {
+    /// What may pass in a second.
+    Rates {
+        /// Bits of IP packets, in each direction by itself.
+        "bits_per_second" bits_per_second Optional At<u64>,
+        /// Sessions opened.
+        "new_sessions_per_second" new_sessions_per_second Optional At<u32>,
+    }
+}
+
+table! {
     /// One address of an endpoint.
     EndpointAddress {
         /// Member it stands for.
         "member" member Optional At<String>,
         /// The address; allocated unless set.
         "ip" ip Optional At<Address>,
-    }
-}
-
-table! {
-    /// A role of one's own: what may be done.
-    Role {
-        /// Name, unique; compared without regard to case.
-        "name" name Required At<String>,
-        /// For people.
-        "description" description Optional At<String>,
-        /// Actions it gives, such as "Microsoft.Network/*/read".
-        "actions" actions Required OneOrMany<String>,
-        /// Actions it takes out of those again.
-        "not_actions" not_actions Optional OneOrMany<String>,
-        /// Where it may be assigned, there and below: scopes as of an assignment; "/" unless set.
-        "assignable_scopes" assignable_scopes Optional OneOrMany<String>,
-    }
-}
-
-table! {
-    /// A role for somebody, at a scope and below it.
-    Assignment {
-        /// "uid:1000", "gid:20" or "token:ci".
-        "principal" principal Required At<String>,
-        /// Name of the role.
-        "role" role Required At<String>,
-        /// "/", a subscription, a resource group, or the ID of a resource.
-        "scope" scope Required At<String>,
     }
 }

@@ -196,22 +196,29 @@ impl Read for bool {
 
 impl Read for u16 {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        integer(node, reader, u32::from(Self::MAX)).and_then(|value| value.try_into().ok())
+        integer(node, reader, Self::MAX.into()).and_then(|value| value.try_into().ok())
     }
 }
 
 impl Read for u32 {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        integer(node, reader, Self::MAX)
+        integer(node, reader, Self::MAX.into()).and_then(|value| value.try_into().ok())
     }
 }
 
-fn integer(node: &Node<'_>, reader: &mut Reader, most: u32) -> Option<u32> {
+impl Read for u64 {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        // What TOML can say.
+        integer(node, reader, i64::MAX.unsigned_abs())
+    }
+}
+
+fn integer(node: &Node<'_>, reader: &mut Reader, most: u64) -> Option<u64> {
     let DeValue::Integer(integer) = node.get_ref() else {
         reader.wrong_type(node, "an integer", "a number without quotes");
         return None;
     };
-    let value = u32::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|&value| value <= most);
+    let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|&value| value <= most);
     if value.is_none() {
         let range = format!("choose a number between 0 and {most}");
         reader.error(node.span(), format!("{integer} is out of range"), range);

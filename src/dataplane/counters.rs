@@ -90,6 +90,8 @@ pub struct EndpointCounters {
     pub sessions_opened: AtomicU64,
     /// Live sessions.
     pub sessions: AtomicU64,
+    /// Packets that a rate did not let pass.
+    pub rate_limited: AtomicU64,
 }
 
 /// Adds to a counter that has one writer: cheaper than an atomic add, and exact.
@@ -113,6 +115,8 @@ pub struct EndpointTotals {
     pub sessions_opened: u64,
     /// Live sessions.
     pub sessions: u64,
+    /// Packets that a rate did not let pass.
+    pub rate_limited: u64,
 }
 
 impl std::ops::AddAssign for EndpointTotals {
@@ -123,6 +127,7 @@ impl std::ops::AddAssign for EndpointTotals {
         self.bytes_to_consumer += other.bytes_to_consumer;
         self.sessions_opened += other.sessions_opened;
         self.sessions += other.sessions;
+        self.rate_limited += other.rate_limited;
     }
 }
 
@@ -245,6 +250,7 @@ impl WorkerCounters {
             bytes_to_consumer: read(&counters.bytes_to_consumer),
             sessions_opened: read(&counters.sessions_opened),
             sessions: read(&counters.sessions),
+            rate_limited: read(&counters.rate_limited),
         }
     }
 

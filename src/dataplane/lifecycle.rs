@@ -144,10 +144,12 @@ impl Forwarder {
             if outlived || !still_admitted(&self.sessions.addresses(slot), session, context) {
                 return self.end(slot, Cause::Revoked, context);
             }
-            let limit = idle_limit(session, context);
+            let (limit, is_limited) =
+                (idle_limit(session, context), context.snapshot.limits(session.endpoint).is_some());
             if let (Some(session), Some(current)) = (self.sessions.get_mut(slot), current) {
                 session.generation = current;
                 session.idle_limit = limit;
+                session.is_limited = is_limited;
             }
         }
         if is_doubtful {

@@ -28,6 +28,12 @@ impl Moment {
         Self(u64::try_from(start.as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// Time since the start.
+    #[must_use]
+    pub const fn since_start(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+
     /// The tick that it is part of; the last one from 13 years on.
     #[must_use]
     pub fn tick(self) -> Tick {

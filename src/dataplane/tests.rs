@@ -10,8 +10,8 @@ use super::*;
 use crate::snapshot::ConnectionState::{Approved, Pending, Rejected};
 use crate::snapshot::tables::Stamp;
 use crate::snapshot::{
-    Attachment, Backend, Balance, Endpoint, EndpointId, Generation, PortMap, Protocol, Publisher, Resource, Snapshot,
-    SnapshotBuilder, Target, TargetId, Timeouts,
+    Attachment, Backend, Balance, Endpoint, EndpointId, Generation, Meter, PortMap, Protocol, Publisher, Resource,
+    Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
 };
 use crate::wire::headers::{ACK, RST, SYN};
 use crate::wire::vnet;
@@ -31,6 +31,8 @@ mod families;
 /// Forged segments, and connections that were lost.
 mod forged;
 mod laws;
+/// What rates let pass.
+mod rates;
 mod revocation;
 mod tenants;
 
@@ -53,6 +55,8 @@ struct Rules {
     answer: bool,
     sources: Option<&'static str>,
     max_sessions: u32,
+    /// Rates of `orders`.
+    meter: Option<Arc<Meter>>,
     nat: Vec<&'static str>,
     /// Answer mode of the resources themselves.
     silent: Option<bool>,
@@ -72,6 +76,7 @@ impl Default for Rules {
             answer: true,
             sources: None,
             max_sessions: u32::MAX,
+            meter: None,
             nat: vec!["10.20.99.4", "10.20.99.5"],
             silent: None,
             balance: Balance::LeastSessions,
@@ -120,6 +125,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
             balance: rules.balance,
             answer: rules.silent.map(|silent| !silent),
             max_sessions: u32::MAX,
+            meter: None,
         })
     };
     let orders = bound(&rules.nat, &rules.backends, 5432);
@@ -138,6 +144,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
             sources: rules.sources.map(|text| Arc::new([prefix(text)].iter().collect())),
             rules: None,
             max_sessions: rules.max_sessions,
+            meter: rules.meter.clone().filter(|_| id == 0),
         };
         builder.endpoint(0, endpoint, &[(ip(address), TargetId(0))], stamp);
     }

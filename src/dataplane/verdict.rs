@@ -89,6 +89,8 @@ pub enum DropReason {
     DeniedByRule,
     /// The bound subresource and member do not expose this protocol and port.
     PortNotExposed,
+    /// More than the rates of its endpoint, or of that one's resource, let pass.
+    RateLimited,
     /// A TCP segment that belongs to no session and is not a SYN.
     NotSyn,
     /// No backend takes new sessions.
@@ -117,7 +119,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason in the order of its discriminant.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Malformed,
         Self::BadChecksum,
         Self::SpoofedSource,
@@ -140,6 +142,7 @@ impl DropReason {
         Self::WorkloadExcluded,
         Self::DeniedByRule,
         Self::PortNotExposed,
+        Self::RateLimited,
         Self::NotSyn,
         Self::NoBackend,
         Self::SessionLimit,
@@ -180,6 +183,7 @@ impl DropReason {
             Self::WorkloadExcluded => "workload_excluded",
             Self::DeniedByRule => "denied_by_rule",
             Self::PortNotExposed => "port_not_exposed",
+            Self::RateLimited => "rate_limited",
             Self::NotSyn => "not_syn",
             Self::NoBackend => "no_backend",
             Self::SessionLimit => "session_limit",

@@ -35,7 +35,7 @@ pub use dns_explain::{DnsExplanation, DnsHop, DnsRecord};
 pub use doctor::{DiagnosedAddress, Diagnosis, Finding, Lint, Outcome};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
-    AcceptNames, Address, Connection, Decide, Decision, Endpoint, Group, Interface, InterfaceAddress, Peering,
+    AcceptNames, Address, Connection, Decide, Decision, Endpoint, Group, Interface, InterfaceAddress, Peering, Rates,
     Resource, SecurityGroup, SecurityRule, Step, Subnet, Target, Traffic, Transition, Vnet,
 };
 pub use records::{

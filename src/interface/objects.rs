@@ -18,6 +18,35 @@ pub struct Traffic {
     pub sessions_opened: u64,
     /// Live sessions.
     pub sessions: u64,
+    /// Packets that a rate did not let pass.
+    #[serde(default)]
+    pub rate_limited: u64,
+}
+
+/// What may pass in a second; what is absent is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rates {
+    /// Bits of IP packets, in each direction by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits_per_second: Option<u64>,
+    /// Sessions opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_sessions_per_second: Option<u32>,
+}
+
+/// `10 Mbit/s each way, 20 new sessions a second`.
+impl std::fmt::Display for Rates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let of_bits = |bits: u64| {
+            let units = [(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1_000, "kbit/s"), (1, "bit/s")];
+            let (size, unit) = units.into_iter().find(|(size, _)| bits.is_multiple_of(*size)).unwrap_or((1, "bit/s"));
+            format!("{} {unit} each way", bits / size)
+        };
+        let sessions = self.new_sessions_per_second.map(|sessions| format!("{sessions} new sessions a second"));
+        let parts: Vec<String> = self.bits_per_second.map(of_bits).into_iter().chain(sessions).collect();
+        f.write_str(&parts.join(", "))
+    }
 }
 
 /// One address of an endpoint.
@@ -72,6 +101,9 @@ pub struct Endpoint {
     /// Names that its resource gives and that nobody has accepted in its VNet: they do not lead to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting_names: Vec<String>,
+    /// What may pass through it in a second; absent where that is not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Rates>,
     /// Backends its addresses reach.
     pub backends: u64,
     /// What passed through it.
@@ -212,6 +244,9 @@ pub struct Resource {
     /// Resources that name one of its backends: addresses cannot keep their data apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares_backends_with: Vec<String>,
+    /// What may pass through all its endpoints together in a second; absent where that is not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Rates>,
     /// One per (subresource, member).
     pub targets: Vec<Target>,
     /// Endpoints bound to it, `group/name`.

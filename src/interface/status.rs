@@ -269,6 +269,9 @@ pub struct Explanation {
     pub resource: Option<String>,
     /// Servers that take new sessions, `address:port`.
     pub backends: Vec<String>,
+    /// What limits how much passes in a second, such as `default/orders: 10 Mbit/s each way`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<String>,
 }
 
 /// One check of `explain`.

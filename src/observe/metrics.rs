@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use super::{BackendFacts, EndpointFacts, Observer, Sample};
 use crate::dataplane::counters::{EndpointTotals, NatPortUse, VerdictCounts};
 use crate::dataplane::verdict::DropReason;
+use crate::snapshot::Rates;
 
 /// Media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -41,6 +42,7 @@ impl Collector for Sample {
             })?;
         }
         self.sessions(&mut encoder)?;
+        self.rates(&mut encoder)?;
         self.nat_ports(&mut encoder)?;
         self.probes(&mut encoder)?;
         self.links(&mut encoder)?;
@@ -86,6 +88,33 @@ impl Sample {
             encoder.encode_descriptor("privlink_sessions_opened", "Sessions ever opened", None, MetricType::Counter)?;
         for (endpoint, totals) in &self.endpoints {
             counter(&mut family, &[("endpoint", endpoint)], totals.sessions_opened)?;
+        }
+        Ok(())
+    }
+
+    /// Only of what has a rate, or had one.
+    fn rates(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Of = fn(&Rates) -> Option<u64>;
+        let kinds: [(&str, &str, Of); 2] = [
+            ("max_bits_per_second", "Bits that may pass in a second, each way", |rates| rates.bits_per_second),
+            ("max_new_sessions_per_second", "Sessions that may be opened in a second", |rates| {
+                rates.new_sessions_per_second.map(u64::from)
+            }),
+        ];
+        let subjects = [("endpoint", &self.endpoints), ("resource", &self.resources)];
+        for ((subject, group), rates) in subjects.into_iter().zip(&self.rates) {
+            for (name, help, of) in kinds {
+                let name = format!("privlink_{subject}_{name}");
+                let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+                let named = rates.iter().filter_map(|(who, rates)| Some((who, of(rates)?)));
+                named.into_iter().try_for_each(|(who, rate)| gauge(&mut family, &[(subject, who)], rate))?;
+            }
+            let (name, help) = (format!("privlink_{subject}_rate_limited"), "Packets that a rate did not let pass");
+            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+            let has_rate = |who: &str| rates.iter().any(|(name, _)| **name == *who);
+            for (who, totals) in group.iter().filter(|(who, totals)| totals.rate_limited > 0 || has_rate(who)) {
+                counter(&mut family, &[(subject, who)], totals.rate_limited)?;
+            }
         }
         Ok(())
     }

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::dataplane::counters::{EndpointTotals, Probes, VerdictCounts};
-pub use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts, WorkerCounters};
+pub use crate::dataplane::counters::{EndpointTotals, FullPool, NatPortUse, NatPorts, WorkerCounters};
+use crate::dataplane::counters::{Probes, VerdictCounts};
 use crate::dataplane::mailbox::Mailbox;
 use crate::dataplane::verdict::DropReason;
-use crate::interface::{Totals, Traffic};
-use crate::snapshot::{EndpointId, Snapshot};
+use crate::interface::{self, Totals, Traffic};
+use crate::snapshot::{EndpointId, Rates, Snapshot};
 use flow_log::FlowLog;
 
 /// `judge()` in words, on the snapshot in force.
@@ -111,6 +111,8 @@ pub struct Sample {
     pub endpoints: BTreeMap<String, EndpointTotals>,
     /// Traffic of resources, by `group/name`, through deleted endpoints too: these totals never fall.
     pub resources: BTreeMap<String, EndpointTotals>,
+    /// Rates of endpoints and of resources, by `group/name`.
+    pub rates: [Vec<(Arc<str>, Rates)>; 2],
     /// NAT port use by address, over all workers.
     pub nat_ports: Vec<NatPortUse>,
     /// The endpoints there are, by `group/name`.
@@ -232,6 +234,7 @@ impl Observer {
             probes: self.workers.iter().map(|worker| worker.probes()).collect(),
             endpoints,
             resources,
+            rates: self.snapshot.load().rates(),
             nat_ports,
             links,
             backends,
@@ -316,6 +319,12 @@ pub fn totals(workers: &[VerdictCounts]) -> Totals {
     totals
 }
 
+/// Rates as JSON.
+#[must_use]
+pub fn rates(Rates { bits_per_second, new_sessions_per_second }: Rates) -> interface::Rates {
+    interface::Rates { bits_per_second, new_sessions_per_second }
+}
+
 /// Traffic as JSON.
 #[must_use]
 pub fn traffic(totals: EndpointTotals) -> Traffic {
@@ -326,8 +335,17 @@ pub fn traffic(totals: EndpointTotals) -> Traffic {
         bytes_to_consumer,
         sessions_opened,
         sessions,
+        rate_limited,
     } = totals;
-    Traffic { packets_to_service, bytes_to_service, packets_to_consumer, bytes_to_consumer, sessions_opened, sessions }
+    Traffic {
+        packets_to_service,
+        bytes_to_service,
+        packets_to_consumer,
+        bytes_to_consumer,
+        sessions_opened,
+        sessions,
+        rate_limited,
+    }
 }
 
 #[cfg(test)]

@@ -254,6 +254,7 @@ fn snapshot(state: ConnectionState) -> Snapshot {
         balance: crate::snapshot::Balance::LeastSessions,
         answer: None,
         max_sessions: u32::MAX,
+        meter: None,
     });
     let rule = Rule {
         name: "no-printers".into(),
@@ -272,6 +273,7 @@ fn snapshot(state: ConnectionState) -> Snapshot {
         sources: None,
         rules: Some(vec![rule].into()),
         max_sessions: u32::MAX,
+        meter: None,
     };
     let stamp = Stamp { current: Generation(1), valid_since: Generation(1) };
     builder.endpoint(0, endpoint, &[(ip("10.1.9.4"), TargetId(0)), (ip("10.1.9.5"), TargetId(1))], stamp);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use std::hash::RandomState;
 
+use super::rates::{self, Limited};
 use super::tables::{
     Attachment, Endpoint, EndpointAddress, Resource, SHARDS, Settings, Shard, Snapshot, Stamp, shard_of, stamp_endpoint,
 };
@@ -22,6 +23,7 @@ pub struct SnapshotBuilder {
     generations: Vec<Generation>,
     valid_since: Vec<Generation>,
     sharers: Sharers,
+    limited: Limited,
 }
 
 impl Default for SnapshotBuilder {
@@ -43,6 +45,7 @@ impl SnapshotBuilder {
             generations: Vec::new(),
             valid_since: Vec::new(),
             sharers: Sharers::default(),
+            limited: Limited::default(),
         }
     }
 
@@ -60,6 +63,9 @@ impl SnapshotBuilder {
             self.sharers.add(&endpoint);
         }
         let endpoint = Arc::new(endpoint);
+        let resource = self.resources.get(endpoint.resource.0 as usize).filter(|_| endpoint.meter.is_some());
+        let limits = resource.map(|resource| (Arc::clone(&endpoint), Arc::clone(resource)));
+        rates::set(&mut self.limited, endpoint.id.0 as usize, limits);
         let mut free = true;
         for &(address, target) in addresses {
             let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };
@@ -98,6 +104,7 @@ impl SnapshotBuilder {
             shards: self.shards.into_iter().map(Arc::new).collect(),
             nat_addresses: Arc::new(nat_addresses),
             sharers: self.sharers,
+            limited: self.limited,
         }
     }
 }

@@ -19,6 +19,9 @@ pub mod prefixes;
 /// How many endpoints share what there is a bound to.
 pub mod sharers;
 
+/// How much may pass in a second.
+pub mod rates;
+
 /// `judge()`: checks 2 to 6, for the packet path and for `explain`.
 pub mod policy;
 
@@ -42,6 +45,7 @@ pub use ids::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, R
 pub use path_mtu::PathMtus;
 pub use policy::{Admission, Denial, Query};
 pub use publish::{Publisher, Reader};
+pub use rates::{Limits, Meter, Metered, Rates};
 pub use sharers::Sharers;
 pub use tables::{
     Attachment, Backend, BackendState, Balance, Endpoint, Peer, PortMap, Resource, Settings, Snapshot, Target, Timeouts,

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::prefixes::PrefixSet;
+use super::rates::{self, Limited, Limits, Meter, Rates};
 use super::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, Sharers, TargetId};
 
 /// Number of pieces the endpoint table is cut into, so that a small change rebuilds little.
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub(super) nat_addresses: Arc<HashMap<(AttachmentId, IpAddr), ResourceId, RandomState>>,
     /// Who shares what there is a bound to.
     pub sharers: Sharers,
+    /// What limits the traffic of an endpoint, by [`EndpointId`].
+    pub(super) limited: Limited,
 }
 
 /// An endpoint with the number of its VNet and its addresses there.
@@ -153,6 +156,8 @@ pub struct Endpoint {
     pub rules: Option<Arc<[Rule]>>,
     /// Live sessions this endpoint may hold at once.
     pub max_sessions: u32,
+    /// Its rates, where it or its resource has any.
+    pub meter: Option<Arc<Meter>>,
 }
 
 /// One rule of a security group.
@@ -193,6 +198,8 @@ pub struct Resource {
     pub max_sessions: u32,
     /// How new sessions are spread over the backends of a target.
     pub balance: Balance,
+    /// The rates of all its endpoints together, where there are any.
+    pub meter: Option<Arc<Meter>>,
 }
 
 /// How a new session finds its backend among those that take new ones.
@@ -340,6 +347,27 @@ impl Snapshot {
         self.resources.get(id.0 as usize)
     }
 
+    /// What limits the traffic of `endpoint`; `None`: nothing does.
+    #[must_use]
+    pub fn limits(&self, endpoint: EndpointId) -> Option<Limits<'_>> {
+        let (endpoint, resource) = self.limited.get(endpoint.0 as usize)?.as_ref()?;
+        Limits::of(endpoint, resource, self.sharers.of(endpoint.resource))
+    }
+
+    /// The rates of endpoints, and of resources, by name.
+    #[must_use]
+    pub fn rates(&self) -> [Vec<(Arc<str>, Rates)>; 2] {
+        let of = |name: &Arc<str>, meter: Option<&Arc<Meter>>| {
+            let rates = meter.map(|meter| meter.rates).filter(Rates::limit_anything)?;
+            Some((Arc::clone(name), rates))
+        };
+        let endpoints = self.limited.iter().flatten().map(|(endpoint, _)| endpoint);
+        [
+            endpoints.filter_map(|endpoint| of(&endpoint.name, endpoint.meter.as_ref())).collect(),
+            self.resources.iter().filter_map(|resource| of(&resource.name, resource.meter.as_ref())).collect(),
+        ]
+    }
+
     /// Every endpoint address with the number of the VNet that owns it, in no order.
     pub fn endpoint_addresses(&self) -> impl Iterator<Item = (u16, IpAddr, &EndpointAddress)> {
         self.shards.iter().flat_map(|shard| shard.iter()).map(|(&(vnet, address), entry)| (vnet, address, entry))
@@ -370,6 +398,7 @@ impl Snapshot {
         for &(vnet, address) in old {
             next.shard_mut(vnet, address).remove(&(vnet, address));
         }
+        let mut limits = None;
         if let Some((vnet, endpoint, addresses)) = new {
             if !addresses.is_empty() {
                 next.sharers.add(&endpoint);
@@ -378,7 +407,12 @@ impl Snapshot {
                 let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };
                 next.shard_mut(vnet, address).insert((vnet, address), entry);
             }
+            limits = self
+                .resource(endpoint.resource)
+                .filter(|_| endpoint.meter.is_some())
+                .map(|r| (endpoint, Arc::clone(r)));
         }
+        rates::set(&mut next.limited, id.0 as usize, limits);
         stamp_endpoint(&mut next.generations, &mut next.valid_since, id, stamp);
         next
     }

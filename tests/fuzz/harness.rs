@@ -134,6 +134,7 @@ impl World {
                 balance: privlink::snapshot::Balance::LeastSessions,
                 answer: None,
                 max_sessions: 24,
+                meter: None,
             });
         }
         for ((id, (own, resource, _)), (approved, generation)) in (0..).zip(ENDPOINTS).zip(self.endpoints) {
@@ -146,6 +147,7 @@ impl World {
                 sources: None,
                 rules: None,
                 max_sessions: 16,
+                meter: None,
             };
             let stamp = Stamp { current: Generation(generation), valid_since: Generation(generation) };
             builder.endpoint(0, endpoint, &[(address(own), TargetId(0))], stamp);

@@ -382,6 +382,7 @@ impl Rules {
                 balance: privlink::snapshot::Balance::LeastSessions,
                 answer: resource.silent.then_some(false),
                 max_sessions: resource.max,
+                meter: None,
             });
         }
         let stamp = |(current, since)| Stamp { current: Generation(current), valid_since: Generation(since) };
@@ -406,6 +407,7 @@ impl Rules {
                 sources: endpoint.sources.map(|net| Arc::new(consumers(&[net]))),
                 rules: (!endpoint.rules.is_empty()).then(|| endpoint.rules.iter().map(rule).collect()),
                 max_sessions: endpoint.max,
+                meter: None,
             };
             let addresses: Vec<_> = endpoint
                 .addresses

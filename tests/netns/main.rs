@@ -65,6 +65,8 @@ mod on_request;
 mod one_namespace;
 /// Every property of the file, flipped under traffic.
 mod properties;
+/// What passes in a second.
+mod rates;
 /// The command line from afar.
 mod remote;
 /// Reject and approve while packets flow.

@@ -131,6 +131,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
         reason: String::new(),
         sources: before.map(|before| before.sources.clone()).unwrap_or_default(),
         max_sessions: before.and_then(|before| before.max_sessions),
+        rates: before.and_then(|before| before.rates),
         accept_names: before.and_then(|before| before.accept_names.clone()),
         zone_group: before.and_then(|before| before.zone_group.clone()),
         labels: Some(Box::new(labels)),

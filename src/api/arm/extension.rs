@@ -14,7 +14,7 @@ use crate::control::decisions::Connection;
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{
     AcceptedNames, BackendSpec, Balance, ConnectionState, DnsSettings, HealthCheck, Key, LinkResource, PortSpec,
-    PrivateEndpoint, Protocol, Subnet, TargetSpec, Vnet, Workload,
+    PrivateEndpoint, Protocol, Rates, Subnet, TargetSpec, Vnet, Workload,
 };
 use crate::control::names;
 
@@ -97,6 +97,7 @@ struct OfResource {
     _force: Option<bool>,
     max_sessions: Option<u32>,
     max_sessions_per_endpoint: Option<u32>,
+    rates: Option<OfRates>,
     cross_region: Option<bool>,
     balance: Option<Balance>,
     drain_in_seconds: Option<u32>,
@@ -167,6 +168,7 @@ struct OfPort {
 struct OfEndpoint {
     sources: Option<Vec<IpNet>>,
     max_sessions: Option<u32>,
+    rates: Option<OfRates>,
     accept_names: Option<Vec<String>>,
     /// Read only.
     #[serde(default, rename = "waitingNames")]
@@ -174,6 +176,30 @@ struct OfEndpoint {
     /// Read only.
     #[serde(default, rename = "linkIdentifier")]
     _link: Option<Value>,
+}
+
+/// What may pass in a second; with neither part, as much as comes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfRates {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bits_per_second: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    new_sessions_per_second: Option<u32>,
+}
+
+impl OfRates {
+    /// The rates; those that are left out stay as they are in `before`.
+    fn or(part: Option<Self>, before: Option<Rates>) -> Option<Rates> {
+        let Some(Self { bits_per_second, new_sessions_per_second }) = part else { return before };
+        Some(Rates { bits_per_second, new_sessions_per_second }).filter(Rates::limit_anything)
+    }
+
+    fn show(rates: Option<Rates>, shown: &mut Value) {
+        if let Some(Rates { bits_per_second, new_sessions_per_second }) = rates {
+            shown["rates"] = json!(Self { bits_per_second, new_sessions_per_second });
+        }
+    }
 }
 
 /// Takes a VNet's part in.
@@ -263,6 +289,7 @@ pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource) -> R
     resource.drain = seconds(part.drain_in_seconds, resource.drain);
     resource.max_sessions = part.max_sessions.or(resource.max_sessions);
     resource.max_sessions_per_endpoint = part.max_sessions_per_endpoint.or(resource.max_sessions_per_endpoint);
+    resource.rates = OfRates::or(part.rates, resource.rates);
     Ok(())
 }
 
@@ -354,6 +381,7 @@ pub(super) fn show_resource(view: &View, key: &Key, resource: &LinkResource) -> 
     if let Some(most) = resource.max_sessions_per_endpoint {
         shown["maxSessionsPerEndpoint"] = json!(most);
     }
+    OfRates::show(resource.rates, &mut shown);
     if resource.proxy_protocol {
         shown["storedOnly"] = json!(["enableProxyProtocol: the PROXY header is not sent yet"]);
     }
@@ -380,6 +408,7 @@ pub(super) fn endpoint(properties: &Field<'_>, endpoint: &mut PrivateEndpoint) -
     let part: OfEndpoint = field.read()?;
     endpoint.sources = part.sources.unwrap_or_else(|| std::mem::take(&mut endpoint.sources));
     endpoint.max_sessions = part.max_sessions.or(endpoint.max_sessions);
+    endpoint.rates = OfRates::or(part.rates, endpoint.rates);
     let accepted = accepted(&field, part.accept_names.as_deref())?;
     endpoint.accept_names = accepted.or_else(|| endpoint.accept_names.take());
     Ok(())
@@ -405,6 +434,7 @@ pub(super) fn show_endpoint(view: &View, endpoint: &PrivateEndpoint, connection:
     if let Some(most) = endpoint.max_sessions {
         shown["maxSessions"] = json!(most);
     }
+    OfRates::show(endpoint.rates, &mut shown);
     if let Some(accepted) = &endpoint.accept_names {
         shown["acceptNames"] = json!(texts(accepted));
     }

@@ -118,6 +118,7 @@ pub(super) fn blank(kind: Option<String>) -> LinkResource {
         deny: None,
         max_sessions: None,
         max_sessions_per_endpoint: None,
+        rates: None,
         drain: crate::control::model::DRAIN,
         balance: crate::control::model::Balance::LeastSessions,
         timeouts: TimeoutOverrides::default(),

@@ -33,8 +33,8 @@ use crate::snapshot::prefixes::PrefixSet;
 use crate::snapshot::tables::Rule;
 use crate::snapshot::topology::Topology;
 use crate::snapshot::{
-    Attachment, AttachmentId, Backend, Balance, ConnectionState, Endpoint, Peer, PortMap, Resource, Settings, Snapshot,
-    SnapshotBuilder, Target, TargetId, Timeouts,
+    Attachment, AttachmentId, Backend, Balance, ConnectionState, Endpoint, Meter, Peer, PortMap, Resource, Settings,
+    Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
 };
 use peering::Peering;
 use registry::{Basis, Numbers};
@@ -262,6 +262,7 @@ fn resources(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> Res
                 answer: None,
                 max_sessions: 0,
                 balance: Balance::default(),
+                meter: None,
             }));
         };
         // A provider that this host does not meet serves nobody here: no NAT address, no backend; nor does one by what
@@ -283,6 +284,7 @@ fn resources(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> Res
             answer: resource.deny.map(|mode| mode == DenyMode::Answer),
             max_sessions: resource.max_sessions.unwrap_or(u32::MAX),
             balance: resource.balance,
+            meter: numbers.meter(key),
         }))
     };
     numbers.resource_slots().map(slot).collect()
@@ -368,6 +370,8 @@ impl<'a> Surroundings<'a> {
             sources: (!endpoint.sources.is_empty()).then(|| Arc::new(endpoint.sources.iter().collect())),
             rules: subnet_rules(model, endpoint, &self.groups).map_err(broken)?,
             max_sessions: endpoint.max_sessions.or(per_endpoint).unwrap_or(u32::MAX),
+            meter: (endpoint.rates.is_some() || bound.meter.is_some())
+                .then(|| Arc::new(Meter::new(endpoint.rates.unwrap_or_default()))),
             resource,
             bound: Arc::clone(bound),
             seen_by: self.views.get(&endpoint.vnet).map(Arc::clone).unwrap_or_default(),
@@ -427,6 +431,7 @@ impl Basis {
             sources: self.sources.clone(),
             rules: self.rules.clone(),
             max_sessions: self.max_sessions,
+            meter: self.meter.clone(),
         }
     }
 }

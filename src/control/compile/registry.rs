@@ -8,7 +8,7 @@ use super::CompileError;
 use crate::control::model::{Key, Map, Model};
 use crate::snapshot::prefixes::PrefixSet;
 use crate::snapshot::tables::{Rule, Stamp};
-use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Generation, Resource, ResourceId, TargetId};
+use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Generation, Meter, Resource, ResourceId, TargetId};
 
 /// Number of an attachment's VNet that does not exist; never given to one that does.
 pub(super) const NO_VNET: u16 = u16::MAX;
@@ -27,6 +27,7 @@ pub(super) struct Basis {
     pub(super) sources: Option<Arc<PrefixSet>>,
     pub(super) rules: Option<Arc<[Rule]>>,
     pub(super) max_sessions: u32,
+    pub(super) meter: Option<Arc<Meter>>,
     pub(super) resource: ResourceId,
     pub(super) bound: Arc<Resource>,
     pub(super) seen_by: Arc<SeenBy>,
@@ -47,6 +48,7 @@ pub struct Registry {
 pub(super) struct Numbers {
     vnets: Map<u16>,
     resources: Map<ResourceId>,
+    meters: Map<Meter>,
     slots: Arc<Vec<Key>>,
 }
 
@@ -81,7 +83,21 @@ impl Numbers {
                 self.resources.insert(key.clone(), ResourceId(id));
             }
         }
+        for (key, resource) in &model.resources {
+            if self.meters.get(key).map(|meter| meter.rates) == resource.rates {
+                continue;
+            }
+            match resource.rates {
+                Some(rates) => self.meters.insert(key.clone(), Meter::new(rates)),
+                None => _ = self.meters.remove(key),
+            }
+        }
         Ok(())
+    }
+
+    /// What has passed by the rates of a resource that has any.
+    pub(super) fn meter(&self, key: &Key) -> Option<Arc<Meter>> {
+        self.meters.share(key)
     }
 
     pub(super) fn vnet(&self, key: &Key) -> Option<u16> {
@@ -174,7 +190,12 @@ impl Registry {
     }
 
     /// What an endpoint becomes with `basis`: the same, moved on, or new.
-    fn next_of(&mut self, before: Option<&Known>, basis: Basis) -> Result<Known, CompileError> {
+    fn next_of(&mut self, before: Option<&Known>, mut basis: Basis) -> Result<Known, CompileError> {
+        let rated = |basis: &Basis| (basis.meter.clone(), basis.bound.meter.clone());
+        if let Some(known) = before.filter(|known| rated(&known.basis) == rated(&basis)) {
+            // What has passed by the same rates goes on counting.
+            basis.meter.clone_from(&known.basis.meter);
+        }
         match before {
             Some(known) if *known.basis == basis => Ok(known.clone()),
             Some(known) => {

@@ -1,6 +1,8 @@
-//! What an installation allows: the seed's limitations, quotas, and how much history is kept.
+//! What an installation allows: the seed's limitations, quotas, idle times, answers, and how much history is kept.
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 /// The rows of the seed's limitations table: `true` where a row is lifted. Delegated subnets take no endpoints
 /// either way.
@@ -40,6 +42,32 @@ pub const EXCLUDED_WORKLOADS: [(&str, &str); 4] = [
     ("Azure NetApp Files", "Microsoft.NetApp/volumes"),
     ("Azure Dedicated HSM", "Microsoft.HardwareSecurityModules/dedicatedHSMs"),
 ];
+
+/// How denied packets end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DenyMode {
+    /// With a TCP RST or an ICMP message, rate limited.
+    #[default]
+    Answer,
+    /// Silently.
+    Drop,
+}
+
+/// Idle times named in the configuration; `None`: the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeoutOverrides {
+    /// Established TCP.
+    pub tcp_established: Option<Duration>,
+    /// Opening and closing TCP.
+    pub tcp_transitory: Option<Duration>,
+    /// UDP.
+    pub udp: Option<Duration>,
+    /// ICMP echo.
+    pub icmp: Option<Duration>,
+    /// Incomplete datagrams.
+    pub fragment: Option<Duration>,
+}
 
 /// What quotas count. [`Quota::name`] is the key below `[daemon] quotas`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

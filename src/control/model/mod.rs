@@ -25,7 +25,10 @@ pub use arm::{
 pub use attachments::{AttachmentSpec, Pinned, imply_nat};
 pub use former::{FormerResource, FormerTarget};
 pub use key::{DEFAULT, Key, KeyParts};
-pub use limits::{AuditLimits, EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, Visibility};
+pub use limits::{
+    AuditLimits, DenyMode, EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, TimeoutOverrides,
+    Visibility,
+};
 pub use map::Map;
 pub use zones::{
     APEX, DnsZone, GroupZone, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv, TXT_PIECE,
@@ -34,7 +37,7 @@ pub use zones::{
 
 pub use super::access::{RoleAssignment, RoleDefinition};
 pub use crate::snapshot::topology::OnExit;
-pub use crate::snapshot::{BackendState, Balance, ConnectionState, Protocol};
+pub use crate::snapshot::{BackendState, Balance, ConnectionState, Protocol, Rates};
 
 /// Everything that may connect to anything, as resources; host matters stand in [`HostConfig`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,6 +259,9 @@ pub struct LinkResource {
     pub max_sessions: Option<u32>,
     /// Live sessions per endpoint at once; `None`: no bound but its fair share of what endpoints hold in common.
     pub max_sessions_per_endpoint: Option<u32>,
+    /// What may pass in a second through all its endpoints together; `None`: as much as comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Rates>,
     /// Idle times that differ from the daemon's.
     pub timeouts: TimeoutOverrides,
     /// How long a server that takes no new sessions keeps those it has.
@@ -380,6 +386,9 @@ pub struct PrivateEndpoint {
     pub sources: Vec<IpNet>,
     /// Live sessions at once; `None`: the resource's limit per endpoint.
     pub max_sessions: Option<u32>,
+    /// What may pass in a second; `None`: as much as comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Rates>,
     /// Names that may lead to it in its VNet, besides those that do by themselves; `None`: a file or a request that says
     /// nothing of them leaves them as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -399,32 +408,6 @@ pub struct EndpointIp {
     pub member: String,
     /// `None`: to be allocated.
     pub ip: Option<IpAddr>,
-}
-
-/// How denied packets end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum DenyMode {
-    /// With a TCP RST or an ICMP message, rate limited.
-    #[default]
-    Answer,
-    /// Silently.
-    Drop,
-}
-
-/// Idle times named in the configuration; `None`: the default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimeoutOverrides {
-    /// Established TCP.
-    pub tcp_established: Option<Duration>,
-    /// Opening and closing TCP.
-    pub tcp_transitory: Option<Duration>,
-    /// UDP.
-    pub udp: Option<Duration>,
-    /// ICMP echo.
-    pub icmp: Option<Duration>,
-    /// Incomplete datagrams.
-    pub fragment: Option<Duration>,
 }
 
 /// What `[daemon]` and `[[attachment]]` say: never enters the store.

@@ -167,6 +167,7 @@ fn populated(kind: ItemKind) -> Value {
             deny: Some(crate::control::model::DenyMode::Drop),
             max_sessions: Some(1),
             max_sessions_per_endpoint: Some(1),
+            rates: None,
             timeouts: crate::control::model::TimeoutOverrides::default(),
             drain: crate::control::model::DRAIN,
             balance: crate::control::model::Balance::LeastSessions,
@@ -195,6 +196,7 @@ fn populated(kind: ItemKind) -> Value {
             reason: "text".into(),
             sources: vec!["10.1.0.0/16".parse().unwrap()],
             max_sessions: Some(1),
+            rates: None,
             accept_names: Some(Box::new(accepted())),
             zone_group: Some(Box::new(ZoneGroup {
                 name: "z".into(),

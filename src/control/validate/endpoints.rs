@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::subnets::{contains, is_reserved, named, usable_text};
 use super::{
-    Findings, Object, check_address, check_key, check_prefix, check_session_limit, host, known, list, same_region,
-    short, zones,
+    Findings, Object, check_address, check_key, check_prefix, check_session_limit, host, known, list, rates,
+    same_region, short, zones,
 };
 use crate::control::decisions::ItemKind;
 use crate::control::model::{HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies, PrivateEndpoint, Vnet};
@@ -27,6 +27,7 @@ pub(super) fn check(
     let limits = host.map_or(Limits::default(), |host| host.limits);
     check_key(key, &object, findings);
     check_session_limit("max_sessions", endpoint.max_sessions, &object, findings);
+    rates::check(endpoint.rates, &object, findings);
     check_request(&object, endpoint, findings);
     for (index, prefix) in endpoint.sources.iter().enumerate() {
         check_prefix(prefix, object.at(format!("sources[{index}]")), findings);

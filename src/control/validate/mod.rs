@@ -45,6 +45,9 @@ mod host;
 /// How much there is, and how much there may be.
 mod quotas;
 
+/// How much may pass.
+mod rates;
+
 /// Rules that came later than the states they judge.
 pub mod tightened;
 

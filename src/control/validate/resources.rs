@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::subnets::{contains, is_reserved, usable_text};
 use super::{
     Findings, NAME_MAX, Object, Severity, check_address, check_key, check_name, check_session_limit, check_timeouts,
-    is_name, known, list, same_region, short,
+    is_name, known, list, rates, same_region, short,
 };
 use crate::control::decisions::ItemKind;
 use crate::control::model::{
@@ -33,6 +33,7 @@ pub(super) fn check(
     check_key(key, &object, findings);
     check_session_limit("max_sessions", resource.max_sessions, &object, findings);
     check_session_limit("max_sessions_per_endpoint", resource.max_sessions_per_endpoint, &object, findings);
+    rates::check(resource.rates, &object, findings);
     check_timeouts(&resource.timeouts, &object, findings);
     check_kind(model, &object, resource, findings);
     check_sharing(&object, resource, findings);

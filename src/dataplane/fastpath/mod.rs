@@ -133,13 +133,14 @@ impl Forwarder {
 }
 
 /// Whether a session passes this packet without a second look: judged by the rules in force, not
-/// ended, not idle, no TTL used up, no larger than its way carries, and no SYN that wants a closed
+/// ended, limited by no rate, not idle, no TTL used up, no larger than its way carries, and no SYN that wants a closed
 /// connection's place.
 #[inline]
 fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {
     let syn_on_closed = session.phase == Phase::Closing && packet.segment(frame).has(SYN);
     context.snapshot.generation(session.endpoint) == Some(session.generation)
         && session.phase != Phase::Ended
+        && !session.is_limited
         && context.now.since(session.last_seen) <= session.idle_limit
         && packet.hops > 1
         && fit::surely(session, frame, packet, direction, context)

@@ -32,6 +32,7 @@ fn chosen(([source, destination], ports): adversary::Tuple, number: u32) -> (Add
         resource: like.resource,
         target: like.target,
         idle_limit: like.idle_limit,
+        is_limited: false,
     };
     let session = Session::open(&addresses, like.protocol, &admitted, super::Tick(0));
     (addresses, session)

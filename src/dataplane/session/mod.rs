@@ -223,6 +223,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Where it stands in its life.
     pub phase: Phase,
+    /// Whether a rate limits its traffic: its packets take the slow path, so that all others pay nothing for it.
+    pub is_limited: bool,
     /// Where consumer packets arrive.
     pub consumer_attachment: AttachmentId,
     /// Where provider packets arrive.
@@ -290,6 +292,7 @@ impl Session {
             pair: a.pair(),
             protocol,
             phase: if protocol == Protocol::Tcp { Phase::Opening } else { Phase::Active },
+            is_limited: admitted.is_limited,
             consumer_attachment: admitted.consumer_attachment,
             provider_attachment: admitted.provider_attachment,
             address_delta: checksum::delta(before, after),
@@ -418,6 +421,8 @@ pub struct Admitted {
     pub target: TargetId,
     /// See [`Session::idle_limit`].
     pub idle_limit: u32,
+    /// See [`Session::is_limited`].
+    pub is_limited: bool,
 }
 
 #[cfg(test)]

@@ -360,6 +360,7 @@ pub(crate) mod tests {
             resource: ResourceId(0),
             target: TargetId(0),
             idle_limit: 2_400,
+            is_limited: false,
         };
         Session::open(&addresses(number), Protocol::Tcp, &admitted, Tick(0))
     }

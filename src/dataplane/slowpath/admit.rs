@@ -46,7 +46,11 @@ impl Forwarder {
         }
         let admission = judge(context.snapshot, &query).map_err(|denial| refusal(&denial, context))?;
         let refuse = |reason| Refusal { reason, answer: admission.resource.answer, mtu: 0 };
-        if !opens_session(frame, packet) {
+        let opens = opens_session(frame, packet);
+        let Ok(fee) = self.within_rates(packet, opens, &admission, context) else {
+            return Err(Refusal { reason: DropReason::RateLimited, answer: Some(false), mtu: 0 });
+        };
+        if !opens {
             return Err(refuse(DropReason::NotSyn));
         }
         if packet.hops <= 1 {
@@ -76,6 +80,9 @@ impl Forwarder {
             .and_then(|addresses| self.insert(addresses, packet, &admission, context));
         if opened.is_err() {
             self.shared.leave((admission.endpoint.id, admission.endpoint.resource, backend), 1);
+        }
+        if let (Ok(_), Some(fee)) = (&opened, fee) {
+            fee.pay();
         }
         opened.map_err(refuse)
     }
@@ -237,6 +244,7 @@ impl Forwarder {
             resource: admission.endpoint.resource,
             target: admission.target_id,
             idle_limit: first_idle_limit(&admission.resource.timeouts, packet.key.protocol),
+            is_limited: admission.endpoint.meter.is_some(),
         };
         let session = Session::open(&addresses, packet.key.protocol, &admitted, context.now);
         debug_assert!(!self.sessions.holds(&addresses, &session), "a reserved port cannot be in use");

@@ -39,6 +39,9 @@ mod datagrams;
 /// Keeping pieces, and putting them together.
 pub mod reassembly;
 
+/// What rates let pass.
+mod rates;
+
 /// Answer TCP RST or ICMP, rate limited; or drop silently if so configured.
 pub mod reject;
 
@@ -266,7 +269,11 @@ impl Forwarder {
             Direction::ToService => addresses.backend,
             Direction::ToConsumer => addresses.consumer,
         };
-        match fit(frame, packet, arrival, (target, session.leaves_by(direction)), context) {
+        let fit = fit(frame, packet, arrival, (target, session.leaves_by(direction)), context);
+        if session.is_limited && !matches!(fit, Fit::TooBig(_)) && !self.pays(session, packet, direction, context) {
+            return Verdict::Drop(DropReason::RateLimited);
+        }
+        match fit {
             Fit::Whole => self.pass(frame, packet, slot, direction, context),
             Fit::Cut(limit) => {
                 let verdict = self.pass(frame, packet, slot, direction, context);

@@ -174,6 +174,7 @@ fn kind(refusal: Refusal) -> Option<Kind> {
         | DropReason::FragmentDead
         | DropReason::FragmentTimeout
         | DropReason::SourceNotAllowed
+        | DropReason::RateLimited
         | DropReason::NoSession
         | DropReason::IcmpUnmatched
         | DropReason::HandoverFull

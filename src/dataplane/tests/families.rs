@@ -39,6 +39,7 @@ fn snapshot() -> Snapshot {
             balance: crate::snapshot::Balance::LeastSessions,
             answer: None,
             max_sessions: u32::MAX,
+            meter: None,
         })
     };
     let (six, four) = (bound("fd20::99", "fd20::2"), bound("10.20.99.4", "10.20.0.2"));
@@ -52,6 +53,7 @@ fn snapshot() -> Snapshot {
             sources: None,
             rules: None,
             max_sessions: u32::MAX,
+            meter: None,
         };
         builder.endpoint(0, endpoint, &[(ip(address), TargetId(0))], Stamp::default());
     }

@@ -40,6 +40,7 @@ fn snapshot(of_resource: u32, of_all: u32) -> Snapshot {
         balance: Balance::LeastSessions,
         answer: None,
         max_sessions: of_resource,
+        meter: None,
     });
     for (id, vnet, address) in [(0, 0, "10.1.9.4"), (1, 2, "10.3.9.4")] {
         let endpoint = Endpoint {
@@ -51,6 +52,7 @@ fn snapshot(of_resource: u32, of_all: u32) -> Snapshot {
             sources: None,
             rules: None,
             max_sessions: u32::MAX,
+            meter: None,
         };
         builder.endpoint(vnet, endpoint, &[(ip(address), TargetId(0))], Stamp::default());
     }

@@ -8,7 +8,9 @@ use super::Observer;
 use crate::dataplane::verdict::DropReason;
 use crate::interface::{Check, Explanation};
 use crate::snapshot::policy::{Reason, is_spoofed, judge};
-use crate::snapshot::{Admission, AttachmentId, Backend, BackendState, Denial, Protocol, Query, Snapshot};
+use crate::snapshot::{
+    Admission, AttachmentId, Backend, BackendState, Denial, Meter, Protocol, Query, Rates, Snapshot,
+};
 pub use flip::Flip;
 
 /// What would change the decision.
@@ -85,6 +87,7 @@ impl Observer {
             endpoint: decision.endpoint.map(|name| name.to_string()),
             resource: decision.resource.map(|name| name.to_string()),
             backends: decision.backends,
+            rates: decision.rates,
         })
     }
 }
@@ -106,6 +109,8 @@ pub struct Decision {
     pub resource: Option<Arc<str>>,
     /// Servers that take new sessions, `address:port`.
     pub backends: Vec<String>,
+    /// What limits how much passes in a second.
+    pub rates: Vec<String>,
 }
 
 /// Makes the checks of a session's first packet, as the packet path does, for all that does not depend on the
@@ -130,7 +135,7 @@ pub fn decide(snapshot: &Snapshot, query: &Query) -> Decision {
         return first(DropReason::SpoofedSource, message, None);
     }
     match judge(snapshot, query) {
-        Ok(admission) => admitted(&admission),
+        Ok(admission) => Decision { rates: limiting(snapshot, &admission), ..admitted(&admission) },
         Err(denial) => {
             let resource = denial.endpoint.and_then(|endpoint| snapshot.resource(endpoint.resource));
             let flip = flip::of_denial(snapshot, query, &denial);
@@ -189,6 +194,18 @@ fn admitted(admission: &Admission<'_>) -> Decision {
         Decision { check: 7, message, backends, ..Decision::default() }
     };
     Decision { endpoint: Some(Arc::clone(endpoint)), resource: Some(Arc::clone(resource)), ..decided }
+}
+
+/// The rates that hold for an admitted session's traffic, in words.
+fn limiting(snapshot: &Snapshot, admission: &Admission<'_>) -> Vec<String> {
+    let (endpoint, resource) = (admission.endpoint, admission.resource);
+    let of = |meter: &Option<Arc<Meter>>| meter.as_ref().map(|meter| meter.rates).filter(Rates::limit_anything);
+    let own = of(&endpoint.meter).map(|own| format!("{}: {}", endpoint.name, super::rates(own)));
+    let shared = of(&resource.meter).map(|all| {
+        let sharers = snapshot.sharers.of(endpoint.resource);
+        format!("{}, shared by {sharers} approved endpoints: {}", resource.name, super::rates(all))
+    });
+    own.into_iter().chain(shared).collect()
 }
 
 /// Number of the check that denies, and the denial in a sentence.

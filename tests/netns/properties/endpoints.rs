@@ -77,6 +77,26 @@ pub(super) const ROWS: &[Row] = &[
         See::Udp(CLIENT, "10.1.9.11:7", 5, "second"),
         See::DroppedUdp(CLIENT, "10.1.9.11:7", 5, 1, "session_limit"),
     ),
+    // What passes then, `rates` measures.
+    live(
+        "endpoint.rates.bits_per_second",
+        &[(
+            "name = \"few\"\nvnet = \"spoke\"",
+            "name = \"few\"\nvnet = \"spoke\"\nrates = { bits_per_second = 7000000 }",
+        )],
+        See::SaysNot("endpoint show few", "7 Mbit/s each way"),
+        See::Says("endpoint show few", "7 Mbit/s each way"),
+    ),
+    // What passes then, `rates` measures.
+    live(
+        "endpoint.rates.new_sessions_per_second",
+        &[(
+            "name = \"few\"\nvnet = \"spoke\"",
+            "name = \"few\"\nvnet = \"spoke\"\nrates = { new_sessions_per_second = 70 }",
+        )],
+        See::SaysNot("endpoint show few", "70 new sessions a second"),
+        See::Says("endpoint show few", "70 new sessions a second"),
+    ),
     // What names then answer, `consent` asks.
     Row {
         property: "endpoint.accept_names",

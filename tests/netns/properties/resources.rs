@@ -121,6 +121,26 @@ pub(super) const ROWS: &[Row] = &[
         See::Udp(CLIENT, FEW, 5, "second"),
         See::DroppedUdp(CLIENT, FEW, 5, 1, "session_limit"),
     ),
+    // What passes then, `rates` measures.
+    live(
+        "resource.rates.bits_per_second",
+        &[(
+            "name = \"few\"\nvnet = \"core\"",
+            "name = \"few\"\nvnet = \"core\"\nrates = { bits_per_second = 7000000 }",
+        )],
+        See::SaysNot("resource show few", "7 Mbit/s each way"),
+        See::Says("resource show few", "7 Mbit/s each way"),
+    ),
+    // What passes then, `rates` measures.
+    live(
+        "resource.rates.new_sessions_per_second",
+        &[(
+            "name = \"few\"\nvnet = \"core\"",
+            "name = \"few\"\nvnet = \"core\"\nrates = { new_sessions_per_second = 70 }",
+        )],
+        See::SaysNot("resource show few", "70 new sessions a second"),
+        See::Says("resource show few", "70 new sessions a second"),
+    ),
     named(
         "resource.name",
         &[("name = \"thing\"", "name = \"renamed\"")],

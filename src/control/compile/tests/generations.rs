@@ -5,6 +5,7 @@ use proptest::sample::{Index, select};
 
 use super::*;
 use crate::control::model::Subnet;
+use crate::snapshot::{Metered, Rates};
 
 const ORDERS: EndpointId = EndpointId(0);
 
@@ -22,10 +23,12 @@ fn a_generation_moves_exactly_when_something_matters_to_the_endpoint() {
     fn db(lab: &mut Lab) -> &mut LinkResource {
         lab.model.resources.get_mut(&key("orders-db")).unwrap()
     }
-    let changes: [(&str, bool, Change); 14] = [
+    let changes: [(&str, bool, Change); 16] = [
         ("nothing", false, |_| ()),
         ("its own sources", true, |lab| lab.orders().sources = vec!["10.1.1.0/24".parse().unwrap()]),
         ("its limit", true, |lab| lab.orders().max_sessions = Some(3)),
+        ("its rates", true, |lab| lab.orders().rates = bits(7_000)),
+        ("the resource's rates", true, |lab| db(lab).rates = bits(7_000)),
         ("its message", false, |lab| lab.orders().request_message = "ticket".into()),
         ("the VNet's address space", true, |lab| spoke(lab).address_space.push("10.7.0.0/16".parse().unwrap())),
         ("the VNet's on-premises prefixes", true, |lab| spoke(lab).on_premises.clear()),
@@ -55,6 +58,51 @@ fn a_generation_moves_exactly_when_something_matters_to_the_endpoint() {
         let after = stamp(&lab.compile().snapshot);
         assert_eq!(after.0 > before.0, matters, "{name}");
         assert_eq!(after.1, before.1, "{name}: sessions are judged again, not ended");
+    }
+}
+
+fn bits(bits: u64) -> Option<Rates> {
+    Some(Rates { bits_per_second: Some(bits), new_sessions_per_second: None })
+}
+
+#[test]
+fn what_has_passed_by_a_rate_counts_on_through_every_change_but_that_of_the_rate() {
+    type Change = fn(&mut Lab);
+    fn db(lab: &mut Lab) -> &mut LinkResource {
+        lab.model.resources.get_mut(&key("orders-db")).unwrap()
+    }
+    let of_endpoint: Change = |lab| lab.orders().rates = bits(7_000);
+    let of_resource: Change = |lab| db(lab).rates = bits(7_000);
+    let changes: [(&str, Change, [bool; 2]); 6] = [
+        ("nothing", |_| (), [false; 2]),
+        ("its sources", |lab| lab.orders().sources = vec!["10.1.1.0/24".parse().unwrap()], [false; 2]),
+        (
+            "another endpoint",
+            |lab| {
+                lab.model.endpoints.insert(key("second"), endpoint("spoke", Some("10.1.9.5"), "orders-db"));
+                lab.set("second", Approved);
+            },
+            [false; 2],
+        ),
+        ("the resource's ports", |lab| db(lab).targets[0].ports[0].last = 5433, [false; 2]),
+        ("its rate", |lab| lab.orders().rates = bits(6_000), [true, false]),
+        ("the resource's rate", |lab| db(lab).rates = bits(6_000), [true; 2]),
+    ];
+    // All that may pass at once: two super-packets.
+    let (amount, later) = (2 * 65_536 * 8, Duration::from_secs(1));
+    for (limit, which) in [(of_endpoint, 0), (of_resource, 1)] {
+        for (name, change, begins_anew) in changes {
+            let mut lab = Lab::new(model(), &["spoke", "core"]);
+            assert!(lab.compile().snapshot.limits(ORDERS).is_none(), "no rate, no meter");
+            limit(&mut lab);
+            let snapshot = lab.compile().snapshot;
+            let limits = snapshot.limits(ORDERS).expect("limited");
+            limits.allow(Metered::ToService, amount, later).expect("room").pay();
+            change(&mut lab);
+            let after = lab.compile().snapshot;
+            let room = after.limits(ORDERS).expect("limited").allow(Metered::ToService, amount, later);
+            assert_eq!(room.is_some(), begins_anew[which], "{name}, rate of {which}");
+        }
     }
 }
 
@@ -183,6 +231,7 @@ fn labs() -> impl Strategy<Value = Lab> {
                 let (name, address) = (format!("e{number}"), format!("10.{vnet}.9.{}", number + 4));
                 let mut wanted = endpoint(&names[vnet], Some(&address), &format!("r{bound}"));
                 if limited {
+                    wanted.rates = bits(5_000);
                     wanted.sources = vec![format!("10.{vnet}.1.0/24").parse().unwrap()];
                 }
                 lab.model.endpoints.insert(key(&name), wanted);
@@ -264,6 +313,10 @@ proptest! {
             prop_assert_eq!(answers(&snapshot), answers(&whole));
             prop_assert_eq!(stamps(&snapshot), stamps(&whole));
             prop_assert_eq!(snapshot.epoch, whole.epoch);
+            let limited = |snapshot: &Snapshot| -> Vec<String> {
+                (0..10).map(|id| format!("{:?}", snapshot.limits(EndpointId(id)))).collect()
+            };
+            prop_assert_eq!(limited(&snapshot), limited(&whole));
             // The compiler's memory is the same too: what follows cannot differ either.
             let next = |lab: &Lab| stamps(&lab.clone().compile().snapshot);
             prop_assert_eq!(next(&lab), next(&full));

@@ -1,0 +1,81 @@
+//! `GET /v1/usage`: quotas and rates, and what is used of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::{Extension, Json};
+
+use super::ApiState;
+use super::reads::{Answer, seen};
+use crate::control::model::{Key, LinkResource, PrivateEndpoint, Rates};
+use crate::control::validate::{self, short};
+use crate::control::{Caller, View};
+use crate::interface::{List, Usage};
+use crate::observe::{EndpointTotals, Sample};
+
+/// For how long traffic is watched where something has a rate: a rate counts by the second.
+const WATCHED: Duration = Duration::from_secs(1);
+
+/// Quotas and what counts against them; rates and what passed in the second that the answer took.
+pub(super) async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Usage> {
+    let view = seen(&state, &caller);
+    let quota = |line: validate::Usage| Usage {
+        quota: line.quota.to_owned(),
+        scope: line.scope,
+        used: line.used,
+        limit: line.limit,
+    };
+    let quotas = validate::usage(&view.decisions.model, &view.host.quotas);
+    let mut lines: Vec<Usage> = quotas.into_iter().map(quota).collect();
+    let rated = Rated::all(&view);
+    if !rated.is_empty() {
+        let before = state.observer.sample();
+        tokio::time::sleep(WATCHED).await;
+        let after = state.observer.sample();
+        lines.extend(rated.iter().flat_map(|rated| rated.lines(&before, &after)));
+    }
+    Ok(Json(List::new(lines)))
+}
+
+/// Something that has rates.
+struct Rated {
+    scope: String,
+    name: String,
+    rates: Rates,
+    totals: fn(&Sample) -> &BTreeMap<String, EndpointTotals>,
+}
+
+impl Rated {
+    fn all(view: &View) -> Vec<Self> {
+        let model = &view.decisions.model;
+        let endpoint = |(key, one): (&Key, &PrivateEndpoint)| {
+            let (scope, name) = (format!("endpoint {}", short(key)), key.to_string());
+            Some(Self { scope, name, rates: one.rates?, totals: |sample| &sample.endpoints })
+        };
+        let resource = |(key, one): (&Key, &LinkResource)| {
+            let (scope, name) = (format!("resource {}", short(key)), key.to_string());
+            Some(Self { scope, name, rates: one.rates?, totals: |sample| &sample.resources })
+        };
+        model.endpoints.iter().filter_map(endpoint).chain(model.resources.iter().filter_map(resource)).collect()
+    }
+
+    /// One line for each direction of the bits, and one for the sessions.
+    fn lines(&self, before: &Sample, after: &Sample) -> impl Iterator<Item = Usage> {
+        let of = |sample| (self.totals)(sample).get(&self.name).copied().unwrap_or_default();
+        let (before, after) = (of(before), of(after));
+        let bits = |before: u64, after: u64| after.saturating_sub(before) * 8;
+        let to_service = bits(before.bytes_to_service, after.bytes_to_service);
+        let to_consumer = bits(before.bytes_to_consumer, after.bytes_to_consumer);
+        let opened = after.sessions_opened.saturating_sub(before.sessions_opened);
+        let Rates { bits_per_second, new_sessions_per_second } = self.rates;
+        let sessions = new_sessions_per_second.map(u64::from);
+        let lines = [
+            ("bits_per_second_to_service", to_service, bits_per_second),
+            ("bits_per_second_to_consumer", to_consumer, bits_per_second),
+            ("new_sessions_per_second", opened, sessions),
+        ];
+        let limited = lines.into_iter().filter(|(_, _, limit)| limit.is_some());
+        limited.map(|(quota, used, limit)| Usage { quota: quota.to_owned(), scope: self.scope.clone(), used, limit })
+    }
+}
