@@ -34,16 +34,14 @@ pub fn sum(bytes: &[u8]) -> u16 {
 }
 
 /// Whether an IPv4 header without options has the right checksum. All ones are all ones in any byte order (RFC 1071
-/// §2 B), so the words are summed as they lie in memory.
+/// §2 B), so the words are summed as they lie in memory; and a one's-complement sum that is all ones is a multiple of
+/// 2¹⁶−1, which one multiplication tells.
 #[inline]
 #[must_use]
 pub fn is_right(header: &[u8; 20]) -> bool {
     let (words, _) = header.as_chunks::<4>();
     let total: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    let once = (total & 0xFFFF_FFFF) + (total >> 32);
-    let twice = (once & 0xFFFF) + (once >> 16);
-    let thrice = (twice & 0xFFFF) + (twice >> 16);
-    (thrice & 0xFFFF) + (thrice >> 16) == 0xFFFF
+    total.is_multiple_of(0xFFFF) && total != 0
 }
 
 /// The delta that replaces a value with sum `old` by one with sum `new`.

@@ -3,14 +3,15 @@
 //! `forward` = sight (classify, hash) → decide: find → account → rewrite. Whatever is not a plain hit leaves to the slow
 //! path, which alone allocates, judges and answers.
 
+use super::counters::CounterChunk;
 use super::device::Batch;
 use super::forwarder::{Context, Forwarder};
 use super::handover::Arrival;
 use super::session::index::{Candidate, Hash};
-use super::session::{Direction, Pair, Phase, Session, Slot, tcp_state};
+use super::session::{Direction, Pair, Session, Slot, tcp_state};
 use super::verdict::Verdict;
 use crate::snapshot::{AttachmentId, Protocol};
-use crate::wire::headers::SYN;
+use crate::wire::Address;
 use classify::{Packet, classify};
 use rewrite::Translation;
 
@@ -90,16 +91,19 @@ impl Forwarder {
         let Some((slot, direction)) = self.sessions.find(&packet.key, sight.hash, sight.candidate) else {
             return self.miss(frame, packet, &Arrival::read(attachment), context);
         };
-        match self.sessions.get(slot) {
-            Some(session) if is_current(session, frame, packet, direction, context) => {
-                self.pass(frame, packet, slot, direction, context)
-            }
-            _ => self.second_look(frame, packet, slot, direction, &Arrival::read(attachment), context),
+        let Some((session, leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
+        if !is_current(session, frame, packet, direction, context) {
+            return self.second_look(frame, packet, slot, direction, &Arrival::read(attachment), context);
         }
+        if !goes_on(session, frame, packet, direction, context) {
+            return self.pass(frame, packet, slot, direction, context);
+        }
+        let outward = Outward::of(session, leaves, direction, packet, &self.counters);
+        self.write(frame, packet, &outward)
     }
 
-    /// Forwards a packet of a session that may pass: accounts, tracks, rewrites.
-    #[inline]
+    /// Forwards a packet of a session that may pass: tracks, accounts, rewrites.
+    #[inline(never)]
     pub(super) fn pass(
         &mut self,
         frame: &mut [u8],
@@ -108,48 +112,80 @@ impl Forwarder {
         direction: Direction,
         context: &Context<'_>,
     ) -> Verdict {
-        let Some((mut session, mut leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
-        let goes_on =
-            session.protocol != Protocol::Tcp || tcp_state::goes_on(session, direction, packet.segment(frame));
-        if goes_on {
-            session.last_seen = context.now;
-        } else {
-            if let Some(verdict) = self.note_segment(frame, packet, slot, direction, context) {
-                return verdict;
-            }
-            let Some(noted) = self.sessions.leaving(slot, direction) else { return self.gone() };
-            (session, leaves) = noted;
+        let Some((session, _)) = self.sessions.leaving(slot, direction) else { return self.gone() };
+        if !goes_on(session, frame, packet, direction, context)
+            && let Some(verdict) = self.note_segment(frame, packet, slot, direction, context)
+        {
+            return verdict;
         }
-        let to = session.leaves_by(direction);
-        account(&self.counters, session, direction, packet);
-        let translation = Translation::of(session, leaves, direction);
-        let mixed = session.pair == Pair::Mixed;
-        if mixed {
-            return self.translate(frame, packet, &translation, to);
+        let Some((session, leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
+        let outward = Outward::of(session, leaves, direction, packet, &self.counters);
+        self.write(frame, packet, &outward)
+    }
+
+    /// Rewrites a packet for where it goes.
+    #[inline]
+    fn write(&mut self, frame: &mut [u8], packet: &Packet, outward: &Outward) -> Verdict {
+        let Outward { to, mixed, translation } = outward;
+        if *mixed {
+            return self.translate(frame, packet, translation, *to);
         }
-        rewrite::rewrite(frame, packet, &translation, &mut self.identifications);
-        Verdict::Forward { to, length: packet.end() }
+        rewrite::rewrite(frame, packet, translation, &mut self.identifications);
+        Verdict::Forward { to: *to, length: packet.end() }
     }
 }
 
-/// Whether a session passes this packet without a second look: judged by the rules in force, not
-/// ended, limited by no rate, not idle, no TTL used up, no larger than its way carries, and no SYN that wants a closed
-/// connection's place.
+/// Where a packet of a session goes, and as what.
+struct Outward {
+    to: AttachmentId,
+    mixed: bool,
+    translation: Translation,
+}
+
+impl Outward {
+    /// Accounts for the packet, too.
+    #[inline]
+    fn of(
+        session: &mut Session,
+        leaves: [Address; 2],
+        direction: Direction,
+        packet: &Packet,
+        counters: &[CounterChunk],
+    ) -> Self {
+        account(counters, session, direction, packet);
+        Self {
+            to: session.leaves_by(direction),
+            mixed: session.pair == Pair::Mixed,
+            translation: Translation::of(session, leaves, direction),
+        }
+    }
+}
+
+/// Whether a session simply goes on with this packet; then it is noted.
+#[inline]
+fn goes_on(session: &mut Session, frame: &[u8], packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {
+    let goes_on = session.protocol != Protocol::Tcp || tcp_state::goes_on(session, direction, packet.segment(frame));
+    if goes_on {
+        session.last_seen = context.now;
+    }
+    goes_on
+}
+
+/// Whether a session passes this packet without a second look: judged by the rules in force, neither ended nor closing
+/// (a SYN may want its place), limited by no rate, not idle, no TTL used up, no larger than its way carries.
 #[inline]
 fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {
-    let syn_on_closed = session.phase == Phase::Closing && packet.segment(frame).has(SYN);
     context.snapshot.generation(session.endpoint) == Some(session.generation)
-        && session.phase != Phase::Ended
+        && session.is_live()
         && !session.is_limited
         && context.now.since(session.last_seen) <= session.idle_limit
         && packet.hops > 1
         && fit::surely(session, frame, packet, direction, context)
-        && !syn_on_closed
 }
 
 /// Adds a packet to its session and its endpoint.
 #[inline]
-fn account(counters: &[super::counters::CounterChunk], session: &mut Session, direction: Direction, packet: &Packet) {
+fn account(counters: &[CounterChunk], session: &mut Session, direction: Direction, packet: &Packet) {
     use super::counters::{add, find};
     let (packets, bytes) = packet.wire_size();
     session.count(direction, (packets, bytes));
