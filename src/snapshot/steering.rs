@@ -175,6 +175,9 @@ mod tests {
         }
     }
 
+    /// Source and port of the packet of a number.
+    type Maker<'a> = &'a dyn Fn(u32) -> (Address, u16);
+
     const ENDPOINT: Address = Address::v4(0x0A01_0904);
 
     fn secrets() -> impl Iterator<Item = Secret> {
@@ -216,7 +219,7 @@ mod tests {
         };
         let equal =
             |number: u32| Address::v6(0xFD01_0000 << 96 | u128::from(number) << 64 | u128::from(number) << 32 | 0x99);
-        let makers: [(&str, &dyn Fn(u32) -> (Address, u16)); 5] = [
+        let makers: [(&str, Maker<'_>); 5] = [
             ("ports", &|number| (Address::v4(0x0A01_0005), number as u16)),
             ("IPv4 sources", &|number| (Address::v4(0x0A00_0000 + number), 5_000)),
             ("IPv6 sources", &|number| (wide(number.into()), 5_000)),
@@ -245,7 +248,9 @@ mod tests {
         assert!(chosen.len() > 5_000, "{}", chosen.len());
         for secret in secrets() {
             let mut hits = [0; 4];
-            chosen.iter().for_each(|&identification| hits[usize::from(queue(&secret, identification))] += 1);
+            for &identification in &chosen {
+                hits[usize::from(queue(&secret, identification))] += 1;
+            }
             assert_even("identifications", hits);
         }
     }

@@ -144,6 +144,7 @@ const USUAL: &[(Case, u64)] = &[
     (Case::Drop("port_not_exposed"), 100),
     (Case::Drop("not_syn"), 100),
     (Case::Drop("no_backend"), 100),
+    (Case::Drop("rate_limited"), 100),
     (Case::Drop("session_limit"), 100),
     (Case::Drop("session_ended"), 100),
     (Case::Drop("no_session"), 100),

@@ -288,6 +288,10 @@ impl Oracle {
             ICMP => packet.ports.1 == 0,
             _ => true,
         };
+        let bucket = self.rules.endpoints.iter().find(|e| e.id == grant.endpoint).and_then(|e| e.bucket.as_ref());
+        if opens && bucket.is_some_and(|bucket| !bucket.holds_one(self.now)) {
+            return drop(DropReason::RateLimited);
+        }
         if !opens {
             return drop(DropReason::NotSyn);
         }
@@ -316,6 +320,15 @@ impl Oracle {
         Expected::Open(key, grant)
     }
 
+    /// A session was opened.
+    pub(crate) fn opened(&mut self, key: Key, flow: Flow) {
+        let endpoint = self.rules.endpoints.iter_mut().find(|endpoint| endpoint.id == flow.grant.endpoint);
+        if let Some(bucket) = endpoint.and_then(|endpoint| endpoint.bucket.as_mut()) {
+            bucket.take_one(self.now);
+        }
+        self.flows.insert(key, flow);
+    }
+
     /// Whether a packet dropped so is answered.
     pub(crate) fn answers(&self, (reason, resource): Denied, (packet, sum, six): (&Packet, Sum, bool)) -> bool {
         let never = matches!(
@@ -326,6 +339,7 @@ impl Oracle {
                 | DropReason::IcmpUnmatched
                 | DropReason::Malformed
                 | DropReason::BadChecksum
+                | DropReason::RateLimited
         );
         let reset = packet.protocol == TCP && packet.flags & RST != 0;
         let unsound = sum == Sum::Wrong || sum == Sum::Absent && six;

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use privlink::dataplane::verdict::DropReason;
 use privlink::snapshot::tables::{Rule as SnapshotRule, Stamp};
 use privlink::snapshot::{
-    self, Attachment, AttachmentId, Backend, BackendState, ConnectionState, EndpointId, Generation, PortMap, Protocol,
-    Snapshot, SnapshotBuilder, TargetId, Timeouts,
+    self, Attachment, AttachmentId, Backend, BackendState, ConnectionState, EndpointId, Generation, Meter, PortMap,
+    Protocol, Rates, Snapshot, SnapshotBuilder, TargetId, Timeouts,
 };
 
 use super::packet::{ICMP, TCP, address};
@@ -88,7 +88,38 @@ pub(crate) struct Endpoint {
     pub(crate) sources: Option<Net>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) max: u32,
+    pub(crate) bucket: Option<Bucket>,
     pub(crate) stamp: (u32, u32),
+}
+
+/// How many sessions may be opened now, in tenths: so many more every tick, and never more than two sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    each: u32,
+    level: u32,
+    filled: u32,
+    meter: Arc<Meter>,
+}
+
+impl Bucket {
+    const FULL: u32 = 20;
+
+    fn new(each: u32) -> Self {
+        let rates = Rates { bits_per_second: None, new_sessions_per_second: Some(each) };
+        Self { each, level: Self::FULL, filled: 0, meter: Arc::new(Meter::new(rates)) }
+    }
+
+    fn level(&self, now: u32) -> u32 {
+        (self.level + self.each * (now - self.filled)).min(Self::FULL)
+    }
+
+    pub(crate) fn holds_one(&self, now: u32) -> bool {
+        self.level(now) >= 10
+    }
+
+    pub(crate) fn take_one(&mut self, now: u32) {
+        (self.level, self.filled) = (self.level(now) - 10, now);
+    }
 }
 
 /// The first check that failed, and the resource whose answer mode applies.
@@ -221,6 +252,7 @@ impl Rules {
             sources: None,
             rules: vec![],
             max,
+            bucket: (id % 4 == 3).then(|| Bucket::new(2)),
             stamp,
         });
     }
@@ -407,7 +439,7 @@ impl Rules {
                 sources: endpoint.sources.map(|net| Arc::new(consumers(&[net]))),
                 rules: (!endpoint.rules.is_empty()).then(|| endpoint.rules.iter().map(rule).collect()),
                 max_sessions: endpoint.max,
-                meter: None,
+                meter: endpoint.bucket.as_ref().map(|bucket| Arc::clone(&bucket.meter)),
             };
             let addresses: Vec<_> = endpoint
                 .addresses

@@ -216,7 +216,7 @@ impl Run {
                     provider: Peer::default(),
                 };
                 assert!(nat.1 >= 1024, "{seen:?}");
-                self.oracle.flows.insert(key, flow);
+                self.oracle.opened(key, flow);
                 self.reach(Case::Opened);
                 self.check_translation(sent, frame, &out.1, key, true);
             }

@@ -179,7 +179,7 @@ struct OfEndpoint {
 }
 
 /// What may pass in a second; with neither part, as much as comes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OfRates {
     #[serde(default, skip_serializing_if = "Option::is_none")]

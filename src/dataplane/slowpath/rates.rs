@@ -42,13 +42,11 @@ impl Forwarder {
             Direction::ToConsumer => Metered::ToConsumer,
         };
         let (packets, bytes) = packet.wire_size();
-        match limits.allow(what, bytes * 8, context.moment.since_start()) {
-            Some(fee) => fee.pay(),
-            None => {
-                let BeyondRate = self.count_limited(session.endpoint, packets);
-                return false;
-            }
-        }
+        let Some(fee) = limits.allow(what, bytes * 8, context.moment.since_start()) else {
+            let BeyondRate = self.count_limited(session.endpoint, packets);
+            return false;
+        };
+        fee.pay();
         true
     }
 

@@ -27,8 +27,8 @@ fn a_generation_moves_exactly_when_something_matters_to_the_endpoint() {
         ("nothing", false, |_| ()),
         ("its own sources", true, |lab| lab.orders().sources = vec!["10.1.1.0/24".parse().unwrap()]),
         ("its limit", true, |lab| lab.orders().max_sessions = Some(3)),
-        ("its rates", true, |lab| lab.orders().rates = bits(7_000)),
-        ("the resource's rates", true, |lab| db(lab).rates = bits(7_000)),
+        ("its rates", true, |lab| lab.orders().rates = Some(bits(7_000))),
+        ("the resource's rates", true, |lab| db(lab).rates = Some(bits(7_000))),
         ("its message", false, |lab| lab.orders().request_message = "ticket".into()),
         ("the VNet's address space", true, |lab| spoke(lab).address_space.push("10.7.0.0/16".parse().unwrap())),
         ("the VNet's on-premises prefixes", true, |lab| spoke(lab).on_premises.clear()),
@@ -61,8 +61,8 @@ fn a_generation_moves_exactly_when_something_matters_to_the_endpoint() {
     }
 }
 
-fn bits(bits: u64) -> Option<Rates> {
-    Some(Rates { bits_per_second: Some(bits), new_sessions_per_second: None })
+fn bits(bits: u64) -> Rates {
+    Rates { bits_per_second: Some(bits), new_sessions_per_second: None }
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn what_has_passed_by_a_rate_counts_on_through_every_change_but_that_of_the_rate
     fn db(lab: &mut Lab) -> &mut LinkResource {
         lab.model.resources.get_mut(&key("orders-db")).unwrap()
     }
-    let of_endpoint: Change = |lab| lab.orders().rates = bits(7_000);
-    let of_resource: Change = |lab| db(lab).rates = bits(7_000);
+    let of_endpoint: Change = |lab| lab.orders().rates = Some(bits(7_000));
+    let of_resource: Change = |lab| db(lab).rates = Some(bits(7_000));
     let changes: [(&str, Change, [bool; 2]); 6] = [
         ("nothing", |_| (), [false; 2]),
         ("its sources", |lab| lab.orders().sources = vec!["10.1.1.0/24".parse().unwrap()], [false; 2]),
@@ -85,8 +85,8 @@ fn what_has_passed_by_a_rate_counts_on_through_every_change_but_that_of_the_rate
             [false; 2],
         ),
         ("the resource's ports", |lab| db(lab).targets[0].ports[0].last = 5433, [false; 2]),
-        ("its rate", |lab| lab.orders().rates = bits(6_000), [true, false]),
-        ("the resource's rate", |lab| db(lab).rates = bits(6_000), [true; 2]),
+        ("its rate", |lab| lab.orders().rates = Some(bits(6_000)), [true, false]),
+        ("the resource's rate", |lab| db(lab).rates = Some(bits(6_000)), [true; 2]),
     ];
     // All that may pass at once: two super-packets.
     let (amount, later) = (2 * 65_536 * 8, Duration::from_secs(1));
@@ -231,7 +231,7 @@ fn labs() -> impl Strategy<Value = Lab> {
                 let (name, address) = (format!("e{number}"), format!("10.{vnet}.9.{}", number + 4));
                 let mut wanted = endpoint(&names[vnet], Some(&address), &format!("r{bound}"));
                 if limited {
-                    wanted.rates = bits(5_000);
+                    wanted.rates = Some(bits(5_000));
                     wanted.sources = vec![format!("10.{vnet}.1.0/24").parse().unwrap()];
                 }
                 lab.model.endpoints.insert(key(&name), wanted);

@@ -7,7 +7,7 @@ use crate::control::access::{Principal, RoleAssignment};
 use crate::control::command::Caller;
 use crate::control::model::{
     BackendPool, BalancingRule, DnsZone, Frontend, FrontendRef, Key, LinkResource, LoadBalancer, Model, PoolAddress,
-    Protocol, SecurityGroup, ZoneGroup, ZoneLink,
+    PrivateEndpoint, Protocol, Rates, SecurityGroup, ZoneGroup, ZoneLink,
 };
 use crate::control::ports::{Host, Workers};
 use crate::control::refusal::{Kind, Refusal};
@@ -395,3 +395,28 @@ fn what_an_object_is_never_changes() {
 
 /// Roles and assignments.
 mod roles;
+
+#[test]
+fn who_writes_an_endpoint_sets_its_rate_and_never_its_resources() {
+    let control = running(&[contributor(&format!("{NETWORK}/privateEndpoints/orders"))]);
+    let rates = |bits: u64| Some(Rates { bits_per_second: Some(bits), new_sessions_per_second: None });
+    let of_resource = |rates: Option<Rates>| {
+        let mut items = Model::default();
+        let provided = LinkResource { rates, ..model().resources[&key("orders-db")].clone() };
+        items.resources.insert(key("orders-db"), provided);
+        items
+    };
+    let of_endpoint = |rates: Option<Rates>| {
+        let mut items = Model::default();
+        items.endpoints.insert(key("orders"), PrivateEndpoint { rates, ..model().endpoints[&key("orders")].clone() });
+        items
+    };
+    let command = Command::Put { items: Box::new(of_resource(rates(5_000_000))), create_only: false };
+    control.apply(&root(), command).unwrap();
+    put(&control, of_endpoint(rates(1_000_000))).unwrap();
+    put(&control, of_endpoint(None)).unwrap();
+    for lifted in [None, rates(9_000_000)] {
+        assert_eq!(put(&control, of_resource(lifted)).unwrap_err().kind, Kind::Forbidden, "{lifted:?}");
+    }
+    assert_eq!(control.view().decisions.model.resources[&key("orders-db")].rates, rates(5_000_000));
+}
