@@ -105,7 +105,12 @@ fn plan(options: &RunOptions, host: &HostConfig, file: Model) -> Result<(), Fail
     for line in prepared.view().last_apply.lines() {
         tracing::info!("{line}");
     }
-    print_plan(prepared.topology())
+    print_plan(prepared.topology(), run_directory(host))
+}
+
+/// Where journal and locks lie: beside the control socket.
+fn run_directory(host: &HostConfig) -> &Path {
+    host.socket.parent().unwrap_or(Path::new("/run/privlink"))
 }
 
 /// Removes what a dead daemon left on this host.
@@ -194,9 +199,9 @@ fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Vec<Violat
     }
 }
 
-fn print_plan(topology: &Topology) -> Result<(), Failure> {
+fn print_plan(topology: &Topology, run_directory: &Path) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    for line in Host::dry_run(topology).map_err(|error| failure(&error))? {
+    for line in Host::dry_run(topology, run_directory).map_err(|error| failure(&error))? {
         writeln!(stdout, "{line}")?;
     }
     Ok(())
@@ -210,7 +215,7 @@ fn assemble(
     store: Arc<SqliteStore>,
 ) -> anyhow::Result<()> {
     let topology = prepared.topology().clone();
-    let run_directory = config.socket.parent().unwrap_or(Path::new("/run/privlink"));
+    let run_directory = run_directory(config);
     std::fs::create_dir_all(run_directory)
         .with_context(|| format!("the run directory {} cannot be made", run_directory.display()))?;
     let socket = ControlSocket::bind(&config.socket, config.socket_group.as_deref())?;

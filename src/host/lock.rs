@@ -25,8 +25,7 @@ impl Lock {
     /// # Errors
     /// `device NAME is in use by pid N`, or what the file system refused.
     pub fn device(run_dir: &Path, namespace: &NamespaceId, device: &str) -> anyhow::Result<Self> {
-        let path = run_dir.join(format!("device-{}-{device}.lock", namespace.inode));
-        match Self::take(&path)? {
+        match Self::take(&run_dir.join(device_file(namespace, device)))? {
             Ok(lock) => Ok(lock),
             Err(pid) => bail!(
                 "device {device} is in use by pid {pid}: stop that daemon, or give this attachment another `device`"
@@ -81,6 +80,11 @@ impl Drop for Lock {
             tracing::debug!("lock file {}: {error}", self.path.display());
         }
     }
+}
+
+/// Name of the lock file of a device, in whatever run directory.
+pub(super) fn device_file(namespace: &NamespaceId, device: &str) -> String {
+    format!("device-{}-{device}.lock", namespace.inode)
 }
 
 fn is_same_file(file: &File, path: &Path) -> io::Result<bool> {

@@ -36,6 +36,9 @@ pub mod lock;
 /// Asking the kernel.
 mod netlink;
 
+/// Other daemons.
+mod rivals;
+
 /// Carrying changes out and undoing them.
 mod changes;
 
@@ -89,14 +92,18 @@ struct Place {
 pub type Open<'a, Q> = dyn Fn(&AttachmentPlan) -> anyhow::Result<Vec<Q>> + Sync + 'a;
 
 impl Host {
-    /// The changes a start would make, one readable line each, and the warnings. Changes nothing.
+    /// The changes a start would make, one readable line each, and the warnings. Changes nothing. A daemon that runs with
+    /// `run_dir` is the one whose next start this is about: its devices are in nobody's way.
     ///
     /// # Errors
     /// What would stop the start: one line with its remedy.
-    pub fn dry_run(topology: &Topology) -> anyhow::Result<Vec<String>> {
+    pub fn dry_run(topology: &Topology, run_dir: &Path) -> anyhow::Result<Vec<String>> {
         let namespaces = open_namespaces(topology)?;
         let surveys = survey_all(&namespaces)?;
         let plan = plan::plan(topology, &surveys)?;
+        rivals::refuse(plan.steps.iter(), &surveys, |namespace, device| {
+            run_dir.join(lock::device_file(namespace, device)).exists()
+        })?;
         plan::refuse_taken(plan.steps.iter(), &surveys)?;
         let warnings = plan.warnings.iter().map(|warning| format!("warning: {warning}"));
         Ok(plan.steps.iter().map(Step::to_string).chain(warnings).collect())
@@ -123,6 +130,8 @@ impl Host {
         let surveys = survey_all(&namespaces)?;
         let plan = plan::plan(topology, &surveys)?;
         plan::refuse_existing_devices(&plan.steps, &surveys)?;
+        // None of this daemon's devices exists yet.
+        rivals::refuse(plan.steps.iter(), &surveys, |_, _| false)?;
         plan::refuse_taken(plan.steps.iter(), &surveys)?;
 
         let mut queues: Vec<Vec<Q>> = topology.attachments.iter().map(|_| Vec::new()).collect();
@@ -203,6 +212,9 @@ impl Host {
             journal.entries().keys().filter(|s| !stays(&s.action) && !wanted.contains(s)).cloned().collect();
 
         plan::refuse_taken(added.iter(), &surveys)?;
+        rivals::refuse(added.iter(), &surveys, |namespace, device| {
+            self.attachments.iter().any(|place| place.namespace.id() == namespace && place.device == device)
+        })?;
         plan::refuse_others(added.iter(), &surveys, topology)?;
         if let Err(error) = changes::carry_out(&added, &namespaces, journal) {
             changes::undo(&added, journal);

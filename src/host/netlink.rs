@@ -387,13 +387,13 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
             interfaces.extend(hops.iter().filter_map(|hop| names.get(&hop.interface_index).cloned()));
         }
     }
-    if ours {
-        survey.ours.extend(interfaces.into_iter().map(|interface| (interface, !ipv4)));
-        return;
-    }
     let Ok(prefix) = IpNet::new(destination, route.header.destination_prefix_length) else {
         return;
     };
+    if ours {
+        survey.ours.extend(interfaces.into_iter().map(|interface| (prefix, interface)));
+        return;
+    }
     survey.gateways.extend(gateways.into_iter().map(|gateway| (gateway, format!("the gateway to {prefix}"))));
     if table == MAIN_TABLE && route.header.kind != RouteType::Multicast {
         survey.routes.push(KnownRoute { prefix, interfaces, mtu });

@@ -58,9 +58,12 @@ impl Wanted {
 
     /// Whether the device is up, and routes to it are not there: setting it down took them away.
     fn has_lost_routes(&self, survey: &Survey) -> bool {
+        let leads_here = |wide: bool| {
+            let mut routes = survey.ours.iter();
+            routes.any(|(prefix, device)| *device == self.device && matches!(prefix, IpNet::V6(_)) == wide)
+        };
         survey.interface(&self.device).is_some_and(|device| device.up)
-            && (self.routed.into_iter().zip([false, true]))
-                .any(|(wanted, wide)| wanted && !survey.ours.contains(&(self.device.clone(), wide)))
+            && (self.routed.into_iter().zip([false, true])).any(|(wanted, wide)| wanted && !leads_here(wide))
     }
 }
 
@@ -145,9 +148,10 @@ mod tests {
         assert_eq!(least(&["10.30.0.0/16"], &["192.0.2.1"]), None);
         let own = Wanted { device: "vpn0".to_owned(), routed: [true, true], ..Wanted::default() };
         assert_eq!(own.least(&survey), Some(1_400), "the device itself");
-        survey.ours.extend([("vpn0".to_owned(), false), ("lan0".to_owned(), true)]);
+        let leads = |prefix: &str, device: &str| (prefix.parse().expect("a prefix"), device.to_owned());
+        survey.ours.extend([leads("10.1.9.0/24", "vpn0"), leads("2001:db8::/64", "lan0")]);
         assert!(own.has_lost_routes(&survey), "those of IPv6");
-        survey.ours.insert(("vpn0".to_owned(), true));
+        survey.ours.insert(leads("2001:db8::/64", "vpn0"));
         assert!(!own.has_lost_routes(&survey));
         survey.ours.clear();
         survey.interfaces[1].up = false;

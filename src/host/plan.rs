@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::snapshot::topology::{AddressInUse, AttachmentPlan, Topology};
 
+use super::rivals::Holder;
 use super::step::{Action, ENDPOINTS_DENIED, LOOPBACK, MAIN_TABLE, NAT_DENIED, Rule, RuleVerdict, Step};
 use super::survey::Survey;
 
@@ -133,9 +134,10 @@ pub fn refuse_existing_devices(steps: &[Step], surveys: &[Arc<Survey>]) -> anyho
         let home = surveys.iter().find(|survey| survey.namespace == step.namespace);
         if home.is_some_and(|survey| survey.interface(device).is_some()) {
             bail!(
-                "device {device} exists already in namespace {}: another program has it, or \
-                 `ip link del {device}` removes it; or give this attachment another `device`",
-                step.namespace
+                "device {device} exists already in namespace {}, and {} holds it: stop that, or \
+                 `ip link del {device}` where nothing needs it; or give this attachment another `device`",
+                step.namespace,
+                Holder::of(&step.namespace, device)
             );
         }
     }

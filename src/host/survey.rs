@@ -17,8 +17,8 @@ pub struct Survey {
     pub interfaces: Vec<Interface>,
     /// Routes of the main table that are not ours.
     pub routes: Vec<KnownRoute>,
-    /// Devices that routes of ours lead to, and whether by IPv6.
-    pub ours: BTreeSet<(String, bool)>,
+    /// Routes of our protocol that lead to a device, in any table.
+    pub ours: BTreeSet<(IpNet, String)>,
     /// Addresses that the host itself owns there, and the interface that carries each: local and
     /// broadcast ones.
     pub local: BTreeMap<IpAddr, String>,

@@ -171,10 +171,10 @@ fn a_failed_set_up_leaves_nothing_behind() {
 
 #[test]
 fn a_dry_run_prints_what_a_start_does_and_changes_nothing() {
-    isolated("a_dry_run_prints_what_a_start_does_and_changes_nothing", |_| {
+    isolated("a_dry_run_prints_what_a_start_does_and_changes_nothing", |run_dir| {
         let topology = two_legs(OnExit::Block);
         let before = (state("spoke"), state("core"));
-        let lines = Host::dry_run(&topology).expect("planned");
+        let lines = Host::dry_run(&topology, run_dir).expect("planned");
         for expected in [
             "spoke: ip route add unreachable 10.1.9.4/32 metric 4000000 proto 112",
             "spoke: make TUN device pl-spoke mtu 1400 queues 2 offload on",
@@ -185,7 +185,7 @@ fn a_dry_run_prints_what_a_start_does_and_changes_nothing() {
         assert!(lines.iter().any(|line| line.starts_with("warning: forwarding is off in namespace core: backends")));
         assert_eq!((state("spoke"), state("core")), before);
         let missing = topology_in("nowhere");
-        let error = format!("{:#}", Host::dry_run(&missing).expect_err("no such namespace"));
+        let error = format!("{:#}", Host::dry_run(&missing, run_dir).expect_err("no such namespace"));
         assert!(error.contains("there are: core, spoke") && error.contains("ip netns add nowhere"), "{error}");
     });
 }

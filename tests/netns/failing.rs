@@ -4,7 +4,8 @@ use std::io::ErrorKind::{HostUnreachable, TimedOut};
 use std::io::Write as _;
 
 use crate::lab::{
-    Daemon, ask, endpoint, fails_to_start, ip, isolated, join, leg, orders, read_log, two_legs, two_sides,
+    Daemon, ask, cli, endpoint, eventually, fails_to_start, ip, isolated, join, leg, orders, read_log, two_legs,
+    two_sides,
 };
 use crate::peers::{Capture, accept_all, connect, listen, serve, tcp, udp};
 
@@ -131,6 +132,70 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
         }
         drop(daemon);
         assert!(!read_log().contains("ERROR"), "{}", read_log());
+    });
+}
+
+/// `file` for a daemon of its own in the same namespaces: other state, socket, metrics and devices.
+fn of_a_second(file: &str) -> String {
+    let state = "\"/run/other/state\"\nsocket = \"/run/other/privlink.sock\"";
+    let file = file.replace("\"/run/privlink/state\"", state).replace("127.0.0.1:9464", "127.0.0.1:9465");
+    ["spoke", "core"].iter().fold(file, |file, side| {
+        let netns = format!("netns = \"{side}\"\n");
+        file.replace(&netns, &format!("{netns}device = \"other-{side}\"\n"))
+    })
+}
+
+#[test]
+fn a_daemon_that_wants_what_another_routes_is_refused_with_who_holds_it() {
+    isolated("failing::a_daemon_that_wants_what_another_routes_is_refused_with_who_holds_it", || {
+        const OTHER: &str = "/run/other/lab.toml";
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        let daemon = Daemon::start(&orders("Approved"));
+        let before = ["spoke", "core"].map(everything);
+        let holder = format!("pid {} (`{} run -c {}`)", daemon.pid(), env!("CARGO_BIN_EXE_privlink"), crate::lab::FILE);
+        let same = of_a_second(&orders("Approved"));
+        // An address inside the first one's subnet, and a subnet around the first one's address.
+        let inside = same
+            .replace("prefix = \"10.1.9.0/24\", dedicated = true", "prefix = \"10.1.0.0/20\"")
+            .replace("\"10.20.99.4\", \"10.20.99.5\"", "\"10.20.99.8\"");
+        for (what, file, route) in [
+            ("the same", &same, "routes 10.1.9.0/24 to pl-spoke"),
+            ("an address inside", &inside, "routes 10.1.9.0/24 to pl-spoke"),
+            ("NAT addresses", &same.replace("10.1.9.", "10.1.8."), "routes 10.20.99.4/32 to pl-core"),
+        ] {
+            let (code, said) = fails_to_start(file);
+            assert_eq!(code, Some(1), "{what}: {said}");
+            let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("privlink:")).collect();
+            assert!(lines.len() == 1 && lines[0].contains(route) && lines[0].contains(&holder), "{what}: {said}");
+            assert_eq!(["spoke", "core"].map(everything), before, "{what}");
+            assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref(), Ok("echo"), "{what}");
+        }
+
+        // Networks of its own do no harm, as long as they stay so.
+        let apart = same.replace("10.1.9.", "10.1.8.").replace("10.20.99.4", "10.20.99.8").replace("99.5", "99.9");
+        std::fs::create_dir_all("/run/other").expect("made");
+        std::fs::write(OTHER, apart).expect("written");
+        let mut second = Daemon::launch(&[env!("CARGO_BIN_EXE_privlink"), "run", "-c", OTHER]);
+        eventually("the second is ready", || {
+            assert!(second.runs(), "{}", read_log());
+            cli("--socket /run/other/privlink.sock status").status.success()
+        });
+        let before = ["spoke", "core"].map(everything);
+        let both = crate::lab::echo_service("taken", "10.20.0.3", "\"10.20.99.5\"").replace("7,", "9,");
+        std::fs::write("/run/other/more.toml", both).expect("written");
+        let refused = cli("--socket /run/other/privlink.sock apply -f /run/other/more.toml");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && said.contains("10.20.99.5/32 to pl-core") && said.contains(&holder),
+            "{said}"
+        );
+        assert_eq!(["spoke", "core"].map(everything), before);
+        for to in ["10.1.9.4:7", "10.1.8.4:7"] {
+            assert_eq!(tcp("spoke", "10.1.0.5:0", to).as_deref(), Ok("echo"), "{to}");
+        }
+        second.stop();
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref(), Ok("echo"), "the first goes on");
     });
 }
 
