@@ -62,6 +62,9 @@ mod resolvers;
 /// This host as the control plane sees it.
 mod host_port;
 
+/// Namespaces that are deleted or made anew.
+mod namespaces;
+
 /// What runs beside the API.
 mod tasks;
 
@@ -368,6 +371,7 @@ fn serve(
         parse: Arc::new(parse_document),
         backup: backup_of(service.store),
         silent: api::Silent::default(),
+        detached: namespaces::detachments(service.doors.0.clone()),
         desk: Arc::clone(&desk),
         authority: service.network.as_ref().and_then(|(_, authority)| authority.clone()).map(Arc::new),
     };
@@ -387,6 +391,7 @@ fn serve(
         let host = service.host;
         tasks::spawn("routes and links", stop, service.paths.follow(move || host.mend()));
         let names = (Arc::clone(&state.silent), desk);
+        tasks::spawn("namespaces", stop, namespaces::follow(Arc::clone(&state.detached)));
         tasks::spawn("names", stop, resolvers::follow(Arc::clone(control), service.doors.0.clone(), names));
         tasks::spawn("servers", stop, privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
         tasks::spawn("the audit log", stop, api::keep_audit(Arc::clone(control)));

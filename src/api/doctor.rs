@@ -1,5 +1,6 @@
 //! What the daemon knows of a name, for whoever looks from a client's place.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::PoisonError;
 
@@ -51,6 +52,7 @@ pub(super) async fn diagnosis(
             looks.follow(plan, &name, &mut found);
         }
         looks.elsewhere(&name, &mut found);
+        looks.detached(&mut found);
         found
     });
     Ok(Json(List::one(found.await?)))
@@ -122,6 +124,23 @@ impl Looks<'_> {
         full.filter(|pool| ours(pool.backend))
             .map(|pool| format!("{} {}", pool.protocol, SocketAddr::new(pool.backend, pool.backend_port)))
             .collect()
+    }
+
+    /// Whether the VNet, or that of a service behind the name, has lost its attachment.
+    fn detached(&self, found: &mut Diagnosis) {
+        let detached = (self.state.detached)();
+        found.detached.extend(detached.get(&found.vnet).map(|one| one.says(&found.vnet)));
+        let resource = |text: &String| self.whole.decisions.model.resources.get(&Key::try_from(text.clone()).ok()?);
+        let behind = found.addresses.iter().filter_map(|one| resource(&one.resource)?.vnet.as_ref());
+        let providers: BTreeSet<&Key> = behind.filter(|vnet| vnet.to_string() != found.vnet).collect();
+        for vnet in providers {
+            let Some(one) = detached.get(&vnet.to_string()) else { continue };
+            found.detached.push(if self.seen.decisions.model.vnets.contains_key(vnet) {
+                one.says(&vnet.to_string())
+            } else {
+                "the network behind the service has lost its attachment to this host".to_owned()
+            });
+        }
     }
 
     /// Endpoints that bear the name and are not seen from this VNet.

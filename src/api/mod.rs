@@ -147,6 +147,38 @@ pub struct Shortcoming {
     pub remedy: String,
 }
 
+/// An attachment that the VNet's packets may no longer reach: its namespace is not the one behind its name any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detached {
+    /// Name of the namespace.
+    pub netns: String,
+    /// Another namespace has the name now; else nobody has it.
+    pub replaced: bool,
+}
+
+impl Detached {
+    /// What is so, in a sentence about `vnet`.
+    pub fn says(&self, vnet: &str) -> String {
+        let netns = &self.netns;
+        if self.replaced {
+            return format!(
+                "network namespace {netns} was deleted and made anew: VNet {vnet} is attached to the old one, and no \
+                 packet of the new one passes"
+            );
+        }
+        format!(
+            "network namespace {netns}, where VNet {vnet} is attached, was deleted: only processes that are still in it \
+             reach anything"
+        )
+    }
+
+    /// What to do about any.
+    pub const REMEDY: &str = "restart privlink when the namespace is there again: it attaches at its start";
+}
+
+/// The VNets that are detached, by `group/name`, as of now.
+pub type Detachments = Arc<dyn Fn() -> BTreeMap<String, Detached> + Send + Sync>;
+
 /// What the handlers share.
 #[derive(Clone)]
 pub struct ApiState {
@@ -168,6 +200,8 @@ pub struct ApiState {
     pub authority: Option<Arc<tls::Authority>>,
     /// See [`Silent`].
     pub silent: Silent,
+    /// See [`Detachments`].
+    pub detached: Detachments,
     /// The resolvers.
     pub desk: Arc<Desk>,
 }

@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::error::Rejection;
-use super::{ApiState, blocking, convert};
+use super::{ApiState, Detached, blocking, convert};
 use crate::control::model::{BackendState, Key};
 use crate::control::{AuditEntry, AuditVerified, Caller, ServerView, View};
 use crate::interface::{
@@ -57,6 +57,14 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
     };
     let mut all: Vec<Condition> =
         view.conditions.iter().map(|said| condition(Severity::Error, "ControlPlane", said.clone(), "")).collect();
+    for (vnet, detached) in (state.detached)() {
+        let (severity, code) = if detached.replaced {
+            (Severity::Error, "NamespaceReplaced")
+        } else {
+            (Severity::Warning, "NamespaceDeleted")
+        };
+        all.push(condition(severity, code, detached.says(&vnet), Detached::REMEDY));
+    }
     for (key, resource) in view.decisions.model.resources.iter() {
         for FullPool { protocol, backend, backend_port, .. } in state.observer.exhausted(&resource.nat) {
             let server = SocketAddr::new(backend, backend_port);

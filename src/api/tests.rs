@@ -140,6 +140,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         backup: Arc::new(|| std::fs::File::open("/proc/self/exe").map_err(|error| error.to_string())),
         authority: None,
         silent: std::sync::Arc::default(),
+        detached: Arc::new(BTreeMap::new),
         desk: std::sync::Arc::default(),
     }
 }

@@ -65,6 +65,17 @@ impl fmt::Display for NamespaceId {
     }
 }
 
+/// Whether a namespace is still the one behind its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is.
+    Current,
+    /// The name is gone.
+    Unnamed,
+    /// The name stands for another namespace: it was deleted and made anew.
+    Replaced,
+}
+
 /// An open network namespace. It stays usable when its name disappears.
 #[derive(Clone, Debug)]
 pub struct Namespace {
@@ -79,11 +90,7 @@ impl Namespace {
     /// # Errors
     /// One line that says what is there instead, and how to make the missing one.
     pub fn open(name: Option<&str>) -> anyhow::Result<Self> {
-        let path = match name {
-            None => PathBuf::from(OWN),
-            Some(name) if name.starts_with('/') => PathBuf::from(name),
-            Some(name) => Path::new(NAMES).join(name),
-        };
+        let path = path_of(name);
         let file = File::open(&path).map_err(|error| explain_absent(name.unwrap_or(OWN), &error))?;
         Self::from_file(name, file).with_context(|| format!("network namespace {}", path.display()))
     }
@@ -106,6 +113,16 @@ impl Namespace {
             namespace.id.name.clone_from(&id.name);
             namespace
         })
+    }
+
+    /// Whether the name that it was opened by still leads to it.
+    pub fn standing(&self) -> Standing {
+        let Some(name) = self.id.name.as_deref() else { return Standing::Current };
+        match fs::metadata(path_of(Some(name))) {
+            Ok(metadata) if (metadata.dev(), metadata.ino()) == self.id.key() => Standing::Current,
+            Ok(_) => Standing::Replaced,
+            Err(_) => Standing::Unnamed,
+        }
     }
 
     fn from_file(name: Option<&str>, file: File) -> anyhow::Result<Self> {
@@ -155,6 +172,15 @@ impl Namespace {
             }
             Err(error) => bail!("cannot enter network namespace {}: {error}", self.id),
         }
+    }
+}
+
+/// Where a namespace of this name is to be opened.
+fn path_of(name: Option<&str>) -> PathBuf {
+    match name {
+        None => PathBuf::from(OWN),
+        Some(name) if name.starts_with('/') => PathBuf::from(name),
+        Some(name) => Path::new(NAMES).join(name),
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Diagnosis {
     pub elsewhere: Vec<String>,
     /// What lets the name answer here, for each endpoint whose name it is and that waits for the VNet's consent.
     pub waiting: Vec<String>,
+    /// What is so where this VNet's attachment, or that of a service behind the name, lost its network namespace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detached: Vec<String>,
 }
 
 /// One address of the name, and the endpoint it belongs to.

@@ -16,7 +16,7 @@ use crate::peers::{connect, greeted, inject, raw, serve};
 const RESOLVER: &str = "10.1.255.254";
 
 /// What `doctor` says in a namespace of a host that asks `resolver`: the exit code and every line.
-fn examine(namespace: &str, resolver: &str, arguments: &str) -> (Option<i32>, Vec<Value>) {
+pub(crate) fn examine(namespace: &str, resolver: &str, arguments: &str) -> (Option<i32>, Vec<Value>) {
     let line = format!("{} doctor --json --vnet {namespace} {arguments}", env!("CARGO_BIN_EXE_privlink"));
     let output = client(namespace, resolver, &line);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -26,7 +26,13 @@ fn examine(namespace: &str, resolver: &str, arguments: &str) -> (Option<i32>, Ve
 }
 
 /// Asserts that the first line that fails is `check`, with these words in its evidence and its remedy.
-fn names_it(fault: &str, (code, lines): (Option<i32>, Vec<Value>), check: &str, evidence: &str, remedy: &str) {
+pub(crate) fn names_it(
+    fault: &str,
+    (code, lines): (Option<i32>, Vec<Value>),
+    check: &str,
+    evidence: &str,
+    remedy: &str,
+) {
     let all = serde_json::to_string_pretty(&lines).expect("JSON");
     let first = lines.iter().find(|line| line["outcome"] == "failed").unwrap_or_else(|| panic!("{fault}: {all}"));
     assert_eq!(first["check"], check, "{fault}: {all}");
@@ -47,7 +53,7 @@ const ACCOUNTS: [(&str, u8, &str, &str); 7] = [
     ("narrow", 14, "Approved", "max_sessions = 1\n"),
 ];
 
-fn file(dns: &str) -> String {
+pub(crate) fn file(dns: &str) -> String {
     let accounts = ACCOUNTS.map(|(name, number, status, extra)| {
         let account = format!(
             "[[resource]]\nname = \"{name}\"\ntype = \"Microsoft.Storage/storageAccounts\"\nvnet = \"core\"\nnat = \
@@ -72,17 +78,27 @@ fn file(dns: &str) -> String {
     .concat()
 }
 
-fn lab() {
+/// The client's side.
+pub(crate) fn spoke() {
     leg("spoke", &["10.1.0.5", "10.1.0.53", "172.16.0.9"]);
+}
+
+pub(crate) fn lab() {
+    spoke();
     leg("far", &["10.3.0.5", "10.3.0.53"]);
+    core();
+    ip("-n spoke link add lan0 type veth peer name lan1");
+    ip("-n spoke link set lan0 up");
+    ip("-n spoke link set lan1 up");
+}
+
+/// The provider's side: a server for each account, but for one.
+pub(crate) fn core() {
     let servers: Vec<String> = (8..=14).map(|number| format!("10.20.0.{number}")).collect();
     leg("core", &servers.iter().map(String::as_str).collect::<Vec<_>>());
     for (name, number, _, _) in ACCOUNTS.into_iter().filter(|(name, ..)| *name != "dead") {
         serve("core", &format!("10.20.0.{number}:8080"), name);
     }
-    ip("-n spoke link add lan0 type veth peer name lan1");
-    ip("-n spoke link set lan0 up");
-    ip("-n spoke link set lan1 up");
 }
 
 /// Half-open connections until no NAT port is left.

@@ -55,6 +55,8 @@ mod load;
 mod logging;
 /// Private names for PostgreSQL, glibc and musl.
 mod names;
+/// Namespaces that are deleted and made anew.
+mod namespaces;
 /// NAT addresses that somebody has already.
 mod neighbours;
 /// States that earlier releases wrote.

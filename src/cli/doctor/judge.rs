@@ -76,6 +76,10 @@ fn joined<T: ToString>(items: &[T]) -> String {
 
 pub(super) fn daemon(daemon: &Daemon) -> Finding {
     match daemon {
+        Daemon::Knows(known) if !known.detached.is_empty() => {
+            let remedy = "restart privlink: it attaches at its start; `privlink status` names the namespace";
+            failed("daemon", format!("answers, but {}", known.detached.join("; ")), remedy)
+        }
         Daemon::Knows(known) => ok("daemon", format!("answers, and knows VNet {}", short(&known.vnet))),
         Daemon::Silent(failure) => failed("daemon", &failure.message, failure.remedies.join("\n")),
     }
