@@ -390,6 +390,10 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
     let Ok(prefix) = IpNet::new(destination, route.header.destination_prefix_length) else {
         return;
     };
+    if ours && route.header.kind != RouteType::Unicast {
+        // Of IPv6, an unreachable route names the loopback device.
+        return;
+    }
     if ours {
         survey.ours.extend(interfaces.into_iter().map(|interface| (prefix, interface)));
         return;

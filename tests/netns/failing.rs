@@ -196,6 +196,15 @@ fn a_daemon_that_wants_what_another_routes_is_refused_with_who_holds_it() {
         }
         second.stop();
         assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref(), Ok("echo"), "the first goes on");
+
+        // What a killed daemon left is nobody's, of both families.
+        daemon.stop();
+        let both = orders("Approved")
+            .replace("[\"10.1.0.0/16\"]", "[\"10.1.0.0/16\", \"fd00:1::/32\"]")
+            .replace("prefix = \"10.1.9.0/24\"", "prefixes = [\"10.1.9.0/24\", \"fd00:1:0:9::/64\"]");
+        Daemon::start(&both).kill();
+        assert!(everything("spoke").contains("unreachable fd00:1:0:9::/64 dev lo"), "{}", everything("spoke"));
+        Daemon::start(&both).stop();
     });
 }
 
