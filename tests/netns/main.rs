@@ -45,6 +45,8 @@ mod doctor;
 mod families;
 /// Kills at any moment and at every sync, a full disk, races.
 mod faults;
+/// Segments in the name of others.
+mod forged;
 /// The limitations that private endpoints began with, kept and lifted.
 mod limitations;
 /// Limits and drains, changed while it runs.
