@@ -10,7 +10,7 @@ use super::ended::{Cause, Ended};
 use super::forwarder::{Context, Forwarder, Own};
 use super::mailbox::{FlowRecord, Request, Wanted};
 use super::session::rare::Why;
-use super::session::tcp_state::{Change, Seen, is_reset, reset_points};
+use super::session::tcp_state::{Change, Seen, owes_resets, reset_points};
 use super::session::{Addresses, Direction, Phase, Session, Slot, Tick};
 use super::slowpath::{idle_limit, still_admitted};
 use crate::snapshot::{AttachmentId, EndpointId, Protocol};
@@ -205,10 +205,10 @@ impl Forwarder {
         self.outbox.extend(frames.into_iter().map(|(to, frame)| Own { to, frame, carries: 0 }));
     }
 
-    /// Removes a session that is over. Of one that a reset closed nobody knows whether its ends have heard it, and its
-    /// port may be used again: both are reset.
+    /// Removes a session that is over. Its port may be used again, so both ends are reset unless both are known to have
+    /// closed it.
     pub(super) fn retire(&mut self, slot: Slot, cause: Cause, now: Tick) {
-        if self.sessions.get(slot).is_some_and(is_reset) {
+        if self.sessions.get(slot).is_some_and(owes_resets) {
             self.reset_ends(slot);
         }
         self.remove(slot, cause, now);

@@ -115,8 +115,9 @@ impl Forwarder {
         }
         let change = tcp_state::renew(session, there, back);
         session.last_seen = context.now;
+        // That strange numbers passed stays known: if these were somebody else's, a revocation asks the ends again.
         if let Some(rare) = self.sessions.rare_mut(slot) {
-            (rare.asked, rare.strange) = (None, None);
+            rare.asked = None;
         }
         if change != Change::None {
             self.phase_changed(slot, change, context);
@@ -184,7 +185,7 @@ impl Forwarder {
         let Some(rare) = self.sessions.rare_mut(slot) else { return };
         rare.rival = (!over && !takes_over).then_some(rival);
         if takes_over {
-            (rare.strange, rare.asked) = (None, None);
+            rare.asked = None;
             self.phase_changed(slot, Change::Phase, context);
         }
     }

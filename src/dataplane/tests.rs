@@ -21,6 +21,8 @@ use forwarder::Position;
 mod packets;
 use packets::{Packet, echo_request, tcp, udp};
 
+/// SYNs in the place of sessions that are over or half open.
+mod anew;
 mod attacks;
 
 /// Which backend a session gets.

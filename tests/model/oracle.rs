@@ -67,7 +67,7 @@ impl Flow {
     }
 
     /// Closed by a reset alone: nobody knows whether both ends have heard it.
-    pub(crate) fn is_reset(&self) -> bool {
+    pub(crate) fn owes_resets(&self) -> bool {
         self.phase == Phase::Closing && self.exact && !(self.consumer.fin_acked && self.provider.fin_acked)
     }
 
@@ -135,6 +135,8 @@ pub(crate) struct Oracle {
     pub(crate) now: u32,
     /// The ended session of the packet last decided.
     pub(crate) late: Option<Key>,
+    /// The session whose place it takes, if its ends are to be told.
+    pub(crate) replaced: Option<(Key, Flow)>,
 }
 
 impl Oracle {
@@ -177,7 +179,7 @@ impl Oracle {
                 continue;
             }
             let flow = self.flows.remove(&key).expect("listed above");
-            if flow.is_reset() {
+            if flow.owes_resets() {
                 reset.push((key, flow));
             }
         }
@@ -225,10 +227,11 @@ impl Oracle {
             same.clone().find(reverse).map(|(key, flow)| (key, flow, false))
         });
         let syn = packet.protocol == TCP && packet.flags & (SYN | ACK | RST | FIN) == SYN;
-        self.late = None;
+        let wrong = packet.protocol == TCP && sum == Sum::Wrong;
+        (self.late, self.replaced) = (None, None);
         if let Some((&key, flow, forth)) = found {
             self.late = (flow.phase == Phase::Ended).then_some(key);
-            if !(forth && syn && matches!(flow.phase, Phase::Ended | Phase::Closing)) {
+            if !(forth && syn && !wrong && flow.closes()) {
                 return match flow.phase {
                     Phase::Ended => Expected::Drop((DropReason::SessionEnded, Some(flow.grant.resource))),
                     _ if packet.ttl <= 1 => Expected::Drop((DropReason::TtlExpired, Some(flow.grant.resource))),
@@ -236,7 +239,12 @@ impl Oracle {
                     Phase::Active | Phase::Opening | Phase::Established | Phase::Closing => Expected::Pass(key),
                 };
             }
-            self.flows.remove(&key);
+            let refused = self.rules.spoofed(at, source, destination)
+                || self.rules.ask(at, packet.protocol, source, destination, packet.ports.1).is_err();
+            // An ended one answers until another takes its place.
+            if !(refused && flow.phase == Phase::Ended) {
+                self.replaced = self.flows.remove_entry(&key).filter(|(_, flow)| flow.owes_resets());
+            }
         }
         if self.rules.is_nat(at, destination) {
             return Expected::Drop((DropReason::NoSession, None));
@@ -245,7 +253,7 @@ impl Oracle {
             return Expected::Drop((DropReason::SpoofedSource, None));
         }
         match self.rules.ask(at, packet.protocol, source, destination, packet.ports.1) {
-            Ok(grant) => self.admit(key, grant, packet, (syn, unfit(true))),
+            Ok(grant) => self.admit(key, grant, packet, (syn, unfit(true) || wrong)),
             Err(denied) => Expected::Drop(denied),
         }
     }

@@ -69,7 +69,7 @@ pub(crate) struct Run {
     pub(crate) identification: u32,
     /// Whether the checksum of the packet last sent is right.
     pub(crate) intact: bool,
-    /// A connection that a reset had closed, and that made room: its ends are told.
+    /// A connection that was closed, and that made room: its ends are told.
     made_room: Option<(Key, Flow)>,
     /// Identification of the last datagram between two hosts.
     identified: BTreeMap<(u32, u32, u8), u16>,
@@ -86,7 +86,7 @@ impl Run {
         let mut world = World::new(workers, seed);
         world.publish(rules.snapshot(1));
         world.settle(1_000);
-        let oracle = Oracle { rules, flows: BTreeMap::new(), now: 1_000, late: None };
+        let oracle = Oracle { rules, flows: BTreeMap::new(), now: 1_000, late: None, replaced: None };
         let random = fastrand::Rng::with_seed(seed);
         Self {
             random,
@@ -319,13 +319,11 @@ impl Run {
         (0..probes).for_each(|_| self.reach(Case::Asked));
         let (mut resets, mut rest) = (Vec::new(), Vec::new());
         // One that a reset closed may make room, and its ends are told.
-        let closed: Vec<_> = self
-            .oracle
-            .flows
-            .iter()
-            .filter(|(_, flow)| flow.is_reset())
+        let closed: Vec<_> = (self.oracle.flows.iter())
+            .filter(|(_, flow)| self.small && flow.owes_resets())
             .map(|(key, flow)| (*key, flow.clone()))
             .chain(self.made_room.take())
+            .chain(self.oracle.replaced.take())
             .collect();
         // A late segment of a connection that ended just now is answered by a reset that looks the same.
         let mirrored = (packet.destination, packet.source, (packet.ports.1, packet.ports.0), packet.ack);
@@ -338,7 +336,7 @@ impl Run {
                 let to_service = *at == PROVIDER && (packet.source, packet.destination, packet.ports) == service;
                 key.1 == TCP && packet.flags == RST && (to_consumer || to_service)
             };
-            if killed.iter().any(|one| of(&one)) || self.small && closed.iter().any(|one| of(&one)) {
+            if killed.iter().chain(&closed).any(|one| of(&one)) {
                 assert_eq!(residue(frame), 0);
                 resets.push((*at, packet, frame));
             } else {
@@ -449,7 +447,7 @@ impl Run {
         if full && closes {
             assert!(evicted.closes(), "a session made room that was not closed: {evicted:?}");
             self.reach(Case::Evicted);
-            self.made_room = evicted.is_reset().then_some((missing[0], evicted));
+            self.made_room = evicted.owes_resets().then_some((missing[0], evicted));
             return Vec::new();
         }
         let of_use = full || evicted.grant.resource == grant.resource;

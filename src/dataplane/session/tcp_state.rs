@@ -400,11 +400,15 @@ pub const fn revive(session: &mut Session) {
     session.phase = Phase::Established;
 }
 
-/// Whether a connection was closed by resets alone: one that both ends closed by FINs needs none.
+/// Whether a connection was closed by a reset alone, of which nobody knows whether both ends have heard it. One that both
+/// ends closed by FINs needs none, nor one that the service never answered but by a refusal.
 #[must_use]
-pub fn is_reset(session: &Session) -> bool {
+pub fn owes_resets(session: &Session) -> bool {
     let fins = session.tcp.has(Seen::CONSUMER_FIN_ACKED) && session.tcp.has(Seen::PROVIDER_FIN_ACKED);
-    session.phase == Phase::Closing && session.tcp.has(Seen::EXACT_CLOSE) && !fins
+    session.phase == Phase::Closing
+        && session.tcp.has(Seen::EXACT_CLOSE)
+        && session.tcp.has(Seen::PROVIDER_SEQ)
+        && !fins
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::forwarder::{Context, Forwarder};
 use crate::dataplane::handover::{Arrival, Full};
 use crate::dataplane::lifecycle::TOMBSTONE;
+use crate::dataplane::segments::is_intact;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::share::Common;
 use crate::dataplane::verdict::DropReason;
@@ -40,11 +41,7 @@ impl Forwarder {
         (arrival, kept): (&Arrival, Option<&Addresses>),
         context: &Context<'_>,
     ) -> Result<Slot, Refusal> {
-        let query = query(&packet.key);
-        if is_spoofed(context.snapshot, &query) {
-            return Err(Refusal { reason: DropReason::SpoofedSource, answer: None, mtu: 0 });
-        }
-        let admission = judge(context.snapshot, &query).map_err(|denial| refusal(&denial, context))?;
+        let admission = judged(packet, context)?;
         let refuse = |reason| Refusal { reason, answer: admission.resource.answer, mtu: 0 };
         let opens = opens_session(frame, packet);
         let Ok(fee) = self.within_rates(packet, opens, &admission, context) else {
@@ -59,7 +56,9 @@ impl Forwarder {
         self.departed.tell(&self.shared);
         let backend =
             self.choose_backend(&admission, &packet.key, kept).ok_or_else(|| refuse(DropReason::NoBackend))?;
-        if packet.version == Version::V6 && backend.version() == Version::V4 && lacks_checksum(frame, packet) {
+        let unfit = packet.version == Version::V6 && backend.version() == Version::V4 && lacks_checksum(frame, packet);
+        // A SYN that its receiver throws away takes nobody's place.
+        if unfit || packet.key.protocol == Protocol::Tcp && !is_intact(frame, packet) {
             return Err(refuse(DropReason::BadChecksum));
         }
         self.make_room(arrival, context).map_err(refuse)?;
@@ -266,6 +265,15 @@ enum Round {
     Rested,
     /// What a half-open session gives back.
     HalfOpen,
+}
+
+/// What the rules in force say of a packet that may open a session.
+pub(super) fn judged<'a>(packet: &Packet, context: &Context<'a>) -> Result<Admission<'a>, Refusal> {
+    let query = query(&packet.key);
+    if is_spoofed(context.snapshot, &query) {
+        return Err(Refusal { reason: DropReason::SpoofedSource, answer: None, mtu: 0 });
+    }
+    judge(context.snapshot, &query).map_err(|denial| refusal(&denial, context))
 }
 
 /// The question that a packet with `key` asks.

@@ -1,12 +1,11 @@
 //! Half-open sessions make room: a SYN that nobody has answered costs its sender one packet, so what floods of them
 //! take is given to whoever finds none left. Candidates are drawn at random; among them the tenant (the VNet of an
-//! attachment) with the most gives, so that one who floods gives its own. The backend is told by a reset, and the NAT
-//! port is free at once.
+//! attachment) with the most gives, so that one who floods gives its own. Whoever has answered is told by a reset, and the
+//! NAT port is free at once.
 
 use super::port_pool::PoolKey;
 use crate::dataplane::ended::Cause;
 use crate::dataplane::forwarder::{Context, Forwarder};
-use crate::dataplane::lifecycle::resets;
 use crate::dataplane::session::{FlowKey, Phase, Session, Slot};
 use crate::snapshot::AttachmentId;
 
@@ -62,13 +61,7 @@ impl Forwarder {
         self.random.shuffle(&mut shuffled);
         let weight = |slot: &Slot| shuffled.iter().filter(|other| tenant(other) == tenant(slot)).count();
         let Some(&slot) = shuffled.iter().max_by_key(|slot| weight(slot)) else { return false };
-        let Some(session) = self.sessions.get(slot) else { return false };
-        let provider = session.provider_attachment;
-        let told: Vec<_> = resets(&self.sessions.addresses(slot), session).filter(|(to, _)| *to == provider).collect();
-        for (to, frame) in told {
-            self.counts.originated += 1;
-            self.originate(to, frame);
-        }
+        self.reset_ends(slot);
         self.remove(slot, Cause::Reclaimed, context.now);
         self.departed.tell(&self.shared);
         true

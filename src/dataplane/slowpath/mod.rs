@@ -15,7 +15,7 @@ use super::verdict::{DropReason, Verdict};
 use crate::snapshot::{Protocol, steering};
 use crate::wire::headers::{ACK, FIN, RST, SYN};
 use crate::wire::{Version, ip, vnet};
-use admit::Refusal;
+use admit::{Refusal, judged};
 use reject::Bucket;
 
 /// A session's first packet: judge, choose a backend, reserve a NAT port, insert.
@@ -197,16 +197,12 @@ impl Forwarder {
         let Some(session) = self.sessions.get(slot).filter(|session| session.phase != Phase::Vacant) else {
             return self.open(frame, packet, None, arrival, context);
         };
-        let opens_anew = direction == Direction::ToService && is_plain_syn(frame, packet);
-        if opens_anew && matches!(session.phase, Phase::Ended | Phase::Closing) {
-            let (isn, addresses) = (packet.segment(frame).seq, self.sessions.addresses(slot));
-            // The client has answered the server's challenge and repeats its SYN (RFC 5961 §4.2).
-            let repeats = session.phase == Phase::Closing
-                && self.sessions.rare(slot).and_then(|rare| rare.rival).is_some_and(|rival| rival.isn == isn);
-            self.remove(slot, Cause::Reclaimed, context.now);
-            return self.open(frame, packet, repeats.then_some(&addresses), arrival, context);
+        let phase = session.phase;
+        let is_over = matches!(phase, Phase::Ended | Phase::Closing);
+        if is_over && direction == Direction::ToService && is_plain_syn(frame, packet) && is_intact(frame, packet) {
+            return self.open_anew(frame, packet, slot, arrival, context);
         }
-        if session.phase == Phase::Ended {
+        if phase == Phase::Ended {
             return self.late(frame, packet, slot, direction, context);
         }
         if packet.hops <= 1 {
@@ -214,6 +210,33 @@ impl Forwarder {
             return self.deny(frame, packet, Refusal { reason: DropReason::TtlExpired, answer, mtu: 0 }, context);
         }
         self.pass_if_it_fits(frame, packet, slot, direction, arrival, context)
+    }
+
+    /// A SYN in the place of a session that is over: a new admission, behind the resets that the old one's ends are
+    /// owed. While nobody admits it, an ended session stays, since its ends may have yet to hear that it is over.
+    fn open_anew(
+        &mut self,
+        frame: &mut [u8],
+        packet: &Packet,
+        slot: Slot,
+        arrival: &Arrival,
+        context: &Context<'_>,
+    ) -> Verdict {
+        let (before, isn, addresses) = (self.outbox.len(), packet.segment(frame).seq, self.sessions.addresses(slot));
+        let is_closing = self.sessions.get(slot).is_some_and(|session| session.phase == Phase::Closing);
+        if !is_closing && let Err(refusal) = judged(packet, context) {
+            return self.deny(frame, packet, refusal, context);
+        }
+        // The client has answered the server's challenge by a reset and repeats its SYN (RFC 5961 §4.2): both know.
+        let repeats =
+            is_closing && self.sessions.rare(slot).and_then(|rare| rare.rival).is_some_and(|rival| rival.isn == isn);
+        if repeats {
+            self.remove(slot, Cause::Reclaimed, context.now);
+        } else {
+            self.retire(slot, Cause::Reclaimed, context.now);
+        }
+        let verdict = self.open(frame, packet, repeats.then_some(&addresses), arrival, context);
+        self.behind_resets(verdict, frame, before, arrival)
     }
 
     /// A late segment of an ended session gets a reset at its own ACK number, from whichever side it comes (DESIGN law

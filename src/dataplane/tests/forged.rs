@@ -5,19 +5,19 @@ use super::packets::Body;
 use super::*;
 use crate::dataplane::session::{Direction, Phase, Session};
 
-const FIN: u8 = 1;
+pub(super) const FIN: u8 = 1;
 
-fn rejected() -> Rules {
+pub(super) fn rejected() -> Rules {
     let stamp = Stamp { current: Generation(2), valid_since: Generation(2) };
     Rules { state: Rejected, stamp, ..Rules::default() }
 }
 
-fn from_client(flags: u8, seq: u32, ack: u32) -> Packet {
+pub(super) fn from_client(flags: u8, seq: u32, ack: u32) -> Packet {
     tcp("10.1.0.5", 40_000, "10.1.9.4", 5432).flags(flags).seq(seq).ack(ack)
 }
 
 /// What a packet of TCP says: where, flags, sequence and acknowledgement number.
-fn said(sent: &[(AttachmentId, Packet)], at: AttachmentId, of: u8) -> Vec<(u32, u32)> {
+pub(super) fn said(sent: &[(AttachmentId, Packet)], at: AttachmentId, of: u8) -> Vec<(u32, u32)> {
     let tcp = |packet: &Packet| {
         let Body::Tcp { flags, seq, ack, .. } = packet.body else { return None };
         (flags == of).then_some((seq, ack))
@@ -27,25 +27,25 @@ fn said(sent: &[(AttachmentId, Packet)], at: AttachmentId, of: u8) -> Vec<(u32, 
 
 impl World {
     /// The only session.
-    fn only(&self) -> &Session {
+    pub(super) fn only(&self) -> &Session {
         let sessions = self.workers[0].forwarder().sessions();
         (0..sessions.extent()).find_map(|at| sessions.get(sessions.occupied(at)?)).expect("a session")
     }
 
-    fn later(&mut self, ticks: u32) {
+    pub(super) fn later(&mut self, ticks: u32) {
         self.now = Tick(self.now.0 + ticks);
     }
 }
 
 /// A bad checksum, which the receiver throws away.
-fn spoilt(packet: &Packet) -> Vec<u8> {
+pub(super) fn spoilt(packet: &Packet) -> Vec<u8> {
     let mut frame = packet.frame();
     frame[vnet::LENGTH + 20 + 16] ^= 0x55;
     frame
 }
 
 impl World {
-    fn inject(&mut self, at: AttachmentId, frame: Vec<u8>) -> usize {
+    pub(super) fn inject(&mut self, at: AttachmentId, frame: Vec<u8>) -> usize {
         self.workers[0].ends().0[usize::from(at.0)].push(frame);
         self.settle();
         let sent: usize = self.workers[0].ends().1.iter_mut().map(|sink| sink.sent.drain(..).count()).sum();
