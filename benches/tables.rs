@@ -218,7 +218,7 @@ fn snapshots(c: &mut Criterion) {
                     let next =
                         publisher.current().with_endpoint(epoch, EndpointId(id), &[(0, address(id))], Some(new), stamp);
                     publisher.publish(next);
-                    publisher.wait(Duration::from_secs(2)).expect("workers that read");
+                    publisher.wait(Duration::from_secs(2), |_, passed| passed).expect("workers that read");
                 });
             });
             stop.store(true, Ordering::Relaxed);

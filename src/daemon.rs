@@ -269,7 +269,7 @@ fn assemble(
             Service { options, facts, crew: &crew, host, paths, doors, store, log, hooks, socket, metrics, network };
         serve(service, &Arc::new(control), &stop, stopped)
     });
-    let failed = crew.stop();
+    let failed = crew.stop(served.is_ok());
     // The workers' last notes are in their rings now.
     drop(writing);
     if let Some(host) = host.host.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -350,7 +350,7 @@ fn serve(
 ) -> anyhow::Result<()> {
     let known = Arc::clone(control);
     let observer = Observer::new(
-        service.crew.port.0.shared(),
+        service.crew.port.publisher.shared(),
         service.crew.counters.clone(),
         service.crew.mailboxes.clone(),
         Box::new(move || api::facts(&known)),

@@ -1,7 +1,7 @@
 //! The workers' threads: how they are started, reached and ended.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,17 @@ use privlink::dataplane::handover::Shared;
 use privlink::dataplane::mailbox::Mailbox;
 use privlink::dataplane::pace::Moment;
 use privlink::dataplane::{Ears, Worker};
+use privlink::host::thread::Thread;
 use privlink::snapshot::steering::Secret;
 use privlink::snapshot::{PathMtus, Publisher, Snapshot};
 use tokio::sync::watch;
 
-/// How long workers may take to end their last batch.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long workers may take to end in an orderly stop: on a busy machine they wait for a processor, and for the kernel
+/// to take their devices away.
+const ORDERLY: Duration = Duration::from_secs(60);
+
+/// How long when the daemon ends because something is broken, perhaps a worker.
+const BROKEN: Duration = Duration::from_secs(2);
 
 /// The workers' threads and everyone's ways to reach them.
 pub(super) struct Crew {
@@ -48,16 +53,17 @@ impl Crew {
         let wakers: Vec<_> = ears.iter().map(Ears::waker).collect();
         let shared = Arc::new(Shared::new(wakers.clone()).with_path_mtus(path_mtus).with_steering(steering));
         let mut publisher = Publisher::new();
+        let known: Vec<Arc<OnceLock<Thread>>> = (0..workers).map(|_| Arc::default()).collect();
         let mut devices: Vec<_> = devices.into_iter().map(Vec::into_iter).collect();
         let mut crew = Self {
-            port: Arc::new(WorkersPort(Publisher::new())),
+            port: Arc::new(WorkersPort { publisher: Publisher::new(), threads: Vec::new() }),
             counters: Vec::new(),
             mailboxes: Vec::new(),
             wakers,
             threads: Vec::new(),
             end: Arc::new(AtomicBool::new(false)),
         };
-        for (number, ears) in (0..workers).zip(ears) {
+        for ((number, ears), place) in (0..workers).zip(ears).zip(&known) {
             let position = Position { worker: number, workers };
             let forwarder = Forwarder::new(position, position.share_of(max_sessions), seeds()?, Arc::clone(&shared));
             let ring = rings.and_then(|rings| rings.get(usize::from(number)));
@@ -73,25 +79,28 @@ impl Crew {
             let mine = devices.iter_mut().filter_map(Iterator::next);
             let (sources, sinks): (Vec<TunReader>, Vec<TunWriter>) = mine.map(TunQueue::split).unzip();
             let worker = Worker::new(forwarder, sources, sinks, reader, questions);
-            let (end, stop) = (Arc::clone(&crew.end), stop.clone());
+            let (end, stop, place) = (Arc::clone(&crew.end), stop.clone(), Arc::clone(place));
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 // A worker that panics or loses a device takes the daemon down with it, closed.
                 let _last_words = LastWords(stop);
+                // Without `/proc` whatever holds it up is its own doing.
+                let _ = Thread::current().map(|thread| place.set(thread));
                 worker.run(&ears, &end, || Moment::after(now() - began))
             })?;
             crew.threads.push(thread);
         }
-        crew.port = Arc::new(WorkersPort(publisher));
+        crew.port = Arc::new(WorkersPort { publisher, threads: known });
         Ok(crew)
     }
 
-    /// Ends every worker; their devices close with the last of them.
-    pub(super) fn stop(self) -> anyhow::Result<()> {
+    /// Ends every worker; their devices close with the last of them. `orderly`: nothing is known to be broken.
+    pub(super) fn stop(self, orderly: bool) -> anyhow::Result<()> {
+        let limit = if orderly { ORDERLY } else { BROKEN };
         self.end.store(true, Ordering::Relaxed);
         self.wakers.iter().for_each(|wake| wake());
         let asked = now();
         while self.threads.iter().any(|thread| !thread.is_finished()) {
-            if now() - asked > PATIENCE {
+            if now() - asked > limit {
                 // A worker that hangs cannot be joined. The devices close with the process; what keeps
                 // addresses unreachable stays, and the next start or `privlink clean` finds it in the journal.
                 tracing::error!("a worker does not end; the daemon ends without it, closed");
@@ -122,12 +131,18 @@ impl Drop for LastWords {
 }
 
 /// The packet path as the control plane sees it.
-pub(super) struct WorkersPort(pub(super) Publisher);
+pub(super) struct WorkersPort {
+    pub(super) publisher: Publisher,
+    /// The workers' threads, once they run.
+    threads: Vec<Arc<OnceLock<Thread>>>,
+}
 
 impl ports::Workers for WorkersPort {
     fn publish(&self, snapshot: Snapshot, limit: Duration) -> anyhow::Result<()> {
-        self.0.publish(snapshot);
-        Ok(self.0.wait(limit)?)
+        self.publisher.publish(snapshot);
+        let thread = |worker: usize| self.threads.get(worker)?.get();
+        let held_up = |worker, passed| thread(worker).map_or(passed, |thread| thread.held_up(passed));
+        Ok(self.publisher.wait(limit, held_up)?)
     }
 }
 

@@ -51,6 +51,9 @@ pub mod path_mtu;
 /// Which queue a packet belongs to.
 pub mod steering;
 
+/// Who is held up, and who waits for a processor.
+pub mod thread;
+
 use journal::Journal;
 use lock::Lock;
 use netlink::Kernel;

@@ -15,6 +15,12 @@ use super::Snapshot;
 /// Pause between two looks at the workers' progress; a batch takes microseconds.
 const POLL: Duration = Duration::from_micros(20);
 
+/// Time between two looks at what holds a silent worker up.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Times the limit after which a worker is silent whatever holds it up.
+const AT_MOST: u32 = 15;
+
 /// The control plane's end.
 pub struct Publisher {
     current: Arc<ArcSwap<Snapshot>>,
@@ -71,18 +77,26 @@ impl Publisher {
         self.wakers.iter().for_each(|wake| wake());
     }
 
-    /// Waits until every worker has begun a batch with the snapshot in force.
+    /// Waits until every worker has begun a batch with the snapshot in force. `held_up` says how much of the time since
+    /// it was last asked a worker was held up by itself: one that waits for a processor forwards nothing meanwhile, so
+    /// it is waited for on a busy machine.
     ///
     /// # Errors
-    /// Names the first worker that has not within `limit`.
+    /// Names the first worker that was held up for longer than `limit`.
     #[allow(clippy::disallowed_methods, reason = "the control plane waits in real time")]
-    pub fn wait(&self, limit: Duration) -> Result<(), SilentWorker> {
+    pub fn wait(&self, limit: Duration, held_up: impl Fn(usize, Duration) -> Duration) -> Result<(), SilentWorker> {
         let epoch = self.current.load().epoch;
         let started = Instant::now();
         for (worker, seen) in self.seen.iter().enumerate() {
+            let (mut looked, mut silent) = (Duration::ZERO, Duration::ZERO);
             while seen.load(Ordering::Acquire) < epoch {
                 let waited = started.elapsed();
-                if waited > limit {
+                let passed = waited.saturating_sub(looked);
+                if passed >= LOOK {
+                    silent += held_up(worker, passed);
+                    looked = waited;
+                }
+                if silent > limit || waited > limit.saturating_mul(AT_MOST) {
                     return Err(SilentWorker { worker, waited });
                 }
                 std::thread::sleep(POLL);
@@ -130,11 +144,37 @@ mod tests {
         let mut publisher = Publisher::new();
         let mut reader = publisher.reader(Box::new(|| ()));
         publisher.publish(SnapshotBuilder::default().build(1));
-        let silent = publisher.wait(Duration::from_millis(1)).expect_err("no batch has begun");
+        let silent = publisher.wait(Duration::from_millis(1), |_, passed| passed).expect_err("no batch has begun");
         assert_eq!(silent.worker, 0);
         let (snapshot, changed) = reader.begin_batch();
         assert_eq!((snapshot.epoch, changed), (1, true));
-        publisher.wait(Duration::from_millis(1)).expect("acknowledged");
+        publisher.wait(Duration::from_millis(1), |_, passed| passed).expect("acknowledged");
         assert!(!reader.begin_batch().1, "nothing new");
+    }
+
+    /// A busy machine fails no call: time without a processor is not silence, as long as there is an end to it.
+    #[test]
+    fn a_worker_that_waits_for_a_processor_is_waited_for() {
+        const LIMIT: Duration = Duration::from_millis(20);
+        let mut publisher = Publisher::new();
+        let mut reader = publisher.reader(Box::new(|| ()));
+        publisher.publish(SnapshotBuilder::default().build(1));
+        let silent = publisher.wait(LIMIT, |_, _| Duration::ZERO).expect_err("no batch has begun");
+        assert!(silent.waited > LIMIT * AT_MOST, "{silent}");
+        let looks = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                publisher.wait(Duration::from_mins(1), |worker, passed| {
+                    assert!(worker == 0 && passed >= LOOK);
+                    looks.fetch_add(1, Ordering::Relaxed);
+                    Duration::ZERO
+                })
+            });
+            while looks.load(Ordering::Relaxed) < 3 {
+                std::thread::yield_now();
+            }
+            reader.begin_batch();
+            waiting.join().expect("ran").expect("it came");
+        });
     }
 }
