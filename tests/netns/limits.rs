@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::lab::{
-    Daemon, drops, drops_exactly, drops_grow, endpoint, eventually, inside, ip, isolated, json, now, orders, read_log,
-    run, sessions, two_legs, two_sides,
+    Daemon, drops, drops_exactly, drops_grow, endpoint, eventually, inside, ip, isolated, json, metrics, now, orders,
+    read_log, run, sessions, two_legs, two_sides,
 };
 use crate::packets::{SYN, datagram, echo_request, segment};
 use crate::peers::{connect, greeted, inject, raw, serve, tcp, udp};
@@ -204,14 +204,20 @@ fn memory_stays_flat_under_a_flood_of_syns_and_sessions_live_on() {
             sent += 100_000;
             sessions() > 35_000
         });
-        let before = resident(&daemon);
+        let opened = || -> u64 {
+            let all = metrics().into_iter().filter(|(name, _)| name.starts_with("privlink_sessions_opened_total{"));
+            all.map(|(_, count)| count).sum()
+        };
+        let (before, first) = (resident(&daemon), opened());
         for _ in 0..5 {
             flood(sent, 100_000);
             sent += 100_000;
             still_echoes(&mut stream);
         }
         let after = resident(&daemon);
-        println!("{before} KiB with a full table, {after} KiB after 500,000 more segments");
+        let more = opened() - first;
+        println!("{before} KiB with a full table, {after} KiB after {more} more half-open sessions");
+        assert!(more > 100_000, "only {more} made room for one another");
         assert!(after < before + 2_048, "{before} KiB before, {after} KiB after");
         assert!(sessions() <= 40_000, "{} sessions", sessions());
         still_echoes(&mut stream);
