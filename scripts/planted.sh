@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Plants bugs in a temporary copy of the packet path, one by one, and shows which test finds each.
 #
-#   scripts/planted.sh [--demo] [NAME...]
+#   scripts/planted.sh [--demo | --dry] [NAME...]
 #
+#   --dry   builds nothing, and shows which bugs have lost their place
 #   --demo  runs scripts/demo.sh with each bug planted, too: it must fail, and the line that failed is shown
 #
 # One line per bug: `NAME: caught by TEST`, or `NAME: NOT CAUGHT`, which makes the script fail. Named ones
@@ -14,10 +15,11 @@ HERE=$PWD
 COPY=${CARGO_TARGET_DIR:-$HERE/target}/planted
 MISSED=0
 DEMO=no
-if [[ ${1:-} == --demo ]]; then
-  DEMO=yes
-  shift
-fi
+DRY=no
+case ${1:-} in
+  --demo) DEMO=yes && shift ;;
+  --dry) DRY=yes && shift ;;
+esac
 WANTED=" $* "
 
 # shellcheck disable=SC2016  # the expressions are for perl to expand
@@ -26,7 +28,7 @@ main() {
   mkdir -p "$COPY/tree" "$COPY/target"
   cp -a Cargo.toml Cargo.lock clippy.toml src tests benches examples "$COPY/tree/"
   # What the dependencies were built to serves the copy too; its own binaries stay out of the way.
-  [[ -d $COPY/target/debug || ! -d target/debug ]] ||
+  [[ $DRY == yes || -d $COPY/target/debug || ! -d target/debug ]] ||
     tar -C target -c --exclude='*privlink*' --exclude=incremental debug | tar -C "$COPY/target" -x
   local d=src/dataplane s=src/snapshot w=src/wire
   bug spoofed_source $d/slowpath/admit.rs 's/if is_spoofed\(context\.snapshot, &query\)/if false/'
@@ -64,7 +66,7 @@ main() {
   bug search_unbounded $d/session/index.rs 's/const REACH: usize = 128;/const REACH: usize = 1 << 20;/'
   bug half_open_stays $d/slowpath/half_open.rs 's/session\.phase == Phase::Opening/false/'
   bug half_open_of_anybody $d/slowpath/half_open.rs 's/max_by_key\(\|slot\| weight\(slot\)\)/min_by_key(|slot| weight(slot))/'
-  bug half_open_untold $d/slowpath/half_open.rs 's/self\.originate\(to, frame\);/drop((to, frame));/'
+  bug half_open_untold $d/slowpath/half_open.rs 's/self\.reset_ends\(slot\);//'
   bug half_open_port_rests $d/forwarder.rs 's/session\.phase == Phase::Opening && cause == Cause::Reclaimed/false/'
   bug pieces_of_anybody $d/slowpath/reassembly.rs 's/max_by_key\(\|\(weight, _\)\| \*weight\)/min_by_key(|(weight, _)| *weight)/'
   bug answers_of_all $d/slowpath/reject.rs 's/let tenant = usize::from\(tenant\.0\);/let tenant = usize::from(tenant.0) * 0;/'
@@ -115,7 +117,13 @@ main() {
   bug closed_for_good $d/segments.rs 's/if !lives \{/if true {/'
   bug alive_beyond_limits $d/segments.rs 's/if !self\.admit_again\(&addresses, session, context\)/if false/'
   bug busy_is_idle $d/lifecycle.rs 's/let is_doubtful = idle/let is_doubtful = false/'
-  bug port_without_reset $d/lifecycle.rs 's/is_some_and\(is_reset\)/is_some_and(|_| false)/'
+  bug port_without_reset $d/lifecycle.rs 's/is_some_and\(owes_resets\)/is_some_and(|_| false)/'
+  bug syn_without_reset $d/slowpath/mod.rs 's/if repeats \{/if true {/'
+  bug syn_before_reset $d/slowpath/mod.rs 's/let \(before, isn, addresses\) = \(self\.outbox\.len\(\),/let (before, isn, addresses) = (usize::MAX,/; s/if self\.outbox\.len\(\) == before/if before >= self.outbox.len()/'
+  bug refused_syn_buries $d/slowpath/mod.rs 's/if !is_closing && let Err/if false \&\& let Err/'
+  bug spoilt_syn_opens $d/slowpath/admit.rs 's/ \|\| packet\.key\.protocol == Protocol::Tcp && !is_intact\(frame, packet\)//'
+  bug spoilt_syn_replaces $d/slowpath/mod.rs 's/ && is_intact\(frame, packet\) \{\n/ {\n/'
+  bug rival_unreset $d/lifecycle.rs 's/if let Some\(mut rival\) = rival/if let Some(mut rival) = rival.filter(|_| false)/'
   bug ends_unasked $d/lifecycle.rs 's/self\.ask_ended\(slot, context\);//'
   bug asked_once $d/probing.rs 's/const ENDED: &\[u32\] = [^;]*;/const ENDED: \&[u32] = \&[0];/'
   bug tombstone_slow $d/slowpath/mod.rs 's/context\.now\.since\(ended\) > EACH_ANSWERED/true/'
@@ -152,6 +160,8 @@ bug() {
   if cmp -s "$HERE/$file" "$COPY/tree/$file"; then
     found='NOT CAUGHT (the place to plant it is gone)'
     MISSED=$((MISSED + 1))
+  elif [[ $DRY == yes ]]; then
+    found='can be planted'
   elif (cd "$COPY/tree" && CARGO_TARGET_DIR=$COPY/target RUST_BACKTRACE=0 PRIVLINK_MODEL_STEPS=4000 timeout 1200 \
     cargo test --locked --no-fail-fast --lib --test model -- dataplane:: snapshot:: wire:: model_says evicts every_port) >"$log" 2>&1; then
     found='NOT CAUGHT'
