@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 /// How long workers may take to end in an orderly stop: on a busy machine they wait for a processor, and for the kernel
 /// to take their devices away.
-const ORDERLY: Duration = Duration::from_secs(60);
+const ORDERLY: Duration = Duration::from_mins(1);
 
 /// How long when the daemon ends because something is broken, perhaps a worker.
 const BROKEN: Duration = Duration::from_secs(2);
