@@ -326,6 +326,7 @@ fn explain_says_what_the_packet_path_does() {
                 Verdict::Drop(reason) => Some(reason),
                 other @ (Verdict::Rebuilt { .. }
                 | Verdict::Emitted
+                | Verdict::Absorbed
                 | Verdict::Held
                 | Verdict::Settled
                 | Verdict::HandOut { .. }) => unreachable!("one worker, one family, no fragments: {other:?}"),

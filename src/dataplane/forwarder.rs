@@ -214,7 +214,9 @@ impl Forwarder {
     pub(super) fn settle(&mut self, verdict: Verdict, frame: &[u8], arrival: &Arrival) -> Verdict {
         let frames = arrival.frames();
         match verdict {
-            Verdict::Forward { .. } | Verdict::Rebuilt { .. } | Verdict::Emitted => self.counts.forwarded += frames,
+            Verdict::Forward { .. } | Verdict::Rebuilt { .. } | Verdict::Emitted | Verdict::Absorbed => {
+                self.counts.forwarded += frames;
+            }
             Verdict::Drop(reason) => self.counts.dropped[reason as usize] += frames,
             Verdict::Held => self.counts.held += frames,
             Verdict::Settled => {}

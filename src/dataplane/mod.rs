@@ -222,7 +222,12 @@ fn send<K: FrameSink>(sinks: &mut [K], forwarder: &mut Forwarder, verdict: Verdi
         Verdict::Rebuilt { to, from, end } => sinks
             .get_mut(usize::from(to.0))
             .is_some_and(|sink| sink.send_joined(forwarder.head(), &frame[from..end]).is_ok()),
-        Verdict::Emitted | Verdict::Held | Verdict::Settled | Verdict::Drop(_) | Verdict::HandOut { .. } => true,
+        Verdict::Emitted
+        | Verdict::Absorbed
+        | Verdict::Held
+        | Verdict::Settled
+        | Verdict::Drop(_)
+        | Verdict::HandOut { .. } => true,
     };
     if !sent {
         forwarder.write_failed(1);

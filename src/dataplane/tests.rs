@@ -33,6 +33,7 @@ mod families;
 /// Forged segments, and connections that were lost.
 mod forged;
 mod laws;
+mod path_mtu;
 /// What rates let pass.
 mod rates;
 mod revocation;

@@ -24,6 +24,8 @@ pub enum Verdict {
     },
     /// Forwarded as frames of the forwarder's own, which wait in its outbox.
     Emitted,
+    /// It told the forwarder something and goes no further; counts as forwarded.
+    Absorbed,
     /// A piece of a datagram, kept until the others come.
     Held,
     /// The piece made its datagram whole, whose verdict is counted for all its pieces.

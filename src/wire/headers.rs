@@ -24,8 +24,14 @@ pub const FIN: u8 = 0x01;
 pub const SYN: u8 = 0x02;
 /// TCP flag: ends a connection at once.
 pub const RST: u8 = 0x04;
+/// TCP flag: the receiver is to hand on what it has.
+pub const PSH: u8 = 0x08;
 /// TCP flag: the acknowledgement number is valid.
 pub const ACK: u8 = 0x10;
+/// TCP flag: the urgent pointer is valid.
+pub const URG: u8 = 0x20;
+/// TCP flag: the sender has lowered its window, as it was told to (RFC 3168 §6.1.2).
+pub const CWR: u8 = 0x80;
 
 /// Big-endian half-word at `at`; zero where the bytes end.
 #[inline]

@@ -81,6 +81,29 @@ impl ErrorMessage<'_> {
             _ => None,
         }
     }
+
+    /// The same, at least what every link carries. A router that does not know is taken for the next smaller of the
+    /// usual (RFC 1191 §7.1).
+    #[must_use]
+    pub fn fitting(&self) -> Option<u16> {
+        let known = match self.mtu()? {
+            0 => plateau_below(self.quote.length()),
+            told => u16::try_from(told).unwrap_or(u16::MAX),
+        };
+        Some(known.max(self.quote.version.least_mtu()))
+    }
+}
+
+impl Quote<'_> {
+    /// Length of the quoted packet, as its IPv4 header says.
+    fn length(&self) -> u16 {
+        half(self.bytes, 2)
+    }
+}
+
+/// The next smaller of the usual MTUs; 0: there is none.
+fn plateau_below(length: u16) -> u16 {
+    PLATEAUS.into_iter().find(|plateau| *plateau < length).unwrap_or(0)
 }
 
 /// Reads the ICMP error in `packet`.
@@ -230,9 +253,7 @@ fn translated(message: &ErrorMessage<'_>, version: Version) -> Option<([u8; 2], 
 /// A router that does not say what fits is taken for the next smaller of the usual (RFC 7915 §4.2).
 fn mtu_towards_v6(message: &ErrorMessage<'_>) -> u32 {
     let told = message.word & 0xFFFF;
-    let length = half(message.quote.bytes, 2);
-    let known =
-        if told == 0 { PLATEAUS.into_iter().find(|plateau| *plateau < length).map_or(0, u32::from) } else { told };
+    let known = if told == 0 { u32::from(plateau_below(message.quote.length())) } else { told };
     (known + 20).max(u32::from(Version::V6.least_mtu()))
 }
 

@@ -16,6 +16,9 @@ pub mod headers;
 /// Fresh identifications, and cutting a packet into pieces.
 pub mod fragment;
 
+/// Cutting a super-packet into the packets that it stands for.
+pub mod segment;
+
 /// RFC 1071 sums and RFC 1624 deltas.
 pub mod checksum;
 

@@ -185,7 +185,7 @@ impl World {
         let out = match verdict {
             Verdict::Forward { to, length } => Some((to, frame[..length].to_vec())),
             Verdict::Rebuilt { to, from, end } => Some((to, [self.forwarder.head(), &frame[from..end]].concat())),
-            Verdict::Emitted | Verdict::Held | Verdict::Settled | Verdict::Drop(_) => None,
+            Verdict::Emitted | Verdict::Absorbed | Verdict::Held | Verdict::Settled | Verdict::Drop(_) => None,
             Verdict::HandOut { .. } => panic!("one worker hands nothing over"),
         };
         if let Some((to, frame)) = out {

@@ -4,7 +4,7 @@ use privlink::dataplane::counters::VerdictCounts;
 use privlink::dataplane::verdict::DropReason;
 
 use super::oracle::{Expected, Key};
-use super::packet::{ICMP, Packet, Sum, TCP, UDP, VNET, header_of, residue, seal};
+use super::packet::{ICMP, Packet, Sum, TCP, UDP, VNET, header_of, residue};
 use super::pieces::piece;
 use super::run::{Case, Run, Sent};
 
@@ -18,15 +18,16 @@ const MOST_OF_SOURCE: u32 = 64;
 const RING: u64 = 1_024;
 
 /// What every attachment carries.
-const MTU: usize = 1_500;
+pub(crate) const MTU: usize = 1_500;
 
 impl Run {
     pub(crate) fn send_bounded(&mut self, before: &VerdictCounts) {
-        match self.random.u8(..9) {
+        match self.random.u8(..11) {
             0..3 => self.send_bad_piece(before),
             3..5 => self.abandon_datagrams(before),
             5..7 => self.send_too_large(before),
-            7 => self.send_to_a_broken_device(before),
+            7..9 => self.send_large_segment(before),
+            9 => self.send_to_a_broken_device(before),
             _ if self.workers > 1 && self.random.u8(..20) == 0 => self.flood_a_ring(before),
             _ => self.send_bad_piece(before),
         }
@@ -41,7 +42,7 @@ impl Run {
     }
 
     /// A packet of a live session by UDP, and which; any other packet goes its usual way.
-    fn packet_of_a_session(&mut self, before: &VerdictCounts) -> Option<(Sent, Key)> {
+    pub(crate) fn packet_of_a_session(&mut self, before: &VerdictCounts) -> Option<(Sent, Key)> {
         let sent = self.choose_packet();
         let expected = self.oracle.decide(sent.at, &sent.packet, sent.sum);
         if let (Expected::Pass(key), UDP) = (&expected, sent.packet.protocol) {
@@ -54,7 +55,7 @@ impl Run {
     }
 
     /// `dropped` more were dropped for `reason`, and nothing else was counted, nor is anything more held.
-    fn only_dropped(&mut self, before: &VerdictCounts, reason: DropReason, dropped: u64) {
+    pub(crate) fn only_dropped(&mut self, before: &VerdictCounts, reason: DropReason, dropped: u64) {
         let (after, mut wanted) = (self.world.counts(), before.dropped);
         wanted[reason as usize] += dropped;
         assert_eq!((after.dropped, after.held), (wanted, before.held), "{reason:?}");
@@ -131,7 +132,7 @@ impl Run {
     }
 
     /// An ICMP error about a packet: from where it was going to where it came from.
-    fn is_error(&mut self, sent: &Sent, to: u16, frame: &[u8], (four, six): ((u8, u8), (u8, u8))) {
+    pub(crate) fn is_error(&mut self, sent: &Sent, to: u16, frame: &[u8], (four, six): ((u8, u8), (u8, u8))) {
         let (answer, header) = (Packet::parse(frame), header_of(frame));
         let ends = (sent.at, sent.packet.destination, sent.packet.source);
         assert_eq!((to, answer.source, answer.destination), ends);
@@ -139,32 +140,6 @@ impl Run {
         assert_eq!((answer.protocol, kind), (ICMP, if header == 40 { six } else { four }));
         assert_eq!(residue(frame), 0);
         self.reach(Case::Answered);
-    }
-
-    /// A packet of a session that does not fit the other side and must not be cut: its sender is told what does.
-    fn send_too_large(&mut self, before: &VerdictCounts) {
-        let Some((mut sent, key)) = self.packet_of_a_session(before) else { return };
-        let length = MTU + self.random.usize(..90);
-        sent.packet.payload = (0..length).map(|_| self.random.u8(..)).collect();
-        let six = self.six(sent.at);
-        let mut frame = sent.packet.frame(Sum::Full, six);
-        if !six {
-            frame[VNET + 6] |= 0x40;
-            seal(&mut frame[VNET..]);
-        }
-        let out = self.deliver(sent.at, frame);
-        let other = self.six(if is_forth(key, &sent) { super::rules::PROVIDER } else { key.0 });
-        let told = match (six, other) {
-            (false, true) => MTU - 20,
-            (true, false) => MTU + 20,
-            _ => MTU,
-        };
-        self.only_dropped(before, DropReason::PacketTooBig, 1);
-        let [(to, frame)] = out.as_slice() else { panic!("one answer: {out:?}") };
-        self.is_error(&sent, *to, frame, ((3, 4), (2, 0)));
-        let at = VNET + header_of(frame) + 4;
-        let word = u32::from_be_bytes([frame[at], frame[at + 1], frame[at + 2], frame[at + 3]]);
-        assert_eq!(word as usize, told);
     }
 
     /// A device that takes nothing: the packet is counted as dropped, and its session goes on as if it had been lost
@@ -202,6 +177,6 @@ impl Run {
 }
 
 /// Whether a packet of a session goes to the service.
-fn is_forth(key: Key, sent: &Sent) -> bool {
+pub(crate) fn is_forth(key: Key, sent: &Sent) -> bool {
     (sent.at, sent.packet.source) == (key.0, key.2) && sent.packet.destination == key.4
 }

@@ -41,6 +41,9 @@ mod pieces;
 /// Limits.
 mod bounds;
 
+/// What does not fit its way.
+mod path_mtu;
+
 /// All ports of a NAT address.
 mod ports;
 
@@ -105,6 +108,9 @@ const USUAL: &[(Case, u64)] = &[
     (Case::Drop("fragment_too_many"), 100),
     (Case::Drop("fragment_timeout"), 100),
     (Case::Drop("packet_too_big"), 100),
+    (Case::Narrowed, 1_000),
+    (Case::Cut, 100),
+    (Case::Segmented, 100),
     (Case::Drop("write_failed"), 100),
     (Case::Drop("icmp_unmatched"), 100),
     (Case::Asked, 100),

@@ -53,9 +53,29 @@ pub(crate) struct Flow {
     pub(crate) answered: Option<u32>,
     pub(crate) consumer: Peer,
     pub(crate) provider: Peer,
+    /// What the way to the consumer carries, and when an error said so.
+    pub(crate) narrow: Option<(usize, u32)>,
 }
 
 impl Flow {
+    /// One whose first packet has just passed.
+    pub(crate) fn open(grant: Grant, backend: u32, nat: (u32, u16), protocol: u8, now: u32) -> Self {
+        Self {
+            grant,
+            backend,
+            nat,
+            phase: if protocol == TCP { Phase::Opening } else { Phase::Active },
+            exact: false,
+            seen: now,
+            strange: None,
+            asked: None,
+            answered: None,
+            consumer: Peer::default(),
+            provider: Peer::default(),
+            narrow: None,
+        }
+    }
+
     /// Whether it lives no more: it counts under no limit, and may make room.
     pub(crate) fn closes(&self) -> bool {
         matches!(self.phase, Phase::Closing | Phase::Ended)

@@ -35,6 +35,12 @@ pub(crate) enum Case {
     Forged(&'static str),
     /// An ICMP error was translated.
     Error,
+    /// One made a session narrow.
+    Narrowed,
+    /// A datagram that did not fit left in pieces.
+    Cut,
+    /// A segment that did not fit left as several.
+    Segmented,
     /// A datagram in pieces was forwarded.
     Whole,
     Drop(&'static str),
@@ -202,19 +208,7 @@ impl Run {
                     "{seen:?}: not a backend that takes sessions"
                 );
                 let nat = (seen.source, seen.ports.0);
-                let flow = Flow {
-                    grant,
-                    backend: seen.destination,
-                    nat,
-                    phase: if key.1 == TCP { Phase::Opening } else { Phase::Active },
-                    exact: false,
-                    seen: self.oracle.now,
-                    strange: None,
-                    asked: None,
-                    answered: None,
-                    consumer: Peer::default(),
-                    provider: Peer::default(),
-                };
+                let flow = Flow::open(grant, seen.destination, nat, key.1, self.oracle.now);
                 assert!(nat.1 >= 1024, "{seen:?}");
                 self.oracle.opened(key, flow);
                 self.reach(Case::Opened);

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use tun_rs::DeviceBuilder;
 
 use super::{Batch, FrameSink, FrameSource, VNET_HEADER};
+use crate::wire::segment;
 
 /// The kernel's door to TUN devices.
 const NODE: &str = "/dev/net/tun";
@@ -132,14 +133,8 @@ impl AsFd for TunWriter {
     }
 }
 
-impl FrameSink for TunWriter {
-    /// Without offload the device takes bare packets: a frame that asks for more than that is refused.
-    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
-        self.send_joined(frame, &[])
-    }
-
-    fn send_joined(&mut self, head: &[u8], rest: &[u8]) -> io::Result<()> {
-        let head = if self.offload { head } else { bare_packet(head)? };
+impl TunWriter {
+    fn write(&self, head: &[u8], rest: &[u8]) -> io::Result<()> {
         loop {
             let written = match rest {
                 [] => rustix::io::write(&*self.descriptor, head),
@@ -153,13 +148,35 @@ impl FrameSink for TunWriter {
             }
         }
     }
+
+    /// Writes what the kernel would make of a frame that asks for more than a device without offload does.
+    fn write_segments(&self, frame: &[u8]) -> io::Result<()> {
+        let packets = segment::segments(frame).ok_or(ErrorKind::InvalidInput)?;
+        packets.iter().try_for_each(|packet| self.write(&packet[VNET_HEADER..], &[]))
+    }
 }
 
-/// The packet behind an empty virtio-net header (flags: no partial checksum; type: no super-packet).
-fn bare_packet(frame: &[u8]) -> io::Result<&[u8]> {
+impl FrameSink for TunWriter {
+    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.send_joined(frame, &[])
+    }
+
+    /// Without offload the device takes bare packets: a super-packet is cut here.
+    fn send_joined(&mut self, head: &[u8], rest: &[u8]) -> io::Result<()> {
+        match (self.offload, bare_packet(head)) {
+            (true, _) => self.write(head, rest),
+            (false, Some(packet)) => self.write(packet, rest),
+            (false, None) => self.write_segments(&[head, rest].concat()),
+        }
+    }
+}
+
+/// The packet behind an empty virtio-net header (flags: no partial checksum; type: no super-packet); `None`: it is
+/// not empty.
+fn bare_packet(frame: &[u8]) -> Option<&[u8]> {
     match frame.split_at_checked(VNET_HEADER) {
-        Some(([flags, kind, ..], packet)) if flags & 1 == 0 && *kind == 0 => Ok(packet),
-        _ => Err(ErrorKind::InvalidInput.into()),
+        Some(([flags, kind, ..], packet)) if flags & 1 == 0 && *kind == 0 => Some(packet),
+        _ => None,
     }
 }
 

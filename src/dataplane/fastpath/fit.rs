@@ -1,14 +1,17 @@
 //! What of a packet fits where it is going. A router says so when it does not (RFC 1191, RFC 8201), cuts
 //! what may be cut (RFC 791 §3.2), and between families reckons with the other header's length (RFC 7915 §4, §5).
+//!
+//! What comes from the service is addressed to a NAT address, which many consumers share: its sender is told nothing,
+//! since it would send everybody less. All of it is cut.
 
 use super::classify::Packet;
 use crate::dataplane::forwarder::Context;
 use crate::dataplane::handover::Arrival;
-use crate::dataplane::session::{Direction, Pair, Session};
+use crate::dataplane::session::{Direction, Session, Way};
 use crate::dataplane::slowpath::reject::lacks_checksum;
-use crate::snapshot::{AttachmentId, PathMtus};
+use crate::snapshot::{AttachmentId, PathMtus, Protocol};
 use crate::wire::headers::TCP_HEADER;
-use crate::wire::{Address, Version, vnet};
+use crate::wire::{Version, vnet};
 
 /// How much longer an IPv6 header is than an IPv4 one.
 const GROWTH: usize = Version::V6.header() - Version::V4.header();
@@ -23,6 +26,8 @@ pub enum Fit {
     Whole,
     /// It leaves in pieces of at most so many bytes.
     Cut(usize),
+    /// It is a TCP segment, and leaves as several of at most so many bytes each.
+    Segments(usize),
     /// Its sender must send at most so many bytes.
     TooBig(u16),
 }
@@ -38,15 +43,16 @@ pub(super) fn surely(
 ) -> bool {
     let mtu = usize::from(context.snapshot.mtu(session.leaves_by(direction)));
     let length = packet.wire_length();
-    match session.pair {
-        Pair::V4 | Pair::V6 => length <= mtu,
-        Pair::Mixed => {
+    match session.way {
+        Way::V4 | Way::V6 => length <= mtu,
+        Way::MIXED => {
             let grown = length + GROWTH;
             grown <= mtu
                 && (grown <= EVERY_LINK || !may_cut(frame, packet))
                 && u16::try_from(packet.end()).is_ok()
                 && !(packet.version == Version::V6 && lacks_checksum(frame, packet))
         }
+        _ => false,
     }
 }
 
@@ -55,17 +61,21 @@ fn may_cut(frame: &[u8], packet: &Packet) -> bool {
     packet.version == Version::V4 && frame[vnet::LENGTH + 6] & 0x40 == 0 && !packet.is_super()
 }
 
-/// What becomes of a packet that leaves to `to`.
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Onward {
+    /// Family it leaves in.
+    pub version: Version,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Bytes that the way carries.
+    pub mtu: u16,
+}
+
+/// What becomes of a packet that goes `onward`.
 #[must_use]
-pub fn fit(
-    frame: &[u8],
-    packet: &Packet,
-    arrival: &Arrival,
-    to: (Address, AttachmentId),
-    context: &Context<'_>,
-) -> Fit {
-    let mtu = usize::from(context.snapshot.mtu(to.1));
-    let other = to.0.version();
+pub fn fit(frame: &[u8], packet: &Packet, arrival: &Arrival, onward: &Onward) -> Fit {
+    let (mtu, other) = (usize::from(onward.mtu), onward.version);
     let resized = |length: usize| match (packet.version, other) {
         (Version::V4, Version::V6) => length + GROWTH,
         (Version::V6, Version::V4) => length - GROWTH,
@@ -76,9 +86,15 @@ pub fn fit(
         None => (packet.wire_length(), may_cut(frame, packet)),
     };
     let whole = resized(packet.wire_length());
+    if onward.direction == Direction::ToConsumer {
+        let is_segment = packet.key.protocol == Protocol::Tcp && arrival.pieces.is_none();
+        if is_segment && whole > mtu {
+            return Fit::Segments(mtu);
+        }
+    }
     // RFC 7915 §4: what may be cut on its way arrives in pieces that every IPv6 link carries.
     let limit = if may_cut && packet.version != other { mtu.min(EVERY_LINK) } else { mtu };
-    if resized(largest) > limit && !may_cut {
+    if resized(largest) > limit && !may_cut && onward.direction == Direction::ToService {
         let told = if packet.version == other { mtu } else { mtu + packet.version.header() - other.header() };
         let told = told.max(usize::from(packet.version.least_mtu()));
         return Fit::TooBig(u16::try_from(told).unwrap_or(u16::MAX));

@@ -155,7 +155,7 @@ impl Outward {
         account(counters, session, direction, packet);
         Self {
             to: session.leaves_by(direction),
-            mixed: session.pair == Pair::Mixed,
+            mixed: session.way.pair() == Pair::Mixed,
             translation: Translation::of(session, leaves, direction),
         }
     }

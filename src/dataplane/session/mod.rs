@@ -32,10 +32,14 @@ mod flood;
 /// Opening, established, closing; what a reset needs.
 pub mod tcp_state;
 
+/// What decides whether a session's packet fits.
+mod way;
+
 /// The windows that both ends of a TCP connection announce.
 pub mod windows;
 
 pub use table::Table;
+pub use way::Way;
 
 /// Time in tenths of a second since the daemon's start, from a clock that never jumps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -192,7 +196,6 @@ impl Addresses {
 
 /// The families of a session's two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Pair {
     /// Both IPv4.
     V4,
@@ -217,8 +220,8 @@ pub struct Session {
     pub nat_port: u16,
     /// Server's port; 0 for ICMP echo.
     pub backend_port: u16,
-    /// Which families its sides are of.
-    pub pair: Pair,
+    /// Which families its sides are of, and whether it is narrow.
+    pub way: Way,
     /// Protocol.
     pub protocol: Protocol,
     /// Where it stands in its life.
@@ -289,7 +292,7 @@ impl Session {
             endpoint_port: a.endpoint_port,
             nat_port: a.nat_port,
             backend_port: a.backend_port,
-            pair: a.pair(),
+            way: a.pair().into(),
             protocol,
             phase: if protocol == Protocol::Tcp { Phase::Opening } else { Phase::Active },
             is_limited: admitted.is_limited,

@@ -16,6 +16,17 @@ pub struct Rare {
     pub closed_at: Option<[u32; 2]>,
     /// When a late segment of an ended session was last answered.
     pub answered: Option<Tick>,
+    /// What the way to the consumer carries, where an error said so.
+    pub narrow: Option<Narrow>,
+}
+
+/// A way that carries less than the devices do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Narrow {
+    /// Bytes of an IP packet that it carries.
+    pub mtu: u16,
+    /// When an error last said so.
+    pub since: Tick,
 }
 
 /// A connection whose SYN passed through a live session. It takes the place of the one that lives there if both ends

@@ -10,7 +10,7 @@ use crate::dataplane::verdict::{DropReason, Verdict};
 use crate::snapshot::policy::{self, is_spoofed};
 use crate::snapshot::{AttachmentId, Protocol, Query, Timeouts};
 use crate::wire::ip::{self, Outline};
-use crate::wire::{Version, VnetHeader, build, checksum, fragment, vnet};
+use crate::wire::{Version, build, fragment, segment, vnet};
 
 /// Datagrams given up per batch.
 const EXPIRE_SLICE: usize = 64;
@@ -81,22 +81,36 @@ impl Forwarder {
         match verdict {
             Verdict::Forward { to, length } => Some((to, frame[..length].to_vec())),
             Verdict::Rebuilt { to, from, end } => Some((to, [self.head.bytes(), &frame[from..end]].concat())),
-            Verdict::Emitted | Verdict::Held | Verdict::Settled | Verdict::Drop(_) | Verdict::HandOut { .. } => None,
+            Verdict::Emitted
+            | Verdict::Absorbed
+            | Verdict::Held
+            | Verdict::Settled
+            | Verdict::Drop(_)
+            | Verdict::HandOut { .. } => None,
         }
     }
 
     /// Cuts a packet that was translated into pieces of at most `limit` bytes, under an identification that no
-    /// other packet of this source has (RFC 6864 §5.3.1; nat-requirements G-4).
+    /// other packet of this source has (RFC 6864 §5.3.1; nat-requirements G-4). A super-packet becomes the datagrams
+    /// that it stands for first.
     pub(super) fn cut(&mut self, verdict: Verdict, frame: &[u8], limit: usize, arrival: &Arrival) -> Verdict {
-        let Some((to, mut whole)) = self.taken_out(verdict, frame) else { return verdict };
-        complete(&mut whole);
-        let identification = match whole.get(vnet::LENGTH).map(|first| first >> 4) {
-            Some(4) => u32::from(self.identifications.take16(1)),
-            _ => self.identifications.take32(),
-        };
-        let Some(pieces) = fragment::split(&whole[vnet::LENGTH..], limit, identification) else {
-            return Verdict::Drop(DropReason::PacketTooBig);
-        };
+        let Some((to, whole)) = self.taken_out(verdict, frame) else { return verdict };
+        let Some(packets) = segment::segments(&whole) else { return Verdict::Drop(DropReason::PacketTooBig) };
+        let mut pieces = Vec::with_capacity(packets.len());
+        for packet in packets {
+            if packet.len() - vnet::LENGTH <= limit {
+                pieces.push(packet);
+                continue;
+            }
+            let identification = match packet[vnet::LENGTH] >> 4 {
+                4 => u32::from(self.identifications.take16(1)),
+                _ => self.identifications.take32(),
+            };
+            let Some(cut) = fragment::split(&packet[vnet::LENGTH..], limit, identification) else {
+                return Verdict::Drop(DropReason::PacketTooBig);
+            };
+            pieces.extend(cut);
+        }
         for (carries, frame) in std::iter::once(arrival.frames()).chain(std::iter::repeat(0)).zip(pieces) {
             self.outbox.push(Own { to, frame, carries });
         }
@@ -162,15 +176,4 @@ fn welcome(
         policy::admits_source(context.snapshot, &query).map_err(|denial| DropReason::from(&denial.reason))?;
     let resource = context.snapshot.resource(endpoint.resource);
     Ok(resource.map_or((context.snapshot.settings.timeouts, None), |resource| (resource.timeouts, resource.answer)))
-}
-
-/// Computes a checksum that the kernel was to compute: pieces cannot ask for it.
-fn complete(frame: &mut [u8]) {
-    let Some(header) = VnetHeader::read(frame).filter(|header| header.needs_csum()) else { return };
-    let (start, offset) = (vnet::LENGTH + usize::from(header.csum_start), usize::from(header.csum_offset));
-    if let Some(covered) = frame.get_mut(start..) {
-        let sum = !checksum::sum(covered);
-        crate::wire::headers::put_half(covered, offset, if sum == 0 { 0xFFFF } else { sum });
-    }
-    frame[..vnet::LENGTH].fill(0);
 }

@@ -6,7 +6,7 @@
 
 use super::ended::Cause;
 use super::fastpath::classify::{Odd, Packet, classify};
-use super::fastpath::fit::{Fit, fit};
+use super::fastpath::fit::{Fit, Onward, fit};
 use super::forwarder::{Context, Forwarder, Own};
 use super::handover::Arrival;
 use super::segments::is_intact;
@@ -41,6 +41,9 @@ pub mod reassembly;
 
 /// What rates let pass.
 mod rates;
+
+/// TCP segments that are too large, and what cuts them.
+mod super_packet;
 
 /// Answer TCP RST or ICMP, rate limited; or drop silently if so configured.
 pub mod reject;
@@ -272,8 +275,8 @@ impl Forwarder {
         ENDED
     }
 
-    /// Forwards a packet whole or in pieces, or tells its sender what fits. The sender is told also where
-    /// denied packets are dropped in silence: without it the path would be a black hole (RFC 2923 §2.1).
+    /// Forwards a packet whole or in pieces, or tells a consumer what fits. It is told also where denied packets are
+    /// dropped in silence: without it the path would be a black hole (RFC 2923 §2.1).
     fn pass_if_it_fits(
         &mut self,
         frame: &mut [u8],
@@ -285,19 +288,36 @@ impl Forwarder {
     ) -> Verdict {
         let Some(session) = self.sessions.get(slot) else { return self.gone() };
         let addresses = self.sessions.addresses(slot);
-        if session.pair == Pair::Mixed && packet.version == Version::V6 && reject::lacks_checksum(frame, packet) {
+        if session.way.pair() == Pair::Mixed && packet.version == Version::V6 && reject::lacks_checksum(frame, packet) {
             return Verdict::Drop(DropReason::BadChecksum);
         }
-        let target = match direction {
-            Direction::ToService => addresses.backend,
-            Direction::ToConsumer => addresses.consumer,
+        let mtu = context.snapshot.mtu(session.leaves_by(direction));
+        let (target, mtu) = match direction {
+            Direction::ToService => (addresses.backend, mtu),
+            Direction::ToConsumer => {
+                let told = self.sessions.path_mtu(slot, context.now);
+                (addresses.consumer, told.map_or(mtu, |told| told.min(mtu)))
+            }
         };
-        let fit = fit(frame, packet, arrival, (target, session.leaves_by(direction)), context);
+        let onward = Onward { version: target.version(), direction, mtu };
+        let fit = fit(frame, packet, arrival, &onward);
+        let cut_small;
+        let packet = match fit {
+            Fit::Segments(limit) => match super_packet::of(frame, packet, target.version(), limit) {
+                Ok(packet) => {
+                    cut_small = packet;
+                    &cut_small
+                }
+                Err(reason) => return Verdict::Drop(reason),
+            },
+            Fit::Whole | Fit::Cut(_) | Fit::TooBig(_) => packet,
+        };
+        let Some(session) = self.sessions.get(slot) else { return self.gone() };
         if session.is_limited && !matches!(fit, Fit::TooBig(_)) && !self.pays(session, packet, direction, context) {
             return Verdict::Drop(DropReason::RateLimited);
         }
         match fit {
-            Fit::Whole => self.pass(frame, packet, slot, direction, context),
+            Fit::Whole | Fit::Segments(_) => self.pass(frame, packet, slot, direction, context),
             Fit::Cut(limit) => {
                 let verdict = self.pass(frame, packet, slot, direction, context);
                 self.cut(verdict, frame, limit, arrival)

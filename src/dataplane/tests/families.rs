@@ -32,7 +32,9 @@ fn snapshot() -> Snapshot {
                 subresource: Arc::from(""),
                 member: Arc::from(""),
                 backends: vec![Backend { address: ip(backend), state: crate::snapshot::BackendState::Up }],
-                ports: vec![PortMap { protocol: Protocol::Udp, first: 53, last: 53, backend_first: 5_353 }],
+                ports: [Protocol::Udp, Protocol::Tcp]
+                    .map(|protocol| PortMap { protocol, first: 53, last: 53, backend_first: 5_353 })
+                    .into(),
                 icmp: true,
             }],
             timeouts: Timeouts::default(),
@@ -60,14 +62,14 @@ fn snapshot() -> Snapshot {
     builder.build(9)
 }
 
-fn world(workers: u16) -> World {
+pub(super) fn world(workers: u16) -> World {
     let world = World::with_workers(workers);
     world.publisher.publish(snapshot());
     world
 }
 
 /// A datagram as an IP packet.
-fn datagram(from: (&str, u16), to: (&str, u16), payload: &[u8]) -> Vec<u8> {
+pub(super) fn datagram(from: (&str, u16), to: (&str, u16), payload: &[u8]) -> Vec<u8> {
     let (source, destination) = (Address::from(ip(from.0)), Address::from(ip(to.0)));
     let mut packet = build::icmp(source, destination, [0, 0], 0, payload).split_off(vnet::LENGTH);
     let header = source.version().header();
@@ -110,7 +112,7 @@ impl World {
 }
 
 /// Source and destination of a datagram with their ports, and its payload; its checksum is right.
-fn read(packet: &[u8]) -> ((String, u16), (String, u16), Vec<u8>) {
+pub(super) fn read(packet: &[u8]) -> ((String, u16), (String, u16), Vec<u8>) {
     let outline = ip::outline(packet).expect("a packet");
     let transport = &packet[outline.header..outline.total];
     let pseudo = build::pseudo_sum(outline.source, outline.destination, ip::UDP, transport.len());
@@ -120,7 +122,7 @@ fn read(packet: &[u8]) -> ((String, u16), (String, u16), Vec<u8>) {
     ((name(outline.source), half(0)), (name(outline.destination), half(2)), transport[8..].to_vec())
 }
 
-const LINKS: [(&str, &str, &str); 3] =
+pub(super) const LINKS: [(&str, &str, &str); 3] =
     [("fd01::a", "fd01::4", "fd20::2"), ("10.1.0.5", "10.1.9.8", "fd20::2"), ("fd01::a", "fd01::5", "10.20.0.2")];
 
 /// 46-1: one path for every pair of families.
