@@ -1,6 +1,7 @@
 //! From the tables of the file to the model: defaults are filled in, short names become keys, and the place of
 //! every value is kept, so that a rule broken between two objects can still be shown in the file.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -12,7 +13,16 @@ use crate::control::model::{self, DEFAULT, Key, LinkResource, Model, TimeoutOver
 use crate::control::validate::{Locator, Object, Severity, Violation, short};
 
 /// Errors that hide what follows from them, at most: a file with more of them has its first ones corrected first.
-const UNREAD_MAX: usize = 200;
+pub(super) const UNREAD_MAX: usize = 200;
+
+/// Objects that a remedy lists, at most.
+const LISTED_MAX: usize = 12;
+
+/// Names among which the one that was meant is looked for, of the file and of what lives, each.
+const MEANT_MAX: usize = 512;
+
+/// Objects by their name alone, in lower case.
+type ByName = HashMap<String, Vec<Key>>;
 
 /// What is built, and what went wrong on the way.
 #[derive(Debug, Default)]
@@ -36,6 +46,8 @@ pub(super) struct Builder {
     places: HashMap<Locator, Range<usize>>,
     broken: HashSet<Object>,
     unresolved: HashSet<usize>,
+    /// Live objects of each [`Kind`]: a document may name thousands of them.
+    living: [OnceCell<ByName>; 4],
 }
 
 /// The names that one kind of table declares.
@@ -44,6 +56,9 @@ pub(super) struct Names {
     /// One per table; `None` where it has no readable name or repeats another one's.
     keys: Vec<Option<Key>>,
     known: HashSet<Key>,
+    /// The same in order.
+    sorted: Vec<Key>,
+    by_name: ByName,
     /// Some table has no readable name: a reference that finds nothing may mean that one.
     incomplete: bool,
 }
@@ -58,12 +73,14 @@ impl Names {
     pub(super) fn declares(&self, key: &Key) -> bool {
         self.known.contains(key)
     }
+}
 
-    fn candidates(&self) -> Vec<&Key> {
-        let mut keys: Vec<&Key> = self.known.iter().collect();
-        keys.sort_unstable();
-        keys
+fn by_name<'a>(keys: impl IntoIterator<Item = &'a Key>) -> ByName {
+    let mut names = ByName::new();
+    for key in keys {
+        names.entry(key.name.to_lowercase()).or_default().push(key.clone());
     }
+    names
 }
 
 /// Name, group and place of a table, as declared.
@@ -71,8 +88,8 @@ type Declared<'a> = [Option<&'a At<String>>; 3];
 
 impl Builder {
     /// Nothing built, and `mistakes` noted.
-    pub(super) fn new(mistakes: Vec<Mistake>, live: &Model) -> Self {
-        Self { mistakes, live: live.clone(), ..Self::default() }
+    pub(super) fn new(mistakes: Vec<Mistake>, live: Model) -> Self {
+        Self { mistakes, live, ..Self::default() }
     }
 
     /// A VNet of the file, or a live one.
@@ -125,6 +142,9 @@ impl Builder {
             ));
             names.keys.push(None);
         }
+        names.sorted = names.known.iter().cloned().collect();
+        names.sorted.sort_unstable();
+        names.by_name = by_name(&names.sorted);
         names
     }
 
@@ -219,13 +239,23 @@ impl Builder {
     }
 
     /// The live objects of a kind.
-    fn living(&self, kind: Kind) -> Vec<&Key> {
+    fn living(&self, kind: Kind) -> Box<dyn Iterator<Item = &Key> + '_> {
         match kind {
-            Kind::Vnet => self.live.vnets.keys().collect(),
-            Kind::SecurityGroup => self.live.security_groups.keys().collect(),
-            Kind::DnsZone => self.live.dns_zones.keys().collect(),
-            Kind::Resource => self.live.resources.keys().collect(),
+            Kind::Vnet => Box::new(self.live.vnets.keys()),
+            Kind::SecurityGroup => Box::new(self.live.security_groups.keys()),
+            Kind::DnsZone => Box::new(self.live.dns_zones.keys()),
+            Kind::Resource => Box::new(self.live.resources.keys()),
         }
+    }
+
+    fn living_by_name(&self, kind: Kind) -> &ByName {
+        let place = match kind {
+            Kind::Vnet => 0,
+            Kind::SecurityGroup => 1,
+            Kind::DnsZone => 2,
+            Kind::Resource => 3,
+        };
+        self.living[place].get_or_init(|| by_name(self.living(kind)))
     }
 
     /// The object called exactly `key`: the file's own before a live one.
@@ -252,14 +282,14 @@ impl Builder {
             let owner = ids::by_alias(&self.model, text).or_else(|| ids::by_alias(&self.live, text));
             return owner.cloned().ok_or_else(|| self.unknown(kind, text));
         }
-        if !text.contains('/') && self.mistakes.len() < UNREAD_MAX {
-            for candidates in [self.names(kind).candidates(), self.living(kind)] {
-                let same: Vec<&&Key> = candidates.iter().filter(|key| same_name(&key.name, text)).collect();
-                match same.as_slice() {
+        if !text.contains('/') {
+            let name = text.to_lowercase();
+            for candidates in [&self.names(kind).by_name, self.living_by_name(kind)] {
+                match candidates.get(&name).map(Vec::as_slice).unwrap_or_default() {
                     [] => {}
-                    [one] => return Ok((**one).clone()),
+                    [one] => return Ok(one.clone()),
                     many => {
-                        let list: Vec<String> = many.iter().map(|key| format!("`{key}`")).collect();
+                        let list: Vec<String> = many.iter().take(LISTED_MAX).map(|key| format!("`{key}`")).collect();
                         let list = list.join(" or ");
                         let message = format!("`{text}` may mean {list}");
                         return Err(Unknown {
@@ -297,20 +327,21 @@ impl Builder {
         self.exact(kind, id.key()).ok_or_else(|| self.unknown(kind, text))
     }
 
-    /// There is none. Suggestions cost a walk over all names; nobody reads those of the thousandth mistake.
+    /// There is none. Suggestions cost a walk over many names; nobody reads those of the thousandth mistake.
     fn unknown(&self, kind: Kind, text: &str) -> Unknown {
         let message = format!("there is no {} `{text}`", kind.what());
         if self.mistakes.len() >= UNREAD_MAX {
             return Unknown { absent: true, message, remedy: "correct the mistakes above first".to_owned() };
         }
-        let mut candidates = self.names(kind).candidates();
-        candidates.extend(self.living(kind));
-        let labels: Vec<String> = candidates.into_iter().map(short).collect();
-        let listed = if labels.is_empty() { "none".to_owned() } else { labels.join(", ") };
+        let own = &self.names(kind).sorted;
+        let count = own.len() + self.living(kind).count();
+        let candidates = own.iter().take(MEANT_MAX).chain(self.living(kind).take(MEANT_MAX));
+        let labels: Vec<String> = candidates.map(short).collect();
         let remedy = match nearest(text, labels.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if labels.len() > 12 => format!("there are {} of them: check the name", labels.len()),
-            None => format!("known ones: {listed}"),
+            None if count > LISTED_MAX => format!("there are {count} of them: check the name"),
+            None if count == 0 => "known ones: none".to_owned(),
+            None => format!("known ones: {}", labels.join(", ")),
         };
         Unknown { absent: true, message, remedy }
     }
@@ -387,8 +418,4 @@ struct Unknown {
     absent: bool,
     message: String,
     remedy: String,
-}
-
-fn same_name(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
 }

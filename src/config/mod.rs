@@ -17,6 +17,9 @@ use file::File;
 use read::Reader;
 use report::Mistake;
 
+/// How much a document may hold.
+mod bounds;
+
 /// From a syntax tree to values.
 mod read;
 
@@ -153,7 +156,7 @@ enum Purpose {
 }
 
 fn parse_for(text: &str, file_name: &str, purpose: Purpose) -> Result<Loaded, Report> {
-    let (mut builder, file) = begin(text, file_name, &Model::default(), &[])?;
+    let (mut builder, file) = begin(text, file_name, None, &[])?;
     let host = builder.host(&file);
     builder.imply_nat();
     let mut violations = validate(&builder.model, Some(&host));
@@ -190,7 +193,7 @@ pub struct Document {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse_document(text: &str, name: &str, live: &Model) -> Result<Document, Report> {
-    let (mut builder, _) = begin(text, name, live, &["daemon", "attachment", "resource_type"])?;
+    let (mut builder, _) = begin(text, name, Some(live), &["daemon", "attachment", "resource_type"])?;
     let mut violations = validate_items(&builder.model, live);
     violations.retain(|violation| violation.severity != Rule::Tightened);
     builder.violations(violations);
@@ -198,8 +201,9 @@ pub fn parse_document(text: &str, name: &str, live: &Model) -> Result<Document, 
     Ok(Document { model, warnings })
 }
 
-/// Reads the tables of `text` and builds their objects, those of `foreign` tables excepted, which are mistakes.
-fn begin(text: &str, name: &str, live: &Model, foreign: &[&str]) -> Result<(Builder, File), Report> {
+/// Reads the tables of `text` and builds their objects, those of `foreign` tables excepted, which are mistakes. What
+/// stands beside `live` objects is anybody's, and has bounds.
+fn begin(text: &str, name: &str, live: Option<&Model>, foreign: &[&str]) -> Result<(Builder, File), Report> {
     if text.len() > SIZE_MAX {
         return Err(too_large(name));
     }
@@ -208,13 +212,16 @@ fn begin(text: &str, name: &str, live: &Model, foreign: &[&str]) -> Result<(Buil
         // What a damaged tree seems to say would only confuse.
         return Err(report::report(text, name, syntax_errors(syntax)));
     }
+    if live.is_some() {
+        bounds::judge(root.get_ref()).map_err(|beyond| report::report(text, name, vec![beyond]))?;
+    }
     let mut reader = Reader::default();
     let file = File::from_table(root.get_ref(), 0..0, &mut reader);
     for (key, _) in root.get_ref().iter().filter(|(key, _)| foreign.contains(&key.get_ref().as_ref())) {
         let message = format!("`{}` concerns the host, and this document does not", key.get_ref());
         reader.error(key.span(), message, "remove it: host matters belong to the daemon's own file");
     }
-    let mut builder = Builder::new(reader.mistakes, live);
+    let mut builder = Builder::new(reader.mistakes, live.cloned().unwrap_or_default());
     builder.declare(&file);
     builder.resource_types(&file);
     builder.vnets(&file);

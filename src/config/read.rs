@@ -104,6 +104,11 @@ impl Reader {
             self.error(span, format!("`{key}` is not supported by this version"), refused.remedy);
             return;
         }
+        if self.mistakes.len() >= super::build::UNREAD_MAX {
+            // Nobody reads what the thousandth may have meant.
+            self.error(span, format!("unknown key `{key}`"), "correct the mistakes above first");
+            return;
+        }
         let remedy = match nearest(key, keys.iter().copied()) {
             Some(near) => format!("did you mean `{near}`? Valid keys here: {}", keys.join(", ")),
             None => format!("valid keys here: {}", keys.join(", ")),
