@@ -114,12 +114,12 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it takes something away from one endpoint, or a token, and gives nothing: it must not wait for whatever
-    /// gives something.
+    /// Whether it takes something away from one endpoint, a token, or whoever a role is assigned to, and gives nothing: it
+    /// must not wait for whatever gives something.
     pub(super) fn only_revokes(&self) -> bool {
         match self {
             Self::Reject(_) | Self::Remove(_) | Self::RevokeToken { .. } => true,
-            Self::Delete { kind, .. } => *kind == ItemKind::Endpoint,
+            Self::Delete { kind, .. } => matches!(kind, ItemKind::Endpoint | ItemKind::Assignment),
             Self::Unchanged { then, .. } => then.only_revokes(),
             Self::Approve(_)
             | Self::Put { .. }

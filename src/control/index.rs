@@ -17,6 +17,8 @@ pub(super) struct Index {
     pending: RedBlackTreeSetSync<(Timestamp, Key)>,
     by_resource: Map<Keys>,
     by_vnet: Map<Keys>,
+    /// By what they are called within their group, in lower case.
+    by_name: RedBlackTreeSetSync<(Box<str>, Key)>,
 }
 
 impl Index {
@@ -48,10 +50,18 @@ impl Index {
         self.by_vnet.get(vnet).into_iter().flatten()
     }
 
+    /// Endpoints called `name` without regard to case, of any group.
+    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Key> {
+        let name: Box<str> = name.to_lowercase().into();
+        let from = (name.clone(), Key::of("", "", ""));
+        self.by_name.range(from..).take_while(move |(other, _)| *other == name).map(|(_, key)| key)
+    }
+
     fn enter(&mut self, key: &Key, decisions: &Decisions) {
         let Some((key, endpoint)) = decisions.model.endpoints.entry(key) else { return };
         add(&mut self.by_resource, &endpoint.resource, key);
         add(&mut self.by_vnet, &endpoint.vnet, key);
+        self.by_name.insert_mut(by_name(key));
         if let Some(since) = waiting(key, decisions) {
             self.pending.insert_mut((since, key.clone()));
         }
@@ -61,10 +71,15 @@ impl Index {
         let Some(endpoint) = decisions.model.endpoints.get(key) else { return };
         remove(&mut self.by_resource, &endpoint.resource, key);
         remove(&mut self.by_vnet, &endpoint.vnet, key);
+        self.by_name.remove_mut(&by_name(key));
         if let Some(since) = waiting(key, decisions) {
             self.pending.remove_mut(&(since, key.clone()));
         }
     }
+}
+
+fn by_name(key: &Key) -> (Box<str>, Key) {
+    (key.name.to_lowercase().into(), key.clone())
 }
 
 /// When a connection was asked for that nobody has decided about.

@@ -1,6 +1,6 @@
 //! From what a person types to the one thing meant: `name` or `group/name`, without regard to case.
 
-use super::model::{Key, Map, Model};
+use super::model::{DEFAULT, Key, Map, Model};
 use super::refusal::{Kind, Refusal};
 
 /// The one key of `keys` that `reference` names. `kind` is the word for it in messages.
@@ -29,7 +29,11 @@ pub fn resolve_seen<'a, V>(
     // The folded form of a key ends with every way to name it.
     let named = |key: &&Key| key.folded().strip_suffix(&wanted).is_some_and(|front| front.ends_with('/'));
     let matches: Vec<&Key> = objects.keys().filter(named).filter(|key| seen(key)).collect();
-    let absent = || unknown(kind, reference, objects.keys().filter(|key| seen(key)));
+    let absent = || {
+        let near = if wanted.contains('/') { wanted.clone() } else { format!("{DEFAULT}/{wanted}") };
+        let nearby = Key::try_from(near).map(|key| objects.around(&key, MEANT_EACH_WAY));
+        unknown(kind, reference, nearby.into_iter().flatten().filter(|key| seen(key)))
+    };
     match matches.as_slice() {
         _ if wanted.is_empty() || wanted.starts_with('/') => Err(absent()),
         [one] => Ok(one),
@@ -66,19 +70,27 @@ pub fn check_bound(
     ))
 }
 
-pub(super) fn unknown<'a>(kind: &str, reference: &str, keys: impl Iterator<Item = &'a Key>) -> Refusal {
+/// `candidates` are few: each costs the square of a name's length.
+pub(super) fn unknown<'a>(kind: &str, reference: &str, candidates: impl Iterator<Item = &'a Key>) -> Refusal {
     let wanted = reference.trim().to_lowercase();
     let distance = |key: &Key| {
         edit_distance(&wanted, &key.name.to_lowercase()).min(edit_distance(&wanted, &key.to_string().to_lowercase()))
     };
-    let nearest = keys.map(|key| (distance(key), key)).min();
+    let short = wanted.len() <= LONGEST_MEANT;
+    let nearest = candidates.filter(|_| short).map(|key| (distance(key), key)).min();
     let remedy = match nearest {
         Some((distance, key)) if distance <= (wanted.chars().count() / 2).max(1) => format!("did you mean {key}?"),
-        Some(_) => format!("`privlink {} list` shows what there is", command(kind)),
-        None => format!("there is no {kind} at all"),
+        Some(_) | None => format!("`privlink {} list` shows what there is", command(kind)),
     };
     Refusal::new(Kind::NotFound, "NotFound", format!("there is no {kind} `{reference}`"), remedy)
 }
+
+/// Objects before and after an unknown name, in the order of names, among which the one that was meant is looked for:
+/// whoever asks for names that there are not must not cost more the more there is.
+const MEANT_EACH_WAY: usize = 64;
+
+/// Bytes of the longest reference for which one is looked for.
+const LONGEST_MEANT: usize = 128;
 
 fn command(kind: &str) -> &str {
     kind.split(' ').next_back().unwrap_or(kind)
@@ -139,12 +151,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_meant_is_looked_for_among_few() {
+        let many: Map<()> = (0..30_000).map(|number| (Key::new("default", format!("name-{number:05}")), ())).collect();
+        let looked_at = std::cell::Cell::new(0);
+        let seen = |_: &Key| {
+            looked_at.set(looked_at.get() + 1);
+            true
+        };
+        let refusal = resolve_seen("endpoint", "name-1777x", &many, &seen).unwrap_err();
+        assert!(refusal.remedy.contains("did you mean default/name-1777"), "{refusal}");
+        assert!(looked_at.take() <= 2 * MEANT_EACH_WAY, "{}", looked_at.get());
+        let refusal = resolve_seen("endpoint", &"n".repeat(LONGEST_MEANT + 1), &many, &seen).unwrap_err();
+        assert!(refusal.remedy.contains("endpoint list"), "{refusal}");
+    }
+
+    #[test]
     fn an_unknown_name_suggests_the_nearest() {
         let refusal = resolve("endpoint", "acounts", &keys()).unwrap_err();
         assert_eq!(refusal.remedy, "did you mean default/accounts?");
         let refusal = resolve("endpoint", "zzzzzzzz", &keys()).unwrap_err();
         assert!(refusal.remedy.contains("privlink endpoint list"), "{refusal}");
         let refusal = resolve("endpoint", "x", &Map::<()>::default()).unwrap_err();
-        assert_eq!(refusal.remedy, "there is no endpoint at all");
+        assert!(refusal.remedy.contains("privlink endpoint list"), "the same where there is none: {refusal}");
     }
 }

@@ -11,7 +11,7 @@ use super::approval;
 use super::command::Caller;
 use super::decisions::{Item, ItemKind};
 use super::model::{Key, Model, PrivateEndpoint};
-use super::refusal::Refusal;
+use super::refusal::{Kind, Refusal};
 
 pub use change::refuse_other_type;
 
@@ -217,7 +217,7 @@ impl<'a> Rights<'a> {
 
     /// Whether `right` is among them.
     pub fn hold(&self, right: &Right) -> bool {
-        self.demand(right).is_ok()
+        self.access.of(&self.caller.subject).allows(&right.action, &right.scope)
     }
 
     /// Checks that the caller may give `role` to somebody at `scope`: who holds all of it there, or grants roles there
@@ -242,6 +242,20 @@ impl<'a> Rights<'a> {
     /// `Forbidden`, naming principal, action and scope of the first that is not.
     pub fn demand_all(&self, rights: &[Right]) -> Result<(), Refusal> {
         rights.iter().try_for_each(|right| self.demand(right))
+    }
+
+    /// Checks that anything but reading is among them: who may change nothing is refused before anything is looked at.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn demand_any_write(&self) -> Result<(), Refusal> {
+        if self.access.of(&self.caller.subject).any_write() {
+            return Ok(());
+        }
+        let message = format!("{} may not change anything", self.caller.subject.principal());
+        let remedy =
+            "ask for a role that gives `write` on what the document holds: `privlink access why` shows the way";
+        Err(Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy))
     }
 
     /// Checks that `right` is among them.

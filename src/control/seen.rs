@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::access::{Grant, Scope, actions};
+use super::access::{Grant, Scope, Subject, actions};
 use super::command::{Caller, Outcome};
 use super::decisions::{Decisions, Item, ItemKind};
 use super::index::Index;
@@ -91,6 +91,29 @@ impl Outcome {
     }
 }
 
+/// Callers whose view is kept, of one moment.
+const KEPT: usize = 16;
+
+/// What callers saw of one view: a caller that asks again and again has it filtered once.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<Vec<(Subject, View)>>);
+
+impl Seen {
+    fn of(&self, subject: &Subject, filter: impl FnOnce() -> View) -> View {
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, view)) = kept().iter().find(|(one, _)| one == subject) {
+            return view.clone();
+        }
+        let view = filter();
+        let mut kept = kept();
+        if kept.len() >= KEPT {
+            kept.remove(0);
+        }
+        kept.push((subject.clone(), view.clone()));
+        view
+    }
+}
+
 impl View {
     /// What `caller` may do.
     pub fn rights<'a>(&'a self, caller: &'a Caller) -> Rights<'a> {
@@ -101,8 +124,17 @@ impl View {
     /// of what they are bound to, since the owner of a resource sees who is connected to it.
     #[must_use]
     pub fn seen_by(&self, caller: &Caller) -> Self {
-        let rights = self.rights(caller);
         let whole = &self.decisions.model;
+        if self.access.of(&caller.subject).is_nothing() {
+            // Nothing needs to be looked at for somebody who has been granted nothing.
+            let decisions = Decisions {
+                model: Model { former_resources: whole.former_resources.clone(), ..Model::default() },
+                ..Decisions::default()
+            };
+            let (decisions, seen) = (Arc::new(decisions), Arc::default());
+            return Self { index: Index::default(), decisions, seen, ..self.clone() };
+        }
+        let rights = self.rights(caller);
         let fixed = [
             actions::ENDPOINTS,
             actions::NETWORKS,
@@ -118,7 +150,12 @@ impl View {
         if kinds.iter().all(|kind| rights.hold(&Right::anywhere(actions::read(kind)))) {
             return self.clone();
         }
-        let may = |kind: ItemKind, key: &Key| sees(&rights, whole, &Item { kind, key: key.clone() });
+        self.seen.of(&caller.subject, || self.filtered(&rights))
+    }
+
+    fn filtered(&self, rights: &Rights<'_>) -> Self {
+        let whole = &self.decisions.model;
+        let may = |kind: ItemKind, key: &Key| sees(rights, whole, &Item { kind, key: key.clone() });
         let model = Model {
             roles: kept(&whole.roles, |key, _| may(ItemKind::Role, key)),
             assignments: kept(&whole.assignments, |key, _| may(ItemKind::Assignment, key)),
@@ -134,7 +171,7 @@ impl View {
         };
         let connections = kept(&self.decisions.connections, |key, _| model.endpoints.contains_key(key));
         let decisions = Decisions { model, connections, ..Decisions::default() };
-        Self { index: Index::of(&decisions), decisions: Arc::new(decisions), ..self.clone() }
+        Self { index: Index::of(&decisions), decisions: Arc::new(decisions), seen: Arc::default(), ..self.clone() }
     }
 }
 
@@ -159,7 +196,8 @@ impl View {
             model.endpoints.insert(key.clone(), endpoint);
         }
         let dns = Arc::new(names::plan(&decisions, self.epoch));
-        Self { index: Index::of(&decisions), dns, decisions: Arc::new(decisions), ..self.clone() }
+        let seen = Arc::default();
+        Self { index: Index::of(&decisions), dns, decisions: Arc::new(decisions), seen, ..self.clone() }
     }
 
     /// What a document of `caller` may refer to: what the caller may read, and resources that show themselves to a

@@ -18,6 +18,7 @@ use super::references::resolve;
 use super::refusal::Refusal;
 use super::report::Report;
 use super::retired::Retired;
+use super::seen::Seen;
 use super::validate::tightened::Standing;
 use crate::snapshot::dns::DnsPlan;
 use crate::snapshot::{BackendState, ConnectionState, EndpointId, ResourceId};
@@ -51,6 +52,8 @@ pub struct View {
     pub retired: Arc<Retired>,
     /// What is in force and breaks a rule that came later.
     pub standing: Standing,
+    /// What callers saw of it.
+    pub(super) seen: Arc<Seen>,
 }
 
 /// What `privlink status` says.
@@ -187,6 +190,11 @@ impl View {
     /// Endpoints bound to `resource`, by name.
     pub fn bound_to(&self, resource: &Key) -> impl Iterator<Item = &Key> {
         self.index.bound_to(resource)
+    }
+
+    /// Endpoints called `name` without regard to case, of any group.
+    pub fn endpoints_named(&self, name: &str) -> impl Iterator<Item = &Key> {
+        self.index.named(name)
     }
 
     /// Every endpoint, by name.

@@ -341,6 +341,16 @@ impl<'a> Allowances<'a> {
         Verdict::Denied { nearest: findings.max_by(|(_, one), (_, other)| one.cmp(other)) }
     }
 
+    /// Whether a role among them gives anything but reading, somewhere.
+    pub fn any_write(&self) -> bool {
+        self.grants.iter().any(|grant| grant.role.writes())
+    }
+
+    /// Whether nothing has been granted.
+    pub fn is_nothing(&self) -> bool {
+        self.grants.is_empty()
+    }
+
     /// Where it may perform `action`: for filtering a long list.
     pub fn reach(&self, action: &Action) -> Reach<'a> {
         let giving = self.grants.iter().filter(|grant| grant.role.gives(action));

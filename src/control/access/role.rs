@@ -100,6 +100,11 @@ impl RoleDefinition {
         self.assignable_scopes.iter().any(|assignable| assignable.covers(scope))
     }
 
+    /// Whether the role names anything but reading.
+    pub(super) fn writes(&self) -> bool {
+        self.actions.iter().any(|pattern| !pattern.0.folded().ends_with("/read"))
+    }
+
     /// Whether the role gives `action`.
     pub fn gives(&self, action: &Action) -> bool {
         self.effect(action) == Effect::Gives

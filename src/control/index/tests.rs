@@ -39,7 +39,7 @@ fn after_every_change_it_is_what_a_walk_finds() {
         let (mut before, mut index) = (Decisions::default(), Index::default());
         let mut counts = Counts::default();
         for step in 0..400 {
-            let one = key(&format!("endpoint-{}", random.u8(..25)));
+            let one = Key::new(format!("group-{}", random.u8(..2)), format!("endpoint-{}", random.u8(..13)));
             let mut after = before.clone();
             change(&mut random, &template, &mut after, &one);
             index.follow(&one, &before, &after);
@@ -54,6 +54,9 @@ fn after_every_change_it_is_what_a_walk_finds() {
                 let listed: Vec<Key> = index.within(&vnet).cloned().collect();
                 assert_eq!(listed, walk(&|_, e| e.vnet == vnet), "seed {seed}, step {step}");
             }
+            let name = &one.name;
+            let listed: Vec<Key> = index.named(&name.to_uppercase()).cloned().collect();
+            assert_eq!(listed, walk(&|k, _| k.name == *name), "seed {seed}, step {step}");
             let mut pending = walk(&|k, _| after.connections[k].state == ConnectionState::Pending);
             pending.sort_by_key(|k| after.connections[k].created_at);
             assert_eq!(index.pending().cloned().collect::<Vec<_>>(), pending, "seed {seed}, step {step}");

@@ -69,6 +69,12 @@ impl<V, K: Ord> Map<V, K> {
         self.0.keys()
     }
 
+    /// At most `each_way` keys before `key`, and as many from it on.
+    pub fn around(&self, key: &K, each_way: usize) -> Vec<&K> {
+        let before = self.0.range(..key).rev().take(each_way);
+        before.chain(self.0.range(key..).take(each_way)).map(|(key, _)| key).collect()
+    }
+
     /// Objects in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.0.values().map(|value| &**value)

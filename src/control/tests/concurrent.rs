@@ -4,7 +4,7 @@ use std::sync::{Condvar, atomic::AtomicUsize};
 use std::thread;
 
 use super::*;
-use crate::control::access::TokenName;
+use crate::control::access::{RoleAssignment, TokenName};
 
 /// A door in the middle of a validation.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl Door {
 
 static DOOR: Door = Door { arrived: AtomicUsize::new(0), open: Mutex::new(false), opened: Condvar::new() };
 
-fn start(world: &Arc<World>, setup: Setup) -> ControlPlane {
+pub(super) fn start(world: &Arc<World>, setup: Setup) -> ControlPlane {
     let prepared = Prepared::new(setup, None, Box::new(Fake(Arc::clone(world)))).unwrap();
     let control =
         prepared.start(Arc::new(Fake(Arc::clone(world))), Arc::new(Fake(Arc::clone(world))), Box::new(|_| ()));
@@ -43,6 +43,17 @@ fn start(world: &Arc<World>, setup: Setup) -> ControlPlane {
 fn create(name: &str) -> Command {
     let mut items = Box::new(Model::default());
     items.endpoints.insert(key(name), endpoint("spoke", None, "orders-db"));
+    Command::Put { items, create_only: true }
+}
+
+fn given(principal: &str) -> RoleAssignment {
+    let role = "Contributor".parse().unwrap();
+    RoleAssignment { principal: principal.parse().unwrap(), role, scope: "/".parse().unwrap() }
+}
+
+fn assign(given: RoleAssignment) -> Command {
+    let mut items = Box::new(Model::default());
+    items.assignments.insert(Key::global(given.id().to_string()), given);
     Command::Put { items, create_only: true }
 }
 
@@ -59,6 +70,14 @@ fn a_revocation_does_not_wait_for_a_creation_that_is_validated() {
         ..setup(two())
     };
     let control = start(&world, slow);
+    let given = given("uid:7");
+    let lifetime = jiff::SignedDuration::from_hours(24);
+    let token: TokenName = "ci".parse().unwrap();
+    let made = Command::CreateToken { name: token.clone(), lifetime, random: Box::new([1; 32]) };
+    control.apply(&root(), made).unwrap();
+    control.apply(&root(), assign(given.clone())).unwrap();
+    let somebody = Caller::user(7, "uid:7");
+    assert!(control.view().rights(&somebody).demand_any_write().is_ok());
     thread::scope(|scope| {
         let creation = scope.spawn(|| control.apply(&root(), create("slow")));
         while DOOR.arrived.load(Ordering::SeqCst) == 0 {
@@ -68,6 +87,10 @@ fn a_revocation_does_not_wait_for_a_creation_that_is_validated() {
         control.apply(&root(), Command::Reject(orders())).unwrap();
         control.apply(&root(), Command::Remove(second)).unwrap();
         control.apply(&root(), delete("second")).unwrap();
+        control.apply(&root(), Command::RevokeToken { name: token }).unwrap();
+        let reference = given.id().to_string();
+        control.apply(&root(), Command::Delete { kind: ItemKind::Assignment, reference }).unwrap();
+        assert!(control.view().rights(&somebody).demand_any_write().is_err(), "nothing is left to it");
         assert!(!world.passes("10.1.9.4") && !world.passes("10.1.9.5"));
         assert!(!creation.is_finished(), "it is validated still");
         DOOR.open();

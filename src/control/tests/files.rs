@@ -43,3 +43,30 @@ fn a_dry_run_reports_and_changes_nothing() {
     assert_eq!(report.needs_restart, ["[[attachment]] of default/spoke"]);
     assert!(world.events().is_empty());
 }
+
+thread_local! {
+    /// Whole models that this thread has validated.
+    static VALIDATED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[test]
+fn what_a_file_brings_is_validated_once() {
+    let world = Arc::new(World::default());
+    let counting = Setup {
+        validate: |_, _, only| {
+            VALIDATED.set(VALIDATED.get() + usize::from(only.is_none()));
+            Vec::new()
+        },
+        ..setup(two())
+    };
+    let control = concurrent::start(&world, counting);
+    VALIDATED.set(0);
+    let mut other = two();
+    other.vnets.get_mut(&key("core")).unwrap().region = "elsewhere".into();
+    control.apply(&root(), apply_file(other, false)).unwrap();
+    assert_eq!(VALIDATED.take(), 1, "it gives something");
+    // It takes an endpoint away, which is in force before the rest.
+    control.apply(&root(), apply_file(model(), true)).unwrap();
+    assert!(!world.passes("10.1.9.5"));
+    assert_eq!(VALIDATED.take(), 1, "it takes something away");
+}

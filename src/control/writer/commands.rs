@@ -60,7 +60,7 @@ impl Planning<'_> {
         after.connections.insert(key.clone(), connection);
         self.change(
             outcome,
-            Wanted { after, extent: Extent::Endpoint(key), addresses: None, asks_rights: true },
+            Wanted { after, extent: Extent::Endpoint(key), addresses: None, standing: None, asks_rights: true },
             vec![record],
         )
     }
@@ -110,7 +110,11 @@ impl Planning<'_> {
         if records.is_empty() {
             return Ok(Plan::without_change(outcome, Steps::Nothing));
         }
-        self.change(outcome, Wanted { after, extent, addresses: Some(addresses), asks_rights: true }, records)
+        self.change(
+            outcome,
+            Wanted { after, extent, addresses: Some(addresses), standing: None, asks_rights: true },
+            records,
+        )
     }
 
     fn put_endpoint(
@@ -194,8 +198,14 @@ impl Planning<'_> {
         records.extend(disconnected.iter().map(|key| self.disconnected(key, &item.key)));
         let single = kind == ItemKind::Endpoint && after.model.former_resources == model.former_resources;
         let extent = if single { Extent::Endpoint(item.key.clone()) } else { Extent::Whole };
+        let needed = Right::each(model, &item, Verb::Delete);
         let outcome = Outcome::Deleted(Deletion { item, disconnected, warnings: Vec::new() });
-        self.change(outcome, Wanted { after, extent, addresses: None, asks_rights: true }, records)
+        if kind == ItemKind::Assignment {
+            // It moves no packet and takes rights away: it waits for no validation.
+            self.rights().demand_all(&needed)?;
+            return self.keep(outcome, after, records);
+        }
+        self.change(outcome, Wanted { after, extent, addresses: None, standing: None, asks_rights: true }, records)
     }
 
     /// The object that `reference` names among those that the caller may see: the others are as if they were not.
@@ -288,7 +298,7 @@ impl Planning<'_> {
         let application = Application::of(&version.model, &version.author, version.prune, maker);
         let before = &self.in_force.decisions;
         let known = Before { decisions: before, host: &in_force.host, standing: Some(&in_force.standing) };
-        let Fitted { decisions: after, mut report, .. } = known.fit(self.setup, application)?;
+        let Fitted { decisions: after, mut report, standing } = known.fit(self.setup, application)?;
         report.needs_restart = version.host.iter().flat_map(|host| needs_restart(&in_force.host, host)).collect();
         report.dry_run = version.dry_run;
         if version.dry_run {
@@ -300,7 +310,8 @@ impl Planning<'_> {
         let outcome = Outcome::Applied(report);
         // What attachments allow is compiled, too.
         let plan = if after != **before || in_force.host != self.in_force.host {
-            let wanted = Wanted { after, extent: Extent::Whole, addresses: None, asks_rights: !own_file };
+            let standing = Some(standing);
+            let wanted = Wanted { after, extent: Extent::Whole, addresses: None, standing, asks_rights: !own_file };
             Planning { in_force: &in_force, ..*self }.change(outcome, wanted, records)?
         } else {
             Plan::without_change(outcome, Steps::Nothing)

@@ -225,6 +225,7 @@ impl Writer {
             health: Arc::clone(health),
             retired: Arc::clone(retired),
             standing: now.standing.clone(),
+            seen: Arc::default(),
         }
     }
 

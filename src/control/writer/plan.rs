@@ -70,6 +70,8 @@ pub(super) struct Wanted {
     pub(super) extent: Extent,
     /// With what was given out on the way.
     pub(super) addresses: Option<Allocator>,
+    /// What of it stands against tightened rules, where it has been validated and its texts are judged already.
+    pub(super) standing: Option<Standing>,
     /// The caller must hold the rights to all that changes; only the daemon's own file is exempt.
     pub(super) asks_rights: bool,
 }
@@ -127,7 +129,9 @@ impl Planning<'_> {
             Extent::Endpoint(key) => Some(key),
             Extent::Whole => None,
         };
-        text::judge(&self.in_force.decisions, &wanted.after, only)?;
+        if wanted.standing.is_none() {
+            text::judge(&self.in_force.decisions, &wanted.after, only)?;
+        }
         let extent = wanted.extent.clone();
         let losing = self.losing(&wanted);
         let steps = match &extent {
@@ -213,7 +217,8 @@ impl Planning<'_> {
                 Extent::Whole => Arc::new(super::access(self.setup, &wanted.after)?),
                 Extent::Endpoint(_) => Arc::clone(&now.access),
             };
-            let standing = now.checked(self.setup, &wanted.after)?;
+            let standing = wanted.standing.clone();
+            let standing = standing.map_or_else(|| now.checked(self.setup, &wanted.after), Ok)?;
             let found = Found { health: &now.health, retired: &retired };
             let input = input(self.setup, &now.host, &wanted.after, found);
             let compiled = compile::compile(&input, &mut registry, epoch).map_err(not_compiled)?;
@@ -250,6 +255,7 @@ impl Planning<'_> {
     fn blocked(&self, after: &Decisions, losing: &BTreeSet<Key>) -> Result<InForce, Refusal> {
         let now = self.in_force;
         let mut blocked = Decisions::clone(&now.decisions);
+        let mut standing = now.standing.clone();
         for key in losing {
             if let Some(connection) = after.connections.get(key) {
                 let mut connection = connection.clone();
@@ -259,14 +265,16 @@ impl Planning<'_> {
             } else {
                 blocked.connections.remove(key);
                 blocked.model.endpoints.remove(key);
+                standing = standing.with_endpoint(key, Vec::new());
             }
         }
+        // What only takes something away is not validated: nothing may hold it up.
         let mut registry = now.registry.clone();
-        let standing = now.checked(self.setup, &blocked)?;
         let input = input(self.setup, &now.host, &blocked, now.found());
         let compiled = compile::compile(&input, &mut registry, now.snapshot.epoch + 1).map_err(not_compiled)?;
         let compiled = InForce { standing, registry, snapshot: compiled.snapshot, ..now.clone() };
-        Ok(compiled.with(Wanted { after: blocked, extent: Extent::Whole, addresses: None, asks_rights: false }))
+        let (extent, standing) = (Extent::Whole, None);
+        Ok(compiled.with(Wanted { after: blocked, extent, addresses: None, standing, asks_rights: false }))
     }
 
     /// Refuses an endpoint that is new in `after` and one more than a quota allows.
