@@ -373,6 +373,7 @@ fn serve(
         silent: api::Silent::default(),
         detached: namespaces::detachments(service.doors.0.clone()),
         desk: Arc::clone(&desk),
+        lanes: api::Lanes::start()?,
         authority: service.network.as_ref().and_then(|(_, authority)| authority.clone()).map(Arc::new),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use privlink::api::listen::ControlSocket;
-use privlink::api::{ApiState, HostFacts, ReloadFailure, facts, router};
+use privlink::api::{ApiState, HostFacts, Lanes, ReloadFailure, facts, router};
 use privlink::cli::{Cleaned, Daemon, Exit, execute};
 use privlink::config;
 use privlink::control::model::{HostConfig, Key, Model};
@@ -92,6 +92,8 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         authority: None,
         silent: std::sync::Arc::default(),
         desk: Arc::default(),
+        lanes: Lanes::start().expect("started"),
+        detached: Arc::new(std::collections::BTreeMap::new),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
     let socket = ControlSocket::bind(&directory.join("privlink.sock"), None).expect("bound");

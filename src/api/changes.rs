@@ -8,8 +8,8 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 
+use super::ApiState;
 use super::error::Rejection;
-use super::{ApiState, blocking};
 use crate::control::access::actions;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{AcceptedNames, Model};
@@ -139,13 +139,10 @@ pub(super) async fn reload(
 ) -> Result<Json<List<Reload>>, Rejection> {
     // Before the file is read: what it says is told to nobody else, its mistakes included.
     super::access::demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
-    let report = blocking(move || {
-        state.observer.refresh();
-        let report = (state.reload)(&caller);
-        state.observer.refresh();
-        report
-    })
-    .await??;
+    state.observer.refresh();
+    let report = (state.reload)(&caller);
+    state.observer.refresh();
+    let report = report?;
     Ok(Json(List::one(Reload { notes: report.to_string().lines().map(str::to_owned).collect() })))
 }
 
@@ -197,13 +194,10 @@ pub(super) async fn apply_with(
     command: Command,
     force: bool,
 ) -> Result<(Outcome, u64), Rejection> {
-    blocking(move || {
-        note_what_may_vanish(&state, &command);
-        let began = Instant::now();
-        let outcome = state.control.apply_with(&caller, command, force)?;
-        Ok((outcome, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)))
-    })
-    .await?
+    note_what_may_vanish(&state, &command);
+    let began = Instant::now();
+    let outcome = state.control.apply_with(&caller, command, force)?;
+    Ok((outcome, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)))
 }
 
 /// An endpoint about to vanish must have been seen: its traffic still counts for its resource.

@@ -1,15 +1,14 @@
 //! What the running resolver of a VNet makes of a name: asked within the VNet's network, as its clients would.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
+use super::ApiState;
 use super::error::Rejection;
-use super::{ApiState, blocking};
 use crate::control::model::Key;
 use crate::control::{Caller, View, names};
 use crate::dns::desk::{Explained, Untold};
@@ -38,10 +37,9 @@ pub(super) async fn explain(
 ) -> Result<Json<List<DnsExplanation>>, Rejection> {
     let Query(asked) = query?;
     let whole = state.control.view();
-    let seen = Arc::new(whole.seen_by(&caller));
+    let seen = whole.seen_by(&caller);
     let vnet = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key;
-    let (all, own_model, key, name) = (Arc::clone(&whole), Arc::clone(&seen), vnet.clone(), asked.name.clone());
-    let waiting = blocking(move || waiting(&all, &own_model, &key, &name)).await?;
+    let waiting = waiting(&whole, &seen, &vnet, &asked.name);
     let vnet = vnet.to_string();
     let own: BTreeSet<String> = seen.decisions.model.endpoints.keys().map(ToString::to_string).collect();
     let explained = state.desk.ask(&vnet, &asked.name, &asked.kind).await.map_err(|untold| match untold {

@@ -9,9 +9,9 @@ use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
+use super::ApiState;
 use super::convert::texts;
 use super::error::Rejection;
-use super::{ApiState, blocking};
 use crate::control::compile::bound_targets;
 use crate::control::model::{BackendState, Key, LinkResource, PortSpec, PrivateEndpoint, TargetSpec};
 use crate::control::names::{self, ResolverPlan};
@@ -41,21 +41,18 @@ pub(super) async fn diagnosis(
     let whole = state.control.view();
     let seen = whole.seen_by(&caller);
     let asked = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?;
-    let found = blocking(move || {
-        let mut found = Diagnosis { vnet: asked.key.to_string(), device: asked.device, ..Diagnosis::default() };
-        let silent = state.silent.lock().unwrap_or_else(PoisonError::into_inner).get(&found.vnet).cloned();
-        found.silent = silent.unwrap_or_default();
-        let looks = Looks { state: &state, whole: &whole, seen: &seen };
-        if let Some(plan) = whole.dns.resolvers.get(&found.vnet) {
-            found.listen = texts(&plan.listen);
-            found.upstream = texts(&plan.upstream);
-            looks.follow(plan, &name, &mut found);
-        }
-        looks.elsewhere(&name, &mut found);
-        looks.detached(&mut found);
-        found
-    });
-    Ok(Json(List::one(found.await?)))
+    let mut found = Diagnosis { vnet: asked.key.to_string(), device: asked.device, ..Diagnosis::default() };
+    let silent = state.silent.lock().unwrap_or_else(PoisonError::into_inner).get(&found.vnet).cloned();
+    found.silent = silent.unwrap_or_default();
+    let looks = Looks { state: &state, whole: &whole, seen: &seen };
+    if let Some(plan) = whole.dns.resolvers.get(&found.vnet) {
+        found.listen = texts(&plan.listen);
+        found.upstream = texts(&plan.upstream);
+        looks.follow(plan, &name, &mut found);
+    }
+    looks.elsewhere(&name, &mut found);
+    looks.detached(&mut found);
+    Ok(Json(List::one(found)))
 }
 
 /// What is looked at.

@@ -40,7 +40,7 @@ pub(super) async fn apply_document(
     let changed: Vec<String> = applied.created.iter().chain(&applied.updated).cloned().collect();
     let view = state.control.view();
     let view = match as_if {
-        Some(model) => super::blocking(move || std::sync::Arc::new(view.as_if(&model))).await?,
+        Some(model) => std::sync::Arc::new(view.as_if(&model)),
         None => view,
     };
     applied.warnings.extend(super::lint::warnings(state, caller, view, changed).await?);
@@ -99,12 +99,12 @@ pub(super) async fn backup(
         let message = "a backup is the answer to this request: the daemon writes it to no file, and takes no body";
         return Err(Rejection::bad_request(message, "body"));
     }
-    let copied = super::blocking(move || {
+    let copy = || {
         let file = (state.backup)()?;
         let length = file.metadata().map_err(|error| error.to_string())?.len();
         Ok((file, length))
-    });
-    let copied: Result<_, String> = copied.await?;
+    };
+    let copied: Result<_, String> = copy();
     let (file, length) = copied.map_err(|why| Rejection::internal(&std::io::Error::other(why)))?;
     let chunks = futures_util::stream::try_unfold(tokio::fs::File::from_std(file), async |mut file| {
         let mut chunk = vec![0; CHUNK];

@@ -135,6 +135,28 @@ impl Rejection {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestContentTooLarge", message)
     }
 
+    /// So many documents of the caller are looked at already.
+    pub(super) fn too_many_documents(limit: usize) -> Self {
+        let message =
+            format!("{limit} documents of this caller are looked at already, or too many of all callers together");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message)
+            .with_remedy("wait for the answers to those, and send this one then")
+    }
+
+    /// So many connections are the caller's already.
+    pub(super) fn too_many_connections(limit: usize) -> Self {
+        let message =
+            format!("{limit} connections of this caller are open already, or too many of all callers together");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyConnections", message)
+            .with_remedy("close those that are not needed; one connection carries any number of requests in turn")
+    }
+
+    /// A handler that did not come to its end.
+    pub(super) fn lost() -> Self {
+        let message = "the daemon came upon an error of its own and gave this request up; its log says more";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message)
+    }
+
     pub(super) fn bad_body(why: impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -154,6 +176,15 @@ impl Rejection {
 
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string())
+    }
+}
+
+impl Rejection {
+    /// The bytes of the answer, for a connection that is closed after it.
+    pub(super) fn as_http(&self) -> Vec<u8> {
+        let body = serde_json::to_string(&self.body).unwrap_or_default();
+        let head = "Content-Type: application/json\r\nConnection: close";
+        format!("HTTP/1.1 {}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", self.status, body.len()).into_bytes()
     }
 }
 

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::ApiState;
 use super::access::{bearer, demand};
 use super::error::Rejection;
+use super::places::{EACH_CALLER, Place};
 use crate::control::access::actions;
 use crate::control::{Asker, Caller, ControlPlane, REFUSALS_INTERVAL};
 
@@ -30,7 +31,7 @@ const GENERAL: [(&str, &str); 8] = [
 ];
 
 /// What nobody has to say who they are for: whether this lives, and what it is.
-const OPEN: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
+pub(super) const OPEN: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
 
 /// Intervals between two looks at what is beyond the limits of the audit log: an hour of them.
 const PRUNED_EVERY: u64 = 12;
@@ -48,6 +49,7 @@ pub(super) struct Peer(pub(super) IpAddr);
 /// Middleware of the control socket and the network listener.
 pub(super) async fn identify(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
+    let place = request.extensions().get::<Arc<Place>>().cloned();
     let admitted = admitted(&state, &mut request);
     let caller = request.extensions().get::<Caller>().cloned();
     let (method, path) = (request.method().clone(), request.uri().path().chars().take(SHOWN).collect::<String>());
@@ -56,6 +58,9 @@ pub(super) async fn identify(State(state): State<ApiState>, mut request: Request
         Err(rejection) => rejection.into_response(),
     };
     let status = response.status();
+    if let (StatusCode::UNAUTHORIZED, Some(place)) = (status, place) {
+        place.is_of_nobody();
+    }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         let address = || peer.map_or(Asker::Others, |Peer(address)| Asker::Address(address));
         let asker = caller.map_or_else(address, |caller| Asker::Known(caller.actor()));
@@ -98,6 +103,9 @@ fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Rejection> {
     }
     let caller =
         caller.ok_or_else(|| Rejection::unauthenticated("the request has no `Authorization: Bearer TOKEN`"))?;
+    if let Some(place) = request.extensions().get::<Arc<Place>>() {
+        place.is_of(caller.subject.principal()).map_err(|_| Rejection::too_many_connections(EACH_CALLER))?;
+    }
     // Whatever the method: HEAD is answered like GET, and tells how long the answer would be.
     let general = GENERAL.iter().find(|(path, _)| request.uri().path() == *path);
     general.map_or(Ok(()), |(_, kind)| demand(state, caller, actions::read(kind)))

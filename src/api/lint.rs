@@ -11,8 +11,8 @@ use axum::{Extension, Json};
 use futures_util::future::join_all;
 use serde::Deserialize;
 
+use super::ApiState;
 use super::error::Rejection;
-use super::{ApiState, blocking};
 use crate::control::lint::{self, Inquiry, Said, Surprise};
 use crate::control::model::Key;
 use crate::control::names::Name;
@@ -52,9 +52,8 @@ pub(super) async fn lint(
         None => None,
     };
     let wanted = |vnet: &Key| only.as_ref().is_none_or(|only| only == vnet);
-    let (whole, seen) = (view, Arc::new(seen));
-    let (all, own) = (Arc::clone(&whole), Arc::clone(&seen));
-    let mut found = blocking(move || surprises(&all, &own)).await?;
+    let whole = view;
+    let mut found = surprises(&whole, &seen);
     found.retain(|surprise| wanted(&surprise.vnet));
     if ask {
         ask_upstreams(&state, (&whole, &seen), None, PATIENCE, |surprise| wanted(&surprise.vnet), &mut found).await;
@@ -78,18 +77,12 @@ pub(super) async fn warnings(
     if changed.is_empty() {
         return Ok(Vec::new());
     }
-    let (all, items) = (Arc::clone(&whole), changed.clone());
-    let (seen, names, mut found) = blocking(move || {
-        let seen = all.seen_by(&caller);
-        let changed: BTreeSet<&str> = items.iter().map(String::as_str).collect();
-        let mut found = lint::concerning(&all.decisions, &all.dns, &changed);
-        found.extend(other_servers(&all, &seen).filter(|surprise| surprise.concerns(&changed)));
-        found.retain(|one| is_seen(&seen, one));
-        let names = lint::names_of(&all.decisions.model, &changed);
-        (seen, names, found)
-    })
-    .await?;
+    let seen = whole.seen_by(&caller);
     let changed: BTreeSet<&str> = changed.iter().map(String::as_str).collect();
+    let mut found = lint::concerning(&whole.decisions, &whole.dns, &changed);
+    found.extend(other_servers(&whole, &seen).filter(|surprise| surprise.concerns(&changed)));
+    found.retain(|one| is_seen(&seen, one));
+    let names = lint::names_of(&whole.decisions.model, &changed);
     let wanted = |surprise: &Surprise| surprise.concerns(&changed);
     ask_upstreams(&state, (&whole, &seen), names.as_ref(), HASTE, wanted, &mut found).await;
     found.retain(|surprise| surprise.code != lint::NOT_ASKED);

@@ -16,19 +16,18 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::error::Rejection;
 use super::identify::Peer;
+use super::places::{EACH_CALLER, Holder, Place, Places};
 use crate::control::Caller;
+use crate::control::access::Principal;
 
 /// Longest path a Unix socket can have on Linux (`sun_path` without its closing zero, unix(7)).
 const PATH_LIMIT: usize = 107;
 
-/// Connections served at once; more wait in the kernel's queue.
-const CONNECTIONS: usize = 128;
-
-/// How long a client may take over its request's head.
+/// How long a client may take over its request's head, and over a TLS handshake.
 const HEAD_PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 5_000 });
 
 /// Bytes of a request's head at most.
@@ -178,7 +177,13 @@ pub async fn serve_metrics(
 /// Where connections come from, and who is behind each.
 trait Accept: Send + Sync {
     type Stream: Open;
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Origin)>> + Send;
+    /// What is known of whoever connects.
+    type Peer: Send;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
+    /// For whom it counts.
+    fn holder(peer: &Self::Peer) -> Holder;
+    /// Who it is, or where it comes from.
+    fn origin(&self, peer: Self::Peer) -> Origin;
 }
 
 /// What is known of the other end of a connection before it says anything.
@@ -197,21 +202,37 @@ struct Vouched<F> {
 
 impl<F: Fn(UCred) -> Caller + Send + Sync> Accept for Vouched<F> {
     type Stream = tokio::net::UnixStream;
+    type Peer = UCred;
 
-    async fn next(&self) -> io::Result<(Self::Stream, Origin)> {
+    async fn next(&self) -> io::Result<(Self::Stream, UCred)> {
         let (stream, _) = self.listener.accept().await?;
         let peer = stream.peer_cred()?;
-        let caller = (self.caller)(peer);
-        Ok((stream, Origin::Caller(caller)))
+        Ok((stream, peer))
+    }
+
+    fn holder(peer: &UCred) -> Holder {
+        Holder::Caller(Principal::Uid(peer.uid()))
+    }
+
+    fn origin(&self, peer: UCred) -> Origin {
+        Origin::Caller((self.caller)(peer))
     }
 }
 
 impl Accept for tokio::net::TcpListener {
     type Stream = tokio::net::TcpStream;
+    type Peer = SocketAddr;
 
-    async fn next(&self) -> io::Result<(Self::Stream, Origin)> {
-        let (stream, address) = self.accept().await?;
-        Ok((stream, Origin::Network(Peer(address.ip()))))
+    async fn next(&self) -> io::Result<(Self::Stream, SocketAddr)> {
+        self.accept().await
+    }
+
+    fn holder(peer: &SocketAddr) -> Holder {
+        Holder::address(peer.ip())
+    }
+
+    fn origin(&self, peer: SocketAddr) -> Origin {
+        Origin::Network(Peer(peer.ip()))
     }
 }
 
@@ -230,6 +251,11 @@ impl NetworkListener {
     /// The address is taken, or not of this host.
     pub fn bind(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self, ListenError> {
         Ok(Self { listener: bind_metrics(address)?, tls })
+    }
+
+    #[cfg(test)]
+    pub(super) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("bound")
     }
 
     /// Serves `router` until `stop` is ready.
@@ -257,11 +283,20 @@ struct Encrypted {
 
 impl Accept for Encrypted {
     type Stream = Handshaking;
+    type Peer = SocketAddr;
 
-    async fn next(&self) -> io::Result<(Self::Stream, Origin)> {
-        let (stream, address) = self.listener.accept().await?;
+    async fn next(&self) -> io::Result<(Self::Stream, SocketAddr)> {
+        let (stream, peer) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok((Handshaking(self.acceptor.accept(stream)), Origin::Network(Peer(address.ip()))))
+        Ok((Handshaking(self.acceptor.accept(stream)), peer))
+    }
+
+    fn holder(peer: &SocketAddr) -> Holder {
+        Holder::address(peer.ip())
+    }
+
+    fn origin(&self, peer: SocketAddr) -> Origin {
+        Origin::Network(Peer(peer.ip()))
     }
 }
 
@@ -269,6 +304,8 @@ impl Accept for Encrypted {
 trait Open: Send + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     fn open(self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Says so, where that can be done at once, and closes it.
+    fn refuse(self, answer: &[u8]);
 }
 
 impl Open for tokio::net::UnixStream {
@@ -276,12 +313,18 @@ impl Open for tokio::net::UnixStream {
     async fn open(self) -> io::Result<Self> {
         Ok(self)
     }
+    fn refuse(self, answer: &[u8]) {
+        let _ = self.try_write(answer);
+    }
 }
 
 impl Open for tokio::net::TcpStream {
     type Stream = Self;
     async fn open(self) -> io::Result<Self> {
         Ok(self)
+    }
+    fn refuse(self, answer: &[u8]) {
+        let _ = self.try_write(answer);
     }
 }
 
@@ -293,33 +336,29 @@ impl Open for Handshaking {
     async fn open(self) -> io::Result<Self::Stream> {
         tokio::time::timeout(HEAD_PATIENCE, self.0).await.map_err(io::Error::other)?
     }
+    // A handshake would have to come first.
+    fn refuse(self, _: &[u8]) {}
 }
 
 async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output = ()> + Send) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Places::default());
+    let full = Rejection::too_many_connections(EACH_CALLER).as_http();
     let mut tasks = JoinSet::new();
     tokio::pin!(stop);
     loop {
-        let next = async {
-            let permit = Arc::clone(&room).acquire_owned().await;
-            (listener.next().await, permit)
-        };
-        let (accepted, permit) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stop => break,
-            next = next => next,
+            accepted = listener.next() => accepted,
         };
         while tasks.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, origin)) => {
-                let router = router.clone();
-                tasks.spawn(async move {
-                    match stream.open().await {
-                        Ok(stream) => converse(stream, origin, router).await,
-                        Err(error) => tracing::debug!(%error, "a connection was not agreed upon"),
-                    }
-                    drop(permit);
-                });
-            }
+            Ok((stream, peer)) => match places.take(holder(&listener, &peer)) {
+                Ok(place) => {
+                    let (place, origin) = (Arc::new(place), listener.origin(peer));
+                    tasks.spawn(attend(stream, origin, router.clone(), place));
+                }
+                Err(_) => stream.refuse(&full),
+            },
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 // Out of descriptors, most likely: the next attempt would fail at once, too.
@@ -330,12 +369,36 @@ async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output =
     let _ = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, origin: Origin, router: Router) {
+fn holder<A: Accept>(_: &A, peer: &A::Peer) -> Holder {
+    A::holder(peer)
+}
+
+/// Serves one connection until it ends, or has to make room.
+async fn attend(stream: impl Open, origin: Origin, router: Router, place: Arc<Place>) {
+    let conversation = async {
+        match stream.open().await {
+            Ok(stream) => converse(stream, origin, router, Arc::clone(&place)).await,
+            Err(error) => tracing::debug!(%error, "a connection was not agreed upon"),
+        }
+    };
+    tokio::select! {
+        () = conversation => {}
+        () = place.ended() => tracing::debug!("a connection that had told nothing made room for another one"),
+    }
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    origin: Origin,
+    router: Router,
+    place: Arc<Place>,
+) {
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         match &origin {
             Origin::Caller(caller) => _ = request.extensions_mut().insert(caller.clone()),
             Origin::Network(peer) => _ = request.extensions_mut().insert(*peer),
         }
+        request.extensions_mut().insert(Arc::clone(&place));
         hyper::service::Service::call(&hyper_util::service::TowerToHyperService::new(router.clone()), request)
     });
     let result = hyper::server::conn::http1::Builder::new()

@@ -1,13 +1,14 @@
 //! HTTP for the control socket and the metrics listener: who asks, what is asked, how it is refused.
 //!
-//! A handler reads the view in force, or hands a command to the control plane on a thread that may
-//! wait. Every answer is a list or an error in Azure Resource Manager's envelope.
+//! A handler reads the view in force, or hands a command to the control plane, on a thread that may
+//! wait (`lanes`). Every answer is a list or an error in Azure Resource Manager's envelope.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::HeaderName;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -59,6 +60,12 @@ pub mod listen;
 /// The peer of a Unix socket.
 mod peer;
 
+/// Places for connections.
+mod places;
+
+/// Threads for requests.
+mod lanes;
+
 /// Who used a NAT address and port.
 mod who;
 
@@ -87,6 +94,8 @@ mod reads;
 mod usage;
 
 use error::Rejection;
+pub use lanes::Lanes;
+use places::Seats;
 
 /// Bodies carry a reason of a few words; more than this is a mistake.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -96,6 +105,12 @@ const DOCUMENTS: &str = "/v1/apply";
 
 /// Bytes of a document at most: its text, as a JSON string.
 const DOCUMENT_LIMIT: usize = 10 << 20;
+
+/// Documents of one caller that are held at once.
+const DOCUMENTS_EACH: usize = 2;
+
+/// See [`DOCUMENTS_EACH`]; and eight of all callers together.
+static DOCUMENT_SEATS: Seats = Seats::new(DOCUMENTS_EACH, 8);
 
 /// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this. Well beyond
 /// what the tests wait for, for the two must not race.
@@ -204,6 +219,8 @@ pub struct ApiState {
     pub detached: Detachments,
     /// The resolvers.
     pub desk: Arc<Desk>,
+    /// See [`Lanes`].
+    pub lanes: Arc<Lanes>,
 }
 
 /// VNets whose resolver does not listen, by `group/name`, and why.
@@ -311,7 +328,7 @@ fn finished(router: Router<ApiState>, state: ApiState) -> Router {
         .method_not_allowed_fallback(async || Rejection::wrong_method())
         // Bodies are read, and measured, before any handler sees them.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn_with_state(state.clone(), in_time))
         .with_state(state)
 }
 
@@ -357,38 +374,67 @@ async fn version() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "name": "privlink", "version": env!("CARGO_PKG_VERSION"), "apis": api }))
 }
 
-/// Reads the body, which may be neither too long nor too slow, and says so when a command takes too long.
-async fn in_time(request: Request, next: Next) -> Response {
+/// Reads the body, which may be neither too long nor too slow, has the request worked on where its kind is, and says so
+/// when that takes too long.
+async fn in_time(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    served(&state, request, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn served(state: &ApiState, request: Request, next: Next) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
-    let limit = if parts.uri.path() == DOCUMENTS { DOCUMENT_LIMIT } else { BODY_LIMIT };
+    let (path, caller) = (parts.uri.path(), parts.extensions.get::<Caller>().cloned());
+    // Of who may change nothing, no body is read that asks for a change.
+    if let Some(caller) = &caller
+        && !body.is_end_stream()
+        && lanes::changes_something(&parts.method, path)
+    {
+        if arm::is_arm(path) {
+            arm::check_head(state, caller, &parts)?;
+        }
+        state.control.view().rights(caller).demand_any_write()?;
+    }
+    let document = path == DOCUMENTS;
+    let _seat = match &caller {
+        Some(caller) if document => {
+            let seat = DOCUMENT_SEATS.take(caller.subject.principal());
+            Some(seat.ok_or_else(|| Rejection::too_many_documents(DOCUMENTS_EACH))?)
+        }
+        Some(_) | None => None,
+    };
+    let limit = if document { DOCUMENT_LIMIT } else { BODY_LIMIT };
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|length| length > limit as u64) {
-        return Rejection::too_large(limit).into_response();
+        return Err(Rejection::too_large(limit));
     }
     let body = match tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, limit)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(error)) if is_limit(&error) => return Rejection::too_large(limit).into_response(),
-        Ok(Err(error)) => {
-            return Rejection::bad_request(&format!("the body cannot be read: {error}"), "").into_response();
-        }
-        Err(_) => return Rejection::trickling(PATIENCE).into_response(),
+        Ok(Err(error)) if is_limit(&error) => return Err(Rejection::too_large(limit)),
+        Ok(Err(error)) => return Err(Rejection::bad_request(&format!("the body cannot be read: {error}"), "")),
+        Err(_) => return Err(Rejection::trickling(PATIENCE)),
     };
-    let request = Request::from_parts(parts, axum::body::Body::from(body));
-    match tokio::time::timeout(PATIENCE, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Rejection::too_slow(PATIENCE).into_response(),
-    }
+    let lane = lanes::of(&parts.method, path, &body);
+    let answer = next.run(Request::from_parts(parts, axum::body::Body::from(body)));
+    let answer = async {
+        match lane {
+            Some(lane) => {
+                let caller = caller.map(|caller| caller.subject.principal().clone());
+                state.lanes.run(lane, caller, answer).await
+            }
+            None => Ok(answer.await),
+        }
+    };
+    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(Rejection::too_slow(PATIENCE)))
 }
 
 async fn scrape(State(state): State<ApiState>) -> Result<impl IntoResponse, Rejection> {
-    let text =
-        blocking(move || metrics::render(&state.observer)).await?.map_err(|error| Rejection::internal(&error))?;
+    let text = metrics::render(&state.observer).map_err(|error| Rejection::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }
 
-/// What Azure Resource Manager's part of this API takes and answers.
-async fn description() -> Json<serde_json::Value> {
-    Json(arm::openapi::document())
+/// What Azure Resource Manager's part of this API takes and answers. Anybody may ask, so it is written once.
+async fn description() -> impl IntoResponse {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| arm::openapi::document().to_string().into());
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.clone())
 }
 
 /// The process lives.
@@ -413,11 +459,6 @@ fn is_limit(error: &axum::Error) -> bool {
         cause = one.source();
     }
     false
-}
-
-/// Runs what may wait on a thread where waiting harms nobody.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Rejection> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Rejection::internal(&error))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::error::Rejection;
-use super::{ApiState, Detached, blocking, convert};
+use super::{ApiState, Detached, convert};
 use crate::control::model::{BackendState, Key};
 use crate::control::{AuditEntry, AuditVerified, Caller, ServerView, View};
 use crate::interface::{
@@ -203,7 +203,7 @@ pub(super) async fn flows(
         None => None,
     };
     let limit = limit.unwrap_or(FLOW_LIMIT);
-    Ok(Json(List::new(blocking(move || state.observer.flows(endpoint, limit)).await??)))
+    Ok(Json(List::new(state.observer.flows(endpoint, limit)?)))
 }
 
 /// The packet that `explain` is about.
@@ -343,7 +343,7 @@ pub(super) async fn audit(
         let record = serde_json::from_slice(&body).map_err(|error| Rejection::internal(&error))?;
         Ok::<_, Rejection>(Some(AuditRecord { seq, hash, record }).filter(&holds))
     };
-    Ok(Json(List::new(blocking(move || state.control.audit(since, limit.unwrap_or(AUDIT_LIMIT), take)).await??)))
+    Ok(Json(List::new(state.control.audit(since, limit.unwrap_or(AUDIT_LIMIT), take)?)))
 }
 
 /// Records listed unless told otherwise.
@@ -351,7 +351,7 @@ const AUDIT_LIMIT: usize = 100;
 
 /// `GET /v1/audit/verify`: walks the whole chain.
 pub(super) async fn verify(State(state): State<ApiState>) -> Answer<Verified> {
-    let AuditVerified { anchor, end } = blocking(move || state.control.verify_audit()).await??;
+    let AuditVerified { anchor, end } = state.control.verify_audit()?;
     let verified = Verified {
         count: end.count - anchor.count,
         last_hash: end.last_hash.to_string(),
@@ -378,7 +378,7 @@ pub(super) async fn export(
     query: Result<Query<ExportQuery>, QueryRejection>,
 ) -> Answer<ExportedRecord> {
     let Query(ExportQuery { from, since }) = query?;
-    let records = blocking(move || state.control.export_audit(from, since, EXPORTED_AT_ONCE)).await??;
+    let records = state.control.export_audit(from, since, EXPORTED_AT_ONCE)?;
     let exported = records.into_iter().map(|record| ExportedRecord {
         seq: record.seq,
         at_microseconds: record.at.as_microsecond(),

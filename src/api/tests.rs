@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 mod arm;
+mod crowded;
 mod hostile;
 mod invisible;
 mod names;
@@ -50,6 +51,11 @@ struct Served {
 impl Served {
     /// Serves one Pending endpoint `orders` to callers whose uid is `uid`.
     fn to(uid: u32) -> Self {
+        Self::to_peers(move |_| Caller::user(uid, format!("uid:{uid}")))
+    }
+
+    /// The same to whoever `caller` makes of the socket's peer.
+    fn to_peers(caller: impl Fn(tokio::net::unix::UCred) -> Caller + Send + Sync + 'static) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("privlink-api-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(name);
@@ -61,7 +67,6 @@ impl Served {
         let router = router(state.clone());
         let serving = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            let caller = |_| Caller::user(uid, format!("uid:{uid}"));
             listener.serve_as(router, stopped, caller).await.expect("served");
         });
         Self { directory, socket, state, stop: Some(stop), serving }
@@ -142,6 +147,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         silent: std::sync::Arc::default(),
         detached: Arc::new(BTreeMap::new),
         desk: std::sync::Arc::default(),
+        lanes: Lanes::start().expect("started"),
     }
 }
 

@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::{Extension, Json};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
 use super::ApiState;
 use super::error::Rejection;
+use super::places::Seats;
+use crate::control::Caller;
 use crate::interface::{Epoch, List};
 
 /// Longest wait in seconds: well within what any request may take.
 const LONGEST: u64 = 15;
 
-/// Questions that may wait at once: each holds a connection, and others need some, too. One more is answered at once.
-static SEATS: Semaphore = Semaphore::const_new(48);
+/// Questions that may wait at once, of each caller and all together: each holds a connection, and others need some, too.
+/// One more is answered at once.
+static SEATS: Seats = Seats::new(8, 48);
 
 /// What is waited for.
 #[derive(Debug, Deserialize)]
@@ -31,11 +33,12 @@ pub(super) struct EpochQuery {
 /// the latest after `wait` seconds. It says that something has changed, not what, and so needs no right.
 pub(super) async fn epoch(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<EpochQuery>, QueryRejection>,
 ) -> Result<Json<List<Epoch>>, Rejection> {
     let Query(EpochQuery { after, wait }) = query?;
     let mut epochs = state.control.epochs();
-    if let (Some(after), Ok(_seat)) = (after, SEATS.try_acquire()) {
+    if let (Some(after), Some(_seat)) = (after, SEATS.take(caller.subject.principal())) {
         let limit = Duration::from_secs(wait.min(LONGEST));
         // Neither the end of the wait nor that of the control plane is an error: the answer says what is so.
         let _ = tokio::time::timeout(limit, epochs.wait_for(|epoch| *epoch != after)).await;

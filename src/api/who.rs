@@ -9,8 +9,8 @@ use axum::extract::{Query, State};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::ApiState;
 use super::error::Rejection;
-use super::{ApiState, blocking};
 use crate::control::decisions::{Connection, DecidedBy};
 use crate::control::model::Key;
 use crate::interface::{List, Lost, Match, Who};
@@ -34,7 +34,7 @@ pub(super) async fn who(
 ) -> Result<Json<List<Who>>, Rejection> {
     let Query(WhoQuery { nat, backend, at }) = query?;
     let observer = state.observer;
-    let traces = blocking(move || observer.who(&Sought { nat, backend, at }, Timestamp::now())).await?;
+    let traces = observer.who(&Sought { nat, backend, at }, Timestamp::now());
     let Traces { list, more, losses, warnings } = traces?;
     let view = state.control.view();
     let connections: HashMap<u32, (&Key, &Connection)> = view

@@ -9,8 +9,10 @@ use sha2::{Digest, Sha256};
 use super::Rejection;
 use super::ask::Ask;
 use super::body::Field;
+use crate::control::decisions::Item;
 use crate::control::ids::ArmId;
 use crate::control::model::Tags;
+use crate::control::rights::{Right, Verb};
 
 /// Objects of one page unless `$top` asks for fewer.
 const PAGE: usize = 1_000;
@@ -77,11 +79,12 @@ pub(super) fn object(id: &ArmId, placed: Option<(&String, &Tags)>, properties: V
     tagged(shown)
 }
 
-/// The tags after a PATCH: those of the body, else `before`.
+/// The tags of `item` after a PATCH: those of the body, else `before`.
 ///
 /// # Errors
-/// 400.
-pub(super) fn patched(ask: &Ask, before: &Tags) -> Result<Tags, Rejection> {
+/// 403, before the body is looked at; 400.
+pub(super) fn patched(ask: &Ask, item: &Item, before: &Tags) -> Result<Tags, Rejection> {
+    ask.demand(&Right::on(ask.model(), item, Verb::Write))?;
     Ok(Field::root(&ask.body)?.tags()?.unwrap_or_else(|| before.clone()))
 }
 

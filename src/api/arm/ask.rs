@@ -7,6 +7,7 @@ use axum::http::header::HeaderName;
 use axum::http::{HeaderMap, Uri, header};
 use serde_json::Value;
 
+use super::body::Body;
 use super::{ApiState, Rejection, extension};
 use crate::control::access::grammar;
 use crate::control::decisions::{Item, ItemKind};
@@ -27,8 +28,8 @@ pub(super) struct Ask {
     pub(super) query: BTreeMap<String, String>,
     /// What the template leaves open, by name.
     pub(super) parameters: BTreeMap<&'static str, String>,
-    /// The body; null where there is none.
-    pub(super) body: Value,
+    /// The body.
+    pub(super) body: Body,
     /// `If-Match`.
     pub(super) if_match: Option<String>,
     /// `If-None-Match`.
@@ -167,7 +168,8 @@ impl Ask {
         let seen = Arc::clone(&self.view.decisions);
         super::super::changes::note_what_may_vanish(&self.state, &command);
         let command = Command::Unchanged { items, seen, then: Box::new(command) };
-        self.state.control.apply_with(&self.caller, command, extension::is_forced(&self.body)).map_err(Rejection::from)
+        let force = extension::is_forced(self.body.json()?);
+        self.state.control.apply_with(&self.caller, command, force).map_err(Rejection::from)
     }
 
     /// Makes or changes the objects of `model`, if `items` are as this handler saw them.

@@ -43,7 +43,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, balancer) = found(ask)?;
     ask.check_conditions(Some(&show(&key, &balancer)))?;
-    write(ask, &key, &LoadBalancer { tags: patched(ask, &balancer.tags)?, ..balancer }, false)
+    write(ask, &key, &LoadBalancer { tags: patched(ask, &item(&key), &balancer.tags)?, ..balancer }, false)
 }
 
 /// `DELETE …/loadBalancers/{name}`

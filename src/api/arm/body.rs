@@ -1,7 +1,9 @@
 //! Reading bodies: each value is known by its place, so that a mistake is said where it is.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
+use axum::body::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -17,15 +19,57 @@ pub(super) struct Field<'a> {
     path: String,
 }
 
-/// The body as JSON; nothing where it is empty.
-///
-/// # Errors
-/// 400.
-pub(super) fn parse(body: &[u8]) -> Result<Value, Rejection> {
+/// The body of a request, read when a handler first asks for it: it has judged rights by then.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    bytes: Bytes,
+    json: OnceCell<Value>,
+}
+
+/// Objects and lists within one another in a body, at most. Azure's deepest are far below.
+const DEPTH_MAX: usize = 32;
+
+impl Body {
+    /// The body that `bytes` are.
+    pub(super) fn new(bytes: Bytes) -> Self {
+        Self { bytes, json: OnceCell::new() }
+    }
+
+    /// The body as JSON; null where it is empty.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn json(&self) -> Result<&Value, Rejection> {
+        if let Some(json) = self.json.get() {
+            return Ok(json);
+        }
+        let json = parse(&self.bytes)?;
+        if let Some(place) = too_deep(&json, DEPTH_MAX) {
+            let message = format!("{place}: objects and lists stand within one another more than {DEPTH_MAX} deep");
+            return Err(Rejection::bad_request(&message, &place));
+        }
+        Ok(self.json.get_or_init(|| json))
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Value, Rejection> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);
     }
     serde_json::from_slice(body).map_err(|error| Rejection::bad_request(&format!("the body is not JSON: {error}"), ""))
+}
+
+/// Where `value` has more than `most` objects and lists within one another.
+fn too_deep(value: &Value, most: usize) -> Option<String> {
+    let inner = |name: String, inner: &Value| {
+        let Some(most) = most.checked_sub(1) else { return Some(name) };
+        too_deep(inner, most).map(|place| format!("{name}.{place}"))
+    };
+    match value {
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| inner(name.chars().take(80).collect(), value)),
+        Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| inner(index.to_string(), item)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
 }
 
 impl<'a> Field<'a> {
@@ -33,9 +77,9 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn root(body: &'a Value) -> Result<Self, Rejection> {
-        let root = Self { value: body, path: String::new() };
-        if body.is_object() { Ok(root) } else { Err(root.wrong("an object")) }
+    pub(super) fn root(body: &'a Body) -> Result<Self, Rejection> {
+        let root = Self { value: body.json()?, path: String::new() };
+        if root.value.is_object() { Ok(root) } else { Err(root.wrong("an object")) }
     }
 
     /// The member `name`, without regard to case; null is as if it were not there.

@@ -101,17 +101,25 @@ fn absent(ask: &Ask, kind: Option<&str>) -> Rejection {
 /// The endpoint whose connection the path names, and how that is shown.
 fn found(ask: &Ask, view: &View, key: &Key, kind: Option<&str>) -> Option<(Key, Value)> {
     let name = ask.parameter("connection");
+    // The name begins with the endpoint's: only endpoints called so are looked at, however many are bound.
+    let (front, _) = name.rsplit_once('.')?;
     let named = |endpoint: &Key| ids::connection(kind, key, endpoint).name().eq_ignore_ascii_case(name);
-    let mut all = bound(view, key).filter(|(endpoint, _, _)| named(endpoint));
-    all.next().map(|(endpoint, of, connection)| (endpoint.clone(), show(key, kind, endpoint, of, connection)))
+    let candidates = view.endpoints_named(front).filter_map(|endpoint| connection(view, endpoint));
+    let mut bound = candidates.filter(|(endpoint, of, connection)| is_bound(key, of, connection) && named(endpoint));
+    bound.next().map(|(endpoint, of, connection)| (endpoint.clone(), show(key, kind, endpoint, of, connection)))
+}
+
+/// What its owner removed is gone here, and is left to its consumer.
+fn is_bound(resource: &Key, endpoint: &PrivateEndpoint, connection: &Connection) -> bool {
+    endpoint.resource == *resource && connection.state != ConnectionState::Disconnected
 }
 
 type Bound<'a> = (&'a Key, &'a PrivateEndpoint, &'a Connection);
 
-/// Who is connected to `resource`, or asks to be. What its owner removed is gone here, and is left to its consumer.
+/// Who is connected to `resource`, or asks to be.
 fn bound<'a>(view: &'a View, resource: &Key) -> impl Iterator<Item = Bound<'a>> {
     let with = view.bound_to(resource).filter_map(|key| connection(view, key));
-    with.filter(|(_, _, connection)| connection.state != ConnectionState::Disconnected)
+    with.filter(|(_, endpoint, connection)| is_bound(resource, endpoint, connection))
 }
 
 fn connection<'a>(view: &'a View, key: &Key) -> Option<Bound<'a>> {

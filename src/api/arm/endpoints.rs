@@ -45,7 +45,7 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, mut endpoint) = found(ask)?;
     ask.check_conditions(show(ask, &ask.view, &key, &endpoint).as_ref())?;
     let mut labels = endpoint.labels.take().unwrap_or_default();
-    labels.tags = patched(ask, &labels.tags)?;
+    labels.tags = patched(ask, &item(&key), &labels.tags)?;
     endpoint.labels = Some(labels);
     write(ask, &key, endpoint)?;
     answer(ask, &key, false)

@@ -31,6 +31,7 @@ pub(super) fn exists(ask: &Ask) -> Result<Answer, Rejection> {
 
 /// `PUT …/resourceGroups/{group}`
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    demand_write(ask)?;
     let body = Field::root(&ask.body)?;
     let (region, tags) = (body.required("location")?, body.tags()?.unwrap_or_default());
     change(ask, &ResourceGroup { region, tags })
@@ -38,9 +39,11 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 
 /// `PATCH …/resourceGroups/{group}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
-    let (key, tags) = (key(ask), Field::root(&ask.body)?.tags()?);
+    demand_write(ask)?;
+    let key = key(ask);
     let groups = ask.model().all_groups();
     ask.may_read(ItemKind::ResourceGroup, &key)?;
+    let tags = Field::root(&ask.body)?.tags()?;
     let before = groups.get(&key).ok_or_else(|| Rejection::absent_group(&key.group))?;
     change(ask, &ResourceGroup { tags: tags.unwrap_or_else(|| before.tags.clone()), ..before.clone() })
 }
@@ -57,10 +60,15 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     Ok(Answer::deleted())
 }
 
+/// Before the body is looked at.
+fn demand_write(ask: &Ask) -> Result<(), Rejection> {
+    let item = Item { kind: ItemKind::ResourceGroup, key: key(ask) };
+    ask.demand(&Right::on(ask.model(), &item, Verb::Write))
+}
+
 fn change(ask: &Ask, group: &ResourceGroup) -> Result<Answer, Rejection> {
     let key = key(ask);
     let item = Item { kind: ItemKind::ResourceGroup, key: key.clone() };
-    ask.demand(&Right::on(ask.model(), &item, Verb::Write))?;
     let before = found(ask, &key);
     ask.check_conditions(before.as_ref())?;
     let mut model = Model::default();

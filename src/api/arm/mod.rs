@@ -9,11 +9,12 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::header;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
+use super::ApiState;
 use super::error::Rejection;
-use super::{ApiState, blocking};
 use crate::control::Caller;
 use crate::control::command::MOVED;
 
@@ -77,6 +78,7 @@ mod typed;
 use answer::Answer;
 use ask::Ask;
 pub(super) use endpoints::fqdns;
+use routes::Handler;
 
 /// How often a change begins anew because what it read has changed meanwhile.
 const ATTEMPTS: usize = 32;
@@ -93,51 +95,48 @@ pub(super) async fn serve(State(state): State<ApiState>, request: Request) -> Re
     let Some(caller) = parts.extensions.get::<Caller>().cloned() else {
         return Rejection::unauthenticated("nobody is known to ask").into_response();
     };
-    let secure = parts.extensions.get::<super::Secure>().is_some();
     let body: Result<Bytes, BytesRejection> =
         <Bytes as axum::extract::FromRequest<()>>::from_request(Request::from_parts(parts.clone(), body), &()).await;
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) => return Rejection::from(rejection).into_response(),
-    };
-    let answered = blocking(move || answer(&state, &caller, &parts.method, &parts.uri, &parts.headers, &body, secure));
-    answered
-        .await
-        .and_then(std::convert::identity)
-        .map_or_else(IntoResponse::into_response, IntoResponse::into_response)
+    let answered = body.map_err(Rejection::from).and_then(|body| asked(&state, caller, &parts, body)).and_then(answer);
+    answered.map_or_else(IntoResponse::into_response, IntoResponse::into_response)
 }
 
-fn answer(
-    state: &ApiState,
-    caller: &Caller,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: &[u8],
-    secure: bool,
-) -> Result<Answer, Rejection> {
+/// Checks what a request tells before its body: a path that there is, and names that can be.
+///
+/// # Errors
+/// See [`serve`].
+pub(super) fn check_head(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<(), Rejection> {
+    asked(state, caller.clone(), parts, Bytes::new()).map(drop)
+}
+
+fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result<(Handler, Ask), Rejection> {
+    let Parts { method, uri, headers, extensions, .. } = parts;
     let (route, parameters) = routes::find(&state.control.view(), uri.path())?;
     let handler = route.handler(method).ok_or_else(|| Rejection::wrong_method_of(&route.methods()))?;
-    let mut ask = Ask {
+    let ask = Ask {
         state: state.clone(),
-        caller: caller.clone(),
+        caller,
         view: Arc::clone(&state.control.view()),
         query: ask::query(uri)?,
         parameters,
-        body: body::parse(body)?,
+        body: body::Body::new(body),
         if_match: ask::tag(headers, &header::IF_MATCH),
         if_none_match: ask::tag(headers, &header::IF_NONE_MATCH),
-        base: ask::base(headers, uri, secure),
+        base: ask::base(headers, uri, extensions.get::<super::Secure>().is_some()),
         path: uri.path().to_owned(),
     };
     ask.check_names()?;
+    Ok((handler, ask))
+}
+
+fn answer((handler, mut ask): (Handler, Ask)) -> Result<Answer, Rejection> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
         match handler(&ask) {
             Err(rejection) if rejection.is(MOVED) => last = Some(rejection),
             done => return done,
         }
-        ask.view = state.control.view();
+        ask.view = ask.state.control.view();
     }
     Err(last.unwrap_or_else(Rejection::unknown_path))
 }

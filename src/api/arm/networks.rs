@@ -53,7 +53,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = found(ask)?;
     ask.check_conditions(Some(&show(&ask.view, &key, &vnet)))?;
-    write(ask, &key, Vnet { tags: patched(ask, &vnet.tags)?, ..vnet })?;
+    write(ask, &key, Vnet { tags: patched(ask, &item(&key), &vnet.tags)?, ..vnet })?;
     answer(ask, &key, false)
 }
 

@@ -47,7 +47,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, service) = found(ask)?;
     ask.check_conditions(Some(&show(&ask.view, &key, &service)))?;
-    write(ask, &key, LinkResource { tags: patched(ask, &service.tags)?, ..service })?;
+    write(ask, &key, LinkResource { tags: patched(ask, &item(&key), &service.tags)?, ..service })?;
     answer(ask, &key, false)
 }
 

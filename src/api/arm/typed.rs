@@ -78,7 +78,11 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let kind = resource.kind.clone().unwrap_or_default();
     ask.demand(&Right::write_of(&kind, &key))?;
     ask.check_conditions(Some(&show(&ask.view, &key, &resource)))?;
-    services::write(ask, &key, LinkResource { tags: patched(ask, &resource.tags)?, ..resource })?;
+    services::write(
+        ask,
+        &key,
+        LinkResource { tags: patched(ask, &services::item(&key), &resource.tags)?, ..resource },
+    )?;
     answer(ask, &kind, &key)
 }
 
@@ -140,7 +144,7 @@ fn read(ask: &Ask, kind: &str, before: Option<&LinkResource>) -> Result<LinkReso
     let properties = body.properties();
     let mut resource = before.cloned().unwrap_or_else(|| services::blank(Some(kind.to_owned())));
     services::common(&body, &properties, &mut resource)?;
-    resource.foreign = foreign::kept(kind, &ask.body).ok_or_else(|| {
+    resource.foreign = foreign::kept(kind, ask.body.json()?).ok_or_else(|| {
         body.refused(&format!("what means nothing here is kept up to {} bytes, and this is more", foreign::KEPT_MAX))
     })?;
     extension::resource(&properties, &mut resource)?;

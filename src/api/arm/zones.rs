@@ -54,7 +54,7 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, zone) = found(ask)?;
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.check_conditions(Some(&show(ask.model(), &key, &zone)))?;
-    let zone = DnsZone { tags: patched(ask, &zone.tags)?, ..zone };
+    let zone = DnsZone { tags: patched(ask, &item(&key), &zone.tags)?, ..zone };
     write(ask, &key, &zone)?;
     Ok(Answer::put(show(ask.model(), &key, &zone), false))
 }

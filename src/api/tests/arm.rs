@@ -419,3 +419,30 @@ async fn conditions_are_judged_and_repetition_does_nothing_twice() {
     assert_eq!(conditional("PUT", &format!("If-Match: {tag}"), &body).await, "412", "it has changed since");
     served.stop().await;
 }
+
+#[tokio::test]
+async fn rights_come_before_the_body() {
+    let served = Served::to(4242);
+    // Somebody who may change something, and nothing of what is asked for.
+    let given = crate::control::access::RoleAssignment {
+        principal: "uid:4242".parse().unwrap(),
+        role: "Contributor".parse().unwrap(),
+        scope: "/subscriptions/s/resourceGroups/elsewhere".parse().unwrap(),
+    };
+    let mut items = Box::new(Model::default());
+    items.assignments.insert(crate::control::model::Key::global(given.id().to_string()), given);
+    served.state.control.apply(&testing::root(), Command::Put { items, create_only: true }).unwrap();
+    let mut asked = 0;
+    for (template, operations) in super::super::arm::openapi::document()["paths"].as_object().unwrap() {
+        let path = template.replace("{provider}/{type}", "Microsoft.Storage/storageAccounts").replace(['{', '}'], "");
+        for method in operations.as_object().unwrap().keys().filter(|word| ["put", "patch", "post"].contains(&&***word))
+        {
+            let method = method.to_uppercase();
+            let (status, refused) = served.ask(&method, &at(&path), "{ this is no JSON").await;
+            assert!(matches!(status, 403 | 404), "{method} {path}: {status} {refused}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 20, "{asked}");
+    served.stop().await;
+}
