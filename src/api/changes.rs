@@ -86,7 +86,10 @@ pub(super) async fn accept_names(
     })?;
     let view = state.control.view();
     let seen = view.seen_by(&caller).endpoint(&reference);
-    let EndpointView { key, mut endpoint, .. } = seen.map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    let EndpointView { key, endpoint: seen, .. } =
+        seen.map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    // All of it: the view holds what the caller may read.
+    let mut endpoint = view.decisions.model.endpoints.get(&key).cloned().unwrap_or(seen);
     let mut accepted = endpoint.accept_names.take().unwrap_or_default();
     if remove {
         accepted.take(&given);

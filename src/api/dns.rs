@@ -26,7 +26,7 @@ pub(super) async fn plan(
     let plan = whole.dns.resolvers.get(&key.to_string());
     let plan = plan.ok_or_else(|| Rejection::missing("resolver", &key.to_string(), remedy))?;
     let model = &seen.decisions.model;
-    let own: BTreeSet<String> = model.endpoints.keys().map(ToString::to_string).collect();
+    let own: BTreeSet<String> = seen.endpoints_read().map(ToString::to_string).collect();
     let zones: BTreeSet<String> = model.dns_zones.keys().map(|zone| zone.name.to_lowercase()).collect();
     let mut shown = shown(&key.to_string(), plan);
     shown.zones.retain(|zone| !zone.own || zones.contains(&zone.name));

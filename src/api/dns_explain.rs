@@ -41,7 +41,7 @@ pub(super) async fn explain(
     let vnet = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key;
     let waiting = waiting(&whole, &seen, &vnet, &asked.name);
     let vnet = vnet.to_string();
-    let own: BTreeSet<String> = seen.decisions.model.endpoints.keys().map(ToString::to_string).collect();
+    let own: BTreeSet<String> = seen.endpoints_read().map(ToString::to_string).collect();
     let explained = state.desk.ask(&vnet, &asked.name, &asked.kind).await.map_err(|untold| match untold {
         Untold::Name => Rejection::bad_request(&format!("`{}` is no domain name", asked.name), "name"),
         Untold::Kind => {

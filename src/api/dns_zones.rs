@@ -55,7 +55,7 @@ fn own(whole: &View, seen: &View, wanted: &dyn Fn(&Key) -> bool) -> Vec<PrivateZ
     zones.map(|(key, zone)| shown(whole, seen, key, zone)).collect()
 }
 
-/// What stands in a zone, of which names of endpoints that the caller may not read are counted and not shown.
+/// What stands in a zone, without the names of endpoints that the caller may not read.
 fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
     let model = &whole.decisions.model;
     let record = |name: &str, kind: String, data: String| PrivateRecord {
@@ -71,9 +71,9 @@ fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
             all.map(|value| PrivateRecord { ttl: Some(value.ttl), ..record(&one.name, value.kind, value.data) }),
         );
     }
-    for (name, owners) in names::in_zone(model, key) {
-        let readable = owners.into_iter().filter(|(endpoint, _)| seen.decisions.model.endpoints.contains_key(endpoint));
-        records.extend(readable.map(|(endpoint, address)| PrivateRecord {
+    let reads = |endpoint: &Key| seen.reads_endpoint(endpoint);
+    for (name, owners) in names::in_zone(model, key, &reads) {
+        records.extend(owners.into_iter().map(|(endpoint, address)| PrivateRecord {
             endpoint: endpoint.to_string(),
             ..record(&name, kind_of(address), address.to_string())
         }));
@@ -89,7 +89,7 @@ fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
         name: key.name.to_lowercase(),
         kind: "own".to_owned(),
         links: zone.links.iter().map(link).collect(),
-        record_sets: names::record_sets(model, key, zone) as u64,
+        record_sets: names::record_sets(model, key, zone, &reads) as u64,
         records,
     }
 }
@@ -97,7 +97,7 @@ fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
 /// Zones of endpoints that the caller may read, in VNets that the caller may read: each once, whoever sees it.
 fn automatic(whole: &View, seen: &View, wanted: Option<&str>) -> Vec<PrivateZone> {
     let mut zones: BTreeMap<Name, (Vec<PrivateZoneLink>, BTreeSet<PrivateRecord>)> = BTreeMap::new();
-    let own: BTreeSet<String> = seen.decisions.model.endpoints.keys().map(ToString::to_string).collect();
+    let own: BTreeSet<String> = seen.endpoints_read().map(ToString::to_string).collect();
     for vnet in seen.decisions.model.vnets.keys().map(ToString::to_string) {
         let Some(plan) = whole.dns.resolvers.get(&vnet) else { continue };
         let mut here: BTreeMap<&Name, BTreeSet<PrivateRecord>> = BTreeMap::new();

@@ -79,21 +79,30 @@ impl Looks<'_> {
             }
             match node.aliases.first() {
                 Some(alias) if node.owners.is_empty() => at = alias.to.to_string(),
-                _ => return,
+                _ => {
+                    // A name that only endpoints have which the caller does not read is as if it led nowhere.
+                    if !node.owners.is_empty() && found.addresses.is_empty() {
+                        found.chain.clear();
+                    }
+                    return;
+                }
             }
         }
     }
 
     /// One address, where the caller may read its endpoint.
     fn address(&self, endpoint: &str, address: IpAddr, answered: bool) -> Option<DiagnosedAddress> {
-        let view = self.seen.endpoint(endpoint).ok()?;
+        let view = self.seen.endpoint(endpoint).ok().filter(|view| self.seen.reads_endpoint(&view.key))?;
         let bound = self.whole.decisions.model.resources.get(&view.endpoint.resource);
+        // Servers are their owner's to know; others are told whether there is any.
+        let owned = self.seen.decisions.model.resources.contains_key(&view.endpoint.resource);
         let targets = bound.map(|resource| reached(resource, &view.endpoint, address)).unwrap_or_default();
         let up = |target: &&TargetSpec| {
             let states =
                 target.backends.iter().map(|one| self.whole.health.state(&view.endpoint.resource, target, one));
             states.filter(|state| *state == BackendState::Up).count() as u64
         };
+        let told = |servers: u64| if owned { servers } else { servers.min(1) };
         let icmp = targets.iter().any(|target| target.icmp).then(|| "icmp".to_owned());
         let traffic = traffic(self.state.observer.endpoint(view.id));
         Some(DiagnosedAddress {
@@ -104,12 +113,12 @@ impl Looks<'_> {
             reason: view.connection.description.clone(),
             answered,
             ports: targets.iter().flat_map(|target| &target.ports).copied().map(exposed).chain(icmp).collect(),
-            backends: targets.iter().map(|target| target.backends.len() as u64).sum(),
-            backends_up: targets.iter().map(up).sum(),
+            backends: told(targets.iter().map(|target| target.backends.len() as u64).sum()),
+            backends_up: told(targets.iter().map(up).sum()),
             sessions: traffic.sessions,
             sessions_opened: traffic.sessions_opened,
             max_sessions: view.endpoint.max_sessions.map(u64::from),
-            exhausted: bound.map(|resource| self.exhausted(resource, &targets)).unwrap_or_default(),
+            exhausted: bound.filter(|_| owned).map(|one| self.exhausted(one, &targets)).unwrap_or_default(),
         })
     }
 
@@ -155,6 +164,7 @@ impl Looks<'_> {
         let waiting = waiting.unwrap_or_default();
         let waits = |key: &Key| waiting.iter().any(|(endpoint, _)| *endpoint == key);
         let all = self.seen.decisions.model.endpoints.iter();
+        let all = all.filter(|(key, _)| self.seen.reads_endpoint(key));
         let all = all.filter(|(key, endpoint)| !here(key) && !waits(key) && bears(endpoint));
         found.elsewhere = all.map(|(key, endpoint)| format!("{key} in {}", endpoint.vnet)).collect();
         let home = |key: &Key| self.seen.decisions.model.endpoints.get(key).map(|endpoint| endpoint.vnet.clone());

@@ -167,7 +167,7 @@ fn is_seen(seen: &View, surprise: &Surprise) -> bool {
 }
 
 fn is_readable(seen: &View, surprise: &Surprise) -> bool {
-    let known = |key: Key| seen.decisions.model.endpoints.contains_key(&key);
+    let known = |key: Key| seen.reads_endpoint(&key);
     surprise.endpoints.iter().all(|endpoint| Key::try_from(endpoint.clone()).is_ok_and(known))
 }
 

@@ -93,6 +93,9 @@ mod reads;
 /// Quotas and rates.
 mod usage;
 
+/// What of sessions and counters a caller may see.
+mod visible;
+
 use error::Rejection;
 pub use lanes::Lanes;
 use places::Seats;
@@ -426,8 +429,17 @@ async fn served(state: &ApiState, request: Request, next: Next) -> Result<Respon
     tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(Rejection::too_slow(PATIENCE)))
 }
 
-async fn scrape(State(state): State<ApiState>) -> Result<impl IntoResponse, Rejection> {
-    let text = metrics::render(&state.observer).map_err(|error| Rejection::internal(&error))?;
+/// Every counter, to who is known by the metrics listener's address; to a caller, those of what it sees.
+async fn scrape(
+    State(state): State<ApiState>,
+    caller: Option<axum::Extension<Caller>>,
+) -> Result<impl IntoResponse, Rejection> {
+    let sample = state.observer.sample();
+    let sample = match caller {
+        Some(caller) => visible::sample(&state.control.view(), &caller, sample),
+        None => sample,
+    };
+    let text = metrics::render_sample(sample).map_err(|error| Rejection::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }
 

@@ -1,6 +1,6 @@
 //! Questions that change nothing: answered from the view in force and the workers' counters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -11,8 +11,11 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 
 use super::error::Rejection;
+use super::visible::Visible;
 use super::{ApiState, Detached, convert};
+use crate::control::access::actions;
 use crate::control::model::{BackendState, Key};
+use crate::control::rights::Right;
 use crate::control::{AuditEntry, AuditVerified, Caller, ServerView, View};
 use crate::interface::{
     AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, ExportedRecord, Flow, List, Resource,
@@ -24,9 +27,11 @@ use crate::observe::{FullPool, totals};
 pub(super) type Answer<T> = Result<Json<List<T>>, Rejection>;
 
 /// `GET /v1/status`
-pub(super) async fn status(State(state): State<ApiState>) -> Answer<Status> {
-    let view = state.control.view().status();
-    let lines = view.endpoints.iter().map(|endpoint| {
+pub(super) async fn status(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Status> {
+    let view = seen(&state, &caller);
+    let operates = view.rights(&caller).hold(&Right::anywhere(actions::read(actions::CONFIGURATION)));
+    let endpoints = view.endpoints();
+    let lines = endpoints.iter().map(|endpoint| {
         let sessions = state.observer.endpoint(endpoint.id).sessions;
         convert::line(endpoint, sessions)
     });
@@ -34,11 +39,11 @@ pub(super) async fn status(State(state): State<ApiState>) -> Answer<Status> {
     let status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        config: state.host.config.clone(),
+        config: if operates { state.host.config.clone() } else { String::new() },
         ready: state.ready.load(Ordering::Relaxed),
         workers: state.observer.worker_count() as u64,
         steering: state.host.steering,
-        conditions: conditions(&state),
+        conditions: conditions(&state, &view, &caller, operates),
         endpoints,
         clean_up,
         totals: totals(&state.observer.verdicts()),
@@ -46,18 +51,21 @@ pub(super) async fn status(State(state): State<ApiState>) -> Answer<Status> {
     Ok(Json(List::one(status)))
 }
 
-/// Everything that is not as it should be, gravest first.
-fn conditions(state: &ApiState) -> Vec<Condition> {
-    let view = state.control.view();
+/// Everything of `view` that is not as it should be, gravest first. What concerns the host and the daemon's file is for who
+/// `operates` the daemon.
+fn conditions(state: &ApiState, view: &View, caller: &Caller, operates: bool) -> Vec<Condition> {
     let condition = |severity, code: &str, message: String, remedy: &str| Condition {
         severity,
         code: code.to_owned(),
         message,
         remedy: remedy.to_owned(),
     };
-    let mut all: Vec<Condition> =
-        view.conditions.iter().map(|said| condition(Severity::Error, "ControlPlane", said.clone(), "")).collect();
-    for (vnet, detached) in (state.detached)() {
+    let mut all: Vec<Condition> = view
+        .conditions
+        .iter()
+        .map(|said| condition(Severity::Error, "ControlPlane", told(said, operates), ""))
+        .collect();
+    for (vnet, detached) in (state.detached)().into_iter().filter(|_| operates) {
         let (severity, code) = if detached.replaced {
             (Severity::Error, "NamespaceReplaced")
         } else {
@@ -75,27 +83,29 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
         }
     }
     all.extend(
-        down(&view).into_iter().map(|(severity, code, message, remedy)| condition(severity, code, message, remedy)),
+        down(view).into_iter().map(|(severity, code, message, remedy)| condition(severity, code, message, remedy)),
     );
-    for (vnet, why) in state.silent.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+    let vnets: BTreeSet<String> = view.decisions.model.vnets.keys().map(ToString::to_string).collect();
+    let silent = state.silent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for (vnet, why) in silent.iter().filter(|(vnet, _)| vnets.contains(*vnet)) {
         let message = format!("the resolver of VNet {vnet} is silent: {why}");
         let remedy = "name an address of the VNet, or one of its host, in `dns.listen`";
         all.push(condition(Severity::Error, "ResolverSilent", message, remedy));
     }
     let not_started = state.observer.hooks().map_or(0, |counts| counts.not_started.load(Ordering::Relaxed));
-    if not_started > 0 {
+    if operates && not_started > 0 {
         let message = format!("on_request could not be started for {not_started} request(s): nobody was told of them");
         let remedy = "see that the program exists and that the daemon may run it; its log says why it could not";
         all.push(condition(Severity::Warning, "HookNotStarted", message, remedy));
     }
-    for violation in view.standing.iter() {
-        let fate = if violation.left_out {
+    for stands in view.standing_for(&state.control.view().decisions.model, caller) {
+        let fate = if stands.left_out {
             "the daemon's file says so, and it is left out on this host"
         } else {
             "it stood before this rule, and stays in force"
         };
-        let message = format!("{}: {}; {fate}", violation.at, violation.message);
-        all.push(condition(Severity::Warning, violation.code, message, &violation.remedy.to_string()));
+        let message = format!("{}: {}; {fate}", stands.place, stands.message);
+        all.push(condition(Severity::Warning, stands.code, message, &stands.remedy));
     }
     let lost = state.observer.log_lost();
     if lost > 0 {
@@ -104,19 +114,21 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
         let remedy = "see where it leads (`ls -l /proc/PID/fd/2`): the reader is slow or gone, or the disk is full";
         all.push(condition(Severity::Warning, "LogLost", message, remedy));
     }
-    for skipped in &view.last_apply.skipped {
+    let nothing = crate::control::Report::default();
+    let applied = if operates { &*view.last_apply } else { &nothing };
+    for skipped in &applied.skipped {
         let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason.replace("\n  ", "; "));
         all.push(condition(Severity::Warning, "Skipped", message, ""));
     }
-    for difference in &view.last_apply.differences {
+    for difference in &applied.differences {
         all.push(condition(Severity::Warning, "DiffersFromFile", difference.clone(), ""));
     }
-    for kept in view.kept_unnamed() {
+    for kept in view.kept_unnamed().iter().filter(|_| operates) {
         let message = format!("{kept} is in force though the file no longer names it");
         let remedy = "name it again, delete it, or start with `privlink run --prune`";
         all.push(condition(Severity::Warning, "KeptUnnamed", message, remedy));
     }
-    for setting in &view.last_apply.needs_restart {
+    for setting in &applied.needs_restart {
         let message = format!("takes effect at the next start only: {setting}");
         all.push(condition(Severity::Notice, "NeedsRestart", message, ""));
     }
@@ -125,11 +137,16 @@ fn conditions(state: &ApiState) -> Vec<Condition> {
         let remedy = "`privlink who` tells whose a NAT address is";
         all.push(condition(Severity::Notice, "StoredOnly", message, remedy));
     }
-    for short in &state.host.shortcomings {
+    for short in state.host.shortcomings.iter().filter(|_| operates) {
         all.push(condition(Severity::Notice, &short.code, short.message.clone(), &short.remedy));
     }
     all.sort_by_key(|condition| condition.severity);
     all
+}
+
+/// The control plane's condition: causes are of the host, and told to who operates it.
+fn told(said: &str, operates: bool) -> String {
+    if operates { said.to_owned() } else { said.split(':').next().unwrap_or_default().to_owned() }
 }
 
 /// What servers that fail their checks mean for their target.
@@ -202,8 +219,14 @@ pub(super) async fn flows(
         ),
         None => None,
     };
+    let visible = Visible::to(&state.control.view(), &caller);
+    if endpoint.is_none() && !visible.is_whole() {
+        let message = "sessions of every endpoint are for who may read every object: name an endpoint";
+        return Err(Rejection::bad_value("endpoint", message));
+    }
     let limit = limit.unwrap_or(FLOW_LIMIT);
-    Ok(Json(List::new(state.observer.flows(endpoint, limit)?)))
+    let flows = state.observer.flows(endpoint, limit)?;
+    Ok(Json(List::new(flows.into_iter().filter_map(|flow| visible.flow(flow)).collect())))
 }
 
 /// The packet that `explain` is about.
@@ -220,9 +243,12 @@ pub(super) struct ExplainQuery {
 /// `GET /v1/explain?vnet=…&source=…&destination=…&port=…&protocol=…`
 pub(super) async fn explain(
     State(state): State<ApiState>,
+    caller: Extension<Caller>,
     query: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Answer<Explanation> {
     let Query(ExplainQuery { vnet, source, destination, port, protocol }) = query?;
+    // It tells of any endpoint, of what that is bound to and of its servers.
+    state.control.view().demand_whole(&caller)?;
     let question = Question { vnet, source, destination, protocol, port };
     Ok(Json(List::one(state.observer.explain(&question)?)))
 }

@@ -17,6 +17,7 @@ mod invisible;
 mod names;
 mod refused;
 mod text;
+mod unseen;
 
 use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
@@ -93,6 +94,11 @@ fn model() -> Model {
 }
 
 fn state(directory: &std::path::Path) -> ApiState {
+    state_with(directory, |_, _, _| Vec::new())
+}
+
+/// The same with rules that models must keep.
+fn state_with(directory: &std::path::Path, validate: crate::control::Validate) -> ApiState {
     let host = HostConfig { state: directory.join("state"), ..testing::host(&["spoke", "core"]) };
     let store = testing::store();
     let setup = Setup {
@@ -105,7 +111,7 @@ fn state(directory: &std::path::Path) -> ApiState {
         daemon: testing::root(),
         bootstrap: testing::bootstrap(),
         clock: testing::noon,
-        validate: |_, _, _| Vec::new(),
+        validate,
     };
     let prepared = Prepared::new(setup, None, store).expect("a sound model");
     let control = prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).expect("started");

@@ -20,6 +20,9 @@ const LONGEST: u64 = 15;
 /// One more is answered at once.
 static SEATS: Seats = Seats::new(8, 48);
 
+/// Between two looks at what somebody sees who does not see everything: each walks the model.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// What is waited for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +33,8 @@ pub(super) struct EpochQuery {
 }
 
 /// `GET /v1/epoch?after=…&wait=…`: the number of what is in force, as soon as it is another one than `after`, but at
-/// the latest after `wait` seconds. It says that something has changed, not what, and so needs no right.
+/// the latest after `wait` seconds. It says that something has changed that the caller may see, not what, and so needs no
+/// right: who sees everything gets the number of the publication, others one that tells no more than whether it is another.
 pub(super) async fn epoch(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -40,9 +44,35 @@ pub(super) async fn epoch(
     let mut epochs = state.control.epochs();
     if let (Some(after), Some(_seat)) = (after, SEATS.take(caller.subject.principal())) {
         let limit = Duration::from_secs(wait.min(LONGEST));
+        let other = async {
+            loop {
+                epochs.mark_unchanged();
+                match number(&state, &caller).await {
+                    Ok(now) if now == after => {}
+                    _ => return,
+                }
+                if epochs.changed().await.is_err() {
+                    return;
+                }
+                if !state.control.view().is_whole_to(&caller) {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        };
         // Neither the end of the wait nor that of the control plane is an error: the answer says what is so.
-        let _ = tokio::time::timeout(limit, epochs.wait_for(|epoch| *epoch != after)).await;
+        let _ = tokio::time::timeout(limit, other).await;
     }
-    let epoch = *epochs.borrow();
+    let epoch = number(&state, &caller).await?;
     Ok(Json(List::one(Epoch { epoch })))
+}
+
+/// The number of what `caller` sees.
+async fn number(state: &ApiState, caller: &Caller) -> Result<u64, Rejection> {
+    let view = state.control.view();
+    if view.is_whole_to(caller) {
+        return Ok(view.epoch);
+    }
+    let caller = caller.clone();
+    let number = tokio::task::spawn_blocking(move || view.seen_by(&caller).fingerprint()).await;
+    number.map_err(|error| Rejection::internal(&error))
 }

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::ApiState;
 use super::error::Rejection;
+use super::visible::Visible;
+use crate::control::Caller;
 use crate::control::decisions::{Connection, DecidedBy};
 use crate::control::model::Key;
 use crate::interface::{List, Lost, Match, Who};
@@ -30,6 +32,7 @@ pub(super) struct WhoQuery {
 /// `GET /v1/who?nat=…&backend=…&at=…`
 pub(super) async fn who(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<WhoQuery>, QueryRejection>,
 ) -> Result<Json<List<Who>>, Rejection> {
     let Query(WhoQuery { nat, backend, at }) = query?;
@@ -44,7 +47,10 @@ pub(super) async fn who(
         .filter(|(_, connection)| connection.link != 0)
         .map(|(key, connection)| (connection.link, (key, connection)))
         .collect();
-    let matches = list.into_iter().map(|trace| named(trace, &connections)).collect();
+    let visible = Visible::to(&view, &caller);
+    let matches = list.into_iter().filter_map(|trace| visible.found(named(trace, &connections))).collect();
+    // How many more there are tells of sessions that the caller does not see.
+    let more = if visible.is_whole() { more } else { 0 };
     Ok(Json(List::one(Who { nat: side((nat.ip(), nat.port())), matches, more, lost: lost(losses), warnings })))
 }
 

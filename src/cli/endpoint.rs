@@ -84,12 +84,15 @@ fn table(items: &[Endpoint], out: &mut dyn Write) -> io::Result<()> {
 
 fn show(endpoint: &Endpoint, out: &mut dyn Write) -> io::Result<()> {
     let decision = endpoint.decision.as_ref().map(|decision| format!("by {} at {}", decision.by, decision.at));
+    // Whoever owns what it is bound to sees its connection, and not its network.
+    let network =
+        (!endpoint.vnet.is_empty()).then(|| format!("{} (subnet {})", short(&endpoint.vnet), endpoint.subnet));
     properties(
         out,
         &[
             ("endpoint", endpoint.id.clone()),
             ("address", addresses(endpoint)),
-            ("vnet", format!("{} (subnet {})", short(&endpoint.vnet), endpoint.subnet)),
+            ("vnet", network.unwrap_or_default()),
             ("resource", bound(&endpoint.resource, &endpoint.subresource)),
             ("state", endpoint.state.clone()),
             ("reason", endpoint.reason.clone()),

@@ -118,13 +118,16 @@ pub fn group_records<'a>(model: &Model, endpoint: &'a PrivateEndpoint) -> Vec<(K
     records
 }
 
-/// What endpoints have written into `zone` by their groups: relative names, and whose address each is.
-pub fn in_zone<'a>(model: &'a Model, zone: &Key) -> BTreeMap<String, Vec<(&'a Key, IpAddr)>> {
+/// Whether a reader may see an endpoint.
+pub type Seen<'a> = &'a dyn Fn(&Key) -> bool;
+
+/// What endpoints that are `seen` have written into `zone` by their groups: relative names, and whose address each is.
+pub fn in_zone<'a>(model: &'a Model, zone: &Key, seen: Seen<'_>) -> BTreeMap<String, Vec<(&'a Key, IpAddr)>> {
     let mut names: BTreeMap<String, Vec<(&Key, IpAddr)>> = BTreeMap::new();
     let puts = |endpoint: &PrivateEndpoint| {
         endpoint.zone_group.as_ref().is_some_and(|group| group.zones.iter().any(|one| one.zone == *zone))
     };
-    for (key, endpoint) in model.endpoints.iter().filter(|(_, endpoint)| puts(endpoint)) {
+    for (key, endpoint) in model.endpoints.iter().filter(|(key, endpoint)| puts(endpoint) && seen(key)) {
         for (of, name, _, ip) in group_records(model, endpoint) {
             if of == *zone {
                 names.entry(relative(name.host(), &zone.name)).or_default().push((key, ip));
@@ -134,9 +137,10 @@ pub fn in_zone<'a>(model: &'a Model, zone: &Key) -> BTreeMap<String, Vec<(&'a Ke
     names
 }
 
-/// How many record sets stand in `zone`: those that somebody wrote, those of endpoints, and its start of authority.
-pub fn record_sets(model: &Model, key: &Key, zone: &DnsZone) -> usize {
-    let owned = in_zone(model, key);
+/// How many record sets stand in `zone`: those that somebody wrote, those of endpoints that are `seen`, and its start of
+/// authority.
+pub fn record_sets(model: &Model, key: &Key, zone: &DnsZone, seen: Seen<'_>) -> usize {
+    let owned = in_zone(model, key, seen);
     let kind = |ip: &IpAddr| if ip.is_ipv4() { RecordType::A } else { RecordType::Aaaa };
     let of_endpoints = owned.iter().flat_map(|(name, all)| all.iter().map(move |(_, ip)| (&**name, kind(ip))));
     let written = zone.records.iter().map(|record| (&*record.name, record.set.data.kind()));

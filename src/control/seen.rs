@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sha2::{Digest as _, Sha256};
+
 use super::access::{Grant, Scope, Subject, actions};
 use super::command::{Caller, Outcome};
 use super::decisions::{Decisions, Item, ItemKind};
 use super::index::Index;
-use super::model::{EndpointIp, Key, Map, Model, Subnet, Tags, Visibility, Vnet};
+use super::model::{EndpointIp, FormerResource, Key, Map, Model, PrivateEndpoint, Subnet, Tags, Visibility, Vnet};
 use super::names;
 use super::refusal::Refusal;
+use super::resource_types;
 use super::rights::{Right, Rights, Verb};
 use super::sentence::{Named, Sees};
+use super::validate::{Locator, Violation};
 use super::views::View;
 
 /// Whether the holder of `rights` may see `item` of `model`: by its own `read`; an endpoint also by that of the
@@ -120,20 +124,16 @@ impl View {
         Rights::of(caller, &self.access)
     }
 
-    /// The view with what `caller` may read: objects by their own `read`, endpoints also by that of the connections
-    /// of what they are bound to, since the owner of a resource sees who is connected to it.
-    #[must_use]
-    pub fn seen_by(&self, caller: &Caller) -> Self {
-        let whole = &self.decisions.model;
-        if self.access.of(&caller.subject).is_nothing() {
-            // Nothing needs to be looked at for somebody who has been granted nothing.
-            let decisions = Decisions {
-                model: Model { former_resources: whole.former_resources.clone(), ..Model::default() },
-                ..Decisions::default()
-            };
-            let (decisions, seen) = (Arc::new(decisions), Arc::default());
-            return Self { index: Index::default(), decisions, seen, ..self.clone() };
-        }
+    /// Whether `caller` may read every object, of whatever type: also of types that nothing is of.
+    pub fn is_whole_to(&self, caller: &Caller) -> bool {
+        self.demand_whole(caller).is_ok()
+    }
+
+    /// Checks that `caller` may read every object, of whatever type.
+    ///
+    /// # Errors
+    /// 403, naming a type; which one does not depend on what there is.
+    pub fn demand_whole(&self, caller: &Caller) -> Result<(), Refusal> {
         let rights = self.rights(caller);
         let fixed = [
             actions::ENDPOINTS,
@@ -142,21 +142,36 @@ impl View {
             actions::SERVICES,
             actions::LOAD_BALANCERS,
             actions::DNS_ZONES,
+            actions::RESOURCE_GROUPS,
+            actions::ROLE_DEFINITIONS,
+            actions::ROLE_ASSIGNMENTS,
         ];
-        let fixed = fixed.into_iter().chain([actions::RESOURCE_GROUPS]);
-        let roles = [actions::ROLE_DEFINITIONS, actions::ROLE_ASSIGNMENTS].into_iter();
-        let kinds: BTreeSet<&str> =
-            fixed.chain(roles).chain(whole.resources.values().filter_map(|r| r.kind.as_deref())).collect();
-        if kinds.iter().all(|kind| rights.hold(&Right::anywhere(actions::read(kind)))) {
+        let declared = self.decisions.model.resource_types.values().map(|kind| kind.name.as_str());
+        let known = resource_types::all().map(|kind| kind.name);
+        let mut kinds = fixed.into_iter().chain(known).chain(declared);
+        kinds.try_for_each(|kind| rights.demand(&Right::anywhere(actions::read(kind))))
+    }
+
+    /// The view with what `caller` may read: objects by their own `read`, and of endpoints that are bound to what the
+    /// caller owns their connection: what they are in their consumer's network is not in it.
+    #[must_use]
+    pub fn seen_by(&self, caller: &Caller) -> Self {
+        if self.is_whole_to(caller) {
             return self.clone();
         }
+        if self.access.of(&caller.subject).is_nothing() {
+            // Nothing needs to be looked at for somebody who has been granted nothing.
+            let (decisions, seen) = (Arc::default(), Arc::default());
+            return Self { index: Index::default(), decisions, seen, ..self.clone() };
+        }
+        let rights = self.rights(caller);
         self.seen.of(&caller.subject, || self.filtered(&rights))
     }
 
     fn filtered(&self, rights: &Rights<'_>) -> Self {
         let whole = &self.decisions.model;
         let may = |kind: ItemKind, key: &Key| sees(rights, whole, &Item { kind, key: key.clone() });
-        let model = Model {
+        let mut model = Model {
             roles: kept(&whole.roles, |key, _| may(ItemKind::Role, key)),
             assignments: kept(&whole.assignments, |key, _| may(ItemKind::Assignment, key)),
             groups: kept(&whole.groups, |key, _| may(ItemKind::ResourceGroup, key)),
@@ -165,13 +180,63 @@ impl View {
             security_groups: kept(&whole.security_groups, |key, _| may(ItemKind::SecurityGroup, key)),
             dns_zones: kept(&whole.dns_zones, |key, _| may(ItemKind::DnsZone, key)),
             resources: kept(&whole.resources, |key, _| may(ItemKind::Resource, key)),
-            former_resources: whole.former_resources.clone(),
             endpoints: kept(&whole.endpoints, |key, _| may(ItemKind::Endpoint, key)),
             ..Model::default()
         };
         let connections = kept(&self.decisions.connections, |key, _| model.endpoints.contains_key(key));
+        // What is left of a resource is its endpoints' to know.
+        let left = |former: &FormerResource| former.endpoints.iter().any(|key| model.endpoints.contains_key(key));
+        model.former_resources = kept(&whole.former_resources, |_, former| left(former));
+        let read = |key: &Key| {
+            rights.hold(&Right::on(whole, &Item { kind: ItemKind::Endpoint, key: key.clone() }, Verb::Read))
+        };
+        let unread: BTreeSet<Key> = model.endpoints.keys().filter(|key| !read(key)).cloned().collect();
+        for key in &unread {
+            if let Some(endpoint) = model.endpoints.get_mut(key) {
+                *endpoint = for_owner(endpoint);
+            }
+        }
         let decisions = Decisions { model, connections, ..Decisions::default() };
-        Self { index: Index::of(&decisions), decisions: Arc::new(decisions), seen: Arc::default(), ..self.clone() }
+        let (index, decisions, unread) = (Index::of(&decisions), Arc::new(decisions), Arc::new(unread));
+        Self { index, decisions, unread, seen: Arc::default(), ..self.clone() }
+    }
+
+    /// A number that is another one as soon as the objects or connections of this view are.
+    pub fn fingerprint(&self) -> u64 {
+        let Decisions { model, connections, .. } = &*self.decisions;
+        let text = serde_json::to_vec(&(model, connections)).unwrap_or_default();
+        let digest = Sha256::digest(text);
+        // As many bits as every reader of JSON takes for a whole number.
+        digest.iter().take(6).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    }
+
+    /// What stands in force against tightened rules, as `caller` may read it: what shows only where it sees nothing is
+    /// left out.
+    pub fn standing_for(&self, whole: &Model, caller: &Caller) -> Vec<Stands> {
+        let rights = self.rights(caller);
+        let sees = |named: &Named| may_mention(&rights, whole, named);
+        let told = |violation: &Violation| {
+            let places = std::iter::once(&violation.at).chain(&violation.also);
+            let place = places.map(Locator::place).find(|place| place.is_seen(&sees))?;
+            Some(Stands {
+                code: violation.code,
+                left_out: violation.left_out,
+                place: place.told(&sees).to_string(),
+                message: violation.message.told(&sees).to_string(),
+                remedy: violation.remedy.told(&sees).to_string(),
+            })
+        };
+        self.standing.iter().filter_map(told).collect()
+    }
+
+    /// Whether the reader of this view reads the endpoint `key`, not its connection alone.
+    pub fn reads_endpoint(&self, key: &Key) -> bool {
+        self.decisions.model.endpoints.contains_key(key) && !self.unread.contains(key)
+    }
+
+    /// Endpoints that the reader of this view reads, by name.
+    pub fn endpoints_read(&self) -> impl Iterator<Item = &Key> {
+        self.decisions.model.endpoints.keys().filter(|key| !self.unread.contains(key))
     }
 }
 
@@ -252,6 +317,44 @@ fn readable_part(rights: &Rights<'_>, key: &Key, vnet: &Vnet) -> Option<Vnet> {
         // Which rule set a subnet has is the VNet's to know.
         subnets: subnets.into_iter().map(|subnet| Subnet { security_group: None, ..subnet }).collect(),
     })
+}
+
+/// An endpoint as the owner of what it is bound to sees it: who asks for what from which region, and none of what it is
+/// in its consumer's network.
+fn for_owner(endpoint: &PrivateEndpoint) -> PrivateEndpoint {
+    PrivateEndpoint {
+        region: endpoint.region.clone(),
+        resource: endpoint.resource.clone(),
+        subresource: endpoint.subresource.clone(),
+        manual: endpoint.manual,
+        request_message: endpoint.request_message.clone(),
+        status: endpoint.status,
+        reason: endpoint.reason.clone(),
+        vnet: Key::global(""),
+        subnet: String::new(),
+        addresses: Vec::new(),
+        sources: Vec::new(),
+        max_sessions: None,
+        rates: None,
+        accept_names: None,
+        zone_group: None,
+        labels: None,
+    }
+}
+
+/// Something in force that breaks a rule which came later, in the words that its reader may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stands {
+    /// Names the rule.
+    pub code: &'static str,
+    /// It is of the daemon's file, and is left out on this host.
+    pub left_out: bool,
+    /// Where it shows.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
 }
 
 /// The objects that `keep` keeps.

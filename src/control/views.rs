@@ -54,6 +54,8 @@ pub struct View {
     pub standing: Standing,
     /// What callers saw of it.
     pub(super) seen: Arc<Seen>,
+    /// Endpoints of which the reader sees the connection alone: it owns what they are bound to.
+    pub(super) unread: Arc<BTreeSet<Key>>,
 }
 
 /// What `privlink status` says.
@@ -166,6 +168,8 @@ pub enum PeeringState {
     Initiated,
     /// Both sides list it.
     Connected,
+    /// The reader may not see the other side, or there is none.
+    Unknown,
 }
 
 impl View {
@@ -301,7 +305,8 @@ impl View {
         let attachment = self.host.attachments.iter().find(|attachment| attachment.vnet == *key);
         let state = |peer: &Key| match model.vnets.get(peer) {
             Some(other) if other.peerings.contains(key) => PeeringState::Connected,
-            _ => PeeringState::Initiated,
+            Some(_) => PeeringState::Initiated,
+            None => PeeringState::Unknown,
         };
         VnetView {
             key: key.clone(),

@@ -153,7 +153,7 @@ fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, no
         return if kind == RecordType::CNAME { Step::Done } else { Step::On(to) };
     }
     if told.is_empty() && !node.owners.is_empty() {
-        reply.why = Some((BLOCKED, states(&node.owners)));
+        reply.why = Some((BLOCKED, states(plan, &node.owners)));
     } else if let Some(guard) = guard.filter(|_| told.is_empty() && written.len() < node.written().len()) {
         reply.why = Some((BLOCKED, lockdown(guard)));
     }
@@ -167,9 +167,14 @@ fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, no
     Step::Done
 }
 
-fn states(owners: &[Owner]) -> String {
-    let said: Vec<String> =
-        owners.iter().map(|owner| format!("the connection of {} is {}", owner.endpoint, owner.state)).collect();
+/// Endpoints of other VNets are not named: who asks here may not see them.
+fn states(plan: &ResolverPlan, owners: &[Owner]) -> String {
+    let one = |owner: &Owner| {
+        let endpoint = if owner.vnet == plan.vnet { &*owner.endpoint } else { "an endpoint of another VNet" };
+        format!("the connection of {endpoint} is {}", owner.state)
+    };
+    let mut said: Vec<String> = owners.iter().map(one).collect();
+    said.dedup();
     format!("privlink: {}", said.join(", "))
 }
 

@@ -121,6 +121,10 @@ pub struct Side {
 impl std::fmt::Display for Side {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { ip, port } = self;
+        if ip.is_empty() {
+            // Its reader may not see it.
+            return f.pad("-");
+        }
         if ip.contains(':') { f.pad(&format!("[{ip}]:{port}")) } else { f.pad(&format!("{ip}:{port}")) }
     }
 }

@@ -22,8 +22,16 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// # Errors
 /// The encoder refused to write; nothing that a counter holds makes it.
 pub fn render(observer: &Observer) -> Result<String, fmt::Error> {
+    render_sample(observer.sample())
+}
+
+/// The same of a sample, or of a part of one.
+///
+/// # Errors
+/// The text cannot be formatted.
+pub fn render_sample(sample: Sample) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(observer.sample()));
+    registry.register_collector(Box::new(sample));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)

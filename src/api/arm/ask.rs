@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::{ApiState, Rejection, extension};
-use crate::control::access::grammar;
+use crate::control::access::{actions, grammar};
 use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{Key, Model};
-use crate::control::rights::{Right, Verb};
+use crate::control::model::{Key, Model, Vnet};
+use crate::control::rights::{Right, Rights, Verb};
 use crate::control::{Caller, Command, Outcome, View};
 
 /// A request that a handler answers.
@@ -126,6 +126,16 @@ impl Ask {
         self.may_read(kind, key).is_ok()
     }
 
+    /// What the caller may read of what was in force when the handler began.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        self.reader_of(&self.view)
+    }
+
+    /// What the caller may read of `view`.
+    pub(super) fn reader_of<'a>(&'a self, view: &'a View) -> Reader<'a> {
+        Reader { view, rights: view.rights(&self.caller) }
+    }
+
     /// Checks what the client expects of the object: `now` is how it is shown, `None` where it is not there.
     ///
     /// # Errors
@@ -192,6 +202,41 @@ impl Ask {
     /// The same question on what is in force now: for the answer after a change.
     pub(super) fn afresh(&self) -> Arc<View> {
         self.state.control.view()
+    }
+}
+
+/// What one caller may read of what is in force. What is shown beside an object's own fields is asked of it, so that
+/// neither an answer nor its tag tells of what its reader may not see.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'a> {
+    view: &'a View,
+    rights: Rights<'a>,
+}
+
+impl<'a> Reader<'a> {
+    /// Everything: for what the shown object itself says and leads to.
+    pub(super) fn view(&self) -> &'a View {
+        self.view
+    }
+
+    /// Whether the reader has a right.
+    pub(super) fn holds(&self, right: &Right) -> bool {
+        self.rights.hold(right)
+    }
+
+    /// Whether the reader may see an object, which need not be there.
+    pub(super) fn sees(&self, kind: ItemKind, key: &Key) -> bool {
+        self.holds(&Right::on(&self.view.decisions.model, &Item { kind, key: key.clone() }, Verb::Read))
+    }
+
+    /// Whether the reader may see a subnet.
+    pub(super) fn sees_subnet(&self, vnet: &Key, name: &str) -> bool {
+        self.sees(ItemKind::Vnet, vnet) || self.holds(&Right::subnet(vnet, name, actions::read(actions::SUBNETS)))
+    }
+
+    /// A VNet that the reader may see.
+    pub(super) fn vnet(&self, key: &Key) -> Option<&'a Vnet> {
+        self.view.decisions.model.vnets.get(key).filter(|_| self.sees(ItemKind::Vnet, key))
     }
 }
 

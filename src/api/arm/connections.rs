@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::answer::{Answer, object, page, tagged};
-use super::ask::Ask;
+use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::{Rejection, typed};
 use crate::control::decisions::{Connection, Item, ItemKind};
@@ -127,9 +127,12 @@ fn connection<'a>(view: &'a View, key: &Key) -> Option<Bound<'a>> {
     Some((key, endpoint, view.decisions.connections.get(key)?))
 }
 
-/// Every connection of a resource, as its owner sees it.
-pub(super) fn of(view: &View, key: &Key, kind: Option<&str>) -> Vec<Value> {
-    bound(view, key).map(|(endpoint, of, connection)| show(key, kind, endpoint, of, connection)).collect()
+/// Every connection of a resource, as its owner sees it; none for who may not see them.
+pub(super) fn of(reader: &Reader<'_>, key: &Key, kind: Option<&str>) -> Vec<Value> {
+    if !reader.holds(&typed::connections(key, kind)) {
+        return Vec::new();
+    }
+    bound(reader.view(), key).map(|(endpoint, of, connection)| show(key, kind, endpoint, of, connection)).collect()
 }
 
 fn show(key: &Key, kind: Option<&str>, endpoint: &Key, of: &PrivateEndpoint, connection: &Connection) -> Value {

@@ -93,6 +93,12 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
     let body = Field::root(&ask.body)?;
     let properties = body.properties();
     let subnet = properties.required_id("subnet", ids::SUBNET)?;
+    let same =
+        |before: &PrivateEndpoint| before.vnet == *subnet.key() && before.subnet.eq_ignore_ascii_case(subnet.name());
+    if !before.is_some_and(same) {
+        // Before it is looked for: who may not use it is not told whether it is there.
+        ask.demand(&Right::join(subnet.key(), subnet.name()))?;
+    }
     let vnet = ask.model().vnets.get(subnet.key());
     let here = vnet.and_then(|vnet| vnet.subnets.iter().find(|one| one.name.eq_ignore_ascii_case(subnet.name())));
     let (Some(vnet), Some(here)) = (vnet, here) else {

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Rejection;
+use super::ask::Reader;
 use super::body::Field;
 use crate::control::View;
-use crate::control::decisions::Connection;
+use crate::control::decisions::{Connection, ItemKind};
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{
     AcceptedNames, BackendSpec, Balance, ConnectionState, DnsSettings, HealthCheck, Key, LinkResource, PortSpec,
@@ -256,7 +257,7 @@ pub(super) fn subnet(properties: &Field<'_>, subnet: &mut Subnet) -> Result<(), 
 }
 
 /// A subnet's part.
-pub(super) fn show_subnet(_: &View, _: &Key, subnet: &Subnet) -> Value {
+pub(super) fn show_subnet(subnet: &Subnet) -> Value {
     json!({ "dedicated": subnet.dedicated })
 }
 
@@ -336,7 +337,7 @@ fn seconds(wanted: Option<u32>, otherwise: Duration) -> Duration {
 }
 
 /// A resource's part.
-pub(super) fn show_resource(view: &View, key: &Key, resource: &LinkResource) -> Value {
+pub(super) fn show_resource(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Value {
     let backend = |one: &BackendSpec| {
         if one.drain { OfBackend::Full { address: one.address, drain: true } } else { OfBackend::Plain(one.address) }
     };
@@ -367,7 +368,7 @@ pub(super) fn show_resource(view: &View, key: &Key, resource: &LinkResource) -> 
         "nat": resource.nat,
         "targets": resource.targets.iter().map(target).collect::<Vec<_>>(),
         "sharedBackend": resource.shared_backend,
-        "sharesBackendsWith": shared_with(view, key, resource),
+        "sharesBackendsWith": shared_with(reader, key, resource),
         "crossRegion": resource.cross_region,
         "balance": resource.balance,
         "drainInSeconds": resource.drain.as_secs(),
@@ -388,14 +389,15 @@ pub(super) fn show_resource(view: &View, key: &Key, resource: &LinkResource) -> 
     shown
 }
 
-/// Resources that name one of its servers too: their addresses cannot keep them apart.
-fn shared_with(view: &View, key: &Key, resource: &LinkResource) -> Vec<String> {
+/// Resources that name one of its servers too, of those that the reader may see: their addresses cannot keep them apart.
+fn shared_with(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Vec<String> {
     let servers = |resource: &LinkResource| -> Vec<IpAddr> {
         resource.targets.iter().flat_map(|target| &target.backends).map(|backend| backend.address).collect()
     };
     let own = servers(resource);
     let shares = |other: &LinkResource| other.vnet == resource.vnet && servers(other).iter().any(|ip| own.contains(ip));
-    let others = view.decisions.model.resources.iter().filter(|(name, other)| *name != key && shares(other));
+    let all = reader.view().decisions.model.resources.iter();
+    let others = all.filter(|(name, other)| *name != key && shares(other) && reader.sees(ItemKind::Resource, name));
     others.map(|(name, other)| ids::resource(other.kind.as_deref(), name).to_string()).collect()
 }
 

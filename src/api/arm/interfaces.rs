@@ -8,6 +8,7 @@ use super::ask::Ask;
 use super::endpoints;
 use crate::control::View;
 use crate::control::access::actions;
+use crate::control::decisions::ItemKind;
 use crate::control::ids;
 use crate::control::model::{EndpointIp, Key, PrivateEndpoint, Tags};
 use crate::control::rights::Right;
@@ -65,7 +66,9 @@ pub(super) fn refuse_taken(ask: &Ask, endpoint: &Key, name: &str) -> Result<(), 
     let key = Key::of(&*endpoint.subscription, &*endpoint.group, name);
     match owner(ask, &key) {
         Some((other, _)) if other != endpoint => {
-            let message = format!("Network interface {name} belongs to private endpoint {other}.");
+            let seen = ask.sees(ItemKind::Endpoint, other);
+            let other = if seen { format!("private endpoint {other}") } else { "another private endpoint".to_owned() };
+            let message = format!("Network interface {name} belongs to {other}.");
             Err(Rejection::conflict("NetworkInterfaceNameInUse", &message))
         }
         Some(_) | None => Ok(()),

@@ -79,6 +79,8 @@ use answer::Answer;
 use ask::Ask;
 pub(super) use endpoints::fqdns;
 use routes::Handler;
+#[cfg(test)]
+pub(super) use routes::ROUTES;
 
 /// How often a change begins anew because what it read has changed meanwhile.
 const ATTEMPTS: usize = 32;

@@ -3,11 +3,10 @@
 use serde_json::{Value, json};
 
 use super::answer::{Answer, object, page, patched};
-use super::ask::Ask;
+use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::subnets;
 use super::{Rejection, extension};
-use crate::control::View;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
 use crate::control::model::{Key, Model, Vnet};
@@ -16,13 +15,13 @@ use crate::control::rights::{Right, Verb};
 /// `GET …/virtualNetworks`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let here = ask.model().vnets.iter().filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Vnet, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, vnet)| Some(show(&ask.view, key, vnet)))
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, vnet)| Some(show(&ask.reader(), key, vnet)))
 }
 
 /// `GET …/virtualNetworks/{name}`
 pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = found(ask)?;
-    Ok(Answer::ok(show(&ask.view, &key, &vnet)))
+    Ok(Answer::ok(show(&ask.reader(), &key, &vnet)))
 }
 
 /// The VNet that the path names.
@@ -42,7 +41,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
     let before = ask.model().vnets.get(&key);
-    ask.check_conditions(before.map(|vnet| show(&ask.view, &key, vnet)).as_ref())?;
+    ask.check_conditions(before.map(|vnet| show(&ask.reader(), &key, vnet)).as_ref())?;
     let vnet = read(ask, &key, before)?;
     let created = before.is_none();
     write(ask, &key, vnet)?;
@@ -52,7 +51,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/virtualNetworks/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = found(ask)?;
-    ask.check_conditions(Some(&show(&ask.view, &key, &vnet)))?;
+    ask.check_conditions(Some(&show(&ask.reader(), &key, &vnet)))?;
     write(ask, &key, Vnet { tags: patched(ask, &item(&key), &vnet.tags)?, ..vnet })?;
     answer(ask, &key, false)
 }
@@ -61,7 +60,7 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
-    let before = ask.model().vnets.get(&key).map(|vnet| show(&ask.view, &key, vnet));
+    let before = ask.model().vnets.get(&key).map(|vnet| show(&ask.reader(), &key, vnet));
     ask.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(Answer::absent());
@@ -88,7 +87,7 @@ fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
     let view = ask.afresh();
     let vnets = &view.decisions.model.vnets;
     let (key, vnet) = vnets.entry(key).ok_or_else(|| Rejection::absent(ids::VNET, key))?;
-    Ok(Answer::put(show(&view, key, vnet), created))
+    Ok(Answer::put(show(&ask.reader_of(&view), key, vnet), created))
 }
 
 /// The VNet that the body describes; what it says nothing of stays as it was.
@@ -138,9 +137,9 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
 }
 
 /// As Azure shows it.
-pub(super) fn show(view: &View, key: &Key, vnet: &Vnet) -> Value {
-    let subnets: Vec<Value> = vnet.subnets.iter().map(|subnet| subnets::show(view, key, subnet)).collect();
-    let peerings: Vec<Value> = vnet.labelled().iter().map(|label| subnets::show_peering(view, key, label)).collect();
+pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet) -> Value {
+    let subnets: Vec<Value> = vnet.subnets.iter().map(|subnet| subnets::show(reader, key, subnet)).collect();
+    let peerings: Vec<Value> = vnet.labelled().iter().map(|label| subnets::show_peering(reader, key, label)).collect();
     let properties = json!({
         "provisioningState": "Succeeded",
         "resourceGuid": ids::guid("vnet", key),
@@ -148,7 +147,7 @@ pub(super) fn show(view: &View, key: &Key, vnet: &Vnet) -> Value {
         "subnets": subnets,
         "virtualNetworkPeerings": peerings,
         "enableDdosProtection": false,
-        "privlink": extension::show_vnet(view, key, vnet),
+        "privlink": extension::show_vnet(reader.view(), key, vnet),
     });
     object(&ids::vnet(key), Some((&vnet.region, &vnet.tags)), properties)
 }

@@ -18,8 +18,8 @@ pub(super) type Handler = fn(&Ask) -> Result<Answer, Rejection>;
 
 /// What a method does at a path.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Operation {
-    pub(super) method: &'static str,
+pub(in crate::api) struct Operation {
+    pub(in crate::api) method: &'static str,
     pub(super) handler: Handler,
     /// What it does, for people; begins with a verb.
     pub(super) summary: &'static str,
@@ -27,10 +27,10 @@ pub(super) struct Operation {
 
 /// A path.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Route {
+pub(in crate::api) struct Route {
     /// With `{name}` for each part that is left open.
-    pub(super) template: &'static str,
-    pub(super) operations: &'static [Operation],
+    pub(in crate::api) template: &'static str,
+    pub(in crate::api) operations: &'static [Operation],
 }
 
 impl Route {
@@ -78,7 +78,7 @@ pub(super) fn find(view: &View, path: &str) -> Result<(&'static Route, BTreeMap<
 macro_rules! routes {
     ($( $template:expr => { $( $method:ident $handler:path, $summary:literal; )+ } )+) => {
         /// See the module. What is more special stands first.
-        pub(super) const ROUTES: &[Route] = &[
+        pub(in crate::api) const ROUTES: &[Route] = &[
             $( Route { template: $template, operations: &[
                 $( Operation { method: stringify!($method), handler: $handler, summary: $summary }, )+
             ] }, )+

@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 
 use super::answer::{Answer, object, page, patched};
-use super::ask::Ask;
+use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::{Rejection, connections, extension};
-use crate::control::View;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
 use crate::control::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Tags, TimeoutOverrides, Visibility};
@@ -17,13 +16,13 @@ use crate::control::rights::{Right, Verb};
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let here = ask.model().resources.iter().filter(|(_, resource)| resource.kind.is_none());
     let here = here.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Resource, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, service)| Some(show(&ask.view, key, service)))
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, service)| Some(show(&ask.reader(), key, service)))
 }
 
 /// `GET …/privateLinkServices/{name}`
 pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, service) = found(ask)?;
-    Ok(Answer::ok(show(&ask.view, &key, &service)))
+    Ok(Answer::ok(show(&ask.reader(), &key, &service)))
 }
 
 /// `PUT …/privateLinkServices/{name}`
@@ -36,7 +35,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
         let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
         return Err(Rejection::conflict("NameInUse", &message));
     }
-    ask.check_conditions(before.map(|service| show(&ask.view, &key, service)).as_ref())?;
+    ask.check_conditions(before.map(|service| show(&ask.reader(), &key, service)).as_ref())?;
     let service = read(ask, &key, before)?;
     let created = before.is_none();
     write(ask, &key, service)?;
@@ -46,7 +45,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/privateLinkServices/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, service) = found(ask)?;
-    ask.check_conditions(Some(&show(&ask.view, &key, &service)))?;
+    ask.check_conditions(Some(&show(&ask.reader(), &key, &service)))?;
     write(ask, &key, LinkResource { tags: patched(ask, &item(&key), &service.tags)?, ..service })?;
     answer(ask, &key, false)
 }
@@ -56,7 +55,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&right(&key, Verb::Delete))?;
     let before = ask.model().resources.get(&key).filter(|resource| resource.kind.is_none());
-    let before = before.map(|service| show(&ask.view, &key, service));
+    let before = before.map(|service| show(&ask.reader(), &key, service));
     ask.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(Answer::absent());
@@ -94,7 +93,7 @@ fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
     let view = ask.afresh();
     let resources = &view.decisions.model.resources;
     let (key, service) = resources.entry(key).ok_or_else(|| Rejection::absent(PRIVATE_LINK_SERVICE, key))?;
-    Ok(Answer::put(show(&view, key, service), created))
+    Ok(Answer::put(show(&ask.reader_of(&view), key, service), created))
 }
 
 /// A link resource that nothing is known of yet. Its backends may serve another one too: a client of Azure has no word
@@ -218,7 +217,7 @@ fn frontend(field: &Field<'_>) -> Result<FrontendRef, Rejection> {
 }
 
 /// As Azure shows it.
-pub(super) fn show(view: &View, key: &Key, service: &LinkResource) -> Value {
+pub(super) fn show(reader: &Reader<'_>, key: &Key, service: &LinkResource) -> Value {
     let id = ids::resource(None, key);
     let frontend = |one: &FrontendRef| {
         let id = ids::load_balancer(&one.balancer).below("frontendIPConfigurations", &one.frontend);
@@ -228,12 +227,12 @@ pub(super) fn show(view: &View, key: &Key, service: &LinkResource) -> Value {
         "provisioningState": "Succeeded",
         "alias": ids::alias(key, service),
         "loadBalancerFrontendIpConfigurations": service.frontends.iter().map(frontend).collect::<Vec<_>>(),
-        "ipConfigurations": configurations(view, &id, service),
+        "ipConfigurations": configurations(reader, &id, service),
         "fqdns": service.fqdns,
         "enableProxyProtocol": service.proxy_protocol,
         "networkInterfaces": [],
-        "privateEndpointConnections": connections::of(view, key, service.kind.as_deref()),
-        "privlink": extension::show_resource(view, key, service),
+        "privateEndpointConnections": connections::of(reader, key, service.kind.as_deref()),
+        "privlink": extension::show_resource(reader, key, service),
     });
     shared(service, &mut properties);
     if let Some(server) = service.destination {
@@ -253,12 +252,20 @@ pub(super) fn shared(resource: &LinkResource, properties: &mut Value) {
     properties["autoApproval"] = json!({ "subscriptions": resource.auto_approval });
 }
 
-fn configurations(view: &View, id: &ids::ArmId, service: &LinkResource) -> Vec<Value> {
-    let vnet = service.vnet.as_ref().and_then(|vnet| view.decisions.model.vnets.entry(vnet));
+/// Which subnet holds an address is told to who may see that subnet, unless the service itself names it.
+fn configurations(reader: &Reader<'_>, id: &ids::ArmId, service: &LinkResource) -> Vec<Value> {
+    let vnet = service.vnet.as_ref().and_then(|vnet| reader.view().decisions.model.vnets.entry(vnet));
     let one = |(index, ip): (usize, &std::net::IpAddr)| {
         let config = service.nat_configs.get(index);
         let inside = |prefixes: &[ipnet::IpNet]| prefixes.iter().any(|prefix| prefix.contains(ip));
-        let subnet = vnet.and_then(|(_, vnet)| vnet.subnets.iter().find(|subnet| inside(&subnet.prefixes)));
+        let holder = vnet.and_then(|(key, vnet)| Some((key, vnet.subnets.iter().find(|s| inside(&s.prefixes))?)));
+        let subnet = match (config, holder) {
+            (Some(config), _) => service.vnet.as_ref().map(|vnet| ids::subnet(vnet, &config.subnet)),
+            (None, Some((vnet, subnet))) => {
+                reader.sees_subnet(vnet, &subnet.name).then(|| ids::subnet(vnet, &subnet.name))
+            }
+            (None, None) => None,
+        };
         let name = config.map_or_else(|| format!("nat{index}"), |config| config.name.clone());
         let fixed = config.is_none_or(|config| config.address.is_some());
         let mut properties = json!({
@@ -268,8 +275,8 @@ fn configurations(view: &View, id: &ids::ArmId, service: &LinkResource) -> Vec<V
             "privateIPAddressVersion": if ip.is_ipv6() { "IPv6" } else { "IPv4" },
             "privateIPAllocationMethod": if fixed { "Static" } else { "Dynamic" },
         });
-        if let Some(((vnet, _), subnet)) = vnet.zip(subnet) {
-            properties["subnet"] = json!({ "id": ids::subnet(vnet, &subnet.name).to_string() });
+        if let Some(subnet) = subnet {
+            properties["subnet"] = json!({ "id": subnet.to_string() });
         }
         json!({ "id": id.clone().below("ipConfigurations", &name).to_string(), "name": name, "properties": properties })
     };

@@ -3,22 +3,22 @@
 use serde_json::{Value, json};
 
 use super::answer::{Answer, object, page};
-use super::ask::Ask;
+use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::{Rejection, extension, networks};
-use crate::control::View;
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
 use crate::control::ids;
 use crate::control::model::{Key, NetworkPolicies, PeeringLabel, Subnet, Vnet};
 use crate::control::rights::Right;
+use crate::control::sentence::UNSEEN;
 
 /// `GET …/subnets`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = networks::found(ask)?;
     let mut subnets: Vec<&Subnet> = vnet.subnets.iter().collect();
     subnets.sort_by_key(|subnet| subnet.name.to_lowercase());
-    page(ask, subnets.into_iter(), |s| s.name.to_lowercase(), |s| Some(show(&ask.view, &key, s)))
+    page(ask, subnets.into_iter(), |s| s.name.to_lowercase(), |s| Some(show(&ask.reader(), &key, s)))
 }
 
 /// `GET …/subnets/{subnet}`
@@ -32,7 +32,7 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
         vnet.subnets.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| (key, subnet))
     });
     let (key, found) = found.ok_or_else(|| Rejection::absent(ids::SUBNET, &key.beside(name)))?;
-    Ok(Answer::ok(show(&ask.view, key, found)))
+    Ok(Answer::ok(show(&ask.reader(), key, found)))
 }
 
 /// `PUT …/subnets/{subnet}`
@@ -42,14 +42,14 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, mut vnet) = networks::found(ask)?;
     let at = vnet.subnets.iter().position(|subnet| named(&subnet.name, name));
     let before = at.and_then(|at| vnet.subnets.get(at)).cloned();
-    ask.check_conditions(before.as_ref().map(|subnet| show(&ask.view, &key, subnet)).as_ref())?;
+    ask.check_conditions(before.as_ref().map(|subnet| show(&ask.reader(), &key, subnet)).as_ref())?;
     let subnet = read(&Field::root(&ask.body)?, before.as_ref().map_or(name, |s| &s.name), before.as_ref())?;
     match at.and_then(|at| vnet.subnets.get_mut(at)) {
         Some(place) => *place = subnet.clone(),
         None => vnet.subnets.push(subnet.clone()),
     }
     networks::write(ask, &key, vnet)?;
-    Ok(Answer::put(show(&ask.afresh(), &key, &subnet), before.is_none()))
+    Ok(Answer::put(show(&ask.reader_of(&ask.afresh()), &key, &subnet), before.is_none()))
 }
 
 /// `DELETE …/subnets/{subnet}`
@@ -64,7 +64,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     if vnet.subnets.len() == old.len() {
         return Ok(Answer::absent());
     }
-    let shown = old.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| show(&ask.view, &key, subnet));
+    let shown = old.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| show(&ask.reader(), &key, subnet));
     ask.check_conditions(shown.as_ref())?;
     refuse_used(ask, &key, &old, &vnet.subnets)?;
     networks::write(ask, &key, vnet)?;
@@ -87,13 +87,17 @@ pub(super) fn refuse_used(ask: &Ask, vnet: &Key, old: &[Subnet], new: &[Subnet])
     Ok(())
 }
 
+/// What is in a subnet: the first that the caller may see, else that there is something.
 fn first_user(ask: &Ask, vnet: &Key, subnet: &Subnet) -> Option<String> {
     let model = ask.model();
     let endpoints = model.endpoints.iter().filter(|(_, e)| e.vnet == *vnet && named(&e.subnet, &subnet.name));
     let inside = |ip: &std::net::IpAddr| subnet.prefixes.iter().any(|prefix| prefix.contains(ip));
     let services = model.resources.iter().filter(|(_, r)| r.vnet.as_ref() == Some(vnet) && r.nat.iter().any(inside));
-    let services = services.map(|(key, resource)| ids::resource(resource.kind.as_deref(), key).to_string());
-    endpoints.map(|(key, _)| ids::endpoint(key).to_string()).chain(services).next()
+    let services = services.map(|(key, one)| (ItemKind::Resource, key, ids::resource(one.kind.as_deref(), key)));
+    let mut users = endpoints.map(|(key, _)| (ItemKind::Endpoint, key, ids::endpoint(key))).chain(services).peekable();
+    users.peek()?;
+    let seen = users.find(|(kind, key, _)| ask.sees(*kind, key));
+    Some(seen.map_or_else(|| UNSEEN.to_owned(), |(_, _, id)| id.to_string()))
 }
 
 /// The subnet that `field` describes; what it says nothing of stays as it was.
@@ -151,7 +155,7 @@ fn enabled(properties: &Field<'_>) -> Result<Option<bool>, Rejection> {
 }
 
 /// As Azure shows it.
-pub(super) fn show(view: &View, vnet: &Key, subnet: &Subnet) -> Value {
+pub(super) fn show(reader: &Reader<'_>, vnet: &Key, subnet: &Subnet) -> Value {
     let delegation = |service: &String| json!({ "name": service, "properties": { "serviceName": service } });
     let mut properties = json!({
         "provisioningState": "Succeeded",
@@ -159,13 +163,15 @@ pub(super) fn show(view: &View, vnet: &Key, subnet: &Subnet) -> Value {
         "privateLinkServiceNetworkPolicies": if subnet.service_policies.unwrap_or(true) { "Enabled" } else { "Disabled" },
         "delegations": subnet.delegations.iter().map(delegation).collect::<Vec<_>>(),
         "serviceEndpoints": subnet.service_endpoints.iter().map(|service| json!({ "service": service })).collect::<Vec<_>>(),
-        "privlink": extension::show_subnet(view, vnet, subnet),
+        "privlink": extension::show_subnet(subnet),
     });
     match subnet.prefixes.as_slice() {
         [one] => properties["addressPrefix"] = json!(one),
         several => properties["addressPrefixes"] = json!(several),
     }
-    if let Some(group) = &subnet.security_group {
+    // Which rule set a subnet has is its VNet's to know, and the rule set's.
+    let known = |group: &&Key| reader.sees(ItemKind::Vnet, vnet) || reader.sees(ItemKind::SecurityGroup, group);
+    if let Some(group) = subnet.security_group.as_ref().filter(known) {
         properties["networkSecurityGroup"] = json!({ "id": ids::security_group(group).to_string() });
     }
     object(&ids::subnet(vnet, &subnet.name), None, properties)
@@ -176,7 +182,7 @@ pub(super) fn list_peerings(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = networks::found(ask)?;
     let mut labels = vnet.labelled();
     labels.sort_by_key(|label| label.name.to_lowercase());
-    page(ask, labels.into_iter(), |l| l.name.to_lowercase(), |l| Some(show_peering(&ask.view, &key, &l)))
+    page(ask, labels.into_iter(), |l| l.name.to_lowercase(), |l| Some(show_peering(&ask.reader(), &key, &l)))
 }
 
 /// `GET …/virtualNetworkPeerings/{peering}`
@@ -185,7 +191,7 @@ pub(super) fn get_peering(ask: &Ask) -> Result<Answer, Rejection> {
     let name = ask.parameter("peering");
     let found = vnet.labelled().into_iter().find(|label| named(&label.name, name));
     let found = found.ok_or_else(|| Rejection::absent(PEERING, &key.beside(name)))?;
-    Ok(Answer::ok(show_peering(&ask.view, &key, &found)))
+    Ok(Answer::ok(show_peering(&ask.reader(), &key, &found)))
 }
 
 /// `PUT …/virtualNetworkPeerings/{peering}`
@@ -194,7 +200,7 @@ pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::peering(&ask.key(), name, actions::write(actions::PEERINGS)))?;
     let (key, mut vnet) = networks::found(ask)?;
     let before = vnet.labelled().into_iter().find(|label| named(&label.name, name));
-    ask.check_conditions(before.as_ref().map(|label| show_peering(&ask.view, &key, label)).as_ref())?;
+    ask.check_conditions(before.as_ref().map(|label| show_peering(&ask.reader(), &key, label)).as_ref())?;
     if let Some(before) = &before {
         forget(&mut vnet, &before.remote);
     }
@@ -208,7 +214,7 @@ pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
         ));
     }
     networks::write(ask, &key, vnet)?;
-    Ok(Answer::put(show_peering(&ask.afresh(), &key, &label), before.is_none()))
+    Ok(Answer::put(show_peering(&ask.reader_of(&ask.afresh()), &key, &label), before.is_none()))
 }
 
 /// `DELETE …/virtualNetworkPeerings/{peering}`
@@ -221,7 +227,7 @@ pub(super) fn delete_peering(ask: &Ask) -> Result<Answer, Rejection> {
     let Some(label) = vnet.labelled().into_iter().find(|label| named(&label.name, name)) else {
         return Ok(Answer::absent());
     };
-    ask.check_conditions(Some(&show_peering(&ask.view, &key, &label)))?;
+    ask.check_conditions(Some(&show_peering(&ask.reader(), &key, &label)))?;
     forget(&mut vnet, &label.remote);
     networks::write(ask, &key, vnet)?;
     Ok(Answer::deleted())
@@ -253,9 +259,10 @@ pub(super) fn peer(vnet: &mut Vnet, field: &Field<'_>, name: &str) -> Result<Pee
     Ok(label)
 }
 
-/// As Azure shows it. It is Connected when both sides have it.
-pub(super) fn show_peering(view: &View, key: &Key, label: &PeeringLabel) -> Value {
-    let remote = view.decisions.model.vnets.get(&label.remote);
+/// As Azure shows it. It is Connected when both sides have it; of a remote VNet that the reader may not see, neither
+/// state nor address space is told.
+pub(super) fn show_peering(reader: &Reader<'_>, key: &Key, label: &PeeringLabel) -> Value {
+    let remote = reader.vnet(&label.remote);
     let mutual = remote.is_some_and(|remote| remote.labelled().iter().any(|back| back.remote == *key));
     let state = match remote {
         None => "Disconnected",
@@ -263,10 +270,8 @@ pub(super) fn show_peering(view: &View, key: &Key, label: &PeeringLabel) -> Valu
         Some(_) => "Initiated",
     };
     let space = json!({ "addressPrefixes": remote.map(|remote| remote.address_space.clone()).unwrap_or_default() });
-    let properties = json!({
+    let mut properties = json!({
         "provisioningState": "Succeeded",
-        "peeringState": state,
-        "peeringSyncLevel": if mutual { "FullyInSync" } else { "RemoteNotInSync" },
         "allowVirtualNetworkAccess": label.access,
         "allowForwardedTraffic": false,
         "allowGatewayTransit": false,
@@ -275,6 +280,10 @@ pub(super) fn show_peering(view: &View, key: &Key, label: &PeeringLabel) -> Valu
         "remoteAddressSpace": space,
         "remoteVirtualNetworkAddressSpace": space,
     });
+    if reader.sees(ItemKind::Vnet, &label.remote) {
+        properties["peeringState"] = json!(state);
+        properties["peeringSyncLevel"] = json!(if mutual { "FullyInSync" } else { "RemoteNotInSync" });
+    }
     object(&ids::vnet(key).below("virtualNetworkPeerings", &label.name), None, properties)
 }
 

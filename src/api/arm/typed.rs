@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, object, page, patched};
-use super::ask::Ask;
+use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::{Rejection, connections as sides, extension, services};
-use crate::control::View;
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
 use crate::control::foreign;
@@ -47,13 +46,13 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let is = |resource: &LinkResource| resource.kind.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(&kind));
     let here = ask.model().resources.iter().filter(|(_, resource)| is(resource));
     let here = here.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Resource, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, resource)| Some(show(&ask.view, key, resource)))
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, resource)| Some(show(&ask.reader(), key, resource)))
 }
 
 /// `GET …/{name}`
 pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, resource) = found(ask)?;
-    Ok(Answer::ok(show(&ask.view, &key, &resource)))
+    Ok(Answer::ok(show(&ask.reader(), &key, &resource)))
 }
 
 /// `PUT …/{name}`: always 200, as storage accounts are answered.
@@ -66,7 +65,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
         let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
         return Err(Rejection::conflict("NameInUse", &message));
     }
-    ask.check_conditions(before.map(|resource| show(&ask.view, &key, resource)).as_ref())?;
+    ask.check_conditions(before.map(|resource| show(&ask.reader(), &key, resource)).as_ref())?;
     let resource = read(ask, &kind, before)?;
     services::write(ask, &key, resource)?;
     answer(ask, &kind, &key)
@@ -77,7 +76,7 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, resource) = found(ask)?;
     let kind = resource.kind.clone().unwrap_or_default();
     ask.demand(&Right::write_of(&kind, &key))?;
-    ask.check_conditions(Some(&show(&ask.view, &key, &resource)))?;
+    ask.check_conditions(Some(&show(&ask.reader(), &key, &resource)))?;
     services::write(
         ask,
         &key,
@@ -91,7 +90,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, kind) = (ask.key(), kind(ask.model(), &ask.parameters)?);
     ask.demand(&Right::delete_of(&kind, &key))?;
     let before = ask.model().resources.get(&key).filter(|resource| of_kind(resource, &kind));
-    let before = before.map(|resource| show(&ask.view, &key, resource));
+    let before = before.map(|resource| show(&ask.reader(), &key, resource));
     ask.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(Answer::absent());
@@ -135,7 +134,7 @@ fn of_kind(resource: &LinkResource, kind: &str) -> bool {
 fn answer(ask: &Ask, kind: &str, key: &Key) -> Result<Answer, Rejection> {
     let view = ask.afresh();
     let (key, resource) = view.decisions.model.resources.entry(key).ok_or_else(|| Rejection::absent(kind, key))?;
-    Ok(Answer::ok(show(&view, key, resource)))
+    Ok(Answer::ok(show(&ask.reader_of(&view), key, resource)))
 }
 
 /// The resource that the body describes. Its servers stand in `properties.privlink`; until they do, nothing serves it.
@@ -160,13 +159,13 @@ fn read(ask: &Ask, kind: &str, before: Option<&LinkResource>) -> Result<LinkReso
 }
 
 /// As Azure shows it.
-fn show(view: &View, key: &Key, resource: &LinkResource) -> Value {
+fn show(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Value {
     let (kept, lost) = foreign::shown(&resource.foreign);
     let kind = resource.kind.as_deref();
     let mut properties = kept.get("properties").cloned().unwrap_or_else(|| json!({}));
     properties["provisioningState"] = json!("Succeeded");
-    properties["privateEndpointConnections"] = json!(sides::of(view, key, kind));
-    properties["privlink"] = extension::show_resource(view, key, resource);
+    properties["privateEndpointConnections"] = json!(sides::of(reader, key, kind));
+    properties["privlink"] = extension::show_resource(reader, key, resource);
     if let Some(names) = lost {
         properties["privlink"]["notKept"] = names;
     }

@@ -24,13 +24,13 @@ const REGISTERING_MAX: usize = 100;
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let all = ask.model().dns_zones.iter();
     let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::DnsZone, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, zone)| Some(show(ask.model(), key, zone)))
+    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, zone)| Some(show(ask, key, zone)))
 }
 
 /// `GET …/privateDnsZones/{name}`
 pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, zone) = found(ask)?;
-    Ok(Answer::ok(show(ask.model(), &key, &zone)))
+    Ok(Answer::ok(show(ask, &key, &zone)))
 }
 
 /// `PUT …/privateDnsZones/{name}`
@@ -39,24 +39,24 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
     let before = ask.model().dns_zones.get(&key);
-    ask.check_conditions(before.map(|zone| show(ask.model(), &key, zone)).as_ref())?;
+    ask.check_conditions(before.map(|zone| show(ask, &key, zone)).as_ref())?;
     let body = Field::root(&ask.body)?;
     demand_global(&body)?;
     let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone())).unwrap_or_default();
     let zone = DnsZone { tags, ..before.cloned().unwrap_or_default() };
     let created = before.is_none();
     write(ask, &key, &zone)?;
-    Ok(Answer::put(show(ask.model(), &key, &zone), created))
+    Ok(Answer::put(show(ask, &key, &zone), created))
 }
 
 /// `PATCH …/privateDnsZones/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, zone) = found(ask)?;
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.check_conditions(Some(&show(ask.model(), &key, &zone)))?;
+    ask.check_conditions(Some(&show(ask, &key, &zone)))?;
     let zone = DnsZone { tags: patched(ask, &item(&key), &zone.tags)?, ..zone };
     write(ask, &key, &zone)?;
-    Ok(Answer::put(show(ask.model(), &key, &zone), false))
+    Ok(Answer::put(show(ask, &key, &zone), false))
 }
 
 /// `DELETE …/privateDnsZones/{name}`
@@ -64,7 +64,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
     let before = ask.model().dns_zones.get(&key);
-    ask.check_conditions(before.map(|zone| show(ask.model(), &key, zone)).as_ref())?;
+    ask.check_conditions(before.map(|zone| show(ask, &key, zone)).as_ref())?;
     let Some(zone) = before else { return Ok(Answer::absent()) };
     if let Some(link) = zone.links.first() {
         let message =
@@ -110,11 +110,12 @@ fn demand_global(body: &Field<'_>) -> Result<(), Rejection> {
     }
 }
 
-fn show(model: &Model, key: &Key, zone: &DnsZone) -> Value {
+fn show(ask: &Ask, key: &Key, zone: &DnsZone) -> Value {
+    let seen = |endpoint: &Key| ask.sees(ItemKind::Endpoint, endpoint);
     let registering = zone.links.iter().filter(|link| link.registration).count();
     let properties = json!({
         "maxNumberOfRecordSets": RECORD_SETS_MAX,
-        "numberOfRecordSets": names::record_sets(model, key, zone),
+        "numberOfRecordSets": names::record_sets(ask.model(), key, zone, &seen),
         "maxNumberOfVirtualNetworkLinks": LINKS_MAX,
         "numberOfVirtualNetworkLinks": zone.links.len(),
         "maxNumberOfVirtualNetworkLinksWithRegistration": REGISTERING_MAX,

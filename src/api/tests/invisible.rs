@@ -121,7 +121,7 @@ async fn what_may_not_be_seen_is_answered_like_what_is_not_there() {
 
 #[tokio::test]
 async fn waiting_ends_with_a_change_and_with_the_time() {
-    let served = Served::to(STRANGER);
+    let served = Served::to(0);
     let now = served.ask("GET", "/v1/epoch", "").await.1["items"][0]["epoch"].as_u64().expect("a number");
     let (path, other) = (format!("/v1/epoch?after={now}&wait=15"), format!("/v1/epoch?after={}&wait=15", now + 9));
     assert_eq!(served.ask("GET", &other, "").await.1["items"][0]["epoch"], now, "another one is no wait");
@@ -136,5 +136,24 @@ async fn waiting_ends_with_a_change_and_with_the_time() {
     let path = format!("/v1/epoch?after={}&wait=1", now + 1);
     assert_eq!(served.ask("GET", &path, "").await.1["items"][0]["epoch"], now + 1);
     assert_eq!(served.ask("GET", "/v1/epoch?before=1", "").await.0, 400);
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_of_what_is_unseen_ends_no_wait() {
+    let served = Served::to(STRANGER);
+    furnish(&served);
+    let number =
+        async |path: &str| served.ask("GET", path, "").await.1["items"][0]["epoch"].as_u64().expect("a number");
+    let now = number("/v1/epoch").await;
+    let approve = |endpoint: &str| {
+        let decision = crate::control::Decision { endpoint: endpoint.into(), ..Default::default() };
+        served.state.control.apply(&root(), Command::Approve(decision)).expect("approved");
+    };
+    approve("orders");
+    assert_eq!(number("/v1/epoch").await, now, "somebody else's connection");
+    assert_eq!(number(&format!("/v1/epoch?after={now}&wait=1")).await, now);
+    approve("own/mine");
+    assert_ne!(number(&format!("/v1/epoch?after={now}&wait=15")).await, now, "its own");
     served.stop().await;
 }

@@ -161,7 +161,11 @@ fn claims(decisions: &Decisions, audience: &Audience, key: &Key) -> BTreeSet<Cla
     let Some((key, endpoint)) = decisions.model.endpoints.entry(key) else { return BTreeSet::new() };
     let state = decisions.connections.get(key).map_or(ConnectionState::Disconnected, |connection| connection.state);
     let name = Name::from(key.to_string());
-    let owner = |member: &str, address| Owner { endpoint: Arc::clone(&name), member: member.into(), address, state };
+    let vnet = Name::from(endpoint.vnet.to_string());
+    let owner = |member: &str, address| {
+        let (endpoint, vnet) = (Arc::clone(&name), Arc::clone(&vnet));
+        Owner { endpoint, vnet, member: member.into(), address, state }
+    };
     if endpoint.zone_group.is_some() {
         let records = group_records(&decisions.model, endpoint).into_iter();
         let claim =
@@ -303,6 +307,7 @@ fn blank(model: &Model, key: &Key, dns: &DnsSettings, serial: u64) -> ResolverPl
     let peers = model.vnets.iter().filter(|(other, _)| are_peers(model, key, other));
     let sources = own.chain(peers.flat_map(|(_, vnet)| &vnet.address_space)).copied();
     ResolverPlan {
+        vnet: Name::from(key.to_string()),
         listen: dns.listen.clone(),
         upstream: dns.upstream.clone(),
         ttl: dns.ttl,

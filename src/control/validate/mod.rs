@@ -193,7 +193,7 @@ pub struct Locator {
 
 impl Locator {
     /// The place, for a refusal.
-    fn place(&self) -> Sentence {
+    pub(super) fn place(&self) -> Sentence {
         let item = |kind, key| Mention::of(kind, key, self);
         match &self.object {
             Object::Vnet(key) => item(ItemKind::Vnet, key).into(),

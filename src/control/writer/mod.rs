@@ -226,6 +226,7 @@ impl Writer {
             retired: Arc::clone(retired),
             standing: now.standing.clone(),
             seen: Arc::default(),
+            unread: Arc::default(),
         }
     }
 

@@ -11,6 +11,7 @@ const ZONE: &str = "privatelink.blob.core.windows.net";
 fn plan(owners: &[(&str, ConnectionState)]) -> ResolverPlan {
     let owner = |(number, (address, state)): (usize, &(&str, ConnectionState))| Owner {
         endpoint: format!("default/e{number}").into(),
+        vnet: "default/spoke".into(),
         member: "".into(),
         address: address.parse().expect("an address"),
         state: *state,
@@ -19,6 +20,7 @@ fn plan(owners: &[(&str, ConnectionState)]) -> ResolverPlan {
     let zone = Zone { policy: ResolutionPolicy::NxDomainRedirect, own: None, claims: 1 };
     let alias = Alias { to: HOST.into(), claims: 1 };
     ResolverPlan {
+        vnet: "default/spoke".into(),
         ttl: Duration::from_secs(10),
         answer: vec![Approved],
         names: [
@@ -79,6 +81,14 @@ fn without_an_approved_connection_there_is_no_such_name_and_the_reason_is_said()
     let why = "privlink: the connection of default/e0 is Pending, the connection of default/e1 is Rejected";
     assert_eq!(reply.why, Some((BLOCKED, why.to_owned())));
     assert!(reply.soa.is_some());
+}
+
+#[test]
+fn an_endpoint_of_another_vnet_is_not_named() {
+    let plan = ResolverPlan { vnet: "default/peer".into(), ..plan(&[("10.1.9.8", Pending), ("10.1.9.9", Pending)]) };
+    let reply = ask(&plan, PUBLIC, RecordType::A).expect("known");
+    let why = "privlink: the connection of an endpoint of another VNet is Pending";
+    assert_eq!(reply.why, Some((BLOCKED, why.to_owned())));
 }
 
 #[test]

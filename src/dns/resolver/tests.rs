@@ -10,8 +10,10 @@ const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 5));
 
 fn plan(state: ConnectionState) -> DnsPlan {
     let address = IpAddr::from([10, 1, 9, 4]);
-    let owner = Owner { endpoint: "default/orders".into(), member: "".into(), address, state };
+    let vnet: crate::snapshot::dns::Name = "default/spoke".into();
+    let owner = Owner { endpoint: "default/orders".into(), vnet: vnet.clone(), member: "".into(), address, state };
     let plan = ResolverPlan {
+        vnet,
         ttl: Duration::from_secs(10),
         answer: vec![Approved],
         sources: vec!["10.1.0.0/16".parse().expect("a prefix")],

@@ -32,6 +32,8 @@ pub struct DnsPlan {
 /// One VNet's resolver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResolverPlan {
+    /// `group/name` of the VNet.
+    pub vnet: Name,
     /// Addresses it listens on, port 53, UDP and TCP.
     pub listen: Vec<IpAddr>,
     /// Servers for every name that is not here.
@@ -161,6 +163,8 @@ pub struct Alias {
 pub struct Owner {
     /// `group/name` of the endpoint.
     pub endpoint: Name,
+    /// `group/name` of its VNet.
+    pub vnet: Name,
     /// Which member; empty where there is one.
     pub member: Box<str>,
     /// The address.

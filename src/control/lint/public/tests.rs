@@ -166,6 +166,7 @@ fn a_name_of_an_endpoint_concerns_that_endpoint_alone() {
     let mut plan = plan(&[("orders.example", automatic())], &[]);
     let owner = Owner {
         endpoint: "default/orders".into(),
+        vnet: "default/spoke".into(),
         member: "".into(),
         address: ip("10.1.9.4"),
         state: ConnectionState::Approved,
