@@ -49,7 +49,7 @@ pub(super) async fn epoch(
                 epochs.mark_unchanged();
                 match number(&state, &caller).await {
                     Ok(now) if now == after => {}
-                    _ => return,
+                    Ok(_) | Err(_) => return,
                 }
                 if epochs.changed().await.is_err() {
                     return;

@@ -25,7 +25,9 @@ fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out)?;
     }
     if status.endpoints.is_empty() {
-        writeln!(out, "no endpoint is configured in {}", status.config)?;
+        // The path of the file is for who operates the daemon.
+        let file = if status.config.is_empty() { "what you may see" } else { &status.config };
+        writeln!(out, "no endpoint is configured in {file}")?;
     }
     for line in &status.endpoints {
         writeln!(out, "{}", endpoint(line))?;

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use crate::control::sentence::itself;
 pub use crate::control::validate::Severity;
 use crate::control::{BrokenRule, Kind, Refusal};
 
@@ -99,9 +100,9 @@ impl From<&Report> for Refusal {
         let errors = report.problems.iter().filter(|problem| problem.severity == Severity::Error);
         let details = errors.map(|Problem { file, line, column, code, message, remedy, .. }| {
             let place = format!("{file}:{}:{}", line.unwrap_or_default(), column.unwrap_or_default());
-            BrokenRule::new(code.unwrap_or(INVALID), format!("{message}; {remedy}")).at(place)
+            BrokenRule::new(code.unwrap_or(INVALID), itself(format!("{message}; {remedy}"))).at(itself(place))
         });
-        Self::new(Kind::Invalid, INVALID, report.to_string().trim_end(), "").with_details(details.collect())
+        Self::new(Kind::Invalid, INVALID, itself(report.to_string().trim_end()), "").with_details(details.collect())
     }
 }
 

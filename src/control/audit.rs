@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::model::AuditLimits;
+use super::sentence::{Mention, Named, sentence};
 use super::{ControlPlane, Kind, Refusal, state};
 use crate::store::audit::{AuditQuery, AuditRecord, Verified};
 use crate::store::{Store, StoreError};
@@ -97,7 +98,8 @@ impl ControlPlane {
         }
         state::append(&**journal, &taken.records).map_err(|error| {
             self.refused.give_back(taken);
-            let message = format!("refused requests are not in the audit log yet: {error}");
+            let message =
+                sentence!("refused requests are not in the audit log yet: {}", Mention::new(Named::Host, error));
             Refusal::new(Kind::Storage, "NotDurable", message, "it is tried again")
         })
     }
@@ -160,7 +162,7 @@ fn unreadable(error: StoreError) -> Refusal {
     Refusal::new(
         Kind::Storage,
         "AuditBroken",
-        error.to_string(),
+        Mention::new(Named::Host, error),
         "compare with a backup: privlink backup, privlink restore",
     )
 }

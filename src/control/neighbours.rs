@@ -12,6 +12,7 @@ use super::model::{Key, LinkResource, Map, Model, NatConfig, Subnet, Vnet};
 use super::ports::Answer;
 use super::refusal::{Kind, Refusal};
 use super::rights::{Right, Rights, Verb};
+use super::sentence::itself;
 use super::views::View;
 use super::{ControlPlane, DAEMON};
 
@@ -171,7 +172,7 @@ fn taken(answer: &Answer) -> Refusal {
     Refusal::new(
         Kind::Conflict,
         "NeighbourAnswers",
-        format!("somebody has {} already: {} answers for it", answer.address, answer.by),
+        itself(format!("somebody has {} already: {} answers for it", answer.address, answer.by)),
         "choose another NAT address; to take it all the same, say `--force`, or `properties.privlink.force` over Azure's paths",
     )
 }

@@ -2,6 +2,7 @@
 
 use super::model::{DEFAULT, Key, Map, Model};
 use super::refusal::{Kind, Refusal};
+use super::sentence::itself;
 
 /// The one key of `keys` that `reference` names. `kind` is the word for it in messages.
 ///
@@ -41,7 +42,7 @@ pub fn resolve_seen<'a, V>(
         several => Err(Refusal::new(
             Kind::NotFound,
             "AmbiguousReference",
-            format!("`{reference}` names several: {}", listed(several)),
+            itself(format!("`{reference}` names several: {}", listed(several))),
             "name the one you mean as group/name",
         )),
     }
@@ -65,7 +66,7 @@ pub fn check_bound(
     Err(Refusal::new(
         Kind::NotFound,
         "ConnectionNotFound",
-        format!("endpoint {endpoint} is bound to {bound}, not to {resource}"),
+        itself(format!("endpoint {endpoint} is bound to {bound}, not to {resource}")),
         "leave --resource out, or name the endpoint that you mean",
     ))
 }
@@ -82,7 +83,8 @@ pub(super) fn unknown<'a>(kind: &str, reference: &str, candidates: impl Iterator
         Some((distance, key)) if distance <= (wanted.chars().count() / 2).max(1) => format!("did you mean {key}?"),
         Some(_) | None => format!("`privlink {} list` shows what there is", command(kind)),
     };
-    Refusal::new(Kind::NotFound, "NotFound", format!("there is no {kind} `{reference}`"), remedy)
+    // Only what the reader sees is suggested.
+    Refusal::new(Kind::NotFound, "NotFound", itself(format!("there is no {kind} `{reference}`")), itself(remedy))
 }
 
 /// Objects before and after an unknown name, in the order of names, among which the one that was meant is looked for:

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::sentence::{Sees, Sentence, UNSEEN};
+use super::sentence::{Sees, Sentence, UNSEEN, sentence};
 
 /// What sort of refusal it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -64,7 +64,7 @@ impl BrokenRule {
     pub fn told(&self, sees: Sees<'_>) -> Self {
         let place = self.places.iter().find(|place| place.is_seen(sees));
         if place.is_none() && !self.places.is_empty() {
-            return Self::new(UNSEEN_RULE, format!("error: {UNSEEN} depends on what this changes"));
+            return Self::new(UNSEEN_RULE, sentence!("error: {} depends on what this changes", UNSEEN));
         }
         Self {
             code: self.code,

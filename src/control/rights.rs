@@ -12,6 +12,7 @@ use super::command::Caller;
 use super::decisions::{Item, ItemKind};
 use super::model::{Key, Model, PrivateEndpoint};
 use super::refusal::{Kind, Refusal};
+use super::sentence::itself;
 
 pub use change::refuse_other_type;
 
@@ -231,7 +232,7 @@ impl<'a> Rights<'a> {
             return Ok(());
         }
         let message =
-            format!("{subject} may not assign {} at {scope}: it gives what {subject} does not hold", role.name);
+            itself(format!("{subject} may not assign {} at {scope}: it gives what {subject} does not hold", role.name));
         let remedy = "ask whoever is Owner or User Access Administrator there";
         Err(Refusal::new(super::refusal::Kind::Forbidden, "AuthorizationFailed", message, remedy))
     }
@@ -252,7 +253,7 @@ impl<'a> Rights<'a> {
         if self.access.of(&self.caller.subject).any_write() {
             return Ok(());
         }
-        let message = format!("{} may not change anything", self.caller.subject.principal());
+        let message = itself(format!("{} may not change anything", self.caller.subject.principal()));
         let remedy =
             "ask for a role that gives `write` on what the document holds: `privlink access why` shows the way";
         Err(Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy))

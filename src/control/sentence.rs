@@ -161,7 +161,24 @@ impl From<Mention> for Part {
     }
 }
 
-/// What is text for everybody: a `Key` is not, it is the name of an object that not everybody may see.
+/// Words about the object where a refusal shows, or of the request itself: whoever reads the former, or made the latter, has
+/// them. The name of any other object is a [`Mention`].
+#[derive(Clone, Debug)]
+pub struct Itself(String);
+
+/// See [`Itself`].
+pub fn itself(words: impl Into<String>) -> Itself {
+    Itself(words.into())
+}
+
+impl From<Itself> for Part {
+    fn from(words: Itself) -> Self {
+        Self::Text(words.0)
+    }
+}
+
+/// What is text for everybody. Strings that are made at run time are not: one may hold the name of an object that not
+/// everybody may see.
 macro_rules! text {
     ($($kind:ty),*) => {
         $(impl From<$kind> for Part {
@@ -172,7 +189,7 @@ macro_rules! text {
     };
 }
 
-text!(&str, String, &String, u16, u64, usize, std::net::IpAddr, ipnet::IpNet, &ipnet::IpNet);
+text!(&'static str, u16, u64, usize, std::net::IpAddr, ipnet::IpNet, &ipnet::IpNet);
 
 /// A sentence of parts. Two are equal when they say the same.
 #[derive(Clone, Debug, Default)]
@@ -207,7 +224,7 @@ impl Sentence {
     /// The sentence as who `sees` may read it: nothing in it needs to be hidden any more.
     #[must_use]
     pub fn told(&self, sees: Sees<'_>) -> Self {
-        self.0.iter().map(|part| part.told(sees)).collect::<String>().into()
+        Self(vec![Part::Text(self.0.iter().map(|part| part.told(sees)).collect())])
     }
 
     /// Whether who `sees` may read all of it.
@@ -234,15 +251,15 @@ macro_rules! sentence {
 }
 pub(crate) use sentence;
 
-impl From<String> for Sentence {
-    fn from(text: String) -> Self {
-        Self(vec![Part::Text(text)])
+impl From<Itself> for Sentence {
+    fn from(words: Itself) -> Self {
+        Part::from(words).into()
     }
 }
 
-impl From<&str> for Sentence {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
+impl From<&'static str> for Sentence {
+    fn from(text: &'static str) -> Self {
+        Part::from(text).into()
     }
 }
 

@@ -30,6 +30,9 @@ mod panics;
 /// Bearer tokens.
 mod tokens;
 
+/// What refusals tell of others.
+mod told;
+
 /// Everything outside the control plane, and in which order it was asked for what.
 #[derive(Debug, Default)]
 struct World {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::decisions::{Decisions, ItemKind};
 use super::model::{Key, Map, Model};
 use super::refusal::{Kind, Refusal};
+use super::sentence::itself;
 
 /// Whether a character is part of a text: no control character, none that separates lines or paragraphs, none that turns
 /// the direction of writing, none that nobody sees.
@@ -132,7 +133,7 @@ fn refuse<'a, K: Serialize + 'a, V: Serialize + ?Sized>(
     let letter = text.chars().find(|letter| !is_plain(*letter)).map_or(0, u32::from);
     let (place, text) = (visible(place), visible(&text));
     let field = visible(&field);
-    let message = format!("{place}: {field} is no plain text: U+{letter:04X} in \"{text}\"");
+    let message = itself(format!("{place}: {field} is no plain text: U+{letter:04X} in \"{text}\""));
     let remedy = "leave out control characters, line breaks, and what turns the direction of writing";
     Err(Refusal::new(Kind::Invalid, "InvalidText", message, remedy))
 }

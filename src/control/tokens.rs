@@ -8,6 +8,7 @@ use super::decisions::Decisions;
 use super::model::{Key, Map, Model};
 use super::refusal::{Kind, Refusal};
 use super::report::Skipped;
+use super::sentence::itself;
 
 /// The token that an assignment is made to.
 pub(super) fn token_of(given: &RoleAssignment) -> Option<&TokenName> {
@@ -43,8 +44,8 @@ impl Decisions {
             Some(name) => Err(Refusal::new(
                 Kind::Invalid,
                 "PrincipalNotFound",
-                format!("there is no token {name} that a role could be assigned to"),
-                format!("make it first: `privlink token create {name}`"),
+                itself(format!("there is no token {name} that a role could be assigned to")),
+                itself(format!("make it first: `privlink token create {name}`")),
             )),
         }
     }

@@ -15,7 +15,7 @@ use super::tokens::{Token, TokenId};
 use crate::control::decisions::ItemKind;
 use crate::control::model::Key;
 use crate::control::refusal::{BrokenRule, Kind, Refusal};
-use crate::control::sentence::Mention;
+use crate::control::sentence::{Mention, itself};
 
 /// Every role and every assignment, whole: it is built anew when one of them changes.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ impl Access {
         if assigned.is_empty() {
             return Ok(());
         }
-        let message = format!("the role {name} is assigned {} times", assigned.len());
+        let message = itself(format!("the role {name} is assigned"));
         let details = assigned.iter().map(|grant| {
             let RoleAssignment { principal, scope, .. } = &grant.assignment;
             let message = format!("{} to {principal} at {scope}", grant.id);
@@ -173,12 +173,13 @@ impl Access {
     /// There is none, or it is built in.
     pub fn may_change_role(&self, name: &RoleName) -> Result<(), Refusal> {
         if !self.roles.contains_key(name) {
-            let remedy = format!("roles are {}", listed(&self.roles.keys().cloned().collect::<Vec<_>>()));
-            let message = format!("there is no role {name}");
+            // What roles there are is no secret.
+            let remedy = itself(format!("roles are {}", listed(&self.roles.keys().cloned().collect::<Vec<_>>())));
+            let message = itself(format!("there is no role {name}"));
             return Err(Refusal::new(Kind::NotFound, "RoleDefinitionDoesNotExist", message, remedy));
         }
         if built_in().iter().any(|role| role.name == *name) {
-            let message = format!("the role {name} is built in: it can be neither changed nor deleted");
+            let message = itself(format!("the role {name} is built in: it can be neither changed nor deleted"));
             return Err(Refusal::new(Kind::Invalid, "BuiltInRole", message, "define a role of another name"));
         }
         Ok(())
@@ -193,12 +194,12 @@ impl Access {
             None => Err(Refusal::new(
                 Kind::NotFound,
                 "RoleAssignmentNotFound",
-                format!("there is no assignment {id}"),
+                itself(format!("there is no assignment {id}")),
                 "`privlink assignment list` shows what there is",
             )),
             Some(grant) if grant.built_in => {
                 let RoleAssignment { principal, role, .. } = &grant.assignment;
-                let message = format!("{principal} is {role} of everything by the daemon's own settings");
+                let message = itself(format!("{principal} is {role} of everything by the daemon's own settings"));
                 let remedy = "it follows from whom the daemon runs as and from `socket_group`, and cannot be deleted";
                 Err(Refusal::new(Kind::Invalid, "BuiltInAssignment", message, remedy))
             }

@@ -10,6 +10,7 @@ use super::principal::{Principal, Subject};
 use super::role::{RoleName, built_in};
 use super::scope::Scope;
 use crate::control::refusal::{Kind, Refusal};
+use crate::control::sentence::itself;
 
 /// Why a subject may or may not perform an action at a scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -122,7 +123,7 @@ pub fn refusal(subject: &Subject, action: &Action, scope: &Scope, nearest: Optio
     Refusal::new(
         Kind::Forbidden,
         "AuthorizationFailed",
-        format!("{subject} may not perform {action} at {scope}{nearest}"),
-        format!("`privlink access why {subject} {action} {}` says what would allow it", quoted(scope)),
+        itself(format!("{subject} may not perform {action} at {scope}{nearest}")),
+        itself(format!("`privlink access why {subject} {action} {}` says what would allow it", quoted(scope))),
     )
 }

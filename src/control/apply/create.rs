@@ -10,7 +10,7 @@ use super::super::model::{EndpointIp, Key, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
 use super::super::rights::{Right, Rights};
 use super::super::seen::may_mention;
-use super::super::sentence::Sentence;
+use super::super::sentence::{Sentence, itself};
 use crate::snapshot::ConnectionState;
 
 /// Who makes something, and when.
@@ -43,7 +43,12 @@ pub(in super::super) fn create(
     maker.rights.demand_references(&after.model, key, None, wanted)?;
     let (state, decided_by) = first_state(after, maker, key, wanted)?;
     let addresses = fill(after, addresses, wanted).map_err(|full| {
-        Refusal::new(Kind::Invalid, "SubnetIsFull", full.to_string(), "add a prefix to it, or delete an endpoint")
+        Refusal::new(
+            Kind::Invalid,
+            "SubnetIsFull",
+            itself(full.to_string()),
+            "add a prefix to it, or delete an endpoint",
+        )
     })?;
     let link = after.last_link.checked_add(1).ok_or_else(|| {
         Refusal::new(Kind::Unavailable, "LinkIdentifiersExhausted", "no link identifier is left", "begin a new store")
@@ -92,11 +97,11 @@ fn first_state(
         Err(not_entitled) => {
             let refusal = maker.rights.demand(&right).err();
             let refused = |refusal: Refusal| Refusal {
-                message: Sentence::from(format!("{not_entitled}: ")).and(refusal.message),
+                message: Sentence::from(itself(format!("{not_entitled}: "))).and(refusal.message),
                 remedy: Sentence::from("set `manual = true` to ask the owner; ").and(refusal.remedy),
                 ..refusal
             };
-            let lost = || Refusal::new(Kind::Forbidden, "AuthorizationFailed", not_entitled.to_string(), "");
+            let lost = || Refusal::new(Kind::Forbidden, "AuthorizationFailed", itself(not_entitled.to_string()), "");
             Err(refusal.map_or_else(lost, refused))
         }
     }

@@ -4,7 +4,7 @@ use super::super::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
 use super::super::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
 use super::super::rights::{Right, Verb};
-use super::super::sentence::{Mention, Part, sentence};
+use super::super::sentence::{Mention, Part, itself, sentence};
 use super::create::Maker;
 use crate::snapshot::ConnectionState;
 
@@ -166,7 +166,7 @@ fn group(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>
     for item in left.model.in_group(key) {
         maker.rights.demand(&Right::on(&left.model, &item, Verb::Delete)).map_err(|lacking| {
             let within = Mention::item(&item);
-            let message = sentence!("resource group {} holds {}, which you may not delete", &key.group, within);
+            let message = sentence!("resource group {} holds {}, which you may not delete", itself(&key.group), within);
             Refusal::new(lacking.kind, lacking.code, message, "its owner deletes it first")
         })?;
         disconnected.extend(delete(&mut left, maker, &item)?);

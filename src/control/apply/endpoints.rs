@@ -8,6 +8,7 @@ use super::super::refusal::{Kind, Refusal};
 use super::super::report::{Report, Skipped};
 use super::super::rights::{Right, Verb};
 use super::super::seen::sees;
+use super::super::sentence::itself;
 use super::super::views::{at, decision_of};
 use super::Application;
 use super::create::{create, fill};
@@ -201,7 +202,7 @@ impl Merging<'_> {
 }
 
 fn refused(message: &str, remedy: &str) -> Refusal {
-    Refusal::new(Kind::InvalidTransition, "InvalidTransition", message, remedy)
+    Refusal::new(Kind::InvalidTransition, "InvalidTransition", itself(message), itself(remedy))
 }
 
 /// A Disconnected endpoint refuses every change, and no file revives it.

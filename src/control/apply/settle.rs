@@ -5,6 +5,7 @@ use super::super::addresses::Allocator;
 use super::super::decisions::{Item, ItemKind};
 use super::super::model::{FrontendRef, Key, LinkResource, Model, NatConfig, TargetSpec, Vnet};
 use super::super::refusal::{Kind, Refusal};
+use super::super::sentence::{Mention, itself, sentence};
 
 /// `wanted` as it would stand in `model` under `key`.
 ///
@@ -67,7 +68,7 @@ fn targets(model: &Model, wanted: &LinkResource) -> Result<Option<Vec<TargetSpec
         (_, several) => Err(Refusal::new(
             Kind::Invalid,
             "InvalidLoadBalancerFrontend",
-            format!("a private link service has one frontend or one destination, this one {}", several.len()),
+            sentence!("a private link service has one frontend or one destination, this one {}", several.len()),
             "name one frontend IP configuration, or `destinationIPAddress` alone",
         )),
     }
@@ -76,11 +77,11 @@ fn targets(model: &Model, wanted: &LinkResource) -> Result<Option<Vec<TargetSpec
 fn behind(model: &Model, frontend: &FrontendRef) -> Result<TargetSpec, Refusal> {
     let FrontendRef { balancer, frontend } = frontend;
     let found = model.load_balancers.get(balancer).ok_or_else(|| {
-        let message = format!("there is no load balancer {balancer}");
+        let message = itself(format!("there is no load balancer {balancer}"));
         Refusal::new(Kind::Invalid, "InvalidResourceReference", message, "create it first")
     })?;
     found.target(frontend).map_err(|why| {
-        let message = format!("load balancer {balancer} {why}");
+        let message = Mention::of(ItemKind::LoadBalancer, balancer, format_args!("load balancer {balancer} {why}"));
         let remedy = "give the frontend rules with one backend pool, or change the services behind it first";
         Refusal::new(Kind::Invalid, "InvalidLoadBalancerFrontend", message, remedy)
     })
@@ -95,7 +96,7 @@ fn nat(
 ) -> Result<Vec<std::net::IpAddr>, Refusal> {
     let absent = |what: String| {
         let remedy = "name a subnet of the provider's VNet in every IP configuration";
-        Refusal::new(Kind::Invalid, "InvalidResourceReference", format!("there is no {what}"), remedy)
+        Refusal::new(Kind::Invalid, "InvalidResourceReference", itself(format!("there is no {what}")), remedy)
     };
     let vnet = wanted.vnet.as_ref().ok_or_else(|| absent("VNet named".into()))?;
     let network = model.vnets.get(vnet).ok_or_else(|| absent(format!("VNet {vnet}")))?;
@@ -126,9 +127,9 @@ fn nat(
                 addresses.spare(vnet, ip);
                 ip
             }
-            None => addresses
-                .allocate(vnet, &subnet)
-                .map_err(|full| Refusal::new(Kind::Invalid, "SubnetIsFull", full.to_string(), "add a prefix to it"))?,
+            None => addresses.allocate(vnet, &subnet).map_err(|full| {
+                Refusal::new(Kind::Invalid, "SubnetIsFull", itself(full.to_string()), "add a prefix to it")
+            })?,
         };
         given.push(ip);
     }

@@ -7,6 +7,7 @@ use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{Key, LinkResource, Map, Model};
 use crate::control::refusal::{Kind, Refusal};
 use crate::control::resource_types::PRIVATE_LINK_SERVICE;
+use crate::control::sentence::itself;
 use crate::control::state::Extent;
 
 impl Rights<'_> {
@@ -97,7 +98,7 @@ pub fn refuse_other_type(
     let kind = |resource: &LinkResource| resource.kind.clone().unwrap_or_else(|| PRIVATE_LINK_SERVICE.to_owned());
     match (before.map(kind), wanted.map(kind)) {
         (Some(old), Some(new)) if !old.eq_ignore_ascii_case(&new) => {
-            let message = format!("{key} is the name of a resource of another type, and a type never changes");
+            let message = itself(format!("{key} is the name of a resource of another type, and a type never changes"));
             let remedy = "choose another name: names of a group are unique across types; or delete that resource first";
             Err(Refusal::new(Kind::Conflict, "NameInUse", message, remedy))
         }

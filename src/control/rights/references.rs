@@ -13,6 +13,7 @@ use crate::control::model::{
     SecurityGroup, Vnet,
 };
 use crate::control::refusal::{Kind, Refusal};
+use crate::control::sentence::itself;
 
 /// What an object names by one of its fields. The same one twice is one, and one that was there before is not asked
 /// about again.
@@ -270,7 +271,7 @@ impl Rights<'_> {
         if shown {
             return Ok(());
         }
-        let message = format!("there is no resource `{key}`");
+        let message = itself(format!("there is no resource `{key}`"));
         Err(Refusal::new(Kind::NotFound, "NotFound", message, "ask its owner to show it to your subscription"))
     }
 

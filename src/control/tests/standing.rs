@@ -20,7 +20,7 @@ fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation>
                 at: Object::Resource(key.clone()).at(format!("targets[{index}].backends[0]")),
                 involves: Vec::new(),
                 code: "OddBackend",
-                message: format!("{address} is odd").into(),
+                message: crate::control::sentence::itself(format!("{address} is odd")).into(),
                 remedy: "choose another".into(),
                 severity: Severity::Tightened,
                 value: address.to_string(),

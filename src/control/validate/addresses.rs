@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::subnets::{capacity, contains, is_reserved, named};
 use super::{Findings, Locator, Object, list};
 use crate::control::model::{Key, Model, PrivateEndpoint};
-use crate::control::sentence::{Mention, Named, Part, Sentence, sentence};
+use crate::control::sentence::{Mention, Named, Part, Sentence, itself, sentence};
 
 /// What an address is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ fn enter<'a>(book: &mut Book<'a>, vnet: &'a Key, address: IpAddr, usage: Use, at
     }
     let owner = owner.clone();
     let message: Sentence = if owner == at.object && usage == *known {
-        format!("{} {address} is listed twice", usage.words()).into()
+        itself(format!("{} {address} is listed twice", usage.words())).into()
     } else {
         let uses = Part::Users(vec![known.of(&owner), usage.of(&at.object)]);
         sentence!("address {} is used by {}", address, uses)

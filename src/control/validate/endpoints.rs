@@ -9,7 +9,7 @@ use super::{
 };
 use crate::control::decisions::ItemKind;
 use crate::control::model::{HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies, PrivateEndpoint, Vnet};
-use crate::control::sentence::{Mention, Part, sentence};
+use crate::control::sentence::{Mention, Part, itself, sentence};
 use crate::snapshot::ConnectionState;
 
 /// Characters of a request message at most (features, row S6).
@@ -47,7 +47,7 @@ pub(super) fn check(
             host::check_endpoint(model, host, &object, endpoint, vnet, findings);
         }
     } else {
-        let message = format!("there is no VNet `{}`", short(&endpoint.vnet));
+        let message = itself(format!("there is no VNet `{}`", short(&endpoint.vnet)));
         let remedy = known("known VNets", ItemKind::Vnet, &model.vnets);
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
@@ -59,7 +59,7 @@ pub(super) fn check(
         check_binding(&object, endpoint, resource, findings);
         check_regions(&object, endpoint, resource, limits, findings);
     } else {
-        let message = format!("there is no resource `{}`", short(&endpoint.resource));
+        let message = itself(format!("there is no resource `{}`", short(&endpoint.resource)));
         let remedy = known("known resources", ItemKind::Resource, &model.resources);
         findings.error("InvalidResourceReference", object.at("resource"), message, remedy);
     }
@@ -103,7 +103,7 @@ fn check_subnet(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, limits
                 "{} and takes no endpoints (limits: network_policies)",
                 said().with(" has network policies enabled")
             ),
-            format!("set `network_policies = \"Disabled\"` on the subnet, and {OUTBOUND_RULES}"),
+            itself(format!("set `network_policies = \"Disabled\"` on the subnet, and {OUTBOUND_RULES}")),
         );
     }
     for violation in &mut findings.0[before..] {
@@ -127,20 +127,22 @@ fn check_regions(
         findings.error(
             "CrossRegionNotAllowed",
             object.at("resource"),
-            format!(
+            itself(format!(
                 "`{name}` takes endpoints of its own region `{region}` only, and this one is in `{}`",
                 endpoint.region
-            ),
-            format!("put the endpoint into a VNet of `{region}`, or ask the owner to set `cross_region = true`"),
+            )),
+            itself(format!(
+                "put the endpoint into a VNet of `{region}`, or ask the owner to set `cross_region = true`"
+            )),
         );
     } else if resource.kind.is_none() && !limits.cross_region {
         findings.error(
             "PrivateLinkServiceInDifferentRegionNotSupported",
             object.at("resource"),
-            format!(
+            itself(format!(
                 "private link service `{name}` is in region `{region}`, and this endpoint is in `{}` (limits: cross_region)",
                 endpoint.region
-            ),
+            )),
             "deploy the private link service in the same region",
         );
     } else {
@@ -155,8 +157,8 @@ fn check_request(object: &Object, endpoint: &PrivateEndpoint, findings: &mut Fin
         findings.error(
             "RequestMessageTooLong",
             object.at("request_message"),
-            format!("the request message has {length} characters, and {MESSAGE_MAX} are allowed"),
-            format!("shorten it by {}", length - MESSAGE_MAX),
+            itself(format!("the request message has {length} characters, and {MESSAGE_MAX} are allowed")),
+            itself(format!("shorten it by {}", length - MESSAGE_MAX)),
         );
     } else if length > 0 && !endpoint.manual {
         findings.warning(
@@ -185,7 +187,7 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
             object.at("region"),
             sentence!(
                 "region `{}` is not that of {}",
-                &endpoint.region,
+                itself(&endpoint.region),
                 network().with(format_args!(", `{}`", vnet.region))
             ),
             sentence!("write that of {}, or leave `region` out", network().with(format_args!(", \"{}\"", vnet.region))),
@@ -196,7 +198,7 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
         findings.error(
             "InvalidResourceReference",
             object.at("subnet"),
-            format!("VNet `{}` has no subnet `{}`", short(&endpoint.vnet), endpoint.subnet),
+            itself(format!("VNet `{}` has no subnet `{}`", short(&endpoint.vnet), endpoint.subnet)),
             Part::Known(
                 "its subnets",
                 vnet.subnets.iter().map(|one| Mention::subnet_name(&endpoint.vnet, &one.name)).collect(),
@@ -247,16 +249,17 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
     if !valid.contains(&endpoint.subresource.as_str()) {
         let (message, remedy) = match (resource.kind.is_some(), endpoint.subresource.as_str()) {
             (false, given) => (
-                format!("`{name}` is a private link service and has no subresource `{given}`"),
-                "leave `subresource` out".to_owned(),
+                itself(format!("`{name}` is a private link service and has no subresource `{given}`")),
+                itself("leave `subresource` out"),
             ),
             (true, "") => (
-                format!("`{name}` has several subresources, so the endpoint needs `subresource`"),
-                format!("choose one of {}", list(&valid)),
+                itself(format!("`{name}` has several subresources, so the endpoint needs `subresource`")),
+                itself(format!("choose one of {}", list(&valid))),
             ),
-            (true, given) => {
-                (format!("`{name}` has no subresource `{given}`"), format!("choose one of {}", list(&valid)))
-            }
+            (true, given) => (
+                itself(format!("`{name}` has no subresource `{given}`")),
+                itself(format!("choose one of {}", list(&valid))),
+            ),
         };
         findings.error("InvalidSubresource", object.at("subresource"), message, remedy);
         findings.involving(involved);
@@ -281,20 +284,24 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
         if !members.contains(&member) {
             let (message, remedy) = match (member, members.as_slice()) {
                 ("", _) => (
-                    format!("`{name}` has the members {}, so each address needs its `member`", names()),
-                    "write `addresses = [{ member = \"…\" }, …]` with one entry per member, or leave the addresses out"
-                        .to_owned(),
+                    itself(format!("`{name}` has the members {}, so each address needs its `member`", names())),
+                    itself(
+                        "write `addresses = [{ member = \"…\" }, …]` with one entry per member, or leave the addresses \
+                         out",
+                    ),
                 ),
-                (_, [""]) => (format!("`{name}` has no members"), "leave `member` out".to_owned()),
-                _ => (format!("`{name}` has no member `{member}`"), format!("choose one of {}", names())),
+                (_, [""]) => (itself(format!("`{name}` has no members")), itself("leave `member` out")),
+                _ => {
+                    (itself(format!("`{name}` has no member `{member}`")), itself(format!("choose one of {}", names())))
+                }
             };
             findings.error("InvalidMember", at, message, remedy).involving(involved.clone());
         } else if !seen.insert(member) {
-            let message = if member.is_empty() {
+            let message = itself(if member.is_empty() {
                 format!("`{name}` needs one address, and this is another")
             } else {
                 format!("member `{member}` has an address already")
-            };
+            });
             findings.error("DuplicateMember", at, message, "keep one of the two").involving(involved.clone());
         }
     }
@@ -304,7 +311,7 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
         findings.error(
             "MemberWithoutAddress",
             object.at("addresses"),
-            format!("no address for member {} of `{name}`", missing.join(", ")),
+            itself(format!("no address for member {} of `{name}`", missing.join(", "))),
             "add `{ member = \"…\" }` for each; without `ip` its address is allocated",
         );
         findings.involving(involved);

@@ -10,7 +10,7 @@ use super::networks::peered;
 use super::{Findings, Object, check_timeouts, known, overlaps, short};
 use crate::control::decisions::ItemKind;
 use crate::control::model::{AttachmentSpec, HostConfig, Key, Model, PrivateEndpoint, Vnet};
-use crate::control::sentence::{Mention, Named, Part, sentence};
+use crate::control::sentence::{Mention, Named, Part, itself, sentence};
 
 /// Characters of a Linux interface name at most (`IFNAMSIZ` without its final zero).
 pub(super) const DEVICE_MAX: usize = 15;
@@ -37,7 +37,7 @@ pub(super) fn check(model: &Model, host: &HostConfig, findings: &mut Findings) {
 fn check_daemon(host: &HostConfig, findings: &mut Findings) {
     let daemon = Object::Daemon;
     if host.workers.is_some_and(|workers| !(1..=WORKERS_MAX).contains(&workers)) {
-        let remedy = format!("choose a number between 1 and {WORKERS_MAX}, or leave it out for one per core");
+        let remedy = itself(format!("choose a number between 1 and {WORKERS_MAX}, or leave it out for one per core"));
         findings.error("InvalidWorkers", daemon.at("workers"), "the number of workers is out of range", remedy);
     }
     if host.max_sessions == 0 {
@@ -53,7 +53,7 @@ fn check_daemon(host: &HostConfig, findings: &mut Findings) {
         findings.error(
             "InvalidSocketPath",
             daemon.at("socket"),
-            format!("the socket's path has {length} bytes, and Linux takes 1 to {SOCKET_PATH_MAX}"),
+            itself(format!("the socket's path has {length} bytes, and Linux takes 1 to {SOCKET_PATH_MAX}")),
             "choose a shorter path, such as /run/privlink/privlink.sock",
         );
     }
@@ -63,7 +63,7 @@ fn check_daemon(host: &HostConfig, findings: &mut Findings) {
         findings.error(
             "InvalidStateDirectory",
             daemon.at("state"),
-            format!("state `{state}` is not a directory of this host"),
+            itself(format!("state `{state}` is not a directory of this host")),
             remedy,
         );
     }
@@ -73,7 +73,8 @@ fn check_daemon(host: &HostConfig, findings: &mut Findings) {
 fn check_attachment(index: usize, attachment: &AttachmentSpec, model: &Model, findings: &mut Findings) {
     let object = Object::Attachment(index);
     if !model.vnets.contains_key(&attachment.vnet) {
-        let message = format!("there is no VNet `{}`: nothing passes here until there is", short(&attachment.vnet));
+        let message =
+            itself(format!("there is no VNet `{}`: nothing passes here until there is", short(&attachment.vnet)));
         let remedy = known("create it, or name one of these", ItemKind::Vnet, &model.vnets);
         findings.warning("AttachmentWithoutVnet", object.at("vnet"), message, remedy);
     }
@@ -82,16 +83,26 @@ fn check_attachment(index: usize, attachment: &AttachmentSpec, model: &Model, fi
         findings.error(
             "InvalidDeviceName",
             object.at("device"),
-            format!("device name `{device}` has {} characters, and Linux takes {DEVICE_MAX}", device.len()),
+            itself(format!("device name `{device}` has {} characters, and Linux takes {DEVICE_MAX}", device.len())),
             "set `device` to a shorter name",
         );
     } else if !is_device(device) {
         let remedy = "set `device` to letters, digits, `-`, `_` and `.`";
-        findings.error("InvalidDeviceName", object.at("device"), format!("`{device}` cannot name a device"), remedy);
+        findings.error(
+            "InvalidDeviceName",
+            object.at("device"),
+            itself(format!("`{device}` cannot name a device")),
+            remedy,
+        );
     }
     if attachment.mtu < MTU_MIN {
-        let message = format!("MTU {} is too small", attachment.mtu);
-        findings.error("InvalidMtu", object.at("mtu"), message, format!("choose a number between {MTU_MIN} and 65535"));
+        let message = itself(format!("MTU {} is too small", attachment.mtu));
+        findings.error(
+            "InvalidMtu",
+            object.at("mtu"),
+            message,
+            itself(format!("choose a number between {MTU_MIN} and 65535")),
+        );
     }
     if let Some(netns) = &attachment.netns
         && !is_netns(netns)
@@ -99,7 +110,7 @@ fn check_attachment(index: usize, attachment: &AttachmentSpec, model: &Model, fi
         findings.error(
             "InvalidNamespace",
             object.at("netns"),
-            format!("`{netns}` cannot name a network namespace"),
+            itself(format!("`{netns}` cannot name a network namespace")),
             "write a name that `ip netns list` shows, or an absolute path; leave it out for the daemon's own",
         );
     }
@@ -109,17 +120,22 @@ fn check_attachment(index: usize, attachment: &AttachmentSpec, model: &Model, fi
             findings.error(
                 "InvalidProxyInterface",
                 at,
-                format!("`{interface}` cannot name an interface"),
+                itself(format!("`{interface}` cannot name an interface")),
                 "write a name that `ip link` shows",
             );
         } else if interface == device {
             let remedy = "name the interface towards the clients or backends";
-            findings.error("InvalidProxyInterface", at, format!("`{interface}` is privlink's own device"), remedy);
+            findings.error(
+                "InvalidProxyInterface",
+                at,
+                itself(format!("`{interface}` is privlink's own device")),
+                remedy,
+            );
         } else if attachment.proxy_on[..number].contains(interface) {
             findings.error(
                 "InvalidProxyInterface",
                 at,
-                format!("`{interface}` is listed twice"),
+                itself(format!("`{interface}` is listed twice")),
                 "remove one of the two",
             );
         }
@@ -150,7 +166,7 @@ fn check_pairs(model: &Model, host: &HostConfig, findings: &mut Findings) {
             findings.error(
                 "DuplicateAttachment",
                 object.at("vnet"),
-                format!("VNet `{}` has an attachment already", short(&attachment.vnet)),
+                itself(format!("VNet `{}` has an attachment already", short(&attachment.vnet))),
                 "a VNet has one attachment: remove one of the two",
             );
             findings.involving(Object::Attachment(first));
@@ -161,7 +177,10 @@ fn check_pairs(model: &Model, host: &HostConfig, findings: &mut Findings) {
             findings.error(
                 "DeviceInUse",
                 object.at("device"),
-                format!("device `{}` is that of the attachment of `{other}` in the same namespace", attachment.device),
+                itself(format!(
+                    "device `{}` is that of the attachment of `{other}` in the same namespace",
+                    attachment.device
+                )),
                 "set `device` to another name",
             );
             findings.involving(Object::Attachment(first));
@@ -223,8 +242,8 @@ fn check_reach(model: &Model, host: &HostConfig, findings: &mut Findings) {
             findings.warning(
                 "ResourceVnetNotAttached",
                 Object::Resource(key.clone()).at("vnet"),
-                format!("VNet `{name}` has no attachment, so nothing reaches the backends of this resource"),
-                format!("add `[[attachment]]` with `vnet = \"{name}\"`"),
+                itself(format!("VNet `{name}` has no attachment, so nothing reaches the backends of this resource")),
+                itself(format!("add `[[attachment]]` with `vnet = \"{name}\"`")),
             );
         }
     }
@@ -257,7 +276,7 @@ pub(super) fn check_endpoint(
     findings.warning(
         "EndpointVnetNotAttached",
         object.at("vnet"),
-        format!("neither VNet `{name}` nor a peer of it has an attachment, so no client reaches this endpoint"),
-        format!("add `[[attachment]]` with `vnet = \"{name}\"`"),
+        itself(format!("neither VNet `{name}` nor a peer of it has an attachment, so no client reaches this endpoint")),
+        itself(format!("add `[[attachment]]` with `vnet = \"{name}\"`")),
     );
 }

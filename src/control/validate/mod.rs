@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::decisions::ItemKind;
 use super::model::{HostConfig, Key, Limits, Map, Model, TimeoutOverrides};
 use super::refusal::BrokenRule;
-use super::sentence::{Mention, Named, Part, Sentence};
+use super::sentence::{Mention, Named, Part, Sentence, itself};
 use crate::snapshot::prefixes::is_martian;
 use names::{check_key, check_name, check_owner};
 
@@ -156,7 +156,8 @@ impl fmt::Display for Violation {
 impl From<&Violation> for BrokenRule {
     fn from(violation: &Violation) -> Self {
         let Violation { at, also, code, message, remedy, severity, .. } = violation;
-        let message = Sentence::from(format!("{severity}: ")).and(message.clone()).and("; ").and(remedy.clone());
+        let message =
+            Sentence::from(itself(format!("{severity}: "))).and(message.clone()).and("; ").and(remedy.clone());
         also.iter().fold(Self::new(code, message).at(at.place()), |rule, other| rule.at(other.place()))
     }
 }
@@ -201,7 +202,7 @@ impl Locator {
             Object::DnsZone(key) => item(ItemKind::DnsZone, key).into(),
             Object::Resource(key) => item(ItemKind::Resource, key).into(),
             Object::Endpoint(key) => item(ItemKind::Endpoint, key).into(),
-            Object::ResourceType(_) => self.to_string().into(),
+            Object::ResourceType(_) => itself(self.to_string()).into(),
             Object::Attachment(_) | Object::Daemon => Mention::new(Named::Host, self).into(),
         }
     }
@@ -293,7 +294,14 @@ impl Findings {
     }
 
     /// An error or a warning, as `severity` says.
-    fn note(&mut self, severity: Severity, code: &'static str, at: Locator, message: &str, remedy: &str) -> &mut Self {
+    fn note(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        at: Locator,
+        message: &'static str,
+        remedy: &'static str,
+    ) -> &mut Self {
         self.push(severity, code, at, message.into(), remedy.into())
     }
 
@@ -372,7 +380,7 @@ fn check_address(address: IpAddr, what: &str, at: Locator, findings: &mut Findin
             "a special-purpose address"
         };
         let remedy = "choose an address that a host of the network can have";
-        findings.error("InvalidAddress", at, format!("{what} {address} is {kind}"), remedy);
+        findings.error("InvalidAddress", at, itself(format!("{what} {address} is {kind}")), remedy);
         return false;
     }
     true
@@ -392,7 +400,7 @@ fn check_prefix(prefix: &IpNet, at: Locator, findings: &mut Findings) -> bool {
         findings.error(
             "InvalidPrefix",
             at,
-            format!("prefix {prefix} holds IPv4 addresses in IPv6 form, which no packet carries"),
+            itself(format!("prefix {prefix} holds IPv4 addresses in IPv6 form, which no packet carries")),
             "write it as an IPv4 prefix",
         );
         return false;
@@ -415,15 +423,19 @@ fn check_timeouts(timeouts: &TimeoutOverrides, object: &Object, findings: &mut F
             findings.error(
                 "InvalidTimeout",
                 at,
-                format!("{field} is zero: nothing could live"),
-                format!("write \"{written}\""),
+                itself(format!("{field} is zero: nothing could live")),
+                itself(format!("write \"{written}\"")),
             );
         } else if value < least {
             findings.warning(
                 "TimeoutTooShort",
                 at,
-                format!("{field} is {} s, and {source} asks for {} s or more", value.as_secs(), least.as_secs()),
-                format!("write \"{written}\" or more unless what is slow may break"),
+                itself(format!(
+                    "{field} is {} s, and {source} asks for {} s or more",
+                    value.as_secs(),
+                    least.as_secs()
+                )),
+                itself(format!("write \"{written}\" or more unless what is slow may break")),
             );
         }
     }
@@ -434,7 +446,7 @@ fn check_session_limit(field: &str, limit: Option<u32>, object: &Object, finding
         findings.error(
             "InvalidSessionLimit",
             object.at(field),
-            format!("`{field}` is 0: nothing could pass"),
+            itself(format!("`{field}` is 0: nothing could pass")),
             "use 1 or more, or leave it out",
         );
     }

@@ -3,6 +3,7 @@
 use super::{Findings, Object};
 use crate::control::access::grammar::{GROUP_REMEDY, is_group};
 use crate::control::model::Key;
+use crate::control::sentence::itself;
 
 /// Most characters of a name (features: Azure's bound for names of this kind).
 pub const NAME_MAX: usize = 80;
@@ -19,8 +20,8 @@ pub(super) fn check_name(field: &str, what: &str, name: &str, object: &Object, f
         findings.error(
             "InvalidResourceName",
             object.at(field),
-            format!("`{name}` is not a valid {what}"),
-            format!("use 1 to {NAME_MAX} letters, digits, `-`, `_` and `.`, and begin with a letter or digit"),
+            itself(format!("`{name}` is not a valid {what}")),
+            itself(format!("use 1 to {NAME_MAX} letters, digits, `-`, `_` and `.`, and begin with a letter or digit")),
         );
     }
 }
@@ -34,7 +35,7 @@ pub(super) fn check_key(key: &Key, object: &Object, findings: &mut Findings) {
 pub(super) fn check_owner(key: &Key, object: &Object, findings: &mut Findings) {
     if !is_group(&key.group) {
         let at = object.at("resource_group");
-        let message = format!("`{}` is not a valid resource group name", key.group);
+        let message = itself(format!("`{}` is not a valid resource group name", key.group));
         if is_name(&key.group) {
             findings.tightened("InvalidResourceGroupName", at, &key.group, message, GROUP_REMEDY);
         } else {

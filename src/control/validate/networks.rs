@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::{Findings, Object, check_address, check_key, check_name, check_prefix, known, list, overlaps, short};
 use crate::control::decisions::ItemKind;
 use crate::control::model::{EXCLUDED_WORKLOADS, Key, Limits, Model, NetworkPolicies, Subnet, Vnet};
-use crate::control::sentence::{Mention, Part, sentence};
+use crate::control::sentence::{Mention, Part, itself, sentence};
 use crate::snapshot::prefixes::is_martian;
 
 pub(super) fn check(model: &Model, limits: Limits, key: &Key, vnet: &Vnet, findings: &mut Findings) {
@@ -38,11 +38,16 @@ fn check_space(object: &Object, vnet: &Vnet, findings: &mut Findings) {
             let at = object.at(format!("{field}[{index}]"));
             if check_prefix(prefix, at.clone(), findings) && is_martian(prefix.network()) {
                 let remedy = "name prefixes whose addresses hosts can have";
-                findings.error("InvalidAddressSpace", at, format!("{prefix} holds special-purpose addresses"), remedy);
+                findings.error(
+                    "InvalidAddressSpace",
+                    at,
+                    itself(format!("{prefix} holds special-purpose addresses")),
+                    remedy,
+                );
             }
         }
         for (first, second) in overlaps(prefixes) {
-            let message = format!("prefix {} overlaps {}", prefixes[second], prefixes[first]);
+            let message = itself(format!("prefix {} overlaps {}", prefixes[second], prefixes[first]));
             findings.error(
                 "OverlappingPrefixes",
                 object.at(format!("{field}[{second}]")),
@@ -56,7 +61,7 @@ fn check_space(object: &Object, vnet: &Vnet, findings: &mut Findings) {
             findings.error(
                 "OverlappingPrefixes",
                 object.at(format!("on_premises[{index}]")),
-                format!("on-premises prefix {prefix} overlaps {own} of the VNet's own address space"),
+                itself(format!("on-premises prefix {prefix} overlaps {own} of the VNet's own address space")),
                 "an address is either in the VNet or behind its VPN: shorten one of the two",
             );
         }
@@ -74,14 +79,14 @@ fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, limits: Limits, fi
         let field = |name: &str| object.at(format!("subnets[{index}].{name}"));
         check_name(&format!("subnets[{index}].name"), "subnet name", &subnet.name, object, findings);
         if vnet.subnets[..index].iter().any(|other| other.name.eq_ignore_ascii_case(&subnet.name)) {
-            let message = format!("the VNet has a subnet `{}` already", subnet.name);
+            let message = itself(format!("the VNet has a subnet `{}` already", subnet.name));
             findings.error("DuplicateName", field("name"), message, "choose another name");
         }
         if subnet.prefixes.is_empty() {
             findings.error(
                 "SubnetWithoutPrefix",
                 field("prefix"),
-                format!("subnet `{}` has no prefix", subnet.name),
+                itself(format!("subnet `{}` has no prefix", subnet.name)),
                 "name one",
             );
         }
@@ -93,8 +98,8 @@ fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, limits: Limits, fi
                 findings.error(
                     "NetcfgSubnetRangeOutsideVnet",
                     at,
-                    format!("subnet `{}` ({prefix}) is outside the VNet's address space", subnet.name),
-                    format!("choose a prefix inside {}, or extend `address_space`", list(&vnet.address_space)),
+                    itself(format!("subnet `{}` ({prefix}) is outside the VNet's address space", subnet.name)),
+                    itself(format!("choose a prefix inside {}, or extend `address_space`", list(&vnet.address_space))),
                 );
             }
         }
@@ -107,10 +112,10 @@ fn check_subnets(object: &Object, vnet: &Vnet, model: &Model, limits: Limits, fi
         findings.error(
             "NetcfgSubnetRangesOverlap",
             object.at(format!("subnets[{two}].prefixes[{number}]")),
-            format!(
+            itself(format!(
                 "subnet `{}` ({}) overlaps {other} ({})",
                 vnet.subnets[two].name, prefixes[second], prefixes[first]
-            ),
+            )),
             "give each subnet a prefix of its own",
         );
     }
@@ -130,7 +135,7 @@ fn check_group(object: &Object, vnet: &Vnet, index: usize, model: &Model, findin
             findings.error(
                 "InvalidResourceReference",
                 field("security_group"),
-                format!("there is no security group `{}`", short(group)),
+                itself(format!("there is no security group `{}`", short(group))),
                 remedy,
             );
         }
@@ -142,7 +147,7 @@ fn check_group(object: &Object, vnet: &Vnet, index: usize, model: &Model, findin
             findings.warning(
                 "SecurityGroupIgnored",
                 field("security_group"),
-                format!("endpoints of subnet `{}` ignore its security group", subnet.name),
+                itself(format!("endpoints of subnet `{}` ignore its security group", subnet.name)),
                 "set `network_policies = \"NetworkSecurityGroupEnabled\"` to have its rules judged",
             );
         }
@@ -183,25 +188,35 @@ fn check_peerings(key: &Key, vnet: &Vnet, model: &Model, findings: &mut Findings
             findings.error(
                 "InvalidResourceReference",
                 at,
-                format!("there is no VNet `{name}`"),
+                itself(format!("there is no VNet `{name}`")),
                 Part::Known("known VNets", others),
             );
             continue;
         };
         if peer == key {
-            findings.error("InvalidPeering", at, format!("VNet `{name}` is peered with itself"), "remove this peering");
+            findings.error(
+                "InvalidPeering",
+                at,
+                itself(format!("VNet `{name}` is peered with itself")),
+                "remove this peering",
+            );
             continue;
         }
         if vnet.peerings[..index].contains(peer) {
-            findings.error("InvalidPeering", at, format!("VNet `{name}` is listed twice"), "remove one of the two");
+            findings.error(
+                "InvalidPeering",
+                at,
+                itself(format!("VNet `{name}` is listed twice")),
+                "remove one of the two",
+            );
             continue;
         }
         if !other.peerings.contains(key) {
             findings.warning(
                 "PeeringInitiated",
                 at,
-                format!("the peering with `{name}` is one-sided: its state is Initiated, it passes nothing"),
-                format!("add `{}` to `peerings` of `{name}`, or remove it here", short(key)),
+                itself(format!("the peering with `{name}` is one-sided: its state is Initiated, it passes nothing")),
+                itself(format!("add `{}` to `peerings` of `{name}`, or remove it here", short(key))),
             );
             findings.involving(Object::Vnet(peer.clone()));
             continue;
@@ -258,7 +273,7 @@ fn check_workloads(object: &Object, vnet: &Vnet, limits: Limits, findings: &mut 
             findings.error(
                 "WorkloadCannotUsePrivateEndpoints",
                 object.at(format!("workloads[{index}].private_endpoints")),
-                format!("workload `{}` cannot access private endpoints (limits: workloads)", workload.class),
+                itself(format!("workload `{}` cannot access private endpoints (limits: workloads)", workload.class)),
                 "set `private_endpoints = false`: there is no mitigation, its packets are dropped",
             );
         }
@@ -269,8 +284,11 @@ fn check_workloads(object: &Object, vnet: &Vnet, limits: Limits, findings: &mut 
             findings.error(
                 "InvalidWorkload",
                 at,
-                format!("workload `{}` ({prefix}) is neither in the address space nor on premises", workload.class),
-                format!("choose a prefix inside {}", list(&vnet.address_space)),
+                itself(format!(
+                    "workload `{}` ({prefix}) is neither in the address space nor on premises",
+                    workload.class
+                )),
+                itself(format!("choose a prefix inside {}", list(&vnet.address_space))),
             );
         }
     }
@@ -298,20 +316,22 @@ fn check_lockdown(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Fi
         let dns =
             vnet.dns.iter().flat_map(|dns| dns.listen.iter().chain(&dns.upstream)).find(|ip| prefix.contains(*ip));
         if let Some(other) = overlapping(prefix, &own) {
-            let message = format!("public prefix {prefix} overlaps {other}, which the VNet must reach");
+            let message = itself(format!("public prefix {prefix} overlaps {other}, which the VNet must reach"));
             findings.error("OverlappingPrefixes", at(index), message, "name public addresses of typed resources only");
         } else if let Some((key, other)) = peer {
             let peer = Mention::vnet(key).with(format_args!(" ({other})"));
             let message = sentence!("public prefix {} overlaps peered {}, which the VNet must reach", prefix, peer);
             findings.error("OverlappingPrefixes", at(index), message, "name public addresses of typed resources only");
         } else if let Some(address) = dns {
-            let message =
-                format!("public prefix {prefix} holds {address}, an address of the VNet's resolver or upstream");
+            let message = itself(format!(
+                "public prefix {prefix} holds {address}, an address of the VNet's resolver or upstream"
+            ));
             findings.error("OverlappingPrefixes", at(index), message, "shorten the prefix, or move the server");
         }
     }
     for (first, second) in overlaps(&vnet.public_prefixes) {
-        let message = format!("prefix {} overlaps {}", vnet.public_prefixes[second], vnet.public_prefixes[first]);
+        let message =
+            itself(format!("prefix {} overlaps {}", vnet.public_prefixes[second], vnet.public_prefixes[first]));
         findings.error("OverlappingPrefixes", at(second), message, "keep one of the two");
     }
     if !vnet.lockdown && !vnet.public_prefixes.is_empty() {
@@ -339,8 +359,10 @@ fn check_dns(object: &Object, vnet: &Vnet, findings: &mut Findings) {
     for (index, address) in dns.listen.iter().enumerate() {
         let dedicated = |subnet: &&Subnet| subnet.dedicated && subnet.prefixes.iter().any(|p| p.contains(address));
         if let Some(subnet) = vnet.subnets.iter().find(dedicated) {
-            let message =
-                format!("resolver address {address} lies in subnet `{}`, which holds endpoints only", subnet.name);
+            let message = itself(format!(
+                "resolver address {address} lies in subnet `{}`, which holds endpoints only",
+                subnet.name
+            ));
             let remedy = "choose an address of the VNet outside its dedicated subnets";
             findings.error("AddressInUse", object.at(format!("dns.listen[{index}]")), message, remedy);
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Findings, Locator, Object, Violation, short};
 use crate::control::decisions::ItemKind;
 use crate::control::model::{Key, Map, Model, PrivateEndpoint, Quota, Quotas};
-use crate::control::sentence::{Mention, Named, Part, sentence};
+use crate::control::sentence::{Mention, Named, Part, itself, sentence};
 
 /// What a quota counts in: a subscription, a VNet or a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,7 +147,7 @@ fn judge(quotas: &Quotas, quota: Quota, scope: &Scope, used: u64, at: Option<Loc
         "QuotaExceeded",
         at,
         sentence!("{}the quota `{}` is {}", Part::Aside(count), name, limit),
-        format!("delete {what} that are not needed, or raise `quotas.{name}`"),
+        itself(format!("delete {what} that are not needed, or raise `quotas.{name}`")),
     );
 }
 

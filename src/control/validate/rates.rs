@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::{Findings, Object};
 use crate::control::model::Rates;
+use crate::control::sentence::itself;
 
 /// The rules about the rates of one object.
 pub(super) fn check(rates: Option<Rates>, object: &Object, findings: &mut Findings) {
@@ -28,8 +29,8 @@ fn within<T: PartialOrd + Display>(
     findings.error(
         "InvalidRate",
         object.at(format!("rates.{field}")),
-        format!("`{field}` is {rate}, which no meter keeps"),
-        format!("write {} to {}, or leave it out: then as much passes as comes", bounds.start(), bounds.end()),
+        itself(format!("`{field}` is {rate}, which no meter keeps")),
+        itself(format!("write {} to {}, or leave it out: then as much passes as comes", bounds.start(), bounds.end())),
     );
 }
 

@@ -12,7 +12,7 @@ use crate::control::model::{
     AttachmentSpec, HealthCheck, Key, LinkResource, Model, PortSpec, ResourceType, Subnet, TargetSpec, Visibility, Vnet,
 };
 use crate::control::resource_types;
-use crate::control::sentence::{Mention, Part, sentence};
+use crate::control::sentence::{Mention, Part, itself, sentence};
 use crate::snapshot::Protocol;
 
 /// NAT addresses of one resource at most (features, row M3).
@@ -39,7 +39,7 @@ pub(super) fn check(
     check_sharing(&object, resource, findings);
     let vnet = resource.vnet.as_ref().and_then(|vnet| model.vnets.get(vnet));
     if let Some(named) = resource.vnet.as_ref().filter(|_| vnet.is_none()) {
-        let message = format!("there is no VNet `{}`", short(named));
+        let message = itself(format!("there is no VNet `{}`", short(named)));
         let remedy = known("known VNets", ItemKind::Vnet, &model.vnets);
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
@@ -56,7 +56,12 @@ pub(super) fn check_type(kind: &ResourceType, findings: &mut Findings) {
     }
     for (index, region) in kind.regions.iter().enumerate().filter(|(_, region)| region.trim().is_empty()) {
         let at = object.at(format!("regions[{index}]"));
-        findings.error("InvalidRegion", at, format!("region `{region}` is empty"), "name one, such as \"westeurope\"");
+        findings.error(
+            "InvalidRegion",
+            at,
+            itself(format!("region `{region}` is empty")),
+            "name one, such as \"westeurope\"",
+        );
     }
 }
 
@@ -72,18 +77,20 @@ fn check_kind(model: &Model, object: &Object, resource: &LinkResource, findings:
     let declared = model.resource_types.get(&ResourceType::key(kind));
     if known.is_none() && declared.is_none() {
         let remedy = match resource_types::nearest(kind) {
-            Some(near) => format!("did you mean \"{near}\"? Declare a type of your own with `[[resource_type]]`"),
-            None => format!("declare it: `[[resource_type]]` with `name = \"{kind}\"`"),
+            Some(near) => {
+                itself(format!("did you mean \"{near}\"? Declare a type of your own with `[[resource_type]]`"))
+            }
+            None => itself(format!("declare it: `[[resource_type]]` with `name = \"{kind}\"`")),
         };
-        findings.warning("UnknownResourceType", at, format!("`{kind}` is no known resource type"), remedy);
+        findings.warning("UnknownResourceType", at, itself(format!("`{kind}` is no known resource type")), remedy);
     }
     for (index, target) in resource.targets.iter().enumerate().filter(|(_, target)| !target.subresource.is_empty()) {
         if let Some(known) = known.filter(|known| !known.takes(&target.subresource)) {
             findings.error(
                 "InvalidSubresource",
                 object.at(format!("targets[{index}].subresource")),
-                format!("{} has no subresource `{}`", known.name, target.subresource),
-                format!("choose one of {}", known.subresources.join(", ")),
+                itself(format!("{} has no subresource `{}`", known.name, target.subresource)),
+                itself(format!("choose one of {}", known.subresources.join(", "))),
             );
         }
     }
@@ -92,8 +99,8 @@ fn check_kind(model: &Model, object: &Object, resource: &LinkResource, findings:
         findings.error(
             "ResourceTypeNotAvailableInRegion",
             object.at("region"),
-            format!("{kind} is not offered in region `{}`", resource.region),
-            format!("choose one of {}", list(regions)),
+            itself(format!("{kind} is not offered in region `{}`", resource.region)),
+            itself(format!("choose one of {}", list(regions))),
         );
         findings.involving(Object::ResourceType(kind.clone()));
     }
@@ -112,7 +119,10 @@ fn check_sharing(object: &Object, resource: &LinkResource, findings: &mut Findin
             findings.error(
                 "TooManySubscriptions",
                 object.at(field),
-                format!("`{field}` has {} subscriptions, and {SUBSCRIPTIONS_MAX} are allowed", subscriptions.len()),
+                itself(format!(
+                    "`{field}` has {} subscriptions, and {SUBSCRIPTIONS_MAX} are allowed",
+                    subscriptions.len()
+                )),
                 "keep those that are needed",
             );
             return;
@@ -126,7 +136,7 @@ fn check_sharing(object: &Object, resource: &LinkResource, findings: &mut Findin
             findings.error(
                 "AutoApprovalNotVisible",
                 object.at(format!("auto_approval[{index}]")),
-                format!("subscription `{subscription}` is approved at once, and does not see the resource"),
+                itself(format!("subscription `{subscription}` is approved at once, and does not see the resource")),
                 "add it to `visibility`, or remove it here",
             );
         }
@@ -136,8 +146,14 @@ fn check_sharing(object: &Object, resource: &LinkResource, findings: &mut Findin
             let remedy = "leave `alias` out: typed resources are requested by name or resource ID";
             findings.error("InvalidAlias", object.at("alias"), "only a private link service has an alias", remedy);
         } else if !is_name(prefix) || prefix.contains('.') {
-            let remedy = format!("use 1 to {NAME_MAX} letters, digits, `-` and `_`, and begin with a letter or digit");
-            findings.error("InvalidAlias", object.at("alias"), format!("`{prefix}` cannot begin an alias"), remedy);
+            let remedy =
+                itself(format!("use 1 to {NAME_MAX} letters, digits, `-` and `_`, and begin with a letter or digit"));
+            findings.error(
+                "InvalidAlias",
+                object.at("alias"),
+                itself(format!("`{prefix}` cannot begin an alias")),
+                remedy,
+            );
         }
     }
     if resource.proxy_protocol {
@@ -163,7 +179,7 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
         findings.error(
             "InvalidNatIpCount",
             object.at("nat"),
-            format!("a resource has 1 to {NAT_MAX} NAT IPs, this one {}", resource.nat.len()),
+            itself(format!("a resource has 1 to {NAT_MAX} NAT IPs, this one {}", resource.nat.len())),
             "name between one and eight free addresses of a subnet of its VNet",
         );
     }
@@ -184,7 +200,7 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
                 findings.error(
                     "NatIpNotInSubnet",
                     at,
-                    format!("NAT IP {address} is in no subnet of VNet `{name}`"),
+                    itself(format!("NAT IP {address} is in no subnet of VNet `{name}`")),
                     Part::Known("choose a free address of one of its subnets that are not dedicated", fit),
                 );
             }
@@ -210,7 +226,7 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
                     "PrivateLinkServiceCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled",
                     at,
                     address,
-                    format!("NAT IP {address} is in subnet `{}`, which does not take NAT addresses", subnet.name),
+                    itself(format!("NAT IP {address} is in subnet `{}`, which does not take NAT addresses", subnet.name)),
                     "set `nat = true` on that subnet (`privateLinkServiceNetworkPolicies: \"Disabled\"`), or choose another",
                 );
             }
@@ -263,9 +279,11 @@ fn check_targets(
             );
         } else if !seen.insert((&target.subresource, &target.member)) {
             let (place, message) = match (target.subresource.as_str(), target.member.as_str()) {
-                ("", "") => ("", "a second target without `member`".to_owned()),
-                (subresource, "") => ("subresource", format!("a second target for subresource `{subresource}`")),
-                (_, member) => ("member", format!("a second target for member `{member}`")),
+                ("", "") => ("", itself("a second target without `member`")),
+                (subresource, "") => {
+                    ("subresource", itself(format!("a second target for subresource `{subresource}`")))
+                }
+                (_, member) => ("member", itself(format!("a second target for member `{member}`"))),
             };
             let remedy = "give each target a `member` of its own, or put all backends and ports into one";
             let at = if place.is_empty() { field.clone() } else { format!("{field}.{place}") };
@@ -290,7 +308,7 @@ fn check_health(object: &Object, field: &str, check: &HealthCheck, findings: &mu
     }
     for (name, count) in [("fall", check.fall), ("rise", check.rise)] {
         if !(1..=10).contains(&count) {
-            let message = format!("`{name} = {count}` is out of range");
+            let message = itself(format!("`{name} = {count}` is out of range"));
             findings.error(
                 "InvalidHealthCheck",
                 object.at(format!("{field}.{name}")),
@@ -335,7 +353,7 @@ fn check_backends(
             findings.error(
                 "DuplicateBackend",
                 at,
-                format!("backend {address} is listed twice"),
+                itself(format!("backend {address} is listed twice")),
                 "remove one of the two",
             );
             continue;
@@ -345,8 +363,8 @@ fn check_backends(
             findings.error(
                 "BackendFamilyWithoutNatIp",
                 at,
-                format!("backend {address} is {family}, and the resource has no NAT IP of that family"),
-                format!("add an {family} address to `nat`"),
+                itself(format!("backend {address} is {family}, and the resource has no NAT IP of that family")),
+                itself(format!("add an {family} address to `nat`")),
             );
             continue;
         }
@@ -356,10 +374,10 @@ fn check_backends(
                 "BackendOutsideVnet",
                 at,
                 address,
-                format!(
+                itself(format!(
                     "backend {address} is neither in VNet `{}` nor on its premises",
                     resource.vnet.as_ref().map(short).unwrap_or_default()
-                ),
+                )),
                 "name a server of the VNet; for others the daemon's file allows prefixes: `[[attachment]] reach`",
             );
             findings.left_out(attachment.is_some_and(|attachment| attachment.pinned.reach));
@@ -394,8 +412,8 @@ fn check_ports(object: &Object, field: &str, resource: &LinkResource, target: &T
             findings.error(
                 "InvalidPort",
                 at("port"),
-                format!("port range {first}-{last} is reversed"),
-                format!("write \"{last}-{first}\""),
+                itself(format!("port range {first}-{last} is reversed")),
+                itself(format!("write \"{last}-{first}\"")),
             );
             continue;
         }
@@ -407,8 +425,8 @@ fn check_ports(object: &Object, field: &str, resource: &LinkResource, target: &T
                 "choose a port between 1 and 65535",
             );
         } else if u32::from(backend_first) + u32::from(last - first) > u32::from(u16::MAX) {
-            let message = format!("ports {first}-{last} from backend port {backend_first} on run past 65535");
-            let remedy = format!("choose {} or less", u16::MAX - (last - first));
+            let message = itself(format!("ports {first}-{last} from backend port {backend_first} on run past 65535"));
+            let remedy = itself(format!("choose {} or less", u16::MAX - (last - first)));
             findings.error("InvalidPort", at("backend_port"), message, remedy);
         }
         let taken = target.ports[..index]
@@ -418,7 +436,7 @@ fn check_ports(object: &Object, field: &str, resource: &LinkResource, target: &T
             findings.error(
                 "OverlappingPorts",
                 at("port"),
-                format!("{protocol} ports {} overlap {}", range(first, last), range(other.first, other.last)),
+                itself(format!("{protocol} ports {} overlap {}", range(first, last), range(other.first, other.last))),
                 "expose each port once",
             );
         }

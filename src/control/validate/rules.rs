@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Findings, Object, check_key, check_name, check_prefix};
 use crate::control::model::{Key, SecurityGroup, SecurityRule};
+use crate::control::sentence::itself;
 use crate::snapshot::Protocol;
 
 /// Priorities a rule may have, as in Azure.
@@ -18,15 +19,15 @@ pub(super) fn check(key: &Key, group: &SecurityGroup, findings: &mut Findings) {
         let field = format!("rules[{index}]");
         check_name(&format!("{field}.name"), "rule name", &rule.name, &object, findings);
         if !names.insert(rule.name.to_lowercase()) {
-            let message = format!("the group has a rule `{}` already", rule.name);
+            let message = itself(format!("the group has a rule `{}` already", rule.name));
             findings.error("DuplicateName", object.at(format!("{field}.name")), message, "choose another name");
         }
         let at = object.at(format!("{field}.priority"));
         if !PRIORITIES.contains(&rule.priority) {
-            let message = format!("priority {} is out of range", rule.priority);
+            let message = itself(format!("priority {} is out of range", rule.priority));
             findings.error("InvalidPriority", at, message, "choose a number between 100 and 4096");
         } else if let Some(other) = priorities.insert(rule.priority, &rule.name) {
-            let message = format!("priority {} is that of rule `{other}` already", rule.priority);
+            let message = itself(format!("priority {} is that of rule `{other}` already", rule.priority));
             findings.error(
                 "DuplicatePriority",
                 at,
@@ -46,12 +47,12 @@ fn check_rule(object: &Object, field: &str, rule: &SecurityRule, findings: &mut 
     }
     for (index, &(first, last)) in rule.ports.iter().enumerate() {
         if first > last {
-            let message = format!("port range {first}-{last} is reversed");
+            let message = itself(format!("port range {first}-{last} is reversed"));
             findings.error(
                 "InvalidPort",
                 object.at(format!("{field}.ports[{index}]")),
                 message,
-                format!("write \"{last}-{first}\""),
+                itself(format!("write \"{last}-{first}\"")),
             );
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Findings, Locator, Object};
 use crate::control::model::{Key, LinkResource, Model};
-use crate::control::sentence::{Mention, Part, sentence};
+use crate::control::sentence::{Mention, Part, itself, sentence};
 use crate::snapshot::Protocol;
 
 /// What one resource reaches on one server.
@@ -54,7 +54,7 @@ fn check_one(new: &Reach<'_>, address: IpAddr, known: &[Reach<'_>], findings: &m
     findings.error(
         "SharedBackend",
         new.at.clone(),
-        sentence!("backend {} ({}) serves {}", address, what, Part::Users(vec![one, two])),
+        sentence!("backend {} ({}) serves {}", address, itself(what), Part::Users(vec![one, two])),
         sentence!(
             "give each resource a server or port of its own, or set `shared_backend = true` on {}: whoever reaches \
              one of them then reaches what the server holds for the other",

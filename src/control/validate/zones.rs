@@ -8,7 +8,7 @@ use crate::control::model::{
     APEX, DnsZone, Key, Model, PrivateEndpoint, RecordData, RecordType, ZoneRecord, domain_name,
 };
 use crate::control::names;
-use crate::control::sentence::{Mention, sentence};
+use crate::control::sentence::{Mention, Part, itself, sentence};
 
 /// Record sets of a zone at most (Azure: `maxNumberOfRecordSets`).
 pub const RECORD_SETS_MAX: usize = 25_000;
@@ -29,13 +29,14 @@ pub(super) fn check(model: &Model, key: &Key, zone: &DnsZone, findings: &mut Fin
     check_owner(key, &object, findings);
     let labels = key.name.split('.').count();
     if domain_name(&key.name, false).is_none() || key.name.ends_with('.') || !(2..=34).contains(&labels) {
-        let message = format!("`{}` is not the name of a zone", key.name);
+        let message = itself(format!("`{}` is not the name of a zone", key.name));
         let remedy =
             "use 2 to 34 labels of letters, digits, `-` and `_` with dots between, such as \"example.internal\"";
         findings.error("InvalidZoneName", object.at("name"), message, remedy);
     }
     if zone.records.len() > RECORD_SETS_MAX {
-        let message = format!("the zone has {} record sets, and {RECORD_SETS_MAX} is the limit", zone.records.len());
+        let message =
+            itself(format!("the zone has {} record sets, and {RECORD_SETS_MAX} is the limit", zone.records.len()));
         findings.error("TooManyRecordSets", object.at("records"), message, "move some into a zone of their own");
     }
     for (index, record) in zone.records.iter().enumerate() {
@@ -57,21 +58,26 @@ fn check_record(
     let whole = record.fqdn(&key.name);
     if record.name != APEX && domain_name(&record.name, true).is_none() || domain_name(&whole, true).is_none() {
         let remedy = "write it relative to the zone: \"www\", \"@\" for the zone itself, \"*\" for every other name";
-        findings.error("InvalidRecordName", at("name"), format!("`{}` is not a name of a record", record.name), remedy);
+        findings.error(
+            "InvalidRecordName",
+            at("name"),
+            itself(format!("`{}` is not a name of a record", record.name)),
+            remedy,
+        );
     }
     if record.set.ttl > TTL_MAX {
-        let message = format!("a ttl of {} s is too long (RFC 2181 §8)", record.set.ttl);
+        let message = itself(format!("a ttl of {} s is too long (RFC 2181 §8)", record.set.ttl));
         findings.error("InvalidTtl", at("ttl"), message, "write at most 2147483647 s");
     }
     let values = count(&record.set.data);
     if values == 0 || values > RECORDS_MAX {
-        let message = format!("{kind} of `{}` has {values} values", record.name);
-        findings.error("InvalidRecordSet", at("values"), message, format!("give it 1 to {RECORDS_MAX}"));
+        let message = itself(format!("{kind} of `{}` has {values} values", record.name));
+        findings.error("InvalidRecordSet", at("values"), message, itself(format!("give it 1 to {RECORDS_MAX}")));
     }
     if let RecordData::Txt(texts) = &record.set.data
         && texts.iter().any(|text| text.iter().map(String::len).sum::<usize>() > TXT_MAX)
     {
-        let message = format!("a text of `{}` is longer than {TXT_MAX} bytes", record.name);
+        let message = itself(format!("a text of `{}` is longer than {TXT_MAX} bytes", record.name));
         findings.error("InvalidRecordSet", at("values"), message, "shorten it, or spread it over several values");
     }
     if kind != RecordType::Cname {
@@ -84,7 +90,7 @@ fn check_record(
     let beside = zone.records.iter().filter(|other| other.name == record.name && other.set.data.kind() != kind);
     let beside: Vec<RecordType> = beside.map(|other| other.set.data.kind()).collect();
     if !beside.is_empty() {
-        let message = format!("`{}` is an alias, and has {} records too", record.name, list(&beside));
+        let message = itself(format!("`{}` is an alias, and has {} records too", record.name, list(&beside)));
         let remedy = "an alias stands alone at its name (RFC 1034 §3.6.2): keep one of the two";
         findings.error("CnameNotAlone", at("type"), message, remedy);
     }
@@ -104,30 +110,31 @@ fn count(data: &RecordData) -> usize {
 
 fn check_links(model: &Model, object: &Object, key: &Key, zone: &DnsZone, findings: &mut Findings) {
     if zone.links.len() > LINKS_MAX {
-        let message = format!("the zone has {} links, and {LINKS_MAX} is the limit", zone.links.len());
+        let message = itself(format!("the zone has {} links, and {LINKS_MAX} is the limit", zone.links.len()));
         findings.error("TooManyVirtualNetworkLinks", object.at("links"), message, "link fewer VNets");
     }
     for (index, link) in zone.links.iter().enumerate() {
         let at = |name: &str| object.at(format!("links[{index}].{name}"));
         check_name(&format!("links[{index}].name"), "link name", &link.name, object, findings);
         let Some(vnet) = model.vnets.get(&link.vnet) else {
-            let message = format!("there is no VNet `{}`", short(&link.vnet));
+            let message = itself(format!("there is no VNet `{}`", short(&link.vnet)));
             let remedy = known("known VNets", ItemKind::Vnet, &model.vnets);
             findings.error("InvalidResourceReference", at("vnet"), message, remedy);
             continue;
         };
         if vnet.dns.is_none() {
-            let message = format!("VNet `{}` has no resolver, so nobody there is told of this zone", short(&link.vnet));
+            let message =
+                itself(format!("VNet `{}` has no resolver, so nobody there is told of this zone", short(&link.vnet)));
             findings.warning("ZoneNotServed", at("vnet"), message, "give it one: dns = { listen = \"…\" }");
         }
         let earlier = zone.links.iter().take(index);
         for other in earlier {
             if other.vnet == link.vnet {
-                let message = format!("VNet `{}` is linked twice", short(&link.vnet));
+                let message = itself(format!("VNet `{}` is linked twice", short(&link.vnet)));
                 findings.error("VirtualNetworkLinkedTwice", at("vnet"), message, "keep one of the two links");
             }
             if other.name.eq_ignore_ascii_case(&link.name) {
-                let message = format!("the zone has a link `{}` already", link.name);
+                let message = itself(format!("the zone has a link `{}` already", link.name));
                 findings.error("DuplicateName", at("name"), message, "choose another name");
             }
         }
@@ -156,38 +163,38 @@ fn check_links(model: &Model, object: &Object, key: &Key, zone: &DnsZone, findin
 pub(super) fn check_group(model: &Model, object: &Object, endpoint: &PrivateEndpoint, findings: &mut Findings) {
     let Some(group) = &endpoint.zone_group else { return };
     if group.zones.len() > GROUP_MAX {
-        let message = format!("the endpoint names {} zones, and {GROUP_MAX} is the limit", group.zones.len());
+        let message = itself(format!("the endpoint names {} zones, and {GROUP_MAX} is the limit", group.zones.len()));
         findings.error("TooManyPrivateDnsZones", object.at("dns_zones"), message, "name fewer");
     }
     let taken = names::grouped(model, endpoint);
     for (index, one) in group.zones.iter().enumerate() {
         let at = || object.at(format!("dns_zones[{index}]"));
         let Some(zone) = model.dns_zones.get(&one.zone) else {
-            let message = format!("there is no private DNS zone `{}`", short(&one.zone));
+            let message = itself(format!("there is no private DNS zone `{}`", short(&one.zone)));
             let remedy = known("known zones", ItemKind::DnsZone, &model.dns_zones);
             findings.error("InvalidResourceReference", at(), message, remedy);
             continue;
         };
         let earlier = || group.zones.iter().take(index);
         if earlier().any(|other| other.zone == one.zone || other.name.eq_ignore_ascii_case(&one.name)) {
-            findings.error("DuplicateName", at(), format!("`{}` is named twice", one.name), "name it once");
+            findings.error("DuplicateName", at(), itself(format!("`{}` is named twice", one.name)), "name it once");
         }
         if let Some(other) = earlier().find(|other| other.zone.name.eq_ignore_ascii_case(&one.zone.name)) {
-            let message = format!("zones `{}` and `{}` have one name", other.zone, one.zone);
+            let message = itself(format!("zones `{}` and `{}` have one name", other.zone, one.zone));
             findings.error("DuplicateZoneName", at(), message, "put the endpoint into one of the two");
         }
         let hosts: BTreeSet<&str> =
             taken.iter().filter(|(zone, _)| *zone == one.zone).map(|(_, name)| name.host()).collect();
         if hosts.is_empty() {
             let message =
-                format!("no name of the endpoint lies in zone `{}`, so it gets no record there", one.zone.name);
+                itself(format!("no name of the endpoint lies in zone `{}`, so it gets no record there", one.zone.name));
             let of = names::of_endpoint(model, endpoint).into_iter().map(|name| name.zone).collect::<BTreeSet<_>>();
-            let remedy = format!("its names belong into {}", list(of));
+            let remedy = itself(format!("its names belong into {}", list(of)));
             findings.warning("ZoneTakesNoRecord", at(), message, remedy);
         }
         if !zone.links.iter().any(|link| link.vnet == endpoint.vnet) {
-            let message = format!("zone `{}` is not linked to the endpoint's own VNet", short(&one.zone));
-            let remedy = format!("link it: links = [{{ vnet = \"{}\" }}]", short(&endpoint.vnet));
+            let message = itself(format!("zone `{}` is not linked to the endpoint's own VNet", short(&one.zone)));
+            let remedy = itself(format!("link it: links = [{{ vnet = \"{}\" }}]", short(&endpoint.vnet)));
             findings.warning("ZoneNotLinked", at(), message, remedy).involving(Object::DnsZone(one.zone.clone()));
         }
         let alias = |host: &&str| zone.record(&names::relative(host, &one.zone.name), RecordType::Cname).is_some();
@@ -218,9 +225,12 @@ pub(super) fn check_overlaps(model: &Model, findings: &mut Findings) {
         }
     }
     for (zone, endpoints) in beside {
-        let message = format!("{} have names in it by themselves, beside its own records", list(endpoints.iter()));
-        let remedy =
-            format!("name it in their `dns_zones`: [\"{}\"]; then their records stand in the zone", short(zone));
+        let users = endpoints.into_iter().map(|key| Mention::of(ItemKind::Endpoint, key, key)).collect();
+        let message = sentence!("{} have names in it by themselves, beside its own records", Part::Users(users));
+        let remedy = itself(format!(
+            "name it in their `dns_zones`: [\"{}\"]; then their records stand in the zone",
+            short(zone)
+        ));
         findings.warning("AutomaticNamesBesideZone", Object::DnsZone(zone.clone()).at("name"), message, remedy);
     }
 }

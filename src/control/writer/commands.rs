@@ -15,7 +15,7 @@ use crate::control::model::{Key, Map, Model, PrivateEndpoint};
 use crate::control::references::{check_bound, resolve, resolve_seen};
 use crate::control::rights::{Right, Verb, refuse_other_type};
 use crate::control::seen::{sees, sees_grant};
-use crate::control::sentence::{Mention, sentence};
+use crate::control::sentence::{Mention, itself, sentence};
 use crate::control::state::{Extent, Record};
 use crate::control::views::decision_of;
 use crate::snapshot::ConnectionState;
@@ -132,7 +132,7 @@ impl Planning<'_> {
             rights.demand(&Right::join(&wanted.vnet, &wanted.subnet))?;
             for ip in wanted.addresses.iter().filter_map(|address| address.ip) {
                 if addresses.is_taken(&wanted.vnet, ip) {
-                    let message = format!("{ip} is in use in VNet {}", wanted.vnet);
+                    let message = itself(format!("{ip} is in use in VNet {}", wanted.vnet));
                     let remedy = "choose another address, or leave it out";
                     return Err(Refusal::new(Kind::Conflict, "PrivateIPAddressInUse", message, remedy));
                 }
@@ -420,13 +420,13 @@ impl Put<'_> {
 }
 
 fn exists(item: &Item) -> Refusal {
-    Refusal::new(Kind::Conflict, "AlreadyExists", format!("{item} exists"), "choose another name, or change it")
+    Refusal::new(Kind::Conflict, "AlreadyExists", itself(format!("{item} exists")), "choose another name, or change it")
 }
 
 /// Somebody else was faster than the caller.
 fn decided_meanwhile(key: &Key, connection: &Connection) -> Refusal {
-    let message = format!("{key} is not as it was seen: it is {} now", decision_of(connection));
-    let remedy = format!("look at it, and decide anew: `privlink connection show {key}`");
+    let message = itself(format!("{key} is not as it was seen: it is {} now", decision_of(connection)));
+    let remedy = itself(format!("look at it, and decide anew: `privlink connection show {key}`"));
     Refusal::new(Kind::Conflict, MOVED, message, remedy)
 }
 
@@ -435,7 +435,7 @@ fn terminal(key: &Key, connection: &Connection, action: Action) -> Refusal {
     Refusal::new(
         Kind::InvalidTransition,
         "InvalidTransition",
-        format!("cannot {verb} {key}: it is {decision}, for good"),
-        format!("its consumer can only delete it: `privlink endpoint delete {key}`"),
+        itself(format!("cannot {verb} {key}: it is {decision}, for good")),
+        itself(format!("its consumer can only delete it: `privlink endpoint delete {key}`")),
     )
 }

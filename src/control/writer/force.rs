@@ -9,7 +9,7 @@ use crate::control::SILENCE;
 use crate::control::command::Deletion;
 use crate::control::compile::union;
 use crate::control::decisions::ItemKind;
-use crate::control::sentence::Sentence;
+use crate::control::sentence::{Mention, Named, Sentence, sentence};
 use crate::control::state::{Change, Extent, Record};
 use crate::snapshot::ConnectionState;
 
@@ -109,7 +109,7 @@ impl Writer {
             return Err(Refusal::new(
                 Kind::Storage,
                 "NotDurable",
-                format!("blocked in force, but not durable: {error}"),
+                sentence!("blocked in force, but not durable: {}", Mention::new(Named::Host, error)),
                 "make room on the state directory's disk and repeat the command; until then a restart undoes it",
             ));
         }
@@ -238,11 +238,11 @@ impl Writer {
     }
 }
 
-fn not_durable(what: &str, error: &std::io::Error) -> Refusal {
+fn not_durable(what: &'static str, error: &std::io::Error) -> Refusal {
     Refusal::new(
         Kind::Storage,
         "NotDurable",
-        format!("{what} cannot be made durable: {error}"),
+        sentence!("{} cannot be made durable: {}", what, Mention::new(Named::Host, error)),
         "make room on the state directory's disk, see that the daemon may write there, and repeat the command",
     )
 }

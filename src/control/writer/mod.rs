@@ -50,6 +50,7 @@ use super::report::Report;
 use super::retired::Retired;
 use super::rights::Rights;
 use super::seen;
+use super::sentence::{Mention, Named, itself, sentence};
 use super::state::{DecisionStore, Record};
 use super::validate::tightened::Standing;
 use super::validate::{Counts, Severity, Violation};
@@ -277,7 +278,7 @@ impl InForce {
 fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Refusal> {
     let (roles, assignments) = (decisions.model.roles.values().cloned(), decisions.model.assignments.values().cloned());
     let access = Access::new(roles, assignments, setup.bootstrap).map_err(|mistakes| {
-        broken(mistakes.iter().map(|mistake| BrokenRule::new("InvalidRole", mistake.to_string())).collect())
+        broken(mistakes.iter().map(|mistake| BrokenRule::new("InvalidRole", itself(mistake.to_string()))).collect())
     })?;
     Ok(access.with_tokens(decisions.tokens.values()))
 }
@@ -316,18 +317,20 @@ fn broken(violations: Vec<BrokenRule>) -> Refusal {
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
 fn not_compiled(error: super::compile::CompileError) -> Refusal {
-    Refusal::new(Kind::Invalid, "NotCompiled", error.to_string(), "nothing was changed")
+    // What does not fit may be anybody's.
+    let cause = Mention::new(Named::Host, error);
+    Refusal::new(Kind::Invalid, "NotCompiled", sentence!("it cannot be put in force: {}", cause), "nothing was changed")
 }
 
 fn host_refused(error: &anyhow::Error) -> Refusal {
     if let Some(AddressInUse(what)) = error.downcast_ref() {
         let remedy = "nothing new is in force; `privlink run --dry-run` lists what the daemon asks of the kernel";
-        return Refusal::new(Kind::Conflict, "AddressInUse", format!("address in use: {what}"), remedy);
+        return Refusal::new(Kind::Conflict, "AddressInUse", itself(format!("address in use: {what}")), remedy);
     }
     Refusal::new(
         Kind::Unavailable,
         "HostRefused",
-        format!("the host refused the routes that this needs: {error:#}"),
+        sentence!("the host refused the routes that this needs: {}", Mention::new(Named::Host, format!("{error:#}"))),
         "nothing new is in force; `privlink run --dry-run` lists what the daemon asks of the kernel",
     )
 }
@@ -336,7 +339,10 @@ fn stopping(reason: &str) -> Refusal {
     Refusal::new(
         Kind::Unavailable,
         "WorkerSilent",
-        format!("the daemon stops, closed: {reason}; whether the change is in force shows after the next start"),
+        sentence!(
+            "the daemon stops, closed: {}; whether the change is in force shows after the next start",
+            Mention::new(Named::Host, reason)
+        ),
         "start the daemon again, and look at `privlink status`",
     )
 }
@@ -345,7 +351,7 @@ fn unreadable(error: &std::io::Error) -> Refusal {
     Refusal::new(
         Kind::Storage,
         "StateUnreadable",
-        format!("the layout of the state cannot be read: {error}"),
+        sentence!("the layout of the state cannot be read: {}", Mention::new(Named::Host, error)),
         "restore a backup: privlink restore",
     )
 }

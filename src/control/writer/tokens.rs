@@ -8,6 +8,7 @@ use crate::control::access::tokens::{Token, mint};
 use crate::control::access::{RoleAssignment, TokenName, actions};
 use crate::control::command::Minted;
 use crate::control::rights::Right;
+use crate::control::sentence::itself;
 use crate::control::state::Record;
 use crate::control::tokens::{forget, token_of};
 
@@ -20,7 +21,7 @@ impl Planning<'_> {
         if self.in_force.decisions.tokens.values().any(|token| token.id == *presented && now < token.expires_at) {
             return Ok(());
         }
-        let message = format!("the token of {caller} was revoked or has expired meanwhile");
+        let message = itself(format!("the token of {caller} was revoked or has expired meanwhile"));
         let remedy = "ask for a new one (`privlink token create`)";
         Err(Refusal::new(Kind::Forbidden, "InvalidAuthenticationToken", message, remedy))
     }
@@ -29,13 +30,13 @@ impl Planning<'_> {
         let maker = self.maker();
         maker.rights.demand(&Right::anywhere(actions::write(actions::TOKENS)))?;
         if self.in_force.decisions.tokens.contains_key(name) {
-            let message = format!("there is a token {name}");
+            let message = itself(format!("there is a token {name}"));
             let remedy = "revoke it first, or choose another name; `privlink token rotate` gives it another secret";
             return Err(Refusal::new(Kind::Conflict, "AlreadyExists", message, remedy));
         }
         let principal = self.caller.subject.principal().clone();
         let (token, secret) = mint(name.clone(), principal, maker.now, lifetime, random).map_err(|bad| {
-            Refusal::new(Kind::Invalid, "InvalidLifetime", bad.to_string(), "choose another `--expires`")
+            Refusal::new(Kind::Invalid, "InvalidLifetime", itself(bad.to_string()), "choose another `--expires`")
         })?;
         let mut after = Decisions::clone(&self.in_force.decisions);
         // There is nothing of that name: revoking took it away, and nothing is assigned to an absent token.
@@ -53,7 +54,8 @@ impl Planning<'_> {
         let token = self.in_force.decisions.tokens.get(name).ok_or_else(|| absent(name))?;
         self.demand_all_of(token)?;
         if token.expires_at <= self.now() {
-            let message = format!("the token {name} expired at {}: no secret of it is accepted", token.expires_at);
+            let message =
+                itself(format!("the token {name} expired at {}: no secret of it is accepted", token.expires_at));
             return Err(Refusal::new(Kind::Invalid, "TokenExpired", message, "revoke it, and make another"));
         }
         let (token, secret) = token.rotated(random);
@@ -75,7 +77,7 @@ impl Planning<'_> {
                 .role(role)
                 .is_some_and(|role| self.in_force.access.holds(&caller.subject, role, scope));
             if !whole {
-                let message = format!("{caller} does not hold all that the token {} holds", token.name);
+                let message = itself(format!("{caller} does not hold all that the token {} holds", token.name));
                 let remedy = "ask somebody who does, such as an Owner of everything";
                 return Err(Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy));
             }
@@ -99,6 +101,6 @@ impl Planning<'_> {
 }
 
 fn absent(name: &TokenName) -> Refusal {
-    let message = format!("there is no token {name}");
+    let message = itself(format!("there is no token {name}"));
     Refusal::new(Kind::NotFound, "NotFound", message, "`privlink token list` shows what there is")
 }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use super::super::networks::peered;
 use super::super::{Findings, Object, short};
 use crate::control::model::{HostConfig, Key, Model, Vnet};
+use crate::control::sentence::itself;
 
 pub(super) fn check(model: &Model, host: &HostConfig, findings: &mut Findings) {
     for attachment in &host.attachments {
@@ -59,10 +60,10 @@ fn refuse_foreign(
         "PrefixNotAllowedHere",
         Object::Vnet(vnet.clone()).at(field),
         format!("{prefix} at {name}"),
-        format!("{prefix} is not among what the attachment of VNet `{name}` may carry on this host"),
-        format!(
+        itself(format!("{prefix} is not among what the attachment of VNet `{name}` may carry on this host")),
+        itself(format!(
             "have its operator add it to `allow` of that [[attachment]] in the daemon's file: allow = [\"{prefix}\"]"
-        ),
+        )),
     );
     findings.left_out(pinned).involving(Object::Vnet(home.clone()));
 }
