@@ -83,10 +83,10 @@ fn rated(name: &str, ip: &str, rates: &str) -> String {
 #[test]
 fn udp_at_twice_the_rate_passes_once_over_one_worker_or_several() {
     isolated("rates::udp_at_twice_the_rate_passes_once_over_one_worker_or_several", || {
-        const RATE: u64 = 8_000_000;
+        const RATE: u64 = 4_000_000;
         two_legs();
         let counted = count_at("10.20.0.2:7000");
-        let orders = rated("orders", "10.1.9.4", "rates = { bits_per_second = 8_000_000 }");
+        let orders = rated("orders", "10.1.9.4", "rates = { bits_per_second = 4_000_000 }");
         for (workers, sockets) in [(1, 16), (2, 1), (2, 16)] {
             let daemon = Daemon::start(&two_sides(&format!("workers = {workers}"), &orders));
             counted.store(0, Ordering::Relaxed);
@@ -105,7 +105,7 @@ fn udp_at_twice_the_rate_passes_once_over_one_worker_or_several() {
             assert_eq!(metrics[r#"privlink_resource_rate_limited_total{resource="default/echo"}"#], limited);
             assert_eq!(metrics[r#"privlink_endpoint_max_bits_per_second{endpoint="default/orders"}"#], RATE);
             let shown = ask("endpoint show orders");
-            assert!(shown.contains("8 Mbit/s each way"), "{shown}");
+            assert!(shown.contains("4 Mbit/s each way"), "{shown}");
             daemon.stop();
         }
     });
@@ -114,14 +114,14 @@ fn udp_at_twice_the_rate_passes_once_over_one_worker_or_several() {
 #[test]
 fn a_greedy_endpoint_leaves_another_its_part_of_the_resources_rate() {
     isolated("rates::a_greedy_endpoint_leaves_another_its_part_of_the_resources_rate", || {
-        const RATE: u64 = 10_000_000;
+        const RATE: u64 = 4_000_000;
         two_legs();
         serve("core", "10.20.0.2:7000", "echo");
         let greedy = endpoint("greedy", "spoke", "10.1.9.4", "echo", "Approved");
         let modest = endpoint("modest", "spoke", "10.1.9.5", "echo", "Approved");
         let file = two_sides("workers = 2", &format!("{greedy}{modest}"));
         let _daemon = Daemon::start(
-            &file.replace("nat = [\"10.20.99.4\"", "rates = { bits_per_second = 10_000_000 }\nnat = [\"10.20.99.4\""),
+            &file.replace("nat = [\"10.20.99.4\"", "rates = { bits_per_second = 4_000_000 }\nnat = [\"10.20.99.4\""),
         );
         let passed = |name: &str| {
             json(&format!("endpoint show {name}"))["traffic"]["bytesToService"].as_u64().expect("a number")
@@ -137,8 +137,8 @@ fn a_greedy_endpoint_leaves_another_its_part_of_the_resources_rate() {
         let all = percent(passed("greedy") + passed("modest"), within, RATE);
         assert!((95..=105).contains(&all), "{all} % of the resource's rate");
         let explained = ask("explain --vnet spoke 10.1.0.5 10.1.9.5:7/udp");
-        assert!(explained.contains("default/echo, shared by 2 approved endpoints: 10 Mbit/s each way"), "{explained}");
-        assert!(ask("resource show echo").contains("10 Mbit/s each way"));
+        assert!(explained.contains("default/echo, shared by 2 approved endpoints: 4 Mbit/s each way"), "{explained}");
+        assert!(ask("resource show echo").contains("4 Mbit/s each way"));
     });
 }
 
