@@ -21,11 +21,11 @@ const OFFERED: Duration = Duration::from_secs(10);
 fn count_at(at: &str) -> Arc<AtomicU64> {
     let socket = inside("core", || UdpSocket::bind(at).expect("bound"));
     let counted = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&counted);
+    let bytes = Arc::clone(&counted);
     std::thread::spawn(move || {
         let mut buffer = [0; 2_048];
         while let Ok(length) = socket.recv(&mut buffer) {
-            counter.fetch_add(length as u64 + 28, Ordering::Relaxed);
+            bytes.fetch_add(length as u64 + 28, Ordering::Relaxed);
         }
     });
     counted
@@ -45,9 +45,7 @@ fn offer(to: &str, bits_per_second: u64, sockets: usize) -> (u64, Duration) {
             if passed >= OFFERED {
                 break;
             }
-            if due > passed {
-                std::thread::sleep(due - passed);
-            }
+            std::thread::sleep(due.saturating_sub(passed));
             // What a full queue of the device loses was offered, too.
             let _ = sockets[number % sockets.len()].send_to(&PAYLOAD, to);
             offered += PACKET;
