@@ -3,7 +3,6 @@
 //! `forward` = sight (classify, hash) → decide: find → account → rewrite. Whatever is not a plain hit leaves to the slow
 //! path, which alone allocates, judges and answers.
 
-use super::counters::CounterChunk;
 use super::device::Batch;
 use super::forwarder::{Context, Forwarder};
 use super::handover::Arrival;
@@ -11,7 +10,6 @@ use super::session::index::{Candidate, Hash};
 use super::session::{Direction, Pair, Session, Slot, tcp_state};
 use super::verdict::Verdict;
 use crate::snapshot::{AttachmentId, Protocol};
-use crate::wire::Address;
 use classify::{Packet, classify};
 use rewrite::Translation;
 
@@ -91,19 +89,16 @@ impl Forwarder {
         let Some((slot, direction)) = self.sessions.find(&packet.key, sight.hash, sight.candidate) else {
             return self.miss(frame, packet, &Arrival::read(attachment), context);
         };
-        let Some((session, leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
-        if !is_current(session, frame, packet, direction, context) {
-            return self.second_look(frame, packet, slot, direction, &Arrival::read(attachment), context);
+        match self.sessions.get(slot) {
+            Some(session) if is_current(session, frame, packet, direction, context) => {
+                self.pass(frame, packet, slot, direction, context)
+            }
+            _ => self.second_look(frame, packet, slot, direction, &Arrival::read(attachment), context),
         }
-        if !goes_on(session, frame, packet, direction, context) {
-            return self.pass(frame, packet, slot, direction, context);
-        }
-        let outward = Outward::of(session, leaves, direction, packet, &self.counters);
-        self.write(frame, packet, &outward)
     }
 
     /// Forwards a packet of a session that may pass: tracks, accounts, rewrites.
-    #[inline(never)]
+    #[inline]
     pub(super) fn pass(
         &mut self,
         frame: &mut [u8],
@@ -112,63 +107,28 @@ impl Forwarder {
         direction: Direction,
         context: &Context<'_>,
     ) -> Verdict {
-        let Some((session, _)) = self.sessions.leaving(slot, direction) else { return self.gone() };
-        if !goes_on(session, frame, packet, direction, context)
-            && let Some(verdict) = self.note_segment(frame, packet, slot, direction, context)
-        {
-            return verdict;
+        let Some((mut session, mut leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
+        let goes_on =
+            session.protocol != Protocol::Tcp || tcp_state::goes_on(session, direction, packet.segment(frame));
+        if goes_on {
+            session.last_seen = context.now;
+        } else {
+            if let Some(verdict) = self.note_segment(frame, packet, slot, direction, context) {
+                return verdict;
+            }
+            let Some(noted) = self.sessions.leaving(slot, direction) else { return self.gone() };
+            (session, leaves) = noted;
         }
-        let Some((session, leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
-        let outward = Outward::of(session, leaves, direction, packet, &self.counters);
-        self.write(frame, packet, &outward)
-    }
-
-    /// Rewrites a packet for where it goes.
-    #[inline]
-    fn write(&mut self, frame: &mut [u8], packet: &Packet, outward: &Outward) -> Verdict {
-        let Outward { to, mixed, translation } = outward;
-        if *mixed {
-            return self.translate(frame, packet, translation, *to);
+        let to = session.leaves_by(direction);
+        account(&self.counters, session, direction, packet);
+        let translation = Translation::of(session, leaves, direction);
+        let mixed = session.way.pair() == Pair::Mixed;
+        if mixed {
+            return self.translate(frame, packet, &translation, to);
         }
-        rewrite::rewrite(frame, packet, translation, &mut self.identifications);
-        Verdict::Forward { to: *to, length: packet.end() }
+        rewrite::rewrite(frame, packet, &translation, &mut self.identifications);
+        Verdict::Forward { to, length: packet.end() }
     }
-}
-
-/// Where a packet of a session goes, and as what.
-struct Outward {
-    to: AttachmentId,
-    mixed: bool,
-    translation: Translation,
-}
-
-impl Outward {
-    /// Accounts for the packet, too.
-    #[inline]
-    fn of(
-        session: &mut Session,
-        leaves: [Address; 2],
-        direction: Direction,
-        packet: &Packet,
-        counters: &[CounterChunk],
-    ) -> Self {
-        account(counters, session, direction, packet);
-        Self {
-            to: session.leaves_by(direction),
-            mixed: session.way.pair() == Pair::Mixed,
-            translation: Translation::of(session, leaves, direction),
-        }
-    }
-}
-
-/// Whether a session simply goes on with this packet; then it is noted.
-#[inline]
-fn goes_on(session: &mut Session, frame: &[u8], packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {
-    let goes_on = session.protocol != Protocol::Tcp || tcp_state::goes_on(session, direction, packet.segment(frame));
-    if goes_on {
-        session.last_seen = context.now;
-    }
-    goes_on
 }
 
 /// Whether a session passes this packet without a second look: judged by the rules in force, neither ended nor closing
@@ -185,7 +145,7 @@ fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direc
 
 /// Adds a packet to its session and its endpoint.
 #[inline]
-fn account(counters: &[CounterChunk], session: &mut Session, direction: Direction, packet: &Packet) {
+fn account(counters: &[super::counters::CounterChunk], session: &mut Session, direction: Direction, packet: &Packet) {
     use super::counters::{add, find};
     let (packets, bytes) = packet.wire_size();
     session.count(direction, (packets, bytes));
