@@ -93,7 +93,10 @@ fn judged(query: &[u8], answer: &[u8], stranger: bool, by: Transport) -> u64 {
 }
 
 fn plan() -> DnsPlan {
-    let owner = |state| Owner { endpoint: "default/e".into(), member: "".into(), address: PRIVATE.into(), state };
+    let owner = |state| {
+        let (endpoint, vnet, member) = ("default/e".into(), "default/v".into(), "".into());
+        Owner { endpoint, vnet, member, address: PRIVATE.into(), state }
+    };
     let hosts = |state| Node { owners: vec![owner(state)], ..Node::default() };
     let alias = |to: &str| Node { aliases: vec![Alias { to: to.into(), claims: 1 }], ..Node::default() };
     let set = |data| RecordSet { ttl: 300, data };
