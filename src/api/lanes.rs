@@ -142,8 +142,11 @@ fn only_revokes(method: &Method, path: &str, body: &[u8]) -> bool {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (method.as_str(), parts.as_slice()) {
         ("POST", ["v1", "connections", _, "reject" | "remove"])
-        | ("DELETE", ["v1", "endpoints" | "tokens" | "assignments", _])
-        | ("DELETE", ["subscriptions", .., "privateendpoints" | "privateendpointconnections", _]) => true,
+        | (
+            "DELETE",
+            ["v1", "endpoints" | "tokens" | "assignments", _]
+            | ["subscriptions", .., "privateendpoints" | "privateendpointconnections", _],
+        ) => true,
         ("PUT", ["subscriptions", .., "privateendpointconnections", _]) => rejects(body),
         _ => false,
     }

@@ -1,9 +1,11 @@
 //! Many callers at once: each has its share, and none keeps the others from being served.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Uid;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -92,7 +94,6 @@ fn connected_as(uid: u32, socket: &std::path::Path, count: usize) -> Option<Vec<
 fn to_peers() -> Served {
     let served = Served::to_peers(|peer| Caller::user(peer.uid(), format!("uid:{}", peer.uid())));
     // Whoever is somebody else than the test's own user reaches the socket, too.
-    use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(&served.directory, std::fs::Permissions::from_mode(0o755)).expect("open to all");
     served
 }
@@ -216,7 +217,6 @@ async fn handshakes_that_never_end_keep_nobody_out_and_are_given_up() {
     for _ in 0..CROWD {
         crowd.push(network.connect().await);
     }
-    use rustls::pki_types::pem::PemObject as _;
     let pem = identity.authority.expect("our own").pem;
     let authority = rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
     let mut roots = rustls::RootCertStore::empty();
