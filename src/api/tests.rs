@@ -14,6 +14,7 @@ mod arm;
 mod crowded;
 mod hostile;
 mod invisible;
+mod keys;
 mod names;
 mod refused;
 mod text;

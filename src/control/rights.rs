@@ -100,6 +100,13 @@ impl Right {
         Self::at(actions::approve(kind), resource, kind)
     }
 
+    /// To see the connection of an endpoint from the other side. What has the key of a former resource since sees nothing
+    /// of those that were bound to that.
+    pub fn other_side(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Self {
+        let kind = model.bound_kind(key, endpoint).unwrap_or(actions::SERVICES);
+        Self::at(actions::read(&actions::connections(kind)), &endpoint.resource, kind)
+    }
+
     /// To see the connections of a link resource.
     pub fn connections(model: &Model, resource: &Key) -> Self {
         let kind = resource_type(model, resource);
@@ -110,7 +117,8 @@ impl Right {
     pub fn on_connection(model: &Model, key: &Key, endpoint: &PrivateEndpoint, action: approval::Action) -> Self {
         match action {
             approval::Action::Approve | approval::Action::Reject | approval::Action::Remove => {
-                Self::approve(model, &endpoint.resource)
+                let kind = model.bound_kind(key, endpoint).unwrap_or(actions::SERVICES);
+                Self::at(actions::approve(kind), &endpoint.resource, kind)
             }
             approval::Action::Delete => Self::at(actions::delete(actions::ENDPOINTS), key, actions::ENDPOINTS),
         }

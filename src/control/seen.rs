@@ -25,7 +25,7 @@ pub(super) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
     let besides = match item.kind {
         ItemKind::Endpoint => {
             let bound = model.endpoints.get(&item.key);
-            bound.is_some_and(|endpoint| rights.hold(&Right::connections(model, &endpoint.resource)))
+            bound.is_some_and(|endpoint| rights.hold(&Right::other_side(model, &item.key, endpoint)))
         }
         ItemKind::Assignment => {
             let given = model.assignments.get(&item.key);

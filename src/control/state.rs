@@ -266,7 +266,10 @@ fn take_in(decisions: &mut Decisions, key: &str, value: &[u8]) -> serde_json::Re
     }
 }
 
-fn take<K: Ord + DeserializeOwned, V: DeserializeOwned>(map: &mut Map<V, K>, value: &[u8]) -> serde_json::Result<()> {
+fn take<K: Ord + Clone + DeserializeOwned, V: DeserializeOwned>(
+    map: &mut Map<V, K>,
+    value: &[u8],
+) -> serde_json::Result<()> {
     serde_json::from_slice(value).map(|Stored { key, value }| map.insert(key, value))
 }
 

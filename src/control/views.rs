@@ -294,6 +294,10 @@ impl View {
             endpoints: self
                 .index
                 .bound_to(key)
+                .filter(|name| {
+                    let endpoint = self.decisions.model.endpoints.get(name);
+                    endpoint.is_some_and(|endpoint| !self.decisions.model.is_left(name, endpoint))
+                })
                 .filter_map(|name| Some((name.clone(), self.decisions.connections.get(name)?.state)))
                 .collect(),
             shares_backends_with: servers.shared_by(key, resource),

@@ -70,7 +70,9 @@ fn write(ask: &Ask, key: &Key, balancer: &LoadBalancer, created: bool) -> Result
     let mut model = Model::default();
     model.load_balancers.insert(key.clone(), balancer.clone());
     ask.put(vec![item(key)], model)?;
-    Ok(Answer::put(show(key, balancer), created))
+    let view = ask.afresh();
+    let written = view.decisions.model.load_balancers.entry(key).map_or(key, |(key, _)| key);
+    Ok(Answer::put(show(written, balancer), created))
 }
 
 fn item(key: &Key) -> Item {

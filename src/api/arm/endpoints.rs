@@ -172,7 +172,10 @@ fn resource(ask: &Ask, asked: &Field<'_>, before: Option<&PrivateEndpoint>) -> R
         let id = ArmId::parse(&text).map_err(|error| asked.refused(&error))?;
         let key = model.resources.entry(id.key()).map(|(key, resource)| (key, resource.kind.as_deref()));
         let former = || model.former_resources.entry(id.key()).map(|(key, former)| (key, former.kind.as_deref()));
-        let named = key.or_else(former).filter(|(_, kind)| id.is(kind.unwrap_or(PRIVATE_LINK_SERVICE)));
+        let is_meant = |(_, kind): &(&Key, Option<&str>)| id.is(kind.unwrap_or(PRIVATE_LINK_SERVICE));
+        // Who is bound to what is gone may say so again, whatever has its key since.
+        let bound = before.is_some_and(|before| before.resource == *id.key());
+        let named = key.filter(is_meant).or_else(|| former().filter(is_meant).filter(|_| bound || key.is_none()));
         named.map(|(key, _)| key.clone())
     } else {
         ids::by_alias(model, &text).cloned()
@@ -230,10 +233,10 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
     let list = if endpoint.manual { "manualPrivateLinkServiceConnections" } else { "privateLinkServiceConnections" };
     let other = if endpoint.manual { "privateLinkServiceConnections" } else { "manualPrivateLinkServiceConnections" };
     let named = labels.connection.unwrap_or_else(|| key.name.clone());
-    let kind = typed::kind_of(model, &endpoint.resource);
+    let kind = model.bound_kind(key, endpoint);
     let request = json!({
         "provisioningState": "Succeeded",
-        "privateLinkServiceId": ids::resource(kind.as_deref(), &endpoint.resource).to_string(),
+        "privateLinkServiceId": ids::resource(kind, &endpoint.resource).to_string(),
         "groupIds": Some(&endpoint.subresource).filter(|group| !group.is_empty()).into_iter().collect::<Vec<_>>(),
         "requestMessage": endpoint.request_message,
         "privateLinkServiceConnectionState": connections::state(connection, endpoint),

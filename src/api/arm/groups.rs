@@ -74,7 +74,9 @@ fn change(ask: &Ask, group: &ResourceGroup) -> Result<Answer, Rejection> {
     let mut model = Model::default();
     model.groups.insert(key.clone(), group.clone());
     ask.put(vec![item], model)?;
-    Ok(Answer::put(show(&key, group), before.is_none()))
+    let view = ask.afresh();
+    let shown = view.decisions.model.groups.entry(&key).map_or_else(|| show(&key, group), |(key, _)| show(key, group));
+    Ok(Answer::put(shown, before.is_none()))
 }
 
 fn key(ask: &Ask) -> Key {

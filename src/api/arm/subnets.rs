@@ -119,7 +119,7 @@ pub(super) fn read(field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Re
     let services = properties.items("serviceEndpoints")?;
     let service = |one: &Field<'_>| one.required("service");
     let mut subnet = Subnet {
-        name: name.to_owned(),
+        name: before.map_or(name, |subnet| &subnet.name).to_owned(),
         prefixes,
         dedicated: before.is_some_and(|subnet| subnet.dedicated),
         delegations: delegations.iter().map(delegated).collect::<Result<_, Rejection>>()?,
@@ -204,7 +204,8 @@ pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
     if let Some(before) = &before {
         forget(&mut vnet, &before.remote);
     }
-    let label = peer(&mut vnet, &Field::root(&ask.body)?, name)?;
+    let first = before.as_ref().map_or(name, |before| &before.name);
+    let label = peer(&mut vnet, &Field::root(&ask.body)?, first)?;
     if !ask.model().vnets.contains_key(&label.remote) || !ask.sees(ItemKind::Vnet, &label.remote) {
         let message = format!("there is no VNet {} that this caller may see", ids::vnet(&label.remote));
         return Err(Rejection::bad_request_of(

@@ -29,12 +29,6 @@ pub(super) fn kind(model: &Model, parameters: &BTreeMap<&'static str, String>) -
     known.or(own).ok_or_else(|| Rejection::unknown_type(&named, resource_types::nearest(&named)))
 }
 
-/// The type of a link resource, also of one that is gone; `None`: a private link service.
-pub(super) fn kind_of(model: &Model, key: &Key) -> Option<String> {
-    let former = || model.former_resources.get(key).and_then(|former| former.kind.clone());
-    model.resources.get(key).map_or_else(former, |resource| resource.kind.clone())
-}
-
 /// The right to see the connections to `key`, which need not be there.
 pub(super) fn connections(key: &Key, kind: Option<&str>) -> Right {
     Right::read_of(&actions::connections(kind.unwrap_or(PRIVATE_LINK_SERVICE)), key)

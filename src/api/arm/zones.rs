@@ -46,7 +46,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let zone = DnsZone { tags, ..before.cloned().unwrap_or_default() };
     let created = before.is_none();
     write(ask, &key, &zone)?;
-    Ok(Answer::put(show(ask, &key, &zone), created))
+    let view = ask.afresh();
+    let key = view.decisions.model.dns_zones.entry(&key).map_or(&key, |(key, _)| key);
+    Ok(Answer::put(show(ask, key, &zone), created))
 }
 
 /// `PATCH …/privateDnsZones/{name}`

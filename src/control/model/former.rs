@@ -57,6 +57,15 @@ pub struct FormerTarget {
 }
 
 impl Model {
+    /// The type of what `endpoint` is bound to, also where that is gone and something else has its key since; `None`: a
+    /// private link service, or nothing that is known.
+    pub fn bound_kind(&self, key: &Key, endpoint: &PrivateEndpoint) -> Option<&str> {
+        let former = self.former_resources.get(&endpoint.resource).map(|former| &former.kind);
+        let live = self.resources.get(&endpoint.resource).map(|resource| &resource.kind);
+        let kind = if self.is_left(key, endpoint) { former } else { live.or(former) };
+        kind.and_then(Option::as_deref)
+    }
+
     /// Whether `endpoint` was bound to a resource that is gone.
     pub fn is_left(&self, key: &Key, endpoint: &PrivateEndpoint) -> bool {
         self.former_resources.get(&endpoint.resource).is_some_and(|former| former.endpoints.contains(key))

@@ -49,11 +49,6 @@ impl<V, K: Ord> Map<V, K> {
         self.0.contains_key(key)
     }
 
-    /// Creates or replaces an object.
-    pub fn insert(&mut self, key: K, value: V) {
-        self.0.insert_mut(key, Arc::new(value));
-    }
-
     /// Removes an object, and returns whether there was one.
     pub fn remove(&mut self, key: &K) -> bool {
         self.0.remove_mut(key)
@@ -151,6 +146,14 @@ impl<V: PartialEq, K: Ord> Map<V, K> {
     }
 }
 
+impl<V, K: Ord + Clone> Map<V, K> {
+    /// Creates or replaces an object. One that is there keeps its name as it was first written.
+    pub fn insert(&mut self, key: K, value: V) {
+        let first = self.0.get_key_value(&key).map(|(first, _)| first.clone());
+        self.0.insert_mut(first.unwrap_or(key), Arc::new(value));
+    }
+}
+
 impl<V: Clone, K: Ord + Clone> Map<V, K> {
     /// The object named `key`, to be changed: copied first where another version shares it.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
@@ -183,7 +186,7 @@ impl<V: fmt::Debug, K: Ord + fmt::Debug> fmt::Debug for Map<V, K> {
     }
 }
 
-impl<V, K: Ord> FromIterator<(K, V)> for Map<V, K> {
+impl<V, K: Ord + Clone> FromIterator<(K, V)> for Map<V, K> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut map = Self::default();
         entries.into_iter().for_each(|(key, value)| map.insert(key, value));
@@ -191,7 +194,7 @@ impl<V, K: Ord> FromIterator<(K, V)> for Map<V, K> {
     }
 }
 
-impl<V, K: Ord> Extend<(K, V)> for Map<V, K> {
+impl<V, K: Ord + Clone> Extend<(K, V)> for Map<V, K> {
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
         entries.into_iter().for_each(|(key, value)| self.insert(key, value));
     }
@@ -212,7 +215,7 @@ impl<V: Serialize, K: Ord + Serialize> Serialize for Map<V, K> {
     }
 }
 
-impl<'de, V: Deserialize<'de>, K: Ord + Deserialize<'de>> Deserialize<'de> for Map<V, K> {
+impl<'de, V: Deserialize<'de>, K: Ord + Clone + Deserialize<'de>> Deserialize<'de> for Map<V, K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         std::collections::BTreeMap::deserialize(deserializer).map(|entries| entries.into_iter().collect())
     }
@@ -240,6 +243,19 @@ mod tests {
             before.changes(&after),
             [(&key(7), Some(&70)), (&key(8), None), (&key(9), Some(&90)), (&new, Some(&1))]
         );
+    }
+
+    #[test]
+    fn an_object_keeps_the_spelling_of_its_first_write() {
+        let mut map: Map<u32> = Map::default();
+        map.insert(Key::new("Shop", "Orders"), 1);
+        map.insert(Key::new("shop", "ORDERS"), 2);
+        let (key, value) = map.entry(&Key::new("SHOP", "orders")).unwrap();
+        assert_eq!((key.to_string().as_str(), *value, map.len()), ("Shop/Orders", 2, 1));
+        // Written anew after its end it is another one.
+        assert!(map.remove(&Key::new("shop", "orders")));
+        map.insert(Key::new("shop", "ORDERS"), 3);
+        assert_eq!(map.keys().next().unwrap().to_string(), "shop/ORDERS");
     }
 
     #[test]
