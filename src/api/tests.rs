@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 mod arm;
 mod crowded;
+mod held;
 mod hostile;
 mod invisible;
 mod keys;

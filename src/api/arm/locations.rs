@@ -56,10 +56,12 @@ pub(super) fn auto_approved(ask: &Ask) -> Result<Answer, Rejection> {
 /// `POST …/locations/{location}/checkPrivateLinkServiceVisibility`
 pub(super) fn visibility(ask: &Ask) -> Result<Answer, Rejection> {
     demand(ask)?;
-    let alias = Field::root(&ask.body)?.required("privateLinkServiceAlias")?;
+    let body = Field::root(&ask.body)?;
+    let alias = body.required("privateLinkServiceAlias")?;
     let model = ask.model();
     let key = if ArmId::is_meant(&alias) {
-        ArmId::parse(&alias).ok().and_then(|id| model.resources.entry(id.key()).map(|(key, _)| key))
+        let id = ArmId::parse(&alias).map_err(|error| body.refused(&error))?;
+        model.resources.entry(id.key()).map(|(key, _)| key)
     } else {
         ids::by_alias(model, &alias)
     };

@@ -326,7 +326,7 @@ fn addresses_of_gateways_and_neighbours_are_refused_but_for_nat_ones() {
     ] {
         let step = Step { namespace: surveys[0].namespace.clone(), action };
         let said = refuse_others(std::iter::once(&step), &surveys, &topology).err();
-        assert!(said.as_ref().is_none_or(|error| error.is::<AddressInUse>()), "{step}: {said:?}");
+        assert!(said.as_ref().is_none_or(anyhow::Error::is::<AddressInUse>), "{step}: {said:?}");
         let said = said.map(|error| error.to_string());
         match refused {
             None => assert_eq!(said, None, "{step}"),
