@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::lab::{
-    Daemon, ask, drops_grow, endpoint, eventually, inside, ip, isolated, join, json, leg, metrics, now, orders, sysctl,
-    two_legs, two_sides,
+    Daemon, ask, drops_grow, endpoint, eventually, inside, ip, isolated, join, json, leg, metrics, now, orders,
+    read_log, rest, sysctl, two_legs, two_sides,
 };
 use crate::peers::{Program, connect, end_of, greeted, serve};
 
@@ -73,6 +73,26 @@ fn a_killed_backend_gets_no_session_and_comes_back() {
         drop(first);
         eventually("the first is found down", || conditions().contains("BackendDown"));
         assert!(conditions().contains("resource default/echo: 10.20.0.2 down, 1 of 2 take new sessions"));
+        // Why it is down is its network's to know: it stands in the daemon's log, and in no view of a resource's reader.
+        eventually("the log says why", || read_log().contains("backend is down: Connection refused"));
+        let service =
+            "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/privateLinkServices/echo";
+        for view in [
+            ask("resource show echo --json"),
+            ask("resource show echo"),
+            ask("resource list --json"),
+            ask("status --json"),
+            ask("status"),
+            ask("endpoint show orders --json"),
+            ask("doctor orders --json"),
+            ask("audit list --json"),
+            rest("GET", service, "").1.to_string(),
+            format!("{:?}", metrics()),
+        ] {
+            for why in ["Connection refused", "os error", "no answer within"] {
+                assert!(!view.contains(why), "{why}: {view}");
+            }
+        }
         assert_eq!(backends(), r#"["10.20.0.2 (down)","10.20.0.3"]"#);
         assert_eq!((up("10.20.0.2"), up("10.20.0.3")), (0, 1));
         assert_eq!(answers_of(20), ["10.20.0.3"], "nobody is sent to the dead one");

@@ -23,6 +23,8 @@ mod basics;
 /// Kills, failed starts, and what they leave.
 mod failing;
 
+/// The audit log kept elsewhere.
+mod audit;
 /// Servers that die, come back, or are emptied; NAT addresses that retire.
 mod backends;
 /// What a VNet's owner may give away, and what it may carry on this host.
@@ -77,6 +79,8 @@ mod remote;
 mod revocation;
 /// The unmodified SDK of Azure, and a fuzzer.
 mod sdk;
+/// Secrets of bodies.
+mod secrets;
 /// What survives restarts, reloads and damage.
 mod state;
 /// The unmodified storage client, Azurite behind the endpoint.

@@ -1,5 +1,6 @@
 //! A host with a leg in both networks and no namespace of its own: the interface tells the sides apart.
 
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 
 use rustix::net::ipproto;
@@ -113,5 +114,64 @@ fn both_sides_behind_one_interface_are_refused_with_the_reason() {
         assert!(said.contains("both lie behind lan1") && said.contains("a namespace of its own"), "{said}");
         assert_eq!(ip("route show table all"), routes, "nothing is left behind");
         assert!(!ip("link").contains("pl-"), "nothing is left behind");
+    });
+}
+
+/// [`two_lans`] by IPv6 alone.
+fn two_lans_by_ipv6() {
+    for key in ["all/forwarding", "default/forwarding"] {
+        std::fs::write(format!("/proc/sys/net/ipv6/conf/{key}"), "1").expect("forwarding");
+    }
+    std::fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0").expect("every error is answered");
+    for (name, interface, host, neighbour) in
+        [("clients", "lan1", "fd01:1::1/64", "fd01:1::10/64"), ("servers", "lan2", "fd20:1::1/64", "fd20:1::2/64")]
+    {
+        leg(name, &[]);
+        ip(&format!("link add {interface} type veth peer name eth0 netns {name}"));
+        ip(&format!("address add {host} dev {interface} nodad"));
+        ip(&format!("link set {interface} up"));
+        ip(&format!("-n {name} address add {neighbour} dev eth0 nodad"));
+        ip(&format!("-n {name} link set eth0 up"));
+        let gate = host.trim_end_matches("/64");
+        ip(&format!("-n {name} -6 route add default via {gate}"));
+    }
+}
+
+#[test]
+fn by_ipv6_neither_side_gets_any_answer_where_it_plays_the_other() {
+    isolated("one_namespace::by_ipv6_neither_side_gets_any_answer_where_it_plays_the_other", || {
+        two_lans_by_ipv6();
+        serve("servers", "[fd20:1::2]:7000", "echo");
+        let file = [
+            daemon_table("").as_str(),
+            "[[attachment]]\nvnet = \"spoke\"\n[[attachment]]\nvnet = \"core\"\n",
+            "[[vnet]]\nname = \"spoke\"\naddress_space = [\"fd01::/16\"]\n\
+             subnets = [{ name = \"endpoints\", prefix = \"fd01:9::/64\", dedicated = true }]\n\
+             [[vnet]]\nname = \"core\"\naddress_space = [\"fd20::/16\"]\n\
+             subnets = [{ name = \"nat\", prefix = \"fd20:99::/64\", nat = true }]\n",
+            &echo_service("echo", "fd20:1::2", "\"fd20:99::4\""),
+            &endpoint("orders", "spoke", "fd01:9::4", "echo", "Approved"),
+        ]
+        .concat();
+        let _daemon = Daemon::start(&file);
+        let from_client = |to: &str| udp("clients", "[fd01:1::10]:0", to);
+        let from_server = |to: &str| udp("servers", "[fd20:1::2]:0", to);
+        assert_eq!(from_client("[fd01:9::4]:7").as_deref(), Ok("echo"));
+        for (answer, table, prefix) in [
+            (from_server("[fd01:9::4]:7"), 7_701, "fd01:9::/64"),
+            (from_client("[fd20:99::4]:7000"), 7_702, "fd20:99::4"),
+        ] {
+            assert_eq!(answer, Err(ErrorKind::TimedOut), "{prefix}");
+            let routes = ip(&format!("-6 route show table {table}"));
+            assert!(routes.contains(&format!("blackhole {prefix}")), "{routes}");
+        }
+        // A route that answers would be heard: the silence above is the blackholes'.
+        for (table, prefix) in [(7_701, "fd01:9::/64"), (7_702, "fd20:99::4")] {
+            ip(&format!("-6 route del {prefix} table {table}"));
+            ip(&format!("-6 route add unreachable {prefix} table {table}"));
+        }
+        for answer in [from_server("[fd01:9::4]:7"), from_client("[fd20:99::4]:7000")] {
+            assert!(answer.as_ref().is_err_and(|kind| *kind != ErrorKind::TimedOut), "{answer:?}");
+        }
     });
 }
