@@ -3,42 +3,39 @@
 //! The order is what makes it fail closed: routes that refuse stand before any device does, devices
 //! before any worker, workers before the first snapshot, and only then the socket that says "ready".
 
-use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use privlink::api::listen::{self, ControlSocket};
-use privlink::api::{self, ApiState, HostFacts, ReloadFailure, Shortcoming};
-use privlink::cli::{Cleaned, Exit, Failure, RunOptions};
+use privlink::api::{self, ApiState, HostFacts, Shortcoming};
+use privlink::cli::{Exit, Failure, RunOptions};
 use privlink::config;
 use privlink::control::decisions::Decisions;
-use privlink::control::lint;
 use privlink::control::model::{ApiListener, HostConfig, Key, Model};
 use privlink::control::state::{DecisionStore, Durable};
 use privlink::control::validate::{self, Violation};
-use privlink::control::{
-    Bootstrap, Caller, Command, ControlPlane, DAEMON, FileVersion, Kind, Outcome, Prepared, Refusal, Report, Setup,
-};
+use privlink::control::{Bootstrap, Caller, ControlPlane, Kind, Prepared, Refusal, Setup};
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
 use privlink::dataplane::pace::Moment;
 use privlink::dns::desk::Desk;
+use privlink::host::Host;
 use privlink::host::netns::Namespace;
-use privlink::host::{self, Host};
 use privlink::observe::Observer;
 use privlink::observe::flow_log::{self, FlowLog};
 use privlink::snapshot::PathMtus;
-use privlink::snapshot::topology::Topology;
-use privlink::store::sqlite::{Opened, SqliteStore, look};
-use tokio::signal::unix::{SignalKind, signal};
+use privlink::store::sqlite::{Opened, SqliteStore};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// The workers' threads.
 mod crew;
+
+/// Where no daemon runs.
+mod local;
 
 /// Where the log goes.
 mod logging;
@@ -65,15 +62,21 @@ mod host_port;
 /// Namespaces that are deleted or made anew.
 mod namespaces;
 
+/// The file, read anew.
+mod reload;
+
 /// What runs beside the API.
 mod tasks;
 
 use checks::Doors;
 use crew::{Crew, now};
 use host_port::HostPort;
+pub(crate) use local::{clean, plan, restore};
+use local::{failure, run_directory};
 use on_request::Hook;
 use paths::Paths;
 use privlink::observe::hooks::HookCounts;
+use reload::{reload_of, surprises};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
 pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
@@ -88,46 +91,11 @@ fn run_file(options: &RunOptions, loaded: config::Loaded) -> Result<(), Failure>
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    if options.dry_run {
-        return plan(options, &loaded.host, loaded.model);
-    }
     let store = open_state(&loaded.host.state).map_err(|error| failure(&error))?;
     let durable = Durable::new(Arc::clone(&store) as _);
     let found = durable.load().map_err(|error| failure(&error.into()))?;
     let prepared = prepare(options, &loaded.host, loaded.model, (durable, found))?;
     assemble(options, &loaded.host, prepared, store).map_err(|error| failure(&error))
-}
-
-/// Prints what a start would do, whether or not a daemon runs: nothing is made, held or written.
-fn plan(options: &RunOptions, host: &HostConfig, file: Model) -> Result<(), Failure> {
-    let broken = |error: anyhow::Error| failure(&error);
-    let found = if host.state.exists() { look(&host.state).map_err(|error| broken(error.into()))? } else { None };
-    let store = Durable::new(Arc::new(found.unwrap_or_default()));
-    let found = store.load().map_err(|error| broken(error.into()))?;
-    let prepared = prepare(options, host, file, (store, found))?;
-    for line in prepared.view().last_apply.lines() {
-        tracing::info!("{line}");
-    }
-    print_plan(prepared.topology(), run_directory(host))
-}
-
-/// Where journal and locks lie: beside the control socket.
-fn run_directory(host: &HostConfig) -> &Path {
-    host.socket.parent().unwrap_or(Path::new("/run/privlink"))
-}
-
-/// Removes what a dead daemon left on this host.
-pub(crate) fn clean(run_directory: &Path) -> anyhow::Result<Cleaned> {
-    let host::Report { lines: removed, failed } = host::clean(run_directory)?;
-    Ok(Cleaned { removed, failed })
-}
-
-/// Replaces the state in `directory` by the backup `file`.
-pub(crate) fn restore(file: &Path, directory: &Path) -> anyhow::Result<Vec<String>> {
-    let restored = privlink::store::sqlite::restore(file, directory)?;
-    let kept = restored.kept_as.map(|path| format!("what was there stands in {}", path.display()));
-    let said = format!("restored, with {} audit records; start the daemon now", restored.audit.count);
-    Ok(std::iter::once(said).chain(kept).collect())
 }
 
 fn prepare(
@@ -202,14 +170,6 @@ fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Vec<Violat
     }
 }
 
-fn print_plan(topology: &Topology, run_directory: &Path) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    for line in Host::dry_run(topology, run_directory).map_err(|error| failure(&error))? {
-        writeln!(stdout, "{line}")?;
-    }
-    Ok(())
-}
-
 /// Builds everything, serves until told to stop, and takes it down again.
 fn assemble(
     options: &RunOptions,
@@ -219,8 +179,6 @@ fn assemble(
 ) -> anyhow::Result<()> {
     let topology = prepared.topology().clone();
     let run_directory = run_directory(config);
-    std::fs::create_dir_all(run_directory)
-        .with_context(|| format!("the run directory {} cannot be made", run_directory.display()))?;
     let socket = ControlSocket::bind(&config.socket, config.socket_group.as_deref())?;
     let metrics = config.metrics.map(listen::bind_metrics).transpose()?;
     let network = config.api.as_ref().map(|api| network(api, &config.state)).transpose()?;
@@ -275,7 +233,8 @@ fn assemble(
     if let Some(host) = host.host.lock().unwrap_or_else(PoisonError::into_inner).take() {
         host.tear_down()?;
     }
-    served.and(failed)
+    // A worker that ended tells why the daemon does.
+    failed.and(served)
 }
 
 /// The API's listener on the network, and who vouches for it.
@@ -382,6 +341,8 @@ fn serve(
             // An error means that the sender is gone, which is an end too.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
+        // Before anybody can know that the daemon is there: a signal that nobody takes would end it at once.
+        let signals = Signals::new()?;
         let socket = tokio::spawn(service.socket.serve(api::router(state.clone()), ending(stopped.clone())));
         let metrics = service.metrics.map(|listener| {
             tokio::spawn(listen::serve_metrics(listener, api::metrics_router(state.clone()), ending(stopped.clone())))
@@ -402,7 +363,7 @@ fn serve(
             workers = service.crew.counters.len(),
             "ready"
         );
-        listen_to_signals(&reload, stop, stopped).await?;
+        signals.follow(&reload, stop, stopped).await?;
         socket.await??;
         for task in [metrics, network].into_iter().flatten() {
             task.await??;
@@ -414,80 +375,43 @@ fn serve(
 }
 
 /// SIGHUP reads the file anew; SIGTERM and SIGINT end the daemon.
-async fn listen_to_signals(
-    reload: &api::Reload,
-    stop: &watch::Sender<bool>,
-    mut stopped: watch::Receiver<bool>,
-) -> anyhow::Result<()> {
-    let (mut hangup, mut terminate, mut interrupt) =
-        (signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => {
-                let reload = Arc::clone(reload);
-                let outcome = tokio::task::spawn_blocking(move || reload(&daemon_caller())).await?;
-                match outcome {
-                    Ok(report) => tracing::info!("configuration applied\n{report}"),
-                    Err(failure) => tracing::error!("configuration refused, nothing changed: {}", text_of(&failure)),
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn follow(
+        mut self,
+        reload: &api::Reload,
+        stop: &watch::Sender<bool>,
+        mut stopped: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => {
+                    let reload = Arc::clone(reload);
+                    // What became of it is logged there.
+                    let _ = tokio::task::spawn_blocking(move || reload(&daemon_caller())).await?;
+                }
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                lost = stopped.wait_for(|stop| *stop) => {
+                    lost?;
+                    anyhow::bail!("the daemon stops, closed");
                 }
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            lost = stopped.wait_for(|stop| *stop) => {
-                lost?;
-                anyhow::bail!("the daemon stops, closed");
-            }
         }
+        stop.send(true)?;
+        Ok(())
     }
-    stop.send(true)?;
-    Ok(())
-}
-
-fn text_of(failure: &ReloadFailure) -> String {
-    match failure {
-        ReloadFailure::BadConfig(text) => text.clone(),
-        ReloadFailure::Refused(refusal) => refusal.to_string(),
-    }
-}
-
-fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>) -> api::Reload {
-    Arc::new(move |caller| {
-        let mut loaded = config::load(&path).map_err(|report| ReloadFailure::BadConfig(report.to_string()))?;
-        allow_by_default(&mut loaded.host, &loaded.model)
-            .map_err(|error| ReloadFailure::BadConfig(format!("{error:#}")))?;
-        let version = FileVersion {
-            author: DAEMON.to_owned(),
-            model: loaded.model,
-            host: Some(loaded.host),
-            prune: false,
-            dry_run: false,
-        };
-        observer.refresh();
-        let outcome = control.apply(caller, Command::ApplyFile(Box::new(version)));
-        observer.refresh();
-        match outcome {
-            Ok(Outcome::Applied(mut report)) => {
-                report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
-                report.warnings.extend(surprises(&control, &report));
-                Ok(report)
-            }
-            Ok(other) => Err(ReloadFailure::BadConfig(format!("applying a file answered {other}"))),
-            Err(refusal) => Err(ReloadFailure::Refused(refusal)),
-        }
-    })
-}
-
-/// What there is to say about the names of what a file has changed.
-fn surprises(control: &ControlPlane, report: &Report) -> Vec<String> {
-    let changed: BTreeSet<&str> = report.created.iter().chain(&report.updated).map(String::as_str).collect();
-    if changed.is_empty() {
-        return Vec::new();
-    }
-    let view = control.view();
-    let found = lint::lint(&view.decisions, &view.dns).into_iter();
-    found.filter(|surprise| surprise.concerns(&changed)).map(|surprise| surprise.to_string()).collect()
-}
-
-fn failure(error: &anyhow::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("{error:#}"))
 }

@@ -7,5 +7,10 @@ use std::process::ExitCode;
 mod daemon;
 
 fn main() -> ExitCode {
-    privlink::cli::main(privlink::cli::Daemon { run: &daemon::run, clean: &daemon::clean, restore: &daemon::restore })
+    privlink::cli::main(privlink::cli::Daemon {
+        run: &daemon::run,
+        plan: &daemon::plan,
+        clean: &daemon::clean,
+        restore: &daemon::restore,
+    })
 }

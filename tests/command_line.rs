@@ -16,6 +16,7 @@ use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::Durable;
 use privlink::control::validate::{Violation, validate};
 use privlink::control::{Bootstrap, Caller, Command, DAEMON, FileVersion, Outcome, Prepared, Refusal, Setup};
+use privlink::interface::Plan;
 use privlink::observe::Observer;
 use privlink::store::memory::MemoryStore;
 
@@ -121,7 +122,12 @@ impl Lab {
     /// Exit code, standard output, standard error; arguments are separated by blanks.
     #[allow(clippy::expect_used, reason = "part of a test")]
     fn run(&self, arguments: &str) -> (Exit, String, String) {
-        let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Cleaned::default()), restore: &|_, _| Ok(Vec::new()) };
+        let daemon = Daemon {
+            run: &|_| Ok(()),
+            plan: &|_| Ok(Plan::default()),
+            clean: &|_| Ok(Cleaned::default()),
+            restore: &|_, _| Ok(Vec::new()),
+        };
         let arguments = ["privlink", "--socket", &self.socket].into_iter().chain(arguments.split(' '));
         let (mut data, mut talk) = (Vec::new(), Vec::new());
         let exit = execute(arguments.map(OsString::from), daemon, &mut data, &mut talk);
@@ -413,7 +419,12 @@ fn every_command_works_against_a_daemon() {
     let runtime = serve(&directory);
     let socket = directory.join("privlink.sock").display().to_string();
     let run = |arguments: &str| -> (Exit, String, String) {
-        let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Cleaned::default()), restore: &|_, _| Ok(Vec::new()) };
+        let daemon = Daemon {
+            run: &|_| Ok(()),
+            plan: &|_| Ok(Plan::default()),
+            clean: &|_| Ok(Cleaned::default()),
+            restore: &|_, _| Ok(Vec::new()),
+        };
         let arguments = ["privlink", "--socket", &socket].into_iter().chain(arguments.split(' ')).map(OsString::from);
         let (mut data, mut talk) = (Vec::new(), Vec::new());
         let exit = execute(arguments, daemon, &mut data, &mut talk);

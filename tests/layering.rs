@@ -91,7 +91,24 @@ fn check(name: &str, text: &str) -> Vec<Finding> {
             findings.extend(words(&code, word).map(|line| format!("{name}:{line}: {word} outside its places")));
         }
     }
+    findings.extend(sources_in_texts(name, text));
     findings
+}
+
+/// Errors whose own text holds their source: whoever prints the chain of causes prints that twice.
+fn sources_in_texts(name: &str, text: &str) -> Vec<Finding> {
+    let lines = text.lines().zip(1..);
+    let twice = lines.filter(|(line, _)| line.trim_start().starts_with("#[error(") && line.contains("{source"));
+    twice
+        .map(|(_, line)| format!("{name}:{line}: the text of an error holds its source, which is printed twice"))
+        .collect()
+}
+
+#[test]
+fn an_error_that_prints_its_source_is_found() {
+    let found =
+        sources_in_texts("store/mod.rs", "    #[error(\"{place}: {source}\")]\n    #[error(\"{place}: {error}\")]");
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 /// The `crate::` paths of a file that its module may not name.

@@ -142,11 +142,9 @@ pub(super) async fn reload(
 ) -> Result<Json<List<Reload>>, Rejection> {
     // Before the file is read: what it says is told to nobody else, its mistakes included.
     super::access::demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
-    state.observer.refresh();
-    let report = (state.reload)(&caller);
-    state.observer.refresh();
-    let report = report?;
-    Ok(Json(List::one(Reload { notes: report.to_string().lines().map(str::to_owned).collect() })))
+    let report = (state.reload)(&caller)?;
+    let notes = report.to_string().lines().map(str::to_owned).collect();
+    Ok(Json(List::one(Reload { notes, file: report.into() })))
 }
 
 async fn decide(

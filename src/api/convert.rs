@@ -22,7 +22,7 @@ pub(super) fn line(view: &EndpointView, sessions: u64) -> Line {
         state: view.connection.state.to_string(),
         reason: view.connection.description.clone(),
         decision: decision(&view.connection),
-        backends: view.backends as u64,
+        backends: view.backends.map(|count| count as u64),
         sessions,
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observ
         accept_names: endpoint.accept_names.iter().flat_map(|names| names.iter().map(str::to_owned)).collect(),
         waiting_names: names::waiting_at_home(whole, endpoint),
         rates: endpoint.rates.map(rates),
-        backends: *backends as u64,
+        backends: backends.map(|count| count as u64),
         traffic: traffic(observer.endpoint(*id)),
     }
 }

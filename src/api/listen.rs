@@ -54,13 +54,16 @@ pub enum ListenError {
     /// The metrics address is taken.
     #[error("{0} is in use: another process listens there; change `metrics` under [daemon]")]
     AddressInUse(SocketAddr),
+    /// No room for the socket's file.
+    #[error("no room is left for {0}: free space there and start again")]
+    Full(PathBuf),
     /// The system refused.
-    #[error("cannot listen on {place}: {source}")]
+    #[error("cannot listen on {place}: {error}")]
     Refused {
         /// Path or address.
         place: String,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -81,7 +84,12 @@ impl ControlSocket {
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ListenError> {
         refuse_if_taken(path)?;
         let group = group.map(gid_of).transpose()?;
-        let refused = |source| ListenError::Refused { place: path.display().to_string(), source };
+        let refused = |error: io::Error| {
+            if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+                return ListenError::Full(path.to_owned());
+            }
+            ListenError::Refused { place: path.display().to_string(), error }
+        };
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(refused)?;
         }
@@ -104,9 +112,9 @@ impl ControlSocket {
         };
         match finish() {
             Ok(inode) => Ok(Self { listener, path: path.to_owned(), inode }),
-            Err(source) => {
+            Err(error) => {
                 let _ = std::fs::remove_file(&own);
-                Err(refused(source))
+                Err(refused(error))
             }
         }
     }
@@ -152,11 +160,11 @@ pub fn bind_metrics(address: SocketAddr) -> Result<TcpListener, ListenError> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    bind().map_err(|source: io::Error| {
-        if source.kind() == io::ErrorKind::AddrInUse {
+    bind().map_err(|error: io::Error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
             return ListenError::AddressInUse(address);
         }
-        ListenError::Refused { place: address.to_string(), source }
+        ListenError::Refused { place: address.to_string(), error }
     })
 }
 

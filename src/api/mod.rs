@@ -17,12 +17,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router, middleware};
 
+pub use facts::facts;
 pub use identify::keep_audit;
 
 use crate::control::model::Model;
-use crate::control::{Caller, ControlPlane, Refusal, Report, ServerView};
+use crate::control::{Caller, ControlPlane, Refusal, Report};
 use crate::dns::desk::Desk;
-use crate::observe::{BackendFacts, EndpointFacts, Facts, Observer, metrics};
+use crate::observe::{Observer, metrics};
 
 /// Azure Resource Manager's paths.
 mod arm;
@@ -50,6 +51,9 @@ mod documents;
 
 /// Refusals as HTTP.
 mod error;
+
+/// What the counters count.
+mod facts;
 
 /// Who this daemon is over HTTPS.
 pub mod tls;
@@ -232,30 +236,6 @@ pub type Silent = Arc<Mutex<BTreeMap<String, String>>>;
 impl std::fmt::Debug for ApiState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ApiState").field("host", &self.host).finish_non_exhaustive()
-    }
-}
-
-/// Names for an [`Observer`], from the view in force.
-pub fn facts(control: &ControlPlane) -> Facts {
-    let view = control.view();
-    let endpoints = view.registry.endpoint_ids().filter_map(|(key, id)| {
-        let endpoint = view.decisions.model.endpoints.get(key)?;
-        let link = view.decisions.connections.get(key)?.link;
-        Some(EndpointFacts { id, name: key.to_string(), resource: endpoint.resource.to_string(), link })
-    });
-    Facts {
-        endpoints: endpoints.collect(),
-        resources: view.decisions.model.resources.keys().map(ToString::to_string).collect(),
-        backends: view.servers().filter(|one| one.checked).map(|one| backend_facts(&one)).collect(),
-    }
-}
-
-fn backend_facts(view: &ServerView) -> BackendFacts {
-    BackendFacts {
-        resource: view.server.resource.to_string(),
-        target: view.server.target_name(),
-        address: view.server.address,
-        up: view.well,
     }
 }
 

@@ -14,12 +14,14 @@ use super::error::Rejection;
 use super::visible::Visible;
 use super::{ApiState, Detached, convert};
 use crate::control::access::actions;
+use crate::control::decisions::ItemKind;
 use crate::control::model::{BackendState, Key};
 use crate::control::rights::Right;
+use crate::control::validate::NAT_MAX;
 use crate::control::{AuditEntry, AuditVerified, Caller, ServerView, View};
 use crate::interface::{
-    AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, ExportedRecord, Flow, List, Resource,
-    Severity, Status, Verified, Vnet,
+    AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, ExportedRecord, Flow, LastReload, List,
+    Resource, Severity, Status, Verified, Vnet,
 };
 use crate::observe::explain::Question;
 use crate::observe::{FullPool, totals};
@@ -40,6 +42,7 @@ pub(super) async fn status(State(state): State<ApiState>, caller: Extension<Call
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         config: if operates { state.host.config.clone() } else { String::new() },
+        last_reload: last_reload(&state, &caller).filter(|_| operates),
         ready: state.ready.load(Ordering::Relaxed),
         workers: state.observer.worker_count() as u64,
         steering: state.host.steering,
@@ -49,6 +52,14 @@ pub(super) async fn status(State(state): State<ApiState>, caller: Extension<Call
         totals: totals(&state.observer.verdicts()),
     };
     Ok(Json(List::one(status)))
+}
+
+/// What became of the file when it was last read anew; of its text only for who may change it.
+fn last_reload(state: &ApiState, caller: &Caller) -> Option<LastReload> {
+    let last = state.observer.reloads().read().last?;
+    let may_read = super::access::demand(state, caller, actions::write(actions::CONFIGURATION)).is_ok();
+    let outcome = if last.applied { "applied" } else { "refused" };
+    Some(LastReload { at: last.at, by: last.by, outcome: outcome.to_owned(), message: may_read.then_some(last.said) })
 }
 
 /// Everything of `view` that is not as it should be, gravest first. What concerns the host and the daemon's file is for who
@@ -65,6 +76,16 @@ fn conditions(state: &ApiState, view: &View, caller: &Caller, operates: bool) ->
         .iter()
         .map(|said| condition(Severity::Error, "ControlPlane", told(said, operates), ""))
         .collect();
+    if let Some(last) = state.observer.reloads().read().last.filter(|last| operates && !last.applied) {
+        let message =
+            format!("the file was refused when it was last read, at {} by {}: nothing of it changed", last.at, last.by);
+        all.push(condition(
+            Severity::Error,
+            "ReloadRefused",
+            message,
+            "correct it; `privlink reload` says what is wrong",
+        ));
+    }
     for (vnet, detached) in (state.detached)().into_iter().filter(|_| operates) {
         let (severity, code) = if detached.replaced {
             (Severity::Error, "NamespaceReplaced")
@@ -78,8 +99,7 @@ fn conditions(state: &ApiState, view: &View, caller: &Caller, operates: bool) ->
             let server = SocketAddr::new(backend, backend_port);
             let message =
                 format!("resource {key} has no NAT port left towards {protocol} {server}: new sessions are refused");
-            let remedy = "add an address to its `nat`, or a backend; `privlink flows` lists the sessions";
-            all.push(condition(Severity::Error, "NatPortsExhausted", message, remedy));
+            all.push(condition(Severity::Error, "NatPortsExhausted", message, more_ports(resource.nat.len())));
         }
     }
     all.extend(
@@ -123,10 +143,17 @@ fn conditions(state: &ApiState, view: &View, caller: &Caller, operates: bool) ->
     for difference in &applied.differences {
         all.push(condition(Severity::Warning, "DiffersFromFile", difference.clone(), ""));
     }
-    for kept in view.kept_unnamed().iter().filter(|_| operates) {
+    for kept in view.kept_items().filter(|_| operates) {
         let message = format!("{kept} is in force though the file no longer names it");
-        let remedy = "name it again, delete it, or start with `privlink run --prune`";
-        all.push(condition(Severity::Warning, "KeptUnnamed", message, remedy));
+        // A file does not revive it.
+        let is_over = kept.kind == ItemKind::Endpoint
+            && view.decisions.connections.get(&kept.key).is_some_and(|one| one.state.to_string() == "Disconnected");
+        let remedy = if is_over {
+            format!("delete it: `privlink endpoint delete {}`", kept.key)
+        } else {
+            "name it again, delete it, or start with `privlink run --prune`".to_owned()
+        };
+        all.push(condition(Severity::Warning, "KeptUnnamed", message, &remedy));
     }
     for setting in &applied.needs_restart {
         let message = format!("takes effect at the next start only: {setting}");
@@ -147,6 +174,15 @@ fn conditions(state: &ApiState, view: &View, caller: &Caller, operates: bool) ->
 /// The control plane's condition: causes are of the host, and told to who operates it.
 fn told(said: &str, operates: bool) -> String {
     if operates { said.to_owned() } else { said.split(':').next().unwrap_or_default().to_owned() }
+}
+
+/// What gives a resource with so many NAT addresses more ports.
+fn more_ports(addresses: usize) -> &'static str {
+    if addresses < NAT_MAX {
+        "add an address to its `nat`, or a backend; `privlink flows` lists the sessions"
+    } else {
+        "add a backend: its `nat` has as many addresses as it may; `privlink flows` lists the sessions"
+    }
 }
 
 /// What servers that fail their checks mean for their target.
@@ -413,4 +449,15 @@ pub(super) async fn export(
         body: String::from_utf8_lossy(&record.body).into_owned(),
     });
     Ok(Json(List::new(exported.collect())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_addresses_are_asked_for_than_a_file_may_name() {
+        assert!(more_ports(NAT_MAX - 1).contains("add an address to its `nat`"));
+        assert!(!more_ports(NAT_MAX).contains("add an address"));
+    }
 }

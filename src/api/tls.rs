@@ -31,12 +31,12 @@ const RENEWAL: SignedDuration = SignedDuration::from_hours(30 * 24);
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     File {
         /// Which one.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file does not hold what it should.
     #[error("{path} holds no usable {what}: {why}; correct it, or move it away to have a new one made")]
@@ -87,7 +87,7 @@ impl Identity {
     /// See [`TlsError`]; nothing is half made then.
     pub fn own(state: &Path, address: SocketAddr, hostname: &str, now: Timestamp) -> Result<Self, TlsError> {
         let directory = state.join("tls");
-        fs::create_dir_all(&directory).map_err(|source| TlsError::File { path: directory.clone(), source })?;
+        fs::create_dir_all(&directory).map_err(|error| TlsError::File { path: directory.clone(), error })?;
         let (ca_key_file, ca_file) = (directory.join("ca.key"), directory.join("ca.pem"));
         let (key_file, file) = (directory.join("server.key"), directory.join("server.pem"));
         if !ca_file.exists() {
@@ -220,7 +220,7 @@ fn names(address: SocketAddr, hostname: &str) -> Vec<String> {
 }
 
 fn read(path: &Path) -> Result<String, TlsError> {
-    fs::read_to_string(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
+    fs::read_to_string(path).map_err(|error| TlsError::File { path: path.to_owned(), error })
 }
 
 /// The whole file or none of it, on the disk when this returns.
@@ -234,7 +234,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
         fs::rename(&part, path)?;
         path.parent().map_or(Ok(()), |directory| fs::File::open(directory)?.sync_all())
     };
-    whole().map_err(|source| TlsError::File { path: path.to_owned(), source })
+    whole().map_err(|error| TlsError::File { path: path.to_owned(), error })
 }
 
 fn content(path: &Path, what: &'static str, why: &dyn std::fmt::Display) -> TlsError {

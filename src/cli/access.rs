@@ -162,10 +162,12 @@ pub(super) fn tokens(command: TokenCommand, client: &Client, output: &mut Output
     match command {
         TokenCommand::List => output.list(&client.get::<Token>("/tokens")?, token_table),
         TokenCommand::Create { name, expires, out } => {
+            refuse_existing(out.as_deref())?;
             let made = client.post::<Token>("/tokens", &NewToken { name, lifetime_seconds: expires })?;
             hand_out(made, out.as_deref(), output)
         }
         TokenCommand::Rotate { name, out } => {
+            refuse_existing(out.as_deref())?;
             let made = client.post::<Token>(&format!("/tokens/{}/rotate", segment(&name)), &serde_json::json!({}))?;
             hand_out(made, out.as_deref(), output)
         }
@@ -173,6 +175,13 @@ pub(super) fn tokens(command: TokenCommand, client: &Client, output: &mut Output
             output.list(&client.delete::<Done>(&format!("/tokens/{}", segment(&name)))?, done)
         }
     }
+}
+
+/// Before a secret is made that could not be kept.
+fn refuse_existing(out: Option<&std::path::Path>) -> Result<(), Failure> {
+    let Some(path) = out.filter(|path| path.symlink_metadata().is_ok()) else { return Ok(()) };
+    let message = format!("{} exists, and is left as it is; no secret was made", path.display());
+    Err(Failure::new(Exit::Conflict, message).with_remedy("name another file"))
 }
 
 /// Shows a secret once, or writes it to the new file `out`.
@@ -246,17 +255,33 @@ fn assignment_table(items: &[Assignment], out: &mut dyn Write) -> io::Result<()>
 
 fn token_table(items: &[Token], out: &mut dyn Write) -> io::Result<()> {
     let mut table = Table::new(["TOKEN", "CREATED", "BY", "EXPIRES"]);
+    let now = jiff::Timestamp::now();
     for token in items {
-        table.row([token.name.clone(), token.created_at.clone(), token.created_by.clone(), token.expires_at.clone()]);
+        let expires = expiry(&token.expires_at, now);
+        table.row([token.name.clone(), token.created_at.clone(), token.created_by.clone(), expires]);
     }
     table.write(out)
+}
+
+/// `2027-02-26T20:29:07Z (in 89 d)`.
+fn expiry(at: &str, now: jiff::Timestamp) -> String {
+    let Ok(time) = at.parse::<jiff::Timestamp>() else { return at.to_owned() };
+    match u64::try_from((time.as_second()).saturating_sub(now.as_second())) {
+        Ok(0) | Err(_) => format!("{at} (expired)"),
+        Ok(left) => format!("{at} (in {})", super::output::seconds(left)),
+    }
 }
 
 /// The secret alone on a line, so that it can be piped into a file.
 fn minted(items: &[Token], out: &mut dyn Write) -> io::Result<()> {
     items.iter().try_for_each(|token| match &token.secret {
         Some(secret) => writeln!(out, "{secret}"),
-        None => writeln!(out, "token {}: its secret is in the file, good until {}", token.name, token.expires_at),
+        None => writeln!(
+            out,
+            "token {}: its secret is in the file, good until {}",
+            token.name,
+            expiry(&token.expires_at, jiff::Timestamp::now())
+        ),
     })
 }
 
@@ -278,5 +303,32 @@ fn explain(one: &Value, out: &mut dyn Write) -> io::Result<()> {
     match one["smallestGrant"]["command"].as_str() {
         Some(command) => writeln!(out, "  this would allow it: {command}"),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_exists_is_a_conflict_before_a_secret_is_made() {
+        let refused = refuse_existing(Some(std::path::Path::new("/proc/self/exe"))).expect_err("it exists");
+        assert_eq!(refused.exit, Exit::Conflict, "{refused}");
+        assert!(refuse_existing(Some(std::path::Path::new("/proc/self/no-such-file"))).is_ok());
+        assert!(refuse_existing(None).is_ok());
+    }
+
+    #[test]
+    fn an_expiry_says_how_long_it_is_until_then() {
+        let now = "2026-11-28T20:29:07Z".parse().expect("a time");
+        for (at, shown) in [
+            ("2027-02-26T20:29:07Z", "2027-02-26T20:29:07Z (in 90 d)"),
+            ("2026-11-28T22:29:06Z", "2026-11-28T22:29:06Z (in 119 min)"),
+            ("2026-11-28T20:29:07Z", "2026-11-28T20:29:07Z (expired)"),
+            ("2025-01-01T00:00:00Z", "2025-01-01T00:00:00Z (expired)"),
+            ("some day", "some day"),
+        ] {
+            assert_eq!(expiry(at, now), shown);
+        }
     }
 }

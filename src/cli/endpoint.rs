@@ -103,7 +103,7 @@ fn show(endpoint: &Endpoint, out: &mut dyn Write) -> io::Result<()> {
             ("waiting", waiting(endpoint)),
             ("at most", endpoint.rates.map(|rates| rates.to_string()).unwrap_or_default()),
             ("rate limited", limited(&endpoint.traffic)),
-            ("backends", endpoint.backends.to_string()),
+            ("backends", endpoint.backends.map(|count| count.to_string()).unwrap_or_default()),
             ("sessions", format!("{}, {} opened", endpoint.traffic.sessions, endpoint.traffic.sessions_opened)),
             ("to service", to_service(&endpoint.traffic)),
             ("to consumer", to_consumer(&endpoint.traffic)),

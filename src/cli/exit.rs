@@ -88,6 +88,9 @@ impl Failure {
             422 => Exit::BadConfig,
             404 => Exit::NotFound,
             409 | 412 => Exit::Conflict,
+            400 if body.error.code == "InvalidConfiguration" => Exit::BadConfig,
+            // Azure has another status for some of them.
+            400 if body.is_conflict() => Exit::Conflict,
             503 => Exit::NotReady,
             _ => Exit::Failed,
         };
@@ -118,9 +121,11 @@ impl fmt::Display for Failure {
     }
 }
 
+impl std::error::Error for Failure {}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::new(Exit::Failed, format!("{error:#}"))
+        error.downcast().unwrap_or_else(|error| Self::new(Exit::Failed, format!("{error:#}")))
     }
 }
 
@@ -158,6 +163,26 @@ mod tests {
             (503, Exit::NotReady),
         ] {
             assert_eq!(Failure::refused(status, &ErrorBody::new("X", "x")).exit, exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_is_one_whatever_status_azure_gives_it() {
+        let exit = |body: &ErrorBody| Failure::refused(400, body).exit;
+        let several = |codes: &[&str]| {
+            let mut body = ErrorBody::new("InvalidModel", "these rules");
+            body.error.details.extend(codes.iter().map(|code| ErrorBody::new(*code, "a rule").error));
+            body.with_remedy("correct it")
+        };
+        for (body, expected) in [
+            (ErrorBody::new("PrivateIPAddressInUse", "x").with_remedy("y"), Exit::Conflict),
+            (ErrorBody::new("RoleDefinitionHasAssignments", "x"), Exit::Conflict),
+            (ErrorBody::new("PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections", "x"), Exit::Conflict),
+            (ErrorBody::new("InvalidRequestFormat", "x").with_remedy("y"), Exit::Failed),
+            (several(&["NameInUse", "PrivateIPAddressInUse"]), Exit::Conflict),
+            (several(&["NameInUse", "InvalidPrefix"]), Exit::Failed),
+        ] {
+            assert_eq!(exit(&body), expected, "{body:?}");
         }
     }
 

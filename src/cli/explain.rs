@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::output::{Output, short};
 use crate::interface::{Explanation, segment};
 
@@ -19,6 +19,9 @@ pub(super) struct Options {
     /// Address and port it asks for, such as `10.1.9.4:5432/tcp`, or `10.1.9.4/icmp`; without protocol: tcp
     #[arg(value_name = "DST:PORT[/PROTOCOL]", value_parser = destination)]
     destination: Destination,
+    /// End with 1 where the packet would be dropped
+    #[arg(long)]
+    exit_code: bool,
 }
 
 /// Where a packet is sent.
@@ -55,7 +58,13 @@ pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) 
         segment(&options.source.to_string()),
         segment(&address.to_string()),
     );
-    output.list(&client.get::<Explanation>(&path)?, |items, out| items.iter().try_for_each(|one| write(one, out)))
+    let explained = client.get::<Explanation>(&path)?;
+    output.list(&explained, |items, out| items.iter().try_for_each(|one| write(one, out)))?;
+    if options.exit_code && !explained.items.iter().all(|one| one.admitted) {
+        // Everything is said already.
+        return Err(Failure::new(Exit::Failed, ""));
+    }
+    Ok(())
 }
 
 fn write(explanation: &Explanation, out: &mut dyn Write) -> io::Result<()> {

@@ -10,7 +10,7 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Format, Output, count};
 use super::{Cleaned, Daemon};
-use crate::interface::List;
+use crate::interface::{List, Plan, PlannedStep};
 
 /// What `check` found in a good file.
 #[derive(Debug, Serialize)]
@@ -49,6 +49,21 @@ pub(super) fn check(file: &Path, output: &mut Output<'_>) -> Result<(), Failure>
             let (vnets, resources) = (number(*vnets, "VNet"), number(*resources, "resource"));
             writeln!(out, "{file}: ok, {vnets}, {resources}, {}", number(*endpoints, "endpoint"))
         })
+    })
+}
+
+/// Shows what a start would do: to the state beside the result, to the host as the result.
+pub(super) fn plan(plan: &Plan, output: &mut Output<'_>) -> Result<(), Failure> {
+    if output.format != Format::Json {
+        super::document::applied(std::slice::from_ref(&plan.file), output.talk)?;
+        output.warn(&plan.file.warnings)?;
+    }
+    output.list(&List::one(plan), |items, out| {
+        for Plan { steps, warnings, .. } in items {
+            steps.iter().try_for_each(|PlannedStep { namespace, change }| writeln!(out, "{namespace}: {change}"))?;
+            warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
+        }
+        Ok(())
     })
 }
 

@@ -51,6 +51,8 @@ mod flows;
 mod generate;
 mod local;
 mod output;
+/// The daemon's own file, read anew.
+mod reload;
 mod resource;
 mod security_group;
 mod status;
@@ -62,6 +64,7 @@ mod wait;
 mod who;
 
 pub use exit::{Exit, Failure};
+pub use terminal::shows_colours;
 
 use client::Client;
 use output::{Format, Output};
@@ -89,6 +92,8 @@ pub struct RunOptions {
 pub struct Daemon<'a> {
     /// Runs the daemon until it is told to stop.
     pub run: &'a dyn Fn(&RunOptions) -> Result<(), Failure>,
+    /// What a start would do.
+    pub plan: &'a dyn Fn(&RunOptions) -> Result<crate::interface::Plan, Failure>,
     /// Removes what a dead daemon left on this host, as its run directory tells.
     pub clean: &'a dyn Fn(&Path) -> anyhow::Result<Cleaned>,
     /// Replaces the state in a directory by a backup; says what it did.
@@ -147,6 +152,8 @@ enum Command {
     },
     /// Show what is wrong, every endpoint, and what happened to packets
     Status,
+    /// Have the daemon read its file anew, and wait for what becomes of it
+    Reload,
     /// Remove what a daemon that died left on this host
     Clean,
     /// Private endpoints: the consumer's side
@@ -298,10 +305,12 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
     };
     let client = client.for_people(for_people);
     match cli.command {
+        Command::Run(options) if options.dry_run => local::plan(&(daemon.plan)(&options)?, output),
         Command::Run(options) => (daemon.run)(&options),
         Command::Check { file } => local::check(&file, output),
         Command::Init { file } => local::init(&file, output),
         Command::Status => status::show(&client, output),
+        Command::Reload => reload::reload(&client, output),
         Command::Clean => local::clean(&client, &cli.socket, daemon, output),
         Command::Endpoint(command) => endpoint::execute(command, &client, output),
         Command::Connection(command) => connection::execute(command, &client, output),

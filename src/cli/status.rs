@@ -24,6 +24,12 @@ fn write(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     if !status.conditions.is_empty() {
         writeln!(out)?;
     }
+    if let Some(last) = &status.last_reload {
+        writeln!(out, "the file was last read anew at {} by {}: {}", last.at, last.by, last.outcome)?;
+        let lines = last.message.iter().filter(|_| last.outcome != "applied").flat_map(|message| message.lines());
+        lines.into_iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+        writeln!(out)?;
+    }
     if status.endpoints.is_empty() {
         // The path of the file is for who operates the daemon.
         let file = if status.config.is_empty() { "what you may see" } else { &status.config };
@@ -55,11 +61,11 @@ fn write_condition(condition: &Condition, out: &mut dyn Write) -> io::Result<()>
 fn endpoint(line: &Line) -> String {
     let Line { endpoint, addresses, resource, subresource, state, backends, sessions, .. } = line;
     format!(
-        "{} {} → {} {state}, {}, {}",
+        "{} {} → {} {state}, {}{}",
         short(endpoint),
         addresses.join(" "),
         bound(resource, subresource),
-        count(*backends, "backend"),
+        backends.map(|backends| count(backends, "backend") + ", ").unwrap_or_default(),
         count(*sessions, "session"),
     )
 }
@@ -97,7 +103,7 @@ mod tests {
             addresses: vec!["10.1.9.4".to_owned()],
             resource: "default/orders-db".to_owned(),
             state: state.to_owned(),
-            backends,
+            backends: Some(backends),
             sessions,
             ..Line::default()
         }
@@ -111,6 +117,8 @@ mod tests {
         );
         let typed = Line { subresource: "blob".to_owned(), ..line("team/files", "Pending", 1, 1) };
         assert_eq!(endpoint(&typed), "team/files 10.1.9.4 → orders-db (blob) Pending, 1 backend, 1 session");
+        let unseen = Line { backends: None, ..line("default/orders", "Approved", 0, 3) };
+        assert_eq!(endpoint(&unseen), "orders 10.1.9.4 → orders-db Approved, 3 sessions");
     }
 
     #[test]

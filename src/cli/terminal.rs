@@ -1,11 +1,22 @@
 //! What reaches a terminal: texts of tenants and of the daemon, in which nothing moves the cursor, ends a line that is not over, or
 //! turns the direction of writing. The one place for it: everything that a command writes passes through here.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 
 use serde_json::Value;
 
 use crate::config::text::{is_plain, visible};
+
+/// Whether words may be coloured on a stream that leads to a terminal, or not. A file or the journal is not to be filled
+/// with colour codes; `NO_COLOR` (no-color.org) and `TERM=dumb` say that the terminal shows none.
+pub fn shows_colours(is_terminal: bool) -> bool {
+    is_terminal && may_colour(std::env::var_os("NO_COLOR"), std::env::var_os("TERM"))
+}
+
+fn may_colour(no_color: Option<OsString>, term: Option<OsString>) -> bool {
+    no_color.is_none_or(|text| text.is_empty()) && term.is_none_or(|term| term != "dumb")
+}
 
 /// Fields of several lines.
 const OF_LINES: [&str; 1] = ["certificate"];
@@ -122,6 +133,21 @@ mod tests {
         let mut out = Vec::new();
         Escaping::new(&mut out, false).write_all(b"\xc3\xa4\xff\xc3").expect("written");
         assert_eq!(String::from_utf8(out).expect("text"), "ä\\xff\\xc3");
+    }
+
+    #[test]
+    fn no_color_and_a_dumb_terminal_keep_colours_away() {
+        let set = |text: &str| Some(OsString::from(text));
+        for (no_color, term, expected) in [
+            (None, set("xterm"), true),
+            (None, None, true),
+            (set(""), set("xterm"), true),
+            (set("1"), set("xterm"), false),
+            (None, set("dumb"), false),
+        ] {
+            assert_eq!(may_colour(no_color.clone(), term.clone()), expected, "{no_color:?} {term:?}");
+        }
+        assert!(!shows_colours(false));
     }
 
     #[test]

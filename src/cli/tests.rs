@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::interface::{ErrorBody, Line, List, Severity, Status, Totals, Transition};
+use crate::interface::{
+    Applied, Check, ErrorBody, Explanation, Line, List, Plan, PlannedStep, Severity, Side, Status, Totals, Transition,
+    Who,
+};
 
 /// A directory of one test's own.
 struct Place(PathBuf);
@@ -61,9 +64,14 @@ impl Drop for Place {
 /// What a command left: exit code, standard output, standard error.
 fn run(arguments: &[&str]) -> (Exit, String, String) {
     let daemon = Daemon {
-        run: &|options| {
-            let report = "x.toml:3:1: error: unknown key";
-            if options.dry_run { Err(Failure::bad_config(&report)) } else { Ok(()) }
+        run: &|_| Ok(()),
+        plan: &|options| {
+            if options.prune {
+                return Err(Failure::bad_config(&"x.toml:3:1: error: unknown key"));
+            }
+            let step = PlannedStep { namespace: "spoke".to_owned(), change: "ip link set pl-spoke up".to_owned() };
+            let file = Applied { created: vec!["vnet default/spoke".to_owned()], dry_run: true, ..Applied::default() };
+            Ok(Plan { file, steps: vec![step], warnings: vec!["forwarding is off".to_owned()] })
         },
         restore: &|_, _| Ok(vec!["restored".to_owned()]),
         clean: &|directory| {
@@ -83,6 +91,7 @@ fn status(ready: bool) -> Status {
         version: "0.1.0".to_owned(),
         pid: 7,
         config: "/etc/privlink/privlink.toml".to_owned(),
+        last_reload: None,
         ready,
         workers: 2,
         steering: false,
@@ -97,7 +106,7 @@ fn status(ready: bool) -> Status {
             addresses: vec!["10.1.9.4".to_owned()],
             resource: "default/orders-db".to_owned(),
             state: "Approved".to_owned(),
-            backends: 2,
+            backends: Some(2),
             sessions: 14,
             ..Line::default()
         }],
@@ -137,7 +146,7 @@ fn exit_codes_are_those_of_the_table() {
         (vec!["status", "--json", "-o", "table"], Exit::Usage),
         (vec!["--socket", "/nonexistent/socket", "status"], Exit::Unreachable),
         (vec!["run", "-c", "x.toml"], Exit::Done),
-        (vec!["run", "-c", "x.toml", "--dry-run"], Exit::BadConfig),
+        (vec!["run", "-c", "x.toml", "--dry-run", "--prune"], Exit::BadConfig),
         (vec!["check", "/nonexistent/privlink.toml"], Exit::BadConfig),
     ] {
         assert_eq!(run(&arguments).0, exit, "{arguments:?}");
@@ -322,6 +331,47 @@ fn every_generator_writes_what_its_name_says() {
 }
 
 #[test]
+fn the_plan_of_a_start_is_json_where_json_is_asked_for() {
+    let (exit, data, talk) = run(&["run", "-c", "x.toml", "--dry-run"]);
+    assert_eq!((exit, data.as_str()), (Exit::Done, "spoke: ip link set pl-spoke up\nwarning: forwarding is off\n"));
+    assert!(talk.starts_with("created: vnet default/spoke\nwould apply: 1 created"), "{talk}");
+    let (exit, data, talk) = run(&["run", "-c", "x.toml", "--dry-run", "-o", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&data).expect("JSON");
+    assert_eq!((exit, talk.as_str(), &plan["apiVersion"]), (Exit::Done, "", &"privlink/v1".into()));
+    let item = &plan["items"][0];
+    let step = serde_json::json!({ "namespace": "spoke", "change": "ip link set pl-spoke up" });
+    assert_eq!((&item["steps"][0], &item["file"]["created"][0]), (&step, &"vnet default/spoke".into()));
+    assert_eq!(item["warnings"], serde_json::json!(["forwarding is off"]));
+}
+
+#[test]
+fn what_is_not_found_or_would_be_dropped_shows_in_the_exit_code() {
+    let place = Place::new();
+    let nat = Side { ip: "10.20.99.4".to_owned(), port: 5 };
+    let nobody = Who { nat, matches: Vec::new(), more: 0, lost: None, warnings: vec!["look here".to_owned()] };
+    let asked = place.answer(200, &List::one(nobody));
+    let (exit, data, talk) = run(&["who", "10.20.99.4:5", "--socket", &place.socket()]);
+    asked.join().expect("asked");
+    let expected = "warning: look here\nprivlink: no session is known that had 10.20.99.4:5\n";
+    assert_eq!((exit, data.as_str(), talk.as_str()), (Exit::NotFound, "", expected));
+
+    for (admitted, extra, expected) in
+        [(false, None, Exit::Done), (false, Some("--exit-code"), Exit::Failed), (true, Some("--exit-code"), Exit::Done)]
+    {
+        let place = Place::new();
+        let reason = (!admitted).then(|| "not_approved_pending".to_owned());
+        let checks = vec![Check::default()];
+        let asked = place.answer(200, &List::one(Explanation { admitted, reason, checks, ..Explanation::default() }));
+        let socket = place.socket();
+        let line = ["explain", "--vnet", "spoke", "10.1.0.5", "10.1.9.4:7", "--socket", &socket];
+        let (exit, data, talk) = run(&line.into_iter().chain(extra).collect::<Vec<_>>());
+        asked.join().expect("asked");
+        assert_eq!((exit, talk.as_str()), (expected, ""), "{data}");
+        assert!(data.contains(if admitted { "passes" } else { "dropped as not_approved_pending" }), "{data}");
+    }
+}
+
+#[test]
 fn a_reader_that_closes_the_pipe_is_no_error() {
     struct Closed;
     impl Write for Closed {
@@ -332,7 +382,12 @@ fn a_reader_that_closes_the_pipe_is_no_error() {
             Ok(())
         }
     }
-    let daemon = Daemon { run: &|_| Ok(()), clean: &|_| Ok(Cleaned::default()), restore: &|_, _| Ok(Vec::new()) };
+    let daemon = Daemon {
+        run: &|_| Ok(()),
+        plan: &|_| Ok(Plan::default()),
+        clean: &|_| Ok(Cleaned::default()),
+        restore: &|_, _| Ok(Vec::new()),
+    };
     for arguments in [["privlink", "gen", "man"], ["privlink", "gen", "schema"], ["privlink", "init", "-"]] {
         let mut talk = Vec::new();
         let exit = execute(arguments.map(OsString::from), daemon, &mut Closed, &mut talk);

@@ -89,12 +89,27 @@ pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> R
     let path = format!("/{}/{}", kind.path(), segment(reference));
     let began = Instant::now();
     let limit = Duration::from_secs(*timeout);
+    // A daemon that never answered is none that restarts.
+    let mut answered = false;
     loop {
+        let left = limit.saturating_sub(began.elapsed());
         // Before the object is read: what changes after that ends the wait.
-        let epoch = epoch(client, "/epoch")?;
-        let found = match client.get::<Value>(&path) {
-            Ok(list) => list.items.into_iter().next(),
-            Err(failure) if failure.exit == Exit::NotFound && !matches!(what, Awaited::State(_)) => None,
+        let looked = epoch(client, "/epoch").and_then(|epoch| {
+            answered = true;
+            match client.get::<Value>(&path) {
+                Ok(list) => Ok((epoch, list.items.into_iter().next())),
+                Err(failure) if failure.exit == Exit::NotFound && !matches!(what, Awaited::State(_)) => {
+                    Ok((epoch, None))
+                }
+                Err(failure) => Err(failure),
+            }
+        });
+        let (epoch, found) = match looked {
+            Ok(seen) => seen,
+            Err(failure) if answered && is_restart(&failure) && !left.is_zero() => {
+                std::thread::sleep(RETRY.min(left));
+                continue;
+            }
             Err(failure) => return Err(failure),
         };
         let state = found.as_ref().map(|object| object["state"].as_str().unwrap_or("there").to_owned());
@@ -111,7 +126,6 @@ pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> R
                 items.iter().try_for_each(|Reached { name, state }| writeln!(out, "{name}: {state}"))
             });
         }
-        let left = limit.saturating_sub(began.elapsed());
         if left.is_zero() {
             let message = format!("{reference} is still {state} after {timeout} s");
             return Err(Failure::new(Exit::TimedOut, message)
@@ -119,12 +133,24 @@ pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> R
         }
         let seconds = left.as_secs().clamp(1, 15);
         let asked = Instant::now();
-        let changed = self::epoch(client, &format!("/epoch?after={epoch}&wait={seconds}"))? != epoch;
+        let changed = match self::epoch(client, &format!("/epoch?after={epoch}&wait={seconds}")) {
+            Ok(next) => next != epoch,
+            Err(failure) if is_restart(&failure) => true,
+            Err(failure) => return Err(failure),
+        };
         if !changed && asked.elapsed() < Duration::from_secs(1) {
             // The daemon holds as many questions back as it can.
             std::thread::sleep(Duration::from_secs(1).min(left));
         }
     }
+}
+
+/// Between two questions to a daemon that restarts.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Whether the daemon may be back in a moment.
+fn is_restart(failure: &Failure) -> bool {
+    matches!(failure.exit, Exit::Unreachable | Exit::NotReady)
 }
 
 fn epoch(client: &Client, path: &str) -> Result<u64, Failure> {

@@ -8,7 +8,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::output::{Output, Table, bytes, count, short};
 use crate::interface::{Lost, Who, segment};
 
@@ -44,9 +44,6 @@ pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) 
     ))?;
     output.list(&list, |items, out| items.iter().try_for_each(|who| table(who, out)))?;
     for who in &list.items {
-        if who.matches.is_empty() {
-            writeln!(output.talk, "privlink: no session is known that had {}", who.nat)?;
-        }
         if who.more > 0 {
             writeln!(output.talk, "privlink: {} more match; `--backend` and `--at` narrow them", who.more)?;
         }
@@ -54,6 +51,9 @@ pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) 
             writeln!(output.talk, "warning: {}", missing(lost))?;
         }
         output.warn(&who.warnings)?;
+    }
+    if list.items.iter().all(|who| who.matches.is_empty()) {
+        return Err(Failure::new(Exit::NotFound, format!("no session is known that had {}", options.nat)));
     }
     Ok(())
 }

@@ -253,11 +253,11 @@ impl std::fmt::Display for Outcome {
                 &changed.warnings
             }
             Self::Minted(minted) => {
-                write!(f, "token {}: created, good until {}", minted.token.name, minted.token.expires_at)?;
+                write!(f, "token {}: created, good until {:.0}", minted.token.name, minted.token.expires_at)?;
                 &minted.warnings
             }
             Self::Rotated(Minted { token, warnings, .. }) => {
-                write!(f, "token {}: has another secret, good until {}", token.name, token.expires_at)?;
+                write!(f, "token {}: has another secret, good until {:.0}", token.name, token.expires_at)?;
                 warnings
             }
             Self::Revoked(name) => return write!(f, "token {name}: revoked"),

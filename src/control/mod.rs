@@ -277,9 +277,14 @@ impl ControlPlane {
     fn carry_out(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
         let plan = |in_force: &InForce| Planning { setup: &self.setup, in_force, caller }.plan(&command);
         let outcome = self.in_turn(command.only_revokes(), plan, Writer::carry_out);
+        // Whoever reads the daemon's own file anew logs what became of it, with what the file itself is to be told.
+        let is_own_file = matches!(&command, Command::ApplyFile(version) if version.author == DAEMON);
         match &outcome {
-            Ok(done) => tracing::info!(%caller, %done, "command done"),
-            Err(refusal) => tracing::warn!(%caller, code = refusal.code, %refusal, "command refused"),
+            Ok(done) if !is_own_file => tracing::info!(%caller, %done, "command done"),
+            Err(refusal) if !is_own_file => {
+                tracing::warn!(%caller, code = refusal.code, %refusal, "command refused");
+            }
+            Ok(_) | Err(_) => {}
         }
         // The log says it all; the caller is told what it may see.
         let now = self.in_force.load();

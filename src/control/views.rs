@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::access::Access;
 use super::compile::Registry;
-use super::decisions::{Connection, DecidedBy, Decisions};
+use super::decisions::{Connection, DecidedBy, Decisions, Item};
 use super::health::{Health, Server};
 use super::index::Index;
 use super::model::{BackendSpec, HostConfig, Key, LinkResource, Model, PrivateEndpoint, TargetSpec, Vnet};
@@ -86,8 +86,8 @@ pub struct EndpointView {
     pub endpoint: PrivateEndpoint,
     /// Its connection.
     pub connection: Connection,
-    /// Backends that take its new sessions, over all its members.
-    pub backends: usize,
+    /// Backends that take its new sessions, over all its members; `None`: its resource is not among what is seen.
+    pub backends: Option<usize>,
 }
 
 impl EndpointView {
@@ -187,8 +187,13 @@ impl View {
 
     /// In force though the daemon's file no longer names them.
     pub fn kept_unnamed(&self) -> Vec<String> {
+        self.kept_items().map(ToString::to_string).collect()
+    }
+
+    /// [`View::kept_unnamed`], as what they are.
+    pub fn kept_items(&self) -> impl Iterator<Item = &Item> {
         let file = self.decisions.files.get(&super::DAEMON.to_owned());
-        file.iter().flat_map(|file| &file.left).map(ToString::to_string).collect()
+        file.into_iter().flat_map(|file| &file.left)
     }
 
     /// Endpoints bound to `resource`, by name.
@@ -279,7 +284,7 @@ impl View {
                 .model
                 .resources
                 .get(&endpoint.resource)
-                .map_or(0, |r| backends(&self.health, r, endpoint)),
+                .map(|resource| backends(&self.health, resource, endpoint)),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use privlink::cli::Failure;
+use privlink::cli::{Failure, shows_colours};
 use privlink::observe::log_writer::{LogCounts, LogQueue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -33,8 +33,7 @@ pub(super) fn start() -> anyhow::Result<()> {
         .with_writer(log.clone())
         // It would report them to standard error itself, and panic where that fails.
         .log_internal_errors(false)
-        // A file or the journal is not to be filled with colour codes.
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(shows_colours(io::stderr().is_terminal()))
         .with_target(false);
     if subscriber.try_init().is_ok() && LOG.set(log.clone()).is_ok() {
         // The default hook writes to standard error itself, and waits for its reader.

@@ -4,9 +4,10 @@ use anyhow::Context;
 
 use super::Report;
 use super::journal::Journal;
-use super::netlink::{Kernel, read_sysctl};
+use super::netlink::Kernel;
 use super::netns::Namespace;
 use super::step::{Action, Step};
+use super::sysctl::read_sysctl;
 
 /// Carries out `steps` in order; stops at the first that fails. The caller undoes.
 pub(super) fn carry_out(steps: &[Step], namespaces: &[Namespace], journal: &mut Journal) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::errors::unwritable;
 use super::step::Step;
 
 /// File name in the run directory.
@@ -103,9 +104,9 @@ impl Journal {
         }
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => self.rewrite().with_context(|| format!("cannot write the journal {}", self.path.display()))?,
+            None => self.rewrite()?,
         };
-        file.write_all(&text).and_then(|()| file.sync_data()).context("cannot write the journal")?;
+        file.write_all(&text).and_then(|()| file.sync_data()).map_err(unwritable(&self.path))?;
         self.file = Some(file);
         Ok(())
     }
@@ -119,12 +120,15 @@ impl Journal {
             text.push(b'\n');
         }
         let fresh = self.path.with_extension("new");
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&fresh)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.path)?;
-        sync_directory(&self.path)?;
-        Ok(file)
+        let written = || -> io::Result<File> {
+            let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&fresh)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&fresh, &self.path)?;
+            sync_directory(&self.path)?;
+            Ok(file)
+        };
+        written().map_err(unwritable(&fresh))
     }
 }
 

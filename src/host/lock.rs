@@ -6,9 +6,10 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rustix::fs::{FlockOperation, flock};
 
+use super::errors::{InUse, unwritable};
 use super::netns::NamespaceId;
 
 /// A held lock; dropping it removes the file and releases it.
@@ -27,9 +28,10 @@ impl Lock {
     pub fn device(run_dir: &Path, namespace: &NamespaceId, device: &str) -> anyhow::Result<Self> {
         match Self::take(&run_dir.join(device_file(namespace, device)))? {
             Ok(lock) => Ok(lock),
-            Err(pid) => bail!(
+            Err(pid) => Err(InUse(format!(
                 "device {device} is in use by pid {pid}: stop that daemon, or give this attachment another `device`"
-            ),
+            ))
+            .into()),
         }
     }
 
@@ -40,7 +42,10 @@ impl Lock {
     pub fn run_directory(run_dir: &Path) -> anyhow::Result<Self> {
         match Self::take(&run_dir.join("host.lock"))? {
             Ok(lock) => Ok(lock),
-            Err(pid) => bail!("{} belongs to a running daemon, pid {pid}: stop it first", run_dir.display()),
+            Err(pid) => {
+                let directory = run_dir.display();
+                Err(InUse(format!("{directory} belongs to a running daemon, pid {pid}: stop it first")).into())
+            }
         }
     }
 
@@ -53,13 +58,13 @@ impl Lock {
                 .create(true)
                 .truncate(false)
                 .open(path)
-                .with_context(|| format!("cannot write the lock file {}", path.display()))?;
+                .map_err(unwritable(path))?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if !is_same_file(&file, path)? => {} // its last holder removed it in between
                 Ok(()) => {
-                    file.set_len(0)?;
-                    file.rewind()?;
-                    writeln!(file, "{}", std::process::id())?;
+                    let noted = file.set_len(0).and_then(|()| file.rewind());
+                    let noted = noted.and_then(|()| writeln!(file, "{}", std::process::id()));
+                    noted.map_err(unwritable(path))?;
                     return Ok(Ok(Self { path: path.to_owned(), _file: file }));
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => {

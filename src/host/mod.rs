@@ -36,11 +36,20 @@ pub mod lock;
 /// Asking the kernel.
 mod netlink;
 
+/// Values below `/proc/sys`.
+mod sysctl;
+
+/// What a start tells apart.
+mod errors;
+
 /// Other daemons.
 mod rivals;
 
 /// Carrying changes out and undoing them.
 mod changes;
+
+/// What a daemon left of which no journal is left.
+mod sweep;
 
 /// Who on a link answers for an address.
 pub mod neighbours;
@@ -54,6 +63,7 @@ pub mod steering;
 /// Who is held up, and who waits for a processor.
 pub mod thread;
 
+pub use errors::InUse;
 use journal::Journal;
 use lock::Lock;
 use netlink::Kernel;
@@ -95,12 +105,12 @@ struct Place {
 pub type Open<'a, Q> = dyn Fn(&AttachmentPlan) -> anyhow::Result<Vec<Q>> + Sync + 'a;
 
 impl Host {
-    /// The changes a start would make, one readable line each, and the warnings. Changes nothing. A daemon that runs with
+    /// The changes a start would make, and the warnings. Changes nothing. A daemon that runs with
     /// `run_dir` is the one whose next start this is about: its devices are in nobody's way.
     ///
     /// # Errors
     /// What would stop the start: one line with its remedy.
-    pub fn dry_run(topology: &Topology, run_dir: &Path) -> anyhow::Result<Vec<String>> {
+    pub fn dry_run(topology: &Topology, run_dir: &Path) -> anyhow::Result<Plan> {
         let namespaces = open_namespaces(topology)?;
         let surveys = survey_all(&namespaces)?;
         let plan = plan::plan(topology, &surveys)?;
@@ -108,8 +118,7 @@ impl Host {
             run_dir.join(lock::device_file(namespace, device)).exists()
         })?;
         plan::refuse_taken(plan.steps.iter(), &surveys)?;
-        let warnings = plan.warnings.iter().map(|warning| format!("warning: {warning}"));
-        Ok(plan.steps.iter().map(Step::to_string).chain(warnings).collect())
+        Ok(plan)
     }
 
     /// Makes this host what `topology` says, and returns the queues that `open` made, in the order of
@@ -126,7 +135,7 @@ impl Host {
         open: &Open<'_, Q>,
     ) -> anyhow::Result<(Self, Vec<Vec<Q>>)> {
         let namespaces = open_namespaces(topology)?;
-        fs::create_dir_all(run_dir).with_context(|| format!("cannot make the run directory {}", run_dir.display()))?;
+        fs::create_dir_all(run_dir).map_err(errors::unwritable(run_dir))?;
         let locks = take_locks(topology, &namespaces, run_dir)?;
         let mut journal = Journal::open(run_dir)?;
         let inherited: BTreeSet<Step> = settle_inheritance(&mut journal);
@@ -273,7 +282,8 @@ impl Host {
         let over: Vec<Step> = journal.entries().keys().filter(|s| !(keep && s.action.blocks())).cloned().collect();
         match changes::undo(&over, &mut journal).failed.as_slice() {
             [] => Ok(()),
-            failed => anyhow::bail!("could not undo: {}; `privlink clean` tries again", failed.join("; ")),
+            // The log has named each.
+            failed => anyhow::bail!("{} changes could not be undone; `privlink clean` tries again", failed.len()),
         }
     }
 }
@@ -287,18 +297,21 @@ pub struct Report {
     pub failed: Vec<String>,
 }
 
-/// Undoes what a dead daemon left in `run_dir` (`privlink clean`).
+/// Undoes what a dead daemon left in `run_dir` (`privlink clean`). Where it left no journal, routes and rules with our
+/// protocol are found in every namespace, but for those where a daemon lives.
 ///
 /// # Errors
 /// A daemon that uses the directory is alive, or the journal cannot be read.
 pub fn clean(run_dir: &Path) -> anyhow::Result<Report> {
-    if !run_dir.exists() {
-        return Ok(Report::default());
+    if run_dir.exists() {
+        let _lock = Lock::run_directory(run_dir)?;
+        let mut journal = Journal::open(run_dir)?;
+        let all: Vec<Step> = journal.entries().keys().cloned().collect();
+        if !all.is_empty() {
+            return Ok(changes::undo(&all, &mut journal));
+        }
     }
-    let _lock = Lock::run_directory(run_dir)?;
-    let mut journal = Journal::open(run_dir)?;
-    let all: Vec<Step> = journal.entries().keys().cloned().collect();
-    Ok(changes::undo(&all, &mut journal))
+    Ok(sweep::sweep())
 }
 
 fn open_namespaces(topology: &Topology) -> anyhow::Result<Vec<Namespace>> {

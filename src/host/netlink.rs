@@ -2,7 +2,6 @@
 //! inside the namespace. Every change is idempotent: made twice or undone twice, it is no error.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -27,6 +26,10 @@ use super::step::{
     Action, DEVICE_METRIC, LOOPBACK, MAIN_TABLE, PROTOCOL, QUEUE_LENGTH, Rule, RuleVerdict, UNREACHABLE_METRIC, answers,
 };
 use super::survey::{Forwards, Interface, KnownRoute, Survey};
+use super::sysctl::{forwards_everywhere, ipv6_off, read_number, restore_sysctl, write_sysctl};
+
+/// What carries our mark.
+mod leftovers;
 
 /// Table of addresses that the host itself owns.
 const LOCAL_TABLE: u32 = 255;
@@ -58,6 +61,11 @@ impl Kernel {
     /// # Errors
     /// The errno and what it means here.
     pub(super) fn apply(&self, action: &Action) -> anyhow::Result<()> {
+        // The kernel says "permission denied" where IPv6 is switched off, too.
+        self.make(action).map_err(|error| ipv6_off(action).map_or(error, |why| anyhow!(why)))
+    }
+
+    fn make(&self, action: &Action) -> anyhow::Result<()> {
         match action {
             Action::Device { .. } => Ok(()),
             Action::Sysctl { path, value } => write_sysctl(path, value),
@@ -114,6 +122,7 @@ impl Kernel {
             local: BTreeMap::new(),
             gateways: BTreeMap::new(),
             neighbours: BTreeMap::new(),
+            broadcast: BTreeMap::new(),
             reverse_path_all: read_number("net/ipv4/conf/all/rp_filter"),
             forwards: Forwards { ipv4: forwards_everywhere("ipv4"), ipv6: forwards_everywhere("ipv6") },
         };
@@ -402,7 +411,8 @@ fn classify(route: &RouteMessage, names: &BTreeMap<u32, String>, survey: &mut Su
     if table == MAIN_TABLE && route.header.kind != RouteType::Multicast {
         survey.routes.push(KnownRoute { prefix, interfaces, mtu });
     } else if table == LOCAL_TABLE && prefix.prefix_len() == prefix.max_prefix_len() {
-        survey.local.insert(prefix.addr(), interfaces.pop().unwrap_or_default());
+        let owned = if route.header.kind == RouteType::Broadcast { &mut survey.broadcast } else { &mut survey.local };
+        owned.insert(prefix.addr(), interfaces.pop().unwrap_or_default());
     }
 }
 
@@ -413,46 +423,6 @@ fn address_of(address: &RouteAddress) -> Option<IpAddr> {
         Some((*address).into())
     } else {
         None
-    }
-}
-
-/// Forwarding holds for a device made later only if both the whole and the default have it on.
-fn forwards_everywhere(family: &str) -> bool {
-    ["all", "default"].iter().all(|scope| read_number(&format!("net/{family}/conf/{scope}/forwarding")) != 0)
-}
-
-/// Value of a numeric sysctl in the namespace of the calling thread; 0 when the kernel has none (no IPv6, say).
-fn read_number(path: &str) -> u8 {
-    read_sysctl(path).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-/// Value of a sysctl in the namespace of the calling thread.
-///
-/// # Errors
-/// `/proc/sys` is not there, or has no such value.
-pub(super) fn read_sysctl(path: &str) -> io::Result<String> {
-    Ok(fs::read_to_string(format!("/proc/sys/{path}"))?.trim().to_owned())
-}
-
-fn write_sysctl(path: &str, value: &str) -> anyhow::Result<()> {
-    if read_sysctl(path).is_ok_and(|current| current == value) {
-        return Ok(());
-    }
-    fs::write(format!("/proc/sys/{path}"), value).map_err(|error| {
-        let remedy = match error.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => "needs root (CAP_NET_ADMIN); start privlink with sudo",
-            Some(libc::EROFS) => "/proc/sys is read-only here; set it on the host before the start",
-            _ => "set it by hand before the start",
-        };
-        anyhow!("{error}; {remedy}")
-    })
-}
-
-/// Puts the old value back, unless somebody changed it since, or the interface is gone.
-fn restore_sysctl(path: &str, ours: &str, old: Option<&str>) -> anyhow::Result<bool> {
-    match (read_sysctl(path), old) {
-        (Ok(current), Some(old)) if current == ours => write_sysctl(path, old).map(|()| true),
-        _ => Ok(false),
     }
 }
 

@@ -100,10 +100,7 @@ impl Namespace {
     pub fn find(id: &NamespaceId) -> Option<Self> {
         let by_name = Self::open(id.name.as_deref()).ok();
         let own = || Self::open(None).ok();
-        let named = || fs::read_dir(NAMES).into_iter().flatten().flatten().map(|entry| entry.path());
-        let lived_in =
-            || fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path().join("ns/net"));
-        let elsewhere = named().chain(lived_in()).filter_map(|path| {
+        let elsewhere = places().filter_map(|path| {
             let metadata = fs::metadata(&path).ok()?;
             ((metadata.dev(), metadata.ino()) == id.key())
                 .then(|| Self::from_file(id.name.as_deref(), File::open(path).ok()?).ok())
@@ -113,6 +110,18 @@ impl Namespace {
             namespace.id.name.clone_from(&id.name);
             namespace
         })
+    }
+
+    /// Every namespace that has a name or a process in it; one may come several times.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let opened = |path: PathBuf| {
+            let name = match path.strip_prefix(NAMES) {
+                Ok(name) => name.to_string_lossy().into_owned(),
+                Err(_) => path.display().to_string(),
+            };
+            Self::from_file(Some(&name), File::open(&path).ok()?).ok()
+        };
+        Self::open(None).into_iter().chain(places().filter_map(opened))
     }
 
     /// Whether the name that it was opened by still leads to it.
@@ -173,6 +182,14 @@ impl Namespace {
             Err(error) => bail!("cannot enter network namespace {}: {error}", self.id),
         }
     }
+}
+
+/// Where namespaces may be found: names first, then processes.
+fn places() -> impl Iterator<Item = PathBuf> {
+    let entries = |directory: &str| fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_process =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok());
+    entries(NAMES).chain(entries("/proc").filter(is_process).map(|process| process.join("ns/net")))
 }
 
 /// Where a namespace of this name is to be opened.

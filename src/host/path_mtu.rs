@@ -131,6 +131,7 @@ mod tests {
             local: BTreeMap::new(),
             gateways: BTreeMap::new(),
             neighbours: BTreeMap::new(),
+            broadcast: BTreeMap::new(),
             reverse_path_all: 0,
             forwards: Forwards { ipv4: true, ipv6: true },
         };

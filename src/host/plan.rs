@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::snapshot::topology::{AddressInUse, AttachmentPlan, Topology};
 
+use super::errors::InUse;
 use super::rivals::Holder;
 use super::step::{Action, ENDPOINTS_DENIED, LOOPBACK, MAIN_TABLE, NAT_DENIED, Rule, RuleVerdict, Step};
 use super::survey::Survey;
@@ -133,12 +134,13 @@ pub fn refuse_existing_devices(steps: &[Step], surveys: &[Arc<Survey>]) -> anyho
         let Action::Device { device, .. } = &step.action else { continue };
         let home = surveys.iter().find(|survey| survey.namespace == step.namespace);
         if home.is_some_and(|survey| survey.interface(device).is_some()) {
-            bail!(
+            return Err(InUse(format!(
                 "device {device} exists already in namespace {}, and {} holds it: stop that, or \
                  `ip link del {device}` where nothing needs it; or give this attachment another `device`",
                 step.namespace,
                 Holder::of(&step.namespace, device)
-            );
+            ))
+            .into());
         }
     }
     Ok(())
@@ -165,6 +167,13 @@ impl<'a> Taken<'a> {
         } else {
             self.survey.local.iter().find(|(address, _)| prefix.contains(*address))
         };
+        // Within a subnet of endpoints it is the last address, which none of them gets.
+        if let Some((address, interface)) = self.survey.broadcast.get_key_value(&prefix.addr()).filter(|_| single) {
+            bail!(AddressInUse(format!(
+                "{address} is the broadcast address of a network of this host (namespace {namespace}, {interface}); \
+                 choose another address"
+            )));
+        }
         if let Some((address, interface)) = owned {
             bail!(AddressInUse(format!(
                 "{address} is an address of this host (namespace {namespace}, {interface}); \

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
 use ipnet::IpNet;
 
 use super::lock;
 use super::netns::NamespaceId;
 use super::step::{Action, Step};
 use super::survey::Survey;
+use crate::snapshot::topology::AddressInUse;
 
 /// Longer command lines are cut in messages.
 const MAX_COMMAND_LINE: usize = 200;
@@ -51,11 +51,12 @@ pub(super) fn refuse<'a>(
         };
         let taken = foreign.iter().find(|(namespace, held, _)| **namespace == step.namespace && clashes(held));
         if let Some((namespace, held, device)) = taken {
-            bail!(
+            return Err(AddressInUse(format!(
                 "namespace {namespace} routes {held} to {device}, which {} holds; this daemon would need {what} there: \
                  stop that one first, or give each daemon networks or a namespace of its own",
                 Holder::of(namespace, device)
-            );
+            ))
+            .into());
         }
     }
     Ok(())
@@ -127,6 +128,7 @@ mod tests {
             local: std::collections::BTreeMap::new(),
             gateways: std::collections::BTreeMap::new(),
             neighbours: std::collections::BTreeMap::new(),
+            broadcast: std::collections::BTreeMap::new(),
             reverse_path_all: 0,
             forwards: Forwards { ipv4: true, ipv6: true },
         })

@@ -19,13 +19,14 @@ pub struct Survey {
     pub routes: Vec<KnownRoute>,
     /// Routes of our protocol that lead to a device, in any table.
     pub ours: BTreeSet<(IpNet, String)>,
-    /// Addresses that the host itself owns there, and the interface that carries each: local and
-    /// broadcast ones.
+    /// Addresses that the host itself owns there, and the interface that carries each.
     pub local: BTreeMap<IpAddr, String>,
     /// Next hops of its routes, each with words that say what it is.
     pub gateways: BTreeMap<IpAddr, String>,
     /// Neighbours that have answered on its links, each with words that say who it is.
     pub neighbours: BTreeMap<IpAddr, String>,
+    /// Broadcast addresses of networks that the host is in, and their interfaces.
+    pub broadcast: BTreeMap<IpAddr, String>,
     /// `net.ipv4.conf.all.rp_filter`.
     pub reverse_path_all: u8,
     /// New devices forward, and so does the namespace as a whole: IPv4, IPv6.

@@ -5,6 +5,22 @@ use serde::{Deserialize, Serialize};
 /// Code of the detail that says what to do about a refusal.
 const REMEDY: &str = "Remedy";
 
+/// Codes of refusals for what is there already, or depends on what is asked away: Azure answers most of them with 400.
+const CONFLICTS: [&str; 12] = [
+    "AddressInUse",
+    "AlreadyExists",
+    "DeviceInUse",
+    "InUse",
+    "InUseSubnetCannotBeDeleted",
+    "NameInUse",
+    "NetcfgSubnetRangesOverlap",
+    "NetworkInterfaceNameInUse",
+    "PrivateIPAddressInUse",
+    "PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections",
+    "RoleDefinitionHasAssignments",
+    "SharedBackend",
+];
+
 /// Body of every answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
@@ -46,6 +62,13 @@ impl ErrorBody {
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.error.details.push(Self::new(REMEDY, remedy).error);
         self
+    }
+
+    /// Whether it contradicts what is there, as all its mistakes do where there are several.
+    pub fn is_conflict(&self) -> bool {
+        let is = |code: &str| CONFLICTS.contains(&code);
+        let mut mistakes = self.error.details.iter().filter(|detail| detail.code != REMEDY).peekable();
+        is(&self.error.code) || mistakes.peek().is_some() && mistakes.all(|detail| is(&detail.code))
     }
 
     /// Every single mistake, where there are several.

@@ -39,10 +39,12 @@ pub use objects::{
     Resource, SecurityGroup, SecurityRule, Step, Subnet, Target, Traffic, Transition, Vnet,
 };
 pub use records::{
-    Actor, Applied, AuditRecord, Authority, Document, Epoch, ExportedRecord, Record, Skipped, Usage, Verified,
+    Actor, Applied, AuditRecord, Authority, Document, Epoch, ExportedRecord, Plan, PlannedStep, Record, Skipped, Usage,
+    Verified,
 };
 pub use status::{
-    Check, Condition, Deleted, Explanation, Flow, Line, Lost, Match, Reload, Severity, Side, Status, Totals, Who,
+    Check, Condition, Deleted, Explanation, Flow, LastReload, Line, Lost, Match, Reload, Severity, Side, Status,
+    Totals, Who,
 };
 
 /// Version of every JSON document: fields are added, never renamed or given another meaning.

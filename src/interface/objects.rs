@@ -105,7 +105,8 @@ pub struct Endpoint {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<Rates>,
     /// Backends its addresses reach.
-    pub backends: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backends: Option<u64>,
     /// What passed through it.
     pub traffic: Traffic,
 }

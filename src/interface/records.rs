@@ -61,6 +61,28 @@ pub struct Skipped {
     pub reason: String,
 }
 
+/// What a start of the daemon would do to this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// What applying the file would do.
+    pub file: Applied,
+    /// Changes to the host, in the order in which they would be made.
+    pub steps: Vec<PlannedStep>,
+    /// What the operator should know besides.
+    pub warnings: Vec<String>,
+}
+
+/// One change to a network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedStep {
+    /// Name of the namespace.
+    pub namespace: String,
+    /// The command that would make it.
+    pub change: String,
+}
+
 /// The state of everything, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -14,6 +14,9 @@ pub struct Status {
     pub pid: u32,
     /// The configuration file it applies.
     pub config: String,
+    /// What became of the file when it was last read anew; absent: it was not, since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<LastReload>,
     /// Whether it forwards; until then nothing passes.
     pub ready: bool,
     /// Data workers.
@@ -78,8 +81,9 @@ pub struct Line {
     /// Who decided, and when; absent while nobody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<super::Decision>,
-    /// Backends its addresses reach.
-    pub backends: u64,
+    /// Backends its addresses reach; absent where the resource is not to be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backends: Option<u64>,
     /// Live sessions.
     pub sessions: u64,
 }
@@ -309,4 +313,22 @@ pub struct Deleted {
 pub struct Reload {
     /// One line per change, difference or warning.
     pub notes: Vec<String>,
+    /// The same for programs.
+    #[serde(default)]
+    pub file: super::Applied,
+}
+
+/// What became of the daemon's file when it was last read anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastReload {
+    /// When, RFC 3339.
+    pub at: String,
+    /// Who asked for it.
+    pub by: String,
+    /// `applied` or `refused`: then nothing changed.
+    pub outcome: String,
+    /// What it did, or why it was refused; absent for those who may not change the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }

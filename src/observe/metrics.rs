@@ -58,6 +58,7 @@ impl Collector for Sample {
         self.flow_log(&mut encoder)?;
         self.hooks(&mut encoder)?;
         self.log(&mut encoder)?;
+        self.reloads(&mut encoder)?;
         self.names(&mut encoder)
     }
 }
@@ -182,6 +183,18 @@ impl Sample {
         let help = "Lines of the daemon's log that standard error did not take";
         let metric = encoder.encode_descriptor("privlink_log_lost", help, None, MetricType::Counter)?;
         ConstCounter::new(self.log_lost).encode(metric)
+    }
+
+    fn reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Times that the daemon's file was read anew since the start, by what became of it";
+        let mut family = encoder.encode_descriptor("privlink_reloads", help, None, MetricType::Counter)?;
+        for (outcome, value) in [("applied", self.reloads.applied), ("refused", self.reloads.refused)] {
+            counter(&mut family, &[("outcome", outcome)], value)?;
+        }
+        let help = "Whether the daemon's file was applied when it was last read: at the start, or anew";
+        let metric = encoder.encode_descriptor("privlink_last_reload_applied", help, None, MetricType::Gauge)?;
+        let applied = self.reloads.last.as_ref().is_none_or(|last| last.applied);
+        ConstGauge::new(i64::from(applied)).encode(metric)
     }
 
     fn names(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

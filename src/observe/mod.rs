@@ -14,6 +14,7 @@ use crate::dataplane::counters::{Probes, VerdictCounts};
 use crate::dataplane::mailbox::Mailbox;
 use crate::dataplane::verdict::DropReason;
 use crate::interface::{self, Totals, Traffic};
+use crate::snapshot::steering::NAT_PORTS;
 use crate::snapshot::{EndpointId, Rates, Snapshot};
 use flow_log::FlowLog;
 
@@ -28,6 +29,9 @@ pub mod flow_log;
 
 /// Runs of `on_request`.
 pub mod hooks;
+
+/// The daemon's file, read anew.
+pub mod reloads;
 
 /// The daemon's log, which never holds up what it tells of.
 pub mod log_writer;
@@ -50,6 +54,8 @@ pub struct Facts {
     pub resources: Vec<String>,
     /// Every backend that is checked.
     pub backends: Vec<BackendFacts>,
+    /// Every NAT address of a resource, and how often its ports can be given out: over protocols, backends and their ports.
+    pub nat_pools: BTreeMap<IpAddr, u64>,
 }
 
 /// One backend that is checked.
@@ -89,6 +95,7 @@ pub struct Observer {
     hooks: Option<Arc<hooks::HookCounts>>,
     log: Arc<log_writer::LogCounts>,
     names: names::Source,
+    reloads: reloads::Reloads,
 }
 
 /// All endpoints ever heard of: a deleted one's traffic still counts for its resource.
@@ -98,6 +105,7 @@ struct Known {
     live: BTreeSet<EndpointId>,
     resources: BTreeSet<String>,
     backends: Vec<BackendFacts>,
+    nat_pools: BTreeMap<IpAddr, u64>,
 }
 
 /// Every counter at one moment, with names.
@@ -127,6 +135,8 @@ pub struct Sample {
     pub log_lost: u64,
     /// What became of names that were asked for, by VNet.
     pub names: Vec<names::NameCounts>,
+    /// What became of the daemon's file each time it was read anew.
+    pub reloads: reloads::Results,
 }
 
 impl std::fmt::Debug for Observer {
@@ -144,7 +154,18 @@ impl Observer {
         facts: Box<dyn Fn() -> Facts + Send + Sync>,
     ) -> Self {
         let (known, names) = (Mutex::new(Known::default()), Box::new(Vec::new));
-        Self { snapshot, workers, mailboxes, facts, known, flow_log: None, hooks: None, log: Arc::default(), names }
+        Self {
+            snapshot,
+            workers,
+            mailboxes,
+            facts,
+            known,
+            flow_log: None,
+            hooks: None,
+            log: Arc::default(),
+            names,
+            reloads: reloads::Reloads::default(),
+        }
     }
 
     /// Finds ended sessions in `log`, too.
@@ -156,6 +177,11 @@ impl Observer {
     /// What became of the runs of `on_request`; `None`: there is no such program.
     pub fn hooks(&self) -> Option<&hooks::HookCounts> {
         self.hooks.as_deref()
+    }
+
+    /// What became of the daemon's file each time it was read anew.
+    pub fn reloads(&self) -> &reloads::Reloads {
+        &self.reloads
     }
 
     /// Counts the runs of `on_request`, too.
@@ -195,6 +221,7 @@ impl Observer {
         known.live = facts.endpoints.iter().map(|endpoint| endpoint.id).collect();
         known.resources.extend(facts.resources);
         known.backends = facts.backends;
+        known.nat_pools = facts.nat_pools;
         for endpoint in facts.endpoints {
             known.resources.insert(endpoint.resource.clone());
             known.names.insert(endpoint.id, endpoint);
@@ -227,7 +254,7 @@ impl Observer {
         }
         let flow_log = self.flow_log.as_ref().map(|log| (log.records(), log.lost()));
         let hooks = self.hooks.as_ref().map(|counts| counts.read());
-        let nat_ports = self.nat_ports();
+        let nat_ports = with_free(self.nat_ports(), &known.nat_pools);
         let backends = known.backends;
         Sample {
             workers: self.verdicts(),
@@ -242,6 +269,7 @@ impl Observer {
             hooks,
             log_lost: self.log_lost(),
             names: (self.names)(),
+            reloads: self.reloads.read(),
         }
     }
 
@@ -294,6 +322,16 @@ impl Observer {
         self.refresh();
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The use of every address that has ports; workers know of those only that a session has had.
+fn with_free(used: Vec<NatPortUse>, all: &BTreeMap<IpAddr, u64>) -> Vec<NatPortUse> {
+    let mut ports: BTreeMap<IpAddr, NatPortUse> = used.into_iter().map(|ports| (ports.nat_ip, ports)).collect();
+    for (&nat_ip, &pools) in all {
+        let ports = ports.entry(nat_ip).or_insert(NatPortUse { nat_ip, used: 0, quarantined: 0, free: 0 });
+        ports.free = (pools * u64::from(NAT_PORTS)).saturating_sub(ports.used + ports.quarantined);
+    }
+    ports.into_values().collect()
 }
 
 /// Verdicts of all workers as one sum.

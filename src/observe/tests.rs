@@ -76,6 +76,7 @@ fn facts(live: &[u32]) -> Facts {
         endpoints,
         resources: vec!["default/orders-db".to_owned(), "default/idle".to_owned()],
         backends: Vec::new(),
+        nat_pools: [(ip("10.20.99.5"), 2)].into(),
     }
 }
 
@@ -159,6 +160,10 @@ fn metrics_carry_the_documented_names_and_the_sum_of_law_four() {
         (r#"privlink_nat_ports{nat_ip="10.20.99.4",state="used"}"#, 2),
         (r#"privlink_nat_ports{nat_ip="10.20.99.4",state="quarantined"}"#, 4),
         (r#"privlink_nat_ports{nat_ip="10.20.99.4",state="free"}"#, 200),
+        (r#"privlink_nat_ports{nat_ip="10.20.99.5",state="used"}"#, 0),
+        (r#"privlink_nat_ports{nat_ip="10.20.99.5",state="free"}"#, 129_024),
+        (r#"privlink_reloads_total{outcome="refused"}"#, 0),
+        ("privlink_last_reload_applied", 1),
         ("privlink_log_lost_total", 0),
         (r#"privlink_packets_total{worker="0",verdict="answered"}"#, 0),
         (r#"privlink_packets_total{worker="1",verdict="originated"}"#, 0),

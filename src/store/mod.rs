@@ -331,12 +331,12 @@ pub enum StoreError {
     #[error("another privlink daemon uses the state directory {0}: stop it first")]
     Held(String),
     /// A file could not be used.
-    #[error("{place}: {source}")]
+    #[error("{place}: {error}")]
     Io {
         /// Which file.
         place: String,
         /// What the kernel said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The audit log was tampered with, or is damaged.
     #[error(transparent)]

@@ -174,7 +174,8 @@ fn a_dry_run_prints_what_a_start_does_and_changes_nothing() {
     isolated("a_dry_run_prints_what_a_start_does_and_changes_nothing", |run_dir| {
         let topology = two_legs(OnExit::Block);
         let before = (state("spoke"), state("core"));
-        let lines = Host::dry_run(&topology, run_dir).expect("planned");
+        let plan = Host::dry_run(&topology, run_dir).expect("planned");
+        let lines: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
         for expected in [
             "spoke: ip route add unreachable 10.1.9.4/32 metric 4000000 proto 112",
             "spoke: make TUN device pl-spoke mtu 1400 queues 2 offload on",
@@ -182,7 +183,7 @@ fn a_dry_run_prints_what_a_start_does_and_changes_nothing() {
         ] {
             assert!(lines.iter().any(|line| line == expected), "{expected} is not in {lines:#?}");
         }
-        assert!(lines.iter().any(|line| line.starts_with("warning: forwarding is off in namespace core: backends")));
+        assert!(plan.warnings.iter().any(|line| line.starts_with("forwarding is off in namespace core: backends")));
         assert_eq!((state("spoke"), state("core")), before);
         let missing = topology_in("nowhere");
         let error = format!("{:#}", Host::dry_run(&missing, run_dir).expect_err("no such namespace"));

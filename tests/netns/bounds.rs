@@ -163,7 +163,9 @@ fn a_state_of_0_1_keeps_what_later_rules_forbid_and_takes_nothing_new_of_it() {
         });
         let status = ask("status");
         assert!(status.contains("resource default/elsewhere: targets[0].backends[0]: backend 10.30.0.5"), "{status}");
-        assert!(read_log().contains("subnet `nat` holds NAT addresses and has no `nat = true`"), "{}", read_log());
+        eventually("the log says so", || {
+            read_log().contains("subnet `nat` holds NAT addresses and has no `nat = true`")
+        });
         let audit = ask("audit list --json");
         assert!(audit.contains("subnet nat takes NAT addresses"), "{audit}");
         // Another server out there is new, in the file as over the API; what stands blocks no other change.

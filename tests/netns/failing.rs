@@ -4,8 +4,8 @@ use std::io::ErrorKind::{HostUnreachable, TimedOut};
 use std::io::Write as _;
 
 use crate::lab::{
-    Daemon, ask, cli, endpoint, eventually, fails_to_start, ip, isolated, join, leg, orders, read_log, two_legs,
-    two_sides,
+    Daemon, ask, cli, endpoint, eventually, fails_to_start, ip, isolated, join, leg, orders, read_log, run, sysctl,
+    two_legs, two_sides,
 };
 use crate::peers::{Capture, accept_all, connect, listen, serve, tcp, udp};
 
@@ -95,6 +95,54 @@ fn a_clean_removes_what_a_killed_daemon_left() {
 }
 
 #[test]
+fn a_clean_finds_what_is_left_where_the_run_directory_is_gone() {
+    isolated("failing::a_clean_finds_what_is_left_where_the_run_directory_is_gone", || {
+        two_legs();
+        let before = ["spoke", "core"].map(everything);
+        // Both families; and both sides in one namespace, which takes rules.
+        let both = orders("Approved")
+            .replace("netns = \"core\"", "netns = \"spoke\"")
+            .replace("[\"10.1.0.0/16\"]", "[\"10.1.0.0/16\", \"fd00:1::/32\"]")
+            .replace("prefix = \"10.1.9.0/24\"", "prefixes = [\"10.1.9.0/24\", \"fd00:1:0:9::/64\"]");
+        for file in [orders("Approved"), both] {
+            Daemon::start(&file).kill();
+            assert_ne!(["spoke", "core"].map(everything), before);
+            for left in std::fs::read_dir("/run/privlink").expect("readable").flatten() {
+                let name = left.file_name().to_string_lossy().into_owned();
+                if name.contains("journal") || name.contains("lock") || name.contains("sock") {
+                    std::fs::remove_file(left.path()).expect("removed");
+                }
+            }
+            let removed = ask("clean");
+            assert!(removed.contains("removed spoke: ip route add unreachable 10.1.9.0/24"), "{removed}");
+            assert_eq!(["spoke", "core"].map(everything), before, "{removed}");
+            assert_eq!(ask("clean"), "nothing to clean up\n");
+        }
+        // Where a daemon lives, what it needs is left alone.
+        serve("core", "10.20.0.2:7000", "echo");
+        let daemon = Daemon::start(&orders("Approved"));
+        let running = ["spoke", "core"].map(everything);
+        assert_eq!(ask("clean --socket /run/elsewhere/privlink.sock"), "nothing to clean up\n");
+        assert_eq!(["spoke", "core"].map(everything), running);
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:7").as_deref(), Ok("echo"));
+        daemon.stop();
+    });
+}
+
+#[test]
+fn a_dedicated_subnet_may_be_the_last_of_its_vnet() {
+    isolated("failing::a_dedicated_subnet_may_be_the_last_of_its_vnet", || {
+        two_legs();
+        serve("core", "10.20.0.2:7000", "echo");
+        join(("spoke", "lan0", "10.1.0.1/16"), ("core", "lan1", ""));
+        assert!(ip("-n spoke route show table local").contains("broadcast 10.1.255.255"), "the kernel's own");
+        let daemon = Daemon::start(&orders("Approved").replace("10.1.9.", "10.1.255."));
+        assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.255.4:7").as_deref(), Ok("echo"));
+        daemon.stop();
+    });
+}
+
+#[test]
 fn undo_on_exit_leaves_the_host_as_it_was() {
     isolated("failing::undo_on_exit_leaves_the_host_as_it_was", || {
         two_legs();
@@ -118,13 +166,13 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
         let before = ["spoke", "core"].map(everything);
         let (code, said) = fails_to_start(&file);
         assert_eq!(said.lines().filter(|line| line.starts_with("privlink:")).count(), 1, "{said}");
-        assert_ne!(code, Some(0), "{said}");
+        assert_eq!(code, Some(5), "{said}");
         // Another socket and state, the same device: the packets of the first are not stolen.
         let other = file
             .replace("\"/run/privlink/state\"", "\"/run/other/state\"\nsocket = \"/run/other/privlink.sock\"")
             .replace("127.0.0.1:9464", "127.0.0.1:9465");
         let (code, said) = fails_to_start(&other);
-        assert_eq!(code, Some(1), "{said}");
+        assert_eq!(code, Some(5), "{said}");
         assert!(said.contains("pl-spoke"), "{said}");
         assert_eq!(["spoke", "core"].map(everything), before);
         for _ in 0..20 {
@@ -165,7 +213,7 @@ fn a_daemon_that_wants_what_another_routes_is_refused_with_who_holds_it() {
             ("NAT addresses", &same.replace("10.1.9.", "10.1.8."), "routes 10.20.99.4/32 to pl-core"),
         ] {
             let (code, said) = fails_to_start(file);
-            assert_eq!(code, Some(1), "{what}: {said}");
+            assert_eq!(code, Some(5), "{what}: {said}");
             let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("privlink:")).collect();
             assert!(lines.len() == 1 && lines[0].contains(route) && lines[0].contains(&holder), "{what}: {said}");
             assert_eq!(["spoke", "core"].map(everything), before, "{what}");
@@ -213,10 +261,11 @@ fn a_start_that_cannot_be_says_why_in_one_line_and_leaves_nothing() {
     isolated("failing::a_start_that_cannot_be_says_why_in_one_line_and_leaves_nothing", || {
         two_legs();
         let file = orders("Approved");
-        let refuse = |what: &str, file: &str, words: &[&str]| {
+        let refuse = |what: &str, exit: i32, file: &str, words: &[&str]| {
             let before = ["spoke", "core"].map(everything);
             let (code, said) = fails_to_start(file);
-            assert_eq!(code, Some(1), "{what}: {said}");
+            assert_eq!(code, Some(exit), "{what}: {said}");
+            assert!(!said.contains("closed cleanly"), "{what}: {said}");
             let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("privlink:")).collect();
             assert_eq!(lines.len(), 1, "{what}: {said}");
             assert!(words.iter().all(|word| lines[0].contains(word)), "{what}: {said}");
@@ -224,18 +273,49 @@ fn a_start_that_cannot_be_says_why_in_one_line_and_leaves_nothing() {
         };
         refuse(
             "a missing namespace",
+            1,
             &file.replace("netns = \"core\"", "netns = \"nowhere\""),
             &["nowhere", "ip netns add"],
         );
         ip("-n core tuntap add dev pl-core mode tun");
-        refuse("a device that exists", &file, &["pl-core"]);
+        refuse("a device that exists", 5, &file, &["pl-core"]);
         ip("-n core link del pl-core");
         ip("-n spoke address add 10.1.9.4/32 dev lo");
-        refuse("an address in use", &file, &["10.1.9.4", "in use"]);
+        refuse("an address in use", 5, &file, &["10.1.9.4", "in use"]);
         ip("-n spoke address del 10.1.9.4/32 dev lo");
         let listener = std::net::TcpListener::bind("127.0.0.1:9464").expect("bound");
-        refuse("a metrics port in use", &file, &["127.0.0.1:9464"]);
+        refuse("a metrics port in use", 5, &file, &["127.0.0.1:9464"]);
         drop(listener);
+        let wide = file
+            .replace("[\"10.1.0.0/16\"]", "[\"10.1.0.0/16\", \"fd00:1::/32\"]")
+            .replace("prefix = \"10.1.9.0/24\"", "prefixes = [\"10.1.9.0/24\", \"fd00:1:0:9::/64\"]");
+        sysctl("spoke", "ipv6/conf/all/disable_ipv6", "1");
+        refuse("IPv6 is switched off", 1, &wide, &["IPv6 is switched off", "net.ipv6.conf.all.disable_ipv6"]);
+        sysctl("spoke", "ipv6/conf/all/disable_ipv6", "0");
+        std::fs::create_dir_all("/run/small").expect("made");
+        run("mount", "-t tmpfs -o size=16k tmpfs /run/small");
+        std::fs::write("/run/small/full", vec![1; 12 << 10]).expect("filled");
+        let room = ["no room is left for /run/small", "free space"];
+        refuse(
+            "no room in the run directory",
+            1,
+            &file.replace("[daemon]", "[daemon]\nsocket = \"/run/small/d/s\""),
+            &room,
+        );
+        let room = ["no room left for the state in /run/small/", "free space"];
+        refuse("no room for the state", 1, &file.replace("/run/privlink/state", "/run/small/state"), &room);
+        // The state that there is, on a disk that is full since.
+        run("mount", "-t tmpfs -o size=400k tmpfs /run/small");
+        let moved = file.replace("/run/privlink/state", "/run/small/state");
+        Daemon::start(&moved).stop();
+        while std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open("/run/small/full")
+            .and_then(|mut full| full.write_all(&[1; 512]))
+            .is_ok()
+        {}
+        refuse("no room for the state that there is", 1, &moved, &room);
         drop(Daemon::start(&file));
     });
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::lab::{Daemon, ask, eventually, isolated, metrics, read_log, two_legs, two_sides};
+use crate::lab::{Daemon, ask, endpoint, eventually, isolated, metrics, read_log, two_legs, two_sides};
 
 const TOLD: &str = "/run/privlink/told";
 
@@ -27,6 +27,28 @@ fn counted(outcome: &str) -> u64 {
 }
 
 #[test]
+fn a_request_that_a_start_brings_runs_the_command_and_the_next_start_does_not() {
+    isolated("on_request::a_request_that_a_start_brings_runs_the_command_and_the_next_start_does_not", || {
+        two_legs();
+        fs::write("/run/privlink/hook", SCRIPT).expect("written");
+        fs::set_permissions("/run/privlink/hook", fs::Permissions::from_mode(0o755)).expect("executable");
+        let asks = [
+            endpoint("one", "spoke", "10.1.9.4", "echo", "Pending"),
+            endpoint("two", "spoke", "10.1.9.5", "echo", "Approved"),
+        ];
+        let file = two_sides("on_request = [\"/run/privlink/hook\", \"new\"]", &asks.concat());
+        let daemon = Daemon::start(&file);
+        eventually("the command has run", || counted("done") == 1);
+        assert_eq!(told(), [format!("new default/one uid:{} 1 ", rustix::process::getuid().as_raw())]);
+        daemon.stop();
+        let daemon = Daemon::again(&[]);
+        daemon.apply(&(file + &endpoint("three", "spoke", "10.1.9.6", "echo", "Pending")));
+        eventually("a reload brings one, too", || counted("done") == 1);
+        assert_eq!(told().len(), 2, "{:?}", told());
+    });
+}
+
+#[test]
 fn a_new_request_runs_the_command_once_whatever_it_does() {
     isolated("on_request::a_new_request_runs_the_command_once_whatever_it_does", || {
         two_legs();
@@ -43,7 +65,7 @@ fn a_new_request_runs_the_command_once_whatever_it_does() {
 
         request("two", "fail");
         eventually("the failure is counted", || counted("failed") == 1);
-        assert!(read_log().contains("on_request failed: exit status: 7"), "{}", read_log());
+        eventually("the log says why", || read_log().contains("on_request failed: exit status: 7"));
         request("three", "hang");
         eventually("it hangs", || told().len() == 3);
         request("four", "hello");

@@ -4,8 +4,8 @@ use std::io::ErrorKind::ConnectionRefused;
 use std::io::{Read as _, Write as _};
 
 use crate::lab::{
-    Daemon, ask, cli, endpoint, eventually, fails_to_start, isolated, orders, read_log, sessions, state_of, two_legs,
-    two_sides,
+    Daemon, ask, cli, endpoint, eventually, fails_to_start, isolated, json, metrics, orders, read_log, sessions,
+    state_of, two_legs, two_sides,
 };
 use crate::peers::{connect, end_of, greeted, serve, tcp};
 
@@ -101,6 +101,30 @@ fn what_the_file_no_longer_names_stays_until_it_is_pruned() {
 }
 
 #[test]
+fn status_advises_what_a_reload_takes() {
+    isolated("state::status_advises_what_a_reload_takes", || {
+        two_legs();
+        let other = endpoint("other", "spoke", "10.1.9.5", "echo", "Approved");
+        let orders = endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved");
+        let daemon = Daemon::start(&two_sides("", &(orders.clone() + &other)));
+        ask("connection remove other");
+        daemon.apply(&two_sides("", &orders));
+        let kept = || {
+            let status = json("status");
+            let all = status["conditions"].as_array().expect("conditions").clone();
+            let kept = all.into_iter().find(|one| one["code"] == "KeptUnnamed");
+            kept.map(|one| one["remedy"].as_str().expect("a remedy").to_owned())
+        };
+        // To name it again would be skipped, for a file does not revive what is over.
+        assert_eq!(kept().as_deref(), Some("delete it: `privlink endpoint delete default/other`"));
+        assert!(daemon.apply(&two_sides("", &(orders.clone() + &other))).contains("skipped: endpoint default/other"));
+        daemon.apply(&two_sides("", &orders));
+        ask("endpoint delete default/other");
+        assert_eq!(kept(), None);
+    });
+}
+
+#[test]
 fn a_dry_run_beside_the_daemon_reads_its_state_and_disturbs_nothing() {
     isolated("state::a_dry_run_beside_the_daemon_reads_its_state_and_disturbs_nothing", || {
         two_legs();
@@ -153,6 +177,83 @@ fn a_bad_file_changes_nothing_and_the_log_names_the_line() {
         assert_eq!(tcp("spoke", "10.1.0.5:0", "10.1.9.4:9").as_deref(), Ok("echo"));
         eventually("one session at most is left", || sessions() <= 1);
     });
+}
+
+#[test]
+fn a_hangup_reads_the_file_anew_and_its_result_stands_in_status_and_metrics() {
+    isolated("state::a_hangup_reads_the_file_anew_and_its_result_stands_in_status_and_metrics", || {
+        two_legs();
+        let file = orders("Pending");
+        let daemon = Daemon::start(&file);
+        assert!(json("status")["lastReload"].is_null());
+        // TCP, UDP and echo towards one server: all of their ports are free before the first session.
+        assert_eq!(metrics()["privlink_nat_ports{nat_ip=\"10.20.99.4\",state=\"free\"}"], 3 * 64_512);
+        let counted = |outcome: &str| metrics()[&format!("privlink_reloads_total{{outcome=\"{outcome}\"}}")];
+        assert_eq!((counted("applied"), counted("refused"), metrics()["privlink_last_reload_applied"]), (0, 0, 1));
+        let hang_up = |file: &str, outcome: &str, count: u64| {
+            std::fs::write(crate::lab::FILE, file).expect("written");
+            daemon.signal(rustix::process::Signal::HUP);
+            eventually(outcome, || counted(outcome) == count);
+            json("status")
+        };
+        let bad = file.replace("manual = true", "manul = true");
+        let status = hang_up(&bad, "refused", 1);
+        assert_eq!(status["lastReload"]["outcome"], "refused");
+        assert!(status["lastReload"]["message"].as_str().is_some_and(|said| said.contains("manul")), "{status}");
+        assert!(status["conditions"].to_string().contains("ReloadRefused"), "{status}");
+        assert_eq!(metrics()["privlink_last_reload_applied"], 0);
+        assert!(ask("status").contains("the file was last read anew"), "{}", ask("status"));
+        eventually("the log says so once", || {
+            read_log().matches("configuration refused, nothing changed").count() == 1
+        });
+
+        // Whoever waits for the verdict is told the same, with an exit code for programs.
+        let refused = cli("reload");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(78), "{said}");
+        assert_eq!(said.matches("unknown key `manul`").count(), 1, "{said}");
+
+        let status = hang_up(&file, "applied", 1);
+        assert_eq!(status["lastReload"]["outcome"], "applied");
+        assert!(!status["conditions"].to_string().contains("ReloadRefused"), "{status}");
+        assert_eq!(metrics()["privlink_last_reload_applied"], 1);
+        assert!(json("reload")["file"]["unchanged"].as_u64().is_some_and(|count| count > 0));
+        // What the live state refuses is a conflict, with the same words wherever it is read.
+        let taken = file.replace("10.20.99.4", "10.20.99.1");
+        let said = daemon.reload(&taken, "configuration refused");
+        assert!(said.contains("10.20.99.1"), "{said}");
+    });
+}
+
+#[test]
+fn a_wait_outlasts_a_restart_of_the_daemon() {
+    isolated("state::a_wait_outlasts_a_restart_of_the_daemon", || {
+        two_legs();
+        let daemon = Daemon::start(&orders("Pending"));
+        assert_eq!(cli("wait connection orders --for state=Approved --timeout 0").status.code(), Some(8));
+        let waits = || cli("wait connection orders --for state=Approved --timeout 60s");
+        let waited = std::thread::scope(|scope| {
+            let waiting = scope.spawn(waits);
+            // A question is held back: the daemon counts it among its connections until it ends.
+            eventually("it waits", || open_connections() > 0);
+            daemon.stop();
+            assert!(!waiting.is_finished(), "without a daemon it waits on");
+            let _daemon = Daemon::again(&[]);
+            ask("connection approve orders");
+            waiting.join().expect("it ends")
+        });
+        let said = String::from_utf8_lossy(&waited.stdout).into_owned();
+        assert!(waited.status.success() && said == "orders: Approved\n", "{said}");
+        assert_eq!(waits().status.code(), Some(7), "a daemon that never answered is none that restarts");
+    });
+}
+
+/// Accepted connections of the control socket.
+fn open_connections() -> usize {
+    const CONNECTED: &str = "03";
+    let sockets = std::fs::read_to_string("/proc/net/unix").expect("a table");
+    let is_one = |line: &&str| line.contains("/privlink.sock") && line.split_whitespace().nth(5) == Some(CONNECTED);
+    sockets.lines().filter(is_one).count()
 }
 
 #[test]

@@ -9,7 +9,11 @@ use crate::peers::{accept_all, connect, listen};
 
 /// The sessions that had `peer`, as `who` lists them.
 fn who(peer: SocketAddr, more: &str) -> Vec<Value> {
-    json(&format!("who {peer} {more}"))["matches"].as_array().expect("a list").clone()
+    let answer = cli(&format!("who {peer} {more} --json"));
+    let list: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+    let matches = list["items"][0]["matches"].as_array().expect("a list").clone();
+    assert_eq!(answer.status.code(), Some(if matches.is_empty() { 4 } else { 0 }), "{list}");
+    matches
 }
 
 /// What stands behind each match: client, state, server.

@@ -36,7 +36,7 @@ pub(super) struct Options {
 pub(super) fn examine(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
     let findings = walk(options, client)?;
     let failed = findings.iter().any(|finding| finding.outcome == Outcome::Failed);
-    let colours = output.width.is_some() && output.format != Format::Json && std::env::var_os("NO_COLOR").is_none();
+    let colours = output.format != Format::Json && super::terminal::shows_colours(output.width.is_some());
     output.list(&List::new(findings), |findings, out| write(findings, colours, out))?;
     // Everything is said already.
     if failed { Err(Failure::new(Exit::Failed, "")) } else { Ok(()) }

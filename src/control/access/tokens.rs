@@ -149,8 +149,16 @@ impl fmt::Debug for Secret {
 
 /// A lifetime that cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a token's lifetime is more than nothing and at most 3660 days, not {0:#}")]
+#[error("a token's lifetime is more than nothing and at most 3660 days, not {}", in_words(*.0))]
 pub struct BadLifetime(pub SignedDuration);
+
+/// `4000 days`, `90 minutes`: in the largest unit that it is a whole number of.
+fn in_words(time: SignedDuration) -> String {
+    let seconds = time.as_secs();
+    let units = [(86_400, "days"), (3_600, "hours"), (60, "minutes")];
+    let (length, unit) = units.into_iter().find(|(length, _)| seconds % length == 0).unwrap_or((1, "seconds"));
+    format!("{} {unit}", seconds / length)
+}
 
 /// Makes a token. `random` comes from the system's generator and is used for nothing else.
 ///
@@ -182,7 +190,7 @@ pub enum TokenError {
     #[error("this token is unknown or revoked; ask for a new one (`privlink token create`)")]
     Unknown,
     /// It was good until then.
-    #[error("this token expired at {0}; ask for a new one (`privlink token create`)")]
+    #[error("this token expired at {0:.0}; ask for a new one (`privlink token create`)")]
     Expired(Timestamp),
 }
 

@@ -53,6 +53,9 @@ fn a_reader_of_one_tenant_sees_that_tenant_and_the_owner_of_a_resource_its_conne
     ]);
     assert_eq!(endpoints(&view, &ada), ["tenant/g/theirs"]);
     assert!(view.seen_by(&ada).resources().is_empty() && view.seen_by(&ada).vnets().is_empty());
+    // What stands behind its endpoint is not known to it, which is another thing than nothing.
+    assert_eq!(view.seen_by(&ada).endpoints()[0].backends, None);
+    assert!(view.seen_by(&bob).endpoints()[0].backends.is_some_and(|count| count > 0));
     assert_eq!(endpoints(&view, &bob), ["default/orders", "tenant/g/theirs"]);
     assert_eq!(view.seen_by(&bob).resources().len(), 1);
     assert!(view.seen_by(&bob).vnets().is_empty());

@@ -58,6 +58,7 @@ pub use super::sentence::short;
 pub use endpoints::MESSAGE_MAX;
 pub use names::{NAME_MAX, is_name};
 pub use quotas::{Counts, Usage, usage};
+pub use resources::NAT_MAX;
 pub use zones::{LINKS_MAX, RECORD_SETS_MAX};
 
 /// Checks everything that must hold between the objects of `model`, and between them and `host` where there

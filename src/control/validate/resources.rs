@@ -16,7 +16,7 @@ use crate::control::sentence::{Mention, Part, itself, sentence};
 use crate::snapshot::Protocol;
 
 /// NAT addresses of one resource at most (features, row M3).
-const NAT_MAX: usize = 8;
+pub const NAT_MAX: usize = 8;
 
 /// Entries of a list of subscriptions at most (features, row M2).
 const SUBSCRIPTIONS_MAX: usize = 100;

@@ -47,9 +47,7 @@ impl Writer {
             self.keep_route(&outcome);
             return Err(refusal);
         }
-        let pending = ConnectionState::Pending.to_string();
-        let asks = |record: &&Record| record.from.is_none() && record.to.as_ref() == Some(&pending);
-        records.iter().filter(asks).for_each(|request| ports.host.requested(request));
+        tell_of_requests(ports, &records);
         self.add_warnings(&mut outcome);
         if let (true, Outcome::Applied(report)) = (own_file, &outcome) {
             self.last_apply = Arc::new(report.clone());
@@ -236,6 +234,13 @@ impl Writer {
     fn take_back(&mut self, ports: &Ports) {
         self.host_behind = ports.host.reconcile(&self.topology).err().map(|error| format!("{error:#}"));
     }
+}
+
+/// Tells the host of every connection that waits for its owner from now on.
+pub(super) fn tell_of_requests(ports: &Ports, records: &[Record]) {
+    let pending = ConnectionState::Pending.to_string();
+    let asks = |record: &&Record| record.from.is_none() && record.to.as_ref() == Some(&pending);
+    records.iter().filter(asks).for_each(|request| ports.host.requested(request));
 }
 
 fn not_durable(what: &'static str, error: &std::io::Error) -> Refusal {

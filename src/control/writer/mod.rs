@@ -194,7 +194,9 @@ impl Writer {
         let records: Vec<Record> = std::mem::take(&mut self.migrated).into_iter().chain(applied).collect();
         self.save_with(&records)?;
         ports.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;
-        self.publish(ports)
+        self.publish(ports)?;
+        force::tell_of_requests(ports, &records);
+        Ok(())
     }
 
     pub(super) fn in_force(&self) -> &Arc<InForce> {

@@ -48,6 +48,7 @@ fn survey(name: &str, inode: u64, routes: &[(&str, &str)]) -> Survey {
         local: BTreeMap::new(),
         gateways: BTreeMap::new(),
         neighbours: BTreeMap::new(),
+        broadcast: BTreeMap::new(),
         reverse_path_all: 0,
         forwards: on,
     }

@@ -32,7 +32,7 @@ impl StateDir {
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Held(path.display().to_string())),
-            Err(TryLockError::Error(source)) => Err(at(&file)(source)),
+            Err(TryLockError::Error(error)) => Err(at(&file)(error)),
         }
     }
 
@@ -206,12 +206,12 @@ pub(super) fn remove_if_there(path: &Path) -> Result<(), StoreError> {
 
 /// Names the file that the kernel refused.
 pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {
-    |source| {
+    |error| {
         let place = path.display().to_string();
-        if source.kind() == io::ErrorKind::StorageFull {
+        if error.kind() == io::ErrorKind::StorageFull {
             StoreError::Full { place }
         } else {
-            StoreError::Io { place, source }
+            StoreError::Io { place, error }
         }
     }
 }

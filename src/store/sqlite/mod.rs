@@ -295,7 +295,7 @@ fn prepare(directory: &StateDir, migrations: &[&str]) -> Result<(Writer, Opened)
         None => Mark::create(directory, head.revision)?,
     };
     schema::make_durable(&connection)?;
-    Ok((Writer { connection, head, mark, history: History::since(head.revision) }, opened))
+    Ok((Writer { connection, head, mark, history: History::since(head.revision), wrote: false }, opened))
 }
 
 /// The audit chain from its anchor on, and whether it ends where the last commit left it.
@@ -327,8 +327,13 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        let extended = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full { place: String::new() },
+            // Its index has no room.
+            Some(ErrorCode::SystemIoFailure) if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+                Self::Full { place: String::new() }
+            }
             // Not from the engine, `None`: a column that is not of its type.
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => damaged(error.to_string()),
             Some(_) => Self::Failed(error.to_string()),

@@ -60,6 +60,8 @@ pub(super) struct Writer {
     pub(super) head: Head,
     pub(super) mark: Mark,
     pub(super) history: Arc<History>,
+    /// Whether anything was committed.
+    pub(super) wrote: bool,
 }
 
 impl Writer {
@@ -77,6 +79,7 @@ impl Writer {
     fn commit(&mut self, mut batch: Vec<Box<dyn Request>>) {
         match self.attempt(&mut batch) {
             Ok((head, events)) => {
+                self.wrote = true;
                 if head.revision > self.head.revision {
                     if let Err(error) = self.mark.write(head.revision) {
                         tracing::warn!("a later loss of state may go unnoticed: the mark cannot be written: {error}");
@@ -132,9 +135,12 @@ impl Writer {
     /// Leaves one file and a mark that is durable, too.
     fn close(self) {
         let closed = super::schema::fold(&self.connection).map_err(|error| error.to_string());
-        if let Err(error) = closed.and_then(|()| self.mark.sync().map_err(|error| error.to_string())) {
+        match closed.and_then(|()| self.mark.sync().map_err(|error| error.to_string())) {
             // Nothing is lost: the next start reads the log.
-            tracing::warn!("the state was not closed cleanly: {error}");
+            Err(error) if self.wrote => tracing::warn!("the state was not closed cleanly: {error}"),
+            // A start that fails has its own reason to tell.
+            Err(error) => tracing::debug!("the state, which was not changed, was not closed cleanly: {error}"),
+            Ok(()) => {}
         }
     }
 }

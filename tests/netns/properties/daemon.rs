@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Edits, Flip, How, Row, See, refused};
-use crate::lab::{ask, drops, eventually, json, metrics, rest};
+use crate::lab::{ask, cli, drops, eventually, json, metrics, rest};
 use crate::packets::datagram;
 use crate::peers::{connect, connect_within, greeted, inject, ping, raw, tcp, udp};
 
@@ -328,7 +328,9 @@ fn ended_session() -> String {
 
 /// What `who` knows of a peer.
 fn matches(peer: &str) -> Vec<Value> {
-    json(&format!("who {peer}"))["matches"].as_array().cloned().unwrap_or_default()
+    // A peer that nobody knows is not found.
+    let list: Value = serde_json::from_slice(&cli(&format!("who {peer} --json")).stdout).expect("JSON");
+    list["items"][0]["matches"].as_array().cloned().unwrap_or_default()
 }
 
 fn flows() -> Vec<Value> {

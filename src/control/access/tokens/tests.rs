@@ -97,6 +97,9 @@ fn a_lifetime_is_positive_and_bounded() {
     for lifetime in [SignedDuration::ZERO, -HOUR, MAX_LIFETIME + HOUR, SignedDuration::MAX, SignedDuration::MIN] {
         assert_eq!(mint(lifetime).unwrap_err(), BadLifetime(lifetime));
     }
+    let said = BadLifetime(SignedDuration::from_hours(24 * 4_000)).to_string();
+    assert!(said.ends_with("at most 3660 days, not 4000 days"), "{said}");
+    assert!(BadLifetime(-HOUR).to_string().ends_with("not -1 hours"), "in the largest unit that fits");
     assert_eq!(mint(MAX_LIFETIME).unwrap().0.expires_at, now() + MAX_LIFETIME);
     let late = super::mint("ci".parse().unwrap(), Principal::Uid(0), Timestamp::MAX, HOUR, &[1; 32]);
     assert_eq!(late.unwrap_err(), BadLifetime(HOUR));

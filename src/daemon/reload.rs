@@ -1,0 +1,72 @@
+//! The daemon's own file, read anew: by SIGHUP, and by `privlink reload`, which waits for the verdict.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use privlink::api::{self, ReloadFailure};
+use privlink::config;
+use privlink::control::lint;
+use privlink::control::{Caller, Command, ControlPlane, DAEMON, FileVersion, Outcome, Report};
+use privlink::observe::Observer;
+use privlink::observe::reloads::LastReload;
+
+/// Applies the file at `path`, logs what became of it, and keeps that for `status` and metrics.
+pub(super) fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>) -> api::Reload {
+    Arc::new(move |caller| {
+        observer.refresh();
+        let outcome = apply(&path, caller, &control);
+        observer.refresh();
+        let said = match &outcome {
+            Ok(report) => report.to_string(),
+            Err(failure) => text_of(failure),
+        };
+        match &outcome {
+            Ok(_) => tracing::info!(%caller, "configuration applied\n{said}"),
+            Err(_) => tracing::error!(%caller, "configuration refused, nothing changed: {said}"),
+        }
+        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        observer.reloads().note(LastReload { at, by: caller.to_string(), applied: outcome.is_ok(), said });
+        outcome
+    })
+}
+
+fn apply(path: &Path, caller: &Caller, control: &ControlPlane) -> Result<Report, ReloadFailure> {
+    let mut loaded = config::load(path).map_err(|report| ReloadFailure::BadConfig(report.to_string()))?;
+    super::allow_by_default(&mut loaded.host, &loaded.model)
+        .map_err(|error| ReloadFailure::BadConfig(format!("{error:#}")))?;
+    let version = FileVersion {
+        author: DAEMON.to_owned(),
+        model: loaded.model,
+        host: Some(loaded.host),
+        prune: false,
+        dry_run: false,
+    };
+    match control.apply(caller, Command::ApplyFile(Box::new(version))) {
+        Ok(Outcome::Applied(mut report)) => {
+            report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
+            report.warnings.extend(surprises(control, &report));
+            Ok(report)
+        }
+        Ok(other) => Err(ReloadFailure::BadConfig(format!("applying a file answered {other}"))),
+        Err(refusal) => Err(ReloadFailure::Refused(refusal)),
+    }
+}
+
+fn text_of(failure: &ReloadFailure) -> String {
+    match failure {
+        ReloadFailure::BadConfig(text) => text.clone(),
+        ReloadFailure::Refused(refusal) => refusal.to_string(),
+    }
+}
+
+/// What there is to say about the names of what a file has changed.
+pub(super) fn surprises(control: &ControlPlane, report: &Report) -> Vec<String> {
+    let changed: BTreeSet<&str> = report.created.iter().chain(&report.updated).map(String::as_str).collect();
+    if changed.is_empty() {
+        return Vec::new();
+    }
+    let view = control.view();
+    let found = lint::lint(&view.decisions, &view.dns).into_iter();
+    found.filter(|surprise| surprise.concerns(&changed)).map(|surprise| surprise.to_string()).collect()
+}
