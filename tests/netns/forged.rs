@@ -14,7 +14,7 @@ use rustix::net::ipproto;
 
 use crate::lab::{Daemon, ask, cli, drops_exactly, eventually, ip, isolated, now, orders, two_legs};
 use crate::packets::{ACK, RST, SYN, Side, data};
-use crate::peers::{Capture, accept_all, connect, connect_within, end_of, inject, listen, raw, tcp};
+use crate::peers::{ANSWER, Capture, accept_all, connect_within, end_of, inject, listen, raw, tcp};
 
 const FIN: u8 = 1;
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
@@ -69,7 +69,7 @@ fn server() -> Accepted {
 }
 
 fn open(accepted: &Accepted) -> Pair {
-    let client = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
+    let client = connect_within("spoke", "10.1.0.5:0", "10.1.9.4:7", ANSWER).expect("connected");
     let (server, seen) = accepted.recv().expect("accepted");
     let SocketAddr::V4(seen) = seen else { panic!("{seen}") };
     let port = client.local_addr().expect("bound").port();
