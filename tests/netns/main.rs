@@ -69,6 +69,8 @@ mod old_states;
 mod on_request;
 /// Both sides in the daemon's own namespace.
 mod one_namespace;
+/// What does not fit one tenant's way.
+mod path_mtu;
 /// Every property of the file, flipped under traffic.
 mod properties;
 /// What passes in a second.

@@ -327,6 +327,33 @@ mod tests {
         }
     }
 
+    /// A TUN without offload gets what the kernel would have made of a super-packet.
+    #[test]
+    fn without_offload_a_super_packet_is_cut_before_it_is_written() {
+        let (_reader, mut writer, device) = halves(false);
+        let mut frame = vec![0; VNET_HEADER];
+        let builder = etherparse::PacketBuilder::ipv4([10, 1, 9, 4], [10, 1, 0, 5], 9).tcp(443, 40_000, 7, 64_000);
+        builder.write(&mut frame, &[7; 2_500]).expect("written");
+        let vnet = crate::wire::VnetHeader {
+            flags: crate::wire::vnet::NEEDS_CSUM,
+            gso_type: crate::wire::vnet::GSO_TCPV4,
+            hdr_len: 40,
+            gso_size: 1_000,
+            csum_start: 20,
+            csum_offset: 16,
+        };
+        frame[..VNET_HEADER].copy_from_slice(&vnet.bytes());
+        for (head, rest) in [(&frame[..], &[][..]), frame.split_at(VNET_HEADER + 40)] {
+            writer.send_joined(head, rest).expect("taken");
+            for length in [1_040, 1_040, 540] {
+                let mut packet = [0; 2_000];
+                assert_eq!(device.recv(&mut packet).expect("a packet"), length);
+                let packet = crate::wire::ip::outline(&packet[..length]).expect("a packet");
+                assert_eq!(packet.total, length);
+            }
+        }
+    }
+
     #[test]
     fn device_names_that_the_kernel_would_change_or_cut_are_refused() {
         for name in ["", "sixteen-letters-", "a/b", "tun%d", "a b"] {
