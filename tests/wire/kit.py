@@ -122,7 +122,9 @@ class Connection:
         self.lab, self.pair, self.port = lab, pair, port or next(PORTS)
         self.seq, self.back = random.randrange(1 << 31), random.randrange(1 << 31)
         at_server, _ = lab.up(pair.up() / TCP(sport=self.port, dport=443, flags="S", seq=self.seq, options=list(options)))
-        self.syn = right(one(at_server, "SYN at the server"))
+        # What leaves before it: resets of a session whose place it takes.
+        self.told = [packet for packet in at_server if TCP in packet and packet[TCP].flags == "R"]
+        self.syn = right(one([packet for packet in at_server if packet not in self.told], "SYN at the server"))
         self.nat = (self.syn.src, self.syn[TCP].sport)
         self.seq += 1
         if established:

@@ -144,6 +144,8 @@ def a_client_may_reuse_its_port_while_the_server_remembers(lab):
     connection = Connection(lab, FOUR)
     connection.server_says("R")
     again = Connection(lab, FOUR, connection.port)
+    same([(reset[TCP].sport, reset[TCP].seq) for reset in again.told], [(connection.nat[1], connection.seq)],
+         "what the server is told: somebody else may have sent the reset in its name")
     want(again.nat != connection.nat or again.syn[TCP].seq != connection.syn[TCP].seq, "a new connection")
     again.works()
     assert answer
