@@ -77,14 +77,10 @@ fn conditions(state: &ApiState, view: &View, caller: &Caller, operates: bool) ->
         .map(|said| condition(Severity::Error, "ControlPlane", told(said, operates), ""))
         .collect();
     if let Some(last) = state.observer.reloads().read().last.filter(|last| operates && !last.applied) {
-        let message =
-            format!("the file was refused when it was last read, at {} by {}: nothing of it changed", last.at, last.by);
-        all.push(condition(
-            Severity::Error,
-            "ReloadRefused",
-            message,
-            "correct it; `privlink reload` says what is wrong",
-        ));
+        let when = format!("when it was last read, at {} by {}", last.at, last.by);
+        let remedy = "correct it; `privlink reload` says what is wrong";
+        let message = format!("the file was refused {when}: nothing of it changed");
+        all.push(condition(Severity::Error, "ReloadRefused", message, remedy));
     }
     for (vnet, detached) in (state.detached)().into_iter().filter(|_| operates) {
         let (severity, code) = if detached.replaced {

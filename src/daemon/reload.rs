@@ -18,13 +18,17 @@ pub(super) fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc
         let outcome = apply(&path, caller, &control);
         observer.refresh();
         let said = match &outcome {
-            Ok(report) => report.to_string(),
-            Err(failure) => text_of(failure),
+            Ok(report) => {
+                let said = report.to_string();
+                tracing::info!(%caller, "configuration applied\n{said}");
+                said
+            }
+            Err(failure) => {
+                let said = text_of(failure);
+                tracing::error!(%caller, "configuration refused, nothing changed: {said}");
+                said
+            }
         };
-        match &outcome {
-            Ok(_) => tracing::info!(%caller, "configuration applied\n{said}"),
-            Err(_) => tracing::error!(%caller, "configuration refused, nothing changed: {said}"),
-        }
         let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         observer.reloads().note(LastReload { at, by: caller.to_string(), applied: outcome.is_ok(), said });
         outcome

@@ -36,12 +36,10 @@ pub(super) fn refuse<'a>(
         return Ok(());
     }
     for step in steps {
-        let (what, clashes): (String, Box<dyn Fn(&IpNet) -> bool>) = match &step.action {
-            Action::Unreachable { prefix, .. } | Action::Route { prefix, .. } => {
-                let prefix = *prefix;
-                (prefix.to_string(), Box::new(move |held| held.contains(&prefix) || prefix.contains(held)))
-            }
-            Action::Rule(rule) => (format!("`{rule}`"), Box::new(|_| true)),
+        // What is needed there, and the prefix that it is about; a rule is about every one.
+        let (what, wanted) = match &step.action {
+            Action::Unreachable { prefix, .. } | Action::Route { prefix, .. } => (prefix.to_string(), Some(*prefix)),
+            Action::Rule(rule) => (format!("`{rule}`"), None),
             Action::Sysctl { .. }
             | Action::Device { .. }
             | Action::Quiet { .. }
@@ -49,6 +47,7 @@ pub(super) fn refuse<'a>(
             | Action::Address { .. }
             | Action::Neighbour { .. } => continue,
         };
+        let clashes = |held: &IpNet| wanted.is_none_or(|wanted| held.contains(&wanted) || wanted.contains(held));
         let taken = foreign.iter().find(|(namespace, held, _)| **namespace == step.namespace && clashes(held));
         if let Some((namespace, held, device)) = taken {
             return Err(AddressInUse(format!(

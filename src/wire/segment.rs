@@ -133,7 +133,7 @@ mod tests {
                 assert_eq!(v4.header().header_checksum(), v4.header().to_header().calc_header_checksum());
                 (Some(v4.header().identification()), 20)
             }
-            _ => (None, 40),
+            NetSlice::Ipv6(_) | NetSlice::Arp(_) => (None, 40),
         };
         let outline = ip::outline(&frame[vnet::LENGTH..]).expect("a packet");
         assert_eq!((outline.total, header + payload.len()), (frame.len() - vnet::LENGTH, outline.total));
@@ -145,7 +145,9 @@ mod tests {
                 assert_eq!(usize::from(udp.length()), payload.len());
                 (udp.payload().len(), identification, None)
             }
-            other => panic!("{other:?}"),
+            TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_) => {
+                panic!("another protocol")
+            }
         }
     }
 

@@ -30,7 +30,7 @@ fn computed(record: &Value) -> String {
     hasher.update(number(record).to_be_bytes());
     hasher.update(record["atMicroseconds"].as_i64().expect("a time").to_be_bytes());
     hasher.update(text("body"));
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[test]

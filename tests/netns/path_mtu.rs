@@ -63,7 +63,9 @@ fn lab() -> Daemon {
         ("other", "default", ["10.2.1.1", "fd02:1::1"]),
         ("server", "default", ["10.20.1.1", "fd20:1::1"]),
     ] {
-        via.iter().for_each(|gate| drop(ip(&format!("-n {name} route add {to} via {gate}"))));
+        for gate in via {
+            ip(&format!("-n {name} route add {to} via {gate}"));
+        }
     }
     for (name, gates) in [("far", ["10.1.2.1", "fd01:2::1"]), ("spoke", ["10.1.3.2", "fd01:3::2"])] {
         ip(&format!("-n {name} route add 10.1.1.0/24 via {}", gates[0]));

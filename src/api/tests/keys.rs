@@ -34,8 +34,8 @@ async fn an_object_keeps_the_spelling_of_its_first_write() {
         if name != "Sub" {
             let (_, listed) = served.ask("GET", &list, "").await;
             let named = |one: &Value| one["name"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(name));
-            let names: Vec<&Value> = listed["value"].as_array().unwrap().iter().filter(|one| named(one)).collect();
-            assert_eq!((names.len(), names[0]["name"].as_str()), (1, Some(name)), "{listed}");
+            let own: Vec<&Value> = listed["value"].as_array().unwrap().iter().filter(|one| named(one)).collect();
+            assert_eq!((own.len(), own[0]["name"].as_str()), (1, Some(name)), "{listed}");
         }
     }
     served.stop().await;

@@ -185,9 +185,9 @@ fn collect(folder: &Path, found: &mut BTreeSet<String>) {
         let test = name.starts_with("tests") || name == "testing.rs";
         if path.is_dir() && !test {
             collect(&path, found);
-        } else if name.ends_with(".rs") && !test {
-            let text = std::fs::read_to_string(&path).expect("text");
-            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !test {
+            let source = std::fs::read_to_string(&path).expect("text");
+            let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             for (at, _) in code.match_indices('"') {
                 let rest = code.get(at + 1..).unwrap_or_default();
                 let word: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
@@ -257,10 +257,10 @@ fn rules_between_objects_name_none_that_the_reader_does_not_see() {
     let mut told = BTreeSet::new();
     for violation in validate(&model, Some(&host(&["spoke"]))) {
         let rule = BrokenRule::from(&violation);
-        let seen = rule.told(&sees);
-        let text = format!("{} {}", seen.code, seen);
+        let shown = rule.told(&sees);
+        let text = format!("{} {}", shown.code, shown);
         assert!(!text.contains("secret"), "{} tells: {text}\nof: {rule}", violation.code);
-        if rule.to_string().contains("secret") && seen.code != UNSEEN_RULE {
+        if rule.to_string().contains("secret") && shown.code != UNSEEN_RULE {
             told.insert(violation.code);
         }
     }

@@ -39,7 +39,7 @@ impl World {
     }
 
     /// The one frame that leaves to the consumer for this one of the service.
-    fn to_consumer(&mut self, frame: Vec<u8>) -> Vec<u8> {
+    fn narrowed(&mut self, frame: Vec<u8>) -> Vec<u8> {
         let mut out = self.frames(PROVIDER, frame);
         assert_eq!(out.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [CONSUMER]);
         out.remove(0).1
@@ -82,9 +82,9 @@ fn with_flags(frame: &mut [u8], flags: u8) {
 
 /// Sequence number, flags and payload of each segment that a device makes of a frame; all that is in them is right.
 fn cut(frame: &[u8]) -> Vec<(u32, u8, Vec<u8>)> {
-    let said = |packet: Packet| match packet.body {
-        packets::Body::Tcp { seq, flags, .. } => (seq, flags, packet.payload),
-        other => panic!("{other:?}"),
+    let said = |packet: Packet| {
+        let packets::Body::Tcp { seq, flags, .. } = packet.body else { panic!("{:?}", packet.body) };
+        (seq, flags, packet.payload)
     };
     segments(frame).expect("a frame").iter().map(|frame| said(Packet::parse(frame))).collect()
 }
@@ -99,7 +99,7 @@ fn a_packet_too_big_makes_one_session_narrow_for_ten_minutes_and_is_told_to_nobo
     let whole = world.forwarded(PROVIDER, &data(&one, 1_400));
     world.told(too_big(&whole.frame()[vnet::LENGTH..], NARROW.into()));
     for frame in [data(&one, 1_400).frame(), data(&one, 1_400).partial_frame()] {
-        let frame = world.to_consumer(frame);
+        let frame = world.narrowed(frame);
         let vnet = VnetHeader::read(&frame).expect("a frame");
         assert_eq!((vnet.gso_type, vnet.gso_size, vnet.flags), (vnet::GSO_TCPV4, NARROW - 40, vnet::NEEDS_CSUM));
         assert_eq!((vnet.csum_start, vnet.csum_offset, vnet.hdr_len), (20, 16, 40));
@@ -126,7 +126,7 @@ fn a_super_packet_is_cut_smaller() {
     let vnet = VnetHeader::read(&frame).expect("a frame");
     frame[..vnet::LENGTH]
         .copy_from_slice(&VnetHeader { gso_type: vnet::GSO_TCPV4, gso_size: 1_400, hdr_len: 40, ..vnet }.bytes());
-    let segments = cut(&world.to_consumer(frame));
+    let segments = cut(&world.narrowed(frame));
     assert_eq!(
         segments.iter().map(|segment| segment.2.len()).collect::<Vec<_>>(),
         [560, 560, 560, 560, 560, 560, 560, 80]
@@ -134,7 +134,7 @@ fn a_super_packet_is_cut_smaller() {
     assert_eq!(bytes_of(&segments), payload(4_000));
     let mut lowered = data(&one, 1_000).frame();
     with_flags(&mut lowered, ACK | CWR | FIN);
-    let frame = world.to_consumer(lowered);
+    let frame = world.narrowed(lowered);
     assert_eq!(frame[1], vnet::GSO_TCPV4 | vnet::GSO_ECN);
     assert_eq!(cut(&frame).iter().map(|segment| segment.1).collect::<Vec<_>>(), [ACK, ACK | FIN]);
 }
@@ -163,7 +163,7 @@ fn what_cannot_be_cut_is_dropped_and_told_to_nobody() {
             with_flags(&mut frame, flags);
             world.dropped_for(PROVIDER, frame, DropReason::PacketTooBig);
         }
-        let segments = cut(&world.to_consumer(data(&one, bytes).frame()));
+        let segments = cut(&world.narrowed(data(&one, bytes).frame()));
         assert_eq!((segments.len(), bytes_of(&segments)), (2, payload(bytes)), "an ordinary one passes");
     }
 }
@@ -186,7 +186,7 @@ fn forged_errors_make_nothing_narrow() {
     assert_eq!(world.forwarded(PROVIDER, &data(&one, 1_400)).payload, payload(1_400), "whole");
     // A router that does not know the next link's MTU (RFC 1191 §5): the next smaller of the usual.
     world.told(too_big(&frame(&quoted), 0));
-    let frame = world.to_consumer(data(&one, 1_400).frame());
+    let frame = world.narrowed(data(&one, 1_400).frame());
     assert_eq!(VnetHeader::read(&frame).map(|vnet| vnet.gso_size), Some(1_006 - 40));
 }
 
@@ -253,12 +253,12 @@ fn datagrams_are_cut_whatever_their_sender_wants() {
         };
         let too_large = world.frames(PROVIDER, answer(1_600));
         checked(joined(&too_large, 1_500), 1_600);
-        let whole = world.to_consumer(answer(1_400));
+        let whole = world.narrowed(answer(1_400));
         let mtu = if consumer.contains(':') { 1_300 } else { 576 };
         world.told(too_big(&whole[vnet::LENGTH..], mtu));
         let pieces = world.frames(PROVIDER, answer(1_400));
         checked(joined(&pieces, mtu as usize), 1_400);
-        assert_eq!(world.to_consumer(answer(500)).len(), whole.len() - 900, "what fits is whole");
+        assert_eq!(world.narrowed(answer(500)).len(), whole.len() - 900, "what fits is whole");
     }
 }
 
@@ -269,8 +269,8 @@ fn super_packets_of_datagrams_are_datagrams_first() {
         let mut world = world(1);
         let question = world.raw(CONSUMER, &[datagram((consumer, 4_000), (endpoint, 53), b"question")]);
         let (nat, ..) = read(&question[0].1);
-        let whole = world
-            .to_consumer([&[0; vnet::LENGTH][..], &datagram((backend, 5_353), (&nat.0, nat.1), b"answer")].concat());
+        let whole =
+            world.narrowed([&[0; vnet::LENGTH][..], &datagram((backend, 5_353), (&nat.0, nat.1), b"answer")].concat());
         world.told(too_big(&whole[vnet::LENGTH..], 1_280));
         let packet = datagram((backend, 5_353), (&nat.0, nat.1), &payload(3_500));
         let outline = ip::outline(&packet).expect("a packet");
@@ -322,13 +322,13 @@ fn segments_are_cut_between_families_too() {
         let outline = ip::outline(&syn[vnet::LENGTH..]).expect("a packet");
         let nat = (outline.source.to_string(), half(&syn, vnet::LENGTH + outline.header));
         let server = |flags, numbers, bytes: &[u8]| segment((backend, 5_353), (&nat.0, nat.1), flags, numbers, bytes);
-        world.to_consumer(server(SYN | ACK, (900, 101), b""));
+        world.narrowed(server(SYN | ACK, (900, 101), b""));
         world.frames(CONSUMER, segment(client, service, ACK, (101, 901), b""));
-        let whole = world.to_consumer(server(ACK, (901, 101), &payload(1_400)));
+        let whole = world.narrowed(server(ACK, (901, 101), &payload(1_400)));
         let mtu = if consumer.contains(':') { 1_280 } else { 576 };
         let narrow = whole[vnet::LENGTH..].to_vec();
         world.told(too_big(&narrow, mtu));
-        let frame = world.to_consumer(server(ACK, (901, 101), &payload(1_400)));
+        let frame = world.narrowed(server(ACK, (901, 101), &payload(1_400)));
         let headers = if consumer.contains(':') { 60 } else { 40 };
         assert_eq!(VnetHeader::read(&frame).map(|vnet| u32::from(vnet.gso_size)), Some(mtu - headers));
         let packets = segments(&frame).expect("cut");
