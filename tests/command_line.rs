@@ -534,7 +534,7 @@ fn a_refusal_names_every_broken_rule() {
     let lab = Lab::new("codes");
     // Rules between objects, judged by the control plane: the backend and the NAT address are another resource's.
     let twice = "resource create twice --vnet core --nat 10.20.99.4 --backend 10.20.0.2 --port 5432";
-    let said = lab.fails(twice, Exit::Failed);
+    let said = lab.fails(twice, Exit::Conflict);
     assert!(said.contains("shared_backend") && said.contains("10.20.99.4"), "each is said: {said}");
     let codes = |arguments: &str, exit: Exit| -> (serde_json::Value, Vec<String>) {
         let error: serde_json::Value = serde_json::from_str(&lab.fails(arguments, exit)).expect("JSON");
@@ -543,7 +543,7 @@ fn a_refusal_names_every_broken_rule() {
         let codes = details.iter().map(|detail| detail["code"].as_str().expect("a code").to_owned()).collect();
         (error["error"].clone(), codes)
     };
-    let (error, found) = codes(&format!("{twice} --json"), Exit::Failed);
+    let (error, found) = codes(&format!("{twice} --json"), Exit::Conflict);
     assert!(found.iter().any(|code| code == "SharedBackend"), "{error}");
     assert!(
         found.iter().all(|code| code != "InvalidModel"),

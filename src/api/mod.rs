@@ -379,8 +379,8 @@ async fn served(state: &ApiState, request: Request, next: Next) -> Result<Respon
     let document = path == DOCUMENTS;
     let _seat = match &caller {
         Some(caller) if document => {
-            let seat = DOCUMENT_SEATS.take(caller.subject.principal());
-            Some(seat.ok_or_else(|| Rejection::too_many_documents(DOCUMENTS_EACH))?)
+            let seat = tokio::time::timeout(PATIENCE, DOCUMENT_SEATS.wait(caller.subject.principal())).await;
+            Some(seat.map_err(|_| Rejection::too_many_documents(DOCUMENTS_EACH))?)
         }
         Some(_) | None => None,
     };

@@ -190,6 +190,7 @@ pub(super) struct Seats {
     each: usize,
     all: usize,
     taken: Mutex<BTreeMap<Principal, usize>>,
+    freed: Notify,
 }
 
 /// A seat, given back when dropped.
@@ -202,7 +203,7 @@ pub(super) struct Seat<'a> {
 impl Seats {
     /// `each` for a caller, `all` together.
     pub(super) const fn new(each: usize, all: usize) -> Self {
-        Self { each, all, taken: Mutex::new(BTreeMap::new()) }
+        Self { each, all, taken: Mutex::new(BTreeMap::new()), freed: Notify::const_new() }
     }
 
     /// A seat for `caller`, if there is one.
@@ -215,6 +216,18 @@ impl Seats {
         }
         taken.insert(caller.clone(), own + 1);
         Some(Seat { seats: self, of: caller.clone() })
+    }
+
+    /// Waits for a seat for `caller`. How many wait is bounded by its connections.
+    pub(super) async fn wait(&self, caller: &Principal) -> Seat<'_> {
+        loop {
+            // Asked for first: one that is given back from here on is not missed.
+            let freed = self.freed.notified();
+            if let Some(seat) = self.take(caller) {
+                return seat;
+            }
+            freed.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Principal, usize>> {
@@ -231,6 +244,8 @@ impl Drop for Seat<'_> {
         } else {
             taken.insert(self.of.clone(), left);
         }
+        drop(taken);
+        self.seats.freed.notify_waiters();
     }
 }
 

@@ -130,7 +130,7 @@ impl Run {
             _ => {}
         }
         let which = self.random.u8(..100);
-        if (12..22).contains(&which) && killed.is_empty() {
+        if (6..22).contains(&which) && killed.is_empty() {
             // What these count and compare is theirs alone.
             let out = self.world.settle(self.oracle.now);
             assert!(out.iter().all(|(_, frame)| is_probe(frame)), "nothing ended: {out:?}");

@@ -425,6 +425,11 @@ pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
     eventually_or(condition, PATIENCE).unwrap_or_else(|()| panic!("waited in vain: {what}"));
 }
 
+/// [`eventually`], of what a busy machine may need long for: floods, of which a full queue loses most.
+pub(crate) fn eventually_at_last(what: &str, condition: impl FnMut() -> bool) {
+    eventually_or(condition, 12 * PATIENCE).unwrap_or_else(|()| panic!("waited in vain: {what}"));
+}
+
 fn eventually_or(mut condition: impl FnMut() -> bool, limit: Duration) -> Result<(), ()> {
     let began = now();
     while !condition() {

@@ -20,7 +20,7 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// attempt is one packet.
 pub(crate) const SILENCE: Duration = Duration::from_millis(400);
 
-pub(crate) fn address(text: &str) -> SocketAddrV4 {
+pub(crate) fn address(text: &str) -> SocketAddr {
     text.parse().expect("address:port")
 }
 

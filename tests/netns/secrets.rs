@@ -28,7 +28,7 @@ fn a_secret_of_a_body_is_in_no_answer_no_file_no_log_and_no_record() {
         let body = |version: &str| {
             json!({ "location": "westeurope", "properties": {
                 "administratorLogin": "sa", "administratorLoginPassword": SECRET, "version": version,
-                "administrators": { "sid": SECRET } } })
+                "administrators": { "clientSecret": SECRET } } })
             .to_string()
         };
         let told = |answer: &Value| answer["properties"]["privlink"]["notKept"].clone();

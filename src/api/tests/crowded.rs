@@ -271,7 +271,7 @@ async fn bodies_that_never_come_keep_nobody_waiting() {
         answered.push(answer.split(' ').nth(1).unwrap_or("nothing").to_owned());
     }
     assert_eq!(answered, ["400", "200"], "an empty document is a mistake, and is read");
-    // Those beyond the caller's share of documents are refused without a byte of them; the others when time is up.
+    // Documents beyond the caller's share wait for a turn, without a byte of them read; time is up for all in the end.
     let mut refused = std::collections::BTreeMap::new();
     for mut stream in crowd {
         let mut answer = vec![0; 4096];
@@ -279,8 +279,9 @@ async fn bodies_that_never_come_keep_nobody_waiting() {
         let text = String::from_utf8_lossy(&answer[..read.unwrap_or(0)]).into_owned();
         *refused.entry(text.split(' ').nth(1).unwrap_or("nothing").to_owned()).or_insert(0) += 1;
     }
-    let (half, documents) = (EACH_CALLER / 2, DOCUMENTS_EACH);
-    assert_eq!(refused, [("408".to_owned(), half + documents), ("429".to_owned(), half - documents)].into());
+    let of = |status: &str| refused.get(status).copied().unwrap_or_default();
+    assert_eq!(of("408") + of("429"), EACH_CALLER, "{refused:?}");
+    assert!(of("408") >= EACH_CALLER / 2 + DOCUMENTS_EACH && of("429") > 0, "{refused:?}");
     network.stop().await;
     served.stop().await;
 }
