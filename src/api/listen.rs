@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
 
 use super::error::Rejection;
@@ -132,10 +133,13 @@ impl ControlSocket {
         self,
         router: Router,
         stop: impl Future<Output = ()> + Send,
-        caller: impl Fn(UCred) -> Caller + Send + Sync,
+        caller: impl Fn(UCred) -> Caller + Send + Sync + 'static,
     ) -> io::Result<()> {
         let listener = tokio::net::UnixListener::from_std(self.listener.try_clone()?)?;
-        serve(Vouched { listener, caller }, router, stop).await;
+        // Whoever may connect may do so again and again; uid 0 does not wait for that.
+        let crowd = Builder::new_multi_thread().worker_threads(1).thread_name("crowd").enable_all().build()?;
+        let crowd = Crowd { handle: crowd.handle().clone(), runtime: Some(crowd) };
+        serve(Vouched { listener, caller: Arc::new(caller) }, router, stop, &crowd.handle).await;
         Ok(())
     }
 }
@@ -178,20 +182,39 @@ pub async fn serve_metrics(
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    serve(listener, router, stop).await;
+    serve(listener, router, stop, &Handle::current()).await;
     Ok(())
+}
+
+/// The thread that serves connections of the crowd.
+struct Crowd {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        // It happens on a thread that must not wait.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Where connections come from, and who is behind each.
 trait Accept: Send + Sync {
     type Stream: Open;
     /// What is known of whoever connects.
-    type Peer: Send;
+    type Peer: Send + 'static;
     fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
     /// For whom it counts.
     fn holder(peer: &Self::Peer) -> Holder;
-    /// Who it is, or where it comes from.
-    fn origin(&self, peer: Self::Peer) -> Origin;
+    /// Who it is, or where it comes from; this may read files.
+    fn origin(&self) -> impl Fn(Self::Peer) -> Origin + Send + 'static;
+    /// Whether its connection is served beside those of uid 0, by a thread of its own.
+    fn is_of_the_crowd(_: &Self::Peer) -> bool {
+        false
+    }
 }
 
 /// What is known of the other end of a connection before it says anything.
@@ -205,10 +228,10 @@ enum Origin {
 /// A Unix socket, whose peers the kernel vouches for.
 struct Vouched<F> {
     listener: tokio::net::UnixListener,
-    caller: F,
+    caller: Arc<F>,
 }
 
-impl<F: Fn(UCred) -> Caller + Send + Sync> Accept for Vouched<F> {
+impl<F: Fn(UCred) -> Caller + Send + Sync + 'static> Accept for Vouched<F> {
     type Stream = tokio::net::UnixStream;
     type Peer = UCred;
 
@@ -222,8 +245,13 @@ impl<F: Fn(UCred) -> Caller + Send + Sync> Accept for Vouched<F> {
         Holder::Caller(Principal::Uid(peer.uid()))
     }
 
-    fn origin(&self, peer: UCred) -> Origin {
-        Origin::Caller((self.caller)(peer))
+    fn origin(&self) -> impl Fn(UCred) -> Origin + Send + 'static {
+        let caller = Arc::clone(&self.caller);
+        move |peer| Origin::Caller(caller(peer))
+    }
+
+    fn is_of_the_crowd(peer: &UCred) -> bool {
+        peer.uid() != 0
     }
 }
 
@@ -239,8 +267,8 @@ impl Accept for tokio::net::TcpListener {
         Holder::address(peer.ip())
     }
 
-    fn origin(&self, peer: SocketAddr) -> Origin {
-        Origin::Network(Peer(peer.ip()))
+    fn origin(&self) -> impl Fn(SocketAddr) -> Origin + Send + 'static {
+        |peer: SocketAddr| Origin::Network(Peer(peer.ip()))
     }
 }
 
@@ -275,9 +303,9 @@ impl NetworkListener {
         match self.tls {
             Some(config) => {
                 let router = router.layer(axum::Extension(super::Secure));
-                serve(Encrypted { listener, acceptor: config.into() }, router, stop).await;
+                serve(Encrypted { listener, acceptor: config.into() }, router, stop, &Handle::current()).await;
             }
-            None => serve(listener, router, stop).await,
+            None => serve(listener, router, stop, &Handle::current()).await,
         }
         Ok(())
     }
@@ -303,8 +331,8 @@ impl Accept for Encrypted {
         Holder::address(peer.ip())
     }
 
-    fn origin(&self, peer: SocketAddr) -> Origin {
-        Origin::Network(Peer(peer.ip()))
+    fn origin(&self) -> impl Fn(SocketAddr) -> Origin + Send + 'static {
+        |peer: SocketAddr| Origin::Network(Peer(peer.ip()))
     }
 }
 
@@ -348,7 +376,8 @@ impl Open for Handshaking {
     fn refuse(self, _: &[u8]) {}
 }
 
-async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output = ()> + Send) {
+/// Serves what `listener` accepts until `stop` is ready; connections of the crowd by the threads of `crowd`.
+async fn serve<A: Accept>(listener: A, router: Router, stop: impl Future<Output = ()> + Send, crowd: &Handle) {
     let places = Arc::new(Places::default());
     let full = Rejection::too_many_connections(EACH_CALLER).as_http();
     let mut tasks = JoinSet::new();
@@ -360,10 +389,15 @@ async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output =
         };
         while tasks.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer)) => match places.take(holder(&listener, &peer)) {
+            Ok((stream, peer)) => match places.take(A::holder(&peer)) {
                 Ok(place) => {
-                    let (place, origin) = (Arc::new(place), listener.origin(peer));
-                    tasks.spawn(attend(stream, origin, router.clone(), place));
+                    let (crowded, origin, router) = (A::is_of_the_crowd(&peer), listener.origin(), router.clone());
+                    let conversation = async move { attend(stream, origin(peer), router, Arc::new(place)).await };
+                    if crowded {
+                        tasks.spawn_on(conversation, crowd);
+                    } else {
+                        tasks.spawn(conversation);
+                    }
                 }
                 Err(_) => stream.refuse(&full),
             },
@@ -375,10 +409,6 @@ async fn serve(listener: impl Accept, router: Router, stop: impl Future<Output =
         }
     }
     let _ = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
-}
-
-fn holder<A: Accept>(_: &A, peer: &A::Peer) -> Holder {
-    A::holder(peer)
 }
 
 /// Serves one connection until it ends, or has to make room.
