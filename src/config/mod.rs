@@ -45,6 +45,9 @@ mod access;
 /// The daemon and the attachments.
 mod host;
 
+/// The live state as a file.
+mod export;
+
 /// What is wrong with a file.
 pub mod report;
 
@@ -52,6 +55,7 @@ pub mod report;
 mod template;
 
 pub use crate::control::text;
+pub use export::{Live, export};
 pub use report::{Problem, Report, Severity};
 pub use template::{schema, template};
 
