@@ -45,9 +45,6 @@ mod access;
 /// The daemon and the attachments.
 mod host;
 
-/// The live state as a file.
-mod export;
-
 /// What is wrong with a file.
 pub mod report;
 
@@ -55,7 +52,6 @@ pub mod report;
 mod template;
 
 pub use crate::control::text;
-pub use export::{Live, export};
 pub use report::{Problem, Report, Severity};
 pub use template::{schema, template};
 

@@ -220,7 +220,7 @@ macro_rules! table {
 
         impl $name {
             /// Every key.
-            pub(super) const KEYS: &'static [&'static str] = &[$($key),*];
+            const KEYS: &'static [&'static str] = &[$($key),*];
             /// Keys refused by name.
             const REFUSED: &'static [$crate::config::read::Refused] =
                 &[$($( $crate::config::read::Refused { key: $refused, remedy: $remedy } ),*)?];

@@ -12,7 +12,6 @@ use super::super::sentence::itself;
 use super::super::views::{at, decision_of};
 use super::Application;
 use super::create::{create, fill};
-use super::unsaid::Adopt as _;
 use crate::snapshot::ConnectionState;
 
 /// Brings the endpoints of `after` to what `application` wants of them. Its VNets and resources are merged
@@ -122,12 +121,11 @@ impl Merging<'_> {
             return Ok(Done::Nothing);
         }
         refuse_fixed(live, wanted)?;
-        let mut updated = wanted.adopt(live);
-        // That something stands as it was decided meanwhile asks for nothing.
-        let stands = self.after.connections.get(key).filter(|connection| wanted.status == Some(connection.state));
-        if stands.is_some_and(|connection| connection.description == wanted.reason) {
-            (updated.status, updated.reason) = (live.status, live.reason.clone());
-        }
+        let updated = PrivateEndpoint {
+            addresses: live.addresses.clone(),
+            accept_names: wanted.accept_names.clone().or_else(|| live.accept_names.clone()),
+            ..wanted.clone()
+        };
         let edited = *live != updated;
         if edited {
             rights.demand(&write)?;

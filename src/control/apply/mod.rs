@@ -13,13 +13,10 @@ mod endpoints;
 /// What follows from the rest of the model.
 mod settle;
 
-/// What a file has no word for.
-mod unsaid;
-
 use std::collections::BTreeMap;
 
 use super::decisions::{Decisions, Item, ItemKind};
-use super::model::{AttachmentSpec, DnsZone, HostConfig, Key, LinkResource, Map, Model, Pinned, ResourceGroup, Vnet};
+use super::model::{AttachmentSpec, HostConfig, Key, Map, Model, Pinned, ResourceGroup, Vnet};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
 use super::rights::{Right, Verb, refuse_other_type};
@@ -32,7 +29,6 @@ pub(super) use delete::delete;
 use endpoints::differences;
 pub(super) use endpoints::{refuse_disconnected, refuse_fixed};
 pub(super) use settle::{follow, keep_accepted, settled};
-use unsaid::Adopt as _;
 
 /// One application of a file.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +71,8 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let mut items = Items { application, report: &mut report, after: &mut after, applied: &mut applied.model };
     items.merge(ItemKind::Role, &last.model, file, |model| &mut model.roles, |model| &model.roles)?;
     items.merge(ItemKind::Assignment, &last.model, file, |model| &mut model.assignments, |model| &model.assignments)?;
-    let adopt = Some(Vnet::adopt as fn(&_, &_) -> _);
-    items.merge_with(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets, adopt)?;
+    let adopt = Vnet::with_marks_of;
+    items.merge_with(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets, Some(adopt))?;
     items.merge(
         ItemKind::SecurityGroup,
         &last.model,
@@ -84,24 +80,8 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         |model| &mut model.security_groups,
         |model| &model.security_groups,
     )?;
-    let adopt = Some(DnsZone::adopt as fn(&_, &_) -> _);
-    items.merge_with(
-        ItemKind::DnsZone,
-        &last.model,
-        file,
-        |model| &mut model.dns_zones,
-        |model| &model.dns_zones,
-        adopt,
-    )?;
-    let adopt = Some(LinkResource::adopt as fn(&_, &_) -> _);
-    items.merge_with(
-        ItemKind::Resource,
-        &last.model,
-        file,
-        |model| &mut model.resources,
-        |model| &model.resources,
-        adopt,
-    )?;
+    items.merge(ItemKind::DnsZone, &last.model, file, |model| &mut model.dns_zones, |model| &model.dns_zones)?;
+    items.merge(ItemKind::Resource, &last.model, file, |model| &mut model.resources, |model| &model.resources)?;
     keep_accepted(&before.model, &mut after.model);
     // Which regions a type is in is a matter of the installation.
     if application.author == super::DAEMON {
