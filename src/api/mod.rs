@@ -374,7 +374,12 @@ async fn served(state: &ApiState, request: Request, next: Next) -> Result<Respon
         if arm::is_arm(path) {
             arm::check_head(state, caller, &parts)?;
         }
-        state.control.view().rights(caller).demand_any_write()?;
+        let needed = if path.starts_with("/v1/connections/") {
+            "privateEndpointConnectionsApproval/action on the resource"
+        } else {
+            "the right to write what is to be changed"
+        };
+        state.control.view().rights(caller).demand_any_write(needed)?;
     }
     let document = path == DOCUMENTS;
     let _seat = match &caller {

@@ -254,16 +254,17 @@ impl<'a> Rights<'a> {
     }
 
     /// Checks that anything but reading is among them: who may change nothing is refused before anything is looked at.
+    /// `needed` says what is asked for.
     ///
     /// # Errors
     /// `Forbidden`.
-    pub fn demand_any_write(&self) -> Result<(), Refusal> {
+    pub fn demand_any_write(&self, needed: &'static str) -> Result<(), Refusal> {
         if self.access.of(&self.caller.subject).any_write() {
             return Ok(());
         }
-        let message = itself(format!("{} may not change anything", self.caller.subject.principal()));
-        let remedy =
-            "ask for a role that gives `write` on what the document holds: `privlink access why` shows the way";
+        let who = self.caller.subject.principal();
+        let message = itself(format!("{who} may not change anything, and this asks for {needed}"));
+        let remedy = "ask for a role that gives it: `privlink access why` shows the way";
         Err(Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy))
     }
 

@@ -77,7 +77,7 @@ fn a_revocation_does_not_wait_for_a_creation_that_is_validated() {
     control.apply(&root(), made).unwrap();
     control.apply(&root(), assign(given.clone())).unwrap();
     let somebody = Caller::user(7, "uid:7");
-    assert!(control.view().rights(&somebody).demand_any_write().is_ok());
+    assert!(control.view().rights(&somebody).demand_any_write("anything").is_ok());
     thread::scope(|scope| {
         let creation = scope.spawn(|| control.apply(&root(), create("slow")));
         while DOOR.arrived.load(Ordering::SeqCst) == 0 {
@@ -90,7 +90,7 @@ fn a_revocation_does_not_wait_for_a_creation_that_is_validated() {
         control.apply(&root(), Command::RevokeToken { name: token }).unwrap();
         let reference = given.id().to_string();
         control.apply(&root(), Command::Delete { kind: ItemKind::Assignment, reference }).unwrap();
-        assert!(control.view().rights(&somebody).demand_any_write().is_err(), "nothing is left to it");
+        assert!(control.view().rights(&somebody).demand_any_write("anything").is_err(), "nothing is left to it");
         assert!(!world.passes("10.1.9.4") && !world.passes("10.1.9.5"));
         assert!(!creation.is_finished(), "it is validated still");
         DOOR.open();
