@@ -47,6 +47,6 @@ fn packets_agree_with_what_was_acknowledged_before_a_kill() {
         }
         let (changes, [made, lost]) = (ledger.changes(), ledger.cut);
         println!("{rounds} kills, {changes} changes; of those cut off, {made} were made and {lost} were not");
-        assert!(changes > rounds && made + lost > rounds);
+        assert!(changes > 5 * rounds && made + lost > rounds);
     });
 }
