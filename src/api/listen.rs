@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 
 use super::error::Rejection;
 use super::identify::Peer;
+use super::linger;
 use super::places::{EACH_CALLER, Holder, Place, Places};
 use crate::control::Caller;
 use crate::control::access::Principal;
@@ -444,9 +445,11 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(HEAD_LIMIT)
         .serve_connection(TokioIo::new(stream), service)
+        .without_shutdown()
         .await;
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended early");
+    match result {
+        Ok(ended) => linger::close(ended.io.into_inner()).await,
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
     }
 }
 

@@ -58,6 +58,9 @@ mod facts;
 /// Who this daemon is over HTTPS.
 pub mod tls;
 
+/// The end of a connection whose client may still be sending.
+mod linger;
+
 /// Sockets.
 pub mod listen;
 

@@ -126,3 +126,50 @@ async fn every_answer_has_a_number_and_gives_the_clients_back() {
     assert!(answer.contains("www-authenticate: Bearer") && answer.contains("InvalidAuthenticationToken"), "{answer}");
     served.stop().await;
 }
+
+/// A body of `size` bytes over a stream whose other end may stop reading: the answer, and whether it came whole.
+fn refused_while_sending<S: std::io::Read + std::io::Write>(mut stream: S, head: &str, size: usize) -> String {
+    stream.write_all(head.as_bytes()).expect("the head is taken");
+    let piece = vec![b'x'; 64 * 1024];
+    // Like a client that looks for an answer when it has sent everything.
+    for _ in 0..size / piece.len() {
+        stream.write_all(&piece).expect("the body is taken, though it is thrown away");
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer and an end, and no reset");
+    answer
+}
+
+#[tokio::test]
+async fn an_oversized_body_is_answered_and_not_reset() {
+    let served = Served::to(0);
+    let listener = crate::api::listen::NetworkListener::bind("127.0.0.1:0".parse().unwrap(), None).expect("bound");
+    let address = listener.address();
+    let router = crate::api::router(served.state.clone());
+    let network = tokio::spawn(async move { listener.serve(router, std::future::pending()).await });
+    let size = 16 << 20;
+    for (path, token) in [(PATH, ""), ("/v1/apply", ""), (PATH, "Authorization: Bearer privlink_nobody\r\n")] {
+        for length in [format!("Content-Length: {size}"), "Transfer-Encoding: chunked".to_owned()] {
+            let method = if path == PATH { "PUT" } else { "POST" };
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n{token}{length}\r\n\r\n"
+            );
+            let head = if length.starts_with('T') { format!("{head}{:x}\r\n", size * 2) } else { head };
+            let socket = served.socket.clone();
+            let asked = move || match token {
+                "" => refused_while_sending(std::os::unix::net::UnixStream::connect(socket).unwrap(), &head, size),
+                _ => refused_while_sending(std::net::TcpStream::connect(address).unwrap(), &head, size),
+            };
+            let answer = tokio::task::spawn_blocking(asked).await.expect("it is answered");
+            let expected = if token.is_empty() { "413" } else { "401" };
+            assert_eq!(status(&answer), expected, "{path} {length}: {answer}");
+            let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+            assert!(
+                serde_json::from_str::<Value>(body).is_ok_and(|body| body["error"]["code"].is_string()),
+                "{answer}"
+            );
+        }
+    }
+    network.abort();
+    served.stop().await;
+}
