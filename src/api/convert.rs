@@ -155,6 +155,7 @@ pub(super) fn vnet(view: VnetView) -> Vnet {
         state: match state {
             PeeringState::Initiated => "Initiated",
             PeeringState::Connected => "Connected",
+            PeeringState::Disconnected => "Disconnected",
             PeeringState::Unknown => "Unknown",
         }
         .to_owned(),

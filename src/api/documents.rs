@@ -22,7 +22,7 @@ pub(super) async fn apply_document(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<List<Applied>>, Rejection> {
     let wanted: Document = serde_json::from_slice(&body?).map_err(Rejection::bad_body)?;
-    let live = state.control.view().seen_by_author(&caller);
+    let live = state.control.view().seen_by_author(&caller, &wanted.document);
     let parsed = (state.parse)(&wanted.name, &wanted.document, &live);
     let (model, warnings) = parsed.map_err(Rejection::bad_document)?;
     // What is only looked at is warned of before it is so.

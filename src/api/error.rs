@@ -180,6 +180,17 @@ impl Rejection {
 }
 
 impl Rejection {
+    /// The same in the words of its reader. A message that is made of its details is made of them anew.
+    pub(super) fn reworded(mut self, words: &dyn Fn(&ErrorDetail) -> ErrorDetail) -> Self {
+        let of_details = reasons(&self.body) == Some(self.body.error.message.clone());
+        self.body.error.details = self.body.error.details.iter().map(words).collect();
+        self.body.error.message = match reasons(&self.body).filter(|_| of_details) {
+            Some(message) => message,
+            None => words(&ErrorDetail { details: Vec::new(), ..self.body.error.clone() }).message,
+        };
+        self
+    }
+
     /// The bytes of the answer, for a connection that is closed after it.
     pub(super) fn as_http(&self) -> Vec<u8> {
         let body = serde_json::to_string(&self.body).unwrap_or_default();
@@ -218,8 +229,30 @@ impl From<Refusal> for Rejection {
                 ErrorDetail { code: mistake.code.to_owned(), message: mistake.to_string(), target, details: vec![] };
             rejection.body.error.details.push(detail);
         }
+        if announces(&rejection.body.error.message)
+            && let Some(message) = reasons(&rejection.body)
+        {
+            rejection.body.error.message = message;
+        }
         if refusal.remedy.is_empty() { rejection } else { rejection.with_remedy(refusal.remedy.to_string()) }
     }
+}
+
+/// Whether a message says no more than that its details follow.
+fn announces(message: &str) -> bool {
+    message.ends_with(':')
+}
+
+/// Mistakes that a message tells; the rest stands in the details alone.
+const TOLD_MAX: usize = 5;
+
+/// What is wrong, of the mistakes themselves: many clients show the message and nothing else. `None`: there are none.
+fn reasons(body: &ErrorBody) -> Option<String> {
+    let mistakes: Vec<&str> = body.mistakes().collect();
+    let told: Vec<&str> = mistakes.iter().take(TOLD_MAX).copied().collect();
+    let more = mistakes.len() - told.len();
+    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+    (!told.is_empty()).then(|| format!("{}{rest}", told.join("; ")))
 }
 
 impl From<ReloadFailure> for Rejection {

@@ -48,7 +48,7 @@ fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
         let addresses = endpoint.addresses.iter().filter_map(|address| {
             Some(InterfaceAddress {
                 group: endpoint.subresource.clone(),
-                member: address.member.clone(),
+                member: endpoint.shown_member(model.resources.get(&endpoint.resource), &address.member),
                 ip: address.ip?.to_string(),
                 fqdns: arm::fqdns(model, endpoint, &address.member),
             })

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 mod arm;
 mod crowded;
+mod groups;
 mod held;
 mod hostile;
 mod invisible;

@@ -116,6 +116,8 @@ impl fmt::Display for Failure {
         write!(f, "{speaker}{}", self.message)?;
         // A report on a file holds its mistakes already.
         let rules = self.body.iter().filter(|_| self.exit != Exit::BadConfig).flat_map(|body| body.mistakes());
+        // The message tells the first ones already.
+        let rules = rules.filter(|mistake| !self.message.contains(mistake));
         rules.into_iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))?;
         self.remedies.iter().try_for_each(|remedy| write!(f, "\n  {remedy}"))
     }

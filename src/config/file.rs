@@ -299,7 +299,8 @@ table! {
         "vnet" vnet Required At<String>,
         /// 1 to 8 addresses of a subnet of its VNet: backends see clients under them.
         "nat" nat Required OneOrMany<Address>,
-        /// Subscriptions that may see it, or "*" for everyone; only who may read it unless set.
+        /// Subscriptions that may see it, or "*" for everyone; [] for who may read it alone, as unless set. A typed
+        /// resource may besides be requested by whoever knows its ID, unless set.
         "visibility" visibility Optional OneOrMany<String>,
         /// Subscriptions whose requests are approved at once.
         "auto_approval" auto_approval Optional OneOrMany<String>,

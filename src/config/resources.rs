@@ -58,6 +58,7 @@ impl Builder {
         let region = self.value(&object, "region", table.region.as_ref()).or_else(|| self.region(&vnet));
         let kind = self.kind(&object, table);
         let targets = self.targets(&object, table, kind.is_some());
+        let visibility = self.visibility(&object, table, kind.as_deref());
         LinkResource {
             kind,
             region: region.unwrap_or_default(),
@@ -66,7 +67,7 @@ impl Builder {
             frontends: Vec::new(),
             destination: None,
             nat: self.values(&object, "nat", table.nat.as_ref()).into_iter().map(|address| address.0).collect(),
-            visibility: self.visibility(&object, table),
+            visibility,
             auto_approval: self.values(&object, "auto_approval", table.auto_approval.as_ref()),
             alias: self.value(&object, "alias", table.alias.as_ref()),
             cross_region: self.value(&object, "cross_region", table.cross_region.as_ref()).unwrap_or(true),
@@ -97,8 +98,8 @@ impl Builder {
         (name != PRIVATE_LINK_SERVICE).then_some(name)
     }
 
-    fn visibility(&mut self, object: &Object, table: &Resource) -> Visibility {
-        let Some(list) = &table.visibility else { return Visibility::Readers };
+    fn visibility(&mut self, object: &Object, table: &Resource, kind: Option<&str>) -> Visibility {
+        let Some(list) = &table.visibility else { return Visibility::unsaid(kind) };
         let names = self.values(object, "visibility", Some(list));
         if !names.iter().any(|name| name == "*") {
             return Visibility::Subscriptions(names);
@@ -259,13 +260,8 @@ impl Builder {
         let region = self.value(&object, "region", table.region.as_ref()).or_else(|| self.region(&vnet));
         let subresource = self.value(&object, "subresource", table.subresource.as_ref());
         let subresource = subresource.or_else(|| self.only_subresource(&resource)).unwrap_or_default();
-        let mut addresses = self.addresses(&object, table);
-        if let Some(member) = self.only_member(&resource, &subresource) {
-            for address in addresses.iter_mut().filter(|address| address.member.is_empty()) {
-                address.member.clone_from(&member);
-            }
-        }
-        PrivateEndpoint {
+        let addresses = self.addresses(&object, table);
+        let mut made = PrivateEndpoint {
             region: region.unwrap_or_default(),
             vnet,
             subnet,
@@ -282,7 +278,11 @@ impl Builder {
             accept_names: self.accepted(&object, "accept_names", table.accept_names.as_ref()),
             zone_group: self.zone_group(key, table),
             labels: None,
+        };
+        if let Some(resource) = self.known_resource(&made.resource) {
+            made.spell_as(resource);
         }
+        made
     }
 
     /// The VNet and the name of the subnet: a resource ID of a subnet names both.
@@ -364,13 +364,6 @@ impl Builder {
     fn only_subresource(&self, resource: &Key) -> Option<String> {
         let targets = &self.known_resource(resource)?.targets;
         only(targets.iter().map(|target| &target.subresource))
-    }
-
-    /// The member of a subresource that has one.
-    fn only_member(&self, resource: &Key, subresource: &str) -> Option<String> {
-        let resource = self.known_resource(resource)?;
-        let targets = resource.targets.iter().filter(|target| target.subresource == subresource);
-        only(targets.map(|target| &target.member))
     }
 }
 

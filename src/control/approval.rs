@@ -4,6 +4,10 @@ use serde::Serialize;
 
 use crate::snapshot::ConnectionState::{self, Approved, Disconnected, Pending, Rejected};
 
+/// Pending requests to one resource of one requester who may not read it, at most: an owner is not buried by somebody
+/// who knows an ID and nothing else.
+pub const PENDING_MAX: usize = 20;
+
 /// What can be done to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Action {

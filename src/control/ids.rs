@@ -6,7 +6,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::access::grammar::{GROUP_REMEDY, PART_REMEDY, is_part, stands_for_group};
-use super::model::{Key, LinkResource, Model, PrivateEndpoint};
+use super::model::{Key, LinkResource, Model, PrivateEndpoint, region};
 use super::resource_types::{self, PRIVATE_LINK_SERVICE};
 
 /// Type of a VNet.
@@ -133,6 +133,12 @@ impl ArmId {
     }
 }
 
+/// Every ID that stands in `text`, between quotes, spaces or the like.
+pub fn written_in(text: &str) -> impl Iterator<Item = ArmId> + '_ {
+    let ends = |c: char| c.is_whitespace() || c == '"' || c == '\'';
+    text.split(ends).filter(|part| ArmId::is_meant(part)).filter_map(|part| ArmId::parse(part).ok())
+}
+
 /// How an ID looks, for messages.
 const FORM: &str = "/subscriptions/S/resourceGroups/G/providers/PROVIDER/TYPE/NAME";
 
@@ -199,34 +205,44 @@ pub fn connection(kind: Option<&str>, key: &Key, endpoint: &Key) -> ArmId {
     resource(kind, key).below(CONNECTIONS, &format!("{}.{}", endpoint.name, guid("connection", endpoint)))
 }
 
-/// The alias of a private link service that has one: `prefix.<guid>.<region>.privlink`. It stays the same as long as
-/// the service keeps its name.
+/// The alias of a private link service that has one: `prefix.<guid>.<region>.azure.privatelinkservice`. It stays the
+/// same as long as the service keeps its name.
 pub fn alias(key: &Key, resource: &LinkResource) -> Option<String> {
-    let region: String = resource.region.split_whitespace().collect();
     let prefix = resource.alias.as_deref().filter(|_| resource.kind.is_none())?;
-    Some(format!("{prefix}.{}.{}{ALIAS_END}", guid("alias", key), region.to_lowercase()))
+    Some(format!("{prefix}.{}.{}{ALIAS_END}", guid("alias", key), region(&resource.region)))
 }
 
-/// The service that an alias names, compared without regard to case.
+/// The service that an alias names, in either form and without regard to case.
 pub fn by_alias<'a>(model: &'a Model, text: &str) -> Option<&'a Key> {
+    let front = before_end(text)?;
     let named = |(key, resource): &(&Key, &LinkResource)| {
         let prefix = resource.alias.as_ref().and_then(|prefix| text.get(..prefix.len()).zip(Some(prefix)));
-        prefix.is_some_and(|(front, prefix)| front.eq_ignore_ascii_case(prefix))
-            && alias(key, resource).is_some_and(|alias| alias.eq_ignore_ascii_case(text))
+        prefix.is_some_and(|(begins, prefix)| begins.eq_ignore_ascii_case(prefix))
+            && alias(key, resource)
+                .is_some_and(|alias| before_end(&alias).is_some_and(|own| own.eq_ignore_ascii_case(front)))
     };
     model.resources.iter().find(named).map(|(key, _)| key)
 }
 
 /// Whether `text` has the form of an alias.
 pub fn is_alias(text: &str) -> bool {
-    text.len()
-        .checked_sub(ALIAS_END.len())
-        .and_then(|at| text.get(at..))
-        .is_some_and(|end| end.eq_ignore_ascii_case(ALIAS_END) && text.split('.').count() > 3)
+    before_end(text).is_some_and(|front| front.split('.').count() > 2)
 }
 
-/// What every alias ends with.
-const ALIAS_END: &str = ".privlink";
+/// An alias without what every alias ends with.
+fn before_end(text: &str) -> Option<&str> {
+    let without = |end: &str| {
+        let (front, rest) = text.split_at_checked(text.len().checked_sub(end.len())?)?;
+        rest.eq_ignore_ascii_case(end).then_some(front)
+    };
+    without(ALIAS_END).or_else(|| without(OLD_ALIAS_END))
+}
+
+/// What every alias ends with, as in Azure.
+const ALIAS_END: &str = ".azure.privatelinkservice";
+
+/// What those ended with that earlier releases showed.
+const OLD_ALIAS_END: &str = ".privlink";
 
 /// A UUID that follows from what it is for and whose it is (RFC 9562 §5.8, version 8).
 pub fn guid(purpose: &str, key: &Key) -> String {
@@ -338,9 +354,14 @@ mod tests {
         model.resources.get_mut(&key).unwrap().region = "West Europe".into();
         let shown = alias(&key, &model.resources[&key]).unwrap();
         // Consumers keep aliases in their files: they must not change with a version of this program.
-        assert_eq!(shown, "orders.10d13357-75f0-8371-b038-f9167166d548.westeurope.privlink");
-        assert_eq!(by_alias(&model, &shown.to_uppercase()), Some(&key));
-        assert!(is_alias(&shown) && !is_alias("orders.privlink") && !is_alias("privlink"));
+        assert_eq!(shown, "orders.10d13357-75f0-8371-b038-f9167166d548.westeurope.azure.privatelinkservice");
+        let old = shown.replace(".azure.privatelinkservice", ".privlink");
+        for form in [shown.to_uppercase(), old.to_uppercase(), old] {
+            assert!(is_alias(&form) && by_alias(&model, &form) == Some(&key), "{form}");
+        }
+        for other in ["orders.privlink", "privlink", "a.azure.privatelinkservice", ".azure.privatelinkservice", "é"] {
+            assert!(!is_alias(other) && by_alias(&model, other).is_none(), "{other}");
+        }
         assert_eq!(by_alias(&model, &shown.replace("orders", "other")), None);
         model.resources.get_mut(&key).unwrap().kind = Some("Microsoft.Sql/servers".into());
         assert_eq!(by_alias(&model, &shown), None);

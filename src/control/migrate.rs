@@ -7,7 +7,7 @@ mod names;
 
 use super::command::Actor;
 use super::decisions::Decisions;
-use super::model::{HostConfig, imply_nat};
+use super::model::{HostConfig, Key, LinkResource, Map, Visibility, imply_nat};
 use super::state::Record;
 use super::tokens::forget_absent;
 use jiff::Timestamp;
@@ -44,7 +44,7 @@ impl Migration<'_> {
 type Step = fn(&Migration<'_>, &mut Decisions) -> Vec<Record>;
 
 /// From layout 1 (0.1) to layout 2.
-const FROM_1: [Step; 4] = [names::accept_answered, tokens, mark_nat, drop_foreign_values];
+const FROM_1: [Step; 5] = [names::accept_answered, tokens, mark_nat, drop_foreign_values, keep_closed];
 
 /// A role is assigned to a token's creation: living tokens keep what they hold, and what was assigned to a name without
 /// a token, and gave nobody anything, would otherwise wait for whoever makes a token of that name.
@@ -65,6 +65,32 @@ fn tokens(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
 fn drop_foreign_values(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
     let cleaned = super::foreign::clean(decisions).into_iter();
     cleaned.map(|(object, detail)| migration.record(object, detail)).collect()
+}
+
+/// Typed resources stay with who may read them; of later ones a file that says nothing of it lets whoever knows the ID
+/// ask. What files said is remembered as it is read today, so that a file that is as it was changes nothing.
+fn keep_closed(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
+    let authors: Vec<String> = decisions.files.keys().cloned().collect();
+    for author in authors {
+        let resources = decisions.files.get_mut(&author).map(|file| &mut file.model.resources);
+        resources.into_iter().for_each(|resources| {
+            reread_visibility(resources, Visibility::unsaid);
+        });
+    }
+    let closed = reread_visibility(&mut decisions.model.resources, |_| Visibility::Readers).into_iter();
+    let detail = "only who may read it may ask for it, as before: `visibility = [\"*\"]` lets everyone";
+    closed.map(|key| migration.record(format!("resource {key}"), detail)).collect()
+}
+
+/// Makes `unsaid` of what an earlier release had of typed resources where nothing was said; returns those.
+fn reread_visibility(resources: &mut Map<LinkResource>, unsaid: fn(Option<&str>) -> Visibility) -> Vec<Key> {
+    let silent = |one: &LinkResource| one.kind.is_some() && one.visibility == Visibility::Readers;
+    let keys: Vec<Key> = resources.iter().filter(|(_, one)| silent(one)).map(|(key, _)| key.clone()).collect();
+    for key in &keys {
+        let resource = resources.get_mut(key).into_iter();
+        resource.for_each(|resource| resource.visibility = unsaid(resource.kind.as_deref()));
+    }
+    keys
 }
 
 /// `found`, of layout `format`, as today's release would have written it.
@@ -121,6 +147,45 @@ mod tests {
             bytes.windows(SECRET.len()).any(|window| window == SECRET)
         };
         files.filter(holds).map(|path| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn a_typed_resource_of_an_earlier_release_stays_with_its_readers() {
+        use crate::control::DAEMON;
+        use crate::control::apply::{Application, Maker, merge};
+        use crate::control::rights::Rights;
+        use crate::control::testing::{access, key, model};
+        let of = |visibility: &Visibility| {
+            let mut file = model();
+            let resource = file.resources.get_mut(&key("orders-db")).expect("there");
+            (resource.kind, resource.visibility) = (Some("Microsoft.Sql/servers".into()), visibility.clone());
+            file
+        };
+        let (by, host) = (root().actor(), host(&[]));
+        let mut found = Decisions { model: of(&Visibility::Readers), ..Decisions::default() };
+        found.files.insert(
+            DAEMON.to_owned(),
+            crate::control::decisions::Applied { model: of(&Visibility::Readers), ..Default::default() },
+        );
+        let (after, records) = migrate(&Migration { by: &by, at: noon(), host: &host }, 1, &found);
+        let seen = |decisions: &Decisions| decisions.model.resources[&key("orders-db")].visibility.clone();
+        assert_eq!(seen(&after), Visibility::Readers);
+        let told = records.iter().find(|record| record.object == "resource default/orders-db").expect("a record");
+        assert!(told.detail.contains("visibility"), "{}", told.detail);
+        // The file that says nothing of it, as it is read today, changes nothing; one that says something does.
+        let (root, access) = (root(), access());
+        let apply = |file: &super::super::model::Model| {
+            let maker = Maker { rights: Rights::of(&root, &access), now: noon() };
+            merge(&after, &Application::of(file, DAEMON, false, maker)).expect("merged")
+        };
+        let (same, report) = apply(&of(&Visibility::ById));
+        assert!(
+            seen(&same) == Visibility::Readers && !report.lines().iter().any(|line| line.contains("orders-db")),
+            "{report}"
+        );
+        assert_eq!(seen(&apply(&of(&Visibility::Everyone)).0), Visibility::Everyone);
+        // Layouts of today are read as they are.
+        assert_eq!(migrate(&Migration { by: &by, at: noon(), host: &host }, 2, &found), (found, Vec::new()));
     }
 
     #[test]

@@ -161,7 +161,8 @@ fn resource_label(name: &str, subresource: &str) -> String {
 
 /// Public and private zones of a subresource; one that asks for more than the region is left out.
 fn zones(kind: &str, subresource: &str, region: &str) -> Vec<(String, String)> {
-    let filled = |zone: &str| zone.replace("{regionName}", region).to_lowercase();
+    let region = super::model::region(region);
+    let filled = |zone: &str| zone.replace("{regionName}", &region).to_lowercase();
     let private = resource_types::private_zones(kind, subresource).into_iter().map(filled);
     let whole = private.filter(|zone| !zone.contains('{'));
     whole.filter_map(|private| Some((public_zone(&private)?, private))).collect()

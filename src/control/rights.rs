@@ -3,6 +3,9 @@
 /// The rights that a change of the model asks for.
 mod change;
 
+/// What goes with an object that is deleted.
+mod gone;
+
 /// Which fields name other objects, and what naming them asks for.
 mod references;
 
@@ -15,6 +18,8 @@ use super::refusal::{Kind, Refusal};
 use super::sentence::itself;
 
 pub use change::refuse_other_type;
+pub(super) use gone::{assigned_at, place, vanished};
+pub(super) use references::not_shown;
 
 /// An action and where it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

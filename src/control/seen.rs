@@ -9,8 +9,11 @@ use sha2::{Digest as _, Sha256};
 use super::access::{Grant, Scope, Subject, actions};
 use super::command::{Caller, Outcome};
 use super::decisions::{Decisions, Item, ItemKind};
+use super::ids;
 use super::index::Index;
-use super::model::{EndpointIp, FormerResource, Key, Map, Model, PrivateEndpoint, Subnet, Tags, Visibility, Vnet};
+use super::model::{
+    EndpointIp, FormerResource, Key, LinkResource, Map, Model, PrivateEndpoint, Subnet, Tags, Visibility, Vnet,
+};
 use super::names;
 use super::refusal::Refusal;
 use super::resource_types;
@@ -266,9 +269,10 @@ impl View {
     }
 
     /// What a document of `caller` may refer to: what the caller may read, and resources that show themselves to a
-    /// subscription in which the caller may create endpoints. What is not in here is as if it were not.
+    /// subscription in which the caller may create endpoints, or that `document` names by an ID that may be asked for.
+    /// What is not in here is as if it were not.
     #[must_use]
-    pub fn seen_by_author(&self, caller: &Caller) -> Model {
+    pub fn seen_by_author(&self, caller: &Caller, document: &str) -> Model {
         let rights = self.rights(caller);
         let whole = &self.decisions.model;
         let mut model = self.seen_by(caller).decisions.model.clone();
@@ -287,11 +291,20 @@ impl View {
         };
         for (key, resource) in &whole.resources {
             let shown = match &resource.visibility {
-                Visibility::Readers => false,
+                Visibility::Readers | Visibility::ById => false,
                 Visibility::Everyone => true,
                 Visibility::Subscriptions(list) => list.iter().any(|subscription| creates(subscription)),
             };
             if shown && !model.resources.contains_key(key) {
+                model.resources.insert(key.clone(), resource.clone());
+            }
+        }
+        for id in ids::written_in(document) {
+            let meant = |resource: &LinkResource| {
+                resource.is_requestable_by_id() && resource.kind.as_deref().is_some_and(|kind| id.is(kind))
+            };
+            let found = whole.resources.entry(id.key()).filter(|(_, resource)| meant(resource));
+            if let Some((key, resource)) = found.filter(|(key, _)| !model.resources.contains_key(key)) {
                 model.resources.insert(key.clone(), resource.clone());
             }
         }

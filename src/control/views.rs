@@ -168,6 +168,8 @@ pub enum PeeringState {
     Initiated,
     /// Both sides list it.
     Connected,
+    /// The other side was deleted: passes nothing until both sides make it anew.
+    Disconnected,
     /// The reader may not see the other side, or there is none.
     Unknown,
 }
@@ -317,12 +319,14 @@ impl View {
             Some(_) => PeeringState::Initiated,
             None => PeeringState::Unknown,
         };
+        let severed = vnet.peering_labels.iter().filter(|label| label.severed);
+        let severed = severed.map(|label| (label.remote.clone(), PeeringState::Disconnected));
         VnetView {
             key: key.clone(),
             vnet: vnet.clone(),
             device: attachment.map(|attachment| attachment.device.clone()),
             netns: attachment.and_then(|attachment| attachment.netns.clone()),
-            peerings: vnet.peerings.iter().map(|peer| (peer.clone(), state(peer))).collect(),
+            peerings: vnet.peerings.iter().map(|peer| (peer.clone(), state(peer))).chain(severed).collect(),
             endpoints: self.index.within(key).cloned().collect(),
         }
     }

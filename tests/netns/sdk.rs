@@ -119,6 +119,17 @@ fn zones_links_records_and_groups_are_answered_as_the_sdk_writes_them() {
     });
 }
 
+#[test]
+#[ignore = "needs the SDK: scripts/sdk.sh"]
+fn names_requests_by_id_and_deletions_are_as_the_sdk_expects() {
+    isolated("sdk::names_requests_by_id_and_deletions_are_as_the_sdk_expects", || {
+        let _daemon = begin("today");
+        let said = python("identity.py", "today");
+        assert!(said.contains("names and what goes with them: done"), "{said}");
+        print!("{said}");
+    });
+}
+
 /// The examples of README's section, in one script: what is in `sh` blocks as it stands, Python from a file.
 fn examples() -> String {
     let readme = include_str!("../../README.md");

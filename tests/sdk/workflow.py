@@ -333,14 +333,18 @@ def subresources(provider, consumer, subnet):
     endpoints = consumer.network.private_endpoints
     for name in names + ["sqlServer"]:
         resource = sql if name == "sqlServer" else account.id
-        # The account shows itself to nobody yet: it might as well not be there.
-        body = request(subnet, resource, True, groups=[name])
         if name == "blob":
+            # Whoever knows its ID may ask, until its owner closes it: then it might as well not be there.
+            of = {"location": REGION, "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"}
+            provider.storage.storage_accounts.begin_create("rg-provider", "accta", {"properties": {"visibility": {"subscriptions": []}}, **of}).result()
             fails(HttpResponseError, "InvalidResourceReference", endpoints.begin_create_or_update, "rg-consumer", "pe-blob", body)
-            shown = {"properties": {"visibility": {"subscriptions": [consumer.subscription]}}, "location": REGION, "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"}
-            provider.storage.storage_accounts.begin_create("rg-provider", "accta", shown).result()
-            shown = {"properties": {"visibility": {"subscriptions": [consumer.subscription]}}, "location": REGION}
-            provider.resources.resources.begin_create_or_update_by_id(sql, shown, api_version="2023-08-01").result()
+            provider.storage.storage_accounts.begin_create("rg-provider", "accta", {"properties": {"visibility": {"subscriptions": [consumer.subscription]}}, **of}).result()
+        if name == "sqlServer":
+            # Nobody shows the server to anybody, and whom it approves at once asks all the same.
+            listed = {"location": REGION, "properties": {"autoApproval": {"subscriptions": [consumer.subscription]}}}
+            provider.resources.resources.begin_create_or_update_by_id(sql, listed, api_version="2023-08-01").result()
+            automatic = request(subnet, resource, False, groups=[name])
+            fails(HttpResponseError, "InvalidResourceReference", endpoints.begin_create_or_update, "rg-consumer", "pe-sqlServer", automatic)
         endpoint = endpoints.begin_create_or_update("rg-consumer", f"pe-{name}", body).result()
         assert state(endpoint) == "Pending"
         is_refused(endpoint, 443)

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Rejection;
-use super::ask::Ask;
+use super::ask::{Ask, Looks, lists};
 use super::body::Field;
 use crate::control::decisions::Item;
 use crate::control::ids::ArmId;
@@ -40,6 +40,18 @@ impl Answer {
         Self { status: StatusCode::OK, body: None }
     }
 
+    /// The same, as it was asked for: what a client has is not sent again, and of what it only asks whether it is there,
+    /// no more than that is told.
+    pub(super) fn as_asked(self, ask: &Ask) -> Self {
+        let tag = self.body.as_ref().and_then(|body| body.get("etag")).and_then(Value::as_str);
+        let known = || ask.if_none_match.as_deref().zip(tag).is_some_and(|(tags, tag)| lists(tags, tag));
+        match ask.looks {
+            Looks::At if known() => Self { status: StatusCode::NOT_MODIFIED, ..self },
+            Looks::Whether => Self { status: StatusCode::NO_CONTENT, body: None },
+            Looks::At | Looks::Not => self,
+        }
+    }
+
     /// There was nothing to delete.
     pub(super) fn absent() -> Self {
         Self { status: StatusCode::NO_CONTENT, body: None }
@@ -50,7 +62,10 @@ impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let Some(body) = self.body else { return self.status.into_response() };
         let tag = body.get("etag").and_then(Value::as_str).and_then(|tag| HeaderValue::from_str(tag).ok());
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = match self.status {
+            StatusCode::NOT_MODIFIED => self.status.into_response(),
+            status => (status, Json(body)).into_response(),
+        };
         if let Some(tag) = tag {
             response.headers_mut().insert(header::ETAG, tag);
         }

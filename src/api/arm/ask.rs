@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::header::HeaderName;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use serde_json::Value;
 
 use super::body::Body;
+use super::routes::Route;
 use super::{ApiState, Rejection, extension};
 use crate::control::access::{actions, grammar};
 use crate::control::decisions::{Item, ItemKind};
@@ -38,6 +39,29 @@ pub(super) struct Ask {
     pub(super) base: String,
     /// The path as it was asked for.
     pub(super) path: String,
+    /// What is only looked at.
+    pub(super) looks: Looks,
+}
+
+/// What a request only looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looks {
+    /// An object or a list: GET.
+    At,
+    /// Whether an object is there: HEAD, which Azure answers without a body and a tag.
+    Whether,
+    /// Nothing: it changes something, or its handler knows.
+    Not,
+}
+
+impl Looks {
+    pub(super) fn of(method: &Method, route: &Route) -> Self {
+        match *method {
+            Method::GET => Self::At,
+            Method::HEAD if !route.is_list() => Self::Whether,
+            _ => Self::Not,
+        }
+    }
 }
 
 impl Ask {
@@ -143,15 +167,12 @@ impl Ask {
     pub(super) fn check_conditions(&self, now: Option<&Value>) -> Result<(), Rejection> {
         let tag = now.and_then(|object| object.get("etag")).and_then(Value::as_str).map(bare);
         if let Some(wanted) = &self.if_match {
-            let matches =
-                tag.is_some_and(|tag| wanted.split(',').any(|one| matches!(bare(one), "*") || bare(one) == tag));
-            if !matches {
+            if !tag.is_some_and(|tag| lists(wanted, tag)) {
                 return Err(Rejection::precondition("it is not, or no longer, what If-Match names"));
             }
         }
         if let Some(unwanted) = &self.if_none_match {
-            let matches = tag.is_some_and(|tag| unwanted.split(',').any(|one| bare(one) == "*" || bare(one) == tag));
-            if matches {
+            if tag.is_some_and(|tag| lists(unwanted, tag)) {
                 return Err(Rejection::precondition("it exists (If-None-Match)"));
             }
         }
@@ -238,6 +259,11 @@ impl<'a> Reader<'a> {
     pub(super) fn vnet(&self, key: &Key) -> Option<&'a Vnet> {
         self.view.decisions.model.vnets.get(key).filter(|_| self.sees(ItemKind::Vnet, key))
     }
+}
+
+/// Whether `tags`, as a client lists them, name `tag`.
+pub(super) fn lists(tags: &str, tag: &str) -> bool {
+    tags.split(',').any(|one| bare(one) == "*" || bare(one) == bare(tag))
 }
 
 /// A tag without what a client may add or leave out: `W/` and quotes (RFC 9110 §8.8.3).

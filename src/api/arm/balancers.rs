@@ -81,7 +81,7 @@ fn item(key: &Key) -> Item {
 
 fn read(before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<LoadBalancer, Rejection> {
     let properties = body.properties();
-    let region = body.text("location")?.or_else(|| before.map(|before| before.region.clone()));
+    let region = body.location()?.or_else(|| before.map(|before| before.region.clone()));
     let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone()));
     let balancer = LoadBalancer {
         region: region.filter(|text| !text.is_empty()).ok_or_else(|| body.refused("`location` is missing"))?,

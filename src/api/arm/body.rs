@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Rejection;
 use crate::control::access::grammar;
 use crate::control::ids::ArmId;
-use crate::control::model::Tags;
+use crate::control::model::{Tags, region};
 
 /// A value of the body.
 #[derive(Clone, Debug)]
@@ -123,6 +123,14 @@ impl<'a> Field<'a> {
     /// 400.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Rejection> {
         self.get(name).map(|field| field.as_text()).transpose()
+    }
+
+    /// `location`, as Azure writes regions.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn location(&self) -> Result<Option<String>, Rejection> {
+        self.text("location").map(|text| text.map(|text| region(&text)))
     }
 
     /// The text `name`, which must be there.

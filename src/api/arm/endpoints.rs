@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
-use super::{Rejection, connections, extension, interfaces, typed};
+use super::{Rejection, connections, extension, interfaces};
 use crate::control::View;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids::{self, ArmId};
@@ -107,7 +107,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
     };
     let (request, manual) = request(&properties)?;
     let asked = request.properties();
-    let resource = resource(ask, &asked, before)?;
+    let resource = resource(ask, &asked, manual, before)?;
     let groups = asked.texts("groupIds")?;
     if groups.len() > 1 {
         return Err(asked.refused("an endpoint is bound to one subresource: `groupIds` has several"));
@@ -125,7 +125,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
         labels.interface = Some(name);
     }
     let mut endpoint = PrivateEndpoint {
-        region: body.text("location")?.unwrap_or_else(|| vnet.region.clone()),
+        region: body.location()?.unwrap_or_else(|| vnet.region.clone()),
         vnet: subnet.key().clone(),
         subnet: here.name.clone(),
         addresses,
@@ -159,12 +159,20 @@ fn request<'a>(properties: &Field<'a>) -> Result<(Field<'a>, bool), Rejection> {
     }
 }
 
-/// What `privateLinkServiceId` means: an ID or an alias. What the caller may not see is as if it were not there.
-fn resource(ask: &Ask, asked: &Field<'_>, before: Option<&PrivateEndpoint>) -> Result<Key, Rejection> {
+/// What `privateLinkServiceId` means: an ID or an alias. What the caller may not see is as if it were not there, unless
+/// whoever knows its ID may ask for it.
+fn resource(ask: &Ask, asked: &Field<'_>, manual: bool, before: Option<&PrivateEndpoint>) -> Result<Key, Rejection> {
     let text = asked.required("privateLinkServiceId")?;
     let model = ask.model();
     let absent = || {
-        let message = format!("there is no resource {text} that this caller may see");
+        let message = if manual {
+            format!("there is no resource {text} that this caller may see")
+        } else {
+            format!(
+                "there is no resource {text} that this caller may see; who may not see one asks for it by its ID, in \
+                 `manualPrivateLinkServiceConnections`"
+            )
+        };
         let at = "privateLinkServiceId";
         Rejection::bad_request_of("InvalidResourceReference", &message, at)
     };
@@ -182,7 +190,9 @@ fn resource(ask: &Ask, asked: &Field<'_>, before: Option<&PrivateEndpoint>) -> R
     };
     let key = key.ok_or_else(absent)?;
     let bound = before.is_some_and(|before| before.resource == key);
-    let shown = model.resources.get(&key).is_some_and(|resource| resource.visibility.admits(&ask.key().subscription));
+    let shown = model.resources.get(&key).is_some_and(|resource| {
+        resource.visibility.admits(&ask.key().subscription) || manual && resource.is_requestable_by_id()
+    });
     if bound || shown || ask.sees(ItemKind::Resource, &key) { Ok(key) } else { Err(absent()) }
 }
 
@@ -215,7 +225,7 @@ fn addresses(
             return Err(properties.refused("`privateIPAddress` is missing"));
         };
         labels.addresses.push((field.text("name")?.unwrap_or_default(), member.clone()));
-        made.push(EndpointIp { member: if typed::is_default(&member) { String::new() } else { member }, ip: Some(ip) });
+        made.push(EndpointIp { member, ip: Some(ip) });
     }
     Ok(made)
 }
@@ -246,8 +256,7 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
     let interface =
         if expanded { interfaces::show(view, key, endpoint) } else { json!({ "id": interface.to_string() }) };
     let fixed = labels.addresses.iter().filter_map(|(name, member)| {
-        let address = endpoint.addresses.iter().find(|a| a.member.eq_ignore_ascii_case(member));
-        let address = address.or_else(|| endpoint.addresses.first().filter(|_| endpoint.addresses.len() == 1))?;
+        let address = endpoint.address_for(member).and_then(|at| endpoint.addresses.get(at))?;
         let properties = json!({
             "groupId": endpoint.subresource,
             "memberName": member,

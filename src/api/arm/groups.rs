@@ -33,7 +33,8 @@ pub(super) fn exists(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     demand_write(ask)?;
     let body = Field::root(&ask.body)?;
-    let (region, tags) = (body.required("location")?, body.tags()?.unwrap_or_default());
+    body.required("location")?;
+    let (region, tags) = (body.location()?.unwrap_or_default(), body.tags()?.unwrap_or_default());
     change(ask, &ResourceGroup { region, tags })
 }
 

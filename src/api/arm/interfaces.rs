@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use super::Rejection;
 use super::answer::{Answer, object, page};
 use super::ask::Ask;
+use super::body::Field;
 use super::endpoints;
 use crate::control::View;
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
 use crate::control::ids;
-use crate::control::model::{EndpointIp, Key, PrivateEndpoint, Tags};
+use crate::control::model::{EndpointIp, Key, PrivateEndpoint};
 use crate::control::rights::Right;
 
 /// `GET …/networkInterfaces`
@@ -37,6 +38,23 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     delete(ask)?;
     let message = "A network interface appears with its private endpoint only.";
     Err(Rejection::bad_request_of("NotSupported", message, "create a private endpoint"))
+}
+
+/// `PATCH`: its tags are all that is its own.
+pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+    let name = ask.key();
+    ask.demand(&Right::write_of(actions::INTERFACES, &name))?;
+    let absent = || Rejection::absent(ids::NETWORK_INTERFACE, &name);
+    let found = owner(ask, &name).map(|(key, endpoint)| (key.clone(), endpoint.clone()));
+    let (key, mut endpoint) = found.ok_or_else(absent)?;
+    ask.check_conditions(Some(&show(&ask.view, &key, &endpoint)))?;
+    let mut labels = endpoint.labels.take().unwrap_or_default();
+    labels.interface_tags = Field::root(&ask.body)?.tags()?.unwrap_or(labels.interface_tags);
+    endpoint.labels = Some(labels);
+    endpoints::write(ask, &key, endpoint)?;
+    let view = ask.afresh();
+    let (key, endpoint) = view.decisions.model.endpoints.entry(&key).ok_or_else(absent)?;
+    Ok(Answer::ok(show(&view, key, endpoint)))
 }
 
 /// `DELETE`: the endpoint is what goes.
@@ -78,9 +96,10 @@ pub(super) fn refuse_taken(ask: &Ask, endpoint: &Key, name: &str) -> Result<(), 
 /// As Azure shows it.
 pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value {
     let id = ids::network_interface(key, endpoint);
+    let resource = view.decisions.model.resources.get(&endpoint.resource);
     let one = |(index, address): (usize, &EndpointIp)| {
-        let given = endpoint.labels.iter().flat_map(|labels| &labels.addresses);
-        let fixed = given.into_iter().any(|(_, member)| member.eq_ignore_ascii_case(&address.member));
+        let mut given = endpoint.labels.iter().flat_map(|labels| &labels.addresses);
+        let fixed = given.any(|(_, member)| endpoint.address_for(member) == Some(index));
         let name = match address.member.as_str() {
             "" => format!("privateEndpointIpConfig.{}", ids::guid("ip configuration", key)),
             member => format!("privateEndpointIpConfig.{}.{member}", ids::guid("ip configuration", key)),
@@ -94,7 +113,7 @@ pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value 
             "subnet": { "id": ids::subnet(&endpoint.vnet, &endpoint.subnet).to_string() },
             "privateLinkConnectionProperties": {
                 "groupId": endpoint.subresource,
-                "requiredMemberName": address.member,
+                "requiredMemberName": endpoint.shown_member(resource, &address.member),
                 "fqdns": endpoints::fqdns(&view.decisions.model, endpoint, &address.member),
             },
         });
@@ -112,7 +131,8 @@ pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value 
         "hostedWorkloads": [],
         "privateEndpoint": { "id": ids::endpoint(key).to_string() },
     });
-    object(&id, Some((&endpoint.region, &Tags::new())), properties)
+    let tags = endpoint.labels.as_ref().map(|labels| labels.interface_tags.clone()).unwrap_or_default();
+    object(&id, Some((&endpoint.region, &tags)), properties)
 }
 
 impl Right {

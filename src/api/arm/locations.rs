@@ -9,7 +9,7 @@ use super::body::Field;
 use crate::control::access::{Scope, actions};
 use crate::control::decisions::ItemKind;
 use crate::control::ids::{self, ArmId};
-use crate::control::model::{Key, ResourceType};
+use crate::control::model::{self, Key, ResourceType};
 use crate::control::resource_types;
 use crate::control::rights::Right;
 
@@ -85,8 +85,6 @@ fn demand(ask: &Ask) -> Result<(), Rejection> {
     ask.demand(&Right { action: actions::read(actions::AVAILABLE_TYPES), scope })
 }
 
-/// `West Europe` is `westeurope`.
 fn same_region(one: &str, other: &str) -> bool {
-    let plain = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
-    plain(one) == plain(other)
+    model::region(one) == model::region(other)
 }

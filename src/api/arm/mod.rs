@@ -75,8 +75,11 @@ mod zone_groups;
 /// Typed resources.
 mod typed;
 
+/// Refusals in Azure's words.
+mod words;
+
 use answer::Answer;
-use ask::Ask;
+use ask::{Ask, Looks};
 pub(super) use endpoints::fqdns;
 use routes::Handler;
 #[cfg(test)]
@@ -99,7 +102,11 @@ pub(super) async fn serve(State(state): State<ApiState>, request: Request) -> Re
     };
     let body: Result<Bytes, BytesRejection> =
         <Bytes as axum::extract::FromRequest<()>>::from_request(Request::from_parts(parts.clone(), body), &()).await;
-    let answered = body.map_err(Rejection::from).and_then(|body| asked(&state, caller, &parts, body)).and_then(answer);
+    let asked = body.map_err(Rejection::from).and_then(|body| asked(&state, caller, &parts, body));
+    let answered = asked.and_then(|asked| {
+        let key = asked.1.key();
+        answer(asked).map_err(|rejection| words::of_properties(rejection, &key))
+    });
     answered.map_or_else(IntoResponse::into_response, IntoResponse::into_response)
 }
 
@@ -126,6 +133,7 @@ fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result
         if_none_match: ask::tag(headers, &header::IF_NONE_MATCH),
         base: ask::base(headers, uri, extensions.get::<super::Secure>().is_some()),
         path: uri.path().to_owned(),
+        looks: Looks::of(method, route),
     };
     ask.check_names()?;
     Ok((handler, ask))
@@ -136,7 +144,7 @@ fn answer((handler, mut ask): (Handler, Ask)) -> Result<Answer, Rejection> {
     for _ in 0..ATTEMPTS {
         match handler(&ask) {
             Err(rejection) if rejection.is(MOVED) => last = Some(rejection),
-            done => return done,
+            done => return done.map(|answer| answer.as_asked(&ask)),
         }
         ask.view = ask.state.control.view();
     }

@@ -94,7 +94,7 @@ fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
 fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> {
     let body = Field::root(&ask.body)?;
     let properties = body.properties();
-    let region = body.text("location")?.or_else(|| before.map(|vnet| vnet.region.clone()));
+    let region = body.location()?.or_else(|| before.map(|vnet| vnet.region.clone()));
     let mut vnet = before.cloned().unwrap_or_else(|| Vnet {
         region: String::new(),
         address_space: Vec::new(),
@@ -129,7 +129,10 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
         vnet.peerings.clear();
         vnet.peering_labels.clear();
         for field in &list {
-            subnets::peer(&mut vnet, field, &field.name("name")?)?;
+            let label = subnets::peer(&mut vnet, field, &field.name("name")?)?;
+            if before.is_some_and(|before| before.is_severed(&label.remote)) {
+                vnet.sever(&label.remote);
+            }
         }
     }
     extension::vnet(&properties, &mut vnet)?;

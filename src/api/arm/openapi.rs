@@ -70,10 +70,8 @@ fn answer(description: &str, schema: &str) -> Value {
 
 /// What is answered when all is well: statuses, and the shape of each body.
 fn answers(route: &Route, operation: &Operation) -> Vec<(&'static str, Option<&'static str>)> {
-    let listed =
-        !route.template.ends_with('}') || route.template.ends_with("/{type}") || route.template.ends_with("/{record}");
     match operation.method {
-        "GET" if listed => vec![("200", Some("List"))],
+        "GET" if route.is_list() => vec![("200", Some("List"))],
         "GET" | "PATCH" => vec![("200", Some("Object"))],
         "HEAD" => vec![("204", None)],
         "POST" => vec![("200", Some("Visibility"))],

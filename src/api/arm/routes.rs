@@ -41,6 +41,11 @@ impl Route {
         named(method.as_str()).or_else(like_get).map(|operation| operation.handler)
     }
 
+    /// Whether it shows several objects.
+    pub(super) fn is_list(&self) -> bool {
+        !self.template.ends_with('}') || self.template.ends_with("/{type}") || self.template.ends_with("/{record}")
+    }
+
     /// For `Allow`.
     pub(super) fn methods(&self) -> String {
         self.operations.iter().map(|operation| operation.method).collect::<Vec<_>>().join(", ")
@@ -49,7 +54,14 @@ impl Route {
     /// What `path` has in place of the open parts; `None`: it is another path.
     fn matches(&self, path: &str) -> Option<BTreeMap<&'static str, String>> {
         let mut parameters = BTreeMap::new();
-        let mut parts = path.trim_matches('/').split('/');
+        // Where nothing stands above a type, clients leave that part empty: `providers/Microsoft.Network//privateEndpoints`.
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let is_left_empty = |at: usize| {
+            let above = at.checked_sub(2).and_then(|at| parts.get(at));
+            parts.get(at).is_some_and(|part| part.is_empty())
+                && above.is_some_and(|word| word.eq_ignore_ascii_case("providers"))
+        };
+        let mut parts = parts.iter().enumerate().filter(|(at, _)| !is_left_empty(*at)).map(|(_, part)| *part);
         for piece in self.template.trim_start_matches('/').split('/') {
             let part = parts.next()?;
             match piece.strip_prefix('{').and_then(|piece| piece.strip_suffix('}')) {
@@ -265,6 +277,7 @@ routes! {
     network!("/networkInterfaces/{name}") => {
         GET interfaces::get, "Show the interface of a private endpoint";
         PUT interfaces::put, "Refused: an interface follows its private endpoint";
+        PATCH interfaces::patch, "Change the tags of the interface of a private endpoint";
         DELETE interfaces::delete, "Refused: an interface goes with its private endpoint";
     }
 
@@ -319,6 +332,15 @@ mod tests {
             (found["subscription"].as_str(), found["group"].as_str(), found["name"].as_str()),
             ("a b", "g/h", "%zz")
         );
-        assert!(ROUTES.iter().all(|route| route.matches("/subscriptions//resourceGroups").is_none()));
+        for path in [
+            "/subscriptions//resourceGroups",
+            "/subscriptions/a/resourceGroups//providers/Microsoft.Network/virtualNetworks",
+            "/subscriptions/a/resourceGroups/g/providers/Microsoft.Network/virtualNetworks//subnets",
+            "/subscriptions/a/resourceGroups/g/providers/Microsoft.Network///virtualNetworks",
+        ] {
+            assert!(ROUTES.iter().all(|route| route.matches(path).is_none()), "{path}");
+        }
+        let empty = "/subscriptions/a/resourcegroups/g/Providers/Microsoft.Network//virtualNetworks/v";
+        assert!(ROUTES.iter().any(|route| route.matches(empty).is_some_and(|found| found["name"] == "v")));
     }
 }

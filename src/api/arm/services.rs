@@ -100,6 +100,7 @@ fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
 /// to say so, and what shows the resource says it.
 pub(super) fn blank(kind: Option<String>) -> LinkResource {
     LinkResource {
+        visibility: Visibility::unsaid(kind.as_deref()),
         kind,
         region: String::new(),
         vnet: None,
@@ -107,7 +108,6 @@ pub(super) fn blank(kind: Option<String>) -> LinkResource {
         nat_configs: Vec::new(),
         frontends: Vec::new(),
         destination: None,
-        visibility: Visibility::Readers,
         auto_approval: Vec::new(),
         alias: None,
         cross_region: true,
@@ -160,7 +160,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>) -> Result<LinkResou
 /// # Errors
 /// 400.
 pub(super) fn common(body: &Field<'_>, properties: &Field<'_>, resource: &mut LinkResource) -> Result<(), Rejection> {
-    if let Some(region) = body.text("location")? {
+    if let Some(region) = body.location()? {
         resource.region = region;
     }
     if resource.region.is_empty() {
@@ -244,11 +244,15 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, service: &LinkResource) -> Va
 /// What services and typed resources show alike.
 pub(super) fn shared(resource: &LinkResource, properties: &mut Value) {
     let subscriptions = match &resource.visibility {
-        Visibility::Readers => Vec::new(),
-        Visibility::Everyone => vec!["*".to_owned()],
-        Visibility::Subscriptions(list) => list.clone(),
+        // To show an empty list would be an order to close it for whoever sends it back.
+        Visibility::ById => None,
+        Visibility::Readers => Some(Vec::new()),
+        Visibility::Everyone => Some(vec!["*".to_owned()]),
+        Visibility::Subscriptions(list) => Some(list.clone()),
     };
-    properties["visibility"] = json!({ "subscriptions": subscriptions });
+    if let Some(subscriptions) = subscriptions {
+        properties["visibility"] = json!({ "subscriptions": subscriptions });
+    }
     properties["autoApproval"] = json!({ "subscriptions": resource.auto_approval });
 }
 

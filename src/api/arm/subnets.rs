@@ -205,8 +205,14 @@ pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
         forget(&mut vnet, &before.remote);
     }
     let first = before.as_ref().map_or(name, |before| &before.name);
-    let label = peer(&mut vnet, &Field::root(&ask.body)?, first)?;
-    if !ask.model().vnets.contains_key(&label.remote) || !ask.sees(ItemKind::Vnet, &label.remote) {
+    let body = Field::root(&ask.body)?;
+    let mut label = peer(&mut vnet, &body, first)?;
+    // One that was severed and is sent back as it was read stays so; any other body makes it anew.
+    let same = before.as_ref().is_some_and(|before| before.severed && before.remote == label.remote);
+    if same && body.properties().text("peeringState")?.is_some_and(|state| named(&state, DISCONNECTED)) {
+        vnet.sever(&label.remote);
+        label.severed = true;
+    } else if !ask.model().vnets.contains_key(&label.remote) || !ask.sees(ItemKind::Vnet, &label.remote) {
         let message = format!("there is no VNet {} that this caller may see", ids::vnet(&label.remote));
         return Err(Rejection::bad_request_of(
             "InvalidResourceReference",
@@ -234,6 +240,9 @@ pub(super) fn delete_peering(ask: &Ask) -> Result<Answer, Rejection> {
     Ok(Answer::deleted())
 }
 
+/// The state of a peering whose other side was deleted.
+const DISCONNECTED: &str = "Disconnected";
+
 const PEERING: &str = "Microsoft.Network/virtualNetworks/virtualNetworkPeerings";
 
 fn forget(vnet: &mut Vnet, remote: &Key) {
@@ -249,7 +258,7 @@ pub(super) fn peer(vnet: &mut Vnet, field: &Field<'_>, name: &str) -> Result<Pee
     let properties = field.properties();
     let remote = properties.required_id("remoteVirtualNetwork", ids::VNET)?;
     let access = properties.flag("allowVirtualNetworkAccess")?.unwrap_or(true);
-    let label = PeeringLabel { name: name.to_owned(), remote: remote.key().clone(), access };
+    let label = PeeringLabel { name: name.to_owned(), remote: remote.key().clone(), access, severed: false };
     if vnet.labelled().iter().any(|other| other.remote == label.remote) {
         return Err(properties.refused("this VNet has a peering with that one already"));
     }
@@ -264,9 +273,11 @@ pub(super) fn peer(vnet: &mut Vnet, field: &Field<'_>, name: &str) -> Result<Pee
 /// state nor address space is told.
 pub(super) fn show_peering(reader: &Reader<'_>, key: &Key, label: &PeeringLabel) -> Value {
     let remote = reader.vnet(&label.remote);
-    let mutual = remote.is_some_and(|remote| remote.labelled().iter().any(|back| back.remote == *key));
+    let back = |back: &PeeringLabel| back.remote == *key && !back.severed;
+    let mutual = !label.severed && remote.is_some_and(|remote| remote.labelled().iter().any(back));
     let state = match remote {
-        None => "Disconnected",
+        _ if label.severed => DISCONNECTED,
+        None => DISCONNECTED,
         Some(_) if mutual => "Connected",
         Some(_) => "Initiated",
     };

@@ -13,7 +13,7 @@ use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
 use crate::control::foreign;
 use crate::control::ids;
-use crate::control::model::{Key, LinkResource, Model, ResourceType, TargetSpec};
+use crate::control::model::{Key, LinkResource, Model, ResourceType, TargetSpec, member_name};
 use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
 use crate::control::rights::Right;
 
@@ -190,7 +190,7 @@ fn parts(resource: &LinkResource) -> Vec<(String, Vec<String>)> {
     let part = |folded: String| {
         let of = || resource.targets.iter().filter(|target| target.subresource.eq_ignore_ascii_case(&folded));
         let name = of().next().map_or_else(|| folded.clone(), |target| target.subresource.clone());
-        let members = of().map(|target| if target.member.is_empty() { name.clone() } else { target.member.clone() });
+        let members = of().map(|target| member_name(&target.subresource, &target.member).to_owned());
         (name.clone(), members.collect())
     };
     names.into_iter().map(part).collect()
@@ -201,9 +201,4 @@ fn subresource_of(key: &Key, resource: &LinkResource, group: &str, members: &[St
     let zones = resource_types::private_zones(kind.unwrap_or_default(), group);
     let properties = json!({ "groupId": group, "requiredMembers": members, "requiredZoneNames": zones });
     object(&ids::resource(kind, key).below("privateLinkResources", group), None, properties)
-}
-
-/// Whether `member` is what a subresource with one member calls it: nothing, or by Azure's default.
-pub(super) fn is_default(member: &str) -> bool {
-    member.is_empty() || member.eq_ignore_ascii_case("default")
 }

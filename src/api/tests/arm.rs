@@ -4,6 +4,8 @@ use serde_json::json;
 
 use super::*;
 
+mod forms;
+
 const N: &str = "/subscriptions/s/resourceGroups/shop/providers/Microsoft.Network";
 
 fn at(path: &str) -> String {

@@ -71,6 +71,8 @@ async fn what_has_the_key_of_a_former_resource_sees_none_of_its_connections() {
     let delete = Command::Delete { kind: ItemKind::Resource, reference: "old".into() };
     served.state.control.apply(&testing::root(), delete).expect("deleted");
     put(&|items| items.resources.insert(old.clone(), resource(None)));
+    assert!(!sees(&before) && !sees(&after), "a role at what is deleted goes with it");
+    reader(7, ACCOUNT);
     assert!(sees(&before) && !sees(&after), "the other side of a connection is what it was made to");
     let view = served.state.control.view();
     assert_eq!(view.resource("old").expect("there").endpoints.len(), 0);

@@ -12,11 +12,13 @@ use crate::control::decisions::ItemKind;
 use crate::control::model::Key;
 use crate::control::testing::root;
 
+mod by_id;
+mod looks;
 mod requests;
 mod sides;
-mod things;
+pub(super) mod things;
 
-use requests::Asked;
+pub(super) use requests::Asked;
 
 /// Numbers directories.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -60,11 +62,12 @@ impl World {
             ] {
                 world.delete(kind, name);
             }
-            for assignment in things::secret().assignments.keys() {
-                world.delete(ItemKind::Assignment, &assignment.name);
-            }
         }
         world
+    }
+
+    pub(super) fn model(&self) -> Model {
+        self.state.control.view().decisions.model.clone()
     }
 
     fn delete(&self, kind: ItemKind, reference: &str) {
@@ -96,7 +99,12 @@ impl World {
     }
 
     pub(super) async fn ask(&self, caller: &Caller, asked: &Asked) -> Answered {
+        self.ask_with(caller, asked, &[]).await
+    }
+
+    async fn ask_with(&self, caller: &Caller, asked: &Asked, headers: &[(&str, &str)]) -> Answered {
         let request = axum::http::Request::builder().method(asked.method).uri(&asked.path).header("host", "localhost");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let mut request = request.body(Full::new(Bytes::from(asked.body.clone()))).expect("a request");
         request.extensions_mut().insert(caller.clone());
         let service = TowerToHyperService::new(self.router.clone());

@@ -113,7 +113,7 @@ pub fn every<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Vec<Action> {
     const OWN: &[&str] = &["read", "write", "delete", "privateEndpointConnectionsApproval/action"];
     let fixed: [(&str, &[&str]); 21] = [
         (ENDPOINTS, CHANGE),
-        (INTERFACES, READ),
+        (INTERFACES, &["read", "write"]),
         (ZONE_GROUPS, CHANGE),
         (NETWORKS, &["read", "write", "delete", "join/action", "peer/action"]),
         (SUBNETS, SHARE),

@@ -6,9 +6,9 @@ use super::super::addresses::{Allocator, SubnetFull};
 use super::super::approval::{self, First, Request};
 use super::super::compile::{bound_targets, target_of};
 use super::super::decisions::{Connection, DecidedBy, Decisions};
-use super::super::model::{EndpointIp, Key, PrivateEndpoint};
+use super::super::model::{EndpointIp, Key, LinkResource, Model, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
-use super::super::rights::{Right, Rights};
+use super::super::rights::{Right, Rights, not_shown};
 use super::super::seen::may_mention;
 use super::super::sentence::{Sentence, itself};
 use crate::snapshot::ConnectionState;
@@ -40,8 +40,12 @@ pub(in super::super) fn create(
     key: &Key,
     wanted: &PrivateEndpoint,
 ) -> Result<(), Refusal> {
+    let wanted = &spelled(&after.model, wanted);
     maker.rights.demand_references(&after.model, key, None, wanted)?;
     let (state, decided_by) = first_state(after, maker, key, wanted)?;
+    if state == ConnectionState::Pending {
+        refuse_flood(after, maker, &wanted.resource)?;
+    }
     let addresses = fill(after, addresses, wanted).map_err(|full| {
         Refusal::new(
             Kind::Invalid,
@@ -70,6 +74,15 @@ pub(in super::super) fn create(
     Ok(())
 }
 
+/// `wanted`, with the names of what it is bound to spelled as they are there.
+pub(in super::super) fn spelled(model: &Model, wanted: &PrivateEndpoint) -> PrivateEndpoint {
+    let mut spelled = wanted.clone();
+    if let Some(resource) = model.resources.get(&wanted.resource) {
+        spelled.spell_as(resource);
+    }
+    spelled
+}
+
 /// The table of DESIGN §4, rows *created*; a `status` is a decision with the caller's rights.
 fn first_state(
     decisions: &Decisions,
@@ -79,16 +92,24 @@ fn first_state(
 ) -> Result<(ConnectionState, DecidedBy), Refusal> {
     let right = Right::approve(&decisions.model, &wanted.resource);
     let actor = || maker.rights.caller().actor();
+    let manual = wanted.manual || wanted.status.is_some();
+    let resource = decisions.model.resources.get(&wanted.resource);
+    // Who knows no more of it than its ID asks its owner, and is answered by nobody else.
+    let by_id = resource.is_some_and(LinkResource::is_requestable_by_id)
+        && !maker.rights.is_shown(&decisions.model, &wanted.resource, &key.subscription);
+    if by_id && !manual {
+        return Err(not_shown(&wanted.resource));
+    }
     if let Some(state) = wanted.status.filter(|&state| state != ConnectionState::Pending) {
         maker.rights.demand(&right)?;
         return Ok((state, DecidedBy::File(actor())));
     }
-    let resource = decisions.model.resources.get(&wanted.resource);
     let listed = |list: &[String]| list.iter().any(|entry| entry.eq_ignore_ascii_case(&key.subscription));
+    let on_list = resource.is_some_and(|resource| listed(&resource.auto_approval));
     let request = Request {
-        manual: wanted.manual || wanted.status.is_some(),
+        manual,
         holds_right: maker.rights.hold(&right),
-        on_list: wanted.status.is_none() && resource.is_some_and(|resource| listed(&resource.auto_approval)),
+        on_list: !by_id && wanted.status.is_none() && on_list,
     };
     match approval::first(request) {
         Ok(First::ByRight) => Ok((ConnectionState::Approved, DecidedBy::Right(actor()))),
@@ -105,6 +126,28 @@ fn first_state(
             Err(refusal.map_or_else(lost, refused))
         }
     }
+}
+
+/// Whoever may not read a resource has so many requests before its owner at once, and no more.
+fn refuse_flood(decisions: &Decisions, maker: &Maker<'_>, resource: &Key) -> Result<(), Refusal> {
+    if maker.rights.may_read(&decisions.model, resource) {
+        return Ok(());
+    }
+    let asker = maker.rights.caller().subject.principal();
+    let waits = |key: &Key| {
+        let connection = decisions.connections.get(key);
+        connection.is_some_and(|one| one.state == ConnectionState::Pending && one.requester.principal == *asker)
+    };
+    let own = decisions.model.endpoints.iter().filter(|(key, one)| one.resource == *resource && waits(key));
+    if own.take(approval::PENDING_MAX).count() < approval::PENDING_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "{asker} asks for {resource} with {} requests already, and its owner decides first",
+        approval::PENDING_MAX
+    );
+    let remedy = "wait for the decisions, or delete requests that are not needed";
+    Err(Refusal::new(Kind::Conflict, "TooManyPendingRequests", itself(message), remedy))
 }
 
 /// The endpoint's addresses, one per member of what it is bound to, the missing ones allocated.

@@ -1,9 +1,9 @@
 //! What deleting an object means for those that depend on it.
 
 use super::super::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
-use super::super::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint};
+use super::super::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint, Vnet};
 use super::super::refusal::{Kind, Refusal};
-use super::super::rights::{Right, Verb};
+use super::super::rights::{Right, Verb, assigned_at, place};
 use super::super::sentence::{Mention, Part, itself, sentence};
 use super::create::Maker;
 use crate::snapshot::ConnectionState;
@@ -13,18 +13,23 @@ use crate::snapshot::ConnectionState;
 /// # Errors
 /// The caller may not, or something depends on it; `after` is as it was.
 pub(in super::super) fn delete(after: &mut Decisions, maker: &Maker<'_>, item: &Item) -> Result<Vec<Key>, Refusal> {
+    remove(after, maker, item, &|_| true)
+}
+
+/// Removes `item`; what does not stay, because it goes too, holds nothing back.
+fn remove(after: &mut Decisions, maker: &Maker<'_>, item: &Item, stays: Stays<'_>) -> Result<Vec<Key>, Refusal> {
     maker.rights.demand_all(&Right::each(&after.model, item, Verb::Delete))?;
     let mut disconnected = Vec::new();
     match item.kind {
         ItemKind::Endpoint => endpoint(after, maker, &item.key),
-        ItemKind::Resource => disconnected = resource(after, maker, &item.key)?,
+        ItemKind::Resource => disconnected = resource(after, maker, &item.key, stays)?,
         ItemKind::Role => role(after, &item.key)?,
         ItemKind::Assignment => _ = after.model.assignments.remove(&item.key),
         ItemKind::ResourceGroup => return group(after, maker, &item.key),
-        ItemKind::LoadBalancer => load_balancer(after, &item.key)?,
-        ItemKind::Vnet => vnet(after, &item.key)?,
-        ItemKind::SecurityGroup => security_group(after, &item.key)?,
-        ItemKind::DnsZone => dns_zone(after, &item.key)?,
+        ItemKind::LoadBalancer => load_balancer(after, &item.key, stays)?,
+        ItemKind::Vnet => vnet(after, &item.key, stays)?,
+        ItemKind::SecurityGroup => security_group(after, &item.key, stays)?,
+        ItemKind::DnsZone => dns_zone(after, &item.key, stays)?,
     }
     let files: Vec<String> = after.files.keys().cloned().collect();
     for author in files {
@@ -36,6 +41,9 @@ pub(in super::super) fn delete(after: &mut Decisions, maker: &Maker<'_>, item: &
     }
     Ok(disconnected)
 }
+
+/// Whether an object stays where it is.
+type Stays<'a> = &'a dyn Fn(&Key) -> bool;
 
 fn endpoint(after: &mut Decisions, maker: &Maker<'_>, key: &Key) {
     let resource = after.model.endpoints.get(key).map(|endpoint| endpoint.resource.clone());
@@ -63,13 +71,13 @@ fn bound(model: &Model, resource: &Key) -> Vec<Key> {
 }
 
 /// A private link service with connections stays, as in Azure; a typed resource goes, and its connections with it.
-fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>, Refusal> {
+fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key, stays: Stays<'_>) -> Result<Vec<Key>, Refusal> {
     let bound = bound(&after.model, key);
     let former = after.model.resources.get(key).map(FormerResource::of).unwrap_or_default();
     // What its owner removed is a connection no more: it is left to its consumer.
     let removed =
         |endpoint: &&Key| after.connections.get(endpoint).is_some_and(|one| one.state == ConnectionState::Disconnected);
-    let connected = bound.iter().filter(|endpoint| !removed(endpoint));
+    let connected = bound.iter().filter(|endpoint| stays(endpoint) && !removed(endpoint));
     let connected: Vec<Mention> = connected.map(|one| Mention::of(ItemKind::Endpoint, one, one)).collect();
     if former.kind.is_none() && !connected.is_empty() {
         return Err(Refusal::new(
@@ -114,44 +122,51 @@ fn role(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn vnet(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
+/// A VNet goes when nothing is in it; the peerings that other VNets have with it are Disconnected since.
+fn vnet(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(), Refusal> {
     let model = &after.model;
-    let endpoints = model.endpoints.iter().filter(|(_, endpoint)| endpoint.vnet == *key);
-    let resources = model.resources.iter().filter(|(_, resource)| resource.vnet.as_ref() == Some(key));
-    let peers = model.vnets.iter().filter(|(name, vnet)| *name != key && vnet.peerings.contains(key));
+    let endpoints = model.endpoints.iter().filter(|(name, endpoint)| endpoint.vnet == *key && stays(name));
+    let resources =
+        model.resources.iter().filter(|(name, resource)| resource.vnet.as_ref() == Some(key) && stays(name));
     let user = |kind: ItemKind, name: &Key, what: &str| Mention::of(kind, name, format_args!("{what} {name}"));
     let users = endpoints.map(|(name, _)| user(ItemKind::Endpoint, name, "endpoint"));
     let users = users.chain(resources.map(|(name, _)| user(ItemKind::Resource, name, "resource")));
-    let linked = model.dns_zones.iter().filter(|(_, zone)| zone.links.iter().any(|link| link.vnet == *key));
+    let linked =
+        model.dns_zones.iter().filter(|(name, zone)| zone.links.iter().any(|link| link.vnet == *key) && stays(name));
     let users = users.chain(linked.map(|(name, _)| user(ItemKind::DnsZone, name, "a link of private DNS zone")));
-    refuse_used(ItemKind::Vnet, key, users.chain(peers.map(|(name, _)| user(ItemKind::Vnet, name, "the peering of"))))?;
+    refuse_used(ItemKind::Vnet, key, users)?;
+    let peered = |vnet: &Vnet| vnet.labelled().iter().any(|label| label.remote == *key && !label.severed);
+    let peers: Vec<Key> = model.vnets.iter().filter(|(_, vnet)| peered(vnet)).map(|(name, _)| name.clone()).collect();
+    for peer in peers {
+        after.model.vnets.get_mut(&peer).into_iter().for_each(|vnet| vnet.sever(key));
+    }
     after.model.vnets.remove(key);
     Ok(())
 }
 
-fn security_group(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
+fn security_group(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(), Refusal> {
     let subnets = after.model.vnets.iter().flat_map(|(name, vnet)| vnet.subnets.iter().map(move |s| (name, s)));
-    let users = subnets.filter(|(_, subnet)| subnet.security_group.as_ref() == Some(key));
+    let users = subnets.filter(|(name, subnet)| subnet.security_group.as_ref() == Some(key) && stays(name));
     let users = users.map(|(name, subnet)| Mention::subnet(name, &subnet.name).with(format_args!(" of {name}")));
     refuse_used(ItemKind::SecurityGroup, key, users)?;
     after.model.security_groups.remove(key);
     Ok(())
 }
 
-fn dns_zone(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
+fn dns_zone(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(), Refusal> {
     let within = |endpoint: &PrivateEndpoint| {
         endpoint.zone_group.iter().any(|group| group.zones.iter().any(|one| one.zone == *key))
     };
-    let users = after.model.endpoints.iter().filter(|(_, endpoint)| within(endpoint));
+    let users = after.model.endpoints.iter().filter(|(name, endpoint)| within(endpoint) && stays(name));
     let users = users.map(|(name, _)| Mention::of(ItemKind::Endpoint, name, format_args!("endpoint {name}")));
     refuse_used(ItemKind::DnsZone, key, users)?;
     after.model.dns_zones.remove(key);
     Ok(())
 }
 
-fn load_balancer(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
+fn load_balancer(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(), Refusal> {
     let behind = |resource: &LinkResource| resource.frontends.iter().any(|frontend| frontend.balancer == *key);
-    let users = after.model.resources.iter().filter(|(_, resource)| behind(resource));
+    let users = after.model.resources.iter().filter(|(name, resource)| behind(resource) && stays(name));
     let users =
         users.map(|(name, _)| Mention::of(ItemKind::Resource, name, format_args!("private link service {name}")));
     refuse_used(ItemKind::LoadBalancer, key, users)?;
@@ -159,7 +174,7 @@ fn load_balancer(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A group goes with all that is in it, or stays with all of it.
+/// A group goes with all that is in it, whatever of it refers to what else in it, or stays with all of it.
 fn group(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>, Refusal> {
     let mut left = after.clone();
     let mut disconnected = Vec::new();
@@ -169,10 +184,15 @@ fn group(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>
             let message = sentence!("resource group {} holds {}, which you may not delete", itself(&key.group), within);
             Refusal::new(lacking.kind, lacking.code, message, "its owner deletes it first")
         })?;
-        disconnected.extend(delete(&mut left, maker, &item)?);
+        disconnected.extend(remove(&mut left, maker, &item, &|other| !other.is_beside(key))?);
     }
     disconnected.retain(|endpoint| left.model.endpoints.contains_key(endpoint));
+    let place = place(&left.model, ItemKind::ResourceGroup, key);
     left.model.groups.remove(key);
+    let gone = if left.model.has_group(key) { Vec::new() } else { assigned_at(&left.model, &[place]) };
+    for given in gone {
+        left.model.assignments.remove(&given);
+    }
     *after = left;
     Ok(disconnected)
 }

@@ -16,15 +16,15 @@ mod settle;
 use std::collections::BTreeMap;
 
 use super::decisions::{Decisions, Item, ItemKind};
-use super::model::{AttachmentSpec, HostConfig, Key, Map, Model, Pinned, ResourceGroup, Vnet};
+use super::model::{AttachmentSpec, HostConfig, Key, LinkResource, Map, Model, Pinned, ResourceGroup, Vnet};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
-use super::rights::{Right, Verb, refuse_other_type};
+use super::rights::{Right, Verb, assigned_at, refuse_other_type, vanished};
 use super::seen::sees;
 use super::state::Extent;
 
 pub use create::Maker;
-pub(super) use create::create;
+pub(super) use create::{create, spelled};
 pub(super) use delete::delete;
 use endpoints::differences;
 pub(super) use endpoints::{refuse_disconnected, refuse_fixed};
@@ -81,7 +81,15 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         |model| &model.security_groups,
     )?;
     items.merge(ItemKind::DnsZone, &last.model, file, |model| &mut model.dns_zones, |model| &model.dns_zones)?;
-    items.merge(ItemKind::Resource, &last.model, file, |model| &mut model.resources, |model| &model.resources)?;
+    let closed = LinkResource::closed_as;
+    items.merge_with(
+        ItemKind::Resource,
+        &last.model,
+        file,
+        |model| &mut model.resources,
+        |model| &model.resources,
+        Some(closed),
+    )?;
     keep_accepted(&before.model, &mut after.model);
     // Which regions a type is in is a matter of the installation.
     if application.author == super::DAEMON {
@@ -110,6 +118,10 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
                 report.skipped.push(Skipped { item: item.to_string(), reason });
             }
         }
+    }
+    for given in assigned_at(&after.model, &vanished(&before.model, &after.model, &Extent::Whole)) {
+        after.model.assignments.remove(&given);
+        report.pruned.push(format!("assignment {given}"));
     }
     report.differences.extend(differences(&after, application));
     if application.author != super::DAEMON {

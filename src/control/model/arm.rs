@@ -119,6 +119,9 @@ pub struct PeeringLabel {
     pub remote: Key,
     /// `allowVirtualNetworkAccess`; `false`: the peering passes nothing.
     pub access: bool,
+    /// The other VNet was deleted: the peering passes nothing, whatever has that name since, until it is made anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub severed: bool,
 }
 
 /// Names within an endpoint.
@@ -133,19 +136,45 @@ pub struct EndpointLabels {
     /// `customNetworkInterfaceName`.
     #[serde(default)]
     pub interface: Option<String>,
+    /// Of its interface.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub interface_tags: Tags,
     /// Name and member of each address that was asked for.
     #[serde(default)]
     pub addresses: Vec<(String, String)>,
+}
+
+impl PeeringLabel {
+    /// That of a peering which has no name of its own.
+    fn usual(remote: &Key) -> Self {
+        Self { name: remote.name.clone(), remote: remote.clone(), access: true, severed: false }
+    }
 }
 
 impl Vnet {
     /// Its peerings with their names: those given, and for the others that of the other side.
     pub fn labelled(&self) -> Vec<PeeringLabel> {
         let named = |peer: &&Key| self.peering_labels.iter().any(|label| label.remote == **peer);
-        let usual = |peer: &Key| PeeringLabel { name: peer.name.clone(), remote: peer.clone(), access: true };
+        let usual = PeeringLabel::usual;
         let others = self.peerings.iter().filter(|peer| !named(peer)).map(usual);
-        let labels = self.peering_labels.iter().filter(|label| !label.access || self.peerings.contains(&label.remote));
+        let kept = |label: &&PeeringLabel| !label.access || label.severed || self.peerings.contains(&label.remote);
+        let labels = self.peering_labels.iter().filter(kept);
         labels.cloned().chain(others).collect()
+    }
+
+    /// Whether its peering with `remote` was severed.
+    pub fn is_severed(&self, remote: &Key) -> bool {
+        self.peering_labels.iter().any(|label| label.severed && label.remote == *remote)
+    }
+
+    /// Its peering with `remote`, which is gone, is Disconnected; nothing happens where there is none.
+    pub fn sever(&mut self, remote: &Key) {
+        let Some(label) = self.labelled().into_iter().find(|label| label.remote == *remote) else { return };
+        self.peerings.retain(|peer| peer != remote);
+        match self.peering_labels.iter_mut().find(|label| label.remote == *remote) {
+            Some(known) => known.severed = true,
+            None => self.peering_labels.push(PeeringLabel { severed: true, ..label }),
+        }
     }
 }
 

@@ -124,6 +124,10 @@ impl Vnet {
             let before = live.subnets.iter().find(|before| before.name.eq_ignore_ascii_case(&subnet.name));
             subnet.service_policies = before.and_then(|before| before.service_policies);
         }
+        // Whoever says again what was said before makes no peering anew.
+        for label in live.peering_labels.iter().filter(|label| label.severed) {
+            vnet.sever(&label.remote);
+        }
         vnet
     }
 }

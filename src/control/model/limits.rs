@@ -165,6 +165,9 @@ pub enum Visibility {
     /// Callers that may read it.
     #[default]
     Readers,
+    /// Callers that may read it; but whoever knows its ID may ask for a connection, which its owner decides about. Of a
+    /// typed resource whose owner said nothing.
+    ById,
     /// These subscriptions too.
     Subscriptions(Vec<String>),
     /// Everyone.
@@ -172,10 +175,22 @@ pub enum Visibility {
 }
 
 impl Visibility {
+    /// That of a resource of the type `kind` whose owner says nothing of it.
+    #[must_use]
+    pub fn unsaid(kind: Option<&str>) -> Self {
+        if kind.is_some() { Self::ById } else { Self::Readers }
+    }
+
+    /// This one, said again without a word on it of what is `live`: saying nothing opens nothing that was closed.
+    #[must_use]
+    pub fn or_closed(&self, live: &Self) -> Self {
+        if (self, live) == (&Self::ById, &Self::Readers) { Self::Readers } else { self.clone() }
+    }
+
     /// Whether callers of `subscription` see it without a right of their own.
     pub fn admits(&self, subscription: &str) -> bool {
         match self {
-            Self::Readers => false,
+            Self::Readers | Self::ById => false,
             Self::Subscriptions(list) => list.iter().any(|listed| listed.eq_ignore_ascii_case(subscription)),
             Self::Everyone => true,
         }

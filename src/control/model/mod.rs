@@ -15,6 +15,7 @@ mod former;
 mod key;
 mod limits;
 mod map;
+mod spelling;
 mod zones;
 
 pub use accept::AcceptedNames;
@@ -30,6 +31,7 @@ pub use limits::{
     Visibility,
 };
 pub use map::Map;
+pub use spelling::{member_name, region};
 pub use zones::{
     APEX, DnsZone, GroupZone, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv, TXT_PIECE,
     ZoneGroup, ZoneLink, ZoneRecord, domain_name, read_values, whole, write_values,
@@ -278,6 +280,20 @@ pub struct LinkResource {
     /// What clients wrote of a typed resource that means nothing here (`sku`, `kind`), as a JSON object; empty: nothing.
     #[serde(default)]
     pub foreign: String,
+}
+
+impl LinkResource {
+    /// Whether whoever knows its ID may ask for a connection.
+    #[must_use]
+    pub fn is_requestable_by_id(&self) -> bool {
+        self.kind.is_some() && self.visibility == Visibility::ById
+    }
+
+    /// What a file says, which changes nothing of `live` by silence.
+    #[must_use]
+    pub fn closed_as(&self, live: &Self) -> Self {
+        Self { visibility: self.visibility.or_closed(&live.visibility), ..self.clone() }
+    }
 }
 
 /// What a resource's servers get to empty unless it says otherwise.

@@ -1,8 +1,9 @@
 //! What a change of the model asks for, whatever command it comes from: one comparison of the model before and after.
 
+use super::gone::{is_severed_alone, vanished};
 use super::references::Refers;
 use super::{Right, Rights, Verb};
-use crate::control::access::{RoleAssignment, RoleName, actions, built_in};
+use crate::control::access::{RoleAssignment, RoleName, Scope, actions, built_in};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{Key, LinkResource, Map, Model};
 use crate::control::refusal::{Kind, Refusal};
@@ -23,10 +24,10 @@ impl Rights<'_> {
             return if old == new { Ok(()) } else { change.demand(ItemKind::Endpoint, key, old, new) };
         }
         change.all(ItemKind::Role, |model| &model.roles)?;
-        change.all(ItemKind::Assignment, |model| &model.assignments)?;
+        change.assignments()?;
         change.demand_held()?;
         change.all(ItemKind::ResourceGroup, |model| &model.groups)?;
-        change.all(ItemKind::Vnet, |model| &model.vnets)?;
+        change.vnets()?;
         change.all(ItemKind::SecurityGroup, |model| &model.security_groups)?;
         change.all(ItemKind::DnsZone, |model| &model.dns_zones)?;
         change.all(ItemKind::LoadBalancer, |model| &model.load_balancers)?;
@@ -67,6 +68,44 @@ impl Change<'_> {
         // Of a role that there is not the model says so itself.
         let Some(role) = own.or_else(fixed) else { return Ok(()) };
         self.rights.demand_assignable(role, &given.scope)
+    }
+
+    /// What was assigned at `vanished` or below goes with that; so it does with a resource group of which nothing is left.
+    fn assignments(&self) -> Result<(), Refusal> {
+        let before = &self.before.assignments;
+        let changes = before.changes(&self.after.assignments);
+        let vanished = if changes.is_empty() { Vec::new() } else { vanished(self.before, self.after, &Extent::Whole) };
+        for (key, new) in changes {
+            let old = before.get(key);
+            let went = |given: &RoleAssignment| {
+                vanished.iter().any(|place| place.covers(&given.scope)) || self.lost_its_group(&given.scope)
+            };
+            if !(new.is_none() && old.is_some_and(went)) {
+                self.demand(ItemKind::Assignment, key, old, new)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the resource group that `scope` is, or is in, was there and is no more.
+    fn lost_its_group(&self, scope: &Scope) -> bool {
+        let text = scope.to_string();
+        let parts: Vec<&str> = text.split('/').collect();
+        let ["", _, subscription, _, group, ..] = parts.as_slice() else { return false };
+        let group = Key::of_group(subscription, group);
+        self.before.has_group(&group) && !self.after.has_group(&group)
+    }
+
+    /// What of a VNet only shows that those it was peered with are gone is nobody's doing there.
+    fn vnets(&self) -> Result<(), Refusal> {
+        for (key, new) in self.before.vnets.changes(&self.after.vnets) {
+            let old = self.before.vnets.get(key);
+            let severed = |(old, new)| is_severed_alone((self.before, self.after), old, new);
+            if !old.zip(new).is_some_and(severed) {
+                self.demand(ItemKind::Vnet, key, old, new)?;
+            }
+        }
+        Ok(())
     }
 
     fn all<T: Refers + PartialEq>(&self, kind: ItemKind, of: fn(&Model) -> &Map<T>) -> Result<(), Refusal> {

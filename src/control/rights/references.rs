@@ -86,7 +86,8 @@ impl Refers for Vnet {
         Field {
             paths: &["peerings[]", "peering_labels[].remote"],
             references: |_, vnet| {
-                let labels = vnet.peering_labels.iter().map(|label| &label.remote);
+                // One that was severed names nothing: what has the name since is another VNet.
+                let labels = vnet.peering_labels.iter().filter(|label| !label.severed).map(|label| &label.remote);
                 vnet.peerings.iter().chain(labels).map(|remote| whole(Named::Peer(remote.clone()))).collect()
             },
         },
@@ -227,6 +228,14 @@ fn addresses(resource: &LinkResource, all: impl Iterator<Item = IpAddr>) -> Vec<
     all.map(|ip| whole(Named::Address(vnet.clone(), ip))).collect()
 }
 
+/// A resource that the caller cannot see, as if it were not.
+pub(in crate::control) fn not_shown(key: &Key) -> Refusal {
+    let message = itself(format!("there is no resource `{key}`"));
+    let remedy = "ask its owner to show it to your subscription; a typed resource may be asked for by its ID with \
+                  `manual = true`";
+    Refusal::new(Kind::NotFound, "NotFound", message, remedy)
+}
+
 impl Rights<'_> {
     /// Checks the right to name everything that the object `key` of `model` names and did not name before.
     ///
@@ -260,19 +269,23 @@ impl Rights<'_> {
 
     /// A resource that the caller cannot see is as if it were not (features M2).
     fn demand_shown(&self, model: &Model, key: &Key, subscription: &str) -> Result<(), Refusal> {
-        let item = Item { kind: ItemKind::Resource, key: key.clone() };
         let shown = match model.resources.get(key) {
-            Some(resource) => {
-                resource.visibility.admits(subscription) || self.hold(&Right::on(model, &item, Verb::Read))
-            }
+            Some(resource) => resource.is_requestable_by_id() || self.is_shown(model, key, subscription),
             // Who sees everything is told by the rules of the model what is missing where.
             None => self.hold(&Right::anywhere(actions::read(actions::SERVICES))),
         };
-        if shown {
-            return Ok(());
-        }
-        let message = itself(format!("there is no resource `{key}`"));
-        Err(Refusal::new(Kind::NotFound, "NotFound", message, "ask its owner to show it to your subscription"))
+        if shown { Ok(()) } else { Err(not_shown(key)) }
+    }
+
+    /// Whether the resource `key` shows itself to `subscription`, or the caller may read it anyway.
+    pub fn is_shown(&self, model: &Model, key: &Key, subscription: &str) -> bool {
+        let admits = |resource: &LinkResource| resource.visibility.admits(subscription);
+        model.resources.get(key).is_some_and(admits) || self.may_read(model, key)
+    }
+
+    /// Whether the caller may read the resource `key`.
+    pub fn may_read(&self, model: &Model, key: &Key) -> bool {
+        self.hold(&Right::on(model, &Item { kind: ItemKind::Resource, key: key.clone() }, Verb::Read))
     }
 
     /// An address asks for the right to join the subnet that holds it; outside any subnet, the VNet.

@@ -82,7 +82,12 @@ fn populated(kind: ItemKind) -> Value {
                 }),
                 lockdown: false,
                 public_prefixes: prefix(),
-                peering_labels: vec![PeeringLabel { name: "p".into(), remote: key("two"), access: true }],
+                peering_labels: vec![PeeringLabel {
+                    name: "p".into(),
+                    remote: key("two"),
+                    access: true,
+                    severed: false,
+                }],
                 tags,
             })
         }
@@ -203,7 +208,8 @@ fn populated(kind: ItemKind) -> Value {
                 zones: vec![GroupZone { name: "n".into(), zone: one }],
             })),
             labels: Some(Box::new(EndpointLabels {
-                tags,
+                tags: tags.clone(),
+                interface_tags: tags,
                 connection: Some("c".into()),
                 interface: Some("i".into()),
                 addresses: vec![("a".into(), "m".into())],

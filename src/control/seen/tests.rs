@@ -181,3 +181,24 @@ fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
     assert!(rights.demand_references(model, &key, Some(&within), &within).is_ok());
     assert!(rights.demand_references(model, &key, None, &within).is_err());
 }
+
+#[test]
+fn a_document_may_refer_to_what_it_names_by_an_id_that_may_be_asked_for() {
+    use crate::control::model::Visibility;
+    let mut view = view(&[("uid:1000", "Contributor", "/subscriptions/tenant")]);
+    let (ada, key) = (Caller::user(1000, "ada"), testing::key("orders-db"));
+    let mut decisions = Decisions::clone(&view.decisions);
+    let resource = decisions.model.resources.get_mut(&key).unwrap();
+    (resource.kind, resource.visibility) = (Some("Microsoft.Sql/servers".into()), Visibility::ById);
+    view.decisions = Arc::new(decisions);
+    let id = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Sql/servers/orders-db";
+    let refers = |view: &View, text: &str| view.seen_by_author(&ada, text).resources.contains_key(&key);
+    assert!(refers(&view, &format!("resource = \"{}\"\nmanual = true", id.to_uppercase())));
+    for text in ["", "resource = \"orders-db\"", &id.replace("Sql/servers", "Storage/storageAccounts")] {
+        assert!(!refers(&view, text), "{text}");
+    }
+    let mut decisions = Decisions::clone(&view.decisions);
+    decisions.model.resources.get_mut(&key).unwrap().visibility = Visibility::Readers;
+    view.decisions = Arc::new(decisions);
+    assert!(!refers(&view, id), "its owner closed it");
+}

@@ -97,6 +97,7 @@ const OF_THE_OBJECT: &[&str] = &[
     "TokenExpired",
     "TooManyPrivateDnsZones",
     "TooManyRecordSets",
+    "TooManyPendingRequests",
     "TooManySubscriptions",
     "TooManyVirtualNetworkLinks",
     "UnknownResourceType",

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use super::decisions::ItemKind;
-use super::model::{HostConfig, Key, Limits, Map, Model, TimeoutOverrides};
+use super::model::{HostConfig, Key, Limits, Map, Model, TimeoutOverrides, region};
 use super::refusal::BrokenRule;
 use super::sentence::{Mention, Named, Part, Sentence, itself};
 use crate::snapshot::prefixes::is_martian;
@@ -362,8 +362,7 @@ fn known<V>(label: &'static str, kind: ItemKind, objects: &Map<V>) -> Sentence {
 
 /// Regions are compared as Azure does: without case and blanks.
 fn same_region(one: &str, other: &str) -> bool {
-    let folded = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
-    folded(one) == folded(other)
+    region(one) == region(other)
 }
 
 /// Whether `address` can be carried at all; otherwise the reason was noted.

@@ -110,7 +110,7 @@ fn check_kind(model: &Model, object: &Object, resource: &LinkResource, findings:
 fn check_sharing(object: &Object, resource: &LinkResource, findings: &mut Findings) {
     let visible = match &resource.visibility {
         Visibility::Subscriptions(list) => Some(list.as_slice()),
-        Visibility::Readers | Visibility::Everyone => None,
+        Visibility::Readers | Visibility::ById | Visibility::Everyone => None,
     };
     for (field, subscriptions) in
         [("visibility", visible.unwrap_or_default()), ("auto_approval", &resource.auto_approval)]

@@ -6,7 +6,7 @@ use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Action, Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
 use crate::control::access::{Grant, RoleName, actions};
 use crate::control::apply::{
-    create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled,
+    create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled, spelled,
 };
 use crate::control::approval;
 use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion, MOVED};
@@ -144,6 +144,7 @@ impl Planning<'_> {
         if *create_only {
             return Err(exists(&item));
         }
+        let wanted = &spelled(&after.model, wanted);
         refuse_disconnected(after, key, wanted)?;
         refuse_fixed(live, wanted)?;
         // Read-only for the consumer: what the owner decides, and the addresses.
@@ -194,7 +195,10 @@ impl Planning<'_> {
         if kind == ItemKind::ResourceGroup {
             let gone = model.in_group(&item.key);
             records.extend(gone.iter().map(|inner| self.record("delete", inner.to_string())));
+            let assignments = model.assignments.changes(&after.model.assignments);
+            records.extend(assignments.into_iter().map(|(key, _)| self.unassigned(key)));
         }
+        records.extend(self.severed(&after.model));
         records.extend(disconnected.iter().map(|key| self.disconnected(key, &item.key)));
         let single = kind == ItemKind::Endpoint && after.model.former_resources == model.former_resources;
         let extent = if single { Extent::Endpoint(item.key.clone()) } else { Extent::Whole };
@@ -343,6 +347,22 @@ impl Planning<'_> {
             detail: new.filter(|_| of_endpoint).map(|new| new.said_since(old)).unwrap_or_default(),
             ..self.record(verb, item.to_string())
         }
+    }
+
+    /// What is recorded of peerings whose other side is gone in `after`.
+    fn severed(&self, after: &Model) -> Vec<Record> {
+        let before = &self.in_force.decisions.model.vnets;
+        let mut records = Vec::new();
+        for (key, new) in before.changes(&after.vnets) {
+            let (Some(old), Some(new)) = (before.get(key), new) else { continue };
+            let labels = new.peering_labels.iter().filter(|label| label.severed && !old.is_severed(&label.remote));
+            records.extend(labels.map(|label| Record {
+                to: Some(ConnectionState::Disconnected.to_string()),
+                detail: format!("VNet {} was deleted", label.remote),
+                ..self.record("disconnect", format!("peering {} of vnet {key}", label.name))
+            }));
+        }
+        records
     }
 
     fn disconnected(&self, key: &Key, resource: &Key) -> Record {

@@ -313,7 +313,7 @@ fn input<'a>(setup: &'a Setup, host: &'a HostConfig, decisions: &'a Decisions, f
 fn broken(violations: Vec<BrokenRule>) -> Refusal {
     let message = "the result would break these rules, so nothing is applied:";
     let remedy =
-        "correct what is asked for; where something is in force that a file no longer names, name it again or prune";
+        "correct what is asked for; where something is in force that is no longer named, name it again or delete it";
     Refusal::of_rules(message, remedy, violations)
 }
 

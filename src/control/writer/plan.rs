@@ -14,6 +14,7 @@ use crate::control::health::Health;
 use crate::control::model::Model;
 use crate::control::refusal::BrokenRule;
 use crate::control::retired::RetiredAddress;
+use crate::control::rights::{assigned_at, vanished};
 use crate::control::state::{Extent, Record};
 use crate::control::text;
 use crate::control::validate::tightened::{self, Standing};
@@ -119,7 +120,8 @@ impl Planning<'_> {
     ///
     /// # Errors
     /// Its author lacks a right, or it does not hold together.
-    pub(super) fn change(&self, outcome: Outcome, wanted: Wanted, records: Vec<Record>) -> Result<Plan, Refusal> {
+    pub(super) fn change(&self, outcome: Outcome, wanted: Wanted, mut records: Vec<Record>) -> Result<Plan, Refusal> {
+        let wanted = self.with_what_goes_too(wanted, &mut records);
         // Before anything of it is compared or validated.
         if wanted.asks_rights {
             let before = &self.in_force.decisions.model;
@@ -145,6 +147,26 @@ impl Planning<'_> {
             }
         };
         Ok(Plan { outcome, steps, extent, records, own_file: false })
+    }
+
+    /// What is wanted, without the roles that are assigned at what goes: whoever makes an object of that name later
+    /// would find them there.
+    fn with_what_goes_too(&self, mut wanted: Wanted, records: &mut Vec<Record>) -> Wanted {
+        let before = &self.in_force.decisions.model;
+        let places = vanished(before, &wanted.after.model, &wanted.extent);
+        for key in assigned_at(&wanted.after.model, &places) {
+            records.push(self.unassigned(&key));
+            wanted.after.model.assignments.remove(&key);
+            wanted.extent = Extent::Whole;
+        }
+        wanted
+    }
+
+    /// What is recorded of a role that goes with the object at which it is assigned.
+    pub(super) fn unassigned(&self, key: &Key) -> Record {
+        let given = self.in_force.decisions.model.assignments.get(key);
+        let detail = given.map(|given| format!("{} was deleted", given.scope)).unwrap_or_default();
+        Record { detail, ..self.record("delete", format!("assignment {key}")) }
     }
 
     /// The plan of what concerns no packet.

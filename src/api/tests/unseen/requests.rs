@@ -268,7 +268,7 @@ fn of_arm() -> Vec<Asked> {
     all
 }
 
-fn filled(template: &str, group: &str, prefix: &str) -> String {
+pub(super) fn filled(template: &str, group: &str, prefix: &str) -> String {
     let mut before = "";
     let mut parts = Vec::new();
     for part in template.split('/') {
