@@ -19,6 +19,7 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use privlink::dataplane::device::batch::FRAMES;
+use privlink::dataplane::handover::Shared;
 use privlink::dataplane::session::index::{Candidate, Hash};
 use privlink::dataplane::session::{Addresses, Admitted, FlowKey, Session, Slot, Table, Tick};
 use privlink::snapshot::{AttachmentId, EndpointId, Generation, Protocol, ResourceId, TargetId};
@@ -158,6 +159,13 @@ fn chosen(c: &mut Criterion) {
                 .fold(0, |sum, (slot, _)| sum ^ touch(&table, slot))
         };
         time(c, "chosen", family, &keys, &find);
+        // What workers ask before they hand a packet over, as if every session had been admitted elsewhere.
+        let shared = Shared::new(Vec::new());
+        asked.iter().for_each(|key| shared.settle(*key, 1));
+        let owner = |keys: &[FlowKey]| {
+            keys.iter().filter_map(|key| shared.owner_of(black_box(key))).fold(0, |sum, worker| sum ^ u32::from(worker))
+        };
+        time(c, "chosen_elsewhere", family, &keys, &owner);
     }
 }
 
