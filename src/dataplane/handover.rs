@@ -19,13 +19,18 @@ use crate::wire::Address;
 /// Frames of one tenant (the VNet of an attachment) that may wait for one worker.
 const RING: usize = 1_024;
 
-/// Tenants whose frames may wait for one worker at once; those beyond share rings.
-const RINGS: usize = 64;
+/// Tenants in one block of rings.
+const BLOCK: usize = 64;
+
+/// The rings of tenants whose numbers follow one another.
+type Block = [OnceLock<ArrayQueue<Handed>>; BLOCK];
 
 /// Frames that wait for one worker: a ring for each tenant, drained in turn, so that a flood of one neither fills the
 /// ring of another nor makes it wait. Made when first needed: steering leaves little to hand over.
 struct Rings {
-    by_tenant: [OnceLock<ArrayQueue<Handed>>; RINGS],
+    blocks: Box<[OnceLock<Box<Block>>]>,
+    /// No tenant from this number on has a ring.
+    end: AtomicUsize,
     /// Frames in all of them.
     waiting: AtomicUsize,
     /// Whose turn it is.
@@ -34,16 +39,25 @@ struct Rings {
 
 impl Rings {
     fn new() -> Self {
-        let by_tenant = std::array::from_fn(|_| OnceLock::new());
-        Self { by_tenant, waiting: AtomicUsize::new(0), turn: AtomicUsize::new(0) }
+        let blocks = (0..=usize::from(u16::MAX) / BLOCK).map(|_| OnceLock::new()).collect();
+        let [end, waiting, turn] = [(); 3].map(|()| AtomicUsize::new(0));
+        Self { blocks, end, waiting, turn }
+    }
+
+    /// The ring of a tenant that has one.
+    fn of(&self, tenant: usize) -> Option<&ArrayQueue<Handed>> {
+        self.blocks.get(tenant / BLOCK)?.get()?[tenant % BLOCK].get()
     }
 
     /// Whether there was room.
     fn push(&self, handed: Handed) -> bool {
-        let tenant = usize::from(handed.arrival.attachment.0) % RINGS;
+        let tenant = usize::from(handed.arrival.attachment.0);
+        let block = self.blocks[tenant / BLOCK].get_or_init(|| Box::new(std::array::from_fn(|_| OnceLock::new())));
+        let ring = block[tenant % BLOCK].get_or_init(|| ArrayQueue::new(RING));
+        self.end.fetch_max(tenant + 1, Ordering::AcqRel);
         // Counted first: who finds none waiting may sleep.
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        let taken = self.by_tenant[tenant].get_or_init(|| ArrayQueue::new(RING)).push(handed).is_ok();
+        let taken = ring.push(handed).is_ok();
         if !taken {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
         }
@@ -55,9 +69,9 @@ impl Rings {
         if !self.has_any() {
             return None;
         }
-        let turn = self.turn.load(Ordering::Relaxed);
-        let mut tenants = (0..RINGS).map(|step| (turn + step) % RINGS);
-        let (tenant, handed) = tenants.find_map(|tenant| Some((tenant, self.by_tenant[tenant].get()?.pop()?)))?;
+        let (turn, end) = (self.turn.load(Ordering::Relaxed), self.end.load(Ordering::Acquire));
+        let mut tenants = (turn..end).chain(0..turn.min(end));
+        let (tenant, handed) = tenants.find_map(|tenant| Some((tenant, self.of(tenant)?.pop()?)))?;
         self.turn.store(tenant + 1, Ordering::Relaxed);
         self.waiting.fetch_sub(1, Ordering::AcqRel);
         Some(handed)
@@ -388,8 +402,11 @@ mod tests {
         let shared = Shared::new(vec![Arc::new(|| ())]);
         let handed = |at| Handed { frame: Box::from([0; 4]), arrival: Arrival::read(AttachmentId(at)) };
         while shared.hand_out(0, handed(0)) {}
-        assert!((0..3).all(|_| shared.hand_out(0, handed(9))), "its ring has room");
-        let first: Vec<u16> = (0..6).filter_map(|_| shared.hand_in(0)).map(|next| next.arrival.attachment.0).collect();
-        assert_eq!(first, [0, 9, 0, 9, 0, 9], "in turn");
+        // However many tenants there are, none shares a ring.
+        for other in [9, 64, u16::MAX] {
+            assert!((0..2).all(|_| shared.hand_out(0, handed(other))), "the ring of {other} has room");
+        }
+        let first: Vec<u16> = (0..9).filter_map(|_| shared.hand_in(0)).map(|next| next.arrival.attachment.0).collect();
+        assert_eq!(first, [0, 9, 64, u16::MAX, 0, 9, 64, u16::MAX, 0], "in turn");
     }
 }
