@@ -63,7 +63,10 @@ impl Forwarder {
         let head = &mut self.head;
         head.length = vnet::LENGTH + header + transport.len();
         head.bytes = [0; MOST];
-        head.bytes[..vnet::LENGTH].copy_from_slice(&virtio(packet, version).bytes());
+        // Without a partial checksum nothing is asked of the kernel, and the header stays empty.
+        if packet.vnet.needs_csum() {
+            head.bytes[..vnet::LENGTH].copy_from_slice(&virtio(packet, version).bytes());
+        }
         let (fields, rest) = head.bytes[vnet::LENGTH..].split_at_mut(header);
         let class = ip::traffic_class(&frame[vnet::LENGTH..], packet.version);
         match version {
@@ -99,18 +102,18 @@ const fn number(protocol: Protocol, version: Version) -> u8 {
     }
 }
 
+/// The header of a packet whose checksum is partial.
 fn virtio(packet: &Packet, version: Version) -> VnetHeader {
     let vnet = packet.vnet;
     let header = u16::try_from(version.header()).unwrap_or(0);
     let segmented = vnet.gso_type & !vnet::GSO_ECN;
     let tcp = if version == Version::V4 { vnet::GSO_TCPV4 } else { vnet::GSO_TCPV6 };
     let is_tcp = segmented == vnet::GSO_TCPV4 || segmented == vnet::GSO_TCPV6;
-    let partial = vnet.needs_csum();
     VnetHeader {
-        flags: if partial { vnet::NEEDS_CSUM } else { 0 },
+        flags: vnet::NEEDS_CSUM,
         gso_type: if is_tcp { tcp | vnet.gso_type & vnet::GSO_ECN } else { vnet.gso_type },
-        hdr_len: if partial { header + u16::try_from(packet.transport_header()).unwrap_or(0) } else { 0 },
-        csum_start: if partial { header } else { 0 },
+        hdr_len: header + u16::try_from(packet.transport_header()).unwrap_or(0),
+        csum_start: header,
         ..vnet
     }
 }
