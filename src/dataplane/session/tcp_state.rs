@@ -183,8 +183,9 @@ fn progress(session: &mut Session, direction: Direction, segment: TcpSegment) ->
     if reaches(segment.ack, own.last_ack) {
         own.last_ack = segment.ack;
     }
-    let window = u32::from(segment.window) << session.windows.scale(direction);
-    session.windows.announce(direction, window);
+    // That of a SYN never is (RFC 7323 §2.2).
+    let scale = if segment.flags & SYN == 0 { session.windows.scale(direction) } else { 0 };
+    session.windows.announce(direction, u32::from(segment.window) << scale);
     true
 }
 
@@ -237,7 +238,8 @@ fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment,
         session.to_consumer = FlowState { last_ack: acknowledged, seq_end: segment.end() };
         session.to_service.last_ack = first;
         let both_scale = scale.filter(|_| session.tcp.has(Seen::OFFERS_SCALE));
-        if both_scale.is_none() {
+        // A SYN that crosses the consumer's says nothing yet that anybody could check: its answer will.
+        if both_scale.is_none() && !is_plain {
             session.windows.set_scale(Direction::ToService, 0);
         }
         session.windows.set_scale(direction, both_scale.unwrap_or(0));

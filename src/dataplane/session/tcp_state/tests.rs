@@ -101,9 +101,23 @@ fn windows_grow_by_their_scale_where_both_ends_offer_one() {
         assert_eq!(s.windows.largest(ToService), 1 << 16, "that of a SYN is not scaled");
         note(&mut s, ToService, segment(ACK, 101, 901, 0));
         assert_eq!(s.windows.largest(ToService), 65_536 << scale, "{offers:?}");
+        note(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0));
+        assert_eq!(s.windows.largest(ToConsumer), 1 << 16, "nor that of a SYN repeated late");
         let far = 901 + (65_536 << scale);
         assert!(goes_on(&mut s, ToConsumer, segment(ACK, far, 101, 1)), "{offers:?}");
     }
+}
+
+/// Whoever sends it in the service's name need not know a number.
+#[test]
+fn a_crossing_syn_takes_no_scale_away() {
+    let mut s = session(1);
+    track(&mut s, ToService, segment(SYN, 100, 0, 0), Some(7));
+    assert_eq!(track(&mut s, ToConsumer, segment(SYN, 7_000, 0, 0), None), Some(Change::None));
+    track(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0), Some(9));
+    note(&mut s, ToService, segment(ACK, 101, 901, 0));
+    assert_eq!((s.windows.scale(ToService), s.windows.scale(ToConsumer)), (7, 9));
+    assert_eq!(s.windows.largest(ToService), 65_536 << 7);
 }
 
 /// Issue: an ACK, then a RST at its number; a FIN at impossible numbers from both sides; a SYN-ACK out of nowhere.
