@@ -402,15 +402,13 @@ pub const fn revive(session: &mut Session) {
     session.phase = Phase::Established;
 }
 
-/// Whether a connection was closed by a reset alone, of which nobody knows whether both ends have heard it. One that both
-/// ends closed by FINs needs none, nor one that the service never answered but by a refusal.
+/// Whether a connection was closed without both ends' knowing it: by a reset, or by FINs that were not acknowledged, which
+/// somebody else may have sent. One whose FINs were acknowledged needs no reset, nor one that the service never answered
+/// but by a refusal.
 #[must_use]
 pub fn owes_resets(session: &Session) -> bool {
     let fins = session.tcp.has(Seen::CONSUMER_FIN_ACKED) && session.tcp.has(Seen::PROVIDER_FIN_ACKED);
-    session.phase == Phase::Closing
-        && session.tcp.has(Seen::EXACT_CLOSE)
-        && session.tcp.has(Seen::PROVIDER_SEQ)
-        && !fins
+    session.phase == Phase::Closing && session.tcp.has(Seen::PROVIDER_SEQ) && !fins
 }
 
 #[cfg(test)]
