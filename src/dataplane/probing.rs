@@ -1,6 +1,7 @@
 //! Asking the ends of a TCP connection for their numbers. A live end answers a bare acknowledgement outside its window
 //! with the number that it expects (RFC 9293 §3.10.7.4), whatever somebody has injected before; a host that has no such
-//! connection answers with a reset. Linux answers one such segment in half a second, so each question is put again.
+//! connection answers with a reset. Linux answers one such segment in half a second, and a packet may be lost, so each
+//! question is put again until then.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -11,10 +12,11 @@ use super::session::rare::{Asked, Why};
 use super::session::tcp_state::{Seen, is_uncertain, probe_points};
 use super::session::{Direction, FlowState, Phase, Session, Slot, Tick};
 use crate::wire::build;
+use crate::wire::headers::TcpSegment;
 
 /// Ticks after the first at which a question is put; where something depends on the answer, the last one is when it is
 /// decided.
-const ENDED: &[u32] = &[0, 6, 20];
+const ENDED: &[u32] = &[0, 6, 12, 20, 26];
 const IDLE: &[u32] = &[0, 6, 20, 30];
 const SILENT: &[u32] = &[0, 6, 10];
 
@@ -119,7 +121,7 @@ impl Forwarder {
         let Some(session) = self.sessions.get(slot).filter(|_| at(asked.rounds) == Some(due)) else { return };
         let is_answered = asked.why != Why::Ended && session.last_seen >= asked.since;
         let is_over = asked.why != Why::Ended && !session.is_live();
-        if is_answered || is_over {
+        if is_answered || is_over || asked.ends == [false; 2] {
             return self.answered(slot);
         }
         let next = at(asked.rounds + 1);
@@ -181,6 +183,18 @@ impl Forwarder {
         for (seq, ack) in points.into_iter().take(count) {
             self.counts.originated += 1;
             self.originate(to, build::probe_at(ends, seq, ack));
+        }
+    }
+
+    /// A reset that answers a question to the sender of `direction`, since it has the question's number: that end has no
+    /// such connection any more, and is asked no further.
+    pub(super) fn end_is_gone(&mut self, slot: Slot, direction: Direction, reset: TcpSegment) {
+        let asked = direction.opposite();
+        let Some(points) = self.sessions.get(slot).and_then(|session| probe_points(session, asked)) else { return };
+        if points.iter().any(|(_, ack)| *ack == reset.seq)
+            && let Some(question) = self.sessions.rare_mut(slot).and_then(|rare| rare.asked.as_mut())
+        {
+            question.ends[asked as usize] = false;
         }
     }
 

@@ -263,6 +263,9 @@ impl Forwarder {
         if direction == Direction::ToConsumer && segment.flags & (ACK | RST) != 0 {
             self.server_answered(slot, context);
         }
+        if segment.has(RST) {
+            self.end_is_gone(slot, direction, segment);
+        }
         let Some(answer) = reject::reset(frame, packet) else { return ENDED };
         if context.now.since(ended) > EACH_ANSWERED {
             let Some(rare) = self.sessions.rare_mut(slot) else { return ENDED };

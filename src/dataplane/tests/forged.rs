@@ -367,7 +367,7 @@ fn every_end_is_reset_at_the_number_that_it_names() {
     let sent = world.sent();
     assert_eq!((said(&sent, CONSUMER, RST), said(&sent, PROVIDER, RST)), (vec![(901, 0)], vec![(101, 0)]));
     assert!(resets_go_first(&sent));
-    for (after, rounds) in [(0, 1), (5, 0), (1, 1), (13, 0), (1, 1), (50, 0)] {
+    for (after, rounds) in [(0, 1), (5, 0), (1, 1), (5, 0), (1, 1), (7, 0), (1, 1), (5, 0), (1, 1), (50, 0)] {
         let sent = if after == 0 {
             sent.clone()
         } else {
@@ -375,11 +375,41 @@ fn every_end_is_reset_at_the_number_that_it_names() {
             world.settle();
             world.sent()
         };
-        let asked = (said(&sent, CONSUMER, ACK), said(&sent, PROVIDER, ACK));
-        let (client, server) = ([(900, 101), (901 + (1 << 31), 101)], [(100, 901), (101 + (1 << 31), 901)]);
-        let wanted = if rounds == 1 { (client.to_vec(), server.to_vec()) } else { (vec![], vec![]) };
-        assert_eq!(asked, wanted, "after {after} more ticks");
+        let wanted = if rounds == 1 { (TO_CLIENT.to_vec(), TO_SERVER.to_vec()) } else { (vec![], vec![]) };
+        assert_eq!((said(&sent, CONSUMER, ACK), said(&sent, PROVIDER, ACK)), wanted, "after {after} more ticks");
     }
+}
+
+/// What the ends of the connection of these tests are asked.
+const TO_CLIENT: [(u32, u32); 2] = [(900, 101), (901 + (1 << 31), 101)];
+const TO_SERVER: [(u32, u32); 2] = [(100, 901), (101 + (1 << 31), 901)];
+
+/// A host that has no such connection answers a question with a reset at the question's number, which nobody else knows.
+#[test]
+fn an_end_that_answers_a_question_with_a_reset_is_asked_no_more() {
+    let mut world = World::new();
+    let there = world.connect(40_000);
+    world.forwarded(CONSUMER, &from_client(ACK, 5_000_000, 5_000_000).payload(b"forged"));
+    world.publish(&rejected());
+    world.settle();
+    assert_eq!(said(&world.sent(), CONSUMER, ACK), TO_CLIENT);
+    let client = |seq| (CONSUMER, from_client(RST, seq, 0));
+    let server = |seq| (PROVIDER, there.reply().flags(RST).seq(seq));
+    let (both, only_client) = ((TO_CLIENT.to_vec(), TO_SERVER.to_vec()), (TO_CLIENT.to_vec(), vec![]));
+    for (resets, after, wanted, what) in [
+        (vec![client(100), client(5_000_000), server(902)], 6, both, "somebody who guesses"),
+        (vec![server(901)], 6, only_client, "the server has none any more"),
+        (vec![client(101)], 8, (vec![], vec![]), "nor the client"),
+    ] {
+        for (at, packet) in resets {
+            assert_eq!(world.deliver(at, &packet), [], "nobody answers a reset");
+        }
+        world.later(after);
+        world.settle();
+        let sent = world.sent();
+        assert_eq!((said(&sent, CONSUMER, ACK), said(&sent, PROVIDER, ACK)), wanted, "{what}");
+    }
+    assert!(!world.workers[0].forwarder().is_asking());
 }
 
 #[test]
