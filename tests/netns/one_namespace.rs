@@ -138,6 +138,13 @@ fn two_lans_by_ipv6() {
     }
 }
 
+/// ICMPv6 messages that have come to a namespace and say that something cannot be reached.
+fn errors_heard(namespace: &str) -> u64 {
+    let counters = inside(namespace, || std::fs::read_to_string("/proc/thread-self/net/snmp6")).expect("counters");
+    let line = counters.lines().find_map(|line| line.strip_prefix("Icmp6InDestUnreachs")).expect("a counter");
+    line.trim().parse().expect("a number")
+}
+
 #[test]
 fn by_ipv6_neither_side_gets_any_answer_where_it_plays_the_other() {
     isolated("one_namespace::by_ipv6_neither_side_gets_any_answer_where_it_plays_the_other", || {
@@ -156,21 +163,30 @@ fn by_ipv6_neither_side_gets_any_answer_where_it_plays_the_other() {
         .concat();
         let _daemon = Daemon::start(&file);
         let from_client = |to: &str| udp("clients", "[fd01:1::10]:0", to);
-        // By TCP: the kernel tells a SYN's sender of every error, and a datagram's of few (net/ipv6/icmp.c).
+        // By TCP: the kernel tells a SYN's sender of every error, and a datagram's of few (net/ipv6/icmp.c). One that
+        // comes back while the first SYN is being sent shows with the second, a second later.
         let opened = |namespace: &str, to: &str| {
             let to = address(to);
-            inside(namespace, || TcpStream::connect_timeout(&to, Duration::from_secs(1))).map_err(|error| error.kind())
+            let tried = inside(namespace, || TcpStream::connect_timeout(&to, Duration::from_millis(2_500)));
+            tried.map(drop).map_err(|error| error.kind())
         };
         eventually("addresses are there and the endpoint answers", || {
             from_client("[fd01:9::4]:7").as_deref() == Ok("echo")
         });
-        for (answer, table, prefix) in [
-            (opened("servers", "[fd01:9::4]:7"), 7_701, "fd01:9::/64"),
-            (opened("clients", "[fd20:99::4]:7000"), 7_702, "fd20:99::4"),
-        ] {
-            assert_eq!(answer.expect_err("no connection"), ErrorKind::TimedOut, "{prefix}");
+        for (namespace, to, table, prefix) in
+            [("servers", "[fd01:9::4]:7", 7_701, "fd01:9::/64"), ("clients", "[fd20:99::4]:7000", 7_702, "fd20:99::4")]
+        {
+            let before = errors_heard(namespace);
+            assert_eq!(opened(namespace, to), Err(ErrorKind::TimedOut), "{prefix}");
+            assert_eq!(errors_heard(namespace), before, "{prefix}");
             let routes = ip(&format!("-6 route show table {table}"));
             assert!(routes.contains(&format!("blackhole {prefix}")), "{routes}");
+            // A route that answers would be heard: the silence was the blackhole's.
+            ip(&format!("-6 route del {prefix} table {table}"));
+            ip(&format!("-6 route add unreachable {prefix} table {table}"));
+            eventually("an unreachable route is heard", || {
+                opened(namespace, to) == Err(ErrorKind::NetworkUnreachable) && errors_heard(namespace) > before
+            });
         }
     });
 }
