@@ -47,6 +47,9 @@ mod path_mtu;
 /// All ports of a NAT address.
 mod ports;
 
+/// Bits that pass an endpoint.
+mod rates;
+
 /// Steps through both, and the comparison after each.
 mod run;
 
@@ -195,4 +198,9 @@ fn a_small_table_evicts_closed_sessions_and_never_live_ones() {
 #[test]
 fn every_port_is_used_once_before_one_is_refused() {
     ports::every_port_is_used_once();
+}
+
+#[test]
+fn bits_pass_as_the_model_says() {
+    rates::what_passes_is_what_plain_buckets_hold();
 }

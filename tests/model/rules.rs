@@ -89,38 +89,42 @@ pub(crate) struct Endpoint {
     pub(crate) rules: Vec<Rule>,
     pub(crate) max: u32,
     pub(crate) bucket: Option<Bucket>,
+    pub(crate) meter: Option<Arc<Meter>>,
     pub(crate) stamp: (u32, u32),
 }
 
-/// How many sessions may be opened now, in tenths: so many more every tick, and never more than two sessions.
+/// What may pass now: `each` more every tick, and never more than `full`.
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
-    each: u32,
-    level: u32,
+    each: u64,
+    full: u64,
+    level: u64,
     filled: u32,
-    meter: Arc<Meter>,
 }
 
 impl Bucket {
-    const FULL: u32 = 20;
-
-    fn new(each: u32) -> Self {
-        let rates = Rates { bits_per_second: None, new_sessions_per_second: Some(each) };
-        Self { each, level: Self::FULL, filled: 0, meter: Arc::new(Meter::new(rates)) }
+    pub(crate) fn new(each: u64, full: u64) -> Self {
+        Self { each, full, level: full, filled: 0 }
     }
 
-    fn level(&self, now: u32) -> u32 {
-        (self.level + self.each * (now - self.filled)).min(Self::FULL)
+    fn level(&self, now: u32) -> u64 {
+        (self.level + self.each * u64::from(now - self.filled)).min(self.full)
     }
 
-    pub(crate) fn holds_one(&self, now: u32) -> bool {
-        self.level(now) >= 10
+    pub(crate) fn holds(&self, amount: u64, now: u32) -> bool {
+        self.level(now) >= amount
     }
 
-    pub(crate) fn take_one(&mut self, now: u32) {
-        (self.level, self.filled) = (self.level(now) - 10, now);
+    pub(crate) fn take(&mut self, amount: u64, now: u32) {
+        (self.level, self.filled) = (self.level(now) - amount, now);
     }
 }
+
+/// Sessions of a bucket, in tenths.
+pub(crate) const SESSION: u64 = 10;
+
+/// Sessions a second that may be opened by way of some endpoints; after a pause two at once.
+const SESSIONS: u32 = 2;
 
 /// The first check that failed, and the resource whose answer mode applies.
 pub(crate) type Denied = (DropReason, Option<usize>);
@@ -242,6 +246,8 @@ impl Rules {
     pub(crate) fn add(&mut self, vnet: u16, addresses: Vec<(u32, usize)>, resource: usize, max: u32) {
         let stamp = (self.generation(), self.next_generation - 1);
         let (id, state) = (self.next_id, ConnectionState::Approved);
+        let is_limited = id % 4 == 3;
+        let rates = Rates { bits_per_second: None, new_sessions_per_second: Some(SESSIONS) };
         self.next_id += 1;
         self.endpoints.push(Endpoint {
             id,
@@ -252,7 +258,8 @@ impl Rules {
             sources: None,
             rules: vec![],
             max,
-            bucket: (id % 4 == 3).then(|| Bucket::new(2)),
+            bucket: is_limited.then(|| Bucket::new(SESSIONS.into(), 2 * SESSION)),
+            meter: is_limited.then(|| Arc::new(Meter::new(rates))),
             stamp,
         });
     }
@@ -439,7 +446,7 @@ impl Rules {
                 sources: endpoint.sources.map(|net| Arc::new(consumers(&[net]))),
                 rules: (!endpoint.rules.is_empty()).then(|| endpoint.rules.iter().map(rule).collect()),
                 max_sessions: endpoint.max,
-                meter: endpoint.bucket.as_ref().map(|bucket| Arc::clone(&bucket.meter)),
+                meter: endpoint.meter.clone(),
             };
             let addresses: Vec<_> = endpoint
                 .addresses

@@ -11,7 +11,7 @@ import traceback
 import kit
 import lab as laboratory
 
-MODULES = ("policy", "translation", "tcp", "errors", "fragments", "paths", "path_mtu", "limits")
+MODULES = ("policy", "translation", "tcp", "errors", "fragments", "paths", "path_mtu", "rates", "limits")
 
 
 def trial(lab, cases, wanted):

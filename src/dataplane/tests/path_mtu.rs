@@ -190,6 +190,28 @@ fn forged_errors_make_nothing_narrow() {
     assert_eq!(VnetHeader::read(&frame).map(|vnet| vnet.gso_size), Some(1_006 - 40));
 }
 
+/// Of both families, about what is in flight, each with another MTU below the least of its family: a hit stays one.
+#[test]
+fn a_flood_of_errors_below_the_least_mtu_narrows_nothing_and_reaches_nobody() {
+    let mut world = World::new();
+    let one = world.connect(40_000);
+    let segment = world.forwarded(PROVIDER, &data(&one, 1_400)).frame().split_off(vnet::LENGTH);
+    let asked = world.forwarded(CONSUMER, &udp("10.1.0.5", 53_000, "10.1.9.4", 5432).payload(&payload(1_400)));
+    let answer = world.forwarded(PROVIDER, &asked.reply()).frame().split_off(vnet::LENGTH);
+    for mtu in 1..576 {
+        for quoted in [&segment, &answer] {
+            world.dropped_for(CONSUMER, too_big(quoted, mtu), DropReason::IcmpUnmatched);
+        }
+        let error = too_big(&asked.frame()[vnet::LENGTH..], mtu);
+        world.dropped_for(PROVIDER, error, DropReason::IcmpUnmatched);
+    }
+    assert_eq!(world.forwarded(PROVIDER, &data(&one, 1_400)).payload, payload(1_400));
+    assert_eq!(world.forwarded(PROVIDER, &asked.reply()).payload, payload(1_400));
+    let sessions = world.workers[0].forwarder().sessions();
+    let ways = (0..sessions.extent()).filter_map(|at| sessions.get(sessions.occupied(at)?)).map(|session| session.way);
+    assert_eq!(ways.collect::<Vec<_>>(), [crate::dataplane::session::Way::V4; 2]);
+}
+
 /// I-1: towards a consumer as ever: the endpoint's address is its own.
 #[test]
 fn a_consumer_is_told_what_fits() {

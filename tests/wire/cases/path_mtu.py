@@ -131,6 +131,27 @@ def nobody_believes_a_forged_one(lab, pair):
     same(len(says(lab, connection, payload)), len(before), "a whole segment")
 
 
+@each_pair("I-2", "I-9")
+def a_flood_of_tiny_mtus_changes_nothing(lab, pair):
+    connection = Connection(lab, pair)
+    payload = random.randbytes(1380)
+    segment = says(lab, connection, payload)
+    question, port = datagram(lab, pair)
+    answer = right(one(lab.down(unbroken(reply(question, payload)))[0], "an answer"))
+    six = pair.far is IPv6
+    # From both sides, all about what is in flight, and each with another MTU below the least of its family.
+    of_client = [too_big(pair, packet, mtu, 20) for packet in (segment, answer) for mtu in range(1, least(pair), 5)]
+    of_server = [pair.far(src=pair.server, dst=question.src) / error(6 if six else 4, *((2, 0) if six else (3, 4)), mtu)
+                 / quote(question, 20) for mtu in range(1, 1280 if six else 576, 5)]
+    before = lab.drops().get("icmp_unmatched", 0)
+    none(sum(lab.up(*of_client), []), "an error, or an answer to one")
+    none(sum(lab.down(*of_server), []), "an error, or an answer to one")
+    same(lab.drops().get("icmp_unmatched", 0) - before, len(of_client) + len(of_server), "drops")
+    same(len(says(lab, connection, payload)), len(segment), "a segment")
+    same(len(right(one(lab.down(unbroken(reply(question, payload)))[0], "an answer"))), len(answer), "an answer")
+    right(one(lab.up(unbroken(pair.up() / UDP(sport=port, dport=53) / Raw(payload)))[0], "a question"))
+
+
 @case("I-9")
 def a_router_that_does_not_know_says_zero(lab):
     connection = Connection(lab, FOUR)
