@@ -7,7 +7,7 @@ use privlink::dataplane::verdict::DropReason;
 use privlink::snapshot::BackendState;
 
 use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, UDP};
-use super::rules::{Denied, Grant, Rules};
+use super::rules::{Denied, Grant, Rules, SESSION};
 
 /// Attachment, protocol, source, source port, destination, destination port.
 pub(crate) type Key = (u16, u8, u32, u16, u32, u16);
@@ -81,14 +81,19 @@ impl Flow {
         matches!(self.phase, Phase::Closing | Phase::Ended)
     }
 
+    /// Whether it was just ended, and its ends may have yet to hear of it: half-open ones make room before it.
+    pub(crate) fn tells(&self, now: u32) -> bool {
+        self.phase == Phase::Ended && now - self.seen <= ANSWERS_ALL
+    }
+
     /// Whether it is a connection that nobody has answered: it makes room for others, as far as that is of use.
     pub(crate) fn half_open(&self) -> bool {
         self.phase == Phase::Opening
     }
 
-    /// Closed by a reset alone: nobody knows whether both ends have heard it.
+    /// Closed by a reset, or by FINs that were not acknowledged: nobody knows whether both ends have heard it.
     pub(crate) fn owes_resets(&self) -> bool {
-        self.phase == Phase::Closing && self.exact && !(self.consumer.fin_acked && self.provider.fin_acked)
+        self.phase == Phase::Closing && !(self.consumer.fin_acked && self.provider.fin_acked)
     }
 
     /// Whether a segment is of the connection that the ends have: by what each has said so far, in plain arithmetic.
@@ -302,10 +307,15 @@ impl Oracle {
         owner.or_else(bound).is_some_and(|resource| resource.silent)
     }
 
-    /// Whether the resource holds as many sessions as it may.
-    pub(crate) fn at_limit(&self, grant: &Grant) -> bool {
+    /// What holds as many sessions as it may: the endpoint, then its resource. `None`: there is room for another.
+    pub(crate) fn at_limit(&self, grant: &Grant) -> Option<fn(&Grant, &Grant) -> bool> {
+        let most = self.rules.endpoints.iter().find(|e| e.id == grant.endpoint).map_or(0, |e| e.max);
+        if self.live(|flow| flow.grant.endpoint == grant.endpoint) >= most {
+            return Some(|one, other| one.endpoint == other.endpoint);
+        }
         let most = self.rules.resources[grant.resource].max;
-        self.live(|flow| flow.grant.resource == grant.resource) >= most
+        let full = self.live(|flow| flow.grant.resource == grant.resource) >= most;
+        full.then_some(|one, other| one.resource == other.resource)
     }
 
     /// Check 7.
@@ -317,7 +327,7 @@ impl Oracle {
             _ => true,
         };
         let bucket = self.rules.endpoints.iter().find(|e| e.id == grant.endpoint).and_then(|e| e.bucket.as_ref());
-        if opens && bucket.is_some_and(|bucket| !bucket.holds_one(self.now)) {
+        if opens && bucket.is_some_and(|bucket| !bucket.holds(SESSION, self.now)) {
             return drop(DropReason::RateLimited);
         }
         if !opens {
@@ -336,12 +346,10 @@ impl Oracle {
         if self.full() && !self.flows.values().any(|flow| flow.closes() || flow.half_open()) {
             return drop(DropReason::TableFull);
         }
-        let max = self.rules.endpoints.iter().find(|e| e.id == grant.endpoint).map_or(0, |e| e.max);
         // A session that made room was live until then, and counts no more. Which one it was is the
         // forwarder's choice, so scenarios with a small table have no other limits.
-        let half_open = |flow: &Flow| flow.grant.resource == grant.resource && flow.half_open();
-        if self.live(|flow| flow.grant.endpoint == grant.endpoint) >= max
-            || self.at_limit(&grant) && !self.flows.values().any(half_open)
+        if let Some(shares) = self.at_limit(&grant)
+            && !self.flows.values().any(|flow| shares(&flow.grant, &grant) && flow.half_open())
         {
             return drop(DropReason::SessionLimit);
         }
@@ -352,7 +360,7 @@ impl Oracle {
     pub(crate) fn opened(&mut self, key: Key, flow: Flow) {
         let endpoint = self.rules.endpoints.iter_mut().find(|endpoint| endpoint.id == flow.grant.endpoint);
         if let Some(bucket) = endpoint.and_then(|endpoint| endpoint.bucket.as_mut()) {
-            bucket.take_one(self.now);
+            bucket.take(SESSION, self.now);
         }
         self.flows.insert(key, flow);
     }

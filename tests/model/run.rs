@@ -192,7 +192,7 @@ impl Run {
             Expected::Open(key, grant) => {
                 let refused = self.world.counts().dropped[DropReason::SessionLimit as usize]
                     > before.dropped[DropReason::SessionLimit as usize];
-                if refused && self.oracle.at_limit(&grant) && !self.looks_everywhere() {
+                if refused && self.oracle.at_limit(&grant).is_some() && !self.looks_everywhere() {
                     let denied = (DropReason::SessionLimit, Some(grant.resource));
                     return self.check_drop(&denied, (&sent.packet, sent.sum), sent.at, out, before, killed);
                 }
@@ -430,21 +430,22 @@ impl Run {
     /// server was told. Returns that one.
     fn note_evicted(&mut self, opened: Key, grant: &Grant) -> Vec<(Key, Flow)> {
         let (full, at_limit) = (self.oracle.full(), self.oracle.at_limit(grant));
-        if !full && !at_limit {
+        if !full && at_limit.is_none() {
             return Vec::new();
         }
         let held = self.listed();
         let missing: Vec<Key> = self.oracle.flows.keys().filter(|key| !held.contains_key(*key)).copied().collect();
         assert_eq!(missing.len(), 1, "one made room for {opened:?}: {missing:?}");
         let closes = self.oracle.flows.values().any(Flow::closes);
+        let tells = self.oracle.flows.values().any(|flow| flow.tells(self.oracle.now));
         let evicted = self.oracle.flows.remove(&missing[0]).expect("listed above");
-        if full && closes {
+        if full && closes && !(tells && evicted.half_open()) {
             assert!(evicted.closes(), "a session made room that was not closed: {evicted:?}");
             self.reach(Case::Evicted);
             self.made_room = evicted.owes_resets().then_some((missing[0], evicted));
             return Vec::new();
         }
-        let of_use = full || evicted.grant.resource == grant.resource;
+        let of_use = full || at_limit.is_some_and(|shares| shares(&evicted.grant, grant));
         assert!(evicted.half_open() && of_use, "a live session was evicted: {evicted:?}");
         self.reach(Case::HalfOpenGave);
         vec![(missing[0], evicted)]

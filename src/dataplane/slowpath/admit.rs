@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::EACH_ANSWERED;
 use super::is_plain_syn;
 use super::port_pool::{Claim, PoolKey, Reserved};
 use super::reject::lacks_checksum;
@@ -62,11 +63,11 @@ impl Forwarder {
             return Err(refuse(DropReason::BadChecksum));
         }
         self.make_room(arrival, context).map_err(refuse)?;
-        let resource = admission.endpoint.resource;
+        let (endpoint, resource) = (admission.endpoint.id, admission.endpoint.resource);
         if let Err(full) = self.enter(&admission, backend, context) {
             let made_room = match full {
-                // Its own limit: nobody else's business.
-                Full::Endpoint => false,
+                // Peered networks use it too: what one of them floods takes nothing from another.
+                Full::Endpoint => self.half_open_gives(|session| session.endpoint == endpoint, context),
                 Full::Resource => self.half_open_gives(|session| session.resource == resource, context),
                 Full::All => self.half_open_gives(|_| true, context),
             };
@@ -138,18 +139,22 @@ impl Forwarder {
     }
 
     /// Room for one more session: below the worker's share, or made by ending the one that closes longest, or a
-    /// half-open one.
+    /// half-open one. One that was just ended gives last: its ends may have yet to hear that it is over.
     fn make_room(&mut self, arrival: &Arrival, context: &Context<'_>) -> Result<(), DropReason> {
         let share = self.position.share_of(context.snapshot.settings.max_sessions) as usize;
         while self.sessions.len() >= share || self.sessions.is_full() {
-            let Some(slot) = self.lingering.pop_front() else {
-                // Another worker may have room without anybody's giving way.
-                let last = self.elsewhere(DropReason::TableFull, arrival).is_none();
-                if last && self.half_open_gives(|_| true, context) {
-                    continue;
-                }
-                return Err(DropReason::TableFull);
+            let tells = |session: &Session| {
+                session.phase == Phase::Ended && context.now.since(session.last_seen) <= EACH_ANSWERED
             };
+            let closing = self.lingering.front().filter(|slot| !self.sessions.get(**slot).is_some_and(tells));
+            // Another worker may have room without a half-open one's giving way.
+            if closing.is_none()
+                && self.elsewhere(DropReason::TableFull, arrival).is_none()
+                && self.half_open_gives(|_| true, context)
+            {
+                continue;
+            }
+            let Some(slot) = self.lingering.pop_front() else { return Err(DropReason::TableFull) };
             let closes = |session: &Session| session.phase != Phase::Vacant && !session.is_live();
             if self.sessions.get(slot).is_some_and(closes) {
                 self.retire(slot, Cause::Reclaimed, context.now);

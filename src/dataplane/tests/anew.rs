@@ -86,6 +86,31 @@ fn a_half_open_session_that_gives_way_is_reset_by_each_syn_that_came() {
     assert_eq!(world.sessions(), 1);
 }
 
+/// Law 5, beside a flood of SYNs: whoever has yet to hear that its connection is over finds somebody who says so.
+#[test]
+fn half_open_sessions_make_room_before_one_that_was_just_ended() {
+    let mut world = World::new();
+    world.publish(&Rules { table: 2, ..Rules::default() });
+    let there = world.connect(40_000);
+    let second = Stamp { current: Generation(2), valid_since: Generation(2) };
+    world.publish(&Rules { table: 2, stamp: second, ..Rules::default() });
+    world.settle();
+    world.sent();
+    let syn = |port| tcp("10.1.0.6", port, "10.1.9.4", 5432).flags(SYN).seq(7);
+    let late = there.reply().flags(ACK).seq(901).ack(4_242);
+    for port in 30_000..30_010 {
+        world.deliver(CONSUMER, &syn(port));
+        assert_eq!(said(&world.deliver(PROVIDER, &late), PROVIDER, RST), [(4_242, 0)], "after {port}");
+    }
+    assert_eq!(world.sessions(), 2);
+    // Later it makes room before what somebody opens.
+    world.later(31);
+    let newest = world.forwarded(CONSUMER, &syn(31_000));
+    world.forwarded(PROVIDER, &newest.reply().flags(SYN | ACK).seq(900).ack(8));
+    world.dropped(PROVIDER, &late, DropReason::NoSession);
+    assert_eq!(world.sessions(), 2);
+}
+
 /// The numbers on which a session goes on may be those of somebody who speaks for both ends: a revocation asks the ends
 /// all the same.
 #[test]

@@ -148,7 +148,7 @@ fn rules_without_a_backend_or_without_room_refuse() {
     world.publish(&Rules { backends: vec![], ..Rules::default() });
     world.dropped(CONSUMER, &syn, DropReason::NoBackend);
     world.publish(&Rules { max_sessions: 1, ..Rules::default() });
-    world.forwarded(CONSUMER, &syn);
+    world.connect(40_000);
     world.dropped(CONSUMER, &tcp("10.1.0.5", 40_001, "10.1.9.4", 5432).flags(SYN), DropReason::SessionLimit);
     world.publish(&Rules { sources: Some("10.1.7.0/24"), ..Rules::default() });
     world.dropped(CONSUMER, &tcp("10.1.0.5", 40_002, "10.1.9.4", 5432).flags(SYN), DropReason::DeniedByRule);

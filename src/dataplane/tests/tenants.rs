@@ -6,18 +6,32 @@ use super::*;
 /// The other consumer's attachment.
 const OTHER: AttachmentId = AttachmentId(2);
 
-/// `flooding` at 10.1.9.4 of 10.1.0.0/16, `quiet` at 10.3.9.4 of 10.3.0.0/16, before one server.
-fn snapshot(of_resource: u32, of_all: u32) -> Snapshot {
+/// How many sessions each endpoint, their resource and the daemon may hold.
+#[derive(Clone, Copy)]
+struct Limits {
+    endpoint: u32,
+    resource: u32,
+    all: u32,
+}
+
+const WIDE: Limits = Limits { endpoint: u32::MAX, resource: u32::MAX, all: 70_000 };
+
+/// `flooding` at 10.1.9.4 of 10.1.0.0/16, `quiet` at 10.3.9.4 of 10.3.0.0/16, before one server. The quiet network is
+/// peered with the other, and may use its endpoint.
+fn snapshot(limits: Limits) -> Snapshot {
     let prefix = |text: &str| text.parse::<ipnet::IpNet>().expect("a prefix");
     let mut builder = SnapshotBuilder::default();
-    builder.settings.max_sessions = of_all;
+    builder.settings.max_sessions = limits.all;
     for (number, name, space) in
         [(0, "flooding", "10.1.0.0/16"), (1, "core", "10.20.0.0/16"), (2, "quiet", "10.3.0.0/16")]
     {
         builder.attachments.push(Attachment {
             vnet: Arc::from(name),
             vnet_number: number,
-            peers: Vec::new(),
+            peers: (number == 2)
+                .then(|| crate::snapshot::Peer { vnet_number: 0, sources: [prefix(space)].iter().collect() })
+                .into_iter()
+                .collect(),
             sources: [prefix(space)].iter().collect(),
             unsent: crate::snapshot::prefixes::PrefixSet::default(),
             mtu: 1_500,
@@ -39,7 +53,7 @@ fn snapshot(of_resource: u32, of_all: u32) -> Snapshot {
         timeouts: Timeouts::default(),
         balance: Balance::LeastSessions,
         answer: None,
-        max_sessions: of_resource,
+        max_sessions: limits.resource,
         meter: None,
     });
     for (id, vnet, address) in [(0, 0, "10.1.9.4"), (1, 2, "10.3.9.4")] {
@@ -51,7 +65,7 @@ fn snapshot(of_resource: u32, of_all: u32) -> Snapshot {
             resource,
             sources: None,
             rules: None,
-            max_sessions: u32::MAX,
+            max_sessions: limits.endpoint,
             meter: None,
         };
         builder.endpoint(vnet, endpoint, &[(ip(address), TargetId(0))], Stamp::default());
@@ -59,9 +73,9 @@ fn snapshot(of_resource: u32, of_all: u32) -> Snapshot {
     builder.build(9)
 }
 
-fn world(of_resource: u32, of_all: u32) -> World {
+fn world(limits: Limits) -> World {
     let world = World::new();
-    world.publisher.publish(snapshot(of_resource, of_all));
+    world.publisher.publish(snapshot(limits));
     world
 }
 
@@ -71,8 +85,8 @@ fn syn(number: u32) -> Packet {
 }
 
 /// Opens a connection of the quiet tenant whole, and the flood goes on between its segments.
-fn connects(world: &mut World, port: u16, flood: &mut dyn FnMut(&mut World)) {
-    let first = tcp("10.3.0.5", port, "10.3.9.4", 5_432).flags(SYN).seq(100);
+fn connects(world: &mut World, port: u16, endpoint: &str, flood: &mut dyn FnMut(&mut World)) {
+    let first = tcp("10.3.0.5", port, endpoint, 5_432).flags(SYN).seq(100);
     let at_server = world.forwarded_amid(OTHER, &first);
     flood(world);
     world.forwarded_amid(PROVIDER, &at_server.reply().flags(SYN | ACK).seq(900).ack(101));
@@ -91,11 +105,15 @@ impl World {
     }
 }
 
-/// Every limit: of the resource, of the daemon.
+/// Every limit: of the endpoint that both use, of the resource, of the daemon.
 #[test]
 fn a_flood_of_half_open_sessions_makes_room_for_another_tenant() {
-    for (of_resource, of_all) in [(1_000, 70_000), (u32::MAX, 1_000)] {
-        let mut world = world(of_resource, of_all);
+    for (limits, endpoint) in [
+        (Limits { endpoint: 1_000, ..WIDE }, "10.1.9.4"),
+        (Limits { resource: 1_000, ..WIDE }, "10.3.9.4"),
+        (Limits { all: 1_000, ..WIDE }, "10.3.9.4"),
+    ] {
+        let mut world = world(limits);
         let mut number = 0;
         let mut flood = |world: &mut World| {
             for _ in 0..400 {
@@ -106,16 +124,38 @@ fn a_flood_of_half_open_sessions_makes_room_for_another_tenant() {
         (0..5).for_each(|_| flood(&mut world));
         assert!((900..=1_000).contains(&world.sessions()), "{}", world.sessions());
         for port in 40_000..40_020 {
-            connects(&mut world, port, &mut flood);
+            connects(&mut world, port, endpoint, &mut flood);
         }
         world.check_sums();
     }
 }
 
+/// Neither the one that came first, nor the one whose number is lower.
+#[test]
+fn of_tenants_that_hold_as_many_a_random_one_gives() {
+    let mut world = world(Limits { endpoint: 2, ..WIDE });
+    let (mut held, mut gave): (Vec<(AttachmentId, u16)>, _) = (Vec::new(), [0; 2]);
+    for port in 10_000..10_200 {
+        let (at, source) = if port % 2 == 0 { (CONSUMER, "10.1.0.5") } else { (OTHER, "10.3.0.5") };
+        let out = world.deliver(at, &tcp(source, port, "10.1.9.4", 5_432).flags(SYN).seq(7));
+        let are_equal = matches!(held[..], [one, other] if one.0 != other.0);
+        for (_, packet) in out {
+            let nat = packet.ports().0;
+            if !is_reset(&packet) {
+                held.push((at, nat));
+                continue;
+            }
+            let given = held.iter().position(|(_, port)| *port == nat).expect("one that was half open");
+            gave[usize::from(held.remove(given).0 == OTHER)] += usize::from(are_equal);
+        }
+    }
+    assert!(gave.iter().all(|gave| *gave > 15), "{gave:?}");
+}
+
 /// The server is told, and the port is free at once.
 #[test]
 fn what_makes_room_is_reset_at_the_server_and_its_port_is_used_again() {
-    let mut world = world(u32::MAX, 70_000);
+    let mut world = world(WIDE);
     let mut server_sees = std::collections::HashMap::new();
     for number in 0..64_512 {
         for (_, packet) in world.deliver(CONSUMER, &syn(number)) {
@@ -143,7 +183,7 @@ fn what_makes_room_is_reset_at_the_server_and_its_port_is_used_again() {
 
 #[test]
 fn a_flood_of_what_is_refused_takes_no_answer_from_another_tenant() {
-    let mut world = world(u32::MAX, 70_000);
+    let mut world = world(WIDE);
     let refused = |source: &str, to: &str, port| tcp(source, port, to, 80).flags(SYN).seq(7);
     let flooded: usize =
         (0..5_000).map(|n| world.deliver(CONSUMER, &refused("10.1.0.5", "10.1.9.4", 1_024 + n)).len()).sum();
