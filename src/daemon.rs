@@ -62,6 +62,9 @@ mod host_port;
 /// Namespaces that are deleted or made anew.
 mod namespaces;
 
+/// Approvals that end by themselves.
+mod ends;
+
 /// The file, read anew.
 mod reload;
 
@@ -356,6 +359,7 @@ fn serve(
         tasks::spawn("namespaces", stop, namespaces::follow(Arc::clone(&state.detached)));
         tasks::spawn("names", stop, resolvers::follow(Arc::clone(control), service.doors.0.clone(), names));
         tasks::spawn("servers", stop, privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
+        tasks::spawn("approvals that end", stop, ends::follow(Arc::clone(control)));
         tasks::spawn("the audit log", stop, api::keep_audit(Arc::clone(control)));
         let view = control.view();
         tracing::info!(

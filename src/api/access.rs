@@ -181,6 +181,7 @@ fn with_secret(outcome: Outcome) -> Answer<Token> {
             Ok(Json(List::one(Token { secret, warnings: minted.warnings, ..without_secret(&minted.token) })))
         }
         other @ (Outcome::Decided(_)
+        | Outcome::DecidedAll(_)
         | Outcome::Put(_)
         | Outcome::Deleted(_)
         | Outcome::Revoked(_)

@@ -13,39 +13,9 @@ use super::error::Rejection;
 use crate::control::access::actions;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{AcceptedNames, Model};
-use crate::control::{Caller, Command, Decision, EndpointView, Outcome};
-use crate::interface::{AcceptNames, Decide, Deleted, Done, List, Reload, Transition};
+use crate::control::{Caller, Command, EndpointView, Outcome};
+use crate::interface::{AcceptNames, Deleted, Done, List, Reload};
 use crate::observe::EndpointFacts;
-
-/// `POST /v1/connections/{endpoint}/approve`
-pub(super) async fn approve(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    endpoint: Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Transition>>, Rejection> {
-    decide(state, caller, endpoint, body, Command::Approve).await
-}
-
-/// `POST /v1/connections/{endpoint}/reject`
-pub(super) async fn reject(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    endpoint: Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Transition>>, Rejection> {
-    decide(state, caller, endpoint, body, Command::Reject).await
-}
-
-/// `POST /v1/connections/{endpoint}/remove`
-pub(super) async fn remove(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    endpoint: Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Transition>>, Rejection> {
-    decide(state, caller, endpoint, body, Command::Remove).await
-}
 
 /// `DELETE /v1/endpoints/{endpoint}`
 pub(super) async fn delete_endpoint(
@@ -62,6 +32,7 @@ pub(super) async fn delete_endpoint(
         }))),
         (
             other @ (Outcome::Decided(_)
+            | Outcome::DecidedAll(_)
             | Outcome::Put(_)
             | Outcome::Minted(_)
             | Outcome::Rotated(_)
@@ -147,41 +118,6 @@ pub(super) async fn reload(
     Ok(Json(List::one(Reload { notes, file: report.into() })))
 }
 
-async fn decide(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(endpoint): Path<String>,
-    body: Result<Bytes, BytesRejection>,
-    command: fn(Decision) -> Command,
-) -> Result<Json<List<Transition>>, Rejection> {
-    let body = body?;
-    let Decide { reason, resource, if_state } = match body.as_ref() {
-        [] => Decide::default(),
-        json => serde_json::from_slice(json).map_err(Rejection::bad_body)?,
-    };
-    let state_of = |name: String| serde_json::from_value(name.into()).map_err(Rejection::bad_body);
-    let if_state = if_state.map(state_of).transpose()?;
-    let command = command(Decision { endpoint: endpoint.clone(), resource, if_state, reason });
-    match apply(state, caller, command).await.map_err(|rejection| rejection.about(&endpoint))? {
-        (Outcome::Decided(decided), in_force_microseconds) => Ok(Json(List::one(Transition {
-            endpoint: decided.endpoint.to_string(),
-            from: decided.from.to_string(),
-            to: decided.to.to_string(),
-            in_force_microseconds,
-            warnings: decided.warnings,
-        }))),
-        (
-            other @ (Outcome::Deleted(_)
-            | Outcome::Put(_)
-            | Outcome::Minted(_)
-            | Outcome::Rotated(_)
-            | Outcome::Revoked(_)
-            | Outcome::Applied(_)),
-            _,
-        ) => Err(unexpected(&other)),
-    }
-}
-
 /// The outcome of `command` and the microseconds it took.
 pub(super) async fn apply(state: ApiState, caller: Caller, command: Command) -> Result<(Outcome, u64), Rejection> {
     apply_with(state, caller, command, false).await
@@ -213,7 +149,9 @@ pub(super) fn note_what_may_vanish(state: &ApiState, command: &Command) {
         Command::Unchanged { then, .. } => note_what_may_vanish(state, then),
         Command::Delete { kind: ItemKind::ResourceGroup, .. } | Command::ApplyFile(_) => state.observer.refresh(),
         Command::Approve(_)
+        | Command::ApproveAll(_)
         | Command::Reject(_)
+        | Command::RejectAll(_)
         | Command::Remove(_)
         | Command::Put { .. }
         | Command::Delete { .. }
@@ -223,6 +161,6 @@ pub(super) fn note_what_may_vanish(state: &ApiState, command: &Command) {
     }
 }
 
-fn unexpected(outcome: &Outcome) -> Rejection {
+pub(super) fn unexpected(outcome: &Outcome) -> Rejection {
     Rejection::internal(&std::io::Error::other(format!("the command had another outcome: {outcome}")))
 }

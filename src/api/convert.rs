@@ -1,5 +1,7 @@
 //! The control plane's views as the JSON types of `interface`.
 
+use jiff::Timestamp;
+
 use crate::control::decisions::{Connection as Decided, DecidedBy, Decisions};
 use crate::control::health::Health;
 use crate::control::ids;
@@ -7,13 +9,15 @@ use crate::control::model::{BackendState, Key, PortSpec, PrivateEndpoint, Target
 use crate::control::names;
 use crate::control::views::PeeringState;
 use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
-use crate::interface::{Address, Connection, Decision, Endpoint, Line, Peering, Resource, Step, Subnet, Target, Vnet};
+use crate::interface::{
+    Address, Connection, Decision, Ending, Endpoint, Line, Peering, Resource, Step, Subnet, Target, Vnet,
+};
 use crate::observe::{Observer, Sample, rates, traffic};
 
 /// Azure's word for a service of one's own.
 const PRIVATE_LINK_SERVICE: &str = "Microsoft.Network/privateLinkServices";
 
-pub(super) fn line(view: &EndpointView, sessions: u64) -> Line {
+pub(super) fn line(view: &EndpointView, sessions: u64, now: Timestamp) -> Line {
     Line {
         endpoint: view.key.to_string(),
         addresses: texts(view.addresses()),
@@ -22,13 +26,14 @@ pub(super) fn line(view: &EndpointView, sessions: u64) -> Line {
         state: view.connection.state.to_string(),
         reason: view.connection.description.clone(),
         decision: decision(&view.connection),
+        ending: ending(view.connection.ends_at, now),
         backends: view.backends.map(|count| count as u64),
         sessions,
     }
 }
 
 /// `whole` is everything: a name may come from a resource that the endpoint's author does not read.
-pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observer) -> Endpoint {
+pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observer, now: Timestamp) -> Endpoint {
     let EndpointView { key, id, endpoint, connection, backends } = view;
     Endpoint {
         id: key.to_string(),
@@ -43,6 +48,7 @@ pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observ
         reason: connection.description.clone(),
         request_message: endpoint.request_message.clone(),
         decision: decision(connection),
+        ending: ending(connection.ends_at, now),
         sources: texts(&endpoint.sources),
         accept_names: endpoint.accept_names.iter().flat_map(|names| names.iter().map(str::to_owned)).collect(),
         waiting_names: names::waiting_at_home(whole, endpoint),
@@ -57,7 +63,7 @@ fn addresses(endpoint: &PrivateEndpoint) -> Vec<Address> {
     endpoint.addresses.iter().filter_map(|address| Some(one(address.ip?, &address.member))).collect()
 }
 
-pub(super) fn connection(view: ConnectionView, observer: &Observer) -> Connection {
+pub(super) fn connection(view: ConnectionView, observer: &Observer, now: Timestamp) -> Connection {
     let step = |step: crate::control::decisions::Step| Step {
         state: step.state.to_string(),
         reason: step.description,
@@ -78,11 +84,18 @@ pub(super) fn connection(view: ConnectionView, observer: &Observer) -> Connectio
         subresource: view.subresource,
         state: view.connection.state.to_string(),
         decision: decision(&view.connection),
+        ending: ending(view.connection.ends_at, now),
         reason: view.connection.description,
         request_message: view.request_message,
         subscription: view.subscription,
         actions_required: view.actions_required,
     }
+}
+
+/// When an approval ends, and how far off that is at `now`.
+pub(super) fn ending(ends_at: Option<Timestamp>, now: Timestamp) -> Option<Ending> {
+    let left = |end: Timestamp| u64::try_from(end.as_second() - now.as_second()).unwrap_or(0);
+    ends_at.map(|end| Ending { approval_ends_at: time(end), approval_seconds_left: left(end) })
 }
 
 fn decision(connection: &Decided) -> Option<Decision> {
@@ -93,7 +106,8 @@ fn decision(connection: &Decided) -> Option<Decision> {
         | DecidedBy::Right(_)
         | DecidedBy::AutoApproval
         | DecidedBy::Live(_)
-        | DecidedBy::ResourceDeleted(_) => Some(Decision { by, at: time(connection.decided_at) }),
+        | DecidedBy::ResourceDeleted(_)
+        | DecidedBy::ApprovalEnded => Some(Decision { by, at: time(connection.decided_at) }),
     }
 }
 

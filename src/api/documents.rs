@@ -58,9 +58,12 @@ fn applied(outcome: Outcome) -> Applied {
         },
         Outcome::Applied(report) => report.into(),
         // No other command is made of a document.
-        Outcome::Decided(_) | Outcome::Deleted(_) | Outcome::Minted(_) | Outcome::Rotated(_) | Outcome::Revoked(_) => {
-            Applied::default()
-        }
+        Outcome::Decided(_)
+        | Outcome::DecidedAll(_)
+        | Outcome::Deleted(_)
+        | Outcome::Minted(_)
+        | Outcome::Rotated(_)
+        | Outcome::Revoked(_) => Applied::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use axum::{Extension, Json};
 
 use super::error::Rejection;
 use super::{ApiState, arm};
-use crate::control::access::actions;
+use crate::control::access::{Scope, actions};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
 use crate::control::model::Key;

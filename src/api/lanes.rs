@@ -141,7 +141,7 @@ fn only_revokes(method: &Method, path: &str, body: &[u8]) -> bool {
     let path = path.to_ascii_lowercase();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     match (method.as_str(), parts.as_slice()) {
-        ("POST", ["v1", "connections", _, "reject" | "remove"])
+        ("POST", ["v1", "connections", _, "reject" | "remove"] | ["v1", "resources", _, "connections", "reject"])
         | (
             "DELETE",
             ["v1", "endpoints" | "tokens" | "assignments", _]
@@ -196,6 +196,8 @@ mod tests {
             ("POST", "/v1/connections/e/reject", "", Some(Lane::Revocations)),
             ("POST", "/v1/connections/e/remove", "", Some(Lane::Revocations)),
             ("POST", "/v1/connections/e/approve", "", Some(Lane::Changes)),
+            ("POST", "/v1/resources/r/connections/reject", "", Some(Lane::Revocations)),
+            ("POST", "/v1/resources/r/connections/approve", "", Some(Lane::Changes)),
             ("DELETE", "/v1/endpoints/e", "", Some(Lane::Revocations)),
             ("DELETE", "/v1/tokens/ci", "", Some(Lane::Revocations)),
             ("DELETE", "/v1/assignments/0", "", Some(Lane::Revocations)),

@@ -31,6 +31,9 @@ mod arm;
 /// Commands.
 mod changes;
 
+/// Decisions about connections.
+mod decisions;
+
 /// Roles, assignments, tokens.
 mod access;
 
@@ -254,14 +257,16 @@ pub fn router(state: ApiState) -> Router {
         .route("/endpoints/{endpoint}/accept-names", post(changes::accept_names))
         .route("/connections", get(reads::connections))
         .route("/connections/{endpoint}", get(reads::connection))
-        .route("/connections/{endpoint}/approve", post(changes::approve))
-        .route("/connections/{endpoint}/reject", post(changes::reject))
-        .route("/connections/{endpoint}/remove", post(changes::remove))
+        .route("/connections/{endpoint}/approve", post(decisions::approve))
+        .route("/connections/{endpoint}/reject", post(decisions::reject))
+        .route("/connections/{endpoint}/remove", post(decisions::remove))
         .route("/resources", get(reads::resources))
         .route("/resources/{resource}", get(reads::resource).merge(delete(changes::delete_resource)))
         .route("/nics", get(inventory::nics))
         .route("/nics/{nic}", get(inventory::nic))
         .route("/groups", get(inventory::groups))
+        .route("/resources/{resource}/connections/approve", post(decisions::approve_all))
+        .route("/resources/{resource}/connections/reject", post(decisions::reject_all))
         .route("/vnets", get(reads::vnets))
         .route("/vnets/{vnet}/dns", get(dns::plan))
         .route("/vnets/{vnet}/diagnosis", get(doctor::diagnosis))
@@ -377,7 +382,8 @@ async fn served(state: &ApiState, request: Request, next: Next) -> Result<Respon
         if arm::is_arm(path) {
             arm::check_head(state, caller, &parts)?;
         }
-        let needed = if path.starts_with("/v1/connections/") {
+        let decides = path.starts_with("/v1/resources/") && path.contains("/connections/");
+        let needed = if decides || path.starts_with("/v1/connections/") {
             "privateEndpointConnectionsApproval/action on the resource"
         } else {
             "the right to write what is to be changed"

@@ -35,7 +35,7 @@ pub(super) async fn status(State(state): State<ApiState>, caller: Extension<Call
     let endpoints = view.endpoints();
     let lines = endpoints.iter().map(|endpoint| {
         let sessions = state.observer.endpoint(endpoint.id).sessions;
-        convert::line(endpoint, sessions)
+        convert::line(endpoint, sessions, state.control.now())
     });
     let (clean_up, endpoints) = lines.partition(|line| line.state == "Disconnected");
     let status = Status {
@@ -289,7 +289,7 @@ pub(super) async fn explain(
 pub(super) async fn endpoints(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Endpoint> {
     let items = seen(&state, &caller).endpoints();
     let whole = state.control.view();
-    let one = |view| convert::endpoint(view, &whole.decisions, &state.observer);
+    let one = |view| convert::endpoint(view, &whole.decisions, &state.observer, state.control.now());
     Ok(Json(List::new(items.iter().map(one).collect())))
 }
 
@@ -301,7 +301,8 @@ pub(super) async fn endpoint(
 ) -> Answer<Endpoint> {
     let view =
         seen(&state, &caller).endpoint(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
-    Ok(Json(List::one(convert::endpoint(&view, &state.control.view().decisions, &state.observer))))
+    let whole = state.control.view();
+    Ok(Json(List::one(convert::endpoint(&view, &whole.decisions, &state.observer, state.control.now()))))
 }
 
 /// Which connections are asked for.
@@ -323,7 +324,7 @@ pub(super) async fn connections(
         seen(&state, &caller)
             .connections(pending)
             .into_iter()
-            .map(|one| convert::connection(one, &state.observer))
+            .map(|one| convert::connection(one, &state.observer, state.control.now()))
             .collect(),
     )))
 }
@@ -336,7 +337,7 @@ pub(super) async fn connection(
 ) -> Answer<Connection> {
     let view = seen(&state, &caller).connection(&reference, None);
     let view = view.map_err(|refusal| Rejection::from(refusal).about(&reference))?;
-    Ok(Json(List::one(convert::connection(view, &state.observer))))
+    Ok(Json(List::one(convert::connection(view, &state.observer, state.control.now()))))
 }
 
 /// `GET /v1/resources`

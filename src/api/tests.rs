@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 mod arm;
 mod crowded;
 mod groups;
+mod decisions;
 mod held;
 mod hostile;
 mod invisible;

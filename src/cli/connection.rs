@@ -23,28 +23,60 @@ pub(super) enum Command {
         #[arg(add = super::complete::endpoints())]
         endpoint: String,
     },
-    /// Let it pass
-    Approve(Decision),
-    /// Stop it: returns when no packet passes any more; it may be approved again
-    Reject(Decision),
+    /// Let it pass, for good or for a time; with --resource alone, all connections of a resource that are chosen
+    Approve {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// For how long, such as 8h, 30m or 7d: then it ends by itself (Rejected), also after restarts
+        #[arg(long = "for", value_name = "TIME", value_parser = super::values::lifetime)]
+        lasts: Option<u64>,
+    },
+    /// Stop it: returns when no packet passes any more; it may be approved again. With --resource alone, all connections
+    /// of a resource that are chosen
+    Reject(Chosen),
     /// End it for good: the endpoint can only be deleted then
-    Remove(Decision),
+    Remove {
+        /// Endpoint: `name` or `group/name`
+        #[arg(add = super::complete::endpoints())]
+        endpoint: String,
+        #[command(flatten)]
+        decision: Decision,
+    },
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Decision {
-    /// Endpoint: `name` or `group/name`
-    #[arg(add = super::complete::endpoints())]
-    endpoint: String,
     /// Why, for the consumer and the records
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
-    /// Refuse unless the endpoint is bound to this resource
+    /// Refuse unless the endpoint is bound to this resource; without an endpoint: all connections of this resource
     #[arg(long, value_name = "RESOURCE", add = super::complete::resources())]
     resource: Option<String>,
-    /// Refuse unless the connection is in this state: the one you saw
+    /// Refuse unless the connection is in this state: the one you saw; without an endpoint: only those in this state
     #[arg(long, value_name = "STATE", value_parser = ["Pending", "Approved", "Rejected"])]
     if_state: Option<String>,
+}
+
+/// One connection, or all of a resource that are chosen.
+#[derive(Debug, clap::Args)]
+pub(super) struct Chosen {
+    /// Endpoint: `name` or `group/name`
+    #[arg(add = super::complete::endpoints(), required_unless_present = "resource")]
+    endpoint: Option<String>,
+    #[command(flatten)]
+    decision: Decision,
+    /// Without an endpoint: only endpoints of this subscription
+    #[arg(long, value_name = "SUBSCRIPTION", requires = "resource", conflicts_with = "endpoint")]
+    subscription: Option<String>,
+    /// Without an endpoint: only endpoints in this VNet
+    #[arg(long, value_name = "VNET", requires = "resource", conflicts_with = "endpoint")]
+    vnet: Option<String>,
+    /// Do not ask before several connections are decided
+    #[arg(long, short)]
+    yes: bool,
+    /// List what would be decided, and decide nothing
+    #[arg(long, conflicts_with_all = ["endpoint", "yes"])]
+    dry_run: bool,
 }
 
 pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -58,31 +90,49 @@ pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>
             let path = format!("/connections/{}", segment(&endpoint));
             output.list(&client.get::<Connection>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))
         }
-        Command::Approve(decision) => decide("approve", decision, client, output),
-        Command::Reject(decision) => decide("reject", decision, client, output),
-        Command::Remove(decision) => decide("remove", decision, client, output),
+        Command::Approve { chosen, lasts } => several::choose("approve", chosen, lasts, client, output),
+        Command::Reject(chosen) => several::choose("reject", chosen, None, client, output),
+        Command::Remove { endpoint, decision } => decide("remove", &endpoint, decision, None, client, output),
     }
 }
 
-fn decide(action: &str, decision: Decision, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
-    let path = format!("/connections/{}/{action}", segment(&decision.endpoint));
-    let Decision { reason, resource, if_state, .. } = decision;
-    let list = client.post::<Transition>(&path, &Decide { reason, resource, if_state })?;
+fn decide(
+    action: &str,
+    endpoint: &str,
+    decision: Decision,
+    for_seconds: Option<u64>,
+    client: &Client,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let path = format!("/connections/{}/{action}", segment(endpoint));
+    let Decision { reason, resource, if_state } = decision;
+    let list = client.post::<Transition>(&path, &Decide { reason, resource, if_state, for_seconds })?;
     output.list(&list, |items, out| items.iter().try_for_each(|one| writeln!(out, "{}", in_words(one))))?;
     output.warn(list.items.iter().flat_map(|transition| &transition.warnings))
 }
 
 /// `orders: Pending → Approved`; what revokes says how long it took until no packet passed.
 fn in_words(transition: &Transition) -> String {
-    let Transition { endpoint, from, to, in_force_microseconds, .. } = transition;
-    let endpoint = short(endpoint);
-    if from == to {
-        return format!("{endpoint}: {to} already");
-    }
+    let Transition { endpoint, from, to, changed, ending, in_force_microseconds, .. } = transition;
+    let (endpoint, until) = (short(endpoint), until(ending.as_ref()));
     match to.as_str() {
-        "Approved" => format!("{endpoint}: {from} → {to}"),
+        _ if !changed => format!("{endpoint}: {to} already{until}"),
+        _ if from == to && until.is_empty() => format!("{endpoint}: {to}, for good"),
+        _ if from == to => format!("{endpoint}: {to}{until}"),
+        "Approved" => format!("{endpoint}: {from} → {to}{until}"),
         _ => format!("{endpoint}: {from} → {to}, in force after {}", elapsed(*in_force_microseconds)),
     }
+}
+
+/// `, until 2026-12-01T08:00:00Z (7 h 59 min left)`; nothing where there is no end.
+pub(super) fn until(ending: Option<&Ending>) -> String {
+    let said = |end: &Ending| format!(", until {} ({} left)", end.approval_ends_at, left(end.approval_seconds_left));
+    ending.map(said).unwrap_or_default()
+}
+
+/// `Approved`, or `Approved, 7 h 59 min left`: a state in a list.
+pub(super) fn state(state: &str, ending: Option<&Ending>) -> String {
+    ending.map_or_else(|| state.to_owned(), |end| format!("{state}, {} left", left(end.approval_seconds_left)))
 }
 
 fn table(items: &[Connection], now: Timestamp, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
@@ -91,7 +141,7 @@ fn table(items: &[Connection], now: Timestamp, width: Option<usize>, out: &mut d
         table.row([
             short(&connection.endpoint).to_owned(),
             bound(&connection.resource, &connection.subresource),
-            connection.state.clone(),
+            state(&connection.state, connection.ending.as_ref()),
             or_dash(&connection.requester),
             age(&connection.requested_at, now),
             or_dash(&connection.request_message),
@@ -119,7 +169,7 @@ fn show(connection: &Connection, out: &mut dyn Write) -> io::Result<()> {
         &[
             ("endpoint", connection.endpoint.clone()),
             ("resource", bound(&connection.resource, &connection.subresource)),
-            ("state", connection.state.clone()),
+            ("state", format!("{}{}", connection.state, until(connection.ending.as_ref()))),
             ("reason", connection.reason.clone()),
             ("decided", decision.unwrap_or_default()),
             ("request", connection.request_message.clone()),
@@ -183,16 +233,30 @@ mod tests {
 
     #[test]
     fn a_decision_is_told_in_one_line() {
-        for (from, to, text) in [
-            ("Pending", "Approved", "orders: Pending → Approved"),
-            ("Approved", "Approved", "orders: Approved already"),
-            ("Approved", "Rejected", "orders: Approved → Rejected, in force after 1.2 ms"),
-            ("Rejected", "Disconnected", "orders: Rejected → Disconnected, in force after 1.2 ms"),
+        let end = |approval_seconds_left| {
+            Some(Ending { approval_ends_at: "2026-12-01T08:00:00Z".to_owned(), approval_seconds_left })
+        };
+        for (from, to, changed, ending, text) in [
+            ("Pending", "Approved", true, None, "orders: Pending → Approved"),
+            ("Approved", "Approved", false, None, "orders: Approved already"),
+            ("Approved", "Approved", true, None, "orders: Approved, for good"),
+            ("Approved", "Approved", true, end(5), "orders: Approved, until 2026-12-01T08:00:00Z (5 s left)"),
+            (
+                "Pending",
+                "Approved",
+                true,
+                end(60),
+                "orders: Pending → Approved, until 2026-12-01T08:00:00Z (1 min left)",
+            ),
+            ("Approved", "Rejected", true, None, "orders: Approved → Rejected, in force after 1.2 ms"),
+            ("Rejected", "Disconnected", true, None, "orders: Rejected → Disconnected, in force after 1.2 ms"),
         ] {
             let transition = Transition {
                 endpoint: "default/orders".to_owned(),
                 from: from.to_owned(),
                 to: to.to_owned(),
+                changed,
+                ending,
                 in_force_microseconds: 1_234,
                 warnings: Vec::new(),
             };

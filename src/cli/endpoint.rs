@@ -75,7 +75,7 @@ fn table(items: &[Endpoint], out: &mut dyn Write) -> io::Result<()> {
             addresses(endpoint),
             short(&endpoint.vnet).to_owned(),
             bound(&endpoint.resource, &endpoint.subresource),
-            endpoint.state.clone(),
+            super::connection::state(&endpoint.state, endpoint.ending.as_ref()),
             endpoint.traffic.sessions.to_string(),
         ]);
     }
@@ -94,7 +94,7 @@ fn show(endpoint: &Endpoint, out: &mut dyn Write) -> io::Result<()> {
             ("address", addresses(endpoint)),
             ("vnet", network.unwrap_or_default()),
             ("resource", bound(&endpoint.resource, &endpoint.subresource)),
-            ("state", endpoint.state.clone()),
+            ("state", format!("{}{}", endpoint.state, super::connection::until(endpoint.ending.as_ref()))),
             ("reason", endpoint.reason.clone()),
             ("decided", decision.unwrap_or_default()),
             ("request", endpoint.request_message.clone()),

@@ -166,6 +166,17 @@ pub(super) fn seconds(number: u64) -> String {
     }
 }
 
+/// `2 d 3 h`, `7 h 59 min`, `4 min 10 s`, `14 s`: what is left of something.
+pub(super) fn left(number: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let greater = units.iter().zip(&units[1..]).find(|((size, _), _)| number >= *size);
+    let Some(((size, unit), (smaller, fine))) = greater else { return format!("{number} s") };
+    match number % size / smaller {
+        0 => format!("{} {unit}", number / size),
+        rest => format!("{} {unit} {rest} {fine}", number / size),
+    }
+}
+
 /// `850 µs`, `1.2 ms`, `2.01 s`: how long a command took.
 pub(super) fn elapsed(microseconds: u64) -> String {
     match microseconds {
@@ -189,6 +200,17 @@ mod tests {
         assert_eq!(bytes(u64::MAX), "15.9 EiB");
         for (number, text) in [(0, "0 s"), (119, "119 s"), (121, "2 min"), (7_260, "2 h"), (172_800, "2 d")] {
             assert_eq!(seconds(number), text);
+        }
+        for (number, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (250, "4 min 10 s"),
+            (28_799, "7 h 59 min"),
+            (28_800, "8 h"),
+            (183_600, "2 d 3 h"),
+        ] {
+            assert_eq!(left(number), text);
         }
         for (number, text) in [(850, "850 µs"), (1_250, "1.2 ms"), (2_013_000, "2.01 s")] {
             assert_eq!(elapsed(number), text);

@@ -124,7 +124,8 @@ pub(super) fn usage(client: &Client, output: &mut Output<'_>) -> Result<(), Fail
         let mut table = Table::new(["QUOTA", "SCOPE", "USED", "LIMIT"]);
         for Usage { quota, scope, used, limit } in items {
             let limit = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
-            table.row([quota.clone(), scope.clone(), used.to_string(), limit]);
+            let used = used.map_or_else(|| "-".to_owned(), |used| used.to_string());
+            table.row([quota.clone(), scope.clone(), used, limit]);
         }
         table.write(out)
     })

@@ -59,12 +59,13 @@ fn write_condition(condition: &Condition, out: &mut dyn Write) -> io::Result<()>
 
 /// `orders 10.1.9.4 → orders-db Approved, 2 backends, 14 sessions`
 fn endpoint(line: &Line) -> String {
-    let Line { endpoint, addresses, resource, subresource, state, backends, sessions, .. } = line;
+    let Line { endpoint, addresses, resource, subresource, state, ending, backends, sessions, .. } = line;
     format!(
-        "{} {} → {} {state}, {}{}",
+        "{} {} → {} {}, {}{}",
         short(endpoint),
         addresses.join(" "),
         bound(resource, subresource),
+        super::connection::state(state, ending.as_ref()),
         backends.map(|backends| count(backends, "backend") + ", ").unwrap_or_default(),
         count(*sessions, "session"),
     )
@@ -117,6 +118,10 @@ mod tests {
         );
         let typed = Line { subresource: "blob".to_owned(), ..line("team/files", "Pending", 1, 1) };
         assert_eq!(endpoint(&typed), "team/files 10.1.9.4 → orders-db (blob) Pending, 1 backend, 1 session");
+        let ending = Some(crate::interface::Ending { approval_seconds_left: 28_799, ..Default::default() });
+        let ends = Line { ending, ..line("default/orders", "Approved", 2, 14) };
+        let text = "orders 10.1.9.4 → orders-db Approved, 7 h 59 min left, 2 backends, 14 sessions";
+        assert_eq!(endpoint(&ends), text);
         let unseen = Line { backends: None, ..line("default/orders", "Approved", 0, 3) };
         assert_eq!(endpoint(&unseen), "orders 10.1.9.4 → orders-db Approved, 3 sessions");
     }

@@ -181,6 +181,8 @@ fn a_decision_goes_out_with_its_reason_and_comes_back_in_one_line() {
         endpoint: "default/orders".to_owned(),
         from: "Approved".to_owned(),
         to: "Rejected".to_owned(),
+        changed: true,
+        ending: None,
         in_force_microseconds: 1_900,
         warnings: vec!["the file says Approved".to_owned()],
     };

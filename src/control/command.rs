@@ -1,6 +1,6 @@
 //! What may be asked of the control plane, by whom, and how it answers.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::access::tokens::{Secret, Token};
@@ -118,10 +118,11 @@ impl Command {
     /// must not wait for whatever gives something.
     pub(super) fn only_revokes(&self) -> bool {
         match self {
-            Self::Reject(_) | Self::Remove(_) | Self::RevokeToken { .. } => true,
+            Self::Reject(_) | Self::Remove(_) | Self::RejectAll(_) | Self::RevokeToken { .. } => true,
             Self::Delete { kind, .. } => matches!(kind, ItemKind::Endpoint | ItemKind::Assignment),
             Self::Unchanged { then, .. } => then.only_revokes(),
             Self::Approve(_)
+            | Self::ApproveAll(_)
             | Self::Put { .. }
             | Self::CreateToken { .. }
             | Self::RotateToken { .. }
@@ -141,6 +142,38 @@ pub struct Decision {
     pub if_state: Option<ConnectionState>,
     /// Kept as the connection's description; empty: none.
     pub reason: String,
+    /// When an approval ends by itself; `None`: it is for good.
+    pub until: Option<Until>,
+}
+
+/// When an approval ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// So long after it was given.
+    For(SignedDuration),
+    /// Then.
+    At(Timestamp),
+}
+
+/// What one decision about several connections is about: those of a resource that it would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The resource.
+    pub resource: String,
+    /// When given, only endpoints of this subscription.
+    pub subscription: Option<String>,
+    /// When given, only endpoints in this VNet.
+    pub vnet: Option<String>,
+    /// When given, only connections in this state.
+    pub if_state: Option<ConnectionState>,
+    /// When given, what the caller has seen ([`DecidedAll::listed`]): anything else is refused.
+    pub listed: Option<String>,
+    /// Kept as the connections' description; empty: none.
+    pub reason: String,
+    /// When an approval ends by itself; `None`: it is for good.
+    pub until: Option<Until>,
+    /// Report what would be decided, and decide nothing.
+    pub dry_run: bool,
 }
 
 /// One version of somebody's file, parsed.
@@ -163,6 +196,8 @@ pub struct FileVersion {
 pub enum Outcome {
     /// Of approve, reject and remove.
     Decided(Decided),
+    /// Of a decision about several connections.
+    DecidedAll(DecidedAll),
     /// Of objects made or changed.
     Put(Changed),
     /// Of a deletion.
@@ -186,16 +221,36 @@ pub struct Decided {
     pub resource: Key,
     /// State before.
     pub from: ConnectionState,
-    /// State now; equal to `from` when there was nothing to change.
+    /// State now.
     pub to: ConnectionState,
+    /// When the approval ends by itself.
+    pub ends_at: Option<Timestamp>,
+    /// Whether the command changed anything: the state, or the end.
+    pub changed: bool,
     /// What the operator should know besides.
     pub warnings: Vec<String>,
 }
 
-impl Decided {
-    /// Whether the command changed anything.
-    pub fn changed(&self) -> bool {
-        self.from != self.to
+/// Several connections' change of state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DecidedAll {
+    /// Names what was found to be decided: another one as soon as that is another.
+    pub listed: String,
+    /// By the name of the endpoint.
+    pub connections: Vec<Decided>,
+    /// What the operator should know besides.
+    pub warnings: Vec<String>,
+}
+
+impl std::fmt::Display for Decided {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { endpoint, from, to, ends_at, changed, .. } = self;
+        match changed {
+            true if from == to => write!(f, "{endpoint}: {to}")?,
+            true => write!(f, "{endpoint}: {from} → {to}")?,
+            false => write!(f, "{endpoint}: already {to}, no change")?,
+        }
+        ends_at.map_or(Ok(()), |end| write!(f, ", until {end:.0}"))
     }
 }
 
@@ -236,13 +291,15 @@ pub struct Deletion {
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let warnings = match self {
-            Self::Decided(decided) if decided.changed() => {
-                write!(f, "{}: {} → {}", decided.endpoint, decided.from, decided.to)?;
+            Self::Decided(decided) => {
+                write!(f, "{decided}")?;
                 &decided.warnings
             }
-            Self::Decided(decided) => {
-                write!(f, "{}: already {}, no change", decided.endpoint, decided.to)?;
-                &decided.warnings
+            Self::DecidedAll(all) => {
+                let lines: Vec<String> = all.connections.iter().map(ToString::to_string).collect();
+                f.write_str(if lines.is_empty() { "no change" } else { "" })?;
+                f.write_str(&lines.join("\n"))?;
+                &all.warnings
             }
             Self::Put(changed) => {
                 let (created, updated) = (changed.created.iter(), changed.updated.iter());

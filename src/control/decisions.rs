@@ -125,6 +125,9 @@ pub struct Connection {
     pub decided_by: DecidedBy,
     /// When it came into that state.
     pub decided_at: Timestamp,
+    /// When its approval ends by itself; `None`: it is not Approved, or for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<Timestamp>,
     /// When the endpoint was created.
     pub created_at: Timestamp,
     /// Who asked for it.
@@ -148,7 +151,8 @@ pub struct Step {
 }
 
 impl Connection {
-    /// The same connection after a decision; its past grows by the state it was in.
+    /// The same connection after a decision; its past grows by the state it was in. An approval is for good unless an end
+    /// is given to it afterwards.
     #[must_use]
     pub fn decided(&self, state: ConnectionState, description: String, by: DecidedBy, at: Timestamp) -> Self {
         let mut next = self.clone();
@@ -161,6 +165,7 @@ impl Connection {
         let surplus = next.history.len().saturating_sub(HISTORY);
         next.history.drain(..surplus);
         next.state = state;
+        next.ends_at = None;
         next
     }
 }
@@ -180,6 +185,8 @@ pub enum DecidedBy {
     Live(Actor),
     /// Its resource was deleted.
     ResourceDeleted(Actor),
+    /// An approval that was given for a time is over.
+    ApprovalEnded,
 }
 
 impl std::fmt::Display for DecidedBy {
@@ -191,6 +198,7 @@ impl std::fmt::Display for DecidedBy {
             Self::AutoApproval => f.pad("the resource's auto-approval list"),
             Self::Live(actor) => f.pad(&actor.name),
             Self::ResourceDeleted(actor) => write!(f, "{actor}, who deleted the resource"),
+            Self::ApprovalEnded => f.pad("the end of its approval"),
         }
     }
 }

@@ -15,6 +15,8 @@ type Keys = RedBlackTreeSetSync<Key>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
     pending: RedBlackTreeSetSync<(Timestamp, Key)>,
+    /// Approvals that end by themselves, by when.
+    ending: RedBlackTreeSetSync<(Timestamp, Key)>,
     by_resource: Map<Keys>,
     by_vnet: Map<Keys>,
     /// By what they are called within their group, in lower case.
@@ -38,6 +40,16 @@ impl Index {
     /// Endpoints whose connection waits for its owner, the oldest first.
     pub(super) fn pending(&self) -> impl Iterator<Item = &Key> {
         self.pending.iter().map(|(_, key)| key)
+    }
+
+    /// When the next approval ends by itself.
+    pub(super) fn next_end(&self) -> Option<Timestamp> {
+        self.ending.first().map(|(at, _)| *at)
+    }
+
+    /// Endpoints whose approval is over at `now`, in the order in which they ended.
+    pub(super) fn over(&self, now: Timestamp) -> impl Iterator<Item = &Key> {
+        self.ending.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| key)
     }
 
     /// Endpoints bound to `resource`, by name.
@@ -65,6 +77,9 @@ impl Index {
         if let Some(since) = waiting(key, decisions) {
             self.pending.insert_mut((since, key.clone()));
         }
+        if let Some(at) = end(key, decisions) {
+            self.ending.insert_mut((at, key.clone()));
+        }
     }
 
     fn leave(&mut self, key: &Key, decisions: &Decisions) {
@@ -74,6 +89,9 @@ impl Index {
         self.by_name.remove_mut(&by_name(key));
         if let Some(since) = waiting(key, decisions) {
             self.pending.remove_mut(&(since, key.clone()));
+        }
+        if let Some(at) = end(key, decisions) {
+            self.ending.remove_mut(&(at, key.clone()));
         }
     }
 }
@@ -86,6 +104,11 @@ fn by_name(key: &Key) -> (Box<str>, Key) {
 fn waiting(key: &Key, decisions: &Decisions) -> Option<Timestamp> {
     let connection = decisions.connections.get(key)?;
     (connection.state == ConnectionState::Pending).then_some(connection.created_at)
+}
+
+/// When the approval of a connection ends by itself.
+fn end(key: &Key, decisions: &Decisions) -> Option<Timestamp> {
+    decisions.connections.get(key)?.ends_at
 }
 
 fn add(places: &mut Map<Keys>, place: &Key, key: &Key) {

@@ -117,7 +117,10 @@ use tokio::sync::watch;
 
 pub use access::{Access, Bootstrap};
 pub use audit::{AuditEntry, AuditVerified};
-pub use command::{Actor, Caller, Changed, Command, Decided, Decision, Deletion, FileVersion, Minted, Outcome};
+pub use command::{
+    Actor, Caller, Changed, Command, Decided, DecidedAll, Decision, Deletion, FileVersion, Minted, Outcome, Selection,
+    Until,
+};
 pub use refusal::{BrokenRule, Kind, Refusal};
 pub use refused::{Asker, REFUSALS_INTERVAL};
 pub use report::Report;
@@ -355,6 +358,24 @@ impl ControlPlane {
             observed.map_or(Ok(()), |observed| writer.take_in(ports, observed))
         };
         self.in_turn(false, plan, take_in)
+    }
+
+    /// Ends every approval whose time is over, as a rejection does. Blocks like [`ControlPlane::apply`].
+    ///
+    /// # Errors
+    /// `Storage`: they are rejected in force, and not durably yet; `Unavailable`: the daemon is stopping.
+    pub fn end_approvals(&self) -> Result<(), Refusal> {
+        let plan =
+            |in_force: &InForce| Planning { setup: &self.setup, in_force, caller: &self.setup.daemon }.end_approvals();
+        let carry_out = |writer: &mut Writer, ports: &Ports, plan: Option<writer::Plan>| {
+            plan.map_or(Ok(()), |plan| writer.carry_out(ports, plan).map(|_| ()))
+        };
+        self.in_turn(true, plan, carry_out)
+    }
+
+    /// The time by the daemon's clock.
+    pub fn now(&self) -> Timestamp {
+        (self.setup.clock)()
     }
 
     /// Takes note that a request of `asker` was refused for want of rights or of a good token: the log tells of the first

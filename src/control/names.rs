@@ -73,8 +73,7 @@ pub fn of_member(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec
 fn names(
     endpoint: &PrivateEndpoint,
     kind: Option<&str>,
-    region: &str,
-    subresource: &str,
+    (region, subresource): (&str, &str),
     given: &[String],
 ) -> Vec<Fqdn> {
     let zones = zones(kind.unwrap_or_default(), subresource, region);

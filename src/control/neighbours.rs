@@ -33,6 +33,7 @@ impl ControlPlane {
             Outcome::Put(changed) => changed.warnings.extend(warnings),
             Outcome::Applied(report) => report.warnings.extend(warnings),
             Outcome::Decided(_)
+            | Outcome::DecidedAll(_)
             | Outcome::Deleted(_)
             | Outcome::Minted(_)
             | Outcome::Rotated(_)
@@ -51,7 +52,9 @@ impl ControlPlane {
             }
             Command::ApplyFile(_)
             | Command::Approve(_)
+            | Command::ApproveAll(_)
             | Command::Reject(_)
+            | Command::RejectAll(_)
             | Command::Remove(_)
             | Command::Delete { .. }
             | Command::CreateToken { .. }

@@ -92,7 +92,12 @@ impl Outcome {
                 deletion.disconnected.retain(endpoint);
             }
             // Reports are made for their reader.
-            Self::Applied(_) | Self::Decided(_) | Self::Minted(_) | Self::Rotated(_) | Self::Revoked(_) => {}
+            Self::Applied(_)
+            | Self::Decided(_)
+            | Self::DecidedAll(_)
+            | Self::Minted(_)
+            | Self::Rotated(_)
+            | Self::Revoked(_) => {}
         }
         self
     }
@@ -151,8 +156,7 @@ impl View {
         ];
         let declared = self.decisions.model.resource_types.values().map(|kind| kind.name.as_str());
         let known = resource_types::all().map(|kind| kind.name);
-        let mut kinds = fixed.into_iter().chain(known).chain(declared);
-        kinds.try_for_each(|kind| rights.demand(&Right::anywhere(actions::read(kind))))
+        fixed.into_iter().chain(known).chain(declared)
     }
 
     /// The view with what `caller` may read: objects by their own `read`, and of endpoints that are bound to what the

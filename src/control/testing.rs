@@ -190,6 +190,7 @@ pub(crate) fn connection(state: crate::snapshot::ConnectionState) -> super::deci
         description: String::new(),
         decided_by: super::decisions::DecidedBy::Nobody,
         decided_at: noon(),
+        ends_at: None,
         created_at: noon(),
         requester: root().actor(),
         history: Vec::new(),

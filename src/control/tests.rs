@@ -21,6 +21,9 @@ mod standing;
 /// The audit log.
 mod audit;
 
+/// Decisions about several connections, and approvals that end.
+mod decide;
+
 /// The daemon's file.
 mod files;
 
@@ -153,8 +156,12 @@ fn forbidden() -> Violation {
 }
 
 fn begin(world: &Arc<World>, file: Model) -> ControlPlane {
+    begin_with(world, setup(file))
+}
+
+fn begin_with(world: &Arc<World>, setup: Setup) -> ControlPlane {
     let found = world.disk.lock().unwrap().clone();
-    let prepared = Prepared::new(setup(file), found, Box::new(Fake(Arc::clone(world)))).unwrap();
+    let prepared = Prepared::new(setup, found, Box::new(Fake(Arc::clone(world)))).unwrap();
     assert!(world.events().is_empty(), "preparing touches nothing");
     let fatal_world = Arc::clone(world);
     let fatal = Box::new(move |reason: &str| fatal_world.note(format!("fatal: {reason}")));

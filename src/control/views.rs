@@ -203,6 +203,11 @@ impl View {
         self.index.bound_to(resource)
     }
 
+    /// When the next approval ends by itself.
+    pub fn next_end(&self) -> Option<Timestamp> {
+        self.index.next_end()
+    }
+
     /// Endpoints called `name` without regard to case, of any group.
     pub fn endpoints_named(&self, name: &str) -> impl Iterator<Item = &Key> {
         self.index.named(name)
@@ -441,7 +446,8 @@ pub(super) fn decision_of(connection: &Connection) -> String {
         | DecidedBy::Right(_)
         | DecidedBy::AutoApproval
         | DecidedBy::Live(_)
-        | DecidedBy::ResourceDeleted(_) => {
+        | DecidedBy::ResourceDeleted(_)
+        | DecidedBy::ApprovalEnded => {
             format!("{state} by {} at {}", connection.decided_by, at(connection.decided_at))
         }
     }

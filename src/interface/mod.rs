@@ -35,8 +35,9 @@ pub use dns_explain::{DnsExplanation, DnsHop, DnsRecord};
 pub use doctor::{DiagnosedAddress, Diagnosis, Finding, Lint, Outcome};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
-    AcceptNames, Address, Connection, Decide, Decision, Endpoint, Group, Interface, InterfaceAddress, Peering, Rates,
-    Resource, SecurityGroup, SecurityRule, Step, Subnet, Target, Traffic, Transition, Vnet,
+    AcceptNames, Address, Connection, Decide, DecideAll, DecidedAll, Decision, Ending, Endpoint, Group, Interface,
+    InterfaceAddress, Peering, Rates, Resource, SecurityGroup, SecurityRule, Step, Subnet, Target, Traffic, Transition,
+    Vnet,
 };
 pub use records::{
     Actor, Applied, AuditRecord, Authority, Document, Epoch, ExportedRecord, Plan, PlannedStep, Record, Skipped, Usage,

@@ -60,6 +60,16 @@ pub struct Address {
     pub member: String,
 }
 
+/// When an approval ends by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// RFC 3339 in UTC.
+    pub approval_ends_at: String,
+    /// What is left of it.
+    pub approval_seconds_left: u64,
+}
+
 /// A private endpoint with the connection it owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,6 +102,9 @@ pub struct Endpoint {
     /// Who decided last, and when; absent while nobody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
+    /// When its approval ends by itself; absent where it does not.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
     /// Its own source rule; absent where it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
@@ -180,6 +193,9 @@ pub struct Connection {
     /// Who decided last, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
+    /// When the approval ends by itself; absent where it does not.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
     /// What the consumer must do now; absent while there is nothing to do.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub actions_required: String,
@@ -198,10 +214,53 @@ pub struct Decide {
     /// State that the connection must be in; absent: any that can be left so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_state: Option<String>,
+    /// For how long an approval holds; absent: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_seconds: Option<u64>,
+}
+
+/// Body of an approve or reject of several connections of a resource: all that it would change, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DecideAll {
+    /// Why, for the consumers and the records.
+    #[serde(default)]
+    pub reason: String,
+    /// Only endpoints of this subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<String>,
+    /// Only endpoints in this VNet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vnet: Option<String>,
+    /// Only connections in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_state: Option<String>,
+    /// For how long the approvals hold; absent: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_seconds: Option<u64>,
+    /// List what would be decided, and decide nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// [`DecidedAll::listed`] of such a list: the decision is refused where it would be about anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<String>,
+}
+
+/// What such a decision did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DecidedAll {
+    /// Names what was found to be decided: another one as soon as that is another.
+    pub listed: String,
+    /// Each connection that it changes.
+    pub connections: Vec<Transition>,
+    /// What the operator should know besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What an approve, reject or remove did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Transition {
     /// The endpoint, `group/name`.
@@ -210,6 +269,12 @@ pub struct Transition {
     pub from: String,
     /// State now; durable and in force on every worker.
     pub to: String,
+    /// Whether the command changed anything: the state, or when the approval ends.
+    #[serde(default)]
+    pub changed: bool,
+    /// When the approval ends by itself; absent where it does not.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
     /// Microseconds from the call until every worker worked by it and it was durable.
     pub in_force_microseconds: u64,
     /// What the operator should know besides.

@@ -181,8 +181,9 @@ pub struct Usage {
     pub quota: String,
     /// Of what.
     pub scope: String,
-    /// How many there are.
-    pub used: u64,
+    /// How many there are; absent: the caller may not see all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
     /// How many there may be; absent: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,

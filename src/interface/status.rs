@@ -81,6 +81,9 @@ pub struct Line {
     /// Who decided, and when; absent while nobody has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<super::Decision>,
+    /// When the approval ends by itself; absent where it does not.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<super::Ending>,
     /// Backends its addresses reach; absent where the resource is not to be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backends: Option<u64>,
@@ -112,8 +115,8 @@ pub struct Totals {
     pub drops: BTreeMap<String, u64>,
 }
 
-/// An address and a port (or an echo identifier).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An address and a port (or an echo identifier). In JSON, one that its reader may not see is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Side {
     /// The address.
@@ -212,7 +215,8 @@ pub struct Flow {
     /// Network identifier of its connection.
     #[serde(default)]
     pub link_identifier: u32,
-    /// VNet its consumer's packets come from.
+    /// VNet its consumer's packets come from; absent where it is not to be seen.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub vnet: String,
     /// `tcp`, `udp` or `icmp`.
     pub protocol: String,

@@ -43,6 +43,8 @@ mod dns_lint;
 mod dns_zones;
 /// One fault at a time, seen from a client's host.
 mod doctor;
+/// Approvals for a time, and decisions about several connections.
+mod ends;
 /// Both families, by real programs.
 mod families;
 /// Kills at any moment and at every sync, a full disk, races.

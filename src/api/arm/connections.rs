@@ -1,18 +1,20 @@
 //! Connections, from the side of what is connected to: a private link service, or a resource of any type.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, object, page, tagged};
 use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::{Rejection, typed};
+use crate::api::convert;
 use crate::control::decisions::{Connection, Item, ItemKind};
 use crate::control::ids;
 use crate::control::model::ConnectionState;
 use crate::control::model::{Key, PrivateEndpoint};
 use crate::control::resource_types::PRIVATE_LINK_SERVICE;
 use crate::control::rights::Right;
-use crate::control::{Command, Decision, View};
+use crate::control::{Command, Decision, Until, View};
 
 /// `GET …/privateEndpointConnections`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
@@ -20,7 +22,8 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::connections(ask.model(), &key))?;
     let here = bound(&ask.view, &key);
     let kind = kind.as_deref();
-    page(ask, here, |(e, _, _)| e.folded().to_owned(), |(e, endpoint, c)| Some(show(&key, kind, e, endpoint, c)))
+    let one = |(e, endpoint, c): Bound<'_>| Some(with_time_left(ask, show(&key, kind, e, endpoint, c), e));
+    page(ask, here, |(e, _, _)| e.folded().to_owned(), one)
 }
 
 /// `GET …/privateEndpointConnections/{connection}`
@@ -28,8 +31,7 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, kind) = owner(ask)?;
     ask.demand(&Right::connections(ask.model(), &key))?;
     let (endpoint, shown) = found(ask, &ask.view, &key, kind.as_deref()).ok_or_else(|| absent(ask, kind.as_deref()))?;
-    drop(endpoint);
-    Ok(Answer::ok(shown))
+    Ok(Answer::ok(with_time_left(ask, shown, &endpoint)))
 }
 
 /// `PUT …/privateEndpointConnections/{connection}`
@@ -46,6 +48,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let decision = Decision {
         endpoint: endpoint.folded().to_owned(),
         reason: state.text("description")?.unwrap_or_default(),
+        until: until(&body)?,
         ..Decision::default()
     };
     let command = match state.required("status")?.to_lowercase().as_str() {
@@ -59,6 +62,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let view = ask.afresh();
     let shown =
         connection(&view, &endpoint).map(|(endpoint, of, connection)| show(&key, kind, endpoint, of, connection));
+    let shown = shown.map(|shown| with_time_left(ask, shown, &endpoint));
     shown.map(Answer::ok).ok_or_else(|| absent(ask, kind))
 }
 
@@ -135,6 +139,21 @@ pub(super) fn of(reader: &Reader<'_>, key: &Key, kind: Option<&str>) -> Vec<Valu
     bound(reader.view(), key).map(|(endpoint, of, connection)| show(key, kind, endpoint, of, connection)).collect()
 }
 
+/// When an approval is to end by itself: `properties.privlink.approvalEndsAt`, as it is shown. Without it, never.
+fn until(properties: &Field<'_>) -> Result<Option<Until>, Rejection> {
+    let Some(part) = properties.get("privlink") else { return Ok(None) };
+    Ok(part.parsed::<Timestamp>("approvalEndsAt", "a time such as 2026-12-01T08:00:00Z")?.map(Until::At))
+}
+
+/// `shown` with what is left of its approval. The tag stands already: it is not another one with each second.
+pub(super) fn with_time_left(ask: &Ask, mut shown: Value, endpoint: &Key) -> Value {
+    let ends_at = ask.afresh().decisions.connections.get(endpoint).and_then(|connection| connection.ends_at);
+    if let Some(ending) = convert::ending(ends_at, ask.state.control.now()) {
+        shown["properties"]["privlink"]["approvalSecondsLeft"] = json!(ending.approval_seconds_left);
+    }
+    shown
+}
+
 fn show(key: &Key, kind: Option<&str>, endpoint: &Key, of: &PrivateEndpoint, connection: &Connection) -> Value {
     let mut properties = json!({
         "provisioningState": "Succeeded",
@@ -150,6 +169,9 @@ fn show(key: &Key, kind: Option<&str>, endpoint: &Key, of: &PrivateEndpoint, con
             "decidedAt": connection.decided_at.to_string(),
         },
     });
+    if let Some(end) = connection.ends_at {
+        properties["privlink"]["approvalEndsAt"] = json!(end.to_string());
+    }
     if kind.is_some() {
         properties["groupIds"] = json!([of.subresource]);
     }

@@ -278,7 +278,8 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
     });
     properties[list] = json!([connections::within(&id.clone().below(list, &named), &named, request)]);
     properties[other] = json!([]);
-    Some(object(&id, Some((&endpoint.region, &labels.tags)), properties))
+    let shown = object(&id, Some((&endpoint.region, &labels.tags)), properties);
+    Some(connections::with_time_left(ask, shown, key))
 }
 
 /// Every name that leads to the endpoint, with its addresses.

@@ -177,6 +177,12 @@ struct OfEndpoint {
     /// Read only.
     #[serde(default, rename = "linkIdentifier")]
     _link: Option<Value>,
+    /// Read only: its resource's owner says it with the approval.
+    #[serde(default, rename = "approvalEndsAt")]
+    _ends_at: Option<Value>,
+    /// Read only.
+    #[serde(default, rename = "approvalSecondsLeft")]
+    _left: Option<Value>,
 }
 
 /// What may pass in a second; with neither part, as much as comes.
@@ -435,6 +441,9 @@ pub(super) fn show_endpoint(view: &View, endpoint: &PrivateEndpoint, connection:
     let mut shown = json!({ "linkIdentifier": connection.link.to_string(), "sources": endpoint.sources });
     if let Some(most) = endpoint.max_sessions {
         shown["maxSessions"] = json!(most);
+    }
+    if let Some(end) = connection.ends_at {
+        shown["approvalEndsAt"] = json!(end.to_string());
     }
     OfRates::show(endpoint.rates, &mut shown);
     if let Some(accepted) = &endpoint.accept_names {

@@ -65,6 +65,7 @@ pub(in super::super) fn create(
         description: wanted.reason.clone(),
         decided_by,
         decided_at: maker.now,
+        ends_at: None,
         created_at: maker.now,
         requester: maker.rights.caller().actor(),
         history: Vec::new(),

@@ -179,7 +179,7 @@ impl Merging<'_> {
             // Nothing to compare with: a file never speaks over a decision made live.
             None => match connection.decided_by {
                 DecidedBy::Nobody | DecidedBy::File(_) | DecidedBy::Right(_) | DecidedBy::AutoApproval => true,
-                DecidedBy::Live(_) | DecidedBy::ResourceDeleted(_) => false,
+                DecidedBy::Live(_) | DecidedBy::ResourceDeleted(_) | DecidedBy::ApprovalEnded => false,
             },
         };
         let action = match decision.filter(|&decided| is_new && decided != connection.state) {

@@ -24,6 +24,7 @@ fn change(random: &mut fastrand::Rng, template: &PrivateEndpoint, decisions: &mu
         description: String::new(),
         decided_by: DecidedBy::Nobody,
         decided_at: noon(),
+        ends_at: random.bool().then(|| noon() + jiff::Span::new().seconds(random.i64(0..20))),
         created_at: noon() + jiff::Span::new().seconds(random.i64(0..20)),
         requester: testing::root().actor(),
         history: vec![],
@@ -57,6 +58,13 @@ fn after_every_change_it_is_what_a_walk_finds() {
             let name = &one.name;
             let listed: Vec<Key> = index.named(&name.to_uppercase()).cloned().collect();
             assert_eq!(listed, walk(&|k, _| k.name == *name), "seed {seed}, step {step}");
+            let now = noon() + jiff::Span::new().seconds(random.i64(0..20));
+            let ends = |k: &Key| after.connections[k].ends_at;
+            let mut over = walk(&|k, _| ends(k).is_some_and(|at| at <= now));
+            over.sort_by_key(|k| (ends(k), k.clone()));
+            let listed: Vec<Key> = index.over(now).cloned().collect();
+            assert_eq!(listed, over, "seed {seed}, step {step}");
+            assert_eq!(index.next_end(), after.connections.values().filter_map(|one| one.ends_at).min());
             let mut pending = walk(&|k, _| after.connections[k].state == ConnectionState::Pending);
             pending.sort_by_key(|k| after.connections[k].created_at);
             assert_eq!(index.pending().cloned().collect::<Vec<_>>(), pending, "seed {seed}, step {step}");

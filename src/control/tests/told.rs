@@ -109,7 +109,8 @@ const OF_THE_OBJECT: &[&str] = &[
 ];
 
 /// Codes told alike of what is unseen and of what is absent, by the rules of what is told by design.
-const BY_DESIGN: &[&str] = &["AmbiguousReference", "AuthorizationFailed", "NameInUse", "NotFound", "PrincipalNotFound"];
+const BY_DESIGN: &[&str] =
+    &["AmbiguousReference", "AuthorizationFailed", "NameAlreadyTaken", "NameInUse", "NotFound", "PrincipalNotFound"];
 
 /// Codes about the daemon and its host, whose causes are mentions of the host.
 const OF_THE_HOST: &[&str] = &[

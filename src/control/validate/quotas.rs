@@ -10,10 +10,12 @@ use crate::control::sentence::{Mention, Named, Part, itself, sentence};
 
 /// What a quota counts in: a subscription, a VNet or a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Scope {
+pub enum Scope {
     /// By name in lower case.
     Subscription(String),
+    /// A network.
     Vnet(Key),
+    /// A link resource.
     Resource(Key),
 }
 
@@ -26,8 +28,8 @@ pub struct Usage {
     pub scope: String,
     /// `None`: unlimited.
     pub limit: Option<u64>,
-    /// How many there are.
-    pub used: u64,
+    /// How many there are; `None`: the reader does not know all of them.
+    pub used: Option<u64>,
 }
 
 /// How many there are of everything that a quota counts. Kept up to date endpoint by endpoint, it answers in

@@ -1,70 +1,23 @@
 //! What each command asks for: the wanted state, the rights it needs, and what is recorded of it.
 
 use super::fit::{Before, Fitted};
-use super::gone;
 use super::plan::{Plan, Planning, Steps, Wanted};
-use super::{Action, Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
+use super::{Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
 use crate::control::access::{Grant, RoleName, actions};
 use crate::control::apply::{
     create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled, spelled,
 };
-use crate::control::approval;
-use crate::control::command::{Changed, Decided, Decision, Deletion, FileVersion, MOVED};
-use crate::control::decisions::{Connection, DecidedBy, ItemKind};
+use crate::control::command::{Changed, Deletion, FileVersion, MOVED};
+use crate::control::decisions::ItemKind;
 use crate::control::model::{Key, Map, Model, PrivateEndpoint};
-use crate::control::references::{check_bound, resolve, resolve_seen};
+use crate::control::references::{resolve, resolve_seen};
 use crate::control::rights::{Right, Verb, refuse_other_type};
 use crate::control::seen::{sees, sees_grant};
 use crate::control::sentence::{Mention, itself, sentence};
 use crate::control::state::{Extent, Record};
-use crate::control::views::decision_of;
 use crate::snapshot::ConnectionState;
 
 impl Planning<'_> {
-    /// Approve, reject, remove.
-    pub(super) fn decide(&self, action: Action, decision: &Decision) -> Result<Plan, Refusal> {
-        let now = &self.in_force.decisions;
-        let model = &now.model;
-        let key = self.find(ItemKind::Endpoint, &decision.endpoint, &model.endpoints)?;
-        let found = model.endpoints.get(&key).zip(now.connections.get(&key));
-        let (endpoint, before) = found.ok_or_else(|| gone(&key))?;
-        let bound = (&key, &endpoint.resource);
-        check_bound(model, &self.seen(ItemKind::Resource), bound, decision.resource.as_deref())?;
-        let resource = endpoint.resource.clone();
-        let maker = self.maker();
-        maker.rights.demand(&Right::on_connection(model, &key, endpoint, action))?;
-        let from = before.state;
-        if decision.if_state.is_some_and(|seen| seen != from) {
-            return Err(decided_meanwhile(&key, before));
-        }
-        let to = approval::next(from, action).map_err(|_| terminal(&key, before, action))?;
-        let to = to.ok_or_else(|| terminal(&key, before, action))?;
-        let mut warnings = Vec::new();
-        if to == ConnectionState::Disconnected && from != to {
-            warnings.push(format!("{key} passes nothing any more and can only be deleted"));
-        }
-        let outcome = Outcome::Decided(Decided { endpoint: key.clone(), resource, from, to, warnings });
-        if from == to {
-            return Ok(Plan::without_change(outcome, Steps::Nothing));
-        }
-        let by = DecidedBy::Live(self.caller.actor());
-        let connection = before.decided(to, decision.reason.clone(), by, maker.now);
-        let record = Record {
-            from: Some(from.to_string()),
-            to: Some(to.to_string()),
-            link: Some(connection.link),
-            detail: decision.reason.clone(),
-            ..self.record(action.verb(), format!("connection {key}"))
-        };
-        let mut after = Decisions::clone(now);
-        after.connections.insert(key.clone(), connection);
-        self.change(
-            outcome,
-            Wanted { after, extent: Extent::Endpoint(key), addresses: None, standing: None, asks_rights: true },
-            vec![record],
-        )
-    }
-
     /// Makes or changes objects, all or none.
     pub(super) fn put(&self, items: &Model, create_only: bool) -> Result<Plan, Refusal> {
         let mut after = Decisions::clone(&self.in_force.decisions);
@@ -217,7 +170,7 @@ impl Planning<'_> {
         resolve_seen(&kind.to_string(), reference, objects, &self.seen(kind)).cloned()
     }
 
-    fn seen(&self, kind: ItemKind) -> impl Fn(&Key) -> bool {
+    pub(super) fn seen(&self, kind: ItemKind) -> impl Fn(&Key) -> bool {
         let rights = self.rights();
         move |key| sees(&rights, &self.in_force.decisions.model, &Item { kind, key: key.clone() })
     }

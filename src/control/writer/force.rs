@@ -167,6 +167,7 @@ impl Writer {
     fn add_warnings(&self, outcome: &mut Outcome) {
         let warnings = match outcome {
             Outcome::Decided(decided) => &mut decided.warnings,
+            Outcome::DecidedAll(all) => &mut all.warnings,
             Outcome::Put(changed) => &mut changed.warnings,
             Outcome::Deleted(deletion) => &mut deletion.warnings,
             Outcome::Applied(report) => &mut report.warnings,

@@ -17,6 +17,9 @@
 /// What each command asks for.
 mod commands;
 
+/// Decisions about connections.
+mod decide;
+
 /// What follows from a wanted state: validated, compiled, and in which order it is put in force.
 mod plan;
 
@@ -57,7 +60,7 @@ use super::validate::{Counts, Severity, Violation};
 use super::views::View;
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
-pub(super) use plan::{Observation, Planning};
+pub(super) use plan::{Observation, Plan, Planning};
 
 /// The author of the daemon's own file.
 pub const DAEMON: &str = "daemon";
@@ -110,7 +113,9 @@ pub(super) struct Writer {
     in_force: Arc<InForce>,
     /// What the next start reads.
     durable: Arc<Decisions>,
-    /// What the audit log is to keep of a migration at this start.
+    /// What the daemon's file was applied to at this start: the durable state, after what was done to it before.
+    begun_with: Arc<Decisions>,
+    /// What the audit log is to keep of that: of a migration, and of approvals that ended meanwhile.
     migrated: Vec<Record>,
     /// What is in force may differ from what the next start reads, for this reason.
     unsaved: Option<String>,
@@ -142,7 +147,12 @@ impl Writer {
         let durable = found.unwrap_or_default();
         let format = store.format().map_err(|error| unreadable(&error))?;
         let migration = Migration { by: &setup.daemon.actor(), at: (setup.clock)(), host: &setup.host };
-        let (before, migrated) = migrate(&migration, format, &durable);
+        let (mut before, mut migrated) = migrate(&migration, format, &durable);
+        // Whatever ended while the daemon was down: nothing of it passes.
+        let (now, by) = ((setup.clock)(), setup.daemon.actor());
+        let over: Vec<Key> = Index::of(&before).over(now).cloned().collect();
+        let ended = over.iter().filter_map(|key| decide::end_approval(&mut before, key, now));
+        migrated.extend(ended.map(|record| Record { by: by.clone(), ..record }));
         let access = access(&setup, &before)?;
         let rights = Rights::of(&setup.daemon, &access);
         let maker = Maker { rights, now: (setup.clock)() };
@@ -176,6 +186,7 @@ impl Writer {
             store,
             in_force: Arc::new(in_force),
             durable: Arc::new(durable),
+            begun_with: Arc::new(before),
             migrated,
             unsaved,
             topology,
@@ -190,7 +201,7 @@ impl Writer {
     pub(super) fn start(&mut self, ports: &Ports) -> Result<(), Refusal> {
         let (in_force, setup) = (Arc::clone(&self.in_force), Arc::clone(&self.setup));
         let planning = Planning { setup: &setup, in_force: &in_force, caller: &setup.daemon };
-        let applied = planning.file_records(DAEMON, (&self.durable, &in_force.decisions), &self.last_apply);
+        let applied = planning.file_records(DAEMON, (&self.begun_with, &in_force.decisions), &self.last_apply);
         let records: Vec<Record> = std::mem::take(&mut self.migrated).into_iter().chain(applied).collect();
         self.save_with(&records)?;
         ports.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;

@@ -103,6 +103,8 @@ impl Planning<'_> {
             Command::Approve(decision) => self.decide(Action::Approve, decision),
             Command::Reject(decision) => self.decide(Action::Reject, decision),
             Command::Remove(decision) => self.decide(Action::Remove, decision),
+            Command::ApproveAll(chosen) => self.decide_all(Action::Approve, chosen),
+            Command::RejectAll(chosen) => self.decide_all(Action::Reject, chosen),
             Command::Put { items, create_only } => self.put(items, *create_only),
             Command::Unchanged { items, seen, then } => {
                 self.refuse_moved(items, seen)?;

@@ -78,6 +78,13 @@ pub(super) fn of_v1() -> Vec<Asked> {
         for verb in ["approve", "reject", "remove"] {
             all.push(Asked::with("POST", at("connections", "hush-pe", &format!("/{verb}")), &reason));
         }
+        for name in ["hush-pls", "hushaccount"] {
+            for verb in ["approve", "reject"] {
+                let dry = json!({ "dryRun": true });
+                all.push(Asked::with("POST", at("resources", name, &format!("/connections/{verb}")), &dry));
+                all.push(Asked::with("POST", at("resources", name, &format!("/connections/{verb}")), &reason));
+            }
+        }
         all.push(Asked::with(
             "POST",
             at("endpoints", "hush-pe", "/accept-names"),
@@ -92,6 +99,9 @@ pub(super) fn of_v1() -> Vec<Asked> {
         ] {
             all.push(Asked::with("DELETE", at(path, name, ""), ""));
         }
+    }
+    for named in [json!({ "vnet": "hush-net" }), json!({ "vnet": "hush/hush-net", "dryRun": true })] {
+        all.push(Asked::with("POST", "/v1/resources/mine%2Fmine-pls/connections/reject", named));
     }
     for resource in ["hush-pls", "hush/hushaccount"] {
         let named = json!({ "resource": resource, "reason": "x" });

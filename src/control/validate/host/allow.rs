@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use super::super::networks::peered;
 use super::super::{Findings, Object, short};
 use crate::control::model::{HostConfig, Key, Model, Vnet};
-use crate::control::sentence::itself;
+use crate::control::sentence::{Mention, Named, Part, itself, sentence};
 
 pub(super) fn check(model: &Model, host: &HostConfig, findings: &mut Findings) {
     for attachment in &host.attachments {
