@@ -83,8 +83,9 @@ pub(super) async fn groups(
         region: group.region.clone(),
         tags: group.tags.clone(),
         declared: model.groups.contains_key(key),
-        objects: model.in_group(key).iter().filter(|item| rights.hold(&Right::on(model, item, Verb::Read))).count()
-            as u64,
+        objects: view
+            .reads_all(&caller, &Scope::group(&key.subscription, &key.group))
+            .then(|| model.in_group(key).len() as u64),
     };
     Ok(Json(List::new(seen.map(one).collect())))
 }

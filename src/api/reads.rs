@@ -1,8 +1,6 @@
 //! Questions that change nothing: answered from the view in force and the workers' counters.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::PoisonError;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use axum::extract::rejection::QueryRejection;
@@ -12,19 +10,16 @@ use serde::Deserialize;
 
 use super::error::Rejection;
 use super::visible::Visible;
-use super::{ApiState, Detached, convert};
+use super::{ApiState, conditions, convert};
 use crate::control::access::actions;
-use crate::control::decisions::ItemKind;
-use crate::control::model::{BackendState, Key};
 use crate::control::rights::Right;
-use crate::control::validate::NAT_MAX;
-use crate::control::{AuditEntry, AuditVerified, Caller, ServerView, View};
+use crate::control::{AuditEntry, AuditVerified, Caller, View};
 use crate::interface::{
-    AuditRecord, Authority, Condition, Connection, Endpoint, Explanation, ExportedRecord, Flow, LastReload, List,
-    Resource, Severity, Status, Verified, Vnet,
+    AuditRecord, Authority, Connection, Endpoint, Explanation, ExportedRecord, Flow, LastReload, List, Resource,
+    Status, Verified, Vnet,
 };
 use crate::observe::explain::Question;
-use crate::observe::{FullPool, totals};
+use crate::observe::totals;
 
 pub(super) type Answer<T> = Result<Json<List<T>>, Rejection>;
 
@@ -46,7 +41,7 @@ pub(super) async fn status(State(state): State<ApiState>, caller: Extension<Call
         ready: state.ready.load(Ordering::Relaxed),
         workers: state.observer.worker_count() as u64,
         steering: state.host.steering,
-        conditions: conditions(&state, &view, &caller, operates),
+        conditions: conditions::of(&state, &view, &caller, operates),
         endpoints,
         clean_up,
         totals: totals(&state.observer.verdicts()),
@@ -60,158 +55,6 @@ fn last_reload(state: &ApiState, caller: &Caller) -> Option<LastReload> {
     let may_read = super::access::demand(state, caller, actions::write(actions::CONFIGURATION)).is_ok();
     let outcome = if last.applied { "applied" } else { "refused" };
     Some(LastReload { at: last.at, by: last.by, outcome: outcome.to_owned(), message: may_read.then_some(last.said) })
-}
-
-/// Everything of `view` that is not as it should be, gravest first. What concerns the host and the daemon's file is for who
-/// `operates` the daemon.
-fn conditions(state: &ApiState, view: &View, caller: &Caller, operates: bool) -> Vec<Condition> {
-    let condition = |severity, code: &str, message: String, remedy: &str| Condition {
-        severity,
-        code: code.to_owned(),
-        message,
-        remedy: remedy.to_owned(),
-    };
-    let mut all: Vec<Condition> = view
-        .conditions
-        .iter()
-        .map(|said| condition(Severity::Error, "ControlPlane", told(said, operates), ""))
-        .collect();
-    if let Some(last) = state.observer.reloads().read().last.filter(|last| operates && !last.applied) {
-        let when = format!("when it was last read, at {} by {}", last.at, last.by);
-        let remedy = "correct it; `privlink reload` says what is wrong";
-        let message = format!("the file was refused {when}: nothing of it changed");
-        all.push(condition(Severity::Error, "ReloadRefused", message, remedy));
-    }
-    for (vnet, detached) in (state.detached)().into_iter().filter(|_| operates) {
-        let (severity, code) = if detached.replaced {
-            (Severity::Error, "NamespaceReplaced")
-        } else {
-            (Severity::Warning, "NamespaceDeleted")
-        };
-        all.push(condition(severity, code, detached.says(&vnet), Detached::REMEDY));
-    }
-    for (key, resource) in view.decisions.model.resources.iter() {
-        for FullPool { protocol, backend, backend_port, .. } in state.observer.exhausted(&resource.nat) {
-            let server = SocketAddr::new(backend, backend_port);
-            let message =
-                format!("resource {key} has no NAT port left towards {protocol} {server}: new sessions are refused");
-            all.push(condition(Severity::Error, "NatPortsExhausted", message, more_ports(resource.nat.len())));
-        }
-    }
-    all.extend(
-        down(view).into_iter().map(|(severity, code, message, remedy)| condition(severity, code, message, remedy)),
-    );
-    let vnets: BTreeSet<String> = view.decisions.model.vnets.keys().map(ToString::to_string).collect();
-    let silent = state.silent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for (vnet, why) in silent.iter().filter(|(vnet, _)| vnets.contains(*vnet)) {
-        let message = format!("the resolver of VNet {vnet} is silent: {why}");
-        let remedy = "name an address of the VNet, or one of its host, in `dns.listen`";
-        all.push(condition(Severity::Error, "ResolverSilent", message, remedy));
-    }
-    let not_started = state.observer.hooks().map_or(0, |counts| counts.not_started.load(Ordering::Relaxed));
-    if operates && not_started > 0 {
-        let message = format!("on_request could not be started for {not_started} request(s): nobody was told of them");
-        let remedy = "see that the program exists and that the daemon may run it; its log says why it could not";
-        all.push(condition(Severity::Warning, "HookNotStarted", message, remedy));
-    }
-    for stands in view.standing_for(&state.control.view().decisions.model, caller) {
-        let fate = if stands.left_out {
-            "the daemon's file says so, and it is left out on this host"
-        } else {
-            "it stood before this rule, and stays in force"
-        };
-        let message = format!("{}: {}; {fate}", stands.place, stands.message);
-        all.push(condition(Severity::Warning, stands.code, message, &stands.remedy));
-    }
-    let lost = state.observer.log_lost();
-    if lost > 0 {
-        let message =
-            format!("{lost} lines of the daemon's log were lost since its start: standard error did not take them");
-        let remedy = "see where it leads (`ls -l /proc/PID/fd/2`): the reader is slow or gone, or the disk is full";
-        all.push(condition(Severity::Warning, "LogLost", message, remedy));
-    }
-    let nothing = crate::control::Report::default();
-    let applied = if operates { &*view.last_apply } else { &nothing };
-    for skipped in &applied.skipped {
-        let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason.replace("\n  ", "; "));
-        all.push(condition(Severity::Warning, "Skipped", message, ""));
-    }
-    for difference in &applied.differences {
-        all.push(condition(Severity::Warning, "DiffersFromFile", difference.clone(), ""));
-    }
-    for kept in view.kept_items().filter(|_| operates) {
-        let message = format!("{kept} is in force though the file no longer names it");
-        // A file does not revive it.
-        let is_over = kept.kind == ItemKind::Endpoint
-            && view.decisions.connections.get(&kept.key).is_some_and(|one| one.state.to_string() == "Disconnected");
-        let remedy = if is_over {
-            format!("delete it: `privlink endpoint delete {}`", kept.key)
-        } else {
-            "name it again, delete it, or start with `privlink run --prune`".to_owned()
-        };
-        all.push(condition(Severity::Warning, "KeptUnnamed", message, &remedy));
-    }
-    for setting in &applied.needs_restart {
-        let message = format!("takes effect at the next start only: {setting}");
-        all.push(condition(Severity::Notice, "NeedsRestart", message, ""));
-    }
-    for (key, _) in view.decisions.model.resources.iter().filter(|(_, resource)| resource.proxy_protocol) {
-        let message = format!("resource {key} asks for the PROXY header, which is stored, and not sent");
-        let remedy = "`privlink who` tells whose a NAT address is";
-        all.push(condition(Severity::Notice, "StoredOnly", message, remedy));
-    }
-    for short in state.host.shortcomings.iter().filter(|_| operates) {
-        all.push(condition(Severity::Notice, &short.code, short.message.clone(), &short.remedy));
-    }
-    all.sort_by_key(|condition| condition.severity);
-    all
-}
-
-/// The control plane's condition: causes are of the host, and told to who operates it.
-fn told(said: &str, operates: bool) -> String {
-    if operates { said.to_owned() } else { said.split(':').next().unwrap_or_default().to_owned() }
-}
-
-/// What gives a resource with so many NAT addresses more ports.
-fn more_ports(addresses: usize) -> &'static str {
-    if addresses < NAT_MAX {
-        "add an address to its `nat`, or a backend; `privlink flows` lists the sessions"
-    } else {
-        "add a backend: its `nat` has as many addresses as it may; `privlink flows` lists the sessions"
-    }
-}
-
-/// What servers that fail their checks mean for their target.
-fn down(view: &View) -> Vec<(Severity, &'static str, String, &'static str)> {
-    let mut targets: BTreeMap<(Key, String), Vec<(IpAddr, BackendState)>> = BTreeMap::new();
-    for ServerView { server, state, .. } in view.servers() {
-        let name = server.target_name();
-        targets.entry((server.resource, name)).or_default().push((server.address, state));
-    }
-    let remedy = "see whether it runs, and whether its port lets connections of this host in";
-    let of = |((key, target), servers): ((Key, String), Vec<(IpAddr, BackendState)>)| {
-        let target = if target.is_empty() { String::new() } else { format!(" ({target})") };
-        let silent = servers.iter().filter(|(_, state)| *state == BackendState::Down).map(|(ip, _)| ip.to_string());
-        let silent: Vec<String> = silent.collect();
-        let left = servers.iter().filter(|(_, state)| *state == BackendState::Up).count();
-        let (names, count) = (silent.join(" "), servers.len());
-        match (silent.len(), left) {
-            (0, _) => None,
-            (_, 0) => Some((
-                Severity::Error,
-                "NoBackend",
-                format!("resource {key}{target} has no backend left, {names} down: new sessions are refused"),
-                remedy,
-            )),
-            _ => Some((
-                Severity::Warning,
-                "BackendDown",
-                format!("resource {key}{target}: {names} down, {left} of {count} take new sessions"),
-                remedy,
-            )),
-        }
-    };
-    targets.into_iter().filter_map(of).collect()
 }
 
 /// `GET /v1/ca`
@@ -446,15 +289,4 @@ pub(super) async fn export(
         body: String::from_utf8_lossy(&record.body).into_owned(),
     });
     Ok(Json(List::new(exported.collect())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_more_addresses_are_asked_for_than_a_file_may_name() {
-        assert!(more_ports(NAT_MAX - 1).contains("add an address to its `nat`"));
-        assert!(!more_ports(NAT_MAX).contains("add an address"));
-    }
 }

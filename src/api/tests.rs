@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 mod arm;
+mod counts;
 mod crowded;
 mod groups;
 mod decisions;
@@ -20,6 +21,7 @@ mod invisible;
 mod keys;
 mod names;
 mod refused;
+mod remedies;
 mod text;
 mod unseen;
 

@@ -8,8 +8,10 @@ use axum::{Extension, Json};
 
 use super::ApiState;
 use super::reads::{Answer, seen};
-use crate::control::model::{Key, LinkResource, PrivateEndpoint, Rates};
-use crate::control::validate::{self, short};
+use crate::control::access::{Scope, actions};
+use crate::control::model::{Key, LinkResource, PrivateEndpoint, Quota, Rates};
+use crate::control::rights::Right;
+use crate::control::validate::{self, QuotaScope, short};
 use crate::control::{Caller, View};
 use crate::interface::{List, Usage};
 use crate::observe::{EndpointTotals, Sample};
@@ -26,7 +28,27 @@ pub(super) async fn usage(State(state): State<ApiState>, caller: Extension<Calle
         used: line.used,
         limit: line.limit,
     };
-    let quotas = validate::usage(&view.decisions.model, &view.host.quotas);
+    let whole = state.control.view();
+    let (model, rights) = (&whole.decisions.model, whole.rights(&caller));
+    // Whether somebody knows a count follows from rights alone: else what is left out would tell of what is unseen.
+    let knows = |quota: Quota, scope: &QuotaScope| match scope {
+        QuotaScope::Subscription(name) => {
+            let scope = Scope::subscription(name);
+            match quota {
+                Quota::VnetsPerSubscription => whole.reads(&caller, &[actions::NETWORKS], &scope),
+                Quota::EndpointsPerSubscription => whole.reads(&caller, &[actions::ENDPOINTS], &scope),
+                Quota::ResourcesPerSubscription
+                | Quota::NatIpsPerResource
+                | Quota::EndpointsPerVnet
+                | Quota::EndpointsPerResource => whole.reads_all(&caller, &scope),
+            }
+        }
+        // Endpoints of any subscription may be in a VNet.
+        QuotaScope::Vnet(_) => whole.reads(&caller, &[actions::ENDPOINTS], &Scope::root()),
+        QuotaScope::Resource(_) if quota == Quota::NatIpsPerResource => true,
+        QuotaScope::Resource(key) => rights.hold(&Right::connections(model, key)),
+    };
+    let quotas = validate::usage(&view.decisions.model, model, &view.host.quotas, knows);
     let mut lines: Vec<Usage> = quotas.into_iter().map(quota).collect();
     let rated = Rated::all(&view);
     if !rated.is_empty() {
@@ -76,6 +98,11 @@ impl Rated {
             ("new_sessions_per_second", opened, sessions),
         ];
         let limited = lines.into_iter().filter(|(_, _, limit)| limit.is_some());
-        limited.map(|(quota, used, limit)| Usage { quota: quota.to_owned(), scope: self.scope.clone(), used, limit })
+        limited.map(|(quota, used, limit)| Usage {
+            quota: quota.to_owned(),
+            scope: self.scope.clone(),
+            used: Some(used),
+            limit,
+        })
     }
 }

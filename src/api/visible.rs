@@ -78,7 +78,7 @@ impl Visible {
 }
 
 fn told(seen: bool, side: Side) -> Side {
-    if seen { side } else { Side { ip: String::new(), port: 0 } }
+    if seen { side } else { Side::default() }
 }
 
 /// The counters of what `caller` sees, and those of nothing in particular.

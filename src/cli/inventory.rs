@@ -62,7 +62,8 @@ fn groups(items: &[Group], out: &mut dyn Write) -> io::Result<()> {
     let mut table = Table::new(["GROUP", "SUBSCRIPTION", "REGION", "OBJECTS"]);
     for group in items {
         let region = if group.region.is_empty() { "-".to_owned() } else { group.region.clone() };
-        table.row([group.name.clone(), group.subscription.clone(), region, group.objects.to_string()]);
+        let objects = group.objects.map_or_else(|| "-".to_owned(), |count| count.to_string());
+        table.row([group.name.clone(), group.subscription.clone(), region, objects]);
     }
     table.write(out)
 }

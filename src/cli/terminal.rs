@@ -21,6 +21,9 @@ fn may_colour(no_color: Option<OsString>, term: Option<OsString>) -> bool {
 /// Fields of several lines.
 const OF_LINES: [&str; 1] = ["certificate"];
 
+/// What became of the daemon's file: its message is a report of several lines.
+const REPORT: &str = "lastReload";
+
 /// What a command itself writes to colour a word; nothing else that begins with an escape passes.
 pub(super) const GREEN: &str = "\u{1b}[32m";
 /// See [`GREEN`].
@@ -103,11 +106,21 @@ pub(super) fn for_people(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(for_people),
         Value::Object(fields) => {
-            let one_line = fields.iter_mut().filter(|(name, _)| !OF_LINES.contains(&name.as_str()));
-            one_line.for_each(|(_, value)| for_people(value));
+            for (name, value) in fields.iter_mut().filter(|(name, _)| !OF_LINES.contains(&name.as_str())) {
+                let report = if name == REPORT { value["message"].as_str().map(lines_for_people) } else { None };
+                for_people(value);
+                if let Some(report) = report {
+                    value["message"] = Value::String(report);
+                }
+            }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// The same lines, each one that people can read.
+fn lines_for_people(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -167,5 +180,9 @@ mod tests {
         let item = &answer["items"][0];
         assert_eq!(item["requestMessage"], "please\\nhacked  10.1.9.9  spoke  db  Approved");
         assert_eq!(item["certificate"], "a\nb");
+        let mut status = serde_json::json!({ "lastReload": { "by": "a\nb", "message": "2:1: wrong\n  \u{1b}[2K" } });
+        for_people(&mut status);
+        assert_eq!(status["lastReload"]["message"], "2:1: wrong\n  \\u{1b}[2K");
+        assert_eq!(status["lastReload"]["by"], "a\\nb");
     }
 }

@@ -143,6 +143,22 @@ impl View {
     /// 403, naming a type; which one does not depend on what there is.
     pub fn demand_whole(&self, caller: &Caller) -> Result<(), Refusal> {
         let rights = self.rights(caller);
+        self.kinds().try_for_each(|kind| rights.demand(&Right::anywhere(actions::read(kind))))
+    }
+
+    /// Whether `caller` may read every object of these types within `scope`.
+    pub fn reads(&self, caller: &Caller, kinds: &[&str], scope: &Scope) -> bool {
+        let rights = self.rights(caller);
+        kinds.iter().all(|kind| rights.hold(&Right { action: actions::read(kind), scope: scope.clone() }))
+    }
+
+    /// Whether `caller` may read every object within `scope`, of whatever type.
+    pub fn reads_all(&self, caller: &Caller, scope: &Scope) -> bool {
+        self.kinds().all(|kind| self.reads(caller, &[kind], scope))
+    }
+
+    /// Every type of object.
+    fn kinds(&self) -> impl Iterator<Item = &str> {
         let fixed = [
             actions::ENDPOINTS,
             actions::NETWORKS,

@@ -138,7 +138,7 @@ pub fn refuse_existing_devices(steps: &[Step], surveys: &[Arc<Survey>]) -> anyho
                 "device {device} exists already in namespace {}, and {} holds it: stop that, or \
                  `ip link del {device}` where nothing needs it; or give this attachment another `device`",
                 step.namespace,
-                Holder::of(&step.namespace, device)
+                Holder::of(&step.namespace, device, std::process::id())
             ))
             .into());
         }

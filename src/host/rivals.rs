@@ -53,7 +53,7 @@ pub(super) fn refuse<'a>(
             return Err(AddressInUse(format!(
                 "namespace {namespace} routes {held} to {device}, which {} holds; this daemon would need {what} there: \
                  stop that one first, or give each daemon networks or a namespace of its own",
-                Holder::of(namespace, device)
+                Holder::of(namespace, device, std::process::id())
             ))
             .into());
         }
@@ -67,13 +67,13 @@ pub(super) struct Holder(Option<(u32, String)>);
 
 impl Holder {
     /// Looks for the process that has the lock file of `device` open: whatever its run directory is, the file's name
-    /// says the device and the namespace.
-    pub(super) fn of(namespace: &NamespaceId, device: &str) -> Self {
+    /// says the device and the namespace. The process `own` is none: whoever asks has locked the name before.
+    pub(super) fn of(namespace: &NamespaceId, device: &str, own: u32) -> Self {
         let wanted = lock::device_file(namespace, device);
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let mut processes = processes.filter_map(|entry| {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            has_open(&entry.path(), &wanted).then(|| (pid, command_line(&entry.path())))
+            (pid != own && has_open(&entry.path(), &wanted)).then(|| (pid, command_line(&entry.path())))
         });
         Self(processes.next())
     }
@@ -178,14 +178,15 @@ mod tests {
         let run_dir = std::env::temp_dir().join(format!("privlink-rivals-{}", std::process::id()));
         fs::create_dir_all(&run_dir).expect("made");
         let home = namespace(0xffff_0000_0001);
-        assert_eq!(Holder::of(&home, "pl-held"), Holder(None));
+        assert_eq!(Holder::of(&home, "pl-held", 0), Holder(None));
         let lock = Lock::device(&run_dir, &home, "pl-held").expect("free");
-        let Holder(Some((pid, line))) = Holder::of(&home, "pl-held") else { panic!("nobody has it") };
+        let Holder(Some((pid, line))) = Holder::of(&home, "pl-held", 0) else { panic!("nobody has it") };
         assert_eq!(pid, std::process::id());
+        assert_eq!(Holder::of(&home, "pl-held", pid), Holder(None), "nobody is held up by itself");
         assert!(line.contains("privlink"), "{line}");
-        assert_eq!(Holder::of(&namespace(0xffff_0000_0002), "pl-held"), Holder(None));
+        assert_eq!(Holder::of(&namespace(0xffff_0000_0002), "pl-held", 0), Holder(None));
         fs::remove_dir_all(&run_dir).expect("removed");
-        assert_ne!(Holder::of(&home, "pl-held"), Holder(None), "its run directory is gone, the daemon is not");
+        assert_ne!(Holder::of(&home, "pl-held", 0), Holder(None), "its run directory is gone, the daemon is not");
         drop(lock);
     }
 }

@@ -415,8 +415,9 @@ pub struct Group {
     pub tags: std::collections::BTreeMap<String, String>,
     /// Whether it stays when nothing is in it.
     pub declared: bool,
-    /// How many objects are in it.
-    pub objects: u64,
+    /// How many objects are in it; absent: the caller may not see every object there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
 }
 
 /// A rule set for endpoints.

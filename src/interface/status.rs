@@ -125,11 +125,17 @@ pub struct Side {
     pub port: u16,
 }
 
+impl Side {
+    /// Whether its reader may not see it.
+    pub fn is_unseen(&self) -> bool {
+        self.ip.is_empty()
+    }
+}
+
 impl std::fmt::Display for Side {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { ip, port } = self;
-        if ip.is_empty() {
-            // Its reader may not see it.
+        if self.is_unseen() {
             return f.pad("-");
         }
         if ip.contains(':') { f.pad(&format!("[{ip}]:{port}")) } else { f.pad(&format!("{ip}:{port}")) }
@@ -172,10 +178,13 @@ pub struct Match {
     /// `tcp`, `udp` or `icmp`.
     pub protocol: String,
     /// The consumer.
+    #[serde(default, skip_serializing_if = "Side::is_unseen")]
     pub consumer: Side,
     /// The endpoint's side.
+    #[serde(default, skip_serializing_if = "Side::is_unseen")]
     pub endpoint_address: Side,
     /// The server.
+    #[serde(default, skip_serializing_if = "Side::is_unseen")]
     pub backend: Side,
     /// When the session was opened, RFC 3339 in UTC.
     pub from: String,
@@ -221,12 +230,16 @@ pub struct Flow {
     /// `tcp`, `udp` or `icmp`.
     pub protocol: String,
     /// The consumer.
+    #[serde(default, skip_serializing_if = "Side::is_unseen")]
     pub consumer: Side,
     /// The endpoint's side.
+    #[serde(default, skip_serializing_if = "Side::is_unseen")]
     pub endpoint_address: Side,
     /// The consumer as the provider sees it.
+    #[serde(default, skip_serializing_if = "Side::is_unseen")]
     pub nat: Side,
     /// The server.
+    #[serde(default, skip_serializing_if = "Side::is_unseen")]
     pub backend: Side,
     /// `opening`, `established`, `closing` or `ended`; `active` for UDP and ICMP.
     pub state: String,

@@ -46,7 +46,7 @@ pub(super) struct Answered {
 
 impl World {
     /// What everybody may see, what the tenant has, and with `secret` what no caller here may see; without, it is gone.
-    fn new(secret: bool) -> Self {
+    pub(super) fn new(secret: bool) -> Self {
         let world = Self::empty();
         world.put(things::own());
         world.put(things::callers());
@@ -126,7 +126,7 @@ impl World {
     }
 }
 
-fn caller(uid: u32) -> Caller {
+pub(super) fn caller(uid: u32) -> Caller {
     Caller::user(uid, format!("uid:{uid}"))
 }
 

@@ -57,7 +57,7 @@ pub mod subnets;
 pub use super::sentence::short;
 pub use endpoints::MESSAGE_MAX;
 pub use names::{NAME_MAX, is_name};
-pub use quotas::{Counts, Usage, usage};
+pub use quotas::{Counts, Scope as QuotaScope, Usage, usage};
 pub use resources::NAT_MAX;
 pub use zones::{LINKS_MAX, RECORD_SETS_MAX};
 

@@ -37,7 +37,9 @@ pub(super) fn check_owner(key: &Key, object: &Object, findings: &mut Findings) {
         let at = object.at("resource_group");
         let message = itself(format!("`{}` is not a valid resource group name", key.group));
         if is_name(&key.group) {
-            findings.tightened("InvalidResourceGroupName", at, &key.group, message, GROUP_REMEDY);
+            // Under another group it would be another object beside this one, which has its addresses.
+            let remedy = itself(format!("leave it so, or delete it and make it anew in another group: {GROUP_REMEDY}"));
+            findings.tightened("InvalidResourceGroupName", at, &key.group, message, remedy);
         } else {
             findings.error("InvalidResourceGroupName", at, message, GROUP_REMEDY);
         }

@@ -113,16 +113,23 @@ fn counted(key: &Key, endpoint: &PrivateEndpoint) -> [(Quota, Scope); 3] {
     ]
 }
 
-/// What is used of every quota, wherever something is used or limited.
-pub fn usage(model: &Model, quotas: &Quotas) -> Vec<Usage> {
-    let counts = Counts::of(model).0;
-    let line = |((quota, scope), used): (&(Quota, Scope), &u64)| Usage {
-        quota: quota.name(),
-        scope: scope.to_string(),
-        limit: quotas.get(*quota),
-        used: *used,
+/// What is used of every quota, wherever something of what is `seen` is used or limited. How much of it all there is, is
+/// told to who `knows` all that counts there; what then neither is known nor limited is left out.
+pub fn usage(seen: &Model, whole: &Model, quotas: &Quotas, knows: impl Fn(Quota, &Scope) -> bool) -> Vec<Usage> {
+    let (seen_places, whole) = (Counts::of(seen).0, Counts::of(whole).0);
+    let line = |place: &(Quota, Scope)| {
+        let (quota, scope) = place;
+        let used = knows(*quota, scope).then(|| whole.get(place).copied().unwrap_or_default());
+        let limit = quotas.get(*quota);
+        let shown = Usage { quota: quota.name(), scope: scope.to_string(), limit, used };
+        (used.is_some() || limit.is_some()).then_some(shown)
     };
-    counts.iter().map(line).collect()
+    let is_seen = |(_, scope): &&(Quota, Scope)| match scope {
+        Scope::Subscription(_) => true,
+        Scope::Vnet(key) => seen.vnets.contains_key(key),
+        Scope::Resource(key) => seen.resources.contains_key(key),
+    };
+    seen_places.keys().filter(is_seen).filter_map(line).collect()
 }
 
 pub(super) fn check(model: &Model, quotas: &Quotas, findings: &mut Findings) {

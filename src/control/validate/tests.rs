@@ -311,8 +311,10 @@ fn a_quota_holds_from_one_more_than_its_limit() {
         let text = found[0].message.clone();
         assert!(text.contains(quota.name()) && text.contains(&format!("is {}", used - 1)), "{text}");
         assert!(text.contains(&format!("would have {used} ")), "{text}");
-        let most = usage(&model, &with(used).quotas).into_iter().filter(|line| line.quota == quota.name());
-        assert_eq!(most.map(|line| (line.used, line.limit)).max(), Some((used, Some(used))));
+        let most = usage(&model, &model, &with(used).quotas, |_, _| true)
+            .into_iter()
+            .filter(|line| line.quota == quota.name());
+        assert_eq!(most.map(|line| (line.used, line.limit)).max(), Some((Some(used), Some(used))));
     }
 }
 

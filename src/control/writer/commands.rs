@@ -166,7 +166,7 @@ impl Planning<'_> {
     }
 
     /// The object that `reference` names among those that the caller may see: the others are as if they were not.
-    fn find<V>(&self, kind: ItemKind, reference: &str, objects: &Map<V>) -> Result<Key, Refusal> {
+    pub(super) fn find<V>(&self, kind: ItemKind, reference: &str, objects: &Map<V>) -> Result<Key, Refusal> {
         resolve_seen(&kind.to_string(), reference, objects, &self.seen(kind)).cloned()
     }
 
@@ -394,21 +394,4 @@ impl Put<'_> {
 
 fn exists(item: &Item) -> Refusal {
     Refusal::new(Kind::Conflict, "AlreadyExists", itself(format!("{item} exists")), "choose another name, or change it")
-}
-
-/// Somebody else was faster than the caller.
-fn decided_meanwhile(key: &Key, connection: &Connection) -> Refusal {
-    let message = itself(format!("{key} is not as it was seen: it is {} now", decision_of(connection)));
-    let remedy = itself(format!("look at it, and decide anew: `privlink connection show {key}`"));
-    Refusal::new(Kind::Conflict, MOVED, message, remedy)
-}
-
-fn terminal(key: &Key, connection: &Connection, action: Action) -> Refusal {
-    let (verb, decision) = (action.verb(), decision_of(connection));
-    Refusal::new(
-        Kind::InvalidTransition,
-        "InvalidTransition",
-        itself(format!("cannot {verb} {key}: it is {decision}, for good")),
-        itself(format!("its consumer can only delete it: `privlink endpoint delete {key}`")),
-    )
 }

@@ -56,14 +56,18 @@ fn refuse_foreign(
         return;
     }
     let name = short(home);
+    // Whole: what a list leaves out that was allowed by default would be refused then.
+    let all: Vec<String> = allow.iter().chain([&prefix]).map(|prefix| format!("\"{prefix}\"")).collect();
+    let whole = Mention::new(Named::Host, format!(": allow = [{}]", all.join(", ")));
     findings.tightened(
         "PrefixNotAllowedHere",
         Object::Vnet(vnet.clone()).at(field),
         format!("{prefix} at {name}"),
         itself(format!("{prefix} is not among what the attachment of VNet `{name}` may carry on this host")),
-        itself(format!(
-            "have its operator add it to `allow` of that [[attachment]] in the daemon's file: allow = [\"{prefix}\"]"
-        )),
+        sentence!(
+            "have its operator add it to `allow` of that [[attachment]] in the daemon's file{}",
+            Part::Aside(whole)
+        ),
     );
     findings.left_out(pinned).involving(Object::Vnet(home.clone()));
 }
