@@ -31,7 +31,7 @@ const GENERAL: [(&str, &str); 8] = [
 ];
 
 /// What nobody has to say who they are for: whether this lives, and what it is.
-pub(super) const OPEN: [&str; 4] = ["/healthz", "/readyz", "/version", "/openapi.json"];
+pub(super) const OPEN: [&str; 5] = ["/healthz", "/readyz", "/version", "/openapi.json", "/metadata/endpoints"];
 
 /// Intervals between two looks at what is beyond the limits of the audit log: an hour of them.
 const PRUNED_EVERY: u64 = 12;

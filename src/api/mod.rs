@@ -100,6 +100,12 @@ mod dns_explain;
 /// Lists, objects, status, flows, explain.
 mod reads;
 
+/// What is not as it should be.
+mod conditions;
+
+/// What clients of Azure ask first.
+mod metadata;
+
 /// Quotas and rates.
 mod usage;
 
@@ -295,6 +301,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/ca", get(reads::authority))
         .route("/reload", post(changes::reload));
     let whole = Router::new().nest(crate::interface::PREFIX, v1).merge(operations());
+    let whole = whole.route("/metadata/endpoints", get(metadata::endpoints));
     let identified = finished(whole, state.clone()).layer(middleware::from_fn_with_state(state, identify::identify));
     identified.layer(middleware::from_fn(traced))
 }

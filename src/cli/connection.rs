@@ -6,8 +6,11 @@ use jiff::Timestamp;
 
 use super::client::Client;
 use super::exit::Failure;
-use super::output::{Output, Table, bound, elapsed, properties, seconds, short};
-use crate::interface::{Connection, Decide, Transition, segment};
+use super::output::{Output, Table, bound, elapsed, left, properties, seconds, short};
+use crate::interface::{Connection, Decide, Ending, Transition, segment};
+
+/// Several connections of one resource.
+mod several;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {

@@ -8,7 +8,7 @@ use super::values::{
     Short, Size, Word,
 };
 use super::zones::DnsZone;
-use crate::control::model::{Balance, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
+use crate::control::model::{Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
 table! {
     /// The configuration of privlink.
@@ -75,9 +75,8 @@ table! {
         "flow_log" flow_log Optional Short<bool, LogLimits>,
         /// What is kept of the audit log.
         "audit" audit Optional LogLimits,
-    }
-    refuses {
-        "cloud" "remove it; it chooses DNS zone names, which this version does not serve",
+        /// Azure's cloud whose zones name typed resources: "commercial" unless set.
+        "cloud" cloud Optional At<Word<Cloud>>,
     }
 }
 

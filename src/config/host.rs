@@ -53,6 +53,7 @@ impl Builder {
             on_request: self.on_request(table),
             flow_log: flow_log(table),
             audit: audit(table),
+            cloud: self.value(&object, "cloud", table.cloud.as_ref()).map(|word| word.0).unwrap_or_default(),
             attachments,
         }
     }

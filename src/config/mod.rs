@@ -158,6 +158,7 @@ enum Purpose {
 fn parse_for(text: &str, file_name: &str, purpose: Purpose) -> Result<Loaded, Report> {
     let (mut builder, file) = begin(text, file_name, None, &[])?;
     let host = builder.host(&file);
+    builder.model.cloud = host.cloud;
     builder.imply_nat();
     let mut violations = validate(&builder.model, Some(&host));
     match purpose {
@@ -222,6 +223,7 @@ fn begin(text: &str, name: &str, live: Option<&Model>, foreign: &[&str]) -> Resu
         reader.error(key.span(), message, "remove it: host matters belong to the daemon's own file");
     }
     let mut builder = Builder::new(reader.mistakes, live.cloned().unwrap_or_default());
+    builder.model.cloud = live.map(|live| live.cloud).unwrap_or_default();
     builder.declare(&file);
     builder.resource_types(&file);
     builder.vnets(&file);

@@ -43,14 +43,6 @@ pub(super) struct OneOrMany<T> {
     pub(super) span: Range<usize>,
 }
 
-/// A key of the schema that this version refuses by name.
-pub(super) struct Refused {
-    /// The key.
-    pub(super) key: &'static str,
-    /// What to do without it.
-    pub(super) remedy: &'static str,
-}
-
 /// Whether a key may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
@@ -99,11 +91,7 @@ impl Reader {
     }
 
     /// Notes a key that the table does not have.
-    pub(super) fn unknown_key(&mut self, span: Range<usize>, key: &str, keys: &[&str], refused: &[Refused]) {
-        if let Some(refused) = refused.iter().find(|refused| refused.key == key) {
-            self.error(span, format!("`{key}` is not supported by this version"), refused.remedy);
-            return;
-        }
+    pub(super) fn unknown_key(&mut self, span: Range<usize>, key: &str, keys: &[&str]) {
         if self.mistakes.len() >= super::build::UNREAD_MAX {
             // Nobody reads what the thousandth may have meant.
             self.error(span, format!("unknown key `{key}`"), "correct the mistakes above first");
@@ -195,16 +183,14 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
     }
 }
 
-/// Declares a table of the file: its keys, what stands under each and whether it may be left out, and the keys
-/// of the product's whole schema that this version refuses by name. One declaration makes the type, its reader
-/// and its JSON schema, so that the three cannot differ.
+/// Declares a table of the file: its keys, what stands under each and whether it may be left out. One declaration makes
+/// the type, its reader and its JSON schema, so that the three cannot differ.
 macro_rules! table {
     (
         $(#[doc = $about:literal])+
         $name:ident {
             $( $(#[doc = $doc:literal])+ $key:literal $field:ident $need:ident $kind:ty, )*
         }
-        $( refuses { $( $refused:literal $remedy:literal, )* } )?
     ) => {
         $(#[doc = $about])+
         #[derive(Clone, Debug, Default)]
@@ -221,9 +207,6 @@ macro_rules! table {
         impl $name {
             /// Every key.
             const KEYS: &'static [&'static str] = &[$($key),*];
-            /// Keys refused by name.
-            const REFUSED: &'static [$crate::config::read::Refused] =
-                &[$($( $crate::config::read::Refused { key: $refused, remedy: $remedy } ),*)?];
 
             /// Reads the table's keys; `at` is where a missing one is noted.
             pub(super) fn from_table(
@@ -237,7 +220,7 @@ macro_rules! table {
                 for (key, node) in table.iter() {
                     match key.get_ref().as_ref() {
                         $( $key => out.$field = <$kind as Read>::read(node, reader), )*
-                        other => reader.unknown_key(key.span(), other, Self::KEYS, Self::REFUSED),
+                        other => reader.unknown_key(key.span(), other, Self::KEYS),
                     }
                 }
                 $(

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::*;
 use std::time::Duration;
 
-use crate::control::model::{AuditLimits, DenyMode, FlowLog, Key, Limits, OnExit, Protocol, Quota, Quotas};
+use crate::control::model::{AuditLimits, Cloud, DenyMode, FlowLog, Key, Limits, OnExit, Protocol, Quota, Quotas};
 
 const BASE: &str = include_str!("tests/base.toml");
 
@@ -158,6 +158,11 @@ fn what_the_daemon_is_told_reaches_the_host_configuration() {
     assert_eq!(limits, Limits { cross_region: true, ..Limits::SEED });
     let limits = host("limits = { network_policies = false }").limits;
     assert_eq!(limits, Limits { network_policies: false, ..Limits::TODAY });
+    for (word, cloud) in [("commercial", Cloud::Commercial), ("government", Cloud::Government), ("china", Cloud::China)]
+    {
+        assert_eq!(host(&format!("cloud = \"{word}\"")).cloud, cloud);
+    }
+    assert_eq!(plain.cloud, Cloud::Commercial);
     let quotas = host("quotas = { endpoints_per_vnet = 1000 }").quotas;
     assert_eq!((quotas.get(Quota::EndpointsPerVnet), quotas.get(Quota::VnetsPerSubscription)), (Some(1000), None));
     assert_eq!(host("on_request = \"/bin/notify --to ops\"").on_request, ["/bin/notify", "--to", "ops"]);

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::read::{At, Node, Read, Reader, nearest};
 use crate::control::model::{
-    Balance, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol, RecordType, ResolutionPolicy,
+    Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol, RecordType, ResolutionPolicy,
 };
 
 /// An IP address.
@@ -82,6 +82,10 @@ pub(super) trait Words: Copy + Debug + 'static {
 
 impl Words for OnExit {
     const WORDS: &'static [(&'static str, Self)] = &[("block", Self::Block), ("undo", Self::Undo)];
+}
+impl Words for Cloud {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("commercial", Self::Commercial), ("government", Self::Government), ("china", Self::China)];
 }
 impl Words for DenyMode {
     const WORDS: &'static [(&'static str, Self)] = &[("answer", Self::Answer), ("drop", Self::Drop)];

@@ -63,6 +63,10 @@ pub enum Command {
     Approve(Decision),
     /// The owner refuses it; may be approved later.
     Reject(Decision),
+    /// The owner lets all chosen connections of a resource pass traffic, all or none.
+    ApproveAll(Selection),
+    /// The owner refuses all chosen connections of a resource, all or none.
+    RejectAll(Selection),
     /// The owner removes it for good: Disconnected.
     Remove(Decision),
     /// Makes or changes every object that `items` names, all or none.

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::model::{APEX, DnsZone, Key, Model, PrivateEndpoint, RecordType};
-use super::resource_types;
+use super::model::{APEX, DnsZone, Key, LinkResource, Model, PrivateEndpoint, RecordType};
+use super::resource_types::{self, Cloud};
 pub use crate::snapshot::dns::{DnsPlan, Name, Node, Owner, ResolverPlan, Zone};
 
 /// Which names a network lets answer.
@@ -61,36 +61,55 @@ pub fn of_member(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec
         let Some(former) = model.former_resources.get(&endpoint.resource) else { return Vec::new() };
         let target = former.targets.iter().find(|target| bound(&target.subresource, &target.member));
         let given = target.map_or(&former.fqdns, |target| &target.fqdns);
-        return names(endpoint, former.kind.as_deref(), &former.region, &endpoint.subresource, given);
+        return names(model.cloud, endpoint, former.kind.as_deref(), (&former.region, &endpoint.subresource), given);
     };
     let target = resource.targets.iter().find(|target| bound(&target.subresource, &target.member));
     let subresource = target.map_or(&*endpoint.subresource, |target| &*target.subresource);
     let given = target.map(|target| &target.fqdns).filter(|given| !given.is_empty()).unwrap_or(&resource.fqdns);
-    names(endpoint, resource.kind.as_deref(), &resource.region, subresource, given)
+    names(model.cloud, endpoint, resource.kind.as_deref(), (&resource.region, subresource), given)
 }
 
 /// The names that are given, or those of Azure's tables where there are none.
 fn names(
+    cloud: Cloud,
     endpoint: &PrivateEndpoint,
     kind: Option<&str>,
     (region, subresource): (&str, &str),
     given: &[String],
 ) -> Vec<Fqdn> {
-    let zones = zones(kind.unwrap_or_default(), subresource, region);
-    let name = resource_label(&endpoint.resource.name, subresource);
-    let several = kind.is_some_and(|kind| resource_types::SAME_NAME.iter().any(|one| one.eq_ignore_ascii_case(kind)));
-    let of_tables = zones.iter().take(if several { zones.len() } else { 1 }).map(|(public, private)| Fqdn {
+    let kind = kind.unwrap_or_default();
+    let zones = zones(cloud, kind, subresource, region);
+    let of_tables = of_tables(&zones, kind, &endpoint.resource.name, subresource);
+    if given.is_empty() {
+        return of_tables;
+    }
+    let own: Vec<String> = of_tables.into_iter().map(|name| name.public).collect();
+    let named = given.iter().map(|name| named(name, &zones));
+    named.map(|name| Fqdn { own: own.contains(&name.public), ..name }).collect()
+}
+
+/// The names that Azure's tables make of a resource's own, which are nobody else's.
+fn of_tables(zones: &[(String, String)], kind: &str, name: &str, subresource: &str) -> Vec<Fqdn> {
+    let name = resource_label(name, subresource);
+    let several = resource_types::SAME_NAME.iter().any(|one| one.eq_ignore_ascii_case(kind));
+    let zones = zones.iter().take(if several { zones.len() } else { 1 });
+    let named = zones.map(|(public, private)| Fqdn {
         public: format!("{name}.{public}"),
         private: Some(format!("{name}.{private}")),
         zone: private.clone(),
         own: true,
     });
-    if given.is_empty() {
-        return of_tables.collect();
-    }
-    let own: Vec<String> = of_tables.map(|name| name.public).collect();
-    let named = given.iter().map(|name| named(name, &zones));
-    named.map(|name| Fqdn { own: own.contains(&name.public), ..name }).collect()
+    named.collect()
+}
+
+/// Every name that a resource has as long as nobody gives it others, of whichever part it is; none where its type has
+/// no names of its own.
+pub fn public_names(cloud: Cloud, key: &Key, resource: &LinkResource) -> BTreeSet<String> {
+    let kind = resource.kind.as_deref().unwrap_or_default();
+    let parts = resource_types::find(kind).map(|known| known.subresources.as_slice()).unwrap_or_default();
+    let names =
+        parts.iter().flat_map(|part| of_tables(&zones(cloud, kind, part, &resource.region), kind, &key.name, part));
+    names.map(|name| name.public).collect()
 }
 
 /// Every name of an endpoint, in the zones that come about by themselves.
@@ -158,11 +177,11 @@ fn resource_label(name: &str, subresource: &str) -> String {
     if subresource.to_lowercase().ends_with("_secondary") { format!("{name}-secondary") } else { name }
 }
 
-/// Public and private zones of a subresource; one that asks for more than the region is left out.
-fn zones(kind: &str, subresource: &str, region: &str) -> Vec<(String, String)> {
+/// Public and private zones of a subresource in a cloud; one that asks for more than the region is left out.
+fn zones(cloud: Cloud, kind: &str, subresource: &str, region: &str) -> Vec<(String, String)> {
     let region = super::model::region(region);
     let filled = |zone: &str| zone.replace("{regionName}", &region).to_lowercase();
-    let private = resource_types::private_zones(kind, subresource).into_iter().map(filled);
+    let private = resource_types::private_zones(cloud, kind, subresource).into_iter().map(filled);
     let whole = private.filter(|zone| !zone.contains('{'));
     whole.filter_map(|private| Some((public_zone(&private)?, private))).collect()
 }

@@ -195,6 +195,7 @@ impl View {
         let whole = &self.decisions.model;
         let may = |kind: ItemKind, key: &Key| sees(rights, whole, &Item { kind, key: key.clone() });
         let mut model = Model {
+            cloud: whole.cloud,
             roles: kept(&whole.roles, |key, _| may(ItemKind::Role, key)),
             assignments: kept(&whole.assignments, |key, _| may(ItemKind::Assignment, key)),
             groups: kept(&whole.groups, |key, _| may(ItemKind::ResourceGroup, key)),

@@ -178,6 +178,7 @@ pub(crate) fn host(vnets: &[&str]) -> HostConfig {
         on_request: vec![],
         flow_log: None,
         audit: super::model::AuditLimits::default(),
+        cloud: super::resource_types::Cloud::default(),
         attachments: vnets.iter().map(|vnet| attachment(vnet)).collect(),
     }
 }

@@ -53,6 +53,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 pub(super) fn judge(before: &Decisions, after: &Decisions, only: Option<&Key>) -> Result<(), Refusal> {
     // Every field is named here, so that a new one is not forgotten.
     let Model {
+        cloud: _, // one of a few
         roles,
         assignments,
         groups,

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::lab::{
-    CORE, Daemon, ask, attachment, daemon_table, endpoint, eventually, inside, ip, isolated, json, leg, run,
+    CORE, Daemon, ask, attachment, daemon_table, endpoint, eventually, inside, ip, isolated, json, leg, rest, run,
 };
 use crate::peers::Program;
 
@@ -120,6 +120,36 @@ fn the_unchanged_name_leads_to_the_private_address_for_dig_glibc_and_curl() {
         assert_eq!(short("files.example.com", "A"), [&format!("{NAME}."), HOST, "10.1.9.8"]);
         // Without the resolver the same name is public.
         assert!(dig("spoke", &format!("@10.1.0.53 +short {NAME}")).contains("203.0.113.9"));
+    });
+}
+
+#[test]
+fn each_cloud_answers_its_own_names() {
+    isolated("dns::each_cloud_answers_its_own_names", || {
+        lab();
+        let account =
+            "/subscriptions/default/resourceGroups/default/providers/Microsoft.Storage/storageAccounts/account";
+        for (cloud, zone) in [("government", "core.usgovcloudapi.net"), ("china", "core.chinacloudapi.cn")] {
+            let file = file("listen = \"10.1.255.254\"", "Approved");
+            let daemon = Daemon::start(&file.replace("[daemon]\n", &format!("[daemon]\ncloud = \"{cloud}\"\n")));
+            let name = format!("account.blob.{zone}");
+            eventually("the resolver answers", || !short(&name, "A").is_empty());
+            assert_eq!(
+                short(&name, "A"),
+                [format!("account.privatelink.blob.{zone}.").as_str(), "10.1.9.8"],
+                "{cloud}"
+            );
+            assert_eq!(short(NAME, "A"), [] as [&str; 0], "the public cloud's name is nobody's");
+            let (status, shown) = rest("GET", account, "");
+            let endpoint = &shown["properties"]["primaryEndpoints"]["blob"];
+            assert_eq!((status, endpoint), (200, &format!("https://{name}/").into()), "{cloud}");
+            let (_, parts) = rest("GET", &format!("{account}/privateLinkResources"), "");
+            let zones = &parts["value"][0]["properties"]["requiredZoneNames"];
+            assert_eq!(zones[0], format!("privatelink.blob.{zone}"), "{cloud}: {parts}");
+            let (status, told) = rest("GET", "/metadata/endpoints", "");
+            assert_eq!((status, &told["suffixes"]["storage"]), (200, &zone.into()), "{cloud}: {told}");
+            daemon.stop();
+        }
     });
 }
 

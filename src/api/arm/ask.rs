@@ -308,7 +308,7 @@ pub(super) fn decode(text: &str) -> String {
 }
 
 /// Scheme and host as the client named them: what it reaches us by is what it can follow.
-pub(super) fn base(headers: &HeaderMap, uri: &Uri, secure: bool) -> String {
+pub(in crate::api) fn base(headers: &HeaderMap, uri: &Uri, secure: bool) -> String {
     let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = named.or_else(|| uri.authority().map(axum::http::uri::Authority::as_str)).unwrap_or("localhost");
     let fit = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));

@@ -23,6 +23,7 @@ mod answer;
 
 /// One request: who asks what of which object.
 mod ask;
+pub(in crate::api) use ask::base;
 
 /// Reading bodies.
 mod body;

@@ -14,7 +14,7 @@ use crate::control::decisions::ItemKind;
 use crate::control::foreign;
 use crate::control::ids;
 use crate::control::model::{Key, LinkResource, Model, ResourceType, TargetSpec, member_name};
-use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
+use crate::control::resource_types::{self, Cloud, PRIVATE_LINK_SERVICE};
 use crate::control::rights::Right;
 
 /// The type that the path names, in Azure's spelling.
@@ -96,7 +96,8 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
 /// `GET …/{name}/privateLinkResources`
 pub(super) fn subresources(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, resource) = found(ask)?;
-    let show = |(group, members): (String, Vec<String>)| Some(subresource_of(&key, &resource, &group, &members));
+    let cloud = ask.model().cloud;
+    let show = |(group, members): (String, Vec<String>)| Some(subresource_of(cloud, &key, &resource, &group, &members));
     page(ask, parts(&resource).into_iter(), |(group, _)| group.to_lowercase(), show)
 }
 
@@ -111,7 +112,7 @@ pub(super) fn subresource(ask: &Ask) -> Result<Answer, Rejection> {
             &key.beside(asked),
         )
     })?;
-    Ok(Answer::ok(subresource_of(&key, &resource, &group, &members)))
+    Ok(Answer::ok(subresource_of(ask.model().cloud, &key, &resource, &group, &members)))
 }
 
 fn found(ask: &Ask) -> Result<(Key, LinkResource), Rejection> {
@@ -165,7 +166,7 @@ fn show(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Value {
     }
     services::shared(resource, &mut properties);
     if kind.is_some_and(|kind| kind.eq_ignore_ascii_case(STORAGE)) {
-        properties["primaryEndpoints"] = storage_endpoints(key);
+        properties["primaryEndpoints"] = storage_endpoints(reader.view().decisions.model.cloud, key);
     }
     let mut shown = object(&ids::resource(kind, key), Some((&resource.region, &resource.tags)), properties);
     for (name, value) in kept {
@@ -178,9 +179,9 @@ fn show(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Value {
 
 const STORAGE: &str = "Microsoft.Storage/storageAccounts";
 
-fn storage_endpoints(key: &Key) -> Value {
-    let services = ["blob", "table", "queue", "file", "web", "dfs"];
-    let one = |service: &str| (service.to_owned(), json!(format!("https://{}.{service}.core.windows.net/", key.name)));
+fn storage_endpoints(cloud: Cloud, key: &Key) -> Value {
+    let (services, suffix) = (["blob", "table", "queue", "file", "web", "dfs"], cloud.suffixes().storage);
+    let one = |service: &str| (service.to_owned(), json!(format!("https://{}.{service}.{suffix}/", key.name)));
     Value::Object(services.into_iter().map(one).collect())
 }
 
@@ -196,9 +197,9 @@ fn parts(resource: &LinkResource) -> Vec<(String, Vec<String>)> {
     names.into_iter().map(part).collect()
 }
 
-fn subresource_of(key: &Key, resource: &LinkResource, group: &str, members: &[String]) -> Value {
+fn subresource_of(cloud: Cloud, key: &Key, resource: &LinkResource, group: &str, members: &[String]) -> Value {
     let kind = resource.kind.as_deref();
-    let zones = resource_types::private_zones(kind.unwrap_or_default(), group);
+    let zones = resource_types::private_zones(cloud, kind.unwrap_or_default(), group);
     let properties = json!({ "groupId": group, "requiredMembers": members, "requiredZoneNames": zones });
     object(&ids::resource(kind, key).below("privateLinkResources", group), None, properties)
 }

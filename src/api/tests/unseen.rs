@@ -170,7 +170,7 @@ async fn every_route_is_asked_about() {
     let world = World::new(false);
     let source = include_str!("../mod.rs");
     let of_v1 = source.split(".route(\"").skip(1).filter_map(|rest| rest.split_once('"').map(|(path, _)| path));
-    let open = ["/metrics", "/healthz", "/readyz", "/openapi.json", "/version"];
+    let open = ["/metrics", "/healthz", "/readyz", "/openapi.json", "/version", "/metadata/endpoints"];
     let paths: Vec<String> =
         of_v1.map(|path| if open.contains(&path) { path.to_owned() } else { format!("/v1{path}") }).collect();
     assert!(paths.len() > 45, "the router's routes were not found: {paths:?}");

@@ -342,6 +342,7 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
         on_request,
         flow_log,
         audit,
+        cloud,
         attachments,
     } = running;
     let mut changed: Vec<String> = [
@@ -362,6 +363,7 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
         ("on_request", *on_request != wanted.on_request),
         ("flow_log", *flow_log != wanted.flow_log),
         ("audit", *audit != wanted.audit),
+        ("cloud", *cloud != wanted.cloud),
     ]
     .into_iter()
     .filter(|(_, differs)| *differs)

@@ -38,12 +38,16 @@ pub use zones::{
 };
 
 pub use super::access::{RoleAssignment, RoleDefinition};
+pub use super::resource_types::Cloud;
 pub use crate::snapshot::topology::OnExit;
 pub use crate::snapshot::{BackendState, Balance, ConnectionState, Protocol, Rates};
 
 /// Everything that may connect to anything, as resources; host matters stand in [`HostConfig`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Model {
+    /// The cloud whose zones name typed resources: of the daemon's file as it was started, and never of the state.
+    #[serde(skip)]
+    pub cloud: Cloud,
     /// Roles besides the built-in ones, by name.
     #[serde(default)]
     pub roles: Map<RoleDefinition>,
@@ -463,6 +467,8 @@ pub struct HostConfig {
     pub flow_log: Option<FlowLog>,
     /// What is kept of the audit log.
     pub audit: AuditLimits,
+    /// Whose names typed resources have.
+    pub cloud: Cloud,
     /// In file order: the order of `AttachmentId`.
     pub attachments: Vec<AttachmentSpec>,
 }

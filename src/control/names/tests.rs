@@ -31,15 +31,41 @@ fn a_typed_resource_has_the_names_of_azures_tables() {
 #[test]
 fn the_region_is_filled_in_and_what_cannot_be_is_left_out() {
     assert_eq!(
-        zones("Microsoft.Kusto/Clusters", "cluster", "westeurope")[0],
+        zones(Cloud::Commercial, "Microsoft.Kusto/Clusters", "cluster", "westeurope")[0],
         ("westeurope.kusto.windows.net".to_owned(), "privatelink.westeurope.kusto.windows.net".to_owned())
     );
     for known in resource_types::all() {
         for subresource in &known.subresources {
-            let all = zones(known.name, subresource, "westeurope");
+            let all = Cloud::ALL.map(|cloud| zones(cloud, known.name, subresource, "westeurope")).concat();
             assert!(all.iter().all(|(public, private)| !private.contains('{') && public.len() < private.len()));
         }
     }
+}
+
+#[test]
+fn each_cloud_has_names_of_its_own() {
+    for (cloud, public, private) in [
+        (Cloud::Commercial, "blob.core.windows.net", "privatelink.blob.core.windows.net"),
+        (Cloud::Government, "blob.core.usgovcloudapi.net", "privatelink.blob.core.usgovcloudapi.net"),
+        (Cloud::China, "blob.core.chinacloudapi.cn", "privatelink.blob.core.chinacloudapi.cn"),
+    ] {
+        let (mut model, blob) = storage("blob");
+        model.cloud = cloud;
+        let (public, host) = (format!("account.{public}"), format!("account.{private}"));
+        assert_eq!(texts(&of_member(&model, &blob, "")), [(&*public, &*host, private)], "{cloud}");
+        // What resolvers answer.
+        let dns = DnsSettings { listen: vec![ip("10.1.0.53")], ..DnsSettings::default() };
+        model.vnets.get_mut(&key("spoke")).expect("there").dns = Some(dns);
+        model.endpoints.insert(key("blob"), blob);
+        let mut decisions = Decisions { model, ..Decisions::default() };
+        decisions.connections.insert(key("blob"), crate::control::testing::connection(ConnectionState::Approved));
+        let resolver = plan(&decisions, 1).resolvers.get("default/spoke").cloned().expect("a resolver");
+        assert_eq!(&*resolver.names.get(&*public).expect("a name").aliases[0].to, host, "{cloud}");
+        assert_eq!(resolver.names.get(&*host).expect("a name").owners[0].address, ip("10.1.9.8"), "{cloud}");
+        assert!(resolver.zones.get(private).is_some(), "{cloud}");
+    }
+    // What a cloud does not offer has no names there.
+    assert_eq!(zones(Cloud::China, "Microsoft.Web/staticSites", "staticSites", "chinaeast"), []);
 }
 
 #[test]

@@ -4,8 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-/// Public cloud, government, China. The latter two name `file_secondary`, which the first lacks and the seed has.
-const TABLES: [&str; 3] = [include_str!("commercial.csv"), include_str!("government.csv"), include_str!("china.csv")];
+/// Azure's clouds.
+mod cloud;
+
+pub use cloud::{Cloud, Suffixes};
+
+/// A table of zones: rows of values between commas. Those of government and China name `file_secondary`, which that of
+/// the public cloud lacks and the seed has.
+type Table = &'static str;
+
+/// The rows of each cloud's table: behind its source and the names of its columns.
+fn rows(cloud: Cloud) -> impl Iterator<Item = &'static str> {
+    cloud.table().lines().skip(2)
+}
 
 /// Types without a private DNS zone, and so in no table. A subresource of an application gateway is the name of a
 /// frontend configuration, hence any.
@@ -47,13 +58,10 @@ static KNOWN: LazyLock<BTreeMap<String, KnownType>> = LazyLock::new(|| {
             entry.subresources.push(subresource);
         }
     };
-    for table in TABLES {
-        // The source, then the names of the columns.
-        for row in table.lines().skip(2) {
-            let mut cells = row.split(',');
-            if let (Some(name), Some(subresource)) = (cells.next(), cells.next()) {
-                enter(name, Some(subresource));
-            }
+    for row in Cloud::ALL.into_iter().flat_map(rows) {
+        let mut cells = row.split(',');
+        if let (Some(name), Some(subresource)) = (cells.next(), cells.next()) {
+            enter(name, Some(subresource));
         }
     }
     for (name, subresources) in WITHOUT_ZONE {
@@ -70,41 +78,42 @@ pub fn find(name: &str) -> Option<&'static KnownType> {
     KNOWN.get(&name.to_lowercase())
 }
 
-/// The names that a resource of a type is reached by, without its own in front; those of the public cloud.
+/// The names that a resource of a type is reached by, without its own in front, in any cloud.
 pub fn public_zones(kind: &str, subresource: &str) -> Vec<&'static str> {
-    column(kind, subresource, 1)
+    Cloud::ALL.into_iter().flat_map(|cloud| column(cloud, kind, subresource, 1)).collect()
 }
 
-/// The private DNS zones of a subresource, in the public cloud.
-pub fn private_zones(kind: &str, subresource: &str) -> Vec<&'static str> {
-    column(kind, subresource, 0)
+/// The private DNS zones of a subresource in `cloud`; none where that does not have it.
+pub fn private_zones(cloud: Cloud, kind: &str, subresource: &str) -> Vec<&'static str> {
+    column(cloud, kind, subresource, 0)
 }
 
 type Columns = [Vec<&'static str>; 2];
 
-/// Private zones and public names of each type and subresource of the public cloud, both in lower case.
-static ZONES: LazyLock<HashMap<(String, String), Columns>> = LazyLock::new(|| {
-    let mut zones = HashMap::new();
-    for row in TABLES[0].lines().skip(2) {
-        if let [kind, subresource, private, public] = row.split(',').collect::<Vec<_>>().as_slice() {
-            let list = |cell: &'static str| cell.split(';').filter(|zone| !zone.is_empty()).collect();
-            let key = (kind.to_lowercase(), subresource.to_lowercase());
-            zones.entry(key).or_insert_with(|| [list(private), list(public)]);
+/// Private zones and public names of each type and subresource of each cloud, both in lower case.
+static ZONES: LazyLock<[HashMap<(String, String), Columns>; 3]> = LazyLock::new(|| {
+    Cloud::ALL.map(|cloud| {
+        let mut zones = HashMap::new();
+        for row in rows(cloud) {
+            if let [kind, subresource, private, public] = row.split(',').collect::<Vec<_>>().as_slice() {
+                let list = |cell: &'static str| cell.split(';').filter(|zone| !zone.is_empty()).collect();
+                let key = (kind.to_lowercase(), subresource.to_lowercase());
+                zones.entry(key).or_insert_with(|| [list(private), list(public)]);
+            }
         }
-    }
-    zones
+        zones
+    })
 });
 
-fn column(kind: &str, subresource: &str, at: usize) -> Vec<&'static str> {
-    let row = ZONES.get(&(kind.to_lowercase(), subresource.to_lowercase()));
+fn column(cloud: Cloud, kind: &str, subresource: &str, at: usize) -> Vec<&'static str> {
+    let row = ZONES[cloud as usize].get(&(kind.to_lowercase(), subresource.to_lowercase()));
     row.and_then(|columns| columns.get(at)).cloned().unwrap_or_default()
 }
 
 /// The public and private zones of every known type, in every cloud; of a zone with something to be filled in, what stands
 /// behind that.
 pub fn guarded_zones() -> BTreeSet<&'static str> {
-    let rows = TABLES.iter().flat_map(|table| table.lines().skip(2));
-    let cells = rows.flat_map(|row| row.split(',').skip(2).take(2));
+    let cells = Cloud::ALL.into_iter().flat_map(rows).flat_map(|row| row.split(',').skip(2).take(2));
     let fixed = |zone: &'static str| match zone.rsplit_once('}') {
         Some((_, behind)) => behind.split_once('.').map_or("", |(_, fixed)| fixed),
         None => zone,

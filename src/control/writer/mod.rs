@@ -144,7 +144,8 @@ impl Writer {
         store: Box<dyn DecisionStore>,
     ) -> Result<Self, Refusal> {
         let first_start = found.is_none();
-        let durable = found.unwrap_or_default();
+        let mut durable = found.unwrap_or_default();
+        durable.model.cloud = setup.host.cloud;
         let format = store.format().map_err(|error| unreadable(&error))?;
         let migration = Migration { by: &setup.daemon.actor(), at: (setup.clock)(), host: &setup.host };
         let (mut before, mut migrated) = migrate(&migration, format, &durable);

@@ -56,7 +56,8 @@ pub(super) fn of_v1() -> Vec<Asked> {
     .into_iter()
     .map(|path| Asked::get(format!("/v1/{path}")))
     .collect();
-    all.extend(["/metrics", "/healthz", "/readyz", "/openapi.json", "/version"].map(Asked::get));
+    let open = ["/metrics", "/healthz", "/readyz", "/openapi.json", "/version", "/metadata/endpoints"];
+    all.extend(open.map(Asked::get));
     let reason = json!({ "reason": "x" });
     for group in ["", "hush%2F", "default%2Fhush%2F", "mine%2F"] {
         let at = |path: &str, name: &str, rest: &str| format!("/v1/{path}/{group}{name}{rest}");
