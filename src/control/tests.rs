@@ -30,6 +30,12 @@ mod files;
 /// A panic inside a command.
 mod panics;
 
+/// What is advised where rules came later.
+mod remedies;
+
+/// Names that somebody has.
+mod taken;
+
 /// Bearer tokens.
 mod tokens;
 

@@ -30,6 +30,9 @@ mod resources;
 /// Backends that serve two resources.
 mod sharing;
 
+/// Names that are somebody else's.
+pub mod taken;
+
 /// Private endpoints: what they are bound to, by which address.
 mod endpoints;
 
@@ -68,6 +71,7 @@ pub fn validate(model: &Model, host: Option<&HostConfig>) -> Vec<Violation> {
     let mut findings = Findings::default();
     items(model, model, host, &mut findings);
     sharing::check(model, &mut findings);
+    taken::check(model, &mut findings);
     addresses::check(model, &mut findings);
     zones::check_overlaps(model, &mut findings);
     if let Some(host) = host {

@@ -55,6 +55,7 @@ use super::rights::Rights;
 use super::seen;
 use super::sentence::{Mention, Named, itself, sentence};
 use super::state::{DecisionStore, Record};
+use super::validate::taken::{self, TAKEN};
 use super::validate::tightened::Standing;
 use super::validate::{Counts, Severity, Violation};
 use super::views::View;
@@ -306,6 +307,10 @@ struct Found<'a> {
 
 /// What of a change breaks a rule.
 fn refused(violations: &[Violation]) -> Refusal {
+    // One answer to everybody, whoever has it and whatever else is wrong.
+    if let Some(found) = violations.iter().find(|violation| violation.code == TAKEN) {
+        return Refusal::new(Kind::Conflict, TAKEN, itself(taken::message(&found.value)), taken::REMEDY);
+    }
     broken(violations.iter().map(BrokenRule::from).collect())
 }
 

@@ -303,6 +303,8 @@ pub(super) fn filled(template: &str, group: &str, prefix: &str) -> String {
                 "privateEndpoints" => format!("{prefix}-pe"),
                 "networkInterfaces" => nic(prefix),
                 "privateDnsZones" => format!("{prefix}.internal"),
+                // Whether the name of an account is taken is told by design.
+                _ if group != prefix => "freeaccount".to_owned(),
                 _ => format!("{prefix}account"),
             },
             other => other.to_owned(),
