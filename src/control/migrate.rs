@@ -73,9 +73,9 @@ fn keep_closed(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Reco
     let authors: Vec<String> = decisions.files.keys().cloned().collect();
     for author in authors {
         let resources = decisions.files.get_mut(&author).map(|file| &mut file.model.resources);
-        resources.into_iter().for_each(|resources| {
+        if let Some(resources) = resources {
             reread_visibility(resources, Visibility::unsaid);
-        });
+        }
     }
     let closed = reread_visibility(&mut decisions.model.resources, |_| Visibility::Readers).into_iter();
     let detail = "only who may read it may ask for it, as before: `visibility = [\"*\"]` lets everyone";

@@ -42,7 +42,7 @@ impl Answer {
 
     /// The same, as it was asked for: what a client has is not sent again, and of what it only asks whether it is there,
     /// no more than that is told.
-    pub(super) fn as_asked(self, ask: &Ask) -> Self {
+    pub(super) fn fitted(self, ask: &Ask) -> Self {
         let tag = self.body.as_ref().and_then(|body| body.get("etag")).and_then(Value::as_str);
         let known = || ask.if_none_match.as_deref().zip(tag).is_some_and(|(tags, tag)| lists(tags, tag));
         match ask.looks {

@@ -166,15 +166,12 @@ impl Ask {
     /// 412.
     pub(super) fn check_conditions(&self, now: Option<&Value>) -> Result<(), Rejection> {
         let tag = now.and_then(|object| object.get("etag")).and_then(Value::as_str).map(bare);
-        if let Some(wanted) = &self.if_match {
-            if !tag.is_some_and(|tag| lists(wanted, tag)) {
-                return Err(Rejection::precondition("it is not, or no longer, what If-Match names"));
-            }
+        let listed = |tags: &str| tag.is_some_and(|tag| lists(tags, tag));
+        if self.if_match.as_deref().is_some_and(|wanted| !listed(wanted)) {
+            return Err(Rejection::precondition("it is not, or no longer, what If-Match names"));
         }
-        if let Some(unwanted) = &self.if_none_match {
-            if tag.is_some_and(|tag| lists(unwanted, tag)) {
-                return Err(Rejection::precondition("it exists (If-None-Match)"));
-            }
+        if self.if_none_match.as_deref().is_some_and(listed) {
+            return Err(Rejection::precondition("it exists (If-None-Match)"));
         }
         Ok(())
     }

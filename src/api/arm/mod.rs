@@ -145,7 +145,7 @@ fn answer((handler, mut ask): (Handler, Ask)) -> Result<Answer, Rejection> {
     for _ in 0..ATTEMPTS {
         match handler(&ask) {
             Err(rejection) if rejection.is(MOVED) => last = Some(rejection),
-            done => return done.map(|answer| answer.as_asked(&ask)),
+            done => return done.map(|answer| answer.fitted(&ask)),
         }
         ask.view = ask.state.control.view();
     }

@@ -31,7 +31,7 @@ fn own_net(items: &mut Model) -> &mut Vnet {
 const OUTSIDE: [Reference; 9] = [
     ("an endpoint in its subnet", true, |items| {
         guest(items, "in-subnet", |one| {
-            (one.vnet, one.subnet, one.zone_group) = (name("hush", "-net"), "hush-sub".into(), None)
+            (one.vnet, one.subnet, one.zone_group) = (name("hush", "-net"), "hush-sub".into(), None);
         });
     }),
     ("an endpoint bound to its service", true, |items| {
@@ -259,4 +259,54 @@ async fn a_peering_whose_other_side_went_stays_disconnected_until_both_sides_mak
     assert_eq!(exchange(&served.socket, "DELETE", group, String::new()).await.0, 200);
     assert_eq!(state(&served, &to_one).await, "Disconnected");
     served.stop().await;
+}
+
+#[tokio::test]
+async fn what_goes_takes_its_roles_and_its_side_of_peerings_whoever_may_not_change_those() {
+    let world = World::empty();
+    let mut items = things::callers();
+    things::define(&mut items, "networks", &["Microsoft.Network/*"]);
+    things::assign(&mut items, "uid:4001", "networks", "/subscriptions/default/resourceGroups/mine");
+    let net = "/subscriptions/default/resourceGroups/mine/providers/Microsoft.Network/virtualNetworks/mine-bare";
+    let scopes = [net.to_owned(), format!("{net}/subnets/one"), format!("{net}/subnets/two"), format!("{net}er")];
+    for scope in &scopes {
+        things::assign(&mut items, "uid:4000", "Reader", scope);
+    }
+    world.put(items);
+    let (mut mine, mut hush) = (things::each("mine", 8), things::each("hush", 66));
+    let parts = vec![testing::subnet("one", "10.9.1.0/24"), testing::subnet("two", "10.9.2.0/24")];
+    let bare = Vnet { peerings: vec![name("hush", "-net")], ..testing::vnet("10.9.0.0/16", parts) };
+    mine.vnets.insert(name("mine", "-bare"), bare);
+    hush.vnets.get_mut(&name("hush", "-net")).expect("there").peerings.push(name("mine", "-bare"));
+    let together = |mut one: Model, other: Model| {
+        one.vnets.extend(other.vnets.iter().map(|(key, vnet)| (key.clone(), vnet.clone())));
+        one.security_groups.extend(other.security_groups.iter().map(|(key, group)| (key.clone(), group.clone())));
+        one
+    };
+    let both = Model { vnets: mine.vnets, security_groups: mine.security_groups, ..Model::default() };
+    world.put(together(both, hush));
+    let caller = Caller::user(4001, "uid:4001");
+    let left = |model: &Model| {
+        let mut left: Vec<String> = self::scopes(model).iter().map(ToString::to_string).collect();
+        left.sort();
+        left
+    };
+    let gone = async |path: &str| {
+        let path = format!("{path}?api-version=1");
+        let asked = super::unseen::Asked { method: "DELETE", path, body: String::new() };
+        let answered = world.ask(&caller, &asked).await;
+        assert_eq!(answered.status, 200, "{answered:?}");
+    };
+    // A part of an object is one by itself; nobody needs a right to roles for it, nor to the other VNet.
+    gone(&scopes[1]).await;
+    assert_eq!(left(&world.model()), [&*scopes[0], &scopes[2], &scopes[3]]);
+    gone(net).await;
+    let model = world.model();
+    assert_eq!(left(&model), [&*scopes[3]], "a name that begins alike is another one's");
+    let other = &model.vnets[&name("hush", "-net")];
+    assert!(other.is_severed(&name("mine", "-bare")) && other.peerings.is_empty());
+    // They cannot be taken by themselves.
+    let given = model.assignments.iter().find(|(_, one)| one.scope.to_string() == scopes[3]).expect("one").0;
+    let taken = Command::Delete { kind: ItemKind::Assignment, reference: given.name.clone() };
+    assert!(world.apply(&caller, taken).is_err());
 }

@@ -93,6 +93,10 @@ impl World {
         Self { directory, router: router(state.clone()), state }
     }
 
+    pub(super) fn apply(&self, caller: &Caller, command: Command) -> Result<crate::control::Outcome, Refusal> {
+        self.state.control.apply(caller, command)
+    }
+
     pub(super) fn put(&self, items: Model) {
         let command = Command::Put { items: Box::new(items), create_only: true };
         self.state.control.apply(&root(), command).expect("put");
