@@ -90,6 +90,7 @@ pub(super) fn written(set: &RecordSet) -> Vec<DnsWritten> {
     let data: Vec<String> = match &set.data {
         RecordData::A(all) => all.iter().map(ToString::to_string).collect(),
         RecordData::Aaaa(all) => all.iter().map(ToString::to_string).collect(),
+        RecordData::Cname(name) if name.is_empty() => Vec::new(),
         RecordData::Cname(name) => vec![format!("{name}.")],
         RecordData::Ptr(all) => all.iter().map(|name| format!("{name}.")).collect(),
         RecordData::Mx(all) => all.iter().map(|one| format!("{} {}.", one.preference, one.exchange)).collect(),

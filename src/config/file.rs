@@ -356,7 +356,7 @@ table! {
 }
 
 table! {
-    /// A TCP connection that is opened to every server again and again.
+    /// A TCP connection that is opened to every server again and again, with a question by HTTP if there is a `path`.
     Health {
         /// Port of the server; the first TCP port that endpoints reach unless set.
         "port" port Optional At<u16>,
@@ -368,6 +368,8 @@ table! {
         "fall" fall Optional At<u16>,
         /// So many successes in a row, and it is up again; 2 unless set.
         "rise" rise Optional At<u16>,
+        /// What is asked for by HTTP, such as "/healthz": a server that does not answer with status 200 fails the check.
+        "path" path Optional At<String>,
     }
 }
 

@@ -89,6 +89,7 @@ impl Builder {
             public_prefixes,
             peering_labels: Vec::new(),
             tags: model::Tags::new(),
+            foreign: String::new(),
         }
     }
 

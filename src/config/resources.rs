@@ -148,6 +148,7 @@ impl Builder {
             ports,
             icmp,
             health: None,
+            balance: None,
         }]
     }
 
@@ -168,6 +169,7 @@ impl Builder {
         let health = table.health.as_ref().and_then(|health| self.health(object, index, health, &ports));
         TargetSpec {
             health,
+            balance: None,
             subresource: self.value(object, &field("subresource"), table.subresource.as_ref()).unwrap_or_default(),
             member: self.value(object, &field("member"), table.member.as_ref()).unwrap_or_default(),
             fqdns: self.values(object, &field("fqdns"), table.fqdns.as_ref()),
@@ -196,6 +198,7 @@ impl Builder {
             timeout: time(self, "timeout", table.timeout.as_ref(), otherwise.timeout),
             fall: self.value(object, &field("fall"), table.fall.as_ref()).unwrap_or(otherwise.fall),
             rise: self.value(object, &field("rise"), table.rise.as_ref()).unwrap_or(otherwise.rise),
+            path: self.value(object, &field("path"), table.path.as_ref()),
         })
     }
 

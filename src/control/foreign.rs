@@ -10,11 +10,12 @@ use super::decisions::Decisions;
 
 /// Bytes of what is kept at most.
 pub const KEPT_MAX: usize = 16 * 1024;
-/// Names of what is not kept at most, and characters of one.
-const NAMES_MAX: usize = 64;
-const NAME_MAX: usize = 128;
+/// Names of what is not kept at most.
+pub const NAMES_MAX: usize = 64;
+/// Characters of such a name at most.
+pub const NAME_MAX: usize = 128;
 /// Where the names of what was not kept stand in the text.
-const NOT_KEPT: &str = "notKept";
+pub const NOT_KEPT: &str = "notKept";
 
 /// What is understood, or computed, and so neither kept here nor missed.
 const OWN: [&str; 8] = ["id", "name", "type", "location", "tags", "etag", "systemData", "properties"];
@@ -63,9 +64,25 @@ static LISTED: LazyLock<HashMap<String, Listed>> = LazyLock::new(|| {
 
 const ANY: &str = "any";
 
-/// What of a body of `kind` is kept, as JSON; empty: nothing. `None`: it is too much.
-pub fn kept(kind: &str, body: &Value) -> Option<String> {
-    sorted(kind, body.as_object()?, BTreeSet::new())
+/// What is kept of an object of `kind` after `body` came over what was kept `before`, as JSON; empty: nothing. What the
+/// body says nothing of stays, and null takes it away; names of what was not kept stay known. `None`: it is too much.
+pub fn kept(kind: &str, before: &str, body: &Value) -> Option<String> {
+    let (mut merged, lost) = shown(before);
+    overlay(&mut merged, body.as_object()?);
+    let lost = lost.and_then(|names| serde_json::from_value(names).ok()).unwrap_or_default();
+    sorted(kind, &merged, lost)
+}
+
+/// Puts the members of `body` over those of `kept`.
+fn overlay(kept: &mut Map<String, Value>, body: &Map<String, Value>) {
+    for (name, value) in body {
+        let name = kept.keys().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or(name).clone();
+        match (kept.get_mut(&name), value) {
+            (_, Value::Null) => _ = kept.remove(&name),
+            (Some(Value::Object(inner)), Value::Object(body)) => overlay(inner, body),
+            _ => _ = kept.insert(name, value.clone()),
+        }
+    }
 }
 
 /// [`kept`], where the names in `lost` were not kept before.
@@ -165,7 +182,7 @@ mod tests {
     const SQL: &str = "Microsoft.Sql/servers";
 
     fn split(kind: &str, body: &Value) -> (Value, Vec<String>) {
-        let (kept, lost) = shown(&kept(kind, body).expect("little"));
+        let (kept, lost) = shown(&kept(kind, "", body).expect("little"));
         let names = lost.map(|lost| serde_json::from_value(lost).expect("names"));
         (Value::Object(kept), names.unwrap_or_default())
     }
@@ -176,7 +193,7 @@ mod tests {
             "administratorLogin": "admin", "administratorLoginPassword": "hidden-2",
             "administrators": { "login": "a", "secret": "hidden-3" }, "publicNetworkAccess": { "x": "hidden-4" },
             "encryption": "hidden-5", "provisioningState": "Succeeded" } });
-        let text = kept(SQL, &body).expect("little");
+        let text = kept(SQL, "", &body).expect("little");
         assert!(!text.contains("hidden"), "{text}");
         let (kept, lost) = split(SQL, &body);
         let properties = json!({ "administratorLogin": "admin", "administrators": { "login": "a" } });
@@ -199,11 +216,11 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_kept_again_and_its_losses_are_remembered() {
-        let first = kept(SQL, &json!({ "kind": "v12", "properties": { "password": "hidden" } })).expect("little");
+        let first = kept(SQL, "", &json!({ "kind": "v12", "properties": { "password": "hidden" } })).expect("little");
         let (body, lost) = shown(&first);
         let lost = serde_json::from_value(lost.expect("a name")).expect("names");
         assert_eq!(sorted(SQL, &body, lost), Some(first));
-        assert!(!kept(SQL, &json!({ "notKept": ["hidden"] })).expect("little").contains("hidden"));
+        assert!(!kept(SQL, "", &json!({ "notKept": ["hidden"] })).expect("little").contains("hidden"));
         let of_nobody = json!({ "properties": { "anything": 1, "publicNetworkAccess": "Disabled" } });
         assert_eq!(
             split("Own.Provider/things", &of_nobody).0,
@@ -212,9 +229,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_later_body_leaves_out_stays_and_null_takes_it_away() {
+        let first = json!({ "kind": "v12", "properties": { "version": "12.0", "password": "hidden",
+            "administrators": { "login": "a" } } });
+        let first = kept(SQL, "", &first).expect("little");
+        assert_eq!(kept(SQL, &first, &json!({ "location": "x", "properties": {} })), Some(first.clone()));
+        let shown_again = shown(&first).0;
+        assert_eq!(kept(SQL, &first, &Value::Object(shown_again)), Some(first.clone()));
+        let changed = kept(SQL, &first, &json!({ "KIND": null, "properties": { "version": "13.0" } })).expect("little");
+        let (now, lost) = shown(&changed);
+        let properties = json!({ "version": "13.0", "administrators": { "login": "a" } });
+        assert_eq!(Value::Object(now), json!({ "properties": properties }));
+        assert_eq!(lost, Some(json!(["properties.password"])));
+    }
+
+    #[test]
     fn too_much_is_refused() {
         let long = "x".repeat(KEPT_MAX);
-        assert_eq!(kept(SQL, &json!({ "properties": { "version": long } })), None);
+        assert_eq!(kept(SQL, "", &json!({ "properties": { "version": long } })), None);
         let many: Map<String, Value> = (0..500).map(|n| (format!("n{n}"), json!(1))).collect();
         assert_eq!(split(SQL, &json!({ "properties": many })).1.len(), NAMES_MAX);
     }

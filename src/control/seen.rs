@@ -348,6 +348,7 @@ fn readable_part(rights: &Rights<'_>, key: &Key, vnet: &Vnet) -> Option<Vnet> {
         public_prefixes: Vec::new(),
         peering_labels: Vec::new(),
         tags: Tags::new(),
+        foreign: String::new(),
         // Which rule set a subnet has is the VNet's to know.
         subnets: subnets.into_iter().map(|subnet| Subnet { security_group: None, ..subnet }).collect(),
     })

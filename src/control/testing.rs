@@ -72,12 +72,14 @@ pub(crate) fn vnet(space: &str, subnets: Vec<Subnet>) -> Vnet {
         public_prefixes: vec![],
         peering_labels: vec![],
         tags: crate::control::model::Tags::new(),
+        foreign: String::new(),
     }
 }
 
 pub(crate) fn target(subresource: &str, member: &str, backend: &str) -> TargetSpec {
     TargetSpec {
         health: None,
+        balance: None,
         subresource: subresource.into(),
         member: member.into(),
         fqdns: vec![],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use privlink::control::model::Key;
-use privlink::health::{Connecting, Probe};
+use privlink::health::{Connecting, Probe, ask};
 use privlink::host::netns::Namespace;
 use tokio::net::TcpSocket;
 
@@ -16,7 +16,8 @@ impl Probe for Doors {
         self.0.contains_key(&vnet.to_string())
     }
 
-    fn connect(&self, vnet: &Key, to: SocketAddr) -> Connecting {
+    fn connect(&self, vnet: &Key, to: SocketAddr, path: Option<&str>) -> Connecting {
+        let path = path.map(str::to_owned);
         let door = self.0.get(&vnet.to_string()).cloned().ok_or_else(|| format!("VNet {vnet} has no attachment here"));
         Box::pin(async move {
             let door = door?;
@@ -24,7 +25,11 @@ impl Probe for Doors {
             let open = move || door.run(|| Ok(if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?));
             let made = tokio::task::spawn_blocking(open).await.map_err(|error| error.to_string())?;
             let socket = made.map_err(|error| format!("{error:#}"))?;
-            socket.connect(to).await.map(drop).map_err(|error| error.to_string())
+            let stream = socket.connect(to).await.map_err(|error| error.to_string())?;
+            match path {
+                Some(path) => ask(stream, to, &path).await,
+                None => Ok(()),
+            }
         })
     }
 }

@@ -1,9 +1,14 @@
-//! Whether servers answer: a TCP connection to each, again and again, and the clock of those that are to empty. What
-//! is found goes to the control plane, which compiles it into the rules; a server that is down gets no new session
+//! Whether servers answer: a TCP connection to each, again and again, with a question by HTTP where one is asked for, and
+//! the clock of those that are to empty. What is found goes to the control plane, which compiles it into the rules; a server that is down gets no new session
 //! and its old ones are reset.
+
+/// Questions by HTTP.
+mod http;
 
 /// Failures and successes in a row.
 mod streak;
+
+pub use http::ask;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -21,16 +26,16 @@ use crate::control::model::{HealthCheck, Key, Model};
 use crate::control::retired::{Retired, RetiredAddress};
 use streak::Streak;
 
-/// A connection that is being opened, and why it could not be, in words.
+/// A server that is being asked, and why it is not well, in words.
 pub type Connecting = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// Opens connections from the network that a VNet's servers are in.
+/// Asks servers from the network of a VNet that they are in.
 pub trait Probe: Send + Sync + 'static {
     /// Whether this host meets the VNet at all; servers elsewhere are not for it to check.
     fn reaches(&self, vnet: &Key) -> bool;
 
-    /// Connects to `to` and closes at once; for as long as it takes.
-    fn connect(&self, vnet: &Key, to: SocketAddr) -> Connecting;
+    /// Connects to `to` and asks for `path` by HTTP if there is one, else closes at once; for as long as it takes.
+    fn connect(&self, vnet: &Key, to: SocketAddr, path: Option<&str>) -> Connecting;
 }
 
 /// Between two looks at what a retired NAT address still carries.
@@ -104,7 +109,7 @@ pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Us
         let due = watch.next_due(Instant::now());
         tokio::select! {
             changed = epochs.changed() => if changed.is_err() { return },
-            Some((server, check, result)) = found.recv() => moved = watch.note(&server, check, &result),
+            Some((server, check, result)) = found.recv() => moved = watch.note(&server, &check, &result),
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => moved = true,
             // A task ends only where it was told to; its place is freed.
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
@@ -120,10 +125,10 @@ async fn repeat(probe: Arc<dyn Probe>, vnet: Key, server: Server, check: HealthC
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let connecting = probe.connect(&vnet, SocketAddr::new(server.address, check.port));
+        let connecting = probe.connect(&vnet, SocketAddr::new(server.address, check.port), check.path.as_deref());
         let result = tokio::time::timeout(check.timeout, connecting).await;
         let result = result.unwrap_or_else(|_| Err(format!("no answer within {:?}", check.timeout)));
-        if findings.send((server.clone(), check, result)).await.is_err() {
+        if findings.send((server.clone(), check.clone(), result)).await.is_err() {
             return;
         }
     }
@@ -153,13 +158,13 @@ impl Watch {
                         }
                         emptying.insert(server.clone());
                     }
-                    let Some(check) = target.health else { continue };
+                    let Some(check) = &target.health else { continue };
                     let known = self.checks.get(&server).filter(|known| known.vnet == *vnet);
-                    if known.is_none_or(|known| known.check != check) {
-                        let task = start(vnet, &server, check);
+                    if known.is_none_or(|known| known.check != *check) {
+                        let task = start(vnet, &server, check.clone());
                         // Other settings change nothing of what was found of the same server.
                         let streak = known.map(|known| known.streak).unwrap_or_default();
-                        let anew = Checked { vnet: vnet.clone(), check, streak, task };
+                        let anew = Checked { vnet: vnet.clone(), check: check.clone(), streak, task };
                         if let Some(old) = self.checks.insert(server.clone(), anew) {
                             old.task.abort();
                         }
@@ -180,9 +185,9 @@ impl Watch {
 
     /// Takes a finding in; one of settings that are no more says nothing. Whether the server is now found to be
     /// something else.
-    fn note(&mut self, server: &Server, check: HealthCheck, result: &Result<(), String>) -> bool {
-        let Some(known) = self.checks.get_mut(server).filter(|known| known.check == check) else { return false };
-        let turned = known.streak.note(result.is_ok(), &check);
+    fn note(&mut self, server: &Server, check: &HealthCheck, result: &Result<(), String>) -> bool {
+        let Some(known) = self.checks.get_mut(server).filter(|known| known.check == *check) else { return false };
+        let turned = known.streak.note(result.is_ok(), check);
         let Server { resource, address, .. } = server;
         match result {
             Ok(()) if turned => tracing::info!(%resource, %address, port = check.port, "backend is up again"),

@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn only_failures_in_a_row_bring_a_server_down_and_only_successes_in_a_row_up() {
         let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(2));
-        let check = HealthCheck { port: 80, interval, timeout, fall: 3, rise: 2 };
+        let check = HealthCheck { port: 80, interval, timeout, fall: 3, rise: 2, path: None };
         let mut streak = Streak::default();
         let seen: Vec<bool> = "xx.xxx..x.x.."
             .chars()

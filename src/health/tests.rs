@@ -2,7 +2,14 @@ use super::*;
 use crate::control::testing::{ip, key, model};
 
 fn check() -> HealthCheck {
-    HealthCheck { port: 80, interval: Duration::from_secs(5), timeout: Duration::from_secs(2), fall: 2, rise: 1 }
+    HealthCheck {
+        port: 80,
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(2),
+        fall: 2,
+        rise: 1,
+        path: None,
+    }
 }
 
 /// Never answers.
@@ -13,7 +20,7 @@ impl Probe for Silent {
         true
     }
 
-    fn connect(&self, _: &Key, _: SocketAddr) -> Connecting {
+    fn connect(&self, _: &Key, _: SocketAddr, _: Option<&str>) -> Connecting {
         Box::pin(std::future::pending())
     }
 }
@@ -58,24 +65,24 @@ async fn a_check_that_hangs_fails_after_its_timeout_and_the_next_comes_after_the
 async fn findings_bring_a_server_down_and_new_settings_do_not_lift_it() {
     let (mut watch, now, failed) = (Watch::default(), Instant::now(), Err("refused".to_owned()));
     watch.follow(&with(None, Some(check())), now, |_, _| true, idle);
-    watch.note(&server(), check(), &failed);
+    watch.note(&server(), &check(), &failed);
     assert_eq!(watch.health(now), Health::default(), "one failure is not enough");
-    watch.note(&server(), check(), &failed);
+    watch.note(&server(), &check(), &failed);
     let down = Health { down: BTreeSet::from([server()]), ..Health::default() };
     assert_eq!(watch.health(now), down);
 
     let patient = HealthCheck { rise: 2, ..check() };
-    watch.follow(&with(None, Some(patient)), now, |_, _| true, idle);
-    watch.note(&server(), check(), &Ok(()));
+    watch.follow(&with(None, Some(patient.clone())), now, |_, _| true, idle);
+    watch.note(&server(), &check(), &Ok(()));
     assert_eq!(watch.health(now), down, "a finding of settings that are no more");
-    watch.note(&server(), patient, &Ok(()));
-    watch.note(&server(), patient, &Ok(()));
+    watch.note(&server(), &patient, &Ok(()));
+    watch.note(&server(), &patient, &Ok(()));
     assert_eq!(watch.health(now), Health::default());
 
-    watch.note(&server(), patient, &failed);
-    watch.note(&server(), patient, &failed);
+    watch.note(&server(), &patient, &failed);
+    watch.note(&server(), &patient, &failed);
     assert_eq!(watch.health(now), down);
-    let mut elsewhere = with(None, Some(patient));
+    let mut elsewhere = with(None, Some(patient.clone()));
     let mut moved = elsewhere.resources.get(&key("orders-db")).expect("the resource").clone();
     moved.vnet = Some(key("spoke"));
     elsewhere.resources.insert(key("orders-db"), moved);

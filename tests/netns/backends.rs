@@ -112,6 +112,58 @@ fn a_killed_backend_gets_no_session_and_comes_back() {
     });
 }
 
+/// A service that goes behind a load balancer, over Azure's API: its HTTP probe asks for a file, and takes the server out
+/// that does not have it, though it still takes connections; what is written back as it was read changes no packet.
+#[test]
+fn an_http_probe_of_a_load_balancer_takes_out_the_server_that_does_not_have_its_path() {
+    isolated("backends::an_http_probe_of_a_load_balancer_takes_out_the_server_that_does_not_have_its_path", || {
+        two_legs();
+        let _servers = (web_server("core", "10.20.0.2"), web_server("core", "10.20.0.3"));
+        let _daemon = Daemon::start(&orders("Approved"));
+        let network = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network";
+        let (lb, service) = (format!("{network}/loadBalancers/lb"), format!("{network}/privateLinkServices/echo"));
+        let server = |last: u8| {
+            let properties = serde_json::json!({ "ipAddress": format!("10.20.0.{last}") });
+            serde_json::json!({ "name": format!("b{last}"), "properties": properties })
+        };
+        let probe = serde_json::json!({ "protocol": "Http", "port": 7000, "requestPath": "/name?x=%20", "intervalInSeconds": 1,
+            "probeThreshold": 2 });
+        let rule = serde_json::json!({ "protocol": "Tcp", "frontendPort": 7, "backendPort": 7000, "loadDistribution": "SourceIP",
+            "frontendIPConfiguration": { "id": format!("{lb}/frontendIPConfigurations/fe") },
+            "backendAddressPool": { "id": format!("{lb}/backendAddressPools/be") },
+            "probe": { "id": format!("{lb}/probes/up") } });
+        let balancer = serde_json::json!({ "location": "westeurope", "properties": {
+            "frontendIPConfigurations": [{ "name": "fe" }],
+            "backendAddressPools": [{ "name": "be", "properties": { "loadBalancerBackendAddresses": [server(2), server(3)] } }],
+            "probes": [{ "name": "up", "properties": probe }],
+            "loadBalancingRules": [{ "name": "web", "properties": rule }] } });
+        let put = |path: &str, body: &Value| {
+            let (status, shown) = rest("PUT", path, &body.to_string());
+            assert!(matches!(status, 200 | 201), "{path}: {status} {shown:#}");
+            shown
+        };
+        put(&lb, &balancer);
+        let mut behind = rest("GET", &service, "").1;
+        behind["properties"]["loadBalancerFrontendIpConfigurations"] =
+            serde_json::json!([{ "id": format!("{lb}/frontendIPConfigurations/fe") }]);
+        let behind = put(&service, &behind);
+        eventually("it serves", || who().is_ok());
+        let first = who().expect("served");
+        assert_eq!(answers_of(20), [first.clone()], "one client address has one server");
+        assert_eq!(put(&service, &behind), behind);
+        assert_eq!(answers_of(4), [first.clone()]);
+
+        std::fs::rename(format!("/run/www-{first}/name"), format!("/run/www-{first}/gone")).expect("moved");
+        eventually("it is found down", || conditions().contains(&format!("{first} down")));
+        assert!(read_log().contains("backend is down: HTTP 404"));
+        let other = if first == "10.20.0.2" { "10.20.0.3" } else { "10.20.0.2" };
+        assert_eq!(answers_of(10), [other]);
+        std::fs::rename(format!("/run/www-{first}/gone"), format!("/run/www-{first}/name")).expect("moved");
+        eventually("it is up again", || !conditions().contains("BackendDown"));
+        assert_eq!(answers_of(4), [first], "and its clients come back");
+    });
+}
+
 /// A host of its own behind `core`, which can be cut off without a word.
 #[test]
 fn sessions_of_a_backend_that_falls_silent_are_reset_and_those_of_others_live() {

@@ -57,6 +57,11 @@ fn begin(limits: &str) -> Daemon {
 
 /// Output of one of the programs beside the SDK, which has to end well.
 fn python(program: &str, limits: &str) -> String {
+    python_with(program, limits, "")
+}
+
+/// [`python`] with the packages of a directory before those of the environment.
+fn python_with(program: &str, limits: &str, packages: &str) -> String {
     let python = std::env::var("PRIVLINK_SDK_PYTHON").expect("PRIVLINK_SDK_PYTHON: scripts/sdk.sh sets it");
     let output = Command::new(python)
         .arg(format!("{}/tests/sdk/{program}", env!("CARGO_MANIFEST_DIR")))
@@ -67,6 +72,7 @@ fn python(program: &str, limits: &str) -> String {
         .env("PRIVLINK_PROVIDER_SUBSCRIPTION", PROVIDER)
         .env("PRIVLINK_CONSUMER_SUBSCRIPTION", CONSUMER)
         .env("PRIVLINK_LIMITS", limits)
+        .env("PYTHONPATH", packages)
         .output()
         .expect("Python");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -127,6 +133,21 @@ fn names_requests_by_id_and_deletions_are_as_the_sdk_expects() {
         let said = python("identity.py", "today");
         assert!(said.contains("names and what goes with them: done"), "{said}");
         print!("{said}");
+    });
+}
+
+/// What all majors of the SDK do alike: with today's, and with those that scripts/sdk.sh has installed beside them.
+#[test]
+#[ignore = "needs the SDK: scripts/sdk.sh"]
+fn older_majors_of_the_sdk_are_answered_like_todays() {
+    isolated("sdk::older_majors_of_the_sdk_are_answered_like_todays", || {
+        let older = std::env::var("PRIVLINK_SDK_OLDER").expect("PRIVLINK_SDK_OLDER: scripts/sdk.sh sets it");
+        let _daemon = begin("today");
+        for packages in std::iter::once("").chain(older.split_whitespace()) {
+            let said = python_with("held.py", "today", packages);
+            assert!(said.contains("what has always been done: done"), "{packages}: {said}");
+            print!("{said}");
+        }
     });
 }
 

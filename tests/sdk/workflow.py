@@ -189,7 +189,10 @@ def service(provider, consumer):
         },
     }
     pls = provider.network.private_link_services.begin_create_or_update("rg-provider", "pls1", body).result()
-    assert pls.ip_configurations[0].private_ip_address == "10.20.99.4", pls.ip_configurations
+    # An address that nobody chose is not in its configuration: a client would order it the next time.
+    assert pls.ip_configurations[0].private_ip_address is None, pls.ip_configurations
+    raw = provider.resources.resources.get_by_id(pls.id, api_version="2024-05-01")
+    assert raw.properties["privlink"]["nat"] == ["10.20.99.4"], raw.properties
     for alias, visible in [(pls.alias, True), ("nope.nothing.here.privlink", False)]:
         answer = consumer.network.private_link_services.begin_check_private_link_service_visibility(
             REGION, {"privateLinkServiceAlias": alias}

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::Rejection;
 use super::ask::{Ask, Looks, lists};
-use super::body::Field;
+use super::body::{Field, NOT_BY_PATCH};
 use crate::control::decisions::Item;
 use crate::control::ids::ArmId;
 use crate::control::model::Tags;
@@ -94,13 +94,16 @@ pub(super) fn object(id: &ArmId, placed: Option<(&String, &Tags)>, properties: V
     tagged(shown)
 }
 
-/// The tags of `item` after a PATCH: those of the body, else `before`.
+/// The tags of `item` after a PATCH of an object that is `shown` so: those of the body, else `before`. Tags are all that
+/// Azure's PATCH of these types changes.
 ///
 /// # Errors
-/// 403, before the body is looked at; 400.
-pub(super) fn patched(ask: &Ask, item: &Item, before: &Tags) -> Result<Tags, Rejection> {
+/// 403, before the body is looked at; 400, naming what else the body would change.
+pub(super) fn patched(ask: &Ask, item: &Item, before: &Tags, shown: &Value) -> Result<Tags, Rejection> {
     ask.demand(&Right::on(ask.model(), item, Verb::Write))?;
-    Ok(Field::root(&ask.body)?.tags()?.unwrap_or_else(|| before.clone()))
+    let body = Field::over(&ask.body, Some(shown))?;
+    body.refuse_others(&["tags"], NOT_BY_PATCH)?;
+    Ok(body.tags()?.unwrap_or_else(|| before.clone()))
 }
 
 /// One page of `objects`, which come in the order of their marks; each is shown only if it is on the page.
@@ -114,9 +117,12 @@ pub(super) fn page<T>(
     show: impl Fn(T) -> Option<Value>,
 ) -> Result<Answer, Rejection> {
     let top = match ask.query("$top") {
-        Some(text) => text.parse::<usize>().map_err(|error| Rejection::bad_value("$top", error))?.clamp(1, PAGE),
+        Some(text) => {
+            text.parse::<std::num::NonZeroUsize>().map_err(|error| Rejection::bad_value("$top", error))?.get()
+        }
         None => PAGE,
-    };
+    }
+    .min(PAGE);
     let after = ask.query("$skiptoken");
     let mut rest = objects.skip_while(|object| after.is_some_and(|after| mark(object).as_str() <= after)).peekable();
     let (mut value, mut last) = (Vec::new(), None);
@@ -129,11 +135,13 @@ pub(super) fn page<T>(
     let mut body = Map::new();
     body.insert("value".into(), Value::Array(value));
     if let Some(last) = last.filter(|_| rest.peek().is_some()) {
-        let version = ask.query("api-version").unwrap_or_default();
-        let token = percent(&last);
-        let top = ask.query("$top").map(|_| format!("&%24top={top}")).unwrap_or_default();
-        let (base, path, version) = (&ask.base, &ask.path, percent(version));
-        body.insert("nextLink".into(), json!(format!("{base}{path}?api-version={version}{top}&%24skipToken={token}")));
+        // What was asked for is asked for on every page.
+        let kept = ask.query.iter().filter(|(name, _)| *name != "$skiptoken");
+        let token = ("$skipToken".to_owned(), last);
+        let query =
+            kept.chain([(&token.0, &token.1)]).map(|(name, value)| format!("{}={}", percent(name), percent(value)));
+        let (base, path, query) = (&ask.base, &ask.path, query.collect::<Vec<_>>().join("&"));
+        body.insert("nextLink".into(), json!(format!("{base}{path}?{query}")));
     }
     Ok(Answer::ok(Value::Object(body)))
 }

@@ -75,6 +75,21 @@ impl Ask {
         self.query.get(name).map(String::as_str)
     }
 
+    /// Whether `$expand` asks for the interfaces of endpoints, which is all it may ask for.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn expands_interfaces(&self) -> Result<bool, Rejection> {
+        let Some(wanted) = self.query("$expand") else { return Ok(false) };
+        let known = |name: &str| ["networkinterfaces", "properties/networkinterfaces"].contains(&&*name.to_lowercase());
+        match wanted.split(',').map(str::trim).find(|name| !known(name)) {
+            Some(other) => {
+                Err(Rejection::bad_value("$expand", format!("`{other}` is not expanded: `networkInterfaces` is")))
+            }
+            None => Ok(true),
+        }
+    }
+
     /// The model in force.
     pub(super) fn model(&self) -> &Model {
         &self.view.decisions.model
@@ -270,22 +285,38 @@ fn bare(tag: &str) -> &str {
     tag.trim_matches('"')
 }
 
+/// A condition; an empty one says nothing, as some clients send it.
 pub(super) fn tag(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    let text = headers.get(name).and_then(|value| value.to_str().ok());
+    text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// What stands after the `?`.
+/// The option that every request has.
+const VERSION: &str = "api-version";
+
+/// What stands after the `?`; an option that is left empty says nothing.
 ///
 /// # Errors
-/// 400: there is no `api-version`. Any will do, as long as there is one.
-pub(super) fn query(uri: &Uri) -> Result<BTreeMap<String, String>, Rejection> {
+/// 400: there is no `api-version` (any will do, as long as there is one), an option that is none of `options`, or one
+/// that is there twice.
+pub(super) fn query(uri: &Uri, options: &[&str]) -> Result<BTreeMap<String, String>, Rejection> {
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let decoded = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(name).to_lowercase(), decode(&value.replace('+', " ")))
     });
-    let query: BTreeMap<String, String> = decoded.collect();
-    if query.get("api-version").is_none_or(String::is_empty) {
+    let mut query: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in decoded {
+        if name != VERSION && !options.contains(&&*name) {
+            let known = if options.is_empty() { "no options".to_owned() } else { options.join(", ") };
+            return Err(Rejection::bad_value(&name, format!("this path does not take it: it takes {known}")));
+        }
+        if query.insert(name.clone(), value).is_some() {
+            return Err(Rejection::bad_value(&name, "it is there twice: send it once"));
+        }
+    }
+    query.retain(|_, value| !value.is_empty());
+    if !query.contains_key(VERSION) {
         return Err(Rejection::missing_version());
     }
     Ok(query)

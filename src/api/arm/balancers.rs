@@ -6,12 +6,17 @@ use super::Rejection;
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
+use super::stored;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
-use crate::control::model::{BackendPool, BalancingRule, Frontend, Key, LoadBalancer, Model, PoolAddress, Protocol};
+use crate::control::model::{
+    BackendPool, BalancerProbe, BalancingRule, Distribution, Frontend, HealthCheck, Key, LoadBalancer, Model,
+    PoolAddress, Protocol,
+};
 use crate::control::rights::{Right, Verb};
 
 const FRONTEND: &str = "Microsoft.Network/loadBalancers/frontendIPConfigurations";
+const PROBE: &str = "Microsoft.Network/loadBalancers/probes";
 const POOL: &str = "Microsoft.Network/loadBalancers/backendAddressPools";
 
 /// `GET …/loadBalancers`
@@ -33,8 +38,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
     let before = ask.model().load_balancers.get(&key);
-    ask.check_conditions(before.map(|balancer| show(&key, balancer)).as_ref())?;
-    let balancer = read(before, &Field::root(&ask.body)?)?;
+    let shown = before.map(|balancer| show(&key, balancer));
+    ask.check_conditions(shown.as_ref())?;
+    let balancer = read(before, &Field::over(&ask.body, shown.as_ref())?)?;
     let created = before.is_none();
     write(ask, &key, &balancer, created)
 }
@@ -42,8 +48,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/loadBalancers/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, balancer) = found(ask)?;
-    ask.check_conditions(Some(&show(&key, &balancer)))?;
-    write(ask, &key, &LoadBalancer { tags: patched(ask, &item(&key), &balancer.tags)?, ..balancer }, false)
+    let shown = show(&key, &balancer);
+    ask.check_conditions(Some(&shown))?;
+    write(ask, &key, &LoadBalancer { tags: patched(ask, &item(&key), &balancer.tags, &shown)?, ..balancer }, false)
 }
 
 /// `DELETE …/loadBalancers/{name}`
@@ -89,12 +96,19 @@ fn read(before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<LoadBalancer,
         frontends: properties.items("frontendIPConfigurations")?.iter().map(frontend).collect::<Result<_, _>>()?,
         pools: properties.items("backendAddressPools")?.iter().map(pool).collect::<Result<_, _>>()?,
         rules: properties.items("loadBalancingRules")?.iter().map(rule).collect::<Result<_, _>>()?,
+        probes: properties.items("probes")?.iter().map(probe).collect::<Result<_, _>>()?,
+        foreign: stored::read(ids::LOAD_BALANCER, before.map_or("", |before| &before.foreign), body)?,
     };
     for rule in &balancer.rules {
         let frontend = balancer.frontends.iter().any(|known| known.name.eq_ignore_ascii_case(&rule.frontend));
         let pool = balancer.pools.iter().any(|known| known.name.eq_ignore_ascii_case(&rule.pool));
         if !(frontend && pool) {
             let why = format!("rule `{}` names a frontend or a pool that this load balancer does not have", rule.name);
+            return Err(properties.refused(&why));
+        }
+        let known = |name: &String| balancer.probes.iter().any(|probe| probe.name.eq_ignore_ascii_case(name));
+        if let Some(name) = rule.probe.as_ref().filter(|name| !known(name)) {
+            let why = format!("rule `{}` names a probe that this load balancer does not have: `{name}`", rule.name);
             return Err(properties.refused(&why));
         }
     }
@@ -104,7 +118,9 @@ fn read(before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<LoadBalancer,
 fn frontend(field: &Field<'_>) -> Result<Frontend, Rejection> {
     let properties = field.properties();
     let subnet = properties.id("subnet", ids::SUBNET)?.map(|id| (id.key().clone(), id.name().to_owned()));
-    Ok(Frontend { name: field.name("name")?, subnet, address: properties.address("privateIPAddress")? })
+    let method = properties.text("privateIPAllocationMethod")?.unwrap_or_default();
+    let address = properties.address("privateIPAddress")?.filter(|_| !method.eq_ignore_ascii_case("dynamic"));
+    Ok(Frontend { name: field.name("name")?, subnet, address })
 }
 
 fn pool(field: &Field<'_>) -> Result<BackendPool, Rejection> {
@@ -143,6 +159,45 @@ fn rule(field: &Field<'_>) -> Result<BalancingRule, Rejection> {
         protocol,
         frontend_port: port("frontendPort")?,
         backend_port: port("backendPort")?,
+        probe: properties.id("probe", PROBE)?.map(|id| id.name().to_owned()),
+        distribution: match properties.text("loadDistribution")?.unwrap_or_default().to_lowercase().as_str() {
+            "" | "default" => Distribution::Default,
+            "sourceip" => Distribution::SourceIP,
+            "sourceipprotocol" => Distribution::SourceIPProtocol,
+            _ => return Err(properties.refused("`loadDistribution` is Default, SourceIP or SourceIPProtocol")),
+        },
+    })
+}
+
+/// A probe; one that cannot be honoured as it is meant is refused, for a server that fails it must get no connection.
+fn probe(field: &Field<'_>) -> Result<BalancerProbe, Rejection> {
+    let properties = field.properties();
+    let protocol = properties.required("protocol")?;
+    let path = properties.text("requestPath")?.filter(|path| !path.is_empty());
+    let path = match protocol.to_lowercase().as_str() {
+        "tcp" if path.is_none() => None,
+        "tcp" => return Err(properties.refused("`requestPath` is of an HTTP probe, and this one is Tcp")),
+        "http" => Some(path.ok_or_else(|| properties.refused("`requestPath` is missing: an HTTP probe asks for one"))?),
+        "https" => return Err(properties.refused("HTTPS probes are not sent: use a Tcp or an Http probe")),
+        _ => return Err(properties.refused("`protocol` is Tcp or Http")),
+    };
+    if path.as_ref().is_some_and(|path| !HealthCheck::is_path(path)) {
+        return Err(properties.refused(&format!("`requestPath` is no path: {}", HealthCheck::PATH_REMEDY)));
+    }
+    let within = |name: &str, otherwise: Option<u16>, least: u16, most: u16| {
+        let number = properties.or_shown(name).map(|field| field.as_port()).transpose()?.or(otherwise);
+        let fits = number.is_none_or(|number| (least..=most).contains(&number));
+        let why = format!("`{name}` is a number from {least} to {most}");
+        if fits { Ok(number) } else { Err(properties.refused(&why)) }
+    };
+    let lacks = |name: &str| properties.refused(&format!("`{name}` is missing"));
+    Ok(BalancerProbe {
+        name: field.name("name")?,
+        port: within("port", None, 1, u16::MAX)?.ok_or_else(|| lacks("port"))?,
+        interval: within("intervalInSeconds", Some(15), 1, 3_600)?.ok_or_else(|| lacks("intervalInSeconds"))?,
+        failures: within("numberOfProbes", Some(1), 1, 10)?.ok_or_else(|| lacks("numberOfProbes"))?,
+        threshold: within("probeThreshold", None, 1, 10)?,
+        path,
     })
 }
 
@@ -182,25 +237,52 @@ fn show(key: &Key, balancer: &LoadBalancer) -> Value {
             Some(_) => "Tcp",
             None => "All",
         };
-        let properties = json!({
+        let mut properties = json!({
             "provisioningState": "Succeeded",
             "protocol": protocol,
             "frontendPort": one.frontend_port,
             "backendPort": one.backend_port,
             "frontendIPConfiguration": { "id": within("frontendIPConfigurations", &one.frontend) },
             "backendAddressPool": { "id": within("backendAddressPools", &one.pool) },
+            "loadDistribution": format!("{:?}", one.distribution),
         });
+        if let Some(probe) = &one.probe {
+            properties["probe"] = json!({ "id": within("probes", probe) });
+        }
         json!({ "id": within("loadBalancingRules", &one.name), "name": one.name, "properties": properties })
     };
-    let properties = json!({
+    let probe = |one: &BalancerProbe| {
+        let mut properties = json!({
+            "provisioningState": "Succeeded",
+            "protocol": if one.path.is_some() { "Http" } else { "Tcp" },
+            "port": one.port,
+            "intervalInSeconds": one.interval,
+            "numberOfProbes": one.failures,
+        });
+        if let Some(path) = &one.path {
+            properties["requestPath"] = json!(path);
+        }
+        if let Some(threshold) = one.threshold {
+            properties["probeThreshold"] = json!(threshold);
+        }
+        json!({ "id": within("probes", &one.name), "name": one.name, "properties": properties })
+    };
+    let mut properties = json!({
         "provisioningState": "Succeeded",
         "resourceGuid": ids::guid("load balancer", key),
         "frontendIPConfigurations": balancer.frontends.iter().map(frontend).collect::<Vec<_>>(),
         "backendAddressPools": balancer.pools.iter().map(pool).collect::<Vec<_>>(),
         "loadBalancingRules": balancer.rules.iter().map(rule).collect::<Vec<_>>(),
-        "probes": [],
+        "probes": balancer.probes.iter().map(probe).collect::<Vec<_>>(),
     });
+    let addressed = balancer.frontends.iter().filter(|frontend| frontend.address.is_some());
+    let unused = |one: &Frontend| format!("frontendIPConfigurations.{}.privateIPAddress", one.name.to_lowercase());
+    let unused: Vec<String> = addressed.map(unused).collect();
+    if !unused.is_empty() {
+        // Clients reach endpoints: nobody answers at the frontend itself.
+        properties["privlink"] = json!({ "storedOnly": unused });
+    }
     let mut shown = object(&id, Some((&balancer.region, &balancer.tags)), properties);
     shown["sku"] = json!({ "name": "Standard", "tier": "Regional" });
-    shown
+    stored::Kept::of(&balancer.foreign).show(shown)
 }

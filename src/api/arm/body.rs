@@ -12,10 +12,12 @@ use crate::control::access::grammar;
 use crate::control::ids::ArmId;
 use crate::control::model::{Tags, region};
 
-/// A value of the body.
+/// A value of the body, and what the object shows at its place: output that a client sends back with its change orders
+/// nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Field<'a> {
     value: &'a Value,
+    shown: Option<&'a Value>,
     path: String,
 }
 
@@ -25,6 +27,9 @@ pub(super) struct Body {
     bytes: Bytes,
     json: OnceCell<Value>,
 }
+
+/// Why a PATCH is refused that would change something else than what it changes in Azure.
+pub(super) const NOT_BY_PATCH: &str = "a PATCH does not change this: send the whole object by PUT";
 
 /// Objects and lists within one another in a body, at most. Azure's deepest are far below.
 const DEPTH_MAX: usize = 32;
@@ -72,40 +77,167 @@ fn too_deep(value: &Value, most: usize) -> Option<String> {
     }
 }
 
+/// The member `name` of an object, without regard to case; null is as if it were not there.
+fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let object = object.as_object()?;
+    let folded = || object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    object.get(name).or_else(folded).filter(|value| !value.is_null())
+}
+
+/// Whether `value` says nothing: clients write empty lists and texts for what they leave out.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Whether two texts name one region: `West Europe` is `westeurope`.
+fn is_region(said: &Value, shown: &Value) -> bool {
+    let named = |value: &Value| value.as_str().map(region);
+    said.is_null() || named(said).is_some() && named(said) == named(shown)
+}
+
+/// Whether all that `said` says is in `shown`; texts, IDs among them, are compared without regard to case. Tags and the
+/// like are one word: leaving one out takes it away.
+fn repeats(said: &Value, shown: &Value) -> bool {
+    let free = |name: &str| name.eq_ignore_ascii_case("tags") || name.eq_ignore_ascii_case("metadata");
+    match (said, shown) {
+        (Value::Object(fields), Value::Object(_)) if !fields.is_empty() => {
+            fields.iter().all(|(name, value)| match member(shown, name) {
+                Some(shown) if free(name) => value.is_null() || value == shown,
+                Some(shown) if name.eq_ignore_ascii_case("location") => is_region(value, shown),
+                Some(shown) => repeats(value, shown),
+                None => is_empty(value),
+            })
+        }
+        (Value::Array(said), Value::Array(shown)) => {
+            said.len() == shown.len() && said.iter().zip(shown).all(|(said, shown)| repeats(said, shown))
+        }
+        (Value::String(said), Value::String(shown)) => said.eq_ignore_ascii_case(shown),
+        (said, shown) => said.is_null() || said == shown,
+    }
+}
+
 impl<'a> Field<'a> {
     /// The whole body, which must be an object.
     ///
     /// # Errors
     /// 400.
     pub(super) fn root(body: &'a Body) -> Result<Self, Rejection> {
-        let root = Self { value: body.json()?, path: String::new() };
+        Self::over(body, None)
+    }
+
+    /// The whole body, sent to an object that is `shown` so.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn over(body: &'a Body, shown: Option<&'a Value>) -> Result<Self, Rejection> {
+        let root = Self { value: body.json()?, shown, path: String::new() };
         if root.value.is_object() { Ok(root) } else { Err(root.wrong("an object")) }
+    }
+
+    /// Whether this only repeats what is shown; of what it leaves out nothing is said.
+    pub(super) fn is_as_shown(&self) -> bool {
+        self.shown.is_some_and(|shown| repeats(self.value, shown))
+    }
+
+    /// The member `name` if it says anything else than what is shown.
+    pub(super) fn changed(&self, name: &str) -> Option<Self> {
+        let same = |field: &Self| match field.shown {
+            Some(shown) if name.eq_ignore_ascii_case("location") => is_region(field.value, shown),
+            _ => field.is_as_shown(),
+        };
+        self.get(name).filter(|field| !same(field))
+    }
+
+    /// Checks that nothing is changed but the members in `honoured`.
+    ///
+    /// # Errors
+    /// 400, naming the first other one, and `why`.
+    pub(super) fn refuse_others(&self, honoured: &[&str], why: &str) -> Result<(), Rejection> {
+        let fields = self.value.as_object().into_iter().flatten();
+        let other = |name: &String| !honoured.iter().any(|known| known.eq_ignore_ascii_case(name));
+        for name in fields.map(|(name, _)| name).filter(|name| other(name)) {
+            let Some(field) = self.changed(name) else { continue };
+            if field.value.is_object() && field.shown.is_some_and(Value::is_object) {
+                field.refuse_others(&[], why)?;
+                continue;
+            }
+            if is_empty(field.value) && field.shown.is_none_or(is_empty) {
+                continue;
+            }
+            return Err(field.refused(why));
+        }
+        Ok(())
+    }
+
+    /// The member `name`, else what is shown of it: what older clients do not know stays as it is.
+    pub(super) fn or_shown(&self, name: &str) -> Option<Self> {
+        let shown = || self.shown.and_then(|shown| member(shown, name));
+        self.get(name).or_else(|| Some(Self { value: shown()?, shown: shown(), path: format!("{}.{name}", self.path) }))
+    }
+
+    /// The value itself.
+    pub(super) fn json(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Whether the object shows a member `name`.
+    pub(super) fn shows(&self, name: &str) -> bool {
+        self.shown.and_then(|shown| member(shown, name)).is_some()
+    }
+
+    /// The members that are not exactly as they are shown, as a `T`; what only comes back orders nothing.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn read_changed<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+        let Some(fields) = self.value.as_object() else { return self.read() };
+        let same = |name: &str, value: &Value| {
+            let shown = self.shown.and_then(|shown| member(shown, name));
+            shown.is_some_and(|shown| repeats(value, shown) && repeats(shown, value))
+        };
+        let changed = fields.iter().filter(|(name, value)| !same(name, value));
+        let changed = Value::Object(changed.map(|(name, value)| (name.clone(), value.clone())).collect());
+        T::deserialize(changed).map_err(|error| self.refused(&error.to_string()))
     }
 
     /// The member `name`, without regard to case; null is as if it were not there.
     pub(super) fn get(&self, name: &str) -> Option<Self> {
-        let object = self.value.as_object()?;
-        let folded = || object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-        let value = object.get(name).or_else(folded).filter(|value| !value.is_null())?;
+        let value = member(self.value, name)?;
+        let shown = self.shown.and_then(|shown| member(shown, name));
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-        Some(Self { value, path })
+        Some(Self { value, shown, path })
     }
 
     /// `properties`, or nothing in its place.
     pub(super) fn properties(&self) -> Self {
         static NOTHING: Value = Value::Null;
         let path = if self.path.is_empty() { "properties".to_owned() } else { format!("{}.properties", self.path) };
-        self.get("properties").unwrap_or(Self { value: &NOTHING, path })
+        let shown = self.shown.and_then(|shown| member(shown, "properties"));
+        self.get("properties").unwrap_or(Self { value: &NOTHING, shown, path })
     }
 
-    /// The items of the list `name`; `None` where it is not there.
+    /// The items of the list `name`; `None` where it is not there. What is shown of an item is found by its name.
     ///
     /// # Errors
     /// 400.
     pub(super) fn list(&self, name: &str) -> Result<Option<Vec<Self>>, Rejection> {
         let Some(field) = self.get(name) else { return Ok(None) };
         let items = field.value.as_array().ok_or_else(|| field.wrong("a list"))?;
-        let item = |(index, value)| Self { value, path: format!("{}[{index}]", field.path) };
+        let all = field.shown.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let named = |value: &Value| member(value, "name").and_then(Value::as_str).map(str::to_lowercase);
+        let item = |(index, value): (usize, &'a Value)| {
+            let shown = match named(value) {
+                Some(name) => all.iter().find(|one| named(one).as_ref() == Some(&name)),
+                None => all.get(index),
+            };
+            Self { value, shown, path: format!("{}[{index}]", field.path) }
+        };
         Ok(Some(items.iter().enumerate().map(item).collect()))
     }
 
@@ -182,8 +314,16 @@ impl<'a> Field<'a> {
     /// # Errors
     /// 400.
     pub(super) fn port(&self, name: &str) -> Result<Option<u16>, Rejection> {
-        let number = |field: Self| field.value.as_u64().and_then(|number| u16::try_from(number).ok()).ok_or(field);
-        self.get(name).map(number).transpose().map_err(|field| field.wrong("a number from 0 to 65535"))
+        self.get(name).map(|field| field.as_port()).transpose()
+    }
+
+    /// This value as a number, at most 65535.
+    ///
+    /// # Errors
+    /// 400.
+    pub(super) fn as_port(&self) -> Result<u16, Rejection> {
+        let number = self.value.as_u64().and_then(|number| u16::try_from(number).ok());
+        number.ok_or_else(|| self.wrong("a number from 0 to 65535"))
     }
 
     /// The address `name`.

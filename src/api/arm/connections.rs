@@ -41,10 +41,15 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::approve(ask.model(), &key))?;
     let (endpoint, shown) = found(ask, &ask.view, &key, kind).ok_or_else(|| absent(ask, kind))?;
     ask.check_conditions(Some(&shown))?;
-    let body = Field::root(&ask.body)?.properties();
+    let body = Field::over(&ask.body, Some(&shown))?.properties();
     let Some(state) = body.get("privateLinkServiceConnectionState") else {
         return Err(body.refused("`privateLinkServiceConnectionState` is missing"));
     };
+    // A state with all its members, as an answer has them, is what was read; who decides says less.
+    let ends_otherwise = body.get("privlink").is_some_and(|part| part.changed("approvalEndsAt").is_some());
+    if state.is_as_shown() && state.get("actionsRequired").is_some() && !ends_otherwise {
+        return Ok(Answer::ok(with_time_left(ask, shown, &endpoint)));
+    }
     let decision = Decision {
         endpoint: endpoint.folded().to_owned(),
         reason: state.text("description")?.unwrap_or_default(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
-use super::{Rejection, connections, extension, interfaces};
+use super::{Rejection, connections, extension, interfaces, stored};
 use crate::control::View;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids::{self, ArmId};
@@ -16,6 +16,7 @@ use crate::control::rights::{Right, Verb};
 
 /// `GET …/privateEndpoints`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+    ask.expands_interfaces()?;
     let all = ask.model().endpoints.iter();
     let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Endpoint, key));
     page(ask, here, |(key, _)| key.folded().to_owned(), |(key, endpoint)| show(ask, &ask.view, key, endpoint))
@@ -23,6 +24,7 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
 
 /// `GET …/privateEndpoints/{name}`
 pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+    ask.expands_interfaces()?;
     let (key, endpoint) = found(ask)?;
     shown(ask, &ask.view, &key, &endpoint).map(Answer::ok)
 }
@@ -33,8 +35,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
     let before = ask.model().endpoints.get(&key);
-    ask.check_conditions(before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint)).as_ref())?;
-    let endpoint = read(ask, &key, before)?;
+    let shown = before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint));
+    ask.check_conditions(shown.as_ref())?;
+    let endpoint = read(ask, &key, before, shown.as_ref())?;
     let created = before.is_none();
     write(ask, &key, endpoint)?;
     answer(ask, &key, created)
@@ -43,10 +46,11 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/privateEndpoints/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, mut endpoint) = found(ask)?;
-    ask.check_conditions(show(ask, &ask.view, &key, &endpoint).as_ref())?;
+    let shown = shown(ask, &ask.view, &key, &endpoint)?;
+    ask.check_conditions(Some(&shown))?;
     let mut labels = endpoint.labels.take().unwrap_or_default();
-    labels.tags = patched(ask, &item(&key), &labels.tags)?;
-    endpoint.labels = Some(labels);
+    labels.tags = patched(ask, &item(&key), &labels.tags, &shown)?;
+    endpoint.labels = Some(labels).filter(|labels| **labels != EndpointLabels::default());
     write(ask, &key, endpoint)?;
     answer(ask, &key, false)
 }
@@ -89,8 +93,13 @@ fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
 }
 
 /// The endpoint that the body describes. What it is cannot change during its life, and is checked by the writer.
-fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<PrivateEndpoint, Rejection> {
-    let body = Field::root(&ask.body)?;
+fn read(
+    ask: &Ask,
+    key: &Key,
+    before: Option<&PrivateEndpoint>,
+    shown: Option<&Value>,
+) -> Result<PrivateEndpoint, Rejection> {
+    let body = Field::over(&ask.body, shown)?;
     let properties = body.properties();
     let subnet = properties.required_id("subnet", ids::SUBNET)?;
     let same =
@@ -116,9 +125,16 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
     let subresource = subresource.or_else(|| only_subresource(ask.model(), &resource)).unwrap_or_default();
     let configs = properties.items("ipConfigurations")?;
     let mut labels = before.and_then(|before| before.labels.as_deref().cloned()).unwrap_or_default();
+    if properties.changed("ipConfigurations").is_some() {
+        labels.addresses.clear();
+    }
     let addresses = addresses(&configs, &subresource, &mut labels)?;
+    labels.foreign = stored::read(ids::ENDPOINT, &labels.foreign, &body)?;
     labels.tags = body.tags()?.unwrap_or(labels.tags);
-    labels.connection = Some(request.required("name")?);
+    let name = request.required("name")?;
+    if request.changed("name").is_some() {
+        labels.connection = Some(name);
+    }
     if properties.text("customNetworkInterfaceName")?.is_some_and(|name| !name.is_empty()) {
         let name = properties.name("customNetworkInterfaceName")?;
         interfaces::refuse_taken(ask, key, &name)?;
@@ -140,7 +156,8 @@ fn read(ask: &Ask, key: &Key, before: Option<&PrivateEndpoint>) -> Result<Privat
         rates: before.and_then(|before| before.rates),
         accept_names: before.and_then(|before| before.accept_names.clone()),
         zone_group: before.and_then(|before| before.zone_group.clone()),
-        labels: Some(Box::new(labels)),
+        labels: (before.is_none_or(|before| before.labels.is_some()) || labels != EndpointLabels::default())
+            .then(|| Box::new(labels)),
     };
     extension::endpoint(&properties, &mut endpoint)?;
     Ok(endpoint)
@@ -209,9 +226,7 @@ fn addresses(
     labels: &mut EndpointLabels,
 ) -> Result<Vec<EndpointIp>, Rejection> {
     let mut made = Vec::new();
-    if !configs.is_empty() {
-        labels.addresses.clear();
-    }
+    let known = !labels.addresses.is_empty();
     for field in configs {
         let properties = field.properties();
         let group = properties.text("groupId")?.unwrap_or_default();
@@ -224,7 +239,9 @@ fn addresses(
         let Some(ip) = properties.address("privateIPAddress")? else {
             return Err(properties.refused("`privateIPAddress` is missing"));
         };
-        labels.addresses.push((field.text("name")?.unwrap_or_default(), member.clone()));
+        if !known {
+            labels.addresses.push((field.text("name")?.unwrap_or_default(), member.clone()));
+        }
         made.push(EndpointIp { member, ip: Some(ip) });
     }
     Ok(made)
@@ -252,9 +269,11 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
         "privateLinkServiceConnectionState": connections::state(connection, endpoint),
     });
     let interface = ids::network_interface(key, endpoint);
-    let expanded = ask.query("$expand").is_some_and(|wanted| wanted.to_lowercase().contains("networkinterfaces"));
-    let interface =
-        if expanded { interfaces::show(view, key, endpoint) } else { json!({ "id": interface.to_string() }) };
+    let interface = if ask.expands_interfaces().is_ok_and(|expanded| expanded) {
+        interfaces::show(view, key, endpoint)
+    } else {
+        json!({ "id": interface.to_string() })
+    };
     let fixed = labels.addresses.iter().filter_map(|(name, member)| {
         let address = endpoint.address_for(member).and_then(|at| endpoint.addresses.get(at))?;
         let properties = json!({
@@ -279,6 +298,7 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
     properties[list] = json!([connections::within(&id.clone().below(list, &named), &named, request)]);
     properties[other] = json!([]);
     let shown = object(&id, Some((&endpoint.region, &labels.tags)), properties);
+    let shown = stored::Kept::of(&labels.foreign).show(shown);
     Some(connections::with_time_left(ask, shown, key))
 }
 

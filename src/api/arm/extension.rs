@@ -31,6 +31,9 @@ struct OfVnet {
     /// Read only: whether this host meets it.
     #[serde(default, rename = "attached")]
     _attached: Option<bool>,
+    /// Read only.
+    #[serde(default, rename = "storedOnly")]
+    _stored: Option<Value>,
 }
 
 /// A VNet's resolver.
@@ -82,6 +85,9 @@ struct OfWorkload {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OfSubnet {
     dedicated: Option<bool>,
+    /// Read only.
+    #[serde(default, rename = "storedOnly")]
+    _stored: Option<Value>,
 }
 
 /// Of a private link service or a typed resource.
@@ -128,6 +134,9 @@ struct OfTarget {
     ports: Vec<OfPort>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     health: Option<OfHealth>,
+    /// Read only: of a load balancer's rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    balance: Option<Balance>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,6 +147,8 @@ struct OfHealth {
     timeout_in_seconds: Option<u32>,
     fall: Option<u16>,
     rise: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_path: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -183,6 +194,9 @@ struct OfEndpoint {
     /// Read only.
     #[serde(default, rename = "approvalSecondsLeft")]
     _left: Option<Value>,
+    /// Read only.
+    #[serde(default, rename = "storedOnly")]
+    _stored: Option<Value>,
 }
 
 /// What may pass in a second; with neither part, as much as comes.
@@ -215,7 +229,7 @@ impl OfRates {
 /// 400.
 pub(super) fn vnet(properties: &Field<'_>, vnet: &mut Vnet) -> Result<(), Rejection> {
     let Some(field) = properties.get("privlink") else { return Ok(()) };
-    let part: OfVnet = field.read()?;
+    let part: OfVnet = field.read_changed()?;
     vnet.on_premises = part.on_premises.unwrap_or_else(|| std::mem::take(&mut vnet.on_premises));
     if let Some(dns) = part.dns {
         vnet.dns = Some(dns.settings(&field, vnet.dns.as_ref())?);
@@ -257,7 +271,7 @@ pub(super) fn is_forced(body: &Value) -> bool {
 /// 400.
 pub(super) fn subnet(properties: &Field<'_>, subnet: &mut Subnet) -> Result<(), Rejection> {
     let Some(field) = properties.get("privlink") else { return Ok(()) };
-    let part: OfSubnet = field.read()?;
+    let part: OfSubnet = field.read_changed()?;
     subnet.dedicated = part.dedicated.unwrap_or(subnet.dedicated);
     Ok(())
 }
@@ -267,25 +281,34 @@ pub(super) fn show_subnet(subnet: &Subnet) -> Value {
     json!({ "dedicated": subnet.dedicated })
 }
 
+/// What of a resource's part follows from Azure's own words in the same body: there it is output, and orders nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Follows {
+    /// Targets, from a load balancer or the one server.
+    pub(super) targets: bool,
+    /// NAT addresses and their VNet, from IP configurations.
+    pub(super) nat: bool,
+}
+
 /// Takes a resource's part in.
 ///
 /// # Errors
 /// 400.
-pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource) -> Result<(), Rejection> {
+pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource, follows: Follows) -> Result<(), Rejection> {
     let Some(field) = properties.get("privlink") else { return Ok(()) };
-    let part: OfResource = field.read()?;
-    if let Some(text) = part.vnet {
+    let part: OfResource = field.read_changed()?;
+    if let Some(text) = part.vnet.filter(|_| !follows.nat) {
         let id = ArmId::parse(&text).map_err(|error| field.refused(&error))?;
         if !id.is(ids::VNET) {
             return Err(field.refused("`vnet` is not the ID of a VNet"));
         }
         resource.vnet = Some(id.key().clone());
     }
-    if let Some(nat) = part.nat {
+    if let Some(nat) = part.nat.filter(|_| !follows.nat) {
         resource.nat = nat;
         resource.nat_configs.clear();
     }
-    if let Some(targets) = part.targets {
+    if let Some(targets) = part.targets.filter(|_| !follows.targets) {
         resource.targets = targets.into_iter().map(|one| target(&field, one)).collect::<Result<_, _>>()?;
         resource.frontends.clear();
         resource.destination = None;
@@ -301,6 +324,9 @@ pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource) -> R
 }
 
 fn target(field: &Field<'_>, part: OfTarget) -> Result<TargetSpec, Rejection> {
+    if part.balance.is_some() {
+        return Err(field.refused("`balance` of a target follows from a load balancer: name it beside `targets`"));
+    }
     let mut target =
         TargetSpec { subresource: part.subresource, member: part.member, fqdns: part.fqdns, ..TargetSpec::default() };
     let backend = |one| match one {
@@ -335,6 +361,7 @@ fn health(field: &Field<'_>, part: &OfHealth, ports: &[PortSpec]) -> Result<Heal
         timeout: seconds(part.timeout_in_seconds, otherwise.timeout),
         fall: part.fall.unwrap_or(otherwise.fall),
         rise: part.rise.unwrap_or(otherwise.rise),
+        path: part.request_path.clone(),
     })
 }
 
@@ -360,6 +387,7 @@ pub(super) fn show_resource(reader: &Reader<'_>, key: &Key, resource: &LinkResou
         timeout_in_seconds: whole(one.timeout),
         fall: Some(one.fall),
         rise: Some(one.rise),
+        request_path: one.path.clone(),
     };
     let icmp = || OfPort { protocol: "icmp".into(), port: None, last_port: None, backend_port: None };
     let target = |one: &TargetSpec| OfTarget {
@@ -369,6 +397,7 @@ pub(super) fn show_resource(reader: &Reader<'_>, key: &Key, resource: &LinkResou
         backends: one.backends.iter().map(backend).collect(),
         ports: one.ports.iter().map(port).chain(one.icmp.then(icmp)).collect(),
         health: one.health.as_ref().map(check),
+        balance: one.balance,
     };
     let mut shown = json!({
         "nat": resource.nat,
@@ -413,7 +442,7 @@ fn shared_with(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Vec<S
 /// 400.
 pub(super) fn endpoint(properties: &Field<'_>, endpoint: &mut PrivateEndpoint) -> Result<(), Rejection> {
     let Some(field) = properties.get("privlink") else { return Ok(()) };
-    let part: OfEndpoint = field.read()?;
+    let part: OfEndpoint = field.read_changed()?;
     endpoint.sources = part.sources.unwrap_or_else(|| std::mem::take(&mut endpoint.sources));
     endpoint.max_sessions = part.max_sessions.or(endpoint.max_sessions);
     endpoint.rates = OfRates::or(part.rates, endpoint.rates);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Rejection;
 use super::answer::{Answer, page, tagged};
 use super::ask::Ask;
-use super::body::Field;
+use super::body::{Field, NOT_BY_PATCH};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{Key, Model, ResourceGroup};
 use crate::control::rights::{Right, Verb};
@@ -32,9 +32,17 @@ pub(super) fn exists(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PUT …/resourceGroups/{group}`
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     demand_write(ask)?;
-    let body = Field::root(&ask.body)?;
-    body.required("location")?;
-    let (region, tags) = (body.location()?.unwrap_or_default(), body.tags()?.unwrap_or_default());
+    let before = found(ask, &key(ask));
+    ask.check_conditions(before.as_ref())?;
+    let body = Field::over(&ask.body, before.as_ref())?;
+    if let Some(shown) = before.as_ref().filter(|_| body.is_as_shown()) {
+        return Ok(Answer::put(shown.clone(), false));
+    }
+    let old = ask.model().groups.get(&key(ask));
+    let region = body.location()?.filter(|region| !region.is_empty());
+    let region = region.or_else(|| old.map(|old| old.region.clone()));
+    let region = region.ok_or_else(|| body.refused("`location` is missing"))?;
+    let tags = body.tags()?.or_else(|| old.map(|old| old.tags.clone())).unwrap_or_default();
     change(ask, &ResourceGroup { region, tags })
 }
 
@@ -44,8 +52,13 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let key = key(ask);
     let groups = ask.model().all_groups();
     ask.may_read(ItemKind::ResourceGroup, &key)?;
-    let tags = Field::root(&ask.body)?.tags()?;
+    // A bad body is told before whether there is a group.
+    Field::root(&ask.body)?.tags()?;
     let before = groups.get(&key).ok_or_else(|| Rejection::absent_group(&key.group))?;
+    let shown = show(&key, before);
+    let body = Field::over(&ask.body, Some(&shown))?;
+    body.refuse_others(&["tags"], NOT_BY_PATCH)?;
+    let tags = body.tags()?;
     change(ask, &ResourceGroup { tags: tags.unwrap_or_else(|| before.tags.clone()), ..before.clone() })
 }
 

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::Rejection;
 use super::answer::{Answer, object, page};
 use super::ask::Ask;
-use super::body::Field;
+use super::body::{Field, NOT_BY_PATCH};
 use super::endpoints;
 use crate::control::View;
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
 use crate::control::ids;
-use crate::control::model::{EndpointIp, Key, PrivateEndpoint};
+use crate::control::model::{EndpointIp, EndpointLabels, Key, PrivateEndpoint};
 use crate::control::rights::Right;
 
 /// `GET …/networkInterfaces`
@@ -33,8 +33,17 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
     Ok(Answer::ok(show(&ask.view, key, endpoint)))
 }
 
-/// `PUT`: the endpoint is what changes.
+/// `PUT`: the endpoint is what changes; an interface that comes back as it is shown stays so.
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+    let name = ask.key();
+    ask.demand(&Right::interface(&name))?;
+    if let Some((key, endpoint)) = owner(ask, &name) {
+        let shown = show(&ask.view, key, endpoint);
+        ask.check_conditions(Some(&shown))?;
+        if Field::over(&ask.body, Some(&shown))?.is_as_shown() {
+            return Ok(Answer::ok(shown));
+        }
+    }
     delete(ask)?;
     let message = "A network interface appears with its private endpoint only.";
     Err(Rejection::bad_request_of("NotSupported", message, "create a private endpoint"))
@@ -47,10 +56,13 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let absent = || Rejection::absent(ids::NETWORK_INTERFACE, &name);
     let found = owner(ask, &name).map(|(key, endpoint)| (key.clone(), endpoint.clone()));
     let (key, mut endpoint) = found.ok_or_else(absent)?;
-    ask.check_conditions(Some(&show(&ask.view, &key, &endpoint)))?;
+    let shown = show(&ask.view, &key, &endpoint);
+    ask.check_conditions(Some(&shown))?;
+    let body = Field::over(&ask.body, Some(&shown))?;
+    body.refuse_others(&["tags"], NOT_BY_PATCH)?;
     let mut labels = endpoint.labels.take().unwrap_or_default();
-    labels.interface_tags = Field::root(&ask.body)?.tags()?.unwrap_or(labels.interface_tags);
-    endpoint.labels = Some(labels);
+    labels.interface_tags = body.tags()?.unwrap_or(labels.interface_tags);
+    endpoint.labels = Some(labels).filter(|labels| **labels != EndpointLabels::default());
     endpoints::write(ask, &key, endpoint)?;
     let view = ask.afresh();
     let (key, endpoint) = view.decisions.model.endpoints.entry(&key).ok_or_else(absent)?;

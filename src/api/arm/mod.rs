@@ -61,6 +61,9 @@ mod routes;
 /// Private link services.
 mod services;
 
+/// Settings without effect.
+mod stored;
+
 /// Subnets and peerings.
 mod subnets;
 
@@ -122,12 +125,12 @@ pub(super) fn check_head(state: &ApiState, caller: &Caller, parts: &Parts) -> Re
 fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result<(Handler, Ask), Rejection> {
     let Parts { method, uri, headers, extensions, .. } = parts;
     let (route, parameters) = routes::find(&state.control.view(), uri.path())?;
-    let handler = route.handler(method).ok_or_else(|| Rejection::wrong_method_of(&route.methods()))?;
+    let operation = route.operation(method).ok_or_else(|| Rejection::wrong_method_of(&route.methods()))?;
     let ask = Ask {
         state: state.clone(),
         caller,
         view: Arc::clone(&state.control.view()),
-        query: ask::query(uri)?,
+        query: ask::query(uri, operation.options)?,
         parameters,
         body: body::Body::new(body),
         if_match: ask::tag(headers, &header::IF_MATCH),
@@ -137,7 +140,7 @@ fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result
         looks: Looks::of(method, route),
     };
     ask.check_names()?;
-    Ok((handler, ask))
+    Ok((operation.handler, ask))
 }
 
 fn answer((handler, mut ask): (Handler, Ask)) -> Result<Answer, Rejection> {

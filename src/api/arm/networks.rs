@@ -6,10 +6,10 @@ use super::answer::{Answer, object, page, patched};
 use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::subnets;
-use super::{Rejection, extension};
+use super::{Rejection, extension, stored};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
-use crate::control::model::{Key, Model, Vnet};
+use crate::control::model::{Key, Model, PeeringLabel, Vnet};
 use crate::control::rights::{Right, Verb};
 
 /// `GET …/virtualNetworks`
@@ -41,8 +41,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
     let before = ask.model().vnets.get(&key);
-    ask.check_conditions(before.map(|vnet| show(&ask.reader(), &key, vnet)).as_ref())?;
-    let vnet = read(ask, &key, before)?;
+    let shown = before.map(|vnet| show(&ask.reader(), &key, vnet));
+    ask.check_conditions(shown.as_ref())?;
+    let vnet = read(ask, &key, before, shown.as_ref())?;
     let created = before.is_none();
     write(ask, &key, vnet)?;
     answer(ask, &key, created)
@@ -51,8 +52,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/virtualNetworks/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = found(ask)?;
-    ask.check_conditions(Some(&show(&ask.reader(), &key, &vnet)))?;
-    write(ask, &key, Vnet { tags: patched(ask, &item(&key), &vnet.tags)?, ..vnet })?;
+    let shown = show(&ask.reader(), &key, &vnet);
+    ask.check_conditions(Some(&shown))?;
+    write(ask, &key, Vnet { tags: patched(ask, &item(&key), &vnet.tags, &shown)?, ..vnet })?;
     answer(ask, &key, false)
 }
 
@@ -91,8 +93,8 @@ fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
 }
 
 /// The VNet that the body describes; what it says nothing of stays as it was.
-fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> {
-    let body = Field::root(&ask.body)?;
+fn read(ask: &Ask, key: &Key, before: Option<&Vnet>, shown: Option<&Value>) -> Result<Vnet, Rejection> {
+    let body = Field::over(&ask.body, shown)?;
     let properties = body.properties();
     let region = body.location()?.or_else(|| before.map(|vnet| vnet.region.clone()));
     let mut vnet = before.cloned().unwrap_or_else(|| Vnet {
@@ -107,6 +109,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
         public_prefixes: vec![],
         peering_labels: Vec::new(),
         tags: crate::control::model::Tags::new(),
+        foreign: String::new(),
     });
     vnet.region = region.filter(|region| !region.is_empty()).ok_or_else(|| body.refused("`location` is missing"))?;
     if let Some(tags) = body.tags()? {
@@ -125,7 +128,8 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
         vnet.subnets = list.iter().map(one).collect::<Result<_, _>>()?;
         subnets::refuse_used(ask, key, &old, &vnet.subnets)?;
     }
-    if let Some(list) = properties.list("virtualNetworkPeerings")? {
+    let peerings = properties.list("virtualNetworkPeerings")?;
+    if let Some(list) = peerings.filter(|_| properties.changed("virtualNetworkPeerings").is_some()) {
         vnet.peerings.clear();
         vnet.peering_labels.clear();
         for field in &list {
@@ -135,14 +139,16 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>) -> Result<Vnet, Rejection> 
             }
         }
     }
+    vnet.foreign = stored::read(ids::VNET, &vnet.foreign, &body)?;
     extension::vnet(&properties, &mut vnet)?;
     Ok(vnet)
 }
 
 /// As Azure shows it.
 pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet) -> Value {
-    let subnets: Vec<Value> = vnet.subnets.iter().map(|subnet| subnets::show(reader, key, subnet)).collect();
-    let peerings: Vec<Value> = vnet.labelled().iter().map(|label| subnets::show_peering(reader, key, label)).collect();
+    let subnets: Vec<Value> = vnet.subnets.iter().map(|subnet| subnets::show(reader, key, vnet, subnet)).collect();
+    let peering = |label: &PeeringLabel| subnets::show_peering(reader, key, vnet, label);
+    let peerings: Vec<Value> = vnet.labelled().iter().map(peering).collect();
     let properties = json!({
         "provisioningState": "Succeeded",
         "resourceGuid": ids::guid("vnet", key),
@@ -150,7 +156,9 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet) -> Value {
         "subnets": subnets,
         "virtualNetworkPeerings": peerings,
         "enableDdosProtection": false,
+        "privateEndpointVNetPolicies": "Disabled",
         "privlink": extension::show_vnet(reader.view(), key, vnet),
     });
-    object(&ids::vnet(key), Some((&vnet.region, &vnet.tags)), properties)
+    let shown = object(&ids::vnet(key), Some((&vnet.region, &vnet.tags)), properties);
+    stored::Kept::of(&vnet.foreign).show(shown)
 }

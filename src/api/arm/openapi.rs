@@ -56,9 +56,21 @@ fn described(route: &Route, operation: &Operation) -> Value {
         let content = json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } });
         shown["requestBody"] = json!({ "required": true, "content": content });
     }
-    if matches!(operation.method, "PUT" | "PATCH" | "DELETE") {
-        let header = |name: &str| json!({ "name": name, "in": "header", "schema": { "type": "string" } });
-        shown["parameters"] = json!([header("If-Match"), header("If-None-Match")]);
+    let header = |name: &&str| json!({ "name": name, "in": "header", "schema": { "type": "string" } });
+    let conditions = ["If-Match", "If-None-Match"];
+    let conditions = conditions.iter().filter(|_| matches!(operation.method, "PUT" | "PATCH" | "DELETE")).map(header);
+    // A page's own token is no word of clients.
+    let options = operation.options.iter().filter(|name| **name != "$skiptoken").map(|name| {
+        let schema = match *name {
+            "$top" => json!({ "type": "integer", "minimum": 1 }),
+            "$expand" => json!({ "enum": ["networkInterfaces"] }),
+            _ => json!({ "type": "string" }),
+        };
+        json!({ "name": name, "in": "query", "schema": schema })
+    });
+    let parameters: Vec<Value> = conditions.chain(options).collect();
+    if !parameters.is_empty() {
+        shown["parameters"] = Value::Array(parameters);
     }
     shown
 }
@@ -126,7 +138,7 @@ mod tests {
                 operations += 1;
                 let route = ROUTES.iter().find(|route| route.template == template).unwrap();
                 let method: axum::http::Method = method.to_uppercase().parse().unwrap();
-                assert!(route.handler(&method).is_some(), "{method} {template}");
+                assert!(route.operation(&method).is_some(), "{method} {template}");
                 let takes = operation.get("requestBody").is_some();
                 assert_eq!(takes, matches!(method.as_str(), "PUT" | "PATCH" | "POST"), "{method} {template}");
             }

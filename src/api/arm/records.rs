@@ -112,6 +112,9 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     Ok(Answer::deleted())
 }
 
+/// What every record set shows besides.
+const SHOWN: [&str; 4] = ["fqdn", "isAutoRegistered", "provisioningState", "privlink"];
+
 fn change(ask: &Ask, whole: bool) -> Result<Answer, Rejection> {
     let asked = Asked::of(ask)?;
     let (key, mut zone) = writable(ask, actions::write(&actions::record_sets(asked.name())))?;
@@ -120,8 +123,15 @@ fn change(ask: &Ask, whole: bool) -> Result<Answer, Rejection> {
     if !whole && before.is_none() {
         return Err(absent(ask, asked, &key));
     }
-    let body = Field::root(&ask.body)?;
+    let body = Field::over(&ask.body, before.as_ref())?;
     let properties = body.properties();
+    let own = match asked {
+        Asked::Soa => "soaRecord",
+        Asked::Set(kind) => field_of(kind),
+    };
+    // What is written nowhere is not taken, such as values of another type.
+    let known = [&[own, "ttl", "metadata"], SHOWN.as_slice()].concat();
+    properties.refuse_others(&known, "a record set of this type has no such member")?;
     match asked {
         Asked::Soa if relative(ask) != APEX => return Err(absent(ask, asked, &key)),
         Asked::Soa => zone.soa = read_soa(&zone.soa, &properties)?,
@@ -132,12 +142,9 @@ fn change(ask: &Ask, whole: bool) -> Result<Answer, Rejection> {
             }
             let old = zone.record(&name, kind).cloned();
             let kept = old.as_ref().filter(|_| !whole);
-            let data = match read_data(kind, &properties)? {
-                Some(data) => data,
-                None => kept
-                    .map(|old| old.set.data.clone())
-                    .ok_or_else(|| properties.refused(&format!("`{}` is missing", field_of(kind))))?,
-            };
+            // A set without values is one that is filled later.
+            let data = read_data(kind, &properties)?.or_else(|| kept.map(|old| old.set.data.clone()));
+            let data = data.unwrap_or_else(|| RecordData::none(kind));
             let ttl = number(&properties, "ttl")?.or(kept.map(|old| old.set.ttl)).unwrap_or(RECORD_TTL);
             let metadata = metadata(&properties)?.or_else(|| kept.map(|old| old.metadata.clone())).unwrap_or_default();
             let data = without(data, old.as_ref(), &owned(ask, &key, &name));
@@ -300,7 +307,11 @@ fn metadata(properties: &Field<'_>) -> Result<Option<Tags>, Rejection> {
 fn read_soa(before: &Soa, properties: &Field<'_>) -> Result<Soa, Rejection> {
     let ttl = number(properties, "ttl")?.unwrap_or(before.ttl);
     let Some(record) = properties.get("soaRecord") else { return Ok(Soa { ttl, ..before.clone() }) };
-    let email = match record.text("email")?.filter(|text| !text.is_empty()) {
+    let known = ["email", "refreshTime", "retryTime", "expireTime", "minimumTtl"];
+    record.refuse_others(&known, "this follows from the zone, and cannot be set")?;
+    // What is shown where nobody named one is no word of anybody.
+    let email = record.changed("email").map(|email| email.as_text()).transpose()?;
+    let email = match email.filter(|text| !text.is_empty()) {
         Some(text) => domain_name(&text, false)
             .ok_or_else(|| record.refused("`email` is a name, such as hostmaster.example.com"))?,
         None => before.email.to_string(),
@@ -333,13 +344,15 @@ fn show(key: &Key, zone: &DnsZone, name: &str, kind: RecordType, owned: &[(&Key,
             None => values = json!([value]),
         }
     }
-    if values.is_null() {
+    if values.is_null() && written.is_none() {
         return None;
     }
     let nothing = Tags::new();
     let (ttl, metadata) = written.map_or((ENDPOINT_TTL, &nothing), |record| (record.set.ttl, &record.metadata));
     let mut properties = properties(&whole(name, &key.name), ttl, metadata);
-    properties.insert(field_of(kind).into(), values);
+    if !values.is_null() {
+        properties.insert(field_of(kind).into(), values);
+    }
     if !endpoints.is_empty() {
         properties.insert("privlink".into(), json!({ "privateEndpoints": endpoints }));
     }
@@ -353,6 +366,7 @@ fn shown(data: &RecordData) -> Value {
     match data {
         RecordData::A(all) => json!(all.iter().map(|one| json!({ "ipv4Address": one })).collect::<Vec<_>>()),
         RecordData::Aaaa(all) => json!(all.iter().map(|one| json!({ "ipv6Address": one })).collect::<Vec<_>>()),
+        RecordData::Cname(to) if to.is_empty() => Value::Null,
         RecordData::Cname(to) => json!({ "cname": &**to }),
         RecordData::Mx(all) => json!(
             all.iter()

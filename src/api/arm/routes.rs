@@ -21,6 +21,8 @@ pub(super) type Handler = fn(&Ask) -> Result<Answer, Rejection>;
 pub(in crate::api) struct Operation {
     pub(in crate::api) method: &'static str,
     pub(super) handler: Handler,
+    /// Options after the `?` that it honours besides `api-version`, in lower case: any other is refused.
+    pub(super) options: &'static [&'static str],
     /// What it does, for people; begins with a verb.
     pub(super) summary: &'static str,
 }
@@ -35,10 +37,17 @@ pub(in crate::api) struct Route {
 
 impl Route {
     /// What answers `method`; HEAD is answered like GET unless it has a word of its own.
-    pub(super) fn handler(&self, method: &Method) -> Option<Handler> {
+    pub(super) fn operation(&self, method: &Method) -> Option<&'static Operation> {
         let named = |name: &str| self.operations.iter().find(|operation| operation.method == name);
         let like_get = || named("GET").filter(|_| method == Method::HEAD);
-        named(method.as_str()).or_else(like_get).map(|operation| operation.handler)
+        named(method.as_str()).or_else(like_get)
+    }
+
+    /// Whether `method` here takes an option.
+    #[cfg(test)]
+    pub(in crate::api) fn honours(&self, method: &str, option: &str) -> bool {
+        let mut operations = self.operations.iter().filter(|operation| operation.method == method);
+        operations.any(|operation| operation.options.contains(&&*option.to_lowercase()))
     }
 
     /// Whether it shows several objects.
@@ -88,11 +97,16 @@ pub(super) fn find(view: &View, path: &str) -> Result<(&'static Route, BTreeMap<
 }
 
 macro_rules! routes {
-    ($( $template:expr => { $( $method:ident $handler:path, $summary:literal; )+ } )+) => {
+    ($( $template:expr => { $( $method:ident $handler:path $([ $($option:literal)+ ])?, $summary:literal; )+ } )+) => {
         /// See the module. What is more special stands first.
         pub(in crate::api) const ROUTES: &[Route] = &[
             $( Route { template: $template, operations: &[
-                $( Operation { method: stringify!($method), handler: $handler, summary: $summary }, )+
+                $( Operation {
+                    method: stringify!($method),
+                    handler: $handler,
+                    options: &[$($($option),+)?],
+                    summary: $summary,
+                }, )+
             ] }, )+
         ];
     };
@@ -124,7 +138,7 @@ macro_rules! resource {
 
 routes! {
     subscription!("/resourceGroups") => {
-        GET groups::list, "List resource groups";
+        GET groups::list ["$top" "$skiptoken"], "List resource groups";
     }
     group!("") => {
         GET groups::get, "Show a resource group";
@@ -135,16 +149,16 @@ routes! {
     }
 
     subscription!("/providers/Microsoft.Network/locations/{location}/availablePrivateEndpointTypes") => {
-        GET locations::types, "List the types that private endpoints of a region can be bound to";
+        GET locations::types ["$top" "$skiptoken"], "List the types that private endpoints of a region can be bound to";
     }
     network!("/locations/{location}/availablePrivateEndpointTypes") => {
-        GET locations::types, "List the types that private endpoints of a region can be bound to";
+        GET locations::types ["$top" "$skiptoken"], "List the types that private endpoints of a region can be bound to";
     }
     subscription!("/providers/Microsoft.Network/locations/{location}/autoApprovedPrivateLinkServices") => {
-        GET locations::auto_approved, "List the services that approve this subscription at once";
+        GET locations::auto_approved ["$top" "$skiptoken"], "List the services that approve this subscription at once";
     }
     network!("/locations/{location}/autoApprovedPrivateLinkServices") => {
-        GET locations::auto_approved, "List the services that approve this subscription at once";
+        GET locations::auto_approved ["$top" "$skiptoken"], "List the services that approve this subscription at once";
     }
     subscription!("/providers/Microsoft.Network/locations/{location}/checkPrivateLinkServiceVisibility") => {
         POST locations::visibility, "Tell whether a service is visible to this subscription";
@@ -154,10 +168,10 @@ routes! {
     }
 
     subscription!("/providers/Microsoft.Network/virtualNetworks") => {
-        GET networks::list, "List VNets";
+        GET networks::list ["$top" "$skiptoken"], "List VNets";
     }
     network!("/virtualNetworks") => {
-        GET networks::list, "List the VNets of a group";
+        GET networks::list ["$top" "$skiptoken"], "List the VNets of a group";
     }
     network!("/virtualNetworks/{name}") => {
         GET networks::get, "Show a VNet";
@@ -166,7 +180,7 @@ routes! {
         DELETE networks::delete, "Delete a VNet";
     }
     network!("/virtualNetworks/{name}/subnets") => {
-        GET subnets::list, "List the subnets of a VNet";
+        GET subnets::list ["$top" "$skiptoken"], "List the subnets of a VNet";
     }
     network!("/virtualNetworks/{name}/subnets/{subnet}") => {
         GET subnets::get, "Show a subnet";
@@ -174,7 +188,7 @@ routes! {
         DELETE subnets::delete, "Delete a subnet";
     }
     network!("/virtualNetworks/{name}/virtualNetworkPeerings") => {
-        GET subnets::list_peerings, "List the peerings of a VNet";
+        GET subnets::list_peerings ["$top" "$skiptoken"], "List the peerings of a VNet";
     }
     network!("/virtualNetworks/{name}/virtualNetworkPeerings/{peering}") => {
         GET subnets::get_peering, "Show a peering";
@@ -183,10 +197,10 @@ routes! {
     }
 
     subscription!("/providers/Microsoft.Network/loadBalancers") => {
-        GET balancers::list, "List load balancers";
+        GET balancers::list ["$top" "$skiptoken"], "List load balancers";
     }
     network!("/loadBalancers") => {
-        GET balancers::list, "List the load balancers of a group";
+        GET balancers::list ["$top" "$skiptoken"], "List the load balancers of a group";
     }
     network!("/loadBalancers/{name}") => {
         GET balancers::get, "Show a load balancer";
@@ -196,10 +210,10 @@ routes! {
     }
 
     subscription!("/providers/Microsoft.Network/privateLinkServices") => {
-        GET services::list, "List private link services";
+        GET services::list ["$top" "$skiptoken"], "List private link services";
     }
     network!("/privateLinkServices") => {
-        GET services::list, "List the private link services of a group";
+        GET services::list ["$top" "$skiptoken"], "List the private link services of a group";
     }
     network!("/privateLinkServices/{name}") => {
         GET services::get, "Show a private link service";
@@ -208,7 +222,7 @@ routes! {
         DELETE services::delete, "Delete a private link service without connections";
     }
     network!("/privateLinkServices/{name}/privateEndpointConnections") => {
-        GET connections::list, "List the connections of a private link service";
+        GET connections::list ["$top" "$skiptoken"], "List the connections of a private link service";
     }
     network!("/privateLinkServices/{name}/privateEndpointConnections/{connection}") => {
         GET connections::get, "Show a connection of a private link service";
@@ -217,13 +231,13 @@ routes! {
     }
 
     subscription!("/providers/Microsoft.Network/privateEndpoints") => {
-        GET endpoints::list, "List private endpoints";
+        GET endpoints::list ["$top" "$skiptoken" "$expand"], "List private endpoints";
     }
     network!("/privateEndpoints") => {
-        GET endpoints::list, "List the private endpoints of a group";
+        GET endpoints::list ["$top" "$skiptoken" "$expand"], "List the private endpoints of a group";
     }
     network!("/privateEndpoints/{name}/privateDnsZoneGroups") => {
-        GET zone_groups::list, "List the zone groups of a private endpoint: one at most";
+        GET zone_groups::list ["$top" "$skiptoken"], "List the zone groups of a private endpoint: one at most";
     }
     network!("/privateEndpoints/{name}/privateDnsZoneGroups/{zones}") => {
         GET zone_groups::get, "Show the zones that a private endpoint's records stand in";
@@ -231,17 +245,17 @@ routes! {
         DELETE zone_groups::delete, "Take a private endpoint's records out of all zones";
     }
     network!("/privateEndpoints/{name}") => {
-        GET endpoints::get, "Show a private endpoint";
+        GET endpoints::get ["$expand"], "Show a private endpoint";
         PUT endpoints::put, "Create or change a private endpoint";
         PATCH endpoints::patch, "Change the tags of a private endpoint";
         DELETE endpoints::delete, "Delete a private endpoint";
     }
 
     subscription!("/providers/Microsoft.Network/privateDnsZones") => {
-        GET zones::list, "List private DNS zones";
+        GET zones::list ["$top" "$skiptoken"], "List private DNS zones";
     }
     network!("/privateDnsZones") => {
-        GET zones::list, "List the private DNS zones of a group";
+        GET zones::list ["$top" "$skiptoken"], "List the private DNS zones of a group";
     }
     network!("/privateDnsZones/{name}") => {
         GET zones::get, "Show a private DNS zone";
@@ -250,7 +264,7 @@ routes! {
         DELETE zones::delete, "Delete a private DNS zone without links";
     }
     network!("/privateDnsZones/{name}/virtualNetworkLinks") => {
-        GET zones::list_links, "List the VNets that a zone is linked to";
+        GET zones::list_links ["$top" "$skiptoken"], "List the VNets that a zone is linked to";
     }
     network!("/privateDnsZones/{name}/virtualNetworkLinks/{link}") => {
         GET zones::get_link, "Show a link of a zone to a VNet";
@@ -259,7 +273,7 @@ routes! {
         DELETE zones::delete_link, "Take a zone away from a VNet";
     }
     network!("/privateDnsZones/{name}/{record}") => {
-        GET records::list, "List the record sets of a type, or ALL";
+        GET records::list ["$top" "$skiptoken" "$recordsetnamesuffix"], "List the record sets of a type, or ALL";
     }
     network!("/privateDnsZones/{name}/{record}/{relative}") => {
         GET records::get, "Show a record set";
@@ -269,10 +283,10 @@ routes! {
     }
 
     subscription!("/providers/Microsoft.Network/networkInterfaces") => {
-        GET interfaces::list, "List the interfaces of private endpoints";
+        GET interfaces::list ["$top" "$skiptoken"], "List the interfaces of private endpoints";
     }
     network!("/networkInterfaces") => {
-        GET interfaces::list, "List the interfaces of the private endpoints of a group";
+        GET interfaces::list ["$top" "$skiptoken"], "List the interfaces of the private endpoints of a group";
     }
     network!("/networkInterfaces/{name}") => {
         GET interfaces::get, "Show the interface of a private endpoint";
@@ -282,10 +296,10 @@ routes! {
     }
 
     subscription!("/providers/{provider}/{type}") => {
-        GET typed::list, "List resources of a type";
+        GET typed::list ["$top" "$skiptoken"], "List resources of a type";
     }
     resource!("") => {
-        GET typed::list, "List the resources of a type in a group";
+        GET typed::list ["$top" "$skiptoken"], "List the resources of a type in a group";
     }
     resource!("/{name}") => {
         GET typed::get, "Show a resource";
@@ -294,13 +308,13 @@ routes! {
         DELETE typed::delete, "Delete a resource; its connections are Disconnected since";
     }
     resource!("/{name}/privateLinkResources") => {
-        GET typed::subresources, "List the subresources that a resource has";
+        GET typed::subresources ["$top" "$skiptoken"], "List the subresources that a resource has";
     }
     resource!("/{name}/privateLinkResources/{subresource}") => {
         GET typed::subresource, "Show a subresource of a resource";
     }
     resource!("/{name}/privateEndpointConnections") => {
-        GET connections::list, "List the connections of a resource";
+        GET connections::list ["$top" "$skiptoken"], "List the connections of a resource";
     }
     resource!("/{name}/privateEndpointConnections/{connection}") => {
         GET connections::get, "Show a connection of a resource";

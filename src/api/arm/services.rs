@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page, patched};
 use super::ask::{Ask, Reader};
 use super::body::Field;
-use super::{Rejection, connections, extension};
+use super::{Rejection, connections, extension, stored};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
 use crate::control::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Tags, TimeoutOverrides, Visibility};
@@ -35,8 +35,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
         let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
         return Err(Rejection::conflict("NameInUse", &message));
     }
-    ask.check_conditions(before.map(|service| show(&ask.reader(), &key, service)).as_ref())?;
-    let service = read(ask, &key, before)?;
+    let shown = before.map(|service| show(&ask.reader(), &key, service));
+    ask.check_conditions(shown.as_ref())?;
+    let service = read(ask, &key, before, shown.as_ref())?;
     let created = before.is_none();
     write(ask, &key, service)?;
     answer(ask, &key, created)
@@ -45,8 +46,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 /// `PATCH …/privateLinkServices/{name}`
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, service) = found(ask)?;
-    ask.check_conditions(Some(&show(&ask.reader(), &key, &service)))?;
-    write(ask, &key, LinkResource { tags: patched(ask, &item(&key), &service.tags)?, ..service })?;
+    let shown = show(&ask.reader(), &key, &service);
+    ask.check_conditions(Some(&shown))?;
+    write(ask, &key, LinkResource { tags: patched(ask, &item(&key), &service.tags, &shown)?, ..service })?;
     answer(ask, &key, false)
 }
 
@@ -128,25 +130,37 @@ pub(super) fn blank(kind: Option<String>) -> LinkResource {
 }
 
 /// The service that the body describes; what it says nothing of is as if it were new, but for what Azure has no word for.
-fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>) -> Result<LinkResource, Rejection> {
-    let body = Field::root(&ask.body)?;
+/// What is shown of it and follows from something else orders nothing when it comes back: the targets from a load
+/// balancer or a destination, the NAT addresses from IP configurations, or these from those.
+fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>, shown: Option<&Value>) -> Result<LinkResource, Rejection> {
+    let body = Field::over(&ask.body, shown)?;
     let properties = body.properties();
-    let mut service = before.cloned().unwrap_or_else(|| blank(None));
+    let new = || LinkResource { alias: Some(key.name.clone()), ..blank(None) };
+    let mut service = before.cloned().unwrap_or_else(new);
     common(&body, &properties, &mut service)?;
-    service.alias.get_or_insert_with(|| key.name.clone());
     service.fqdns = properties.texts("fqdns")?;
     service.proxy_protocol = properties.flag("enableProxyProtocol")?.unwrap_or_default();
     let configs = properties.items("ipConfigurations")?;
-    if !configs.is_empty() {
+    let other = properties.changed("ipConfigurations").is_some();
+    if other && !configs.is_empty() {
         addresses(&configs, &mut service)?;
     }
     let frontends = properties.items("loadBalancerFrontendIpConfigurations")?;
     let destination = properties.address("destinationIPAddress")?;
-    if !frontends.is_empty() || destination.is_some() {
+    let behind = !frontends.is_empty() || destination.is_some();
+    if behind {
         service.frontends = frontends.iter().map(frontend).collect::<Result<_, _>>()?;
         service.destination = destination;
+    } else if properties.changed("loadBalancerFrontendIpConfigurations").is_some() {
+        service.frontends.clear();
+        service.targets.clear();
     }
-    extension::resource(&properties, &mut service)?;
+    let follows = extension::Follows {
+        targets: behind,
+        nat: !configs.is_empty() && (other || before.is_some_and(|before| !before.nat_configs.is_empty())),
+    };
+    extension::resource(&properties, &mut service, follows)?;
+    service.foreign = stored::read(PRIVATE_LINK_SERVICE, &service.foreign, &body)?;
     let bare = service.targets.is_empty() && service.frontends.is_empty() && service.destination.is_none();
     if service.vnet.is_none() || bare {
         let remedy = "`ipConfigurations`, and `loadBalancerFrontendIpConfigurations` or `destinationIPAddress`";
@@ -238,7 +252,8 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, service: &LinkResource) -> Va
     if let Some(server) = service.destination {
         properties["destinationIPAddress"] = json!(server);
     }
-    object(&id, Some((&service.region, &service.tags)), properties)
+    let shown = object(&id, Some((&service.region, &service.tags)), properties);
+    stored::Kept::of(&service.foreign).show(shown)
 }
 
 /// What services and typed resources show alike.
@@ -275,10 +290,13 @@ fn configurations(reader: &Reader<'_>, id: &ids::ArmId, service: &LinkResource) 
         let mut properties = json!({
             "provisioningState": "Succeeded",
             "primary": index == 0,
-            "privateIPAddress": ip,
             "privateIPAddressVersion": if ip.is_ipv6() { "IPv6" } else { "IPv4" },
             "privateIPAllocationMethod": if fixed { "Static" } else { "Dynamic" },
         });
+        // As in Azure: a client that did not choose the address does not find it here, but in `privlink.nat`.
+        if fixed {
+            properties["privateIPAddress"] = json!(ip);
+        }
         if let Some(subnet) = subnet {
             properties["subnet"] = json!({ "id": subnet.to_string() });
         }

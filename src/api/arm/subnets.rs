@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page};
 use super::ask::{Ask, Reader};
 use super::body::Field;
-use super::{Rejection, extension, networks};
+use super::{Rejection, extension, networks, stored};
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
 use crate::control::ids;
@@ -18,7 +18,7 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = networks::found(ask)?;
     let mut subnets: Vec<&Subnet> = vnet.subnets.iter().collect();
     subnets.sort_by_key(|subnet| subnet.name.to_lowercase());
-    page(ask, subnets.into_iter(), |s| s.name.to_lowercase(), |s| Some(show(&ask.reader(), &key, s)))
+    page(ask, subnets.into_iter(), |s| s.name.to_lowercase(), |s| Some(show(&ask.reader(), &key, &vnet, s)))
 }
 
 /// `GET …/subnets/{subnet}`
@@ -29,10 +29,10 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
         ask.may_read(ItemKind::Vnet, &key)?;
     }
     let found = ask.model().vnets.entry(&key).and_then(|(key, vnet)| {
-        vnet.subnets.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| (key, subnet))
+        vnet.subnets.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| (key, vnet, subnet))
     });
-    let (key, found) = found.ok_or_else(|| Rejection::absent(ids::SUBNET, &key.beside(name)))?;
-    Ok(Answer::ok(show(&ask.reader(), key, found)))
+    let (key, vnet, found) = found.ok_or_else(|| Rejection::absent(ids::SUBNET, &key.beside(name)))?;
+    Ok(Answer::ok(show(&ask.reader(), key, vnet, found)))
 }
 
 /// `PUT …/subnets/{subnet}`
@@ -42,14 +42,17 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, mut vnet) = networks::found(ask)?;
     let at = vnet.subnets.iter().position(|subnet| named(&subnet.name, name));
     let before = at.and_then(|at| vnet.subnets.get(at)).cloned();
-    ask.check_conditions(before.as_ref().map(|subnet| show(&ask.reader(), &key, subnet)).as_ref())?;
-    let subnet = read(&Field::root(&ask.body)?, before.as_ref().map_or(name, |s| &s.name), before.as_ref())?;
+    let shown = before.as_ref().map(|subnet| show(&ask.reader(), &key, &vnet, subnet));
+    ask.check_conditions(shown.as_ref())?;
+    let body = Field::over(&ask.body, shown.as_ref())?;
+    let subnet = read(&body, before.as_ref().map_or(name, |s| &s.name), before.as_ref())?;
     match at.and_then(|at| vnet.subnets.get_mut(at)) {
         Some(place) => *place = subnet.clone(),
         None => vnet.subnets.push(subnet.clone()),
     }
-    networks::write(ask, &key, vnet)?;
-    Ok(Answer::put(show(&ask.reader_of(&ask.afresh()), &key, &subnet), before.is_none()))
+    vnet.foreign = stored::read_part(ids::SUBNET, &vnet.foreign, (SUBNETS, &subnet.name), &body)?;
+    networks::write(ask, &key, vnet.clone())?;
+    Ok(Answer::put(show(&ask.reader_of(&ask.afresh()), &key, &vnet, &subnet), before.is_none()))
 }
 
 /// `DELETE …/subnets/{subnet}`
@@ -64,9 +67,11 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     if vnet.subnets.len() == old.len() {
         return Ok(Answer::absent());
     }
-    let shown = old.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| show(&ask.reader(), &key, subnet));
+    let shown =
+        old.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| show(&ask.reader(), &key, &vnet, subnet));
     ask.check_conditions(shown.as_ref())?;
     refuse_used(ask, &key, &old, &vnet.subnets)?;
+    vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(SUBNETS, name, None).text()?;
     networks::write(ask, &key, vnet)?;
     Ok(Answer::deleted())
 }
@@ -113,7 +118,9 @@ pub(super) fn read(field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Re
     if prefixes.is_empty() {
         prefixes = before.map(|subnet| subnet.prefixes.clone()).unwrap_or_default();
     }
-    let group = properties.id("networkSecurityGroup", ids::SECURITY_GROUP)?;
+    let group = properties.id("networkSecurityGroup", ids::SECURITY_GROUP)?.map(|group| group.key().clone());
+    // Who is not shown the rule set cannot have left it out on purpose.
+    let unseen = || before.filter(|_| !properties.shows("networkSecurityGroup"))?.security_group.clone();
     let delegations = properties.items("delegations")?;
     let delegated = |one: &Field<'_>| Ok(one.properties().text("serviceName")?.unwrap_or_default());
     let services = properties.items("serviceEndpoints")?;
@@ -125,7 +132,7 @@ pub(super) fn read(field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Re
         delegations: delegations.iter().map(delegated).collect::<Result<_, Rejection>>()?,
         service_endpoints: services.iter().map(service).collect::<Result<_, _>>()?,
         network_policies: policies(&properties)?,
-        security_group: group.map(|group| group.key().clone()),
+        security_group: group.or_else(unseen),
         service_policies: enabled(&properties)?.or_else(|| before.and_then(|subnet| subnet.service_policies)),
     };
     extension::subnet(&properties, &mut subnet)?;
@@ -146,7 +153,7 @@ fn policies(properties: &Field<'_>) -> Result<NetworkPolicies, Rejection> {
 }
 
 fn enabled(properties: &Field<'_>) -> Result<Option<bool>, Rejection> {
-    let Some(field) = properties.get("privateLinkServiceNetworkPolicies") else { return Ok(None) };
+    let Some(field) = properties.changed("privateLinkServiceNetworkPolicies") else { return Ok(None) };
     match field.as_text()?.to_lowercase().as_str() {
         "enabled" => Ok(Some(true)),
         "disabled" => Ok(Some(false)),
@@ -155,7 +162,7 @@ fn enabled(properties: &Field<'_>) -> Result<Option<bool>, Rejection> {
 }
 
 /// As Azure shows it.
-pub(super) fn show(reader: &Reader<'_>, vnet: &Key, subnet: &Subnet) -> Value {
+pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet, subnet: &Subnet) -> Value {
     let delegation = |service: &String| json!({ "name": service, "properties": { "serviceName": service } });
     let mut properties = json!({
         "provisioningState": "Succeeded",
@@ -165,16 +172,21 @@ pub(super) fn show(reader: &Reader<'_>, vnet: &Key, subnet: &Subnet) -> Value {
         "serviceEndpoints": subnet.service_endpoints.iter().map(|service| json!({ "service": service })).collect::<Vec<_>>(),
         "privlink": extension::show_subnet(subnet),
     });
+    if subnet.network_policies == NetworkPolicies::RouteTableEnabled {
+        properties["privlink"]["storedOnly"] =
+            json!(["privateEndpointNetworkPolicies: there are no route tables here"]);
+    }
     match subnet.prefixes.as_slice() {
         [one] => properties["addressPrefix"] = json!(one),
         several => properties["addressPrefixes"] = json!(several),
     }
     // Which rule set a subnet has is its VNet's to know, and the rule set's.
-    let known = |group: &&Key| reader.sees(ItemKind::Vnet, vnet) || reader.sees(ItemKind::SecurityGroup, group);
+    let known = |group: &&Key| reader.sees(ItemKind::Vnet, key) || reader.sees(ItemKind::SecurityGroup, group);
     if let Some(group) = subnet.security_group.as_ref().filter(known) {
         properties["networkSecurityGroup"] = json!({ "id": ids::security_group(group).to_string() });
     }
-    object(&ids::subnet(vnet, &subnet.name), None, properties)
+    let kept = stored::Kept::of(&vnet.foreign).part(SUBNETS, &subnet.name);
+    kept.show(object(&ids::subnet(key, &subnet.name), None, properties))
 }
 
 /// `GET …/virtualNetworkPeerings`
@@ -182,7 +194,7 @@ pub(super) fn list_peerings(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = networks::found(ask)?;
     let mut labels = vnet.labelled();
     labels.sort_by_key(|label| label.name.to_lowercase());
-    page(ask, labels.into_iter(), |l| l.name.to_lowercase(), |l| Some(show_peering(&ask.reader(), &key, &l)))
+    page(ask, labels.into_iter(), |l| l.name.to_lowercase(), |l| Some(show_peering(&ask.reader(), &key, &vnet, &l)))
 }
 
 /// `GET …/virtualNetworkPeerings/{peering}`
@@ -191,7 +203,7 @@ pub(super) fn get_peering(ask: &Ask) -> Result<Answer, Rejection> {
     let name = ask.parameter("peering");
     let found = vnet.labelled().into_iter().find(|label| named(&label.name, name));
     let found = found.ok_or_else(|| Rejection::absent(PEERING, &key.beside(name)))?;
-    Ok(Answer::ok(show_peering(&ask.reader(), &key, &found)))
+    Ok(Answer::ok(show_peering(&ask.reader(), &key, &vnet, &found)))
 }
 
 /// `PUT …/virtualNetworkPeerings/{peering}`
@@ -200,12 +212,18 @@ pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
     ask.demand(&Right::peering(&ask.key(), name, actions::write(actions::PEERINGS)))?;
     let (key, mut vnet) = networks::found(ask)?;
     let before = vnet.labelled().into_iter().find(|label| named(&label.name, name));
-    ask.check_conditions(before.as_ref().map(|label| show_peering(&ask.reader(), &key, label)).as_ref())?;
+    let shown = before.as_ref().map(|label| show_peering(&ask.reader(), &key, &vnet, label));
+    ask.check_conditions(shown.as_ref())?;
+    let body = Field::over(&ask.body, shown.as_ref())?;
+    // One that was severed stays so if that is said; any other body makes it anew.
+    let anew = before.as_ref().is_some_and(|before| before.severed) && body.properties().get("peeringState").is_none();
+    if let Some(shown) = shown.as_ref().filter(|_| !anew && body.properties().is_as_shown()) {
+        return Ok(Answer::put(shown.clone(), false));
+    }
     if let Some(before) = &before {
         forget(&mut vnet, &before.remote);
     }
     let first = before.as_ref().map_or(name, |before| &before.name);
-    let body = Field::root(&ask.body)?;
     let mut label = peer(&mut vnet, &body, first)?;
     // One that was severed and is sent back as it was read stays so; any other body makes it anew.
     let same = before.as_ref().is_some_and(|before| before.severed && before.remote == label.remote);
@@ -220,8 +238,9 @@ pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
             "properties.remoteVirtualNetwork.id",
         ));
     }
-    networks::write(ask, &key, vnet)?;
-    Ok(Answer::put(show_peering(&ask.reader_of(&ask.afresh()), &key, &label), before.is_none()))
+    vnet.foreign = stored::read_part(PEERING, &vnet.foreign, (PEERINGS, &label.name), &body)?;
+    networks::write(ask, &key, vnet.clone())?;
+    Ok(Answer::put(show_peering(&ask.reader_of(&ask.afresh()), &key, &vnet, &label), before.is_none()))
 }
 
 /// `DELETE …/virtualNetworkPeerings/{peering}`
@@ -234,8 +253,9 @@ pub(super) fn delete_peering(ask: &Ask) -> Result<Answer, Rejection> {
     let Some(label) = vnet.labelled().into_iter().find(|label| named(&label.name, name)) else {
         return Ok(Answer::absent());
     };
-    ask.check_conditions(Some(&show_peering(&ask.reader(), &key, &label)))?;
+    ask.check_conditions(Some(&show_peering(&ask.reader(), &key, &vnet, &label)))?;
     forget(&mut vnet, &label.remote);
+    vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(PEERINGS, name, None).text()?;
     networks::write(ask, &key, vnet)?;
     Ok(Answer::deleted())
 }
@@ -243,6 +263,9 @@ pub(super) fn delete_peering(ask: &Ask) -> Result<Answer, Rejection> {
 /// The state of a peering whose other side was deleted.
 const DISCONNECTED: &str = "Disconnected";
 
+/// Lists of a VNet.
+const SUBNETS: &str = "subnets";
+const PEERINGS: &str = "virtualNetworkPeerings";
 const PEERING: &str = "Microsoft.Network/virtualNetworks/virtualNetworkPeerings";
 
 fn forget(vnet: &mut Vnet, remote: &Key) {
@@ -271,7 +294,7 @@ pub(super) fn peer(vnet: &mut Vnet, field: &Field<'_>, name: &str) -> Result<Pee
 
 /// As Azure shows it. It is Connected when both sides have it; of a remote VNet that the reader may not see, neither
 /// state nor address space is told.
-pub(super) fn show_peering(reader: &Reader<'_>, key: &Key, label: &PeeringLabel) -> Value {
+pub(super) fn show_peering(reader: &Reader<'_>, key: &Key, vnet: &Vnet, label: &PeeringLabel) -> Value {
     let remote = reader.vnet(&label.remote);
     let back = |back: &PeeringLabel| back.remote == *key && !back.severed;
     let mutual = !label.severed && remote.is_some_and(|remote| remote.labelled().iter().any(back));
@@ -296,7 +319,8 @@ pub(super) fn show_peering(reader: &Reader<'_>, key: &Key, label: &PeeringLabel)
         properties["peeringState"] = json!(state);
         properties["peeringSyncLevel"] = json!(if mutual { "FullyInSync" } else { "RemoteNotInSync" });
     }
-    object(&ids::vnet(key).below("virtualNetworkPeerings", &label.name), None, properties)
+    let kept = stored::Kept::of(&vnet.foreign).part(PEERINGS, &label.name);
+    kept.show(object(&ids::vnet(key).below(PEERINGS, &label.name), None, properties))
 }
 
 fn named(name: &str, asked: &str) -> bool {

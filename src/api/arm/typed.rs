@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, object, page, patched};
+use super::answer::{Answer, object, page};
 use super::ask::{Ask, Reader};
-use super::body::Field;
-use super::{Rejection, connections as sides, extension, services};
+use super::body::{Field, NOT_BY_PATCH};
+use super::{Rejection, connections as sides, extension, services, stored};
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
 use crate::control::foreign;
@@ -59,8 +59,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
         let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
         return Err(Rejection::conflict("NameInUse", &message));
     }
-    ask.check_conditions(before.map(|resource| show(&ask.reader(), &key, resource)).as_ref())?;
-    let resource = read(ask, &kind, before)?;
+    let shown = before.map(|resource| show(&ask.reader(), &key, resource));
+    ask.check_conditions(shown.as_ref())?;
+    let resource = read(ask, &kind, before, shown.as_ref())?;
     services::write(ask, &key, resource)?;
     answer(ask, &kind, &key)
 }
@@ -70,12 +71,18 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, resource) = found(ask)?;
     let kind = resource.kind.clone().unwrap_or_default();
     ask.demand(&Right::write_of(&kind, &key))?;
-    ask.check_conditions(Some(&show(&ask.reader(), &key, &resource)))?;
-    services::write(
-        ask,
-        &key,
-        LinkResource { tags: patched(ask, &services::item(&key), &resource.tags)?, ..resource },
-    )?;
+    let shown = show(&ask.reader(), &key, &resource);
+    ask.check_conditions(Some(&shown))?;
+    let body = Field::over(&ask.body, Some(&shown))?;
+    if let Some(location) = body.changed("location") {
+        return Err(location.refused(NOT_BY_PATCH));
+    }
+    let patched = read(ask, &kind, Some(&resource), Some(&shown))?;
+    let lost = |resource: &LinkResource| foreign::shown(&resource.foreign).1;
+    if let Some(names) = lost(&patched).filter(|names| Some(names) != lost(&resource).as_ref()) {
+        return Err(body.refused(&format!("of these nothing is kept here, and a PATCH does not change them: {names}")));
+    }
+    services::write(ask, &key, patched)?;
     answer(ask, &kind, &key)
 }
 
@@ -133,15 +140,20 @@ fn answer(ask: &Ask, kind: &str, key: &Key) -> Result<Answer, Rejection> {
 }
 
 /// The resource that the body describes. Its servers stand in `properties.privlink`; until they do, nothing serves it.
-fn read(ask: &Ask, kind: &str, before: Option<&LinkResource>) -> Result<LinkResource, Rejection> {
-    let body = Field::root(&ask.body)?;
+fn read(
+    ask: &Ask,
+    kind: &str,
+    before: Option<&LinkResource>,
+    shown: Option<&Value>,
+) -> Result<LinkResource, Rejection> {
+    let body = Field::over(&ask.body, shown)?;
     let properties = body.properties();
     let mut resource = before.cloned().unwrap_or_else(|| services::blank(Some(kind.to_owned())));
     services::common(&body, &properties, &mut resource)?;
-    resource.foreign = foreign::kept(kind, ask.body.json()?).ok_or_else(|| {
+    resource.foreign = foreign::kept(kind, &resource.foreign, ask.body.json()?).ok_or_else(|| {
         body.refused(&format!("what means nothing here is kept up to {} bytes, and this is more", foreign::KEPT_MAX))
     })?;
-    extension::resource(&properties, &mut resource)?;
+    extension::resource(&properties, &mut resource, extension::Follows::default())?;
     if resource.targets.is_empty() {
         let known = resource_types::find(kind).map(|known| known.subresources.clone()).unwrap_or_default();
         let target = |name: &str| TargetSpec { subresource: name.to_owned(), ..TargetSpec::default() };
@@ -161,6 +173,10 @@ fn show(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Value {
     properties["provisioningState"] = json!("Succeeded");
     properties["privateEndpointConnections"] = json!(sides::of(reader, key, kind));
     properties["privlink"] = extension::show_resource(reader, key, resource);
+    let names = stored::names(&kept);
+    if !names.is_empty() {
+        properties["privlink"]["storedOnly"] = json!(names);
+    }
     if let Some(names) = lost {
         properties["privlink"]["notKept"] = names;
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Rejection;
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
-use super::body::Field;
+use super::body::{Field, NOT_BY_PATCH};
 use crate::control::access::actions;
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
@@ -55,8 +55,9 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, zone) = found(ask)?;
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.check_conditions(Some(&show(ask, &key, &zone)))?;
-    let zone = DnsZone { tags: patched(ask, &item(&key), &zone.tags)?, ..zone };
+    let shown = show(ask, &key, &zone);
+    ask.check_conditions(Some(&shown))?;
+    let zone = DnsZone { tags: patched(ask, &item(&key), &zone.tags, &shown)?, ..zone };
     write(ask, &key, &zone)?;
     Ok(Answer::put(show(ask, &key, &zone), false))
 }
@@ -148,8 +149,10 @@ pub(super) fn put_link(ask: &Ask) -> Result<Answer, Rejection> {
     let before = link_of(ask, &zone).cloned();
     ask.check_conditions(before.as_ref().map(|link| show_link(&key, link)).as_ref())?;
     let link = read_link(ask, before.as_ref())?;
-    zone.links.retain(|other| !other.name.eq_ignore_ascii_case(&link.name));
-    zone.links.push(link.clone());
+    match zone.links.iter_mut().find(|other| other.name.eq_ignore_ascii_case(&link.name)) {
+        Some(place) => *place = link.clone(),
+        None => zone.links.push(link.clone()),
+    }
     write(ask, &key, &zone)?;
     Ok(Answer::put(show_link(&key, &link), before.is_none()))
 }
@@ -159,7 +162,11 @@ pub(super) fn patch_link(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, mut zone) = writable(ask, actions::write(actions::ZONE_LINKS))?;
     let before = link_of(ask, &zone).cloned();
     let before = before.ok_or_else(|| Rejection::absent(actions::ZONE_LINKS, &ask.link(&key)))?;
-    ask.check_conditions(Some(&show_link(&key, &before)))?;
+    let shown = show_link(&key, &before);
+    ask.check_conditions(Some(&shown))?;
+    let body = Field::over(&ask.body, Some(&shown))?;
+    body.refuse_others(&["tags", "location", "properties"], NOT_BY_PATCH)?;
+    body.properties().refuse_others(&["virtualNetwork", "registrationEnabled", "resolutionPolicy"], NOT_BY_PATCH)?;
     let link = read_link(ask, Some(&before))?;
     zone.links.iter_mut().filter(|other| other.name == before.name).for_each(|place| *place = link.clone());
     write(ask, &key, &zone)?;

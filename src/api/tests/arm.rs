@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::*;
 
+mod asked;
 mod forms;
+mod repeated;
 
 const N: &str = "/subscriptions/s/resourceGroups/shop/providers/Microsoft.Network";
 
@@ -87,7 +89,7 @@ async fn a_client_of_azure_goes_the_whole_way() {
     let served = Served::to(0);
     let shown = served.furnish().await;
     let properties = &shown["properties"];
-    assert_eq!(properties["ipConfigurations"][0]["properties"]["privateIPAddress"], "10.1.2.4");
+    assert_eq!(properties["privlink"]["nat"], json!(["10.1.2.4"]));
     assert_eq!(properties["privlink"]["targets"][0]["ports"][0]["backendPort"], 10000);
     assert_eq!(properties["privlink"]["storedOnly"].as_array().map(Vec::len), Some(1));
     let (_, status) = served.ask("GET", "/v1/status", "").await;
@@ -128,7 +130,7 @@ async fn a_client_of_azure_goes_the_whole_way() {
     served.made("N/loadBalancers/lb1", balancer(20000)).await;
     let (_, moved) = served.get("N/privateLinkServices/pls1").await;
     assert_eq!(moved["properties"]["privlink"]["targets"][0]["ports"][0]["backendPort"], 20000);
-    assert_eq!(moved["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"], "10.1.2.4");
+    assert_eq!(moved["properties"]["privlink"]["nat"], json!(["10.1.2.4"]));
 
     // The interface is there as long as its endpoint, and no longer.
     let nic = asked["properties"]["networkInterfaces"][0]["id"].as_str().unwrap();

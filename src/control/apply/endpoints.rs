@@ -225,6 +225,21 @@ pub(in super::super) fn refuse_disconnected(
     }
 }
 
+/// An endpoint keeps the addresses that it has.
+///
+/// # Errors
+/// `wanted` names one that `live` does not have.
+pub(in super::super) fn refuse_other_addresses(
+    live: &PrivateEndpoint,
+    wanted: &PrivateEndpoint,
+) -> Result<(), Refusal> {
+    let has = |ip| live.addresses.iter().any(|address| address.ip == Some(ip));
+    match wanted.addresses.iter().filter_map(|address| address.ip).find(|ip| !has(*ip)) {
+        Some(ip) => Err(refused(&format!("it cannot get the address {ip}"), "delete the endpoint and create it anew")),
+        None => Ok(()),
+    }
+}
+
 /// What an endpoint is cannot change during its life (seed: its interface is read-only).
 ///
 /// # Errors
@@ -232,7 +247,9 @@ pub(in super::super) fn refuse_disconnected(
 pub(in super::super) fn refuse_fixed(live: &PrivateEndpoint, wanted: &PrivateEndpoint) -> Result<(), Refusal> {
     let moved = |address: &EndpointIp| {
         let same = |other: &&EndpointIp| other.member.eq_ignore_ascii_case(&address.member);
-        let only = || live.addresses.first().filter(|_| live.addresses.len() == 1 && address.member.is_empty());
+        // Where there is one address on both sides it is meant, whatever its member is called.
+        let single = live.addresses.len() == 1 && wanted.addresses.len() == 1;
+        let only = || live.addresses.first().filter(|_| single);
         let present = live.addresses.iter().find(same).or_else(only);
         // A member without an address yet is a new one of the resource.
         present.is_some_and(|present| address.ip.is_some() && address.ip != present.ip)

@@ -27,7 +27,7 @@ pub use create::Maker;
 pub(super) use create::{create, spelled};
 pub(super) use delete::delete;
 use endpoints::differences;
-pub(super) use endpoints::{refuse_disconnected, refuse_fixed};
+pub(super) use endpoints::{refuse_disconnected, refuse_fixed, refuse_other_addresses};
 pub(super) use settle::{follow, keep_accepted, settled};
 
 /// One application of a file.

@@ -169,6 +169,8 @@ mod tests {
                 protocol: Some(Protocol::Tcp),
                 frontend_port: 443,
                 backend_port: port,
+                probe: None,
+                distribution: crate::control::model::Distribution::Default,
             }],
             ..LoadBalancer::default()
         }

@@ -283,7 +283,7 @@ fn resources(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> Res
             timeouts: timeouts(&resource.timeouts, defaults),
             answer: resource.deny.map(|mode| mode == DenyMode::Answer),
             max_sessions: resource.max_sessions.unwrap_or(u32::MAX),
-            balance: resource.balance,
+            balance: resource.targets.iter().find_map(|target| target.balance).unwrap_or(resource.balance),
             meter: numbers.meter(key),
         }))
     };

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackendSpec, Key, PortSpec, Protocol, TargetSpec, Vnet};
+use super::{BackendSpec, Balance, HealthCheck, Key, PortSpec, Protocol, TargetSpec, Vnet};
 
 /// Free words on an object, by name; they change no packet.
 pub type Tags = BTreeMap<String, String>;
@@ -34,6 +35,44 @@ pub struct LoadBalancer {
     pub pools: Vec<BackendPool>,
     /// Which port of which frontend leads where.
     pub rules: Vec<BalancingRule>,
+    /// How servers are checked, by the rules that name it.
+    #[serde(default)]
+    pub probes: Vec<BalancerProbe>,
+    /// Settings of Azure's that have no effect here, as a JSON object; empty: none.
+    #[serde(default)]
+    pub foreign: String,
+}
+
+/// How a load balancer checks the servers of the rules that name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalancerProbe {
+    /// Unique within the load balancer.
+    pub name: String,
+    /// Port of the servers.
+    pub port: u16,
+    /// Seconds between two checks.
+    pub interval: u16,
+    /// `numberOfProbes`: so many failures in a row, and a server is down.
+    pub failures: u16,
+    /// `probeThreshold`: so many failures or successes in a row, and a server is down or up; `None`: as `failures` says,
+    /// and one success.
+    #[serde(default)]
+    pub threshold: Option<u16>,
+    /// What an HTTP probe asks for; `None`: a TCP connection is enough.
+    #[serde(default)]
+    pub path: Option<String>,
+}
+
+/// How a rule spreads new connections, in Azure's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Distribution {
+    /// As the service says.
+    #[default]
+    Default,
+    /// One client address has one server.
+    SourceIP,
+    /// The same: a server is chosen by the client's address alone.
+    SourceIPProtocol,
 }
 
 /// A frontend of a load balancer. Its address is stored only: clients reach the endpoint, not the frontend.
@@ -85,6 +124,12 @@ pub struct BalancingRule {
     pub frontend_port: u16,
     /// Port of the servers.
     pub backend_port: u16,
+    /// Name of the probe; `None`: servers are taken to be well.
+    #[serde(default)]
+    pub probe: Option<String>,
+    /// How new connections are spread over the servers.
+    #[serde(default)]
+    pub distribution: Distribution,
 }
 
 /// A frontend that a private link service stands behind.
@@ -142,6 +187,9 @@ pub struct EndpointLabels {
     /// Name and member of each address that was asked for.
     #[serde(default)]
     pub addresses: Vec<(String, String)>,
+    /// Settings of Azure's that have no effect here, as a JSON object; empty: none.
+    #[serde(default)]
+    pub foreign: String,
 }
 
 impl PeeringLabel {
@@ -193,12 +241,36 @@ impl LoadBalancer {
             return Err(format!("frontend `{frontend}` has rules with two pools: `{}` is the second", other.pool));
         }
         let pool = pool.and_then(|name| self.pools.iter().find(|pool| pool.name.eq_ignore_ascii_case(name)));
+        let mut probes = rules().filter_map(|rule| rule.probe.as_ref());
+        let probe = probes.next();
+        if let Some(other) = probes.find(|other| probe.is_some_and(|probe| !probe.eq_ignore_ascii_case(other))) {
+            return Err(format!("frontend `{frontend}` has rules with two probes: `{other}` is the second"));
+        }
+        let probe = probe.and_then(|name| self.probes.iter().find(|probe| probe.name.eq_ignore_ascii_case(name)));
+        let sticky = rules().any(|rule| rule.distribution != Distribution::Default);
         let server = |server: &PoolAddress| BackendSpec { address: server.address, drain: server.drain };
         Ok(TargetSpec {
             backends: pool.iter().flat_map(|pool| &pool.addresses).map(server).collect(),
             ports: rules().flat_map(BalancingRule::ports).collect(),
+            health: probe.map(BalancerProbe::check),
+            balance: sticky.then_some(Balance::Source),
             ..TargetSpec::default()
         })
+    }
+}
+
+impl BalancerProbe {
+    /// The check of a server; an answer is awaited until the next one.
+    fn check(&self) -> HealthCheck {
+        let time = Duration::from_secs(self.interval.into());
+        HealthCheck {
+            port: self.port,
+            interval: time,
+            timeout: time,
+            fall: self.threshold.unwrap_or(self.failures),
+            rise: self.threshold.unwrap_or(1),
+            path: self.path.clone(),
+        }
     }
 }
 
@@ -243,6 +315,8 @@ mod tests {
             protocol: Some(Protocol::Tcp),
             frontend_port,
             backend_port,
+            probe: None,
+            distribution: Distribution::Default,
         };
         let server = |address: &str, drain| PoolAddress {
             name: address.into(),
@@ -278,6 +352,32 @@ mod tests {
             BalancingRule { protocol: None, frontend_port: 0, backend_port: 0, ..balancer.rules[0].clone() };
         let expected = TargetSpec::direct("10.1.2.20".parse().unwrap()).ports;
         assert_eq!(balancer.target("fe").unwrap().ports, expected);
+    }
+
+    #[test]
+    fn probes_are_the_checks_of_the_servers_and_source_distribution_their_balance() {
+        let mut balancer = balancer();
+        let probe = |name: &str, threshold| BalancerProbe {
+            name: name.into(),
+            port: 8080,
+            interval: 15,
+            failures: 2,
+            threshold,
+            path: Some("/healthz".into()),
+        };
+        assert_eq!(balancer.target("fe").unwrap().health, None);
+        balancer.probes = vec![probe("http", None), probe("other", Some(4))];
+        balancer.rules[0].probe = Some("HTTP".into());
+        balancer.rules[0].distribution = Distribution::SourceIPProtocol;
+        let target = balancer.target("fe").unwrap();
+        let check = target.health.unwrap();
+        assert_eq!((check.port, check.fall, check.rise, check.interval.as_secs()), (8080, 2, 1, 15));
+        assert_eq!((check.path.as_deref(), target.balance), (Some("/healthz"), Some(Balance::Source)));
+        balancer.rules[1].probe = Some("other".into());
+        assert!(balancer.target("fe").unwrap_err().contains("two probes"));
+        balancer.rules[0].probe = None;
+        let check = balancer.target("fe").unwrap().health.unwrap();
+        assert_eq!((check.fall, check.rise), (4, 4));
     }
 
     #[test]

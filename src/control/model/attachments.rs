@@ -128,6 +128,8 @@ impl Vnet {
         for label in live.peering_labels.iter().filter(|label| label.severed) {
             vnet.sever(&label.remote);
         }
+        // What a file has no word for is not taken away by it.
+        vnet.foreign.clone_from(&live.foreign);
         vnet
     }
 }

@@ -12,6 +12,9 @@ mod accept;
 mod arm;
 mod attachments;
 mod former;
+/// Checks of servers.
+mod health;
+
 mod key;
 mod limits;
 mod map;
@@ -20,11 +23,12 @@ mod zones;
 
 pub use accept::AcceptedNames;
 pub use arm::{
-    BackendPool, BalancingRule, EndpointLabels, Frontend, FrontendRef, LoadBalancer, NatConfig, PeeringLabel,
-    PoolAddress, ResourceGroup, Tags,
+    BackendPool, BalancerProbe, BalancingRule, Distribution, EndpointLabels, Frontend, FrontendRef, LoadBalancer,
+    NatConfig, PeeringLabel, PoolAddress, ResourceGroup, Tags,
 };
 pub use attachments::{AttachmentSpec, Pinned, imply_nat};
 pub use former::{FormerResource, FormerTarget};
+pub use health::HealthCheck;
 pub use key::{DEFAULT, Key, KeyParts};
 pub use limits::{
     AuditLimits, DenyMode, EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, TimeoutOverrides,
@@ -108,6 +112,9 @@ pub struct Vnet {
     /// See [`Tags`].
     #[serde(default)]
     pub tags: Tags,
+    /// Settings of Azure's that have no effect here, its subnets' and peerings' among them, as a JSON object; empty: none.
+    #[serde(default)]
+    pub foreign: String,
 }
 
 /// A VNet's resolver settings.
@@ -329,32 +336,9 @@ pub struct TargetSpec {
     /// How its servers are checked; `None`: they are taken to be well.
     #[serde(default)]
     pub health: Option<HealthCheck>,
-}
-
-/// A TCP connection is opened to each server again and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HealthCheck {
-    /// Port of the server.
-    pub port: u16,
-    /// Between two checks.
-    pub interval: Duration,
-    /// How long a connection may take.
-    pub timeout: Duration,
-    /// So many failures in a row, and it is down.
-    pub fall: u16,
-    /// So many successes in a row, and it is up again.
-    pub rise: u16,
-}
-
-impl HealthCheck {
-    /// A check every 5 seconds, at `port` or at the first TCP port that endpoints reach; `None`: there is none.
-    #[must_use]
-    pub fn of(port: Option<u16>, ports: &[PortSpec]) -> Option<Self> {
-        let first = || ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.backend_first);
-        let port = port.or_else(first)?;
-        let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(2));
-        Some(Self { port, interval, timeout, fall: 3, rise: 2 })
-    }
+    /// How a load balancer spreads new sessions over its servers; `None`: as the resource says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
 }
 
 /// One server.

@@ -136,8 +136,9 @@ pub fn read_values(kind: RecordType, values: &[String]) -> Result<RecordData, (u
         RecordType::Cname => {
             let form = "one whole name, such as \"db.example.com\"";
             match values {
+                [] => RecordData::none(kind),
                 [one] => RecordData::Cname(name(one).ok_or((0, form))?),
-                _ => return Err((values.len().min(1), form)),
+                _ => return Err((1, form)),
             }
         }
         RecordType::Ptr => {
@@ -195,6 +196,7 @@ pub fn write_values(data: &RecordData) -> Vec<String> {
     match data {
         RecordData::A(all) => all.iter().map(|one| IpAddr::from(*one).to_string()).collect(),
         RecordData::Aaaa(all) => all.iter().map(|one| IpAddr::from(*one).to_string()).collect(),
+        RecordData::Cname(one) if one.is_empty() => Vec::new(),
         RecordData::Cname(one) => vec![one.to_string()],
         RecordData::Mx(all) => all.iter().map(|one| format!("{} {}", one.preference, one.exchange)).collect(),
         RecordData::Ptr(all) => all.iter().map(ToString::to_string).collect(),
@@ -242,6 +244,8 @@ mod tests {
             (RecordType::A, vec!["10.1.9.4", "10.1.9.5"]),
             (RecordType::Aaaa, vec!["fd00::4"]),
             (RecordType::Cname, vec!["db.example.com"]),
+            (RecordType::Cname, vec![]),
+            (RecordType::A, vec![]),
             (RecordType::Mx, vec!["10 mail.example.com", "20 spare.example.com"]),
             (RecordType::Ptr, vec!["db.example.com"]),
             (RecordType::Srv, vec!["0 5 5060 sip.example.com"]),
@@ -254,7 +258,6 @@ mod tests {
             (RecordType::A, vec!["10.1.9.4", "fd00::4"], 1),
             (RecordType::Aaaa, vec!["10.1.9.4"], 0),
             (RecordType::Cname, vec!["a.example", "b.example"], 1),
-            (RecordType::Cname, vec![], 0),
             (RecordType::Mx, vec!["mail.example.com"], 0),
             (RecordType::Srv, vec!["0 5 99999 sip.example.com"], 0),
             (RecordType::Ptr, vec!["not a name"], 0),

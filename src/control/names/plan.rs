@@ -201,7 +201,7 @@ impl Claim {
 /// What somebody wrote into a zone, by whole names.
 fn written(key: &Key, zone: &DnsZone) -> Vec<(Name, Arc<[RecordSet]>)> {
     let mut sets: BTreeMap<&str, Vec<RecordSet>> = BTreeMap::new();
-    for record in &zone.records {
+    for record in zone.records.iter().filter(|record| !record.set.data.is_empty()) {
         sets.entry(&record.name).or_default().push(record.set.clone());
     }
     let whole = |name: &str| Name::from(super::super::model::whole(name, &key.name));

@@ -34,6 +34,7 @@ const NO_REFERENCES: &[(&str, &str)] = &[
     ("security group rules[].destinations[]", "what packets are compared with"),
     ("dns zone records[].set.data.A[]", "an answer: nothing is reached by it"),
     ("dns zone records[].set.data.Aaaa[]", "an answer: nothing is reached by it"),
+    ("load balancer probes[].path", "what a server is asked for"),
     ("endpoint sources[]", "what packets are compared with"),
 ];
 
@@ -89,6 +90,7 @@ fn populated(kind: ItemKind) -> Value {
                     severed: false,
                 }],
                 tags,
+                foreign: "{}".into(),
             })
         }
         ItemKind::SecurityGroup => {
@@ -147,7 +149,18 @@ fn populated(kind: ItemKind) -> Value {
                 protocol: None,
                 frontend_port: 1,
                 backend_port: 1,
+                probe: Some("h".into()),
+                distribution: crate::control::model::Distribution::SourceIP,
             }],
+            probes: vec![crate::control::model::BalancerProbe {
+                name: "h".into(),
+                port: 1,
+                interval: 5,
+                failures: 1,
+                threshold: Some(1),
+                path: Some("/healthz".into()),
+            }],
+            foreign: "{}".into(),
         }),
         ItemKind::Resource => serde_json::to_value(LinkResource {
             kind: Some("Own.Thing".into()),
@@ -184,6 +197,7 @@ fn populated(kind: ItemKind) -> Value {
                 ports: vec![],
                 icmp: true,
                 health: HealthCheck::of(Some(1), &[]),
+                balance: Some(crate::control::model::Balance::Source),
             }],
             tags,
             foreign: "{}".into(),
@@ -213,6 +227,7 @@ fn populated(kind: ItemKind) -> Value {
                 connection: Some("c".into()),
                 interface: Some("i".into()),
                 addresses: vec![("a".into(), "m".into())],
+                foreign: "{}".into(),
             })),
         }),
     };

@@ -298,6 +298,14 @@ fn check_targets(
 }
 
 fn check_health(object: &Object, field: &str, check: &HealthCheck, findings: &mut Findings) {
+    if check.path.as_deref().is_some_and(|path| !HealthCheck::is_path(path)) {
+        findings.error(
+            "InvalidHealthCheck",
+            object.at(format!("{field}.path")),
+            "this is no path that a server can be asked for",
+            HealthCheck::PATH_REMEDY,
+        );
+    }
     if check.port == 0 {
         findings.error(
             "InvalidHealthCheck",

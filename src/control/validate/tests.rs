@@ -40,6 +40,7 @@ fn vnet(space: &str, subnet: &str) -> Vnet {
         public_prefixes: vec![],
         peering_labels: vec![],
         tags: crate::control::model::Tags::new(),
+        foreign: String::new(),
     }
 }
 
@@ -50,6 +51,7 @@ fn model() -> Model {
     model.vnets.insert(key("core"), vnet("10.2.0.0/16", "10.2.9.0/24"));
     let target = TargetSpec {
         health: None,
+        balance: None,
         subresource: String::new(),
         member: String::new(),
         fqdns: Vec::new(),

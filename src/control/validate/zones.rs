@@ -70,9 +70,9 @@ fn check_record(
         findings.error("InvalidTtl", at("ttl"), message, "write at most 2147483647 s");
     }
     let values = count(&record.set.data);
-    if values == 0 || values > RECORDS_MAX {
+    if values > RECORDS_MAX {
         let message = itself(format!("{kind} of `{}` has {values} values", record.name));
-        findings.error("InvalidRecordSet", at("values"), message, itself(format!("give it 1 to {RECORDS_MAX}")));
+        findings.error("InvalidRecordSet", at("values"), message, itself(format!("give it {RECORDS_MAX} at most")));
     }
     if let RecordData::Txt(texts) = &record.set.data
         && texts.iter().any(|text| text.iter().map(String::len).sum::<usize>() > TXT_MAX)

@@ -5,7 +5,8 @@ use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
 use crate::control::access::{Grant, RoleName, actions};
 use crate::control::apply::{
-    create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, settled, spelled,
+    create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, refuse_other_addresses,
+    settled, spelled,
 };
 use crate::control::command::{Changed, Deletion, FileVersion, MOVED};
 use crate::control::decisions::ItemKind;
@@ -100,6 +101,7 @@ impl Planning<'_> {
         let wanted = &spelled(&after.model, wanted);
         refuse_disconnected(after, key, wanted)?;
         refuse_fixed(live, wanted)?;
+        refuse_other_addresses(live, wanted)?;
         // Read-only for the consumer: what the owner decides, and the addresses.
         let next = PrivateEndpoint {
             addresses: live.addresses.clone(),

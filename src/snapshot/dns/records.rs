@@ -12,7 +12,7 @@ use super::Name;
 pub struct RecordSet {
     /// How long an answer may be kept, in seconds.
     pub ttl: u32,
-    /// Type and values; never without any.
+    /// Type and values; a resolver knows of none that are empty.
     pub data: RecordData,
 }
 
@@ -36,6 +36,34 @@ pub enum RecordData {
 }
 
 impl RecordData {
+    /// A set without values, as Azure's clients make one before they fill it.
+    #[must_use]
+    pub fn none(kind: RecordType) -> Self {
+        match kind {
+            RecordType::A => Self::A(Vec::new()),
+            RecordType::Aaaa => Self::Aaaa(Vec::new()),
+            RecordType::Cname => Self::Cname(Name::from("")),
+            RecordType::Mx => Self::Mx(Vec::new()),
+            RecordType::Ptr => Self::Ptr(Vec::new()),
+            RecordType::Srv => Self::Srv(Vec::new()),
+            RecordType::Txt => Self::Txt(Vec::new()),
+        }
+    }
+
+    /// Whether there is no value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::A(all) => all.is_empty(),
+            Self::Aaaa(all) => all.is_empty(),
+            Self::Cname(to) => to.is_empty(),
+            Self::Mx(all) => all.is_empty(),
+            Self::Ptr(all) => all.is_empty(),
+            Self::Srv(all) => all.is_empty(),
+            Self::Txt(all) => all.is_empty(),
+        }
+    }
+
     /// Which type these are of.
     #[must_use]
     pub fn kind(&self) -> RecordType {

@@ -60,6 +60,13 @@ pub(super) const ROWS: &[Row] = &[
         stays_down_when_the_door_opens,
         || eventually("one success is enough", serves),
     ),
+    row(
+        "resource.targets.health.path",
+        checked!("interval = \"1s\", fall = 1, rise = 1"),
+        &[("health = { port = 7998", "health = { path = \"/healthz\", port = 7998")],
+        follows_the_door,
+        takes_no_open_door_for_an_answer,
+    ),
     refused(
         "resource.targets.health.timeout",
         &[(PLAIN, "drain = false }], health = { interval = \"1s\", timeout = \"2s\" }, ports")],
@@ -106,6 +113,11 @@ fn follows_the_door() {
     });
     open_door();
     eventually("the queue serves again", serves);
+}
+
+fn takes_no_open_door_for_an_answer() {
+    open_door();
+    eventually("whoever does not speak HTTP serves nobody", || !serves());
 }
 
 fn stays_down_when_the_door_opens() {

@@ -44,6 +44,8 @@ pub(in super::super) fn each(group: &str, octet: u8) -> Model {
         protocol: Some(Protocol::Tcp),
         frontend_port: 443,
         backend_port: 9400 + u16::from(octet),
+        probe: None,
+        distribution: crate::control::model::Distribution::Default,
     };
     let frontend = Frontend { name: "fe".into(), subnet: Some((name("-net"), format!("{group}-nat"))), address: None };
     let balancer = LoadBalancer {
@@ -51,6 +53,8 @@ pub(in super::super) fn each(group: &str, octet: u8) -> Model {
         frontends: vec![frontend],
         pools: vec![BackendPool { name: "be".into(), addresses: vec![server] }],
         rules: vec![rule],
+        probes: Vec::new(),
+        foreign: String::new(),
         tags: Tags::new(),
     };
     items.load_balancers.insert(name("-lb"), balancer);

@@ -58,6 +58,8 @@ fn balancer(server: &str) -> LoadBalancer {
             name: "be".into(),
             addresses: vec![PoolAddress { name: "one".into(), address: ip(server), vnet: None, drain: false }],
         }],
+        probes: vec![],
+        foreign: String::new(),
         rules: vec![BalancingRule {
             name: "r".into(),
             frontend: "fe".into(),
@@ -65,6 +67,8 @@ fn balancer(server: &str) -> LoadBalancer {
             protocol: Some(Protocol::Tcp),
             frontend_port: 443,
             backend_port: 443,
+            probe: None,
+            distribution: crate::control::model::Distribution::Default,
         }],
         ..LoadBalancer::default()
     }
