@@ -101,10 +101,10 @@ def requests_by_id(provider, consumer, subnet, account):
 
 def looks(provider, consumer, service, account):
     for side, id in [(provider, service.id), (provider, account.id), (consumer, consumer.id("rg-consumer", "Microsoft.Network/virtualNetworks", "cvnet"))]:
-        assert side.resources.resources.check_existence_by_id(id, API)
-        assert not side.resources.resources.check_existence_by_id(f"{id}x", API)
-    assert provider.resources.resources.check_existence("rg-provider", "Microsoft.Network", "", "privateLinkServices", "pls1", API)
-    assert not provider.resources.resources.check_existence("rg-provider", "Microsoft.Network", "", "privateLinkServices", "none", API)
+        assert side.resources.resources.check_existence_by_id(id, api_version=API)
+        assert not side.resources.resources.check_existence_by_id(f"{id}x", api_version=API)
+    assert provider.resources.resources.check_existence("rg-provider", "Microsoft.Network", "", "privateLinkServices", "pls1", api_version=API)
+    assert not provider.resources.resources.check_existence("rg-provider", "Microsoft.Network", "", "privateLinkServices", "none", api_version=API)
     assert provider.resources.resource_groups.check_existence("rg-provider")
     tag = provider.network.private_link_services.get("rg-provider", "pls1").etag
     try:

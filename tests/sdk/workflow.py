@@ -336,6 +336,7 @@ def subresources(provider, consumer, subnet):
     endpoints = consumer.network.private_endpoints
     for name in names + ["sqlServer"]:
         resource = sql if name == "sqlServer" else account.id
+        body = request(subnet, resource, True, groups=[name])
         if name == "blob":
             # Whoever knows its ID may ask, until its owner closes it: then it might as well not be there.
             of = {"location": REGION, "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"}
