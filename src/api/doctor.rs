@@ -152,10 +152,10 @@ impl Looks<'_> {
     /// Endpoints that bear the name and are not seen from this VNet.
     fn elsewhere(&self, name: &str, found: &mut Diagnosis) {
         let here = |key: &Key| found.addresses.iter().any(|address| address.endpoint == key.to_string());
-        let bears = |endpoint: &PrivateEndpoint| {
+        let bears = |key: &Key, endpoint: &PrivateEndpoint| {
             let members = endpoint.addresses.iter();
             let mut fqdns =
-                members.flat_map(|one| names::of_member(&self.whole.decisions.model, endpoint, &one.member));
+                members.flat_map(|one| names::of_member(&self.whole.decisions.model, key, endpoint, &one.member));
             fqdns.any(|fqdn| fqdn.public == name || fqdn.host() == name)
         };
         let vnet = Key::try_from(found.vnet.clone()).ok();
@@ -165,7 +165,7 @@ impl Looks<'_> {
         let waits = |key: &Key| waiting.iter().any(|(endpoint, _)| *endpoint == key);
         let all = self.seen.decisions.model.endpoints.iter();
         let all = all.filter(|(key, _)| self.seen.reads_endpoint(key));
-        let all = all.filter(|(key, endpoint)| !here(key) && !waits(key) && bears(endpoint));
+        let all = all.filter(|(key, endpoint)| !here(key) && !waits(key) && bears(key, endpoint));
         found.elsewhere = all.map(|(key, endpoint)| format!("{key} in {}", endpoint.vnet)).collect();
         let home = |key: &Key| self.seen.decisions.model.endpoints.get(key).map(|endpoint| endpoint.vnet.clone());
         let remedies = waiting.iter().filter_map(|(key, one)| Some(one.said(key, &home(key)?).1));

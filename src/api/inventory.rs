@@ -50,7 +50,7 @@ fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
                 group: endpoint.subresource.clone(),
                 member: endpoint.shown_member(model.resources.get(&endpoint.resource), &address.member),
                 ip: address.ip?.to_string(),
-                fqdns: arm::fqdns(model, endpoint, &address.member),
+                fqdns: arm::fqdns(model, key, endpoint, &address.member),
             })
         });
         Some(Interface {

@@ -121,9 +121,9 @@ pub fn concerning(decisions: &Decisions, plan: &DnsPlan, changed: &BTreeSet<&str
 pub fn names_of(model: &Model, changed: &BTreeSet<&str>) -> Option<BTreeSet<Name>> {
     let mut all = BTreeSet::new();
     for item in changed {
-        let (_, endpoint) = endpoint_of(model, item)?;
-        let grouped = names::grouped(model, endpoint).into_iter().map(|(_, name)| name);
-        for name in names::of_endpoint(model, endpoint).into_iter().chain(grouped) {
+        let (key, endpoint) = endpoint_of(model, item)?;
+        let grouped = names::grouped(model, key, endpoint).into_iter().map(|(_, name)| name);
+        for name in names::of_endpoint(model, key, endpoint).into_iter().chain(grouped) {
             all.extend([Name::from(name.host()), Name::from(name.public)]);
         }
     }
@@ -143,7 +143,7 @@ fn waits(decisions: &Decisions, plan: &DnsPlan, key: &Key, endpoint: &PrivateEnd
         let (code, evidence, endpoints) = (NAME_WAITS, Vec::new(), BTreeSet::from([key.to_string()]));
         Surprise { code, vnet: one.vnet, message, remedy, endpoints, zone: None, evidence }
     };
-    names::waiting(decisions, endpoint).into_iter().filter(resolved).map(surprise).collect()
+    names::waiting(decisions, key, endpoint).into_iter().filter(resolved).map(surprise).collect()
 }
 
 fn of_name(model: &Model, vnet: &Key, plan: &ResolverPlan, name: &Name, found: &mut Vec<Surprise>) {
@@ -264,7 +264,7 @@ fn without_resolver(model: &Model, vnet: &Key, found: &mut Vec<Surprise>) {
     let mut named: BTreeMap<String, String> = BTreeMap::new();
     for (key, endpoint) in model.endpoints.iter().filter(|(_, endpoint)| endpoint.vnet == *vnet) {
         let members = endpoint.addresses.iter();
-        let first = members.flat_map(|address| names::of_member(model, endpoint, &address.member)).next();
+        let first = members.flat_map(|address| names::of_member(model, key, endpoint, &address.member)).next();
         named.extend(first.map(|name| (key.to_string(), name.public)));
     }
     let Some((endpoint, name)) = named.first_key_value() else { return };

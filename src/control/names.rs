@@ -51,13 +51,14 @@ impl Fqdn {
 }
 
 /// The names of one member of an endpoint: those its resource gives, else those of Azure's tables; of the resource that
-/// it was bound to, where that is gone.
-pub fn of_member(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec<Fqdn> {
+/// it was bound to, where that is gone, whatever has the key of that since.
+pub fn of_member(model: &Model, key: &Key, endpoint: &PrivateEndpoint, member: &str) -> Vec<Fqdn> {
     let bound = |subresource: &str, of: &str| {
         let same = endpoint.subresource.is_empty() || subresource.eq_ignore_ascii_case(&endpoint.subresource);
         same && (member.is_empty() || of.eq_ignore_ascii_case(member))
     };
-    let Some(resource) = model.resources.get(&endpoint.resource) else {
+    let live = model.resources.get(&endpoint.resource).filter(|_| !model.is_left(key, endpoint));
+    let Some(resource) = live else {
         let Some(former) = model.former_resources.get(&endpoint.resource) else { return Vec::new() };
         let target = former.targets.iter().find(|target| bound(&target.subresource, &target.member));
         let given = target.map_or(&former.fqdns, |target| &target.fqdns);
@@ -113,22 +114,22 @@ pub fn public_names(cloud: Cloud, key: &Key, resource: &LinkResource) -> BTreeSe
 }
 
 /// Every name of an endpoint, in the zones that come about by themselves.
-pub fn of_endpoint(model: &Model, endpoint: &PrivateEndpoint) -> Vec<Fqdn> {
-    endpoint.addresses.iter().flat_map(|address| of_member(model, endpoint, &address.member)).collect()
+pub fn of_endpoint(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Fqdn> {
+    endpoint.addresses.iter().flat_map(|address| of_member(model, key, endpoint, &address.member)).collect()
 }
 
 /// What an endpoint with a zone group writes into each zone of it; what lies in none of them is written nowhere.
-pub fn grouped(model: &Model, endpoint: &PrivateEndpoint) -> Vec<(Key, Fqdn)> {
-    group_records(model, endpoint).into_iter().map(|(zone, name, ..)| (zone, name)).collect()
+pub fn grouped(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(Key, Fqdn)> {
+    group_records(model, key, endpoint).into_iter().map(|(zone, name, ..)| (zone, name)).collect()
 }
 
 /// [`grouped`], with the member and the address of each name.
-pub fn group_records<'a>(model: &Model, endpoint: &'a PrivateEndpoint) -> Vec<(Key, Fqdn, &'a str, IpAddr)> {
+pub fn group_records<'a>(model: &Model, key: &Key, endpoint: &'a PrivateEndpoint) -> Vec<(Key, Fqdn, &'a str, IpAddr)> {
     let Some(group) = &endpoint.zone_group else { return Vec::new() };
     let mut records = Vec::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
-        for name in of_member(model, endpoint, &address.member) {
+        for name in of_member(model, key, endpoint, &address.member) {
             let within = group.zones.iter().filter_map(|one| Some((one.zone.clone(), name.within(&one.zone.name)?)));
             records.extend(within.map(|(zone, name)| (zone, name, &*address.member, ip)));
         }
@@ -146,7 +147,7 @@ pub fn in_zone<'a>(model: &'a Model, zone: &Key, seen: Seen<'_>) -> BTreeMap<Str
         endpoint.zone_group.as_ref().is_some_and(|group| group.zones.iter().any(|one| one.zone == *zone))
     };
     for (key, endpoint) in model.endpoints.iter().filter(|(key, endpoint)| puts(endpoint) && seen(key)) {
-        for (of, name, _, ip) in group_records(model, endpoint) {
+        for (of, name, _, ip) in group_records(model, key, endpoint) {
             if of == *zone {
                 names.entry(relative(name.host(), &zone.name)).or_default().push((key, ip));
             }

@@ -290,10 +290,10 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
         "networkInterfaces": [interface],
         "customNetworkInterfaceName": labels.interface.unwrap_or_default(),
         "ipConfigurations": fixed.collect::<Vec<_>>(),
-        "customDnsConfigs": names(model, endpoint).into_iter().map(|(fqdn, addresses)| {
+        "customDnsConfigs": names(model, key, endpoint).into_iter().map(|(fqdn, addresses)| {
             json!({ "fqdn": fqdn, "ipAddresses": addresses })
         }).collect::<Vec<_>>(),
-        "privlink": extension::show_endpoint(view, endpoint, connection),
+        "privlink": extension::show_endpoint(view, key, endpoint, connection),
     });
     properties[list] = json!([connections::within(&id.clone().below(list, &named), &named, request)]);
     properties[other] = json!([]);
@@ -303,11 +303,11 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
 }
 
 /// Every name that leads to the endpoint, with its addresses.
-fn names(model: &Model, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net::IpAddr>)> {
+fn names(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net::IpAddr>)> {
     let mut names: Vec<(String, Vec<std::net::IpAddr>)> = Vec::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
-        for name in fqdns(model, endpoint, &address.member) {
+        for name in fqdns(model, key, endpoint, &address.member) {
             match names.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, addresses)) => addresses.push(ip),
                 None => names.push((name, vec![ip])),
@@ -318,6 +318,6 @@ fn names(model: &Model, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net
 }
 
 /// What applications call one member.
-pub(in super::super) fn fqdns(model: &Model, endpoint: &PrivateEndpoint, member: &str) -> Vec<String> {
-    names::of_member(model, endpoint, member).into_iter().map(|name| name.public).collect()
+pub(in super::super) fn fqdns(model: &Model, key: &Key, endpoint: &PrivateEndpoint, member: &str) -> Vec<String> {
+    names::of_member(model, key, endpoint, member).into_iter().map(|name| name.public).collect()
 }

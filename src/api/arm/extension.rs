@@ -466,7 +466,7 @@ fn texts(names: &AcceptedNames) -> Vec<String> {
 }
 
 /// An endpoint's part. Names wait here that do not answer in its own VNet.
-pub(super) fn show_endpoint(view: &View, endpoint: &PrivateEndpoint, connection: &Connection) -> Value {
+pub(super) fn show_endpoint(view: &View, key: &Key, endpoint: &PrivateEndpoint, connection: &Connection) -> Value {
     let mut shown = json!({ "linkIdentifier": connection.link.to_string(), "sources": endpoint.sources });
     if let Some(most) = endpoint.max_sessions {
         shown["maxSessions"] = json!(most);
@@ -478,7 +478,7 @@ pub(super) fn show_endpoint(view: &View, endpoint: &PrivateEndpoint, connection:
     if let Some(accepted) = &endpoint.accept_names {
         shown["acceptNames"] = json!(texts(accepted));
     }
-    let waiting = names::waiting_at_home(&view.decisions, endpoint);
+    let waiting = names::waiting_at_home(&view.decisions, key, endpoint);
     if !waiting.is_empty() {
         shown["waitingNames"] = json!(waiting);
     }

@@ -126,7 +126,7 @@ pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value 
             "privateLinkConnectionProperties": {
                 "groupId": endpoint.subresource,
                 "requiredMemberName": endpoint.shown_member(resource, &address.member),
-                "fqdns": endpoints::fqdns(&view.decisions.model, endpoint, &address.member),
+                "fqdns": endpoints::fqdns(&view.decisions.model, key, endpoint, &address.member),
             },
         });
         object(&id.clone().below("ipConfigurations", &name), None, properties)

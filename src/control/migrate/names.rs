@@ -16,7 +16,8 @@ pub(super) fn accept_answered(migration: &Migration<'_>, decisions: &mut Decisio
     let mut in_peers: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
     for key in &keys {
         let Some(endpoint) = decisions.model.endpoints.get(key) else { continue };
-        let names: Vec<String> = waiting(decisions, endpoint).into_iter().map(|one| one.name).filter(is_name).collect();
+        let names: Vec<String> =
+            waiting(decisions, key, endpoint).into_iter().map(|one| one.name).filter(is_name).collect();
         if names.is_empty() {
             continue;
         }
@@ -28,7 +29,7 @@ pub(super) fn accept_answered(migration: &Migration<'_>, decisions: &mut Decisio
         let mut accepting = endpoint.clone();
         accept(&mut accepting.accept_names, &names);
         decisions.model.endpoints.insert(key.clone(), accepting.clone());
-        let asked_of_peers = waiting(decisions, &accepting);
+        let asked_of_peers = waiting(decisions, key, &accepting);
         let told = |one: &Waiting| one.vnet != home && tells(decisions, &one.vnet, key);
         for Waiting { vnet, name } in asked_of_peers.into_iter().filter(told) {
             in_peers.entry(vnet).or_default().insert(name);
@@ -100,7 +101,9 @@ mod tests {
     fn migrated(found: &Decisions) -> (Decisions, Vec<String>) {
         let host = host(&[]);
         let (actor, mut decisions) = (root().actor(), found.clone());
-        let records = accept_answered(&Migration { by: &actor, at: noon(), host: &host }, &mut decisions);
+        let link_key = crate::control::testing::link_key();
+        let migration = Migration { by: &actor, at: noon(), host: &host, link_key };
+        let records = accept_answered(&migration, &mut decisions);
         (decisions, records.into_iter().map(|one| format!("{} {}: {}", one.action, one.object, one.detail)).collect())
     }
 

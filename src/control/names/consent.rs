@@ -72,14 +72,14 @@ impl<'a> Consent<'a> {
 
 /// The names of `endpoint` that wait, each with the VNet whose consent is missing. One that waits in the endpoint's own
 /// VNet is not asked of its peers yet. Names of an endpoint with a zone group stand in the zones of that, or nowhere.
-pub fn waiting(decisions: &Decisions, endpoint: &PrivateEndpoint) -> Vec<Waiting> {
+pub fn waiting(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Waiting> {
     if endpoint.zone_group.is_some() {
         return Vec::new();
     }
     let consent = Consent::of(decisions);
     let model = &decisions.model;
     let mut waiting = Vec::new();
-    for name in of_endpoint(model, endpoint).into_iter().filter(|name| !name.own) {
+    for name in of_endpoint(model, key, endpoint).into_iter().filter(|name| !name.own) {
         if !consent.is_given(&endpoint.vnet, endpoint, &name) {
             waiting.push(Waiting { vnet: endpoint.vnet.clone(), name: name.public });
             continue;
@@ -96,15 +96,15 @@ pub fn waiting(decisions: &Decisions, endpoint: &PrivateEndpoint) -> Vec<Waiting
 }
 
 /// The names of `endpoint` that wait in its own VNet.
-pub fn waiting_at_home(decisions: &Decisions, endpoint: &PrivateEndpoint) -> Vec<String> {
-    let here = waiting(decisions, endpoint).into_iter().filter(|one| one.vnet == endpoint.vnet);
+pub fn waiting_at_home(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> Vec<String> {
+    let here = waiting(decisions, key, endpoint).into_iter().filter(|one| one.vnet == endpoint.vnet);
     here.map(|one| one.name).collect()
 }
 
 /// Endpoints among those of `seen` whose name `asked` waits in `vnet`.
 pub fn waiting_in<'a>(decisions: &Decisions, seen: &'a Model, vnet: &Key, asked: &str) -> Vec<(&'a Key, Waiting)> {
     let wanted = Waiting { vnet: vnet.clone(), name: folded(asked) };
-    let waits = |endpoint: &PrivateEndpoint| waiting(decisions, endpoint).contains(&wanted);
-    let found = seen.endpoints.iter().filter(|(_, endpoint)| waits(endpoint));
+    let waits = |key: &Key, endpoint: &PrivateEndpoint| waiting(decisions, key, endpoint).contains(&wanted);
+    let found = seen.endpoints.iter().filter(|(key, endpoint)| waits(key, endpoint));
     found.map(|(key, _)| (key, wanted.clone())).collect()
 }

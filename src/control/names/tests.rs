@@ -22,10 +22,13 @@ fn a_typed_resource_has_the_names_of_azures_tables() {
     let (model, blob) = storage("blob");
     let zone = "privatelink.blob.core.windows.net";
     let host = "account.privatelink.blob.core.windows.net";
-    assert_eq!(texts(&of_member(&model, &blob, "")), [("account.blob.core.windows.net", host, zone)]);
+    assert_eq!(texts(&of_member(&model, &key("blob"), &blob, "")), [("account.blob.core.windows.net", host, zone)]);
     let (model, second) = storage("blob_secondary");
     let host = "account-secondary.privatelink.blob.core.windows.net";
-    assert_eq!(texts(&of_member(&model, &second, "")), [("account-secondary.blob.core.windows.net", host, zone)]);
+    assert_eq!(
+        texts(&of_member(&model, &key("second"), &second, "")),
+        [("account-secondary.blob.core.windows.net", host, zone)]
+    );
 }
 
 #[test]
@@ -75,7 +78,7 @@ fn a_given_name_lies_in_the_zone_of_its_type_or_is_its_own_zone() {
     account.targets[0].fqdns = vec!["Pictures.blob.core.windows.net.".into(), "files.example.com".into()];
     model.resources.insert(key("Account"), account);
     assert_eq!(
-        texts(&of_member(&model, &blob, "")),
+        texts(&of_member(&model, &key("blob"), &blob, "")),
         [
             (
                 "pictures.blob.core.windows.net",
@@ -146,7 +149,8 @@ fn an_account_of_many_services_is_called_the_same_in_each_zone_and_others_only_i
         model.resources.insert(key("Account"), resource);
     };
     of_kind(&mut model, "Microsoft.CognitiveServices/accounts");
-    let names: Vec<String> = of_member(&model, &account, "").into_iter().map(|name| name.public).collect();
+    let names: Vec<String> =
+        of_member(&model, &key("account"), &account, "").into_iter().map(|name| name.public).collect();
     assert_eq!(
         names,
         ["account.cognitiveservices.azure.com", "account.openai.azure.com", "account.services.ai.azure.com"]
@@ -156,6 +160,7 @@ fn an_account_of_many_services_is_called_the_same_in_each_zone_and_others_only_i
     let mut cluster = model.resources.get(&key("Account")).expect("the account").clone();
     cluster.targets[0].subresource = "cluster".into();
     model.resources.insert(key("Account"), cluster);
-    let names: Vec<String> = of_member(&model, &account, "").into_iter().map(|name| name.public).collect();
+    let names: Vec<String> =
+        of_member(&model, &key("account"), &account, "").into_iter().map(|name| name.public).collect();
     assert_eq!(names, ["account.westeurope.kusto.windows.net"], "and not account.blob.core.windows.net");
 }

@@ -51,7 +51,7 @@ pub(super) fn check(
         let remedy = known("known VNets", ItemKind::Vnet, &model.vnets);
         findings.error("InvalidResourceReference", object.at("vnet"), message, remedy);
     }
-    zones::check_group(model, &object, endpoint, findings);
+    zones::check_group(model, &object, (key, endpoint), findings);
     if model.is_left(key, endpoint) {
         return;
     }

@@ -160,13 +160,18 @@ fn check_links(model: &Model, object: &Object, key: &Key, zone: &DnsZone, findin
 }
 
 /// The zones of an endpoint.
-pub(super) fn check_group(model: &Model, object: &Object, endpoint: &PrivateEndpoint, findings: &mut Findings) {
+pub(super) fn check_group(
+    model: &Model,
+    object: &Object,
+    (key, endpoint): (&Key, &PrivateEndpoint),
+    findings: &mut Findings,
+) {
     let Some(group) = &endpoint.zone_group else { return };
     if group.zones.len() > GROUP_MAX {
         let message = itself(format!("the endpoint names {} zones, and {GROUP_MAX} is the limit", group.zones.len()));
         findings.error("TooManyPrivateDnsZones", object.at("dns_zones"), message, "name fewer");
     }
-    let taken = names::grouped(model, endpoint);
+    let taken = names::grouped(model, key, endpoint);
     for (index, one) in group.zones.iter().enumerate() {
         let at = || object.at(format!("dns_zones[{index}]"));
         let Some(zone) = model.dns_zones.get(&one.zone) else {
@@ -188,7 +193,8 @@ pub(super) fn check_group(model: &Model, object: &Object, endpoint: &PrivateEndp
         if hosts.is_empty() {
             let message =
                 itself(format!("no name of the endpoint lies in zone `{}`, so it gets no record there", one.zone.name));
-            let of = names::of_endpoint(model, endpoint).into_iter().map(|name| name.zone).collect::<BTreeSet<_>>();
+            let of =
+                names::of_endpoint(model, key, endpoint).into_iter().map(|name| name.zone).collect::<BTreeSet<_>>();
             let remedy = itself(format!("its names belong into {}", list(of)));
             findings.warning("ZoneTakesNoRecord", at(), message, remedy);
         }
@@ -219,7 +225,8 @@ pub(super) fn check_overlaps(model: &Model, findings: &mut Findings) {
     }
     let mut beside: BTreeMap<&Key, Vec<&Key>> = BTreeMap::new();
     for (key, endpoint) in model.endpoints.iter().filter(|(_, endpoint)| endpoint.zone_group.is_none()) {
-        let zones: BTreeSet<String> = names::of_endpoint(model, endpoint).into_iter().map(|name| name.zone).collect();
+        let zones: BTreeSet<String> =
+            names::of_endpoint(model, key, endpoint).into_iter().map(|name| name.zone).collect();
         for zone in zones {
             linked.get(&(zone, &endpoint.vnet)).into_iter().for_each(|own| beside.entry(*own).or_default().push(key));
         }

@@ -98,7 +98,7 @@ fn a_name_that_the_resource_gives_answers_where_the_network_accepts_it_and_nowhe
                     (true, true) => &["default/hub", "default/spoke"],
                 };
                 assert_eq!(answering(&decisions, name), expected, "{state}: {in_spoke:?}, {in_hub:?}");
-                let waits = super::super::waiting(&decisions, &service).into_iter();
+                let waits = super::super::waiting(&decisions, &key("service"), &service).into_iter();
                 let waits: Vec<String> = waits.filter(|one| one.name == name).map(|one| one.vnet.to_string()).collect();
                 let missing: &[&str] = match expected.len() {
                     0 => &["default/spoke"],
@@ -228,6 +228,31 @@ fn names_outlive_the_resource_that_they_led_to() {
     let plan = plan(&decided(model, &[("left", left, Disconnected)]), 1);
     let owner = &plan.resolvers["default/spoke"].names.get("db.corp.internal").expect("still known").owners[0];
     assert!(owner.state == Disconnected && !plan.resolvers["default/spoke"].tells(owner, false));
+}
+
+#[test]
+fn what_has_the_key_of_a_former_resource_gives_its_endpoints_no_names() {
+    let mut model = networks();
+    let mut former = crate::control::model::FormerResource::of(&model.resources[&key("service")]);
+    former.endpoints.insert(key("left"));
+    model.former_resources.insert(key("service"), former);
+    let mut anew = model.resources[&key("service")].clone();
+    anew.fqdns = vec!["captured.corp.internal".into()];
+    anew.targets.iter_mut().for_each(|target| target.fqdns.clear());
+    model.resources.insert(key("service"), anew);
+    let bound = |address: &str| {
+        let mut bound = endpoint("spoke", Some(address), "service");
+        bound.accept_names = Some(accepted(&["*.corp.internal"]));
+        bound
+    };
+    let endpoints = [("left", bound("10.1.9.7"), Disconnected), ("new", bound("10.1.9.8"), Approved)];
+    let plan = plan(&decided(model, &endpoints), 1);
+    let owners = |name: &str| {
+        let node = plan.resolvers["default/spoke"].names.get(name);
+        node.into_iter().flat_map(|node| &node.owners).map(|one| one.endpoint.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(owners("db.corp.internal"), ["default/left"], "what it was bound to gave it this name");
+    assert_eq!(owners("captured.corp.internal"), ["default/new"]);
 }
 
 #[test]
