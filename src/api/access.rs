@@ -176,7 +176,7 @@ fn random() -> Result<Box<[u8; 32]>, Rejection> {
 /// The one answer that holds a secret.
 fn with_secret(outcome: Outcome) -> Answer<Token> {
     match outcome {
-        Outcome::Minted(minted) | Outcome::Rotated(minted) => {
+        Outcome::TokenCreated(minted) | Outcome::Rotated(minted) => {
             let secret = Some(minted.secret.expose().to_owned());
             Ok(Json(List::one(Token { secret, warnings: minted.warnings, ..without_secret(&minted.token) })))
         }

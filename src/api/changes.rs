@@ -34,7 +34,7 @@ pub(super) async fn delete_endpoint(
             other @ (Outcome::Decided(_)
             | Outcome::DecidedAll(_)
             | Outcome::Put(_)
-            | Outcome::Minted(_)
+            | Outcome::TokenCreated(_)
             | Outcome::Rotated(_)
             | Outcome::Revoked(_)
             | Outcome::Applied(_)),

@@ -83,7 +83,7 @@ async fn decide(
             other @ (Outcome::DecidedAll(_)
             | Outcome::Deleted(_)
             | Outcome::Put(_)
-            | Outcome::Minted(_)
+            | Outcome::TokenCreated(_)
             | Outcome::Rotated(_)
             | Outcome::Revoked(_)
             | Outcome::Applied(_)),
@@ -116,7 +116,7 @@ async fn decide_all(
             other @ (Outcome::Decided(_)
             | Outcome::Deleted(_)
             | Outcome::Put(_)
-            | Outcome::Minted(_)
+            | Outcome::TokenCreated(_)
             | Outcome::Rotated(_)
             | Outcome::Revoked(_)
             | Outcome::Applied(_)),

@@ -61,7 +61,7 @@ fn applied(outcome: Outcome) -> Applied {
         Outcome::Decided(_)
         | Outcome::DecidedAll(_)
         | Outcome::Deleted(_)
-        | Outcome::Minted(_)
+        | Outcome::TokenCreated(_)
         | Outcome::Rotated(_)
         | Outcome::Revoked(_) => Applied::default(),
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// How long a client may take to notice.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 3 });
+const LINGER_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 3 });
 
 /// Bytes that are thrown away at most.
 const MOST: usize = 64 << 20;
@@ -29,7 +29,7 @@ pub(super) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         }
         Ok::<_, std::io::Error>(())
     };
-    if !matches!(tokio::time::timeout(PATIENCE, drained).await, Ok(Ok(()))) {
+    if !matches!(tokio::time::timeout(LINGER_TIMEOUT, drained).await, Ok(Ok(()))) {
         tracing::debug!("a client was still sending when its connection was closed");
     }
 }

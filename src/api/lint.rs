@@ -23,7 +23,7 @@ use crate::dns::resolver::Told;
 use crate::interface::{Lint, List};
 
 /// How long the upstreams may take when somebody wants to know.
-const PATIENCE: Duration = Duration::from_secs(3);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long they may take when somebody waits for something else.
 const HASTE: Duration = Duration::from_secs(1);
@@ -56,7 +56,8 @@ pub(super) async fn lint(
     let mut found = surprises(&whole, &seen);
     found.retain(|surprise| wanted(&surprise.vnet));
     if ask {
-        ask_upstreams(&state, (&whole, &seen), None, PATIENCE, |surprise| wanted(&surprise.vnet), &mut found).await;
+        ask_upstreams(&state, (&whole, &seen), None, LOOKUP_TIMEOUT, |surprise| wanted(&surprise.vnet), &mut found)
+            .await;
     }
     Ok(Json(List::new(found.into_iter().map(shown).collect())))
 }

@@ -183,31 +183,31 @@ impl Drop for Place {
     }
 }
 
-/// Seats that are counted for each caller and all together, such as those of questions that wait. Uid 0 finds its own
+/// How many of something there may be of each caller and of all together, such as questions that wait. Uid 0 has its own
 /// whatever others have.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(super) struct CallerLimit {
     each: usize,
     all: usize,
     taken: Mutex<BTreeMap<Principal, usize>>,
     freed: Notify,
 }
 
-/// A seat, given back when dropped.
+/// A permit, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Seat<'a> {
-    seats: &'a Seats,
+pub(super) struct Permit<'a> {
+    limit: &'a CallerLimit,
     of: Principal,
 }
 
-impl Seats {
+impl CallerLimit {
     /// `each` for a caller, `all` together.
     pub(super) const fn new(each: usize, all: usize) -> Self {
         Self { each, all, taken: Mutex::new(BTreeMap::new()), freed: Notify::const_new() }
     }
 
-    /// A seat for `caller`, if there is one.
-    pub(super) fn take(&self, caller: &Principal) -> Option<Seat<'_>> {
+    /// A permit for `caller`, if there is one.
+    pub(super) fn take(&self, caller: &Principal) -> Option<Permit<'_>> {
         let mut taken = self.lock();
         let own = taken.get(caller).copied().unwrap_or_default();
         let full = taken.values().sum::<usize>() >= self.all && *caller != Principal::Uid(0);
@@ -215,16 +215,16 @@ impl Seats {
             return None;
         }
         taken.insert(caller.clone(), own + 1);
-        Some(Seat { seats: self, of: caller.clone() })
+        Some(Permit { limit: self, of: caller.clone() })
     }
 
-    /// Waits for a seat for `caller`. How many wait is bounded by its connections.
-    pub(super) async fn wait(&self, caller: &Principal) -> Seat<'_> {
+    /// Waits for a permit for `caller`. How many wait is bounded by its connections.
+    pub(super) async fn wait(&self, caller: &Principal) -> Permit<'_> {
         loop {
             // Asked for first: one that is given back from here on is not missed.
             let freed = self.freed.notified();
-            if let Some(seat) = self.take(caller) {
-                return seat;
+            if let Some(permit) = self.take(caller) {
+                return permit;
             }
             freed.await;
         }
@@ -235,9 +235,9 @@ impl Seats {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut taken = self.seats.lock();
+        let mut taken = self.limit.lock();
         let left = taken.get(&self.of).copied().unwrap_or_default().saturating_sub(1);
         if left == 0 {
             taken.remove(&self.of);
@@ -245,7 +245,7 @@ impl Drop for Seat<'_> {
             taken.insert(self.of.clone(), left);
         }
         drop(taken);
-        self.seats.freed.notify_waiters();
+        self.limit.freed.notify_waiters();
     }
 }
 
@@ -344,17 +344,17 @@ mod tests {
     }
 
     #[test]
-    fn seats_are_counted_for_each_and_for_all() {
-        let seats = Seats::new(2, 3);
+    fn permits_are_counted_for_each_and_for_all() {
+        let limit = CallerLimit::new(2, 3);
         let (one, other) = (Principal::Uid(1), Principal::Uid(2));
-        let held = [seats.take(&one).unwrap(), seats.take(&one).unwrap()];
-        assert!(seats.take(&one).is_none());
-        let third = seats.take(&other).unwrap();
-        assert!(seats.take(&other).is_none());
-        assert!(seats.take(&Principal::Uid(0)).is_some(), "uid 0 finds its own");
+        let held = [limit.take(&one).unwrap(), limit.take(&one).unwrap()];
+        assert!(limit.take(&one).is_none());
+        let third = limit.take(&other).unwrap();
+        assert!(limit.take(&other).is_none());
+        assert!(limit.take(&Principal::Uid(0)).is_some(), "uid 0 finds its own");
         drop(held);
-        assert!(seats.take(&one).is_some() && seats.take(&other).is_some());
+        assert!(limit.take(&one).is_some() && limit.take(&other).is_some());
         drop(third);
-        assert!(seats.lock().is_empty());
+        assert!(limit.lock().is_empty());
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::ApiState;
 use super::error::Rejection;
-use super::places::Seats;
+use super::places::CallerLimit;
 use crate::control::Caller;
 use crate::interface::{Epoch, List};
 
@@ -18,7 +18,7 @@ const LONGEST: u64 = 15;
 
 /// Questions that may wait at once, of each caller and all together: each holds a connection, and others need some, too.
 /// One more is answered at once.
-static SEATS: Seats = Seats::new(8, 48);
+static LONG_POLLS: CallerLimit = CallerLimit::new(8, 48);
 
 /// Between two looks at what somebody sees who does not see everything: each walks the model.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -42,7 +42,7 @@ pub(super) async fn epoch(
 ) -> Result<Json<List<Epoch>>, Rejection> {
     let Query(EpochQuery { after, wait }) = query?;
     let mut epochs = state.control.epochs();
-    if let (Some(after), Some(_seat)) = (after, SEATS.take(caller.subject.principal())) {
+    if let (Some(after), Some(_permit)) = (after, LONG_POLLS.take(caller.subject.principal())) {
         let limit = Duration::from_secs(wait.min(LONGEST));
         let other = async {
             loop {

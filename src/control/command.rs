@@ -207,9 +207,9 @@ pub enum Outcome {
     /// Of a deletion.
     Deleted(Deletion),
     /// Of a token made.
-    Minted(Minted),
+    TokenCreated(TokenCreated),
     /// Of a token with another secret.
-    Rotated(Minted),
+    Rotated(TokenCreated),
     /// Of a token revoked.
     Revoked(TokenName),
     /// Of a file.
@@ -271,7 +271,7 @@ pub struct Changed {
 
 /// A token that is new, or whose secret is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Minted {
+pub struct TokenCreated {
     /// What is kept of it.
     pub token: Token,
     /// What its holder presents; shown once and kept nowhere.
@@ -313,11 +313,11 @@ impl std::fmt::Display for Outcome {
                 f.write_str(&lines.join("\n"))?;
                 &changed.warnings
             }
-            Self::Minted(minted) => {
+            Self::TokenCreated(minted) => {
                 write!(f, "token {}: created, good until {:.0}", minted.token.name, minted.token.expires_at)?;
                 &minted.warnings
             }
-            Self::Rotated(Minted { token, warnings, .. }) => {
+            Self::Rotated(TokenCreated { token, warnings, .. }) => {
                 write!(f, "token {}: has another secret, good until {:.0}", token.name, token.expires_at)?;
                 warnings
             }

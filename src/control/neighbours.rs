@@ -35,7 +35,7 @@ impl ControlPlane {
             Outcome::Decided(_)
             | Outcome::DecidedAll(_)
             | Outcome::Deleted(_)
-            | Outcome::Minted(_)
+            | Outcome::TokenCreated(_)
             | Outcome::Rotated(_)
             | Outcome::Revoked(_) => {}
         }

@@ -171,7 +171,7 @@ impl Writer {
             Outcome::Put(changed) => &mut changed.warnings,
             Outcome::Deleted(deletion) => &mut deletion.warnings,
             Outcome::Applied(report) => &mut report.warnings,
-            Outcome::Minted(_) | Outcome::Rotated(_) | Outcome::Revoked(_) => return,
+            Outcome::TokenCreated(_) | Outcome::Rotated(_) | Outcome::Revoked(_) => return,
         };
         warnings.splice(..0, self.warnings());
     }
