@@ -23,7 +23,9 @@ use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::retired::Retired;
 use privlink::control::state::{DecisionStore as _, Durable};
 use privlink::control::validate::{self, Violation};
-use privlink::control::{Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, Prepared, Setup};
+use privlink::control::{
+    Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, LinkKey, Prepared, Setup,
+};
 use privlink::snapshot::ConnectionState;
 use privlink::store::sqlite::SqliteStore;
 
@@ -62,6 +64,7 @@ fn start(directory: &Path, file: Model) -> ControlPlane {
         bootstrap: Bootstrap { daemon: 0, socket_group: None },
         clock: jiff::Timestamp::now,
         validate: check,
+        link_key: LinkKey::new([7; 16]),
     };
     let prepared = Prepared::new(setup, found, Box::new(store)).expect("prepared");
     prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).expect("started")

@@ -23,7 +23,9 @@ use privlink::control::names::Planner;
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::{DecisionStore as _, Durable};
 use privlink::control::validate;
-use privlink::control::{Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, Prepared, Setup};
+use privlink::control::{
+    Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, LinkKey, Prepared, Setup,
+};
 use privlink::store::sqlite::SqliteStore;
 
 const FILE: &str = include_str!("control.toml");
@@ -58,6 +60,7 @@ fn start(directory: &Path, file: Model) -> ControlPlane {
             Some(key) => validate::endpoint(model, Some(host), key),
             None => validate::validate(model, Some(host)),
         },
+        link_key: LinkKey::new([7; 16]),
     };
     let prepared = Prepared::new(setup, found, Box::new(store)).expect("prepared");
     prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).expect("started")

@@ -129,6 +129,7 @@ fn prepare(
         bootstrap: Bootstrap { daemon: rustix::process::getuid().as_raw(), socket_group },
         clock: jiff::Timestamp::now,
         validate: check,
+        link_key: crew::link_key().map_err(|error| failure(&error))?,
     };
     let store: Box<dyn DecisionStore> = Box::new(store);
     #[cfg(debug_assertions)]

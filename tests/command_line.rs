@@ -15,7 +15,7 @@ use privlink::control::model::{HostConfig, Key, Model};
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::Durable;
 use privlink::control::validate::{Violation, validate};
-use privlink::control::{Bootstrap, Caller, Command, DAEMON, FileVersion, Outcome, Prepared, Refusal, Setup};
+use privlink::control::{Bootstrap, Caller, Command, DAEMON, FileVersion, LinkKey, Outcome, Prepared, Refusal, Setup};
 use privlink::interface::Plan;
 use privlink::observe::Observer;
 use privlink::store::memory::MemoryStore;
@@ -62,6 +62,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
         bootstrap: Bootstrap { daemon: rustix::process::getuid().as_raw(), socket_group: None },
         clock: jiff::Timestamp::now,
         validate: check,
+        link_key: LinkKey::new([7; 16]),
     };
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
     let prepared = Prepared::new(setup, None, Box::new(Durable::new(Arc::new(MemoryStore::new())))).expect("prepared");

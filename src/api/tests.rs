@@ -118,6 +118,7 @@ fn state_with(directory: &std::path::Path, validate: crate::control::Validate) -
         bootstrap: testing::bootstrap(),
         clock: testing::noon,
         validate,
+        link_key: testing::link_key(),
     };
     let prepared = Prepared::new(setup, None, store).expect("a sound model");
     let control = prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).expect("started");

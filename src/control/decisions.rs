@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::access::TokenName;
 use super::access::tokens::Token;
 use super::command::Actor;
+use super::links::Links;
 use super::model::{Key, Map, Model};
 use crate::snapshot::ConnectionState;
 
@@ -27,8 +28,11 @@ pub struct Decisions {
     pub deleted: Map<Deleted>,
     /// Bearer tokens by name.
     pub tokens: Map<Token, TokenName>,
-    /// The last link identifier given out; none is given out twice.
+    /// The number of the last link identifier given out; none is given out twice.
     pub last_link: u32,
+    /// What makes identifiers of numbers.
+    #[serde(default)]
+    pub links: Links,
 }
 
 /// The last version of one author's file.

@@ -7,6 +7,7 @@ mod names;
 
 use super::command::Actor;
 use super::decisions::Decisions;
+use super::links::LinkKey;
 use super::model::{HostConfig, Key, LinkResource, Map, Visibility, imply_nat};
 use super::state::Record;
 use super::tokens::forget_absent;
@@ -22,6 +23,8 @@ pub(super) struct Migration<'a> {
     /// Host matters of the file that the daemon is started with.
     #[allow(dead_code, reason = "steps of the next commits look at it")]
     pub(super) host: &'a HostConfig,
+    /// What a state without a key of its own makes identifiers with from here on.
+    pub(super) link_key: LinkKey,
 }
 
 impl Migration<'_> {
@@ -33,6 +36,8 @@ impl Migration<'_> {
             action: "migrate".into(),
             object,
             link: None,
+            resource_type: None,
+            scope: None,
             from: None,
             to: None,
             detail: detail.into(),
@@ -56,7 +61,7 @@ fn tokens(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
             "{} of {} is taken away: there is no token for {}; make one, and assign the role again",
             given.role, given.scope, given.principal
         );
-        migration.record(format!("assignment {key}"), detail)
+        Record { scope: Some(given.scope.clone()), ..migration.record(format!("assignment {key}"), detail) }
     });
     gone.collect()
 }
@@ -100,6 +105,8 @@ pub(super) fn migrate(migration: &Migration<'_>, format: u32, found: &Decisions)
     if format == 1 {
         records.extend(FROM_1.iter().flat_map(|step| step(migration, &mut decisions)));
     }
+    // Identifiers that were counted stay what they are.
+    decisions.links = decisions.links.keyed(migration.link_key, decisions.last_link);
     (decisions, records)
 }
 
@@ -133,7 +140,7 @@ mod tests {
 
     use super::*;
     use crate::control::state::{Change, DecisionStore as _, Durable, Extent};
-    use crate::control::testing::{host, noon, root};
+    use crate::control::testing::{host, link_key, noon, root};
     use crate::store::Store as _;
     use crate::store::sqlite::SqliteStore;
 
@@ -167,7 +174,8 @@ mod tests {
             DAEMON.to_owned(),
             crate::control::decisions::Applied { model: of(&Visibility::Readers), ..Default::default() },
         );
-        let (after, records) = migrate(&Migration { by: &by, at: noon(), host: &host }, 1, &found);
+        let migration = Migration { by: &by, at: noon(), host: &host, link_key: link_key() };
+        let (after, records) = migrate(&migration, 1, &found);
         let seen = |decisions: &Decisions| decisions.model.resources[&key("orders-db")].visibility.clone();
         assert_eq!(seen(&after), Visibility::Readers);
         let told = records.iter().find(|record| record.object == "resource default/orders-db").expect("a record");
@@ -185,7 +193,8 @@ mod tests {
         );
         assert_eq!(seen(&apply(&of(&Visibility::Everyone)).0), Visibility::Everyone);
         // Layouts of today are read as they are.
-        assert_eq!(migrate(&Migration { by: &by, at: noon(), host: &host }, 2, &found), (found, Vec::new()));
+        let (same, records) = migrate(&migration, 2, &found);
+        assert_eq!((Decisions { links: found.links, ..same }, records), (found, Vec::new()));
     }
 
     #[test]
@@ -205,7 +214,9 @@ mod tests {
         let (found, format) = (durable.load().expect("read").expect("something"), durable.format().expect("a layout"));
         let actor = root().actor();
         let (host, by) = (host(&[]), &actor);
-        let (after, records) = migrate(&Migration { by, at: noon(), host: &host }, format, &found);
+        let migration = Migration { by, at: noon(), host: &host, link_key: link_key() };
+        let (after, records) = migrate(&migration, format, &found);
+        assert_eq!((after.links.counted, after.connections.clone()), (found.last_link, found.connections.clone()));
         let said: Vec<&str> = records.iter().map(|record| record.object.as_str()).collect();
         assert!(said.contains(&"resource default/orders-sql"), "{said:?}");
         let lost = records.iter().find(|record| record.object == "resource default/orders-sql").expect("a record");

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::access::{Access, Bootstrap};
 use super::command::Caller;
+use super::links::LinkKey;
 use super::model::{
     AttachmentSpec, BackendSpec, DenyMode, EndpointIp, HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies,
     Pinned, PortSpec, PrivateEndpoint, Quotas, Subnet, TargetSpec, TimeoutOverrides, Visibility, Vnet,
@@ -31,6 +32,10 @@ pub(crate) fn noon() -> Timestamp {
 
 pub(crate) fn root() -> Caller {
     Caller::user(0, "root")
+}
+
+pub(crate) fn link_key() -> LinkKey {
+    LinkKey::new([7; 16])
 }
 
 pub(crate) fn bootstrap() -> Bootstrap {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::decisions::{DecidedBy, Decisions, ItemKind};
-use super::testing::{endpoint, host, ip, key, model, noon, root};
+use super::testing::{endpoint, host, ip, key, link_key, model, noon, root};
 use super::*;
 use crate::snapshot::policy::{Query, judge};
 use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Protocol, Snapshot};
@@ -144,6 +144,7 @@ fn setup(file: Model) -> Setup {
         validate: |model, _, _| {
             if model.endpoints.contains_key(&key("forbidden")) { vec![forbidden()] } else { Vec::new() }
         },
+        link_key: link_key(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use privlink::cli::Exit;
-use privlink::control::ports;
+use privlink::control::{LinkKey, ports};
 use privlink::dataplane::counters::WorkerCounters;
 use privlink::dataplane::device::tun::{TunQueue, TunReader, TunWriter};
 use privlink::dataplane::ended::EndedRing;
@@ -146,16 +146,27 @@ impl ports::Workers for WorkersPort {
     }
 }
 
-/// Seeds of a worker's table and of its NAT ports, from the system's random numbers (RFC 6056).
 /// By what packets are steered to workers from this start to the next.
 pub(super) fn steering_secret() -> anyhow::Result<Secret> {
     let [one, other, _] = seeds()?;
     Ok(Secret::new([one, other]))
 }
 
-fn seeds() -> anyhow::Result<[u64; 3]> {
-    let mut bytes = [0; 24];
+/// What a new state makes its link identifiers with.
+pub(super) fn link_key() -> anyhow::Result<LinkKey> {
+    Ok(LinkKey::new(random()?))
+}
+
+/// Bytes of the system's generator.
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(bytes)
+}
+
+/// Seeds of a worker's table and of its NAT ports (RFC 6056).
+fn seeds() -> anyhow::Result<[u64; 3]> {
+    let bytes: [u8; 24] = random()?;
     let (words, _) = bytes.as_chunks::<8>();
     Ok([u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1]), u64::from_ne_bytes(words[2])])
 }

@@ -54,10 +54,10 @@ pub(in super::super) fn create(
             "add a prefix to it, or delete an endpoint",
         )
     })?;
-    let link = after.last_link.checked_add(1).ok_or_else(|| {
+    let (number, link) = after.links.after(after.last_link).ok_or_else(|| {
         Refusal::new(Kind::Unavailable, "LinkIdentifiersExhausted", "no link identifier is left", "begin a new store")
     })?;
-    after.last_link = link;
+    after.last_link = number;
     after.deleted.remove(key);
     let connection = Connection {
         link,

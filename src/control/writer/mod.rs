@@ -148,7 +148,8 @@ impl Writer {
         let mut durable = found.unwrap_or_default();
         durable.model.cloud = setup.host.cloud;
         let format = store.format().map_err(|error| unreadable(&error))?;
-        let migration = Migration { by: &setup.daemon.actor(), at: (setup.clock)(), host: &setup.host };
+        let (by, at) = (&setup.daemon.actor(), (setup.clock)());
+        let migration = Migration { by, at, host: &setup.host, link_key: setup.link_key };
         let (mut before, mut migrated) = migrate(&migration, format, &durable);
         // Whatever ended while the daemon was down: nothing of it passes.
         let (now, by) = ((setup.clock)(), setup.daemon.actor());

@@ -13,7 +13,7 @@ use crate::control::ports::{Host, Workers};
 use crate::control::refusal::{Kind, Refusal};
 use crate::control::state::Record;
 use crate::control::testing::{
-    bootstrap, endpoint, host, ip, key, model, noon, resource, root, store, subnet, target, vnet,
+    bootstrap, endpoint, host, ip, key, link_key, model, noon, resource, root, store, subnet, target, vnet,
 };
 use crate::control::{Command, ControlPlane, FileVersion, Outcome, Prepared, Setup};
 use crate::snapshot::Snapshot;
@@ -97,6 +97,7 @@ fn running(roles: &[(&str, &str)]) -> ControlPlane {
         bootstrap: bootstrap(),
         clock: noon,
         validate: |_, _, _| Vec::new(),
+        link_key: link_key(),
     };
     let prepared = Prepared::new(setup, None, store()).unwrap();
     let control = prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).unwrap();
