@@ -23,6 +23,7 @@ use super::error::Rejection;
 use super::identify::Peer;
 use super::linger;
 use super::places::{EACH_CALLER, Holder, Place, Places};
+use super::write_timeout::WriteTimeout;
 use crate::control::Caller;
 use crate::control::access::Principal;
 
@@ -30,7 +31,7 @@ use crate::control::access::Principal;
 const PATH_LIMIT: usize = 107;
 
 /// How long a client may take over its request's head, and over a TLS handshake.
-const HEAD_PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 5_000 });
+const HEAD_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 5_000 });
 
 /// Bytes of a request's head at most.
 const HEAD_LIMIT: usize = 32 * 1024;
@@ -371,7 +372,7 @@ struct Handshaking(tokio_rustls::Accept<tokio::net::TcpStream>);
 impl Open for Handshaking {
     type Stream = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
     async fn open(self) -> io::Result<Self::Stream> {
-        tokio::time::timeout(HEAD_PATIENCE, self.0).await.map_err(io::Error::other)?
+        tokio::time::timeout(HEAD_TIMEOUT, self.0).await.map_err(io::Error::other)?
     }
     // A handshake would have to come first.
     fn refuse(self, _: &[u8]) {}
@@ -442,9 +443,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     });
     let result = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_PATIENCE)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream)), service)
         .without_shutdown()
         .await;
     match result {
