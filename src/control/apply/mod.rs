@@ -64,6 +64,9 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let mut report = Report::default();
     let author = application.author.to_owned();
     let last = before.files.get(&author).cloned().unwrap_or_default();
+    // Before it shows which tokens there are.
+    let given = &application.file.assignments;
+    application.maker.rights.demand_tokens(&before.model.assignments, given)?;
     let (file, skipped) = super::tokens::resolve(application.file, before);
     let (file, rights) = (&file, &application.maker.rights);
     report.skipped.extend(skipped);

@@ -6,14 +6,15 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Right, Rights, Verb};
-use crate::control::access::actions;
+use crate::control::access::{Principal, TokenName, actions};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{
-    DnsZone, Key, LinkResource, LoadBalancer, Model, PrivateEndpoint, ResourceGroup, RoleAssignment, RoleDefinition,
-    SecurityGroup, Vnet,
+    DnsZone, Key, LinkResource, LoadBalancer, Map, Model, PrivateEndpoint, ResourceGroup, RoleAssignment,
+    RoleDefinition, SecurityGroup, Vnet,
 };
 use crate::control::refusal::{Kind, Refusal};
 use crate::control::sentence::itself;
+use crate::control::tokens::token_of;
 
 /// What an object names by one of its fields. The same one twice is one, and one that was there before is not asked
 /// about again.
@@ -44,6 +45,8 @@ enum Named {
     Peer(Key),
     /// The VNet that a link resource is in: whoever may join a part of it may be there.
     Home(Key),
+    /// A token, which there may not be.
+    Token(TokenName),
 }
 
 /// One row of the table: fields that name something, as paths of the stored JSON, and what they name.
@@ -70,7 +73,10 @@ impl Refers for RoleDefinition {
 }
 
 impl Refers for RoleAssignment {
-    const FIELDS: &'static [Field<Self>] = &[];
+    const FIELDS: &'static [Field<Self>] = &[Field {
+        paths: &["principal"],
+        references: |_, given| token_of(given).map(|name| whole(Named::Token(name.clone()))).into_iter().collect(),
+    }];
 }
 
 impl Refers for ResourceGroup {
@@ -253,6 +259,15 @@ impl Rights<'_> {
         new.into_iter().try_for_each(|reference| self.demand_reference(model, &reference.named))
     }
 
+    /// Checks the right to name every token that `wanted` names and `before` does not.
+    ///
+    /// # Errors
+    /// `Forbidden`, naming principal, action and scope.
+    pub fn demand_tokens(&self, before: &Map<RoleAssignment>, wanted: &Map<RoleAssignment>) -> Result<(), Refusal> {
+        let nothing = Model::default();
+        wanted.iter().try_for_each(|(key, given)| self.demand_references(&nothing, key, before.get(key), given))
+    }
+
     fn demand_reference(&self, model: &Model, named: &Named) -> Result<(), Refusal> {
         match named {
             Named::Resource(resource, subscription) => self.demand_shown(model, resource, subscription),
@@ -264,6 +279,9 @@ impl Rights<'_> {
             Named::Vnet(vnet) => self.demand(&Right::join_network(vnet)),
             Named::Peer(vnet) => self.demand(&Right::peer(vnet)),
             Named::Home(vnet) => self.demand_part_of(model, vnet),
+            Named::Token(name) if *self.caller.subject.principal() == Principal::Token(name.clone()) => Ok(()),
+            // Else what comes of it would tell everybody which tokens there are.
+            Named::Token(_) => self.demand(&Right::anywhere(actions::read(actions::TOKENS))),
         }
     }
 

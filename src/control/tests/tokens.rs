@@ -10,7 +10,7 @@ fn create(control: &ControlPlane, name: &str, random: u8) -> (Token, String) {
         lifetime: DEFAULT_LIFETIME,
         random: Box::new([random; 32]),
     };
-    let Outcome::Minted(minted) = control.apply(&root(), command).unwrap() else { panic!("a token") };
+    let Outcome::TokenCreated(minted) = control.apply(&root(), command).unwrap() else { panic!("a token") };
     (minted.token, minted.secret.expose().to_owned())
 }
 
@@ -97,6 +97,43 @@ fn nothing_is_assigned_to_a_token_that_there_is_not() {
 }
 
 #[test]
+fn who_may_not_read_tokens_is_not_told_which_there_are() {
+    let (_, control) = running();
+    create(&control, "there", 1);
+    let group = "/subscriptions/default/resourceGroups/own";
+    assign(&control, &given("uid:1000", "Owner", group)).unwrap();
+    let owner = Caller::user(1000, "owner");
+    let tell = |refused: Result<Outcome, Refusal>, name: &str| {
+        let refusal = refused.unwrap_err();
+        (refusal.kind, refusal.code, refusal.to_string().replace(name, "NAME"))
+    };
+    let put = |name: &str, dry_run: bool| {
+        let given = given(&format!("token:{name}"), "Reader", group);
+        let mut items = Model::default();
+        items.assignments.insert(Key::global(given.id().to_string()), given);
+        let file = FileVersion { author: "uid:1000".into(), model: items.clone(), host: None, prune: false, dry_run };
+        let commands = [
+            Command::Put { items: Box::new(items.clone()), create_only: true },
+            Command::Put { items: Box::new(items), create_only: false },
+            Command::ApplyFile(Box::new(file)),
+        ];
+        commands.map(|command| tell(control.apply(&owner, command), name))
+    };
+    for dry_run in [true, false] {
+        let told = put("there", dry_run);
+        assert_eq!(told, put("absent", dry_run));
+        assert!(told.iter().all(|(kind, _, text)| *kind == Kind::Forbidden && text.contains("Privlink/tokens/read")));
+    }
+    // It knows itself.
+    let (token, _) = create(&control, "own", 2);
+    assign(&control, &given("token:own", "Owner", group)).unwrap();
+    let mut items = Model::default();
+    let own = given("token:own", "Reader", group);
+    items.assignments.insert(Key::global(own.id().to_string()), own);
+    control.apply(&bearer(&token), Command::Put { items: Box::new(items), create_only: true }).unwrap();
+}
+
+#[test]
 fn a_file_gives_a_role_to_the_token_that_there_is_when_it_is_applied() {
     let (_, control) = running();
     let reader = given("token:ci", "Reader", "/");
@@ -137,7 +174,9 @@ fn a_rotated_token_has_another_secret_and_is_the_same() {
     let rotate = |caller: &Caller| {
         control.apply(caller, Command::RotateToken { name: "ci".parse().unwrap(), random: Box::new([9; 32]) })
     };
-    let Outcome::Rotated(Minted { token: same, secret, .. }) = rotate(&root()).unwrap() else { panic!("rotated") };
+    let Outcome::Rotated(TokenCreated { token: same, secret, .. }) = rotate(&root()).unwrap() else {
+        panic!("rotated")
+    };
     assert_eq!((&same.id, same.expires_at, same.created_at), (&token.id, token.expires_at, token.created_at));
     let tokens = control.view().decisions.tokens.clone();
     assert!(authenticate(&old, &tokens, noon()).is_err());
