@@ -36,6 +36,8 @@ pub(super) enum Remedy {
     SeeProgram,
     /// Lines of the log are lost.
     SeeLog,
+    /// Audit records go before an export has them.
+    ExportOften,
     /// Nothing but this is left for a Disconnected endpoint.
     Delete(Key),
     /// In force, and no longer in the file.
@@ -69,6 +71,7 @@ impl std::fmt::Display for Remedy {
             Self::SeeLog => {
                 "see where it leads (`ls -l /proc/PID/fd/2`): the reader is slow or gone, or the disk is full"
             }
+            Self::ExportOften => "export it more often, or give it more room (`audit` under [daemon])",
             Self::Delete(key) => return write!(f, "delete it: `privlink endpoint delete {key}`"),
             Self::NameAgain(Item { kind: ItemKind::Endpoint, key }) => {
                 return write!(f, "name it again, or delete it: `privlink endpoint delete {key}`");
@@ -138,6 +141,11 @@ pub(super) fn of(state: &ApiState, view: &View, caller: &Caller, operates: bool)
         let message = format!("{}: {}; {fate}", stands.place, stands.message);
         let (severity, code) = (Severity::Warning, stands.code.to_owned());
         all.push(Condition { severity, code, message, remedy: stands.remedy });
+    }
+    let missed = state.control.audit_missed();
+    if operates && missed > 0 {
+        let message = format!("{missed} records of the audit log were removed before an export had them");
+        all.push(condition(Severity::Warning, "AuditNotExported", message, Remedy::ExportOften));
     }
     let lost = state.observer.log_lost();
     if lost > 0 {

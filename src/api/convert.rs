@@ -7,10 +7,11 @@ use crate::control::health::Health;
 use crate::control::ids;
 use crate::control::model::{BackendState, Key, PortSpec, PrivateEndpoint, TargetSpec};
 use crate::control::names;
+use crate::control::state::Record as Recorded;
 use crate::control::views::PeeringState;
 use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
 use crate::interface::{
-    Address, Connection, Decision, Ending, Endpoint, Line, Peering, Resource, Step, Subnet, Target, Vnet,
+    Actor, Address, Connection, Decision, Ending, Endpoint, Line, Peering, Record, Resource, Step, Subnet, Target, Vnet,
 };
 use crate::observe::{Observer, Sample, rates, traffic};
 
@@ -51,7 +52,7 @@ pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observ
         ending: ending(connection.ends_at, now),
         sources: texts(&endpoint.sources),
         accept_names: endpoint.accept_names.iter().flat_map(|names| names.iter().map(str::to_owned)).collect(),
-        waiting_names: names::waiting_at_home(whole, endpoint),
+        waiting_names: names::waiting_at_home(whole, key, endpoint),
         rates: endpoint.rates.map(rates),
         backends: backends.map(|count| count as u64),
         traffic: traffic(observer.endpoint(*id)),
@@ -61,6 +62,13 @@ pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observ
 fn addresses(endpoint: &PrivateEndpoint) -> Vec<Address> {
     let one = |ip: std::net::IpAddr, member: &str| Address { ip: ip.to_string(), member: member.to_owned() };
     endpoint.addresses.iter().filter_map(|address| Some(one(address.ip?, &address.member))).collect()
+}
+
+/// An entry of the audit log.
+pub(super) fn record(record: Recorded) -> Record {
+    let Recorded { at, by, action, object, link, resource_type: _, scope: _, from, to, detail } = record;
+    let by = Actor { principal: by.principal.to_string(), name: by.name };
+    Record { at: at.to_string(), by, action, object, link, from, to, detail }
 }
 
 pub(super) fn connection(view: ConnectionView, observer: &Observer, now: Timestamp) -> Connection {

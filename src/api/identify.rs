@@ -19,14 +19,11 @@ use crate::control::access::actions;
 use crate::control::{Asker, Caller, ControlPlane, REFUSALS_INTERVAL};
 
 /// Questions that are about no object, and the type that each needs `read` on.
-const GENERAL: [(&str, &str); 8] = [
+const GENERAL: [(&str, &str); 5] = [
     ("/v1/status", actions::STATUS),
     ("/v1/flows", actions::FLOWS),
     ("/v1/who", actions::FLOWS),
     ("/v1/explain", actions::EXPLAIN),
-    ("/v1/audit", actions::AUDIT),
-    ("/v1/audit/verify", actions::AUDIT),
-    ("/v1/audit/export", actions::AUDIT),
     ("/metrics", actions::STATUS),
 ];
 

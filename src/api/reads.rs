@@ -231,19 +231,24 @@ pub(super) struct AuditQuery {
     by: Option<String>,
 }
 
-/// `GET /v1/audit`: the newest records, oldest of them first.
+/// `GET /v1/audit`: the newest records that the caller may read, oldest of them first.
 pub(super) async fn audit(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Answer<AuditRecord> {
+    let view = state.control.view();
+    let reader = view.audit_for(&caller)?;
     let Query(AuditQuery { since, limit, object, by }) = query?;
-    let holds = move |record: &AuditRecord| {
+    let holds = |record: &AuditRecord| {
         object.as_ref().is_none_or(|object| record.record.object.contains(object.as_str()))
             && by.as_ref().is_none_or(|by| *by == record.record.by.principal || *by == record.record.by.name)
     };
-    let take = move |(seq, hash, body): AuditEntry| {
+    let take = |(seq, hash, body): AuditEntry| {
         let record = serde_json::from_slice(&body).map_err(|error| Rejection::internal(&error))?;
-        Ok::<_, Rejection>(Some(AuditRecord { seq, hash, record }).filter(&holds))
+        let Some(record) = reader.told(record) else { return Ok(None) };
+        let (seq, hash) = (Some(seq).filter(|_| reader.is_whole()), Some(hash).filter(|_| reader.is_whole()));
+        Ok::<_, Rejection>(Some(AuditRecord { seq, hash, record: convert::record(record) }).filter(&holds))
     };
     Ok(Json(List::new(state.control.audit(since, limit.unwrap_or(AUDIT_LIMIT), take)?)))
 }
@@ -252,7 +257,8 @@ pub(super) async fn audit(
 const AUDIT_LIMIT: usize = 100;
 
 /// `GET /v1/audit/verify`: walks the whole chain.
-pub(super) async fn verify(State(state): State<ApiState>) -> Answer<Verified> {
+pub(super) async fn verify(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Answer<Verified> {
+    state.control.view().demand_whole_audit(&caller)?;
     let AuditVerified { anchor, end } = state.control.verify_audit()?;
     let verified = Verified {
         count: end.count - anchor.count,
@@ -277,8 +283,10 @@ const EXPORTED_AT_ONCE: usize = 500;
 /// `GET /v1/audit/export?from=N`: records from number N on, in order and as they are stored; none: there are no more.
 pub(super) async fn export(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<ExportQuery>, QueryRejection>,
 ) -> Answer<ExportedRecord> {
+    state.control.view().demand_whole_audit(&caller)?;
     let Query(ExportQuery { from, since }) = query?;
     let records = state.control.export_audit(from, since, EXPORTED_AT_ONCE)?;
     let exported = records.into_iter().map(|record| ExportedRecord {

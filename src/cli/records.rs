@@ -104,7 +104,7 @@ fn audit_table(items: &[AuditRecord], out: &mut dyn Write) -> io::Result<()> {
     for AuditRecord { seq, record, .. } in items {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         table.row([
-            seq.to_string(),
+            or_dash(&seq.map(|seq| seq.to_string())),
             record.at.split('.').next().unwrap_or_default().trim_end_matches('Z').to_owned() + "Z",
             format!("{} ({})", record.by.name, record.by.principal),
             record.action.clone(),

@@ -1,5 +1,7 @@
 //! The audit log: listed, checked, exported, and kept within its limits.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::model::AuditLimits;
@@ -32,7 +34,37 @@ pub struct AuditVerified {
     pub end: Verified,
 }
 
+/// How far the log has been exported since the daemon's start.
+#[derive(Debug, Default)]
+pub(super) struct Exported {
+    /// Number of the last record that an export had; 0: nobody exports.
+    through: AtomicU64,
+    /// Records that were removed before the next export had them.
+    missed: AtomicU64,
+}
+
+impl Exported {
+    fn note(&self, records: &[AuditRecord]) {
+        if let Some(last) = records.last() {
+            self.through.fetch_max(last.seq, Ordering::Relaxed);
+        }
+    }
+
+    /// The records after `before`, up to `through`, are removed.
+    fn note_removed(&self, before: u64, through: u64) {
+        let exported = self.through.load(Ordering::Relaxed);
+        if exported > 0 {
+            self.missed.fetch_add(through.saturating_sub(before.max(exported)), Ordering::Relaxed);
+        }
+    }
+}
+
 impl ControlPlane {
+    /// How many records were removed, since the start, that whoever exports the log did not have yet.
+    pub fn audit_missed(&self) -> u64 {
+        self.exported.missed.load(Ordering::Relaxed)
+    }
+
     /// The newest `limit` audit records since a time that `take` makes something of, the oldest of them first. The
     /// log is read from its end, no further than that needs.
     ///
@@ -71,7 +103,9 @@ impl ControlPlane {
         let first = journal.audit(&query).map_err(unreadable)?;
         let Some(first) = first.first() else { return Ok(Vec::new()) };
         query = AuditQuery { from: first.seq, since: None, limit, ..query };
-        journal.audit(&query).map_err(unreadable)
+        let records = journal.audit(&query).map_err(unreadable)?;
+        self.exported.note(&records);
+        Ok(records)
     }
 
     /// Walks the audit chain, from where it was pruned to its end.
@@ -120,6 +154,7 @@ impl ControlPlane {
             through = (through + PRUNED_AT_ONCE).min(kept.first - 1);
             journal.prune_audit(through).map_err(unreadable)?;
         }
+        self.exported.note_removed(before, through);
         Ok(through - before)
     }
 }

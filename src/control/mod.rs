@@ -88,6 +88,12 @@ mod refused;
 /// The audit log.
 mod audit;
 
+/// Link identifiers.
+pub mod links;
+
+/// What of the audit log a caller may read.
+pub mod audited;
+
 /// What applying a file did.
 pub mod report;
 
@@ -118,9 +124,10 @@ use tokio::sync::watch;
 pub use access::{Access, Bootstrap};
 pub use audit::{AuditEntry, AuditVerified};
 pub use command::{
-    Actor, Caller, Changed, Command, Decided, DecidedAll, Decision, Deletion, FileVersion, Minted, Outcome, Selection,
-    Until,
+    Actor, Caller, Changed, Command, Decided, DecidedAll, Decision, Deletion, FileVersion, Outcome, Selection,
+    TokenCreated, Until,
 };
+pub use links::LinkKey;
 pub use refusal::{BrokenRule, Kind, Refusal};
 pub use refused::{Asker, REFUSALS_INTERVAL};
 pub use report::Report;
@@ -128,6 +135,7 @@ pub use views::{ConnectionView, EndpointView, ResourceView, ServerView, Status, 
 
 use crate::snapshot::topology::Topology;
 use crate::store::Store;
+use audit::Exported;
 use decisions::Decisions;
 use health::Health;
 use model::{HostConfig, Key, Model};
@@ -172,6 +180,8 @@ pub struct Setup {
     pub clock: fn() -> Timestamp,
     /// See [`Validate`].
     pub validate: Validate,
+    /// What a state that has none yet makes its link identifiers with: random bytes.
+    pub link_key: LinkKey,
 }
 
 /// A control plane that has read its state and the file, and has put nothing in force yet.
@@ -224,10 +234,10 @@ impl Prepared {
         let first = writer.view();
         let epochs = watch::Sender::new(first.epoch);
         let view = Arc::new(ArcSwap::from_pointee(first));
-        let (journal, refused) = (writer.journal(), Refused::default());
+        let (journal, refused, exported) = (writer.journal(), Refused::default(), Exported::default());
         let in_force = ArcSwap::new(Arc::clone(writer.in_force()));
         let (setup, changes, writer) = (self.setup, Mutex::new(()), Mutex::new(writer));
-        Ok(ControlPlane { setup, in_force, changes, writer, ports, view, epochs, journal, refused })
+        Ok(ControlPlane { setup, in_force, changes, writer, ports, view, epochs, journal, refused, exported })
     }
 }
 
@@ -249,6 +259,7 @@ pub struct ControlPlane {
     epochs: watch::Sender<u64>,
     journal: Option<Arc<dyn Store>>,
     refused: Refused,
+    exported: Exported,
 }
 
 /// Stops the daemon, closed, when it is dropped by a panic.
@@ -291,7 +302,10 @@ impl ControlPlane {
         }
         // The log says it all; the caller is told what it may see.
         let now = self.in_force.load();
-        now.told(caller, outcome)
+        let told = now.told(caller, outcome);
+        #[cfg(test)]
+        assert_eq!(seen::leaks::found(&self.view(), caller, &command, &told), [""; 0], "{caller} is told: {told:?}");
+        told
     }
 
     /// Plans, and carries out what was planned for what is in force then. A plan that was made for something older is

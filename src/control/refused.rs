@@ -123,7 +123,19 @@ impl Count {
         };
         let Self { first, last, requests, example } = self;
         let detail = format!("{requests} refused from {first:.0} to {last:.0}, the first: {example}");
-        Record { at: *last, by, action: REFUSE.to_owned(), object, link: None, from: None, to: None, detail }
+        let action = REFUSE.to_owned();
+        Record {
+            at: *last,
+            by,
+            action,
+            object,
+            link: None,
+            resource_type: None,
+            scope: None,
+            from: None,
+            to: None,
+            detail,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::access::TokenName;
+use super::access::{Scope, TokenName};
 use super::command::Actor;
 use super::decisions::Decisions;
 use super::model::{Key, Map};
@@ -19,6 +19,7 @@ pub(super) const FORMAT: u32 = 2;
 const OLDEST_FORMAT: u32 = 1;
 const FORMAT_KEY: &str = "meta/format";
 const LINK_KEY: &str = "meta/last_link";
+const LINKS_KEY: &str = "meta/links";
 
 /// Where decisions are made durable.
 pub trait DecisionStore: Send + std::fmt::Debug {
@@ -85,6 +86,12 @@ pub struct Record {
     /// The link identifier, where it is a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<u32>,
+    /// The type of a resource in Azure's words: what has its key later may be of another one.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub resource_type: Option<String>,
+    /// Where an assignment holds: that is not known any more once it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// State before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -239,6 +246,9 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
     if before.last_link != after.last_link {
         made.0.push(Operation::put(LINK_KEY, serde_json::to_vec(&after.last_link)?));
     }
+    if before.links != after.links {
+        made.0.push(Operation::put(LINKS_KEY, serde_json::to_vec(&after.links)?));
+    }
     Ok(made.0)
 }
 
@@ -261,6 +271,7 @@ fn take_in(decisions: &mut Decisions, key: &str, value: &[u8]) -> serde_json::Re
         "connections" => take(&mut decisions.connections, value),
         "deleted" => take(&mut decisions.deleted, value),
         "files" => take(&mut decisions.files, value),
+        _ if key == LINKS_KEY => serde_json::from_slice(value).map(|links| decisions.links = links),
         _ if key == LINK_KEY => serde_json::from_slice(value).map(|link| decisions.last_link = link),
         _ => Err(serde::de::Error::custom("nothing of this kind is known")),
     }

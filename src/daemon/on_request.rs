@@ -141,6 +141,8 @@ mod tests {
             action: "create".to_owned(),
             object: "endpoint default/orders".to_owned(),
             link: Some(7),
+            resource_type: None,
+            scope: None,
             from: None,
             to: Some("Pending".to_owned()),
             detail: "ticket 4711".to_owned(),

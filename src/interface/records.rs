@@ -95,10 +95,12 @@ pub struct Epoch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditRecord {
-    /// 1, 2, 3, … without gaps.
-    pub seq: u64,
-    /// Of it and everything before it, hexadecimal.
-    pub hash: String,
+    /// 1, 2, 3, … without gaps; for who may read every object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// Of it and everything before it, hexadecimal; for who may read every object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
     /// What it says.
     #[serde(flatten)]
     pub record: Record,

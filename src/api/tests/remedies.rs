@@ -34,6 +34,7 @@ fn follow(remedy: &Remedy) -> Vec<Follow> {
         Remedy::NameAgain(Item { kind, key }) => vec![Follow::File(|_| {}), Follow::Command(delete(*kind, key))],
         Remedy::Nothing
         | Remedy::CorrectFile
+        | Remedy::ExportOften
         | Remedy::Attach
         | Remedy::MoreInPool
         | Remedy::SeeServer

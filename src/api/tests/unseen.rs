@@ -12,6 +12,7 @@ use crate::control::decisions::ItemKind;
 use crate::control::model::Key;
 use crate::control::testing::root;
 
+mod audited;
 mod by_id;
 mod looks;
 mod requests;

@@ -70,6 +70,8 @@ fn records_are_written_with_the_change_or_not_at_all() {
         action: "apply".into(),
         object: "file of daemon".into(),
         link: None,
+        resource_type: None,
+        scope: None,
         from: None,
         to: None,
         detail: String::new(),

@@ -81,6 +81,23 @@ fn records_go_when_their_time_is_over_but_the_newest() {
 }
 
 #[test]
+fn what_goes_before_an_export_had_it_is_counted_for_who_exports() {
+    let control = limited(AuditLimits { max_bytes: 10_000, ..AuditLimits::default() });
+    decide(&control, 100);
+    assert!(control.prune_audit(noon()).unwrap() > 0);
+    assert_eq!(control.audit_missed(), 0, "nobody exports");
+    let last = exported(&control).last().unwrap().seq;
+    decide(&control, 10);
+    control.prune_audit(noon()).unwrap();
+    assert_eq!(control.audit_missed(), 0, "what went had been exported");
+    decide(&control, 100);
+    control.prune_audit(noon()).unwrap();
+    let anchor = control.verify_audit().unwrap().anchor.count;
+    assert_eq!(control.audit_missed(), anchor - last);
+    assert!(anchor > last);
+}
+
+#[test]
 fn what_is_exported_can_be_checked_without_the_daemon() {
     let control = limited(AuditLimits::default());
     decide(&control, 20);

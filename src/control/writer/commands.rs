@@ -28,6 +28,8 @@ impl Planning<'_> {
         let mut put = Put { after: &mut after, changed: &mut changed, rights: &rights, create_only };
         put.all(ItemKind::ResourceGroup, &items.groups, |model| &mut model.groups)?;
         put.all(ItemKind::Role, &items.roles, |model| &mut model.roles)?;
+        // Before it shows which tokens there are.
+        rights.demand_tokens(&self.in_force.decisions.model.assignments, &items.assignments)?;
         put.all(ItemKind::Assignment, &items.assignments, |model| &mut model.assignments)?;
         put.after.refuse_absent_tokens(&items.assignments)?;
         put.all(ItemKind::Vnet, &items.vnets, |model| &mut model.vnets)?;
@@ -146,10 +148,10 @@ impl Planning<'_> {
         }
         let link = before.connections.get(&item.key).map(|connection| connection.link);
         let link = link.filter(|_| kind == ItemKind::Endpoint);
-        let mut records = vec![Record { link, ..self.record("delete", item.to_string()) }];
+        let mut records = vec![Record { link, ..self.record_of("delete", &item, model) }];
         if kind == ItemKind::ResourceGroup {
             let gone = model.in_group(&item.key);
-            records.extend(gone.iter().map(|inner| self.record("delete", inner.to_string())));
+            records.extend(gone.iter().map(|inner| self.record_of("delete", inner, model)));
             let assignments = model.assignments.changes(&after.model.assignments);
             records.extend(assignments.into_iter().map(|(key, _)| self.unassigned(key)));
         }
@@ -285,6 +287,8 @@ impl Planning<'_> {
             action: action.to_owned(),
             object,
             link: None,
+            resource_type: None,
+            scope: None,
             from: None,
             to: None,
             detail: String::new(),
@@ -300,7 +304,7 @@ impl Planning<'_> {
             link: connection.map(|connection| connection.link),
             to: connection.map(|connection| connection.state.to_string()),
             detail: new.filter(|_| of_endpoint).map(|new| new.said_since(old)).unwrap_or_default(),
-            ..self.record(verb, item.to_string())
+            ..self.record_of(verb, item, &after.model)
         }
     }
 
@@ -318,6 +322,15 @@ impl Planning<'_> {
             }));
         }
         records
+    }
+
+    /// What is recorded of an object of `model`.
+    fn record_of(&self, action: &str, item: &Item, model: &Model) -> Record {
+        let resource = model.resources.get(&item.key).filter(|_| item.kind == ItemKind::Resource);
+        let kind = resource.map(|one| one.kind.clone().unwrap_or_else(|| actions::SERVICES.to_owned()));
+        let given = model.assignments.get(&item.key).filter(|_| item.kind == ItemKind::Assignment);
+        let scope = given.map(|given| given.scope.clone());
+        Record { resource_type: kind, scope, ..self.record(action, item.to_string()) }
     }
 
     fn disconnected(&self, key: &Key, resource: &Key) -> Record {

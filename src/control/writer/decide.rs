@@ -213,6 +213,8 @@ pub(super) fn end_approval(decisions: &mut Decisions, key: &Key, now: Timestamp)
         action: "end".to_owned(),
         object: format!("connection {key}"),
         link: Some(after.link),
+        resource_type: None,
+        scope: None,
         from: Some(before.state.to_string()),
         to: Some(after.state.to_string()),
         detail: format!("{ENDED}: it was given until {}", at(end)),

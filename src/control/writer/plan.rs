@@ -168,7 +168,8 @@ impl Planning<'_> {
     pub(super) fn unassigned(&self, key: &Key) -> Record {
         let given = self.in_force.decisions.model.assignments.get(key);
         let detail = given.map(|given| format!("{} was deleted", given.scope)).unwrap_or_default();
-        Record { detail, ..self.record("delete", format!("assignment {key}")) }
+        let scope = given.map(|given| given.scope.clone());
+        Record { detail, scope, ..self.record("delete", format!("assignment {key}")) }
     }
 
     /// The plan of what concerns no packet.

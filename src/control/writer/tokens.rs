@@ -6,7 +6,7 @@ use super::plan::{Plan, Planning};
 use super::{Decisions, Kind, Outcome, Refusal};
 use crate::control::access::tokens::{Token, mint};
 use crate::control::access::{RoleAssignment, TokenName, actions};
-use crate::control::command::Minted;
+use crate::control::command::TokenCreated;
 use crate::control::rights::Right;
 use crate::control::sentence::itself;
 use crate::control::state::Record;
@@ -44,7 +44,7 @@ impl Planning<'_> {
         after.tokens.insert(name.clone(), token.clone());
         let detail = format!("id {}, good until {}", token.id, token.expires_at);
         let record = Record { detail, ..self.record("create", format!("token {name}")) };
-        let outcome = Outcome::Minted(Minted { token, secret, warnings: Vec::new() });
+        let outcome = Outcome::TokenCreated(TokenCreated { token, secret, warnings: Vec::new() });
         self.keep(outcome, after, vec![record])
     }
 
@@ -62,7 +62,7 @@ impl Planning<'_> {
         let mut after = Decisions::clone(&self.in_force.decisions);
         after.tokens.insert(name.clone(), token.clone());
         let record = self.record("rotate", format!("token {name}"));
-        let outcome = Outcome::Rotated(Minted { token, secret, warnings: Vec::new() });
+        let outcome = Outcome::Rotated(TokenCreated { token, secret, warnings: Vec::new() });
         self.keep(outcome, after, vec![record])
     }
 
@@ -93,6 +93,7 @@ impl Planning<'_> {
         }
         let gone = forget(&mut after, name).into_iter().map(|(key, given)| Record {
             detail: format!("{} of {}, with token {name}", given.role, given.scope),
+            scope: Some(given.scope),
             ..self.record("delete", format!("assignment {key}"))
         });
         let records = std::iter::once(self.record("revoke", format!("token {name}"))).chain(gone).collect();

@@ -1,0 +1,182 @@
+//! What of the audit log somebody may read: records about what they may read themselves. Who may read every object
+//! reads the log as it is stored; for everybody else it has neither numbers nor hashes, which would tell how much
+//! happens beside what they see.
+
+use super::access::{Principal, actions};
+use super::command::Caller;
+use super::decisions::{Item, ItemKind};
+use super::model::Key;
+use super::refusal::Refusal;
+use super::rights::{Right, Rights, Verb};
+use super::state::Record;
+use super::views::View;
+
+/// What one caller may read of the audit log.
+#[derive(Debug)]
+pub struct AuditReader<'a> {
+    view: &'a View,
+    rights: Rights<'a>,
+    whole: bool,
+}
+
+/// What a record is about.
+#[derive(Debug, PartialEq, Eq)]
+enum About {
+    /// An object.
+    Object(Item),
+    /// The connection of an endpoint.
+    Connection(Key),
+    /// A token.
+    Token,
+    /// What somebody did as a whole: its file, or its refused requests.
+    Own(String),
+    /// The daemon's own matters.
+    Other,
+}
+
+impl About {
+    /// What a record is about whose `object` is `text`.
+    fn of(text: &str) -> Self {
+        let key = |rest: &str| Key::try_from(rest.to_owned()).ok();
+        if let Some(connection) = text.strip_prefix("connection ").and_then(key) {
+            return Self::Connection(connection);
+        }
+        if text.starts_with("token ") {
+            return Self::Token;
+        }
+        if let Some(who) = text.strip_prefix("file of ").or_else(|| text.strip_prefix("requests of ")) {
+            return Self::Own(who.to_owned());
+        }
+        // "resource group" begins with the word for another kind.
+        let named = |kind: &ItemKind| text.strip_prefix(&*kind.to_string()).and_then(|rest| rest.strip_prefix(' '));
+        let kind =
+            ItemKind::ALL.into_iter().filter(|kind| named(kind).is_some()).max_by_key(|kind| kind.to_string().len());
+        let item = kind.and_then(|kind| Some(Item { kind, key: key(named(&kind)?)? }));
+        item.map_or(Self::Other, Self::Object)
+    }
+}
+
+impl View {
+    /// What `caller` may read of the audit log.
+    ///
+    /// # Errors
+    /// 403: it may read the log nowhere.
+    pub fn audit_for<'a>(&'a self, caller: &'a Caller) -> Result<AuditReader<'a>, Refusal> {
+        let (rights, read) = (self.rights(caller), actions::read(actions::AUDIT));
+        rights.demand_somewhere(&read)?;
+        let whole = rights.hold(&Right::anywhere(read)) && self.is_whole_to(caller);
+        Ok(AuditReader { view: self, rights, whole })
+    }
+
+    /// Checks that `caller` may read the audit log as it is stored.
+    ///
+    /// # Errors
+    /// 403: it may not read the log, or not every object that there may be.
+    pub fn demand_whole_audit(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.rights(caller).demand(&Right::anywhere(actions::read(actions::AUDIT)))?;
+        self.demand_whole(caller)
+    }
+}
+
+impl AuditReader<'_> {
+    /// Whether every record is visible, with its number and hash.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// `record` as its reader may have it; `None`: not at all.
+    pub fn told(&self, record: Record) -> Option<Record> {
+        if self.whole {
+            return Some(record);
+        }
+        match About::of(&record.object) {
+            About::Object(item) => match item.kind {
+                ItemKind::Endpoint => self.of_endpoint(&item.key, false, record),
+                // What has its key since may be of another type.
+                ItemKind::Resource => {
+                    let right = Right::read_of(record.resource_type.as_deref()?, &item.key);
+                    self.reads(&right).then_some(record)
+                }
+                ItemKind::Assignment => {
+                    let scope = record.scope.clone()?;
+                    let right = Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope };
+                    self.reads(&right).then_some(record)
+                }
+                ItemKind::Role
+                | ItemKind::ResourceGroup
+                | ItemKind::Vnet
+                | ItemKind::SecurityGroup
+                | ItemKind::DnsZone
+                | ItemKind::LoadBalancer => {
+                    self.reads(&Right::on(&self.view.decisions.model, &item, Verb::Read)).then_some(record)
+                }
+            },
+            About::Connection(key) => self.of_endpoint(&key, true, record),
+            About::Token => self.reads(&Right::anywhere(actions::read(actions::TOKENS))).then_some(record),
+            // A later token of the same name is somebody else.
+            About::Own(who) => match self.rights.caller().subject.principal() {
+                own @ (Principal::Uid(_) | Principal::Gid(_)) if own.to_string() == who => Some(record),
+                Principal::Uid(_) | Principal::Gid(_) | Principal::Token(_) => None,
+            },
+            About::Other => None,
+        }
+    }
+
+    /// Whether the reader may read the object by `right`, and the log where that is.
+    fn reads(&self, right: &Right) -> bool {
+        let log = Right { action: actions::read(actions::AUDIT), scope: right.scope.clone() };
+        self.rights.hold(right) && self.rights.hold(&log)
+    }
+
+    /// A record of an endpoint, or of its connection: for who reads the endpoint; and for who reads the connections of
+    /// what it is bound to, as far as it is about this very connection and tells nothing of the consumer's network.
+    fn of_endpoint(&self, key: &Key, of_connection: bool, record: Record) -> Option<Record> {
+        let decisions = &self.view.decisions;
+        let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
+        if self.reads(&Right::on(&decisions.model, &item, Verb::Read)) {
+            return Some(record);
+        }
+        let (endpoint, connection) = (decisions.model.endpoints.get(key)?, decisions.connections.get(key)?);
+        let this_one = record.link == Some(connection.link);
+        if !this_one || !self.reads(&Right::other_side(&decisions.model, key, endpoint)) {
+            return None;
+        }
+        match (of_connection, record.action.as_str()) {
+            (true, _) => Some(record),
+            (false, "create") => Some(Record { detail: String::new(), ..record }),
+            (false, _) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_about_what_its_object_names() {
+        let object = |kind, key| About::Object(Item { kind, key });
+        for (text, expected) in [
+            ("endpoint shop/orders", object(ItemKind::Endpoint, Key::new("shop", "orders"))),
+            ("resource shop/orders", object(ItemKind::Resource, Key::new("shop", "orders"))),
+            ("resource group shop/shop", object(ItemKind::ResourceGroup, Key::of_group("default", "shop"))),
+            ("dns zone t/shop/a.b", object(ItemKind::DnsZone, Key::of("t", "shop", "a.b"))),
+            ("role Reader", object(ItemKind::Role, Key::global("Reader"))),
+            ("connection shop/orders", About::Connection(Key::new("shop", "orders"))),
+            ("token ci", About::Token),
+            ("file of uid:1000", About::Own("uid:1000".to_owned())),
+            ("requests of token:ci", About::Own("token:ci".to_owned())),
+            ("requests of others", About::Own("others".to_owned())),
+            ("requests from 192.0.2.1", About::Other),
+            ("resource", About::Other),
+            ("endpoint a/b/c/d", About::Other),
+            ("", About::Other),
+        ] {
+            assert_eq!(About::of(text), expected, "{text}");
+        }
+        for kind in ItemKind::ALL {
+            let item = Item { kind, key: Key::new("g", "n") };
+            assert_eq!(About::of(&item.to_string()), About::Object(item), "what a record says is read again");
+        }
+    }
+}
