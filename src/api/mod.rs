@@ -76,6 +76,12 @@ mod places;
 /// Threads for requests.
 mod lanes;
 
+/// Rights that the head of a request asks for.
+mod before_body;
+
+/// Answers that nobody reads.
+mod write_timeout;
+
 /// Who used a NAT address and port.
 mod who;
 
@@ -114,7 +120,7 @@ mod visible;
 
 use error::Rejection;
 pub use lanes::Lanes;
-use places::Seats;
+use places::CallerLimit;
 
 /// Bodies carry a reason of a few words; more than this is a mistake.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -129,11 +135,11 @@ const DOCUMENT_LIMIT: usize = 10 << 20;
 const DOCUMENTS_EACH: usize = 2;
 
 /// See [`DOCUMENTS_EACH`]; and eight of all callers together.
-static DOCUMENT_SEATS: Seats = Seats::new(DOCUMENTS_EACH, 8);
+static DOCUMENTS_HELD: CallerLimit = CallerLimit::new(DOCUMENTS_EACH, 8);
 
 /// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this. Well beyond
 /// what the tests wait for, for the two must not race.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 20 });
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 20 });
 
 /// Why a reload changed nothing.
 #[derive(Clone, Debug)]
@@ -381,27 +387,17 @@ async fn in_time(State(state): State<ApiState>, request: Request, next: Next) ->
 async fn served(state: &ApiState, request: Request, next: Next) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
     let (path, caller) = (parts.uri.path(), parts.extensions.get::<Caller>().cloned());
-    // Of who may change nothing, no body is read that asks for a change.
     if let Some(caller) = &caller
         && !body.is_end_stream()
         && lanes::changes_something(&parts.method, path)
     {
-        if arm::is_arm(path) {
-            arm::check_head(state, caller, &parts)?;
-        }
-        let decides = path.starts_with("/v1/resources/") && path.contains("/connections/");
-        let needed = if decides || path.starts_with("/v1/connections/") {
-            "privateEndpointConnectionsApproval/action on the resource"
-        } else {
-            "the right to write what is to be changed"
-        };
-        state.control.view().rights(caller).demand_any_write(needed)?;
+        before_body::judge(state, caller, &parts).await?;
     }
     let document = path == DOCUMENTS;
-    let _seat = match &caller {
+    let _permit = match &caller {
         Some(caller) if document => {
-            let seat = tokio::time::timeout(PATIENCE, DOCUMENT_SEATS.wait(caller.subject.principal())).await;
-            Some(seat.map_err(|_| Rejection::too_many_documents(DOCUMENTS_EACH))?)
+            let permit = tokio::time::timeout(REQUEST_TIMEOUT, DOCUMENTS_HELD.wait(caller.subject.principal())).await;
+            Some(permit.map_err(|_| Rejection::too_many_documents(DOCUMENTS_EACH))?)
         }
         Some(_) | None => None,
     };
@@ -410,11 +406,11 @@ async fn served(state: &ApiState, request: Request, next: Next) -> Result<Respon
     if said.is_some_and(|length| length > limit as u64) {
         return Err(Rejection::too_large(limit));
     }
-    let body = match tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, limit)).await {
+    let body = match tokio::time::timeout(REQUEST_TIMEOUT, axum::body::to_bytes(body, limit)).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) if is_limit(&error) => return Err(Rejection::too_large(limit)),
         Ok(Err(error)) => return Err(Rejection::bad_request(&format!("the body cannot be read: {error}"), "")),
-        Err(_) => return Err(Rejection::trickling(PATIENCE)),
+        Err(_) => return Err(Rejection::trickling(REQUEST_TIMEOUT)),
     };
     let lane = lanes::of(&parts.method, path, &body);
     let answer = next.run(Request::from_parts(parts, axum::body::Body::from(body)));
@@ -427,7 +423,7 @@ async fn served(state: &ApiState, request: Request, next: Next) -> Result<Respon
             None => Ok(answer.await),
         }
     };
-    tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(Rejection::too_slow(PATIENCE)))
+    tokio::time::timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| Err(Rejection::too_slow(REQUEST_TIMEOUT)))
 }
 
 /// Every counter, to who is known by the metrics listener's address; to a caller, those of what it sees.

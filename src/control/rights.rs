@@ -273,6 +273,17 @@ impl<'a> Rights<'a> {
         Err(Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy))
     }
 
+    /// Checks that `action` is among them at some scope or other.
+    ///
+    /// # Errors
+    /// `Forbidden`, naming principal and action, as if it were asked for everywhere.
+    pub fn demand_somewhere(&self, action: &Action) -> Result<(), Refusal> {
+        if self.access.of(&self.caller.subject).reach(action).is_nothing() {
+            return self.demand(&Right::anywhere(action.clone()));
+        }
+        Ok(())
+    }
+
     /// Checks that `right` is among them.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest as _, Sha256};
 
 use super::access::{Grant, Scope, Subject, actions};
+use super::approval::Action;
 use super::command::{Caller, Outcome};
 use super::decisions::{Decisions, Item, ItemKind};
 use super::ids;
@@ -15,6 +16,7 @@ use super::model::{
     EndpointIp, FormerResource, Key, LinkResource, Map, Model, PrivateEndpoint, Subnet, Tags, Visibility, Vnet,
 };
 use super::names;
+use super::references::{resolve_seen, unknown};
 use super::refusal::Refusal;
 use super::resource_types;
 use super::rights::{Right, Rights, Verb};
@@ -95,7 +97,7 @@ impl Outcome {
             Self::Applied(_)
             | Self::Decided(_)
             | Self::DecidedAll(_)
-            | Self::Minted(_)
+            | Self::TokenCreated(_)
             | Self::Rotated(_)
             | Self::Revoked(_) => {}
         }
@@ -232,6 +234,44 @@ impl View {
         let digest = Sha256::digest(text);
         // As many bits as every reader of JSON takes for a whole number.
         digest.iter().take(6).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    }
+
+    /// Checks that `caller` may decide so over the connection of the endpoint that `reference` names among those that it
+    /// sees.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Forbidden`.
+    pub fn demand_decision(&self, caller: &Caller, reference: &str, action: Action) -> Result<(), Refusal> {
+        let (key, endpoint) = self.seen_endpoint(caller, reference)?;
+        self.rights(caller).demand(&Right::on_connection(&self.decisions.model, key, endpoint, action))
+    }
+
+    /// Checks that `caller` may decide over connections of the resource that `reference` names among those that it sees.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Forbidden`.
+    pub fn demand_decisions(&self, caller: &Caller, reference: &str) -> Result<(), Refusal> {
+        let (rights, model) = (self.rights(caller), &self.decisions.model);
+        let seen = |key: &Key| sees(&rights, model, &Item { kind: ItemKind::Resource, key: key.clone() });
+        let key = resolve_seen("resource", reference, &model.resources, &seen)?;
+        rights.demand(&Right::approve(model, key))
+    }
+
+    /// Checks that `caller` may write the endpoint that `reference` names among those that it sees.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Forbidden`.
+    pub fn demand_write_of_endpoint(&self, caller: &Caller, reference: &str) -> Result<(), Refusal> {
+        let (key, _) = self.seen_endpoint(caller, reference)?;
+        let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
+        self.rights(caller).demand(&Right::on(&self.decisions.model, &item, Verb::Write))
+    }
+
+    fn seen_endpoint(&self, caller: &Caller, reference: &str) -> Result<(&Key, &PrivateEndpoint), Refusal> {
+        let (rights, model) = (self.rights(caller), &self.decisions.model);
+        let seen = |key: &Key| sees(&rights, model, &Item { kind: ItemKind::Endpoint, key: key.clone() });
+        let key = resolve_seen("endpoint", reference, &model.endpoints, &seen)?;
+        model.endpoints.entry(key).ok_or_else(|| unknown("endpoint", reference, std::iter::empty()))
     }
 
     /// What stands in force against tightened rules, as `caller` may read it: what shows only where it sees nothing is
@@ -397,6 +437,10 @@ fn kept<V: Clone>(objects: &Map<V>, keep: impl Fn(&Key, &V) -> bool) -> Map<V> {
     let kept = objects.iter().filter(|(key, value)| keep(key, value));
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
+
+/// Names in answers.
+#[cfg(test)]
+pub(super) mod leaks;
 
 #[cfg(test)]
 mod tests;

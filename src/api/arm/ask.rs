@@ -323,7 +323,7 @@ pub(super) fn query(uri: &Uri, options: &[&str]) -> Result<BTreeMap<String, Stri
 }
 
 /// Without percent signs; what is no text afterwards keeps a sign in place of what is wrong.
-pub(super) fn decode(text: &str) -> String {
+pub(in super::super) fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {

@@ -83,6 +83,7 @@ mod typed;
 mod words;
 
 use answer::Answer;
+pub(super) use ask::decode;
 use ask::{Ask, Looks};
 pub(super) use endpoints::fqdns;
 use routes::Handler;

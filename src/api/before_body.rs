@@ -1,0 +1,142 @@
+//! What is judged of a request before its body is read: the right that its head asks for, exactly where the path names
+//! what it is about. Nobody's bytes are taken, let alone parsed, for what is refused anyway.
+
+use axum::http::Method;
+use axum::http::request::Parts;
+
+use super::error::Rejection;
+use super::lanes::{self, Lane};
+use super::{ApiState, arm};
+use crate::control::Caller;
+use crate::control::access::{Action, actions};
+use crate::control::approval;
+use crate::control::rights::Right;
+
+/// What the head of a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asks {
+    /// To decide over the connection of this endpoint.
+    Decision(approval::Action, String),
+    /// To decide over connections of this resource.
+    Decisions(String),
+    /// To write this endpoint.
+    Endpoint(String),
+    /// Something that concerns nothing in particular.
+    Anywhere(Action),
+    /// Something whose scope stands in the body.
+    Somewhere(Action),
+    /// To change what the body says, or a path of Azure's.
+    Anything,
+}
+
+impl Asks {
+    fn of(method: &Method, path: &str) -> Self {
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        let text = arm::decode;
+        match (method, parts.as_slice()) {
+            (&Method::POST, ["v1", "connections", endpoint, verb]) => {
+                let verbs = [approval::Action::Approve, approval::Action::Reject, approval::Action::Remove];
+                let action = verbs.into_iter().find(|action| action.verb() == *verb);
+                action.map_or(Self::Anything, |action| Self::Decision(action, text(endpoint)))
+            }
+            (&Method::POST, ["v1", "resources", resource, "connections", _]) => Self::Decisions(text(resource)),
+            (&Method::POST, ["v1", "endpoints", endpoint, "accept-names"]) => Self::Endpoint(text(endpoint)),
+            (&Method::POST, ["v1", "tokens"] | ["v1", "tokens", _, "rotate"]) => {
+                Self::Anywhere(actions::write(actions::TOKENS))
+            }
+            (&Method::POST, ["v1", "backup"]) => Self::Anywhere(actions::perform(actions::BACKUP)),
+            (&Method::POST, ["v1", "reload"]) => Self::Anywhere(actions::write(actions::CONFIGURATION)),
+            (&Method::POST, ["v1", "roles"]) => Self::Somewhere(actions::write(actions::ROLE_DEFINITIONS)),
+            (&Method::POST, ["v1", "assignments"]) => Self::Somewhere(actions::write(actions::ROLE_ASSIGNMENTS)),
+            _ => Self::Anything,
+        }
+    }
+
+    /// Who may change nothing at all is told what it lacks.
+    fn needed(&self) -> &'static str {
+        match self {
+            Self::Decision(..) | Self::Decisions(_) => "privateEndpointConnectionsApproval/action on the resource",
+            Self::Endpoint(_) | Self::Anywhere(_) | Self::Somewhere(_) | Self::Anything => {
+                "the right to write what is to be changed"
+            }
+        }
+    }
+}
+
+/// Checks that `caller` may do what the head of a request asks for, as far as the head says it.
+///
+/// # Errors
+/// As the request itself would be answered by whatever lacks: 403, or 404 of what the caller does not see.
+pub(super) async fn judge(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<(), Rejection> {
+    let path = parts.uri.path();
+    if arm::is_arm(path) {
+        arm::check_head(state, caller, parts)?;
+    }
+    let view = state.control.view();
+    let asks = Asks::of(&parts.method, path);
+    view.rights(caller).demand_any_write(asks.needed())?;
+    match asks {
+        Asks::Anything => Ok(()),
+        Asks::Anywhere(action) => Ok(view.rights(caller).demand(&Right::anywhere(action))?),
+        Asks::Somewhere(action) => Ok(view.rights(caller).demand_somewhere(&action)?),
+        Asks::Decision(action, endpoint) => {
+            look(state, caller, parts, move |caller| {
+                let judged = view.demand_decision(caller, &endpoint, action);
+                judged.map_err(|refusal| Rejection::from(refusal).about(&endpoint))
+            })
+            .await
+        }
+        Asks::Decisions(resource) => {
+            look(state, caller, parts, move |caller| {
+                let judged = view.demand_decisions(caller, &resource);
+                judged.map_err(|refusal| Rejection::from(refusal).about(&resource))
+            })
+            .await
+        }
+        Asks::Endpoint(endpoint) => {
+            look(state, caller, parts, move |caller| {
+                let judged = view.demand_write_of_endpoint(caller, &endpoint);
+                judged.map_err(|refusal| Rejection::from(refusal).about(&endpoint))
+            })
+            .await
+        }
+    }
+}
+
+/// Has `work`, which walks the model, done where the request itself will be.
+async fn look(
+    state: &ApiState,
+    caller: &Caller,
+    parts: &Parts,
+    work: impl FnOnce(&Caller) -> Result<(), Rejection> + Send + 'static,
+) -> Result<(), Rejection> {
+    let lane = lanes::of(&parts.method, parts.uri.path(), b"").unwrap_or(Lane::Reads);
+    let (principal, caller) = (caller.subject.principal().clone(), caller.clone());
+    state.lanes.run(lane, Some(principal), async move { work(&caller) }).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_asks_for_what_its_path_names() {
+        let write = |kind| actions::write(kind);
+        for (method, path, expected) in [
+            ("POST", "/v1/connections/g%2Fe/approve", Asks::Decision(approval::Action::Approve, "g/e".into())),
+            ("POST", "/v1/connections/e/reject", Asks::Decision(approval::Action::Reject, "e".into())),
+            ("POST", "/v1/connections/e/remove", Asks::Decision(approval::Action::Remove, "e".into())),
+            ("POST", "/v1/connections/e/delete", Asks::Anything),
+            ("POST", "/v1/resources/g%2Fr/connections/reject", Asks::Decisions("g/r".into())),
+            ("POST", "/v1/endpoints/e/accept-names", Asks::Endpoint("e".into())),
+            ("POST", "/v1/tokens", Asks::Anywhere(write(actions::TOKENS))),
+            ("POST", "/v1/tokens/ci/rotate", Asks::Anywhere(write(actions::TOKENS))),
+            ("POST", "/v1/roles", Asks::Somewhere(write(actions::ROLE_DEFINITIONS))),
+            ("POST", "/v1/assignments", Asks::Somewhere(write(actions::ROLE_ASSIGNMENTS))),
+            ("POST", "/v1/apply", Asks::Anything),
+            ("PUT", "/subscriptions/s/resourceGroups/g", Asks::Anything),
+        ] {
+            assert_eq!(Asks::of(&method.parse().unwrap(), path), expected, "{method} {path}");
+        }
+    }
+}
