@@ -160,11 +160,11 @@ fn one_endpoint_starves_no_other() {
             flood();
             refused() > 0
         });
-        for port in 5_000..5_030 {
-            // The server may still be busy with what was sent.
-            eventually("the other endpoint's client is served", || {
-                udp("spoke", &format!("10.1.0.6:{port}"), "10.1.9.5:7").as_deref() == Ok("echo")
-            });
+        let ask = |port: u16| udp("spoke", &format!("10.1.0.6:{port}"), "10.1.9.5:7");
+        // Queues are first in, first out: who is answered waits behind nothing of the flood any more.
+        eventually_at_last("the flood has passed", || ask(5_000).as_deref() == Ok("echo"));
+        for port in 5_001..5_030 {
+            assert_eq!(ask(port).as_deref(), Ok("echo"), "{port}");
         }
         assert!(udp("spoke", "10.1.0.6:5030", "10.1.9.4:7").is_err(), "and none of it to the greedy one");
     });
@@ -198,14 +198,14 @@ fn memory_stays_flat_under_a_flood_of_syns_and_sessions_live_on() {
         two_legs();
         serve("core", "10.20.0.2:7000", "echo");
         let orders = endpoint("orders", "spoke", "10.1.9.4", "echo", "Approved");
-        let daemon = Daemon::start(&two_sides("workers = 2\nmax_sessions = 20000", &orders));
+        let daemon = Daemon::start(&two_sides("workers = 2\nmax_sessions = 40000", &orders));
         let mut stream = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
         assert_eq!(greeted(&mut stream).as_deref().expect("greeted"), "echo");
         let mut sent = 0;
         eventually_at_last("the table is full", || {
             flood(sent, 100_000);
             sent += 100_000;
-            sessions() > 17_500
+            sessions() > 35_000
         });
         let opened = || -> u64 {
             let all = metrics().into_iter().filter(|(name, _)| name.starts_with("privlink_sessions_opened_total{"));
@@ -221,7 +221,7 @@ fn memory_stays_flat_under_a_flood_of_syns_and_sessions_live_on() {
         let (after, more) = (resident(&daemon), opened() - first);
         println!("{before} KiB with a full table, {after} KiB after {more} more half-open sessions");
         assert!(after < before + 2_048, "{before} KiB before, {after} KiB after");
-        assert!(sessions() <= 20_000, "{} sessions", sessions());
+        assert!(sessions() <= 40_000, "{} sessions", sessions());
         still_echoes(&mut stream);
         // What nobody answered makes room for who comes next.
         let mut next = connect("spoke", "10.1.0.6:0", "10.1.9.4:7").expect("connected");

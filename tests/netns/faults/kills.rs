@@ -25,7 +25,14 @@ fn packets_agree_with_what_was_acknowledged_before_a_kill() {
         let (mut ledger, file) = Ledger::new(SINGLES);
         let mut daemon = Daemon::start(&file);
         ledger.check("before the first");
-        for round in 0..rounds {
+        let mut kills = 0;
+        // On a busy machine few changes come between two kills: it goes on until there are enough of them.
+        let few = |ledger: &Ledger| ledger.changes() <= 5 * rounds || ledger.cut.iter().sum::<usize>() <= rounds;
+        for round in 0..10 * rounds {
+            if round >= rounds && !few(&ledger) {
+                break;
+            }
+            kills += 1;
             let moment = Duration::from_micros(random.u64(0..200_000));
             let mut authors = random.fork();
             let slow = (round % 2 == 1).then(|| attach(&slow_disk(), &daemon));
@@ -46,7 +53,7 @@ fn packets_agree_with_what_was_acknowledged_before_a_kill() {
             ledger.check(&format!("round {round}"));
         }
         let (changes, [made, lost]) = (ledger.changes(), ledger.cut);
-        println!("{rounds} kills, {changes} changes; of those cut off, {made} were made and {lost} were not");
-        assert!(changes > 5 * rounds && made + lost > rounds);
+        println!("{kills} kills, {changes} changes; of those cut off, {made} were made and {lost} were not");
+        assert!(!few(&ledger), "{changes} changes, {made} and {lost} of them cut off");
     });
 }
