@@ -58,15 +58,24 @@ impl Visible {
         })
     }
 
-    /// The same of a session that was looked for.
-    pub(super) fn found(&self, found: Match) -> Option<Match> {
-        let sides = self.sides(found.endpoint.as_deref())?;
-        Some(Match {
+    /// The same of a session that was looked for. Where the connection that it came by is not `there` any more, an
+    /// endpoint of that name is bound to something else by now, whose owner sees nothing of it.
+    pub(super) fn found(&self, found: Match, there: bool) -> Option<Match> {
+        let mut sides = self.sides(found.endpoint.as_deref())?;
+        if !there && !self.whole {
+            sides.provider = false;
+            return sides.consumer.then(|| Self::of_sides(sides, found));
+        }
+        Some(Self::of_sides(sides, found))
+    }
+
+    fn of_sides(sides: Sides, found: Match) -> Match {
+        Match {
             consumer: told(sides.consumer, found.consumer),
             endpoint_address: told(sides.consumer, found.endpoint_address),
             backend: told(sides.provider, found.backend),
             ..found
-        })
+        }
     }
 
     fn sides(&self, endpoint: Option<&str>) -> Option<Sides> {

@@ -48,7 +48,11 @@ pub(super) async fn who(
         .map(|(key, connection)| (connection.link, (key, connection)))
         .collect();
     let visible = Visible::to(&view, &caller);
-    let matches = list.into_iter().filter_map(|trace| visible.found(named(trace, &connections))).collect();
+    let seen = |trace: Trace| {
+        let there = connections.contains_key(&trace.link);
+        visible.found(named(trace, &connections), there)
+    };
+    let matches = list.into_iter().filter_map(seen).collect();
     // How many more there are tells of sessions that the caller does not see.
     let more = if visible.is_whole() { more } else { 0 };
     Ok(Json(List::one(Who { nat: side((nat.ip(), nat.port())), matches, more, lost: lost(losses), warnings })))

@@ -1,7 +1,6 @@
 //! A connection whose peer has to read: an answer that nobody takes would be held in memory, with its place, for as long
 //! as the peer likes.
 
-use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -55,7 +55,7 @@ fn each_cloud_has_names_of_its_own() {
         let (mut model, blob) = storage("blob");
         model.cloud = cloud;
         let (public, host) = (format!("account.{public}"), format!("account.{private}"));
-        assert_eq!(texts(&of_member(&model, &blob, "")), [(&*public, &*host, private)], "{cloud}");
+        assert_eq!(texts(&of_member(&model, &key("blob"), &blob, "")), [(&*public, &*host, private)], "{cloud}");
         // What resolvers answer.
         let dns = DnsSettings { listen: vec![ip("10.1.0.53")], ..DnsSettings::default() };
         model.vnets.get_mut(&key("spoke")).expect("there").dns = Some(dns);

@@ -1,6 +1,8 @@
+use super::super::command::Command;
+use super::super::sentence::Sentence;
 use super::*;
 use crate::control::model::RoleAssignment;
-use crate::control::testing::{bootstrap, endpoint, model, noon, root, store};
+use crate::control::testing::{bootstrap, endpoint, link_key, model, noon, root, store};
 use crate::control::{Prepared, Setup, testing};
 
 /// The view of a daemon on the small model and a second tenant's endpoint, with these assignments.
@@ -26,6 +28,7 @@ fn view(assignments: &[(&str, &str, &str)]) -> View {
         bootstrap: bootstrap(),
         clock: noon,
         validate: |_, _, _| Vec::new(),
+        link_key: link_key(),
     };
     Prepared::new(setup, None, store()).unwrap().view()
 }
@@ -201,4 +204,72 @@ fn a_document_may_refer_to_what_it_names_by_an_id_that_may_be_asked_for() {
     decisions.model.resources.get_mut(&key).unwrap().visibility = Visibility::Readers;
     view.decisions = Arc::new(decisions);
     assert!(!refers(&view, id), "its owner closed it");
+}
+
+#[test]
+fn what_stands_against_a_later_rule_is_told_to_who_sees_where_it_shows() {
+    use super::super::sentence::Mention;
+    use super::super::sentence::sentence;
+    use super::super::validate::{Object, Severity};
+    let (theirs, resource) = (Key::of("tenant", "g", "theirs"), testing::key("orders-db"));
+    let violation = |at: Object, also: Vec<Locator>| Violation {
+        at: at.at("sources"),
+        also,
+        involves: Vec::new(),
+        code: "Tightened",
+        message: sentence!("it meets {}", Mention::resource(&resource)),
+        remedy: sentence!("change {}", Mention::endpoint(&theirs)),
+        severity: Severity::Tightened,
+        value: String::new(),
+        left_out: false,
+    };
+    let of_theirs = || Object::Endpoint(theirs.clone());
+    let service = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/privateLinkServices";
+    let standing = vec![
+        violation(of_theirs(), Vec::new()),
+        violation(Object::Resource(resource.clone()), vec![of_theirs().at("")]),
+        violation(Object::Daemon, Vec::new()),
+    ];
+    let roles = [
+        ("uid:1000", "Reader", "/subscriptions/tenant"),
+        ("uid:1001", "Reader", &*format!("{service}/orders-db")),
+        ("uid:1002", "Reader", "/subscriptions/other"),
+    ];
+    let view = View { standing: standing.into(), ..view(&roles) };
+    let told = |caller: &Caller| -> Vec<String> {
+        let all = view.standing_for(&view.decisions.model, caller).into_iter();
+        all.map(|one| format!("{}: {}; {}", one.place, one.message, one.remedy)).collect()
+    };
+    let unseen = crate::control::sentence::UNSEEN;
+    let endpoint = "endpoint tenant/g/theirs";
+    assert_eq!(
+        told(&Caller::user(1000, "ada")),
+        [
+            format!("{endpoint}: sources: it meets {unseen}; change endpoint `tenant/g/theirs`"),
+            format!("{endpoint}: it meets {unseen}; change endpoint `tenant/g/theirs`"),
+        ],
+        "the first place that it sees"
+    );
+    let of_the_service = told(&Caller::user(1001, "bob"));
+    assert!(of_the_service.iter().any(|line| line.starts_with("resource default/orders-db")), "{of_the_service:?}");
+    assert!(told(&Caller::user(1002, "eve")).is_empty());
+    assert_eq!(told(&root()).len(), 3);
+}
+
+#[test]
+fn a_name_in_an_answer_that_its_reader_may_not_know_is_found() {
+    use super::super::refusal::Kind;
+    use super::super::sentence::{Mention, itself, sentence};
+    let view = view(&[("uid:1000", "Reader", "/subscriptions/tenant")]);
+    let command = |name: &str| Command::Delete { kind: ItemKind::Vnet, reference: name.to_owned() };
+    let refused = |message: Sentence| Err(Refusal::new(Kind::Conflict, "InUse", message, ""));
+    let careless = refused(itself(format!("it meets {}", testing::key("orders-db"))).into());
+    let found = |uid: u32, said: &str, told| leaks::found(&view, &Caller::user(uid, "x"), &command(said), told);
+    assert_eq!(found(1001, "x", &careless), ["resource default/orders-db"]);
+    assert!(found(1001, "orders-db", &careless).is_empty(), "it said so itself");
+    assert!(found(1000, "x", &careless).is_empty(), "its own endpoint is bound to it");
+    assert!(leaks::found(&view, &root(), &command("x"), &careless).is_empty());
+    let mention = sentence!("it meets {}", Mention::resource(&testing::key("orders-db")));
+    let careful = refused(mention).map_err(|refusal| refusal.told(&|_| false));
+    assert!(found(1001, "x", &careful).is_empty());
 }

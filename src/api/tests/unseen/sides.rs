@@ -7,17 +7,17 @@ use crate::control::decisions::Item;
 use crate::control::model::Visibility;
 
 /// Who may do everything in the group `prov`, to whose service the endpoint of `cons` is bound.
-const PROVIDER: u32 = 1004;
+pub(super) const PROVIDER: u32 = 1004;
 
 /// Who may do everything in the group `cons`.
-const CONSUMER: u32 = 1005;
+pub(super) const CONSUMER: u32 = 1005;
 
-fn name(group: &str, rest: &str) -> Key {
+pub(super) fn name(group: &str, rest: &str) -> Key {
     Key::new(group, format!("{group}{rest}"))
 }
 
 /// A service and the endpoint of another tenant that is bound to it.
-fn connected() -> World {
+pub(super) fn connected() -> World {
     let world = World::empty();
     let mut items = things::callers();
     for (uid, group) in [(PROVIDER, "prov"), (CONSUMER, "cons")] {
@@ -171,4 +171,78 @@ async fn the_daemons_file_and_host_are_told_to_who_operates_it() {
     assert!(!answered.body.contains("privlink.toml") && !answered.body.contains("SteeringOff"), "{answered:?}");
     let whole = world.ask(&root(), &status).await.body;
     assert!(whole.contains("/etc/privlink/privlink.toml") && whole.contains("SteeringOff"), "{whole}");
+}
+
+/// A session through the endpoint of `cons` by the connection `link`.
+fn session(link: u32) -> crate::interface::Match {
+    let side = |ip: &str| crate::interface::Side { ip: ip.to_owned(), port: 7 };
+    crate::interface::Match {
+        endpoint: Some("cons/cons-pe".to_owned()),
+        link_identifier: link,
+        requester: Some("uid:1005".to_owned()),
+        approver: None,
+        protocol: "tcp".to_owned(),
+        consumer: side("10.22.2.2"),
+        endpoint_address: side("10.22.1.7"),
+        backend: side("10.21.99.10"),
+        from: "2026-11-28T12:00:00.0Z".to_owned(),
+        until: None,
+        state: "live".to_owned(),
+        packets_to_service: 1,
+        bytes_to_service: 40,
+        packets_to_consumer: 1,
+        bytes_to_consumer: 40,
+    }
+}
+
+#[tokio::test]
+async fn each_side_is_told_its_own_addresses_of_a_session_and_only_of_this_connection() {
+    use crate::api::visible::Visible;
+    let world = connected();
+    let view = world.state.control.view();
+    let found = |uid: u32, there: bool| {
+        let found = Visible::to(&view, &caller(uid)).found(session(1), there);
+        found.map(|found| [found.consumer.ip, found.endpoint_address.ip, found.backend.ip])
+    };
+    let texts = |texts: [&str; 3]| Some(texts.map(str::to_owned));
+    for (uid, live, over) in [
+        (PROVIDER, texts(["", "", "10.21.99.10"]), None),
+        (CONSUMER, texts(["10.22.2.2", "10.22.1.7", ""]), texts(["10.22.2.2", "10.22.1.7", ""])),
+        (things::TENANT, None, None),
+        (things::WATCHER, None, None),
+    ] {
+        assert_eq!(found(uid, true), live, "uid:{uid}");
+        assert_eq!(found(uid, false), over, "uid:{uid}, of a connection that is over");
+    }
+    let whole = Visible::to(&view, &root());
+    for there in [true, false] {
+        assert_eq!(whole.found(session(1), there), Some(session(1)));
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_in_ones_own_group_is_told_and_nothing_of_what_has_it() {
+    // Names of a group are one space, so whoever may make something of that name there is told that it is taken, and
+    // neither what has it nor since when.
+    let world = World::new(true);
+    let mut items = Model::default();
+    let builder = 1006;
+    things::define(&mut items, "builder", &["Microsoft.Sql/servers/*"]);
+    let mine = "/subscriptions/default/resourceGroups/mine";
+    things::assign(&mut items, &format!("uid:{builder}"), "builder", mine);
+    world.put(items);
+    let put = |name: &str| {
+        let path = format!("{mine}/providers/Microsoft.Sql/servers/{name}?api-version=1");
+        let body = json!({ "location": "westeurope", "properties": {} }).to_string();
+        Asked { method: "PUT", path, body }
+    };
+    let mut told = Vec::new();
+    for name in ["mine-pls", "mineaccount"] {
+        let answered = world.ask(&caller(builder), &put(name)).await;
+        assert_eq!(answered.status, 409, "{answered:?}");
+        assert!(!answered.body.contains("privateLinkServices") && !answered.body.contains("Storage"), "{answered:?}");
+        told.push(answered.body.replace(name, "NAME"));
+    }
+    assert_eq!(told[0], told[1], "whatever has it");
+    assert_eq!(world.ask(&caller(things::NOBODY), &put("mine-pls")).await.status, 403);
 }
