@@ -182,7 +182,11 @@ impl Merging<'_> {
                 DecidedBy::Live(_) | DecidedBy::ResourceDeleted(_) | DecidedBy::ApprovalEnded => false,
             },
         };
-        let action = match decision.filter(|&decided| is_new && decided != connection.state) {
+        // An approval that is for good is another one than an approval that ends.
+        let differs = |decided| {
+            decided != connection.state || decided == ConnectionState::Approved && connection.ends_at.is_some()
+        };
+        let action = match decision.filter(|&decided| is_new && differs(decided)) {
             // Nobody can take a decision back to no decision; the report shows the difference.
             None | Some(ConnectionState::Pending) => return Ok(false),
             Some(ConnectionState::Approved) => Action::Approve,

@@ -130,6 +130,28 @@ fn a_new_decision_replaces_the_end() {
 }
 
 #[test]
+fn a_file_that_approves_anew_does_so_for_good_and_one_that_says_the_same_changes_nothing() {
+    let world = Arc::new(World::default());
+    set(0);
+    let mut file = model();
+    file.endpoints.get_mut(&key("orders")).unwrap().manual = true;
+    let control = by_the_clock(&world, file.clone());
+    assert_eq!(state(&control), ConnectionState::Pending);
+    control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
+    control.apply(&root(), apply_file(file.clone(), false)).unwrap();
+    assert!(connection(&control, "orders").ends_at.is_some(), "the file says nothing new");
+    file.endpoints.get_mut(&key("orders")).unwrap().status = Some(ConnectionState::Approved);
+    control.apply(&root(), apply_file(file.clone(), false)).unwrap();
+    assert_eq!((state(&control), connection(&control, "orders").ends_at), (ConnectionState::Approved, None));
+    control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
+    control.apply(&root(), apply_file(file, false)).unwrap();
+    assert!(
+        connection(&control, "orders").ends_at.is_some(),
+        "a live decision is not overturned by what was said before"
+    );
+}
+
+#[test]
 fn an_end_is_in_force_although_it_cannot_be_made_durable() {
     let world = Arc::new(World::default());
     set(0);

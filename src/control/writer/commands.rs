@@ -356,11 +356,11 @@ impl Planning<'_> {
         let detail = said.map(|(what, items)| format!("{what}: {}", items.join(", "))).collect::<Vec<_>>().join("; ");
         let mut records = vec![Record { detail, ..self.record("apply", format!("file of {author}")) }];
         for (key, connection) in &after.connections {
-            let before = before.connections.get(key).map(|connection| connection.state);
-            if before != Some(connection.state) {
+            let before = before.connections.get(key);
+            if before.is_none_or(|old| (old.state, old.ends_at) != (connection.state, connection.ends_at)) {
                 records.push(Record {
                     link: Some(connection.link),
-                    from: before.map(|state| state.to_string()),
+                    from: before.map(|old| old.state.to_string()),
                     to: Some(connection.state.to_string()),
                     detail: connection.description.clone(),
                     ..self.record("decide", format!("connection {key}"))
