@@ -128,13 +128,17 @@ def records(dns):
 
     invalid = [
         ("A", "www", {"aRecords": [{"ipv4Address": "fd00::1"}]}, "InvalidRequestFormat"),
-        ("A", "www", {}, "InvalidRequestFormat"),
         ("A", "a..b", {"aRecords": [{"ipv4Address": "10.0.0.1"}]}, "InvalidRequestFormat"),
-        ("A", "www", {"aRecords": []}, "InvalidRecordSet"),
         ("CNAME", "www", {"cnameRecord": {"cname": "db.example.com"}}, "CnameNotAlone"),
         ("CNAME", "@", {"cnameRecord": {"cname": "db.example.com"}}, "InvalidModel"),
         ("TXT", "long", {"txtRecords": [{"value": ["x" * 255] * 5}]}, "InvalidRecordSet"),
     ]
+    for values in [{}, {"aRecords": []}]:
+        sets.create_or_update(GROUP, ZONE, "A", "empty", {"properties": {"ttl": 60, **values}})
+        kept = sets.get(GROUP, ZONE, "A", "empty")
+        assert not kept.a_records and kept.ttl == 60, kept
+        answers(f"empty.{ZONE}", "A", "NXDOMAIN")
+        sets.delete(GROUP, ZONE, "A", "empty")
     for kind, name, values, code in invalid:
         fails(HttpResponseError, code, sets.create_or_update, GROUP, ZONE, kind, name, {"properties": {"ttl": 60, **values}})
     fails(HttpResponseError, "InvalidRequestFormat", sets.delete, GROUP, ZONE, "SOA", "@")
