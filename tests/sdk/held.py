@@ -99,7 +99,7 @@ def repeated(provider, consumer):
     with ThreadPoolExecutor(8) as pool:
         assert {one.etag for one in pool.map(lambda _: create(CG, "many", body).result(), range(16))} == {first.etag}
         # Parts of one VNet at once: each is there in the end.
-        part = lambda n: {"addressPrefix": f"10.77.{n}.0/24"}
+        part = lambda n: {"properties": {"addressPrefix": f"10.77.{n}.0/24"}}
         subnets = consumer.network.subnets
         list(pool.map(lambda n: subnets.begin_create_or_update(CG, "many", f"s{n}", part(n)).result(), range(8)))
     assert sorted(one.name for one in subnets.list(CG, "many")) == [f"s{n}" for n in range(8)]

@@ -12,9 +12,7 @@ mod accept;
 mod arm;
 mod attachments;
 mod former;
-/// Checks of servers.
 mod health;
-
 mod key;
 mod limits;
 mod map;
