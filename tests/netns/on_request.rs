@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::lab::{Daemon, ask, endpoint, eventually, isolated, metrics, read_log, two_legs, two_sides};
+use crate::lab::{Daemon, ask, endpoint, eventually, isolated, json, metrics, read_log, two_legs, two_sides};
 
 const TOLD: &str = "/run/privlink/told";
 
@@ -20,6 +20,11 @@ fn told() -> Vec<String> {
     let mut lines: Vec<String> = fs::read_to_string(TOLD).unwrap_or_default().lines().map(str::to_owned).collect();
     lines.sort();
     lines
+}
+
+/// What the network knows a connection by.
+fn link_of(endpoint: &str) -> u64 {
+    json(&format!("connection show {endpoint}"))["linkIdentifier"].as_u64().expect("a number")
 }
 
 fn counted(outcome: &str) -> u64 {
@@ -39,7 +44,8 @@ fn a_request_that_a_start_brings_runs_the_command_and_the_next_start_does_not() 
         let file = two_sides("on_request = [\"/run/privlink/hook\", \"new\"]", &asks.concat());
         let daemon = Daemon::start(&file);
         eventually("the command has run", || counted("done") == 1);
-        assert_eq!(told(), [format!("new default/one uid:{} 1 ", rustix::process::getuid().as_raw())]);
+        let (uid, link) = (rustix::process::getuid().as_raw(), link_of("one"));
+        assert_eq!(told(), [format!("new default/one uid:{uid} {link} ")]);
         daemon.stop();
         let daemon = Daemon::again(&[]);
         daemon.apply(&(file + &endpoint("three", "spoke", "10.1.9.6", "echo", "Pending")));
@@ -57,7 +63,7 @@ fn a_new_request_runs_the_command_once_whatever_it_does() {
         let daemon = Daemon::start(&two_sides("on_request = [\"/run/privlink/hook\", \"new\"]", ""));
         request("one", "hello");
         eventually("the command has run", || counted("done") == 1);
-        assert_eq!(told(), ["new default/one uid:0 1 hello"]);
+        assert_eq!(told(), [format!("new default/one uid:0 {} hello", link_of("one"))]);
         // A decision is no request, and neither is an endpoint that need not wait.
         ask("connection approve one");
         ask("connection reject one");
@@ -71,9 +77,9 @@ fn a_new_request_runs_the_command_once_whatever_it_does() {
         request("four", "hello");
         eventually("one that hangs holds up none of the others", || counted("done") == 2);
         assert!(ask("status").contains("three"));
-        let lines = ["new default/four uid:0 5 hello", "new default/one uid:0 1 hello"];
-        let more = ["new default/three uid:0 4 hang", "new default/two uid:0 3 fail"];
-        assert_eq!(told(), [lines, more].concat(), "each once");
+        let all = [("four", "hello"), ("one", "hello"), ("three", "hang"), ("two", "fail")];
+        let lines = all.map(|(name, said)| format!("new default/{name} uid:0 {} {said}", link_of(name)));
+        assert_eq!(told(), lines, "each once");
 
         // Nobody is told, and everybody can see that.
         fs::remove_file("/run/privlink/hook").expect("removed");

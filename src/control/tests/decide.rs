@@ -122,6 +122,8 @@ fn a_new_decision_replaces_the_end() {
     control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
     control.apply(&root(), Command::Reject(same)).unwrap();
     assert_eq!(ends(), None, "nothing but an approval ends");
+    // Also within a second, to whose end an approval is rounded up.
+    CLOCK.set(clock() + 1.millisecond());
     for until in [Until::At(clock()), Until::For(jiff::SignedDuration::ZERO), Until::For(jiff::SignedDuration::MAX)] {
         let decision = Decision { until: Some(until), ..orders() };
         let refusal = control.apply(&root(), Command::Approve(decision)).unwrap_err();

@@ -157,11 +157,11 @@ impl Planning<'_> {
             Some(Until::For(time)) => now.checked_add(time).ok(),
             Some(Until::At(end)) => Some(end),
         };
-        let whole = end.and_then(|end| {
+        let whole = end.filter(|end| *end > now).and_then(|end| {
             let second = end.as_second() + i64::from(end.subsec_nanosecond() > 0);
             Timestamp::from_second(second).ok()
         });
-        whole.filter(|end| *end > now).map(Some).ok_or_else(|| {
+        whole.map(Some).ok_or_else(|| {
             let message = "an approval cannot end then: its end is not in the future, or too far in it";
             Refusal::new(Kind::Invalid, "InvalidLifetime", message, "choose a time such as `--for 8h`")
         })
