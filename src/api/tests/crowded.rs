@@ -302,14 +302,14 @@ async fn bodies_that_never_come_keep_nobody_waiting() {
     let begin = |path: &str, header: &str| {
         format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 9999\r\n{header}\r\n\r\n{{")
     };
-    let (mut crowd, began) = (Vec::new(), tokio::time::Instant::now());
+    let (mut crowd, start) = (Vec::new(), tokio::time::Instant::now());
     for number in 0..EACH_CALLER {
         let mut stream = network.connect().await;
         let path = if number % 2 == 0 { "/v1/apply" } else { "/v1/connections/orders/approve" };
         stream.write_all(begin(path, &slow).as_bytes()).await.expect("sent");
         crowd.push(stream);
     }
-    let coming = began.elapsed();
+    let coming = start.elapsed();
     let mut answered = Vec::new();
     for (path, body) in [("/v1/apply", "{}"), ("/v1/connections/orders/reject", "{}")] {
         let mut stream = network.connect().await;
@@ -406,7 +406,7 @@ async fn who_does_not_read_its_answers_is_given_up() {
     // Whether it stops asking, or goes on for as long as it may.
     let ask = async |stream: &mut (dyn AsyncWrite + Unpin + Send)| {
         let goes_on = async { while stream.write_all(asks.as_bytes()).await.is_ok() {} };
-        tokio::time::timeout(Duration::from_secs(60), goes_on).await.expect("the connection ends");
+        tokio::time::timeout(Duration::from_mins(1), goes_on).await.expect("the connection ends");
     };
     ask(&mut network.connect().await).await;
     ask(&mut UnixStream::connect(&served.socket).await.expect("connected")).await;

@@ -169,7 +169,7 @@ impl Planning<'_> {
         let given = self.in_force.decisions.model.assignments.get(key);
         let detail = given.map(|given| format!("{} was deleted", given.scope)).unwrap_or_default();
         let scope = given.map(|given| given.scope.clone());
-        Record { detail, scope, ..self.record("delete", format!("assignment {key}")) }
+        Record { scope, detail, ..self.record("delete", format!("assignment {key}")) }
     }
 
     /// The plan of what concerns no packet.
