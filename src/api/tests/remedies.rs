@@ -107,7 +107,19 @@ fn whoever_follows_a_remedy_is_not_refused() {
                     without.endpoints.remove(&key("orders"));
                     state.control.apply(&testing::root(), version(without)).expect("left");
                 }
-                _ => {}
+                Remedy::Nothing
+                | Remedy::CorrectFile
+                | Remedy::Attach
+                | Remedy::MoreNatAddresses
+                | Remedy::MoreServers
+                | Remedy::MoreInPool
+                | Remedy::SeeServer
+                | Remedy::SeeListener
+                | Remedy::SeeProgram
+                | Remedy::SeeLog
+                | Remedy::ExportOften
+                | Remedy::Delete(_)
+                | Remedy::AskWho => {}
             }
             if let Remedy::NameAgain(item) = &remedy {
                 let shown = kept(&state);

@@ -63,8 +63,8 @@ fn each_cloud_has_names_of_its_own() {
         let mut decisions = Decisions { model, ..Decisions::default() };
         decisions.connections.insert(key("blob"), crate::control::testing::connection(ConnectionState::Approved));
         let resolver = plan(&decisions, 1).resolvers.get("default/spoke").cloned().expect("a resolver");
-        assert_eq!(&*resolver.names.get(&*public).expect("a name").aliases[0].to, host, "{cloud}");
-        assert_eq!(resolver.names.get(&*host).expect("a name").owners[0].address, ip("10.1.9.8"), "{cloud}");
+        assert_eq!(&*resolver.names.get(&public).expect("a name").aliases[0].to, host, "{cloud}");
+        assert_eq!(resolver.names.get(&host).expect("a name").owners[0].address, ip("10.1.9.8"), "{cloud}");
         assert!(resolver.zones.get(private).is_some(), "{cloud}");
     }
     // What a cloud does not offer has no names there.

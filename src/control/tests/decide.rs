@@ -189,10 +189,8 @@ fn three() -> Model {
 }
 
 fn decided(outcome: Outcome) -> DecidedAll {
-    match outcome {
-        Outcome::DecidedAll(all) => all,
-        other => panic!("{other}"),
-    }
+    let Outcome::DecidedAll(all) = outcome else { panic!("{outcome}") };
+    all
 }
 
 fn names(all: &DecidedAll) -> Vec<String> {

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::gone;
 use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Action, Decisions, Kind, Outcome, Refusal};
+use crate::control::access::tokens::to_hex;
 use crate::control::approval;
 use crate::control::command::{Decided, DecidedAll, Decision, MOVED, Selection, Until};
 use crate::control::decisions::{Connection, DecidedBy, Item, ItemKind};
@@ -230,7 +231,7 @@ fn listing(steps: &[(Key, Step)], now: &Decisions) -> String {
         let line = format!("{} {} {} {ends_at:?}\n", key.folded(), step.connection.link, step.decided.from);
         digest.chain_update(line)
     });
-    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    to_hex(&digest.finalize()[..16])
 }
 
 /// Somebody else was faster than the caller.

@@ -67,8 +67,7 @@ impl Served {
         let (_, rest) = template.split_once("/resourceGroups/{group}").expect("an object is in a group");
         let rest = rest.replace("{provider}/{type}", "Microsoft.Storage/storageAccounts");
         let mut paths: Vec<String> = below("").to_vec();
-        let mut parts = rest.split('/').skip(1).peekable();
-        while let Some(part) = parts.next() {
+        for part in rest.split('/').skip(1) {
             let mut next = Vec::new();
             for path in &paths {
                 match part {
@@ -126,7 +125,7 @@ fn without_output(shown: &Value) -> Value {
             Value::Object(left.map(|(name, value)| (name.clone(), without_output(value))).collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(without_output).collect()),
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => shown.clone(),
     }
 }
 
