@@ -147,6 +147,7 @@ fn compiled() {
         created_at: jiff::Timestamp::UNIX_EPOCH,
         requester: root().actor(),
         history: Vec::new(),
+        ends_at: None,
     };
     let connections = (1..).zip(model.endpoints.keys()).map(|(link, key)| (key.clone(), connection(link))).collect();
     let host = config::parse(FILE, "control.toml").expect("sound").host;
