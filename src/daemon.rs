@@ -332,6 +332,7 @@ fn serve(
         ready: Arc::new(AtomicBool::new(true)),
         reload: Arc::clone(&reload),
         parse: Arc::new(parse_document),
+        export: Arc::new(config::export),
         backup: backup_of(service.store),
         silent: api::Silent::default(),
         detached: namespaces::detachments(service.doors.0.clone()),

@@ -16,7 +16,7 @@ use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::Durable;
 use privlink::control::validate::{Violation, validate};
 use privlink::control::{Bootstrap, Caller, Command, DAEMON, FileVersion, LinkKey, Outcome, Prepared, Refusal, Setup};
-use privlink::interface::Plan;
+use privlink::interface::{Plan, Restored};
 use privlink::observe::Observer;
 use privlink::store::memory::MemoryStore;
 
@@ -90,6 +90,7 @@ fn serve(directory: &Path) -> tokio::runtime::Runtime {
                 .map(|d| (d.model, Vec::new()))
                 .map_err(|report| Refusal::from(&report))
         }),
+        export: Arc::new(config::export),
         backup: Arc::new(|| std::fs::File::open("/proc/self/exe").map_err(|error| error.to_string())),
         authority: None,
         silent: std::sync::Arc::default(),
@@ -127,7 +128,7 @@ impl Lab {
             run: &|_| Ok(()),
             plan: &|_| Ok(Plan::default()),
             clean: &|_| Ok(Cleaned::default()),
-            restore: &|_, _| Ok(Vec::new()),
+            restore: &|_, _| Ok(Restored::default()),
         };
         let arguments = ["privlink", "--socket", &self.socket].into_iter().chain(arguments.split(' '));
         let (mut data, mut talk) = (Vec::new(), Vec::new());
@@ -246,12 +247,32 @@ fn apply_reports_in_fields() {
         (&planned["dryRun"], &planned["created"]),
         (&true.into(), &serde_json::json!(["vnet default/one", "vnet default/two"]))
     );
+    let change = &planned["changes"][0];
+    assert_eq!((&change["object"], &change["action"]), (&"vnet default/one".into(), &"create".into()));
+    let field = serde_json::json!({ "field": "address_space", "after": ["10.60.0.0/16"] });
+    assert!(change["fields"].as_array().is_some_and(|fields| fields.contains(&field)), "{change}");
     assert_eq!(lab.run("vnet show one").0, Exit::NotFound, "a dry run makes nothing");
+    assert_eq!(lab.run(&format!("apply -f {file} --exit-code")).0, Exit::Usage, "of a dry run alone");
+    let (exit, said, talk) = lab.run(&format!("apply -f {file} --dry-run --exit-code"));
+    assert_eq!((exit, talk.as_str()), (Exit::Differs, ""), "{said}");
+    assert!(said.contains("created: vnet default/one\n  address_space: nothing → [\"10.60.0.0/16\"]\n"), "{said}");
     assert!(lab.done(&format!("apply -f {file}")).ends_with("applied: 2 created, 0 updated, 0 pruned, 0 unchanged\n"));
+    assert_eq!(lab.run(&format!("apply -f {file} --dry-run --exit-code")).0, Exit::Done, "nothing is left to do");
+    let wrong = lab.directory.join("wrong.toml").display().to_string();
+    std::fs::write(&wrong, one.replace("address_space", "adress_space")).expect("written");
+    assert_eq!(lab.run(&format!("apply -f {wrong} --dry-run --exit-code")).0, Exit::BadConfig, "refused as an apply");
     std::fs::write(&file, one.replace("10.60", "10.62")).expect("written");
     let report = &lab.json(&format!("apply -f {file}"))[0];
     assert_eq!(report["updated"], serde_json::json!(["vnet default/one"]), "{report}");
     assert_eq!(report["keptUnnamed"], serde_json::json!(["vnet default/two"]), "{report}");
+    let listed = lab.done("audit list --object vnet");
+    assert!(listed.contains("\n    address_space: [\"10.60.0.0/16\"] → [\"10.62.0.0/16\"]\n"), "{listed}");
+    let records = lab.json("audit list --object vnet");
+    let field = serde_json::json!({
+        "field": "address_space", "before": ["10.60.0.0/16"], "after": ["10.62.0.0/16"]
+    });
+    let last = records.as_array().and_then(|records| records.last());
+    assert_eq!(last.map(|last| &last["changes"]), Some(&serde_json::json!([field])), "{records}");
     let report = &lab.json(&format!("apply -f {file} --prune"))[0];
     assert_eq!(
         (&report["pruned"], &report["unchanged"]),
@@ -424,7 +445,7 @@ fn every_command_works_against_a_daemon() {
             run: &|_| Ok(()),
             plan: &|_| Ok(Plan::default()),
             clean: &|_| Ok(Cleaned::default()),
-            restore: &|_, _| Ok(Vec::new()),
+            restore: &|_, _| Ok(Restored::default()),
         };
         let arguments = ["privlink", "--socket", &socket].into_iter().chain(arguments.split(' ')).map(OsString::from);
         let (mut data, mut talk) = (Vec::new(), Vec::new());

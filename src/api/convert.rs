@@ -66,9 +66,24 @@ fn addresses(endpoint: &PrivateEndpoint) -> Vec<Address> {
 
 /// An entry of the audit log.
 pub(super) fn record(record: Recorded) -> Record {
-    let Recorded { at, by, action, object, link, resource_type: _, scope: _, from, to, detail } = record;
+    let Recorded {
+        at,
+        by,
+        action,
+        object,
+        link,
+        resource_type: _,
+        scope: _,
+        from,
+        to,
+        detail,
+        changes,
+        changes_left_out,
+    } = record;
     let by = Actor { principal: by.principal.to_string(), name: by.name };
-    Record { at: at.to_string(), by, action, object, link, from, to, detail }
+    let changes = changes.into_iter().map(Into::into).collect();
+    let changes_left_out = changes_left_out.map(|number| number as u64);
+    Record { at: at.to_string(), by, action, object, link, from, to, detail, changes, changes_left_out }
 }
 
 pub(super) fn connection(view: ConnectionView, observer: &Observer, now: Timestamp) -> Connection {

@@ -11,9 +11,9 @@ use tokio::io::AsyncReadExt as _;
 use super::ApiState;
 use super::changes::apply_with;
 use super::error::Rejection;
-use crate::control::{Caller, Command, FileVersion};
+use crate::control::{Caller, Command, FileVersion, difference};
 use crate::control::{Outcome, Report};
-use crate::interface::{Applied, Document, List, Skipped};
+use crate::interface::{Applied, Document, Exported, FieldChange, List, ObjectChange, Skipped};
 
 /// `POST /v1/apply`
 pub(super) async fn apply_document(
@@ -45,6 +45,15 @@ pub(super) async fn apply_document(
     };
     applied.warnings.extend(super::lint::warnings(state, caller, view, changed).await?);
     Ok(Json(List::one(applied)))
+}
+
+/// `GET /v1/export`: what the caller may read of the live state, as a document.
+pub(super) async fn export(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Json<List<Exported>> {
+    let document = (state.export)(&state.control.view().exportable(&caller));
+    Json(List::one(Exported { document }))
 }
 
 fn applied(outcome: Outcome) -> Applied {
@@ -82,7 +91,22 @@ impl From<Report> for Applied {
             needs_restart: report.needs_restart,
             warnings: report.warnings,
             dry_run: report.dry_run,
+            changes: report.changes.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<difference::ObjectChange> for ObjectChange {
+    fn from(change: difference::ObjectChange) -> Self {
+        let difference::ObjectChange { object, action, fields } = change;
+        Self { object, action: action.to_owned(), fields: fields.into_iter().map(Into::into).collect() }
+    }
+}
+
+impl From<difference::FieldChange> for FieldChange {
+    fn from(change: difference::FieldChange) -> Self {
+        let difference::FieldChange { field, before, after } = change;
+        Self { field, before, after }
     }
 }
 

@@ -21,6 +21,7 @@ pub use facts::facts;
 pub use identify::keep_audit;
 
 use crate::control::model::Model;
+use crate::control::seen::Exportable;
 use crate::control::{Caller, ControlPlane, Refusal, Report};
 use crate::dns::desk::Desk;
 use crate::observe::{Observer, metrics};
@@ -155,6 +156,9 @@ pub enum ReloadFailure {
 /// report of its mistakes.
 pub type Parse = Arc<dyn Fn(&str, &str, &Model) -> Result<(Model, Vec<String>), Refusal> + Send + Sync>;
 
+/// Writes down what a reader may read as a document.
+pub type Export = Arc<dyn Fn(&Exportable) -> String + Send + Sync>;
+
 /// Marks a request that came over TLS: links in answers begin with `https`.
 #[derive(Clone, Copy, Debug)]
 pub struct Secure;
@@ -234,6 +238,8 @@ pub struct ApiState {
     pub reload: Reload,
     /// See [`Parse`].
     pub parse: Parse,
+    /// See [`Export`].
+    pub export: Export,
     /// See [`Backup`].
     pub backup: Backup,
     /// Who vouches for the network listener; `None`: nobody of ours.
@@ -299,6 +305,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/tokens/{name}/rotate", post(access::rotate_token))
         .route("/access/why", get(access::why))
         .route("/apply", post(documents::apply_document))
+        .route("/export", get(documents::export))
         .route("/backup", post(documents::backup))
         .route("/usage", get(usage::usage))
         .route("/audit", get(reads::audit))

@@ -155,6 +155,7 @@ fn state_with(directory: &std::path::Path, validate: crate::control::Validate) -
         ready: Arc::new(AtomicBool::new(true)),
         reload,
         parse: Arc::new(|_, _, _| Err(Refusal::new(Kind::Invalid, "InvalidDocument", "no documents here", ""))),
+        export: Arc::new(|live: &crate::control::seen::Exportable| format!("{:?}", live.decisions)),
         backup: Arc::new(|| std::fs::File::open("/proc/self/exe").map_err(|error| error.to_string())),
         authority: None,
         silent: std::sync::Arc::default(),

@@ -1,5 +1,6 @@
-//! `privlink apply`, `backup` and `restore`.
+//! `privlink apply`, `export` and `backup`.
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,11 @@ use rustix::io::Errno;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use crate::interface::{Applied, Document, Done, List, Skipped};
+use crate::interface::{Applied, Document, Done, Exported, List, ObjectChange, Skipped};
 
 /// A document to apply.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of one command")]
 pub(super) struct Apply {
     /// The document; `-` reads standard input
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -24,6 +26,9 @@ pub(super) struct Apply {
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// End with 9 if something would change, and with 0 if nothing would
+    #[arg(long, requires = "dry_run")]
+    exit_code: bool,
     /// Take NAT addresses although a neighbour answers for them
     #[arg(long)]
     force: bool,
@@ -46,7 +51,13 @@ pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -
     let document = Document { name, document, prune, dry_run, create_only: false, force: options.force };
     let done = client.post::<Applied>("/apply", &document)?;
     output.list(&done, applied)?;
-    output.warn(done.items.iter().flat_map(|one| &one.warnings))
+    output.warn(done.items.iter().flat_map(|one| &one.warnings))?;
+    let changes = |one: &Applied| !(one.created.is_empty() && one.updated.is_empty() && one.pruned.is_empty());
+    if options.exit_code && done.items.iter().any(changes) {
+        // All has been said.
+        return Err(Failure::new(Exit::Differs, ""));
+    }
+    Ok(())
 }
 
 /// What a document did, line by line, and how much.
@@ -60,8 +71,20 @@ pub(super) fn applied(items: &[Applied], out: &mut dyn Write) -> io::Result<()> 
             ("not named by the file, still in force", &one.kept_unnamed),
             ("needs a restart", &one.needs_restart),
         ];
+        let mut told = vec![false; one.changes.len()];
         for (label, list) in lists {
-            list.iter().try_for_each(|item| writeln!(out, "{label}: {item}"))?;
+            for item in list {
+                writeln!(out, "{label}: {item}")?;
+                let at = one.changes.iter().position(|change| change.object == *item);
+                if let Some((at, change)) = at.and_then(|at| Some((at, one.changes.get(at)?))) {
+                    told.get_mut(at).into_iter().for_each(|told| *told = true);
+                    fields(change, out)?;
+                }
+            }
+        }
+        for (change, _) in one.changes.iter().zip(told).filter(|(_, told)| !told) {
+            writeln!(out, "{}: {}", change.action, change.object)?;
+            fields(change, out)?;
         }
         one.skipped.iter().try_for_each(|Skipped { item, reason }| writeln!(out, "skipped: {item}: {reason}"))?;
         let would = if one.dry_run { "would apply" } else { "applied" };
@@ -69,6 +92,11 @@ pub(super) fn applied(items: &[Applied], out: &mut dyn Write) -> io::Result<()> 
         writeln!(out, "{would}: {created} created, {updated} updated, {pruned} pruned, {} unchanged", one.unchanged)?;
     }
     Ok(())
+}
+
+/// The fields of one object, below its line.
+pub(super) fn fields(change: &ObjectChange, out: &mut dyn Write) -> io::Result<()> {
+    change.fields.iter().try_for_each(|field| writeln!(out, "  {field}"))
 }
 
 /// Copies the daemon's state to `file`, or to standard output. The file is there when it is whole, and its owner's alone.
@@ -83,26 +111,56 @@ pub(super) fn backup(file: &Path, force: bool, client: &Client, output: &mut Out
     if !force && file.symlink_metadata().is_ok() {
         return Err(exists(file));
     }
+    put(file, force, |open| client.download("/backup", open))?;
+    let line = format!("the state of now stands in {}", file.display());
+    output.list(&List::one(Done { lines: vec![line] }), super::access::done)
+}
+
+/// Writes what the caller may read of the live state to `file`, or to standard output, as a document.
+pub(super) fn export(file: &Path, force: bool, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    let to_file = file.as_os_str() != "-";
+    if to_file && !force && file.symlink_metadata().is_ok() {
+        return Err(exists(file));
+    }
+    // Word for word: it is read again.
+    let exported = client.clone().for_people(false).get::<Exported>("/export")?;
+    if !to_file {
+        return output
+            .list(&exported, |items, out| items.iter().try_for_each(|one| out.write_all(one.document.as_bytes())));
+    }
+    put(file, force, |open| {
+        let written = exported.items.iter().try_for_each(|one| open.write_all(one.document.as_bytes()));
+        written.map_err(Failure::from)
+    })?;
+    let line = format!("the live state stands in {}, for `privlink check` and `privlink apply`", file.display());
+    output.list(&List::one(Done { lines: vec![line] }), super::access::done)
+}
+
+/// Puts what `write` writes in the place of `file`, whole or not at all; it is its owner's alone.
+fn put(file: &Path, force: bool, write: impl FnOnce(&mut File) -> Result<(), Failure>) -> Result<(), Failure> {
     let name =
         file.file_name().ok_or_else(|| Failure::new(Exit::Usage, format!("{} names no file", file.display())))?;
     let mut part = name.to_owned();
     part.push(format!(".{}.part", std::process::id()));
     let part = file.with_file_name(part);
-    let written = written(&part, file, force, client);
+    let written = written(&part, file, force, write);
     if written.is_err() {
         // It may be in its place by now, or was never made.
         let _ = std::fs::remove_file(&part);
     }
-    written?;
-    let line = format!("the state of now stands in {}", file.display());
-    output.list(&List::one(Done { lines: vec![line] }), super::access::done)
+    written
 }
 
 /// Fills the new file `part`, and puts it in the place of `file`.
-fn written(part: &Path, file: &Path, force: bool, client: &Client) -> Result<(), Failure> {
+fn written(
+    part: &Path,
+    file: &Path,
+    force: bool,
+    write: impl FnOnce(&mut File) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let at = |error: io::Error| Failure::new(Exit::Failed, format!("{}: {error}", file.display()));
     let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(part).map_err(at)?;
-    client.download("/backup", &mut open)?;
+    write(&mut open)?;
     open.sync_all().map_err(at)?;
     let keep = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
     match rustix::fs::renameat_with(CWD, part, CWD, file, keep) {
@@ -116,9 +174,4 @@ fn written(part: &Path, file: &Path, force: bool, client: &Client) -> Result<(),
 fn exists(file: &Path) -> Failure {
     Failure::new(Exit::Conflict, format!("{} exists, and is left as it is", file.display()))
         .with_remedy("name another file, or replace it with `--force`")
-}
-
-/// Says what became of a restored state.
-pub(super) fn restored(lines: &[String], output: &mut Output<'_>) -> Result<(), Failure> {
-    Ok(lines.iter().try_for_each(|line| writeln!(output.data, "{line}"))?)
 }

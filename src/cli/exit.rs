@@ -27,13 +27,16 @@ pub enum Exit {
     Unreachable = 7,
     /// What it waited for did not come in time.
     TimedOut = 8,
+    /// Something would be changed (`apply --dry-run --exit-code`).
+    Differs = 9,
     /// The configuration is wrong (`EX_CONFIG` of sysexits).
     BadConfig = 78,
 }
 
 /// Printed by `--help`, so that scripts need no other page.
 pub(super) const TABLE: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready, 4 not found, 5 conflict, \
-                                6 denied, 7 no daemon answers, 8 timed out, 78 bad configuration";
+                                6 denied, 7 no daemon answers, 8 timed out, 9 there are changes (`apply --dry-run --exit-code`), \
+                                78 bad configuration";
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {

@@ -19,6 +19,8 @@ struct Checked {
     vnets: usize,
     resources: usize,
     endpoints: usize,
+    /// For `privlink apply`, and no daemon's own file.
+    document: bool,
     warnings: Vec<crate::config::Problem>,
 }
 
@@ -38,16 +40,18 @@ pub(super) fn check(file: &Path, output: &mut Output<'_>) -> Result<(), Failure>
         vnets: loaded.model.vnets.len(),
         resources: loaded.model.resources.len(),
         endpoints: loaded.model.endpoints.len(),
+        document: loaded.is_document,
         warnings: loaded.warnings,
     };
     if output.format != Format::Json {
         checked.warnings.iter().try_for_each(|warning| writeln!(output.talk, "{warning}"))?;
     }
     output.list(&List::one(checked), |items, out| {
-        items.iter().try_for_each(|Checked { file, vnets, resources, endpoints, .. }| {
+        items.iter().try_for_each(|Checked { file, vnets, resources, endpoints, document, .. }| {
             let number = |number: usize, noun| count(number as u64, noun);
             let (vnets, resources) = (number(*vnets, "VNet"), number(*resources, "resource"));
-            writeln!(out, "{file}: ok, {vnets}, {resources}, {}", number(*endpoints, "endpoint"))
+            let ok = if *document { "ok as a document for `privlink apply`" } else { "ok" };
+            writeln!(out, "{file}: {ok}, {vnets}, {resources}, {}", number(*endpoints, "endpoint"))
         })
     })
 }

@@ -54,6 +54,8 @@ mod output;
 /// The daemon's own file, read anew.
 mod reload;
 mod resource;
+/// Backups that are brought back.
+mod restore;
 mod security_group;
 mod status;
 /// What reaches a terminal.
@@ -96,8 +98,34 @@ pub struct Daemon<'a> {
     pub plan: &'a dyn Fn(&RunOptions) -> Result<crate::interface::Plan, Failure>,
     /// Removes what a dead daemon left on this host, as its run directory tells.
     pub clean: &'a dyn Fn(&Path) -> anyhow::Result<Cleaned>,
-    /// Replaces the state in a directory by a backup; says what it did.
-    pub restore: &'a dyn Fn(&Path, &Path) -> anyhow::Result<Vec<String>>,
+    /// Replaces a state by a backup, once the second argument agrees to what that undoes; says what it did.
+    pub restore: &'a Restore,
+}
+
+/// See [`Daemon::restore`].
+pub type Restore = dyn Fn(
+    &RestoreOptions,
+    &mut dyn FnMut(&crate::interface::Restored) -> Result<(), Failure>,
+) -> Result<crate::interface::Restored, Failure>;
+
+/// Which backup is brought back, and how.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct RestoreOptions {
+    /// The backup
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// The state directory, as the daemon's file names it
+    #[arg(long, value_name = "DIRECTORY", default_value = "/var/lib/privlink")]
+    pub state: PathBuf,
+    /// Undo later rejections, revocations, deletions and narrowings, too, which are kept otherwise
+    #[arg(long)]
+    pub exactly: bool,
+    /// Say what it would undo and keep, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// What a clean-up did, one line per thing.
@@ -193,6 +221,15 @@ enum Command {
     Gen(generate::Command),
     /// Apply a document of yours: create and change what it names
     Apply(document::Apply),
+    /// Write the live state as a document: what a check accepts and an apply finds unchanged, without secrets
+    Export {
+        /// A file to create; omitted: standard output
+        #[arg(default_value = "-", hide_default_value = true)]
+        file: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+    },
     /// Wait until an object is in a state, is there, or is gone
     Wait(wait::Wait),
     /// Show quotas and what counts against them
@@ -208,14 +245,8 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Bring a backup back; the daemon must be stopped
-    Restore {
-        /// The backup
-        file: PathBuf,
-        /// The state directory, as the daemon's file names it
-        #[arg(long, value_name = "DIRECTORY", default_value = "/var/lib/privlink")]
-        state: PathBuf,
-    },
+    /// Bring a backup back, but for what was taken away since; the daemon must be stopped
+    Restore(RestoreOptions),
     /// Roles: what may be done
     #[command(subcommand)]
     Role(access::RoleCommand),
@@ -326,11 +357,12 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Who(options) => who::show(&options, &client, output),
         Command::Gen(command) => generate::execute(&command, output),
         Command::Apply(options) => document::apply(&options, &client, output),
+        Command::Export { file, force } => document::export(&file, force, &client, output),
         Command::Wait(wanted) => wait::wait(&wanted, &client, output),
         Command::Usage => records::usage(&client, output),
         Command::Audit(command) => records::audit(&command, &client, output),
         Command::Backup { file, force } => document::backup(&file, force, &client, output),
-        Command::Restore { file, state } => document::restored(&(daemon.restore)(&file, &state)?, output),
+        Command::Restore(options) => restore::restore(&options, daemon, output),
         Command::Role(command) => access::roles(command, &client, output),
         Command::Assignment(command) => access::assignments(command, &client, output),
         Command::Token(command) => access::tokens(command, &client, output),

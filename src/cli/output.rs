@@ -60,6 +60,8 @@ impl Output<'_> {
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
+    /// Lines below a row, by its number.
+    notes: Vec<(usize, String)>,
     limit: Option<usize>,
 }
 
@@ -71,11 +73,16 @@ const NARROWEST: usize = 8;
 
 impl Table {
     pub(super) fn new<const N: usize>(head: [&str; N]) -> Self {
-        Self { rows: vec![head.map(str::to_owned).into()], limit: None }
+        Self { rows: vec![head.map(str::to_owned).into()], notes: Vec::new(), limit: None }
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
+    }
+
+    /// Adds a line below the last row, which no column bounds.
+    pub(super) fn note(&mut self, line: String) {
+        self.notes.push((self.rows.len() - 1, line));
     }
 
     /// The same, no wider than `limit` as far as that is possible: the widest columns are cut first.
@@ -103,9 +110,13 @@ impl Table {
 
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let widths = self.widths();
-        for row in &self.rows {
+        let mut notes = self.notes.iter().peekable();
+        for (number, row) in self.rows.iter().enumerate() {
             let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| cut(cell, *width)).collect();
             writeln!(out, "{}", cells.join(GAP).trim_end())?;
+            while let Some((_, line)) = notes.next_if(|(below, _)| *below == number) {
+                writeln!(out, "    {line}")?;
+            }
         }
         Ok(())
     }

@@ -114,6 +114,8 @@ fn audit_table(items: &[AuditRecord], out: &mut dyn Write) -> io::Result<()> {
             or_dash(&record.to),
             if record.detail.is_empty() { "-".to_owned() } else { record.detail.clone() },
         ]);
+        record.changes.iter().for_each(|change| table.note(change.to_string()));
+        record.changes_left_out.iter().for_each(|more| table.note(format!("{more} more fields")));
     }
     table.write(out)
 }

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 
 use super::*;
 use crate::interface::{
-    Applied, Check, ErrorBody, Explanation, Line, List, Plan, PlannedStep, Severity, Side, Status, Totals, Transition,
-    Who,
+    Applied, Check, ErrorBody, Explanation, Line, List, Plan, PlannedStep, Restored, Severity, Side, Status, Totals,
+    Transition, Who,
 };
 
 /// A directory of one test's own.
@@ -73,7 +73,10 @@ fn run(arguments: &[&str]) -> (Exit, String, String) {
             let file = Applied { created: vec!["vnet default/spoke".to_owned()], dry_run: true, ..Applied::default() };
             Ok(Plan { file, steps: vec![step], warnings: vec!["forwarding is off".to_owned()] })
         },
-        restore: &|_, _| Ok(vec!["restored".to_owned()]),
+        restore: &|_, agree| {
+            agree(&Restored::default())?;
+            Ok(Restored::default())
+        },
         clean: &|directory| {
             let removed = vec![format!("route below {}", directory.display())];
             let failed = if directory.join("busy").exists() { vec!["rule 7: busy".to_owned()] } else { Vec::new() };
@@ -388,7 +391,7 @@ fn a_reader_that_closes_the_pipe_is_no_error() {
         run: &|_| Ok(()),
         plan: &|_| Ok(Plan::default()),
         clean: &|_| Ok(Cleaned::default()),
-        restore: &|_, _| Ok(Vec::new()),
+        restore: &|_, _| Ok(Restored::default()),
     };
     for arguments in [["privlink", "gen", "man"], ["privlink", "gen", "schema"], ["privlink", "init", "-"]] {
         let mut talk = Vec::new();

@@ -112,6 +112,11 @@ impl Builder {
             |near| format!("did you mean `{near}`?"),
         );
         let span = table.role.as_ref().map_or(table.span.clone(), |role| role.span.clone());
+        if self.unknown_may_live {
+            let message = format!("there is no role `{text}` in this file; `apply` looks for it in the live state");
+            self.mistakes.push(Mistake::warning(span, message, remedy));
+            return true;
+        }
         self.wrong(&span, format!("there is no role `{text}`"), &remedy);
         false
     }

@@ -33,6 +33,8 @@ pub(super) struct Builder {
     pub(super) model: Model,
     /// What references may lead to besides; empty for a file that stands for itself.
     pub(super) live: Model,
+    /// What is not in the file may live all the same: a reference to it is worth a warning.
+    pub(super) unknown_may_live: bool,
     /// What each kind of table declares.
     pub(super) vnets: Names,
     /// Security groups.
@@ -220,7 +222,10 @@ impl Builder {
         match self.resolve(kind, home, &name.value) {
             Ok(key) => key,
             Err(unknown) => {
-                if !(unknown.absent && self.names(kind).incomplete) {
+                if unknown.absent && self.unknown_may_live {
+                    let message = format!("{} in this file; `apply` looks for it in the live state", unknown.message);
+                    self.mistakes.push(Mistake::warning(name.span.clone(), message, unknown.remedy));
+                } else if !(unknown.absent && self.names(kind).incomplete) {
                     self.mistakes.push(Mistake::error(name.span.clone(), unknown.message, unknown.remedy));
                 }
                 self.unresolved.insert(name.span.start);

@@ -45,6 +45,9 @@ mod access;
 /// The daemon and the attachments.
 mod host;
 
+/// The live state as a file.
+mod export;
+
 /// What is wrong with a file.
 pub mod report;
 
@@ -52,6 +55,7 @@ pub mod report;
 mod template;
 
 pub use crate::control::text;
+pub use export::export;
 pub use report::{Problem, Report, Severity};
 pub use template::{schema, template};
 
@@ -74,10 +78,10 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, or why it cannot be read.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
-    read(path, Purpose::Apply)
+    read(path, |text, name| parse_for(text, name, Purpose::Apply))
 }
 
-fn read(path: &Path, purpose: Purpose) -> Result<Loaded, Report> {
+fn read<T>(path: &Path, judge: impl FnOnce(&str, &str) -> Result<T, Report>) -> Result<T, Report> {
     let name = path.display().to_string();
     let refuse = |message: String, remedy: &str| Err(Report::whole_file(&name, message, remedy.to_owned()));
     let bytes = match read_limited(path) {
@@ -91,7 +95,7 @@ fn read(path: &Path, purpose: Purpose) -> Result<Loaded, Report> {
         return Err(too_large(&name));
     }
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse_for(text, &name, purpose),
+        Ok(text) => judge(text, &name),
         Err(error) => refuse(
             format!("byte {} is not UTF-8", error.valid_up_to() + 1),
             "save the file as UTF-8; a configuration is plain text",
@@ -130,12 +134,59 @@ fn too_large(name: &str) -> Report {
     Report::whole_file(name, message, "check the path; create endpoints with `privlink endpoint create`".to_owned())
 }
 
+/// A file that has nothing wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// What concerns the networks.
+    pub model: Model,
+    /// What is most likely not meant.
+    pub warnings: Vec<Problem>,
+    /// It says nothing of a host: it is a document for `privlink apply`, and no daemon's own file.
+    pub is_document: bool,
+}
+
 /// Reads the file at `path`, to say what is wrong with it: all of it counts as new.
 ///
 /// # Errors
 /// Everything that is wrong with it, or why it cannot be read.
-pub fn check(path: &Path) -> Result<Loaded, Report> {
-    read(path, Purpose::Check)
+pub fn check(path: &Path) -> Result<Checked, Report> {
+    read(path, check_text)
+}
+
+/// [`check`] of `text`, which messages call `name`. One that has none of the tables that only a daemon's own file has is
+/// judged as a document: what it refers to may be in the live state, and so may be what permits it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check_text(text: &str, name: &str) -> Result<Checked, Report> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    if HOST_TABLES.iter().any(|table| root.get_ref().contains_key(*table)) {
+        let Loaded { model, warnings, .. } = parse(text, name)?;
+        return Ok(Checked { model, warnings, is_document: false });
+    }
+    let (mut builder, _) = begin(text, name, Beside::Unknown)?;
+    let mut violations = validate(&builder.model, None);
+    for violation in violations.iter_mut().filter(|violation| violation.severity == Rule::Tightened) {
+        // The daemon's file may allow it, and what stands before the rule may go on.
+        violation.severity = Rule::Warning;
+    }
+    builder.violations(violations);
+    let (model, warnings) = finish(text, name, builder)?;
+    Ok(Checked { model, warnings, is_document: true })
+}
+
+/// Tables that concern the host, and stand in a daemon's own file only.
+const HOST_TABLES: [&str; 3] = ["daemon", "attachment", "resource_type"];
+
+/// What a file's references may lead to besides itself.
+#[derive(Clone, Copy)]
+enum Beside<'a> {
+    /// Nothing: it stands for itself.
+    Nothing,
+    /// These objects.
+    Live(&'a Model),
+    /// Objects that only the daemon knows.
+    Unknown,
 }
 
 /// Reads `text`, which messages call `file_name`. All of it counts as new.
@@ -156,7 +207,7 @@ enum Purpose {
 }
 
 fn parse_for(text: &str, file_name: &str, purpose: Purpose) -> Result<Loaded, Report> {
-    let (mut builder, file) = begin(text, file_name, None, &[])?;
+    let (mut builder, file) = begin(text, file_name, Beside::Nothing)?;
     let host = builder.host(&file);
     builder.model.cloud = host.cloud;
     builder.imply_nat();
@@ -194,7 +245,7 @@ pub struct Document {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse_document(text: &str, name: &str, live: &Model) -> Result<Document, Report> {
-    let (mut builder, _) = begin(text, name, Some(live), &["daemon", "attachment", "resource_type"])?;
+    let (mut builder, _) = begin(text, name, Beside::Live(live))?;
     let mut violations = validate_items(&builder.model, live);
     violations.retain(|violation| violation.severity != Rule::Tightened);
     builder.violations(violations);
@@ -202,9 +253,10 @@ pub fn parse_document(text: &str, name: &str, live: &Model) -> Result<Document, 
     Ok(Document { model, warnings })
 }
 
-/// Reads the tables of `text` and builds their objects, those of `foreign` tables excepted, which are mistakes. What
-/// stands beside `live` objects is anybody's, and has bounds.
-fn begin(text: &str, name: &str, live: Option<&Model>, foreign: &[&str]) -> Result<(Builder, File), Report> {
+/// Reads the tables of `text` and builds their objects. A file that does not stand for itself is anybody's: it has bounds,
+/// and tables about the host are mistakes.
+fn begin(text: &str, name: &str, beside: Beside<'_>) -> Result<(Builder, File), Report> {
+    let own = matches!(beside, Beside::Nothing);
     if text.len() > SIZE_MAX {
         return Err(too_large(name));
     }
@@ -213,17 +265,24 @@ fn begin(text: &str, name: &str, live: Option<&Model>, foreign: &[&str]) -> Resu
         // What a damaged tree seems to say would only confuse.
         return Err(report::report(text, name, syntax_errors(syntax)));
     }
-    if live.is_some() {
+    if !own {
         bounds::judge(root.get_ref()).map_err(|beyond| report::report(text, name, vec![beyond]))?;
     }
     let mut reader = Reader::default();
     let file = File::from_table(root.get_ref(), 0..0, &mut reader);
-    for (key, _) in root.get_ref().iter().filter(|(key, _)| foreign.contains(&key.get_ref().as_ref())) {
+    let of_host = |key: &str| HOST_TABLES.contains(&key);
+    for (key, _) in root.get_ref().iter().filter(|(key, _)| !own && of_host(key.get_ref().as_ref())) {
         let message = format!("`{}` concerns the host, and this document does not", key.get_ref());
         reader.error(key.span(), message, "remove it: host matters belong to the daemon's own file");
     }
-    let mut builder = Builder::new(reader.mistakes, live.cloned().unwrap_or_default());
-    builder.model.cloud = live.map(|live| live.cloud).unwrap_or_default();
+    let live = match beside {
+        Beside::Live(live) => live.clone(),
+        Beside::Nothing | Beside::Unknown => Model::default(),
+    };
+    let cloud = live.cloud;
+    let mut builder = Builder::new(reader.mistakes, live);
+    builder.model.cloud = cloud;
+    builder.unknown_may_live = matches!(beside, Beside::Unknown);
     builder.declare(&file);
     builder.resource_types(&file);
     builder.vnets(&file);

@@ -206,7 +206,7 @@ macro_rules! table {
 
         impl $name {
             /// Every key.
-            const KEYS: &'static [&'static str] = &[$($key),*];
+            pub(super) const KEYS: &'static [&'static str] = &[$($key),*];
 
             /// Reads the table's keys; `at` is where a missing one is noted.
             pub(super) fn from_table(

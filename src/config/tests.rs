@@ -6,6 +6,9 @@ use serde_json::Value as Json;
 use super::*;
 use std::time::Duration;
 
+/// The way back to a file.
+mod export;
+
 use crate::control::model::{AuditLimits, Cloud, DenyMode, FlowLog, Key, Limits, OnExit, Protocol, Quota, Quotas};
 
 const BASE: &str = include_str!("tests/base.toml");

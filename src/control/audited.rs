@@ -143,7 +143,10 @@ impl AuditReader<'_> {
         }
         match (of_connection, record.action.as_str()) {
             (true, _) => Some(record),
-            (false, "create") => Some(Record { detail: String::new(), ..record }),
+            // What it is in its consumer's network is the consumer's.
+            (false, "create") => {
+                Some(Record { detail: String::new(), changes: Vec::new(), changes_left_out: None, ..record })
+            }
             (false, _) => None,
         }
     }

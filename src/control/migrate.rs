@@ -8,21 +8,18 @@ mod names;
 use super::command::Actor;
 use super::decisions::Decisions;
 use super::links::LinkKey;
-use super::model::{HostConfig, Key, LinkResource, Map, Visibility, imply_nat};
+use super::model::{Key, LinkResource, Map, Visibility, imply_nat};
 use super::state::Record;
 use super::tokens::forget_absent;
 use jiff::Timestamp;
 
-/// Who migrates, when, and beside which file.
+/// Who migrates, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Migration<'a> {
     /// The daemon.
     pub(super) by: &'a Actor,
     /// Now.
     pub(super) at: Timestamp,
-    /// Host matters of the file that the daemon is started with.
-    #[allow(dead_code, reason = "steps of the next commits look at it")]
-    pub(super) host: &'a HostConfig,
     /// What a state without a key of its own makes identifiers with from here on.
     pub(super) link_key: LinkKey,
 }
@@ -30,18 +27,7 @@ pub(super) struct Migration<'a> {
 impl Migration<'_> {
     /// What the audit log keeps of a step: `object`, such as `endpoint default/orders`, and what became of it.
     fn record(&self, object: String, detail: impl Into<String>) -> Record {
-        Record {
-            at: self.at,
-            by: self.by.clone(),
-            action: "migrate".into(),
-            object,
-            link: None,
-            resource_type: None,
-            scope: None,
-            from: None,
-            to: None,
-            detail: detail.into(),
-        }
+        Record { detail: detail.into(), ..Record::new(self.at, self.by.clone(), "migrate", object) }
     }
 }
 
@@ -140,7 +126,7 @@ mod tests {
 
     use super::*;
     use crate::control::state::{Change, DecisionStore as _, Durable, Extent};
-    use crate::control::testing::{host, link_key, noon, root};
+    use crate::control::testing::{link_key, noon, root};
     use crate::store::Store as _;
     use crate::store::sqlite::SqliteStore;
 
@@ -168,13 +154,13 @@ mod tests {
             (resource.kind, resource.visibility) = (Some("Microsoft.Sql/servers".into()), visibility.clone());
             file
         };
-        let (by, host) = (root().actor(), host(&[]));
+        let by = root().actor();
         let mut found = Decisions { model: of(&Visibility::Readers), ..Decisions::default() };
         found.files.insert(
             DAEMON.to_owned(),
             crate::control::decisions::Applied { model: of(&Visibility::Readers), ..Default::default() },
         );
-        let migration = Migration { by: &by, at: noon(), host: &host, link_key: link_key() };
+        let migration = Migration { by: &by, at: noon(), link_key: link_key() };
         let (after, records) = migrate(&migration, 1, &found);
         let seen = |decisions: &Decisions| decisions.model.resources[&key("orders-db")].visibility.clone();
         assert_eq!(seen(&after), Visibility::Readers);
@@ -213,8 +199,7 @@ mod tests {
         let mut durable = Durable::new(Arc::clone(&store) as _);
         let (found, format) = (durable.load().expect("read").expect("something"), durable.format().expect("a layout"));
         let actor = root().actor();
-        let (host, by) = (host(&[]), &actor);
-        let migration = Migration { by, at: noon(), host: &host, link_key: link_key() };
+        let migration = Migration { by: &actor, at: noon(), link_key: link_key() };
         let (after, records) = migrate(&migration, format, &found);
         assert_eq!((after.links.counted, after.connections.clone()), (found.last_link, found.connections.clone()));
         let said: Vec<&str> = records.iter().map(|record| record.object.as_str()).collect();

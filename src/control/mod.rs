@@ -85,6 +85,12 @@ pub mod rights;
 /// Refused requests, for the audit log.
 mod refused;
 
+/// What differs between an object before and after.
+pub mod difference;
+
+/// A backup that is brought back.
+pub mod restore;
+
 /// The audit log.
 mod audit;
 
@@ -200,7 +206,7 @@ impl Prepared {
     pub fn new(setup: Setup, found: Option<Decisions>, store: Box<dyn DecisionStore>) -> Result<Self, Refusal> {
         let dry_run = setup.dry_run;
         let setup = Arc::new(setup);
-        Ok(Self { writer: Writer::open(Arc::clone(&setup), found, store)?, setup, dry_run })
+        Ok(Self { writer: Writer::open(&setup, found, store)?, setup, dry_run })
     }
 
     /// What this host must look like; devices are made from it before [`Prepared::start`].

@@ -123,19 +123,7 @@ impl Count {
         };
         let Self { first, last, requests, example } = self;
         let detail = format!("{requests} refused from {first:.0} to {last:.0}, the first: {example}");
-        let action = REFUSE.to_owned();
-        Record {
-            at: *last,
-            by,
-            action,
-            object,
-            link: None,
-            resource_type: None,
-            scope: None,
-            from: None,
-            to: None,
-            detail,
-        }
+        Record { detail, ..Record::new(*last, by, REFUSE, object) }
     }
 }
 

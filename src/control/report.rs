@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::difference::ObjectChange;
+
 /// Names are given with their kind, such as `endpoint default/orders`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -27,6 +29,8 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// Nothing was changed: this is what would be done.
     pub dry_run: bool,
+    /// Of a dry run: what would change, field by field, as far as its reader may read it.
+    pub changes: Vec<ObjectChange>,
 }
 
 /// An item of the file that was not applied.

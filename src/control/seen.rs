@@ -373,6 +373,33 @@ impl View {
     }
 }
 
+/// The live state as one reader may write it down.
+#[derive(Clone, Debug, Default)]
+pub struct Exportable {
+    /// What the reader may read, with endpoints that it reads itself alone.
+    pub decisions: Arc<Decisions>,
+    /// What those may refer to, as far as the reader may know it.
+    pub known: Model,
+    /// The reader may read everything.
+    pub whole: bool,
+}
+
+impl View {
+    /// What `caller` may write down of the live state.
+    #[must_use]
+    pub fn exportable(&self, caller: &Caller) -> Exportable {
+        let seen = self.seen_by(caller);
+        let mut decisions = Decisions::clone(&seen.decisions);
+        // Of an endpoint whose connection alone is seen, only its consumer can write a file.
+        seen.unread.iter().for_each(|key| _ = decisions.model.endpoints.remove(key));
+        Exportable {
+            decisions: Arc::new(decisions),
+            known: self.seen_by_author(caller, ""),
+            whole: self.is_whole_to(caller),
+        }
+    }
+}
+
 /// What somebody may know of a VNet of which they may read some subnets alone; `None`: none of them.
 fn readable_part(rights: &Rights<'_>, key: &Key, vnet: &Vnet) -> Option<Vnet> {
     let read = |name: &str| Right::subnet(key, name, actions::read(actions::SUBNETS));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Scope, TokenName};
 use super::command::Actor;
 use super::decisions::Decisions;
+use super::difference::{FieldChange, bounded};
 use super::model::{Key, Map};
 use crate::store::audit::{ANCHOR_KEY, AuditBody};
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
@@ -101,6 +102,39 @@ pub struct Record {
     /// The reason given, or what else is to be known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// The fields of the object that are not as they were, as far as a record takes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_left_out: Option<usize>,
+}
+
+impl Record {
+    /// That `by` did `action` to `object`, with nothing else to be known.
+    pub fn new(at: Timestamp, by: Actor, action: impl Into<String>, object: impl Into<String>) -> Self {
+        Self {
+            at,
+            by,
+            action: action.into(),
+            object: object.into(),
+            link: None,
+            resource_type: None,
+            scope: None,
+            from: None,
+            to: None,
+            detail: String::new(),
+            changes: Vec::new(),
+            changes_left_out: None,
+        }
+    }
+
+    /// The same, with what of the object is not as it was.
+    #[must_use]
+    pub fn with(self, changes: Vec<FieldChange>) -> Self {
+        let (changes, left_out) = bounded(changes);
+        Self { changes, changes_left_out: Some(left_out).filter(|left_out| *left_out > 0), ..self }
+    }
 }
 
 /// Decisions in a [`Store`].
@@ -132,7 +166,7 @@ impl DecisionStore for Durable {
         if !self.current && !migrates {
             operations.push(Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?));
         }
-        let transaction = Transaction { compares: Vec::new(), operations, records: bodies(change.records)? };
+        let transaction = Transaction { compares: Vec::new(), operations, records: record_bodies(change.records)? };
         match self.store.commit(transaction) {
             Ok(Outcome::Committed(_)) if migrates => {
                 self.store.scrub().map_err(other)?;
@@ -186,7 +220,7 @@ impl DecisionStore for Durable {
 
 /// Appends `records` to the audit log of `store`, and changes nothing else.
 pub(super) fn append(store: &dyn Store, records: &[Record]) -> std::io::Result<()> {
-    let transaction = Transaction { records: bodies(records)?, ..Transaction::default() };
+    let transaction = Transaction { records: record_bodies(records)?, ..Transaction::default() };
     store.commit(transaction).map(|_| ()).map_err(other)
 }
 
@@ -199,7 +233,8 @@ pub(super) fn is_refusal(body: &[u8]) -> bool {
     serde_json::from_slice(body).is_ok_and(|told: Told<'_>| told.action == super::refused::REFUSE)
 }
 
-fn bodies(records: &[Record]) -> std::io::Result<Vec<AuditBody>> {
+/// The records as the audit log keeps them.
+pub(super) fn record_bodies(records: &[Record]) -> std::io::Result<Vec<AuditBody>> {
     records.iter().map(|record| Ok(AuditBody { at: record.at, body: serde_json::to_vec(record)? })).collect()
 }
 
@@ -212,6 +247,15 @@ fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> std::io:
 struct Stored<K, V> {
     key: K,
     value: V,
+}
+
+/// What takes a store from one state to the other; where that `migrates` it, it has today's layout since.
+pub(super) fn operations_of(change: &Change<'_>, migrates: bool) -> std::io::Result<Vec<Operation>> {
+    let mut made = operations(change)?;
+    if migrates {
+        made.push(Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?));
+    }
+    Ok(made)
 }
 
 /// What takes the store from one state to the other.

@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use privlink::api::listen::ListenError;
-use privlink::cli::{Cleaned, Exit, Failure, RunOptions};
+use privlink::cli::{Cleaned, Exit, Failure, RestoreOptions, RunOptions};
 use privlink::config;
 use privlink::control::model::HostConfig;
+use privlink::control::restore::{Now, Restoration, Wanted};
 use privlink::control::state::{DecisionStore as _, Durable};
+use privlink::control::{Caller, Kind, Refusal, difference};
 use privlink::host::{self, Host};
-use privlink::interface::{Applied, Plan, PlannedStep};
+use privlink::interface::{Applied, ObjectChange, Plan, PlannedStep, Restored, Undone};
 use privlink::snapshot::topology::AddressInUse;
 use privlink::store::StoreError;
-use privlink::store::sqlite::look;
+use privlink::store::sqlite::{self, look};
 
 /// What a start would do, whether or not a daemon runs: nothing is made, held or written.
 pub(crate) fn plan(options: &RunOptions) -> Result<Plan, Failure> {
@@ -46,12 +48,83 @@ pub(crate) fn clean(run_directory: &Path) -> anyhow::Result<Cleaned> {
     Ok(Cleaned { removed, failed })
 }
 
-/// Replaces the state in `directory` by the backup `file`.
-pub(crate) fn restore(file: &Path, directory: &Path) -> anyhow::Result<Vec<String>> {
-    let restored = privlink::store::sqlite::restore(file, directory).map_err(|error| failure(&error.into()))?;
-    let kept = restored.kept_as.map(|path| format!("what was there stands in {}", path.display()));
-    let said = format!("restored, with {} audit records; start the daemon now", restored.audit.count);
-    Ok(std::iter::once(said).chain(kept).collect())
+/// Replaces a state by a backup, once `agree` agrees to what that undoes and keeps.
+pub(crate) fn restore(
+    options: &RestoreOptions,
+    agree: &mut dyn FnMut(&Restored) -> Result<(), Failure>,
+) -> Result<Restored, Failure> {
+    let failed = |error: StoreError| failure(&error.into());
+    let broken = |error: std::io::Error| failure(&error.into());
+    let mut held = sqlite::Restoration::begin(&options.file, &options.state).map_err(failed)?;
+    let backup = Durable::new(Arc::new(held.backup().map_err(failed)?));
+    let uid = rustix::process::getuid().as_raw();
+    let name = std::env::var("USER").unwrap_or_else(|_| format!("uid:{uid}"));
+    let wanted = Wanted {
+        format: backup.format().map_err(broken)?,
+        backup: backup.load().map_err(broken)?.unwrap_or_default(),
+        now: replaced(&mut held),
+        exactly: options.exactly,
+        by: Caller::user(uid, name).actor(),
+        at: jiff::Timestamp::now(),
+        link_key: super::crew::link_key().map_err(|error| failure(&error))?,
+    };
+    let restoration = Restoration::of(wanted).map_err(|refusal| refused(&refusal))?;
+    let told = |change: &difference::ObjectChange| ObjectChange::from(change.clone());
+    let mut restored = Restored {
+        exactly: options.exactly,
+        later_decisions_unknown: restoration.later_is_unknown,
+        kept: restoration.kept.iter().map(told).collect(),
+        undone: restoration.undone.iter().map(|one| Undone { change: told(&one.change), widens: one.widens }).collect(),
+        dry_run: options.dry_run,
+        ..Restored::default()
+    };
+    if options.dry_run {
+        return Ok(restored);
+    }
+    agree(&restored)?;
+    let source =
+        format!("the backup {} (sha256 {})", options.file.display(), sqlite::sha256(&options.file).map_err(failed)?);
+    let make = |replaced: &sqlite::Replaced| {
+        let made = restoration.transaction(&source, &described(replaced));
+        made.map_err(|error| StoreError::Failed(error.to_string()))
+    };
+    let done = held.finish(make, restoration.migrated).map_err(failed)?;
+    restored.audit_records = done.audit.count;
+    restored.kept_as = done.kept_as.map(|path| path.display().to_string());
+    restored.replaced_sha256 = Some(done.replaced.sha256).filter(|hash| !hash.is_empty());
+    Ok(restored)
+}
+
+/// What a backup replaces.
+fn replaced(held: &mut sqlite::Restoration) -> Now {
+    let load = |found| -> std::io::Result<Now> {
+        let store = Durable::new(Arc::new(found));
+        let (format, decisions) = (store.format()?, store.load()?);
+        Ok(Now::Known(Box::new(decisions.unwrap_or_default()), format))
+    };
+    match held.replaced() {
+        Ok(None) => Now::Nothing,
+        Ok(Some(found)) => load(found).unwrap_or_else(|error| Now::Unknown(error.to_string())),
+        Err(error) => Now::Unknown(error.to_string()),
+    }
+}
+
+/// What is replaced, for the audit log.
+fn described(replaced: &sqlite::Replaced) -> String {
+    let sqlite::Replaced { sha256, audit } = replaced;
+    match (sha256.as_str(), audit) {
+        ("", _) => "nothing".to_owned(),
+        (hash, None) => format!("a state that cannot be read (sha256 {hash})"),
+        (hash, Some(audit)) => {
+            format!("a state (sha256 {hash}) whose audit log ends with record {}, {}", audit.count, audit.last_hash)
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Failure {
+    let exit = if refusal.kind == Kind::Conflict { Exit::Conflict } else { Exit::Failed };
+    let message = Refusal { remedy: "".into(), ..refusal.clone() };
+    Failure::new(exit, message.to_string()).with_remedy(refusal.remedy.to_string())
 }
 
 /// How the process ends on `error`: with a code of its own where somebody else has what it needs.

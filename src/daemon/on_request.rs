@@ -135,17 +135,12 @@ mod tests {
     use super::*;
 
     fn request() -> Record {
+        let by = privlink::control::Caller::user(1000, "ada").actor();
         Record {
-            at: jiff::Timestamp::UNIX_EPOCH,
-            by: privlink::control::Caller::user(1000, "ada").actor(),
-            action: "create".to_owned(),
-            object: "endpoint default/orders".to_owned(),
             link: Some(7),
-            resource_type: None,
-            scope: None,
-            from: None,
             to: Some("Pending".to_owned()),
             detail: "ticket 4711".to_owned(),
+            ..Record::new(jiff::Timestamp::UNIX_EPOCH, by, "create", "endpoint default/orders")
         }
     }
 

@@ -40,8 +40,8 @@ pub use objects::{
     Vnet,
 };
 pub use records::{
-    Actor, Applied, AuditRecord, Authority, Document, Epoch, ExportedRecord, Plan, PlannedStep, Record, Skipped, Usage,
-    Verified,
+    Actor, Applied, AuditRecord, Authority, Document, Epoch, Exported, ExportedRecord, FieldChange, ObjectChange, Plan,
+    PlannedStep, Record, Restored, Skipped, Undone, Usage, Verified,
 };
 pub use status::{
     Check, Condition, Deleted, Explanation, Flow, LastReload, Line, Lost, Match, Reload, Severity, Side, Status,

@@ -1,6 +1,9 @@
 //! Documents, audit records and quotas as JSON.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A document that is to be applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,49 @@ pub struct Document {
     /// NAT addresses are taken although a neighbour answers for them.
     #[serde(default)]
     pub force: bool,
+}
+
+/// What becomes of a backup that is brought back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restored {
+    /// Later decisions that took something away are undone, too.
+    pub exactly: bool,
+    /// What the backup replaces cannot be read: which later decisions it undoes is unknown.
+    pub later_decisions_unknown: bool,
+    /// Later decisions that stand, from what the backup holds to what is kept.
+    pub kept: Vec<ObjectChange>,
+    /// Later decisions that are undone, from what was in force to what the backup makes of it.
+    pub undone: Vec<Undone>,
+    /// Records of the audit log that came back, with the one of this.
+    pub audit_records: u64,
+    /// Where the replaced state lies now, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_as: Option<String>,
+    /// The SHA-256 of that file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_sha256: Option<String>,
+    /// It was only asked what would be.
+    pub dry_run: bool,
+}
+
+/// A later decision that a backup undoes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Undone {
+    /// What of which object.
+    #[serde(flatten)]
+    pub change: ObjectChange,
+    /// It took something away that comes back.
+    pub widens: bool,
+}
+
+/// The live state, written down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exported {
+    /// TOML, as an apply takes it.
+    pub document: String,
 }
 
 /// What a document did, each object with its kind, such as `endpoint default/orders`.
@@ -49,6 +95,42 @@ pub struct Applied {
     pub warnings: Vec<String>,
     /// Nothing was changed: this is what would be done.
     pub dry_run: bool,
+    /// Of a dry run: what would change, field by field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ObjectChange>,
+}
+
+/// The fields of one object that are not as they were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectChange {
+    /// Kind and name, such as `vnet default/core`.
+    pub object: String,
+    /// `create`, `update` or `delete`.
+    pub action: String,
+    /// In the order of their names.
+    pub fields: Vec<FieldChange>,
+}
+
+/// One field that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldChange {
+    /// Where it is in the object, such as `subnets[endpoints].prefixes`.
+    pub field: String,
+    /// What stood there; absent: nothing.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub before: Value,
+    /// What stands there since; absent: nothing.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub after: Value,
+}
+
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |value: &Value| if value.is_null() { "nothing".to_owned() } else { value.to_string() };
+        write!(f, "{}: {} → {}", self.field, text(&self.before), text(&self.after))
+    }
 }
 
 /// An object that was not applied.
@@ -147,6 +229,12 @@ pub struct Record {
     /// The reason given, or what else is to be known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// The fields of the object that are not as they were, as far as a record takes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes_left_out: Option<u64>,
 }
 
 /// Who did something.

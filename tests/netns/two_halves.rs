@@ -235,11 +235,107 @@ fn a_backup_brings_decisions_back() {
             .output()
             .expect("asked");
         assert!(!held_by_daemon.status.success(), "not under a running daemon");
+        ask("token revoke consumer");
         daemon.stop();
-        ask("restore /run/privlink/copy.db --state /run/privlink/state");
-        let _daemon = Daemon::again(&[]);
+        // What was taken away since is kept, and every bit of it listed.
+        let restore = "restore /run/privlink/copy.db --state /run/privlink/state";
+        let planned = &json(&format!("{restore} --dry-run"))["kept"];
+        for kept in ["connection consumer/orders", "token consumer"] {
+            let is_listed = |list: &Vec<serde_json::Value>| list.iter().any(|change| change["object"] == kept);
+            assert!(planned.as_array().is_some_and(is_listed), "{kept}: {planned}");
+        }
+        let said = ask(restore);
+        assert!(said.contains("state: \"Approved\" → \"Rejected\"") && said.contains("restored, with"), "{said}");
+        let daemon = Daemon::again(&[]);
+        assert_eq!(knock(), Err(ConnectionRefused), "rejected since it was copied");
+        assert!(denied("consumer", "endpoint list").contains("unknown or revoked"));
+        let records = ask("audit list --object state --json");
+        let hash = said.rsplit("sha256 ").next().expect("a hash").trim();
+        assert!(hash.len() == 64 && records.contains(hash), "{hash}: {records}");
+        assert!(ask("audit verify").contains("each as it was written"));
+        daemon.stop();
+        let said = ask(&format!("{restore} --exactly --yes"));
+        assert!(said.contains("GIVES BACK what was taken away"), "{said}");
+        let daemon = Daemon::again(&[]);
         assert_eq!(knock().as_deref(), Ok("echo"), "approved, as when it was copied");
+        daemon.stop();
+        // Of a state that cannot be read nobody knows what was decided: only the exact one comes back.
+        fs::write("/run/privlink/state/state.db", "no database").expect("damaged");
+        let refused = cli(restore);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            refused.status.code() == Some(5) && said.contains("is unknown") && said.contains("--exactly"),
+            "{said}"
+        );
+        assert_eq!(fs::read("/run/privlink/state/state.db").expect("there"), b"no database", "and nothing is changed");
+        assert!(ask(&format!("{restore} --exactly")).contains("is unknown"));
+        let _daemon = Daemon::again(&[]);
+        assert_eq!(knock().as_deref(), Ok("echo"));
     });
+}
+
+#[test]
+fn the_live_state_is_written_down_and_drift_is_a_difference() {
+    isolated("two_halves::the_live_state_is_written_down_and_drift_is_a_difference", || {
+        let _daemon = begin();
+        done("provider", "apply -f /run/privlink/provider.toml");
+        done("consumer", "apply -f /run/privlink/consumer.toml");
+        done("provider", "connection approve orders --reason agreed");
+        // What a file has no word for is there, too.
+        let (code, said) = balancer();
+        assert!(code.starts_with('2'), "{code}: {said}");
+        let exported = ask("export");
+        assert_eq!(ask("export -"), exported);
+        ask("export /run/privlink/live.toml");
+        assert_eq!(fs::read_to_string("/run/privlink/live.toml").expect("written"), exported);
+        assert!(exported.contains("# load balancer default/lb stays as it is"), "{exported}");
+        assert!(!exported.contains("plk_"), "{exported}");
+        assert_eq!(cli("export /run/privlink/live.toml").status.code(), Some(5), "it writes over nothing");
+        assert!(ask("check /run/privlink/live.toml").contains("ok as a document"));
+        ask("apply -f /run/privlink/live.toml --dry-run --exit-code");
+        let said = ask("apply -f /run/privlink/live.toml");
+        assert!(said.contains("applied: 0 created, 0 updated, 0 pruned"), "{said}");
+        assert_eq!(ask("export"), exported);
+        assert_eq!(knock().as_deref(), Ok("echo"));
+        // Whoever sees a part writes a part, which is as good to them, and learns nothing of the rest.
+        for (who, unseen) in [("consumer", "backends"), ("provider", "10.1.9.4")] {
+            let own = done(who, "export");
+            assert!(own.starts_with("# What you may not read is left out.\n") && !own.contains(unseen), "{who}: {own}");
+            fs::write("/run/privlink/own.toml", &own).expect("written");
+            ask("check /run/privlink/own.toml");
+            done(who, "apply -f /run/privlink/own.toml --dry-run --exit-code");
+        }
+        // Somebody decides: the file says how it was.
+        ask("connection reject orders --reason drift");
+        let drifted = ask("export");
+        let line = |text: &str, word: &str| text.lines().any(|line| line.starts_with(word));
+        assert!(line(&drifted, "status = \"Rejected\"") && !line(&exported, "status = \"Rejected\""), "{drifted}");
+        // And a network is changed: the apply of the earlier file would change it back, field by field.
+        let wider = exported.replace("on_premises = ", "# on_premises = ");
+        fs::write(
+            "/run/privlink/wider.toml",
+            format!("{wider}\n[[vnet]]\nname = \"more\"\naddress_space = [\"10.99.0.0/16\"]\n"),
+        )
+        .expect("written");
+        let planned = cli("apply -f /run/privlink/wider.toml --dry-run --exit-code");
+        let said = String::from_utf8_lossy(&planned.stdout).into_owned();
+        assert_eq!(planned.status.code(), Some(9), "{said}");
+        assert!(said.contains("created: vnet default/more\n  address_space: nothing → [\"10.99.0.0/16\"]"), "{said}");
+    });
+}
+
+/// Makes a load balancer by ARM.
+fn balancer() -> (String, String) {
+    let path = "http://localhost/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/loadBalancers/lb\
+                ?api-version=2024-05-01";
+    let output = Command::new("curl")
+        .args(["-sS", "--unix-socket", "/run/privlink/privlink.sock", "-w", "\n%{http_code}", "-X", "PUT", "-d"])
+        .args([r#"{"location":"westeurope","properties":{}}"#, path])
+        .output()
+        .expect("curl");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, code) = text.rsplit_once('\n').expect("a status");
+    (code.to_owned(), body.to_owned())
 }
 
 /// What the control socket answers to a POST of the holder of a token, or of root: status and body.

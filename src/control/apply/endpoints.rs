@@ -121,11 +121,7 @@ impl Merging<'_> {
             return Ok(Done::Nothing);
         }
         refuse_fixed(live, wanted)?;
-        let updated = PrivateEndpoint {
-            addresses: live.addresses.clone(),
-            accept_names: wanted.accept_names.clone().or_else(|| live.accept_names.clone()),
-            ..wanted.clone()
-        };
+        let updated = wanted.beside(live, self.after.connections.get(key));
         let edited = *live != updated;
         if edited {
             rights.demand(&write)?;

@@ -13,10 +13,13 @@ mod endpoints;
 /// What follows from the rest of the model.
 mod settle;
 
+/// What a file has no word for.
+mod unsaid;
+
 use std::collections::BTreeMap;
 
 use super::decisions::{Decisions, Item, ItemKind};
-use super::model::{AttachmentSpec, HostConfig, Key, LinkResource, Map, Model, Pinned, ResourceGroup, Vnet};
+use super::model::{AttachmentSpec, DnsZone, HostConfig, Key, LinkResource, Map, Model, Pinned, ResourceGroup, Vnet};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
 use super::rights::{Right, Verb, assigned_at, refuse_other_type, vanished};
@@ -29,6 +32,8 @@ pub(super) use delete::delete;
 use endpoints::differences;
 pub(super) use endpoints::{refuse_disconnected, refuse_fixed, refuse_other_addresses};
 pub(super) use settle::{follow, keep_accepted, settled};
+use unsaid::Adopt as _;
+pub use unsaid::differing;
 
 /// One application of a file.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +79,8 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let mut items = Items { application, report: &mut report, after: &mut after, applied: &mut applied.model };
     items.merge(ItemKind::Role, &last.model, file, |model| &mut model.roles, |model| &model.roles)?;
     items.merge(ItemKind::Assignment, &last.model, file, |model| &mut model.assignments, |model| &model.assignments)?;
-    let adopt = Vnet::with_marks_of;
-    items.merge_with(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets, Some(adopt))?;
+    let adopt = Some(Vnet::adopt as fn(&_, &_) -> _);
+    items.merge_with(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets, adopt)?;
     items.merge(
         ItemKind::SecurityGroup,
         &last.model,
@@ -83,15 +88,23 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         |model| &mut model.security_groups,
         |model| &model.security_groups,
     )?;
-    items.merge(ItemKind::DnsZone, &last.model, file, |model| &mut model.dns_zones, |model| &model.dns_zones)?;
-    let closed = LinkResource::closed_as;
+    let adopt = Some(DnsZone::adopt as fn(&_, &_) -> _);
+    items.merge_with(
+        ItemKind::DnsZone,
+        &last.model,
+        file,
+        |model| &mut model.dns_zones,
+        |model| &model.dns_zones,
+        adopt,
+    )?;
+    let adopt = Some(LinkResource::adopt as fn(&_, &_) -> _);
     items.merge_with(
         ItemKind::Resource,
         &last.model,
         file,
         |model| &mut model.resources,
         |model| &model.resources,
-        Some(closed),
+        adopt,
     )?;
     keep_accepted(&before.model, &mut after.model);
     // Which regions a type is in is a matter of the installation.

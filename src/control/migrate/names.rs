@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::control::model::DnsSettings;
     use crate::control::names::plan;
-    use crate::control::testing::{connection, endpoint, host, ip, key, model, noon, resource, root, target};
+    use crate::control::testing::{connection, endpoint, ip, key, model, noon, resource, root, target};
     use crate::snapshot::dns::DnsPlan;
 
     const NAME: &str = "db.corp.internal";
@@ -99,11 +99,9 @@ mod tests {
     }
 
     fn migrated(found: &Decisions) -> (Decisions, Vec<String>) {
-        let host = host(&[]);
         let (actor, mut decisions) = (root().actor(), found.clone());
         let link_key = crate::control::testing::link_key();
-        let migration = Migration { by: &actor, at: noon(), host: &host, link_key };
-        let records = accept_answered(&migration, &mut decisions);
+        let records = accept_answered(&Migration { by: &actor, at: noon(), link_key }, &mut decisions);
         (decisions, records.into_iter().map(|one| format!("{} {}: {}", one.action, one.object, one.detail)).collect())
     }
 

@@ -64,18 +64,7 @@ fn a_change_of_one_endpoint_writes_what_the_whole_comparison_would() {
 fn records_are_written_with_the_change_or_not_at_all() {
     let memory = Arc::new(MemoryStore::new());
     let mut store = Durable::new(Arc::clone(&memory) as _);
-    let record = Record {
-        at: noon(),
-        by: root().actor(),
-        action: "apply".into(),
-        object: "file of daemon".into(),
-        link: None,
-        resource_type: None,
-        scope: None,
-        from: None,
-        to: None,
-        detail: String::new(),
-    };
+    let record = Record::new(noon(), root().actor(), "apply", "file of daemon");
     let after = applied();
     let empty = Decisions::default();
     let whole = Change { before: &empty, after: &after, extent: &Extent::Whole, records: &[record] };

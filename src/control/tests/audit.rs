@@ -3,6 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::control::access;
 use crate::control::model::AuditLimits;
 use crate::store::audit::{AuditRecord, ChainHash, Verified};
 
@@ -102,7 +103,7 @@ fn what_is_exported_can_be_checked_without_the_daemon() {
     let control = limited(AuditLimits::default());
     decide(&control, 20);
     let records = exported(&control);
-    assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), (1..=42).collect::<Vec<_>>());
+    assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), (1..=45).collect::<Vec<_>>());
     let mut previous = ChainHash::default();
     for record in &records {
         assert_eq!((record.previous, hash_of(record)), (previous, record.hash), "{}", record.seq);
@@ -143,4 +144,110 @@ fn refused_requests_fill_their_share_and_push_no_decision_out() {
     let by_seq: std::collections::BTreeMap<u64, u64> = told.iter().map(|record| (record.seq, number(record))).collect();
     assert_eq!(by_seq.values().sum::<u64>(), 50 * 256);
     assert!(control.verify_audit().is_ok());
+}
+
+/// The bodies of all records.
+fn told(control: &ControlPlane) -> Vec<state::Record> {
+    exported(control).iter().map(|record| serde_json::from_slice(&record.body).unwrap()).collect()
+}
+
+fn changes(record: &state::Record) -> Vec<String> {
+    let text = |value: &serde_json::Value| value.to_string();
+    record.changes.iter().map(|one| format!("{}: {} > {}", one.field, text(&one.before), text(&one.after))).collect()
+}
+
+#[test]
+fn a_record_of_a_write_holds_what_the_object_was_and_is() {
+    let control = limited(AuditLimits::default());
+    let mut wanted = model();
+    wanted.vnets.get_mut(&key("core")).unwrap().lockdown = true;
+    let given: access::RoleAssignment = serde_json::from_value(serde_json::json!({
+        "principal": "uid:7", "role": "Reader", "scope": "/subscriptions/a"
+    }))
+    .unwrap();
+    let id = given.id().to_string();
+    wanted.assignments.insert(Key::global(&*id), given);
+    control.apply(&root(), Command::Put { items: Box::new(wanted), create_only: false }).unwrap();
+    let delete = |kind, reference: &str| {
+        control.apply(&root(), Command::Delete { kind, reference: reference.into() }).unwrap();
+    };
+    delete(ItemKind::Assignment, &id);
+    control.apply(&root(), Command::Reject(Decision { reason: "audit".into(), ..orders() })).unwrap();
+    let link = control.view().connection("orders", None).unwrap().connection.link;
+    delete(ItemKind::Endpoint, "orders");
+    let records = told(&control);
+    let find = |action: &str, object: &str| {
+        let found = records.iter().rfind(|one| one.action == action && one.object == object);
+        found.unwrap_or_else(|| panic!("no {action} of {object}: {records:?}"))
+    };
+    assert_eq!(changes(find("update", "vnet default/core")), ["lockdown: false > true"]);
+    let assignment = format!("assignment {id}");
+    let given = find("create", &assignment);
+    let [principal, role, scope] = [("principal", "uid:7"), ("role", "Reader"), ("scope", "/subscriptions/a")];
+    let made = [principal, role, scope].map(|(field, value)| format!("{field}: null > \"{value}\""));
+    assert_eq!((given.detail.as_str(), changes(given)), ("Reader for uid:7 at /subscriptions/a", made.to_vec()));
+    let gone = [principal, role, scope].map(|(field, value)| format!("{field}: \"{value}\" > null"));
+    let taken = find("delete", &assignment);
+    assert_eq!((taken.detail.as_str(), changes(taken)), ("Reader for uid:7 at /subscriptions/a", gone.to_vec()));
+    let rejected = changes(find("reject", "connection default/orders"));
+    assert_eq!(rejected, ["reason: null > \"audit\"", "state: \"Approved\" > \"Rejected\""]);
+    let deleted = find("delete", "endpoint default/orders");
+    assert!(changes(deleted).contains(&"vnet: \"default/spoke\" > null".to_owned()), "{deleted:?}");
+    assert_eq!((deleted.link, deleted.from.as_deref(), deleted.to.as_deref()), (Some(link), Some("Rejected"), None));
+    assert!(control.verify_audit().is_ok());
+}
+
+#[test]
+fn a_dry_run_shows_what_the_records_of_the_file_will_hold() {
+    let control = limited(AuditLimits::default());
+    let mut wanted = two();
+    wanted.vnets.get_mut(&key("core")).unwrap().region = "north".into();
+    wanted.resources.get_mut(&key("orders-db")).unwrap().auto_approval = vec!["team".into()];
+    wanted.endpoints.get_mut(&key("orders")).unwrap().status = Some(ConnectionState::Rejected);
+    let version = FileVersion { author: "uid:0".into(), model: wanted, host: None, prune: false, dry_run: true };
+    let apply = |version: &FileVersion| {
+        let command = Command::ApplyFile(Box::new(version.clone()));
+        let Outcome::Applied(report) = control.apply(&root(), command).unwrap() else { panic!("a report") };
+        report
+    };
+    let before = told(&control).len();
+    let planned = apply(&version).changes;
+    assert_eq!(told(&control).len(), before, "a dry run leaves no record");
+    assert!(apply(&FileVersion { dry_run: false, ..version.clone() }).changes.is_empty());
+    let made: Vec<_> = told(&control).into_iter().skip(before).filter(|one| one.action != "apply").collect();
+    for record in &made {
+        let planned = planned.iter().find(|one| one.object == record.object);
+        let planned = planned.unwrap_or_else(|| panic!("{} is not planned: {planned:?}", record.object));
+        assert_eq!(planned.fields, record.changes, "{}", record.object);
+    }
+    let objects: Vec<&str> = made.iter().map(|record| record.object.as_str()).collect();
+    for object in
+        ["vnet default/core", "resource default/orders-db", "endpoint default/second", "connection default/orders"]
+    {
+        assert!(objects.contains(&object), "{object}: {objects:?}");
+    }
+    assert!(apply(&version).changes.is_empty(), "nothing is left to do");
+}
+
+#[test]
+fn a_dry_run_shows_nothing_of_what_its_author_may_not_read() {
+    let control = limited(AuditLimits::default());
+    let writer = serde_json::json!({
+        "name": "writer", "description": "", "actions": ["Microsoft.Network/virtualNetworks/write"],
+        "not_actions": [], "assignable_scopes": ["/"]
+    });
+    let mut items = Model::default();
+    items.roles.insert(Key::global("writer"), serde_json::from_value(writer).unwrap());
+    let given: access::RoleAssignment =
+        serde_json::from_value(serde_json::json!({ "principal": "uid:7", "role": "writer", "scope": "/" })).unwrap();
+    items.assignments.insert(Key::global(given.id().to_string()), given);
+    control.apply(&root(), Command::Put { items: Box::new(items), create_only: true }).unwrap();
+    let mut model = Model::default();
+    let mut core = super::super::testing::model().vnets[&key("core")].clone();
+    core.region = "north".into();
+    model.vnets.insert(key("core"), core);
+    let version = FileVersion { author: "uid:7".into(), model, host: None, prune: false, dry_run: true };
+    let outcome = control.apply(&Caller::user(7, "seven"), Command::ApplyFile(Box::new(version)));
+    let Outcome::Applied(report) = outcome.unwrap() else { panic!("a report") };
+    assert_eq!((report.updated.len(), report.changes.len()), (1, 0), "{report:?}");
 }

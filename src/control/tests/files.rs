@@ -10,13 +10,18 @@ fn what_a_start_makes_of_the_file_is_recorded() {
         records.into_iter().map(|record| (record.action, record.object, record.to)).collect()
     };
     let file = ("apply".to_owned(), "file of daemon".to_owned(), None);
-    let made = |name: &str| ("decide".to_owned(), format!("connection default/{name}"), Some("Approved".to_owned()));
-    assert_eq!(told(&world), [file.clone(), made("orders")]);
+    let made = |kind: &str, name: &str, to: Option<&str>| {
+        ("create".to_owned(), format!("{kind} default/{name}"), to.map(str::to_owned))
+    };
+    let (vnet, resource) = (|name| made("vnet", name, None), |name| made("resource", name, None));
+    let endpoint = |name| made("endpoint", name, Some("Approved"));
+    let first = [file.clone(), vnet("core"), vnet("spoke"), resource("orders-db"), endpoint("orders")];
+    assert_eq!(told(&world), first);
     drop(control);
     drop(restart(&world, model()));
     assert_eq!(told(&world), [], "the same file again changes nothing");
     drop(restart(&world, two()));
-    assert_eq!(told(&world), [file, made("second")]);
+    assert_eq!(told(&world), [file, endpoint("second")]);
 }
 
 #[test]

@@ -127,6 +127,7 @@ const OF_THE_HOST: &[&str] = &[
     "InvalidSocketPath",
     "InvalidStateDirectory",
     "InvalidWorkers",
+    "LaterDecisionsUnknown",
     "NeighbourAnswers",
     "NoAttachment",
     "NotCompiled",

@@ -3,13 +3,14 @@
 use super::fit::{Before, Fitted};
 use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
-use crate::control::access::{Grant, RoleName, actions};
+use crate::control::access::{Grant, RoleAssignment, RoleName, actions};
 use crate::control::apply::{
     create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, refuse_other_addresses,
     settled, spelled,
 };
 use crate::control::command::{Changed, Deletion, FileVersion, MOVED};
 use crate::control::decisions::ItemKind;
+use crate::control::difference::{self, Changed as Difference, Object, ObjectChange, of_connection, of_item};
 use crate::control::model::{Key, Map, Model, PrivateEndpoint};
 use crate::control::references::{resolve, resolve_seen};
 use crate::control::rights::{Right, Verb, refuse_other_type};
@@ -21,7 +22,8 @@ use crate::snapshot::ConnectionState;
 impl Planning<'_> {
     /// Makes or changes objects, all or none.
     pub(super) fn put(&self, items: &Model, create_only: bool) -> Result<Plan, Refusal> {
-        let mut after = Decisions::clone(&self.in_force.decisions);
+        let now = &self.in_force.decisions;
+        let mut after = Decisions::clone(now);
         let mut addresses = self.in_force.addresses.clone();
         let mut changed = Changed::default();
         let rights = self.rights();
@@ -36,7 +38,7 @@ impl Planning<'_> {
         put.all(ItemKind::SecurityGroup, &items.security_groups, |model| &mut model.security_groups)?;
         put.all(ItemKind::LoadBalancer, &items.load_balancers, |model| &mut model.load_balancers)?;
         put.all(ItemKind::DnsZone, &items.dns_zones, |model| &mut model.dns_zones)?;
-        keep_accepted(&self.in_force.decisions.model, &mut put.after.model);
+        keep_accepted(&now.model, &mut put.after.model);
         for key in items.load_balancers.keys() {
             put.changed.updated.extend(follow(&mut put.after.model, key)?);
         }
@@ -61,7 +63,7 @@ impl Planning<'_> {
         };
         let items = changed.created.iter().map(|item| ("create", item));
         let items = items.chain(changed.updated.iter().map(|item| ("update", item)));
-        let records: Vec<Record> = items.map(|(verb, item)| self.put_record(verb, item, &after)).collect();
+        let records: Vec<Record> = items.map(|(verb, item)| self.item_record(verb, item, (now, &after))).collect();
         let outcome = Outcome::Put(changed);
         if records.is_empty() {
             return Ok(Plan::without_change(outcome, Steps::Nothing));
@@ -146,17 +148,15 @@ impl Planning<'_> {
         if kind == ItemKind::ResourceGroup {
             model.in_group(&item.key).iter().try_for_each(|inner| self.refuse_attached(inner))?;
         }
-        let link = before.connections.get(&item.key).map(|connection| connection.link);
-        let link = link.filter(|_| kind == ItemKind::Endpoint);
-        let mut records = vec![Record { link, ..self.record_of("delete", &item, model) }];
+        let deleted = |item: &Item| self.item_record("delete", item, (before, &after));
+        let mut records = vec![deleted(&item)];
         if kind == ItemKind::ResourceGroup {
-            let gone = model.in_group(&item.key);
-            records.extend(gone.iter().map(|inner| self.record_of("delete", inner, model)));
+            records.extend(model.in_group(&item.key).iter().map(deleted));
             let assignments = model.assignments.changes(&after.model.assignments);
             records.extend(assignments.into_iter().map(|(key, _)| self.unassigned(key)));
         }
         records.extend(self.severed(&after.model));
-        records.extend(disconnected.iter().map(|key| self.disconnected(key, &item.key)));
+        records.extend(disconnected.iter().map(|key| self.disconnected(key, &item.key, &after)));
         let single = kind == ItemKind::Endpoint && after.model.former_resources == model.former_resources;
         let extent = if single { Extent::Endpoint(item.key.clone()) } else { Extent::Whole };
         let needed = Right::each(model, &item, Verb::Delete);
@@ -265,6 +265,7 @@ impl Planning<'_> {
         if version.dry_run {
             super::access(self.setup, &after)?;
             author.topology(&after)?;
+            report.changes = author.readable_changes(before, &after);
             return Ok(Plan::without_change(Outcome::Applied(report), Steps::Report));
         }
         let records = self.file_records(&version.author, (before, &after), &report);
@@ -281,31 +282,26 @@ impl Planning<'_> {
     }
 
     pub(super) fn record(&self, action: &str, object: String) -> Record {
-        Record {
-            at: self.now(),
-            by: self.caller.actor(),
-            action: action.to_owned(),
-            object,
-            link: None,
-            resource_type: None,
-            scope: None,
-            from: None,
-            to: None,
-            detail: String::new(),
-        }
+        Record::new(self.now(), self.caller.actor(), action, object)
     }
 
-    fn put_record(&self, verb: &str, item: &Item, after: &Decisions) -> Record {
-        let of_endpoint = item.kind == ItemKind::Endpoint;
-        let before = &self.in_force.decisions.model;
-        let (old, new) = (before.endpoints.get(&item.key), after.model.endpoints.get(&item.key));
-        let connection = after.connections.get(&item.key).filter(|_| of_endpoint);
-        Record {
-            link: connection.map(|connection| connection.link),
-            to: connection.map(|connection| connection.state.to_string()),
-            detail: new.filter(|_| of_endpoint).map(|new| new.said_since(old)).unwrap_or_default(),
-            ..self.record_of(verb, item, &after.model)
-        }
+    /// That `item` was made, changed or deleted.
+    fn item_record(&self, verb: &str, item: &Item, (before, after): (&Decisions, &Decisions)) -> Record {
+        let endpoints = item.kind == ItemKind::Endpoint;
+        let (old, new) = (before.model.endpoints.get(&item.key), after.model.endpoints.get(&item.key));
+        let connection = |of: &Decisions| of.connections.get(&item.key).filter(|_| endpoints).cloned();
+        let (was, is) = (connection(before), connection(after));
+        let said = new.filter(|_| endpoints).map(|new| new.said_since(old));
+        let assignments = |of: &Decisions| of.model.assignments.get(&item.key).map(assigned);
+        let given = || assignments(after).or_else(|| assignments(before));
+        let record = Record {
+            link: is.as_ref().or(was.as_ref()).map(|connection| connection.link),
+            from: was.map(|connection| connection.state.to_string()),
+            to: is.map(|connection| connection.state.to_string()),
+            detail: if item.kind == ItemKind::Assignment { given() } else { said }.unwrap_or_default(),
+            ..self.record_of(verb, item, if after.model.has(item) { &after.model } else { &before.model })
+        };
+        record.with(of_item(&before.model, &after.model, item))
     }
 
     /// What is recorded of peerings whose other side is gone in `after`.
@@ -315,10 +311,15 @@ impl Planning<'_> {
         for (key, new) in before.changes(&after.vnets) {
             let (Some(old), Some(new)) = (before.get(key), new) else { continue };
             let labels = new.peering_labels.iter().filter(|label| label.severed && !old.is_severed(&label.remote));
-            records.extend(labels.map(|label| Record {
-                to: Some(ConnectionState::Disconnected.to_string()),
-                detail: format!("VNet {} was deleted", label.remote),
-                ..self.record("disconnect", format!("peering {} of vnet {key}", label.name))
+            let changes =
+                of_item(&self.in_force.decisions.model, after, &Item { kind: ItemKind::Vnet, key: key.clone() });
+            records.extend(labels.map(|label| {
+                let record = Record {
+                    to: Some(ConnectionState::Disconnected.to_string()),
+                    detail: format!("VNet {} was deleted", label.remote),
+                    ..self.record("disconnect", format!("peering {} of vnet {key}", label.name))
+                };
+                record.with(changes.clone())
             }));
         }
         records
@@ -333,42 +334,81 @@ impl Planning<'_> {
         Record { resource_type: kind, scope, ..self.record(action, item.to_string()) }
     }
 
-    fn disconnected(&self, key: &Key, resource: &Key) -> Record {
+    fn disconnected(&self, key: &Key, resource: &Key, after: &Decisions) -> Record {
         let before = self.in_force.decisions.connections.get(key);
-        Record {
+        let record = Record {
             link: before.map(|connection| connection.link),
             from: before.map(|connection| connection.state.to_string()),
             to: Some(ConnectionState::Disconnected.to_string()),
             detail: format!("resource {resource} was deleted"),
             ..self.record("disconnect", format!("connection {key}"))
-        }
+        };
+        record.with(of_connection(before, after.connections.get(key)))
     }
 
-    /// The file as a whole, and every connection that it moved.
+    /// The file as a whole, every object that it changed, and every connection that it moved.
     pub(super) fn file_records(
         &self,
         author: &str,
         (before, after): (&Decisions, &Decisions),
         report: &Report,
     ) -> Vec<Record> {
-        let lists = [("created", &report.created), ("updated", &report.updated), ("pruned", &report.pruned)];
-        let said = lists.into_iter().filter(|(_, items)| !items.is_empty());
-        let detail = said.map(|(what, items)| format!("{what}: {}", items.join(", "))).collect::<Vec<_>>().join("; ");
+        let counts = [("created", &report.created), ("updated", &report.updated), ("pruned", &report.pruned)]
+            .map(|(what, items)| (what, items.len()));
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}"));
+        let detail = counts.collect::<Vec<_>>().join(", ");
         let mut records = vec![Record { detail, ..self.record("apply", format!("file of {author}")) }];
-        for (key, connection) in &after.connections {
-            let before = before.connections.get(key);
-            if before.is_none_or(|old| (old.state, old.ends_at) != (connection.state, connection.ends_at)) {
-                records.push(Record {
-                    link: Some(connection.link),
-                    from: before.map(|old| old.state.to_string()),
-                    to: Some(connection.state.to_string()),
-                    detail: connection.description.clone(),
-                    ..self.record("decide", format!("connection {key}"))
-                });
+        for changed in difference::between(before, after) {
+            match &changed.object {
+                Object::Item(item) => records.push(self.item_record(changed.action(), item, (before, after))),
+                Object::Connection(key) => records.extend(self.decided_by_file(key, (before, after))),
+                Object::Token(_) | Object::ResourceType(_) => {
+                    records.push(self.record(changed.action(), changed.object.to_string()).with(changed.fields()));
+                }
             }
         }
         records
     }
+
+    /// A connection that a file moved; what is new of one stands in the record of its endpoint.
+    fn decided_by_file(&self, key: &Key, (before, after): (&Decisions, &Decisions)) -> Option<Record> {
+        let (old, new) = (before.connections.get(key)?, after.connections.get(key)?);
+        let moved = ((old.state, old.ends_at) != (new.state, new.ends_at)).then(|| Record {
+            link: Some(new.link),
+            from: Some(old.state.to_string()),
+            to: Some(new.state.to_string()),
+            detail: new.description.clone(),
+            ..self.record("decide", format!("connection {key}"))
+        })?;
+        Some(moved.with(of_connection(Some(old), Some(new))))
+    }
+
+    /// What is not in `after` as in `before`, as far as the caller may read it.
+    pub(super) fn readable_changes(&self, before: &Decisions, after: &Decisions) -> Vec<ObjectChange> {
+        let rights = self.rights();
+        // What is new is the caller's own word; what there is already it must be able to read.
+        let reads = |item: &Item| {
+            let of = if before.model.has(item) { before } else { after };
+            rights.hold(&Right::on(&of.model, item, Verb::Read)) || !before.model.has(item)
+        };
+        let seen = |object: &Object| match object {
+            Object::Item(item) => reads(item),
+            Object::Connection(key) => {
+                let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
+                sees(&rights, &before.model, &item) || sees(&rights, &after.model, &item)
+            }
+            Object::Token(_) | Object::ResourceType(_) => {
+                rights.hold(&Right::anywhere(actions::read(actions::CONFIGURATION)))
+            }
+        };
+        difference::between(before, after).iter().filter(|one| seen(&one.object)).map(Difference::told).collect()
+    }
+}
+
+/// An assignment in words.
+fn assigned(given: &RoleAssignment) -> String {
+    let RoleAssignment { principal, role, scope } = given;
+    format!("{role} for {principal} at {scope}")
 }
 
 /// The objects of one kind that are put.

@@ -10,6 +10,7 @@ use crate::control::access::tokens::to_hex;
 use crate::control::approval;
 use crate::control::command::{Decided, DecidedAll, Decision, MOVED, Selection, Until};
 use crate::control::decisions::{Connection, DecidedBy, Item, ItemKind};
+use crate::control::difference::of_connection;
 use crate::control::model::{Key, PrivateEndpoint};
 use crate::control::references::check_bound;
 use crate::control::rights::{Right, Verb};
@@ -196,6 +197,7 @@ impl Planning<'_> {
             detail: said.into_iter().chain(until).collect::<Vec<_>>().join("; "),
             ..self.record(action.verb(), format!("connection {key}"))
         };
+        let record = record.with(of_connection(Some(before), Some(&connection)));
         let changed = from != to || before.ends_at != ends_at;
         let (endpoint, resource) = (key.clone(), endpoint.resource.clone());
         let decided = Decided { endpoint, resource, from, to, ends_at, changed, warnings };
@@ -209,17 +211,15 @@ pub(super) fn end_approval(decisions: &mut Decisions, key: &Key, now: Timestamp)
     let end = before.ends_at?;
     let after = before.decided(ConnectionState::Rejected, ENDED.to_owned(), DecidedBy::ApprovalEnded, now);
     let record = Record {
-        at: now,
-        by: after.requester.clone(),
-        action: "end".to_owned(),
-        object: format!("connection {key}"),
         link: Some(after.link),
         resource_type: None,
         scope: None,
         from: Some(before.state.to_string()),
         to: Some(after.state.to_string()),
         detail: format!("{ENDED}: it was given until {}", at(end)),
+        ..Record::new(now, after.requester.clone(), "end", format!("connection {key}"))
     };
+    let record = record.with(of_connection(Some(&before), Some(&after)));
     decisions.connections.insert(key.clone(), after);
     Some(record)
 }

@@ -188,7 +188,7 @@ impl Writer {
         } else if let Ok(found) = self.store.load() {
             // A failed commit may have become durable all the same: what is there is what the next one begins from.
             let mut found = found.unwrap_or_default();
-            found.model.cloud = self.setup.host.cloud;
+            found.model.cloud = self.in_force.host.cloud;
             self.durable = Arc::new(found);
             if *self.durable != *self.in_force.decisions {
                 self.unsaved = Some("an earlier commit failed".into());

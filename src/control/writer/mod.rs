@@ -109,15 +109,13 @@ pub(super) struct InForce {
 /// What is in force, and what is needed to change it.
 #[derive(Debug)]
 pub(super) struct Writer {
-    setup: Arc<Setup>,
     store: Box<dyn DecisionStore>,
     in_force: Arc<InForce>,
     /// What the next start reads.
     durable: Arc<Decisions>,
-    /// What the daemon's file was applied to at this start: the durable state, after what was done to it before.
-    begun_with: Arc<Decisions>,
-    /// What the audit log is to keep of that: of a migration, and of approvals that ended meanwhile.
-    migrated: Vec<Record>,
+    /// What the audit log is to keep of this start: of a migration, of approvals that ended meanwhile, and of what the file
+    /// changed after that.
+    begun: Vec<Record>,
     /// What is in force may differ from what the next start reads, for this reason.
     unsaved: Option<String>,
     /// What the host was last asked to look like.
@@ -140,7 +138,7 @@ impl InForce {
 impl Writer {
     /// Applies the file to what was found (`None`: a first start), in memory.
     pub(super) fn open(
-        setup: Arc<Setup>,
+        setup: &Setup,
         found: Option<Decisions>,
         store: Box<dyn DecisionStore>,
     ) -> Result<Self, Refusal> {
@@ -149,24 +147,24 @@ impl Writer {
         durable.model.cloud = setup.host.cloud;
         let format = store.format().map_err(|error| unreadable(&error))?;
         let (by, at) = (&setup.daemon.actor(), (setup.clock)());
-        let migration = Migration { by, at, host: &setup.host, link_key: setup.link_key };
-        let (mut before, mut migrated) = migrate(&migration, format, &durable);
+        let migration = Migration { by, at, link_key: setup.link_key };
+        let (mut before, mut begun) = migrate(&migration, format, &durable);
         // Whatever ended while the daemon was down: nothing of it passes.
         let (now, by) = ((setup.clock)(), setup.daemon.actor());
         let over: Vec<Key> = Index::of(&before).over(now).cloned().collect();
         let ended = over.iter().filter_map(|key| decide::end_approval(&mut before, key, now));
-        migrated.extend(ended.map(|record| Record { by: by.clone(), ..record }));
-        let access = access(&setup, &before)?;
+        begun.extend(ended.map(|record| Record { by: by.clone(), ..record }));
+        let access = access(setup, &before)?;
         let rights = Rights::of(&setup.daemon, &access);
         let maker = Maker { rights, now: (setup.clock)() };
         let application = Application::of(&setup.file, DAEMON, setup.prune, maker);
         let found_before = fit::Before { decisions: &before, host: &setup.host, standing: None };
-        let fit::Fitted { decisions, report, standing } = found_before.fit(&setup, application)?;
-        let access = Arc::new(self::access(&setup, &decisions)?);
+        let fit::Fitted { decisions, mut report, standing } = found_before.fit(setup, application)?;
+        let access = Arc::new(self::access(setup, &decisions)?);
         let mut registry = Registry::default();
         let found = Found { health: &Health::default(), retired: &Retired::default() };
         let compiled =
-            compile(&input(&setup, &setup.host, &decisions, found), &mut registry, 1).map_err(not_compiled)?;
+            compile(&input(setup, &setup.host, &decisions, found), &mut registry, 1).map_err(not_compiled)?;
         let Compiled { snapshot, topology } = compiled;
         let unsaved = (durable != decisions).then(|| "nothing has been written yet".into());
         let in_force = InForce {
@@ -184,13 +182,16 @@ impl Writer {
             snapshot,
             deleting: Map::default(),
         };
+        let planning = Planning { setup, in_force: &in_force, caller: &setup.daemon };
+        begun.extend(planning.file_records(DAEMON, (&before, &in_force.decisions), &report));
+        if setup.dry_run {
+            report.changes = planning.readable_changes(&before, &in_force.decisions);
+        }
         Ok(Self {
-            setup,
             store,
             in_force: Arc::new(in_force),
             durable: Arc::new(durable),
-            begun_with: Arc::new(before),
-            migrated,
+            begun,
             unsaved,
             topology,
             first_start,
@@ -202,10 +203,7 @@ impl Writer {
 
     /// Commit, host, publish: nothing is in force before, so this order widens nothing early.
     pub(super) fn start(&mut self, ports: &Ports) -> Result<(), Refusal> {
-        let (in_force, setup) = (Arc::clone(&self.in_force), Arc::clone(&self.setup));
-        let planning = Planning { setup: &setup, in_force: &in_force, caller: &setup.daemon };
-        let applied = planning.file_records(DAEMON, (&self.begun_with, &in_force.decisions), &self.last_apply);
-        let records: Vec<Record> = std::mem::take(&mut self.migrated).into_iter().chain(applied).collect();
+        let records = std::mem::take(&mut self.begun);
         self.save_with(&records)?;
         ports.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;
         self.publish(ports)?;

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::{Action, Allocator, Caller, Command, Compiled, Counts, Index, Maker, Outcome, Planner, Rights, Setup};
 use super::{Found, InForce, Key, Refusal, Topology, broken, input, not_compiled, refused};
 use crate::control::compile::{self, compile_endpoint};
-use crate::control::decisions::Decisions;
+use crate::control::decisions::{Decisions, Item, ItemKind};
+use crate::control::difference::of_item;
 use crate::control::health::Health;
 use crate::control::model::Model;
 use crate::control::refusal::BrokenRule;
@@ -166,10 +167,13 @@ impl Planning<'_> {
 
     /// What is recorded of a role that goes with the object at which it is assigned.
     pub(super) fn unassigned(&self, key: &Key) -> Record {
-        let given = self.in_force.decisions.model.assignments.get(key);
+        let before = &self.in_force.decisions.model;
+        let item = Item { kind: ItemKind::Assignment, key: key.clone() };
+        let given = before.assignments.get(key);
         let detail = given.map(|given| format!("{} was deleted", given.scope)).unwrap_or_default();
         let scope = given.map(|given| given.scope.clone());
-        Record { scope, detail, ..self.record("delete", format!("assignment {key}")) }
+        let changes = of_item(before, &Model::default(), &item);
+        Record { scope, detail, ..self.record("delete", item.to_string()) }.with(changes)
     }
 
     /// The plan of what concerns no packet.

@@ -7,6 +7,8 @@ use super::{Decisions, Kind, Outcome, Refusal};
 use crate::control::access::tokens::{Token, mint};
 use crate::control::access::{RoleAssignment, TokenName, actions};
 use crate::control::command::TokenCreated;
+use crate::control::decisions::{Item, ItemKind};
+use crate::control::difference::{of_item, of_token};
 use crate::control::rights::Right;
 use crate::control::sentence::itself;
 use crate::control::state::Record;
@@ -43,7 +45,8 @@ impl Planning<'_> {
         forget(&mut after, name);
         after.tokens.insert(name.clone(), token.clone());
         let detail = format!("id {}, good until {}", token.id, token.expires_at);
-        let record = Record { detail, ..self.record("create", format!("token {name}")) };
+        let changes = of_token(None, Some(&token));
+        let record = Record { detail, ..self.record("create", format!("token {name}")) }.with(changes);
         let outcome = Outcome::TokenCreated(TokenCreated { token, secret, warnings: Vec::new() });
         self.keep(outcome, after, vec![record])
     }
@@ -51,17 +54,17 @@ impl Planning<'_> {
     /// Whoever knows the secret can do all that the token may, so the caller must hold all of it.
     pub(super) fn rotate(&self, name: &TokenName, random: &[u8; 32]) -> Result<Plan, Refusal> {
         self.rights().demand(&Right::anywhere(actions::write(actions::TOKENS)))?;
-        let token = self.in_force.decisions.tokens.get(name).ok_or_else(|| absent(name))?;
-        self.demand_all_of(token)?;
-        if token.expires_at <= self.now() {
+        let before = self.in_force.decisions.tokens.get(name).ok_or_else(|| absent(name))?;
+        self.demand_all_of(before)?;
+        if before.expires_at <= self.now() {
             let message =
-                itself(format!("the token {name} expired at {}: no secret of it is accepted", token.expires_at));
+                itself(format!("the token {name} expired at {}: no secret of it is accepted", before.expires_at));
             return Err(Refusal::new(Kind::Invalid, "TokenExpired", message, "revoke it, and make another"));
         }
-        let (token, secret) = token.rotated(random);
+        let (token, secret) = before.rotated(random);
         let mut after = Decisions::clone(&self.in_force.decisions);
         after.tokens.insert(name.clone(), token.clone());
-        let record = self.record("rotate", format!("token {name}"));
+        let record = self.record("rotate", format!("token {name}")).with(of_token(Some(before), Some(&token)));
         let outcome = Outcome::Rotated(TokenCreated { token, secret, warnings: Vec::new() });
         self.keep(outcome, after, vec![record])
     }
@@ -87,16 +90,19 @@ impl Planning<'_> {
 
     pub(super) fn revoke_token(&self, name: &TokenName) -> Result<Plan, Refusal> {
         self.rights().demand(&Right::anywhere(actions::delete(actions::TOKENS)))?;
-        let mut after = Decisions::clone(&self.in_force.decisions);
-        if !after.tokens.remove(name) {
-            return Err(absent(name));
-        }
-        let gone = forget(&mut after, name).into_iter().map(|(key, given)| Record {
-            detail: format!("{} of {}, with token {name}", given.role, given.scope),
-            scope: Some(given.scope),
-            ..self.record("delete", format!("assignment {key}"))
+        let before = &self.in_force.decisions;
+        let mut after = Decisions::clone(before);
+        let token = before.tokens.get(name).ok_or_else(|| absent(name))?;
+        after.tokens.remove(name);
+        let gone = forget(&mut after, name);
+        let gone = gone.into_iter().map(|(key, given)| {
+            let item = Item { kind: ItemKind::Assignment, key };
+            let detail = format!("{} of {}, with token {name}", given.role, given.scope);
+            let changes = of_item(&before.model, &after.model, &item);
+            Record { detail, scope: Some(given.scope), ..self.record("delete", item.to_string()) }.with(changes)
         });
-        let records = std::iter::once(self.record("revoke", format!("token {name}"))).chain(gone).collect();
+        let revoked = self.record("revoke", format!("token {name}")).with(of_token(Some(token), None));
+        let records = std::iter::once(revoked).chain(gone).collect();
         self.keep(Outcome::Revoked(name.clone()), after, records)
     }
 }

@@ -5,6 +5,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
+use crate::store::audit::ChainHash;
 use crate::store::{Revision, StoreError};
 
 /// The entries and the audit log.
@@ -72,6 +75,11 @@ impl StateDir {
     pub(super) fn install(&self, finished: &Path, revision: Revision) -> Result<(), StoreError> {
         let to = self.database();
         File::open(finished).and_then(|file| file.sync_all()).map_err(at(finished))?;
+        // At no moment may the mark be ahead of the database.
+        if let Some((_, acknowledged)) = Mark::open(self)?.filter(|(_, acknowledged)| *acknowledged > revision) {
+            tracing::debug!(%acknowledged, %revision, "the state goes back");
+            Mark::create(self, revision)?;
+        }
         fs::rename(finished, &to).map_err(at(&to))?;
         Mark::create(self, revision)?;
         Ok(())
@@ -87,6 +95,20 @@ impl StateDir {
             }
         }
         sync_directory(&self.path)
+    }
+
+    /// Gives the database, which has no log, another name besides its own; it stays in its place until another one is put
+    /// there.
+    pub(super) fn keep(&self) -> Result<PathBuf, StoreError> {
+        let (database, kept) = (self.database(), free_name(&self.path.join(format!("{DATABASE}.replaced")))?);
+        if fs::hard_link(&database, &kept).is_err() {
+            // A file system without links.
+            let mut copy = create(&kept)?;
+            let mut from = File::open(&database).map_err(at(&database))?;
+            io::copy(&mut from, &mut copy).and_then(|_| copy.sync_all()).map_err(at(&kept))?;
+        }
+        sync_directory(&self.path)?;
+        Ok(kept)
     }
 
     /// Moves the database away, with what belongs to it; `None`: there is nothing.
@@ -171,6 +193,26 @@ impl Mark {
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
+}
+
+/// The SHA-256 of a file's bytes, hexadecimal; empty: there is none.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sha256(path: &Path) -> Result<String, StoreError> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(at(path)(error)),
+    };
+    let (mut hasher, mut chunk) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut chunk).map_err(at(path))? {
+            0 => break,
+            read => hasher.update(chunk.get(..read).unwrap_or_default()),
+        }
+    }
+    Ok(ChainHash(hasher.finalize().into()).to_string())
 }
 
 /// A new, empty file that only its owner may read.

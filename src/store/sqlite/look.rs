@@ -17,7 +17,11 @@ use crate::store::{Operation, Outcome, Store as _, StoreError, Transaction};
 /// # Errors
 /// What [`super::SqliteStore::open`] would say, but for [`StoreError::Held`].
 pub fn look(directory: &Path) -> Result<Option<MemoryStore>, StoreError> {
-    let directory = StateDir::unlocked(directory);
+    entries(&StateDir::unlocked(directory))
+}
+
+/// [`look`] at a directory that somebody holds.
+pub(super) fn entries(directory: &StateDir) -> Result<Option<MemoryStore>, StoreError> {
     let database = directory.database();
     if !database.try_exists().map_err(at(&database))? {
         return match directory.trace()? {
@@ -26,11 +30,12 @@ pub fn look(directory: &Path) -> Result<Option<MemoryStore>, StoreError> {
         };
     }
     // Before the entries: whoever holds the state moves its mark after them.
-    let acknowledged = Mark::read(&directory)?;
+    let acknowledged = Mark::read(directory)?;
     copied(&database, acknowledged).map(Some).map_err(|error| error.in_place(&database))
 }
 
-fn copied(database: &Path, acknowledged: Option<crate::store::Revision>) -> Result<MemoryStore, StoreError> {
+/// The entries of a database as of now, which is no older than what was `acknowledged`.
+pub(super) fn copied(database: &Path, acknowledged: Option<crate::store::Revision>) -> Result<MemoryStore, StoreError> {
     let source = schema::connect(database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let version = schema::version(&source, database, MIGRATIONS.len())?;
     let mut copy = Connection::open_in_memory()?;

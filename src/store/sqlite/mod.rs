@@ -37,7 +37,8 @@ mod rows;
 mod schema;
 mod writer;
 
-pub use backup::{Restored, restore};
+pub use backup::{Replaced, Restoration, Restored};
+pub use files::sha256;
 pub use look::look;
 
 /// Idle connections that are kept for the next reads.

@@ -9,6 +9,9 @@ use crate::store::Operation;
 use crate::store::audit::{AuditBody, ChainHash};
 use crate::store::conformance::{self, Place};
 
+/// Backups on their way back.
+mod restoring;
+
 /// Tampering with an audit log, pruned or whole.
 mod tampered;
 
@@ -107,6 +110,14 @@ fn refused(folder: &Folder, reason: &str) {
     assert!(error.contains("privlink restore"), "{error}");
     assert!(error.contains(folder.state().to_str().expect("a path")), "{error}");
     assert_eq!(hashes_of(&folder.state()), before, "{error}");
+}
+
+/// Brings a backup back as it is.
+fn restore(from: &Path, directory: &Path) -> Result<Restored, StoreError> {
+    let mut restoration = Restoration::begin(from, directory)?;
+    // What cannot be read is replaced, too.
+    let _ = restoration.replaced();
+    restoration.finish(|_| Ok(Transaction::default()), false)
 }
 
 #[test]

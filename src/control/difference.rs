@@ -1,0 +1,388 @@
+//! What differs between an object before and after, field by field: the same for what the audit log keeps, for a dry run,
+//! and for a backup that is brought back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map as Fields, Value, json};
+
+use super::access::TokenName;
+use super::access::tokens::Token;
+use super::decisions::{Connection, Decisions, Item, ItemKind};
+use super::model::{Key, LinkResource, Map, Model};
+
+/// Fields that a record keeps at most; what more there are is counted.
+const MOST_FIELDS: usize = 64;
+
+/// Bytes of a value that a record keeps at most.
+const LONGEST_VALUE: usize = 1_024;
+
+/// Bytes of all values that a record keeps at most.
+const MOST_BYTES: usize = 16 * 1_024;
+
+/// One field that is not as it was. Nothing, `null` and what is empty are the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldChange {
+    /// Where it is in the object, such as `subnets[endpoints].prefixes`.
+    pub field: String,
+    /// What stood there; `null`: nothing.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub before: Value,
+    /// What stands there since; `null`: nothing.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub after: Value,
+}
+
+/// The fields of one object that are not as they were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ObjectChange {
+    /// Kind and name, such as `vnet default/core`.
+    pub object: String,
+    /// `create`, `update` or `delete`.
+    pub action: &'static str,
+    /// In the order of their names.
+    pub fields: Vec<FieldChange>,
+}
+
+/// An object that is not as it was.
+#[derive(Clone, Debug)]
+pub(super) struct Changed {
+    /// What it is.
+    pub(super) object: Object,
+    /// What it was; `null`: there was none.
+    before: Value,
+    /// What it is now; `null`: there is none.
+    after: Value,
+}
+
+/// What can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Object {
+    /// An object of the model.
+    Item(Item),
+    /// The connection of an endpoint.
+    Connection(Key),
+    /// A bearer token.
+    Token(TokenName),
+    /// A type of resources.
+    ResourceType(String),
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Item(item) => item.fmt(f),
+            Self::Connection(key) => write!(f, "connection {key}"),
+            Self::Token(name) => write!(f, "token {name}"),
+            Self::ResourceType(name) => write!(f, "resource type {name}"),
+        }
+    }
+}
+
+impl Changed {
+    /// `create`, `update` or `delete`.
+    pub(super) fn action(&self) -> &'static str {
+        match (&self.before, &self.after) {
+            (Value::Null, _) => "create",
+            (_, Value::Null) => "delete",
+            _ => "update",
+        }
+    }
+
+    /// The fields that differ.
+    pub(super) fn fields(&self) -> Vec<FieldChange> {
+        fields(&self.before, &self.after)
+    }
+
+    /// As it is told to a reader.
+    pub(super) fn told(&self) -> ObjectChange {
+        ObjectChange { object: self.object.to_string(), action: self.action(), fields: self.fields() }
+    }
+}
+
+/// What `item` of the model is not in `after` as in `before`.
+pub(super) fn of_item(before: &Model, after: &Model, item: &Item) -> Vec<FieldChange> {
+    fields(&shown(before, item), &shown(after, item))
+}
+
+/// What a connection is not as it was.
+pub(super) fn of_connection(before: Option<&Connection>, after: Option<&Connection>) -> Vec<FieldChange> {
+    let shown = |connection: Option<&Connection>| connection.map(show_connection).unwrap_or_default();
+    fields(&shown(before), &shown(after))
+}
+
+/// What a token is not as it was.
+pub(super) fn of_token(before: Option<&Token>, after: Option<&Token>) -> Vec<FieldChange> {
+    let shown = |token: Option<&Token>| token.map(|token| show_token(token, before)).unwrap_or_default();
+    fields(&shown(before), &shown(after))
+}
+
+/// Every object that is not in `after` as in `before`. What files said is no object, nor what is left of a resource.
+pub(super) fn between(before: &Decisions, after: &Decisions) -> Vec<Changed> {
+    let Decisions { model, connections, tokens, files: _, deleted: _, last_link: _, links: _ } = before;
+    let mut changed = Vec::new();
+    for kind in ItemKind::ALL {
+        let keys = changed_keys(kind, model, &after.model);
+        changed.extend(keys.into_iter().map(|key| {
+            let item = Item { kind, key };
+            let (before, after) = (shown(model, &item), shown(&after.model, &item));
+            Changed { object: Object::Item(item), before, after }
+        }));
+    }
+    add(&mut changed, connections, &after.connections, |key| Object::Connection(key.clone()), show_connection);
+    let show = |token: &Token| show_token(token, tokens.get(&token.name));
+    add(&mut changed, tokens, &after.tokens, |name| Object::Token(name.clone()), show);
+    let types = (&model.resource_types, &after.model.resource_types);
+    add(&mut changed, types.0, types.1, |name| Object::ResourceType(name.clone()), tidied);
+    changed
+}
+
+fn add<V: PartialEq, K: Ord>(
+    changed: &mut Vec<Changed>,
+    before: &Map<V, K>,
+    after: &Map<V, K>,
+    object: impl Fn(&K) -> Object,
+    show: impl Fn(&V) -> Value,
+) {
+    changed.extend(before.changes(after).into_iter().map(|(key, now)| Changed {
+        object: object(key),
+        before: before.get(key).map(&show).unwrap_or_default(),
+        after: now.map(&show).unwrap_or_default(),
+    }));
+}
+
+/// The keys of one kind whose objects differ.
+fn changed_keys(kind: ItemKind, before: &Model, after: &Model) -> Vec<Key> {
+    fn keys<V: PartialEq>(before: &Map<V>, after: &Map<V>) -> Vec<Key> {
+        before.changes(after).into_iter().map(|(key, _)| key.clone()).collect()
+    }
+    match kind {
+        ItemKind::Role => keys(&before.roles, &after.roles),
+        ItemKind::Assignment => keys(&before.assignments, &after.assignments),
+        ItemKind::ResourceGroup => keys(&before.groups, &after.groups),
+        ItemKind::Vnet => keys(&before.vnets, &after.vnets),
+        ItemKind::SecurityGroup => keys(&before.security_groups, &after.security_groups),
+        ItemKind::DnsZone => keys(&before.dns_zones, &after.dns_zones),
+        ItemKind::LoadBalancer => keys(&before.load_balancers, &after.load_balancers),
+        ItemKind::Resource => keys(&before.resources, &after.resources),
+        ItemKind::Endpoint => keys(&before.endpoints, &after.endpoints),
+    }
+}
+
+/// An object as its fields are shown, in the words of a file; `null`: there is none.
+fn shown(model: &Model, item: &Item) -> Value {
+    let key = &item.key;
+    let one = match item.kind {
+        ItemKind::Role => model.roles.get(key).map(tidied),
+        ItemKind::Assignment => model.assignments.get(key).map(tidied),
+        ItemKind::ResourceGroup => model.groups.get(key).map(tidied),
+        ItemKind::Vnet => model.vnets.get(key).map(|vnet| {
+            let mut shown = tidied(vnet);
+            let subnets = shown.get_mut("subnets").and_then(Value::as_array_mut);
+            for subnet in subnets.into_iter().flatten().filter_map(Value::as_object_mut) {
+                // The file says `nat = true` where Azure says that its policies are disabled.
+                if let Some(Value::Bool(policies)) = subnet.remove("service_policies") {
+                    subnet.insert("nat".into(), Value::Bool(!policies));
+                }
+            }
+            shown
+        }),
+        ItemKind::SecurityGroup => model.security_groups.get(key).map(tidied),
+        ItemKind::DnsZone => model.dns_zones.get(key).map(tidied),
+        ItemKind::LoadBalancer => model.load_balancers.get(key).map(tidied),
+        ItemKind::Resource => model.resources.get(key).map(show_resource),
+        ItemKind::Endpoint => model.endpoints.get(key).map(tidied),
+    };
+    one.unwrap_or_default()
+}
+
+fn show_resource(resource: &LinkResource) -> Value {
+    let mut shown = tidied(resource);
+    if let Value::Object(fields) = &mut shown
+        && let Some(kind) = fields.remove("kind")
+    {
+        fields.insert("type".into(), kind);
+    }
+    shown
+}
+
+fn show_connection(connection: &Connection) -> Value {
+    tidy(json!({
+        "state": connection.state, "reason": connection.description, "until": connection.ends_at
+    }))
+}
+
+/// Never its secret, nor what is kept of it: only that it is another than it was `before`.
+fn show_token(token: &Token, before: Option<&Token>) -> Value {
+    let Token { name, id, hash, created_at, created_by, expires_at } = token;
+    let replaced = before.is_some_and(|before| before.hash != *hash);
+    tidy(json!({
+        "name": name,
+        "id": id,
+        "created_at": created_at,
+        "created_by": created_by,
+        "expires_at": expires_at,
+        "secret": if replaced { "(replaced)" } else { "" },
+    }))
+}
+
+fn tidied<T: Serialize>(object: &T) -> Value {
+    let mut shown = tidy(serde_json::to_value(object).unwrap_or_default());
+    // Kept as text; what it holds has passed the list of properties that are kept.
+    if let Value::Object(fields) = &mut shown
+        && let Some(properties) = fields.remove("foreign")
+    {
+        let parsed = properties.as_str().and_then(|text| serde_json::from_str(text).ok());
+        fields.insert("properties".into(), parsed.unwrap_or(properties));
+    }
+    shown
+}
+
+/// Without what is empty, and with times as people write them.
+fn tidy(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => tidy_fields(fields),
+        Value::Array(list) => Value::Array(list.into_iter().map(tidy).collect()),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other,
+    }
+}
+
+fn tidy_fields(fields: Fields<String, Value>) -> Value {
+    if let Some(time) = as_time(&fields) {
+        return Value::String(time);
+    }
+    let fields = fields.into_iter().map(|(name, value)| (name, tidy(value)));
+    Value::Object(fields.filter(|(_, value)| !is_empty(value)).collect())
+}
+
+/// `5m` for a time of so many seconds.
+fn as_time(fields: &Fields<String, Value>) -> Option<String> {
+    let (seconds, nanos) = (fields.get("secs")?.as_u64()?, fields.get("nanos")?.as_u64()?);
+    (fields.len() == 2).then_some(())?;
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(length, _)| seconds > 0 && seconds % length == 0);
+    Some(match (unit, nanos) {
+        (Some((length, unit)), 0) => format!("{}{unit}", seconds / length),
+        (None, 0) => format!("{seconds}s"),
+        (_, nanos) => format!("{seconds}.{nanos:09}s"),
+    })
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// The fields of `after` that are not as in `before`.
+pub(super) fn fields(before: &Value, after: &Value) -> Vec<FieldChange> {
+    let mut changes = Vec::new();
+    compare(String::new(), before, after, &mut changes);
+    changes
+}
+
+fn compare(field: String, before: &Value, after: &Value, changes: &mut Vec<FieldChange>) {
+    if before == after || is_empty(before) && is_empty(after) {
+        return;
+    }
+    let none = Fields::new();
+    let parts = |value: &'_ Value| match value {
+        Value::Object(fields) => Some(fields.clone()),
+        Value::Null => Some(none.clone()),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
+    };
+    if let (Some(old), Some(new)) = (parts(before), parts(after)) {
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        for name in names {
+            let inner = if field.is_empty() { name.clone() } else { format!("{field}.{name}") };
+            compare(inner, old.get(name).unwrap_or(&Value::Null), new.get(name).unwrap_or(&Value::Null), changes);
+        }
+        return;
+    }
+    if let (Some(old), Some(new)) = (named(before), named(after)) {
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        let known = changes.len();
+        for name in names {
+            let (old, new) = (old.get(name).copied(), new.get(name).copied());
+            let inner = format!("{field}[{name}]");
+            compare(inner, old.unwrap_or(&Value::Null), new.unwrap_or(&Value::Null), changes);
+        }
+        if changes.len() > known {
+            return;
+        }
+        // The same ones in another order.
+    }
+    let (before, after) = match (before, after) {
+        (Value::Array(old), Value::Array(new)) if old.iter().chain(new).any(Value::is_object) => {
+            // What stands in both says nothing.
+            let without = |list: &[Value], other: &[Value]| -> Value {
+                list.iter().filter(|one| !other.contains(one)).cloned().collect()
+            };
+            let (gone, come) = (without(old, new), without(new, old));
+            if is_empty(&gone) && is_empty(&come) { (before.clone(), after.clone()) } else { (gone, come) }
+        }
+        _ => (before.clone(), after.clone()),
+    };
+    let told = |value: Value| if is_empty(&value) { Value::Null } else { value };
+    changes.push(FieldChange { field, before: told(before), after: told(after) });
+}
+
+/// The parts of a list by their names, where each has one of its own; nothing is an empty list.
+fn named(value: &Value) -> Option<BTreeMap<String, &Value>> {
+    let list: &[Value] = match value {
+        Value::Array(list) => list,
+        Value::Null => &[],
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => return None,
+    };
+    let mut parts = BTreeMap::new();
+    for part in list {
+        let text = |name: &str| part.get(name).and_then(Value::as_str);
+        let is_target = part.get("backends").is_some();
+        let name = match text("name") {
+            Some(name) => name.to_owned(),
+            // A target is named by its subresource and member, which may both be empty.
+            None if is_target => {
+                [text("subresource"), text("member")].into_iter().flatten().collect::<Vec<_>>().join("/")
+            }
+            None => return None,
+        };
+        if parts.insert(name, part).is_some() {
+            return None;
+        }
+    }
+    Some(parts)
+}
+
+/// `changes` within what one record may take, and how many are left out.
+pub(super) fn bounded(changes: Vec<FieldChange>) -> (Vec<FieldChange>, usize) {
+    let (all, mut bytes) = (changes.len(), 0);
+    let mut kept = Vec::new();
+    for FieldChange { field, before, after } in changes {
+        let change = FieldChange { field, before: shortened(before), after: shortened(after) };
+        bytes += change.field.len() + change.before.to_string().len() + change.after.to_string().len();
+        if kept.len() == MOST_FIELDS || bytes > MOST_BYTES {
+            break;
+        }
+        kept.push(change);
+    }
+    let left_out = all - kept.len();
+    (kept, left_out)
+}
+
+/// The value itself, or the beginning of its text and how long it is.
+fn shortened(value: Value) -> Value {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if text.len() <= LONGEST_VALUE {
+        return value;
+    }
+    let end = text.floor_char_boundary(LONGEST_VALUE);
+    Value::String(format!("{}… ({} bytes)", &text[..end], text.len()))
+}
+
+#[cfg(test)]
+mod tests;

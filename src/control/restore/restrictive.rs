@@ -1,0 +1,434 @@
+//! The restrictive of two states, kind by kind and field by field: what a backup holds, and of what was decided since all
+//! that takes something away. Every map and every field is named here, so that a new one cannot be forgotten.
+
+use std::net::IpAddr;
+
+use super::rules;
+use crate::control::access::tokens::Token;
+use crate::control::access::{RoleDefinition, TokenName};
+use crate::control::decisions::{Connection, Decisions};
+use crate::control::model::{
+    AcceptedNames, ConnectionState, DnsSettings, Key, LinkResource, LoadBalancer, Map, Model, NetworkPolicies,
+    PeeringLabel, PrivateEndpoint, Rates, SecurityGroup, SecurityRule, Subnet, TargetSpec, Visibility, Vnet, Workload,
+};
+use crate::control::tokens::forget_absent;
+
+/// `backup` without what was taken away between it and `now`. Whatever passes then passes now, too, or passed when the
+/// backup was made and nobody decided against it since.
+pub(super) fn restrictive(backup: &Decisions, now: &Decisions) -> Decisions {
+    let Decisions { model, files, connections: _, deleted: _, tokens, last_link, links } = backup;
+    let Model {
+        cloud,
+        roles,
+        assignments,
+        // Regions, tags.
+        groups,
+        vnets,
+        security_groups,
+        // Names give no access; whose they are is decided by networks and endpoints.
+        dns_zones,
+        load_balancers,
+        // As the daemon's file says at the next start.
+        resource_types,
+        resources,
+        // Follows from the endpoints.
+        former_resources: _,
+        endpoints,
+    } = model;
+    let since = &now.model;
+    let endpoints: Map<PrivateEndpoint> = in_both(endpoints, &since.endpoints, |key, one, other| {
+        let link = |of: &Decisions| of.connections.get(key).map(|connection| connection.link);
+        // What was deleted and made anew is another one.
+        (link(backup) == link(now)).then(|| endpoint(one, other))
+    });
+    let connections = in_both(&backup.connections, &now.connections, |key, one, other| {
+        endpoints.contains_key(key).then(|| connection(one, other))
+    });
+    let resources = in_both(resources, &since.resources, |_, one, other| Some(resource(one, other)));
+    let mut security_groups = with_gone(security_groups, &since.security_groups, |_, one, other| {
+        if rules::within(&one.rules, &other.rules) { one.clone() } else { other.clone() }
+    });
+    let vnets = with_gone(vnets, &since.vnets, |key, one, other| {
+        let holds_nat = |subnet: &Subnet| holds_nat(key, subnet, &resources);
+        vnet(
+            &Network { vnet: one, groups: &model.security_groups },
+            &Network { vnet: other, groups: &since.security_groups },
+            &holds_nat,
+        )
+    });
+    for group in vnets.values().flat_map(|vnet| &vnet.subnets).filter_map(|subnet| subnet.security_group.as_ref()) {
+        if let Some(later) = since.security_groups.get(group).filter(|_| !security_groups.contains_key(group)) {
+            security_groups.insert(group.clone(), later.clone());
+        }
+    }
+    let mut former_resources = since.former_resources.clone();
+    for key in since.former_resources.keys() {
+        former_resources
+            .get_mut(key)
+            .into_iter()
+            .for_each(|former| former.endpoints.retain(|one| endpoints.contains_key(one)));
+        if former_resources.get(key).is_some_and(|former| former.endpoints.is_empty()) {
+            former_resources.remove(key);
+        }
+    }
+    let model = Model {
+        cloud: *cloud,
+        roles: in_both(roles, &since.roles, |_, one, other| Some(role(one, other))),
+        assignments: in_both(assignments, &since.assignments, |_, one, _| Some(one.clone())),
+        groups: groups.clone(),
+        load_balancers: followed(load_balancers, &since.load_balancers, &resources, &model.resources),
+        vnets,
+        security_groups,
+        dns_zones: dns_zones.clone(),
+        resource_types: resource_types.clone(),
+        resources,
+        former_resources,
+        endpoints,
+    };
+    // That a file has not to make an endpoint anew that was deleted since.
+    let deleted = now.deleted.iter().filter(|(key, _)| !model.endpoints.contains_key(key));
+    let deleted = deleted.map(|(key, deleted)| (key.clone(), deleted.clone())).collect();
+    let tokens: Map<Token, TokenName> = in_both(tokens, &now.tokens, |_, one, other| Some(token(one, other)));
+    let last_link = (*last_link).max(now.last_link);
+    // What was given out since is given out no more.
+    let links = if now.links.key.is_some() { now.links } else { *links };
+    let mut restrictive = Decisions { model, files: files.clone(), connections, deleted, tokens, last_link, links };
+    forget_absent(&mut restrictive);
+    restrictive
+}
+
+/// What stands in both, as `narrower` makes it of the two: what was deleted since stays so.
+fn in_both<V, K: Ord + Clone>(
+    backup: &Map<V, K>,
+    now: &Map<V, K>,
+    narrower: impl Fn(&K, &V, &V) -> Option<V>,
+) -> Map<V, K> {
+    let both = backup.iter().filter_map(|(key, one)| Some((key, one, now.get(key)?)));
+    both.filter_map(|(key, one, other)| Some((key.clone(), narrower(key, one, other)?))).collect()
+}
+
+/// Everything of the backup: what was deleted since comes back, for by itself it gives nobody anything.
+fn with_gone<V: Clone>(backup: &Map<V>, now: &Map<V>, narrower: impl Fn(&Key, &V, &V) -> V) -> Map<V> {
+    let as_both = |key: &Key, one: &V| now.get(key).map_or_else(|| one.clone(), |other| narrower(key, one, other));
+    backup.iter().map(|(key, one)| (key.clone(), as_both(key, one))).collect()
+}
+
+fn connection(backup: &Connection, now: &Connection) -> Connection {
+    // Link, requester and past are those of the one chosen.
+    let passes = |state: ConnectionState| match state {
+        ConnectionState::Approved => 3,
+        ConnectionState::Pending => 2,
+        ConnectionState::Rejected => 1,
+        ConnectionState::Disconnected => 0,
+    };
+    let mut narrower = if passes(now.state) < passes(backup.state) { now.clone() } else { backup.clone() };
+    if now.state == backup.state {
+        // An approval that ends ends no later.
+        narrower.ends_at = least(backup.ends_at, now.ends_at);
+    }
+    narrower
+}
+
+fn endpoint(backup: &PrivateEndpoint, now: &PrivateEndpoint) -> PrivateEndpoint {
+    let PrivateEndpoint {
+        // What it is, and what its author said; decisions on it stand in its connection.
+        region: _,
+        vnet: _,
+        subnet: _,
+        addresses: _,
+        resource: _,
+        subresource: _,
+        manual: _,
+        request_message: _,
+        status: _,
+        reason: _,
+        sources,
+        max_sessions,
+        rates,
+        accept_names,
+        zone_group: _,
+        labels: _,
+    } = now;
+    PrivateEndpoint {
+        sources: if rules::covers(sources, &backup.sources) { &backup.sources } else { sources }.clone(),
+        max_sessions: least(backup.max_sessions, *max_sessions),
+        rates: slower(backup.rates.as_ref(), rates.as_ref()),
+        accept_names: common_names(backup.accept_names.as_deref(), accept_names.as_deref()),
+        ..backup.clone()
+    }
+}
+
+fn resource(backup: &LinkResource, now: &LinkResource) -> LinkResource {
+    let LinkResource {
+        kind,
+        region: _,
+        vnet: _,
+        nat: _,
+        nat_configs: _,
+        frontends,
+        destination,
+        visibility,
+        auto_approval,
+        alias: _,
+        cross_region,
+        // Names of its own give no access.
+        fqdns: _,
+        proxy_protocol: _,
+        shared_backend,
+        deny: _,
+        max_sessions,
+        max_sessions_per_endpoint,
+        rates,
+        timeouts: _,
+        drain: _,
+        balance: _,
+        targets,
+        tags: _,
+        foreign: _,
+    } = now;
+    if *kind != backup.kind {
+        // Made anew as something else.
+        return now.clone();
+    }
+    let mut narrower = LinkResource {
+        visibility: seen_by_both(&backup.visibility, visibility),
+        auto_approval: common(&backup.auto_approval, auto_approval),
+        cross_region: backup.cross_region && *cross_region,
+        max_sessions: least(backup.max_sessions, *max_sessions),
+        max_sessions_per_endpoint: least(backup.max_sessions_per_endpoint, *max_sessions_per_endpoint),
+        rates: slower(backup.rates.as_ref(), rates.as_ref()),
+        ..backup.clone()
+    };
+    if !backup.targets.iter().all(|target| is_exposed(target, targets)) {
+        narrower.targets.clone_from(targets);
+        narrower.frontends.clone_from(frontends);
+        narrower.destination = *destination;
+        narrower.shared_backend = *shared_backend;
+    }
+    narrower
+}
+
+/// Whether all that `target` exposes is exposed by one of `others`.
+fn is_exposed(target: &TargetSpec, others: &[TargetSpec]) -> bool {
+    // How servers are checked, and what they are called, opens nothing.
+    let TargetSpec { subresource, member, fqdns: _, backends, ports, icmp, health: _, balance: _ } = target;
+    let same = |other: &&TargetSpec| other.subresource == *subresource && other.member == *member;
+    let Some(other) = others.iter().find(same) else { return false };
+    let serves =
+        |address: IpAddr, drain: bool| other.backends.iter().any(|one| one.address == address && (drain || !one.drain));
+    backends.iter().all(|backend| serves(backend.address, backend.drain))
+        && (other.icmp || !icmp)
+        && ports.iter().all(|port| {
+            other.ports.iter().any(|one| {
+                let shift = i32::from(one.backend_first) - i32::from(one.first);
+                one.protocol == port.protocol
+                    && one.first <= port.first
+                    && port.last <= one.last
+                    && i32::from(port.backend_first) - i32::from(port.first) == shift
+            })
+        })
+}
+
+/// Load balancers of the backup; those that a resource follows whose later targets are kept, as they are now.
+fn followed(
+    backup: &Map<LoadBalancer>,
+    now: &Map<LoadBalancer>,
+    resources: &Map<LinkResource>,
+    before: &Map<LinkResource>,
+) -> Map<LoadBalancer> {
+    let mut balancers = backup.clone();
+    for (key, resource) in resources {
+        if before.get(key).is_some_and(|before| before.targets == resource.targets) {
+            continue;
+        }
+        for key in resource.frontends.iter().map(|frontend| &frontend.balancer) {
+            now.get(key).into_iter().for_each(|balancer| balancers.insert(key.clone(), balancer.clone()));
+        }
+    }
+    balancers
+}
+
+/// A VNet among the rule sets of its time.
+struct Network<'a> {
+    vnet: &'a Vnet,
+    groups: &'a Map<SecurityGroup>,
+}
+
+impl Network<'_> {
+    /// The rules that endpoints in `subnet` obey; none: everything passes.
+    fn rules(&self, subnet: &Subnet) -> &[SecurityRule] {
+        match subnet.network_policies {
+            NetworkPolicies::Disabled | NetworkPolicies::RouteTableEnabled => &[],
+            NetworkPolicies::Enabled | NetworkPolicies::NetworkSecurityGroupEnabled => {
+                let group = subnet.security_group.as_ref().and_then(|group| self.groups.get(group));
+                group.map(|group| group.rules.as_slice()).unwrap_or_default()
+            }
+        }
+    }
+}
+
+fn vnet(backup: &Network<'_>, now: &Network<'_>, holds_nat: &dyn Fn(&Subnet) -> bool) -> Vnet {
+    let Vnet {
+        region: _,
+        address_space: _,
+        on_premises,
+        peerings,
+        subnets: _,
+        workloads,
+        dns,
+        lockdown,
+        public_prefixes,
+        peering_labels: _,
+        tags: _,
+        foreign: _,
+    } = now.vnet;
+    let old = backup.vnet;
+    let kept: Vec<Key> = old.peerings.iter().filter(|peer| peerings.contains(peer)).cloned().collect();
+    Vnet {
+        on_premises: rules::common(&old.on_premises, on_premises),
+        subnets: old.subnets.iter().map(|one| subnet(backup, now, one, holds_nat)).collect(),
+        workloads: fewer_workloads(old, workloads),
+        dns: old.dns.as_ref().map(|one| names_of_both(one, dns.as_ref())),
+        lockdown: old.lockdown || *lockdown,
+        public_prefixes: rules::all_of(&old.public_prefixes, public_prefixes),
+        peering_labels: labels(old, now.vnet, &kept),
+        peerings: kept,
+        ..old.clone()
+    }
+}
+
+/// Names and switches of peerings; of one that ended since, that it did.
+fn labels(backup: &Vnet, now: &Vnet, peerings: &[Key]) -> Vec<PeeringLabel> {
+    let ended = |remote: &Key| now.peering_labels.iter().find(|label| label.severed && label.remote == *remote);
+    let stands = |label: &&PeeringLabel| {
+        let PeeringLabel { name: _, remote, access, severed } = label;
+        ended(remote).is_none() && (*severed || !access || peerings.contains(remote))
+    };
+    let mut labels: Vec<PeeringLabel> = backup.peering_labels.iter().filter(stands).cloned().collect();
+    let was = |label: &&PeeringLabel| {
+        backup.peerings.contains(&label.remote) || backup.peering_labels.iter().any(|old| old.remote == label.remote)
+    };
+    labels.extend(now.peering_labels.iter().filter(|label| label.severed).filter(was).cloned());
+    labels
+}
+
+fn subnet(backup: &Network<'_>, now: &Network<'_>, one: &Subnet, holds_nat: &dyn Fn(&Subnet) -> bool) -> Subnet {
+    let Some(other) = now.vnet.subnets.iter().find(|other| other.name.eq_ignore_ascii_case(&one.name)) else {
+        return one.clone();
+    };
+    let Subnet {
+        name: _,
+        prefixes: _,
+        dedicated: _,
+        delegations: _,
+        service_endpoints: _,
+        network_policies,
+        security_group,
+        service_policies,
+    } = other;
+    let mut narrower = one.clone();
+    // What decides is their effect together.
+    if !rules::within(backup.rules(one), now.rules(other)) {
+        (narrower.network_policies, narrower.security_group) = (*network_policies, security_group.clone());
+    }
+    if one.takes_nat() && !other.takes_nat() && !holds_nat(one) {
+        narrower.service_policies = *service_policies;
+    }
+    narrower
+}
+
+/// Whether a NAT address of a resource lies in `subnet` of the VNet `home`.
+fn holds_nat(home: &Key, subnet: &Subnet, resources: &Map<LinkResource>) -> bool {
+    let here = |address: &IpAddr| subnet.prefixes.iter().any(|prefix| prefix.contains(address));
+    resources.values().filter(|one| one.vnet.as_ref() == Some(home)).any(|one| one.nat.iter().any(here))
+}
+
+/// Sources that may use no endpoint, by either.
+fn fewer_workloads(backup: &Vnet, now: &[Workload]) -> Vec<Workload> {
+    let denied = |one: &Workload| {
+        now.iter().any(|other| other.class == one.class && other.prefix == one.prefix && !other.private_endpoints)
+    };
+    let mut fewer = backup.workloads.clone();
+    for one in &mut fewer {
+        one.private_endpoints &= !denied(one);
+    }
+    let known = |one: &&Workload| fewer.iter().any(|known| known.class == one.class && known.prefix == one.prefix);
+    let lies_here = |one: &&Workload| backup.address_space.iter().any(|prefix| prefix.contains(&one.prefix));
+    let new: Vec<Workload> =
+        now.iter().filter(|one| !one.private_endpoints && !known(one) && lies_here(one)).cloned().collect();
+    fewer.extend(new);
+    fewer
+}
+
+fn names_of_both(backup: &DnsSettings, now: Option<&DnsSettings>) -> DnsSettings {
+    let Some(DnsSettings { listen: _, upstream: _, answer, ttl: _, accept_names }) = now else { return backup.clone() };
+    let both: Vec<ConnectionState> = backup.answer.iter().filter(|state| answer.contains(state)).copied().collect();
+    DnsSettings {
+        answer: if both.is_empty() { answer.clone() } else { both },
+        accept_names: common_names(backup.accept_names.as_deref(), accept_names.as_deref()),
+        ..backup.clone()
+    }
+}
+
+fn role(backup: &RoleDefinition, now: &RoleDefinition) -> RoleDefinition {
+    let RoleDefinition { name: _, description: _, actions: _, not_actions: _, assignable_scopes } = backup;
+    let assignable = |scope| now.assignable_scopes.iter().any(|wider| wider.covers(scope));
+    let narrower = backup.is_within(now) && assignable_scopes.iter().all(assignable);
+    if narrower { backup } else { now }.clone()
+}
+
+/// A token that was made anew since, or given another secret, is not the one of the backup: the old secret stays dead.
+fn token(backup: &Token, now: &Token) -> Token {
+    let Token { name: _, id, hash: _, created_at: _, created_by: _, expires_at } = now;
+    if *id == backup.id {
+        return Token { expires_at: backup.expires_at.min(*expires_at), ..now.clone() };
+    }
+    now.clone()
+}
+
+fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn slower(one: Option<&Rates>, other: Option<&Rates>) -> Option<Rates> {
+    let (one, other) = (one.copied().unwrap_or_default(), other.copied().unwrap_or_default());
+    let both = Rates {
+        bits_per_second: least(one.bits_per_second, other.bits_per_second),
+        new_sessions_per_second: least(one.new_sessions_per_second, other.new_sessions_per_second),
+    };
+    both.limit_anything().then_some(both)
+}
+
+/// Names of subscriptions that stand in both.
+fn common(one: &[String], other: &[String]) -> Vec<String> {
+    one.iter().filter(|name| other.iter().any(|same| same.eq_ignore_ascii_case(name))).cloned().collect()
+}
+
+fn seen_by_both(one: &Visibility, other: &Visibility) -> Visibility {
+    match (one, other) {
+        (Visibility::Everyone, narrower) | (narrower, Visibility::Everyone) => narrower.clone(),
+        (Visibility::Readers, _) | (_, Visibility::Readers) => Visibility::Readers,
+        // Who is listed may not know the ID, and who knows it may not be listed.
+        (Visibility::ById, Visibility::Subscriptions(_)) | (Visibility::Subscriptions(_), Visibility::ById) => {
+            Visibility::Readers
+        }
+        (Visibility::ById, Visibility::ById) => Visibility::ById,
+        (Visibility::Subscriptions(one), Visibility::Subscriptions(other)) => {
+            Visibility::Subscriptions(common(one, other))
+        }
+    }
+}
+
+/// Names that both accept; of which nothing is said, none are.
+fn common_names(backup: Option<&AcceptedNames>, now: Option<&AcceptedNames>) -> Option<Box<AcceptedNames>> {
+    let mut common = backup?.clone();
+    let mut taken = common.clone();
+    if let Some(now) = now {
+        taken.take(now);
+    }
+    common.take(&taken);
+    Some(Box::new(common))
+}
