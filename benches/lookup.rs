@@ -161,7 +161,9 @@ fn chosen(c: &mut Criterion) {
         time(c, "chosen", family, &keys, &find);
         // What workers ask before they hand a packet over, as if every session had been admitted elsewhere.
         let shared = Shared::new(Vec::new());
-        asked.iter().for_each(|key| shared.settle(*key, 1));
+        for key in &asked {
+            shared.settle(*key, 1);
+        }
         let owner = |keys: &[FlowKey]| {
             keys.iter().filter_map(|key| shared.owner_of(black_box(key))).fold(0, |sum, worker| sum ^ u32::from(worker))
         };

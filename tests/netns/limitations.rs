@@ -214,7 +214,7 @@ fn a_private_link_service_is_reached_from_other_regions_today() {
                 "endpoints",
                 &far(),
                 "CrossRegionNotAllowed",
-                "ask the owner to set `cross_region = true`",
+                "ask the owner to set `crossRegion: true`",
                 "10.1.9.5",
             );
             daemon.stop();

@@ -96,6 +96,12 @@ pub(super) const ROWS: &[Row] = &[
         See::Silence(CLIENT, CLOSED),
     ),
     start(
+        "daemon.cloud",
+        &[("workers = 2", "workers = 2\ncloud = \"china\"")],
+        See::Shows("/metadata/endpoints", "core.windows.net"),
+        See::Shows("/metadata/endpoints", "core.chinacloudapi.cn"),
+    ),
+    start(
         "daemon.audit.max_bytes",
         &[("workers = 2", "workers = 2\naudit = { max_bytes = \"1MiB\" }")],
         See::By(much_is_recorded),

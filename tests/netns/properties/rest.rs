@@ -276,14 +276,14 @@ static ROWS: &[(&str, Does)] = &[
             ],
         ),
     ),
-    // Peering is direct, never transitive, whatever is asked for.
+    // Peering is direct, never transitive: what is asked for is kept, and listed as without effect.
     (
         "VirtualNetwork.properties.virtualNetworkPeerings.properties.allowForwardedTraffic",
         shown(
             &PEERING,
             "/properties/allowForwardedTraffic",
             "true",
-            ["\"allowForwardedTraffic\":false", "\"allowForwardedTraffic\":false"],
+            ["\"allowForwardedTraffic\":false", "\"storedOnly\":[\"allowForwardedTraffic\"]"],
         ),
     ),
     ("VirtualNetwork.properties.virtualNetworkPeerings.properties.remoteVirtualNetwork.id", As("vnet.peerings")),
