@@ -289,11 +289,8 @@ static ROWS: &[(&str, Does)] = &[
     ("VirtualNetwork.properties.virtualNetworkPeerings.properties.remoteVirtualNetwork.id", As("vnet.peerings")),
     ("LoadBalancer.location", shown(&BALANCER, "/location", "\"elsewhere\"", ["\"local\"", "\"elsewhere\""])),
     ("LoadBalancer.tags", shown(&BALANCER, "/tags", SECOND, TEAMS)),
-    // There is one sort of load balancer here.
-    (
-        "LoadBalancer.sku",
-        shown(&BALANCER, "/sku/name", "\"Basic\"", ["\"name\":\"Standard\"", "\"name\":\"Standard\""]),
-    ),
+    // There is one sort of load balancer here: another is kept, and listed as without effect.
+    ("LoadBalancer.sku", shown(&BALANCER, "/sku/name", "\"Basic\"", ["\"name\":\"Standard\"", "\"sku.name\"]"])),
     (
         "LoadBalancer.properties.backendAddressPools.name",
         Put(&BALANCER, pool!("/name"), "\"third\"", [passes("balanced one"), See::Refused("InvalidRequestFormat")]),
