@@ -86,9 +86,10 @@ impl Run {
             }
             Expected::Open(..) | Expected::Pass(_) => {
                 assert_eq!((after.dropped, after.forwarded), (extra(None), before.forwarded + held));
-                // The pieces are counted; what they became is checked as any packet is.
+                // The pieces are counted; what they became, and whom it made give way, is checked as any packet is.
                 let mut as_one = after;
                 as_one.forwarded -= 1;
+                as_one.originated = counts.originated;
                 self.reach(Case::Whole);
                 self.take(&sent, &expected, &whole, &out, &as_one, killed);
             }
