@@ -360,7 +360,14 @@ impl Planning<'_> {
         let mut records = vec![Record { detail, ..self.record("apply", format!("file of {author}")) }];
         for changed in difference::between(before, after) {
             match &changed.object {
-                Object::Item(item) => records.push(self.item_record(changed.action(), item, (before, after))),
+                Object::Item(item) => {
+                    let mut record = self.item_record(changed.action(), item, (before, after));
+                    // A decision is recorded once, with its connection.
+                    if item.kind == ItemKind::Endpoint && self.decided_by_file(&item.key, (before, after)).is_some() {
+                        (record.from, record.to) = (None, None);
+                    }
+                    records.push(record);
+                }
                 Object::Connection(key) => records.extend(self.decided_by_file(key, (before, after))),
                 Object::Token(_) | Object::ResourceType(_) => {
                     records.push(self.record(changed.action(), changed.object.to_string()).with(changed.fields()));

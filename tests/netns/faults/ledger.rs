@@ -223,15 +223,11 @@ impl Audit {
         for record in items("/v1/audit?limit=1000000") {
             let object = record["object"].as_str().expect("an object");
             let to = record["to"].as_str();
-            if record["action"] == "apply" {
-                let pruned = record["detail"].as_str().and_then(|detail| detail.split_once("pruned: "));
-                let pruned = pruned.map(|(_, list)| list.split(", ")).into_iter().flatten();
-                pruned.filter_map(|item| item.strip_prefix("endpoint default/")).for_each(|name| {
-                    change(name, &Value::Null, GONE);
-                });
-            } else if let Some(name) = object.strip_prefix("connection default/") {
+            if let Some(name) = object.strip_prefix("connection default/") {
                 change(name, &record["from"], to.expect("a state"));
-            } else if let Some(name) = object.strip_prefix("endpoint default/") {
+            } else if let Some(name) = object.strip_prefix("endpoint default/")
+                && record["action"] != "update"
+            {
                 change(name, &Value::Null, to.unwrap_or(GONE));
             }
         }
