@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use privlink::api::listen::{self, ControlSocket};
 use privlink::api::{self, ApiState, HostFacts, Shortcoming};
 use privlink::cli::{Exit, Failure, RunOptions};
-use privlink::config;
+use privlink::config::{self, Problem};
 use privlink::control::decisions::Decisions;
 use privlink::control::model::{ApiListener, HostConfig, Key, Model};
 use privlink::control::state::{DecisionStore, Durable};
@@ -234,6 +234,7 @@ fn assemble(
     let failed = crew.stop(served.is_ok());
     // The workers' last notes are in their rings now.
     drop(writing);
+    host.on_request.iter().for_each(Hook::end);
     if let Some(host) = host.host.lock().unwrap_or_else(PoisonError::into_inner).take() {
         host.tear_down()?;
     }
@@ -282,7 +283,7 @@ fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
 /// A document of any author, by the rules of the configuration file.
 fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<String>), Refusal> {
     let document = config::parse_document(text, name, live).map_err(|report| Refusal::from(&report))?;
-    Ok((document.model, document.warnings.iter().map(ToString::to_string).collect()))
+    Ok((document.model, document.warnings.iter().map(Problem::in_one_line).collect()))
 }
 
 fn backup_of(store: Arc<SqliteStore>) -> api::Backup {

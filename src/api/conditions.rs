@@ -129,7 +129,8 @@ pub(super) fn of(state: &ApiState, view: &View, caller: &Caller, operates: bool)
     }
     let not_started = state.observer.hooks().map_or(0, |counts| counts.not_started.load(Ordering::Relaxed));
     if operates && not_started > 0 {
-        let message = format!("on_request could not be started for {not_started} request(s): nobody was told of them");
+        let requests = counted(not_started, "request");
+        let message = format!("on_request could not be started for {requests}: nobody was told");
         all.push(condition(Severity::Warning, "HookNotStarted", message, Remedy::SeeProgram));
     }
     for stands in view.standing_for(&state.control.view().decisions.model, caller) {
@@ -144,13 +145,15 @@ pub(super) fn of(state: &ApiState, view: &View, caller: &Caller, operates: bool)
     }
     let missed = state.control.audit_missed();
     if operates && missed > 0 {
-        let message = format!("{missed} records of the audit log were removed before an export had them");
+        let (records, were) = (counted(missed, "record"), if missed == 1 { "was" } else { "were" });
+        let message = format!("{records} of the audit log {were} removed before an export had them");
         all.push(condition(Severity::Warning, "AuditNotExported", message, Remedy::ExportOften));
     }
     let lost = state.observer.log_lost();
     if lost > 0 {
+        let (lines, were) = (counted(lost, "line"), if lost == 1 { "was" } else { "were" });
         let message =
-            format!("{lost} lines of the daemon's log were lost since its start: standard error did not take them");
+            format!("{lines} of the daemon's log {were} lost since its start: standard error did not take them");
         all.push(condition(Severity::Warning, "LogLost", message, Remedy::SeeLog));
     }
     let nothing = crate::control::Report::default();
@@ -189,6 +192,11 @@ pub(super) fn of(state: &ApiState, view: &View, caller: &Caller, operates: bool)
 /// The control plane's condition: causes are of the host, and told to who operates it.
 fn told(said: &str, operates: bool) -> String {
     if operates { said.to_owned() } else { said.split(':').next().unwrap_or_default().to_owned() }
+}
+
+/// `1 line`, `2 lines`.
+fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What gives a resource more NAT ports.

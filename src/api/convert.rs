@@ -117,7 +117,8 @@ pub(super) fn connection(view: ConnectionView, observer: &Observer, now: Timesta
 
 /// When an approval ends, and how far off that is at `now`.
 pub(super) fn ending(ends_at: Option<Timestamp>, now: Timestamp) -> Option<Ending> {
-    let left = |end: Timestamp| u64::try_from(end.as_second() - now.as_second()).unwrap_or(0);
+    // Whole seconds: an approval for three is not shown with four left.
+    let left = |end: Timestamp| u64::try_from(end.duration_since(now).as_secs()).unwrap_or(0);
     ends_at.map(|end| Ending { approval_ends_at: time(end), approval_seconds_left: left(end) })
 }
 
@@ -223,4 +224,27 @@ fn time(at: jiff::Timestamp) -> String {
 
 pub(super) fn texts<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
     items.into_iter().map(|item| item.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_an_approval_is_never_more_than_was_given() {
+        let end: Timestamp = "2026-12-01T08:00:00Z".parse().expect("a time");
+        for (now, left) in [
+            ("2026-12-01T07:59:56.2Z", 3),
+            ("2026-12-01T07:59:57Z", 3),
+            ("2026-12-01T07:59:59.9Z", 0),
+            ("2026-12-01T08:00:05Z", 0),
+        ] {
+            let shown = ending(Some(end), now.parse().expect("a time")).expect("an end");
+            assert_eq!(
+                (&*shown.approval_ends_at, shown.approval_seconds_left),
+                ("2026-12-01T08:00:00Z", left),
+                "{now}"
+            );
+        }
+    }
 }

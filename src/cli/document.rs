@@ -83,13 +83,18 @@ pub(super) fn applied(items: &[Applied], out: &mut dyn Write) -> io::Result<()> 
             }
         }
         for (change, _) in one.changes.iter().zip(told).filter(|(_, told)| !told) {
-            writeln!(out, "{}: {}", change.action, change.object)?;
+            writeln!(out, "{}d: {}", change.action, change.object)?;
             fields(change, out)?;
         }
         one.skipped.iter().try_for_each(|Skipped { item, reason }| writeln!(out, "skipped: {item}: {reason}"))?;
         let would = if one.dry_run { "would apply" } else { "applied" };
         let (created, updated, pruned) = (one.created.len(), one.updated.len(), one.pruned.len());
-        writeln!(out, "{would}: {created} created, {updated} updated, {pruned} pruned, {} unchanged", one.unchanged)?;
+        let skipped = if one.skipped.is_empty() { String::new() } else { format!(", {} skipped", one.skipped.len()) };
+        let unchanged = one.unchanged;
+        writeln!(
+            out,
+            "{would}: {created} created, {updated} updated, {pruned} pruned, {unchanged} unchanged{skipped}"
+        )?;
     }
     Ok(())
 }
@@ -109,7 +114,7 @@ pub(super) fn backup(file: &Path, force: bool, client: &Client, output: &mut Out
         return client.download("/backup", &mut io::stdout().lock());
     }
     if !force && file.symlink_metadata().is_ok() {
-        return Err(exists(file));
+        return Err(exists(file).with_remedy(REPLACE));
     }
     put(file, force, |open| client.download("/backup", open))?;
     let line = format!("the state of now stands in {}", file.display());
@@ -120,7 +125,7 @@ pub(super) fn backup(file: &Path, force: bool, client: &Client, output: &mut Out
 pub(super) fn export(file: &Path, force: bool, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
     let to_file = file.as_os_str() != "-";
     if to_file && !force && file.symlink_metadata().is_ok() {
-        return Err(exists(file));
+        return Err(exists(file).with_remedy(REPLACE));
     }
     // Word for word: it is read again.
     let exported = client.clone().for_people(false).get::<Exported>("/export")?;
@@ -164,14 +169,17 @@ fn written(
     open.sync_all().map_err(at)?;
     let keep = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
     match rustix::fs::renameat_with(CWD, part, CWD, file, keep) {
-        Err(Errno::EXIST) => Err(exists(file)),
+        Err(Errno::EXIST) => Err(exists(file).with_remedy(REPLACE)),
         // A file system without this: the file was not there a moment ago.
         Err(Errno::INVAL) => std::fs::rename(part, file).map_err(at),
         renamed => renamed.map_err(|error| at(error.into())),
     }
 }
 
-fn exists(file: &Path) -> Failure {
+/// How a file is replaced all the same.
+const REPLACE: &str = "name another file, or replace it with `--force`";
+
+/// Nothing takes the place of a file unasked.
+pub(super) fn exists(file: &Path) -> Failure {
     Failure::new(Exit::Conflict, format!("{} exists, and is left as it is", file.display()))
-        .with_remedy("name another file, or replace it with `--force`")
 }

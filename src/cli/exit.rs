@@ -141,7 +141,7 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::new(Exit::Done, "");
         }
-        Self::new(Exit::Failed, error.to_string())
+        Self::new(Exit::Failed, format!("what there is to say cannot be written: {error}"))
     }
 }
 

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::client::Client;
+use super::document::exists;
 use super::exit::{Exit, Failure};
-use super::output::{Output, Table};
+use super::output::{Output, Table, count};
 use crate::interface::{AuditRecord, ExportedRecord, Usage, Verified, segment};
 
 /// The audit log.
@@ -18,8 +19,8 @@ pub(super) enum AuditCommand {
     /// List who did what to what, the newest last
     List {
         /// Only at this time (RFC 3339) or later
-        #[arg(long)]
-        since: Option<String>,
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
         /// At most so many
         #[arg(long, default_value_t = 100)]
         limit: usize,
@@ -49,17 +50,22 @@ pub(super) fn audit(command: &AuditCommand, client: &Client, output: &mut Output
     match command {
         AuditCommand::List { since, limit, object, by } => {
             let mut path = format!("/audit?limit={limit}");
-            for (name, value) in [("since", since), ("object", object), ("by", by)] {
+            let since = since.map(|since| since.to_string());
+            for (name, value) in [("since", &since), ("object", object), ("by", by)] {
                 path.extend(value.iter().map(|value| format!("&{name}={}", segment(value))));
             }
-            output.list(&client.get::<AuditRecord>(&path)?, audit_table)
+            let width = output.width;
+            output.list(&client.get::<AuditRecord>(&path)?, |items, out| audit_table(items, width, out))
         }
         AuditCommand::Export { file, since, until } if file.as_os_str() == "-" => {
             export(client, (*since, *until), output.data).map(drop)
         }
         AuditCommand::Export { file, since, until } => {
             let kept = OpenOptions::new().create_new(true).write(true).mode(0o600).open(file);
-            let failed = |error: io::Error| Failure::new(Exit::Failed, format!("{}: {error}", file.display()));
+            let failed = |error: io::Error| match error.kind() {
+                io::ErrorKind::AlreadyExists => exists(file).with_remedy("name another file"),
+                _ => Failure::new(Exit::Failed, format!("{}: {error}", file.display())),
+            };
             let mut kept = kept.map_err(failed)?;
             let count = export(client, (*since, *until), &mut kept)?;
             kept.sync_all().map_err(failed)?;
@@ -99,7 +105,7 @@ fn export(
     }
 }
 
-fn audit_table(items: &[AuditRecord], out: &mut dyn Write) -> io::Result<()> {
+fn audit_table(items: &[AuditRecord], width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
     let mut table = Table::new(["SEQ", "AT", "BY", "ACTION", "OBJECT", "LINK", "FROM", "TO", "DETAIL"]);
     for AuditRecord { seq, record, .. } in items {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
@@ -115,9 +121,9 @@ fn audit_table(items: &[AuditRecord], out: &mut dyn Write) -> io::Result<()> {
             if record.detail.is_empty() { "-".to_owned() } else { record.detail.clone() },
         ]);
         record.changes.iter().for_each(|change| table.note(change.to_string()));
-        record.changes_left_out.iter().for_each(|more| table.note(format!("{more} more fields")));
+        record.changes_left_out.iter().for_each(|more| table.note(format!("and {}", count(*more, "more field"))));
     }
-    table.write(out)
+    table.within(width).write(out)
 }
 
 /// Quotas, and what counts against them.

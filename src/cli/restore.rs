@@ -44,6 +44,9 @@ fn changes(one: &Restored, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "undone{widens}: {} ({})", undone.change.object, undone.change.action)?;
         fields(&undone.change, out)?;
     }
+    if one.later_decisions_unknown {
+        return Ok(());
+    }
     let (kept, undone) = (one.kept.len(), one.undone.len());
     writeln!(out, "later decisions: {kept} kept, {undone} undone")
 }

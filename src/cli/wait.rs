@@ -128,8 +128,11 @@ pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> R
         }
         if left.is_zero() {
             let message = format!("{reference} is still {state} after {timeout} s");
-            return Err(Failure::new(Exit::TimedOut, message)
-                .with_remedy("`privlink connection show` says who must act; `--timeout` sets how long to wait"));
+            let remedy = match what {
+                Awaited::State(_) => "`privlink connection show` says who must act; `--timeout` sets how long to wait",
+                Awaited::Created | Awaited::Deleted => "`--timeout` sets how long to wait",
+            };
+            return Err(Failure::new(Exit::TimedOut, message).with_remedy(remedy));
         }
         let seconds = left.as_secs().clamp(1, 15);
         let asked = Instant::now();

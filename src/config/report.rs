@@ -94,6 +94,20 @@ impl Report {
 
 impl std::error::Error for Report {}
 
+impl Problem {
+    /// For a list of sentences: place, what is wrong, and what to do.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        let Self { file, message, .. } = self;
+        let place = match (self.line, self.column) {
+            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+            _ => file.clone(),
+        };
+        let remedy = if self.remedy.is_empty() { String::new() } else { format!("; {}", self.remedy) };
+        format!("{place}: {message}{remedy}")
+    }
+}
+
 /// A document refused: the whole report, and every error in it by itself.
 impl From<&Report> for Refusal {
     fn from(report: &Report) -> Self {
@@ -261,6 +275,20 @@ mod tests {
             report.to_string(),
             "x.toml:2:9: error: bad name\n  2 |  name = \"bö\"\n    |         ^^^^\n  remedy: choose another\n1 error"
         );
+    }
+
+    #[test]
+    fn a_problem_in_one_line_is_a_sentence_with_its_place() {
+        let text = "a = 1\nname = \"b\"\n";
+        let problems = report(
+            text,
+            "x.toml",
+            vec![Mistake::warning(6..10, "odd name", "choose another"), Mistake::warning(0..1, "odd", "")],
+        );
+        let lines: Vec<String> = problems.problems.iter().map(Problem::in_one_line).collect();
+        assert_eq!(lines, ["x.toml:1:1: odd", "x.toml:2:1: odd name; choose another"]);
+        let whole = Report::whole_file("x.toml", "no such file".to_owned(), String::new());
+        assert_eq!(whole.problems[0].in_one_line(), "x.toml: no such file");
     }
 
     #[test]

@@ -37,12 +37,17 @@ struct Search {
 
 /// No address is left.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("subnet {subnet} of {vnet} has no free address left; add a prefix to it, or delete an endpoint")]
+#[error("subnet {subnet} of {vnet} has no free address left")]
 pub struct SubnetFull {
     /// Its VNet.
     pub vnet: Key,
     /// The subnet.
     pub subnet: String,
+}
+
+impl SubnetFull {
+    /// What to do about it.
+    pub const REMEDY: &str = "add a prefix to it, or delete an endpoint";
 }
 
 impl Allocator {

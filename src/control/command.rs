@@ -118,6 +118,23 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it only asks what it would do, and changes nothing.
+    pub(super) fn only_asks(&self) -> bool {
+        match self {
+            Self::ApproveAll(chosen) | Self::RejectAll(chosen) => chosen.dry_run,
+            Self::ApplyFile(version) => version.dry_run,
+            Self::Unchanged { then, .. } => then.only_asks(),
+            Self::Approve(_)
+            | Self::Reject(_)
+            | Self::Remove(_)
+            | Self::Put { .. }
+            | Self::Delete { .. }
+            | Self::CreateToken { .. }
+            | Self::RotateToken { .. }
+            | Self::RevokeToken { .. } => false,
+        }
+    }
+
     /// Whether it takes something away from one endpoint, a token, or whoever a role is assigned to, and gives nothing: it
     /// must not wait for whatever gives something.
     pub(super) fn only_revokes(&self) -> bool {

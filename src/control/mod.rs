@@ -279,6 +279,20 @@ impl Drop for StopOnPanic<'_> {
     }
 }
 
+/// Lines of an outcome that the log tells.
+const LOGGED: usize = 20;
+
+/// What the log tells of an outcome, however much that was: the audit log has all of it.
+fn first_lines(outcome: &Outcome) -> String {
+    let text = outcome.to_string();
+    let mut lines = text.lines();
+    let first: Vec<&str> = lines.by_ref().take(LOGGED).collect();
+    match lines.count() {
+        0 => text,
+        more => format!("{}\nand {more} more lines", first.join("\n")),
+    }
+}
+
 /// How often a plan is made again because something else was in force first, before the writer waits for it.
 const OVERTAKEN: usize = 6;
 
@@ -300,7 +314,9 @@ impl ControlPlane {
         // Whoever reads the daemon's own file anew logs what became of it, with what the file itself is to be told.
         let is_own_file = matches!(&command, Command::ApplyFile(version) if version.author == DAEMON);
         match &outcome {
-            Ok(done) if !is_own_file => tracing::info!(%caller, %done, "command done"),
+            // Who only asks changes nothing that the log had to tell.
+            Ok(_) if command.only_asks() => tracing::debug!(%caller, "asked what a command would do"),
+            Ok(done) if !is_own_file => tracing::info!(%caller, done = first_lines(done), "command done"),
             Err(refusal) if !is_own_file => {
                 tracing::warn!(%caller, code = refusal.code, %refusal, "command refused");
             }

@@ -73,6 +73,7 @@ impl fmt::Display for Report {
         }
         let (created, updated, pruned) = (self.created.len(), self.updated.len(), self.pruned.len());
         let would = if self.dry_run { "would apply" } else { "applied" };
-        write!(f, "{would}: {created} created, {updated} updated, {pruned} pruned, {} unchanged", self.unchanged)
+        write!(f, "{would}: {created} created, {updated} updated, {pruned} pruned, {} unchanged", self.unchanged)?;
+        if self.skipped.is_empty() { Ok(()) } else { write!(f, ", {} skipped", self.skipped.len()) }
     }
 }

@@ -25,7 +25,7 @@ use super::validate::{Locator, Violation};
 use super::views::View;
 
 /// Whether the holder of `rights` may see `item` of `model`: by its own `read`; an endpoint also by that of the
-/// connections of what it is bound to, an assignment also where it is its own or its group's.
+/// connections of what it is bound to, an assignment also where it is its own or its group's, a role where it is assignable.
 pub(super) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
     let besides = match item.kind {
         ItemKind::Endpoint => {
@@ -36,8 +36,12 @@ pub(super) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
             let given = model.assignments.get(&item.key);
             given.is_some_and(|given| rights.caller().subject.principals().any(|own| own == given.principal))
         }
-        ItemKind::Role
-        | ItemKind::ResourceGroup
+        // Like an assignment it is read where it may be used.
+        ItemKind::Role => model.roles.get(&item.key).is_some_and(|role| {
+            let read = |scope: &Scope| Right { action: actions::read(actions::ROLE_DEFINITIONS), scope: scope.clone() };
+            role.assignable_scopes.iter().any(|scope| rights.hold(&read(scope)))
+        }),
+        ItemKind::ResourceGroup
         | ItemKind::Vnet
         | ItemKind::SecurityGroup
         | ItemKind::DnsZone

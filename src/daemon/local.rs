@@ -33,7 +33,7 @@ pub(crate) fn plan(options: &RunOptions) -> Result<Plan, Failure> {
     Ok(Plan {
         file: Applied::from(prepared.view().last_apply.as_ref().clone()),
         steps: planned.steps.iter().map(step).collect(),
-        warnings: loaded.warnings.iter().map(ToString::to_string).chain(planned.warnings).collect(),
+        warnings: loaded.warnings.iter().map(config::Problem::in_one_line).chain(planned.warnings).collect(),
     })
 }
 
@@ -55,7 +55,12 @@ pub(crate) fn restore(
 ) -> Result<Restored, Failure> {
     let failed = |error: StoreError| failure(&error.into());
     let broken = |error: std::io::Error| failure(&error.into());
-    let mut held = sqlite::Restoration::begin(&options.file, &options.state).map_err(failed)?;
+    let mut held = sqlite::Restoration::begin(&options.file, &options.state).map_err(|error| match error {
+        StoreError::Damaged { .. } => {
+            Failure::new(Exit::Failed, error.to_string()).with_remedy("choose another backup")
+        }
+        other => failed(other),
+    })?;
     let backup = Durable::new(Arc::new(held.backup().map_err(failed)?));
     let uid = rustix::process::getuid().as_raw();
     let name = std::env::var("USER").unwrap_or_else(|_| format!("uid:{uid}"));
@@ -136,5 +141,11 @@ pub(super) fn failure(error: &anyhow::Error) -> Failure {
     } else {
         Exit::Failed
     };
-    Failure::new(exit, format!("{error:#}"))
+    let failure = Failure::new(exit, format!("{error:#}"));
+    match error.downcast_ref() {
+        Some(StoreError::Damaged { .. }) => {
+            failure.with_remedy("nothing in it was changed; bring back a backup: privlink restore FILE")
+        }
+        _ => failure,
+    }
 }

@@ -29,6 +29,41 @@ const QUEUE: usize = 1_000;
 pub(super) struct Hook {
     queue: SyncSender<Record>,
     counts: Arc<HookCounts>,
+    running: Arc<Running>,
+}
+
+/// The programs that run now; `None`: the daemon ends, and starts no more.
+#[derive(Debug)]
+struct Running(Mutex<Option<Vec<Pid>>>);
+
+impl Default for Running {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+}
+
+impl Running {
+    fn start(&self, command: &mut Command) -> io::Result<Child> {
+        let mut pids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(pids) = pids.as_mut() else { return Err(io::Error::other("the daemon ends")) };
+        let child = command.spawn()?;
+        pids.push(Pid::from_child(&child));
+        Ok(child)
+    }
+
+    /// To be called before `pid` is waited for: until then its number is nobody else's.
+    fn forget(&self, pid: Pid) {
+        let mut pids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pids.iter_mut().for_each(|pids| pids.retain(|one| *one != pid));
+    }
+
+    fn end(&self) {
+        let pids = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for pid in pids.into_iter().flatten() {
+            // One that is over by now needs nothing.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
 }
 
 /// How a run ended.
@@ -48,12 +83,19 @@ impl Hook {
         }
         let (queue, requests) = sync_channel(QUEUE);
         let requests = Arc::new(Mutex::new(requests));
+        let running = Arc::new(Running::default());
         for _ in 0..RUNNERS {
             let (words, requests, counts) = (words.to_vec(), Arc::clone(&requests), Arc::clone(counts));
-            let work = move || serve(&words, &requests, &counts);
+            let running = Arc::clone(&running);
+            let work = move || serve(&words, &requests, &counts, &running);
             std::thread::Builder::new().name("on_request".to_owned()).spawn(work)?;
         }
-        Ok(Some(Self { queue, counts: Arc::clone(counts) }))
+        Ok(Some(Self { queue, counts: Arc::clone(counts), running }))
+    }
+
+    /// Ends what still runs: nobody would count how it ended, nor kill it when it hangs.
+    pub(super) fn end(&self) {
+        self.running.end();
     }
 
     /// Has the program told of `request`; never waits.
@@ -65,13 +107,13 @@ impl Hook {
     }
 }
 
-fn serve(words: &[String], requests: &Mutex<Receiver<Record>>, counts: &HookCounts) {
+fn serve(words: &[String], requests: &Mutex<Receiver<Record>>, counts: &HookCounts, running: &Running) {
     loop {
         // Nobody else may take a request meanwhile, but runs go on at once.
         let next = requests.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(request) = next else { return };
         let object = &request.object;
-        let count = match run(words, &request, LIMIT) {
+        let count = match run(words, &request, LIMIT, running) {
             Ended::Well => &counts.done,
             Ended::Badly(how) => {
                 tracing::error!(request = object, program = words.first(), "on_request failed: {how}");
@@ -91,7 +133,7 @@ fn serve(words: &[String], requests: &Mutex<Receiver<Record>>, counts: &HookCoun
 }
 
 /// Runs `words` for `request`, at most for `limit`.
-fn run(words: &[String], request: &Record, limit: Duration) -> Ended {
+fn run(words: &[String], request: &Record, limit: Duration, running: &Running) -> Ended {
     let [program, arguments @ ..] = words else { return Ended::Well };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
@@ -101,14 +143,14 @@ fn run(words: &[String], request: &Record, limit: Duration) -> Ended {
     command.env("PRIVLINK_REQUESTER", &*visible(&request.by.principal.to_string()));
     command.env("PRIVLINK_MESSAGE", &*visible(&request.detail));
     command.env("PRIVLINK_LINK", request.link.unwrap_or_default().to_string());
-    match command.spawn() {
-        Ok(mut child) => ended(&mut child, limit).unwrap_or_else(|error| Ended::Badly(error.to_string())),
+    match running.start(&mut command) {
+        Ok(mut child) => ended(&mut child, limit, running).unwrap_or_else(|error| Ended::Badly(error.to_string())),
         Err(error) => Ended::NotStarted(error.to_string()),
     }
 }
 
 /// Waits for `child` and kills its process group when `limit` is over.
-fn ended(child: &mut Child, limit: Duration) -> io::Result<Ended> {
+fn ended(child: &mut Child, limit: Duration, running: &Running) -> io::Result<Ended> {
     let pid = Pid::from_child(child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
     let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
@@ -122,6 +164,7 @@ fn ended(child: &mut Child, limit: Duration) -> io::Result<Ended> {
     if !in_time {
         kill_process_group(pid, Signal::KILL)?;
     }
+    running.forget(pid);
     let status = child.wait()?;
     Ok(match (in_time, status.success()) {
         (false, _) => Ended::Late,
@@ -145,7 +188,7 @@ mod tests {
     }
 
     fn shell(script: &str, limit: Duration) -> Ended {
-        run(&["sh", "-c", script].map(str::to_owned), &request(), limit)
+        run(&["sh", "-c", script].map(str::to_owned), &request(), limit, &Running::default())
     }
 
     #[test]
@@ -160,13 +203,13 @@ mod tests {
         let mut odd = request();
         odd.detail = "ticket\0 4711\u{1b}[2K\n".to_owned();
         let script = "test \"$PRIVLINK_MESSAGE\" = 'ticket\\u{0} 4711\\u{1b}[2K\\n'";
-        assert_eq!(run(&["sh", "-c", script].map(str::to_owned), &odd, LIMIT), Ended::Well);
+        assert_eq!(run(&["sh", "-c", script].map(str::to_owned), &odd, LIMIT, &Running::default()), Ended::Well);
     }
 
     #[test]
     fn a_run_that_fails_or_hangs_is_told_apart() {
         assert_eq!(shell("exit 3", LIMIT), Ended::Badly("exit status: 3".to_owned()));
-        let missing = run(&["/nonexistent/program".to_owned()], &request(), LIMIT);
+        let missing = run(&["/nonexistent/program".to_owned()], &request(), LIMIT, &Running::default());
         assert!(matches!(missing, Ended::NotStarted(_)), "{missing:?}");
         // What it has started goes with it: the pipe that all of them hold is closed.
         let (mut reader, writer) = io::pipe().expect("a pipe");
@@ -174,7 +217,24 @@ mod tests {
         command.args(["-c", "sleep 1000 & sleep 1000"]).stdout(writer).process_group(0);
         let mut child = command.spawn().expect("spawned");
         drop(command);
-        assert_eq!(ended(&mut child, Duration::from_millis(50)).expect("waited"), Ended::Late);
+        assert_eq!(ended(&mut child, Duration::from_millis(50), &Running::default()).expect("waited"), Ended::Late);
         io::copy(&mut reader, &mut io::sink()).expect("the last writer is gone");
+    }
+    #[test]
+    fn nothing_goes_on_after_the_daemon() {
+        let running = Arc::new(Running::default());
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo; sleep 1000 & sleep 1000"]).stdout(writer).process_group(0);
+        let mut child = running.start(&mut command).expect("spawned");
+        drop(command);
+        io::Read::read_exact(&mut reader, &mut [0]).expect("it runs");
+        running.end();
+        assert!(
+            matches!(ended(&mut child, LIMIT, &running).expect("waited"), Ended::Badly(how) if how.contains("signal: 9"))
+        );
+        io::copy(&mut reader, &mut io::sink()).expect("what it has started is gone, too");
+        let late = run(&["true".to_owned()], &request(), LIMIT, &running);
+        assert_eq!(late, Ended::NotStarted("the daemon ends".to_owned()));
     }
 }

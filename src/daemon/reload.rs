@@ -48,7 +48,7 @@ fn apply(path: &Path, caller: &Caller, control: &ControlPlane) -> Result<Report,
     };
     match control.apply(caller, Command::ApplyFile(Box::new(version))) {
         Ok(Outcome::Applied(mut report)) => {
-            report.warnings.extend(loaded.warnings.iter().map(ToString::to_string));
+            report.warnings.extend(loaded.warnings.iter().map(config::Problem::in_one_line));
             report.warnings.extend(surprises(control, &report));
             Ok(report)
         }

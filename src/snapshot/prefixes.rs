@@ -54,6 +54,27 @@ pub fn is_martian(address: IpAddr) -> bool {
     }
 }
 
+/// Whether `prefix` has any such address in it, be it at its beginning or further on.
+#[must_use]
+pub fn holds_martians(prefix: &IpNet) -> bool {
+    const V4: [(u32, u32); 4] =
+        [(0, 0x00ff_ffff), (0x7f00_0000, 0x7fff_ffff), (0xa9fe_0000, 0xa9fe_ffff), (0xe000_0000, u32::MAX)];
+    const V6: [(u128, u128); 4] = [
+        (0, 1),
+        (0xffff_0000_0000, 0xffff_ffff_ffff),
+        (0xfe80 << 112, (0xfec0 << 112) - 1),
+        (0xff00 << 112, u128::MAX),
+    ];
+    match prefix {
+        IpNet::V4(prefix) => meets(&V4, (prefix.network().to_bits(), prefix.broadcast().to_bits())),
+        IpNet::V6(prefix) => meets(&V6, (prefix.network().to_bits(), prefix.broadcast().to_bits())),
+    }
+}
+
+fn meets<T: Copy + Ord>(ranges: &[(T, T)], (from, to): (T, T)) -> bool {
+    ranges.iter().any(|&(first, last)| first <= to && from <= last)
+}
+
 fn martian_v4(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     first == 0 || first == 127 || first >= 224 || (first == 169 && second == 254)
@@ -89,6 +110,44 @@ fn holds<T: Copy + Ord>(ranges: &[(T, T)], address: T) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_prefix_holds_martians_wherever_in_it_they_are() {
+        for (prefix, expected) in [
+            ("0.0.0.0/0", true),
+            ("126.0.0.0/7", true),
+            ("126.0.0.0/8", false),
+            ("127.255.255.255/32", true),
+            ("128.0.0.0/1", true),
+            ("168.0.0.0/7", true),
+            ("169.255.0.0/16", false),
+            ("192.0.0.0/3", false),
+            ("192.0.0.0/2", true),
+            ("10.0.0.0/8", false),
+            ("::/0", true),
+            ("::2/127", false),
+            ("::ffff:0:0/95", true),
+            ("2000::/3", false),
+            ("fc00::/7", false),
+            ("fc00::/6", true),
+            ("fe00::/9", false),
+            ("fec0::/10", false),
+        ] {
+            assert_eq!(holds_martians(&prefix.parse().expect("literal")), expected, "{prefix}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_single_address_is_held_as_it_is_judged(v4: u32, v6: u128, low: u16, high: u16) {
+            let near = u128::from(high) << 112 | u128::from(low);
+            let mapped = 0xffff_0000_0000 | u128::from(v4);
+            let v6 = [v6, near, u128::from(low), mapped].map(|bits| IpAddr::V6(bits.into()));
+            for address in v6.into_iter().chain([IpAddr::V4(v4.into())]) {
+                prop_assert_eq!(holds_martians(&IpNet::from(address)), is_martian(address), "{}", address);
+            }
+        }
+    }
 
     #[test]
     fn special_purpose_sources_are_martians() {

@@ -278,6 +278,15 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub u64);
 
+/// What to do about what the kernel refused.
+fn remedy_of(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::ReadOnlyFilesystem => "; mount it so that it can be written, or choose another directory",
+        std::io::ErrorKind::PermissionDenied => "; run as a user who may use it, or choose another directory",
+        _ => "",
+    }
+}
+
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -306,9 +315,7 @@ pub enum StoreError {
     #[error("it is not certain whether the change was made: {0}")]
     Uncertain(String),
     /// What is stored cannot be trusted. Nothing was changed or deleted.
-    #[error(
-        "{place} cannot be trusted: {reason}. Nothing in it was changed; bring back a backup: privlink restore FILE"
-    )]
+    #[error("{place} cannot be trusted: {reason}")]
     Damaged {
         /// File or directory.
         place: String,
@@ -331,7 +338,7 @@ pub enum StoreError {
     #[error("another privlink daemon uses the state directory {0}: stop it first")]
     Held(String),
     /// A file could not be used.
-    #[error("{place}: {error}")]
+    #[error("{place}: {error}{}", remedy_of(.error))]
     Io {
         /// Which file.
         place: String,
@@ -344,4 +351,22 @@ pub enum StoreError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_refuses_is_told_with_what_to_do() {
+        use std::io::ErrorKind;
+        let told = |kind: ErrorKind| StoreError::Io { place: "/state".to_owned(), error: kind.into() }.to_string();
+        for (kind, remedy) in [
+            (ErrorKind::ReadOnlyFilesystem, "; mount it so that it can be written, or choose another directory"),
+            (ErrorKind::PermissionDenied, "; run as a user who may use it, or choose another directory"),
+            (ErrorKind::NotADirectory, ""),
+        ] {
+            assert_eq!(told(kind), format!("/state: {}{remedy}", std::io::Error::from(kind)));
+        }
+    }
 }

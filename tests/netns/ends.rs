@@ -63,14 +63,14 @@ fn several_connections_are_listed_before_they_are_decided() {
         assert_eq!(refused.status.code(), Some(2), "{data} {talk}");
         assert!(data.contains("one") && data.contains("two") && talk.contains("--yes"), "{data} {talk}");
         assert_eq!((state_of("one"), state_of("two")), ("Pending".to_owned(), "Pending".to_owned()));
-        assert!(ask("connection approve --resource echo --dry-run").contains("WILL BE"));
+        assert!(ask("connection approve --resource echo --dry-run").contains("NEW STATE"));
         assert_eq!(state_of("one"), "Pending");
         let told = ask("connection approve --resource echo --vnet spoke --yes --for 1h");
         assert_eq!(told.lines().filter(|line| line.contains("Pending → Approved, until ")).count(), 2, "{told}");
         let done = json("connection reject --resource echo --subscription default --yes --reason enough");
         assert_eq!((&done["endpoint"], &done["to"]), (&"default/one".into(), &"Rejected".into()), "{done}");
         assert_eq!(json("connection show two")["reason"], "enough");
-        assert_eq!(ask("connection reject --resource echo --yes"), "no connection of echo would change\n");
+        assert_eq!(ask("connection reject --resource echo --yes"), "no connection of echo is to be decided\n");
         for usage in ["connection approve", "connection approve one --vnet spoke", "connection reject one --for 1h"] {
             assert_eq!(cli(usage).status.code(), Some(2), "{usage}");
         }

@@ -117,9 +117,10 @@ pub(super) fn page<T>(
     show: impl Fn(T) -> Option<Value>,
 ) -> Result<Answer, Rejection> {
     let top = match ask.query("$top") {
-        Some(text) => {
-            text.parse::<std::num::NonZeroUsize>().map_err(|error| Rejection::bad_value("$top", error))?.get()
-        }
+        Some(text) => text
+            .parse::<std::num::NonZeroUsize>()
+            .map_err(|_| Rejection::bad_value("$top", "write a number from 1 on"))?
+            .get(),
         None => PAGE,
     }
     .min(PAGE);

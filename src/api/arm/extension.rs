@@ -152,7 +152,7 @@ struct OfHealth {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a backend is an IP address, or an object with `address` and `drain`")]
 enum OfBackend {
     Plain(IpAddr),
     #[serde(rename_all = "camelCase")]

@@ -6,7 +6,7 @@ use super::{Chosen, Decision, decide, in_words};
 use crate::cli::client::Client;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Format, Output, Table, count, left, short};
-use crate::interface::{DecideAll, DecidedAll, List, Transition, segment};
+use crate::interface::{DecideAll, DecidedAll, Ending, List, Transition, segment};
 
 /// Decides about the one connection that is named, or about those that are chosen.
 pub(super) fn choose(
@@ -72,17 +72,52 @@ fn show(
     human: fn(&[Transition], &mut dyn Write) -> io::Result<()>,
 ) -> Result<(), Failure> {
     output.list(&List::new(all), |all, out| match all {
-        [] => writeln!(out, "no connection of {} would change", short(resource)),
+        [] => writeln!(out, "no connection of {} is to be decided", short(resource)),
         all => human(all, out),
     })
 }
 
 fn table(all: &[Transition], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["ENDPOINT", "STATE", "WILL BE", "FOR"]);
+    let mut table = Table::new(["ENDPOINT", "STATE", "NEW STATE", "ENDS"]);
     for Transition { endpoint, from, to, ending, .. } in all {
-        let lasts = ending.as_ref().map_or_else(|| "good".to_owned(), |end| left(end.approval_seconds_left));
-        let lasts = if to == "Approved" { lasts } else { "-".to_owned() };
-        table.row([short(endpoint).to_owned(), from.clone(), to.clone(), lasts]);
+        let ends = |end: &Ending| format!("in {} ({})", left(end.approval_seconds_left), end.approval_ends_at);
+        let ends = ending.as_ref().map_or_else(|| "never".to_owned(), ends);
+        let ends = if to == "Approved" { ends } else { "-".to_owned() };
+        table.row([short(endpoint).to_owned(), from.clone(), to.clone(), ends]);
     }
+    // Whole on a narrow terminal, too: whoever decides must be able to tell the endpoints apart.
     table.write(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_says_when_each_approval_ends() {
+        let one = |endpoint: &str, to: &str, left: Option<u64>| Transition {
+            endpoint: format!("default/{endpoint}"),
+            from: "Pending".to_owned(),
+            to: to.to_owned(),
+            changed: true,
+            ending: left.map(|left| Ending {
+                approval_ends_at: "2026-12-01T08:00:00Z".to_owned(),
+                approval_seconds_left: left,
+            }),
+            in_force_microseconds: 0,
+            warnings: Vec::new(),
+        };
+        let all = [
+            one("orders", "Approved", Some(28_800)),
+            one("billing-of-the-northern-branch", "Approved", None),
+            one("old", "Rejected", None),
+        ];
+        let mut out = Vec::new();
+        table(&all, &mut out).expect("writes");
+        let expected = "ENDPOINT                        STATE    NEW STATE  ENDS\n\
+                        orders                          Pending  Approved   in 8 h (2026-12-01T08:00:00Z)\n\
+                        billing-of-the-northern-branch  Pending  Approved   never\n\
+                        old                             Pending  Rejected   -\n";
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
 }

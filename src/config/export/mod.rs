@@ -7,7 +7,7 @@ use super::report::{Report, Severity};
 use super::{SIZE_MAX, check_text, parse_document};
 use crate::control::apply::differing;
 use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::Model;
+use crate::control::model::{DEFAULT, Model};
 use crate::control::seen::Exportable;
 
 /// The tables of the file.
@@ -64,8 +64,10 @@ fn head(live: &Exportable) -> String {
     }
     let Model { groups, load_balancers, .. } = &live.decisions.model;
     for (key, group) in groups {
-        let tags = if group.tags.is_empty() { "" } else { " and tags" };
-        text.comment(format_args!("resource group {key}: its region{tags} stay as they are"));
+        let elsewhere = key.subscription != DEFAULT;
+        let subscription = if elsewhere { format!(" of subscription {}", key.subscription) } else { String::new() };
+        let kept = if group.tags.is_empty() { "region stays as it is" } else { "region and tags stay as they are" };
+        text.comment(format_args!("resource group {}{subscription}: its {kept}", key.group));
     }
     for key in load_balancers.keys() {
         text.comment(format_args!(

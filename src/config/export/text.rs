@@ -293,6 +293,9 @@ impl Text {
         keys.list("dns_zones", zones.map(|zone| beside(key, zone)));
         self.table("[[endpoint]]", keys);
         self.unworded(&[("tags, and names of its parts", endpoint.labels.is_some())]);
+        if let Some(end) = connection.and_then(|connection| connection.ends_at) {
+            self.comment(format_args!("its approval ends at {end:.0}, and an apply leaves that as it is"));
+        }
     }
 
     pub(super) fn role(&mut self, role: &RoleDefinition) {

@@ -117,6 +117,31 @@ fn a_decision_made_since_is_exported_as_it_stands() {
 }
 
 #[test]
+fn what_a_file_has_no_word_for_stands_in_comments() {
+    let model = model_of(BASE, "base");
+    let mut whole = live(&model, Some(ConnectionState::Approved));
+    let decisions = Arc::get_mut(&mut whole.decisions).expect("nobody else has it");
+    let end = "2026-12-01T08:00:00Z".parse().expect("a time");
+    let orders = decisions.connections.get_mut(&Key::new("default", "orders")).expect("there");
+    orders.ends_at = Some(end);
+    let tags = [("team".to_owned(), "shop".to_owned())].into();
+    let group = |tags| ResourceGroup { region: "local".to_owned(), tags };
+    decisions.model.groups.insert(Key::of_group("default", "shop"), group(tags));
+    decisions.model.groups.insert(Key::of_group("other", "lab"), group(<_>::default()));
+    let text = export(&whole);
+    for line in [
+        "# resource group shop: its region and tags stay as they are",
+        "# resource group lab of subscription other: its region stays as it is",
+        "# its approval ends at 2026-12-01T08:00:00Z, and an apply leaves that as it is",
+    ] {
+        assert_eq!(text.lines().filter(|one| *one == line).count(), 1, "{line}\n{text}");
+    }
+    let said = text.lines().position(|line| line.starts_with("# its approval")).expect("said");
+    let above = text.lines().take(said).filter(|line| line.starts_with("name = ")).last();
+    assert_eq!(above, Some("name = \"orders\""), "it stands below its endpoint: {text}");
+}
+
+#[test]
 fn what_refers_to_something_unseen_is_left_out_and_said_to_be() {
     let model = model_of(BASE, "base");
     let seen = Model { resources: Map::default(), ..model.clone() };

@@ -46,14 +46,8 @@ pub(in super::super) fn create(
     if state == ConnectionState::Pending {
         refuse_flood(after, maker, &wanted.resource)?;
     }
-    let addresses = fill(after, addresses, wanted).map_err(|full| {
-        Refusal::new(
-            Kind::Invalid,
-            "SubnetIsFull",
-            itself(full.to_string()),
-            "add a prefix to it, or delete an endpoint",
-        )
-    })?;
+    let addresses = fill(after, addresses, wanted)
+        .map_err(|full| Refusal::new(Kind::Invalid, "SubnetIsFull", itself(full.to_string()), SubnetFull::REMEDY))?;
     let (number, link) = after.links.after(after.last_link).ok_or_else(|| {
         Refusal::new(Kind::Unavailable, "LinkIdentifiersExhausted", "no link identifier is left", "begin a new store")
     })?;

@@ -1,6 +1,6 @@
 //! The endpoints of a file against the live ones.
 
-use super::super::addresses::Allocator;
+use super::super::addresses::{Allocator, SubnetFull};
 use super::super::approval::{self, Action};
 use super::super::decisions::{DecidedBy, Decisions, Item, ItemKind};
 use super::super::model::{EndpointIp, Key, Model, PrivateEndpoint};
@@ -159,7 +159,8 @@ impl Merging<'_> {
                     }
                 }
                 Err(full) if seen(key) => {
-                    report.skipped.push(Skipped { item: format!("endpoint {key}"), reason: full.to_string() });
+                    let reason = format!("{full}; {}", SubnetFull::REMEDY);
+                    report.skipped.push(Skipped { item: format!("endpoint {key}"), reason });
                 }
                 Err(_) => {}
             }
@@ -178,11 +179,8 @@ impl Merging<'_> {
                 DecidedBy::Live(_) | DecidedBy::ResourceDeleted(_) | DecidedBy::ApprovalEnded => false,
             },
         };
-        // An approval that is for good is another one than an approval that ends.
-        let differs = |decided| {
-            decided != connection.state || decided == ConnectionState::Approved && connection.ends_at.is_some()
-        };
-        let action = match decision.filter(|&decided| is_new && differs(decided)) {
+        // A file has no word for the end of an approval, and leaves it as it is.
+        let action = match decision.filter(|&decided| is_new && decided != connection.state) {
             // Nobody can take a decision back to no decision; the report shows the difference.
             None | Some(ConnectionState::Pending) => return Ok(false),
             Some(ConnectionState::Approved) => Action::Approve,

@@ -1,7 +1,7 @@
 //! What follows from the rest of the model: a service's NAT addresses from its subnet, its targets from a load balancer
 //! or from its only server. Both are part of the durable model, so that they stay as they are until asked to change.
 
-use super::super::addresses::Allocator;
+use super::super::addresses::{Allocator, SubnetFull};
 use super::super::decisions::{Item, ItemKind};
 use super::super::model::{FrontendRef, Key, LinkResource, Model, NatConfig, TargetSpec, Vnet};
 use super::super::refusal::{Kind, Refusal};
@@ -128,7 +128,7 @@ fn nat(
                 ip
             }
             None => addresses.allocate(vnet, &subnet).map_err(|full| {
-                Refusal::new(Kind::Invalid, "SubnetIsFull", itself(full.to_string()), "add a prefix to it")
+                Refusal::new(Kind::Invalid, "SubnetIsFull", itself(full.to_string()), SubnetFull::REMEDY)
             })?,
         };
         given.push(ip);

@@ -133,13 +133,13 @@ impl Restoration {
     /// Something of it cannot be written as JSON.
     pub fn transaction(&self, source: &str, replaced: &str) -> std::io::Result<Transaction> {
         let Self { kept, undone, found, after, records, .. } = self;
-        let how = match (self.exactly, self.later_is_unknown) {
-            (true, true) => "exactly; what was decided since is unknown",
-            (true, false) => "exactly",
-            (false, _) => "but for what was taken away since",
-        };
         let counts = format!("{} kept, {} undone", kept.len(), undone.len());
-        let detail = format!("{source} is brought back {how}: {counts}; it replaces {replaced}");
+        let how = match (self.exactly, self.later_is_unknown) {
+            (true, true) => "exactly; what was decided since is unknown".to_owned(),
+            (true, false) => format!("exactly: {counts}"),
+            (false, _) => format!("but for what was taken away since: {counts}"),
+        };
+        let detail = format!("{source} is brought back {how}; it replaces {replaced}");
         let named = |word: &str, change: &ObjectChange| -> Vec<FieldChange> {
             let field = |one: &FieldChange| FieldChange {
                 field: format!("{word}: {}: {}", change.object, one.field),

@@ -121,12 +121,9 @@ fn connection(backup: &Connection, now: &Connection) -> Connection {
         ConnectionState::Rejected => 1,
         ConnectionState::Disconnected => 0,
     };
-    let mut narrower = if passes(now.state) < passes(backup.state) { now.clone() } else { backup.clone() };
-    if now.state == backup.state {
-        // An approval that ends ends no later.
-        narrower.ends_at = least(backup.ends_at, now.ends_at);
-    }
-    narrower
+    // Of two approvals that which ends first, if any does.
+    let gives = |one: &Connection| (passes(one.state), one.ends_at.is_none(), one.ends_at);
+    if gives(now) < gives(backup) { now.clone() } else { backup.clone() }
 }
 
 fn endpoint(backup: &PrivateEndpoint, now: &PrivateEndpoint) -> PrivateEndpoint {

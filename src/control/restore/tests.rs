@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::control::access::tokens::{DEFAULT_LIFETIME, mint};
 use crate::control::access::{RoleAssignment, TokenName};
-use crate::control::decisions::{Applied, Deleted};
+use crate::control::decisions::{Applied, DecidedBy, Deleted};
 use crate::control::model::{
     AcceptedNames, ConnectionState, DnsSettings, NetworkPolicies, Protocol, Rates, SecurityGroup, SecurityRule,
     Visibility, Workload,
@@ -159,6 +159,12 @@ const NARROWINGS: &[Narrowing] = &[
         now.deleted.insert(key("orders"), Deleted { by: root().actor(), at: noon() });
     }),
     ("connection", "ends", |now| now.connections.get_mut(&key("orders")).unwrap().ends_at = Some(noon())),
+    ("connection", "approved anew for a time", |now| {
+        let connection = now.connections.get_mut(&key("orders")).unwrap();
+        let by = DecidedBy::Live(root().actor());
+        *connection = connection.decided(ConnectionState::Approved, "maintenance".into(), by, noon());
+        connection.ends_at = Some(noon());
+    }),
     ("connection", "rejected", |now| decide(now, ConnectionState::Rejected)),
     ("connection", "removed", |now| decide(now, ConnectionState::Disconnected)),
     ("token", "revoked", |now| {
@@ -266,6 +272,7 @@ fn whatever_was_taken_away_together_stays_away_together() {
         ("endpoint", "deleted"),
         ("connection", "removed"),
         ("connection", "ends"),
+        ("connection", "approved anew for a time"),
         ("token", "revoked"),
         ("vnet", "a new security group"),
         ("resource", "drained server"),

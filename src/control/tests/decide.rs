@@ -132,7 +132,7 @@ fn a_new_decision_replaces_the_end() {
 }
 
 #[test]
-fn a_file_that_approves_anew_does_so_for_good_and_one_that_says_the_same_changes_nothing() {
+fn a_file_that_approves_what_is_approved_for_a_time_leaves_its_end() {
     let world = Arc::new(World::default());
     set(0);
     let mut file = model();
@@ -143,14 +143,15 @@ fn a_file_that_approves_anew_does_so_for_good_and_one_that_says_the_same_changes
     control.apply(&root(), apply_file(file.clone(), false)).unwrap();
     assert!(connection(&control, "orders").ends_at.is_some(), "the file says nothing new");
     file.endpoints.get_mut(&key("orders")).unwrap().status = Some(ConnectionState::Approved);
-    control.apply(&root(), apply_file(file.clone(), false)).unwrap();
-    assert_eq!((state(&control), connection(&control, "orders").ends_at), (ConnectionState::Approved, None));
-    control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
+    let Outcome::Applied(report) = control.apply(&root(), apply_file(file.clone(), false)).unwrap() else { panic!() };
+    assert!(!report.changed(), "{report}");
+    let end = Some(noon() + EIGHT_HOURS.seconds());
+    assert_eq!((state(&control), connection(&control, "orders").ends_at), (ConnectionState::Approved, end));
+    // And when it is over, what the file says gives nothing back.
+    set(EIGHT_HOURS);
+    control.end_approvals().unwrap();
     control.apply(&root(), apply_file(file, false)).unwrap();
-    assert!(
-        connection(&control, "orders").ends_at.is_some(),
-        "a live decision is not overturned by what was said before"
-    );
+    assert_eq!((state(&control), connection(&control, "orders").ends_at), (ConnectionState::Rejected, None));
 }
 
 #[test]

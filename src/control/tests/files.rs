@@ -75,3 +75,22 @@ fn what_a_file_brings_is_validated_once() {
     assert!(!world.passes("10.1.9.5"));
     assert_eq!(VALIDATED.take(), 1, "it takes something away");
 }
+
+#[test]
+fn the_log_tells_the_first_lines_of_an_outcome_and_nothing_of_a_question() {
+    let many = |lines: usize| {
+        let created = (0..lines).map(|number| format!("endpoint default/e{number}")).collect();
+        first_lines(&Outcome::Applied(Report { created, ..Report::default() }))
+    };
+    assert_eq!(many(2).lines().count(), 3);
+    let cut = many(1_000);
+    assert_eq!(cut.lines().count(), LOGGED + 1, "{cut}");
+    assert!(cut.ends_with("\nand 981 more lines"), "{cut}");
+    let Command::ApplyFile(version) = apply_file(model(), false) else { panic!() };
+    let asked = Command::ApplyFile(Box::new(FileVersion { dry_run: true, ..*version.clone() }));
+    let wrapped = |then| Command::Unchanged { items: Vec::new(), seen: Arc::default(), then: Box::new(then) };
+    assert!(asked.only_asks() && !Command::ApplyFile(version).only_asks());
+    let chosen = Selection { dry_run: true, ..Selection::default() };
+    assert!(wrapped(Command::RejectAll(chosen.clone())).only_asks() && Command::ApproveAll(chosen).only_asks());
+    assert!(!wrapped(Command::RejectAll(Selection::default())).only_asks());
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::access::tokens::{DEFAULT_LIFETIME, Token, authenticate};
-use crate::control::access::{RoleAssignment, Subject};
+use crate::control::access::{RoleAssignment, RoleDefinition, Subject};
 
 fn create(control: &ControlPlane, name: &str, random: u8) -> (Token, String) {
     let command = Command::CreateToken {
@@ -246,4 +246,25 @@ fn a_state_of_the_release_before_gives_living_tokens_ids_and_absent_ones_nothing
     assert!(view.rights(&bearer(token)).hold(&rights::Right::anywhere("Privlink/status/read".parse().unwrap())));
     let (gone, _) = create(&control, "gone", 3);
     assert!(!control.view().rights(&bearer(&gone)).hold(&everything()));
+}
+
+#[test]
+fn whoever_makes_a_role_for_its_own_group_is_told_of_it() {
+    let (_world, control) = running();
+    let group = "/subscriptions/default/resourceGroups/default";
+    assign(&control, &given("uid:7", "Owner", group)).unwrap();
+    let mut items = Box::new(Model::default());
+    let role = RoleDefinition {
+        name: "ops".parse().unwrap(),
+        description: String::new(),
+        actions: vec!["Microsoft.Network/*/read".parse().unwrap()],
+        not_actions: Vec::new(),
+        assignable_scopes: vec![group.parse().unwrap()],
+    };
+    items.roles.insert(Key::global("ops".to_owned()), role);
+    let owner = Caller::user(7, "ada");
+    let made = control.apply(&owner, Command::Put { items, create_only: true }).unwrap();
+    assert_eq!(made.to_string(), "role ops: created");
+    let sees = |caller: &Caller| control.view().seen_by(caller).decisions.model.roles.len();
+    assert_eq!((sees(&owner), sees(&Caller::user(8, "bob"))), (1, 0), "who has nothing there does not see it");
 }

@@ -2,11 +2,13 @@
 
 use ipnet::IpNet;
 
-use super::{Findings, Object, check_address, check_key, check_name, check_prefix, known, list, overlaps, short};
+use super::{
+    Findings, Locator, Object, check_address, check_key, check_name, check_prefix, known, list, overlaps, short,
+};
 use crate::control::decisions::ItemKind;
 use crate::control::model::{EXCLUDED_WORKLOADS, Key, Limits, Model, NetworkPolicies, Subnet, Vnet};
 use crate::control::sentence::{Mention, Part, itself, sentence};
-use crate::snapshot::prefixes::is_martian;
+use crate::snapshot::prefixes::{holds_martians, is_martian};
 
 pub(super) fn check(model: &Model, limits: Limits, key: &Key, vnet: &Vnet, findings: &mut Findings) {
     let object = Object::Vnet(key.clone());
@@ -36,14 +38,8 @@ fn check_space(object: &Object, vnet: &Vnet, findings: &mut Findings) {
     for (field, prefixes) in [("address_space", &vnet.address_space), ("on_premises", &vnet.on_premises)] {
         for (index, prefix) in prefixes.iter().enumerate() {
             let at = object.at(format!("{field}[{index}]"));
-            if check_prefix(prefix, at.clone(), findings) && is_martian(prefix.network()) {
-                let remedy = "name prefixes whose addresses hosts can have";
-                findings.error(
-                    "InvalidAddressSpace",
-                    at,
-                    itself(format!("{prefix} holds special-purpose addresses")),
-                    remedy,
-                );
+            if check_prefix(prefix, at.clone(), findings) {
+                check_purpose(prefix, at, findings);
             }
         }
         for (first, second) in overlaps(prefixes) {
@@ -65,6 +61,17 @@ fn check_space(object: &Object, vnet: &Vnet, findings: &mut Findings) {
                 "an address is either in the VNet or behind its VPN: shorten one of the two",
             );
         }
+    }
+}
+
+/// Addresses that no host has are nobody's to route.
+fn check_purpose(prefix: &IpNet, at: Locator, findings: &mut Findings) {
+    let message = itself(format!("{prefix} holds special-purpose addresses"));
+    let remedy = "name prefixes whose addresses hosts can have";
+    if is_martian(prefix.network()) {
+        findings.error("InvalidAddressSpace", at, message, remedy);
+    } else if holds_martians(prefix) {
+        findings.tightened("InvalidAddressSpace", at, prefix, message, remedy);
     }
 }
 
@@ -327,6 +334,10 @@ fn check_lockdown(object: &Object, vnet: &Vnet, model: &Model, findings: &mut Fi
                 "public prefix {prefix} holds {address}, an address of the VNet's resolver or upstream"
             ));
             findings.error("OverlappingPrefixes", at(index), message, "shorten the prefix, or move the server");
+        } else if holds_martians(prefix) {
+            let message = itself(format!("public prefix {prefix} holds special-purpose addresses"));
+            let remedy = "name public addresses of typed resources only";
+            findings.tightened("InvalidPrefix", at(index), prefix, message, remedy);
         }
     }
     for (first, second) in overlaps(&vnet.public_prefixes) {

@@ -28,6 +28,9 @@ pub(super) struct StateDir {
 impl StateDir {
     /// Makes the directory where it is missing (mode 0700) and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        if path.exists() && !path.is_dir() {
+            return Err(at(path)(io::ErrorKind::NotADirectory.into()));
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))?;
         let file = path.join(LOCK);
         let mut options = OpenOptions::new();
