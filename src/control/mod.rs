@@ -316,7 +316,7 @@ impl ControlPlane {
         match &outcome {
             // Who only asks changes nothing that the log had to tell.
             Ok(_) if command.only_asks() => tracing::debug!(%caller, "asked what a command would do"),
-            Ok(done) if !is_own_file => tracing::info!(%caller, done = first_lines(done), "command done"),
+            Ok(done) if !is_own_file => tracing::info!(%caller, done = %first_lines(done), "command done"),
             Err(refusal) if !is_own_file => {
                 tracing::warn!(%caller, code = refusal.code, %refusal, "command refused");
             }
