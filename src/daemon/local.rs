@@ -142,10 +142,8 @@ pub(super) fn failure(error: &anyhow::Error) -> Failure {
         Exit::Failed
     };
     let failure = Failure::new(exit, format!("{error:#}"));
-    match error.downcast_ref() {
-        Some(StoreError::Damaged { .. }) => {
-            failure.with_remedy("nothing in it was changed; bring back a backup: privlink restore FILE")
-        }
-        _ => failure,
+    match error.downcast_ref().and_then(StoreError::remedy) {
+        Some(remedy) => failure.with_remedy(remedy),
+        None => failure,
     }
 }

@@ -353,6 +353,17 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// What to do about it where a daemon starts with it; `None`: the error says so itself.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Damaged { .. } => Some("nothing in it was changed; bring back a backup: privlink restore FILE"),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,13 +23,37 @@ struct Row {
     follows: fn(&str, &ControlPlane, &mut Model, &mut HostConfig),
 }
 
-const ROWS: [Row; 5] = [
+const ROWS: [Row; 7] = [
     Row {
         code: "PrivateLinkServiceCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled",
         breaks: |model| model.vnets.get_mut(&key("core")).unwrap().subnets[0].service_policies = Some(true),
         follows: |remedy, _, model, _| {
             assert!(remedy.contains("`nat = true`"), "{remedy}");
             model.vnets.get_mut(&key("core")).unwrap().subnets[0].service_policies = Some(false);
+        },
+    },
+    Row {
+        code: "InvalidAddressSpace",
+        breaks: |model| {
+            let space = &mut model.vnets.get_mut(&key("core")).unwrap().address_space;
+            space.push("126.0.0.0/7".parse().unwrap());
+        },
+        follows: |remedy, _, model, _| {
+            assert!(remedy.starts_with("name prefixes whose addresses hosts can have"), "{remedy}");
+            let space = &mut model.vnets.get_mut(&key("core")).unwrap().address_space;
+            *space.last_mut().unwrap() = "126.0.0.0/8".parse().unwrap();
+        },
+    },
+    Row {
+        code: "InvalidPrefix",
+        breaks: |model| {
+            let core = model.vnets.get_mut(&key("core")).unwrap();
+            (core.lockdown, core.public_prefixes) = (true, vec!["::/0".parse().unwrap()]);
+        },
+        follows: |remedy, _, model, _| {
+            assert!(remedy.starts_with("name public addresses"), "{remedy}");
+            let core = model.vnets.get_mut(&key("core")).unwrap();
+            core.public_prefixes = vec!["2001:db8:5::/48".parse().unwrap()];
         },
     },
     Row {

@@ -105,9 +105,10 @@ fn killed(from: &Folder, to: &Folder) {
 #[track_caller]
 fn refused(folder: &Folder, reason: &str) {
     let before = hashes_of(&folder.state());
-    let error = SqliteStore::open(&folder.state()).expect_err("refused").to_string();
+    let refused = SqliteStore::open(&folder.state()).expect_err("refused");
+    assert!(refused.remedy().is_some_and(|remedy| remedy.contains("privlink restore")), "{refused}");
+    let error = refused.to_string();
     assert!(error.contains(reason), "{error}");
-    assert!(error.contains("privlink restore"), "{error}");
     assert!(error.contains(folder.state().to_str().expect("a path")), "{error}");
     assert_eq!(hashes_of(&folder.state()), before, "{error}");
 }
