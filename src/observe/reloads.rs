@@ -47,3 +47,20 @@ impl Reloads {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_result_is_counted_and_the_last_one_stands() {
+        let reloads = Reloads::default();
+        assert_eq!(reloads.read(), Results::default());
+        for (applied, said) in [(true, "applied"), (false, "2:1: error"), (false, "3:1: error")] {
+            reloads.note(LastReload { at: String::new(), by: "root".to_owned(), applied, said: said.to_owned() });
+        }
+        let Results { applied, refused, last } = reloads.read();
+        assert_eq!((applied, refused), (1, 2));
+        assert_eq!(last.map(|last| (last.applied, last.said)), Some((false, "3:1: error".to_owned())));
+    }
+}

@@ -14,6 +14,7 @@ use crate::control::testing::root;
 
 mod audited;
 mod by_id;
+mod guarded;
 mod looks;
 mod requests;
 mod sides;

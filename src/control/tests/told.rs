@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
+use crate::control::access::{RoleAssignment, RoleDefinition};
 use crate::control::decisions::Item;
 use crate::control::model::{DnsZone, Key, LinkResource, Model, ResolutionPolicy, Tags, Vnet, ZoneLink};
 use crate::control::refusal::UNSEEN_RULE;
@@ -270,4 +271,37 @@ fn rules_between_objects_name_none_that_the_reader_does_not_see() {
     for code in ["OverlappingPeers", "PrivateIPAddressInUse", "SharedBackend"] {
         assert!(told.contains(code), "{code} was not provoked: {told:?}");
     }
+}
+
+#[test]
+fn whose_connections_end_with_a_resource_is_told_to_who_may_see_them() {
+    let deleted = |caller: &Caller| {
+        let world = Arc::new(World::default());
+        let mut file = model();
+        let account = file.resources.get_mut(&key("orders-db")).unwrap();
+        account.kind = Some("Microsoft.Storage/storageAccounts".into());
+        let role = RoleDefinition {
+            name: "cleaner".parse().unwrap(),
+            description: String::new(),
+            actions: ["read", "delete"]
+                .map(|verb| format!("Microsoft.Storage/storageAccounts/{verb}").parse().unwrap())
+                .into(),
+            not_actions: Vec::new(),
+            assignable_scopes: vec!["/".parse().unwrap()],
+        };
+        let given = RoleAssignment {
+            principal: "uid:7".parse().unwrap(),
+            role: role.name.clone(),
+            scope: "/".parse().unwrap(),
+        };
+        file.roles.insert(Key::global("cleaner"), role);
+        file.assignments.insert(Key::global(given.id().to_string()), given);
+        let control = begin(&world, file);
+        let command = Command::Delete { kind: ItemKind::Resource, reference: "orders-db".into() };
+        let Outcome::Deleted(deletion) = control.apply(caller, command).unwrap() else { panic!() };
+        assert!(!world.passes("10.1.9.4"));
+        deletion.disconnected
+    };
+    assert_eq!(deleted(&root()), [key("orders")]);
+    assert_eq!(deleted(&Caller::user(7, "ada")), []);
 }
