@@ -62,9 +62,11 @@ pub(super) fn audit(command: &AuditCommand, client: &Client, output: &mut Output
         }
         AuditCommand::Export { file, since, until } => {
             let kept = OpenOptions::new().create_new(true).write(true).mode(0o600).open(file);
-            let failed = |error: io::Error| match error.kind() {
-                io::ErrorKind::AlreadyExists => exists(file).with_remedy("name another file"),
-                _ => Failure::new(Exit::Failed, format!("{}: {error}", file.display())),
+            let failed = |error: io::Error| {
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    return exists(file).with_remedy("name another file");
+                }
+                Failure::new(Exit::Failed, format!("{}: {error}", file.display()))
             };
             let mut kept = kept.map_err(failed)?;
             let count = export(client, (*since, *until), &mut kept)?;

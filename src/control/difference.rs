@@ -290,17 +290,12 @@ fn compare(field: String, before: &Value, after: &Value, changes: &mut Vec<Field
     if before == after || is_empty(before) && is_empty(after) {
         return;
     }
-    let none = Fields::new();
-    let parts = |value: &'_ Value| match value {
-        Value::Object(fields) => Some(fields.clone()),
-        Value::Null => Some(none.clone()),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
-    };
-    if let (Some(old), Some(new)) = (parts(before), parts(after)) {
-        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    if is_object(before) && is_object(after) {
+        let names: BTreeSet<&String> =
+            [before, after].into_iter().filter_map(Value::as_object).flat_map(Fields::keys).collect();
         for name in names {
             let inner = if field.is_empty() { name.clone() } else { format!("{field}.{name}") };
-            compare(inner, old.get(name).unwrap_or(&Value::Null), new.get(name).unwrap_or(&Value::Null), changes);
+            compare(inner, part(before, name), part(after, name), changes);
         }
         return;
     }
@@ -330,6 +325,15 @@ fn compare(field: String, before: &Value, after: &Value, changes: &mut Vec<Field
     };
     let told = |value: Value| if is_empty(&value) { Value::Null } else { value };
     changes.push(FieldChange { field, before: told(before), after: told(after) });
+}
+
+fn part<'a>(value: &'a Value, name: &str) -> &'a Value {
+    value.get(name).unwrap_or(&Value::Null)
+}
+
+/// Nothing is an object without fields.
+fn is_object(value: &Value) -> bool {
+    value.is_object() || value.is_null()
 }
 
 /// The parts of a list by their names, where each has one of its own; nothing is an empty list.
@@ -363,25 +367,29 @@ pub(super) fn bounded(changes: Vec<FieldChange>) -> (Vec<FieldChange>, usize) {
     let (all, mut bytes) = (changes.len(), 0);
     let mut kept = Vec::new();
     for FieldChange { field, before, after } in changes {
-        let change = FieldChange { field, before: shortened(before), after: shortened(after) };
-        bytes += change.field.len() + change.before.to_string().len() + change.after.to_string().len();
+        let ((before, of_before), (after, of_after)) = (shortened(before), shortened(after));
+        bytes += field.len() + of_before + of_after;
         if kept.len() == MOST_FIELDS || bytes > MOST_BYTES {
             break;
         }
-        kept.push(change);
+        kept.push(FieldChange { field, before, after });
     }
     let left_out = all - kept.len();
     (kept, left_out)
 }
 
-/// The value itself, or the beginning of its text and how long it is.
-fn shortened(value: Value) -> Value {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+/// The value itself, or the beginning of its text and how long it is; and the bytes of what is kept of it, as JSON.
+fn shortened(value: Value) -> (Value, usize) {
+    let json = value.to_string();
+    let text = value.as_str().unwrap_or(&json);
     if text.len() <= LONGEST_VALUE {
-        return value;
+        let bytes = json.len();
+        return (value, bytes);
     }
     let end = text.floor_char_boundary(LONGEST_VALUE);
-    Value::String(format!("{}… ({} bytes)", &text[..end], text.len()))
+    let short = Value::String(format!("{}… ({} bytes)", &text[..end], text.len()));
+    let bytes = short.to_string().len();
+    (short, bytes)
 }
 
 #[cfg(test)]

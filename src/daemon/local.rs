@@ -55,11 +55,11 @@ pub(crate) fn restore(
 ) -> Result<Restored, Failure> {
     let failed = |error: StoreError| failure(&error.into());
     let broken = |error: std::io::Error| failure(&error.into());
-    let mut held = sqlite::Restoration::begin(&options.file, &options.state).map_err(|error| match error {
-        StoreError::Damaged { .. } => {
-            Failure::new(Exit::Failed, error.to_string()).with_remedy("choose another backup")
+    let mut held = sqlite::Restoration::begin(&options.file, &options.state).map_err(|error| {
+        if matches!(error, StoreError::Damaged { .. }) {
+            return Failure::new(Exit::Failed, error.to_string()).with_remedy("choose another backup");
         }
-        other => failed(other),
+        failed(error)
     })?;
     let backup = Durable::new(Arc::new(held.backup().map_err(failed)?));
     let uid = rustix::process::getuid().as_raw();

@@ -280,10 +280,13 @@ pub struct LeaseId(pub u64);
 
 /// What to do about what the kernel refused.
 fn remedy_of(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::ReadOnlyFilesystem => "; mount it so that it can be written, or choose another directory",
-        std::io::ErrorKind::PermissionDenied => "; run as a user who may use it, or choose another directory",
-        _ => "",
+    let kind = error.kind();
+    if kind == std::io::ErrorKind::ReadOnlyFilesystem {
+        "; mount it so that it can be written, or choose another directory"
+    } else if kind == std::io::ErrorKind::PermissionDenied {
+        "; run as a user who may use it, or choose another directory"
+    } else {
+        ""
     }
 }
 
@@ -357,10 +360,8 @@ impl StoreError {
     /// What to do about it where a daemon starts with it; `None`: the error says so itself.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
-        match self {
-            Self::Damaged { .. } => Some("nothing in it was changed; bring back a backup: privlink restore FILE"),
-            _ => None,
-        }
+        let damaged = matches!(self, Self::Damaged { .. });
+        damaged.then_some("nothing in it was changed; bring back a backup: privlink restore FILE")
     }
 }
 

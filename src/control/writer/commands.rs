@@ -10,7 +10,9 @@ use crate::control::apply::{
 };
 use crate::control::command::{Changed, Deletion, FileVersion, MOVED};
 use crate::control::decisions::ItemKind;
-use crate::control::difference::{self, Changed as Difference, Object, ObjectChange, of_connection, of_item};
+use crate::control::difference::{
+    self, Changed as Difference, FieldChange, Object, ObjectChange, of_connection, of_item,
+};
 use crate::control::model::{Key, Map, Model, PrivateEndpoint};
 use crate::control::references::{resolve, resolve_seen};
 use crate::control::rights::{Right, Verb, refuse_other_type};
@@ -286,7 +288,19 @@ impl Planning<'_> {
     }
 
     /// That `item` was made, changed or deleted.
-    fn item_record(&self, verb: &str, item: &Item, (before, after): (&Decisions, &Decisions)) -> Record {
+    fn item_record(&self, verb: &str, item: &Item, states: (&Decisions, &Decisions)) -> Record {
+        let (before, after) = states;
+        self.item_record_with(verb, item, states, of_item(&before.model, &after.model, item))
+    }
+
+    /// The same, where the fields that differ are known.
+    fn item_record_with(
+        &self,
+        verb: &str,
+        item: &Item,
+        (before, after): (&Decisions, &Decisions),
+        changes: Vec<FieldChange>,
+    ) -> Record {
         let endpoints = item.kind == ItemKind::Endpoint;
         let (old, new) = (before.model.endpoints.get(&item.key), after.model.endpoints.get(&item.key));
         let connection = |of: &Decisions| of.connections.get(&item.key).filter(|_| endpoints).cloned();
@@ -301,7 +315,7 @@ impl Planning<'_> {
             detail: if item.kind == ItemKind::Assignment { given() } else { said }.unwrap_or_default(),
             ..self.record_of(verb, item, if after.model.has(item) { &after.model } else { &before.model })
         };
-        record.with(of_item(&before.model, &after.model, item))
+        record.with(changes)
     }
 
     /// What is recorded of peerings whose other side is gone in `after`.
@@ -361,7 +375,7 @@ impl Planning<'_> {
         for changed in difference::between(before, after) {
             match &changed.object {
                 Object::Item(item) => {
-                    let mut record = self.item_record(changed.action(), item, (before, after));
+                    let mut record = self.item_record_with(changed.action(), item, (before, after), changed.fields());
                     // A decision is recorded once, with its connection.
                     if item.kind == ItemKind::Endpoint && self.decided_by_file(&item.key, (before, after)).is_some() {
                         (record.from, record.to) = (None, None);
