@@ -59,6 +59,18 @@ pub(crate) fn ip(arguments: &str) -> String {
     run("ip", arguments)
 }
 
+/// Waits until `condition` holds.
+pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
+    const STEP: Duration = Duration::from_millis(20);
+    let holds = (0..PATIENCE.as_millis() / STEP.as_millis()).any(|_| {
+        condition() || {
+            std::thread::sleep(STEP);
+            false
+        }
+    });
+    assert!(holds, "waited in vain: {what}");
+}
+
 /// A namespace with a default route to a neighbour that swallows everything.
 pub(crate) fn leg(name: &str, address: &str) {
     ip(&format!("netns add {name}"));
@@ -142,10 +154,22 @@ pub(crate) fn files(run_dir: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(run_dir).expect("readable").map(|entry| entry.expect("readable").path()).collect()
 }
 
+/// Longest wait for what comes: a busy machine may need it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// The errno of a TCP connection from `namespace`; a route to nowhere shows as `TimedOut`.
 pub(crate) fn connect(namespace: &str, address: &str) -> std::io::ErrorKind {
+    connect_within(namespace, address, Duration::from_millis(300))
+}
+
+/// [`connect`] where some router answers that there is no way.
+pub(crate) fn refused(namespace: &str, address: &str) -> std::io::ErrorKind {
+    connect_within(namespace, address, PATIENCE)
+}
+
+fn connect_within(namespace: &str, address: &str, limit: Duration) -> std::io::ErrorKind {
     let address: SocketAddr = format!("{address}:443").parse().expect("an address");
-    let attempt = || Ok(TcpStream::connect_timeout(&address, Duration::from_millis(300)));
+    let attempt = || Ok(TcpStream::connect_timeout(&address, limit));
     let result = Namespace::open(Some(namespace)).expect("there").run(attempt).expect("entered");
     result.expect_err("nobody listens").kind()
 }

@@ -7,11 +7,11 @@ use std::net::Ipv4Addr;
 use rustix::net::{RecvFlags, ipproto};
 
 use crate::lab::{
-    Daemon, Place, ask, drops, drops_exactly, endpoint, eventually, ip, isolated, isolated_in, json, metrics, now,
-    orders, two_legs, two_sides, verdict,
+    Daemon, Place, ask, drops, drops_exactly, endpoint, eventually, ip, isolated, isolated_in, json, metrics, orders,
+    two_legs, two_sides, verdict,
 };
 use crate::packets::echo_request;
-use crate::peers::{ANSWER, Capture, connect, inject, ping, raw, serve, tcp, udp};
+use crate::peers::{Capture, connect, inject, ping, raw, serve, tcp, tcp_once, udp, udp_once};
 
 #[test]
 fn an_approved_endpoint_answers_and_everything_else_is_refused_under_its_name() {
@@ -22,10 +22,8 @@ fn an_approved_endpoint_answers_and_everything_else_is_refused_under_its_name() 
         let daemon = Daemon::start(&orders("Pending"));
         let provider = Capture::start("core");
 
-        let began = now();
         let refused = drops_exactly("not_approved_pending", 1, || tcp("spoke", "10.1.0.5:0", "10.1.9.4:7"));
-        assert_eq!(refused, Err(ConnectionRefused));
-        assert!(began.elapsed() < ANSWER, "it was told, and did not give up");
+        assert_eq!(refused, Err(ConnectionRefused), "it was told, and did not give up");
         let refused = drops_exactly("not_approved_pending", 1, || udp("spoke", "10.1.0.5:0", "10.1.9.4:7"));
         assert!(refused.is_err(), "{refused:?}");
         assert_eq!(provider.packets(), Vec::<Vec<u8>>::new());
@@ -42,12 +40,12 @@ fn an_approved_endpoint_answers_and_everything_else_is_refused_under_its_name() 
             ("source_not_allowed", "172.16.0.9:0", "10.1.9.4:7", TimedOut),
         ];
         for (reason, from, to, told) in attempts {
-            let refused = drops_exactly(reason, 1, || tcp("spoke", from, to));
+            let refused = drops_exactly(reason, 1, || tcp_once("spoke", from, to));
             assert_eq!(refused, Err(told), "{reason}");
-            let refused = drops_exactly(reason, 1, || udp("spoke", from, to));
+            let refused = drops_exactly(reason, 1, || udp_once("spoke", from, to));
             assert!(refused.is_err(), "{reason}: {refused:?}");
         }
-        drops_exactly("no_session", 1, || tcp("core", "10.20.0.2:0", "10.20.99.4:7").expect_err("dropped"));
+        drops_exactly("no_session", 1, || tcp_once("core", "10.20.0.2:0", "10.20.99.4:7").expect_err("dropped"));
         assert_eq!(provider.packets(), Vec::<Vec<u8>>::new());
         assert_eq!(tcp("core", "10.20.0.3:0", "10.20.0.2:8").as_deref(), Ok("another port"), "the target was alive");
         drop(daemon);

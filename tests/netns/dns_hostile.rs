@@ -14,6 +14,7 @@ use hickory_proto::rr::{Name, RData};
 
 use crate::dns::{NAME, RESOLVER, file, lab};
 use crate::lab::{Daemon, ask, cli, eventually, inside, isolated, json, metrics, now};
+use crate::peers::ANSWER;
 
 const UPSTREAM: &str = "10.1.0.53";
 const TRUE: [u8; 4] = [192, 0, 2, 1];
@@ -49,8 +50,7 @@ fn say(message: &[u8], patience: Duration) -> Option<Vec<u8>> {
 }
 
 fn resolved(name: &str, kind: u16) -> Message {
-    let said =
-        say(&query(name, kind, Some(1_232)), Duration::from_secs(9)).unwrap_or_else(|| panic!("{name}: silence"));
+    let said = say(&query(name, kind, Some(1_232)), ANSWER).unwrap_or_else(|| panic!("{name}: silence"));
     Message::from_vec(&said).expect("a message")
 }
 
@@ -307,7 +307,7 @@ fn bad_queries_are_answered_with_a_code_or_not_at_all_and_counted() {
             ("MAILB", query(NAME, 253, None), Some(4)),
             ("no type", query(NAME, 0, None), Some(1)),
         ] {
-            let patience = if code.is_some() { Duration::from_secs(9) } else { silent };
+            let patience = if code.is_some() { ANSWER } else { silent };
             let said = say(&message, patience);
             assert_eq!(said.as_ref().map(|said| said[3] & 0x0f), code, "{what}: {said:?}");
             if let Some(said) = said {
@@ -334,7 +334,7 @@ fn bad_queries_are_answered_with_a_code_or_not_at_all_and_counted() {
         // Strangers: refused, and nothing to gain by their asking.
         let stranger = inside("spoke", || {
             let socket = UdpSocket::bind("172.16.0.9:0").expect("bound");
-            socket.set_read_timeout(Some(Duration::from_secs(9))).expect("set");
+            socket.set_read_timeout(Some(ANSWER)).expect("set");
             socket.send_to(&query(NAME, 1, Some(4_096)), (RESOLVER, 53)).expect("sent");
             let mut buffer = [0; 4_096];
             let length = socket.recv(&mut buffer).expect("an answer");
@@ -346,7 +346,7 @@ fn bad_queries_are_answered_with_a_code_or_not_at_all_and_counted() {
         resolved("kept.example.org", 1);
         let mut alone = query("kept.example.org", 1, None);
         alone[2] = 0;
-        assert_eq!(say(&alone, Duration::from_secs(9)).expect("an answer")[3] & 0x0f, 5);
+        assert_eq!(say(&alone, ANSWER).expect("an answer")[3] & 0x0f, 5);
 
         slow_clients(&daemon);
     });
@@ -393,7 +393,7 @@ fn long_answers_fit_their_clients_and_new_names_are_known_at_once() {
         let _daemon = Daemon::start(&(file(&settings, "Approved") + &many));
         listens();
         for (payload, most) in [(None, 512), (Some(0), 512), (Some(900), 900), (Some(65_535), 1_232)] {
-            let said = say(&query(NAME, 1, payload), Duration::from_secs(9)).expect("an answer");
+            let said = say(&query(NAME, 1, payload), ANSWER).expect("an answer");
             assert!(said.len() <= most, "{payload:?}: {}", said.len());
             assert!(said[2] & 0x02 != 0, "{payload:?}: it says that there is more");
         }

@@ -14,7 +14,7 @@ use rustix::net::ipproto;
 
 use crate::lab::{Daemon, ask, cli, drops_exactly, eventually, ip, isolated, now, orders, two_legs};
 use crate::packets::{ACK, RST, SYN, Side, data};
-use crate::peers::{ANSWER, Capture, accept_all, connect_within, end_of, inject, listen, raw, tcp};
+use crate::peers::{Capture, accept_all, connect, end_of, inject, listen, raw, tcp};
 
 const FIN: u8 = 1;
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 5);
@@ -69,7 +69,7 @@ fn server() -> Accepted {
 }
 
 fn open(accepted: &Accepted) -> Pair {
-    let client = connect_within("spoke", "10.1.0.5:0", "10.1.9.4:7", ANSWER).expect("connected");
+    let client = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
     let (server, seen) = accepted.recv().expect("accepted");
     let SocketAddr::V4(seen) = seen else { panic!("{seen}") };
     let port = client.local_addr().expect("bound").port();
@@ -183,8 +183,7 @@ fn a_client_that_lost_its_connection_gets_another_by_the_same_nat_port() {
         rustix::net::sockopt::set_socket_linger(&lost.client, Some(Duration::ZERO)).expect("set");
         drop(lost.client);
         ip("-n spoke rule del pref 1");
-        let mut client = connect_within("spoke", &format!("10.1.0.5:{port}"), "10.1.9.4:7", Duration::from_secs(20))
-            .expect("connected");
+        let mut client = connect("spoke", &format!("10.1.0.5:{port}"), "10.1.9.4:7").expect("connected");
         let mut server = accepted.recv().expect("accepted").0;
         client.write_all(b"anew").expect("sent");
         server.read_exact(&mut [0; 4]).expect("heard");

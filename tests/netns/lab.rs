@@ -18,8 +18,8 @@ pub(crate) const FILE: &str = "/run/privlink/lab.toml";
 pub(crate) const LOG: &str = "/run/privlink/log";
 const METRICS: &str = "127.0.0.1:9464";
 
-/// How long anything may take that is not timed; generous, since a loaded machine is no failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take that is not timed. It ends as soon as it comes, and a loaded machine is no failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where a test runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -394,12 +394,22 @@ pub(crate) fn drops() -> BTreeMap<String, u64> {
 
 /// Runs `action`, and asserts that exactly `count` packets more were dropped, all of them for `reason`.
 pub(crate) fn drops_exactly<T>(reason: &str, count: u64, action: impl FnOnce() -> T) -> T {
-    drops_grow(reason, count, action)
+    drops_within(PATIENCE, reason, count, action)
         .unwrap_or_else(|grown| panic!("{reason} should have grown by {count} alone, but: {grown:?}"))
 }
 
-/// What `action` returns if exactly `count` packets more were dropped, all of them for `reason`; else what was.
+/// What `action` returns if exactly `count` packets more were dropped, all of them for `reason`; else what was. For an
+/// action that is repeated: a packet that a full queue loses is given up soon.
 pub(crate) fn drops_grow<T>(reason: &str, count: u64, action: impl FnOnce() -> T) -> Result<T, BTreeMap<String, u64>> {
+    drops_within(PATIENCE / 24, reason, count, action)
+}
+
+fn drops_within<T>(
+    limit: Duration,
+    reason: &str,
+    count: u64,
+    action: impl FnOnce() -> T,
+) -> Result<T, BTreeMap<String, u64>> {
     let before = drops();
     let result = action();
     let mut grown = BTreeMap::new();
@@ -412,22 +422,18 @@ pub(crate) fn drops_grow<T>(reason: &str, count: u64, action: impl FnOnce() -> T
                 }
             }
             grown.retain(|_, value| *value > 0);
-            grown == BTreeMap::from([(reason.to_owned(), count)])
+            // Counters never shrink: what is too much already stays so.
+            grown.values().sum::<u64>() >= count
         },
-        PATIENCE / 2,
+        limit,
     )
-    .map_err(|()| grown)?;
-    Ok(result)
+    .map_err(|()| grown.clone())?;
+    if grown == BTreeMap::from([(reason.to_owned(), count)]) { Ok(result) } else { Err(grown) }
 }
 
 /// Waits until `condition` holds.
 pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
     eventually_or(condition, PATIENCE).unwrap_or_else(|()| panic!("waited in vain: {what}"));
-}
-
-/// [`eventually`], of what a busy machine may need long for: floods, of which a full queue loses most.
-pub(crate) fn eventually_at_last(what: &str, condition: impl FnMut() -> bool) {
-    eventually_or(condition, 12 * PATIENCE).unwrap_or_else(|()| panic!("waited in vain: {what}"));
 }
 
 fn eventually_or(mut condition: impl FnMut() -> bool, limit: Duration) -> Result<(), ()> {

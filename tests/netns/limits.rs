@@ -1,17 +1,17 @@
 //! Drains and limits, changed by SIGHUP while sessions live.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::lab::{
-    Daemon, drops, drops_exactly, drops_grow, endpoint, eventually, eventually_at_last, inside, ip, isolated, json,
-    metrics, now, orders, read_log, run, sessions, two_legs, two_sides,
+    Daemon, drops, drops_exactly, drops_grow, endpoint, eventually, inside, ip, isolated, json, metrics, now, orders,
+    read_log, run, sessions, two_legs, two_sides,
 };
-use crate::packets::{SYN, datagram, echo_request, segment};
-use crate::peers::{connect, greeted, inject, raw, serve, tcp, udp};
+use crate::packets::{SYN, Side, datagram, echo_request, segment};
+use crate::peers::{connect, greeted, inject, raw, serve, tcp, udp, udp_once};
 
 fn still_echoes(stream: &mut TcpStream) {
     stream.write_all(b"still").expect("sent");
@@ -97,6 +97,33 @@ fn the_daemons_own_limit_refuses_what_does_not_fit() {
     });
 }
 
+/// The endpoint that is flooded.
+const FLOODED: Side = (Ipv4Addr::new(10, 1, 9, 4), 7);
+
+/// Sends `count` packets, each of another client, none of whom says anything more. A full queue of the device loses
+/// some; `sent` counts on, so that the next are of others, and each round of a flood comes nearer to its end.
+fn flood(sent: &mut u32, count: u32, packet: fn(Side, u32) -> Vec<u8>) {
+    let socket = raw("spoke", rustix::net::ipproto::RAW);
+    let numbers = *sent..*sent + count;
+    *sent = numbers.end;
+    inside("spoke", || {
+        for number in numbers {
+            let [_, high, low, _] = (number << 8).to_be_bytes();
+            let source = Ipv4Addr::new(10, 1, 100 + high % 100, low.max(1));
+            let port = 1_024 + u16::try_from(number / 7_919).expect("few rounds");
+            let _ = inject(&socket, &packet((source, port), number));
+        }
+    });
+}
+
+fn question(from: Side, _: u32) -> Vec<u8> {
+    datagram(from, FLOODED, b"x")
+}
+
+fn syn(from: Side, number: u32) -> Vec<u8> {
+    segment(from, FLOODED, SYN, number, 0)
+}
+
 /// 64,512 ports for one NAT address, protocol and server (DESIGN §2), and clients for all of them.
 #[test]
 fn a_resource_without_a_nat_port_is_a_condition_and_another_address_ends_it() {
@@ -112,21 +139,16 @@ fn a_resource_without_a_nat_port_is_a_condition_and_another_address_ends_it() {
         let conditions = || json("status")["conditions"].to_string();
         let exhausted = || conditions().contains("NatPortsExhausted");
         assert!(!exhausted());
-        // What a full queue of the device lost is sent again.
+        let mut sent = 0;
         eventually("every port is taken", || {
-            inside("spoke", || {
-                for port in 1_024..=u16::MAX {
-                    let socket = UdpSocket::bind(("10.1.0.5", port)).expect("bound");
-                    // A refusal of an earlier one shows here.
-                    let _ = socket.send_to(b"x", "10.1.9.4:7");
-                }
-            });
+            flood(&mut sent, 4_000, question);
             exhausted()
         });
         let said = conditions();
         assert!(said.contains("resource default/echo has no NAT port left towards udp 10.20.0.2:7000"), "{said}");
-        let refused = || udp("spoke", "10.1.0.6:900", "10.1.9.4:7").expect_err("no port");
-        assert!(drops_grow("nat_ports_exhausted", 1, refused).is_ok());
+        let refused = || udp_once("spoke", "10.1.0.6:900", "10.1.9.4:7").expect_err("no port");
+        // What a queue still holds of the flood is refused, too.
+        eventually("one is refused, and it alone", || drops_grow("nat_ports_exhausted", 1, refused).is_ok());
         still_echoes(&mut stream);
         assert_eq!(tcp("spoke", "10.1.0.6:0", "10.1.9.4:7").as_deref(), Ok("echo"), "another protocol has its own");
         daemon.apply(&wide);
@@ -147,26 +169,16 @@ fn one_endpoint_starves_no_other() {
         let file = two_sides("workers = 2", &format!("{greedy}{modest}"));
         let _daemon = Daemon::start(&file.replace("\"10.20.99.4\", \"10.20.99.5\"", "\"10.20.99.4\""));
         let refused = || drops().get("nat_ports_exhausted").copied().unwrap_or(0);
-        let flood = || {
-            inside("spoke", || {
-                for port in 1_024..=u16::MAX {
-                    let socket = UdpSocket::bind(("10.1.0.5", port)).expect("bound");
-                    let _ = socket.send_to(b"x", "10.1.9.4:7");
-                }
-            });
-        };
-        // What a full queue of the device lost is sent again.
-        eventually_at_last("the endpoint has its share", || {
-            flood();
+        let mut sent = 0;
+        eventually("the endpoint has its share", || {
+            flood(&mut sent, 4_000, question);
             refused() > 0
         });
-        let ask = |port: u16| udp("spoke", &format!("10.1.0.6:{port}"), "10.1.9.5:7");
-        // Queues are first in, first out: who is answered waits behind nothing of the flood any more.
-        eventually_at_last("the flood has passed", || ask(5_000).as_deref() == Ok("echo"));
-        for port in 5_001..5_030 {
-            assert_eq!(ask(port).as_deref(), Ok("echo"), "{port}");
+        for port in 5_000..5_030 {
+            assert_eq!(udp("spoke", &format!("10.1.0.6:{port}"), "10.1.9.5:7").as_deref(), Ok("echo"), "{port}");
         }
-        assert!(udp("spoke", "10.1.0.6:5030", "10.1.9.4:7").is_err(), "and none of it to the greedy one");
+        let greedy = || udp_once("spoke", "10.1.0.6:5030", "10.1.9.4:7").expect_err("and none of it to the greedy one");
+        eventually("one is refused, and it alone", || drops_grow("nat_ports_exhausted", 1, greedy).is_ok());
     });
 }
 
@@ -175,21 +187,6 @@ fn resident(daemon: &Daemon) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("read");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
-}
-
-/// SYNs of ever new sources and ports, which are never followed by anything.
-fn flood(from: u32, count: u32) {
-    let socket = raw("spoke", rustix::net::ipproto::RAW);
-    let to = (Ipv4Addr::new(10, 1, 9, 4), 7);
-    inside("spoke", || {
-        for number in from..from + count {
-            let [_, high, low, _] = (number << 8).to_be_bytes();
-            let source = Ipv4Addr::new(10, 1, 100 + high % 100, low.max(1));
-            let port = 1_024 + u16::try_from(number / 7_919).expect("few rounds");
-            // A full queue of the device loses some.
-            let _ = inject(&socket, &segment((source, port), to, SYN, number, 0));
-        }
-    });
 }
 
 #[test]
@@ -202,9 +199,8 @@ fn memory_stays_flat_under_a_flood_of_syns_and_sessions_live_on() {
         let mut stream = connect("spoke", "10.1.0.5:0", "10.1.9.4:7").expect("connected");
         assert_eq!(greeted(&mut stream).as_deref().expect("greeted"), "echo");
         let mut sent = 0;
-        eventually_at_last("the table is full", || {
-            flood(sent, 100_000);
-            sent += 100_000;
+        eventually("the table is full", || {
+            flood(&mut sent, 100_000, syn);
             sessions() > 39_500
         });
         let opened = || -> u64 {
@@ -212,9 +208,8 @@ fn memory_stays_flat_under_a_flood_of_syns_and_sessions_live_on() {
             all.map(|(_, count)| count).sum()
         };
         let (before, first) = (resident(&daemon), opened());
-        eventually_at_last("100,000 more make room for one another", || {
-            flood(sent, 100_000);
-            sent += 100_000;
+        eventually("100,000 more make room for one another", || {
+            flood(&mut sent, 100_000, syn);
             still_echoes(&mut stream);
             opened() - first > 100_000
         });

@@ -11,7 +11,7 @@ use rustix::net::ipproto;
 
 use crate::lab::{Daemon, attachment, daemon_table, drops, endpoint, eventually, inside, ip, isolated, join, sysctl};
 use crate::packets::datagram;
-use crate::peers::{inject, raw};
+use crate::peers::{ANSWER, inject, raw};
 
 /// Endpoints of the tenant with the narrow way, and its own address of their family: IPv4, IPv6, and one of each
 /// before a service of the other.
@@ -133,9 +133,9 @@ fn pattern(bytes: usize) -> Vec<u8> {
 }
 
 fn downloads(namespace: &str, (to, from): (&str, &str)) {
-    let mut stream = inside(namespace, || TcpStream::connect_timeout(&at(to, 80), Duration::from_secs(10)))
+    let mut stream = inside(namespace, || TcpStream::connect_timeout(&at(to, 80), ANSWER))
         .unwrap_or_else(|error| panic!("{from} to {to}: {error}"));
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    stream.set_read_timeout(Some(ANSWER)).expect("set");
     let mut got = Vec::new();
     stream.read_to_end(&mut got).unwrap_or_else(|error| panic!("{from} from {to}: {error}; {:?}", drops()));
     assert!(got == pattern(BULK), "{} bytes from {to}", got.len());

@@ -11,14 +11,17 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketType};
 
-use super::lab::{inside, now};
+use super::lab::{PATIENCE, inside, now};
 
-/// Longest wait for an answer that comes.
-pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+/// Longest wait for an answer that comes: on a busy machine some of what is sent is lost, and sent again.
+pub(crate) const ANSWER: Duration = PATIENCE;
 
-/// Longest wait for one that does not: shorter than the kernel's first SYN retransmission, so that one
+/// Longest wait for one that does not come: shorter than the kernel's first SYN retransmission, so that one
 /// attempt is one packet.
-pub(crate) const SILENCE: Duration = Duration::from_millis(400);
+const SILENCE: Duration = Duration::from_millis(700);
+
+/// After which a datagram or an echo request that nobody has answered is sent again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 pub(crate) fn address(text: &str) -> SocketAddr {
     text.parse().expect("address:port")
@@ -79,7 +82,12 @@ pub(crate) fn listen(namespace: &str, at: &str, backlog: i32) -> TcpListener {
 
 /// A connection from an address and port of the caller's choice (port 0: any).
 pub(crate) fn connect(namespace: &str, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
-    connect_within(namespace, from, to, SILENCE.max(Duration::from_millis(700)))
+    connect_within(namespace, from, to, ANSWER)
+}
+
+/// [`connect`] where nobody may answer: one attempt, which is one packet.
+pub(crate) fn connect_once(namespace: &str, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
+    connect_within(namespace, from, to, SILENCE)
 }
 
 /// [`connect`], with a choice of patience.
@@ -106,6 +114,12 @@ pub(crate) fn tcp(namespace: &str, from: &str, to: &str) -> Result<String, Error
     greeted(&mut stream).map_err(|error| error.kind())
 }
 
+/// [`tcp`] where nobody may answer: one attempt, which is one packet.
+pub(crate) fn tcp_once(namespace: &str, from: &str, to: &str) -> Result<String, ErrorKind> {
+    let mut stream = connect_once(namespace, from, to)?;
+    greeted(&mut stream).map_err(|error| error.kind())
+}
+
 /// Reads the greeting and has one message echoed.
 pub(crate) fn greeted(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut name = Vec::new();
@@ -129,25 +143,51 @@ pub(crate) fn udp(namespace: &str, from: &str, to: &str) -> Result<String, Error
     udp_of(namespace, from, to, 5)
 }
 
+/// [`udp`] where nobody may answer: one datagram.
+pub(crate) fn udp_once(namespace: &str, from: &str, to: &str) -> Result<String, ErrorKind> {
+    udp_of_once(namespace, from, to, 5)
+}
+
 /// [`udp`] with a payload of `size` bytes.
 pub(crate) fn udp_of(namespace: &str, from: &str, to: &str, size: usize) -> Result<String, ErrorKind> {
-    let limit = SILENCE.max(Duration::from_millis(700));
+    ask(namespace, (from, to), size, (ANSWER, AGAIN))
+}
+
+/// [`udp_once`] with a payload of `size` bytes.
+pub(crate) fn udp_of_once(namespace: &str, from: &str, to: &str, size: usize) -> Result<String, ErrorKind> {
+    ask(namespace, (from, to), size, (SILENCE, SILENCE))
+}
+
+/// Sends a datagram, again each time that it was not answered `within`, until the answer comes or `limit` is over.
+fn ask(
+    namespace: &str,
+    (from, to): (&str, &str),
+    size: usize,
+    (limit, within): (Duration, Duration),
+) -> Result<String, ErrorKind> {
     let sent = "x".repeat(size);
     let socket = inside(namespace, || UdpSocket::bind(address(from))).expect("bound");
-    socket.set_read_timeout(Some(limit)).expect("set");
-    let ask = || {
-        inside(namespace, || socket.connect(address(to)))?;
-        socket.send(sent.as_bytes())?;
-        let mut buffer = [0; 2048];
-        let length = socket.recv(&mut buffer)?;
-        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        let (name, payload) = text.split_once(':').expect("name:payload");
-        assert_eq!(payload, sent);
-        Ok(name.to_owned())
-    };
-    // A socket with a timeout says "would block" when it is over.
-    let kind_of = |kind| if kind == ErrorKind::WouldBlock { ErrorKind::TimedOut } else { kind };
-    ask().map_err(|error: std::io::Error| kind_of(error.kind()))
+    socket.set_read_timeout(Some(within)).expect("set");
+    inside(namespace, || socket.connect(address(to))).map_err(|error| error.kind())?;
+    let began = now();
+    let mut buffer = [0; 2048];
+    loop {
+        match socket.send(sent.as_bytes()).and_then(|_| socket.recv(&mut buffer)) {
+            Ok(length) => {
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let (name, payload) = text.split_once(':').expect("name:payload");
+                assert_eq!(payload, sent);
+                return Ok(name.to_owned());
+            }
+            // A socket with a timeout says "would block" when it is over.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if began.elapsed() >= limit {
+                    return Err(ErrorKind::TimedOut);
+                }
+            }
+            Err(error) => return Err(error.kind()),
+        }
+    }
 }
 
 /// A raw socket for one protocol; it hears what the kernel delivers, with the IPv4 header.
@@ -169,14 +209,18 @@ pub(crate) fn inject(socket: &OwnedFd, packet: &[u8]) -> Result<(), Errno> {
 pub(crate) fn ping(namespace: &str, from: &str, to: &str) -> bool {
     const IDENTIFIER: u16 = 0x5143;
     let hears = raw(namespace, rustix::net::ipproto::ICMP);
-    sockopt::set_socket_timeout(&hears, Timeout::Recv, Some(Duration::from_millis(700))).expect("set");
+    sockopt::set_socket_timeout(&hears, Timeout::Recv, Some(AGAIN)).expect("set");
     let sends = raw(namespace, rustix::net::ipproto::RAW);
     let (from, to): (Ipv4Addr, Ipv4Addr) = (from.parse().expect("address"), to.parse().expect("address"));
-    inject(&sends, &super::packets::echo_request(from, to, IDENTIFIER, 64)).expect("sent");
+    let ask = || inject(&sends, &super::packets::echo_request(from, to, IDENTIFIER, 64)).expect("sent");
+    ask();
     let began = now();
     let mut buffer = [0; 2048];
     while began.elapsed() < ANSWER {
-        let Ok((_, length)) = rustix::net::recv(&hears, &mut buffer, RecvFlags::empty()) else { return false };
+        let Ok((_, length)) = rustix::net::recv(&hears, &mut buffer, RecvFlags::empty()) else {
+            ask();
+            continue;
+        };
         let packet = &buffer[..length];
         if packet.len() >= 28
             && packet[12..16] == to.octets()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::lab::{Daemon, ask, cli, drops, endpoint, inside, isolated, json, metrics, now, rest, two_legs, two_sides};
-use crate::peers::serve;
+use crate::peers::{ANSWER, serve};
 
 /// Bytes of an IP packet that carries [`PAYLOAD`].
 const PACKET: u64 = 1_228;
@@ -60,11 +60,11 @@ fn percent(bytes: u64, within: Duration, allowed: u64) -> u64 {
     u64::try_from(u128::from(bytes) * 8 * 100 / allowed).expect("small")
 }
 
-/// Waits until nothing more comes.
-fn settled(counted: &AtomicU64) -> u64 {
+/// Waits until a count grows no more: what is on its way has come, and is counted.
+fn settled(count: impl Fn() -> u64) -> u64 {
     let mut before = u64::MAX;
     loop {
-        let came = counted.load(Ordering::Relaxed);
+        let came = count();
         if came == before {
             return came;
         }
@@ -90,11 +90,11 @@ fn udp_at_twice_the_rate_passes_once_over_one_worker_or_several() {
             counted.store(0, Ordering::Relaxed);
             let (offered, within) = offer("10.1.9.4:7", RATE * 2, sockets);
             assert!(percent(offered, within, RATE) > 180, "the machine did not offer enough: {offered} bytes");
-            let came = settled(&counted);
+            let came = settled(|| counted.load(Ordering::Relaxed));
             let share = percent(came, within, RATE);
             println!("{workers} workers, {sockets} sockets: {share} % of the rate");
             assert!((95..=105).contains(&share), "{workers} workers, {sockets} sockets: {share} %");
-            let limited = drops().get("rate_limited").copied().unwrap_or(0);
+            let limited = settled(|| drops().get("rate_limited").copied().unwrap_or(0));
             assert!(limited * PACKET > offered * 4 / 10, "{limited} packets were limited");
             assert_eq!(json("status")["totals"]["answered"], 0, "silently");
             assert_eq!(json("endpoint show orders")["traffic"]["rateLimited"], limited);
@@ -128,11 +128,11 @@ fn a_greedy_endpoint_leaves_another_its_part_of_the_resources_rate() {
             let other = scope.spawn(|| offer("10.1.9.5:7", RATE / 4, 4));
             let (_, within) = offer("10.1.9.4:7", RATE * 3, 4);
             let (offered, _) = other.join().expect("offered");
-            let came = passed("modest");
+            let came = settled(|| passed("modest"));
             assert!(came * 100 >= offered * 95, "{came} of {offered} bytes of the modest one passed");
             within
         });
-        let all = percent(passed("greedy") + passed("modest"), within, RATE);
+        let all = percent(settled(|| passed("greedy") + passed("modest")), within, RATE);
         assert!((95..=105).contains(&all), "{all} % of the resource's rate");
         let explained = ask("explain --vnet spoke 10.1.0.5 10.1.9.5:7/udp");
         assert!(explained.contains("default/echo, shared by 2 approved endpoints: 4 Mbit/s each way"), "{explained}");
@@ -162,7 +162,7 @@ fn new_sessions_have_a_rate_and_those_there_are_live_on() {
             }
             let within = began.elapsed();
             for socket in &answered {
-                socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+                socket.set_read_timeout(Some(ANSWER)).expect("set");
                 let _ = socket.send_to(b"x", "10.1.9.4:7");
                 socket.recv(&mut [0; 100]).expect("sessions that there are live on");
             }

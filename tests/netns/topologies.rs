@@ -7,7 +7,7 @@ use crate::lab::{
     CORE, Daemon, attachment, consumer_vnet, daemon_table, drops_exactly, echo_service, endpoint, ip, isolated, join,
     leg, sysctl, two_legs,
 };
-use crate::peers::{Capture, connect, greeted, serve, tcp, udp};
+use crate::peers::{Capture, connect, greeted, serve, tcp, tcp_once, udp};
 
 /// One connection and one datagram from the same source to each of these, all open at once.
 fn at_once(questions: &[(&str, &str, &str)]) {
@@ -101,7 +101,7 @@ fn a_direct_peer_gets_through_and_a_peers_peer_and_a_one_sided_peer_do_not() {
         }
         // A peer's client that comes in by the hub is none of the hub's: its own VNet is attached.
         ip("-n hub address add 10.4.0.77/32 dev lo");
-        let refused = drops_exactly("source_not_allowed", 1, || tcp("hub", "10.4.0.77:0", "10.1.9.4:7"));
+        let refused = drops_exactly("source_not_allowed", 1, || tcp_once("hub", "10.4.0.77:0", "10.1.9.4:7"));
         assert_eq!(refused, Err(TimedOut));
         assert_eq!(provider.packets(), Vec::<Vec<u8>>::new());
     });
@@ -152,7 +152,7 @@ fn on_premises() {
     assert_eq!(udp("site", "192.168.40.7:0", "10.1.9.4:7").as_deref(), Ok("echo"));
     let provider = Capture::start("core");
     provider.quiet();
-    let refused = drops_exactly("source_not_allowed", 1, || tcp("site", "192.168.50.7:0", "10.1.9.4:7"));
+    let refused = drops_exactly("source_not_allowed", 1, || tcp_once("site", "192.168.50.7:0", "10.1.9.4:7"));
     assert_eq!(refused, Err(TimedOut));
     assert_eq!(provider.packets(), Vec::<Vec<u8>>::new());
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{TRUE, UPSTREAM, addresses, listens, query, resolved, upstream};
 use crate::dns::{NAME, RESOLVER, file, lab};
 use crate::lab::{Daemon, eventually, inside, isolated, metrics, now};
+use crate::peers::ANSWER;
 
 /// Questions that wait for an upstream at most.
 const WAITING: u64 = 1_024;
@@ -47,7 +48,7 @@ fn more_questions_than_may_wait_for_a_dead_upstream_are_dropped_and_counted() {
 
         // Every datagram has one fate.
         eventually("whoever waits is told that no answer could be had", || busy() + failed() == SENT);
-        client.set_read_timeout(Some(Duration::from_secs(9))).expect("set");
+        client.set_read_timeout(Some(ANSWER)).expect("set");
         let mut buffer = [0; 1_024];
         client.recv(&mut buffer).expect("an answer");
         assert_eq!(buffer[3] & 0x0f, 2, "SERVFAIL");

@@ -1,13 +1,11 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use serde_json::Value;
 
-const SOCKET: &str = "/run/privlink/privlink.sock";
+use crate::lab::PATIENCE;
 
-/// Longer than the daemon lets any request take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SOCKET: &str = "/run/privlink/privlink.sock";
 
 /// Status and body of the daemon's answer; `None`: it died before it had answered whole.
 pub(super) fn call(method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 
 use crate::lab::{Daemon, eventually, ip, isolated, orders, two_legs};
-use crate::peers::{connect, greeted, serve, tcp, udp};
+use crate::peers::{connect, connect_once, greeted, serve, tcp, udp};
 
 const SERVICE: &str = "10.1.9.4:7";
 
@@ -26,7 +26,7 @@ fn a_device_set_down_and_up_again_has_its_routes_and_sessions() {
                 let error = connect("spoke", "10.1.0.5:0", SERVICE).expect_err("no way");
                 assert!(is_unreachable(error), "{error:?}");
             } else {
-                connect("spoke", "10.1.0.5:0", SERVICE).expect_err("nothing leaves");
+                connect_once("spoke", "10.1.0.5:0", SERVICE).expect_err("nothing leaves");
             }
             ip(&format!("-n {namespace} link set {device} up"));
             eventually("new connections pass", || tcp("spoke", "10.1.0.5:0", SERVICE).is_ok());

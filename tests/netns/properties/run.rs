@@ -1,12 +1,12 @@
 //! Flips rows, and looks.
 
 use std::fs;
-use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+use std::io::ErrorKind::{self, ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
 
 use super::world::{self, BASE, Steady};
 use super::{Client, Edits, Flip, How, Row, See, table};
 use crate::lab::{Daemon, FILE, ask, cli, drops, drops_exactly, drops_grow, eventually, ip, isolated, read_log, rest};
-use crate::peers::{connect, greeted, udp_of};
+use crate::peers::{self, tcp_once, udp_of, udp_of_once};
 
 /// `text` with the edits made; each left side has to stand there once.
 fn edited(text: &str, edits: Edits, property: &str) -> String {
@@ -128,8 +128,8 @@ impl See {
             }
             Self::Dropped(from, to, reason) => {
                 // A client of an earlier row may still be saying good-bye to a daemon that has forgotten it.
-                let once = || drops_grow(reason, 1, || tcp(from, to).expect_err(property));
-                let grown = (0..3).map(|_| once()).find(Result::is_ok);
+                let drops_once = || drops_grow(reason, 1, || once(from, to).expect_err(property));
+                let grown = (0..3).map(|_| drops_once()).find(Result::is_ok);
                 assert!(
                     grown.is_some(),
                     "{property}: {from:?} to {to}: one packet should drop for {reason}: {:?}",
@@ -137,10 +137,10 @@ impl See {
                 );
             }
             Self::DroppedUdp(from, to, size, count, reason) => {
-                drops_exactly(reason, count, || udp(from, to, size).expect_err(property));
+                drops_exactly(reason, count, || udp_once(from, to, size).expect_err(property));
             }
             Self::Reset(from, to) => assert_eq!(tcp(from, to), Err(ConnectionRefused), "{property}: {from:?} to {to}"),
-            Self::Silence(from, to) => assert_eq!(tcp(from, to), Err(TimedOut), "{property}: {from:?} to {to}"),
+            Self::Silence(from, to) => assert_eq!(once(from, to), Err(TimedOut), "{property}: {from:?} to {to}"),
             Self::NoRoute(from, to) => assert_eq!(tcp(from, to), Err(NetworkUnreachable), "{property}: {to}"),
             Self::Unreachable(from, to) => assert_eq!(tcp(from, to), Err(HostUnreachable), "{property}: {to}"),
             Self::Says(command, text) => {
@@ -172,17 +172,31 @@ impl See {
     }
 }
 
-fn tcp((namespace, from): Client, to: &str) -> Result<String, std::io::ErrorKind> {
+/// What the lan has learnt must not answer for who would.
+fn forget_neighbours(namespace: &str) {
     if namespace == "lan" {
-        // What it has learnt must not answer for who would.
         ip("-n lan neigh flush all");
     }
-    let mut stream = connect(namespace, &format!("{from}:0"), to)?;
-    greeted(&mut stream).map_err(|error| error.kind())
 }
 
-fn udp((namespace, from): Client, to: &str, size: usize) -> Result<String, std::io::ErrorKind> {
+fn tcp((namespace, from): Client, to: &str) -> Result<String, ErrorKind> {
+    forget_neighbours(namespace);
+    peers::tcp(namespace, &format!("{from}:0"), to)
+}
+
+/// [`tcp`] where nobody may answer.
+fn once((namespace, from): Client, to: &str) -> Result<String, ErrorKind> {
+    forget_neighbours(namespace);
+    tcp_once(namespace, &format!("{from}:0"), to)
+}
+
+fn udp((namespace, from): Client, to: &str, size: usize) -> Result<String, ErrorKind> {
     udp_of(namespace, &format!("{from}:0"), to, size)
+}
+
+/// [`udp`] where nobody may answer.
+fn udp_once((namespace, from): Client, to: &str, size: usize) -> Result<String, ErrorKind> {
+    udp_of_once(namespace, &format!("{from}:0"), to, size)
 }
 
 /// The rows that `wanted` picks; `PRIVLINK_PROPERTY` picks those whose name holds it.

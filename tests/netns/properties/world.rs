@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::lab::{eventually, inside, ip, join, leg, sysctl};
-use crate::peers::{ANSWER, address, connect, greeted, listen, serve};
+use crate::peers::{address, connect, greeted, listen, serve};
 
 /// What is in force before and after each flip.
 pub(super) const BASE: &str = r#"
@@ -287,7 +287,6 @@ impl Steady {
     pub(super) fn begin() -> Self {
         let mut stream = connect("spoke", "10.1.0.99:0", "10.1.9.250:7").expect("the steady client");
         assert_eq!(greeted(&mut stream).expect("greeted"), "steady");
-        stream.set_read_timeout(Some(ANSWER)).expect("set");
         let steady = Self { echoes: Arc::default(), ended: Arc::default(), stop: Arc::default() };
         let (echoes, ended, stop) = (Arc::clone(&steady.echoes), Arc::clone(&steady.ended), Arc::clone(&steady.stop));
         std::thread::spawn(move || {
