@@ -19,8 +19,8 @@ const WORDS: usize = 10;
 /// What the hash that chooses a worker is made of, drawn at every start: nobody who does not know it can choose packets
 /// that all come to one worker.
 ///
-/// Every word of a packet is multiplied by a word of its own before any two are added (multilinear hashing, Carter and
-/// Wegman, 1979): two different packets get the same sum with a probability of 2⁻⁶⁴. The sum is mixed once more, so that
+/// Every word of a packet, of 32 bits, is multiplied by one of 64 bits of its own before any two are added (multilinear
+/// hashing, Carter and Wegman, 1979): two different packets get the same sum with a probability of 2⁻³³ at most. The sum is mixed once more, so that
 /// packets that differ by little do not lie side by side.
 #[derive(Clone, Copy)]
 pub struct Secret {

@@ -51,3 +51,63 @@ const fn spread(seed: u64) -> u64 {
     let second = (first ^ (first >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (second ^ (second >> 31)) | 1
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::snapshot::{AttachmentId, Protocol};
+    use crate::wire::Address;
+
+    /// A key as five words, so that any bit of it can be chosen.
+    fn key([source_high, source_low, destination_high, destination_low, ports]: [u64; 5]) -> FlowKey {
+        let address = |high: u64, low: u64| Address::v6(u128::from(high) << 64 | u128::from(low));
+        FlowKey {
+            attachment: AttachmentId((ports >> 16) as u16),
+            protocol: Protocol::Tcp,
+            source: address(source_high, source_low),
+            destination: address(destination_high, destination_low),
+            source_port: (ports >> 48) as u16,
+            destination_port: (ports >> 32) as u16,
+        }
+    }
+
+    /// Every way to change a key by a power of two, added or taken away, in one word or in two at once: what survives a
+    /// multiplication by an odd number (the top bit), what cancels between two words, and what leaves the low bits alone.
+    fn near(base: [u64; 5]) -> HashSet<FlowKey> {
+        let powers = (0..5).flat_map(|word| (if word == 4 { 16 } else { 0 }..64).map(move |bit| (word, 1_u64 << bit)));
+        let steps: Vec<(usize, u64)> =
+            powers.flat_map(|(word, power)| [(word, power), (word, power.wrapping_neg())]).collect();
+        let mut keys = HashSet::from([key(base)]);
+        for (at, &(word, step)) in steps.iter().enumerate() {
+            let mut changed = base;
+            changed[word] = changed[word].wrapping_add(step);
+            keys.insert(key(changed));
+            for &(word, step) in &steps[at..] {
+                let mut changed = changed;
+                changed[word] = changed[word].wrapping_add(step);
+                keys.insert(key(changed));
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn no_difference_of_keys_survives_into_their_hashes() {
+        const TWO_ADDRESSES: [u64; 5] = [0xFD01_0001 << 32, 5, 0xFD01_0009 << 32, 4, 40_000 << 48 | 443 << 32];
+        const MAPPED: [u64; 5] = [0, 0xFFFF_0A01_0005, 0, 0xFFFF_0A01_0904, 40_000 << 48 | 443 << 32];
+        for (base, seeds) in [(TWO_ADDRESSES, [3, 5]), (MAPPED, [0, 0]), (MAPPED, [1 << 63, u64::MAX])] {
+            let (keys, secrets) = (near(base), Secrets::new(seeds));
+            let hashes: HashSet<u64> = keys.iter().map(|key| secrets.hash(key).0).collect();
+            assert_eq!(hashes.len(), keys.len(), "two keys near {base:x?} have one hash under {seeds:?}");
+            // The low bits choose a bucket, the high ones tell its entries apart: both are spread as by chance.
+            for part in [0, 16, 48] {
+                let mut counts = vec![0_u32; 1 << 16];
+                hashes.iter().for_each(|hash| counts[usize::from((hash >> part) as u16)] += 1);
+                let most = counts.into_iter().max().expect("some");
+                assert!(most <= 20, "{most} of {} keys near {base:x?} share bits from {part} on", keys.len());
+            }
+        }
+    }
+}
