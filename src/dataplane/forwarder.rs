@@ -133,7 +133,7 @@ impl Forwarder {
             outbox: Vec::new(),
             head: Head::new(),
             sights: vec![Sight::NONE; FRAMES],
-            pieces: Reassembler::new(),
+            pieces: Reassembler::new(!seed[2]),
             identifications: Identifications::new(position.worker, position.workers, truncated(seed[1])),
             reviewed: Vec::new(),
             review: BTreeSet::new(),

@@ -56,11 +56,10 @@ impl Forwarder {
 
     /// Ends a random one of those that are of the tenant with the most; of tenants with as many, a random one's.
     fn heaviest_gives(&mut self, candidates: &[Slot], context: &Context<'_>) -> bool {
-        let tenant = |slot: &Slot| self.sessions.get(*slot).map(|session| session.consumer_attachment);
-        let mut shuffled = candidates.to_vec();
-        self.random.shuffle(&mut shuffled);
-        let weight = |slot: &Slot| shuffled.iter().filter(|other| tenant(other) == tenant(slot)).count();
-        let Some(&slot) = shuffled.iter().max_by_key(|slot| weight(slot)) else { return false };
+        let Self { sessions, random, .. } = self;
+        let tenant = |slot: &Slot| sessions.get(*slot).map(|session| session.consumer_attachment);
+        let weight = |slot: &Slot| candidates.iter().filter(|other| tenant(other) == tenant(slot)).count();
+        let Some(&slot) = candidates.iter().max_by_key(|slot| (weight(slot), random.u64(..))) else { return false };
         self.reset_ends(slot);
         self.remove(slot, Cause::Reclaimed, context.now);
         self.departed.tell(&self.shared);

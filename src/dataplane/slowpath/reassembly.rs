@@ -4,7 +4,7 @@
 //! VNet of an attachment) that holds most. So one source's flood displaces its own datagrams, one tenant's its own,
 //! from however many sources. Whole packets never come here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::DropReason;
@@ -23,7 +23,7 @@ pub const MOST_BYTES: usize = 8 << 20;
 pub const MOST_PIECES: usize = 128;
 
 /// What pieces of one datagram have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     attachment: AttachmentId,
     source: Address,
@@ -32,15 +32,12 @@ struct Key {
     protocol: u8,
 }
 
-impl Key {
-    /// Before every other key.
-    const FIRST: Self = Self {
-        attachment: AttachmentId(0),
-        source: Address::v6(0),
-        destination: Address::v6(0),
-        identification: 0,
-        protocol: 0,
-    };
+/// When a datagram's time is over; of those of one tick, which began first. No two are equal, so that nothing else about
+/// a datagram says whether it goes before another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    deadline: Tick,
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -74,7 +71,7 @@ struct Assembly {
     begun: bool,
     /// It was given up: what comes of it until its time is over is dropped.
     dead: bool,
-    deadline: Tick,
+    turn: Turn,
 }
 
 /// What becomes of a piece.
@@ -123,7 +120,7 @@ pub struct TimedOut {
 #[derive(Debug, Default)]
 struct Tenant {
     /// Its datagrams, oldest first.
-    by_deadline: BTreeSet<(Tick, Key)>,
+    by_turn: BTreeMap<Turn, Key>,
     /// Bytes of their pieces.
     bytes: usize,
 }
@@ -131,28 +128,42 @@ struct Tenant {
 impl Tenant {
     /// How much of a worker's room it takes: its share of the datagrams or of the bytes, whichever is greater.
     fn weight(&self) -> usize {
-        (self.by_deadline.len() * (MOST_BYTES / MOST_DATAGRAMS)).max(self.bytes)
+        (self.by_turn.len() * (MOST_BYTES / MOST_DATAGRAMS)).max(self.bytes)
     }
 }
 
 /// All datagrams in pieces of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reassembler {
     datagrams: HashMap<Key, Assembly>,
-    by_deadline: BTreeSet<(Tick, Key)>,
-    by_source: BTreeSet<(AttachmentId, Address, Tick, Key)>,
+    by_turn: BTreeMap<Turn, Key>,
+    by_source: BTreeMap<(AttachmentId, Address, Turn), Key>,
     of_source: HashMap<(AttachmentId, Address), usize>,
     tenants: HashMap<AttachmentId, Tenant>,
     bytes: usize,
     /// Pieces given up to make room, not counted yet.
     displaced: u64,
+    /// Datagrams begun so far.
+    begun: u64,
+    /// Chooses among equals.
+    random: fastrand::Rng,
 }
 
 impl Reassembler {
-    /// An empty one.
+    /// An empty one. `seed` comes from the system's random numbers: nobody can foresee which of equals gives way.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(seed: u64) -> Self {
+        Self {
+            datagrams: HashMap::new(),
+            by_turn: BTreeMap::new(),
+            by_source: BTreeMap::new(),
+            of_source: HashMap::new(),
+            tenants: HashMap::new(),
+            bytes: 0,
+            displaced: 0,
+            begun: 0,
+            random: fastrand::Rng::with_seed(seed),
+        }
     }
 
     /// Takes a piece: `packet` is what `outline` describes. Its datagram has `lifetime` ticks from its first
@@ -230,8 +241,8 @@ impl Reassembler {
     pub fn expire(&mut self, now: Tick, budget: usize) -> Vec<TimedOut> {
         let mut over = Vec::new();
         while over.len() < budget {
-            let Some(&(deadline, key)) = self.by_deadline.first() else { break };
-            if deadline > now {
+            let Some((turn, &key)) = self.by_turn.first_key_value() else { break };
+            if turn.deadline > now {
                 break;
             }
             let Some(assembly) = self.forget(&key) else { break };
@@ -262,7 +273,7 @@ impl Reassembler {
     fn begin(&mut self, key: Key, deadline: Tick) {
         let (attachment, source) = (key.attachment, key.source);
         if self.of_source.get(&(attachment, source)).is_some_and(|count| *count >= MOST_OF_SOURCE) {
-            let own = self.by_source.range((attachment, source, Tick(0), Key::FIRST)..).next().map(|entry| entry.3);
+            let own = self.by_source.range((attachment, source, Turn::default())..).next().map(|(_, key)| *key);
             if let Some(oldest) = own {
                 self.displace(&oldest);
             }
@@ -271,19 +282,21 @@ impl Reassembler {
         {
             self.displace(&oldest);
         }
+        let turn = Turn { deadline, number: self.begun };
+        self.begun += 1;
         *self.of_source.entry((attachment, source)).or_insert(0) += 1;
-        self.datagrams.insert(key, Assembly { deadline, ..Assembly::default() });
-        self.by_deadline.insert((deadline, key));
-        self.tenants.entry(attachment).or_default().by_deadline.insert((deadline, key));
-        self.by_source.insert((attachment, source, deadline, key));
+        self.datagrams.insert(key, Assembly { turn, ..Assembly::default() });
+        self.by_turn.insert(turn, key);
+        self.tenants.entry(attachment).or_default().by_turn.insert(turn, key);
+        self.by_source.insert((attachment, source, turn), key);
     }
 
-    /// The oldest datagram, `but` for one, of the tenant that holds most. Which of two equals it is depends on the
-    /// order of a map with random keys, never on who came first.
-    fn oldest_of_heaviest(&self, but: Option<&Key>) -> Option<Key> {
-        let oldest = |tenant: &Tenant| tenant.by_deadline.iter().map(|(_, key)| *key).find(|key| Some(key) != but);
-        let held = self.tenants.values().filter_map(|tenant| Some((tenant.weight(), oldest(tenant)?)));
-        held.max_by_key(|(weight, _)| *weight).map(|(_, oldest)| oldest)
+    /// The oldest datagram, `but` for one, of the tenant that holds most; of tenants that hold as much, of a random one.
+    fn oldest_of_heaviest(&mut self, but: Option<&Key>) -> Option<Key> {
+        let Self { tenants, random, .. } = self;
+        let oldest = |tenant: &Tenant| tenant.by_turn.values().copied().find(|key| Some(key) != but);
+        let held = tenants.values().filter_map(|tenant| Some((tenant.weight(), oldest(tenant)?)));
+        held.max_by_key(|(weight, _)| (*weight, random.u64(..))).map(|(_, oldest)| oldest)
     }
 
     /// Gives a datagram up for the sake of another.
@@ -293,13 +306,13 @@ impl Reassembler {
 
     fn forget(&mut self, key: &Key) -> Option<Assembly> {
         let assembly = self.datagrams.remove(key)?;
-        self.by_deadline.remove(&(assembly.deadline, *key));
-        self.by_source.remove(&(key.attachment, key.source, assembly.deadline, *key));
+        self.by_turn.remove(&assembly.turn);
+        self.by_source.remove(&(key.attachment, key.source, assembly.turn));
         self.bytes -= assembly.held;
         if let Some(tenant) = self.tenants.get_mut(&key.attachment) {
-            tenant.by_deadline.remove(&(assembly.deadline, *key));
+            tenant.by_turn.remove(&assembly.turn);
             tenant.bytes -= assembly.held;
-            if tenant.by_deadline.is_empty() {
+            if tenant.by_turn.is_empty() {
                 self.tenants.remove(&key.attachment);
             }
         }

@@ -50,7 +50,7 @@ fn a_datagram_is_put_together_in_any_order() {
         let mut orders = vec![cut.clone(), cut.iter().rev().cloned().collect()];
         orders.push([&cut[1..], &cut[..1]].concat());
         for order in orders {
-            let mut all = Reassembler::new();
+            let mut all = Reassembler::new(7);
             let datagram = whole(&mut all, &order);
             let outline = ip::outline(&datagram.frame[vnet::LENGTH..]).expect("a packet");
             assert_eq!((outline.fragment, outline.total), (None, cut[0].len().min(outline.header) + 4_008));
@@ -65,7 +65,7 @@ fn a_datagram_is_put_together_in_any_order() {
 #[test]
 fn an_overlap_kills_and_a_duplicate_does_not() {
     let cut = pieces(false, 1, 3_000, 1_000, 9);
-    let mut all = Reassembler::new();
+    let mut all = Reassembler::new(7);
     add(&mut all, &cut[0], 0);
     assert!(matches!(add(&mut all, &cut[0], 0), Outcome::Dropped(DropReason::FragmentDuplicate)));
     let mut other = cut[0].clone();
@@ -87,7 +87,7 @@ fn a_number_is_used_again() {
     let cut = pieces(false, 1, 3_000, 1_000, 9);
     let mut other = cut[1].clone();
     *other.last_mut().expect("bytes") ^= 1;
-    let mut all = Reassembler::new();
+    let mut all = Reassembler::new(7);
     add(&mut all, &cut[1], 0);
     assert!(matches!(add(&mut all, &other, 0), Outcome::Killed { .. }));
     for piece in [&cut[2], &cut[0], &cut[1]] {
@@ -102,7 +102,7 @@ fn a_number_is_used_again() {
 fn contradictions_about_the_end_kill() {
     let (long, short) = (pieces(true, 1, 3_000, 1_000, 9), pieces(true, 1, 1_200, 1_000, 9));
     for (first, second) in [(&long[3], &short[1]), (&short[1], &long[3]), (&short[1], &long[2])] {
-        let mut all = Reassembler::new();
+        let mut all = Reassembler::new(7);
         add(&mut all, first, 0);
         assert!(matches!(add(&mut all, second, 0), Outcome::Killed { reason: DropReason::FragmentOverlap, .. }));
     }
@@ -111,7 +111,7 @@ fn contradictions_about_the_end_kill() {
 /// G-5: a source that has its share displaces its own datagrams, oldest first, and never another's.
 #[test]
 fn a_flood_displaces_only_its_own() {
-    let mut all = Reassembler::new();
+    let mut all = Reassembler::new(7);
     let victim = pieces(false, 1, 3_000, 1_000, 1);
     add(&mut all, &victim[0], 0);
     for number in 0..50_000 {
@@ -126,7 +126,7 @@ fn a_flood_displaces_only_its_own() {
 /// One tenant floods from many sources; what another began before and during the flood becomes whole.
 #[test]
 fn a_flood_of_one_tenant_displaces_nothing_of_another() {
-    let mut all = Reassembler::new();
+    let mut all = Reassembler::new(7);
     let quiet = AttachmentId(7);
     let cut = pieces(false, 1, 2_000, 1_000, 9);
     assert!(matches!(add_at(&mut all, quiet, &cut[0], 0), Outcome::Held));
@@ -149,10 +149,62 @@ fn a_flood_of_one_tenant_displaces_nothing_of_another() {
     assert_eq!((held, all.tenants.len()), (all.bytes, 1));
 }
 
+/// Neither the one whose number is lower, nor one that a map happens to keep first.
+#[test]
+fn of_tenants_that_hold_as_much_a_random_one_gives() {
+    let tenants = [AttachmentId(3), AttachmentId(4)];
+    let mut all = Reassembler::new(7);
+    let mut number = 0_u32;
+    let mut begin = |all: &mut Reassembler, tenant: AttachmentId| {
+        number += 1;
+        let outcome = add_at(all, tenant, &pieces(false, (number % 100) as u8, 100, 60, number)[0], number / 1_000);
+        assert!(matches!(outcome, Outcome::Held), "{outcome:?}");
+    };
+    for _ in 0..MOST_DATAGRAMS / 2 {
+        tenants.into_iter().for_each(|tenant| begin(&mut all, tenant));
+    }
+    let held = |all: &Reassembler| tenants.map(|tenant| all.tenants[&tenant].by_turn.len());
+    let mut gave = [0; 2];
+    for round in 0..200 {
+        assert_eq!(held(&all), [MOST_DATAGRAMS / 2; 2], "they are equal");
+        let (one, other) = (round % 2, 1 - round % 2);
+        begin(&mut all, tenants[one]);
+        if held(&all)[other] < MOST_DATAGRAMS / 2 {
+            gave[other] += 1;
+            // It takes back what it gave: the first holds most now.
+            begin(&mut all, tenants[other]);
+        } else {
+            gave[one] += 1;
+        }
+    }
+    assert!(gave.iter().all(|gave| *gave > 60), "{gave:?}");
+}
+
+/// Of one tick, too: neither a lower address nor a lower number goes first.
+#[test]
+fn the_first_that_began_goes_first() {
+    let mut all = Reassembler::new(7);
+    let most = MOST_OF_SOURCE as u32;
+    for number in (0..most).rev() {
+        add(&mut all, &pieces(false, 9, 100, 60, number)[0], 5);
+    }
+    add(&mut all, &pieces(false, 9, 100, 60, most)[0], 5);
+    assert!(all.datagrams.keys().all(|key| key.identification != most - 1), "the first of the source");
+    for source in (0..=250_u8).rev().filter(|source| *source != 9) {
+        (0..4).for_each(|number| _ = add(&mut all, &pieces(false, source, 100, 60, number)[0], 5));
+    }
+    assert!(all.datagrams.len() <= MOST_DATAGRAMS);
+    assert!(all.datagrams.keys().any(|key| key.source == address(false, 0)), "the lowest address came last");
+    assert!(
+        all.datagrams.keys().filter(|key| key.source == address(false, 9)).count() < MOST_OF_SOURCE,
+        "9 came first"
+    );
+}
+
 /// G-5: however many sources, memory has a bound.
 #[test]
 fn memory_and_number_are_bounded() {
-    let mut all = Reassembler::new();
+    let mut all = Reassembler::new(7);
     for number in 0..60_000_u32 {
         let mut piece = pieces(false, 1, 2_000, 1_500, number % 60_000).swap_remove(0);
         piece[14] = (number % 250) as u8 + 1;
@@ -162,14 +214,14 @@ fn memory_and_number_are_bounded() {
         add(&mut all, &piece, 0);
         assert!(all.bytes <= MOST_BYTES && all.datagrams.len() <= MOST_DATAGRAMS);
     }
-    assert_eq!(all.expire(Tick(LIFETIME), usize::MAX).len(), all.by_deadline.len() + MOST_DATAGRAMS);
+    assert_eq!(all.expire(Tick(LIFETIME), usize::MAX).len(), all.by_turn.len() + MOST_DATAGRAMS);
     assert!(all.is_empty() && all.bytes == 0);
 }
 
 /// G-5: too many pieces, too long, too late.
 #[test]
 fn pieces_are_counted_and_timed() {
-    let mut all = Reassembler::new();
+    let mut all = Reassembler::new(7);
     let many = pieces(true, 1, 8 * 400, 56, 3);
     let outcomes: Vec<Outcome> = many.iter().map(|piece| add(&mut all, piece, 0)).collect();
     assert!(matches!(outcomes[MOST_PIECES], Outcome::Killed { reason: DropReason::FragmentTooMany, held: 128 }));
@@ -188,7 +240,7 @@ fn congestion_is_kept() {
     cut[1][10..12].fill(0);
     let sum = !checksum::sum(&cut[1][..20]);
     cut[1][10..12].copy_from_slice(&sum.to_be_bytes());
-    let datagram = whole(&mut Reassembler::new(), &cut);
+    let datagram = whole(&mut Reassembler::new(7), &cut);
     assert_eq!(datagram.frame[vnet::LENGTH + 1], 3);
     assert!(ip::outline(&datagram.frame[vnet::LENGTH..]).is_ok(), "its checksum is right");
 }
@@ -202,7 +254,7 @@ proptest! {
     ) {
         let template = pieces(wide, 1, 3_000, 1_000, 9).swap_remove(0);
         let header = ip::outline(&template).expect("a packet").header;
-        let mut all = Reassembler::new();
+        let mut all = Reassembler::new(7);
         let mut seen: Vec<(usize, usize, bool, bool)> = Vec::new();
         let (mut dead, mut begun, mut done) = (false, false, false);
         for (offset, length, more, other) in spans {
@@ -276,7 +328,7 @@ proptest! {
             put_half(&mut expected, 10, sum);
         }
         if cut.len() > 1 {
-            prop_assert_eq!(&whole(&mut Reassembler::new(), &cut).frame[vnet::LENGTH..], expected);
+            prop_assert_eq!(&whole(&mut Reassembler::new(7), &cut).frame[vnet::LENGTH..], expected);
         }
     }
 }
