@@ -63,7 +63,7 @@ impl Forwarder {
     pub(super) fn ask(&mut self, slot: Slot, why: Why, ends: [bool; 2], context: &Context<'_>) {
         let now = context.now;
         if let Some(rare) = self.sessions.rare_mut(slot) {
-            rare.asked = Some(Asked { why, since: now, rounds: 0, ends, heard: [None; 2] });
+            rare.asked = Some(Asked { why, since: now, rounds: 0, ends, heard: [None; 2], contradicted: false });
             self.questions.due.insert((now, slot));
         }
     }
@@ -124,6 +124,11 @@ impl Forwarder {
         if is_answered || is_over || asked.ends == [false; 2] {
             return self.answered(slot);
         }
+        if let (Why::Idle, [Some(there), Some(back)]) = (asked.why, asked.heard)
+            && self.renew_if_they_agree(slot, &asked, there, back, context)
+        {
+            return self.answered(slot);
+        }
         let next = at(asked.rounds + 1);
         match next {
             None if asked.why != Why::Ended => return self.decide_asked(slot, &asked, context),
@@ -155,11 +160,14 @@ impl Forwarder {
     fn decide_asked(&mut self, slot: Slot, asked: &Asked, context: &Context<'_>) {
         self.answered(slot);
         let mirrored = |flow: FlowState| FlowState { last_ack: flow.seq_end, seq_end: flow.last_ack };
-        match (asked.why, asked.heard) {
+        let renewed = match (asked.why, asked.heard) {
             (_, [None, None]) => return self.fall_silent(slot, context),
-            (Why::Idle, [Some(there), None]) => self.renew_if_they_agree(slot, there, mirrored(there), context),
-            (Why::Idle, [None, Some(back)]) => self.renew_if_they_agree(slot, mirrored(back), back, context),
-            _ => {}
+            (Why::Idle, [Some(there), None]) => self.renew_if_they_agree(slot, asked, there, mirrored(there), context),
+            (Why::Idle, [None, Some(back)]) => self.renew_if_they_agree(slot, asked, mirrored(back), back, context),
+            _ => false,
+        };
+        if renewed {
+            return;
         }
         if let Some(session) = self.sessions.get_mut(slot) {
             session.last_seen = context.now;

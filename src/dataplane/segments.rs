@@ -8,8 +8,8 @@ use super::ended::Cause;
 use super::fastpath::classify::Packet;
 use super::fastpath::{fit, rewrite};
 use super::forwarder::{Context, Forwarder};
-use super::session::rare::{Rival, Why};
-use super::session::tcp_state::{self, Change, Seen};
+use super::session::rare::{Asked, Rival, Why};
+use super::session::tcp_state::{self, Change, LATE_ACK, Seen};
 use super::session::{Direction, FlowState, Phase, Session, Slot, Tick};
 use super::verdict::{DropReason, Verdict};
 use crate::wire::headers::{ACK, FIN, RST, SYN, TcpSegment, tcp_option};
@@ -83,7 +83,7 @@ impl Forwarder {
             return;
         }
         if segment.flags & (SYN | RST | ACK) == ACK {
-            self.note_answer(slot, direction, segment, context);
+            self.note_answer(slot, direction, segment);
         }
         if direction == Direction::ToService && segment.flags & (SYN | ACK | FIN) == SYN {
             self.note_syn(slot, segment, scale, context);
@@ -93,35 +93,42 @@ impl Forwarder {
     }
 
     /// What an end says of itself while it is asked; the connection goes on by the numbers on which both agree.
-    fn note_answer(&mut self, slot: Slot, direction: Direction, segment: TcpSegment, context: &Context<'_>) {
-        let Some(rare) = self.sessions.rare_mut(slot) else { return };
-        let Some(asked) = &mut rare.asked else { return };
-        asked.heard[direction as usize] = Some(FlowState { last_ack: segment.ack, seq_end: segment.end() });
-        if let (Why::Idle, [Some(there), Some(back)]) = (asked.why, asked.heard) {
-            self.renew_if_they_agree(slot, there, back, context);
+    fn note_answer(&mut self, slot: Slot, direction: Direction, segment: TcpSegment) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let (spoke, window) = (session.last_seen, session.windows.largest(direction.opposite()).max(LATE_ACK));
+        let Some(asked) = self.sessions.rare_mut(slot).and_then(|rare| rare.asked.as_mut()) else { return };
+        // Once an end has answered by the numbers that are known, those are right, and whoever says others is another.
+        if spoke < asked.since {
+            asked.hear(direction, FlowState { last_ack: segment.ack, seq_end: segment.end() }, window);
         }
     }
 
-    /// Both ends have answered, or one for both.
-    pub(super) fn renew_if_they_agree(&mut self, slot: Slot, there: FlowState, back: FlowState, context: &Context<'_>) {
-        let Some(session) = self.sessions.get_mut(slot) else { return };
+    /// Both ends have answered, or one for both. Returns whether the connection goes on by what they said: if they agree,
+    /// and nobody has said anything else in the name of either.
+    pub(super) fn renew_if_they_agree(
+        &mut self,
+        slot: Slot,
+        asked: &Asked,
+        there: FlowState,
+        back: FlowState,
+        context: &Context<'_>,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(slot).filter(|_| !asked.contradicted) else { return false };
         // What one expects is on its way from the other at most by a window.
         let near = |sent: u32, expected: u32, window: u32| {
             sent.wrapping_sub(expected).wrapping_add(window) <= window.saturating_mul(2)
         };
         let windows = [Direction::ToService, Direction::ToConsumer].map(|of| session.windows.largest(of));
         if !near(there.seq_end, back.last_ack, windows[1]) || !near(back.seq_end, there.last_ack, windows[0]) {
-            return;
+            return false;
         }
         let change = tcp_state::renew(session, there, back);
         session.last_seen = context.now;
         // That strange numbers passed stays known: if these were somebody else's, a revocation asks the ends again.
-        if let Some(rare) = self.sessions.rare_mut(slot) {
-            rare.asked = None;
-        }
         if change != Change::None {
             self.phase_changed(slot, change, context);
         }
+        true
     }
 
     /// A SYN through a live session. The service answers that it has a connection already, or its client has one no

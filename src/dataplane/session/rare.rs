@@ -1,7 +1,7 @@
 //! What few sessions need: kept beside the table, so that a session stays two cache lines.
 
 use super::tcp_state::Numbers;
-use super::{FlowState, Tick};
+use super::{Direction, FlowState, Tick};
 
 /// The record of one session; it goes with its session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +66,19 @@ pub struct Asked {
     pub ends: [bool; 2],
     /// What the sender of either direction has answered.
     pub heard: [Option<FlowState>; 2],
+    /// Whether one was heard to say two things that do not go together: somebody else speaks in its name.
+    pub contradicted: bool,
+}
+
+impl Asked {
+    /// Notes what the sender of `direction` says of itself. What it said before has moved on by a window at most.
+    pub fn hear(&mut self, direction: Direction, said: FlowState, window: u32) {
+        let near = |one: u32, other: u32| one.wrapping_sub(other).min(other.wrapping_sub(one)) <= window;
+        let heard = &mut self.heard[direction as usize];
+        self.contradicted |=
+            heard.is_some_and(|before| !near(before.seq_end, said.seq_end) || !near(before.last_ack, said.last_ack));
+        *heard = Some(said);
+    }
 }
 
 /// What depends on an answer.

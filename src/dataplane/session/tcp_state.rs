@@ -151,7 +151,7 @@ pub fn track(session: &mut Session, direction: Direction, segment: TcpSegment, s
 }
 
 /// How far behind all that was sent an acknowledgement may be, whatever the window.
-const LATE_ACK: u32 = 66_000;
+pub const LATE_ACK: u32 = 66_000;
 
 /// Whether `number` is not before `other`, modulo 2³² (RFC 9293 §3.4).
 #[inline]

@@ -131,6 +131,9 @@ fn ends_are_asked_at_a_revocation_whatever_numbers_were_taken_before() {
         world.sent();
         world.forwarded(CONSUMER, &from_client(ACK, 3_000_000_001, 900_001));
         world.forwarded(PROVIDER, &there.reply().flags(ACK).seq(900_001).ack(3_000_000_001));
+        world.later(6);
+        world.settle();
+        world.sent();
     };
     for spoil in [rival, answers] {
         let mut world = World::new();
