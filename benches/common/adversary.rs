@@ -81,7 +81,7 @@ pub(crate) const FAMILIES: [Family; 18] = [
         ([mapped(0x0A01_0000 | number), mapped(0x0A01_0904)], [0_u16.wrapping_sub(number as u16), 443])
     }),
     ("host_as_port", |number| {
-        ([mapped(0x0A01_0000 | number), mapped(0x0A01_0904)], [number as u16, number as u16 ^ 443])
+        ([mapped(0x0A01_0000 | number), mapped(0x0A01_0904)], [number as u16, number as u16 ^ 0x01BB])
     }),
 ];
 

@@ -155,7 +155,7 @@ pub(crate) fn files(run_dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Longest wait for what comes: a busy machine may need it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The errno of a TCP connection from `namespace`; a route to nowhere shows as `TimedOut`.
 pub(crate) fn connect(namespace: &str, address: &str) -> std::io::ErrorKind {

@@ -19,7 +19,7 @@ pub(crate) const LOG: &str = "/run/privlink/log";
 const METRICS: &str = "127.0.0.1:9464";
 
 /// How long anything may take that is not timed. It ends as soon as it comes, and a loaded machine is no failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Where a test runs.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -104,7 +104,9 @@ mod tests {
             // The low bits choose a bucket, the high ones tell its entries apart: both are spread as by chance.
             for part in [0, 16, 48] {
                 let mut counts = vec![0_u32; 1 << 16];
-                hashes.iter().for_each(|hash| counts[usize::from((hash >> part) as u16)] += 1);
+                for hash in &hashes {
+                    counts[usize::from((hash >> part) as u16)] += 1;
+                }
                 let most = counts.into_iter().max().expect("some");
                 assert!(most <= 20, "{most} of {} keys near {base:x?} share bits from {part} on", keys.len());
             }

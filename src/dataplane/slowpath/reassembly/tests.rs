@@ -161,7 +161,9 @@ fn of_tenants_that_hold_as_much_a_random_one_gives() {
         assert!(matches!(outcome, Outcome::Held), "{outcome:?}");
     };
     for _ in 0..MOST_DATAGRAMS / 2 {
-        tenants.into_iter().for_each(|tenant| begin(&mut all, tenant));
+        for tenant in tenants {
+            begin(&mut all, tenant);
+        }
     }
     let held = |all: &Reassembler| tenants.map(|tenant| all.tenants[&tenant].by_turn.len());
     let mut gave = [0; 2];
