@@ -23,6 +23,8 @@ use packets::{Packet, echo_request, tcp, udp};
 
 /// SYNs in the place of sessions that are over or half open.
 mod anew;
+/// Ends that are asked for their numbers.
+mod asked;
 mod attacks;
 
 /// Which backend a session gets.
