@@ -56,6 +56,9 @@ mod reload;
 mod resource;
 /// Backups that are brought back.
 mod restore;
+
+/// A yes before much is changed.
+mod confirm;
 mod security_group;
 mod status;
 /// What reaches a terminal.
@@ -123,7 +126,7 @@ pub struct RestoreOptions {
     /// Say what it would undo and keep, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask
+    /// Do not ask; needed where nobody can be asked
     #[arg(short, long)]
     pub yes: bool,
 }

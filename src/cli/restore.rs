@@ -1,23 +1,24 @@
 //! `privlink restore`.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write};
+use std::io::{self, Write};
 
+use super::confirm::agreed;
 use super::document::fields;
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::output::{Format, Output};
 use super::{Daemon, RestoreOptions};
 use crate::interface::{List, Restored};
 
-/// Brings a backup back: says what that undoes and keeps, asks where somebody can answer, and says where the replaced
-/// state lies.
+/// Brings a backup back: says what that undoes and keeps, asks before it does so, and says where the replaced state
+/// lies.
 pub(super) fn restore(options: &RestoreOptions, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
-    let asks = !options.yes && io::stdin().is_terminal();
+    let asks = !options.yes;
     let restored = (daemon.restore)(options, &mut |planned| {
         if !asks {
             return Ok(());
         }
         changes(planned, output.talk)?;
-        agreed(output.talk)
+        agreed("bring the backup back?", "nothing was changed", output.talk)
     })?;
     // Whoever was asked has seen it.
     let shown = asks && !options.dry_run && output.format != Format::Json;
@@ -55,16 +56,4 @@ fn ending(one: &Restored, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "restored, with {} audit records; start the daemon now", one.audit_records)?;
     let hash = one.replaced_sha256.as_deref().unwrap_or_default();
     one.kept_as.iter().try_for_each(|path| writeln!(out, "what was there stands in {path}, sha256 {hash}"))
-}
-
-/// Waits for a yes.
-fn agreed(talk: &mut dyn Write) -> Result<(), Failure> {
-    write!(talk, "bring the backup back? [y/N] ")?;
-    talk.flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    Err(Failure::new(Exit::Failed, "nothing was changed").with_remedy("answer `y`, or use `--yes`"))
 }

@@ -359,6 +359,15 @@ fn what_is_not_found_or_would_be_dropped_shows_in_the_exit_code() {
     asked.join().expect("asked");
     let expected = "warning: look here\nprivlink: no session is known that had 10.20.99.4:5\n";
     assert_eq!((exit, data.as_str(), talk.as_str()), (Exit::NotFound, "", expected));
+    // For a program one document is the whole answer.
+    let place = Place::new();
+    let nat = Side { ip: "10.20.99.4".to_owned(), port: 5 };
+    let asked =
+        place.answer(200, &List::one(Who { nat, matches: Vec::new(), more: 0, lost: None, warnings: Vec::new() }));
+    let (exit, data, talk) = run(&["who", "10.20.99.4:5", "--json", "--socket", &place.socket()]);
+    asked.join().expect("asked");
+    let answer: serde_json::Value = serde_json::from_str(&data).expect("JSON");
+    assert_eq!((exit, &answer["items"][0]["matches"], talk.as_str()), (Exit::NotFound, &serde_json::json!([]), ""));
 
     for (admitted, extra, expected) in
         [(false, None, Exit::Done), (false, Some("--exit-code"), Exit::Failed), (true, Some("--exit-code"), Exit::Done)]

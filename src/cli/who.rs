@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::output::{Output, Table, bytes, count, short};
+use super::output::{Format, Output, Table, bytes, count, short};
 use crate::interface::{Lost, Who, segment};
 
 #[derive(Debug, clap::Args)]
@@ -42,6 +42,7 @@ pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) 
         parameter("backend", options.backend.map(|backend| backend.to_string())),
         parameter("at", options.at.map(|at| at.to_string())),
     ))?;
+    let found = list.items.iter().any(|who| !who.matches.is_empty());
     output.list(&list, |items, out| items.iter().try_for_each(|who| table(who, out)))?;
     for who in &list.items {
         if who.more > 0 {
@@ -52,10 +53,15 @@ pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) 
         }
         output.warn(&who.warnings)?;
     }
-    if list.items.iter().all(|who| who.matches.is_empty()) {
-        return Err(Failure::new(Exit::NotFound, format!("no session is known that had {}", options.nat)));
+    if found {
+        return Ok(());
     }
-    Ok(())
+    // A program has read so in the answer, which is one document.
+    let message = match output.format {
+        Format::Json => String::new(),
+        Format::Table | Format::Wide => format!("no session is known that had {}", options.nat),
+    };
+    Err(Failure::new(Exit::NotFound, message))
 }
 
 fn missing(lost: &Lost) -> String {

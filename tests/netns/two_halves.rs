@@ -244,7 +244,10 @@ fn a_backup_brings_decisions_back() {
             let is_listed = |list: &Vec<serde_json::Value>| list.iter().any(|change| change["object"] == kept);
             assert!(planned.as_array().is_some_and(is_listed), "{kept}: {planned}");
         }
-        let said = ask(restore);
+        let refused = cli(restore);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && said.contains("kept") && said.contains("--yes"), "{said}");
+        let said = ask(&format!("{restore} --yes"));
         assert!(said.contains("state: \"Approved\" → \"Rejected\"") && said.contains("restored, with"), "{said}");
         let daemon = Daemon::again(&[]);
         assert_eq!(knock(), Err(ConnectionRefused), "rejected since it was copied");
@@ -268,7 +271,8 @@ fn a_backup_brings_decisions_back() {
             "{said}"
         );
         assert_eq!(fs::read("/run/privlink/state/state.db").expect("there"), b"no database", "and nothing is changed");
-        assert!(ask(&format!("{restore} --exactly")).contains("is unknown"));
+        assert_eq!(cli(&format!("{restore} --exactly")).status.code(), Some(2), "nobody was asked");
+        assert!(ask(&format!("{restore} --exactly --yes")).contains("is unknown"));
         let _daemon = Daemon::again(&[]);
         assert_eq!(knock().as_deref(), Ok("echo"));
     });

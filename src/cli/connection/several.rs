@@ -1,10 +1,11 @@
 //! Decisions about several connections of one resource: they are listed, and whoever decides is asked.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 
 use super::{Chosen, Decision, decide, in_words};
 use crate::cli::client::Client;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::confirm::agreed;
+use crate::cli::exit::Failure;
 use crate::cli::output::{Format, Output, Table, count, left, short};
 use crate::interface::{DecideAll, DecidedAll, Ending, List, Transition, segment};
 
@@ -35,17 +36,7 @@ pub(super) fn choose(
     let question = format!("{action} {}?", count(all.len() as u64, "connection"));
     let talk: &mut dyn Write = if output.format == Format::Json { &mut *output.talk } else { &mut *output.data };
     table(&all, talk)?;
-    if !io::stdin().is_terminal() {
-        let message = format!("{question} Nobody can be asked here, and nothing was decided");
-        return Err(Failure::new(Exit::Usage, message).with_remedy("add --yes to decide without being asked"));
-    }
-    write!(talk, "{question} [y/N] ")?;
-    talk.flush()?;
-    let mut said = String::new();
-    io::stdin().read_line(&mut said)?;
-    if !["y", "yes"].contains(&said.trim().to_lowercase().as_str()) {
-        return Err(Failure::new(Exit::Failed, "nothing was decided"));
-    }
+    agreed(&question, "nothing was decided", talk)?;
     let listed = found.items.first().map(|found| found.listed.clone());
     carry_out(&path, &DecideAll { listed, ..wanted }, &resource, client, output)
 }
