@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use rpds::RedBlackTreeSetSync;
 
+use super::access::Principal;
 use super::decisions::Decisions;
 use super::model::{Key, Map};
 use crate::snapshot::ConnectionState;
@@ -15,6 +16,8 @@ type Keys = RedBlackTreeSetSync<Key>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
     pending: RedBlackTreeSetSync<(Timestamp, Key)>,
+    /// The same by what is asked for, and who asks.
+    asking: RedBlackTreeSetSync<(Key, Principal, Key)>,
     /// Approvals that end by themselves, by when.
     ending: RedBlackTreeSetSync<(Timestamp, Key)>,
     by_resource: Map<Keys>,
@@ -40,6 +43,13 @@ impl Index {
     /// Endpoints whose connection waits for its owner, the oldest first.
     pub(super) fn pending(&self) -> impl Iterator<Item = &Key> {
         self.pending.iter().map(|(_, key)| key)
+    }
+
+    /// Endpoints by which `who` waits for the owner of `resource`.
+    pub(super) fn asking<'a>(&'a self, resource: &'a Key, who: &'a Principal) -> impl Iterator<Item = &'a Key> {
+        let from = (resource.clone(), who.clone(), Key::of("", "", ""));
+        let same = move |(of, by, _): &&(Key, Principal, Key)| of == resource && by == who;
+        self.asking.range(from..).take_while(same).map(|(_, _, key)| key)
     }
 
     /// When the next approval ends by itself.
@@ -74,8 +84,9 @@ impl Index {
         add(&mut self.by_resource, &endpoint.resource, key);
         add(&mut self.by_vnet, &endpoint.vnet, key);
         self.by_name.insert_mut(by_name(key));
-        if let Some(since) = waiting(key, decisions) {
+        if let Some((since, asked)) = waiting(key, &endpoint.resource, decisions) {
             self.pending.insert_mut((since, key.clone()));
+            self.asking.insert_mut(asked);
         }
         if let Some(at) = end(key, decisions) {
             self.ending.insert_mut((at, key.clone()));
@@ -87,8 +98,9 @@ impl Index {
         remove(&mut self.by_resource, &endpoint.resource, key);
         remove(&mut self.by_vnet, &endpoint.vnet, key);
         self.by_name.remove_mut(&by_name(key));
-        if let Some(since) = waiting(key, decisions) {
+        if let Some((since, asked)) = waiting(key, &endpoint.resource, decisions) {
             self.pending.remove_mut(&(since, key.clone()));
+            self.asking.remove_mut(&asked);
         }
         if let Some(at) = end(key, decisions) {
             self.ending.remove_mut(&(at, key.clone()));
@@ -100,10 +112,11 @@ fn by_name(key: &Key) -> (Box<str>, Key) {
     (key.name.to_lowercase().into(), key.clone())
 }
 
-/// When a connection was asked for that nobody has decided about.
-fn waiting(key: &Key, decisions: &Decisions) -> Option<Timestamp> {
-    let connection = decisions.connections.get(key)?;
-    (connection.state == ConnectionState::Pending).then_some(connection.created_at)
+/// When a connection was asked for that nobody has decided about, and who asks for what.
+fn waiting(key: &Key, resource: &Key, decisions: &Decisions) -> Option<(Timestamp, (Key, Principal, Key))> {
+    let connection = decisions.connections.get(key).filter(|one| one.state == ConnectionState::Pending)?;
+    let asked = (resource.clone(), connection.requester.principal.clone(), key.clone());
+    Some((connection.created_at, asked))
 }
 
 /// When the approval of a connection ends by itself.

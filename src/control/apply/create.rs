@@ -1,11 +1,14 @@
 //! A new endpoint: its addresses, its connection's first state and its identifier.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::super::addresses::{Allocator, SubnetFull};
 use super::super::approval::{self, First, Request};
 use super::super::compile::{bound_targets, target_of};
 use super::super::decisions::{Connection, DecidedBy, Decisions};
+use super::super::index::Index;
 use super::super::model::{EndpointIp, Key, LinkResource, Model, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
 use super::super::rights::{Right, Rights, not_shown};
@@ -29,6 +32,31 @@ impl Maker<'_> {
     }
 }
 
+/// Requests of one maker that wait for their owners: those that it had, and those that it makes.
+#[derive(Debug, Default)]
+pub(in super::super) struct Requests<'a> {
+    /// Of what was in force; `None`: that is walked.
+    had: Option<&'a Index>,
+    waiting: BTreeMap<Key, usize>,
+}
+
+impl<'a> Requests<'a> {
+    /// Beside those that `had` knows.
+    pub(in super::super) fn beside(had: Option<&'a Index>) -> Self {
+        Self { had, waiting: BTreeMap::new() }
+    }
+
+    /// How many wait for the owner of `resource`.
+    fn of(&mut self, decisions: &Decisions, maker: &Maker<'_>, resource: &Key) -> &mut usize {
+        let asker = maker.rights.caller().subject.principal();
+        let had = self.had;
+        self.waiting.entry(resource.clone()).or_insert_with(|| match had {
+            Some(index) => index.asking(resource, asker).take(approval::PENDING_MAX).count(),
+            None => Index::of(decisions).asking(resource, asker).count(),
+        })
+    }
+}
+
 /// Makes the endpoint `key` and its connection in `after`.
 ///
 /// # Errors
@@ -36,6 +64,7 @@ impl Maker<'_> {
 pub(in super::super) fn create(
     after: &mut Decisions,
     addresses: &mut Allocator,
+    requests: &mut Requests<'_>,
     maker: &Maker<'_>,
     key: &Key,
     wanted: &PrivateEndpoint,
@@ -44,7 +73,7 @@ pub(in super::super) fn create(
     maker.rights.demand_references(&after.model, key, None, wanted)?;
     let (state, decided_by) = first_state(after, maker, key, wanted)?;
     if state == ConnectionState::Pending {
-        refuse_flood(after, maker, &wanted.resource)?;
+        refuse_flood(after, requests, maker, &wanted.resource)?;
     }
     let addresses = fill(after, addresses, wanted)
         .map_err(|full| Refusal::new(Kind::Invalid, "SubnetIsFull", itself(full.to_string()), SubnetFull::REMEDY))?;
@@ -64,6 +93,9 @@ pub(in super::super) fn create(
         requester: maker.rights.caller().actor(),
         history: Vec::new(),
     };
+    if let Some(waiting) = requests.waiting.get_mut(&wanted.resource).filter(|_| state == ConnectionState::Pending) {
+        *waiting += 1;
+    }
     after.connections.insert(key.clone(), connection);
     after.model.endpoints.insert(key.clone(), PrivateEndpoint { addresses, ..wanted.clone() });
     Ok(())
@@ -124,19 +156,18 @@ fn first_state(
 }
 
 /// Whoever may not read a resource has so many requests before its owner at once, and no more.
-fn refuse_flood(decisions: &Decisions, maker: &Maker<'_>, resource: &Key) -> Result<(), Refusal> {
-    if maker.rights.may_read(&decisions.model, resource) {
+fn refuse_flood(
+    decisions: &Decisions,
+    requests: &mut Requests<'_>,
+    maker: &Maker<'_>,
+    resource: &Key,
+) -> Result<(), Refusal> {
+    if maker.rights.may_read(&decisions.model, resource)
+        || *requests.of(decisions, maker, resource) < approval::PENDING_MAX
+    {
         return Ok(());
     }
     let asker = maker.rights.caller().subject.principal();
-    let waits = |key: &Key| {
-        let connection = decisions.connections.get(key);
-        connection.is_some_and(|one| one.state == ConnectionState::Pending && one.requester.principal == *asker)
-    };
-    let own = decisions.model.endpoints.iter().filter(|(key, one)| one.resource == *resource && waits(key));
-    if own.take(approval::PENDING_MAX).count() < approval::PENDING_MAX {
-        return Ok(());
-    }
     let message = format!(
         "{asker} asks for {resource} with {} requests already, and its owner decides first",
         approval::PENDING_MAX

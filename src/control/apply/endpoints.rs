@@ -11,7 +11,7 @@ use super::super::seen::sees;
 use super::super::sentence::itself;
 use super::super::views::{at, decision_of};
 use super::Application;
-use super::create::{create, fill};
+use super::create::{Requests, create, fill};
 use crate::snapshot::ConnectionState;
 
 /// Brings the endpoints of `after` to what `application` wants of them. Its VNets and resources are merged
@@ -31,7 +31,8 @@ pub(super) fn merge(
     for endpoint in wanted.values() {
         endpoint.addresses.iter().filter_map(|a| a.ip).for_each(|ip| addresses.spare(&endpoint.vnet, ip));
     }
-    let mut merging = Merging { after, file, last, application, addresses };
+    let requests = Requests::beside(application.index);
+    let mut merging = Merging { after, file, last, application, addresses, requests };
     for (key, endpoint) in wanted {
         let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
         if let Some(reason) = application.skipped.get(&item) {
@@ -96,6 +97,7 @@ struct Merging<'a> {
     last: &'a Model,
     application: &'a Application<'a>,
     addresses: Allocator,
+    requests: Requests<'a>,
 }
 
 impl Merging<'_> {
@@ -113,7 +115,8 @@ impl Merging<'_> {
                 return Err(refused(&message, "change its entry to create it anew, or remove it"));
             }
             rights.demand(&write)?;
-            create(self.after, &mut self.addresses, &self.application.maker, key, wanted)?;
+            let maker = &self.application.maker;
+            create(self.after, &mut self.addresses, &mut self.requests, maker, key, wanted)?;
             return Ok(Done::Created);
         };
         refuse_disconnected(self.after, key, wanted)?;

@@ -19,6 +19,7 @@ mod unsaid;
 use std::collections::BTreeMap;
 
 use super::decisions::{Decisions, Item, ItemKind};
+use super::index::Index;
 use super::model::{AttachmentSpec, DnsZone, HostConfig, Key, LinkResource, Map, Model, Pinned, ResourceGroup, Vnet};
 use super::refusal::Refusal;
 use super::report::{Report, Skipped};
@@ -27,7 +28,7 @@ use super::seen::sees;
 use super::state::Extent;
 
 pub use create::Maker;
-pub(super) use create::{create, spelled};
+pub(super) use create::{Requests, create, spelled};
 pub(super) use delete::delete;
 use endpoints::differences;
 pub(super) use endpoints::{refuse_disconnected, refuse_fixed, refuse_other_addresses};
@@ -48,6 +49,8 @@ pub struct Application<'a> {
     pub maker: Maker<'a>,
     /// What of it is left out, with the reason: it stays as it is, and counts as not applied.
     pub skipped: &'a BTreeMap<Item, String>,
+    /// Of what is in force; `None`: that is walked where it is asked for.
+    pub(super) index: Option<&'a Index>,
 }
 
 /// Nothing is left out.
@@ -56,7 +59,7 @@ static NOTHING: BTreeMap<Item, String> = BTreeMap::new();
 impl<'a> Application<'a> {
     /// All of `file`.
     pub fn of(file: &'a Model, author: &'a str, prune: bool, maker: Maker<'a>) -> Self {
-        Self { file, author, prune, maker, skipped: &NOTHING }
+        Self { file, author, prune, maker, skipped: &NOTHING, index: None }
     }
 }
 

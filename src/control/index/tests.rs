@@ -1,4 +1,5 @@
 use super::*;
+use crate::control::Caller;
 use crate::control::decisions::{Connection, DecidedBy};
 use crate::control::model::PrivateEndpoint;
 use crate::control::testing::{self, key, noon};
@@ -26,7 +27,7 @@ fn change(random: &mut fastrand::Rng, template: &PrivateEndpoint, decisions: &mu
         decided_at: noon(),
         ends_at: random.bool().then(|| noon() + jiff::Span::new().seconds(random.i64(0..20))),
         created_at: noon() + jiff::Span::new().seconds(random.i64(0..20)),
-        requester: testing::root().actor(),
+        requester: if random.bool() { testing::root() } else { Caller::user(7, "seven") }.actor(),
         history: vec![],
     };
     decisions.connections.insert(one.clone(), connection);
@@ -54,6 +55,15 @@ fn after_every_change_it_is_what_a_walk_finds() {
                 assert_eq!(listed, walk(&|_, e| e.resource == resource), "seed {seed}, step {step}");
                 let listed: Vec<Key> = index.within(&vnet).cloned().collect();
                 assert_eq!(listed, walk(&|_, e| e.vnet == vnet), "seed {seed}, step {step}");
+            }
+            for (place, who) in (0..3).flat_map(|place| [(place, testing::root()), (place, Caller::user(7, "seven"))]) {
+                let (resource, who) = (key(&format!("resource-{place}")), who.subject.principal().clone());
+                let listed: Vec<Key> = index.asking(&resource, &who).cloned().collect();
+                let asks = |key: &Key| {
+                    let one = after.connections.get(key).expect("each has one");
+                    one.state == ConnectionState::Pending && one.requester.principal == who
+                };
+                assert_eq!(listed, walk(&|k, e| e.resource == resource && asks(k)), "seed {seed}, step {step}");
             }
             let name = &one.name;
             let listed: Vec<Key> = index.named(&name.to_uppercase()).cloned().collect();

@@ -5,8 +5,8 @@ use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
 use crate::control::access::{Grant, RoleAssignment, RoleName, actions};
 use crate::control::apply::{
-    create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed, refuse_other_addresses,
-    settled, spelled,
+    Requests, create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed,
+    refuse_other_addresses, settled, spelled,
 };
 use crate::control::command::{Changed, Deletion, FileVersion, MOVED};
 use crate::control::decisions::ItemKind;
@@ -56,8 +56,9 @@ impl Planning<'_> {
         put.all(ItemKind::Resource, &resources, |model| &mut model.resources)?;
         let others = !(changed.created.is_empty() && changed.updated.is_empty());
         let mut put = Put { after: &mut after, changed: &mut changed, rights: &rights, create_only };
+        let mut requests = Requests::beside(Some(&self.in_force.index));
         for (key, endpoint) in &items.endpoints {
-            self.put_endpoint(&mut put, &mut addresses, key, endpoint)?;
+            self.put_endpoint(&mut put, &mut addresses, &mut requests, key, endpoint)?;
         }
         let extent = match items.endpoints.keys().next() {
             Some(key) if !others && items.endpoints.len() == 1 => Extent::Endpoint(key.clone()),
@@ -81,6 +82,7 @@ impl Planning<'_> {
         &self,
         put: &mut Put<'_>,
         addresses: &mut Allocator,
+        requests: &mut Requests<'_>,
         key: &Key,
         wanted: &PrivateEndpoint,
     ) -> Result<(), Refusal> {
@@ -97,7 +99,7 @@ impl Planning<'_> {
                     return Err(Refusal::new(Kind::Conflict, "PrivateIPAddressInUse", message, remedy));
                 }
             }
-            create(after, addresses, &self.maker(), key, wanted)?;
+            create(after, addresses, requests, &self.maker(), key, wanted)?;
             changed.created.push(item);
             return Ok(());
         };
@@ -258,7 +260,10 @@ impl Planning<'_> {
         let caller = if own_file { &self.setup.daemon } else { self.caller };
         let author = Planning { caller, in_force: &in_force, ..*self };
         let maker = author.maker();
-        let application = Application::of(&version.model, &version.author, version.prune, maker);
+        let application = Application {
+            index: Some(&self.in_force.index),
+            ..Application::of(&version.model, &version.author, version.prune, maker)
+        };
         let before = &self.in_force.decisions;
         let known = Before { decisions: before, host: &in_force.host, standing: Some(&in_force.standing) };
         let Fitted { decisions: after, mut report, standing } = known.fit(self.setup, application)?;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::control::approval::PENDING_MAX;
-use crate::control::model::Visibility;
+use crate::control::model::{PrivateEndpoint, Visibility};
 
 const ACCOUNT: &str =
     "/subscriptions/default/resourceGroups/hush/providers/Microsoft.Storage/storageAccounts/hushaccount";
@@ -114,6 +114,20 @@ async fn a_requester_has_so_many_requests_before_an_owner() {
     world.delete(ItemKind::Endpoint, "mine/asks2");
     assert_eq!(world.ask(&tenant, &request(MANUAL, "again", ACCOUNT)).await.status, 201);
     assert_eq!(world.ask(&tenant, &request(MANUAL, "last", ACCOUNT)).await.status, 409);
+    // Several at once are several.
+    let fresh = by_id(Visibility::ById);
+    let one = world.model().endpoints[&Key::new("mine", "more")].clone();
+    let many = |count: usize| {
+        let mut items = Model::default();
+        for number in 0..count {
+            let made = PrivateEndpoint { addresses: Vec::new(), ..one.clone() };
+            items.endpoints.insert(Key::new("mine", format!("asks{number}")), made);
+        }
+        Command::Put { items: Box::new(items), create_only: true }
+    };
+    let refused = fresh.apply(&tenant, many(PENDING_MAX + 1)).expect_err("one too many");
+    assert_eq!(refused.code, "TooManyPendingRequests", "{refused}");
+    fresh.apply(&tenant, many(PENDING_MAX)).expect("as many as there may be");
 }
 
 #[tokio::test]
