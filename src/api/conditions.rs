@@ -143,10 +143,11 @@ pub(super) fn of(state: &ApiState, view: &View, caller: &Caller, operates: bool)
         let (severity, code) = (Severity::Warning, stands.code.to_owned());
         all.push(Condition { severity, code, message, remedy: stands.remedy });
     }
-    let missed = state.control.audit_missed();
-    if operates && missed > 0 {
-        let (records, were) = (counted(missed, "record"), if missed == 1 { "was" } else { "were" });
-        let message = format!("{records} of the audit log {were} removed before an export had them");
+    if let Some(missed) = state.control.audit_missed().filter(|_| operates) {
+        let crate::control::Missed { records, last } = missed;
+        let (records, were) = (counted(records, "record"), if records == 1 { "was" } else { "were" });
+        let message =
+            format!("{records} of the audit log {were} removed before an export had them, the last at {last:.0}");
         all.push(condition(Severity::Warning, "AuditNotExported", message, Remedy::ExportOften));
     }
     let lost = state.observer.log_lost();

@@ -14,6 +14,7 @@ mod arm;
 mod counts;
 mod crowded;
 mod decisions;
+mod exports;
 mod groups;
 mod held;
 mod hostile;

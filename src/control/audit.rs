@@ -1,9 +1,8 @@
 //! The audit log: listed, checked, exported, and kept within its limits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use jiff::{SignedDuration, Timestamp};
 
+use super::exported::Missed;
 use super::model::AuditLimits;
 use super::sentence::{Mention, Named, sentence};
 use super::{ControlPlane, Kind, Refusal, state};
@@ -34,35 +33,10 @@ pub struct AuditVerified {
     pub end: Verified,
 }
 
-/// How far the log has been exported since the daemon's start.
-#[derive(Debug, Default)]
-pub(super) struct Exported {
-    /// Number of the last record that an export had; 0: nobody exports.
-    through: AtomicU64,
-    /// Records that were removed before the next export had them.
-    missed: AtomicU64,
-}
-
-impl Exported {
-    fn note(&self, records: &[AuditRecord]) {
-        if let Some(last) = records.last() {
-            self.through.fetch_max(last.seq, Ordering::Relaxed);
-        }
-    }
-
-    /// The records after `before`, up to `through`, are removed.
-    fn note_removed(&self, before: u64, through: u64) {
-        let exported = self.through.load(Ordering::Relaxed);
-        if exported > 0 {
-            self.missed.fetch_add(through.saturating_sub(before.max(exported)), Ordering::Relaxed);
-        }
-    }
-}
-
 impl ControlPlane {
-    /// How many records were removed, since the start, that whoever exports the log did not have yet.
-    pub fn audit_missed(&self) -> u64 {
-        self.exported.missed.load(Ordering::Relaxed)
+    /// Records that were removed lately, and that whoever exports the log did not have yet.
+    pub fn audit_missed(&self) -> Option<Missed> {
+        self.exports.missed((self.setup.clock)())
     }
 
     /// The newest `limit` audit records since a time that `take` makes something of, the oldest of them first. The
@@ -99,13 +73,13 @@ impl ControlPlane {
     /// `Storage`: the log cannot be read.
     pub fn export_audit(&self, from: u64, since: Option<Timestamp>, limit: usize) -> Result<Vec<AuditRecord>, Refusal> {
         let Some(journal) = &self.journal else { return Ok(Vec::new()) };
-        let mut query = AuditQuery { from, before: None, since, limit: 1, newest_first: false };
-        let first = journal.audit(&query).map_err(unreadable)?;
-        let Some(first) = first.first() else { return Ok(Vec::new()) };
-        query = AuditQuery { from: first.seq, since: None, limit, ..query };
-        let records = journal.audit(&query).map_err(unreadable)?;
-        self.exported.note(&records);
-        Ok(records)
+        let read = || -> Result<Vec<AuditRecord>, StoreError> {
+            let query = AuditQuery { from, before: None, since, limit: 1, newest_first: false };
+            let first = journal.audit(&query)?;
+            let Some(first) = first.first() else { return Ok(Vec::new()) };
+            journal.audit(&AuditQuery { from: first.seq, since: None, limit, ..query })
+        };
+        self.exports.export(&**journal, (self.setup.clock)(), read).map_err(unreadable)
     }
 
     /// Walks the audit chain, from where it was pruned to its end.
@@ -148,14 +122,16 @@ impl ControlPlane {
         let limits = self.view().host.audit;
         let kept = Kept::within(&**journal, limits, now).map_err(unreadable)?;
         self.refused.fill(kept.refusals > limits.max_bytes / REFUSALS_SHARE);
-        let before = journal.audit_anchor().map_err(unreadable)?.count;
-        let mut through = before;
-        while through + 1 < kept.first {
-            through = (through + PRUNED_AT_ONCE).min(kept.first - 1);
-            journal.prune_audit(through).map_err(unreadable)?;
-        }
-        self.exported.note_removed(before, through);
-        Ok(through - before)
+        let remove = || -> Result<u64, StoreError> {
+            let before = journal.audit_anchor()?.count;
+            let mut through = before;
+            while through + 1 < kept.first {
+                through = (through + PRUNED_AT_ONCE).min(kept.first - 1);
+                journal.prune_audit(through)?;
+            }
+            Ok(through - before)
+        };
+        self.exports.cut(&**journal, now, remove).map_err(unreadable)
     }
 }
 

@@ -94,6 +94,9 @@ pub mod restore;
 /// The audit log.
 mod audit;
 
+/// How far it was exported.
+mod exported;
+
 /// Link identifiers.
 pub mod links;
 
@@ -133,6 +136,7 @@ pub use command::{
     Actor, Caller, Changed, Command, Decided, DecidedAll, Decision, Deletion, FileVersion, Outcome, Selection,
     TokenCreated, Until,
 };
+pub use exported::Missed;
 pub use links::LinkKey;
 pub use refusal::{BrokenRule, Kind, Refusal};
 pub use refused::{Asker, REFUSALS_INTERVAL};
@@ -141,8 +145,8 @@ pub use views::{ConnectionView, EndpointView, ResourceView, ServerView, Status, 
 
 use crate::snapshot::topology::Topology;
 use crate::store::Store;
-use audit::Exported;
 use decisions::Decisions;
+use exported::Exports;
 use health::Health;
 use model::{HostConfig, Key, Model};
 use ports::{Host, Workers};
@@ -240,10 +244,11 @@ impl Prepared {
         let first = writer.view();
         let epochs = watch::Sender::new(first.epoch);
         let view = Arc::new(ArcSwap::from_pointee(first));
-        let (journal, refused, exported) = (writer.journal(), Refused::default(), Exported::default());
+        let (journal, refused) = (writer.journal(), Refused::default());
+        let exports = Exports::of(journal.as_deref());
         let in_force = ArcSwap::new(Arc::clone(writer.in_force()));
         let (setup, changes, writer) = (self.setup, Mutex::new(()), Mutex::new(writer));
-        Ok(ControlPlane { setup, in_force, changes, writer, ports, view, epochs, journal, refused, exported })
+        Ok(ControlPlane { setup, in_force, changes, writer, ports, view, epochs, journal, refused, exports })
     }
 }
 
@@ -265,7 +270,7 @@ pub struct ControlPlane {
     epochs: watch::Sender<u64>,
     journal: Option<Arc<dyn Store>>,
     refused: Refused,
-    exported: Exported,
+    exports: Exports,
 }
 
 /// Stops the daemon, closed, when it is dropped by a panic.

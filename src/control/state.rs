@@ -10,6 +10,7 @@ use super::access::{Scope, TokenName};
 use super::command::Actor;
 use super::decisions::Decisions;
 use super::difference::{FieldChange, bounded};
+use super::exported::{EXPORTED_KEY, Exported};
 use super::model::{Key, Map};
 use crate::store::audit::{ANCHOR_KEY, AuditBody};
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
@@ -200,6 +201,7 @@ impl DecisionStore for Durable {
                 FORMAT_KEY => serde_json::from_slice(&entry.value).map(|number: u32| format = Some(number)),
                 // The store's own.
                 ANCHOR_KEY => Ok(()),
+                EXPORTED_KEY => serde_json::from_slice::<Exported>(&entry.value).map(drop),
                 key => take_in(&mut loaded, key, &entry.value),
             };
             if let Err(error) = read {

@@ -29,7 +29,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub(super) struct World {
     directory: PathBuf,
     router: Router,
-    state: ApiState,
+    pub(super) state: ApiState,
 }
 
 impl Drop for World {

@@ -86,16 +86,64 @@ fn what_goes_before_an_export_had_it_is_counted_for_who_exports() {
     let control = limited(AuditLimits { max_bytes: 10_000, ..AuditLimits::default() });
     decide(&control, 100);
     assert!(control.prune_audit(noon()).unwrap() > 0);
-    assert_eq!(control.audit_missed(), 0, "nobody exports");
+    assert_eq!(control.audit_missed(), None, "nobody exports");
     let last = exported(&control).last().unwrap().seq;
     decide(&control, 10);
     control.prune_audit(noon()).unwrap();
-    assert_eq!(control.audit_missed(), 0, "what went had been exported");
+    assert_eq!(control.audit_missed(), None, "what went had been exported");
     decide(&control, 100);
     control.prune_audit(noon()).unwrap();
     let anchor = control.verify_audit().unwrap().anchor.count;
-    assert_eq!(control.audit_missed(), anchor - last);
+    assert_eq!(control.audit_missed(), Some(Missed { records: anchor - last, last: noon() }));
     assert!(anchor > last);
+}
+
+/// The control plane that goes on with what another one left.
+fn again(left: ControlPlane, limits: AuditLimits) -> ControlPlane {
+    let store = state::Durable::new(left.journal.clone().expect("a journal"));
+    drop(left);
+    let found = state::DecisionStore::load(&store).expect("read");
+    let world = Arc::new(World::default());
+    let setup = Setup { host: Arc::new(HostConfig { audit: limits, ..host(&["spoke", "core"]) }), ..setup(model()) };
+    let prepared = Prepared::new(setup, found, Box::new(store)).unwrap();
+    let ports = || Arc::new(Fake(Arc::clone(&world)));
+    prepared.start(ports(), ports(), Box::new(|_| ())).unwrap()
+}
+
+#[test]
+fn a_restart_forgets_neither_an_export_nor_what_went_unexported() {
+    let limits = AuditLimits { max_bytes: 10_000, ..AuditLimits::default() };
+    let control = limited(limits);
+    let last = exported(&control).last().unwrap().seq;
+    let control = again(control, limits);
+    decide(&control, 100);
+    control.prune_audit(noon()).unwrap();
+    let missed = control.verify_audit().unwrap().anchor.count - last;
+    let told = Some(Missed { records: missed, last: noon() });
+    assert_eq!(control.audit_missed(), told, "somebody exported before the restart");
+    let control = again(control, limits);
+    assert_eq!(control.audit_missed(), told);
+    control.prune_audit(noon()).unwrap();
+    assert_eq!(control.audit_missed(), told, "what is gone is counted once");
+    // Whoever goes on where the gap ends has not undone it, and what it has had is missed by nobody.
+    let last = exported(&control).last().unwrap().seq;
+    decide(&control, 100);
+    control.prune_audit(noon()).unwrap();
+    let more = control.verify_audit().unwrap().anchor.count - last;
+    assert_eq!(again(control, limits).audit_missed(), Some(Missed { records: missed + more, last: noon() }));
+}
+
+#[test]
+fn a_removal_that_nobody_noted_is_counted_at_the_next() {
+    let limits = AuditLimits { max_bytes: 10_000, ..AuditLimits::default() };
+    let control = limited(limits);
+    let last = exported(&control).last().unwrap().seq;
+    decide(&control, 100);
+    // As where the daemon is killed in between.
+    control.journal.as_ref().unwrap().prune_audit(last + 7).unwrap();
+    let control = again(control, AuditLimits::default());
+    assert_eq!(control.prune_audit(noon()).unwrap(), 0);
+    assert_eq!(control.audit_missed(), Some(Missed { records: 7, last: noon() }));
 }
 
 #[test]
