@@ -1,16 +1,51 @@
 //! What is judged of a request before its body is read: the right that its head asks for, exactly where the path names
-//! what it is about. Nobody's bytes are taken, let alone parsed, for what is refused anyway.
+//! what it is about. Nobody's bytes are taken, let alone parsed, for what is refused anyway. Where only the body says
+//! what it is about, whoever may not write everywhere has less of one taken.
+
+use std::time::Duration;
 
 use axum::http::Method;
 use axum::http::request::Parts;
 
 use super::error::Rejection;
 use super::lanes::{self, Lane};
-use super::{ApiState, arm};
+use super::{ApiState, BODY_LIMIT, DOCUMENT_LIMIT, DOCUMENTS, REQUEST_TIMEOUT, arm};
 use crate::control::Caller;
 use crate::control::access::{Action, actions};
 use crate::control::approval;
-use crate::control::rights::Right;
+use crate::control::rights::{Right, Where};
+
+/// Bytes of a document at most, of whoever may not write everywhere.
+pub(super) const PART_DOCUMENT_LIMIT: usize = 1 << 20;
+
+/// How long a body may take whose author may do what it asks for somewhere, and perhaps not where it asks for it.
+pub(super) const PART_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+
+/// How much of a body is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Bytes at most.
+    pub(super) bytes: usize,
+    /// How long it may take.
+    pub(super) time: Duration,
+}
+
+impl Bounds {
+    /// Of a request to `path`, of whoever may send it.
+    pub(super) fn of(path: &str) -> Self {
+        Self { bytes: if path == DOCUMENTS { DOCUMENT_LIMIT } else { BODY_LIMIT }, time: REQUEST_TIMEOUT }
+    }
+
+    /// Of whoever may do what it asks for at `held`.
+    fn within(self, held: Where) -> Self {
+        match held {
+            Where::Everywhere => self,
+            Where::Somewhere | Where::Nowhere => {
+                Self { bytes: self.bytes.min(PART_DOCUMENT_LIMIT), time: self.time.min(PART_TIMEOUT) }
+            }
+        }
+    }
+}
 
 /// What the head of a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +60,8 @@ enum Asks {
     Anywhere(Action),
     /// Something whose scope stands in the body.
     Somewhere(Action),
+    /// To write or delete the objects that a document names.
+    Objects,
     /// To change what the body says, or a path of Azure's.
     Anything,
 }
@@ -48,6 +85,7 @@ impl Asks {
             (&Method::POST, ["v1", "reload"]) => Self::Anywhere(actions::write(actions::CONFIGURATION)),
             (&Method::POST, ["v1", "roles"]) => Self::Somewhere(actions::write(actions::ROLE_DEFINITIONS)),
             (&Method::POST, ["v1", "assignments"]) => Self::Somewhere(actions::write(actions::ROLE_ASSIGNMENTS)),
+            (&Method::POST, _) if path == DOCUMENTS => Self::Objects,
             _ => Self::Anything,
         }
     }
@@ -56,7 +94,7 @@ impl Asks {
     fn needed(&self) -> &'static str {
         match self {
             Self::Decision(..) | Self::Decisions(_) => "privateEndpointConnectionsApproval/action on the resource",
-            Self::Endpoint(_) | Self::Anywhere(_) | Self::Somewhere(_) | Self::Anything => {
+            Self::Endpoint(_) | Self::Anywhere(_) | Self::Somewhere(_) | Self::Objects | Self::Anything => {
                 "the right to write what is to be changed"
             }
         }
@@ -67,40 +105,43 @@ impl Asks {
 ///
 /// # Errors
 /// As the request itself would be answered by whatever lacks: 403, or 404 of what the caller does not see.
-pub(super) async fn judge(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<(), Rejection> {
+pub(super) async fn judge(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<Bounds, Rejection> {
     let path = parts.uri.path();
     if arm::is_arm(path) {
         arm::check_head(state, caller, parts)?;
     }
     let view = state.control.view();
-    let asks = Asks::of(&parts.method, path);
-    view.rights(caller).demand_any_write(asks.needed())?;
+    let (asks, bounds) = (Asks::of(&parts.method, path), Bounds::of(path));
+    let (rights, needed) = (view.rights(caller), asks.needed());
+    rights.demand_any_write(needed)?;
     match asks {
-        Asks::Anything => Ok(()),
-        Asks::Anywhere(action) => Ok(view.rights(caller).demand(&Right::anywhere(action))?),
-        Asks::Somewhere(action) => Ok(view.rights(caller).demand_somewhere(&action)?),
+        Asks::Anything => {}
+        Asks::Anywhere(action) => rights.demand(&Right::anywhere(action))?,
+        Asks::Somewhere(action) => return Ok(bounds.within(rights.demand_somewhere(&action)?)),
+        Asks::Objects => return Ok(bounds.within(rights.demand_any(&view.object_writes(), needed)?)),
         Asks::Decision(action, endpoint) => {
             look(state, caller, parts, move |caller| {
                 let judged = view.demand_decision(caller, &endpoint, action);
                 judged.map_err(|refusal| Rejection::from(refusal).about(&endpoint))
             })
-            .await
+            .await?;
         }
         Asks::Decisions(resource) => {
             look(state, caller, parts, move |caller| {
                 let judged = view.demand_decisions(caller, &resource);
                 judged.map_err(|refusal| Rejection::from(refusal).about(&resource))
             })
-            .await
+            .await?;
         }
         Asks::Endpoint(endpoint) => {
             look(state, caller, parts, move |caller| {
                 let judged = view.demand_write_of_endpoint(caller, &endpoint);
                 judged.map_err(|refusal| Rejection::from(refusal).about(&endpoint))
             })
-            .await
+            .await?;
         }
     }
+    Ok(bounds)
 }
 
 /// Has `work`, which walks the model, done where the request itself will be.
@@ -133,7 +174,7 @@ mod tests {
             ("POST", "/v1/tokens/ci/rotate", Asks::Anywhere(write(actions::TOKENS))),
             ("POST", "/v1/roles", Asks::Somewhere(write(actions::ROLE_DEFINITIONS))),
             ("POST", "/v1/assignments", Asks::Somewhere(write(actions::ROLE_ASSIGNMENTS))),
-            ("POST", "/v1/apply", Asks::Anything),
+            ("POST", "/v1/apply", Asks::Objects),
             ("PUT", "/subscriptions/s/resourceGroups/g", Asks::Anything),
         ] {
             assert_eq!(Asks::of(&method.parse().unwrap(), path), expected, "{method} {path}");

@@ -17,11 +17,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::error::Rejection;
 use super::identify::Peer;
-use super::linger;
+use super::linger::{self, Patience};
 use super::places::{EACH_CALLER, Holder, Place, Places};
 use super::write_timeout::WriteTimeout;
 use crate::control::Caller;
@@ -35,6 +36,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 500 } else 
 
 /// Bytes of a request's head at most.
 const HEAD_LIMIT: usize = 32 * 1024;
+
+/// Connections without a place that are seen off at once; more are closed as they come.
+const SEEN_OFF: usize = 32;
 
 /// How long answers in progress may take once the daemon stops.
 const GRACE: Duration = Duration::from_secs(1);
@@ -342,8 +346,8 @@ impl Accept for Encrypted {
 trait Open: Send + 'static {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     fn open(self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-    /// Says so, where that can be done at once, and closes it.
-    fn refuse(self, answer: &[u8]);
+    /// Says so, where that can be done at once; what comes back is to be closed.
+    fn refuse(self, answer: &[u8]) -> Option<Self::Stream>;
 }
 
 impl Open for tokio::net::UnixStream {
@@ -351,8 +355,8 @@ impl Open for tokio::net::UnixStream {
     async fn open(self) -> io::Result<Self> {
         Ok(self)
     }
-    fn refuse(self, answer: &[u8]) {
-        let _ = self.try_write(answer);
+    fn refuse(self, answer: &[u8]) -> Option<Self> {
+        self.try_write(answer).is_ok().then_some(self)
     }
 }
 
@@ -361,8 +365,8 @@ impl Open for tokio::net::TcpStream {
     async fn open(self) -> io::Result<Self> {
         Ok(self)
     }
-    fn refuse(self, answer: &[u8]) {
-        let _ = self.try_write(answer);
+    fn refuse(self, answer: &[u8]) -> Option<Self> {
+        self.try_write(answer).is_ok().then_some(self)
     }
 }
 
@@ -375,7 +379,9 @@ impl Open for Handshaking {
         tokio::time::timeout(HEAD_TIMEOUT, self.0).await.map_err(io::Error::other)?
     }
     // A handshake would have to come first.
-    fn refuse(self, _: &[u8]) {}
+    fn refuse(self, _: &[u8]) -> Option<Self::Stream> {
+        None
+    }
 }
 
 /// Serves what `listener` accepts until `stop` is ready; connections of the crowd by the threads of `crowd`.
@@ -383,6 +389,7 @@ async fn serve<A: Accept>(listener: A, router: Router, stop: impl Future<Output 
     let places = Arc::new(Places::default());
     let full = Rejection::too_many_connections(EACH_CALLER).as_http();
     let mut tasks = JoinSet::new();
+    let seen_off = Arc::new(Semaphore::new(SEEN_OFF));
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -391,18 +398,24 @@ async fn serve<A: Accept>(listener: A, router: Router, stop: impl Future<Output 
         };
         while tasks.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer)) => match places.take(A::holder(&peer)) {
-                Ok(place) => {
-                    let (crowded, origin, router) = (A::is_of_the_crowd(&peer), listener.origin(), router.clone());
-                    let conversation = async move { attend(stream, origin(peer), router, Arc::new(place)).await };
-                    if crowded {
-                        tasks.spawn_on(conversation, crowd);
-                    } else {
-                        tasks.spawn(conversation);
+            Ok((stream, peer)) => {
+                let on = if A::is_of_the_crowd(&peer) { crowd.clone() } else { Handle::current() };
+                match places.take(A::holder(&peer)) {
+                    Ok(place) => {
+                        let (origin, router) = (listener.origin(), router.clone());
+                        let conversation = async move { attend(stream, origin(peer), router, Arc::new(place)).await };
+                        tasks.spawn_on(conversation, &on);
+                    }
+                    Err(_) => {
+                        // What it is about to send would have the socket reset, and the answer lost.
+                        if let (Some(stream), Ok(turn)) =
+                            (stream.refuse(&full), Arc::clone(&seen_off).try_acquire_owned())
+                        {
+                            tasks.spawn_on(linger::see_off(stream, turn), &on);
+                        }
                     }
                 }
-                Err(_) => stream.refuse(&full),
-            },
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 // Out of descriptors, most likely: the next attempt would fail at once, too.
@@ -433,6 +446,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     router: Router,
     place: Arc<Place>,
 ) {
+    let asker = Arc::clone(&place);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         match &origin {
             Origin::Caller(caller) => _ = request.extensions_mut().insert(caller.clone()),
@@ -449,7 +463,10 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .without_shutdown()
         .await;
     match result {
-        Ok(ended) => linger::close(ended.io.into_inner()).await,
+        Ok(ended) => {
+            let patience = if asker.is_known() { Patience::WITH_CALLER } else { Patience::WITH_STRANGER };
+            linger::close(ended.io.into_inner(), patience).await;
+        }
         Err(error) => tracing::debug!(%error, "a connection ended early"),
     }
 }

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router, middleware};
 
+use before_body::Bounds;
 pub use facts::facts;
 pub use identify::keep_audit;
 
@@ -394,12 +395,12 @@ async fn in_time(State(state): State<ApiState>, request: Request, next: Next) ->
 async fn served(state: &ApiState, request: Request, next: Next) -> Result<Response, Rejection> {
     let (parts, body) = request.into_parts();
     let (path, caller) = (parts.uri.path(), parts.extensions.get::<Caller>().cloned());
-    if let Some(caller) = &caller
-        && !body.is_end_stream()
-        && lanes::changes_something(&parts.method, path)
-    {
-        before_body::judge(state, caller, &parts).await?;
-    }
+    let bounds = match &caller {
+        Some(caller) if !body.is_end_stream() && lanes::changes_something(&parts.method, path) => {
+            before_body::judge(state, caller, &parts).await?
+        }
+        Some(_) | None => Bounds::of(path),
+    };
     let document = path == DOCUMENTS;
     let _permit = match &caller {
         Some(caller) if document => {
@@ -408,16 +409,16 @@ async fn served(state: &ApiState, request: Request, next: Next) -> Result<Respon
         }
         Some(_) | None => None,
     };
-    let limit = if document { DOCUMENT_LIMIT } else { BODY_LIMIT };
+    let limit = bounds.bytes;
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|length| length > limit as u64) {
         return Err(Rejection::too_large(limit));
     }
-    let body = match tokio::time::timeout(REQUEST_TIMEOUT, axum::body::to_bytes(body, limit)).await {
+    let body = match tokio::time::timeout(bounds.time, axum::body::to_bytes(body, limit)).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) if is_limit(&error) => return Err(Rejection::too_large(limit)),
         Ok(Err(error)) => return Err(Rejection::bad_request(&format!("the body cannot be read: {error}"), "")),
-        Err(_) => return Err(Rejection::trickling(REQUEST_TIMEOUT)),
+        Err(_) => return Err(Rejection::trickling(bounds.time)),
     };
     let lane = lanes::of(&parts.method, path, &body);
     let answer = next.run(Request::from_parts(parts, axum::body::Body::from(body)));

@@ -164,6 +164,11 @@ impl Place {
         Ok(())
     }
 
+    /// Whether the connection has told whose it is.
+    pub(super) fn is_known(&self) -> bool {
+        self.places.lock().connections.get(&self.number).is_some_and(|one| one.known)
+    }
+
     /// The connection has told that it is somebody's and is not: it counts for where it came from, as before it told anything.
     pub(super) fn is_of_nobody(&self) {
         if let Some(one) = self.places.lock().connections.get_mut(&self.number) {

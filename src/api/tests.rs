@@ -21,6 +21,7 @@ mod hostile;
 mod invisible;
 mod keys;
 mod names;
+mod parts;
 mod refused;
 mod remedies;
 mod text;

@@ -63,7 +63,7 @@ impl View {
     /// 403: it may read the log nowhere.
     pub fn audit_for<'a>(&'a self, caller: &'a Caller) -> Result<AuditReader<'a>, Refusal> {
         let (rights, read) = (self.rights(caller), actions::read(actions::AUDIT));
-        rights.demand_somewhere(&read)?;
+        _ = rights.demand_somewhere(&read)?;
         let whole = rights.hold(&Right::anywhere(read)) && self.is_whole_to(caller);
         Ok(AuditReader { view: self, rights, whole })
     }

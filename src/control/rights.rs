@@ -211,6 +211,17 @@ fn owner_of(kind: &str) -> &str {
     kind.strip_suffix("/privateEndpointConnections").unwrap_or(kind)
 }
 
+/// Where somebody may do one thing or another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Where {
+    /// At no scope.
+    Nowhere,
+    /// At some scope or other.
+    Somewhere,
+    /// At `/`.
+    Everywhere,
+}
+
 /// What one caller may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Rights<'a> {
@@ -267,21 +278,48 @@ impl<'a> Rights<'a> {
         if self.access.of(&self.caller.subject).any_write() {
             return Ok(());
         }
-        let who = self.caller.subject.principal();
-        let message = itself(format!("{who} may not change anything, and this asks for {needed}"));
-        let remedy = "ask for a role that gives it: `privlink access why` shows the way";
-        Err(Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy))
+        Err(self.lacks_all("anything", needed))
     }
 
-    /// Checks that `action` is among them at some scope or other.
+    /// Where one of `actions` is among them: the widest scope of any.
+    fn widest(&self, actions: &[Action]) -> Where {
+        let held = self.access.of(&self.caller.subject);
+        let reaches = actions.iter().map(|action| match held.reach(action) {
+            reach if reach.is_everything() => Where::Everywhere,
+            reach if reach.is_nothing() => Where::Nowhere,
+            _ => Where::Somewhere,
+        });
+        reaches.max().unwrap_or(Where::Nowhere)
+    }
+
+    /// Checks that `action` is among them at some scope or other, and says how wide a one.
     ///
     /// # Errors
     /// `Forbidden`, naming principal and action, as if it were asked for everywhere.
-    pub fn demand_somewhere(&self, action: &Action) -> Result<(), Refusal> {
-        if self.access.of(&self.caller.subject).reach(action).is_nothing() {
-            return self.demand(&Right::anywhere(action.clone()));
+    pub fn demand_somewhere(&self, action: &Action) -> Result<Where, Refusal> {
+        let found = self.widest(std::slice::from_ref(action));
+        if found == Where::Nowhere {
+            self.demand(&Right::anywhere(action.clone()))?;
         }
-        Ok(())
+        Ok(found)
+    }
+
+    /// Checks that one of `actions` is among them at some scope or other, and says how wide a one.
+    ///
+    /// # Errors
+    /// `Forbidden`; `needed` says what is asked for.
+    pub fn demand_any(&self, actions: &[Action], needed: &'static str) -> Result<Where, Refusal> {
+        match self.widest(actions) {
+            Where::Nowhere => Err(self.lacks_all("any object", needed)),
+            found @ (Where::Somewhere | Where::Everywhere) => Ok(found),
+        }
+    }
+
+    fn lacks_all(&self, what: &str, needed: &'static str) -> Refusal {
+        let who = self.caller.subject.principal();
+        let message = itself(format!("{who} may not change {what}, and this asks for {needed}"));
+        let remedy = "ask for a role that gives it: `privlink access why` shows the way";
+        Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy)
     }
 
     /// Checks that `right` is among them.

@@ -163,6 +163,11 @@ impl View {
         self.kinds().all(|kind| self.reads(caller, &[kind], scope))
     }
 
+    /// What writes or deletes an object of any type.
+    pub fn object_writes(&self) -> Vec<super::access::Action> {
+        self.kinds().flat_map(|kind| [actions::write(kind), actions::delete(kind)]).collect()
+    }
+
     /// Every type of object.
     fn kinds(&self) -> impl Iterator<Item = &str> {
         let fixed = [

@@ -19,7 +19,7 @@ use crate::control::model::Key;
 use crate::control::testing::root;
 
 /// Who is hostile to others on this host.
-const HOSTILE: u32 = 4242;
+pub(super) const HOSTILE: u32 = 4242;
 
 /// Connections that are tried at once.
 const CROWD: usize = 1000;
@@ -82,7 +82,7 @@ fn bearer(served: &Served, name: &str, role: &str) -> String {
 }
 
 /// Does `work` as another user of this host, threads that it starts included; `None`: the tests may not become one.
-fn as_user<T: Send>(uid: u32, work: impl FnOnce() -> T + Send) -> Option<T> {
+pub(super) fn as_user<T: Send>(uid: u32, work: impl FnOnce() -> T + Send) -> Option<T> {
     let work = || {
         // Of this thread alone.
         rustix::thread::set_thread_res_uid(Uid::from_raw(uid), Uid::from_raw(uid), Uid::from_raw(uid)).ok()?;
@@ -111,7 +111,7 @@ fn asked(socket: &std::path::Path, over: impl Fn(usize) -> bool) -> usize {
     times
 }
 
-fn to_peers() -> Served {
+pub(super) fn to_peers() -> Served {
     let served = Served::to_peers(|peer| Caller::user(peer.uid(), format!("uid:{}", peer.uid())));
     // Whoever is somebody else than the test's own user reaches the socket, too.
     std::fs::set_permissions(&served.directory, std::fs::Permissions::from_mode(0o755)).expect("open to all");

@@ -128,7 +128,11 @@ async fn every_answer_has_a_number_and_gives_the_clients_back() {
 }
 
 /// A body of `size` bytes over a stream whose other end may stop reading: the answer, and whether it came whole.
-fn refused_while_sending<S: std::io::Read + std::io::Write>(mut stream: S, head: &str, size: usize) -> String {
+pub(super) fn refused_while_sending<S: std::io::Read + std::io::Write>(
+    mut stream: S,
+    head: &str,
+    size: usize,
+) -> String {
     stream.write_all(head.as_bytes()).expect("the head is taken");
     let piece = vec![b'x'; 64 * 1024];
     // Like a client that looks for an answer when it has sent everything.
@@ -147,8 +151,9 @@ async fn an_oversized_body_is_answered_and_not_reset() {
     let address = listener.address();
     let router = crate::api::router(served.state.clone());
     let network = tokio::spawn(async move { listener.serve(router, std::future::pending()).await });
-    let size = 16 << 20;
-    for (path, token) in [(PATH, ""), ("/v1/apply", ""), (PATH, "Authorization: Bearer privlink_nobody\r\n")] {
+    // Of nobody less is taken than of a caller.
+    let nobody = "Authorization: Bearer privlink_nobody\r\n";
+    for (path, token, size) in [(PATH, "", 16 << 20), ("/v1/apply", "", 16 << 20), (PATH, nobody, 512 << 10)] {
         for length in [format!("Content-Length: {size}"), "Transfer-Encoding: chunked".to_owned()] {
             let method = if path == PATH { "PUT" } else { "POST" };
             let head = format!(
