@@ -17,7 +17,7 @@ use crate::control::model::{Key, Model};
 use crate::control::rights::{Right, Rights};
 use crate::control::seen::sees_grant;
 use crate::control::{Caller, Command, Outcome};
-use crate::interface::{Assignment, Done, List, NewToken, Role, Token};
+use crate::interface::{Assignment, Done, List, NewToken, Role, Token, Whoami};
 
 type Answer<T> = Result<Json<List<T>>, Rejection>;
 type Body = Result<Bytes, BytesRejection>;
@@ -226,6 +226,12 @@ pub(super) async fn why(
     let (action, scope) = (action.parse().map_err(bad("action"))?, scope.parse().map_err(bad("scope"))?);
     let rights = view.rights(&caller);
     Ok(Json(List::one(view.access.why(&subject, &action, &scope, &|grant| sees_grant(&rights, grant)))))
+}
+
+/// `GET /v1/whoami`: about oneself, which needs no right.
+pub(super) async fn whoami(Extension(caller): Extension<Caller>) -> Json<List<Whoami>> {
+    let principals = caller.subject.principals().map(|principal| principal.to_string()).collect();
+    Json(List::one(Whoami { name: caller.name, principals }))
 }
 
 /// The caller whom a request names by its `Authorization` header; `None`: it names nobody.

@@ -305,6 +305,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/tokens/{name}", delete(access::revoke_token))
         .route("/tokens/{name}/rotate", post(access::rotate_token))
         .route("/access/why", get(access::why))
+        .route("/whoami", get(access::whoami))
         .route("/apply", post(documents::apply_document))
         .route("/export", get(documents::export))
         .route("/backup", post(documents::backup))

@@ -22,6 +22,7 @@ mod invisible;
 mod keys;
 mod names;
 mod parts;
+mod principals;
 mod refused;
 mod remedies;
 mod text;

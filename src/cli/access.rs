@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Table};
-use crate::interface::{Assignment, Done, List, NewToken, Role, Token, segment};
+use crate::interface::{Assignment, Done, List, NewToken, Role, Token, Whoami, segment};
 
 /// Roles.
 #[derive(Debug, clap::Subcommand)]
@@ -59,7 +59,7 @@ pub(super) enum AssignmentCommand {
     },
     /// Give a role to somebody
     Create {
-        /// `uid:1000`, `gid:20` or `token:ci`
+        /// `uid:1000`, `gid:20`, `token:ci`, or `token-id:UUID` as `privlink whoami` says it
         #[arg(long)]
         principal: String,
         /// Name of the role
@@ -84,7 +84,7 @@ pub(super) enum TokenCommand {
     List,
     /// Make a token; its secret is shown once
     Create {
-        /// Roles are assigned to `token:NAME`
+        /// Roles are assigned to `token:NAME`, or to its `token-id:UUID`
         name: String,
         /// How long it is good: `90d`, `12h`
         #[arg(long, default_value = "90d", value_parser = super::values::lifetime)]
@@ -206,6 +206,13 @@ pub(super) fn access(command: &AccessCommand, client: &Client, output: &mut Outp
     if allowed { Ok(()) } else { Err(Failure::new(Exit::Denied, String::new())) }
 }
 
+/// `privlink whoami`
+pub(super) fn whoami(client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+    output.list(&client.get::<Whoami>("/whoami")?, |items, out| {
+        items.iter().flat_map(|who| &who.principals).try_for_each(|principal| writeln!(out, "{principal}"))
+    })
+}
+
 /// A new file that nobody else reads.
 fn keep(path: &std::path::Path, secret: &str) -> Result<(), Failure> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -254,11 +261,11 @@ fn assignment_table(items: &[Assignment], out: &mut dyn Write) -> io::Result<()>
 }
 
 fn token_table(items: &[Token], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["TOKEN", "CREATED", "BY", "EXPIRES"]);
+    let mut table = Table::new(["TOKEN", "CREATED", "BY", "EXPIRES", "ID"]);
     let now = jiff::Timestamp::now();
     for token in items {
         let expires = expiry(&token.expires_at, now);
-        table.row([token.name.clone(), token.created_at.clone(), token.created_by.clone(), expires]);
+        table.row([token.name.clone(), token.created_at.clone(), token.created_by.clone(), expires, token.id.clone()]);
     }
     table.write(out)
 }

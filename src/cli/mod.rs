@@ -276,6 +276,8 @@ enum Command {
     /// Explain why somebody may do something
     #[command(subcommand)]
     Access(access::AccessCommand),
+    /// Say who the daemon takes you for: every principal by which roles are assigned to you
+    Whoami,
 }
 
 /// Does what the command line asks for.
@@ -374,6 +376,7 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Context(command) => login::context(&command, output),
         Command::Ca(command) => login::ca(&command, &client, output),
         Command::Access(command) => access::access(&command, &client, output),
+        Command::Whoami => access::whoami(&client, output),
     }
 }
 

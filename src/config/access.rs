@@ -30,7 +30,7 @@ table! {
 table! {
     /// A role for somebody, at a scope and below it.
     Assignment {
-        /// "uid:1000", "gid:20" or "token:ci".
+        /// "uid:1000", "gid:20", "token:ci" or "token-id:" with the id of a token.
         "principal" principal Required At<String>,
         /// Name of the role.
         "role" role Required At<String>,

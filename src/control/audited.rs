@@ -116,7 +116,7 @@ impl AuditReader<'_> {
             // A later token of the same name is somebody else.
             About::Own(who) => match self.rights.caller().subject.principal() {
                 own @ (Principal::Uid(_) | Principal::Gid(_)) if own.to_string() == who => Some(record),
-                Principal::Uid(_) | Principal::Gid(_) | Principal::Token(_) => None,
+                Principal::Uid(_) | Principal::Gid(_) | Principal::Token(_) | Principal::TokenId(_) => None,
             },
             About::Other => None,
         }

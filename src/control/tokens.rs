@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::access::tokens::Token;
 use super::access::{Principal, RoleAssignment, TokenName};
 use super::decisions::Decisions;
 use super::model::{Key, Map, Model};
@@ -10,11 +11,20 @@ use super::refusal::{Kind, Refusal};
 use super::report::Skipped;
 use super::sentence::itself;
 
-/// The token that an assignment is made to.
+/// The token that an assignment is made to by its name.
 pub(super) fn token_of(given: &RoleAssignment) -> Option<&TokenName> {
     match &given.principal {
         Principal::Token(name) => Some(name),
-        Principal::Uid(_) | Principal::Gid(_) => None,
+        Principal::Uid(_) | Principal::Gid(_) | Principal::TokenId(_) => None,
+    }
+}
+
+/// Whether an assignment is made to `token`, by its name or by its id.
+pub(super) fn is_to(given: &RoleAssignment, token: &Token) -> bool {
+    match &given.principal {
+        Principal::Token(name) => *name == token.name,
+        Principal::TokenId(id) => *id == token.id,
+        Principal::Uid(_) | Principal::Gid(_) => false,
     }
 }
 
@@ -51,16 +61,24 @@ impl Decisions {
     }
 }
 
-/// Takes away what is assigned to `name`, also where files are remembered to have said it: a file that is applied
+/// Takes away what is assigned to `token`, also where files are remembered to have said it: a file that is applied
 /// again speaks of the token that there is then. The file that the token itself applied is forgotten, too.
-pub(super) fn forget(after: &mut Decisions, name: &TokenName) -> Vec<(Key, RoleAssignment)> {
-    let gone = remove(&mut after.model, |held| held == name);
+pub(super) fn forget(after: &mut Decisions, token: &Token) -> Vec<(Key, RoleAssignment)> {
+    forget_those(after, &token.name, |given| is_to(given, token))
+}
+
+fn forget_those(
+    after: &mut Decisions,
+    name: &TokenName,
+    held: impl Fn(&RoleAssignment) -> bool,
+) -> Vec<(Key, RoleAssignment)> {
+    let gone = remove(&mut after.model, &held);
     let authors: Vec<String> = after.files.keys().cloned().collect();
     for author in authors {
         if author == Principal::Token(name.clone()).to_string() {
             after.files.remove(&author);
         } else if let Some(file) = after.files.get_mut(&author) {
-            remove(&mut file.model, |held| held == name);
+            remove(&mut file.model, &held);
         }
     }
     gone
@@ -73,13 +91,13 @@ pub(super) fn forget_absent(after: &mut Decisions) -> Vec<(Key, RoleAssignment)>
     let absent: BTreeSet<TokenName> = absent.cloned().collect();
     let mut gone = Vec::new();
     for name in &absent {
-        gone.extend(forget(after, name));
+        gone.extend(forget_those(after, name, |given| token_of(given) == Some(name)));
     }
     gone
 }
 
-fn remove(model: &mut Model, of: impl Fn(&TokenName) -> bool) -> Vec<(Key, RoleAssignment)> {
-    let held = model.assignments.iter().filter(|(_, given)| token_of(given).is_some_and(&of));
+fn remove(model: &mut Model, held: impl Fn(&RoleAssignment) -> bool) -> Vec<(Key, RoleAssignment)> {
+    let held = model.assignments.iter().filter(|(_, given)| held(given));
     let held: Vec<_> = held.map(|(key, given)| (key.clone(), given.clone())).collect();
     for (key, _) in &held {
         model.assignments.remove(key);

@@ -31,7 +31,7 @@ pub struct Assignment {
     /// Derived from the rest; empty in a request.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// `uid:1000`, `gid:20` or `token:ci`.
+    /// `uid:1000`, `gid:20`, `token:ci`, or `token-id:` with the id of a token.
     pub principal: String,
     /// Name of the role.
     pub role: String,
@@ -54,7 +54,7 @@ pub struct Assignment {
 pub struct Token {
     /// Roles are assigned to `token:NAME`.
     pub name: String,
-    /// Names its creation: a later token of the same name has another.
+    /// Names its creation: a later token of the same name has another. Roles may be assigned to `token-id:ID`, too.
     #[serde(default)]
     pub id: String,
     /// RFC 3339.
@@ -69,6 +69,17 @@ pub struct Token {
     /// What the operator should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// Who asks, as whoever assigns roles names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Whoami {
+    /// For people.
+    pub name: String,
+    /// Every principal whose roles this caller has, itself first: `uid:1000` and its `gid:20`, or `token:ci` and its
+    /// `token-id:UUID`.
+    pub principals: Vec<String>,
 }
 
 /// A token that is asked for.

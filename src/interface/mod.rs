@@ -29,7 +29,7 @@ pub mod status;
 /// Documents, audit records and quotas.
 pub mod records;
 
-pub use access::{Assignment, Done, NewToken, Role, Token};
+pub use access::{Assignment, Done, NewToken, Role, Token, Whoami};
 pub use dns::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, PrivateRecord, PrivateZone, PrivateZoneLink};
 pub use dns_explain::{DnsExplanation, DnsHop, DnsRecord};
 pub use doctor::{DiagnosedAddress, Diagnosis, Finding, Lint, Outcome};

@@ -59,6 +59,14 @@ fn a_login_keeps_who_vouches_for_the_daemon_and_every_command_works_from_afar() 
         let rejected = far(&["connection", "reject", "orders", "--reason", "from afar"]);
         assert!(rejected.status.success(), "{}", said(&rejected));
         assert_eq!(json("connection show orders")["state"], "Rejected");
+        // Its holder tells its id to whoever is to assign something to it without knowing its name.
+        let me = said(&far(&["whoami"]));
+        let by_id = me.lines().find(|line| line.starts_with("token-id:")).expect("its id");
+        assert!(me.starts_with("token:far\n"), "{me}");
+        ask(&format!("assignment create --principal {by_id} --role Reader --scope /subscriptions/default"));
+        assert!(said(&far(&["assignment", "list"])).contains(by_id));
+        let why = far(&["access", "why", by_id, "Microsoft.Network/virtualNetworks/read", "/subscriptions/default"]);
+        assert!(why.status.success(), "{}", said(&why));
         // What it was told once counts: a daemon with another authority is somebody else.
         ask("token revoke far");
         assert_eq!(far(&["endpoint", "list"]).status.code(), Some(6));

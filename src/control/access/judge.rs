@@ -212,11 +212,28 @@ impl Access {
         if subject.token().is_some_and(|token| self.tokens.get(subject.principal()) != Some(token)) {
             return Allowances { grants: Vec::new() };
         }
+        let principals = self.principals(subject);
         let mut places: Vec<usize> =
-            subject.principals().filter_map(|principal| self.of.get(&principal)).flatten().copied().collect();
+            principals.iter().filter_map(|principal| self.of.get(principal)).flatten().copied().collect();
         places.sort_unstable();
         places.dedup();
         Allowances { grants: places.into_iter().filter_map(|at| self.grants.get(at)).collect() }
+    }
+
+    /// Every principal whose assignments `subject` has: a token has two, its name and its id.
+    pub(super) fn principals(&self, subject: &Subject) -> Vec<Principal> {
+        let mut all: Vec<Principal> = subject.principals().collect();
+        match subject.principal() {
+            // It may be one that is asked about, and presents nothing.
+            Principal::Token(_) if subject.token().is_none() => {
+                all.extend(self.tokens.get(subject.principal()).cloned().map(Principal::TokenId));
+            }
+            Principal::TokenId(id) => {
+                all.extend(self.tokens.iter().find(|(_, other)| *other == id).map(|(named, _)| named.clone()));
+            }
+            Principal::Token(_) | Principal::Uid(_) | Principal::Gid(_) => {}
+        }
+        all
     }
 
     /// Whether `subject` may perform `action` at `scope`, and by what.

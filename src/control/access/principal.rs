@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::text::Malformed;
 use super::tokens::{Token, TokenId};
 
-/// Something that roles are assigned to. As text `uid:1000`, `gid:20`, `token:ci`.
+/// Something that roles are assigned to. As text `uid:1000`, `gid:20`, `token:ci`, `token-id:UUID`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Principal {
@@ -18,17 +18,24 @@ pub enum Principal {
     Gid(u32),
     /// Whoever presents the token of this name: the one that there is when a role is assigned, and no later one.
     Token(TokenName),
+    /// Whoever presents the token with this id, by whoever does not know its name. Nobody guesses an id, and none comes
+    /// again, so it may be named whether or not there is such a token.
+    TokenId(TokenId),
 }
+
+/// What stands before the id of a token's creation where it names a principal.
+const BY_ID: &str = "token-id";
 
 impl FromStr for Principal {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let form = "write `uid:NUMBER`, `gid:NUMBER` or `token:NAME`";
+        let form = "write `uid:NUMBER`, `gid:NUMBER`, `token:NAME` or `token-id:UUID`";
         match text.split_once(':') {
             Some(("uid", id)) => numeric(text, id).map(Self::Uid),
             Some(("gid", id)) => numeric(text, id).map(Self::Gid),
             Some(("token", name)) => name.parse().map(Self::Token),
+            Some((BY_ID, id)) => id.parse().map(Self::TokenId),
             _ => Err(Malformed::new(text, "principal", form)),
         }
     }
@@ -61,6 +68,7 @@ impl fmt::Display for Principal {
             Self::Uid(id) => write!(f, "uid:{id}"),
             Self::Gid(id) => write!(f, "gid:{id}"),
             Self::Token(name) => write!(f, "token:{name}"),
+            Self::TokenId(id) => write!(f, "{BY_ID}:{id}"),
         }
     }
 }
@@ -150,8 +158,10 @@ impl Subject {
     }
 
     /// Every principal whose assignments it has.
-    pub(in crate::control) fn principals(&self) -> impl Iterator<Item = Principal> {
-        std::iter::once(self.principal.clone()).chain(self.groups.iter().copied().map(Principal::Gid))
+    pub fn principals(&self) -> impl Iterator<Item = Principal> {
+        let groups = self.groups.iter().copied().map(Principal::Gid);
+        let presented = self.token.iter().cloned().map(Principal::TokenId);
+        std::iter::once(self.principal.clone()).chain(groups).chain(presented)
     }
 }
 
@@ -167,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_principal_is_read_as_it_is_shown() {
-        for text in ["uid:0", "uid:1000", "gid:20", "gid:4294967294", "token:ci", "token:build.7-a"] {
+        let by_id = "token-id:0b9f8c1e-0000-8abc-9def-0123456789ab";
+        for text in ["uid:0", "uid:1000", "gid:20", "gid:4294967294", "token:ci", "token:build.7-a", by_id] {
             let principal: Principal = text.parse().unwrap();
             assert_eq!(principal.to_string(), text);
             let json = serde_json::to_string(&principal).unwrap();
@@ -194,6 +205,11 @@ mod tests {
             ("token:a_b", "a-z"),
             ("token:-a", "a-z"),
             ("token:a b", "a-z"),
+            ("token-id:", "UUID"),
+            ("token-id:ci", "UUID"),
+            ("token-id:0b9f8c1e-0000-8abc-9def-0123456789a", "UUID"),
+            ("token-id:0b9f8c1e00008abc9def0123456789abcdef", "UUID"),
+            ("token-id:0b9f8c1e-0000-8abc-9def-0123456789ag", "UUID"),
         ] {
             let error = text.parse::<Principal>().unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");

@@ -4,6 +4,7 @@
 //! one that nobody can guess.
 
 use std::fmt;
+use std::str::FromStr;
 
 use dashmap::DashMap;
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::principal::{Principal, TokenName};
+use super::text::Malformed;
 use crate::control::model::Map;
 
 /// How long a token is good for unless something else is said: 90 days.
@@ -66,6 +68,17 @@ impl TokenId {
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let hex = to_hex(&bytes);
         Self([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let id = text.to_ascii_lowercase();
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let valid = id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(digits);
+        let remedy = "it is a UUID; whoever holds the token sees it in `privlink whoami`";
+        if valid { Ok(Self(id)) } else { Err(Malformed::new(text, "id of a token", remedy)) }
     }
 }
 

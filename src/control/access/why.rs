@@ -66,7 +66,7 @@ impl Access {
     /// Why `subject` may or may not perform `action` at `scope`, by its own assignments and those others that are
     /// `seen`.
     pub fn why(&self, subject: &Subject, action: &Action, scope: &Scope, seen: &dyn Fn(&Grant) -> bool) -> Explanation {
-        let own: Vec<Principal> = subject.principals().collect();
+        let own = self.principals(subject);
         let shown = self.grants().iter().filter(|grant| own.contains(&grant.assignment.principal) || seen(grant));
         let consider = |grant: &Grant| Considered {
             assignment: grant.id.clone(),

@@ -280,8 +280,12 @@ impl Rights<'_> {
             Named::Peer(vnet) => self.demand(&Right::peer(vnet)),
             Named::Home(vnet) => self.demand_part_of(model, vnet),
             Named::Token(name) if *self.caller.subject.principal() == Principal::Token(name.clone()) => Ok(()),
-            // Else what comes of it would tell everybody which tokens there are.
-            Named::Token(_) => self.demand(&Right::anywhere(actions::read(actions::TOKENS))),
+            // Else what comes of it would tell everybody which tokens there are: names are guessed, ids are not.
+            Named::Token(_) => self.demand(&Right::anywhere(actions::read(actions::TOKENS))).map_err(|refusal| {
+                let besides =
+                    "; or name it by its id, `token-id:UUID`: whoever holds it sees that in `privlink whoami`";
+                Refusal { remedy: refusal.remedy.and(besides), ..refusal }
+            }),
         }
     }
 

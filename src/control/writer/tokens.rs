@@ -12,7 +12,7 @@ use crate::control::difference::{of_item, of_token};
 use crate::control::rights::Right;
 use crate::control::sentence::itself;
 use crate::control::state::Record;
-use crate::control::tokens::{forget, token_of};
+use crate::control::tokens::{forget, is_to};
 
 impl Planning<'_> {
     /// Checks that the token by which the caller is known still is one: a request may have waited while it ended.
@@ -42,7 +42,7 @@ impl Planning<'_> {
         })?;
         let mut after = Decisions::clone(&self.in_force.decisions);
         // There is nothing of that name: revoking took it away, and nothing is assigned to an absent token.
-        forget(&mut after, name);
+        forget(&mut after, &token);
         after.tokens.insert(name.clone(), token.clone());
         let detail = format!("id {}, good until {}", token.id, token.expires_at);
         let changes = of_token(None, Some(&token));
@@ -71,8 +71,7 @@ impl Planning<'_> {
 
     fn demand_all_of(&self, token: &Token) -> Result<(), Refusal> {
         let caller = self.caller;
-        let held =
-            self.in_force.decisions.model.assignments.values().filter(|given| token_of(given) == Some(&token.name));
+        let held = self.in_force.decisions.model.assignments.values().filter(|given| is_to(given, token));
         for RoleAssignment { role, scope, .. } in held {
             let whole = self
                 .in_force
@@ -94,10 +93,11 @@ impl Planning<'_> {
         let mut after = Decisions::clone(before);
         let token = before.tokens.get(name).ok_or_else(|| absent(name))?;
         after.tokens.remove(name);
-        let gone = forget(&mut after, name);
+        let gone = forget(&mut after, token);
         let gone = gone.into_iter().map(|(key, given)| {
             let item = Item { kind: ItemKind::Assignment, key };
-            let detail = format!("{} of {}, with token {name}", given.role, given.scope);
+            // Whoever named it by its id need not know what it is called.
+            let detail = format!("{} of {}, with {}", given.role, given.scope, given.principal);
             let changes = of_item(&before.model, &after.model, &item);
             Record { detail, scope: Some(given.scope), ..self.record("delete", item.to_string()) }.with(changes)
         });

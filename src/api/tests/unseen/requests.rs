@@ -45,7 +45,7 @@ pub(super) fn of_v1() -> Vec<Asked> {
     let mut all: Vec<Asked> = [
         "status", "flows", "flows?limit=3", "who?nat=10.66.99.4:1024", "endpoints", "connections",
         "connections?pending=true", "resources", "nics", "groups", "vnets", "dns-zones", "lint", "security-groups", "epoch",
-        "roles", "assignments", "tokens", "usage", "export", "audit", "audit/verify", "audit/export?from=1", "ca",
+        "roles", "assignments", "tokens", "usage", "export", "whoami", "audit", "audit/verify", "audit/export?from=1", "ca",
         "explain?vnet=hush-net&source=10.66.2.2&destination=10.66.1.7&port=443&protocol=tcp",
         "explain?vnet=spoke&source=10.1.2.2&destination=10.66.1.7&port=443&protocol=tcp",
         "flows?endpoint=hush-pe", "lint?vnet=hush-net", "roles/nothing", "roles/tenant",

@@ -38,7 +38,9 @@ fn naive_judge(
     assignments.iter().any(|assignment| {
         let own = match assignment.principal {
             Principal::Gid(gid) => subject.groups().contains(&gid),
-            Principal::Uid(_) | Principal::Token(_) => assignment.principal == *subject.principal(),
+            Principal::Uid(_) | Principal::Token(_) | Principal::TokenId(_) => {
+                assignment.principal == *subject.principal()
+            }
         };
         let same = |role: &&RoleDefinition| role.name == assignment.role;
         let role = roles.iter().chain(built_in().iter().map(|role| &**role)).find(same);
