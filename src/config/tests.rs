@@ -9,6 +9,9 @@ use std::time::Duration;
 /// The way back to a file.
 mod export;
 
+/// What rules tell of others.
+mod told;
+
 use crate::control::model::{AuditLimits, Cloud, DenyMode, FlowLog, Key, Limits, OnExit, Protocol, Quota, Quotas};
 
 const BASE: &str = include_str!("tests/base.toml");

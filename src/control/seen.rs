@@ -70,10 +70,21 @@ pub(super) fn may_mention(rights: &Rights<'_>, model: &Model, named: &Named) -> 
             let read = Right::subnet(vnet, name, actions::read(actions::SUBNETS));
             rights.hold(&read) || rights.hold(&Right::join(vnet, name))
         }
+        Named::Offer(key) => rights.may_read(model, key) || shows_itself(rights, model, key),
         Named::Subscription(name) => {
             [actions::NETWORKS, actions::ENDPOINTS, actions::SERVICES].into_iter().all(|kind| at(kind, name))
         }
         Named::Host => rights.hold(&Right::anywhere(actions::read(actions::STATUS))),
+    }
+}
+
+/// Whether the resource `key` shows itself to a subscription in which the holder of `rights` may create endpoints.
+fn shows_itself(rights: &Rights<'_>, model: &Model, key: &Key) -> bool {
+    let creates = |scope: Scope| rights.hold(&Right { action: actions::write(actions::ENDPOINTS), scope });
+    match model.resources.get(key).map(|resource| &resource.visibility) {
+        Some(Visibility::Everyone) => true,
+        Some(Visibility::Subscriptions(list)) => list.iter().any(|name| creates(Scope::subscription(name))),
+        Some(Visibility::Readers | Visibility::ById) | None => false,
     }
 }
 
@@ -355,17 +366,8 @@ impl View {
         }
         // What roles there are is no secret, as in Azure.
         model.roles = whole.roles.clone();
-        let creates = |subscription: &str| {
-            let scope = Scope::subscription(subscription);
-            rights.hold(&Right { action: actions::write(actions::ENDPOINTS), scope })
-        };
         for (key, resource) in &whole.resources {
-            let shown = match &resource.visibility {
-                Visibility::Readers | Visibility::ById => false,
-                Visibility::Everyone => true,
-                Visibility::Subscriptions(list) => list.iter().any(|subscription| creates(subscription)),
-            };
-            if shown && !model.resources.contains_key(key) {
+            if shows_itself(&rights, whole, key) && !model.resources.contains_key(key) {
                 model.resources.insert(key.clone(), resource.clone());
             }
         }
@@ -375,11 +377,19 @@ impl View {
             };
             let found = whole.resources.entry(id.key()).filter(|(_, resource)| meant(resource));
             if let Some((key, resource)) = found.filter(|(key, _)| !model.resources.contains_key(key)) {
-                model.resources.insert(key.clone(), resource.clone());
+                model.resources.insert(key.clone(), by_id(resource));
             }
         }
         model
     }
+}
+
+/// What a document is judged against where it names a resource by nothing but its ID: what of it can be bound is told by
+/// its owner alone, and the request itself is judged against all of it.
+fn by_id(resource: &LinkResource) -> LinkResource {
+    // What is bound where nothing else can be need not be named.
+    let targets = if resource.targets.len() == 1 { resource.targets.clone() } else { Vec::new() };
+    LinkResource { targets, region: String::new(), cross_region: true, ..resource.clone() }
 }
 
 /// The live state as one reader may write it down.

@@ -19,6 +19,8 @@ pub enum Named {
     Item(Item),
     /// A subnet, by VNet and name: it may be readable where its VNet is not.
     Subnet(Key, String),
+    /// What a resource tells those to whom it shows itself: its region and what of it can be bound.
+    Offer(Key),
     /// What a quota counts in a subscription.
     Subscription(String),
     /// Settings of the daemon and its attachments.
@@ -57,6 +59,11 @@ impl Mention {
     /// A link resource by its name.
     pub fn resource(key: &Key) -> Self {
         Self::of(ItemKind::Resource, key, format_args!("resource `{}`", short(key)))
+    }
+
+    /// `words` about what a link resource offers.
+    pub fn offer(key: &Key, words: impl fmt::Display) -> Self {
+        Self::new(Named::Offer(key.clone()), words)
     }
 
     /// An endpoint by its name.

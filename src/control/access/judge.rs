@@ -59,6 +59,8 @@ pub enum Mistake {
     /// An assignment is at a scope where its role may not be assigned.
     #[error("the role {role} is not assignable at {scope}: its assignable scopes are {}", listed(assignable))]
     NotAssignable {
+        /// Which.
+        id: AssignmentId,
         /// Of the assignment.
         role: RoleName,
         /// Of the assignment.
@@ -69,6 +71,8 @@ pub enum Mistake {
     /// An assignment is of a role that there is not.
     #[error("{principal} is assigned the role {role}, which there is not; roles are {}", listed(known))]
     Unknown {
+        /// Which.
+        id: AssignmentId,
         /// Of the assignment.
         principal: Principal,
         /// Of the assignment.
@@ -76,6 +80,16 @@ pub enum Mistake {
         /// Every role there is.
         known: Vec<RoleName>,
     },
+}
+
+impl Mistake {
+    /// The assignment that it tells of; a role is no secret.
+    pub fn assignment(&self) -> Option<&AssignmentId> {
+        match self {
+            Self::NotAssignable { id, .. } | Self::Unknown { id, .. } => Some(id),
+            Self::Reserved(_) | Self::Twice(_) | Self::Empty(_) | Self::Nowhere(_) => None,
+        }
+    }
 }
 
 fn listed(names: &[impl ToString]) -> String {
@@ -99,18 +113,18 @@ impl Access {
         let mut seen = BTreeSet::new();
         let fixed = bootstrap.assignments().into_iter().map(|assignment| (assignment, true));
         for (assignment, built_in) in fixed.chain(assignments.into_iter().map(|assignment| (assignment, false))) {
+            let id = assignment.id();
             let Some(role) = roles.get(&assignment.role) else {
                 let RoleAssignment { principal, role, .. } = assignment;
-                mistakes.push(Mistake::Unknown { principal, role, known: roles.keys().cloned().collect() });
+                mistakes.push(Mistake::Unknown { id, principal, role, known: roles.keys().cloned().collect() });
                 continue;
             };
             if !role.assignable_at(&assignment.scope) {
                 let RoleAssignment { role: name, scope, .. } = assignment;
                 let assignable = role.assignable_scopes.clone();
-                mistakes.push(Mistake::NotAssignable { role: name, scope, assignable });
+                mistakes.push(Mistake::NotAssignable { id, role: name, scope, assignable });
                 continue;
             }
-            let id = assignment.id();
             if seen.insert(id.clone()) {
                 grants.push(Grant { id, assignment, role: Arc::clone(role), built_in });
             }

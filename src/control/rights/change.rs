@@ -8,7 +8,8 @@ use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{Key, LinkResource, Map, Model};
 use crate::control::refusal::{Kind, Refusal};
 use crate::control::resource_types::PRIVATE_LINK_SERVICE;
-use crate::control::sentence::itself;
+use crate::control::seen::sees;
+use crate::control::sentence::{UNSEEN, itself};
 use crate::control::state::Extent;
 
 impl Rights<'_> {
@@ -51,15 +52,27 @@ impl Change<'_> {
         let new = self.before.assignments.changes(&self.after.assignments).into_iter().filter_map(|(_, given)| given);
         new.into_iter().try_for_each(|given| self.demand_assignable(given))?;
         let role_of = |model: &Model, name: &RoleName| model.roles.share(&Key::global(name.to_string()));
-        for given in self.after.assignments.values() {
+        for (key, given) in &self.after.assignments {
             let (old, new) = (role_of(self.before, &given.role), role_of(self.after, &given.role));
             if new.as_ref().zip(old.as_ref()).is_some_and(|(new, old)| !new.is_within(old)) {
                 let action = actions::write(actions::ROLE_ASSIGNMENTS);
-                self.rights.demand(&Right { action, scope: given.scope.clone() })?;
-                self.demand_assignable(given)?;
+                let write = self.rights.demand(&Right { action, scope: given.scope.clone() });
+                let assigned = write.and_then(|()| self.demand_assignable(given));
+                assigned.map_err(|refusal| self.of_assignment(key, given, refusal))?;
             }
         }
         Ok(())
+    }
+
+    /// `refusal`, which names where `given` is; whoever does not see that is told that it is somewhere.
+    fn of_assignment(&self, key: &Key, given: &RoleAssignment, refusal: Refusal) -> Refusal {
+        if sees(self.rights, self.after, &Item { kind: ItemKind::Assignment, key: key.clone() }) {
+            return refusal;
+        }
+        let (who, role) = (self.rights.caller().subject.principal(), &given.role);
+        let message = itself(format!("{who} may not have the role {role} give more: {UNSEEN} has it"));
+        let remedy = "ask somebody who may assign it wherever it is, or define another role";
+        Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy)
     }
 
     fn demand_assignable(&self, given: &RoleAssignment) -> Result<(), Refusal> {

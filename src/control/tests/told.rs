@@ -1,173 +1,182 @@
 //! What refusals tell of others: every code is accounted for here, and rules between objects are told to somebody who sees
 //! only one of them.
 
+/// What there is.
+mod scene;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use jiff::SignedDuration;
+
 use super::*;
-use crate::control::access::{RoleAssignment, RoleDefinition};
+use crate::control::access::{RoleAssignment, RoleDefinition, Scope};
+use crate::control::command::Until;
 use crate::control::decisions::Item;
-use crate::control::model::{DnsZone, Key, LinkResource, Model, ResolutionPolicy, Tags, Vnet, ZoneLink};
+use crate::control::model::{
+    DnsZone, Key, LinkResource, Model, PrivateEndpoint, Quota, Quotas, ResolutionPolicy, Tags, Vnet, ZoneLink,
+};
 use crate::control::refusal::UNSEEN_RULE;
 use crate::control::sentence::Named;
-use crate::control::testing::{resource, subnet, target, vnet};
+use crate::control::testing::{TOLD_BY_ROWS, resource, subnet, target, vnet};
 use crate::control::validate::validate;
 
-/// Codes whose words are about the request, or about the object where they show, and name no other.
-const OF_THE_OBJECT: &[&str] = &[
-    "AddressInUse",
-    "AlreadyExists",
-    "AutoApprovalNotVisible",
-    "AutomaticNamesBesideZone",
-    "BackendFamilyWithoutNatIp",
-    "BackendOutsideVnet",
-    "BuiltInAssignment",
-    "BuiltInRole",
-    "CnameAtApex",
-    "CnameNotAlone",
-    "ConnectionNotFound",
-    "CrossRegionNotAllowed",
-    "DryRun",
-    "DuplicateBackend",
-    "DuplicateMember",
-    "DuplicateName",
-    "DuplicatePriority",
-    "DuplicateTarget",
-    "InvalidAddress",
-    "InvalidAddressSpace",
-    "InvalidAlias",
-    "InvalidAuthenticationToken",
-    "InvalidConnectionState",
-    "InvalidHealthCheck",
-    "InvalidLifetime",
-    "InvalidMember",
-    "InvalidModel",
-    "InvalidNatIpCount",
-    "InvalidPeering",
-    "InvalidPort",
-    "InvalidPrefix",
-    "InvalidPriority",
-    "InvalidRate",
-    "InvalidRecordName",
-    "InvalidRecordSet",
-    "InvalidRegion",
-    "InvalidResourceGroupName",
-    "InvalidResourceName",
-    "InvalidResourceType",
-    "InvalidRole",
-    "InvalidSessionLimit",
-    "InvalidSubresource",
-    "InvalidText",
-    "InvalidTimeout",
-    "InvalidTransition",
-    "InvalidTtl",
-    "InvalidWorkload",
-    "InvalidZoneName",
-    "LinkIdentifiersExhausted",
-    "MemberWithoutAddress",
-    "NatIpInDedicatedSubnet",
-    "NatIpIsReserved",
-    "NetcfgSubnetRangeOutsideVnet",
-    "NetcfgSubnetRangesOverlap",
-    "NoBackends",
-    "NoPorts",
-    "NoTargets",
-    "OverlappingPorts",
-    "OverlappingPrefixes",
-    "PeeringInitiated",
-    "PrivateEndpointCannotBeCreatedInDelegatedSubnet",
-    "PrivateEndpointCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled",
-    "PrivateEndpointCannotBeCreatedInSubnetWithServiceEndpoints",
-    "PrivateEndpointSourceRulesNotSupported",
-    "PrivateIPAddressIsReserved",
-    "PrivateIPAddressNotInSubnet",
-    "PrivateLinkServiceCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled",
-    "PrivateLinkServiceInDifferentRegionNotSupported",
-    "RegionMismatch",
-    "RequestMessageTooLong",
-    "RequestMessageUnread",
-    "ResolverLoop",
-    "ResourceTypeNotAvailableInRegion",
-    "ResourceWithoutVnet",
-    "RoleAssignmentNotFound",
-    "RoleDefinitionDoesNotExist",
-    "SecurityGroupIgnored",
-    "SettingWithoutEffect",
-    "SubnetWithoutPrefix",
-    "TimeoutTooShort",
-    "TokenExpired",
-    "TooManyPrivateDnsZones",
-    "TooManyRecordSets",
-    "TooManyPendingRequests",
-    "TooManySubscriptions",
-    "TooManyVirtualNetworkLinks",
-    "UnknownResourceType",
-    "VirtualNetworkLinkedTwice",
-    "WorkloadCannotUsePrivateEndpoints",
-    "ZoneNotLinked",
-    "ZoneNotServed",
-    "ZoneTakesNoRecord",
-];
+/// How somebody who may not see what a code is about comes to it.
+enum How {
+    /// The tenant's command is refused alike whether what it may not see is there or not.
+    Alike(fn() -> Command),
+    /// The tenant's command is refused alike whatever it may not see is called, and carried out where nothing is there.
+    /// The rule says why it may know that something is.
+    Collides(fn() -> Command, &'static str),
+    /// Another test has it provoked, or it comes to nobody who may not see all that it is about.
+    Held(&'static str),
+    /// It is about the daemon and its host, and its causes are mentions of the host.
+    Host,
+    /// It refuses nothing: a warning, which is filtered by what it is about.
+    Lint,
+}
+use How::{Alike, Collides, Held, Host, Lint};
+use scene::{
+    account, addresses, alias, changed, create, decision, delete, doubly_wrong, grouped, lent, link, narrowed, no_rate,
+    no_time, own, own_net, put, record, role, saying, scene, shared_zone, twice_behind, widened, zone,
+};
 
-/// Codes told alike of what is unseen and of what is absent, by the rules of what is told by design.
-const BY_DESIGN: &[&str] =
-    &["AmbiguousReference", "AuthorizationFailed", "NameAlreadyTaken", "NameInUse", "NotFound", "PrincipalNotFound"];
+/// What has to be told so that nothing that somebody else needs is pulled away: nothing of it but that it is.
+const IN_USE: &str = "what is in use stays, and `something that you may not see` uses it";
 
-/// Codes about the daemon and its host, whose causes are mentions of the host.
-const OF_THE_HOST: &[&str] = &[
-    "AttachmentWithoutVnet",
-    "AuditBroken",
-    "DeviceInUse",
-    "DuplicateAttachment",
-    "EndpointVnetNotAttached",
-    "HostRefused",
-    "InvalidDeviceName",
-    "InvalidMtu",
-    "InvalidNamespace",
-    "InvalidProxyInterface",
-    "InvalidSocketPath",
-    "InvalidStateDirectory",
-    "InvalidWorkers",
-    "LaterDecisionsUnknown",
-    "NeighbourAnswers",
-    "NoAttachment",
-    "NotCompiled",
-    "NotDurable",
-    "OverlappingAttachments",
-    "PrefixNotAllowedHere",
-    "ResourceVnetNotAttached",
-    "StateUnreadable",
-    "WorkerSilent",
-    "WriterLost",
-];
+/// Security rule 1.6.
+const TAKEN_ADDRESS: &str = "an address in a subnet that the caller may join is taken";
 
-/// Codes that name other objects, each by a mention.
-const OF_OTHERS: &[&str] = &[
-    "DuplicateZoneName",
-    "InUse",
-    "InvalidLoadBalancerFrontend",
-    "InvalidResourceReference",
-    "NatIpNotInSubnet",
-    "OverlappingPeers",
-    "PrivateIPAddressInUse",
-    "PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections",
-    "QuotaExceeded",
-    "RoleAssigned",
-    "RoleDefinitionHasAssignments",
-    "SharedBackend",
-    "SubnetIsFull",
-    "ZoneNameLinkedTwice",
-];
-
-/// Codes of warnings about names, which are filtered by what they are about.
-const OF_LINT: &[&str] = &[
-    "NameClaimedTwice",
-    "NameWaits",
-    "NotAsked",
-    "NxDomainTrap",
-    "OtherResolver",
-    "PublicZoneInUse",
-    "PublicZoneOverridden",
+/// Every code but those that rows of mistakes provoke ([`TOLD_BY_ROWS`]).
+const CODES: &[(&str, How)] = &[
+    ("AlreadyExists", Alike(|| create(|items| items.vnets.insert(of("mine", "net"), own_net())))),
+    ("AmbiguousReference", Alike(|| delete(ItemKind::Endpoint, "twin"))),
+    ("AuthorizationFailed", Alike(|| put(|items| items.vnets.insert(of("hush", "net"), own_net())))),
+    ("BuiltInAssignment", Held("who sees one sees whose it is: the daemon's own")),
+    ("BuiltInRole", Alike(|| delete(ItemKind::Role, "Reader"))),
+    ("ConnectionNotFound", Alike(|| Command::Reject(decision(Some("mine/other"), None)))),
+    ("DryRun", Held("the daemon tells it itself")),
+    ("InUse", Collides(|| delete(ItemKind::Vnet, "mine/lent"), IN_USE)),
+    ("InvalidAuthenticationToken", Held("it is about the caller's own token")),
+    ("InvalidLifetime", Alike(|| Command::Approve(decision(None, Some(-1))))),
+    ("InvalidModel", Alike(|| put(|items| items.vnets.insert(of("mine", "new"), doubly_wrong())))),
+    ("InvalidRole", Alike(|| put(|items| items.roles.insert(Key::global("none"), role("none", &[]))))),
+    ("InvalidRole", Collides(narrowed, IN_USE)),
+    ("AuthorizationFailed", Collides(widened, "who widens a role that is assigned must be allowed to assign it so")),
+    ("InvalidText", Alike(|| put(|items| items.endpoints.insert(of("mine", "new"), saying("\u{1b}[31m"))))),
+    ("InvalidTransition", Alike(|| Command::Reject(Decision { endpoint: "mine/gone".into(), ..decision(None, None) }))),
+    ("LinkIdentifiersExhausted", Held("it names nothing")),
+    (
+        "NameAlreadyTaken",
+        Collides(|| put(|items| items.resources.insert(of("mine", "account"), account())), "a global name is taken"),
+    ),
+    ("NameInUse", Alike(|| put(|items| items.resources.insert(of("mine", "db"), account())))),
+    ("NotFound", Alike(|| delete(ItemKind::Endpoint, "hush/twin"))),
+    ("NotFound", Alike(|| delete(ItemKind::Vnet, "hush/twin-net"))),
+    ("PrincipalNotFound", Held("who may read tokens alone: `api::tests::principals`")),
+    (
+        "PrivateIPAddressInUse",
+        Collides(|| put(|items| items.endpoints.insert(of("mine", "new"), lent(Some("10.9.1.4")))), TAKEN_ADDRESS),
+    ),
+    (
+        "PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections",
+        Collides(|| delete(ItemKind::Resource, "mine/other"), IN_USE),
+    ),
+    (
+        "QuotaExceeded",
+        Collides(
+            || put(|items| items.endpoints.insert(of("mine", "new"), own("net", None))),
+            "the bound is everybody's; how many there are is told to who sees them",
+        ),
+    ),
+    ("RoleAssigned", Held("a detail of RoleDefinitionHasAssignments")),
+    ("RoleAssignmentNotFound", Held("nothing of that name is seen: `api::tests::principals`")),
+    ("RoleDefinitionDoesNotExist", Alike(|| delete(ItemKind::Role, "nothing"))),
+    ("RoleDefinitionHasAssignments", Collides(|| delete(ItemKind::Role, "assigned"), IN_USE)),
+    ("SubnetIsFull", Collides(|| put(|items| items.endpoints.insert(of("mine", "new"), lent(None))), TAKEN_ADDRESS)),
+    ("TokenExpired", Held("who may write tokens alone")),
+    ("TooManyPendingRequests", Held("`api::tests::unseen::by_id`")),
+    ("CnameAtApex", Alike(|| zone(|zone| zone.records = vec![record("@", 60, alias())]))),
+    (
+        "CnameNotAlone",
+        Alike(|| zone(|zone| zone.records = vec![record("www", 60, alias()), record("www", 60, addresses(1))])),
+    ),
+    ("DuplicateZoneName", Alike(|| grouped(&[("mine", "one.internal"), ("also", "one.internal")]))),
+    ("InvalidLoadBalancerFrontend", Alike(twice_behind)),
+    (
+        "InvalidPrefix",
+        Alike(|| {
+            let sources = vec!["::ffff:10.8.1.0/120".parse().expect("a prefix")];
+            put(|items| items.endpoints.insert(of("mine", "new"), PrivateEndpoint { sources, ..own("net", None) }))
+        }),
+    ),
+    ("InvalidRate", Alike(|| changed(|db| db.rates = Some(no_rate())))),
+    ("InvalidRecordName", Alike(|| zone(|zone| zone.records = vec![record("a b", 60, addresses(1))]))),
+    ("InvalidRecordSet", Alike(|| zone(|zone| zone.records = vec![record("www", 60, addresses(21))]))),
+    ("InvalidTimeout", Alike(|| changed(|db| db.timeouts = no_time()))),
+    ("InvalidTtl", Alike(|| zone(|zone| zone.records = vec![record("www", u32::MAX, addresses(1))]))),
+    ("InvalidZoneName", Alike(|| put(|items| items.dns_zones.insert(of("mine", "internal"), DnsZone::default())))),
+    (
+        "TooManyPrivateDnsZones",
+        Alike(|| grouped(&["a.b", "c.d", "e.f", "g.h", "i.j", "k.l"].map(|name| ("mine", name)))),
+    ),
+    (
+        "TooManyRecordSets",
+        Alike(|| {
+            let records =
+                |count: u32| (0..count).map(|number| record(&format!("r{number}"), 60, addresses(1))).collect();
+            zone(|zone| zone.records = records(25_001))
+        }),
+    ),
+    (
+        "TooManySubscriptions",
+        Alike(|| changed(|db| db.auto_approval = (0..101).map(|number| format!("s{number}")).collect())),
+    ),
+    ("TooManyVirtualNetworkLinks", Held("it counts the links of the zone itself: a thousand of them")),
+    ("VirtualNetworkLinkedTwice", Alike(|| zone(|zone| zone.links = vec![link("one"), link("two")]))),
+    (
+        "ZoneNameLinkedTwice",
+        Collides(
+            shared_zone,
+            "who may link a VNet may know that it sees a zone of that name: resolvers there answer it",
+        ),
+    ),
+    ("AutomaticNamesBesideZone", Lint),
+    ("ResourceWithoutVnet", Lint),
+    ("ZoneNotLinked", Lint),
+    ("ZoneNotServed", Lint),
+    ("ZoneTakesNoRecord", Lint),
+    ("AttachmentWithoutVnet", Host),
+    ("AuditBroken", Host),
+    ("DeviceInUse", Host),
+    ("DuplicateAttachment", Host),
+    ("EndpointVnetNotAttached", Host),
+    ("HostRefused", Host),
+    ("InvalidDeviceName", Host),
+    ("InvalidMtu", Host),
+    ("InvalidNamespace", Host),
+    ("InvalidProxyInterface", Host),
+    ("InvalidSocketPath", Host),
+    ("InvalidStateDirectory", Host),
+    ("InvalidWorkers", Host),
+    ("LaterDecisionsUnknown", Host),
+    ("NeighbourAnswers", Host),
+    ("NoAttachment", Host),
+    ("NotCompiled", Host),
+    ("NotDurable", Host),
+    ("OverlappingAttachments", Host),
+    ("PrefixNotAllowedHere", Host),
+    ("ResourceVnetNotAttached", Host),
+    ("StateUnreadable", Host),
+    ("WorkerSilent", Host),
+    ("WriterLost", Host),
+    ("NameClaimedTwice", Lint),
+    ("NameWaits", Lint),
+    ("NotAsked", Lint),
+    ("NxDomainTrap", Lint),
+    ("OtherResolver", Lint),
+    ("PublicZoneInUse", Lint),
+    ("PublicZoneOverridden", Lint),
 ];
 
 /// Every word of that form in the sources of this plane: a code that is added has to be put into one of the lists.
@@ -175,10 +184,10 @@ const OF_LINT: &[&str] = &[
 fn every_code_is_accounted_for() {
     let mut found = BTreeSet::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control"), &mut found);
-    let lists = [OF_THE_OBJECT, BY_DESIGN, OF_THE_HOST, OF_OTHERS, OF_LINT];
-    let known: BTreeSet<String> = lists.into_iter().flatten().map(|&code| code.to_owned()).collect();
+    let known = CODES.iter().map(|(code, _)| *code).chain(TOLD_BY_ROWS.iter().copied());
+    let known: BTreeSet<String> = known.map(str::to_owned).collect();
     let new: Vec<&String> = found.difference(&known).collect();
-    assert!(new.is_empty(), "say what these tell of other objects: {new:?}");
+    assert!(new.is_empty(), "say how somebody comes to these who may not see what they are about: {new:?}");
     let gone: Vec<&String> = known.difference(&found).collect();
     assert!(gone.is_empty(), "these are no codes any more: {gone:?}");
 }
@@ -304,4 +313,36 @@ fn whose_connections_end_with_a_resource_is_told_to_who_may_see_them() {
     };
     assert_eq!(deleted(&root()), [key("orders")]);
     assert_eq!(deleted(&Caller::user(7, "ada")), []);
+}
+
+#[test]
+fn every_code_is_provoked_by_who_may_not_see_what_it_is_about() {
+    let tenant = Caller::user(1001, "tenant");
+    let mut wrong = Vec::new();
+    for (code, how) in CODES {
+        let (command, collides) = match how {
+            Alike(command) => (command, false),
+            Collides(command, rule) => (command, !rule.is_empty()),
+            Held(why) => {
+                assert!(!why.is_empty(), "{code}");
+                continue;
+            }
+            Host | Lint => continue,
+        };
+        let [one, other, absent] = [Some("secret"), Some("veiled-one"), None].map(|secret| {
+            scene(secret).apply(&tenant, command()).map_err(|refusal| (refusal.code, format!("{refusal:?}")))
+        });
+        let line = format!("{code} by {:?}:\n   there: {one:?}\n  other: {other:?}\n  absent: {absent:?}", command());
+        let told = one.as_ref().err().map(|(_, text)| text.clone()).unwrap_or_default();
+        let typed = format!("{:?}", command());
+        let hidden = ["secret", "veiled", "hush", "uid:700", "10.66."];
+        let leaked = hidden.into_iter().find(|word| told.contains(word) && !typed.contains(word));
+        let refused = one.as_ref().is_err_and(|(told, _)| told == code);
+        let alike = format!("{one:?}") == format!("{other:?}");
+        let without = if collides { absent.is_ok() } else { format!("{absent:?}") == format!("{one:?}") };
+        if !(refused && alike && without && leaked.is_none()) {
+            wrong.push(format!("{line}\n  leaked: {leaked:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} codes tell too much, or are not provoked:\n{}", wrong.len(), wrong.join("\n"));
 }

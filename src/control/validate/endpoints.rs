@@ -9,7 +9,7 @@ use super::{
 };
 use crate::control::decisions::ItemKind;
 use crate::control::model::{HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies, PrivateEndpoint, Vnet};
-use crate::control::sentence::{Mention, Part, itself, sentence};
+use crate::control::sentence::{Mention, Part, Sentence, itself, sentence};
 use crate::snapshot::ConnectionState;
 
 /// Characters of a request message at most (features, row S6).
@@ -123,26 +123,32 @@ fn check_regions(
         return;
     }
     let (name, region) = (short(&endpoint.resource), &resource.region);
+    let offer = |words: String| Mention::offer(&endpoint.resource, words);
     if !resource.cross_region {
         findings.error(
             "CrossRegionNotAllowed",
             object.at("resource"),
-            itself(format!(
-                "`{name}` takes endpoints of its own region `{region}` only, and this one is in `{}`",
-                endpoint.region
-            )),
-            itself(format!(
-                "put the endpoint into a VNet of `{region}`, or ask the owner to set `cross_region = true`"
-            )),
+            sentence!(
+                "{} takes endpoints of its own region{} only, and this one is in {}",
+                itself(format!("`{name}`")),
+                Part::Aside(offer(format!(" `{region}`"))),
+                itself(format!("`{}`", endpoint.region))
+            ),
+            sentence!(
+                "put the endpoint into a VNet of {}, or ask the owner to set `cross_region = true`",
+                offer(format!("`{region}`"))
+            ),
         );
     } else if resource.kind.is_none() && !limits.cross_region {
         findings.error(
             "PrivateLinkServiceInDifferentRegionNotSupported",
             object.at("resource"),
-            itself(format!(
-                "private link service `{name}` is in region `{region}`, and this endpoint is in `{}` (limits: cross_region)",
-                endpoint.region
-            )),
+            sentence!(
+                "private link service {} is in {}, and this endpoint is in {} (limits: cross_region)",
+                itself(format!("`{name}`")),
+                offer(format!("region `{region}`")),
+                itself(format!("`{}`", endpoint.region))
+            ),
             "deploy the private link service in the same region",
         );
     } else {
@@ -240,6 +246,7 @@ fn check_place(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, finding
 fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkResource, findings: &mut Findings) {
     let involved = Object::Resource(endpoint.resource.clone());
     let name = short(&endpoint.resource);
+    let offer = |words: String| Mention::offer(&endpoint.resource, words);
     if resource.targets.is_empty() {
         return;
     }
@@ -247,18 +254,18 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
     valid.sort_unstable();
     valid.dedup();
     if !valid.contains(&endpoint.subresource.as_str()) {
-        let (message, remedy) = match (resource.kind.is_some(), endpoint.subresource.as_str()) {
+        let (message, remedy): (Sentence, Sentence) = match (resource.kind.is_some(), endpoint.subresource.as_str()) {
             (false, given) => (
-                itself(format!("`{name}` is a private link service and has no subresource `{given}`")),
-                itself("leave `subresource` out"),
+                itself(format!("`{name}` is a private link service and has no subresource `{given}`")).into(),
+                "leave `subresource` out".into(),
             ),
             (true, "") => (
-                itself(format!("`{name}` has several subresources, so the endpoint needs `subresource`")),
-                itself(format!("choose one of {}", list(&valid))),
+                itself(format!("`{name}` has several subresources, so the endpoint needs `subresource`")).into(),
+                sentence!("choose one of {}", offer(list(&valid))),
             ),
             (true, given) => (
-                itself(format!("`{name}` has no subresource `{given}`")),
-                itself(format!("choose one of {}", list(&valid))),
+                itself(format!("`{name}` has no subresource `{given}`")).into(),
+                sentence!("choose one of {}", offer(list(&valid))),
             ),
         };
         findings.error("InvalidSubresource", object.at("subresource"), message, remedy);
@@ -282,18 +289,21 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
         let at = object.at(format!("addresses[{index}].member"));
         let member = address.member.as_str();
         if !members.contains(&member) {
-            let (message, remedy) = match (member, members.as_slice()) {
+            let (message, remedy): (Sentence, Sentence) = match (member, members.as_slice()) {
                 ("", _) => (
-                    itself(format!("`{name}` has the members {}, so each address needs its `member`", names())),
-                    itself(
-                        "write `addresses = [{ member = \"…\" }, …]` with one entry per member, or leave the addresses \
-                         out",
+                    sentence!(
+                        "{} has the members {}, so each address needs its `member`",
+                        itself(format!("`{name}`")),
+                        offer(names())
                     ),
+                    "write `addresses = [{ member = \"…\" }, …]` with one entry per member, or leave the addresses out"
+                        .into(),
                 ),
-                (_, [""]) => (itself(format!("`{name}` has no members")), itself("leave `member` out")),
-                _ => {
-                    (itself(format!("`{name}` has no member `{member}`")), itself(format!("choose one of {}", names())))
-                }
+                (_, [""]) => (itself(format!("`{name}` has no members")).into(), "leave `member` out".into()),
+                _ => (
+                    itself(format!("`{name}` has no member `{member}`")).into(),
+                    sentence!("choose one of {}", offer(names())),
+                ),
             };
             findings.error("InvalidMember", at, message, remedy).involving(involved.clone());
         } else if !seen.insert(member) {
@@ -311,7 +321,7 @@ fn check_binding(object: &Object, endpoint: &PrivateEndpoint, resource: &LinkRes
         findings.error(
             "MemberWithoutAddress",
             object.at("addresses"),
-            itself(format!("no address for member {} of `{name}`", missing.join(", "))),
+            sentence!("no address for member {} of {}", offer(missing.join(", ")), itself(format!("`{name}`"))),
             "add `{ member = \"…\" }` for each; without `ip` its address is allocated",
         );
         findings.involving(involved);

@@ -221,12 +221,12 @@ fn check_nat(object: &Object, resource: &LinkResource, vnet: Option<&Vnet>, find
                     sentence!("choose an address of {}", subnet(found).with(format_args!(" {}", usable_text(found)))),
                 );
             }
-            Some(subnet) if !subnet.takes_nat() => {
+            Some(found) if !found.takes_nat() => {
                 findings.tightened(
                     "PrivateLinkServiceCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled",
                     at,
                     address,
-                    itself(format!("NAT IP {address} is in subnet `{}`, which does not take NAT addresses", subnet.name)),
+                    sentence!("NAT IP {} is in {}, which does not take NAT addresses", address, subnet(found)),
                     "set `nat = true` on that subnet (`privateLinkServiceNetworkPolicies: \"Disabled\"`), or choose another",
                 );
             }

@@ -35,13 +35,13 @@ mod tokens;
 use std::sync::Arc;
 
 use super::Setup;
-use super::access::Access;
+use super::access::{Access, Mistake};
 use super::addresses::Allocator;
 use super::apply::{Application, Maker};
 use super::approval::Action;
 use super::command::{Caller, Command, Outcome};
 use super::compile::{Compiled, Input, Registry, compile};
-use super::decisions::{Decisions, Item};
+use super::decisions::{Decisions, Item, ItemKind};
 use super::health::Health;
 use super::index::Index;
 use super::migrate::{Migration, migrate};
@@ -53,7 +53,7 @@ use super::report::Report;
 use super::retired::Retired;
 use super::rights::Rights;
 use super::seen;
-use super::sentence::{Mention, Named, itself, sentence};
+use super::sentence::{Mention, Named, Sentence, itself, sentence};
 use super::state::{DecisionStore, Record};
 use super::validate::taken::{self, TAKEN};
 use super::validate::tightened::Standing;
@@ -292,7 +292,14 @@ impl InForce {
 fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Refusal> {
     let (roles, assignments) = (decisions.model.roles.values().cloned(), decisions.model.assignments.values().cloned());
     let access = Access::new(roles, assignments, setup.bootstrap).map_err(|mistakes| {
-        broken(mistakes.iter().map(|mistake| BrokenRule::new("InvalidRole", itself(mistake.to_string()))).collect())
+        let told = |mistake: &Mistake| -> Sentence {
+            let id = mistake.assignment().map(|id| Key::global(id.to_string()));
+            match id {
+                Some(id) => Mention::of(ItemKind::Assignment, &id, mistake).into(),
+                None => itself(mistake.to_string()).into(),
+            }
+        };
+        broken(mistakes.iter().map(|mistake| BrokenRule::new("InvalidRole", told(mistake))).collect())
     })?;
     Ok(access.with_tokens(decisions.tokens.values()))
 }

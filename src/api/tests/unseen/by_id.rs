@@ -150,3 +150,21 @@ async fn every_other_question_about_it_is_answered_as_if_it_were_not() {
     }
     assert!(found.is_empty(), "{} answers differ or tell too much:\n{}", found.len(), found.join("\n"));
 }
+
+#[tokio::test]
+async fn a_document_is_judged_against_nothing_that_an_id_does_not_say() {
+    let world = by_id(Visibility::ById);
+    let key = Key::new("hush", "hushaccount");
+    let mut account = world.model().resources[&key].clone();
+    let second = crate::control::model::TargetSpec { subresource: "queue".into(), ..account.targets[0].clone() };
+    (account.region, account.cross_region) = ("hush-region".into(), false);
+    account.targets.push(second);
+    let mut items = Model::default();
+    items.resources.insert(key.clone(), account.clone());
+    world.apply(&root(), Command::Put { items: Box::new(items), create_only: false }).expect("put");
+    let view = world.state.control.view();
+    let seen = view.seen_by_author(&caller(things::TENANT), ACCOUNT).resources[&key].clone();
+    assert!(seen.targets.is_empty() && seen.region.is_empty() && seen.cross_region, "{seen:?}");
+    let whole = view.seen_by_author(&root(), ACCOUNT).resources[&key].clone();
+    assert_eq!((whole.targets.len(), whole.region.as_str()), (2, "hush-region"));
+}

@@ -9,6 +9,7 @@ fn own(named: &Named) -> bool {
     match named {
         Named::Item(item) => item.key.group == "default",
         Named::Subnet(vnet, _) => vnet.group == "default",
+        Named::Offer(key) => key.group == "default",
         Named::Subscription(_) | Named::Host => false,
     }
 }
