@@ -36,7 +36,8 @@ async fn status_tells_of_records_that_no_export_had_and_what_to_do() {
     let told = told().await;
     let [condition] = told.as_slice() else { panic!("one: {told:?}") };
     let message = condition["message"].as_str().expect("a message");
-    assert!(missed > 0 && message.starts_with(&format!("{missed} records")), "{missed}: {message}");
+    let records = if missed == 1 { "1 record of".to_owned() } else { format!("{missed} records of") };
+    assert!(missed > 0 && message.starts_with(&records), "{missed}: {message}");
     assert!(message.contains(&format!("{late:.0}")), "{message}");
     assert!(condition["remedy"].as_str().expect("a remedy").contains("`audit` under [daemon]"), "{condition}");
 }
