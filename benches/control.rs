@@ -146,6 +146,7 @@ fn compiled() {
         decided_at: jiff::Timestamp::UNIX_EPOCH,
         created_at: jiff::Timestamp::UNIX_EPOCH,
         requester: root().actor(),
+        by_id: false,
         history: Vec::new(),
         ends_at: None,
     };

@@ -178,7 +178,7 @@ fn main() {
         answered(&control, MANY + round, false);
     });
     // What the API does besides: whom a document may speak of, before the call, and what surprises, after it.
-    let seen = |_| drop(control.view().seen_by_author(&root, FILE));
+    let seen = |_| drop(control.view().seen_by_author(&root, FILE, false));
     timed("what a document may refer to", 20, seen);
     let warned = |_| {
         let view = control.view();

@@ -84,6 +84,7 @@ fn snapshot(nat: u8) -> Snapshot {
             }],
             ports: vec![PortMap { protocol: Protocol::Udp, first: 1, last: 65_535, backend_first: 1 }],
             icmp: false,
+            silent: Vec::new(),
         }],
         timeouts: Timeouts::default(),
         balance: privlink::snapshot::Balance::LeastSessions,

@@ -166,10 +166,9 @@ impl World {
         let leg = &self.attachments[usize::from(query.attachment.0)];
         let visible: Vec<u16> =
             std::iter::once(query.attachment.0).chain(leg.peers.iter().map(|(vnet, _)| *vnet)).collect();
-        let ep = visible
-            .iter()
-            .find_map(|vnet| self.endpoints.iter().position(|ep| ep.vnet == *vnet && ep.address == query.destination));
-        &mut self.endpoints[ep.expect("an endpoint")]
+        let at = |vnet: &u16| self.endpoints.iter().position(|ep| ep.vnet == *vnet && ep.address == query.destination);
+        let at = visible.iter().find_map(at).expect("an endpoint");
+        &mut self.endpoints[at]
     }
 }
 
@@ -199,6 +198,7 @@ fn resource(random: &mut fastrand::Rng, number: u8) -> Resource {
                     .collect(),
                 ports,
                 icmp: chance(random, 50),
+                silent: Vec::new(),
             }
         })
         .collect();

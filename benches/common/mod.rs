@@ -77,6 +77,7 @@ pub fn resource(builder: &mut SnapshotBuilder, backend: IpAddr, nat: Vec<IpAddr>
             backends: vec![Backend { address: backend, state: BackendState::Up }],
             ports: vec![open(Protocol::Udp), open(Protocol::Tcp)],
             icmp: false,
+            silent: Vec::new(),
         }],
         // Nothing idles out, however far a bench moves the time.
         timeouts: Timeouts { udp: YEARS, tcp_established: YEARS, ..Timeouts::default() },

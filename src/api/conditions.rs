@@ -1,10 +1,11 @@
 //! What is not as it should be, and what to do: `status` says it, and whoever follows it is not refused for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use super::convert::silent_at;
 use super::{ApiState, Detached};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{BackendState, ConnectionState, HostConfig, Key, LinkResource, Quota};
@@ -211,16 +212,20 @@ pub(super) fn more_ports(resource: &LinkResource, host: &HostConfig) -> Remedy {
 
 /// What servers that fail their checks mean for their target.
 fn down(view: &View) -> Vec<(Severity, &'static str, String)> {
-    let mut targets: BTreeMap<(Key, String), Vec<(IpAddr, BackendState)>> = BTreeMap::new();
-    for ServerView { server, state, .. } in view.servers() {
-        let name = server.target_name();
-        targets.entry((server.resource, name)).or_default().push((server.address, state));
+    let mut targets: BTreeMap<(Key, String), Vec<ServerView>> = BTreeMap::new();
+    for view in view.servers() {
+        let name = view.server.target_name();
+        targets.entry((view.server.resource.clone(), name)).or_default().push(view);
     }
-    let of = |((key, target), servers): ((Key, String), Vec<(IpAddr, BackendState)>)| {
+    let silent = |view: &ServerView| match (view.state, view.silent.as_slice()) {
+        (BackendState::Down, _) => Some(view.server.address.to_string()),
+        (_, []) => None,
+        (_, ports) => Some(format!("{} ({})", view.server.address, silent_at(ports.iter()))),
+    };
+    let of = |((key, target), servers): ((Key, String), Vec<ServerView>)| {
         let target = if target.is_empty() { String::new() } else { format!(" ({target})") };
-        let silent = servers.iter().filter(|(_, state)| *state == BackendState::Down).map(|(ip, _)| ip.to_string());
-        let silent: Vec<String> = silent.collect();
-        let left = servers.iter().filter(|(_, state)| *state == BackendState::Up).count();
+        let silent: Vec<String> = servers.iter().filter_map(silent).collect();
+        let left = servers.iter().filter(|view| view.state == BackendState::Up).count();
         let (names, count) = (silent.join(" "), servers.len());
         match (silent.len(), left) {
             (0, _) => None,

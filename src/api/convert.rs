@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::control::decisions::{Connection as Decided, DecidedBy, Decisions};
 use crate::control::health::Health;
 use crate::control::ids;
-use crate::control::model::{BackendState, Key, PortSpec, PrivateEndpoint, TargetSpec};
+use crate::control::model::{BackendState, Key, PortSpec, PrivateEndpoint, Protocol, TargetSpec};
 use crate::control::names;
 use crate::control::state::Record as Recorded;
 use crate::control::views::PeeringState;
@@ -42,7 +42,7 @@ pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observ
         resource_group: key.group.clone(),
         vnet: endpoint.vnet.to_string(),
         subnet: endpoint.subnet.clone(),
-        addresses: addresses(endpoint),
+        addresses: addresses(endpoint, connection.tells_parts()),
         resource: endpoint.resource.to_string(),
         subresource: endpoint.subresource.clone(),
         state: connection.state.to_string(),
@@ -59,8 +59,12 @@ pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observ
     }
 }
 
-fn addresses(endpoint: &PrivateEndpoint) -> Vec<Address> {
-    let one = |ip: std::net::IpAddr, member: &str| Address { ip: ip.to_string(), member: member.to_owned() };
+/// `tells`: what the resource calls its members is told, too.
+fn addresses(endpoint: &PrivateEndpoint, tells: bool) -> Vec<Address> {
+    let one = |ip: std::net::IpAddr, member: &str| {
+        let member = if tells { member } else { "" };
+        Address { ip: ip.to_string(), member: member.to_owned() }
+    };
     endpoint.addresses.iter().filter_map(|address| Some(one(address.ip?, &address.member))).collect()
 }
 
@@ -161,7 +165,10 @@ pub(super) fn resource(view: &ResourceView, sample: &Sample) -> Resource {
 
 fn shown(health: &Health, key: &Key, target: &TargetSpec) -> Target {
     let backends = target.backends.iter().map(|backend| match health.state(key, target, backend) {
-        BackendState::Up => backend.address.to_string(),
+        BackendState::Up => match silent_at(health.silent(key, target, backend).flat_map(|one| &one.ports)) {
+            ports if ports.is_empty() => backend.address.to_string(),
+            ports => format!("{} (down at {ports})", backend.address),
+        },
         BackendState::Draining => format!("{} (drain)", backend.address),
         BackendState::Down if backend.drain => format!("{} (drained)", backend.address),
         BackendState::Down => format!("{} (down)", backend.address),
@@ -173,6 +180,12 @@ fn shown(health: &Health, key: &Key, target: &TargetSpec) -> Target {
         backends: backends.collect(),
         ports: target.ports.iter().copied().map(ports).chain(icmp).collect(),
     }
+}
+
+/// Exposed ports at which a server takes no session: `tcp 443, tcp 8000-8100`.
+pub(super) fn silent_at<'a>(silent: impl Iterator<Item = &'a (Protocol, u16, u16)>) -> String {
+    let spec = |&(protocol, first, last): &_| PortSpec { protocol, first, last, backend_first: first };
+    silent.map(spec).map(ports).collect::<Vec<_>>().join(", ")
 }
 
 /// `tcp 5432`, `tcp 443→10000`, `udp 8000-8100`.

@@ -57,7 +57,6 @@ fn own(whole: &View, seen: &View, wanted: &dyn Fn(&Key) -> bool) -> Vec<PrivateZ
 
 /// What stands in a zone, without the names of endpoints that the caller may not read.
 fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
-    let model = &whole.decisions.model;
     let record = |name: &str, kind: String, data: String| PrivateRecord {
         name: name.to_owned(),
         kind,
@@ -72,7 +71,7 @@ fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
         );
     }
     let reads = |endpoint: &Key| seen.reads_endpoint(endpoint);
-    for (name, owners) in names::in_zone(model, key, &reads) {
+    for (name, owners) in names::in_zone(&whole.decisions, key, &reads) {
         records.extend(owners.into_iter().map(|(endpoint, address)| PrivateRecord {
             endpoint: endpoint.to_string(),
             ..record(&name, kind_of(address), address.to_string())
@@ -89,7 +88,7 @@ fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
         name: key.name.to_lowercase(),
         kind: "own".to_owned(),
         links: zone.links.iter().map(link).collect(),
-        record_sets: names::record_sets(model, key, zone, &reads) as u64,
+        record_sets: names::record_sets(&whole.decisions, key, zone, &reads) as u64,
         records,
     }
 }

@@ -154,8 +154,7 @@ impl Looks<'_> {
         let here = |key: &Key| found.addresses.iter().any(|address| address.endpoint == key.to_string());
         let bears = |key: &Key, endpoint: &PrivateEndpoint| {
             let members = endpoint.addresses.iter();
-            let mut fqdns =
-                members.flat_map(|one| names::of_member(&self.whole.decisions.model, key, endpoint, &one.member));
+            let mut fqdns = members.flat_map(|one| names::told(&self.whole.decisions, key, endpoint, &one.member));
             fqdns.any(|fqdn| fqdn.public == name || fqdn.host() == name)
         };
         let vnet = Key::try_from(found.vnet.clone()).ok();

@@ -22,7 +22,10 @@ pub(super) async fn apply_document(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<List<Applied>>, Rejection> {
     let wanted: Document = serde_json::from_slice(&body?).map_err(Rejection::bad_body)?;
-    let live = state.control.view().seen_by_author(&caller, &wanted.document);
+    let live = {
+        let dry_run = wanted.dry_run && !wanted.create_only;
+        state.control.view().seen_by_author(&caller, &wanted.document, dry_run)
+    };
     let parsed = (state.parse)(&wanted.name, &wanted.document, &live);
     let (model, warnings) = parsed.map_err(Rejection::bad_document)?;
     // What is only looked at is warned of before it is so.

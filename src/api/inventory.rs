@@ -6,7 +6,7 @@ use axum::{Extension, Json};
 use super::error::Rejection;
 use super::{ApiState, arm};
 use crate::control::access::{Scope, actions};
-use crate::control::decisions::{Item, ItemKind};
+use crate::control::decisions::{Connection, Item, ItemKind};
 use crate::control::ids;
 use crate::control::model::Key;
 use crate::control::rights::{Right, Verb};
@@ -45,12 +45,15 @@ fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
         if !rights.hold(&Right::read_of(actions::INTERFACES, &name)) {
             return None;
         }
+        let tells = view.decisions.connections.get(key).is_none_or(Connection::tells_parts);
+        let resource = model.resources.get(&endpoint.resource).filter(|_| tells);
         let addresses = endpoint.addresses.iter().filter_map(|address| {
+            let member = if tells { &*address.member } else { "" };
             Some(InterfaceAddress {
                 group: endpoint.subresource.clone(),
-                member: endpoint.shown_member(model.resources.get(&endpoint.resource), &address.member),
+                member: endpoint.shown_member(resource, member),
                 ip: address.ip?.to_string(),
-                fqdns: arm::fqdns(model, key, endpoint, &address.member),
+                fqdns: arm::fqdns(&view.decisions, key, endpoint, &address.member),
             })
         });
         Some(Interface {

@@ -148,6 +148,7 @@ impl Builder {
             ports,
             icmp,
             health: None,
+            port_checks: Vec::new(),
             balance: None,
         }]
     }
@@ -169,6 +170,7 @@ impl Builder {
         let health = table.health.as_ref().and_then(|health| self.health(object, index, health, &ports));
         TargetSpec {
             health,
+            port_checks: Vec::new(),
             balance: None,
             subresource: self.value(object, &field("subresource"), table.subresource.as_ref()).unwrap_or_default(),
             member: self.value(object, &field("member"), table.member.as_ref()).unwrap_or_default(),

@@ -136,6 +136,9 @@ pub struct Connection {
     pub created_at: Timestamp,
     /// Who asked for it.
     pub requester: Actor,
+    /// The requester knew no more of the resource than its ID.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_id: bool,
     /// The states it was in before, oldest first.
     pub history: Vec<Step>,
 }
@@ -155,6 +158,13 @@ pub struct Step {
 }
 
 impl Connection {
+    /// Whether the consumer is told what the resource calls its parts: who knew its ID alone is not before an approval.
+    #[must_use]
+    pub fn tells_parts(&self) -> bool {
+        let approved = |state| state == ConnectionState::Approved;
+        !self.by_id || approved(self.state) || self.history.iter().any(|step| approved(step.state))
+    }
+
     /// The same connection after a decision; its past grows by the state it was in. An approval is for good unless an end
     /// is given to it afterwards.
     #[must_use]

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::model::{BackendSpec, Key, TargetSpec};
+use super::model::{BackendSpec, Key, PortCheck, PortSpec, TargetSpec};
 use crate::snapshot::BackendState;
 
-/// One server of one target of one resource.
+/// One server of one target of one resource, by one of its checks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Server {
     /// The resource.
@@ -16,6 +16,8 @@ pub struct Server {
     pub target: (String, String),
     /// Its address.
     pub address: IpAddr,
+    /// The check of some of its ports; empty: that of all of them.
+    pub check: String,
 }
 
 impl Server {
@@ -28,11 +30,17 @@ impl Server {
         }
     }
 
+    /// The same, by the check called `check`.
+    #[must_use]
+    pub fn by(self, check: &str) -> Self {
+        Self { check: check.to_owned(), ..self }
+    }
+
     /// The server `backend` of `target`.
     #[must_use]
     pub fn of(resource: &Key, target: &TargetSpec, backend: &BackendSpec) -> Self {
         let target = (target.subresource.clone(), target.member.clone());
-        Self { resource: resource.clone(), target, address: backend.address }
+        Self { resource: resource.clone(), target, address: backend.address, check: String::new() }
     }
 }
 
@@ -51,16 +59,38 @@ impl Health {
     #[must_use]
     pub fn state(&self, resource: &Key, target: &TargetSpec, backend: &BackendSpec) -> BackendState {
         let drained = || self.drained.contains(&Server::of(resource, target, backend));
-        match (self.is_well(resource, target, backend), backend.drain) {
+        match (self.takes_some(resource, target, backend), backend.drain) {
             (true, false) => BackendState::Up,
             (true, true) if !drained() => BackendState::Draining,
             _ => BackendState::Down,
         }
     }
 
-    /// Whether its checks succeed; a server that is not checked is taken to be well.
+    /// Whether all of its checks succeed; a server that is not checked is taken to be well.
     #[must_use]
     pub fn is_well(&self, resource: &Key, target: &TargetSpec, backend: &BackendSpec) -> bool {
-        target.health.is_none() || !self.down.contains(&Server::of(resource, target, backend))
+        let server = Server::of(resource, target, backend);
+        target.checks().all(|(name, _)| !self.down.contains(&server.clone().by(name)))
+    }
+
+    /// The checks of single ports that it fails: no session is opened with it there.
+    pub fn silent<'a>(
+        &'a self,
+        resource: &Key,
+        target: &'a TargetSpec,
+        backend: &BackendSpec,
+    ) -> impl Iterator<Item = &'a PortCheck> {
+        let server = Server::of(resource, target, backend);
+        target.port_checks.iter().filter(move |one| self.down.contains(&server.clone().by(&one.name)))
+    }
+
+    /// Whether there is anything that it answers, as far as it is checked.
+    fn takes_some(&self, resource: &Key, target: &TargetSpec, backend: &BackendSpec) -> bool {
+        if target.health.is_some() && self.down.contains(&Server::of(resource, target, backend)) {
+            return false;
+        }
+        let silent: Vec<_> = self.silent(resource, target, backend).flat_map(|one| &one.ports).collect();
+        let is_silent = |port: &PortSpec| silent.contains(&&(port.protocol, port.first, port.last));
+        silent.is_empty() || target.icmp || !target.ports.iter().all(is_silent)
     }
 }

@@ -169,7 +169,7 @@ mod tests {
         // The file that says nothing of it, as it is read today, changes nothing; one that says something does.
         let (root, access) = (root(), access());
         let apply = |file: &super::super::model::Model| {
-            let maker = Maker { rights: Rights::of(&root, &access), now: noon() };
+            let maker = Maker { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
             merge(&after, &Application::of(file, DAEMON, false, maker)).expect("merged")
         };
         let (same, report) = apply(&of(&Visibility::ById));

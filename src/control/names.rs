@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::decisions::{Connection, Decisions};
 use super::model::{APEX, DnsZone, Key, LinkResource, Model, PrivateEndpoint, RecordType};
 use super::resource_types::{self, Cloud};
 pub use crate::snapshot::dns::{DnsPlan, Name, Node, Owner, ResolverPlan, Zone};
@@ -14,8 +15,12 @@ mod consent;
 /// From the model to what every VNet's resolver answers.
 mod plan;
 
+/// Names of typed resources.
+mod tables;
+
 pub use consent::{Waiting, waiting, waiting_at_home, waiting_in};
 pub use plan::{Planner, plan};
+pub(super) use tables::resource_of;
 
 /// One name of one address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +64,7 @@ pub fn of_member(model: &Model, key: &Key, endpoint: &PrivateEndpoint, member: &
     };
     let live = model.resources.get(&endpoint.resource).filter(|_| !model.is_left(key, endpoint));
     let Some(resource) = live else {
-        let Some(former) = model.former_resources.get(&endpoint.resource) else { return Vec::new() };
+        let Some(former) = model.former_of(key, endpoint) else { return Vec::new() };
         let target = former.targets.iter().find(|target| bound(&target.subresource, &target.member));
         let given = target.map_or(&former.fqdns, |target| &target.fqdns);
         return names(model.cloud, endpoint, former.kind.as_deref(), (&former.region, &endpoint.subresource), given);
@@ -68,6 +73,17 @@ pub fn of_member(model: &Model, key: &Key, endpoint: &PrivateEndpoint, member: &
     let subresource = target.map_or(&*endpoint.subresource, |target| &*target.subresource);
     let given = target.map(|target| &target.fqdns).filter(|given| !given.is_empty()).unwrap_or(&resource.fqdns);
     names(model.cloud, endpoint, resource.kind.as_deref(), (&resource.region, subresource), given)
+}
+
+/// What is told of [`of_member`] to whoever sees the endpoint: who knew no more of its resource than the ID, and was not
+/// approved yet, learns the names that follow from that ID alone.
+pub fn told(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint, member: &str) -> Vec<Fqdn> {
+    let model = &decisions.model;
+    if decisions.connections.get(key).is_none_or(Connection::tells_parts) {
+        return of_member(model, key, endpoint, member);
+    }
+    let kind = model.bound_kind(key, endpoint).unwrap_or_default();
+    tables::names(model.cloud, kind, &endpoint.resource.name, (&endpoint.subresource, ""))
 }
 
 /// The names that are given, or those of Azure's tables where there are none.
@@ -79,38 +95,23 @@ fn names(
     given: &[String],
 ) -> Vec<Fqdn> {
     let kind = kind.unwrap_or_default();
-    let zones = zones(cloud, kind, subresource, region);
-    let of_tables = of_tables(&zones, kind, &endpoint.resource.name, subresource);
+    let of_tables = tables::names(cloud, kind, &endpoint.resource.name, (subresource, region));
     if given.is_empty() {
         return of_tables;
     }
+    let zones = tables::zones(cloud, kind, subresource, region);
     let own: Vec<String> = of_tables.into_iter().map(|name| name.public).collect();
     let named = given.iter().map(|name| named(name, &zones));
     named.map(|name| Fqdn { own: own.contains(&name.public), ..name }).collect()
 }
 
-/// The names that Azure's tables make of a resource's own, which are nobody else's.
-fn of_tables(zones: &[(String, String)], kind: &str, name: &str, subresource: &str) -> Vec<Fqdn> {
-    let name = resource_label(name, subresource);
-    let several = resource_types::SAME_NAME.iter().any(|one| one.eq_ignore_ascii_case(kind));
-    let zones = zones.iter().take(if several { zones.len() } else { 1 });
-    let named = zones.map(|(public, private)| Fqdn {
-        public: format!("{name}.{public}"),
-        private: Some(format!("{name}.{private}")),
-        zone: private.clone(),
-        own: true,
-    });
-    named.collect()
-}
-
-/// Every name that a resource has as long as nobody gives it others, of whichever part it is; none where its type has
-/// no names of its own.
+/// Every name that a resource has as long as nobody gives it others, of whichever part it is, and what those lead to; none
+/// where its type has no names of its own.
 pub fn public_names(cloud: Cloud, key: &Key, resource: &LinkResource) -> BTreeSet<String> {
     let kind = resource.kind.as_deref().unwrap_or_default();
     let parts = resource_types::find(kind).map(|known| known.subresources.as_slice()).unwrap_or_default();
-    let names =
-        parts.iter().flat_map(|part| of_tables(&zones(cloud, kind, part, &resource.region), kind, &key.name, part));
-    names.map(|name| name.public).collect()
+    let names = parts.iter().flat_map(|part| tables::names(cloud, kind, &key.name, (part, &resource.region)));
+    names.flat_map(|name| [name.host().to_owned(), name.public]).collect()
 }
 
 /// Every name of an endpoint, in the zones that come about by themselves.
@@ -120,16 +121,25 @@ pub fn of_endpoint(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<
 
 /// What an endpoint with a zone group writes into each zone of it; what lies in none of them is written nowhere.
 pub fn grouped(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(Key, Fqdn)> {
-    group_records(model, key, endpoint).into_iter().map(|(zone, name, ..)| (zone, name)).collect()
+    let records = records(endpoint, |member| of_member(model, key, endpoint, member));
+    records.into_iter().map(|(zone, name, ..)| (zone, name)).collect()
 }
 
-/// [`grouped`], with the member and the address of each name.
-pub fn group_records<'a>(model: &Model, key: &Key, endpoint: &'a PrivateEndpoint) -> Vec<(Key, Fqdn, &'a str, IpAddr)> {
+/// What is told of [`grouped`], with the member and the address of each name.
+pub fn group_records<'a>(
+    decisions: &Decisions,
+    key: &Key,
+    endpoint: &'a PrivateEndpoint,
+) -> Vec<(Key, Fqdn, &'a str, IpAddr)> {
+    records(endpoint, |member| told(decisions, key, endpoint, member))
+}
+
+fn records(endpoint: &PrivateEndpoint, names: impl Fn(&str) -> Vec<Fqdn>) -> Vec<(Key, Fqdn, &str, IpAddr)> {
     let Some(group) = &endpoint.zone_group else { return Vec::new() };
     let mut records = Vec::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
-        for name in of_member(model, key, endpoint, &address.member) {
+        for name in names(&address.member) {
             let within = group.zones.iter().filter_map(|one| Some((one.zone.clone(), name.within(&one.zone.name)?)));
             records.extend(within.map(|(zone, name)| (zone, name, &*address.member, ip)));
         }
@@ -141,13 +151,14 @@ pub fn group_records<'a>(model: &Model, key: &Key, endpoint: &'a PrivateEndpoint
 pub type Seen<'a> = &'a dyn Fn(&Key) -> bool;
 
 /// What endpoints that are `seen` have written into `zone` by their groups: relative names, and whose address each is.
-pub fn in_zone<'a>(model: &'a Model, zone: &Key, seen: Seen<'_>) -> BTreeMap<String, Vec<(&'a Key, IpAddr)>> {
+pub fn in_zone<'a>(decisions: &'a Decisions, zone: &Key, seen: Seen<'_>) -> BTreeMap<String, Vec<(&'a Key, IpAddr)>> {
     let mut names: BTreeMap<String, Vec<(&Key, IpAddr)>> = BTreeMap::new();
     let puts = |endpoint: &PrivateEndpoint| {
         endpoint.zone_group.as_ref().is_some_and(|group| group.zones.iter().any(|one| one.zone == *zone))
     };
-    for (key, endpoint) in model.endpoints.iter().filter(|(key, endpoint)| puts(endpoint) && seen(key)) {
-        for (of, name, _, ip) in group_records(model, key, endpoint) {
+    let endpoints = decisions.model.endpoints.iter();
+    for (key, endpoint) in endpoints.filter(|(key, endpoint)| puts(endpoint) && seen(key)) {
+        for (of, name, _, ip) in group_records(decisions, key, endpoint) {
             if of == *zone {
                 names.entry(relative(name.host(), &zone.name)).or_default().push((key, ip));
             }
@@ -158,8 +169,8 @@ pub fn in_zone<'a>(model: &'a Model, zone: &Key, seen: Seen<'_>) -> BTreeMap<Str
 
 /// How many record sets stand in `zone`: those that somebody wrote, those of endpoints that are `seen`, and its start of
 /// authority.
-pub fn record_sets(model: &Model, key: &Key, zone: &DnsZone, seen: Seen<'_>) -> usize {
-    let owned = in_zone(model, key, seen);
+pub fn record_sets(decisions: &Decisions, key: &Key, zone: &DnsZone, seen: Seen<'_>) -> usize {
+    let owned = in_zone(decisions, key, seen);
     let kind = |ip: &IpAddr| if ip.is_ipv4() { RecordType::A } else { RecordType::Aaaa };
     let of_endpoints = owned.iter().flat_map(|(name, all)| all.iter().map(move |(_, ip)| (&**name, kind(ip))));
     let written = zone.records.iter().map(|record| (&*record.name, record.set.data.kind()));
@@ -170,27 +181,6 @@ pub fn record_sets(model: &Model, key: &Key, zone: &DnsZone, seen: Seen<'_>) -> 
 pub fn relative(name: &str, zone: &str) -> String {
     let front = name.strip_suffix(&*zone.to_lowercase()).map_or(name, |front| front.trim_end_matches('.'));
     if front.is_empty() { APEX.to_owned() } else { front.to_owned() }
-}
-
-/// What stands in front of the zone: the second place of an account has a name of its own.
-fn resource_label(name: &str, subresource: &str) -> String {
-    let name = name.to_lowercase();
-    if subresource.to_lowercase().ends_with("_secondary") { format!("{name}-secondary") } else { name }
-}
-
-/// Public and private zones of a subresource in a cloud; one that asks for more than the region is left out.
-fn zones(cloud: Cloud, kind: &str, subresource: &str, region: &str) -> Vec<(String, String)> {
-    let region = super::model::region(region);
-    let filled = |zone: &str| zone.replace("{regionName}", &region).to_lowercase();
-    let private = resource_types::private_zones(cloud, kind, subresource).into_iter().map(filled);
-    let whole = private.filter(|zone| !zone.contains('{'));
-    whole.filter_map(|private| Some((public_zone(&private)?, private))).collect()
-}
-
-/// `privatelink.blob.core.windows.net` stands behind `blob.core.windows.net`.
-fn public_zone(private: &str) -> Option<String> {
-    let labels: Vec<&str> = private.split('.').filter(|label| *label != "privatelink").collect();
-    (labels.len() < private.split('.').count()).then(|| labels.join("."))
 }
 
 /// A name as it is compared.

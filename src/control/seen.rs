@@ -13,12 +13,13 @@ use super::decisions::{Decisions, Item, ItemKind};
 use super::ids;
 use super::index::Index;
 use super::model::{
-    EndpointIp, FormerResource, Key, LinkResource, Map, Model, PrivateEndpoint, Subnet, Tags, Visibility, Vnet,
+    EndpointIp, FormerResource, Key, LinkResource, Map, Model, PrivateEndpoint, ResourceType, Subnet, Tags, Visibility,
+    Vnet,
 };
 use super::names;
 use super::references::{resolve_seen, unknown};
 use super::refusal::Refusal;
-use super::resource_types;
+use super::resource_types::{self, PRIVATE_LINK_SERVICE};
 use super::rights::{Right, Rights, Verb};
 use super::sentence::{Named, Sees};
 use super::validate::{Locator, Violation};
@@ -231,7 +232,9 @@ impl View {
         };
         let connections = kept(&self.decisions.connections, |key, _| model.endpoints.contains_key(key));
         // What is left of a resource is its endpoints' to know.
-        let left = |former: &FormerResource| former.endpoints.iter().any(|key| model.endpoints.contains_key(key));
+        let left = |former: &FormerResource| {
+            former.each().flat_map(|one| &one.endpoints).any(|key| model.endpoints.contains_key(key))
+        };
         model.former_resources = kept(&whole.former_resources, |_, former| left(former));
         let read = |key: &Key| {
             rights.hold(&Right::on(whole, &Item { kind: ItemKind::Endpoint, key: key.clone() }, Verb::Read))
@@ -351,9 +354,10 @@ impl View {
 
     /// What a document of `caller` may refer to: what the caller may read, and resources that show themselves to a
     /// subscription in which the caller may create endpoints, or that `document` names by an ID that may be asked for.
-    /// What is not in here is as if it were not.
+    /// What is not in here is as if it were not. Of what is asked for by its ID nothing is known but the type; for a
+    /// `dry_run`, which asks nobody, it is the same whether or not it is there.
     #[must_use]
-    pub fn seen_by_author(&self, caller: &Caller, document: &str) -> Model {
+    pub fn seen_by_author(&self, caller: &Caller, document: &str, dry_run: bool) -> Model {
         let rights = self.rights(caller);
         let whole = &self.decisions.model;
         let mut model = self.seen_by(caller).decisions.model.clone();
@@ -376,20 +380,19 @@ impl View {
                 resource.is_requestable_by_id() && resource.kind.as_deref().is_some_and(|kind| id.is(kind))
             };
             let found = whole.resources.entry(id.key()).filter(|(_, resource)| meant(resource));
-            if let Some((key, resource)) = found.filter(|(key, _)| !model.resources.contains_key(key)) {
-                model.resources.insert(key.clone(), by_id(resource));
+            let found = found.map(|(key, resource)| (key.clone(), resource.kind.clone()));
+            let typed = || {
+                let own = whole.resource_types.get(&ResourceType::key(&id.kind())).map(|own| own.name.clone());
+                let kind = resource_types::find(&id.kind()).map(|known| known.name.to_owned()).or(own)?;
+                (kind != PRIVATE_LINK_SERVICE).then(|| (id.key().clone(), Some(kind)))
+            };
+            let meant = if dry_run { typed() } else { found };
+            if let Some((key, kind)) = meant.filter(|(key, _)| !model.resources.contains_key(key)) {
+                model.resources.insert(key, LinkResource::blank(kind));
             }
         }
         model
     }
-}
-
-/// What a document is judged against where it names a resource by nothing but its ID: what of it can be bound is told by
-/// its owner alone, and the request itself is judged against all of it.
-fn by_id(resource: &LinkResource) -> LinkResource {
-    // What is bound where nothing else can be need not be named.
-    let targets = if resource.targets.len() == 1 { resource.targets.clone() } else { Vec::new() };
-    LinkResource { targets, region: String::new(), cross_region: true, ..resource.clone() }
 }
 
 /// The live state as one reader may write it down.
@@ -413,7 +416,7 @@ impl View {
         seen.unread.iter().for_each(|key| _ = decisions.model.endpoints.remove(key));
         Exportable {
             decisions: Arc::new(decisions),
-            known: self.seen_by_author(caller, ""),
+            known: self.seen_by_author(caller, "", false),
             whole: self.is_whole_to(caller),
         }
     }

@@ -149,6 +149,7 @@ pub(crate) fn vnet(space: &str, subnets: Vec<Subnet>) -> Vnet {
 pub(crate) fn target(subresource: &str, member: &str, backend: &str) -> TargetSpec {
     TargetSpec {
         health: None,
+        port_checks: Vec::new(),
         balance: None,
         subresource: subresource.into(),
         member: member.into(),
@@ -266,6 +267,7 @@ pub(crate) fn connection(state: crate::snapshot::ConnectionState) -> super::deci
         ends_at: None,
         created_at: noon(),
         requester: root().actor(),
+        by_id: false,
         history: Vec::new(),
     }
 }

@@ -21,7 +21,7 @@ use super::retired::Retired;
 use super::seen::Seen;
 use super::validate::tightened::Standing;
 use crate::snapshot::dns::DnsPlan;
-use crate::snapshot::{BackendState, ConnectionState, EndpointId, ResourceId};
+use crate::snapshot::{BackendState, ConnectionState, EndpointId, Protocol, ResourceId};
 
 /// Everything that is in force, at one moment.
 #[derive(Clone, Debug)]
@@ -398,6 +398,8 @@ pub struct ServerView {
     pub well: bool,
     /// What sessions it may have.
     pub state: BackendState,
+    /// Exposed ports at which it takes none, because a check of those fails.
+    pub silent: Vec<(Protocol, u16, u16)>,
 }
 
 impl View {
@@ -408,9 +410,10 @@ impl View {
         targets.flat_map(move |(key, target)| {
             target.backends.iter().map(move |backend| ServerView {
                 server: Server::of(key, target, backend),
-                checked: target.health.is_some(),
+                checked: target.checks().next().is_some(),
                 well: self.health.is_well(key, target, backend),
                 state: self.health.state(key, target, backend),
+                silent: self.health.silent(key, target, backend).flat_map(|one| one.ports.clone()).collect(),
             })
         })
     }

@@ -57,6 +57,8 @@ struct Rules {
     state: crate::snapshot::ConnectionState,
     stamp: Stamp,
     backends: Vec<&'static str>,
+    /// Backends that do not answer at the TCP port of `orders`.
+    deaf: Vec<&'static str>,
     answer: bool,
     sources: Option<&'static str>,
     max_sessions: u32,
@@ -78,6 +80,7 @@ impl Default for Rules {
             state: Approved,
             stamp: Stamp { current: Generation(1), valid_since: Generation(1) },
             backends: vec!["10.20.0.2"],
+            deaf: Vec::new(),
             answer: true,
             sources: None,
             max_sessions: u32::MAX,
@@ -89,6 +92,10 @@ impl Default for Rules {
             other: Stamp::default(),
         }
     }
+}
+
+fn deaf_at(backend: &str, port: u16) -> crate::snapshot::Silent {
+    crate::snapshot::Silent { address: ip(backend), protocol: Protocol::Tcp, first: port, last: port }
 }
 
 /// `orders` at 10.1.9.4 (tcp and udp 5432, echo), `other` at 10.1.9.5 bound to another backend, and
@@ -125,6 +132,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
                     .collect(),
                 ports: vec![map(Protocol::Tcp), map(Protocol::Udp)],
                 icmp: true,
+                silent: rules.deaf.iter().map(|deaf| deaf_at(deaf, port)).collect(),
             }],
             timeouts: Timeouts::default(),
             balance: rules.balance,

@@ -158,18 +158,20 @@ impl Watch {
                         }
                         emptying.insert(server.clone());
                     }
-                    let Some(check) = &target.health else { continue };
-                    let known = self.checks.get(&server).filter(|known| known.vnet == *vnet);
-                    if known.is_none_or(|known| known.check != *check) {
-                        let task = start(vnet, &server, check.clone());
-                        // Other settings change nothing of what was found of the same server.
-                        let streak = known.map(|known| known.streak).unwrap_or_default();
-                        let anew = Checked { vnet: vnet.clone(), check: check.clone(), streak, task };
-                        if let Some(old) = self.checks.insert(server.clone(), anew) {
-                            old.task.abort();
+                    for (name, check) in target.checks() {
+                        let server = server.clone().by(name);
+                        let known = self.checks.get(&server).filter(|known| known.vnet == *vnet);
+                        if known.is_none_or(|known| known.check != *check) {
+                            let task = start(vnet, &server, check.clone());
+                            // Other settings change nothing of what was found of the same server.
+                            let streak = known.map(|known| known.streak).unwrap_or_default();
+                            let anew = Checked { vnet: vnet.clone(), check: check.clone(), streak, task };
+                            if let Some(old) = self.checks.insert(server.clone(), anew) {
+                                old.task.abort();
+                            }
                         }
+                        checked.insert(server);
                     }
-                    checked.insert(server);
                 }
             }
         }

@@ -95,6 +95,42 @@ async fn findings_bring_a_server_down_and_new_settings_do_not_lift_it() {
 }
 
 #[tokio::test]
+async fn a_check_of_some_ports_is_one_by_itself() {
+    let (mut watch, now, failed) = (Watch::default(), Instant::now(), Err("refused".to_owned()));
+    let mut model = with(None, None);
+    let mut resource = model.resources.get(&key("orders-db")).expect("the resource").clone();
+    let port = resource.targets[0].ports[0];
+    let of = |name: &str, port: u16| crate::control::model::PortCheck {
+        name: name.into(),
+        ports: vec![(crate::control::model::Protocol::Tcp, port, port)],
+        check: check(),
+    };
+    resource.targets[0].port_checks = vec![of("web", port.first), of("admin", 9)];
+    model.resources.insert(key("orders-db"), resource.clone());
+    watch.follow(&model, now, |_, _| true, idle);
+    assert_eq!(watch.checks.len(), 2);
+    let fail =
+        |watch: &mut Watch, name: &str| (0..2).for_each(|_| _ = watch.note(&server().by(name), &check(), &failed));
+    fail(&mut watch, "admin");
+    let health = watch.health(now);
+    assert_eq!(health.down, BTreeSet::from([server().by("admin")]));
+    let (target, backend) = (&resource.targets[0], &resource.targets[0].backends[0]);
+    let told = |health: &Health| {
+        let silent: Vec<String> =
+            health.silent(&key("orders-db"), target, backend).map(|one| one.name.clone()).collect();
+        (health.state(&key("orders-db"), target, backend), health.is_well(&key("orders-db"), target, backend), silent)
+    };
+    assert_eq!(told(&health), (crate::snapshot::BackendState::Up, false, vec!["admin".to_owned()]));
+    // At every port that is exposed.
+    fail(&mut watch, "web");
+    let both = vec!["web".to_owned(), "admin".to_owned()];
+    assert_eq!(told(&watch.health(now)), (crate::snapshot::BackendState::Down, false, both));
+    watch.note(&server().by("web"), &check(), &Ok(()));
+    watch.note(&server().by("admin"), &check(), &Ok(()));
+    assert_eq!(watch.health(now), Health::default());
+}
+
+#[tokio::test]
 async fn a_drained_servers_time_is_counted_from_the_wish() {
     let (mut watch, now) = (Watch::default(), Instant::now());
     let after = |seconds| now + Duration::from_secs(seconds);

@@ -244,6 +244,7 @@ fn snapshot(state: ConnectionState) -> Snapshot {
         ],
         ports: vec![port],
         icmp: false,
+        silent: Vec::new(),
     };
     let drained = Target {
         backends: vec![Backend { address: ip("10.20.0.3"), state: crate::snapshot::BackendState::Draining }],

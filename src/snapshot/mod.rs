@@ -48,5 +48,6 @@ pub use publish::{Publisher, Reader};
 pub use rates::{Limits, Meter, Metered, Rates};
 pub use sharers::Sharers;
 pub use tables::{
-    Attachment, Backend, BackendState, Balance, Endpoint, Peer, PortMap, Resource, Settings, Snapshot, Target, Timeouts,
+    Attachment, Backend, BackendState, Balance, Endpoint, Peer, PortMap, Resource, Settings, Silent, Snapshot, Target,
+    Timeouts,
 };

@@ -236,6 +236,21 @@ pub struct Target {
     pub ports: Vec<PortMap>,
     /// Whether ICMP echo is forwarded.
     pub icmp: bool,
+    /// Servers that take no session at some of the ports.
+    pub silent: Vec<Silent>,
+}
+
+/// A server that does not answer at some exposed ports, as a check of those found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// Its address.
+    pub address: IpAddr,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// First exposed port.
+    pub first: u16,
+    /// Last exposed port.
+    pub last: u16,
 }
 
 /// One server behind a target.
@@ -273,6 +288,14 @@ pub struct PortMap {
 }
 
 impl Target {
+    /// What sessions `backend` may have that come to an exposed port.
+    #[must_use]
+    pub fn state_at(&self, backend: &Backend, protocol: Protocol, port: u16) -> BackendState {
+        let here = |one: &Silent| one.protocol == protocol && (one.first..=one.last).contains(&port);
+        let silent = self.silent.iter().any(|one| one.address == backend.address && here(one));
+        if silent { BackendState::Down } else { backend.state }
+    }
+
     /// Backend port for a packet to `port`; `None`: not exposed. ICMP echo has port 0 on both sides.
     #[must_use]
     pub fn backend_port(&self, protocol: Protocol, port: u16) -> Option<u16> {

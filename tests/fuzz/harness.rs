@@ -129,6 +129,7 @@ impl World {
                     backends: vec![Backend { address: address(backend), state: privlink::snapshot::BackendState::Up }],
                     ports: vec![port(Protocol::Tcp, 80, 81, 8_080), port(Protocol::Udp, 53, 53, 5_353)],
                     icmp: true,
+                    silent: Vec::new(),
                 }],
                 timeouts: Timeouts::default(),
                 balance: privlink::snapshot::Balance::LeastSessions,

@@ -410,6 +410,7 @@ impl Rules {
                     })
                     .collect(),
                 icmp: target.echo,
+                silent: Vec::new(),
             };
             builder.resource(snapshot::Resource {
                 retired: resource.retired.iter().map(|&nat| address(nat, families.provider)).collect(),

@@ -175,6 +175,11 @@ impl Ask {
         Reader { view, rights: view.rights(&self.caller) }
     }
 
+    /// The key of a VNet as its first write spelled it.
+    pub(super) fn spelled(&self, vnet: &Key) -> Key {
+        self.model().vnets.entry(vnet).map_or(vnet, |(key, _)| key).clone()
+    }
+
     /// Checks what the client expects of the object: `now` is how it is shown, `None` where it is not there.
     ///
     /// # Errors

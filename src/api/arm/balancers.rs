@@ -40,7 +40,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let before = ask.model().load_balancers.get(&key);
     let shown = before.map(|balancer| show(&key, balancer));
     ask.check_conditions(shown.as_ref())?;
-    let balancer = read(before, &Field::over(&ask.body, shown.as_ref())?)?;
+    let balancer = read(ask, before, &Field::over(&ask.body, shown.as_ref())?)?;
     let created = before.is_none();
     write(ask, &key, &balancer, created)
 }
@@ -86,11 +86,11 @@ fn item(key: &Key) -> Item {
     Item { kind: ItemKind::LoadBalancer, key: key.clone() }
 }
 
-fn read(before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<LoadBalancer, Rejection> {
+fn read(ask: &Ask, before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<LoadBalancer, Rejection> {
     let properties = body.properties();
     let region = body.location()?.or_else(|| before.map(|before| before.region.clone()));
     let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone()));
-    let balancer = LoadBalancer {
+    let mut balancer = LoadBalancer {
         region: region.filter(|text| !text.is_empty()).ok_or_else(|| body.refused("`location` is missing"))?,
         tags: tags.unwrap_or_default(),
         frontends: properties.items("frontendIPConfigurations")?.iter().map(frontend).collect::<Result<_, _>>()?,
@@ -99,11 +99,38 @@ fn read(before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<LoadBalancer,
         probes: properties.items("probes")?.iter().map(probe).collect::<Result<_, _>>()?,
         foreign: stored::read(ids::LOAD_BALANCER, before.map_or("", |before| &before.foreign), body)?,
     };
-    for rule in &balancer.rules {
+    for (vnet, _) in balancer.frontends.iter_mut().filter_map(|frontend| frontend.subnet.as_mut()) {
+        *vnet = ask.spelled(vnet);
+    }
+    let servers = balancer.pools.iter_mut().flat_map(|pool| &mut pool.addresses);
+    servers.filter_map(|server| server.vnet.as_mut()).for_each(|vnet| *vnet = ask.spelled(vnet));
+    let known = |of: &(Key, String)| {
+        before.is_some_and(|before| before.frontends.iter().any(|frontend| frontend.subnet.as_ref() == Some(of)))
+    };
+    for (vnet, name) in balancer.frontends.iter().filter_map(|one| one.subnet.as_ref()).filter(|of| !known(of)) {
+        // Before it is looked for: who may not use it is not told whether it is there.
+        ask.demand(&Right::join(vnet, name))?;
+        let subnets = ask.model().vnets.get(vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
+        if !subnets.iter().any(|subnet| subnet.name.eq_ignore_ascii_case(name)) {
+            let (place, id) = ("properties.frontendIPConfigurations", ids::subnet(vnet, name));
+            let message = format!("{place}: there is no subnet {id}");
+            return Err(Rejection::bad_request_of("InvalidResourceReference", &message, place));
+        }
+    }
+    for (index, rule) in balancer.rules.iter().enumerate() {
         let frontend = balancer.frontends.iter().any(|known| known.name.eq_ignore_ascii_case(&rule.frontend));
         let pool = balancer.pools.iter().any(|known| known.name.eq_ignore_ascii_case(&rule.pool));
         if !(frontend && pool) {
             let why = format!("rule `{}` names a frontend or a pool that this load balancer does not have", rule.name);
+            return Err(properties.refused(&why));
+        }
+        let meets = |other: &&BalancingRule| {
+            let protocols = other.protocol.zip(rule.protocol).is_none_or(|(one, other)| one == other);
+            let ports = other.frontend_port == rule.frontend_port || other.frontend_port.min(rule.frontend_port) == 0;
+            protocols && ports && other.frontend.eq_ignore_ascii_case(&rule.frontend)
+        };
+        if let Some(other) = balancer.rules.iter().take(index).find(meets) {
+            let why = format!("rules `{}` and `{}` are of one frontend port: name it once", other.name, rule.name);
             return Err(properties.refused(&why));
         }
         let known = |name: &String| balancer.probes.iter().any(|probe| probe.name.eq_ignore_ascii_case(name));
@@ -222,7 +249,7 @@ fn show(key: &Key, balancer: &LoadBalancer) -> Value {
             properties["virtualNetwork"] = json!({ "id": ids::vnet(vnet).to_string() });
         }
         if one.drain {
-            properties["adminState"] = json!("Drain");
+            properties["adminState"] = json!("Down");
         }
         json!({ "name": one.name, "properties": properties })
     };

@@ -7,11 +7,11 @@ use super::ask::Ask;
 use super::body::Field;
 use super::{Rejection, connections, extension, interfaces, stored};
 use crate::control::View;
-use crate::control::decisions::{Item, ItemKind};
+use crate::control::decisions::{Decisions, Item, ItemKind};
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint};
 use crate::control::names;
-use crate::control::resource_types::PRIVATE_LINK_SERVICE;
+use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
 use crate::control::rights::{Right, Verb};
 
 /// `GET …/privateEndpoints`
@@ -122,7 +122,8 @@ fn read(
         return Err(asked.refused("an endpoint is bound to one subresource: `groupIds` has several"));
     }
     let subresource = groups.into_iter().next().filter(|group| !group.is_empty());
-    let subresource = subresource.or_else(|| only_subresource(ask.model(), &resource)).unwrap_or_default();
+    let known = subresource.or_else(|| before.map(|before| before.subresource.clone()));
+    let subresource = known.or_else(|| only_subresource(ask, &resource)).unwrap_or_default();
     let configs = properties.items("ipConfigurations")?;
     let mut labels = before.and_then(|before| before.labels.as_deref().cloned()).unwrap_or_default();
     if properties.changed("ipConfigurations").is_some() {
@@ -142,7 +143,7 @@ fn read(
     }
     let mut endpoint = PrivateEndpoint {
         region: body.location()?.unwrap_or_else(|| vnet.region.clone()),
-        vnet: subnet.key().clone(),
+        vnet: ask.spelled(subnet.key()),
         subnet: here.name.clone(),
         addresses,
         resource,
@@ -196,12 +197,16 @@ fn resource(ask: &Ask, asked: &Field<'_>, manual: bool, before: Option<&PrivateE
     let key = if ArmId::is_meant(&text) {
         let id = ArmId::parse(&text).map_err(|error| asked.refused(&error))?;
         let key = model.resources.entry(id.key()).map(|(key, resource)| (key, resource.kind.as_deref()));
-        let former = || model.former_resources.entry(id.key()).map(|(key, former)| (key, former.kind.as_deref()));
-        let is_meant = |(_, kind): &(&Key, Option<&str>)| id.is(kind.unwrap_or(PRIVATE_LINK_SERVICE));
+        let is_of = |kind: Option<&str>| id.is(kind.unwrap_or(PRIVATE_LINK_SERVICE));
+        let is_meant = |(_, kind): &(&Key, Option<&str>)| is_of(*kind);
+        let former = || {
+            let former = model.former_resources.entry(id.key());
+            former.filter(|(_, former)| former.each().any(|one| is_of(one.kind.as_deref()))).map(|(key, _)| key)
+        };
         // Who is bound to what is gone may say so again, whatever has its key since.
         let bound = before.is_some_and(|before| before.resource == *id.key());
-        let named = key.filter(is_meant).or_else(|| former().filter(is_meant).filter(|_| bound || key.is_none()));
-        named.map(|(key, _)| key.clone())
+        let named = key.filter(is_meant).map(|(key, _)| key);
+        named.or_else(|| former().filter(|_| bound || key.is_none())).cloned()
     } else {
         ids::by_alias(model, &text).cloned()
     };
@@ -213,8 +218,15 @@ fn resource(ask: &Ask, asked: &Field<'_>, manual: bool, before: Option<&PrivateE
     if bound || shown || ask.sees(ItemKind::Resource, &key) { Ok(key) } else { Err(absent()) }
 }
 
-fn only_subresource(model: &Model, resource: &Key) -> Option<String> {
-    let targets = &model.resources.get(resource)?.targets;
+/// The subresource that is meant where none is named: the only one that the resource has, or, for who may know its type
+/// alone, the only one of that.
+fn only_subresource(ask: &Ask, key: &Key) -> Option<String> {
+    let resource = ask.model().resources.get(key)?;
+    if !(resource.visibility.admits(&ask.key().subscription) || ask.sees(ItemKind::Resource, key)) {
+        let known = resource_types::find(resource.kind.as_deref()?)?;
+        return if let [only] = known.subresources.as_slice() { Some((*only).to_owned()) } else { None };
+    }
+    let targets = &resource.targets;
     let first = targets.first()?;
     let single = targets.iter().all(|target| target.subresource.eq_ignore_ascii_case(&first.subresource));
     single.then(|| first.subresource.clone())
@@ -290,7 +302,7 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
         "networkInterfaces": [interface],
         "customNetworkInterfaceName": labels.interface.unwrap_or_default(),
         "ipConfigurations": fixed.collect::<Vec<_>>(),
-        "customDnsConfigs": names(model, key, endpoint).into_iter().map(|(fqdn, addresses)| {
+        "customDnsConfigs": names(&view.decisions, key, endpoint).into_iter().map(|(fqdn, addresses)| {
             json!({ "fqdn": fqdn, "ipAddresses": addresses })
         }).collect::<Vec<_>>(),
         "privlink": extension::show_endpoint(view, key, endpoint, connection),
@@ -303,11 +315,11 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
 }
 
 /// Every name that leads to the endpoint, with its addresses.
-fn names(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net::IpAddr>)> {
+fn names(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net::IpAddr>)> {
     let mut names: Vec<(String, Vec<std::net::IpAddr>)> = Vec::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
-        for name in fqdns(model, key, endpoint, &address.member) {
+        for name in fqdns(decisions, key, endpoint, &address.member) {
             match names.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, addresses)) => addresses.push(ip),
                 None => names.push((name, vec![ip])),
@@ -318,6 +330,11 @@ fn names(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(String, V
 }
 
 /// What applications call one member.
-pub(in super::super) fn fqdns(model: &Model, key: &Key, endpoint: &PrivateEndpoint, member: &str) -> Vec<String> {
-    names::of_member(model, key, endpoint, member).into_iter().map(|name| name.public).collect()
+pub(in super::super) fn fqdns(
+    decisions: &Decisions,
+    key: &Key,
+    endpoint: &PrivateEndpoint,
+    member: &str,
+) -> Vec<String> {
+    names::told(decisions, key, endpoint, member).into_iter().map(|name| name.public).collect()
 }

@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use super::Rejection;
 use super::ask::Reader;
 use super::body::Field;
+use super::targets::{self, OfTarget};
 use crate::control::View;
 use crate::control::decisions::{Connection, ItemKind};
 use crate::control::ids::{self, ArmId};
 use crate::control::model::{
-    AcceptedNames, BackendSpec, Balance, ConnectionState, DnsSettings, HealthCheck, Key, LinkResource, PortSpec,
-    PrivateEndpoint, Protocol, Rates, Subnet, TargetSpec, Vnet, Workload,
+    AcceptedNames, Balance, ConnectionState, DnsSettings, Key, LinkResource, PrivateEndpoint, Rates, Subnet, Vnet,
+    Workload,
 };
 use crate::control::names;
 
@@ -117,61 +118,6 @@ struct OfResource {
     /// Read only: names of properties that were sent and of which nothing was kept.
     #[serde(default, rename = "notKept")]
     _not_kept: Option<Value>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct OfTarget {
-    #[serde(default)]
-    subresource: String,
-    #[serde(default)]
-    member: String,
-    #[serde(default)]
-    fqdns: Vec<String>,
-    #[serde(default)]
-    backends: Vec<OfBackend>,
-    #[serde(default)]
-    ports: Vec<OfPort>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    health: Option<OfHealth>,
-    /// Read only: of a load balancer's rules.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    balance: Option<Balance>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct OfHealth {
-    port: Option<u16>,
-    interval_in_seconds: Option<u32>,
-    timeout_in_seconds: Option<u32>,
-    fall: Option<u16>,
-    rise: Option<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    request_path: Option<String>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(untagged, expecting = "a backend is an IP address, or an object with `address` and `drain`")]
-enum OfBackend {
-    Plain(IpAddr),
-    #[serde(rename_all = "camelCase")]
-    Full {
-        address: IpAddr,
-        drain: bool,
-    },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct OfPort {
-    protocol: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last_port: Option<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    backend_port: Option<u16>,
 }
 
 /// Of a private endpoint.
@@ -309,7 +255,7 @@ pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource, foll
         resource.nat_configs.clear();
     }
     if let Some(targets) = part.targets.filter(|_| !follows.targets) {
-        resource.targets = targets.into_iter().map(|one| target(&field, one)).collect::<Result<_, _>>()?;
+        resource.targets = targets.into_iter().map(|one| targets::read(&field, one)).collect::<Result<_, _>>()?;
         resource.frontends.clear();
         resource.destination = None;
     }
@@ -323,85 +269,15 @@ pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource, foll
     Ok(())
 }
 
-fn target(field: &Field<'_>, part: OfTarget) -> Result<TargetSpec, Rejection> {
-    if part.balance.is_some() {
-        return Err(field.refused("`balance` of a target follows from a load balancer: name it beside `targets`"));
-    }
-    let mut target =
-        TargetSpec { subresource: part.subresource, member: part.member, fqdns: part.fqdns, ..TargetSpec::default() };
-    let backend = |one| match one {
-        OfBackend::Plain(address) => BackendSpec { address, drain: false },
-        OfBackend::Full { address, drain } => BackendSpec { address, drain },
-    };
-    target.backends = part.backends.into_iter().map(backend).collect();
-    for port in part.ports {
-        let protocol = match port.protocol.to_lowercase().as_str() {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            "icmp" => {
-                target.icmp = true;
-                continue;
-            }
-            _ => return Err(field.refused("`protocol` is tcp, udp or icmp")),
-        };
-        let first = port.port.ok_or_else(|| field.refused("`port` is missing"))?;
-        let backend_first = port.backend_port.unwrap_or(first);
-        target.ports.push(PortSpec { protocol, first, last: port.last_port.unwrap_or(first), backend_first });
-    }
-    target.health = part.health.map(|one| health(field, &one, &target.ports)).transpose()?;
-    Ok(target)
-}
-
-fn health(field: &Field<'_>, part: &OfHealth, ports: &[PortSpec]) -> Result<HealthCheck, Rejection> {
-    let otherwise = HealthCheck::of(part.port, ports)
-        .ok_or_else(|| field.refused("`health` names no `port`, and the target exposes no TCP port"))?;
-    Ok(HealthCheck {
-        port: otherwise.port,
-        interval: seconds(part.interval_in_seconds, otherwise.interval),
-        timeout: seconds(part.timeout_in_seconds, otherwise.timeout),
-        fall: part.fall.unwrap_or(otherwise.fall),
-        rise: part.rise.unwrap_or(otherwise.rise),
-        path: part.request_path.clone(),
-    })
-}
-
-fn seconds(wanted: Option<u32>, otherwise: Duration) -> Duration {
+pub(super) fn seconds(wanted: Option<u32>, otherwise: Duration) -> Duration {
     wanted.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
 }
 
 /// A resource's part.
 pub(super) fn show_resource(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Value {
-    let backend = |one: &BackendSpec| {
-        if one.drain { OfBackend::Full { address: one.address, drain: true } } else { OfBackend::Plain(one.address) }
-    };
-    let port = |one: &PortSpec| OfPort {
-        protocol: one.protocol.to_string().to_lowercase(),
-        port: Some(one.first),
-        last_port: Some(one.last).filter(|last| *last != one.first),
-        backend_port: Some(one.backend_first),
-    };
-    let whole = |time: Duration| u32::try_from(time.as_secs()).ok();
-    let check = |one: &HealthCheck| OfHealth {
-        port: Some(one.port),
-        interval_in_seconds: whole(one.interval),
-        timeout_in_seconds: whole(one.timeout),
-        fall: Some(one.fall),
-        rise: Some(one.rise),
-        request_path: one.path.clone(),
-    };
-    let icmp = || OfPort { protocol: "icmp".into(), port: None, last_port: None, backend_port: None };
-    let target = |one: &TargetSpec| OfTarget {
-        subresource: one.subresource.clone(),
-        member: one.member.clone(),
-        fqdns: one.fqdns.clone(),
-        backends: one.backends.iter().map(backend).collect(),
-        ports: one.ports.iter().map(port).chain(one.icmp.then(icmp)).collect(),
-        health: one.health.as_ref().map(check),
-        balance: one.balance,
-    };
     let mut shown = json!({
         "nat": resource.nat,
-        "targets": resource.targets.iter().map(target).collect::<Vec<_>>(),
+        "targets": resource.targets.iter().map(targets::show).collect::<Vec<_>>(),
         "sharedBackend": resource.shared_backend,
         "sharesBackendsWith": shared_with(reader, key, resource),
         "crossRegion": resource.cross_region,

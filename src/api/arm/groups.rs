@@ -2,13 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::Rejection;
-use super::answer::{Answer, page, tagged};
+use super::answer::{Answer, page};
 use super::ask::Ask;
 use super::body::{Field, NOT_BY_PATCH};
+use super::{Rejection, stored};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::model::{Key, Model, ResourceGroup};
 use crate::control::rights::{Right, Verb};
+
+/// As its settings are listed.
+const KIND: &str = "Microsoft.Resources/resourceGroups";
 
 /// `GET /subscriptions/{subscription}/resourceGroups`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
@@ -43,7 +46,8 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let region = region.or_else(|| old.map(|old| old.region.clone()));
     let region = region.ok_or_else(|| body.refused("`location` is missing"))?;
     let tags = body.tags()?.or_else(|| old.map(|old| old.tags.clone())).unwrap_or_default();
-    change(ask, &ResourceGroup { region, tags })
+    let foreign = stored::read(KIND, old.map_or("", |old| &old.foreign), &body)?;
+    change(ask, &ResourceGroup { region, tags, foreign })
 }
 
 /// `PATCH …/resourceGroups/{group}`
@@ -57,9 +61,10 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let before = groups.get(&key).ok_or_else(|| Rejection::absent_group(&key.group))?;
     let shown = show(&key, before);
     let body = Field::over(&ask.body, Some(&shown))?;
-    body.refuse_others(&["tags"], NOT_BY_PATCH)?;
-    let tags = body.tags()?;
-    change(ask, &ResourceGroup { tags: tags.unwrap_or_else(|| before.tags.clone()), ..before.clone() })
+    body.refuse_others(&["tags", "managedBy"], NOT_BY_PATCH)?;
+    let tags = body.tags()?.unwrap_or_else(|| before.tags.clone());
+    let foreign = stored::read(KIND, &before.foreign, &body)?;
+    change(ask, &ResourceGroup { tags, foreign, ..before.clone() })
 }
 
 /// `DELETE …/resourceGroups/{group}`
@@ -104,11 +109,11 @@ fn found(ask: &Ask, key: &Key) -> Option<Value> {
 }
 
 fn show(key: &Key, group: &ResourceGroup) -> Value {
-    let ResourceGroup { region, tags } = group;
-    tagged(json!({
+    let ResourceGroup { region, tags, foreign } = group;
+    stored::Kept::of(foreign).show(json!({
         "id": format!("/subscriptions/{}/resourceGroups/{}", key.subscription, key.group),
         "name": key.group,
-        "type": "Microsoft.Resources/resourceGroups",
+        "type": KIND,
         "location": region,
         "tags": tags,
         "properties": { "provisioningState": "Succeeded" },

@@ -9,7 +9,7 @@ use super::body::{Field, NOT_BY_PATCH};
 use super::endpoints;
 use crate::control::View;
 use crate::control::access::actions;
-use crate::control::decisions::ItemKind;
+use crate::control::decisions::{Connection, ItemKind};
 use crate::control::ids;
 use crate::control::model::{EndpointIp, EndpointLabels, Key, PrivateEndpoint};
 use crate::control::rights::Right;
@@ -108,12 +108,15 @@ pub(super) fn refuse_taken(ask: &Ask, endpoint: &Key, name: &str) -> Result<(), 
 /// As Azure shows it.
 pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value {
     let id = ids::network_interface(key, endpoint);
-    let resource = view.decisions.model.resources.get(&endpoint.resource);
+    let tells = view.decisions.connections.get(key).is_none_or(Connection::tells_parts);
+    let resource = view.decisions.model.resources.get(&endpoint.resource).filter(|_| tells);
     let one = |(index, address): (usize, &EndpointIp)| {
         let mut given = endpoint.labels.iter().flat_map(|labels| &labels.addresses);
         let fixed = given.any(|(_, member)| endpoint.address_for(member) == Some(index));
-        let name = match address.member.as_str() {
-            "" => format!("privateEndpointIpConfig.{}", ids::guid("ip configuration", key)),
+        let member = if tells { &*address.member } else { "" };
+        let name = match member {
+            "" if tells || index == 0 => format!("privateEndpointIpConfig.{}", ids::guid("ip configuration", key)),
+            "" => format!("privateEndpointIpConfig.{}.{index}", ids::guid("ip configuration", key)),
             member => format!("privateEndpointIpConfig.{}.{member}", ids::guid("ip configuration", key)),
         };
         let properties = json!({
@@ -125,8 +128,8 @@ pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value 
             "subnet": { "id": ids::subnet(&endpoint.vnet, &endpoint.subnet).to_string() },
             "privateLinkConnectionProperties": {
                 "groupId": endpoint.subresource,
-                "requiredMemberName": endpoint.shown_member(resource, &address.member),
-                "fqdns": endpoints::fqdns(&view.decisions.model, key, endpoint, &address.member),
+                "requiredMemberName": endpoint.shown_member(resource, member),
+                "fqdns": endpoints::fqdns(&view.decisions, key, endpoint, &address.member),
             },
         });
         object(&id.clone().below("ipConfigurations", &name), None, properties)

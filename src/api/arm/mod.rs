@@ -67,6 +67,9 @@ mod stored;
 /// Subnets and peerings.
 mod subnets;
 
+/// Servers, ports and checks.
+mod targets;
+
 /// Private DNS zones and their links.
 mod zones;
 

@@ -51,7 +51,7 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, zone) = found(ask)?;
     let suffix = ask.query("$recordsetnamesuffix").unwrap_or_default().to_lowercase();
     let fits = |name: &str| suffix.is_empty() || name.ends_with(suffix.trim_start_matches('.'));
-    let owned = names::in_zone(ask.model(), &key, &|endpoint| ask.sees(ItemKind::Endpoint, endpoint));
+    let owned = names::in_zone(&ask.view.decisions, &key, &|endpoint| ask.sees(ItemKind::Endpoint, endpoint));
     let mut sets: Vec<(String, &str, Value)> = Vec::new();
     if wanted.is_none_or(|wanted| wanted == Asked::Soa) && fits(APEX) {
         sets.push((APEX.to_owned(), "SOA", show_soa(&key, &zone.soa)));
@@ -180,7 +180,7 @@ fn now(ask: &Ask, asked: Asked, key: &Key, zone: &DnsZone) -> Option<Value> {
 /// Addresses that endpoints have at a name of the zone, of those that the caller may see.
 fn owned<'a>(ask: &'a Ask, key: &Key, name: &str) -> Vec<(&'a Key, IpAddr)> {
     let seen = |endpoint: &Key| ask.sees(ItemKind::Endpoint, endpoint);
-    names::in_zone(ask.model(), key, &seen).remove(name).unwrap_or_default()
+    names::in_zone(&ask.view.decisions, key, &seen).remove(name).unwrap_or_default()
 }
 
 /// What is to be written: addresses that endpoints have there stay theirs, so that a set that was read and is written

@@ -8,7 +8,7 @@ use super::body::Field;
 use super::{Rejection, connections, extension, stored};
 use crate::control::decisions::{Item, ItemKind};
 use crate::control::ids;
-use crate::control::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Tags, TimeoutOverrides, Visibility};
+use crate::control::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Visibility};
 use crate::control::resource_types::PRIVATE_LINK_SERVICE;
 use crate::control::rights::{Right, Verb};
 
@@ -98,44 +98,13 @@ fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
     Ok(Answer::put(show(&ask.reader_of(&view), key, service), created))
 }
 
-/// A link resource that nothing is known of yet. Its backends may serve another one too: a client of Azure has no word
-/// to say so, and what shows the resource says it.
-pub(super) fn blank(kind: Option<String>) -> LinkResource {
-    LinkResource {
-        visibility: Visibility::unsaid(kind.as_deref()),
-        kind,
-        region: String::new(),
-        vnet: None,
-        nat: Vec::new(),
-        nat_configs: Vec::new(),
-        frontends: Vec::new(),
-        destination: None,
-        auto_approval: Vec::new(),
-        alias: None,
-        cross_region: true,
-        fqdns: Vec::new(),
-        proxy_protocol: false,
-        shared_backend: true,
-        deny: None,
-        max_sessions: None,
-        max_sessions_per_endpoint: None,
-        rates: None,
-        drain: crate::control::model::DRAIN,
-        balance: crate::control::model::Balance::LeastSessions,
-        timeouts: TimeoutOverrides::default(),
-        targets: Vec::new(),
-        tags: Tags::new(),
-        foreign: String::new(),
-    }
-}
-
 /// The service that the body describes; what it says nothing of is as if it were new, but for what Azure has no word for.
 /// What is shown of it and follows from something else orders nothing when it comes back: the targets from a load
 /// balancer or a destination, the NAT addresses from IP configurations, or these from those.
 fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>, shown: Option<&Value>) -> Result<LinkResource, Rejection> {
     let body = Field::over(&ask.body, shown)?;
     let properties = body.properties();
-    let new = || LinkResource { alias: Some(key.name.clone()), ..blank(None) };
+    let new = || LinkResource { alias: Some(key.name.clone()), ..LinkResource::blank(None) };
     let mut service = before.cloned().unwrap_or_else(new);
     common(&body, &properties, &mut service)?;
     service.fqdns = properties.texts("fqdns")?;
@@ -143,7 +112,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>, shown: Option<&Valu
     let configs = properties.items("ipConfigurations")?;
     let other = properties.changed("ipConfigurations").is_some();
     if other && !configs.is_empty() {
-        addresses(&configs, &mut service)?;
+        addresses(ask, &configs, &mut service)?;
     }
     let frontends = properties.items("loadBalancerFrontendIpConfigurations")?;
     let destination = properties.address("destinationIPAddress")?;
@@ -196,7 +165,7 @@ pub(super) fn common(body: &Field<'_>, properties: &Field<'_>, resource: &mut Li
 }
 
 /// The NAT addresses, all of one VNet: the provider's.
-fn addresses(configs: &[Field<'_>], service: &mut LinkResource) -> Result<(), Rejection> {
+fn addresses(ask: &Ask, configs: &[Field<'_>], service: &mut LinkResource) -> Result<(), Rejection> {
     let mut vnet: Option<Key> = None;
     let mut made = Vec::new();
     for field in configs {
@@ -214,9 +183,11 @@ fn addresses(configs: &[Field<'_>], service: &mut LinkResource) -> Result<(), Re
         }
         let name = field.get("name").map(|_| field.name("name")).transpose()?;
         let name = name.unwrap_or_else(|| format!("nat{}", made.len()));
-        made.push(NatConfig { name, subnet: subnet.name().to_owned(), address, v6 });
+        // As the first one is by itself, and no other.
+        let primary = properties.flag("primary")?.filter(|primary| *primary != made.is_empty());
+        made.push(NatConfig { name, subnet: subnet.name().to_owned(), address, v6, primary });
     }
-    service.vnet = vnet;
+    service.vnet = vnet.map(|vnet| ask.spelled(&vnet));
     service.nat_configs = made;
     Ok(())
 }
@@ -251,6 +222,14 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, service: &LinkResource) -> Va
     shared(service, &mut properties);
     if let Some(server) = service.destination {
         properties["destinationIPAddress"] = json!(server);
+    }
+    let unusual = service.nat_configs.iter().filter(|config| config.primary.is_some());
+    let unusual: Vec<String> =
+        unusual.map(|config| format!("ipConfigurations.{}.primary", config.name.to_lowercase())).collect();
+    if !unusual.is_empty() {
+        let listed = &mut properties["privlink"]["storedOnly"];
+        let known = listed.as_array().cloned().unwrap_or_default();
+        *listed = known.into_iter().chain(unusual.into_iter().map(Value::String)).collect();
     }
     let shown = object(&id, Some((&service.region, &service.tags)), properties);
     stored::Kept::of(&service.foreign).show(shown)
@@ -289,7 +268,7 @@ fn configurations(reader: &Reader<'_>, id: &ids::ArmId, service: &LinkResource) 
         let fixed = config.is_none_or(|config| config.address.is_some());
         let mut properties = json!({
             "provisioningState": "Succeeded",
-            "primary": index == 0,
+            "primary": config.and_then(|config| config.primary).unwrap_or(index == 0),
             "privateIPAddressVersion": if ip.is_ipv6() { "IPv6" } else { "IPv4" },
             "privateIPAllocationMethod": if fixed { "Static" } else { "Dynamic" },
         });

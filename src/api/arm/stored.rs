@@ -174,8 +174,9 @@ impl Kept {
         if let Some(fields) = shown.as_object_mut() {
             fields.remove("etag");
         }
-        overlay(&mut shown, &self.settings);
-        let mut names = names(&self.settings);
+        let settings = present(&self.settings, &shown);
+        overlay(&mut shown, &settings);
+        let mut names = names(&settings);
         names.extend(self.lost.iter().map(|name| format!("{name}: not known, and not kept")));
         if !names.is_empty() {
             let properties = &mut shown["properties"]["privlink"];
@@ -216,10 +217,13 @@ impl Reading<'_> {
                 continue;
             };
             let name = spelled.rsplit('.').next().unwrap_or(spelled);
-            let place = join(place, name);
+            let front = place;
+            let place = join(front, name);
             match *fate {
                 Fate::Known => {}
                 Fate::Kept(usual) if is_usual(value, usual) => _ = kept.remove(name),
+                // It is called so anyway.
+                Fate::Kept(_) if name == "name" && is_called(front, value) => _ = kept.remove(name),
                 Fate::Kept(_) if is_plain(value) => _ = kept.insert(name.to_owned(), value.clone()),
                 Fate::Kept(_) => _ = self.lost.insert(place),
                 Fate::Refused(usual, _) if is_usual(value, usual) => {}
@@ -248,10 +252,39 @@ impl Reading<'_> {
     }
 }
 
-/// What the item of a list is called: by its name, as far as it has one.
+/// What the item of a list is called: by its name, as far as it has one; a delegation by its service, which a subnet is
+/// delegated to once.
 fn item_name(index: usize, item: &Value) -> String {
-    let named = ["name", "service"].into_iter().find_map(|name| item.get(name)?.as_str());
+    let service = item.pointer("/properties/serviceName").and_then(Value::as_str);
+    let named = || ["name", "service"].into_iter().find_map(|name| item.get(name)?.as_str());
+    let named = service.or_else(named);
     named.map_or_else(|| index.to_string(), str::to_lowercase)
+}
+
+/// Whether the item at `place` has the name `value` without being told.
+fn is_called(place: &str, value: &Value) -> bool {
+    value.as_str().is_some_and(|name| place.to_lowercase().ends_with(&format!(".{}", name.to_lowercase())))
+}
+
+/// What of `kept` belongs to something that is shown: the items of a list may have gone since.
+fn present(kept: &Map<String, Value>, shown: &Value) -> Map<String, Value> {
+    let within = |(name, value): (&String, &Value)| {
+        let Value::Object(inner) = value else { return Some((name.clone(), value.clone())) };
+        let inner = match shown.get(name) {
+            Some(Value::Array(items)) => {
+                let named = items.iter().enumerate().map(|(index, item)| (item_name(index, item), item));
+                let kept = named.filter_map(|(name, item)| {
+                    let part = present(inner.get(&name)?.as_object()?, item);
+                    (!part.is_empty()).then_some((name, Value::Object(part)))
+                });
+                kept.collect()
+            }
+            Some(other @ Value::Object(_)) => present(inner, other),
+            _ => inner.clone(),
+        };
+        (!inner.is_empty()).then_some((name.clone(), Value::Object(inner)))
+    };
+    kept.iter().filter_map(within).collect()
 }
 
 /// Lets `change` change the object `name` of `kept`, which is there as long as there is something in it.
@@ -357,7 +390,7 @@ mod tests {
                 assert!(rest.split_once(' ').is_some_and(|(setting, _)| setting.contains('=')), "{line}");
             }
         }
-        assert_eq!(SETTINGS.len(), 6);
+        assert_eq!(SETTINGS.len(), 7);
     }
 
     #[test]

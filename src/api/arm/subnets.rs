@@ -9,7 +9,7 @@ use super::{Rejection, extension, networks, stored};
 use crate::control::access::actions;
 use crate::control::decisions::ItemKind;
 use crate::control::ids;
-use crate::control::model::{Key, NetworkPolicies, PeeringLabel, Subnet, Vnet};
+use crate::control::model::{Frontend, Key, NetworkPolicies, PeeringLabel, Subnet, Vnet};
 use crate::control::rights::Right;
 use crate::control::sentence::UNSEEN;
 
@@ -99,7 +99,13 @@ fn first_user(ask: &Ask, vnet: &Key, subnet: &Subnet) -> Option<String> {
     let inside = |ip: &std::net::IpAddr| subnet.prefixes.iter().any(|prefix| prefix.contains(ip));
     let services = model.resources.iter().filter(|(_, r)| r.vnet.as_ref() == Some(vnet) && r.nat.iter().any(inside));
     let services = services.map(|(key, one)| (ItemKind::Resource, key, ids::resource(one.kind.as_deref(), key)));
-    let mut users = endpoints.map(|(key, _)| (ItemKind::Endpoint, key, ids::endpoint(key))).chain(services).peekable();
+    let within = |frontend: &Frontend| {
+        frontend.subnet.as_ref().is_some_and(|(of, name)| of == vnet && named(name, &subnet.name))
+    };
+    let balancers = model.load_balancers.iter().filter(|(_, one)| one.frontends.iter().any(within));
+    let balancers = balancers.map(|(key, _)| (ItemKind::LoadBalancer, key, ids::load_balancer(key)));
+    let endpoints = endpoints.map(|(key, _)| (ItemKind::Endpoint, key, ids::endpoint(key)));
+    let mut users = endpoints.chain(services).chain(balancers).peekable();
     users.peek()?;
     let seen = users.find(|(kind, key, _)| ask.sees(*kind, key));
     Some(seen.map_or_else(|| UNSEEN.to_owned(), |(_, _, id)| id.to_string()))
@@ -122,14 +128,14 @@ pub(super) fn read(field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Re
     // Who is not shown the rule set cannot have left it out on purpose.
     let unseen = || before.filter(|_| !properties.shows("networkSecurityGroup"))?.security_group.clone();
     let delegations = properties.items("delegations")?;
-    let delegated = |one: &Field<'_>| Ok(one.properties().text("serviceName")?.unwrap_or_default());
+    let delegated = |one: &Field<'_>| one.properties().required("serviceName");
     let services = properties.items("serviceEndpoints")?;
     let service = |one: &Field<'_>| one.required("service");
     let mut subnet = Subnet {
         name: before.map_or(name, |subnet| &subnet.name).to_owned(),
         prefixes,
         dedicated: before.is_some_and(|subnet| subnet.dedicated),
-        delegations: delegations.iter().map(delegated).collect::<Result<_, Rejection>>()?,
+        delegations: delegations.iter().map(delegated).collect::<Result<_, _>>()?,
         service_endpoints: services.iter().map(service).collect::<Result<_, _>>()?,
         network_policies: policies(&properties)?,
         security_group: group.or_else(unseen),

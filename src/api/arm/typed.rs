@@ -148,7 +148,7 @@ fn read(
 ) -> Result<LinkResource, Rejection> {
     let body = Field::over(&ask.body, shown)?;
     let properties = body.properties();
-    let mut resource = before.cloned().unwrap_or_else(|| services::blank(Some(kind.to_owned())));
+    let mut resource = before.cloned().unwrap_or_else(|| LinkResource::blank(Some(kind.to_owned())));
     services::common(&body, &properties, &mut resource)?;
     resource.foreign = foreign::kept(kind, &resource.foreign, ask.body.json()?).ok_or_else(|| {
         body.refused(&format!("what means nothing here is kept up to {} bytes, and this is more", foreign::KEPT_MAX))

@@ -106,7 +106,7 @@ fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint, group: &ZoneGroup) -
     let ttl = vnet.and_then(|vnet| vnet.dns.as_ref()).map_or(crate::control::model::DNS_TTL, |dns| dns.ttl).as_secs();
     let config = |one: &GroupZone| {
         let mut sets: BTreeMap<(String, &str), Vec<IpAddr>> = BTreeMap::new();
-        for (zone, name, _, address) in names::group_records(model, key, endpoint) {
+        for (zone, name, _, address) in names::group_records(&view.decisions, key, endpoint) {
             if zone == one.zone {
                 let kind = if address.is_ipv6() { "AAAA" } else { "A" };
                 sets.entry((name.host().to_owned(), kind)).or_default().push(address);

@@ -118,7 +118,7 @@ fn show(ask: &Ask, key: &Key, zone: &DnsZone) -> Value {
     let registering = zone.links.iter().filter(|link| link.registration).count();
     let properties = json!({
         "maxNumberOfRecordSets": RECORD_SETS_MAX,
-        "numberOfRecordSets": names::record_sets(ask.model(), key, zone, &seen),
+        "numberOfRecordSets": names::record_sets(&ask.view.decisions, key, zone, &seen),
         "maxNumberOfVirtualNetworkLinks": LINKS_MAX,
         "numberOfVirtualNetworkLinks": zone.links.len(),
         "maxNumberOfVirtualNetworkLinksWithRegistration": REGISTERING_MAX,

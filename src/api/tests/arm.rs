@@ -6,6 +6,7 @@ use super::*;
 
 mod asked;
 mod forms;
+mod parts;
 mod repeated;
 
 const N: &str = "/subscriptions/s/resourceGroups/shop/providers/Microsoft.Network";

@@ -28,7 +28,7 @@ fn own_net(items: &mut Model) -> &mut Vnet {
     items.vnets.get_mut(&name("mine", "-net")).expect("there")
 }
 
-const OUTSIDE: [Reference; 9] = [
+const OUTSIDE: [Reference; 10] = [
     ("an endpoint in its subnet", true, |items| {
         guest(items, "in-subnet", |one| {
             (one.vnet, one.subnet, one.zone_group) = (name("hush", "-net"), "hush-sub".into(), None);
@@ -47,6 +47,10 @@ const OUTSIDE: [Reference; 9] = [
         let service = items.resources.get_mut(&name("mine", "-pls")).expect("there");
         service.frontends = vec![FrontendRef { balancer: name("hush", "-lb"), frontend: "fe".into() }];
         own_net(items).on_premises.push("10.66.99.7/32".parse().expect("a prefix"));
+    }),
+    ("a load balancer in its subnet", true, |items| {
+        let balancer = items.load_balancers.get_mut(&name("mine", "-lb")).expect("there");
+        balancer.frontends[0].subnet = Some((name("hush", "-net"), "hush-nat".into()));
     }),
     ("records in its zone", true, |items| {
         guest(items, "records", |one| {
@@ -257,6 +261,86 @@ async fn a_peering_whose_other_side_went_stays_disconnected_until_both_sides_mak
     // A group that goes is as its VNet that goes.
     let group = "/subscriptions/s/resourceGroups/shop?api-version=1";
     assert_eq!(exchange(&served.socket, "DELETE", group, String::new()).await.0, 200);
+    assert_eq!(state(&served, &to_one).await, "Disconnected");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_peering_that_one_side_deletes_is_disconnected_at_the_other_until_both_make_it_anew() {
+    let served = Served::to(0);
+    for group in ["shop", "other"] {
+        let path = format!("/subscriptions/s/resourceGroups/{group}");
+        put(&served, &path, &json!({ "location": "westeurope" })).await;
+    }
+    let (to_two, to_one) = (format!("{ONE}/virtualNetworkPeerings/to2"), format!("{TWO}/virtualNetworkPeerings/to1"));
+    assert_eq!(put(&served, ONE, &vnet("10.5.0.0/16")).await.0, 201);
+    assert_eq!(put(&served, TWO, &vnet("10.6.0.0/16")).await.0, 201);
+    let states = async || (state(&served, &to_one).await, state(&served, &to_two).await);
+    let are = |one: &str, two: &str| (one.to_owned(), two.to_owned());
+    let meet = async || {
+        put(&served, &to_one, &peer(ONE)).await;
+        put(&served, &to_two, &peer(TWO)).await;
+        assert_eq!(states().await, are("Connected", "Connected"));
+    };
+    let passes = || {
+        let model = served.state.control.view().decisions.model.clone();
+        let (one, two) = (Key::of("s", "shop", "one"), Key::of("s", "other", "two"));
+        model.vnets[&one].peerings.contains(&two) && model.vnets[&two].peerings.contains(&one)
+    };
+    // By itself, with the list of its VNet, and by a body that turns it to another VNet.
+    for how in 0..3 {
+        meet().await;
+        assert!(passes());
+        let records = served.state.control.verify_audit().unwrap().end.count;
+        match how {
+            0 => {
+                let path = format!("{to_two}?api-version=1");
+                assert_eq!(exchange(&served.socket, "DELETE", &path, String::new()).await.0, 200);
+            }
+            1 => {
+                let mut empty = vnet("10.5.0.0/16");
+                empty["properties"]["virtualNetworkPeerings"] = json!([]);
+                assert_eq!(put(&served, ONE, &empty).await.0, 200);
+            }
+            _ => {
+                let third = TWO.replace("/two", "/three");
+                assert_eq!(put(&served, &third, &vnet("10.8.0.0/16")).await.0, 201);
+                assert_eq!(put(&served, &to_two, &peer(&third)).await.0, 200);
+            }
+        }
+        assert_eq!(state(&served, &to_one).await, "Disconnected", "{how}");
+        assert!(served.state.control.verify_audit().unwrap().end.count >= records + 2, "both sides are recorded");
+        if how == 2 {
+            let path = format!("{to_two}?api-version=1");
+            assert_eq!(exchange(&served.socket, "DELETE", &path, String::new()).await.0, 200);
+        }
+        put(&served, &to_two, &peer(TWO)).await;
+        assert_eq!(states().await, are("Disconnected", "Initiated"), "{how}");
+        assert!(!passes(), "{how}");
+        // What never was Connected is nobody's to disconnect.
+        let path = format!("{to_two}?api-version=1");
+        assert_eq!(exchange(&served.socket, "DELETE", &path, String::new()).await.0, 200);
+        put(&served, &to_one, &peer(ONE)).await;
+        assert_eq!(state(&served, &to_one).await, "Initiated", "{how}");
+    }
+    meet().await;
+    assert!(passes());
+    // Whoever may write one side alone disconnects the other by it.
+    let roles = {
+        let mut items = things::callers();
+        things::define(&mut items, "networks", &["Microsoft.Network/*"]);
+        things::assign(&mut items, "uid:4001", "networks", ONE);
+        items
+    };
+    let put_roles = Command::Put { items: Box::new(roles), create_only: false };
+    served.state.control.apply(&root(), put_roles).unwrap();
+    let view = served.state.control.view();
+    let mut one = view.decisions.model.vnets[&Key::of("s", "shop", "one")].clone();
+    (one.peerings, one.peering_labels) = (Vec::new(), Vec::new());
+    let mut items = Model::default();
+    items.vnets.insert(Key::of("s", "shop", "one"), one);
+    let command = Command::Put { items: Box::new(items), create_only: false };
+    served.state.control.apply(&Caller::user(4001, "uid:4001"), command).unwrap();
     assert_eq!(state(&served, &to_one).await, "Disconnected");
     served.stop().await;
 }

@@ -42,6 +42,55 @@ async fn an_object_keeps_the_spelling_of_its_first_write() {
 }
 
 #[tokio::test]
+async fn each_resource_of_one_key_leaves_its_own_names_to_its_own_endpoints() {
+    const ACCOUNT: &str = "Microsoft.Storage/storageAccounts";
+    let served = Served::to(0);
+    let old = testing::key("old");
+    let put = |change: &dyn Fn(&mut Model)| {
+        let mut items = Box::new(Model::default());
+        change(&mut items);
+        served.state.control.apply(&testing::root(), Command::Put { items, create_only: false }).expect("done")
+    };
+    let bound = |name: &str, last: u8| {
+        let endpoint = testing::endpoint("spoke", Some(&format!("10.1.9.{last}")), "old");
+        put(&|items| items.endpoints.insert(testing::key(name), endpoint.clone()));
+    };
+    let delete = |kind, reference: &str| {
+        let command = Command::Delete { kind, reference: reference.into() };
+        served.state.control.apply(&testing::root(), command).expect("deleted");
+    };
+    for (at, (kind, name)) in
+        [(ACCOUNT, "first"), ("Microsoft.Sql/servers", "second"), (ACCOUNT, "third")].into_iter().enumerate()
+    {
+        let blank = testing::resource("core", "10.20.99.9", vec![testing::target("", "", "10.20.0.9")]);
+        let fqdns = vec![format!("{name}.example.com")];
+        let resource = LinkResource { kind: Some(kind.to_owned()), fqdns, ..blank };
+        put(&|items| items.resources.insert(old.clone(), resource.clone()));
+        bound(name, 40 + u8::try_from(at).unwrap());
+        delete(ItemKind::Resource, "old");
+    }
+    let names = |name: &str| {
+        let view = served.state.control.view();
+        let model = &view.decisions.model;
+        let (key, endpoint) = model.endpoints.entry(&testing::key(name)).expect("there");
+        let kind = model.bound_kind(key, endpoint).unwrap_or_default().to_owned();
+        let names = crate::control::names::of_endpoint(model, key, endpoint).into_iter().map(|name| name.public);
+        (kind, names.collect::<Vec<_>>())
+    };
+    let own = |kind: &str, name: &str| (kind.to_owned(), vec![format!("{name}.example.com")]);
+    assert_eq!(names("first"), own(ACCOUNT, "first"));
+    assert_eq!(names("second"), own("Microsoft.Sql/servers", "second"));
+    // What is left goes with the last endpoint of each, and no other.
+    delete(ItemKind::Endpoint, "third");
+    assert_eq!(names("first"), own(ACCOUNT, "first"));
+    delete(ItemKind::Endpoint, "first");
+    assert_eq!(names("second"), own("Microsoft.Sql/servers", "second"));
+    delete(ItemKind::Endpoint, "second");
+    assert!(served.state.control.view().decisions.model.former_resources.is_empty());
+    served.stop().await;
+}
+
+#[tokio::test]
 async fn what_has_the_key_of_a_former_resource_sees_none_of_its_connections() {
     const ACCOUNT: &str = "Microsoft.Storage/storageAccounts";
     let served = Served::to(0);

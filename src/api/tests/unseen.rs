@@ -59,6 +59,7 @@ impl World {
                 (ItemKind::Resource, "hush/hush-pls"),
                 (ItemKind::Resource, "hush/hushaccount"),
                 (ItemKind::DnsZone, "hush/hush.internal"),
+                (ItemKind::LoadBalancer, "hush/hush-lb"),
                 (ItemKind::Vnet, "hush/hush-net"),
                 (ItemKind::ResourceGroup, "hush"),
             ] {

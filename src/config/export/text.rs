@@ -230,7 +230,8 @@ impl Text {
 
     fn target(&mut self, target: &TargetSpec) {
         // How sessions are spread is the resource's, or a load balancer's.
-        let TargetSpec { subresource, member, fqdns, backends, ports, icmp, health, balance: _ } = target;
+        let TargetSpec { subresource, member, fqdns, backends, ports, icmp, health, port_checks: _, balance: _ } =
+            target;
         let mut keys = Keys::default();
         keys.text("subresource", subresource);
         keys.text("member", member);

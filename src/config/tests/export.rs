@@ -219,7 +219,8 @@ fn decorated(mut model: Model, mut bits: u64) -> Model {
             resource.foreign = r#"{"sku":{"name":"Standard_LRS"}}"#.into();
         }
         if next() {
-            let config = NatConfig { name: "one".into(), subnet: "nat".into(), address: None, v6: false };
+            let config =
+                NatConfig { name: "one".into(), subnet: "nat".into(), address: None, v6: false, primary: None };
             resource.nat_configs = vec![config];
         }
         if next() && resource.kind.is_none() {
@@ -257,7 +258,7 @@ fn decorated(mut model: Model, mut bits: u64) -> Model {
     if next() {
         let balancer = LoadBalancer { region: "westeurope".into(), ..LoadBalancer::default() };
         model.load_balancers.insert(Key::new("default", "lb"), balancer);
-        let group = ResourceGroup { region: "westeurope".into(), tags: tags() };
+        let group = ResourceGroup { region: "westeurope".into(), tags: tags(), ..ResourceGroup::default() };
         model.groups.insert(Key::of_group("team", "net"), group);
     }
     model
@@ -295,7 +296,7 @@ proptest! {
         // As an apply finds it.
         let (rights, now) = (crate::control::testing::access(), crate::control::testing::noon());
         let root = crate::control::testing::root();
-        let maker = crate::control::apply::Maker { rights: crate::control::rights::Rights::of(&root, &rights), now };
+        let maker = crate::control::apply::Maker { rights: crate::control::rights::Rights::of(&root, &rights), now, dry_run: false };
         let application = crate::control::apply::Application::of(&document.model, "uid:0", false, maker);
         let (after, report) = crate::control::apply::merge(&state.decisions, &application).expect("merged");
         prop_assert!(!report.changed() && report.skipped.is_empty() && report.differences.is_empty(), "{}", report);

@@ -9,7 +9,7 @@ use super::super::approval::{self, First, Request};
 use super::super::compile::{bound_targets, target_of};
 use super::super::decisions::{Connection, DecidedBy, Decisions};
 use super::super::index::Index;
-use super::super::model::{EndpointIp, Key, LinkResource, Model, PrivateEndpoint};
+use super::super::model::{EndpointIp, Key, Model, PrivateEndpoint, TargetSpec, region};
 use super::super::refusal::{Kind, Refusal};
 use super::super::rights::{Right, Rights, not_shown};
 use super::super::seen::may_mention;
@@ -23,6 +23,8 @@ pub struct Maker<'a> {
     pub rights: Rights<'a>,
     /// Now.
     pub now: Timestamp,
+    /// Nothing of it is to be done: it is only told what would be.
+    pub dry_run: bool,
 }
 
 impl Maker<'_> {
@@ -70,8 +72,9 @@ pub(in super::super) fn create(
     wanted: &PrivateEndpoint,
 ) -> Result<(), Refusal> {
     let wanted = &spelled(&after.model, wanted);
+    let by_id = asked_by_id(after, maker, key, wanted)?;
     maker.rights.demand_references(&after.model, key, None, wanted)?;
-    let (state, decided_by) = first_state(after, maker, key, wanted)?;
+    let (state, decided_by) = first_state(after, maker, wanted, (key, by_id))?;
     if state == ConnectionState::Pending {
         refuse_flood(after, requests, maker, &wanted.resource)?;
     }
@@ -91,6 +94,7 @@ pub(in super::super) fn create(
         ends_at: None,
         created_at: maker.now,
         requester: maker.rights.caller().actor(),
+        by_id,
         history: Vec::new(),
     };
     if let Some(waiting) = requests.waiting.get_mut(&wanted.resource).filter(|_| state == ConnectionState::Pending) {
@@ -110,23 +114,49 @@ pub(in super::super) fn spelled(model: &Model, wanted: &PrivateEndpoint) -> Priv
     spelled
 }
 
+/// Whether who makes the endpoint knows no more of its resource than the ID, and asks the owner. Before anything else is
+/// looked at, for what is refused then is refused whether or not there is such a resource.
+fn asked_by_id(decisions: &Decisions, maker: &Maker<'_>, key: &Key, wanted: &PrivateEndpoint) -> Result<bool, Refusal> {
+    let model = &decisions.model;
+    let shown = maker.rights.is_shown(model, &wanted.resource, &key.subscription);
+    if maker.dry_run && wanted.manual && !shown {
+        let message = format!("whether there is a resource `{}` is told to who asks for it", wanted.resource);
+        let remedy = "apply the file: a dry run asks nobody";
+        return Err(Refusal::new(Kind::NotFound, "NotFound", itself(message), remedy));
+    }
+    let Some(resource) = model.resources.get(&wanted.resource) else { return Ok(false) };
+    if shown || !resource.is_requestable_by_id() {
+        return Ok(false);
+    }
+    if !(wanted.manual || wanted.status.is_some()) {
+        return Err(not_shown(&wanted.resource));
+    }
+    let bound = bound_targets(resource, wanted);
+    let member = |address: &EndpointIp| target_of(&bound, &address.member).is_some();
+    let is_part = |target: &TargetSpec| target.subresource.eq_ignore_ascii_case(&wanted.subresource);
+    let known = resource.targets.iter().any(is_part) && wanted.addresses.iter().all(member);
+    let near = resource.cross_region || region(&resource.region) == region(&wanted.region);
+    if !(near && (known || resource.targets.is_empty())) {
+        // Which of them it is, and what would fit, its owner tells.
+        let message =
+            format!("{} takes no such request: its subresource, a member or the region is another", wanted.resource);
+        let remedy = "name the subresource, leave addresses out, or ask its owner what fits";
+        return Err(Refusal::new(Kind::Invalid, "InvalidRequest", itself(message), remedy));
+    }
+    Ok(true)
+}
+
 /// The table of DESIGN §4, rows *created*; a `status` is a decision with the caller's rights.
 fn first_state(
     decisions: &Decisions,
     maker: &Maker<'_>,
-    key: &Key,
     wanted: &PrivateEndpoint,
+    (key, by_id): (&Key, bool),
 ) -> Result<(ConnectionState, DecidedBy), Refusal> {
     let right = Right::approve(&decisions.model, &wanted.resource);
     let actor = || maker.rights.caller().actor();
     let manual = wanted.manual || wanted.status.is_some();
     let resource = decisions.model.resources.get(&wanted.resource);
-    // Who knows no more of it than its ID asks its owner, and is answered by nobody else.
-    let by_id = resource.is_some_and(LinkResource::is_requestable_by_id)
-        && !maker.rights.is_shown(&decisions.model, &wanted.resource, &key.subscription);
-    if by_id && !manual {
-        return Err(not_shown(&wanted.resource));
-    }
     if let Some(state) = wanted.status.filter(|&state| state != ConnectionState::Pending) {
         maker.rights.demand(&right)?;
         return Ok((state, DecidedBy::File(actor())));
@@ -136,6 +166,7 @@ fn first_state(
     let request = Request {
         manual,
         holds_right: maker.rights.hold(&right),
+        // Who knows its ID alone is answered by its owner, and by nothing else.
         on_list: !by_id && wanted.status.is_none() && on_list,
     };
     match approval::first(request) {

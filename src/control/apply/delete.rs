@@ -1,7 +1,7 @@
 //! What deleting an object means for those that depend on it.
 
 use super::super::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
-use super::super::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint, Vnet};
+use super::super::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint};
 use super::super::refusal::{Kind, Refusal};
 use super::super::rights::{Right, Verb, assigned_at, place};
 use super::super::sentence::{Mention, Part, itself, sentence};
@@ -54,19 +54,20 @@ fn endpoint(after: &mut Decisions, maker: &Maker<'_>, key: &Key) {
         after.deleted.insert(key.clone(), Deleted { by, at: maker.now });
     }
     // What is left of a resource goes with the last endpoint that was bound to it.
-    if let Some(resource) = resource.filter(|resource| after.model.former_resources.contains_key(resource))
-        && let Some(former) = after.model.former_resources.get_mut(&resource)
-    {
-        former.endpoints.remove(key);
-        if former.endpoints.is_empty() {
-            after.model.former_resources.remove(&resource);
+    let Some(resource) = resource else { return };
+    if let Some(former) = after.model.former_resources.get(&resource) {
+        match former.kept(|endpoint| endpoint != key) {
+            Some(kept) => after.model.former_resources.insert(resource, kept),
+            None => _ = after.model.former_resources.remove(&resource),
         }
     }
 }
 
-/// Endpoints bound to `resource`.
+/// Endpoints bound to `resource`, and not to one that had its key before.
 fn bound(model: &Model, resource: &Key) -> Vec<Key> {
-    let bound = model.endpoints.iter().filter(|(_, endpoint)| endpoint.resource == *resource);
+    let bound =
+        |(key, endpoint): &(&Key, &PrivateEndpoint)| endpoint.resource == *resource && !model.is_left(key, endpoint);
+    let bound = model.endpoints.iter().filter(bound);
     bound.map(|(key, _)| key.clone()).collect()
 }
 
@@ -93,9 +94,9 @@ fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key, stays: Stays<'_
     }
     after.model.resources.remove(key);
     if !bound.is_empty() {
-        let older = after.model.former_resources.get(key).map(|former| former.endpoints.clone()).unwrap_or_default();
-        let endpoints = bound.iter().cloned().chain(older).collect();
-        after.model.former_resources.insert(key.clone(), FormerResource { endpoints, ..former });
+        let older = after.model.former_resources.get(key).cloned();
+        let former = FormerResource { endpoints: bound.iter().cloned().collect(), ..former }.after(older);
+        after.model.former_resources.insert(key.clone(), former);
     }
     let mut disconnected = Vec::new();
     for endpoint in bound {
@@ -134,9 +135,11 @@ fn vnet(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(), Refusa
     let linked =
         model.dns_zones.iter().filter(|(name, zone)| zone.links.iter().any(|link| link.vnet == *key) && stays(name));
     let users = users.chain(linked.map(|(name, _)| user(ItemKind::DnsZone, name, "a link of private DNS zone")));
+    let balancers = model.load_balancers.iter().filter(|(name, balancer)| balancer.is_in(key) && stays(name));
+    let users = users.chain(balancers.map(|(name, _)| user(ItemKind::LoadBalancer, name, "load balancer")));
     refuse_used(ItemKind::Vnet, key, users)?;
-    let peered = |vnet: &Vnet| vnet.labelled().iter().any(|label| label.remote == *key && !label.severed);
-    let peers: Vec<Key> = model.vnets.iter().filter(|(_, vnet)| peered(vnet)).map(|(name, _)| name.clone()).collect();
+    let peers: Vec<Key> =
+        model.vnets.iter().filter(|(_, vnet)| vnet.peers_with(key)).map(|(name, _)| name.clone()).collect();
     for peer in peers {
         after.model.vnets.get_mut(&peer).into_iter().for_each(|vnet| vnet.sever(key));
     }

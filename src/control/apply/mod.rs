@@ -32,7 +32,7 @@ pub(super) use create::{Requests, create, spelled};
 pub(super) use delete::delete;
 use endpoints::differences;
 pub(super) use endpoints::{refuse_disconnected, refuse_fixed, refuse_other_addresses};
-pub(super) use settle::{follow, keep_accepted, settled};
+pub(super) use settle::{follow, keep_accepted, settled, sever_taken_back};
 use unsaid::Adopt as _;
 pub use unsaid::differing;
 

@@ -59,6 +59,24 @@ pub(in super::super) fn keep_accepted(before: &Model, after: &mut Model) {
     }
 }
 
+/// A VNet whose peer took back its side of their peering has its own Disconnected in `after`: both make it anew.
+pub(in super::super) fn sever_taken_back(before: &Model, after: &mut Model) {
+    let mut left = Vec::new();
+    for (key, new) in before.vnets.changes(&after.vnets) {
+        let (Some(old), Some(new)) = (before.vnets.get(key), new) else { continue };
+        let gone = |remote: &Key| old.peers_with(remote) && !new.labelled().iter().any(|label| label.remote == *remote);
+        for remote in old.labelled().into_iter().map(|label| label.remote).filter(gone) {
+            let both = [before, &*after].map(|model| model.vnets.get(&remote).is_some_and(|vnet| vnet.peers_with(key)));
+            if both == [true, true] {
+                left.push((remote, key.clone()));
+            }
+        }
+    }
+    for (vnet, gone) in left {
+        after.vnets.get_mut(&vnet).into_iter().for_each(|vnet| vnet.sever(&gone));
+    }
+}
+
 /// `None`: the targets were named outright.
 fn targets(model: &Model, wanted: &LinkResource) -> Result<Option<Vec<TargetSpec>>, Refusal> {
     match (wanted.destination, wanted.frontends.as_slice()) {
@@ -144,7 +162,7 @@ mod tests {
     use crate::snapshot::Protocol;
 
     fn config(name: &str, address: Option<&str>) -> NatConfig {
-        NatConfig { name: name.into(), subnet: "NAT".into(), address: address.map(ip), v6: false }
+        NatConfig { name: name.into(), subnet: "NAT".into(), address: address.map(ip), v6: false, primary: None }
     }
 
     fn service(configs: Vec<NatConfig>) -> LinkResource {

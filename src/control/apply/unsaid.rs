@@ -56,11 +56,13 @@ impl Adopt for LinkResource {
         if self.nat == live.nat && self.vnet == live.vnet {
             resource.nat_configs.clone_from(&live.nat_configs);
         }
-        // A file has no word for how one target's sessions are spread.
+        // A file has no word for how one target's sessions are spread, and how single ports are checked.
         for target in &mut resource.targets {
             let same =
                 |other: &&TargetSpec| (&other.subresource, &other.member) == (&target.subresource, &target.member);
-            target.balance = live.targets.iter().find(same).and_then(|other| other.balance);
+            let Some(other) = live.targets.iter().find(same) else { continue };
+            target.balance = other.balance;
+            target.port_checks.clone_from(&other.port_checks);
         }
         if resource.targets == live.targets {
             resource.frontends.clone_from(&live.frontends);

@@ -34,7 +34,7 @@ use crate::snapshot::tables::Rule;
 use crate::snapshot::topology::Topology;
 use crate::snapshot::{
     Attachment, AttachmentId, Backend, Balance, ConnectionState, Endpoint, Meter, Peer, PortMap, Resource, Settings,
-    Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
+    Silent, Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
 };
 use peering::Peering;
 use registry::{Basis, Numbers};
@@ -303,6 +303,14 @@ fn compiled(health: &Health, resource: &Key, spec: &TargetSpec) -> Target {
             .collect(),
         ports: spec.ports.iter().map(port).collect(),
         icmp: spec.icmp,
+        silent: spec
+            .backends
+            .iter()
+            .flat_map(|b| {
+                health.silent(resource, spec, b).flat_map(|one| &one.ports).map(move |port| (b.address, *port))
+            })
+            .map(|(address, (protocol, first, last))| Silent { address, protocol, first, last })
+            .collect(),
     }
 }
 

@@ -28,6 +28,7 @@ fn change(random: &mut fastrand::Rng, template: &PrivateEndpoint, decisions: &mu
         ends_at: random.bool().then(|| noon() + jiff::Span::new().seconds(random.i64(0..20))),
         created_at: noon() + jiff::Span::new().seconds(random.i64(0..20)),
         requester: if random.bool() { testing::root() } else { Caller::user(7, "seven") }.actor(),
+        by_id: false,
         history: vec![],
     };
     decisions.connections.insert(one.clone(), connection);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackendSpec, Balance, HealthCheck, Key, PortSpec, Protocol, TargetSpec, Vnet};
+use super::{BackendSpec, Balance, HealthCheck, Key, PortCheck, PortSpec, Protocol, TargetSpec, Vnet};
 
 /// Free words on an object, by name; they change no packet.
 pub type Tags = BTreeMap<String, String>;
@@ -19,6 +19,9 @@ pub struct ResourceGroup {
     /// See [`Tags`].
     #[serde(default)]
     pub tags: Tags,
+    /// Settings of Azure's that have no effect here, as a JSON object; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub foreign: String,
 }
 
 /// A load balancer in Azure's form: the port mapping of the private link services that refer to it.
@@ -153,6 +156,9 @@ pub struct NatConfig {
     /// Whether an IPv6 address is meant.
     #[serde(default)]
     pub v6: bool,
+    /// `primary`, which changes no packet; `None`: the first one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<bool>,
 }
 
 /// A peering's own name and switches; what counts stands in `Vnet::peerings`.
@@ -164,7 +170,8 @@ pub struct PeeringLabel {
     pub remote: Key,
     /// `allowVirtualNetworkAccess`; `false`: the peering passes nothing.
     pub access: bool,
-    /// The other VNet was deleted: the peering passes nothing, whatever has that name since, until it is made anew.
+    /// The other side was deleted, the peering or its VNet: this one passes nothing, whatever the other side has since,
+    /// until it is made anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub severed: bool,
 }
@@ -215,6 +222,11 @@ impl Vnet {
         self.peering_labels.iter().any(|label| label.severed && label.remote == *remote)
     }
 
+    /// Whether it has a peering with `remote` that is not severed.
+    pub fn peers_with(&self, remote: &Key) -> bool {
+        self.labelled().iter().any(|label| !label.severed && label.remote == *remote)
+    }
+
     /// Its peering with `remote`, which is gone, is Disconnected; nothing happens where there is none.
     pub fn sever(&mut self, remote: &Key) {
         let Some(label) = self.labelled().into_iter().find(|label| label.remote == *remote) else { return };
@@ -227,6 +239,11 @@ impl Vnet {
 }
 
 impl LoadBalancer {
+    /// Whether a frontend of it is in a subnet of `vnet`.
+    pub fn is_in(&self, vnet: &Key) -> bool {
+        self.frontends.iter().any(|frontend| frontend.subnet.as_ref().is_some_and(|(of, _)| of == vnet))
+    }
+
     /// What a private link service behind `frontend` exposes.
     ///
     /// # Errors
@@ -241,21 +258,38 @@ impl LoadBalancer {
             return Err(format!("frontend `{frontend}` has rules with two pools: `{}` is the second", other.pool));
         }
         let pool = pool.and_then(|name| self.pools.iter().find(|pool| pool.name.eq_ignore_ascii_case(name)));
-        let mut probes = rules().filter_map(|rule| rule.probe.as_ref());
-        let probe = probes.next();
-        if let Some(other) = probes.find(|other| probe.is_some_and(|probe| !probe.eq_ignore_ascii_case(other))) {
-            return Err(format!("frontend `{frontend}` has rules with two probes: `{other}` is the second"));
-        }
-        let probe = probe.and_then(|name| self.probes.iter().find(|probe| probe.name.eq_ignore_ascii_case(name)));
         let sticky = rules().any(|rule| rule.distribution != Distribution::Default);
         let server = |server: &PoolAddress| BackendSpec { address: server.address, drain: server.drain };
         Ok(TargetSpec {
             backends: pool.iter().flat_map(|pool| &pool.addresses).map(server).collect(),
             ports: rules().flat_map(BalancingRule::ports).collect(),
-            health: probe.map(BalancerProbe::check),
             balance: sticky.then_some(Balance::Source),
-            ..TargetSpec::default()
+            ..self.checked(&rules().collect::<Vec<_>>())
         })
+    }
+
+    /// How the servers of `rules` are checked: one probe of all of them is that of the whole target; else each probe is
+    /// that of the ports of its own rules, and the other ports are not checked.
+    fn checked(&self, rules: &[&BalancingRule]) -> TargetSpec {
+        let of = |probe: &BalancerProbe| {
+            let named =
+                |rule: &&BalancingRule| rule.probe.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&probe.name));
+            rules.iter().copied().filter(named).collect::<Vec<_>>()
+        };
+        let mut checked = TargetSpec::default();
+        for (probe, own) in self.probes.iter().map(|probe| (probe, of(probe))).filter(|(_, own)| !own.is_empty()) {
+            if own.len() == rules.len() {
+                checked.health = Some(probe.check());
+                continue;
+            }
+            let ports = own.iter().flat_map(|rule| rule.ports()).map(|port| (port.protocol, port.first, port.last));
+            checked.port_checks.push(PortCheck {
+                name: probe.name.clone(),
+                ports: ports.collect(),
+                check: probe.check(),
+            });
+        }
+        checked
     }
 }
 
@@ -367,17 +401,28 @@ mod tests {
         };
         assert_eq!(balancer.target("fe").unwrap().health, None);
         balancer.probes = vec![probe("http", None), probe("other", Some(4))];
-        balancer.rules[0].probe = Some("HTTP".into());
+        balancer.rules.iter_mut().for_each(|rule| rule.probe = Some("HTTP".into()));
         balancer.rules[0].distribution = Distribution::SourceIPProtocol;
         let target = balancer.target("fe").unwrap();
         let check = target.health.unwrap();
         assert_eq!((check.port, check.fall, check.rise, check.interval.as_secs()), (8080, 2, 1, 15));
         assert_eq!((check.path.as_deref(), target.balance), (Some("/healthz"), Some(Balance::Source)));
+        assert_eq!(target.port_checks, []);
+        // Another rule has another probe, or none.
+        let checked = |balancer: &LoadBalancer| {
+            let target = balancer.target("fe").unwrap();
+            assert_eq!(target.health, None);
+            let told = |one: &PortCheck| (one.name.clone(), one.ports.clone(), one.check.fall, one.check.rise);
+            target.port_checks.iter().map(told).collect::<Vec<_>>()
+        };
+        let http = ("http".to_owned(), vec![(Protocol::Tcp, 443, 443)], 2, 1);
+        let other = ("other".to_owned(), vec![(Protocol::Tcp, 8443, 8443)], 4, 4);
         balancer.rules[1].probe = Some("other".into());
-        assert!(balancer.target("fe").unwrap_err().contains("two probes"));
-        balancer.rules[0].probe = None;
-        let check = balancer.target("fe").unwrap().health.unwrap();
-        assert_eq!((check.fall, check.rise), (4, 4));
+        assert_eq!(checked(&balancer), [http.clone(), other.clone()]);
+        balancer.rules[1].probe = None;
+        assert_eq!(checked(&balancer), [http]);
+        (balancer.rules[0].probe, balancer.rules[1].probe) = (None, Some("other".into()));
+        assert_eq!(checked(&balancer), [other]);
     }
 
     #[test]

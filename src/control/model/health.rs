@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PortSpec, Protocol};
+use super::{PortSpec, Protocol, TargetSpec};
 
 /// A TCP connection is opened to each server again and again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,26 @@ pub struct HealthCheck {
     /// What is asked for by HTTP over the connection: only status 200 is well. `None`: that it opens is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+}
+
+/// The check of some of a target's ports, as the probe of a load balancer's rule. A server that fails it takes no session at
+/// those, whatever it does at others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortCheck {
+    /// Unique within the target: the probe's.
+    pub name: String,
+    /// Exposed ports: protocol, first and last.
+    pub ports: Vec<(Protocol, u16, u16)>,
+    /// How servers are asked.
+    pub check: HealthCheck,
+}
+
+impl TargetSpec {
+    /// The checks of its servers, each by its name: that of the whole target has none.
+    pub fn checks(&self) -> impl Iterator<Item = (&str, &HealthCheck)> {
+        let ports = self.port_checks.iter().map(|one| (&*one.name, &one.check));
+        self.health.iter().map(|check| ("", check)).chain(ports)
+    }
 }
 
 impl HealthCheck {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod accept;
 mod arm;
 mod attachments;
+mod blank;
 mod former;
 mod health;
 mod key;
@@ -26,7 +27,7 @@ pub use arm::{
 };
 pub use attachments::{AttachmentSpec, Pinned, imply_nat};
 pub use former::{FormerResource, FormerTarget};
-pub use health::HealthCheck;
+pub use health::{HealthCheck, PortCheck};
 pub use key::{DEFAULT, Key, KeyParts};
 pub use limits::{
     AuditLimits, DenyMode, EXCLUDED_WORKLOADS, FlowLog, Limits, Quota, Quotas, ResourceType, TimeoutOverrides,
@@ -334,6 +335,9 @@ pub struct TargetSpec {
     /// How its servers are checked; `None`: they are taken to be well.
     #[serde(default)]
     pub health: Option<HealthCheck>,
+    /// How its servers are checked for single ports, beside that: by the rules of a load balancer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub port_checks: Vec<PortCheck>,
     /// How a load balancer spreads new sessions over its servers; `None`: as the resource says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,

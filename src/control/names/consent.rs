@@ -4,7 +4,7 @@
 use super::super::DAEMON;
 use super::super::decisions::Decisions;
 use super::super::model::{AcceptedNames, Key, Model, PrivateEndpoint};
-use super::{Fqdn, are_peers, folded, of_endpoint};
+use super::{Fqdn, are_peers, folded, told};
 
 /// What networks have accepted.
 #[derive(Clone, Copy)]
@@ -79,7 +79,8 @@ pub fn waiting(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> 
     let consent = Consent::of(decisions);
     let model = &decisions.model;
     let mut waiting = Vec::new();
-    for name in of_endpoint(model, key, endpoint).into_iter().filter(|name| !name.own) {
+    let names = endpoint.addresses.iter().flat_map(|address| told(decisions, key, endpoint, &address.member));
+    for name in names.filter(|name| !name.own) {
         if !consent.is_given(&endpoint.vnet, endpoint, &name) {
             waiting.push(Waiting { vnet: endpoint.vnet.clone(), name: name.public });
             continue;

@@ -9,7 +9,7 @@ use super::super::decisions::Decisions;
 use super::super::model::{DnsSettings, DnsZone, Key, Model, ZoneLink};
 use super::super::resource_types;
 use super::consent::Consent;
-use super::{Fqdn, are_peers, group_records, of_member};
+use super::{Fqdn, are_peers, group_records, told};
 use crate::snapshot::ConnectionState;
 use crate::snapshot::dns::{
     Alias, DnsPlan, Name, Node, Owner, RecordSet, ResolutionPolicy, ResolverPlan, Zone, enclosing,
@@ -167,7 +167,7 @@ fn claims(decisions: &Decisions, audience: &Audience, key: &Key) -> BTreeSet<Cla
         Owner { endpoint, vnet, member: member.into(), address, state }
     };
     if endpoint.zone_group.is_some() {
-        let records = group_records(&decisions.model, key, endpoint).into_iter();
+        let records = group_records(decisions, key, endpoint).into_iter();
         let claim =
             |(zone, fqdn, member, ip): (Key, Fqdn, &str, IpAddr)| Claim::of(Home::Zone(zone), &fqdn, owner(member, ip));
         return records.map(claim).collect();
@@ -177,7 +177,7 @@ fn claims(decisions: &Decisions, audience: &Audience, key: &Key) -> BTreeSet<Cla
     let mut claims = BTreeSet::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
-        for fqdn in of_member(&decisions.model, key, endpoint, &address.member) {
+        for fqdn in told(decisions, key, endpoint, &address.member) {
             let home = if fqdn.own {
                 Home::Vnet(endpoint.vnet.clone())
             } else {

@@ -10,7 +10,8 @@ mod cloud;
 pub use cloud::{Cloud, Suffixes};
 
 /// A table of zones: rows of values between commas. Those of government and China name `file_secondary`, which that of
-/// the public cloud lacks and the seed has.
+/// the public cloud lacks and the seed has; that of China names `vault.azure.cn`, which its source lacks and clients are
+/// told in `/metadata/endpoints`.
 type Table = &'static str;
 
 /// The rows of each cloud's table: behind its source and the names of its columns.
@@ -80,7 +81,12 @@ pub fn find(name: &str) -> Option<&'static KnownType> {
 
 /// The names that a resource of a type is reached by, without its own in front, in any cloud.
 pub fn public_zones(kind: &str, subresource: &str) -> Vec<&'static str> {
-    Cloud::ALL.into_iter().flat_map(|cloud| column(cloud, kind, subresource, 1)).collect()
+    Cloud::ALL.into_iter().flat_map(|cloud| public_zones_of(cloud, kind, subresource)).collect()
+}
+
+/// The same in `cloud` alone.
+pub fn public_zones_of(cloud: Cloud, kind: &str, subresource: &str) -> Vec<&'static str> {
+    column(cloud, kind, subresource, 1)
 }
 
 /// The private DNS zones of a subresource in `cloud`; none where that does not have it.

@@ -62,13 +62,10 @@ pub(super) fn restrictive(backup: &Decisions, now: &Decisions) -> Decisions {
         }
     }
     let mut former_resources = since.former_resources.clone();
-    for key in since.former_resources.keys() {
-        former_resources
-            .get_mut(key)
-            .into_iter()
-            .for_each(|former| former.endpoints.retain(|one| endpoints.contains_key(one)));
-        if former_resources.get(key).is_some_and(|former| former.endpoints.is_empty()) {
-            former_resources.remove(key);
+    for (key, former) in &since.former_resources {
+        match former.kept(|one| endpoints.contains_key(one)) {
+            Some(kept) => former_resources.insert(key.clone(), kept),
+            None => _ = former_resources.remove(key),
         }
     }
     let model = Model {
@@ -208,7 +205,8 @@ fn resource(backup: &LinkResource, now: &LinkResource) -> LinkResource {
 /// Whether all that `target` exposes is exposed by one of `others`.
 fn is_exposed(target: &TargetSpec, others: &[TargetSpec]) -> bool {
     // How servers are checked, and what they are called, opens nothing.
-    let TargetSpec { subresource, member, fqdns: _, backends, ports, icmp, health: _, balance: _ } = target;
+    let TargetSpec { subresource, member, fqdns: _, backends, ports, icmp, health: _, port_checks: _, balance: _ } =
+        target;
     let same = |other: &&TargetSpec| other.subresource == *subresource && other.member == *member;
     let Some(other) = others.iter().find(same) else { return false };
     let serves =

@@ -291,8 +291,11 @@ fn a_deleted_resource_stays_deleted_and_its_endpoints_disconnected() {
     db(&mut backup).kind = Some("Microsoft.Storage/storageAccounts".into());
     let mut now = backup.clone();
     let (root, access) = (root(), crate::control::testing::access());
-    let maker =
-        crate::control::apply::Maker { rights: crate::control::rights::Rights::of(&root, &access), now: noon() };
+    let maker = crate::control::apply::Maker {
+        rights: crate::control::rights::Rights::of(&root, &access),
+        now: noon(),
+        dry_run: false,
+    };
     let item = Item { kind: ItemKind::Resource, key: key("orders-db") };
     crate::control::apply::delete(&mut now, &maker, &item).unwrap();
     let after = restored(&backup, &now).after;

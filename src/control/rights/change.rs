@@ -113,7 +113,7 @@ impl Change<'_> {
     fn vnets(&self) -> Result<(), Refusal> {
         for (key, new) in self.before.vnets.changes(&self.after.vnets) {
             let old = self.before.vnets.get(key);
-            let severed = |(old, new)| is_severed_alone((self.before, self.after), old, new);
+            let severed = |(old, new)| is_severed_alone((self.before, self.after), key, old, new);
             if !old.zip(new).is_some_and(severed) {
                 self.demand(ItemKind::Vnet, key, old, new)?;
             }

@@ -50,11 +50,13 @@ pub(in crate::control) fn assigned_at(after: &Model, places: &[Scope]) -> Vec<Ke
     after.assignments.iter().filter(|(_, given)| there(&given.scope)).map(|(key, _)| key.clone()).collect()
 }
 
-/// Whether all that became of a VNet is that VNets it was peered with are gone.
-pub(super) fn is_severed_alone((before, after): (&Model, &Model), old: &Vnet, new: &Vnet) -> bool {
+/// Whether all that became of the VNet `key` is that the other sides of its peerings are gone.
+pub(super) fn is_severed_alone((before, after): (&Model, &Model), key: &Key, old: &Vnet, new: &Vnet) -> bool {
     let mut expected = old.clone();
     for label in old.labelled() {
-        if before.vnets.contains_key(&label.remote) && !after.vnets.contains_key(&label.remote) {
+        let there = |model: &Model| model.vnets.contains_key(&label.remote);
+        let mutual = |model: &Model| model.vnets.get(&label.remote).is_some_and(|remote| remote.peers_with(key));
+        if there(before) && !there(after) || mutual(before) && !mutual(after) {
             expected.sever(&label.remote);
         }
     }

@@ -55,7 +55,9 @@ fn populated(kind: ItemKind) -> Value {
             role: "Reader".parse().unwrap(),
             scope: "/subscriptions/default".parse().unwrap(),
         }),
-        ItemKind::ResourceGroup => serde_json::to_value(ResourceGroup { region: "here".into(), tags }),
+        ItemKind::ResourceGroup => {
+            serde_json::to_value(ResourceGroup { region: "here".into(), tags, foreign: "{}".into() })
+        }
         ItemKind::Vnet => {
             let prefix = || vec!["10.1.0.0/16".parse().unwrap()];
             serde_json::to_value(Vnet {
@@ -172,6 +174,7 @@ fn populated(kind: ItemKind) -> Value {
                 subnet: "s".into(),
                 address: Some(ip("10.1.0.7")),
                 v6: false,
+                primary: Some(true),
             }],
             frontends: vec![FrontendRef { balancer: one, frontend: "f".into() }],
             destination: Some(ip("10.1.0.8")),
@@ -198,6 +201,11 @@ fn populated(kind: ItemKind) -> Value {
                 icmp: true,
                 health: HealthCheck::of(Some(1), &[]),
                 balance: Some(crate::control::model::Balance::Source),
+                port_checks: vec![crate::control::model::PortCheck {
+                    name: "h".into(),
+                    ports: vec![(crate::control::model::Protocol::Tcp, 1, 1)],
+                    check: HealthCheck::of(Some(1), &[]).unwrap(),
+                }],
             }],
             tags,
             foreign: "{}".into(),

@@ -50,7 +50,7 @@ pub(in crate::control) fn found(
     let text = told.as_ref().map_or_else(ToString::to_string, ToString::to_string).to_lowercase();
     // What it knows already: its own words, and what the objects say that it sees.
     let said = format!("{command:?}");
-    let known = format!("{said} {caller} {:?}", view.seen_by_author(caller, &said)).to_lowercase();
+    let known = format!("{said} {caller} {:?}", view.seen_by_author(caller, &said, false)).to_lowercase();
     let hidden = |item: &Item| {
         let name = item.key.name.to_lowercase();
         name.len() >= SHORTEST

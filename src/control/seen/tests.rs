@@ -99,7 +99,7 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
     let access = access.unwrap();
     let (granter, contributor) = (Caller::user(1000, "ada"), Caller::user(1001, "bob"));
     let apply = |caller: &Caller, author: &str, file: &Model, prune: bool, before: &Decisions| {
-        let maker = Maker { rights: Rights::of(caller, &access), now: noon() };
+        let maker = Maker { rights: Rights::of(caller, &access), now: noon(), dry_run: false };
         merge(before, &Application::of(file, author, prune, maker))
     };
     let file = |assignment: RoleAssignment| {
@@ -170,7 +170,7 @@ fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
         let mut assignments = assignments;
         assignments.push(("uid:1000", "Private Link Approver", "/subscriptions/default"));
         let view = view(&assignments);
-        let maker = Maker { rights: view.rights(&ada), now: noon() };
+        let maker = Maker { rights: view.rights(&ada), now: noon(), dry_run: false };
         let application = Application::of(file, "ada", false, maker);
         let refused = merge(&view.decisions, &application).map(|_| ()).map_err(|refusal| refusal.message);
         match expected {
@@ -195,7 +195,7 @@ fn a_document_may_refer_to_what_it_names_by_an_id_that_may_be_asked_for() {
     (resource.kind, resource.visibility) = (Some("Microsoft.Sql/servers".into()), Visibility::ById);
     view.decisions = Arc::new(decisions);
     let id = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Sql/servers/orders-db";
-    let refers = |view: &View, text: &str| view.seen_by_author(&ada, text).resources.contains_key(&key);
+    let refers = |view: &View, text: &str| view.seen_by_author(&ada, text, false).resources.contains_key(&key);
     assert!(refers(&view, &format!("resource = \"{}\"\nmanual = true", id.to_uppercase())));
     for text in ["", "resource = \"orders-db\"", &id.replace("Sql/servers", "Storage/storageAccounts")] {
         assert!(!refers(&view, text), "{text}");

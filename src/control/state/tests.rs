@@ -7,7 +7,7 @@ use crate::store::memory::{Fault, MemoryStore};
 /// The small model, applied.
 fn applied() -> Decisions {
     let (root, access) = (root(), access());
-    let maker = Maker { rights: Rights::of(&root, &access), now: noon() };
+    let maker = Maker { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
     merge(&Decisions::default(), &Application::of(&model(), "daemon", false, maker)).unwrap().0
 }
 

@@ -58,6 +58,7 @@ const CODES: &[(&str, How)] = &[
     ("DryRun", Held("the daemon tells it itself")),
     ("InUse", Collides(|| delete(ItemKind::Vnet, "mine/lent"), IN_USE)),
     ("InvalidAuthenticationToken", Held("it is about the caller's own token")),
+    ("InvalidRequest", Held("the same words whatever does not fit: `api::tests::unseen::by_id`")),
     ("InvalidLifetime", Alike(|| Command::Approve(decision(None, Some(-1))))),
     ("InvalidModel", Alike(|| put(|items| items.vnets.insert(of("mine", "new"), doubly_wrong())))),
     ("InvalidRole", Alike(|| put(|items| items.roles.insert(Key::global("none"), role("none", &[]))))),

@@ -291,8 +291,9 @@ fn check_targets(
         }
         check_backends(object, &field, resource, target, home, findings);
         check_ports(object, &field, resource, target, findings);
-        if let Some(check) = &target.health {
-            check_health(object, &format!("{field}.health"), check, findings);
+        for (name, check) in target.checks() {
+            let at = if name.is_empty() { format!("{field}.health") } else { format!("{field}.port_checks.{name}") };
+            check_health(object, &at, check, findings);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Findings, Object};
 use crate::control::model::{Key, LinkResource, Model};
-use crate::control::names::public_names;
+use crate::control::names::{public_names, resource_of};
 use crate::control::sentence::itself;
 
 /// The rule. Who breaks it is told nothing but this: neither whose the name is, nor where.
@@ -20,12 +20,11 @@ pub fn message(name: &str) -> String {
 pub const REMEDY: &str = "choose another name: this one makes a DNS name, which belongs to one resource alone";
 
 pub(super) fn check(model: &Model, findings: &mut Findings) {
-    // What has one name has one label in front of the zone, but for the second place of an account.
+    // What has one name has one label in front of the zone, but for parts such as the second place of an account.
     let mut alike: HashMap<String, Vec<(&Key, &LinkResource)>> = HashMap::new();
     for (key, resource) in model.resources.iter().filter(|(_, resource)| resource.kind.is_some()) {
         let name = key.name.to_lowercase();
-        let label = name.strip_suffix("-secondary").unwrap_or(&name);
-        alike.entry(label.to_owned()).or_default().push((key, resource));
+        alike.entry(resource_of(&name).to_owned()).or_default().push((key, resource));
     }
     let mut holders: Vec<&Key> = Vec::new();
     for several in alike.into_values().filter(|several| several.len() > 1) {

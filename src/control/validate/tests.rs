@@ -51,6 +51,7 @@ fn model() -> Model {
     model.vnets.insert(key("core"), vnet("10.2.0.0/16", "10.2.9.0/24"));
     let target = TargetSpec {
         health: None,
+        port_checks: Vec::new(),
         balance: None,
         subresource: String::new(),
         member: String::new(),

@@ -5,8 +5,8 @@ use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
 use crate::control::access::{Grant, RoleAssignment, RoleName, actions};
 use crate::control::apply::{
-    Requests, create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed,
-    refuse_other_addresses, settled, spelled,
+    Maker, Requests, create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed,
+    refuse_other_addresses, settled, sever_taken_back, spelled,
 };
 use crate::control::command::{Changed, Deletion, FileVersion, MOVED};
 use crate::control::decisions::ItemKind;
@@ -41,6 +41,7 @@ impl Planning<'_> {
         put.all(ItemKind::LoadBalancer, &items.load_balancers, |model| &mut model.load_balancers)?;
         put.all(ItemKind::DnsZone, &items.dns_zones, |model| &mut model.dns_zones)?;
         keep_accepted(&now.model, &mut put.after.model);
+        sever_taken_back(&now.model, &mut put.after.model);
         for key in items.load_balancers.keys() {
             put.changed.updated.extend(follow(&mut put.after.model, key)?);
         }
@@ -66,7 +67,8 @@ impl Planning<'_> {
         };
         let items = changed.created.iter().map(|item| ("create", item));
         let items = items.chain(changed.updated.iter().map(|item| ("update", item)));
-        let records: Vec<Record> = items.map(|(verb, item)| self.item_record(verb, item, (now, &after))).collect();
+        let records = items.map(|(verb, item)| self.item_record(verb, item, (now, &after)));
+        let records: Vec<Record> = records.chain(self.severed(&after.model)).collect();
         let outcome = Outcome::Put(changed);
         if records.is_empty() {
             return Ok(Plan::without_change(outcome, Steps::Nothing));
@@ -259,7 +261,7 @@ impl Planning<'_> {
         let in_force = own_host.map_or_else(|| self.in_force.clone(), |host| self.in_force.followed(self.setup, host));
         let caller = if own_file { &self.setup.daemon } else { self.caller };
         let author = Planning { caller, in_force: &in_force, ..*self };
-        let maker = author.maker();
+        let maker = Maker { dry_run: version.dry_run, ..author.maker() };
         let application = Application {
             index: Some(&self.in_force.index),
             ..Application::of(&version.model, &version.author, version.prune, maker)
@@ -333,9 +335,12 @@ impl Planning<'_> {
             let changes =
                 of_item(&self.in_force.decisions.model, after, &Item { kind: ItemKind::Vnet, key: key.clone() });
             records.extend(labels.map(|label| {
+                let remote = &label.remote;
+                let stays = after.vnets.contains_key(remote);
+                let went = if stays { format!("the peering of VNet {remote}") } else { format!("VNet {remote}") };
                 let record = Record {
                     to: Some(ConnectionState::Disconnected.to_string()),
-                    detail: format!("VNet {} was deleted", label.remote),
+                    detail: format!("{went} was deleted"),
                     ..self.record("disconnect", format!("peering {} of vnet {key}", label.name))
                 };
                 record.with(changes.clone())

@@ -212,7 +212,7 @@ impl Planning<'_> {
     }
 
     pub(super) fn maker(&self) -> Maker<'_> {
-        Maker { rights: self.rights(), now: self.now() }
+        Maker { rights: self.rights(), now: self.now(), dry_run: false }
     }
 
     pub(super) fn rights(&self) -> Rights<'_> {

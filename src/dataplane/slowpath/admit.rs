@@ -110,7 +110,9 @@ impl Forwarder {
     /// equals. Other workers may choose at the same moment: the counts are good enough to spread, not to bound.
     fn choose_backend(&self, admission: &Admission<'_>, key: &FlowKey, kept: Option<&Addresses>) -> Option<Address> {
         let reachable = |backend: &Address| nat_addresses(admission, backend.version()).next().is_some();
-        let takes = admission.target.backends.iter().filter(|backend| backend.state == BackendState::Up);
+        let takes = admission.target.backends.iter().filter(|backend| {
+            admission.target.state_at(backend, key.protocol, key.destination_port) == BackendState::Up
+        });
         let takes = takes.map(|backend| Address::from(backend.address)).filter(reachable);
         if let Some(kept) = kept.map(|kept| kept.backend).filter(|kept| takes.clone().any(|backend| backend == *kept)) {
             return Some(kept);
@@ -330,7 +332,9 @@ fn first_idle_limit(timeouts: &Timeouts, protocol: Protocol) -> u32 {
 
 /// Whether a session admitted earlier would be admitted the same way by the rules in force.
 pub(in crate::dataplane) fn still_admitted(a: &Addresses, session: &Session, context: &Context<'_>) -> bool {
-    let Ok(admission) = judge(context.snapshot, &query(&session.service_key(a))) else { return false };
+    let asked = query(&session.service_key(a));
+    let Ok(admission) = judge(context.snapshot, &asked) else { return false };
+    let state = |backend: &_| admission.target.state_at(backend, asked.protocol, asked.port);
     admission.endpoint.id == session.endpoint
         && admission.endpoint.resource == session.resource
         && admission.target_id == session.target
@@ -341,7 +345,7 @@ pub(in crate::dataplane) fn still_admitted(a: &Addresses, session: &Session, con
             .target
             .backends
             .iter()
-            .any(|backend| backend.state != BackendState::Down && backend.address == a.backend.ip())
+            .any(|backend| state(backend) != BackendState::Down && backend.address == a.backend.ip())
 }
 
 /// Idle limit of a session in its present phase.

@@ -36,6 +36,7 @@ fn snapshot() -> Snapshot {
                     .map(|protocol| PortMap { protocol, first: 53, last: 53, backend_first: 5_353 })
                     .into(),
                 icmp: true,
+                silent: Vec::new(),
             }],
             timeouts: Timeouts::default(),
             balance: crate::snapshot::Balance::LeastSessions,

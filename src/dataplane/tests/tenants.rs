@@ -49,6 +49,7 @@ fn snapshot(limits: Limits) -> Snapshot {
             backends: vec![Backend { address: ip("10.20.0.2"), state: crate::snapshot::BackendState::Up }],
             ports: vec![PortMap { protocol: Protocol::Tcp, first: 5_432, last: 5_432, backend_first: 5_432 }],
             icmp: false,
+            silent: Vec::new(),
         }],
         timeouts: Timeouts::default(),
         balance: Balance::LeastSessions,

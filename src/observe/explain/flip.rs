@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use crate::snapshot::policy::{Reason, is_spoofed, judge};
 use crate::snapshot::{
-    Attachment, AttachmentId, BackendState, ConnectionState, Denial, Endpoint, Protocol, Query, Resource, Snapshot,
-    Target,
+    Attachment, AttachmentId, Backend, BackendState, ConnectionState, Denial, Endpoint, Protocol, Query, Resource,
+    Snapshot,
 };
 
 /// Addresses proposed at most.
@@ -142,9 +142,9 @@ pub(super) fn of_denial(snapshot: &Snapshot, query: &Query, denial: &Denial<'_>)
     }
 }
 
-/// No backend takes new sessions.
-pub(super) fn of_drain(target: &Target) -> Option<Flip> {
-    let of = |state| target.backends.iter().find(|backend| backend.state == state);
+/// No backend takes new sessions, whose states `now` tells.
+pub(super) fn of_drain(backends: &[Backend], now: impl Fn(&Backend) -> BackendState) -> Option<Flip> {
+    let of = |state| backends.iter().find(|backend| now(backend) == state);
     let draining = of(BackendState::Draining).map(|backend| Flip::EndDrain(backend.address));
     draining.or_else(|| of(BackendState::Down).map(|backend| Flip::Revive(backend.address)))
 }

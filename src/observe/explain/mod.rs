@@ -135,7 +135,7 @@ pub fn decide(snapshot: &Snapshot, query: &Query) -> Decision {
         return first(DropReason::SpoofedSource, message, None);
     }
     match judge(snapshot, query) {
-        Ok(admission) => Decision { rates: limiting(snapshot, &admission), ..admitted(&admission) },
+        Ok(admission) => Decision { rates: limiting(snapshot, &admission), ..admitted(&admission, query) },
         Err(denial) => {
             let resource = denial.endpoint.and_then(|endpoint| snapshot.resource(endpoint.resource));
             let flip = flip::of_denial(snapshot, query, &denial);
@@ -172,9 +172,10 @@ fn attachment_of(snapshot: &Snapshot, vnet: &str) -> Result<AttachmentId, Unansw
 }
 
 /// Checks 2 to 6 pass; what is left of check 7 that does not depend on the moment is a backend.
-fn admitted(admission: &Admission<'_>) -> Decision {
+fn admitted(admission: &Admission<'_>, query: &Query) -> Decision {
     let nat = |backend: &&Backend| admission.resource.nat.iter().any(|nat| nat.is_ipv4() == backend.address.is_ipv4());
-    let takes = |backend: &&Backend| backend.state == BackendState::Up && nat(backend);
+    let state = |backend: &Backend| admission.target.state_at(backend, query.protocol, query.port);
+    let takes = |backend: &&Backend| state(backend) == BackendState::Up && nat(backend);
     let backends: Vec<String> = admission
         .target
         .backends
@@ -188,7 +189,10 @@ fn admitted(admission: &Admission<'_>) -> Decision {
     let (endpoint, resource) = (&admission.endpoint.name, &admission.resource.name);
     let decided = if backends.is_empty() {
         let message = format!("no backend of {resource} takes new sessions");
-        Decision { flip: flip::of_drain(admission.target), ..denied(7, DropReason::NoBackend, message) }
+        Decision {
+            flip: flip::of_drain(&admission.target.backends, state),
+            ..denied(7, DropReason::NoBackend, message)
+        }
     } else {
         let message = format!("admitted by {endpoint}, to {}", backends.join(" or "));
         Decision { check: 7, message, backends, ..Decision::default() }

@@ -163,8 +163,141 @@ async fn a_document_is_judged_against_nothing_that_an_id_does_not_say() {
     items.resources.insert(key.clone(), account.clone());
     world.apply(&root(), Command::Put { items: Box::new(items), create_only: false }).expect("put");
     let view = world.state.control.view();
-    let seen = view.seen_by_author(&caller(things::TENANT), ACCOUNT).resources[&key].clone();
+    let seen = view.seen_by_author(&caller(things::TENANT), ACCOUNT, false).resources[&key].clone();
     assert!(seen.targets.is_empty() && seen.region.is_empty() && seen.cross_region, "{seen:?}");
-    let whole = view.seen_by_author(&root(), ACCOUNT).resources[&key].clone();
+    let whole = view.seen_by_author(&root(), ACCOUNT, false).resources[&key].clone();
     assert_eq!((whole.targets.len(), whole.region.as_str()), (2, "hush-region"));
+}
+
+/// Another name than the secret's own, which a requester knows: only who reads the account finds it.
+const VEILED: &str = "veiled";
+
+/// [`by_id`], whose account has two members and names of its own.
+fn with_parts() -> World {
+    let world = by_id(Visibility::ById);
+    let mut items = Model::default();
+    let key = Key::new("hush", "hushaccount");
+    let mut account = world.model().resources[&key].clone();
+    let part = |name: &str| crate::control::model::TargetSpec {
+        member: format!("{VEILED}-{name}"),
+        fqdns: vec![format!("{VEILED}-{name}.example.com")],
+        ..account.targets[0].clone()
+    };
+    account.targets = vec![part("east"), part("west")];
+    account.cross_region = false;
+    items.resources.insert(key, account);
+    let command = Command::Put { items: Box::new(items), create_only: false };
+    world.state.control.apply(&root(), command).expect("put");
+    world
+}
+
+#[tokio::test]
+async fn who_knows_an_id_alone_learns_no_name_of_its_parts_before_an_approval() {
+    let world = with_parts();
+    let tenant = caller(things::TENANT);
+    let made = world.ask(&tenant, &request(MANUAL, "asks", ACCOUNT)).await;
+    assert_eq!((made.status, state(&made, MANUAL)), (201, json!("Pending")), "{made:?}");
+    let shown: Value = serde_json::from_str(&made.body).expect("JSON");
+    let nic = shown["properties"]["networkInterfaces"][0]["id"].as_str().expect("an ID").to_owned();
+    let name = nic.rsplit('/').next().expect("a name");
+    let looks = [
+        format!("{MINE}/privateEndpoints/asks?api-version=1"),
+        format!("{MINE}/privateEndpoints?api-version=1&$expand=networkInterfaces"),
+        format!("{nic}?api-version=1"),
+        "/v1/endpoints/asks".to_owned(),
+        "/v1/endpoints".to_owned(),
+        "/v1/nics".to_owned(),
+        format!("/v1/nics/{name}"),
+        "/v1/status".to_owned(),
+    ];
+    let told = async |who: &str| {
+        let mut told = Vec::new();
+        for path in &looks {
+            let answered = world.ask(&tenant, &Asked::get(path.clone())).await;
+            assert!(matches!(answered.status, 200 | 403 | 404), "{who} {path}: {answered:?}");
+            if answered.body.contains(VEILED) {
+                told.push(path.clone());
+            }
+        }
+        told
+    };
+    assert_eq!(told("pending").await, Vec::<String>::new());
+    let decide = |action: fn(crate::control::Decision) -> Command| {
+        let decision = crate::control::Decision { endpoint: "mine/asks".into(), ..Default::default() };
+        world.state.control.apply(&root(), action(decision)).expect("decided");
+    };
+    decide(Command::Reject);
+    assert_eq!(told("rejected").await, Vec::<String>::new());
+    let own = world.ask(&tenant, &Asked::get(looks[0].clone())).await;
+    let own: Value = serde_json::from_str(&own.body).expect("JSON");
+    let names = own["properties"]["customDnsConfigs"].to_string();
+    assert!(names.contains("hushaccount.blob.core.windows.net"), "what follows from the ID: {names}");
+    decide(Command::Approve);
+    assert!(told("approved").await.len() > 3);
+    decide(Command::Reject);
+    assert!(told("rejected later").await.len() > 3, "what was told once is no secret any more");
+}
+
+#[tokio::test]
+async fn a_request_by_id_that_does_not_fit_is_told_nothing_of_what_would() {
+    let world = with_parts();
+    let tenant = caller(things::TENANT);
+    let mut answers = Vec::new();
+    let config = |member: &str| json!([{ "name": "ip", "properties": { "groupId": "blob", "memberName": member, "privateIPAddress": "10.8.1.77" } }]);
+    for change in [
+        json!({ "properties": { "ipConfigurations": config("other") } }),
+        json!({ "properties": { MANUAL: [{ "name": "c", "properties": { "privateLinkServiceId": ACCOUNT, "groupIds": ["queue"] } }] } }),
+        json!({ "properties": { MANUAL: [{ "name": "c", "properties": { "privateLinkServiceId": ACCOUNT } }] } }),
+    ] {
+        let asked = request(MANUAL, "asks", ACCOUNT);
+        let mut body: Value = serde_json::from_str(&asked.body).expect("JSON");
+        for (name, value) in change["properties"].as_object().expect("an object") {
+            body["properties"][name] = value.clone();
+        }
+        let answered = world.ask(&tenant, &Asked { body: body.to_string(), ..asked }).await;
+        assert!(answered.status == 400 && !answered.body.contains(VEILED), "{body}: {answered:?}");
+        answers.push(answered.body);
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:#?}");
+}
+
+#[tokio::test]
+async fn a_dry_run_answers_alike_whether_or_not_there_is_such_a_resource() {
+    let world = by_id(Visibility::ById);
+    let tenant = caller(things::TENANT);
+    let document = |name: &str, dry_run: bool| {
+        let mut model = Model::default();
+        let mut endpoint = world.model().endpoints[&Key::new("mine", "mine-pe")].clone();
+        (endpoint.resource, endpoint.subresource) = (Key::new("hush", name), "blob".into());
+        (endpoint.manual, endpoint.zone_group) = (true, None);
+        endpoint.addresses.clear();
+        model.endpoints.insert(Key::new("mine", "asks"), endpoint);
+        let model = serde_json::to_string(&model).expect("JSON");
+        let body = json!({ "name": "d", "document": model, "dryRun": dry_run }).to_string();
+        Asked { method: "POST", path: "/v1/apply".into(), body }
+    };
+    let mut said = Vec::new();
+    for name in ["hushaccount", "hushabsent"] {
+        let answered = world.ask(&tenant, &document(name, true)).await;
+        assert!(answered.status == 200 && answered.body.contains("dry run"), "{answered:?}");
+        said.push(answered.body.replace(name, "NAME"));
+    }
+    assert_eq!(said[0], said[1]);
+    // What a document may refer to is the same, too.
+    let refers = |id: &str, dry_run: bool| {
+        let view = world.state.control.view();
+        let known = view.seen_by_author(&tenant, &format!("resource = \"{id}\""), dry_run);
+        let known: Vec<String> = known.resources.iter().map(|(key, one)| format!("{key} {one:?}")).collect();
+        known.join("\n").replace("hushaccount", "NAME").replace("hushabsent", "NAME")
+    };
+    assert_eq!(refers(ACCOUNT, true), refers(ABSENT, true));
+    assert_ne!(refers(ACCOUNT, false), refers(ABSENT, false));
+    // Who may read it is told what would be.
+    let answered = world.ask(&root(), &document("hushaccount", true)).await;
+    assert!(answered.status == 200 && answered.body.contains("endpoint mine/asks"), "{answered:?}");
+    assert!(!answered.body.contains("dry run asks nobody"), "{answered:?}");
+    // And it is asked for by the same document in earnest.
+    let answered = world.ask(&tenant, &document("hushaccount", false)).await;
+    assert!(answered.status == 200 && world.model().endpoints.contains_key(&Key::new("mine", "asks")), "{answered:?}");
 }

@@ -30,7 +30,9 @@ pub(in super::super) fn each(group: &str, octet: u8) -> Model {
     let ip = |rest: &str| testing::ip(&format!("10.{octet}.{rest}"));
     let mut items = Model::default();
     let region = || "westeurope".to_owned();
-    items.groups.insert(Key::of_group("default", group), ResourceGroup { region: region(), tags: Tags::new() });
+    items
+        .groups
+        .insert(Key::of_group("default", group), ResourceGroup { region: region(), ..ResourceGroup::default() });
     items.security_groups.insert(name("-sg"), SecurityGroup { rules: Vec::new() });
     let mut inner = testing::subnet(&format!("{group}-sub"), &format!("10.{octet}.1.0/24"));
     inner.security_group = Some(name("-sg"));
