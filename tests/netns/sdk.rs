@@ -136,6 +136,28 @@ fn names_requests_by_id_and_deletions_are_as_the_sdk_expects() {
     });
 }
 
+#[test]
+#[ignore = "needs the SDK: scripts/sdk.sh"]
+fn every_property_of_the_models_is_shown_listed_or_refused() {
+    isolated("sdk::every_property_of_the_models_is_shown_listed_or_refused", || {
+        let _daemon = begin("today");
+        let said = python("properties.py", "today");
+        assert!(said.contains("every property is told of: done"), "{said}");
+        print!("{said}");
+    });
+}
+
+#[test]
+#[ignore = "needs the SDK: scripts/sdk.sh"]
+fn what_clients_do_beside_the_straight_way_is_answered_as_they_expect() {
+    isolated("sdk::what_clients_do_beside_the_straight_way_is_answered_as_they_expect", || {
+        let _daemon = begin("today");
+        let said = python("odd.py", "today");
+        assert!(said.contains("beside the straight way: done"), "{said}");
+        print!("{said}");
+    });
+}
+
 /// What all majors of the SDK do alike: with today's, and with those that scripts/sdk.sh has installed beside them.
 #[test]
 #[ignore = "needs the SDK: scripts/sdk.sh"]

@@ -125,7 +125,7 @@ fn what_a_file_has_no_word_for_stands_in_comments() {
     let orders = decisions.connections.get_mut(&Key::new("default", "orders")).expect("there");
     orders.ends_at = Some(end);
     let tags = [("team".to_owned(), "shop".to_owned())].into();
-    let group = |tags| ResourceGroup { region: "local".to_owned(), tags };
+    let group = |tags| ResourceGroup { region: "local".to_owned(), tags, foreign: String::new() };
     decisions.model.groups.insert(Key::of_group("default", "shop"), group(tags));
     decisions.model.groups.insert(Key::of_group("other", "lab"), group(<_>::default()));
     let text = export(&whole);
