@@ -1,7 +1,7 @@
 //! Clients, servers and captures: real kernel sockets in the namespaces of the lab.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
@@ -110,14 +110,20 @@ pub(crate) fn connect_within(namespace: &str, from: &str, to: &str, limit: Durat
 
 /// The name that the service behind `to` says, and that it echoes.
 pub(crate) fn tcp(namespace: &str, from: &str, to: &str) -> Result<String, ErrorKind> {
-    let mut stream = connect(namespace, from, to)?;
-    greeted(&mut stream).map_err(|error| error.kind())
+    greeted_and_closed(connect(namespace, from, to)?)
 }
 
 /// [`tcp`] where nobody may answer: one attempt, which is one packet.
 pub(crate) fn tcp_once(namespace: &str, from: &str, to: &str) -> Result<String, ErrorKind> {
-    let mut stream = connect_once(namespace, from, to)?;
-    greeted(&mut stream).map_err(|error| error.kind())
+    greeted_and_closed(connect_once(namespace, from, to)?)
+}
+
+/// [`greeted`], after which both ends have closed: nobody says good-bye to the next daemon.
+fn greeted_and_closed(mut stream: TcpStream) -> Result<String, ErrorKind> {
+    let name = greeted(&mut stream).map_err(|error| error.kind())?;
+    // A service may reset it instead: that is an end, too.
+    let _ = stream.shutdown(Shutdown::Write).and_then(|()| stream.read_to_end(&mut Vec::new()));
+    Ok(name)
 }
 
 /// Reads the greeting and has one message echoed.
