@@ -79,7 +79,8 @@ const BALANCER: Object = Object {
         "frontendIPConfigurations":[
             {"name":"fe","properties":{"privateIPAddress":"10.20.99.60","subnet":{"id":""#,
         core!("core/subnets/nat"),
-        r#""}}},{"name":"fe2","properties":{"privateIPAddress":"10.20.99.61"}}],
+        r#""}}},{"name":"fe2","properties":{"privateIPAddress":"10.20.99.61"}},
+            {"name":"fe3","properties":{"privateIPAddress":"10.20.99.62"}}],
         "backendAddressPools":[
             {"name":"one","properties":{"loadBalancerBackendAddresses":[{"name":"b","properties":{
                 "ipAddress":"10.20.0.12","adminState":"None","virtualNetwork":{"id":""#,
@@ -231,14 +232,13 @@ static ROWS: &[(&str, Does)] = &[
     ("VirtualNetwork.properties.subnets.name", As("vnet.subnets.name")),
     ("VirtualNetwork.properties.subnets.properties.addressPrefix", As("vnet.subnets.prefix")),
     ("VirtualNetwork.properties.subnets.properties.addressPrefixes", As("vnet.subnets.prefixes")),
-    // A delegation is called after its service.
     (
         "VirtualNetwork.properties.subnets.properties.delegations.name",
         shown(
             &VNET,
             "/properties/subnets/0/properties/delegations/0/name",
             "\"e\"",
-            ["\"name\":\"Microsoft.Sql/managedInstances\"", "\"name\":\"Microsoft.Sql/managedInstances\""],
+            ["\"delegations\":[{\"name\":\"d\"", "\"delegations\":[{\"name\":\"e\""],
         ),
     ),
     ("VirtualNetwork.properties.subnets.properties.delegations.properties.serviceName", As("vnet.subnets.delegations")),
@@ -383,7 +383,7 @@ static ROWS: &[(&str, Does)] = &[
         Put(
             &BALANCER,
             rule!("/properties/frontendIPConfiguration/id"),
-            concat!("\"", network!("loadBalancers/lb/frontendIPConfigurations/fe2"), "\""),
+            concat!("\"", network!("loadBalancers/lb/frontendIPConfigurations/fe3"), "\""),
             [passes("balanced one"), See::Dropped(CLIENT, BALANCED, "port_not_exposed")],
         ),
     ),
@@ -420,14 +420,14 @@ static ROWS: &[(&str, Does)] = &[
             ["\"name\":\"nat\"", "\"name\":\"second\""],
         ),
     ),
-    // The first one is the primary.
+    // Another than the first one is kept, and listed as without effect.
     (
         "PrivateLinkService.properties.ipConfigurations.properties.primary",
         shown(
             &SERVICE,
             "/properties/ipConfigurations/0/properties/primary",
             "false",
-            ["\"primary\":true", "\"primary\":true"],
+            ["\"primary\":true", "\"ipConfigurations.nat.primary"],
         ),
     ),
     ("PrivateLinkService.properties.ipConfigurations.properties.privateIPAddress", As("resource.nat")),
