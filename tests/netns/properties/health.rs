@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::{Client, Edits, Flip, How, Row, See, refused};
-use crate::lab::{drops, eventually};
-use crate::peers::{connect, end_of, greeted, listen, tcp};
+use crate::lab::{drops_grow, eventually};
+use crate::peers::{connect, end_of, greeted, listen, tcp, tcp_once};
 
 const CLIENT: Client = ("spoke", "10.1.0.5:0");
 const QUEUE: &str = "10.1.9.18:7";
@@ -108,9 +108,8 @@ fn follows_the_door() {
     open_door();
     eventually("the queue serves", serves);
     close_door();
-    let refused = || drops().get("no_backend").copied().unwrap_or(0);
-    let before = refused();
-    eventually("nobody serves the queue", || !serves() && refused() > before);
+    let refused = || tcp_once(CLIENT.0, CLIENT.1, QUEUE).is_err();
+    eventually("nobody serves the queue", || drops_grow("no_backend", 1, refused).is_ok_and(|refused| refused));
     open_door();
     eventually("the queue serves again", serves);
 }
