@@ -117,6 +117,8 @@ step() {
     "$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { print b - a }')" "$name" "$count"
   if ((status != 0)); then
     grep -E '^(test .* FAILED|error|  FAILED|lab:)' "$log" | head -40 | sed 's/^/    /' || true
+    # What a test said when it failed, which the backtraces of many would hide.
+    grep -E -A 4 '^thread .* panicked at ' "$log" | cut -c1-400 | head -80 | sed 's/^/    ! /' || true
     [[ $name == demo ]] || tail -n 30 "$log" | sed 's/^/    | /'
   elif [[ $name == demo ]]; then
     sed -n '/^set-up/,$s/^/    /p' "$log"
