@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ApiState;
-use super::changes::apply;
 use super::error::Rejection;
+use super::execute::apply;
 use crate::control::access::{RoleAssignment, RoleDefinition, Scope, Subject, actions, tokens};
 use crate::control::decisions::ItemKind;
 use crate::control::model::{Key, Model};
@@ -248,7 +248,7 @@ pub(super) fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Ca
     let view = state.control.view();
     let found = tokens::authenticate(presented.trim(), &view.decisions.tokens, Timestamp::now());
     let token = found.map_err(|error| Rejection::unauthenticated(error.to_string()))?;
-    Ok(Some(Caller { subject: Subject::bearer(token), name: token.principal().to_string() }))
+    Ok(Some(Caller { subject: token.bearer(), name: token.principal().to_string() }))
 }
 
 /// Checks that `caller` may perform `action` on nothing in particular.

@@ -7,8 +7,8 @@ use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
-use super::changes::{apply, unexpected};
 use super::error::Rejection;
+use super::execute::{apply, unexpected};
 use super::{ApiState, convert};
 use crate::control::model::ConnectionState;
 use crate::control::{Caller, Command, Decided, Decision, Outcome, Selection, Until};

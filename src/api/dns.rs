@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use super::ApiState;
 use super::error::Rejection;
 use crate::control::Caller;
-use crate::control::model::{RecordData, RecordSet};
+use crate::control::model::{RecordData, RecordSet, ResolutionPolicy};
 use crate::control::names::{Name, Node, ResolverPlan, Zone};
 use crate::interface::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, List};
 
@@ -71,7 +71,7 @@ fn shown(vnet: &str, plan: &ResolverPlan) -> DnsPlan {
     let zone = |(name, zone): (&Name, &Zone)| DnsZone {
         name: name.to_string(),
         own: zone.own.is_some(),
-        resolution_policy: super::dns_zones::policy(zone.policy),
+        resolution_policy: policy(zone.policy),
     };
     let mut zones: Vec<DnsZone> = plan.zones.iter().map(zone).collect();
     zones.sort_by(|one, other| one.name.cmp(&other.name));
@@ -82,6 +82,14 @@ fn shown(vnet: &str, plan: &ResolverPlan) -> DnsPlan {
         ttl: plan.ttl.as_secs(),
         names,
         zones,
+    }
+}
+
+/// What a zone's link does with names that it does not hold, in Azure's words.
+pub(super) fn policy(policy: ResolutionPolicy) -> String {
+    match policy {
+        ResolutionPolicy::Default => "Default".to_owned(),
+        ResolutionPolicy::NxDomainRedirect => "NxDomainRedirect".to_owned(),
     }
 }
 

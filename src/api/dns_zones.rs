@@ -6,9 +6,9 @@ use axum::extract::{Path, State};
 use axum::{Extension, Json};
 
 use super::ApiState;
-use super::dns::written;
+use super::dns::{policy, written};
 use super::error::Rejection;
-use crate::control::model::{DnsZone, Key, ResolutionPolicy};
+use crate::control::model::{DnsZone, Key};
 use crate::control::names::{self, Name};
 use crate::control::references::resolve;
 use crate::control::{Caller, Refusal, View};
@@ -133,11 +133,4 @@ fn automatic(whole: &View, seen: &View, wanted: Option<&str>) -> Vec<PrivateZone
 
 fn kind_of(address: std::net::IpAddr) -> String {
     if address.is_ipv4() { "A" } else { "AAAA" }.to_owned()
-}
-
-pub(super) fn policy(policy: ResolutionPolicy) -> String {
-    match policy {
-        ResolutionPolicy::Default => "Default".to_owned(),
-        ResolutionPolicy::NxDomainRedirect => "NxDomainRedirect".to_owned(),
-    }
 }

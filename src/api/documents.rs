@@ -9,8 +9,8 @@ use axum::{Extension, Json};
 use tokio::io::AsyncReadExt as _;
 
 use super::ApiState;
-use super::changes::apply_with;
 use super::error::Rejection;
+use super::execute::apply_with;
 use crate::control::{Caller, Command, FileVersion, difference};
 use crate::control::{Outcome, Report};
 use crate::interface::{Applied, Document, Exported, FieldChange, List, ObjectChange, Skipped};

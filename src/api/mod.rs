@@ -33,6 +33,9 @@ mod arm;
 /// Commands.
 mod changes;
 
+/// Commands, handed to the control plane.
+mod execute;
+
 /// Decisions about connections.
 mod decisions;
 

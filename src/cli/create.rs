@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::output::{Output, bound, short};
+use super::output::{Output, addresses, bound, short};
 use super::values;
 use crate::interface::{Applied, Document, Endpoint, Resource, SecurityGroup, Vnet, segment};
 
@@ -219,7 +219,7 @@ pub(super) fn endpoint(new: NewEndpoint, client: &Client, output: &mut Output<'_
         .maybe("rates", new.rates.said())
         .list("dns_zones", new.dns_zones);
     create::<Endpoint>("endpoint", "endpoints", said, false, client, output, |endpoint, out| {
-        let addresses = super::endpoint::addresses(endpoint);
+        let addresses = addresses(endpoint);
         let name = short(&endpoint.id);
         let resource = bound(&endpoint.resource, &endpoint.subresource);
         writeln!(out, "{name}: created, {addresses} → {resource}, {}", endpoint.state)?;

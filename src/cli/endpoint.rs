@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::client::Client;
 use super::exit::Failure;
-use super::output::{Output, Table, bound, bytes, count, elapsed, properties, short};
+use super::output::{Output, Table, addresses, bound, bytes, count, elapsed, properties, short};
 use crate::interface::{AcceptNames, Deleted, Done, Endpoint, Traffic, segment};
 
 #[derive(Debug, clap::Subcommand)]
@@ -118,14 +118,6 @@ fn waiting(endpoint: &Endpoint) -> String {
         "" => names,
         _ => format!("{names} (not answered until `privlink endpoint accept-names {} NAME…`)", short(&endpoint.id)),
     }
-}
-
-pub(super) fn addresses(endpoint: &Endpoint) -> String {
-    let one = |address: &crate::interface::Address| match address.member.as_str() {
-        "" => address.ip.clone(),
-        member => format!("{} ({member})", address.ip),
-    };
-    endpoint.addresses.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// Packets that a rate did not let pass, if there are any.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::exit::Failure;
-use crate::interface::List;
+use crate::interface::{Address, Endpoint, List};
 
 /// `-o`: what standard output carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -195,6 +195,15 @@ pub(super) fn elapsed(microseconds: u64) -> String {
         1_000..1_000_000 => format!("{}.{} ms", microseconds / 1_000, microseconds % 1_000 / 100),
         _ => format!("{}.{:02} s", microseconds / 1_000_000, microseconds % 1_000_000 / 10_000),
     }
+}
+
+/// The addresses of an endpoint, each with the name of its member if it has one.
+pub(super) fn addresses(endpoint: &Endpoint) -> String {
+    let one = |address: &Address| match address.member.as_str() {
+        "" => address.ip.clone(),
+        member => format!("{} ({member})", address.ip),
+    };
+    endpoint.addresses.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::command::Actor;
-use super::state::Record;
+use super::state::{REFUSE, Record};
 
 /// How often refusals are written to the audit log.
 pub const REFUSALS_INTERVAL: Duration = Duration::from_mins(5);
@@ -19,9 +19,6 @@ pub const REFUSALS_INTERVAL: Duration = Duration::from_mins(5);
 /// Askers with a record of their own in one interval; the others share one, so that the audit log grows by no more
 /// than some megabytes a day whatever anybody sends.
 const MAX_ASKERS: usize = 16;
-
-/// The action of their records.
-pub(super) const REFUSE: &str = "refuse";
 
 /// Who was refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -73,6 +73,9 @@ pub enum Extent {
     Whole,
 }
 
+/// The action of records of refused requests.
+pub(super) const REFUSE: &str = "refuse";
+
 /// One entry of the audit log: who did what to what, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -232,7 +235,7 @@ pub(super) fn is_refusal(body: &[u8]) -> bool {
     struct Told<'a> {
         action: std::borrow::Cow<'a, str>,
     }
-    serde_json::from_slice(body).is_ok_and(|told: Told<'_>| told.action == super::refused::REFUSE)
+    serde_json::from_slice(body).is_ok_and(|told: Told<'_>| told.action == REFUSE)
 }
 
 /// The records as the audit log keeps them.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use std::hash::RandomState;
 
-use super::rates::{self, Limited};
 use super::tables::{
-    Attachment, Endpoint, EndpointAddress, Resource, SHARDS, Settings, Shard, Snapshot, Stamp, shard_of, stamp_endpoint,
+    Attachment, Endpoint, EndpointAddress, Limited, Resource, SHARDS, Settings, Shard, Snapshot, Stamp, limit,
+    shard_of, stamp_endpoint,
 };
 use super::{EndpointId, Generation, ResourceId, Sharers, TargetId};
 
@@ -60,12 +60,12 @@ impl SnapshotBuilder {
     pub fn endpoint(&mut self, vnet: u16, endpoint: Endpoint, addresses: &[(IpAddr, TargetId)], stamp: Stamp) -> bool {
         self.stamp(endpoint.id, stamp);
         if !addresses.is_empty() {
-            self.sharers.add(&endpoint);
+            self.sharers.add(endpoint.resource, endpoint.state);
         }
         let endpoint = Arc::new(endpoint);
         let resource = self.resources.get(endpoint.resource.0 as usize).filter(|_| endpoint.meter.is_some());
         let limits = resource.map(|resource| (Arc::clone(&endpoint), Arc::clone(resource)));
-        rates::set(&mut self.limited, endpoint.id.0 as usize, limits);
+        limit(&mut self.limited, endpoint.id.0 as usize, limits);
         let mut free = true;
         for &(address, target) in addresses {
             let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };
@@ -106,5 +106,13 @@ impl SnapshotBuilder {
             sharers: self.sharers,
             limited: self.limited,
         }
+    }
+}
+
+impl Snapshot {
+    /// What every worker starts with: no attachment, no endpoint, nothing passes.
+    #[must_use]
+    pub fn empty() -> Self {
+        SnapshotBuilder::default().build(0)
     }
 }

@@ -5,13 +5,10 @@
 //! than the meter is deep, and moves it on by what it costs. Workers share the words and only ever add to them, so
 //! none of them waits, and two that look at the same moment overdraw by a packet that the next ones pay for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
-use super::{Endpoint, Resource};
 
 /// What may pass in a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,10 +154,10 @@ pub struct Limits<'a> {
 }
 
 impl<'a> Limits<'a> {
-    /// Of an endpoint of `resource`, which `sharers` have in common; `None`: nothing does.
+    /// Of an endpoint with this meter, whose resource has that one and `sharers`; `None`: nothing does.
     #[must_use]
-    pub fn of(endpoint: &'a Endpoint, resource: &'a Resource, sharers: u32) -> Option<Self> {
-        Some(Self { endpoint: endpoint.meter.as_deref()?, resource: resource.meter.as_deref(), sharers })
+    pub fn of(endpoint: Option<&'a Meter>, resource: Option<&'a Meter>, sharers: u32) -> Option<Self> {
+        Some(Self { endpoint: endpoint?, resource, sharers })
     }
 
     /// Whether `amount` more may pass at `now`, the time since the daemon's start; `None`: it may not. It counts once
@@ -204,27 +201,13 @@ impl Fee<'_> {
     }
 }
 
-/// The endpoints whose traffic is limited, by their numbers: nothing where none is.
-pub(super) type Limited = Arc<Vec<Option<(Arc<Endpoint>, Arc<Resource>)>>>;
-
-/// Notes what limits the endpoint of this number now.
-pub(super) fn set(limited: &mut Limited, at: usize, limits: Option<(Arc<Endpoint>, Arc<Resource>)>) {
-    let known = limited.get(at).is_some_and(Option::is_some);
-    if limits.is_none() && !known {
-        return;
-    }
-    let limited = Arc::make_mut(limited);
-    if limited.len() <= at {
-        limited.resize(at + 1, None);
-    }
-    limited[at] = limits;
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::Metered::{Sessions, ToConsumer, ToService};
     use super::*;
-    use crate::snapshot::{Balance, ConnectionState, EndpointId, ResourceId, Timeouts};
+    use crate::snapshot::{Balance, ConnectionState, Endpoint, EndpointId, Resource, ResourceId, Timeouts};
 
     fn of(bits: u64, sessions: u32) -> Rates {
         Rates {
@@ -278,7 +261,8 @@ mod tests {
                 owed[number] += each[number];
                 while owed[number] >= packet {
                     owed[number] -= packet;
-                    let limits = Limits::of(endpoint, resource, sharers).expect("limited");
+                    let limits =
+                        Limits::of(endpoint.meter.as_deref(), resource.meter.as_deref(), sharers).expect("limited");
                     if let Some(fee) = limits.allow(ToService, packet, at(5_000 + millisecond)) {
                         fee.pay();
                         passed[number] += packet;
@@ -311,7 +295,7 @@ mod tests {
     fn a_pause_lends_a_tenth_of_a_second_and_no_less_than_two_super_packets() {
         for (rate, at_once) in [(1_000, 1_048_576), (10_000_000, 1_048_576), (100_000_000, 10_000_000)] {
             let (one, none) = (endpoint(of(rate, 0)), resource(None));
-            let limits = Limits::of(&one, &none, 1).expect("limited");
+            let limits = Limits::of(one.meter.as_deref(), none.meter.as_deref(), 1).expect("limited");
             for hours in [0, 1, 100_000] {
                 let mut passed = 0;
                 while let Some(fee) = limits.allow(ToConsumer, 1_024, at(hours * 3_600_000)) {
@@ -327,7 +311,7 @@ mod tests {
     #[test]
     fn what_is_larger_than_a_meter_is_deep_passes_an_empty_one_and_is_paid_for() {
         let (one, none) = (endpoint(of(1_048_576, 0)), resource(None));
-        let limits = Limits::of(&one, &none, 1).expect("limited");
+        let limits = Limits::of(one.meter.as_deref(), none.meter.as_deref(), 1).expect("limited");
         limits.allow(ToService, 3 * 1_048_576, at(0)).expect("empty").pay();
         for (second, passes) in [(0, false), (1, false), (2, false), (3, true)] {
             assert_eq!(limits.allow(ToService, 1_048_576, at(second * 1_000)).is_some(), passes, "{second}");
@@ -337,7 +321,7 @@ mod tests {
     #[test]
     fn sessions_have_a_rate_of_their_own() {
         let (one, none) = (endpoint(of(0, 5)), resource(None));
-        let limits = Limits::of(&one, &none, 1).expect("limited");
+        let limits = Limits::of(one.meter.as_deref(), none.meter.as_deref(), 1).expect("limited");
         let mut opened = 0;
         for tenth in 0..100 {
             while let Some(fee) = limits.allow(Sessions, 1, at(tenth * 100)) {
@@ -390,7 +374,7 @@ mod tests {
                 let mut passed = 0;
                 for millisecond in 0..2_000 {
                     for _ in 0..20 {
-                        let limits = Limits::of(&one, &none, 1).expect("limited");
+                        let limits = Limits::of(one.meter.as_deref(), none.meter.as_deref(), 1).expect("limited");
                         if let Some(fee) = limits.allow(ToService, 8_000, at(millisecond)) {
                             fee.pay();
                             passed += 8_000;

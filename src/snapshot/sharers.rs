@@ -1,6 +1,5 @@
 //! How many endpoints share what there is a bound to.
 
-use super::tables::Endpoint;
 use super::{ConnectionState, ResourceId};
 
 /// Approved endpoints, of each resource and of all: so many divide NAT ports and the session table among them.
@@ -23,9 +22,9 @@ impl Sharers {
         self.all
     }
 
-    pub(super) fn add(&mut self, endpoint: &Endpoint) {
-        if endpoint.state == ConnectionState::Approved {
-            let index = endpoint.resource.0 as usize;
+    pub(super) fn add(&mut self, resource: ResourceId, state: ConnectionState) {
+        if state == ConnectionState::Approved {
+            let index = resource.0 as usize;
             if self.by_resource.len() <= index {
                 self.by_resource.resize(index + 1, 0);
             }
@@ -34,10 +33,10 @@ impl Sharers {
         }
     }
 
-    /// Takes back what [`Self::add`] did for the same endpoint.
-    pub(super) fn remove(&mut self, endpoint: &Endpoint) {
-        if endpoint.state == ConnectionState::Approved
-            && let Some(count) = self.by_resource.get_mut(endpoint.resource.0 as usize)
+    /// Takes back what [`Self::add`] did for the same.
+    pub(super) fn remove(&mut self, resource: ResourceId, state: ConnectionState) {
+        if state == ConnectionState::Approved
+            && let Some(count) = self.by_resource.get_mut(resource.0 as usize)
         {
             *count = count.saturating_sub(1);
             self.all = self.all.saturating_sub(1);

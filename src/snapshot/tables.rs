@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::prefixes::PrefixSet;
-use super::rates::{self, Limited, Limits, Meter, Rates};
+use super::rates::{Limits, Meter, Rates};
 use super::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, Sharers, TargetId};
 
 /// Number of pieces the endpoint table is cut into, so that a small change rebuilds little.
@@ -310,12 +310,6 @@ impl Target {
 }
 
 impl Snapshot {
-    /// What every worker starts with: no attachment, no endpoint, nothing passes.
-    #[must_use]
-    pub fn empty() -> Self {
-        super::SnapshotBuilder::default().build(0)
-    }
-
     /// The generation a live session of `endpoint` must carry; the hot path's one compare.
     #[must_use]
     #[inline]
@@ -374,7 +368,7 @@ impl Snapshot {
     #[must_use]
     pub fn limits(&self, endpoint: EndpointId) -> Option<Limits<'_>> {
         let (endpoint, resource) = self.limited.get(endpoint.0 as usize)?.as_ref()?;
-        Limits::of(endpoint, resource, self.sharers.of(endpoint.resource))
+        Limits::of(endpoint.meter.as_deref(), resource.meter.as_deref(), self.sharers.of(endpoint.resource))
     }
 
     /// The rates of endpoints, and of resources, by name.
@@ -416,7 +410,7 @@ impl Snapshot {
         let mut next = self.clone();
         next.epoch = epoch;
         if let Some(entry) = old.first().and_then(|key| self.shards[shard_of(key.0, key.1)].get(key)) {
-            next.sharers.remove(&entry.endpoint);
+            next.sharers.remove(entry.endpoint.resource, entry.endpoint.state);
         }
         for &(vnet, address) in old {
             next.shard_mut(vnet, address).remove(&(vnet, address));
@@ -424,7 +418,7 @@ impl Snapshot {
         let mut limits = None;
         if let Some((vnet, endpoint, addresses)) = new {
             if !addresses.is_empty() {
-                next.sharers.add(&endpoint);
+                next.sharers.add(endpoint.resource, endpoint.state);
             }
             for &(address, target) in addresses {
                 let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };
@@ -435,7 +429,7 @@ impl Snapshot {
                 .filter(|_| endpoint.meter.is_some())
                 .map(|r| (endpoint, Arc::clone(r)));
         }
-        rates::set(&mut next.limited, id.0 as usize, limits);
+        limit(&mut next.limited, id.0 as usize, limits);
         stamp_endpoint(&mut next.generations, &mut next.valid_since, id, stamp);
         next
     }
@@ -474,4 +468,20 @@ pub(super) fn stamp_endpoint(
 pub(super) fn shard_of(vnet: u16, address: IpAddr) -> usize {
     static SECRET: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     usize::try_from(SECRET.hash_one((vnet, address)) % SHARDS as u64).unwrap_or(0)
+}
+
+/// The endpoints whose traffic is limited, by their numbers: nothing where none is.
+pub(super) type Limited = Arc<Vec<Option<(Arc<Endpoint>, Arc<Resource>)>>>;
+
+/// Notes what limits the endpoint of this number now.
+pub(super) fn limit(limited: &mut Limited, at: usize, limits: Option<(Arc<Endpoint>, Arc<Resource>)>) {
+    let known = limited.get(at).is_some_and(Option::is_some);
+    if limits.is_none() && !known {
+        return;
+    }
+    let limited = Arc::make_mut(limited);
+    if limited.len() <= at {
+        limited.resize(at + 1, None);
+    }
+    limited[at] = limits;
 }

@@ -214,7 +214,7 @@ impl Ask {
     /// The refusal; code [`MOVED`](super::MOVED) where they are not.
     pub(super) fn change(&self, items: Vec<Item>, command: Command) -> Result<Outcome, Rejection> {
         let seen = Arc::clone(&self.view.decisions);
-        super::super::changes::note_what_may_vanish(&self.state, &command);
+        super::super::execute::note_what_may_vanish(&self.state, &command);
         let command = Command::Unchanged { items, seen, then: Box::new(command) };
         let force = extension::is_forced(self.body.json()?);
         self.state.control.apply_with(&self.caller, command, force).map_err(Rejection::from)

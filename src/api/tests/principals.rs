@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use super::unseen::{Asked, World, things};
 use super::*;
 use crate::control::Outcome;
-use crate::control::access::Subject;
 use crate::control::access::tokens::Token;
 use crate::control::testing::root;
 
@@ -42,7 +41,7 @@ fn given(principal: &str, role: &str, scope: &str) -> Asked {
 }
 
 fn holder(token: &Token) -> Caller {
-    Caller { subject: Subject::bearer(token), name: token.principal().to_string() }
+    Caller { subject: token.bearer(), name: token.principal().to_string() }
 }
 
 async fn items(world: &World, caller: &Caller, path: &str) -> Vec<Value> {

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::actions::Action;
 use super::assignment::{AssignmentId, Bootstrap, RoleAssignment};
-use super::principal::{Principal, Subject};
+use super::principal::{Principal, Subject, TokenId};
 use super::role::{ActionPattern, Effect, RoleDefinition, RoleName, built_in};
 use super::scope::Scope;
-use super::tokens::{Token, TokenId};
+use super::tokens::Token;
 use crate::control::decisions::ItemKind;
 use crate::control::model::Key;
 use crate::control::refusal::{BrokenRule, Kind, Refusal};
@@ -262,7 +262,7 @@ impl Access {
     pub fn demand(&self, subject: &Subject, action: &Action, scope: &Scope) -> Result<(), Refusal> {
         match self.judge(subject, action, scope) {
             Verdict::Allowed(_) => Ok(()),
-            Verdict::Denied { nearest } => Err(super::why::refusal(subject, action, scope, nearest.as_ref())),
+            Verdict::Denied { nearest } => Err(refusal(subject, action, scope, nearest.as_ref())),
         }
     }
 }
@@ -414,4 +414,29 @@ impl Reach<'_> {
     pub fn is_nothing(&self) -> bool {
         self.scopes.is_empty()
     }
+}
+
+/// As a shell takes it for one word: the only signs of a scope that mean anything to one are parentheses.
+pub(super) fn quoted(scope: &Scope) -> String {
+    let text = scope.to_string();
+    if text.contains(['(', ')']) { format!("'{text}'") } else { text }
+}
+
+/// The refusal of `action` at `scope`, with what the caller's nearest assignment lacks.
+fn refusal(subject: &Subject, action: &Action, scope: &Scope, nearest: Option<&(&Grant, Finding)>) -> Refusal {
+    let nearest = nearest.map_or_else(String::new, |(grant, finding)| {
+        let at = &grant.assignment.scope;
+        let lack = match finding {
+            Finding::ScopeElsewhere { .. } => "is for another scope".to_owned(),
+            Finding::TakenBack { by } => format!("takes it back by {by}"),
+            Finding::OtherPrincipal | Finding::RoleLacksAction | Finding::Grants => "does not give it".to_owned(),
+        };
+        format!("; its nearest role, {} at {at}, {lack}", grant.assignment.role)
+    });
+    Refusal::new(
+        Kind::Forbidden,
+        "AuthorizationFailed",
+        itself(format!("{subject} may not perform {action} at {scope}{nearest}")),
+        itself(format!("`privlink access why {subject} {action} {}` says what would allow it", quoted(scope))),
+    )
 }

@@ -45,4 +45,5 @@ pub use principal::{Principal, Subject, TokenName};
 pub use role::{ActionPattern, RoleDefinition, RoleName, built_in};
 pub use scope::Scope;
 pub use text::Malformed;
-pub use why::{Considered, Explanation, SmallestGrant, refusal};
+pub(in crate::control) use text::to_hex;
+pub use why::{Considered, Explanation, SmallestGrant};

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::text::Malformed;
-use super::tokens::{Token, TokenId};
+use super::text::{Malformed, to_hex};
 
 /// Something that roles are assigned to. As text `uid:1000`, `gid:20`, `token:ci`, `token-id:UUID`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,6 +114,43 @@ impl fmt::Display for TokenName {
     }
 }
 
+/// Names a token's creation: a UUID, the same for as long as the token lives, whatever its secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TokenId(String);
+
+impl TokenId {
+    /// Version 8 of RFC 9562 §5.8, of what no other creation has.
+    pub(super) fn of(parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new_with_prefix(b"privlink token id");
+        for part in parts {
+            hasher.update(part);
+        }
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finalize()[..16]);
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex = to_hex(&bytes);
+        Self([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let id = text.to_ascii_lowercase();
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let valid = id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(digits);
+        let remedy = "it is a UUID; whoever holds the token sees it in `privlink whoami`";
+        if valid { Ok(Self(id)) } else { Err(Malformed::new(text, "id of a token", remedy)) }
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
 /// Who is judged: a peer by its uid and all its groups, a token by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
@@ -137,9 +174,9 @@ impl Subject {
         Self { principal, groups: Vec::new(), token: None }
     }
 
-    /// Whoever presented `token`.
-    pub fn bearer(token: &Token) -> Self {
-        Self { principal: token.principal(), groups: Vec::new(), token: Some(token.id.clone()) }
+    /// Whoever presented the token of this name and creation.
+    pub fn bearer(name: TokenName, id: TokenId) -> Self {
+        Self { principal: Principal::Token(name), groups: Vec::new(), token: Some(id) }
     }
 
     /// The creation of the token that it presented; `None`: it presented none.

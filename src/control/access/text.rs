@@ -116,3 +116,9 @@ macro_rules! caseless {
     };
 }
 pub(super) use caseless;
+
+pub(in crate::control) fn to_hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}

@@ -4,7 +4,6 @@
 //! one that nobody can guess.
 
 use std::fmt;
-use std::str::FromStr;
 
 use dashmap::DashMap;
 use jiff::{SignedDuration, Timestamp};
@@ -12,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::principal::{Principal, TokenName};
-use super::text::Malformed;
+use super::principal::{Principal, Subject, TokenId, TokenName};
+use super::text::to_hex;
 use crate::control::model::Map;
 
 /// How long a token is good for unless something else is said: 90 days.
@@ -49,42 +48,10 @@ impl Token {
     pub fn principal(&self) -> Principal {
         Principal::Token(self.name.clone())
     }
-}
 
-/// Names a token's creation: a UUID, the same for as long as the token lives, whatever its secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TokenId(String);
-
-impl TokenId {
-    /// Version 8 of RFC 9562 §5.8, of what no other creation has.
-    fn of(parts: &[&[u8]]) -> Self {
-        let mut hasher = Sha256::new_with_prefix(b"privlink token id");
-        for part in parts {
-            hasher.update(part);
-        }
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hasher.finalize()[..16]);
-        bytes[6] = bytes[6] & 0x0f | 0x80;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex = to_hex(&bytes);
-        Self([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
-    }
-}
-
-impl FromStr for TokenId {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        let id = text.to_ascii_lowercase();
-        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let valid = id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(digits);
-        let remedy = "it is a UUID; whoever holds the token sees it in `privlink whoami`";
-        if valid { Ok(Self(id)) } else { Err(Malformed::new(text, "id of a token", remedy)) }
-    }
-}
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+    /// Whoever presented it.
+    pub fn bearer(&self) -> Subject {
+        Subject::bearer(self.name.clone(), self.id.clone())
     }
 }
 
@@ -242,12 +209,6 @@ fn checksum(stem: &str) -> [u8; CHECKSUM_BYTES] {
     let mut sum = [0; CHECKSUM_BYTES];
     sum.copy_from_slice(&Sha256::digest(stem)[..CHECKSUM_BYTES]);
     sum
-}
-
-pub(in crate::control) fn to_hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// `N` bytes from `2 * N` lower-case digits: every value has one text only.

@@ -1,16 +1,13 @@
-//! The decision explained: what each assignment has to do with it, and the smallest one that would allow
-//! it; and the decision as a refusal.
+//! The decision explained: what each assignment has to do with it, and the smallest one that would allow it.
 
 use serde::Serialize;
 
 use super::actions::Action;
 use super::assignment::AssignmentId;
-use super::judge::{Access, Finding, Grant};
+use super::judge::{Access, Finding, Grant, quoted};
 use super::principal::{Principal, Subject};
 use super::role::{RoleName, built_in};
 use super::scope::Scope;
-use crate::control::refusal::{Kind, Refusal};
-use crate::control::sentence::itself;
 
 /// Why a subject may or may not perform an action at a scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -101,29 +98,4 @@ fn smallest_grant(principal: &Principal, action: &Action, scope: &Scope) -> Opti
     let at = quoted(scope);
     let command = format!("privlink assignment create --principal {principal} --role \"{role}\" --scope {at}");
     Some(SmallestGrant { role, scope: scope.clone(), command })
-}
-
-/// As a shell takes it for one word: the only signs of a scope that mean anything to one are parentheses.
-fn quoted(scope: &Scope) -> String {
-    let text = scope.to_string();
-    if text.contains(['(', ')']) { format!("'{text}'") } else { text }
-}
-
-/// The refusal of `action` at `scope`, with what the caller's nearest assignment lacks.
-pub fn refusal(subject: &Subject, action: &Action, scope: &Scope, nearest: Option<&(&Grant, Finding)>) -> Refusal {
-    let nearest = nearest.map_or_else(String::new, |(grant, finding)| {
-        let at = &grant.assignment.scope;
-        let lack = match finding {
-            Finding::ScopeElsewhere { .. } => "is for another scope".to_owned(),
-            Finding::TakenBack { by } => format!("takes it back by {by}"),
-            Finding::OtherPrincipal | Finding::RoleLacksAction | Finding::Grants => "does not give it".to_owned(),
-        };
-        format!("; its nearest role, {} at {at}, {lack}", grant.assignment.role)
-    });
-    Refusal::new(
-        Kind::Forbidden,
-        "AuthorizationFailed",
-        itself(format!("{subject} may not perform {action} at {scope}{nearest}")),
-        itself(format!("`privlink access why {subject} {action} {}` says what would allow it", quoted(scope))),
-    )
 }

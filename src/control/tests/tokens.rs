@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::access::tokens::{DEFAULT_LIFETIME, Token, authenticate};
-use crate::control::access::{RoleAssignment, RoleDefinition, Subject};
+use crate::control::access::{RoleAssignment, RoleDefinition};
 
 fn create(control: &ControlPlane, name: &str, random: u8) -> (Token, String) {
     let command = Command::CreateToken {
@@ -33,7 +33,7 @@ fn assign(control: &ControlPlane, given: &RoleAssignment) -> Result<Outcome, Ref
 }
 
 fn bearer(token: &Token) -> Caller {
-    Caller { subject: Subject::bearer(token), name: token.principal().to_string() }
+    Caller { subject: token.bearer(), name: token.principal().to_string() }
 }
 
 fn rejects(control: &ControlPlane, caller: &Caller) -> Result<Outcome, Kind> {

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::gone;
 use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Action, Decisions, Kind, Outcome, Refusal};
-use crate::control::access::tokens::to_hex;
+use crate::control::access::to_hex;
 use crate::control::approval;
 use crate::control::command::{Decided, DecidedAll, Decision, MOVED, Selection, Until};
 use crate::control::decisions::{Connection, DecidedBy, Item, ItemKind};

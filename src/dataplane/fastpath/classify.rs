@@ -90,6 +90,17 @@ impl Packet {
         let segments = total.saturating_sub(headers).div_ceil(u64::from(self.vnet.gso_size)).max(1);
         (segments, total + (segments - 1) * headers)
     }
+
+    /// Whether it is a datagram whose sender left the checksum out (RFC 768; in IPv6 such a one is not valid, RFC 8200
+    /// §8.1).
+    #[inline]
+    #[must_use]
+    pub fn lacks_checksum(&self, frame: &[u8]) -> bool {
+        let at = self.transport() + 6;
+        self.key.protocol == Protocol::Udp
+            && !self.vnet.needs_csum()
+            && frame.get(at..at + 2).is_some_and(|sum| sum == [0, 0])
+    }
 }
 
 /// Why a frame is not simply a packet of a flow. It carries nothing else, so that a [`Packet`] is returned in its

@@ -8,7 +8,6 @@ use super::classify::Packet;
 use crate::dataplane::forwarder::Context;
 use crate::dataplane::handover::Arrival;
 use crate::dataplane::session::{Direction, Session, Way};
-use crate::dataplane::slowpath::reject::lacks_checksum;
 use crate::snapshot::{AttachmentId, PathMtus, Protocol};
 use crate::wire::headers::TCP_HEADER;
 use crate::wire::{Version, vnet};
@@ -50,7 +49,7 @@ pub(super) fn surely(
             grown <= mtu
                 && (grown <= EVERY_LINK || !may_cut(frame, packet))
                 && u16::try_from(packet.end()).is_ok()
-                && !(packet.version == Version::V6 && lacks_checksum(frame, packet))
+                && !(packet.version == Version::V6 && packet.lacks_checksum(frame))
         }
         _ => false,
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::EACH_ANSWERED;
 use super::is_plain_syn;
 use super::port_pool::{Claim, PoolKey, Reserved};
-use super::reject::lacks_checksum;
+use super::reject::Refusal;
 use crate::dataplane::counters::{add, find};
 use crate::dataplane::ended::Cause;
 use crate::dataplane::fastpath::classify::Packet;
@@ -20,17 +20,6 @@ use crate::snapshot::policy::{Denial, is_spoofed, judge};
 use crate::snapshot::{Admission, BackendState, Balance, Generation, Protocol, Query, Timeouts, steering};
 use crate::wire::headers::{ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST};
 use crate::wire::{Address, Version};
-
-/// Why a packet does not pass, whose answer mode applies, and what fits if it is too big.
-#[derive(Clone, Copy, Debug)]
-pub struct Refusal {
-    /// What it counts under.
-    pub reason: DropReason,
-    /// The resource's answer mode; `None`: the daemon's.
-    pub answer: Option<bool>,
-    /// With [`DropReason::PacketTooBig`]: what fits, bytes.
-    pub mtu: u16,
-}
 
 impl Forwarder {
     /// The whole of admission, in the order of DESIGN §3.
@@ -57,7 +46,7 @@ impl Forwarder {
         self.departed.tell(&self.shared);
         let backend =
             self.choose_backend(&admission, &packet.key, kept).ok_or_else(|| refuse(DropReason::NoBackend))?;
-        let unfit = packet.version == Version::V6 && backend.version() == Version::V4 && lacks_checksum(frame, packet);
+        let unfit = packet.version == Version::V6 && backend.version() == Version::V4 && packet.lacks_checksum(frame);
         // A SYN that its receiver throws away takes nobody's place.
         if unfit || packet.key.protocol == Protocol::Tcp && !is_intact(frame, packet) {
             return Err(refuse(DropReason::BadChecksum));

@@ -15,8 +15,8 @@ use super::verdict::{DropReason, Verdict};
 use crate::snapshot::{Protocol, steering};
 use crate::wire::headers::{ACK, FIN, RST, SYN};
 use crate::wire::{Version, ip, vnet};
-use admit::{Refusal, judged};
-use reject::Bucket;
+use admit::judged;
+use reject::{Bucket, Refusal};
 
 /// A session's first packet: judge, choose a backend, reserve a NAT port, insert.
 pub mod admit;
@@ -291,7 +291,7 @@ impl Forwarder {
     ) -> Verdict {
         let Some(session) = self.sessions.get(slot) else { return self.gone() };
         let addresses = self.sessions.addresses(slot);
-        if session.way.pair() == Pair::Mixed && packet.version == Version::V6 && reject::lacks_checksum(frame, packet) {
+        if session.way.pair() == Pair::Mixed && packet.version == Version::V6 && packet.lacks_checksum(frame) {
             return Verdict::Drop(DropReason::BadChecksum);
         }
         let mtu = context.snapshot.mtu(session.leaves_by(direction));

@@ -23,7 +23,9 @@ impl Forwarder {
     ) -> Result<Option<Fee<'a>>, BeyondRate> {
         let (endpoint, resource) = (admission.endpoint, admission.resource);
         let sharers = context.snapshot.sharers.of(endpoint.resource);
-        let Some(limits) = Limits::of(endpoint, resource, sharers) else { return Ok(None) };
+        let Some(limits) = Limits::of(endpoint.meter.as_deref(), resource.meter.as_deref(), sharers) else {
+            return Ok(None);
+        };
         let (packets, bytes) = packet.wire_size();
         let now = context.moment.since_start();
         let fits = limits.allow(Metered::ToService, bytes * 8, now);

@@ -1,7 +1,6 @@
 //! Answers to denied packets (DESIGN §3 *Answers*): a TCP reset, or an ICMP message; at most so many
 //! per second, and never about what must not be answered.
 
-use super::admit::Refusal;
 use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::DropReason;
@@ -10,6 +9,17 @@ use crate::snapshot::{AttachmentId, Protocol};
 use crate::wire::build::{self, Ends, IcmpError};
 use crate::wire::headers::{self, RST};
 use crate::wire::{Version, checksum, ip};
+
+/// Why a packet does not pass, whose answer mode applies, and what fits if it is too big.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// What it counts under.
+    pub reason: DropReason,
+    /// The resource's answer mode; `None`: the daemon's.
+    pub answer: Option<bool>,
+    /// With [`DropReason::PacketTooBig`]: what fits, bytes.
+    pub mtu: u16,
+}
 
 /// A token bucket that refills once per tick: the forwarder's answers are bounded whatever arrives
 /// (RFC 1812 §4.3.2.8). Now and then an answer costs two tokens, so that nobody can count from the answers that it
@@ -104,7 +114,7 @@ pub fn is_sound(frame: &[u8], packet: &Packet) -> bool {
     let bytes = frame.get(packet.transport()..packet.end()).unwrap_or_default();
     let key = &packet.key;
     let (number, covered) = match (key.protocol, packet.version) {
-        (Protocol::Udp, _) if lacks_checksum(frame, packet) => return packet.version == Version::V4,
+        (Protocol::Udp, _) if packet.lacks_checksum(frame) => return packet.version == Version::V4,
         // What follows the datagram within its packet is not covered.
         (Protocol::Udp, _) => (ip::UDP, bytes.get(..usize::from(headers::half(bytes, 4))).unwrap_or_default()),
         (Protocol::Tcp, _) => (ip::TCP, bytes),
@@ -113,16 +123,6 @@ pub fn is_sound(frame: &[u8], packet: &Packet) -> bool {
     };
     let pseudo = build::pseudo_sum(key.source, key.destination, number, covered.len());
     checksum::join(pseudo, checksum::sum(covered)) == 0xFFFF
-}
-
-/// Whether it is a datagram whose sender left the checksum out (RFC 768; in IPv6 such a one is not valid, RFC 8200 §8.1).
-#[inline]
-#[must_use]
-pub fn lacks_checksum(frame: &[u8], packet: &Packet) -> bool {
-    let at = packet.transport() + 6;
-    packet.key.protocol == Protocol::Udp
-        && !packet.vnet.needs_csum()
-        && frame.get(at..at + 2).is_some_and(|sum| sum == [0, 0])
 }
 
 /// The reset that answers a segment, mirrored; a reset is never answered with one (RFC 9293 §3.5.2).
