@@ -7,6 +7,7 @@ namespaces that end with this process (see scripts/conformance.sh).
 """
 
 import ctypes
+import ipaddress
 import json
 import os
 import select
@@ -80,8 +81,8 @@ ENDPOINTS = (endpoint("four", ENDPOINT, "four") + endpoint("waiting", WAITING, "
              + endpoint("mixed46", MIXED46, "six") + endpoint("mixed64", MIXED64, "four"))
 
 
-def run(*line):
-    subprocess.run(line, check=True, capture_output=True, text=True)
+def run(*line, **more):
+    subprocess.run(line, check=True, capture_output=True, text=True, **more)
 
 
 def ip(text):
@@ -206,10 +207,10 @@ class Lab:
     def __init__(self, binary, extra="", mtu=(1500, 1500), fences=True):
         self.binary = binary
         os.makedirs(RUN, exist_ok=True)
-        ends = (("client", "spoke", "lan0", "10.1.1.1/24", "fd01:1::1/64", CLIENT, CLIENT6, mtu[0]),
-                ("server", "core", "net0", "10.20.1.1/24", "fd20:1::1/64", SERVER, SERVER6, mtu[1]))
+        ends = (("client", "spoke", "lan0", "10.1.1.1/24", "fd01:1::1/64", mtu[0]),
+                ("server", "core", "net0", "10.20.1.1/24", "fd20:1::1/64", mtu[1]))
         macs = []
-        for host, router, link, gate, gate6, own, own6, size in ends:
+        for host, router, link, gate, gate6, size in ends:
             for name in (host, router):
                 ip(f"netns add {name}")
                 ip(f"-n {name} link set lo up")
@@ -227,8 +228,11 @@ class Lab:
                 run("ip", "netns", "exec", name, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
             mac = self.mac(host, "eth0")
             macs.append((mac, self.mac(router, link)))
-            for address in (own, own6):
-                ip(f"-n {router} neigh add {address} lladdr {mac} dev {link} nud permanent")
+            # Every address of the link is the host's: a case may speak as another one, and nobody tells seconds later that
+            # an answer to it found no neighbour.
+            known = [ipaddress.ip_interface(each).network[number] for each in (gate, gate6) for number in range(2, 255)]
+            run("ip", "-n", router, "-batch", "-",
+                input="".join(f"neigh replace {address} lladdr {mac} dev {link} nud permanent\n" for address in known))
         self.client = Side("client", *macs[0])
         self.server = Side("server", *macs[1])
         enter("spoke")
