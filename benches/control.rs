@@ -14,18 +14,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use privlink::compile::health::Health;
+use privlink::compile::retired::Retired;
+use privlink::compile::{Input, Registry, compile};
 use privlink::config;
-use privlink::control::compile::{Input, Registry, compile};
-use privlink::control::decisions::{Connection, DecidedBy, ItemKind};
-use privlink::control::health::Health;
-use privlink::control::model::{EndpointIp, HostConfig, Key, Model, PrivateEndpoint, Subnet};
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
-use privlink::control::retired::Retired;
 use privlink::control::state::{DecisionStore as _, Durable};
-use privlink::control::validate::{self, Violation};
-use privlink::control::{
-    Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, LinkKey, Prepared, Setup,
-};
+use privlink::control::{Command, ControlPlane, Decision, FileVersion, Prepared, Setup};
+use privlink::model::decisions::DAEMON;
+use privlink::model::decisions::{Connection, DecidedBy, ItemKind};
+use privlink::model::links::LinkKey;
+use privlink::model::rules::Violation;
+use privlink::model::{Bootstrap, Caller, rules};
+use privlink::model::{EndpointIp, HostConfig, Key, Model, PrivateEndpoint, Subnet};
 use privlink::snapshot::ConnectionState;
 use privlink::store::sqlite::SqliteStore;
 
@@ -45,8 +46,8 @@ impl Host for Willing {
 
 fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Vec<Violation> {
     match endpoint {
-        Some(key) => validate::endpoint(model, Some(host), key),
-        None => validate::validate(model, Some(host)),
+        Some(key) => rules::endpoint(model, Some(host), key),
+        None => rules::validate(model, Some(host)),
     }
 }
 
@@ -162,7 +163,7 @@ fn compiled() {
         retired: &Retired::default(),
     };
     timed("validate 100 K endpoints", 10, |_| {
-        assert!(check(&model, &host, None).iter().all(|one| one.severity == validate::Severity::Warning));
+        assert!(check(&model, &host, None).iter().all(|one| one.severity == rules::Severity::Warning));
     });
     timed("compile 100 K endpoints, all new", 10, |_| {
         drop(compile(&input, &mut Registry::default(), 1).expect("compiled"));

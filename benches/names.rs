@@ -15,17 +15,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use privlink::compile::lint;
+use privlink::compile::names::Planner;
 use privlink::config;
-use privlink::control::decisions::ItemKind;
-use privlink::control::lint;
-use privlink::control::model::{EndpointIp, Key, LinkResource, Model, PrivateEndpoint};
-use privlink::control::names::Planner;
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::{DecisionStore as _, Durable};
-use privlink::control::validate;
-use privlink::control::{
-    Bootstrap, Caller, Command, ControlPlane, DAEMON, Decision, FileVersion, LinkKey, Prepared, Setup,
-};
+use privlink::control::{Command, ControlPlane, Decision, FileVersion, Prepared, Setup};
+use privlink::model::decisions::DAEMON;
+use privlink::model::decisions::ItemKind;
+use privlink::model::links::LinkKey;
+use privlink::model::{Bootstrap, Caller, rules};
+use privlink::model::{EndpointIp, Key, LinkResource, Model, PrivateEndpoint};
 use privlink::store::sqlite::SqliteStore;
 
 const FILE: &str = include_str!("control.toml");
@@ -57,8 +57,8 @@ fn start(directory: &Path, file: Model) -> ControlPlane {
         bootstrap: Bootstrap { daemon: 0, socket_group: None },
         clock: jiff::Timestamp::now,
         validate: |model, host, endpoint| match endpoint {
-            Some(key) => validate::endpoint(model, Some(host), key),
-            None => validate::validate(model, Some(host)),
+            Some(key) => rules::endpoint(model, Some(host), key),
+            None => rules::validate(model, Some(host)),
         },
         link_key: LinkKey::new([7; 16]),
     };

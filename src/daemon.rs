@@ -13,17 +13,19 @@ use privlink::api::listen::{self, ControlSocket};
 use privlink::api::{self, ApiState, HostFacts, Shortcoming};
 use privlink::cli::{Exit, Failure, RunOptions};
 use privlink::config::{self, Problem};
-use privlink::control::decisions::Decisions;
-use privlink::control::model::{ApiListener, HostConfig, Key, Model};
 use privlink::control::state::{DecisionStore, Durable};
-use privlink::control::validate::{self, Violation};
-use privlink::control::{Bootstrap, Caller, ControlPlane, Kind, Prepared, Refusal, Setup};
+use privlink::control::{ControlPlane, Prepared, Setup};
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
 use privlink::dataplane::pace::Moment;
 use privlink::dns::desk::Desk;
 use privlink::host::Host;
 use privlink::host::netns::Namespace;
+use privlink::model::decisions::Decisions;
+use privlink::model::refusal::{Kind, Refusal};
+use privlink::model::rules::Violation;
+use privlink::model::{ApiListener, HostConfig, Key, Model};
+use privlink::model::{Bootstrap, Caller, rules};
 use privlink::observe::Observer;
 use privlink::observe::flow_log::{self, FlowLog};
 use privlink::snapshot::PathMtus;
@@ -169,8 +171,8 @@ fn daemon_caller() -> Caller {
 /// The rules of a model; with a key, those of that one endpoint, whose quotas the writer counts.
 fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Vec<Violation> {
     match endpoint {
-        Some(key) => validate::endpoint(model, Some(host), key),
-        None => validate::validate(model, Some(host)),
+        Some(key) => rules::endpoint(model, Some(host), key),
+        None => rules::validate(model, Some(host)),
     }
 }
 

@@ -26,7 +26,16 @@ pub mod snapshot;
 /// The packet path: device, fast path, sessions, slow path, verdict.
 pub mod dataplane;
 
-/// The single writer: model, approval, compilation to a snapshot.
+/// What is configured, bound and decided; the rules that hold between its parts.
+pub mod model;
+
+/// Who may do what, and see what.
+pub mod access;
+
+/// From the model to the snapshot, the host's topology and what resolvers answer.
+pub mod compile;
+
+/// The single writer: commands, commit and publication, views.
 pub mod control;
 
 /// One resolver per VNet.
@@ -55,3 +64,7 @@ pub mod api;
 
 /// Commands: asks the daemon, prints tables and JSON.
 pub mod cli;
+
+/// A small model for tests.
+#[cfg(test)]
+mod testing;

@@ -182,9 +182,9 @@ fn a_million_sessions_take_at_most_200_bytes_each() {
 /// 100 K records of one's own in four zones, and what a resolver answers them from.
 #[test]
 fn a_hundred_thousand_records_take_less_than_a_hundred_megabytes() {
-    use privlink::control::decisions::Decisions;
-    use privlink::control::model::{DnsZone, Key, RecordSet, RecordType, ZoneLink, ZoneRecord, read_values};
-    use privlink::control::names::Planner;
+    use privlink::compile::names::Planner;
+    use privlink::model::decisions::Decisions;
+    use privlink::model::{DnsZone, Key, RecordSet, RecordType, ZoneLink, ZoneRecord, read_values};
 
     const RECORDS: usize = 100_000;
     let file = "[daemon]\nstate = \"/s\"\n[[attachment]]\nvnet = \"spoke\"\nnetns = \"spoke\"\n[[vnet]]\nname = \
@@ -196,7 +196,7 @@ fn a_hundred_thousand_records_take_less_than_a_hundred_megabytes() {
         let link = ZoneLink {
             name: "spoke".into(),
             vnet: Key::new("default", "spoke"),
-            policy: privlink::control::model::ResolutionPolicy::Default,
+            policy: privlink::model::ResolutionPolicy::Default,
             registration: false,
             tags: std::collections::BTreeMap::new(),
         };

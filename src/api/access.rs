@@ -11,13 +11,12 @@ use serde::de::DeserializeOwned;
 use super::ApiState;
 use super::error::Rejection;
 use super::execute::apply;
-use crate::control::access::{RoleAssignment, RoleDefinition, Scope, Subject, actions, tokens};
-use crate::control::decisions::ItemKind;
-use crate::control::model::{Key, Model};
-use crate::control::rights::{Right, Rights};
-use crate::control::seen::sees_grant;
-use crate::control::{Caller, Command, Outcome};
+use crate::access::rights::visibility::sees_grant;
+use crate::access::rights::{Right, Rights};
+use crate::control::{Command, Outcome};
 use crate::interface::{Assignment, Done, List, NewToken, Role, Token, Whoami};
+use crate::model::decisions::ItemKind;
+use crate::model::{Caller, Key, Model, RoleAssignment, RoleDefinition, Scope, Subject, actions, token};
 
 type Answer<T> = Result<Json<List<T>>, Rejection>;
 type Body = Result<Bytes, BytesRejection>;
@@ -45,7 +44,7 @@ pub(super) async fn create_role(
 ) -> Answer<Done> {
     let wanted: Role = read(&body?)?;
     let texts = |list: &[String]| list.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
-    let bad = |error: crate::control::access::Malformed| Rejection::bad_value("role", error);
+    let bad = |error: crate::model::Malformed| Rejection::bad_value("role", error);
     let mut scopes = wanted.assignable_scopes.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
     if wanted.assignable_scopes.is_empty() {
         scopes = Ok(vec![Scope::root()]);
@@ -109,7 +108,7 @@ pub(super) async fn create_assignment(
     body: Body,
 ) -> Answer<Done> {
     let wanted: Assignment = read(&body?)?;
-    let bad = |error: crate::control::access::Malformed| Rejection::bad_value("assignment", error);
+    let bad = |error: crate::model::Malformed| Rejection::bad_value("assignment", error);
     // What narrows a right and is not honoured must not be stored as if it were.
     for (name, value) in [("condition", wanted.condition), ("conditionVersion", wanted.condition_version)] {
         if value.is_some_and(|value| !value.trim().is_empty()) {
@@ -213,9 +212,9 @@ pub(super) async fn why(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<WhyQuery>, QueryRejection>,
-) -> Answer<crate::control::access::Explanation> {
+) -> Answer<crate::access::Explanation> {
     let Query(WhyQuery { principal, action, scope }) = query?;
-    let bad = |name: &'static str| move |error: crate::control::access::Malformed| Rejection::bad_value(name, error);
+    let bad = |name: &'static str| move |error: crate::model::Malformed| Rejection::bad_value(name, error);
     let principal = principal.parse().map_err(bad("principal"))?;
     let subject =
         if principal == *caller.subject.principal() { caller.subject.clone() } else { Subject::only(principal) };
@@ -246,17 +245,13 @@ pub(super) fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Ca
         .map(|(_, token)| token)
         .ok_or_else(|| Rejection::unauthenticated("the Authorization header is not of the form `Bearer TOKEN`"))?;
     let view = state.control.view();
-    let found = tokens::authenticate(presented.trim(), &view.decisions.tokens, Timestamp::now());
+    let found = token::authenticate(presented.trim(), &view.decisions.tokens, Timestamp::now());
     let token = found.map_err(|error| Rejection::unauthenticated(error.to_string()))?;
     Ok(Some(Caller { subject: token.bearer(), name: token.principal().to_string() }))
 }
 
 /// Checks that `caller` may perform `action` on nothing in particular.
-pub(super) fn demand(
-    state: &ApiState,
-    caller: &Caller,
-    action: crate::control::access::Action,
-) -> Result<(), Rejection> {
+pub(super) fn demand(state: &ApiState, caller: &Caller, action: crate::model::Action) -> Result<(), Rejection> {
     let view = state.control.view();
     Ok(Rights::of(caller, &view.access).demand(&Right::anywhere(action))?)
 }
@@ -271,7 +266,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
 }
 
 fn shown(role: &RoleDefinition, built_in: bool) -> Role {
-    let texts = |patterns: &[crate::control::access::ActionPattern]| patterns.iter().map(ToString::to_string).collect();
+    let texts = |patterns: &[crate::model::ActionPattern]| patterns.iter().map(ToString::to_string).collect();
     Role {
         name: role.name.to_string(),
         description: role.description.clone(),
@@ -282,7 +277,7 @@ fn shown(role: &RoleDefinition, built_in: bool) -> Role {
     }
 }
 
-fn without_secret(token: &tokens::Token) -> Token {
+fn without_secret(token: &token::Token) -> Token {
     let time = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     Token {
         name: token.name.to_string(),

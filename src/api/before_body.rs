@@ -10,10 +10,8 @@ use axum::http::request::Parts;
 use super::error::Rejection;
 use super::lanes::{self, Lane};
 use super::{ApiState, BODY_LIMIT, DOCUMENT_LIMIT, DOCUMENTS, REQUEST_TIMEOUT, arm};
-use crate::control::Caller;
-use crate::control::access::{Action, actions};
-use crate::control::approval;
-use crate::control::rights::{Right, Where};
+use crate::access::rights::{Right, Where};
+use crate::model::{Action, Caller, actions, approval};
 
 /// Bytes of a document at most, of whoever may not write everywhere.
 pub(super) const PART_DOCUMENT_LIMIT: usize = 1 << 20;

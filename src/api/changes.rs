@@ -8,11 +8,10 @@ use axum::{Extension, Json};
 use super::ApiState;
 use super::error::Rejection;
 use super::execute::{apply, unexpected};
-use crate::control::access::actions;
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{AcceptedNames, Model};
-use crate::control::{Caller, Command, EndpointView, Outcome};
+use crate::control::{Command, EndpointView, Outcome};
 use crate::interface::{AcceptNames, Deleted, Done, List, Reload};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::{AcceptedNames, Caller, Model, actions};
 
 /// `DELETE /v1/endpoints/{endpoint}`
 pub(super) async fn delete_endpoint(

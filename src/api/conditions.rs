@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 
 use super::convert::silent_at;
 use super::{ApiState, Detached};
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{BackendState, ConnectionState, HostConfig, Key, LinkResource, Quota};
-use crate::control::validate::NAT_MAX;
-use crate::control::{Caller, ServerView, View};
+use crate::control::{ServerView, View};
 use crate::interface::{Condition, Severity};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::rules::NAT_MAX;
+use crate::model::{BackendState, Caller, ConnectionState, HostConfig, Key, LinkResource, Quota};
 use crate::observe::FullPool;
 
 /// What `status` advises, beside rules that came later, which bring their own. Each is followed by a test.

@@ -2,17 +2,16 @@
 
 use jiff::Timestamp;
 
-use crate::control::decisions::{Connection as Decided, DecidedBy, Decisions};
-use crate::control::health::Health;
-use crate::control::ids;
-use crate::control::model::{BackendState, Key, PortSpec, PrivateEndpoint, Protocol, TargetSpec};
-use crate::control::names;
+use crate::compile::health::Health;
+use crate::compile::names::waiting_at_home;
 use crate::control::state::Record as Recorded;
 use crate::control::views::PeeringState;
 use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
 use crate::interface::{
     Actor, Address, Connection, Decision, Ending, Endpoint, Line, Peering, Record, Resource, Step, Subnet, Target, Vnet,
 };
+use crate::model::decisions::{Connection as Decided, DecidedBy, Decisions};
+use crate::model::{BackendState, Key, PortSpec, PrivateEndpoint, Protocol, TargetSpec, ids};
 use crate::observe::{Observer, Sample, rates, traffic};
 
 /// Azure's word for a service of one's own.
@@ -52,7 +51,7 @@ pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observ
         ending: ending(connection.ends_at, now),
         sources: texts(&endpoint.sources),
         accept_names: endpoint.accept_names.iter().flat_map(|names| names.iter().map(str::to_owned)).collect(),
-        waiting_names: names::waiting_at_home(whole, key, endpoint),
+        waiting_names: waiting_at_home(whole, key, endpoint),
         rates: endpoint.rates.map(rates),
         backends: backends.map(|count| count as u64),
         traffic: traffic(observer.endpoint(*id)),
@@ -91,7 +90,7 @@ pub(super) fn record(record: Recorded) -> Record {
 }
 
 pub(super) fn connection(view: ConnectionView, observer: &Observer, now: Timestamp) -> Connection {
-    let step = |step: crate::control::decisions::Step| Step {
+    let step = |step: crate::model::decisions::Step| Step {
         state: step.state.to_string(),
         reason: step.description,
         by: step.decided_by.to_string(),

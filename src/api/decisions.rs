@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use super::error::Rejection;
 use super::execute::{apply, unexpected};
 use super::{ApiState, convert};
-use crate::control::model::ConnectionState;
-use crate::control::{Caller, Command, Decided, Decision, Outcome, Selection, Until};
+use crate::control::{Command, Decided, Decision, Outcome, Selection, Until};
 use crate::interface::{Decide, DecideAll, DecidedAll, List, Transition};
+use crate::model::{Caller, ConnectionState};
 
 /// `POST /v1/connections/{endpoint}/approve`
 pub(super) async fn approve(

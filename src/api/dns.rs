@@ -7,10 +7,9 @@ use axum::{Extension, Json};
 
 use super::ApiState;
 use super::error::Rejection;
-use crate::control::Caller;
-use crate::control::model::{RecordData, RecordSet, ResolutionPolicy};
-use crate::control::names::{Name, Node, ResolverPlan, Zone};
 use crate::interface::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, List};
+use crate::model::{Caller, RecordData, RecordSet, ResolutionPolicy};
+use crate::snapshot::dns::{Name, Node, ResolverPlan, Zone};
 
 /// `GET /v1/vnets/{vnet}/dns`: what its resolver answers, of what the caller may read.
 pub(super) async fn plan(

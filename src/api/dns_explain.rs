@@ -9,11 +9,12 @@ use serde::Deserialize;
 
 use super::ApiState;
 use super::error::Rejection;
-use crate::control::model::Key;
-use crate::control::{Caller, View, names};
+use crate::compile::names::{Waiting, waiting_in};
+use crate::control::View;
 use crate::dns::desk::{Explained, Untold};
 use crate::dns::resolver::{By, Hop, Told};
 use crate::interface::{DnsExplanation, DnsHop, DnsRecord, List};
+use crate::model::{Caller, Key};
 
 /// Which name.
 #[derive(Debug, Deserialize)]
@@ -60,8 +61,8 @@ pub(super) async fn explain(
 /// Why endpoints that the caller sees do not answer to `name`, where that is for want of consent.
 fn waiting(whole: &View, seen: &View, vnet: &Key, name: &str) -> Vec<String> {
     let model = &seen.decisions.model;
-    let found = names::waiting_in(&whole.decisions, model, vnet, name).into_iter();
-    let said = |(key, one): (&Key, names::Waiting)| Some(one.said(key, &model.endpoints.get(key)?.vnet));
+    let found = waiting_in(&whole.decisions, model, vnet, name).into_iter();
+    let said = |(key, one): (&Key, Waiting)| Some(one.said(key, &model.endpoints.get(key)?.vnet));
     found.filter_map(said).map(|(message, remedy)| format!("{message}; {remedy}")).collect()
 }
 

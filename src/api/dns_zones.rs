@@ -8,11 +8,12 @@ use axum::{Extension, Json};
 use super::ApiState;
 use super::dns::{policy, written};
 use super::error::Rejection;
-use crate::control::model::{DnsZone, Key};
-use crate::control::names::{self, Name};
-use crate::control::references::resolve;
-use crate::control::{Caller, Refusal, View};
+use crate::control::View;
 use crate::interface::{List, PrivateRecord, PrivateZone, PrivateZoneLink};
+use crate::model::references::resolve;
+use crate::model::refusal::Refusal;
+use crate::model::{Caller, DnsZone, Key, names};
+use crate::snapshot::dns::Name;
 
 /// `GET /v1/dns-zones`
 pub(super) async fn list(
@@ -78,7 +79,7 @@ fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
         }));
     }
     records.sort();
-    let link = |link: &crate::control::model::ZoneLink| PrivateZoneLink {
+    let link = |link: &crate::model::ZoneLink| PrivateZoneLink {
         name: link.name.clone(),
         vnet: link.vnet.to_string(),
         resolution_policy: policy(link.policy),

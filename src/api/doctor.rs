@@ -12,12 +12,13 @@ use serde::Deserialize;
 use super::ApiState;
 use super::convert::texts;
 use super::error::Rejection;
-use crate::control::compile::bound_targets;
-use crate::control::model::{BackendState, Key, LinkResource, PortSpec, PrivateEndpoint, TargetSpec};
-use crate::control::names::{self, ResolverPlan};
-use crate::control::{Caller, View};
+use crate::compile::bound_targets;
+use crate::compile::names::waiting_in;
+use crate::control::View;
 use crate::interface::{DiagnosedAddress, Diagnosis, List};
+use crate::model::{BackendState, Caller, Key, LinkResource, PortSpec, PrivateEndpoint, TargetSpec, names};
 use crate::observe::traffic;
+use crate::snapshot::dns::ResolverPlan;
 
 /// The name in question.
 #[derive(Debug, Deserialize)]
@@ -158,8 +159,7 @@ impl Looks<'_> {
             fqdns.any(|fqdn| fqdn.public == name || fqdn.host() == name)
         };
         let vnet = Key::try_from(found.vnet.clone()).ok();
-        let waiting =
-            vnet.map(|vnet| names::waiting_in(&self.whole.decisions, &self.seen.decisions.model, &vnet, name));
+        let waiting = vnet.map(|vnet| waiting_in(&self.whole.decisions, &self.seen.decisions.model, &vnet, name));
         let waiting = waiting.unwrap_or_default();
         let waits = |key: &Key| waiting.iter().any(|(endpoint, _)| *endpoint == key);
         let all = self.seen.decisions.model.endpoints.iter();

@@ -11,9 +11,10 @@ use tokio::io::AsyncReadExt as _;
 use super::ApiState;
 use super::error::Rejection;
 use super::execute::apply_with;
-use crate::control::{Caller, Command, FileVersion, difference};
+use crate::control::{Command, FileVersion, difference};
 use crate::control::{Outcome, Report};
 use crate::interface::{Applied, Document, Exported, FieldChange, List, ObjectChange, Skipped};
+use crate::model::Caller;
 
 /// `POST /v1/apply`
 pub(super) async fn apply_document(
@@ -60,7 +61,7 @@ pub(super) async fn export(
 }
 
 fn applied(outcome: Outcome) -> Applied {
-    let texts = |items: Vec<crate::control::decisions::Item>| items.iter().map(ToString::to_string).collect();
+    let texts = |items: Vec<crate::model::decisions::Item>| items.iter().map(ToString::to_string).collect();
     match outcome {
         Outcome::Put(changed) => Applied {
             created: texts(changed.created),
@@ -123,7 +124,7 @@ pub(super) async fn backup(
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection> {
-    use crate::control::access::actions;
+    use crate::model::actions;
     super::access::demand(&state, &caller, actions::perform(actions::BACKUP))?;
     if !body?.is_empty() {
         let message = "a backup is the answer to this request: the daemon writes it to no file, and takes no body";

@@ -8,9 +8,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::ReloadFailure;
-use crate::control::model::Key;
-use crate::control::{Kind, Refusal};
 use crate::interface::{ErrorBody, ErrorDetail};
+use crate::model::Key;
+use crate::model::refusal::{Kind, Refusal};
 use crate::observe::explain::Unanswerable;
 use crate::observe::flows::Silent;
 use crate::observe::who::Untraceable;

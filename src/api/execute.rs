@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use super::ApiState;
 use super::error::Rejection;
-use crate::control::decisions::ItemKind;
-use crate::control::{Caller, Command, Outcome};
+use crate::control::{Command, Outcome};
+use crate::model::Caller;
+use crate::model::decisions::ItemKind;
 use crate::observe::EndpointFacts;
 
 /// The outcome of `command` and the microseconds it took.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::control::model::{LinkResource, TargetSpec};
 use crate::control::{ControlPlane, ServerView};
+use crate::model::{LinkResource, TargetSpec};
 use crate::observe::{BackendFacts, EndpointFacts, Facts};
 
 /// Names for whoever reads the counters, from the view in force.

@@ -15,8 +15,8 @@ use super::ApiState;
 use super::access::{bearer, demand};
 use super::error::Rejection;
 use super::places::{EACH_CALLER, Place};
-use crate::control::access::actions;
-use crate::control::{Asker, Caller, ControlPlane, REFUSALS_INTERVAL};
+use crate::control::{Asker, ControlPlane, REFUSALS_INTERVAL};
+use crate::model::{Caller, actions};
 
 /// Questions that are about no object, and the type that each needs `read` on.
 const GENERAL: [(&str, &str); 5] = [

@@ -5,13 +5,11 @@ use axum::{Extension, Json};
 
 use super::error::Rejection;
 use super::{ApiState, arm};
-use crate::control::access::{Scope, actions};
-use crate::control::decisions::{Connection, Item, ItemKind};
-use crate::control::ids;
-use crate::control::model::Key;
-use crate::control::rights::{Right, Verb};
-use crate::control::{Caller, View};
+use crate::access::rights::{Right, Verb};
+use crate::control::View;
 use crate::interface::{Group, Interface, InterfaceAddress, List};
+use crate::model::decisions::{Connection, Item, ItemKind};
+use crate::model::{Caller, Key, Scope, actions, ids};
 
 /// `GET /v1/nics`
 pub(super) async fn nics(
@@ -40,7 +38,7 @@ pub(super) async fn nic(
 fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
     let rights = view.rights(caller);
     let model = &view.decisions.model;
-    let one = |(key, endpoint): (&Key, &crate::control::model::PrivateEndpoint)| {
+    let one = |(key, endpoint): (&Key, &crate::model::PrivateEndpoint)| {
         let name = ids::network_interface(key, endpoint).key().clone();
         if !rights.hold(&Right::read_of(actions::INTERFACES, &name)) {
             return None;
@@ -80,7 +78,7 @@ pub(super) async fn groups(
     let seen = all.iter().filter(|(key, _)| {
         rights.hold(&Right::on(model, &Item { kind: ItemKind::ResourceGroup, key: (*key).clone() }, Verb::Read))
     });
-    let one = |(key, group): (&Key, &crate::control::model::ResourceGroup)| Group {
+    let one = |(key, group): (&Key, &crate::model::ResourceGroup)| Group {
         name: key.group.clone(),
         subscription: key.subscription.clone(),
         region: group.region.clone(),

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::error::Rejection;
-use crate::control::access::Principal;
+use crate::model::Principal;
 
 /// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,14 +13,15 @@ use serde::Deserialize;
 
 use super::ApiState;
 use super::error::Rejection;
-use crate::control::lint::{self, Inquiry, Said, Surprise};
-use crate::control::model::Key;
-use crate::control::names::Name;
-use crate::control::{Caller, View, VnetView};
+use crate::compile::lint;
+use crate::compile::lint::{Inquiry, Said, Surprise};
+use crate::control::{View, VnetView};
 use crate::dns::desk::Untold;
 use crate::dns::public::Publicly;
 use crate::dns::resolver::Told;
 use crate::interface::{Lint, List};
+use crate::model::{Caller, Key};
+use crate::snapshot::dns::Name;
 
 /// How long the upstreams may take when somebody wants to know.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);

@@ -25,8 +25,7 @@ use super::identify::Peer;
 use super::linger::{self, Patience};
 use super::places::{EACH_CALLER, Holder, Place, Places};
 use super::write_timeout::WriteTimeout;
-use crate::control::Caller;
-use crate::control::access::Principal;
+use crate::model::{Caller, Principal};
 
 /// Longest path a Unix socket can have on Linux (`sun_path` without its closing zero, unix(7)).
 const PATH_LIMIT: usize = 107;

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
 use super::{ApiState, Secure, arm};
-use crate::control::model::Cloud;
+use crate::model::Cloud;
 
 /// The first version that answers with one object: earlier ones answer with a list of them.
 const ONE_OBJECT: &str = "2022-01-01";

@@ -21,10 +21,12 @@ use before_body::Bounds;
 pub use facts::facts;
 pub use identify::keep_audit;
 
-use crate::control::model::Model;
 use crate::control::seen::Exportable;
-use crate::control::{Caller, ControlPlane, Refusal, Report};
+use crate::control::{ControlPlane, Report};
 use crate::dns::desk::Desk;
+use crate::model::Caller;
+use crate::model::Model;
+use crate::model::refusal::Refusal;
 use crate::observe::{Observer, metrics};
 
 /// Azure Resource Manager's paths.

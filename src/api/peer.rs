@@ -4,8 +4,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::net::unix::UCred;
 
-use crate::control::Caller;
-use crate::control::access::Subject;
+use crate::model::{Caller, Subject};
 
 /// The caller with these ids, the name that `/etc/passwd` gives the uid, and the groups that the process is in. Of a
 /// process that has ended or changed its ids meanwhile, the groups are those that `/etc/group` lists the user in.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::control::access::Principal;
+use crate::model::Principal;
 
 /// Connections of one listener.
 pub(super) const ALL: usize = 256;

@@ -11,13 +11,13 @@ use serde::Deserialize;
 use super::error::Rejection;
 use super::visible::Visible;
 use super::{ApiState, conditions, convert};
-use crate::control::access::actions;
-use crate::control::rights::Right;
-use crate::control::{AuditEntry, AuditVerified, Caller, View};
+use crate::access::rights::Right;
+use crate::control::{AuditEntry, AuditVerified, View};
 use crate::interface::{
     AuditRecord, Authority, Connection, Endpoint, Explanation, ExportedRecord, Flow, LastReload, List, Resource,
     Status, Verified, Vnet,
 };
+use crate::model::{Caller, actions};
 use crate::observe::explain::Question;
 use crate::observe::totals;
 

@@ -6,11 +6,12 @@ use axum::{Extension, Json};
 use super::ApiState;
 use super::changes::delete_item;
 use super::error::Rejection;
-use crate::control::decisions::ItemKind;
-use crate::control::model::{self, Key, Model};
-use crate::control::references::resolve;
-use crate::control::{Caller, Refusal};
 use crate::interface::{Done, List, SecurityGroup, SecurityRule};
+use crate::model;
+use crate::model::decisions::ItemKind;
+use crate::model::references::resolve;
+use crate::model::refusal::Refusal;
+use crate::model::{Caller, Key, Model};
 
 /// `GET /v1/security-groups`
 pub(super) async fn list(

@@ -30,9 +30,12 @@ mod unseen;
 
 use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
-use crate::control::model::{HostConfig, Model};
 use crate::control::ports::{Host, Snapshot, Topology, Workers};
-use crate::control::{BrokenRule, Command, DAEMON, FileVersion, Kind, Prepared, Setup, testing};
+use crate::control::{Command, FileVersion, Prepared, Setup};
+use crate::model::decisions::DAEMON;
+use crate::model::refusal::{BrokenRule, Kind};
+use crate::model::{HostConfig, Model};
+use crate::testing;
 
 /// Workers that begin a batch with every snapshot at once, and a host that refuses nothing.
 struct Willing;
@@ -423,7 +426,7 @@ async fn the_kernel_names_the_caller() {
     let serving = tokio::spawn(listener.serve(router, async { drop(stopped.await) }));
     assert_eq!(exchange(&socket, "GET", "/", String::new()).await.0, 200);
     let caller = seen.lock().expect("whole").clone().expect("asked");
-    assert_eq!(caller.subject.principal(), &crate::control::access::Principal::Uid(rustix::process::getuid().as_raw()));
+    assert_eq!(caller.subject.principal(), &crate::model::Principal::Uid(rustix::process::getuid().as_raw()));
     assert!(!caller.name.is_empty());
     drop(stop);
     serving.await.expect("joined").expect("served");

@@ -8,12 +8,11 @@ use axum::{Extension, Json};
 
 use super::ApiState;
 use super::reads::{Answer, seen};
-use crate::control::access::{Scope, actions};
-use crate::control::model::{Key, LinkResource, PrivateEndpoint, Quota, Rates};
-use crate::control::rights::Right;
-use crate::control::validate::{self, QuotaScope, short};
-use crate::control::{Caller, View};
+use crate::access::rights::Right;
+use crate::control::View;
 use crate::interface::{List, Usage};
+use crate::model::rules::{QuotaScope, short};
+use crate::model::{Caller, Key, LinkResource, PrivateEndpoint, Quota, Rates, Scope, actions, rules};
 use crate::observe::{EndpointTotals, Sample};
 
 /// For how long traffic is watched where something has a rate: a rate counts by the second.
@@ -22,7 +21,7 @@ const WATCHED: Duration = Duration::from_secs(1);
 /// Quotas and what counts against them; rates and what passed in the second that the answer took.
 pub(super) async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Usage> {
     let view = seen(&state, &caller);
-    let quota = |line: validate::Usage| Usage {
+    let quota = |line: rules::Usage| Usage {
         quota: line.quota.to_owned(),
         scope: line.scope,
         used: line.used,
@@ -48,7 +47,7 @@ pub(super) async fn usage(State(state): State<ApiState>, caller: Extension<Calle
         QuotaScope::Resource(_) if quota == Quota::NatIpsPerResource => true,
         QuotaScope::Resource(key) => rights.hold(&Right::connections(model, key)),
     };
-    let quotas = validate::usage(&view.decisions.model, model, &view.host.quotas, knows);
+    let quotas = rules::usage(&view.decisions.model, model, &view.host.quotas, knows);
     let mut lines: Vec<Usage> = quotas.into_iter().map(quota).collect();
     let rated = Rated::all(&view);
     if !rated.is_empty() {

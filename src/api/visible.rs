@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::control::model::Key;
-use crate::control::{Caller, View};
+use crate::control::View;
 use crate::interface::{Flow, Match, Side};
+use crate::model::{Caller, Key};
 use crate::observe::Sample;
 
 /// Which sides of a session its reader sees.
@@ -32,7 +32,7 @@ impl Visible {
         }
         let seen = view.seen_by(caller);
         let model = &seen.decisions.model;
-        let sides = |(key, endpoint): (&Key, &crate::control::model::PrivateEndpoint)| {
+        let sides = |(key, endpoint): (&Key, &crate::model::PrivateEndpoint)| {
             let provider = model.resources.contains_key(&endpoint.resource);
             (key.to_string(), Sides { consumer: seen.reads_endpoint(key), provider })
         };

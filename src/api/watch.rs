@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::ApiState;
 use super::error::Rejection;
 use super::places::CallerLimit;
-use crate::control::Caller;
 use crate::interface::{Epoch, List};
+use crate::model::Caller;
 
 /// Longest wait in seconds: well within what any request may take.
 const LONGEST: u64 = 15;

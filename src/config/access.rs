@@ -8,8 +8,7 @@ use super::build::Builder;
 use super::file::File;
 use super::read::{At, OneOrMany, nearest, table};
 use super::report::Mistake;
-use crate::control::access::{Malformed, RoleAssignment, RoleDefinition, RoleName, built_in};
-use crate::control::model::Key;
+use crate::model::{Key, Malformed, RoleAssignment, RoleDefinition, RoleName, built_in};
 
 table! {
     /// A role of one's own: what may be done.
@@ -79,7 +78,7 @@ impl Builder {
         let description = table.description.as_ref().map(|text| text.value.clone()).unwrap_or_default();
         let named = table.assignable_scopes.as_ref();
         let assignable_scopes =
-            if named.is_some() { self.all_understood(named) } else { vec![crate::control::access::Scope::root()] };
+            if named.is_some() { self.all_understood(named) } else { vec![crate::model::Scope::root()] };
         Some(RoleDefinition { name, description, actions, not_actions, assignable_scopes })
     }
 

@@ -81,7 +81,7 @@ fn short<T>(text: &str, at: &Spanned<T>) -> Result<(), Mistake> {
 mod tests {
     use super::*;
     use crate::config::parse_document;
-    use crate::control::model::Model;
+    use crate::model::Model;
 
     fn refused(text: &str) -> String {
         parse_document(text, "d.toml", &Model::default()).expect_err("beyond the bounds").to_string()

@@ -8,9 +8,10 @@ use std::ops::Range;
 use super::file::{File, Rates, Timeouts};
 use super::read::{At, OneOrMany, nearest};
 use super::report::Mistake;
-use crate::control::ids::{self, ArmId};
-use crate::control::model::{self, DEFAULT, Key, LinkResource, Model, TimeoutOverrides, Vnet};
-use crate::control::validate::{Locator, Object, Severity, Violation, short};
+use crate::model;
+use crate::model::ids::ArmId;
+use crate::model::rules::{Locator, Object, Severity, Violation, short};
+use crate::model::{DEFAULT, Key, LinkResource, Model, TimeoutOverrides, Vnet, ids};
 
 /// Errors that hide what follows from them, at most: a file with more of them has its first ones corrected first.
 pub(super) const UNREAD_MAX: usize = 200;

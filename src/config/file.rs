@@ -8,7 +8,7 @@ use super::values::{
     Short, Size, Word,
 };
 use super::zones::DnsZone;
-use crate::control::model::{Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
+use crate::model::{Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
 table! {
     /// The configuration of privlink.

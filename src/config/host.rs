@@ -4,11 +4,11 @@ use super::build::{Builder, Kind};
 use super::file::{Attachment, Daemon, File, LimitsTable};
 use super::read::At;
 use super::values::Short;
-use crate::control::ids::{self, ArmId};
-use crate::control::model::{
-    ApiListener, AttachmentSpec, AuditLimits, DEFAULT, FlowLog, HostConfig, Key, Limits, Pinned, Quota, Quotas,
+use crate::model::ids::ArmId;
+use crate::model::rules::Object;
+use crate::model::{
+    ApiListener, AttachmentSpec, AuditLimits, DEFAULT, FlowLog, HostConfig, Key, Limits, Pinned, Quota, Quotas, ids,
 };
-use crate::control::validate::Object;
 
 /// Where the durable state is unless the file says otherwise.
 const STATE: &str = "/var/lib/privlink";

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use crate::control::model::{HostConfig, Model};
-use crate::control::validate::{Severity as Rule, Violation, validate, validate_items};
+use crate::model::rules::{Severity as Rule, Violation, validate, validate_items};
+use crate::model::{HostConfig, Model};
 use build::Builder;
 use file::File;
 use read::Reader;
@@ -54,7 +54,7 @@ pub mod report;
 /// A file to begin with, and the schema.
 mod template;
 
-pub use crate::control::text;
+pub use crate::model::text;
 pub use export::export;
 pub use report::{Problem, Report, Severity};
 pub use template::{schema, template};

@@ -4,8 +4,9 @@ use super::build::{Builder, Kind};
 use super::file::{File, Rule, SecurityGroup, Subnet, Vnet, Workload};
 use super::read::{At, OneOrMany, table};
 use super::values::{Address, Idle, PrefixOrAny, Word};
-use crate::control::model::{self, ConnectionState, DNS_TTL, DnsSettings, Key};
-use crate::control::validate::Object;
+use crate::model;
+use crate::model::rules::Object;
+use crate::model::{ConnectionState, DNS_TTL, DnsSettings, Key};
 use ipnet::IpNet;
 
 /// The region of a VNet that names none: it only matters where a file has several.
@@ -135,7 +136,7 @@ impl Builder {
     /// The daemon's file of the release before marks no subnet: for this release, one in which a resource of the file has
     /// NAT addresses counts as marked.
     pub(super) fn imply_nat(&mut self) {
-        for (key, name) in crate::control::model::imply_nat(&mut self.model) {
+        for (key, name) in crate::model::imply_nat(&mut self.model) {
             let index =
                 self.model.vnets.get(&key).and_then(|vnet| vnet.subnets.iter().position(|one| one.name == name));
             let at = Object::Vnet(key.clone()).at(format!("subnets[{}]", index.unwrap_or_default()));

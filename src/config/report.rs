@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::control::sentence::itself;
-pub use crate::control::validate::Severity;
-use crate::control::{BrokenRule, Kind, Refusal};
+use crate::model::refusal::{BrokenRule, Kind, Refusal};
+pub use crate::model::rules::Severity;
+use crate::model::sentence::itself;
 
 /// Code of what is wrong with a text before any rule is asked.
 const INVALID: &str = "InvalidDocument";

@@ -4,13 +4,14 @@ use super::build::{Builder, Kind};
 use super::file::{Endpoint, File, Health, Port, Resource, ResourceType, Target};
 use super::read::At;
 use super::values::Idle;
-use crate::control::ids::{self, ArmId};
-use crate::control::model::{
-    self, BackendSpec, DRAIN, EndpointIp, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol,
-    TargetSpec, Visibility,
+use crate::model;
+use crate::model::ids::ArmId;
+use crate::model::resource_types::PRIVATE_LINK_SERVICE;
+use crate::model::rules::{Object, short};
+use crate::model::{
+    BackendSpec, DRAIN, EndpointIp, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, TargetSpec,
+    Visibility, ids, resource_types,
 };
-use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
-use crate::control::validate::{Object, short};
 
 impl Builder {
     /// Builds every resource type.

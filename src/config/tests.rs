@@ -12,7 +12,7 @@ mod export;
 /// What rules tell of others.
 mod told;
 
-use crate::control::model::{AuditLimits, Cloud, DenyMode, FlowLog, Key, Limits, OnExit, Protocol, Quota, Quotas};
+use crate::model::{AuditLimits, Cloud, DenyMode, FlowLog, Key, Limits, OnExit, Protocol, Quota, Quotas};
 
 const BASE: &str = include_str!("tests/base.toml");
 
@@ -425,7 +425,7 @@ fn a_zone_has_records_and_links_and_endpoints_stand_in_it() {
     let sets: Vec<_> =
         zone.records.iter().map(|one| (one.name.as_str(), one.set.data.kind().name(), one.set.ttl)).collect();
     assert_eq!(sets, [("@", "MX", 3_600), ("sip", "SRV", 3_600), ("www", "A", 300)]);
-    assert_eq!(zone.links[0].policy, crate::control::model::ResolutionPolicy::NxDomainRedirect);
+    assert_eq!(zone.links[0].policy, crate::model::ResolutionPolicy::NxDomainRedirect);
     let grouped = loaded.model.endpoints.values().find_map(|endpoint| endpoint.zone_group.as_ref()).expect("one");
     assert_eq!((&grouped.zones[0].zone, grouped.zones[0].name.as_str()), (key, "corp-internal"));
 }

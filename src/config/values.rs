@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
 use super::read::{At, Node, Read, Reader, nearest};
-use crate::control::model::{
+use crate::model::{
     Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol, RecordType, ResolutionPolicy,
 };
 

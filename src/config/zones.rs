@@ -7,11 +7,12 @@ use super::build::{Builder, Kind};
 use super::file::File;
 use super::read::{At, OneOrMany, table};
 use super::values::{Idle, Word};
-use crate::control::model::{
-    self, AcceptedNames, Key, RECORD_TTL, RecordSet, RecordType, ResolutionPolicy, Tags, ZoneGroup, ZoneLink,
-    ZoneRecord, domain_name, read_values,
+use crate::model;
+use crate::model::rules::Object;
+use crate::model::{
+    AcceptedNames, Key, RECORD_TTL, RecordSet, RecordType, ResolutionPolicy, Tags, ZoneGroup, ZoneLink, ZoneRecord,
+    domain_name, read_values,
 };
-use crate::control::validate::Object;
 
 table! {
     /// A private DNS zone of your own.

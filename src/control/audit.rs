@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::exported::Missed;
-use super::model::AuditLimits;
-use super::sentence::{Mention, Named, sentence};
-use super::{ControlPlane, Kind, Refusal, state};
+use super::{ControlPlane, state};
+use crate::model::AuditLimits;
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::sentence::{Mention, Named, sentence};
 use crate::store::audit::{AuditQuery, AuditRecord, Verified};
 use crate::store::{Store, StoreError};
 

@@ -2,14 +2,12 @@
 //! reads the log as it is stored; for everybody else it has neither numbers nor hashes, which would tell how much
 //! happens beside what they see.
 
-use super::access::{Principal, actions};
-use super::command::Caller;
-use super::decisions::{Item, ItemKind};
-use super::model::Key;
-use super::refusal::Refusal;
-use super::rights::{Right, Rights, Verb};
 use super::state::Record;
 use super::views::View;
+use crate::access::rights::{Right, Rights, Verb};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::refusal::Refusal;
+use crate::model::{Caller, Key, Principal, actions};
 
 /// What one caller may read of the audit log.
 #[derive(Debug)]

@@ -1,57 +1,13 @@
 //! What may be asked of the control plane, by whom, and how it answers.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::access::tokens::{Secret, Token};
-use super::access::{Principal, Subject, TokenName};
-use super::decisions::{Decisions, Item, ItemKind};
-use super::model::{HostConfig, Key, Model};
 use super::report::Report;
+use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::token::{Secret, Token};
+use crate::model::{HostConfig, Key, Model, TokenName};
 use crate::snapshot::ConnectionState;
-
-/// Who asks: the peer of a Unix socket, the bearer of a token, or the daemon itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Whose rights count.
-    pub subject: Subject,
-    /// Name, for people; `uid:1000` where there is none.
-    pub name: String,
-}
-
-impl std::fmt::Display for Caller {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.name)
-    }
-}
-
-impl Caller {
-    /// The user `uid`, without any group.
-    pub fn user(uid: u32, name: impl Into<String>) -> Self {
-        Self { subject: Subject::only(Principal::Uid(uid)), name: name.into() }
-    }
-
-    /// What is remembered of a caller.
-    pub fn actor(&self) -> Actor {
-        Actor { principal: self.subject.principal().clone(), name: self.name.clone() }
-    }
-}
-
-/// Who did something, as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Actor {
-    /// As roles are assigned to it.
-    pub principal: Principal,
-    /// Name, for people.
-    pub name: String,
-}
-
-impl std::fmt::Display for Actor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.name)
-    }
-}
 
 /// Code of the refusal of [`Command::Unchanged`].
 pub const MOVED: &str = "Changed";

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map as Fields, Value, json};
 
-use super::access::TokenName;
-use super::access::tokens::Token;
-use super::decisions::{Connection, Decisions, Item, ItemKind};
-use super::model::{Key, LinkResource, Map, Model};
+use crate::model::decisions::{Connection, Decisions, Item, ItemKind};
+use crate::model::token::Token;
+use crate::model::{Key, LinkResource, Map, Model, TokenName};
 
 /// Fields that a record keeps at most; what more there are is counted.
 const MOST_FIELDS: usize = 64;

@@ -147,7 +147,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::testing::noon;
+    use crate::testing::noon;
 
     #[test]
     fn what_went_unexported_is_told_of_for_a_month() {

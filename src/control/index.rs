@@ -4,9 +4,8 @@
 use jiff::Timestamp;
 use rpds::RedBlackTreeSetSync;
 
-use super::access::Principal;
-use super::decisions::Decisions;
-use super::model::{Key, Map};
+use crate::model::decisions::Decisions;
+use crate::model::{Key, Map, Principal};
 use crate::snapshot::ConnectionState;
 
 /// Names in order. A clone is a counter.

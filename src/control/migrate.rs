@@ -5,12 +5,11 @@
 /// Consent to names.
 mod names;
 
-use super::command::Actor;
-use super::decisions::Decisions;
-use super::links::LinkKey;
-use super::model::{Key, LinkResource, Map, Visibility, imply_nat};
 use super::state::Record;
 use super::tokens::forget_absent;
+use crate::model::decisions::Decisions;
+use crate::model::links::LinkKey;
+use crate::model::{Actor, Key, LinkResource, Map, Visibility, imply_nat};
 use jiff::Timestamp;
 
 /// Who migrates, and when.
@@ -54,7 +53,7 @@ fn tokens(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
 
 /// Bodies were kept as they came, passwords included.
 fn drop_foreign_values(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
-    let cleaned = super::foreign::clean(decisions).into_iter();
+    let cleaned = crate::model::foreign::clean(decisions).into_iter();
     cleaned.map(|(object, detail)| migration.record(object, detail)).collect()
 }
 
@@ -113,7 +112,7 @@ fn mark_nat(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record>
         }
     }
     // The daemon's file is read with the same mark, so that it does not differ from what it said last.
-    if let Some(file) = decisions.files.get_mut(&super::DAEMON.to_owned()) {
+    if let Some(file) = decisions.files.get_mut(&crate::model::decisions::DAEMON.to_owned()) {
         imply_nat(&mut file.model);
     }
     records
@@ -125,10 +124,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::control::state::{Change, DecisionStore as _, Durable, Extent};
-    use crate::control::testing::{link_key, noon, root};
+    use crate::control::state::{Change, DecisionStore as _, Durable};
+    use crate::model::decisions::Extent;
     use crate::store::Store as _;
     use crate::store::sqlite::SqliteStore;
+    use crate::testing::{link_key, noon, root};
 
     /// What the state of release 0.1 holds of a body.
     const SECRET: &[u8] = b"Sw0rdfish-in-the-clear";
@@ -144,10 +144,10 @@ mod tests {
 
     #[test]
     fn a_typed_resource_of_an_earlier_release_stays_with_its_readers() {
-        use crate::control::DAEMON;
+        use crate::access::rights::Rights;
         use crate::control::apply::{Application, Maker, merge};
-        use crate::control::rights::Rights;
-        use crate::control::testing::{access, key, model};
+        use crate::model::decisions::DAEMON;
+        use crate::testing::{access, key, model};
         let of = |visibility: &Visibility| {
             let mut file = model();
             let resource = file.resources.get_mut(&key("orders-db")).expect("there");
@@ -158,7 +158,7 @@ mod tests {
         let mut found = Decisions { model: of(&Visibility::Readers), ..Decisions::default() };
         found.files.insert(
             DAEMON.to_owned(),
-            crate::control::decisions::Applied { model: of(&Visibility::Readers), ..Default::default() },
+            crate::model::decisions::Applied { model: of(&Visibility::Readers), ..Default::default() },
         );
         let migration = Migration { by: &by, at: noon(), link_key: link_key() };
         let (after, records) = migrate(&migration, 1, &found);
@@ -168,7 +168,7 @@ mod tests {
         assert!(told.detail.contains("visibility"), "{}", told.detail);
         // The file that says nothing of it, as it is read today, changes nothing; one that says something does.
         let (root, access) = (root(), access());
-        let apply = |file: &super::super::model::Model| {
+        let apply = |file: &crate::model::Model| {
             let maker = Maker { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
             merge(&after, &Application::of(file, DAEMON, false, maker)).expect("merged")
         };

@@ -4,56 +4,14 @@
 //! committed, published and acknowledged by every worker and the host, in the order that `writer`
 //! explains. Readers never wait for it: they load the `View` of the last change.
 
-/// The model.
-pub mod model;
-
-/// Types of link resources.
-pub mod resource_types;
-
-/// Resource IDs and aliases.
-pub mod ids;
-
 /// What the control plane asks of the packet path and of the host.
 pub mod ports;
 
 /// Callers, commands, outcomes.
 pub mod command;
 
-/// Why a command is refused.
-pub mod refusal;
-
-/// What typed resources say to their own clients.
-pub mod foreign;
-
-/// What a refusal says, and which objects it mentions.
-pub mod sentence;
-
-/// From a name to the thing meant.
-pub mod references;
-
-/// The states of a connection.
-pub mod approval;
-
-/// Endpoint addresses.
-pub mod addresses;
-
-/// What must be remembered.
-pub mod decisions;
-
-/// What is found out of servers.
-pub mod health;
-
-/// Names of endpoints, and what resolvers answer.
-pub mod names;
-
-/// Names that will surprise somebody.
-pub mod lint;
-
 /// Whether somebody on a link has an address already.
 mod neighbours;
-
-/// NAT addresses that end with their last session.
-pub mod retired;
 
 /// The file it is remembered in.
 pub mod state;
@@ -61,26 +19,11 @@ pub mod state;
 /// States that an older release wrote.
 mod migrate;
 
-/// What is text, and what is not.
-pub mod text;
-
-/// What must hold between the parts of a model.
-pub mod validate;
-
-/// Model and decisions → snapshot and topology.
-pub mod compile;
-
 /// The file and the live state.
 pub mod apply;
 
-/// Who may do what.
-pub mod access;
-
 /// What is assigned to tokens.
 mod tokens;
-
-/// What each command needs.
-pub mod rights;
 
 /// Refused requests, for the audit log.
 mod refused;
@@ -96,9 +39,6 @@ mod audit;
 
 /// How far it was exported.
 mod exported;
-
-/// Link identifiers.
-pub mod links;
 
 /// What of the audit log a caller may read.
 pub mod audited;
@@ -118,10 +58,6 @@ pub mod views;
 /// What of it a caller may see.
 pub mod seen;
 
-/// A small model for tests.
-#[cfg(test)]
-pub(crate) mod testing;
-
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -130,38 +66,35 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-pub use access::{Access, Bootstrap};
 pub use audit::{AuditEntry, AuditVerified};
 pub use command::{
-    Actor, Caller, Changed, Command, Decided, DecidedAll, Decision, Deletion, FileVersion, Outcome, Selection,
-    TokenCreated, Until,
+    Changed, Command, Decided, DecidedAll, Decision, Deletion, FileVersion, Outcome, Selection, TokenCreated, Until,
 };
 pub use exported::Missed;
-pub use links::LinkKey;
-pub use refusal::{BrokenRule, Kind, Refusal};
 pub use refused::{Asker, REFUSALS_INTERVAL};
 pub use report::Report;
 pub use views::{ConnectionView, EndpointView, ResourceView, ServerView, Status, View, VnetView};
 
+use crate::compile::health::Health;
+use crate::compile::retired::RetiredAddress;
+use crate::model::decisions::{DAEMON, Decisions};
+use crate::model::links::LinkKey;
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::rules::Violation;
+use crate::model::{Bootstrap, Caller, HostConfig, Key, Model};
 use crate::snapshot::topology::Topology;
 use crate::store::Store;
-use decisions::Decisions;
 use exported::Exports;
-use health::Health;
-use model::{HostConfig, Key, Model};
 use ports::{Host, Workers};
 use refused::Refused;
-use retired::RetiredAddress;
 use state::DecisionStore;
-use validate::Violation;
-pub use writer::DAEMON;
 use writer::{InForce, Observation, Planning, Ports, Writer};
 
 /// How long a worker may be silent before the daemon stops, closed (law 5).
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// Checks what must hold between the parts of a model: the rules that do not. Whether they refuse a change depends on
-/// what stood before it ([`validate::tightened`]).
+/// what stood before it ([`crate::model::rules::tightened`]).
 ///
 /// With a key, only what concerns that one endpoint: everything else is as it was.
 pub type Validate = fn(&Model, &HostConfig, Option<&Key>) -> Vec<Violation>;

@@ -5,16 +5,17 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::addresses::Allocator;
-use super::command::{Caller, Command, Outcome};
-use super::decisions::{Item, ItemKind};
-use super::model::{Key, LinkResource, Map, Model, NatConfig, Subnet, Vnet};
+use super::ControlPlane;
+use super::command::{Command, Outcome};
 use super::ports::Answer;
-use super::refusal::{Kind, Refusal};
-use super::rights::{Right, Rights, Verb};
-use super::sentence::itself;
 use super::views::View;
-use super::{ControlPlane, DAEMON};
+use crate::access::rights::{Right, Rights, Verb};
+use crate::compile::addresses::Allocator;
+use crate::model::decisions::DAEMON;
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::sentence::itself;
+use crate::model::{Caller, Key, LinkResource, Map, Model, NatConfig, Subnet, Vnet};
 
 /// How many addresses of a subnet are asked about until one is free.
 const TRIES: usize = 16;

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::model::Key;
 use super::state::Record;
+use crate::model::Key;
 
 pub use crate::snapshot::Snapshot;
 pub use crate::snapshot::topology::{AddressInUse, Topology};

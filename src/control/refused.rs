@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::command::Actor;
 use super::state::{REFUSE, Record};
+use crate::model::Actor;
 
 /// How often refusals are written to the audit log.
 pub const REFUSALS_INTERVAL: Duration = Duration::from_mins(5);
@@ -126,8 +126,8 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{noon, root};
     use super::*;
+    use crate::testing::{noon, root};
 
     fn of(address: u8) -> Asker {
         Asker::Address([192, 0, 2, address].into())

@@ -2,92 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::access::{Grant, Scope, Subject, actions};
-use super::approval::Action;
-use super::command::{Caller, Outcome};
-use super::decisions::{Decisions, Item, ItemKind};
-use super::ids;
+use super::command::Outcome;
 use super::index::Index;
-use super::model::{
-    EndpointIp, FormerResource, Key, LinkResource, Map, Model, PrivateEndpoint, ResourceType, Subnet, Tags, Visibility,
-    Vnet,
-};
-use super::names;
-use super::references::{resolve_seen, unknown};
-use super::refusal::Refusal;
-use super::resource_types::{self, PRIVATE_LINK_SERVICE};
-use super::rights::{Right, Rights, Verb};
-use super::sentence::{Named, Sees};
-use super::validate::{Locator, Violation};
 use super::views::View;
-
-/// Whether the holder of `rights` may see `item` of `model`: by its own `read`; an endpoint also by that of the
-/// connections of what it is bound to, an assignment also where it is its own or its group's, a role where it is assignable.
-pub(super) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
-    let besides = match item.kind {
-        ItemKind::Endpoint => {
-            let bound = model.endpoints.get(&item.key);
-            bound.is_some_and(|endpoint| rights.hold(&Right::other_side(model, &item.key, endpoint)))
-        }
-        ItemKind::Assignment => {
-            let given = model.assignments.get(&item.key);
-            given.is_some_and(|given| rights.caller().subject.principals().any(|own| own == given.principal))
-        }
-        // Like an assignment it is read where it may be used.
-        ItemKind::Role => model.roles.get(&item.key).is_some_and(|role| {
-            let read = |scope: &Scope| Right { action: actions::read(actions::ROLE_DEFINITIONS), scope: scope.clone() };
-            role.assignable_scopes.iter().any(|scope| rights.hold(&read(scope)))
-        }),
-        ItemKind::ResourceGroup
-        | ItemKind::Vnet
-        | ItemKind::SecurityGroup
-        | ItemKind::DnsZone
-        | ItemKind::LoadBalancer
-        | ItemKind::Resource => false,
-    };
-    besides || rights.hold(&Right::on(model, item, Verb::Read))
-}
-
-/// Whether the holder of `rights` may see an assignment: its own, and those that it may read.
-pub fn sees_grant(rights: &Rights<'_>, grant: &Grant) -> bool {
-    let own = rights.caller().subject.principals().any(|own| own == grant.assignment.principal);
-    let scope = grant.assignment.scope.clone();
-    own || rights.hold(&Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope })
-}
-
-/// Whether a refusal to the holder of `rights` may mention `named`: what it may see, what it may itself write, and the
-/// subnets that it may use.
-pub(super) fn may_mention(rights: &Rights<'_>, model: &Model, named: &Named) -> bool {
-    let at = |kind: &str, subscription: &str| {
-        rights.hold(&Right { action: actions::read(kind), scope: Scope::subscription(subscription) })
-    };
-    match named {
-        Named::Item(item) => sees(rights, model, item) || rights.hold(&Right::on(model, item, Verb::Write)),
-        Named::Subnet(vnet, name) => {
-            let read = Right::subnet(vnet, name, actions::read(actions::SUBNETS));
-            rights.hold(&read) || rights.hold(&Right::join(vnet, name))
-        }
-        Named::Offer(key) => rights.may_read(model, key) || shows_itself(rights, model, key),
-        Named::Subscription(name) => {
-            [actions::NETWORKS, actions::ENDPOINTS, actions::SERVICES].into_iter().all(|kind| at(kind, name))
-        }
-        Named::Host => rights.hold(&Right::anywhere(actions::read(actions::STATUS))),
-    }
-}
-
-/// Whether the resource `key` shows itself to a subscription in which the holder of `rights` may create endpoints.
-fn shows_itself(rights: &Rights<'_>, model: &Model, key: &Key) -> bool {
-    let creates = |scope: Scope| rights.hold(&Right { action: actions::write(actions::ENDPOINTS), scope });
-    match model.resources.get(key).map(|resource| &resource.visibility) {
-        Some(Visibility::Everyone) => true,
-        Some(Visibility::Subscriptions(list)) => list.iter().any(|name| creates(Scope::subscription(name))),
-        Some(Visibility::Readers | Visibility::ById) | None => false,
-    }
-}
+use crate::access::rights::visibility::{may_mention, sees, shows_itself};
+use crate::access::rights::{Right, Rights, Verb};
+use crate::compile::names::plan;
+use crate::model::approval::Action;
+use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::references::{resolve_seen, unknown};
+use crate::model::refusal::Refusal;
+use crate::model::resource_types::PRIVATE_LINK_SERVICE;
+use crate::model::rules::{Locator, Violation};
+use crate::model::sentence::{Named, Sees};
+use crate::model::{Caller, Scope, actions, ids};
+use crate::model::{
+    EndpointIp, FormerResource, Key, LinkResource, Map, Model, PrivateEndpoint, ResourceType, Subnet, Tags, Vnet,
+    resource_types,
+};
 
 /// What came of a command, as the holder of `rights` may read it.
 pub(super) fn told(rights: &Rights<'_>, model: &Model, outcome: Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
@@ -118,29 +54,6 @@ impl Outcome {
             | Self::Revoked(_) => {}
         }
         self
-    }
-}
-
-/// Callers whose view is kept, of one moment.
-const KEPT: usize = 16;
-
-/// What callers saw of one view: a caller that asks again and again has it filtered once.
-#[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Vec<(Subject, View)>>);
-
-impl Seen {
-    fn of(&self, subject: &Subject, filter: impl FnOnce() -> View) -> View {
-        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, view)) = kept().iter().find(|(one, _)| one == subject) {
-            return view.clone();
-        }
-        let view = filter();
-        let mut kept = kept();
-        if kept.len() >= KEPT {
-            kept.remove(0);
-        }
-        kept.push((subject.clone(), view.clone()));
-        view
     }
 }
 
@@ -176,7 +89,7 @@ impl View {
     }
 
     /// What writes or deletes an object of any type.
-    pub fn object_writes(&self) -> Vec<super::access::Action> {
+    pub fn object_writes(&self) -> Vec<crate::model::Action> {
         self.kinds().flat_map(|kind| [actions::write(kind), actions::delete(kind)]).collect()
     }
 
@@ -347,7 +260,7 @@ impl View {
             }
             model.endpoints.insert(key.clone(), endpoint);
         }
-        let dns = Arc::new(names::plan(&decisions, self.epoch));
+        let dns = Arc::new(plan(&decisions, self.epoch));
         let seen = Arc::default();
         Self { index: Index::of(&decisions), dns, decisions: Arc::new(decisions), seen, ..self.clone() }
     }

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::access::{Scope, TokenName};
-use super::command::Actor;
-use super::decisions::Decisions;
 use super::difference::{FieldChange, bounded};
 use super::exported::{EXPORTED_KEY, Exported};
-use super::model::{Key, Map};
+use crate::model::decisions::Decisions;
+use crate::model::decisions::Extent;
+use crate::model::{Actor, Scope, TokenName};
+use crate::model::{Key, Map};
 use crate::store::audit::{ANCHOR_KEY, AuditBody};
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
 
@@ -62,15 +62,6 @@ pub struct Change<'a> {
     pub extent: &'a Extent,
     /// What the audit log keeps of it.
     pub records: &'a [Record],
-}
-
-/// How far a change reaches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// One endpoint and its connection.
-    Endpoint(Key),
-    /// Anything.
-    Whole,
 }
 
 /// The action of records of refused requests.

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::decisions::{DecidedBy, Decisions, ItemKind};
-use super::testing::{endpoint, host, ip, key, link_key, model, noon, root};
 use super::*;
+use crate::model::decisions::{DecidedBy, Decisions, ItemKind};
+use crate::model::{ConnectionState, Protocol, rules};
 use crate::snapshot::policy::{Query, judge};
-use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Protocol, Snapshot};
+use crate::snapshot::{AttachmentId, EndpointId, Snapshot};
+use crate::testing::{endpoint, host, ip, key, link_key, model, noon, root};
 
 /// At once.
 mod concurrent;
@@ -17,6 +18,9 @@ mod bounds;
 
 /// Rules that came later than the state.
 mod standing;
+
+/// Which rights every command and every reference asks for.
+mod writes;
 
 /// The audit log.
 mod audit;
@@ -139,7 +143,7 @@ fn setup(file: Model) -> Setup {
         workers: 2,
         namespaces: vec![1, 2],
         daemon: Caller::user(990, "privlink"),
-        bootstrap: super::testing::bootstrap(),
+        bootstrap: crate::testing::bootstrap(),
         clock: noon,
         validate: |model, _, _| {
             if model.endpoints.contains_key(&key("forbidden")) { vec![forbidden()] } else { Vec::new() }
@@ -150,13 +154,13 @@ fn setup(file: Model) -> Setup {
 
 fn forbidden() -> Violation {
     Violation {
-        at: validate::Object::Endpoint(key("forbidden")).at(""),
+        at: rules::Object::Endpoint(key("forbidden")).at(""),
         also: Vec::new(),
         involves: Vec::new(),
         code: "Forbidden",
         message: "forbidden".into(),
         remedy: "leave it out".into(),
-        severity: validate::Severity::Error,
+        severity: rules::Severity::Error,
         value: String::new(),
         left_out: false,
     }
@@ -420,7 +424,7 @@ fn a_model_that_breaks_a_rule_changes_nothing_at_all() {
 #[test]
 fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
     let (world, control) = running();
-    let subject = crate::control::access::Subject::peer(1000, [50]);
+    let subject = crate::model::Subject::peer(1000, [50]);
     let reader = Caller { subject, name: "ada".into() };
     let service = "Microsoft.Network/privateLinkServices";
     for (command, right) in [
@@ -439,45 +443,6 @@ fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
     control.apply(&daemon, Command::Reject(orders())).unwrap();
     let connection = control.view().connection("orders", None).unwrap().connection;
     assert_eq!(connection.decided_by, DecidedBy::Live(daemon.actor()));
-}
-
-#[test]
-fn a_disconnected_connection_can_only_go() {
-    let (_, control) = running();
-    control.apply(&root(), Command::Remove(orders())).unwrap();
-    for command in [Command::Approve(orders()), Command::Reject(orders()), Command::Remove(orders())] {
-        let refusal = control.apply(&root(), command).unwrap_err();
-        assert_eq!(refusal.kind, Kind::InvalidTransition);
-        assert!(refusal.message.contains("root") && refusal.remedy.contains("endpoint delete"), "{refusal}");
-    }
-    let view = control.view().connection("orders", None).unwrap();
-    assert!(view.actions_required.contains("delete the endpoint"));
-    control.apply(&root(), delete("orders")).unwrap();
-}
-
-#[test]
-fn the_resource_named_must_be_the_one_bound() {
-    let (world, control) = running();
-    let other = Decision { resource: Some("other".into()), ..orders() };
-    assert_eq!(control.apply(&root(), Command::Reject(other)).unwrap_err().kind, Kind::NotFound);
-    assert!(world.events().is_empty());
-    let right = Decision { resource: Some("default/ORDERS-DB".into()), ..orders() };
-    control.apply(&root(), Command::Reject(right)).unwrap();
-}
-
-#[test]
-fn a_decision_for_a_state_that_has_moved_on_is_refused_and_shows_the_new_one() {
-    let (world, control) = running();
-    let seen = Decision { if_state: Some(ConnectionState::Approved), ..orders() };
-    control.apply(&root(), Command::Reject(seen.clone())).unwrap();
-    world.events();
-    for late in [Command::Remove(seen.clone()), Command::Approve(seen.clone()), Command::Reject(seen)] {
-        let refusal = control.apply(&root(), late).unwrap_err();
-        assert_eq!(refusal.kind, Kind::Conflict);
-        assert!(refusal.message.contains("it is rejected by root"), "{refusal}");
-    }
-    assert!(world.events().is_empty());
-    assert_eq!(state(&control), ConnectionState::Rejected);
 }
 
 #[test]

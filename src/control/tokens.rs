@@ -3,21 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::access::tokens::Token;
-use super::access::{Principal, RoleAssignment, TokenName};
-use super::decisions::Decisions;
-use super::model::{Key, Map, Model};
-use super::refusal::{Kind, Refusal};
 use super::report::Skipped;
-use super::sentence::itself;
-
-/// The token that an assignment is made to by its name.
-pub(super) fn token_of(given: &RoleAssignment) -> Option<&TokenName> {
-    match &given.principal {
-        Principal::Token(name) => Some(name),
-        Principal::Uid(_) | Principal::Gid(_) | Principal::TokenId(_) => None,
-    }
-}
+use crate::model::decisions::Decisions;
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::sentence::itself;
+use crate::model::token::Token;
+use crate::model::{Key, Map, Model, Principal, RoleAssignment, TokenName};
 
 /// Whether an assignment is made to `token`, by its name or by its id.
 pub(super) fn is_to(given: &RoleAssignment, token: &Token) -> bool {
@@ -32,7 +23,7 @@ pub(super) fn is_to(given: &RoleAssignment, token: &Token) -> bool {
 pub(super) fn resolve(file: &Model, decisions: &Decisions) -> (Model, Vec<Skipped>) {
     let (mut resolved, mut skipped) = (file.clone(), Vec::new());
     for (key, given) in &file.assignments {
-        let Some(name) = token_of(given).filter(|name| !decisions.tokens.contains_key(*name)) else { continue };
+        let Some(name) = given.token().filter(|name| !decisions.tokens.contains_key(*name)) else { continue };
         resolved.assignments.remove(key);
         let RoleAssignment { role, scope, .. } = given;
         skipped.push(Skipped {
@@ -49,7 +40,7 @@ pub(super) fn resolve(file: &Model, decisions: &Decisions) -> (Model, Vec<Skippe
 impl Decisions {
     /// Checks that there is a token for each of `assignments` that is to one.
     pub(super) fn refuse_absent_tokens(&self, assignments: &Map<RoleAssignment>) -> Result<(), Refusal> {
-        match assignments.values().filter_map(token_of).find(|name| !self.tokens.contains_key(*name)) {
+        match assignments.values().filter_map(RoleAssignment::token).find(|name| !self.tokens.contains_key(*name)) {
             None => Ok(()),
             Some(name) => Err(Refusal::new(
                 Kind::Invalid,
@@ -87,11 +78,12 @@ fn forget_those(
 /// Takes away what is assigned to tokens that there are not.
 pub(super) fn forget_absent(after: &mut Decisions) -> Vec<(Key, RoleAssignment)> {
     let present: BTreeSet<TokenName> = after.tokens.keys().cloned().collect();
-    let absent = after.model.assignments.values().filter_map(token_of).filter(|name| !present.contains(*name));
+    let absent =
+        after.model.assignments.values().filter_map(RoleAssignment::token).filter(|name| !present.contains(*name));
     let absent: BTreeSet<TokenName> = absent.cloned().collect();
     let mut gone = Vec::new();
     for name in &absent {
-        gone.extend(forget_those(after, name, |given| token_of(given) == Some(name)));
+        gone.extend(forget_those(after, name, |given| given.token() == Some(name)));
     }
     gone
 }

@@ -3,23 +3,22 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::access::Access;
-use super::compile::Registry;
-use super::decisions::{Connection, DecidedBy, Decisions, Item};
-use super::health::{Health, Server};
 use super::index::Index;
-use super::model::{BackendSpec, HostConfig, Key, LinkResource, Model, PrivateEndpoint, TargetSpec, Vnet};
-use super::references::resolve;
-use super::refusal::Refusal;
 use super::report::Report;
-use super::retired::Retired;
-use super::seen::Seen;
-use super::validate::tightened::Standing;
+use crate::access::Access;
+use crate::compile::Registry;
+use crate::compile::health::{Health, Server};
+use crate::compile::retired::Retired;
+use crate::model::decisions::{Connection, DecidedBy, Decisions, Item};
+use crate::model::references::resolve;
+use crate::model::refusal::Refusal;
+use crate::model::rules::tightened::Standing;
+use crate::model::{BackendSpec, HostConfig, Key, LinkResource, Model, PrivateEndpoint, Subject, TargetSpec, Vnet};
 use crate::snapshot::dns::DnsPlan;
 use crate::snapshot::{BackendState, ConnectionState, EndpointId, Protocol, ResourceId};
 
@@ -194,7 +193,7 @@ impl View {
 
     /// [`View::kept_unnamed`], as what they are.
     pub fn kept_items(&self) -> impl Iterator<Item = &Item> {
-        let file = self.decisions.files.get(&super::DAEMON.to_owned());
+        let file = self.decisions.files.get(&crate::model::decisions::DAEMON.to_owned());
         file.into_iter().flat_map(|file| &file.left)
     }
 
@@ -224,7 +223,8 @@ impl View {
     /// `NotFound`: no endpoint, or several, are called so.
     pub fn endpoint(&self, reference: &str) -> Result<EndpointView, Refusal> {
         let key = resolve("endpoint", reference, &self.decisions.model.endpoints)?;
-        self.endpoint_view(key).ok_or_else(|| super::references::unknown("endpoint", reference, std::iter::empty()))
+        self.endpoint_view(key)
+            .ok_or_else(|| crate::model::references::unknown("endpoint", reference, std::iter::empty()))
     }
 
     /// Every connection by name, or those that wait for their owner, the oldest first.
@@ -243,7 +243,7 @@ impl View {
     pub fn connection(&self, endpoint: &str, resource: Option<&str>) -> Result<ConnectionView, Refusal> {
         let view = self.endpoint(endpoint)?;
         let bound = (&view.key, &view.endpoint.resource);
-        super::references::check_bound(&self.decisions.model, &|_| true, bound, resource)?;
+        crate::model::references::check_bound(&self.decisions.model, &|_| true, bound, resource)?;
         Ok(connection_view(view))
     }
 
@@ -260,7 +260,7 @@ impl View {
     pub fn resource(&self, reference: &str) -> Result<ResourceView, Refusal> {
         let key = resolve("resource", reference, &self.decisions.model.resources)?;
         self.resource_view(key, &Servers::of(&self.decisions.model))
-            .ok_or_else(|| super::references::unknown("resource", reference, std::iter::empty()))
+            .ok_or_else(|| crate::model::references::unknown("resource", reference, std::iter::empty()))
     }
 
     /// Every VNet, by name.
@@ -276,7 +276,7 @@ impl View {
         let vnets = &self.decisions.model.vnets;
         let key = resolve("vnet", reference, vnets)?;
         let found = vnets.get(key).map(|vnet| self.vnet_view(key, vnet));
-        found.ok_or_else(|| super::references::unknown("vnet", reference, std::iter::empty()))
+        found.ok_or_else(|| crate::model::references::unknown("vnet", reference, std::iter::empty()))
     }
 
     fn endpoint_view(&self, key: &Key) -> Option<EndpointView> {
@@ -424,7 +424,7 @@ fn backends(health: &Health, resource: &LinkResource, endpoint: &PrivateEndpoint
     let up = |target: &TargetSpec, backend: &BackendSpec| {
         health.state(&endpoint.resource, target, backend) == BackendState::Up
     };
-    let members = super::compile::bound_targets(resource, endpoint);
+    let members = crate::compile::bound_targets(resource, endpoint);
     let mut addresses: Vec<IpAddr> = members
         .into_iter()
         .filter_map(|(_, target)| resource.targets.get(usize::from(target.0)))
@@ -453,5 +453,28 @@ pub(super) fn decision_of(connection: &Connection) -> String {
         | DecidedBy::ApprovalEnded => {
             format!("{state} by {} at {}", connection.decided_by, at(connection.decided_at))
         }
+    }
+}
+
+/// Callers whose view is kept, of one moment.
+const KEPT: usize = 16;
+
+/// What callers saw of one view: a caller that asks again and again has it filtered once.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<Vec<(Subject, View)>>);
+
+impl Seen {
+    pub(super) fn of(&self, subject: &Subject, filter: impl FnOnce() -> View) -> View {
+        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, view)) = kept().iter().find(|(one, _)| one == subject) {
+            return view.clone();
+        }
+        let view = filter();
+        let mut kept = kept();
+        if kept.len() >= KEPT {
+            kept.remove(0);
+        }
+        kept.push((subject.clone(), view.clone()));
+        view
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use privlink::control::model::Key;
 use privlink::health::{Connecting, Probe, ask};
 use privlink::host::netns::Namespace;
+use privlink::model::Key;
 use tokio::net::TcpSocket;
 
 /// The namespace that each VNet's attachment is in.

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use privlink::cli::Exit;
-use privlink::control::{LinkKey, ports};
+use privlink::control::ports;
 use privlink::dataplane::counters::WorkerCounters;
 use privlink::dataplane::device::tun::{TunQueue, TunReader, TunWriter};
 use privlink::dataplane::ended::EndedRing;
@@ -16,6 +16,7 @@ use privlink::dataplane::mailbox::Mailbox;
 use privlink::dataplane::pace::Moment;
 use privlink::dataplane::{Ears, Worker};
 use privlink::host::thread::Thread;
+use privlink::model::links::LinkKey;
 use privlink::snapshot::steering::Secret;
 use privlink::snapshot::{PathMtus, Publisher, Snapshot};
 use tokio::sync::watch;

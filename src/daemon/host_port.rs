@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
-use privlink::control::model::Key;
 use privlink::control::ports;
 use privlink::control::state::Record;
 use privlink::host::netns::Namespace;
 use privlink::host::{Host, neighbours};
+use privlink::model::Key;
 use privlink::snapshot::topology::Topology;
 
 use super::on_request::Hook;

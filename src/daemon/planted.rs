@@ -4,8 +4,8 @@
 use std::io;
 use std::sync::Arc;
 
-use privlink::control::decisions::Decisions;
 use privlink::control::state::{Change, DecisionStore};
+use privlink::model::decisions::Decisions;
 use privlink::store::Store;
 
 /// `store`, with the panic where one is asked for.

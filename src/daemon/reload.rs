@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use privlink::api::{self, ReloadFailure};
+use privlink::compile::lint;
 use privlink::config;
-use privlink::control::lint;
-use privlink::control::{Caller, Command, ControlPlane, DAEMON, FileVersion, Outcome, Report};
+use privlink::control::{Command, ControlPlane, FileVersion, Outcome, Report};
+use privlink::model::Caller;
+use privlink::model::decisions::DAEMON;
 use privlink::observe::Observer;
 use privlink::observe::reloads::LastReload;
 

@@ -20,10 +20,10 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::compile::health::{Health, Server};
+use crate::compile::retired::{Retired, RetiredAddress};
 use crate::control::ControlPlane;
-use crate::control::health::{Health, Server};
-use crate::control::model::{HealthCheck, Key, Model};
-use crate::control::retired::{Retired, RetiredAddress};
+use crate::model::{HealthCheck, Key, Model};
 use streak::Streak;
 
 /// A server that is being asked, and why it is not well, in words.

@@ -1,6 +1,6 @@
 //! A server is taken to be well until it fails `fall` times in a row, and to be down until it succeeds `rise` times.
 
-use crate::control::model::HealthCheck;
+use crate::model::HealthCheck;
 
 /// What a server was found to be, and how often in a row it has been found otherwise since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

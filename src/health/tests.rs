@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::testing::{ip, key, model};
+use crate::testing::{ip, key, model};
 
 fn check() -> HealthCheck {
     HealthCheck {
@@ -100,9 +100,9 @@ async fn a_check_of_some_ports_is_one_by_itself() {
     let mut model = with(None, None);
     let mut resource = model.resources.get(&key("orders-db")).expect("the resource").clone();
     let port = resource.targets[0].ports[0];
-    let of = |name: &str, port: u16| crate::control::model::PortCheck {
+    let of = |name: &str, port: u16| crate::model::PortCheck {
         name: name.into(),
-        ports: vec![(crate::control::model::Protocol::Tcp, port, port)],
+        ports: vec![(crate::model::Protocol::Tcp, port, port)],
         check: check(),
     };
     resource.targets[0].port_checks = vec![of("web", port.first), of("admin", 9)];

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use privlink::control::model::Model;
 use privlink::dataplane::forwarder::{Context, Forwarder, Position};
 use privlink::dataplane::handover::Shared;
 use privlink::dataplane::session::Tick;
 use privlink::dataplane::verdict::Verdict;
+use privlink::model::Model;
 use privlink::snapshot::tables::Stamp;
 use privlink::snapshot::{
     Attachment, AttachmentId, Backend, ConnectionState, Endpoint, EndpointId, Generation, PortMap, Protocol, Resource,

@@ -35,23 +35,6 @@ const LEFT: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &["access", "build", "file", "networks", "read", "values", "zones"]),
-    ("control", &["access", "command", "decisions", "difference", "model", "refusal", "report", "sentence"]),
-    (
-        "control",
-        &[
-            "addresses",
-            "apply",
-            "compile",
-            "migrate",
-            "names",
-            "retired",
-            "rights",
-            "seen",
-            "validate",
-            "views",
-            "writer",
-        ],
-    ),
     ("dataplane", &["fastpath", "forwarder", "lifecycle", "probing", "segments", "slowpath"]),
 ];
 

@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 use super::Rejection;
 use super::ask::{Ask, Looks, lists};
 use super::body::{Field, NOT_BY_PATCH};
-use crate::control::decisions::Item;
-use crate::control::ids::ArmId;
-use crate::control::model::Tags;
-use crate::control::rights::{Right, Verb};
+use crate::access::rights::{Right, Verb};
+use crate::model::Tags;
+use crate::model::decisions::Item;
+use crate::model::ids::ArmId;
 
 /// Objects of one page unless `$top` asks for fewer.
 const PAGE: usize = 1_000;

@@ -10,11 +10,10 @@ use serde_json::Value;
 use super::body::Body;
 use super::routes::Route;
 use super::{ApiState, Rejection, extension};
-use crate::control::access::{actions, grammar};
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{Key, Model, Vnet};
-use crate::control::rights::{Right, Rights, Verb};
-use crate::control::{Caller, Command, Outcome, View};
+use crate::access::rights::{Right, Rights, Verb};
+use crate::control::{Command, Outcome, View};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::{Caller, Key, Model, Vnet, actions, grammar};
 
 /// A request that a handler answers.
 #[derive(Debug)]

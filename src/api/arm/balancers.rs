@@ -7,13 +7,12 @@ use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
 use super::stored;
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::ids;
-use crate::control::model::{
+use crate::access::rights::{Right, Verb};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::{
     BackendPool, BalancerProbe, BalancingRule, Distribution, Frontend, HealthCheck, Key, LoadBalancer, Model,
-    PoolAddress, Protocol,
+    PoolAddress, Protocol, ids,
 };
-use crate::control::rights::{Right, Verb};
 
 const FRONTEND: &str = "Microsoft.Network/loadBalancers/frontendIPConfigurations";
 const PROBE: &str = "Microsoft.Network/loadBalancers/probes";

@@ -8,9 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Rejection;
-use crate::control::access::grammar;
-use crate::control::ids::ArmId;
-use crate::control::model::{Tags, region};
+use crate::model::ids::ArmId;
+use crate::model::{Tags, grammar, region};
 
 /// A value of the body, and what the object shows at its place: output that a client sends back with its change orders
 /// nothing.

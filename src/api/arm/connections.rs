@@ -7,14 +7,12 @@ use super::answer::{Answer, object, page, tagged};
 use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::{Rejection, typed};
+use crate::access::rights::Right;
 use crate::api::convert;
-use crate::control::decisions::{Connection, Item, ItemKind};
-use crate::control::ids;
-use crate::control::model::ConnectionState;
-use crate::control::model::{Key, PrivateEndpoint};
-use crate::control::resource_types::PRIVATE_LINK_SERVICE;
-use crate::control::rights::Right;
 use crate::control::{Command, Decision, Until, View};
+use crate::model::decisions::{Connection, Item, ItemKind};
+use crate::model::resource_types::PRIVATE_LINK_SERVICE;
+use crate::model::{ConnectionState, Key, PrivateEndpoint, ids};
 
 /// `GET …/privateEndpointConnections`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
@@ -187,7 +185,7 @@ fn show(key: &Key, kind: Option<&str>, endpoint: &Key, of: &PrivateEndpoint, con
 pub(super) fn state(connection: &Connection, endpoint: &PrivateEndpoint) -> Value {
     let automatic = matches!(
         connection.decided_by,
-        crate::control::decisions::DecidedBy::AutoApproval | crate::control::decisions::DecidedBy::Right(_)
+        crate::model::decisions::DecidedBy::AutoApproval | crate::model::decisions::DecidedBy::Right(_)
     );
     let description = match connection.description.as_str() {
         "" if automatic && connection.state == ConnectionState::Approved => "Auto-approved",

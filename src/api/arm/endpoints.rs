@@ -6,13 +6,12 @@ use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
 use super::{Rejection, connections, extension, interfaces, stored};
+use crate::access::rights::{Right, Verb};
 use crate::control::View;
-use crate::control::decisions::{Decisions, Item, ItemKind};
-use crate::control::ids::{self, ArmId};
-use crate::control::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint};
-use crate::control::names;
-use crate::control::resource_types::{self, PRIVATE_LINK_SERVICE};
-use crate::control::rights::{Right, Verb};
+use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::ids::ArmId;
+use crate::model::resource_types::PRIVATE_LINK_SERVICE;
+use crate::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint, ids, names, resource_types};
 
 /// `GET …/privateEndpoints`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {

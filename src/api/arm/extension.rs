@@ -11,14 +11,14 @@ use super::Rejection;
 use super::ask::Reader;
 use super::body::Field;
 use super::targets::{self, OfTarget};
+use crate::compile::names::waiting_at_home;
 use crate::control::View;
-use crate::control::decisions::{Connection, ItemKind};
-use crate::control::ids::{self, ArmId};
-use crate::control::model::{
+use crate::model::decisions::{Connection, ItemKind};
+use crate::model::ids::ArmId;
+use crate::model::{
     AcceptedNames, Balance, ConnectionState, DnsSettings, Key, LinkResource, PrivateEndpoint, Rates, Subnet, Vnet,
-    Workload,
+    Workload, ids,
 };
-use crate::control::names;
 
 /// Of a VNet.
 #[derive(Debug, Deserialize)]
@@ -354,7 +354,7 @@ pub(super) fn show_endpoint(view: &View, key: &Key, endpoint: &PrivateEndpoint, 
     if let Some(accepted) = &endpoint.accept_names {
         shown["acceptNames"] = json!(texts(accepted));
     }
-    let waiting = names::waiting_at_home(&view.decisions, key, endpoint);
+    let waiting = waiting_at_home(&view.decisions, key, endpoint);
     if !waiting.is_empty() {
         shown["waitingNames"] = json!(waiting);
     }

@@ -6,9 +6,9 @@ use super::answer::{Answer, page};
 use super::ask::Ask;
 use super::body::{Field, NOT_BY_PATCH};
 use super::{Rejection, stored};
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{Key, Model, ResourceGroup};
-use crate::control::rights::{Right, Verb};
+use crate::access::rights::{Right, Verb};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::{Key, Model, ResourceGroup};
 
 /// As its settings are listed.
 const KIND: &str = "Microsoft.Resources/resourceGroups";

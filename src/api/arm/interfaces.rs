@@ -7,12 +7,10 @@ use super::answer::{Answer, object, page};
 use super::ask::Ask;
 use super::body::{Field, NOT_BY_PATCH};
 use super::endpoints;
+use crate::access::rights::Right;
 use crate::control::View;
-use crate::control::access::actions;
-use crate::control::decisions::{Connection, ItemKind};
-use crate::control::ids;
-use crate::control::model::{EndpointIp, EndpointLabels, Key, PrivateEndpoint};
-use crate::control::rights::Right;
+use crate::model::decisions::{Connection, ItemKind};
+use crate::model::{EndpointIp, EndpointLabels, Key, PrivateEndpoint, actions, ids};
 
 /// `GET …/networkInterfaces`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {

@@ -6,12 +6,11 @@ use super::Rejection;
 use super::answer::{Answer, page};
 use super::ask::Ask;
 use super::body::Field;
-use crate::control::access::{Scope, actions};
-use crate::control::decisions::ItemKind;
-use crate::control::ids::{self, ArmId};
-use crate::control::model::{self, Key, ResourceType};
-use crate::control::resource_types;
-use crate::control::rights::Right;
+use crate::access::rights::Right;
+use crate::model;
+use crate::model::decisions::ItemKind;
+use crate::model::ids::ArmId;
+use crate::model::{Key, ResourceType, Scope, actions, ids, resource_types};
 
 /// `GET …/locations/{location}/availablePrivateEndpointTypes`
 pub(super) fn types(ask: &Ask) -> Result<Answer, Rejection> {

@@ -15,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::ApiState;
 use super::error::Rejection;
-use crate::control::Caller;
 use crate::control::command::MOVED;
+use crate::model::Caller;
 
 /// What is answered, and its tag.
 mod answer;

@@ -7,10 +7,9 @@ use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::subnets;
 use super::{Rejection, extension, stored};
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::ids;
-use crate::control::model::{Key, Model, PeeringLabel, Vnet};
-use crate::control::rights::{Right, Verb};
+use crate::access::rights::{Right, Verb};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::{Key, Model, PeeringLabel, Vnet, ids};
 
 /// `GET …/virtualNetworks`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
@@ -108,7 +107,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>, shown: Option<&Value>) -> R
         lockdown: false,
         public_prefixes: vec![],
         peering_labels: Vec::new(),
-        tags: crate::control::model::Tags::new(),
+        tags: crate::model::Tags::new(),
         foreign: String::new(),
     });
     vnet.region = region.filter(|region| !region.is_empty()).ok_or_else(|| body.refused("`location` is missing"))?;

@@ -11,14 +11,11 @@ use super::answer::{Answer, page, tagged};
 use super::ask::Ask;
 use super::body::Field;
 use super::zones::{found, writable, write};
-use crate::control::access::actions;
-use crate::control::decisions::ItemKind;
-use crate::control::ids;
-use crate::control::model::{
+use crate::model::decisions::ItemKind;
+use crate::model::{
     APEX, DnsZone, Key, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, Soa, Srv, TXT_PIECE, Tags, ZoneRecord,
-    domain_name, whole,
+    actions, domain_name, ids, names, whole,
 };
-use crate::control::names;
 
 /// What the path names: a type that a zone may hold, or its start of authority.
 #[derive(Clone, Copy, PartialEq, Eq)]

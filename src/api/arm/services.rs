@@ -6,11 +6,10 @@ use super::answer::{Answer, object, page, patched};
 use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::{Rejection, connections, extension, stored};
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::ids;
-use crate::control::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Visibility};
-use crate::control::resource_types::PRIVATE_LINK_SERVICE;
-use crate::control::rights::{Right, Verb};
+use crate::access::rights::{Right, Verb};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::resource_types::PRIVATE_LINK_SERVICE;
+use crate::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Visibility, ids};
 
 /// `GET …/privateLinkServices`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {

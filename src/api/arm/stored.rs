@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Rejection;
 use super::answer::tagged;
 use super::body::{Field, is_empty};
-use crate::control::foreign::{KEPT_MAX, NAME_MAX, NAMES_MAX, NOT_KEPT};
+use crate::model::foreign::{KEPT_MAX, NAME_MAX, NAMES_MAX, NOT_KEPT};
 
 /// What becomes of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

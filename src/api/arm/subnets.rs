@@ -6,12 +6,10 @@ use super::answer::{Answer, object, page};
 use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::{Rejection, extension, networks, stored};
-use crate::control::access::actions;
-use crate::control::decisions::ItemKind;
-use crate::control::ids;
-use crate::control::model::{Frontend, Key, NetworkPolicies, PeeringLabel, Subnet, Vnet};
-use crate::control::rights::Right;
-use crate::control::sentence::UNSEEN;
+use crate::access::rights::Right;
+use crate::model::decisions::ItemKind;
+use crate::model::sentence::UNSEEN;
+use crate::model::{Frontend, Key, NetworkPolicies, PeeringLabel, Subnet, Vnet, actions, ids};
 
 /// `GET …/subnets`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {

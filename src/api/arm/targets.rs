@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Rejection;
 use super::body::Field;
 use super::extension::seconds;
-use crate::control::model::{BackendSpec, Balance, HealthCheck, PortCheck, PortSpec, Protocol, TargetSpec};
+use crate::model::{BackendSpec, Balance, HealthCheck, PortCheck, PortSpec, Protocol, TargetSpec};
 
 /// One target.
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,13 +9,12 @@ use super::answer::{Answer, object, page};
 use super::ask::{Ask, Reader};
 use super::body::{Field, NOT_BY_PATCH};
 use super::{Rejection, connections as sides, extension, services, stored};
-use crate::control::access::actions;
-use crate::control::decisions::ItemKind;
-use crate::control::foreign;
-use crate::control::ids;
-use crate::control::model::{Key, LinkResource, Model, ResourceType, TargetSpec, member_name};
-use crate::control::resource_types::{self, Cloud, PRIVATE_LINK_SERVICE};
-use crate::control::rights::Right;
+use crate::access::rights::Right;
+use crate::model::decisions::ItemKind;
+use crate::model::resource_types::{Cloud, PRIVATE_LINK_SERVICE};
+use crate::model::{
+    Key, LinkResource, Model, ResourceType, TargetSpec, actions, foreign, ids, member_name, resource_types,
+};
 
 /// The type that the path names, in Azure's spelling.
 ///

@@ -1,8 +1,8 @@
 //! Refusals in Azure's words: the rules of the model speak of the keys of a file, and who sent properties is told of
 //! properties. One table for each kind of object, from keys to properties.
 
-use crate::control::model::Key;
 use crate::interface::ErrorDetail;
+use crate::model::Key;
 
 use super::Rejection;
 
@@ -279,13 +279,13 @@ mod tests {
     #[test]
     fn no_key_of_a_file_is_left_in_what_the_rules_say() {
         let sources = [
-            include_str!("../../control/validate/endpoints.rs"),
-            include_str!("../../control/validate/resources.rs"),
-            include_str!("../../control/validate/networks.rs"),
-            include_str!("../../control/validate/rates.rs"),
-            include_str!("../../control/validate/sharing.rs"),
+            include_str!("../../model/rules/endpoints.rs"),
+            include_str!("../../model/rules/resources.rs"),
+            include_str!("../../model/rules/networks.rs"),
+            include_str!("../../model/rules/rates.rs"),
+            include_str!("../../model/rules/sharing.rs"),
             include_str!("../../control/apply/create.rs"),
-            include_str!("../../control/rights/references.rs"),
+            include_str!("../../access/rights/references.rs"),
         ];
         let mut asked = 0;
         for line in sources.iter().flat_map(|source| source.lines()).filter(|line| !line.trim().starts_with("//")) {

@@ -10,13 +10,10 @@ use super::answer::{Answer, object, page, tagged};
 use super::ask::Ask;
 use super::body::Field;
 use super::endpoints;
+use crate::access::rights::Right;
 use crate::control::View;
-use crate::control::access::actions;
-use crate::control::decisions::ItemKind;
-use crate::control::ids;
-use crate::control::model::{GroupZone, Key, PrivateEndpoint, ZoneGroup};
-use crate::control::names;
-use crate::control::rights::Right;
+use crate::model::decisions::ItemKind;
+use crate::model::{GroupZone, Key, PrivateEndpoint, ZoneGroup, actions, ids, names};
 
 /// `GET …/privateEndpoints/{name}/privateDnsZoneGroups`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
@@ -103,7 +100,7 @@ fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint, group: &ZoneGroup) -
     let id = ids::endpoint(key).below("privateDnsZoneGroups", &group.name);
     let model = &view.decisions.model;
     let vnet = model.vnets.get(&endpoint.vnet);
-    let ttl = vnet.and_then(|vnet| vnet.dns.as_ref()).map_or(crate::control::model::DNS_TTL, |dns| dns.ttl).as_secs();
+    let ttl = vnet.and_then(|vnet| vnet.dns.as_ref()).map_or(crate::model::DNS_TTL, |dns| dns.ttl).as_secs();
     let config = |one: &GroupZone| {
         let mut sets: BTreeMap<(String, &str), Vec<IpAddr>> = BTreeMap::new();
         for (zone, name, _, address) in names::group_records(&view.decisions, key, endpoint) {

@@ -6,13 +6,10 @@ use super::Rejection;
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::{Field, NOT_BY_PATCH};
-use crate::control::access::actions;
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::ids;
-use crate::control::model::{DnsZone, Key, Model, ResolutionPolicy, ZoneLink};
-use crate::control::names;
-use crate::control::rights::{Right, Verb};
-use crate::control::validate::{LINKS_MAX, RECORD_SETS_MAX};
+use crate::access::rights::{Right, Verb};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::rules::{LINKS_MAX, RECORD_SETS_MAX};
+use crate::model::{DnsZone, Key, Model, ResolutionPolicy, ZoneLink, actions, ids, names};
 
 /// Zones are nowhere in particular.
 pub(super) const GLOBAL: &str = "global";
@@ -190,7 +187,7 @@ pub(super) fn delete_link(ask: &Ask) -> Result<Answer, Rejection> {
 ///
 /// # Errors
 /// 403, 404.
-pub(super) fn writable(ask: &Ask, action: crate::control::access::Action) -> Result<(Key, DnsZone), Rejection> {
+pub(super) fn writable(ask: &Ask, action: crate::model::Action) -> Result<(Key, DnsZone), Rejection> {
     let key = ask.key();
     ask.demand(&Right::in_zone(&key, action))?;
     let found = ask.model().dns_zones.entry(&key);

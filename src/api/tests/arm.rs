@@ -305,8 +305,7 @@ async fn a_page_says_where_the_next_one_is() {
 
 /// Lets `uid:1000` do everything in the subscription `mine`, and nothing elsewhere.
 fn entitle(served: &Served) {
-    use crate::control::access::RoleAssignment;
-    use crate::control::model::Key;
+    use crate::model::{Key, RoleAssignment};
     let given = RoleAssignment {
         principal: "uid:1000".parse().unwrap(),
         role: "Contributor".parse().unwrap(),
@@ -429,13 +428,13 @@ async fn conditions_are_judged_and_repetition_does_nothing_twice() {
 async fn rights_come_before_the_body() {
     let served = Served::to(4242);
     // Somebody who may change something, and nothing of what is asked for.
-    let given = crate::control::access::RoleAssignment {
+    let given = crate::model::RoleAssignment {
         principal: "uid:4242".parse().unwrap(),
         role: "Contributor".parse().unwrap(),
         scope: "/subscriptions/s/resourceGroups/elsewhere".parse().unwrap(),
     };
     let mut items = Box::new(Model::default());
-    items.assignments.insert(crate::control::model::Key::global(given.id().to_string()), given);
+    items.assignments.insert(crate::model::Key::global(given.id().to_string()), given);
     served.state.control.apply(&testing::root(), Command::Put { items, create_only: true }).unwrap();
     let mut asked = 0;
     for (template, operations) in super::super::arm::openapi::document()["paths"].as_object().unwrap() {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::unseen::{Asked, World, caller, things};
 use super::*;
-use crate::control::model::{Quota, Quotas};
+use crate::model::{Quota, Quotas};
 
 /// Who reads `mine` and `hush` but for their endpoints.
 const NETWORKER: u32 = 1_031;
@@ -49,7 +49,7 @@ async fn counts_are_those_of_all_or_left_out() {
 
 #[test]
 fn a_quota_is_told_without_what_is_used_of_it() {
-    use crate::control::validate::usage;
+    use crate::model::rules::usage;
     let (model, quotas) = (model(), Quotas::default().with(Quota::EndpointsPerVnet, Some(7)));
     let lines = usage(&model, &model, &quotas, |_, _| false);
     let told: Vec<_> = lines.iter().map(|line| (line.quota, line.used, line.limit)).collect();

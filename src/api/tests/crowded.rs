@@ -14,9 +14,8 @@ use super::super::places::{EACH_ADDRESS, EACH_CALLER, KEPT_FOR_ROOT};
 use super::super::tls::Identity;
 use super::*;
 use crate::control::Outcome;
-use crate::control::access::RoleAssignment;
-use crate::control::model::Key;
-use crate::control::testing::root;
+use crate::model::{Key, RoleAssignment};
+use crate::testing::root;
 
 /// Who is hostile to others on this host.
 pub(super) const HOSTILE: u32 = 4242;
@@ -431,7 +430,7 @@ async fn a_caller_has_a_few_long_polls_and_more_are_answered_at_once() {
 async fn a_question_of_many_takes_one_thread_of_a_caller_and_no_revocation_waits() {
     let served = Served::to(0);
     let lanes = Arc::clone(&served.state.lanes);
-    let somebody = crate::control::access::Principal::Uid(HOSTILE);
+    let somebody = crate::model::Principal::Uid(HOSTILE);
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let gone = Arc::new(Mutex::new(gone));
     let (arrived, mut came) = tokio::sync::mpsc::unbounded_channel();

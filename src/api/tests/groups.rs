@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::unseen::{World, things};
 use super::*;
-use crate::control::access::{RoleAssignment, Scope};
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{FrontendRef, GroupZone, Key, LinkResource, PrivateEndpoint, Vnet, ZoneGroup, ZoneLink};
-use crate::control::testing::root;
-use crate::control::validate::{Severity, validate};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::rules::{Severity, validate};
+use crate::model::{
+    FrontendRef, GroupZone, Key, LinkResource, PrivateEndpoint, RoleAssignment, Scope, Vnet, ZoneGroup, ZoneLink,
+};
+use crate::testing::root;
 
 fn name(group: &str, rest: &str) -> Key {
     Key::new(group, format!("{group}{rest}"))

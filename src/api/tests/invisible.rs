@@ -1,9 +1,8 @@
 //! What a caller may not see is answered like what is not there: every question and command, byte by byte.
 
 use super::*;
-use crate::control::access::{RoleAssignment, RoleDefinition};
-use crate::control::model::{Key, SecurityGroup};
-use crate::control::testing::{key, root};
+use crate::model::{Key, RoleAssignment, RoleDefinition, SecurityGroup};
+use crate::testing::{key, root};
 
 /// The uid of somebody who may do all there is to do in the group `own`, and who sees nothing else.
 const STRANGER: u32 = 1000;
@@ -25,7 +24,7 @@ fn furnish(served: &Served) {
         items.vnets.insert(name("hidden"), vnet.clone());
         items.security_groups.insert(name("hidden"), SecurityGroup { rules: Vec::new() });
         let nat = elsewhere(&format!("10.20.99.{octet}"));
-        items.resources.insert(name("hidden"), crate::control::model::LinkResource { nat, ..resource.clone() });
+        items.resources.insert(name("hidden"), crate::model::LinkResource { nat, ..resource.clone() });
         let mut made = endpoint.clone();
         made.addresses.clear();
         made.vnet = name("hidden");

@@ -1,9 +1,8 @@
 //! An object's key: it keeps its first spelling, and what has it later inherits nothing of what had it before.
 
 use super::*;
-use crate::control::access::{RoleAssignment, RoleName};
-use crate::control::decisions::ItemKind;
-use crate::control::model::{Key, LinkResource};
+use crate::model::decisions::ItemKind;
+use crate::model::{Key, LinkResource, RoleAssignment, RoleName};
 
 #[tokio::test]
 async fn an_object_keeps_the_spelling_of_its_first_write() {
@@ -74,7 +73,7 @@ async fn each_resource_of_one_key_leaves_its_own_names_to_its_own_endpoints() {
         let model = &view.decisions.model;
         let (key, endpoint) = model.endpoints.entry(&testing::key(name)).expect("there");
         let kind = model.bound_kind(key, endpoint).unwrap_or_default().to_owned();
-        let names = crate::control::names::of_endpoint(model, key, endpoint).into_iter().map(|name| name.public);
+        let names = crate::model::names::of_endpoint(model, key, endpoint).into_iter().map(|name| name.public);
         (kind, names.collect::<Vec<_>>())
     };
     let own = |kind: &str, name: &str| (kind.to_owned(), vec![format!("{name}.example.com")]);

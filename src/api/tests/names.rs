@@ -1,9 +1,9 @@
 //! What a request may name: conditions that nobody judges, and names that no ID can have.
 
 use super::*;
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{Key, ResourceGroup};
-use crate::control::rights::{Right, Verb};
+use crate::access::rights::{Right, Verb};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::{Key, ResourceGroup};
 
 #[tokio::test]
 async fn a_condition_that_is_not_judged_is_refused_and_nothing_is_assigned() {

@@ -7,7 +7,7 @@ use super::hostile::{refused_while_sending, said};
 use super::unseen::things::{assign, define};
 use super::*;
 use crate::api::before_body::{PART_DOCUMENT_LIMIT, PART_TIMEOUT};
-use crate::control::testing::root;
+use crate::testing::root;
 
 const OTHER: &str = "/subscriptions/default/resourceGroups/other";
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::unseen::{Asked, World, things};
 use super::*;
 use crate::control::Outcome;
-use crate::control::access::tokens::Token;
-use crate::control::testing::root;
+use crate::model::token::Token;
+use crate::testing::root;
 
 /// Owner of the group `mine`, and of nothing else.
 const OWNER: u32 = 1_041;

@@ -2,9 +2,9 @@
 
 use super::super::conditions::{Remedy, more_ports};
 use super::*;
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{BackendSpec, DnsSettings, Key, Quota, Quotas};
-use crate::control::testing::{ip, key};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::{BackendSpec, DnsSettings, Key, Quota, Quotas};
+use crate::testing::{ip, key};
 
 /// What whoever reads a remedy does.
 enum Follow {
@@ -53,10 +53,10 @@ fn version(model: Model) -> Command {
     Command::ApplyFile(Box::new(FileVersion { author: DAEMON.into(), model, host, prune: false, dry_run: false }))
 }
 
-fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<crate::control::validate::Violation> {
+fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<crate::model::rules::Violation> {
     match only {
-        Some(key) => crate::control::validate::endpoint(model, Some(host), key),
-        None => crate::control::validate::validate(model, Some(host)),
+        Some(key) => crate::model::rules::endpoint(model, Some(host), key),
+        None => crate::model::rules::validate(model, Some(host)),
     }
 }
 
@@ -152,7 +152,7 @@ fn a_resource_with_as_many_addresses_as_it_may_have_is_advised_no_other() {
     let mut full = resource.clone();
     full.nat = (4..12).map(|last| ip(&format!("10.20.99.{last}"))).collect();
     assert_eq!(more_ports(&full, &host), Remedy::MoreServers);
-    let balancer = crate::control::model::FrontendRef { balancer: key("lb"), frontend: "front".to_owned() };
-    let behind = crate::control::model::LinkResource { frontends: vec![balancer], ..resource.clone() };
+    let balancer = crate::model::FrontendRef { balancer: key("lb"), frontend: "front".to_owned() };
+    let behind = crate::model::LinkResource { frontends: vec![balancer], ..resource.clone() };
     assert_eq!(more_ports(&behind, &host), Remedy::MoreInPool);
 }

@@ -7,10 +7,9 @@ use axum::http::Method;
 use hyper_util::service::TowerToHyperService;
 
 use super::*;
-use crate::control::access::{RoleAssignment, RoleDefinition};
-use crate::control::decisions::ItemKind;
-use crate::control::model::Key;
-use crate::control::testing::root;
+use crate::model::decisions::ItemKind;
+use crate::model::{Key, RoleAssignment, RoleDefinition};
+use crate::testing::root;
 
 mod audited;
 mod by_id;
@@ -89,8 +88,8 @@ impl World {
             Ok((model, Vec::new()))
         });
         let rules: crate::control::Validate = |model, host, endpoint| match endpoint {
-            Some(key) => crate::control::validate::endpoint(model, Some(host), key),
-            None => crate::control::validate::validate(model, Some(host)),
+            Some(key) => crate::model::rules::endpoint(model, Some(host), key),
+            None => crate::model::rules::validate(model, Some(host)),
         };
         let state = ApiState { parse, ..state_with(&directory, rules) };
         Self { directory, router: router(state.clone()), state }

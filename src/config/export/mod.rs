@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use super::report::{Report, Severity};
 use super::{SIZE_MAX, check_text, parse_document};
 use crate::control::apply::differing;
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{DEFAULT, Model};
 use crate::control::seen::Exportable;
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::{DEFAULT, Model};
 
 /// The tables of the file.
 mod text;
@@ -81,7 +81,7 @@ fn parts(live: &Exportable) -> Vec<Part> {
     let Model { roles, assignments, vnets, security_groups, dns_zones, resources, endpoints, .. } =
         &live.decisions.model;
     let mut parts = Vec::new();
-    let mut part = |kind: ItemKind, key: &crate::control::model::Key, write: &dyn Fn(&mut Text)| {
+    let mut part = |kind: ItemKind, key: &crate::model::Key, write: &dyn Fn(&mut Text)| {
         let mut text = Text::default();
         write(&mut text);
         parts.push(Part { item: Item { kind, key: key.clone() }, text: text.0 });

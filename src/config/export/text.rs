@@ -7,13 +7,13 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use crate::config::values::Words;
-use crate::control::decisions::Connection;
-use crate::control::model::{
+use crate::control::seen::Exportable;
+use crate::model::decisions::Connection;
+use crate::model::{
     ConnectionState, DenyMode, DnsZone, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, Rates,
     RoleAssignment, RoleDefinition, SecurityGroup, SecurityRule, Subnet, TargetSpec, TimeoutOverrides, Visibility,
     Vnet, write_values,
 };
-use crate::control::seen::Exportable;
 
 /// A file being written.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Keys {
     fn named(key: &Key) -> Self {
         let mut keys = Self::default();
         keys.put("name", &*key.name);
-        let default = crate::control::model::DEFAULT;
+        let default = crate::model::DEFAULT;
         keys.some("resource_group", Some(&*key.group).filter(|group| *group != default));
         keys.some("subscription", Some(&*key.subscription).filter(|subscription| *subscription != default));
         keys

@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::export::export;
 use crate::control::apply::differing;
-use crate::control::decisions::{Connection, DecidedBy, Decisions};
-use crate::control::model::{
+use crate::control::seen::Exportable;
+use crate::model::decisions::{Connection, DecidedBy, Decisions};
+use crate::model::{
     ConnectionState, EndpointLabels, FrontendRef, LinkResource, LoadBalancer, Map, NatConfig, PeeringLabel,
     ResourceGroup, ResourceType,
 };
-use crate::control::seen::Exportable;
 
 /// A file in which every key stands that an export may write.
 const WHOLE: &str = include_str!("whole.toml");
@@ -22,7 +22,7 @@ fn model_of(text: &str, name: &str) -> Model {
 }
 
 fn connection(state: ConnectionState) -> Connection {
-    Connection { state, description: "audit".to_owned(), ..crate::control::testing::connection(state) }
+    Connection { state, description: "audit".to_owned(), ..crate::testing::connection(state) }
 }
 
 /// The state that holds `model`, each connection in the state that its endpoint asks for unless `state` is another.
@@ -294,9 +294,9 @@ proptest! {
         let model = &state.decisions.model;
         prop_assert_eq!(document.model.endpoints.len() + over, model.endpoints.len());
         // As an apply finds it.
-        let (rights, now) = (crate::control::testing::access(), crate::control::testing::noon());
-        let root = crate::control::testing::root();
-        let maker = crate::control::apply::Maker { rights: crate::control::rights::Rights::of(&root, &rights), now, dry_run: false };
+        let (rights, now) = (crate::testing::access(), crate::testing::noon());
+        let root = crate::testing::root();
+        let maker = crate::control::apply::Maker { rights: crate::access::rights::Rights::of(&root, &rights), now, dry_run: false };
         let application = crate::control::apply::Application::of(&document.model, "uid:0", false, maker);
         let (after, report) = crate::control::apply::merge(&state.decisions, &application).expect("merged");
         prop_assert!(!report.changed() && report.skipped.is_empty() && report.differences.is_empty(), "{}", report);

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::refusal::BrokenRule;
-use crate::control::sentence::Named;
-use crate::control::testing::TOLD_BY_ROWS;
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::refusal::BrokenRule;
+use crate::model::sentence::Named;
+use crate::testing::TOLD_BY_ROWS;
 
 /// Every object of `model`, with what it says.
 fn objects(model: &Model) -> Vec<(Item, BTreeSet<String>)> {

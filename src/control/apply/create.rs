@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::super::addresses::{Allocator, SubnetFull};
-use super::super::approval::{self, First, Request};
-use super::super::compile::{bound_targets, target_of};
-use super::super::decisions::{Connection, DecidedBy, Decisions};
 use super::super::index::Index;
-use super::super::model::{EndpointIp, Key, Model, PrivateEndpoint, TargetSpec, region};
-use super::super::refusal::{Kind, Refusal};
-use super::super::rights::{Right, Rights, not_shown};
-use super::super::seen::may_mention;
-use super::super::sentence::{Sentence, itself};
+use crate::access::rights::visibility::may_mention;
+use crate::access::rights::{Right, Rights, not_shown};
+use crate::compile::addresses::{Allocator, SubnetFull};
+use crate::compile::{bound_targets, target_of};
+use crate::model::approval;
+use crate::model::approval::{First, Request};
+use crate::model::decisions::{Connection, DecidedBy, Decisions};
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::sentence::{Sentence, itself};
+use crate::model::{EndpointIp, Key, Model, PrivateEndpoint, TargetSpec, region};
 use crate::snapshot::ConnectionState;
 
 /// Who makes something, and when.

@@ -1,11 +1,11 @@
 //! What deleting an object means for those that depend on it.
 
-use super::super::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
-use super::super::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint};
-use super::super::refusal::{Kind, Refusal};
-use super::super::rights::{Right, Verb, assigned_at, place};
-use super::super::sentence::{Mention, Part, itself, sentence};
 use super::create::Maker;
+use crate::access::rights::{Right, Verb, assigned_at, place};
+use crate::model::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::sentence::{Mention, Part, itself, sentence};
+use crate::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint};
 use crate::snapshot::ConnectionState;
 
 /// Removes `item` from `after`, and returns the endpoints whose connection is Disconnected since.

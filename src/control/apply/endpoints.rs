@@ -1,17 +1,17 @@
 //! The endpoints of a file against the live ones.
 
-use super::super::addresses::{Allocator, SubnetFull};
-use super::super::approval::{self, Action};
-use super::super::decisions::{DecidedBy, Decisions, Item, ItemKind};
-use super::super::model::{EndpointIp, Key, Model, PrivateEndpoint};
-use super::super::refusal::{Kind, Refusal};
 use super::super::report::{Report, Skipped};
-use super::super::rights::{Right, Verb};
-use super::super::seen::sees;
-use super::super::sentence::itself;
 use super::super::views::{at, decision_of};
 use super::Application;
 use super::create::{Requests, create, fill};
+use crate::access::rights::visibility::sees;
+use crate::access::rights::{Right, Verb};
+use crate::compile::addresses::{Allocator, SubnetFull};
+use crate::model::approval::Action;
+use crate::model::decisions::{DecidedBy, Decisions, Item, ItemKind};
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::sentence::itself;
+use crate::model::{EndpointIp, Key, Model, PrivateEndpoint, approval};
 use crate::snapshot::ConnectionState;
 
 /// Brings the endpoints of `after` to what `application` wants of them. Its VNets and resources are merged
@@ -67,7 +67,7 @@ pub(super) fn merge(
 pub(super) fn differences(decisions: &Decisions, application: &Application<'_>) -> Vec<String> {
     let (author, rights) = (application.author, &application.maker.rights);
     let seen = |key: &Key| sees(rights, &decisions.model, &Item { kind: ItemKind::Endpoint, key: key.clone() });
-    let files = decisions.files.iter().filter(|(of, _)| author == crate::control::DAEMON || *of == author);
+    let files = decisions.files.iter().filter(|(of, _)| author == crate::model::decisions::DAEMON || *of == author);
     let endpoints = files.flat_map(|(_, file)| &file.model.endpoints);
     let difference = |(key, endpoint): (&Key, &PrivateEndpoint)| {
         let connection = decisions.connections.get(key)?;

@@ -18,14 +18,14 @@ mod unsaid;
 
 use std::collections::BTreeMap;
 
-use super::decisions::{Decisions, Item, ItemKind};
 use super::index::Index;
-use super::model::{AttachmentSpec, DnsZone, HostConfig, Key, LinkResource, Map, Model, Pinned, ResourceGroup, Vnet};
-use super::refusal::Refusal;
 use super::report::{Report, Skipped};
-use super::rights::{Right, Verb, assigned_at, refuse_other_type, vanished};
-use super::seen::sees;
-use super::state::Extent;
+use crate::access::rights::visibility::sees;
+use crate::access::rights::{Right, Verb, assigned_at, refuse_other_type, vanished};
+use crate::model::decisions::Extent;
+use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::refusal::Refusal;
+use crate::model::{AttachmentSpec, DnsZone, HostConfig, Key, LinkResource, Map, Model, Pinned, ResourceGroup, Vnet};
 
 pub use create::Maker;
 pub(super) use create::{Requests, create, spelled};
@@ -78,7 +78,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let (file, skipped) = super::tokens::resolve(application.file, before);
     let (file, rights) = (&file, &application.maker.rights);
     report.skipped.extend(skipped);
-    let mut applied = super::decisions::Applied { model: file.clone(), ..Default::default() };
+    let mut applied = crate::model::decisions::Applied { model: file.clone(), ..Default::default() };
     let mut items = Items { application, report: &mut report, after: &mut after, applied: &mut applied.model };
     items.merge(ItemKind::Role, &last.model, file, |model| &mut model.roles, |model| &model.roles)?;
     items.merge(ItemKind::Assignment, &last.model, file, |model| &mut model.assignments, |model| &model.assignments)?;
@@ -111,7 +111,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     )?;
     keep_accepted(&before.model, &mut after.model);
     // Which regions a type is in is a matter of the installation.
-    if application.author == super::DAEMON {
+    if application.author == crate::model::decisions::DAEMON {
         after.model.resource_types = file.resource_types.clone();
     }
     endpoints::merge(&mut after, &mut applied.model, &last.model, application, &mut report)?;
@@ -130,7 +130,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         }
         match delete(&mut after, &application.maker, &item) {
             Ok(_) => report.pruned.push(item.to_string()),
-            Err(refusal) if refusal.kind == super::refusal::Kind::Forbidden => return Err(refusal),
+            Err(refusal) if refusal.kind == crate::model::refusal::Kind::Forbidden => return Err(refusal),
             Err(refusal) => {
                 after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.insert_mut(item.clone()));
                 let reason = application.maker.told(&after, &refusal);
@@ -143,7 +143,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         report.pruned.push(format!("assignment {given}"));
     }
     report.differences.extend(differences(&after, application));
-    if application.author != super::DAEMON {
+    if application.author != crate::model::decisions::DAEMON {
         // Before anything of it is validated: what that says may be about what the caller must not see.
         application.maker.rights.demand_change(&before.model, &after.model, &Extent::Whole)?;
     }
@@ -151,7 +151,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
 }
 
 /// What an author's file named before, does not name any more, and is in force.
-fn left(decisions: &Decisions, last: &super::decisions::Applied, file: &Model) -> Vec<Item> {
+fn left(decisions: &Decisions, last: &crate::model::decisions::Applied, file: &Model) -> Vec<Item> {
     let named = ItemKind::ALL
         .into_iter()
         .flat_map(|kind| last.model.keys_of(kind).into_iter().map(move |key| Item { kind, key: key.clone() }));
@@ -240,7 +240,7 @@ impl Items<'_> {
     /// Why `item` of the daemon's own file is left out: it would make a live resource something else. The file must
     /// not be stopped by that; any other author is refused.
     fn other_type(&self, item: &Item) -> Option<String> {
-        let own = self.application.author == super::DAEMON && item.kind == ItemKind::Resource;
+        let own = self.application.author == crate::model::decisions::DAEMON && item.kind == ItemKind::Resource;
         let of = |model: &'_ Model| model.resources.share(&item.key);
         let (live, wanted) = (of(&self.after.model), of(self.application.file));
         let refusal = refuse_other_type(&item.key, live.as_deref(), wanted.as_deref()).err();
@@ -308,7 +308,7 @@ impl Model {
 
     /// Whether the resource group `key` is declared, or something is in it; `default` is always there.
     pub fn has_group(&self, key: &Key) -> bool {
-        let default = key.group.eq_ignore_ascii_case(super::model::DEFAULT);
+        let default = key.group.eq_ignore_ascii_case(crate::model::DEFAULT);
         let kinds = ItemKind::ALL.into_iter().filter(|kind| !matches!(kind, ItemKind::Role | ItemKind::Assignment));
         default
             || self.groups.contains_key(key)

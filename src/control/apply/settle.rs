@@ -1,11 +1,11 @@
 //! What follows from the rest of the model: a service's NAT addresses from its subnet, its targets from a load balancer
 //! or from its only server. Both are part of the durable model, so that they stay as they are until asked to change.
 
-use super::super::addresses::{Allocator, SubnetFull};
-use super::super::decisions::{Item, ItemKind};
-use super::super::model::{FrontendRef, Key, LinkResource, Model, NatConfig, TargetSpec, Vnet};
-use super::super::refusal::{Kind, Refusal};
-use super::super::sentence::{Mention, itself, sentence};
+use crate::compile::addresses::{Allocator, SubnetFull};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::sentence::{Mention, itself, sentence};
+use crate::model::{FrontendRef, Key, LinkResource, Model, NatConfig, TargetSpec, Vnet};
 
 /// `wanted` as it would stand in `model` under `key`.
 ///
@@ -157,9 +157,9 @@ fn nat(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::model::{BackendPool, BalancingRule, Frontend, LoadBalancer, PoolAddress};
-    use crate::control::testing::{ip, key, model, resource};
+    use crate::model::{BackendPool, BalancingRule, Frontend, LoadBalancer, PoolAddress};
     use crate::snapshot::Protocol;
+    use crate::testing::{ip, key, model, resource};
 
     fn config(name: &str, address: Option<&str>) -> NatConfig {
         NatConfig { name: name.into(), subnet: "NAT".into(), address: address.map(ip), v6: false, primary: None }
@@ -188,7 +188,7 @@ mod tests {
                 frontend_port: 443,
                 backend_port: port,
                 probe: None,
-                distribution: crate::control::model::Distribution::Default,
+                distribution: crate::model::Distribution::Default,
             }],
             ..LoadBalancer::default()
         }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::control::decisions::{Connection, DecidedBy, Deleted};
-use crate::control::model::{EndpointIp, PrivateEndpoint};
-use crate::control::rights::Rights;
-use crate::control::testing::{access, endpoint, host, ip, key, model, noon, resource, root, subnet, target, vnet};
+use crate::access::rights::Rights;
+use crate::model::decisions::{Connection, DecidedBy, Deleted};
+use crate::model::{EndpointIp, PrivateEndpoint};
 use crate::snapshot::ConnectionState::{self, Approved, Disconnected, Pending, Rejected};
+use crate::testing::{access, endpoint, host, ip, key, model, noon, resource, root, subnet, target, vnet};
 
 fn apply(before: &Decisions, file: &Model) -> (Decisions, Report) {
     applied_by(before, file, false)

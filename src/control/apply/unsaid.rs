@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::super::decisions::{Connection, Decisions, Item, ItemKind};
-use super::super::model::{
+use crate::model::decisions::{Connection, Decisions, Item, ItemKind};
+use crate::model::{
     DnsZone, Key, LinkResource, Map, Model, PeeringLabel, PrivateEndpoint, TargetSpec, Visibility, Vnet, ZoneGroup,
     ZoneLink,
 };

@@ -1,10 +1,10 @@
 //! Every kind is told field by field, no secret is, and a record stays within its bounds.
 
 use super::*;
-use crate::control::access::tokens::{DEFAULT_LIFETIME, mint};
-use crate::control::model::{LoadBalancer, ResourceGroup, ResourceType, SecurityGroup};
-use crate::control::testing::{connection, key, model, noon, subnet};
+use crate::model::token::{DEFAULT_LIFETIME, mint};
+use crate::model::{LoadBalancer, ResourceGroup, ResourceType, SecurityGroup};
 use crate::snapshot::ConnectionState;
+use crate::testing::{connection, key, model, noon, subnet};
 
 fn fields_of(changes: &[FieldChange]) -> Vec<(&str, Value, Value)> {
     changes.iter().map(|one| (one.field.as_str(), one.before.clone(), one.after.clone())).collect()

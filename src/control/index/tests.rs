@@ -1,9 +1,8 @@
 use super::*;
-use crate::control::Caller;
-use crate::control::decisions::{Connection, DecidedBy};
-use crate::control::model::PrivateEndpoint;
-use crate::control::testing::{self, key, noon};
-use crate::control::validate::Counts;
+use crate::model::decisions::{Connection, DecidedBy};
+use crate::model::rules::Counts;
+use crate::model::{Caller, PrivateEndpoint};
+use crate::testing::{self, key, noon};
 
 const STATES: [ConnectionState; 4] =
     [ConnectionState::Pending, ConnectionState::Approved, ConnectionState::Rejected, ConnectionState::Disconnected];

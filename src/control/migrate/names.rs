@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Migration;
-use crate::control::decisions::Decisions;
-use crate::control::model::{AcceptedNames, ConnectionState, Key};
-use crate::control::names::{Waiting, waiting};
+use crate::compile::names::{Waiting, waiting};
 use crate::control::state::Record;
+use crate::model::decisions::Decisions;
+use crate::model::{AcceptedNames, ConnectionState, Key};
 
 /// Accepts every name that a resolver answers with an address and that would wait from now on, on the endpoint and in
 /// the peers that answer it too.
@@ -72,10 +72,10 @@ fn accepted(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::model::DnsSettings;
-    use crate::control::names::plan;
-    use crate::control::testing::{connection, endpoint, ip, key, model, noon, resource, root, target};
+    use crate::compile::names::plan;
+    use crate::model::DnsSettings;
     use crate::snapshot::dns::DnsPlan;
+    use crate::testing::{connection, endpoint, ip, key, model, noon, resource, root, target};
 
     const NAME: &str = "db.corp.internal";
 
@@ -100,7 +100,7 @@ mod tests {
 
     fn migrated(found: &Decisions) -> (Decisions, Vec<String>) {
         let (actor, mut decisions) = (root().actor(), found.clone());
-        let link_key = crate::control::testing::link_key();
+        let link_key = crate::testing::link_key();
         let records = accept_answered(&Migration { by: &actor, at: noon(), link_key }, &mut decisions);
         (decisions, records.into_iter().map(|one| format!("{} {}: {}", one.action, one.object, one.detail)).collect())
     }

@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::command::Actor;
-use super::decisions::{Decisions, Item, ItemKind};
 use super::difference::{self, Changed, FieldChange, Object, ObjectChange};
-use super::links::LinkKey;
 use super::migrate::{Migration, migrate};
-use super::model::{Key, Map, Model};
-use super::refusal::{BrokenRule, Kind, Refusal};
-use super::state::{Change, Extent, FORMAT, Record, operations_of, record_bodies};
-use super::validate::tightened::not_in;
-use super::validate::{Severity, validate};
+use super::state::{Change, FORMAT, Record, operations_of, record_bodies};
+use crate::model::Actor;
+use crate::model::decisions::Extent;
+use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::links::LinkKey;
+use crate::model::refusal::{BrokenRule, Kind, Refusal};
+use crate::model::rules::tightened::not_in;
+use crate::model::rules::{Severity, validate};
+use crate::model::{Key, Map, Model};
 use crate::store::Transaction;
 
 /// The restrictive of two states.
@@ -161,7 +162,7 @@ impl Restoration {
 fn unknown(why: &str) -> Refusal {
     let message = format!("what the backup would replace cannot be read, so what was decided since is unknown: {why}");
     let remedy = "`--exactly` brings the backup back as it is, later rejections and revocations undone";
-    Refusal::new(Kind::Conflict, "LaterDecisionsUnknown", super::sentence::itself(message), remedy)
+    Refusal::new(Kind::Conflict, "LaterDecisionsUnknown", crate::model::sentence::itself(message), remedy)
 }
 
 /// The restrictive of both, which holds together.

@@ -4,14 +4,14 @@
 use std::net::IpAddr;
 
 use super::rules;
-use crate::control::access::tokens::Token;
-use crate::control::access::{RoleDefinition, TokenName};
-use crate::control::decisions::{Connection, Decisions};
-use crate::control::model::{
-    AcceptedNames, ConnectionState, DnsSettings, Key, LinkResource, LoadBalancer, Map, Model, NetworkPolicies,
-    PeeringLabel, PrivateEndpoint, Rates, SecurityGroup, SecurityRule, Subnet, TargetSpec, Visibility, Vnet, Workload,
-};
 use crate::control::tokens::forget_absent;
+use crate::model::decisions::{Connection, Decisions};
+use crate::model::token::Token;
+use crate::model::{
+    AcceptedNames, ConnectionState, DnsSettings, Key, LinkResource, LoadBalancer, Map, Model, NetworkPolicies,
+    PeeringLabel, PrivateEndpoint, Rates, RoleDefinition, SecurityGroup, SecurityRule, Subnet, TargetSpec, TokenName,
+    Visibility, Vnet, Workload,
+};
 
 /// `backup` without what was taken away between it and `now`. Whatever passes then passes now, too, or passed when the
 /// backup was made and nobody decided against it since.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::control::model::{Protocol, SecurityRule};
+use crate::model::{Protocol, SecurityRule};
 
 /// Packets that are tried at most. Rule sets that need more are taken to be no narrower than each other.
 const TRIED: usize = 1 << 20;

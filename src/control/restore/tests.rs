@@ -3,14 +3,13 @@
 use serde_json::json;
 
 use super::*;
-use crate::control::access::tokens::{DEFAULT_LIFETIME, mint};
-use crate::control::access::{RoleAssignment, TokenName};
-use crate::control::decisions::{Applied, DecidedBy, Deleted};
-use crate::control::model::{
-    AcceptedNames, ConnectionState, DnsSettings, NetworkPolicies, Protocol, Rates, SecurityGroup, SecurityRule,
-    Visibility, Workload,
+use crate::model::decisions::{Applied, DecidedBy, Deleted};
+use crate::model::token::{DEFAULT_LIFETIME, mint};
+use crate::model::{
+    AcceptedNames, ConnectionState, DnsSettings, NetworkPolicies, Protocol, Rates, RoleAssignment, SecurityGroup,
+    SecurityRule, TokenName, Visibility, Workload,
 };
-use crate::control::testing::{connection, key, link_key, model, noon, root};
+use crate::testing::{connection, key, link_key, model, noon, root};
 
 fn prefix(text: &str) -> ipnet::IpNet {
     text.parse().unwrap()
@@ -66,7 +65,7 @@ fn wide() -> Decisions {
         accept_names: names(&["one.example.com", "two.example.com"]),
         ..DnsSettings::default()
     });
-    let empty = crate::control::testing::subnet("spare", "10.20.98.0/24");
+    let empty = crate::testing::subnet("spare", "10.20.98.0/24");
     model.vnets.get_mut(&key("core")).unwrap().subnets.push(empty);
     let db = model.resources.get_mut(&key("orders-db")).unwrap();
     db.visibility = Visibility::Everyone;
@@ -90,15 +89,15 @@ fn wide() -> Decisions {
     decisions
 }
 
-fn spoke(decisions: &mut Decisions) -> &mut crate::control::model::Vnet {
+fn spoke(decisions: &mut Decisions) -> &mut crate::model::Vnet {
     decisions.model.vnets.get_mut(&key("spoke")).unwrap()
 }
 
-fn db(decisions: &mut Decisions) -> &mut crate::control::model::LinkResource {
+fn db(decisions: &mut Decisions) -> &mut crate::model::LinkResource {
     decisions.model.resources.get_mut(&key("orders-db")).unwrap()
 }
 
-fn orders(decisions: &mut Decisions) -> &mut crate::control::model::PrivateEndpoint {
+fn orders(decisions: &mut Decisions) -> &mut crate::model::PrivateEndpoint {
     decisions.model.endpoints.get_mut(&key("orders")).unwrap()
 }
 
@@ -290,9 +289,9 @@ fn a_deleted_resource_stays_deleted_and_its_endpoints_disconnected() {
     let mut backup = wide();
     db(&mut backup).kind = Some("Microsoft.Storage/storageAccounts".into());
     let mut now = backup.clone();
-    let (root, access) = (root(), crate::control::testing::access());
+    let (root, access) = (root(), crate::testing::access());
     let maker = crate::control::apply::Maker {
-        rights: crate::control::rights::Rights::of(&root, &access),
+        rights: crate::access::rights::Rights::of(&root, &access),
         now: noon(),
         dry_run: false,
     };
@@ -307,7 +306,7 @@ fn a_deleted_resource_stays_deleted_and_its_endpoints_disconnected() {
 #[test]
 fn a_network_that_was_deleted_comes_back_without_what_gave_access() {
     let mut backup = wide();
-    backup.model.vnets.insert(key("spare"), crate::control::testing::vnet("10.7.0.0/16", Vec::new()));
+    backup.model.vnets.insert(key("spare"), crate::testing::vnet("10.7.0.0/16", Vec::new()));
     let after = restored(&backup, &wide()).after;
     assert!(same(&backup, &after).is_empty(), "{:?}", same(&backup, &after));
 }

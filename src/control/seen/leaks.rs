@@ -1,13 +1,14 @@
 //! For tests: whatever a command is answered is searched for names that its caller may not know. Words that a refusal
-//! gives as [`itself`](crate::control::sentence::itself) are not looked at by types; every test that applies a command
+//! gives as [`itself`](crate::model::sentence::itself) are not looked at by types; every test that applies a command
 //! as somebody who does not see everything looks at them here.
 
-use super::{Caller, Named, may_mention};
+use super::{Caller, Named};
+use crate::access::rights::visibility::may_mention;
 use crate::control::command::{Command, Outcome};
-use crate::control::decisions::{Item, ItemKind};
-use crate::control::model::{Key, Map, Model};
-use crate::control::refusal::Refusal;
 use crate::control::views::View;
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::refusal::Refusal;
+use crate::model::{Key, Map, Model};
 
 /// Shorter names are words of other meanings, too.
 const SHORTEST: usize = 5;

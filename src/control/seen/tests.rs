@@ -1,9 +1,10 @@
 use super::super::command::Command;
-use super::super::sentence::Sentence;
 use super::*;
-use crate::control::model::RoleAssignment;
-use crate::control::testing::{bootstrap, endpoint, link_key, model, noon, root, store};
-use crate::control::{Prepared, Setup, testing};
+use crate::control::{Prepared, Setup};
+use crate::model::RoleAssignment;
+use crate::model::sentence::Sentence;
+use crate::testing;
+use crate::testing::{bootstrap, endpoint, link_key, model, noon, root, store};
 
 /// The view of a daemon on the small model and a second tenant's endpoint, with these assignments.
 fn view(assignments: &[(&str, &str, &str)]) -> View {
@@ -68,16 +69,17 @@ fn a_reader_of_one_tenant_sees_that_tenant_and_the_owner_of_a_resource_its_conne
 
 #[test]
 fn the_socket_group_reads_everything() {
-    let member = Caller { subject: crate::control::access::Subject::peer(7, [50]), name: "eve".into() };
+    let member = Caller { subject: crate::model::Subject::peer(7, [50]), name: "eve".into() };
     assert_eq!(endpoints(&view(&[]), &member).len(), 2);
 }
 
 #[test]
 fn a_file_grants_no_more_than_its_author_may_assign() {
-    use crate::control::DAEMON;
-    use crate::control::access::{Access, RoleDefinition};
+    use crate::access::Access;
     use crate::control::apply::{Application, Maker, merge};
-    use crate::control::decisions::Decisions;
+    use crate::model::RoleDefinition;
+    use crate::model::decisions::DAEMON;
+    use crate::model::decisions::Decisions;
     let role = |name: &str, actions: &[&str]| RoleDefinition {
         name: name.parse().unwrap(),
         description: String::new(),
@@ -131,7 +133,7 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
 #[test]
 fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
     use crate::control::apply::{Application, Maker, merge};
-    use crate::control::model::{DnsZone, Tags, ZoneGroup, ZoneLink};
+    use crate::model::{DnsZone, Tags, ZoneGroup, ZoneLink};
 
     let ada = Caller::user(1000, "ada");
     let tenant = ("uid:1000", "Network Contributor", "/subscriptions/tenant");
@@ -142,7 +144,7 @@ fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
     let link = ZoneLink {
         name: "l".into(),
         vnet: testing::key("spoke"),
-        policy: crate::control::model::ResolutionPolicy::Default,
+        policy: crate::model::ResolutionPolicy::Default,
         registration: false,
         tags: Tags::new(),
     };
@@ -187,7 +189,7 @@ fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
 
 #[test]
 fn a_document_may_refer_to_what_it_names_by_an_id_that_may_be_asked_for() {
-    use crate::control::model::Visibility;
+    use crate::model::Visibility;
     let mut view = view(&[("uid:1000", "Contributor", "/subscriptions/tenant")]);
     let (ada, key) = (Caller::user(1000, "ada"), testing::key("orders-db"));
     let mut decisions = Decisions::clone(&view.decisions);
@@ -208,9 +210,8 @@ fn a_document_may_refer_to_what_it_names_by_an_id_that_may_be_asked_for() {
 
 #[test]
 fn what_stands_against_a_later_rule_is_told_to_who_sees_where_it_shows() {
-    use super::super::sentence::Mention;
-    use super::super::sentence::sentence;
-    use super::super::validate::{Object, Severity};
+    use crate::model::rules::{Object, Severity};
+    use crate::model::sentence::{Mention, sentence};
     let (theirs, resource) = (Key::of("tenant", "g", "theirs"), testing::key("orders-db"));
     let violation = |at: Object, also: Vec<Locator>| Violation {
         at: at.at("sources"),
@@ -240,7 +241,7 @@ fn what_stands_against_a_later_rule_is_told_to_who_sees_where_it_shows() {
         let all = view.standing_for(&view.decisions.model, caller).into_iter();
         all.map(|one| format!("{}: {}; {}", one.place, one.message, one.remedy)).collect()
     };
-    let unseen = crate::control::sentence::UNSEEN;
+    let unseen = crate::model::sentence::UNSEEN;
     let endpoint = "endpoint tenant/g/theirs";
     assert_eq!(
         told(&Caller::user(1000, "ada")),
@@ -258,8 +259,8 @@ fn what_stands_against_a_later_rule_is_told_to_who_sees_where_it_shows() {
 
 #[test]
 fn a_name_in_an_answer_that_its_reader_may_not_know_is_found() {
-    use super::super::refusal::Kind;
-    use super::super::sentence::{Mention, itself, sentence};
+    use crate::model::refusal::Kind;
+    use crate::model::sentence::{Mention, itself, sentence};
     let view = view(&[("uid:1000", "Reader", "/subscriptions/tenant")]);
     let command = |name: &str| Command::Delete { kind: ItemKind::Vnet, reference: name.to_owned() };
     let refused = |message: Sentence| Err(Refusal::new(Kind::Conflict, "InUse", message, ""));

@@ -1,8 +1,8 @@
 use super::*;
+use crate::access::rights::Rights;
 use crate::control::apply::{Application, Maker, merge};
-use crate::control::rights::Rights;
-use crate::control::testing::{access, endpoint, key, model, noon, resource, root, target};
 use crate::store::memory::{Fault, MemoryStore};
+use crate::testing::{access, endpoint, key, model, noon, resource, root, target};
 
 /// The small model, applied.
 fn applied() -> Decisions {

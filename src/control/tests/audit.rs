@@ -3,8 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::control::access;
-use crate::control::model::AuditLimits;
+use crate::model::{AuditLimits, RoleAssignment};
 use crate::store::audit::{AuditRecord, ChainHash, Verified};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -13,7 +12,7 @@ const HOUR: Duration = Duration::from_hours(1);
 fn limited(limits: AuditLimits) -> ControlPlane {
     let world = Arc::new(World::default());
     let setup = Setup { host: Arc::new(HostConfig { audit: limits, ..host(&["spoke", "core"]) }), ..setup(model()) };
-    let prepared = Prepared::new(setup, None, super::super::testing::store()).unwrap();
+    let prepared = Prepared::new(setup, None, crate::testing::store()).unwrap();
     let ports = || Arc::new(Fake(Arc::clone(&world)));
     prepared.start(ports(), ports(), Box::new(|_| ())).unwrap()
 }
@@ -209,7 +208,7 @@ fn a_record_of_a_write_holds_what_the_object_was_and_is() {
     let control = limited(AuditLimits::default());
     let mut wanted = model();
     wanted.vnets.get_mut(&key("core")).unwrap().lockdown = true;
-    let given: access::RoleAssignment = serde_json::from_value(serde_json::json!({
+    let given: RoleAssignment = serde_json::from_value(serde_json::json!({
         "principal": "uid:7", "role": "Reader", "scope": "/subscriptions/a"
     }))
     .unwrap();
@@ -286,12 +285,12 @@ fn a_dry_run_shows_nothing_of_what_its_author_may_not_read() {
     });
     let mut items = Model::default();
     items.roles.insert(Key::global("writer"), serde_json::from_value(writer).unwrap());
-    let given: access::RoleAssignment =
+    let given: RoleAssignment =
         serde_json::from_value(serde_json::json!({ "principal": "uid:7", "role": "writer", "scope": "/" })).unwrap();
     items.assignments.insert(Key::global(given.id().to_string()), given);
     control.apply(&root(), Command::Put { items: Box::new(items), create_only: true }).unwrap();
     let mut model = Model::default();
-    let mut core = super::super::testing::model().vnets[&key("core")].clone();
+    let mut core = crate::testing::model().vnets[&key("core")].clone();
     core.region = "north".into();
     model.vnets.insert(key("core"), core);
     let version = FileVersion { author: "uid:7".into(), model, host: None, prune: false, dry_run: true };

@@ -4,13 +4,13 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::control::model::{BackendSpec, DnsSettings, LinkResource, Pinned, Vnet};
-use crate::control::testing::{resource, subnet, target, vnet};
+use crate::model::{BackendSpec, DnsSettings, LinkResource, Pinned, Vnet};
+use crate::testing::{resource, subnet, target, vnet};
 
 fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation> {
     match only {
-        Some(key) => validate::endpoint(model, Some(host), key),
-        None => validate::validate(model, Some(host)),
+        Some(key) => rules::endpoint(model, Some(host), key),
+        None => rules::validate(model, Some(host)),
     }
 }
 
@@ -47,7 +47,7 @@ fn put_service(control: &ControlPlane, nat: &str, backend: &str) -> &'static str
 
 /// The model's provider network, its NAT subnet marked as `mark` says.
 fn core(mark: Option<bool>) -> Vnet {
-    let nat = crate::control::model::Subnet { service_policies: mark, ..subnet("nat", "10.20.99.0/24") };
+    let nat = crate::model::Subnet { service_policies: mark, ..subnet("nat", "10.20.99.0/24") };
     vnet("10.20.0.0/16", vec![nat])
 }
 
@@ -99,7 +99,7 @@ fn nat_addresses_lie_in_marked_subnets_and_a_mark_in_use_stays() {
     let control = with_host(model(), |_| ());
     assert_eq!(put_core(&control, core(Some(true))), UNMARKED, "orders-db has an address there");
     let mut two = core(Some(false));
-    two.subnets.push(crate::control::model::Subnet { service_policies: None, ..subnet("plain", "10.20.98.0/24") });
+    two.subnets.push(crate::model::Subnet { service_policies: None, ..subnet("plain", "10.20.98.0/24") });
     assert_eq!(put_core(&control, two), "done");
     assert_eq!(put_service(&control, "10.20.98.9", "10.20.0.9"), UNMARKED);
     assert_eq!(put_service(&control, "10.20.99.9", "10.20.0.9"), "done");

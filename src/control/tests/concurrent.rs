@@ -4,7 +4,7 @@ use std::sync::{Condvar, atomic::AtomicUsize};
 use std::thread;
 
 use super::*;
-use crate::control::access::{RoleAssignment, TokenName};
+use crate::model::{RoleAssignment, TokenName};
 
 /// A door in the middle of a validation.
 #[derive(Debug, Default)]

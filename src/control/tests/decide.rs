@@ -3,9 +3,8 @@ use std::cell::Cell;
 use jiff::ToSpan as _;
 
 use super::*;
-use crate::control::access::RoleAssignment;
-use crate::control::model::Key;
-use crate::control::testing::{subnet, vnet};
+use crate::model::{Key, RoleAssignment, decisions};
+use crate::testing::{subnet, vnet};
 
 thread_local! {
     /// What the clock on the wall says.
@@ -278,4 +277,43 @@ fn who_may_not_approve_decides_and_learns_nothing() {
         let found = found.map(|outcome| decided(outcome).connections.len()).map_err(|refusal| refusal.code);
         assert_eq!(found, expected, "uid {uid}, {vnet:?}");
     }
+}
+
+#[test]
+fn a_disconnected_connection_can_only_go() {
+    let (_, control) = running();
+    control.apply(&root(), Command::Remove(orders())).unwrap();
+    for command in [Command::Approve(orders()), Command::Reject(orders()), Command::Remove(orders())] {
+        let refusal = control.apply(&root(), command).unwrap_err();
+        assert_eq!(refusal.kind, Kind::InvalidTransition);
+        assert!(refusal.message.contains("root") && refusal.remedy.contains("endpoint delete"), "{refusal}");
+    }
+    let view = control.view().connection("orders", None).unwrap();
+    assert!(view.actions_required.contains("delete the endpoint"));
+    control.apply(&root(), delete("orders")).unwrap();
+}
+
+#[test]
+fn the_resource_named_must_be_the_one_bound() {
+    let (world, control) = running();
+    let other = Decision { resource: Some("other".into()), ..orders() };
+    assert_eq!(control.apply(&root(), Command::Reject(other)).unwrap_err().kind, Kind::NotFound);
+    assert!(world.events().is_empty());
+    let right = Decision { resource: Some("default/ORDERS-DB".into()), ..orders() };
+    control.apply(&root(), Command::Reject(right)).unwrap();
+}
+
+#[test]
+fn a_decision_for_a_state_that_has_moved_on_is_refused_and_shows_the_new_one() {
+    let (world, control) = running();
+    let seen = Decision { if_state: Some(ConnectionState::Approved), ..orders() };
+    control.apply(&root(), Command::Reject(seen.clone())).unwrap();
+    world.events();
+    for late in [Command::Remove(seen.clone()), Command::Approve(seen.clone()), Command::Reject(seen)] {
+        let refusal = control.apply(&root(), late).unwrap_err();
+        assert_eq!(refusal.kind, Kind::Conflict);
+        assert!(refusal.message.contains("it is rejected by root"), "{refusal}");
+    }
+    assert!(world.events().is_empty());
+    assert_eq!(state(&control), ConnectionState::Rejected);
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::control::model::{LinkResource, Pinned, TargetSpec};
-use crate::control::testing::resource;
-use crate::control::validate::taken::TAKEN;
+use crate::model::rules::taken::TAKEN;
+use crate::model::{LinkResource, Pinned, TargetSpec};
+use crate::testing::resource;
 
 fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation> {
     match only {
-        Some(key) => validate::endpoint(model, Some(host), key),
-        None => validate::validate(model, Some(host)),
+        Some(key) => rules::endpoint(model, Some(host), key),
+        None => rules::validate(model, Some(host)),
     }
 }
 
@@ -167,7 +167,7 @@ fn every_rule_that_came_later_has_a_remedy_that_is_followed() {
         }
     }
     let mut found = BTreeSet::new();
-    read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/control/validate"), &mut found);
+    read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model/rules"), &mut found);
     let rows: BTreeSet<String> = ROWS.iter().map(|row| row.code.to_owned()).collect();
     assert_eq!(found, rows);
 }

@@ -1,16 +1,16 @@
 //! Rules that came later than the state, and files that collide with it.
 
 use super::*;
-use crate::control::model::LinkResource;
-use crate::control::testing::{resource, target};
-use crate::control::validate::{Object, Severity};
+use crate::model::LinkResource;
+use crate::model::rules::{Object, Severity};
+use crate::testing::{resource, target};
 
 /// The rules of this release, and a tightened one: a server's address ends in an even number.
 fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation> {
     if only.is_some() {
         return Vec::new();
     }
-    let mut found = validate::validate(model, Some(host));
+    let mut found = rules::validate(model, Some(host));
     for (key, resource) in &model.resources {
         for (index, target) in resource.targets.iter().enumerate() {
             let address = target.backends[0].address;
@@ -20,7 +20,7 @@ fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation>
                 at: Object::Resource(key.clone()).at(format!("targets[{index}].backends[0]")),
                 involves: Vec::new(),
                 code: "OddBackend",
-                message: crate::control::sentence::itself(format!("{address} is odd")).into(),
+                message: crate::model::sentence::itself(format!("{address} is odd")).into(),
                 remedy: "choose another".into(),
                 severity: Severity::Tightened,
                 value: address.to_string(),

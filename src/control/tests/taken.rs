@@ -1,17 +1,17 @@
 //! A name that makes a DNS name is taken for everybody, and nothing is told of who has it.
 
 use super::*;
-use crate::control::access::RoleAssignment;
-use crate::control::model::{LinkResource, TargetSpec};
-use crate::control::resource_types::Cloud;
-use crate::control::testing::resource;
+use crate::model::resource_types;
+use crate::model::resource_types::Cloud;
+use crate::model::{LinkResource, RoleAssignment, TargetSpec};
+use crate::testing::resource;
 
 const STORAGE: &str = "Microsoft.Storage/storageAccounts";
 
 fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<Violation> {
     match only {
-        Some(key) => validate::endpoint(model, Some(host), key),
-        None => validate::validate(model, Some(host)),
+        Some(key) => rules::endpoint(model, Some(host), key),
+        None => rules::validate(model, Some(host)),
     }
 }
 
@@ -107,7 +107,7 @@ fn the_answer_is_one_whoever_asks_and_whoever_has_it() {
         let (caller, wanted) = (Caller::user(uid, "somebody"), typed(STORAGE, "westeurope"));
         let refusal = put(&control, &caller, Key::new("mine", "account"), wanted).unwrap_err();
         assert_eq!((refusal.kind, refusal.code), (Kind::Conflict, "NameAlreadyTaken"));
-        let said = format!("the name `account` is already taken\n  {}", validate::taken::REMEDY);
+        let said = format!("the name `account` is already taken\n  {}", rules::taken::REMEDY);
         assert_eq!(refusal.to_string(), said, "uid {uid}");
     }
     // Who may not write there is told of the missing right alone.

@@ -1,8 +1,9 @@
 //! A role is assigned to a token's creation, not to its name.
 
 use super::*;
-use crate::control::access::tokens::{DEFAULT_LIFETIME, Token, authenticate};
-use crate::control::access::{RoleAssignment, RoleDefinition};
+use crate::access::rights;
+use crate::model::token::{DEFAULT_LIFETIME, Token, authenticate};
+use crate::model::{RoleAssignment, RoleDefinition};
 
 fn create(control: &ControlPlane, name: &str, random: u8) -> (Token, String) {
     let command = Command::CreateToken {

@@ -3,22 +3,24 @@
 use super::fit::{Before, Fitted};
 use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Allocator, Application, Decisions, Item, Kind, Outcome, Refusal, Report, Rights};
-use crate::control::access::{Grant, RoleAssignment, RoleName, actions};
+use crate::access::Grant;
+use crate::access::rights::visibility::{sees, sees_grant};
+use crate::access::rights::{Right, Verb, refuse_other_type};
 use crate::control::apply::{
     Maker, Requests, create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed,
     refuse_other_addresses, settled, sever_taken_back, spelled,
 };
 use crate::control::command::{Changed, Deletion, FileVersion, MOVED};
-use crate::control::decisions::ItemKind;
 use crate::control::difference::{
     self, Changed as Difference, FieldChange, Object, ObjectChange, of_connection, of_item,
 };
-use crate::control::model::{Key, Map, Model, PrivateEndpoint};
-use crate::control::references::{resolve, resolve_seen};
-use crate::control::rights::{Right, Verb, refuse_other_type};
-use crate::control::seen::{sees, sees_grant};
-use crate::control::sentence::{Mention, itself, sentence};
-use crate::control::state::{Extent, Record};
+use crate::control::state::Record;
+use crate::model::decisions::Extent;
+use crate::model::decisions::ItemKind;
+use crate::model::references::{resolve, resolve_seen};
+use crate::model::sentence::{Mention, itself, sentence};
+use crate::model::{Key, Map, Model, PrivateEndpoint};
+use crate::model::{RoleAssignment, RoleName, actions};
 use crate::snapshot::ConnectionState;
 
 impl Planning<'_> {
@@ -226,7 +228,7 @@ impl Planning<'_> {
 
     /// A VNet that this host is attached to stays as long as the daemon's file names it.
     fn refuse_attached(&self, item: &Item) -> Result<(), Refusal> {
-        let file = self.in_force.decisions.files.get(&super::DAEMON.to_owned());
+        let file = self.in_force.decisions.files.get(&crate::model::decisions::DAEMON.to_owned());
         let named = |key: &Key| file.is_some_and(|file| file.model.vnets.contains_key(key));
         let attached = |key: &Key| self.setup.host.attachments.iter().any(|attachment| attachment.vnet == *key);
         if item.kind == ItemKind::Vnet && attached(&item.key) && named(&item.key) {
@@ -253,7 +255,7 @@ impl Planning<'_> {
     /// One version of a file, from merging to its report.
     pub(super) fn apply_file(&self, version: &FileVersion) -> Result<Plan, Refusal> {
         // The daemon's own file is exempt from rights, never from limits; whoever has it read needs one right.
-        let own_file = version.author == super::DAEMON;
+        let own_file = version.author == crate::model::decisions::DAEMON;
         if own_file {
             self.rights().demand(&Right::anywhere(actions::write(actions::CONFIGURATION)))?;
         }

@@ -6,18 +6,17 @@ use sha2::{Digest as _, Sha256};
 use super::gone;
 use super::plan::{Plan, Planning, Steps, Wanted};
 use super::{Action, Decisions, Kind, Outcome, Refusal};
-use crate::control::access::to_hex;
-use crate::control::approval;
+use crate::access::rights::{Right, Verb};
 use crate::control::command::{Decided, DecidedAll, Decision, MOVED, Selection, Until};
-use crate::control::decisions::{Connection, DecidedBy, Item, ItemKind};
 use crate::control::difference::of_connection;
-use crate::control::model::{Key, PrivateEndpoint};
-use crate::control::references::check_bound;
-use crate::control::rights::{Right, Verb};
-use crate::control::sentence::itself;
-use crate::control::state::{Extent, Record};
-use crate::control::text;
+use crate::control::state::Record;
 use crate::control::views::{at, decision_of};
+use crate::model::decisions::Extent;
+use crate::model::decisions::{Connection, DecidedBy, Item, ItemKind};
+use crate::model::references::check_bound;
+use crate::model::sentence::itself;
+use crate::model::{Key, PrivateEndpoint, text};
+use crate::model::{approval, to_hex};
 use crate::snapshot::ConnectionState;
 
 /// What the records and the consumer read of an approval whose time is over.

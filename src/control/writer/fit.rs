@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 
 use super::super::apply::{Application, merge};
-use super::super::decisions::{Decisions, Item, ItemKind};
-use super::super::model::{HostConfig, Model};
-use super::super::refusal::Refusal;
 use super::super::report::Report;
-use super::super::text;
-use super::super::validate::tightened::{Standing, judge, not_in};
-use super::super::validate::{Object, Violation};
-use super::{DAEMON, Setup, refused};
+use super::{Setup, refused};
+use crate::model::decisions::DAEMON;
+use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::refusal::Refusal;
+use crate::model::rules::tightened::{Standing, judge, not_in};
+use crate::model::rules::{Object, Violation};
+use crate::model::text;
+use crate::model::{HostConfig, Model};
 
 /// How often a file is merged anew because something of it collides: what depends on an object that was left out is
 /// left out by the next round.

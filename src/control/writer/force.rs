@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::plan::{Next, Observation, Plan, Steps};
 use super::{Decisions, InForce, Outcome, host_refused, stopping};
 use super::{Kind, Ports, Refusal, Topology, Writer};
+use crate::compile::union;
 use crate::control::SILENCE;
 use crate::control::command::Deletion;
-use crate::control::compile::union;
-use crate::control::decisions::ItemKind;
-use crate::control::sentence::{Mention, Named, Sentence, sentence};
-use crate::control::state::{Change, Extent, Record};
+use crate::control::state::{Change, Record};
+use crate::model::decisions::{Extent, ItemKind};
+use crate::model::sentence::{Mention, Named, Sentence, sentence};
 use crate::snapshot::ConnectionState;
 
 /// What of a plan the store is told.

@@ -35,36 +35,35 @@ mod tokens;
 use std::sync::Arc;
 
 use super::Setup;
-use super::access::{Access, Mistake};
-use super::addresses::Allocator;
 use super::apply::{Application, Maker};
-use super::approval::Action;
-use super::command::{Caller, Command, Outcome};
-use super::compile::{Compiled, Input, Registry, compile};
-use super::decisions::{Decisions, Item, ItemKind};
-use super::health::Health;
+use super::command::{Command, Outcome};
 use super::index::Index;
 use super::migrate::{Migration, migrate};
-use super::model::{HostConfig, Key, Map};
-use super::names::Planner;
 use super::ports::{AddressInUse, Host, Workers};
-use super::refusal::{BrokenRule, Kind, Refusal};
 use super::report::Report;
-use super::retired::Retired;
-use super::rights::Rights;
 use super::seen;
-use super::sentence::{Mention, Named, Sentence, itself, sentence};
 use super::state::{DecisionStore, Record};
-use super::validate::taken::{self, TAKEN};
-use super::validate::tightened::Standing;
-use super::validate::{Counts, Severity, Violation};
 use super::views::View;
+use crate::access::rights::Rights;
+use crate::access::{Access, Mistake};
+use crate::compile::addresses::Allocator;
+use crate::compile::health::Health;
+use crate::compile::names::Planner;
+use crate::compile::retired::Retired;
+use crate::compile::{Compiled, Input, Registry, compile};
+use crate::model::Caller;
+use crate::model::approval::Action;
+use crate::model::decisions::DAEMON;
+use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::refusal::{BrokenRule, Kind, Refusal};
+use crate::model::rules::taken::TAKEN;
+use crate::model::rules::tightened::Standing;
+use crate::model::rules::{Counts, Severity, Violation, taken};
+use crate::model::sentence::{Mention, Named, Sentence, itself, sentence};
+use crate::model::{HostConfig, Key, Map};
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
 pub(super) use plan::{Observation, Plan, Planning};
-
-/// The author of the daemon's own file.
-pub const DAEMON: &str = "daemon";
 
 /// Who carries a change out.
 pub(super) struct Ports {
@@ -341,7 +340,7 @@ fn broken(violations: Vec<BrokenRule>) -> Refusal {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
-fn not_compiled(error: super::compile::CompileError) -> Refusal {
+fn not_compiled(error: crate::compile::CompileError) -> Refusal {
     // What does not fit may be anybody's.
     let cause = Mention::new(Named::Host, error);
     Refusal::new(Kind::Invalid, "NotCompiled", sentence!("it cannot be put in force: {}", cause), "nothing was changed")
@@ -383,5 +382,5 @@ fn unreadable(error: &std::io::Error) -> Refusal {
 
 /// No such endpoint, although its name was just resolved.
 fn gone(key: &Key) -> Refusal {
-    super::references::unknown("endpoint", &key.to_string(), std::iter::empty())
+    crate::model::references::unknown("endpoint", &key.to_string(), std::iter::empty())
 }

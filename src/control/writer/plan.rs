@@ -8,17 +8,19 @@ use jiff::Timestamp;
 
 use super::{Action, Allocator, Caller, Command, Compiled, Counts, Index, Maker, Outcome, Planner, Rights, Setup};
 use super::{Found, InForce, Key, Refusal, Topology, broken, input, not_compiled, refused};
-use crate::control::compile::{self, compile_endpoint};
-use crate::control::decisions::{Decisions, Item, ItemKind};
+use crate::access::rights::{assigned_at, vanished};
+use crate::compile;
+use crate::compile::compile_endpoint;
+use crate::compile::health::Health;
+use crate::compile::retired::RetiredAddress;
 use crate::control::difference::of_item;
-use crate::control::health::Health;
-use crate::control::model::Model;
-use crate::control::refusal::BrokenRule;
-use crate::control::retired::RetiredAddress;
-use crate::control::rights::{assigned_at, vanished};
-use crate::control::state::{Extent, Record};
-use crate::control::text;
-use crate::control::validate::tightened::{self, Standing};
+use crate::control::state::Record;
+use crate::model::decisions::Extent;
+use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::refusal::BrokenRule;
+use crate::model::rules::tightened;
+use crate::model::rules::tightened::Standing;
+use crate::model::{Model, text};
 use crate::snapshot::ConnectionState;
 
 /// What is left to do of a command, and how it is answered then.

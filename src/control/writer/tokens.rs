@@ -4,15 +4,15 @@ use jiff::SignedDuration;
 
 use super::plan::{Plan, Planning};
 use super::{Decisions, Kind, Outcome, Refusal};
-use crate::control::access::tokens::{Token, mint};
-use crate::control::access::{RoleAssignment, TokenName, actions};
+use crate::access::rights::Right;
 use crate::control::command::TokenCreated;
-use crate::control::decisions::{Item, ItemKind};
 use crate::control::difference::{of_item, of_token};
-use crate::control::rights::Right;
-use crate::control::sentence::itself;
 use crate::control::state::Record;
 use crate::control::tokens::{forget, is_to};
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::sentence::itself;
+use crate::model::token::{Token, mint};
+use crate::model::{RoleAssignment, TokenName, actions};
 
 impl Planning<'_> {
     /// Checks that the token by which the caller is known still is one: a request may have waited while it ended.

@@ -220,7 +220,7 @@ async fn probes_and_distribution_of_a_balancer_are_checks_and_balance_of_its_ser
     let health = json!({ "port": 8080, "intervalInSeconds": 5, "timeoutInSeconds": 5, "fall": 2, "rise": 1, "requestPath": "/healthz" });
     assert_eq!((&target["health"], &target["balance"]), (&health, &json!("source")));
     let resource = |served: &Served| {
-        let key = crate::control::model::Key::of("s", "shop", "pls1");
+        let key = crate::model::Key::of("s", "shop", "pls1");
         served.state.control.view().decisions.model.resources.get(&key).unwrap().targets[0].health.clone()
     };
     assert_eq!(resource(&served).unwrap().path.as_deref(), Some("/healthz"));

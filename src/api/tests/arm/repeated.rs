@@ -3,7 +3,7 @@
 use super::super::super::arm::ROUTES;
 use super::*;
 use crate::control::command::Command;
-use crate::control::model::Key;
+use crate::model::Key;
 
 const ACCOUNT: &str = "/subscriptions/s/resourceGroups/shop/providers/Microsoft.Storage/storageAccounts/accta";
 
@@ -16,9 +16,7 @@ impl Served {
         let mut net = items.vnets.get(&near).unwrap().clone();
         net.peerings.push(far.clone());
         items.vnets.insert(near.clone(), net);
-        items
-            .vnets
-            .insert(far, crate::control::model::Vnet { peerings: vec![near], ..testing::vnet("10.9.0.0/16", vec![]) });
+        items.vnets.insert(far, crate::model::Vnet { peerings: vec![near], ..testing::vnet("10.9.0.0/16", vec![]) });
         self.state.control.apply(&testing::root(), Command::Put { items: Box::new(items), create_only: true }).unwrap();
         let space = json!({ "addressPrefixes": ["10.2.0.0/16"] });
         self.made(

@@ -83,7 +83,7 @@ async fn a_provider_is_told_of_this_connection_and_not_of_the_endpoint() {
     let_audit(&world, CONSUMER, &group("cons"));
     let decided = Asked { method: "POST", path: "/v1/connections/cons-pe/reject".into(), body: String::new() };
     assert_eq!(world.ask(&caller(PROVIDER), &decided).await.status, 200);
-    let change = |change: &dyn Fn(&mut crate::control::model::PrivateEndpoint)| {
+    let change = |change: &dyn Fn(&mut crate::model::PrivateEndpoint)| {
         let mut items = Model::default();
         let mut endpoint = world.state.control.view().decisions.model.endpoints[&name("cons", "-pe")].clone();
         change(&mut endpoint);

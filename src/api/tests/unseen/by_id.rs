@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::control::approval::PENDING_MAX;
-use crate::control::model::{PrivateEndpoint, Visibility};
+use crate::model::approval::PENDING_MAX;
+use crate::model::{PrivateEndpoint, Visibility};
 
 const ACCOUNT: &str =
     "/subscriptions/default/resourceGroups/hush/providers/Microsoft.Storage/storageAccounts/hushaccount";
@@ -156,7 +156,7 @@ async fn a_document_is_judged_against_nothing_that_an_id_does_not_say() {
     let world = by_id(Visibility::ById);
     let key = Key::new("hush", "hushaccount");
     let mut account = world.model().resources[&key].clone();
-    let second = crate::control::model::TargetSpec { subresource: "queue".into(), ..account.targets[0].clone() };
+    let second = crate::model::TargetSpec { subresource: "queue".into(), ..account.targets[0].clone() };
     (account.region, account.cross_region) = ("hush-region".into(), false);
     account.targets.push(second);
     let mut items = Model::default();
@@ -178,7 +178,7 @@ fn with_parts() -> World {
     let mut items = Model::default();
     let key = Key::new("hush", "hushaccount");
     let mut account = world.model().resources[&key].clone();
-    let part = |name: &str| crate::control::model::TargetSpec {
+    let part = |name: &str| crate::model::TargetSpec {
         member: format!("{VEILED}-{name}"),
         fqdns: vec![format!("{VEILED}-{name}.example.com")],
         ..account.targets[0].clone()

@@ -222,9 +222,9 @@ fn documents() -> Vec<Asked> {
             (made.vnet, made.resource) = (vnet, resource);
             models.push(alone(&|model| model.endpoints.insert(name("new-pe"), made.clone())));
         }
-        let zones = Some(Box::new(crate::control::model::ZoneGroup::of([hush(".internal")])));
+        let zones = Some(Box::new(crate::model::ZoneGroup::of([hush(".internal")])));
         models.push(alone(&|model| {
-            let made = crate::control::model::PrivateEndpoint { zone_group: zones.clone(), ..one.clone() };
+            let made = crate::model::PrivateEndpoint { zone_group: zones.clone(), ..one.clone() };
             model.endpoints.insert(key.clone(), made);
         }));
     }
@@ -244,7 +244,7 @@ fn documents() -> Vec<Asked> {
         models.push(alone(&|model| model.resources.insert(key.clone(), moved.clone())));
         let mut behind = one.clone();
         let frontend = "fe".to_owned();
-        behind.frontends = vec![crate::control::model::FrontendRef { balancer: hush("-lb"), frontend }];
+        behind.frontends = vec![crate::model::FrontendRef { balancer: hush("-lb"), frontend }];
         models.push(alone(&|model| model.resources.insert(key.clone(), behind.clone())));
     }
     let sent = models.into_iter().flat_map(|model| {
@@ -317,7 +317,7 @@ pub(super) fn filled(template: &str, group: &str, prefix: &str) -> String {
 fn nic(prefix: &str) -> String {
     let items = things::each(prefix, 66);
     let (key, endpoint) = items.endpoints.iter().next().expect("one");
-    crate::control::ids::network_interface(key, endpoint).name().to_owned()
+    crate::model::ids::network_interface(key, endpoint).name().to_owned()
 }
 
 const HUSH: &str = "/subscriptions/default/resourceGroups/hush/providers/Microsoft.Network";
@@ -346,7 +346,7 @@ fn bodies(template: &str, method: &str) -> Vec<String> {
             vec![json!({ "properties": { "ttl": 5, "aRecords": [{ "ipv4Address": "10.9.2.2" }] } })]
         }
         "checkPrivateLinkServiceVisibility" => {
-            let alias = crate::control::ids::alias(&Key::new("hush", "hush-pls"), &things::secret().resources[&Key::new("hush", "hush-pls")]);
+            let alias = crate::model::ids::alias(&Key::new("hush", "hush-pls"), &things::secret().resources[&Key::new("hush", "hush-pls")]);
             let named = |text: Value| json!({ "privateLinkServiceAlias": text });
             vec![named(json!(format!("{HUSH}/privateLinkServices/hush-pls"))), named(json!(alias))]
         }

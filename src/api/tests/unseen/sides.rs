@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::control::decisions::Item;
-use crate::control::model::Visibility;
+use crate::model::Visibility;
+use crate::model::decisions::Item;
 
 /// Who may do everything in the group `prov`, to whose service the endpoint of `cons` is bound.
 pub(super) const PROVIDER: u32 = 1004;
@@ -114,8 +114,7 @@ async fn what_uses_ones_own_is_not_named_to_who_may_not_see_it() {
     let mut items = Model::default();
     let mut guest = things::each("hush", 66).endpoints[&name("hush", "-pe")].clone();
     (guest.vnet, guest.subnet, guest.zone_group) = (name("mine", "-net"), "mine-sub".into(), None);
-    guest.addresses =
-        vec![crate::control::model::EndpointIp { member: String::new(), ip: Some(testing::ip("10.8.1.66")) }];
+    guest.addresses = vec![crate::model::EndpointIp { member: String::new(), ip: Some(testing::ip("10.8.1.66")) }];
     items.endpoints.insert(Key::new("hush", "hush-guest"), guest);
     world.put(items);
     let tenant = caller(things::TENANT);

@@ -1,7 +1,7 @@
 //! What there is: the tenant's own, and what no caller of the tests may see.
 
 use super::*;
-use crate::control::model::{
+use crate::model::{
     BackendPool, BalancingRule, DnsZone, Frontend, LinkResource, LoadBalancer, PoolAddress, Protocol, RecordData,
     RecordSet, ResolutionPolicy, ResourceGroup, SecurityGroup, Tags, Visibility, ZoneGroup, ZoneLink, ZoneRecord,
 };
@@ -47,7 +47,7 @@ pub(in super::super) fn each(group: &str, octet: u8) -> Model {
         frontend_port: 443,
         backend_port: 9400 + u16::from(octet),
         probe: None,
-        distribution: crate::control::model::Distribution::Default,
+        distribution: crate::model::Distribution::Default,
     };
     let frontend = Frontend { name: "fe".into(), subnet: Some((name("-net"), format!("{group}-nat"))), address: None };
     let balancer = LoadBalancer {
@@ -90,7 +90,7 @@ pub(in super::super) fn each(group: &str, octet: u8) -> Model {
     items
 }
 
-fn with_nat(vnet: &Key, nat: std::net::IpAddr, target: crate::control::model::TargetSpec) -> LinkResource {
+fn with_nat(vnet: &Key, nat: std::net::IpAddr, target: crate::model::TargetSpec) -> LinkResource {
     let made = testing::resource("core", &nat.to_string(), vec![target]);
     LinkResource { vnet: Some(vnet.clone()), ..made }
 }

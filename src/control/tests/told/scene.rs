@@ -1,7 +1,7 @@
 //! What the tenant has, what gets in its way, and what it asks for.
 
 use super::*;
-use crate::control::model::{
+use crate::model::{
     FrontendRef, GroupZone, Rates, RecordData, RecordSet, TimeoutOverrides, Visibility, ZoneGroup, ZoneRecord,
 };
 
@@ -154,7 +154,7 @@ pub(super) fn scene(secret: Option<&str>) -> ControlPlane {
     let most = Quotas::default().with(Quota::EndpointsPerSubscription, Some(7));
     let host = Arc::new(HostConfig { quotas: most, ..host(&["spoke", "core"]) });
     let rules: Validate = |model, host, endpoint| match endpoint {
-        Some(key) => validate::endpoint(model, Some(host), key),
+        Some(key) => rules::endpoint(model, Some(host), key),
         None => validate(model, Some(host)),
     };
     let world = Arc::new(World::default());

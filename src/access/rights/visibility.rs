@@ -1,0 +1,71 @@
+//! Which objects a caller may see, and which of them a refusal may mention.
+
+use super::{Right, Rights, Verb};
+use crate::access::Grant;
+use crate::model::decisions::{Item, ItemKind};
+use crate::model::sentence::Named;
+use crate::model::{Key, Model, Scope, Visibility, actions};
+
+/// Whether the holder of `rights` may see `item` of `model`: by its own `read`; an endpoint also by that of the
+/// connections of what it is bound to, an assignment also where it is its own or its group's, a role where it is assignable.
+pub(crate) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
+    let besides = match item.kind {
+        ItemKind::Endpoint => {
+            let bound = model.endpoints.get(&item.key);
+            bound.is_some_and(|endpoint| rights.hold(&Right::other_side(model, &item.key, endpoint)))
+        }
+        ItemKind::Assignment => {
+            let given = model.assignments.get(&item.key);
+            given.is_some_and(|given| rights.caller().subject.principals().any(|own| own == given.principal))
+        }
+        // Like an assignment it is read where it may be used.
+        ItemKind::Role => model.roles.get(&item.key).is_some_and(|role| {
+            let read = |scope: &Scope| Right { action: actions::read(actions::ROLE_DEFINITIONS), scope: scope.clone() };
+            role.assignable_scopes.iter().any(|scope| rights.hold(&read(scope)))
+        }),
+        ItemKind::ResourceGroup
+        | ItemKind::Vnet
+        | ItemKind::SecurityGroup
+        | ItemKind::DnsZone
+        | ItemKind::LoadBalancer
+        | ItemKind::Resource => false,
+    };
+    besides || rights.hold(&Right::on(model, item, Verb::Read))
+}
+
+/// Whether the holder of `rights` may see an assignment: its own, and those that it may read.
+pub fn sees_grant(rights: &Rights<'_>, grant: &Grant) -> bool {
+    let own = rights.caller().subject.principals().any(|own| own == grant.assignment.principal);
+    let scope = grant.assignment.scope.clone();
+    own || rights.hold(&Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope })
+}
+
+/// Whether a refusal to the holder of `rights` may mention `named`: what it may see, what it may itself write, and the
+/// subnets that it may use.
+pub(crate) fn may_mention(rights: &Rights<'_>, model: &Model, named: &Named) -> bool {
+    let at = |kind: &str, subscription: &str| {
+        rights.hold(&Right { action: actions::read(kind), scope: Scope::subscription(subscription) })
+    };
+    match named {
+        Named::Item(item) => sees(rights, model, item) || rights.hold(&Right::on(model, item, Verb::Write)),
+        Named::Subnet(vnet, name) => {
+            let read = Right::subnet(vnet, name, actions::read(actions::SUBNETS));
+            rights.hold(&read) || rights.hold(&Right::join(vnet, name))
+        }
+        Named::Offer(key) => rights.may_read(model, key) || shows_itself(rights, model, key),
+        Named::Subscription(name) => {
+            [actions::NETWORKS, actions::ENDPOINTS, actions::SERVICES].into_iter().all(|kind| at(kind, name))
+        }
+        Named::Host => rights.hold(&Right::anywhere(actions::read(actions::STATUS))),
+    }
+}
+
+/// Whether the resource `key` shows itself to a subscription in which the holder of `rights` may create endpoints.
+pub(crate) fn shows_itself(rights: &Rights<'_>, model: &Model, key: &Key) -> bool {
+    let creates = |scope: Scope| rights.hold(&Right { action: actions::write(actions::ENDPOINTS), scope });
+    match model.resources.get(key).map(|resource| &resource.visibility) {
+        Some(Visibility::Everyone) => true,
+        Some(Visibility::Subscriptions(list)) => list.iter().any(|name| creates(Scope::subscription(name))),
+        Some(Visibility::Readers | Visibility::ById) | None => false,
+    }
+}

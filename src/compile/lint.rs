@@ -1,0 +1,289 @@
+//! Set-ups of private names that work as written and will surprise somebody: said, never refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use super::names::{Waiting, waiting};
+use crate::model::decisions::{Decisions, ItemKind};
+use crate::model::{Key, Model, PrivateEndpoint, names, resource_types};
+use crate::snapshot::dns::{DnsPlan, Name, Node, ResolverPlan};
+use crate::snapshot::dns::{ResolutionPolicy, Zone};
+
+/// What the upstreams say of it.
+mod public;
+
+pub use public::{Inquiry, NOT_ASKED, PUBLIC_ZONE_IN_USE, Said, inquiries, judge};
+
+/// A set-up that will surprise somebody.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Surprise {
+    /// A word for programs.
+    pub code: &'static str,
+    /// The VNet whose clients meet it.
+    pub vnet: Key,
+    /// A sentence for people.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+    /// Endpoints that have to do with it.
+    pub endpoints: BTreeSet<String>,
+    /// The zone, where it is about one.
+    pub zone: Option<Name>,
+    /// What an upstream answers, where one was asked.
+    pub evidence: Vec<String>,
+}
+
+/// A zone of one's own hides names that are in public use.
+pub const PUBLIC_ZONE_OVERRIDDEN: &str = "PublicZoneOverridden";
+/// Several endpoints have one name.
+pub const NAME_CLAIMED_TWICE: &str = "NameClaimedTwice";
+/// Clients ask another resolver.
+pub const OTHER_RESOLVER: &str = "OtherResolver";
+/// A name of an endpoint waits for its network's consent.
+pub const NAME_WAITS: &str = "NameWaits";
+/// Names without an endpoint do not exist.
+pub const NX_DOMAIN_TRAP: &str = "NxDomainTrap";
+
+/// Endpoints that one sentence names, and those of one name that are looked at.
+const NAMED: usize = 3;
+const MET: usize = 16;
+
+impl Surprise {
+    /// Whether it has to do with one of `changed`, which are objects with their kind, such as `endpoint default/orders`.
+    pub fn concerns(&self, changed: &BTreeSet<&str>) -> bool {
+        let of_zone = [PUBLIC_ZONE_OVERRIDDEN, PUBLIC_ZONE_IN_USE, NX_DOMAIN_TRAP].contains(&self.code);
+        let vnet = format!("{} {}", ItemKind::Vnet, self.vnet);
+        changed.contains(vnet.as_str())
+            || changed.iter().any(|item| match item.strip_prefix("endpoint ") {
+                Some(endpoint) => self.endpoints.contains(endpoint),
+                None => of_zone,
+            })
+    }
+}
+
+impl std::fmt::Display for Surprise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { code, message, remedy, evidence, .. } = self;
+        let evidence = if evidence.is_empty() { String::new() } else { format!(" ({})", evidence.join("; ")) };
+        write!(f, "{code}: {message}{evidence}; {remedy}")
+    }
+}
+
+/// Everything that will surprise somebody, as the model and the plan made of it tell.
+pub fn lint(decisions: &Decisions, plan: &DnsPlan) -> Vec<Surprise> {
+    let model = &decisions.model;
+    let mut found: Vec<Surprise> =
+        model.endpoints.iter().flat_map(|(key, endpoint)| waits(decisions, plan, key, endpoint)).collect();
+    for key in model.vnets.keys() {
+        match plan.resolvers.get(&key.to_string()) {
+            Some(resolver) => of_resolver(model, key, resolver, &mut found),
+            None => without_resolver(model, key, &mut found),
+        }
+        if plan.resolvers.get(&key.to_string()).is_some_and(|resolver| resolver.listen.is_empty()) {
+            without_resolver(model, key, &mut found);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What of it has to do with `changed` (see [`Surprise::concerns`]). Where that is endpoints alone, other names are not
+/// looked at.
+pub fn concerning(decisions: &Decisions, plan: &DnsPlan, changed: &BTreeSet<&str>) -> Vec<Surprise> {
+    let model = &decisions.model;
+    let mut found = match names_of(model, changed) {
+        Some(names) => {
+            let endpoints = changed.iter().filter_map(|item| endpoint_of(model, item));
+            let mut found: Vec<Surprise> =
+                endpoints.flat_map(|(key, endpoint)| waits(decisions, plan, key, endpoint)).collect();
+            for key in model.vnets.keys() {
+                let resolver = plan.resolvers.get(&key.to_string());
+                if let Some(resolver) = resolver {
+                    for name in &names {
+                        of_name(model, key, resolver, name, &mut found);
+                    }
+                }
+                let holds = |item: &&str| endpoint_of(model, item).is_some_and(|(_, endpoint)| endpoint.vnet == *key);
+                if resolver.is_none_or(|resolver| resolver.listen.is_empty()) && changed.iter().any(holds) {
+                    without_resolver(model, key, &mut found);
+                }
+            }
+            found
+        }
+        None => lint(decisions, plan),
+    };
+    found.retain(|surprise| surprise.concerns(changed));
+    found.sort();
+    found
+}
+
+/// Every name of `changed`, where that is endpoints alone.
+pub fn names_of(model: &Model, changed: &BTreeSet<&str>) -> Option<BTreeSet<Name>> {
+    let mut all = BTreeSet::new();
+    for item in changed {
+        let (key, endpoint) = endpoint_of(model, item)?;
+        let grouped = names::grouped(model, key, endpoint).into_iter().map(|(_, name)| name);
+        for name in names::of_endpoint(model, key, endpoint).into_iter().chain(grouped) {
+            all.extend([Name::from(name.host()), Name::from(name.public)]);
+        }
+    }
+    Some(all)
+}
+
+fn endpoint_of<'a>(model: &'a Model, item: &str) -> Option<(&'a Key, &'a PrivateEndpoint)> {
+    let key = Key::try_from(item.strip_prefix("endpoint ")?.to_owned()).ok()?;
+    model.endpoints.entry(&key)
+}
+
+/// Names of an endpoint that do not answer where there is a resolver.
+fn waits(decisions: &Decisions, plan: &DnsPlan, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Surprise> {
+    let resolved = |one: &Waiting| plan.resolvers.contains_key(&one.vnet.to_string());
+    let surprise = |one: Waiting| {
+        let (message, remedy) = one.said(key, &endpoint.vnet);
+        let (code, evidence, endpoints) = (NAME_WAITS, Vec::new(), BTreeSet::from([key.to_string()]));
+        Surprise { code, vnet: one.vnet, message, remedy, endpoints, zone: None, evidence }
+    };
+    waiting(decisions, key, endpoint).into_iter().filter(resolved).map(surprise).collect()
+}
+
+fn of_name(model: &Model, vnet: &Key, plan: &ResolverPlan, name: &Name, found: &mut Vec<Surprise>) {
+    if let Some((name, zone)) = plan.zones.entry(name) {
+        found.extend(overridden(vnet, plan, name, zone));
+    }
+    if let Some((name, node)) = plan.names.entry(name) {
+        found.extend(claimed_twice(model, vnet, name, node));
+    }
+}
+
+fn of_resolver(model: &Model, vnet: &Key, plan: &ResolverPlan, found: &mut Vec<Surprise>) {
+    for (name, zone) in plan.zones.iter() {
+        found.extend(overridden(vnet, plan, name, zone));
+        found.extend(trap(vnet, plan, name, zone));
+    }
+    for (name, node) in plan.names.iter() {
+        found.extend(claimed_twice(model, vnet, name, node));
+    }
+}
+
+/// Zones that the provider of typed resources serves to everybody, with what fills a place left out.
+static PUBLIC: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
+    let types = resource_types::all();
+    let subresources = types.flat_map(|known| known.subresources.iter().map(|part| (known.name, *part)));
+    let zones = subresources.flat_map(|(kind, part)| resource_types::public_zones(kind, part));
+    zones.map(|zone| zone.rsplit_once("}.").map_or(zone, |(_, rest)| rest)).collect()
+});
+
+/// The public zone that `name` is or encloses.
+fn public_below(name: &str) -> Option<&'static str> {
+    PUBLIC
+        .iter()
+        .copied()
+        .find(|zone| zone.strip_suffix(name).is_some_and(|front| front.is_empty() || front.ends_with('.')))
+}
+
+fn overridden(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<Surprise> {
+    let public = public_below(name)?;
+    let message = match (&zone.own, zone.policy) {
+        (None, _) => format!("an endpoint's name is {name} itself, under which everybody's names of {public} stand"),
+        (Some(_), ResolutionPolicy::Default) => format!(
+            "the zone {name} overrides names in public use ({public}): those that it does not hold do not exist for clients \
+             of {vnet}"
+        ),
+        (Some(_), ResolutionPolicy::NxDomainRedirect) => {
+            format!("the zone {name} overrides names in public use ({public}) that it holds too")
+        }
+    };
+    let remedy =
+        format!("name the zone as the service's private one (`privatelink.{public}`), or the one name that is meant");
+    let endpoints = plan.names.get(name).map(endpoints_of).unwrap_or_default();
+    let (code, zone) = (PUBLIC_ZONE_OVERRIDDEN, Some(Name::clone(name)));
+    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
+}
+
+/// A private zone of typed resources whose unknown names end here, where they could be asked of an upstream.
+fn trap(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<Surprise> {
+    if !is_private(name)
+        || zone.policy != ResolutionPolicy::Default
+        || plan.upstream.is_empty()
+        || plan.lockdown.is_some()
+    {
+        return None;
+    }
+    let message = format!(
+        "{name} is linked to {vnet} with the resolution policy Default: a resource without an endpoint here has no address \
+         for its clients at all, though it has a public one"
+    );
+    let remedy =
+        "`resolution_policy = \"NxDomainRedirect\"` of the link, or an endpoint for each such resource".to_owned();
+    let (code, endpoints, zone) = (NX_DOMAIN_TRAP, BTreeSet::new(), Some(Name::clone(name)));
+    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
+}
+
+/// Whether names of typed resources lead into a zone of this name.
+fn is_private(zone: &str) -> bool {
+    zone.split('.').any(|label| label == "privatelink")
+}
+
+fn endpoints_of(node: &Node) -> BTreeSet<String> {
+    node.owners.iter().map(|owner| owner.endpoint.to_string()).collect()
+}
+
+fn claimed_twice(model: &Model, vnet: &Key, name: &Name, node: &Node) -> Option<Surprise> {
+    let endpoints = endpoints_of(node);
+    if endpoints.len() < 2 {
+        return None;
+    }
+    // The first few tell: one name may belong to many.
+    let keys = endpoints.iter().take(MET).filter_map(|endpoint| Key::try_from(endpoint.clone()).ok());
+    let resources: BTreeSet<Key> =
+        keys.filter_map(|key| model.endpoints.get(&key).map(|endpoint| endpoint.resource.clone())).collect();
+    let names: Vec<&str> = endpoints.iter().take(NAMED).map(String::as_str).collect();
+    let more = match endpoints.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let who = format!("{}{more}", names.join(", "));
+    let (message, remedy) = if resources.len() > 1 {
+        let bound: Vec<String> = resources.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "{name} belongs to endpoints of different resources ({who}, of {}): clients of {vnet} meet one or the other",
+            bound.join(", ")
+        );
+        (message, "give each resource names of its own (`fqdns`)".to_owned())
+    } else {
+        let message =
+            format!("{name} belongs to several endpoints ({who}): clients of {vnet} take one address or the other");
+        (message, "delete those that are not wanted; where they are, each must stay usable for every client".to_owned())
+    };
+    let (code, evidence) = (NAME_CLAIMED_TWICE, Vec::new());
+    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence })
+}
+
+/// Endpoints with names, and nobody in their VNet who answers them.
+fn without_resolver(model: &Model, vnet: &Key, found: &mut Vec<Surprise>) {
+    let mut named: BTreeMap<String, String> = BTreeMap::new();
+    for (key, endpoint) in model.endpoints.iter().filter(|(_, endpoint)| endpoint.vnet == *vnet) {
+        let members = endpoint.addresses.iter();
+        let first = members.flat_map(|address| names::of_member(model, key, endpoint, &address.member)).next();
+        named.extend(first.map(|name| (key.to_string(), name.public)));
+    }
+    let Some((endpoint, name)) = named.first_key_value() else { return };
+    let message = format!(
+        "{vnet} has no resolver: its clients ask others for the names of its endpoints ({name} of {endpoint}), and what those \
+         answer is not known here"
+    );
+    let remedy = "give it one (`dns = { listen = \"ADDRESS\" }`), or let the other server have these names; `privlink doctor` on \
+                  a client's host says what it gets"
+        .to_owned();
+    let endpoints = named.into_keys().collect();
+    let (code, evidence) = (OTHER_RESOLVER, Vec::new());
+    found.push(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence });
+}
+
+#[cfg(test)]
+fn codes_of(found: &[Surprise]) -> Vec<&str> {
+    found.iter().map(|surprise| surprise.code).collect()
+}
+
+#[cfg(test)]
+mod tests;

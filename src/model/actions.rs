@@ -1,0 +1,198 @@
+//! Every action the system judges, in Azure's words: a type of thing, and what is done to it. An action on
+//! a thing is judged at the thing's scope; what has none (roles, `Privlink/…`) is judged at `/`.
+
+use super::caseless::{Caseless, Malformed, caseless};
+
+caseless! {
+    /// One action, such as `Microsoft.Network/privateEndpoints/write`; compared without regard to case.
+    Action, check
+}
+
+/// Private endpoints.
+pub const ENDPOINTS: &str = "Microsoft.Network/privateEndpoints";
+/// Their network interfaces, which appear and go with them: read only.
+pub const INTERFACES: &str = "Microsoft.Network/networkInterfaces";
+/// VNets.
+pub const NETWORKS: &str = "Microsoft.Network/virtualNetworks";
+/// Their subnets. An endpoint is put into one by who may [`join`] it.
+pub const SUBNETS: &str = "Microsoft.Network/virtualNetworks/subnets";
+/// Peerings of a VNet.
+pub const PEERINGS: &str = "Microsoft.Network/virtualNetworks/virtualNetworkPeerings";
+/// Security groups. A subnet takes one of those that its writer may [`join`].
+pub const SECURITY_GROUPS: &str = "Microsoft.Network/networkSecurityGroups";
+/// Load balancers. A private link service takes the frontends that its writer may [`join`].
+pub const LOAD_BALANCERS: &str = "Microsoft.Network/loadBalancers";
+/// Private DNS zones. An endpoint puts its records into those that its writer may [`join`].
+pub const DNS_ZONES: &str = "Microsoft.Network/privateDnsZones";
+/// Links of a zone to VNets.
+pub const ZONE_LINKS: &str = "Microsoft.Network/privateDnsZones/virtualNetworkLinks";
+/// The zones that an endpoint's records stand in.
+pub const ZONE_GROUPS: &str = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups";
+/// Private link services: the type of a link resource that names none.
+pub const SERVICES: &str = "Microsoft.Network/privateLinkServices";
+/// What may be connected to from here (features M14).
+pub const AVAILABLE_TYPES: &str = "Microsoft.Network/locations/availablePrivateEndpointTypes";
+/// Resource groups.
+pub const RESOURCE_GROUPS: &str = "Microsoft.Resources/subscriptions/resourceGroups";
+/// Role definitions. They hold everywhere, so they are judged at `/`.
+pub const ROLE_DEFINITIONS: &str = "Microsoft.Authorization/roleDefinitions";
+/// Role assignments, judged at the scope that they are for.
+pub const ROLE_ASSIGNMENTS: &str = "Microsoft.Authorization/roleAssignments";
+/// The daemon's state.
+pub const STATUS: &str = "Privlink/status";
+/// Sessions. Of one endpoint: judged at its scope.
+pub const FLOWS: &str = "Privlink/flows";
+/// What would happen to a packet.
+pub const EXPLAIN: &str = "Privlink/explain";
+/// The audit log.
+pub const AUDIT: &str = "Privlink/audit";
+/// Bearer tokens. Who writes them can act as any of them.
+pub const TOKENS: &str = "Privlink/tokens";
+/// Copies of the store.
+pub const BACKUP: &str = "Privlink/backup";
+/// The daemon's own file, which is applied with the daemon's rights whoever asks for it.
+pub const CONFIGURATION: &str = "Privlink/configuration";
+
+/// To see a thing of type `kind`.
+pub fn read(kind: &str) -> Action {
+    of(kind, "read")
+}
+
+/// To make or change one.
+pub fn write(kind: &str) -> Action {
+    of(kind, "write")
+}
+
+/// To delete one.
+pub fn delete(kind: &str) -> Action {
+    of(kind, "delete")
+}
+
+/// Record sets of one type, such as `A`, in a zone.
+pub fn record_sets(kind: &str) -> String {
+    format!("{DNS_ZONES}/{kind}")
+}
+
+/// The types of record sets.
+const RECORD_TYPES: [&str; 8] = ["A", "AAAA", "CNAME", "MX", "PTR", "SOA", "SRV", "TXT"];
+
+/// To let something else refer to one: [`SUBNETS`], [`SECURITY_GROUPS`], [`NETWORKS`] and [`DNS_ZONES`].
+pub fn join(kind: &str) -> Action {
+    of(kind, "join/action")
+}
+
+/// To let another VNet peer with one: of [`NETWORKS`].
+pub fn peer() -> Action {
+    of(NETWORKS, "peer/action")
+}
+
+/// To approve and reject connections to a link resource of type `kind`: the owner's right (features S5).
+pub fn approve(kind: &str) -> Action {
+    of(kind, "privateEndpointConnectionsApproval/action")
+}
+
+/// To do what a thing is for: [`BACKUP`].
+pub fn perform(kind: &str) -> Action {
+    of(kind, "action")
+}
+
+/// The connections to link resources of type `kind`, themselves read, written and deleted.
+pub fn connections(kind: &str) -> String {
+    format!("{kind}/privateEndpointConnections")
+}
+
+fn of(kind: &str, what: &str) -> Action {
+    Action(Caseless::new(&format!("{kind}/{what}")))
+}
+
+/// Every action there is, where the link resources are of `kinds` (besides [`SERVICES`]).
+pub fn every<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Vec<Action> {
+    const READ: &[&str] = &["read"];
+    const CHANGE: &[&str] = &["read", "write", "delete"];
+    const SHARE: &[&str] = &["read", "write", "delete", "join/action"];
+    const OWN: &[&str] = &["read", "write", "delete", "privateEndpointConnectionsApproval/action"];
+    let fixed: [(&str, &[&str]); 21] = [
+        (ENDPOINTS, CHANGE),
+        (INTERFACES, &["read", "write"]),
+        (ZONE_GROUPS, CHANGE),
+        (NETWORKS, &["read", "write", "delete", "join/action", "peer/action"]),
+        (SUBNETS, SHARE),
+        (PEERINGS, CHANGE),
+        (SECURITY_GROUPS, SHARE),
+        (LOAD_BALANCERS, SHARE),
+        (DNS_ZONES, SHARE),
+        (ZONE_LINKS, CHANGE),
+        (AVAILABLE_TYPES, READ),
+        (RESOURCE_GROUPS, CHANGE),
+        (ROLE_DEFINITIONS, CHANGE),
+        (ROLE_ASSIGNMENTS, CHANGE),
+        (STATUS, READ),
+        (FLOWS, READ),
+        (EXPLAIN, READ),
+        (AUDIT, READ),
+        (TOKENS, CHANGE),
+        (BACKUP, &["action"]),
+        (CONFIGURATION, &["write"]),
+    ];
+    let each = |kind: &str, words: &[&str]| words.iter().map(|word| of(kind, word)).collect::<Vec<_>>();
+    let fixed = fixed.into_iter().flat_map(|(kind, words)| each(kind, words));
+    let owned = std::iter::once(SERVICES)
+        .chain(kinds)
+        .flat_map(|kind| [each(kind, OWN), each(&connections(kind), CHANGE)].concat());
+    let records = RECORD_TYPES.into_iter().flat_map(|kind| each(&record_sets(kind), CHANGE));
+    fixed.chain(records).chain(owned).collect()
+}
+
+impl Action {
+    pub(crate) fn folded(&self) -> &str {
+        self.0.folded()
+    }
+}
+
+fn check(text: &str) -> Result<(), Malformed> {
+    let remedy = "write type and action in full, such as Microsoft.Network/privateEndpoints/read";
+    if is_path(text, b".-_") && text.contains('/') { Ok(()) } else { Err(Malformed::new(text, "action", remedy)) }
+}
+
+/// Whether `text` is at most 256 bytes of letters, digits and `signs`, in parts between slashes, none empty.
+pub(crate) fn is_path(text: &str, signs: &[u8]) -> bool {
+    let fit = |byte: u8| byte.is_ascii_alphanumeric() || signs.contains(&byte);
+    text.len() <= 256 && text.split('/').all(|part| !part.is_empty() && part.bytes().all(fit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_there_is_can_be_written_and_is_there_once() {
+        let actions = every(["Microsoft.Sql/servers", "Microsoft.Storage/storageAccounts"]);
+        for action in &actions {
+            let read: Action = action.to_string().parse().unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(&read, action);
+        }
+        let distinct: std::collections::BTreeSet<&Action> = actions.iter().collect();
+        assert_eq!(distinct.len(), actions.len());
+    }
+
+    #[test]
+    fn the_actions_are_those_of_azure() {
+        for (action, text) in [
+            (join(SUBNETS), "Microsoft.Network/virtualNetworks/subnets/join/action"),
+            (approve("Microsoft.Sql/servers"), "Microsoft.Sql/servers/privateEndpointConnectionsApproval/action"),
+            (delete(&connections(SERVICES)), "Microsoft.Network/privateLinkServices/privateEndpointConnections/delete"),
+            (write(ROLE_ASSIGNMENTS), "Microsoft.Authorization/roleAssignments/write"),
+            (perform(BACKUP), "Privlink/backup/action"),
+        ] {
+            assert_eq!(action.to_string(), text);
+            assert!(every(["Microsoft.Sql/servers"]).contains(&text.to_uppercase().parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_no_action() {
+        for text in ["", "read", "*", "Microsoft.Network/*", "/read", "a//read", "a/read/", "a b/read"] {
+            assert!(text.parse::<Action>().is_err(), "{text}");
+        }
+    }
+}

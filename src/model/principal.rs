@@ -1,0 +1,307 @@
+//! Who is asking: the peer of a Unix socket, by the ids that the kernel vouches for, or a token.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::caseless::{Malformed, to_hex};
+
+/// Something that roles are assigned to. As text `uid:1000`, `gid:20`, `token:ci`, `token-id:UUID`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Principal {
+    /// A user of this host.
+    Uid(u32),
+    /// Every user of this host who is in the group.
+    Gid(u32),
+    /// Whoever presents the token of this name: the one that there is when a role is assigned, and no later one.
+    Token(TokenName),
+    /// Whoever presents the token with this id, by whoever does not know its name. Nobody guesses an id, and none comes
+    /// again, so it may be named whether or not there is such a token.
+    TokenId(TokenId),
+}
+
+/// What stands before the id of a token's creation where it names a principal.
+const BY_ID: &str = "token-id";
+
+impl FromStr for Principal {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let form = "write `uid:NUMBER`, `gid:NUMBER`, `token:NAME` or `token-id:UUID`";
+        match text.split_once(':') {
+            Some(("uid", id)) => numeric(text, id).map(Self::Uid),
+            Some(("gid", id)) => numeric(text, id).map(Self::Gid),
+            Some(("token", name)) => name.parse().map(Self::Token),
+            Some((BY_ID, id)) => id.parse().map(Self::TokenId),
+            _ => Err(Malformed::new(text, "principal", form)),
+        }
+    }
+}
+
+/// `u32::MAX` is no id: the kernel takes it for "leave unchanged" (`setresuid(2)`).
+fn numeric(text: &str, id: &str) -> Result<u32, Malformed> {
+    let digits = id.bytes().all(|byte| byte.is_ascii_digit());
+    let remedy = "the id is a number from 0 to 4294967294, as `id` prints it";
+    match id.parse() {
+        Ok(id) if digits && id != u32::MAX => Ok(id),
+        _ => Err(Malformed::new(text, "principal", remedy)),
+    }
+}
+
+impl TryFrom<String> for Principal {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+impl From<Principal> for String {
+    fn from(principal: Principal) -> Self {
+        principal.to_string()
+    }
+}
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uid(id) => write!(f, "uid:{id}"),
+            Self::Gid(id) => write!(f, "gid:{id}"),
+            Self::Token(name) => write!(f, "token:{name}"),
+            Self::TokenId(id) => write!(f, "{BY_ID}:{id}"),
+        }
+    }
+}
+
+/// A token's name: 1 to 64 of `a-z`, `0-9`, `-` and `.`, the first a letter or digit. Lower case only,
+/// so that no two names differ by case alone; it holds no `_`, which separates the parts of a token.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenName(String);
+
+impl TokenName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TokenName {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let valid = text.len() <= 64
+            && text.bytes().next().is_some_and(plain)
+            && text.bytes().all(|byte| plain(byte) || b"-.".contains(&byte));
+        let remedy = "use 1 to 64 of a-z, 0-9, `-` and `.`, and begin with a letter or digit";
+        if valid { Ok(Self(text.to_owned())) } else { Err(Malformed::new(text, "token name", remedy)) }
+    }
+}
+impl TryFrom<String> for TokenName {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+impl From<TokenName> for String {
+    fn from(name: TokenName) -> Self {
+        name.0
+    }
+}
+impl fmt::Display for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Names a token's creation: a UUID, the same for as long as the token lives, whatever its secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TokenId(String);
+
+impl TokenId {
+    /// Version 8 of RFC 9562 §5.8, of what no other creation has.
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new_with_prefix(b"privlink token id");
+        for part in parts {
+            hasher.update(part);
+        }
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finalize()[..16]);
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex = to_hex(&bytes);
+        Self([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let id = text.to_ascii_lowercase();
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let valid = id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(digits);
+        let remedy = "it is a UUID; whoever holds the token sees it in `privlink whoami`";
+        if valid { Ok(Self(id)) } else { Err(Malformed::new(text, "id of a token", remedy)) }
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Who is judged: a peer by its uid and all its groups, a token by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    principal: Principal,
+    groups: Vec<u32>,
+    /// Which creation of a token it presented.
+    token: Option<TokenId>,
+}
+
+impl Subject {
+    /// The peer of a Unix socket. `groups` are its primary and its supplementary ones.
+    pub fn peer(uid: u32, groups: impl IntoIterator<Item = u32>) -> Self {
+        let mut groups: Vec<u32> = groups.into_iter().collect();
+        groups.sort_unstable();
+        groups.dedup();
+        Self { principal: Principal::Uid(uid), groups, token: None }
+    }
+
+    /// The principal itself; a `Uid` without any group.
+    pub fn only(principal: Principal) -> Self {
+        Self { principal, groups: Vec::new(), token: None }
+    }
+
+    /// Whoever presented the token of this name and creation.
+    pub fn bearer(name: TokenName, id: TokenId) -> Self {
+        Self { principal: Principal::Token(name), groups: Vec::new(), token: Some(id) }
+    }
+
+    /// The creation of the token that it presented; `None`: it presented none.
+    pub fn token(&self) -> Option<&TokenId> {
+        self.token.as_ref()
+    }
+
+    /// Whom messages and the audit name.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The groups it is judged by besides, ascending.
+    pub fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+
+    /// Every principal whose assignments it has.
+    pub fn principals(&self) -> impl Iterator<Item = Principal> {
+        let groups = self.groups.iter().copied().map(Principal::Gid);
+        let presented = self.token.iter().cloned().map(Principal::TokenId);
+        std::iter::once(self.principal.clone()).chain(groups).chain(presented)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.principal.fmt(f)
+    }
+}
+
+/// Who asks: the peer of a Unix socket, the bearer of a token, or the daemon itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose rights count.
+    pub subject: Subject,
+    /// Name, for people; `uid:1000` where there is none.
+    pub name: String,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name)
+    }
+}
+
+impl Caller {
+    /// The user `uid`, without any group.
+    pub fn user(uid: u32, name: impl Into<String>) -> Self {
+        Self { subject: Subject::only(Principal::Uid(uid)), name: name.into() }
+    }
+
+    /// What is remembered of a caller.
+    pub fn actor(&self) -> Actor {
+        Actor { principal: self.subject.principal().clone(), name: self.name.clone() }
+    }
+}
+
+/// Who did something, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// As roles are assigned to it.
+    pub principal: Principal,
+    /// Name, for people.
+    pub name: String,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_principal_is_read_as_it_is_shown() {
+        let by_id = "token-id:0b9f8c1e-0000-8abc-9def-0123456789ab";
+        for text in ["uid:0", "uid:1000", "gid:20", "gid:4294967294", "token:ci", "token:build.7-a", by_id] {
+            let principal: Principal = text.parse().unwrap();
+            assert_eq!(principal.to_string(), text);
+            let json = serde_json::to_string(&principal).unwrap();
+            assert_eq!(json, format!("\"{text}\""));
+            assert_eq!(serde_json::from_str::<Principal>(&json).unwrap(), principal);
+        }
+    }
+
+    #[test]
+    fn what_is_no_principal_is_refused_with_its_form() {
+        for (text, word) in [
+            ("", "uid:NUMBER"),
+            ("1000", "uid:NUMBER"),
+            ("UID:1", "uid:NUMBER"),
+            ("user:ann", "uid:NUMBER"),
+            ("uid:", "4294967294"),
+            ("uid:+5", "4294967294"),
+            ("uid:-1", "4294967294"),
+            ("uid:4294967295", "4294967294"),
+            ("gid:4294967296", "4294967294"),
+            ("gid:staff", "4294967294"),
+            ("token:", "a-z"),
+            ("token:CI", "a-z"),
+            ("token:a_b", "a-z"),
+            ("token:-a", "a-z"),
+            ("token:a b", "a-z"),
+            ("token-id:", "UUID"),
+            ("token-id:ci", "UUID"),
+            ("token-id:0b9f8c1e-0000-8abc-9def-0123456789a", "UUID"),
+            ("token-id:0b9f8c1e00008abc9def0123456789abcdef", "UUID"),
+            ("token-id:0b9f8c1e-0000-8abc-9def-0123456789ag", "UUID"),
+        ] {
+            let error = text.parse::<Principal>().unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+            assert!(serde_json::from_value::<Principal>(text.into()).is_err(), "{text}");
+        }
+        assert!(format!("token:{}", "a".repeat(65)).parse::<Principal>().is_err());
+        assert!(format!("token:{}", "a".repeat(64)).parse::<Principal>().is_ok());
+    }
+
+    #[test]
+    fn what_is_shown_of_a_bad_text_is_short_and_harmless() {
+        let error = format!("\u{1b}[31m{}", "x".repeat(10_000)).parse::<Principal>().unwrap_err().to_string();
+        assert!(!error.contains('\u{1b}') && error.len() < 300, "{error}");
+    }
+}

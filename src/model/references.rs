@@ -1,0 +1,179 @@
+//! From what a person types to the one thing meant: `name` or `group/name`, without regard to case.
+
+use super::refusal::{Kind, Refusal};
+use super::sentence::itself;
+use super::{DEFAULT, Key, Map, Model};
+
+/// The one key of `keys` that `reference` names. `kind` is the word for it in messages.
+///
+/// # Errors
+/// `NotFound`: none is called so (the nearest name is suggested), or several are (all are listed).
+pub fn resolve<'a, V>(kind: &str, reference: &str, objects: &'a Map<V>) -> Result<&'a Key, Refusal> {
+    resolve_seen(kind, reference, objects, &|_| true)
+}
+
+/// [`resolve`] among the objects that are `seen`: the others are as if they were not.
+///
+/// # Errors
+/// See [`resolve`]; nothing in them tells that there are others.
+pub fn resolve_seen<'a, V>(
+    kind: &str,
+    reference: &str,
+    objects: &'a Map<V>,
+    seen: &dyn Fn(&Key) -> bool,
+) -> Result<&'a Key, Refusal> {
+    let wanted = reference.trim().to_lowercase();
+    let exact = Key::try_from(wanted.clone()).ok().and_then(|key| objects.entry(&key));
+    if let Some((key, _)) = exact.filter(|(key, _)| seen(key)) {
+        return Ok(key);
+    }
+    // The folded form of a key ends with every way to name it.
+    let named = |key: &&Key| key.folded().strip_suffix(&wanted).is_some_and(|front| front.ends_with('/'));
+    let matches: Vec<&Key> = objects.keys().filter(named).filter(|key| seen(key)).collect();
+    let absent = || {
+        let near = if wanted.contains('/') { wanted.clone() } else { format!("{DEFAULT}/{wanted}") };
+        let nearby = Key::try_from(near).map(|key| objects.around(&key, MEANT_EACH_WAY));
+        unknown(kind, reference, nearby.into_iter().flatten().filter(|key| seen(key)))
+    };
+    match matches.as_slice() {
+        _ if wanted.is_empty() || wanted.starts_with('/') => Err(absent()),
+        [one] => Ok(one),
+        [] => Err(absent()),
+        several => Err(Refusal::new(
+            Kind::NotFound,
+            "AmbiguousReference",
+            itself(format!("`{reference}` names several: {}", listed(several))),
+            "name the one you mean as group/name",
+        )),
+    }
+}
+
+/// Checks that an endpoint is bound to the resource that the caller named, if any, among those that are `seen`.
+///
+/// # Errors
+/// `NotFound`: it is bound to another one.
+pub fn check_bound(
+    model: &Model,
+    seen: &dyn Fn(&Key) -> bool,
+    (endpoint, bound): (&Key, &Key),
+    named: Option<&str>,
+) -> Result<(), Refusal> {
+    let Some(named) = named else { return Ok(()) };
+    let resource = resolve_seen("resource", named, &model.resources, seen)?;
+    if resource == bound {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Kind::NotFound,
+        "ConnectionNotFound",
+        itself(format!("endpoint {endpoint} is bound to {bound}, not to {resource}")),
+        "leave --resource out, or name the endpoint that you mean",
+    ))
+}
+
+/// `candidates` are few: each costs the square of a name's length.
+pub(crate) fn unknown<'a>(kind: &str, reference: &str, candidates: impl Iterator<Item = &'a Key>) -> Refusal {
+    let wanted = reference.trim().to_lowercase();
+    let distance = |key: &Key| {
+        edit_distance(&wanted, &key.name.to_lowercase()).min(edit_distance(&wanted, &key.to_string().to_lowercase()))
+    };
+    let short = wanted.len() <= LONGEST_MEANT;
+    let nearest = candidates.filter(|_| short).map(|key| (distance(key), key)).min();
+    let remedy = match nearest {
+        Some((distance, key)) if distance <= (wanted.chars().count() / 2).max(1) => format!("did you mean {key}?"),
+        Some(_) | None => format!("`privlink {} list` shows what there is", command(kind)),
+    };
+    // Only what the reader sees is suggested.
+    Refusal::new(Kind::NotFound, "NotFound", itself(format!("there is no {kind} `{reference}`")), itself(remedy))
+}
+
+/// Objects before and after an unknown name, in the order of names, among which the one that was meant is looked for:
+/// whoever asks for names that there are not must not cost more the more there is.
+const MEANT_EACH_WAY: usize = 64;
+
+/// Bytes of the longest reference for which one is looked for.
+const LONGEST_MEANT: usize = 128;
+
+fn command(kind: &str) -> &str {
+    kind.split(' ').next_back().unwrap_or(kind)
+}
+
+fn listed(keys: &[&Key]) -> String {
+    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Levenshtein distance; names are short, so the quadratic form will do.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> Map<()> {
+        [("default", "orders"), ("billing", "Orders"), ("default", "accounts")]
+            .map(|(group, name)| (Key::new(group, name), ()))
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn a_name_is_found_without_regard_to_case_or_by_group() {
+        let keys = keys();
+        assert_eq!(resolve("endpoint", "ACCOUNTS", &keys).unwrap(), &Key::new("default", "accounts"));
+        for reference in ["Billing/orders", "default/Billing/ORDERS"] {
+            assert_eq!(resolve("endpoint", reference, &keys).unwrap(), &Key::new("billing", "orders"), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_name_is_not_the_name() {
+        for reference in ["ders", "", "/", "/orders", "ing/orders"] {
+            assert_eq!(resolve("endpoint", reference, &keys()).unwrap_err().kind, Kind::NotFound, "{reference}");
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_name_lists_the_candidates() {
+        let refusal = resolve("endpoint", "orders", &keys()).unwrap_err();
+        assert_eq!((refusal.kind, refusal.code), (Kind::NotFound, "AmbiguousReference"));
+        assert!(refusal.message.contains("default/orders") && refusal.message.contains("billing/Orders"), "{refusal}");
+    }
+
+    #[test]
+    fn what_was_meant_is_looked_for_among_few() {
+        let many: Map<()> = (0..30_000).map(|number| (Key::new("default", format!("name-{number:05}")), ())).collect();
+        let looked_at = std::cell::Cell::new(0);
+        let seen = |_: &Key| {
+            looked_at.set(looked_at.get() + 1);
+            true
+        };
+        let refusal = resolve_seen("endpoint", "name-1777x", &many, &seen).unwrap_err();
+        assert!(refusal.remedy.contains("did you mean default/name-1777"), "{refusal}");
+        assert!(looked_at.take() <= 2 * MEANT_EACH_WAY, "{}", looked_at.get());
+        let refusal = resolve_seen("endpoint", &"n".repeat(LONGEST_MEANT + 1), &many, &seen).unwrap_err();
+        assert!(refusal.remedy.contains("endpoint list"), "{refusal}");
+    }
+
+    #[test]
+    fn an_unknown_name_suggests_the_nearest() {
+        let refusal = resolve("endpoint", "acounts", &keys()).unwrap_err();
+        assert_eq!(refusal.remedy, "did you mean default/accounts?");
+        let refusal = resolve("endpoint", "zzzzzzzz", &keys()).unwrap_err();
+        assert!(refusal.remedy.contains("privlink endpoint list"), "{refusal}");
+        let refusal = resolve("endpoint", "x", &Map::<()>::default()).unwrap_err();
+        assert!(refusal.remedy.contains("privlink endpoint list"), "the same where there is none: {refusal}");
+    }
+}

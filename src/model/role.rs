@@ -1,0 +1,269 @@
+//! What a role lets one do. `not_actions` takes back from what `actions` of the same role give; it denies
+//! nothing that another role gives.
+
+use std::sync::{Arc, LazyLock};
+
+use serde::{Deserialize, Serialize};
+
+use super::actions::{Action, is_path};
+use super::caseless::{Caseless, Malformed, caseless};
+use super::scope::Scope;
+
+caseless! {
+    /// A role's name: 1 to 128 letters, digits, blanks, `-`, `_`, `.`, `(` and `)`; compared without regard to case.
+    RoleName, check_name
+}
+
+fn check_name(text: &str) -> Result<(), Malformed> {
+    let fit = |letter: char| letter.is_alphanumeric() || " -_.()".contains(letter);
+    let valid = text.trim() == text && !text.is_empty() && text.len() <= 128 && text.chars().all(fit);
+    let remedy = "use 1 to 128 letters, digits, `-`, `_`, `.`, `(`, `)`, and blanks between them";
+    if valid { Ok(()) } else { Err(Malformed::new(text, "role name", remedy)) }
+}
+
+caseless! {
+    /// Actions: `*` stands for any characters, also for none and across `/`.
+    ActionPattern, check_pattern
+}
+
+fn check_pattern(text: &str) -> Result<(), Malformed> {
+    let valid = is_path(text, b".-_*") && text.contains(['/', '*']);
+    let remedy = "write an action, with `*` for any characters, such as Microsoft.Network/*/read";
+    if valid { Ok(()) } else { Err(Malformed::new(text, "action pattern", remedy)) }
+}
+
+impl ActionPattern {
+    /// Whether `action` is one of them. Takes each piece at its first place, which leaves the most
+    /// for the pieces after it, so that nothing is ever tried twice.
+    pub fn matches(&self, action: &Action) -> bool {
+        self.matches_text(action.folded())
+    }
+
+    pub(crate) fn folded(&self) -> &str {
+        self.0.folded()
+    }
+
+    pub(crate) fn matches_text(&self, text: &str) -> bool {
+        let mut pieces = self.0.folded().split('*');
+        let first = pieces.next().unwrap_or_default();
+        let Some(mut rest) = text.strip_prefix(first) else { return false };
+        let Some(last) = pieces.next_back() else { return rest.is_empty() };
+        for piece in pieces {
+            let Some(at) = rest.find(piece) else { return false };
+            rest = &rest[at + piece.len()..];
+        }
+        rest.ends_with(last)
+    }
+}
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleDefinition {
+    /// Unique.
+    pub name: RoleName,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// What it gives.
+    pub actions: Vec<ActionPattern>,
+    /// What it takes back from that.
+    #[serde(default)]
+    pub not_actions: Vec<ActionPattern>,
+    /// Where it may be assigned: there and below. Whoever changes it needs the right at each.
+    #[serde(default = "everywhere")]
+    pub assignable_scopes: Vec<Scope>,
+}
+
+/// Roles of releases that knew no assignable scopes.
+fn everywhere() -> Vec<Scope> {
+    vec![Scope::root()]
+}
+
+/// What a role says about an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect<'a> {
+    Gives,
+    Lacks,
+    TakesBack(&'a ActionPattern),
+}
+
+impl RoleDefinition {
+    pub(crate) fn effect(&self, action: &Action) -> Effect<'_> {
+        if !self.actions.iter().any(|pattern| pattern.matches(action)) {
+            return Effect::Lacks;
+        }
+        self.not_actions.iter().find(|pattern| pattern.matches(action)).map_or(Effect::Gives, Effect::TakesBack)
+    }
+
+    /// Whether it may be assigned at `scope`.
+    pub fn assignable_at(&self, scope: &Scope) -> bool {
+        self.assignable_scopes.iter().any(|assignable| assignable.covers(scope))
+    }
+
+    /// Whether the role names anything but reading.
+    pub(crate) fn writes(&self) -> bool {
+        self.actions.iter().any(|pattern| !pattern.0.folded().ends_with("/read"))
+    }
+
+    /// Whether the role gives `action`.
+    pub fn gives(&self, action: &Action) -> bool {
+        self.effect(action) == Effect::Gives
+    }
+}
+
+/// Name, description, actions and `not_actions` of each built-in role, from the least powerful to the most.
+/// Reader, Network Contributor, User Access Administrator and Owner are Azure's. Contributor is Azure's less what would let it act as
+/// somebody else: tokens, the store's copies, and the file, which is applied with the daemon's rights.
+const BUILT_IN: [(&str, &str, &[&str], &[&str]); 7] = [
+    (READER, "Sees everything, changes nothing.", &["*/read"], &[]),
+    (
+        // Assigned per subnet. `virtualNetworks/join` is not among it: that would give the VNet's names away.
+        JOINER,
+        "Puts endpoints, NAT addresses and backends into subnets.",
+        &[
+            "Microsoft.Network/virtualNetworks/read",
+            "Microsoft.Network/virtualNetworks/subnets/read",
+            "Microsoft.Network/virtualNetworks/subnets/join/action",
+        ],
+        &[],
+    ),
+    (
+        APPROVER,
+        "Decides on connections to link resources and sees what it decides on.",
+        &[
+            "*/read",
+            "*/privateEndpointConnectionsApproval/action",
+            "*/privateEndpointConnections/write",
+            "*/privateEndpointConnections/delete",
+        ],
+        // Not all of `Microsoft.Authorization`: one of its types is a link resource.
+        &["Microsoft.Authorization/roleAssignments/*", "Microsoft.Authorization/roleDefinitions/*", "Privlink/*"],
+    ),
+    (
+        "Network Contributor",
+        "Manages networks, endpoints and private link services, and grants nothing.",
+        &[
+            "Microsoft.Network/*",
+            "Microsoft.Authorization/*/read",
+            "Microsoft.Insights/alertRules/*",
+            "Microsoft.ResourceHealth/availabilityStatuses/read",
+            "Microsoft.Resources/deployments/*",
+            "Microsoft.Resources/subscriptions/resourceGroups/read",
+            "Microsoft.Support/*",
+        ],
+        &[],
+    ),
+    (
+        ADMINISTRATOR,
+        "Sees everything, and grants roles to others.",
+        &["*/read", "Microsoft.Authorization/*", "Microsoft.Support/*"],
+        &[],
+    ),
+    (
+        "Contributor",
+        "Manages everything, and grants nothing.",
+        &["*"],
+        &[
+            "Microsoft.Authorization/*/write",
+            "Microsoft.Authorization/*/delete",
+            "Privlink/tokens/write",
+            "Privlink/tokens/delete",
+            "Privlink/backup/*",
+            "Privlink/configuration/*",
+        ],
+    ),
+    (OWNER, "Does everything, and grants roles to others.", &["*"], &[]),
+];
+
+pub(crate) const APPROVER: &str = "Private Link Approver";
+pub(crate) const JOINER: &str = "Private Link Joiner";
+pub(crate) const ADMINISTRATOR: &str = "User Access Administrator";
+pub(crate) const OWNER: &str = "Owner";
+pub(crate) const READER: &str = "Reader";
+
+impl RoleName {
+    /// Of a built-in role.
+    pub(crate) fn built_in(name: &'static str) -> Self {
+        Self(Caseless::new(name))
+    }
+
+    pub(crate) fn folded(&self) -> &str {
+        self.0.folded()
+    }
+}
+
+/// The roles that come with the system, from the least powerful to the most: fixed, and never deleted.
+pub fn built_in() -> &'static [Arc<RoleDefinition>] {
+    static ROLES: LazyLock<Vec<Arc<RoleDefinition>>> = LazyLock::new(|| {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| ActionPattern(Caseless::new(text))).collect();
+        let role = |(name, description, actions, not_actions): (&'static str, &str, &[&str], &[&str])| {
+            Arc::new(RoleDefinition {
+                name: RoleName::built_in(name),
+                description: description.to_owned(),
+                actions: patterns(actions),
+                not_actions: patterns(not_actions),
+                assignable_scopes: everywhere(),
+            })
+        };
+        BUILT_IN.into_iter().map(role).collect()
+    });
+    &ROLES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, action: &str) -> bool {
+        let action: Action = action.parse().unwrap_or_else(|error| panic!("{error}"));
+        pattern.parse::<ActionPattern>().unwrap_or_else(|error| panic!("{error}")).matches(&action)
+    }
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        for (pattern, action, expected) in [
+            ("*", "a/read", true),
+            ("a/read", "A/READ", true),
+            ("a/read", "a/reads", false),
+            ("a/read", "b/a/read", false),
+            ("*/read", "a/b/c/read", true),
+            ("*/read", "a/reader", false),
+            ("Microsoft.Network/*", "microsoft.network/privateEndpoints/read", true),
+            ("Microsoft.Network/*", "Microsoft.NetworkFunction/x/read", false),
+            ("Microsoft.Network/*/read", "Microsoft.Network/read", false),
+            ("Microsoft.Network/*/read", "Microsoft.Network/a/b/read", true),
+            ("a/*b*/c", "a/xbyb/c", true),
+            ("a/*b*/c", "a/x/c", false),
+            ("ab/*ab", "ab/ab", true),
+            ("a/b*b", "a/b", false),
+            ("a/**", "a/b", true),
+            ("*/a*a/*", "x/a/y", false),
+        ] {
+            assert_eq!(matches(pattern, action), expected, "{pattern} on {action}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_or_no_name_is_refused() {
+        for text in ["", "read", "/*", "a//*", "a/?", "a /read", &format!("*/{}", "a".repeat(256))] {
+            assert!(text.parse::<ActionPattern>().is_err(), "{text}");
+        }
+        for text in ["", " ", " a", "a ", "a\"b", "a\nb", "a`b", "a$b", &"a".repeat(129)] {
+            assert!(text.parse::<RoleName>().is_err(), "{text}");
+        }
+        for text in ["Réseau (prod)", "on-call_2.0"] {
+            assert!(text.parse::<RoleName>().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_built_in_roles_are_well_formed() {
+        for role in built_in() {
+            let stored = serde_json::to_string(&**role).unwrap();
+            assert_eq!(&serde_json::from_str::<RoleDefinition>(&stored).unwrap(), &**role);
+        }
+        for name in [READER, JOINER, APPROVER, ADMINISTRATOR, OWNER] {
+            assert!(built_in().iter().any(|role| role.name == RoleName::built_in(name)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Free text is text: what a tenant writes is shown to others, so it holds no character that moves a cursor, ends a line, ends
+//! a string or turns the direction of writing. New text is refused at the writer, whatever field it stands in; what an older
+//! release let in goes on, and is escaped where people read it.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::decisions::{Decisions, ItemKind};
+use super::refusal::{Kind, Refusal};
+use super::sentence::itself;
+use super::{Key, Map, Model};
+
+/// Whether a character is part of a text: no control character, none that separates lines or paragraphs, none that turns
+/// the direction of writing, none that nobody sees.
+pub fn is_plain(letter: char) -> bool {
+    let hidden = matches!(
+        letter,
+        '\u{61c}'
+            | '\u{200b}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
+    !hidden && !letter.is_control()
+}
+
+/// `text` with everything that [is no part of one](is_plain) in the form of `\u{1b}`.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        match letter {
+            plain if is_plain(plain) => shown.push(plain),
+            '\n' | '\t' | '\r' => shown.extend(letter.escape_default()),
+            other => shown.extend(other.escape_unicode()),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Checks every text that `after` brings: those of objects and connections that are new or other than in `before`. With
+/// `only`, nothing but the endpoint of that key has changed.
+///
+/// # Errors
+/// Names the first text that is none, by its field.
+pub(crate) fn judge(before: &Decisions, after: &Decisions, only: Option<&Key>) -> Result<(), Refusal> {
+    // Every field is named here, so that a new one is not forgotten.
+    let Model {
+        cloud: _, // one of a few
+        roles,
+        assignments,
+        groups,
+        vnets,
+        security_groups,
+        dns_zones,
+        load_balancers,
+        resource_types: _, // the daemon's file alone writes them
+        resources,
+        former_resources: _, // made of resources
+        endpoints,
+    } = &after.model;
+    let change = Change { before, only };
+    change.judge(ItemKind::Endpoint, endpoints, |model| &model.endpoints)?;
+    let connections = changed(&before.connections, &after.connections, only);
+    for (key, connection) in connections {
+        let known = before.connections.get(key).into_iter();
+        refuse(&format!("connection {key}"), connection, known)?;
+    }
+    if only.is_some() {
+        return Ok(());
+    }
+    change.judge(ItemKind::Role, roles, |model| &model.roles)?;
+    change.judge(ItemKind::Assignment, assignments, |model| &model.assignments)?;
+    change.judge(ItemKind::ResourceGroup, groups, |model| &model.groups)?;
+    change.judge(ItemKind::Vnet, vnets, |model| &model.vnets)?;
+    change.judge(ItemKind::SecurityGroup, security_groups, |model| &model.security_groups)?;
+    change.judge(ItemKind::DnsZone, dns_zones, |model| &model.dns_zones)?;
+    change.judge(ItemKind::LoadBalancer, load_balancers, |model| &model.load_balancers)?;
+    change.judge(ItemKind::Resource, resources, |model| &model.resources)
+}
+
+struct Change<'a> {
+    before: &'a Decisions,
+    only: Option<&'a Key>,
+}
+
+impl Change<'_> {
+    fn judge<V: Serialize + PartialEq>(
+        &self,
+        kind: ItemKind,
+        after: &Map<V>,
+        of: fn(&Model) -> &Map<V>,
+    ) -> Result<(), Refusal> {
+        let before = of(&self.before.model);
+        for (key, object) in changed(before, after, self.only) {
+            let place = format!("{kind} {key}");
+            if !before.contains_key(key) {
+                refuse(&place, &[&key.subscription, &key.group, &key.name], std::iter::empty::<&V>())?;
+            }
+            // A file that says what it said before brings nothing.
+            let files = self.before.files.values().filter_map(|file| of(&file.model).get(key));
+            refuse(&place, object, before.get(key).into_iter().chain(files))?;
+        }
+        Ok(())
+    }
+}
+
+fn changed<'a, V: PartialEq>(before: &'a Map<V>, after: &'a Map<V>, only: Option<&'a Key>) -> Vec<(&'a Key, &'a V)> {
+    match only {
+        Some(key) => after.entry(key).filter(|(_, object)| before.get(key) != Some(object)).into_iter().collect(),
+        None => before.changes(after).into_iter().filter_map(|(key, object)| Some((key, object?))).collect(),
+    }
+}
+
+/// Refuses `object` where it holds a text that is none, and that stands in none of `known`.
+fn refuse<'a, K: Serialize + 'a, V: Serialize + ?Sized>(
+    place: &str,
+    object: &V,
+    known: impl Iterator<Item = &'a K>,
+) -> Result<(), Refusal> {
+    let odd = odd(object);
+    if odd.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<String> = known.flat_map(self::odd).map(|(_, text)| text).collect();
+    let Some((field, text)) = odd.into_iter().find(|(_, text)| !known.contains(text)) else { return Ok(()) };
+    let letter = text.chars().find(|letter| !is_plain(*letter)).map_or(0, u32::from);
+    let (place, text) = (visible(place), visible(&text));
+    let field = visible(&field);
+    let message = itself(format!("{place}: {field} is no plain text: U+{letter:04X} in \"{text}\""));
+    let remedy = "leave out control characters, line breaks, and what turns the direction of writing";
+    Err(Refusal::new(Kind::Invalid, "InvalidText", message, remedy))
+}
+
+/// Every text of `object` that is none, with its field.
+fn odd<V: Serialize + ?Sized>(object: &V) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    // What cannot be written cannot be stored either.
+    if serde_json::to_vec(object).is_ok_and(|bytes| is_suspicious(&bytes))
+        && let Ok(value) = serde_json::to_value(object)
+    {
+        walk("", &value, &mut found);
+    }
+    found
+}
+
+/// Whether a text in `json` may be none: quick, and sometimes wrong to suspect.
+fn is_suspicious(json: &[u8]) -> bool {
+    let mut bytes = json.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.peek()) {
+            (b'\\', Some(b'"' | b'\\')) => _ = bytes.next(),
+            // Escapes, and the first bytes, in UTF-8, of everything that is not plain.
+            (b'\\' | 0x7f, _)
+            | (0xc2, Some(0x80..=0x9f))
+            | (0xd8, Some(0x9c))
+            | (0xe2, Some(0x80 | 0x81))
+            | (0xef, Some(0xbb | 0xbf))
+            | (0xf3, Some(0xa0)) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn walk(field: &str, value: &Value, found: &mut Vec<(String, String)>) {
+    let below = |name: &str| if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
+    match value {
+        Value::String(text) if !text.chars().all(is_plain) => found.push((field.to_owned(), text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| walk(field, item, found)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                walk(field, &Value::String(name.clone()), found);
+                walk(&below(name), value, found);
+            }
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
