@@ -6,15 +6,12 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::file::{File, Rates, Timeouts};
-use super::read::{At, OneOrMany, nearest};
+use super::read::{At, OneOrMany, UNREAD_MAX, nearest};
 use super::report::Mistake;
 use crate::model;
 use crate::model::ids::ArmId;
 use crate::model::rules::{Locator, Object, Severity, Violation, short};
 use crate::model::{DEFAULT, Key, LinkResource, Model, TimeoutOverrides, Vnet, ids};
-
-/// Errors that hide what follows from them, at most: a file with more of them has its first ones corrected first.
-pub(super) const UNREAD_MAX: usize = 200;
 
 /// Objects that a remedy lists, at most.
 const LISTED_MAX: usize = 12;

@@ -1,13 +1,19 @@
 //! The tables of the file (DESIGN §6). A key that has no effect must not look as if it had one: it is refused by name.
 
-use super::access::{Assignment, Role};
-use super::networks::Dns;
+/// Roles and assignments.
+mod access;
+
+/// Resolvers and zones.
+mod dns;
+
+pub(super) use access::{Assignment, Role};
+pub(super) use dns::{Dns, DnsZone, Link, Record};
+
 use super::read::{At, Node, OneOrMany, Read, Reader, table};
 use super::values::{
     Access, Address, ApiAddress, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention, RuleProtocol,
     Short, Size, Word,
 };
-use super::zones::DnsZone;
 use crate::model::{Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
 table! {

@@ -2,8 +2,8 @@
 
 use super::build::{Builder, Kind};
 use super::file::{File, Rule, SecurityGroup, Subnet, Vnet, Workload};
-use super::read::{At, OneOrMany, table};
-use super::values::{Address, Idle, PrefixOrAny, Word};
+use super::read::OneOrMany;
+use super::values::PrefixOrAny;
 use crate::model;
 use crate::model::rules::Object;
 use crate::model::{ConnectionState, DNS_TTL, DnsSettings, Key};
@@ -11,23 +11,6 @@ use ipnet::IpNet;
 
 /// The region of a VNet that names none: it only matters where a file has several.
 const DEFAULT_REGION: &str = "local";
-
-table! {
-    /// A VNet's resolver.
-    Dns {
-        /// Addresses to listen on.
-        "listen" listen Optional OneOrMany<Address>,
-        /// Servers for all other names; without any they are refused.
-        "upstream" upstream Optional OneOrMany<Address>,
-        /// States of a connection that answer with the address: "Approved" unless set.
-        "answer" answer Optional OneOrMany<Word<ConnectionState>>,
-        /// How long an answer may be kept: 10 seconds unless set.
-        "ttl" ttl Optional At<Idle>,
-        /// Names of endpoints in peered VNets that may answer here, such as "api.example.com" or "*.example.com",
-        /// besides those that answer by themselves.
-        "accept_names" accept_names Optional OneOrMany<String>,
-    }
-}
 
 impl Builder {
     /// Builds every VNet.

@@ -9,6 +9,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::report::Mistake;
 
+/// Errors that hide what follows from them, at most: a file with more of them has its first ones corrected first.
+pub(super) const UNREAD_MAX: usize = 200;
+
 /// A value of the syntax tree with its place.
 pub(super) type Node<'i> = Spanned<DeValue<'i>>;
 
@@ -92,7 +95,7 @@ impl Reader {
 
     /// Notes a key that the table does not have.
     pub(super) fn unknown_key(&mut self, span: Range<usize>, key: &str, keys: &[&str]) {
-        if self.mistakes.len() >= super::build::UNREAD_MAX {
+        if self.mistakes.len() >= UNREAD_MAX {
             // Nobody reads what the thousandth may have meant.
             self.error(span, format!("unknown key `{key}`"), "correct the mistakes above first");
             return;
@@ -195,21 +198,21 @@ macro_rules! table {
         $(#[doc = $about])+
         #[derive(Clone, Debug, Default)]
         #[allow(clippy::struct_field_names, reason = "fields are named as the keys of the file")]
-        pub(super) struct $name {
+        pub(in crate::config) struct $name {
             /// Where the table stands.
             #[allow(dead_code, reason = "some tables have no mistake that is about the table as a whole")]
-            pub(super) span: std::ops::Range<usize>,
+            pub(in crate::config) span: std::ops::Range<usize>,
             /// Whether something in it could not be read.
-            pub(super) broken: bool,
-            $( $(#[doc = $doc])+ pub(super) $field: Option<$kind>, )*
+            pub(in crate::config) broken: bool,
+            $( $(#[doc = $doc])+ pub(in crate::config) $field: Option<$kind>, )*
         }
 
         impl $name {
             /// Every key.
-            pub(super) const KEYS: &'static [&'static str] = &[$($key),*];
+            pub(in crate::config) const KEYS: &'static [&'static str] = &[$($key),*];
 
             /// Reads the table's keys; `at` is where a missing one is noted.
-            pub(super) fn from_table(
+            pub(in crate::config) fn from_table(
                 table: &toml::de::DeTable<'_>,
                 at: std::ops::Range<usize>,
                 reader: &mut $crate::config::read::Reader,

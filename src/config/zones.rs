@@ -4,56 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::build::{Builder, Kind};
-use super::file::File;
-use super::read::{At, OneOrMany, table};
-use super::values::{Idle, Word};
+use super::file::{DnsZone, File, Link, Record};
+use super::read::OneOrMany;
 use crate::model;
 use crate::model::rules::Object;
 use crate::model::{
-    AcceptedNames, Key, RECORD_TTL, RecordSet, RecordType, ResolutionPolicy, Tags, ZoneGroup, ZoneLink, ZoneRecord,
-    domain_name, read_values,
+    AcceptedNames, Key, RECORD_TTL, RecordSet, RecordType, Tags, ZoneGroup, ZoneLink, ZoneRecord, domain_name,
+    read_values,
 };
-
-table! {
-    /// A private DNS zone of your own.
-    DnsZone {
-        /// Name of the zone, such as "corp.internal"; unique in its resource group.
-        "name" name Required At<String>,
-        /// Resource group.
-        "resource_group" resource_group Optional At<String>,
-        /// Owning subscription.
-        "subscription" subscription Optional At<String>,
-        /// Its records.
-        "records" records Optional Vec<Record>,
-        /// VNets whose resolvers answer from it.
-        "links" links Optional Vec<Link>,
-    }
-}
-
-table! {
-    /// All records of one type that a name of the zone has.
-    Record {
-        /// Relative to the zone: "www", "@" for the zone itself, "*" for every name that has none of its own.
-        "name" name Required At<String>,
-        /// Type of the values.
-        "type" kind Required At<Word<RecordType>>,
-        /// How long they may be kept: an hour unless set.
-        "ttl" ttl Optional At<Idle>,
-        /// Addresses, names or texts; "10 mail.example.com" for MX, "0 5 5060 sip.example.com" for SRV.
-        "values" values Required OneOrMany<String>,
-    }
-}
-
-table! {
-    /// A VNet whose resolver answers from the zone.
-    Link {
-        /// Name of the VNet.
-        "vnet" vnet Required At<String>,
-        /// "Default": a name that the zone does not have does not exist; "NxDomainRedirect": it is asked of the
-        /// upstreams.
-        "resolution_policy" resolution_policy Optional At<Word<ResolutionPolicy>>,
-    }
-}
 
 /// Record sets and where they stand, by name and type.
 type Sets = BTreeMap<(String, RecordType), (ZoneRecord, Range<usize>)>;

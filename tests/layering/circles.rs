@@ -9,34 +9,8 @@ use std::path::Path;
 use crate::source::{blank_comments_and_strings, expand, line_of, word_starts};
 
 /// The circles that are left: the folder, and who is in it. This list only shrinks.
-const LEFT: &[(&str, &[&str])] = &[
-    (
-        "api/arm",
-        &[
-            "answer",
-            "ask",
-            "balancers",
-            "connections",
-            "endpoints",
-            "extension",
-            "groups",
-            "interfaces",
-            "locations",
-            "networks",
-            "records",
-            "routes",
-            "services",
-            "stored",
-            "subnets",
-            "targets",
-            "typed",
-            "zone_groups",
-            "zones",
-        ],
-    ),
-    ("config", &["access", "build", "file", "networks", "read", "values", "zones"]),
-    ("dataplane", &["fastpath", "forwarder", "lifecycle", "probing", "segments", "slowpath"]),
-];
+const LEFT: &[(&str, &[&str])] =
+    &[("dataplane", &["fastpath", "forwarder", "lifecycle", "probing", "segments", "slowpath"])];
 
 /// A path of modules below the crate's root, and then perhaps an item.
 type Names = Vec<String>;

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::header::HeaderName;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use serde_json::Value;
 
 use super::body::Body;
-use super::routes::Route;
-use super::{ApiState, Rejection, extension};
+use super::{ApiState, Rejection};
 use crate::access::rights::{Right, Rights, Verb};
 use crate::control::{Command, Outcome, View};
 use crate::model::decisions::{Item, ItemKind};
@@ -51,16 +50,6 @@ pub(super) enum Looks {
     Whether,
     /// Nothing: it changes something, or its handler knows.
     Not,
-}
-
-impl Looks {
-    pub(super) fn of(method: &Method, route: &Route) -> Self {
-        match *method {
-            Method::GET => Self::At,
-            Method::HEAD if !route.is_list() => Self::Whether,
-            _ => Self::Not,
-        }
-    }
 }
 
 impl Ask {
@@ -215,7 +204,7 @@ impl Ask {
         let seen = Arc::clone(&self.view.decisions);
         super::super::execute::note_what_may_vanish(&self.state, &command);
         let command = Command::Unchanged { items, seen, then: Box::new(command) };
-        let force = extension::is_forced(self.body.json()?);
+        let force = super::body::is_forced(self.body.json()?);
         self.state.control.apply_with(&self.caller, command, force).map_err(Rejection::from)
     }
 

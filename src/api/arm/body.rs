@@ -413,3 +413,8 @@ impl<'a> Field<'a> {
         self.refused(&format!("`{name}` is missing"))
     }
 }
+
+/// Whether a request says that NAT addresses are to be taken although a neighbour answers for them.
+pub(super) fn is_forced(body: &Value) -> bool {
+    body["properties"]["privlink"]["force"].as_bool().unwrap_or_default()
+}

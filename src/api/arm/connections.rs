@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page, tagged};
 use super::ask::{Ask, Reader};
 use super::body::Field;
-use super::{Rejection, typed};
+use super::{Rejection, kinds};
 use crate::access::rights::Right;
 use crate::api::convert;
 use crate::control::{Command, Decision, Until, View};
@@ -86,9 +86,9 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
 fn owner(ask: &Ask) -> Result<(Key, Option<String>), Rejection> {
     let key = ask.key();
     let kind =
-        if ask.parameters.contains_key("type") { Some(typed::kind(ask.model(), &ask.parameters)?) } else { None };
+        if ask.parameters.contains_key("type") { Some(kinds::kind(ask.model(), &ask.parameters)?) } else { None };
     let named = kind.clone().unwrap_or_else(|| PRIVATE_LINK_SERVICE.to_owned());
-    let right = typed::connections(&key, kind.as_deref());
+    let right = kinds::connections(&key, kind.as_deref());
     ask.demand(&right)?;
     let model = ask.model();
     let same = |other: Option<&str>| match (other, kind.as_deref()) {
@@ -136,7 +136,7 @@ fn connection<'a>(view: &'a View, key: &Key) -> Option<Bound<'a>> {
 
 /// Every connection of a resource, as its owner sees it; none for who may not see them.
 pub(super) fn of(reader: &Reader<'_>, key: &Key, kind: Option<&str>) -> Vec<Value> {
-    if !reader.holds(&typed::connections(key, kind)) {
+    if !reader.holds(&kinds::connections(key, kind)) {
         return Vec::new();
     }
     bound(reader.view(), key).map(|(endpoint, of, connection)| show(key, kind, endpoint, of, connection)).collect()

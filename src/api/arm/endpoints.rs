@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page, patched};
 use super::ask::Ask;
 use super::body::Field;
-use super::{Rejection, connections, extension, interfaces, stored};
+use super::{Rejection, connections, extension, nic, stored};
 use crate::access::rights::{Right, Verb};
 use crate::control::View;
 use crate::model::decisions::{Decisions, Item, ItemKind};
 use crate::model::ids::ArmId;
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
-use crate::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint, ids, names, resource_types};
+use crate::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint, ids, resource_types};
 
 /// `GET …/privateEndpoints`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
@@ -137,7 +137,7 @@ fn read(
     }
     if properties.text("customNetworkInterfaceName")?.is_some_and(|name| !name.is_empty()) {
         let name = properties.name("customNetworkInterfaceName")?;
-        interfaces::refuse_taken(ask, key, &name)?;
+        nic::refuse_taken(ask, key, &name)?;
         labels.interface = Some(name);
     }
     let mut endpoint = PrivateEndpoint {
@@ -281,7 +281,7 @@ fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option
     });
     let interface = ids::network_interface(key, endpoint);
     let interface = if ask.expands_interfaces().is_ok_and(|expanded| expanded) {
-        interfaces::show(view, key, endpoint)
+        nic::show(view, key, endpoint)
     } else {
         json!({ "id": interface.to_string() })
     };
@@ -318,7 +318,7 @@ fn names(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(S
     let mut names: Vec<(String, Vec<std::net::IpAddr>)> = Vec::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
-        for name in fqdns(decisions, key, endpoint, &address.member) {
+        for name in nic::fqdns(decisions, key, endpoint, &address.member) {
             match names.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, addresses)) => addresses.push(ip),
                 None => names.push((name, vec![ip])),
@@ -326,14 +326,4 @@ fn names(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(S
         }
     }
     names
-}
-
-/// What applications call one member.
-pub(in super::super) fn fqdns(
-    decisions: &Decisions,
-    key: &Key,
-    endpoint: &PrivateEndpoint,
-    member: &str,
-) -> Vec<String> {
-    names::told(decisions, key, endpoint, member).into_iter().map(|name| name.public).collect()
 }

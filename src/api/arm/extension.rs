@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Rejection;
 use super::ask::Reader;
 use super::body::Field;
-use super::targets::{self, OfTarget};
+use super::targets::{self, OfTarget, seconds};
 use crate::compile::names::waiting_at_home;
 use crate::control::View;
 use crate::model::decisions::{Connection, ItemKind};
@@ -100,7 +100,7 @@ struct OfResource {
     nat: Option<Vec<IpAddr>>,
     targets: Option<Vec<OfTarget>>,
     shared_backend: Option<bool>,
-    /// Of this request alone: see [`is_forced`].
+    /// Of this request alone: see [`super::body::is_forced`].
     #[serde(default, rename = "force")]
     _force: Option<bool>,
     max_sessions: Option<u32>,
@@ -206,11 +206,6 @@ pub(super) fn show_vnet(view: &View, key: &Key, vnet: &Vnet) -> Value {
     shown
 }
 
-/// Whether a request says that NAT addresses are to be taken although a neighbour answers for them.
-pub(super) fn is_forced(body: &Value) -> bool {
-    body["properties"]["privlink"]["force"].as_bool().unwrap_or_default()
-}
-
 /// Takes a subnet's part in.
 ///
 /// # Errors
@@ -267,10 +262,6 @@ pub(super) fn resource(properties: &Field<'_>, resource: &mut LinkResource, foll
     resource.max_sessions_per_endpoint = part.max_sessions_per_endpoint.or(resource.max_sessions_per_endpoint);
     resource.rates = OfRates::or(part.rates, resource.rates);
     Ok(())
-}
-
-pub(super) fn seconds(wanted: Option<u32>, otherwise: Duration) -> Duration {
-    wanted.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
 }
 
 /// A resource's part.

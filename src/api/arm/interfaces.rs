@@ -1,16 +1,13 @@
 //! The interface of each private endpoint: it comes and goes with it, and never changes by itself.
 
-use serde_json::{Value, json};
-
 use super::Rejection;
-use super::answer::{Answer, object, page};
+use super::answer::{Answer, page};
 use super::ask::Ask;
 use super::body::{Field, NOT_BY_PATCH};
 use super::endpoints;
+use super::nic::{owner, show};
 use crate::access::rights::Right;
-use crate::control::View;
-use crate::model::decisions::{Connection, ItemKind};
-use crate::model::{EndpointIp, EndpointLabels, Key, PrivateEndpoint, actions, ids};
+use crate::model::{EndpointLabels, Key, PrivateEndpoint, actions, ids};
 
 /// `GET …/networkInterfaces`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
@@ -74,83 +71,4 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     let Some((key, _)) = owner(ask, &name) else { return Ok(Answer::absent()) };
     let message = format!("Network interface {name} belongs to private endpoint {key}, and goes with it.");
     Err(Rejection::bad_request_of("NicInUseWithPrivateEndpoint", &message, &ids::endpoint(key).to_string()))
-}
-
-/// The endpoint whose interface is called `name`.
-fn owner<'a>(ask: &'a Ask, name: &Key) -> Option<(&'a Key, &'a PrivateEndpoint)> {
-    let endpoints = &ask.model().endpoints;
-    // The name that an interface has by itself begins with its endpoint's.
-    let usual = name.name.rsplit_once(".nic.").map(|(front, _)| name.beside(front));
-    let usual = usual.and_then(|key| endpoints.entry(&key));
-    let is = |(key, endpoint): &(&Key, &PrivateEndpoint)| ids::network_interface(key, endpoint).key() == name;
-    usual.filter(|found| is(found)).or_else(|| endpoints.iter().filter(|(key, _)| ask.covers(key)).find(is))
-}
-
-/// An interface has one endpoint.
-///
-/// # Errors
-/// 409.
-pub(super) fn refuse_taken(ask: &Ask, endpoint: &Key, name: &str) -> Result<(), Rejection> {
-    let key = Key::of(&*endpoint.subscription, &*endpoint.group, name);
-    match owner(ask, &key) {
-        Some((other, _)) if other != endpoint => {
-            let seen = ask.sees(ItemKind::Endpoint, other);
-            let other = if seen { format!("private endpoint {other}") } else { "another private endpoint".to_owned() };
-            let message = format!("Network interface {name} belongs to {other}.");
-            Err(Rejection::conflict("NetworkInterfaceNameInUse", &message))
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// As Azure shows it.
-pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value {
-    let id = ids::network_interface(key, endpoint);
-    let tells = view.decisions.connections.get(key).is_none_or(Connection::tells_parts);
-    let resource = view.decisions.model.resources.get(&endpoint.resource).filter(|_| tells);
-    let one = |(index, address): (usize, &EndpointIp)| {
-        let mut given = endpoint.labels.iter().flat_map(|labels| &labels.addresses);
-        let fixed = given.any(|(_, member)| endpoint.address_for(member) == Some(index));
-        let member = if tells { &*address.member } else { "" };
-        let name = match member {
-            "" if tells || index == 0 => format!("privateEndpointIpConfig.{}", ids::guid("ip configuration", key)),
-            "" => format!("privateEndpointIpConfig.{}.{index}", ids::guid("ip configuration", key)),
-            member => format!("privateEndpointIpConfig.{}.{member}", ids::guid("ip configuration", key)),
-        };
-        let properties = json!({
-            "provisioningState": "Succeeded",
-            "privateIPAddress": address.ip,
-            "privateIPAllocationMethod": if fixed { "Static" } else { "Dynamic" },
-            "privateIPAddressVersion": if address.ip.is_some_and(|ip| ip.is_ipv6()) { "IPv6" } else { "IPv4" },
-            "primary": index == 0,
-            "subnet": { "id": ids::subnet(&endpoint.vnet, &endpoint.subnet).to_string() },
-            "privateLinkConnectionProperties": {
-                "groupId": endpoint.subresource,
-                "requiredMemberName": endpoint.shown_member(resource, member),
-                "fqdns": endpoints::fqdns(&view.decisions, key, endpoint, &address.member),
-            },
-        });
-        object(&id.clone().below("ipConfigurations", &name), None, properties)
-    };
-    let properties = json!({
-        "provisioningState": "Succeeded",
-        "resourceGuid": ids::guid("network interface", key),
-        "ipConfigurations": endpoint.addresses.iter().enumerate().map(one).collect::<Vec<_>>(),
-        "dnsSettings": { "dnsServers": [], "appliedDnsServers": [] },
-        "macAddress": "",
-        "nicType": "Standard",
-        "enableIPForwarding": false,
-        "enableAcceleratedNetworking": false,
-        "hostedWorkloads": [],
-        "privateEndpoint": { "id": ids::endpoint(key).to_string() },
-    });
-    let tags = endpoint.labels.as_ref().map(|labels| labels.interface_tags.clone()).unwrap_or_default();
-    object(&id, Some((&endpoint.region, &tags)), properties)
-}
-
-impl Right {
-    /// To see the interface `name`.
-    pub(super) fn interface(name: &Key) -> Self {
-        Self::read_of(actions::INTERFACES, name)
-    }
 }

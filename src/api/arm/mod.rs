@@ -40,6 +40,15 @@ mod groups;
 /// Interfaces of endpoints.
 mod interfaces;
 
+/// As Azure shows them.
+mod nic;
+
+/// Types that paths name.
+mod kinds;
+
+/// The VNet that a path names.
+mod vnet;
+
 /// Load balancers.
 mod balancers;
 
@@ -86,9 +95,9 @@ mod typed;
 mod words;
 
 use answer::Answer;
+use ask::Ask;
 pub(super) use ask::decode;
-use ask::{Ask, Looks};
-pub(super) use endpoints::fqdns;
+pub(super) use nic::fqdns;
 use routes::Handler;
 #[cfg(test)]
 pub(super) use routes::ROUTES;
@@ -141,7 +150,7 @@ fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result
         if_none_match: ask::tag(headers, &header::IF_NONE_MATCH),
         base: ask::base(headers, uri, extensions.get::<super::Secure>().is_some()),
         path: uri.path().to_owned(),
-        looks: Looks::of(method, route),
+        looks: route.looks(method),
     };
     ask.check_names()?;
     Ok((operation.handler, ask))

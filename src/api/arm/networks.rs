@@ -6,10 +6,11 @@ use super::answer::{Answer, object, page, patched};
 use super::ask::{Ask, Reader};
 use super::body::Field;
 use super::subnets;
+use super::vnet::{found, item, write};
 use super::{Rejection, extension, stored};
 use crate::access::rights::{Right, Verb};
-use crate::model::decisions::{Item, ItemKind};
-use crate::model::{Key, Model, PeeringLabel, Vnet, ids};
+use crate::model::decisions::ItemKind;
+use crate::model::{Key, PeeringLabel, Vnet, ids};
 
 /// `GET …/virtualNetworks`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
@@ -21,17 +22,6 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, vnet) = found(ask)?;
     Ok(Answer::ok(show(&ask.reader(), &key, &vnet)))
-}
-
-/// The VNet that the path names.
-///
-/// # Errors
-/// 403, 404.
-pub(super) fn found(ask: &Ask) -> Result<(Key, Vnet), Rejection> {
-    let key = ask.key();
-    ask.may_read(ItemKind::Vnet, &key)?;
-    let found = ask.model().vnets.entry(&key);
-    found.map(|(key, vnet)| (key.clone(), vnet.clone())).ok_or_else(|| Rejection::absent(ids::VNET, &key))
 }
 
 /// `PUT …/virtualNetworks/{name}`
@@ -68,20 +58,6 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     }
     ask.delete(ItemKind::Vnet, &key)?;
     Ok(Answer::deleted())
-}
-
-/// Puts `vnet` in force, if nobody has changed it meanwhile.
-///
-/// # Errors
-/// The refusal.
-pub(super) fn write(ask: &Ask, key: &Key, vnet: Vnet) -> Result<(), Rejection> {
-    let mut model = Model::default();
-    model.vnets.insert(key.clone(), vnet);
-    ask.put(vec![item(key)], model).map(drop)
-}
-
-fn item(key: &Key) -> Item {
-    Item { kind: ItemKind::Vnet, key: key.clone() }
 }
 
 fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {

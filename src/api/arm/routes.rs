@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use axum::http::Method;
 
 use super::answer::Answer;
-use super::ask::{Ask, decode};
+use super::ask::{Ask, Looks, decode};
 use super::{
-    Rejection, balancers, connections, endpoints, groups, interfaces, locations, networks, records, services, subnets,
-    typed, zone_groups, zones,
+    Rejection, balancers, connections, endpoints, groups, interfaces, kinds, locations, networks, records, services,
+    subnets, typed, zone_groups, zones,
 };
 use crate::control::View;
 
@@ -55,6 +55,15 @@ impl Route {
         !self.template.ends_with('}') || self.template.ends_with("/{type}") || self.template.ends_with("/{record}")
     }
 
+    /// What a request with `method` only looks at.
+    pub(super) fn looks(&self, method: &Method) -> Looks {
+        match *method {
+            Method::GET => Looks::At,
+            Method::HEAD if !self.is_list() => Looks::Whether,
+            _ => Looks::Not,
+        }
+    }
+
     /// For `Allow`.
     pub(super) fn methods(&self) -> String {
         self.operations.iter().map(|operation| operation.method).collect::<Vec<_>>().join(", ")
@@ -91,7 +100,7 @@ pub(super) fn find(view: &View, path: &str) -> Result<(&'static Route, BTreeMap<
     let matched = ROUTES.iter().find_map(|route| route.matches(path).map(|parameters| (route, parameters)));
     let (route, parameters) = matched.ok_or_else(Rejection::unknown_path)?;
     if parameters.contains_key("type") {
-        typed::kind(&view.decisions.model, &parameters)?;
+        kinds::kind(&view.decisions.model, &parameters)?;
     }
     Ok((route, parameters))
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, object, page};
 use super::ask::{Ask, Reader};
 use super::body::Field;
-use super::{Rejection, extension, networks, stored};
+use super::{Rejection, extension, stored, vnet};
 use crate::access::rights::Right;
 use crate::model::decisions::ItemKind;
 use crate::model::sentence::UNSEEN;
@@ -13,7 +13,7 @@ use crate::model::{Frontend, Key, NetworkPolicies, PeeringLabel, Subnet, Vnet, a
 
 /// `GET …/subnets`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
-    let (key, vnet) = networks::found(ask)?;
+    let (key, vnet) = vnet::found(ask)?;
     let mut subnets: Vec<&Subnet> = vnet.subnets.iter().collect();
     subnets.sort_by_key(|subnet| subnet.name.to_lowercase());
     page(ask, subnets.into_iter(), |s| s.name.to_lowercase(), |s| Some(show(&ask.reader(), &key, &vnet, s)))
@@ -37,7 +37,7 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let name = ask.parameter("subnet");
     ask.demand(&Right::subnet(&ask.key(), name, actions::write(actions::SUBNETS)))?;
-    let (key, mut vnet) = networks::found(ask)?;
+    let (key, mut vnet) = vnet::found(ask)?;
     let at = vnet.subnets.iter().position(|subnet| named(&subnet.name, name));
     let before = at.and_then(|at| vnet.subnets.get(at)).cloned();
     let shown = before.as_ref().map(|subnet| show(&ask.reader(), &key, &vnet, subnet));
@@ -49,7 +49,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
         None => vnet.subnets.push(subnet.clone()),
     }
     vnet.foreign = stored::read_part(ids::SUBNET, &vnet.foreign, (SUBNETS, &subnet.name), &body)?;
-    networks::write(ask, &key, vnet.clone())?;
+    vnet::write(ask, &key, vnet.clone())?;
     Ok(Answer::put(show(&ask.reader_of(&ask.afresh()), &key, &vnet, &subnet), before.is_none()))
 }
 
@@ -70,7 +70,7 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     ask.check_conditions(shown.as_ref())?;
     refuse_used(ask, &key, &old, &vnet.subnets)?;
     vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(SUBNETS, name, None).text()?;
-    networks::write(ask, &key, vnet)?;
+    vnet::write(ask, &key, vnet)?;
     Ok(Answer::deleted())
 }
 
@@ -195,7 +195,7 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet, subnet: &Subnet)
 
 /// `GET …/virtualNetworkPeerings`
 pub(super) fn list_peerings(ask: &Ask) -> Result<Answer, Rejection> {
-    let (key, vnet) = networks::found(ask)?;
+    let (key, vnet) = vnet::found(ask)?;
     let mut labels = vnet.labelled();
     labels.sort_by_key(|label| label.name.to_lowercase());
     page(ask, labels.into_iter(), |l| l.name.to_lowercase(), |l| Some(show_peering(&ask.reader(), &key, &vnet, &l)))
@@ -203,7 +203,7 @@ pub(super) fn list_peerings(ask: &Ask) -> Result<Answer, Rejection> {
 
 /// `GET …/virtualNetworkPeerings/{peering}`
 pub(super) fn get_peering(ask: &Ask) -> Result<Answer, Rejection> {
-    let (key, vnet) = networks::found(ask)?;
+    let (key, vnet) = vnet::found(ask)?;
     let name = ask.parameter("peering");
     let found = vnet.labelled().into_iter().find(|label| named(&label.name, name));
     let found = found.ok_or_else(|| Rejection::absent(PEERING, &key.beside(name)))?;
@@ -214,7 +214,7 @@ pub(super) fn get_peering(ask: &Ask) -> Result<Answer, Rejection> {
 pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
     let name = ask.parameter("peering");
     ask.demand(&Right::peering(&ask.key(), name, actions::write(actions::PEERINGS)))?;
-    let (key, mut vnet) = networks::found(ask)?;
+    let (key, mut vnet) = vnet::found(ask)?;
     let before = vnet.labelled().into_iter().find(|label| named(&label.name, name));
     let shown = before.as_ref().map(|label| show_peering(&ask.reader(), &key, &vnet, label));
     ask.check_conditions(shown.as_ref())?;
@@ -243,7 +243,7 @@ pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
         ));
     }
     vnet.foreign = stored::read_part(PEERING, &vnet.foreign, (PEERINGS, &label.name), &body)?;
-    networks::write(ask, &key, vnet.clone())?;
+    vnet::write(ask, &key, vnet.clone())?;
     Ok(Answer::put(show_peering(&ask.reader_of(&ask.afresh()), &key, &vnet, &label), before.is_none()))
 }
 
@@ -260,7 +260,7 @@ pub(super) fn delete_peering(ask: &Ask) -> Result<Answer, Rejection> {
     ask.check_conditions(Some(&show_peering(&ask.reader(), &key, &vnet, &label)))?;
     forget(&mut vnet, &label.remote);
     vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(PEERINGS, name, None).text()?;
-    networks::write(ask, &key, vnet)?;
+    vnet::write(ask, &key, vnet)?;
     Ok(Answer::deleted())
 }
 

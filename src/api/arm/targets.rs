@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Rejection;
 use super::body::Field;
-use super::extension::seconds;
 use crate::model::{BackendSpec, Balance, HealthCheck, PortCheck, PortSpec, Protocol, TargetSpec};
 
 /// One target.
@@ -166,4 +165,9 @@ pub(super) fn show(one: &TargetSpec) -> OfTarget {
         port_health: one.port_checks.iter().map(port_check).collect(),
         balance: one.balance,
     }
+}
+
+/// So many seconds, or what stands there.
+pub(super) fn seconds(wanted: Option<u32>, otherwise: Duration) -> Duration {
+    wanted.map_or(otherwise, |seconds| Duration::from_secs(seconds.into()))
 }

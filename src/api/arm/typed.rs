@@ -1,37 +1,19 @@
 //! Resources of any type that has private endpoints in Azure, all in one shape: what they are to their own clients
 //! (`sku`, `kind`) is kept and shown where it is listed, and means nothing here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use super::answer::{Answer, object, page};
 use super::ask::{Ask, Reader};
 use super::body::{Field, NOT_BY_PATCH};
+use super::kinds::kind;
 use super::{Rejection, connections as sides, extension, services, stored};
 use crate::access::rights::Right;
 use crate::model::decisions::ItemKind;
-use crate::model::resource_types::{Cloud, PRIVATE_LINK_SERVICE};
-use crate::model::{
-    Key, LinkResource, Model, ResourceType, TargetSpec, actions, foreign, ids, member_name, resource_types,
-};
-
-/// The type that the path names, in Azure's spelling.
-///
-/// # Errors
-/// 404: no such type is known.
-pub(super) fn kind(model: &Model, parameters: &BTreeMap<&'static str, String>) -> Result<String, Rejection> {
-    let part = |name| parameters.get(name).map_or("", String::as_str);
-    let named = format!("{}/{}", part("provider"), part("type"));
-    let own = model.resource_types.get(&ResourceType::key(&named)).map(|own| own.name.clone());
-    let known = resource_types::find(&named).map(|known| known.name.to_owned());
-    known.or(own).ok_or_else(|| Rejection::unknown_type(&named, resource_types::nearest(&named)))
-}
-
-/// The right to see the connections to `key`, which need not be there.
-pub(super) fn connections(key: &Key, kind: Option<&str>) -> Right {
-    Right::read_of(&actions::connections(kind.unwrap_or(PRIVATE_LINK_SERVICE)), key)
-}
+use crate::model::resource_types::Cloud;
+use crate::model::{Key, LinkResource, TargetSpec, foreign, ids, member_name, resource_types};
 
 /// `GET …/providers/{provider}/{type}`
 pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {

@@ -80,12 +80,12 @@ fn every_key_of_the_file_is_exported() {
         ("vnet", file::Vnet::KEYS),
         ("subnet", file::Subnet::KEYS),
         ("workload", file::Workload::KEYS),
-        ("dns", crate::config::networks::Dns::KEYS),
+        ("dns", crate::config::file::Dns::KEYS),
         ("security_group", file::SecurityGroup::KEYS),
         ("rule", file::Rule::KEYS),
-        ("dns_zone", crate::config::zones::DnsZone::KEYS),
-        ("record", crate::config::zones::Record::KEYS),
-        ("link", crate::config::zones::Link::KEYS),
+        ("dns_zone", crate::config::file::DnsZone::KEYS),
+        ("record", crate::config::file::Record::KEYS),
+        ("link", crate::config::file::Link::KEYS),
         ("resource", file::Resource::KEYS),
         ("target", file::Target::KEYS),
         ("health", file::Health::KEYS),
@@ -95,8 +95,8 @@ fn every_key_of_the_file_is_exported() {
         ("timeouts", file::Timeouts::KEYS),
         ("endpoint", file::Endpoint::KEYS),
         ("address", file::EndpointAddress::KEYS),
-        ("role", crate::config::access::Role::KEYS),
-        ("assignment", crate::config::access::Assignment::KEYS),
+        ("role", crate::config::file::Role::KEYS),
+        ("assignment", crate::config::file::Assignment::KEYS),
     ];
     for (table, keys) in tables {
         let missing: Vec<_> = keys.iter().filter(|key| !elsewhere.contains(key) && !written(key)).collect();
