@@ -106,7 +106,8 @@ fn a_killed_backend_gets_no_session_and_comes_back() {
 
         let _again = (web_server("core", "10.20.0.2"), web_server("core", "10.20.0.3"));
         eventually("both are back", || !conditions().contains("Backend"));
-        assert_eq!(answers_of(4), ["10.20.0.2", "10.20.0.3"]);
+        // Where both have as many sessions, a client's port decides: several in a row may fall to one of them.
+        eventually("both serve again", || both().is_ok_and(|names| names.len() == 2));
         assert_eq!(backends(), r#"["10.20.0.2","10.20.0.3"]"#);
     });
 }
