@@ -270,3 +270,9 @@ pub(crate) fn connection(state: crate::snapshot::ConnectionState) -> crate::mode
         history: Vec::new(),
     }
 }
+
+/// So many random cases; seeds of those that failed are kept below `tests/regressions`, and run first.
+pub(crate) fn cases(cases: u32) -> proptest::test_runner::Config {
+    let kept = proptest::test_runner::FileFailurePersistence::SourceParallel("tests/regressions");
+    proptest::test_runner::Config { cases, failure_persistence: Some(Box::new(kept)), ..Default::default() }
+}

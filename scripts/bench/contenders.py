@@ -263,7 +263,7 @@ data-dir {self.work}
 
 class Bare(Contender):
     key, label = "bare", "bare TUN loop"
-    note = "examples/tun_bare.rs: super-packets whole, one fixed rewrite, no policy, no table: the floor of any TUN forwarder"
+    note = "benches/tools/tun_bare.rs: super-packets whole, one fixed rewrite, no policy, no table: the floor of any TUN forwarder"
     settings = "one queue, a thread per direction"
 
     def legs(self):

@@ -191,7 +191,7 @@ def revocation_text(found):
             )
         if "floor" in full:
             yield (
-                f"Beside a loop that does nothing but write {full['floor_rate']:,.0f} such resets a second (examples/tun_writes.rs) it keeps "
+                f"Beside a loop that does nothing but write {full['floor_rate']:,.0f} such resets a second (benches/tools/tun_writes.rs) it keeps "
                 f"{full['floor'] / full['before']:.0%}: the floor of whoever sends them.\n"
             )
     if found["errors"]:

@@ -138,6 +138,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
+
         #[test]
         fn a_single_address_is_held_as_it_is_judged(v4: u32, v6: u128, low: u16, high: u16) {
             let near = u128::from(high) << 112 | u128::from(low);
@@ -170,6 +172,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
+
         #[test]
         fn a_set_answers_as_a_linear_scan_does(
             nets in proptest::collection::vec((any::<u32>(), 0_u8..=32), 0..12),

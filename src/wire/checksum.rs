@@ -109,6 +109,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(256))]
+
         #[test]
         fn the_fast_sum_equals_the_naive_one(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
             prop_assert_eq!(sum(&bytes) % 0xFFFF, naive(&bytes) % 0xFFFF);

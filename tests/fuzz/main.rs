@@ -1,5 +1,6 @@
-//! Replays what fuzzing found worth keeping: `fuzz/corpus/TARGET`, and every input that once failed in
-//! `fuzz/regressions/TARGET`. Finding more needs `scripts/fuzz.sh`; this needs nothing.
+//! Replays what fuzzing found worth keeping: `tests/fuzz/corpus/TARGET.txt`, and every input that once failed, in
+//! `tests/fuzz/regressions/TARGET.txt`; each line is an input in hexadecimal. Finding more needs `scripts/fuzz.sh`; this
+//! needs nothing.
 
 #![allow(
     clippy::panic,
@@ -34,18 +35,22 @@ fn replay(target: &str, run: fn(&[u8]) -> Reached) -> (usize, Reached) {
 fn for_each(target: &str, mut run: impl FnMut(&[u8])) -> usize {
     let mut inputs = 0;
     for kept in ["corpus", "regressions"] {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kept).join(target);
-        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
-        for entry in entries {
-            let path = entry.expect("an entry").path();
-            let data = std::fs::read(&path).expect("readable");
-            // The name of the input that fails stands above its panic.
-            eprintln!("{}", path.display());
-            run(&data);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fuzz/{kept}/{target}.txt"));
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        for (line, number) in text.lines().zip(1..) {
+            // The line of the input that fails stands above its panic.
+            eprintln!("{}:{number}", file.display());
+            run(&bytes(line).unwrap_or_else(|| panic!("{}:{number}: no hexadecimal number", file.display())));
             inputs += 1;
         }
     }
     inputs
+}
+
+/// The bytes that a line holds.
+fn bytes(line: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = line.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect();
+    digits?.chunks(2).map(|pair| Some(pair[0] << 4 | pair.get(1)?)).collect()
 }
 
 #[test]

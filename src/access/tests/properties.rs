@@ -107,6 +107,8 @@ fn subjects() -> impl Strategy<Value = Subject> {
 const NOBODY: Bootstrap = Bootstrap { daemon: 998, socket_group: None };
 
 proptest! {
+    #![proptest_config(crate::testing::cases(256))]
+
     #[test]
     fn a_pattern_matches_as_the_naive_matcher_does(
         pattern in "[ab*]{1,3}(/[ab*]{1,3}){1,3}", text in "[abAB]{1,3}(/[abAB]{1,3}){1,4}",

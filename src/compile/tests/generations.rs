@@ -286,7 +286,7 @@ fn stamps(snapshot: &Snapshot) -> Vec<(Option<Generation>, Option<Generation>)> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(crate::testing::cases(48))]
     #[test]
     fn the_incremental_compile_equals_the_full_one(
         lab in labs(),

@@ -271,7 +271,7 @@ fn decisions_over(state: &Exportable) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(64))]
     #[test]
     fn whatever_the_live_state_holds_its_export_is_unchanged(bits: u64, states: u64) {
         use ConnectionState::{Approved, Disconnected, Pending, Rejected};

@@ -125,6 +125,8 @@ async fn a_question_that_nobody_waits_for_any_more_is_forgotten() {
 }
 
 proptest! {
+    #![proptest_config(crate::testing::cases(256))]
+
     #[test]
     fn whatever_a_server_sends_is_judged(rest in prop::collection::vec(any::<u8>(), 0..300), counts in any::<[u8; 3]>()) {
         let key = Key::of(&name("www.example."), RecordType::A);

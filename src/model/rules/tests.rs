@@ -163,6 +163,8 @@ fn names_are_one_to_eighty_letters_digits_and_a_few_signs() {
 }
 
 proptest! {
+    #![proptest_config(crate::testing::cases(256))]
+
     #[test]
     fn overlaps_are_those_of_a_comparison_of_all_pairs(
         nets in proptest::collection::vec((any::<u16>(), 8_u8..=32), 0..12),
@@ -375,6 +377,8 @@ fn wound(model: &mut Model, host: &mut HostConfig, (what, which): (u8, u8)) {
 }
 
 proptest! {
+    #![proptest_config(crate::testing::cases(256))]
+
     #[test]
     fn the_rules_of_one_endpoint_are_those_of_the_whole_model_about_it(
         wounds in proptest::collection::vec((0_u8..22, any::<u8>()), 0..8),

@@ -133,6 +133,8 @@ fn the_last_use_is_that_of_the_token_and_not_of_its_predecessor() {
 }
 
 proptest! {
+    #![proptest_config(crate::testing::cases(256))]
+
     #[test]
     fn one_changed_character_is_never_accepted(
         random in any::<[u8; 32]>(), at in any::<prop::sample::Index>(), with in "[ -~]",

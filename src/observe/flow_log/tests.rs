@@ -341,6 +341,8 @@ fn its_own_thread_writes_when_a_ring_is_half_full_and_at_the_end() {
 }
 
 proptest! {
+    #![proptest_config(crate::testing::cases(256))]
+
     #[test]
     fn every_record_survives_its_bytes(
         numbers in any::<(u32, u16, u16, u64, u64, u32)>(), v6 in any::<[u8; 16]>(), v4 in any::<[u8; 4]>(), cause in 0_usize..6,

@@ -287,7 +287,7 @@ fn told(planner: &Planner) -> DnsPlan {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(200))]
 
     /// Whatever is done to endpoints one by one, the plan that follows is the one made of the whole.
     #[test]

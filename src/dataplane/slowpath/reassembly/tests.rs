@@ -248,6 +248,8 @@ fn congestion_is_kept() {
 }
 
 proptest! {
+    #![proptest_config(crate::testing::cases(256))]
+
     /// Against a map of bytes: whole exactly when every byte has come without contradiction.
     #[test]
     fn a_naive_map_of_bytes_agrees(
