@@ -103,6 +103,8 @@ class Side:
     def __init__(self, namespace, mac, gateway):
         # Whether questions of the forwarder's own are shown.
         self.probes = False
+        # Connections that were seen in this case, and those of cases before it.
+        self.seen, self.past = set(), set()
         enter(namespace)
         self.wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self.wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
@@ -141,9 +143,25 @@ class Side:
                 packet = IPv6(frame[14:54 + int.from_bytes(frame[18:20], "big")])
             else:
                 continue
-            if not is_noise(bytes(packet), late) and (self.probes or not is_probe(packet)):
+            if not is_noise(bytes(packet), late) and (self.probes or not is_probe(packet)) and not self.is_past(packet):
                 return packet
         return None
+
+    def begin(self):
+        """A case begins: connections of those before it may end from now on, and none of them is this case's."""
+        self.past |= self.seen
+        self.seen = set()
+
+    def is_past(self, packet):
+        """Whether it is the reset of an earlier case's connection, which was idle for as long as it may be."""
+        if TCP not in packet:
+            return False
+        name = (packet.src, packet.dst, packet[TCP].sport, packet[TCP].dport)
+        if name in self.past and packet[TCP].flags & "R" and not packet[TCP].payload:
+            return True
+        self.past.discard(name)
+        self.seen.add(name)
+        return False
 
 
 def is_probe(packet):

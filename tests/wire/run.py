@@ -22,6 +22,8 @@ def trial(lab, cases, wanted):
         if wanted and not any(part in name or part in requirements for part in wanted):
             continue
         lab.settle()
+        lab.client.begin()
+        lab.server.begin()
         try:
             function(lab)
             passed += 1
