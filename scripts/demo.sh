@@ -377,8 +377,9 @@ show_rejection() {
   rm -f "$WORK/sql"
 
   ((curl_status == 56)) || problems+=("curl ends with status $curl_status: $(tail -1 "$WORK/curl.err")")
-  # The kernel tells them at once; they write it down when they are run.
-  lab_until 15 grep -q 'reset by peer' "$WORK/nginx/error.log" ||
+  # The kernel tells them at once; they write it down when they are run. A sendfile() that had sent a part takes the
+  # error with it: the next one finds the socket shut.
+  lab_until 15 grep -Eq 'reset by peer|sendfile\(\) failed \(32: Broken pipe\)' "$WORK/nginx/error.log" ||
     problems+=("nginx did not see a reset: $(tail -1 "$WORK/nginx/error.log")")
   lab_until 15 grep -q 'reset by peer' "$WORK/pg/log" ||
     problems+=("PostgreSQL did not see a reset: $(tail -1 "$WORK/pg/log")")
