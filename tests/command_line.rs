@@ -2,106 +2,26 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use privlink::api::listen::ControlSocket;
-use privlink::api::{ApiState, HostFacts, Lanes, ReloadFailure, facts, router};
+use privlink::api::router;
 use privlink::cli::{Cleaned, Daemon, Exit, execute};
 use privlink::config;
-use privlink::control::ports::{Host, Snapshot, Topology, Workers};
-use privlink::control::state::Durable;
-use privlink::control::{Command, FileVersion, Outcome, Prepared, Setup};
 use privlink::interface::{Plan, Restored};
-use privlink::model::decisions::DAEMON;
-use privlink::model::links::LinkKey;
-use privlink::model::refusal::Refusal;
-use privlink::model::rules::{Violation, validate};
-use privlink::model::{Bootstrap, Caller};
-use privlink::model::{HostConfig, Key, Model};
-use privlink::observe::Observer;
-use privlink::store::memory::MemoryStore;
 
-/// The packet path: keeps the snapshot in force.
-struct Kept(Arc<ArcSwap<Snapshot>>);
+#[path = "support/served.rs"]
+mod served;
 
-impl Workers for Kept {
-    fn publish(&self, snapshot: Snapshot, _: Duration) -> anyhow::Result<()> {
-        self.0.store(Arc::new(snapshot));
-        Ok(())
-    }
-}
-
-struct AnyHost;
-
-impl Host for AnyHost {
-    fn reconcile(&self, _: &Topology) -> anyhow::Result<()> {
-        Ok(())
-    }
-}
-
-/// The rules of a model, as the daemon has them.
-fn check(model: &Model, host: &HostConfig, _: Option<&Key>) -> Vec<Violation> {
-    validate(model, Some(host))
-}
+use served::{Served, Traffic};
 
 /// Serves the configuration that `privlink init` writes, below `directory`.
 #[allow(clippy::expect_used, reason = "set-up of a test")]
 fn serve(directory: &Path) -> tokio::runtime::Runtime {
-    let mut loaded = config::parse(config::template(), "template").expect("the template is sound");
-    loaded.host.state = directory.join("state");
-    let daemon = Caller::user(0, "root");
-    let attachments = loaded.host.attachments.len() as u64;
-    let model = loaded.model.clone();
-    let setup = Setup {
-        host: Arc::new(loaded.host),
-        file: loaded.model,
-        prune: false,
-        dry_run: false,
-        workers: 1,
-        namespaces: (0..attachments).collect(),
-        daemon,
-        bootstrap: Bootstrap { daemon: rustix::process::getuid().as_raw(), socket_group: None },
-        clock: jiff::Timestamp::now,
-        validate: check,
-        link_key: LinkKey::new([7; 16]),
-    };
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty()));
-    let prepared = Prepared::new(setup, None, Box::new(Durable::new(Arc::new(MemoryStore::new())))).expect("prepared");
-    let workers = Arc::new(Kept(Arc::clone(&snapshot)));
-    let control = Arc::new(prepared.start(workers, Arc::new(AnyHost), Box::new(|_| ())).expect("started"));
-    let (named, reloaded) = (Arc::clone(&control), Arc::clone(&control));
-    let observer = Observer::new(snapshot, Vec::new(), Vec::new(), Box::new(move || facts(&named)));
-    let reload = move |caller: &Caller| {
-        let version =
-            FileVersion { author: DAEMON.to_owned(), model: model.clone(), host: None, prune: false, dry_run: false };
-        match reloaded.apply(caller, Command::ApplyFile(Box::new(version))) {
-            Ok(Outcome::Applied(report)) => Ok(report),
-            Ok(other) => Err(ReloadFailure::BadConfig(other.to_string())),
-            Err(refusal) => Err(ReloadFailure::Refused(refusal)),
-        }
-    };
-    let state = ApiState {
-        control,
-        observer: Arc::new(observer),
-        host: Arc::new(HostFacts { config: "template".to_owned(), steering: true, ..HostFacts::default() }),
-        ready: Arc::new(AtomicBool::new(true)),
-        reload: Arc::new(reload),
-        parse: Arc::new(|name, text, live| {
-            config::parse_document(text, name, live)
-                .map(|d| (d.model, Vec::new()))
-                .map_err(|report| Refusal::from(&report))
-        }),
-        export: Arc::new(config::export),
-        backup: Arc::new(|| std::fs::File::open("/proc/self/exe").map_err(|error| error.to_string())),
-        authority: None,
-        silent: std::sync::Arc::default(),
-        desk: Arc::default(),
-        lanes: Lanes::start().expect("started"),
-        detached: Arc::new(std::collections::BTreeMap::new),
-    };
+    let file = ("template", config::template());
+    let uid = rustix::process::getuid().as_raw();
+    let served = Served { directory, file, uid, clock: jiff::Timestamp::now, traffic: Traffic::default() };
+    let state = served.state();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
     let socket = ControlSocket::bind(&directory.join("privlink.sock"), None).expect("bound");
     runtime.spawn(async move { socket.serve(router(state), std::future::pending()).await });
