@@ -19,7 +19,7 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use privlink::dataplane::device::batch::FRAMES;
-use privlink::dataplane::handover::Shared;
+use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::session::index::{Candidate, Hash};
 use privlink::dataplane::session::{Addresses, Admitted, FlowKey, Session, Slot, Table, Tick};
 use privlink::snapshot::{AttachmentId, EndpointId, Generation, Protocol, ResourceId, TargetId};

@@ -35,6 +35,7 @@ main() {
   step lint cargo clippy --quiet --all-targets --locked -- -D warnings
   step documentation env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --locked
   step requirements scripts/requirements.sh
+  step planted scripts/planted.sh --dry
   step layers cargo test --locked --test layering
   [[ $quick == no ]] || finish
 

@@ -18,7 +18,7 @@ use privlink::control::{ControlPlane, Prepared, Setup};
 use privlink::dataplane::device::tun::{self};
 use privlink::dataplane::ended::EndedRing;
 use privlink::dataplane::pace::Moment;
-use privlink::dns::desk::Desk;
+use privlink::dns::registry::ResolverRegistry;
 use privlink::host::Host;
 use privlink::host::netns::Namespace;
 use privlink::model::decisions::Decisions;
@@ -34,7 +34,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// The workers' threads.
-mod crew;
+mod worker_pool;
 
 /// Where no daemon runs.
 mod local;
@@ -73,8 +73,7 @@ mod reload;
 /// What runs beside the API.
 mod tasks;
 
-use checks::Doors;
-use crew::{Crew, now};
+use checks::NetnsConnector;
 use host_port::HostPort;
 pub(crate) use local::{clean, plan, restore};
 use local::{failure, run_directory};
@@ -82,6 +81,7 @@ use on_request::Hook;
 use paths::Paths;
 use privlink::observe::hooks::HookCounts;
 use reload::{reload_of, surprises};
+use worker_pool::{WorkerPool, now};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
 pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
@@ -131,7 +131,7 @@ fn prepare(
         bootstrap: Bootstrap { daemon: rustix::process::getuid().as_raw(), socket_group },
         clock: jiff::Timestamp::now,
         validate: check,
-        link_key: crew::link_key().map_err(|error| failure(&error))?,
+        link_key: worker_pool::link_key().map_err(|error| failure(&error))?,
     };
     let store: Box<dyn DecisionStore> = Box::new(store);
     #[cfg(debug_assertions)]
@@ -191,7 +191,7 @@ fn assemble(
     let hooks = Arc::new(HookCounts::default());
     let on_request = Hook::start(&config.on_request, &hooks)?;
     let hooks = on_request.is_some().then_some(hooks);
-    let secret = crew::steering_secret()?;
+    let secret = worker_pool::steering_secret()?;
     let (host, queues) = Host::set_up(&topology, run_directory, &secret, &|plan| {
         tun::open(&plan.device, plan.mtu, topology.workers, topology.offload)
             .with_context(|| format!("device {} cannot be opened", plan.device))
@@ -200,7 +200,7 @@ fn assemble(
     let paths = Paths { watch: host.paths(), mtus: Arc::new(PathMtus::new(topology.attachments.len())) };
     paths.measure();
     let vnets = topology.attachments.iter().map(|attachment| attachment.vnet.clone());
-    let doors = Doors(vnets.zip(host.namespaces()).collect());
+    let doors = NetnsConnector(vnets.zip(host.namespaces()).collect());
     let places = doors.0.clone();
     let host = Arc::new(HostPort { host: Mutex::new(Some(host)), places, on_request });
 
@@ -209,7 +209,7 @@ fn assemble(
     let log = flow_log(config, topology.workers, began);
     let logged = config.flow_log.is_some();
     let writing = logged.then(|| log.start()).transpose()?;
-    let crew = Crew::start(
+    let worker_pool = WorkerPool::start(
         queues,
         config.max_sessions,
         logged.then(|| log.rings()),
@@ -223,17 +223,29 @@ fn assemble(
         // Nobody listens only when the daemon is ending already.
         let _ = lost.send(true);
     });
-    let started = prepared.start(Arc::clone(&crew.port) as _, Arc::clone(&host) as _, fatal);
+    let started = prepared.start(Arc::clone(&worker_pool.port) as _, Arc::clone(&host) as _, fatal);
     let served = started.map_err(|refusal| anyhow::anyhow!("{refusal}")).and_then(|control| {
         for surprise in surprises(&control, &control.view().last_apply) {
             tracing::warn!("{surprise}");
         }
         let host = Arc::clone(&host);
-        let service =
-            Service { options, facts, crew: &crew, host, paths, doors, store, log, hooks, socket, metrics, network };
+        let service = Service {
+            options,
+            facts,
+            worker_pool: &worker_pool,
+            host,
+            paths,
+            doors,
+            store,
+            log,
+            hooks,
+            socket,
+            metrics,
+            network,
+        };
         serve(service, &Arc::new(control), &stop, stopped)
     });
-    let failed = crew.stop(served.is_ok());
+    let failed = worker_pool.stop(served.is_ok());
     // The workers' last notes are in their rings now.
     drop(writing);
     host.on_request.iter().for_each(Hook::end);
@@ -296,10 +308,10 @@ fn backup_of(store: Arc<SqliteStore>) -> api::Backup {
 struct Service<'a> {
     options: &'a RunOptions,
     facts: HostFacts,
-    crew: &'a Crew,
+    worker_pool: &'a WorkerPool,
     host: Arc<HostPort>,
     paths: Paths,
-    doors: Doors,
+    doors: NetnsConnector,
     store: Arc<SqliteStore>,
     log: Arc<FlowLog>,
     hooks: Option<Arc<HookCounts>>,
@@ -316,14 +328,14 @@ fn serve(
 ) -> anyhow::Result<()> {
     let known = Arc::clone(control);
     let observer = Observer::new(
-        service.crew.port.publisher.shared(),
-        service.crew.counters.clone(),
-        service.crew.mailboxes.clone(),
+        service.worker_pool.port.publisher.shared(),
+        service.worker_pool.counters.clone(),
+        service.worker_pool.mailboxes.clone(),
         Box::new(move || api::facts(&known)),
     );
-    let desk = Arc::new(Desk::default());
+    let registry = Arc::new(ResolverRegistry::default());
     let observer = observer.with_flow_log(service.log).with_hooks(service.hooks).with_log(logging::counts());
-    let observer = Arc::new(observer.with_names(resolvers::counted(Arc::clone(&desk))));
+    let observer = Arc::new(observer.with_names(resolvers::counted(Arc::clone(&registry))));
     let reload = reload_of(service.options.config.clone(), Arc::clone(control), Arc::clone(&observer));
     let counted = Arc::clone(&observer);
     let usage =
@@ -339,7 +351,7 @@ fn serve(
         backup: backup_of(service.store),
         silent: api::Silent::default(),
         detached: namespaces::detachments(service.doors.0.clone()),
-        desk: Arc::clone(&desk),
+        registry: Arc::clone(&registry),
         lanes: api::Lanes::start()?,
         authority: service.network.as_ref().and_then(|(_, authority)| authority.clone()).map(Arc::new),
     };
@@ -360,7 +372,7 @@ fn serve(
             .map(|(listener, _)| tokio::spawn(listener.serve(api::router(state.clone()), ending(stopped.clone()))));
         let host = service.host;
         tasks::spawn("routes and links", stop, service.paths.follow(move || host.mend()));
-        let names = (Arc::clone(&state.silent), desk);
+        let names = (Arc::clone(&state.silent), registry);
         tasks::spawn("namespaces", stop, namespaces::follow(Arc::clone(&state.detached)));
         tasks::spawn("names", stop, resolvers::follow(Arc::clone(control), service.doors.0.clone(), names));
         tasks::spawn("servers", stop, privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
@@ -369,7 +381,7 @@ fn serve(
         let view = control.view();
         tracing::info!(
             endpoints = view.decisions.model.endpoints.len(),
-            workers = service.crew.counters.len(),
+            workers = service.worker_pool.counters.len(),
             "ready"
         );
         signals.follow(&reload, stop, stopped).await?;

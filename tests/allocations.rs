@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use privlink::dataplane::device::Batch;
 use privlink::dataplane::forwarder::{Context, Forwarder, Position};
-use privlink::dataplane::handover::Shared;
+use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::session::Tick;
 use privlink::dataplane::verdict::Verdict;
 use privlink::snapshot::tables::Stamp;

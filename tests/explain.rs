@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use privlink::dataplane::forwarder::{Context, Forwarder, Position};
-use privlink::dataplane::handover::Shared;
+use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::session::Tick;
 use privlink::dataplane::verdict::{DropReason, Verdict};
 use privlink::observe::explain::{Decision, Flip, Question, decide};

@@ -16,7 +16,7 @@ use device::{Count, Cycle};
 use etherparse::PacketBuilder;
 use privlink::dataplane::Worker;
 use privlink::dataplane::forwarder::{Context, Forwarder, Position};
-use privlink::dataplane::handover::Shared;
+use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::session::Tick;
 use privlink::dataplane::verdict::Verdict;
 use privlink::snapshot::tables::Stamp;

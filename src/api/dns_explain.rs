@@ -11,8 +11,8 @@ use super::ApiState;
 use super::error::Rejection;
 use crate::compile::names::{Waiting, waiting_in};
 use crate::control::View;
-use crate::dns::desk::{Explained, Untold};
-use crate::dns::resolver::{By, Hop, Told};
+use crate::dns::registry::{Explained, QueryError};
+use crate::dns::resolver::{By, RecordText, TraceStep};
 use crate::interface::{DnsExplanation, DnsHop, DnsRecord, List};
 use crate::model::{Caller, Key};
 
@@ -43,13 +43,13 @@ pub(super) async fn explain(
     let waiting = waiting(&whole, &seen, &vnet, &asked.name);
     let vnet = vnet.to_string();
     let own: BTreeSet<String> = seen.endpoints_read().map(ToString::to_string).collect();
-    let explained = state.desk.ask(&vnet, &asked.name, &asked.kind).await.map_err(|untold| match untold {
-        Untold::Name => Rejection::bad_request(&format!("`{}` is no domain name", asked.name), "name"),
-        Untold::Kind => {
+    let explained = state.registry.ask(&vnet, &asked.name, &asked.kind).await.map_err(|untold| match untold {
+        QueryError::Name => Rejection::bad_request(&format!("`{}` is no domain name", asked.name), "name"),
+        QueryError::Kind => {
             let message = format!("`{}` is no type of records; one is A, AAAA, TXT or SRV", asked.kind);
             Rejection::bad_request(&message, "type")
         }
-        Untold::Silent => {
+        QueryError::Silent => {
             let remedy =
                 "give the VNet one: `dns = { listen = \"10.1.255.254\" }`; `privlink status` says why one is silent";
             Rejection::missing("resolver", &vnet, remedy)
@@ -72,9 +72,9 @@ fn shown(explained: &Explained, own: &BTreeSet<String>, vnet: String, asked: Nam
         let owners = explained.plan.names.get(&name.to_lowercase()).map_or(&[][..], |node| &node.owners);
         !owners.is_empty() && owners.iter().all(|owner| !own.contains(&*owner.endpoint))
     };
-    let hop = |hop: &Hop| {
+    let hop = |hop: &TraceStep| {
         let zone_of = |name: &str| explained.plan.zone_of(&name.to_lowercase()).map(|(zone, _)| zone.to_string());
-        let record = |told: &Told| DnsRecord {
+        let record = |told: &RecordText| DnsRecord {
             zone: zone_of(&told.name).filter(|_| hop.by == By::Plan),
             name: told.name.clone(),
             ttl: told.seconds,

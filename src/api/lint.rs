@@ -14,11 +14,11 @@ use serde::Deserialize;
 use super::ApiState;
 use super::error::Rejection;
 use crate::compile::lint;
-use crate::compile::lint::{Inquiry, Said, Surprise};
+use crate::compile::lint::{Inquiry, LintWarning, Said};
 use crate::control::{View, VnetView};
-use crate::dns::desk::Untold;
-use crate::dns::public::Publicly;
-use crate::dns::resolver::Told;
+use crate::dns::public::UpstreamProbe;
+use crate::dns::registry::QueryError;
+use crate::dns::resolver::RecordText;
 use crate::interface::{Lint, List};
 use crate::model::{Caller, Key};
 use crate::snapshot::dns::Name;
@@ -63,12 +63,12 @@ pub(super) async fn lint(
     Ok(Json(List::new(found.into_iter().map(shown).collect())))
 }
 
-fn shown(surprise: Surprise) -> Lint {
-    let Surprise { code, vnet, message, remedy, evidence, .. } = surprise;
+fn shown(surprise: LintWarning) -> Lint {
+    let LintWarning { code, vnet, message, remedy, evidence, .. } = surprise;
     Lint { code: code.to_owned(), vnet: vnet.to_string(), message, evidence, remedy }
 }
 
-/// What the names of `whole`, and the upstreams, have of it that has to do with `changed` (see [`Surprise::concerns`]),
+/// What the names of `whole`, and the upstreams, have of it that has to do with `changed` (see [`LintWarning::concerns`]),
 /// in sentences. `whole` is what is in force, or what would be.
 pub(super) async fn warnings(
     state: ApiState,
@@ -85,7 +85,7 @@ pub(super) async fn warnings(
     found.extend(other_servers(&whole, &seen).filter(|surprise| surprise.concerns(&changed)));
     found.retain(|one| is_seen(&seen, one));
     let names = lint::names_of(&whole.decisions.model, &changed);
-    let wanted = |surprise: &Surprise| surprise.concerns(&changed);
+    let wanted = |surprise: &LintWarning| surprise.concerns(&changed);
     ask_upstreams(&state, (&whole, &seen), names.as_ref(), HASTE, wanted, &mut found).await;
     found.retain(|surprise| surprise.code != lint::NOT_ASKED);
     Ok(found.iter().map(ToString::to_string).collect())
@@ -99,8 +99,8 @@ async fn ask_upstreams(
     (whole, seen): (&View, &View),
     names: Option<&BTreeSet<Name>>,
     within: Duration,
-    wanted: impl Fn(&Surprise) -> bool,
-    found: &mut Vec<Surprise>,
+    wanted: impl Fn(&LintWarning) -> bool,
+    found: &mut Vec<LintWarning>,
 ) {
     let mut asked: Vec<(&Key, Vec<Inquiry>, usize)> = Vec::new();
     for vnet in seen.decisions.model.vnets.keys() {
@@ -116,7 +116,7 @@ async fn ask_upstreams(
     }
     let told = asked.iter().map(|(vnet, inquiries, _)| async move {
         let questions = inquiries.iter().flat_map(Inquiry::questions).map(|(name, kind)| (&**name, kind));
-        state.desk.public(&vnet.to_string(), questions, within).await
+        state.registry.public(&vnet.to_string(), questions, within).await
     });
     for ((vnet, inquiries, more), told) in asked.iter().zip(join_all(told).await) {
         let mut told = told.unwrap_or_else(untold).into_iter().map(said).fuse();
@@ -133,48 +133,48 @@ async fn ask_upstreams(
 }
 
 /// Nobody is there, so nothing is said: whoever takes the answers says so.
-fn untold(_: Untold) -> Vec<Publicly> {
+fn untold(_: QueryError) -> Vec<UpstreamProbe> {
     Vec::new()
 }
 
-fn said(publicly: Publicly) -> Said {
+fn said(publicly: UpstreamProbe) -> Said {
     match publicly {
-        Publicly::Untold(why) => Said::Untold(why),
-        Publicly::Absent(server) => Said::Absent(server.to_string()),
-        Publicly::There(server, records) => {
+        UpstreamProbe::Untold(why) => Said::Untold(why),
+        UpstreamProbe::Absent(server) => Said::Absent(server.to_string()),
+        UpstreamProbe::There(server, records) => {
             // Names come back in the letters that they were asked in, which are random.
-            let data = |told: Told| told.data.to_ascii_lowercase();
+            let data = |told: RecordText| told.data.to_ascii_lowercase();
             Said::There(server.to_string(), records.into_iter().map(data).collect())
         }
     }
 }
 
 /// Everything in the `whole` that surprises somebody and speaks of nothing but what is `seen`.
-fn surprises(whole: &View, seen: &View) -> Vec<Surprise> {
+fn surprises(whole: &View, seen: &View) -> Vec<LintWarning> {
     let mut found = lint::lint(&whole.decisions, &whole.dns);
     found.extend(other_servers(whole, seen));
     found.retain(|one| is_seen(seen, one));
     found
 }
 
-fn other_servers(whole: &View, seen: &View) -> impl Iterator<Item = Surprise> {
+fn other_servers(whole: &View, seen: &View) -> impl Iterator<Item = LintWarning> {
     let listen =
         |vnet: &Key| whole.dns.resolvers.get(&vnet.to_string()).map(|plan| plan.listen.clone()).unwrap_or_default();
     let attached = seen.vnets().into_iter().filter(|vnet| vnet.device.is_some() && !vnet.endpoints.is_empty());
     attached.filter_map(move |view| other_server(&view, &listen(&view.key)))
 }
 
-fn is_seen(seen: &View, surprise: &Surprise) -> bool {
+fn is_seen(seen: &View, surprise: &LintWarning) -> bool {
     seen.decisions.model.vnets.contains_key(&surprise.vnet) && is_readable(seen, surprise)
 }
 
-fn is_readable(seen: &View, surprise: &Surprise) -> bool {
+fn is_readable(seen: &View, surprise: &LintWarning) -> bool {
     let known = |key: Key| seen.reads_endpoint(&key);
     surprise.endpoints.iter().all(|endpoint| Key::try_from(endpoint.clone()).is_ok_and(known))
 }
 
 /// Whom programs of an attachment's namespace ask, where this host says so itself (`ip-netns(8)`).
-fn other_server(view: &VnetView, listen: &[IpAddr]) -> Option<Surprise> {
+fn other_server(view: &VnetView, listen: &[IpAddr]) -> Option<LintWarning> {
     let file = match &view.netns {
         Some(name) => format!("/etc/netns/{name}/resolv.conf"),
         None => "/etc/resolv.conf".to_owned(),
@@ -197,5 +197,5 @@ fn other_server(view: &VnetView, listen: &[IpAddr]) -> Option<Surprise> {
     let remedy = format!("write `nameserver {}` there, or export a configuration for that server", listen.first()?);
     let endpoints = view.endpoints.iter().map(ToString::to_string).take(1).collect();
     let (code, evidence) = (lint::OTHER_RESOLVER, Vec::new());
-    Some(Surprise { code, vnet: view.key.clone(), message, remedy, endpoints, zone: None, evidence })
+    Some(LintWarning { code, vnet: view.key.clone(), message, remedy, endpoints, zone: None, evidence })
 }

@@ -23,7 +23,7 @@ pub use identify::keep_audit;
 
 use crate::control::seen::Exportable;
 use crate::control::{ControlPlane, Report};
-use crate::dns::desk::Desk;
+use crate::dns::registry::ResolverRegistry;
 use crate::model::Caller;
 use crate::model::Model;
 use crate::model::refusal::Refusal;
@@ -255,7 +255,7 @@ pub struct ApiState {
     /// See [`Detachments`].
     pub detached: Detachments,
     /// The resolvers.
-    pub desk: Arc<Desk>,
+    pub registry: Arc<ResolverRegistry>,
     /// See [`Lanes`].
     pub lanes: Arc<Lanes>,
 }

@@ -166,7 +166,7 @@ fn state_with(directory: &std::path::Path, validate: crate::control::Validate) -
         authority: None,
         silent: std::sync::Arc::default(),
         detached: Arc::new(BTreeMap::new),
-        desk: std::sync::Arc::default(),
+        registry: std::sync::Arc::default(),
         lanes: Lanes::start().expect("started"),
     }
 }

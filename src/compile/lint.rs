@@ -16,7 +16,7 @@ pub use public::{Inquiry, NOT_ASKED, PUBLIC_ZONE_IN_USE, Said, inquiries, judge}
 
 /// A set-up that will surprise somebody.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Surprise {
+pub struct LintWarning {
     /// A word for programs.
     pub code: &'static str,
     /// The VNet whose clients meet it.
@@ -48,7 +48,7 @@ pub const NX_DOMAIN_TRAP: &str = "NxDomainTrap";
 const NAMED: usize = 3;
 const MET: usize = 16;
 
-impl Surprise {
+impl LintWarning {
     /// Whether it has to do with one of `changed`, which are objects with their kind, such as `endpoint default/orders`.
     pub fn concerns(&self, changed: &BTreeSet<&str>) -> bool {
         let of_zone = [PUBLIC_ZONE_OVERRIDDEN, PUBLIC_ZONE_IN_USE, NX_DOMAIN_TRAP].contains(&self.code);
@@ -61,7 +61,7 @@ impl Surprise {
     }
 }
 
-impl std::fmt::Display for Surprise {
+impl std::fmt::Display for LintWarning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { code, message, remedy, evidence, .. } = self;
         let evidence = if evidence.is_empty() { String::new() } else { format!(" ({})", evidence.join("; ")) };
@@ -70,9 +70,9 @@ impl std::fmt::Display for Surprise {
 }
 
 /// Everything that will surprise somebody, as the model and the plan made of it tell.
-pub fn lint(decisions: &Decisions, plan: &DnsPlan) -> Vec<Surprise> {
+pub fn lint(decisions: &Decisions, plan: &DnsPlan) -> Vec<LintWarning> {
     let model = &decisions.model;
-    let mut found: Vec<Surprise> =
+    let mut found: Vec<LintWarning> =
         model.endpoints.iter().flat_map(|(key, endpoint)| waits(decisions, plan, key, endpoint)).collect();
     for key in model.vnets.keys() {
         match plan.resolvers.get(&key.to_string()) {
@@ -87,14 +87,14 @@ pub fn lint(decisions: &Decisions, plan: &DnsPlan) -> Vec<Surprise> {
     found
 }
 
-/// What of it has to do with `changed` (see [`Surprise::concerns`]). Where that is endpoints alone, other names are not
+/// What of it has to do with `changed` (see [`LintWarning::concerns`]). Where that is endpoints alone, other names are not
 /// looked at.
-pub fn concerning(decisions: &Decisions, plan: &DnsPlan, changed: &BTreeSet<&str>) -> Vec<Surprise> {
+pub fn concerning(decisions: &Decisions, plan: &DnsPlan, changed: &BTreeSet<&str>) -> Vec<LintWarning> {
     let model = &decisions.model;
     let mut found = match names_of(model, changed) {
         Some(names) => {
             let endpoints = changed.iter().filter_map(|item| endpoint_of(model, item));
-            let mut found: Vec<Surprise> =
+            let mut found: Vec<LintWarning> =
                 endpoints.flat_map(|(key, endpoint)| waits(decisions, plan, key, endpoint)).collect();
             for key in model.vnets.keys() {
                 let resolver = plan.resolvers.get(&key.to_string());
@@ -136,17 +136,17 @@ fn endpoint_of<'a>(model: &'a Model, item: &str) -> Option<(&'a Key, &'a Private
 }
 
 /// Names of an endpoint that do not answer where there is a resolver.
-fn waits(decisions: &Decisions, plan: &DnsPlan, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Surprise> {
+fn waits(decisions: &Decisions, plan: &DnsPlan, key: &Key, endpoint: &PrivateEndpoint) -> Vec<LintWarning> {
     let resolved = |one: &Waiting| plan.resolvers.contains_key(&one.vnet.to_string());
     let surprise = |one: Waiting| {
         let (message, remedy) = one.said(key, &endpoint.vnet);
         let (code, evidence, endpoints) = (NAME_WAITS, Vec::new(), BTreeSet::from([key.to_string()]));
-        Surprise { code, vnet: one.vnet, message, remedy, endpoints, zone: None, evidence }
+        LintWarning { code, vnet: one.vnet, message, remedy, endpoints, zone: None, evidence }
     };
     waiting(decisions, key, endpoint).into_iter().filter(resolved).map(surprise).collect()
 }
 
-fn of_name(model: &Model, vnet: &Key, plan: &ResolverPlan, name: &Name, found: &mut Vec<Surprise>) {
+fn of_name(model: &Model, vnet: &Key, plan: &ResolverPlan, name: &Name, found: &mut Vec<LintWarning>) {
     if let Some((name, zone)) = plan.zones.entry(name) {
         found.extend(overridden(vnet, plan, name, zone));
     }
@@ -155,7 +155,7 @@ fn of_name(model: &Model, vnet: &Key, plan: &ResolverPlan, name: &Name, found: &
     }
 }
 
-fn of_resolver(model: &Model, vnet: &Key, plan: &ResolverPlan, found: &mut Vec<Surprise>) {
+fn of_resolver(model: &Model, vnet: &Key, plan: &ResolverPlan, found: &mut Vec<LintWarning>) {
     for (name, zone) in plan.zones.iter() {
         found.extend(overridden(vnet, plan, name, zone));
         found.extend(trap(vnet, plan, name, zone));
@@ -181,7 +181,7 @@ fn public_below(name: &str) -> Option<&'static str> {
         .find(|zone| zone.strip_suffix(name).is_some_and(|front| front.is_empty() || front.ends_with('.')))
 }
 
-fn overridden(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<Surprise> {
+fn overridden(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<LintWarning> {
     let public = public_below(name)?;
     let message = match (&zone.own, zone.policy) {
         (None, _) => format!("an endpoint's name is {name} itself, under which everybody's names of {public} stand"),
@@ -197,11 +197,11 @@ fn overridden(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Opti
         format!("name the zone as the service's private one (`privatelink.{public}`), or the one name that is meant");
     let endpoints = plan.names.get(name).map(endpoints_of).unwrap_or_default();
     let (code, zone) = (PUBLIC_ZONE_OVERRIDDEN, Some(Name::clone(name)));
-    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
+    Some(LintWarning { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
 }
 
 /// A private zone of typed resources whose unknown names end here, where they could be asked of an upstream.
-fn trap(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<Surprise> {
+fn trap(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<LintWarning> {
     if !is_private(name)
         || zone.policy != ResolutionPolicy::Default
         || plan.upstream.is_empty()
@@ -216,7 +216,7 @@ fn trap(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<Sur
     let remedy =
         "`resolution_policy = \"NxDomainRedirect\"` of the link, or an endpoint for each such resource".to_owned();
     let (code, endpoints, zone) = (NX_DOMAIN_TRAP, BTreeSet::new(), Some(Name::clone(name)));
-    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
+    Some(LintWarning { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
 }
 
 /// Whether names of typed resources lead into a zone of this name.
@@ -228,7 +228,7 @@ fn endpoints_of(node: &Node) -> BTreeSet<String> {
     node.owners.iter().map(|owner| owner.endpoint.to_string()).collect()
 }
 
-fn claimed_twice(model: &Model, vnet: &Key, name: &Name, node: &Node) -> Option<Surprise> {
+fn claimed_twice(model: &Model, vnet: &Key, name: &Name, node: &Node) -> Option<LintWarning> {
     let endpoints = endpoints_of(node);
     if endpoints.len() < 2 {
         return None;
@@ -256,11 +256,11 @@ fn claimed_twice(model: &Model, vnet: &Key, name: &Name, node: &Node) -> Option<
         (message, "delete those that are not wanted; where they are, each must stay usable for every client".to_owned())
     };
     let (code, evidence) = (NAME_CLAIMED_TWICE, Vec::new());
-    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence })
+    Some(LintWarning { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence })
 }
 
 /// Endpoints with names, and nobody in their VNet who answers them.
-fn without_resolver(model: &Model, vnet: &Key, found: &mut Vec<Surprise>) {
+fn without_resolver(model: &Model, vnet: &Key, found: &mut Vec<LintWarning>) {
     let mut named: BTreeMap<String, String> = BTreeMap::new();
     for (key, endpoint) in model.endpoints.iter().filter(|(_, endpoint)| endpoint.vnet == *vnet) {
         let members = endpoint.addresses.iter();
@@ -277,11 +277,11 @@ fn without_resolver(model: &Model, vnet: &Key, found: &mut Vec<Surprise>) {
         .to_owned();
     let endpoints = named.into_keys().collect();
     let (code, evidence) = (OTHER_RESOLVER, Vec::new());
-    found.push(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence });
+    found.push(LintWarning { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence });
 }
 
 #[cfg(test)]
-fn codes_of(found: &[Surprise]) -> Vec<&str> {
+fn codes_of(found: &[LintWarning]) -> Vec<&str> {
     found.iter().map(|surprise| surprise.code).collect()
 }
 

@@ -51,7 +51,7 @@ use crate::snapshot::{
 };
 use health::Health;
 use peering::Peering;
-use registry::{Basis, Numbers};
+use registry::{EndpointInputs, Numbers};
 use retired::Retired;
 
 /// What is compiled.
@@ -115,7 +115,7 @@ pub fn compile(input: &Input<'_>, registry: &mut Registry, epoch: u64) -> Result
     for resource in &resources {
         builder.resource(Resource::clone(resource));
     }
-    registry.follow(Surroundings::new(input, &peering, &attachments, &resources, numbers).bases())?;
+    registry.follow(CompileContext::new(input, &peering, &attachments, &resources, numbers).bases())?;
     for (key, id, basis, stamp) in registry.endpoints() {
         if !builder.endpoint(basis.vnet, basis.endpoint(id), &basis.addresses, stamp) {
             return Err(CompileError::Taken(key.clone()));
@@ -144,7 +144,7 @@ pub fn compile_endpoint(
     key: &Key,
 ) -> Result<Snapshot, CompileError> {
     let peering = Peering::new(input);
-    let seen = Surroundings::new(input, &peering, &before.attachments, &before.resources, registry.numbers());
+    let seen = CompileContext::new(input, &peering, &before.attachments, &before.resources, registry.numbers());
     let found = input.model.endpoints.get(key);
     let basis = found.map(|endpoint| seen.basis(key, endpoint, input.connections.get(key))).transpose()?;
     let Some(step) = registry.follow_one(key, basis)? else { return Ok(before.at(epoch)) };
@@ -330,7 +330,7 @@ fn compiled(health: &Health, resource: &Key, spec: &TargetSpec) -> Target {
 }
 
 /// What the bases of endpoints are made from, besides the endpoints themselves.
-struct Surroundings<'a> {
+struct CompileContext<'a> {
     input: &'a Input<'a>,
     numbers: Numbers,
     resources: &'a [Arc<Resource>],
@@ -338,7 +338,7 @@ struct Surroundings<'a> {
     views: BTreeMap<&'a Key, Arc<registry::SeenBy>>,
 }
 
-impl<'a> Surroundings<'a> {
+impl<'a> CompileContext<'a> {
     fn new(
         input: &'a Input<'_>,
         peering: &Peering<'_>,
@@ -361,7 +361,7 @@ impl<'a> Surroundings<'a> {
         key: &Key,
         endpoint: &PrivateEndpoint,
         connection: Option<&Connection>,
-    ) -> Result<Basis, CompileError> {
+    ) -> Result<EndpointInputs, CompileError> {
         let model = self.input.model;
         let broken = |to: String| CompileError::Broken(format!("endpoint {key}"), to);
         let connection = connection.ok_or_else(|| broken(format!("connection {key}")))?;
@@ -384,7 +384,7 @@ impl<'a> Surroundings<'a> {
             addresses.push((ip, target.ok_or_else(missing)?));
         }
         let per_endpoint = spec.and_then(|spec| spec.max_sessions_per_endpoint);
-        Ok(Basis {
+        Ok(EndpointInputs {
             name: Arc::from(key.to_string()),
             state: connection.state,
             link: connection.link,
@@ -402,7 +402,7 @@ impl<'a> Surroundings<'a> {
     }
 
     /// The bases of every endpoint, in the order of their keys.
-    fn bases(&self) -> impl Iterator<Item = Result<(&'a Key, Basis), CompileError>> {
+    fn bases(&self) -> impl Iterator<Item = Result<(&'a Key, EndpointInputs), CompileError>> {
         let mut connections = self.input.connections.walk();
         let basis = move |(key, endpoint)| Ok((key, self.basis(key, endpoint, connections.get(key))?));
         self.input.model.endpoints.iter().map(basis)
@@ -443,7 +443,7 @@ fn rules(group: &SecurityGroup) -> Arc<[Rule]> {
     sorted.into_iter().map(rule).collect()
 }
 
-impl Basis {
+impl EndpointInputs {
     fn endpoint(&self, id: crate::snapshot::EndpointId) -> Endpoint {
         Endpoint {
             id,

@@ -18,7 +18,7 @@ pub(super) type SeenBy = Vec<(AttachmentId, PrefixSet, Vec<(Arc<str>, PrefixSet)
 
 /// All that the sessions of one endpoint depend on: its generation moves exactly when this does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Basis {
+pub(super) struct EndpointInputs {
     pub(super) name: Arc<str>,
     pub(super) state: ConnectionState,
     pub(super) link: u32,
@@ -56,8 +56,8 @@ pub(super) struct Numbers {
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) id: EndpointId,
-    pub(super) before: Option<Arc<Basis>>,
-    pub(super) after: Option<Arc<Basis>>,
+    pub(super) before: Option<Arc<EndpointInputs>>,
+    pub(super) after: Option<Arc<EndpointInputs>>,
     pub(super) stamp: Stamp,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Step {
 #[derive(Clone, Debug)]
 struct Known {
     id: EndpointId,
-    basis: Arc<Basis>,
+    basis: Arc<EndpointInputs>,
 }
 
 impl Numbers {
@@ -145,7 +145,7 @@ impl Registry {
     /// gone.
     pub(super) fn follow<'a>(
         &mut self,
-        all: impl Iterator<Item = Result<(&'a Key, Basis), CompileError>>,
+        all: impl Iterator<Item = Result<(&'a Key, EndpointInputs), CompileError>>,
     ) -> Result<(), CompileError> {
         let known = self.endpoints.clone();
         let mut before = known.walk();
@@ -171,7 +171,11 @@ impl Registry {
 
     /// Takes over what became of one endpoint; `None`: it is gone. Returns its id and its bases before and after;
     /// `None` where there is and was none.
-    pub(super) fn follow_one(&mut self, key: &Key, basis: Option<Basis>) -> Result<Option<Step>, CompileError> {
+    pub(super) fn follow_one(
+        &mut self,
+        key: &Key,
+        basis: Option<EndpointInputs>,
+    ) -> Result<Option<Step>, CompileError> {
         let before = self.endpoints.get(key).cloned();
         let after = basis.map(|basis| self.next_of(before.as_ref(), basis)).transpose()?;
         let id = match (&before, &after) {
@@ -190,8 +194,8 @@ impl Registry {
     }
 
     /// What an endpoint becomes with `basis`: the same, moved on, or new.
-    fn next_of(&mut self, before: Option<&Known>, mut basis: Basis) -> Result<Known, CompileError> {
-        let rated = |basis: &Basis| (basis.meter.clone(), basis.bound.meter.clone());
+    fn next_of(&mut self, before: Option<&Known>, mut basis: EndpointInputs) -> Result<Known, CompileError> {
+        let rated = |basis: &EndpointInputs| (basis.meter.clone(), basis.bound.meter.clone());
         if let Some(known) = before.filter(|known| rated(&known.basis) == rated(&basis)) {
             // What has passed by the same rates goes on counting.
             basis.meter.clone_from(&known.basis.meter);
@@ -207,7 +211,7 @@ impl Registry {
     }
 
     /// Endpoints in force, with what they are compiled from and how old their sessions may be.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&Key, EndpointId, &Basis, Stamp)> {
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (&Key, EndpointId, &EndpointInputs, Stamp)> {
         self.endpoints.iter().map(|(key, known)| (key, known.id, &*known.basis, self.stamp(known.id)))
     }
 
@@ -220,7 +224,7 @@ impl Registry {
         self.stamps.get(id.0 as usize).copied().unwrap_or_default()
     }
 
-    fn restamp(&mut self, id: EndpointId, old: &Basis, new: &Basis) -> Result<(), CompileError> {
+    fn restamp(&mut self, id: EndpointId, old: &EndpointInputs, new: &EndpointInputs) -> Result<(), CompileError> {
         let stopped = old.state == ConnectionState::Approved && new.state != ConnectionState::Approved;
         // The other end of such a session is elsewhere now; no re-examination could save it.
         let moved = old.link != new.link

@@ -192,7 +192,7 @@ impl Builder {
     pub(super) fn timeouts(&mut self, object: &Object, timeouts: Option<&Timeouts>) -> TimeoutOverrides {
         let Some(table) = timeouts else { return TimeoutOverrides::default() };
         self.place(object.at("timeouts"), &table.span);
-        let mut time = |name: &str, value: Option<&At<super::values::Idle>>| {
+        let mut time = |name: &str, value: Option<&At<super::values::IdleTime>>| {
             self.value(object, &format!("timeouts.{name}"), value).map(|time| time.0)
         };
         TimeoutOverrides {

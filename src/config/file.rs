@@ -11,8 +11,8 @@ pub(super) use dns::{Dns, DnsZone, Link, Record};
 
 use super::read::{At, Node, OneOrMany, Read, Reader, table};
 use super::values::{
-    Access, Address, ApiAddress, Idle, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention, RuleProtocol,
-    Short, Size, Word,
+    Access, Address, ApiAddress, IdleTime, Keyword, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention,
+    RuleProtocol, Shorthand, Size,
 };
 use crate::model::{Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
@@ -64,25 +64,25 @@ table! {
         /// Sessions the daemon may hold at once.
         "max_sessions" max_sessions Optional At<u32>,
         /// Whether traffic to endpoints stays blocked when the daemon ends.
-        "on_exit" on_exit Optional At<Word<OnExit>>,
+        "on_exit" on_exit Optional At<Keyword<OnExit>>,
         /// Whether denied packets are answered or dropped silently.
-        "deny" deny Optional At<Word<DenyMode>>,
+        "deny" deny Optional At<Keyword<DenyMode>>,
         /// Answers to denied packets per second and worker.
         "deny_rate" deny_rate Optional At<u32>,
         /// Idle times of sessions.
         "timeouts" timeouts Optional Timeouts,
         /// Which of the seed's limitations hold: "today" (none), "seed" (all), or a table.
-        "limits" limits Optional Short<Word<Limits>, LimitsTable>,
+        "limits" limits Optional Shorthand<Keyword<Limits>, LimitsTable>,
         /// How much there may be; unlimited unless set.
         "quotas" quotas Optional QuotasTable,
         /// Program to run for each new request, with its arguments; no shell reads them.
         "on_request" on_request Optional OneOrMany<String>,
         /// What is kept of ended sessions; `false`: nothing.
-        "flow_log" flow_log Optional Short<bool, LogLimits>,
+        "flow_log" flow_log Optional Shorthand<bool, LogLimits>,
         /// What is kept of the audit log.
         "audit" audit Optional LogLimits,
         /// Azure's cloud whose zones name typed resources: "commercial" unless set.
-        "cloud" cloud Optional At<Word<Cloud>>,
+        "cloud" cloud Optional At<Keyword<Cloud>>,
     }
 }
 
@@ -100,15 +100,15 @@ table! {
     /// Idle times of sessions.
     Timeouts {
         /// Established TCP, such as "2h4m".
-        "tcp_established" tcp_established Optional At<Idle>,
+        "tcp_established" tcp_established Optional At<IdleTime>,
         /// Opening and closing TCP.
-        "tcp_transitory" tcp_transitory Optional At<Idle>,
+        "tcp_transitory" tcp_transitory Optional At<IdleTime>,
         /// UDP.
-        "udp" udp Optional At<Idle>,
+        "udp" udp Optional At<IdleTime>,
         /// ICMP echo.
-        "icmp" icmp Optional At<Idle>,
+        "icmp" icmp Optional At<IdleTime>,
         /// Incomplete datagrams.
-        "fragment" fragment Optional At<Idle>,
+        "fragment" fragment Optional At<IdleTime>,
     }
 }
 
@@ -116,7 +116,7 @@ table! {
     /// The seed's limitations: `true` lifts a row, `false` keeps it.
     LimitsTable {
         /// "today" or "seed": what the rows are that are not named; "today" unless set.
-        "base" base Optional At<Word<Limits>>,
+        "base" base Optional At<Keyword<Limits>>,
         /// Network policies on subnets of endpoints, and source rules of endpoints.
         "network_policies" network_policies Optional At<bool>,
         /// Endpoints in subnets with service endpoints.
@@ -225,7 +225,7 @@ table! {
         /// Service endpoints enabled on it.
         "service_endpoints" service_endpoints Optional OneOrMany<String>,
         /// Whether its endpoints obey the security group.
-        "network_policies" network_policies Optional At<Word<NetworkPolicies>>,
+        "network_policies" network_policies Optional At<Keyword<NetworkPolicies>>,
         /// Name of its security group.
         "security_group" security_group Optional At<String>,
     }
@@ -265,9 +265,9 @@ table! {
         /// 100 to 4096, unique in its group.
         "priority" priority Required At<u16>,
         /// "allow" or "deny".
-        "access" access Required At<Word<Access>>,
+        "access" access Required At<Keyword<Access>>,
         /// Protocol; every one unless set.
-        "protocol" protocol Optional At<Word<RuleProtocol>>,
+        "protocol" protocol Optional At<Keyword<RuleProtocol>>,
         /// Prefixes of sources; every one unless set.
         "sources" sources Optional OneOrMany<PrefixOrAny>,
         /// Prefixes of endpoint addresses; every one unless set.
@@ -312,7 +312,7 @@ table! {
         /// Says that its backends serve another resource too.
         "shared_backend" shared_backend Optional At<bool>,
         /// Whether denied packets are answered or dropped silently; the daemon's choice unless set.
-        "deny" deny Optional At<Word<DenyMode>>,
+        "deny" deny Optional At<Keyword<DenyMode>>,
         /// Sessions it may hold at once.
         "max_sessions" max_sessions Optional At<u32>,
         /// Sessions each of its endpoints may hold at once.
@@ -323,9 +323,9 @@ table! {
         "timeouts" timeouts Optional Timeouts,
         /// How new sessions find one of several backends: the one with the fewest, or always the same one for one
         /// client address.
-        "balance" balance Optional At<Word<Balance>>,
+        "balance" balance Optional At<Keyword<Balance>>,
         /// How long a backend with `drain = true` keeps the sessions it has; 5 minutes unless set.
-        "drain" drain Optional At<Idle>,
+        "drain" drain Optional At<IdleTime>,
         /// Whether endpoints of other regions may reach it; they may unless set.
         "cross_region" cross_region Optional At<bool>,
         /// First part of the alias by which it may be requested.
@@ -367,9 +367,9 @@ table! {
         /// Port of the server; the first TCP port that endpoints reach unless set.
         "port" port Optional At<u16>,
         /// Between two checks, such as "5s".
-        "interval" interval Optional At<Idle>,
+        "interval" interval Optional At<IdleTime>,
         /// How long a connection may take; 2 seconds unless set.
-        "timeout" timeout Optional At<Idle>,
+        "timeout" timeout Optional At<IdleTime>,
         /// So many failures in a row, and a server is down; 3 unless set.
         "fall" fall Optional At<u16>,
         /// So many successes in a row, and it is up again; 2 unless set.
@@ -420,7 +420,7 @@ table! {
     /// An exposed port or range of ports.
     Port {
         /// "tcp", "udp" or "icmp".
-        "protocol" protocol Required At<Word<Protocol>>,
+        "protocol" protocol Required At<Keyword<Protocol>>,
         /// A port, or a range such as "8000-8100"; icmp has none.
         "port" port Optional At<Ports>,
         /// Port of the backend, of a range the first; the same unless set.
@@ -456,7 +456,7 @@ table! {
         /// At most 140 characters for the owner.
         "request_message" request_message Optional At<String>,
         /// The owner's first decision: "Approved", "Pending" or "Rejected".
-        "status" status Optional At<Word<ConnectionState>>,
+        "status" status Optional At<Keyword<ConnectionState>>,
         /// Why the owner decided so.
         "reason" reason Optional At<String>,
         /// Sources that may use it; all that reach it unless set.

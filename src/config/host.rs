@@ -3,7 +3,7 @@
 use super::build::{Builder, Kind};
 use super::file::{Attachment, Daemon, File, LimitsTable};
 use super::read::At;
-use super::values::Short;
+use super::values::Shorthand;
 use crate::model::ids::ArmId;
 use crate::model::rules::Object;
 use crate::model::{
@@ -157,8 +157,8 @@ impl Builder {
 fn limits(table: &Daemon) -> Limits {
     let (base, rows) = match &table.limits {
         None => return Limits::default(),
-        Some(Short::Word(word)) => return word.value.0,
-        Some(Short::Table(rows)) => (rows.base.as_ref().map_or(Limits::TODAY, |base| base.value.0), rows),
+        Some(Shorthand::Keyword(word)) => return word.value.0,
+        Some(Shorthand::Table(rows)) => (rows.base.as_ref().map_or(Limits::TODAY, |base| base.value.0), rows),
     };
     let LimitsTable { network_policies, service_endpoints, cross_region, workloads, .. } = &**rows;
     let row = |named: &Option<super::read::At<bool>>, base| named.as_ref().map_or(base, |named| named.value);
@@ -181,9 +181,9 @@ fn audit(table: &Daemon) -> AuditLimits {
 fn flow_log(table: &Daemon) -> Option<FlowLog> {
     let default = FlowLog::default();
     match &table.flow_log {
-        Some(Short::Word(on)) if !on.value => None,
-        None | Some(Short::Word(_)) => Some(default),
-        Some(Short::Table(table)) => Some(FlowLog {
+        Some(Shorthand::Keyword(on)) if !on.value => None,
+        None | Some(Shorthand::Keyword(_)) => Some(default),
+        Some(Shorthand::Table(table)) => Some(FlowLog {
             retain: table.retain.as_ref().map_or(default.retain, |retain| retain.value.0),
             max_bytes: table.max_bytes.as_ref().map_or(default.max_bytes, |size| size.value.0),
         }),

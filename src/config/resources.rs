@@ -3,7 +3,7 @@
 use super::build::{Builder, Kind};
 use super::file::{Endpoint, File, Health, Port, Resource, ResourceType, Target};
 use super::read::At;
-use super::values::Idle;
+use super::values::IdleTime;
 use crate::model;
 use crate::model::ids::ArmId;
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
@@ -192,8 +192,8 @@ impl Builder {
             self.error(object, &table.span, "nothing to check: the target exposes no TCP port", remedy);
             return None;
         };
-        let time = |this: &mut Self, name: &str, at: Option<&At<Idle>>, otherwise| {
-            this.value(object, &field(name), at).map_or(otherwise, |time: Idle| time.0)
+        let time = |this: &mut Self, name: &str, at: Option<&At<IdleTime>>, otherwise| {
+            this.value(object, &field(name), at).map_or(otherwise, |time: IdleTime| time.0)
         };
         Some(HealthCheck {
             port: otherwise.port,

@@ -35,7 +35,7 @@ pub(super) struct ApiAddress(pub(super) SocketAddr, pub(super) bool);
 
 /// A time such as `2h4m`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Idle(pub(super) Duration);
+pub(super) struct IdleTime(pub(super) Duration);
 
 /// A time that may be long, such as `7d`.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +47,9 @@ pub(super) struct Size(pub(super) u64);
 
 /// A table, or the short form that says it in one word.
 #[derive(Clone, Debug)]
-pub(super) enum Short<S, T> {
+pub(super) enum Shorthand<S, T> {
     /// The word.
-    Word(At<S>),
+    Keyword(At<S>),
     /// The table.
     Table(Box<T>),
 }
@@ -72,7 +72,7 @@ pub(super) struct RuleProtocol(pub(super) Option<Protocol>);
 
 /// One of a closed set of words.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Word<T>(pub(super) T);
+pub(super) struct Keyword<T>(pub(super) T);
 
 /// A closed set of words.
 pub(super) trait Words: Copy + Debug + 'static {
@@ -143,7 +143,7 @@ impl Words for RuleProtocol {
     ];
 }
 
-impl<T: Words> Read for Word<T> {
+impl<T: Words> Read for Keyword<T> {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
         let words = || T::WORDS.iter().map(|&(word, _)| word);
         let list = words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
@@ -160,16 +160,16 @@ impl<T: Words> Read for Word<T> {
     }
 }
 
-impl<S: Read, T: Read> Read for Short<S, T> {
+impl<S: Read, T: Read> Read for Shorthand<S, T> {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
         if node.get_ref().is_table() {
             return T::read(node, reader).map(|table| Self::Table(Box::new(table)));
         }
-        At::read(node, reader).map(Self::Word)
+        At::read(node, reader).map(Self::Keyword)
     }
 }
 
-impl<S: JsonSchema, T: JsonSchema> JsonSchema for Short<S, T> {
+impl<S: JsonSchema, T: JsonSchema> JsonSchema for Shorthand<S, T> {
     fn inline_schema() -> bool {
         true
     }
@@ -309,7 +309,7 @@ impl Read for ApiAddress {
     }
 }
 
-impl Read for Idle {
+impl Read for IdleTime {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
         time(node, reader, "\"2h4m\", \"5m\" or \"90s\"", "8760h").map(Self)
     }
@@ -442,7 +442,7 @@ leaf_schema! {
     PrefixOrAny => json_schema!({ "type": "string", "pattern": "/[0-9]+$|^[*]$" });
     ApiAddress => json_schema!({ "type": "string", "pattern": "^(https?://)?.+:[0-9]+$" });
     Listener => json_schema!({ "type": "string", "pattern": ":[0-9]+$" });
-    Idle => json_schema!({ "type": "string", "pattern": TIMES });
+    IdleTime => json_schema!({ "type": "string", "pattern": TIMES });
     Retention => json_schema!({ "type": "string", "pattern": TIMES });
     Size => json_schema!({ "type": "string", "pattern": "^[0-9]+ ?[KMGT]iB$" });
     Ports => json_schema!({ "anyOf": [
@@ -453,7 +453,7 @@ leaf_schema! {
         { "type": "integer", "minimum": 1, "maximum": 65535 },
         { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$|^[*]$" },
     ] });
-    Word<T> => json_schema!({ "enum": T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>() });
+    Keyword<T> => json_schema!({ "enum": T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>() });
 }
 
 #[cfg(test)]

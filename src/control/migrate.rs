@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::control::state::{Change, DecisionStore as _, Durable};
-    use crate::model::decisions::Extent;
+    use crate::model::decisions::ChangeExtent;
     use crate::store::Store as _;
     use crate::store::sqlite::SqliteStore;
     use crate::testing::{link_key, noon, root};
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_typed_resource_of_an_earlier_release_stays_with_its_readers() {
         use crate::access::rights::Rights;
-        use crate::control::apply::{Application, Maker, merge};
+        use crate::control::apply::{Application, Requester, merge};
         use crate::model::decisions::DAEMON;
         use crate::testing::{access, key, model};
         let of = |visibility: &Visibility| {
@@ -169,7 +169,7 @@ mod tests {
         // The file that says nothing of it, as it is read today, changes nothing; one that says something does.
         let (root, access) = (root(), access());
         let apply = |file: &crate::model::Model| {
-            let maker = Maker { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
+            let maker = Requester { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
             merge(&after, &Application::of(file, DAEMON, false, maker)).expect("merged")
         };
         let (same, report) = apply(&of(&Visibility::ById));
@@ -206,7 +206,7 @@ mod tests {
         assert!(said.contains(&"resource default/orders-sql"), "{said:?}");
         let lost = records.iter().find(|record| record.object == "resource default/orders-sql").expect("a record");
         assert!(lost.detail.contains("properties.administratorLoginPassword"), "{}", lost.detail);
-        let change = Change { before: &found, after: &after, extent: &Extent::Whole, records: &records };
+        let change = Change { before: &found, after: &after, extent: &ChangeExtent::Whole, records: &records };
         durable.commit(&change).expect("committed");
         assert_eq!(holds_secret(&directory), [] as [&str; 0], "while it is open");
         assert_eq!((durable.format().expect("a layout"), durable.load().expect("read")), (2, Some(after)));

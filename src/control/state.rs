@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::difference::{FieldChange, bounded};
 use super::exported::{EXPORTED_KEY, Exported};
+use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::Decisions;
-use crate::model::decisions::Extent;
 use crate::model::{Actor, Scope, TokenName};
 use crate::model::{Key, Map};
 use crate::store::audit::{ANCHOR_KEY, AuditBody};
@@ -59,7 +59,7 @@ pub struct Change<'a> {
     /// What is to be.
     pub after: &'a Decisions,
     /// Where the two differ.
-    pub extent: &'a Extent,
+    pub extent: &'a ChangeExtent,
     /// What the audit log keeps of it.
     pub records: &'a [Record],
 }
@@ -259,12 +259,12 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
     let Change { before, after, extent, .. } = *change;
     let mut made = Operations::default();
     match extent {
-        Extent::Endpoint(key) => {
+        ChangeExtent::Endpoint(key) => {
             made.one("endpoints", key, &before.model.endpoints, &after.model.endpoints)?;
             made.one("connections", key, &before.connections, &after.connections)?;
             made.one("deleted", key, &before.deleted, &after.deleted)?;
         }
-        Extent::Whole => {
+        ChangeExtent::Whole => {
             let (old, new) = (&before.model, &after.model);
             made.all("resource_types", &old.resource_types, &new.resource_types)?;
             made.all("roles", &old.roles, &new.roles)?;

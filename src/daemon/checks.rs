@@ -9,9 +9,9 @@ use privlink::model::Key;
 use tokio::net::TcpSocket;
 
 /// The namespace that each VNet's attachment is in.
-pub(super) struct Doors(pub(super) BTreeMap<String, Namespace>);
+pub(super) struct NetnsConnector(pub(super) BTreeMap<String, Namespace>);
 
-impl Probe for Doors {
+impl Probe for NetnsConnector {
     fn reaches(&self, vnet: &Key) -> bool {
         self.0.contains_key(&vnet.to_string())
     }

@@ -73,7 +73,7 @@ pub(crate) fn restore(
         exactly: options.exactly,
         by: Caller::user(uid, name).actor(),
         at: jiff::Timestamp::now(),
-        link_key: super::crew::link_key().map_err(|error| failure(&error))?,
+        link_key: super::worker_pool::link_key().map_err(|error| failure(&error))?,
     };
     let restoration = Restoration::of(wanted).map_err(|refusal| refused(&refusal))?;
     let told = |change: &difference::ObjectChange| ObjectChange::from(change.clone());

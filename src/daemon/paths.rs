@@ -6,7 +6,7 @@ use std::time::Duration;
 use privlink::host::path_mtu::PathWatch;
 use privlink::snapshot::PathMtus;
 
-use super::crew::now;
+use super::worker_pool::now;
 
 /// How much the ways behind the attachments carry: found out again and again, since links and routes change
 /// without the daemon.

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use privlink::api::Silent;
 use privlink::control::{ControlPlane, View};
 use privlink::dns::counters::Counters;
-use privlink::dns::desk::Desk;
+use privlink::dns::registry::ResolverRegistry;
 use privlink::dns::resolver::Resolver;
 use privlink::dns::server;
 use privlink::host::netns::Namespace;
@@ -45,13 +45,13 @@ impl Running {
 pub(super) async fn follow(
     control: Arc<ControlPlane>,
     doors: BTreeMap<String, Namespace>,
-    (silent, desk): (Silent, Arc<Desk>),
+    (silent, registry): (Silent, Arc<ResolverRegistry>),
 ) {
     let plan: Arc<ArcSwap<DnsPlan>> = Arc::default();
     // A new name does not wait for a resolver that ends or begins.
     tokio::select! {
         () = publish(&control, &plan) => {}
-        () = run(&control, &plan, &doors, (&silent, &desk)) => {}
+        () = run(&control, &plan, &doors, (&silent, &registry)) => {}
     }
 }
 
@@ -85,7 +85,7 @@ async fn run(
     control: &ControlPlane,
     plan: &Arc<ArcSwap<DnsPlan>>,
     doors: &BTreeMap<String, Namespace>,
-    (silent, desk): (&Silent, &Desk),
+    (silent, registry): (&Silent, &ResolverRegistry),
 ) {
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
     let mut epochs = control.epochs();
@@ -108,7 +108,9 @@ async fn run(
             if running.contains_key(vnet) || resolver.listen.is_empty() {
                 continue;
             }
-            if let Some(started) = doors.get(vnet).and_then(|door| start(vnet, door, resolver, plan, (silent, desk))) {
+            if let Some(started) =
+                doors.get(vnet).and_then(|door| start(vnet, door, resolver, plan, (silent, registry)))
+            {
                 running.insert(vnet.clone(), started);
             }
         }
@@ -121,14 +123,14 @@ async fn run(
 }
 
 /// The counts of every resolver, for metrics.
-pub(super) fn counted(desk: Arc<Desk>) -> Source {
+pub(super) fn counted(registry: Arc<ResolverRegistry>) -> Source {
     Box::new(move || {
         let counts = |(vnet, counters): (String, Arc<Counters>)| NameCounts {
             vnet,
             answers: counters.answers().collect(),
             drops: counters.drops().collect(),
         };
-        desk.all().into_iter().map(counts).collect()
+        registry.all().into_iter().map(counts).collect()
     })
 }
 
@@ -141,12 +143,12 @@ fn start(
     door: &Namespace,
     planned: &ResolverPlan,
     plan: &Arc<ArcSwap<DnsPlan>>,
-    (silent, desk): (&Silent, &Desk),
+    (silent, registry): (&Silent, &ResolverRegistry),
 ) -> Option<Running> {
     let (stop, stopped) = oneshot::channel();
     let (name, door, silent) = (vnet.to_owned(), door.clone(), Arc::clone(silent));
-    let resolver = Arc::new(Resolver::new(vnet, Arc::clone(plan), desk.counters(vnet))?);
-    let asks = desk.open(vnet);
+    let resolver = Arc::new(Resolver::new(vnet, Arc::clone(plan), registry.counters(vnet))?);
+    let asks = registry.open(vnet);
     let serve = move || {
         let listening = || _ = heard(&silent).remove(&name);
         if let Err(error) = door.run(|| server::serve(&resolver, asks, stopped, listening)) {

@@ -15,7 +15,7 @@ use crate::snapshot::Protocol;
 /// Why a session is live no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Cause {
+pub enum FlowEndReason {
     /// Both ends sent a FIN.
     Closed,
     /// One end reset it.
@@ -31,7 +31,7 @@ pub enum Cause {
     Stopped,
 }
 
-impl Cause {
+impl FlowEndReason {
     /// Every cause, in the order of its discriminant.
     pub const ALL: [Self; 6] = [Self::Closed, Self::Reset, Self::Idle, Self::Revoked, Self::Reclaimed, Self::Stopped];
 
@@ -63,7 +63,7 @@ pub struct Ended {
     /// Protocol.
     pub protocol: Protocol,
     /// Why it ended.
-    pub cause: Cause,
+    pub cause: FlowEndReason,
     /// Consumer address and port (or echo identifier).
     pub consumer: (IpAddr, u16),
     /// Endpoint address and port.
@@ -85,7 +85,7 @@ pub struct Ended {
 impl Ended {
     /// The note of `session`, which ends now.
     #[must_use]
-    pub fn new(a: &Addresses, session: &Session, cause: Cause, now: Tick) -> Self {
+    pub fn new(a: &Addresses, session: &Session, cause: FlowEndReason, now: Tick) -> Self {
         Self {
             link: session.link,
             protocol: session.protocol,
@@ -162,18 +162,18 @@ mod tests {
     fn a_full_ring_counts_each_loss_and_keeps_the_oldest() {
         let ring = EndedRing::new(4);
         for number in 0..10 {
-            ring.push(Ended::new(&addresses(number), &session(number), Cause::Idle, Tick(number)));
+            ring.push(Ended::new(&addresses(number), &session(number), FlowEndReason::Idle, Tick(number)));
         }
         assert_eq!((ring.lost(), ring.is_full()), (6, true));
         let kept: Vec<u32> = std::iter::from_fn(|| ring.pop()).map(|ended| ended.ended.0).collect();
         assert_eq!(kept, [0, 1, 2, 3]);
-        ring.push(Ended::new(&addresses(1), &session(1), Cause::Idle, Tick(0)));
+        ring.push(Ended::new(&addresses(1), &session(1), FlowEndReason::Idle, Tick(0)));
         assert_eq!(ring.lost(), 6, "there is room again");
     }
 
     #[test]
     fn a_note_is_small_and_causes_are_numbered_in_their_order() {
         assert!(size_of::<Ended>() <= 128, "{}", size_of::<Ended>());
-        assert!(Cause::ALL.iter().zip(0_u8..).all(|(cause, number)| *cause as u8 == number));
+        assert!(FlowEndReason::ALL.iter().zip(0_u8..).all(|(cause, number)| *cause as u8 == number));
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::counters::{CounterChunk, VerdictCounts, WorkerCounters, add, find};
 use super::device::batch::{Batch, FRAMES};
-use super::ended::{Cause, Ended, EndedRing};
-use super::fastpath::Sight;
+use super::ended::{Ended, EndedRing, FlowEndReason};
+use super::fastpath::ParsedFrame;
 use super::fastpath::translate::Head;
-use super::handover::{Arrival, Departed, Handed, Shared};
+use super::handoff::{Handed, RxMeta, SessionCountDelta, Shared};
 use super::pace::{Moment, Pace};
 use super::probing::Questions;
 use super::session::{Addresses, Phase, Session, Slot, Table, Tick, tcp_state::Seen};
@@ -60,7 +60,7 @@ impl Position {
 
 /// A frame that waits to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Own {
+pub struct Transmit {
     /// Where it leaves.
     pub to: AttachmentId,
     /// Virtio header and packet.
@@ -83,11 +83,11 @@ pub struct Forwarder {
     pub(super) published: Arc<WorkerCounters>,
     pub(super) counters: Vec<CounterChunk>,
     /// Frames that are not written in place: answers, resets, pieces of datagrams, translated errors.
-    pub(super) outbox: Vec<Own>,
+    pub(super) tx_queue: Vec<Transmit>,
     /// Headers of the packet just translated into the other family.
     pub(super) head: Head,
     /// What is seen of the frames of a batch; kept for its memory.
-    pub(super) sights: Vec<Sight>,
+    pub(super) sights: Vec<ParsedFrame>,
     /// Pieces of datagrams that wait for the others.
     pub(super) pieces: Reassembler,
     /// Numbers for packets that may be fragmented.
@@ -104,9 +104,9 @@ pub struct Forwarder {
     /// Ends of connections that are asked for their numbers.
     pub(super) questions: Questions,
     /// Ends of sessions that [`Shared`] has yet to hear of.
-    pub(super) departed: Departed,
+    pub(super) departed: SessionCountDelta,
     /// Exactly closed sessions, oldest first: the first to go when room is short.
-    pub(super) lingering: VecDeque<Slot>,
+    pub(super) closing_queue: VecDeque<Slot>,
     pub(super) sweep_at: u32,
     pub(super) sweep_due: Tick,
     pub(super) ports_published: Tick,
@@ -130,9 +130,9 @@ impl Forwarder {
             counts: VerdictCounts::default(),
             published: Arc::new(WorkerCounters::new()),
             counters: Vec::new(),
-            outbox: Vec::new(),
+            tx_queue: Vec::new(),
             head: Head::new(),
-            sights: vec![Sight::NONE; FRAMES],
+            sights: vec![ParsedFrame::NONE; FRAMES],
             pieces: Reassembler::new(!seed[2]),
             identifications: Identifications::new(position.worker, position.workers, truncated(seed[1])),
             reviewed: Vec::new(),
@@ -141,8 +141,8 @@ impl Forwarder {
             review_at: None,
             pace: Pace::default(),
             questions: Questions::default(),
-            departed: Departed::default(),
-            lingering: VecDeque::new(),
+            departed: SessionCountDelta::default(),
+            closing_queue: VecDeque::new(),
             sweep_at: 0,
             sweep_due: Tick(0),
             ports_published: Tick(0),
@@ -188,7 +188,7 @@ impl Forwarder {
         self.sight_all(frames, attachment, &mut sights);
         for (frame, sight) in frames.frames().zip(&sights) {
             let verdict = self.decide(frame, sight, attachment, context);
-            let verdict = self.settle(verdict, frame, &Arrival::read(attachment));
+            let verdict = self.settle(verdict, frame, &RxMeta::read(attachment));
             send(self, verdict, frame);
         }
         self.sights = sights;
@@ -198,12 +198,12 @@ impl Forwarder {
     pub fn receive(&mut self, frame: &mut [u8], attachment: AttachmentId, context: &Context<'_>) -> Verdict {
         self.counts.read += 1;
         let verdict = self.forward(frame, attachment, context);
-        self.settle(verdict, frame, &Arrival::read(attachment))
+        self.settle(verdict, frame, &RxMeta::read(attachment))
     }
 
     /// Decides a frame that another worker handed over, and counts it.
     pub fn receive_handed(&mut self, handed: &mut Handed, context: &Context<'_>) -> Verdict {
-        let arrival = Arrival { handed: true, ..handed.arrival };
+        let arrival = RxMeta { handed: true, ..handed.arrival };
         self.counts.handed_in += arrival.frames();
         let verdict = self.forward_slowly(&mut handed.frame, &arrival, context);
         self.settle(verdict, &handed.frame, &arrival)
@@ -211,7 +211,7 @@ impl Forwarder {
 
     /// Counts how a frame (or a datagram, for all its pieces) ended; hands it over when it belongs elsewhere.
     #[inline]
-    pub(super) fn settle(&mut self, verdict: Verdict, frame: &[u8], arrival: &Arrival) -> Verdict {
+    pub(super) fn settle(&mut self, verdict: Verdict, frame: &[u8], arrival: &RxMeta) -> Verdict {
         let frames = arrival.frames();
         match verdict {
             Verdict::Forward { .. } | Verdict::Rebuilt { .. } | Verdict::Emitted | Verdict::Absorbed => {
@@ -221,7 +221,7 @@ impl Forwarder {
             Verdict::Held => self.counts.held += frames,
             Verdict::Settled => {}
             Verdict::HandOut { worker, refused } => {
-                let arrival = Arrival { refusals: arrival.refusals + u16::from(refused), ..*arrival };
+                let arrival = RxMeta { refusals: arrival.refusals + u16::from(refused), ..*arrival };
                 if !self.shared.hand_out(worker, Handed { frame: frame.into(), arrival }) {
                     self.counts.dropped[DropReason::HandoverFull as usize] += frames;
                     return Verdict::Drop(DropReason::HandoverFull);
@@ -240,24 +240,24 @@ impl Forwarder {
 
     /// Leaves a packet of the forwarder's own to be written.
     pub(super) fn originate(&mut self, to: AttachmentId, frame: Vec<u8>) {
-        self.outbox.push(Own { to, frame, carries: 0 });
+        self.tx_queue.push(Transmit { to, frame, carries: 0 });
     }
 
     /// Takes the frames that wait to be written.
-    pub fn take_outbox(&mut self) -> Vec<Own> {
-        std::mem::take(&mut self.outbox)
+    pub fn take_outbox(&mut self) -> Vec<Transmit> {
+        std::mem::take(&mut self.tx_queue)
     }
 
     /// Gives back the memory of what [`Self::take_outbox`] took.
-    pub fn return_outbox(&mut self, emptied: Vec<Own>) {
-        debug_assert!(self.outbox.is_empty() && emptied.is_empty(), "nothing is lost");
-        self.outbox = emptied;
+    pub fn return_outbox(&mut self, emptied: Vec<Transmit>) {
+        debug_assert!(self.tx_queue.is_empty() && emptied.is_empty(), "nothing is lost");
+        self.tx_queue = emptied;
     }
 
     /// Whether frames wait to be written.
     #[must_use]
     pub fn has_outbox(&self) -> bool {
-        !self.outbox.is_empty()
+        !self.tx_queue.is_empty()
     }
 
     /// Headers that a [`Verdict::Rebuilt`] frame gets in the place of its own.
@@ -273,7 +273,7 @@ impl Forwarder {
     }
 
     /// A session is live no more: its endpoint and resource have room for another, and its end is noted.
-    pub(super) fn leave(&self, addresses: &Addresses, session: &Session, cause: Cause, now: Tick) {
+    pub(super) fn leave(&self, addresses: &Addresses, session: &Session, cause: FlowEndReason, now: Tick) {
         self.departed.add(&self.shared, (session.endpoint, session.resource, addresses.backend));
         if let Some(counters) = find(&self.counters, session.endpoint) {
             add(&counters.sessions, 1_u64.wrapping_neg());
@@ -284,7 +284,7 @@ impl Forwarder {
     }
 
     /// Removes a session; its port rests as its end demands.
-    pub(super) fn remove(&mut self, slot: Slot, cause: Cause, now: Tick) {
+    pub(super) fn remove(&mut self, slot: Slot, cause: FlowEndReason, now: Tick) {
         if self.review_at == Some(slot) {
             self.review_at = self.sessions.after(slot);
         }
@@ -295,7 +295,7 @@ impl Forwarder {
         if session.tcp.has(Seen::ELSEWHERE) {
             self.shared.unsettle(&session.service_key(&addresses), self.position.worker);
         }
-        if session.phase == Phase::Opening && cause == Cause::Reclaimed {
+        if session.phase == Phase::Opening && cause == FlowEndReason::Reclaimed {
             self.ports.give_back(&addresses, &session);
         } else {
             self.ports.release(&addresses, &session, now);

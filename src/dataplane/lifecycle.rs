@@ -6,8 +6,8 @@
 
 use std::ops::Bound;
 
-use super::ended::{Cause, Ended};
-use super::forwarder::{Context, Forwarder, Own};
+use super::ended::{Ended, FlowEndReason};
+use super::forwarder::{Context, Forwarder, Transmit};
 use super::mailbox::{FlowRecord, Request, Wanted};
 use super::session::rare::Why;
 use super::session::tcp_state::{Change, Seen, owes_resets, reset_points};
@@ -67,7 +67,7 @@ impl Forwarder {
     /// Tells the other workers how many sessions fit here, those included that closing ones make room for.
     fn tell_room(&self, context: &Context<'_>) {
         let share = self.position.share_of(context.snapshot.settings.max_sessions) as usize;
-        let room = share.saturating_sub(self.sessions.len()) + self.lingering.len();
+        let room = share.saturating_sub(self.sessions.len()) + self.closing_queue.len();
         self.shared.set_room(self.position.worker, room);
     }
 
@@ -132,7 +132,7 @@ impl Forwarder {
             && self.sessions.rare(slot).and_then(|rare| rare.strange).is_some_and(|at| at > session.last_seen);
         if idle && session.phase != Phase::Established && !is_doubtful {
             // Before the rules are asked: what is over by itself is not revoked, and nobody waits for a reset.
-            return self.retire(slot, Cause::Idle, context.now);
+            return self.retire(slot, FlowEndReason::Idle, context.now);
         }
         if session.phase == Phase::Ended {
             return;
@@ -142,7 +142,7 @@ impl Forwarder {
             let outlived =
                 context.snapshot.valid_since(session.endpoint).is_none_or(|since| session.generation < since);
             if outlived || !still_admitted(&self.sessions.addresses(slot), session, context) {
-                return self.end(slot, Cause::Revoked, context);
+                return self.end(slot, FlowEndReason::Revoked, context);
             }
             let (limit, is_limited) =
                 (idle_limit(session, context), context.snapshot.limits(session.endpoint).is_some());
@@ -158,12 +158,12 @@ impl Forwarder {
             }
         } else if idle {
             // Both ends of an established connection are told, so that no one waits in a silent black hole.
-            self.end(slot, Cause::Idle, context);
+            self.end(slot, FlowEndReason::Idle, context);
         }
     }
 
     /// Ends a live session at once. TCP peers get resets they accept and a tombstone stays behind.
-    pub(super) fn end(&mut self, slot: Slot, cause: Cause, context: &Context<'_>) {
+    pub(super) fn end(&mut self, slot: Slot, cause: FlowEndReason, context: &Context<'_>) {
         let Some(session) = self.sessions.get(slot) else { return };
         if session.protocol != Protocol::Tcp {
             return self.remove(slot, cause, context.now);
@@ -184,7 +184,7 @@ impl Forwarder {
         session.idle_limit = TOMBSTONE;
         if !session.tcp.has(Seen::LEFT) {
             session.tcp.set(Seen::LEFT);
-            self.lingering.push_back(slot);
+            self.closing_queue.push_back(slot);
         }
         self.ask_ended(slot, context);
     }
@@ -202,12 +202,12 @@ impl Forwarder {
             rival.numbers.exchange(session);
         }
         self.counts.originated += frames.len() as u64;
-        self.outbox.extend(frames.into_iter().map(|(to, frame)| Own { to, frame, carries: 0 }));
+        self.tx_queue.extend(frames.into_iter().map(|(to, frame)| Transmit { to, frame, carries: 0 }));
     }
 
     /// Removes a session that is over. Its port may be used again, so both ends are reset unless both are known to have
     /// closed it.
-    pub(super) fn retire(&mut self, slot: Slot, cause: Cause, now: Tick) {
+    pub(super) fn retire(&mut self, slot: Slot, cause: FlowEndReason, now: Tick) {
         if self.sessions.get(slot).is_some_and(owes_resets) {
             self.reset_ends(slot);
         }
@@ -221,10 +221,10 @@ impl Forwarder {
         let (limit, addresses) = (idle_limit(session, context), self.sessions.addresses(slot));
         let leaves = session.phase == Phase::Closing && !session.tcp.has(Seen::LEFT);
         if leaves {
-            self.leave(&addresses, session, Cause::of_close(session.tcp), context.now);
+            self.leave(&addresses, session, FlowEndReason::of_close(session.tcp), context.now);
             // Before its last packet is written: whoever sees that may connect anew, and to another worker.
             self.departed.tell(&self.shared);
-            self.lingering.push_back(slot);
+            self.closing_queue.push_back(slot);
         }
         let Some(session) = self.sessions.get_mut(slot) else { return };
         session.idle_limit = limit;
@@ -243,7 +243,7 @@ impl Forwarder {
         }
         if self.sweep_at == 0 {
             self.sweep_due = context.now;
-            self.lingering.retain(|slot| {
+            self.closing_queue.retain(|slot| {
                 self.sessions.get(*slot).is_some_and(|session| session.phase != Phase::Vacant && !session.is_live())
             });
         }
@@ -284,7 +284,7 @@ impl Forwarder {
             if let Some(slot) = self.sessions.occupied(self.stopped_at)
                 && let Some(session) = self.sessions.get(slot).filter(|session| session.is_live())
             {
-                log.push(Ended::new(&self.sessions.addresses(slot), session, Cause::Stopped, now));
+                log.push(Ended::new(&self.sessions.addresses(slot), session, FlowEndReason::Stopped, now));
             }
             self.stopped_at += 1;
         }

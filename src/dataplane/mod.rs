@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Share-nothing: a worker owns queue *i* of every device, its own sessions and its own range of NAT
-//! ports. What must cross workers goes over `handover`.
+//! ports. What must cross workers goes over `handoff`.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -26,13 +26,13 @@ use crossbeam_queue::SegQueue;
 use crate::snapshot::{AttachmentId, Reader};
 use device::{Batch, FrameSink, FrameSource};
 use forwarder::{Context, Forwarder};
-use handover::Shared;
+use handoff::Shared;
 use mailbox::Request;
 use pace::Moment;
 use session::Tick;
 use verdict::Verdict;
-pub use wake::Ears;
-use wake::Watch;
+use wake::Poller;
+pub use wake::Waker;
 
 /// Where packets come from and go to.
 pub mod device;
@@ -59,7 +59,7 @@ mod probing;
 pub mod forwarder;
 
 /// The ring between workers.
-pub mod handover;
+pub mod handoff;
 
 /// How fast sessions are reset.
 pub mod pace;
@@ -104,7 +104,7 @@ const ASKING: Duration = Duration::from_millis(Tick::MILLISECONDS);
 const STOP_TRIES: u32 = 500;
 const STOP_PAUSE: Duration = Duration::from_millis(1);
 
-/// One worker: its forwarder, its queue of every device, its ears.
+/// One worker: its forwarder, its queue of every device, its waker.
 #[derive(Debug)]
 pub struct Worker<S, K> {
     forwarder: Forwarder,
@@ -235,15 +235,15 @@ fn send<K: FrameSink>(sinks: &mut [K], forwarder: &mut Forwarder, verdict: Verdi
 }
 
 impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
-    /// Works until `stop` is set. `ears` is what the wakers of this worker ring; `clock` says the time.
+    /// Works until `stop` is set. `waker` ends its sleep; `clock` says the time.
     ///
     /// # Errors
     /// A device is gone, or waiting failed; the daemon must stop, closed.
-    pub fn run(mut self, ears: &Ears, stop: &AtomicBool, clock: impl Fn() -> Moment) -> io::Result<()> {
+    pub fn run(mut self, waker: &Waker, stop: &AtomicBool, clock: impl Fn() -> Moment) -> io::Result<()> {
         // Descriptors apart from the devices: the list stands for the whole run, while each batch has the devices.
         let devices = self.sources.iter().map(|source| source.as_fd().try_clone_to_owned());
         let devices = devices.collect::<io::Result<Vec<_>>>()?;
-        let mut watch = Watch::new(&devices, ears);
+        let mut poller = Poller::new(&devices, waker);
         let mut ready = Vec::with_capacity(devices.len());
         let mut more = false;
         while !stop.load(Ordering::Relaxed) {
@@ -252,7 +252,7 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
                 forwarder if forwarder.is_asking() => ASKING,
                 _ => IDLE,
             };
-            watch.wait(if more { Duration::ZERO } else { rest }, &mut ready)?;
+            poller.wait(if more { Duration::ZERO } else { rest }, &mut ready)?;
             more = self.batch(ready.drain(..), clock())?;
         }
         for tries in 0.. {

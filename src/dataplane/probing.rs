@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::ended::Cause;
+use super::ended::FlowEndReason;
 use super::forwarder::{Context, Forwarder};
 use super::lifecycle::ends_towards;
 use super::session::rare::{Asked, Why};
@@ -177,8 +177,8 @@ impl Forwarder {
     /// Neither end has answered: the session is over.
     fn fall_silent(&mut self, slot: Slot, context: &Context<'_>) {
         match self.sessions.get(slot).map(|session| session.phase) {
-            Some(Phase::Established) => self.end(slot, Cause::Idle, context),
-            Some(_) => self.remove(slot, Cause::Idle, context.now),
+            Some(Phase::Established) => self.end(slot, FlowEndReason::Idle, context),
+            Some(_) => self.remove(slot, FlowEndReason::Idle, context.now),
             None => {}
         }
     }

@@ -4,7 +4,7 @@
 //! Everything passes. A segment changes the session only if its numbers are the connection's, one with SYN, FIN or RST
 //! only if its checksum is right besides (nat-requirements C-1, C-2; RFC 5961).
 
-use super::ended::Cause;
+use super::ended::FlowEndReason;
 use super::fastpath::classify::Packet;
 use super::fastpath::{fit, rewrite};
 use super::forwarder::{Context, Forwarder};
@@ -227,7 +227,7 @@ impl Forwarder {
         let session = self.sessions.get(slot)?;
         self.departed.tell(&self.shared);
         if !self.admit_again(&addresses, session, context) {
-            self.end(slot, Cause::Revoked, context);
+            self.end(slot, FlowEndReason::Revoked, context);
             return Some(Verdict::Drop(DropReason::SessionLimit));
         }
         if session.tcp.has(Seen::EXACT_CLOSE) {

@@ -13,14 +13,14 @@ const KEPT_OF: u32 = 64;
 
 /// Room that several endpoints share: places in the session table, NAT ports towards one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Common {
+pub struct FairShare {
     /// Places.
     pub capacity: u32,
     /// Approved endpoints that share them.
     pub sharers: u32,
 }
 
-impl Common {
+impl FairShare {
     /// Whether one who holds `held` places gets another while `taken` are taken by all.
     #[must_use]
     pub fn has_room(self, taken: u32, held: u32) -> bool {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     /// Places that `greedy` endpoints of `sharers` get, one after the other, until none gets more.
-    fn taken_by(greedy: u32, common: Common) -> Vec<u32> {
+    fn taken_by(greedy: u32, common: FairShare) -> Vec<u32> {
         let mut held = vec![0; greedy as usize];
         loop {
             let before = held.clone();
@@ -69,26 +69,26 @@ mod tests {
     #[test]
     fn who_is_alone_takes_all() {
         for capacity in [0, 1, 100, 5_000] {
-            assert_eq!(taken_by(1, Common { capacity, sharers: 1 }), [capacity]);
+            assert_eq!(taken_by(1, FairShare { capacity, sharers: 1 }), [capacity]);
         }
     }
 
     #[test]
     fn one_among_several_leaves_the_last_places_to_those_below_an_equal_part() {
-        let common = Common { capacity: 9_600, sharers: 4 };
+        let common = FairShare { capacity: 9_600, sharers: 4 };
         assert_eq!(common.kept(), 3 * 32);
         assert_eq!(taken_by(1, common), [9_504]);
         assert_eq!(taken_by(3, common), [3_168; 3], "9,504 together");
         assert_eq!(taken_by(4, common), [2_400; 4], "and with nobody else to come, all of it");
         assert!(common.has_room(9_504, 0) && common.has_room(9_599, 2_399));
         assert!(!common.has_room(9_504, 2_400) && !common.has_room(9_600, 0));
-        assert_eq!(Common { sharers: 100_000, ..common }.kept(), 150, "one in 64 at most");
+        assert_eq!(FairShare { sharers: 100_000, ..common }.kept(), 150, "one in 64 at most");
     }
 
     #[test]
     fn a_small_room_keeps_nothing_and_more_sharers_than_places_may_hold_one_each() {
-        assert_eq!(taken_by(1, Common { capacity: 2_047, sharers: 3 }), [2_047]);
-        assert!(Common { capacity: 4_096, sharers: 100_000 }.has_room(4_095, 0));
-        assert!(!Common { capacity: 4_096, sharers: 100_000 }.has_room(4_032, 1));
+        assert_eq!(taken_by(1, FairShare { capacity: 2_047, sharers: 3 }), [2_047]);
+        assert!(FairShare { capacity: 4_096, sharers: 100_000 }.has_room(4_095, 0));
+        assert!(!FairShare { capacity: 4_096, sharers: 100_000 }.has_room(4_032, 1));
     }
 }

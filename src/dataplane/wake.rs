@@ -1,8 +1,8 @@
-//! How a worker waits, and what ends its sleep.
+//! How a worker waits for packets and requests: busy-polling first, then `poll(2)`.
 //!
-//! To be put to sleep and woken takes longer than most packets do, and what follows a packet often comes while that
-//! one is still on its way: so a worker that had packets looks around for a moment before it sleeps. Where nothing
-//! comes in that moment it soon does so rarely, so that sparse traffic costs what it costs without.
+//! Sleeping and waking takes longer than most packets do, and the answer to a packet often comes while that packet is
+//! still on its way. So a worker that had packets polls without sleeping for a moment before it sleeps. Where that finds
+//! nothing it is soon tried rarely, so that sparse traffic costs no more than without it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,65 +14,64 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use super::mailbox::{Mailbox, Request};
 
-/// Descriptors looked at before a worker sleeps, all looks together: with two devices and the bell, 30 looks of
-/// 20 µs in all.
-const LOOKS: usize = 90;
+/// Descriptors polled before a worker sleeps, over all rounds: with two devices and the eventfd, 30 rounds in 20 µs.
+const BUSY_POLLS: usize = 90;
 
-/// Sleeps for each that a worker looks around before, at most: where looking never pays.
+/// Of so many sleeps at most one is preceded by busy-polling, where that never finds anything.
 const RAREST: u32 = 32;
 
 /// What a worker waits for.
 #[derive(Debug)]
-pub struct Watch<'a> {
-    /// The devices, in their order, then the bell.
+pub struct Poller<'a> {
+    /// The devices, in their order, then the eventfd.
     fds: Vec<PollFd<'a>>,
-    bell: &'a OwnedFd,
-    looks: usize,
-    hope: Hope,
+    event: &'a OwnedFd,
+    rounds: usize,
+    spin: SpinPolicy,
     /// Whether the last wait found something.
     busy: bool,
 }
 
-impl<'a> Watch<'a> {
-    /// Over `devices` and the bell of `ears`.
+impl<'a> Poller<'a> {
+    /// Over `devices` and the eventfd of `waker`.
     #[must_use]
-    pub fn new(devices: &'a [OwnedFd], ears: &'a Ears) -> Self {
+    pub fn new(devices: &'a [OwnedFd], waker: &'a Waker) -> Self {
         let mut fds: Vec<PollFd<'_>> = devices.iter().map(|device| PollFd::new(device, PollFlags::IN)).collect();
-        fds.push(PollFd::new(&*ears.bell, PollFlags::IN));
-        let looks = LOOKS / fds.len();
-        Self { fds, bell: &ears.bell, looks, hope: Hope::default(), busy: false }
+        fds.push(PollFd::new(&*waker.event, PollFlags::IN));
+        let rounds = BUSY_POLLS / fds.len();
+        Self { fds, event: &waker.event, rounds, spin: SpinPolicy::default(), busy: false }
     }
 
-    /// Waits until a device has frames, a waker rings, or `limit` is over; the devices that have are added to
+    /// Waits until a device has frames, the waker is notified, or `limit` is over; the devices that have are added to
     /// `ready`.
     ///
     /// # Errors
     /// The kernel refuses to wait.
     pub fn wait(&mut self, limit: Duration, ready: &mut Vec<usize>) -> io::Result<()> {
-        self.busy = self.look_around(limit)? || self.poll(limit)?;
-        let (bell, devices) = self.fds.split_last().ok_or(io::ErrorKind::InvalidInput)?;
+        self.busy = self.busy_poll(limit)? || self.poll(limit)?;
+        let (event, devices) = self.fds.split_last().ok_or(io::ErrorKind::InvalidInput)?;
         ready.extend(devices.iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty()).map(|(device, _)| device));
-        if !bell.revents().is_empty() {
-            // Only empties the bell; how often it rang does not matter.
-            let _ = rustix::io::read(self.bell, &mut [0; 8]);
+        if !event.revents().is_empty() {
+            // Resets the eventfd; how often it was written does not matter.
+            let _ = rustix::io::read(self.event, &mut [0; 8]);
         }
         Ok(())
     }
 
     /// Whether something comes within a moment. Others may run between two looks: what is waited for may be theirs
     /// to send.
-    fn look_around(&mut self, limit: Duration) -> io::Result<bool> {
-        if limit.is_zero() || !self.busy || !self.hope.is_due() {
+    fn busy_poll(&mut self, limit: Duration) -> io::Result<bool> {
+        if limit.is_zero() || !self.busy || !self.spin.is_due() {
             return Ok(false);
         }
-        for _ in 0..self.looks {
+        for _ in 0..self.rounds {
             if self.poll(Duration::ZERO)? {
-                self.hope.learn(true);
+                self.spin.learn(true);
                 return Ok(true);
             }
             std::thread::yield_now();
         }
-        self.hope.learn(false);
+        self.spin.learn(false);
         Ok(false)
     }
 
@@ -89,21 +88,21 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// How often looking around is worth it, by what it found before.
+/// How often busy-polling is worth it, by what it found before.
 #[derive(Debug)]
-struct Hope {
+struct SpinPolicy {
     every: u32,
     passed: u32,
 }
 
-impl Default for Hope {
+impl Default for SpinPolicy {
     fn default() -> Self {
         Self { every: 1, passed: 0 }
     }
 }
 
-impl Hope {
-    /// Whether it is time to look.
+impl SpinPolicy {
+    /// Whether to busy-poll this time.
     fn is_due(&mut self) -> bool {
         self.passed += 1;
         let due = self.passed >= self.every;
@@ -119,37 +118,37 @@ impl Hope {
     }
 }
 
-/// What ends a worker's sleep.
+/// Wakes a worker from any thread: an eventfd (`eventfd(2)`).
 #[derive(Clone, Debug)]
-pub struct Ears {
-    bell: Arc<OwnedFd>,
+pub struct Waker {
+    event: Arc<OwnedFd>,
 }
 
-impl Ears {
-    /// A silent bell.
+impl Waker {
+    /// Not yet notified.
     ///
     /// # Errors
     /// The kernel gives no eventfd.
     pub fn new() -> io::Result<Self> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { bell: Arc::new(bell) })
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { event: Arc::new(event) })
     }
 
-    /// Something that rings it, from any thread.
+    /// A function that wakes the worker.
     #[must_use]
-    pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let bell = Arc::clone(&self.bell);
+    pub fn notifier(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let event = Arc::clone(&self.event);
         Arc::new(move || {
             // A full counter refuses the write, and then the worker is awake already.
-            let _ = rustix::io::write(&*bell, &1_u64.to_ne_bytes());
+            let _ = rustix::io::write(&*event, &1_u64.to_ne_bytes());
         })
     }
 
-    /// A mailbox of the worker with these ears, and the queue it fills.
+    /// A mailbox of the worker with these waker, and the queue it fills.
     #[must_use]
     pub fn mailbox(&self) -> (Mailbox, Arc<SegQueue<Request>>) {
         let queue = Arc::new(SegQueue::new());
-        (Mailbox { queue: Arc::clone(&queue), wake: self.waker() }, queue)
+        (Mailbox { queue: Arc::clone(&queue), wake: self.notifier() }, queue)
     }
 }
 
@@ -163,7 +162,7 @@ mod tests {
         (0..count).map(|_| rustix::pipe::pipe().expect("a pipe")).unzip()
     }
 
-    fn waited(watch: &mut Watch<'_>) -> Vec<usize> {
+    fn waited(watch: &mut Poller<'_>) -> Vec<usize> {
         let mut ready = Vec::new();
         watch.wait(SOON, &mut ready).expect("waited");
         ready
@@ -171,9 +170,9 @@ mod tests {
 
     #[test]
     fn a_wait_ends_by_a_device_a_bell_or_in_time() {
-        let ears = Ears::new().expect("ears");
+        let waker = Waker::new().expect("waker");
         let (devices, writers) = pipes(3);
-        let mut watch = Watch::new(&devices, &ears);
+        let mut watch = Poller::new(&devices, &waker);
         for _ in 0..3 {
             assert!(waited(&mut watch).is_empty() && !watch.busy);
             for writer in [&writers[0], &writers[2]] {
@@ -183,8 +182,8 @@ mod tests {
             for device in [&devices[0], &devices[2]] {
                 rustix::io::read(device, &mut [0; 1]).expect("read");
             }
-            ears.waker()();
-            ears.waker()();
+            waker.notifier()();
+            waker.notifier()();
             assert!(waited(&mut watch).is_empty() && watch.busy, "rung");
             assert!(waited(&mut watch).is_empty() && !watch.busy, "silent again");
         }
@@ -192,38 +191,38 @@ mod tests {
 
     #[test]
     fn looking_around_is_rare_where_nothing_comes_and_returns_with_what_does() {
-        let ears = Ears::new().expect("ears");
+        let waker = Waker::new().expect("waker");
         let (devices, writers) = pipes(1);
-        let mut watch = Watch::new(&devices, &ears);
+        let mut watch = Poller::new(&devices, &waker);
         let mut looked = 0;
         for _ in 0..1_000 {
             watch.busy = true;
-            assert!(!watch.look_around(SOON).expect("looked"));
-            looked += u32::from(watch.hope.passed == 0);
+            assert!(!watch.busy_poll(SOON).expect("looked"));
+            looked += u32::from(watch.spin.passed == 0);
         }
         assert!(looked < 40, "{looked} of a thousand sleeps");
         rustix::io::write(&writers[0], b"x").expect("written");
-        let found = (0..RAREST).find(|_| watch.look_around(SOON).expect("looked"));
+        let found = (0..RAREST).find(|_| watch.busy_poll(SOON).expect("looked"));
         assert!(found.is_some(), "within the next sleeps");
-        assert!(watch.look_around(SOON).expect("looked"), "and each time from then on");
+        assert!(watch.busy_poll(SOON).expect("looked"), "and each time from then on");
     }
 
     #[test]
-    fn a_worker_that_had_nothing_or_has_work_does_not_look_around() {
-        let ears = Ears::new().expect("ears");
+    fn a_worker_that_had_nothing_or_has_work_does_not_busy_poll() {
+        let waker = Waker::new().expect("waker");
         let (devices, writers) = pipes(1);
         rustix::io::write(&writers[0], b"x").expect("written");
-        let mut watch = Watch::new(&devices, &ears);
-        assert!(!watch.look_around(SOON).expect("looked"), "it slept long");
+        let mut watch = Poller::new(&devices, &waker);
+        assert!(!watch.busy_poll(SOON).expect("looked"), "it slept long");
         watch.busy = true;
-        assert!(!watch.look_around(Duration::ZERO).expect("looked"), "the next poll returns at once anyway");
-        assert!(watch.look_around(SOON).expect("looked"));
+        assert!(!watch.busy_poll(Duration::ZERO).expect("looked"), "the next poll returns at once anyway");
+        assert!(watch.busy_poll(SOON).expect("looked"));
     }
 
     #[test]
     fn with_very_many_devices_a_look_costs_more_than_a_sleep() {
-        let ears = Ears::new().expect("ears");
-        let (devices, _writers) = pipes(LOOKS + 1);
-        assert_eq!(Watch::new(&devices, &ears).looks, 0);
+        let waker = Waker::new().expect("waker");
+        let (devices, _writers) = pipes(BUSY_POLLS + 1);
+        assert_eq!(Poller::new(&devices, &waker).rounds, 0);
     }
 }

@@ -21,7 +21,7 @@ pub mod server;
 pub mod resolver;
 
 /// Resolvers at work.
-pub mod desk;
+pub mod registry;
 
 /// Whether somebody else uses a name.
 pub mod public;

@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 use super::answer::look_up;
 use super::clock;
 use super::question::Key;
-use super::resolver::{Resolver, Told};
+use super::resolver::{RecordText, Resolver};
 use super::upstream::Found;
 use crate::snapshot::dns::ResolverPlan;
 
@@ -20,43 +20,47 @@ const AT_ONCE: usize = 32;
 
 /// What the upstreams say of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Publicly {
+pub enum UpstreamProbe {
     /// Nobody could be asked, and why.
     Untold(String),
     /// There is no such name, and none below it (RFC 8020 §2).
     Absent(IpAddr),
     /// The name is there; with these records of the type, or none.
-    There(IpAddr, Vec<Told>),
+    There(IpAddr, Vec<RecordText>),
 }
 
 /// Asks all of `questions`, in their order, and waits no longer than `within` for any.
-pub(super) async fn asked(resolver: &Resolver, questions: Vec<(Name, RecordType)>, within: Duration) -> Vec<Publicly> {
+pub(super) async fn asked(
+    resolver: &Resolver,
+    questions: Vec<(Name, RecordType)>,
+    within: Duration,
+) -> Vec<UpstreamProbe> {
     let Some(plan) = resolver.plan() else { return Vec::new() };
     let (until, plan) = (clock() + within, &*plan);
     let one = |(name, kind): (Name, RecordType)| async move {
         match timeout_at(until.into(), resolver.upstream().ask(&Key::of(&name, kind))).await {
             Ok((found, _)) => judged(plan, (&name, kind), &found),
-            Err(_) => Publicly::Untold("no answer in time".to_owned()),
+            Err(_) => UpstreamProbe::Untold("no answer in time".to_owned()),
         }
     };
     stream::iter(questions).map(one).buffered(AT_ONCE).collect().await
 }
 
-fn judged(plan: &ResolverPlan, question: (&Name, RecordType), found: &Found) -> Publicly {
+fn judged(plan: &ResolverPlan, question: (&Name, RecordType), found: &Found) -> UpstreamProbe {
     let Some(server) = found.server else {
         let words = found.why.as_ref().map_or("no answer", |(_, words)| words.trim_start_matches("privlink: "));
-        return Publicly::Untold(words.to_owned());
+        return UpstreamProbe::Untold(words.to_owned());
     };
     if repeats(plan, question, found) {
-        return Publicly::Untold(format!("{server} repeats what this resolver says"));
+        return UpstreamProbe::Untold(format!("{server} repeats what this resolver says"));
     }
     let of_kind = |record: &&Record| record.record_type() == question.1;
     if found.code == ResponseCode::NXDomain {
-        Publicly::Absent(server)
+        UpstreamProbe::Absent(server)
     } else if found.code == ResponseCode::NoError {
-        Publicly::There(server, found.records.iter().filter(of_kind).map(Told::new).collect())
+        UpstreamProbe::There(server, found.records.iter().filter(of_kind).map(RecordText::new).collect())
     } else {
-        Publicly::Untold(format!("{server} says {}", found.code))
+        UpstreamProbe::Untold(format!("{server} says {}", found.code))
     }
 }
 

@@ -70,18 +70,18 @@ pub enum Outcome {
 
 /// One stretch of a chain of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hop {
+pub struct TraceStep {
     /// The name it began with.
     pub name: String,
     /// Who told what follows.
     pub by: By,
     /// What was told: name, seconds, type and data.
-    pub records: Vec<Told>,
+    pub records: Vec<RecordText>,
 }
 
 /// One record, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct RecordText {
     /// Its name, without the dot at its end.
     pub name: String,
     /// How long it may be kept, in seconds.
@@ -92,7 +92,7 @@ pub struct Told {
     pub data: String,
 }
 
-impl Told {
+impl RecordText {
     pub(super) fn new(record: &Record) -> Self {
         Self {
             name: text_of(&record.name),
@@ -259,15 +259,15 @@ impl Resolver {
 
     /// Follows a name to its end: through the plan, and through the upstream wherever the plan knows no more. A stub
     /// client follows no alias by itself.
-    pub(super) async fn resolve(&self, plan: &ResolverPlan, key: &Key) -> (Reply, Vec<Hop>) {
+    pub(super) async fn resolve(&self, plan: &ResolverPlan, key: &Key) -> (Reply, Vec<TraceStep>) {
         let (mut at, kind) = (key.to_name(), key.kind());
         let (mut whole, mut hops) = (Reply::only(ResponseCode::NoError), Vec::new());
         for journey in 0..MOST_JOURNEYS {
             if let Some(own) = look_up(plan, &at, kind) {
-                hops.push(Hop {
+                hops.push(TraceStep {
                     name: text_of(&at),
                     by: By::Plan,
-                    records: own.answers.iter().map(Told::new).collect(),
+                    records: own.answers.iter().map(RecordText::new).collect(),
                 });
                 whole.own |= journey == 0 && own.own;
                 whole.answers.extend(own.answers);
@@ -302,8 +302,8 @@ impl Resolver {
                     break;
                 }
             }
-            let records = whole.answers[before..].iter().map(Told::new).collect();
-            hops.push(Hop { name: asked, by, records });
+            let records = whole.answers[before..].iter().map(RecordText::new).collect();
+            hops.push(TraceStep { name: asked, by, records });
             match next.or_else(|| found.leads_on(kind).cloned()) {
                 Some(next) if whole.answers.len() < MOST_RECORDS => at = next,
                 Some(_) => break,

@@ -14,8 +14,8 @@ use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::counters::Unanswered;
-use super::desk::Ask;
 use super::message::Transport;
+use super::registry::Ask;
 use super::resolver::{Outcome, Resolver};
 use super::{PORT, clock};
 

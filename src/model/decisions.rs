@@ -230,7 +230,7 @@ pub struct Deleted {
 
 /// How far a change reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub enum ChangeExtent {
     /// One endpoint and its connection.
     Endpoint(Key),
     /// Anything.

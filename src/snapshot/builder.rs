@@ -9,7 +9,7 @@ use super::tables::{
     Attachment, Endpoint, EndpointAddress, Limited, Resource, SHARDS, Settings, Shard, Snapshot, Stamp, limit,
     shard_of, stamp_endpoint,
 };
-use super::{EndpointId, Generation, ResourceId, Sharers, TargetId};
+use super::{Contenders, EndpointId, Generation, ResourceId, TargetId};
 
 /// Collects the parts of a [`Snapshot`].
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct SnapshotBuilder {
     shards: Vec<Shard>,
     generations: Vec<Generation>,
     valid_since: Vec<Generation>,
-    sharers: Sharers,
+    sharers: Contenders,
     limited: Limited,
 }
 
@@ -44,7 +44,7 @@ impl SnapshotBuilder {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             generations: Vec::new(),
             valid_since: Vec::new(),
-            sharers: Sharers::default(),
+            sharers: Contenders::default(),
             limited: Limited::default(),
         }
     }

@@ -46,7 +46,7 @@ pub use path_mtu::PathMtus;
 pub use policy::{Admission, Denial, Query};
 pub use publish::{Publisher, Reader};
 pub use rates::{Limits, Meter, Metered, Rates};
-pub use sharers::Sharers;
+pub use sharers::Contenders;
 pub use tables::{
     Attachment, Backend, BackendState, Balance, Endpoint, Peer, PortMap, Resource, Settings, Silent, Snapshot, Target,
     Timeouts,

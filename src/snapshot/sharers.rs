@@ -4,12 +4,12 @@ use super::{ConnectionState, ResourceId};
 
 /// Approved endpoints, of each resource and of all: so many divide NAT ports and the session table among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sharers {
+pub struct Contenders {
     by_resource: Vec<u32>,
     all: u32,
 }
 
-impl Sharers {
+impl Contenders {
     /// Approved endpoints bound to `resource`.
     #[must_use]
     pub fn of(&self, resource: ResourceId) -> u32 {

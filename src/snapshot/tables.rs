@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::prefixes::PrefixSet;
 use super::rates::{Limits, Meter, Rates};
-use super::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, Sharers, TargetId};
+use super::{AttachmentId, ConnectionState, Contenders, EndpointId, Generation, Protocol, ResourceId, TargetId};
 
 /// Number of pieces the endpoint table is cut into, so that a small change rebuilds little.
 pub(super) const SHARDS: usize = 256;
@@ -33,7 +33,7 @@ pub struct Snapshot {
     /// NAT addresses by attachment, and whose they are.
     pub(super) nat_addresses: Arc<HashMap<(AttachmentId, IpAddr), ResourceId, RandomState>>,
     /// Who shares what there is a bound to.
-    pub sharers: Sharers,
+    pub sharers: Contenders,
     /// What limits the traffic of an endpoint, by [`EndpointId`].
     pub(super) limited: Limited,
 }

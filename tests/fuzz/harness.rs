@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use privlink::dataplane::forwarder::{Context, Forwarder, Position};
-use privlink::dataplane::handover::Shared;
+use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::session::Tick;
 use privlink::dataplane::verdict::Verdict;
 use privlink::model::Model;

@@ -65,7 +65,7 @@ impl Lab {
         let authority = identity.authority.expect("of its own");
         let state = ApiState { authority: Some(Arc::new(authority.clone())), ..served.state() };
         workers.work(&state);
-        state.desk.counters("team/net/spoke");
+        state.registry.counters("team/net/spoke");
         let remote = router(state.clone());
         // Whoever runs the test, the same callers ask.
         let router = router(state).layer(from_fn(async |mut request: Request, next: Next| {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_queue::SegQueue;
 use privlink::api::ApiState;
 use privlink::dataplane::counters::{self, NatPortUse, NatPorts, Probes, VerdictCounts, WorkerCounters, add};
-use privlink::dataplane::ended::{Cause, Ended, EndedRing};
+use privlink::dataplane::ended::{Ended, EndedRing, FlowEndReason};
 use privlink::dataplane::mailbox::{FlowRecord, Mailbox, Request};
 use privlink::dataplane::session::Tick;
 use privlink::observe::flow_log::{FlowLog, Limits};
@@ -100,7 +100,9 @@ impl Workers {
         self.counters[0].publish_nat_ports(NatPorts { by_address, full: Vec::new() });
         let live = [live(id, link, 40_001, "established", 1_024), live(id, link, 40_002, "closing", 1_025)];
         self.live.lock().unwrap_or_else(PoisonError::into_inner).extend(live);
-        for (cause, nat) in [(Cause::Closed, 1_026), (Cause::Reset, 1_024), (Cause::Idle, 1_024)] {
+        for (cause, nat) in
+            [(FlowEndReason::Closed, 1_026), (FlowEndReason::Reset, 1_024), (FlowEndReason::Idle, 1_024)]
+        {
             self.ended.push(ended(link, cause, nat));
         }
     }
@@ -130,7 +132,7 @@ fn live(endpoint: EndpointId, link: u32, port: u16, state: &'static str, nat: u1
     }
 }
 
-fn ended(link: u32, cause: Cause, nat: u16) -> Ended {
+fn ended(link: u32, cause: FlowEndReason, nat: u16) -> Ended {
     Ended {
         link,
         protocol: Protocol::Tcp,

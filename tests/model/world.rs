@@ -7,7 +7,7 @@ use privlink::dataplane::Worker;
 use privlink::dataplane::counters::VerdictCounts;
 use privlink::dataplane::device::memory::{MemorySink, MemorySource};
 use privlink::dataplane::forwarder::{Forwarder, Position};
-use privlink::dataplane::handover::Shared;
+use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::mailbox::{FlowRecord, Request, Wanted};
 use privlink::dataplane::session::Tick;
 use privlink::snapshot::{Publisher, Snapshot};

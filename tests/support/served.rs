@@ -14,7 +14,7 @@ use privlink::control::state::Durable;
 use privlink::control::{Command, FileVersion, Outcome, Prepared, Setup};
 use privlink::dataplane::mailbox::Mailbox;
 use privlink::dns::counters::Counters;
-use privlink::dns::desk::Desk;
+use privlink::dns::registry::ResolverRegistry;
 use privlink::model::decisions::DAEMON;
 use privlink::model::links::LinkKey;
 use privlink::model::refusal::Refusal;
@@ -77,14 +77,14 @@ fn check(model: &Model, host: &HostConfig, _: Option<&Key>) -> Vec<Violation> {
 }
 
 /// What resolvers count, for metrics.
-fn answers(desk: Arc<Desk>) -> Source {
+fn answers(registry: Arc<ResolverRegistry>) -> Source {
     Box::new(move || {
         let counts = |(vnet, counters): (String, Arc<Counters>)| NameCounts {
             vnet,
             answers: counters.answers().collect(),
             drops: counters.drops().collect(),
         };
-        desk.all().into_iter().map(counts).collect()
+        registry.all().into_iter().map(counts).collect()
     })
 }
 
@@ -117,9 +117,9 @@ impl Served<'_> {
         let control = Arc::new(prepared.start(workers, Arc::new(AnyHost), Box::new(|_| ())).expect("started"));
         let (named, reloaded) = (Arc::clone(&control), Arc::clone(&control));
         let Traffic { counters, mailboxes, flow_log, hooks } = self.traffic;
-        let desk = Arc::new(Desk::default());
+        let registry = Arc::new(ResolverRegistry::default());
         let observer = Observer::new(snapshot, counters, mailboxes, Box::new(move || facts(&named)));
-        let observer = observer.with_hooks(hooks).with_names(answers(Arc::clone(&desk)));
+        let observer = observer.with_hooks(hooks).with_names(answers(Arc::clone(&registry)));
         let observer = flow_log.into_iter().fold(observer, Observer::with_flow_log);
         let reload = move |caller: &Caller| {
             let author = DAEMON.to_owned();
@@ -147,7 +147,7 @@ impl Served<'_> {
             backup: Arc::new(move || std::fs::File::open(&copy).map_err(|error| error.to_string())),
             authority: None,
             silent: Arc::default(),
-            desk,
+            registry,
             lanes: Lanes::start().expect("started"),
             detached: Arc::new(std::collections::BTreeMap::new),
         }

@@ -4,7 +4,7 @@ use super::gone::{is_severed_alone, vanished};
 use super::references::Refers;
 use super::{Right, Rights, Verb};
 use crate::access::rights::visibility::sees;
-use crate::model::decisions::{Extent, Item, ItemKind};
+use crate::model::decisions::{ChangeExtent, Item, ItemKind};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::sentence::{UNSEEN, itself};
@@ -16,9 +16,9 @@ impl Rights<'_> {
     ///
     /// # Errors
     /// `Forbidden`; `Conflict` where an object would become something else.
-    pub fn demand_change(&self, before: &Model, after: &Model, extent: &Extent) -> Result<(), Refusal> {
+    pub fn demand_change(&self, before: &Model, after: &Model, extent: &ChangeExtent) -> Result<(), Refusal> {
         let change = Change { rights: self, before, after };
-        if let Extent::Endpoint(key) = extent {
+        if let ChangeExtent::Endpoint(key) = extent {
             let (old, new) = (before.endpoints.get(key), after.endpoints.get(key));
             return if old == new { Ok(()) } else { change.demand(ItemKind::Endpoint, key, old, new) };
         }
@@ -85,7 +85,8 @@ impl Change<'_> {
     fn assignments(&self) -> Result<(), Refusal> {
         let before = &self.before.assignments;
         let changes = before.changes(&self.after.assignments);
-        let vanished = if changes.is_empty() { Vec::new() } else { vanished(self.before, self.after, &Extent::Whole) };
+        let vanished =
+            if changes.is_empty() { Vec::new() } else { vanished(self.before, self.after, &ChangeExtent::Whole) };
         for (key, new) in changes {
             let old = before.get(key);
             let went = |given: &RoleAssignment| {

@@ -2,17 +2,17 @@
 //! and the other side of its peerings.
 
 use super::{Right, Verb};
-use crate::model::decisions::{Extent, Item, ItemKind};
+use crate::model::decisions::{ChangeExtent, Item, ItemKind};
 use crate::model::{DnsZone, Key, Map, Model, Scope, Vnet, actions, ids};
 
 /// The places of everything that is in `before`, as far as `extent` reaches, and not in `after`: objects, and parts of
 /// objects that stay.
-pub(crate) fn vanished(before: &Model, after: &Model, extent: &Extent) -> Vec<Scope> {
+pub(crate) fn vanished(before: &Model, after: &Model, extent: &ChangeExtent) -> Vec<Scope> {
     let mut places = Vec::new();
     match extent {
-        Extent::Endpoint(key) if after.endpoints.contains_key(key) => {}
-        Extent::Endpoint(key) => endpoint(before, key, &mut places),
-        Extent::Whole => {
+        ChangeExtent::Endpoint(key) if after.endpoints.contains_key(key) => {}
+        ChangeExtent::Endpoint(key) => endpoint(before, key, &mut places),
+        ChangeExtent::Whole => {
             of_kind(before, ItemKind::LoadBalancer, &before.load_balancers, &after.load_balancers, &mut places);
             of_kind(before, ItemKind::SecurityGroup, &before.security_groups, &after.security_groups, &mut places);
             of_kind(before, ItemKind::Resource, &before.resources, &after.resources, &mut places);

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Rejection;
-use super::ask::{Ask, Looks, lists};
-use super::body::{Field, NOT_BY_PATCH};
+use super::ask::{ArmRequest, Looks, lists};
+use super::body::{JsonField, NOT_BY_PATCH};
 use crate::access::rights::{Right, Verb};
 use crate::model::Tags;
 use crate::model::decisions::Item;
@@ -19,12 +19,12 @@ const PAGE: usize = 1_000;
 
 /// A successful answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ArmResponse {
     status: StatusCode,
     body: Option<Value>,
 }
 
-impl Answer {
+impl ArmResponse {
     /// An object, or a list, as it is.
     pub(super) fn ok(body: Value) -> Self {
         Self { status: StatusCode::OK, body: Some(body) }
@@ -42,7 +42,7 @@ impl Answer {
 
     /// The same, as it was asked for: what a client has is not sent again, and of what it only asks whether it is there,
     /// no more than that is told.
-    pub(super) fn fitted(self, ask: &Ask) -> Self {
+    pub(super) fn fitted(self, ask: &ArmRequest) -> Self {
         let tag = self.body.as_ref().and_then(|body| body.get("etag")).and_then(Value::as_str);
         let known = || ask.if_none_match.as_deref().zip(tag).is_some_and(|(tags, tag)| lists(tags, tag));
         match ask.looks {
@@ -58,7 +58,7 @@ impl Answer {
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for ArmResponse {
     fn into_response(self) -> Response {
         let Some(body) = self.body else { return self.status.into_response() };
         let tag = body.get("etag").and_then(Value::as_str).and_then(|tag| HeaderValue::from_str(tag).ok());
@@ -99,9 +99,9 @@ pub(super) fn object(id: &ArmId, placed: Option<(&String, &Tags)>, properties: V
 ///
 /// # Errors
 /// 403, before the body is looked at; 400, naming what else the body would change.
-pub(super) fn patched(ask: &Ask, item: &Item, before: &Tags, shown: &Value) -> Result<Tags, Rejection> {
+pub(super) fn patched(ask: &ArmRequest, item: &Item, before: &Tags, shown: &Value) -> Result<Tags, Rejection> {
     ask.demand(&Right::on(ask.model(), item, Verb::Write))?;
-    let body = Field::over(&ask.body, Some(shown))?;
+    let body = JsonField::over(&ask.body, Some(shown))?;
     body.refuse_others(&["tags"], NOT_BY_PATCH)?;
     Ok(body.tags()?.unwrap_or_else(|| before.clone()))
 }
@@ -111,11 +111,11 @@ pub(super) fn patched(ask: &Ask, item: &Item, before: &Tags, shown: &Value) -> R
 /// # Errors
 /// `$top` is no number.
 pub(super) fn page<T>(
-    ask: &Ask,
+    ask: &ArmRequest,
     objects: impl Iterator<Item = T>,
     mark: impl Fn(&T) -> String,
     show: impl Fn(T) -> Option<Value>,
-) -> Result<Answer, Rejection> {
+) -> Result<ArmResponse, Rejection> {
     let top = match ask.query("$top") {
         Some(text) => text
             .parse::<std::num::NonZeroUsize>()
@@ -144,7 +144,7 @@ pub(super) fn page<T>(
         let (base, path, query) = (&ask.base, &ask.path, query.collect::<Vec<_>>().join("&"));
         body.insert("nextLink".into(), json!(format!("{base}{path}?{query}")));
     }
-    Ok(Answer::ok(Value::Object(body)))
+    Ok(ArmResponse::ok(Value::Object(body)))
 }
 
 /// Percent-encoded but for what needs it nowhere (RFC 3986 §2.3).

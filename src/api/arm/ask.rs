@@ -16,7 +16,7 @@ use crate::model::{Caller, Key, Model, Vnet, actions, grammar};
 
 /// A request that a handler answers.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct ArmRequest {
     /// What it is asked of.
     pub(super) state: ApiState,
     /// Who asks.
@@ -52,7 +52,7 @@ pub(super) enum Looks {
     Not,
 }
 
-impl Ask {
+impl ArmRequest {
     /// A part of the path.
     pub(super) fn parameter(&self, name: &str) -> &str {
         self.parameters.get(name).map_or("", String::as_str)
@@ -211,7 +211,7 @@ impl Ask {
     /// Makes or changes the objects of `model`, if `items` are as this handler saw them.
     ///
     /// # Errors
-    /// As of [`Ask::change`].
+    /// As of [`ArmRequest::change`].
     pub(super) fn put(&self, items: Vec<Item>, model: Model) -> Result<Outcome, Rejection> {
         self.change(items, Command::Put { items: Box::new(model), create_only: false })
     }
@@ -219,7 +219,7 @@ impl Ask {
     /// Deletes the object of `kind` that the path names.
     ///
     /// # Errors
-    /// As of [`Ask::change`].
+    /// As of [`ArmRequest::change`].
     pub(super) fn delete(&self, kind: ItemKind, key: &Key) -> Result<Outcome, Rejection> {
         let item = Item { kind, key: key.clone() };
         self.change(vec![item], Command::Delete { kind, reference: key.folded().to_owned() })

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Rejection;
-use super::answer::{Answer, object, page, patched};
-use super::ask::Ask;
-use super::body::Field;
+use super::answer::{ArmResponse, object, page, patched};
+use super::ask::ArmRequest;
+use super::body::JsonField;
 use super::stored;
 use crate::access::rights::{Right, Verb};
 use crate::model::decisions::{Item, ItemKind};
@@ -19,33 +19,33 @@ const PROBE: &str = "Microsoft.Network/loadBalancers/probes";
 const POOL: &str = "Microsoft.Network/loadBalancers/backendAddressPools";
 
 /// `GET …/loadBalancers`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let all = ask.model().load_balancers.iter();
     let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::LoadBalancer, key));
     page(ask, here, |(key, _)| key.folded().to_owned(), |(key, balancer)| Some(show(key, balancer)))
 }
 
 /// `GET …/loadBalancers/{name}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, balancer) = found(ask)?;
-    Ok(Answer::ok(show(&key, &balancer)))
+    Ok(ArmResponse::ok(show(&key, &balancer)))
 }
 
 /// `PUT …/loadBalancers/{name}`
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
     let before = ask.model().load_balancers.get(&key);
     let shown = before.map(|balancer| show(&key, balancer));
     ask.check_conditions(shown.as_ref())?;
-    let balancer = read(ask, before, &Field::over(&ask.body, shown.as_ref())?)?;
+    let balancer = read(ask, before, &JsonField::over(&ask.body, shown.as_ref())?)?;
     let created = before.is_none();
     write(ask, &key, &balancer, created)
 }
 
 /// `PATCH …/loadBalancers/{name}`
-pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, balancer) = found(ask)?;
     let shown = show(&key, &balancer);
     ask.check_conditions(Some(&shown))?;
@@ -53,39 +53,39 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `DELETE …/loadBalancers/{name}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
     let before = ask.model().load_balancers.get(&key).map(|balancer| show(&key, balancer));
     ask.check_conditions(before.as_ref())?;
     if before.is_none() {
-        return Ok(Answer::absent());
+        return Ok(ArmResponse::absent());
     }
     ask.delete(ItemKind::LoadBalancer, &key)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
-fn found(ask: &Ask) -> Result<(Key, LoadBalancer), Rejection> {
+fn found(ask: &ArmRequest) -> Result<(Key, LoadBalancer), Rejection> {
     let key = ask.key();
     ask.may_read(ItemKind::LoadBalancer, &key)?;
     let found = ask.model().load_balancers.entry(&key);
     found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(ids::LOAD_BALANCER, &key))
 }
 
-fn write(ask: &Ask, key: &Key, balancer: &LoadBalancer, created: bool) -> Result<Answer, Rejection> {
+fn write(ask: &ArmRequest, key: &Key, balancer: &LoadBalancer, created: bool) -> Result<ArmResponse, Rejection> {
     let mut model = Model::default();
     model.load_balancers.insert(key.clone(), balancer.clone());
     ask.put(vec![item(key)], model)?;
     let view = ask.afresh();
     let written = view.decisions.model.load_balancers.entry(key).map_or(key, |(key, _)| key);
-    Ok(Answer::put(show(written, balancer), created))
+    Ok(ArmResponse::put(show(written, balancer), created))
 }
 
 fn item(key: &Key) -> Item {
     Item { kind: ItemKind::LoadBalancer, key: key.clone() }
 }
 
-fn read(ask: &Ask, before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<LoadBalancer, Rejection> {
+fn read(ask: &ArmRequest, before: Option<&LoadBalancer>, body: &JsonField<'_>) -> Result<LoadBalancer, Rejection> {
     let properties = body.properties();
     let region = body.location()?.or_else(|| before.map(|before| before.region.clone()));
     let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone()));
@@ -141,7 +141,7 @@ fn read(ask: &Ask, before: Option<&LoadBalancer>, body: &Field<'_>) -> Result<Lo
     Ok(balancer)
 }
 
-fn frontend(field: &Field<'_>) -> Result<Frontend, Rejection> {
+fn frontend(field: &JsonField<'_>) -> Result<Frontend, Rejection> {
     let properties = field.properties();
     let subnet = properties.id("subnet", ids::SUBNET)?.map(|id| (id.key().clone(), id.name().to_owned()));
     let method = properties.text("privateIPAllocationMethod")?.unwrap_or_default();
@@ -149,8 +149,8 @@ fn frontend(field: &Field<'_>) -> Result<Frontend, Rejection> {
     Ok(Frontend { name: field.name("name")?, subnet, address })
 }
 
-fn pool(field: &Field<'_>) -> Result<BackendPool, Rejection> {
-    let server = |field: &Field<'_>| {
+fn pool(field: &JsonField<'_>) -> Result<BackendPool, Rejection> {
+    let server = |field: &JsonField<'_>| {
         let properties = field.properties();
         let address = properties.address("ipAddress")?.ok_or_else(|| properties.refused("`ipAddress` is missing"))?;
         let state = properties.text("adminState")?.unwrap_or_default();
@@ -165,7 +165,7 @@ fn pool(field: &Field<'_>) -> Result<BackendPool, Rejection> {
     })
 }
 
-fn rule(field: &Field<'_>) -> Result<BalancingRule, Rejection> {
+fn rule(field: &JsonField<'_>) -> Result<BalancingRule, Rejection> {
     let properties = field.properties();
     let protocol = match properties.required("protocol")?.to_lowercase().as_str() {
         "tcp" => Some(Protocol::Tcp),
@@ -196,7 +196,7 @@ fn rule(field: &Field<'_>) -> Result<BalancingRule, Rejection> {
 }
 
 /// A probe; one that cannot be honoured as it is meant is refused, for a server that fails it must get no connection.
-fn probe(field: &Field<'_>) -> Result<BalancerProbe, Rejection> {
+fn probe(field: &JsonField<'_>) -> Result<BalancerProbe, Rejection> {
     let properties = field.properties();
     let protocol = properties.required("protocol")?;
     let path = properties.text("requestPath")?.filter(|path| !path.is_empty());

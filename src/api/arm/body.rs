@@ -14,7 +14,7 @@ use crate::model::{Tags, grammar, region};
 /// A value of the body, and what the object shows at its place: output that a client sends back with its change orders
 /// nothing.
 #[derive(Clone, Debug)]
-pub(super) struct Field<'a> {
+pub(super) struct JsonField<'a> {
     value: &'a Value,
     shown: Option<&'a Value>,
     path: String,
@@ -121,7 +121,7 @@ fn repeats(said: &Value, shown: &Value) -> bool {
     }
 }
 
-impl<'a> Field<'a> {
+impl<'a> JsonField<'a> {
     /// The whole body, which must be an object.
     ///
     /// # Errors

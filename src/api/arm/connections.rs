@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, object, page, tagged};
-use super::ask::{Ask, Reader};
-use super::body::Field;
+use super::answer::{ArmResponse, object, page, tagged};
+use super::ask::{ArmRequest, Reader};
+use super::body::JsonField;
 use super::{Rejection, kinds};
 use crate::access::rights::Right;
 use crate::api::convert;
@@ -15,7 +15,7 @@ use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::{ConnectionState, Key, PrivateEndpoint, ids};
 
 /// `GET …/privateEndpointConnections`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, kind) = owner(ask)?;
     ask.demand(&Right::connections(ask.model(), &key))?;
     let here = bound(&ask.view, &key);
@@ -25,28 +25,28 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/privateEndpointConnections/{connection}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, kind) = owner(ask)?;
     ask.demand(&Right::connections(ask.model(), &key))?;
     let (endpoint, shown) = found(ask, &ask.view, &key, kind.as_deref()).ok_or_else(|| absent(ask, kind.as_deref()))?;
-    Ok(Answer::ok(with_time_left(ask, shown, &endpoint)))
+    Ok(ArmResponse::ok(with_time_left(ask, shown, &endpoint)))
 }
 
 /// `PUT …/privateEndpointConnections/{connection}`
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, kind) = owner(ask)?;
     let kind = kind.as_deref();
     ask.demand(&Right::approve(ask.model(), &key))?;
     let (endpoint, shown) = found(ask, &ask.view, &key, kind).ok_or_else(|| absent(ask, kind))?;
     ask.check_conditions(Some(&shown))?;
-    let body = Field::over(&ask.body, Some(&shown))?.properties();
+    let body = JsonField::over(&ask.body, Some(&shown))?.properties();
     let Some(state) = body.get("privateLinkServiceConnectionState") else {
         return Err(body.refused("`privateLinkServiceConnectionState` is missing"));
     };
     // A state with all its members, as an answer has them, is what was read; who decides says less.
     let ends_otherwise = body.get("privlink").is_some_and(|part| part.changed("approvalEndsAt").is_some());
     if state.is_as_shown() && state.get("actionsRequired").is_some() && !ends_otherwise {
-        return Ok(Answer::ok(with_time_left(ask, shown, &endpoint)));
+        return Ok(ArmResponse::ok(with_time_left(ask, shown, &endpoint)));
     }
     let decision = Decision {
         endpoint: endpoint.folded().to_owned(),
@@ -66,24 +66,24 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let shown =
         connection(&view, &endpoint).map(|(endpoint, of, connection)| show(&key, kind, endpoint, of, connection));
     let shown = shown.map(|shown| with_time_left(ask, shown, &endpoint));
-    shown.map(Answer::ok).ok_or_else(|| absent(ask, kind))
+    shown.map(ArmResponse::ok).ok_or_else(|| absent(ask, kind))
 }
 
 /// `DELETE …/privateEndpointConnections/{connection}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, kind) = owner(ask)?;
     ask.demand(&Right::approve(ask.model(), &key))?;
     let found = found(ask, &ask.view, &key, kind.as_deref());
     ask.check_conditions(found.as_ref().map(|(_, shown)| shown))?;
-    let Some((endpoint, _)) = found else { return Ok(Answer::absent()) };
+    let Some((endpoint, _)) = found else { return Ok(ArmResponse::absent()) };
     let decision = Decision { endpoint: endpoint.folded().to_owned(), ..Decision::default() };
     ask.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint }], Command::Remove(decision))?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
 /// The resource that the path names, and its type (`None`: a private link service). One that is not there has no
 /// connections: who may not see it is told so before.
-fn owner(ask: &Ask) -> Result<(Key, Option<String>), Rejection> {
+fn owner(ask: &ArmRequest) -> Result<(Key, Option<String>), Rejection> {
     let key = ask.key();
     let kind =
         if ask.parameters.contains_key("type") { Some(kinds::kind(ask.model(), &ask.parameters)?) } else { None };
@@ -100,13 +100,13 @@ fn owner(ask: &Ask) -> Result<(Key, Option<String>), Rejection> {
     found.map(|(key, _)| (key.clone(), kind.clone())).ok_or_else(|| Rejection::absent(&named, &key))
 }
 
-fn absent(ask: &Ask, kind: Option<&str>) -> Rejection {
+fn absent(ask: &ArmRequest, kind: Option<&str>) -> Rejection {
     let kind = format!("{}/{}", kind.unwrap_or(PRIVATE_LINK_SERVICE), ids::CONNECTIONS);
     Rejection::absent(&kind, &ask.key().beside(&format!("{}/{}", ask.key().group, ask.parameter("connection"))))
 }
 
 /// The endpoint whose connection the path names, and how that is shown.
-fn found(ask: &Ask, view: &View, key: &Key, kind: Option<&str>) -> Option<(Key, Value)> {
+fn found(ask: &ArmRequest, view: &View, key: &Key, kind: Option<&str>) -> Option<(Key, Value)> {
     let name = ask.parameter("connection");
     // The name begins with the endpoint's: only endpoints called so are looked at, however many are bound.
     let (front, _) = name.rsplit_once('.')?;
@@ -143,13 +143,13 @@ pub(super) fn of(reader: &Reader<'_>, key: &Key, kind: Option<&str>) -> Vec<Valu
 }
 
 /// When an approval is to end by itself: `properties.privlink.approvalEndsAt`, as it is shown. Without it, never.
-fn until(properties: &Field<'_>) -> Result<Option<Until>, Rejection> {
+fn until(properties: &JsonField<'_>) -> Result<Option<Until>, Rejection> {
     let Some(part) = properties.get("privlink") else { return Ok(None) };
     Ok(part.parsed::<Timestamp>("approvalEndsAt", "a time such as 2026-12-01T08:00:00Z")?.map(Until::At))
 }
 
 /// `shown` with what is left of its approval. The tag stands already: it is not another one with each second.
-pub(super) fn with_time_left(ask: &Ask, mut shown: Value, endpoint: &Key) -> Value {
+pub(super) fn with_time_left(ask: &ArmRequest, mut shown: Value, endpoint: &Key) -> Value {
     let ends_at = ask.afresh().decisions.connections.get(endpoint).and_then(|connection| connection.ends_at);
     if let Some(ending) = convert::ending(ends_at, ask.state.control.now()) {
         shown["properties"]["privlink"]["approvalSecondsLeft"] = json!(ending.approval_seconds_left);

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, object, page, patched};
-use super::ask::Ask;
-use super::body::Field;
+use super::answer::{ArmResponse, object, page, patched};
+use super::ask::ArmRequest;
+use super::body::JsonField;
 use super::{Rejection, connections, extension, nic, stored};
 use crate::access::rights::{Right, Verb};
 use crate::control::View;
@@ -14,7 +14,7 @@ use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint, ids, resource_types};
 
 /// `GET …/privateEndpoints`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     ask.expands_interfaces()?;
     let all = ask.model().endpoints.iter();
     let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Endpoint, key));
@@ -22,14 +22,14 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/privateEndpoints/{name}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     ask.expands_interfaces()?;
     let (key, endpoint) = found(ask)?;
-    shown(ask, &ask.view, &key, &endpoint).map(Answer::ok)
+    shown(ask, &ask.view, &key, &endpoint).map(ArmResponse::ok)
 }
 
 /// `PUT …/privateEndpoints/{name}`
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
@@ -43,7 +43,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `PATCH …/privateEndpoints/{name}`
-pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, mut endpoint) = found(ask)?;
     let shown = shown(ask, &ask.view, &key, &endpoint)?;
     ask.check_conditions(Some(&shown))?;
@@ -55,26 +55,26 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `DELETE …/privateEndpoints/{name}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
     let before = ask.model().endpoints.get(&key);
     ask.check_conditions(before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint)).as_ref())?;
     if before.is_none() {
-        return Ok(Answer::absent());
+        return Ok(ArmResponse::absent());
     }
     ask.delete(ItemKind::Endpoint, &key)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
-pub(super) fn found(ask: &Ask) -> Result<(Key, PrivateEndpoint), Rejection> {
+pub(super) fn found(ask: &ArmRequest) -> Result<(Key, PrivateEndpoint), Rejection> {
     let key = ask.key();
     ask.may_read(ItemKind::Endpoint, &key)?;
     let found = ask.model().endpoints.entry(&key);
     found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(ids::ENDPOINT, &key))
 }
 
-pub(super) fn write(ask: &Ask, key: &Key, endpoint: PrivateEndpoint) -> Result<(), Rejection> {
+pub(super) fn write(ask: &ArmRequest, key: &Key, endpoint: PrivateEndpoint) -> Result<(), Rejection> {
     let mut model = Model::default();
     model.endpoints.insert(key.clone(), endpoint);
     ask.put(vec![item(key)], model).map(drop)
@@ -84,21 +84,21 @@ fn item(key: &Key) -> Item {
     Item { kind: ItemKind::Endpoint, key: key.clone() }
 }
 
-fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
+fn answer(ask: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Rejection> {
     let view = ask.afresh();
     let found = view.decisions.model.endpoints.entry(key);
     let (key, endpoint) = found.ok_or_else(|| Rejection::absent(ids::ENDPOINT, key))?;
-    shown(ask, &view, key, endpoint).map(|body| Answer::put(body, created))
+    shown(ask, &view, key, endpoint).map(|body| ArmResponse::put(body, created))
 }
 
 /// The endpoint that the body describes. What it is cannot change during its life, and is checked by the writer.
 fn read(
-    ask: &Ask,
+    ask: &ArmRequest,
     key: &Key,
     before: Option<&PrivateEndpoint>,
     shown: Option<&Value>,
 ) -> Result<PrivateEndpoint, Rejection> {
-    let body = Field::over(&ask.body, shown)?;
+    let body = JsonField::over(&ask.body, shown)?;
     let properties = body.properties();
     let subnet = properties.required_id("subnet", ids::SUBNET)?;
     let same =
@@ -164,7 +164,7 @@ fn read(
 }
 
 /// The one connection that the endpoint asks for, and whether its owner is to be asked.
-fn request<'a>(properties: &Field<'a>) -> Result<(Field<'a>, bool), Rejection> {
+fn request<'a>(properties: &JsonField<'a>) -> Result<(JsonField<'a>, bool), Rejection> {
     let automatic = properties.items("privateLinkServiceConnections")?;
     let manual = properties.items("manualPrivateLinkServiceConnections")?;
     match (automatic.as_slice(), manual.as_slice()) {
@@ -178,7 +178,12 @@ fn request<'a>(properties: &Field<'a>) -> Result<(Field<'a>, bool), Rejection> {
 
 /// What `privateLinkServiceId` means: an ID or an alias. What the caller may not see is as if it were not there, unless
 /// whoever knows its ID may ask for it.
-fn resource(ask: &Ask, asked: &Field<'_>, manual: bool, before: Option<&PrivateEndpoint>) -> Result<Key, Rejection> {
+fn resource(
+    ask: &ArmRequest,
+    asked: &JsonField<'_>,
+    manual: bool,
+    before: Option<&PrivateEndpoint>,
+) -> Result<Key, Rejection> {
     let text = asked.required("privateLinkServiceId")?;
     let model = ask.model();
     let absent = || {
@@ -219,7 +224,7 @@ fn resource(ask: &Ask, asked: &Field<'_>, manual: bool, before: Option<&PrivateE
 
 /// The subresource that is meant where none is named: the only one that the resource has, or, for who may know its type
 /// alone, the only one of that.
-fn only_subresource(ask: &Ask, key: &Key) -> Option<String> {
+fn only_subresource(ask: &ArmRequest, key: &Key) -> Option<String> {
     let resource = ask.model().resources.get(key)?;
     if !(resource.visibility.admits(&ask.key().subscription) || ask.sees(ItemKind::Resource, key)) {
         let known = resource_types::find(resource.kind.as_deref()?)?;
@@ -232,7 +237,7 @@ fn only_subresource(ask: &Ask, key: &Key) -> Option<String> {
 }
 
 fn addresses(
-    configs: &[Field<'_>],
+    configs: &[JsonField<'_>],
     subresource: &str,
     labels: &mut EndpointLabels,
 ) -> Result<Vec<EndpointIp>, Rejection> {
@@ -258,12 +263,12 @@ fn addresses(
     Ok(made)
 }
 
-fn shown(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Result<Value, Rejection> {
+fn shown(ask: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Result<Value, Rejection> {
     show(ask, view, key, endpoint).ok_or_else(|| Rejection::absent(ids::ENDPOINT, key))
 }
 
 /// As Azure shows it.
-fn show(ask: &Ask, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option<Value> {
+fn show(ask: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option<Value> {
     let connection = view.decisions.connections.get(key)?;
     let model = &view.decisions.model;
     let id = ids::endpoint(key);

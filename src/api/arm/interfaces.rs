@@ -1,16 +1,16 @@
 //! The interface of each private endpoint: it comes and goes with it, and never changes by itself.
 
 use super::Rejection;
-use super::answer::{Answer, page};
-use super::ask::Ask;
-use super::body::{Field, NOT_BY_PATCH};
+use super::answer::{ArmResponse, page};
+use super::ask::ArmRequest;
+use super::body::{JsonField, NOT_BY_PATCH};
 use super::endpoints;
 use super::nic::{owner, show};
 use crate::access::rights::Right;
 use crate::model::{EndpointLabels, Key, PrivateEndpoint, actions, ids};
 
 /// `GET …/networkInterfaces`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let all = ask.model().endpoints.iter().filter(|(key, _)| ask.covers(key));
     let named = all.map(|(key, endpoint)| (ids::network_interface(key, endpoint).key().clone(), key, endpoint));
     let here = named.filter(|(name, _, _)| ask.hold(&Right::interface(name)));
@@ -21,22 +21,22 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/networkInterfaces/{name}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let name = ask.key();
     ask.demand(&Right::interface(&name))?;
     let (key, endpoint) = owner(ask, &name).ok_or_else(|| Rejection::absent(ids::NETWORK_INTERFACE, &name))?;
-    Ok(Answer::ok(show(&ask.view, key, endpoint)))
+    Ok(ArmResponse::ok(show(&ask.view, key, endpoint)))
 }
 
 /// `PUT`: the endpoint is what changes; an interface that comes back as it is shown stays so.
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let name = ask.key();
     ask.demand(&Right::interface(&name))?;
     if let Some((key, endpoint)) = owner(ask, &name) {
         let shown = show(&ask.view, key, endpoint);
         ask.check_conditions(Some(&shown))?;
-        if Field::over(&ask.body, Some(&shown))?.is_as_shown() {
-            return Ok(Answer::ok(shown));
+        if JsonField::over(&ask.body, Some(&shown))?.is_as_shown() {
+            return Ok(ArmResponse::ok(shown));
         }
     }
     delete(ask)?;
@@ -45,7 +45,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `PATCH`: its tags are all that is its own.
-pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let name = ask.key();
     ask.demand(&Right::write_of(actions::INTERFACES, &name))?;
     let absent = || Rejection::absent(ids::NETWORK_INTERFACE, &name);
@@ -53,7 +53,7 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     let (key, mut endpoint) = found.ok_or_else(absent)?;
     let shown = show(&ask.view, &key, &endpoint);
     ask.check_conditions(Some(&shown))?;
-    let body = Field::over(&ask.body, Some(&shown))?;
+    let body = JsonField::over(&ask.body, Some(&shown))?;
     body.refuse_others(&["tags"], NOT_BY_PATCH)?;
     let mut labels = endpoint.labels.take().unwrap_or_default();
     labels.interface_tags = body.tags()?.unwrap_or(labels.interface_tags);
@@ -61,14 +61,14 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
     endpoints::write(ask, &key, endpoint)?;
     let view = ask.afresh();
     let (key, endpoint) = view.decisions.model.endpoints.entry(&key).ok_or_else(absent)?;
-    Ok(Answer::ok(show(&view, key, endpoint)))
+    Ok(ArmResponse::ok(show(&view, key, endpoint)))
 }
 
 /// `DELETE`: the endpoint is what goes.
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let name = ask.key();
     ask.demand(&Right::interface(&name))?;
-    let Some((key, _)) = owner(ask, &name) else { return Ok(Answer::absent()) };
+    let Some((key, _)) = owner(ask, &name) else { return Ok(ArmResponse::absent()) };
     let message = format!("Network interface {name} belongs to private endpoint {key}, and goes with it.");
     Err(Rejection::bad_request_of("NicInUseWithPrivateEndpoint", &message, &ids::endpoint(key).to_string()))
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Rejection;
-use super::answer::{Answer, page};
-use super::ask::Ask;
-use super::body::Field;
+use super::answer::{ArmResponse, page};
+use super::ask::ArmRequest;
+use super::body::JsonField;
 use crate::access::rights::Right;
 use crate::model;
 use crate::model::decisions::ItemKind;
@@ -13,7 +13,7 @@ use crate::model::ids::ArmId;
 use crate::model::{Key, ResourceType, Scope, actions, ids, resource_types};
 
 /// `GET …/locations/{location}/availablePrivateEndpointTypes`
-pub(super) fn types(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn types(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     demand(ask)?;
     let (declared, region) = (&ask.model().resource_types, ask.parameter("location"));
     let offered = |kind: &str| {
@@ -41,7 +41,7 @@ pub(super) fn types(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/locations/{location}/autoApprovedPrivateLinkServices`
-pub(super) fn auto_approved(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn auto_approved(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     demand(ask)?;
     let (region, subscription) = (ask.parameter("location"), ask.parameter("subscription"));
     let listed = |list: &[String]| list.iter().any(|one| one.eq_ignore_ascii_case(subscription));
@@ -53,9 +53,9 @@ pub(super) fn auto_approved(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `POST …/locations/{location}/checkPrivateLinkServiceVisibility`
-pub(super) fn visibility(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn visibility(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     demand(ask)?;
-    let body = Field::root(&ask.body)?;
+    let body = JsonField::root(&ask.body)?;
     let alias = body.required("privateLinkServiceAlias")?;
     let model = ask.model();
     let key = if ArmId::is_meant(&alias) {
@@ -65,17 +65,17 @@ pub(super) fn visibility(ask: &Ask) -> Result<Answer, Rejection> {
         ids::by_alias(model, &alias)
     };
     let visible: Value = json!({ "visible": key.is_some_and(|key| visible(ask, key)) });
-    Ok(Answer::ok(visible))
+    Ok(ArmResponse::ok(visible))
 }
 
 /// Whether the service shows itself to the subscription of the path, or the caller may read it anyway.
-fn visible(ask: &Ask, key: &Key) -> bool {
+fn visible(ask: &ArmRequest, key: &Key) -> bool {
     let service = ask.model().resources.get(key);
     service.is_some_and(|service| service.visibility.admits(ask.parameter("subscription")))
         || ask.sees(ItemKind::Resource, key)
 }
 
-fn demand(ask: &Ask) -> Result<(), Rejection> {
+fn demand(ask: &ArmRequest) -> Result<(), Rejection> {
     let (subscription, group) = (ask.parameter("subscription"), ask.parameters.get("group"));
     let scope = match group {
         Some(group) => Scope::group(subscription, group),

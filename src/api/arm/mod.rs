@@ -94,8 +94,8 @@ mod typed;
 /// Refusals in Azure's words.
 mod words;
 
-use answer::Answer;
-use ask::Ask;
+use answer::ArmResponse;
+use ask::ArmRequest;
 pub(super) use ask::decode;
 pub(super) use nic::fqdns;
 use routes::Handler;
@@ -135,11 +135,11 @@ pub(super) fn check_head(state: &ApiState, caller: &Caller, parts: &Parts) -> Re
     asked(state, caller.clone(), parts, Bytes::new()).map(drop)
 }
 
-fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result<(Handler, Ask), Rejection> {
+fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result<(Handler, ArmRequest), Rejection> {
     let Parts { method, uri, headers, extensions, .. } = parts;
     let (route, parameters) = routes::find(&state.control.view(), uri.path())?;
     let operation = route.operation(method).ok_or_else(|| Rejection::wrong_method_of(&route.methods()))?;
-    let ask = Ask {
+    let ask = ArmRequest {
         state: state.clone(),
         caller,
         view: Arc::clone(&state.control.view()),
@@ -156,7 +156,7 @@ fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result
     Ok((operation.handler, ask))
 }
 
-fn answer((handler, mut ask): (Handler, Ask)) -> Result<Answer, Rejection> {
+fn answer((handler, mut ask): (Handler, ArmRequest)) -> Result<ArmResponse, Rejection> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
         match handler(&ask) {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, object, page, patched};
-use super::ask::{Ask, Reader};
-use super::body::Field;
+use super::answer::{ArmResponse, object, page, patched};
+use super::ask::{ArmRequest, Reader};
+use super::body::JsonField;
 use super::subnets;
 use super::vnet::{found, item, write};
 use super::{Rejection, extension, stored};
@@ -13,19 +13,19 @@ use crate::model::decisions::ItemKind;
 use crate::model::{Key, PeeringLabel, Vnet, ids};
 
 /// `GET …/virtualNetworks`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let here = ask.model().vnets.iter().filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Vnet, key));
     page(ask, here, |(key, _)| key.folded().to_owned(), |(key, vnet)| Some(show(&ask.reader(), key, vnet)))
 }
 
 /// `GET …/virtualNetworks/{name}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, vnet) = found(ask)?;
-    Ok(Answer::ok(show(&ask.reader(), &key, &vnet)))
+    Ok(ArmResponse::ok(show(&ask.reader(), &key, &vnet)))
 }
 
 /// `PUT …/virtualNetworks/{name}`
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
@@ -39,7 +39,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `PATCH …/virtualNetworks/{name}`
-pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, vnet) = found(ask)?;
     let shown = show(&ask.reader(), &key, &vnet);
     ask.check_conditions(Some(&shown))?;
@@ -48,28 +48,28 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `DELETE …/virtualNetworks/{name}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
     let before = ask.model().vnets.get(&key).map(|vnet| show(&ask.reader(), &key, vnet));
     ask.check_conditions(before.as_ref())?;
     if before.is_none() {
-        return Ok(Answer::absent());
+        return Ok(ArmResponse::absent());
     }
     ask.delete(ItemKind::Vnet, &key)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
-fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
+fn answer(ask: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Rejection> {
     let view = ask.afresh();
     let vnets = &view.decisions.model.vnets;
     let (key, vnet) = vnets.entry(key).ok_or_else(|| Rejection::absent(ids::VNET, key))?;
-    Ok(Answer::put(show(&ask.reader_of(&view), key, vnet), created))
+    Ok(ArmResponse::put(show(&ask.reader_of(&view), key, vnet), created))
 }
 
 /// The VNet that the body describes; what it says nothing of stays as it was.
-fn read(ask: &Ask, key: &Key, before: Option<&Vnet>, shown: Option<&Value>) -> Result<Vnet, Rejection> {
-    let body = Field::over(&ask.body, shown)?;
+fn read(ask: &ArmRequest, key: &Key, before: Option<&Vnet>, shown: Option<&Value>) -> Result<Vnet, Rejection> {
+    let body = JsonField::over(&ask.body, shown)?;
     let properties = body.properties();
     let region = body.location()?.or_else(|| before.map(|vnet| vnet.region.clone()));
     let mut vnet = before.cloned().unwrap_or_else(|| Vnet {
@@ -95,7 +95,7 @@ fn read(ask: &Ask, key: &Key, before: Option<&Vnet>, shown: Option<&Value>) -> R
     }
     if let Some(list) = properties.list("subnets")? {
         let old = vnet.subnets.clone();
-        let one = |field: &Field<'_>| {
+        let one = |field: &JsonField<'_>| {
             let name = field.name("name")?;
             let before = old.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&name));
             subnets::read(field, &name, before)

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Rejection;
 use super::answer::object;
-use super::ask::Ask;
+use super::ask::ArmRequest;
 use crate::access::rights::Right;
 use crate::control::View;
 use crate::model::decisions::{Connection, Decisions, ItemKind};
@@ -14,7 +14,7 @@ use crate::model::{EndpointIp, Key, PrivateEndpoint, actions, ids, names};
 ///
 /// # Errors
 /// 409.
-pub(super) fn refuse_taken(ask: &Ask, endpoint: &Key, name: &str) -> Result<(), Rejection> {
+pub(super) fn refuse_taken(ask: &ArmRequest, endpoint: &Key, name: &str) -> Result<(), Rejection> {
     let key = Key::of(&*endpoint.subscription, &*endpoint.group, name);
     match owner(ask, &key) {
         Some((other, _)) if other != endpoint => {
@@ -80,7 +80,7 @@ impl Right {
 }
 
 /// The endpoint whose interface is called `name`.
-pub(super) fn owner<'a>(ask: &'a Ask, name: &Key) -> Option<(&'a Key, &'a PrivateEndpoint)> {
+pub(super) fn owner<'a>(ask: &'a ArmRequest, name: &Key) -> Option<(&'a Key, &'a PrivateEndpoint)> {
     let endpoints = &ask.model().endpoints;
     // The name that an interface has by itself begins with its endpoint's.
     let usual = name.name.rsplit_once(".nic.").map(|(front, _)| name.beside(front));

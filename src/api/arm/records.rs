@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde_json::{Map, Value, json};
 
 use super::Rejection;
-use super::answer::{Answer, page, tagged};
-use super::ask::Ask;
-use super::body::Field;
+use super::answer::{ArmResponse, page, tagged};
+use super::ask::ArmRequest;
+use super::body::JsonField;
 use super::zones::{found, writable, write};
 use crate::model::decisions::ItemKind;
 use crate::model::{
@@ -25,7 +25,7 @@ enum Asked {
 }
 
 impl Asked {
-    fn of(ask: &Ask) -> Result<Self, Rejection> {
+    fn of(ask: &ArmRequest) -> Result<Self, Rejection> {
         let text = ask.parameter("record");
         if text.eq_ignore_ascii_case("SOA") {
             return Ok(Self::Soa);
@@ -42,7 +42,7 @@ impl Asked {
 }
 
 /// `GET …/privateDnsZones/{name}/{record}`: the sets of one type, or of all.
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let all = ask.parameter("record").eq_ignore_ascii_case("ALL");
     let wanted = if all { None } else { Some(Asked::of(ask)?) };
     let (key, zone) = found(ask)?;
@@ -68,28 +68,28 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/privateDnsZones/{name}/{record}/{relative}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let asked = Asked::of(ask)?;
     let (key, zone) = found(ask)?;
-    now(ask, asked, &key, &zone).map(Answer::ok).ok_or_else(|| absent(ask, asked, &key))
+    now(ask, asked, &key, &zone).map(ArmResponse::ok).ok_or_else(|| absent(ask, asked, &key))
 }
 
 /// `PUT …/privateDnsZones/{name}/{record}/{relative}`
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     change(ask, true)
 }
 
 /// `PATCH …/privateDnsZones/{name}/{record}/{relative}`
-pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     change(ask, false)
 }
 
 /// `DELETE …/privateDnsZones/{name}/{record}/{relative}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let asked = Asked::of(ask)?;
     let (key, mut zone) = match writable(ask, actions::delete(&actions::record_sets(asked.name()))) {
         Err(rejection) if ask.model().dns_zones.get(&ask.key()).is_none() && rejection.is("ResourceNotFound") => {
-            return Ok(Answer::absent());
+            return Ok(ArmResponse::absent());
         }
         other => other?,
     };
@@ -100,19 +100,19 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     };
     if !zone.remove(&relative(ask), kind) {
         if before.is_none() {
-            return Ok(Answer::absent());
+            return Ok(ArmResponse::absent());
         }
         let message = format!("{kind} {} is of private endpoints, and goes with them.", relative(ask));
         return Err(Rejection::conflict("RecordSetOfPrivateEndpoint", &message));
     }
     write(ask, &key, &zone)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
 /// What every record set shows besides.
 const SHOWN: [&str; 4] = ["fqdn", "isAutoRegistered", "provisioningState", "privlink"];
 
-fn change(ask: &Ask, whole: bool) -> Result<Answer, Rejection> {
+fn change(ask: &ArmRequest, whole: bool) -> Result<ArmResponse, Rejection> {
     let asked = Asked::of(ask)?;
     let (key, mut zone) = writable(ask, actions::write(&actions::record_sets(asked.name())))?;
     let before = now(ask, asked, &key, &zone);
@@ -120,7 +120,7 @@ fn change(ask: &Ask, whole: bool) -> Result<Answer, Rejection> {
     if !whole && before.is_none() {
         return Err(absent(ask, asked, &key));
     }
-    let body = Field::over(&ask.body, before.as_ref())?;
+    let body = JsonField::over(&ask.body, before.as_ref())?;
     let properties = body.properties();
     let own = match asked {
         Asked::Soa => "soaRecord",
@@ -148,26 +148,28 @@ fn change(ask: &Ask, whole: bool) -> Result<Answer, Rejection> {
             match data {
                 Some(data) => zone.put(ZoneRecord { name, set: RecordSet { ttl, data }, metadata }),
                 // Nothing is asked for that is not there by itself.
-                None => return now(ask, asked, &key, &zone).map(Answer::ok).ok_or_else(|| absent(ask, asked, &key)),
+                None => {
+                    return now(ask, asked, &key, &zone).map(ArmResponse::ok).ok_or_else(|| absent(ask, asked, &key));
+                }
             }
         }
     }
     write(ask, &key, &zone)?;
     let shown = now(ask, asked, &key, &zone).ok_or_else(|| absent(ask, asked, &key))?;
-    Ok(Answer::put(shown, before.is_none()))
+    Ok(ArmResponse::put(shown, before.is_none()))
 }
 
 /// The name of the path, in lower case and relative to its zone.
-fn relative(ask: &Ask) -> String {
+fn relative(ask: &ArmRequest) -> String {
     ask.parameter("relative").to_lowercase()
 }
 
-fn absent(ask: &Ask, asked: Asked, zone: &Key) -> Rejection {
+fn absent(ask: &ArmRequest, asked: Asked, zone: &Key) -> Rejection {
     let kind = format!("{}/{}", ids::DNS_ZONE, asked.name());
     Rejection::absent(&kind, &zone.beside(&relative(ask)))
 }
 
-fn now(ask: &Ask, asked: Asked, key: &Key, zone: &DnsZone) -> Option<Value> {
+fn now(ask: &ArmRequest, asked: Asked, key: &Key, zone: &DnsZone) -> Option<Value> {
     match asked {
         Asked::Soa => (relative(ask) == APEX).then(|| show_soa(key, &zone.soa)),
         Asked::Set(kind) => show(key, zone, &relative(ask), kind, &owned(ask, key, &relative(ask))),
@@ -175,7 +177,7 @@ fn now(ask: &Ask, asked: Asked, key: &Key, zone: &DnsZone) -> Option<Value> {
 }
 
 /// Addresses that endpoints have at a name of the zone, of those that the caller may see.
-fn owned<'a>(ask: &'a Ask, key: &Key, name: &str) -> Vec<(&'a Key, IpAddr)> {
+fn owned<'a>(ask: &'a ArmRequest, key: &Key, name: &str) -> Vec<(&'a Key, IpAddr)> {
     let seen = |endpoint: &Key| ask.sees(ItemKind::Endpoint, endpoint);
     names::in_zone(&ask.view.decisions, key, &seen).remove(name).unwrap_or_default()
 }
@@ -225,14 +227,14 @@ fn field_of(kind: RecordType) -> &'static str {
     }
 }
 
-fn read_data(kind: RecordType, properties: &Field<'_>) -> Result<Option<RecordData>, Rejection> {
+fn read_data(kind: RecordType, properties: &JsonField<'_>) -> Result<Option<RecordData>, Rejection> {
     let Some(field) = properties.get(field_of(kind)) else { return Ok(None) };
     let items = || properties.items(field_of(kind));
-    let name = |field: &Field<'_>, at: &str| {
+    let name = |field: &JsonField<'_>, at: &str| {
         let text = field.required(at)?;
         domain_name(&text, false).map(|name| name.as_str().into()).ok_or_else(|| field.wrong("a whole name"))
     };
-    let lacks = |item: &Field<'_>, what: &str| item.refused(&format!("`{what}` is missing"));
+    let lacks = |item: &JsonField<'_>, what: &str| item.refused(&format!("`{what}` is missing"));
     Ok(Some(match kind {
         RecordType::A => RecordData::A(
             items()?
@@ -293,15 +295,15 @@ fn read_data(kind: RecordType, properties: &Field<'_>) -> Result<Option<RecordDa
     }))
 }
 
-fn number(field: &Field<'_>, name: &str) -> Result<Option<u32>, Rejection> {
+fn number(field: &JsonField<'_>, name: &str) -> Result<Option<u32>, Rejection> {
     field.get(name).map(|value| value.read::<u32>()).transpose()
 }
 
-fn metadata(properties: &Field<'_>) -> Result<Option<Tags>, Rejection> {
+fn metadata(properties: &JsonField<'_>) -> Result<Option<Tags>, Rejection> {
     properties.get("metadata").map(|value| value.read::<Tags>()).transpose()
 }
 
-fn read_soa(before: &Soa, properties: &Field<'_>) -> Result<Soa, Rejection> {
+fn read_soa(before: &Soa, properties: &JsonField<'_>) -> Result<Soa, Rejection> {
     let ttl = number(properties, "ttl")?.unwrap_or(before.ttl);
     let Some(record) = properties.get("soaRecord") else { return Ok(Soa { ttl, ..before.clone() }) };
     let known = ["email", "refreshTime", "retryTime", "expireTime", "minimumTtl"];

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use axum::http::Method;
 
-use super::answer::Answer;
-use super::ask::{Ask, Looks, decode};
+use super::answer::ArmResponse;
+use super::ask::{ArmRequest, Looks, decode};
 use super::{
     Rejection, balancers, connections, endpoints, groups, interfaces, kinds, locations, networks, records, services,
     subnets, typed, zone_groups, zones,
@@ -14,7 +14,7 @@ use super::{
 use crate::control::View;
 
 /// Answers a request.
-pub(super) type Handler = fn(&Ask) -> Result<Answer, Rejection>;
+pub(super) type Handler = fn(&ArmRequest) -> Result<ArmResponse, Rejection>;
 
 /// What a method does at a path.
 #[derive(Clone, Copy, Debug)]

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, object, page, patched};
-use super::ask::{Ask, Reader};
-use super::body::Field;
+use super::answer::{ArmResponse, object, page, patched};
+use super::ask::{ArmRequest, Reader};
+use super::body::JsonField;
 use super::{Rejection, connections, extension, stored};
 use crate::access::rights::{Right, Verb};
 use crate::model::decisions::{Item, ItemKind};
@@ -12,20 +12,20 @@ use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Visibility, ids};
 
 /// `GET …/privateLinkServices`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let here = ask.model().resources.iter().filter(|(_, resource)| resource.kind.is_none());
     let here = here.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Resource, key));
     page(ask, here, |(key, _)| key.folded().to_owned(), |(key, service)| Some(show(&ask.reader(), key, service)))
 }
 
 /// `GET …/privateLinkServices/{name}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, service) = found(ask)?;
-    Ok(Answer::ok(show(&ask.reader(), &key, &service)))
+    Ok(ArmResponse::ok(show(&ask.reader(), &key, &service)))
 }
 
 /// `PUT …/privateLinkServices/{name}`
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&right(&key, Verb::Write))?;
     ask.demand_group()?;
@@ -43,7 +43,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `PATCH …/privateLinkServices/{name}`
-pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, service) = found(ask)?;
     let shown = show(&ask.reader(), &key, &service);
     ask.check_conditions(Some(&shown))?;
@@ -52,20 +52,20 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `DELETE …/privateLinkServices/{name}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&right(&key, Verb::Delete))?;
     let before = ask.model().resources.get(&key).filter(|resource| resource.kind.is_none());
     let before = before.map(|service| show(&ask.reader(), &key, service));
     ask.check_conditions(before.as_ref())?;
     if before.is_none() {
-        return Ok(Answer::absent());
+        return Ok(ArmResponse::absent());
     }
     ask.delete(ItemKind::Resource, &key)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
-fn found(ask: &Ask) -> Result<(Key, LinkResource), Rejection> {
+fn found(ask: &ArmRequest) -> Result<(Key, LinkResource), Rejection> {
     let key = ask.key();
     ask.demand(&right(&key, Verb::Read))?;
     let found = ask.model().resources.entry(&key).filter(|(_, resource)| resource.kind.is_none());
@@ -84,24 +84,29 @@ pub(super) fn item(key: &Key) -> Item {
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn write(ask: &Ask, key: &Key, resource: LinkResource) -> Result<(), Rejection> {
+pub(super) fn write(ask: &ArmRequest, key: &Key, resource: LinkResource) -> Result<(), Rejection> {
     let mut model = Model::default();
     model.resources.insert(key.clone(), resource);
     ask.put(vec![item(key)], model).map(drop)
 }
 
-fn answer(ask: &Ask, key: &Key, created: bool) -> Result<Answer, Rejection> {
+fn answer(ask: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Rejection> {
     let view = ask.afresh();
     let resources = &view.decisions.model.resources;
     let (key, service) = resources.entry(key).ok_or_else(|| Rejection::absent(PRIVATE_LINK_SERVICE, key))?;
-    Ok(Answer::put(show(&ask.reader_of(&view), key, service), created))
+    Ok(ArmResponse::put(show(&ask.reader_of(&view), key, service), created))
 }
 
 /// The service that the body describes; what it says nothing of is as if it were new, but for what Azure has no word for.
 /// What is shown of it and follows from something else orders nothing when it comes back: the targets from a load
 /// balancer or a destination, the NAT addresses from IP configurations, or these from those.
-fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>, shown: Option<&Value>) -> Result<LinkResource, Rejection> {
-    let body = Field::over(&ask.body, shown)?;
+fn read(
+    ask: &ArmRequest,
+    key: &Key,
+    before: Option<&LinkResource>,
+    shown: Option<&Value>,
+) -> Result<LinkResource, Rejection> {
+    let body = JsonField::over(&ask.body, shown)?;
     let properties = body.properties();
     let new = || LinkResource { alias: Some(key.name.clone()), ..LinkResource::blank(None) };
     let mut service = before.cloned().unwrap_or_else(new);
@@ -141,7 +146,11 @@ fn read(ask: &Ask, key: &Key, before: Option<&LinkResource>, shown: Option<&Valu
 ///
 /// # Errors
 /// 400.
-pub(super) fn common(body: &Field<'_>, properties: &Field<'_>, resource: &mut LinkResource) -> Result<(), Rejection> {
+pub(super) fn common(
+    body: &JsonField<'_>,
+    properties: &JsonField<'_>,
+    resource: &mut LinkResource,
+) -> Result<(), Rejection> {
     if let Some(region) = body.location()? {
         resource.region = region;
     }
@@ -164,7 +173,7 @@ pub(super) fn common(body: &Field<'_>, properties: &Field<'_>, resource: &mut Li
 }
 
 /// The NAT addresses, all of one VNet: the provider's.
-fn addresses(ask: &Ask, configs: &[Field<'_>], service: &mut LinkResource) -> Result<(), Rejection> {
+fn addresses(ask: &ArmRequest, configs: &[JsonField<'_>], service: &mut LinkResource) -> Result<(), Rejection> {
     let mut vnet: Option<Key> = None;
     let mut made = Vec::new();
     for field in configs {
@@ -191,7 +200,7 @@ fn addresses(ask: &Ask, configs: &[Field<'_>], service: &mut LinkResource) -> Re
     Ok(())
 }
 
-fn frontend(field: &Field<'_>) -> Result<FrontendRef, Rejection> {
+fn frontend(field: &JsonField<'_>) -> Result<FrontendRef, Rejection> {
     let text = field.required("id")?;
     let id = ids::ArmId::parse(&text).map_err(|error| field.refused(&error))?;
     if !id.kind().to_lowercase().starts_with("microsoft.network/loadbalancers/frontendipconfigurations") {

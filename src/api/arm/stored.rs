@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Rejection;
 use super::answer::tagged;
-use super::body::{Field, is_empty};
+use super::body::{JsonField, is_empty};
 use crate::model::foreign::{KEPT_MAX, NAME_MAX, NAMES_MAX, NOT_KEPT};
 
 /// What becomes of a setting.
@@ -92,7 +92,7 @@ pub(super) struct Kept {
 ///
 /// # Errors
 /// 400: a setting that would narrow access, or too much.
-pub(super) fn read(kind: &str, before: &str, body: &Field<'_>) -> Result<String, Rejection> {
+pub(super) fn read(kind: &str, before: &str, body: &JsonField<'_>) -> Result<String, Rejection> {
     let mut kept = Kept::of(before);
     kept.take(kind, body)?;
     kept.text()
@@ -106,7 +106,7 @@ pub(super) fn read_part(
     kind: &str,
     before: &str,
     (list, name): (&str, &str),
-    body: &Field<'_>,
+    body: &JsonField<'_>,
 ) -> Result<String, Rejection> {
     let kept = Kept::of(before);
     let mut part = kept.part(list, name);
@@ -148,7 +148,7 @@ impl Kept {
     ///
     /// # Errors
     /// 400: a setting that would narrow access.
-    fn take(&mut self, kind: &str, body: &Field<'_>) -> Result<(), Rejection> {
+    fn take(&mut self, kind: &str, body: &JsonField<'_>) -> Result<(), Rejection> {
         let Some(settings) = SETTINGS.get(&kind.to_lowercase()) else { return Ok(()) };
         Reading { settings, lost: &mut self.lost }.object(body.json(), "", "", &mut self.settings)
     }
@@ -370,7 +370,7 @@ mod tests {
 
     fn read(kind: &str, before: &str, body: &Value) -> Result<String, Rejection> {
         let body = Body::new(body.to_string().into());
-        super::read(kind, before, &Field::root(&body)?)
+        super::read(kind, before, &JsonField::root(&body)?)
     }
 
     fn stored(text: &str, shown: Value) -> (Value, Value) {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, object, page};
-use super::ask::{Ask, Reader};
-use super::body::Field;
+use super::answer::{ArmResponse, object, page};
+use super::ask::{ArmRequest, Reader};
+use super::body::JsonField;
 use super::{Rejection, extension, stored, vnet};
 use crate::access::rights::Right;
 use crate::model::decisions::ItemKind;
@@ -12,7 +12,7 @@ use crate::model::sentence::UNSEEN;
 use crate::model::{Frontend, Key, NetworkPolicies, PeeringLabel, Subnet, Vnet, actions, ids};
 
 /// `GET …/subnets`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, vnet) = vnet::found(ask)?;
     let mut subnets: Vec<&Subnet> = vnet.subnets.iter().collect();
     subnets.sort_by_key(|subnet| subnet.name.to_lowercase());
@@ -20,7 +20,7 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/subnets/{subnet}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, name) = (ask.key(), ask.parameter("subnet"));
     // Who may read the subnet alone is as welcome as who may read its VNet.
     if !ask.hold(&Right::subnet(&key, name, actions::read(actions::SUBNETS))) {
@@ -30,11 +30,11 @@ pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
         vnet.subnets.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| (key, vnet, subnet))
     });
     let (key, vnet, found) = found.ok_or_else(|| Rejection::absent(ids::SUBNET, &key.beside(name)))?;
-    Ok(Answer::ok(show(&ask.reader(), key, vnet, found)))
+    Ok(ArmResponse::ok(show(&ask.reader(), key, vnet, found)))
 }
 
 /// `PUT …/subnets/{subnet}`
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let name = ask.parameter("subnet");
     ask.demand(&Right::subnet(&ask.key(), name, actions::write(actions::SUBNETS)))?;
     let (key, mut vnet) = vnet::found(ask)?;
@@ -42,7 +42,7 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     let before = at.and_then(|at| vnet.subnets.get(at)).cloned();
     let shown = before.as_ref().map(|subnet| show(&ask.reader(), &key, &vnet, subnet));
     ask.check_conditions(shown.as_ref())?;
-    let body = Field::over(&ask.body, shown.as_ref())?;
+    let body = JsonField::over(&ask.body, shown.as_ref())?;
     let subnet = read(&body, before.as_ref().map_or(name, |s| &s.name), before.as_ref())?;
     match at.and_then(|at| vnet.subnets.get_mut(at)) {
         Some(place) => *place = subnet.clone(),
@@ -50,20 +50,20 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     }
     vnet.foreign = stored::read_part(ids::SUBNET, &vnet.foreign, (SUBNETS, &subnet.name), &body)?;
     vnet::write(ask, &key, vnet.clone())?;
-    Ok(Answer::put(show(&ask.reader_of(&ask.afresh()), &key, &vnet, &subnet), before.is_none()))
+    Ok(ArmResponse::put(show(&ask.reader_of(&ask.afresh()), &key, &vnet, &subnet), before.is_none()))
 }
 
 /// `DELETE …/subnets/{subnet}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let name = ask.parameter("subnet");
     ask.demand(&Right::subnet(&ask.key(), name, actions::delete(actions::SUBNETS)))?;
     let key = ask.key();
-    let Some(vnet) = ask.model().vnets.get(&key) else { return Ok(Answer::absent()) };
+    let Some(vnet) = ask.model().vnets.get(&key) else { return Ok(ArmResponse::absent()) };
     let mut vnet = vnet.clone();
     let old = vnet.subnets.clone();
     vnet.subnets.retain(|subnet| !named(&subnet.name, name));
     if vnet.subnets.len() == old.len() {
-        return Ok(Answer::absent());
+        return Ok(ArmResponse::absent());
     }
     let shown =
         old.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| show(&ask.reader(), &key, &vnet, subnet));
@@ -71,14 +71,14 @@ pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
     refuse_used(ask, &key, &old, &vnet.subnets)?;
     vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(SUBNETS, name, None).text()?;
     vnet::write(ask, &key, vnet)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
 /// A subnet that something is in stays.
 ///
 /// # Errors
 /// 400, in Azure's words.
-pub(super) fn refuse_used(ask: &Ask, vnet: &Key, old: &[Subnet], new: &[Subnet]) -> Result<(), Rejection> {
+pub(super) fn refuse_used(ask: &ArmRequest, vnet: &Key, old: &[Subnet], new: &[Subnet]) -> Result<(), Rejection> {
     let kept = |subnet: &&Subnet| new.iter().any(|other| named(&other.name, &subnet.name));
     for subnet in old.iter().filter(|subnet| !kept(subnet)) {
         if let Some(user) = first_user(ask, vnet, subnet) {
@@ -91,7 +91,7 @@ pub(super) fn refuse_used(ask: &Ask, vnet: &Key, old: &[Subnet], new: &[Subnet])
 }
 
 /// What is in a subnet: the first that the caller may see, else that there is something.
-fn first_user(ask: &Ask, vnet: &Key, subnet: &Subnet) -> Option<String> {
+fn first_user(ask: &ArmRequest, vnet: &Key, subnet: &Subnet) -> Option<String> {
     let model = ask.model();
     let endpoints = model.endpoints.iter().filter(|(_, e)| e.vnet == *vnet && named(&e.subnet, &subnet.name));
     let inside = |ip: &std::net::IpAddr| subnet.prefixes.iter().any(|prefix| prefix.contains(ip));
@@ -113,7 +113,7 @@ fn first_user(ask: &Ask, vnet: &Key, subnet: &Subnet) -> Option<String> {
 ///
 /// # Errors
 /// 400.
-pub(super) fn read(field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Result<Subnet, Rejection> {
+pub(super) fn read(field: &JsonField<'_>, name: &str, before: Option<&Subnet>) -> Result<Subnet, Rejection> {
     let properties = field.properties();
     let one = properties.parsed("addressPrefix", "a prefix such as 10.1.9.0/24")?;
     let several = properties.all("addressPrefixes", "a prefix such as 10.1.9.0/24")?;
@@ -126,9 +126,9 @@ pub(super) fn read(field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Re
     // Who is not shown the rule set cannot have left it out on purpose.
     let unseen = || before.filter(|_| !properties.shows("networkSecurityGroup"))?.security_group.clone();
     let delegations = properties.items("delegations")?;
-    let delegated = |one: &Field<'_>| one.properties().required("serviceName");
+    let delegated = |one: &JsonField<'_>| one.properties().required("serviceName");
     let services = properties.items("serviceEndpoints")?;
-    let service = |one: &Field<'_>| one.required("service");
+    let service = |one: &JsonField<'_>| one.required("service");
     let mut subnet = Subnet {
         name: before.map_or(name, |subnet| &subnet.name).to_owned(),
         prefixes,
@@ -143,7 +143,7 @@ pub(super) fn read(field: &Field<'_>, name: &str, before: Option<&Subnet>) -> Re
     Ok(subnet)
 }
 
-fn policies(properties: &Field<'_>) -> Result<NetworkPolicies, Rejection> {
+fn policies(properties: &JsonField<'_>) -> Result<NetworkPolicies, Rejection> {
     let known = [
         NetworkPolicies::Disabled,
         NetworkPolicies::Enabled,
@@ -156,7 +156,7 @@ fn policies(properties: &Field<'_>) -> Result<NetworkPolicies, Rejection> {
     found.ok_or_else(|| field.wrong("Disabled, Enabled, NetworkSecurityGroupEnabled or RouteTableEnabled"))
 }
 
-fn enabled(properties: &Field<'_>) -> Result<Option<bool>, Rejection> {
+fn enabled(properties: &JsonField<'_>) -> Result<Option<bool>, Rejection> {
     let Some(field) = properties.changed("privateLinkServiceNetworkPolicies") else { return Ok(None) };
     match field.as_text()?.to_lowercase().as_str() {
         "enabled" => Ok(Some(true)),
@@ -194,7 +194,7 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet, subnet: &Subnet)
 }
 
 /// `GET …/virtualNetworkPeerings`
-pub(super) fn list_peerings(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list_peerings(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, vnet) = vnet::found(ask)?;
     let mut labels = vnet.labelled();
     labels.sort_by_key(|label| label.name.to_lowercase());
@@ -202,27 +202,27 @@ pub(super) fn list_peerings(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/virtualNetworkPeerings/{peering}`
-pub(super) fn get_peering(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get_peering(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, vnet) = vnet::found(ask)?;
     let name = ask.parameter("peering");
     let found = vnet.labelled().into_iter().find(|label| named(&label.name, name));
     let found = found.ok_or_else(|| Rejection::absent(PEERING, &key.beside(name)))?;
-    Ok(Answer::ok(show_peering(&ask.reader(), &key, &vnet, &found)))
+    Ok(ArmResponse::ok(show_peering(&ask.reader(), &key, &vnet, &found)))
 }
 
 /// `PUT …/virtualNetworkPeerings/{peering}`
-pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put_peering(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let name = ask.parameter("peering");
     ask.demand(&Right::peering(&ask.key(), name, actions::write(actions::PEERINGS)))?;
     let (key, mut vnet) = vnet::found(ask)?;
     let before = vnet.labelled().into_iter().find(|label| named(&label.name, name));
     let shown = before.as_ref().map(|label| show_peering(&ask.reader(), &key, &vnet, label));
     ask.check_conditions(shown.as_ref())?;
-    let body = Field::over(&ask.body, shown.as_ref())?;
+    let body = JsonField::over(&ask.body, shown.as_ref())?;
     // One that was severed stays so if that is said; any other body makes it anew.
     let anew = before.as_ref().is_some_and(|before| before.severed) && body.properties().get("peeringState").is_none();
     if let Some(shown) = shown.as_ref().filter(|_| !anew && body.properties().is_as_shown()) {
-        return Ok(Answer::put(shown.clone(), false));
+        return Ok(ArmResponse::put(shown.clone(), false));
     }
     if let Some(before) = &before {
         forget(&mut vnet, &before.remote);
@@ -244,24 +244,24 @@ pub(super) fn put_peering(ask: &Ask) -> Result<Answer, Rejection> {
     }
     vnet.foreign = stored::read_part(PEERING, &vnet.foreign, (PEERINGS, &label.name), &body)?;
     vnet::write(ask, &key, vnet.clone())?;
-    Ok(Answer::put(show_peering(&ask.reader_of(&ask.afresh()), &key, &vnet, &label), before.is_none()))
+    Ok(ArmResponse::put(show_peering(&ask.reader_of(&ask.afresh()), &key, &vnet, &label), before.is_none()))
 }
 
 /// `DELETE …/virtualNetworkPeerings/{peering}`
-pub(super) fn delete_peering(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete_peering(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let name = ask.parameter("peering");
     ask.demand(&Right::peering(&ask.key(), name, actions::delete(actions::PEERINGS)))?;
     let key = ask.key();
-    let Some(vnet) = ask.model().vnets.get(&key) else { return Ok(Answer::absent()) };
+    let Some(vnet) = ask.model().vnets.get(&key) else { return Ok(ArmResponse::absent()) };
     let mut vnet = vnet.clone();
     let Some(label) = vnet.labelled().into_iter().find(|label| named(&label.name, name)) else {
-        return Ok(Answer::absent());
+        return Ok(ArmResponse::absent());
     };
     ask.check_conditions(Some(&show_peering(&ask.reader(), &key, &vnet, &label)))?;
     forget(&mut vnet, &label.remote);
     vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(PEERINGS, name, None).text()?;
     vnet::write(ask, &key, vnet)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
 /// The state of a peering whose other side was deleted.
@@ -281,7 +281,7 @@ fn forget(vnet: &mut Vnet, remote: &Key) {
 ///
 /// # Errors
 /// 400.
-pub(super) fn peer(vnet: &mut Vnet, field: &Field<'_>, name: &str) -> Result<PeeringLabel, Rejection> {
+pub(super) fn peer(vnet: &mut Vnet, field: &JsonField<'_>, name: &str) -> Result<PeeringLabel, Rejection> {
     let properties = field.properties();
     let remote = properties.required_id("remoteVirtualNetwork", ids::VNET)?;
     let access = properties.flag("allowVirtualNetworkAccess")?.unwrap_or(true);

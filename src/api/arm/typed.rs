@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, object, page};
-use super::ask::{Ask, Reader};
-use super::body::{Field, NOT_BY_PATCH};
+use super::answer::{ArmResponse, object, page};
+use super::ask::{ArmRequest, Reader};
+use super::body::{JsonField, NOT_BY_PATCH};
 use super::kinds::kind;
 use super::{Rejection, connections as sides, extension, services, stored};
 use crate::access::rights::Right;
@@ -16,7 +16,7 @@ use crate::model::resource_types::Cloud;
 use crate::model::{Key, LinkResource, TargetSpec, foreign, ids, member_name, resource_types};
 
 /// `GET …/providers/{provider}/{type}`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let kind = kind(ask.model(), &ask.parameters)?;
     let is = |resource: &LinkResource| resource.kind.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(&kind));
     let here = ask.model().resources.iter().filter(|(_, resource)| is(resource));
@@ -25,13 +25,13 @@ pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/{name}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, resource) = found(ask)?;
-    Ok(Answer::ok(show(&ask.reader(), &key, &resource)))
+    Ok(ArmResponse::ok(show(&ask.reader(), &key, &resource)))
 }
 
 /// `PUT …/{name}`: always 200, as storage accounts are answered.
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, kind) = (ask.key(), kind(ask.model(), &ask.parameters)?);
     ask.demand(&Right::write_of(&kind, &key))?;
     ask.demand_group()?;
@@ -48,13 +48,13 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `PATCH …/{name}`
-pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, resource) = found(ask)?;
     let kind = resource.kind.clone().unwrap_or_default();
     ask.demand(&Right::write_of(&kind, &key))?;
     let shown = show(&ask.reader(), &key, &resource);
     ask.check_conditions(Some(&shown))?;
-    let body = Field::over(&ask.body, Some(&shown))?;
+    let body = JsonField::over(&ask.body, Some(&shown))?;
     if let Some(location) = body.changed("location") {
         return Err(location.refused(NOT_BY_PATCH));
     }
@@ -68,21 +68,21 @@ pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `DELETE …/{name}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, kind) = (ask.key(), kind(ask.model(), &ask.parameters)?);
     ask.demand(&Right::delete_of(&kind, &key))?;
     let before = ask.model().resources.get(&key).filter(|resource| of_kind(resource, &kind));
     let before = before.map(|resource| show(&ask.reader(), &key, resource));
     ask.check_conditions(before.as_ref())?;
     if before.is_none() {
-        return Ok(Answer::absent());
+        return Ok(ArmResponse::absent());
     }
     ask.delete(ItemKind::Resource, &key)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
 /// `GET …/{name}/privateLinkResources`
-pub(super) fn subresources(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn subresources(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, resource) = found(ask)?;
     let cloud = ask.model().cloud;
     let show = |(group, members): (String, Vec<String>)| Some(subresource_of(cloud, &key, &resource, &group, &members));
@@ -90,7 +90,7 @@ pub(super) fn subresources(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/{name}/privateLinkResources/{subresource}`
-pub(super) fn subresource(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn subresource(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, resource) = found(ask)?;
     let asked = ask.parameter("subresource");
     let found = parts(&resource).into_iter().find(|(group, _)| group.eq_ignore_ascii_case(asked));
@@ -100,10 +100,10 @@ pub(super) fn subresource(ask: &Ask) -> Result<Answer, Rejection> {
             &key.beside(asked),
         )
     })?;
-    Ok(Answer::ok(subresource_of(ask.model().cloud, &key, &resource, &group, &members)))
+    Ok(ArmResponse::ok(subresource_of(ask.model().cloud, &key, &resource, &group, &members)))
 }
 
-fn found(ask: &Ask) -> Result<(Key, LinkResource), Rejection> {
+fn found(ask: &ArmRequest) -> Result<(Key, LinkResource), Rejection> {
     let (key, kind) = (ask.key(), kind(ask.model(), &ask.parameters)?);
     ask.demand(&Right::read_of(&kind, &key))?;
     let found = ask.model().resources.entry(&key).filter(|(_, resource)| of_kind(resource, &kind));
@@ -114,20 +114,20 @@ fn of_kind(resource: &LinkResource, kind: &str) -> bool {
     resource.kind.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(kind))
 }
 
-fn answer(ask: &Ask, kind: &str, key: &Key) -> Result<Answer, Rejection> {
+fn answer(ask: &ArmRequest, kind: &str, key: &Key) -> Result<ArmResponse, Rejection> {
     let view = ask.afresh();
     let (key, resource) = view.decisions.model.resources.entry(key).ok_or_else(|| Rejection::absent(kind, key))?;
-    Ok(Answer::ok(show(&ask.reader_of(&view), key, resource)))
+    Ok(ArmResponse::ok(show(&ask.reader_of(&view), key, resource)))
 }
 
 /// The resource that the body describes. Its servers stand in `properties.privlink`; until they do, nothing serves it.
 fn read(
-    ask: &Ask,
+    ask: &ArmRequest,
     kind: &str,
     before: Option<&LinkResource>,
     shown: Option<&Value>,
 ) -> Result<LinkResource, Rejection> {
-    let body = Field::over(&ask.body, shown)?;
+    let body = JsonField::over(&ask.body, shown)?;
     let properties = body.properties();
     let mut resource = before.cloned().unwrap_or_else(|| LinkResource::blank(Some(kind.to_owned())));
     services::common(&body, &properties, &mut resource)?;

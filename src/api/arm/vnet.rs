@@ -1,7 +1,7 @@
 //! The VNet that a path names.
 
 use super::Rejection;
-use super::ask::Ask;
+use super::ask::ArmRequest;
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::{Key, Model, Vnet, ids};
 
@@ -9,7 +9,7 @@ use crate::model::{Key, Model, Vnet, ids};
 ///
 /// # Errors
 /// 403, 404.
-pub(super) fn found(ask: &Ask) -> Result<(Key, Vnet), Rejection> {
+pub(super) fn found(ask: &ArmRequest) -> Result<(Key, Vnet), Rejection> {
     let key = ask.key();
     ask.may_read(ItemKind::Vnet, &key)?;
     let found = ask.model().vnets.entry(&key);
@@ -20,7 +20,7 @@ pub(super) fn found(ask: &Ask) -> Result<(Key, Vnet), Rejection> {
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn write(ask: &Ask, key: &Key, vnet: Vnet) -> Result<(), Rejection> {
+pub(super) fn write(ask: &ArmRequest, key: &Key, vnet: Vnet) -> Result<(), Rejection> {
     let mut model = Model::default();
     model.vnets.insert(key.clone(), vnet);
     ask.put(vec![item(key)], model).map(drop)

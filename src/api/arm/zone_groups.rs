@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::Rejection;
-use super::answer::{Answer, object, page, tagged};
-use super::ask::Ask;
-use super::body::Field;
+use super::answer::{ArmResponse, object, page, tagged};
+use super::ask::ArmRequest;
+use super::body::JsonField;
 use super::endpoints;
 use crate::access::rights::Right;
 use crate::control::View;
@@ -16,21 +16,21 @@ use crate::model::decisions::ItemKind;
 use crate::model::{GroupZone, Key, PrivateEndpoint, ZoneGroup, actions, ids, names};
 
 /// `GET …/privateEndpoints/{name}/privateDnsZoneGroups`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, endpoint) = endpoints::found(ask)?;
     let groups = endpoint.zone_group.as_deref().into_iter();
     page(ask, groups, |group| group.name.to_lowercase(), |group| Some(show(&ask.view, &key, &endpoint, group)))
 }
 
 /// `GET …/privateEndpoints/{name}/privateDnsZoneGroups/{zones}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, endpoint) = endpoints::found(ask)?;
     let group = named(ask, &endpoint).ok_or_else(|| Rejection::absent(actions::ZONE_GROUPS, &here(ask, &key)))?;
-    Ok(Answer::ok(show(&ask.view, &key, &endpoint, group)))
+    Ok(ArmResponse::ok(show(&ask.view, &key, &endpoint, group)))
 }
 
 /// `PUT …/privateEndpoints/{name}/privateDnsZoneGroups/{zones}`
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     ask.demand(&Right::zone_group(&ask.key(), actions::write(actions::ZONE_GROUPS)))?;
     let (key, endpoint) = endpoints::found(ask)?;
     let before = named(ask, &endpoint).cloned();
@@ -50,31 +50,31 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
         .get(&key)
         .and_then(|endpoint| endpoint.zone_group.as_deref().map(|group| show(&view, &key, endpoint, group)));
     let shown = shown.ok_or_else(|| Rejection::absent(actions::ZONE_GROUPS, &here(ask, &key)))?;
-    Ok(Answer::put(shown, before.is_none()))
+    Ok(ArmResponse::put(shown, before.is_none()))
 }
 
 /// `DELETE …/privateEndpoints/{name}/privateDnsZoneGroups/{zones}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&Right::zone_group(&key, actions::delete(actions::ZONE_GROUPS)))?;
-    let Some(endpoint) = ask.model().endpoints.get(&key).cloned() else { return Ok(Answer::absent()) };
-    let Some(group) = named(ask, &endpoint) else { return Ok(Answer::absent()) };
+    let Some(endpoint) = ask.model().endpoints.get(&key).cloned() else { return Ok(ArmResponse::absent()) };
+    let Some(group) = named(ask, &endpoint) else { return Ok(ArmResponse::absent()) };
     ask.check_conditions(Some(&show(&ask.view, &key, &endpoint, group)))?;
     endpoints::write(ask, &key, PrivateEndpoint { zone_group: None, ..endpoint })?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
-fn named<'a>(ask: &Ask, endpoint: &'a PrivateEndpoint) -> Option<&'a ZoneGroup> {
+fn named<'a>(ask: &ArmRequest, endpoint: &'a PrivateEndpoint) -> Option<&'a ZoneGroup> {
     let group = endpoint.zone_group.as_deref()?;
     group.name.eq_ignore_ascii_case(ask.parameter("zones")).then_some(group)
 }
 
-fn here(ask: &Ask, endpoint: &Key) -> Key {
+fn here(ask: &ArmRequest, endpoint: &Key) -> Key {
     endpoint.beside(ask.parameter("zones"))
 }
 
-fn read(ask: &Ask, before: Option<&ZoneGroup>) -> Result<ZoneGroup, Rejection> {
-    let properties = Field::root(&ask.body)?.properties();
+fn read(ask: &ArmRequest, before: Option<&ZoneGroup>) -> Result<ZoneGroup, Rejection> {
+    let properties = JsonField::root(&ask.body)?.properties();
     let mut zones = Vec::new();
     for config in properties.items("privateDnsZoneConfigs")? {
         let inner = config.properties();

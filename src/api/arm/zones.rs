@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Rejection;
-use super::answer::{Answer, object, page, patched};
-use super::ask::Ask;
-use super::body::{Field, NOT_BY_PATCH};
+use super::answer::{ArmResponse, object, page, patched};
+use super::ask::ArmRequest;
+use super::body::{JsonField, NOT_BY_PATCH};
 use crate::access::rights::{Right, Verb};
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::rules::{LINKS_MAX, RECORD_SETS_MAX};
@@ -18,26 +18,26 @@ pub(super) const GLOBAL: &str = "global";
 const REGISTERING_MAX: usize = 100;
 
 /// `GET …/privateDnsZones`
-pub(super) fn list(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let all = ask.model().dns_zones.iter();
     let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::DnsZone, key));
     page(ask, here, |(key, _)| key.folded().to_owned(), |(key, zone)| Some(show(ask, key, zone)))
 }
 
 /// `GET …/privateDnsZones/{name}`
-pub(super) fn get(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, zone) = found(ask)?;
-    Ok(Answer::ok(show(ask, &key, &zone)))
+    Ok(ArmResponse::ok(show(ask, &key, &zone)))
 }
 
 /// `PUT …/privateDnsZones/{name}`
-pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     ask.demand_group()?;
     let before = ask.model().dns_zones.get(&key);
     ask.check_conditions(before.map(|zone| show(ask, &key, zone)).as_ref())?;
-    let body = Field::root(&ask.body)?;
+    let body = JsonField::root(&ask.body)?;
     demand_global(&body)?;
     let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone())).unwrap_or_default();
     let zone = DnsZone { tags, ..before.cloned().unwrap_or_default() };
@@ -45,41 +45,41 @@ pub(super) fn put(ask: &Ask) -> Result<Answer, Rejection> {
     write(ask, &key, &zone)?;
     let view = ask.afresh();
     let key = view.decisions.model.dns_zones.entry(&key).map_or(&key, |(key, _)| key);
-    Ok(Answer::put(show(ask, key, &zone), created))
+    Ok(ArmResponse::put(show(ask, key, &zone), created))
 }
 
 /// `PATCH …/privateDnsZones/{name}`
-pub(super) fn patch(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, zone) = found(ask)?;
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
     let shown = show(ask, &key, &zone);
     ask.check_conditions(Some(&shown))?;
     let zone = DnsZone { tags: patched(ask, &item(&key), &zone.tags, &shown)?, ..zone };
     write(ask, &key, &zone)?;
-    Ok(Answer::put(show(ask, &key, &zone), false))
+    Ok(ArmResponse::put(show(ask, &key, &zone), false))
 }
 
 /// `DELETE …/privateDnsZones/{name}`
-pub(super) fn delete(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let key = ask.key();
     ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
     let before = ask.model().dns_zones.get(&key);
     ask.check_conditions(before.map(|zone| show(ask, &key, zone)).as_ref())?;
-    let Some(zone) = before else { return Ok(Answer::absent()) };
+    let Some(zone) = before else { return Ok(ArmResponse::absent()) };
     if let Some(link) = zone.links.first() {
         let message =
             format!("Private DNS zone {} has links to VNets, such as {}: delete those first.", key.name, link.name);
         return Err(Rejection::conflict("CannotDeleteResource", &message));
     }
     ask.delete(ItemKind::DnsZone, &key)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
 /// The zone of the path, for whoever may read it.
 ///
 /// # Errors
 /// 403, 404.
-pub(super) fn found(ask: &Ask) -> Result<(Key, DnsZone), Rejection> {
+pub(super) fn found(ask: &ArmRequest) -> Result<(Key, DnsZone), Rejection> {
     let key = ask.key();
     ask.may_read(ItemKind::DnsZone, &key)?;
     let found = ask.model().dns_zones.entry(&key);
@@ -90,7 +90,7 @@ pub(super) fn found(ask: &Ask) -> Result<(Key, DnsZone), Rejection> {
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn write(ask: &Ask, key: &Key, zone: &DnsZone) -> Result<(), Rejection> {
+pub(super) fn write(ask: &ArmRequest, key: &Key, zone: &DnsZone) -> Result<(), Rejection> {
     let mut model = Model::default();
     model.dns_zones.insert(key.clone(), zone.clone());
     ask.put(vec![item(key)], model).map(drop)
@@ -101,7 +101,7 @@ fn item(key: &Key) -> Item {
 }
 
 /// `location` is `global`, or left out.
-fn demand_global(body: &Field<'_>) -> Result<(), Rejection> {
+fn demand_global(body: &JsonField<'_>) -> Result<(), Rejection> {
     match body.text("location")? {
         Some(text) if !text.is_empty() && !text.eq_ignore_ascii_case(GLOBAL) => {
             Err(body.refused("`location` of a private DNS zone and of its links is `global`"))
@@ -110,7 +110,7 @@ fn demand_global(body: &Field<'_>) -> Result<(), Rejection> {
     }
 }
 
-fn show(ask: &Ask, key: &Key, zone: &DnsZone) -> Value {
+fn show(ask: &ArmRequest, key: &Key, zone: &DnsZone) -> Value {
     let seen = |endpoint: &Key| ask.sees(ItemKind::Endpoint, endpoint);
     let registering = zone.links.iter().filter(|link| link.registration).count();
     let properties = json!({
@@ -126,7 +126,7 @@ fn show(ask: &Ask, key: &Key, zone: &DnsZone) -> Value {
 }
 
 /// `GET …/privateDnsZones/{name}/virtualNetworkLinks`
-pub(super) fn list_links(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn list_links(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, zone) = found(ask)?;
     let mut links: Vec<&ZoneLink> = zone.links.iter().collect();
     links.sort_by_key(|link| link.name.to_lowercase());
@@ -134,14 +134,14 @@ pub(super) fn list_links(ask: &Ask) -> Result<Answer, Rejection> {
 }
 
 /// `GET …/privateDnsZones/{name}/virtualNetworkLinks/{link}`
-pub(super) fn get_link(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn get_link(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, zone) = found(ask)?;
     let link = link_of(ask, &zone).ok_or_else(|| Rejection::absent(actions::ZONE_LINKS, &ask.link(&key)))?;
-    Ok(Answer::ok(show_link(&key, link)))
+    Ok(ArmResponse::ok(show_link(&key, link)))
 }
 
 /// `PUT …/privateDnsZones/{name}/virtualNetworkLinks/{link}`
-pub(super) fn put_link(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn put_link(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, mut zone) = writable(ask, actions::write(actions::ZONE_LINKS))?;
     let before = link_of(ask, &zone).cloned();
     ask.check_conditions(before.as_ref().map(|link| show_link(&key, link)).as_ref())?;
@@ -151,56 +151,56 @@ pub(super) fn put_link(ask: &Ask) -> Result<Answer, Rejection> {
         None => zone.links.push(link.clone()),
     }
     write(ask, &key, &zone)?;
-    Ok(Answer::put(show_link(&key, &link), before.is_none()))
+    Ok(ArmResponse::put(show_link(&key, &link), before.is_none()))
 }
 
 /// `PATCH …/privateDnsZones/{name}/virtualNetworkLinks/{link}`
-pub(super) fn patch_link(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn patch_link(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     let (key, mut zone) = writable(ask, actions::write(actions::ZONE_LINKS))?;
     let before = link_of(ask, &zone).cloned();
     let before = before.ok_or_else(|| Rejection::absent(actions::ZONE_LINKS, &ask.link(&key)))?;
     let shown = show_link(&key, &before);
     ask.check_conditions(Some(&shown))?;
-    let body = Field::over(&ask.body, Some(&shown))?;
+    let body = JsonField::over(&ask.body, Some(&shown))?;
     body.refuse_others(&["tags", "location", "properties"], NOT_BY_PATCH)?;
     body.properties().refuse_others(&["virtualNetwork", "registrationEnabled", "resolutionPolicy"], NOT_BY_PATCH)?;
     let link = read_link(ask, Some(&before))?;
     zone.links.iter_mut().filter(|other| other.name == before.name).for_each(|place| *place = link.clone());
     write(ask, &key, &zone)?;
-    Ok(Answer::put(show_link(&key, &link), false))
+    Ok(ArmResponse::put(show_link(&key, &link), false))
 }
 
 /// `DELETE …/privateDnsZones/{name}/virtualNetworkLinks/{link}`
-pub(super) fn delete_link(ask: &Ask) -> Result<Answer, Rejection> {
+pub(super) fn delete_link(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     ask.demand(&Right::in_zone(&ask.key(), actions::delete(actions::ZONE_LINKS)))?;
     let key = ask.key();
-    let Some(mut zone) = ask.model().dns_zones.get(&key).cloned() else { return Ok(Answer::absent()) };
+    let Some(mut zone) = ask.model().dns_zones.get(&key).cloned() else { return Ok(ArmResponse::absent()) };
     let before = link_of(ask, &zone).cloned();
     ask.check_conditions(before.as_ref().map(|link| show_link(&key, link)).as_ref())?;
-    let Some(before) = before else { return Ok(Answer::absent()) };
+    let Some(before) = before else { return Ok(ArmResponse::absent()) };
     zone.links.retain(|other| other.name != before.name);
     write(ask, &key, &zone)?;
-    Ok(Answer::deleted())
+    Ok(ArmResponse::deleted())
 }
 
 /// The zone of the path, for whoever may do `action` in it.
 ///
 /// # Errors
 /// 403, 404.
-pub(super) fn writable(ask: &Ask, action: crate::model::Action) -> Result<(Key, DnsZone), Rejection> {
+pub(super) fn writable(ask: &ArmRequest, action: crate::model::Action) -> Result<(Key, DnsZone), Rejection> {
     let key = ask.key();
     ask.demand(&Right::in_zone(&key, action))?;
     let found = ask.model().dns_zones.entry(&key);
     found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(ids::DNS_ZONE, &key))
 }
 
-fn link_of<'a>(ask: &Ask, zone: &'a DnsZone) -> Option<&'a ZoneLink> {
+fn link_of<'a>(ask: &ArmRequest, zone: &'a DnsZone) -> Option<&'a ZoneLink> {
     zone.links.iter().find(|link| link.name.eq_ignore_ascii_case(ask.parameter("link")))
 }
 
 /// What a link is to; it never changes during its life.
-fn read_link(ask: &Ask, before: Option<&ZoneLink>) -> Result<ZoneLink, Rejection> {
-    let body = Field::root(&ask.body)?;
+fn read_link(ask: &ArmRequest, before: Option<&ZoneLink>) -> Result<ZoneLink, Rejection> {
+    let body = JsonField::root(&ask.body)?;
     demand_global(&body)?;
     let properties = body.properties();
     let named = properties.id("virtualNetwork", ids::VNET)?;
@@ -249,7 +249,7 @@ fn show_link(key: &Key, link: &ZoneLink) -> Value {
     object(&id, Some((&GLOBAL.to_owned(), &link.tags)), properties)
 }
 
-impl Ask {
+impl ArmRequest {
     /// What the path calls a link, beside its zone.
     fn link(&self, zone: &Key) -> Key {
         zone.beside(self.parameter("link"))

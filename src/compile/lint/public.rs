@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{NX_DOMAIN_TRAP, PUBLIC_ZONE_OVERRIDDEN, Surprise, endpoints_of, is_private};
+use super::{LintWarning, NX_DOMAIN_TRAP, PUBLIC_ZONE_OVERRIDDEN, endpoints_of, is_private};
 use crate::model::Key;
 use crate::snapshot::dns::ResolutionPolicy;
 use crate::snapshot::dns::{Name, ResolverPlan};
@@ -65,7 +65,7 @@ impl Inquiry {
     }
 
     /// What would be said of `vnet`, if the zone is in public use.
-    pub fn surprise(&self, vnet: &Key) -> Surprise {
+    pub fn surprise(&self, vnet: &Key) -> LintWarning {
         let (zone, code) = (&self.zone, PUBLIC_ZONE_IN_USE);
         let (message, remedy) = match self.matter {
             Matter::Own(ResolutionPolicy::Default) => (
@@ -89,7 +89,7 @@ impl Inquiry {
             Matter::Trap => (format!("the zone {zone} is in public use"), ""),
         };
         let (endpoints, remedy) = (self.endpoints.clone(), remedy.to_owned());
-        Surprise {
+        LintWarning {
             code,
             vnet: vnet.clone(),
             message,
@@ -149,10 +149,10 @@ pub fn inquiries(plan: &ResolverPlan, only: Option<&BTreeSet<Name>>) -> (Vec<Inq
 
 /// Takes what the upstreams of `vnet` said to the questions of `inquiries` into what was `found` without them, and
 /// says what they could not be asked; `more` zones were not even tried.
-pub fn judge(vnet: &Key, inquiries: &[(Inquiry, Vec<Said>)], more: usize, found: &mut Vec<Surprise>) {
+pub fn judge(vnet: &Key, inquiries: &[(Inquiry, Vec<Said>)], more: usize, found: &mut Vec<LintWarning>) {
     let mut untold: Vec<(&Name, String)> = Vec::new();
     for (inquiry, said) in inquiries {
-        let known = |code: &str, one: &Surprise| {
+        let known = |code: &str, one: &LintWarning| {
             one.code == code && one.vnet == *vnet && one.zone.as_ref() == Some(&inquiry.zone)
         };
         let evidence = evidence(inquiry, said);
@@ -173,7 +173,7 @@ pub fn judge(vnet: &Key, inquiries: &[(Inquiry, Vec<Said>)], more: usize, found:
         } else if !evidence.is_empty() {
             match found.iter_mut().find(|one| known(PUBLIC_ZONE_OVERRIDDEN, one)) {
                 Some(one) => one.evidence = evidence,
-                None => found.push(Surprise { evidence, ..inquiry.surprise(vnet) }),
+                None => found.push(LintWarning { evidence, ..inquiry.surprise(vnet) }),
             }
         } else if let Some(why) = said.iter().find_map(Said::untold) {
             untold.push((&inquiry.zone, why.to_owned()));
@@ -203,7 +203,7 @@ fn evidence(inquiry: &Inquiry, said: &[Said]) -> Vec<String> {
     told.map(line).take(SHOWN).collect()
 }
 
-fn not_asked(vnet: &Key, untold: &[(&Name, String)], more: usize) -> Option<Surprise> {
+fn not_asked(vnet: &Key, untold: &[(&Name, String)], more: usize) -> Option<LintWarning> {
     let zones = |count: usize| if count == 1 { "1 more zone".to_owned() } else { format!("{count} more zones") };
     let message = match (untold, more) {
         ([], 0) => return None,
@@ -216,7 +216,7 @@ fn not_asked(vnet: &Key, untold: &[(&Name, String)], more: usize) -> Option<Surp
     };
     let remedy = format!("`privlink dns query NAME --vnet {vnet} --explain` says how its upstreams answer");
     let (code, endpoints) = (NOT_ASKED, BTreeSet::new());
-    Some(Surprise { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence: Vec::new() })
+    Some(LintWarning { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence: Vec::new() })
 }
 
 /// A map that forgets its last entries.

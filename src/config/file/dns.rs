@@ -1,7 +1,7 @@
 //! `dns` of a VNet, and `[[dns_zone]]`.
 
 use crate::config::read::{At, OneOrMany, table};
-use crate::config::values::{Address, Idle, Word};
+use crate::config::values::{Address, IdleTime, Keyword};
 use crate::model::{ConnectionState, RecordType, ResolutionPolicy};
 
 table! {
@@ -12,9 +12,9 @@ table! {
         /// Servers for all other names; without any they are refused.
         "upstream" upstream Optional OneOrMany<Address>,
         /// States of a connection that answer with the address: "Approved" unless set.
-        "answer" answer Optional OneOrMany<Word<ConnectionState>>,
+        "answer" answer Optional OneOrMany<Keyword<ConnectionState>>,
         /// How long an answer may be kept: 10 seconds unless set.
-        "ttl" ttl Optional At<Idle>,
+        "ttl" ttl Optional At<IdleTime>,
         /// Names of endpoints in peered VNets that may answer here, such as "api.example.com" or "*.example.com",
         /// besides those that answer by themselves.
         "accept_names" accept_names Optional OneOrMany<String>,
@@ -43,9 +43,9 @@ table! {
         /// Relative to the zone: "www", "@" for the zone itself, "*" for every name that has none of its own.
         "name" name Required At<String>,
         /// Type of the values.
-        "type" kind Required At<Word<RecordType>>,
+        "type" kind Required At<Keyword<RecordType>>,
         /// How long they may be kept: an hour unless set.
-        "ttl" ttl Optional At<Idle>,
+        "ttl" ttl Optional At<IdleTime>,
         /// Addresses, names or texts; "10 mail.example.com" for MX, "0 5 5060 sip.example.com" for SRV.
         "values" values Required OneOrMany<String>,
     }
@@ -58,6 +58,6 @@ table! {
         "vnet" vnet Required At<String>,
         /// "Default": a name that the zone does not have does not exist; "NxDomainRedirect": it is asked of the
         /// upstreams.
-        "resolution_policy" resolution_policy Optional At<Word<ResolutionPolicy>>,
+        "resolution_policy" resolution_policy Optional At<Keyword<ResolutionPolicy>>,
     }
 }

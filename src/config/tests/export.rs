@@ -296,7 +296,7 @@ proptest! {
         // As an apply finds it.
         let (rights, now) = (crate::testing::access(), crate::testing::noon());
         let root = crate::testing::root();
-        let maker = crate::control::apply::Maker { rights: crate::access::rights::Rights::of(&root, &rights), now, dry_run: false };
+        let maker = crate::control::apply::Requester { rights: crate::access::rights::Rights::of(&root, &rights), now, dry_run: false };
         let application = crate::control::apply::Application::of(&document.model, "uid:0", false, maker);
         let (after, report) = crate::control::apply::merge(&state.decisions, &application).expect("merged");
         prop_assert!(!report.changed() && report.skipped.is_empty() && report.differences.is_empty(), "{}", report);

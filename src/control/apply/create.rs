@@ -19,7 +19,7 @@ use crate::snapshot::ConnectionState;
 
 /// Who makes something, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Maker<'a> {
+pub struct Requester<'a> {
     /// The caller's rights.
     pub rights: Rights<'a>,
     /// Now.
@@ -28,7 +28,7 @@ pub struct Maker<'a> {
     pub dry_run: bool,
 }
 
-impl Maker<'_> {
+impl Requester<'_> {
     /// A refusal in the words that the maker may read.
     pub(super) fn told(&self, decisions: &Decisions, refusal: &Refusal) -> String {
         refusal.told(&|named| may_mention(&self.rights, &decisions.model, named)).to_string()
@@ -50,7 +50,7 @@ impl<'a> Requests<'a> {
     }
 
     /// How many wait for the owner of `resource`.
-    fn of(&mut self, decisions: &Decisions, maker: &Maker<'_>, resource: &Key) -> &mut usize {
+    fn of(&mut self, decisions: &Decisions, maker: &Requester<'_>, resource: &Key) -> &mut usize {
         let asker = maker.rights.caller().subject.principal();
         let had = self.had;
         self.waiting.entry(resource.clone()).or_insert_with(|| match had {
@@ -68,7 +68,7 @@ pub(in super::super) fn create(
     after: &mut Decisions,
     addresses: &mut Allocator,
     requests: &mut Requests<'_>,
-    maker: &Maker<'_>,
+    maker: &Requester<'_>,
     key: &Key,
     wanted: &PrivateEndpoint,
 ) -> Result<(), Refusal> {
@@ -117,7 +117,12 @@ pub(in super::super) fn spelled(model: &Model, wanted: &PrivateEndpoint) -> Priv
 
 /// Whether who makes the endpoint knows no more of its resource than the ID, and asks the owner. Before anything else is
 /// looked at, for what is refused then is refused whether or not there is such a resource.
-fn asked_by_id(decisions: &Decisions, maker: &Maker<'_>, key: &Key, wanted: &PrivateEndpoint) -> Result<bool, Refusal> {
+fn asked_by_id(
+    decisions: &Decisions,
+    maker: &Requester<'_>,
+    key: &Key,
+    wanted: &PrivateEndpoint,
+) -> Result<bool, Refusal> {
     let model = &decisions.model;
     let shown = maker.rights.is_shown(model, &wanted.resource, &key.subscription);
     if maker.dry_run && wanted.manual && !shown {
@@ -150,7 +155,7 @@ fn asked_by_id(decisions: &Decisions, maker: &Maker<'_>, key: &Key, wanted: &Pri
 /// The table of DESIGN §4, rows *created*; a `status` is a decision with the caller's rights.
 fn first_state(
     decisions: &Decisions,
-    maker: &Maker<'_>,
+    maker: &Requester<'_>,
     wanted: &PrivateEndpoint,
     (key, by_id): (&Key, bool),
 ) -> Result<(ConnectionState, DecidedBy), Refusal> {
@@ -191,7 +196,7 @@ fn first_state(
 fn refuse_flood(
     decisions: &Decisions,
     requests: &mut Requests<'_>,
-    maker: &Maker<'_>,
+    maker: &Requester<'_>,
     resource: &Key,
 ) -> Result<(), Refusal> {
     if maker.rights.may_read(&decisions.model, resource)

@@ -1,6 +1,6 @@
 //! What deleting an object means for those that depend on it.
 
-use super::create::Maker;
+use super::create::Requester;
 use crate::access::rights::{Right, Verb, assigned_at, place};
 use crate::model::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
 use crate::model::refusal::{Kind, Refusal};
@@ -12,12 +12,12 @@ use crate::snapshot::ConnectionState;
 ///
 /// # Errors
 /// The caller may not, or something depends on it; `after` is as it was.
-pub(in super::super) fn delete(after: &mut Decisions, maker: &Maker<'_>, item: &Item) -> Result<Vec<Key>, Refusal> {
+pub(in super::super) fn delete(after: &mut Decisions, maker: &Requester<'_>, item: &Item) -> Result<Vec<Key>, Refusal> {
     remove(after, maker, item, &|_| true)
 }
 
 /// Removes `item`; what does not stay, because it goes too, holds nothing back.
-fn remove(after: &mut Decisions, maker: &Maker<'_>, item: &Item, stays: Stays<'_>) -> Result<Vec<Key>, Refusal> {
+fn remove(after: &mut Decisions, maker: &Requester<'_>, item: &Item, stays: Stays<'_>) -> Result<Vec<Key>, Refusal> {
     maker.rights.demand_all(&Right::each(&after.model, item, Verb::Delete))?;
     let mut disconnected = Vec::new();
     match item.kind {
@@ -45,7 +45,7 @@ fn remove(after: &mut Decisions, maker: &Maker<'_>, item: &Item, stays: Stays<'_
 /// Whether an object stays where it is.
 type Stays<'a> = &'a dyn Fn(&Key) -> bool;
 
-fn endpoint(after: &mut Decisions, maker: &Maker<'_>, key: &Key) {
+fn endpoint(after: &mut Decisions, maker: &Requester<'_>, key: &Key) {
     let resource = after.model.endpoints.get(key).map(|endpoint| endpoint.resource.clone());
     after.model.endpoints.remove(key);
     after.connections.remove(key);
@@ -72,7 +72,7 @@ fn bound(model: &Model, resource: &Key) -> Vec<Key> {
 }
 
 /// A private link service with connections stays, as in Azure; a typed resource goes, and its connections with it.
-fn resource(after: &mut Decisions, maker: &Maker<'_>, key: &Key, stays: Stays<'_>) -> Result<Vec<Key>, Refusal> {
+fn resource(after: &mut Decisions, maker: &Requester<'_>, key: &Key, stays: Stays<'_>) -> Result<Vec<Key>, Refusal> {
     let bound = bound(&after.model, key);
     let former = after.model.resources.get(key).map(FormerResource::of).unwrap_or_default();
     // What its owner removed is a connection no more: it is left to its consumer.
@@ -178,7 +178,7 @@ fn load_balancer(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(
 }
 
 /// A group goes with all that is in it, whatever of it refers to what else in it, or stays with all of it.
-fn group(after: &mut Decisions, maker: &Maker<'_>, key: &Key) -> Result<Vec<Key>, Refusal> {
+fn group(after: &mut Decisions, maker: &Requester<'_>, key: &Key) -> Result<Vec<Key>, Refusal> {
     let mut left = after.clone();
     let mut disconnected = Vec::new();
     for item in left.model.in_group(key) {

@@ -22,12 +22,12 @@ use super::index::Index;
 use super::report::{Report, Skipped};
 use crate::access::rights::visibility::sees;
 use crate::access::rights::{Right, Verb, assigned_at, refuse_other_type, vanished};
-use crate::model::decisions::Extent;
+use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::{Decisions, Item, ItemKind};
 use crate::model::refusal::Refusal;
 use crate::model::{AttachmentSpec, DnsZone, HostConfig, Key, LinkResource, Map, Model, Pinned, ResourceGroup, Vnet};
 
-pub use create::Maker;
+pub use create::Requester;
 pub(super) use create::{Requests, create, spelled};
 pub(super) use delete::delete;
 use endpoints::differences;
@@ -46,7 +46,7 @@ pub struct Application<'a> {
     /// Delete what it does not name any more.
     pub prune: bool,
     /// Who applies it, and when.
-    pub maker: Maker<'a>,
+    pub maker: Requester<'a>,
     /// What of it is left out, with the reason: it stays as it is, and counts as not applied.
     pub skipped: &'a BTreeMap<Item, String>,
     /// Of what is in force; `None`: that is walked where it is asked for.
@@ -58,7 +58,7 @@ static NOTHING: BTreeMap<Item, String> = BTreeMap::new();
 
 impl<'a> Application<'a> {
     /// All of `file`.
-    pub fn of(file: &'a Model, author: &'a str, prune: bool, maker: Maker<'a>) -> Self {
+    pub fn of(file: &'a Model, author: &'a str, prune: bool, maker: Requester<'a>) -> Self {
         Self { file, author, prune, maker, skipped: &NOTHING, index: None }
     }
 }
@@ -138,14 +138,14 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
             }
         }
     }
-    for given in assigned_at(&after.model, &vanished(&before.model, &after.model, &Extent::Whole)) {
+    for given in assigned_at(&after.model, &vanished(&before.model, &after.model, &ChangeExtent::Whole)) {
         after.model.assignments.remove(&given);
         report.pruned.push(format!("assignment {given}"));
     }
     report.differences.extend(differences(&after, application));
     if application.author != crate::model::decisions::DAEMON {
         // Before anything of it is validated: what that says may be about what the caller must not see.
-        application.maker.rights.demand_change(&before.model, &after.model, &Extent::Whole)?;
+        application.maker.rights.demand_change(&before.model, &after.model, &ChangeExtent::Whole)?;
     }
     Ok((after, report))
 }

@@ -15,7 +15,7 @@ fn prune(before: &Decisions, file: &Model) -> (Decisions, Report) {
 
 fn applied_by(before: &Decisions, file: &Model, prune: bool) -> (Decisions, Report) {
     let (root, access) = (root(), access());
-    let maker = Maker { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
+    let maker = Requester { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
     merge(before, &Application::of(file, "daemon", prune, maker)).unwrap()
 }
 

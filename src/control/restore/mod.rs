@@ -9,7 +9,7 @@ use super::difference::{self, Changed, FieldChange, Object, ObjectChange};
 use super::migrate::{Migration, migrate};
 use super::state::{Change, FORMAT, Record, operations_of, record_bodies};
 use crate::model::Actor;
-use crate::model::decisions::Extent;
+use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::{Decisions, Item, ItemKind};
 use crate::model::links::LinkKey;
 use crate::model::refusal::{BrokenRule, Kind, Refusal};
@@ -153,7 +153,7 @@ impl Restoration {
         let record = Record { detail, ..Record::new(self.at, self.by.clone(), "restore", "state") };
         let mut all = records.clone();
         all.push(record.with(kept.chain(undone).collect()));
-        let change = Change { before: found, after, extent: &Extent::Whole, records: &all };
+        let change = Change { before: found, after, extent: &ChangeExtent::Whole, records: &all };
         let operations = operations_of(&change, self.migrated)?;
         Ok(Transaction { compares: Vec::new(), operations, records: record_bodies(&all)? })
     }

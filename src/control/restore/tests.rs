@@ -290,7 +290,7 @@ fn a_deleted_resource_stays_deleted_and_its_endpoints_disconnected() {
     db(&mut backup).kind = Some("Microsoft.Storage/storageAccounts".into());
     let mut now = backup.clone();
     let (root, access) = (root(), crate::testing::access());
-    let maker = crate::control::apply::Maker {
+    let maker = crate::control::apply::Requester {
         rights: crate::access::rights::Rights::of(&root, &access),
         now: noon(),
         dry_run: false,

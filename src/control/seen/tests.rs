@@ -76,7 +76,7 @@ fn the_socket_group_reads_everything() {
 #[test]
 fn a_file_grants_no_more_than_its_author_may_assign() {
     use crate::access::Access;
-    use crate::control::apply::{Application, Maker, merge};
+    use crate::control::apply::{Application, Requester, merge};
     use crate::model::RoleDefinition;
     use crate::model::decisions::DAEMON;
     use crate::model::decisions::Decisions;
@@ -101,7 +101,7 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
     let access = access.unwrap();
     let (granter, contributor) = (Caller::user(1000, "ada"), Caller::user(1001, "bob"));
     let apply = |caller: &Caller, author: &str, file: &Model, prune: bool, before: &Decisions| {
-        let maker = Maker { rights: Rights::of(caller, &access), now: noon(), dry_run: false };
+        let maker = Requester { rights: Rights::of(caller, &access), now: noon(), dry_run: false };
         merge(before, &Application::of(file, author, prune, maker))
     };
     let file = |assignment: RoleAssignment| {
@@ -132,7 +132,7 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
 
 #[test]
 fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
-    use crate::control::apply::{Application, Maker, merge};
+    use crate::control::apply::{Application, Requester, merge};
     use crate::model::{DnsZone, Tags, ZoneGroup, ZoneLink};
 
     let ada = Caller::user(1000, "ada");
@@ -172,7 +172,7 @@ fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
         let mut assignments = assignments;
         assignments.push(("uid:1000", "Private Link Approver", "/subscriptions/default"));
         let view = view(&assignments);
-        let maker = Maker { rights: view.rights(&ada), now: noon(), dry_run: false };
+        let maker = Requester { rights: view.rights(&ada), now: noon(), dry_run: false };
         let application = Application::of(file, "ada", false, maker);
         let refused = merge(&view.decisions, &application).map(|_| ()).map_err(|refusal| refusal.message);
         match expected {

@@ -1,17 +1,17 @@
 use super::*;
 use crate::access::rights::Rights;
-use crate::control::apply::{Application, Maker, merge};
+use crate::control::apply::{Application, Requester, merge};
 use crate::store::memory::{Fault, MemoryStore};
 use crate::testing::{access, endpoint, key, model, noon, resource, root, target};
 
 /// The small model, applied.
 fn applied() -> Decisions {
     let (root, access) = (root(), access());
-    let maker = Maker { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
+    let maker = Requester { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
     merge(&Decisions::default(), &Application::of(&model(), "daemon", false, maker)).unwrap().0
 }
 
-fn change<'a>(before: &'a Decisions, after: &'a Decisions, extent: &'a Extent) -> Change<'a> {
+fn change<'a>(before: &'a Decisions, after: &'a Decisions, extent: &'a ChangeExtent) -> Change<'a> {
     Change { before, after, extent, records: &[] }
 }
 
@@ -21,7 +21,7 @@ fn nothing_written_is_a_first_start_and_what_is_written_is_read_again() {
     assert_eq!(store.load().unwrap(), None);
     let before = Decisions::default();
     let mut after = applied();
-    store.commit(&change(&before, &after, &Extent::Whole)).unwrap();
+    store.commit(&change(&before, &after, &ChangeExtent::Whole)).unwrap();
     assert_eq!(store.load().unwrap().as_ref(), Some(&after));
 
     let first = after.clone();
@@ -29,7 +29,7 @@ fn nothing_written_is_a_first_start_and_what_is_written_is_read_again() {
     after.model.resources.insert(key("Second"), resource("core", "10.20.99.5", second));
     after.model.endpoints.remove(&key("orders"));
     after.connections.remove(&key("orders"));
-    store.commit(&change(&first, &after, &Extent::Whole)).unwrap();
+    store.commit(&change(&first, &after, &ChangeExtent::Whole)).unwrap();
     let read = store.load().unwrap().unwrap();
     assert_eq!(read, after);
     assert_eq!(read.model.resources.entry(&key("second")).unwrap().0.name, "Second", "as it was written");
@@ -46,12 +46,12 @@ fn a_change_of_one_endpoint_writes_what_the_whole_comparison_would() {
     let mut restated = created.clone();
     restated.connections.get_mut(&new).unwrap().description = "why".into();
     for (from, to) in [(&before, &created), (&created, &restated), (&restated, &before)] {
-        let mut one = operations(&change(from, to, &Extent::Endpoint(new.clone()))).unwrap();
-        let mut whole = operations(&change(from, to, &Extent::Whole)).unwrap();
+        let mut one = operations(&change(from, to, &ChangeExtent::Endpoint(new.clone()))).unwrap();
+        let mut whole = operations(&change(from, to, &ChangeExtent::Whole)).unwrap();
         // A put of what is there already is no change.
         let mut store = Durable::new(Arc::new(MemoryStore::new()));
-        store.commit(&change(&Decisions::default(), from, &Extent::Whole)).unwrap();
-        store.commit(&change(from, to, &Extent::Endpoint(new.clone()))).unwrap();
+        store.commit(&change(&Decisions::default(), from, &ChangeExtent::Whole)).unwrap();
+        store.commit(&change(from, to, &ChangeExtent::Endpoint(new.clone()))).unwrap();
         assert_eq!(store.load().unwrap().as_ref(), Some(to));
         one.retain(|operation| whole.contains(operation));
         one.sort_by(|a, b| a.key().cmp(b.key()));
@@ -67,7 +67,7 @@ fn records_are_written_with_the_change_or_not_at_all() {
     let record = Record::new(noon(), root().actor(), "apply", "file of daemon");
     let after = applied();
     let empty = Decisions::default();
-    let whole = Change { before: &empty, after: &after, extent: &Extent::Whole, records: &[record] };
+    let whole = Change { before: &empty, after: &after, extent: &ChangeExtent::Whole, records: &[record] };
     memory.fail_commit(0, Fault::Fail);
     store.commit(&whole).unwrap_err();
     assert_eq!((store.load().unwrap(), memory.verify().unwrap().count), (None, 0));
@@ -98,13 +98,13 @@ fn an_older_layout_is_read_and_the_first_commit_makes_it_todays() {
     let layout = || Durable::new(Arc::clone(&memory) as _).format().unwrap();
     let mut store = Durable::new(Arc::clone(&memory) as _);
     let (before, after) = (Decisions::default(), applied());
-    store.commit(&change(&before, &after, &Extent::Whole)).unwrap();
+    store.commit(&change(&before, &after, &ChangeExtent::Whole)).unwrap();
     assert_eq!(layout(), FORMAT);
 
     let operations = vec![Operation::put(FORMAT_KEY, "1")];
     let _ = memory.commit(Transaction { operations, ..Transaction::default() }).unwrap();
     let mut store = Durable::new(Arc::clone(&memory) as _);
     assert_eq!((layout(), store.load().unwrap().as_ref()), (1, Some(&after)));
-    store.commit(&change(&after, &after, &Extent::Whole)).unwrap();
+    store.commit(&change(&after, &after, &ChangeExtent::Whole)).unwrap();
     assert_eq!(layout(), FORMAT);
 }

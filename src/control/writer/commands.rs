@@ -7,7 +7,7 @@ use crate::access::Grant;
 use crate::access::rights::visibility::{sees, sees_grant};
 use crate::access::rights::{Right, Verb, refuse_other_type};
 use crate::control::apply::{
-    Maker, Requests, create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed,
+    Requester, Requests, create, delete, follow, keep_accepted, needs_restart, refuse_disconnected, refuse_fixed,
     refuse_other_addresses, settled, sever_taken_back, spelled,
 };
 use crate::control::command::{Changed, Deletion, FileVersion, MOVED};
@@ -15,7 +15,7 @@ use crate::control::difference::{
     self, Changed as Difference, FieldChange, Object, ObjectChange, of_connection, of_item,
 };
 use crate::control::state::Record;
-use crate::model::decisions::Extent;
+use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::ItemKind;
 use crate::model::references::{resolve, resolve_seen};
 use crate::model::sentence::{Mention, itself, sentence};
@@ -64,8 +64,8 @@ impl Planning<'_> {
             self.put_endpoint(&mut put, &mut addresses, &mut requests, key, endpoint)?;
         }
         let extent = match items.endpoints.keys().next() {
-            Some(key) if !others && items.endpoints.len() == 1 => Extent::Endpoint(key.clone()),
-            Some(_) | None => Extent::Whole,
+            Some(key) if !others && items.endpoints.len() == 1 => ChangeExtent::Endpoint(key.clone()),
+            Some(_) | None => ChangeExtent::Whole,
         };
         let items = changed.created.iter().map(|item| ("create", item));
         let items = items.chain(changed.updated.iter().map(|item| ("update", item)));
@@ -166,7 +166,7 @@ impl Planning<'_> {
         records.extend(self.severed(&after.model));
         records.extend(disconnected.iter().map(|key| self.disconnected(key, &item.key, &after)));
         let single = kind == ItemKind::Endpoint && after.model.former_resources == model.former_resources;
-        let extent = if single { Extent::Endpoint(item.key.clone()) } else { Extent::Whole };
+        let extent = if single { ChangeExtent::Endpoint(item.key.clone()) } else { ChangeExtent::Whole };
         let needed = Right::each(model, &item, Verb::Delete);
         let outcome = Outcome::Deleted(Deletion { item, disconnected, warnings: Vec::new() });
         if kind == ItemKind::Assignment {
@@ -263,7 +263,7 @@ impl Planning<'_> {
         let in_force = own_host.map_or_else(|| self.in_force.clone(), |host| self.in_force.followed(self.setup, host));
         let caller = if own_file { &self.setup.daemon } else { self.caller };
         let author = Planning { caller, in_force: &in_force, ..*self };
-        let maker = Maker { dry_run: version.dry_run, ..author.maker() };
+        let maker = Requester { dry_run: version.dry_run, ..author.maker() };
         let application = Application {
             index: Some(&self.in_force.index),
             ..Application::of(&version.model, &version.author, version.prune, maker)
@@ -284,7 +284,8 @@ impl Planning<'_> {
         // What attachments allow is compiled, too.
         let plan = if after != **before || in_force.host != self.in_force.host {
             let standing = Some(standing);
-            let wanted = Wanted { after, extent: Extent::Whole, addresses: None, standing, asks_rights: !own_file };
+            let wanted =
+                Wanted { after, extent: ChangeExtent::Whole, addresses: None, standing, asks_rights: !own_file };
             Planning { in_force: &in_force, ..*self }.change(outcome, wanted, records)?
         } else {
             Plan::without_change(outcome, Steps::Nothing)

@@ -11,7 +11,7 @@ use crate::control::command::{Decided, DecidedAll, Decision, MOVED, Selection, U
 use crate::control::difference::of_connection;
 use crate::control::state::Record;
 use crate::control::views::{at, decision_of};
-use crate::model::decisions::Extent;
+use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::{Connection, DecidedBy, Item, ItemKind};
 use crate::model::references::check_bound;
 use crate::model::sentence::itself;
@@ -62,7 +62,7 @@ impl Planning<'_> {
         after.connections.insert(key.clone(), step.connection);
         self.change(
             Outcome::Decided(step.decided),
-            Wanted { after, extent: Extent::Endpoint(key), addresses: None, standing: None, asks_rights: true },
+            Wanted { after, extent: ChangeExtent::Endpoint(key), addresses: None, standing: None, asks_rights: true },
             vec![step.record],
         )
     }
@@ -146,7 +146,7 @@ impl Planning<'_> {
     /// takes something away.
     fn connections_alone(&self, after: Decisions, only: Option<Key>) -> Wanted {
         let standing = Some(self.in_force.standing.clone());
-        let extent = only.map_or(Extent::Whole, Extent::Endpoint);
+        let extent = only.map_or(ChangeExtent::Whole, ChangeExtent::Endpoint);
         Wanted { after, extent, addresses: None, standing, asks_rights: false }
     }
 

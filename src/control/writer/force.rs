@@ -9,13 +9,13 @@ use crate::compile::union;
 use crate::control::SILENCE;
 use crate::control::command::Deletion;
 use crate::control::state::{Change, Record};
-use crate::model::decisions::{Extent, ItemKind};
+use crate::model::decisions::{ChangeExtent, ItemKind};
 use crate::model::sentence::{Mention, Named, Sentence, sentence};
 use crate::snapshot::ConnectionState;
 
 /// What of a plan the store is told.
 struct Written<'a> {
-    extent: &'a Extent,
+    extent: &'a ChangeExtent,
     records: &'a [Record],
 }
 
@@ -179,7 +179,7 @@ impl Writer {
     /// Makes `after` what the next start reads, with its records, or nothing of it.
     fn commit(&mut self, after: &Arc<Decisions>, written: &Written<'_>) -> std::io::Result<()> {
         // What an earlier failure left behind is written with it.
-        let extent = if self.unsaved.is_none() { written.extent } else { &Extent::Whole };
+        let extent = if self.unsaved.is_none() { written.extent } else { &ChangeExtent::Whole };
         let change = Change { before: &self.durable, after, extent, records: written.records };
         let committed = self.store.commit(&change);
         if committed.is_ok() {
@@ -208,7 +208,7 @@ impl Writer {
             return Ok(());
         }
         let after = Arc::clone(&self.in_force.decisions);
-        self.commit(&after, &Written { extent: &Extent::Whole, records }).map_err(|error| {
+        self.commit(&after, &Written { extent: &ChangeExtent::Whole, records }).map_err(|error| {
             self.unsaved = Some(error.to_string());
             not_durable("what is in force", &error)
         })

@@ -35,7 +35,7 @@ mod tokens;
 use std::sync::Arc;
 
 use super::Setup;
-use super::apply::{Application, Maker};
+use super::apply::{Application, Requester};
 use super::command::{Command, Outcome};
 use super::index::Index;
 use super::migrate::{Migration, migrate};
@@ -155,7 +155,7 @@ impl Writer {
         begun.extend(ended.map(|record| Record { by: by.clone(), ..record }));
         let access = access(setup, &before)?;
         let rights = Rights::of(&setup.daemon, &access);
-        let maker = Maker { rights, now: (setup.clock)(), dry_run: false };
+        let maker = Requester { rights, now: (setup.clock)(), dry_run: false };
         let application = Application::of(&setup.file, DAEMON, setup.prune, maker);
         let found_before = fit::Before { decisions: &before, host: &setup.host, standing: None };
         let fit::Fitted { decisions, mut report, standing } = found_before.fit(setup, application)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Action, Allocator, Caller, Command, Compiled, Counts, Index, Maker, Outcome, Planner, Rights, Setup};
+use super::{Action, Allocator, Caller, Command, Compiled, Counts, Index, Outcome, Planner, Requester, Rights, Setup};
 use super::{Found, InForce, Key, Refusal, Topology, broken, input, not_compiled, refused};
 use crate::access::rights::{assigned_at, vanished};
 use crate::compile;
@@ -15,7 +15,7 @@ use crate::compile::health::Health;
 use crate::compile::retired::RetiredAddress;
 use crate::control::difference::of_item;
 use crate::control::state::Record;
-use crate::model::decisions::Extent;
+use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::{Decisions, Item, ItemKind};
 use crate::model::refusal::BrokenRule;
 use crate::model::rules::tightened;
@@ -28,7 +28,7 @@ use crate::snapshot::ConnectionState;
 pub(in crate::control) struct Plan {
     pub(super) outcome: Outcome,
     pub(super) steps: Steps,
-    pub(super) extent: Extent,
+    pub(super) extent: ChangeExtent,
     /// What is to be remembered of how it came about.
     pub(super) records: Vec<Record>,
     /// It is of the daemon's own file, whose report is kept.
@@ -71,7 +71,7 @@ pub(in crate::control) struct Observation(pub(super) Box<Next>);
 pub(super) struct Wanted {
     pub(super) after: Decisions,
     /// What of it differs.
-    pub(super) extent: Extent,
+    pub(super) extent: ChangeExtent,
     /// With what was given out on the way.
     pub(super) addresses: Option<Allocator>,
     /// What of it stands against tightened rules, where it has been validated and its texts are judged already.
@@ -91,7 +91,7 @@ pub(in crate::control) struct Planning<'a> {
 impl Plan {
     /// The plan of what changes nothing: of a question, or of what is as it is asked for.
     pub(super) fn without_change(outcome: Outcome, steps: Steps) -> Self {
-        Self { outcome, steps, extent: Extent::Whole, records: Vec::new(), own_file: false }
+        Self { outcome, steps, extent: ChangeExtent::Whole, records: Vec::new(), own_file: false }
     }
 }
 
@@ -133,8 +133,8 @@ impl Planning<'_> {
             self.rights().demand_change(before, &wanted.after.model, &wanted.extent)?;
         }
         let only = match &wanted.extent {
-            Extent::Endpoint(key) => Some(key),
-            Extent::Whole => None,
+            ChangeExtent::Endpoint(key) => Some(key),
+            ChangeExtent::Whole => None,
         };
         if wanted.standing.is_none() {
             text::judge(&self.in_force.decisions, &wanted.after, only)?;
@@ -143,8 +143,8 @@ impl Planning<'_> {
         let losing = self.losing(&wanted);
         let steps = match &extent {
             _ if losing.is_empty() => Steps::Widen(Box::new(self.next(wanted)?)),
-            Extent::Endpoint(_) => Steps::Revoke(Box::new(self.next(wanted)?)),
-            Extent::Whole => {
+            ChangeExtent::Endpoint(_) => Steps::Revoke(Box::new(self.next(wanted)?)),
+            ChangeExtent::Whole => {
                 let blocked = self.blocked(&wanted.after, &losing)?;
                 // Compiled anew: generations have moved, and those of the block must hold.
                 let next = Planning { in_force: &blocked, ..*self }.next(wanted)?;
@@ -162,7 +162,7 @@ impl Planning<'_> {
         for key in assigned_at(&wanted.after.model, &places) {
             records.push(self.unassigned(&key));
             wanted.after.model.assignments.remove(&key);
-            wanted.extent = Extent::Whole;
+            wanted.extent = ChangeExtent::Whole;
         }
         wanted
     }
@@ -186,7 +186,7 @@ impl Planning<'_> {
         let access = Arc::new(super::access(self.setup, &after)?);
         let next = InForce { decisions: Arc::new(after), access, ..self.in_force.clone() };
         let steps = Steps::Keep(Box::new(next));
-        Ok(Plan { outcome, steps, extent: Extent::Whole, records, own_file: false })
+        Ok(Plan { outcome, steps, extent: ChangeExtent::Whole, records, own_file: false })
     }
 
     /// What is in force with what has been found out of servers: the model is as it was and holds, so it is compiled
@@ -213,8 +213,8 @@ impl Planning<'_> {
         Ok(Some(Observation(Box::new(Next { in_force, topology: Some(topology) }))))
     }
 
-    pub(super) fn maker(&self) -> Maker<'_> {
-        Maker { rights: self.rights(), now: self.now(), dry_run: false }
+    pub(super) fn maker(&self) -> Requester<'_> {
+        Requester { rights: self.rights(), now: self.now(), dry_run: false }
     }
 
     pub(super) fn rights(&self) -> Rights<'_> {
@@ -239,14 +239,14 @@ impl Planning<'_> {
         let epoch = now.snapshot.epoch + 1;
         let alone = match &wanted.extent {
             // What gets an address may get a retired one, which is another's then.
-            Extent::Endpoint(key) if now.retired.is_empty() || !self.remodels(&wanted.after, key) => Some(key),
-            Extent::Endpoint(_) | Extent::Whole => None,
+            ChangeExtent::Endpoint(key) if now.retired.is_empty() || !self.remodels(&wanted.after, key) => Some(key),
+            ChangeExtent::Endpoint(_) | ChangeExtent::Whole => None,
         };
         let Some(key) = alone else {
             let retired = now.retired.after(&now.decisions.model, &wanted.after.model);
             let access = match &wanted.extent {
-                Extent::Whole => Arc::new(super::access(self.setup, &wanted.after)?),
-                Extent::Endpoint(_) => Arc::clone(&now.access),
+                ChangeExtent::Whole => Arc::new(super::access(self.setup, &wanted.after)?),
+                ChangeExtent::Endpoint(_) => Arc::clone(&now.access),
             };
             let standing = wanted.standing.clone();
             let standing = standing.map_or_else(|| now.checked(self.setup, &wanted.after), Ok)?;
@@ -304,7 +304,7 @@ impl Planning<'_> {
         let input = input(self.setup, &now.host, &blocked, now.found());
         let compiled = compile::compile(&input, &mut registry, now.snapshot.epoch + 1).map_err(not_compiled)?;
         let compiled = InForce { standing, registry, snapshot: compiled.snapshot, ..now.clone() };
-        let (extent, standing) = (Extent::Whole, None);
+        let (extent, standing) = (ChangeExtent::Whole, None);
         Ok(compiled.with(Wanted { after: blocked, extent, addresses: None, standing, asks_rights: false }))
     }
 
@@ -349,8 +349,8 @@ impl Planning<'_> {
         };
         let loses = |key: &&Key| approved(before, key) && !approved(&wanted.after, key);
         match &wanted.extent {
-            Extent::Endpoint(key) => Some(key).filter(loses).into_iter().cloned().collect(),
-            Extent::Whole => before.connections.keys().filter(loses).cloned().collect(),
+            ChangeExtent::Endpoint(key) => Some(key).filter(loses).into_iter().cloned().collect(),
+            ChangeExtent::Whole => before.connections.keys().filter(loses).cloned().collect(),
         }
     }
 }
@@ -362,13 +362,13 @@ impl InForce {
         let before = std::mem::replace(&mut self.decisions, Arc::new(after));
         let (after, epoch) = (&self.decisions, self.snapshot.epoch);
         match &extent {
-            Extent::Whole => {
+            ChangeExtent::Whole => {
                 self.addresses = Allocator::new(&after.model);
                 self.index = Index::of(after);
                 self.counts = Counts::of(&after.model);
                 self.names = Planner::of(after, epoch);
             }
-            Extent::Endpoint(key) => {
+            ChangeExtent::Endpoint(key) => {
                 if let Some(addresses) = addresses {
                     self.addresses = addresses;
                 }

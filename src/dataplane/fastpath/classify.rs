@@ -106,7 +106,7 @@ impl Packet {
 /// Why a frame is not simply a packet of a flow. It carries nothing else, so that a [`Packet`] is returned in its
 /// place, not beside something larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Odd {
+pub enum NotAFlow {
     /// It fails check 1 (DESIGN §3).
     Drop(DropReason),
     /// A piece of a datagram: its flow is known once the datagram is whole.
@@ -118,19 +118,19 @@ pub enum Odd {
 /// Checks a frame and names its flow.
 ///
 /// # Errors
-/// What else it is: see [`Odd`].
+/// What else it is: see [`NotAFlow`].
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "a packet goes from registers to where it is kept, not by way of the stack")]
-pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, Odd> {
-    let vnet = VnetHeader::read(frame).ok_or(Odd::Drop(DropReason::Malformed))?;
+pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, NotAFlow> {
+    let vnet = VnetHeader::read(frame).ok_or(NotAFlow::Drop(DropReason::Malformed))?;
     let ip = &frame[vnet::LENGTH..];
     let outline = ip::outline(ip).map_err(unreadable)?;
     if outline.fragment.is_some() {
-        return Err(Odd::Fragment);
+        return Err(NotAFlow::Fragment);
     }
     let transport = &ip[outline.header..outline.total];
     let (protocol, ports, transport_header) = ports(&outline, transport)?;
-    let vnet = checked(vnet, &outline, protocol).map_err(Odd::Drop)?;
+    let vnet = checked(vnet, &outline, protocol).map_err(NotAFlow::Drop)?;
     Ok(Packet {
         key: FlowKey {
             attachment,
@@ -151,8 +151,8 @@ pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, Odd> {
 
 /// The drop reason of a header that cannot be used.
 #[cold]
-fn unreadable(flaw: Flaw) -> Odd {
-    Odd::Drop(match flaw {
+fn unreadable(flaw: Flaw) -> NotAFlow {
+    NotAFlow::Drop(match flaw {
         Flaw::Truncated | Flaw::Version | Flaw::Length | Flaw::Checksum | Flaw::Options => DropReason::Malformed,
         Flaw::Mapped => DropReason::SpoofedSource,
         Flaw::SourceRoute => DropReason::SourceRoute,
@@ -162,8 +162,8 @@ fn unreadable(flaw: Flaw) -> Odd {
 
 /// Ports of a transport header (echo identifiers of an ICMP one), and its length.
 #[inline]
-fn ports(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16), usize), Odd> {
-    const MALFORMED: Odd = Odd::Drop(DropReason::Malformed);
+fn ports(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16), usize), NotAFlow> {
+    const MALFORMED: NotAFlow = NotAFlow::Drop(DropReason::Malformed);
     let pair = (headers::half(transport, 0), headers::half(transport, 2));
     match (outline.protocol, outline.version) {
         (ip::TCP, _) => {
@@ -181,15 +181,15 @@ fn ports(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16), u
             if fits && pair.1 != 0 { Ok((Protocol::Udp, pair, headers::UDP_HEADER)) } else { Err(MALFORMED) }
         }
         (ip::ICMP, Version::V4) | (ip::ICMPV6, Version::V6) => message(outline, transport),
-        _ => Err(Odd::Drop(DropReason::UnsupportedProtocol)),
+        _ => Err(NotAFlow::Drop(DropReason::UnsupportedProtocol)),
     }
 }
 
 /// An ICMP message: an echo has a flow of its own, an error belongs to another's; nothing else is carried
 /// (RFC 5508 REQ-11).
-fn message(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16), usize), Odd> {
+fn message(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16), usize), NotAFlow> {
     if transport.len() < headers::ICMP_HEADER {
-        return Err(Odd::Drop(DropReason::Malformed));
+        return Err(NotAFlow::Drop(DropReason::Malformed));
     }
     let identifier = headers::half(transport, 4);
     let echo = |ports| Ok((Protocol::Icmp, ports, headers::ICMP_HEADER));
@@ -203,8 +203,8 @@ fn message(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16),
         {
             echo((0, identifier))
         }
-        (Version::V4, 3 | 11 | 12, _) | (Version::V6, 1..=4, _) => Err(Odd::IcmpError),
-        _ => Err(Odd::Drop(DropReason::IcmpUnmatched)),
+        (Version::V4, 3 | 11 | 12, _) | (Version::V6, 1..=4, _) => Err(NotAFlow::IcmpError),
+        _ => Err(NotAFlow::Drop(DropReason::IcmpUnmatched)),
     }
 }
 
@@ -249,6 +249,6 @@ mod tests {
 
     #[test]
     fn a_packet_is_one_cache_line() {
-        assert!(size_of::<Result<Packet, Odd>>() <= 64, "{}", size_of::<Result<Packet, Odd>>());
+        assert!(size_of::<Result<Packet, NotAFlow>>() <= 64, "{}", size_of::<Result<Packet, NotAFlow>>());
     }
 }

@@ -6,7 +6,7 @@
 
 use super::classify::Packet;
 use crate::dataplane::forwarder::Context;
-use crate::dataplane::handover::Arrival;
+use crate::dataplane::handoff::RxMeta;
 use crate::dataplane::session::{Direction, Session, Way};
 use crate::snapshot::{AttachmentId, PathMtus, Protocol};
 use crate::wire::headers::TCP_HEADER;
@@ -73,7 +73,7 @@ pub struct Onward {
 
 /// What becomes of a packet that goes `onward`.
 #[must_use]
-pub fn fit(frame: &[u8], packet: &Packet, arrival: &Arrival, onward: &Onward) -> Fit {
+pub fn fit(frame: &[u8], packet: &Packet, arrival: &RxMeta, onward: &Onward) -> Fit {
     let (mtu, other) = (usize::from(onward.mtu), onward.version);
     let resized = |length: usize| match (packet.version, other) {
         (Version::V4, Version::V6) => length + GROWTH,

@@ -5,7 +5,7 @@
 
 use super::device::Batch;
 use super::forwarder::{Context, Forwarder};
-use super::handover::Arrival;
+use super::handoff::RxMeta;
 use super::session::index::{Candidate, Hash};
 use super::session::{Direction, Pair, Session, Slot, tcp_state};
 use super::verdict::Verdict;
@@ -27,14 +27,14 @@ pub mod fit;
 
 /// A frame at first sight: its headers checked, and where in the session table its flow is likely to be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sight {
+pub(super) struct ParsedFrame {
     /// `None`: it is not simply a packet of a flow.
     packet: Option<Packet>,
     hash: Hash,
     candidate: Candidate,
 }
 
-impl Sight {
+impl ParsedFrame {
     /// Of no frame.
     pub(super) const NONE: Self = Self { packet: None, hash: Hash::NONE, candidate: Candidate::NONE };
 }
@@ -51,7 +51,7 @@ impl Forwarder {
     /// Looks at every frame of a batch before the first is decided: one session after the other comes from memory,
     /// and by the time that its packet's turn has come it is in the cache.
     #[inline]
-    pub(super) fn sight_all(&self, frames: &mut Batch, attachment: AttachmentId, sights: &mut [Sight]) {
+    pub(super) fn sight_all(&self, frames: &mut Batch, attachment: AttachmentId, sights: &mut [ParsedFrame]) {
         let count = frames.len();
         for (frame, sight) in frames.frames().zip(&mut *sights) {
             *sight = self.sight(frame, attachment);
@@ -64,13 +64,13 @@ impl Forwarder {
     }
 
     #[inline]
-    fn sight(&self, frame: &[u8], attachment: AttachmentId) -> Sight {
+    fn sight(&self, frame: &[u8], attachment: AttachmentId) -> ParsedFrame {
         match classify(frame, attachment) {
             Ok(packet) => {
                 let hash = self.sessions.hash(&packet.key);
-                Sight { packet: Some(packet), hash, candidate: Candidate::NONE }
+                ParsedFrame { packet: Some(packet), hash, candidate: Candidate::NONE }
             }
-            Err(_) => Sight::NONE,
+            Err(_) => ParsedFrame::NONE,
         }
     }
 
@@ -79,21 +79,21 @@ impl Forwarder {
     pub(super) fn decide(
         &mut self,
         frame: &mut [u8],
-        sight: &Sight,
+        sight: &ParsedFrame,
         attachment: AttachmentId,
         context: &Context<'_>,
     ) -> Verdict {
         let Some(packet) = &sight.packet else {
-            return self.odd(frame, &Arrival::read(attachment), context);
+            return self.odd(frame, &RxMeta::read(attachment), context);
         };
         let Some((slot, direction)) = self.sessions.find(&packet.key, sight.hash, sight.candidate) else {
-            return self.miss(frame, packet, &Arrival::read(attachment), context);
+            return self.miss(frame, packet, &RxMeta::read(attachment), context);
         };
         match self.sessions.get(slot) {
             Some(session) if is_current(session, frame, packet, direction, context) => {
                 self.pass(frame, packet, slot, direction, context)
             }
-            _ => self.second_look(frame, packet, slot, direction, &Arrival::read(attachment), context),
+            _ => self.second_look(frame, packet, slot, direction, &RxMeta::read(attachment), context),
         }
     }
 

@@ -7,14 +7,14 @@ use super::is_plain_syn;
 use super::port_pool::{Claim, PoolKey, Reserved};
 use super::reject::Refusal;
 use crate::dataplane::counters::{add, find};
-use crate::dataplane::ended::Cause;
+use crate::dataplane::ended::FlowEndReason;
 use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::forwarder::{Context, Forwarder};
-use crate::dataplane::handover::{Arrival, Full};
+use crate::dataplane::handoff::{Full, RxMeta};
 use crate::dataplane::lifecycle::TOMBSTONE;
 use crate::dataplane::segments::is_intact;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
-use crate::dataplane::share::Common;
+use crate::dataplane::share::FairShare;
 use crate::dataplane::verdict::DropReason;
 use crate::snapshot::policy::{Denial, is_spoofed, judge};
 use crate::snapshot::{Admission, BackendState, Balance, Generation, Protocol, Query, Timeouts, steering};
@@ -28,7 +28,7 @@ impl Forwarder {
         &mut self,
         frame: &[u8],
         packet: &Packet,
-        (arrival, kept): (&Arrival, Option<&Addresses>),
+        (arrival, kept): (&RxMeta, Option<&Addresses>),
         context: &Context<'_>,
     ) -> Result<Slot, Refusal> {
         let admission = judged(packet, context)?;
@@ -80,8 +80,8 @@ impl Forwarder {
     fn enter(&self, admission: &Admission<'_>, backend: Address, context: &Context<'_>) -> Result<(), Full> {
         let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
         let sharers = &context.snapshot.sharers;
-        let room = Common { capacity: admission.resource.max_sessions, sharers: sharers.of(resource) };
-        let all = Common { capacity: context.snapshot.settings.max_sessions, sharers: sharers.all() };
+        let room = FairShare { capacity: admission.resource.max_sessions, sharers: sharers.of(resource) };
+        let all = FairShare { capacity: context.snapshot.settings.max_sessions, sharers: sharers.all() };
         self.shared.enter((endpoint.id, endpoint.max_sessions), (resource, room), all, backend)
     }
 
@@ -131,13 +131,13 @@ impl Forwarder {
 
     /// Room for one more session: below the worker's share, or made by ending the one that closes longest, or a
     /// half-open one. One that was just ended gives last: its ends may have yet to hear that it is over.
-    fn make_room(&mut self, arrival: &Arrival, context: &Context<'_>) -> Result<(), DropReason> {
+    fn make_room(&mut self, arrival: &RxMeta, context: &Context<'_>) -> Result<(), DropReason> {
         let share = self.position.share_of(context.snapshot.settings.max_sessions) as usize;
         while self.sessions.len() >= share || self.sessions.is_full() {
             let tells = |session: &Session| {
                 session.phase == Phase::Ended && context.now.since(session.last_seen) <= EACH_ANSWERED
             };
-            let closing = self.lingering.front().filter(|slot| !self.sessions.get(**slot).is_some_and(tells));
+            let closing = self.closing_queue.front().filter(|slot| !self.sessions.get(**slot).is_some_and(tells));
             // Another worker may have room without a half-open one's giving way.
             if closing.is_none()
                 && self.elsewhere(DropReason::TableFull, arrival).is_none()
@@ -145,10 +145,10 @@ impl Forwarder {
             {
                 continue;
             }
-            let Some(slot) = self.lingering.pop_front() else { return Err(DropReason::TableFull) };
+            let Some(slot) = self.closing_queue.pop_front() else { return Err(DropReason::TableFull) };
             let closes = |session: &Session| session.phase != Phase::Vacant && !session.is_live();
             if self.sessions.get(slot).is_some_and(closes) {
-                self.retire(slot, Cause::Reclaimed, context.now);
+                self.retire(slot, FlowEndReason::Reclaimed, context.now);
             }
         }
         Ok(())
@@ -160,7 +160,7 @@ impl Forwarder {
     fn reserve(
         &mut self,
         admission: &Admission<'_>,
-        (key, arrival): (&FlowKey, &Arrival),
+        (key, arrival): (&FlowKey, &RxMeta),
         (backend, kept): (Address, Option<&Addresses>),
         context: &Context<'_>,
     ) -> Result<Addresses, DropReason> {
@@ -219,7 +219,7 @@ impl Forwarder {
                 && PoolKey::of(&self.sessions.addresses(slot), session.protocol) == *from
         });
         if holds_it {
-            self.retire(slot, Cause::Reclaimed, now);
+            self.retire(slot, FlowEndReason::Reclaimed, now);
         }
     }
 

@@ -3,8 +3,8 @@
 
 use super::reassembly::{Datagram, Outcome};
 use super::reject::Bucket;
-use crate::dataplane::forwarder::{Context, Forwarder, Own};
-use crate::dataplane::handover::{Arrival, Pieces};
+use crate::dataplane::forwarder::{Context, Forwarder, Transmit};
+use crate::dataplane::handoff::{Pieces, RxMeta};
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::{DropReason, Verdict};
 use crate::snapshot::policy::{self, is_spoofed};
@@ -21,7 +21,7 @@ impl Forwarder {
         &mut self,
         frame: &[u8],
         outline: &Outline,
-        arrival: &Arrival,
+        arrival: &RxMeta,
         context: &Context<'_>,
     ) -> Verdict {
         let Some(piece) = outline.fragment else { return Verdict::Drop(DropReason::Malformed) };
@@ -59,15 +59,15 @@ impl Forwarder {
     }
 
     /// Sends a datagram that has become whole on the way of any packet. Its verdict is that of all its pieces.
-    fn datagram(&mut self, mut datagram: Datagram, arrival: &Arrival, context: &Context<'_>) -> Verdict {
+    fn datagram(&mut self, mut datagram: Datagram, arrival: &RxMeta, context: &Context<'_>) -> Verdict {
         let pieces = Pieces { count: datagram.pieces, largest: datagram.largest, may_cut: datagram.may_cut };
         self.counts.held -= u64::from(datagram.pieces) - 1;
-        let whole = Arrival { pieces: Some(pieces), handed: false, ..*arrival };
+        let whole = RxMeta { pieces: Some(pieces), handed: false, ..*arrival };
         let verdict = self.forward_slowly(&mut datagram.frame, &whole, context);
         let verdict = match self.taken_out(verdict, &datagram.frame) {
             // Its frame is nobody's who would write it: it leaves by the outbox.
             Some((to, frame)) => {
-                self.outbox.push(Own { to, frame, carries: whole.frames() });
+                self.tx_queue.push(Transmit { to, frame, carries: whole.frames() });
                 Verdict::Emitted
             }
             None => verdict,
@@ -93,7 +93,7 @@ impl Forwarder {
     /// Cuts a packet that was translated into pieces of at most `limit` bytes, under an identification that no
     /// other packet of this source has (RFC 6864 §5.3.1; nat-requirements G-4). A super-packet becomes the datagrams
     /// that it stands for first.
-    pub(super) fn cut(&mut self, verdict: Verdict, frame: &[u8], limit: usize, arrival: &Arrival) -> Verdict {
+    pub(super) fn cut(&mut self, verdict: Verdict, frame: &[u8], limit: usize, arrival: &RxMeta) -> Verdict {
         let Some((to, whole)) = self.taken_out(verdict, frame) else { return verdict };
         let Some(packets) = segment::segments(&whole) else { return Verdict::Drop(DropReason::PacketTooBig) };
         let mut pieces = Vec::with_capacity(packets.len());
@@ -112,7 +112,7 @@ impl Forwarder {
             pieces.extend(cut);
         }
         for (carries, frame) in std::iter::once(arrival.frames()).chain(std::iter::repeat(0)).zip(pieces) {
-            self.outbox.push(Own { to, frame, carries });
+            self.tx_queue.push(Transmit { to, frame, carries });
         }
         Verdict::Emitted
     }

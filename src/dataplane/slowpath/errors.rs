@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use crate::dataplane::fastpath::rewrite::Translation;
-use crate::dataplane::forwarder::{Context, Forwarder, Own};
-use crate::dataplane::handover::Arrival;
+use crate::dataplane::forwarder::{Context, Forwarder, Transmit};
+use crate::dataplane::handoff::RxMeta;
 use crate::dataplane::session::{Direction, FlowKey, Session, tcp_state::Seen};
 use crate::dataplane::verdict::{DropReason, Verdict};
 use crate::snapshot::Protocol;
@@ -28,7 +28,7 @@ impl Forwarder {
         &mut self,
         frame: &[u8],
         outline: &Outline,
-        arrival: &Arrival,
+        arrival: &RxMeta,
         context: &Context<'_>,
     ) -> Verdict {
         const UNMATCHED: Verdict = Verdict::Drop(DropReason::IcmpUnmatched);
@@ -80,7 +80,7 @@ impl Forwarder {
         };
         match icmp::rebuild(&message, translation.source, translation.destination, &quoted) {
             Some(frame) => {
-                self.outbox.push(Own { to, frame, carries: arrival.frames() });
+                self.tx_queue.push(Transmit { to, frame, carries: arrival.frames() });
                 Verdict::Emitted
             }
             None => UNMATCHED,
@@ -107,7 +107,7 @@ fn is_believable(message: &ErrorMessage<'_>) -> bool {
 }
 
 /// Key of the packets that come the way the error came: the quoted packet's, mirrored.
-fn answering(message: &ErrorMessage<'_>, arrival: &Arrival) -> FlowKey {
+fn answering(message: &ErrorMessage<'_>, arrival: &RxMeta) -> FlowKey {
     let quote = &message.quote;
     let protocol = match quote.protocol {
         ip::TCP => Protocol::Tcp,

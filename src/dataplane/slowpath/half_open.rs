@@ -4,7 +4,7 @@
 //! NAT port is free at once.
 
 use super::port_pool::PoolKey;
-use crate::dataplane::ended::Cause;
+use crate::dataplane::ended::FlowEndReason;
 use crate::dataplane::forwarder::{Context, Forwarder};
 use crate::dataplane::session::{FlowKey, Phase, Session, Slot};
 use crate::snapshot::AttachmentId;
@@ -61,7 +61,7 @@ impl Forwarder {
         let weight = |slot: &Slot| candidates.iter().filter(|other| tenant(other) == tenant(slot)).count();
         let Some(&slot) = candidates.iter().max_by_key(|slot| (weight(slot), random.u64(..))) else { return false };
         self.reset_ends(slot);
-        self.remove(slot, Cause::Reclaimed, context.now);
+        self.remove(slot, FlowEndReason::Reclaimed, context.now);
         self.departed.tell(&self.shared);
         true
     }

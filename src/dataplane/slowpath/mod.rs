@@ -4,11 +4,11 @@
 //! provider's side is dropped in silence (DESIGN law 3). Fragments wait in `datagrams` until they are whole,
 //! ICMP errors follow the session of the packet they quote (`errors`).
 
-use super::ended::Cause;
-use super::fastpath::classify::{Odd, Packet, classify};
+use super::ended::FlowEndReason;
+use super::fastpath::classify::{NotAFlow, Packet, classify};
 use super::fastpath::fit::{Fit, Onward, fit};
-use super::forwarder::{Context, Forwarder, Own};
-use super::handover::Arrival;
+use super::forwarder::{Context, Forwarder, Transmit};
+use super::handoff::RxMeta;
 use super::segments::is_intact;
 use super::session::{Addresses, Direction, FlowKey, Pair, Phase, Slot, Tick, tcp_state::Seen};
 use super::verdict::{DropReason, Verdict};
@@ -55,7 +55,7 @@ const EACH_ANSWERED: u32 = 3 * Tick::PER_SECOND;
 
 impl Forwarder {
     /// Decides a frame away from the hit path: one that another worker handed over, or a datagram put together here.
-    pub(super) fn forward_slowly(&mut self, frame: &mut [u8], arrival: &Arrival, context: &Context<'_>) -> Verdict {
+    pub(super) fn forward_slowly(&mut self, frame: &mut [u8], arrival: &RxMeta, context: &Context<'_>) -> Verdict {
         let Ok(packet) = classify(frame, arrival.attachment) else { return self.odd(frame, arrival, context) };
         match self.sessions.find_any(&packet.key) {
             Some((slot, direction)) => self.second_look(frame, &packet, slot, direction, arrival, context),
@@ -66,12 +66,12 @@ impl Forwarder {
     /// Decides a frame that is not simply a packet of a flow. What else it is is found out here once more, so that a
     /// hit carries nothing of it.
     #[cold]
-    pub(super) fn odd(&mut self, frame: &[u8], arrival: &Arrival, context: &Context<'_>) -> Verdict {
+    pub(super) fn odd(&mut self, frame: &[u8], arrival: &RxMeta, context: &Context<'_>) -> Verdict {
         let outline = ip::outline(frame.get(vnet::LENGTH..).unwrap_or_default());
         match (classify(frame, arrival.attachment), outline) {
-            (Err(Odd::Fragment), Ok(outline)) => self.fragment(frame, &outline, arrival, context),
-            (Err(Odd::IcmpError), Ok(outline)) => self.icmp_error(frame, &outline, arrival, context),
-            (Err(Odd::Drop(reason)), _) => Verdict::Drop(reason),
+            (Err(NotAFlow::Fragment), Ok(outline)) => self.fragment(frame, &outline, arrival, context),
+            (Err(NotAFlow::IcmpError), Ok(outline)) => self.icmp_error(frame, &outline, arrival, context),
+            (Err(NotAFlow::Drop(reason)), _) => Verdict::Drop(reason),
             _ => Verdict::Drop(DropReason::Malformed),
         }
     }
@@ -82,7 +82,7 @@ impl Forwarder {
         &mut self,
         frame: &mut [u8],
         packet: &Packet,
-        arrival: &Arrival,
+        arrival: &RxMeta,
         context: &Context<'_>,
     ) -> Verdict {
         let owner = self.owner(&packet.key, context);
@@ -114,13 +114,13 @@ impl Forwarder {
         frame: &mut [u8],
         packet: &Packet,
         kept: Option<&Addresses>,
-        arrival: &Arrival,
+        arrival: &RxMeta,
         context: &Context<'_>,
     ) -> Verdict {
         if context.snapshot.nat_owner(packet.key.attachment, packet.key.destination.ip()).is_some() {
             return Verdict::Drop(DropReason::NoSession);
         }
-        let resets = self.outbox.len();
+        let resets = self.tx_queue.len();
         match self.admit(frame, packet, (arrival, kept), context) {
             Ok(slot) => {
                 self.note_if_elsewhere(slot, &packet.key, context);
@@ -135,17 +135,17 @@ impl Forwarder {
     }
 
     /// A SYN leaves behind the resets of the session whose port it has, if there are any since the outbox was so long.
-    fn behind_resets(&mut self, verdict: Verdict, frame: &[u8], before: usize, arrival: &Arrival) -> Verdict {
-        if self.outbox.len() == before {
+    fn behind_resets(&mut self, verdict: Verdict, frame: &[u8], before: usize, arrival: &RxMeta) -> Verdict {
+        if self.tx_queue.len() == before {
             return verdict;
         }
         let Some((to, frame)) = self.taken_out(verdict, frame) else { return verdict };
-        self.outbox.push(Own { to, frame, carries: arrival.frames() });
+        self.tx_queue.push(Transmit { to, frame, carries: arrival.frames() });
         Verdict::Emitted
     }
 
     /// Another worker that may admit what this one has no NAT port or no room for: no early failure (DESIGN §2).
-    fn elsewhere(&self, reason: DropReason, arrival: &Arrival) -> Option<u16> {
+    fn elsewhere(&self, reason: DropReason, arrival: &RxMeta) -> Option<u16> {
         let workers = self.position.workers;
         if arrival.refusals + 1 >= workers {
             None
@@ -193,7 +193,7 @@ impl Forwarder {
         packet: &Packet,
         slot: Slot,
         direction: Direction,
-        arrival: &Arrival,
+        arrival: &RxMeta,
         context: &Context<'_>,
     ) -> Verdict {
         self.revalidate(slot, context);
@@ -222,10 +222,10 @@ impl Forwarder {
         frame: &mut [u8],
         packet: &Packet,
         slot: Slot,
-        arrival: &Arrival,
+        arrival: &RxMeta,
         context: &Context<'_>,
     ) -> Verdict {
-        let (before, isn, addresses) = (self.outbox.len(), packet.segment(frame).seq, self.sessions.addresses(slot));
+        let (before, isn, addresses) = (self.tx_queue.len(), packet.segment(frame).seq, self.sessions.addresses(slot));
         let is_closing = self.sessions.get(slot).is_some_and(|session| session.phase == Phase::Closing);
         if !is_closing && let Err(refusal) = judged(packet, context) {
             return self.deny(frame, packet, refusal, context);
@@ -234,9 +234,9 @@ impl Forwarder {
         let repeats =
             is_closing && self.sessions.rare(slot).and_then(|rare| rare.rival).is_some_and(|rival| rival.isn == isn);
         if repeats {
-            self.remove(slot, Cause::Reclaimed, context.now);
+            self.remove(slot, FlowEndReason::Reclaimed, context.now);
         } else {
-            self.retire(slot, Cause::Reclaimed, context.now);
+            self.retire(slot, FlowEndReason::Reclaimed, context.now);
         }
         let verdict = self.open(frame, packet, repeats.then_some(&addresses), arrival, context);
         self.behind_resets(verdict, frame, before, arrival)
@@ -286,7 +286,7 @@ impl Forwarder {
         packet: &Packet,
         slot: Slot,
         direction: Direction,
-        arrival: &Arrival,
+        arrival: &RxMeta,
         context: &Context<'_>,
     ) -> Verdict {
         let Some(session) = self.sessions.get(slot) else { return self.gone() };

@@ -17,7 +17,7 @@ use std::hash::RandomState;
 use super::port_bits::Bits;
 use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts};
 use crate::dataplane::session::{Addresses, Phase, Session, Slot, Tick, tcp_state::Seen};
-use crate::dataplane::share::Common;
+use crate::dataplane::share::FairShare;
 use crate::snapshot::{EndpointId, Protocol, steering};
 use crate::wire::Address;
 
@@ -87,7 +87,7 @@ struct PortSet {
     /// Ended otherwise.
     ended: VecDeque<Resting<EndpointId>>,
     /// Sessions in the table whose port rests in `closed` already.
-    lingering: u32,
+    closing_queue: u32,
 }
 
 /// Which ports of the range were never used.
@@ -155,7 +155,7 @@ impl PortPools {
     pub fn close(&mut self, addresses: &Addresses, session: &Session, slot: Slot, now: Tick) {
         if let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) {
             set.closed.push_back(Resting { port: session.nat_port, since: now, of: slot });
-            set.lingering += 1;
+            set.closing_queue += 1;
             set.let_go(session.endpoint);
         }
     }
@@ -164,7 +164,7 @@ impl PortPools {
     pub fn reopen(&mut self, addresses: &Addresses, session: &Session) {
         let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) else { return };
         if set.take_closed(session.nat_port) {
-            set.lingering = set.lingering.saturating_sub(1);
+            set.closing_queue = set.closing_queue.saturating_sub(1);
             set.take(session.endpoint);
         }
     }
@@ -185,7 +185,7 @@ impl PortPools {
     pub fn release(&mut self, addresses: &Addresses, session: &Session, now: Tick) {
         let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) else { return };
         if session.tcp.has(Seen::EXACT_CLOSE) {
-            set.lingering = set.lingering.saturating_sub(1);
+            set.closing_queue = set.closing_queue.saturating_sub(1);
         } else {
             // One that was reset has rested since, whatever remembered it.
             let since = if session.phase == Phase::Ended { session.last_seen } else { now };
@@ -219,7 +219,7 @@ impl PortPools {
         let rested = |last: Option<Tick>| last.is_none_or(|since| now.since(since) >= REST_OTHER);
         self.pools.retain(|_, set| {
             let last = (set.closed.back().map(|port| port.since), set.ended.back().map(|port| port.since));
-            set.held(size) > 0 || set.lingering > 0 || !rested(last.0) || !rested(last.1)
+            set.held(size) > 0 || set.closing_queue > 0 || !rested(last.0) || !rested(last.1)
         });
     }
 
@@ -251,7 +251,14 @@ impl PortPools {
 impl PortSet {
     fn new(size: u32) -> Self {
         let fresh = Fresh::AllBut(Vec::new());
-        Self { fresh, fresh_left: size, holders: None, closed: VecDeque::new(), ended: VecDeque::new(), lingering: 0 }
+        Self {
+            fresh,
+            fresh_left: size,
+            holders: None,
+            closed: VecDeque::new(),
+            ended: VecDeque::new(),
+            closing_queue: 0,
+        }
     }
 
     fn held(&self, size: u32) -> u32 {
@@ -269,7 +276,7 @@ impl PortSet {
     /// Whether the claimant may have one of the ports that are left, if any is.
     fn has_room(&self, size: u32, claim: Claim) -> bool {
         let Some(holders) = self.holders.as_deref() else { return true };
-        let common = Common { capacity: size, sharers: claim.sharers };
+        let common = FairShare { capacity: size, sharers: claim.sharers };
         let free = self.fresh_left as usize + self.closed.len();
         if free > common.kept() as usize {
             return true;

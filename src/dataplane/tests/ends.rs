@@ -2,7 +2,7 @@
 
 use super::forged::said;
 use super::*;
-use crate::dataplane::ended::{Cause, Ended};
+use crate::dataplane::ended::{Ended, FlowEndReason};
 
 const FIN: u8 = 1;
 
@@ -36,49 +36,49 @@ fn close_but_for_the_last_ack(world: &mut World) {
 
 #[test]
 fn each_cause_is_noted_once() {
-    type Ending = (&'static str, Cause, fn(&mut World));
+    type Ending = (&'static str, FlowEndReason, fn(&mut World));
     let endings: [Ending; 10] = [
-        ("both closed", Cause::Closed, |world| {
+        ("both closed", FlowEndReason::Closed, |world| {
             close_but_for_the_last_ack(world);
             world.forwarded(CONSUMER, &from_consumer(ACK, 102, 902));
         }),
-        ("the consumer resets", Cause::Reset, |world| {
+        ("the consumer resets", FlowEndReason::Reset, |world| {
             world.connect(40_000);
             world.forwarded(CONSUMER, &from_consumer(RST, 101, 0));
         }),
-        ("the server refuses", Cause::Reset, |world| {
+        ("the server refuses", FlowEndReason::Reset, |world| {
             let there = world.forwarded(CONSUMER, &from_consumer(SYN, 100, 0));
             world.forwarded(PROVIDER, &there.reply().flags(RST | ACK).seq(0).ack(101));
         }),
-        ("an idle connection", Cause::Idle, |world| {
+        ("an idle connection", FlowEndReason::Idle, |world| {
             world.connect(40_000);
             world.after(Duration::from_hours(3));
         }),
-        ("an idle half-open one", Cause::Idle, |world| {
+        ("an idle half-open one", FlowEndReason::Idle, |world| {
             world.forwarded(CONSUMER, &from_consumer(SYN, 100, 0));
             world.after(Duration::from_mins(5));
         }),
-        ("idle datagrams, found by a packet", Cause::Idle, |world| {
+        ("idle datagrams, found by a packet", FlowEndReason::Idle, |world| {
             let there = world.forwarded(CONSUMER, &udp("10.1.0.5", 53_000, "10.1.9.4", 5432));
             world.now = Tick(world.now.0 + Tick::span(Duration::from_mins(6)));
             world.dropped(PROVIDER, &there.reply(), DropReason::NoSession);
         }),
-        ("a rejected connection", Cause::Revoked, |world| {
+        ("a rejected connection", FlowEndReason::Revoked, |world| {
             world.connect(40_000);
             world.publish(&rejected());
             world.settle();
         }),
-        ("rejected datagrams", Cause::Revoked, |world| {
+        ("rejected datagrams", FlowEndReason::Revoked, |world| {
             world.forwarded(CONSUMER, &udp("10.1.0.5", 53_000, "10.1.9.4", 5432));
             world.publish(&rejected());
             world.settle();
         }),
-        ("a SYN on a closing connection, which is live no more", Cause::Closed, |world| {
+        ("a SYN on a closing connection, which is live no more", FlowEndReason::Closed, |world| {
             close_but_for_the_last_ack(world);
             let sent = world.deliver(CONSUMER, &from_consumer(SYN, 5_000, 0));
             assert_eq!((said(&sent, PROVIDER, SYN), world.sessions()), (vec![(5_000, 0)], 1));
         }),
-        ("the daemon stops", Cause::Stopped, |world| {
+        ("the daemon stops", FlowEndReason::Stopped, |world| {
             world.connect(40_000);
             let now = world.now;
             assert!(!world.workers[0].forwarder.note_stop(false, now));
@@ -95,7 +95,7 @@ fn each_cause_is_noted_once() {
         assert_eq!((end.consumer.0, end.endpoint), (ip("10.1.0.5"), (ip("10.1.9.4"), 5432)), "{what}");
         assert_eq!(end.backend, (ip("10.20.0.2"), 5432), "{what}");
         assert!(["10.20.99.4", "10.20.99.5"].map(ip).contains(&end.nat.0) && end.nat.1 >= 1_024, "{what}");
-        if cause != Cause::Stopped && !what.starts_with("a SYN") {
+        if cause != FlowEndReason::Stopped && !what.starts_with("a SYN") {
             world.after(Duration::from_hours(9));
             assert_eq!((world.ends(), world.sessions()), (Vec::new(), 0), "{what}: never twice");
         }

@@ -106,5 +106,5 @@ async fn without_an_upstream_a_public_name_is_refused_and_the_reason_is_said() {
         reply.why,
         Some((NOT_AUTHORITATIVE, "privlink: not a private name, and the VNet names no upstream".to_owned()))
     );
-    assert!(matches!(hops[..], [Hop { by: By::Kept { server: None, .. }, .. }]), "{hops:?}");
+    assert!(matches!(hops[..], [TraceStep { by: By::Kept { server: None, .. }, .. }]), "{hops:?}");
 }

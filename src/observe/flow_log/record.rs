@@ -6,7 +6,7 @@
 //! 92 packets, bytes to the service, packets, bytes to the consumer, u64 each │ 124 checksum
 //! ```
 //! A side is an IPv6 address (an IPv4 one as `::ffff:a.b.c.d`) and a port. Kinds below 0xF0 are the causes
-//! of [`Cause`]; the others speak of the log itself.
+//! of [`FlowEndReason`]; the others speak of the log itself.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::dataplane::ended::{Cause, Ended};
+use crate::dataplane::ended::{Ended, FlowEndReason};
 use crate::snapshot::Protocol;
 
 /// Bytes of an entry.
@@ -53,7 +53,7 @@ pub struct Record {
     /// Protocol.
     pub protocol: Protocol,
     /// Why it ended.
-    pub cause: Cause,
+    pub cause: FlowEndReason,
     /// Consumer address and port (or echo identifier).
     pub consumer: (IpAddr, u16),
     /// Endpoint address and port.
@@ -147,7 +147,7 @@ impl Entry {
                 protocol: [Protocol::Icmp, Protocol::Tcp, Protocol::Udp]
                     .into_iter()
                     .find(|protocol| *protocol as u8 == bytes[4])?,
-                cause: *Cause::ALL.get(usize::from(cause))?,
+                cause: *FlowEndReason::ALL.get(usize::from(cause))?,
                 consumer: decode_side(take(bytes, 8)),
                 endpoint: decode_side(take(bytes, 8 + SIDE)),
                 nat: decode_side(take(bytes, NAT)),

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::record::LENGTH;
 use super::*;
-use crate::dataplane::ended::{Cause, Ended};
+use crate::dataplane::ended::{Ended, FlowEndReason};
 use crate::snapshot::Protocol;
 
 const HEADER: usize = 32;
@@ -78,7 +78,7 @@ fn note(port: u16, now: u32) -> Ended {
     Ended {
         link: 7,
         protocol: Protocol::Tcp,
-        cause: Cause::Closed,
+        cause: FlowEndReason::Closed,
         consumer: side([10, 1, 0, 5], 40_000),
         endpoint: side([10, 1, 9, 4], 5432),
         nat: side([10, 20, 99, 4], port),
@@ -113,7 +113,7 @@ fn an_ended_session_is_found_with_all_that_was_known() {
     let record = found(&log, 2_000).records[0];
     let ended = wall(6_000);
     assert_eq!((record.ended, record.opened), (ended, ended - Duration::from_mins(1)), "not when it was written");
-    assert_eq!((record.link, record.cause, record.protocol), (7, Cause::Closed, Protocol::Tcp));
+    assert_eq!((record.link, record.cause, record.protocol), (7, FlowEndReason::Closed, Protocol::Tcp));
     assert_eq!((record.consumer, record.to_service, record.to_consumer.1), note(2_000, 0).told());
     assert!(found(&log, 2_002).records.is_empty());
     let elsewhere = SocketAddr::from(([10, 20, 0, 3], 5432));
@@ -352,7 +352,7 @@ proptest! {
         let record = Record {
             link,
             protocol: [Protocol::Icmp, Protocol::Tcp, Protocol::Udp][cause % 3],
-            cause: Cause::ALL[cause],
+            cause: FlowEndReason::ALL[cause],
             consumer: (std::net::IpAddr::from(v6).to_canonical(), port),
             endpoint: (v4.into(), other),
             nat: (v4.into(), port),

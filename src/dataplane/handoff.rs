@@ -11,7 +11,7 @@ use dashmap::{DashMap, Entry};
 use std::hash::RandomState;
 
 use super::session::FlowKey;
-use super::share::Common;
+use super::share::FairShare;
 use crate::snapshot::steering::Secret;
 use crate::snapshot::{AttachmentId, EndpointId, PathMtus, ResourceId};
 use crate::wire::Address;
@@ -84,7 +84,7 @@ impl Rings {
 
 /// How a frame came to be here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
+pub struct RxMeta {
     /// Where it was read.
     pub attachment: AttachmentId,
     /// Workers that could not reserve a NAT port for it; 0: it was merely read by the wrong one.
@@ -106,7 +106,7 @@ pub struct Pieces {
     pub may_cut: bool,
 }
 
-impl Arrival {
+impl RxMeta {
     /// A frame as read from `attachment`.
     #[must_use]
     pub const fn read(attachment: AttachmentId) -> Self {
@@ -126,7 +126,7 @@ pub struct Handed {
     /// Virtio header and packet.
     pub frame: Box<[u8]>,
     /// How it came to be read.
-    pub arrival: Arrival,
+    pub arrival: RxMeta,
 }
 
 /// What workers share. Never touched by a hit.
@@ -275,8 +275,8 @@ impl Shared {
     pub fn enter(
         &self,
         endpoint: (EndpointId, u32),
-        resource: (ResourceId, Common),
-        all: Common,
+        resource: (ResourceId, FairShare),
+        all: FairShare,
         backend: Address,
     ) -> Result<(), Full> {
         let mut of_endpoint = self.by_endpoint.entry(endpoint.0).or_insert(0);
@@ -338,9 +338,9 @@ pub type Kind = (EndpointId, ResourceId, Address);
 /// Sessions of one worker that are live no more, not yet told to [`Shared`]: a revocation ends many in one batch, and
 /// those of a kind that follow one another are told at once.
 #[derive(Debug, Default)]
-pub struct Departed(Cell<(Option<Kind>, u32)>);
+pub struct SessionCountDelta(Cell<(Option<Kind>, u32)>);
 
-impl Departed {
+impl SessionCountDelta {
     /// Adds one.
     pub fn add(&self, shared: &Shared, kind: Kind) {
         if self.0.get().0 != Some(kind) {
@@ -367,14 +367,14 @@ mod tests {
         let shared = Shared::new(Vec::new());
         let (endpoint, resource) = (EndpointId(1), ResourceId(0));
         let backend = Address::from(std::net::IpAddr::from([10, 20, 0, 2]));
-        let (two, all) = (Common { capacity: 2, sharers: 3 }, Common { capacity: 100, sharers: 3 });
+        let (two, all) = (FairShare { capacity: 2, sharers: 3 }, FairShare { capacity: 100, sharers: 3 });
         let enter = |endpoint, limit| shared.enter((endpoint, limit), (resource, two), all, backend).is_ok();
         assert!(enter(endpoint, 1));
         assert!(!enter(endpoint, 1), "the endpoint is full");
         assert!(enter(EndpointId(2), 9));
         assert!(!enter(EndpointId(3), 9), "the resource is full");
         assert_eq!(shared.sessions_at(resource, backend), 2);
-        let departed = Departed::default();
+        let departed = SessionCountDelta::default();
         departed.add(&shared, (endpoint, resource, backend));
         assert!(!enter(endpoint, 1), "not told yet");
         departed.tell(&shared);
@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn a_full_ring_refuses() {
         let shared = Shared::new(vec![Arc::new(|| ())]);
-        let handed = || Handed { frame: Box::from([0; 4]), arrival: Arrival::read(AttachmentId(0)) };
+        let handed = || Handed { frame: Box::from([0; 4]), arrival: RxMeta::read(AttachmentId(0)) };
         assert!((0..RING).all(|_| shared.hand_out(0, handed())));
         assert!(!shared.hand_out(0, handed()));
         assert!(shared.hand_in(0).is_some() && shared.hand_out(0, handed()));
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn a_flood_of_one_tenant_keeps_no_frame_of_another_waiting() {
         let shared = Shared::new(vec![Arc::new(|| ())]);
-        let handed = |at| Handed { frame: Box::from([0; 4]), arrival: Arrival::read(AttachmentId(at)) };
+        let handed = |at| Handed { frame: Box::from([0; 4]), arrival: RxMeta::read(AttachmentId(at)) };
         while shared.hand_out(0, handed(0)) {}
         // However many tenants there are, none shares a ring.
         for other in [9, 64, u16::MAX] {

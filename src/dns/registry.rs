@@ -10,9 +10,9 @@ use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::{mpsc, oneshot};
 
 use super::counters::Counters;
-use super::public::{self, Publicly};
+use super::public::{self, UpstreamProbe};
 use super::question::Key;
-use super::resolver::{Hop, Resolver};
+use super::resolver::{Resolver, TraceStep};
 use crate::snapshot::dns::ResolverPlan;
 
 /// Questions that wait for one resolver.
@@ -20,7 +20,7 @@ const WAITING: usize = 16;
 
 /// Every resolver there is, and every one there was: counts do not fall.
 #[derive(Default)]
-pub struct Desk(Mutex<BTreeMap<String, Place>>);
+pub struct ResolverRegistry(Mutex<BTreeMap<String, Place>>);
 
 #[derive(Default)]
 struct Place {
@@ -30,14 +30,14 @@ struct Place {
 
 /// What is asked, and who wants to know.
 #[derive(Debug)]
-pub struct Ask(Wish);
+pub struct Ask(DnsQuery);
 
 #[derive(Debug)]
-enum Wish {
+enum DnsQuery {
     /// A name to be followed.
     Follow { question: (Name, RecordType), tell: oneshot::Sender<Explained> },
     /// Names that the upstreams shall be asked for, whatever the plan says.
-    Public { questions: Vec<(Name, RecordType)>, within: Duration, tell: oneshot::Sender<Vec<Publicly>> },
+    Public { questions: Vec<(Name, RecordType)>, within: Duration, tell: oneshot::Sender<Vec<UpstreamProbe>> },
 }
 
 /// What became of a name.
@@ -48,14 +48,14 @@ pub struct Explained {
     /// Why there is no answer: a code of RFC 8914 and words.
     pub why: Option<(u16, String)>,
     /// Who told what, in order.
-    pub hops: Vec<Hop>,
+    pub hops: Vec<TraceStep>,
     /// The plan that was in force.
     pub plan: Arc<ResolverPlan>,
 }
 
 /// Why nothing can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Untold {
+pub enum QueryError {
     /// This is no name.
     Name,
     /// This is no type of records.
@@ -64,7 +64,7 @@ pub enum Untold {
     Silent,
 }
 
-impl Desk {
+impl ResolverRegistry {
     /// The counts of `vnet`, from its first resolver on.
     pub fn counters(&self, vnet: &str) -> Arc<Counters> {
         Arc::clone(&self.places().entry(vnet.to_owned()).or_default().counters)
@@ -86,11 +86,11 @@ impl Desk {
     ///
     /// # Errors
     /// It cannot be asked.
-    pub async fn ask(&self, vnet: &str, name: &str, kind: &str) -> Result<Explained, Untold> {
+    pub async fn ask(&self, vnet: &str, name: &str, kind: &str) -> Result<Explained, QueryError> {
         let question = question(name, kind)?;
         let (tell, told) = oneshot::channel();
-        self.hand(vnet, Wish::Follow { question, tell })?;
-        told.await.map_err(|_| Untold::Silent)
+        self.hand(vnet, DnsQuery::Follow { question, tell })?;
+        told.await.map_err(|_| QueryError::Silent)
     }
 
     /// Has the upstreams of `vnet` asked for names and types, whatever its own names are: one answer for each, in this
@@ -103,16 +103,16 @@ impl Desk {
         vnet: &str,
         questions: impl IntoIterator<Item = (&str, &str)>,
         within: Duration,
-    ) -> Result<Vec<Publicly>, Untold> {
+    ) -> Result<Vec<UpstreamProbe>, QueryError> {
         let questions = questions.into_iter().map(|(name, kind)| question(name, kind)).collect::<Result<_, _>>()?;
         let (tell, told) = oneshot::channel();
-        self.hand(vnet, Wish::Public { questions, within, tell })?;
-        told.await.map_err(|_| Untold::Silent)
+        self.hand(vnet, DnsQuery::Public { questions, within, tell })?;
+        told.await.map_err(|_| QueryError::Silent)
     }
 
-    fn hand(&self, vnet: &str, wish: Wish) -> Result<(), Untold> {
-        let door = self.places().get(vnet).and_then(|place| place.door.clone()).ok_or(Untold::Silent)?;
-        door.try_send(Ask(wish)).map_err(|_| Untold::Silent)
+    fn hand(&self, vnet: &str, wish: DnsQuery) -> Result<(), QueryError> {
+        let door = self.places().get(vnet).and_then(|place| place.door.clone()).ok_or(QueryError::Silent)?;
+        door.try_send(Ask(wish)).map_err(|_| QueryError::Silent)
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
@@ -120,27 +120,27 @@ impl Desk {
     }
 }
 
-impl fmt::Debug for Desk {
+impl fmt::Debug for ResolverRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Desk").field(&self.places().keys()).finish()
     }
 }
 
-fn question(name: &str, kind: &str) -> Result<(Name, RecordType), Untold> {
-    let mut name = Name::from_ascii(name).map_err(|_| Untold::Name)?;
+fn question(name: &str, kind: &str) -> Result<(Name, RecordType), QueryError> {
+    let mut name = Name::from_ascii(name).map_err(|_| QueryError::Name)?;
     name.set_fqdn(true);
-    let kind = RecordType::from_str(&kind.to_ascii_uppercase()).map_err(|_| Untold::Kind)?;
-    if matches!(u16::from(kind), 0 | 41 | 128..=255) { Err(Untold::Kind) } else { Ok((name, kind)) }
+    let kind = RecordType::from_str(&kind.to_ascii_uppercase()).map_err(|_| QueryError::Kind)?;
+    if matches!(u16::from(kind), 0 | 41 | 128..=255) { Err(QueryError::Kind) } else { Ok((name, kind)) }
 }
 
 impl Ask {
     /// Does what is asked, and tells. Whoever asked may have gone.
     pub(super) async fn served(self, resolver: &Resolver) {
         match self.0 {
-            Wish::Public { questions, within, tell } => {
+            DnsQuery::Public { questions, within, tell } => {
                 let _ = tell.send(public::asked(resolver, questions, within).await);
             }
-            Wish::Follow { question: (name, kind), tell } => {
+            DnsQuery::Follow { question: (name, kind), tell } => {
                 let Some(plan) = resolver.plan() else { return };
                 let (reply, hops) = resolver.resolve(&plan, &Key::of(&name, kind)).await;
                 let code = Counters::code_name(u8::try_from(u16::from(reply.code)).unwrap_or(u8::MAX)).to_owned();

@@ -11,10 +11,10 @@ use privlink::dataplane::counters::WorkerCounters;
 use privlink::dataplane::device::tun::{TunQueue, TunReader, TunWriter};
 use privlink::dataplane::ended::EndedRing;
 use privlink::dataplane::forwarder::{Forwarder, Position};
-use privlink::dataplane::handover::Shared;
+use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::mailbox::Mailbox;
 use privlink::dataplane::pace::Moment;
-use privlink::dataplane::{Ears, Worker};
+use privlink::dataplane::{Waker, Worker};
 use privlink::host::thread::Thread;
 use privlink::model::links::LinkKey;
 use privlink::snapshot::steering::Secret;
@@ -29,16 +29,16 @@ const ORDERLY: Duration = Duration::from_mins(1);
 const BROKEN: Duration = Duration::from_secs(2);
 
 /// The workers' threads and everyone's ways to reach them.
-pub(super) struct Crew {
+pub(super) struct WorkerPool {
     pub(super) port: Arc<WorkersPort>,
     pub(super) counters: Vec<Arc<WorkerCounters>>,
     pub(super) mailboxes: Vec<Mailbox>,
-    wakers: Vec<Arc<dyn Fn() + Send + Sync>>,
+    notifiers: Vec<Arc<dyn Fn() + Send + Sync>>,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
     end: Arc<AtomicBool>,
 }
 
-impl Crew {
+impl WorkerPool {
     /// Starts one thread per worker over queue *i* of every device. They forward nothing until the
     /// first snapshot is published.
     pub(super) fn start(
@@ -50,21 +50,21 @@ impl Crew {
         stop: &watch::Sender<bool>,
     ) -> anyhow::Result<Self> {
         let workers = u16::try_from(devices.first().map_or(0, Vec::len)).unwrap_or(u16::MAX);
-        let ears = (0..workers).map(|_| Ears::new()).collect::<std::io::Result<Vec<_>>>()?;
-        let wakers: Vec<_> = ears.iter().map(Ears::waker).collect();
-        let shared = Arc::new(Shared::new(wakers.clone()).with_path_mtus(path_mtus).with_steering(steering));
+        let wakers = (0..workers).map(|_| Waker::new()).collect::<std::io::Result<Vec<_>>>()?;
+        let notifiers: Vec<_> = wakers.iter().map(Waker::notifier).collect();
+        let shared = Arc::new(Shared::new(notifiers.clone()).with_path_mtus(path_mtus).with_steering(steering));
         let mut publisher = Publisher::new();
         let known: Vec<Arc<OnceLock<Thread>>> = (0..workers).map(|_| Arc::default()).collect();
         let mut devices: Vec<_> = devices.into_iter().map(Vec::into_iter).collect();
-        let mut crew = Self {
+        let mut worker_pool = Self {
             port: Arc::new(WorkersPort { publisher: Publisher::new(), threads: Vec::new() }),
             counters: Vec::new(),
             mailboxes: Vec::new(),
-            wakers,
+            notifiers,
             threads: Vec::new(),
             end: Arc::new(AtomicBool::new(false)),
         };
-        for ((number, ears), place) in (0..workers).zip(ears).zip(&known) {
+        for ((number, waker), place) in (0..workers).zip(wakers).zip(&known) {
             let position = Position { worker: number, workers };
             let forwarder = Forwarder::new(position, position.share_of(max_sessions), seeds()?, Arc::clone(&shared));
             let ring = rings.and_then(|rings| rings.get(usize::from(number)));
@@ -72,33 +72,33 @@ impl Crew {
                 Some(ring) => forwarder.with_flow_log(Arc::clone(ring)),
                 None => forwarder,
             };
-            let (mailbox, questions) = ears.mailbox();
-            crew.counters.push(forwarder.published());
-            crew.mailboxes.push(mailbox);
-            let wake = ears.waker();
+            let (mailbox, questions) = waker.mailbox();
+            worker_pool.counters.push(forwarder.published());
+            worker_pool.mailboxes.push(mailbox);
+            let wake = waker.notifier();
             let reader = publisher.reader(Box::new(move || wake()));
             let mine = devices.iter_mut().filter_map(Iterator::next);
             let (sources, sinks): (Vec<TunReader>, Vec<TunWriter>) = mine.map(TunQueue::split).unzip();
             let worker = Worker::new(forwarder, sources, sinks, reader, questions);
-            let (end, stop, place) = (Arc::clone(&crew.end), stop.clone(), Arc::clone(place));
+            let (end, stop, place) = (Arc::clone(&worker_pool.end), stop.clone(), Arc::clone(place));
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 // A worker that panics or loses a device takes the daemon down with it, closed.
-                let _last_words = LastWords(stop);
+                let _last_words = ExitGuard(stop);
                 // Without `/proc` whatever holds it up is its own doing.
                 let _ = Thread::current().map(|thread| place.set(thread));
-                worker.run(&ears, &end, || Moment::after(now() - began))
+                worker.run(&waker, &end, || Moment::after(now() - began))
             })?;
-            crew.threads.push(thread);
+            worker_pool.threads.push(thread);
         }
-        crew.port = Arc::new(WorkersPort { publisher, threads: known });
-        Ok(crew)
+        worker_pool.port = Arc::new(WorkersPort { publisher, threads: known });
+        Ok(worker_pool)
     }
 
     /// Ends every worker; their devices close with the last of them. `orderly`: nothing is known to be broken.
     pub(super) fn stop(self, orderly: bool) -> anyhow::Result<()> {
         let limit = if orderly { ORDERLY } else { BROKEN };
         self.end.store(true, Ordering::Relaxed);
-        self.wakers.iter().for_each(|wake| wake());
+        self.notifiers.iter().for_each(|wake| wake());
         let asked = now();
         while self.threads.iter().any(|thread| !thread.is_finished()) {
             if now() - asked > limit {
@@ -123,9 +123,9 @@ impl Crew {
 }
 
 /// Tells the daemon to stop when its worker ends, however it ends.
-struct LastWords(watch::Sender<bool>);
+struct ExitGuard(watch::Sender<bool>);
 
-impl Drop for LastWords {
+impl Drop for ExitGuard {
     fn drop(&mut self) {
         let _ = self.0.send(true);
     }
