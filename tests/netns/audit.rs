@@ -20,7 +20,7 @@ fn hash(record: &Value) -> String {
     record["hash"].as_str().expect("a hash").to_owned()
 }
 
-/// The hash of a record by what the README says it is of.
+/// The hash of a record by what `docs/operations.md` says it is of.
 fn computed(record: &Value) -> String {
     let text = |name: &str| record[name].as_str().expect("a text").to_owned();
     let previous = text("previous");

@@ -173,10 +173,10 @@ fn older_majors_of_the_sdk_are_answered_like_todays() {
     });
 }
 
-/// The examples of README's section, in one script: what is in `sh` blocks as it stands, Python from a file.
+/// The examples of `docs/azure.md`, in one script: what is in `sh` blocks as it stands, Python from a file.
 fn examples() -> String {
-    let readme = include_str!("../../README.md");
-    let (_, section) = readme.split_once("\n## Azure's SDKs, az and curl\n").expect("the section");
+    let page = include_str!("../../docs/azure.md");
+    let (_, section) = page.split_once("\n## Examples\n").expect("the section");
     let section = section.split("\n## ").next().expect("its text");
     let mut script = String::from("set -euo pipefail\n");
     for block in section.split("\n```").skip(1) {
@@ -193,8 +193,8 @@ fn examples() -> String {
 
 #[test]
 #[ignore = "needs the SDK: scripts/sdk.sh"]
-fn the_examples_of_the_readme_do_what_they_say() {
-    isolated("sdk::the_examples_of_the_readme_do_what_they_say", || {
+fn the_examples_of_the_page_do_what_they_say() {
+    isolated("sdk::the_examples_of_the_page_do_what_they_say", || {
         let _daemon = begin("today");
         let script = examples();
         for word in ["curl ", "example.py", "az rest"] {

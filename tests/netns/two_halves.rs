@@ -52,7 +52,7 @@ fn knock() -> Result<String, std::io::ErrorKind> {
     tcp("spoke", "10.1.0.5:0", "10.1.9.4:7")
 }
 
-/// The subnets that each half joins, and what README's recipe assigns for it besides the group of its own.
+/// The subnets that each half joins, and what the recipe in `docs/guide.md` assigns for it besides the group of its own.
 const JOINED: [(&str, &str); 3] =
     [("provider", "core/subnets/nat"), ("provider", "core/subnets/servers"), ("consumer", "spoke/subnets/endpoints")];
 

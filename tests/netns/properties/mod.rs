@@ -1,6 +1,6 @@
 //! Every property that a file can set, and what it changes: a packet, an answer or a refusal. Each row is flipped while
 //! a client talks to another endpoint, seen before, after, and after the way back; the table names every property of
-//! the schema and no other, and README names those that are stored only.
+//! the schema and no other, and `docs/azure.md` names those that are stored only.
 
 /// Roles and assignments.
 mod access;
@@ -180,9 +180,9 @@ fn the_table_names_every_property_of_the_schema() {
 }
 
 #[test]
-fn the_readme_names_what_is_stored_only() {
-    let readme = include_str!("../../../README.md");
-    let (_, section) = readme.split_once("\n### Stored, not yet acted upon\n").expect("the section");
+fn the_page_names_what_is_stored_only() {
+    let page = include_str!("../../../docs/azure.md");
+    let (_, section) = page.split_once("\n## Stored, not yet acted upon\n").expect("the section");
     let section = section.split("\n#").next().expect("its text");
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('|'));
     let said: BTreeSet<&str> = rows.flat_map(|(keys, _)| keys.split('`')).filter(|key| key.contains('.')).collect();
