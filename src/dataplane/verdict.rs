@@ -41,165 +41,137 @@ pub enum Verdict {
     },
 }
 
-/// Why a packet is dropped. The discriminant indexes the counter array; the names are those of
-/// DESIGN §3, in the order in which the checks are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum DropReason {
-    /// Lengths, version or header fields contradict each other.
-    Malformed,
-    /// A transport checksum that is missing or wrong, where the packet would leave with a right one.
-    BadChecksum,
-    /// A source no host may send from: special-purpose (RFC 6890), an endpoint's own, a subnet's network or broadcast
-    /// address, one of a dedicated subnet.
-    SpoofedSource,
-    /// A protocol the forwarder does not carry.
-    UnsupportedProtocol,
-    /// Source routing, or a record of the way (RFC 7126, RFC 5095).
-    SourceRoute,
-    /// An IPv6 extension header that may not be passed over, or too many of them (RFC 8200).
-    ExtensionHeader,
-    /// A piece of a datagram that is empty, or no multiple of 8 bytes long and not the last (RFC 791 §3.2).
-    FragmentTiny,
-    /// A piece that has come before, byte by byte.
-    FragmentDuplicate,
-    /// Two pieces of a datagram contradict each other (RFC 5722).
-    FragmentOverlap,
-    /// A piece beyond 65,535 bytes.
-    FragmentOversize,
-    /// More pieces than a datagram may have.
-    FragmentTooMany,
-    /// No room for another datagram in pieces.
-    FragmentFull,
-    /// A piece of a datagram that was given up.
-    FragmentDead,
-    /// The other pieces of its datagram did not come in time.
-    FragmentTimeout,
-    /// The source is outside the VNet, its on-premises prefixes and its unattached peers.
-    SourceNotAllowed,
-    /// No endpoint at this address is visible from this VNet.
-    UnknownEndpoint,
-    /// The connection is Pending.
-    NotApprovedPending,
-    /// The connection is Rejected.
-    NotApprovedRejected,
-    /// The connection is Disconnected.
-    NotApprovedDisconnected,
-    /// The source belongs to a workload class that may not use private endpoints.
-    WorkloadExcluded,
-    /// The endpoint's source rule or a rule of the subnet's security group.
-    DeniedByRule,
-    /// The bound subresource and member do not expose this protocol and port.
-    PortNotExposed,
-    /// More than the rates of its endpoint, or of that one's resource, let pass.
-    RateLimited,
-    /// A TCP segment that belongs to no session and is not a SYN.
-    NotSyn,
-    /// No backend takes new sessions.
-    NoBackend,
-    /// The endpoint or the resource holds as many sessions as it may.
-    SessionLimit,
-    /// The daemon holds as many sessions as it may.
-    TableFull,
-    /// No NAT port is left for this backend.
-    NatPortsExhausted,
-    /// The session was ended: revoked or idle.
-    SessionEnded,
-    /// A provider-side packet that belongs to no session.
-    NoSession,
-    /// An ICMP message that belongs to no session.
-    IcmpUnmatched,
-    /// TTL or hop limit used up here.
-    TtlExpired,
-    /// Larger than the path behind the forwarder, and not to be cut.
-    PacketTooBig,
-    /// The ring to the owning worker is full.
-    HandoverFull,
-    /// The kernel refused the packet.
-    WriteFailed,
+/// One list for everything that is said of a reason; `docs/drop-reasons.md` is made from it.
+macro_rules! drop_reasons {
+    ($($(#[doc = $meaning:literal])+ $reason:ident = $name:literal, $remedy:literal;)+) => {
+        /// Why a packet is dropped. The discriminant indexes the counter array.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $($(#[doc = $meaning])+ $reason,)+
+        }
+
+        impl DropReason {
+            /// Every reason in the order of its discriminant.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$reason),+];
+
+            /// Its name in metrics and in `status`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $name,)+
+                }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$reason => concat!($($meaning),+).trim_ascii(),)+
+                }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self {
+                    $(Self::$reason => $remedy,)+
+                }
+            }
+        }
+    };
 }
 
-impl DropReason {
-    /// Every reason in the order of its discriminant.
-    pub const ALL: [Self; 35] = [
-        Self::Malformed,
-        Self::BadChecksum,
-        Self::SpoofedSource,
-        Self::UnsupportedProtocol,
-        Self::SourceRoute,
-        Self::ExtensionHeader,
-        Self::FragmentTiny,
-        Self::FragmentDuplicate,
-        Self::FragmentOverlap,
-        Self::FragmentOversize,
-        Self::FragmentTooMany,
-        Self::FragmentFull,
-        Self::FragmentDead,
-        Self::FragmentTimeout,
-        Self::SourceNotAllowed,
-        Self::UnknownEndpoint,
-        Self::NotApprovedPending,
-        Self::NotApprovedRejected,
-        Self::NotApprovedDisconnected,
-        Self::WorkloadExcluded,
-        Self::DeniedByRule,
-        Self::PortNotExposed,
-        Self::RateLimited,
-        Self::NotSyn,
-        Self::NoBackend,
-        Self::SessionLimit,
-        Self::TableFull,
-        Self::NatPortsExhausted,
-        Self::SessionEnded,
-        Self::NoSession,
-        Self::IcmpUnmatched,
-        Self::TtlExpired,
-        Self::PacketTooBig,
-        Self::HandoverFull,
-        Self::WriteFailed,
-    ];
-
-    /// Its name in metrics and in `status`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::BadChecksum => "bad_checksum",
-            Self::SpoofedSource => "spoofed_source",
-            Self::UnsupportedProtocol => "unsupported_protocol",
-            Self::SourceRoute => "source_route",
-            Self::ExtensionHeader => "extension_header",
-            Self::FragmentTiny => "fragment_tiny",
-            Self::FragmentDuplicate => "fragment_duplicate",
-            Self::FragmentOverlap => "fragment_overlap",
-            Self::FragmentOversize => "fragment_oversize",
-            Self::FragmentTooMany => "fragment_too_many",
-            Self::FragmentFull => "fragment_full",
-            Self::FragmentDead => "fragment_dead",
-            Self::FragmentTimeout => "fragment_timeout",
-            Self::UnknownEndpoint => "unknown_endpoint",
-            Self::NotApprovedPending => "not_approved_pending",
-            Self::NotApprovedRejected => "not_approved_rejected",
-            Self::NotApprovedDisconnected => "not_approved_disconnected",
-            Self::SourceNotAllowed => "source_not_allowed",
-            Self::WorkloadExcluded => "workload_excluded",
-            Self::DeniedByRule => "denied_by_rule",
-            Self::PortNotExposed => "port_not_exposed",
-            Self::RateLimited => "rate_limited",
-            Self::NotSyn => "not_syn",
-            Self::NoBackend => "no_backend",
-            Self::SessionLimit => "session_limit",
-            Self::TableFull => "table_full",
-            Self::NatPortsExhausted => "nat_ports_exhausted",
-            Self::SessionEnded => "session_ended",
-            Self::NoSession => "no_session",
-            Self::IcmpUnmatched => "icmp_unmatched",
-            Self::TtlExpired => "ttl_expired",
-            Self::PacketTooBig => "packet_too_big",
-            Self::HandoverFull => "handover_full",
-            Self::WriteFailed => "write_failed",
-        }
-    }
+// In the order in which the checks are made: meaning, reason, its name in metrics, what to do about it.
+drop_reasons! {
+    /// Lengths, version or header fields contradict each other.
+    Malformed = "malformed", "Capture at the sender: a length, a version or the checksum of its IPv4 header is wrong.";
+    /// A transport checksum that is missing or wrong, where the packet would leave with a right one.
+    BadChecksum = "bad_checksum",
+        "Capture at the sender, and check the checksum offload of the interfaces between it and this host.";
+    /// A source no host may send from: special-purpose (RFC 6890), an endpoint's own, a subnet's network or broadcast
+    /// address, one of a dedicated subnet.
+    SpoofedSource = "spoofed_source",
+        "Send from an address of a host of that network; put no hosts into dedicated subnets.";
+    /// A protocol the forwarder does not carry.
+    UnsupportedProtocol = "unsupported_protocol", "Use TCP, UDP or ICMP echo.";
+    /// Source routing, or a record of the way (RFC 7126, RFC 5095).
+    SourceRoute = "source_route", "Send without source routes, recorded routes and IP timestamps.";
+    /// An IPv6 extension header that may not be passed over, or too many of them (RFC 8200).
+    ExtensionHeader = "extension_header", "Send without such extension headers.";
+    /// A fragment that is empty, or not the last and no multiple of 8 bytes long (RFC 791 §3.2).
+    FragmentTiny = "fragment_tiny", "Capture at the sender: RFC 791 does not allow such fragments.";
+    /// A fragment that has come before, byte by byte.
+    FragmentDuplicate = "fragment_duplicate", "None needed: the first copy counts.";
+    /// Two fragments of a datagram overlap, and neither is an exact copy of the other (RFC 5722).
+    FragmentOverlap = "fragment_overlap", "Look for an attack, or for two senders that use one address.";
+    /// A fragment that ends beyond 65,535 bytes.
+    FragmentOversize = "fragment_oversize", "Look for an attack: no correct sender makes such fragments.";
+    /// More fragments than a datagram may have.
+    FragmentTooMany = "fragment_too_many",
+        "Send smaller datagrams, or use a larger MTU on the way: at most 128 fragments are taken.";
+    /// No room to reassemble another datagram.
+    FragmentFull = "fragment_full",
+        "Send smaller datagrams, or use a larger MTU on the way, so that fewer of them are fragmented.";
+    /// A fragment of a datagram that was given up.
+    FragmentDead = "fragment_dead",
+        "Look at the other reasons that begin with `fragment_`: one of them says why the datagram was given up.";
+    /// The other fragments of its datagram did not come in time.
+    FragmentTimeout = "fragment_timeout",
+        "Look for loss between the sender and this host; `timeouts.fragment` says how long a datagram is waited for.";
+    /// The source is outside the VNet, its on-premises prefixes and its unattached peers.
+    SourceNotAllowed = "source_not_allowed",
+        "Add the source to the VNet's `address_space` or `on_premises`, or peer the source's VNet.";
+    /// No endpoint at this address is visible from this VNet.
+    UnknownEndpoint = "unknown_endpoint",
+        "Compare the address with `privlink status`; for an endpoint of a peer, both VNets must list each other.";
+    /// The connection is Pending.
+    NotApprovedPending = "not_approved_pending", "The service's owner decides: `privlink connection approve ENDPOINT`.";
+    /// The connection is Rejected.
+    NotApprovedRejected = "not_approved_rejected",
+        "The service's owner can still approve: `privlink connection approve ENDPOINT`.";
+    /// The connection is Disconnected.
+    NotApprovedDisconnected = "not_approved_disconnected", "Delete the endpoint and create it anew.";
+    /// The source belongs to a workload class that may not use private endpoints.
+    WorkloadExcluded = "workload_excluded",
+        "Set `private_endpoints = true` for that class in the `workloads` of the VNet.";
+    /// The endpoint's source rule or a rule of the subnet's security group.
+    DeniedByRule = "denied_by_rule",
+        "`privlink explain` names the rule: change `sources` of the endpoint, or the subnet's security group.";
+    /// The bound subresource and member do not expose this protocol and port.
+    PortNotExposed = "port_not_exposed", "Use a port that the resource exposes, or add this one to its `ports`.";
+    /// Beyond the rates of the endpoint or of its resource.
+    RateLimited = "rate_limited",
+        "Raise `rates` of the endpoint or of the resource; `privlink usage` shows what passes.";
+    /// A TCP segment that belongs to no session and is not a SYN.
+    NotSyn = "not_syn", "None needed: the connection ended, or began before the daemon; the client connects anew.";
+    /// No backend takes new sessions.
+    NoBackend = "no_backend", "`privlink resource show` says which servers are down or being drained: bring one back.";
+    /// The endpoint or the resource holds as many sessions as it may.
+    SessionLimit = "session_limit",
+        "Raise `max_sessions` or `max_sessions_per_endpoint`; `privlink flows` shows who holds sessions.";
+    /// The daemon holds as many sessions as it may.
+    TableFull = "table_full", "Raise `max_sessions` under `[daemon]`; `privlink flows` shows who holds sessions.";
+    /// No NAT port is left for this backend.
+    NatPortsExhausted = "nat_ports_exhausted", "Add a NAT address to the resource: it helps at once.";
+    /// The session was ended: revoked or idle.
+    SessionEnded = "session_ended", "None needed: the client connects anew, if it still may.";
+    /// A provider-side packet that belongs to no session.
+    NoSession = "no_session",
+        "None for late packets of an ended session. Otherwise a server tries to open a connection, which it never can.";
+    /// An ICMP message that belongs to no session.
+    IcmpUnmatched = "icmp_unmatched", "None needed: the message is about a session that has ended, or is forged.";
+    /// TTL or hop limit used up here.
+    TtlExpired = "ttl_expired", "Look for a routing loop; traceroute causes this on purpose.";
+    /// Larger than the path behind the forwarder, and not to be cut.
+    PacketTooBig = "packet_too_big",
+        "Raise the MTU behind this host (`mtu` of the attachment), or let the sender discover the path's MTU.";
+    /// The ring to the owning worker is full.
+    HandoverFull = "handover_full",
+        "Let the daemon load BPF programs, so that the kernel brings packets to the right worker; or lower the load.";
+    /// The kernel refused the packet.
+    WriteFailed = "write_failed",
+        "Look at `ip -s link` of the devices and at the daemon's log: a device is down, or memory is short.";
 }
 
 /// The counted reason of a denial.

@@ -1,0 +1,182 @@
+//! Parts of the pages below `docs` that are made from the code: drop reasons, metrics, keys of the configuration. A page
+//! that is not what the code says fails; `PRIVLINK_BLESS=1 cargo test --test pages` writes these parts anew.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests fail by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use privlink::config;
+use privlink::dataplane::counters::{EndpointTotals, NatPortUse, Probes, VerdictCounts};
+use privlink::dataplane::verdict::DropReason;
+use privlink::observe::{BackendFacts, EndpointFacts, Sample, hooks::HookCounts, metrics, names::NameCounts};
+use privlink::snapshot::{EndpointId, Rates};
+use serde_json::Value;
+
+/// Everything behind this line of a page is made from the code.
+const MARK: &str = "<!-- From here on this page is made from the code: PRIVLINK_BLESS=1 cargo test --test pages -->\n";
+
+/// Compares the part of `docs/<page>` behind the mark with `made`, or writes it.
+fn hold(page: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
+    let text = fs::read_to_string(&path).expect(page);
+    let head = text.split(MARK).next().expect("the first part");
+    let wanted = [head, MARK, "\n", made].concat();
+    if std::env::var_os("PRIVLINK_BLESS").is_some() {
+        fs::write(&path, wanted).expect(page);
+        return;
+    }
+    let differs = text.lines().zip(wanted.lines()).find(|(is, should)| is != should);
+    assert!(
+        text == wanted,
+        "docs/{page} is not what the code says (is, should be): {differs:#?}\n\
+         If the code is right, write the page anew: PRIVLINK_BLESS=1 cargo test --test pages"
+    );
+}
+
+/// A text in a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+#[test]
+fn the_page_of_drop_reasons_is_that_of_the_code() {
+    let mut made = "| reason | meaning | remedy |\n|---|---|---|\n".to_owned();
+    for reason in DropReason::ALL {
+        for text in [reason.meaning(), reason.remedy()] {
+            assert!(text.ends_with('.') && !text.contains("  "), "{}: {text:?}", reason.name());
+        }
+        let _ = writeln!(made, "| `{}` | {} | {} |", reason.name(), cell(reason.meaning()), cell(reason.remedy()));
+    }
+    hold("drop-reasons.md", &made);
+}
+
+/// One of everything that is counted.
+fn sample() -> Sample {
+    let rates = || vec![(Arc::from("e"), Rates { bits_per_second: Some(1), new_sessions_per_second: Some(1) })];
+    let totals = || BTreeMap::from([("e".to_owned(), EndpointTotals::default())]);
+    let address = "10.20.0.2".parse().expect("an address");
+    let counted =
+        NameCounts { vnet: "v".to_owned(), answers: vec![("private", "NOERROR", 1)], drops: vec![("malformed", 1)] };
+    let facts = EndpointFacts { id: EndpointId(1), name: "e".to_owned(), resource: "r".to_owned(), link: 1 };
+    Sample {
+        workers: vec![VerdictCounts::default()],
+        probes: vec![Probes::default()],
+        endpoints: totals(),
+        resources: totals(),
+        rates: [rates(), rates()],
+        nat_ports: vec![NatPortUse { nat_ip: address, used: 0, quarantined: 0, free: 0 }],
+        links: BTreeMap::from([("e".to_owned(), facts)]),
+        backends: vec![BackendFacts { resource: "r".to_owned(), target: String::new(), address, up: true }],
+        flow_log: Some((0, 0)),
+        hooks: Some(HookCounts::default().read()),
+        names: vec![counted],
+        ..Sample::default()
+    }
+}
+
+/// Labels whose values are words of the program; all others name objects or have a page of their own.
+const CLOSED: [&str; 4] = ["verdict", "direction", "state", "outcome"];
+
+/// `name="value"` pairs of a series.
+fn labels(series: &str) -> impl Iterator<Item = (&str, &str)> {
+    let inside = series.split_once('{').map_or("", |(_, rest)| rest.trim_end_matches('}'));
+    inside.split(',').filter_map(|pair| pair.split_once("=\"")).map(|(name, value)| (name, value.trim_end_matches('"')))
+}
+
+#[test]
+fn the_page_of_metrics_is_that_of_the_code() {
+    let text = metrics::render_sample(sample()).expect("renders");
+    let mut made = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    let mut seen = 0;
+    for family in text.split("# HELP ").skip(1) {
+        let (head, rest) = family.split_once('\n').expect("a line of help");
+        let (name, help) = head.split_once(' ').expect("a name and help");
+        let kind = rest.lines().next().and_then(|line| line.rsplit(' ').next()).expect("a type");
+        let series: Vec<&str> = rest
+            .lines()
+            .skip(1)
+            .filter(|line| line.starts_with(name))
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        let shown = series.first().unwrap_or_else(|| panic!("{name}: nothing of it is in the sample"));
+        let written = shown.split('{').next().expect("a name");
+        let cells: Vec<String> = labels(shown)
+            .map(|(label, _)| {
+                let values: Vec<&str> =
+                    series.iter().flat_map(|one| labels(one)).filter(|(l, _)| *l == label).map(|(_, v)| v).collect();
+                let mut known = BTreeSet::new();
+                let values: Vec<&str> = values.into_iter().filter(|value| known.insert(*value)).collect();
+                if CLOSED.contains(&label) { format!("`{label}`: {}", values.join(", ")) } else { format!("`{label}`") }
+            })
+            .collect();
+        let _ =
+            writeln!(made, "| `{written}` | {kind} | {} | {} |", cells.join("; "), cell(help.trim_end_matches('.')));
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen} families only:\n{text}");
+    hold("metrics.md", &made);
+}
+
+/// What may be written for a value, in words.
+fn kind(value: &Value) -> String {
+    if let Some(name) = value["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/")) {
+        return format!("[{name}](#{})", name.to_lowercase());
+    }
+    if let Some(words) = value["enum"].as_array() {
+        return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    }
+    if let Some(any) = value["anyOf"].as_array() {
+        let mut kinds: Vec<String> = any.iter().map(kind).filter(|kind| kind != "null").collect();
+        // One, or a list of them.
+        if let [one, list] = &kinds[..]
+            && *list == format!("list of {one}")
+        {
+            return format!("{one}, or a list");
+        }
+        kinds.dedup();
+        return kinds.join(", or ");
+    }
+    match value["type"].as_str() {
+        Some("array") => format!("list of {}", kind(&value["items"])),
+        Some("string") => {
+            value["format"].as_str().map_or("text", |format| if format == "ip" { "address" } else { "text" }).to_owned()
+        }
+        Some("integer" | "number") => "number".to_owned(),
+        Some("boolean") => "true or false".to_owned(),
+        Some(other) => other.to_owned(),
+        None => "any".to_owned(),
+    }
+}
+
+/// The keys of one table as a table of the page.
+fn keys(table: &Value, into: &mut String) -> usize {
+    let required: BTreeSet<&str> =
+        table["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    into.push_str("| key | value | meaning |\n|---|---|---|\n");
+    let properties = table["properties"].as_object().expect("properties");
+    for (key, value) in properties {
+        let meaning = value["description"].as_str().unwrap_or_else(|| panic!("{key} has no description"));
+        let needed = if required.contains(key.as_str()) { ", required" } else { "" };
+        let _ = writeln!(into, "| `{key}` | {}{needed} | {} |", cell(&kind(value)), cell(&meaning.replace('\n', " ")));
+    }
+    into.push('\n');
+    properties.len()
+}
+
+#[test]
+fn the_page_of_the_configuration_names_every_key() {
+    let schema = config::schema();
+    let mut made = "## Every key\n\nThe tables of a file:\n\n".to_owned();
+    let mut count = keys(&schema, &mut made);
+    for (name, table) in schema["$defs"].as_object().expect("tables") {
+        let says = table["description"].as_str().unwrap_or_else(|| panic!("{name} has no description"));
+        let _ = write!(made, "### {name}\n\n{}\n\n", says.replace('\n', " "));
+        count += keys(table, &mut made);
+    }
+    assert!(count > 100, "the schema is not read right: {count} keys");
+    hold("configuration.md", &format!("{}\n", made.trim_end()));
+}
