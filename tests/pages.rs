@@ -24,7 +24,7 @@ fn hold(page: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
     let text = fs::read_to_string(&path).expect(page);
     let head = text.split(MARK).next().expect("the first part");
-    let wanted = [head, MARK, "\n", made].concat();
+    let wanted = [head.trim_end(), "\n\n", MARK, "\n", made].concat();
     if std::env::var_os("PRIVLINK_BLESS").is_some() {
         fs::write(&path, wanted).expect(page);
         return;

@@ -1,4 +1,4 @@
-//! The tables of the file (DESIGN §6). A key that has no effect must not look as if it had one: it is refused by name.
+//! The tables of the file. A key that has no effect must not look as if it had one: it is refused by name.
 
 /// Roles and assignments.
 mod access;
@@ -71,7 +71,7 @@ table! {
         "deny_rate" deny_rate Optional At<u32>,
         /// Idle times of sessions.
         "timeouts" timeouts Optional Timeouts,
-        /// Which of the seed's limitations hold: "today" (none), "seed" (all), or a table.
+        /// Which of Azure's limitations of 2019 hold: "today" (none), "azure-2019" (all), or a table.
         "limits" limits Optional Shorthand<Keyword<Limits>, LimitsTable>,
         /// How much there may be; unlimited unless set.
         "quotas" quotas Optional QuotasTable,
@@ -113,9 +113,9 @@ table! {
 }
 
 table! {
-    /// The seed's limitations: `true` lifts a row, `false` keeps it.
+    /// Azure's limitations of 2019: `true` lifts a row, `false` keeps it.
     LimitsTable {
-        /// "today" or "seed": what the rows are that are not named; "today" unless set.
+        /// "today" or "azure-2019": what the rows are that are not named; "today" unless set.
         "base" base Optional At<Keyword<Limits>>,
         /// Network policies on subnets of endpoints, and source rules of endpoints.
         "network_policies" network_policies Optional At<bool>,

@@ -19,10 +19,10 @@ const SOCKET: &str = "/run/privlink/privlink.sock";
 /// Sessions the daemon may hold unless the file says otherwise.
 const MAX_SESSIONS: u32 = 1 << 20;
 
-/// Answers to denied packets per second and worker (DESIGN §3 *Answers*).
+/// Answers to denied packets per second, worker and VNet.
 const DENY_RATE: u32 = 1_000;
 
-/// Bytes (DESIGN §2).
+/// Of an attachment's device, bytes: Ethernet's.
 const MTU: u16 = 1_500;
 
 impl Builder {

@@ -1,4 +1,4 @@
-//! The configuration file: TOML to types that cannot be wrong (DESIGN §6). Every mistake of a file is reported at
+//! The configuration file: TOML to types that cannot be wrong. Every mistake of a file is reported at
 //! once, with its place and a remedy, and nothing of a bad file is applied.
 //!
 //! ```text

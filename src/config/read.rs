@@ -61,6 +61,11 @@ impl Reader {
         self.mistakes.push(Mistake::error(span, message, remedy));
     }
 
+    /// Notes a warning.
+    pub(super) fn warning(&mut self, span: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) {
+        self.mistakes.push(Mistake::warning(span, message, remedy));
+    }
+
     /// Notes that `node` is not what it should be.
     pub(super) fn wrong_type(&mut self, node: &Node<'_>, wanted: &str, example: &str) {
         let found = match node.get_ref() {

@@ -67,7 +67,7 @@ fn every_mistake_is_said_with_its_place_and_remedy() {
     assert!(wrong.is_empty(), "these rows say:\n\n{}", wrong.join("\n"));
 }
 
-/// The set-up that DESIGN §6 shows.
+/// The smallest set-up that works.
 const SMALLEST: &str = include_str!("tests/smallest.toml");
 
 #[test]
@@ -159,9 +159,9 @@ fn what_the_daemon_is_told_reaches_the_host_configuration() {
         (Limits::TODAY, Quotas::default(), Some(FlowLog::default()))
     );
     assert_eq!(FlowLog::default(), FlowLog { retain: Duration::from_hours(168), max_bytes: 268_435_456 });
-    assert_eq!(host("limits = \"seed\"").limits, Limits::SEED);
-    let limits = host("limits = { base = \"seed\", cross_region = true }").limits;
-    assert_eq!(limits, Limits { cross_region: true, ..Limits::SEED });
+    assert_eq!(host("limits = \"azure-2019\"").limits, Limits::AZURE_2019);
+    let limits = host("limits = { base = \"azure-2019\", cross_region = true }").limits;
+    assert_eq!(limits, Limits { cross_region: true, ..Limits::AZURE_2019 });
     let limits = host("limits = { network_policies = false }").limits;
     assert_eq!(limits, Limits { network_policies: false, ..Limits::TODAY });
     for (word, cloud) in [("commercial", Cloud::Commercial), ("government", Cloud::Government), ("china", Cloud::China)]

@@ -78,6 +78,8 @@ pub(super) struct Keyword<T>(pub(super) T);
 pub(super) trait Words: Copy + Debug + 'static {
     /// Every word and what it means.
     const WORDS: &'static [(&'static str, Self)];
+    /// Words of earlier releases, each with the one that replaces it: still understood, with a warning.
+    const FORMER: &'static [(&'static str, &'static str)] = &[];
 }
 
 impl Words for OnExit {
@@ -94,7 +96,8 @@ impl Words for Balance {
     const WORDS: &'static [(&'static str, Self)] = &[("least-sessions", Self::LeastSessions), ("source", Self::Source)];
 }
 impl Words for Limits {
-    const WORDS: &'static [(&'static str, Self)] = &[("today", Self::TODAY), ("seed", Self::SEED)];
+    const WORDS: &'static [(&'static str, Self)] = &[("today", Self::TODAY), ("azure-2019", Self::AZURE_2019)];
+    const FORMER: &'static [(&'static str, &'static str)] = &[("seed", "azure-2019")];
 }
 impl Words for Protocol {
     const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("udp", Self::Udp), ("icmp", Self::Icmp)];
@@ -147,7 +150,15 @@ impl<T: Words> Read for Keyword<T> {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
         let words = || T::WORDS.iter().map(|&(word, _)| word);
         let list = words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-        let text = reader.text(node, "a word", &format!("one of {list}"))?;
+        let mut text = reader.text(node, "a word", &format!("one of {list}"))?;
+        if let Some(&(former, word)) = T::FORMER.iter().find(|(former, _)| *former == text) {
+            reader.warning(
+                node.span(),
+                format!("`{former}` is the former word for `{word}`"),
+                format!("write \"{word}\""),
+            );
+            text = word;
+        }
         let meaning = T::WORDS.iter().find(|(word, _)| *word == text).map(|&(_, meaning)| Self(meaning));
         if meaning.is_none() {
             let remedy = match nearest(text, words()) {

@@ -1,11 +1,11 @@
-//! What an installation allows: the seed's limitations, quotas, idle times, answers, and how much history is kept.
+//! What an installation allows: Azure's limitations of 2019, quotas, idle times, answers, and how much history is kept.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The rows of the seed's limitations table: `true` where a row is lifted. Delegated subnets take no endpoints
-/// either way.
+/// Azure's limitations of 2019, a row each (`docs/azure.md`): `true` where a row is lifted. Delegated subnets take no
+/// endpoints either way.
 #[allow(clippy::struct_excessive_bools, reason = "one per row of the table, each set by itself")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -23,8 +23,8 @@ impl Limits {
     /// No row holds, as in Azure now.
     pub const TODAY: Self =
         Self { network_policies: true, service_endpoints: true, cross_region: true, workloads: true };
-    /// Every row holds, as in the seed.
-    pub const SEED: Self =
+    /// Every row holds, as in 2019.
+    pub const AZURE_2019: Self =
         Self { network_policies: false, service_endpoints: false, cross_region: false, workloads: false };
 }
 
@@ -34,7 +34,7 @@ impl Default for Limits {
     }
 }
 
-/// Workloads that cannot use private endpoints (seed, *Limitations*, fourth row), and the services that subnets are
+/// Workloads that cannot use private endpoints (row 4), and the services that subnets are
 /// delegated to for them.
 pub const EXCLUDED_WORKLOADS: [(&str, &str); 4] = [
     ("App Service Plan", "Microsoft.Web/serverFarms"),
@@ -158,8 +158,8 @@ impl Default for AuditLimits {
     }
 }
 
-/// Who may see a link resource, and so request a connection to it (features, row M2). Who may read it sees it
-/// in any case.
+/// Who may see a link resource, and so request a connection to it (`visibility` in `docs/configuration.md`). Who may read
+/// it sees it in any case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Visibility {
     /// Callers that may read it.

@@ -1,4 +1,4 @@
-//! The seed's limitations table, row by row: what is refused and with which code where `limits` keep it, and what
+//! Azure's limitations of 2019, row by row: what is refused and with which code where `limits` keep it, and what
 //! passes where they lift it; and the four values of a subnet's network policies. Endpoints are asked for as Azure's
 //! clients do.
 
@@ -111,7 +111,7 @@ fn knock(from: &str, to: &str) -> Result<String, std::io::ErrorKind> {
     tcp("spoke", &format!("{from}:0"), &format!("{to}:7"))
 }
 
-/// The endpoint is refused with `code`, and advised as the seed mitigates it; nothing leads to where it would be.
+/// The endpoint is refused with `code`, and advised as Azure did; nothing leads to where it would be.
 fn refused(subnet: &str, service: &str, code: &str, mitigation: &str, lowest: &str) {
     let (said, text) = request("refused", subnet, service).expect_err(code);
     assert_eq!(said, code, "{text}");
@@ -132,17 +132,17 @@ fn rules_are_judged_today_and_were_not_supported() {
     isolated("limitations::rules_are_judged_today_and_were_not_supported", || {
         build();
         let outbound = "security rules for outbound traffic on the source clients";
-        let daemon = Daemon::start(&file("\"seed\""));
+        let daemon = Daemon::start(&file("\"azure-2019\""));
         let code = "PrivateEndpointCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled";
         refused("ruled", &near(), code, outbound, "10.1.8.4");
         let said =
-            daemon.reload(&file("\"seed\"").replace("ip = \"10.1.9.4\"", "sources = \"10.1.0.5/32\""), "refused");
+            daemon.reload(&file("\"azure-2019\"").replace("ip = \"10.1.9.4\"", "sources = \"10.1.0.5/32\""), "refused");
         assert!(said.contains("source rules are not supported") && said.contains(outbound), "{said}");
-        // The group of a subnet without network policies is not asked: the seed's endpoints take everyone.
+        // The group of a subnet without network policies is not asked: Azure's endpoints of 2019 took everyone.
         assert_eq!(knock("10.1.0.6", "10.1.9.4").as_deref(), Ok("near"));
         daemon.stop();
 
-        for limits in ["\"today\"", "{ base = \"seed\", network_policies = true }"] {
+        for limits in ["\"today\"", "{ base = \"azure-2019\", network_policies = true }"] {
             let daemon = Daemon::start(&file(limits));
             let ip = made("asked", "ruled", &near(), "near");
             drops_exactly("denied_by_rule", 1, || knock("10.1.0.6", &ip).expect_err("a rule denies it"));
@@ -155,8 +155,8 @@ fn rules_are_judged_today_and_were_not_supported() {
             ask("endpoint delete asked");
             daemon.stop();
         }
-        // What today has made does not pass by where the seed's limits come back: the start says so.
-        let ruled = file("\"seed\"").replace("subnet = \"endpoints\"\nip = \"10.1.9.4\"", "subnet = \"ruled\"");
+        // What today has made does not pass by where the limitations of 2019 come back: the start says so.
+        let ruled = file("\"azure-2019\"").replace("subnet = \"endpoints\"\nip = \"10.1.9.4\"", "subnet = \"ruled\"");
         let (code, said) = fails_to_start(&ruled);
         assert_eq!(code, Some(78), "{said}");
         assert!(said.contains("subnet `ruled` has network policies enabled"), "{said}");
@@ -173,14 +173,14 @@ fn endpoints_stand_beside_service_endpoints_today_and_never_in_delegated_subnets
             refused("jobs", &near(), code, separate, "10.1.5.4");
             refused("bases", &near(), code, separate, "10.1.3.4");
         };
-        let daemon = Daemon::start(&file("\"seed\""));
+        let daemon = Daemon::start(&file("\"azure-2019\""));
         let code = "PrivateEndpointCannotBeCreatedInSubnetWithServiceEndpoints";
         refused("served", &near(), code, separate, "10.1.7.4");
         delegated();
         made("aside", "endpoints", &near(), "near");
         ask("endpoint delete aside");
         daemon.stop();
-        for limits in ["\"today\"", "{ base = \"seed\", service_endpoints = true }"] {
+        for limits in ["\"today\"", "{ base = \"azure-2019\", service_endpoints = true }"] {
             let daemon = Daemon::start(&file(limits));
             made("asked", "served", &near(), "near");
             delegated();
@@ -195,14 +195,14 @@ fn a_private_link_service_is_reached_from_other_regions_today() {
     isolated("limitations::a_private_link_service_is_reached_from_other_regions_today", || {
         build();
         let store = STORAGE.replace("resourceGroups/default", "resourceGroups/stores");
-        let daemon = Daemon::start(&file("\"seed\""));
+        let daemon = Daemon::start(&file("\"azure-2019\""));
         let code = "PrivateLinkServiceInDifferentRegionNotSupported";
         refused("endpoints", &far(), code, "deploy the private link service in the same region", "10.1.9.5");
         // Typed resources were never limited so.
         made("stored", "endpoints", &store, "store");
         ask("endpoint delete stored");
         daemon.stop();
-        for limits in ["\"today\"", "{ base = \"seed\", cross_region = true }"] {
+        for limits in ["\"today\"", "{ base = \"azure-2019\", cross_region = true }"] {
             let daemon = Daemon::start(&file(limits));
             made("asked", "endpoints", &far(), "far");
             ask("endpoint delete asked");
@@ -235,17 +235,17 @@ fn specialised_workloads_use_endpoints_today_unless_their_vnet_excludes_them() {
         let passes = |from: &str| assert_eq!(knock(from, "10.1.9.4").as_deref(), Ok("near"), "{from}");
         let willing = |limits: &str| file(limits).replace("private_endpoints = false", "private_endpoints = true");
 
-        let daemon = Daemon::start(&file("\"seed\""));
+        let daemon = Daemon::start(&file("\"azure-2019\""));
         // Its class is named for a prefix; its subnet is delegated to it. Other services may.
         excluded("10.1.4.5", "Azure NetApp Files");
         excluded("10.1.5.5", "Azure Container Instance");
         passes("10.1.3.5");
         passes("10.1.0.5");
-        let said = daemon.reload(&willing("\"seed\""), "refused");
+        let said = daemon.reload(&willing("\"azure-2019\""), "refused");
         assert!(said.contains("cannot access private endpoints") && said.contains("no mitigation"), "{said}");
         excluded("10.1.4.5", "Azure NetApp Files");
         daemon.stop();
-        for limits in ["\"today\"", "{ base = \"seed\", workloads = true }"] {
+        for limits in ["\"today\"", "{ base = \"azure-2019\", workloads = true }"] {
             let daemon = Daemon::start(&file(limits));
             passes("10.1.5.5");
             excluded("10.1.4.5", "Azure NetApp Files");

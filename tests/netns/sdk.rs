@@ -9,7 +9,7 @@ use crate::peers::serve;
 const PROVIDER: &str = "11111111-1111-4111-8111-111111111111";
 const CONSUMER: &str = "22222222-2222-4222-8222-222222222222";
 
-/// The servers of the seed's thirteen subresources, at 10.20.1.1 and up.
+/// The servers of thirteen subresources, at 10.20.1.1 and up.
 const SUBRESOURCES: [&str; 13] = [
     "blob",
     "table",
@@ -110,8 +110,8 @@ fn the_sdk_goes_the_whole_way_today() {
 
 #[test]
 #[ignore = "needs the SDK: scripts/sdk.sh"]
-fn the_sdk_goes_the_whole_way_with_the_limits_of_the_seed() {
-    isolated("sdk::the_sdk_goes_the_whole_way_with_the_limits_of_the_seed", || drive("seed"));
+fn the_sdk_goes_the_whole_way_with_the_limitations_of_2019() {
+    isolated("sdk::the_sdk_goes_the_whole_way_with_the_limitations_of_2019", || drive("azure-2019"));
 }
 
 #[test]

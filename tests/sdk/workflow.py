@@ -1,7 +1,7 @@
 """The unmodified Azure SDK against a running daemon, packets after every step.
 
 Two tokens, a provider's and a consumer's, go the whole way: groups, networks, a service behind a load balancer, manual
-and automatic endpoints, every subresource of the seed's table, a type with two members. Started by tests/netns/sdk.rs,
+and automatic endpoints, every subresource of Azure's table of 2019, a type with two members. Started by tests/netns/sdk.rs,
 which makes the namespaces, the servers and the tokens.
 """
 
@@ -311,7 +311,7 @@ def direct(provider, consumer, subnet):
 
 
 def subresources(provider, consumer, subnet):
-    """The thirteen subresources of the seed's table: each created, approved, reached by a packet, and by its own only."""
+    """The thirteen subresources of Azure's table of 2019: each created, approved, reached by a packet, and by its own only."""
     vnet = provider.id("rg-provider", "Microsoft.Network/virtualNetworks", "vnet1")
     names = BLOB_AND_OTHERS + [f"{name}_secondary" for name in BLOB_AND_OTHERS]
     target = lambda index, name: {
@@ -407,16 +407,16 @@ def members(provider, consumer, subnet):
 
 
 def limits(provider, consumer):
-    """The seed's limitations, as `limits` says."""
+    """Azure's limitations of 2019, as `limits` says."""
     body = {"properties": {"addressPrefix": "10.1.20.0/24", "privateEndpointNetworkPolicies": "Enabled"}}
     subnet = consumer.network.subnets.begin_create_or_update("rg-consumer", "cvnet", "policed", body).result()
     workspace = provider.id("rg-provider", "Microsoft.MachineLearningServices/workspaces", "ml1")
     body = request(subnet, workspace, False, groups=["amlworkspace"])
     create = consumer.network.private_endpoints.begin_create_or_update
-    if LIMITS == "seed":
+    if LIMITS == "azure-2019":
         code = "PrivateEndpointCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled"
         fails(HttpResponseError, code, create, "rg-consumer", "pe-policed", body)
-        step("limits = seed: a subnet with network policies takes no endpoint")
+        step("limits = azure-2019: a subnet with network policies takes no endpoint")
     else:
         create("rg-consumer", "pe-policed", body).result()
         consumer.network.private_endpoints.begin_delete("rg-consumer", "pe-policed").result()

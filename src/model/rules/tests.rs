@@ -276,23 +276,23 @@ fn each_limitation_of_the_seed_holds_in_its_mode_only() {
     for (change, code, always, lift) in rows {
         let mut model = model();
         db(&mut model).region = "here".to_owned();
-        for limits in [Limits::SEED, Limits::TODAY] {
+        for limits in [Limits::AZURE_2019, Limits::TODAY] {
             assert_eq!(codes(&model, &host(limits)), [] as [&str; 0]);
         }
         change(&mut model);
-        assert_eq!(codes(&model, &host(Limits::SEED)), [code]);
+        assert_eq!(codes(&model, &host(Limits::AZURE_2019)), [code]);
         let expected: &[&str] = if always { &[code] } else { &[] };
         assert_eq!(codes(&model, &host(Limits::TODAY)), expected, "{code}");
-        let mut lifted = Limits::SEED;
+        let mut lifted = Limits::AZURE_2019;
         lift(&mut lifted);
         assert_eq!(codes(&model, &host(lifted)), expected, "{code}");
     }
-    // A typed resource may be in any region, in the seed too.
+    // A typed resource may be in any region, in 2019 too.
     let mut model = model();
     db(&mut model).kind = Some("Microsoft.Sql/servers".into());
     db(&mut model).targets[0].subresource = "sqlServer".into();
     endpoint(&mut model).subresource = "sqlServer".into();
-    assert_eq!(codes(&model, &host(Limits::SEED)), [] as [&str; 0]);
+    assert_eq!(codes(&model, &host(Limits::AZURE_2019)), [] as [&str; 0]);
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn wound(model: &mut Model, host: &mut HostConfig, (what, which): (u8, u8)) {
         9 => endpoint.status = Some(crate::snapshot::ConnectionState::Disconnected),
         10 => endpoint.sources = vec![net("10.1.3.0/24")],
         11 => (endpoint.max_sessions, endpoint.rates) = (Some(0), Some(crate::snapshot::Rates::default())),
-        12 => host.limits = Limits::SEED,
+        12 => host.limits = Limits::AZURE_2019,
         13 => host.attachments.truncate(1),
         14 => host.attachments.clear(),
         15 => _ = model.vnets.remove(&key("spoke")),

@@ -25,7 +25,7 @@ const fn timeout(property: &'static str, edit: Edits, ends: fn()) -> Row {
     start(property, edit, See::Tcp(CLIENT, ORDERS, "first"), See::By(ends))
 }
 
-/// A limit of the seed that something of the file breaks.
+/// A limitation of 2019 that something of the file breaks.
 const fn limit(property: &'static str, given: Edits, edit: Edits, says: &'static str) -> Row {
     let (before, after) = (See::Tcp(CLIENT, ORDERS, "first"), See::Refused(says));
     Row { property, how: How::Live(Flip { given, edit, before, after }) }
@@ -131,11 +131,11 @@ pub(super) const ROWS: &[Row] = &[
         See::By(an_end_is_kept),
         See::By(an_end_is_forgotten),
     ),
-    refused("daemon.limits", &[("workers = 2", "workers = 2\nlimits = \"seed\"")], "(limits: network_policies)"),
+    refused("daemon.limits", &[("workers = 2", "workers = 2\nlimits = \"azure-2019\"")], "(limits: network_policies)"),
     limit(
         "daemon.limits.base",
         &[("workers = 2", "workers = 2\nlimits = { base = \"today\", cross_region = true }")],
-        &[("base = \"today\"", "base = \"seed\"")],
+        &[("base = \"today\"", "base = \"azure-2019\"")],
         "(limits: network_policies)",
     ),
     limit(
