@@ -1,4 +1,4 @@
-//! What the packet path takes from the allocator: nothing on a hit (DESIGN law 6), and at most 200
+//! What the packet path takes from the allocator: nothing on a hit (law 6), and at most 200
 //! bytes per session at a million of them. One binary of its own, since an allocator is the process's; it
 //! counts per thread, since the test harness allocates in threads of its own while a test runs.
 

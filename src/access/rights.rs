@@ -1,4 +1,4 @@
-//! What each command needs (DESIGN §4, features M14 and S5): rights in Azure's words, asked at Azure's scopes.
+//! What each command needs: rights in Azure's words, asked at Azure's scopes.
 
 /// The rights that a change of the model asks for.
 mod change;
@@ -99,8 +99,7 @@ impl Right {
         Self::subnet(vnet, subnet, actions::join(actions::SUBNETS))
     }
 
-    /// To approve the connections of a link resource: whoever holds it is its owner (seed, *Access to a private
-    /// link resource using approval workflow*).
+    /// To approve the connections of a link resource: whoever holds it is its owner.
     pub fn approve(model: &Model, resource: &Key) -> Self {
         let kind = resource_type(model, resource);
         Self::at(actions::approve(kind), resource, kind)

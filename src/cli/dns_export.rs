@@ -48,7 +48,7 @@ fn addresses<'a>(plan: &'a DnsPlan, name: &'a DnsName, most: usize) -> Vec<&'a s
 }
 
 /// Zones that the VNet's resolver is to be asked about: the public ones, where a name leads to a private one, never
-/// the private ones themselves (seed, *DNS configuration*); else the name alone, or the zone that is somebody's own.
+/// the private ones themselves; else the name alone, or the zone that is somebody's own.
 fn forwarded(plan: &DnsPlan) -> Vec<String> {
     let aliased = |name: &DnsName| plan.names.iter().any(|other| other.alias == name.name);
     let of_names = plan.names.iter().filter(|name| !aliased(name)).map(|name| &name.zone);

@@ -256,7 +256,7 @@ fn edges(prefix: &IpNet) -> Vec<IpNet> {
     }
 }
 
-/// Whether a subnet belongs to a service: where the seed's limits hold, that alone excludes its sources.
+/// Whether a subnet belongs to a service: where Azure's limitations of 2019 hold, that alone excludes its sources.
 fn is_delegated(subnet: &Subnet, service: &str) -> bool {
     subnet.delegations.iter().any(|delegation| delegation.eq_ignore_ascii_case(service))
 }

@@ -1,4 +1,4 @@
-//! Who sees whom (DESIGN §2 *Attachments, routes, peering*): peering is direct, never transitive, and
+//! Who sees whom: peering is direct, never transitive, and
 //! counts only when both VNets list it.
 
 use std::collections::BTreeMap;

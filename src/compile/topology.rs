@@ -1,4 +1,4 @@
-//! What the host must look like: per attachment the routes, neighbours and prefixes of DESIGN §2.
+//! What the host must look like: per attachment the routes, neighbours and prefixes.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -69,7 +69,7 @@ pub enum Command {
         /// Which one.
         name: TokenName,
     },
-    /// A file speaks (start, SIGHUP, `apply`): DESIGN §4 *The file and the live state*.
+    /// A file speaks (start, SIGHUP, `apply`): a command only where it differs from its author's last version.
     ApplyFile(Box<FileVersion>),
 }
 

@@ -117,7 +117,7 @@ pub struct Setup {
     pub namespaces: Vec<u64>,
     /// The daemon itself: its uid may do everything.
     pub daemon: Caller,
-    /// Who has which role before anybody assigned one (DESIGN §4, RBAC).
+    /// Who has which role before anybody assigned one.
     pub bootstrap: Bootstrap,
     /// The time (law 8: it enters as an argument).
     pub clock: fn() -> Timestamp,

@@ -16,7 +16,7 @@ use super::slowpath::{idle_limit, still_admitted};
 use crate::snapshot::{AttachmentId, EndpointId, Protocol};
 use crate::wire::build::{self, Ends};
 
-/// Ticks for which an ended TCP session answers late segments (DESIGN law 5).
+/// Ticks for which an ended TCP session answers late segments (law 5).
 pub(super) const TOMBSTONE: u32 = 60 * Tick::PER_SECOND;
 
 /// Sessions judged again, and killed where they must be, per batch.

@@ -14,6 +14,23 @@
 //!
 //! Share-nothing: a worker owns queue *i* of every device, its own sessions and its own range of NAT
 //! ports. What must cross workers goes over `handoff`.
+//!
+//! # Decisions about NAT
+//!
+//! - Both ends are translated, and mapping and filtering depend on address and port. RFC 5382 REQ-1 asks for more; here
+//!   each flow has one legal peer, and a NAT port is used again for every backend address and port (`slowpath::port_pool`).
+//! - A port is in quarantine after its session: 1 s after an exact close, 120 s after any other end.
+//! - An established TCP session may idle for 2 h 4 min (RFC 5382 REQ-5); then both ends are reset.
+//! - Checksums change by deltas and are never computed anew, so a wrong one stays wrong (`fastpath::rewrite`).
+//! - Segments whose numbers are not the connection's pass, and change nothing (`session::tcp_state`, `segments`).
+//! - Fragments are put together, judged whole and cut anew under an identification of our own (`slowpath::datagrams`).
+//! - ICMP errors follow the session of the packet that they quote. A service is never told of a smaller MTU: what does not
+//!   fit is cut here, since others share the NAT address (`slowpath::errors`).
+//! - Denied packets of a consumer are answered, within a limit per network; the provider's side is dropped in silence, and
+//!   so is a source that may use no endpoint (`slowpath::reject`).
+//! - Super-packets pass whole: one read, one verdict, one write.
+//!
+//! `docs/nat-behaviour.md` has the whole table, `tests/requirements.csv` the requirements with their sources.
 
 use std::io;
 use std::os::fd::AsFd;

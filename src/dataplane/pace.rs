@@ -1,8 +1,8 @@
 //! How fast a worker resets the sessions that a change of the rules has ended.
 //!
 //! A reset costs the host as much as any packet: a million at once would leave nothing of it to those that are still
-//! allowed, and a tenth of a second's worth at once makes their packets wait so long that cores idle meanwhile. So the
-//! right to reset is earned by the millisecond.
+//! allowed, and a tenth of a second's worth at once makes their packets wait so long that cores idle meanwhile. So a
+//! token bucket that is refilled every millisecond holds the right to reset.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //! else sends in its name, and a connection that wants its place.
 //!
 //! Everything passes. A segment changes the session only if its numbers are the connection's, one with SYN, FIN or RST
-//! only if its checksum is right besides (nat-requirements C-1, C-2; RFC 5961).
+//! only if its checksum is right besides (requirements C-1, C-2; RFC 5961).
 
 use super::ended::FlowEndReason;
 use super::fastpath::classify::Packet;

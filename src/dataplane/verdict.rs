@@ -1,4 +1,4 @@
-//! How a packet ends: one closed verdict, one counter each (DESIGN law 4).
+//! How a packet ends: one closed verdict, one counter each (law 4).
 
 use crate::snapshot::policy::Reason;
 use crate::snapshot::{AttachmentId, ConnectionState};

@@ -1,5 +1,5 @@
 //! One resolver per VNet, in that VNet's network: private names from the plan in force, everything else from the
-//! upstream servers (DESIGN §5; seed, *DNS configuration*). The name that an application has always asked for leads to
+//! upstream servers. The name that an application has always asked for leads to
 //! the private address; a change of state never leads anybody to a public one by itself.
 //!
 //! ```text

@@ -1,5 +1,5 @@
 //! This Linux host: what an attachment needs of it, made at start, followed while it runs, undone at
-//! the end or after a kill (DESIGN §2 *Attachments, routes, peering*, law 9).
+//! the end or after a kill (law 9).
 //!
 //! The story: `survey` what the namespaces look like, `plan` the changes, note them in the
 //! `journal`, carry them out by `netlink`. Whatever closes a way comes before whatever opens one.

@@ -1,5 +1,5 @@
 //! Network namespaces: finding one, telling two apart, and working inside one. A namespace is known
-//! by its inode, since one namespace may carry several names (DESIGN §2).
+//! by its inode, since one namespace may carry several names.
 
 use std::fmt;
 use std::fs::{self, File};

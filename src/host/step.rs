@@ -28,7 +28,7 @@ pub const ENDPOINTS_DENIED: u32 = 7_701;
 pub const NAT_DENIED: u32 = 7_702;
 
 /// Packets that wait in a queue of the device while its worker is busy with a batch; the kernel's
-/// default of 500 drops bursts in silence (performance.md §6 row 8).
+/// default of 500 drops bursts in silence.
 pub const QUEUE_LENGTH: u32 = 4_096;
 
 /// The device that carries addresses of resolvers.

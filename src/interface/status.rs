@@ -91,7 +91,7 @@ pub struct Line {
     pub sessions: u64,
 }
 
-/// `read + handedIn = forwarded + dropped + handedOut + held` (DESIGN law 4), in device reads.
+/// `read + handedIn = forwarded + dropped + handedOut + held` (law 4), in device reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {
@@ -273,7 +273,7 @@ pub struct Explanation {
     pub protocol: String,
     /// Whether the session would open.
     pub admitted: bool,
-    /// Number of the check that decides: the first that fails, else the last (DESIGN §3).
+    /// Number of the check that decides: the first that fails, else the last.
     pub check: u8,
     /// The drop reason as counters name it; absent when admitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -30,7 +30,7 @@ pub const ZONE_LINKS: &str = "Microsoft.Network/privateDnsZones/virtualNetworkLi
 pub const ZONE_GROUPS: &str = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups";
 /// Private link services: the type of a link resource that names none.
 pub const SERVICES: &str = "Microsoft.Network/privateLinkServices";
-/// What may be connected to from here (features M14).
+/// What may be connected to from here.
 pub const AVAILABLE_TYPES: &str = "Microsoft.Network/locations/availablePrivateEndpointTypes";
 /// Resource groups.
 pub const RESOURCE_GROUPS: &str = "Microsoft.Resources/subscriptions/resourceGroups";
@@ -86,7 +86,7 @@ pub fn peer() -> Action {
     of(NETWORKS, "peer/action")
 }
 
-/// To approve and reject connections to a link resource of type `kind`: the owner's right (features S5).
+/// To approve and reject connections to a link resource of type `kind`: the owner's right.
 pub fn approve(kind: &str) -> Action {
     of(kind, "privateEndpointConnectionsApproval/action")
 }

@@ -1,4 +1,4 @@
-//! The states of a connection (DESIGN §4, the table): two pure matches, without a wildcard on the state.
+//! The states of a connection: two pure matches, without a wildcard on the state.
 
 use serde::Serialize;
 
@@ -46,7 +46,7 @@ pub struct InvalidTransition {
 /// The state after `action`; equal to `from` where there is nothing to change; `None`: gone.
 ///
 /// # Errors
-/// A Disconnected connection can only go: the owner has removed it for good (seed, *Approval workflow*).
+/// A Disconnected connection can only go: the owner has removed it for good and the endpoint has to be deleted.
 pub fn next(from: ConnectionState, action: Action) -> Result<Option<ConnectionState>, InvalidTransition> {
     match (from, action) {
         // From Rejected too: the owner may change their mind.

@@ -56,7 +56,7 @@ impl RoleAssignment {
     }
 }
 
-/// Who has which role before anything is assigned (DESIGN §4).
+/// Who has which role before anything is assigned: uid 0 and the daemon's user own everything, one group may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
     /// The daemon's uid: Owner of everything, as uid 0 is.

@@ -192,7 +192,7 @@ pub enum DecidedBy {
     Nobody,
     /// The author of a file.
     File(Actor),
-    /// The requester holds the approval right (DESIGN §4, table).
+    /// The requester holds the approval right.
     Right(Actor),
     /// The resource's auto-approval list.
     AutoApproval,

@@ -31,7 +31,7 @@ pub struct HostConfig {
     pub deny_rate: u32,
     /// Idle times.
     pub timeouts: TimeoutOverrides,
-    /// Which of the seed's limitations hold.
+    /// Which of Azure's limitations of 2019 hold.
     pub limits: Limits,
     /// How much there may be.
     pub quotas: Quotas,

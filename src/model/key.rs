@@ -1,4 +1,4 @@
-//! The name of an object: unique, and compared without regard to case (seed, property *Name*).
+//! The name of an object: unique, and compared without regard to case, as Azure's are.
 
 use std::cmp::Ordering;
 use std::fmt;

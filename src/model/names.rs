@@ -1,5 +1,4 @@
-//! Names of endpoints: those that a resource gives, or those that Azure's tables make of its own name (seed, *DNS
-//! configuration*).
+//! Names of endpoints: those that a resource gives, or those that Azure's tables make of its own name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

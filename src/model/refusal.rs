@@ -14,7 +14,7 @@ pub enum Kind {
     NotFound,
     /// The caller lacks the named action.
     Forbidden,
-    /// The state it is in does not allow it (DESIGN §4, table of connection states).
+    /// The state it is in does not allow it (`approval::next`).
     InvalidTransition,
     /// Something exists already, or is in use.
     Conflict,

@@ -115,7 +115,7 @@ pub enum NetworkPolicies {
     Enabled,
 }
 
-/// A class of sources within a VNet (seed, *Limitations*, fourth row).
+/// A class of sources within a VNet: some of them may not use endpoints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workload {
     /// Such as `Azure Container Instance`.

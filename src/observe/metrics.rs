@@ -1,4 +1,4 @@
-//! Prometheus text (OpenMetrics 1.0), made from one `Sample` per scrape. Names are those of DESIGN §6.
+//! Prometheus text (OpenMetrics 1.0), made from one `Sample` per scrape. `docs/metrics.md` lists the names.
 
 use std::fmt;
 

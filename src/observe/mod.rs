@@ -111,7 +111,7 @@ struct Known {
 /// Every counter at one moment, with names.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// Verdicts by worker; each consistent in itself (DESIGN law 4).
+    /// Verdicts by worker; each consistent in itself (law 4).
     pub workers: Vec<VerdictCounts>,
     /// How far searches of each worker's session table go.
     pub probes: Vec<Probes>,

@@ -27,7 +27,7 @@ pub struct TargetId(pub u16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Generation(pub u32);
 
-/// State of the connection between an endpoint and its resource (seed, *Connection status*).
+/// State of the connection between an endpoint and its resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum ConnectionState {
     /// Waits for the resource's owner; passes nothing.

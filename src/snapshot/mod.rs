@@ -2,7 +2,7 @@
 //!
 //! A `Snapshot` is immutable and complete: whatever a worker needs to judge a packet. The control
 //! plane compiles one, publishes it through `publish::Publisher`, and every worker loads it once
-//! per batch, so all packets of a batch see one policy (DESIGN §2 *Tables*, law 7).
+//! per batch, so all packets of a batch see one policy (law 7).
 
 /// Ids, addresses and the words both planes use.
 pub mod ids;

@@ -1,5 +1,15 @@
-//! `judge()`: checks 2 to 6 of the policy (DESIGN §3), one pure function called by the packet path
+//! `judge()`: checks 2 to 6 of the policy, one pure function called by the packet path
 //! on a session's first packet, by a worker that re-examines sessions after a change, and by `explain`.
+//!
+//! The checks in their order. The first that fails gives the drop reason (`docs/drop-reasons.md`):
+//!
+//! 1. The packet is well formed, and its source is one that a host behind the attachment can have.
+//! 2. The source may use endpoints of this VNet. If not, it is never answered: a stranger learns nothing.
+//! 3. An endpoint that is visible from this VNet has the destination address.
+//! 4. Its connection is Approved, and the source is of no excluded workload.
+//! 5. The endpoint's source rules and the subnet's security group allow it, where the subnet's network policies say so.
+//! 6. Protocol and port belong to the subresource and member that the endpoint is bound to.
+//! 7. Rates allow it, TCP begins with a SYN, a backend takes new sessions, there is room, and a NAT port is free.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -68,7 +78,7 @@ pub enum Reason {
 
 /// Check 1's second half: a source that no host behind the attachment may send from: a special-purpose
 /// address, the destination itself, an endpoint's or a NAT address, a subnet's network or broadcast address, any of a
-/// dedicated subnet (nat-requirements P-3).
+/// dedicated subnet (requirement P-3).
 #[must_use]
 pub fn is_spoofed(snapshot: &Snapshot, query: &Query) -> bool {
     let attachment = snapshot.attachments.get(usize::from(query.attachment.0));
@@ -83,7 +93,7 @@ pub fn is_spoofed(snapshot: &Snapshot, query: &Query) -> bool {
 /// Judges whether a packet may open (or keep) a session.
 ///
 /// # Errors
-/// The first check that fails, in the order of DESIGN §3.
+/// The first check that fails, in the order above.
 pub fn judge<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<Admission<'a>, Denial<'a>> {
     let EndpointAddress { endpoint, target } = admitted(snapshot, query)?;
     let deny = |reason| Err(Denial { endpoint: Some(endpoint), reason });

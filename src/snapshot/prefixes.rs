@@ -45,7 +45,7 @@ impl<'a> FromIterator<&'a IpNet> for PrefixSet {
 }
 
 /// Whether a host may send from `address` at all: special-purpose addresses are never a legitimate
-/// source (RFC 6890, RFC 1812 §5.3.7; nat-requirements P-3).
+/// source (RFC 6890, RFC 1812 §5.3.7; requirement P-3).
 #[must_use]
 pub fn is_martian(address: IpAddr) -> bool {
     match address {

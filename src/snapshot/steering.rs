@@ -1,5 +1,5 @@
 //! Which worker a packet belongs to. The steering program that `host` loads into the kernel and the
-//! hand-over between workers both compute exactly these functions (DESIGN §2 *Workers and devices*).
+//! hand-over between workers both compute exactly these functions.
 //!
 //! Consumer-side packets go by a hash of their tuple, provider-side packets by the range that their
 //! NAT port (or echo identifier) lies in, fragments by (source, destination, identification,

@@ -109,7 +109,7 @@ pub struct Attachment {
     pub mtu: u16,
     /// The directly peered VNets, whose endpoints are visible from here too.
     pub peers: Vec<Peer>,
-    /// Accepted sources for endpoints of this VNet (DESIGN §2): its address space, its on-premises
+    /// Accepted sources for endpoints of this VNet: its address space, its on-premises
     /// prefixes, unattached direct peers' space.
     pub sources: PrefixSet,
     /// Addresses within `sources` that no host sends from: network and broadcast addresses of subnets, and subnets that

@@ -25,7 +25,7 @@ pub struct Topology {
 #[error("address in use: {0}")]
 pub struct AddressInUse(pub String);
 
-/// What is left behind when the daemon ends (DESIGN §2).
+/// What is left behind when the daemon ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExit {
     /// Unreachable routes and rules stay until the next start or `privlink clean`: fail closed.

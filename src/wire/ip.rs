@@ -21,7 +21,7 @@ const ROUTING: u8 = 43;
 pub const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
-/// Extension headers walked before a packet is given up (nat-requirements X-2): no host sends as many.
+/// Extension headers walked before a packet is given up (requirement X-2): no host sends as many.
 const MOST_EXTENSIONS: usize = 8;
 
 /// The checked outline of an IP packet.
@@ -77,7 +77,7 @@ pub enum Flaw {
     Mapped,
     /// A source route: IPv4 options 131 and 137 (RFC 7126 §4.3, §4.4), IPv6 routing headers that are not
     /// used up, and those of type 0 whatever they say (RFC 5095). Or a record of the way, IPv4 options 7 and 68
-    /// (RFC 791 §3.1): it would show each side the routers of the other (nat-requirements I-6).
+    /// (RFC 791 §3.1): it would show each side the routers of the other (requirement I-6).
     SourceRoute,
     /// An IPv6 extension header that a router may not pass over, an option that demands to be understood
     /// (RFC 8200 §4.2), or too many of them.

@@ -1,5 +1,5 @@
 //! Bytes ↔ typed views. No state, no policy, no allocation on the way in; every length is checked
-//! before it is used, so that no byte string can make the forwarder panic (nat-requirements X-1).
+//! before it is used, so that no byte string can make the forwarder panic (requirement X-1).
 
 /// Addresses of both families as one type.
 pub mod address;

@@ -1,6 +1,6 @@
 //! What bytes from anywhere are made of: packets, changes of rules and time for one forwarder; ICMP messages;
 //! pieces of datagrams; configurations. Shared by the fuzz targets and by the test that replays their corpora, so
-//! it takes its world from the public types alone. Every packet that leaves is judged by the laws of DESIGN.
+//! it takes its world from the public types alone. Every packet that leaves is judged by the laws of `src/lib.rs`.
 
 use std::net::IpAddr;
 use std::sync::Arc;

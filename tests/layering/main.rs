@@ -1,4 +1,4 @@
-//! The layers hold (DESIGN §7): which module may name which, where tokio and `unsafe` may stand, and
+//! The layers hold: which module may name which, where tokio and `unsafe` may stand, and
 //! how long a file may be. Works on the text of `src/`, so it sees what every build leaves out, too.
 
 mod circles;
@@ -19,7 +19,7 @@ const LONG_FILES: [&str; 0] = [];
 /// Where `unsafe` may stand, each block with its reason.
 const UNSAFE_PLACES: [&str; 3] = ["dataplane/device/", "dataplane/session/arena.rs", "host/"];
 
-/// What a module may name: the arrows of DESIGN §7. A path is `module` or `module::part`.
+/// What a module may name. A path is `module` or `module::part`.
 const ARROWS: [(&str, &[&str]); 19] = [
     ("wire", &[]),
     ("store", &[]),

@@ -124,7 +124,7 @@ fn syn(from: Side, number: u32) -> Vec<u8> {
     segment(from, FLOODED, SYN, number, 0)
 }
 
-/// 64,512 ports for one NAT address, protocol and server (DESIGN §2), and clients for all of them.
+/// 64,512 ports for one NAT address, protocol and server, and clients for all of them.
 #[test]
 fn a_resource_without_a_nat_port_is_a_condition_and_another_address_ends_it() {
     isolated("limits::a_resource_without_a_nat_port_is_a_condition_and_another_address_ends_it", || {

@@ -1,4 +1,4 @@
-//! A reference is a right (DESIGN §4): every field by which one object names another, and the right that naming it
+//! A reference is a right: every field by which one object names another, and the right that naming it
 //! asks for. A literal address is a reference to the subnet that holds it. A test walks every field of every kind, so
 //! that no field is forgotten here.
 
@@ -287,7 +287,7 @@ impl Rights<'_> {
         }
     }
 
-    /// A resource that the caller cannot see is as if it were not (features M2).
+    /// A resource that the caller cannot see is as if it were not.
     fn demand_shown(&self, model: &Model, key: &Key, subscription: &str) -> Result<(), Refusal> {
         let shown = match model.resources.get(key) {
             Some(resource) => resource.is_requestable_by_id() || self.is_shown(model, key, subscription),

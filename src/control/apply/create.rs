@@ -152,7 +152,7 @@ fn asked_by_id(
     Ok(true)
 }
 
-/// The table of DESIGN §4, rows *created*; a `status` is a decision with the caller's rights.
+/// The state in which a connection begins (see `approval::first`); a `status` is a decision with the caller's rights.
 fn first_state(
     decisions: &Decisions,
     maker: &Requester<'_>,

@@ -241,7 +241,7 @@ pub(in super::super) fn refuse_other_addresses(
     }
 }
 
-/// What an endpoint is cannot change during its life (seed: its interface is read-only).
+/// What an endpoint is cannot change during its life: its network interface is read-only, as in Azure.
 ///
 /// # Errors
 /// Names every property that would change.

@@ -1,4 +1,4 @@
-//! A file and the live state (DESIGN §4): a file acts as a command only where it differs from its
+//! A file and the live state: a file acts as a command only where it differs from its
 //! author's last version. Pure: what it returns is validated, compiled and committed elsewhere, or dropped.
 
 /// New endpoints.

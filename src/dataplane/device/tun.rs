@@ -1,5 +1,5 @@
 //! Linux multi-queue TUN. Super-packets and partial checksums pass through whole: one `read()` is one
-//! frame, one `write()` is one frame, nothing is split or joined (performance.md §1, §2).
+//! frame, one `write()` is one frame, nothing is split or joined.
 //!
 //! `tun-rs` makes the device; reading and writing is done raw on its descriptors.
 

@@ -39,7 +39,7 @@ impl Packet {
         self.transport_header as usize
     }
 
-    /// End of the IP packet in the frame; what follows is link padding (nat-requirements T-10).
+    /// End of the IP packet in the frame; what follows is link padding (requirement T-10).
     #[inline]
     #[must_use]
     pub const fn end(&self) -> usize {
@@ -107,7 +107,7 @@ impl Packet {
 /// place, not beside something larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAFlow {
-    /// It fails check 1 (DESIGN §3).
+    /// It fails check 1 (the checks: `snapshot::policy`).
     Drop(DropReason),
     /// A piece of a datagram: its flow is known once the datagram is whole.
     Fragment,

@@ -41,7 +41,7 @@ impl ParsedFrame {
 
 impl Forwarder {
     /// Decides one frame that arrived on `attachment` and, when it is to be forwarded, translates it in
-    /// place. A hit takes no lock and no allocation (DESIGN law 6).
+    /// place. A hit takes no lock and no allocation (law 6).
     #[inline]
     pub fn forward(&mut self, frame: &mut [u8], attachment: AttachmentId, context: &Context<'_>) -> Verdict {
         let sight = self.sight(frame, attachment);

@@ -1,6 +1,6 @@
 //! Applies a session's translation to a frame in place: addresses, ports (or echo identifier), TTL, and
 //! every checksum by its delta, never by recomputation, so that a wrong checksum stays wrong (RFC 1624;
-//! nat-requirements T-1 to T-3). Payload is not touched; a partial checksum stays partial.
+//! requirements T-1 to T-3). Payload is not touched; a partial checksum stays partial.
 
 use super::classify::Packet;
 use crate::dataplane::session::{Direction, Session};
@@ -101,7 +101,7 @@ fn v6(frame: &mut [u8], to: &Translation) {
 }
 
 /// Gives a packet that may be fragmented an identification of our own: its sender's is unique among the
-/// sender's packets, not among all that leave with the NAT address (RFC 6864 §5.3.1; nat-requirements G-4).
+/// sender's packets, not among all that leave with the NAT address (RFC 6864 §5.3.1; requirement G-4).
 fn renumber(ip: &mut [u8], packet: &Packet, identifications: &mut Identifications) -> u16 {
     let fresh = identifications.take16(packet.wire_size().0);
     let change = checksum::delta(half(ip, 4), fresh);
@@ -143,7 +143,7 @@ fn transport_sum(field: u16, packet: &Packet, to: &Translation) -> u16 {
     }
     let is_udp = packet.key.protocol == Protocol::Udp;
     if is_udp && field == 0 {
-        return 0; // RFC 768: no checksum; stays so (nat-requirements T-2, X-3).
+        return 0; // RFC 768: no checksum; stays so (requirements T-2, X-3).
     }
     let sum = checksum::update(field, checksum::join(to.addresses, to.ports));
     if is_udp && sum == 0 { 0xFFFF } else { sum }
@@ -160,7 +160,7 @@ fn outgoing(packet: &Packet) -> [u8; vnet::LENGTH] {
     VnetHeader { flags: vnet::NEEDS_CSUM, hdr_len: u16::try_from(header).unwrap_or(0), ..packet.vnet }.bytes()
 }
 
-/// Lowers every MSS option of a SYN to `most` (which of two counts is the receiver's choice), never raises one (RFC 6691, RFC 9293 §3.7.1; nat-requirements
+/// Lowers every MSS option of a SYN to `most` (which of two counts is the receiver's choice), never raises one (RFC 6691, RFC 9293 §3.7.1; requirement
 /// T-6). An option may stand at an odd offset (RFC 9293 §3.1), so the checksum is updated by the aligned words
 /// that cover it; a partial checksum covers the pseudo-header only, and stays as it is.
 pub fn clamp_mss(frame: &mut [u8], packet: &Packet, most: u16) {

@@ -3,7 +3,7 @@
 //!
 //! Windows tell the segments of the connection from those that somebody else sends in its name: by the four bounds of
 //! Linux's connection tracking. Nothing is dropped for its numbers, since the ends check them themselves and a
-//! forwarder that guesses wrong would stall a connection (nat-requirements §8, trap 7); but only what is inside
+//! forwarder that guesses wrong would stall a connection; but only what is inside
 //! changes anything here.
 
 use super::windows::Windows;
@@ -284,7 +284,7 @@ fn advance(session: &mut Session) -> Change {
 }
 
 /// A RST ends the session only at the exact sequence number its receiver expects; any other is passed
-/// on and changes nothing, so that an off-path host cannot close a mapping (nat-requirements C-2).
+/// on and changes nothing, so that an off-path host cannot close a mapping (requirement C-2).
 fn reset(session: &mut Session, direction: Direction, segment: TcpSegment) -> Option<Change> {
     let bits = bits_of(direction);
     let (own, other) = match direction {

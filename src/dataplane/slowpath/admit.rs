@@ -22,7 +22,7 @@ use crate::wire::headers::{ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST};
 use crate::wire::{Address, Version};
 
 impl Forwarder {
-    /// The whole of admission, in the order of DESIGN §3.
+    /// The whole of admission, in the order of the checks (`snapshot::policy`).
     /// `kept` are the addresses and ports of the session that the same client had until now, if it is to keep them.
     pub(super) fn admit(
         &mut self,

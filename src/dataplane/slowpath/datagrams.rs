@@ -1,4 +1,4 @@
-//! Fragments on their way through a worker: a look at the rules before any memory is spent (nat-requirements P-7),
+//! Fragments on their way through a worker: a look at the rules before any memory is spent (requirement P-7),
 //! reassembly, the whole packet path, and fresh pieces for the other side.
 
 use super::reassembly::{Datagram, Outcome};
@@ -91,7 +91,7 @@ impl Forwarder {
     }
 
     /// Cuts a packet that was translated into pieces of at most `limit` bytes, under an identification that no
-    /// other packet of this source has (RFC 6864 §5.3.1; nat-requirements G-4). A super-packet becomes the datagrams
+    /// other packet of this source has (RFC 6864 §5.3.1; requirement G-4). A super-packet becomes the datagrams
     /// that it stands for first.
     pub(super) fn cut(&mut self, verdict: Verdict, frame: &[u8], limit: usize, arrival: &RxMeta) -> Verdict {
         let Some((to, whole)) = self.taken_out(verdict, frame) else { return verdict };

@@ -1,9 +1,9 @@
 //! ICMP errors, from either side: translated when the packet they quote is of a live session, which they neither
-//! end nor refresh (RFC 5508 §4.2; nat-requirements I-1 to I-6). Who sent the error is not shown to the other side, and no
-//! rule asks for it: a router on the way, or the host itself, has any address (§8, trap 2).
+//! end nor refresh (RFC 5508 §4.2; requirements I-1 to I-6). Who sent the error is not shown to the other side, and no
+//! rule asks for it: a router on the way, or the host itself, has any address.
 //!
 //! One is not passed on: what is too big on the way to a consumer. The service would believe it of the NAT address, so
-//! of everybody behind it; here it is believed of the session (nat-requirements I-9).
+//! of everybody behind it; here it is believed of the session (requirement I-9).
 
 use std::net::IpAddr;
 

@@ -1,7 +1,7 @@
 //! The slow path: a session's first packet, and packets of sessions that need a second look.
 //!
 //! A miss from the consumer's side is admitted (see `admit`) or denied and answered; a miss from the
-//! provider's side is dropped in silence (DESIGN law 3). Fragments wait in `datagrams` until they are whole,
+//! provider's side is dropped in silence (law 3). Fragments wait in `datagrams` until they are whole,
 //! ICMP errors follow the session of the packet they quote (`errors`).
 
 use super::ended::FlowEndReason;
@@ -144,7 +144,7 @@ impl Forwarder {
         Verdict::Emitted
     }
 
-    /// Another worker that may admit what this one has no NAT port or no room for: no early failure (DESIGN §2).
+    /// Another worker that may admit what this one has no NAT port or no room for: no early failure.
     fn elsewhere(&self, reason: DropReason, arrival: &RxMeta) -> Option<u16> {
         let workers = self.position.workers;
         if arrival.refusals + 1 >= workers {
@@ -242,7 +242,7 @@ impl Forwarder {
         self.behind_resets(verdict, frame, before, arrival)
     }
 
-    /// A late segment of an ended session gets a reset at its own ACK number, from whichever side it comes (DESIGN law
+    /// A late segment of an ended session gets a reset at its own ACK number, from whichever side it comes (law
     /// 5): each one in the first seconds, later ten a second. Neither the limit of answers nor a resource that answers
     /// nothing keeps an end from knowing that its connection is over.
     fn late(
@@ -333,7 +333,7 @@ impl Forwarder {
     }
 }
 
-/// A SYN that opens a connection: neither an answer nor garbage (nat-requirements C-4).
+/// A SYN that opens a connection: neither an answer nor garbage (requirement C-4).
 fn is_plain_syn(frame: &[u8], packet: &Packet) -> bool {
     packet.key.protocol == Protocol::Tcp && packet.segment(frame).flags & (SYN | ACK | RST | FIN) == SYN
 }

@@ -1,5 +1,5 @@
 //! NAT ports. One set per (NAT address, protocol, backend address and port): a port is reused across
-//! backends, never within one (RFC 4787 REQ-3, RFC 7857 §3; founders' decision D1). Each worker
+//! backends, never within one (RFC 4787 REQ-3, RFC 7857 §3; `docs/decisions.md`). Each worker
 //! hands out only its own range, so no two workers ever meet.
 //!
 //! A port is fresh (never used), held by a session, or resting in a queue after one. Fresh ports go

@@ -1,5 +1,5 @@
 //! Datagrams in pieces: kept until they are whole, so that policy sees ports and checksums cover all of it
-//! (RFC 791 §3.2, RFC 8200 §4.5, RFC 8900; nat-requirements G-1 to G-6). Memory, number and time are bounded. Where
+//! (RFC 791 §3.2, RFC 8200 §4.5, RFC 8900; requirements G-1 to G-6). Memory, number and time are bounded. Where
 //! room is short the oldest goes: of a source that has its share already, its own; otherwise that of the tenant (the
 //! VNet of an attachment) that holds most. So one source's flood displaces its own datagrams, one tenant's its own,
 //! from however many sources. Whole packets never come here.

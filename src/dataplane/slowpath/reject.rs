@@ -1,4 +1,4 @@
-//! Answers to denied packets (DESIGN §3 *Answers*): a TCP reset, or an ICMP message; at most so many
+//! Answers to denied packets: a TCP reset, or an ICMP message; at most so many
 //! per second, and never about what must not be answered.
 
 use crate::dataplane::fastpath::classify::Packet;
@@ -23,7 +23,7 @@ pub struct Refusal {
 
 /// A token bucket that refills once per tick: the forwarder's answers are bounded whatever arrives
 /// (RFC 1812 §4.3.2.8). Now and then an answer costs two tokens, so that nobody can count from the answers that it
-/// gets how many others were sent meanwhile (nat-requirements §2, side channels).
+/// gets how many others were sent meanwhile: a side channel.
 #[derive(Debug)]
 pub struct Limiter {
     left: u32,

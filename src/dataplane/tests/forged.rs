@@ -318,7 +318,7 @@ pub(super) fn resets_go_first(sent: &[(AttachmentId, Packet)]) -> bool {
     })
 }
 
-/// DESIGN law 5: ends whose numbers may be others are asked, and each answer is reset at its own number.
+/// Law 5: ends whose numbers may be others are asked, and each answer is reset at its own number.
 #[test]
 fn every_end_is_reset_at_the_number_that_it_names() {
     let mut world = World::new();

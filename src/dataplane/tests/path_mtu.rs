@@ -1,5 +1,5 @@
 //! What does not fit on its way to a consumer: it is cut, and whoever sends to a NAT address is told nothing, since it
-//! would believe it of everybody behind that address (nat-requirements I-9).
+//! would believe it of everybody behind that address (requirement I-9).
 
 use super::families::{LINKS, datagram, read, world};
 use super::*;

@@ -1,5 +1,5 @@
 //! Steering: tells the kernel which queue of a TUN a packet belongs to, so that it meets the worker
-//! that owns its session (DESIGN §2 *Workers and devices*). Where a kernel refuses BPF (user
+//! that owns its session. Where a kernel refuses BPF (user
 //! namespaces do), packets that arrive wrong are handed over between workers instead.
 
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ mod cloud;
 pub use cloud::{Cloud, Suffixes};
 
 /// A table of zones: rows of values between commas. Those of government and China name `file_secondary`, which that of
-/// the public cloud lacks and the seed has; that of China names `vault.azure.cn`, which its source lacks and clients are
+/// the public cloud lacks; that of China names `vault.azure.cn`, which its source lacks and clients are
 /// told in `/metadata/endpoints`.
 type Table = &'static str;
 

@@ -12,7 +12,7 @@ use crate::model::sentence::{Mention, Part, Sentence, itself, sentence};
 use crate::model::{HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies, PrivateEndpoint, Vnet};
 use crate::snapshot::ConnectionState;
 
-/// Characters of a request message at most (features, row S6).
+/// Characters of a request message at most, as in Azure.
 pub const MESSAGE_MAX: usize = 140;
 
 /// What must hold for one endpoint, whatever other endpoints there are.
@@ -65,10 +65,10 @@ pub(super) fn check(
     }
 }
 
-/// The seed's mitigation of its first limitation.
+/// What Azure advised where rules did not apply to endpoints (row 1).
 const OUTBOUND_RULES: &str = "control the traffic with security rules for outbound traffic on the source clients";
 
-/// What the subnet must not have (seed, *Limitations*, rows 1 and 2).
+/// What the subnet must not have (rows 1 and 2 of Azure's limitations of 2019).
 fn check_subnet(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, limits: Limits, findings: &mut Findings) {
     let Some(subnet) = named(vnet, &endpoint.subnet) else { return };
     let (at, before) = (object.at("subnet"), findings.0.len());
@@ -111,7 +111,7 @@ fn check_subnet(object: &Object, endpoint: &PrivateEndpoint, vnet: &Vnet, limits
     }
 }
 
-/// Whether the resource may be reached from the endpoint's region (seed, *Limitations*, row 3).
+/// Whether the resource may be reached from the endpoint's region (row 3 of Azure's limitations of 2019).
 fn check_regions(
     object: &Object,
     endpoint: &PrivateEndpoint,

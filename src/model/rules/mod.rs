@@ -1,4 +1,4 @@
-//! What must hold between the objects of a model (DESIGN §4 *Rules of the seed*). Works on the model alone, so
+//! What must hold between the objects of a model. Works on the model alone, so
 //! that a file and a live change are judged by the same rules; whoever has a file maps `Locator`s to lines.
 
 use std::fmt;

@@ -5,7 +5,7 @@ use crate::model::Key;
 use crate::model::grammar::{GROUP_REMEDY, is_group};
 use crate::model::sentence::itself;
 
-/// Most characters of a name (features: Azure's bound for names of this kind).
+/// Most characters of a name (Azure's bound for names of this kind).
 pub const NAME_MAX: usize = 80;
 
 /// Whether `text` may name something: 1 to 80 letters, digits, `-`, `_` and `.`, the first a letter or digit.

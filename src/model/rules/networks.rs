@@ -24,7 +24,7 @@ pub(super) fn check(model: &Model, limits: Limits, key: &Key, vnet: &Vnet, findi
     check_lockdown(&object, vnet, model, findings);
 }
 
-/// Whether both VNets list each other: only then a peering counts (DESIGN §2).
+/// Whether both VNets list each other: only then a peering counts.
 pub(super) fn peered(model: &Model, one: &Key, other: &Key) -> bool {
     let lists = |from: &Key, to: &Key| model.vnets.get(from).is_some_and(|vnet| vnet.peerings.contains(to));
     one != other && lists(one, other) && lists(other, one)
@@ -301,7 +301,7 @@ fn check_workloads(object: &Object, vnet: &Vnet, limits: Limits, findings: &mut 
     }
 }
 
-/// Whether a class is one of the seed's excluded ones, written with or without "Azure", in the plural or not.
+/// Whether a class is one of those that Azure excluded in 2019, written with or without "Azure", in the plural or not.
 fn is_excluded(class: &str) -> bool {
     let plain = |text: &str| {
         let folded = text.trim().to_lowercase();

@@ -15,10 +15,10 @@ use crate::model::{
 };
 use crate::snapshot::Protocol;
 
-/// NAT addresses of one resource at most (features, row M3).
+/// NAT addresses of one resource at most, as in Azure.
 pub const NAT_MAX: usize = 8;
 
-/// Entries of a list of subscriptions at most (features, row M2).
+/// Entries of a list of subscriptions at most, as in Azure.
 const SUBSCRIPTIONS_MAX: usize = 100;
 
 /// The rules about one resource; where its VNet has an attachment, that may let its backends be outside.

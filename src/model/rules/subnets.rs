@@ -1,4 +1,4 @@
-//! Subnet arithmetic: which addresses of a prefix may be given out (DESIGN §4: IPv4 subnets reserve their first
+//! Subnet arithmetic: which addresses of a prefix may be given out (as in Azure, IPv4 subnets reserve their first
 //! four and their last address; IPv6 ones, which have no broadcast address, their first four).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

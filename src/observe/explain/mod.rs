@@ -95,7 +95,7 @@ impl Observer {
 /// What becomes of the first packet of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// Number of the check that decides: the first that fails, else the last (DESIGN §3).
+    /// Number of the check that decides: the first that fails, else the last (the checks: `snapshot::policy`).
     pub check: u8,
     /// Why it is dropped; `None`: it passes.
     pub reason: Option<DropReason>,

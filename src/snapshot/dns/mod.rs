@@ -119,7 +119,7 @@ pub enum ResolutionPolicy {
 /// (an empty non-terminal, RFC 8020 §2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Other names: a public one leads to the private one (seed, *DNS configuration*). The first counts.
+    /// Other names: a public one leads to the private one. The first counts.
     pub aliases: Vec<Alias>,
     /// Addresses of endpoints, in the order of their owners.
     pub owners: Vec<Owner>,

@@ -1,4 +1,4 @@
-//! Devices that somebody sets down and up again, or takes away (nat-requirements §3).
+//! Devices that somebody sets down and up again, or takes away.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
