@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [--quick]
 #
-#   --quick                  the first stage only: formatting, lints, documentation, layers
+#   --quick                  the first stage only: formatting, lints, documentation, layers, documents
 #   PRIVLINK_TESTS=no-netns  leaves out what needs namespaces and a TUN; the last line says so
 #
 # Installs what is missing (Debian or Ubuntu, with rustup's Rust). A missing TUN is a failure. Full
@@ -37,6 +37,7 @@ main() {
   step requirements scripts/requirements.sh
   step planted scripts/planted.sh --dry
   step layers cargo test --locked --test layering
+  step documents cargo test --locked --test documents
   [[ $quick == no ]] || finish
 
   stage "what the code does"

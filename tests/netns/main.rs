@@ -53,6 +53,8 @@ mod faults;
 mod forged;
 /// The limitations that private endpoints began with, kept and lifted.
 mod limitations;
+/// What the documents tell a reader to type.
+mod guide;
 /// Limits and drains, changed while it runs.
 mod limits;
 /// How much the API answers beside traffic.
