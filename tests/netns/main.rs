@@ -51,10 +51,10 @@ mod families;
 mod faults;
 /// Segments in the name of others.
 mod forged;
-/// The limitations that private endpoints began with, kept and lifted.
-mod limitations;
 /// What the documents tell a reader to type.
 mod guide;
+/// The limitations that private endpoints began with, kept and lifted.
+mod limitations;
 /// Limits and drains, changed while it runs.
 mod limits;
 /// How much the API answers beside traffic.
