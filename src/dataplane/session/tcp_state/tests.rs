@@ -92,8 +92,8 @@ fn what_lies_within_the_windows_moves_the_numbers_and_nothing_else_does() {
 
 #[test]
 fn windows_grow_by_their_scale_where_both_ends_offer_one() {
-    for (offers, scale) in
-        [((Some(7), Some(9)), 7), ((Some(7), None), 0), ((None, Some(9)), 0), ((Some(0), Some(9)), 0)]
+    for (offers, scale, of_service) in
+        [((Some(7), Some(9)), 7, 9), ((Some(7), None), 0, 0), ((None, Some(9)), 0, 0), ((Some(0), Some(9)), 0, 9)]
     {
         let mut s = session(1);
         track(&mut s, ToService, segment(SYN, 100, 0, 0), offers.0);
@@ -103,6 +103,8 @@ fn windows_grow_by_their_scale_where_both_ends_offer_one() {
         assert_eq!(s.windows.largest(ToService), 65_536 << scale, "{offers:?}");
         note(&mut s, ToConsumer, segment(SYN | ACK, 900, 101, 0));
         assert_eq!(s.windows.largest(ToConsumer), 1 << 16, "nor that of a SYN repeated late");
+        note(&mut s, ToConsumer, segment(ACK, 901, 101, 0));
+        assert_eq!(s.windows.largest(ToConsumer), 65_536 << of_service, "{offers:?}");
         let far = 901 + (65_536 << scale);
         assert!(goes_on(&mut s, ToConsumer, segment(ACK, far, 101, 1)), "{offers:?}");
     }
