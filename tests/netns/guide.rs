@@ -19,12 +19,11 @@ fn script(page: &str, section: &str) -> String {
             None if text.starts_with("<!-- in ") => host = text.split(' ').nth(2),
             None if text == "```sh" => block = Some((line.len() - text.len(), String::new())),
             Some((_, commands)) if text == "```" => {
-                match host.take() {
-                    Some(host) => {
-                        script.push_str(&format!("ip netns exec {host} bash -euo pipefail <<'HOST'\n{commands}HOST\n"));
-                    }
-                    None => script.push_str(commands),
-                }
+                let commands = match host.take() {
+                    Some(host) => format!("ip netns exec {host} bash -euo pipefail <<'HOST'\n{commands}HOST\n"),
+                    None => std::mem::take(commands),
+                };
+                script.push_str(&commands);
                 block = None;
             }
             Some((indent, commands)) => {
