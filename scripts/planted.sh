@@ -128,7 +128,7 @@ main() {
   bug closed_for_good $d/segments.rs 's/if !lives \{/if true {/'
   bug alive_beyond_limits $d/segments.rs 's/if !self\.admit_again\(&addresses, session, context\)/if false/'
   bug contradicted_answer $d/segments.rs 's/\.filter\(\|_\| !asked\.contradicted\)//'
-  bug answer_after_the_right_one $d/segments.rs 's/if spoke < asked\.since/if true/'
+  bug answer_after_the_right_one $d/probing.rs 's/asked\.why != Why::Ended && session\.last_seen >= asked\.since/false/'
   bug busy_is_idle $d/lifecycle.rs 's/let is_doubtful = idle/let is_doubtful = false/'
   bug port_without_reset $d/lifecycle.rs 's/is_some_and\(owes_resets\)/is_some_and(|_| false)/'
   bug fins_without_reset $d/session/tcp_state.rs 's/session\.phase == Phase::Closing && session\.tcp\.has\(Seen::PROVIDER_SEQ\)/session.phase == Phase::Closing \&\& session.tcp.has(Seen::EXACT_CLOSE) \&\& session.tcp.has(Seen::PROVIDER_SEQ)/'

@@ -95,12 +95,10 @@ impl Forwarder {
     /// What an end says of itself while it is asked; the connection goes on by the numbers on which both agree.
     fn note_answer(&mut self, slot: Slot, direction: Direction, segment: TcpSegment) {
         let Some(session) = self.sessions.get(slot) else { return };
-        let (spoke, window) = (session.last_seen, session.windows.largest(direction.opposite()).max(LATE_ACK));
+        let window = session.windows.largest(direction.opposite()).max(LATE_ACK);
         let Some(asked) = self.sessions.rare_mut(slot).and_then(|rare| rare.asked.as_mut()) else { return };
-        // Once an end has answered by the numbers that are known, those are right, and whoever says others is another.
-        if spoke < asked.since {
-            asked.hear(direction, FlowState { last_ack: segment.ack, seq_end: segment.end() }, window);
-        }
+        // An end that answers by the numbers that are known settles the question: then nothing heard here counts.
+        asked.hear(direction, FlowState { last_ack: segment.ack, seq_end: segment.end() }, window);
     }
 
     /// Both ends have answered, or one for both. Returns whether the connection goes on by what they said: if they agree,
