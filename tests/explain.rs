@@ -16,9 +16,10 @@ use ipnet::{IpNet, Ipv4Net};
 use privlink::dataplane::forwarder::{Context, Forwarder, Position};
 use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::session::Tick;
-use privlink::dataplane::verdict::{DropReason, Verdict};
+use privlink::dataplane::verdict::Verdict;
 use privlink::observe::explain::{Decision, Flip, Question, decide};
 use privlink::observe::{Facts, Observer};
+use privlink::snapshot::DropReason;
 use privlink::snapshot::tables::{Rule, Stamp};
 use privlink::snapshot::{
     Attachment, AttachmentId, Backend, BackendState, ConnectionState, Endpoint, EndpointId, Peer, PortMap, Protocol,

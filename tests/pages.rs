@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use privlink::config;
 use privlink::dataplane::counters::{EndpointTotals, NatPortUse, Probes, VerdictCounts};
-use privlink::dataplane::verdict::DropReason;
 use privlink::observe::{BackendFacts, EndpointFacts, Sample, hooks::HookCounts, metrics, names::NameCounts};
+use privlink::snapshot::DropReason;
 use privlink::snapshot::{EndpointId, Rates};
 use serde_json::Value;
 

@@ -13,6 +13,7 @@ mod client;
 mod complete;
 mod connection;
 mod create;
+mod drops;
 mod endpoint;
 mod exit;
 
@@ -217,6 +218,9 @@ enum Command {
     SecurityGroup(security_group::Command),
     /// Say what would become of a packet, and which check decides
     Explain(explain::Options),
+    /// Say why packets are dropped: every reason, what it means and what to do about it
+    #[command(after_help = drops::text())]
+    Drops,
     /// Say who is behind the NAT address and port that a server sees
     Who(who::Options),
     /// Write manual pages, shell completions or the configuration's schema
@@ -359,6 +363,7 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Vnet(command) => vnet::execute(command, &client, output),
         Command::SecurityGroup(command) => security_group::execute(command, &client, output),
         Command::Explain(options) => explain::show(&options, &client, output),
+        Command::Drops => drops::show(output),
         Command::Who(options) => who::show(&options, &client, output),
         Command::Gen(command) => generate::execute(&command, output),
         Command::Apply(options) => document::apply(&options, &client, output),

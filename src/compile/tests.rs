@@ -1,7 +1,8 @@
 use super::*;
 use crate::model::{EndpointIp, Workload};
 use crate::snapshot::ConnectionState::{Approved, Disconnected, Pending, Rejected};
-use crate::snapshot::policy::{Query, Reason, judge};
+use crate::snapshot::DropReason as Reason;
+use crate::snapshot::policy::{Query, judge};
 use crate::snapshot::{EndpointId, Generation, Protocol};
 use crate::testing::{connection, endpoint, host, ip, key, model, resource, subnet, target, vnet};
 
@@ -64,7 +65,12 @@ impl Lab {
     }
 }
 
-fn ask(snapshot: &Snapshot, attachment: u16, source: &str, destination: &str, port: u16) -> Result<u16, Reason> {
+/// The reason, and the rule or the workload class that denies.
+type Denied = (Reason, Option<String>);
+
+const STRANGER: Denied = (Reason::SourceNotAllowed, None);
+
+fn ask(snapshot: &Snapshot, attachment: u16, source: &str, destination: &str, port: u16) -> Result<u16, Denied> {
     let query = Query {
         attachment: AttachmentId(attachment),
         source: ip(source),
@@ -72,7 +78,9 @@ fn ask(snapshot: &Snapshot, attachment: u16, source: &str, destination: &str, po
         protocol: Protocol::Tcp,
         port,
     };
-    judge(snapshot, &query).map(|admission| admission.backend_port).map_err(|denial| denial.reason)
+    judge(snapshot, &query)
+        .map(|admission| admission.backend_port)
+        .map_err(|denial| (denial.reason, denial.by.map(|by| by.to_string())))
 }
 
 /// Hub and spokes: `spoke` peers with `hub` both ways and with `lurker` one way; `hub` with `far`.
@@ -95,13 +103,13 @@ fn accepted_sources_are_those_of_the_design() {
     let mut lab = star(&["spoke", "core"]);
     let compiled = lab.compile();
     for (source, expected) in [
-        ("10.1.0.7", Ok(5432)),                       // its own VNet
-        ("192.168.40.9", Ok(5432)),                   // its on-premises prefix
-        ("10.2.0.7", Ok(5432)),                       // a direct peer without an attachment
-        ("10.3.0.7", Err(Reason::SourceNotAllowed)),  // a peer's peer
-        ("10.4.0.7", Err(Reason::SourceNotAllowed)),  // a peering that only the other side lists
-        ("172.2.0.7", Err(Reason::SourceNotAllowed)), // a peer's on-premises prefix
-        ("10.20.0.2", Err(Reason::SourceNotAllowed)), // the provider
+        ("10.1.0.7", Ok(5432)),       // its own VNet
+        ("192.168.40.9", Ok(5432)),   // its on-premises prefix
+        ("10.2.0.7", Ok(5432)),       // a direct peer without an attachment
+        ("10.3.0.7", Err(STRANGER)),  // a peer's peer
+        ("10.4.0.7", Err(STRANGER)),  // a peering that only the other side lists
+        ("172.2.0.7", Err(STRANGER)), // a peer's on-premises prefix
+        ("10.20.0.2", Err(STRANGER)), // the provider
     ] {
         assert_eq!(ask(&compiled.snapshot, 0, source, "10.1.9.4", 5432), expected, "{source}");
     }
@@ -148,12 +156,12 @@ fn no_host_sends_from_an_edge_of_a_subnet_or_from_among_endpoints() {
 fn a_peer_attached_in_another_namespace_comes_in_there_and_nowhere_else() {
     let mut lab = star(&["spoke", "core", "hub"]);
     let apart = lab.compile().snapshot;
-    assert_eq!(ask(&apart, 0, "10.2.0.7", "10.1.9.4", 5432), Err(Reason::SourceNotAllowed));
+    assert_eq!(ask(&apart, 0, "10.2.0.7", "10.1.9.4", 5432), Err(STRANGER));
     assert_eq!(ask(&apart, 2, "10.2.0.7", "10.1.9.4", 5432), Ok(5432));
     let inherited = ask(&apart, 2, "172.2.0.7", "10.1.9.4", 5432);
-    assert_eq!(inherited, Err(Reason::SourceNotAllowed), "a peer's on-premises prefix");
+    assert_eq!(inherited, Err(STRANGER), "a peer's on-premises prefix");
     let transitive = ask(&apart, 2, "10.3.0.7", "10.1.9.4", 5432);
-    assert_eq!(transitive, Err(Reason::SourceNotAllowed), "a peer's peer, by way of the peer's attachment");
+    assert_eq!(transitive, Err(STRANGER), "a peer's peer, by way of the peer's attachment");
     // Routes stand once per namespace, so in a shared one its packets arrive on the VNet's own device.
     lab.namespaces = vec![1, 2, 1];
     let shared = lab.compile().snapshot;
@@ -165,7 +173,11 @@ fn an_attachment_of_a_peers_peer_sees_no_endpoint() {
     let mut lab = star(&["spoke", "core", "far", "lurker"]);
     let snapshot = lab.compile().snapshot;
     for (attachment, source) in [(1, "10.20.0.2"), (2, "10.3.0.7"), (3, "10.4.0.7")] {
-        assert_eq!(ask(&snapshot, attachment, source, "10.1.9.4", 5432), Err(Reason::UnknownEndpoint), "{attachment}");
+        assert_eq!(
+            ask(&snapshot, attachment, source, "10.1.9.4", 5432),
+            Err((Reason::UnknownEndpoint, None)),
+            "{attachment}"
+        );
     }
 }
 
@@ -223,7 +235,7 @@ fn workloads_that_may_not_use_endpoints_are_excluded_also_in_a_peer() {
         vec![workload("10.1.5.0/24", false), workload("10.1.6.0/24", true)];
     lab.model.vnets.get_mut(&key("hub")).unwrap().workloads = vec![workload("10.2.5.0/24", false)];
     let snapshot = lab.compile().snapshot;
-    let excluded = Err(Reason::WorkloadExcluded("Azure Dedicated HSM".into()));
+    let excluded = Err((Reason::WorkloadExcluded, Some("Azure Dedicated HSM".to_owned())));
     assert_eq!(ask(&snapshot, 0, "10.1.5.7", "10.1.9.4", 5432), excluded);
     assert_eq!(ask(&snapshot, 0, "10.2.5.7", "10.1.9.4", 5432), excluded);
     assert_eq!(ask(&snapshot, 0, "10.1.6.7", "10.1.9.4", 5432), Ok(5432));
@@ -254,7 +266,11 @@ fn rules_are_judged_by_priority_when_the_subnets_policies_say_so() {
         subnet.security_group = Some(key("group"));
         let snapshot = lab.compile().snapshot;
         let denied = ask(&snapshot, 0, "10.1.2.7", "10.1.9.4", 5432);
-        assert_eq!(denied == Err(Reason::DeniedByRule("deny-all".into())), judged, "{policies:?}: {denied:?}");
+        assert_eq!(
+            denied == Err((Reason::DeniedByRule, Some("deny-all".to_owned()))),
+            judged,
+            "{policies:?}: {denied:?}"
+        );
         assert_eq!(ask(&snapshot, 0, "10.1.1.7", "10.1.9.4", 5432), Ok(5432), "{policies:?}");
     }
 }
@@ -265,7 +281,10 @@ fn an_endpoints_own_sources_limit_it() {
     lab.orders().sources = vec!["10.1.1.0/24".parse().unwrap()];
     let snapshot = lab.compile().snapshot;
     assert_eq!(ask(&snapshot, 0, "10.1.1.7", "10.1.9.4", 5432), Ok(5432));
-    assert_eq!(ask(&snapshot, 0, "10.1.2.7", "10.1.9.4", 5432), Err(Reason::DeniedByRule("sources".into())));
+    assert_eq!(
+        ask(&snapshot, 0, "10.1.2.7", "10.1.9.4", 5432),
+        Err((Reason::DeniedByRule, Some("sources".to_owned())))
+    );
 }
 
 #[test]
@@ -351,12 +370,12 @@ fn an_endpoint_keeps_its_route_in_every_state_and_loses_it_when_deleted() {
         let compiled = lab.compile();
         assert_eq!(compiled.topology.attachments[0].endpoints, [ip("10.1.9.4")], "{state}");
         let asked = ask(&compiled.snapshot, 0, "10.1.0.7", "10.1.9.4", 5432);
-        assert_eq!(asked, if state == Approved { Ok(5432) } else { Err(Reason::NotApproved(state)) });
+        assert_eq!(asked, if state == Approved { Ok(5432) } else { Err((Reason::not_approved(state), None)) });
     }
     lab.model.endpoints = Map::default();
     let compiled = lab.compile();
     assert!(compiled.topology.attachments[0].endpoints.is_empty());
-    assert_eq!(ask(&compiled.snapshot, 0, "10.1.0.7", "10.1.9.4", 5432), Err(Reason::UnknownEndpoint));
+    assert_eq!(ask(&compiled.snapshot, 0, "10.1.0.7", "10.1.9.4", 5432), Err((Reason::UnknownEndpoint, None)));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use arc_swap::ArcSwap;
 
-use super::verdict::DropReason;
+use crate::snapshot::DropReason;
 use crate::snapshot::{EndpointId, Protocol};
 
 /// Endpoints per chunk of [`EndpointCounters`].

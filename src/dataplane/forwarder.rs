@@ -16,7 +16,8 @@ use super::session::{Addresses, Phase, Session, Slot, Table, Tick, tcp_state::Se
 use super::slowpath::port_pool::PortPools;
 use super::slowpath::reassembly::Reassembler;
 use super::slowpath::reject::Answers;
-use super::verdict::{DropReason, Verdict};
+use super::verdict::Verdict;
+use crate::snapshot::DropReason;
 use crate::snapshot::{AttachmentId, EndpointId, Generation, Snapshot};
 use crate::wire::fragment::Identifications;
 

@@ -11,7 +11,8 @@ use super::forwarder::{Context, Forwarder};
 use super::session::rare::{Asked, Rival, Why};
 use super::session::tcp_state::{self, Change, LATE_ACK, Seen};
 use super::session::{Direction, FlowState, Phase, Session, Slot, Tick};
-use super::verdict::{DropReason, Verdict};
+use super::verdict::Verdict;
+use crate::snapshot::DropReason;
 use crate::wire::headers::{ACK, FIN, RST, SYN, TcpSegment, tcp_option};
 use crate::wire::{build, checksum, ip, vnet};
 

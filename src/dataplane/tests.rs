@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::verdict::DropReason;
 use super::*;
 use crate::snapshot::ConnectionState::{Approved, Pending, Rejected};
+use crate::snapshot::DropReason;
 use crate::snapshot::tables::Stamp;
 use crate::snapshot::{
     Attachment, Backend, Balance, Endpoint, EndpointId, Generation, Meter, PortMap, Protocol, Publisher, Resource,

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 
 use super::{BackendFacts, EndpointFacts, Observer, Sample};
 use crate::dataplane::counters::{EndpointTotals, NatPortUse, VerdictCounts};
-use crate::dataplane::verdict::DropReason;
+use crate::snapshot::DropReason;
 use crate::snapshot::Rates;
 
 /// Media type of [`render`]'s text.

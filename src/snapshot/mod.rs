@@ -22,6 +22,9 @@ pub mod sharers;
 /// How much may pass in a second.
 pub mod rates;
 
+/// Why packets are dropped.
+pub mod drop_reason;
+
 /// `judge()`: checks 2 to 6, for the packet path and for `explain`.
 pub mod policy;
 
@@ -41,6 +44,7 @@ pub mod dns;
 pub mod topology;
 
 pub use builder::SnapshotBuilder;
+pub use drop_reason::DropReason;
 pub use ids::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, TargetId};
 pub use path_mtu::PathMtus;
 pub use policy::{Admission, Denial, Query};

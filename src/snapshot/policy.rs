@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::prefixes::is_martian;
 use super::tables::{EndpointAddress, Rule};
-use super::{AttachmentId, ConnectionState, Endpoint, Protocol, Resource, Snapshot, Target, TargetId};
+use super::{AttachmentId, ConnectionState, DropReason, Endpoint, Protocol, Resource, Snapshot, Target, TargetId};
 
 /// What is asked: may this packet open a session?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,25 +55,9 @@ pub struct Denial<'a> {
     /// The endpoint, when check 2 found one.
     pub endpoint: Option<&'a Arc<Endpoint>>,
     /// Why.
-    pub reason: Reason,
-}
-
-/// Why a query is denied, in the order of the checks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Check 2: the source is not of this VNet, its on-premises prefixes or an unattached direct peer. It may use no
-    /// endpoint here, or not this one, and learns of none.
-    SourceNotAllowed,
-    /// Check 3: no endpoint at this address is visible from this VNet.
-    UnknownEndpoint,
-    /// Check 4: the connection is in another state than `Approved`.
-    NotApproved(ConnectionState),
-    /// Check 4: the source belongs to a workload class that may not use private endpoints.
-    WorkloadExcluded(Arc<str>),
-    /// Check 5: the named rule denies it.
-    DeniedByRule(Arc<str>),
-    /// Check 6: the bound subresource and member do not expose this protocol and port.
-    PortNotExposed,
+    pub reason: DropReason,
+    /// The workload class or the rule that denies it, by name.
+    pub by: Option<Arc<str>>,
 }
 
 /// Check 1's second half: a source that no host behind the attachment may send from: a special-purpose
@@ -96,18 +80,18 @@ pub fn is_spoofed(snapshot: &Snapshot, query: &Query) -> bool {
 /// The first check that fails, in the order above.
 pub fn judge<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<Admission<'a>, Denial<'a>> {
     let EndpointAddress { endpoint, target } = admitted(snapshot, query)?;
-    let deny = |reason| Err(Denial { endpoint: Some(endpoint), reason });
+    let deny = |reason, by| Err(Denial { endpoint: Some(endpoint), reason, by });
     if let Some(rule) = denying_rule(endpoint, query) {
-        return deny(Reason::DeniedByRule(rule));
+        return deny(DropReason::DeniedByRule, Some(rule));
     }
     let bound = snapshot
         .resource(endpoint.resource)
         .and_then(|resource| Some((resource, resource.targets.get(usize::from(target.0))?)));
     let Some((resource, bound_target)) = bound else {
-        return deny(Reason::PortNotExposed);
+        return deny(DropReason::PortNotExposed, None);
     };
     let Some(backend_port) = bound_target.backend_port(query.protocol, query.port) else {
-        return deny(Reason::PortNotExposed);
+        return deny(DropReason::PortNotExposed, None);
     };
     Ok(Admission { endpoint, resource, target: bound_target, target_id: *target, backend_port })
 }
@@ -119,34 +103,34 @@ pub fn judge<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<Admission<'a>,
 pub fn admits_source<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<&'a Arc<Endpoint>, Denial<'a>> {
     let EndpointAddress { endpoint, .. } = admitted(snapshot, query)?;
     match own_rule(endpoint, query) {
-        Some(rule) => Err(Denial { endpoint: Some(endpoint), reason: Reason::DeniedByRule(rule) }),
+        Some(rule) => Err(Denial { endpoint: Some(endpoint), reason: DropReason::DeniedByRule, by: Some(rule) }),
         None => Ok(endpoint),
     }
 }
 
 /// Checks 2 to 4.
 fn admitted<'a>(snapshot: &'a Snapshot, query: &Query) -> Result<&'a EndpointAddress, Denial<'a>> {
-    let unknown = Denial { endpoint: None, reason: Reason::UnknownEndpoint };
+    let unknown = Denial { endpoint: None, reason: DropReason::UnknownEndpoint, by: None };
     let Some(attachment) = snapshot.attachments.get(usize::from(query.attachment.0)) else {
         return Err(unknown);
     };
     // Whoever may use no endpoint at all learns neither which there are nor how they stand.
     if !attachment.may_use_any(query.source) {
-        return Err(Denial { endpoint: None, reason: Reason::SourceNotAllowed });
+        return Err(Denial { reason: DropReason::SourceNotAllowed, ..unknown });
     }
     let Some((entry, accepted)) = snapshot.endpoint_address(attachment, query.destination) else {
         return Err(unknown);
     };
     let endpoint = &entry.endpoint;
-    let deny = |reason| Err(Denial { endpoint: Some(endpoint), reason });
+    let deny = |reason, by| Err(Denial { endpoint: Some(endpoint), reason, by });
     if !accepted.contains(query.source) {
-        return deny(Reason::SourceNotAllowed);
+        return deny(DropReason::SourceNotAllowed, None);
     }
     if endpoint.state != ConnectionState::Approved {
-        return deny(Reason::NotApproved(endpoint.state));
+        return deny(DropReason::not_approved(endpoint.state), None);
     }
     if let Some((class, _)) = attachment.excluded_workloads.iter().find(|(_, set)| set.contains(query.source)) {
-        return deny(Reason::WorkloadExcluded(Arc::clone(class)));
+        return deny(DropReason::WorkloadExcluded, Some(Arc::clone(class)));
     }
     Ok(entry)
 }

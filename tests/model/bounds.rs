@@ -1,7 +1,7 @@
 //! What meets a bound: of a datagram's pieces, of a path, of time, of a ring, of a device.
 
 use privlink::dataplane::counters::VerdictCounts;
-use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::DropReason;
 
 use super::oracle::{Expected, Key};
 use super::packet::{ICMP, Packet, Sum, TCP, UDP, VNET, header_of, residue};

@@ -1,7 +1,7 @@
 //! ICMP errors about packets of sessions: genuine ones reach the other side with the quote restored, forged ones nobody.
 
 use privlink::dataplane::counters::VerdictCounts;
-use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::DropReason;
 
 use super::oracle::{Flow, Key, Phase};
 use super::packet::{ACK, ICMP, Packet, Sum, TCP, UDP, VNET, header_of, naive_sum, residue, seal, sum_at};

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use privlink::dataplane::verdict::DropReason;
 use privlink::snapshot::BackendState;
+use privlink::snapshot::DropReason;
 
 use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, UDP};
 use super::rules::{Denied, Grant, Rules, SESSION};

@@ -2,7 +2,7 @@
 //! what it sends is cut.
 
 use privlink::dataplane::counters::VerdictCounts;
-use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::DropReason;
 
 use super::bounds::{MTU, is_forth};
 use super::oracle::{Expected, Key};

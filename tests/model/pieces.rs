@@ -2,7 +2,7 @@
 //! decided of the whole packet, for every piece.
 
 use privlink::dataplane::counters::VerdictCounts;
-use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::DropReason;
 
 use super::oracle::{Expected, Flow, Key};
 use super::packet::{Packet, Sum, TCP, VNET, header_of, seal};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::DropReason;
 use privlink::snapshot::{BackendState, ConnectionState};
 
 use super::packet::{ICMP, Packet, Sum, UDP};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::DropReason;
 use privlink::snapshot::{Meter, Rates};
 
 use super::packet::{Packet, Sum, UDP, VNET};

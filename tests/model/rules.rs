@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::DropReason;
 use privlink::snapshot::tables::{Rule as SnapshotRule, Stamp};
 use privlink::snapshot::{
     self, Attachment, AttachmentId, Backend, BackendState, ConnectionState, EndpointId, Generation, Meter, PortMap,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use privlink::dataplane::counters::VerdictCounts;
-use privlink::dataplane::verdict::DropReason;
 use privlink::snapshot::BackendState;
+use privlink::snapshot::DropReason;
 
 use super::oracle::{Expected, Flow, Key, Oracle, Peer, Phase};
 use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, Sum, TCP, VNET, header_of, name, residue, sum_at};

@@ -1,7 +1,7 @@
 //! The generator: random changes of rules and time, and packets that are genuine, nearly so, or not at all.
 
 use privlink::dataplane::counters::VerdictCounts;
-use privlink::dataplane::verdict::DropReason;
+use privlink::snapshot::DropReason;
 use privlink::snapshot::{BackendState, ConnectionState};
 
 use super::oracle::{Flow, Key, Peer, Phase};

@@ -1,7 +1,7 @@
 //! Frame → key, or why there is none. Everything later stages read of a packet is checked here, once.
 
 use crate::dataplane::session::FlowKey;
-use crate::dataplane::verdict::DropReason;
+use crate::snapshot::DropReason;
 use crate::snapshot::{AttachmentId, Protocol};
 use crate::wire::headers::{self, TcpSegment};
 use crate::wire::ip::{self, Flaw, Outline};

@@ -4,7 +4,8 @@
 use super::classify::Packet;
 use super::rewrite::Translation;
 use crate::dataplane::forwarder::Forwarder;
-use crate::dataplane::verdict::{DropReason, Verdict};
+use crate::dataplane::verdict::Verdict;
+use crate::snapshot::DropReason;
 use crate::snapshot::{AttachmentId, Protocol};
 use crate::wire::headers::{self, half, put_half};
 use crate::wire::{Version, VnetHeader, build, checksum, ip, vnet};

@@ -15,7 +15,7 @@ use crate::dataplane::lifecycle::TOMBSTONE;
 use crate::dataplane::segments::is_intact;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::share::FairShare;
-use crate::dataplane::verdict::DropReason;
+use crate::snapshot::DropReason;
 use crate::snapshot::policy::{Denial, is_spoofed, judge};
 use crate::snapshot::{Admission, BackendState, Balance, Generation, Protocol, Query, Timeouts, steering};
 use crate::wire::headers::{ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST};
@@ -286,7 +286,7 @@ pub(super) fn query(key: &FlowKey) -> Query {
 /// Whoever asks a silent resource learns nothing, whatever check denies.
 fn refusal(denial: &Denial<'_>, context: &Context<'_>) -> Refusal {
     let resource = denial.endpoint.and_then(|endpoint| context.snapshot.resource(endpoint.resource));
-    Refusal { reason: DropReason::from(&denial.reason), answer: resource.and_then(|resource| resource.answer), mtu: 0 }
+    Refusal { reason: denial.reason, answer: resource.and_then(|resource| resource.answer), mtu: 0 }
 }
 
 /// Check 7, first part: TCP starts with a SYN, ICMP with an echo request (its identifier is the

@@ -6,7 +6,8 @@ use super::reject::Bucket;
 use crate::dataplane::forwarder::{Context, Forwarder, Transmit};
 use crate::dataplane::handoff::{Pieces, RxMeta};
 use crate::dataplane::session::Tick;
-use crate::dataplane::verdict::{DropReason, Verdict};
+use crate::dataplane::verdict::Verdict;
+use crate::snapshot::DropReason;
 use crate::snapshot::policy::{self, is_spoofed};
 use crate::snapshot::{AttachmentId, Protocol, Query, Timeouts};
 use crate::wire::ip::{self, Outline};
@@ -172,8 +173,7 @@ fn welcome(
     if is_spoofed(context.snapshot, &query) {
         return Err(DropReason::SpoofedSource);
     }
-    let endpoint =
-        policy::admits_source(context.snapshot, &query).map_err(|denial| DropReason::from(&denial.reason))?;
+    let endpoint = policy::admits_source(context.snapshot, &query).map_err(|denial| denial.reason)?;
     let resource = context.snapshot.resource(endpoint.resource);
     Ok(resource.map_or((context.snapshot.settings.timeouts, None), |resource| (resource.timeouts, resource.answer)))
 }

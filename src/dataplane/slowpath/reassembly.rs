@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::dataplane::session::Tick;
-use crate::dataplane::verdict::DropReason;
 use crate::snapshot::AttachmentId;
+use crate::snapshot::DropReason;
 use crate::wire::headers::{half, put_half};
 use crate::wire::ip::{FRAGMENT, Fragment, Outline};
 use crate::wire::{Address, Version, checksum, vnet};

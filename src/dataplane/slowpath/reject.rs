@@ -3,9 +3,9 @@
 
 use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::session::Tick;
-use crate::dataplane::verdict::DropReason;
+use crate::snapshot::drop_reason::Reply;
 use crate::snapshot::prefixes::is_martian;
-use crate::snapshot::{AttachmentId, Protocol};
+use crate::snapshot::{AttachmentId, DropReason, Protocol};
 use crate::wire::build::{self, Ends, IcmpError};
 use crate::wire::headers::{self, RST};
 use crate::wire::{Version, checksum, ip};
@@ -94,10 +94,13 @@ pub fn answer(frame: &[u8], packet: &Packet, refusal: Refusal) -> Option<Vec<u8>
     if !is_sound(frame, packet) {
         return None;
     }
-    let error = match kind(refusal)? {
-        Kind::Icmp(error) => error,
-        Kind::ByProtocol if packet.key.protocol == Protocol::Tcp => return reset(frame, packet),
-        Kind::ByProtocol => IcmpError::Prohibited,
+    let error = match refusal.reason.reply() {
+        Reply::Nothing => return None,
+        Reply::Refused if packet.key.protocol == Protocol::Tcp => return reset(frame, packet),
+        Reply::Refused => IcmpError::Prohibited,
+        Reply::HostUnreachable => IcmpError::HostUnreachable,
+        Reply::TimeExceeded => IcmpError::TimeExceeded,
+        Reply::TooBig => IcmpError::TooBig { mtu: refusal.mtu },
     };
     if packet.key.protocol == Protocol::Tcp && packet.segment(frame).has(RST) {
         return None;
@@ -135,53 +138,6 @@ pub fn reset(frame: &[u8], packet: &Packet) -> Option<Vec<u8>> {
     let key = &packet.key;
     let ends = Ends { from: (key.destination, key.destination_port), to: (key.source, key.source_port) };
     Some(build::reset_answering(ends, segment))
-}
-
-enum Kind {
-    /// Reset for TCP, *administratively prohibited* for others.
-    ByProtocol,
-    /// This message, whatever the protocol.
-    Icmp(IcmpError),
-}
-
-fn kind(refusal: Refusal) -> Option<Kind> {
-    match refusal.reason {
-        DropReason::UnknownEndpoint => Some(Kind::Icmp(IcmpError::HostUnreachable)),
-        DropReason::TtlExpired => Some(Kind::Icmp(IcmpError::TimeExceeded)),
-        DropReason::PacketTooBig => Some(Kind::Icmp(IcmpError::TooBig { mtu: refusal.mtu })),
-        DropReason::NotApprovedPending
-        | DropReason::NotApprovedRejected
-        | DropReason::NotApprovedDisconnected
-        | DropReason::WorkloadExcluded
-        | DropReason::DeniedByRule
-        | DropReason::PortNotExposed
-        | DropReason::NotSyn
-        | DropReason::NoBackend
-        | DropReason::SessionLimit
-        | DropReason::TableFull
-        | DropReason::NatPortsExhausted
-        | DropReason::SessionEnded => Some(Kind::ByProtocol),
-        DropReason::Malformed
-        | DropReason::BadChecksum
-        | DropReason::SpoofedSource
-        | DropReason::UnsupportedProtocol
-        | DropReason::SourceRoute
-        | DropReason::ExtensionHeader
-        | DropReason::FragmentTiny
-        | DropReason::FragmentDuplicate
-        | DropReason::FragmentOverlap
-        | DropReason::FragmentOversize
-        | DropReason::FragmentTooMany
-        | DropReason::FragmentFull
-        | DropReason::FragmentDead
-        | DropReason::FragmentTimeout
-        | DropReason::SourceNotAllowed
-        | DropReason::RateLimited
-        | DropReason::NoSession
-        | DropReason::IcmpUnmatched
-        | DropReason::HandoverFull
-        | DropReason::WriteFailed => None,
-    }
 }
 
 /// The packet as its sender put it on the wire: a partial checksum is completed for the quote. A

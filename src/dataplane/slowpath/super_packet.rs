@@ -3,7 +3,7 @@
 
 use super::reject::is_sound;
 use crate::dataplane::fastpath::classify::{Packet, classify};
-use crate::dataplane::verdict::DropReason;
+use crate::snapshot::DropReason;
 use crate::wire::headers::{CWR, RST, SYN, URG, put_half};
 use crate::wire::{Version, VnetHeader, build, ip, vnet};
 

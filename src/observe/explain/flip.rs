@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::snapshot::policy::{Reason, is_spoofed, judge};
+use crate::snapshot::policy::{is_spoofed, judge};
 use crate::snapshot::{
-    Attachment, AttachmentId, Backend, BackendState, ConnectionState, Denial, Endpoint, Protocol, Query, Resource,
-    Snapshot,
+    Attachment, AttachmentId, Backend, BackendState, ConnectionState, Denial, DropReason, Endpoint, Protocol, Query,
+    Resource, Snapshot,
 };
 
 /// Addresses proposed at most.
@@ -121,24 +121,26 @@ pub(super) fn of_denial(snapshot: &Snapshot, query: &Query, denial: &Denial<'_>)
     let attachment = snapshot.attachments.get(usize::from(query.attachment.0))?;
     let Some(endpoint) = denial.endpoint else {
         // A stranger is refused before anything is looked up; what stands there tells who would be accepted.
-        return match (&denial.reason, snapshot.endpoint_address(attachment, query.destination)) {
-            (Reason::SourceNotAllowed, Some((met, _))) => Some(outsider(snapshot, query, attachment, &met.endpoint)),
-            (Reason::SourceNotAllowed, None) => None,
+        return match (denial.reason, snapshot.endpoint_address(attachment, query.destination)) {
+            (DropReason::SourceNotAllowed, Some((met, _))) => {
+                Some(outsider(snapshot, query, attachment, &met.endpoint))
+            }
+            (DropReason::SourceNotAllowed, None) => None,
             _ => unknown(snapshot, query, attachment),
         };
     };
     let name = || Arc::clone(&endpoint.name);
-    match &denial.reason {
-        Reason::UnknownEndpoint => unknown(snapshot, query, attachment),
-        Reason::NotApproved(ConnectionState::Disconnected) => Some(Flip::RequestAnew(name())),
-        Reason::NotApproved(_) => Some(Flip::Approve(name())),
-        Reason::SourceNotAllowed => Some(outsider(snapshot, query, attachment, endpoint)),
-        Reason::WorkloadExcluded(class) => Some(Flip::AllowClass(Arc::clone(class))),
-        Reason::DeniedByRule(rule) => Some(match &endpoint.sources {
+    let by = || denial.by.clone().unwrap_or_default();
+    match (denial.reason, endpoint.state) {
+        (DropReason::SourceNotAllowed, _) => Some(outsider(snapshot, query, attachment, endpoint)),
+        (_, ConnectionState::Disconnected) => Some(Flip::RequestAnew(name())),
+        (_, ConnectionState::Pending | ConnectionState::Rejected) => Some(Flip::Approve(name())),
+        (DropReason::WorkloadExcluded, _) => Some(Flip::AllowClass(by())),
+        (DropReason::DeniedByRule, _) => Some(match &endpoint.sources {
             Some(sources) if !sources.contains(query.source) => Flip::AddSource(name(), alone(query.source)),
-            _ => Flip::AllowBefore(Arc::clone(rule)),
+            _ => Flip::AllowBefore(by()),
         }),
-        Reason::PortNotExposed => ports(snapshot, query, endpoint),
+        _ => ports(snapshot, query, endpoint),
     }
 }
 

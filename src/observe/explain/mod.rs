@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Observer;
-use crate::dataplane::verdict::DropReason;
 use crate::interface::{Check, Explanation};
-use crate::snapshot::policy::{Reason, is_spoofed, judge};
+use crate::snapshot::policy::{is_spoofed, judge};
 use crate::snapshot::{
-    Admission, AttachmentId, Backend, BackendState, Denial, Meter, Protocol, Query, Rates, Snapshot,
+    Admission, AttachmentId, Backend, BackendState, ConnectionState, Denial, DropReason, Meter, Protocol, Query, Rates,
+    Snapshot,
 };
 pub use flip::Flip;
 
@@ -144,7 +144,7 @@ pub fn decide(snapshot: &Snapshot, query: &Query) -> Decision {
                 endpoint: denial.endpoint.map(|endpoint| Arc::clone(&endpoint.name)),
                 resource: resource.map(|resource| Arc::clone(&resource.name)),
                 flip,
-                ..denied(check, DropReason::from(&denial.reason), message)
+                ..denied(check, denial.reason, message)
             }
         }
     }
@@ -220,21 +220,22 @@ fn in_words(snapshot: &Snapshot, query: &Query, denial: &Denial<'_>) -> (u8, Str
     let Query { attachment, source, destination, protocol, port } = *query;
     let vnet = snapshot.attachments.get(usize::from(attachment.0)).map(|found| &*found.vnet).unwrap_or_default();
     let name = denial.endpoint.map(|endpoint| &*endpoint.name).unwrap_or_default();
-    match &denial.reason {
-        Reason::UnknownEndpoint => (3, format!("no endpoint at {destination} is visible from {vnet}")),
-        Reason::NotApproved(state) => (4, format!("the connection of {name} is {state}")),
-        Reason::SourceNotAllowed => (
+    let by = denial.by.as_deref().unwrap_or_default();
+    match (denial.reason, denial.endpoint) {
+        (DropReason::UnknownEndpoint, _) => (3, format!("no endpoint at {destination} is visible from {vnet}")),
+        (DropReason::SourceNotAllowed, _) => (
             2,
             format!("{source} is neither of {vnet}, nor of its on-premises prefixes, nor of an unattached direct peer"),
         ),
-        Reason::WorkloadExcluded(class) => {
-            (4, format!("{source} belongs to `{class}`, which may not use private endpoints"))
+        (DropReason::WorkloadExcluded, _) => {
+            (4, format!("{source} belongs to `{by}`, which may not use private endpoints"))
         }
-        Reason::DeniedByRule(rule) => (5, format!("rule `{rule}` denies it")),
-        Reason::PortNotExposed if protocol == Protocol::Icmp => {
-            (6, format!("what {name} is bound to does not expose icmp"))
+        (DropReason::DeniedByRule, _) => (5, format!("rule `{by}` denies it")),
+        (_, Some(endpoint)) if endpoint.state != ConnectionState::Approved => {
+            (4, format!("the connection of {name} is {}", endpoint.state))
         }
-        Reason::PortNotExposed => (6, format!("what {name} is bound to does not expose {protocol} {port}")),
+        _ if protocol == Protocol::Icmp => (6, format!("what {name} is bound to does not expose icmp")),
+        _ => (6, format!("what {name} is bound to does not expose {protocol} {port}")),
     }
 }
 
