@@ -15,6 +15,7 @@ pub mod visibility;
 use super::Access;
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::refusal::{Kind, Refusal};
+use crate::model::registry::{Kind as _, of_kind};
 use crate::model::sentence::itself;
 use crate::model::{Action, Caller, Key, Model, PrivateEndpoint, RoleDefinition, Scope, actions, approval};
 
@@ -60,27 +61,8 @@ impl Right {
 
     /// `verb` on an object of `model`.
     pub fn on(model: &Model, item: &Item, verb: Verb) -> Self {
-        let key = &item.key;
-        match item.kind {
-            // A definition holds everywhere.
-            ItemKind::Role => Self::anywhere(verb.of(actions::ROLE_DEFINITIONS)),
-            ItemKind::Assignment => Self {
-                action: verb.of(actions::ROLE_ASSIGNMENTS),
-                scope: model.assignments.get(key).map_or_else(Scope::root, |given| given.scope.clone()),
-            },
-            ItemKind::Vnet => Self::at(verb.of(actions::NETWORKS), key, actions::NETWORKS),
-            ItemKind::ResourceGroup => {
-                Self { action: verb.of(actions::RESOURCE_GROUPS), scope: Scope::group(&key.subscription, &key.group) }
-            }
-            ItemKind::LoadBalancer => Self::at(verb.of(actions::LOAD_BALANCERS), key, actions::LOAD_BALANCERS),
-            ItemKind::DnsZone => Self::at(verb.of(actions::DNS_ZONES), key, actions::DNS_ZONES),
-            ItemKind::SecurityGroup => Self::at(verb.of(actions::SECURITY_GROUPS), key, actions::SECURITY_GROUPS),
-            ItemKind::Resource => {
-                let kind = resource_type(model, key);
-                Self::at(verb.of(kind), key, kind)
-            }
-            ItemKind::Endpoint => Self::at(verb.of(actions::ENDPOINTS), key, actions::ENDPOINTS),
-        }
+        let (kind, scope) = of_kind!(item.kind, K => K::place(model, &item.key));
+        Self { action: verb.of(kind), scope }
     }
 
     /// `verb` on an object of `model`, wherever that must be held: on a role at each scope where it may be assigned.
@@ -201,9 +183,7 @@ impl Right {
 
 /// The type of a link resource, also of one that is gone.
 fn resource_type<'a>(model: &'a Model, key: &Key) -> &'a str {
-    let former = || model.former_resources.get(key).map(|former| &former.kind);
-    let kind = model.resources.get(key).map(|resource| &resource.kind).or_else(former);
-    kind.and_then(Option::as_deref).unwrap_or(actions::SERVICES)
+    model.resource_type(key).unwrap_or(actions::SERVICES)
 }
 
 /// What is part of something is judged where that is: the connections of a service at the service.

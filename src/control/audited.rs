@@ -88,27 +88,18 @@ impl AuditReader<'_> {
             return Some(record);
         }
         match About::of(&record.object) {
-            About::Object(item) => match item.kind {
-                ItemKind::Endpoint => self.of_endpoint(&item.key, false, record),
-                // What has its key since may be of another type.
-                ItemKind::Resource => {
-                    let right = Right::read_of(record.resource_type.as_deref()?, &item.key);
-                    self.reads(&right).then_some(record)
-                }
-                ItemKind::Assignment => {
-                    let scope = record.scope.clone()?;
-                    let right = Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope };
-                    self.reads(&right).then_some(record)
-                }
-                ItemKind::Role
-                | ItemKind::ResourceGroup
-                | ItemKind::Vnet
-                | ItemKind::SecurityGroup
-                | ItemKind::DnsZone
-                | ItemKind::LoadBalancer => {
-                    self.reads(&Right::on(&self.view.decisions.model, &item, Verb::Read)).then_some(record)
-                }
-            },
+            About::Object(item) if item.kind == ItemKind::Endpoint => self.of_endpoint(&item.key, false, record),
+            About::Object(item) => {
+                let right = if item.kind == ItemKind::Resource {
+                    // What has its key since may be of another type.
+                    Right::read_of(record.resource_type.as_deref()?, &item.key)
+                } else if item.kind == ItemKind::Assignment {
+                    Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope: record.scope.clone()? }
+                } else {
+                    Right::on(&self.view.decisions.model, &item, Verb::Read)
+                };
+                self.reads(&right).then_some(record)
+            }
             About::Connection(key) => self.of_endpoint(&key, true, record),
             About::Token => self.reads(&Right::anywhere(actions::read(actions::TOKENS))).then_some(record),
             // A later token of the same name is somebody else.

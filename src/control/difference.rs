@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map as Fields, Value, json};
 
 use crate::model::decisions::{Connection, Decisions, Item, ItemKind};
+use crate::model::registry::{Kind as _, of_kind};
 use crate::model::token::Token;
-use crate::model::{Key, LinkResource, Map, Model, TokenName};
+use crate::model::{Key, Map, Model, TokenName};
 
 /// Fields that a record keeps at most; what more there are is counted.
 const MOST_FIELDS: usize = 64;
@@ -122,7 +123,7 @@ pub(super) fn between(before: &Decisions, after: &Decisions) -> Vec<Changed> {
     let Decisions { model, connections, tokens, files: _, deleted: _, last_link: _, links: _ } = before;
     let mut changed = Vec::new();
     for kind in ItemKind::ALL {
-        let keys = changed_keys(kind, model, &after.model);
+        let keys = model.changed_keys(&after.model, kind);
         changed.extend(keys.into_iter().map(|key| {
             let item = Item { kind, key };
             let (before, after) = (shown(model, &item), shown(&after.model, &item));
@@ -151,54 +152,19 @@ fn add<V: PartialEq, K: Ord>(
     }));
 }
 
-/// The keys of one kind whose objects differ.
-fn changed_keys(kind: ItemKind, before: &Model, after: &Model) -> Vec<Key> {
-    fn keys<V: PartialEq>(before: &Map<V>, after: &Map<V>) -> Vec<Key> {
-        before.changes(after).into_iter().map(|(key, _)| key.clone()).collect()
-    }
-    match kind {
-        ItemKind::Role => keys(&before.roles, &after.roles),
-        ItemKind::Assignment => keys(&before.assignments, &after.assignments),
-        ItemKind::ResourceGroup => keys(&before.groups, &after.groups),
-        ItemKind::Vnet => keys(&before.vnets, &after.vnets),
-        ItemKind::SecurityGroup => keys(&before.security_groups, &after.security_groups),
-        ItemKind::DnsZone => keys(&before.dns_zones, &after.dns_zones),
-        ItemKind::LoadBalancer => keys(&before.load_balancers, &after.load_balancers),
-        ItemKind::Resource => keys(&before.resources, &after.resources),
-        ItemKind::Endpoint => keys(&before.endpoints, &after.endpoints),
-    }
-}
-
 /// An object as its fields are shown, in the words of a file; `null`: there is none.
 fn shown(model: &Model, item: &Item) -> Value {
-    let key = &item.key;
-    let one = match item.kind {
-        ItemKind::Role => model.roles.get(key).map(tidied),
-        ItemKind::Assignment => model.assignments.get(key).map(tidied),
-        ItemKind::ResourceGroup => model.groups.get(key).map(tidied),
-        ItemKind::Vnet => model.vnets.get(key).map(|vnet| {
-            let mut shown = tidied(vnet);
-            let subnets = shown.get_mut("subnets").and_then(Value::as_array_mut);
-            for subnet in subnets.into_iter().flatten().filter_map(Value::as_object_mut) {
-                // The file says `nat = true` where Azure says that its policies are disabled.
-                if let Some(Value::Bool(policies)) = subnet.remove("service_policies") {
-                    subnet.insert("nat".into(), Value::Bool(!policies));
-                }
+    let mut shown = of_kind!(item.kind, K => K::map(model).get(&item.key).map(tidied)).unwrap_or_default();
+    if item.kind == ItemKind::Vnet {
+        let subnets = shown.get_mut("subnets").and_then(Value::as_array_mut);
+        for subnet in subnets.into_iter().flatten().filter_map(Value::as_object_mut) {
+            // The file says `nat = true` where Azure says that its policies are disabled.
+            if let Some(Value::Bool(policies)) = subnet.remove("service_policies") {
+                subnet.insert("nat".into(), Value::Bool(!policies));
             }
-            shown
-        }),
-        ItemKind::SecurityGroup => model.security_groups.get(key).map(tidied),
-        ItemKind::DnsZone => model.dns_zones.get(key).map(tidied),
-        ItemKind::LoadBalancer => model.load_balancers.get(key).map(tidied),
-        ItemKind::Resource => model.resources.get(key).map(show_resource),
-        ItemKind::Endpoint => model.endpoints.get(key).map(tidied),
-    };
-    one.unwrap_or_default()
-}
-
-fn show_resource(resource: &LinkResource) -> Value {
-    let mut shown = tidied(resource);
-    if let Value::Object(fields) = &mut shown
+        }
+    }
+    if let (ItemKind::Resource, Value::Object(fields)) = (item.kind, &mut shown)
         && let Some(kind) = fields.remove("kind")
     {
         fields.insert("type".into(), kind);

@@ -16,6 +16,7 @@ use crate::model::approval::Action;
 use crate::model::decisions::{Decisions, Item, ItemKind};
 use crate::model::references::{resolve_seen, unknown};
 use crate::model::refusal::Refusal;
+use crate::model::registry::{Kind as _, each_kind};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::rules::{Locator, Violation};
 use crate::model::sentence::{Named, Sees};
@@ -94,21 +95,11 @@ impl View {
     }
 
     /// Every type of object.
-    fn kinds(&self) -> impl Iterator<Item = &str> {
-        let fixed = [
-            actions::ENDPOINTS,
-            actions::NETWORKS,
-            actions::SECURITY_GROUPS,
-            actions::SERVICES,
-            actions::LOAD_BALANCERS,
-            actions::DNS_ZONES,
-            actions::RESOURCE_GROUPS,
-            actions::ROLE_DEFINITIONS,
-            actions::ROLE_ASSIGNMENTS,
-        ];
+    fn kinds<'a>(&'a self) -> impl Iterator<Item = &'a str> {
+        let fixed = ItemKind::ALL.into_iter().rev().map(|kind| -> &'a str { kind.arm_type() });
         let declared = self.decisions.model.resource_types.values().map(|kind| kind.name.as_str());
         let known = resource_types::all().map(|kind| kind.name);
-        fixed.into_iter().chain(known).chain(declared)
+        fixed.chain(known).chain(declared)
     }
 
     /// The view with what `caller` may read: objects by their own `read`, and of endpoints that are bound to what the
@@ -130,19 +121,8 @@ impl View {
     fn filtered(&self, rights: &Rights<'_>) -> Self {
         let whole = &self.decisions.model;
         let may = |kind: ItemKind, key: &Key| sees(rights, whole, &Item { kind, key: key.clone() });
-        let mut model = Model {
-            cloud: whole.cloud,
-            roles: kept(&whole.roles, |key, _| may(ItemKind::Role, key)),
-            assignments: kept(&whole.assignments, |key, _| may(ItemKind::Assignment, key)),
-            groups: kept(&whole.groups, |key, _| may(ItemKind::ResourceGroup, key)),
-            load_balancers: kept(&whole.load_balancers, |key, _| may(ItemKind::LoadBalancer, key)),
-            vnets: kept(&whole.vnets, |key, _| may(ItemKind::Vnet, key)),
-            security_groups: kept(&whole.security_groups, |key, _| may(ItemKind::SecurityGroup, key)),
-            dns_zones: kept(&whole.dns_zones, |key, _| may(ItemKind::DnsZone, key)),
-            resources: kept(&whole.resources, |key, _| may(ItemKind::Resource, key)),
-            endpoints: kept(&whole.endpoints, |key, _| may(ItemKind::Endpoint, key)),
-            ..Model::default()
-        };
+        let mut model = Model { cloud: whole.cloud, ..Model::default() };
+        each_kind!(K => *K::map_mut(&mut model) = kept(K::map(whole), |key, _| may(K::KIND, key)));
         let connections = kept(&self.decisions.connections, |key, _| model.endpoints.contains_key(key));
         // What is left of a resource is its endpoints' to know.
         let left = |former: &FormerResource| {

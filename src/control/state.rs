@@ -10,8 +10,8 @@ use super::difference::{FieldChange, bounded};
 use super::exported::{EXPORTED_KEY, Exported};
 use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::Decisions;
-use crate::model::{Actor, Scope, TokenName};
-use crate::model::{Key, Map};
+use crate::model::registry::{Kind as _, each_kind};
+use crate::model::{Actor, Key, Map, PrivateEndpoint, Scope, TokenName};
 use crate::store::audit::{ANCHOR_KEY, AuditBody};
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
 
@@ -260,24 +260,16 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
     let mut made = Operations::default();
     match extent {
         ChangeExtent::Endpoint(key) => {
-            made.one("endpoints", key, &before.model.endpoints, &after.model.endpoints)?;
+            made.one(PrivateEndpoint::PLURAL, key, &before.model.endpoints, &after.model.endpoints)?;
             made.one("connections", key, &before.connections, &after.connections)?;
             made.one("deleted", key, &before.deleted, &after.deleted)?;
         }
         ChangeExtent::Whole => {
             let (old, new) = (&before.model, &after.model);
             made.all("resource_types", &old.resource_types, &new.resource_types)?;
-            made.all("roles", &old.roles, &new.roles)?;
-            made.all("assignments", &old.assignments, &new.assignments)?;
+            each_kind!(K => made.all(K::PLURAL, K::map(old), K::map(new))?);
             made.all("tokens", &before.tokens, &after.tokens)?;
-            made.all("groups", &old.groups, &new.groups)?;
-            made.all("load_balancers", &old.load_balancers, &new.load_balancers)?;
-            made.all("vnets", &old.vnets, &new.vnets)?;
-            made.all("security_groups", &old.security_groups, &new.security_groups)?;
-            made.all("dns_zones", &old.dns_zones, &new.dns_zones)?;
-            made.all("resources", &old.resources, &new.resources)?;
             made.all("former_resources", &old.former_resources, &new.former_resources)?;
-            made.all("endpoints", &old.endpoints, &new.endpoints)?;
             made.all("connections", &before.connections, &after.connections)?;
             made.all("deleted", &before.deleted, &after.deleted)?;
             made.all("files", &before.files, &after.files)?;
@@ -295,19 +287,14 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
 /// One object of the store to where it belongs.
 fn take_in(decisions: &mut Decisions, key: &str, value: &[u8]) -> serde_json::Result<()> {
     let model = &mut decisions.model;
-    match key.split('/').next().unwrap_or_default() {
+    let table = key.split('/').next().unwrap_or_default();
+    each_kind!(K => if table == K::PLURAL {
+        return take(K::map_mut(model), value);
+    });
+    match table {
         "resource_types" => take(&mut model.resource_types, value),
-        "roles" => take(&mut model.roles, value),
-        "assignments" => take(&mut model.assignments, value),
         "tokens" => take(&mut decisions.tokens, value),
-        "groups" => take(&mut model.groups, value),
-        "load_balancers" => take(&mut model.load_balancers, value),
-        "vnets" => take(&mut model.vnets, value),
-        "security_groups" => take(&mut model.security_groups, value),
-        "dns_zones" => take(&mut model.dns_zones, value),
-        "resources" => take(&mut model.resources, value),
         "former_resources" => take(&mut model.former_resources, value),
-        "endpoints" => take(&mut model.endpoints, value),
         "connections" => take(&mut decisions.connections, value),
         "deleted" => take(&mut decisions.deleted, value),
         "files" => take(&mut decisions.files, value),

@@ -3,11 +3,13 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::actions::is_path;
+use super::actions::{self, is_path};
 use super::caseless::{Caseless, Malformed, caseless};
 use super::principal::{Principal, TokenName};
+use super::registry::Kind;
 use super::role::{OWNER, READER, RoleName};
 use super::scope::Scope;
+use super::{ItemKind, Key, Map, Model};
 
 /// A role for a principal, at a scope and below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,25 @@ impl Bootstrap {
             .chain(readers)
             .map(|(principal, role)| RoleAssignment { principal, role: RoleName::built_in(role), scope: Scope::root() })
             .collect()
+    }
+}
+
+impl Kind for RoleAssignment {
+    const KIND: ItemKind = ItemKind::Assignment;
+    const SINGULAR: &'static str = "assignment";
+    const PLURAL: &'static str = "assignments";
+    const TYPE: &'static str = actions::ROLE_ASSIGNMENTS;
+
+    fn map(model: &Model) -> &Map<Self> {
+        &model.assignments
+    }
+
+    fn map_mut(model: &mut Model) -> &mut Map<Self> {
+        &mut model.assignments
+    }
+
+    fn place<'a>(model: &'a Model, key: &Key) -> (&'a str, Scope) {
+        (Self::TYPE, model.assignments.get(key).map_or_else(Scope::root, |given| given.scope.clone()))
     }
 }
 

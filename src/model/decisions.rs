@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::links::Links;
 use super::token::Token;
 use super::{Actor, Key, Map, Model, TokenName};
+pub use super::{Item, ItemKind};
 use crate::snapshot::ConnectionState;
 
 /// The author of the daemon's own file.
@@ -44,76 +45,6 @@ pub struct Applied {
     pub model: Model,
     /// What an earlier version named and this one does not, as long as it is in force.
     pub left: RedBlackTreeSetSync<Item>,
-}
-
-/// An object of the model, by kind and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Item {
-    /// What it is.
-    pub kind: ItemKind,
-    /// Which one.
-    pub key: Key,
-}
-
-/// The kinds of objects that a model names by key, in the order in which they depend on each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ItemKind {
-    /// A role of one's own.
-    Role,
-    /// Of a role to somebody.
-    Assignment,
-    /// A resource group.
-    ResourceGroup,
-    /// A network.
-    Vnet,
-    /// A rule set.
-    SecurityGroup,
-    /// A private DNS zone.
-    DnsZone,
-    /// A load balancer.
-    LoadBalancer,
-    /// A link resource.
-    Resource,
-    /// A private endpoint.
-    Endpoint,
-}
-
-impl ItemKind {
-    /// Every kind.
-    pub const ALL: [Self; 9] = [
-        Self::Role,
-        Self::Assignment,
-        Self::ResourceGroup,
-        Self::Vnet,
-        Self::SecurityGroup,
-        Self::DnsZone,
-        Self::LoadBalancer,
-        Self::Resource,
-        Self::Endpoint,
-    ];
-}
-
-impl std::fmt::Display for ItemKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Role => "role",
-            Self::Assignment => "assignment",
-            Self::ResourceGroup => "resource group",
-            Self::Vnet => "vnet",
-            Self::SecurityGroup => "security group",
-            Self::DnsZone => "dns zone",
-            Self::LoadBalancer => "load balancer",
-            Self::Resource => "resource",
-            Self::Endpoint => "endpoint",
-        })
-    }
-}
-
-impl std::fmt::Display for Item {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.kind, self.key)
-    }
 }
 
 /// One endpoint's connection to its link resource.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{AcceptedNames, ConnectionState, EndpointLabels, Key, Rates, ZoneGroup};
+use super::registry::Kind;
+use super::{AcceptedNames, ConnectionState, EndpointLabels, ItemKind, Key, Map, Model, Rates, ZoneGroup, actions};
 
 /// An endpoint: an address in a VNet's subnet bound to one subresource of one link resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +68,38 @@ impl PrivateEndpoint {
                 format!("accepts {}", names.iter().collect::<Vec<_>>().join(", "))
             }
             _ => self.request_message.clone(),
+        }
+    }
+}
+
+impl Kind for PrivateEndpoint {
+    const KIND: ItemKind = ItemKind::Endpoint;
+    const SINGULAR: &'static str = "endpoint";
+    const PLURAL: &'static str = "endpoints";
+    const TYPE: &'static str = actions::ENDPOINTS;
+
+    fn map(model: &Model) -> &Map<Self> {
+        &model.endpoints
+    }
+
+    fn map_mut(model: &mut Model) -> &mut Map<Self> {
+        &mut model.endpoints
+    }
+
+    /// Tags and names of its parts; addresses, which are its own for life; names that it accepts, and what its zones are
+    /// called, unless the file says otherwise.
+    fn adopt(&self, live: &Self) -> Self {
+        // A group without zones is none in a file.
+        let zones = |group: Option<&ZoneGroup>| -> Vec<Key> {
+            group.iter().flat_map(|group| &group.zones).map(|one| one.zone.clone()).collect()
+        };
+        let same_zones = zones(self.zone_group.as_deref()) == zones(live.zone_group.as_deref());
+        Self {
+            addresses: live.addresses.clone(),
+            labels: live.labels.clone(),
+            accept_names: self.accept_names.clone().or_else(|| live.accept_names.clone()),
+            zone_group: if same_zones { live.zone_group.clone() } else { self.zone_group.clone() },
+            ..self.clone()
         }
     }
 }

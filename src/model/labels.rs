@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Key;
+use super::registry::Kind;
+use super::{ItemKind, Key, Map, Model, Scope, actions};
 
 /// Free words on an object, by name; they change no packet.
 pub type Tags = BTreeMap<String, String>;
@@ -91,5 +92,24 @@ impl PeeringLabel {
     /// That of a peering which has no name of its own.
     pub(super) fn usual(remote: &Key) -> Self {
         Self { name: remote.name.clone(), remote: remote.clone(), access: true, severed: false }
+    }
+}
+
+impl Kind for ResourceGroup {
+    const KIND: ItemKind = ItemKind::ResourceGroup;
+    const SINGULAR: &'static str = "resource group";
+    const PLURAL: &'static str = "groups";
+    const TYPE: &'static str = actions::RESOURCE_GROUPS;
+
+    fn map(model: &Model) -> &Map<Self> {
+        &model.groups
+    }
+
+    fn map_mut(model: &mut Model) -> &mut Map<Self> {
+        &mut model.groups
+    }
+
+    fn place<'a>(_model: &'a Model, key: &Key) -> (&'a str, Scope) {
+        (Self::TYPE, Scope::group(&key.subscription, &key.group))
     }
 }

@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackendSpec, Balance, HealthCheck, Key, PortCheck, PortSpec, Protocol, Tags, TargetSpec};
+use super::registry::Kind;
+use super::sentence::Mention;
+use super::{
+    BackendSpec, Balance, HealthCheck, ItemKind, Key, LinkResource, Map, Model, PortCheck, PortSpec, Protocol, Tags,
+    TargetSpec, actions,
+};
 
 /// A load balancer in Azure's form: the port mapping of the private link services that refer to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,6 +201,28 @@ impl BalancingRule {
             0 => PortSpec::all(protocol),
             port => PortSpec { protocol, first: port, last: port, backend_first: self.backend_port },
         })
+    }
+}
+
+impl Kind for LoadBalancer {
+    const KIND: ItemKind = ItemKind::LoadBalancer;
+    const SINGULAR: &'static str = "load balancer";
+    const PLURAL: &'static str = "load_balancers";
+    const TYPE: &'static str = actions::LOAD_BALANCERS;
+
+    fn map(model: &Model) -> &Map<Self> {
+        &model.load_balancers
+    }
+
+    fn map_mut(model: &mut Model) -> &mut Map<Self> {
+        &mut model.load_balancers
+    }
+
+    fn users(model: &Model, key: &Key, stays: &dyn Fn(&Key) -> bool) -> Vec<Mention> {
+        let behind = |resource: &LinkResource| resource.frontends.iter().any(|frontend| frontend.balancer == *key);
+        let users = model.resources.iter().filter(|(name, resource)| behind(resource) && stays(name));
+        let mention = |name| Mention::of(ItemKind::Resource, name, format_args!("private link service {name}"));
+        users.map(|(name, _)| mention(name)).collect()
     }
 }
 

@@ -4,6 +4,35 @@
 
 use serde::{Deserialize, Serialize};
 
+/// `kinds! { [then] given }` is `then! { given … }`, followed by the kinds of objects that a model names by key, in the
+/// order in which they depend on each other. Every list of kinds comes from this one.
+macro_rules! kinds {
+    ([$($then:tt)+] $($given:tt)*) => {
+        $($then)+! {
+            $($given)*
+            /// A role of one's own.
+            Role: RoleDefinition,
+            /// Of a role to somebody.
+            Assignment: RoleAssignment,
+            /// A resource group.
+            ResourceGroup: ResourceGroup,
+            /// A network.
+            Vnet: Vnet,
+            /// A rule set.
+            SecurityGroup: SecurityGroup,
+            /// A private DNS zone.
+            DnsZone: DnsZone,
+            /// A load balancer.
+            LoadBalancer: LoadBalancer,
+            /// A link resource.
+            Resource: LinkResource,
+            /// A private endpoint.
+            Endpoint: PrivateEndpoint,
+        }
+    };
+}
+pub(crate) use kinds;
+
 /// Actions: everything that is judged.
 pub mod actions;
 /// The states of a connection.
@@ -24,6 +53,8 @@ pub mod names;
 pub mod references;
 /// Why a command is refused.
 pub mod refusal;
+/// What every kind of object has in common.
+pub mod registry;
 /// Types of link resources.
 pub mod resource_types;
 /// What must hold between the parts of a model.
@@ -44,6 +75,7 @@ mod endpoint;
 mod former;
 mod health;
 mod host;
+mod item;
 mod key;
 mod labels;
 mod limits;
@@ -69,6 +101,7 @@ pub use endpoint::{EndpointIp, PrivateEndpoint};
 pub use former::{FormerResource, FormerTarget};
 pub use health::{HealthCheck, PortCheck};
 pub use host::{ApiListener, HostConfig};
+pub use item::{Item, ItemKind};
 pub use key::{DEFAULT, Key, KeyParts};
 pub use labels::{EndpointLabels, FrontendRef, NatConfig, PeeringLabel, ResourceGroup, Tags};
 pub use limits::{

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::registry::Kind;
 use super::{
-    Balance, DenyMode, FrontendRef, HealthCheck, Key, NatConfig, PortCheck, PortSpec, Protocol, Rates, Tags,
-    TimeoutOverrides, Visibility,
+    Balance, DenyMode, FrontendRef, HealthCheck, ItemKind, Key, Map, Model, NatConfig, PortCheck, PortSpec, Protocol,
+    Rates, Scope, Tags, TimeoutOverrides, Visibility, actions,
 };
 
 /// What may be reached: a private link service of one's own (`kind` empty) or a typed resource.
@@ -152,5 +153,52 @@ impl TargetSpec {
             ports: vec![PortSpec::all(Protocol::Tcp), PortSpec::all(Protocol::Udp)],
             ..Self::default()
         }
+    }
+}
+
+impl Kind for LinkResource {
+    const KIND: ItemKind = ItemKind::Resource;
+    const SINGULAR: &'static str = "resource";
+    const PLURAL: &'static str = "resources";
+    const TYPE: &'static str = actions::SERVICES;
+
+    fn map(model: &Model) -> &Map<Self> {
+        &model.resources
+    }
+
+    fn map_mut(model: &mut Model) -> &mut Map<Self> {
+        &mut model.resources
+    }
+
+    fn place<'a>(model: &'a Model, key: &Key) -> (&'a str, Scope) {
+        let kind = model.resource_type(key).unwrap_or(Self::TYPE);
+        (kind, Scope::resource(key, kind))
+    }
+
+    /// Tags and foreign properties; how NAT addresses and targets came about, as long as these are the same.
+    fn adopt(&self, live: &Self) -> Self {
+        let mut resource = Self { tags: live.tags.clone(), foreign: live.foreign.clone(), ..self.closed_as(live) };
+        // Nobody but its readers, said in another way.
+        if live.visibility == Visibility::Readers && self.visibility == Visibility::Subscriptions(Vec::new()) {
+            resource.visibility = Visibility::Readers;
+        }
+        if self.nat == live.nat && self.vnet == live.vnet {
+            resource.nat_configs.clone_from(&live.nat_configs);
+        }
+        // A file has no word for how one target's sessions are spread, and how single ports are checked.
+        for target in &mut resource.targets {
+            let same =
+                |other: &&TargetSpec| (&other.subresource, &other.member) == (&target.subresource, &target.member);
+            let Some(other) = live.targets.iter().find(same) else { continue };
+            target.balance = other.balance;
+            target.port_checks.clone_from(&other.port_checks);
+        }
+        if resource.targets == live.targets {
+            resource.frontends.clone_from(&live.frontends);
+            resource.destination = live.destination;
+        } else {
+            resource.targets.clone_from(&self.targets);
+        }
+        resource
     }
 }

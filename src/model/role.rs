@@ -5,9 +5,12 @@ use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::actions::{Action, is_path};
+use super::actions::{self, Action, is_path};
 use super::caseless::{Caseless, Malformed, caseless};
+use super::registry::Kind;
 use super::scope::Scope;
+use super::sentence::Mention;
+use super::{ItemKind, Key, Map, Model};
 
 caseless! {
     /// A role's name: 1 to 128 letters, digits, blanks, `-`, `_`, `.`, `(` and `)`; compared without regard to case.
@@ -208,6 +211,33 @@ pub fn built_in() -> &'static [Arc<RoleDefinition>] {
         BUILT_IN.into_iter().map(role).collect()
     });
     &ROLES
+}
+
+impl Kind for RoleDefinition {
+    const KIND: ItemKind = ItemKind::Role;
+    const SINGULAR: &'static str = "role";
+    const PLURAL: &'static str = "roles";
+    const TYPE: &'static str = actions::ROLE_DEFINITIONS;
+
+    fn map(model: &Model) -> &Map<Self> {
+        &model.roles
+    }
+
+    fn map_mut(model: &mut Model) -> &mut Map<Self> {
+        &mut model.roles
+    }
+
+    /// A definition holds everywhere.
+    fn place<'a>(_model: &'a Model, _key: &Key) -> (&'a str, Scope) {
+        (Self::TYPE, Scope::root())
+    }
+
+    fn users(model: &Model, key: &Key, _stays: &dyn Fn(&Key) -> bool) -> Vec<Mention> {
+        let assigned = model.assignments.iter();
+        let assigned = assigned.filter(|(_, given)| given.role.to_string().eq_ignore_ascii_case(&key.name));
+        let words = assigned.map(|(id, given)| (id, format!("assignment {id} of {}", given.principal)));
+        words.map(|(id, words)| Mention::of(ItemKind::Assignment, id, words)).collect()
+    }
 }
 
 #[cfg(test)]

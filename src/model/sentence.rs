@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use super::decisions::{Item, ItemKind};
-use super::{DEFAULT, Key};
+use super::{DEFAULT, Item, ItemKind, Key};
 
 /// What stands for everything that the reader may not see: it tells neither kind nor name.
 pub const UNSEEN: &str = "something that you may not see";

@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::decisions::{Decisions, ItemKind};
+use super::decisions::Decisions;
 use super::refusal::{Kind, Refusal};
+use super::registry::{self, each_kind};
 use super::sentence::itself;
-use super::{Key, Map, Model};
+use super::{Key, Map, PrivateEndpoint};
 
 /// Whether a character is part of a text: no control character, none that separates lines or paragraphs, none that turns
 /// the direction of writing, none that nobody sees.
@@ -51,23 +52,8 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 /// # Errors
 /// Names the first text that is none, by its field.
 pub(crate) fn judge(before: &Decisions, after: &Decisions, only: Option<&Key>) -> Result<(), Refusal> {
-    // Every field is named here, so that a new one is not forgotten.
-    let Model {
-        cloud: _, // one of a few
-        roles,
-        assignments,
-        groups,
-        vnets,
-        security_groups,
-        dns_zones,
-        load_balancers,
-        resource_types: _, // the daemon's file alone writes them
-        resources,
-        former_resources: _, // made of resources
-        endpoints,
-    } = &after.model;
     let change = Change { before, only };
-    change.judge(ItemKind::Endpoint, endpoints, |model| &model.endpoints)?;
+    change.judge::<PrivateEndpoint>(after)?;
     let connections = changed(&before.connections, &after.connections, only);
     for (key, connection) in connections {
         let known = before.connections.get(key).into_iter();
@@ -76,14 +62,8 @@ pub(crate) fn judge(before: &Decisions, after: &Decisions, only: Option<&Key>) -
     if only.is_some() {
         return Ok(());
     }
-    change.judge(ItemKind::Role, roles, |model| &model.roles)?;
-    change.judge(ItemKind::Assignment, assignments, |model| &model.assignments)?;
-    change.judge(ItemKind::ResourceGroup, groups, |model| &model.groups)?;
-    change.judge(ItemKind::Vnet, vnets, |model| &model.vnets)?;
-    change.judge(ItemKind::SecurityGroup, security_groups, |model| &model.security_groups)?;
-    change.judge(ItemKind::DnsZone, dns_zones, |model| &model.dns_zones)?;
-    change.judge(ItemKind::LoadBalancer, load_balancers, |model| &model.load_balancers)?;
-    change.judge(ItemKind::Resource, resources, |model| &model.resources)
+    each_kind!(K => change.judge::<K>(after)?);
+    Ok(())
 }
 
 struct Change<'a> {
@@ -92,20 +72,15 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    fn judge<V: Serialize + PartialEq>(
-        &self,
-        kind: ItemKind,
-        after: &Map<V>,
-        of: fn(&Model) -> &Map<V>,
-    ) -> Result<(), Refusal> {
-        let before = of(&self.before.model);
-        for (key, object) in changed(before, after, self.only) {
-            let place = format!("{kind} {key}");
+    fn judge<K: registry::Kind>(&self, after: &Decisions) -> Result<(), Refusal> {
+        let before = K::map(&self.before.model);
+        for (key, object) in changed(before, K::map(&after.model), self.only) {
+            let place = format!("{} {key}", K::SINGULAR);
             if !before.contains_key(key) {
-                refuse(&place, &[&key.subscription, &key.group, &key.name], std::iter::empty::<&V>())?;
+                refuse(&place, &[&key.subscription, &key.group, &key.name], std::iter::empty::<&K>())?;
             }
             // A file that says what it said before brings nothing.
-            let files = self.before.files.values().filter_map(|file| of(&file.model).get(key));
+            let files = self.before.files.values().filter_map(|file| K::map(&file.model).get(key));
             refuse(&place, object, before.get(key).into_iter().chain(files))?;
         }
         Ok(())

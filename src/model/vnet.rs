@@ -6,7 +6,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{AcceptedNames, ConnectionState, Key, PeeringLabel, Tags};
+use super::registry::Kind;
+use super::sentence::Mention;
+use super::{AcceptedNames, ConnectionState, ItemKind, Key, Map, Model, PeeringLabel, Tags, actions};
 
 /// A network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,5 +157,48 @@ impl Vnet {
             Some(known) => known.severed = true,
             None => self.peering_labels.push(PeeringLabel { severed: true, ..label }),
         }
+    }
+}
+
+impl Kind for Vnet {
+    const KIND: ItemKind = ItemKind::Vnet;
+    const SINGULAR: &'static str = "vnet";
+    const PLURAL: &'static str = "vnets";
+    const TYPE: &'static str = actions::NETWORKS;
+
+    fn map(model: &Model) -> &Map<Self> {
+        &model.vnets
+    }
+
+    fn map_mut(model: &mut Model) -> &mut Map<Self> {
+        &mut model.vnets
+    }
+
+    /// Tags, names and switches of peerings; marks of subnets of which nothing is said.
+    fn adopt(&self, live: &Self) -> Self {
+        let mut vnet = self.with_marks_of(live);
+        vnet.tags.clone_from(&live.tags);
+        let passes = |label: &PeeringLabel| label.access && !label.severed;
+        let labels = live.peering_labels.iter().filter(|label| self.peerings.contains(&label.remote) == passes(label));
+        vnet.peering_labels = labels.cloned().collect();
+        vnet
+    }
+
+    fn users(model: &Model, key: &Key, stays: &dyn Fn(&Key) -> bool) -> Vec<Mention> {
+        let user = |kind: ItemKind, name: &Key, what: &str| Mention::of(kind, name, format_args!("{what} {name}"));
+        let endpoints = model.endpoints.iter().filter(|(name, endpoint)| endpoint.vnet == *key && stays(name));
+        let resources =
+            model.resources.iter().filter(|(name, resource)| resource.vnet.as_ref() == Some(key) && stays(name));
+        let linked = model
+            .dns_zones
+            .iter()
+            .filter(|(name, zone)| zone.links.iter().any(|link| link.vnet == *key) && stays(name));
+        let balancers = model.load_balancers.iter().filter(|(name, balancer)| balancer.is_in(key) && stays(name));
+        endpoints
+            .map(|(name, _)| user(ItemKind::Endpoint, name, "endpoint"))
+            .chain(resources.map(|(name, _)| user(ItemKind::Resource, name, "resource")))
+            .chain(linked.map(|(name, _)| user(ItemKind::DnsZone, name, "a link of private DNS zone")))
+            .chain(balancers.map(|(name, _)| user(ItemKind::LoadBalancer, name, "load balancer")))
+            .collect()
     }
 }

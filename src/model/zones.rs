@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Tags};
+use super::registry::Kind;
+use super::sentence::Mention;
+use super::{ItemKind, Key, Map, Model, Tags, actions};
 pub use crate::snapshot::dns::{Mx, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv};
 
 /// A private DNS zone. The name in its key is the zone's.
@@ -230,6 +232,45 @@ impl DnsZone {
     pub fn remove(&mut self, name: &str, kind: RecordType) -> bool {
         let place = self.place(name, kind);
         place.map(|at| self.records.remove(at)).is_ok()
+    }
+}
+
+impl Kind for DnsZone {
+    const KIND: ItemKind = ItemKind::DnsZone;
+    const SINGULAR: &'static str = "dns zone";
+    const PLURAL: &'static str = "dns_zones";
+    const TYPE: &'static str = actions::DNS_ZONES;
+
+    fn map(model: &Model) -> &Map<Self> {
+        &model.dns_zones
+    }
+
+    fn map_mut(model: &mut Model) -> &mut Map<Self> {
+        &mut model.dns_zones
+    }
+
+    /// Tags, the start of authority, metadata of records, and what links are called.
+    fn adopt(&self, live: &Self) -> Self {
+        let mut zone = Self { tags: live.tags.clone(), soa: live.soa.clone(), ..self.clone() };
+        for record in &mut zone.records {
+            if let Some(before) = live.record(&record.name, record.set.data.kind()) {
+                record.metadata.clone_from(&before.metadata);
+            }
+        }
+        for link in &mut zone.links {
+            if let Some(before) = live.links.iter().find(|before| before.vnet == link.vnet) {
+                *link = ZoneLink { policy: link.policy, ..before.clone() };
+            }
+        }
+        zone
+    }
+
+    fn users(model: &Model, key: &Key, stays: &dyn Fn(&Key) -> bool) -> Vec<Mention> {
+        let users = model.endpoints.iter().filter(|(name, endpoint)| {
+            let mut groups = endpoint.zone_group.iter();
+            groups.any(|group| group.zones.iter().any(|one| one.zone == *key)) && stays(name)
+        });
+        users.map(|(name, _)| Mention::of(ItemKind::Endpoint, name, format_args!("endpoint {name}"))).collect()
     }
 }
 

@@ -6,9 +6,10 @@ use super::{Right, Rights, Verb};
 use crate::access::rights::visibility::sees;
 use crate::model::decisions::{ChangeExtent, Item, ItemKind};
 use crate::model::refusal::{Kind, Refusal};
+use crate::model::registry::{Kind as _, each_kind};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::sentence::{UNSEEN, itself};
-use crate::model::{Key, LinkResource, Map, Model, RoleAssignment, RoleName, Scope, actions, built_in};
+use crate::model::{Key, LinkResource, Model, RoleAssignment, RoleName, Scope, actions, built_in};
 
 impl Rights<'_> {
     /// Checks the rights to everything that differs between `before` and `after`: to write or delete each object that
@@ -20,20 +21,20 @@ impl Rights<'_> {
         let change = Change { rights: self, before, after };
         if let ChangeExtent::Endpoint(key) = extent {
             let (old, new) = (before.endpoints.get(key), after.endpoints.get(key));
-            return if old == new { Ok(()) } else { change.demand(ItemKind::Endpoint, key, old, new) };
+            return if old == new { Ok(()) } else { change.demand(key, old, new) };
         }
-        change.all(ItemKind::Role, |model| &model.roles)?;
-        change.assignments()?;
-        change.demand_held()?;
-        change.all(ItemKind::ResourceGroup, |model| &model.groups)?;
-        change.vnets()?;
-        change.all(ItemKind::SecurityGroup, |model| &model.security_groups)?;
-        change.all(ItemKind::DnsZone, |model| &model.dns_zones)?;
-        change.all(ItemKind::LoadBalancer, |model| &model.load_balancers)?;
-        let resources = before.resources.changes(&after.resources);
-        resources.into_iter().try_for_each(|(key, new)| refuse_other_type(key, before.resources.get(key), new))?;
-        change.all(ItemKind::Resource, |model| &model.resources)?;
-        change.all(ItemKind::Endpoint, |model| &model.endpoints)
+        each_kind!(K => if K::KIND == ItemKind::Assignment {
+            change.assignments()?;
+            change.demand_held()?;
+        } else if K::KIND == ItemKind::Vnet {
+            change.vnets()?;
+        } else {
+            if K::KIND == ItemKind::Resource {
+                change.types()?;
+            }
+            change.all::<K>()?;
+        });
+        Ok(())
     }
 }
 
@@ -93,7 +94,7 @@ impl Change<'_> {
                 vanished.iter().any(|place| place.covers(&given.scope)) || self.lost_its_group(&given.scope)
             };
             if !(new.is_none() && old.is_some_and(went)) {
-                self.demand(ItemKind::Assignment, key, old, new)?;
+                self.demand(key, old, new)?;
             }
         }
         Ok(())
@@ -114,19 +115,26 @@ impl Change<'_> {
             let old = self.before.vnets.get(key);
             let severed = |(old, new)| is_severed_alone((self.before, self.after), key, old, new);
             if !old.zip(new).is_some_and(severed) {
-                self.demand(ItemKind::Vnet, key, old, new)?;
+                self.demand(key, old, new)?;
             }
         }
         Ok(())
     }
 
-    fn all<T: Refers + PartialEq>(&self, kind: ItemKind, of: fn(&Model) -> &Map<T>) -> Result<(), Refusal> {
-        let (before, after) = (of(self.before), of(self.after));
-        before.changes(after).into_iter().try_for_each(|(key, new)| self.demand(kind, key, before.get(key), new))
+    /// What a resource is stays.
+    fn types(&self) -> Result<(), Refusal> {
+        let before = &self.before.resources;
+        let mut changes = before.changes(&self.after.resources).into_iter();
+        changes.try_for_each(|(key, new)| refuse_other_type(key, before.get(key), new))
     }
 
-    fn demand<T: Refers>(&self, kind: ItemKind, key: &Key, old: Option<&T>, new: Option<&T>) -> Result<(), Refusal> {
-        let item = Item { kind, key: key.clone() };
+    fn all<K: Refers>(&self) -> Result<(), Refusal> {
+        let (before, after) = (K::map(self.before), K::map(self.after));
+        before.changes(after).into_iter().try_for_each(|(key, new)| self.demand(key, before.get(key), new))
+    }
+
+    fn demand<K: Refers>(&self, key: &Key, old: Option<&K>, new: Option<&K>) -> Result<(), Refusal> {
+        let item = Item { kind: K::KIND, key: key.clone() };
         if old.is_some() {
             let verb = if new.is_some() { Verb::Write } else { Verb::Delete };
             self.rights.demand_all(&Right::each(self.before, &item, verb))?;

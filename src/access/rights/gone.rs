@@ -3,7 +3,8 @@
 
 use super::{Right, Verb};
 use crate::model::decisions::{ChangeExtent, Item, ItemKind};
-use crate::model::{DnsZone, Key, Map, Model, Scope, Vnet, actions, ids};
+use crate::model::registry::{Kind as _, each_kind};
+use crate::model::{DnsZone, Key, Model, Scope, Vnet, actions, ids};
 
 /// The places of everything that is in `before`, as far as `extent` reaches, and not in `after`: objects, and parts of
 /// objects that stay.
@@ -11,27 +12,13 @@ pub(crate) fn vanished(before: &Model, after: &Model, extent: &ChangeExtent) -> 
     let mut places = Vec::new();
     match extent {
         ChangeExtent::Endpoint(key) if after.endpoints.contains_key(key) => {}
-        ChangeExtent::Endpoint(key) => endpoint(before, key, &mut places),
+        ChangeExtent::Endpoint(key) => places = places_of(before, ItemKind::Endpoint, key),
         ChangeExtent::Whole => {
-            of_kind(before, ItemKind::LoadBalancer, &before.load_balancers, &after.load_balancers, &mut places);
-            of_kind(before, ItemKind::SecurityGroup, &before.security_groups, &after.security_groups, &mut places);
-            of_kind(before, ItemKind::Resource, &before.resources, &after.resources, &mut places);
-            of_kind(before, ItemKind::ResourceGroup, &before.groups, &after.groups, &mut places);
-            for (key, new) in before.vnets.changes(&after.vnets) {
-                let old = before.vnets.get(key).map(|vnet| parts_of_vnet(key, vnet)).unwrap_or_default();
-                let new = new.map(|vnet| parts_of_vnet(key, vnet)).unwrap_or_default();
+            each_kind!(K => for (key, new) in K::map(before).changes(K::map(after)) {
+                let old = places_of(before, K::KIND, key);
+                let new = if new.is_some() { places_of(after, K::KIND, key) } else { Vec::new() };
                 places.extend(old.into_iter().filter(|place| !new.contains(place)));
-            }
-            for (key, new) in before.dns_zones.changes(&after.dns_zones) {
-                let old = before.dns_zones.get(key).map(|zone| parts_of_zone(key, zone)).unwrap_or_default();
-                let new = new.map(|zone| parts_of_zone(key, zone)).unwrap_or_default();
-                places.extend(old.into_iter().filter(|place| !new.contains(place)));
-            }
-            for (key, new) in before.endpoints.changes(&after.endpoints) {
-                if new.is_none() {
-                    endpoint(before, key, &mut places);
-                }
-            }
+            });
         }
     }
     places
@@ -64,34 +51,39 @@ pub(super) fn is_severed_alone((before, after): (&Model, &Model), key: &Key, old
     sorted(&expected) == sorted(new)
 }
 
-fn of_kind<T: PartialEq>(before: &Model, kind: ItemKind, old: &Map<T>, new: &Map<T>, places: &mut Vec<Scope>) {
-    let gone = old.changes(new).into_iter().filter(|(_, new)| new.is_none());
-    places.extend(gone.map(|(key, _)| place(before, kind, key)));
-}
-
 /// Where an object is.
 pub(crate) fn place(model: &Model, kind: ItemKind, key: &Key) -> Scope {
     Right::on(model, &Item { kind, key: key.clone() }, Verb::Read).scope
 }
 
-/// An endpoint and its interface.
-fn endpoint(model: &Model, key: &Key, places: &mut Vec<Scope>) {
-    let Some(endpoint) = model.endpoints.get(key) else { return };
-    let interface = ids::network_interface(key, endpoint);
-    places.push(place(model, ItemKind::Endpoint, key));
-    places.push(Scope::resource(interface.key(), actions::INTERFACES));
+/// Where an object of `model` is, and where its parts are. Of roles and assignments nothing is.
+fn places_of(model: &Model, kind: ItemKind, key: &Key) -> Vec<Scope> {
+    if matches!(kind, ItemKind::Role | ItemKind::Assignment) {
+        return Vec::new();
+    }
+    let mut places = vec![place(model, kind, key)];
+    if let (ItemKind::Vnet, Some(vnet)) = (kind, model.vnets.get(key)) {
+        places.extend(parts_of_vnet(key, vnet));
+    }
+    if let (ItemKind::DnsZone, Some(zone)) = (kind, model.dns_zones.get(key)) {
+        places.extend(parts_of_zone(key, zone));
+    }
+    if let (ItemKind::Endpoint, Some(endpoint)) = (kind, model.endpoints.get(key)) {
+        places.push(Scope::resource(ids::network_interface(key, endpoint).key(), actions::INTERFACES));
+    }
+    places
 }
 
 fn parts_of_vnet(key: &Key, vnet: &Vnet) -> Vec<Scope> {
     let part = |kind: &str, name: &str| Scope::part(key, actions::NETWORKS, kind, name);
     let subnets = vnet.subnets.iter().map(|subnet| part("subnets", &subnet.name));
     let peerings = vnet.labelled().into_iter().map(|label| part("virtualNetworkPeerings", &label.name));
-    std::iter::once(Scope::resource(key, actions::NETWORKS)).chain(subnets).chain(peerings).collect()
+    subnets.chain(peerings).collect()
 }
 
 fn parts_of_zone(key: &Key, zone: &DnsZone) -> Vec<Scope> {
     let part = |kind: &str, name: &str| Scope::part(key, actions::DNS_ZONES, kind, name);
     let links = zone.links.iter().map(|link| part("virtualNetworkLinks", &link.name));
     let records = zone.records.iter().map(|record| part(record.set.data.kind().name(), &record.name));
-    std::iter::once(Scope::resource(key, actions::DNS_ZONES)).chain(links).chain(records).collect()
+    links.chain(records).collect()
 }

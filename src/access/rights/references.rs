@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use super::{Right, Rights, Verb};
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::refusal::{Kind, Refusal};
+use crate::model::registry;
 use crate::model::sentence::itself;
 use crate::model::{
     DnsZone, Key, LinkResource, LoadBalancer, Map, Model, Principal, PrivateEndpoint, ResourceGroup, RoleAssignment,
@@ -56,7 +57,7 @@ pub struct Field<T: 'static> {
 }
 
 /// An object that may name others.
-pub trait Refers: Sized + 'static {
+pub trait Refers: registry::Kind {
     /// Its rows of the table.
     const FIELDS: &'static [Field<Self>];
 

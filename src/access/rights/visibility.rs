@@ -9,28 +9,24 @@ use crate::model::{Key, Model, Scope, Visibility, actions};
 /// Whether the holder of `rights` may see `item` of `model`: by its own `read`; an endpoint also by that of the
 /// connections of what it is bound to, an assignment also where it is its own or its group's, a role where it is assignable.
 pub(crate) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
-    let besides = match item.kind {
-        ItemKind::Endpoint => {
-            let bound = model.endpoints.get(&item.key);
-            bound.is_some_and(|endpoint| rights.hold(&Right::other_side(model, &item.key, endpoint)))
-        }
-        ItemKind::Assignment => {
-            let given = model.assignments.get(&item.key);
-            given.is_some_and(|given| rights.caller().subject.principals().any(|own| own == given.principal))
-        }
-        // Like an assignment it is read where it may be used.
-        ItemKind::Role => model.roles.get(&item.key).is_some_and(|role| {
+    if rights.hold(&Right::on(model, item, Verb::Read)) {
+        return true;
+    }
+    let key = &item.key;
+    if item.kind == ItemKind::Endpoint {
+        let bound = model.endpoints.get(key);
+        return bound.is_some_and(|endpoint| rights.hold(&Right::other_side(model, key, endpoint)));
+    }
+    if item.kind == ItemKind::Assignment {
+        let given = model.assignments.get(key);
+        return given.is_some_and(|given| rights.caller().subject.principals().any(|own| own == given.principal));
+    }
+    // Like an assignment it is read where it may be used.
+    item.kind == ItemKind::Role
+        && model.roles.get(key).is_some_and(|role| {
             let read = |scope: &Scope| Right { action: actions::read(actions::ROLE_DEFINITIONS), scope: scope.clone() };
             role.assignable_scopes.iter().any(|scope| rights.hold(&read(scope)))
-        }),
-        ItemKind::ResourceGroup
-        | ItemKind::Vnet
-        | ItemKind::SecurityGroup
-        | ItemKind::DnsZone
-        | ItemKind::LoadBalancer
-        | ItemKind::Resource => false,
-    };
-    besides || rights.hold(&Right::on(model, item, Verb::Read))
+        })
 }
 
 /// Whether the holder of `rights` may see an assignment: its own, and those that it may read.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::refusal::BrokenRule;
+use crate::model::registry::{Kind as _, of_kind};
 use crate::model::sentence::Named;
 use crate::testing::TOLD_BY_ROWS;
 
@@ -22,18 +23,7 @@ fn objects(model: &Model) -> Vec<(Item, BTreeSet<String>)> {
 }
 
 fn shown(model: &Model, kind: ItemKind, key: &Key) -> Json {
-    let shown = match kind {
-        ItemKind::Role => serde_json::to_value(model.roles.get(key)),
-        ItemKind::Assignment => serde_json::to_value(model.assignments.get(key)),
-        ItemKind::ResourceGroup => serde_json::to_value(model.groups.get(key)),
-        ItemKind::Vnet => serde_json::to_value(model.vnets.get(key)),
-        ItemKind::SecurityGroup => serde_json::to_value(model.security_groups.get(key)),
-        ItemKind::LoadBalancer => serde_json::to_value(model.load_balancers.get(key)),
-        ItemKind::DnsZone => serde_json::to_value(model.dns_zones.get(key)),
-        ItemKind::Resource => serde_json::to_value(model.resources.get(key)),
-        ItemKind::Endpoint => serde_json::to_value(model.endpoints.get(key)),
-    };
-    shown.expect("JSON")
+    of_kind!(kind, K => serde_json::to_value(K::map(model).get(key))).expect("JSON")
 }
 
 fn words(value: &Json, said: &mut BTreeSet<String>) {

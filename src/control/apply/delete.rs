@@ -4,8 +4,9 @@ use super::create::Requester;
 use crate::access::rights::{Right, Verb, assigned_at, place};
 use crate::model::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
 use crate::model::refusal::{Kind, Refusal};
+use crate::model::registry::{Kind as _, of_kind};
 use crate::model::sentence::{Mention, Part, itself, sentence};
-use crate::model::{FormerResource, Key, LinkResource, Model, PrivateEndpoint};
+use crate::model::{FormerResource, Key, Model, PrivateEndpoint};
 use crate::snapshot::ConnectionState;
 
 /// Removes `item` from `after`, and returns the endpoints whose connection is Disconnected since.
@@ -20,17 +21,20 @@ pub(in super::super) fn delete(after: &mut Decisions, maker: &Requester<'_>, ite
 fn remove(after: &mut Decisions, maker: &Requester<'_>, item: &Item, stays: Stays<'_>) -> Result<Vec<Key>, Refusal> {
     maker.rights.demand_all(&Right::each(&after.model, item, Verb::Delete))?;
     let mut disconnected = Vec::new();
-    match item.kind {
-        ItemKind::Endpoint => endpoint(after, maker, &item.key),
-        ItemKind::Resource => disconnected = resource(after, maker, &item.key, stays)?,
-        ItemKind::Role => role(after, &item.key)?,
-        ItemKind::Assignment => _ = after.model.assignments.remove(&item.key),
-        ItemKind::ResourceGroup => return group(after, maker, &item.key),
-        ItemKind::LoadBalancer => load_balancer(after, &item.key, stays)?,
-        ItemKind::Vnet => vnet(after, &item.key, stays)?,
-        ItemKind::SecurityGroup => security_group(after, &item.key, stays)?,
-        ItemKind::DnsZone => dns_zone(after, &item.key, stays)?,
+    if item.kind == ItemKind::ResourceGroup {
+        return group(after, maker, &item.key);
     }
+    refuse_used(item, of_kind!(item.kind, K => K::users(&after.model, &item.key, stays)))?;
+    if item.kind == ItemKind::Endpoint {
+        endpoint(after, maker, &item.key);
+    }
+    if item.kind == ItemKind::Resource {
+        disconnected = resource(after, maker, &item.key, stays)?;
+    }
+    if item.kind == ItemKind::Vnet {
+        sever_peers(&mut after.model, &item.key);
+    }
+    after.model.copy(None, item);
     let files: Vec<String> = after.files.keys().cloned().collect();
     for author in files {
         if after.files.get(&author).is_some_and(|file| file.left.contains(item))
@@ -47,7 +51,6 @@ type Stays<'a> = &'a dyn Fn(&Key) -> bool;
 
 fn endpoint(after: &mut Decisions, maker: &Requester<'_>, key: &Key) {
     let resource = after.model.endpoints.get(key).map(|endpoint| endpoint.resource.clone());
-    after.model.endpoints.remove(key);
     after.connections.remove(key);
     if after.files.values().any(|file| file.model.endpoints.contains_key(key)) {
         let by = maker.rights.caller().actor();
@@ -92,7 +95,6 @@ fn resource(after: &mut Decisions, maker: &Requester<'_>, key: &Key, stays: Stay
             "its consumers delete their endpoints first",
         ));
     }
-    after.model.resources.remove(key);
     if !bound.is_empty() {
         let older = after.model.former_resources.get(key).cloned();
         let former = FormerResource { endpoints: bound.iter().cloned().collect(), ..former }.after(older);
@@ -112,69 +114,13 @@ fn resource(after: &mut Decisions, maker: &Requester<'_>, key: &Key, stays: Stay
     Ok(disconnected)
 }
 
-fn role(after: &mut Decisions, key: &Key) -> Result<(), Refusal> {
-    let assigned =
-        after.model.assignments.iter().filter(|(_, given)| given.role.to_string().eq_ignore_ascii_case(&key.name));
-    let users = assigned.map(|(id, given)| {
-        Mention::of(ItemKind::Assignment, id, format_args!("assignment {id} of {}", given.principal))
-    });
-    refuse_used(ItemKind::Role, key, users)?;
-    after.model.roles.remove(key);
-    Ok(())
-}
-
-/// A VNet goes when nothing is in it; the peerings that other VNets have with it are Disconnected since.
-fn vnet(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(), Refusal> {
-    let model = &after.model;
-    let endpoints = model.endpoints.iter().filter(|(name, endpoint)| endpoint.vnet == *key && stays(name));
-    let resources =
-        model.resources.iter().filter(|(name, resource)| resource.vnet.as_ref() == Some(key) && stays(name));
-    let user = |kind: ItemKind, name: &Key, what: &str| Mention::of(kind, name, format_args!("{what} {name}"));
-    let users = endpoints.map(|(name, _)| user(ItemKind::Endpoint, name, "endpoint"));
-    let users = users.chain(resources.map(|(name, _)| user(ItemKind::Resource, name, "resource")));
-    let linked =
-        model.dns_zones.iter().filter(|(name, zone)| zone.links.iter().any(|link| link.vnet == *key) && stays(name));
-    let users = users.chain(linked.map(|(name, _)| user(ItemKind::DnsZone, name, "a link of private DNS zone")));
-    let balancers = model.load_balancers.iter().filter(|(name, balancer)| balancer.is_in(key) && stays(name));
-    let users = users.chain(balancers.map(|(name, _)| user(ItemKind::LoadBalancer, name, "load balancer")));
-    refuse_used(ItemKind::Vnet, key, users)?;
+/// The peerings that other VNets have with the VNet `key`, which goes, are Disconnected since.
+fn sever_peers(model: &mut Model, key: &Key) {
     let peers: Vec<Key> =
         model.vnets.iter().filter(|(_, vnet)| vnet.peers_with(key)).map(|(name, _)| name.clone()).collect();
     for peer in peers {
-        after.model.vnets.get_mut(&peer).into_iter().for_each(|vnet| vnet.sever(key));
+        model.vnets.get_mut(&peer).into_iter().for_each(|vnet| vnet.sever(key));
     }
-    after.model.vnets.remove(key);
-    Ok(())
-}
-
-fn security_group(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(), Refusal> {
-    let subnets = after.model.vnets.iter().flat_map(|(name, vnet)| vnet.subnets.iter().map(move |s| (name, s)));
-    let users = subnets.filter(|(name, subnet)| subnet.security_group.as_ref() == Some(key) && stays(name));
-    let users = users.map(|(name, subnet)| Mention::subnet(name, &subnet.name).with(format_args!(" of {name}")));
-    refuse_used(ItemKind::SecurityGroup, key, users)?;
-    after.model.security_groups.remove(key);
-    Ok(())
-}
-
-fn dns_zone(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(), Refusal> {
-    let within = |endpoint: &PrivateEndpoint| {
-        endpoint.zone_group.iter().any(|group| group.zones.iter().any(|one| one.zone == *key))
-    };
-    let users = after.model.endpoints.iter().filter(|(name, endpoint)| within(endpoint) && stays(name));
-    let users = users.map(|(name, _)| Mention::of(ItemKind::Endpoint, name, format_args!("endpoint {name}")));
-    refuse_used(ItemKind::DnsZone, key, users)?;
-    after.model.dns_zones.remove(key);
-    Ok(())
-}
-
-fn load_balancer(after: &mut Decisions, key: &Key, stays: Stays<'_>) -> Result<(), Refusal> {
-    let behind = |resource: &LinkResource| resource.frontends.iter().any(|frontend| frontend.balancer == *key);
-    let users = after.model.resources.iter().filter(|(name, resource)| behind(resource) && stays(name));
-    let users =
-        users.map(|(name, _)| Mention::of(ItemKind::Resource, name, format_args!("private link service {name}")));
-    refuse_used(ItemKind::LoadBalancer, key, users)?;
-    after.model.load_balancers.remove(key);
-    Ok(())
 }
 
 /// A group goes with all that is in it, whatever of it refers to what else in it, or stays with all of it.
@@ -200,12 +146,10 @@ fn group(after: &mut Decisions, maker: &Requester<'_>, key: &Key) -> Result<Vec<
     Ok(disconnected)
 }
 
-fn refuse_used(kind: ItemKind, key: &Key, users: impl Iterator<Item = Mention>) -> Result<(), Refusal> {
-    let users: Vec<Mention> = users.collect();
+fn refuse_used(item: &Item, users: Vec<Mention>) -> Result<(), Refusal> {
     if users.is_empty() {
         return Ok(());
     }
-    let used = Mention::item(&Item { kind, key: key.clone() });
-    let message = sentence!("{} is in use by {}", used, Part::Users(users));
+    let message = sentence!("{} is in use by {}", Mention::item(item), Part::Users(users));
     Err(Refusal::new(Kind::Conflict, "InUse", message, "delete or change those first"))
 }

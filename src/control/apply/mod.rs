@@ -25,7 +25,8 @@ use crate::access::rights::{Right, Verb, assigned_at, refuse_other_type, vanishe
 use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::{Decisions, Item, ItemKind};
 use crate::model::refusal::Refusal;
-use crate::model::{AttachmentSpec, DnsZone, HostConfig, Key, LinkResource, Map, Model, Pinned, ResourceGroup, Vnet};
+use crate::model::registry::{self, Kind as _, each_kind};
+use crate::model::{AttachmentSpec, HostConfig, Key, Map, Model, Pinned, ResourceGroup};
 
 pub use create::Requester;
 pub(super) use create::{Requests, create, spelled};
@@ -33,7 +34,6 @@ pub(super) use delete::delete;
 use endpoints::differences;
 pub(super) use endpoints::{refuse_disconnected, refuse_fixed, refuse_other_addresses};
 pub(super) use settle::{follow, keep_accepted, settled, sever_taken_back};
-use unsaid::Adopt as _;
 pub use unsaid::differing;
 
 /// One application of a file.
@@ -80,35 +80,9 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     report.skipped.extend(skipped);
     let mut applied = crate::model::decisions::Applied { model: file.clone(), ..Default::default() };
     let mut items = Items { application, report: &mut report, after: &mut after, applied: &mut applied.model };
-    items.merge(ItemKind::Role, &last.model, file, |model| &mut model.roles, |model| &model.roles)?;
-    items.merge(ItemKind::Assignment, &last.model, file, |model| &mut model.assignments, |model| &model.assignments)?;
-    let adopt = Some(Vnet::adopt as fn(&_, &_) -> _);
-    items.merge_with(ItemKind::Vnet, &last.model, file, |model| &mut model.vnets, |model| &model.vnets, adopt)?;
-    items.merge(
-        ItemKind::SecurityGroup,
-        &last.model,
-        file,
-        |model| &mut model.security_groups,
-        |model| &model.security_groups,
-    )?;
-    let adopt = Some(DnsZone::adopt as fn(&_, &_) -> _);
-    items.merge_with(
-        ItemKind::DnsZone,
-        &last.model,
-        file,
-        |model| &mut model.dns_zones,
-        |model| &model.dns_zones,
-        adopt,
-    )?;
-    let adopt = Some(LinkResource::adopt as fn(&_, &_) -> _);
-    items.merge_with(
-        ItemKind::Resource,
-        &last.model,
-        file,
-        |model| &mut model.resources,
-        |model| &model.resources,
-        adopt,
-    )?;
+    each_kind!(K => if K::KIND != ItemKind::Endpoint {
+        items.merge::<K>(&last.model, file)?;
+    });
     keep_accepted(&before.model, &mut after.model);
     // Which regions a type is in is a matter of the installation.
     if application.author == crate::model::decisions::DAEMON {
@@ -152,10 +126,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
 
 /// What an author's file named before, does not name any more, and is in force.
 fn left(decisions: &Decisions, last: &crate::model::decisions::Applied, file: &Model) -> Vec<Item> {
-    let named = ItemKind::ALL
-        .into_iter()
-        .flat_map(|kind| last.model.keys_of(kind).into_iter().map(move |key| Item { kind, key: key.clone() }));
-    let mut left: Vec<Item> = named.chain(last.left.iter().cloned()).collect();
+    let mut left: Vec<Item> = last.model.items().chain(last.left.iter().cloned()).collect();
     left.retain(|item| decisions.model.has(item) && !file.has(item));
     left.sort_unstable();
     left.dedup();
@@ -171,34 +142,14 @@ struct Items<'a> {
 }
 
 impl Items<'_> {
-    fn merge<T: Clone + PartialEq>(
-        &mut self,
-        kind: ItemKind,
-        last: &Model,
-        file: &Model,
-        live: fn(&mut Model) -> &mut Map<T>,
-        of: fn(&Model) -> &Map<T>,
-    ) -> Result<(), Refusal> {
-        self.merge_with(kind, last, file, live, of, None)
-    }
-
-    /// [`Self::merge`]; `adopt` gives what the file says together with what stays of the live object.
-    fn merge_with<T: Clone + PartialEq>(
-        &mut self,
-        kind: ItemKind,
-        last: &Model,
-        file: &Model,
-        live: fn(&mut Model) -> &mut Map<T>,
-        of: fn(&Model) -> &Map<T>,
-        adopt: Option<fn(&T, &T) -> T>,
-    ) -> Result<(), Refusal> {
-        for (key, wanted) in of(file) {
-            let item = Item { kind, key: key.clone() };
+    fn merge<K: registry::Kind>(&mut self, last: &Model, file: &Model) -> Result<(), Refusal> {
+        for (key, wanted) in K::map(file) {
+            let item = Item { kind: K::KIND, key: key.clone() };
             let skipped = self.application.skipped.get(&item).cloned().or_else(|| self.other_type(&item));
             if let Some(reason) = skipped {
-                match of(last).get(key) {
-                    Some(last) => live(self.applied).insert(key.clone(), last.clone()),
-                    None => _ = live(self.applied).remove(key),
+                match K::map(last).get(key) {
+                    Some(last) => K::map_mut(self.applied).insert(key.clone(), last.clone()),
+                    None => _ = K::map_mut(self.applied).remove(key),
                 }
                 self.report.skipped.push(Skipped { item: item.to_string(), reason });
                 continue;
@@ -209,22 +160,21 @@ impl Items<'_> {
             if !sees(rights, &self.after.model, &item) {
                 may_write()?;
             }
-            let present = of(&self.after.model).get(key);
-            let adopted = adopt.zip(present).map(|(adopt, present)| adopt(wanted, present));
+            let present = K::map(&self.after.model).get(key);
             let said = wanted;
-            let wanted = adopted.as_ref().unwrap_or(wanted);
-            if present == Some(wanted) {
+            let wanted = present.map_or_else(|| said.clone(), |present| said.adopt(present));
+            if present == Some(&wanted) {
                 self.report.unchanged += 1;
                 continue;
             }
-            if present.is_some() && of(last).get(key) == Some(said) {
+            if present.is_some() && K::map(last).get(key) == Some(said) {
                 self.report.unchanged += 1;
                 self.report.differences.push(format!("{item} was changed live; that stays in force"));
                 continue;
             }
             // A right that was taken live is not given back by the file that once gave it.
-            let grants = matches!(kind, ItemKind::Role | ItemKind::Assignment);
-            if grants && present.is_none() && of(last).get(key) == Some(said) {
+            let grants = matches!(K::KIND, ItemKind::Role | ItemKind::Assignment);
+            if grants && present.is_none() && K::map(last).get(key) == Some(said) {
                 self.report.unchanged += 1;
                 self.report.differences.push(format!("{item} was deleted live; that stays in force"));
                 continue;
@@ -232,7 +182,7 @@ impl Items<'_> {
             may_write()?;
             let told = if present.is_some() { &mut self.report.updated } else { &mut self.report.created };
             told.push(item.to_string());
-            live(&mut self.after.model).insert(key.clone(), wanted.clone());
+            K::map_mut(&mut self.after.model).insert(key.clone(), wanted);
         }
         Ok(())
     }
@@ -249,50 +199,12 @@ impl Items<'_> {
 }
 
 impl Model {
-    /// Whether there is such an object.
-    pub fn has(&self, item: &Item) -> bool {
-        match item.kind {
-            ItemKind::Role => self.roles.contains_key(&item.key),
-            ItemKind::Assignment => self.assignments.contains_key(&item.key),
-            ItemKind::ResourceGroup => self.groups.contains_key(&item.key),
-            ItemKind::LoadBalancer => self.load_balancers.contains_key(&item.key),
-            ItemKind::Vnet => self.vnets.contains_key(&item.key),
-            ItemKind::SecurityGroup => self.security_groups.contains_key(&item.key),
-            ItemKind::DnsZone => self.dns_zones.contains_key(&item.key),
-            ItemKind::Resource => self.resources.contains_key(&item.key),
-            ItemKind::Endpoint => self.endpoints.contains_key(&item.key),
-        }
-    }
-
-    /// Whether `item` is the same here and in `other`.
-    pub fn agrees(&self, other: &Self, item: &Item) -> bool {
-        let key = &item.key;
-        match item.kind {
-            ItemKind::Role => self.roles.get(key) == other.roles.get(key),
-            ItemKind::Assignment => self.assignments.get(key) == other.assignments.get(key),
-            ItemKind::ResourceGroup => self.groups.get(key) == other.groups.get(key),
-            ItemKind::Vnet => self.vnets.get(key) == other.vnets.get(key),
-            ItemKind::SecurityGroup => self.security_groups.get(key) == other.security_groups.get(key),
-            ItemKind::DnsZone => self.dns_zones.get(key) == other.dns_zones.get(key),
-            ItemKind::LoadBalancer => self.load_balancers.get(key) == other.load_balancers.get(key),
-            ItemKind::Resource => self.resources.get(key) == other.resources.get(key),
-            ItemKind::Endpoint => self.endpoints.get(key) == other.endpoints.get(key),
-        }
-    }
-
     /// Every resource group: those declared, and those that something is in, with the region of none.
     pub fn all_groups(&self) -> Map<ResourceGroup> {
         let mut groups = self.groups.clone();
-        let kinds = [
-            ItemKind::Vnet,
-            ItemKind::SecurityGroup,
-            ItemKind::DnsZone,
-            ItemKind::LoadBalancer,
-            ItemKind::Resource,
-            ItemKind::Endpoint,
-        ];
+        let kinds = ItemKind::ALL.into_iter().filter(|kind| kind.is_in_groups());
         let mut last: Option<&Key> = None;
-        for key in kinds.into_iter().flat_map(|kind| self.keys_of(kind)) {
+        for key in kinds.flat_map(|kind| self.keys_of(kind)) {
             // Neighbours in the order of keys are mostly of one group.
             if last.is_some_and(|last| last.group == key.group && last.subscription == key.subscription) {
                 continue;
@@ -309,34 +221,10 @@ impl Model {
     /// Whether the resource group `key` is declared, or something is in it; `default` is always there.
     pub fn has_group(&self, key: &Key) -> bool {
         let default = key.group.eq_ignore_ascii_case(crate::model::DEFAULT);
-        let kinds = ItemKind::ALL.into_iter().filter(|kind| !matches!(kind, ItemKind::Role | ItemKind::Assignment));
+        let kinds = ItemKind::ALL.into_iter().filter(|kind| kind.is_in_groups());
         default
             || self.groups.contains_key(key)
             || kinds.flat_map(|kind| self.keys_of(kind)).any(|other| other.is_beside(key))
-    }
-
-    /// What is in the resource group `key`, that which depends on other things before those.
-    pub fn in_group(&self, key: &Key) -> Vec<Item> {
-        let kinds = ItemKind::ALL.into_iter().rev().filter(|kind| *kind != ItemKind::ResourceGroup);
-        let of = |kind| {
-            self.keys_of(kind).into_iter().filter(|other| other.is_beside(key)).map(move |key| (kind, key.clone()))
-        };
-        kinds.flat_map(of).map(|(kind, key)| Item { kind, key }).collect()
-    }
-
-    /// The keys of every object of one kind.
-    pub fn keys_of(&self, kind: ItemKind) -> Vec<&Key> {
-        match kind {
-            ItemKind::Role => self.roles.keys().collect(),
-            ItemKind::Assignment => self.assignments.keys().collect(),
-            ItemKind::ResourceGroup => self.groups.keys().collect(),
-            ItemKind::LoadBalancer => self.load_balancers.keys().collect(),
-            ItemKind::Vnet => self.vnets.keys().collect(),
-            ItemKind::SecurityGroup => self.security_groups.keys().collect(),
-            ItemKind::DnsZone => self.dns_zones.keys().collect(),
-            ItemKind::Resource => self.resources.keys().collect(),
-            ItemKind::Endpoint => self.endpoints.keys().collect(),
-        }
     }
 }
 

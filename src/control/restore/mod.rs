@@ -9,13 +9,13 @@ use super::difference::{self, Changed, FieldChange, Object, ObjectChange};
 use super::migrate::{Migration, migrate};
 use super::state::{Change, FORMAT, Record, operations_of, record_bodies};
 use crate::model::Actor;
+use crate::model::Model;
 use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::{Decisions, Item, ItemKind};
 use crate::model::links::LinkKey;
 use crate::model::refusal::{BrokenRule, Kind, Refusal};
 use crate::model::rules::tightened::not_in;
 use crate::model::rules::{Severity, validate};
-use crate::model::{Key, Map, Model};
 use crate::store::Transaction;
 
 /// The restrictive of two states.
@@ -205,30 +205,8 @@ fn remember(kept: &[Changed], now: &Decisions, narrow: &mut Decisions) {
         let last = now.files.get(&author);
         let Some(file) = narrow.files.get_mut(&author) else { continue };
         for item in &items {
-            copy(last.map(|last| &last.model), &mut file.model, item);
+            file.model.copy(last.map(|last| &last.model), item);
         }
-    }
-}
-
-/// Makes `item` in `to` what it is in `from`.
-fn copy(from: Option<&Model>, to: &mut Model, item: &Item) {
-    fn one<V: Clone>(from: Option<&Map<V>>, to: &mut Map<V>, key: &Key) {
-        match from.and_then(|from| from.get(key)) {
-            Some(value) => to.insert(key.clone(), value.clone()),
-            None => _ = to.remove(key),
-        }
-    }
-    let key = &item.key;
-    match item.kind {
-        ItemKind::Role => one(from.map(|from| &from.roles), &mut to.roles, key),
-        ItemKind::Assignment => one(from.map(|from| &from.assignments), &mut to.assignments, key),
-        ItemKind::ResourceGroup => one(from.map(|from| &from.groups), &mut to.groups, key),
-        ItemKind::Vnet => one(from.map(|from| &from.vnets), &mut to.vnets, key),
-        ItemKind::SecurityGroup => one(from.map(|from| &from.security_groups), &mut to.security_groups, key),
-        ItemKind::DnsZone => one(from.map(|from| &from.dns_zones), &mut to.dns_zones, key),
-        ItemKind::LoadBalancer => one(from.map(|from| &from.load_balancers), &mut to.load_balancers, key),
-        ItemKind::Resource => one(from.map(|from| &from.resources), &mut to.resources, key),
-        ItemKind::Endpoint => one(from.map(|from| &from.endpoints), &mut to.endpoints, key),
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::decisions::{Applied, DecidedBy, Deleted};
 use crate::model::token::{DEFAULT_LIFETIME, mint};
 use crate::model::{
-    AcceptedNames, ConnectionState, DnsSettings, NetworkPolicies, Protocol, Rates, RoleAssignment, SecurityGroup,
+    AcceptedNames, ConnectionState, DnsSettings, Key, NetworkPolicies, Protocol, Rates, RoleAssignment, SecurityGroup,
     SecurityRule, TokenName, Visibility, Workload,
 };
 use crate::testing::{connection, key, link_key, model, noon, root};

@@ -6,28 +6,16 @@ use super::{Caller, Named};
 use crate::access::rights::visibility::may_mention;
 use crate::control::command::{Command, Outcome};
 use crate::control::views::View;
+use crate::model::Model;
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::refusal::Refusal;
-use crate::model::{Key, Map, Model};
 
 /// Shorter names are words of other meanings, too.
 const SHORTEST: usize = 5;
 
 fn names(model: &Model) -> Vec<Item> {
-    fn all<V>(kind: ItemKind, objects: &Map<V>) -> Vec<Item> {
-        objects.keys().map(|key: &Key| Item { kind, key: key.clone() }).collect()
-    }
     // What roles there are is no secret, and who has one is told by a hash.
-    [
-        all(ItemKind::ResourceGroup, &model.groups),
-        all(ItemKind::Vnet, &model.vnets),
-        all(ItemKind::SecurityGroup, &model.security_groups),
-        all(ItemKind::DnsZone, &model.dns_zones),
-        all(ItemKind::LoadBalancer, &model.load_balancers),
-        all(ItemKind::Resource, &model.resources),
-        all(ItemKind::Endpoint, &model.endpoints),
-    ]
-    .concat()
+    model.items().filter(|item| !matches!(item.kind, ItemKind::Role | ItemKind::Assignment)).collect()
 }
 
 /// Whether `text` holds `name` as a word.

@@ -18,6 +18,7 @@ use crate::control::state::Record;
 use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::ItemKind;
 use crate::model::references::{resolve, resolve_seen};
+use crate::model::registry::{self, Kind as _, each_kind, of_kind};
 use crate::model::sentence::{Mention, itself, sentence};
 use crate::model::{Key, Map, Model, PrivateEndpoint};
 use crate::model::{RoleAssignment, RoleName, actions};
@@ -32,16 +33,12 @@ impl Planning<'_> {
         let mut changed = Changed::default();
         let rights = self.rights();
         let mut put = Put { after: &mut after, changed: &mut changed, rights: &rights, create_only };
-        put.all(ItemKind::ResourceGroup, &items.groups, |model| &mut model.groups)?;
-        put.all(ItemKind::Role, &items.roles, |model| &mut model.roles)?;
         // Before it shows which tokens there are.
         rights.demand_tokens(&self.in_force.decisions.model.assignments, &items.assignments)?;
-        put.all(ItemKind::Assignment, &items.assignments, |model| &mut model.assignments)?;
+        each_kind!(K => if !matches!(K::KIND, ItemKind::Resource | ItemKind::Endpoint) {
+            put.all(K::map(items))?;
+        });
         put.after.refuse_absent_tokens(&items.assignments)?;
-        put.all(ItemKind::Vnet, &items.vnets, |model| &mut model.vnets)?;
-        put.all(ItemKind::SecurityGroup, &items.security_groups, |model| &mut model.security_groups)?;
-        put.all(ItemKind::LoadBalancer, &items.load_balancers, |model| &mut model.load_balancers)?;
-        put.all(ItemKind::DnsZone, &items.dns_zones, |model| &mut model.dns_zones)?;
         keep_accepted(&now.model, &mut put.after.model);
         sever_taken_back(&now.model, &mut put.after.model);
         for key in items.load_balancers.keys() {
@@ -56,7 +53,7 @@ impl Planning<'_> {
             rights.demand_references(&put.after.model, key, before, wanted)?;
             resources.insert(key.clone(), settled(&put.after.model, &mut addresses, key, wanted)?);
         }
-        put.all(ItemKind::Resource, &resources, |model| &mut model.resources)?;
+        put.all(&resources)?;
         let others = !(changed.created.is_empty() && changed.updated.is_empty());
         let mut put = Put { after: &mut after, changed: &mut changed, rights: &rights, create_only };
         let mut requests = Requests::beside(Some(&self.in_force.index));
@@ -134,17 +131,13 @@ impl Planning<'_> {
         self.refuse_built_in(kind, reference)?;
         let before = &self.in_force.decisions;
         let model = &before.model;
-        let found = match kind {
+        let found = if kind == ItemKind::Role {
             // What roles there are is no secret.
-            ItemKind::Role => resolve("role", reference, &model.roles).cloned(),
-            ItemKind::Assignment => self.find(kind, reference, &model.assignments),
-            ItemKind::ResourceGroup => self.find(kind, reference, &model.all_groups()),
-            ItemKind::LoadBalancer => self.find(kind, reference, &model.load_balancers),
-            ItemKind::Vnet => self.find(kind, reference, &model.vnets),
-            ItemKind::SecurityGroup => self.find(kind, reference, &model.security_groups),
-            ItemKind::DnsZone => self.find(kind, reference, &model.dns_zones),
-            ItemKind::Resource => self.find(kind, reference, &model.resources),
-            ItemKind::Endpoint => self.find(kind, reference, &model.endpoints),
+            resolve("role", reference, &model.roles).cloned()
+        } else if kind == ItemKind::ResourceGroup {
+            self.find(kind, reference, &model.all_groups())
+        } else {
+            of_kind!(kind, K => self.find(kind, reference, K::map(model)))
         };
         let item = match found {
             Ok(key) => Item { kind, key },
@@ -190,28 +183,22 @@ impl Planning<'_> {
     /// What comes with the system stays.
     fn refuse_built_in(&self, kind: ItemKind, reference: &str) -> Result<(), Refusal> {
         let (rights, access) = (self.rights(), &self.in_force.access);
-        match kind {
-            ItemKind::Role => reference.parse().map_or(Ok(()), |name: RoleName| {
-                access.may_change_role(&name)?;
-                // Who has it is told only to those who may delete it.
-                let item = Item { kind, key: Key::global(name.to_string()) };
-                rights.demand_all(&Right::each(&self.in_force.decisions.model, &item, Verb::Delete))?;
-                access.may_remove_role(&name)
-            }),
-            ItemKind::Assignment => {
-                let named = |grant: &&Grant| reference.parse().is_ok_and(|id| grant.id == id);
-                let seen = |grant: &&Grant| sees_grant(&rights, grant);
-                let grant = access.grants().iter().filter(named).find(seen);
-                grant.map_or(Ok(()), |grant| access.may_remove_assignment(&grant.id))
-            }
-            ItemKind::ResourceGroup
-            | ItemKind::LoadBalancer
-            | ItemKind::Vnet
-            | ItemKind::SecurityGroup
-            | ItemKind::DnsZone
-            | ItemKind::Resource
-            | ItemKind::Endpoint => Ok(()),
+        if kind == ItemKind::Role
+            && let Ok(name) = reference.parse::<RoleName>()
+        {
+            access.may_change_role(&name)?;
+            // Who has it is told only to those who may delete it.
+            let item = Item { kind, key: Key::global(name.to_string()) };
+            rights.demand_all(&Right::each(&self.in_force.decisions.model, &item, Verb::Delete))?;
+            access.may_remove_role(&name)?;
         }
+        if kind == ItemKind::Assignment {
+            let named = |grant: &&Grant| reference.parse().is_ok_and(|id| grant.id == id);
+            let seen = |grant: &&Grant| sees_grant(&rights, grant);
+            let grant = access.grants().iter().filter(named).find(seen);
+            grant.map_or(Ok(()), |grant| access.may_remove_assignment(&grant.id))?;
+        }
+        Ok(())
     }
 
     /// Refuses where one of `items` is not as it was in `seen`.
@@ -454,18 +441,13 @@ struct Put<'a> {
 }
 
 impl Put<'_> {
-    fn all<T: Clone + PartialEq>(
-        &mut self,
-        kind: ItemKind,
-        items: &Map<T>,
-        of: fn(&mut Model) -> &mut Map<T>,
-    ) -> Result<(), Refusal> {
+    fn all<K: registry::Kind>(&mut self, items: &Map<K>) -> Result<(), Refusal> {
         for (key, wanted) in items {
-            let item = Item { kind, key: key.clone() };
+            let item = Item { kind: K::KIND, key: key.clone() };
             let mut typed = Model::default();
-            of(&mut typed).insert(key.clone(), wanted.clone());
+            K::map_mut(&mut typed).insert(key.clone(), wanted.clone());
             self.rights.demand_all(&Right::each(&typed, &item, Verb::Write))?;
-            let live = of(&mut self.after.model);
+            let live = K::map_mut(&mut self.after.model);
             let present = live.get(key);
             if present == Some(wanted) && !self.create_only {
                 continue;
