@@ -32,10 +32,10 @@ main() {
   if [[ ${PRIVLINK_LAB:-} != inside ]]; then
     need ip=iproute2 python3=python3 || exit 69
     mkdir -p "$OUT"
-    [[ $BUILD == no || -n ${PRIVLINK_BIN:-} ]] || cargo build --release --quiet --locked --bin privlink
+    [[ $BUILD == no || -n ${PRIVLINK_BIN:-} ]] || cargo build --release --quiet --locked --bin privlink --example lab
   fi
   lab_enter "$0" "${arguments[@]}"
-  lab_router spoke core
+  lab_build <<<"router spoke core"
   ulimit -n "$(ulimit -Hn)"
   "$LAB_PYTHON" scripts/bench/control.py "$(realpath "${PRIVLINK_BIN:-$TARGET/release/privlink}")" "$OUT" "${passed[@]}"
 }

@@ -39,7 +39,7 @@ main() {
   if [[ ${PRIVLINK_LAB:-} != inside ]]; then
     need ip=iproute2 python3=python3 dnsperf=dnsperf unbound=unbound dnsmasq=dnsmasq-base dig=bind9-dnsutils taskset=util-linux || exit 69
     mkdir -p "$OUT"
-    [[ $BUILD == no || -n ${PRIVLINK_BIN:-} ]] || cargo build --release --quiet --bin privlink
+    [[ $BUILD == no || -n ${PRIVLINK_BIN:-} ]] || cargo build --release --quiet --bin privlink --example lab
   fi
   PATH=$PATH:/usr/sbin:/sbin
   lab_enter "$0" "${arguments[@]}"
@@ -50,10 +50,9 @@ run_inside() {
   PRIVLINK=$(realpath "${PRIVLINK_BIN:-$TARGET/release/privlink}")
   WORK=$(mktemp -d)
   trap 'rm -rf "$WORK"' EXIT
-  lab_router spoke core
-  lab_address core 10.20.0.10
-  local last
-  for last in 10 11 12 13 53; do lab_address spoke "10.1.0.$last"; done
+  lab_build <<<"router spoke core
+    address core 10.20.0.10
+    address spoke 10.1.0.10 10.1.0.11 10.1.0.12 10.1.0.13 10.1.0.53"
 
   declare -gA AT=([privlink]=10.1.255.254 [unbound]=10.1.0.11 [dnsmasq]=10.1.0.12 [coredns]=10.1.0.13) PID
   CONTENDERS=(privlink unbound dnsmasq)

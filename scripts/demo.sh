@@ -8,7 +8,8 @@
 #
 # Every line carries its evidence. A "refused" line proves itself: the target answers the provider side
 # at that moment, the named drop reason grew by exactly the packets sent, and a capture on the other side
-# saw none of them. Ends non-zero if one line fails. PRIVLINK_BIN names a daemon built elsewhere.
+# saw none of them. Ends non-zero if one line fails. PRIVLINK_BIN names a daemon built
+# elsewhere, with its example `lab` in a folder beside it.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -44,7 +45,7 @@ prepare_outside() {
   [[ -c /dev/net/tun ]] || lab_die "no /dev/net/tun: load the module (modprobe tun), or give the container the device"
   if [[ -z ${PRIVLINK_BIN:-} ]]; then
     echo "building privlink (cargo build --release)"
-    cargo build --release --quiet
+    cargo build --release --quiet --bin privlink --example lab
     PRIVLINK_BIN=${CARGO_TARGET_DIR:-target}/release/privlink
   fi
   PRIVLINK_BIN=$(realpath "$PRIVLINK_BIN")
@@ -165,7 +166,7 @@ start_postgres() {
 
 # What the public internet says of names, to whoever asks it in twin-a.
 start_public_names() {
-  lab_address twin-a 10.50.0.53
+  lab_build <<<"address twin-a 10.50.0.53"
   lab_start twin-a dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --user=root --pid-file= \
     --bind-interfaces --listen-address=10.50.0.53 --local=/windows.net/ --host-record=account.blob.core.windows.net,203.0.113.9 \
     >"$WORK/public-names.log" 2>&1

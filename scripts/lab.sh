@@ -9,8 +9,10 @@
 # caller is not root), with /run/netns a private tmpfs: the machine's interfaces, addresses, routes and
 # firewall are never touched, and when its first process ends, all of it is gone.
 #
-# Sourced, it is a library: `lab_enter SCRIPT ARGS...` restarts the script inside a lab, `lab_ns`,
-# `lab_veth` and `lab_in` build and use namespaces, `lab_standard` and `lab_two_legs` are ready-made.
+# Sourced, it is a library: `lab_enter SCRIPT ARGS...` restarts the script inside a lab, `lab_build` makes the networks that
+# its input describes, `lab_in` and `lab_start` run programs in them, `lab_standard` and `lab_two_legs` are ready-made.
+# They are built by the example `lab` (tests/support/lab/main.rs), which lies beside the daemon's program: PRIVLINK_LAB_BUILDER
+# names another.
 set -euo pipefail
 
 LAB_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,6 +35,9 @@ lab_enter() {
     lab_prepare
     return
   fi
+  PRIVLINK_LAB_BUILDER=$(realpath "${PRIVLINK_LAB_BUILDER:-$(dirname "${PRIVLINK_BIN:-$LAB_HERE/../target/release/privlink}")/examples/lab}")
+  export PRIVLINK_LAB_BUILDER
+  [[ -x $PRIVLINK_LAB_BUILDER ]] || lab_die "no $PRIVLINK_LAB_BUILDER: cargo build --release --example lab makes it"
   local flags=(--net --mount --pid --fork --kill-child)
   ((EUID == 0)) || flags+=(--user --map-root-user)
   unshare "${flags[@]}" true 2>/dev/null || lab_die "this machine refuses new namespaces: run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
@@ -102,47 +107,8 @@ lab_is_up() { [[ -s $LAB_STATE/pid ]] && kill -0 "$(<"$LAB_STATE/pid")" 2>/dev/n
 
 # --- building ---------------------------------------------------------------------------------------
 
-# lab_ns NAME...: hosts. lab_router NAME...: hosts that forward.
-lab_ns() {
-  local name
-  for name in "$@"; do
-    ip netns add "$name"
-    ip -n "$name" link set lo up
-  done
-}
-
-lab_router() {
-  local name
-  lab_ns "$@"
-  for name in "$@"; do lab_in "$name" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1; done
-}
-
-# lab_veth NS1 IF1 ADDRESS1 NS2 IF2 ADDRESS2: a cable; an address is `a.b.c.d/len`, or - for none (not
-# for NS1 or NS2: both are names).
-lab_veth() {
-  ip -n "$1" link add "$2" type veth peer name "$5" netns "$4"
-  lab_up "$1" "$2" "$3"
-  lab_up "$4" "$5" "$6"
-}
-
-lab_up() {
-  if [[ $3 != - ]]; then ip -n "$1" address add "$3" dev "$2"; fi
-  ip -n "$1" link set "$2" up
-}
-
-# lab_address NS ADDRESS: an address of the namespace itself, the source of what runs in it.
-lab_address() { ip -n "$1" address add "$2/32" dev lo; }
-
-# lab_six NS1 IF1 ADDRESS1 NS2 IF2 ADDRESS2: IPv6 on a cable, the first end being the router. Nobody else is there
-# whose address it could be, so none is waited for.
-lab_six() {
-  ip -n "$1" address add "$3/64" dev "$2" nodad
-  ip -n "$4" address add "$6/64" dev "$5" nodad
-  ip -n "$4" route add default via "$3"
-}
-
-# lab_route NS PREFIX GATEWAY
-lab_route() { ip -n "$1" route add "$2" via "$3"; }
+# lab_build: what standard input says, a line for each part (tests/support/networks.rs).
+lab_build() { "$PRIVLINK_LAB_BUILDER"; }
 
 # lab_in NS CMD...: runs CMD there ("-": the namespace the lab began with).
 lab_in() {
@@ -170,9 +136,11 @@ lab_stop() {
 # lab_decoy NS GATEWAY_ADDRESS LOG: on NS's default route, a host that answers every address.
 lab_decoy() {
   local decoy=decoy-$1 ours=${2%.*}.$((${2##*.} + 1))
-  lab_ns "$decoy"
-  lab_veth "$1" up0 "$2/30" "$decoy" eth0 "$ours/30"
-  lab_route "$1" default "$ours"
+  lab_build <<END
+host $decoy
+link $1 up0 $2/30 $decoy eth0 $ours/30
+route $1 default $ours
+END
   : >"$3"
   lab_start "$decoy" "$LAB_PYTHON" "$LAB_HERE/lab/decoy.py" eth0 "$3"
   lab_until 5 test -s "$3" || lab_die "the decoy behind $1 does not start"
@@ -201,66 +169,56 @@ lab_until() {
 #
 # lab_standard DIR: decoy-spoke.log and decoy-core.log are written there.
 lab_standard() {
-  lab_router spoke core peer gateway site
-  lab_ns app outsider desk db web far twin-a twin-b
+  lab_build <<END
+router spoke core peer gateway site
+host app outsider desk db web far twin-a twin-b
 
-  lab_address spoke 10.1.0.10
-  lab_veth spoke lan0 10.1.1.1/24 app eth0 10.1.1.10/24
-  lab_veth spoke dmz0 172.16.0.1/24 outsider eth0 172.16.0.9/24
-  lab_route app default 10.1.1.1
-  lab_six spoke lan0 fd01:1::1 app eth0 fd01:1::10
-  lab_route outsider default 172.16.0.1
+address spoke 10.1.0.10
+link spoke lan0 10.1.1.1/24,fd01:1::1/64 app eth0 10.1.1.10/24,fd01:1::10/64
+link spoke dmz0 172.16.0.1/24 outsider eth0 172.16.0.9/24
+route app default 10.1.1.1
+route app default fd01:1::1
+route outsider default 172.16.0.1
+
+link spoke vpn0 10.1.2.1/24 gateway eth0 10.1.2.2/24
+link gateway wan0 198.51.100.1/30 site wan0 198.51.100.2/30
+link site lan0 192.168.40.1/24 desk eth0 192.168.40.20/24
+tunnel gateway 198.51.100.1 169.254.40.1/30 site 198.51.100.2 169.254.40.2/30
+route spoke 192.168.40.0/24 10.1.2.2
+route gateway 192.168.40.0/24 169.254.40.2
+route gateway 10.1.0.0/16 10.1.2.1
+route site 10.1.0.0/16 169.254.40.1
+route desk default 192.168.40.1
+
+address peer 10.2.0.10
+link peer far0 10.3.1.1/24 far eth0 10.3.1.10/24
+route far default 10.3.1.1
+
+address twin-a 10.50.0.10
+address twin-b 10.50.0.10
+
+address core 10.20.0.10
+link core db0 10.20.1.1/24 db eth0 10.20.1.2/24
+link core web0 10.20.2.1/24,fd20:2::1/64 web eth0 10.20.2.9/24,10.20.2.10/24,fd20:2::9/64
+route db default 10.20.1.1
+route web default 10.20.2.1
+route web default fd20:2::1
+END
   lab_decoy spoke 100.64.1.1 "$1/decoy-spoke.log"
-
-  lab_veth spoke vpn0 10.1.2.1/24 gateway eth0 10.1.2.2/24
-  lab_veth gateway wan0 198.51.100.1/30 site wan0 198.51.100.2/30
-  lab_veth site lan0 192.168.40.1/24 desk eth0 192.168.40.20/24
-  lab_tunnel gateway 198.51.100.1 169.254.40.1 site 198.51.100.2 169.254.40.2
-  lab_route spoke 192.168.40.0/24 10.1.2.2
-  lab_route gateway 192.168.40.0/24 169.254.40.2
-  lab_route gateway 10.1.0.0/16 10.1.2.1
-  lab_route site 10.1.0.0/16 169.254.40.1
-  lab_route desk default 192.168.40.1
-
-  lab_address peer 10.2.0.10
-  lab_veth peer far0 10.3.1.1/24 far eth0 10.3.1.10/24
-  lab_route far default 10.3.1.1
-
-  lab_address twin-a 10.50.0.10
-  lab_address twin-b 10.50.0.10
-
-  lab_address core 10.20.0.10
-  lab_veth core db0 10.20.1.1/24 db eth0 10.20.1.2/24
-  lab_veth core web0 10.20.2.1/24 web eth0 10.20.2.9/24
-  ip -n web address add 10.20.2.10/24 dev eth0
-  lab_route db default 10.20.1.1
-  lab_route web default 10.20.2.1
-  lab_six core web0 fd20:2::1 web eth0 fd20:2::9
   lab_decoy core 100.64.2.1 "$1/decoy-core.log"
-}
-
-# lab_tunnel NS1 UNDERLAY1 INNER1 NS2 UNDERLAY2 INNER2: VXLAN, or GRE where the kernel has none.
-lab_tunnel() {
-  local -a first=("$1" "$2" "$3" "$5") second=("$4" "$5" "$6" "$2")
-  lab_tunnel_end "${first[@]}"
-  lab_tunnel_end "${second[@]}"
-}
-
-lab_tunnel_end() {
-  ip -n "$1" link add tunnel0 type vxlan id 40 local "$2" remote "$4" dstport 4789 2>/dev/null ||
-    ip -n "$1" link add tunnel0 type gre local "$2" remote "$4"
-  lab_up "$1" tunnel0 "$3/30"
 }
 
 # One host with two legs and no namespace of the user's own: `box` stands for the host, its two
 # interfaces for two VLANs; a tenant on one, a store on the other.
 lab_two_legs() {
-  lab_router box
-  lab_ns tenant store
-  lab_veth box vlan60 10.60.1.1/24 tenant eth0 10.60.1.10/24
-  lab_veth box vlan70 10.70.1.1/24 store eth0 10.70.1.9/24
-  lab_route tenant default 10.60.1.1
-  lab_route store default 10.70.1.1
+  lab_build <<END
+router box
+host tenant store
+link box vlan60 10.60.1.1/24 tenant eth0 10.60.1.10/24
+link box vlan70 10.70.1.1/24 store eth0 10.70.1.9/24
+route tenant default 10.60.1.1
+route store default 10.70.1.1
+END
 }
 
 # --- the command ------------------------------------------------------------------------------------

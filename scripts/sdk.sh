@@ -33,7 +33,7 @@ main() {
     directories+=("$target/sdk-older-$number")
   done <<<"$lines"
   PRIVLINK_SDK_PYTHON=$target/sdk/bin/python PRIVLINK_AZ=$target/az/bin/az PRIVLINK_SDK_OLDER="${directories[*]}" \
-    cargo test --locked --test netns "sdk::${1:-}" -- --ignored
+    PRIVLINK_TESTS=${PRIVLINK_TESTS:-netns} cargo test --locked --test netns "sdk::${1:-}" -- --ignored
 }
 
 main "$@"

@@ -17,7 +17,7 @@ main() {
   python_environment "$target/storage" tests/storage/requirements.txt
   node_environment "$target/azurite" tests/storage/packages.txt
   PRIVLINK_STORAGE_PYTHON=$target/storage/bin/python PRIVLINK_AZURITE=$target/azurite/node_modules/.bin/azurite-blob \
-    cargo test --locked --test netns storage:: -- --ignored
+    PRIVLINK_TESTS=${PRIVLINK_TESTS:-netns} cargo test --locked --test netns storage:: -- --ignored
 }
 
 main "$@"

@@ -27,6 +27,11 @@ use privlink::snapshot::{
     SnapshotBuilder, Target, TargetId, Timeouts,
 };
 
+/// What all tests share.
+mod support;
+
+use support::frames::{self, Carries};
+
 thread_local! {
     // Constant, without a destructor: reaching them does not allocate.
     static CALLS: Cell<u64> = const { Cell::new(0) };
@@ -115,12 +120,8 @@ fn forwarder(capacity: u32) -> Forwarder {
 /// A UDP frame from client `number` to port `port` of the endpoint.
 fn frame(number: u32, port: u16) -> Vec<u8> {
     let source = (0x0A01_0000 | number >> 14 & 0xFF | 0x4000).to_be_bytes();
-    let mut frame = vec![0; 10];
-    etherparse::PacketBuilder::ipv4(source, [10, 1, 9, 4], 64)
-        .udp(1_024 + (number & 0x3FFF) as u16, port)
-        .write(&mut frame, &[7; 22])
-        .expect("a packet");
-    frame
+    let client = (source.into(), 1_024 + (number & 0x3FFF) as u16);
+    frames::frame(Carries::Udp, client, (IpAddr::from([10, 1, 9, 4]), port))
 }
 
 #[test]
@@ -131,10 +132,9 @@ fn a_hit_allocates_nothing_in_either_direction() {
     let original = frame(1, 53);
     let mut out = original.clone();
     assert!(matches!(forwarder.receive(&mut out, AttachmentId(0), &context), Verdict::Forward { .. }));
-    let mut reply = vec![0; 10];
     let nat: [u8; 4] = out[22..26].try_into().expect("four bytes");
     let port = u16::from_be_bytes([out[30], out[31]]);
-    etherparse::PacketBuilder::ipv4([10, 20, 0, 2], nat, 64).udp(53, port).write(&mut reply, &[1]).expect("a packet");
+    let reply = frames::frame(Carries::Udp, ([10, 20, 0, 2].into(), 53), (nat.into(), port));
     let mut back = reply.clone();
     let mut batch = Batch::new();
     let before = CALLS.get();

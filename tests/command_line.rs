@@ -10,10 +10,10 @@ use privlink::cli::{Cleaned, Daemon, Exit, execute};
 use privlink::config;
 use privlink::interface::{Plan, Restored};
 
-#[path = "support/served.rs"]
-mod served;
+/// What all tests share.
+mod support;
 
-use served::{Served, Traffic};
+use support::served::{Served, Traffic};
 
 /// Serves the configuration that `privlink init` writes, below `directory`.
 #[allow(clippy::expect_used, reason = "set-up of a test")]

@@ -50,7 +50,9 @@ fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
 
 fn pages() -> Vec<PathBuf> {
     let mut pages = files("docs", &["md"]);
-    pages.extend(["README.md", "CHANGELOG.md", "tests/states/README.md"].map(|page| root().join(page)));
+    pages.extend(
+        ["README.md", "CHANGELOG.md", "tests/README.md", "tests/states/README.md"].map(|page| root().join(page)),
+    );
     pages
 }
 

@@ -26,6 +26,11 @@ use privlink::snapshot::{
     Query, Resource, ResourceId, Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
 };
 
+/// What all tests share.
+mod support;
+
+use support::frames::{self, Carries};
+
 const TUPLES: usize = 10_000;
 const PER_WORLD: usize = 40;
 
@@ -278,19 +283,12 @@ fn tuple(random: &mut fastrand::Rng, world: &World) -> Query {
 
 /// The first packet of a session, as a device gives it.
 fn frame(query: &Query, source_port: u16) -> Vec<u8> {
-    let octets = |address: IpAddr| match address {
-        IpAddr::V4(address) => address.octets(),
-        IpAddr::V6(_) => unreachable!("this test speaks IPv4"),
+    let carries = match query.protocol {
+        Protocol::Tcp => Carries::Syn,
+        Protocol::Udp => Carries::Udp,
+        Protocol::Icmp => Carries::Echo,
     };
-    let ip = etherparse::PacketBuilder::ipv4(octets(query.source), octets(query.destination), 64);
-    let mut frame = vec![0; 10];
-    match query.protocol {
-        Protocol::Tcp => ip.tcp(source_port, query.port, 1, 64_000).syn().write(&mut frame, &[]),
-        Protocol::Udp => ip.udp(source_port, query.port).write(&mut frame, &[1, 2]),
-        Protocol::Icmp => ip.icmpv4_echo_request(source_port, 1).write(&mut frame, &[1, 2]),
-    }
-    .expect("a packet");
-    frame
+    frames::frame(carries, (query.source, source_port), (query.destination, query.port))
 }
 
 fn question(query: &Query) -> Question {

@@ -28,6 +28,10 @@ use privlink::snapshot::{
 /// Devices in memory.
 pub mod device;
 
+#[path = "../../tests/support/frames.rs"]
+mod frames;
+pub(crate) use frames::{Carries, HEADER, frame};
+
 /// Where consumer frames arrive.
 pub const CONSUMER: AttachmentId = AttachmentId(0);
 /// Where provider frames arrive.
@@ -36,9 +40,6 @@ pub const PROVIDER: AttachmentId = AttachmentId(1);
 pub const NOW: Tick = Tick(10);
 
 const YEARS: Duration = Duration::from_secs(1 << 26);
-
-/// Bytes of the virtio header in front of every packet.
-pub const HEADER: usize = 10;
 
 /// Endpoints of [`snapshot`]: IPv4 before IPv4, IPv6 before IPv6, IPv6 before IPv4.
 pub const FOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 9, 4));
@@ -146,36 +147,6 @@ pub fn context(snapshot: &Snapshot) -> Context<'_> {
 /// Client address and port of session `number`.
 pub fn client(number: u32) -> ([u8; 4], u16) {
     ((0x0A02_0000 + (number >> 14)).to_be_bytes(), 2_000 + (number & 0x3FFF) as u16)
-}
-
-/// What a frame carries besides its addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carries {
-    /// A UDP datagram.
-    Udp,
-    /// A TCP segment: SYN, SYN and ACK, or ACK with data.
-    Syn,
-    SynAck,
-    Data,
-}
-
-/// A frame with full checksums: 36 bytes of UDP payload, or 24 of TCP.
-pub fn frame(carries: Carries, source: (IpAddr, u16), destination: (IpAddr, u16)) -> Vec<u8> {
-    let mut frame = vec![0; HEADER];
-    let builder = match (source.0, destination.0) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), 64),
-        (IpAddr::V6(from), IpAddr::V6(to)) => PacketBuilder::ipv6(from.octets(), to.octets(), 64),
-        _ => unreachable!("both ends are of one family"),
-    };
-    let (from, to) = (source.1, destination.1);
-    let written = match carries {
-        Carries::Udp => builder.udp(from, to).write(&mut frame, &[7; 36]),
-        Carries::Syn => builder.tcp(from, to, 100, 65_000).syn().write(&mut frame, &[]),
-        Carries::SynAck => builder.tcp(from, to, 900, 65_000).syn().ack(101).write(&mut frame, &[]),
-        Carries::Data => builder.tcp(from, to, 101, 65_000).ack(901).write(&mut frame, &[7; 24]),
-    };
-    written.expect("a packet");
-    frame
 }
 
 /// A UDP frame of 64 bytes of IP packet from `source` to `destination`.

@@ -53,15 +53,17 @@ class Contender:
     def build(self):
         left, right = self.legs()
         for name in dict.fromkeys((left, right)):
-            lab.namespace(name, forwards=True)
+            lab.namespace(name, "router")
         six = f"fd00:{self.number}:"
-        lab.cable(left, "left0", [f"{self.left}.0.1/24", f"{six}:1/64"], CLIENT, f"m{self.number}", [f"{self.left}.0.10/24", f"{six}:10/64"])
-        lab.cable(right, "right0", [f"{self.right}.0.1/24"], BACKEND, f"m{self.number}", [f"{self.right}.0.10/24"])
-        lab.route(CLIENT, f"{self.left}.0.0/16", "via", f"{self.left}.0.1")
-        lab.route(CLIENT, f"fd00:{self.number}::/32", "via", f"{six}:1")
-        lab.route(BACKEND, f"{self.right}.0.0/16", "via", f"{self.right}.0.1")
+        lab.build(
+            f"link {left} left0 {self.left}.0.1/24,{six}:1/64 {CLIENT} m{self.number} {self.left}.0.10/24,{six}:10/64",
+            f"link {right} right0 {self.right}.0.1/24 {BACKEND} m{self.number} {self.right}.0.10/24",
+            f"route {CLIENT} {self.left}.0.0/16 {self.left}.0.1",
+            f"route {CLIENT} fd00:{self.number}::/32 {six}:1",
+            f"route {BACKEND} {self.right}.0.0/16 {self.right}.0.1",
+        )
         # Idle sessions end in a hole: no answer disturbs what is measured.
-        lab.route(right, self.sink, "via", self.backend)
+        lab.build(f"route {right} {self.sink} {self.backend}")
         lab.run("ip", "-n", BACKEND, "route", "add", "blackhole", self.sink)
         self.setup()
 
@@ -85,7 +87,7 @@ class Contender:
 
     def own_addresses(self):
         for address in (self.endpoint, self.idle_endpoint, *self.nats):
-            lab.run("ip", "-n", self.middle, "address", "add", f"{address}/32", "dev", "lo")
+            lab.build(f"address {self.middle} {address}")
 
     def ready(self, kinds):
         for kind in kinds:
@@ -105,8 +107,7 @@ class Forward(Contender):
         return f"{self.backend}:{PORT}"
 
     def setup(self):
-        lab.route(CLIENT, f"{self.right}.0.0/16", "via", f"{self.left}.0.1")
-        lab.route(BACKEND, f"{self.left}.0.0/16", "via", f"{self.right}.0.1")
+        lab.build(f"route {CLIENT} {self.right}.0.0/16 {self.left}.0.1", f"route {BACKEND} {self.left}.0.0/16 {self.right}.0.1")
 
 
 class Nftables(Contender):
@@ -256,8 +257,7 @@ data-dir {self.work}
 """)
         lab.run("tayga", "--mktun", "--config", str(config), netns=self.middle)
         lab.run("ip", "-n", self.middle, "link", "set", "nat64", "up")
-        lab.route(self.middle, pool, "dev", "nat64")
-        lab.route(self.middle, f"fd00:{self.number}:64::/96", "dev", "nat64")
+        lab.build(f"route {self.middle} {pool} dev nat64", f"route {self.middle} fd00:{self.number}:64::/96 dev nat64")
         self.spawn("tayga", "--nodetach", "--config", str(config))
 
 
@@ -277,8 +277,7 @@ class Bare(Contender):
         lab.until(lambda: "ready" in self.tail(), f"tun_bare does not start: {self.tail()}")
         for netns, device in ((left, "left-tun"), (right, "right-tun")):
             lab.run("ip", "-n", netns, "link", "set", device, "up")
-        lab.route(left, self.endpoint, "dev", "left-tun")
-        lab.route(right, self.nats[0], "dev", "right-tun")
+        lab.build(f"route {left} {self.endpoint} dev left-tun", f"route {right} {self.nats[0]} dev right-tun")
 
 
 class Privlink(Contender):

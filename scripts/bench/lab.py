@@ -1,4 +1,4 @@
-"""Namespaces, cables and processes of one bench run. Everything lives inside the lab that scripts/lab.sh made.
+"""Namespaces and processes of one bench run. Everything lives inside the lab that scripts/lab.sh made.
 
 One client and one backend for all, and for each contender a middle of its own, so that none runs through another's
 rules and all can stand ready at once:
@@ -55,26 +55,14 @@ def until(condition, what, seconds=10):
         time.sleep(0.05)
 
 
-def namespace(name, forwards=False):
-    run("ip", "netns", "add", name)
-    run("ip", "-n", name, "link", "set", "lo", "up")
-    settings = ["net.ipv4.ip_local_port_range=1024 65535", "net.ipv4.tcp_max_tw_buckets=65536"]
-    if forwards:
-        settings += ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]
-    run("sysctl", "-qw", *settings, netns=name)
+def build(*lines):
+    """Makes networks, a line for each part (tests/support/networks.rs)."""
+    run(os.environ["PRIVLINK_LAB_BUILDER"], stdin="\n".join(lines))
 
 
-def cable(one, one_end, one_addresses, other, other_end, other_addresses):
-    run("ip", "-n", one, "link", "add", one_end, "type", "veth", "peer", "name", other_end, "netns", other)
-    for netns, device, addresses in ((one, one_end, one_addresses), (other, other_end, other_addresses)):
-        for address in addresses:
-            nodad = ["nodad"] if ":" in address else []
-            run("ip", "-n", netns, "address", "add", address, "dev", device, *nodad)
-        run("ip", "-n", netns, "link", "set", device, "up")
-
-
-def route(netns, prefix, *way):
-    run("ip", "-n", netns, "route", "add", prefix, *way)
+def namespace(name, kind="host"):
+    build(f"{kind} {name}")
+    run("sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535", "net.ipv4.tcp_max_tw_buckets=65536", netns=name)
 
 
 def listens(netns, port, kind="tcp"):

@@ -17,9 +17,10 @@ use privlink::snapshot::{
     ResourceId, Snapshot, SnapshotBuilder, Target, TargetId, Timeouts,
 };
 
-#[path = "frames.rs"]
-mod frames;
-use frames::{Seen, VNET, echo, icmp_over, piece, tcp, udp};
+#[path = "../support/packets.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod packets;
+use packets::{Seen, VNET, echo, icmp_over, piece, tcp, udp};
 
 /// Endpoints, the four pairs of families and one that is Pending; the last byte names it.
 const ENDPOINTS: [(&str, usize, bool); 5] = [

@@ -23,8 +23,8 @@ use privlink::model::Caller;
 use tokio::runtime::Runtime;
 
 use super::json;
-use super::served::Served;
 use super::traffic::Workers;
+use crate::support::served::Served;
 
 /// Header by which a request says who asks: a uid. Root unless it does.
 const ASKER: &str = "as-uid";

@@ -22,8 +22,9 @@ mod traffic;
 /// Sections and files.
 mod transcript;
 
-#[path = "../support/served.rs"]
-mod served;
+/// What all tests share.
+#[path = "../support/mod.rs"]
+mod support;
 
 /// A test for each file.
 macro_rules! recorded {

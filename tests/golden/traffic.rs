@@ -14,7 +14,7 @@ use privlink::observe::hooks::HookCounts;
 use privlink::snapshot::{AttachmentId, EndpointId, Protocol};
 
 use super::lab::noon;
-use super::served::Traffic;
+use crate::support::served::Traffic;
 
 /// The workers' clock when the log is written: an hour after they began, in tenths of a second.
 const NOW: u32 = 36_000;

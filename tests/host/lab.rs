@@ -1,84 +1,29 @@
-//! Namespaces of a test's own, and what the tests ask of them.
+//! The two networks of these tests, and what is asked of them.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use privlink::dataplane::device::tun::{self, TunQueue, TunReader};
 use privlink::dataplane::device::{Batch, FrameSource, VNET_HEADER};
 use privlink::host::Host;
-use privlink::host::netns::Namespace;
 use privlink::snapshot::AttachmentId;
 use privlink::snapshot::steering::Secret;
 use privlink::snapshot::topology::{AttachmentPlan, OnExit, Topology};
 
-const INSIDE: &str = "PRIVLINK_TEST_INSIDE";
+use crate::support::namespaces::{self, build, inside};
+pub(crate) use crate::support::namespaces::{ip, run};
+pub(crate) use crate::support::waiting::{PATIENCE, eventually};
 
-/// Runs `body` inside namespaces of its own: the test named `name` is started again there.
+/// [`namespaces::isolated`], with the directory that the host plane keeps its notes in.
 pub(crate) fn isolated(name: &str, body: impl FnOnce(&Path)) {
-    if std::env::var_os(INSIDE).is_some() {
-        run("mount", "-t tmpfs tmpfs /run");
-        run("mkdir", "-p /run/netns /run/privlink");
-        run("ip", "link set lo up");
-        return body(Path::new("/run/privlink"));
-    }
-    if std::env::var("PRIVLINK_TESTS").is_ok_and(|wish| wish == "no-netns") {
-        println!("skipped {name}: PRIVLINK_TESTS=no-netns");
-        return;
-    }
-    let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
-    let test = std::env::current_exe().expect("this test");
-    let output = Command::new("unshare")
-        .args(user)
-        .args(["--net", "--mount", "--kill-child", "--fork"])
-        .arg(test)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare (package util-linux)");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{name} inside its namespaces:\n{out}\n{err}");
-    assert!(out.contains("1 passed"), "{name} did not run:\n{out}\n{err}");
-    print!("{out}");
-}
-
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// Output of a command that has to succeed; arguments are separated by spaces.
-pub(crate) fn run(program: &str, arguments: &str) -> String {
-    let output = Command::new(program).args(arguments.split_whitespace()).output().expect(program);
-    assert!(output.status.success(), "{program} {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
-}
-
-pub(crate) fn ip(arguments: &str) -> String {
-    run("ip", arguments)
-}
-
-/// Waits until `condition` holds.
-pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
-    const STEP: Duration = Duration::from_millis(20);
-    let holds = (0..PATIENCE.as_millis() / STEP.as_millis()).any(|_| {
-        condition() || {
-            std::thread::sleep(STEP);
-            false
-        }
-    });
-    assert!(holds, "waited in vain: {what}");
+    namespaces::isolated(name, || body(Path::new("/run/privlink")));
 }
 
 /// A namespace with a default route to a neighbour that swallows everything.
 pub(crate) fn leg(name: &str, address: &str) {
-    ip(&format!("netns add {name}"));
-    ip(&format!("-n {name} link set lo up"));
-    ip(&format!("-n {name} link add eth0 type veth peer name far0"));
-    ip(&format!("-n {name} address add {address} dev eth0"));
-    ip(&format!("-n {name} link set far0 up"));
-    ip(&format!("-n {name} link set eth0 up"));
+    build(&format!("host {name}\nlink {name} eth0 {address} {name} far0 -"));
     ip(&format!("-n {name} route add default dev eth0"));
 }
 
@@ -154,9 +99,6 @@ pub(crate) fn files(run_dir: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(run_dir).expect("readable").map(|entry| entry.expect("readable").path()).collect()
 }
 
-/// Longest wait for what comes: a busy machine may need it.
-const PATIENCE: Duration = Duration::from_mins(2);
-
 /// The errno of a TCP connection from `namespace`; a route to nowhere shows as `TimedOut`.
 pub(crate) fn connect(namespace: &str, address: &str) -> std::io::ErrorKind {
     connect_within(namespace, address, Duration::from_millis(300))
@@ -169,8 +111,7 @@ pub(crate) fn refused(namespace: &str, address: &str) -> std::io::ErrorKind {
 
 fn connect_within(namespace: &str, address: &str, limit: Duration) -> std::io::ErrorKind {
     let address: SocketAddr = format!("{address}:443").parse().expect("an address");
-    let attempt = || Ok(TcpStream::connect_timeout(&address, limit));
-    let result = Namespace::open(Some(namespace)).expect("there").run(attempt).expect("entered");
+    let result = inside(namespace, || TcpStream::connect_timeout(&address, limit));
     result.expect_err("nobody listens").kind()
 }
 

@@ -1,11 +1,14 @@
 //! The host plane against a real kernel. Each test runs itself again inside a network and mount
 //! namespace of its own, with a private `/run/netns`, so that nothing of this machine is touched and
-//! a crash leaves nothing behind. A machine without TUN fails these tests; `PRIVLINK_TESTS=no-netns`
-//! skips them and says so.
+//! a crash leaves nothing behind. `PRIVLINK_TESTS=netns` runs them; then a machine without TUN fails.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests fail by panicking")]
 
-/// Namespaces of a test's own.
+/// What all tests share.
+#[path = "../support/mod.rs"]
+mod support;
+
+/// The two networks of these tests.
 mod lab;
 
 use std::collections::BTreeSet;

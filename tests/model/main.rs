@@ -1,8 +1,9 @@
 //! A naive reference model of the forwarder, and seeded random traffic through both. After every step
 //! the model has predicted what leaves, bit for bit, and every counter; regularly also every session.
 //!
-//! `PRIVLINK_MODEL_SEED=n` repeats one run, `PRIVLINK_MODEL_STEPS=n` sets its length (a short one need not reach
-//! every case); a seed that fails goes into `regressions.txt`. That these tests can fail is
+//! A run takes a quarter of its steps, or all with `PRIVLINK_TESTS=full`. `PRIVLINK_MODEL_SEED=n` repeats one run,
+//! `PRIVLINK_MODEL_STEPS=n` sets its length (one that is shorter still need not reach every case); a seed that fails
+//! goes into `regressions.txt`. That these tests can fail is
 //! itself tested: `scripts/planted.sh` plants bugs one by one and names the test that finds each.
 
 #![allow(
@@ -13,6 +14,10 @@
     clippy::wildcard_enum_match_arm,
     reason = "a test builds packets from small numbers, and may fail loudly"
 )]
+
+/// What all tests share.
+#[path = "../support/mod.rs"]
+mod support;
 
 /// Frames, naive checksums.
 mod packet;
@@ -61,41 +66,46 @@ fn seeds(from: u64) -> Vec<u64> {
     one.map_or_else(|| (from..from + 8).collect(), |seed| vec![seed])
 }
 
-/// Steps per seed; eight seeds for each of the tests make two million.
-const STEPS: usize = 64_000;
+/// Steps per seed in a whole run; eight seeds for each of the tests make two million.
+const WHOLE: usize = 64_000;
+
+/// Steps per seed in a sample.
+const SAMPLE: usize = 16_000;
 
 /// What of a step shows that it forwarded something.
 const FORWARDED: [Case; 5] = [Case::Opened, Case::Passed, Case::Returned, Case::Error, Case::Whole];
 
-fn steps() -> usize {
-    std::env::var("PRIVLINK_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(STEPS)
+/// The steps that somebody asks for, or `usual`.
+fn steps_or(usual: usize) -> usize {
+    std::env::var("PRIVLINK_MODEL_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// One run, all its steps taken.
-fn run(seed: u64, workers: u16, table: u32) -> Run {
+fn run(seed: u64, workers: u16, table: u32, steps: usize) -> Run {
     println!("PRIVLINK_MODEL_SEED={seed}, {workers} workers, table of {table}");
     // The four pairs of families take turns.
     let families = Families { consumer: seed & 1 != 0, provider: seed & 2 != 0 };
     let mut run = Run::new(seed, workers, table, families);
-    (0..steps()).for_each(|_| run.step());
+    (0..steps).for_each(|_| run.step());
     run
 }
 
 fn compare(workers: u16, table: u32, from: u64, minimums: &[(Case, u64)]) {
     let mut reached = run::Reached::default();
-    let seeds = seeds(from);
+    let (seeds, steps) = (seeds(from), steps_or(if support::wanted::full() { WHOLE } else { SAMPLE }));
     for &seed in &seeds {
-        run(seed, workers, table).finish(&mut reached);
+        run(seed, workers, table, steps).finish(&mut reached);
     }
     println!("{reached:?}");
-    if steps() < STEPS {
+    if steps < SAMPLE {
         return;
     }
     let forwarded: u64 = FORWARDED.iter().filter_map(|case| reached.get(case)).sum();
-    let all = (steps() * seeds.len()) as u64;
-    assert!(forwarded * 10 >= all * 3, "{forwarded} of {all} steps forwarded something: {reached:?}");
+    let all = (steps * seeds.len()) as u64;
+    assert!(steps < WHOLE || forwarded * 10 >= all * 3, "{forwarded} of {all} steps forwarded something: {reached:?}");
     for &(case, at_least) in minimums {
         let count = reached.get(&case).copied().unwrap_or(0);
+        let at_least = at_least * steps as u64 / WHOLE as u64;
         assert!(count >= at_least, "the generator reached {case:?} only {count} times: {reached:?}");
     }
 }
@@ -166,7 +176,7 @@ fn what_once_failed_does_what_the_model_says() {
     for line in lines {
         let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().expect("a number")).collect();
         let [seed, workers, table] = numbers[..] else { panic!("seed, workers and table: {line}") };
-        run(seed, workers as u16, table as u32).finish(&mut run::Reached::default());
+        run(seed, workers as u16, table as u32, steps_or(WHOLE)).finish(&mut run::Reached::default());
     }
 }
 

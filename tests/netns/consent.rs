@@ -2,13 +2,11 @@
 //! a real client of a real resolver, with a public server beside it.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use crate::dns::{RESOLVER, dig, lab};
-use crate::lab::{
-    CORE, Daemon, ask, attachment, cli, daemon_table, endpoint, eventually, inside, isolated, json, rest,
-};
+use crate::dns::lab;
+use crate::lab::{CORE, Daemon, ask, attachment, cli, daemon_table, endpoint, eventually, isolated, json, rest};
 use crate::peers::Program;
+use crate::support::dns::{RESOLVER, dig, dnsmasq};
 
 const LOGIN: &str = "login.example.com";
 const PUBLIC: &str = "203.0.113.11";
@@ -45,19 +43,7 @@ fn file(state: &str) -> String {
 }
 
 fn public_server() -> Program {
-    let options = [
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--no-resolv",
-        "--no-hosts",
-        "--user=root",
-        "--pid-file=",
-        "--bind-interfaces",
-        "--listen-address=10.1.0.53",
-        "--host-record=login.example.com,203.0.113.11",
-    ];
-    let start = || Command::new("dnsmasq").args(options).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Program(inside("spoke", start).expect("dnsmasq starts"))
+    dnsmasq("spoke", "10.1.0.53", &["--host-record=login.example.com,203.0.113.11"])
 }
 
 fn answer() -> String {

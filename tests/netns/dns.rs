@@ -8,22 +8,14 @@ use crate::lab::{
     CORE, Daemon, ask, attachment, daemon_table, endpoint, eventually, inside, ip, isolated, json, leg, rest, run,
 };
 use crate::peers::Program;
+use crate::support::dns::{RESOLVER, dig, dnsmasq, short};
 
 pub(crate) const NAME: &str = "account.blob.core.windows.net";
 const HOST: &str = "account.privatelink.blob.core.windows.net.";
-pub(crate) const RESOLVER: &str = "10.1.255.254";
 
 /// The public side: an answer for every name that is asked, a private zone that is empty, an alias of somebody's own.
 fn public_server(at: &str) -> Program {
-    let listen = format!("--listen-address={at}");
     let options = [
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--no-resolv",
-        "--no-hosts",
-        "--user=root",
-        "--pid-file=",
-        "--bind-interfaces",
         "--host-record=account.privatelink.blob.core.windows.net,203.0.113.9",
         "--cname=account.blob.core.windows.net,account.privatelink.blob.core.windows.net",
         "--host-record=other.blob.core.windows.net,203.0.113.10",
@@ -32,22 +24,8 @@ fn public_server(at: &str) -> Program {
         "--host-record=account.blob.core.windows.net.alias,203.0.113.12",
         "--address=/example.com/",
         "--txt-record=long.example.com,0123456789012345678901234567890123456789",
-        &listen,
     ];
-    let start = || Command::new("dnsmasq").args(options).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Program(inside("spoke", start).expect("dnsmasq starts"))
-}
-
-/// What `dig` says in a namespace.
-pub(crate) fn dig(namespace: &str, arguments: &str) -> String {
-    let line = format!("netns exec {namespace} dig +time=3 +tries=1 {arguments}");
-    let output = Command::new("ip").args(line.split_whitespace()).output().expect("dig");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The answers to `name`, in short, from the resolver of `spoke`.
-fn short(name: &str, kind: &str) -> Vec<String> {
-    dig("spoke", &format!("@{RESOLVER} +short {name} {kind}")).lines().map(str::to_owned).collect()
+    dnsmasq("spoke", at, &options)
 }
 
 pub(crate) fn file(dns: &str, status: &str) -> String {

@@ -5,13 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::dns::dig;
 use crate::lab::{
     CORE, Daemon, ask, attachment, cli, daemon_table, endpoint, eventually, inside, ip, isolated, json, leg, rest, run,
 };
 use crate::peers::Program;
-
-const RESOLVER: &str = "10.1.255.254";
+use crate::support::dns::{RESOLVER, dig};
 
 /// Names, and the addresses of each.
 const EXPECTED: [(&str, &[&str]); 5] = [

@@ -12,9 +12,10 @@ use std::time::Duration;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData};
 
-use crate::dns::{NAME, RESOLVER, file, lab};
+use crate::dns::{NAME, file, lab};
 use crate::lab::{Daemon, ask, cli, eventually, inside, isolated, json, metrics, now};
 use crate::peers::ANSWER;
+use crate::support::dns::RESOLVER;
 
 const UPSTREAM: &str = "10.1.0.53";
 const TRUE: [u8; 4] = [192, 0, 2, 1];

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::dns::{RESOLVER, dig, lab};
+use crate::dns::lab;
 use crate::lab::{CORE, Daemon, attachment, cli, daemon_table, endpoint, eventually, inside, isolated};
 use crate::peers::Program;
+use crate::support::dns::{RESOLVER, dig, dnsmasq};
 
 /// What everybody else's names are: a zone, a name, and the private zone of accounts, in which nobody is.
 const PUBLIC: &str = "server:
@@ -158,13 +159,7 @@ fn what_somebody_else_serves_is_known_by_asking() {
         assert!(!said.contains("NotAsked"), "{said}");
 
         // A server that has its answers from here has none to give.
-        let forwarder = || {
-            let to = format!("--server={RESOLVER}");
-            let options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root"];
-            let place = ["--pid-file=", "--bind-interfaces", "--listen-address=10.1.0.54", &to];
-            Command::new("dnsmasq").args(options).args(place).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
-        };
-        let _forwarder = Program(inside("spoke", forwarder).expect("dnsmasq starts"));
+        let _forwarder = dnsmasq("spoke", "10.1.0.54", &[&format!("--server={RESOLVER}")]);
         eventually("dnsmasq answers", || dig("spoke", "@10.1.0.54 +short www.corp.internal").contains("10.1.0.7"));
         // A failure is kept for a second.
         eventually("it repeats what it is told", || {

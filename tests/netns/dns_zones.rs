@@ -2,41 +2,26 @@
 //! them that would answer, and serve, whoever is led there.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use crate::dns::dig;
-use crate::lab::{CORE, Daemon, ask, attachment, cli, daemon_table, eventually, inside, ip, isolated, join, leg};
+use crate::lab::{CORE, Daemon, ask, attachment, cli, daemon_table, eventually, ip, isolated, join, leg};
 use crate::peers::{Program, connect, greeted, serve};
+use crate::support::dns::{RESOLVER, dig, dnsmasq, short};
 
 const ACCOUNT: &str = "account.blob.core.windows.net";
 const HOST: &str = "account.privatelink.blob.core.windows.net.";
-const RESOLVER: &str = "10.1.255.254";
 /// Where the public side serves accounts.
 const PUBLIC: &str = "203.0.113.9:7";
 
 /// The public side: names of accounts, of everybody else, and an alias that leads from the one to the other.
 fn public_names() -> Program {
     let options = [
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--no-resolv",
-        "--no-hosts",
-        "--user=root",
-        "--pid-file=",
-        "--bind-interfaces",
-        "--listen-address=10.1.0.53",
         "--host-record=account.blob.core.windows.net,203.0.113.9",
         "--host-record=other.blob.core.windows.net,203.0.113.9",
         "--host-record=none.corp.internal,203.0.113.12",
         "--host-record=www.example.com,203.0.113.11",
         "--cname=leak.example.com,other.blob.core.windows.net",
     ];
-    let start = || Command::new("dnsmasq").args(options).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Program(inside("spoke", start).expect("dnsmasq starts"))
-}
-
-fn short(name: &str, kind: &str) -> Vec<String> {
-    dig("spoke", &format!("@{RESOLVER} +short {name} {kind}")).lines().map(str::to_owned).collect()
+    dnsmasq("spoke", "10.1.0.53", &options)
 }
 
 fn whole(name: &str) -> String {

@@ -9,11 +9,9 @@ use crate::lab::{
     CORE, Daemon, ask, attachment, consumer_vnet, daemon_table, endpoint, eventually, inside, ip, isolated, json, leg,
     run,
 };
-use crate::names::{answers, client, public_server};
 use crate::packets::{SYN, segment};
 use crate::peers::{connect, greeted, inject, raw, serve};
-
-const RESOLVER: &str = "10.1.255.254";
+use crate::support::dns::{RESOLVER, answers, client, public_server};
 
 /// What `doctor` says in a namespace of a host that asks `resolver`: the exit code and every line.
 pub(crate) fn examine(namespace: &str, resolver: &str, arguments: &str) -> (Option<i32>, Vec<Value>) {

@@ -1,7 +1,7 @@
 //! The whole daemon against what nobody asks for: SIGKILL at any moment and at every sync, a full disk, callers
 //! that race each other and the packets. Packets are the judge: what they meet must be what was acknowledged.
 //!
-//! `PRIVLINK_LONG=1` runs every round and every kill point there is.
+//! `PRIVLINK_TESTS=netns,full` runs every round and every kill point there is.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -22,11 +22,6 @@ mod ledger;
 mod races;
 /// SIGKILL at every system call that makes something durable.
 mod syncs;
-
-/// Whether the long form was asked for.
-fn long() -> bool {
-    std::env::var_os("PRIVLINK_LONG").is_some_and(|value| value != "0")
-}
 
 fn strace_is_there() {
     let version = Command::new("strace").arg("--version").output();

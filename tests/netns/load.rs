@@ -1,5 +1,5 @@
-//! How much the API answers beside traffic. Figures, no assertion about them: `cargo test --release --test netns load::
-//! -- --ignored --nocapture`.
+//! How much the API answers beside traffic. Figures, no assertion about them: `PRIVLINK_TESTS=netns cargo test --release
+//! --test netns load:: -- --ignored --nocapture`.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

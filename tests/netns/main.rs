@@ -1,7 +1,6 @@
 //! The daemon itself over real TUN devices, with real kernel sockets as its peers. Each test runs itself
 //! again inside a network and mount namespace of its own, so that nothing of this machine is touched and a
-//! crash leaves nothing behind. A machine without TUN fails these tests; `PRIVLINK_TESTS=no-netns` skips
-//! them and says so.
+//! crash leaves nothing behind. `PRIVLINK_TESTS=netns` runs them; then a machine without TUN fails.
 
 #![allow(
     clippy::expect_used,
@@ -11,12 +10,13 @@
     reason = "helpers of tests fail by panicking"
 )]
 
-/// Namespaces, the daemon, its counters.
+/// What all tests share.
+#[path = "../support/mod.rs"]
+mod support;
+
+/// The networks and the configuration that most tests share.
 mod lab;
-/// Packets made by hand.
-mod packets;
-/// Sockets and captures.
-mod peers;
+use support::{packets, peers};
 
 /// Approved works, everything else is refused and counted.
 mod basics;

@@ -2,57 +2,15 @@
 //! VNet that has no endpoint.
 
 use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::lab::{
     CORE, Daemon, ask, attachment, consumer_vnet, daemon_table, endpoint, eventually, inside, isolated, leg, run,
 };
 use crate::peers::Program;
+use crate::support::dns::{answers, client, public_server};
 
 const SERVER: &str = "orders.database.windows.net";
-
-/// What the public internet says, at an address of a namespace: names of private zones lead to public addresses.
-pub(crate) fn public_server(namespace: &str, at: &str) -> Program {
-    let listen = format!("--listen-address={at}");
-    let options = [
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--no-resolv",
-        "--no-hosts",
-        "--user=root",
-        "--pid-file=",
-        "--bind-interfaces",
-        "--local=/windows.net/",
-        "--host-record=account.privatelink.blob.core.windows.net,203.0.113.9",
-        "--cname=account.blob.core.windows.net,account.privatelink.blob.core.windows.net",
-        "--host-record=orders.privatelink.database.windows.net,203.0.113.10",
-        "--cname=orders.database.windows.net,orders.privatelink.database.windows.net",
-        &listen,
-    ];
-    let start = || Command::new("dnsmasq").args(options).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Program(inside(namespace, start).expect("dnsmasq starts"))
-}
-
-/// A program in a namespace on a host whose resolv.conf names `resolver`.
-pub(crate) fn client(namespace: &str, resolver: &str, line: &str) -> Output {
-    let file = format!("/run/resolv.{namespace}.conf");
-    fs::write(&file, format!("nameserver {resolver}\noptions timeout:2 attempts:2\n")).expect("written");
-    let script = format!("mount --bind {file} /etc/resolv.conf && exec {line}");
-    Command::new("ip")
-        .args(["netns", "exec", namespace, "unshare", "--mount", "sh", "-c", &script])
-        .output()
-        .expect("ip")
-}
-
-/// The addresses that glibc's resolver finds.
-pub(crate) fn answers(namespace: &str, resolver: &str, name: &str) -> Vec<String> {
-    let output = client(namespace, resolver, &format!("getent ahosts {name}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut found: Vec<String> = text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
-    found.sort();
-    found.dedup();
-    found
-}
 
 /// A program that asks musl's resolver, linked with nothing of this system's.
 const ASK_MUSL: &str = r#"

@@ -2,9 +2,8 @@
 
 use crate::doctor::{core, examine, file, lab, names_it, spoke};
 use crate::lab::{Daemon, ask, eventually, ip, isolated, json, read_log};
-use crate::names::{answers, public_server};
+use crate::support::dns::{RESOLVER, answers, public_server};
 
-const RESOLVER: &str = "10.1.255.254";
 const NAME: &str = "account.blob.core.windows.net";
 
 /// Code, severity and message of what `status` says about namespaces.

@@ -7,8 +7,8 @@ use crate::lab::{
     CORE, Daemon, ask, attachment, consumer_vnet, daemon_table, endpoint, eventually, inside, isolated, leg, metrics,
     read_log,
 };
-use crate::names::{answers, client, public_server};
 use crate::peers::Program;
+use crate::support::dns::{answers, client, public_server};
 
 const ACCOUNT: &str = "account.blob.core.windows.net";
 

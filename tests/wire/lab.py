@@ -89,6 +89,11 @@ def ip(text):
     run("ip", *text.split())
 
 
+def build(*lines):
+    """Makes networks, a line for each part (tests/support/networks.rs)."""
+    run(os.environ["PRIVLINK_LAB_BUILDER"], input="\n".join(lines))
+
+
 def enter(namespace):
     """Moves the calling thread into a namespace; sockets made there stay there."""
     descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
@@ -229,19 +234,11 @@ class Lab:
                 ("server", "core", "net0", "10.20.1.1/24", "fd20:1::1/64", mtu[1]))
         macs = []
         for host, router, link, gate, gate6, size in ends:
-            for name in (host, router):
-                ip(f"netns add {name}")
-                ip(f"-n {name} link set lo up")
-            run("ip", "netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
-                "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.accept_dad=0", "net.ipv4.icmp_ratelimit=0",
-                "net.ipv6.icmp.ratelimit=0", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
-            run("ip", "netns", "exec", host, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
-                "net.ipv6.conf.default.disable_ipv6=1")
-            ip(f"-n {router} link add {link} mtu {size} type veth peer name eth0 mtu {size} netns {host}")
-            ip(f"-n {router} address add {gate} dev {link}")
-            ip(f"-n {router} address add {gate6} dev {link} nodad")
-            ip(f"-n {router} link set {link} up")
-            ip(f"-n {host} link set eth0 up")
+            build(f"router {router}", f"host {host}",
+                  f"set {router} net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 net.ipv4.icmp_ratelimit=0 "
+                  "net.ipv6.icmp.ratelimit=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0",
+                  f"set {host} net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1",
+                  f"link {router} {link} {gate},{gate6} {host} eth0 - mtu {size}")
             for name, device in ((router, link), (host, "eth0")):
                 run("ip", "netns", "exec", name, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off")
             mac = self.mac(host, "eth0")

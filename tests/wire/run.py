@@ -1,6 +1,6 @@
 """Runs every case against the daemon of a lab of its own; one line per case that fails, and the sum.
 
-usage: run.py PRIVLINK [NAME...]
+usage: run.py PRIVLINK [--all | --sample] [NAME...]
 """
 
 import importlib
@@ -56,4 +56,4 @@ def main(binary, wanted):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], [name for name in sys.argv[2:] if name not in ("--all", "--sample")]))

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{TRUE, UPSTREAM, addresses, listens, query, resolved, upstream};
-use crate::dns::{NAME, RESOLVER, file, lab};
+use crate::dns::{NAME, file, lab};
 use crate::lab::{Daemon, eventually, inside, isolated, metrics, now};
 use crate::peers::ANSWER;
+use crate::support::dns::RESOLVER;
 
 /// Questions that wait for an upstream at most.
 const WAITING: u64 = 1_024;

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use super::ledger::{Ledger, lab};
-use super::{attach, long, strace_is_there};
+use super::{attach, strace_is_there};
 use crate::lab::{Daemon, FILE, isolated};
+use crate::support::wanted::full;
 
 /// Connections that change alone; the pair comes on top.
 const SINGLES: usize = 6;
@@ -18,7 +19,7 @@ fn slow_disk() -> Vec<String> {
 #[test]
 fn packets_agree_with_what_was_acknowledged_before_a_kill() {
     isolated("faults::kills::packets_agree_with_what_was_acknowledged_before_a_kill", || {
-        let rounds = if long() { 200 } else { 20 };
+        let rounds = if full() { 200 } else { 20 };
         let mut random = fastrand::Rng::with_seed(0x0dd_b411);
         strace_is_there();
         lab();

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::api::{call, items};
-use super::long;
 use crate::lab::{Daemon, eventually, inside, ip, isolated, metrics, now, orders, state_of, two_legs, verdict};
 use crate::peers::address;
+use crate::support::wanted::full;
 
 const CONNECTION: &str = "/v1/connections/orders";
 const OWNER: &str =
@@ -66,7 +66,7 @@ fn winner(answers: &[(u16, Value); 2], refusal: u16) -> usize {
 fn of_two_who_decide_at_once_one_wins_and_the_other_sees_the_new_state() {
     isolated("faults::races::of_two_who_decide_at_once_one_wins_and_the_other_sees_the_new_state", || {
         two_legs();
-        let rounds = if long() { 500 } else { 60 };
+        let rounds = if full() { 500 } else { 60 };
         let mut random = fastrand::Rng::with_seed(7);
         let _daemon = Daemon::start(&orders("Approved"));
         let mut won = [[0; 2]; 2];
@@ -179,7 +179,7 @@ impl Stream {
 fn no_packet_passes_that_the_last_of_racing_callers_forbids() {
     isolated("faults::races::no_packet_passes_that_the_last_of_racing_callers_forbids", || {
         two_legs();
-        let rounds = if long() { 1_000 } else { 100 };
+        let rounds = if full() { 1_000 } else { 100 };
         let mut random = fastrand::Rng::with_seed(11);
         let _daemon = Daemon::start(&orders("Approved"));
         let backend = inside("core", || UdpSocket::bind(address("10.20.0.2:7000"))).expect("bound");

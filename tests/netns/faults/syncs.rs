@@ -4,8 +4,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
 use super::ledger::{Ledger, lab};
-use super::{attach, long, strace_is_there};
+use super::{attach, strace_is_there};
 use crate::lab::{Daemon, FILE, eventually, isolated, read_log};
+use crate::support::wanted::full;
 
 /// What makes something durable, or a file appear, go or shrink.
 const CALLS: &str = "fsync,fdatasync,sync_file_range,rename,renameat,renameat2,unlink,unlinkat,ftruncate";
@@ -118,7 +119,7 @@ fn points(calls: &[Call]) -> Vec<Point> {
 
 /// All of them in the long form, else as many as `limit`, spread evenly.
 fn some(points: Vec<Point>, limit: usize) -> impl Iterator<Item = Point> {
-    let (all, limit) = (points.len(), if long() { points.len() } else { limit });
+    let (all, limit) = (points.len(), if full() { points.len() } else { limit });
     points
         .into_iter()
         .enumerate()

@@ -1,8 +1,9 @@
 //! `dns` of a VNet and the names of resources, as `dig` sees them.
 
 use super::{Edits, Flip, How, Row, See};
-use crate::dns::dig;
 use crate::lab::eventually;
+pub(super) use crate::support::dns::RESOLVER;
+use crate::support::dns::dig;
 
 /// The VNet of the clients has a resolver, with these settings too.
 macro_rules! resolver {
@@ -23,7 +24,6 @@ pub(super) fn says(at: &str, name: &str, text: &str) {
 }
 
 const FILE: &str = "account.file.core.windows.net";
-pub(super) const RESOLVER: &str = "10.1.255.254";
 
 const SPOKE: &str = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Network/virtualNetworks/spoke?api-version=2026-03-01";
 

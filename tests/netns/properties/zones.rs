@@ -2,8 +2,8 @@
 
 use super::names::{RESOLVER, row, says};
 use super::{Edits, Row, See, live, refused};
-use crate::dns::dig;
 use crate::lab::eventually;
+use crate::support::dns::dig;
 
 /// The VNet of the clients has a resolver.
 const RESOLVED: (&str, &str) = ("peerings = [\"hub\"]", "peerings = [\"hub\"]\ndns = { listen = \"10.1.255.254\" }");

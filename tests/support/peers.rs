@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketType};
 
-use super::lab::{PATIENCE, inside, now};
+use super::namespaces::inside;
+use super::waiting::{PATIENCE, now};
 
 /// Longest wait for an answer that comes: on a busy machine some of what is sent is lost, and sent again.
 pub(crate) const ANSWER: Duration = PATIENCE;

@@ -1,22 +1,33 @@
 //! Packets by hand, and what is read of those that leave: written again rather than taken from the code under test.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// TCP flags.
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+pub(crate) const ACK: u8 = 16;
+
+/// An IPv4 address and a port.
+pub(crate) type Side = (Ipv4Addr, u16);
+
+/// Hops that a packet has left.
+const HOPS: u8 = 64;
 
 /// Bytes of the virtio header before a packet.
-pub(super) const VNET: usize = 10;
+pub(crate) const VNET: usize = 10;
 
 /// Addresses, protocol and ports of a packet, the identifier twice for an echo.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) source: IpAddr,
-    pub(super) destination: IpAddr,
-    pub(super) protocol: u8,
-    pub(super) ports: (u16, u16),
+pub(crate) struct Seen {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) protocol: u8,
+    pub(crate) ports: (u16, u16),
 }
 
 impl Seen {
     /// `None`: it is no IP packet.
-    pub(super) fn of(packet: &[u8]) -> Option<Self> {
+    pub(crate) fn of(packet: &[u8]) -> Option<Self> {
         let word = |at: usize| packet.get(at..at + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
         let four = |at: usize| packet.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map(IpAddr::from);
         let six = |at: usize| packet.get(at..at + 16).and_then(|b| <[u8; 16]>::try_from(b).ok()).map(IpAddr::from);
@@ -52,42 +63,48 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 /// An IP packet; addresses of two families make an IPv4 packet from nobody.
-fn ip(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+fn ip(from: IpAddr, to: IpAddr, protocol: u8, hops: u8, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as u16;
     if from.is_ipv6() && to.is_ipv6() {
-        let head = [&[0x60, 0, 0, 0][..], &length.to_be_bytes(), &[protocol, 64], &octets(from), &octets(to)].concat();
+        let head =
+            [&[0x60, 0, 0, 0][..], &length.to_be_bytes(), &[protocol, hops], &octets(from), &octets(to)].concat();
         return [&head, payload].concat();
     }
     let total = (length + 20).to_be_bytes();
-    let mut head = [&[0x45, 0][..], &total, &[0, 7, 0, 0, 64, protocol, 0, 0], &octets(from), &octets(to)].concat();
+    let mut head = [&[0x45, 0][..], &total, &[0, 7, 0, 0, hops, protocol, 0, 0], &octets(from), &octets(to)].concat();
     head.resize(20, 0);
     let sum = checksum(&head, 0);
     head[10..12].copy_from_slice(&sum.to_be_bytes());
     [&head, payload].concat()
 }
 
+/// [`transport_of`] with the usual hops.
+fn transport(from: IpAddr, to: IpAddr, protocol: u8, segment: Vec<u8>, at: usize) -> Vec<u8> {
+    transport_of(from, to, protocol, HOPS, segment, at)
+}
+
 /// `segment` in an IP packet, its checksum at `at` made right.
-fn transport(from: IpAddr, to: IpAddr, protocol: u8, mut segment: Vec<u8>, at: usize) -> Vec<u8> {
+fn transport_of(from: IpAddr, to: IpAddr, protocol: u8, hops: u8, mut segment: Vec<u8>, at: usize) -> Vec<u8> {
     let pseudo = [octets(from), octets(to)].concat();
     let start = u32::from(!checksum(&pseudo, 0)) + u32::from(protocol) + segment.len() as u32;
     let sum = checksum(&segment, if protocol == 1 { 0 } else { start });
     segment[at..at + 2].copy_from_slice(&sum.to_be_bytes());
-    ip(from, to, protocol, &segment)
+    ip(from, to, protocol, hops, &segment)
 }
 
-pub(super) fn tcp(from: IpAddr, to: IpAddr, ports: (u16, u16), flags: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn tcp(from: IpAddr, to: IpAddr, ports: (u16, u16), flags: u8, payload: &[u8]) -> Vec<u8> {
     let (source, destination) = (ports.0.to_be_bytes(), ports.1.to_be_bytes());
     let head =
         [&source[..], &destination, &[0, 0, 1, 0, 0, 0, 1, 1, 0x60, flags, 0xff, 0xff, 0, 0, 0, 0], &[2, 4, 5, 0xb4]];
     transport(from, to, 6, [&head.concat(), payload].concat(), 16)
 }
 
-pub(super) fn udp(from: IpAddr, to: IpAddr, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(from: IpAddr, to: IpAddr, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let words = [ports.0, ports.1, payload.len() as u16 + 8, 0].map(u16::to_be_bytes).concat();
     transport(from, to, 17, [&words, payload].concat(), 6)
 }
 
-pub(super) fn echo(from: IpAddr, to: IpAddr, request: bool, identifier: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn echo(from: IpAddr, to: IpAddr, request: bool, identifier: u16, payload: &[u8]) -> Vec<u8> {
     let kind = match (from.is_ipv6(), request) {
         (false, true) => 8,
         (false, false) => 0,
@@ -98,19 +115,43 @@ pub(super) fn echo(from: IpAddr, to: IpAddr, request: bool, identifier: u16, pay
     icmp_over(from, to, [&head, payload].concat(), true)
 }
 
+/// An IPv4 echo request with sequence number 1.
+pub(crate) fn echo_request(from: Ipv4Addr, to: Ipv4Addr, identifier: u16, hops: u8) -> Vec<u8> {
+    let message = [&[8, 0, 0, 0][..], &identifier.to_be_bytes(), &[0, 1]].concat();
+    transport_of(from.into(), to.into(), 1, hops, message, 2)
+}
+
+/// An IPv4 datagram.
+pub(crate) fn datagram(from: Side, to: Side, payload: &[u8]) -> Vec<u8> {
+    udp(from.0.into(), to.0.into(), (from.1, to.1), payload)
+}
+
+/// An IPv4 TCP segment without options or data.
+pub(crate) fn segment(from: Side, to: Side, flags: u8, seq: u32, ack: u32) -> Vec<u8> {
+    data(from, to, flags, (seq, ack), b"")
+}
+
+/// An IPv4 TCP segment without options.
+pub(crate) fn data(from: Side, to: Side, flags: u8, (seq, ack): (u32, u32), payload: &[u8]) -> Vec<u8> {
+    let ports = [from.1, to.1].map(u16::to_be_bytes).concat();
+    let numbers = [seq, ack].map(u32::to_be_bytes).concat();
+    let segment = [&ports, &numbers, &[0x50, flags, 0xff, 0xff, 0, 0, 0, 0][..], payload].concat();
+    transport(from.0.into(), to.0.into(), 6, segment, 16)
+}
+
 /// An ICMP message with a right checksum, or the one it has.
-pub(super) fn icmp_over(from: IpAddr, to: IpAddr, mut message: Vec<u8>, right: bool) -> Vec<u8> {
+pub(crate) fn icmp_over(from: IpAddr, to: IpAddr, mut message: Vec<u8>, right: bool) -> Vec<u8> {
     let protocol = if from.is_ipv6() { 58 } else { 1 };
     message.resize(message.len().max(8), 0);
     if right {
         message[2..4].fill(0);
         return transport(from, to, protocol, message, 2);
     }
-    ip(from, to, protocol, &message)
+    ip(from, to, protocol, HOPS, &message)
 }
 
 /// `count` units of 8 bytes of a packet from unit `first` on, as a fragment; `damaged`: of other bytes.
-pub(super) fn piece(whole: &[u8], number: u16, first: u16, count: usize, last: bool, damaged: bool) -> Vec<u8> {
+pub(crate) fn piece(whole: &[u8], number: u16, first: u16, count: usize, last: bool, damaged: bool) -> Vec<u8> {
     let six = whole[0] >> 4 == 6;
     let header = if six { 40 } else { 20 };
     let from = (header + usize::from(first) * 8).min(whole.len());
