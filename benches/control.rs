@@ -20,7 +20,7 @@ use privlink::compile::{Input, Registry, compile};
 use privlink::config;
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::{DecisionStore as _, Durable};
-use privlink::control::{Command, ControlPlane, Decision, FileVersion, Prepared, Setup};
+use privlink::control::{ApplyFile, Command, ControlPlane, Decide, Decision, Delete, Prepared, Put, Setup};
 use privlink::model::decisions::DAEMON;
 use privlink::model::decisions::{Connection, DecidedBy, ItemKind};
 use privlink::model::links::LinkKey;
@@ -109,7 +109,7 @@ fn endpoint(ip: Option<std::net::IpAddr>) -> PrivateEndpoint {
 fn create(control: &ControlPlane, key: Key, wanted: &PrivateEndpoint) {
     let mut items = Box::new(Model::default());
     items.endpoints.insert(key, wanted.clone());
-    control.apply(&root(), Command::Put { items, create_only: true }).expect("created");
+    control.apply(&root(), Put { items, create_only: true }).expect("created");
 }
 
 /// Median and longest of `rounds` runs of `work`.
@@ -183,12 +183,12 @@ fn measure(large: &Path) {
     println!("{:<44} {:.1?}", "start with 100 K endpoints", began.elapsed());
     println!("{:<44} {} MB", "resident with 100 K endpoints", resident());
     let decision = |round: usize| Decision { endpoint: named(round * 7).to_string(), ..Decision::default() };
-    let tell = |command| drop(control.apply(&root(), command).expect("done"));
-    timed("reject at 100 K", 50, |round| tell(Command::Reject(decision(round))));
-    timed("approve at 100 K", 50, |round| tell(Command::Approve(decision(round))));
+
+    timed("reject at 100 K", 50, |round| tell(&control, Decide::reject(decision(round))));
+    timed("approve at 100 K", 50, |round| tell(&control, Decide::approve(decision(round))));
     timed("create at 100 K", 50, |round| create(&control, named(200_000 + round), &wanted));
     timed("delete at 100 K", 50, |round| {
-        tell(Command::Delete { kind: ItemKind::Endpoint, reference: named(200_000 + round).to_string() });
+        tell(&control, Delete { kind: ItemKind::Endpoint, reference: named(200_000 + round).to_string() });
     });
     timed("show one of 100 K", 50, |round| drop(control.view().endpoint(&named(round).to_string()).expect("there")));
     timed("list the pending of 100 K", 50, |_| drop(control.view().connections(true)));
@@ -216,8 +216,8 @@ fn main() {
     let mut file = networks();
     (0..100_000).for_each(|number| file.endpoints.insert(named(number), wanted.clone()));
     let began = Instant::now();
-    let version = FileVersion { author: DAEMON.into(), model: file.clone(), host: None, prune: false, dry_run: false };
-    control.apply(&root(), Command::ApplyFile(Box::new(version))).expect("applied");
+    let version = ApplyFile { author: DAEMON.into(), model: file.clone(), host: None, prune: false, dry_run: false };
+    control.apply(&root(), version).expect("applied");
     println!("{:<44} {:.1?}", "100 K endpoints applied by one file", began.elapsed());
     drop((control, file));
 
@@ -226,4 +226,8 @@ fn main() {
     let child = std::process::Command::new(program).args(["--bench", "--at"]).arg(&large).status().expect("run");
     assert!(child.success());
     std::fs::remove_dir_all(directory).expect("removed");
+}
+
+fn tell(control: &ControlPlane, command: impl Command) {
+    control.apply(&root(), command).expect("done");
 }

@@ -20,7 +20,7 @@ use privlink::compile::names::Planner;
 use privlink::config;
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::{DecisionStore as _, Durable};
-use privlink::control::{Command, ControlPlane, Decision, FileVersion, Prepared, Setup};
+use privlink::control::{ApplyFile, Command, ControlPlane, Decide, Decision, Delete, Prepared, Put, Setup};
 use privlink::model::decisions::DAEMON;
 use privlink::model::decisions::ItemKind;
 use privlink::model::links::LinkKey;
@@ -158,23 +158,22 @@ fn main() {
     }
     (0..MANY).for_each(|number| file.endpoints.insert(named(number), endpoint(number)));
     let began = Instant::now();
-    let version = FileVersion { author: DAEMON.into(), model: file, host: None, prune: false, dry_run: false };
-    control.apply(&root, Command::ApplyFile(Box::new(version))).expect("applied");
+    let version = ApplyFile { author: DAEMON.into(), model: file, host: None, prune: false, dry_run: false };
+    control.apply(&root, version).expect("applied");
     println!("{:<52} {:.1?}", "100 K endpoints with a name each, by one file", began.elapsed());
 
-    let tell = |command| drop(control.apply(&root, command).expect("done"));
     timed("create, until the name answers", 50, |round| {
         let mut items = Box::new(Model::default());
         items.endpoints.insert(named(MANY + round), endpoint(MANY + round));
-        tell(Command::Put { items, create_only: true });
+        tell(&control, Put { items, create_only: true });
         answered(&control, MANY + round, true);
     });
     timed("reject, until it answers no more", 50, |round| {
-        tell(Command::Reject(Decision { endpoint: named(round * 7).to_string(), ..Decision::default() }));
+        tell(&control, Decide::reject(Decision { endpoint: named(round * 7).to_string(), ..Decision::default() }));
         answered(&control, round * 7, false);
     });
     timed("delete, until it is gone", 50, |round| {
-        tell(Command::Delete { kind: ItemKind::Endpoint, reference: named(MANY + round).to_string() });
+        tell(&control, Delete { kind: ItemKind::Endpoint, reference: named(MANY + round).to_string() });
         answered(&control, MANY + round, false);
     });
     // What the API does besides: whom a document may speak of, before the call, and what surprises, after it.
@@ -198,4 +197,8 @@ fn main() {
 fn networks_once() -> Model {
     static ONCE: std::sync::OnceLock<Model> = std::sync::OnceLock::new();
     ONCE.get_or_init(networks).clone()
+}
+
+fn tell(control: &ControlPlane, command: impl Command) {
+    control.apply(&Caller::user(0, "root"), command).expect("done");
 }

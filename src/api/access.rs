@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 
 use super::ApiState;
 use super::error::Rejection;
-use super::execute::apply;
+use super::execute::{apply, done};
 use crate::access::rights::visibility::sees_grant;
 use crate::access::rights::{Right, Rights};
-use crate::control::{Command, Outcome};
+use crate::control::{CreateToken, Delete, Put, RevokeToken, RotateToken, TokenCreated};
 use crate::interface::{Assignment, Done, List, NewToken, Role, Token, Whoami};
 use crate::model::decisions::ItemKind;
 use crate::model::{Caller, Key, Model, RoleAssignment, RoleDefinition, Scope, Subject, actions, token};
@@ -58,7 +58,7 @@ pub(super) async fn create_role(
     };
     let mut items = Box::new(Model::default());
     items.roles.insert(Key::global(role.name.to_string()), role);
-    done(state, caller, Command::Put { items, create_only: true }).await
+    done(state, caller, Put { items, create_only: true }).await
 }
 
 /// `DELETE /v1/roles/{role}`
@@ -67,7 +67,7 @@ pub(super) async fn delete_role(
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,
 ) -> Answer<Done> {
-    done(state, caller, Command::Delete { kind: ItemKind::Role, reference }).await
+    done(state, caller, Delete { kind: ItemKind::Role, reference }).await
 }
 
 /// `GET /v1/assignments`: those that the caller may read, and its own.
@@ -123,7 +123,7 @@ pub(super) async fn create_assignment(
     };
     let mut items = Box::new(Model::default());
     items.assignments.insert(Key::global(given.id().to_string()), given);
-    done(state, caller, Command::Put { items, create_only: true }).await
+    done(state, caller, Put { items, create_only: true }).await
 }
 
 /// `DELETE /v1/assignments/{id}`
@@ -132,7 +132,7 @@ pub(super) async fn delete_assignment(
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,
 ) -> Answer<Done> {
-    done(state, caller, Command::Delete { kind: ItemKind::Assignment, reference }).await
+    done(state, caller, Delete { kind: ItemKind::Assignment, reference }).await
 }
 
 /// `GET /v1/tokens`
@@ -152,7 +152,8 @@ pub(super) async fn create_token(
     let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
     let lifetime = SignedDuration::from_secs(i64::try_from(lifetime_seconds).unwrap_or(i64::MAX));
     let random = random()?;
-    with_secret(apply(state, caller, Command::CreateToken { name, lifetime, random }).await?.0)
+    let (made, _) = apply(state, caller, CreateToken { name, lifetime, random }).await?;
+    Ok(with_secret(&made))
 }
 
 /// `POST /v1/tokens/{name}/rotate`
@@ -162,7 +163,8 @@ pub(super) async fn rotate_token(
     Path(name): Path<String>,
 ) -> Answer<Token> {
     let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
-    with_secret(apply(state, caller, Command::RotateToken { name, random: random()? }).await?.0)
+    let (made, _) = apply(state, caller, RotateToken { name, random: random()? }).await?;
+    Ok(with_secret(&made))
 }
 
 /// 256 bits from the system's generator.
@@ -173,19 +175,9 @@ fn random() -> Result<Box<[u8; 32]>, Rejection> {
 }
 
 /// The one answer that holds a secret.
-fn with_secret(outcome: Outcome) -> Answer<Token> {
-    match outcome {
-        Outcome::TokenCreated(minted) | Outcome::Rotated(minted) => {
-            let secret = Some(minted.secret.expose().to_owned());
-            Ok(Json(List::one(Token { secret, warnings: minted.warnings, ..without_secret(&minted.token) })))
-        }
-        other @ (Outcome::Decided(_)
-        | Outcome::DecidedAll(_)
-        | Outcome::Put(_)
-        | Outcome::Deleted(_)
-        | Outcome::Revoked(_)
-        | Outcome::Applied(_)) => Err(Rejection::internal(&std::io::Error::other(other.to_string()))),
-    }
+fn with_secret(made: &TokenCreated) -> Json<List<Token>> {
+    let secret = Some(made.secret.expose().to_owned());
+    Json(List::one(Token { secret, ..without_secret(&made.token) }))
 }
 
 /// `DELETE /v1/tokens/{name}`
@@ -195,7 +187,7 @@ pub(super) async fn revoke_token(
     Path(name): Path<String>,
 ) -> Answer<Done> {
     let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
-    done(state, caller, Command::RevokeToken { name }).await
+    done(state, caller, RevokeToken { name }).await
 }
 
 /// Who may do what where?
@@ -254,11 +246,6 @@ pub(super) fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Ca
 pub(super) fn demand(state: &ApiState, caller: &Caller, action: crate::model::Action) -> Result<(), Rejection> {
     let view = state.control.view();
     Ok(Rights::of(caller, &view.access).demand(&Right::anywhere(action))?)
-}
-
-async fn done(state: ApiState, caller: Caller, command: Command) -> Answer<Done> {
-    let (outcome, _) = apply(state, caller, command).await?;
-    Ok(Json(List::one(Done { lines: outcome.to_string().lines().map(str::to_owned).collect() })))
 }
 
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {

@@ -7,8 +7,8 @@ use axum::{Extension, Json};
 
 use super::ApiState;
 use super::error::Rejection;
-use super::execute::{apply, unexpected};
-use crate::control::{Command, EndpointView, Outcome};
+use super::execute::{apply, done};
+use crate::control::{Delete, Deletion, EndpointView, Put, Unchanged};
 use crate::interface::{AcceptNames, Deleted, Done, List, Reload};
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::{AcceptedNames, Caller, Model, actions};
@@ -19,24 +19,10 @@ pub(super) async fn delete_endpoint(
     Extension(caller): Extension<Caller>,
     Path(endpoint): Path<String>,
 ) -> Result<Json<List<Deleted>>, Rejection> {
-    let command = Command::Delete { kind: ItemKind::Endpoint, reference: endpoint.clone() };
-    match apply(state, caller, command).await.map_err(|rejection| rejection.about(&endpoint))? {
-        (Outcome::Deleted(deletion), in_force_microseconds) => Ok(Json(List::one(Deleted {
-            endpoint: deletion.item.key.to_string(),
-            in_force_microseconds,
-            warnings: deletion.warnings,
-        }))),
-        (
-            other @ (Outcome::Decided(_)
-            | Outcome::DecidedAll(_)
-            | Outcome::Put(_)
-            | Outcome::TokenCreated(_)
-            | Outcome::Rotated(_)
-            | Outcome::Revoked(_)
-            | Outcome::Applied(_)),
-            _,
-        ) => Err(unexpected(&other)),
-    }
+    let command = Delete { kind: ItemKind::Endpoint, reference: endpoint.clone() };
+    let deleted = apply(state, caller, command).await.map_err(|rejection| rejection.about(&endpoint))?;
+    let (Deletion { item, warnings, .. }, in_force_microseconds) = deleted;
+    Ok(Json(List::one(Deleted { endpoint: item.key.to_string(), in_force_microseconds, warnings })))
 }
 
 /// `POST /v1/endpoints/{endpoint}/accept-names`
@@ -67,10 +53,8 @@ pub(super) async fn accept_names(
     let items = vec![Item { kind: ItemKind::Endpoint, key: key.clone() }];
     let mut wanted = Model::default();
     wanted.endpoints.insert(key, endpoint);
-    let then = Box::new(Command::Put { items: Box::new(wanted), create_only: false });
-    let command = Command::Unchanged { items, seen: std::sync::Arc::clone(&view.decisions), then };
-    let (outcome, _) = apply(state, caller, command).await?;
-    Ok(Json(List::one(Done { lines: outcome.to_string().lines().map(str::to_owned).collect() })))
+    let then = Put { items: Box::new(wanted), create_only: false };
+    done(state, caller, Unchanged { items, seen: std::sync::Arc::clone(&view.decisions), then }).await
 }
 
 /// `DELETE /v1/resources/{resource}`
@@ -98,8 +82,7 @@ pub(super) async fn delete_item(
     Path(reference): Path<String>,
     kind: ItemKind,
 ) -> Result<Json<List<Done>>, Rejection> {
-    let (outcome, _) = apply(state, caller, Command::Delete { kind, reference }).await?;
-    Ok(Json(List::one(Done { lines: outcome.to_string().lines().map(str::to_owned).collect() })))
+    done(state, caller, Delete { kind, reference }).await
 }
 
 /// `POST /v1/reload`: the same as SIGHUP, with the caller's rights.

@@ -8,10 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
 use super::error::Rejection;
-use super::execute::{apply, unexpected};
+use super::execute::apply;
 use super::{ApiState, convert};
-use crate::control::{Command, Decided, Decision, Outcome, Selection, Until};
-use crate::interface::{Decide, DecideAll, DecidedAll, List, Transition};
+use crate::control::{Decide, DecideAll, Decided, Decision, Selection, Until};
+use crate::interface::{self, DecidedAll, List, Transition};
 use crate::model::{Caller, ConnectionState};
 
 /// `POST /v1/connections/{endpoint}/approve`
@@ -21,7 +21,7 @@ pub(super) async fn approve(
     endpoint: Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<List<Transition>>, Rejection> {
-    decide(state, caller, endpoint, body, Command::Approve).await
+    decide(state, caller, endpoint, body, Decide::approve).await
 }
 
 /// `POST /v1/connections/{endpoint}/reject`
@@ -31,7 +31,7 @@ pub(super) async fn reject(
     endpoint: Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<List<Transition>>, Rejection> {
-    decide(state, caller, endpoint, body, Command::Reject).await
+    decide(state, caller, endpoint, body, Decide::reject).await
 }
 
 /// `POST /v1/connections/{endpoint}/remove`
@@ -41,7 +41,7 @@ pub(super) async fn remove(
     endpoint: Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<List<Transition>>, Rejection> {
-    decide(state, caller, endpoint, body, Command::Remove).await
+    decide(state, caller, endpoint, body, Decide::remove).await
 }
 
 /// `POST /v1/resources/{resource}/connections/approve`
@@ -51,7 +51,7 @@ pub(super) async fn approve_all(
     resource: Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<List<DecidedAll>>, Rejection> {
-    decide_all(state, caller, resource, body, Command::ApproveAll).await
+    decide_all(state, caller, resource, body, DecideAll::approve).await
 }
 
 /// `POST /v1/resources/{resource}/connections/reject`
@@ -61,7 +61,7 @@ pub(super) async fn reject_all(
     resource: Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<List<DecidedAll>>, Rejection> {
-    decide_all(state, caller, resource, body, Command::RejectAll).await
+    decide_all(state, caller, resource, body, DecideAll::reject).await
 }
 
 async fn decide(
@@ -69,27 +69,16 @@ async fn decide(
     Extension(caller): Extension<Caller>,
     Path(endpoint): Path<String>,
     body: Result<Bytes, BytesRejection>,
-    command: fn(Decision) -> Command,
+    command: fn(Decision) -> Decide,
 ) -> Result<Json<List<Transition>>, Rejection> {
-    let Decide { reason, resource, if_state, for_seconds } = read(&body?)?;
+    let interface::Decide { reason, resource, if_state, for_seconds } = read(&body?)?;
     let if_state = if_state.map(state_of).transpose()?;
     let until = for_seconds.map(until);
     let command = command(Decision { endpoint: endpoint.clone(), resource, if_state, reason, until });
-    refuse_end(&command, until)?;
+    refuse_end(command.approves(), until)?;
     let now = state.control.now();
-    match apply(state, caller, command).await.map_err(|rejection| rejection.about(&endpoint))? {
-        (Outcome::Decided(decided), microseconds) => Ok(Json(List::one(transition(decided, microseconds, now)))),
-        (
-            other @ (Outcome::DecidedAll(_)
-            | Outcome::Deleted(_)
-            | Outcome::Put(_)
-            | Outcome::TokenCreated(_)
-            | Outcome::Rotated(_)
-            | Outcome::Revoked(_)
-            | Outcome::Applied(_)),
-            _,
-        ) => Err(unexpected(&other)),
-    }
+    let decided = apply(state, caller, command).await.map_err(|rejection| rejection.about(&endpoint))?;
+    Ok(Json(List::one(transition(decided.0, decided.1, now))))
 }
 
 async fn decide_all(
@@ -97,32 +86,21 @@ async fn decide_all(
     Extension(caller): Extension<Caller>,
     Path(resource): Path<String>,
     body: Result<Bytes, BytesRejection>,
-    command: fn(Selection) -> Command,
+    command: fn(Selection) -> DecideAll,
 ) -> Result<Json<List<DecidedAll>>, Rejection> {
-    let DecideAll { reason, subscription, vnet, if_state, for_seconds, dry_run, listed } = read(&body?)?;
+    let interface::DecideAll { reason, subscription, vnet, if_state, for_seconds, dry_run, listed } = read(&body?)?;
     let if_state = if_state.map(state_of).transpose()?;
     let until = for_seconds.map(until);
     let name = resource.clone();
     let command = command(Selection { resource, subscription, vnet, if_state, listed, reason, until, dry_run });
-    refuse_end(&command, until)?;
+    refuse_end(command.approves(), until)?;
     let now = state.control.now();
-    match apply(state, caller, command).await.map_err(|rejection| rejection.about(&name))? {
-        (Outcome::DecidedAll(all), microseconds) => Ok(Json(List::one(DecidedAll {
-            listed: all.listed,
-            connections: all.connections.into_iter().map(|one| transition(one, microseconds, now)).collect(),
-            warnings: all.warnings,
-        }))),
-        (
-            other @ (Outcome::Decided(_)
-            | Outcome::Deleted(_)
-            | Outcome::Put(_)
-            | Outcome::TokenCreated(_)
-            | Outcome::Rotated(_)
-            | Outcome::Revoked(_)
-            | Outcome::Applied(_)),
-            _,
-        ) => Err(unexpected(&other)),
-    }
+    let (all, microseconds) = apply(state, caller, command).await.map_err(|rejection| rejection.about(&name))?;
+    Ok(Json(List::one(DecidedAll {
+        listed: all.listed,
+        connections: all.connections.into_iter().map(|one| transition(one, microseconds, now)).collect(),
+        warnings: all.warnings,
+    })))
 }
 
 fn transition(decided: Decided, in_force_microseconds: u64, now: Timestamp) -> Transition {
@@ -154,8 +132,7 @@ fn until(seconds: u64) -> Until {
 }
 
 /// Only an approval ends by itself.
-fn refuse_end(command: &Command, until: Option<Until>) -> Result<(), Rejection> {
-    let approves = matches!(command, Command::Approve(_) | Command::ApproveAll(_));
+fn refuse_end(approves: bool, until: Option<Until>) -> Result<(), Rejection> {
     if until.is_none() || approves {
         return Ok(());
     }

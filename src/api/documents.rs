@@ -11,10 +11,9 @@ use tokio::io::AsyncReadExt as _;
 use super::ApiState;
 use super::error::Rejection;
 use super::execute::apply_with;
-use crate::control::{Command, FileVersion, difference};
-use crate::control::{Outcome, Report};
+use crate::control::{ApplyFile, Changed, Put, Report, difference};
 use crate::interface::{Applied, Document, Exported, FieldChange, List, ObjectChange, Skipped};
-use crate::model::Caller;
+use crate::model::{Caller, Item};
 
 /// `POST /v1/apply`
 pub(super) async fn apply_document(
@@ -31,15 +30,15 @@ pub(super) async fn apply_document(
     let (model, warnings) = parsed.map_err(Rejection::bad_document)?;
     // What is only looked at is warned of before it is so.
     let as_if = (wanted.dry_run && !wanted.create_only).then(|| model.clone());
-    let command = if wanted.create_only {
-        Command::Put { items: Box::new(model), create_only: true }
+    let mut applied = if wanted.create_only {
+        let command = Put { items: Box::new(model), create_only: true };
+        apply_with(state.clone(), caller.clone(), command, wanted.force).await?.0.into()
     } else {
         let author = caller.actor().principal.to_string();
         let (prune, dry_run) = (wanted.prune, wanted.dry_run);
-        Command::ApplyFile(Box::new(FileVersion { author, model, host: None, prune, dry_run }))
+        let command = ApplyFile { author, model, host: None, prune, dry_run };
+        Applied::from(apply_with(state.clone(), caller.clone(), command, wanted.force).await?.0)
     };
-    let (outcome, _) = apply_with(state.clone(), caller.clone(), command, wanted.force).await?;
-    let mut applied = applied(outcome);
     applied.warnings.extend(warnings);
     let changed: Vec<String> = applied.created.iter().chain(&applied.updated).cloned().collect();
     let view = state.control.view();
@@ -60,23 +59,11 @@ pub(super) async fn export(
     Json(List::one(Exported { document }))
 }
 
-fn applied(outcome: Outcome) -> Applied {
-    let texts = |items: Vec<crate::model::decisions::Item>| items.iter().map(ToString::to_string).collect();
-    match outcome {
-        Outcome::Put(changed) => Applied {
-            created: texts(changed.created),
-            updated: texts(changed.updated),
-            warnings: changed.warnings,
-            ..Applied::default()
-        },
-        Outcome::Applied(report) => report.into(),
-        // No other command is made of a document.
-        Outcome::Decided(_)
-        | Outcome::DecidedAll(_)
-        | Outcome::Deleted(_)
-        | Outcome::TokenCreated(_)
-        | Outcome::Rotated(_)
-        | Outcome::Revoked(_) => Applied::default(),
+impl From<Changed> for Applied {
+    fn from(changed: Changed) -> Self {
+        let texts = |items: Vec<Item>| items.iter().map(ToString::to_string).collect();
+        let (created, updated) = (texts(changed.created), texts(changed.updated));
+        Self { created, updated, warnings: changed.warnings, ..Self::default() }
     }
 }
 

@@ -3,26 +3,32 @@
 
 use std::time::Instant;
 
+use axum::Json;
+
 use super::ApiState;
 use super::error::Rejection;
-use crate::control::{Command, Outcome};
+use crate::control::{Command, Vanishing};
+use crate::interface::{Done, List};
 use crate::model::Caller;
-use crate::model::decisions::ItemKind;
 use crate::observe::EndpointFacts;
 
 /// The outcome of `command` and the microseconds it took.
-pub(super) async fn apply(state: ApiState, caller: Caller, command: Command) -> Result<(Outcome, u64), Rejection> {
+pub(super) async fn apply<C: Command>(
+    state: ApiState,
+    caller: Caller,
+    command: C,
+) -> Result<(C::Output, u64), Rejection> {
     apply_with(state, caller, command, false).await
 }
 
 /// [`apply`]; with `force`, NAT addresses are taken although a neighbour answers for them.
 #[allow(clippy::disallowed_methods, reason = "how long a caller waited is measured in real time")]
-pub(super) async fn apply_with(
+pub(super) async fn apply_with<C: Command>(
     state: ApiState,
     caller: Caller,
-    command: Command,
+    command: C,
     force: bool,
-) -> Result<(Outcome, u64), Rejection> {
+) -> Result<(C::Output, u64), Rejection> {
     note_what_may_vanish(&state, &command);
     let began = Instant::now();
     let outcome = state.control.apply_with(&caller, command, force)?;
@@ -30,29 +36,25 @@ pub(super) async fn apply_with(
 }
 
 /// An endpoint about to vanish must have been seen: its traffic still counts for its resource.
-pub(super) fn note_what_may_vanish(state: &ApiState, command: &Command) {
-    match command {
-        Command::Delete { kind: ItemKind::Endpoint, reference } => {
+pub(super) fn note_what_may_vanish(state: &ApiState, command: &impl Command) {
+    match command.vanishing() {
+        Vanishing::Nothing => {}
+        Vanishing::Endpoint(reference) => {
             if let Ok(view) = state.control.view().endpoint(reference) {
                 let (name, resource) = (view.key.to_string(), view.endpoint.resource.to_string());
                 state.observer.note(EndpointFacts { id: view.id, name, resource, link: view.connection.link });
             }
         }
-        Command::Unchanged { then, .. } => note_what_may_vanish(state, then),
-        Command::Delete { kind: ItemKind::ResourceGroup, .. } | Command::ApplyFile(_) => state.observer.refresh(),
-        Command::Approve(_)
-        | Command::ApproveAll(_)
-        | Command::Reject(_)
-        | Command::RejectAll(_)
-        | Command::Remove(_)
-        | Command::Put { .. }
-        | Command::Delete { .. }
-        | Command::CreateToken { .. }
-        | Command::RotateToken { .. }
-        | Command::RevokeToken { .. } => {}
+        Vanishing::Several => state.observer.refresh(),
     }
 }
 
-pub(super) fn unexpected(outcome: &Outcome) -> Rejection {
-    Rejection::internal(&std::io::Error::other(format!("the command had another outcome: {outcome}")))
+/// The lines that an outcome is told in.
+pub(super) async fn done<C: Command>(
+    state: ApiState,
+    caller: Caller,
+    command: C,
+) -> Result<Json<List<Done>>, Rejection> {
+    let (outcome, _) = apply(state, caller, command).await?;
+    Ok(Json(List::one(Done { lines: outcome.to_string().lines().map(str::to_owned).collect() })))
 }

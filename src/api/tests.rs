@@ -31,7 +31,9 @@ mod unseen;
 use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
 use crate::control::ports::{Host, Snapshot, Topology, Workers};
-use crate::control::{Command, FileVersion, Prepared, Setup};
+use crate::control::{
+    AnyCommand, ApplyFile, Command, CreateToken, Decide, Delete, Prepared, Put, RevokeToken, Setup, any,
+};
 use crate::model::decisions::DAEMON;
 use crate::model::refusal::{BrokenRule, Kind};
 use crate::model::{HostConfig, Model};
@@ -137,13 +139,8 @@ fn state_with(directory: &std::path::Path, validate: crate::control::Validate) -
         Box::new(move || facts(&named)),
     );
     let reload: Reload = Arc::new(move |caller: &Caller| {
-        let version =
-            FileVersion { author: DAEMON.to_owned(), model: model(), host: None, prune: false, dry_run: false };
-        match reloaded.apply(caller, Command::ApplyFile(Box::new(version))) {
-            Ok(crate::control::Outcome::Applied(report)) => Ok(report),
-            Ok(other) => Err(ReloadFailure::BadConfig(other.to_string())),
-            Err(refusal) => Err(ReloadFailure::Refused(refusal)),
-        }
+        let version = ApplyFile { author: DAEMON.to_owned(), model: model(), host: None, prune: false, dry_run: false };
+        reloaded.apply(caller, version).map_err(ReloadFailure::Refused)
     });
     let host = HostFacts {
         config: "/etc/privlink/privlink.toml".to_owned(),

@@ -7,8 +7,14 @@
 /// What the control plane asks of the packet path and of the host.
 pub mod ports;
 
-/// Callers, commands, outcomes.
+/// What a command is.
 pub mod command;
+
+/// The commands.
+pub mod commands;
+
+/// How commands are answered.
+mod outcome;
 
 /// Whether somebody on a link has an address already.
 mod neighbours;
@@ -67,17 +73,21 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use audit::{AuditEntry, AuditVerified};
-pub use command::{
-    Changed, Command, Decided, DecidedAll, Decision, Deletion, FileVersion, Outcome, Selection, TokenCreated, Until,
+#[cfg(test)]
+pub(crate) use command::any::{AnyCommand, AnyOutcome, any};
+pub use command::{Command, Unchanged, Vanishing};
+pub use commands::{
+    ApplyFile, CreateToken, Decide, DecideAll, Decision, Delete, Put, RevokeToken, RotateToken, Selection, Until,
 };
 pub use exported::Missed;
+pub use outcome::{Changed, Decided, DecidedAll, Deletion, Outcome, Revoked, TokenCreated};
 pub use refused::{Asker, REFUSALS_INTERVAL};
 pub use report::Report;
 pub use views::{ConnectionView, EndpointView, ResourceView, ServerView, Status, View, VnetView};
 
 use crate::compile::health::Health;
 use crate::compile::retired::RetiredAddress;
-use crate::model::decisions::{DAEMON, Decisions};
+use crate::model::decisions::Decisions;
 use crate::model::links::LinkKey;
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::rules::Violation;
@@ -88,7 +98,8 @@ use exported::Exports;
 use ports::{Host, Workers};
 use refused::Refused;
 use state::DecisionStore;
-use writer::{InForce, Observation, Planning, Ports, Writer};
+use writer::{InForce, Observation, Ports, Writer};
+pub use writer::{Planning, PreparedChange};
 
 /// How long a worker may be silent before the daemon stops, closed (law 5).
 const SILENCE: Duration = Duration::from_secs(2);
@@ -221,7 +232,7 @@ impl Drop for StopOnPanic<'_> {
 const LOGGED: usize = 20;
 
 /// What the log tells of an outcome, however much that was: the audit log has all of it.
-fn first_lines(outcome: &Outcome) -> String {
+fn first_lines(outcome: &impl Outcome) -> String {
     let text = outcome.to_string();
     let mut lines = text.lines();
     let first: Vec<&str> = lines.by_ref().take(LOGGED).collect();
@@ -240,17 +251,21 @@ impl ControlPlane {
     ///
     /// # Errors
     /// See [`Kind`]; nothing of a refused command is acknowledged.
-    pub fn apply(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
+    pub fn apply<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, Refusal> {
         self.apply_with(caller, command, false)
     }
 
     /// Has the writer carry `command` out.
     #[allow(clippy::needless_pass_by_value, reason = "a command is carried out once")]
-    fn carry_out(&self, caller: &Caller, command: Command) -> Result<Outcome, Refusal> {
-        let plan = |in_force: &InForce| Planning { setup: &self.setup, in_force, caller }.plan(&command);
+    fn carry_out<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, Refusal> {
+        let plan = |in_force: &InForce| {
+            let planning = Planning { setup: &self.setup, in_force, caller };
+            planning.refuse_ended_token()?;
+            command.prepare(&planning)
+        };
         let outcome = self.in_turn(command.only_revokes(), plan, Writer::carry_out);
         // Whoever reads the daemon's own file anew logs what became of it, with what the file itself is to be told.
-        let is_own_file = matches!(&command, Command::ApplyFile(version) if version.author == DAEMON);
+        let is_own_file = command.is_own_file();
         match &outcome {
             // Who only asks changes nothing that the log had to tell.
             Ok(_) if command.only_asks() => tracing::debug!(%caller, "asked what a command would do"),
@@ -341,7 +356,7 @@ impl ControlPlane {
     pub fn end_approvals(&self) -> Result<(), Refusal> {
         let plan =
             |in_force: &InForce| Planning { setup: &self.setup, in_force, caller: &self.setup.daemon }.end_approvals();
-        let carry_out = |writer: &mut Writer, ports: &Ports, plan: Option<writer::Plan>| {
+        let carry_out = |writer: &mut Writer, ports: &Ports, plan: Option<PreparedChange<DecidedAll>>| {
             plan.map_or(Ok(()), |plan| writer.carry_out(ports, plan).map(|_| ()))
         };
         self.in_turn(true, plan, carry_out)

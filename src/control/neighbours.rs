@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::ControlPlane;
-use super::command::{Command, Outcome};
+use super::command::Command;
+use super::outcome::Outcome as _;
 use super::ports::Answer;
 use super::views::View;
 use crate::access::rights::{Right, Rights, Verb};
 use crate::compile::addresses::Allocator;
-use crate::model::decisions::DAEMON;
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::sentence::itself;
@@ -25,46 +25,20 @@ impl ControlPlane {
     ///
     /// # Errors
     /// As [`ControlPlane::apply`].
-    pub fn apply_with(&self, caller: &Caller, mut command: Command, force: bool) -> Result<Outcome, Refusal> {
-        let asked = if force { Ok(Vec::new()) } else { self.ask_neighbours(caller, &mut command) };
+    pub fn apply_with<C: Command>(&self, caller: &Caller, mut command: C, force: bool) -> Result<C::Output, Refusal> {
+        let resources = command.resources().filter(|_| !force);
+        let asked = resources.map_or_else(|| Ok(Vec::new()), |resources| self.ask_neighbours(caller, resources));
         let warnings =
             asked.inspect_err(|refusal| tracing::warn!(%caller, code = refusal.code, %refusal, "command refused"))?;
         let mut outcome = self.carry_out(caller, command)?;
-        match &mut outcome {
-            Outcome::Put(changed) => changed.warnings.extend(warnings),
-            Outcome::Applied(report) => report.warnings.extend(warnings),
-            Outcome::Decided(_)
-            | Outcome::DecidedAll(_)
-            | Outcome::Deleted(_)
-            | Outcome::TokenCreated(_)
-            | Outcome::Rotated(_)
-            | Outcome::Revoked(_) => {}
+        if let Some(known) = outcome.warnings() {
+            known.extend(warnings);
         }
         Ok(outcome)
     }
 
-    /// Refuses NAT addresses that `command` newly names and somebody has, and proposes free ones where it names none.
-    fn ask_neighbours(&self, caller: &Caller, command: &mut Command) -> Result<Vec<String>, Refusal> {
-        match command {
-            Command::Unchanged { then, .. } => self.ask_neighbours(caller, then),
-            Command::Put { items, .. } => self.ask_for(caller, &mut items.resources),
-            Command::ApplyFile(version) if version.author != DAEMON => {
-                self.ask_for(caller, &mut version.model.resources)
-            }
-            Command::ApplyFile(_)
-            | Command::Approve(_)
-            | Command::ApproveAll(_)
-            | Command::Reject(_)
-            | Command::RejectAll(_)
-            | Command::Remove(_)
-            | Command::Delete { .. }
-            | Command::CreateToken { .. }
-            | Command::RotateToken { .. }
-            | Command::RevokeToken { .. } => Ok(Vec::new()),
-        }
-    }
-
-    fn ask_for(&self, caller: &Caller, resources: &mut Map<LinkResource>) -> Result<Vec<String>, Refusal> {
+    /// Refuses NAT addresses that `resources` newly name and somebody has, and proposes free ones where they name none.
+    fn ask_neighbours(&self, caller: &Caller, resources: &mut Map<LinkResource>) -> Result<Vec<String>, Refusal> {
         let view = self.view();
         let rights = view.rights(caller);
         let mut warnings = Vec::new();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::command::Outcome;
 use super::index::Index;
+use super::outcome::Outcome;
 use super::views::View;
 use crate::access::rights::visibility::{may_mention, sees, shows_itself};
 use crate::access::rights::{Right, Rights, Verb};
@@ -19,7 +19,7 @@ use crate::model::refusal::Refusal;
 use crate::model::registry::{Kind as _, each_kind};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::rules::{Locator, Violation};
-use crate::model::sentence::{Named, Sees};
+use crate::model::sentence::Named;
 use crate::model::{Caller, Scope, actions, ids};
 use crate::model::{
     EndpointIp, FormerResource, Key, LinkResource, Map, Model, PrivateEndpoint, ResourceType, Subnet, Tags, Vnet,
@@ -27,35 +27,13 @@ use crate::model::{
 };
 
 /// What came of a command, as the holder of `rights` may read it.
-pub(super) fn told(rights: &Rights<'_>, model: &Model, outcome: Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
+pub(super) fn told<O: Outcome>(rights: &Rights<'_>, model: &Model, outcome: Result<O, Refusal>) -> Result<O, Refusal> {
     let sees = |named: &Named| may_mention(rights, model, named);
-    outcome.map(|outcome| outcome.told(&sees)).map_err(|refusal| refusal.told(&sees))
-}
-
-impl Outcome {
-    /// The outcome as who `sees` may read it: what a change carries along may be somebody else's.
-    #[must_use]
-    pub(super) fn told(mut self, sees: Sees<'_>) -> Self {
-        let visible = |item: &Item| sees(&Named::Item(item.clone()));
-        match &mut self {
-            Self::Put(changed) => {
-                changed.created.retain(visible);
-                changed.updated.retain(visible);
-            }
-            Self::Deleted(deletion) => {
-                let endpoint = |key: &Key| visible(&Item { kind: ItemKind::Endpoint, key: key.clone() });
-                deletion.disconnected.retain(endpoint);
-            }
-            // Reports are made for their reader.
-            Self::Applied(_)
-            | Self::Decided(_)
-            | Self::DecidedAll(_)
-            | Self::TokenCreated(_)
-            | Self::Rotated(_)
-            | Self::Revoked(_) => {}
-        }
-        self
-    }
+    let hidden = |mut outcome: O| {
+        outcome.hide(&sees);
+        outcome
+    };
+    outcome.map(hidden).map_err(|refusal| refusal.told(&sees))
 }
 
 impl View {

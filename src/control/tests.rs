@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::model::decisions::{DecidedBy, Decisions, ItemKind};
+use crate::model::decisions::{DAEMON, DecidedBy, Decisions, ItemKind};
 use crate::model::{ConnectionState, Protocol, rules};
 use crate::snapshot::policy::{Query, judge};
 use crate::snapshot::{AttachmentId, EndpointId, Snapshot};
@@ -197,12 +197,12 @@ fn orders() -> Decision {
     Decision { endpoint: "orders".into(), ..Decision::default() }
 }
 
-fn delete(name: &str) -> Command {
-    Command::Delete { kind: ItemKind::Endpoint, reference: name.into() }
+fn delete(name: &str) -> Delete {
+    Delete { kind: ItemKind::Endpoint, reference: name.into() }
 }
 
-fn apply_file(model: Model, prune: bool) -> Command {
-    Command::ApplyFile(Box::new(FileVersion { author: DAEMON.into(), model, host: None, prune, dry_run: false }))
+fn apply_file(model: Model, prune: bool) -> ApplyFile {
+    ApplyFile { author: DAEMON.into(), model, host: None, prune, dry_run: false }
 }
 
 fn state(control: &ControlPlane) -> ConnectionState {
@@ -243,8 +243,8 @@ fn a_start_that_cannot_commit_publishes_nothing() {
 #[test]
 fn a_revocation_is_published_before_it_is_committed() {
     for (command, expected) in [
-        (Command::Reject(orders()), ConnectionState::Rejected),
-        (Command::Remove(orders()), ConnectionState::Disconnected),
+        (Decide::reject(orders()), ConnectionState::Rejected),
+        (Decide::remove(orders()), ConnectionState::Disconnected),
     ] {
         let (world, control) = running();
         control.apply(&root(), command).unwrap();
@@ -258,13 +258,13 @@ fn a_revocation_is_published_before_it_is_committed() {
 #[test]
 fn an_approval_is_committed_before_it_is_published() {
     let (world, control) = running();
-    control.apply(&root(), Command::Reject(orders())).unwrap();
+    control.apply(&root(), Decide::reject(orders())).unwrap();
     world.events();
-    let outcome = control.apply(&root(), Command::Approve(orders())).unwrap();
+    let outcome = control.apply(&root(), Decide::approve(orders())).unwrap();
     assert_eq!(world.events(), ["commit", "publish 3"]);
     assert_eq!(outcome.to_string(), "default/orders: Rejected → Approved");
     assert!(world.passes("10.1.9.4"));
-    let outcome = control.apply(&root(), Command::Approve(orders())).unwrap();
+    let outcome = control.apply(&root(), Decide::approve(orders())).unwrap();
     assert_eq!(outcome.to_string(), "default/orders: already Approved, no change");
     assert!(world.events().is_empty());
 }
@@ -281,10 +281,9 @@ fn a_deletion_takes_the_route_last() {
 #[test]
 fn an_endpoint_is_routed_then_committed_then_published() {
     let (world, control) = running();
-    let outcome = control.apply(&root(), apply_file(two(), false)).unwrap();
+    let report = control.apply(&root(), apply_file(two(), false)).unwrap();
     assert_eq!(world.events(), ["routes 10.1.9.4 10.1.9.5", "commit", "publish 2"]);
     assert!(world.passes("10.1.9.5"));
-    let Outcome::Applied(report) = outcome else { panic!("a report") };
     assert_eq!(report.created, ["endpoint default/second"]);
 }
 
@@ -301,10 +300,10 @@ fn a_file_that_prunes_and_adds_blocks_first_and_takes_routes_last() {
 #[test]
 fn an_approval_that_cannot_be_written_changes_nothing() {
     let (world, control) = running();
-    control.apply(&root(), Command::Reject(orders())).unwrap();
+    control.apply(&root(), Decide::reject(orders())).unwrap();
     world.events();
     world.disk_full.store(true, Ordering::Relaxed);
-    let refusal = control.apply(&root(), Command::Approve(orders())).unwrap_err();
+    let refusal = control.apply(&root(), Decide::approve(orders())).unwrap_err();
     assert_eq!((refusal.kind, state(&control)), (Kind::Storage, ConnectionState::Rejected));
     assert!(!world.events().iter().any(|event| event.starts_with("publish")));
     assert!(!world.passes("10.1.9.4"));
@@ -314,16 +313,16 @@ fn an_approval_that_cannot_be_written_changes_nothing() {
 fn a_revocation_that_cannot_be_written_stays_in_force_and_is_shown_until_it_is_written() {
     let (world, control) = running();
     world.disk_full.store(true, Ordering::Relaxed);
-    let refusal = control.apply(&root(), Command::Reject(orders())).unwrap_err();
+    let refusal = control.apply(&root(), Decide::reject(orders())).unwrap_err();
     assert_eq!(refusal.kind, Kind::Storage);
     assert!(refusal.message.contains("blocked in force"), "{refusal}");
     assert_eq!(world.events(), ["publish 2", "commit fails"]);
     assert!(!world.passes("10.1.9.4"));
     assert!(control.view().conditions[0].starts_with("NOT DURABLE"), "{:?}", control.view().conditions);
     // Saying it again is a retry, not "no change".
-    assert_eq!(control.apply(&root(), Command::Reject(orders())).unwrap_err().kind, Kind::Storage);
+    assert_eq!(control.apply(&root(), Decide::reject(orders())).unwrap_err().kind, Kind::Storage);
     world.disk_full.store(false, Ordering::Relaxed);
-    control.apply(&root(), Command::Reject(orders())).unwrap();
+    control.apply(&root(), Decide::reject(orders())).unwrap();
     assert!(control.view().conditions.is_empty());
     assert_eq!(state(&restart(&world, model())), ConnectionState::Rejected);
 }
@@ -333,10 +332,10 @@ fn a_block_that_could_not_be_written_is_written_with_the_next_change() {
     let world = Arc::new(World::default());
     let control = begin(&world, two());
     world.disk_full.store(true, Ordering::Relaxed);
-    control.apply(&root(), Command::Reject(orders())).unwrap_err();
+    control.apply(&root(), Decide::reject(orders())).unwrap_err();
     world.disk_full.store(false, Ordering::Relaxed);
     let second = Decision { endpoint: "second".into(), ..Decision::default() };
-    control.apply(&root(), Command::Reject(second)).unwrap();
+    control.apply(&root(), Decide::reject(second)).unwrap();
     assert!(control.view().conditions.is_empty());
     assert_eq!(state(&restart(&world, two())), ConnectionState::Rejected);
 }
@@ -374,7 +373,7 @@ fn a_file_whose_commit_fails_keeps_only_its_blocks_in_force() {
 fn a_silent_worker_fails_the_call_and_stops_the_daemon() {
     let (world, control) = running();
     world.worker_silent.store(true, Ordering::Relaxed);
-    let refusal = control.apply(&root(), Command::Reject(orders())).unwrap_err();
+    let refusal = control.apply(&root(), Decide::reject(orders())).unwrap_err();
     assert_eq!(refusal.kind, Kind::Unavailable);
     assert_eq!(
         world.events(),
@@ -382,7 +381,7 @@ fn a_silent_worker_fails_the_call_and_stops_the_daemon() {
         "what was revoked stays revoked after the restart"
     );
     world.worker_silent.store(false, Ordering::Relaxed);
-    let refusal = control.apply(&root(), Command::Approve(orders())).unwrap_err();
+    let refusal = control.apply(&root(), Decide::approve(orders())).unwrap_err();
     assert_eq!((refusal.kind, world.events().len()), (Kind::Unavailable, 0));
     assert_eq!(state(&restart(&world, model())), ConnectionState::Rejected);
 }
@@ -428,11 +427,11 @@ fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
     let reader = Caller { subject, name: "ada".into() };
     let service = "Microsoft.Network/privateLinkServices";
     for (command, right) in [
-        (Command::Approve(orders()), format!("{service}/privateEndpointConnectionsApproval/action")),
-        (Command::Reject(orders()), format!("{service}/privateEndpointConnectionsApproval/action")),
-        (Command::Remove(orders()), format!("{service}/privateEndpointConnectionsApproval/action")),
-        (delete("orders"), "Microsoft.Network/privateEndpoints/delete".into()),
-        (apply_file(two(), true), "Privlink/configuration/write".into()),
+        (any(Decide::approve(orders())), format!("{service}/privateEndpointConnectionsApproval/action")),
+        (any(Decide::reject(orders())), format!("{service}/privateEndpointConnectionsApproval/action")),
+        (any(Decide::remove(orders())), format!("{service}/privateEndpointConnectionsApproval/action")),
+        (any(delete("orders")), "Microsoft.Network/privateEndpoints/delete".into()),
+        (any(apply_file(two(), true)), "Privlink/configuration/write".into()),
     ] {
         let refusal = control.apply(&reader, command).unwrap_err();
         assert_eq!(refusal.kind, Kind::Forbidden);
@@ -440,7 +439,7 @@ fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
     }
     assert!(world.events().is_empty());
     let daemon = Caller::user(990, "privlink");
-    control.apply(&daemon, Command::Reject(orders())).unwrap();
+    control.apply(&daemon, Decide::reject(orders())).unwrap();
     let connection = control.view().connection("orders", None).unwrap().connection;
     assert_eq!(connection.decided_by, DecidedBy::Live(daemon.actor()));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use privlink::api::{self, ReloadFailure};
 use privlink::compile::lint;
 use privlink::config;
-use privlink::control::{Command, ControlPlane, FileVersion, Outcome, Report};
+use privlink::control::{ApplyFile, ControlPlane, Report};
 use privlink::model::Caller;
 use privlink::model::decisions::DAEMON;
 use privlink::observe::Observer;
@@ -41,20 +41,19 @@ fn apply(path: &Path, caller: &Caller, control: &ControlPlane) -> Result<Report,
     let mut loaded = config::load(path).map_err(|report| ReloadFailure::BadConfig(report.to_string()))?;
     super::allow_by_default(&mut loaded.host, &loaded.model)
         .map_err(|error| ReloadFailure::BadConfig(format!("{error:#}")))?;
-    let version = FileVersion {
+    let version = ApplyFile {
         author: DAEMON.to_owned(),
         model: loaded.model,
         host: Some(loaded.host),
         prune: false,
         dry_run: false,
     };
-    match control.apply(caller, Command::ApplyFile(Box::new(version))) {
-        Ok(Outcome::Applied(mut report)) => {
+    match control.apply(caller, version) {
+        Ok(mut report) => {
             report.warnings.extend(loaded.warnings.iter().map(config::Problem::in_one_line));
             report.warnings.extend(surprises(control, &report));
             Ok(report)
         }
-        Ok(other) => Err(ReloadFailure::BadConfig(format!("applying a file answered {other}"))),
         Err(refusal) => Err(ReloadFailure::Refused(refusal)),
     }
 }

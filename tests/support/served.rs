@@ -11,7 +11,7 @@ use privlink::api::{ApiState, HostFacts, Lanes, ReloadFailure, facts};
 use privlink::config::{self, Problem};
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::Durable;
-use privlink::control::{Command, FileVersion, Outcome, Prepared, Setup};
+use privlink::control::{ApplyFile, Prepared, Setup};
 use privlink::dataplane::mailbox::Mailbox;
 use privlink::dns::counters::Counters;
 use privlink::dns::registry::ResolverRegistry;
@@ -123,12 +123,8 @@ impl Served<'_> {
         let observer = flow_log.into_iter().fold(observer, Observer::with_flow_log);
         let reload = move |caller: &Caller| {
             let author = DAEMON.to_owned();
-            let version = FileVersion { author, model: model.clone(), host: None, prune: false, dry_run: false };
-            match reloaded.apply(caller, Command::ApplyFile(Box::new(version))) {
-                Ok(Outcome::Applied(report)) => Ok(report),
-                Ok(other) => Err(ReloadFailure::BadConfig(other.to_string())),
-                Err(refusal) => Err(ReloadFailure::Refused(refusal)),
-            }
+            let version = ApplyFile { author, model: model.clone(), host: None, prune: false, dry_run: false };
+            reloaded.apply(caller, version).map_err(ReloadFailure::Refused)
         };
         let copy = self.directory.join("copy");
         std::fs::write(&copy, "a copy of the state\n").expect("written");

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::body::Body;
 use super::{ApiState, Rejection};
 use crate::access::rights::{Right, Rights, Verb};
-use crate::control::{Command, Outcome, View};
+use crate::control::{Changed, Command, Delete, Deletion, Put, Unchanged, View};
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::{Caller, Key, Model, Vnet, actions, grammar};
 
@@ -200,10 +200,10 @@ impl ArmRequest {
     ///
     /// # Errors
     /// The refusal; code [`MOVED`](super::MOVED) where they are not.
-    pub(super) fn change(&self, items: Vec<Item>, command: Command) -> Result<Outcome, Rejection> {
+    pub(super) fn change<C: Command>(&self, items: Vec<Item>, command: C) -> Result<C::Output, Rejection> {
         let seen = Arc::clone(&self.view.decisions);
         super::super::execute::note_what_may_vanish(&self.state, &command);
-        let command = Command::Unchanged { items, seen, then: Box::new(command) };
+        let command = Unchanged { items, seen, then: command };
         let force = super::body::is_forced(self.body.json()?);
         self.state.control.apply_with(&self.caller, command, force).map_err(Rejection::from)
     }
@@ -212,17 +212,17 @@ impl ArmRequest {
     ///
     /// # Errors
     /// As of [`ArmRequest::change`].
-    pub(super) fn put(&self, items: Vec<Item>, model: Model) -> Result<Outcome, Rejection> {
-        self.change(items, Command::Put { items: Box::new(model), create_only: false })
+    pub(super) fn put(&self, items: Vec<Item>, model: Model) -> Result<Changed, Rejection> {
+        self.change(items, Put { items: Box::new(model), create_only: false })
     }
 
     /// Deletes the object of `kind` that the path names.
     ///
     /// # Errors
     /// As of [`ArmRequest::change`].
-    pub(super) fn delete(&self, kind: ItemKind, key: &Key) -> Result<Outcome, Rejection> {
+    pub(super) fn delete(&self, kind: ItemKind, key: &Key) -> Result<Deletion, Rejection> {
         let item = Item { kind, key: key.clone() };
-        self.change(vec![item], Command::Delete { kind, reference: key.folded().to_owned() })
+        self.change(vec![item], Delete { kind, reference: key.folded().to_owned() })
     }
 
     /// The same question on what is in force now: for the answer after a change.

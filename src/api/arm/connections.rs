@@ -9,7 +9,7 @@ use super::body::JsonField;
 use super::{Rejection, kinds};
 use crate::access::rights::Right;
 use crate::api::convert;
-use crate::control::{Command, Decision, Until, View};
+use crate::control::{Decide, Decision, Until, View};
 use crate::model::decisions::{Connection, Item, ItemKind};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::{ConnectionState, Key, PrivateEndpoint, ids};
@@ -55,9 +55,9 @@ pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
         ..Decision::default()
     };
     let command = match state.required("status")?.to_lowercase().as_str() {
-        "approved" => Command::Approve(decision),
-        "rejected" => Command::Reject(decision),
-        "removed" | "disconnected" => Command::Remove(decision),
+        "approved" => Decide::approve(decision),
+        "rejected" => Decide::reject(decision),
+        "removed" | "disconnected" => Decide::remove(decision),
         _ => return Err(state.refused("`status` is Approved or Rejected")),
     };
     ask.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint.clone() }], command)?;
@@ -77,7 +77,7 @@ pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     ask.check_conditions(found.as_ref().map(|(_, shown)| shown))?;
     let Some((endpoint, _)) = found else { return Ok(ArmResponse::absent()) };
     let decision = Decision { endpoint: endpoint.folded().to_owned(), ..Decision::default() };
-    ask.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint }], Command::Remove(decision))?;
+    ask.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint }], Decide::remove(decision))?;
     Ok(ArmResponse::deleted())
 }
 

@@ -313,7 +313,7 @@ fn entitle(served: &Served) {
     };
     let mut items = Model::default();
     items.assignments.insert(Key::global(given.id().to_string()), given);
-    let command = Command::Put { items: Box::new(items), create_only: true };
+    let command = Put { items: Box::new(items), create_only: true };
     served.state.control.apply(&testing::root(), command).unwrap();
 }
 
@@ -435,7 +435,7 @@ async fn rights_come_before_the_body() {
     };
     let mut items = Box::new(Model::default());
     items.assignments.insert(crate::model::Key::global(given.id().to_string()), given);
-    served.state.control.apply(&testing::root(), Command::Put { items, create_only: true }).unwrap();
+    served.state.control.apply(&testing::root(), Put { items, create_only: true }).unwrap();
     let mut asked = 0;
     for (template, operations) in super::super::arm::openapi::document()["paths"].as_object().unwrap() {
         let path = template.replace("{provider}/{type}", "Microsoft.Storage/storageAccounts").replace(['{', '}'], "");

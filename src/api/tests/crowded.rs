@@ -13,7 +13,6 @@ use super::super::listen::NetworkListener;
 use super::super::places::{EACH_ADDRESS, EACH_CALLER, KEPT_FOR_ROOT};
 use super::super::tls::Identity;
 use super::*;
-use crate::control::Outcome;
 use crate::model::{Key, RoleAssignment};
 use crate::testing::root;
 
@@ -65,10 +64,8 @@ impl Network {
 fn bearer(served: &Served, name: &str, role: &str) -> String {
     let lifetime = SignedDuration::from_hours(9 * 366 * 24);
     let random = Box::new([fastrand::u8(..); 32]);
-    let created = Command::CreateToken { name: name.parse().expect("a name"), lifetime, random };
-    let Outcome::TokenCreated(minted) = served.state.control.apply(&root(), created).expect("made") else {
-        panic!("a token")
-    };
+    let created = CreateToken { name: name.parse().expect("a name"), lifetime, random };
+    let minted = served.state.control.apply(&root(), created).expect("made");
     let given = RoleAssignment {
         principal: format!("token:{name}").parse().expect("a principal"),
         role: role.parse().expect("a role"),
@@ -76,7 +73,7 @@ fn bearer(served: &Served, name: &str, role: &str) -> String {
     };
     let mut items = Box::new(Model::default());
     items.assignments.insert(Key::global(given.id().to_string()), given);
-    served.state.control.apply(&root(), Command::Put { items, create_only: true }).expect("assigned");
+    served.state.control.apply(&root(), Put { items, create_only: true }).expect("assigned");
     format!("Authorization: Bearer {}", minted.secret.expose())
 }
 
@@ -246,7 +243,7 @@ async fn a_token_has_its_share_of_connections_whatever_address_it_comes_from() {
     assert_eq!(status_on(&mut stream, &asks(&greedy)).await, "503");
     assert_eq!(status_on(&mut stream, &asks(&other)).await, "200", "another one behind the same address");
     // Whose token ends has no place of its own any more: the connection is one of a stranger's again.
-    served.state.control.apply(&root(), Command::RevokeToken { name: "greedy".parse().unwrap() }).expect("revoked");
+    served.state.control.apply(&root(), RevokeToken { name: "greedy".parse().unwrap() }).expect("revoked");
     assert_eq!(status_on(&mut open[0], &asks(&greedy)).await, "401");
     let mut crowd = Vec::new();
     for _ in 0..EACH_ADDRESS {
@@ -373,7 +370,7 @@ async fn whoever_lacks_the_very_right_is_refused_before_a_body_is_read() {
         let scope = format!("/subscriptions/default/resourceGroups/{group}");
         super::unseen::things::assign(&mut items, "uid:1000", role, &scope);
     }
-    served.state.control.apply(&root(), Command::Put { items, create_only: true }).expect("assigned");
+    served.state.control.apply(&root(), Put { items, create_only: true }).expect("assigned");
     for (path, expected) in [
         ("/v1/connections/orders/approve", "403"),
         ("/v1/connections/default%2Forders/reject", "403"),

@@ -333,14 +333,14 @@ async fn a_peering_that_one_side_deletes_is_disconnected_at_the_other_until_both
         things::assign(&mut items, "uid:4001", "networks", ONE);
         items
     };
-    let put_roles = Command::Put { items: Box::new(roles), create_only: false };
+    let put_roles = Put { items: Box::new(roles), create_only: false };
     served.state.control.apply(&root(), put_roles).unwrap();
     let view = served.state.control.view();
     let mut one = view.decisions.model.vnets[&Key::of("s", "shop", "one")].clone();
     (one.peerings, one.peering_labels) = (Vec::new(), Vec::new());
     let mut items = Model::default();
     items.vnets.insert(Key::of("s", "shop", "one"), one);
-    let command = Command::Put { items: Box::new(items), create_only: false };
+    let command = Put { items: Box::new(items), create_only: false };
     served.state.control.apply(&Caller::user(4001, "uid:4001"), command).unwrap();
     assert_eq!(state(&served, &to_one).await, "Disconnected");
     served.stop().await;
@@ -392,6 +392,6 @@ async fn what_goes_takes_its_roles_and_its_side_of_peerings_whoever_may_not_chan
     assert!(other.is_severed(&name("mine", "-bare")) && other.peerings.is_empty());
     // They cannot be taken by themselves.
     let given = model.assignments.iter().find(|(_, one)| one.scope.to_string() == scopes[3]).expect("one").0;
-    let taken = Command::Delete { kind: ItemKind::Assignment, reference: given.name.clone() };
+    let taken = Delete { kind: ItemKind::Assignment, reference: given.name.clone() };
     assert!(world.apply(&caller, taken).is_err());
 }

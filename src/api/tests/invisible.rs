@@ -10,7 +10,7 @@ const STRANGER: u32 = 1000;
 /// Adds what `own` holds, and a thing of each kind that the stranger does not see, called `hidden`.
 fn furnish(served: &Served) {
     let put = |items: Model| {
-        let command = Command::Put { items: Box::new(items), create_only: true };
+        let command = Put { items: Box::new(items), create_only: true };
         served.state.control.apply(&root(), command).expect("put");
     };
     let whole = served.state.control.view().decisions.model.clone();
@@ -127,7 +127,7 @@ async fn waiting_ends_with_a_change_and_with_the_time() {
     let asked = served.ask("GET", &path, "");
     let changed = async {
         let control = Arc::clone(&served.state.control);
-        let approve = Command::Approve(crate::control::Decision { endpoint: "orders".into(), ..Default::default() });
+        let approve = Decide::approve(crate::control::Decision { endpoint: "orders".into(), ..Default::default() });
         tokio::task::spawn_blocking(move || control.apply(&root(), approve)).await.expect("joined").expect("approved");
     };
     let ((status, answer), ()) = tokio::join!(asked, changed);
@@ -147,7 +147,7 @@ async fn a_change_of_what_is_unseen_ends_no_wait() {
     let now = number("/v1/epoch").await;
     let approve = |endpoint: &str| {
         let decision = crate::control::Decision { endpoint: endpoint.into(), ..Default::default() };
-        served.state.control.apply(&root(), Command::Approve(decision)).expect("approved");
+        served.state.control.apply(&root(), Decide::approve(decision)).expect("approved");
     };
     approve("orders");
     assert_eq!(number("/v1/epoch").await, now, "somebody else's connection");

@@ -48,14 +48,14 @@ async fn each_resource_of_one_key_leaves_its_own_names_to_its_own_endpoints() {
     let put = |change: &dyn Fn(&mut Model)| {
         let mut items = Box::new(Model::default());
         change(&mut items);
-        served.state.control.apply(&testing::root(), Command::Put { items, create_only: false }).expect("done")
+        served.state.control.apply(&testing::root(), Put { items, create_only: false }).expect("done")
     };
     let bound = |name: &str, last: u8| {
         let endpoint = testing::endpoint("spoke", Some(&format!("10.1.9.{last}")), "old");
         put(&|items| items.endpoints.insert(testing::key(name), endpoint.clone()));
     };
     let delete = |kind, reference: &str| {
-        let command = Command::Delete { kind, reference: reference.into() };
+        let command = Delete { kind, reference: reference.into() };
         served.state.control.apply(&testing::root(), command).expect("deleted");
     };
     for (at, (kind, name)) in
@@ -97,7 +97,7 @@ async fn what_has_the_key_of_a_former_resource_sees_none_of_its_connections() {
     let put = |change: &dyn Fn(&mut Model)| {
         let mut items = Box::new(Model::default());
         change(&mut items);
-        served.state.control.apply(&testing::root(), Command::Put { items, create_only: false }).expect("done")
+        served.state.control.apply(&testing::root(), Put { items, create_only: false }).expect("done")
     };
     let resource = |kind: Option<&str>| LinkResource {
         kind: kind.map(str::to_owned),
@@ -116,7 +116,7 @@ async fn what_has_the_key_of_a_former_resource_sees_none_of_its_connections() {
     let sees =
         |caller: &Caller| served.state.control.view().seen_by(caller).decisions.model.endpoints.contains_key(&left);
     assert!(sees(&before) && !sees(&after));
-    let delete = Command::Delete { kind: ItemKind::Resource, reference: "old".into() };
+    let delete = Delete { kind: ItemKind::Resource, reference: "old".into() };
     served.state.control.apply(&testing::root(), delete).expect("deleted");
     put(&|items| items.resources.insert(old.clone(), resource(None)));
     assert!(!sees(&before) && !sees(&after), "a role at what is deleted goes with it");

@@ -107,7 +107,7 @@ async fn what_an_earlier_release_let_in_goes_on_for_those_who_may_read_it() {
         items
             .groups
             .insert(Key::new("a b", "a b"), ResourceGroup { region: "westeurope".into(), ..Default::default() });
-        let put = Command::Put { items, create_only: false };
+        let put = Put { items, create_only: false };
         served.state.control.apply(&testing::root(), put).expect("as an earlier release did");
         let group = "/subscriptions/default/resourceGroups/a%20b?api-version=2025-05-01";
         assert_eq!(served.ask("GET", group, "").await.0, expected);

@@ -17,7 +17,7 @@ fn served_to(role: &str) -> Served {
     let mut items = Box::new(Model::default());
     define(&mut items, "approver", &["Microsoft.Network/privateLinkServices/*/action"]);
     assign(&mut items, "uid:1000", role, OTHER);
-    served.state.control.apply(&root(), Command::Put { items, create_only: true }).expect("assigned");
+    served.state.control.apply(&root(), Put { items, create_only: true }).expect("assigned");
     served
 }
 

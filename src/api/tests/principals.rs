@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use super::unseen::{Asked, World, things};
 use super::*;
-use crate::control::Outcome;
 use crate::model::token::Token;
 use crate::testing::root;
 
@@ -30,9 +29,8 @@ fn world() -> (World, Token) {
     things::assign(&mut more, &format!("uid:{KEEPER}"), "keeper", "/");
     world.put(more);
     let (name, lifetime) = ("ci".parse().expect("a name"), SignedDuration::from_hours(9 * 366 * 24));
-    let made = world.apply(&root(), Command::CreateToken { name, lifetime, random: Box::new([7; 32]) });
-    let Ok(Outcome::TokenCreated(minted)) = made else { panic!("a token: {made:?}") };
-    (world, minted.token)
+    let made = world.apply(&root(), CreateToken { name, lifetime, random: Box::new([7; 32]) });
+    (world, made.expect("a token").token)
 }
 
 fn given(principal: &str, role: &str, scope: &str) -> Asked {
@@ -54,7 +52,7 @@ async fn items(world: &World, caller: &Caller, path: &str) -> Vec<Value> {
 async fn an_owner_of_a_group_assigns_to_a_token_by_its_id_and_learns_nothing_by_that() {
     let ((with, token), (without, same)) = (world(), world());
     assert_eq!(token.id, same.id);
-    without.apply(&root(), Command::RevokeToken { name: "ci".parse().expect("a name") }).expect("revoked");
+    without.apply(&root(), RevokeToken { name: "ci".parse().expect("a name") }).expect("revoked");
     let (owner, by_id) = (user(OWNER), format!("token-id:{}", token.id));
     // By its name: it must be allowed to read tokens, and is told of the other way.
     let by_name = given("token:ci", "Reader", MINE);
@@ -83,7 +81,7 @@ async fn an_owner_of_a_group_assigns_to_a_token_by_its_id_and_learns_nothing_by_
         assert_eq!((refused.status, &refused), (403, &without.ask(&owner, &given(&by_id, role, scope)).await));
     }
     // It ends with the token, as what is assigned to its name does, and tells nobody what that was called.
-    with.apply(&root(), Command::RevokeToken { name: "ci".parse().expect("a name") }).expect("revoked");
+    with.apply(&root(), RevokeToken { name: "ci".parse().expect("a name") }).expect("revoked");
     let left = items(&with, &root(), "/v1/assignments").await;
     assert!(!left.iter().any(|one| one["principal"] == by_id), "{left:?}");
     let log = with.ask(&owner, &Asked::get("/v1/audit")).await.body;

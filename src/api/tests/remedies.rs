@@ -13,7 +13,7 @@ enum Follow {
     /// Writes the file so, and has it read anew.
     File(fn(&mut Model)),
     /// Gives a command.
-    Command(Command),
+    Command(AnyCommand),
 }
 
 /// Each remedy has a row: the compiler sees to it.
@@ -44,13 +44,13 @@ fn follow(remedy: &Remedy) -> Vec<Follow> {
     }
 }
 
-fn delete(kind: ItemKind, key: &Key) -> Command {
-    Command::Delete { kind, reference: key.to_string() }
+fn delete(kind: ItemKind, key: &Key) -> AnyCommand {
+    any(Delete { kind, reference: key.to_string() })
 }
 
-fn version(model: Model) -> Command {
+fn version(model: Model) -> AnyCommand {
     let host = None;
-    Command::ApplyFile(Box::new(FileVersion { author: DAEMON.into(), model, host, prune: false, dry_run: false }))
+    any(ApplyFile { author: DAEMON.into(), model, host, prune: false, dry_run: false })
 }
 
 fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<crate::model::rules::Violation> {

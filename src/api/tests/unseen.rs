@@ -73,7 +73,7 @@ impl World {
     }
 
     fn delete(&self, kind: ItemKind, reference: &str) {
-        let command = Command::Delete { kind, reference: reference.to_owned() };
+        let command = Delete { kind, reference: reference.to_owned() };
         self.state.control.apply(&root(), command).expect("deleted");
     }
 
@@ -95,12 +95,12 @@ impl World {
         Self { directory, router: router(state.clone()), state }
     }
 
-    pub(super) fn apply(&self, caller: &Caller, command: Command) -> Result<crate::control::Outcome, Refusal> {
+    pub(super) fn apply<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, Refusal> {
         self.state.control.apply(caller, command)
     }
 
     pub(super) fn put(&self, items: Model) {
-        let command = Command::Put { items: Box::new(items), create_only: true };
+        let command = Put { items: Box::new(items), create_only: true };
         self.state.control.apply(&root(), command).expect("put");
     }
 

@@ -2,9 +2,11 @@
 //! gives as [`itself`](crate::model::sentence::itself) are not looked at by types; every test that applies a command
 //! as somebody who does not see everything looks at them here.
 
+use std::fmt;
+
 use super::{Caller, Named};
 use crate::access::rights::visibility::may_mention;
-use crate::control::command::{Command, Outcome};
+use crate::control::outcome::Outcome;
 use crate::control::views::View;
 use crate::model::Model;
 use crate::model::decisions::{Item, ItemKind};
@@ -29,8 +31,8 @@ fn says(text: &str, name: &str) -> bool {
 pub(in crate::control) fn found(
     view: &View,
     caller: &Caller,
-    command: &Command,
-    told: &Result<Outcome, Refusal>,
+    command: &impl fmt::Debug,
+    told: &Result<impl Outcome, Refusal>,
 ) -> Vec<String> {
     if view.is_whole_to(caller) {
         return Vec::new();

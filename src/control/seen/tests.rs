@@ -1,6 +1,5 @@
-use super::super::command::Command;
 use super::*;
-use crate::control::{Prepared, Setup};
+use crate::control::{Delete, Deletion, Prepared, Setup};
 use crate::model::RoleAssignment;
 use crate::model::sentence::Sentence;
 use crate::testing;
@@ -262,8 +261,8 @@ fn a_name_in_an_answer_that_its_reader_may_not_know_is_found() {
     use crate::model::refusal::Kind;
     use crate::model::sentence::{Mention, itself, sentence};
     let view = view(&[("uid:1000", "Reader", "/subscriptions/tenant")]);
-    let command = |name: &str| Command::Delete { kind: ItemKind::Vnet, reference: name.to_owned() };
-    let refused = |message: Sentence| Err(Refusal::new(Kind::Conflict, "InUse", message, ""));
+    let command = |name: &str| Delete { kind: ItemKind::Vnet, reference: name.to_owned() };
+    let refused = |message: Sentence| Err::<Deletion, _>(Refusal::new(Kind::Conflict, "InUse", message, ""));
     let careless = refused(itself(format!("it meets {}", testing::key("orders-db"))).into());
     let found = |uid: u32, said: &str, told| leaks::found(&view, &Caller::user(uid, "x"), &command(said), told);
     assert_eq!(found(1001, "x", &careless), ["resource default/orders-db"]);

@@ -19,8 +19,8 @@ fn limited(limits: AuditLimits) -> ControlPlane {
 
 fn decide(control: &ControlPlane, times: usize) {
     for _ in 0..times {
-        control.apply(&root(), Command::Reject(orders())).unwrap();
-        control.apply(&root(), Command::Approve(orders())).unwrap();
+        control.apply(&root(), Decide::reject(orders())).unwrap();
+        control.apply(&root(), Decide::approve(orders())).unwrap();
     }
 }
 
@@ -214,12 +214,12 @@ fn a_record_of_a_write_holds_what_the_object_was_and_is() {
     .unwrap();
     let id = given.id().to_string();
     wanted.assignments.insert(Key::global(&*id), given);
-    control.apply(&root(), Command::Put { items: Box::new(wanted), create_only: false }).unwrap();
+    control.apply(&root(), Put { items: Box::new(wanted), create_only: false }).unwrap();
     let delete = |kind, reference: &str| {
-        control.apply(&root(), Command::Delete { kind, reference: reference.into() }).unwrap();
+        control.apply(&root(), Delete { kind, reference: reference.into() }).unwrap();
     };
     delete(ItemKind::Assignment, &id);
-    control.apply(&root(), Command::Reject(Decision { reason: "audit".into(), ..orders() })).unwrap();
+    control.apply(&root(), Decide::reject(Decision { reason: "audit".into(), ..orders() })).unwrap();
     let link = control.view().connection("orders", None).unwrap().connection.link;
     delete(ItemKind::Endpoint, "orders");
     let records = told(&control);
@@ -251,16 +251,15 @@ fn a_dry_run_shows_what_the_records_of_the_file_will_hold() {
     wanted.vnets.get_mut(&key("core")).unwrap().region = "north".into();
     wanted.resources.get_mut(&key("orders-db")).unwrap().auto_approval = vec!["team".into()];
     wanted.endpoints.get_mut(&key("orders")).unwrap().status = Some(ConnectionState::Rejected);
-    let version = FileVersion { author: "uid:0".into(), model: wanted, host: None, prune: false, dry_run: true };
-    let apply = |version: &FileVersion| {
-        let command = Command::ApplyFile(Box::new(version.clone()));
-        let Outcome::Applied(report) = control.apply(&root(), command).unwrap() else { panic!("a report") };
-        report
+    let version = ApplyFile { author: "uid:0".into(), model: wanted, host: None, prune: false, dry_run: true };
+    let apply = |version: &ApplyFile| {
+        let command = version.clone();
+        control.apply(&root(), command).unwrap()
     };
     let before = told(&control).len();
     let planned = apply(&version).changes;
     assert_eq!(told(&control).len(), before, "a dry run leaves no record");
-    assert!(apply(&FileVersion { dry_run: false, ..version.clone() }).changes.is_empty());
+    assert!(apply(&ApplyFile { dry_run: false, ..version.clone() }).changes.is_empty());
     let made: Vec<_> = told(&control).into_iter().skip(before).filter(|one| one.action != "apply").collect();
     for record in &made {
         let planned = planned.iter().find(|one| one.object == record.object);
@@ -288,13 +287,12 @@ fn a_dry_run_shows_nothing_of_what_its_author_may_not_read() {
     let given: RoleAssignment =
         serde_json::from_value(serde_json::json!({ "principal": "uid:7", "role": "writer", "scope": "/" })).unwrap();
     items.assignments.insert(Key::global(given.id().to_string()), given);
-    control.apply(&root(), Command::Put { items: Box::new(items), create_only: true }).unwrap();
+    control.apply(&root(), Put { items: Box::new(items), create_only: true }).unwrap();
     let mut model = Model::default();
     let mut core = crate::testing::model().vnets[&key("core")].clone();
     core.region = "north".into();
     model.vnets.insert(key("core"), core);
-    let version = FileVersion { author: "uid:7".into(), model, host: None, prune: false, dry_run: true };
-    let outcome = control.apply(&Caller::user(7, "seven"), Command::ApplyFile(Box::new(version)));
-    let Outcome::Applied(report) = outcome.unwrap() else { panic!("a report") };
+    let version = ApplyFile { author: "uid:7".into(), model, host: None, prune: false, dry_run: true };
+    let report = control.apply(&Caller::user(7, "seven"), version).unwrap();
     assert_eq!((report.updated.len(), report.changes.len()), (1, 0), "{report:?}");
 }

@@ -27,13 +27,13 @@ fn in_world(world: &Arc<World>, file: Model, change: impl FnOnce(&mut HostConfig
     prepared.start(Arc::new(Fake(Arc::clone(world))), Arc::new(Fake(Arc::clone(world))), Box::new(|_| ())).unwrap()
 }
 
-fn put(control: &ControlPlane, change: impl FnOnce(&mut Model)) -> Result<Outcome, Refusal> {
+fn put(control: &ControlPlane, change: impl FnOnce(&mut Model)) -> Result<Changed, Refusal> {
     let mut items = Model::default();
     change(&mut items);
-    control.apply(&root(), Command::Put { items: Box::new(items), create_only: false })
+    control.apply(&root(), Put { items: Box::new(items), create_only: false })
 }
 
-fn code(outcome: Result<Outcome, Refusal>) -> &'static str {
+fn code(outcome: Result<impl Outcome, Refusal>) -> &'static str {
     outcome.map_or_else(|refusal| refusal.code, |_| "done")
 }
 
@@ -55,9 +55,9 @@ fn put_core(control: &ControlPlane, vnet: Vnet) -> &'static str {
     code(put(control, |items| items.vnets.insert(key("core"), vnet)))
 }
 
-fn reload(control: &ControlPlane, model: Model, host: HostConfig) -> Result<Outcome, Refusal> {
-    let version = FileVersion { author: DAEMON.into(), model, host: Some(host), prune: false, dry_run: false };
-    control.apply(&root(), Command::ApplyFile(Box::new(version)))
+fn reload(control: &ControlPlane, model: Model, host: HostConfig) -> Result<Report, Refusal> {
+    let version = ApplyFile { author: DAEMON.into(), model, host: Some(host), prune: false, dry_run: false };
+    control.apply(&root(), version)
 }
 
 fn nat_mark(control: &ControlPlane) -> bool {
@@ -236,8 +236,8 @@ fn what_the_daemons_file_allows_no_more_is_left_out_where_the_host_is_compiled()
     narrowed(&["10.1.0.0/24"], &["10.20.0.0/24"], &[]);
     assert_eq!(carried(), ["", "", "", "", "", "10.20.0.2", "", "10.20.0.2"]);
     // What follows keeps to it, and the file can give it all back.
-    control.apply(&root(), Command::Reject(orders())).unwrap();
-    control.apply(&root(), Command::Approve(orders())).unwrap();
+    control.apply(&root(), Decide::reject(orders())).unwrap();
+    control.apply(&root(), Decide::approve(orders())).unwrap();
     assert_eq!(carried(), ["", "", "", "", "", "10.20.0.2", "", "10.20.0.2"]);
     let mut host = host(&["spoke", "core"]);
     wide(&mut host);

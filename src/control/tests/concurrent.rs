@@ -40,10 +40,10 @@ pub(super) fn start(world: &Arc<World>, setup: Setup) -> ControlPlane {
     control
 }
 
-fn create(name: &str) -> Command {
+fn create(name: &str) -> Put {
     let mut items = Box::new(Model::default());
     items.endpoints.insert(key(name), endpoint("spoke", None, "orders-db"));
-    Command::Put { items, create_only: true }
+    Put { items, create_only: true }
 }
 
 fn given(principal: &str) -> RoleAssignment {
@@ -51,10 +51,10 @@ fn given(principal: &str) -> RoleAssignment {
     RoleAssignment { principal: principal.parse().unwrap(), role, scope: "/".parse().unwrap() }
 }
 
-fn assign(given: RoleAssignment) -> Command {
+fn assign(given: RoleAssignment) -> Put {
     let mut items = Box::new(Model::default());
     items.assignments.insert(Key::global(given.id().to_string()), given);
-    Command::Put { items, create_only: true }
+    Put { items, create_only: true }
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_revocation_does_not_wait_for_a_creation_that_is_validated() {
     let given = given("uid:7");
     let lifetime = jiff::SignedDuration::from_hours(24);
     let token: TokenName = "ci".parse().unwrap();
-    let made = Command::CreateToken { name: token.clone(), lifetime, random: Box::new([1; 32]) };
+    let made = CreateToken { name: token.clone(), lifetime, random: Box::new([1; 32]) };
     control.apply(&root(), made).unwrap();
     control.apply(&root(), assign(given.clone())).unwrap();
     let somebody = Caller::user(7, "uid:7");
@@ -84,12 +84,12 @@ fn a_revocation_does_not_wait_for_a_creation_that_is_validated() {
             thread::yield_now();
         }
         let second = Decision { endpoint: "second".into(), ..Decision::default() };
-        control.apply(&root(), Command::Reject(orders())).unwrap();
-        control.apply(&root(), Command::Remove(second)).unwrap();
+        control.apply(&root(), Decide::reject(orders())).unwrap();
+        control.apply(&root(), Decide::remove(second)).unwrap();
         control.apply(&root(), delete("second")).unwrap();
-        control.apply(&root(), Command::RevokeToken { name: token }).unwrap();
+        control.apply(&root(), RevokeToken { name: token }).unwrap();
         let reference = given.id().to_string();
-        control.apply(&root(), Command::Delete { kind: ItemKind::Assignment, reference }).unwrap();
+        control.apply(&root(), Delete { kind: ItemKind::Assignment, reference }).unwrap();
         assert!(control.view().rights(&somebody).demand_any_write("anything").is_err(), "nothing is left to it");
         assert!(!world.passes("10.1.9.4") && !world.passes("10.1.9.5"));
         assert!(!creation.is_finished(), "it is validated still");
@@ -105,25 +105,25 @@ fn a_revocation_does_not_wait_for_a_creation_that_is_validated() {
 }
 
 /// Any command on a few objects, so that most of them meet another one's.
-fn any(random: &mut fastrand::Rng) -> Command {
+fn random_command(random: &mut fastrand::Rng) -> AnyCommand {
     let name = ["a", "b", "c", "orders"][random.usize(..4)];
     let decision = Decision { endpoint: name.into(), ..Decision::default() };
     let token = || -> TokenName { "ci".parse().unwrap() };
     match random.u8(..10) {
-        0..=2 => create(name),
-        3 => delete(name),
-        4 => Command::Approve(decision),
-        5 | 6 => Command::Reject(decision),
-        7 => Command::Remove(decision),
+        0..=2 => any(create(name)),
+        3 => any(delete(name)),
+        4 => any(Decide::approve(decision)),
+        5 | 6 => any(Decide::reject(decision)),
+        7 => any(Decide::remove(decision)),
         8 if random.bool() => {
             let lifetime = jiff::SignedDuration::from_hours(24);
-            Command::CreateToken { name: token(), lifetime, random: Box::new([random.u8(..); 32]) }
+            any(CreateToken { name: token(), lifetime, random: Box::new([random.u8(..); 32]) })
         }
-        8 => Command::RevokeToken { name: token() },
+        8 => any(RevokeToken { name: token() }),
         _ => {
             let mut file = if random.bool() { two() } else { model() };
             file.vnets.get_mut(&key("core")).unwrap().region = format!("region-{}", random.u8(..3));
-            apply_file(file, random.bool())
+            any(apply_file(file, random.bool()))
         }
     }
 }
@@ -140,11 +140,11 @@ fn what_comes_of_commands_at_once_is_what_comes_of_them_in_the_order_of_their_re
     let mut effective = 0;
     for seed in 0..12 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let commands: Vec<Command> = (0..THREADS * EACH).map(|_| any(&mut random)).collect();
+        let commands: Vec<AnyCommand> = (0..THREADS * EACH).map(|_| random_command(&mut random)).collect();
         let world = Arc::new(World::default());
         let control = start(&world, setup(model()));
         let began = world.records.lock().unwrap().len();
-        let outcomes: Vec<Mutex<Option<Result<Outcome, Refusal>>>> =
+        let outcomes: Vec<Mutex<Option<Result<AnyOutcome, Refusal>>>> =
             commands.iter().map(|_| Mutex::default()).collect();
         thread::scope(|scope| {
             for first in 0..THREADS {

@@ -47,7 +47,7 @@ fn an_approval_for_a_time_ends_by_itself_like_a_rejection() {
     let world = Arc::new(World::default());
     set(0);
     let control = by_the_clock(&world, model());
-    let outcome = control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
+    let outcome = control.apply(&root(), Decide::approve(for_eight_hours("orders"))).unwrap();
     assert_eq!(outcome.to_string(), "default/orders: Approved, until 2026-05-01T20:00:00Z");
     assert_eq!(control.view().next_end(), Some(noon() + EIGHT_HOURS.seconds()));
     world.events();
@@ -78,7 +78,7 @@ fn an_approval_that_ended_while_the_daemon_was_down_lets_nothing_pass() {
     let world = Arc::new(World::default());
     set(0);
     let control = by_the_clock(&world, two());
-    control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
+    control.apply(&root(), Decide::approve(for_eight_hours("orders"))).unwrap();
     drop(control);
     set(EIGHT_HOURS - 1);
     let control = by_the_clock(&world, two());
@@ -106,26 +106,26 @@ fn a_new_decision_replaces_the_end() {
     set(0);
     let control = by_the_clock(&world, model());
     let ends = || connection(&control, "orders").ends_at;
-    control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
+    control.apply(&root(), Decide::approve(for_eight_hours("orders"))).unwrap();
     set(60);
-    control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
+    control.apply(&root(), Decide::approve(for_eight_hours("orders"))).unwrap();
     assert_eq!(ends(), Some(noon() + (EIGHT_HOURS + 60).seconds()), "from now on");
     world.events();
     let at = Until::At(ends().unwrap());
     let same = Decision { until: Some(at), ..orders() };
-    assert_eq!(control.apply(&root(), Command::Approve(same.clone())).unwrap().to_string().lines().count(), 1);
+    assert_eq!(control.apply(&root(), Decide::approve(same.clone())).unwrap().to_string().lines().count(), 1);
     assert!(world.events().is_empty(), "what is so already changes nothing");
-    let outcome = control.apply(&root(), Command::Approve(orders())).unwrap();
+    let outcome = control.apply(&root(), Decide::approve(orders())).unwrap();
     assert_eq!((outcome.to_string().as_str(), ends()), ("default/orders: Approved", None), "without an end: for good");
     assert!(world.passes("10.1.9.4"));
-    control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
-    control.apply(&root(), Command::Reject(same)).unwrap();
+    control.apply(&root(), Decide::approve(for_eight_hours("orders"))).unwrap();
+    control.apply(&root(), Decide::reject(same)).unwrap();
     assert_eq!(ends(), None, "nothing but an approval ends");
     // Also within a second, to whose end an approval is rounded up.
     CLOCK.set(clock() + 1.millisecond());
     for until in [Until::At(clock()), Until::For(jiff::SignedDuration::ZERO), Until::For(jiff::SignedDuration::MAX)] {
         let decision = Decision { until: Some(until), ..orders() };
-        let refusal = control.apply(&root(), Command::Approve(decision)).unwrap_err();
+        let refusal = control.apply(&root(), Decide::approve(decision)).unwrap_err();
         assert_eq!((refusal.code, state(&control)), ("InvalidLifetime", ConnectionState::Rejected), "{until:?}");
     }
 }
@@ -138,11 +138,11 @@ fn a_file_that_approves_what_is_approved_for_a_time_leaves_its_end() {
     file.endpoints.get_mut(&key("orders")).unwrap().manual = true;
     let control = by_the_clock(&world, file.clone());
     assert_eq!(state(&control), ConnectionState::Pending);
-    control.apply(&root(), Command::Approve(for_eight_hours("orders"))).unwrap();
+    control.apply(&root(), Decide::approve(for_eight_hours("orders"))).unwrap();
     control.apply(&root(), apply_file(file.clone(), false)).unwrap();
     assert!(connection(&control, "orders").ends_at.is_some(), "the file says nothing new");
     file.endpoints.get_mut(&key("orders")).unwrap().status = Some(ConnectionState::Approved);
-    let Outcome::Applied(report) = control.apply(&root(), apply_file(file.clone(), false)).unwrap() else { panic!() };
+    let report = control.apply(&root(), apply_file(file.clone(), false)).unwrap();
     assert!(!report.changed(), "{report}");
     let end = Some(noon() + EIGHT_HOURS.seconds());
     assert_eq!((state(&control), connection(&control, "orders").ends_at), (ConnectionState::Approved, end));
@@ -159,7 +159,7 @@ fn an_end_is_in_force_although_it_cannot_be_made_durable() {
     set(0);
     let control = by_the_clock(&world, two());
     for endpoint in ["orders", "second"] {
-        control.apply(&root(), Command::Approve(for_eight_hours(endpoint))).unwrap();
+        control.apply(&root(), Decide::approve(for_eight_hours(endpoint))).unwrap();
     }
     set(EIGHT_HOURS);
     world.disk_full.store(true, Ordering::Relaxed);
@@ -188,11 +188,6 @@ fn three() -> Model {
     model
 }
 
-fn decided(outcome: Outcome) -> DecidedAll {
-    let Outcome::DecidedAll(all) = outcome else { panic!("{outcome}") };
-    all
-}
-
 fn names(all: &DecidedAll) -> Vec<String> {
     all.connections.iter().map(|one| one.endpoint.to_string()).collect()
 }
@@ -202,11 +197,11 @@ fn one_decision_is_about_all_that_are_chosen_and_would_change() {
     let world = Arc::new(World::default());
     set(0);
     let control = by_the_clock(&world, three());
-    let apply = |command| control.apply(&root(), command).map(decided);
+    let apply = |command| control.apply(&root(), command);
     let by = |change: fn(&mut Selection)| {
         let mut selection = Selection { dry_run: true, ..selection() };
         change(&mut selection);
-        names(&apply(Command::RejectAll(selection)).unwrap())
+        names(&apply(DecideAll::reject(selection)).unwrap())
     };
     world.events();
     assert_eq!(by(|_| {}), ["default/orders", "default/second", "other/default/third"]);
@@ -214,18 +209,18 @@ fn one_decision_is_about_all_that_are_chosen_and_would_change() {
     assert_eq!(by(|chosen| chosen.vnet = Some("spoke".into())), ["default/orders", "default/second"]);
     assert_eq!(by(|chosen| chosen.if_state = Some(ConnectionState::Pending)), [""; 0]);
     assert!(world.events().is_empty(), "nothing was decided");
-    control.apply(&root(), Command::Remove(Decision { endpoint: "second".into(), ..Decision::default() })).unwrap();
+    control.apply(&root(), Decide::remove(Decision { endpoint: "second".into(), ..Decision::default() })).unwrap();
     world.events();
     records(&world);
-    let all = apply(Command::RejectAll(Selection { reason: "audit".into(), ..selection() })).unwrap();
+    let all = apply(DecideAll::reject(Selection { reason: "audit".into(), ..selection() })).unwrap();
     assert_eq!(names(&all), ["default/orders", "other/default/third"], "what is removed for good stays so");
     assert!(!world.passes("10.1.9.4"));
     assert_eq!(world.events().iter().filter(|event| event.starts_with("commit")).count(), 1, "all or none");
     assert_eq!(records(&world).len(), 2);
     assert_eq!(connection(&control, "orders").description, "audit");
-    assert!(apply(Command::RejectAll(selection())).unwrap().connections.is_empty());
+    assert!(apply(DecideAll::reject(selection())).unwrap().connections.is_empty());
     let until = Some(Until::For(jiff::SignedDuration::from_hours(8)));
-    let all = apply(Command::ApproveAll(Selection { until, ..selection() })).unwrap();
+    let all = apply(DecideAll::approve(Selection { until, ..selection() })).unwrap();
     assert_eq!(names(&all), ["default/orders", "other/default/third"]);
     set(EIGHT_HOURS);
     control.end_approvals().unwrap();
@@ -237,16 +232,16 @@ fn one_decision_is_about_all_that_are_chosen_and_would_change() {
 fn what_was_not_listed_is_not_decided() {
     let (world, control) = running();
     let dry = Selection { dry_run: true, ..selection() };
-    let listed = decided(control.apply(&root(), Command::RejectAll(dry.clone())).unwrap()).listed;
+    let listed = control.apply(&root(), DecideAll::reject(dry.clone())).unwrap().listed;
     let mut more = Model::default();
     more.endpoints.insert(key("second"), endpoint("spoke", Some("10.1.9.5"), "orders-db"));
-    control.apply(&root(), Command::Put { items: Box::new(more), create_only: true }).unwrap();
+    control.apply(&root(), Put { items: Box::new(more), create_only: true }).unwrap();
     let seen = Selection { listed: Some(listed), ..selection() };
-    assert_eq!(control.apply(&root(), Command::RejectAll(seen)).unwrap_err().code, command::MOVED);
+    assert_eq!(control.apply(&root(), DecideAll::reject(seen)).unwrap_err().code, command::MOVED);
     assert!(world.passes("10.1.9.4") && world.passes("10.1.9.5"));
-    let listed = decided(control.apply(&root(), Command::RejectAll(dry)).unwrap()).listed;
+    let listed = control.apply(&root(), DecideAll::reject(dry)).unwrap().listed;
     let seen = Selection { listed: Some(listed), ..selection() };
-    assert_eq!(names(&decided(control.apply(&root(), Command::RejectAll(seen)).unwrap())).len(), 2);
+    assert_eq!(names(&control.apply(&root(), DecideAll::reject(seen)).unwrap()).len(), 2);
 }
 
 #[test]
@@ -273,8 +268,8 @@ fn who_may_not_approve_decides_and_learns_nothing() {
     ] {
         let caller = Caller::user(uid, "somebody");
         let chosen = Selection { vnet: vnet.map(str::to_owned), dry_run: true, ..selection() };
-        let found = control.apply(&caller, Command::RejectAll(chosen));
-        let found = found.map(|outcome| decided(outcome).connections.len()).map_err(|refusal| refusal.code);
+        let found = control.apply(&caller, DecideAll::reject(chosen));
+        let found = found.map(|outcome| outcome.connections.len()).map_err(|refusal| refusal.code);
         assert_eq!(found, expected, "uid {uid}, {vnet:?}");
     }
 }
@@ -282,8 +277,8 @@ fn who_may_not_approve_decides_and_learns_nothing() {
 #[test]
 fn a_disconnected_connection_can_only_go() {
     let (_, control) = running();
-    control.apply(&root(), Command::Remove(orders())).unwrap();
-    for command in [Command::Approve(orders()), Command::Reject(orders()), Command::Remove(orders())] {
+    control.apply(&root(), Decide::remove(orders())).unwrap();
+    for command in [Decide::approve(orders()), Decide::reject(orders()), Decide::remove(orders())] {
         let refusal = control.apply(&root(), command).unwrap_err();
         assert_eq!(refusal.kind, Kind::InvalidTransition);
         assert!(refusal.message.contains("root") && refusal.remedy.contains("endpoint delete"), "{refusal}");
@@ -297,19 +292,19 @@ fn a_disconnected_connection_can_only_go() {
 fn the_resource_named_must_be_the_one_bound() {
     let (world, control) = running();
     let other = Decision { resource: Some("other".into()), ..orders() };
-    assert_eq!(control.apply(&root(), Command::Reject(other)).unwrap_err().kind, Kind::NotFound);
+    assert_eq!(control.apply(&root(), Decide::reject(other)).unwrap_err().kind, Kind::NotFound);
     assert!(world.events().is_empty());
     let right = Decision { resource: Some("default/ORDERS-DB".into()), ..orders() };
-    control.apply(&root(), Command::Reject(right)).unwrap();
+    control.apply(&root(), Decide::reject(right)).unwrap();
 }
 
 #[test]
 fn a_decision_for_a_state_that_has_moved_on_is_refused_and_shows_the_new_one() {
     let (world, control) = running();
     let seen = Decision { if_state: Some(ConnectionState::Approved), ..orders() };
-    control.apply(&root(), Command::Reject(seen.clone())).unwrap();
+    control.apply(&root(), Decide::reject(seen.clone())).unwrap();
     world.events();
-    for late in [Command::Remove(seen.clone()), Command::Approve(seen.clone()), Command::Reject(seen)] {
+    for late in [Decide::remove(seen.clone()), Decide::approve(seen.clone()), Decide::reject(seen)] {
         let refusal = control.apply(&root(), late).unwrap_err();
         assert_eq!(refusal.kind, Kind::Conflict);
         assert!(refusal.message.contains("it is rejected by root"), "{refusal}");

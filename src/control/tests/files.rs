@@ -27,8 +27,8 @@ fn what_a_start_makes_of_the_file_is_recorded() {
 #[test]
 fn approved_in_the_file_rejected_live_stays_rejected_over_sighup_and_restart() {
     let (world, control) = running();
-    control.apply(&root(), Command::Reject(orders())).unwrap();
-    let Outcome::Applied(report) = control.apply(&root(), apply_file(model(), false)).unwrap() else { panic!() };
+    control.apply(&root(), Decide::reject(orders())).unwrap();
+    let report = control.apply(&root(), apply_file(model(), false)).unwrap();
     assert!(report.differences[0].contains("the file says Approved; rejected by root"), "{report}");
     assert!(!world.passes("10.1.9.4"));
     let control = restart(&world, model());
@@ -40,10 +40,8 @@ fn approved_in_the_file_rejected_live_stays_rejected_over_sighup_and_restart() {
 fn a_dry_run_reports_and_changes_nothing() {
     let (world, control) = running();
     let version =
-        FileVersion { author: DAEMON.into(), model: two(), host: Some(host(&["core"])), prune: true, dry_run: true };
-    let Outcome::Applied(report) = control.apply(&root(), Command::ApplyFile(Box::new(version))).unwrap() else {
-        panic!("a report")
-    };
+        ApplyFile { author: DAEMON.into(), model: two(), host: Some(host(&["core"])), prune: true, dry_run: true };
+    let report = control.apply(&root(), version).unwrap();
     assert!(report.to_string().contains("would apply: 1 created"), "{report}");
     assert_eq!(report.needs_restart, ["[[attachment]] of default/spoke"]);
     assert!(world.events().is_empty());
@@ -80,17 +78,17 @@ fn what_a_file_brings_is_validated_once() {
 fn the_log_tells_the_first_lines_of_an_outcome_and_nothing_of_a_question() {
     let many = |lines: usize| {
         let created = (0..lines).map(|number| format!("endpoint default/e{number}")).collect();
-        first_lines(&Outcome::Applied(Report { created, ..Report::default() }))
+        first_lines(&Report { created, ..Report::default() })
     };
     assert_eq!(many(2).lines().count(), 3);
     let cut = many(1_000);
     assert_eq!(cut.lines().count(), LOGGED + 1, "{cut}");
     assert!(cut.ends_with("\nand 981 more lines"), "{cut}");
-    let Command::ApplyFile(version) = apply_file(model(), false) else { panic!() };
-    let asked = Command::ApplyFile(Box::new(FileVersion { dry_run: true, ..*version.clone() }));
-    let wrapped = |then| Command::Unchanged { items: Vec::new(), seen: Arc::default(), then: Box::new(then) };
-    assert!(asked.only_asks() && !Command::ApplyFile(version).only_asks());
+    let version = apply_file(model(), false);
+    let asked = ApplyFile { dry_run: true, ..version.clone() };
+    let wrapped = |then| Unchanged { items: Vec::new(), seen: Arc::default(), then };
+    assert!(asked.only_asks() && !version.only_asks());
     let chosen = Selection { dry_run: true, ..Selection::default() };
-    assert!(wrapped(Command::RejectAll(chosen.clone())).only_asks() && Command::ApproveAll(chosen).only_asks());
-    assert!(!wrapped(Command::RejectAll(Selection::default())).only_asks());
+    assert!(wrapped(DecideAll::reject(chosen.clone())).only_asks() && DecideAll::approve(chosen).only_asks());
+    assert!(!wrapped(DecideAll::reject(Selection::default())).only_asks());
 }

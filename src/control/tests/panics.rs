@@ -31,7 +31,7 @@ fn a_panic_inside_a_command_shows_at_once_and_stops_the_daemon() {
     assert!(control.view().conditions.is_empty());
     world.events();
 
-    let panicked = catch_unwind(AssertUnwindSafe(|| control.apply(&root(), Command::Reject(orders()))));
+    let panicked = catch_unwind(AssertUnwindSafe(|| control.apply(&root(), Decide::reject(orders()))));
     assert!(panicked.is_err());
     let events = world.events();
     assert_eq!(events.iter().filter(|event| event.starts_with("fatal: a command ended in a panic")).count(), 1);
@@ -39,7 +39,7 @@ fn a_panic_inside_a_command_shows_at_once_and_stops_the_daemon() {
     assert!(said[0].starts_with("STOPPING: a command ended in a panic"), "{said:?}");
 
     // Until the process is gone nothing more is changed, and readers go on seeing why.
-    let refused = control.apply(&root(), Command::Approve(orders())).unwrap_err();
+    let refused = control.apply(&root(), Decide::approve(orders())).unwrap_err();
     assert_eq!((refused.kind, refused.code), (Kind::Unavailable, "WriterLost"));
     assert_eq!(control.view().conditions, said);
     assert!(world.events().is_empty());

@@ -88,7 +88,7 @@ const ROWS: [Row; 7] = [
         },
         follows: |remedy, control, model, _| {
             assert!(remedy.starts_with("choose another name"), "{remedy}");
-            let named = Command::Delete { kind: ItemKind::Resource, reference: "two/account".into() };
+            let named = Delete { kind: ItemKind::Resource, reference: "two/account".into() };
             control.apply(&root(), named).unwrap();
             model.resources.remove(&Key::new("two", "account"));
             model.resources.insert(Key::new("two", "second"), account());
@@ -142,8 +142,8 @@ fn whoever_follows_a_remedy_of_a_standing_rule_is_not_refused() {
         let mut host = by_default();
         follows(&stands.remedy, &control, &mut file, &mut host);
         let host = Some(host);
-        let version = FileVersion { author: DAEMON.into(), model: file, host, prune: false, dry_run: false };
-        let outcome = control.apply(&root(), Command::ApplyFile(Box::new(version)));
+        let version = ApplyFile { author: DAEMON.into(), model: file, host, prune: false, dry_run: false };
+        let outcome = control.apply(&root(), version);
         assert!(outcome.is_ok(), "{code}: {outcome:?}");
         assert_eq!(standing(), [], "{code}");
         let skipped = &control.view().last_apply.skipped;

@@ -60,8 +60,8 @@ fn old_state(file: &Model, live: &Model) -> Arc<World> {
     world
 }
 
-fn put(control: &ControlPlane, items: Model) -> Result<Outcome, Refusal> {
-    control.apply(&root(), Command::Put { items: Box::new(items), create_only: false })
+fn put(control: &ControlPlane, items: Model) -> Result<Changed, Refusal> {
+    control.apply(&root(), Put { items: Box::new(items), create_only: false })
 }
 
 fn one(name: &str, resource: LinkResource) -> Model {
@@ -127,10 +127,10 @@ fn an_object_of_the_file_that_collides_with_a_live_one_is_skipped_and_stops_noth
     assert!(!view.decisions.model.resources.contains_key(&key("mine")));
     assert!(view.decisions.model.resources.contains_key(&key("other")), "the rest of the file is applied");
     // A reload says it again, and once the address is free the object comes.
-    let Ok(Outcome::Applied(report)) = control.apply(&root(), apply_file(file.clone(), false)) else { panic!() };
+    let report = control.apply(&root(), apply_file(file.clone(), false)).unwrap();
     assert_eq!(report.skipped.len(), 1);
     put(&control, one("live", service("10.20.99.8", "10.20.0.4"))).unwrap();
-    let Ok(Outcome::Applied(report)) = control.apply(&root(), apply_file(file, false)) else { panic!() };
+    let report = control.apply(&root(), apply_file(file, false)).unwrap();
     assert_eq!((report.skipped.len(), report.created), (0, vec!["resource default/mine".to_owned()]));
 }
 
@@ -151,14 +151,14 @@ fn what_depends_on_a_skipped_object_is_skipped_with_it() {
 fn somebody_elses_document_that_collides_is_refused_as_a_whole() {
     let world = old_state(&model(), &one("live", service("10.20.99.5", "10.20.0.4")));
     let control = start(&world, model());
-    let version = FileVersion {
+    let version = ApplyFile {
         author: "ada".into(),
         model: one("mine", service("10.20.99.5", "10.20.0.6")),
         host: None,
         prune: false,
         dry_run: false,
     };
-    let refusal = control.apply(&root(), Command::ApplyFile(Box::new(version))).unwrap_err();
+    let refusal = control.apply(&root(), version).unwrap_err();
     assert_eq!(refusal.code, "PrivateIPAddressInUse");
 }
 
@@ -179,6 +179,6 @@ fn a_group_whose_name_a_later_rule_forbids_goes_on_and_takes_nothing_new() {
         items.resources.insert(Key::new(group, "new"), service("10.20.99.6", "10.20.0.6"));
         assert_eq!(put(&control, items).unwrap_err().code, "InvalidResourceGroupName", "{group}");
     }
-    control.apply(&root(), Command::Delete { kind: ItemKind::Resource, reference: "dot./old".into() }).unwrap();
+    control.apply(&root(), Delete { kind: ItemKind::Resource, reference: "dot./old".into() }).unwrap();
     assert_eq!(standing(&control), [""; 0]);
 }

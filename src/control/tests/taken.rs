@@ -34,10 +34,10 @@ fn with(file: Model, cloud: Cloud) -> (Arc<World>, ControlPlane) {
     (world, control)
 }
 
-fn put(control: &ControlPlane, caller: &Caller, key: Key, resource: LinkResource) -> Result<Outcome, Refusal> {
+fn put(control: &ControlPlane, caller: &Caller, key: Key, resource: LinkResource) -> Result<Changed, Refusal> {
     let mut items = Model::default();
     items.resources.insert(key, resource);
-    control.apply(caller, Command::Put { items: Box::new(items), create_only: false })
+    control.apply(caller, Put { items: Box::new(items), create_only: false })
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::path::Path;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::control::command::Until;
 use crate::model::decisions::Item;
 use crate::model::refusal::UNSEEN_RULE;
 use crate::model::rules::validate;
@@ -24,10 +23,10 @@ use crate::testing::{TOLD_BY_ROWS, resource, subnet, target, vnet};
 /// How somebody who may not see what a code is about comes to it.
 enum How {
     /// The tenant's command is refused alike whether what it may not see is there or not.
-    Alike(fn() -> Command),
+    Alike(fn() -> AnyCommand),
     /// The tenant's command is refused alike whatever it may not see is called, and carried out where nothing is there.
     /// The rule says why it may know that something is.
-    Collides(fn() -> Command, &'static str),
+    Collides(fn() -> AnyCommand, &'static str),
     /// Another test has it provoked, or it comes to nobody who may not see all that it is about.
     Held(&'static str),
     /// It is about the daemon and its host, and its causes are mentions of the host.
@@ -54,18 +53,21 @@ const CODES: &[(&str, How)] = &[
     ("AuthorizationFailed", Alike(|| put(|items| items.vnets.insert(of("hush", "net"), own_net())))),
     ("BuiltInAssignment", Held("who sees one sees whose it is: the daemon's own")),
     ("BuiltInRole", Alike(|| delete(ItemKind::Role, "Reader"))),
-    ("ConnectionNotFound", Alike(|| Command::Reject(decision(Some("mine/other"), None)))),
+    ("ConnectionNotFound", Alike(|| any(Decide::reject(decision(Some("mine/other"), None))))),
     ("DryRun", Held("the daemon tells it itself")),
     ("InUse", Collides(|| delete(ItemKind::Vnet, "mine/lent"), IN_USE)),
     ("InvalidAuthenticationToken", Held("it is about the caller's own token")),
     ("InvalidRequest", Held("the same words whatever does not fit: `api::tests::unseen::by_id`")),
-    ("InvalidLifetime", Alike(|| Command::Approve(decision(None, Some(-1))))),
+    ("InvalidLifetime", Alike(|| any(Decide::approve(decision(None, Some(-1)))))),
     ("InvalidModel", Alike(|| put(|items| items.vnets.insert(of("mine", "new"), doubly_wrong())))),
     ("InvalidRole", Alike(|| put(|items| items.roles.insert(Key::global("none"), role("none", &[]))))),
     ("InvalidRole", Collides(narrowed, IN_USE)),
     ("AuthorizationFailed", Collides(widened, "who widens a role that is assigned must be allowed to assign it so")),
     ("InvalidText", Alike(|| put(|items| items.endpoints.insert(of("mine", "new"), saying("\u{1b}[31m"))))),
-    ("InvalidTransition", Alike(|| Command::Reject(Decision { endpoint: "mine/gone".into(), ..decision(None, None) }))),
+    (
+        "InvalidTransition",
+        Alike(|| any(Decide::reject(Decision { endpoint: "mine/gone".into(), ..decision(None, None) }))),
+    ),
     ("LinkIdentifiersExhausted", Held("it names nothing")),
     (
         "NameAlreadyTaken",
@@ -309,8 +311,8 @@ fn whose_connections_end_with_a_resource_is_told_to_who_may_see_them() {
         file.roles.insert(Key::global("cleaner"), role);
         file.assignments.insert(Key::global(given.id().to_string()), given);
         let control = begin(&world, file);
-        let command = Command::Delete { kind: ItemKind::Resource, reference: "orders-db".into() };
-        let Outcome::Deleted(deletion) = control.apply(caller, command).unwrap() else { panic!() };
+        let command = Delete { kind: ItemKind::Resource, reference: "orders-db".into() };
+        let deletion = control.apply(caller, command).unwrap();
         assert!(!world.passes("10.1.9.4"));
         deletion.disconnected
     };

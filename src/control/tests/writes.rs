@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::control::ports::{Host, Workers};
 use crate::control::state::Record;
-use crate::control::{Command, ControlPlane, FileVersion, Outcome, Prepared, Setup};
+use crate::control::{AnyOutcome, ApplyFile, ControlPlane, Delete, Prepared, Put, Setup, any};
 use crate::model::refusal::{Kind, Refusal};
 use crate::model::{
     BackendPool, BalancingRule, Caller, DnsZone, Frontend, FrontendRef, Key, LinkResource, LoadBalancer, Model,
@@ -101,21 +101,21 @@ fn running(roles: &[(&str, &str)]) -> ControlPlane {
     let control = prepared.start(Arc::new(Willing), Arc::new(Willing), Box::new(|_| ())).unwrap();
     let mut items = Model::default();
     items.load_balancers.insert(key("lb"), balancer("10.20.0.7"));
-    control.apply(&root(), Command::Put { items: Box::new(items), create_only: false }).unwrap();
+    control.apply(&root(), Put { items: Box::new(items), create_only: false }).unwrap();
     control
 }
 
 /// A way to write.
-type Write = fn(&ControlPlane, Model) -> Result<Outcome, Refusal>;
+type Write = fn(&ControlPlane, Model) -> Result<AnyOutcome, Refusal>;
 
-fn put(control: &ControlPlane, items: Model) -> Result<Outcome, Refusal> {
-    control.apply(&ada(), Command::Put { items: Box::new(items), create_only: false })
+fn put(control: &ControlPlane, items: Model) -> Result<AnyOutcome, Refusal> {
+    control.apply(&ada(), any(Put { items: Box::new(items), create_only: false }))
 }
 
-fn apply(control: &ControlPlane, model: Model) -> Result<Outcome, Refusal> {
+fn apply(control: &ControlPlane, model: Model) -> Result<AnyOutcome, Refusal> {
     let author = "uid:1000".to_owned();
-    let version = FileVersion { author, model, host: None, prune: false, dry_run: false };
-    control.apply(&ada(), Command::ApplyFile(Box::new(version)))
+    let version = ApplyFile { author, model, host: None, prune: false, dry_run: false };
+    control.apply(&ada(), any(version))
 }
 
 /// A model of one object in ada's own group.
@@ -301,7 +301,7 @@ fn what_is_named_already_is_not_asked_about_again() {
         })
     };
     let items = made(service("10.20.99.9", "10.20.0.2"));
-    let command = Command::Put { items: Box::new(items), create_only: false };
+    let command = Put { items: Box::new(items), create_only: false };
     control.apply(&root(), command).unwrap();
     let mut wanted = service("10.20.99.9", "10.20.0.2");
     wanted.max_sessions = Some(7);
@@ -329,7 +329,7 @@ fn what_a_change_carries_along_asks_for_the_right_there_too() {
         let mut items = Model::default();
         let wanted = LinkResource { frontends: vec![behind.clone()], ..resource("core", "10.20.99.9", vec![]) };
         items.resources.insert(Key::new("svc", "s"), wanted);
-        control.apply(&root(), Command::Put { items: Box::new(items), create_only: false }).unwrap();
+        control.apply(&root(), Put { items: Box::new(items), create_only: false }).unwrap();
         let mut items = Model::default();
         items.load_balancers.insert(key("lb"), balancer("10.20.0.8"));
         put(&control, items).map_err(|refusal| refusal.message)
@@ -386,10 +386,8 @@ fn what_an_object_is_never_changes() {
     let mut model = file();
     model.resources.extend(typed(None).resources.iter().map(|(key, one)| (key.clone(), one.clone())));
     let author = crate::model::decisions::DAEMON.to_owned();
-    let version = FileVersion { author, model, host: None, prune: true, dry_run: false };
-    let Ok(Outcome::Applied(report)) = control.apply(&root(), Command::ApplyFile(Box::new(version))) else {
-        panic!("applied");
-    };
+    let version = ApplyFile { author, model, host: None, prune: true, dry_run: false };
+    let report = control.apply(&root(), version).unwrap();
     assert!(report.skipped.iter().any(|one| one.item == "resource ada/mine"), "{report}");
     let view = control.view();
     let kind = view.decisions.model.resources.get(&Key::new("ada", "mine")).and_then(|one| one.kind.clone());
@@ -414,7 +412,7 @@ fn who_writes_an_endpoint_sets_its_rate_and_never_its_resources() {
         items.endpoints.insert(key("orders"), PrivateEndpoint { rates, ..model().endpoints[&key("orders")].clone() });
         items
     };
-    let command = Command::Put { items: Box::new(of_resource(rates(5_000_000))), create_only: false };
+    let command = Put { items: Box::new(of_resource(rates(5_000_000))), create_only: false };
     control.apply(&root(), command).unwrap();
     put(&control, of_endpoint(rates(1_000_000))).unwrap();
     put(&control, of_endpoint(None)).unwrap();

@@ -20,19 +20,19 @@ const ROUNDS: usize = 16;
 
 /// What is in force before a change.
 #[derive(Clone, Copy)]
-pub(super) struct Before<'a> {
-    pub(super) decisions: &'a Decisions,
+pub(in crate::control) struct Before<'a> {
+    pub(in crate::control) decisions: &'a Decisions,
     /// What attachments allow.
-    pub(super) host: &'a HostConfig,
+    pub(in crate::control) host: &'a HostConfig,
     /// What of it breaks a tightened rule; `None`: not known yet.
-    pub(super) standing: Option<&'a Standing>,
+    pub(in crate::control) standing: Option<&'a Standing>,
 }
 
 /// A file that was merged with what was in force.
-pub(super) struct Fitted {
-    pub(super) decisions: Decisions,
-    pub(super) report: Report,
-    pub(super) standing: Standing,
+pub(in crate::control) struct Fitted {
+    pub(in crate::control) decisions: Decisions,
+    pub(in crate::control) report: Report,
+    pub(in crate::control) standing: Standing,
 }
 
 impl Before<'_> {
@@ -40,7 +40,7 @@ impl Before<'_> {
     ///
     /// # Errors
     /// What refuses the change.
-    pub(super) fn judge(&self, setup: &Setup, after: &Decisions) -> Result<Standing, Vec<Violation>> {
+    pub(in crate::control) fn judge(&self, setup: &Setup, after: &Decisions) -> Result<Standing, Vec<Violation>> {
         let validate = |model: &Model| (setup.validate)(model, self.host, None);
         let found = validate(&after.model);
         let known =
@@ -60,7 +60,7 @@ impl Before<'_> {
     ///
     /// # Errors
     /// The result breaks a rule, or the caller lacks a right.
-    pub(super) fn fit(&self, setup: &Setup, application: Application<'_>) -> Result<Fitted, Refusal> {
+    pub(in crate::control) fn fit(&self, setup: &Setup, application: Application<'_>) -> Result<Fitted, Refusal> {
         let mut skipped: BTreeMap<Item, String> = BTreeMap::new();
         for _ in 0..ROUNDS {
             let (decisions, report) = merge(self.decisions, &Application { skipped: &skipped, ..application })?;

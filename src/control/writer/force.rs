@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::plan::{Next, Observation, Plan, Steps};
-use super::{Decisions, InForce, Outcome, host_refused, stopping};
+use super::plan::{Next, Observation, PreparedChange, Steps};
+use super::{Decisions, InForce, host_refused, stopping};
 use super::{Kind, Ports, Refusal, Topology, Writer};
 use crate::compile::union;
 use crate::control::SILENCE;
-use crate::control::command::Deletion;
+use crate::control::outcome::Outcome;
 use crate::control::state::{Change, Record};
 use crate::model::decisions::{ChangeExtent, ItemKind};
 use crate::model::sentence::{Mention, Named, Sentence, sentence};
@@ -25,11 +25,15 @@ impl Writer {
     ///
     /// # Errors
     /// Somebody did not follow. Whatever it revokes may be in force all the same; the refusal says so.
-    pub(in crate::control) fn carry_out(&mut self, ports: &Ports, plan: Plan) -> Result<Outcome, Refusal> {
+    pub(in crate::control) fn carry_out<O: Outcome>(
+        &mut self,
+        ports: &Ports,
+        plan: PreparedChange<O>,
+    ) -> Result<O, Refusal> {
         if let Some(reason) = &self.stopped {
             return Err(stopping(reason));
         }
-        let Plan { mut outcome, steps, extent, records, own_file } = plan;
+        let PreparedChange { mut outcome, steps, extent, records, own_file } = plan;
         let written = Written { extent: &extent, records: &records };
         let done = match steps {
             Steps::Report => return Ok(outcome),
@@ -48,8 +52,10 @@ impl Writer {
             return Err(refusal);
         }
         tell_of_requests(ports, &records);
-        self.add_warnings(&mut outcome);
-        if let (true, Outcome::Applied(report)) = (own_file, &outcome) {
+        if let Some(warnings) = outcome.warnings() {
+            warnings.splice(..0, self.warnings());
+        }
+        if let (true, Some(report)) = (own_file, outcome.report()) {
             self.last_apply = Arc::new(report.clone());
         }
         Ok(outcome)
@@ -145,9 +151,9 @@ impl Writer {
     }
 
     /// What is asked for is in force; here it becomes durable, where it is not.
-    fn repeat(&mut self, ports: &Ports, outcome: &Outcome) -> Result<(), Refusal> {
+    fn repeat(&mut self, ports: &Ports, outcome: &impl Outcome) -> Result<(), Refusal> {
         self.save_unsaved()?;
-        if matches!(outcome, Outcome::Applied(_)) && self.host_behind.is_some() {
+        if outcome.report().is_some() && self.host_behind.is_some() {
             let topology = self.topology.clone();
             self.settle_host(ports, topology);
         }
@@ -155,25 +161,13 @@ impl Writer {
     }
 
     /// Packets of an endpoint that is gone in force end in the forwarder until the deletion is durable: its route stays.
-    fn keep_route(&mut self, outcome: &Outcome) {
-        if let Outcome::Deleted(Deletion { item, .. }) = outcome
+    fn keep_route(&mut self, outcome: &impl Outcome) {
+        if let Some(item) = outcome.deleted()
             && item.kind == ItemKind::Endpoint
             && !self.in_force.decisions.model.has(item)
         {
             Arc::make_mut(&mut self.in_force).deleting.insert(item.key.clone(), item.clone());
         }
-    }
-
-    fn add_warnings(&self, outcome: &mut Outcome) {
-        let warnings = match outcome {
-            Outcome::Decided(decided) => &mut decided.warnings,
-            Outcome::DecidedAll(all) => &mut all.warnings,
-            Outcome::Put(changed) => &mut changed.warnings,
-            Outcome::Deleted(deletion) => &mut deletion.warnings,
-            Outcome::Applied(report) => &mut report.warnings,
-            Outcome::TokenCreated(_) | Outcome::Rotated(_) | Outcome::Revoked(_) => return,
-        };
-        warnings.splice(..0, self.warnings());
     }
 
     /// Makes `after` what the next start reads, with its records, or nothing of it.

@@ -10,15 +10,12 @@
 //!
 //! Routes that nothing needs any more go last: until then their packets end in the forwarder.
 //!
-//! A change is prepared by a pure function over what is in force ([`Planning`] makes a [`Plan`] of a command): judged,
+//! A change is prepared by a pure function over what is in force (each command makes a [`PreparedChange`] of it): judged,
 //! validated and compiled while nobody waits. The writer's lock is held only to see that nothing else has changed
 //! meanwhile, and to carry the plan out.
 
-/// What each command asks for.
-mod commands;
-
-/// Decisions about connections.
-mod decide;
+/// Approvals that end by themselves.
+mod approvals;
 
 /// What follows from a wanted state: validated, compiled, and in which order it is put in force.
 mod plan;
@@ -29,16 +26,16 @@ mod force;
 /// A file among live objects.
 mod fit;
 
-/// Bearer tokens.
-mod tokens;
+/// What the audit log keeps of a change.
+mod records;
 
 use std::sync::Arc;
 
 use super::Setup;
 use super::apply::{Application, Requester};
-use super::command::{Command, Outcome};
 use super::index::Index;
 use super::migrate::{Migration, migrate};
+use super::outcome::Outcome;
 use super::ports::{AddressInUse, Host, Workers};
 use super::report::Report;
 use super::seen;
@@ -52,7 +49,6 @@ use crate::compile::names::Planner;
 use crate::compile::retired::Retired;
 use crate::compile::{Compiled, Input, Registry, compile};
 use crate::model::Caller;
-use crate::model::approval::Action;
 use crate::model::decisions::DAEMON;
 use crate::model::decisions::{Decisions, Item, ItemKind};
 use crate::model::refusal::{BrokenRule, Kind, Refusal};
@@ -63,7 +59,9 @@ use crate::model::sentence::{Mention, Named, Sentence, itself, sentence};
 use crate::model::{HostConfig, Key, Map};
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
-pub(super) use plan::{Observation, Plan, Planning};
+pub(super) use fit::{Before, Fitted};
+pub(super) use plan::{Observation, Wanted};
+pub use plan::{Planning, PreparedChange};
 
 /// Who carries a change out.
 pub(super) struct Ports {
@@ -82,19 +80,19 @@ impl std::fmt::Debug for Ports {
 /// others do the same.
 #[derive(Clone, Debug)]
 pub(super) struct InForce {
-    decisions: Arc<Decisions>,
+    pub(super) decisions: Arc<Decisions>,
     /// Host matters as the daemon was started with, and what its file has since said of its attachments.
-    host: Arc<HostConfig>,
-    addresses: Allocator,
-    index: Index,
+    pub(super) host: Arc<HostConfig>,
+    pub(super) addresses: Allocator,
+    pub(super) index: Index,
     /// What quotas count.
     counts: Counts,
     /// Rules that what is in force breaks, and that came later.
-    standing: Standing,
+    pub(super) standing: Standing,
     /// What resolvers answer.
     names: Planner,
     /// Who may do what, by these decisions.
-    access: Arc<Access>,
+    pub(super) access: Arc<Access>,
     registry: Registry,
     /// See [`Health`].
     health: Arc<Health>,
@@ -102,7 +100,7 @@ pub(super) struct InForce {
     retired: Arc<Retired>,
     snapshot: Snapshot,
     /// Deleted in force, and not durably when the caller was answered; their routes still stand.
-    deleting: Map<Item>,
+    pub(super) deleting: Map<Item>,
 }
 
 /// What is in force, and what is needed to change it.
@@ -129,7 +127,7 @@ pub(super) struct Writer {
 
 impl InForce {
     /// What came of a command, as `caller` may read it.
-    pub(super) fn told(&self, caller: &Caller, outcome: Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
+    pub(super) fn told<O: Outcome>(&self, caller: &Caller, outcome: Result<O, Refusal>) -> Result<O, Refusal> {
         seen::told(&Rights::of(caller, &self.access), &self.decisions.model, outcome)
     }
 }
@@ -151,7 +149,7 @@ impl Writer {
         // Whatever ended while the daemon was down: nothing of it passes.
         let (now, by) = ((setup.clock)(), setup.daemon.actor());
         let over: Vec<Key> = Index::of(&before).over(now).cloned().collect();
-        let ended = over.iter().filter_map(|key| decide::end_approval(&mut before, key, now));
+        let ended = over.iter().filter_map(|key| approvals::end_approval(&mut before, key, now));
         begun.extend(ended.map(|record| Record { by: by.clone(), ..record }));
         let access = access(setup, &before)?;
         let rights = Rights::of(&setup.daemon, &access);
@@ -275,7 +273,7 @@ impl InForce {
     }
 
     /// The same by what the daemon's `file` says now of its attachments: what they allow no more stood before all the same.
-    fn followed(&self, setup: &Setup, file: &HostConfig) -> Self {
+    pub(super) fn followed(&self, setup: &Setup, file: &HostConfig) -> Self {
         let mut host = HostConfig::clone(&self.host);
         host.follow(file);
         if host == *self.host {
@@ -288,7 +286,7 @@ impl InForce {
 }
 
 /// Who may do what by `decisions`.
-fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Refusal> {
+pub(super) fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Refusal> {
     let (roles, assignments) = (decisions.model.roles.values().cloned(), decisions.model.assignments.values().cloned());
     let access = Access::new(roles, assignments, setup.bootstrap).map_err(|mistakes| {
         let told = |mistake: &Mistake| -> Sentence {
@@ -378,9 +376,4 @@ fn unreadable(error: &std::io::Error) -> Refusal {
         sentence!("the layout of the state cannot be read: {}", Mention::new(Named::Host, error)),
         "restore a backup: privlink restore",
     )
-}
-
-/// No such endpoint, although its name was just resolved.
-fn gone(key: &Key) -> Refusal {
-    crate::model::references::unknown("endpoint", &key.to_string(), std::iter::empty())
 }

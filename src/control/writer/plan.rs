@@ -6,33 +6,35 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Action, Allocator, Caller, Command, Compiled, Counts, Index, Outcome, Planner, Requester, Rights, Setup};
+use super::{Allocator, Caller, Compiled, Counts, Index, Planner, Requester, Rights, Setup};
 use super::{Found, InForce, Key, Refusal, Topology, broken, input, not_compiled, refused};
+use crate::access::rights::visibility::sees;
 use crate::access::rights::{assigned_at, vanished};
 use crate::compile;
 use crate::compile::compile_endpoint;
 use crate::compile::health::Health;
 use crate::compile::retired::RetiredAddress;
-use crate::control::difference::of_item;
 use crate::control::state::Record;
 use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::{Decisions, Item, ItemKind};
-use crate::model::refusal::BrokenRule;
+use crate::model::references::resolve_seen;
+use crate::model::refusal::{BrokenRule, Kind};
 use crate::model::rules::tightened;
 use crate::model::rules::tightened::Standing;
-use crate::model::{Model, text};
+use crate::model::sentence::itself;
+use crate::model::{Map, Model, text};
 use crate::snapshot::ConnectionState;
 
 /// What is left to do of a command, and how it is answered then.
 #[derive(Debug)]
-pub(in crate::control) struct Plan {
-    pub(super) outcome: Outcome,
+pub struct PreparedChange<O> {
+    pub(super) outcome: O,
     pub(super) steps: Steps,
     pub(super) extent: ChangeExtent,
     /// What is to be remembered of how it came about.
     pub(super) records: Vec<Record>,
     /// It is of the daemon's own file, whose report is kept.
-    pub(super) own_file: bool,
+    pub(in crate::control) own_file: bool,
 }
 
 /// In which order a plan is carried out.
@@ -68,64 +70,78 @@ pub(in crate::control) struct Observation(pub(super) Box<Next>);
 
 /// Decisions as they are wanted.
 #[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) after: Decisions,
+pub(in crate::control) struct Wanted {
+    pub(in crate::control) after: Decisions,
     /// What of it differs.
-    pub(super) extent: ChangeExtent,
+    pub(in crate::control) extent: ChangeExtent,
     /// With what was given out on the way.
-    pub(super) addresses: Option<Allocator>,
+    pub(in crate::control) addresses: Option<Allocator>,
     /// What of it stands against tightened rules, where it has been validated and its texts are judged already.
-    pub(super) standing: Option<Standing>,
+    pub(in crate::control) standing: Option<Standing>,
     /// The caller must hold the rights to all that changes; only the daemon's own file is exempt.
-    pub(super) asks_rights: bool,
+    pub(in crate::control) asks_rights: bool,
 }
 
 /// Who plans a change of what.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::control) struct Planning<'a> {
+pub struct Planning<'a> {
     pub(in crate::control) setup: &'a Setup,
     pub(in crate::control) in_force: &'a InForce,
     pub(in crate::control) caller: &'a Caller,
 }
 
-impl Plan {
-    /// The plan of what changes nothing: of a question, or of what is as it is asked for.
-    pub(super) fn without_change(outcome: Outcome, steps: Steps) -> Self {
+impl<O> PreparedChange<O> {
+    /// What is in force is what is asked for.
+    pub(in crate::control) fn nothing(outcome: O) -> Self {
+        Self::without_change(outcome, Steps::Nothing)
+    }
+
+    /// It was only asked what would be.
+    pub(in crate::control) fn report(outcome: O) -> Self {
+        Self::without_change(outcome, Steps::Report)
+    }
+
+    /// The endpoint `key` was deleted in force, and becomes so durably.
+    pub(in crate::control) fn delete_again(outcome: O, key: Key, topology: Topology) -> Self {
+        Self::without_change(outcome, Steps::DeleteAgain(key, topology))
+    }
+
+    /// The same with another outcome.
+    #[cfg(test)]
+    pub(in crate::control) fn map<P>(self, outcome: impl FnOnce(O) -> P) -> PreparedChange<P> {
+        let Self { outcome: was, steps, extent, records, own_file } = self;
+        PreparedChange { outcome: outcome(was), steps, extent, records, own_file }
+    }
+
+    fn without_change(outcome: O, steps: Steps) -> Self {
         Self { outcome, steps, extent: ChangeExtent::Whole, records: Vec::new(), own_file: false }
     }
 }
 
 impl Planning<'_> {
-    /// Judges, validates and compiles `command`.
-    ///
-    /// # Errors
-    /// It is refused.
-    pub(in crate::control) fn plan(&self, command: &Command) -> Result<Plan, Refusal> {
-        self.refuse_ended_token()?;
-        match command {
-            Command::Approve(decision) => self.decide(Action::Approve, decision),
-            Command::Reject(decision) => self.decide(Action::Reject, decision),
-            Command::Remove(decision) => self.decide(Action::Remove, decision),
-            Command::ApproveAll(chosen) => self.decide_all(Action::Approve, chosen),
-            Command::RejectAll(chosen) => self.decide_all(Action::Reject, chosen),
-            Command::Put { items, create_only } => self.put(items, *create_only),
-            Command::Unchanged { items, seen, then } => {
-                self.refuse_moved(items, seen)?;
-                self.plan(then)
-            }
-            Command::Delete { kind, reference } => self.delete(*kind, reference),
-            Command::CreateToken { name, lifetime, random } => self.mint(name, *lifetime, random),
-            Command::RotateToken { name, random } => self.rotate(name, random),
-            Command::RevokeToken { name } => self.revoke_token(name),
-            Command::ApplyFile(version) => self.apply_file(version),
+    /// Checks that the token by which the caller is known still is one: a request may have waited while it ended.
+    pub(in crate::control) fn refuse_ended_token(&self) -> Result<(), Refusal> {
+        let caller = self.caller;
+        let Some(presented) = caller.subject.token() else { return Ok(()) };
+        let now = self.now();
+        if self.in_force.decisions.tokens.values().any(|token| token.id == *presented && now < token.expires_at) {
+            return Ok(());
         }
+        let message = itself(format!("the token of {caller} was revoked or has expired meanwhile"));
+        let remedy = "ask for a new one (`privlink token create`)";
+        Err(Refusal::new(Kind::Forbidden, "InvalidAuthenticationToken", message, remedy))
     }
 
     /// The plan that makes `wanted` durable and puts it in force.
     ///
     /// # Errors
     /// Its author lacks a right, or it does not hold together.
-    pub(super) fn change(&self, outcome: Outcome, wanted: Wanted, mut records: Vec<Record>) -> Result<Plan, Refusal> {
+    pub(in crate::control) fn change<O>(
+        &self,
+        outcome: O,
+        wanted: Wanted,
+        mut records: Vec<Record>,
+    ) -> Result<PreparedChange<O>, Refusal> {
         let wanted = self.with_what_goes_too(wanted, &mut records);
         // Before anything of it is compared or validated.
         if wanted.asks_rights {
@@ -151,7 +167,7 @@ impl Planning<'_> {
                 Steps::Block(Box::new(blocked), Box::new(next))
             }
         };
-        Ok(Plan { outcome, steps, extent, records, own_file: false })
+        Ok(PreparedChange { outcome, steps, extent, records, own_file: false })
     }
 
     /// What is wanted, without the roles that are assigned at what goes: whoever makes an object of that name later
@@ -167,26 +183,20 @@ impl Planning<'_> {
         wanted
     }
 
-    /// What is recorded of a role that goes with the object at which it is assigned.
-    pub(super) fn unassigned(&self, key: &Key) -> Record {
-        let before = &self.in_force.decisions.model;
-        let item = Item { kind: ItemKind::Assignment, key: key.clone() };
-        let given = before.assignments.get(key);
-        let detail = given.map(|given| format!("{} was deleted", given.scope)).unwrap_or_default();
-        let scope = given.map(|given| given.scope.clone());
-        let changes = of_item(before, &Model::default(), &item);
-        Record { scope, detail, ..self.record("delete", item.to_string()) }.with(changes)
-    }
-
     /// The plan of what concerns no packet.
     ///
     /// # Errors
     /// Roles and assignments do not fit together.
-    pub(super) fn keep(&self, outcome: Outcome, after: Decisions, records: Vec<Record>) -> Result<Plan, Refusal> {
+    pub(in crate::control) fn keep<O>(
+        &self,
+        outcome: O,
+        after: Decisions,
+        records: Vec<Record>,
+    ) -> Result<PreparedChange<O>, Refusal> {
         let access = Arc::new(super::access(self.setup, &after)?);
         let next = InForce { decisions: Arc::new(after), access, ..self.in_force.clone() };
         let steps = Steps::Keep(Box::new(next));
-        Ok(Plan { outcome, steps, extent: ChangeExtent::Whole, records, own_file: false })
+        Ok(PreparedChange { outcome, steps, extent: ChangeExtent::Whole, records, own_file: false })
     }
 
     /// What is in force with what has been found out of servers: the model is as it was and holds, so it is compiled
@@ -213,20 +223,35 @@ impl Planning<'_> {
         Ok(Some(Observation(Box::new(Next { in_force, topology: Some(topology) }))))
     }
 
-    pub(super) fn maker(&self) -> Requester<'_> {
+    /// The object that `reference` names among those that the caller may see: the others are as if they were not.
+    pub(in crate::control) fn find<V>(
+        &self,
+        kind: ItemKind,
+        reference: &str,
+        objects: &Map<V>,
+    ) -> Result<Key, Refusal> {
+        resolve_seen(&kind.to_string(), reference, objects, &self.seen(kind)).cloned()
+    }
+
+    pub(in crate::control) fn seen(&self, kind: ItemKind) -> impl Fn(&Key) -> bool {
+        let rights = self.rights();
+        move |key| sees(&rights, &self.in_force.decisions.model, &Item { kind, key: key.clone() })
+    }
+
+    pub(in crate::control) fn maker(&self) -> Requester<'_> {
         Requester { rights: self.rights(), now: self.now(), dry_run: false }
     }
 
-    pub(super) fn rights(&self) -> Rights<'_> {
+    pub(in crate::control) fn rights(&self) -> Rights<'_> {
         Rights::of(self.caller, &self.in_force.access)
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(in crate::control) fn now(&self) -> Timestamp {
         (self.setup.clock)()
     }
 
     /// What the host must look like by `decisions`, compiled with all the rest.
-    pub(super) fn topology(&self, decisions: &Decisions) -> Result<Topology, Refusal> {
+    pub(in crate::control) fn topology(&self, decisions: &Decisions) -> Result<Topology, Refusal> {
         let input = input(self.setup, &self.in_force.host, decisions, self.in_force.found());
         let (mut registry, epoch) = (self.in_force.registry.clone(), self.in_force.snapshot.epoch);
         Ok(compile::compile(&input, &mut registry, epoch).map_err(not_compiled)?.topology)

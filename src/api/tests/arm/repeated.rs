@@ -2,7 +2,7 @@
 
 use super::super::super::arm::ROUTES;
 use super::*;
-use crate::control::command::Command;
+use crate::control::Put;
 use crate::model::Key;
 
 const ACCOUNT: &str = "/subscriptions/s/resourceGroups/shop/providers/Microsoft.Storage/storageAccounts/accta";
@@ -17,7 +17,7 @@ impl Served {
         net.peerings.push(far.clone());
         items.vnets.insert(near.clone(), net);
         items.vnets.insert(far, crate::model::Vnet { peerings: vec![near], ..testing::vnet("10.9.0.0/16", vec![]) });
-        self.state.control.apply(&testing::root(), Command::Put { items: Box::new(items), create_only: true }).unwrap();
+        self.state.control.apply(&testing::root(), Put { items: Box::new(items), create_only: true }).unwrap();
         let space = json!({ "addressPrefixes": ["10.2.0.0/16"] });
         self.made(
             "N/virtualNetworks/vnet2",

@@ -88,7 +88,7 @@ async fn a_provider_is_told_of_this_connection_and_not_of_the_endpoint() {
         let mut endpoint = world.state.control.view().decisions.model.endpoints[&name("cons", "-pe")].clone();
         change(&mut endpoint);
         items.endpoints.insert(name("cons", "-pe"), endpoint);
-        world.state.control.apply(&root(), Command::Put { items: Box::new(items), create_only: false }).expect("put");
+        world.state.control.apply(&root(), Put { items: Box::new(items), create_only: false }).expect("put");
     };
     change(&|endpoint| endpoint.max_sessions = Some(7));
     let of_endpoint = |lines: Vec<String>| -> Vec<String> {

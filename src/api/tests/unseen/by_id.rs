@@ -29,7 +29,7 @@ fn by_id(visibility: Visibility) -> World {
     };
     items.resources.insert(key, account);
     things::assign(&mut items, &format!("uid:{OTHER}"), "tenant", "/subscriptions/default/resourceGroups/mine");
-    let command = Command::Put { items: Box::new(items), create_only: false };
+    let command = Put { items: Box::new(items), create_only: false };
     world.state.control.apply(&root(), command).expect("put");
     world
 }
@@ -109,7 +109,7 @@ async fn a_requester_has_so_many_requests_before_an_owner() {
     assert_eq!(world.ask(&tenant, &request(MANUAL, "asks0", ACCOUNT)).await.status, 200, "one that is there");
     // A decision makes room, and so does a request that is taken back.
     let reject = crate::control::Decision { endpoint: "mine/asks1".into(), ..Default::default() };
-    world.state.control.apply(&root(), Command::Reject(reject)).expect("rejected");
+    world.state.control.apply(&root(), Decide::reject(reject)).expect("rejected");
     assert_eq!(world.ask(&tenant, &request(MANUAL, "more", ACCOUNT)).await.status, 201);
     world.delete(ItemKind::Endpoint, "mine/asks2");
     assert_eq!(world.ask(&tenant, &request(MANUAL, "again", ACCOUNT)).await.status, 201);
@@ -123,7 +123,7 @@ async fn a_requester_has_so_many_requests_before_an_owner() {
             let made = PrivateEndpoint { addresses: Vec::new(), ..one.clone() };
             items.endpoints.insert(Key::new("mine", format!("asks{number}")), made);
         }
-        Command::Put { items: Box::new(items), create_only: true }
+        Put { items: Box::new(items), create_only: true }
     };
     let refused = fresh.apply(&tenant, many(PENDING_MAX + 1)).expect_err("one too many");
     assert_eq!(refused.code, "TooManyPendingRequests", "{refused}");
@@ -161,7 +161,7 @@ async fn a_document_is_judged_against_nothing_that_an_id_does_not_say() {
     account.targets.push(second);
     let mut items = Model::default();
     items.resources.insert(key.clone(), account.clone());
-    world.apply(&root(), Command::Put { items: Box::new(items), create_only: false }).expect("put");
+    world.apply(&root(), Put { items: Box::new(items), create_only: false }).expect("put");
     let view = world.state.control.view();
     let seen = view.seen_by_author(&caller(things::TENANT), ACCOUNT, false).resources[&key].clone();
     assert!(seen.targets.is_empty() && seen.region.is_empty() && seen.cross_region, "{seen:?}");
@@ -186,7 +186,7 @@ fn with_parts() -> World {
     account.targets = vec![part("east"), part("west")];
     account.cross_region = false;
     items.resources.insert(key, account);
-    let command = Command::Put { items: Box::new(items), create_only: false };
+    let command = Put { items: Box::new(items), create_only: false };
     world.state.control.apply(&root(), command).expect("put");
     world
 }
@@ -222,19 +222,19 @@ async fn who_knows_an_id_alone_learns_no_name_of_its_parts_before_an_approval() 
         told
     };
     assert_eq!(told("pending").await, Vec::<String>::new());
-    let decide = |action: fn(crate::control::Decision) -> Command| {
+    let decide = |action: fn(crate::control::Decision) -> Decide| {
         let decision = crate::control::Decision { endpoint: "mine/asks".into(), ..Default::default() };
         world.state.control.apply(&root(), action(decision)).expect("decided");
     };
-    decide(Command::Reject);
+    decide(Decide::reject);
     assert_eq!(told("rejected").await, Vec::<String>::new());
     let own = world.ask(&tenant, &Asked::get(looks[0].clone())).await;
     let own: Value = serde_json::from_str(&own.body).expect("JSON");
     let names = own["properties"]["customDnsConfigs"].to_string();
     assert!(names.contains("hushaccount.blob.core.windows.net"), "what follows from the ID: {names}");
-    decide(Command::Approve);
+    decide(Decide::approve);
     assert!(told("approved").await.len() > 3);
-    decide(Command::Reject);
+    decide(Decide::reject);
     assert!(told("rejected later").await.len() > 3, "what was told once is no secret any more");
 }
 

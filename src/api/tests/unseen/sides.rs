@@ -88,7 +88,7 @@ async fn the_other_vnet_of_a_peering_shows_through_neither_its_fields_nor_a_tag(
         vnet.peerings = vec![name(other, "-net")];
         vnet.tags.insert("t".to_owned(), tag.to_owned());
         items.vnets.insert(name(group, "-net"), vnet);
-        let command = Command::Put { items: Box::new(items), create_only: false };
+        let command = Put { items: Box::new(items), create_only: false };
         world.state.control.apply(&root(), command).expect("put");
     };
     change("mine", "hush", "a");

@@ -63,14 +63,14 @@ pub(super) fn group(name: &str) -> Scope {
 }
 
 /// The role that somebody else has, where that one has it no more.
-pub(super) fn narrowed() -> Command {
+pub(super) fn narrowed() -> AnyCommand {
     put(|items| {
         let narrow = RoleDefinition { assignable_scopes: vec![group("mine")], ..role("assigned", &["*/read"]) };
         items.roles.insert(Key::global("assigned"), narrow);
     })
 }
 
-pub(super) fn widened() -> Command {
+pub(super) fn widened() -> AnyCommand {
     put(|items| items.roles.insert(Key::global("assigned"), role("assigned", &["*/read", "*/write"])))
 }
 
@@ -80,16 +80,16 @@ pub(super) fn items(change: impl FnOnce(&mut Model)) -> Box<Model> {
     items
 }
 
-pub(super) fn put(change: impl FnOnce(&mut Model)) -> Command {
-    Command::Put { items: items(change), create_only: false }
+pub(super) fn put(change: impl FnOnce(&mut Model)) -> AnyCommand {
+    any(Put { items: items(change), create_only: false })
 }
 
-pub(super) fn create(change: impl FnOnce(&mut Model)) -> Command {
-    Command::Put { items: items(change), create_only: true }
+pub(super) fn create(change: impl FnOnce(&mut Model)) -> AnyCommand {
+    any(Put { items: items(change), create_only: true })
 }
 
-pub(super) fn delete(kind: ItemKind, reference: &str) -> Command {
-    Command::Delete { kind, reference: reference.to_owned() }
+pub(super) fn delete(kind: ItemKind, reference: &str) -> AnyCommand {
+    any(Delete { kind, reference: reference.to_owned() })
 }
 
 /// About the tenant's own `twin`, which is bound to its `db`.
@@ -163,12 +163,12 @@ pub(super) fn scene(secret: Option<&str>) -> ControlPlane {
     let ports = || Arc::new(Fake(Arc::clone(&world)));
     let control = prepared.start(ports(), ports(), Box::new(|_| ())).expect("started");
     let gone = Decision { endpoint: "mine/gone".into(), ..Decision::default() };
-    control.apply(&root(), Command::Remove(gone)).expect("removed");
+    control.apply(&root(), Decide::remove(gone)).expect("removed");
     control
 }
 
 /// The tenant's zone `own.internal` as `change` makes it.
-pub(super) fn zone(change: impl FnOnce(&mut DnsZone)) -> Command {
+pub(super) fn zone(change: impl FnOnce(&mut DnsZone)) -> AnyCommand {
     let mut zone = DnsZone::default();
     change(&mut zone);
     put(|items| items.dns_zones.insert(of("mine", "own.internal"), zone))
@@ -193,13 +193,13 @@ pub(super) fn link(name: &str) -> ZoneLink {
 }
 
 /// A zone that `hush` has for the tenant's VNet, too.
-pub(super) fn shared_zone() -> Command {
+pub(super) fn shared_zone() -> AnyCommand {
     let zone = DnsZone { links: vec![link("l")], ..DnsZone::default() };
     put(|items| items.dns_zones.insert(of("mine", "both.internal"), zone))
 }
 
 /// The tenant's `twin` in zones that are made with this.
-pub(super) fn grouped(zones: &[(&str, &str)]) -> Command {
+pub(super) fn grouped(zones: &[(&str, &str)]) -> AnyCommand {
     let keys: Vec<Key> = zones.iter().map(|(group, name)| of(group, name)).collect();
     let named = |(number, zone): (usize, &Key)| GroupZone { name: format!("zone-{number}"), zone: zone.clone() };
     let group = ZoneGroup { name: "default".into(), zones: keys.iter().enumerate().map(named).collect() };
@@ -211,14 +211,14 @@ pub(super) fn grouped(zones: &[(&str, &str)]) -> Command {
 }
 
 /// The tenant's `db` as `change` makes it.
-pub(super) fn changed(change: impl FnOnce(&mut LinkResource)) -> Command {
+pub(super) fn changed(change: impl FnOnce(&mut LinkResource)) -> AnyCommand {
     let mut changed = LinkResource { visibility: Visibility::Everyone, ..service("10.8.99.4") };
     change(&mut changed);
     put(|items| items.resources.insert(of("mine", "db"), changed))
 }
 
 /// Behind two frontends of the tenant's, which is one too many.
-pub(super) fn twice_behind() -> Command {
+pub(super) fn twice_behind() -> AnyCommand {
     changed(|db| {
         let frontend = |name: &str| FrontendRef { balancer: of("mine", "lb"), frontend: name.into() };
         db.frontends = vec![frontend("one"), frontend("two")];

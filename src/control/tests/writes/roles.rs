@@ -27,7 +27,7 @@ fn defined(name: &str, actions: &[&str], scopes: &[&str]) -> Model {
 
 /// As root, which may.
 fn made(control: &ControlPlane, items: Model) {
-    control.apply(&root(), Command::Put { items: Box::new(items), create_only: false }).unwrap();
+    control.apply(&root(), Put { items: Box::new(items), create_only: false }).unwrap();
 }
 
 const ADA: &str = "/subscriptions/default/resourceGroups/ada";
@@ -104,7 +104,7 @@ fn a_role_is_judged_and_assigned_where_it_is_assignable() {
     made(&control, defined("theirs", &["*/read"], &["/subscriptions/b"]));
     assert_eq!(put(&control, defined("theirs", &["*/read"], &[ADA])).unwrap_err().kind, Kind::Forbidden);
     let delete = |name: &str| {
-        let command = Command::Delete { kind: ItemKind::Role, reference: name.to_owned() };
+        let command = Delete { kind: ItemKind::Role, reference: name.to_owned() };
         control.apply(&ada(), command)
     };
     assert_eq!(delete("theirs").unwrap_err().kind, Kind::Forbidden);
@@ -118,7 +118,7 @@ fn a_role_is_judged_and_assigned_where_it_is_assignable() {
         defined("theirs", &["*/read"], &["/subscriptions/c"]),
         defined("nowhere", &["*/read"], &[]),
     ] {
-        let refused = control.apply(&root(), Command::Put { items: Box::new(items), create_only: false }).unwrap_err();
+        let refused = control.apply(&root(), Put { items: Box::new(items), create_only: false }).unwrap_err();
         assert!(refused.kind == Kind::Invalid && refused.to_string().contains("assignable"), "{refused}");
     }
 }

@@ -1,0 +1,87 @@
+//! A file that is applied.
+
+use crate::access::rights::Right;
+use crate::control::apply::{Application, Requester, needs_restart};
+use crate::control::command::{Command, Vanishing};
+use crate::control::report::Report;
+use crate::control::writer::{Before, Fitted, Planning, PreparedChange, Wanted, access};
+use crate::model::decisions::{ChangeExtent, DAEMON};
+use crate::model::refusal::Refusal;
+use crate::model::{HostConfig, LinkResource, Map, Model, actions};
+
+/// A file speaks (start, SIGHUP, `apply`): a command only where it differs from its author's last version.
+#[derive(Clone, Debug)]
+pub struct ApplyFile {
+    /// Whose file it is: each author's file is compared with its own last version.
+    pub author: String,
+    /// Its resources.
+    pub model: Model,
+    /// Its host matters: those that differ from the running ones are reported, not applied.
+    pub host: Option<HostConfig>,
+    /// Delete what it does not name.
+    pub prune: bool,
+    /// Report what would happen, and change nothing.
+    pub dry_run: bool,
+}
+
+impl Command for ApplyFile {
+    type Output = Report;
+
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Report>, Refusal> {
+        // The daemon's own file is exempt from rights, never from limits; whoever has it read needs one right.
+        let own_file = self.author == DAEMON;
+        if own_file {
+            planning.rights().demand(&Right::anywhere(actions::write(actions::CONFIGURATION)))?;
+        }
+        let own_host = self.host.as_ref().filter(|_| own_file);
+        let in_force =
+            own_host.map_or_else(|| planning.in_force.clone(), |host| planning.in_force.followed(planning.setup, host));
+        let caller = if own_file { &planning.setup.daemon } else { planning.caller };
+        let author = Planning { caller, in_force: &in_force, ..*planning };
+        let maker = Requester { dry_run: self.dry_run, ..author.maker() };
+        let application = Application {
+            index: Some(&planning.in_force.index),
+            ..Application::of(&self.model, &self.author, self.prune, maker)
+        };
+        let before = &planning.in_force.decisions;
+        let known = Before { decisions: before, host: &in_force.host, standing: Some(&in_force.standing) };
+        let Fitted { decisions: after, mut report, standing } = known.fit(planning.setup, application)?;
+        report.needs_restart = self.host.iter().flat_map(|host| needs_restart(&in_force.host, host)).collect();
+        report.dry_run = self.dry_run;
+        if self.dry_run {
+            access(planning.setup, &after)?;
+            author.topology(&after)?;
+            report.changes = author.readable_changes(before, &after);
+            return Ok(PreparedChange::report(report));
+        }
+        let records = planning.file_records(&self.author, (before, &after), &report);
+        // What attachments allow is compiled, too.
+        let mut plan = if after != **before || in_force.host != planning.in_force.host {
+            let standing = Some(standing);
+            let wanted =
+                Wanted { after, extent: ChangeExtent::Whole, addresses: None, standing, asks_rights: !own_file };
+            Planning { in_force: &in_force, ..*planning }.change(report, wanted, records)?
+        } else {
+            PreparedChange::nothing(report)
+        };
+        plan.own_file = own_file;
+        Ok(plan)
+    }
+
+    fn only_asks(&self) -> bool {
+        self.dry_run
+    }
+
+    fn is_own_file(&self) -> bool {
+        self.author == DAEMON
+    }
+
+    /// The daemon's own file is not held up by neighbours.
+    fn resources(&mut self) -> Option<&mut Map<LinkResource>> {
+        Some(&mut self.model.resources).filter(|_| self.author != DAEMON)
+    }
+
+    fn vanishing(&self) -> Vanishing<'_> {
+        Vanishing::Several
+    }
+}

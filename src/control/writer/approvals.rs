@@ -1,0 +1,65 @@
+//! Approvals that end by themselves.
+
+use jiff::Timestamp;
+
+use super::plan::{Planning, PreparedChange, Wanted};
+use crate::control::difference::of_connection;
+use crate::control::outcome::DecidedAll;
+use crate::control::state::Record;
+use crate::control::views::at;
+use crate::model::Key;
+use crate::model::decisions::{ChangeExtent, DecidedBy, Decisions};
+use crate::model::refusal::Refusal;
+use crate::snapshot::ConnectionState;
+
+/// What the records and the consumer read of an approval whose time is over.
+const ENDED: &str = "approval ended";
+
+impl Planning<'_> {
+    /// Ends every approval whose time is over; `None`: there is none.
+    ///
+    /// # Errors
+    /// It cannot be compiled.
+    pub(in crate::control) fn end_approvals(&self) -> Result<Option<PreparedChange<DecidedAll>>, Refusal> {
+        let over: Vec<Key> = self.in_force.index.over(self.now()).cloned().collect();
+        let mut after = Decisions::clone(&self.in_force.decisions);
+        let records: Vec<Record> = over.iter().filter_map(|key| self.end_approval(&mut after, key)).collect();
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let only = if let [key] = over.as_slice() { Some(key.clone()) } else { None };
+        self.change(DecidedAll::default(), self.connections_alone(after, only), records).map(Some)
+    }
+
+    /// Ends the approval of the endpoint `key`, if it has one.
+    fn end_approval(&self, after: &mut Decisions, key: &Key) -> Option<Record> {
+        end_approval(after, key, self.now()).map(|record| Record { by: self.caller.actor(), ..record })
+    }
+
+    /// Decisions that differ in connections alone: nothing that is validated has changed, and nothing may hold up what
+    /// takes something away.
+    pub(in crate::control) fn connections_alone(&self, after: Decisions, only: Option<Key>) -> Wanted {
+        let standing = Some(self.in_force.standing.clone());
+        let extent = only.map_or(ChangeExtent::Whole, ChangeExtent::Endpoint);
+        Wanted { after, extent, addresses: None, standing, asks_rights: false }
+    }
+}
+
+/// Ends the approval of the endpoint `key` at `now`, if it has one; what the audit log keeps of it has no author yet.
+pub(super) fn end_approval(decisions: &mut Decisions, key: &Key, now: Timestamp) -> Option<Record> {
+    let before = decisions.connections.get(key)?.clone();
+    let end = before.ends_at?;
+    let after = before.decided(ConnectionState::Rejected, ENDED.to_owned(), DecidedBy::ApprovalEnded, now);
+    let record = Record {
+        link: Some(after.link),
+        resource_type: None,
+        scope: None,
+        from: Some(before.state.to_string()),
+        to: Some(after.state.to_string()),
+        detail: format!("{ENDED}: it was given until {}", at(end)),
+        ..Record::new(now, after.requester.clone(), "end", format!("connection {key}"))
+    };
+    let record = record.with(of_connection(Some(&before), Some(&after)));
+    decisions.connections.insert(key.clone(), after);
+    Some(record)
+}

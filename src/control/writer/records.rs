@@ -1,0 +1,177 @@
+//! What the audit log keeps of a change.
+
+use super::plan::Planning;
+use crate::access::rights::visibility::sees;
+use crate::access::rights::{Right, Verb};
+use crate::control::difference::{
+    self, Changed as Difference, FieldChange, Object, ObjectChange, of_connection, of_item,
+};
+use crate::control::report::Report;
+use crate::control::state::Record;
+use crate::model::decisions::{Decisions, Item};
+use crate::model::{ItemKind, Key, Model, RoleAssignment, actions};
+use crate::snapshot::ConnectionState;
+
+impl Planning<'_> {
+    pub(in crate::control) fn record(&self, action: &str, object: String) -> Record {
+        Record::new(self.now(), self.caller.actor(), action, object)
+    }
+
+    /// That `item` was made, changed or deleted.
+    pub(in crate::control) fn item_record(&self, verb: &str, item: &Item, states: (&Decisions, &Decisions)) -> Record {
+        let (before, after) = states;
+        self.item_record_with(verb, item, states, of_item(&before.model, &after.model, item))
+    }
+
+    /// The same, where the fields that differ are known.
+    fn item_record_with(
+        &self,
+        verb: &str,
+        item: &Item,
+        (before, after): (&Decisions, &Decisions),
+        changes: Vec<FieldChange>,
+    ) -> Record {
+        let endpoints = item.kind == ItemKind::Endpoint;
+        let (old, new) = (before.model.endpoints.get(&item.key), after.model.endpoints.get(&item.key));
+        let connection = |of: &Decisions| of.connections.get(&item.key).filter(|_| endpoints).cloned();
+        let (was, is) = (connection(before), connection(after));
+        let said = new.filter(|_| endpoints).map(|new| new.said_since(old));
+        let assignments = |of: &Decisions| of.model.assignments.get(&item.key).map(assigned);
+        let given = || assignments(after).or_else(|| assignments(before));
+        let record = Record {
+            link: is.as_ref().or(was.as_ref()).map(|connection| connection.link),
+            from: was.map(|connection| connection.state.to_string()),
+            to: is.map(|connection| connection.state.to_string()),
+            detail: if item.kind == ItemKind::Assignment { given() } else { said }.unwrap_or_default(),
+            ..self.record_of(verb, item, if after.model.has(item) { &after.model } else { &before.model })
+        };
+        record.with(changes)
+    }
+
+    /// What is recorded of a role that goes with the object at which it is assigned.
+    pub(in crate::control) fn unassigned(&self, key: &Key) -> Record {
+        let before = &self.in_force.decisions.model;
+        let item = Item { kind: ItemKind::Assignment, key: key.clone() };
+        let given = before.assignments.get(key);
+        let detail = given.map(|given| format!("{} was deleted", given.scope)).unwrap_or_default();
+        let scope = given.map(|given| given.scope.clone());
+        let changes = of_item(before, &Model::default(), &item);
+        Record { scope, detail, ..self.record("delete", item.to_string()) }.with(changes)
+    }
+
+    /// What is recorded of peerings whose other side is gone in `after`.
+    pub(in crate::control) fn severed(&self, after: &Model) -> Vec<Record> {
+        let before = &self.in_force.decisions.model.vnets;
+        let mut records = Vec::new();
+        for (key, new) in before.changes(&after.vnets) {
+            let (Some(old), Some(new)) = (before.get(key), new) else { continue };
+            let labels = new.peering_labels.iter().filter(|label| label.severed && !old.is_severed(&label.remote));
+            let changes =
+                of_item(&self.in_force.decisions.model, after, &Item { kind: ItemKind::Vnet, key: key.clone() });
+            records.extend(labels.map(|label| {
+                let remote = &label.remote;
+                let stays = after.vnets.contains_key(remote);
+                let went = if stays { format!("the peering of VNet {remote}") } else { format!("VNet {remote}") };
+                let record = Record {
+                    to: Some(ConnectionState::Disconnected.to_string()),
+                    detail: format!("{went} was deleted"),
+                    ..self.record("disconnect", format!("peering {} of vnet {key}", label.name))
+                };
+                record.with(changes.clone())
+            }));
+        }
+        records
+    }
+
+    /// What is recorded of an object of `model`.
+    fn record_of(&self, action: &str, item: &Item, model: &Model) -> Record {
+        let resource = model.resources.get(&item.key).filter(|_| item.kind == ItemKind::Resource);
+        let kind = resource.map(|one| one.kind.clone().unwrap_or_else(|| actions::SERVICES.to_owned()));
+        let given = model.assignments.get(&item.key).filter(|_| item.kind == ItemKind::Assignment);
+        let scope = given.map(|given| given.scope.clone());
+        Record { resource_type: kind, scope, ..self.record(action, item.to_string()) }
+    }
+
+    pub(in crate::control) fn disconnected(&self, key: &Key, resource: &Key, after: &Decisions) -> Record {
+        let before = self.in_force.decisions.connections.get(key);
+        let record = Record {
+            link: before.map(|connection| connection.link),
+            from: before.map(|connection| connection.state.to_string()),
+            to: Some(ConnectionState::Disconnected.to_string()),
+            detail: format!("resource {resource} was deleted"),
+            ..self.record("disconnect", format!("connection {key}"))
+        };
+        record.with(of_connection(before, after.connections.get(key)))
+    }
+
+    /// The file as a whole, every object that it changed, and every connection that it moved.
+    pub(in crate::control) fn file_records(
+        &self,
+        author: &str,
+        (before, after): (&Decisions, &Decisions),
+        report: &Report,
+    ) -> Vec<Record> {
+        let counts = [("created", &report.created), ("updated", &report.updated), ("pruned", &report.pruned)]
+            .map(|(what, items)| (what, items.len()));
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{count} {what}"));
+        let detail = counts.collect::<Vec<_>>().join(", ");
+        let mut records = vec![Record { detail, ..self.record("apply", format!("file of {author}")) }];
+        for changed in difference::between(before, after) {
+            match &changed.object {
+                Object::Item(item) => {
+                    let mut record = self.item_record_with(changed.action(), item, (before, after), changed.fields());
+                    // A decision is recorded once, with its connection.
+                    if item.kind == ItemKind::Endpoint && self.decided_by_file(&item.key, (before, after)).is_some() {
+                        (record.from, record.to) = (None, None);
+                    }
+                    records.push(record);
+                }
+                Object::Connection(key) => records.extend(self.decided_by_file(key, (before, after))),
+                Object::Token(_) | Object::ResourceType(_) => {
+                    records.push(self.record(changed.action(), changed.object.to_string()).with(changed.fields()));
+                }
+            }
+        }
+        records
+    }
+
+    /// A connection that a file moved; what is new of one stands in the record of its endpoint.
+    fn decided_by_file(&self, key: &Key, (before, after): (&Decisions, &Decisions)) -> Option<Record> {
+        let (old, new) = (before.connections.get(key)?, after.connections.get(key)?);
+        let moved = ((old.state, old.ends_at) != (new.state, new.ends_at)).then(|| Record {
+            link: Some(new.link),
+            from: Some(old.state.to_string()),
+            to: Some(new.state.to_string()),
+            detail: new.description.clone(),
+            ..self.record("decide", format!("connection {key}"))
+        })?;
+        Some(moved.with(of_connection(Some(old), Some(new))))
+    }
+
+    /// What is not in `after` as in `before`, as far as the caller may read it.
+    pub(in crate::control) fn readable_changes(&self, before: &Decisions, after: &Decisions) -> Vec<ObjectChange> {
+        let rights = self.rights();
+        // What is new is the caller's own word; what there is already it must be able to read.
+        let reads = |item: &Item| {
+            let of = if before.model.has(item) { before } else { after };
+            rights.hold(&Right::on(&of.model, item, Verb::Read)) || !before.model.has(item)
+        };
+        let seen = |object: &Object| match object {
+            Object::Item(item) => reads(item),
+            Object::Connection(key) => {
+                let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
+                sees(&rights, &before.model, &item) || sees(&rights, &after.model, &item)
+            }
+            Object::Token(_) | Object::ResourceType(_) => {
+                rights.hold(&Right::anywhere(actions::read(actions::CONFIGURATION)))
+            }
+        };
+        difference::between(before, after).iter().filter(|one| seen(&one.object)).map(Difference::told).collect()
+    }
+}
+
+/// An assignment in words.
+fn assigned(given: &RoleAssignment) -> String {
+    let RoleAssignment { principal, role, scope } = given;
+    format!("{role} for {principal} at {scope}")
+}
