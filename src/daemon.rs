@@ -295,8 +295,13 @@ fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
 }
 
 /// A document of any author, by the rules of the configuration file.
-fn parse_document(name: &str, text: &str, live: &Model) -> Result<(Model, Vec<String>), Refusal> {
-    let document = config::parse_document(text, name, live).map_err(|report| Refusal::from(&report))?;
+fn parse_document(name: &str, body: &privlink::interface::Body, live: &Model) -> Result<(Model, Vec<String>), Refusal> {
+    use privlink::interface::Body;
+    let document = match body {
+        Body::Text(text) => config::parse_document(text, name, live),
+        Body::Tables(tables) => config::parse_tables(tables, name, live),
+    };
+    let document = document.map_err(|report| Refusal::from(&report))?;
     Ok((document.model, document.warnings.iter().map(Problem::in_one_line).collect()))
 }
 

@@ -63,6 +63,7 @@ pub(crate) const TOLD_BY_ROWS: &[&str] = &[
     "NetcfgSubnetRangesOverlap",
     "NoBackends",
     "NoPorts",
+    "NoRules",
     "NoTargets",
     "OverlappingPeers",
     "OverlappingPorts",

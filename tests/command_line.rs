@@ -113,7 +113,7 @@ fn every_kind_is_created_shown_listed_and_deleted() {
                  name=https,priority=100,access=allow,protocol=tcp,sources=10.40.0.0/16,ports=443,ports=8000-8100 --rule \
                  name=rest,priority=200,access=deny";
     let made = lab.json(group);
-    assert_eq!(made[0]["rules"][0]["ports"], serde_json::json!(["443", "8000-8100"]), "{made}");
+    assert_eq!(made[0]["spec"]["rules"][0]["ports"], serde_json::json!(["443", "8000-8100"]), "{made}");
     assert!(lab.done("security-group show web").contains("200       rest   deny    *"));
     assert!(lab.done("security-group list").contains("web             2      -"));
 
@@ -499,7 +499,7 @@ fn a_refusal_names_every_broken_rule() {
     let (error, found) =
         codes("-o json vnet create a/b --address-space 10.50.0.0/16 --address-space x", Exit::BadConfig);
     assert_eq!(found, ["InvalidDocument", "InvalidResourceName"], "{error}");
-    assert_eq!(error["details"][1]["target"], "the command line:3:8", "{error}");
+    assert_eq!(error["details"][1]["target"], "the command line: vnet[0].name", "{error}");
     // Whatever fails is told in one shape.
     let (error, found) = codes("--json endpoint show nobody", Exit::NotFound);
     assert_eq!((&error["code"], found.as_slice()), (&"NotFound".into(), &["Remedy".to_owned()][..]));

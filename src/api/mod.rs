@@ -160,7 +160,8 @@ pub enum ReloadFailure {
 /// Reads the configuration file anew and applies it as the caller.
 /// Reads the TOML of a document (name, text) whose references may lead to what the model holds; the error is the
 /// report of its mistakes.
-pub type Parse = Arc<dyn Fn(&str, &str, &Model) -> Result<(Model, Vec<String>), Refusal> + Send + Sync>;
+pub type Parse =
+    Arc<dyn Fn(&str, &crate::interface::Body, &Model) -> Result<(Model, Vec<String>), Refusal> + Send + Sync>;
 
 /// Writes down what a reader may read as a document.
 pub type Export = Arc<dyn Fn(&Exportable) -> String + Send + Sync>;

@@ -6,7 +6,7 @@ use axum::{Extension, Json};
 use super::ApiState;
 use super::changes::delete_item;
 use super::error::Rejection;
-use crate::interface::{Done, List, SecurityGroup, SecurityRule};
+use crate::interface::{Done, List, SecurityGroup, SecurityGroupStatus};
 use crate::model;
 use crate::model::decisions::ItemKind;
 use crate::model::references::resolve;
@@ -46,27 +46,6 @@ pub(super) async fn delete(
 fn shown(model: &Model, key: &Key, group: &model::SecurityGroup) -> SecurityGroup {
     let subnets = model.vnets.iter().flat_map(|(vnet, network)| network.subnets.iter().map(move |one| (vnet, one)));
     let bound = subnets.filter(|(_, subnet)| subnet.security_group.as_ref() == Some(key));
-    let mut rules: Vec<SecurityRule> = group.rules.iter().map(rule).collect();
-    rules.sort_by_key(|rule| rule.priority);
-    SecurityGroup {
-        id: key.to_string(),
-        name: key.name.clone(),
-        resource_group: key.group.clone(),
-        rules,
-        subnets: bound.map(|(vnet, subnet)| format!("{vnet}/{}", subnet.name)).collect(),
-    }
-}
-
-fn rule(rule: &model::SecurityRule) -> SecurityRule {
-    let texts = |prefixes: &[ipnet::IpNet]| prefixes.iter().map(ToString::to_string).collect();
-    let range = |&(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    SecurityRule {
-        name: rule.name.clone(),
-        priority: rule.priority,
-        access: if rule.allow { "allow" } else { "deny" }.to_owned(),
-        protocol: rule.protocol.map_or_else(|| "*".to_owned(), |protocol| protocol.to_string()),
-        sources: texts(&rule.sources),
-        destinations: texts(&rule.destinations),
-        ports: rule.ports.iter().map(range).collect(),
-    }
+    let subnets = bound.map(|(vnet, subnet)| format!("{vnet}/{}", subnet.name)).collect();
+    SecurityGroup::new(key, group.clone(), SecurityGroupStatus { subnets })
 }

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use toml::{Table, Value};
+use serde_json::{Map, Value};
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Output, addresses, bound, short};
 use super::values;
-use crate::interface::{Applied, Document, Endpoint, Resource, SecurityGroup, Vnet, segment};
+use crate::interface::{Applied, Body, Document, Endpoint, Resource, SecurityGroup, Vnet, segment};
 
 /// Where an object belongs.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ pub(super) struct NewEndpoint {
     ip: Option<String>,
     /// Address for one member of the subresource; repeatable
     #[arg(long = "member", value_name = "MEMBER=IP", value_parser = values::member, conflicts_with = "ip")]
-    members: Vec<Table>,
+    members: Vec<Map<String, Value>>,
     /// Ask the resource's owner: the connection starts Pending
     #[arg(long)]
     manual: bool,
@@ -82,8 +82,8 @@ struct NewRates {
 }
 
 impl NewRates {
-    fn said(self) -> Option<Table> {
-        let said = Said(Table::new())
+    fn said(self) -> Option<Map<String, Value>> {
+        let said = Said(Map::new())
             .maybe("bits_per_second", self.bits_per_second)
             .maybe("new_sessions_per_second", self.new_sessions_per_second.map(i64::from));
         Some(said.0).filter(|said| !said.is_empty())
@@ -107,7 +107,7 @@ pub(super) struct NewResource {
     /// What endpoints expose: `5432`, `443:10000/tcp` (port of the endpoint, then of the backend), `8000-8100/udp`,
     /// `icmp`; repeatable
     #[arg(long = "port", value_name = "PORT[:BACKEND][/PROTOCOL]", required = true, value_parser = values::port)]
-    ports: Vec<Table>,
+    ports: Vec<Map<String, Value>>,
     /// Such as `Microsoft.Storage/storageAccounts`; omitted: a private link service of your own
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -151,7 +151,7 @@ pub(super) struct NewVnet {
     address_space: Vec<String>,
     /// A subnet, in the keys of the file: `name=endpoints,prefix=10.1.9.0/24,dedicated`; repeatable
     #[arg(long = "subnet", value_name = "KEY=VALUE,…", value_parser = values::pairs)]
-    subnets: Vec<Table>,
+    subnets: Vec<Map<String, Value>>,
     /// Region; its endpoints are in the same one
     #[arg(long)]
     region: Option<String>,
@@ -173,13 +173,13 @@ pub(super) struct NewSecurityGroup {
     /// A rule, in the keys of the file: `name=web,priority=100,access=allow,protocol=tcp,sources=10.1.0.0/16,ports=443`;
     /// repeatable, and so is a key within it
     #[arg(long = "rule", value_name = "KEY=VALUE,…", required = true, value_parser = values::pairs)]
-    rules: Vec<Table>,
+    rules: Vec<Map<String, Value>>,
     #[command(flatten)]
     place: Place,
 }
 
 /// What arguments say, in the keys of the file; what is not said is left out.
-struct Said(Table);
+struct Said(Map<String, Value>);
 
 impl Said {
     fn new(name: String, place: Place) -> Self {
@@ -242,7 +242,7 @@ fn next_step(endpoint: &Endpoint) -> String {
 }
 
 pub(super) fn resource(new: NewResource, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
-    let target = Said(Table::new())
+    let target = Said(Map::new())
         .maybe("subresource", new.subresource)
         .maybe("member", new.member)
         .list("backends", new.backends)
@@ -297,8 +297,7 @@ fn create<T: Serialize + DeserializeOwned>(
     output: &mut Output<'_>,
     human: impl Fn(&T, &mut dyn Write) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let whole = values::table([(kind, Value::Array(vec![Value::Table(object)]))]);
-    let document = toml::to_string(&whole).map_err(anyhow::Error::from)?;
+    let document = Body::Tables(values::table([(kind, Value::Array(vec![Value::Object(object)]))]));
     let name = "the command line".to_owned();
     let document = Document { name, document, create_only: true, force, ..Document::default() };
     let applied = client.post::<Applied>("/apply", &document)?;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Output;
-use crate::interface::{Applied, Document, Done, Exported, List, ObjectChange, Skipped};
+use crate::interface::{Applied, Body, Document, Done, Exported, List, ObjectChange, Skipped};
 
 /// A document to apply.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,8 @@ pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -
         (name, text)
     };
     let (prune, dry_run) = (options.prune, options.dry_run);
-    let document = Document { name, document, prune, dry_run, create_only: false, force: options.force };
+    let document =
+        Document { name, document: Body::Text(document), prune, dry_run, create_only: false, force: options.force };
     let done = client.post::<Applied>("/apply", &document)?;
     output.list(&done, applied)?;
     output.warn(done.items.iter().flat_map(|one| &one.warnings))?;

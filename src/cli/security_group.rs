@@ -6,6 +6,7 @@ use super::client::Client;
 use super::exit::Failure;
 use super::output::{Output, Table, properties, short};
 use crate::interface::{Done, SecurityGroup, segment};
+use crate::model::spelled::port_ranges;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -45,31 +46,38 @@ pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>
 fn table(items: &[SecurityGroup], out: &mut dyn Write) -> io::Result<()> {
     let mut table = Table::new(["SECURITY GROUP", "RULES", "SUBNETS"]);
     for group in items {
-        table.row([short(&group.id).to_owned(), group.rules.len().to_string(), subnets(group)]);
+        table.row([short(&group.id).to_owned(), group.spec.rules.len().to_string(), subnets(group)]);
     }
     table.write(out)
 }
 
 fn subnets(group: &SecurityGroup) -> String {
-    let names: Vec<_> = group.subnets.iter().map(|subnet| short(subnet)).collect();
+    let names: Vec<_> = group.status.subnets.iter().map(|subnet| short(subnet)).collect();
     if names.is_empty() { "-".to_owned() } else { names.join(" ") }
 }
 
 fn show(group: &SecurityGroup, out: &mut dyn Write) -> io::Result<()> {
     properties(out, &[("security group", group.id.clone()), ("subnets", subnets(group))])?;
     writeln!(out)?;
-    let any = |list: &[String]| if list.is_empty() { "*".to_owned() } else { list.join(" ") };
+    let mut rules: Vec<_> = group.spec.rules.iter().collect();
+    rules.sort_by_key(|rule| rule.priority);
     let mut table = Table::new(["PRIORITY", "RULE", "ACCESS", "PROTOCOL", "SOURCES", "DESTINATIONS", "PORTS"]);
-    for rule in &group.rules {
+    for rule in rules {
         table.row([
             rule.priority.to_string(),
             rule.name.clone(),
-            rule.access.clone(),
-            rule.protocol.clone(),
-            any(&rule.sources),
-            any(&rule.destinations),
-            any(&rule.ports),
+            rule.access.to_string(),
+            rule.protocol.map_or_else(|| "*".to_owned(), |protocol| protocol.to_string()),
+            any_or(rule.sources.iter().map(ToString::to_string)),
+            any_or(rule.destinations.iter().map(ToString::to_string)),
+            any_or(rule.ports.iter().map(port_ranges::text)),
         ]);
     }
     table.write(out)
+}
+
+/// Values in one cell; none of them: every one.
+fn any_or(values: impl Iterator<Item = String>) -> String {
+    let list = values.collect::<Vec<_>>().join(" ");
+    if list.is_empty() { "*".to_owned() } else { list }
 }

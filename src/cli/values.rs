@@ -1,6 +1,9 @@
 //! The spelling of arguments: times, objects as `key=value` pairs, ports.
 
-use toml::{Table, Value};
+use serde_json::{Map, Value};
+
+/// A table of the file.
+type Table = Map<String, Value>;
 
 /// Seconds of `90d`, `12h`, `30m` or `10s`.
 pub(super) fn lifetime(text: &str) -> Result<u64, String> {
@@ -25,7 +28,7 @@ pub(super) fn duration(text: &str) -> Result<u64, String> {
 pub(super) fn pairs(text: &str) -> Result<Table, String> {
     let mut table = Table::new();
     for pair in text.split(',').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').map_or((pair, Value::Boolean(true)), |(key, value)| (key, word(value)));
+        let (key, value) = pair.split_once('=').map_or((pair, Value::Bool(true)), |(key, value)| (key, word(value)));
         if key.is_empty() {
             return Err(format!("`{pair}` is not of the form KEY=VALUE"));
         }
@@ -40,9 +43,9 @@ pub(super) fn pairs(text: &str) -> Result<Table, String> {
 
 fn word(value: &str) -> Value {
     match value {
-        "true" => Value::Boolean(true),
-        "false" => Value::Boolean(false),
-        _ => value.parse().map_or_else(|_| Value::String(value.to_owned()), Value::Integer),
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => value.parse().map_or_else(|_| Value::String(value.to_owned()), |number: i64| number.into()),
     }
 }
 
@@ -91,8 +94,8 @@ mod tests {
     #[test]
     fn pairs_are_a_table_of_the_file() {
         let rule = pairs("name=web,priority=100,ports=443,ports=8000-8100,dedicated").expect("pairs");
-        let text = toml::to_string(&rule).expect("TOML");
-        assert_eq!(text, "dedicated = true\nname = \"web\"\nports = [443, \"8000-8100\"]\npriority = 100\n");
+        let text = Value::Object(rule).to_string();
+        assert_eq!(text, r#"{"dedicated":true,"name":"web","ports":[443,"8000-8100"],"priority":100}"#);
         for text in ["", ",", "=x"] {
             assert!(pairs(text).is_err(), "{text}");
         }
@@ -100,13 +103,13 @@ mod tests {
 
     #[test]
     fn ports_name_both_sides() {
-        for (text, toml) in [
-            ("5432", "port = 5432\nprotocol = \"tcp\"\n"),
-            ("443:10000/TCP", "backend_port = 10000\nport = 443\nprotocol = \"tcp\"\n"),
-            ("8000-8100/udp", "port = \"8000-8100\"\nprotocol = \"udp\"\n"),
-            ("icmp", "protocol = \"icmp\"\n"),
+        for (text, json) in [
+            ("5432", r#"{"port":5432,"protocol":"tcp"}"#),
+            ("443:10000/TCP", r#"{"backend_port":10000,"port":443,"protocol":"tcp"}"#),
+            ("8000-8100/udp", r#"{"port":"8000-8100","protocol":"udp"}"#),
+            ("icmp", r#"{"protocol":"icmp"}"#),
         ] {
-            assert_eq!(toml::to_string(&port(text).expect(text)).expect("TOML"), toml);
+            assert_eq!(Value::Object(port(text).expect(text)).to_string(), json);
         }
         assert!(port("443:x").is_err());
         assert!(member("blob").is_err());

@@ -39,7 +39,7 @@ pub use topology::union;
 
 use crate::model::decisions::Connection;
 use crate::model::{
-    DenyMode, EXCLUDED_WORKLOADS, HostConfig, Key, LinkResource, Map, Model, NetworkPolicies, PortSpec,
+    Access, DenyMode, EXCLUDED_WORKLOADS, HostConfig, Key, LinkResource, Map, Model, NetworkPolicies, PortSpec,
     PrivateEndpoint, SecurityGroup, SecurityRule, Subnet, TargetSpec, TimeoutOverrides,
 };
 use crate::snapshot::prefixes::PrefixSet;
@@ -434,7 +434,7 @@ fn rules(group: &SecurityGroup) -> Arc<[Rule]> {
     let set = |prefixes: &[ipnet::IpNet]| (!prefixes.is_empty()).then(|| prefixes.iter().collect::<PrefixSet>());
     let rule = |rule: &SecurityRule| Rule {
         name: Arc::from(rule.name.as_str()),
-        allow: rule.allow,
+        allow: rule.access == Access::Allow,
         protocol: rule.protocol,
         sources: set(&rule.sources),
         destinations: set(&rule.destinations),

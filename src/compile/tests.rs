@@ -246,7 +246,7 @@ fn rules_are_judged_by_priority_when_the_subnets_policies_say_so() {
     let rule = |name: &str, priority, allow, source: Option<&str>| SecurityRule {
         name: name.into(),
         priority,
-        allow,
+        access: if allow { Access::Allow } else { Access::Deny },
         protocol: None,
         sources: source.map(|prefix| prefix.parse().unwrap()).into_iter().collect(),
         destinations: vec![],

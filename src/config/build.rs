@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::file::{File, Rates, Timeouts};
 use super::read::{At, OneOrMany, UNREAD_MAX, nearest};
 use super::report::Mistake;
+use super::spec::Spec;
 use crate::model;
 use crate::model::ids::ArmId;
 use crate::model::rules::{Locator, Object, Severity, Violation, short};
@@ -176,6 +177,14 @@ impl Builder {
         let value = value?;
         self.place(object.at(field), &value.span);
         Some(value.value.clone())
+    }
+
+    /// What an object says, whose places are kept.
+    pub(super) fn spec<K: Clone>(&mut self, object: &Object, spec: &Spec<K>) -> K {
+        self.place(object.at(""), &spec.span);
+        self.broken(object, spec.broken);
+        spec.places.iter().for_each(|(path, span)| self.place(object.at(path.clone()), span));
+        spec.value.clone()
     }
 
     /// The values of a list, whose places are kept.

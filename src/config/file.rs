@@ -10,9 +10,9 @@ pub(super) use access::{Assignment, Role};
 pub(super) use dns::{Dns, DnsZone, Link, Record};
 
 use super::read::{At, Node, OneOrMany, Read, Reader, table};
+use super::spec::Spec;
 use super::values::{
-    Access, Address, ApiAddress, IdleTime, Keyword, Listener, Ports, PortsOrAny, Prefix, PrefixOrAny, Retention,
-    RuleProtocol, Shorthand, Size,
+    Address, ApiAddress, IdleTime, Keyword, Listener, Ports, Prefix, PrefixOrAny, Retention, Shorthand, Size,
 };
 use crate::model::{Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol};
 
@@ -26,7 +26,7 @@ table! {
         /// Networks.
         "vnet" vnets Optional Vec<Vnet>,
         /// Rule sets that subnets refer to.
-        "security_group" security_groups Optional Vec<SecurityGroup>,
+        "security_group" security_groups Optional Vec<Spec<crate::model::SecurityGroup>>,
         /// Private DNS zones of your own: records, and the VNets that see them.
         "dns_zone" dns_zones Optional Vec<DnsZone>,
         /// Types of link resources: one's own, or limited to regions.
@@ -240,40 +240,6 @@ table! {
         "prefix" prefix Required At<Prefix>,
         /// Whether it may use private endpoints.
         "private_endpoints" private_endpoints Required At<bool>,
-    }
-}
-
-table! {
-    /// A set of rules for the endpoints of a subnet.
-    SecurityGroup {
-        /// Name, unique in its resource group.
-        "name" name Required At<String>,
-        /// Resource group.
-        "resource_group" resource_group Optional At<String>,
-        /// Owning subscription.
-        "subscription" subscription Optional At<String>,
-        /// The rules; the lowest priority number is judged first.
-        "rules" rules Optional Vec<Rule>,
-    }
-}
-
-table! {
-    /// One rule of a security group.
-    Rule {
-        /// Name, unique in its group.
-        "name" name Required At<String>,
-        /// 100 to 4096, unique in its group.
-        "priority" priority Required At<u16>,
-        /// "allow" or "deny".
-        "access" access Required At<Keyword<Access>>,
-        /// Protocol; every one unless set.
-        "protocol" protocol Optional At<Keyword<RuleProtocol>>,
-        /// Prefixes of sources; every one unless set.
-        "sources" sources Optional OneOrMany<PrefixOrAny>,
-        /// Prefixes of endpoint addresses; every one unless set.
-        "destinations" destinations Optional OneOrMany<PrefixOrAny>,
-        /// Ports and ranges of ports; every one unless set.
-        "ports" ports Optional OneOrMany<PortsOrAny>,
     }
 }
 

@@ -8,6 +8,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use serde_json::{Map, Value};
 use toml::de::DeTable;
 
 use crate::model::rules::{Severity as Rule, Violation, validate, validate_items};
@@ -15,13 +16,19 @@ use crate::model::{HostConfig, Model};
 use build::Builder;
 use file::File;
 use read::Reader;
-use report::Mistake;
+use report::{Mistake, Places};
 
 /// How much a document may hold.
 mod bounds;
 
 /// From a syntax tree to values.
 mod read;
+
+/// A document in JSON.
+mod objects;
+
+/// Objects, by the schema of their kind.
+mod spec;
 
 /// What stands under keys.
 mod values;
@@ -159,19 +166,20 @@ pub fn check(path: &Path) -> Result<Checked, Report> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn check_text(text: &str, name: &str) -> Result<Checked, Report> {
+    let places = Places::Text(text);
     let (root, _) = DeTable::parse_recoverable(text);
     if HOST_TABLES.iter().any(|table| root.get_ref().contains_key(*table)) {
         let Loaded { model, warnings, .. } = parse(text, name)?;
         return Ok(Checked { model, warnings, is_document: false });
     }
-    let (mut builder, _) = begin(text, name, Beside::Unknown)?;
+    let (mut builder, _) = begin(&syntax_tree(text, name)?, &places, name, Beside::Unknown)?;
     let mut violations = validate(&builder.model, None);
     for violation in violations.iter_mut().filter(|violation| violation.severity == Rule::Tightened) {
         // The daemon's file may allow it, and what stands before the rule may go on.
         violation.severity = Rule::Warning;
     }
     builder.violations(violations);
-    let (model, warnings) = finish(text, name, builder)?;
+    let (model, warnings) = finish(&places, name, builder)?;
     Ok(Checked { model, warnings, is_document: true })
 }
 
@@ -207,7 +215,8 @@ enum Purpose {
 }
 
 fn parse_for(text: &str, file_name: &str, purpose: Purpose) -> Result<Loaded, Report> {
-    let (mut builder, file) = begin(text, file_name, Beside::Nothing)?;
+    let places = Places::Text(text);
+    let (mut builder, file) = begin(&syntax_tree(text, file_name)?, &places, file_name, Beside::Nothing)?;
     let host = builder.host(&file);
     builder.model.cloud = host.cloud;
     builder.imply_nat();
@@ -217,7 +226,7 @@ fn parse_for(text: &str, file_name: &str, purpose: Purpose) -> Result<Loaded, Re
         Purpose::Apply => violations.retain(|violation| violation.severity != Rule::Tightened),
     }
     builder.violations(violations);
-    let (model, warnings) = finish(text, file_name, builder)?;
+    let (model, warnings) = finish(&places, file_name, builder)?;
     Ok(Loaded { host, model, warnings })
 }
 
@@ -245,33 +254,52 @@ pub struct Document {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse_document(text: &str, name: &str, live: &Model) -> Result<Document, Report> {
-    let (mut builder, _) = begin(text, name, Beside::Live(live))?;
+    document(&syntax_tree(text, name)?, &Places::Text(text), name, live)
+}
+
+/// [`parse_document`] of the tables of a file in JSON.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_tables(tables: &Map<String, Value>, name: &str, live: &Model) -> Result<Document, Report> {
+    let numbers = objects::numbers(tables);
+    let tree = objects::Tree::new(tables, &numbers);
+    document(&tree.root, &Places::Paths(&tree.paths), name, live)
+}
+
+fn document(root: &DeTable<'_>, places: &Places<'_>, name: &str, live: &Model) -> Result<Document, Report> {
+    let (mut builder, _) = begin(root, places, name, Beside::Live(live))?;
     let mut violations = validate_items(&builder.model, live);
     violations.retain(|violation| violation.severity != Rule::Tightened);
     builder.violations(violations);
-    let (model, warnings) = finish(text, name, builder)?;
+    let (model, warnings) = finish(places, name, builder)?;
     Ok(Document { model, warnings })
 }
 
-/// Reads the tables of `text` and builds their objects. A file that does not stand for itself is anybody's: it has bounds,
-/// and tables about the host are mistakes.
-fn begin(text: &str, name: &str, beside: Beside<'_>) -> Result<(Builder, File), Report> {
-    let own = matches!(beside, Beside::Nothing);
+/// The tables of `text`.
+fn syntax_tree<'t>(text: &'t str, name: &str) -> Result<DeTable<'t>, Report> {
     if text.len() > SIZE_MAX {
         return Err(too_large(name));
     }
     let (root, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
         // What a damaged tree seems to say would only confuse.
-        return Err(report::report(text, name, syntax_errors(syntax)));
+        return Err(report::report(&Places::Text(text), name, syntax_errors(syntax)));
     }
+    Ok(root.into_inner())
+}
+
+/// Reads the tables of `root` and builds their objects. A file that does not stand for itself is anybody's: it has
+/// bounds, and tables about the host are mistakes.
+fn begin(root: &DeTable<'_>, places: &Places<'_>, name: &str, beside: Beside<'_>) -> Result<(Builder, File), Report> {
+    let own = matches!(beside, Beside::Nothing);
     if !own {
-        bounds::judge(root.get_ref()).map_err(|beyond| report::report(text, name, vec![beyond]))?;
+        bounds::judge(root).map_err(|beyond| report::report(places, name, vec![beyond]))?;
     }
     let mut reader = Reader::default();
-    let file = File::from_table(root.get_ref(), 0..0, &mut reader);
+    let file = File::from_table(root, 0..0, &mut reader);
     let of_host = |key: &str| HOST_TABLES.contains(&key);
-    for (key, _) in root.get_ref().iter().filter(|(key, _)| !own && of_host(key.get_ref().as_ref())) {
+    for (key, _) in root.iter().filter(|(key, _)| !own && of_host(key.get_ref().as_ref())) {
         let message = format!("`{}` concerns the host, and this document does not", key.get_ref());
         reader.error(key.span(), message, "remove it: host matters belong to the daemon's own file");
     }
@@ -295,9 +323,9 @@ fn begin(text: &str, name: &str, beside: Beside<'_>) -> Result<(Builder, File), 
 }
 
 /// What is built and its warnings, or the report.
-fn finish(text: &str, name: &str, builder: Builder) -> Result<(Model, Vec<Problem>), Report> {
+fn finish(places: &Places<'_>, name: &str, builder: Builder) -> Result<(Model, Vec<Problem>), Report> {
     let refused = builder.refused();
-    let report = report::report(text, name, builder.mistakes);
+    let report = report::report(places, name, builder.mistakes);
     if refused { Err(report) } else { Ok((builder.model, report.problems)) }
 }
 

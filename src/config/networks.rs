@@ -1,7 +1,7 @@
 //! `[[vnet]]` and `[[security_group]]` to the model.
 
 use super::build::{Builder, Kind};
-use super::file::{File, Rule, SecurityGroup, Subnet, Vnet, Workload};
+use super::file::{File, Subnet, Vnet, Workload};
 use super::read::OneOrMany;
 use super::values::PrefixOrAny;
 use crate::model;
@@ -129,48 +129,14 @@ impl Builder {
         }
     }
 
-    /// Builds every security group.
+    /// Takes every security group.
     pub(super) fn groups(&mut self, file: &File) {
-        for (index, table) in file.security_groups.iter().flatten().enumerate() {
+        for (index, spec) in file.security_groups.iter().flatten().enumerate() {
             if let Some(key) = self.groups.key(index) {
-                let group = self.group(&key, table);
+                let group = self.spec(&Object::SecurityGroup(key.clone()), spec);
                 self.model.security_groups.insert(key, group);
             }
         }
-    }
-
-    fn group(&mut self, key: &Key, table: &SecurityGroup) -> model::SecurityGroup {
-        let object = Object::SecurityGroup(key.clone());
-        self.place(object.at(""), &table.span);
-        self.broken(&object, table.broken);
-        self.value(&object, "name", table.name.as_ref());
-        self.value(&object, "resource_group", table.resource_group.as_ref());
-        self.value(&object, "subscription", table.subscription.as_ref());
-        let mut rules = Vec::new();
-        for rule in table.rules.iter().flatten() {
-            rules.extend(self.rule(&object, rules.len(), rule));
-        }
-        if rules.is_empty() && !table.broken {
-            let remedy = "add rules; without one everything is allowed";
-            self.warning(&table.span, "the security group has no rules", remedy);
-        }
-        model::SecurityGroup { rules }
-    }
-
-    fn rule(&mut self, object: &Object, index: usize, table: &Rule) -> Option<model::SecurityRule> {
-        let field = |name: &str| format!("rules[{index}].{name}");
-        self.place(object.at(format!("rules[{index}]")), &table.span);
-        let ports = self.values(object, &field("ports"), table.ports.as_ref());
-        let any_port = ports.iter().any(|port| port.0.is_none());
-        Some(model::SecurityRule {
-            name: self.value(object, &field("name"), table.name.as_ref())?,
-            priority: self.value(object, &field("priority"), table.priority.as_ref())?,
-            allow: self.value(object, &field("access"), table.access.as_ref())?.0.0,
-            protocol: self.value(object, &field("protocol"), table.protocol.as_ref()).and_then(|word| word.0.0),
-            sources: self.any_or_prefixes(object, &field("sources"), table.sources.as_ref()),
-            destinations: self.any_or_prefixes(object, &field("destinations"), table.destinations.as_ref()),
-            ports: if any_port { Vec::new() } else { ports.into_iter().filter_map(|port| port.0).collect() },
-        })
     }
 
     /// Prefixes; empty where one of them is `*`.

@@ -89,6 +89,22 @@ impl Reader {
         None
     }
 
+    /// The list in `node`.
+    pub(super) fn list<'n, 'i>(&mut self, node: &'n Node<'i>) -> Option<&'n [Node<'i>]> {
+        match node.get_ref() {
+            DeValue::Array(array) => return Some(array),
+            DeValue::Table(_) => {
+                self.wrong_type(node, "a list of tables", "the header with two brackets, such as `[[vnet]]`");
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => self.wrong_type(node, "a list", "a list in square brackets"),
+        }
+        None
+    }
+
     /// The string in `node`.
     pub(super) fn text<'n>(&mut self, node: &'n Node<'_>, wanted: &str, example: &str) -> Option<&'n str> {
         let text = node.get_ref().as_str();
@@ -131,21 +147,7 @@ impl<T: Read> Read for At<T> {
 
 impl<T: Read> Read for Vec<T> {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        match node.get_ref() {
-            DeValue::Array(array) => Some(array.iter().filter_map(|item| T::read(item, reader)).collect()),
-            DeValue::Table(_) => {
-                reader.wrong_type(node, "a list of tables", "the header with two brackets, such as `[[vnet]]`");
-                None
-            }
-            DeValue::String(_)
-            | DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_) => {
-                reader.wrong_type(node, "a list", "a list in square brackets");
-                None
-            }
-        }
+        Some(reader.list(node)?.iter().filter_map(|item| T::read(item, reader)).collect())
     }
 }
 

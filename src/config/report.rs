@@ -28,6 +28,9 @@ pub struct Problem {
     pub line: Option<usize>,
     /// Column in characters, counted from 1.
     pub column: Option<usize>,
+    /// Field path in a document that is no text, such as `vnet[0].subnets[1].prefix`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     /// Whether the file is refused for it.
     pub severity: Severity,
     /// Names the rule that is broken, where it is one about the model; stable.
@@ -66,6 +69,7 @@ impl Report {
                 file: file.to_owned(),
                 line: None,
                 column: None,
+                field: None,
                 severity: Severity::Error,
                 code: None,
                 message,
@@ -95,14 +99,20 @@ impl Report {
 impl std::error::Error for Report {}
 
 impl Problem {
+    /// The file with line and column, or with the field path.
+    fn place(&self) -> String {
+        let Self { file, line, column, field, .. } = self;
+        match (line, column, field) {
+            (Some(line), Some(column), _) => format!("{file}:{line}:{column}"),
+            (_, _, Some(field)) if !field.is_empty() => format!("{file}: {field}"),
+            _ => file.clone(),
+        }
+    }
+
     /// For a list of sentences: place, what is wrong, and what to do.
     #[must_use]
     pub fn in_one_line(&self) -> String {
-        let Self { file, message, .. } = self;
-        let place = match (self.line, self.column) {
-            (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
-            _ => file.clone(),
-        };
+        let (place, message) = (self.place(), &self.message);
         let remedy = if self.remedy.is_empty() { String::new() } else { format!("; {}", self.remedy) };
         format!("{place}: {message}{remedy}")
     }
@@ -112,8 +122,8 @@ impl Problem {
 impl From<&Report> for Refusal {
     fn from(report: &Report) -> Self {
         let errors = report.problems.iter().filter(|problem| problem.severity == Severity::Error);
-        let details = errors.map(|Problem { file, line, column, code, message, remedy, .. }| {
-            let place = format!("{file}:{}:{}", line.unwrap_or_default(), column.unwrap_or_default());
+        let details = errors.map(|problem| {
+            let (place, Problem { code, message, remedy, .. }) = (problem.place(), problem);
             BrokenRule::new(code.unwrap_or(INVALID), itself(format!("{message}; {remedy}"))).at(itself(place))
         });
         Self::new(Kind::Invalid, INVALID, itself(report.to_string().trim_end()), "").with_details(details.collect())
@@ -140,11 +150,8 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, severity, message, .. } = self;
-        match (self.line, self.column) {
-            (Some(line), Some(column)) => write!(f, "{file}:{line}:{column}: {severity}: {message}")?,
-            _ => write!(f, "{file}: {severity}: {message}")?,
-        }
+        let Self { severity, message, .. } = self;
+        write!(f, "{}: {severity}: {message}", self.place())?;
         if let (Some(quote), Some(line)) = (&self.quote, self.line) {
             let number = line.to_string();
             let Quote { text, indent, length } = quote;
@@ -185,8 +192,17 @@ impl Mistake {
     }
 }
 
+/// What the places of mistakes mean.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Places<'t> {
+    /// Bytes of a text.
+    Text(&'t str),
+    /// Field paths by their numbers.
+    Paths(&'t [String]),
+}
+
 /// Turns mistakes into a report in the order of the file. Where two say the same about the same place, one stays.
-pub(super) fn report(text: &str, file: &str, mut mistakes: Vec<Mistake>) -> Report {
+pub(super) fn report(places: &Places<'_>, file: &str, mut mistakes: Vec<Mistake>) -> Report {
     mistakes.sort_by(|a, b| (a.span.start, a.severity, &a.message).cmp(&(b.span.start, b.severity, &b.message)));
     mistakes.dedup_by(|a, b| a.span.start == b.span.start && a.message == b.message);
     // Errors are never crowded out by warnings.
@@ -197,8 +213,28 @@ pub(super) fn report(text: &str, file: &str, mut mistakes: Vec<Mistake>) -> Repo
         mistakes.truncate(LISTED);
         mistakes.sort_by_key(|mistake| mistake.span.start);
     }
-    let lines = Lines::new(text);
-    Report { problems: mistakes.iter().map(|mistake| lines.problem(file, mistake)).collect(), omitted }
+    let problems = match places {
+        Places::Text(text) => {
+            let lines = Lines::new(text);
+            mistakes.iter().map(|mistake| lines.problem(file, mistake)).collect()
+        }
+        Places::Paths(paths) => mistakes.iter().map(|mistake| at_path(paths, file, mistake)).collect(),
+    };
+    Report { problems, omitted }
+}
+
+fn at_path(paths: &[String], file: &str, mistake: &Mistake) -> Problem {
+    Problem {
+        file: file.to_owned(),
+        line: None,
+        column: None,
+        field: paths.get(mistake.span.start).map(|path| printable(path)),
+        severity: mistake.severity,
+        code: mistake.code,
+        message: printable(&mistake.message),
+        remedy: printable(&mistake.remedy),
+        quote: None,
+    }
 }
 
 /// Where each line of a text starts.
@@ -224,6 +260,7 @@ impl<'a> Lines<'a> {
             file: file.to_owned(),
             line: Some(line),
             column: Some(column),
+            field: None,
             severity: mistake.severity,
             code: mistake.code,
             message: printable(&mistake.message),
@@ -270,7 +307,8 @@ mod tests {
     fn a_problem_shows_place_line_and_remedy() {
         let text = "a = 1\n\tname = \"bö\"\n";
         let at = text.find("\"b").expect("in the text");
-        let report = report(text, "x.toml", vec![Mistake::error(at..at + 5, "bad name", "choose another")]);
+        let report =
+            report(&Places::Text(text), "x.toml", vec![Mistake::error(at..at + 5, "bad name", "choose another")]);
         assert_eq!(
             report.to_string(),
             "x.toml:2:9: error: bad name\n  2 |  name = \"bö\"\n    |         ^^^^\n  remedy: choose another\n1 error"
@@ -281,7 +319,7 @@ mod tests {
     fn a_problem_in_one_line_is_a_sentence_with_its_place() {
         let text = "a = 1\nname = \"b\"\n";
         let problems = report(
-            text,
+            &Places::Text(text),
             "x.toml",
             vec![Mistake::warning(6..10, "odd name", "choose another"), Mistake::warning(0..1, "odd", "")],
         );
@@ -295,7 +333,7 @@ mod tests {
     fn places_outside_the_text_do_not_matter() {
         #[allow(clippy::reversed_empty_ranges, reason = "a wrong place is what is tried")]
         for span in [0..0, 5..900, 900..901, 3..1] {
-            let report = report("ä\nö", "x", vec![Mistake::warning(span, "m", "")]);
+            let report = report(&Places::Text("ä\nö"), "x", vec![Mistake::warning(span, "m", "")]);
             assert_eq!(report.problems.len(), 1);
         }
     }
@@ -304,13 +342,13 @@ mod tests {
     fn long_lists_keep_their_errors() {
         let mut mistakes: Vec<_> = (0..200).map(|at| Mistake::warning(at..at, "w", "")).collect();
         mistakes.push(Mistake::error(300..300, "e", ""));
-        let report = report(&"x".repeat(400), "x", mistakes);
+        let report = report(&Places::Text(&"x".repeat(400)), "x", mistakes);
         assert_eq!((report.problems.len(), report.omitted, report.errors()), (100, 101, 1));
     }
 
     #[test]
     fn control_characters_never_reach_the_terminal() {
-        let report = report("a = \u{1b}[2J", "x", vec![Mistake::error(4..5, "stray \u{1b}", "")]);
+        let report = report(&Places::Text("a = \u{1b}[2J"), "x", vec![Mistake::error(4..5, "stray \u{1b}", "")]);
         assert!(!report.to_string().contains('\u{1b}'), "{report}");
     }
 }

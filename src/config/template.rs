@@ -1,5 +1,8 @@
 //! A file to begin with, and the JSON schema of every file.
 
+use schemars::Schema;
+use schemars::transform::{RecursiveTransform, Transform as _};
+
 use super::file::File;
 
 /// A commented file that works as it stands: two networks, a PostgreSQL server, an approved and a pending endpoint.
@@ -11,5 +14,13 @@ pub fn template() -> &'static str {
 pub fn schema() -> serde_json::Value {
     let mut schema = schemars::generate::SchemaGenerator::default().into_root_schema_for::<File>();
     schema.insert("title".to_owned(), "privlink".into());
+    RecursiveTransform(without_own_keywords).transform(&mut schema);
     schema.into()
+}
+
+/// Takes out what only the reader of the file knows (see [`crate::model::spelled`]).
+fn without_own_keywords(schema: &mut Schema) {
+    if let Some(keywords) = schema.as_object_mut() {
+        keywords.retain(|keyword, _| !keyword.starts_with("x-"));
+    }
 }

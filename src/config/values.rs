@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
 use super::read::{At, Node, Read, Reader, nearest};
+use crate::model::spelled::port_ranges;
 use crate::model::{
     Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol, RecordType, ResolutionPolicy,
 };
@@ -57,18 +58,6 @@ pub(super) enum Shorthand<S, T> {
 /// One port or a range of ports, first and last; their order is checked with the model.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports(pub(super) u16, pub(super) u16);
-
-/// Ports, or `*` for every port.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PortsOrAny(pub(super) Option<(u16, u16)>);
-
-/// Whether a rule allows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Access(pub(super) bool);
-
-/// What a rule is about; `None`: every protocol.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RuleProtocol(pub(super) Option<Protocol>);
 
 /// One of a closed set of words.
 #[derive(Clone, Copy, Debug)]
@@ -133,42 +122,36 @@ impl Words for ResolutionPolicy {
     const WORDS: &'static [(&'static str, Self)] =
         &[("Default", Self::Default), ("NxDomainRedirect", Self::NxDomainRedirect)];
 }
-impl Words for Access {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("allow", Self(true)), ("deny", Self(false)), ("Allow", Self(true)), ("Deny", Self(false))];
-}
-impl Words for RuleProtocol {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("tcp", Self(Some(Protocol::Tcp))),
-        ("udp", Self(Some(Protocol::Udp))),
-        ("icmp", Self(Some(Protocol::Icmp))),
-        ("*", Self(None)),
-    ];
-}
 
 impl<T: Words> Read for Keyword<T> {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        let words = || T::WORDS.iter().map(|&(word, _)| word);
-        let list = words().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-        let mut text = reader.text(node, "a word", &format!("one of {list}"))?;
-        if let Some(&(former, word)) = T::FORMER.iter().find(|(former, _)| *former == text) {
-            reader.warning(
-                node.span(),
-                format!("`{former}` is the former word for `{word}`"),
-                format!("write \"{word}\""),
-            );
-            text = word;
-        }
-        let meaning = T::WORDS.iter().find(|(word, _)| *word == text).map(|&(_, meaning)| Self(meaning));
-        if meaning.is_none() {
-            let remedy = match nearest(text, words()) {
-                Some(near) => format!("did you mean \"{near}\"? Valid words here: {list}"),
-                None => format!("write one of {list}"),
-            };
-            reader.error(node.span(), format!("`{text}` is not a valid word here"), remedy);
-        }
-        meaning
+        let words: Vec<&str> = T::WORDS.iter().map(|&(word, _)| word).collect();
+        let former = T::FORMER.iter().find(|(former, _)| node.get_ref().as_str() == Some(former));
+        let word = match former {
+            Some(&(former, word)) => {
+                let message = format!("`{former}` is the former word for `{word}`");
+                reader.warning(node.span(), message, format!("write \"{word}\""));
+                word
+            }
+            None => word(node, reader, &words)?,
+        };
+        T::WORDS.iter().find(|(known, _)| *known == word).map(|&(_, meaning)| Self(meaning))
     }
+}
+
+/// The one of `words` that stands in `node`.
+pub(super) fn word<'w>(node: &Node<'_>, reader: &mut Reader, words: &[&'w str]) -> Option<&'w str> {
+    let list = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+    let text = reader.text(node, "a word", &format!("one of {list}"))?;
+    let found = words.iter().find(|word| **word == text).copied();
+    if found.is_none() {
+        let remedy = match nearest(text, words.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"? Valid words here: {list}"),
+            None => format!("write one of {list}"),
+        };
+        reader.error(node.span(), format!("`{text}` is not a valid word here"), remedy);
+    }
+    found
 }
 
 impl<S: Read, T: Read> Read for Shorthand<S, T> {
@@ -404,9 +387,7 @@ impl Read for Ports {
             reader.wrong_type(node, "a port", PORT_EXAMPLE);
             return None;
         };
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let (Ok(first), Ok(last), true, true) = (first.parse(), last.parse(), digits(first), digits(last)) else {
+        let Some((first, last)) = port_ranges::parse(text) else {
             let message = format!("`{text}` is neither a port nor a range of ports");
             reader.error(node.span(), message, format!("write {PORT_EXAMPLE}; ports go from 1 to 65535"));
             return None;
@@ -417,15 +398,6 @@ impl Read for Ports {
 
 /// How ports are written.
 const PORT_EXAMPLE: &str = "a port such as `5432`, or a range such as \"8000-8100\"";
-
-impl Read for PortsOrAny {
-    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        if node.get_ref().as_str() == Some("*") {
-            return Some(Self(None));
-        }
-        Ports::read(node, reader).map(|Ports(first, last)| Self(Some((first, last))))
-    }
-}
 
 /// How times are written.
 const TIMES: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
@@ -459,10 +431,6 @@ leaf_schema! {
     Ports => json_schema!({ "anyOf": [
         { "type": "integer", "minimum": 1, "maximum": 65535 },
         { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$" },
-    ] });
-    PortsOrAny => json_schema!({ "anyOf": [
-        { "type": "integer", "minimum": 1, "maximum": 65535 },
-        { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$|^[*]$" },
     ] });
     Keyword<T> => json_schema!({ "enum": T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>() });
 }

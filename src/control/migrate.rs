@@ -124,7 +124,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::control::state::{Change, DecisionStore as _, Durable};
+    use crate::control::state::{Change, DecisionStore as _, Durable, FORMAT};
     use crate::model::decisions::ChangeExtent;
     use crate::store::Store as _;
     use crate::store::sqlite::SqliteStore;
@@ -209,7 +209,7 @@ mod tests {
         let change = Change { before: &found, after: &after, extent: &ChangeExtent::Whole, records: &records };
         durable.commit(&change).expect("committed");
         assert_eq!(holds_secret(&directory), [] as [&str; 0], "while it is open");
-        assert_eq!((durable.format().expect("a layout"), durable.load().expect("read")), (2, Some(after)));
+        assert_eq!((durable.format().expect("a layout"), durable.load().expect("read")), (FORMAT, Some(after)));
         store.verify().expect("an audit log");
         drop((store, durable));
         assert_eq!(holds_secret(&directory), [] as [&str; 0], "and after it was closed");

@@ -25,6 +25,9 @@ pub mod state;
 /// States that an older release wrote.
 mod migrate;
 
+/// Older layouts of the store.
+mod layouts;
+
 /// The file and the live state.
 pub mod apply;
 

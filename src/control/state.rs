@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::difference::{FieldChange, bounded};
 use super::exported::{EXPORTED_KEY, Exported};
+use super::layouts;
 use crate::model::decisions::ChangeExtent;
 use crate::model::decisions::Decisions;
 use crate::model::registry::{Kind as _, each_kind};
@@ -16,7 +17,7 @@ use crate::store::audit::{ANCHOR_KEY, AuditBody};
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
 
 /// Layout of the objects in the store. What an older one means is brought up to date by [`super::migrate`].
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = layouts::SPECS;
 /// The oldest layout that is read.
 const OLDEST_FORMAT: u32 = 1;
 const FORMAT_KEY: &str = "meta/format";
@@ -154,10 +155,10 @@ impl Durable {
 
 impl DecisionStore for Durable {
     fn commit(&mut self, change: &Change<'_>) -> std::io::Result<()> {
-        let mut operations = operations(change)?;
         // The first commit of a process says how whoever reads later has to read: after a migration, once nothing is
         // left of what it removed. A crash in between migrates anew.
         let migrates = !self.current && self.stored_format()?.is_some_and(|format| format < FORMAT);
+        let mut operations = operations(change, migrates)?;
         if !self.current && !migrates {
             operations.push(Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?));
         }
@@ -189,13 +190,17 @@ impl DecisionStore for Durable {
 
     fn load(&self) -> std::io::Result<Option<Decisions>> {
         let mut loaded = Decisions::default();
-        let (mut format, mut wrong) = (None, None);
+        let (format, mut wrong) = (self.stored_format()?, None);
+        let old = format.is_some_and(|format| format < FORMAT);
         let scanned: Result<_, StoreError> = self.store.scan("", &mut |entry| {
             let read = match entry.key.as_str() {
-                FORMAT_KEY => serde_json::from_slice(&entry.value).map(|number: u32| format = Some(number)),
-                // The store's own.
-                ANCHOR_KEY => Ok(()),
+                // Read above, and the store's own.
+                FORMAT_KEY | ANCHOR_KEY => Ok(()),
                 EXPORTED_KEY => serde_json::from_slice::<Exported>(&entry.value).map(drop),
+                key if old => {
+                    let table = key.split('/').next().unwrap_or_default();
+                    layouts::upgraded(table, &entry.value).and_then(|value| take_in(&mut loaded, key, &value))
+                }
                 key => take_in(&mut loaded, key, &entry.value),
             };
             if let Err(error) = read {
@@ -247,18 +252,18 @@ struct Stored<K, V> {
 
 /// What takes a store from one state to the other; where that `migrates` it, it has today's layout since.
 pub(super) fn operations_of(change: &Change<'_>, migrates: bool) -> std::io::Result<Vec<Operation>> {
-    let mut made = operations(change)?;
+    let mut made = operations(change, migrates)?;
     if migrates {
         made.push(Operation::put(FORMAT_KEY, serde_json::to_vec(&FORMAT)?));
     }
     Ok(made)
 }
 
-/// What takes the store from one state to the other.
-fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
+/// What takes the store from one state to the other; where `anew`, everything is written, in today's form.
+fn operations(change: &Change<'_>, anew: bool) -> serde_json::Result<Vec<Operation>> {
     let Change { before, after, extent, .. } = *change;
-    let mut made = Operations::default();
-    match extent {
+    let mut made = Operations { made: Vec::new(), anew };
+    match if anew { &ChangeExtent::Whole } else { extent } {
         ChangeExtent::Endpoint(key) => {
             made.one(PrivateEndpoint::PLURAL, key, &before.model.endpoints, &after.model.endpoints)?;
             made.one("connections", key, &before.connections, &after.connections)?;
@@ -276,12 +281,12 @@ fn operations(change: &Change<'_>) -> serde_json::Result<Vec<Operation>> {
         }
     }
     if before.last_link != after.last_link {
-        made.0.push(Operation::put(LINK_KEY, serde_json::to_vec(&after.last_link)?));
+        made.made.push(Operation::put(LINK_KEY, serde_json::to_vec(&after.last_link)?));
     }
     if before.links != after.links {
-        made.0.push(Operation::put(LINKS_KEY, serde_json::to_vec(&after.links)?));
+        made.made.push(Operation::put(LINKS_KEY, serde_json::to_vec(&after.links)?));
     }
-    Ok(made.0)
+    Ok(made.made)
 }
 
 /// One object of the store to where it belongs.
@@ -311,8 +316,11 @@ fn take<K: Ord + Clone + DeserializeOwned, V: DeserializeOwned>(
     serde_json::from_slice(value).map(|Stored { key, value }| map.insert(key, value))
 }
 
-#[derive(Default)]
-struct Operations(Vec<Operation>);
+struct Operations {
+    made: Vec<Operation>,
+    /// What did not change is written too.
+    anew: bool,
+}
 
 impl Operations {
     fn all<K: Ord + StoreKey + Serialize, V: Serialize + PartialEq>(
@@ -321,7 +329,13 @@ impl Operations {
         before: &Map<V, K>,
         after: &Map<V, K>,
     ) -> serde_json::Result<()> {
-        before.changes(after).into_iter().try_for_each(|(key, value)| self.change(table, key, value))
+        let changes = before.changes(after);
+        if !self.anew {
+            return changes.into_iter().try_for_each(|(key, value)| self.change(table, key, value));
+        }
+        let gone = changes.into_iter().filter(|(_, value)| value.is_none());
+        gone.chain(after.iter().map(|(key, value)| (key, Some(value))))
+            .try_for_each(|(key, value)| self.change(table, key, value))
     }
 
     fn one<V: Serialize>(&mut self, table: &str, key: &Key, before: &Map<V>, after: &Map<V>) -> serde_json::Result<()> {
@@ -339,7 +353,7 @@ impl Operations {
         value: Option<&V>,
     ) -> serde_json::Result<()> {
         let name = format!("{table}/{}", key.store_key());
-        self.0.push(match value {
+        self.made.push(match value {
             Some(value) => Operation::put(name, serde_json::to_vec(&Stored { key, value })?),
             None => Operation::delete(name),
         });

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Key;
+use crate::model::spelled::Written;
+
 /// Refusals.
 pub mod error;
 
@@ -36,12 +39,12 @@ pub use doctor::{DiagnosedAddress, Diagnosis, Finding, Lint, Outcome};
 pub use error::{ErrorBody, ErrorDetail};
 pub use objects::{
     AcceptNames, Address, Connection, Decide, DecideAll, DecidedAll, Decision, Ending, Endpoint, Group, Interface,
-    InterfaceAddress, Peering, Rates, Resource, SecurityGroup, SecurityRule, Step, Subnet, Target, Traffic, Transition,
-    Vnet,
+    InterfaceAddress, Peering, Rates, Resource, SecurityGroup, SecurityGroupStatus, Step, Subnet, Target, Traffic,
+    Transition, Vnet,
 };
 pub use records::{
-    Actor, Applied, AuditRecord, Authority, Document, Epoch, Exported, ExportedRecord, FieldChange, ObjectChange, Plan,
-    PlannedStep, Record, Restored, Skipped, Undone, Usage, Verified,
+    Actor, Applied, AuditRecord, Authority, Body, Document, Epoch, Exported, ExportedRecord, FieldChange, ObjectChange,
+    Plan, PlannedStep, Record, Restored, Skipped, Undone, Usage, Verified,
 };
 pub use status::{
     Check, Condition, Deleted, Explanation, Flow, LastReload, Line, Lost, Match, Reload, Severity, Side, Status,
@@ -73,6 +76,24 @@ impl<T> List<T> {
     /// A list of one.
     pub fn one(item: T) -> Self {
         Self::new(vec![item])
+    }
+}
+
+/// An object of a kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object<S, T> {
+    /// `group/name`.
+    pub id: String,
+    /// What its author says of it, by the keys of the configuration file. It can be applied as it stands.
+    pub spec: Written<S>,
+    /// What the daemon says of it.
+    pub status: T,
+}
+
+impl<S, T> Object<S, T> {
+    /// The object `key`.
+    pub fn new(key: &Key, spec: S, status: T) -> Self {
+        Self { id: key.to_string(), spec: Written::new(key, spec), status }
     }
 }
 

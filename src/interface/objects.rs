@@ -1,5 +1,6 @@
 //! Endpoints, connections, resources and networks as JSON.
 
+use super::Object;
 use serde::{Deserialize, Serialize};
 
 /// Packets and bytes as they are on the wire, one direction.
@@ -421,39 +422,14 @@ pub struct Group {
 }
 
 /// A rule set for endpoints.
+pub type SecurityGroup = Object<crate::model::SecurityGroup, SecurityGroupStatus>;
+
+/// What the daemon knows of a rule set besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SecurityGroup {
-    /// `group/name`.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Its group.
-    pub resource_group: String,
-    /// The lowest priority number first, as they are judged.
-    pub rules: Vec<SecurityRule>,
+pub struct SecurityGroupStatus {
     /// Subnets that refer to it, `group/vnet/subnet`.
     pub subnets: Vec<String>,
-}
-
-/// One rule of a set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SecurityRule {
-    /// Unique in its set.
-    pub name: String,
-    /// 100 to 4096.
-    pub priority: u16,
-    /// `allow` or `deny`.
-    pub access: String,
-    /// `tcp`, `udp`, `icmp`, or `*` for every one.
-    pub protocol: String,
-    /// Prefixes; empty: every source.
-    pub sources: Vec<String>,
-    /// Prefixes; empty: every destination.
-    pub destinations: Vec<String>,
-    /// Ports and ranges; empty: every port.
-    pub ports: Vec<String>,
 }
 
 /// A peering as one side sees it.

@@ -12,8 +12,8 @@ use serde_json::Value;
 pub struct Document {
     /// What messages call it.
     pub name: String,
-    /// TOML.
-    pub document: String,
+    /// What it says.
+    pub document: Body,
     /// Delete what its author's last one named and this one does not.
     #[serde(default)]
     pub prune: bool,
@@ -26,6 +26,31 @@ pub struct Document {
     /// NAT addresses are taken although a neighbour answers for them.
     #[serde(default)]
     pub force: bool,
+}
+
+/// What a document says: the text of a file, or its tables in JSON, by the same keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Body {
+    /// TOML.
+    Text(String),
+    /// Lists of objects by the names of their tables.
+    Tables(serde_json::Map<String, Value>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Tables(serde_json::Map::new())
+    }
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Tables(tables) => write!(f, "{}", Value::Object(tables.clone())),
+        }
+    }
 }
 
 /// What becomes of a backup that is brought back.

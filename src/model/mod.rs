@@ -61,6 +61,8 @@ pub mod resource_types;
 pub mod rules;
 /// What a refusal says, and which objects it mentions.
 pub mod sentence;
+/// How the values of a spec are written.
+pub mod spelled;
 /// What is text, and what is not.
 pub mod text;
 /// Bearer tokens.
@@ -117,7 +119,7 @@ pub use resource_types::Cloud;
 pub(crate) use role::{ADMINISTRATOR, Effect, OWNER};
 pub use role::{ActionPattern, RoleDefinition, RoleName, built_in};
 pub use scope::Scope;
-pub use security_group::{SecurityGroup, SecurityRule};
+pub use security_group::{Access, SecurityGroup, SecurityRule};
 pub use spelling::{member_name, region};
 pub use vnet::{DNS_TTL, DnsSettings, NetworkPolicies, Subnet, Vnet, Workload};
 pub use zones::{

@@ -1,36 +1,81 @@
 //! Rule sets that subnets refer to.
 
+use std::fmt;
+
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::registry::Kind;
 use super::sentence::Mention;
+use super::spelled::{any_or_ports, any_or_prefixes, in_order, port_ranges, words};
 use super::{ItemKind, Key, Map, Model, Protocol, actions};
 
-/// A rule set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A set of rules for the endpoints of a subnet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = in_order::<Self>)]
 pub struct SecurityGroup {
-    /// Lowest priority number first.
+    /// The rules; the lowest priority number is judged first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<SecurityRule>,
 }
 
 /// One rule of a security group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
 pub struct SecurityRule {
-    /// Unique within its group.
+    /// Name, unique in its group.
     pub name: String,
-    /// 100 to 4096, unique within its group; the lowest is judged first.
+    /// 100 to 4096, unique in its group.
     pub priority: u16,
-    /// Allow or deny.
-    pub allow: bool,
-    /// `None`: any.
+    /// "allow" or "deny".
+    #[schemars(schema_with = "access_words")]
+    pub access: Access,
+    /// Protocol; every one unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "protocol_words")]
     pub protocol: Option<Protocol>,
-    /// Empty: any.
+    /// Prefixes of sources; every one unless set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "any_or_prefixes")]
     pub sources: Vec<IpNet>,
-    /// Empty: any.
+    /// Prefixes of endpoint addresses; every one unless set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "any_or_prefixes")]
     pub destinations: Vec<IpNet>,
-    /// Empty: any; first and last.
+    /// Ports and ranges of ports, each the first and the last; every one unless set.
+    #[serde(default, with = "port_ranges", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "any_or_ports")]
     pub ports: Vec<(u16, u16)>,
+}
+
+/// What a rule does with what it matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Lets it pass.
+    #[serde(alias = "Allow")]
+    Allow,
+    /// Refuses it.
+    #[serde(alias = "Deny")]
+    Deny,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Allow { "allow" } else { "deny" })
+    }
+}
+
+fn access_words(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    words(&["allow", "deny", "Allow", "Deny"])
+}
+
+fn protocol_words(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let mut schema = words(&["tcp", "udp", "icmp", "*"]);
+    schema.insert("x-any".to_owned(), true.into());
+    schema
 }
 
 impl Kind for SecurityGroup {

@@ -23,7 +23,7 @@ const UNSAFE_PLACES: [&str; 3] = ["dataplane/device/", "dataplane/session/arena.
 const ARROWS: [(&str, &[&str]); 19] = [
     ("wire", &[]),
     ("store", &[]),
-    ("interface", &[]),
+    ("interface", &["model"]),
     ("snapshot", &["wire"]),
     ("dataplane", &["wire", "snapshot"]),
     ("model", &["snapshot"]),
@@ -36,7 +36,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("observe", &["snapshot", "interface", "dataplane::counters", "dataplane::mailbox", "dataplane::ended"]),
     ("config", &["model", "access::rights", "control::apply", "control::seen"]),
     ("api", &["model", "access", "compile", "snapshot::dns", "control", "observe", "dns", "interface"]),
-    ("cli", &["interface", "config", "snapshot::drop_reason"]),
+    ("cli", &["interface", "model", "config", "snapshot::drop_reason"]),
     ("testing", &["*"]),
     ("main", &["*"]),
     ("daemon", &["*"]),

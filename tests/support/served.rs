@@ -15,6 +15,7 @@ use privlink::control::{ApplyFile, Prepared, Setup};
 use privlink::dataplane::mailbox::Mailbox;
 use privlink::dns::counters::Counters;
 use privlink::dns::registry::ResolverRegistry;
+use privlink::interface::Body;
 use privlink::model::decisions::DAEMON;
 use privlink::model::links::LinkKey;
 use privlink::model::refusal::Refusal;
@@ -134,8 +135,12 @@ impl Served<'_> {
             host: Arc::new(HostFacts { config: name.to_owned(), steering: true, ..HostFacts::default() }),
             ready: Arc::new(AtomicBool::new(true)),
             reload: Arc::new(reload),
-            parse: Arc::new(|name, text, live| {
-                config::parse_document(text, name, live)
+            parse: Arc::new(|name, body, live| {
+                let document = match body {
+                    Body::Text(text) => config::parse_document(text, name, live),
+                    Body::Tables(tables) => config::parse_tables(tables, name, live),
+                };
+                document
                     .map(|d| (d.model, d.warnings.iter().map(Problem::in_one_line).collect()))
                     .map_err(|report| Refusal::from(&report))
             }),

@@ -100,7 +100,7 @@ fn populated(kind: ItemKind) -> Value {
             let rule = SecurityRule {
                 name: "r".into(),
                 priority: 100,
-                allow: true,
+                access: crate::model::Access::Allow,
                 protocol: None,
                 sources: nets(),
                 destinations: nets(),

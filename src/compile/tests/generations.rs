@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
+use crate::model::Access;
 use crate::model::Subnet;
 use crate::snapshot::{Metered, Rates};
 
@@ -245,7 +246,7 @@ fn rules_of(random: &[(bool, bool, u8)]) -> Vec<SecurityRule> {
     let rule = |(&(allow, any_source, third), number): (&(bool, bool, u8), u16)| SecurityRule {
         name: format!("rule{number}"),
         priority: 100 + number,
-        allow,
+        access: if allow { Access::Allow } else { Access::Deny },
         protocol: None,
         sources: if any_source { vec![] } else { vec![format!("10.1.{third}.0/24").parse().unwrap()] },
         destinations: vec![],

@@ -88,7 +88,7 @@ fn parts(live: &Exportable) -> Vec<Part> {
     };
     vnets.iter().for_each(|(key, one)| part(ItemKind::Vnet, key, &|text| text.vnet(key, one)));
     for (key, one) in security_groups {
-        part(ItemKind::SecurityGroup, key, &|text| text.security_group(key, one));
+        part(ItemKind::SecurityGroup, key, &|text| text.spec("security_group", key, one));
     }
     dns_zones.iter().for_each(|(key, one)| part(ItemKind::DnsZone, key, &|text| text.dns_zone(live, key, one)));
     resources.iter().for_each(|(key, one)| part(ItemKind::Resource, key, &|text| text.resource(live, key, one)));

@@ -1,18 +1,20 @@
 //! Each object as the tables of the file that are read as the same object again. What of it a file has no word for stands
 //! in comments.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
+use serde::Serialize;
 use toml::{Table, Value};
 
 use crate::config::values::Words;
 use crate::control::seen::Exportable;
 use crate::model::decisions::Connection;
+use crate::model::spelled::Written;
 use crate::model::{
     ConnectionState, DenyMode, DnsZone, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, Rates,
-    RoleAssignment, RoleDefinition, SecurityGroup, SecurityRule, Subnet, TargetSpec, TimeoutOverrides, Visibility,
-    Vnet, write_values,
+    RoleAssignment, RoleDefinition, Subnet, TargetSpec, TimeoutOverrides, Visibility, Vnet, write_values,
 };
 
 /// A file being written.
@@ -136,19 +138,12 @@ impl Text {
         self.table("[[vnet.subnets]]", keys);
     }
 
-    pub(super) fn security_group(&mut self, key: &Key, group: &SecurityGroup) {
-        self.table("[[security_group]]", Keys::named(key));
-        for rule in &group.rules {
-            let SecurityRule { name, priority, allow, protocol, sources, destinations, ports } = rule;
-            let mut keys = Keys::default();
-            keys.put("name", &**name);
-            keys.put("priority", i64::from(*priority));
-            keys.put("access", if *allow { "allow" } else { "deny" });
-            keys.some("protocol", protocol.map(word));
-            keys.list("sources", sources);
-            keys.list("destinations", destinations);
-            keys.list("ports", ports.iter().map(|(first, last)| format!("{first}-{last}")));
-            self.table("[[security_group.rules]]", keys);
+    /// The object `key` as its spec says it, under the header `kind`.
+    pub(super) fn spec(&mut self, kind: &str, key: &Key, spec: impl Serialize) {
+        let document = BTreeMap::from([(kind, [Written::new(key, spec)])]);
+        match toml::to_string(&document) {
+            Ok(text) => self.0 += &text,
+            Err(error) => self.comment(format_args!("{kind} {key} is left out: {error}")),
         }
     }
 

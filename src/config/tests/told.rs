@@ -47,7 +47,8 @@ fn no_rule_tells_the_owner_of_one_object_what_another_says() {
         let named = |text: String, (old, new): &(&str, &str)| text.replace(old, new);
         let text = [(r#""nat""#, r#""yonder""#), (r#""endpoints""#, r#""hither""#), (r#""rules""#, r#""sieve""#)];
         let text = text.iter().fold(changed(row), named);
-        let Ok((mut builder, file)) = begin(&text, "f", Beside::Nothing) else { continue };
+        let Ok(root) = syntax_tree(&text, "f") else { continue };
+        let Ok((mut builder, file)) = begin(&root, &Places::Text(&text), "f", Beside::Nothing) else { continue };
         let host = builder.host(&file);
         builder.imply_nat();
         let all = objects(&builder.model);

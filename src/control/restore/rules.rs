@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::model::{Protocol, SecurityRule};
+use crate::model::{Access, Protocol, SecurityRule};
 
 /// Packets that are tried at most. Rule sets that need more are taken to be no narrower than each other.
 const TRIED: usize = 1 << 20;
@@ -51,13 +51,13 @@ fn passes(rules: &[&SecurityRule], (source, destination): (IpAddr, IpAddr), prot
         prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.contains(&address))
     };
     let matches = |rule: &&&SecurityRule| {
-        let SecurityRule { name: _, priority: _, allow: _, protocol: only, sources, destinations, ports } = rule;
+        let SecurityRule { name: _, priority: _, access: _, protocol: only, sources, destinations, ports } = rule;
         only.is_none_or(|only| only == protocol)
             && holds(sources, source)
             && holds(destinations, destination)
             && (ports.is_empty() || ports.iter().any(|&(first, last)| (first..=last).contains(&port)))
     };
-    rules.iter().find(matches).is_none_or(|rule| rule.allow)
+    rules.iter().find(matches).is_none_or(|rule| rule.access == Access::Allow)
 }
 
 /// An address of each stretch between two bounds of `prefixes`, of both families.

@@ -6,8 +6,8 @@ use super::*;
 use crate::model::decisions::{Applied, DecidedBy, Deleted};
 use crate::model::token::{DEFAULT_LIFETIME, mint};
 use crate::model::{
-    AcceptedNames, ConnectionState, DnsSettings, Key, NetworkPolicies, Protocol, Rates, RoleAssignment, SecurityGroup,
-    SecurityRule, TokenName, Visibility, Workload,
+    AcceptedNames, Access, ConnectionState, DnsSettings, Key, NetworkPolicies, Protocol, Rates, RoleAssignment,
+    SecurityGroup, SecurityRule, TokenName, Visibility, Workload,
 };
 use crate::testing::{connection, key, link_key, model, noon, root};
 
@@ -19,7 +19,7 @@ fn rule(priority: u16, allow: bool, sources: &[&str]) -> SecurityRule {
     SecurityRule {
         name: format!("rule-{priority}"),
         priority,
-        allow,
+        access: if allow { Access::Allow } else { Access::Deny },
         protocol: Some(Protocol::Tcp),
         sources: sources.iter().map(|text| prefix(text)).collect(),
         destinations: Vec::new(),
@@ -435,7 +435,7 @@ fn a_rule_set_is_within_another_if_no_packet_passes_by_it_alone() {
                 && (rule.sources.is_empty() || rule.sources.iter().any(|one| one.contains(&source)))
                 && (rule.ports.is_empty() || rule.ports.iter().any(|(a, b)| (*a..=*b).contains(&port)))
         });
-        found.is_none_or(|rule| rule.allow)
+        found.is_none_or(|rule| rule.access == Access::Allow)
     };
     for one in &sets {
         for other in &sets {

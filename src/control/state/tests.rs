@@ -1,6 +1,7 @@
 use super::*;
 use crate::access::rights::Rights;
 use crate::control::apply::{Application, Requester, merge};
+use crate::model::{Access, Protocol};
 use crate::store::memory::{Fault, MemoryStore};
 use crate::testing::{access, endpoint, key, model, noon, resource, root, target};
 
@@ -46,8 +47,8 @@ fn a_change_of_one_endpoint_writes_what_the_whole_comparison_would() {
     let mut restated = created.clone();
     restated.connections.get_mut(&new).unwrap().description = "why".into();
     for (from, to) in [(&before, &created), (&created, &restated), (&restated, &before)] {
-        let mut one = operations(&change(from, to, &ChangeExtent::Endpoint(new.clone()))).unwrap();
-        let mut whole = operations(&change(from, to, &ChangeExtent::Whole)).unwrap();
+        let mut one = operations(&change(from, to, &ChangeExtent::Endpoint(new.clone())), false).unwrap();
+        let mut whole = operations(&change(from, to, &ChangeExtent::Whole), false).unwrap();
         // A put of what is there already is no change.
         let mut store = Durable::new(Arc::new(MemoryStore::new()));
         store.commit(&change(&Decisions::default(), from, &ChangeExtent::Whole)).unwrap();
@@ -107,4 +108,44 @@ fn an_older_layout_is_read_and_the_first_commit_makes_it_todays() {
     assert_eq!((layout(), store.load().unwrap().as_ref()), (1, Some(&after)));
     store.commit(&change(&after, &after, &ChangeExtent::Whole)).unwrap();
     assert_eq!(layout(), FORMAT);
+}
+
+/// A security group and a file that names it, as layout 2 wrote them.
+const OF_LAYOUT_2: [(&str, &str); 2] = [
+    (
+        "security_groups/default/default/web",
+        r#"{"key":"default/default/web","value":{"rules":[{"name":"in","priority":100,"allow":true,"protocol":"tcp",
+        "sources":["10.1.0.0/16"],"destinations":[],"ports":[[443,443],[8000,8100]]},{"name":"rest","priority":200,
+        "allow":false,"protocol":null,"sources":[],"destinations":[],"ports":[]}]}}"#,
+    ),
+    (
+        "files/daemon",
+        r#"{"key":"daemon","value":{"model":{"vnets":{},"security_groups":{"default/default/web":{"rules":[
+        {"name":"in","priority":100,"allow":true,"protocol":"tcp","sources":[],"destinations":[],"ports":[[443,443]]}]}},
+        "resources":{},"endpoints":{}},"left":[]}}"#,
+    ),
+];
+
+#[test]
+fn rules_of_layout_2_are_read_and_written_as_specs() {
+    let memory = Arc::new(MemoryStore::new());
+    let mut operations: Vec<_> = OF_LAYOUT_2.iter().map(|(key, value)| Operation::put(*key, *value)).collect();
+    operations.push(Operation::put(FORMAT_KEY, "2"));
+    let _ = memory.commit(Transaction { operations, ..Transaction::default() }).unwrap();
+    let mut store = Durable::new(Arc::clone(&memory) as _);
+    let found = store.load().unwrap().unwrap();
+    let rules = &found.model.security_groups[&key("web")].rules;
+    let [first, rest] = rules.as_slice() else { panic!("two rules: {rules:?}") };
+    assert_eq!((first.access, first.ports.as_slice()), (Access::Allow, [(443, 443), (8000, 8100)].as_slice()));
+    assert_eq!((first.protocol, first.sources.len()), (Some(Protocol::Tcp), 1));
+    assert_eq!((rest.access, rest.protocol, rest.ports.len()), (Access::Deny, None, 0));
+    assert_eq!(found.files[&"daemon".to_owned()].model.security_groups[&key("web")].rules[0].access, Access::Allow);
+    // Nothing of it is another thing by that, and yet it is written anew.
+    store.commit(&change(&found, &found, &ChangeExtent::Whole)).unwrap();
+    assert_eq!((store.format().unwrap(), store.load().unwrap().as_ref()), (FORMAT, Some(&found)));
+    let mut old = Vec::new();
+    let _ = memory.scan("", &mut |entry| {
+        old.extend(String::from_utf8(entry.value).ok().filter(|text| text.contains("allow\":")));
+    });
+    assert_eq!(old, [] as [String; 0]);
 }

@@ -13,6 +13,10 @@ const PRIORITIES: std::ops::RangeInclusive<u16> = 100..=4096;
 pub(super) fn check(key: &Key, group: &SecurityGroup, findings: &mut Findings) {
     let object = Object::SecurityGroup(key.clone());
     check_key(key, &object, findings);
+    if group.rules.is_empty() {
+        let remedy = "add rules; without one everything is allowed";
+        findings.warning("NoRules", object.at(""), "the security group has no rules", remedy);
+    }
     let mut names = HashSet::new();
     let mut priorities: HashMap<u16, &str> = HashMap::new();
     for (index, rule) in group.rules.iter().enumerate() {

@@ -31,7 +31,7 @@ fn whole() -> Decisions {
     let rule = SecurityRule {
         name: "web".to_owned(),
         priority: 100,
-        allow: true,
+        access: crate::model::Access::Allow,
         protocol: None,
         sources: Vec::new(),
         destinations: Vec::new(),
