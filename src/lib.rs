@@ -106,6 +106,9 @@ pub mod api;
 /// Commands: asks the daemon, prints tables and JSON.
 pub mod cli;
 
+/// The daemon, assembled: it alone knows every part.
+pub mod daemon;
+
 /// A small model for tests.
 #[cfg(test)]
 mod testing;

@@ -1,16 +1,9 @@
-//! `privlink`: arguments → command. The daemon's assembly stands in `daemon`, which alone knows every
-//! part of it.
+//! `privlink`: arguments → command.
 
 use std::process::ExitCode;
 
-/// The daemon, assembled.
-mod daemon;
+use privlink::{cli, daemon};
 
 fn main() -> ExitCode {
-    privlink::cli::main(privlink::cli::Daemon {
-        run: &daemon::run,
-        plan: &daemon::plan,
-        clean: &daemon::clean,
-        restore: &daemon::restore,
-    })
+    cli::main(cli::Daemon { run: &daemon::run, plan: &daemon::plan, clean: &daemon::clean, restore: &daemon::restore })
 }

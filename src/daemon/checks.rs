@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use privlink::health::{Connecting, Probe, ask};
-use privlink::host::netns::Namespace;
-use privlink::model::Key;
+use crate::health::{Connecting, Probe, ask};
+use crate::host::netns::Namespace;
+use crate::model::Key;
 use tokio::net::TcpSocket;
 
 /// The namespace that each VNet's attachment is in.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use privlink::control::ControlPlane;
+use crate::control::ControlPlane;
 
 /// The clock is looked at so often while any approval is to end: nobody says when it is set.
 const LOOK: Duration = Duration::from_millis(250);

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use crate::control::ports;
+use crate::control::state::Record;
+use crate::host::netns::Namespace;
+use crate::host::{Host, neighbours};
+use crate::model::Key;
+use crate::snapshot::topology::Topology;
 use anyhow::Context as _;
-use privlink::control::ports;
-use privlink::control::state::Record;
-use privlink::host::netns::Namespace;
-use privlink::host::{Host, neighbours};
-use privlink::model::Key;
-use privlink::snapshot::topology::Topology;
 
 use super::on_request::Hook;
 

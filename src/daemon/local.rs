@@ -3,23 +3,26 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use privlink::api::listen::ListenError;
-use privlink::cli::{Cleaned, Exit, Failure, RestoreOptions, RunOptions};
-use privlink::config;
-use privlink::control::difference;
-use privlink::control::restore::{Now, Restoration, Wanted};
-use privlink::control::state::{DecisionStore as _, Durable};
-use privlink::host::{self, Host};
-use privlink::interface::{Applied, ObjectChange, Plan, PlannedStep, Restored, Undone};
-use privlink::model::Caller;
-use privlink::model::HostConfig;
-use privlink::model::refusal::{Kind, Refusal};
-use privlink::snapshot::topology::AddressInUse;
-use privlink::store::StoreError;
-use privlink::store::sqlite::{self, look};
+use crate::api::listen::ListenError;
+use crate::cli::{Cleaned, Exit, Failure, RestoreOptions, RunOptions};
+use crate::config;
+use crate::control::difference;
+use crate::control::restore::{Now, Restoration, Wanted};
+use crate::control::state::{DecisionStore as _, Durable};
+use crate::host::{self, Host};
+use crate::interface::{Applied, ObjectChange, Plan, PlannedStep, Restored, Undone};
+use crate::model::Caller;
+use crate::model::HostConfig;
+use crate::model::refusal::{Kind, Refusal};
+use crate::snapshot::topology::AddressInUse;
+use crate::store::StoreError;
+use crate::store::sqlite::{self, look};
 
 /// What a start would do, whether or not a daemon runs: nothing is made, held or written.
-pub(crate) fn plan(options: &RunOptions) -> Result<Plan, Failure> {
+///
+/// # Errors
+/// The file, the state or this host does not permit a start.
+pub fn plan(options: &RunOptions) -> Result<Plan, Failure> {
     let loaded = config::load(&options.config).map_err(|report| Failure::bad_config(&report))?;
     let broken = |error: anyhow::Error| failure(&error);
     let host = &loaded.host;
@@ -45,13 +48,19 @@ pub(super) fn run_directory(host: &HostConfig) -> &Path {
 }
 
 /// Removes what a dead daemon left on this host.
-pub(crate) fn clean(run_directory: &Path) -> anyhow::Result<Cleaned> {
+///
+/// # Errors
+/// What it left cannot be read, or a daemon lives.
+pub fn clean(run_directory: &Path) -> anyhow::Result<Cleaned> {
     let host::Report { lines: removed, failed } = host::clean(run_directory).map_err(|error| failure(&error))?;
     Ok(Cleaned { removed, failed })
 }
 
 /// Replaces a state by a backup, once `agree` agrees to what that undoes and keeps.
-pub(crate) fn restore(
+///
+/// # Errors
+/// The backup cannot be read or does not fit, a daemon lives, or `agree` refused. The state is as it was.
+pub fn restore(
     options: &RestoreOptions,
     agree: &mut dyn FnMut(&Restored) -> Result<(), Failure>,
 ) -> Result<Restored, Failure> {

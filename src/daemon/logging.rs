@@ -6,9 +6,9 @@ use std::panic::PanicHookInfo;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::cli::{Failure, shows_colours};
+use crate::observe::log_writer::{LogCounts, LogQueue};
 use anyhow::Context as _;
-use privlink::cli::{Failure, shows_colours};
-use privlink::observe::log_writer::{LogCounts, LogQueue};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How long the end of the daemon waits for a reader of its log.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use privlink::api::{Detached, Detachments};
-use privlink::host::netns::{Namespace, Standing};
+use crate::api::{Detached, Detachments};
+use crate::host::netns::{Namespace, Standing};
 
 /// Between two looks at the names, for the log; whoever asks for the status has them looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -9,9 +9,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use privlink::control::state::Record;
-use privlink::model::text::visible;
-use privlink::observe::hooks::HookCounts;
+use crate::control::state::Record;
+use crate::model::text::visible;
+use crate::observe::hooks::HookCounts;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn request() -> Record {
-        let by = privlink::model::Caller::user(1000, "ada").actor();
+        let by = crate::model::Caller::user(1000, "ada").actor();
         Record {
             link: Some(7),
             to: Some("Pending".to_owned()),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use privlink::host::path_mtu::PathWatch;
-use privlink::snapshot::PathMtus;
+use crate::host::path_mtu::PathWatch;
+use crate::snapshot::PathMtus;
 
 use super::worker_pool::now;
 

@@ -4,9 +4,9 @@
 use std::io;
 use std::sync::Arc;
 
-use privlink::control::state::{Change, DecisionStore};
-use privlink::model::decisions::Decisions;
-use privlink::store::Store;
+use crate::control::state::{Change, DecisionStore};
+use crate::model::decisions::Decisions;
+use crate::store::Store;
 
 /// `store`, with the panic where one is asked for.
 pub(super) fn with_panic(store: Box<dyn DecisionStore>) -> Box<dyn DecisionStore> {

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use privlink::api::{self, ReloadFailure};
-use privlink::compile::lint;
-use privlink::config;
-use privlink::control::{ApplyFile, ControlPlane, Report};
-use privlink::model::Caller;
-use privlink::model::decisions::DAEMON;
-use privlink::observe::Observer;
-use privlink::observe::reloads::LastReload;
+use crate::api::{self, ReloadFailure};
+use crate::compile::lint;
+use crate::config;
+use crate::control::{ApplyFile, ControlPlane, Report};
+use crate::model::Caller;
+use crate::model::decisions::DAEMON;
+use crate::observe::Observer;
+use crate::observe::reloads::LastReload;
 
 /// Applies the file at `path`, logs what became of it, and keeps that for `status` and metrics.
 pub(super) fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>) -> api::Reload {

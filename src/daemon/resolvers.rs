@@ -6,16 +6,16 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::api::Silent;
+use crate::control::{ControlPlane, View};
+use crate::dns::counters::Counters;
+use crate::dns::registry::ResolverRegistry;
+use crate::dns::resolver::Resolver;
+use crate::dns::server;
+use crate::host::netns::Namespace;
+use crate::observe::names::{NameCounts, Source};
+use crate::snapshot::dns::{DnsPlan, ResolverPlan};
 use arc_swap::ArcSwap;
-use privlink::api::Silent;
-use privlink::control::{ControlPlane, View};
-use privlink::dns::counters::Counters;
-use privlink::dns::registry::ResolverRegistry;
-use privlink::dns::resolver::Resolver;
-use privlink::dns::server;
-use privlink::host::netns::Namespace;
-use privlink::observe::names::{NameCounts, Source};
-use privlink::snapshot::dns::{DnsPlan, ResolverPlan};
 use tokio::sync::oneshot;
 
 /// Before a resolver that ended by itself is started again.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use privlink::control::ControlPlane;
+use crate::control::ControlPlane;
 use tokio::sync::watch;
 
 /// Runs `task` in the background; a panic in it stops the daemon, closed.

@@ -5,20 +5,20 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use privlink::cli::Exit;
-use privlink::control::ports;
-use privlink::dataplane::counters::WorkerCounters;
-use privlink::dataplane::device::tun::{TunQueue, TunReader, TunWriter};
-use privlink::dataplane::ended::EndedRing;
-use privlink::dataplane::forwarder::{Forwarder, Position};
-use privlink::dataplane::handoff::Shared;
-use privlink::dataplane::mailbox::Mailbox;
-use privlink::dataplane::pace::Moment;
-use privlink::dataplane::{Waker, Worker};
-use privlink::host::thread::Thread;
-use privlink::model::links::LinkKey;
-use privlink::snapshot::steering::Secret;
-use privlink::snapshot::{PathMtus, Publisher, Snapshot};
+use crate::cli::Exit;
+use crate::control::ports;
+use crate::dataplane::counters::WorkerCounters;
+use crate::dataplane::device::tun::{TunQueue, TunReader, TunWriter};
+use crate::dataplane::ended::EndedRing;
+use crate::dataplane::forwarder::{Forwarder, Position};
+use crate::dataplane::handoff::Shared;
+use crate::dataplane::mailbox::Mailbox;
+use crate::dataplane::pace::Moment;
+use crate::dataplane::{Waker, Worker};
+use crate::host::thread::Thread;
+use crate::model::links::LinkKey;
+use crate::snapshot::steering::Secret;
+use crate::snapshot::{PathMtus, Publisher, Snapshot};
 use tokio::sync::watch;
 
 /// How long workers may take to end in an orderly stop: on a busy machine they wait for a processor, and for the kernel

@@ -8,28 +8,28 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::api::listen::{self, ControlSocket};
+use crate::api::{self, ApiState, HostFacts, Shortcoming};
+use crate::cli::{Exit, Failure, RunOptions};
+use crate::config::{self, Problem};
+use crate::control::state::{DecisionStore, Durable};
+use crate::control::{ControlPlane, Prepared, Setup};
+use crate::dataplane::device::tun::{self};
+use crate::dataplane::ended::EndedRing;
+use crate::dataplane::pace::Moment;
+use crate::dns::registry::ResolverRegistry;
+use crate::host::Host;
+use crate::host::netns::Namespace;
+use crate::model::decisions::Decisions;
+use crate::model::refusal::{Kind, Refusal};
+use crate::model::rules::Violation;
+use crate::model::{ApiListener, HostConfig, Key, Model};
+use crate::model::{Bootstrap, Caller, rules};
+use crate::observe::Observer;
+use crate::observe::flow_log::{self, FlowLog};
+use crate::snapshot::PathMtus;
+use crate::store::sqlite::{Opened, SqliteStore};
 use anyhow::Context as _;
-use privlink::api::listen::{self, ControlSocket};
-use privlink::api::{self, ApiState, HostFacts, Shortcoming};
-use privlink::cli::{Exit, Failure, RunOptions};
-use privlink::config::{self, Problem};
-use privlink::control::state::{DecisionStore, Durable};
-use privlink::control::{ControlPlane, Prepared, Setup};
-use privlink::dataplane::device::tun::{self};
-use privlink::dataplane::ended::EndedRing;
-use privlink::dataplane::pace::Moment;
-use privlink::dns::registry::ResolverRegistry;
-use privlink::host::Host;
-use privlink::host::netns::Namespace;
-use privlink::model::decisions::Decisions;
-use privlink::model::refusal::{Kind, Refusal};
-use privlink::model::rules::Violation;
-use privlink::model::{ApiListener, HostConfig, Key, Model};
-use privlink::model::{Bootstrap, Caller, rules};
-use privlink::observe::Observer;
-use privlink::observe::flow_log::{self, FlowLog};
-use privlink::snapshot::PathMtus;
-use privlink::store::sqlite::{Opened, SqliteStore};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -73,18 +73,21 @@ mod reload;
 /// What runs beside the API.
 mod tasks;
 
+use crate::observe::hooks::HookCounts;
 use checks::NetnsConnector;
 use host_port::HostPort;
-pub(crate) use local::{clean, plan, restore};
+pub use local::{clean, plan, restore};
 use local::{failure, run_directory};
 use on_request::Hook;
 use paths::Paths;
-use privlink::observe::hooks::HookCounts;
 use reload::{reload_of, surprises};
 use worker_pool::{WorkerPool, now};
 
 /// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
-pub(crate) fn run(options: &RunOptions) -> Result<(), Failure> {
+///
+/// # Errors
+/// It cannot start, or lost what it cannot go on without.
+pub fn run(options: &RunOptions) -> Result<(), Failure> {
     let loaded = config::load(&options.config).map_err(|report| Failure::bad_config(&report))?;
     logging::start().map_err(|error| failure(&error))?;
     run_file(options, loaded).map_err(logging::last_word)?;
@@ -295,8 +298,8 @@ fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
 }
 
 /// A document of any author, by the rules of the configuration file.
-fn parse_document(name: &str, body: &privlink::interface::Body, live: &Model) -> Result<(Model, Vec<String>), Refusal> {
-    use privlink::interface::Body;
+fn parse_document(name: &str, body: &crate::interface::Body, live: &Model) -> Result<(Model, Vec<String>), Refusal> {
+    use crate::interface::Body;
     let document = match body {
         Body::Text(text) => config::parse_document(text, name, live),
         Body::Tables(tables) => config::parse_tables(tables, name, live),
@@ -380,7 +383,7 @@ fn serve(
         let names = (Arc::clone(&state.silent), registry);
         tasks::spawn("namespaces", stop, namespaces::follow(Arc::clone(&state.detached)));
         tasks::spawn("names", stop, resolvers::follow(Arc::clone(control), service.doors.0.clone(), names));
-        tasks::spawn("servers", stop, privlink::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
+        tasks::spawn("servers", stop, crate::health::follow(Arc::clone(control), Arc::new(service.doors), usage));
         tasks::spawn("approvals that end", stop, ends::follow(Arc::clone(control)));
         tasks::spawn("the audit log", stop, api::keep_audit(Arc::clone(control)));
         let view = control.view();
