@@ -11,8 +11,9 @@ use super::report::Mistake;
 use super::spec::Spec;
 use crate::model;
 use crate::model::ids::ArmId;
+use crate::model::registry::Kind;
 use crate::model::rules::{Locator, Object, Severity, Violation, short};
-use crate::model::{DEFAULT, Key, LinkResource, Model, TimeoutOverrides, Vnet, ids};
+use crate::model::{DEFAULT, ItemKind, Key, LinkResource, Model, TimeoutOverrides, Vnet, ids};
 
 /// Objects that a remedy lists, at most.
 const LISTED_MAX: usize = 12;
@@ -34,21 +35,11 @@ pub(super) struct Builder {
     pub(super) live: Model,
     /// What is not in the file may live all the same: a reference to it is worth a warning.
     pub(super) unknown_may_live: bool,
-    /// What each kind of table declares.
-    pub(super) vnets: Names,
-    /// Security groups.
-    pub(super) groups: Names,
-    /// Link resources.
-    pub(super) resources: Names,
-    /// Private DNS zones.
-    pub(super) zones: Names,
-    /// Endpoints.
-    pub(super) endpoints: Names,
+    /// What the tables of each kind declare.
+    names: [Names; ItemKind::ALL.len()],
     places: HashMap<Locator, Range<usize>>,
     broken: HashSet<Object>,
     unresolved: HashSet<usize>,
-    /// Live objects of each [`Kind`]: a document may name thousands of them.
-    living: [OnceCell<ByName>; 4],
 }
 
 /// The names that one kind of table declares.
@@ -62,18 +53,8 @@ pub(super) struct Names {
     by_name: ByName,
     /// Some table has no readable name: a reference that finds nothing may mean that one.
     incomplete: bool,
-}
-
-impl Names {
-    /// The key of table `index`.
-    pub(super) fn key(&self, index: usize) -> Option<Key> {
-        self.keys.get(index).cloned().flatten()
-    }
-
-    /// Whether a table is named so.
-    pub(super) fn declares(&self, key: &Key) -> bool {
-        self.known.contains(key)
-    }
+    /// Live objects of the kind: a document may name thousands of them.
+    living: OnceCell<ByName>,
 }
 
 fn by_name<'a>(keys: impl IntoIterator<Item = &'a Key>) -> ByName {
@@ -115,11 +96,25 @@ impl Builder {
                 self.declared($what, declared, unread)
             }};
         }
-        self.vnets = names!(vnets, "vnet");
-        self.groups = names!(security_groups, "security_group");
-        self.resources = names!(resources, "resource");
-        self.zones = names!(dns_zones, "dns_zone");
-        self.endpoints = names!(endpoints, "endpoint");
+        self.names[ItemKind::Vnet as usize] = names!(vnets, "vnet");
+        self.names[ItemKind::SecurityGroup as usize] = names!(security_groups, "security_group");
+        self.names[ItemKind::Resource as usize] = names!(resources, "resource");
+        self.names[ItemKind::DnsZone as usize] = names!(dns_zones, "dns_zone");
+        self.names[ItemKind::Endpoint as usize] = names!(endpoints, "endpoint");
+    }
+
+    fn names<K: Kind>(&self) -> &Names {
+        &self.names[K::KIND as usize]
+    }
+
+    /// The key of the table `index` of a kind.
+    pub(super) fn key<K: Kind>(&self, index: usize) -> Option<Key> {
+        self.names::<K>().keys.get(index).cloned().flatten()
+    }
+
+    /// Whether a table of the kind is named so.
+    pub(super) fn declares<K: Kind>(&self, key: &Key) -> bool {
+        self.names::<K>().known.contains(key)
     }
 
     fn declared<'a>(&mut self, what: &str, tables: impl Iterator<Item = Declared<'a>>, unread: bool) -> Names {
@@ -225,14 +220,14 @@ impl Builder {
 
     /// The key that `name` means for the object `home`. Where it means none, that is noted, and the answer is a key
     /// that nothing has.
-    pub(super) fn refer(&mut self, kind: Kind, home: &Key, name: &At<String>) -> Key {
-        match self.resolve(kind, home, &name.value) {
+    pub(super) fn refer<K: Kind>(&mut self, home: &Key, name: &At<String>) -> Key {
+        match self.resolve::<K>(home, &name.value) {
             Ok(key) => key,
             Err(unknown) => {
                 if unknown.absent && self.unknown_may_live {
                     let message = format!("{} in this file; `apply` looks for it in the live state", unknown.message);
                     self.mistakes.push(Mistake::warning(name.span.clone(), message, unknown.remedy));
-                } else if !(unknown.absent && self.names(kind).incomplete) {
+                } else if !(unknown.absent && self.names::<K>().incomplete) {
                     self.mistakes.push(Mistake::error(name.span.clone(), unknown.message, unknown.remedy));
                 }
                 self.unresolved.insert(name.span.start);
@@ -241,62 +236,32 @@ impl Builder {
         }
     }
 
-    fn names(&self, kind: Kind) -> &Names {
-        match kind {
-            Kind::Vnet => &self.vnets,
-            Kind::SecurityGroup => &self.groups,
-            Kind::DnsZone => &self.zones,
-            Kind::Resource => &self.resources,
-        }
-    }
-
-    /// The live objects of a kind.
-    fn living(&self, kind: Kind) -> Box<dyn Iterator<Item = &Key> + '_> {
-        match kind {
-            Kind::Vnet => Box::new(self.live.vnets.keys()),
-            Kind::SecurityGroup => Box::new(self.live.security_groups.keys()),
-            Kind::DnsZone => Box::new(self.live.dns_zones.keys()),
-            Kind::Resource => Box::new(self.live.resources.keys()),
-        }
-    }
-
-    fn living_by_name(&self, kind: Kind) -> &ByName {
-        let place = match kind {
-            Kind::Vnet => 0,
-            Kind::SecurityGroup => 1,
-            Kind::DnsZone => 2,
-            Kind::Resource => 3,
-        };
-        self.living[place].get_or_init(|| by_name(self.living(kind)))
+    fn living_by_name<K: Kind>(&self) -> &ByName {
+        self.names::<K>().living.get_or_init(|| by_name(K::map(&self.live).keys()))
     }
 
     /// The object called exactly `key`: the file's own before a live one.
-    fn exact(&self, kind: Kind, key: &Key) -> Option<Key> {
-        let live = match kind {
-            Kind::Vnet => self.live.vnets.entry(key).map(|(key, _)| key),
-            Kind::SecurityGroup => self.live.security_groups.entry(key).map(|(key, _)| key),
-            Kind::DnsZone => self.live.dns_zones.entry(key).map(|(key, _)| key),
-            Kind::Resource => self.live.resources.entry(key).map(|(key, _)| key),
-        };
-        self.names(kind).known.get(key).or(live).cloned()
+    fn exact<K: Kind>(&self, key: &Key) -> Option<Key> {
+        let live = || K::map(&self.live).entry(key).map(|(key, _)| key);
+        self.names::<K>().known.get(key).or_else(live).cloned()
     }
 
     /// A resource ID; else `name` beside `home`, else the only one of that name anywhere; `group/name` and
     /// `subscription/group/name` as written; else an alias.
-    fn resolve(&self, kind: Kind, home: &Key, text: &str) -> Result<Key, Unknown> {
+    fn resolve<K: Kind>(&self, home: &Key, text: &str) -> Result<Key, Unknown> {
         if ArmId::is_meant(text) {
-            return self.resolve_id(kind, text);
+            return self.resolve_id::<K>(text);
         }
-        if let Some(key) = self.exact(kind, &home.beside(text)) {
+        if let Some(key) = self.exact::<K>(&home.beside(text)) {
             return Ok(key);
         }
-        if matches!(kind, Kind::Resource) && ids::is_alias(text) {
+        if K::KIND == ItemKind::Resource && ids::is_alias(text) {
             let owner = ids::by_alias(&self.model, text).or_else(|| ids::by_alias(&self.live, text));
-            return owner.cloned().ok_or_else(|| self.unknown(kind, text));
+            return owner.cloned().ok_or_else(|| self.unknown::<K>(text));
         }
         if !text.contains('/') {
             let name = text.to_lowercase();
-            for candidates in [&self.names(kind).by_name, self.living_by_name(kind)] {
+            for candidates in [&self.names::<K>().by_name, self.living_by_name::<K>()] {
                 match candidates.get(&name).map(Vec::as_slice).unwrap_or_default() {
                     [] => {}
                     [one] => return Ok(one.clone()),
@@ -313,41 +278,40 @@ impl Builder {
                 }
             }
         }
-        Err(self.unknown(kind, text))
+        Err(self.unknown::<K>(text))
     }
 
-    fn resolve_id(&self, kind: Kind, text: &str) -> Result<Key, Unknown> {
+    fn resolve_id<K: Kind>(&self, text: &str) -> Result<Key, Unknown> {
         let wrong = |message: String, remedy: &str| Unknown { absent: false, message, remedy: remedy.to_owned() };
         let remedy = "write the whole ID, or a name";
         let id = ArmId::parse(text).map_err(|message| wrong(message, remedy))?;
-        let wanted = match kind {
-            Kind::Vnet => Some(ids::VNET.to_owned()),
-            Kind::SecurityGroup => Some(ids::SECURITY_GROUP.to_owned()),
-            Kind::DnsZone => Some(ids::DNS_ZONE.to_owned()),
-            Kind::Resource => {
-                self.known_resource(id.key()).map(|resource| ids::resource(resource.kind.as_deref(), id.key()).kind())
-            }
+        let is_resource = K::KIND == ItemKind::Resource;
+        let wanted = if is_resource {
+            self.known_resource(id.key()).map(|resource| ids::resource(resource.kind.as_deref(), id.key()).kind())
+        } else {
+            Some(K::TYPE.to_owned())
         };
         if let Some(wanted) = wanted.filter(|wanted| !id.is(wanted)) {
-            let what = match kind {
-                Kind::Vnet | Kind::SecurityGroup | Kind::DnsZone => format!("and a {} is meant", kind.what()),
-                Kind::Resource => format!("and `{}` is a {wanted}", short(id.key())),
+            let what = if is_resource {
+                format!("and `{}` is a {wanted}", short(id.key()))
+            } else {
+                format!("and a {} is meant", noun(K::KIND))
             };
             let remedy = format!("write an ID with /providers/{wanted}/ in it, or a name");
             return Err(wrong(format!("`{text}` is the ID of a {}, {what}", id.kind()), &remedy));
         }
-        self.exact(kind, id.key()).ok_or_else(|| self.unknown(kind, text))
+        self.exact::<K>(id.key()).ok_or_else(|| self.unknown::<K>(text))
     }
 
     /// There is none. Suggestions cost a walk over many names; nobody reads those of the thousandth mistake.
-    fn unknown(&self, kind: Kind, text: &str) -> Unknown {
-        let message = format!("there is no {} `{text}`", kind.what());
+    fn unknown<K: Kind>(&self, text: &str) -> Unknown {
+        let message = format!("there is no {} `{text}`", noun(K::KIND));
         if self.mistakes.len() >= UNREAD_MAX {
             return Unknown { absent: true, message, remedy: "correct the mistakes above first".to_owned() };
         }
-        let own = &self.names(kind).sorted;
-        let count = own.len() + self.living(kind).count();
-        let candidates = own.iter().take(MEANT_MAX).chain(self.living(kind).take(MEANT_MAX));
+        let own = &self.names::<K>().sorted;
+        let count = own.len() + K::map(&self.live).len();
+        let candidates = own.iter().take(MEANT_MAX).chain(K::map(&self.live).keys().take(MEANT_MAX));
         let labels: Vec<String> = candidates.map(short).collect();
         let remedy = match nearest(text, labels.iter().map(String::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -400,28 +364,10 @@ impl Builder {
     }
 }
 
-/// What a reference points at.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
-    /// A network.
-    Vnet,
-    /// A rule set.
-    SecurityGroup,
-    /// A private DNS zone.
-    DnsZone,
-    /// A link resource.
-    Resource,
-}
-
-impl Kind {
-    fn what(self) -> &'static str {
-        match self {
-            Self::Vnet => "VNet",
-            Self::SecurityGroup => "security group",
-            Self::DnsZone => "private DNS zone",
-            Self::Resource => "resource",
-        }
-    }
+/// The word of messages for an object of the kind.
+fn noun(kind: ItemKind) -> String {
+    let known = [(ItemKind::Vnet, "VNet"), (ItemKind::DnsZone, "private DNS zone")];
+    known.into_iter().find(|(known, _)| *known == kind).map_or_else(|| kind.to_string(), |(_, noun)| noun.to_owned())
 }
 
 /// Why a reference leads nowhere.

@@ -1,13 +1,14 @@
 //! `[daemon]` and `[[attachment]]` to the host's configuration.
 
-use super::build::{Builder, Kind};
+use super::build::Builder;
 use super::file::{Attachment, Daemon, File, LimitsTable};
 use super::read::At;
 use super::values::Shorthand;
 use crate::model::ids::ArmId;
 use crate::model::rules::Object;
 use crate::model::{
-    ApiListener, AttachmentSpec, AuditLimits, DEFAULT, FlowLog, HostConfig, Key, Limits, Pinned, Quota, Quotas, ids,
+    ApiListener, AttachmentSpec, AuditLimits, DEFAULT, FlowLog, HostConfig, Key, Limits, Pinned, Quota, Quotas, Vnet,
+    ids,
 };
 
 /// Where the durable state is unless the file says otherwise.
@@ -118,9 +119,9 @@ impl Builder {
                 .filter(|text| text.split('/').count() == 3)
                 .map(|text| Key::new(DEFAULT, "").beside(text)),
         };
-        match key.filter(|key| self.known_vnet(key).is_none() && !self.vnets.declares(key)) {
+        match key.filter(|key| self.known_vnet(key).is_none() && !self.declares::<Vnet>(key)) {
             Some(later) => later,
-            None => self.refer(Kind::Vnet, &Key::new(DEFAULT, ""), name),
+            None => self.refer::<Vnet>(&Key::new(DEFAULT, ""), name),
         }
     }
 

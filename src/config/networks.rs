@@ -1,6 +1,6 @@
 //! `[[vnet]]` and `[[security_group]]` to the model.
 
-use super::build::{Builder, Kind};
+use super::build::Builder;
 use super::file::{File, Subnet, Vnet, Workload};
 use super::read::OneOrMany;
 use super::values::PrefixOrAny;
@@ -16,7 +16,7 @@ impl Builder {
     /// Builds every VNet.
     pub(super) fn vnets(&mut self, file: &File) {
         for (index, table) in file.vnets.iter().flatten().enumerate() {
-            if let Some(key) = self.vnets.key(index) {
+            if let Some(key) = self.key::<model::Vnet>(index) {
                 let vnet = self.vnet(&key, table);
                 self.model.vnets.insert(key, vnet);
             }
@@ -32,7 +32,7 @@ impl Builder {
         self.value(&object, "subscription", table.subscription.as_ref());
         self.values(&object, "peerings", table.peerings.as_ref());
         let peers = table.peerings.iter().flat_map(|peers| &peers.items);
-        let peerings = peers.map(|peer| self.refer(Kind::Vnet, key, peer)).collect();
+        let peerings = peers.map(|peer| self.refer::<model::Vnet>(key, peer)).collect();
         let dns = table.dns.as_ref().map(|dns| {
             self.place(object.at("dns"), &dns.span);
             let addresses = |list: Vec<super::values::Address>| list.into_iter().map(|address| address.0).collect();
@@ -100,7 +100,7 @@ impl Builder {
         let prefixes = table.prefix.as_ref().or(table.prefixes.as_ref());
         let prefixes = self.values(object, &field("prefixes"), prefixes).into_iter().map(|prefix| prefix.0).collect();
         self.value(object, &field("security_group"), table.security_group.as_ref());
-        let security_group = table.security_group.as_ref().map(|name| self.refer(Kind::SecurityGroup, home, name));
+        let security_group = table.security_group.as_ref().map(|name| self.refer::<model::SecurityGroup>(home, name));
         model::Subnet {
             name: self.value(object, &field("name"), table.name.as_ref()).unwrap_or_default(),
             prefixes,
@@ -132,7 +132,7 @@ impl Builder {
     /// Takes every security group.
     pub(super) fn groups(&mut self, file: &File) {
         for (index, spec) in file.security_groups.iter().flatten().enumerate() {
-            if let Some(key) = self.groups.key(index) {
+            if let Some(key) = self.key::<model::SecurityGroup>(index) {
                 let group = self.spec(&Object::SecurityGroup(key.clone()), spec);
                 self.model.security_groups.insert(key, group);
             }

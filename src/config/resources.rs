@@ -1,6 +1,6 @@
 //! `[[resource]]` and `[[endpoint]]` to the model.
 
-use super::build::{Builder, Kind};
+use super::build::Builder;
 use super::file::{Endpoint, File, Health, Port, Resource, ResourceType, Target};
 use super::read::At;
 use super::values::IdleTime;
@@ -40,7 +40,7 @@ impl Builder {
     /// Builds every link resource.
     pub(super) fn resources(&mut self, file: &File) {
         for (index, table) in file.resources.iter().flatten().enumerate() {
-            if let Some(key) = self.resources.key(index) {
+            if let Some(key) = self.key::<model::LinkResource>(index) {
                 let resource = self.resource(&key, table);
                 self.model.resources.insert(key, resource);
             }
@@ -55,7 +55,7 @@ impl Builder {
         self.value(&object, "resource_group", table.resource_group.as_ref());
         self.value(&object, "subscription", table.subscription.as_ref());
         self.value(&object, "vnet", table.vnet.as_ref());
-        let vnet = table.vnet.as_ref().map_or_else(nowhere, |name| self.refer(Kind::Vnet, key, name));
+        let vnet = table.vnet.as_ref().map_or_else(nowhere, |name| self.refer::<model::Vnet>(key, name));
         let region = self.value(&object, "region", table.region.as_ref()).or_else(|| self.region(&vnet));
         let kind = self.kind(&object, table);
         let targets = self.targets(&object, table, kind.is_some());
@@ -247,7 +247,7 @@ impl Builder {
     /// Builds every endpoint.
     pub(super) fn endpoints(&mut self, file: &File) {
         for (index, table) in file.endpoints.iter().flatten().enumerate() {
-            if let Some(key) = self.endpoints.key(index) {
+            if let Some(key) = self.key::<model::PrivateEndpoint>(index) {
                 let endpoint = self.endpoint(&key, table);
                 self.model.endpoints.insert(key, endpoint);
             }
@@ -295,7 +295,7 @@ impl Builder {
     fn subnet_of(&mut self, object: &Object, key: &Key, table: &Endpoint) -> (Key, String) {
         let named = self.value(object, "vnet", table.vnet.as_ref());
         let subnet = self.value(object, "subnet", table.subnet.as_ref()).unwrap_or_default();
-        let vnet = table.vnet.as_ref().map(|name| self.refer(Kind::Vnet, key, name));
+        let vnet = table.vnet.as_ref().map(|name| self.refer::<model::Vnet>(key, name));
         let Some(at) = table.subnet.as_ref().filter(|_| ArmId::is_meant(&subnet)) else {
             if named.is_none() && !table.broken {
                 let remedy = "add `vnet`: Name of the VNet it is in; or write `subnet` as a resource ID";
@@ -317,7 +317,7 @@ impl Builder {
             }
         };
         let reference = At { value: ids::vnet(id.key()).to_string(), span: at.span.clone() };
-        let own = self.refer(Kind::Vnet, key, &reference);
+        let own = self.refer::<model::Vnet>(key, &reference);
         if let Some((vnet, at)) = vnet.zip(table.vnet.as_ref()).filter(|(vnet, _)| *vnet != own) {
             let message = format!("the subnet is in VNet `{}`, not in `{}`", short(&own), short(&vnet));
             self.error(object, &at.span, message, "leave `vnet` out: the subnet's ID names it");
@@ -331,7 +331,7 @@ impl Builder {
     fn requested(&mut self, object: &Object, key: &Key, table: &Endpoint) -> Key {
         self.value(object, "resource", table.resource.as_ref());
         let Some(name) = &table.resource else { return nowhere() };
-        let resource = self.refer(Kind::Resource, key, name);
+        let resource = self.refer::<model::LinkResource>(key, name);
         let by_alias = ids::is_alias(&name.value) && !resource.name.eq_ignore_ascii_case(&name.value);
         if by_alias && !table.manual.as_ref().is_some_and(|manual| manual.value) {
             let remedy = "set `manual = true`, or name the service by `group/name` or resource ID";

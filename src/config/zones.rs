@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::build::{Builder, Kind};
+use super::build::Builder;
 use super::file::{DnsZone, File, Link, Record};
 use super::read::OneOrMany;
 use crate::model;
@@ -20,7 +20,7 @@ impl Builder {
     /// Builds every private DNS zone.
     pub(super) fn zones(&mut self, file: &File) {
         for (index, table) in file.dns_zones.iter().flatten().enumerate() {
-            if let Some(key) = self.zones.key(index) {
+            if let Some(key) = self.key::<model::DnsZone>(index) {
                 let zone = self.zone(&key, table);
                 self.model.dns_zones.insert(key, zone);
             }
@@ -88,7 +88,7 @@ impl Builder {
         self.place(object.at(format!("links[{index}]")), &table.span);
         let named = table.vnet.as_ref()?;
         self.value(object, &field("vnet"), Some(named));
-        let vnet = self.refer(Kind::Vnet, key, named);
+        let vnet = self.refer::<model::Vnet>(key, named);
         let policy = self.value(object, &field("resolution_policy"), table.resolution_policy.as_ref());
         let policy = policy.map(|word| word.0).unwrap_or_default();
         Some(ZoneLink { name: vnet.name.clone(), vnet, policy, registration: false, tags: Tags::new() })
@@ -99,7 +99,7 @@ impl Builder {
         let object = Object::Endpoint(key.clone());
         self.values(&object, "dns_zones", table.dns_zones.as_ref());
         let named = table.dns_zones.as_ref()?;
-        let zones: Vec<Key> = named.items.iter().map(|name| self.refer(Kind::DnsZone, key, name)).collect();
+        let zones: Vec<Key> = named.items.iter().map(|name| self.refer::<model::DnsZone>(key, name)).collect();
         (!zones.is_empty()).then(|| Box::new(ZoneGroup::of(zones)))
     }
 }

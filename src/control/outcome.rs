@@ -75,7 +75,7 @@ impl Decided {
 
 impl fmt::Display for Decided {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_lines(f, vec![self.line()], &self.warnings)
+        write_lines(f, &[self.line()], &self.warnings)
     }
 }
 
@@ -125,7 +125,7 @@ impl Outcome for Decided {
 
 impl fmt::Display for DecidedAll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_lines(f, self.connections.iter().map(Decided::line).collect(), &self.warnings)
+        write_lines(f, &self.connections.iter().map(Decided::line).collect::<Vec<_>>(), &self.warnings)
     }
 }
 
@@ -139,7 +139,7 @@ impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let created = self.created.iter().map(|item| format!("{item}: created"));
         let updated = self.updated.iter().map(|item| format!("{item}: updated"));
-        write_lines(f, created.chain(updated).collect(), &self.warnings)
+        write_lines(f, &created.chain(updated).collect::<Vec<_>>(), &self.warnings)
     }
 }
 
@@ -159,7 +159,7 @@ impl fmt::Display for Deletion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cut_off = |endpoint: &Key| format!("endpoint {endpoint}: Disconnected, and can only be deleted");
         let gone = std::iter::once(format!("{}: deleted", self.item));
-        write_lines(f, gone.chain(self.disconnected.iter().map(cut_off)).collect(), &self.warnings)
+        write_lines(f, &gone.chain(self.disconnected.iter().map(cut_off)).collect::<Vec<_>>(), &self.warnings)
     }
 }
 
@@ -213,7 +213,7 @@ impl Outcome for Report {
     }
 }
 
-fn write_lines(f: &mut fmt::Formatter<'_>, lines: Vec<String>, warnings: &[String]) -> fmt::Result {
+fn write_lines(f: &mut fmt::Formatter<'_>, lines: &[String], warnings: &[String]) -> fmt::Result {
     f.write_str(if lines.is_empty() { "no change" } else { "" })?;
     f.write_str(&lines.join("\n"))?;
     warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
