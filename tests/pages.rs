@@ -10,11 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use privlink::config;
+use privlink::config::reference::{Table, TableKey};
 use privlink::dataplane::counters::{EndpointTotals, NatPortUse, Probes, VerdictCounts};
 use privlink::observe::{BackendFacts, EndpointFacts, Sample, hooks::HookCounts, metrics, names::NameCounts};
 use privlink::snapshot::DropReason;
 use privlink::snapshot::{EndpointId, Rates};
-use serde_json::Value;
 
 /// Everything behind this line of a page is made from the code.
 const MARK: &str = "<!-- From here on this page is made from the code: PRIVLINK_BLESS=1 cargo test --test pages -->\n";
@@ -121,62 +121,41 @@ fn the_page_of_metrics_is_that_of_the_code() {
     hold("metrics.md", &made);
 }
 
-/// What may be written for a value, in words.
-fn kind(value: &Value) -> String {
-    if let Some(name) = value["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/")) {
-        return format!("[{name}](#{})", name.to_lowercase());
-    }
-    if let Some(words) = value["enum"].as_array() {
-        return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    }
-    if let Some(any) = value["anyOf"].as_array() {
-        let mut kinds: Vec<String> = any.iter().map(kind).filter(|kind| kind != "null").collect();
-        // One, or a list of them.
-        if let [one, list] = &kinds[..]
-            && *list == format!("list of {one}")
-        {
-            return format!("{one}, or a list");
-        }
-        kinds.dedup();
-        return kinds.join(", or ");
-    }
-    match value["type"].as_str() {
-        Some("array") => format!("list of {}", kind(&value["items"])),
-        Some("string") => {
-            value["format"].as_str().map_or("text", |format| if format == "ip" { "address" } else { "text" }).to_owned()
-        }
-        Some("integer" | "number") => "number".to_owned(),
-        Some("boolean") => "true or false".to_owned(),
-        Some(other) => other.to_owned(),
-        None => "any".to_owned(),
-    }
-}
-
 /// The keys of one table as a table of the page.
-fn keys(table: &Value, into: &mut String) -> usize {
-    let required: BTreeSet<&str> =
-        table["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+fn keys(table: &Table, into: &mut String) {
     into.push_str("| key | value | meaning |\n|---|---|---|\n");
-    let properties = table["properties"].as_object().expect("properties");
-    for (key, value) in properties {
-        let meaning = value["description"].as_str().unwrap_or_else(|| panic!("{key} has no description"));
-        let needed = if required.contains(key.as_str()) { ", required" } else { "" };
-        let _ = writeln!(into, "| `{key}` | {}{needed} | {} |", cell(&kind(value)), cell(&meaning.replace('\n', " ")));
+    for TableKey { key, value, required, meaning } in &table.keys {
+        assert!(!meaning.is_empty(), "{key} of {} has no description", table.table);
+        let needed = if *required { ", required" } else { "" };
+        let _ = writeln!(into, "| `{key}` | {}{needed} | {} |", cell(&linked(value)), cell(meaning));
     }
     into.push('\n');
-    properties.len()
+}
+
+/// The names of tables as links to where they stand.
+fn linked(value: &str) -> String {
+    let mut text = String::new();
+    let mut parts = value.split('[');
+    text += parts.next().unwrap_or_default();
+    for part in parts {
+        let (table, rest) = part.split_once(']').expect("the name of a table in brackets");
+        let _ = write!(text, "[{table}](#{}){rest}", table.to_lowercase());
+    }
+    text
 }
 
 #[test]
 fn the_page_of_the_configuration_names_every_key() {
-    let schema = config::schema();
+    let tables = config::reference::reference();
+    let (file, tables) = tables.split_first().expect("the file");
     let mut made = "## Every key\n\nThe tables of a file:\n\n".to_owned();
-    let mut count = keys(&schema, &mut made);
-    for (name, table) in schema["$defs"].as_object().expect("tables") {
-        let says = table["description"].as_str().unwrap_or_else(|| panic!("{name} has no description"));
-        let _ = write!(made, "### {name}\n\n{}\n\n", says.replace('\n', " "));
-        count += keys(table, &mut made);
+    keys(file, &mut made);
+    for table in tables {
+        assert!(!table.about.is_empty(), "{} has no description", table.table);
+        let _ = write!(made, "### {}\n\n{}\n\n", table.table, table.about);
+        keys(table, &mut made);
     }
+    let count: usize = tables.iter().map(|table| table.keys.len()).sum();
     assert!(count > 100, "the schema is not read right: {count} keys");
     hold("configuration.md", &format!("{}\n", made.trim_end()));
 }

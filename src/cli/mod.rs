@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod access;
 mod client;
 mod complete;
+mod config;
 mod connection;
 mod create;
 mod drops;
@@ -221,6 +222,9 @@ enum Command {
     /// Say why packets are dropped: every reason, what it means and what to do about it
     #[command(after_help = drops::text())]
     Drops,
+    /// Say what the configuration file may hold: every table, its keys and what they mean
+    #[command(after_help = config::text(&crate::config::reference::reference()))]
+    Config(config::Options),
     /// Say who is behind the NAT address and port that a server sees
     Who(who::Options),
     /// Write manual pages, shell completions or the configuration's schema
@@ -363,6 +367,7 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Vnet(command) => vnet::execute(command, &client, output),
         Command::SecurityGroup(command) => security_group::execute(command, &client, output),
         Command::Explain(options) => explain::show(&options, &client, output),
+        Command::Config(options) => config::show(&options, output),
         Command::Drops => drops::show(output),
         Command::Who(options) => who::show(&options, &client, output),
         Command::Gen(command) => generate::execute(&command, output),

@@ -58,6 +58,9 @@ mod export;
 /// What is wrong with a file.
 pub mod report;
 
+/// Every key.
+pub mod reference;
+
 /// A file to begin with, and the schema.
 mod template;
 

@@ -44,7 +44,7 @@ pub struct SecurityRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "any_or_prefixes")]
     pub destinations: Vec<IpNet>,
-    /// Ports and ranges of ports, each the first and the last; every one unless set.
+    /// Ports and ranges of ports; every one unless set.
     #[serde(default, with = "port_ranges", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "any_or_ports")]
     pub ports: Vec<(u16, u16)>,
