@@ -62,7 +62,7 @@ fn value(schema: &Value) -> String {
         return format!("[{table}]");
     }
     if let Some(words) = list("enum") {
-        return words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        return words.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     }
     if let Some(forms) = list("anyOf") {
         let mut forms: Vec<String> = forms.iter().map(value).filter(|form| form != "null").collect();
