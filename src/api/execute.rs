@@ -7,9 +7,10 @@ use axum::Json;
 
 use super::ApiState;
 use super::error::Rejection;
+use crate::access::rights::{Right, Rights};
 use crate::control::{Command, Vanishing};
 use crate::interface::{Done, List};
-use crate::model::Caller;
+use crate::model::{Action, Caller};
 use crate::observe::EndpointFacts;
 
 /// The outcome of `command` and the microseconds it took.
@@ -57,4 +58,10 @@ pub(super) async fn done<C: Command>(
 ) -> Result<Json<List<Done>>, Rejection> {
     let (outcome, _) = apply(state, caller, command).await?;
     Ok(Json(List::one(Done { lines: outcome.to_string().lines().map(str::to_owned).collect() })))
+}
+
+/// Checks that `caller` may perform `action` on nothing in particular.
+pub(super) fn demand(state: &ApiState, caller: &Caller, action: Action) -> Result<(), Rejection> {
+    let view = state.control.view();
+    Ok(Rights::of(caller, &view.access).demand(&Right::anywhere(action))?)
 }

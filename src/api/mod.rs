@@ -6,20 +6,19 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
 
-use axum::body::{Bytes, HttpBody as _};
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::HeaderName;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::get;
 use axum::{Json, Router, middleware};
 
-use before_body::Bounds;
 pub use facts::facts;
-pub use identify::keep_audit;
+pub use server::identify::keep_audit;
+pub use server::{listen, tls};
 
 use crate::control::seen::Exportable;
 use crate::control::{ControlPlane, Report};
@@ -32,32 +31,20 @@ use crate::observe::{Observer, metrics};
 /// Azure Resource Manager's paths.
 mod arm;
 
-/// Commands.
-mod changes;
+/// What describes those paths.
+mod docs;
+
+/// Listeners, TLS, limits, peers.
+mod server;
+
+/// The paths of this program's own.
+mod v1;
 
 /// Commands, handed to the control plane.
 mod execute;
 
-/// Decisions about connections.
-mod decisions;
-
-/// Roles, assignments, tokens.
-mod access;
-
-/// Rule sets.
-mod security_groups;
-
-/// Waiting for a change.
-mod watch;
-
-/// Who asks.
-mod identify;
-
 /// The control plane's views as the JSON types of `interface`.
 mod convert;
-
-/// Documents of any author.
-mod documents;
 
 /// Refusals as HTTP.
 mod error;
@@ -65,88 +52,11 @@ mod error;
 /// What the counters count.
 mod facts;
 
-/// Who this daemon is over HTTPS.
-pub mod tls;
-
-/// The end of a connection whose client may still be sending.
-mod linger;
-
-/// Sockets.
-pub mod listen;
-
-/// The peer of a Unix socket.
-mod peer;
-
-/// Places for connections.
-mod places;
-
-/// Threads for requests.
-mod lanes;
-
-/// Rights that the head of a request asks for.
-mod before_body;
-
-/// Answers that nobody reads.
-mod write_timeout;
-
-/// Who used a NAT address and port.
-mod who;
-
-/// Interfaces and groups.
-mod inventory;
-
-/// Private names.
-mod dns;
-
-/// Private DNS zones.
-mod dns_zones;
-
-/// What `doctor` needs to know.
-mod doctor;
-
-/// Names that will surprise somebody.
-mod lint;
-
-/// What becomes of a name.
-mod dns_explain;
-
-/// Lists, objects, status, flows, explain.
-mod reads;
-
-/// What is not as it should be.
-mod conditions;
-
-/// What clients of Azure ask first.
-mod metadata;
-
-/// Quotas and rates.
-mod usage;
-
 /// What of sessions and counters a caller may see.
 mod visible;
 
 use error::Rejection;
-pub use lanes::Lanes;
-use places::CallerLimit;
-
-/// Bodies carry a reason of a few words; more than this is a mistake.
-const BODY_LIMIT: usize = 64 * 1024;
-
-/// Where documents are sent.
-const DOCUMENTS: &str = "/v1/apply";
-
-/// Bytes of a document at most: its text, as a JSON string.
-const DOCUMENT_LIMIT: usize = 10 << 20;
-
-/// Documents of one caller that are held at once.
-const DOCUMENTS_EACH: usize = 2;
-
-/// See [`DOCUMENTS_EACH`]; and eight of all callers together.
-static DOCUMENTS_HELD: CallerLimit = CallerLimit::new(DOCUMENTS_EACH, 8);
-
-/// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this. Well beyond
-/// what the tests wait for, for the two must not race.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 20 });
+pub use server::lanes::Lanes;
 
 /// Why a reload changed nothing.
 #[derive(Clone, Debug)]
@@ -272,58 +182,10 @@ impl std::fmt::Debug for ApiState {
 
 /// Everything the control socket serves. Each request carries its [`Caller`] as an extension.
 pub fn router(state: ApiState) -> Router {
-    let v1 = Router::new()
-        .route("/status", get(reads::status))
-        .route("/flows", get(reads::flows))
-        .route("/who", get(who::who))
-        .route("/explain", get(reads::explain))
-        .route("/endpoints", get(reads::endpoints))
-        .route("/endpoints/{endpoint}", get(reads::endpoint).merge(delete(changes::delete_endpoint)))
-        .route("/endpoints/{endpoint}/accept-names", post(changes::accept_names))
-        .route("/connections", get(reads::connections))
-        .route("/connections/{endpoint}", get(reads::connection))
-        .route("/connections/{endpoint}/approve", post(decisions::approve))
-        .route("/connections/{endpoint}/reject", post(decisions::reject))
-        .route("/connections/{endpoint}/remove", post(decisions::remove))
-        .route("/resources", get(reads::resources))
-        .route("/resources/{resource}", get(reads::resource).merge(delete(changes::delete_resource)))
-        .route("/nics", get(inventory::nics))
-        .route("/nics/{nic}", get(inventory::nic))
-        .route("/groups", get(inventory::groups))
-        .route("/resources/{resource}/connections/approve", post(decisions::approve_all))
-        .route("/resources/{resource}/connections/reject", post(decisions::reject_all))
-        .route("/vnets", get(reads::vnets))
-        .route("/vnets/{vnet}/dns", get(dns::plan))
-        .route("/vnets/{vnet}/diagnosis", get(doctor::diagnosis))
-        .route("/vnets/{vnet}/dns/explain", get(dns_explain::explain))
-        .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
-        .route("/dns-zones", get(dns_zones::list))
-        .route("/dns-zones/{zone}", get(dns_zones::one))
-        .route("/lint", get(lint::lint))
-        .route("/security-groups", get(security_groups::list))
-        .route("/security-groups/{group}", get(security_groups::one).delete(security_groups::delete))
-        .route("/epoch", get(watch::epoch))
-        .route("/roles", get(access::roles).post(access::create_role))
-        .route("/roles/{role}", get(access::role).delete(access::delete_role))
-        .route("/assignments", get(access::assignments).post(access::create_assignment))
-        .route("/assignments/{id}", get(access::assignment).delete(access::delete_assignment))
-        .route("/tokens", get(access::tokens).post(access::create_token))
-        .route("/tokens/{name}", delete(access::revoke_token))
-        .route("/tokens/{name}/rotate", post(access::rotate_token))
-        .route("/access/why", get(access::why))
-        .route("/whoami", get(access::whoami))
-        .route("/apply", post(documents::apply_document))
-        .route("/export", get(documents::export))
-        .route("/backup", post(documents::backup))
-        .route("/usage", get(usage::usage))
-        .route("/audit", get(reads::audit))
-        .route("/audit/verify", get(reads::verify))
-        .route("/audit/export", get(reads::export))
-        .route("/ca", get(reads::authority))
-        .route("/reload", post(changes::reload));
-    let whole = Router::new().nest(crate::interface::PREFIX, v1).merge(operations());
-    let whole = whole.route("/metadata/endpoints", get(metadata::endpoints));
-    let identified = finished(whole, state.clone()).layer(middleware::from_fn_with_state(state, identify::identify));
+    let whole = Router::new().nest(crate::interface::PREFIX, v1::routes()).merge(operations());
+    let whole = whole.route("/metadata/endpoints", get(arm::metadata::endpoints));
+    let identified =
+        finished(whole, state.clone()).layer(middleware::from_fn_with_state(state, server::identify::identify));
     identified.layer(middleware::from_fn(traced))
 }
 
@@ -347,7 +209,7 @@ fn finished(router: Router<ApiState>, state: ApiState) -> Router {
         .method_not_allowed_fallback(async || Rejection::wrong_method())
         // Bodies are read, and measured, before any handler sees them.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(state.clone(), in_time))
+        .layer(middleware::from_fn_with_state(state.clone(), server::requests::in_time))
         .with_state(state)
 }
 
@@ -393,54 +255,6 @@ async fn version() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "name": "privlink", "version": env!("CARGO_PKG_VERSION"), "apis": api }))
 }
 
-/// Reads the body, which may be neither too long nor too slow, has the request worked on where its kind is, and says so
-/// when that takes too long.
-async fn in_time(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    served(&state, request, next).await.unwrap_or_else(IntoResponse::into_response)
-}
-
-async fn served(state: &ApiState, request: Request, next: Next) -> Result<Response, Rejection> {
-    let (parts, body) = request.into_parts();
-    let (path, caller) = (parts.uri.path(), parts.extensions.get::<Caller>().cloned());
-    let bounds = match &caller {
-        Some(caller) if !body.is_end_stream() && lanes::changes_something(&parts.method, path) => {
-            before_body::judge(state, caller, &parts).await?
-        }
-        Some(_) | None => Bounds::of(path),
-    };
-    let document = path == DOCUMENTS;
-    let _permit = match &caller {
-        Some(caller) if document => {
-            let permit = tokio::time::timeout(REQUEST_TIMEOUT, DOCUMENTS_HELD.wait(caller.subject.principal())).await;
-            Some(permit.map_err(|_| Rejection::too_many_documents(DOCUMENTS_EACH))?)
-        }
-        Some(_) | None => None,
-    };
-    let limit = bounds.bytes;
-    let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if said.is_some_and(|length| length > limit as u64) {
-        return Err(Rejection::too_large(limit));
-    }
-    let body = match tokio::time::timeout(bounds.time, axum::body::to_bytes(body, limit)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) if is_limit(&error) => return Err(Rejection::too_large(limit)),
-        Ok(Err(error)) => return Err(Rejection::bad_request(&format!("the body cannot be read: {error}"), "")),
-        Err(_) => return Err(Rejection::trickling(bounds.time)),
-    };
-    let lane = lanes::of(&parts.method, path, &body);
-    let answer = next.run(Request::from_parts(parts, axum::body::Body::from(body)));
-    let answer = async {
-        match lane {
-            Some(lane) => {
-                let caller = caller.map(|caller| caller.subject.principal().clone());
-                state.lanes.run(lane, caller, answer).await
-            }
-            None => Ok(answer.await),
-        }
-    };
-    tokio::time::timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| Err(Rejection::too_slow(REQUEST_TIMEOUT)))
-}
-
 /// Every counter, to who is known by the metrics listener's address; to a caller, those of what it sees.
 async fn scrape(
     State(state): State<ApiState>,
@@ -457,7 +271,7 @@ async fn scrape(
 
 /// What Azure Resource Manager's part of this API takes and answers. Anybody may ask, so it is written once.
 async fn description() -> impl IntoResponse {
-    static TEXT: LazyLock<Bytes> = LazyLock::new(|| arm::openapi::document().to_string().into());
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| docs::document().to_string().into());
     ([(header::CONTENT_TYPE, "application/json")], TEXT.clone())
 }
 
@@ -472,17 +286,6 @@ async fn readiness(State(state): State<ApiState>) -> (StatusCode, &'static str) 
         return (StatusCode::OK, "ready\n");
     }
     (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-}
-
-fn is_limit(error: &axum::Error) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(one) = cause {
-        if one.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = one.source();
-    }
-    false
 }
 
 #[cfg(test)]

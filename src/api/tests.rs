@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -30,6 +31,8 @@ mod unseen;
 
 use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
+use crate::api::server::lanes;
+use crate::api::server::limits::{BODY_LIMIT, DOCUMENTS_EACH, REQUEST_TIMEOUT};
 use crate::control::ports::{Host, Snapshot, Topology, Workers};
 use crate::control::{
     AnyCommand, ApplyFile, Command, CreateToken, Decide, Delete, Prepared, Put, RevokeToken, Setup, any,

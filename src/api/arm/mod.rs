@@ -58,14 +58,14 @@ mod locations;
 /// VNets.
 mod networks;
 
-/// What the routes are, for programs.
-pub(super) mod openapi;
+/// What clients of Azure ask first.
+pub(super) mod metadata;
 
 /// What Azure has no word for: `properties.privlink`.
 mod extension;
 
 /// Every path there is.
-mod routes;
+pub(super) mod routes;
 
 /// Private link services.
 mod services;

@@ -22,9 +22,9 @@ pub(in crate::api) struct Operation {
     pub(in crate::api) method: &'static str,
     pub(super) handler: Handler,
     /// Options after the `?` that it honours besides `api-version`, in lower case: any other is refused.
-    pub(super) options: &'static [&'static str],
+    pub(in crate::api) options: &'static [&'static str],
     /// What it does, for people; begins with a verb.
-    pub(super) summary: &'static str,
+    pub(in crate::api) summary: &'static str,
 }
 
 /// A path.
@@ -37,7 +37,7 @@ pub(in crate::api) struct Route {
 
 impl Route {
     /// What answers `method`; HEAD is answered like GET unless it has a word of its own.
-    pub(super) fn operation(&self, method: &Method) -> Option<&'static Operation> {
+    pub(in crate::api) fn operation(&self, method: &Method) -> Option<&'static Operation> {
         let named = |name: &str| self.operations.iter().find(|operation| operation.method == name);
         let like_get = || named("GET").filter(|_| method == Method::HEAD);
         named(method.as_str()).or_else(like_get)
@@ -51,7 +51,7 @@ impl Route {
     }
 
     /// Whether it shows several objects.
-    pub(super) fn is_list(&self) -> bool {
+    pub(in crate::api) fn is_list(&self) -> bool {
         !self.template.ends_with('}') || self.template.ends_with("/{type}") || self.template.ends_with("/{record}")
     }
 
@@ -65,7 +65,7 @@ impl Route {
     }
 
     /// For `Allow`.
-    pub(super) fn methods(&self) -> String {
+    pub(in crate::api) fn methods(&self) -> String {
         self.operations.iter().map(|operation| operation.method).collect::<Vec<_>>().join(", ")
     }
 
@@ -96,7 +96,10 @@ impl Route {
 ///
 /// # Errors
 /// 404: there is no such path, or its type of resource is not known.
-pub(super) fn find(view: &View, path: &str) -> Result<(&'static Route, BTreeMap<&'static str, String>), Rejection> {
+pub(in crate::api) fn find(
+    view: &View,
+    path: &str,
+) -> Result<(&'static Route, BTreeMap<&'static str, String>), Rejection> {
     let matched = ROUTES.iter().find_map(|route| route.matches(path).map(|parameters| (route, parameters)));
     let (route, parameters) = matched.ok_or_else(Rejection::unknown_path)?;
     if parameters.contains_key("type") {

@@ -437,7 +437,7 @@ async fn rights_come_before_the_body() {
     items.assignments.insert(crate::model::Key::global(given.id().to_string()), given);
     served.state.control.apply(&testing::root(), Put { items, create_only: true }).unwrap();
     let mut asked = 0;
-    for (template, operations) in super::super::arm::openapi::document()["paths"].as_object().unwrap() {
+    for (template, operations) in crate::api::docs::document()["paths"].as_object().unwrap() {
         let path = template.replace("{provider}/{type}", "Microsoft.Storage/storageAccounts").replace(['{', '}'], "");
         for method in operations.as_object().unwrap().keys().filter(|word| ["put", "patch", "post"].contains(&&***word))
         {

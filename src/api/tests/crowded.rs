@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::super::listen::NetworkListener;
-use super::super::places::{EACH_ADDRESS, EACH_CALLER, KEPT_FOR_ROOT};
 use super::super::tls::Identity;
 use super::*;
+use crate::api::server::places::{EACH_ADDRESS, EACH_CALLER, KEPT_FOR_ROOT};
 use crate::model::{Key, RoleAssignment};
 use crate::testing::root;
 

@@ -6,7 +6,7 @@ use super::crowded::{HOSTILE, as_user, to_peers};
 use super::hostile::{refused_while_sending, said};
 use super::unseen::things::{assign, define};
 use super::*;
-use crate::api::before_body::{PART_DOCUMENT_LIMIT, PART_TIMEOUT};
+use crate::api::server::before_body::{PART_DOCUMENT_LIMIT, PART_TIMEOUT};
 use crate::testing::root;
 
 const OTHER: &str = "/subscriptions/default/resourceGroups/other";
@@ -77,7 +77,7 @@ async fn whoever_finds_no_place_is_told_so_while_it_sends() {
     // Every place of one user is taken by connections that have told whose they are.
     let crowd = move || {
         let mut open = Vec::new();
-        for _ in 0..crate::api::places::EACH_CALLER {
+        for _ in 0..crate::api::server::places::EACH_CALLER {
             let mut stream = connect();
             stream.write_all(b"GET /v1/epoch HTTP/1.1\r\nHost: h\r\n\r\n").expect("sent");
             let mut answer = [0; 1024];

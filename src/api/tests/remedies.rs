@@ -1,7 +1,7 @@
 //! What `status` advises is accepted by the daemon.
 
-use super::super::conditions::{Remedy, more_ports};
 use super::*;
+use crate::api::v1::conditions::{Remedy, more_ports};
 use crate::model::decisions::{Item, ItemKind};
 use crate::model::{BackendSpec, DnsSettings, Key, Quota, Quotas};
 use crate::testing::{ip, key};
@@ -63,7 +63,7 @@ fn rules(model: &Model, host: &HostConfig, only: Option<&Key>) -> Vec<crate::mod
 /// What is advised of things that the file has left.
 fn kept(state: &ApiState) -> Vec<(String, String)> {
     let view = state.control.view();
-    let all = super::super::conditions::of(state, &view, &testing::root(), true).into_iter();
+    let all = crate::api::v1::conditions::of(state, &view, &testing::root(), true).into_iter();
     let kept = all.filter(|one| one.code == "KeptUnnamed");
     kept.map(|one| (one.message, one.remedy)).collect()
 }

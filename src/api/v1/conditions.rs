@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::convert::silent_at;
-use super::{ApiState, Detached};
+use crate::api::convert::silent_at;
+use crate::api::{ApiState, Detached};
 use crate::control::{ServerView, View};
 use crate::interface::{Condition, Severity};
 use crate::model::decisions::{Item, ItemKind};
@@ -16,7 +16,7 @@ use crate::observe::FullPool;
 
 /// What `status` advises, beside rules that came later, which bring their own. Each is followed by a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Remedy {
+pub(in crate::api) enum Remedy {
     /// Nothing can be done, or the message says what.
     Nothing,
     /// To whoever writes the daemon's file.
@@ -87,7 +87,7 @@ impl std::fmt::Display for Remedy {
 
 /// Everything of `view` that is not as it should be, gravest first. What concerns the host and the daemon's file is for who
 /// `operates` the daemon.
-pub(super) fn of(state: &ApiState, view: &View, caller: &Caller, operates: bool) -> Vec<Condition> {
+pub(in crate::api) fn of(state: &ApiState, view: &View, caller: &Caller, operates: bool) -> Vec<Condition> {
     let condition = |severity, code: &str, message: String, remedy: Remedy| Condition {
         severity,
         code: code.to_owned(),
@@ -202,7 +202,7 @@ fn counted(number: u64, noun: &str) -> String {
 }
 
 /// What gives a resource more NAT ports.
-pub(super) fn more_ports(resource: &LinkResource, host: &HostConfig) -> Remedy {
+pub(in crate::api) fn more_ports(resource: &LinkResource, host: &HostConfig) -> Remedy {
     let most = host.quotas.get(Quota::NatIpsPerResource).unwrap_or(u64::MAX).min(NAT_MAX as u64);
     if !resource.frontends.is_empty() {
         return Remedy::MoreInPool;

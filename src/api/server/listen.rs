@@ -20,11 +20,11 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::error::Rejection;
 use super::identify::Peer;
 use super::linger::{self, Patience};
 use super::places::{EACH_CALLER, Holder, Place, Places};
 use super::write_timeout::WriteTimeout;
+use crate::api::error::Rejection;
 use crate::model::{Caller, Principal};
 
 /// Longest path a Unix socket can have on Linux (`sun_path` without its closing zero, unix(7)).
@@ -134,7 +134,7 @@ impl ControlSocket {
     }
 
     /// [`Self::serve`], with the caller made from the peer's ids by `caller`.
-    pub(super) async fn serve_as(
+    pub(in crate::api) async fn serve_as(
         self,
         router: Router,
         stop: impl Future<Output = ()> + Send,
@@ -177,7 +177,7 @@ pub fn bind_metrics(address: SocketAddr) -> Result<TcpListener, ListenError> {
     })
 }
 
-/// Serves `router` (see [`super::metrics_router`]) on `listener` until `stop` is ready.
+/// Serves `router` (see [`crate::api::metrics_router`]) on `listener` until `stop` is ready.
 ///
 /// # Errors
 /// The runtime could not watch the socket.
@@ -295,7 +295,7 @@ impl NetworkListener {
     }
 
     #[cfg(test)]
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(in crate::api) fn address(&self) -> SocketAddr {
         self.listener.local_addr().expect("bound")
     }
 
@@ -307,7 +307,7 @@ impl NetworkListener {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         match self.tls {
             Some(config) => {
-                let router = router.layer(axum::Extension(super::Secure));
+                let router = router.layer(axum::Extension(crate::api::Secure));
                 serve(Encrypted { listener, acceptor: config.into() }, router, stop, &Handle::current()).await;
             }
             None => serve(listener, router, stop, &Handle::current()).await,

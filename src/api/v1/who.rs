@@ -9,9 +9,9 @@ use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::ApiState;
-use super::error::Rejection;
-use super::visible::Visible;
+use crate::api::ApiState;
+use crate::api::error::Rejection;
+use crate::api::visible::Visible;
 use crate::interface::{List, Lost, Match, Who};
 use crate::model::decisions::{Connection, DecidedBy};
 use crate::model::{Caller, Key};

@@ -6,20 +6,20 @@ use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
-use super::{ApiState, Secure, arm};
+use crate::api::{ApiState, Secure, arm};
 use crate::model::Cloud;
 
 /// The first version that answers with one object: earlier ones answer with a list of them.
 const ONE_OBJECT: &str = "2022-01-01";
 
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Asked {
+pub(in crate::api) struct Asked {
     #[serde(default, rename = "api-version")]
     api_version: String,
 }
 
 /// `GET /metadata/endpoints?api-version=…`
-pub(super) async fn endpoints(
+pub(in crate::api) async fn endpoints(
     State(state): State<ApiState>,
     secure: Option<Extension<Secure>>,
     headers: HeaderMap,

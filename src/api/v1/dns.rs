@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 
-use super::ApiState;
-use super::error::Rejection;
+use crate::api::ApiState;
+use crate::api::error::Rejection;
 use crate::interface::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, List};
 use crate::model::{Caller, RecordData, RecordSet, ResolutionPolicy};
 use crate::snapshot::dns::{Name, Node, ResolverPlan, Zone};

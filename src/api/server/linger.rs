@@ -10,18 +10,18 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// How much is thrown away at most, and for how long: a client may take so long to notice.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(in crate::api) struct Patience {
     bytes: usize,
     time: Duration,
 }
 
 impl Patience {
     /// With a caller.
-    pub(super) const WITH_CALLER: Self =
+    pub(in crate::api) const WITH_CALLER: Self =
         Self { bytes: 64 << 20, time: Duration::from_secs(if cfg!(test) { 1 } else { 3 }) };
 
     /// With whoever has not told who it is.
-    pub(super) const WITH_STRANGER: Self = Self { bytes: 1 << 20, ..Self::WITH_CALLER };
+    pub(in crate::api) const WITH_STRANGER: Self = Self { bytes: 1 << 20, ..Self::WITH_CALLER };
 
     /// With whoever found no place: its request has hardly begun.
     const WITHOUT_PLACE: Self = Self { bytes: 128 << 10, time: Duration::from_secs(1) };
@@ -31,7 +31,7 @@ impl Patience {
 const PIECE: usize = 32 * 1024;
 
 /// Closes `stream` after its last answer.
-pub(super) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Patience) {
+pub(in crate::api) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin, patience: Patience) {
     let drained = async {
         stream.shutdown().await?;
         let (mut piece, mut thrown) = (vec![0; PIECE], 0);
@@ -49,7 +49,7 @@ pub(super) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin, patie
 }
 
 /// Closes `stream`, which found no place, and gives its turn back.
-pub(super) async fn see_off(stream: impl AsyncRead + AsyncWrite + Unpin, turn: OwnedSemaphorePermit) {
+pub(in crate::api) async fn see_off(stream: impl AsyncRead + AsyncWrite + Unpin, turn: OwnedSemaphorePermit) {
     close(stream, Patience::WITHOUT_PLACE).await;
     drop(turn);
 }

@@ -11,8 +11,8 @@ use axum::{Extension, Json};
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use super::ApiState;
-use super::error::Rejection;
+use crate::api::ApiState;
+use crate::api::error::Rejection;
 use crate::compile::lint;
 use crate::compile::lint::{Inquiry, LintWarning, Said};
 use crate::control::{View, VnetView};

@@ -5,9 +5,9 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 
-use super::ApiState;
-use super::error::Rejection;
-use super::execute::{apply, done};
+use crate::api::ApiState;
+use crate::api::error::Rejection;
+use crate::api::execute::{apply, done};
 use crate::control::{Delete, Deletion, EndpointView, Put, Unchanged};
 use crate::interface::{AcceptNames, Deleted, Done, List, Reload};
 use crate::model::decisions::{Item, ItemKind};
@@ -91,7 +91,7 @@ pub(super) async fn reload(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<List<Reload>>, Rejection> {
     // Before the file is read: what it says is told to nobody else, its mistakes included.
-    super::access::demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
+    crate::api::execute::demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
     let report = (state.reload)(&caller)?;
     let notes = report.to_string().lines().map(str::to_owned).collect();
     Ok(Json(List::one(Reload { notes, file: report.into() })))

@@ -7,9 +7,9 @@ use axum::extract::{Query, State};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
-use super::ApiState;
-use super::error::Rejection;
-use super::places::CallerLimit;
+use crate::api::ApiState;
+use crate::api::error::Rejection;
+use crate::api::server::places::CallerLimit;
 use crate::interface::{Epoch, List};
 use crate::model::Caller;
 

@@ -8,11 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::ApiState;
-use super::error::Rejection;
-use super::execute::{apply, done};
+use crate::access::rights::Right;
 use crate::access::rights::visibility::sees_grant;
-use crate::access::rights::{Right, Rights};
+use crate::api::ApiState;
+use crate::api::error::Rejection;
+use crate::api::execute::{apply, done};
 use crate::control::{CreateToken, Delete, Put, RevokeToken, RotateToken, TokenCreated};
 use crate::interface::{Assignment, Done, List, NewToken, Role, Token, Whoami};
 use crate::model::decisions::ItemKind;
@@ -223,29 +223,6 @@ pub(super) async fn why(
 pub(super) async fn whoami(Extension(caller): Extension<Caller>) -> Json<List<Whoami>> {
     let principals = caller.subject.principals().map(|principal| principal.to_string()).collect();
     Json(List::one(Whoami { name: caller.name, principals }))
-}
-
-/// The caller whom a request names by its `Authorization` header; `None`: it names nobody.
-///
-/// # Errors
-/// The token is not a good one.
-pub(super) fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Caller>, Rejection> {
-    let Some(header) = header else { return Ok(None) };
-    let presented = header
-        .split_once(' ')
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
-        .map(|(_, token)| token)
-        .ok_or_else(|| Rejection::unauthenticated("the Authorization header is not of the form `Bearer TOKEN`"))?;
-    let view = state.control.view();
-    let found = token::authenticate(presented.trim(), &view.decisions.tokens, Timestamp::now());
-    let token = found.map_err(|error| Rejection::unauthenticated(error.to_string()))?;
-    Ok(Some(Caller { subject: token.bearer(), name: token.principal().to_string() }))
-}
-
-/// Checks that `caller` may perform `action` on nothing in particular.
-pub(super) fn demand(state: &ApiState, caller: &Caller, action: crate::model::Action) -> Result<(), Rejection> {
-    let view = state.control.view();
-    Ok(Rights::of(caller, &view.access).demand(&Right::anywhere(action))?)
 }
 
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 
-use super::ApiState;
 use super::dns::{policy, written};
-use super::error::Rejection;
+use crate::api::ApiState;
+use crate::api::error::Rejection;
 use crate::control::View;
 use crate::interface::{List, PrivateRecord, PrivateZone, PrivateZoneLink};
 use crate::model::references::resolve;

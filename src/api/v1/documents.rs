@@ -8,9 +8,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use tokio::io::AsyncReadExt as _;
 
-use super::ApiState;
-use super::error::Rejection;
-use super::execute::apply_with;
+use crate::api::ApiState;
+use crate::api::error::Rejection;
+use crate::api::execute::apply_with;
 use crate::control::{ApplyFile, Changed, Put, Report, difference};
 use crate::interface::{Applied, Document, Exported, FieldChange, List, ObjectChange, Skipped};
 use crate::model::{Caller, Item};
@@ -112,7 +112,7 @@ pub(super) async fn backup(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection> {
     use crate::model::actions;
-    super::access::demand(&state, &caller, actions::perform(actions::BACKUP))?;
+    crate::api::execute::demand(&state, &caller, actions::perform(actions::BACKUP))?;
     if !body?.is_empty() {
         let message = "a backup is the answer to this request: the daemon writes it to no file, and takes no body";
         return Err(Rejection::bad_request(message, "body"));

@@ -17,7 +17,7 @@ const PROGRESS: usize = 64 * 1024;
 
 /// A stream on which writing fails once its peer does not keep up with [`PROGRESS`].
 #[derive(Debug)]
-pub(super) struct WriteTimeout<S> {
+pub(in crate::api) struct WriteTimeout<S> {
     stream: S,
     /// Set while something waits to be taken.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -26,7 +26,7 @@ pub(super) struct WriteTimeout<S> {
 }
 
 impl<S: AsyncWrite + Unpin> WriteTimeout<S> {
-    pub(super) fn new(stream: S) -> Self {
+    pub(in crate::api) fn new(stream: S) -> Self {
         Self { stream, deadline: None, taken: 0 }
     }
 

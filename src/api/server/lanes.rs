@@ -14,12 +14,12 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use super::error::Rejection;
+use crate::api::error::Rejection;
 use crate::model::Principal;
 
 /// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(in crate::api) enum Lane {
     /// Questions.
     Reads,
     /// What gives something, and documents.
@@ -53,7 +53,7 @@ impl Lanes {
     ///
     /// # Errors
     /// It ended in a panic.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(in crate::api) async fn run<T: Send + 'static>(
         &self,
         lane: Lane,
         caller: Option<Principal>,
@@ -121,7 +121,7 @@ impl Drop for Threads {
 }
 
 /// The lane of a request; `None`: it computes nothing, and may wait long.
-pub(super) fn of(method: &Method, path: &str, body: &[u8]) -> Option<Lane> {
+pub(in crate::api) fn of(method: &Method, path: &str, body: &[u8]) -> Option<Lane> {
     if path == "/v1/epoch" || super::identify::OPEN.contains(&path) {
         return None;
     }
@@ -132,8 +132,9 @@ pub(super) fn of(method: &Method, path: &str, body: &[u8]) -> Option<Lane> {
 }
 
 /// Whether a request is one for a change: all but questions, one of which Azure asks by POST.
-pub(super) fn changes_something(method: &Method, path: &str) -> bool {
-    let asks = matches!(*method, Method::GET | Method::HEAD) || *method == Method::POST && super::arm::is_arm(path);
+pub(in crate::api) fn changes_something(method: &Method, path: &str) -> bool {
+    let asks =
+        matches!(*method, Method::GET | Method::HEAD) || *method == Method::POST && crate::api::arm::is_arm(path);
     !asks
 }
 

@@ -3,9 +3,9 @@
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 
-use super::ApiState;
 use super::changes::delete_item;
-use super::error::Rejection;
+use crate::api::ApiState;
+use crate::api::error::Rejection;
 use crate::interface::{Done, List, SecurityGroup, SecurityGroupStatus};
 use crate::model;
 use crate::model::decisions::ItemKind;

@@ -13,23 +13,23 @@ use tokio::sync::Notify;
 use crate::model::Principal;
 
 /// Connections of one listener.
-pub(super) const ALL: usize = 256;
+pub(in crate::api) const ALL: usize = 256;
 
 /// Of these, those that only uid 0 gets.
-pub(super) const KEPT_FOR_ROOT: usize = 8;
+pub(in crate::api) const KEPT_FOR_ROOT: usize = 8;
 
 /// Connections of one caller.
-pub(super) const EACH_CALLER: usize = 32;
+pub(in crate::api) const EACH_CALLER: usize = 32;
 
 /// Connections from one address that have not told whose they are.
-pub(super) const EACH_ADDRESS: usize = 64;
+pub(in crate::api) const EACH_ADDRESS: usize = 64;
 
 /// Places that known callers leave to those who are about to tell who they are.
 const LEFT_TO_STRANGERS: usize = 64;
 
 /// For whom a connection counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Holder {
+pub(in crate::api) enum Holder {
     /// Nobody is known behind it yet.
     Address(IpAddr),
     /// A caller.
@@ -38,7 +38,7 @@ pub(super) enum Holder {
 
 impl Holder {
     /// An address; of IPv6 the network of the host's own link, which has all of it.
-    pub(super) fn address(ip: IpAddr) -> Self {
+    pub(in crate::api) fn address(ip: IpAddr) -> Self {
         Self::Address(match ip.to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
             ip @ IpAddr::V4(_) => ip,
@@ -60,7 +60,7 @@ impl Holder {
 
 /// The places of one listener.
 #[derive(Debug, Default)]
-pub(super) struct Places(Mutex<Taken>);
+pub(in crate::api) struct Places(Mutex<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -82,7 +82,7 @@ struct Connection {
 
 /// A place, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::api) struct Place {
     places: Arc<Places>,
     number: u64,
     ended: Arc<Notify>,
@@ -90,11 +90,11 @@ pub(super) struct Place {
 
 /// There is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoPlace;
+pub(in crate::api) struct NoPlace;
 
 impl Places {
     /// A place for a connection of `holder`; somebody who has not told anything may lose its own for it.
-    pub(super) fn take(self: &Arc<Self>, holder: Holder) -> Result<Place, NoPlace> {
+    pub(in crate::api) fn take(self: &Arc<Self>, holder: Holder) -> Result<Place, NoPlace> {
         let mut taken = self.lock();
         let own = taken.of(|one| one.holder == holder);
         if own >= holder.most() {
@@ -145,7 +145,7 @@ impl Place {
     ///
     /// # Errors
     /// That caller has no place left; the connection stays what it was.
-    pub(super) fn is_of(&self, caller: &Principal) -> Result<(), NoPlace> {
+    pub(in crate::api) fn is_of(&self, caller: &Principal) -> Result<(), NoPlace> {
         let mut taken = self.places.lock();
         let holder = Holder::Caller(caller.clone());
         let now = taken.connections.get(&self.number).ok_or(NoPlace)?;
@@ -165,19 +165,19 @@ impl Place {
     }
 
     /// Whether the connection has told whose it is.
-    pub(super) fn is_known(&self) -> bool {
+    pub(in crate::api) fn is_known(&self) -> bool {
         self.places.lock().connections.get(&self.number).is_some_and(|one| one.known)
     }
 
     /// The connection has told that it is somebody's and is not: it counts for where it came from, as before it told anything.
-    pub(super) fn is_of_nobody(&self) {
+    pub(in crate::api) fn is_of_nobody(&self) {
         if let Some(one) = self.places.lock().connections.get_mut(&self.number) {
             (one.holder, one.known) = (one.from.clone(), false);
         }
     }
 
     /// Returns when the connection has to make room for another one.
-    pub(super) async fn ended(&self) {
+    pub(in crate::api) async fn ended(&self) {
         self.ended.notified().await;
     }
 }
@@ -191,7 +191,7 @@ impl Drop for Place {
 /// How many of something there may be of each caller and of all together, such as questions that wait. Uid 0 has its own
 /// whatever others have.
 #[derive(Debug)]
-pub(super) struct CallerLimit {
+pub(in crate::api) struct CallerLimit {
     each: usize,
     all: usize,
     taken: Mutex<BTreeMap<Principal, usize>>,
@@ -200,19 +200,19 @@ pub(super) struct CallerLimit {
 
 /// A permit, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Permit<'a> {
+pub(in crate::api) struct Permit<'a> {
     limit: &'a CallerLimit,
     of: Principal,
 }
 
 impl CallerLimit {
     /// `each` for a caller, `all` together.
-    pub(super) const fn new(each: usize, all: usize) -> Self {
+    pub(in crate::api) const fn new(each: usize, all: usize) -> Self {
         Self { each, all, taken: Mutex::new(BTreeMap::new()), freed: Notify::const_new() }
     }
 
     /// A permit for `caller`, if there is one.
-    pub(super) fn take(&self, caller: &Principal) -> Option<Permit<'_>> {
+    pub(in crate::api) fn take(&self, caller: &Principal) -> Option<Permit<'_>> {
         let mut taken = self.lock();
         let own = taken.get(caller).copied().unwrap_or_default();
         let full = taken.values().sum::<usize>() >= self.all && *caller != Principal::Uid(0);
@@ -224,7 +224,7 @@ impl CallerLimit {
     }
 
     /// Waits for a permit for `caller`. How many wait is bounded by its connections.
-    pub(super) async fn wait(&self, caller: &Principal) -> Permit<'_> {
+    pub(in crate::api) async fn wait(&self, caller: &Principal) -> Permit<'_> {
         loop {
             // Asked for first: one that is given back from here on is not missed.
             let freed = self.freed.notified();

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::ApiState;
 use super::reads::{Answer, seen};
 use crate::access::rights::Right;
+use crate::api::ApiState;
 use crate::control::View;
 use crate::interface::{List, Usage};
 use crate::model::rules::{QuotaScope, short};

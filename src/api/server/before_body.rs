@@ -7,30 +7,31 @@ use std::time::Duration;
 use axum::http::Method;
 use axum::http::request::Parts;
 
-use super::error::Rejection;
 use super::lanes::{self, Lane};
-use super::{ApiState, BODY_LIMIT, DOCUMENT_LIMIT, DOCUMENTS, REQUEST_TIMEOUT, arm};
+use super::limits::{BODY_LIMIT, DOCUMENT_LIMIT, DOCUMENTS, REQUEST_TIMEOUT};
 use crate::access::rights::{Right, Where};
+use crate::api::error::Rejection;
+use crate::api::{ApiState, arm};
 use crate::model::{Action, Caller, actions, approval};
 
 /// Bytes of a document at most, of whoever may not write everywhere.
-pub(super) const PART_DOCUMENT_LIMIT: usize = 1 << 20;
+pub(in crate::api) const PART_DOCUMENT_LIMIT: usize = 1 << 20;
 
 /// How long a body may take whose author may do what it asks for somewhere, and perhaps not where it asks for it.
-pub(super) const PART_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+pub(in crate::api) const PART_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// How much of a body is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bounds {
+pub(in crate::api) struct Bounds {
     /// Bytes at most.
-    pub(super) bytes: usize,
+    pub(in crate::api) bytes: usize,
     /// How long it may take.
-    pub(super) time: Duration,
+    pub(in crate::api) time: Duration,
 }
 
 impl Bounds {
     /// Of a request to `path`, of whoever may send it.
-    pub(super) fn of(path: &str) -> Self {
+    pub(in crate::api) fn of(path: &str) -> Self {
         Self { bytes: if path == DOCUMENTS { DOCUMENT_LIMIT } else { BODY_LIMIT }, time: REQUEST_TIMEOUT }
     }
 
@@ -103,7 +104,7 @@ impl Asks {
 ///
 /// # Errors
 /// As the request itself would be answered by whatever lacks: 403, or 404 of what the caller does not see.
-pub(super) async fn judge(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<Bounds, Rejection> {
+pub(in crate::api) async fn judge(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<Bounds, Rejection> {
     let path = parts.uri.path();
     if arm::is_arm(path) {
         arm::check_head(state, caller, parts)?;

@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::routes::{Operation, ROUTES, Route};
+use super::arm::routes::{Operation, ROUTES, Route};
 
 /// Shapes of bodies, by name.
-const SCHEMAS: &str = include_str!("schemas.json");
+const SCHEMAS: &str = include_str!("arm/schemas.json");
 
 /// The document, in version 3.1 of the format.
-pub(in super::super) fn document() -> Value {
+pub(super) fn document() -> Value {
     let paths: Map<String, Value> = ROUTES.iter().map(|route| (route.template.to_owned(), path(route))).collect();
     let schemas: Value = serde_json::from_str(SCHEMAS).unwrap_or_default();
     json!({

@@ -8,10 +8,11 @@ use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
-use super::error::Rejection;
-use super::visible::Visible;
-use super::{ApiState, conditions, convert};
+use super::conditions;
 use crate::access::rights::Right;
+use crate::api::error::Rejection;
+use crate::api::visible::Visible;
+use crate::api::{ApiState, convert};
 use crate::control::{AuditEntry, AuditVerified, View};
 use crate::interface::{
     AuditRecord, Authority, Connection, Endpoint, Explanation, ExportedRecord, Flow, LastReload, List, Resource,
@@ -52,7 +53,7 @@ pub(super) async fn status(State(state): State<ApiState>, caller: Extension<Call
 /// What became of the file when it was last read anew; of its text only for who may change it.
 fn last_reload(state: &ApiState, caller: &Caller) -> Option<LastReload> {
     let last = state.observer.reloads().read().last?;
-    let may_read = super::access::demand(state, caller, actions::write(actions::CONFIGURATION)).is_ok();
+    let may_read = crate::api::execute::demand(state, caller, actions::write(actions::CONFIGURATION)).is_ok();
     let outcome = if last.applied { "applied" } else { "refused" };
     Some(LastReload { at: last.at, by: last.by, outcome: outcome.to_owned(), message: may_read.then_some(last.said) })
 }

@@ -9,9 +9,9 @@ use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
-use super::ApiState;
-use super::convert::texts;
-use super::error::Rejection;
+use crate::api::ApiState;
+use crate::api::convert::texts;
+use crate::api::error::Rejection;
 use crate::compile::bound_targets;
 use crate::compile::names::waiting_in;
 use crate::control::View;

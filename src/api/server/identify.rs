@@ -11,12 +11,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 
-use super::ApiState;
-use super::access::{bearer, demand};
-use super::error::Rejection;
 use super::places::{EACH_CALLER, Place};
+use crate::api::ApiState;
+use crate::api::error::Rejection;
+use crate::api::execute::demand;
 use crate::control::{Asker, ControlPlane, REFUSALS_INTERVAL};
-use crate::model::{Caller, actions};
+use crate::model::{Caller, actions, token};
 
 /// Questions that are about no object, and the type that each needs `read` on.
 const GENERAL: [(&str, &str); 5] = [
@@ -28,7 +28,7 @@ const GENERAL: [(&str, &str); 5] = [
 ];
 
 /// What nobody has to say who they are for: whether this lives, and what it is.
-pub(super) const OPEN: [&str; 5] = ["/healthz", "/readyz", "/version", "/openapi.json", "/metadata/endpoints"];
+pub(in crate::api) const OPEN: [&str; 5] = ["/healthz", "/readyz", "/version", "/openapi.json", "/metadata/endpoints"];
 
 /// Intervals between two looks at what is beyond the limits of the audit log: an hour of them.
 const PRUNED_EVERY: u64 = 12;
@@ -41,10 +41,10 @@ const SHOWN: usize = 200;
 
 /// From where a request came over the network.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub(in crate::api) struct Peer(pub(in crate::api) IpAddr);
 
 /// Middleware of the control socket and the network listener.
-pub(super) async fn identify(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+pub(in crate::api) async fn identify(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let place = request.extensions().get::<Arc<Place>>().cloned();
     let admitted = admitted(&state, &mut request);
@@ -106,4 +106,21 @@ fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Rejection> {
     // Whatever the method: HEAD is answered like GET, and tells how long the answer would be.
     let general = GENERAL.iter().find(|(path, _)| request.uri().path() == *path);
     general.map_or(Ok(()), |(_, kind)| demand(state, caller, actions::read(kind)))
+}
+
+/// The caller whom a request names by its `Authorization` header; `None`: it names nobody.
+///
+/// # Errors
+/// The token is not a good one.
+fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Caller>, Rejection> {
+    let Some(header) = header else { return Ok(None) };
+    let presented = header
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
+        .map(|(_, token)| token)
+        .ok_or_else(|| Rejection::unauthenticated("the Authorization header is not of the form `Bearer TOKEN`"))?;
+    let view = state.control.view();
+    let found = token::authenticate(presented.trim(), &view.decisions.tokens, Timestamp::now());
+    let token = found.map_err(|error| Rejection::unauthenticated(error.to_string()))?;
+    Ok(Some(Caller { subject: token.bearer(), name: token.principal().to_string() }))
 }

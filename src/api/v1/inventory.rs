@@ -3,9 +3,9 @@
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 
-use super::error::Rejection;
-use super::{ApiState, arm};
 use crate::access::rights::{Right, Verb};
+use crate::api::error::Rejection;
+use crate::api::{ApiState, arm};
 use crate::control::View;
 use crate::interface::{Group, Interface, InterfaceAddress, List};
 use crate::model::decisions::{Connection, Item, ItemKind};

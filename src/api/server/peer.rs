@@ -8,7 +8,7 @@ use crate::model::{Caller, Subject};
 
 /// The caller with these ids, the name that `/etc/passwd` gives the uid, and the groups that the process is in. Of a
 /// process that has ended or changed its ids meanwhile, the groups are those that `/etc/group` lists the user in.
-pub(super) fn caller(peer: UCred) -> Caller {
+pub(in crate::api) fn caller(peer: UCred) -> Caller {
     let (uid, gid) = (peer.uid(), peer.gid());
     let name = name_of(uid);
     let groups = peer.pid().and_then(Pid::from_raw).and_then(|pid| groups_of(pid, uid));

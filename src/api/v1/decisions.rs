@@ -7,9 +7,9 @@ use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 
-use super::error::Rejection;
-use super::execute::apply;
-use super::{ApiState, convert};
+use crate::api::error::Rejection;
+use crate::api::execute::apply;
+use crate::api::{ApiState, convert};
 use crate::control::{Decide, DecideAll, Decided, Decision, Selection, Until};
 use crate::interface::{self, DecidedAll, List, Transition};
 use crate::model::{Caller, ConnectionState};

@@ -7,8 +7,8 @@ use axum::extract::{Path, Query, State};
 use axum::{Extension, Json};
 use serde::Deserialize;
 
-use super::ApiState;
-use super::error::Rejection;
+use crate::api::ApiState;
+use crate::api::error::Rejection;
 use crate::compile::names::{Waiting, waiting_in};
 use crate::control::View;
 use crate::dns::registry::{Explained, QueryError};
