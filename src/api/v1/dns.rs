@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 
 use crate::api::ApiState;
 use crate::api::error::Rejection;
@@ -11,8 +12,13 @@ use crate::interface::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, List};
 use crate::model::{Caller, RecordData, RecordSet, ResolutionPolicy};
 use crate::snapshot::dns::{Name, Node, ResolverPlan, Zone};
 
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/vnets/{vnet}/dns", get(plan))
+}
+
 /// `GET /v1/vnets/{vnet}/dns`: what its resolver answers, of what the caller may read.
-pub(super) async fn plan(
+async fn plan(
     State(state): State<ApiState>,
     caller: Extension<Caller>,
     Path(vnet): Path<String>,

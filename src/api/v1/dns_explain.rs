@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
 use crate::api::ApiState;
@@ -15,6 +16,11 @@ use crate::dns::registry::{Explained, QueryError};
 use crate::dns::resolver::{By, RecordText, TraceStep};
 use crate::interface::{DnsExplanation, DnsHop, DnsRecord, List};
 use crate::model::{Caller, Key};
+
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/vnets/{vnet}/dns/explain", get(explain))
+}
 
 /// Which name.
 #[derive(Debug, Deserialize)]
@@ -30,7 +36,7 @@ fn address() -> String {
 }
 
 /// `GET /v1/vnets/{vnet}/dns/explain?name=…&type=…`
-pub(super) async fn explain(
+async fn explain(
     State(state): State<ApiState>,
     caller: Extension<Caller>,
     Path(vnet): Path<String>,

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 
 use super::dns::{policy, written};
 use crate::api::ApiState;
@@ -15,11 +16,13 @@ use crate::model::refusal::Refusal;
 use crate::model::{Caller, DnsZone, Key, names};
 use crate::snapshot::dns::Name;
 
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/dns-zones", get(list)).route("/dns-zones/{zone}", get(one))
+}
+
 /// `GET /v1/dns-zones`
-pub(super) async fn list(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-) -> Json<List<PrivateZone>> {
+async fn list(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Json<List<PrivateZone>> {
     let whole = state.control.view();
     let seen = whole.seen_by(&caller);
     let mut zones = own(&whole, &seen, &|_| true);
@@ -31,7 +34,7 @@ pub(super) async fn list(
 }
 
 /// `GET /v1/dns-zones/{zone}`: with its records; one of somebody's own and one that came about beside it have one name.
-pub(super) async fn one(
+async fn one(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,

@@ -6,7 +6,8 @@ use std::sync::PoisonError;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
 use crate::api::ApiState;
@@ -20,6 +21,11 @@ use crate::model::{BackendState, Caller, Key, LinkResource, PortSpec, PrivateEnd
 use crate::observe::traffic;
 use crate::snapshot::dns::ResolverPlan;
 
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/vnets/{vnet}/diagnosis", get(diagnosis))
+}
+
 /// The name in question.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,7 +37,7 @@ pub(super) struct Asked {
 const MOST_ALIASES: usize = 8;
 
 /// `GET /v1/vnets/{vnet}/diagnosis?name=…`: what is known of `name` there, of what the caller may read.
-pub(super) async fn diagnosis(
+async fn diagnosis(
     State(state): State<ApiState>,
     caller: Extension<Caller>,
     Path(vnet): Path<String>,

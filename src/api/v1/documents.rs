@@ -5,18 +5,28 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Json};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 use tokio::io::AsyncReadExt as _;
 
 use crate::api::ApiState;
 use crate::api::error::Rejection;
-use crate::api::execute::apply_with;
+use crate::api::execute::{apply_with, demand};
 use crate::control::{ApplyFile, Changed, Put, Report, difference};
-use crate::interface::{Applied, Document, Exported, FieldChange, List, ObjectChange, Skipped};
-use crate::model::{Caller, Item};
+use crate::interface::{Applied, Document, Exported, FieldChange, List, ObjectChange, Reload, Skipped};
+use crate::model::{Caller, Item, actions};
+
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/apply", post(apply_document))
+        .route("/export", get(export))
+        .route("/backup", post(backup))
+        .route("/reload", post(reload))
+}
 
 /// `POST /v1/apply`
-pub(super) async fn apply_document(
+async fn apply_document(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
@@ -50,11 +60,20 @@ pub(super) async fn apply_document(
     Ok(Json(List::one(applied)))
 }
 
-/// `GET /v1/export`: what the caller may read of the live state, as a document.
-pub(super) async fn export(
+/// `POST /v1/reload`: the same as SIGHUP, with the caller's rights.
+async fn reload(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
-) -> Json<List<Exported>> {
+) -> Result<Json<List<Reload>>, Rejection> {
+    // Before the file is read: what it says is told to nobody else, its mistakes included.
+    demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
+    let report = (state.reload)(&caller)?;
+    let notes = report.to_string().lines().map(str::to_owned).collect();
+    Ok(Json(List::one(Reload { notes, file: report.into() })))
+}
+
+/// `GET /v1/export`: what the caller may read of the live state, as a document.
+async fn export(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Json<List<Exported>> {
     let document = (state.export)(&state.control.view().exportable(&caller));
     Json(List::one(Exported { document }))
 }
@@ -106,13 +125,12 @@ const CHUNK: usize = 64 * 1024;
 
 /// `POST /v1/backup`: a copy of the state as of now, as the bytes of a database. The daemon writes no file that a caller
 /// names.
-pub(super) async fn backup(
+async fn backup(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection> {
-    use crate::model::actions;
-    crate::api::execute::demand(&state, &caller, actions::perform(actions::BACKUP))?;
+    demand(&state, &caller, actions::perform(actions::BACKUP))?;
     if !body?.is_empty() {
         let message = "a backup is the answer to this request: the daemon writes it to no file, and takes no body";
         return Err(Rejection::bad_request(message, "body"));

@@ -1,7 +1,8 @@
 //! What follows from other objects, and cannot be changed by itself: interfaces of endpoints, and resource groups.
 
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 
 use crate::access::rights::{Right, Verb};
 use crate::api::error::Rejection;
@@ -11,8 +12,13 @@ use crate::interface::{Group, Interface, InterfaceAddress, List};
 use crate::model::decisions::{Connection, Item, ItemKind};
 use crate::model::{Caller, Key, Scope, actions, ids};
 
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/nics", get(nics)).route("/nics/{nic}", get(nic)).route("/groups", get(groups))
+}
+
 /// `GET /v1/nics`
-pub(super) async fn nics(
+async fn nics(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<List<Interface>>, Rejection> {
@@ -20,7 +26,7 @@ pub(super) async fn nics(
 }
 
 /// `GET /v1/nics/{nic}`: by its name, or that of its endpoint.
-pub(super) async fn nic(
+async fn nic(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
@@ -68,7 +74,7 @@ fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
 }
 
 /// `GET /v1/groups`
-pub(super) async fn groups(
+async fn groups(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<List<Group>>, Rejection> {

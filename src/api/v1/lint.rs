@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 use futures_util::future::join_all;
 use serde::Deserialize;
 
@@ -22,6 +23,11 @@ use crate::dns::resolver::RecordText;
 use crate::interface::{Lint, List};
 use crate::model::{Caller, Key};
 use crate::snapshot::dns::Name;
+
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/lint", get(lint))
+}
 
 /// How long the upstreams may take when somebody wants to know.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -40,7 +46,7 @@ pub(super) struct LintQuery {
 }
 
 /// `GET /v1/lint?vnet=…&ask=…`: names that will surprise somebody, in every VNet or in one, of what the caller may read.
-pub(super) async fn lint(
+async fn lint(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<LintQuery>, QueryRejection>,

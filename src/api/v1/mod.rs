@@ -1,21 +1,33 @@
-//! The paths of this program's own.
+//! The paths of this program's own: a file for each noun, with its routes.
 
-use axum::Router;
-use axum::routing::{delete, get, post};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::{Extension, Json, Router};
+use serde::de::DeserializeOwned;
 
 use super::ApiState;
+use super::error::Rejection;
+use super::execute::done;
+use crate::control::{Delete, View};
+use crate::interface::{Done, List};
+use crate::model::Caller;
+use crate::model::decisions::ItemKind;
 
-/// Roles, assignments, tokens.
+/// Why somebody may do something.
 mod access;
 
-/// Commands.
-mod changes;
+/// Assignments of roles.
+mod assignments;
+
+/// The audit log.
+mod audit;
 
 /// What is not as it should be.
 pub(super) mod conditions;
 
-/// Decisions about connections.
-mod decisions;
+/// Connections, and decisions about them.
+mod connections;
 
 /// Private names.
 mod dns;
@@ -32,20 +44,38 @@ mod doctor;
 /// Documents of any author.
 mod documents;
 
+/// Endpoints.
+mod endpoints;
+
+/// Sessions, and what would become of a packet.
+mod flows;
+
 /// Interfaces and groups.
 mod inventory;
 
 /// Names that will surprise somebody.
 mod lint;
 
-/// Lists, objects, status, flows, explain.
-mod reads;
+/// Link resources.
+mod resources;
+
+/// Roles.
+mod roles;
 
 /// Rule sets.
 mod security_groups;
 
+/// What is so.
+mod status;
+
+/// Bearer tokens.
+mod tokens;
+
 /// Quotas and rates.
 mod usage;
+
+/// VNets.
+mod vnets;
 
 /// Waiting for a change.
 mod watch;
@@ -53,55 +83,53 @@ mod watch;
 /// Who used a NAT address and port.
 mod who;
 
+type Answer<T> = Result<Json<List<T>>, Rejection>;
+type Body = Result<Bytes, BytesRejection>;
+
 /// Everything below `/v1`.
 pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/status", get(reads::status))
-        .route("/flows", get(reads::flows))
-        .route("/who", get(who::who))
-        .route("/explain", get(reads::explain))
-        .route("/endpoints", get(reads::endpoints))
-        .route("/endpoints/{endpoint}", get(reads::endpoint).merge(delete(changes::delete_endpoint)))
-        .route("/endpoints/{endpoint}/accept-names", post(changes::accept_names))
-        .route("/connections", get(reads::connections))
-        .route("/connections/{endpoint}", get(reads::connection))
-        .route("/connections/{endpoint}/approve", post(decisions::approve))
-        .route("/connections/{endpoint}/reject", post(decisions::reject))
-        .route("/connections/{endpoint}/remove", post(decisions::remove))
-        .route("/resources", get(reads::resources))
-        .route("/resources/{resource}", get(reads::resource).merge(delete(changes::delete_resource)))
-        .route("/nics", get(inventory::nics))
-        .route("/nics/{nic}", get(inventory::nic))
-        .route("/groups", get(inventory::groups))
-        .route("/resources/{resource}/connections/approve", post(decisions::approve_all))
-        .route("/resources/{resource}/connections/reject", post(decisions::reject_all))
-        .route("/vnets", get(reads::vnets))
-        .route("/vnets/{vnet}/dns", get(dns::plan))
-        .route("/vnets/{vnet}/diagnosis", get(doctor::diagnosis))
-        .route("/vnets/{vnet}/dns/explain", get(dns_explain::explain))
-        .route("/vnets/{vnet}", get(reads::vnet).merge(delete(changes::delete_vnet)))
-        .route("/dns-zones", get(dns_zones::list))
-        .route("/dns-zones/{zone}", get(dns_zones::one))
-        .route("/lint", get(lint::lint))
-        .route("/security-groups", get(security_groups::list))
-        .route("/security-groups/{group}", get(security_groups::one).delete(security_groups::delete))
-        .route("/epoch", get(watch::epoch))
-        .route("/roles", get(access::roles).post(access::create_role))
-        .route("/roles/{role}", get(access::role).delete(access::delete_role))
-        .route("/assignments", get(access::assignments).post(access::create_assignment))
-        .route("/assignments/{id}", get(access::assignment).delete(access::delete_assignment))
-        .route("/tokens", get(access::tokens).post(access::create_token))
-        .route("/tokens/{name}", delete(access::revoke_token))
-        .route("/tokens/{name}/rotate", post(access::rotate_token))
-        .route("/access/why", get(access::why))
-        .route("/whoami", get(access::whoami))
-        .route("/apply", post(documents::apply_document))
-        .route("/export", get(documents::export))
-        .route("/backup", post(documents::backup))
-        .route("/usage", get(usage::usage))
-        .route("/audit", get(reads::audit))
-        .route("/audit/verify", get(reads::verify))
-        .route("/audit/export", get(reads::export))
-        .route("/ca", get(reads::authority))
-        .route("/reload", post(changes::reload))
+    let nouns = [
+        access::routes(),
+        assignments::routes(),
+        audit::routes(),
+        connections::routes(),
+        dns::routes(),
+        dns_explain::routes(),
+        dns_zones::routes(),
+        doctor::routes(),
+        documents::routes(),
+        endpoints::routes(),
+        flows::routes(),
+        inventory::routes(),
+        lint::routes(),
+        resources::routes(),
+        roles::routes(),
+        security_groups::routes(),
+        status::routes(),
+        tokens::routes(),
+        usage::routes(),
+        vnets::routes(),
+        watch::routes(),
+        who::routes(),
+    ];
+    nouns.into_iter().fold(Router::new(), Router::merge)
+}
+
+/// The view in force, with what `caller` may read of it.
+fn seen(state: &ApiState, caller: &Caller) -> View {
+    state.control.view().seen_by(caller)
+}
+
+/// Deletes one object of `kind`.
+async fn delete_item(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(reference): Path<String>,
+    kind: ItemKind,
+) -> Result<Json<List<Done>>, Rejection> {
+    done(state, caller, Delete { kind, reference }).await
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
+    serde_json::from_slice(body).map_err(Rejection::bad_body)
 }

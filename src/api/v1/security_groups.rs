@@ -1,9 +1,10 @@
 //! Rule sets: listed, shown, deleted.
 
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 
-use super::changes::delete_item;
+use super::delete_item;
 use crate::api::ApiState;
 use crate::api::error::Rejection;
 use crate::interface::{Done, List, SecurityGroup, SecurityGroupStatus};
@@ -13,17 +14,19 @@ use crate::model::references::resolve;
 use crate::model::refusal::Refusal;
 use crate::model::{Caller, Key, Model};
 
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/security-groups", get(list)).route("/security-groups/{group}", get(one).delete(delete_group))
+}
+
 /// `GET /v1/security-groups`
-pub(super) async fn list(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-) -> Json<List<SecurityGroup>> {
+async fn list(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Json<List<SecurityGroup>> {
     let model = &state.control.view().seen_by(&caller).decisions.model;
     Json(List::new(model.security_groups.iter().map(|(key, group)| shown(model, key, group)).collect()))
 }
 
 /// `GET /v1/security-groups/{group}`
-pub(super) async fn one(
+async fn one(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,
@@ -35,7 +38,7 @@ pub(super) async fn one(
 }
 
 /// `DELETE /v1/security-groups/{group}`
-pub(super) async fn delete(
+async fn delete_group(
     state: State<ApiState>,
     caller: Extension<Caller>,
     name: Path<String>,

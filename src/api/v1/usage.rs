@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 
-use super::reads::{Answer, seen};
+use super::{Answer, seen};
 use crate::access::rights::Right;
 use crate::api::ApiState;
 use crate::control::View;
@@ -15,11 +16,16 @@ use crate::model::rules::{QuotaScope, short};
 use crate::model::{Caller, Key, LinkResource, PrivateEndpoint, Quota, Rates, Scope, actions, rules};
 use crate::observe::{EndpointTotals, Sample};
 
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/usage", get(usage))
+}
+
 /// For how long traffic is watched where something has a rate: a rate counts by the second.
 const WATCHED: Duration = Duration::from_secs(1);
 
 /// Quotas and what counts against them; rates and what passed in the second that the answer took.
-pub(super) async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Usage> {
+async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Usage> {
     let view = seen(&state, &caller);
     let quota = |line: rules::Usage| Usage {
         quota: line.quota.to_owned(),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
 use crate::api::ApiState;
@@ -12,6 +13,11 @@ use crate::api::error::Rejection;
 use crate::api::server::places::CallerLimit;
 use crate::interface::{Epoch, List};
 use crate::model::Caller;
+
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/epoch", get(epoch))
+}
 
 /// Longest wait in seconds: well within what any request may take.
 const LONGEST: u64 = 15;
@@ -35,7 +41,7 @@ pub(super) struct EpochQuery {
 /// `GET /v1/epoch?after=…&wait=…`: the number of what is in force, as soon as it is another one than `after`, but at
 /// the latest after `wait` seconds. It says that something has changed that the caller may see, not what, and so needs no
 /// right: who sees everything gets the number of the publication, others one that tells no more than whether it is another.
-pub(super) async fn epoch(
+async fn epoch(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<EpochQuery>, QueryRejection>,

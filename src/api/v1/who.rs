@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::{Extension, Json};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -19,6 +20,11 @@ use crate::observe::flow_log::{Losses, Sought};
 use crate::observe::flows::side;
 use crate::observe::who::{Trace, Traces};
 
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/who", get(who))
+}
+
 /// Whose session is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,7 +35,7 @@ pub(super) struct WhoQuery {
 }
 
 /// `GET /v1/who?nat=…&backend=…&at=…`
-pub(super) async fn who(
+async fn who(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<WhoQuery>, QueryRejection>,

@@ -1,21 +1,71 @@
-//! What owners decide: about one connection, or about all of a resource that are chosen.
+//! Connections: listed, shown, and what owners decide: about one, or about all of a resource that are chosen.
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
-use axum::{Extension, Json};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::{Answer, seen};
 use crate::api::error::Rejection;
 use crate::api::execute::apply;
 use crate::api::{ApiState, convert};
 use crate::control::{Decide, DecideAll, Decided, Decision, Selection, Until};
-use crate::interface::{self, DecidedAll, List, Transition};
+use crate::interface::{self, Connection, DecidedAll, List, Transition};
 use crate::model::{Caller, ConnectionState};
 
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/connections", get(connections))
+        .route("/connections/{endpoint}", get(connection))
+        .route("/connections/{endpoint}/approve", post(approve))
+        .route("/connections/{endpoint}/reject", post(reject))
+        .route("/connections/{endpoint}/remove", post(remove))
+        .route("/resources/{resource}/connections/approve", post(approve_all))
+        .route("/resources/{resource}/connections/reject", post(reject_all))
+}
+
+/// Which connections are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConnectionQuery {
+    #[serde(default)]
+    pending: bool,
+}
+
+/// `GET /v1/connections?pending=true`
+async fn connections(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    query: Result<Query<ConnectionQuery>, QueryRejection>,
+) -> Answer<Connection> {
+    let Query(ConnectionQuery { pending }) = query?;
+    Ok(Json(List::new(
+        seen(&state, &caller)
+            .connections(pending)
+            .into_iter()
+            .map(|one| convert::connection(one, &state.observer, state.control.now()))
+            .collect(),
+    )))
+}
+
+/// `GET /v1/connections/{endpoint}`
+async fn connection(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    Path(reference): Path<String>,
+) -> Answer<Connection> {
+    let view = seen(&state, &caller).connection(&reference, None);
+    let view = view.map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    Ok(Json(List::one(convert::connection(view, &state.observer, state.control.now()))))
+}
+
 /// `POST /v1/connections/{endpoint}/approve`
-pub(super) async fn approve(
+async fn approve(
     state: State<ApiState>,
     caller: Extension<Caller>,
     endpoint: Path<String>,
@@ -25,7 +75,7 @@ pub(super) async fn approve(
 }
 
 /// `POST /v1/connections/{endpoint}/reject`
-pub(super) async fn reject(
+async fn reject(
     state: State<ApiState>,
     caller: Extension<Caller>,
     endpoint: Path<String>,
@@ -35,7 +85,7 @@ pub(super) async fn reject(
 }
 
 /// `POST /v1/connections/{endpoint}/remove`
-pub(super) async fn remove(
+async fn remove(
     state: State<ApiState>,
     caller: Extension<Caller>,
     endpoint: Path<String>,
@@ -45,7 +95,7 @@ pub(super) async fn remove(
 }
 
 /// `POST /v1/resources/{resource}/connections/approve`
-pub(super) async fn approve_all(
+async fn approve_all(
     state: State<ApiState>,
     caller: Extension<Caller>,
     resource: Path<String>,
@@ -55,7 +105,7 @@ pub(super) async fn approve_all(
 }
 
 /// `POST /v1/resources/{resource}/connections/reject`
-pub(super) async fn reject_all(
+async fn reject_all(
     state: State<ApiState>,
     caller: Extension<Caller>,
     resource: Path<String>,

@@ -1,20 +1,50 @@
-//! Deletions, accepted names, and the reload of the daemon's file.
+//! Endpoints: listed, shown, deleted; names that they accept.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
 
-use crate::api::ApiState;
+use super::{Answer, seen};
 use crate::api::error::Rejection;
 use crate::api::execute::{apply, done};
+use crate::api::{ApiState, convert};
 use crate::control::{Delete, Deletion, EndpointView, Put, Unchanged};
-use crate::interface::{AcceptNames, Deleted, Done, List, Reload};
+use crate::interface::{AcceptNames, Deleted, Done, Endpoint, List};
 use crate::model::decisions::{Item, ItemKind};
-use crate::model::{AcceptedNames, Caller, Model, actions};
+use crate::model::{AcceptedNames, Caller, Model};
+
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/endpoints", get(endpoints))
+        .route("/endpoints/{endpoint}", get(endpoint).delete(delete_endpoint))
+        .route("/endpoints/{endpoint}/accept-names", post(accept_names))
+}
+
+/// `GET /v1/endpoints`
+async fn endpoints(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Endpoint> {
+    let items = seen(&state, &caller).endpoints();
+    let whole = state.control.view();
+    let one = |view| convert::endpoint(view, &whole.decisions, &state.observer, state.control.now());
+    Ok(Json(List::new(items.iter().map(one).collect())))
+}
+
+/// `GET /v1/endpoints/{endpoint}`
+async fn endpoint(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    Path(reference): Path<String>,
+) -> Answer<Endpoint> {
+    let view =
+        seen(&state, &caller).endpoint(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    let whole = state.control.view();
+    Ok(Json(List::one(convert::endpoint(&view, &whole.decisions, &state.observer, state.control.now()))))
+}
 
 /// `DELETE /v1/endpoints/{endpoint}`
-pub(super) async fn delete_endpoint(
+async fn delete_endpoint(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(endpoint): Path<String>,
@@ -26,7 +56,7 @@ pub(super) async fn delete_endpoint(
 }
 
 /// `POST /v1/endpoints/{endpoint}/accept-names`
-pub(super) async fn accept_names(
+async fn accept_names(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,
@@ -55,44 +85,4 @@ pub(super) async fn accept_names(
     wanted.endpoints.insert(key, endpoint);
     let then = Put { items: Box::new(wanted), create_only: false };
     done(state, caller, Unchanged { items, seen: std::sync::Arc::clone(&view.decisions), then }).await
-}
-
-/// `DELETE /v1/resources/{resource}`
-pub(super) async fn delete_resource(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    name: Path<String>,
-) -> Result<Json<List<Done>>, Rejection> {
-    delete_item(state, caller, name, ItemKind::Resource).await
-}
-
-/// `DELETE /v1/vnets/{vnet}`
-pub(super) async fn delete_vnet(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    name: Path<String>,
-) -> Result<Json<List<Done>>, Rejection> {
-    delete_item(state, caller, name, ItemKind::Vnet).await
-}
-
-/// Deletes one object of `kind`.
-pub(super) async fn delete_item(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(reference): Path<String>,
-    kind: ItemKind,
-) -> Result<Json<List<Done>>, Rejection> {
-    done(state, caller, Delete { kind, reference }).await
-}
-
-/// `POST /v1/reload`: the same as SIGHUP, with the caller's rights.
-pub(super) async fn reload(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-) -> Result<Json<List<Reload>>, Rejection> {
-    // Before the file is read: what it says is told to nobody else, its mistakes included.
-    crate::api::execute::demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
-    let report = (state.reload)(&caller)?;
-    let notes = report.to_string().lines().map(str::to_owned).collect();
-    Ok(Json(List::one(Reload { notes, file: report.into() })))
 }

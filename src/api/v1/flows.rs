@@ -1,0 +1,83 @@
+//! Sessions, and what would become of a packet.
+
+use std::net::IpAddr;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use serde::Deserialize;
+
+use super::{Answer, seen};
+use crate::api::ApiState;
+use crate::api::error::Rejection;
+use crate::api::visible::Visible;
+use crate::interface::{Explanation, Flow, List};
+use crate::model::Caller;
+use crate::observe::explain::Question;
+
+/// Its paths.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new().route("/flows", get(flows)).route("/explain", get(explain))
+}
+
+/// What `flows` may be narrowed to.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FlowQuery {
+    endpoint: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Sessions listed unless told otherwise.
+const FLOW_LIMIT: usize = 1_000;
+
+/// `GET /v1/flows?endpoint=…&limit=…`
+async fn flows(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    query: Result<Query<FlowQuery>, QueryRejection>,
+) -> Answer<Flow> {
+    let Query(FlowQuery { endpoint, limit }) = query?;
+    let endpoint = match endpoint {
+        Some(reference) => Some(
+            seen(&state, &caller)
+                .endpoint(&reference)
+                .map_err(|refusal| Rejection::from(refusal).about(&reference))?
+                .id,
+        ),
+        None => None,
+    };
+    let visible = Visible::to(&state.control.view(), &caller);
+    if endpoint.is_none() && !visible.is_whole() {
+        let message = "sessions of every endpoint are for who may read every object: name an endpoint";
+        return Err(Rejection::bad_value("endpoint", message));
+    }
+    let limit = limit.unwrap_or(FLOW_LIMIT);
+    let flows = state.observer.flows(endpoint, limit)?;
+    Ok(Json(List::new(flows.into_iter().filter_map(|flow| visible.flow(flow)).collect())))
+}
+
+/// The packet that `explain` is about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplainQuery {
+    vnet: String,
+    source: IpAddr,
+    destination: IpAddr,
+    port: u16,
+    protocol: String,
+}
+
+/// `GET /v1/explain?vnet=…&source=…&destination=…&port=…&protocol=…`
+async fn explain(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Answer<Explanation> {
+    let Query(ExplainQuery { vnet, source, destination, port, protocol }) = query?;
+    // It tells of any endpoint, of what that is bound to and of its servers.
+    state.control.view().demand_whole(&caller)?;
+    let question = Question { vnet, source, destination, protocol, port };
+    Ok(Json(List::one(state.observer.explain(&question)?)))
+}
