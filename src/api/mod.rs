@@ -244,9 +244,7 @@ async fn traced(request: Request, next: Next) -> Response {
 
 /// A random UUID (RFC 9562 §5.4).
 fn request_id() -> String {
-    let number = (fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let part = |shift: u32, digits: u32| (number >> shift) & ((1_u128 << (digits * 4)) - 1);
-    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12))
+    uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().to_string()
 }
 
 /// What this is.

@@ -5,18 +5,10 @@ use serde_json::{Map, Value};
 /// A table of the file.
 type Table = Map<String, Value>;
 
-/// Seconds of `90d`, `12h`, `30m` or `10s`.
+/// Seconds of `90d`, `12h`, `30m`, `10s` or `1h30m`.
 pub(super) fn lifetime(text: &str) -> Result<u64, String> {
-    let form = || "write a number and a unit, such as 90d, 12h, 30m or 10s".to_owned();
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(form)?;
-    let unit = match unit {
-        "d" => 86_400,
-        "h" => 3_600,
-        "m" => 60,
-        "s" => 1,
-        _ => return Err(form()),
-    };
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(form)
+    let time = crate::config::duration(text).map(|time| time.as_secs());
+    time.ok_or_else(|| "write a number and a unit, such as 90d, 12h, 30m or 10s".to_owned())
 }
 
 /// [`lifetime`], and a number alone means seconds.

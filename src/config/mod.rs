@@ -68,6 +68,7 @@ pub use crate::model::text;
 pub use export::export;
 pub use report::{Problem, Report, Severity};
 pub use template::{schema, template};
+pub(crate) use values::duration;
 
 /// Bytes of a file at most: room for some 40,000 endpoints. More of them come over the API.
 pub const SIZE_MAX: usize = 4 << 20;

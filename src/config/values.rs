@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::{Span, SpanRelativeTo};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
@@ -335,16 +336,11 @@ fn time(node: &Node<'_>, reader: &mut Reader, examples: &str, longest: &str) -> 
     }
 }
 
-/// Days, hours, minutes and seconds, each at most once and in this order.
-fn duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut seconds = 0_u64;
-    for (unit, length) in [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)] {
-        let Some((number, after)) = rest.split_once(unit) else { continue };
-        seconds = seconds.checked_add(digits(number)?.checked_mul(length)?)?;
-        rest = after;
-    }
-    (rest.is_empty() && !text.is_empty()).then(|| Duration::from_secs(seconds))
+/// Days, hours, minutes and seconds, each at most once and in this order. Of what jiff reads, no more than that.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"dhms".contains(&byte)) && !text.contains("ms");
+    let span: Span = text.parse().ok().filter(|_| plain)?;
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
 }
 
 /// A number of digits alone: no sign, no blank.

@@ -3,6 +3,7 @@
 //! Every answer is a `List` (one object is a list of one), every refusal an `ErrorBody`. Words
 //! such as states and reasons travel as text, so that a client shows what a newer daemon says.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Key;
@@ -97,19 +98,13 @@ impl<S, T> Object<S, T> {
     }
 }
 
-/// One segment of a path, percent-encoded (RFC 3986 §2.3): a reference such as `group/name` holds a slash.
+/// All but what needs no percent sign anywhere in a URL: letters, digits and these (RFC 3986 §2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// One segment of a path, or a part of a query, percent-encoded: a reference such as `group/name` holds a slash.
 #[must_use]
 pub fn segment(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a `String` cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]

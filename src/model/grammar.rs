@@ -41,10 +41,8 @@ pub(crate) fn written(text: &str, fits: fn(&str) -> bool) -> Cow<'_, str> {
     if fits(text) {
         return text.into();
     }
-    let encoded = |byte: u8| {
-        if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
-    };
-    let encoded: String = text.to_lowercase().bytes().map(encoded).collect();
+    let folded = text.to_lowercase();
+    let encoded = percent_encoding::utf8_percent_encode(&folded, percent_encoding::NON_ALPHANUMERIC);
     format!("%{encoded}").into()
 }
 

@@ -249,11 +249,7 @@ pub fn guid(purpose: &str, key: &Key) -> String {
     let digest = Sha256::digest(format!("privlink {purpose} {}", key.folded()));
     let mut bytes = [0_u8; 16];
     bytes.copy_from_slice(&digest[..16]);
-    bytes[6] = 0x80 | (bytes[6] & 0x0f);
-    bytes[8] = 0x80 | (bytes[8] & 0x3f);
-    let number = u128::from_be_bytes(bytes);
-    let part = |shift: u32, digits: u32| (number >> shift) & ((1_u128 << (digits * 4)) - 1);
-    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12))
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
 #[cfg(test)]

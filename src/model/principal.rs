@@ -127,21 +127,17 @@ impl TokenId {
         }
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hasher.finalize()[..16]);
-        bytes[6] = bytes[6] & 0x0f | 0x80;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let hex = to_hex(&bytes);
-        Self([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string())
     }
 }
 
 impl FromStr for TokenId {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let id = text.to_ascii_lowercase();
-        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let valid = id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && id.split('-').all(digits);
+        // Of the forms of a UUID only the usual one.
+        let id = uuid::Uuid::try_parse(text).ok().map(|id| id.to_string()).filter(|id| id.eq_ignore_ascii_case(text));
         let remedy = "it is a UUID; whoever holds the token sees it in `privlink whoami`";
-        if valid { Ok(Self(id)) } else { Err(Malformed::new(text, "id of a token", remedy)) }
+        id.map(Self).ok_or_else(|| Malformed::new(text, "id of a token", remedy))
     }
 }
 

@@ -10,6 +10,7 @@ use super::Rejection;
 use super::ask::{ArmRequest, Looks, lists};
 use super::body::{JsonField, NOT_BY_PATCH};
 use crate::access::rights::{Right, Verb};
+use crate::interface::segment;
 use crate::model::Tags;
 use crate::model::decisions::Item;
 use crate::model::ids::ArmId;
@@ -140,16 +141,9 @@ pub(super) fn page<T>(
         let kept = ask.query.iter().filter(|(name, _)| *name != "$skiptoken");
         let token = ("$skipToken".to_owned(), last);
         let query =
-            kept.chain([(&token.0, &token.1)]).map(|(name, value)| format!("{}={}", percent(name), percent(value)));
+            kept.chain([(&token.0, &token.1)]).map(|(name, value)| format!("{}={}", segment(name), segment(value)));
         let (base, path, query) = (&ask.base, &ask.path, query.collect::<Vec<_>>().join("&"));
         body.insert("nextLink".into(), json!(format!("{base}{path}?{query}")));
     }
     Ok(ArmResponse::ok(Value::Object(body)))
-}
-
-/// Percent-encoded but for what needs it nowhere (RFC 3986 §2.3).
-fn percent(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let encoded = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(encoded).collect()
 }

@@ -317,15 +317,7 @@ pub(super) fn query(uri: &Uri, options: &[&str]) -> Result<BTreeMap<String, Stri
 
 /// Without percent signs; what is no text afterwards keeps a sign in place of what is wrong.
 pub(in super::super) fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let digits = after.get(..2).filter(|_| first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Scheme and host as the client named them: what it reaches us by is what it can follow.
