@@ -11,8 +11,8 @@
 #
 # Sourced, it is a library: `lab_enter SCRIPT ARGS...` restarts the script inside a lab, `lab_build` makes the networks that
 # its input describes, `lab_in` and `lab_start` run programs in them, `lab_standard` and `lab_two_legs` are ready-made.
-# They are built by the example `lab` (tests/support/lab/main.rs), which lies beside the daemon's program: PRIVLINK_LAB_BUILDER
-# names another.
+# They are built by the example `lab` (tests/support/lab/main.rs): PRIVLINK_LAB_BUILDER, or the one beside PRIVLINK_BIN, or the
+# one of this folder, which is made if it is not there.
 set -euo pipefail
 
 LAB_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -35,9 +35,8 @@ lab_enter() {
     lab_prepare
     return
   fi
-  PRIVLINK_LAB_BUILDER=$(realpath "${PRIVLINK_LAB_BUILDER:-$(dirname "${PRIVLINK_BIN:-$LAB_HERE/../target/release/privlink}")/examples/lab}")
+  PRIVLINK_LAB_BUILDER=$(lab_builder) || lab_die "there is no builder of networks: cargo build --example lab makes it"
   export PRIVLINK_LAB_BUILDER
-  [[ -x $PRIVLINK_LAB_BUILDER ]] || lab_die "no $PRIVLINK_LAB_BUILDER: cargo build --release --example lab makes it"
   local flags=(--net --mount --pid --fork --kill-child)
   ((EUID == 0)) || flags+=(--user --map-root-user)
   unshare "${flags[@]}" true 2>/dev/null || lab_die "this machine refuses new namespaces: run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
@@ -65,6 +64,14 @@ lab_enter() {
   wait "$tail" 2>/dev/null || true
   lab_is_up || rm -rf "$LAB_STATE"
   exit "$status"
+}
+
+lab_builder() {
+  local target=${CARGO_TARGET_DIR:-$LAB_HERE/../target} place
+  for place in "${PRIVLINK_LAB_BUILDER:-}" "$(dirname "${PRIVLINK_BIN:-none}")/examples/lab" "$target"/{release,debug}/examples/lab; do
+    [[ ! -x $place ]] || { realpath "$place" && return; }
+  done
+  (cd "$LAB_HERE/.." && PATH=$PATH:$HOME/.cargo/bin cargo build --quiet --locked --example lab) >&2 && realpath "$target/debug/examples/lab"
 }
 
 # First steps inside: this process's number as the outside sees it, own /proc and /run/netns.
