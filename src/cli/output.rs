@@ -1,4 +1,5 @@
-//! Tables, JSON and the spelling of values.
+//! Tables, JSON and the spelling of values. Tables are by hand: on a narrow terminal the widest
+//! columns are cut first, and the rest is twenty lines.
 
 use std::io::{self, Write};
 

@@ -73,8 +73,14 @@ mod tests {
 
     #[test]
     fn times_have_units_or_are_seconds() {
-        for (text, seconds) in [("30", Ok(30)), ("30s", Ok(30)), ("2m", Ok(120)), ("1h", Ok(3_600)), ("1d", Ok(86_400))]
-        {
+        for (text, seconds) in [
+            ("30", Ok(30)),
+            ("30s", Ok(30)),
+            ("2m", Ok(120)),
+            ("1h", Ok(3_600)),
+            ("1d", Ok(86_400)),
+            ("1h30m", Ok(5_400)),
+        ] {
             assert_eq!(duration(text), seconds, "{text}");
         }
         for text in ["", "s", "-1", "1.5h", "2 m", "99999999999999999999d", "ü"] {

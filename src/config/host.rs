@@ -1,5 +1,7 @@
 //! `[daemon]` and `[[attachment]]` to the host's configuration.
 
+use strum::VariantArray as _;
+
 use super::build::Builder;
 use super::file::{Attachment, Daemon, File, LimitsTable};
 use super::read::At;
@@ -61,7 +63,7 @@ impl Builder {
 
     fn quotas(&mut self, table: &Daemon) -> Quotas {
         let Some(table) = &table.quotas else { return Quotas::default() };
-        Quota::ALL.into_iter().fold(Quotas::default(), |quotas, quota| {
+        Quota::VARIANTS.iter().fold(Quotas::default(), |quotas, &quota| {
             let limit = match quota {
                 Quota::VnetsPerSubscription => &table.vnets_per_subscription,
                 Quota::ResourcesPerSubscription => &table.resources_per_subscription,

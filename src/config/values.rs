@@ -453,6 +453,9 @@ mod tests {
             ("4m2h", None),
             ("+5m", None),
             ("5m5m", None),
+            ("5ms", None),
+            ("1hour", None),
+            ("-5m", None),
             ("99999999999999999999h", None),
         ] {
             assert_eq!(duration(text), expected.map(Duration::from_secs), "{text}");

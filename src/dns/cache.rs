@@ -1,4 +1,5 @@
-//! A bounded memory in two generations: what is asked for stays, what nobody asks for is forgotten as a whole.
+//! A bounded memory in two generations: what is asked for stays, what nobody asks for is forgotten as a whole. By hand:
+//! a list of the least recently used, as libraries keep it, costs a write on every hit.
 
 use std::collections::HashMap;
 use std::mem;

@@ -9,7 +9,8 @@ use crate::snapshot::ConnectionState::{self, Approved, Disconnected, Pending, Re
 pub const PENDING_MAX: usize = 20;
 
 /// What can be done to a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Action {
     /// By the owner.
     Approve,
@@ -24,12 +25,7 @@ pub enum Action {
 impl Action {
     /// The word of the command line.
     pub fn verb(self) -> &'static str {
-        match self {
-            Self::Approve => "approve",
-            Self::Reject => "reject",
-            Self::Remove => "remove",
-            Self::Delete => "delete",
-        }
+        self.into()
     }
 }
 

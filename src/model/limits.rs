@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 /// Azure's limitations of 2019, a row each (`docs/azure.md`): `true` where a row is lifted. Delegated subnets take no
 /// endpoints either way.
@@ -70,7 +71,8 @@ pub struct TimeoutOverrides {
 }
 
 /// What quotas count. [`Quota::name`] is the key below `[daemon] quotas`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Quota {
     /// VNets of a subscription.
     VnetsPerSubscription,
@@ -87,32 +89,15 @@ pub enum Quota {
 }
 
 impl Quota {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::VnetsPerSubscription,
-        Self::ResourcesPerSubscription,
-        Self::NatIpsPerResource,
-        Self::EndpointsPerSubscription,
-        Self::EndpointsPerVnet,
-        Self::EndpointsPerResource,
-    ];
-
     /// Its key in the file.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::VnetsPerSubscription => "vnets_per_subscription",
-            Self::ResourcesPerSubscription => "resources_per_subscription",
-            Self::NatIpsPerResource => "nat_ips_per_resource",
-            Self::EndpointsPerSubscription => "endpoints_per_subscription",
-            Self::EndpointsPerVnet => "endpoints_per_vnet",
-            Self::EndpointsPerResource => "endpoints_per_resource",
-        }
+        self.into()
     }
 }
 
 /// How much there may be; what is not set is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quotas([Option<u64>; Quota::ALL.len()]);
+pub struct Quotas([Option<u64>; Quota::COUNT]);
 
 impl Quotas {
     /// At most how many; `None`: any number.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::caseless::{Malformed, to_hex};
+use super::caseless::Malformed;
 
 /// Something that roles are assigned to. As text `uid:1000`, `gid:20`, `token:ci`, `token-id:UUID`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

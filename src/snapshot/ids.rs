@@ -1,8 +1,8 @@
 //! Ids and small words shared by both planes.
 
-use std::fmt;
-
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 /// Position of an attachment (a TUN device and the VNet behind it) in [`super::Snapshot`] and in
 /// every worker's device list. Fixed for the life of the process.
@@ -28,7 +28,7 @@ pub struct TargetId(pub u16);
 pub struct Generation(pub u32);
 
 /// State of the connection between an endpoint and its resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, Display)]
 pub enum ConnectionState {
     /// Waits for the resource's owner; passes nothing.
     Pending,
@@ -40,21 +40,11 @@ pub enum ConnectionState {
     Disconnected,
 }
 
-impl fmt::Display for ConnectionState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pending => "Pending",
-            Self::Approved => "Approved",
-            Self::Rejected => "Rejected",
-            Self::Disconnected => "Disconnected",
-        })
-    }
-}
-
 /// Transport protocols a link resource may expose. The discriminant is the IANA protocol number
 /// of the IPv4 header; ICMPv6 echo counts as [`Protocol::Icmp`] too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 #[repr(u8)]
 pub enum Protocol {
     /// ICMP echo, translated by identifier (RFC 5508).
@@ -63,14 +53,4 @@ pub enum Protocol {
     Tcp = 6,
     /// UDP.
     Udp = 17,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Icmp => "icmp",
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
 }

@@ -203,8 +203,9 @@ pub struct Resource {
 }
 
 /// How a new session finds its backend among those that take new ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, strum::Display)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Balance {
     /// The one with the fewest live sessions of this resource.
     #[default]
@@ -212,15 +213,6 @@ pub enum Balance {
     /// Always the same one for one client address, as long as it takes sessions (rendezvous hashing: what becomes of
     /// another backend moves nobody else).
     Source,
-}
-
-impl std::fmt::Display for Balance {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::LeastSessions => "least-sessions",
-            Self::Source => "source",
-        })
-    }
 }
 
 /// One member of one subresource: the backends an endpoint address reaches.

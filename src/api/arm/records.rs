@@ -30,7 +30,7 @@ impl Asked {
         if text.eq_ignore_ascii_case("SOA") {
             return Ok(Self::Soa);
         }
-        RecordType::of(text).map(Self::Set).ok_or_else(Rejection::unknown_path)
+        text.parse().map(Self::Set).map_err(|_| Rejection::unknown_path())
     }
 
     fn name(self) -> &'static str {

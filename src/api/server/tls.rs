@@ -158,21 +158,13 @@ fn certificates(path: &Path, pem: &str) -> Result<Vec<CertificateDer<'static>>, 
 /// SHA-256 of the first certificate of `pem`.
 fn fingerprint(path: &Path, pem: &str) -> Result<String, TlsError> {
     let chain = certificates(path, pem)?;
-    Ok(chain.first().map(|certificate| hexadecimal(&Sha256::digest(certificate))).unwrap_or_default())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    Ok(chain.first().map(|certificate| crate::model::to_hex(&Sha256::digest(certificate))).unwrap_or_default())
 }
 
 /// The authority's name has a part of its key: two daemons' authorities are two names.
 fn ca_name(key: &KeyPair) -> String {
     let digest = Sha256::digest(key.public_key_raw());
-    format!("privlink {}", hexadecimal(&digest[..6]))
+    format!("privlink {}", crate::model::to_hex(&digest[..6]))
 }
 
 fn ca_params(name: &str, now: Timestamp) -> Result<CertificateParams, TlsError> {

@@ -1,5 +1,6 @@
 //! As much of an eBPF assembler as the steering program needs: registers, a few instructions, and
-//! labels for forward jumps (kernel `Documentation/bpf/standardization/instruction-set.rst`).
+//! labels for forward jumps (kernel `Documentation/bpf/standardization/instruction-set.rst`). By hand: libraries bring a
+//! compiler or a loader, and the program is one screen.
 
 /// One instruction as the kernel reads it (`struct bpf_insn`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use super::Table;
 
 /// One of Azure's clouds. It chooses the zones of typed resources, and what clients are told of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Cloud {
     /// The public one.
     #[default]
@@ -46,11 +47,7 @@ impl Cloud {
 
     /// The word of the file.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Commercial => "commercial",
-            Self::Government => "government",
-            Self::China => "china",
-        }
+        self.into()
     }
 
     /// Its portal.

@@ -1,6 +1,5 @@
 //! Records that somebody wrote into a zone of their own: the types that Azure's private DNS zones have.
 
-use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +81,8 @@ impl RecordData {
 /// The types of records that a zone may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[derive(strum::Display, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "UPPERCASE", ascii_case_insensitive)]
 pub enum RecordType {
     /// See [`RecordData::A`].
     A,
@@ -100,33 +101,10 @@ pub enum RecordType {
 }
 
 impl RecordType {
-    /// Every type.
-    pub const ALL: [Self; 7] = [Self::A, Self::Aaaa, Self::Cname, Self::Mx, Self::Ptr, Self::Srv, Self::Txt];
-
     /// As zone files and Azure write it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::A => "A",
-            Self::Aaaa => "AAAA",
-            Self::Cname => "CNAME",
-            Self::Mx => "MX",
-            Self::Ptr => "PTR",
-            Self::Srv => "SRV",
-            Self::Txt => "TXT",
-        }
-    }
-
-    /// The type that `text` names, without regard to case.
-    #[must_use]
-    pub fn of(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(text))
-    }
-}
-
-impl fmt::Display for RecordType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        self.into()
     }
 }
 
