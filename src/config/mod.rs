@@ -267,8 +267,8 @@ pub fn parse_document(text: &str, name: &str, live: &Model) -> Result<Document, 
 /// Everything that is wrong with it.
 pub fn parse_tables(tables: &Map<String, Value>, name: &str, live: &Model) -> Result<Document, Report> {
     let numbers = objects::numbers(tables);
-    let tree = objects::Tree::new(tables, &numbers);
-    document(&tree.root, &Places::Paths(&tree.paths), name, live)
+    let (root, fields) = objects::tree(tables, &numbers);
+    document(&root, &Places::Fields(&fields), name, live)
 }
 
 fn document(root: &DeTable<'_>, places: &Places<'_>, name: &str, live: &Model) -> Result<Document, Report> {

@@ -1,29 +1,55 @@
-//! A document in JSON: the tables of a file, as a tree like that of a file's text. A place in it is a field path, such
-//! as `vnet[0].subnets[1].prefix`; the tree counts its values, and a number stands for each path.
+//! A document in JSON: the tables of a file, as a tree like that of a file's text. Its values are numbered, and a number
+//! is their place; a field path such as `vnet[0].subnets[1].prefix` follows from it.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-/// The tree of a document, and the field path of each of its values.
-#[derive(Debug)]
-pub(super) struct Tree<'t> {
-    /// Its tables.
-    pub(super) root: DeTable<'t>,
-    /// By the numbers that stand for places in `root`.
-    pub(super) paths: Vec<String>,
+/// The values of a document by their numbers. Each names the one it stands in, so that a document needs no more memory
+/// than in proportion to its length, however long its keys are.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'t>(Vec<(usize, Step<'t>)>);
+
+/// How to get from a value to one within it.
+#[derive(Clone, Copy, Debug)]
+enum Step<'t> {
+    /// The document itself.
+    Root,
+    Key(&'t str),
+    Index(usize),
 }
 
-impl<'t> Tree<'t> {
-    /// The tree of `tables`, whose numbers are `numbers`. What is `null` is left out.
-    pub(super) fn new(tables: &'t Map<String, Value>, numbers: &'t [String]) -> Self {
-        let mut builder = Builder { paths: vec![String::new()], numbers: numbers.iter() };
-        let root = builder.table(tables, "");
-        Self { root, paths: builder.paths }
+impl Fields<'_> {
+    /// The field path of the value with this number; empty for the document itself.
+    pub(super) fn path(&self, mut number: usize) -> String {
+        let mut steps = Vec::new();
+        while let Some(&(parent, step)) = self.0.get(number).filter(|(_, step)| !matches!(step, Step::Root)) {
+            steps.push(step);
+            number = parent;
+        }
+        let mut path = String::new();
+        for step in steps.into_iter().rev() {
+            // Writing to a text does not fail.
+            let _ = match step {
+                Step::Root => Ok(()),
+                Step::Key(key) if path.is_empty() => write!(path, "{key}"),
+                Step::Key(key) => write!(path, ".{key}"),
+                Step::Index(index) => write!(path, "[{index}]"),
+            };
+        }
+        path
     }
+}
+
+/// The tree of `tables`, whose numbers are `numbers`, with its fields. What is `null` is left out.
+pub(super) fn tree<'t>(tables: &'t Map<String, Value>, numbers: &'t [String]) -> (DeTable<'t>, Fields<'t>) {
+    let mut builder = Builder { fields: Fields(vec![(0, Step::Root)]), numbers: numbers.iter() };
+    let root = builder.table(tables, 0);
+    (root, builder.fields)
 }
 
 /// The texts of the numbers in `tables`, in the order in which a tree is built: it borrows them.
@@ -42,35 +68,33 @@ pub(super) fn numbers(tables: &Map<String, Value>) -> Vec<String> {
 }
 
 struct Builder<'t> {
-    paths: Vec<String>,
+    fields: Fields<'t>,
     numbers: std::slice::Iter<'t, String>,
 }
 
 impl<'t> Builder<'t> {
-    /// The number of a new place.
-    fn place(&mut self, path: &str) -> usize {
-        self.paths.push(path.to_owned());
-        self.paths.len() - 1
+    /// The number of a new value in `parent`.
+    fn number(&mut self, parent: usize, step: Step<'t>) -> usize {
+        self.fields.0.push((parent, step));
+        self.fields.0.len() - 1
     }
 
-    /// From `start` to the last place so far: a list holds the places of its items, as it does in a text.
+    /// From `start` to the last value so far: a list holds the places of its items, as it does in a text.
     fn since(&self, start: usize) -> Range<usize> {
-        start..self.paths.len()
+        start..self.fields.0.len()
     }
 
-    fn table(&mut self, fields: &'t Map<String, Value>, path: &str) -> DeTable<'t> {
+    fn table(&mut self, fields: &'t Map<String, Value>, parent: usize) -> DeTable<'t> {
         let mut table = DeTable::new();
         for (key, field) in fields.iter().filter(|(_, field)| !field.is_null()) {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            let start = self.place(&path);
-            let key = Spanned::new(self.since(start), Cow::Borrowed(key.as_str()));
-            table.insert(key, self.value(field, &path));
+            let start = self.number(parent, Step::Key(key));
+            let name = Spanned::new(self.since(start), Cow::Borrowed(key.as_str()));
+            table.insert(name, self.value(field, start));
         }
         table
     }
 
-    fn value(&mut self, value: &'t Value, path: &str) -> Spanned<DeValue<'t>> {
-        let start = self.place(path);
+    fn value(&mut self, value: &'t Value, number: usize) -> Spanned<DeValue<'t>> {
         let value = match value {
             Value::Null => DeValue::String(Cow::Borrowed("")),
             Value::Bool(value) => DeValue::Boolean(*value),
@@ -82,12 +106,30 @@ impl<'t> Builder<'t> {
             Value::Array(items) => {
                 let mut list = DeArray::new();
                 for (index, item) in items.iter().enumerate() {
-                    list.push(self.value(item, &format!("{path}[{index}]")));
+                    let item_number = self.number(number, Step::Index(index));
+                    list.push(self.value(item, item_number));
                 }
                 DeValue::Array(list)
             }
-            Value::Object(fields) => DeValue::Table(self.table(fields, path)),
+            Value::Object(fields) => DeValue::Table(self.table(fields, number)),
         };
-        Spanned::new(self.since(start), value)
+        Spanned::new(self.since(number), value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_key_above_many_values_costs_its_length_once() {
+        let key = "k".repeat(1 << 20);
+        let tables = [(key.clone(), Value::Array(vec![true.into(); 1 << 16]))].into_iter().collect();
+        let numbers = numbers(&tables);
+        // As text, the paths would take 64 GiB.
+        let (root, fields) = tree(&tables, &numbers);
+        assert_eq!((root.len(), fields.0.len()), (1, 2 + (1 << 16)));
+        assert_eq!(fields.path(2 + 7), format!("{key}[7]"));
+        assert_eq!((fields.path(0), fields.path(usize::MAX)), (String::new(), String::new()));
     }
 }

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::objects::Fields;
+
 use crate::model::refusal::{BrokenRule, Kind, Refusal};
 pub use crate::model::rules::Severity;
 use crate::model::sentence::itself;
@@ -197,8 +199,8 @@ impl Mistake {
 pub(super) enum Places<'t> {
     /// Bytes of a text.
     Text(&'t str),
-    /// Field paths by their numbers.
-    Paths(&'t [String]),
+    /// Numbers of fields.
+    Fields(&'t Fields<'t>),
 }
 
 /// Turns mistakes into a report in the order of the file. Where two say the same about the same place, one stays.
@@ -218,17 +220,17 @@ pub(super) fn report(places: &Places<'_>, file: &str, mut mistakes: Vec<Mistake>
             let lines = Lines::new(text);
             mistakes.iter().map(|mistake| lines.problem(file, mistake)).collect()
         }
-        Places::Paths(paths) => mistakes.iter().map(|mistake| at_path(paths, file, mistake)).collect(),
+        Places::Fields(fields) => mistakes.iter().map(|mistake| in_field(fields, file, mistake)).collect(),
     };
     Report { problems, omitted }
 }
 
-fn at_path(paths: &[String], file: &str, mistake: &Mistake) -> Problem {
+fn in_field(fields: &Fields<'_>, file: &str, mistake: &Mistake) -> Problem {
     Problem {
         file: file.to_owned(),
         line: None,
         column: None,
-        field: paths.get(mistake.span.start).map(|path| printable(path)),
+        field: Some(printable(&fields.path(mistake.span.start))),
         severity: mistake.severity,
         code: mistake.code,
         message: printable(&mistake.message),

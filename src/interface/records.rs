@@ -1,5 +1,6 @@
 //! Documents, audit records and quotas as JSON.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -44,11 +45,12 @@ impl Default for Body {
     }
 }
 
-impl fmt::Display for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Body {
+    /// As text: TOML or JSON.
+    pub fn text(&self) -> Cow<'_, str> {
         match self {
-            Self::Text(text) => f.write_str(text),
-            Self::Tables(tables) => write!(f, "{}", Value::Object(tables.clone())),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Tables(tables) => Cow::Owned(serde_json::to_string(tables).unwrap_or_default()),
         }
     }
 }

@@ -83,7 +83,7 @@ impl World {
         std::fs::create_dir_all(&directory).expect("temporary directory");
         // Documents are JSON here: what is read of TOML is looked up in what their author sees.
         let parse: Parse = Arc::new(|_, body, _| {
-            let text = &body.to_string();
+            let text = &*body.text();
             let model = serde_json::from_str(text);
             let model = model.map_err(|_| Refusal::new(Kind::Invalid, "InvalidDocument", "it is no model", ""))?;
             Ok((model, Vec::new()))

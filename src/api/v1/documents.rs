@@ -34,7 +34,7 @@ async fn apply_document(
     let wanted: Document = serde_json::from_slice(&body?).map_err(Rejection::bad_body)?;
     let live = {
         let dry_run = wanted.dry_run && !wanted.create_only;
-        state.control.view().seen_by_author(&caller, &wanted.document.to_string(), dry_run)
+        state.control.view().seen_by_author(&caller, &wanted.document.text(), dry_run)
     };
     let parsed = (state.parse)(&wanted.name, &wanted.document, &live);
     let (model, warnings) = parsed.map_err(Rejection::bad_document)?;
