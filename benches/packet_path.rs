@@ -12,12 +12,12 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use privlink::dataplane::device::{Batch, batch::FRAMES};
-use privlink::dataplane::fastpath::{
+use privlink::dataplane::forwarder::Forwarder;
+use privlink::dataplane::io::{Batch, batch::FRAMES};
+use privlink::dataplane::nat::{
     classify::classify,
     rewrite::{Translation, rewrite},
 };
-use privlink::dataplane::forwarder::Forwarder;
 use privlink::dataplane::session::Direction;
 use privlink::dataplane::verdict::Verdict;
 use privlink::snapshot::{Protocol, Snapshot};

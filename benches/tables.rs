@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use privlink::dataplane::forwarder::{Context, Forwarder};
+use privlink::dataplane::nat::ports::{Claim, PoolKey, PortPools};
 use privlink::dataplane::session::Tick;
-use privlink::dataplane::slowpath::port_pool::{Claim, PoolKey, PortPools};
 use privlink::snapshot::policy::judge;
 use privlink::snapshot::tables::Stamp;
 use privlink::snapshot::{

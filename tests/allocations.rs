@@ -16,9 +16,9 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use privlink::dataplane::device::Batch;
 use privlink::dataplane::forwarder::{Context, Forwarder, Position};
 use privlink::dataplane::handoff::Shared;
+use privlink::dataplane::io::Batch;
 use privlink::dataplane::session::Tick;
 use privlink::dataplane::verdict::Verdict;
 use privlink::snapshot::tables::Stamp;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use privlink::dataplane::device::{Batch, FrameSink, FrameSource};
+use privlink::dataplane::io::{Batch, FrameSink, FrameSource};
 
 /// Gives the frames of a block in turn, as many as it is told to.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use crossbeam_queue::ArrayQueue;
 use dashmap::{DashMap, Entry};
 use std::hash::RandomState;
 
-use super::session::FlowKey;
-use super::share::FairShare;
+use crate::dataplane::session::FlowKey;
+use crate::dataplane::share::FairShare;
 use crate::snapshot::steering::Secret;
 use crate::snapshot::{AttachmentId, EndpointId, PathMtus, ResourceId};
 use crate::wire::Address;

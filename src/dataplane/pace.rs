@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::session::Tick;
+use crate::dataplane::session::Tick;
 
 /// Sessions a worker resets in a millisecond, unless its table is so full that [`ALL_WITHIN`] needs more.
 const EACH_MILLISECOND: usize = 52;

@@ -5,7 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::forwarder::Forwarder;
+use super::handoff::Shared;
+use super::pace::Moment;
+use super::session::Tick;
 use super::*;
+use crate::snapshot::AttachmentId;
 use crate::snapshot::ConnectionState::{Approved, Pending, Rejected};
 use crate::snapshot::DropReason;
 use crate::snapshot::tables::Stamp;
@@ -15,8 +20,8 @@ use crate::snapshot::{
 };
 use crate::wire::headers::{ACK, RST, SYN};
 use crate::wire::vnet;
-use device::memory::{MemorySink, MemorySource};
 use forwarder::Position;
+use io::memory::{MemorySink, MemorySource};
 
 mod packets;
 use packets::{Packet, echo_request, tcp, udp};
@@ -167,7 +172,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
 /// Workers over in-memory devices.
 struct World {
     workers: Vec<Worker<MemorySource, MemorySink>>,
-    rings: Vec<Arc<ended::EndedRing>>,
+    rings: Vec<Arc<record::EndedRing>>,
     publisher: Publisher,
     epoch: u64,
     now: Tick,
@@ -181,7 +186,7 @@ impl World {
     fn with_workers(count: u16) -> Self {
         let mut publisher = Publisher::new();
         let shared = Arc::new(Shared::new((0..count).map(|_| Arc::new(|| ()) as _).collect()));
-        let rings: Vec<_> = (0..count).map(|_| Arc::new(ended::EndedRing::new(RING))).collect();
+        let rings: Vec<_> = (0..count).map(|_| Arc::new(record::EndedRing::new(RING))).collect();
         let workers = (0..count)
             .map(|worker| {
                 let seed = [0x5EED + u64::from(worker), 0x00C0_FFEE, 42];

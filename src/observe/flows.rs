@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::{Known, Observer};
-use crate::dataplane::mailbox::{FlowRecord, Request, Wanted};
+use crate::dataplane::queries::{FlowRecord, Request, Wanted};
 use crate::interface::{Flow, Side};
 use crate::snapshot::EndpointId;
 

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 
 pub use crate::dataplane::counters::{EndpointTotals, FullPool, NatPortUse, NatPorts, WorkerCounters};
 use crate::dataplane::counters::{Probes, VerdictCounts};
-use crate::dataplane::mailbox::Mailbox;
+use crate::dataplane::queries::Mailbox;
 use crate::interface::{self, Totals, Traffic};
 use crate::snapshot::DropReason;
 use crate::snapshot::steering::NAT_PORTS;

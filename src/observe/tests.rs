@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::explain::{Question, Unanswerable};
 use super::*;
 use crate::dataplane::counters::{add, find};
-use crate::dataplane::mailbox::{FlowRecord, Request};
+use crate::dataplane::queries::{FlowRecord, Request};
 use crate::snapshot::tables::{Rule, Stamp};
 use crate::snapshot::{
     Attachment, AttachmentId, Backend, ConnectionState, Endpoint, Generation, PortMap, Protocol, Resource,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Observer;
 use super::flow_log::{Found, Losses, Sought, before};
 use super::flows::Silent;
-use crate::dataplane::mailbox::{FlowRecord, Wanted};
+use crate::dataplane::queries::{FlowRecord, Wanted};
 
 /// Sessions listed at most.
 pub const LIMIT: usize = 100;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use privlink::dataplane::device::tun::{self, TunQueue, TunReader};
-use privlink::dataplane::device::{Batch, FrameSource, VNET_HEADER};
+use privlink::dataplane::io::tun::{self, TunQueue, TunReader};
+use privlink::dataplane::io::{Batch, FrameSource, VNET_HEADER};
 use privlink::host::Host;
 use privlink::snapshot::AttachmentId;
 use privlink::snapshot::steering::Secret;

@@ -21,8 +21,8 @@ use lab::{
     addresses, connect, count, eventually, files, frames_to, ip, isolated, readers, refused, run, set_up, state,
     topology, two_legs,
 };
-use privlink::dataplane::device::tun::{self, TunQueue};
-use privlink::dataplane::device::{Batch, FrameSource};
+use privlink::dataplane::io::tun::{self, TunQueue};
+use privlink::dataplane::io::{Batch, FrameSource};
 use privlink::host::netns::Namespace;
 use privlink::host::{self, Host};
 use privlink::snapshot::steering::nat_queue;

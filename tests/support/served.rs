@@ -12,7 +12,7 @@ use privlink::config::{self, Problem};
 use privlink::control::ports::{Host, Snapshot, Topology, Workers};
 use privlink::control::state::Durable;
 use privlink::control::{ApplyFile, Prepared, Setup};
-use privlink::dataplane::mailbox::Mailbox;
+use privlink::dataplane::queries::Mailbox;
 use privlink::dns::counters::Counters;
 use privlink::dns::registry::ResolverRegistry;
 use privlink::interface::Body;

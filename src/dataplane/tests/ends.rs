@@ -2,7 +2,7 @@
 
 use super::forged::said;
 use super::*;
-use crate::dataplane::ended::{Ended, FlowEndReason};
+use crate::dataplane::record::{Ended, FlowEndReason};
 
 const FIN: u8 = 1;
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::dataplane::ended::EndedRing;
+use crate::dataplane::record::EndedRing;
 use record::{Entry, Needle};
 use segments::Segments;
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::dataplane::ended::{Ended, FlowEndReason};
+use crate::dataplane::record::{Ended, FlowEndReason};
 use crate::snapshot::Protocol;
 
 /// Bytes of an entry.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::record::LENGTH;
 use super::*;
-use crate::dataplane::ended::{Ended, FlowEndReason};
+use crate::dataplane::record::{Ended, FlowEndReason};
 use crate::snapshot::Protocol;
 
 const HEADER: usize = 32;
@@ -73,7 +73,7 @@ fn wall(tenths: u32) -> Timestamp {
 }
 
 fn note(port: u16, now: u32) -> Ended {
-    use crate::dataplane::ended::Tick;
+    use crate::dataplane::record::Tick;
     let side = |address: [u8; 4], port| (address.into(), port);
     Ended {
         link: 7,

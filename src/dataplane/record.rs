@@ -8,8 +8,8 @@ use std::thread::Thread;
 
 use crossbeam_queue::ArrayQueue;
 
-pub use super::session::Tick;
-use super::session::{Addresses, Direction, Session, tcp_state::Seen};
+pub use crate::dataplane::session::Tick;
+use crate::dataplane::session::{Addresses, Direction, Session, tcp_state::Seen};
 use crate::snapshot::Protocol;
 
 /// Why a session is live no more.

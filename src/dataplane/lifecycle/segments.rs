@@ -4,14 +4,14 @@
 //! Everything passes. A segment changes the session only if its numbers are the connection's, one with SYN, FIN or RST
 //! only if its checksum is right besides (requirements C-1, C-2; RFC 5961).
 
-use super::ended::FlowEndReason;
-use super::fastpath::classify::Packet;
-use super::fastpath::{fit, rewrite};
-use super::forwarder::{Context, Forwarder};
-use super::session::rare::{Asked, Rival, Why};
-use super::session::tcp_state::{self, Change, LATE_ACK, Seen};
-use super::session::{Direction, FlowState, Phase, Session, Slot, Tick};
-use super::verdict::Verdict;
+use crate::dataplane::forwarder::{Context, Forwarder};
+use crate::dataplane::nat::classify::Packet;
+use crate::dataplane::nat::{fit, rewrite};
+use crate::dataplane::record::FlowEndReason;
+use crate::dataplane::session::rare::{Asked, Rival, Why};
+use crate::dataplane::session::tcp_state::{self, Change, LATE_ACK, Seen};
+use crate::dataplane::session::{Direction, FlowState, Phase, Session, Slot, Tick};
+use crate::dataplane::verdict::Verdict;
 use crate::snapshot::DropReason;
 use crate::wire::headers::{ACK, FIN, RST, SYN, TcpSegment, tcp_option};
 use crate::wire::{build, checksum, ip, vnet};
@@ -29,7 +29,7 @@ const SYNS_WITHIN: u32 = 3 * Tick::PER_SECOND;
 impl Forwarder {
     /// Notes a segment that its session does not simply go on with. Returns how it ends if it must not pass.
     #[cold]
-    pub(super) fn note_segment(
+    pub(in crate::dataplane) fn note_segment(
         &mut self,
         frame: &mut [u8],
         packet: &Packet,
@@ -104,7 +104,7 @@ impl Forwarder {
 
     /// Both ends have answered, or one for both. Returns whether the connection goes on by what they said: if they agree,
     /// and nobody has said anything else in the name of either.
-    pub(super) fn renew_if_they_agree(
+    pub(in crate::dataplane) fn renew_if_they_agree(
         &mut self,
         slot: Slot,
         asked: &Asked,
@@ -246,7 +246,7 @@ const fn is_ahead(number: u32, other: u32) -> bool {
 
 /// Whether the receiver of a TCP segment finds its checksum right: it is, the kernel completes it, or the kernel has
 /// looked.
-pub(super) fn is_intact(frame: &[u8], packet: &Packet) -> bool {
+pub(in crate::dataplane) fn is_intact(frame: &[u8], packet: &Packet) -> bool {
     if frame.first().is_some_and(|flags| flags & (vnet::NEEDS_CSUM | vnet::DATA_VALID) != 0) {
         return true;
     }

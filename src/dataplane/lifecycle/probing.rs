@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::ended::FlowEndReason;
-use super::forwarder::{Context, Forwarder};
-use super::lifecycle::ends_towards;
-use super::session::rare::{Asked, Why};
-use super::session::tcp_state::{Seen, is_uncertain, probe_points};
-use super::session::{Direction, FlowState, Phase, Session, Slot, Tick};
+use crate::dataplane::forwarder::{Context, Forwarder};
+use crate::dataplane::lifecycle::ends_towards;
+use crate::dataplane::record::FlowEndReason;
+use crate::dataplane::session::rare::{Asked, Why};
+use crate::dataplane::session::tcp_state::{Seen, is_uncertain, probe_points};
+use crate::dataplane::session::{Direction, FlowState, Phase, Session, Slot, Tick};
 use crate::wire::build;
 use crate::wire::headers::TcpSegment;
 
@@ -27,7 +27,7 @@ const BOTH: [Direction; 2] = [Direction::ToService, Direction::ToConsumer];
 
 /// Who is asked when.
 #[derive(Debug, Default)]
-pub(super) struct Questions {
+pub(in crate::dataplane) struct Questions {
     due: BTreeSet<(Tick, Slot)>,
     /// Servers of ended sessions, of whose resets nothing speaks against: asked once, when nothing else is to be done.
     servers: VecDeque<Slot>,
@@ -35,7 +35,7 @@ pub(super) struct Questions {
 
 impl Questions {
     /// Whether servers wait to be asked, as fast as the pace allows.
-    pub(super) fn is_paced(&self) -> bool {
+    pub(in crate::dataplane) fn is_paced(&self) -> bool {
         !self.servers.is_empty()
     }
 
@@ -45,7 +45,7 @@ impl Questions {
     }
 
     /// Whether something is due at a time to come.
-    pub(super) fn has_due(&self) -> bool {
+    pub(in crate::dataplane) fn has_due(&self) -> bool {
         !self.due.is_empty()
     }
 }
@@ -60,7 +60,7 @@ const fn times(why: Why) -> &'static [u32] {
 
 impl Forwarder {
     /// Asks the ends that receive packets of the directions in `ends`, from the next batch on.
-    pub(super) fn ask(&mut self, slot: Slot, why: Why, ends: [bool; 2], context: &Context<'_>) {
+    pub(in crate::dataplane) fn ask(&mut self, slot: Slot, why: Why, ends: [bool; 2], context: &Context<'_>) {
         let now = context.now;
         if let Some(rare) = self.sessions.rare_mut(slot) {
             rare.asked = Some(Asked { why, since: now, rounds: 0, ends, heard: [None; 2], contradicted: false });
@@ -70,7 +70,7 @@ impl Forwarder {
 
     /// Asks the ends of a session that was just ended and reset: at once those that may expect another number than the
     /// resets had; of others only the server, since a NAT port is used again sooner once it has answered.
-    pub(super) fn ask_ended(&mut self, slot: Slot, context: &Context<'_>) {
+    pub(in crate::dataplane) fn ask_ended(&mut self, slot: Slot, context: &Context<'_>) {
         let Some(session) = self.sessions.get(slot) else { return };
         let is_spoiled = self.sessions.rare(slot).is_some_and(|rare| rare.strange.is_some());
         let ends = BOTH.map(|direction| is_spoiled || is_uncertain(session, direction));
@@ -85,7 +85,7 @@ impl Forwarder {
     }
 
     /// Puts the questions that are due, then some of those that may wait. Returns whether more can be put at once.
-    pub(super) fn question_slice(&mut self, context: &Context<'_>) -> bool {
+    pub(in crate::dataplane) fn question_slice(&mut self, context: &Context<'_>) -> bool {
         for _ in 0..SLICE {
             let Some(&(due, slot)) = self.questions.due.first().filter(|(due, _)| *due <= context.now) else { break };
             self.questions.due.pop_first();
@@ -196,7 +196,7 @@ impl Forwarder {
 
     /// A reset that answers a question to the sender of `direction`, since it has the question's number: that end has no
     /// such connection any more, and is asked no further.
-    pub(super) fn end_is_gone(&mut self, slot: Slot, direction: Direction, reset: TcpSegment) {
+    pub(in crate::dataplane) fn end_is_gone(&mut self, slot: Slot, direction: Direction, reset: TcpSegment) {
         let asked = direction.opposite();
         let Some(points) = self.sessions.get(slot).and_then(|session| probe_points(session, asked)) else { return };
         if points.iter().any(|(_, ack)| *ack == reset.seq)
@@ -208,7 +208,7 @@ impl Forwarder {
 
     /// A late segment of the service shows that its end knows of the reset, or gets one at its own number: the NAT
     /// port may be used again.
-    pub(super) fn server_answered(&mut self, slot: Slot, context: &Context<'_>) {
+    pub(in crate::dataplane) fn server_answered(&mut self, slot: Slot, context: &Context<'_>) {
         let addresses = self.sessions.addresses(slot);
         let Some(session) = self.sessions.get_mut(slot).filter(|s| !s.tcp.has(Seen::EXACT_CLOSE)) else { return };
         session.tcp.set(Seen::EXACT_CLOSE);

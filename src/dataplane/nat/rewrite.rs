@@ -2,7 +2,7 @@
 //! every checksum by its delta, never by recomputation, so that a wrong checksum stays wrong (RFC 1624;
 //! requirements T-1 to T-3). Payload is not touched; a partial checksum stays partial.
 
-use super::classify::Packet;
+use crate::dataplane::nat::classify::Packet;
 use crate::dataplane::session::{Direction, Session};
 use crate::snapshot::Protocol;
 use crate::wire::fragment::Identifications;
@@ -200,7 +200,7 @@ fn mss_at(header: &[u8], mut at: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::fastpath::classify::classify;
+    use crate::dataplane::nat::classify::classify;
     use crate::snapshot::AttachmentId;
 
     /// A SYN whose options are `options`, with a right TCP checksum.

@@ -3,27 +3,19 @@
 //! `forward` = sight (classify, hash) → decide: find → account → rewrite. Whatever is not a plain hit leaves to the slow
 //! path, which alone allocates, judges and answers.
 
-use super::device::Batch;
-use super::forwarder::{Context, Forwarder};
-use super::handoff::RxMeta;
-use super::session::index::{Candidate, Hash};
-use super::session::{Direction, Pair, Session, Slot, tcp_state};
-use super::verdict::Verdict;
+use crate::dataplane::forwarder::{Context, Forwarder};
+use crate::dataplane::handoff::RxMeta;
+use crate::dataplane::io::Batch;
+use crate::dataplane::nat::classify::{Packet, classify};
+use crate::dataplane::nat::rewrite::Translation;
+use crate::dataplane::nat::{fit, rewrite};
+use crate::dataplane::session::index::{Candidate, Hash};
+use crate::dataplane::session::{Direction, Pair, Session, Slot, tcp_state};
+use crate::dataplane::verdict::Verdict;
 use crate::snapshot::{AttachmentId, Protocol};
-use classify::{Packet, classify};
-use rewrite::Translation;
 
-/// Frame → key, or why not.
-pub mod classify;
-
-/// Applies a translation with its checksum deltas.
-pub mod rewrite;
-
-/// A packet's headers in the other family.
-pub mod translate;
-
-/// What of a packet fits where it is going.
-pub mod fit;
+/// First packets, and packets that need a second look.
+pub mod slow;
 
 /// A frame at first sight: its headers checked, and where in the session table its flow is likely to be.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossbeam_queue::SegQueue;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use super::mailbox::{Mailbox, Request};
+use crate::dataplane::queries::{Mailbox, Request};
 
 /// Descriptors polled before a worker sleeps, over all rounds: with two devices and the eventfd, 30 rounds in 20 µs.
 const BUSY_POLLS: usize = 90;

@@ -1,7 +1,7 @@
 //! Answers to denied packets: a TCP reset, or an ICMP message; at most so many
 //! per second, and never about what must not be answered.
 
-use crate::dataplane::fastpath::classify::Packet;
+use crate::dataplane::nat::classify::Packet;
 use crate::dataplane::session::Tick;
 use crate::snapshot::drop_reason::Reply;
 use crate::snapshot::prefixes::is_martian;

@@ -3,9 +3,9 @@
 //! attachment) with the most gives, so that one who floods gives its own. Whoever has answered is told by a reset, and the
 //! NAT port is free at once.
 
-use super::port_pool::PoolKey;
-use crate::dataplane::ended::FlowEndReason;
 use crate::dataplane::forwarder::{Context, Forwarder};
+use crate::dataplane::nat::ports::PoolKey;
+use crate::dataplane::record::FlowEndReason;
 use crate::dataplane::session::{FlowKey, Phase, Session, Slot};
 use crate::snapshot::AttachmentId;
 

@@ -4,59 +4,33 @@
 //! provider's side is dropped in silence (law 3). Fragments wait in `datagrams` until they are whole,
 //! ICMP errors follow the session of the packet they quote (`errors`).
 
-use super::ended::FlowEndReason;
-use super::fastpath::classify::{NotAFlow, Packet, classify};
-use super::fastpath::fit::{Fit, Onward, fit};
-use super::forwarder::{Context, Forwarder, Transmit};
-use super::handoff::RxMeta;
-use super::segments::is_intact;
-use super::session::{Addresses, Direction, FlowKey, Pair, Phase, Slot, Tick, tcp_state::Seen};
-use super::verdict::Verdict;
+use crate::dataplane::admit::judged;
+use crate::dataplane::admit::reject::{self, Bucket, Refusal};
+use crate::dataplane::forwarder::{Context, Forwarder, Transmit};
+use crate::dataplane::handoff::RxMeta;
+use crate::dataplane::lifecycle::segments::is_intact;
+use crate::dataplane::nat::classify::{NotAFlow, Packet, classify};
+use crate::dataplane::nat::fit::{Fit, Onward, fit};
+use crate::dataplane::nat::super_packet;
+use crate::dataplane::record::FlowEndReason;
+use crate::dataplane::session::{Addresses, Direction, FlowKey, Pair, Phase, Slot, Tick, tcp_state::Seen};
+use crate::dataplane::verdict::Verdict;
 use crate::snapshot::DropReason;
 use crate::snapshot::{Protocol, steering};
 use crate::wire::headers::{ACK, FIN, RST, SYN};
 use crate::wire::{Version, ip, vnet};
-use admit::judged;
-use reject::{Bucket, Refusal};
-
-/// A session's first packet: judge, choose a backend, reserve a NAT port, insert.
-pub mod admit;
-
-/// What a flood of SYNs holds is given to others.
-mod half_open;
-
-/// The ports of a range that were never used.
-mod port_bits;
-
-/// Reserve a NAT address and port for one service tuple.
-pub mod port_pool;
-
-/// ICMP errors about packets of sessions.
-mod errors;
-
-/// Fragments, until they are datagrams.
-mod datagrams;
-
-/// Keeping pieces, and putting them together.
-pub mod reassembly;
-
-/// What rates let pass.
-mod rates;
-
-/// TCP segments that are too large, and what cuts them.
-mod super_packet;
-
-/// Answer TCP RST or ICMP, rate limited; or drop silently if so configured.
-pub mod reject;
-
-pub(super) use admit::{idle_limit, still_admitted};
 
 /// Ticks after its end in which every late segment of a session is answered; after that, one a tick.
-const EACH_ANSWERED: u32 = 3 * Tick::PER_SECOND;
+pub(in crate::dataplane) const EACH_ANSWERED: u32 = 3 * Tick::PER_SECOND;
 
 impl Forwarder {
     /// Decides a frame away from the hit path: one that another worker handed over, or a datagram put together here.
-    pub(super) fn forward_slowly(&mut self, frame: &mut [u8], arrival: &RxMeta, context: &Context<'_>) -> Verdict {
+    pub(in crate::dataplane) fn forward_slowly(
+        &mut self,
+        frame: &mut [u8],
+        arrival: &RxMeta,
+        context: &Context<'_>,
+    ) -> Verdict {
         let Ok(packet) = classify(frame, arrival.attachment) else { return self.odd(frame, arrival, context) };
         match self.sessions.find_any(&packet.key) {
             Some((slot, direction)) => self.second_look(frame, &packet, slot, direction, arrival, context),
@@ -67,7 +41,7 @@ impl Forwarder {
     /// Decides a frame that is not simply a packet of a flow. What else it is is found out here once more, so that a
     /// hit carries nothing of it.
     #[cold]
-    pub(super) fn odd(&mut self, frame: &[u8], arrival: &RxMeta, context: &Context<'_>) -> Verdict {
+    pub(in crate::dataplane) fn odd(&mut self, frame: &[u8], arrival: &RxMeta, context: &Context<'_>) -> Verdict {
         let outline = ip::outline(frame.get(vnet::LENGTH..).unwrap_or_default());
         match (classify(frame, arrival.attachment), outline) {
             (Err(NotAFlow::Fragment), Ok(outline)) => self.fragment(frame, &outline, arrival, context),
@@ -79,7 +53,7 @@ impl Forwarder {
 
     /// A packet that no session here knows: handed to its owner, or opened here.
     #[cold]
-    pub(super) fn miss(
+    pub(in crate::dataplane) fn miss(
         &mut self,
         frame: &mut [u8],
         packet: &Packet,
@@ -95,7 +69,7 @@ impl Forwarder {
 
     /// The worker that owns a flow: by NAT port on the provider's side, by hash on the consumer's, unless
     /// it was admitted elsewhere.
-    pub(super) fn owner(&self, key: &FlowKey, context: &Context<'_>) -> u16 {
+    pub(in crate::dataplane) fn owner(&self, key: &FlowKey, context: &Context<'_>) -> u16 {
         let workers = self.position.workers;
         if workers == 1 {
             return self.position.worker;
@@ -146,7 +120,7 @@ impl Forwarder {
     }
 
     /// Another worker that may admit what this one has no NAT port or no room for: no early failure.
-    fn elsewhere(&self, reason: DropReason, arrival: &RxMeta) -> Option<u16> {
+    pub(in crate::dataplane) fn elsewhere(&self, reason: DropReason, arrival: &RxMeta) -> Option<u16> {
         let workers = self.position.workers;
         if arrival.refusals + 1 >= workers {
             None
@@ -171,7 +145,13 @@ impl Forwarder {
     }
 
     /// Drops a packet and, where its reason and the rate allow, answers it.
-    pub(super) fn deny(&mut self, frame: &[u8], packet: &Packet, refusal: Refusal, context: &Context<'_>) -> Verdict {
+    pub(in crate::dataplane) fn deny(
+        &mut self,
+        frame: &[u8],
+        packet: &Packet,
+        refusal: Refusal,
+        context: &Context<'_>,
+    ) -> Verdict {
         let settings = &context.snapshot.settings;
         let bucket = if refusal.reason == DropReason::PacketTooBig { Bucket::TooBig } else { Bucket::Refusals };
         let tenant = packet.key.attachment;
@@ -188,7 +168,7 @@ impl Forwarder {
     /// A packet whose session needs a second look (see `is_current`): the rules changed, it has ended or
     /// idled out, its TTL is used up, it does not fit, or a SYN wants the place of a closed connection.
     #[cold]
-    pub(super) fn second_look(
+    pub(in crate::dataplane) fn second_look(
         &mut self,
         frame: &mut [u8],
         packet: &Packet,
@@ -335,6 +315,6 @@ impl Forwarder {
 }
 
 /// A SYN that opens a connection: neither an answer nor garbage (requirement C-4).
-fn is_plain_syn(frame: &[u8], packet: &Packet) -> bool {
+pub(in crate::dataplane) fn is_plain_syn(frame: &[u8], packet: &Packet) -> bool {
     packet.key.protocol == Protocol::Tcp && packet.segment(frame).flags & (SYN | ACK | RST | FIN) == SYN
 }

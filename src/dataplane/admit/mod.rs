@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::EACH_ANSWERED;
-use super::is_plain_syn;
-use super::port_pool::{Claim, PoolKey, Reserved};
-use super::reject::Refusal;
+use crate::dataplane::admit::reject::Refusal;
 use crate::dataplane::counters::{add, find};
-use crate::dataplane::ended::FlowEndReason;
-use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::forwarder::{Context, Forwarder};
 use crate::dataplane::handoff::{Full, RxMeta};
 use crate::dataplane::lifecycle::TOMBSTONE;
-use crate::dataplane::segments::is_intact;
+use crate::dataplane::lifecycle::segments::is_intact;
+use crate::dataplane::nat::classify::Packet;
+use crate::dataplane::nat::ports::{Claim, PoolKey, Reserved};
+use crate::dataplane::path::slow::EACH_ANSWERED;
+use crate::dataplane::path::slow::is_plain_syn;
+use crate::dataplane::record::FlowEndReason;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::share::FairShare;
 use crate::snapshot::DropReason;
@@ -20,6 +20,15 @@ use crate::snapshot::policy::{Denial, is_spoofed, judge};
 use crate::snapshot::{Admission, BackendState, Balance, Generation, Protocol, Query, Timeouts, steering};
 use crate::wire::headers::{ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST};
 use crate::wire::{Address, Version};
+
+/// What a flood of SYNs holds is given to others.
+mod half_open;
+
+/// What rates let pass.
+pub mod rates;
+
+/// Answer TCP RST or ICMP, rate limited; or drop silently if so configured.
+pub mod reject;
 
 impl Forwarder {
     /// The whole of admission, in the order of the checks (`snapshot::policy`).

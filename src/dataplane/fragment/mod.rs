@@ -1,9 +1,9 @@
 //! Fragments on their way through a worker: a look at the rules before any memory is spent (requirement P-7),
 //! reassembly, the whole packet path, and fresh pieces for the other side.
 
-use super::reassembly::{Datagram, Outcome};
-use super::reject::Bucket;
+use crate::dataplane::admit::reject::Bucket;
 use crate::dataplane::forwarder::{Context, Forwarder, Transmit};
+use crate::dataplane::fragment::reassembly::{Datagram, Outcome};
 use crate::dataplane::handoff::{Pieces, RxMeta};
 use crate::dataplane::session::Tick;
 use crate::dataplane::verdict::Verdict;
@@ -12,6 +12,9 @@ use crate::snapshot::policy::{self, is_spoofed};
 use crate::snapshot::{AttachmentId, Protocol, Query, Timeouts};
 use crate::wire::ip::{self, Outline};
 use crate::wire::{Version, build, fragment, segment, vnet};
+
+/// Keeping pieces, and putting them together.
+pub mod reassembly;
 
 /// Datagrams given up per batch.
 const EXPIRE_SLICE: usize = 64;

@@ -6,15 +6,21 @@
 
 use std::ops::Bound;
 
-use super::ended::{Ended, FlowEndReason};
-use super::forwarder::{Context, Forwarder, Transmit};
-use super::mailbox::{FlowRecord, Request, Wanted};
-use super::session::rare::Why;
-use super::session::tcp_state::{Change, Seen, owes_resets, reset_points};
-use super::session::{Addresses, Direction, Phase, Session, Slot, Tick};
-use super::slowpath::{idle_limit, still_admitted};
+use crate::dataplane::admit::{idle_limit, still_admitted};
+use crate::dataplane::forwarder::{Context, Forwarder, Transmit};
+use crate::dataplane::queries::{FlowRecord, Request, Wanted};
+use crate::dataplane::record::{Ended, FlowEndReason};
+use crate::dataplane::session::rare::Why;
+use crate::dataplane::session::tcp_state::{Change, Seen, owes_resets, reset_points};
+use crate::dataplane::session::{Addresses, Direction, Phase, Session, Slot, Tick};
 use crate::snapshot::{AttachmentId, EndpointId, Protocol};
 use crate::wire::build::{self, Ends};
+
+/// Asking both ends of a connection for their numbers.
+pub(super) mod probing;
+
+/// TCP segments that a connection does not simply go on with.
+pub(super) mod segments;
 
 /// Ticks for which an ended TCP session answers late segments (law 5).
 pub(super) const TOMBSTONE: u32 = 60 * Tick::PER_SECOND;

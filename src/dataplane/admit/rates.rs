@@ -2,19 +2,19 @@
 //! send too fast find out by what is missing.
 
 use crate::dataplane::counters::{add, find};
-use crate::dataplane::fastpath::classify::Packet;
 use crate::dataplane::forwarder::{Context, Forwarder};
+use crate::dataplane::nat::classify::Packet;
 use crate::dataplane::session::{Direction, Session};
 use crate::snapshot::rates::Fee;
 use crate::snapshot::{Admission, EndpointId, Limits, Metered};
 
 /// More than the rates let pass.
-pub(super) struct BeyondRate;
+pub(in crate::dataplane) struct BeyondRate;
 
 impl Forwarder {
     /// Whether a packet of a new session may pass, and what the session costs if one is opened. Nothing is paid yet:
     /// what another check denies takes nothing from others.
-    pub(super) fn within_rates<'a>(
+    pub(in crate::dataplane) fn within_rates<'a>(
         &self,
         packet: &Packet,
         opens: bool,
@@ -37,7 +37,13 @@ impl Forwarder {
     }
 
     /// Pays for a packet of a session whose rates are limited. Returns whether it may pass.
-    pub(super) fn pays(&self, session: &Session, packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {
+    pub(in crate::dataplane) fn pays(
+        &self,
+        session: &Session,
+        packet: &Packet,
+        direction: Direction,
+        context: &Context<'_>,
+    ) -> bool {
         let Some(limits) = context.snapshot.limits(session.endpoint) else { return true };
         let what = match direction {
             Direction::ToService => Metered::ToService,

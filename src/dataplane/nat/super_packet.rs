@@ -1,8 +1,8 @@
 //! A TCP segment that is too large for its way, made a super-packet: what writes it to its device cuts it, the kernel
 //! or we in its place. The connection's ends see smaller segments, as if its sender had known.
 
-use super::reject::is_sound;
-use crate::dataplane::fastpath::classify::{Packet, classify};
+use crate::dataplane::admit::reject::is_sound;
+use crate::dataplane::nat::classify::{Packet, classify};
 use crate::snapshot::DropReason;
 use crate::wire::headers::{CWR, RST, SYN, URG, put_half};
 use crate::wire::{Version, VnetHeader, build, ip, vnet};
@@ -15,7 +15,12 @@ const CHECKSUM: u16 = 16;
 /// # Errors
 /// Its checksum is wrong, and those of its segments would be right; or it cannot be cut: what SYN, RST and the urgent
 /// pointer say would be said by each segment.
-pub(super) fn of(frame: &mut [u8], packet: &Packet, out: Version, limit: usize) -> Result<Packet, DropReason> {
+pub(in crate::dataplane) fn of(
+    frame: &mut [u8],
+    packet: &Packet,
+    out: Version,
+    limit: usize,
+) -> Result<Packet, DropReason> {
     if packet.segment(frame).flags & (SYN | RST | URG) != 0 {
         return Err(DropReason::PacketTooBig);
     }

@@ -7,9 +7,9 @@
 
 use std::net::IpAddr;
 
-use crate::dataplane::fastpath::rewrite::Translation;
 use crate::dataplane::forwarder::{Context, Forwarder, Transmit};
 use crate::dataplane::handoff::RxMeta;
+use crate::dataplane::nat::rewrite::Translation;
 use crate::dataplane::session::{Direction, FlowKey, Session, tcp_state::Seen};
 use crate::dataplane::verdict::Verdict;
 use crate::snapshot::DropReason;

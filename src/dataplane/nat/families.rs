@@ -1,9 +1,9 @@
 //! A packet of a session whose sides are of different families: new headers beside the frame, its payload where it
 //! is (RFC 7915 §4.1, §5.1). Options and extension headers end here, as the RFC has it; a super-packet passes whole.
 
-use super::classify::Packet;
-use super::rewrite::Translation;
 use crate::dataplane::forwarder::Forwarder;
+use crate::dataplane::nat::classify::Packet;
+use crate::dataplane::nat::rewrite::Translation;
 use crate::dataplane::verdict::Verdict;
 use crate::snapshot::DropReason;
 use crate::snapshot::{AttachmentId, Protocol};
@@ -46,7 +46,7 @@ impl Default for Head {
 
 impl Forwarder {
     /// Makes the head of a packet in the other family.
-    pub(super) fn translate(
+    pub(in crate::dataplane) fn translate(
         &mut self,
         frame: &[u8],
         packet: &Packet,

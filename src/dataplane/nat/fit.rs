@@ -4,9 +4,9 @@
 //! What comes from the service is addressed to a NAT address, which many consumers share: its sender is told nothing,
 //! since it would send everybody less. All of it is cut.
 
-use super::classify::Packet;
 use crate::dataplane::forwarder::Context;
 use crate::dataplane::handoff::RxMeta;
+use crate::dataplane::nat::classify::Packet;
 use crate::dataplane::session::{Direction, Session, Way};
 use crate::snapshot::{AttachmentId, PathMtus, Protocol};
 use crate::wire::headers::TCP_HEADER;
@@ -33,7 +33,7 @@ pub enum Fit {
 
 /// Whether the packet leaves as it is: the hit path's compare.
 #[inline]
-pub(super) fn surely(
+pub(in crate::dataplane) fn surely(
     session: &Session,
     frame: &[u8],
     packet: &Packet,

@@ -14,8 +14,8 @@ use std::collections::hash_map::{Entry, HashMap};
 
 use std::hash::RandomState;
 
-use super::port_bits::Bits;
 use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts};
+use crate::dataplane::nat::port_bits::Bits;
 use crate::dataplane::session::{Addresses, Phase, Session, Slot, Tick, tcp_state::Seen};
 use crate::dataplane::share::FairShare;
 use crate::snapshot::{EndpointId, Protocol, steering};
