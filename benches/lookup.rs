@@ -123,7 +123,7 @@ fn lookup(c: &mut Criterion) {
             let scalar = |keys: &[FlowKey]| {
                 keys.iter()
                     .filter_map(|key| table.find_any(black_box(key)))
-                    .fold(0, |sum, (slot, _)| sum ^ touch(&table, slot))
+                    .fold(0, |sum, hit| sum ^ touch(&table, hit.session))
             };
             time(c, kind, &format!("tcp4_ours_{name}"), keys, &scalar);
             // As a worker does it: all hashes of a batch, then all lines of the index, then the sessions.
@@ -156,7 +156,7 @@ fn chosen(c: &mut Criterion) {
         let find = |keys: &[FlowKey]| {
             keys.iter()
                 .filter_map(|key| table.find_any(black_box(key)))
-                .fold(0, |sum, (slot, _)| sum ^ touch(&table, slot))
+                .fold(0, |sum, hit| sum ^ touch(&table, hit.session))
         };
         time(c, "chosen", family, &keys, &find);
         // What workers ask before they hand a packet over, as if every session had been admitted elsewhere.
@@ -218,7 +218,7 @@ fn find_batch(table: &Table, keys: &[FlowKey]) -> u32 {
         *candidate = table.prefetch_session(*hash, Protocol::Udp);
     }
     let found = keys.iter().zip(sights).filter_map(|(key, (hash, candidate))| table.find(key, hash, candidate));
-    found.fold(0, |sum, (slot, _)| sum ^ touch(table, slot))
+    found.fold(0, |sum, hit| sum ^ touch(table, hit.session))
 }
 
 fn touch(table: &Table, slot: Slot) -> u32 {

@@ -8,18 +8,19 @@
 )]
 
 use std::hint::black_box;
+use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use privlink::dataplane::forwarder::Forwarder;
+use privlink::dataplane::Forwarder;
 use privlink::dataplane::io::{Batch, batch::FRAMES};
 use privlink::dataplane::nat::{
     classify::classify,
     rewrite::{Translation, rewrite},
 };
-use privlink::dataplane::session::Direction;
-use privlink::dataplane::verdict::Verdict;
+use privlink::dataplane::session::{Direction, Hit};
+use privlink::dataplane::tx::Transmit;
 use privlink::snapshot::{Protocol, Snapshot};
 use privlink::wire::fragment::Identifications;
 
@@ -78,7 +79,7 @@ fn stages(c: &mut Criterion) {
                 frame[8..10].copy_from_slice(&offset.to_ne_bytes());
             }
             let packet = classify(&frame, CONSUMER).expect("a packet");
-            let (slot, direction) = forwarder.sessions().find_any(&packet.key).expect("a session");
+            let Hit { session: slot, direction } = forwarder.sessions().find_any(&packet.key).expect("a session");
             let session = forwarder.sessions().get(slot).expect("a session").clone();
             let a = forwarder.sessions().addresses(slot);
             let leaves = match direction {
@@ -99,11 +100,12 @@ fn stages(c: &mut Criterion) {
     let context = context(&snapshot);
     for (kind, [out, back]) in &kinds {
         for (way, frame, from) in [("up", out, CONSUMER), ("down", back, PROVIDER)] {
-            let mut lent = frame.clone();
+            let mut batch = Batch::new();
             c.bench_function(&format!("time/forward_one/{kind}_{way}"), |b| {
                 b.iter(|| {
-                    lent.copy_from_slice(frame);
-                    forwarder.receive(black_box(&mut lent), from, &context)
+                    batch.clear();
+                    batch.push(black_box(frame));
+                    forwarder.handle_frames(&mut batch, from, &context, written);
                 });
             });
         }
@@ -131,12 +133,11 @@ fn whole(c: &mut Criterion) {
                 b.iter(|| {
                     batch.clear();
                     for frame in next.next().unwrap_or_default().chunks_exact(length) {
-                        batch.vacant().expect("room")[..length].copy_from_slice(frame);
-                        batch.keep(length);
+                        batch.push(frame);
                     }
-                    forwarder.receive_batch(&mut batch, at, &context, |_, verdict, _| {
-                        assert!(matches!(verdict, Verdict::Forward { .. }));
-                    });
+                    let before = forwarder.counts().forwarded;
+                    forwarder.handle_frames(&mut batch, at, &context, written);
+                    assert_eq!(forwarder.counts().forwarded - before, FRAMES as u64);
                 });
             });
         }
@@ -149,9 +150,14 @@ fn admission(c: &mut Criterion) {
     let context = context(&snapshot);
     c.bench_function("time/admit/udp4", |b| b.iter_custom(|count| admit(count, &snapshot)));
     let mut forwarder = forwarder(&snapshot, 1_000);
-    let mut denied = frame(Carries::Syn, ([10, 2, 0, 1].into(), 2_000), ([10, 1, 9, 5].into(), 443));
+    let denied = frame(Carries::Syn, ([10, 2, 0, 1].into(), 2_000), ([10, 1, 9, 5].into(), 443));
     c.bench_function("time/deny/tcp4_unknown_endpoint", |b| {
-        b.iter(|| forwarder.receive(black_box(&mut denied), CONSUMER, &context));
+        let mut batch = Batch::new();
+        b.iter(|| {
+            batch.clear();
+            batch.push(black_box(&denied));
+            forwarder.handle_frames(&mut batch, CONSUMER, &context, written);
+        });
     });
 }
 
@@ -163,16 +169,26 @@ fn admit(count: u64, snapshot: &Snapshot) -> Duration {
     let mut left = count;
     while left > 0 {
         let part = left.min(10_000);
-        let mut frames: Vec<Vec<u8>> = (0..part as u32).map(|number| udp_frame(client(number), ENDPOINT)).collect();
+        let frames: Vec<Vec<u8>> = (0..part as u32).map(|number| udp_frame(client(number), ENDPOINT)).collect();
         let mut forwarder = forwarder(snapshot, 20_000);
+        let mut batch = Batch::new();
         let began = Instant::now();
-        for frame in &mut frames {
-            black_box(forwarder.receive(frame, CONSUMER, &context));
+        for frame in &frames {
+            batch.clear();
+            batch.push(frame);
+            forwarder.handle_frames(&mut batch, CONSUMER, &context, written);
         }
         total += began.elapsed();
         left -= part;
     }
     total
+}
+
+/// A device that takes every frame.
+#[allow(clippy::unnecessary_wraps, reason = "a sink may refuse a frame")]
+fn written(frame: Transmit<'_>) -> io::Result<()> {
+    black_box(frame);
+    Ok(())
 }
 
 criterion_group!(benches, stages, whole, admission);

@@ -17,9 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use privlink::dataplane::forwarder::{Context, Forwarder};
+use privlink::dataplane::forwarder::PAUSE;
 use privlink::dataplane::nat::ports::{Claim, PoolKey, PortPools};
 use privlink::dataplane::session::Tick;
+use privlink::dataplane::{Context, Forwarder};
 use privlink::snapshot::policy::judge;
 use privlink::snapshot::tables::Stamp;
 use privlink::snapshot::{
@@ -146,7 +147,7 @@ fn change(c: &mut Criterion) {
                         (FOUR, 1_000 + (number % 16) as u16),
                     );
                 }
-                forwarder.take_outbox();
+                taken(&mut forwarder);
                 forwarder
             };
             b.iter_batched_ref(full, |forwarder| settle(forwarder, &after), BatchSize::PerIteration);
@@ -157,15 +158,26 @@ fn change(c: &mut Criterion) {
 /// Batches of housekeeping until nothing is left of a change; returns the packets that it made.
 fn settle(forwarder: &mut Forwarder, after: &Snapshot) -> usize {
     let mut context = Context::new(after, NOW);
-    forwarder.adopt(&context);
+    forwarder.handle_snapshot(&context);
     let mut made = 0;
-    while forwarder.housekeep(&context) || forwarder.is_paced() {
-        made += forwarder.take_outbox().len();
-        if forwarder.is_paced() {
-            context = Context::new(context.snapshot, Tick(context.now.0 + 1));
+    loop {
+        forwarder.handle_timeout(&context);
+        made += taken(forwarder);
+        match forwarder.poll_timeout(context.now) {
+            Duration::ZERO => {}
+            PAUSE => context = Context::new(context.snapshot, Tick(context.now.0 + 1)),
+            _ => return made,
         }
     }
-    made + forwarder.take_outbox().len()
+}
+
+/// Takes the packets that wait to be sent.
+fn taken(forwarder: &mut Forwarder) -> usize {
+    let mut taken = 0;
+    while forwarder.poll_transmit().is_some() {
+        taken += 1;
+    }
+    taken
 }
 
 /// Looking at a million slots for idle sessions, none of which there is.
@@ -182,7 +194,12 @@ fn sweep(c: &mut Criterion) {
             // A second later a new sweep begins, and it is years until they are idle.
             now = Tick(now.0 + Tick::PER_SECOND);
             let context = Context::new(&snapshot, now);
-            while forwarder.housekeep(&context) {}
+            loop {
+                forwarder.handle_timeout(&context);
+                if !forwarder.poll_timeout(now).is_zero() {
+                    break;
+                }
+            }
         });
     });
     assert_eq!(forwarder.sessions().len(), FULL as usize, "none has idled out");

@@ -16,11 +16,10 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use privlink::dataplane::forwarder::{Context, Forwarder, Position};
 use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::io::Batch;
 use privlink::dataplane::session::Tick;
-use privlink::dataplane::verdict::Verdict;
+use privlink::dataplane::{Context, Forwarder, Position};
 use privlink::snapshot::tables::Stamp;
 use privlink::snapshot::{
     Attachment, AttachmentId, Backend, ConnectionState, Endpoint, EndpointId, PortMap, Protocol, Resource, Snapshot,
@@ -124,36 +123,45 @@ fn frame(number: u32, port: u16) -> Vec<u8> {
     frames::frame(Carries::Udp, client, (IpAddr::from([10, 1, 9, 4]), port))
 }
 
+/// Lets the frames of `batch` through, each of which must be forwarded; returns the last as it left.
+fn forwarded<'a>(
+    forwarder: &mut Forwarder,
+    batch: &mut Batch,
+    at: u16,
+    context: &Context<'_>,
+    last: &'a mut [u8],
+) -> &'a [u8] {
+    let (frames, mut left, mut length) = (batch.len(), 0, 0);
+    forwarder.handle_frames(batch, AttachmentId(at), context, |out| {
+        assert_ne!(out.to, AttachmentId(at), "an answer");
+        (left, length) = (left + 1, out.body.len());
+        last[..length].copy_from_slice(out.body);
+        Ok(())
+    });
+    assert_eq!(left, frames);
+    &last[..length]
+}
+
 #[test]
 fn a_hit_allocates_nothing_in_either_direction() {
     let (snapshot, mut forwarder) = (snapshot(1), forwarder(100));
     let context = Context::new(&snapshot, Tick(10));
-    forwarder.adopt(&context);
+    forwarder.handle_snapshot(&context);
     let original = frame(1, 53);
-    let mut out = original.clone();
-    assert!(matches!(forwarder.receive(&mut out, AttachmentId(0), &context), Verdict::Forward { .. }));
+    let (mut batch, mut last) = (Batch::new(), [0; 100]);
+    assert!(batch.push(&original));
+    let out = forwarded(&mut forwarder, &mut batch, 0, &context, &mut last);
     let nat: [u8; 4] = out[22..26].try_into().expect("four bytes");
     let port = u16::from_be_bytes([out[30], out[31]]);
     let reply = frames::frame(Carries::Udp, ([10, 20, 0, 2].into(), 53), (nat.into(), port));
-    let mut back = reply.clone();
-    let mut batch = Batch::new();
     let before = CALLS.get();
     for _ in 0..1_000 {
-        out.copy_from_slice(&original);
-        back.copy_from_slice(&reply);
-        assert!(matches!(forwarder.receive(&mut out, AttachmentId(0), &context), Verdict::Forward { .. }));
-        assert!(matches!(forwarder.receive(&mut back, AttachmentId(1), &context), Verdict::Forward { .. }));
-        for (frame, at) in [(&original, AttachmentId(0)), (&reply, AttachmentId(1))] {
+        for (frame, at) in [(&original, 0), (&reply, 1)] {
             batch.clear();
-            while let Some(place) = batch.vacant() {
-                place[..frame.len()].copy_from_slice(frame);
-                batch.keep(frame.len());
-            }
-            forwarder.receive_batch(&mut batch, at, &context, |_, verdict, _| {
-                assert!(matches!(verdict, Verdict::Forward { .. }));
-            });
+            while batch.push(frame) {}
+            forwarded(&mut forwarder, &mut batch, at, &context, &mut last);
         }
-        forwarder.publish();
+        forwarder.poll_timeout(context.now);
     }
     assert_eq!(CALLS.get() - before, 0);
     drop(std::hint::black_box(vec![0_u8; 64]));
@@ -165,13 +173,14 @@ fn a_million_sessions_take_at_most_200_bytes_each() {
     const SESSIONS: u32 = 1 << 20;
     let snapshot = snapshot(8);
     let context = Context::new(&snapshot, Tick(10));
+    let mut batch = Batch::new();
     let before = BYTES.get();
     let mut forwarder = forwarder(SESSIONS);
-    forwarder.adopt(&context);
+    forwarder.handle_snapshot(&context);
     for number in 0..SESSIONS {
-        let mut frame = frame(number, 1_000 + (number % 4) as u16);
-        let verdict = forwarder.receive(&mut frame, AttachmentId(0), &context);
-        assert!(matches!(verdict, Verdict::Forward { .. }), "session {number}: {verdict:?}");
+        batch.clear();
+        assert!(batch.push(&frame(number, 1_000 + (number % 4) as u16)));
+        forwarded(&mut forwarder, &mut batch, 0, &context, &mut [0; 100]);
     }
     let per_session = (BYTES.get() - before) as f64 / f64::from(SESSIONS);
     assert_eq!(forwarder.sessions().len(), SESSIONS as usize);

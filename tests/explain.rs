@@ -13,10 +13,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
-use privlink::dataplane::forwarder::{Context, Forwarder, Position};
 use privlink::dataplane::handoff::Shared;
+use privlink::dataplane::io::Batch;
 use privlink::dataplane::session::Tick;
-use privlink::dataplane::verdict::Verdict;
+use privlink::dataplane::{Context, Forwarder, Position};
 use privlink::observe::explain::{Decision, Flip, Question, decide};
 use privlink::observe::{Facts, Observer};
 use privlink::snapshot::DropReason;
@@ -312,30 +312,32 @@ fn explain_says_what_the_packet_path_does() {
         let seeds = [random.u64(..), random.u64(..), random.u64(..)];
         let mut forwarder = Forwarder::new(Position { worker: 0, workers: 1 }, 1_000, seeds, shared);
         let context = Context::new(&snapshot, Tick(10));
-        forwarder.adopt(&context);
+        forwarder.handle_snapshot(&context);
+        let mut batch = Batch::new();
         let current = Arc::new(arc_swap::ArcSwap::from_pointee(snapshot.clone()));
         let observer = Observer::new(current, Vec::new(), Vec::new(), Box::new(Facts::default));
         for number in 0..PER_WORLD {
             let query = tuple(&mut random, &world);
             // Another source port each time: every packet is the first of its session.
-            let mut frame = frame(&query, 20_000 + number as u16);
-            let verdict = forwarder.receive(&mut frame, query.attachment, &context);
-            let happened = match verdict {
-                Verdict::Forward { .. } => None,
-                Verdict::Drop(reason) => Some(reason),
-                other @ (Verdict::Rebuilt { .. }
-                | Verdict::Emitted
-                | Verdict::Absorbed
-                | Verdict::Held
-                | Verdict::Settled
-                | Verdict::HandOut { .. }) => unreachable!("one worker, one family, no fragments: {other:?}"),
-            };
+            let frame = frame(&query, 20_000 + number as u16);
+            batch.clear();
+            assert!(batch.push(&frame));
+            let (before, mut left) = (forwarder.counts(), None);
+            forwarder.handle_frames(&mut batch, query.attachment, &context, |out| {
+                left = Some(out.whole());
+                Ok(())
+            });
+            let after = forwarder.counts();
+            let grown = |reason: &DropReason| after.dropped[*reason as usize] > before.dropped[*reason as usize];
+            let happened = DropReason::ALL.into_iter().find(grown);
+            assert_eq!(after.forwarded - before.forwarded, u64::from(happened.is_none()), "one end for each");
             let told = observer.explain(&question(&query)).expect("answerable");
             let name = happened.map(DropReason::name);
             assert_eq!(told.reason.as_deref(), name, "{query:?}: {told:?}");
             assert_eq!(told.admitted, happened.is_none());
             if told.admitted {
-                let backend = format!("{}.{}.{}.{}", frame[26], frame[27], frame[28], frame[29]);
+                let out = left.expect("forwarded");
+                let backend = format!("{}.{}.{}.{}", out[26], out[27], out[28], out[29]);
                 assert!(told.backends.iter().any(|one| one.starts_with(&backend)), "{backend}: {told:?}");
             }
             let outcomes: Vec<&str> = told.checks.iter().map(|check| &*check.outcome).collect();

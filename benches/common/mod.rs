@@ -7,6 +7,7 @@
     reason = "each bench uses what it needs of this module; what a bench does not make ends it loudly"
 )]
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use crossbeam_queue::SegQueue;
 use device::{Count, Cycle};
 use etherparse::PacketBuilder;
 use privlink::dataplane::Worker;
-use privlink::dataplane::forwarder::{Context, Forwarder, Position};
 use privlink::dataplane::handoff::Shared;
+use privlink::dataplane::io::Batch;
 use privlink::dataplane::session::Tick;
-use privlink::dataplane::verdict::Verdict;
+use privlink::dataplane::{Context, Forwarder, Position};
 use privlink::snapshot::tables::Stamp;
 use privlink::snapshot::{
     Attachment, AttachmentId, Backend, BackendState, Balance, ConnectionState, Endpoint, EndpointId, PortMap, Protocol,
@@ -127,7 +128,7 @@ pub fn snapshot() -> Snapshot {
 pub fn forwarder(snapshot: &Snapshot, capacity: u32) -> Forwarder {
     let shared = Arc::new(Shared::new(vec![Arc::new(|| ())]));
     let mut forwarder = Forwarder::new(Position { worker: 0, workers: 1 }, capacity, [3, 5, 7], shared);
-    forwarder.adopt(&context(snapshot));
+    forwarder.handle_snapshot(&context(snapshot));
     forwarder
 }
 
@@ -170,14 +171,19 @@ pub fn source(frame: &[u8]) -> (IpAddr, u16) {
     (address, port)
 }
 
-/// What leaves for the provider when `frame` arrives: it must be forwarded, in place or between families.
+/// What leaves when `frame` arrives: it must be forwarded, in place or between families.
 pub fn forwarded(forwarder: &mut Forwarder, frame: &[u8], from: AttachmentId, context: &Context<'_>) -> Vec<u8> {
-    let mut sent = frame.to_vec();
-    match forwarder.receive(&mut sent, from, context) {
-        Verdict::Forward { length, .. } => sent[..length].to_vec(),
-        Verdict::Rebuilt { from, end, .. } => [forwarder.head(), &sent[from..end]].concat(),
-        other => unreachable!("{other:?}"),
-    }
+    thread_local!(static BATCH: RefCell<Batch> = RefCell::new(Batch::new()));
+    let mut left = None;
+    BATCH.with_borrow_mut(|batch| {
+        batch.clear();
+        assert!(batch.push(frame));
+        forwarder.handle_frames(batch, from, context, |out| {
+            left = Some(out.whole());
+            Ok(())
+        });
+    });
+    left.expect("forwarded")
 }
 
 /// Opens a session from `client` to `port` of `endpoint` and returns the frames of a hit: the consumer's and the

@@ -230,10 +230,11 @@ impl WorkerCounters {
     /// Makes room for endpoints up to `count`; returns the chunks for the worker's own use.
     pub fn grow(&self, count: usize) -> Vec<CounterChunk> {
         let mut chunks = Vec::clone(&self.endpoints.load());
-        while chunks.len() * CHUNK < count {
-            chunks.push(Arc::new(std::array::from_fn(|_| EndpointCounters::default())));
+        if chunks.len() * CHUNK < count {
+            let missing = chunks.len()..count.div_ceil(CHUNK);
+            chunks.extend(missing.map(|_| Arc::new(std::array::from_fn(|_| EndpointCounters::default()))));
+            self.endpoints.store(Arc::new(chunks.clone()));
         }
-        self.endpoints.store(Arc::new(chunks.clone()));
         chunks
     }
 

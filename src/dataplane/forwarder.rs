@@ -1,119 +1,47 @@
-//! The state of one worker, without its devices: sessions, ports, counters, and the packets it wants
-//! sent. Sans-IO: time, randomness and frames come in as arguments, verdicts and frames go out.
+//! The packet path without its devices. Sans-IO: time, randomness and frames come in as arguments, each frame that
+//! leaves is lent to a sink at once, and what is made here is polled.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dataplane::admit::reject::Answers;
-use crate::dataplane::counters::{CounterChunk, VerdictCounts, WorkerCounters, add, find};
+use crate::dataplane::counters::{VerdictCounts, WorkerCounters};
+use crate::dataplane::fragment;
 use crate::dataplane::fragment::reassembly::Reassembler;
-use crate::dataplane::handoff::{Handed, RxMeta, SessionCountDelta, Shared};
+use crate::dataplane::handoff::{Handed, Peers, RxMeta, SessionCountDelta, Shared};
 use crate::dataplane::io::batch::{Batch, FRAMES};
-use crate::dataplane::lifecycle::probing::Questions;
-use crate::dataplane::nat::families::Head;
-use crate::dataplane::nat::ports::PortPools;
-use crate::dataplane::pace::{Moment, Pace};
-use crate::dataplane::path::ParsedFrame;
-use crate::dataplane::record::{Ended, EndedRing, FlowEndReason};
-use crate::dataplane::session::{Addresses, Phase, Session, Slot, Table, Tick, tcp_state::Seen};
-use crate::dataplane::verdict::Verdict;
-use crate::snapshot::DropReason;
-use crate::snapshot::{AttachmentId, EndpointId, Generation, Snapshot};
+use crate::dataplane::lifecycle::Sessions;
+use crate::dataplane::nat::Rewriter;
+use crate::dataplane::path::{self, ParsedFrame, State, slow};
+use crate::dataplane::queries::Request;
+use crate::dataplane::record::EndedRing;
+use crate::dataplane::session::{Table, Tick};
+use crate::dataplane::tx::{Transmit, TxQueue};
+use crate::dataplane::{Context, Position};
+use crate::snapshot::AttachmentId;
 use crate::wire::fragment::Identifications;
 
-/// What holds for a whole batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The rules in force.
-    pub snapshot: &'a Snapshot,
-    /// Now.
-    pub now: Tick,
-    /// Now, to the millisecond.
-    pub moment: Moment,
-}
+/// Longest sleep: sweeps and counters go on when no packet comes.
+pub const IDLE: Duration = Duration::from_secs(1);
 
-impl<'a> Context<'a> {
-    /// A batch that begins at `moment`.
-    #[must_use]
-    pub fn new(snapshot: &'a Snapshot, moment: impl Into<Moment>) -> Self {
-        let moment = moment.into();
-        Self { snapshot, now: moment.tick(), moment }
-    }
-}
+/// Longest sleep while sessions wait to be reset: to wake more often costs more than it spreads them.
+pub const PAUSE: Duration = Duration::from_millis(3);
 
-/// How many workers there are, and which one this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// This worker, from 0.
-    pub worker: u16,
-    /// All workers.
-    pub workers: u16,
-}
-
-impl Position {
-    /// This worker's share of `sessions`: all shares together are no more, and no less unless each has one.
-    #[must_use]
-    pub fn share_of(self, sessions: u32) -> u32 {
-        let workers = u32::from(self.workers.max(1));
-        (sessions / workers + u32::from(u32::from(self.worker) < sessions % workers)).max(1)
-    }
-}
-
-/// A frame that waits to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// Where it leaves.
-    pub to: AttachmentId,
-    /// Virtio header and packet.
-    pub frame: Vec<u8>,
-    /// Frames read that it stands for: 0 for a packet the forwarder made by itself.
-    pub carries: u64,
-}
+/// Longest sleep while an end of a connection is being asked: a question is put at its tick.
+pub const ASKING: Duration = Duration::from_millis(Tick::MILLISECONDS);
 
 /// One worker's state.
 #[derive(Debug)]
 pub struct Forwarder {
-    pub(super) position: Position,
-    pub(super) sessions: Table,
-    pub(super) ports: PortPools,
-    pub(super) shared: Arc<Shared>,
-    pub(super) random: fastrand::Rng,
-    pub(super) answers: Answers,
-    /// Verdicts so far; published once per batch.
-    pub(super) counts: VerdictCounts,
-    pub(super) published: Arc<WorkerCounters>,
-    pub(super) counters: Vec<CounterChunk>,
-    /// Frames that are not written in place: answers, resets, pieces of datagrams, translated errors.
-    pub(super) tx_queue: Vec<Transmit>,
-    /// Headers of the packet just translated into the other family.
-    pub(super) head: Head,
-    /// What is seen of the frames of a batch; kept for its memory.
-    pub(super) sights: Vec<ParsedFrame>,
-    /// Pieces of datagrams that wait for the others.
-    pub(super) pieces: Reassembler,
-    /// Numbers for packets that may be fragmented.
-    pub(super) identifications: Identifications,
-    /// Generation each endpoint's sessions were last compared with.
-    pub(super) reviewed: Vec<Generation>,
-    /// Endpoints whose sessions wait to be judged again.
-    pub(super) review: BTreeSet<EndpointId>,
-    /// The endpoint under review, or the last that was, and where its review stands.
-    pub(super) reviewing: EndpointId,
-    pub(super) review_at: Option<Slot>,
-    /// How many sessions may be reset now.
-    pub(super) pace: Pace,
-    /// Ends of connections that are asked for their numbers.
-    pub(super) questions: Questions,
-    /// Ends of sessions that [`Shared`] has yet to hear of.
-    pub(super) departed: SessionCountDelta,
-    /// Exactly closed sessions, oldest first: the first to go when room is short.
-    pub(super) closing_queue: VecDeque<Slot>,
-    pub(super) sweep_at: u32,
-    pub(super) sweep_due: Tick,
-    pub(super) ports_published: Tick,
-    /// Where ended sessions are noted; `None`: nowhere.
-    pub(super) flow_log: Option<Arc<EndedRing>>,
-    pub(super) stopped_at: u32,
+    pub(super) state: State,
+    nat: Rewriter,
+    /// What was parsed of the frames of a batch; kept for its memory.
+    parsed: Vec<ParsedFrame>,
+    published: Arc<WorkerCounters>,
+    ports_published: Tick,
+    /// Whether the last slice of housekeeping left something that can be done at once.
+    more: bool,
 }
 
 impl Forwarder {
@@ -121,41 +49,29 @@ impl Forwarder {
     /// table hash and NAT ports are unpredictable because of it (RFC 6056).
     #[must_use]
     pub fn new(position: Position, capacity: u32, seed: [u64; 3], shared: Arc<Shared>) -> Self {
+        let Position { worker, workers } = position;
+        let peers = Peers { position, shared, departed: SessionCountDelta::default() };
         Self {
-            position,
-            sessions: Table::new(capacity, [seed[0], seed[1]]),
-            ports: PortPools::new(position.worker, position.workers),
-            shared,
-            random: fastrand::Rng::with_seed(seed[2]),
-            answers: Answers::default(),
-            counts: VerdictCounts::default(),
+            state: State {
+                sessions: Sessions::new(peers, capacity, seed),
+                fragments: Reassembler::new(!seed[2]),
+                answers: Answers::new(seed[2].rotate_left(32)),
+                tx: TxQueue::default(),
+                counts: VerdictCounts::default(),
+            },
+            nat: Rewriter::new(Identifications::new(worker, workers, truncated(seed[1]))),
+            parsed: vec![ParsedFrame::NONE; FRAMES],
             published: Arc::new(WorkerCounters::new()),
-            counters: Vec::new(),
-            tx_queue: Vec::new(),
-            head: Head::new(),
-            sights: vec![ParsedFrame::NONE; FRAMES],
-            pieces: Reassembler::new(!seed[2]),
-            identifications: Identifications::new(position.worker, position.workers, truncated(seed[1])),
-            reviewed: Vec::new(),
-            review: BTreeSet::new(),
-            reviewing: EndpointId(u32::MAX),
-            review_at: None,
-            pace: Pace::default(),
-            questions: Questions::default(),
-            departed: SessionCountDelta::default(),
-            closing_queue: VecDeque::new(),
-            sweep_at: 0,
-            sweep_due: Tick(0),
             ports_published: Tick(0),
-            flow_log: None,
-            stopped_at: 0,
+            more: false,
         }
     }
 
     /// Notes every session that ends in `ring`.
     #[must_use]
-    pub fn with_flow_log(self, ring: Arc<EndedRing>) -> Self {
-        Self { flow_log: Some(ring), ..self }
+    pub fn with_flow_log(mut self, ring: Arc<EndedRing>) -> Self {
+        self.state.sessions.log_to(ring);
+        self
     }
 
     /// What this worker publishes.
@@ -167,147 +83,102 @@ impl Forwarder {
     /// Sessions held.
     #[must_use]
     pub fn sessions(&self) -> &Table {
-        &self.sessions
+        &self.state.sessions.table
     }
 
     /// Verdicts so far.
     #[must_use]
-    pub fn counts(&self) -> &VerdictCounts {
-        &self.counts
+    pub fn counts(&self) -> VerdictCounts {
+        let State { tx, counts, .. } = &self.state;
+        VerdictCounts { answered: tx.answered, originated: tx.originated, ..*counts }
     }
 
-    /// Decides frames that this worker read from one queue, in their order, and hands each with its verdict to `send`.
-    pub fn receive_batch(
+    /// Decides frames that this worker read from one queue, in their order. Each that leaves is lent to `sink`, which
+    /// says whether it could be written.
+    pub fn handle_frames(
         &mut self,
         frames: &mut Batch,
         attachment: AttachmentId,
         context: &Context<'_>,
-        mut send: impl FnMut(&mut Self, Verdict, &[u8]),
+        mut sink: impl FnMut(Transmit<'_>) -> io::Result<()>,
     ) {
-        self.counts.read += frames.len() as u64;
-        let mut sights = std::mem::take(&mut self.sights);
-        self.sight_all(frames, attachment, &mut sights);
-        for (frame, sight) in frames.frames().zip(&sights) {
-            let verdict = self.decide(frame, sight, attachment, context);
-            let verdict = self.settle(verdict, frame, &RxMeta::read(attachment));
-            send(self, verdict, frame);
-        }
-        self.sights = sights;
-    }
-
-    /// Decides a frame that this worker read, and counts it. A frame to be forwarded is translated.
-    pub fn receive(&mut self, frame: &mut [u8], attachment: AttachmentId, context: &Context<'_>) -> Verdict {
-        self.counts.read += 1;
-        let verdict = self.forward(frame, attachment, context);
-        self.settle(verdict, frame, &RxMeta::read(attachment))
-    }
-
-    /// Decides a frame that another worker handed over, and counts it.
-    pub fn receive_handed(&mut self, handed: &mut Handed, context: &Context<'_>) -> Verdict {
-        let arrival = RxMeta { handed: true, ..handed.arrival };
-        self.counts.handed_in += arrival.frames();
-        let verdict = self.forward_slowly(&mut handed.frame, &arrival, context);
-        self.settle(verdict, &handed.frame, &arrival)
-    }
-
-    /// Counts how a frame (or a datagram, for all its pieces) ended; hands it over when it belongs elsewhere.
-    #[inline]
-    pub(super) fn settle(&mut self, verdict: Verdict, frame: &[u8], arrival: &RxMeta) -> Verdict {
-        let frames = arrival.frames();
-        match verdict {
-            Verdict::Forward { .. } | Verdict::Rebuilt { .. } | Verdict::Emitted | Verdict::Absorbed => {
-                self.counts.forwarded += frames;
-            }
-            Verdict::Drop(reason) => self.counts.dropped[reason as usize] += frames,
-            Verdict::Held => self.counts.held += frames,
-            Verdict::Settled => {}
-            Verdict::HandOut { worker, refused } => {
-                let arrival = RxMeta { refusals: arrival.refusals + u16::from(refused), ..*arrival };
-                if !self.shared.hand_out(worker, Handed { frame: frame.into(), arrival }) {
-                    self.counts.dropped[DropReason::HandoverFull as usize] += frames;
-                    return Verdict::Drop(DropReason::HandoverFull);
-                }
-                self.counts.handed_out += frames;
-            }
-        }
-        verdict
-    }
-
-    /// Turns `frames` that were to be forwarded into counted drops: the device refused them.
-    pub fn write_failed(&mut self, frames: u64) {
-        self.counts.forwarded -= frames;
-        self.counts.dropped[DropReason::WriteFailed as usize] += frames;
-    }
-
-    /// Leaves a packet of the forwarder's own to be written.
-    pub(super) fn originate(&mut self, to: AttachmentId, frame: Vec<u8>) {
-        self.tx_queue.push(Transmit { to, frame, carries: 0 });
-    }
-
-    /// Takes the frames that wait to be written.
-    pub fn take_outbox(&mut self) -> Vec<Transmit> {
-        std::mem::take(&mut self.tx_queue)
-    }
-
-    /// Gives back the memory of what [`Self::take_outbox`] took.
-    pub fn return_outbox(&mut self, emptied: Vec<Transmit>) {
-        debug_assert!(self.tx_queue.is_empty() && emptied.is_empty(), "nothing is lost");
-        self.tx_queue = emptied;
-    }
-
-    /// Whether frames wait to be written.
-    #[must_use]
-    pub fn has_outbox(&self) -> bool {
-        !self.tx_queue.is_empty()
-    }
-
-    /// Headers that a [`Verdict::Rebuilt`] frame gets in the place of its own.
-    #[must_use]
-    pub fn head(&self) -> &[u8] {
-        self.head.bytes()
-    }
-
-    /// Makes the verdicts so far visible, and the ends of sessions.
-    pub fn publish(&self) {
-        self.departed.tell(&self.shared);
-        self.published.publish(&self.counts);
-    }
-
-    /// A session is live no more: its endpoint and resource have room for another, and its end is noted.
-    pub(super) fn leave(&self, addresses: &Addresses, session: &Session, cause: FlowEndReason, now: Tick) {
-        self.departed.add(&self.shared, (session.endpoint, session.resource, addresses.backend));
-        if let Some(counters) = find(&self.counters, session.endpoint) {
-            add(&counters.sessions, 1_u64.wrapping_neg());
-        }
-        if let Some(log) = &self.flow_log {
-            log.push(Ended::new(addresses, session, cause, now));
+        let Self { state, nat, parsed, .. } = self;
+        state.counts.read += frames.len() as u64;
+        path::parse(frames, attachment, &state.sessions.table, parsed);
+        let meta = RxMeta::read(attachment);
+        for (frame, parsed) in frames.frames().zip(&*parsed) {
+            path::forward(frame, parsed, &meta, state, nat, context, &mut sink);
         }
     }
 
-    /// Removes a session; its port rests as its end demands.
-    pub(super) fn remove(&mut self, slot: Slot, cause: FlowEndReason, now: Tick) {
-        if self.review_at == Some(slot) {
-            self.review_at = self.sessions.after(slot);
-        }
-        let Some((addresses, session)) = self.sessions.remove(slot) else { return };
-        if session.is_live() {
-            self.leave(&addresses, &session, cause, now);
-        }
-        if session.tcp.has(Seen::ELSEWHERE) {
-            self.shared.unsettle(&session.service_key(&addresses), self.position.worker);
-        }
-        if session.phase == Phase::Opening && cause == FlowEndReason::Reclaimed {
-            self.ports.give_back(&addresses, &session);
-        } else {
-            self.ports.release(&addresses, &session, now);
+    /// The same for a frame that another worker handed over.
+    pub fn handle_handoff(
+        &mut self,
+        mut handed: Handed,
+        context: &Context<'_>,
+        mut sink: impl FnMut(Transmit<'_>) -> io::Result<()>,
+    ) {
+        let Self { state, nat, .. } = self;
+        let meta = RxMeta { handed: true, ..handed.arrival };
+        state.counts.handed_in += meta.frames();
+        let verdict = slow::forward(&mut handed.frame, &meta, state, nat, context);
+        if let Some(datagram) = path::settle(verdict, &meta, &mut state.tx, &mut state.counts, &mut sink) {
+            path::forward_datagram(datagram, &meta, state, nat, context, &mut sink);
         }
     }
 
-    /// A session that vanished between lookup and use; cannot happen within one worker, and drops closed.
-    #[cold]
-    pub(super) fn gone(&self) -> Verdict {
-        tracing::error!(worker = self.position.worker, "a session vanished while its packet was handled");
-        Verdict::Drop(DropReason::NoSession)
+    /// Takes note of new rules: endpoints that they changed are queued for review.
+    pub fn handle_snapshot(&mut self, context: &Context<'_>) {
+        let sessions = &mut self.state.sessions;
+        sessions.traffic = self.published.grow(context.snapshot.generations().len());
+        sessions.adopt(context);
+    }
+
+    /// Answers a question from outside the packet path.
+    pub fn handle_query(&self, request: Request, now: Tick) {
+        self.state.sessions.answer(request, now);
+    }
+
+    /// Does a slice of the work that time asks for: sessions and datagrams that are over, questions that are due.
+    pub fn handle_timeout(&mut self, context: &Context<'_>) {
+        let State { sessions, fragments, answers, tx, counts } = &mut self.state;
+        sessions.tell_room(context);
+        let more_review = sessions.review_slice(tx, context);
+        let more_sweep = sessions.sweep_slice(tx, context) | fragment::expire(fragments, answers, tx, counts, context);
+        // After the resets: they go first.
+        let more_questions = sessions.question_slice(tx, context);
+        if context.now.since(self.ports_published) >= Tick::PER_SECOND {
+            self.ports_published = context.now;
+            sessions.ports.forget_rested(context.now);
+            self.published.publish_nat_ports(sessions.ports.usage(context.now));
+            self.published.publish_probes(sessions.table.probes());
+        }
+        self.more = more_review || more_sweep || more_questions;
+    }
+
+    /// The worker stops, and its live sessions with it: notes as many ends as the flow log has room for, or
+    /// all of them where it is `forced`. Returns whether some are left.
+    pub fn handle_stop(&mut self, forced: bool, now: Tick) -> bool {
+        self.state.sessions.note_stop(forced, now)
+    }
+
+    /// The next packet that was made here.
+    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        self.state.tx.pop().map(|(transmit, _)| transmit)
+    }
+
+    /// Ends a batch: makes its verdicts visible, and the ends of sessions. Returns how long the worker may sleep until
+    /// [`Self::handle_timeout`].
+    pub fn poll_timeout(&self, now: Tick) -> Duration {
+        let sessions = &self.state.sessions;
+        sessions.peers.tell_departed();
+        self.published.publish(&self.counts());
+        match () {
+            () if self.more || sessions.has_questions(now) => Duration::ZERO,
+            () if sessions.is_paced() => PAUSE,
+            () if sessions.is_asking() => ASKING,
+            () => IDLE,
+        }
     }
 }
 

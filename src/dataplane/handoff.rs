@@ -10,10 +10,11 @@ use crossbeam_queue::ArrayQueue;
 use dashmap::{DashMap, Entry};
 use std::hash::RandomState;
 
+use crate::dataplane::Position;
 use crate::dataplane::session::FlowKey;
 use crate::dataplane::share::FairShare;
-use crate::snapshot::steering::Secret;
-use crate::snapshot::{AttachmentId, EndpointId, PathMtus, ResourceId};
+use crate::snapshot::steering::{self, Secret};
+use crate::snapshot::{AttachmentId, DropReason, EndpointId, PathMtus, ResourceId, Snapshot};
 use crate::wire::Address;
 
 /// Frames of one tenant (the VNet of an attachment) that may wait for one worker.
@@ -114,6 +115,7 @@ impl RxMeta {
     }
 
     /// Frames read that it stands for.
+    #[inline]
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.pieces.map_or(1, |pieces| u64::from(pieces.count))
@@ -354,6 +356,56 @@ impl SessionCountDelta {
         if let (Some(kind), sessions) = self.0.take() {
             shared.leave(kind, sessions);
         }
+    }
+}
+
+/// This worker among the others: what it shares with them, and whom a packet belongs to.
+#[derive(Debug)]
+pub struct Peers {
+    /// Which worker this is.
+    pub position: Position,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Sessions that have ended, and of which `shared` has yet to hear.
+    pub departed: SessionCountDelta,
+}
+
+impl Peers {
+    /// The worker that owns a flow: by NAT port on the provider's side, by hash on the consumer's, unless it was
+    /// admitted elsewhere.
+    #[must_use]
+    pub fn owner(&self, key: &FlowKey, snapshot: &Snapshot) -> u16 {
+        let workers = self.position.workers;
+        if workers == 1 {
+            return self.position.worker;
+        }
+        if snapshot.nat_owner(key.attachment, key.destination.ip()).is_some() {
+            return steering::nat_queue(key.destination_port, workers);
+        }
+        self.shared.owner_of(key).unwrap_or_else(|| {
+            let (source_port, destination_port) = (key.source_port, key.destination_port);
+            self.shared.steering().consumer_queue(key.source, key.destination, source_port, destination_port, workers)
+        })
+    }
+
+    /// Another worker that may admit what this one has no NAT port or no room for: no early failure.
+    #[must_use]
+    pub fn elsewhere(&self, reason: DropReason, meta: &RxMeta) -> Option<u16> {
+        let workers = self.position.workers;
+        if meta.refusals + 1 >= workers {
+            None
+        } else if reason == DropReason::NatPortsExhausted {
+            Some((self.position.worker + 1) % workers)
+        } else if reason == DropReason::TableFull {
+            self.shared.with_room(self.position.worker)
+        } else {
+            None
+        }
+    }
+
+    /// Tells the other workers of the sessions that have ended here.
+    pub fn tell_departed(&self) {
+        self.departed.tell(&self.shared);
     }
 }
 

@@ -7,11 +7,12 @@
 
 use std::net::IpAddr;
 
-use crate::dataplane::forwarder::{Context, Forwarder, Transmit};
+use crate::dataplane::Context;
 use crate::dataplane::handoff::RxMeta;
+use crate::dataplane::lifecycle::Sessions;
 use crate::dataplane::nat::rewrite::Translation;
 use crate::dataplane::session::{Direction, FlowKey, Session, tcp_state::Seen};
-use crate::dataplane::verdict::Verdict;
+use crate::dataplane::tx::TxQueue;
 use crate::snapshot::DropReason;
 use crate::snapshot::Protocol;
 use crate::snapshot::prefixes::is_martian;
@@ -23,69 +24,81 @@ use crate::wire::vnet;
 /// acknowledgement passed here. Guessing a number within it is one chance in 2¹⁶ (RFC 5927 §4.1).
 const LATE: u32 = 1 << 16;
 
-impl Forwarder {
-    /// Decides an ICMP error.
-    pub(super) fn icmp_error(
-        &mut self,
-        frame: &[u8],
-        outline: &Outline,
-        arrival: &RxMeta,
-        context: &Context<'_>,
-    ) -> Verdict {
-        const UNMATCHED: Verdict = Verdict::Drop(DropReason::IcmpUnmatched);
-        let message = match icmp::read_error(&frame[vnet::LENGTH..], outline) {
-            Ok(message) => message,
-            Err(Unusable::Checksum) => return Verdict::Drop(DropReason::Malformed),
-            Err(Unusable::Quote) => return UNMATCHED,
+/// An ICMP error that is not passed on here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Astray {
+    /// Dropped.
+    Drop(DropReason),
+    /// Its session is this worker's, if it is anybody's.
+    Elsewhere(u16),
+}
+
+/// Decides an ICMP error.
+///
+/// # Errors
+/// Why it goes nowhere.
+pub(super) fn error(
+    frame: &[u8],
+    outline: &Outline,
+    meta: &RxMeta,
+    sessions: &mut Sessions,
+    tx: &mut TxQueue,
+    context: &Context<'_>,
+) -> Result<(), Astray> {
+    const UNMATCHED: Result<(), Astray> = Err(Astray::Drop(DropReason::IcmpUnmatched));
+    let message = match icmp::read_error(&frame[vnet::LENGTH..], outline) {
+        Ok(message) => message,
+        Err(Unusable::Checksum) => return Err(Astray::Drop(DropReason::Malformed)),
+        Err(Unusable::Quote) => return UNMATCHED,
+    };
+    if cannot_tell(outline.source.ip()) || outline.source == outline.destination {
+        return Err(Astray::Drop(DropReason::SpoofedSource));
+    }
+    // It goes to whoever sent the quoted packet, and nowhere else.
+    if message.quote.source != outline.destination || !is_believable(&message) {
+        return UNMATCHED;
+    }
+    let key = answering(&message, meta);
+    let Some(hit) = sessions.table.find_any(&key) else {
+        let owner = sessions.peers.owner(&key, context.snapshot);
+        return if owner == sessions.peers.position.worker || meta.handed {
+            UNMATCHED
+        } else {
+            Err(Astray::Elsewhere(owner))
         };
-        if cannot_tell(outline.source.ip()) || outline.source == outline.destination {
-            return Verdict::Drop(DropReason::SpoofedSource);
+    };
+    let direction = hit.direction;
+    sessions.revalidate(hit.session, tx, context);
+    let Some((session, leaves)) = sessions.table.leaving(hit) else { return UNMATCHED };
+    if !session.is_known() || !is_in_flight(session, direction, &message) {
+        return UNMATCHED;
+    }
+    if direction == Direction::ToService
+        && let Some(mtu) = message.fitting()
+    {
+        let carried = context.snapshot.mtu(session.leaves_by(direction.opposite()));
+        if mtu < carried {
+            sessions.table.narrow(hit.session, mtu, context.now);
         }
-        // It goes to whoever sent the quoted packet, and nowhere else.
-        if message.quote.source != outline.destination || !is_believable(&message) {
-            return UNMATCHED;
+        return Ok(());
+    }
+    if outline.hops <= 1 {
+        return Err(Astray::Drop(DropReason::TtlExpired));
+    }
+    let translation = Translation::of(session, leaves, direction);
+    let to = session.leaves_by(direction);
+    let quoted = QuotedAs {
+        source: translation.destination,
+        destination: translation.source,
+        source_port: translation.destination_port,
+        destination_port: translation.source_port,
+    };
+    match icmp::rebuild(&message, translation.source, translation.destination, &quoted) {
+        Some(frame) => {
+            tx.forward(to, frame, meta.frames());
+            Ok(())
         }
-        let key = answering(&message, arrival);
-        let Some((slot, direction)) = self.sessions.find_any(&key) else {
-            let owner = self.owner(&key, context);
-            return if owner == self.position.worker || arrival.handed {
-                UNMATCHED
-            } else {
-                Verdict::HandOut { worker: owner, refused: false }
-            };
-        };
-        self.revalidate(slot, context);
-        let Some((session, leaves)) = self.sessions.leaving(slot, direction) else { return UNMATCHED };
-        if !session.is_known() || !is_in_flight(session, direction, &message) {
-            return UNMATCHED;
-        }
-        if direction == Direction::ToService
-            && let Some(mtu) = message.fitting()
-        {
-            let carried = context.snapshot.mtu(session.leaves_by(direction.opposite()));
-            if mtu < carried {
-                self.sessions.narrow(slot, mtu, context.now);
-            }
-            return Verdict::Absorbed;
-        }
-        if outline.hops <= 1 {
-            return Verdict::Drop(DropReason::TtlExpired);
-        }
-        let translation = Translation::of(session, leaves, direction);
-        let to = session.leaves_by(direction);
-        let quoted = QuotedAs {
-            source: translation.destination,
-            destination: translation.source,
-            source_port: translation.destination_port,
-            destination_port: translation.source_port,
-        };
-        match icmp::rebuild(&message, translation.source, translation.destination, &quoted) {
-            Some(frame) => {
-                self.tx_queue.push(Transmit { to, frame, carries: arrival.frames() });
-                Verdict::Emitted
-            }
-            None => UNMATCHED,
-        }
+        None => UNMATCHED,
     }
 }
 
@@ -108,7 +121,7 @@ fn is_believable(message: &ErrorMessage<'_>) -> bool {
 }
 
 /// Key of the packets that come the way the error came: the quoted packet's, mirrored.
-fn answering(message: &ErrorMessage<'_>, arrival: &RxMeta) -> FlowKey {
+fn answering(message: &ErrorMessage<'_>, meta: &RxMeta) -> FlowKey {
     let quote = &message.quote;
     let protocol = match quote.protocol {
         ip::TCP => Protocol::Tcp,
@@ -116,7 +129,7 @@ fn answering(message: &ErrorMessage<'_>, arrival: &RxMeta) -> FlowKey {
         _ => Protocol::Icmp,
     };
     let sent = FlowKey {
-        attachment: arrival.attachment,
+        attachment: meta.attachment,
         protocol,
         source: quote.source,
         destination: quote.destination,

@@ -1,16 +1,18 @@
 //! The packet path: one thread per queue, sans-IO below `Worker`.
 //!
 //! ```text
-//! Worker::run ─▶ wait ─▶ begin batch (snapshot, time) ─▶ housekeep ─▶ for each ready device:
+//! Worker::batch ─▶ rules, time ─▶ handle_timeout ─▶ for each ready device: fill ─▶ handle_frames ─▶ poll_timeout
 //!
-//!   fill ─▶ forward: classify, prefetch ─▶ find ─▶ current? ─▶ track, account, rewrite ─▶ send
-//!                             │ miss             │ no
-//!                             ▼                  ▼
-//!                  judge ─▶ backend ─▶     revalidate: pass, end with resets, or open anew
-//!                  reserve port ─▶ insert
-//!
-//! ─▶ send answers and resets ─▶ publish counters
+//!   parse, prefetch ─▶ find ─▶ current? ─▶ track, account, rewrite ─▶ transmit, lent to its device
+//!      │ no flow        │ miss    │ no
+//!      ▼                ▼         ▼
+//!   fragment, icmp    admit     revalidate: pass, end with resets, or open anew
 //! ```
+//!
+//! `path` has the stages from frame to transmit. Each is a function over the part of the state that it needs:
+//! `lifecycle::Sessions` (sessions, their NAT ports, and what ends them), `nat::Rewriter`, `fragment::Reassembler`,
+//! `admit::Answers`, `tx::TxQueue`, the counts of verdicts. The modules name each other in one order only:
+//! `session`, `nat`, `lifecycle`, `admit`, `fragment` and `icmp`, `path`, `forwarder`, `worker`.
 //!
 //! Share-nothing: a worker owns queue *i* of every device, its own sessions and its own range of NAT
 //! ports. What must cross workers goes over `handoff`.
@@ -32,6 +34,10 @@
 //!
 //! `docs/nat-behaviour.md` has the whole table, `tests/requirements.csv` the requirements with their sources.
 
+use crate::snapshot::Snapshot;
+use pace::Moment;
+use session::Tick;
+
 /// Where packets come from and go to.
 pub mod io;
 
@@ -42,10 +48,22 @@ pub mod worker;
 pub mod forwarder;
 
 /// The stages from frame to transmit.
-pub mod path;
+mod path;
+
+/// How a packet ends.
+mod verdict;
+
+/// Sessions: two directions, one table per worker.
+pub mod session;
+
+/// What a packet is, and what it is rewritten to.
+pub mod nat;
 
 /// A session's first packet: judge, choose a backend, reserve a NAT port, insert; or answer a denied one.
 pub mod admit;
+
+/// How sessions end other than by their own packets.
+pub mod lifecycle;
 
 /// Fragments, until they are datagrams.
 pub mod fragment;
@@ -53,26 +71,17 @@ pub mod fragment;
 /// ICMP errors about packets of sessions.
 mod icmp;
 
-/// How sessions end other than by their own packets.
-pub mod lifecycle;
+/// Frames that leave.
+pub mod tx;
 
-/// What a packet is, and what it is rewritten to.
-pub mod nat;
-
-/// Sessions: two directions, one table per worker.
-pub mod session;
-
-/// The ring between workers.
+/// Frames for other workers, and what all workers share.
 pub mod handoff;
-
-/// How fast sessions are reset.
-pub mod pace;
 
 /// What endpoints hold in common.
 pub mod share;
 
-/// Sessions that have ended, on their way to the flow log.
-pub mod record;
+/// How fast sessions are reset.
+pub mod pace;
 
 /// What workers publish and everyone else may read.
 pub mod counters;
@@ -80,11 +89,50 @@ pub mod counters;
 /// Questions to a worker.
 pub mod queries;
 
-/// How a packet ends.
-pub mod verdict;
+/// Sessions that have ended, on their way to the flow log.
+pub mod record;
 
+pub use forwarder::Forwarder;
 pub use worker::Worker;
 pub use worker::poller::Waker;
+
+/// What holds for a whole batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The rules in force.
+    pub snapshot: &'a Snapshot,
+    /// Now.
+    pub now: Tick,
+    /// Now, to the millisecond.
+    pub moment: Moment,
+}
+
+impl<'a> Context<'a> {
+    /// A batch that begins at `moment`.
+    #[must_use]
+    pub fn new(snapshot: &'a Snapshot, moment: impl Into<Moment>) -> Self {
+        let moment = moment.into();
+        Self { snapshot, now: moment.tick(), moment }
+    }
+}
+
+/// How many workers there are, and which one this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// This worker, from 0.
+    pub worker: u16,
+    /// All workers.
+    pub workers: u16,
+}
+
+impl Position {
+    /// This worker's share of `sessions`: all shares together are no more, and no less unless each has one.
+    #[must_use]
+    pub fn share_of(self, sessions: u32) -> u32 {
+        let workers = u32::from(self.workers.max(1));
+        (sessions / workers + u32::from(u32::from(self.worker) < sessions % workers)).max(1)
+    }
+}
 
 #[cfg(test)]
 mod tests;

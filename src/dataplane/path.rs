@@ -1,131 +1,145 @@
-//! The fast path: what an established session's packet meets, on one screen.
+//! A packet's way, from frame to transmit: parse, find its session, see that it is current, track, account, rewrite.
 //!
-//! `forward` = sight (classify, hash) → decide: find → account → rewrite. Whatever is not a plain hit leaves to the slow
-//! path, which alone allocates, judges and answers.
+//! Whatever is not a plain hit leaves to `slow`, which alone allocates, judges and answers.
 
-use crate::dataplane::forwarder::{Context, Forwarder};
-use crate::dataplane::handoff::RxMeta;
-use crate::dataplane::io::Batch;
-use crate::dataplane::nat::classify::{Packet, classify};
-use crate::dataplane::nat::rewrite::Translation;
-use crate::dataplane::nat::{fit, rewrite};
-use crate::dataplane::session::index::{Candidate, Hash};
-use crate::dataplane::session::{Direction, Pair, Session, Slot, tcp_state};
-use crate::dataplane::verdict::Verdict;
-use crate::snapshot::{AttachmentId, Protocol};
+#![allow(clippy::inline_always, reason = "a hit is one function for each kind of device, as long as it may get")]
+
+use std::io;
+
+use super::Context;
+use super::admit::reject::Answers;
+use super::counters::{CounterChunk, VerdictCounts, add, find};
+use super::fragment::reassembly::{Datagram, Reassembler};
+use super::handoff::{Pieces, RxMeta};
+use super::io::Batch;
+use super::lifecycle::Sessions;
+use super::nat::classify::{NotAFlow, Packet, Rx, classify};
+use super::nat::rewrite::Translation;
+use super::nat::{Rewriter, fit};
+use super::session::index::{Candidate, Hash};
+use super::session::{Direction, Hit, Pair, Session, Table, tcp_state};
+use super::tx::{Transmit, TxQueue};
+use super::verdict::Verdict;
+use crate::snapshot::{AttachmentId, DropReason, Protocol};
 
 /// First packets, and packets that need a second look.
-pub mod slow;
+pub(super) mod slow;
+
+/// What a packet may change on its way. What rewriting needs is apart: a frame is lent out of it.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Sessions, and all that begins and ends with one.
+    pub(super) sessions: Sessions,
+    /// Pieces of datagrams that wait for the others.
+    pub(super) fragments: Reassembler,
+    /// How many answers may be sent.
+    pub(super) answers: Answers,
+    /// Frames that are not written in place.
+    pub(super) tx: TxQueue,
+    /// Verdicts so far; published once per batch.
+    pub(super) counts: VerdictCounts,
+}
+
+/// The way of a frame that this worker read, from its first look to the device. A hit takes no lock and no allocation
+/// (law 6), and touches nothing that a slow stage returns.
+#[inline(always)]
+pub(super) fn forward(
+    frame: &mut [u8],
+    parsed: &ParsedFrame,
+    meta: &RxMeta,
+    state: &mut State,
+    nat: &mut Rewriter,
+    context: &Context<'_>,
+    sink: &mut impl FnMut(Transmit<'_>) -> io::Result<()>,
+) {
+    let verdict = match &parsed.headers {
+        Err(other) => slow::no_flow(frame, *other, meta, state, context),
+        Ok(packet) => match state.sessions.table.find(&packet.key, parsed.hash, parsed.candidate) {
+            None => slow::miss(Rx { frame, packet, meta }, state, nat, context),
+            Some(hit) => match state.sessions.table.get(hit.session) {
+                Some(session) if is_current(session, frame, packet, hit.direction, context) => {
+                    let State { sessions, tx, counts, .. } = state;
+                    match pass(frame, packet, hit, sessions, tx, nat, context) {
+                        Ok(transmit) => return lend(transmit, 1, tx, counts, sink),
+                        Err(reason) => Verdict::Drop(reason),
+                    }
+                }
+                _ => slow::revalidate(Rx { frame, packet, meta }, hit, state, nat, context),
+            },
+        },
+    };
+    if let Some(datagram) = settle(verdict, meta, &mut state.tx, &mut state.counts, sink) {
+        forward_datagram(datagram, meta, state, nat, context, sink);
+    }
+}
+
+/// Forwards a packet of a session that may pass: tracks, accounts, rewrites.
+#[inline(always)]
+pub(super) fn pass<'a>(
+    frame: &'a mut [u8],
+    packet: &Packet,
+    hit: Hit,
+    sessions: &mut Sessions,
+    tx: &mut TxQueue,
+    nat: &'a mut Rewriter,
+    context: &Context<'_>,
+) -> Result<Transmit<'a>, DropReason> {
+    let direction = hit.direction;
+    let Some((mut session, mut leaves)) = sessions.table.leaving(hit) else { return Err(sessions.vanished()) };
+    if session.protocol != Protocol::Tcp || tcp_state::goes_on(session, direction, packet.segment(frame)) {
+        session.last_seen = context.now;
+    } else {
+        sessions.note_segment(frame, packet, hit, tx, context)?;
+        let Some(noted) = sessions.table.leaving(hit) else { return Err(sessions.vanished()) };
+        (session, leaves) = noted;
+    }
+    let to = session.leaves_by(direction);
+    account(&sessions.traffic, session, direction, packet);
+    let translation = Translation::of(session, leaves, direction);
+    if session.way.pair() == Pair::Mixed {
+        return nat.translate(frame, packet, &translation, to);
+    }
+    Ok(nat.rewrite(frame, packet, &translation, to))
+}
 
 /// A frame at first sight: its headers checked, and where in the session table its flow is likely to be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ParsedFrame {
-    /// `None`: it is not simply a packet of a flow.
-    packet: Option<Packet>,
+    headers: Result<Packet, NotAFlow>,
     hash: Hash,
     candidate: Candidate,
 }
 
 impl ParsedFrame {
     /// Of no frame.
-    pub(super) const NONE: Self = Self { packet: None, hash: Hash::NONE, candidate: Candidate::NONE };
+    pub(super) const NONE: Self =
+        Self { headers: Err(NotAFlow::Drop(DropReason::Malformed)), hash: Hash::NONE, candidate: Candidate::NONE };
 }
 
-impl Forwarder {
-    /// Decides one frame that arrived on `attachment` and, when it is to be forwarded, translates it in
-    /// place. A hit takes no lock and no allocation (law 6).
-    #[inline]
-    pub fn forward(&mut self, frame: &mut [u8], attachment: AttachmentId, context: &Context<'_>) -> Verdict {
-        let sight = self.sight(frame, attachment);
-        self.decide(frame, &sight, attachment, context)
-    }
-
-    /// Looks at every frame of a batch before the first is decided: one session after the other comes from memory,
-    /// and by the time that its packet's turn has come it is in the cache.
-    #[inline]
-    pub(super) fn sight_all(&self, frames: &mut Batch, attachment: AttachmentId, sights: &mut [ParsedFrame]) {
-        let count = frames.len();
-        for (frame, sight) in frames.frames().zip(&mut *sights) {
-            *sight = self.sight(frame, attachment);
-            self.sessions.prefetch_index(sight.hash);
-        }
-        for sight in sights.iter_mut().take(count) {
-            let Some(packet) = &sight.packet else { continue };
-            sight.candidate = self.sessions.prefetch_session(sight.hash, packet.key.protocol);
-        }
-    }
-
-    #[inline]
-    fn sight(&self, frame: &[u8], attachment: AttachmentId) -> ParsedFrame {
-        match classify(frame, attachment) {
+/// Looks at every frame of a batch before the first is decided: one session after the other comes from memory,
+/// and by the time that its packet's turn has come it is in the cache.
+#[inline(always)]
+pub(super) fn parse(frames: &mut Batch, attachment: AttachmentId, table: &Table, parsed: &mut [ParsedFrame]) {
+    let count = frames.len();
+    for (frame, parsed) in frames.frames().zip(&mut *parsed) {
+        *parsed = match classify(frame, attachment) {
             Ok(packet) => {
-                let hash = self.sessions.hash(&packet.key);
-                ParsedFrame { packet: Some(packet), hash, candidate: Candidate::NONE }
+                let hash = table.hash(&packet.key);
+                ParsedFrame { headers: Ok(packet), hash, candidate: Candidate::NONE }
             }
-            Err(_) => ParsedFrame::NONE,
-        }
-    }
-
-    /// The whole fast path.
-    #[inline]
-    pub(super) fn decide(
-        &mut self,
-        frame: &mut [u8],
-        sight: &ParsedFrame,
-        attachment: AttachmentId,
-        context: &Context<'_>,
-    ) -> Verdict {
-        let Some(packet) = &sight.packet else {
-            return self.odd(frame, &RxMeta::read(attachment), context);
+            Err(other) => ParsedFrame { headers: Err(other), ..ParsedFrame::NONE },
         };
-        let Some((slot, direction)) = self.sessions.find(&packet.key, sight.hash, sight.candidate) else {
-            return self.miss(frame, packet, &RxMeta::read(attachment), context);
-        };
-        match self.sessions.get(slot) {
-            Some(session) if is_current(session, frame, packet, direction, context) => {
-                self.pass(frame, packet, slot, direction, context)
-            }
-            _ => self.second_look(frame, packet, slot, direction, &RxMeta::read(attachment), context),
-        }
+        table.prefetch_index(parsed.hash);
     }
-
-    /// Forwards a packet of a session that may pass: tracks, accounts, rewrites.
-    #[inline]
-    pub(super) fn pass(
-        &mut self,
-        frame: &mut [u8],
-        packet: &Packet,
-        slot: Slot,
-        direction: Direction,
-        context: &Context<'_>,
-    ) -> Verdict {
-        let Some((mut session, mut leaves)) = self.sessions.leaving(slot, direction) else { return self.gone() };
-        let goes_on =
-            session.protocol != Protocol::Tcp || tcp_state::goes_on(session, direction, packet.segment(frame));
-        if goes_on {
-            session.last_seen = context.now;
-        } else {
-            if let Some(verdict) = self.note_segment(frame, packet, slot, direction, context) {
-                return verdict;
-            }
-            let Some(noted) = self.sessions.leaving(slot, direction) else { return self.gone() };
-            (session, leaves) = noted;
-        }
-        let to = session.leaves_by(direction);
-        account(&self.counters, session, direction, packet);
-        let translation = Translation::of(session, leaves, direction);
-        let mixed = session.way.pair() == Pair::Mixed;
-        if mixed {
-            return self.translate(frame, packet, &translation, to);
-        }
-        rewrite::rewrite(frame, packet, &translation, &mut self.identifications);
-        Verdict::Forward { to, length: packet.end() }
+    for parsed in parsed.iter_mut().take(count) {
+        let Ok(packet) = &parsed.headers else { continue };
+        parsed.candidate = table.prefetch_session(parsed.hash, packet.key.protocol);
     }
 }
 
 /// Whether a session passes this packet without a second look: judged by the rules in force, neither ended nor closing
 /// (a SYN may want its place), limited by no rate, not idle, no TTL used up, no larger than its way carries.
-#[inline]
+#[inline(always)]
 fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {
     context.snapshot.generation(session.endpoint) == Some(session.generation)
         && session.is_live()
@@ -136,16 +150,99 @@ fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direc
 }
 
 /// Adds a packet to its session and its endpoint.
-#[inline]
-fn account(counters: &[super::counters::CounterChunk], session: &mut Session, direction: Direction, packet: &Packet) {
-    use super::counters::{add, find};
+#[inline(always)]
+fn account(traffic: &[CounterChunk], session: &mut Session, direction: Direction, packet: &Packet) {
     let (packets, bytes) = packet.wire_size();
     session.count(direction, (packets, bytes));
-    let Some(endpoint) = find(counters, session.endpoint) else { return };
+    let Some(endpoint) = find(traffic, session.endpoint) else { return };
     let (packet_counter, byte_counter) = match direction {
         Direction::ToService => (&endpoint.packets_to_service, &endpoint.bytes_to_service),
         Direction::ToConsumer => (&endpoint.packets_to_consumer, &endpoint.bytes_to_consumer),
     };
     add(packet_counter, packets);
     add(byte_counter, bytes);
+}
+
+/// Lends a frame to `sink`, behind what it must follow, and counts what becomes of it.
+#[inline(always)]
+fn lend(
+    transmit: Transmit<'_>,
+    frames: u64,
+    tx: &mut TxQueue,
+    counts: &mut VerdictCounts,
+    sink: &mut impl FnMut(Transmit<'_>) -> io::Result<()>,
+) {
+    if !tx.is_empty() {
+        flush(tx, counts, sink);
+    }
+    if sink(transmit).is_ok() {
+        counts.forwarded += frames;
+    } else {
+        counts.dropped[DropReason::WriteFailed as usize] += frames;
+    }
+}
+
+/// Lends the frames that wait. A packet that was made here and cannot be written is lost, like any.
+#[cold]
+fn flush(tx: &mut TxQueue, counts: &mut VerdictCounts, sink: &mut impl FnMut(Transmit<'_>) -> io::Result<()>) {
+    while let Some((transmit, frames)) = tx.pop() {
+        if sink(transmit).is_err() {
+            counts.forwarded -= frames;
+            counts.dropped[DropReason::WriteFailed as usize] += frames;
+        }
+    }
+}
+
+/// Counts how a frame (or a datagram, for all its pieces) ended, and lends what leaves. Returns a datagram that the frame
+/// made whole.
+pub(super) fn settle(
+    verdict: Verdict<'_>,
+    meta: &RxMeta,
+    tx: &mut TxQueue,
+    counts: &mut VerdictCounts,
+    sink: &mut impl FnMut(Transmit<'_>) -> io::Result<()>,
+) -> Option<Datagram> {
+    let frames = meta.frames();
+    let whole = match verdict {
+        Verdict::Transmit(transmit) => {
+            lend(transmit, frames, tx, counts, sink);
+            None
+        }
+        Verdict::Whole(datagram) => Some(datagram),
+        Verdict::Forwarded => {
+            counts.forwarded += frames;
+            None
+        }
+        Verdict::Held => {
+            counts.held += frames;
+            None
+        }
+        Verdict::HandedOff => {
+            counts.handed_out += frames;
+            None
+        }
+        Verdict::Drop(reason) => {
+            counts.dropped[reason as usize] += frames;
+            None
+        }
+    };
+    flush(tx, counts, sink);
+    whole
+}
+
+/// Sends a datagram that has become whole on the way of any packet. Its verdict is that of all its pieces.
+#[cold]
+pub(super) fn forward_datagram(
+    mut datagram: Datagram,
+    meta: &RxMeta,
+    state: &mut State,
+    nat: &mut Rewriter,
+    context: &Context<'_>,
+    sink: &mut impl FnMut(Transmit<'_>) -> io::Result<()>,
+) {
+    let pieces = Pieces { count: datagram.pieces, largest: datagram.largest, may_cut: datagram.may_cut };
+    let meta = RxMeta { pieces: Some(pieces), handed: false, ..*meta };
+    let verdict = slow::forward(&mut datagram.frame, &meta, state, nat, context);
+    let whole = settle(verdict, &meta, &mut state.tx, &mut state.counts, sink);
+    debug_assert!(whole.is_none(), "what is whole is no piece");
 }

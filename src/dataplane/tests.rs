@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::forwarder::Forwarder;
 use super::handoff::Shared;
 use super::pace::Moment;
 use super::session::Tick;
@@ -20,7 +19,6 @@ use crate::snapshot::{
 };
 use crate::wire::headers::{ACK, RST, SYN};
 use crate::wire::vnet;
-use forwarder::Position;
 use io::memory::{MemorySink, MemorySource};
 
 mod packets;
@@ -217,7 +215,7 @@ impl World {
                 more |= worker.batch([0, 1, 2], self.now).expect("memory");
             }
             if !more && self.workers.iter().all(|worker| !worker.shared.waiting(worker.number)) {
-                if !self.workers.iter().any(|worker| worker.forwarder.is_paced()) {
+                if !self.workers.iter().any(|worker| worker.forwarder.state.sessions.is_paced()) {
                     return;
                 }
                 self.now = Tick(self.now.0 + 1);

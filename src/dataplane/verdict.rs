@@ -1,41 +1,32 @@
 //! How a packet ends: one closed verdict, one counter each (law 4).
 
-use crate::snapshot::{AttachmentId, DropReason};
+use crate::dataplane::fragment::reassembly::Datagram;
+use crate::dataplane::tx::Transmit;
+use crate::snapshot::DropReason;
 
 /// The outcome for one frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Translated; write its first `length` bytes to this attachment.
-    Forward {
-        /// Where it leaves.
-        to: AttachmentId,
-        /// Bytes of the frame, link padding excluded.
-        length: usize,
-    },
-    /// Translated into another family: write the forwarder's head, then these bytes of the frame.
-    Rebuilt {
-        /// Where it leaves.
-        to: AttachmentId,
-        /// First byte of the frame that is kept.
-        from: usize,
-        /// End of what is kept.
-        end: usize,
-    },
-    /// Forwarded as frames of the forwarder's own, which wait in its outbox.
-    Emitted,
-    /// It told the forwarder something and goes no further; counts as forwarded.
-    Absorbed,
+#[derive(Debug)]
+pub(super) enum Verdict<'a> {
+    /// Translated, to be written at once.
+    Transmit(Transmit<'a>),
+    /// Counts as forwarded: what has become of it waits to be written, or it told something and goes no further.
+    Forwarded,
     /// A piece of a datagram, kept until the others come.
     Held,
     /// The piece made its datagram whole, whose verdict is counted for all its pieces.
-    Settled,
+    Whole(Datagram),
+    /// Passed to the worker that it belongs to.
+    HandedOff,
     /// Counted under its reason.
     Drop(DropReason),
-    /// It belongs to another worker.
-    HandOut {
-        /// Which one.
-        worker: u16,
-        /// Whether this worker had no NAT port for it.
-        refused: bool,
-    },
+}
+
+impl<'a> From<Result<Transmit<'a>, DropReason>> for Verdict<'a> {
+    #[inline]
+    fn from(passed: Result<Transmit<'a>, DropReason>) -> Self {
+        match passed {
+            Ok(transmit) => Self::Transmit(transmit),
+            Err(reason) => Self::Drop(reason),
+        }
+    }
 }

@@ -88,7 +88,8 @@ pub enum Flaw {
 ///
 /// # Errors
 /// The first [`Flaw`].
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a hit is one function")]
 pub fn outline(packet: &[u8]) -> Result<Outline, Flaw> {
     match packet.first().map(|first| first >> 4) {
         Some(4) => v4(packet),

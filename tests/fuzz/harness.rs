@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use privlink::dataplane::forwarder::{Context, Forwarder, Position};
 use privlink::dataplane::handoff::Shared;
+use privlink::dataplane::io::Batch;
 use privlink::dataplane::session::Tick;
-use privlink::dataplane::verdict::Verdict;
+use privlink::dataplane::{Context, Forwarder, Position};
 use privlink::model::Model;
 use privlink::snapshot::tables::Stamp;
 use privlink::snapshot::{
@@ -74,6 +74,7 @@ impl Bytes<'_> {
 /// One worker, its rules, and the last packets that left it.
 struct World {
     forwarder: Forwarder,
+    batch: Batch,
     /// Per endpoint: whether it is Approved, and its generation.
     endpoints: [(bool, u32); ENDPOINTS.len()],
     epoch: u64,
@@ -90,6 +91,7 @@ impl World {
         let endpoints = ENDPOINTS.map(|(_, _, approved)| (approved, 1));
         let mut world = Self {
             forwarder,
+            batch: Batch::new(),
             endpoints,
             epoch: 0,
             now: 10,
@@ -156,7 +158,7 @@ impl World {
         }
         self.snapshot = builder.build(self.epoch);
         let context = Context::new(&self.snapshot, Tick(self.now));
-        self.forwarder.adopt(&context);
+        self.forwarder.handle_snapshot(&context);
     }
 
     /// Approves or revokes an endpoint.
@@ -172,7 +174,8 @@ impl World {
         self.now = self.now.saturating_add(tenths);
         let context = Context::new(&self.snapshot, Tick(self.now));
         for _ in 0..64 {
-            if !self.forwarder.housekeep(&context) {
+            self.forwarder.handle_timeout(&context);
+            if !self.forwarder.poll_timeout(context.now).is_zero() {
                 break;
             }
         }
@@ -180,29 +183,28 @@ impl World {
     }
 
     /// Gives the forwarder one frame, virtio header included.
-    fn send(&mut self, at: u16, mut frame: Vec<u8>) {
+    fn send(&mut self, at: u16, frame: &[u8]) {
         let sent = Seen::of(frame.get(VNET..).unwrap_or_default());
         let context = Context::new(&self.snapshot, Tick(self.now));
-        let verdict = self.forwarder.receive(&mut frame, AttachmentId(at), &context);
-        let out = match verdict {
-            Verdict::Forward { to, length } => Some((to, frame[..length].to_vec())),
-            Verdict::Rebuilt { to, from, end } => Some((to, [self.forwarder.head(), &frame[from..end]].concat())),
-            Verdict::Emitted | Verdict::Absorbed | Verdict::Held | Verdict::Settled | Verdict::Drop(_) => None,
-            Verdict::HandOut { .. } => panic!("one worker hands nothing over"),
-        };
-        if let Some((to, frame)) = out {
-            assert_ne!(to, AttachmentId(at), "a packet leaves by the other side");
+        self.batch.clear();
+        assert!(self.batch.push(frame), "{} bytes", frame.len());
+        let mut left = Vec::new();
+        self.forwarder.handle_frames(&mut self.batch, AttachmentId(at), &context, |out| {
+            left.push((out.to, out.whole()));
+            Ok(())
+        });
+        for (to, frame) in left {
             self.judge(to, frame, sent.as_ref());
         }
-        self.collect(sent.as_ref());
         let counts = self.forwarder.counts();
+        assert_eq!(counts.handed_out, 0, "one worker hands nothing over");
         let ends = counts.forwarded + counts.dropped_total() + counts.handed_out + counts.held;
         assert_eq!(counts.read + counts.handed_in, ends, "law 4: {counts:?}");
     }
 
     fn collect(&mut self, sent: Option<&Seen>) {
-        for own in self.forwarder.take_outbox() {
-            self.judge(own.to, own.frame, sent);
+        while let Some((to, frame)) = self.forwarder.poll_transmit().map(|own| (own.to, own.whole())) {
+            self.judge(to, frame, sent);
         }
     }
 
@@ -283,7 +285,7 @@ impl World {
                 udp(from, to, (40_000, 53), &[1; 40]),
                 echo(from, to, true, 40_000, &[2; 40]),
             ] {
-                self.send(0, framed(packet));
+                self.send(0, &framed(packet));
                 self.reply(0, &mut Bytes(&[18]));
             }
         }
@@ -300,7 +302,7 @@ impl World {
             17 => udp(from, to, ports, &[4; 30]),
             _ => echo(from, to, false, seen.ports.0, &[5; 30]),
         };
-        self.send(1, framed(packet));
+        self.send(1, &framed(packet));
     }
 }
 
@@ -332,13 +334,13 @@ pub(crate) fn packets(data: &[u8]) -> Reached {
             0 => {
                 let (at, count) = (u16::from(bytes.byte() & 1), usize::from(bytes.word()) % 2_000);
                 let frame = bytes.take(count);
-                world.send(at, frame);
+                world.send(at, &frame);
             }
             1 | 2 => {
                 let (which, size) = (bytes.byte(), usize::from(bytes.word()));
                 let frame = framed(World::template(which, size, bytes));
                 let frame = patch(frame, bytes);
-                world.send(0, frame);
+                world.send(0, &frame);
             }
             3 | 4 => {
                 let back = bytes.byte();
@@ -350,7 +352,7 @@ pub(crate) fn packets(data: &[u8]) -> Reached {
                 let left = &world.left[from];
                 if let Some(frame) = left.get(back % left.len().max(1)).cloned() {
                     let frame = patch(frame, bytes);
-                    world.send(u16::from(from == 0), frame);
+                    world.send(u16::from(from == 0), &frame);
                 }
             }
             6 => {
@@ -402,7 +404,7 @@ pub(crate) fn icmp(data: &[u8]) -> Reached {
             packet = patch(packet, bytes);
         }
         let before = world.reached().forwarded;
-        world.send(u16::from(at == 1), framed(packet));
+        world.send(u16::from(at == 1), &framed(packet));
         let as_meant = how & (8 | 32) == 0 && !is_echo;
         let passed = world.reached().forwarded != before;
         assert!(astray.is_none() || !as_meant || !passed, "an error to {astray:?} about {seen:?} passed");
@@ -443,7 +445,7 @@ pub(crate) fn fragments(data: &[u8]) -> Reached {
         if how & 8 != 0 {
             frame = patch(frame, bytes);
         }
-        world.send(u16::from(!forth), frame);
+        world.send(u16::from(!forth), &frame);
         if how & 16 != 0 {
             let tenths = u32::from(bytes.word());
             world.rest(tenths);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crossbeam_queue::SegQueue;
 use privlink::dataplane::Worker;
 use privlink::dataplane::counters::VerdictCounts;
-use privlink::dataplane::forwarder::{Forwarder, Position};
 use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::io::memory::{MemorySink, MemorySource};
 use privlink::dataplane::queries::{FlowRecord, Request, Wanted};
 use privlink::dataplane::session::Tick;
+use privlink::dataplane::{Forwarder, Position};
 use privlink::snapshot::{Publisher, Snapshot};
 
 const DEVICES: usize = 4;

@@ -1,25 +1,22 @@
 //! Admission: a session's first packet is judged, gets a backend and a NAT port, and opens its session.
 
-use std::sync::Arc;
-
-use crate::dataplane::admit::reject::Refusal;
+use crate::dataplane::Context;
 use crate::dataplane::counters::{add, find};
-use crate::dataplane::forwarder::{Context, Forwarder};
-use crate::dataplane::handoff::{Full, RxMeta};
-use crate::dataplane::lifecycle::TOMBSTONE;
-use crate::dataplane::lifecycle::segments::is_intact;
-use crate::dataplane::nat::classify::Packet;
+use crate::dataplane::handoff::{Full, RxMeta, Shared};
+use crate::dataplane::lifecycle::Sessions;
+use crate::dataplane::lifecycle::rules::{first_idle_limit, query};
+use crate::dataplane::nat::classify::{Packet, Rx};
 use crate::dataplane::nat::ports::{Claim, PoolKey, Reserved};
-use crate::dataplane::path::slow::EACH_ANSWERED;
-use crate::dataplane::path::slow::is_plain_syn;
 use crate::dataplane::record::FlowEndReason;
 use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
-use crate::dataplane::share::FairShare;
+use crate::dataplane::tx::TxQueue;
 use crate::snapshot::DropReason;
 use crate::snapshot::policy::{Denial, is_spoofed, judge};
-use crate::snapshot::{Admission, BackendState, Balance, Generation, Protocol, Query, Timeouts, steering};
+use crate::snapshot::{Admission, BackendState, Balance, Generation, Protocol, steering};
 use crate::wire::headers::{ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST};
 use crate::wire::{Address, Version};
+use rates::within_rates;
+use reject::Refusal;
 
 /// What a flood of SYNs holds is given to others.
 mod half_open;
@@ -30,235 +27,228 @@ pub mod rates;
 /// Answer TCP RST or ICMP, rate limited; or drop silently if so configured.
 pub mod reject;
 
-impl Forwarder {
-    /// The whole of admission, in the order of the checks (`snapshot::policy`).
-    /// `kept` are the addresses and ports of the session that the same client had until now, if it is to keep them.
-    pub(super) fn admit(
-        &mut self,
-        frame: &[u8],
-        packet: &Packet,
-        (arrival, kept): (&RxMeta, Option<&Addresses>),
-        context: &Context<'_>,
-    ) -> Result<Slot, Refusal> {
-        let admission = judged(packet, context)?;
-        let refuse = |reason| Refusal { reason, answer: admission.resource.answer, mtu: 0 };
-        let opens = opens_session(frame, packet);
-        let Ok(fee) = self.within_rates(packet, opens, &admission, context) else {
-            return Err(Refusal { reason: DropReason::RateLimited, answer: Some(false), mtu: 0 });
+/// Ticks after its end in which every late segment of a session is answered; after that, one a tick.
+pub(super) const EACH_ANSWERED: u32 = 3 * Tick::PER_SECOND;
+
+/// The whole of admission, in the order of the checks (`snapshot::policy`).
+/// `kept` are the addresses and ports of the session that the same client had until now, if it is to keep them.
+pub(super) fn admit(
+    rx: &Rx<'_, '_>,
+    kept: Option<&Addresses>,
+    sessions: &mut Sessions,
+    tx: &mut TxQueue,
+    context: &Context<'_>,
+) -> Result<Slot, Refusal> {
+    let (frame, packet) = (&*rx.frame, rx.packet);
+    let admission = judged(packet, context)?;
+    let refuse = |reason| Refusal { reason, answer: admission.resource.answer, mtu: 0 };
+    let opens = opens_session(frame, packet);
+    let Ok(fee) = within_rates(&sessions.traffic, packet, opens, &admission, context) else {
+        return Err(Refusal { reason: DropReason::RateLimited, answer: Some(false), mtu: 0 });
+    };
+    if !opens {
+        return Err(refuse(DropReason::NotSyn));
+    }
+    if packet.hops <= 1 {
+        return Err(refuse(DropReason::TtlExpired));
+    }
+    sessions.peers.tell_departed();
+    let backend = choose_backend(&sessions.peers.shared, &admission, &packet.key, kept)
+        .ok_or_else(|| refuse(DropReason::NoBackend))?;
+    let unfit = packet.version == Version::V6 && backend.version() == Version::V4 && packet.lacks_checksum(frame);
+    // A SYN that its receiver throws away takes nobody's place.
+    if unfit || packet.key.protocol == Protocol::Tcp && !packet.is_intact(frame) {
+        return Err(refuse(DropReason::BadChecksum));
+    }
+    make_room(sessions, rx.meta, tx, context).map_err(refuse)?;
+    let (endpoint, resource) = (admission.endpoint.id, admission.endpoint.resource);
+    if let Err(full) = sessions.enter(&admission, backend, context) {
+        let made_room = match full {
+            // Peered networks use it too: what one of them floods takes nothing from another.
+            Full::Endpoint => half_open::gives_way(sessions, |session| session.endpoint == endpoint, tx, context),
+            Full::Resource => half_open::gives_way(sessions, |session| session.resource == resource, tx, context),
+            Full::All => half_open::gives_way(sessions, |_| true, tx, context),
         };
-        if !opens {
-            return Err(refuse(DropReason::NotSyn));
+        if !made_room || sessions.enter(&admission, backend, context).is_err() {
+            return Err(refuse(DropReason::SessionLimit));
         }
-        if packet.hops <= 1 {
-            return Err(refuse(DropReason::TtlExpired));
-        }
-        self.departed.tell(&self.shared);
-        let backend =
-            self.choose_backend(&admission, &packet.key, kept).ok_or_else(|| refuse(DropReason::NoBackend))?;
-        let unfit = packet.version == Version::V6 && backend.version() == Version::V4 && packet.lacks_checksum(frame);
-        // A SYN that its receiver throws away takes nobody's place.
-        if unfit || packet.key.protocol == Protocol::Tcp && !is_intact(frame, packet) {
-            return Err(refuse(DropReason::BadChecksum));
-        }
-        self.make_room(arrival, context).map_err(refuse)?;
-        let (endpoint, resource) = (admission.endpoint.id, admission.endpoint.resource);
-        if let Err(full) = self.enter(&admission, backend, context) {
-            let made_room = match full {
-                // Peered networks use it too: what one of them floods takes nothing from another.
-                Full::Endpoint => self.half_open_gives(|session| session.endpoint == endpoint, context),
-                Full::Resource => self.half_open_gives(|session| session.resource == resource, context),
-                Full::All => self.half_open_gives(|_| true, context),
-            };
-            if !made_room || self.enter(&admission, backend, context).is_err() {
-                return Err(refuse(DropReason::SessionLimit));
-            }
-        }
-        let opened = self
-            .reserve(&admission, (&packet.key, arrival), (backend, kept), context)
-            .and_then(|addresses| self.insert(addresses, packet, &admission, context));
-        if opened.is_err() {
-            self.shared.leave((admission.endpoint.id, admission.endpoint.resource, backend), 1);
-        }
-        if let (Ok(_), Some(fee)) = (&opened, fee) {
-            fee.pay();
-        }
-        opened.map_err(refuse)
     }
-
-    /// Counts one more live session, if every limit allows it.
-    fn enter(&self, admission: &Admission<'_>, backend: Address, context: &Context<'_>) -> Result<(), Full> {
-        let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
-        let sharers = &context.snapshot.sharers;
-        let room = FairShare { capacity: admission.resource.max_sessions, sharers: sharers.of(resource) };
-        let all = FairShare { capacity: context.snapshot.settings.max_sessions, sharers: sharers.all() };
-        self.shared.enter((endpoint.id, endpoint.max_sessions), (resource, room), all, backend)
+    let opened = reserve(sessions, &admission, rx, (backend, kept), tx, context)
+        .and_then(|addresses| insert(sessions, addresses, packet, &admission, context));
+    if opened.is_err() {
+        sessions.peers.shared.leave((admission.endpoint.id, admission.endpoint.resource, backend), 1);
     }
-
-    /// Counts a session as live that was closing, if the rules and every limit allow it.
-    pub(in crate::dataplane) fn admit_again(&self, a: &Addresses, session: &Session, context: &Context<'_>) -> bool {
-        let Ok(admission) = judge(context.snapshot, &query(&session.service_key(a))) else { return false };
-        let entered = self.enter(&admission, a.backend, context).is_ok();
-        if let Some(counters) = find(&self.counters, session.endpoint).filter(|_| entered) {
-            add(&counters.sessions, 1);
-        }
-        entered
+    if let (Ok(_), Some(fee)) = (&opened, fee) {
+        fee.pay();
     }
+    opened.map_err(refuse)
+}
 
-    /// A backend that takes new sessions: the client's own, or the one with the fewest, by the consumer's tuple among
-    /// equals. Other workers may choose at the same moment: the counts are good enough to spread, not to bound.
-    fn choose_backend(&self, admission: &Admission<'_>, key: &FlowKey, kept: Option<&Addresses>) -> Option<Address> {
-        let reachable = |backend: &Address| nat_addresses(admission, backend.version()).next().is_some();
-        let takes = admission.target.backends.iter().filter(|backend| {
+/// A backend that takes new sessions: the client's own, or the one with the fewest, by the consumer's tuple among
+/// equals. Other workers may choose at the same moment: the counts are good enough to spread, not to bound.
+fn choose_backend(
+    shared: &Shared,
+    admission: &Admission<'_>,
+    key: &FlowKey,
+    kept: Option<&Addresses>,
+) -> Option<Address> {
+    let reachable = |backend: &Address| nat_addresses(admission, backend.version()).next().is_some();
+    let takes =
+        admission.target.backends.iter().filter(|backend| {
             admission.target.state_at(backend, key.protocol, key.destination_port) == BackendState::Up
         });
-        let takes = takes.map(|backend| Address::from(backend.address)).filter(reachable);
-        if let Some(kept) = kept.map(|kept| kept.backend).filter(|kept| takes.clone().any(|backend| backend == *kept)) {
-            return Some(kept);
-        }
-        let source = key.source.folded();
-        match admission.resource.balance {
-            Balance::Source => takes.max_by_key(|backend| {
-                let weight = steering::place(source, backend.folded(), (0, 0), u16::MAX);
-                (weight, backend.ip())
-            }),
-            Balance::LeastSessions => {
-                let counted =
-                    takes.map(|backend| (self.shared.sessions_at(admission.endpoint.resource, backend), backend));
-                let counted: Vec<(u32, Address)> = counted.collect();
-                let fewest = counted.iter().map(|&(count, _)| count).min()?;
-                let equals = || counted.iter().filter(|&&(count, _)| count == fewest);
-                let among = steering::place(
-                    source.rotate_left(7),
-                    key.destination.folded(),
-                    (key.source_port, key.destination_port),
-                    u16::try_from(equals().count()).unwrap_or(u16::MAX),
-                );
-                equals().nth(usize::from(among)).map(|&(_, backend)| backend)
-            }
+    let takes = takes.map(|backend| Address::from(backend.address)).filter(reachable);
+    if let Some(kept) = kept.map(|kept| kept.backend).filter(|kept| takes.clone().any(|backend| backend == *kept)) {
+        return Some(kept);
+    }
+    let source = key.source.folded();
+    match admission.resource.balance {
+        Balance::Source => takes.max_by_key(|backend| {
+            let weight = steering::place(source, backend.folded(), (0, 0), u16::MAX);
+            (weight, backend.ip())
+        }),
+        Balance::LeastSessions => {
+            let counted = takes.map(|backend| (shared.sessions_at(admission.endpoint.resource, backend), backend));
+            let counted: Vec<(u32, Address)> = counted.collect();
+            let fewest = counted.iter().map(|&(count, _)| count).min()?;
+            let equals = || counted.iter().filter(|&&(count, _)| count == fewest);
+            let among = steering::place(
+                source.rotate_left(7),
+                key.destination.folded(),
+                (key.source_port, key.destination_port),
+                u16::try_from(equals().count()).unwrap_or(u16::MAX),
+            );
+            equals().nth(usize::from(among)).map(|&(_, backend)| backend)
         }
     }
+}
 
-    /// Room for one more session: below the worker's share, or made by ending the one that closes longest, or a
-    /// half-open one. One that was just ended gives last: its ends may have yet to hear that it is over.
-    fn make_room(&mut self, arrival: &RxMeta, context: &Context<'_>) -> Result<(), DropReason> {
-        let share = self.position.share_of(context.snapshot.settings.max_sessions) as usize;
-        while self.sessions.len() >= share || self.sessions.is_full() {
-            let tells = |session: &Session| {
-                session.phase == Phase::Ended && context.now.since(session.last_seen) <= EACH_ANSWERED
+/// Room for one more session: below the worker's share, or made by ending the one that closes longest, or a
+/// half-open one. One that was just ended gives last: its ends may have yet to hear that it is over.
+fn make_room(
+    sessions: &mut Sessions,
+    meta: &RxMeta,
+    tx: &mut TxQueue,
+    context: &Context<'_>,
+) -> Result<(), DropReason> {
+    let share = sessions.peers.position.share_of(context.snapshot.settings.max_sessions) as usize;
+    while sessions.table.len() >= share || sessions.table.is_full() {
+        let tells =
+            |session: &Session| session.phase == Phase::Ended && context.now.since(session.last_seen) <= EACH_ANSWERED;
+        let closing = sessions.closing_queue.front().filter(|slot| !sessions.table.get(**slot).is_some_and(tells));
+        // Another worker may have room without a half-open one's giving way.
+        if closing.is_none()
+            && sessions.peers.elsewhere(DropReason::TableFull, meta).is_none()
+            && half_open::gives_way(sessions, |_| true, tx, context)
+        {
+            continue;
+        }
+        let Some(slot) = sessions.closing_queue.pop_front() else { return Err(DropReason::TableFull) };
+        let closes = |session: &Session| session.phase != Phase::Vacant && !session.is_live();
+        if sessions.table.get(slot).is_some_and(closes) {
+            sessions.retire(slot, FlowEndReason::Reclaimed, tx, context.now);
+        }
+    }
+    Ok(())
+}
+
+/// Reserves a NAT address and port: never-used ports of every NAT address first, then rested ones, then what a
+/// half-open session gives.
+/// A consumer keeps to one NAT address as long as it has ports (RFC 4787 REQ-2, paired pooling).
+fn reserve(
+    sessions: &mut Sessions,
+    admission: &Admission<'_>,
+    rx: &Rx<'_, '_>,
+    (backend, kept): (Address, Option<&Addresses>),
+    tx: &mut TxQueue,
+    context: &Context<'_>,
+) -> Result<Addresses, DropReason> {
+    let key = &rx.packet.key;
+    let pool: Vec<Address> = nat_addresses(admission, backend.version()).collect();
+    let source = key.source.folded();
+    let first = usize::from(steering::place(source, 0, (0, 0), u16::try_from(pool.len()).unwrap_or(1)));
+    let sharers = context.snapshot.sharers.of(admission.endpoint.resource);
+    let claim = Claim { endpoint: admission.endpoint.id, sharers, now: context.now };
+    let pool_of = |nat| PoolKey { nat, protocol: key.protocol, backend, backend_port: admission.backend_port };
+    if let Some(kept) = kept.filter(|kept| pool.contains(&kept.nat)) {
+        let from = pool_of(kept.nat);
+        if PoolKey::of(kept, key.protocol) == from && sessions.ports.take_again(from, kept.nat_port, claim) {
+            return Ok(*kept);
+        }
+    }
+    for round in [Round::Fresh, Round::Rested, Round::HalfOpen] {
+        if round == Round::HalfOpen {
+            let pools: Vec<PoolKey> = pool.iter().copied().map(pool_of).collect();
+            // Another worker may have a port without anybody's giving way.
+            let last = sessions.peers.elsewhere(DropReason::NatPortsExhausted, rx.meta).is_none();
+            if !last || !half_open::gives_port(sessions, &pools, admission.resource.provider, tx, context) {
+                break;
+            }
+        }
+        for nat in pool.iter().cycle().skip(first).take(pool.len()).copied() {
+            let from = pool_of(nat);
+            let reserved = match round {
+                Round::Rested => sessions.ports.reserve_rested(from, claim),
+                Round::Fresh | Round::HalfOpen => sessions.ports.reserve_fresh(from, claim, &mut sessions.random),
             };
-            let closing = self.closing_queue.front().filter(|slot| !self.sessions.get(**slot).is_some_and(tells));
-            // Another worker may have room without a half-open one's giving way.
-            if closing.is_none()
-                && self.elsewhere(DropReason::TableFull, arrival).is_none()
-                && self.half_open_gives(|_| true, context)
-            {
-                continue;
-            }
-            let Some(slot) = self.closing_queue.pop_front() else { return Err(DropReason::TableFull) };
-            let closes = |session: &Session| session.phase != Phase::Vacant && !session.is_live();
-            if self.sessions.get(slot).is_some_and(closes) {
-                self.retire(slot, FlowEndReason::Reclaimed, context.now);
+            if let Some(reserved) = reserved {
+                reclaim(sessions, &reserved, &from, tx, context.now);
+                return Ok(Addresses {
+                    consumer: key.source,
+                    endpoint: key.destination,
+                    nat,
+                    backend,
+                    consumer_port: key.source_port,
+                    endpoint_port: key.destination_port,
+                    nat_port: reserved.port,
+                    backend_port: admission.backend_port,
+                });
             }
         }
-        Ok(())
     }
+    Err(DropReason::NatPortsExhausted)
+}
 
-    /// Reserves a NAT address and port: never-used ports of every NAT address first, then rested ones, then what a
-    /// half-open session gives.
-    /// A consumer keeps to one NAT address as long as it has ports (RFC 4787 REQ-2, paired pooling).
-    fn reserve(
-        &mut self,
-        admission: &Admission<'_>,
-        (key, arrival): (&FlowKey, &RxMeta),
-        (backend, kept): (Address, Option<&Addresses>),
-        context: &Context<'_>,
-    ) -> Result<Addresses, DropReason> {
-        let pool: Vec<Address> = nat_addresses(admission, backend.version()).collect();
-        let source = key.source.folded();
-        let first = usize::from(steering::place(source, 0, (0, 0), u16::try_from(pool.len()).unwrap_or(1)));
-        let sharers = context.snapshot.sharers.of(admission.endpoint.resource);
-        let claim = Claim { endpoint: admission.endpoint.id, sharers, now: context.now };
-        let pool_of = |nat| PoolKey { nat, protocol: key.protocol, backend, backend_port: admission.backend_port };
-        if let Some(kept) = kept.filter(|kept| pool.contains(&kept.nat)) {
-            let from = pool_of(kept.nat);
-            if PoolKey::of(kept, key.protocol) == from && self.ports.take_again(from, kept.nat_port, claim) {
-                return Ok(*kept);
-            }
-        }
-        for round in [Round::Fresh, Round::Rested, Round::HalfOpen] {
-            if round == Round::HalfOpen {
-                let pools: Vec<PoolKey> = pool.iter().copied().map(pool_of).collect();
-                // Another worker may have a port without anybody's giving way.
-                let last = self.elsewhere(DropReason::NatPortsExhausted, arrival).is_none();
-                if !last || !self.half_open_gives_port(&pools, admission.resource.provider, context) {
-                    break;
-                }
-            }
-            for nat in pool.iter().cycle().skip(first).take(pool.len()).copied() {
-                let from = pool_of(nat);
-                let reserved = match round {
-                    Round::Rested => self.ports.reserve_rested(from, claim),
-                    Round::Fresh | Round::HalfOpen => self.ports.reserve_fresh(from, claim, &mut self.random),
-                };
-                if let Some(reserved) = reserved {
-                    self.reclaim(&reserved, &from, context.now);
-                    return Ok(Addresses {
-                        consumer: key.source,
-                        endpoint: key.destination,
-                        nat,
-                        backend,
-                        consumer_port: key.source_port,
-                        endpoint_port: key.destination_port,
-                        nat_port: reserved.port,
-                        backend_port: admission.backend_port,
-                    });
-                }
-            }
-        }
-        Err(DropReason::NatPortsExhausted)
+/// Removes the closed session that still holds a reused port.
+fn reclaim(sessions: &mut Sessions, reserved: &Reserved, from: &PoolKey, tx: &mut TxQueue, now: Tick) {
+    let Some(slot) = reserved.reclaim else { return };
+    let holds_it = sessions.table.get(slot).is_some_and(|session| {
+        session.phase != Phase::Vacant
+            && session.tcp.has(Seen::EXACT_CLOSE)
+            && session.nat_port == reserved.port
+            && PoolKey::of(&sessions.table.addresses(slot), session.protocol) == *from
+    });
+    if holds_it {
+        sessions.retire(slot, FlowEndReason::Reclaimed, tx, now);
     }
+}
 
-    /// Removes the closed session that still holds a reused port.
-    fn reclaim(&mut self, reserved: &Reserved, from: &PoolKey, now: Tick) {
-        let Some(slot) = reserved.reclaim else { return };
-        let holds_it = self.sessions.get(slot).is_some_and(|session| {
-            session.phase != Phase::Vacant
-                && session.tcp.has(Seen::EXACT_CLOSE)
-                && session.nat_port == reserved.port
-                && PoolKey::of(&self.sessions.addresses(slot), session.protocol) == *from
-        });
-        if holds_it {
-            self.retire(slot, FlowEndReason::Reclaimed, now);
-        }
+fn insert(
+    sessions: &mut Sessions,
+    addresses: Addresses,
+    packet: &Packet,
+    admission: &Admission<'_>,
+    context: &Context<'_>,
+) -> Result<Slot, DropReason> {
+    let admitted = Admitted {
+        consumer_attachment: packet.key.attachment,
+        provider_attachment: admission.resource.provider,
+        endpoint: admission.endpoint.id,
+        link: admission.endpoint.link,
+        generation: context.snapshot.generation(admission.endpoint.id).unwrap_or(Generation(0)),
+        resource: admission.endpoint.resource,
+        target: admission.target_id,
+        idle_limit: first_idle_limit(&admission.resource.timeouts, packet.key.protocol),
+        is_limited: admission.endpoint.meter.is_some(),
+    };
+    let session = Session::open(&addresses, packet.key.protocol, &admitted, context.now);
+    debug_assert!(!sessions.table.holds(&addresses, &session), "a reserved port cannot be in use");
+    let slot = sessions.table.insert(&addresses, session).ok_or(DropReason::TableFull)?;
+    if let Some(counters) = find(&sessions.traffic, admission.endpoint.id) {
+        add(&counters.sessions, 1);
+        add(&counters.sessions_opened, 1);
     }
-
-    fn insert(
-        &mut self,
-        addresses: Addresses,
-        packet: &Packet,
-        admission: &Admission<'_>,
-        context: &Context<'_>,
-    ) -> Result<Slot, DropReason> {
-        let admitted = Admitted {
-            consumer_attachment: packet.key.attachment,
-            provider_attachment: admission.resource.provider,
-            endpoint: admission.endpoint.id,
-            link: admission.endpoint.link,
-            generation: context.snapshot.generation(admission.endpoint.id).unwrap_or(Generation(0)),
-            resource: admission.endpoint.resource,
-            target: admission.target_id,
-            idle_limit: first_idle_limit(&admission.resource.timeouts, packet.key.protocol),
-            is_limited: admission.endpoint.meter.is_some(),
-        };
-        let session = Session::open(&addresses, packet.key.protocol, &admitted, context.now);
-        debug_assert!(!self.sessions.holds(&addresses, &session), "a reserved port cannot be in use");
-        let slot = self.sessions.insert(&addresses, session).ok_or(DropReason::TableFull)?;
-        if let Some(counters) = find(&self.counters, admission.endpoint.id) {
-            add(&counters.sessions, 1);
-            add(&counters.sessions_opened, 1);
-        }
-        Ok(slot)
-    }
+    Ok(slot)
 }
 
 /// Where a NAT port is looked for, in this order.
@@ -281,17 +271,6 @@ pub(super) fn judged<'a>(packet: &Packet, context: &Context<'a>) -> Result<Admis
     judge(context.snapshot, &query).map_err(|denial| refusal(&denial, context))
 }
 
-/// The question that a packet with `key` asks.
-pub(super) fn query(key: &FlowKey) -> Query {
-    Query {
-        attachment: key.attachment,
-        source: key.source.ip(),
-        destination: key.destination.ip(),
-        protocol: key.protocol,
-        port: key.destination_port,
-    }
-}
-
 /// Whoever asks a silent resource learns nothing, whatever check denies.
 fn refusal(denial: &Denial<'_>, context: &Context<'_>) -> Refusal {
     let resource = denial.endpoint.and_then(|endpoint| context.snapshot.resource(endpoint.resource));
@@ -302,7 +281,7 @@ fn refusal(denial: &Denial<'_>, context: &Context<'_>) -> Refusal {
 /// source port), UDP with anything.
 fn opens_session(frame: &[u8], packet: &Packet) -> bool {
     match packet.key.protocol {
-        Protocol::Tcp => is_plain_syn(frame, packet),
+        Protocol::Tcp => packet.is_plain_syn(frame),
         Protocol::Udp => true,
         Protocol::Icmp => packet.key.destination_port == 0 && is_request(frame[packet.transport()], packet.version),
     }
@@ -318,43 +297,4 @@ const fn is_request(kind: u8, version: Version) -> bool {
 /// The resource's NAT addresses of one family.
 fn nat_addresses(admission: &Admission<'_>, version: Version) -> impl Iterator<Item = Address> {
     admission.resource.nat.iter().copied().map(Address::from).filter(move |nat| nat.version() == version)
-}
-
-fn first_idle_limit(timeouts: &Timeouts, protocol: Protocol) -> u32 {
-    Tick::span(match protocol {
-        Protocol::Tcp => timeouts.tcp_transitory,
-        Protocol::Udp => timeouts.udp,
-        Protocol::Icmp => timeouts.icmp,
-    })
-}
-
-/// Whether a session admitted earlier would be admitted the same way by the rules in force.
-pub(in crate::dataplane) fn still_admitted(a: &Addresses, session: &Session, context: &Context<'_>) -> bool {
-    let asked = query(&session.service_key(a));
-    let Ok(admission) = judge(context.snapshot, &asked) else { return false };
-    let state = |backend: &_| admission.target.state_at(backend, asked.protocol, asked.port);
-    admission.endpoint.id == session.endpoint
-        && admission.endpoint.resource == session.resource
-        && admission.target_id == session.target
-        && admission.backend_port == session.backend_port
-        && admission.resource.provider == session.provider_attachment
-        && (admission.resource.nat.contains(&a.nat.ip()) || admission.resource.retired.contains(&a.nat.ip()))
-        && admission
-            .target
-            .backends
-            .iter()
-            .any(|backend| state(backend) != BackendState::Down && backend.address == a.backend.ip())
-}
-
-/// Idle limit of a session in its present phase.
-pub(in crate::dataplane) fn idle_limit(session: &Session, context: &Context<'_>) -> u32 {
-    let timeouts = context
-        .snapshot
-        .resource(session.resource)
-        .map_or(context.snapshot.settings.timeouts, |r| Arc::as_ref(r).timeouts);
-    match (session.phase, session.protocol) {
-        (Phase::Established, _) => Tick::span(timeouts.tcp_established),
-        (Phase::Ended, _) => TOMBSTONE,
-        (_, protocol) => first_idle_limit(&timeouts, protocol),
-    }
 }

@@ -1,14 +1,16 @@
 //! Answers to denied packets: a TCP reset, or an ICMP message; at most so many
 //! per second, and never about what must not be answered.
 
-use crate::dataplane::nat::classify::Packet;
+use crate::dataplane::Context;
+use crate::dataplane::nat::classify::{Packet, Rx};
 use crate::dataplane::session::Tick;
+use crate::dataplane::tx::TxQueue;
 use crate::snapshot::drop_reason::Reply;
 use crate::snapshot::prefixes::is_martian;
 use crate::snapshot::{AttachmentId, DropReason, Protocol};
 use crate::wire::build::{self, Ends, IcmpError};
+use crate::wire::checksum;
 use crate::wire::headers::{self, RST};
-use crate::wire::{Version, checksum, ip};
 
 /// Why a packet does not pass, whose answer mode applies, and what fits if it is too big.
 #[derive(Clone, Copy, Debug)]
@@ -62,25 +64,48 @@ pub enum Bucket {
 
 /// The answers of one worker: each tenant, the VNet of an attachment, has buckets of its own, so a flood of one takes
 /// no answer from another.
-#[derive(Debug, Default)]
-pub struct Answers(Vec<[Limiter; 2]>);
+#[derive(Debug)]
+pub struct Answers {
+    tenants: Vec<[Limiter; 2]>,
+    random: fastrand::Rng,
+}
 
 impl Answers {
-    /// Whether one more answer may be sent to `tenant` at `rate` per second; if so, it is counted.
-    pub fn take(
-        &mut self,
-        (tenant, bucket): (AttachmentId, Bucket),
-        rate: u32,
-        now: Tick,
-        random: &mut fastrand::Rng,
-    ) -> bool {
-        let tenant = usize::from(tenant.0);
-        if self.0.len() <= tenant {
-            // Full from the start: the first packet after a start is answered too.
-            self.0.resize_with(tenant + 1, || [(); 2].map(|()| Limiter::new(u32::MAX, Tick(0))));
-        }
-        self.0[tenant][bucket as usize].take(rate, now, random)
+    /// Full buckets for everybody; `seed` comes from the system's random numbers.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { tenants: Vec::new(), random: fastrand::Rng::with_seed(seed) }
     }
+
+    /// Whether one more answer may be sent to `tenant` at `rate` per second; if so, it is counted.
+    pub fn take(&mut self, (tenant, bucket): (AttachmentId, Bucket), rate: u32, now: Tick) -> bool {
+        let tenant = usize::from(tenant.0);
+        if self.tenants.len() <= tenant {
+            // Full from the start: the first packet after a start is answered too.
+            self.tenants.resize_with(tenant + 1, || [(); 2].map(|()| Limiter::new(u32::MAX, Tick(0))));
+        }
+        self.tenants[tenant][bucket as usize].take(rate, now, &mut self.random)
+    }
+}
+
+/// Answers a packet that is dropped, where its reason and the rate allow. Returns the reason.
+pub fn deny(
+    rx: &Rx<'_, '_>,
+    refusal: Refusal,
+    answers: &mut Answers,
+    tx: &mut TxQueue,
+    context: &Context<'_>,
+) -> DropReason {
+    let settings = &context.snapshot.settings;
+    let bucket = if refusal.reason == DropReason::PacketTooBig { Bucket::TooBig } else { Bucket::Refusals };
+    let tenant = rx.packet.key.attachment;
+    if refusal.answer.unwrap_or(settings.answer)
+        && let Some(answer) = answer(rx.frame, rx.packet, refusal)
+        && answers.take((tenant, bucket), settings.deny_rate, context.now)
+    {
+        tx.answer(tenant, answer);
+    }
+    refusal.reason
 }
 
 /// The frame that answers a refused packet; `None`: such packets are never answered.
@@ -91,7 +116,7 @@ pub fn answer(frame: &[u8], packet: &Packet, refusal: Refusal) -> Option<Vec<u8>
         return None;
     }
     // Nobody is known to have sent it.
-    if !is_sound(frame, packet) {
+    if !packet.is_sound(frame) {
         return None;
     }
     let error = match refusal.reason.reply() {
@@ -106,26 +131,6 @@ pub fn answer(frame: &[u8], packet: &Packet, refusal: Refusal) -> Option<Vec<u8>
         return None;
     }
     Some(build::icmp_error(packet.key.destination, &quotable(frame, packet), error))
-}
-
-/// Whether the transport checksum is right, or the kernel is yet to compute it.
-#[must_use]
-pub fn is_sound(frame: &[u8], packet: &Packet) -> bool {
-    if packet.vnet.needs_csum() {
-        return true;
-    }
-    let bytes = frame.get(packet.transport()..packet.end()).unwrap_or_default();
-    let key = &packet.key;
-    let (number, covered) = match (key.protocol, packet.version) {
-        (Protocol::Udp, _) if packet.lacks_checksum(frame) => return packet.version == Version::V4,
-        // What follows the datagram within its packet is not covered.
-        (Protocol::Udp, _) => (ip::UDP, bytes.get(..usize::from(headers::half(bytes, 4))).unwrap_or_default()),
-        (Protocol::Tcp, _) => (ip::TCP, bytes),
-        (Protocol::Icmp, Version::V4) => return checksum::sum(bytes) == 0xFFFF,
-        (Protocol::Icmp, Version::V6) => (ip::ICMPV6, bytes),
-    };
-    let pseudo = build::pseudo_sum(key.source, key.destination, number, covered.len());
-    checksum::join(pseudo, checksum::sum(covered)) == 0xFFFF
 }
 
 /// The reset that answers a segment, mirrored; a reset is never answered with one (RFC 9293 §3.5.2).
@@ -179,10 +184,9 @@ mod tests {
 
     #[test]
     fn one_tenants_flood_takes_no_answer_from_another_nor_from_what_is_too_big() {
-        let mut random = fastrand::Rng::with_seed(7);
-        let mut answers = Answers::default();
+        let mut answers = Answers::new(7);
         let mut granted = |tenant, bucket, tick, asked| {
-            let mut take = || answers.take((AttachmentId(tenant), bucket), 1_000, Tick(tick), &mut random);
+            let mut take = || answers.take((AttachmentId(tenant), bucket), 1_000, Tick(tick));
             (0..asked).filter(|_| take()).count()
         };
         for tick in 0..50 {

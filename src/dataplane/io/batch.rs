@@ -56,6 +56,14 @@ impl Batch {
         }
     }
 
+    /// Adds a frame; `false` where there is no room.
+    pub fn push(&mut self, frame: &[u8]) -> bool {
+        let Some(place) = self.vacant().and_then(|place| place.get_mut(..frame.len())) else { return false };
+        place.copy_from_slice(frame);
+        self.keep(frame.len());
+        true
+    }
+
     /// Frames in it.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::dataplane::forwarder::{Context, Forwarder};
-use crate::dataplane::lifecycle::ends_towards;
+use super::{Sessions, ends_towards};
+use crate::dataplane::Context;
 use crate::dataplane::record::FlowEndReason;
 use crate::dataplane::session::rare::{Asked, Why};
 use crate::dataplane::session::tcp_state::{Seen, is_uncertain, probe_points};
 use crate::dataplane::session::{Direction, FlowState, Phase, Session, Slot, Tick};
+use crate::dataplane::tx::TxQueue;
 use crate::wire::build;
 use crate::wire::headers::TcpSegment;
 
@@ -58,11 +59,11 @@ const fn times(why: Why) -> &'static [u32] {
     }
 }
 
-impl Forwarder {
+impl Sessions {
     /// Asks the ends that receive packets of the directions in `ends`, from the next batch on.
     pub(in crate::dataplane) fn ask(&mut self, slot: Slot, why: Why, ends: [bool; 2], context: &Context<'_>) {
         let now = context.now;
-        if let Some(rare) = self.sessions.rare_mut(slot) {
+        if let Some(rare) = self.table.rare_mut(slot) {
             rare.asked = Some(Asked { why, since: now, rounds: 0, ends, heard: [None; 2], contradicted: false });
             self.questions.due.insert((now, slot));
         }
@@ -71,8 +72,8 @@ impl Forwarder {
     /// Asks the ends of a session that was just ended and reset: at once those that may expect another number than the
     /// resets had; of others only the server, since a NAT port is used again sooner once it has answered.
     pub(in crate::dataplane) fn ask_ended(&mut self, slot: Slot, context: &Context<'_>) {
-        let Some(session) = self.sessions.get(slot) else { return };
-        let is_spoiled = self.sessions.rare(slot).is_some_and(|rare| rare.strange.is_some());
+        let Some(session) = self.table.get(slot) else { return };
+        let is_spoiled = self.table.rare(slot).is_some_and(|rare| rare.strange.is_some());
         let ends = BOTH.map(|direction| is_spoiled || is_uncertain(session, direction));
         let waits = !session.tcp.has(Seen::EXACT_CLOSE);
         if ends != [false; 2] {
@@ -80,28 +81,28 @@ impl Forwarder {
         }
         if !ends[0] && waits {
             self.questions.servers.push_back(slot);
-            self.pace.earn(context.moment, self.sessions.len());
+            self.pace.earn(context.moment, self.table.len());
         }
     }
 
     /// Puts the questions that are due, then some of those that may wait. Returns whether more can be put at once.
-    pub(in crate::dataplane) fn question_slice(&mut self, context: &Context<'_>) -> bool {
+    pub(in crate::dataplane) fn question_slice(&mut self, tx: &mut TxQueue, context: &Context<'_>) -> bool {
         for _ in 0..SLICE {
             let Some(&(due, slot)) = self.questions.due.first().filter(|(due, _)| *due <= context.now) else { break };
             self.questions.due.pop_first();
-            self.put(slot, due, context);
+            self.put(slot, due, tx, context);
         }
         if !self.questions.servers.is_empty() && !self.has_review() {
-            self.pace.earn(context.moment, self.sessions.len());
+            self.pace.earn(context.moment, self.table.len());
             for _ in 0..SLICE {
                 if self.pace.left() == 0 {
                     break;
                 }
                 let Some(slot) = self.questions.servers.pop_front() else { break };
                 let waits = |session: &Session| session.phase == Phase::Ended && !session.tcp.has(Seen::EXACT_CLOSE);
-                if self.sessions.get(slot).is_some_and(waits) {
+                if self.table.get(slot).is_some_and(waits) {
                     self.pace.spend();
-                    self.probe(slot, Direction::ToService, 1);
+                    self.probe(slot, Direction::ToService, 1, tx);
                 }
             }
         }
@@ -115,10 +116,10 @@ impl Forwarder {
     }
 
     /// Puts one question once more, or decides what depends on it.
-    fn put(&mut self, slot: Slot, due: Tick, context: &Context<'_>) {
-        let Some(asked) = self.sessions.rare(slot).and_then(|rare| rare.asked) else { return };
+    fn put(&mut self, slot: Slot, due: Tick, tx: &mut TxQueue, context: &Context<'_>) {
+        let Some(asked) = self.table.rare(slot).and_then(|rare| rare.asked) else { return };
         let at = |round: u8| times(asked.why).get(usize::from(round)).map(|after| Tick(asked.since.0 + after));
-        let Some(session) = self.sessions.get(slot).filter(|_| at(asked.rounds) == Some(due)) else { return };
+        let Some(session) = self.table.get(slot).filter(|_| at(asked.rounds) == Some(due)) else { return };
         let is_answered = asked.why != Why::Ended && session.last_seen >= asked.since;
         let is_over = asked.why != Why::Ended && !session.is_live();
         if is_answered || is_over || asked.ends == [false; 2] {
@@ -131,23 +132,23 @@ impl Forwarder {
         }
         let next = at(asked.rounds + 1);
         match next {
-            None if asked.why != Why::Ended => return self.decide_asked(slot, &asked, context),
+            None if asked.why != Why::Ended => return self.decide_asked(slot, &asked, tx, context),
             Some(next) => {
                 self.questions.due.insert((next, slot));
             }
             None => {}
         }
-        if let Some(asked) = self.sessions.rare_mut(slot).and_then(|rare| rare.asked.as_mut()) {
+        if let Some(asked) = self.table.rare_mut(slot).and_then(|rare| rare.asked.as_mut()) {
             asked.rounds += 1;
         }
         for direction in BOTH.into_iter().filter(|direction| asked.ends[*direction as usize]) {
-            self.probe(slot, direction, 2);
+            self.probe(slot, direction, 2, tx);
         }
     }
 
     /// The question is settled: an end has spoken.
     fn answered(&mut self, slot: Slot) {
-        if let Some(rare) = self.sessions.rare_mut(slot) {
+        if let Some(rare) = self.table.rare_mut(slot) {
             rare.asked = None;
             if let Some(rival) = &mut rare.rival {
                 rival.syns = 0;
@@ -157,11 +158,11 @@ impl Forwarder {
 
     /// The time to answer is over. One end's numbers stand for both if the other said nothing; where both contradict
     /// each other the connection lives, by whatever numbers.
-    fn decide_asked(&mut self, slot: Slot, asked: &Asked, context: &Context<'_>) {
+    fn decide_asked(&mut self, slot: Slot, asked: &Asked, tx: &mut TxQueue, context: &Context<'_>) {
         self.answered(slot);
         let mirrored = |flow: FlowState| FlowState { last_ack: flow.seq_end, seq_end: flow.last_ack };
         let renewed = match (asked.why, asked.heard) {
-            (_, [None, None]) => return self.fall_silent(slot, context),
+            (_, [None, None]) => return self.fall_silent(slot, tx, context),
             (Why::Idle, [Some(there), None]) => self.renew_if_they_agree(slot, asked, there, mirrored(there), context),
             (Why::Idle, [None, Some(back)]) => self.renew_if_they_agree(slot, asked, mirrored(back), back, context),
             _ => false,
@@ -169,28 +170,27 @@ impl Forwarder {
         if renewed {
             return;
         }
-        if let Some(session) = self.sessions.get_mut(slot) {
+        if let Some(session) = self.table.get_mut(slot) {
             session.last_seen = context.now;
         }
     }
 
     /// Neither end has answered: the session is over.
-    fn fall_silent(&mut self, slot: Slot, context: &Context<'_>) {
-        match self.sessions.get(slot).map(|session| session.phase) {
-            Some(Phase::Established) => self.end(slot, FlowEndReason::Idle, context),
+    fn fall_silent(&mut self, slot: Slot, tx: &mut TxQueue, context: &Context<'_>) {
+        match self.table.get(slot).map(|session| session.phase) {
+            Some(Phase::Established) => self.end(slot, FlowEndReason::Idle, tx, context),
             Some(_) => self.remove(slot, FlowEndReason::Idle, context.now),
             None => {}
         }
     }
 
     /// Sends up to two questions to the end that receives packets of `direction`.
-    fn probe(&mut self, slot: Slot, direction: Direction, count: usize) {
-        let Some(session) = self.sessions.get(slot) else { return };
+    fn probe(&self, slot: Slot, direction: Direction, count: usize, tx: &mut TxQueue) {
+        let Some(session) = self.table.get(slot) else { return };
         let Some(points) = probe_points(session, direction) else { return };
-        let (ends, to) = (ends_towards(&self.sessions.addresses(slot), direction), session.leaves_by(direction));
+        let (ends, to) = (ends_towards(&self.table.addresses(slot), direction), session.leaves_by(direction));
         for (seq, ack) in points.into_iter().take(count) {
-            self.counts.originated += 1;
-            self.originate(to, build::probe_at(ends, seq, ack));
+            tx.originate(to, build::probe_at(ends, seq, ack));
         }
     }
 
@@ -198,9 +198,9 @@ impl Forwarder {
     /// such connection any more, and is asked no further.
     pub(in crate::dataplane) fn end_is_gone(&mut self, slot: Slot, direction: Direction, reset: TcpSegment) {
         let asked = direction.opposite();
-        let Some(points) = self.sessions.get(slot).and_then(|session| probe_points(session, asked)) else { return };
+        let Some(points) = self.table.get(slot).and_then(|session| probe_points(session, asked)) else { return };
         if points.iter().any(|(_, ack)| *ack == reset.seq)
-            && let Some(question) = self.sessions.rare_mut(slot).and_then(|rare| rare.asked.as_mut())
+            && let Some(question) = self.table.rare_mut(slot).and_then(|rare| rare.asked.as_mut())
         {
             question.ends[asked as usize] = false;
         }
@@ -209,8 +209,8 @@ impl Forwarder {
     /// A late segment of the service shows that its end knows of the reset, or gets one at its own number: the NAT
     /// port may be used again.
     pub(in crate::dataplane) fn server_answered(&mut self, slot: Slot, context: &Context<'_>) {
-        let addresses = self.sessions.addresses(slot);
-        let Some(session) = self.sessions.get_mut(slot).filter(|s| !s.tcp.has(Seen::EXACT_CLOSE)) else { return };
+        let addresses = self.table.addresses(slot);
+        let Some(session) = self.table.get_mut(slot).filter(|s| !s.tcp.has(Seen::EXACT_CLOSE)) else { return };
         session.tcp.set(Seen::EXACT_CLOSE);
         let session = session.clone();
         self.ports.close(&addresses, &session, slot, context.now);

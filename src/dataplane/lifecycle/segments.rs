@@ -4,17 +4,17 @@
 //! Everything passes. A segment changes the session only if its numbers are the connection's, one with SYN, FIN or RST
 //! only if its checksum is right besides (requirements C-1, C-2; RFC 5961).
 
-use crate::dataplane::forwarder::{Context, Forwarder};
+use super::Sessions;
+use crate::dataplane::Context;
 use crate::dataplane::nat::classify::Packet;
 use crate::dataplane::nat::{fit, rewrite};
 use crate::dataplane::record::FlowEndReason;
 use crate::dataplane::session::rare::{Asked, Rival, Why};
 use crate::dataplane::session::tcp_state::{self, Change, LATE_ACK, Seen};
-use crate::dataplane::session::{Direction, FlowState, Phase, Session, Slot, Tick};
-use crate::dataplane::verdict::Verdict;
+use crate::dataplane::session::{Direction, FlowState, Hit, Phase, Session, Slot, Tick};
+use crate::dataplane::tx::TxQueue;
 use crate::snapshot::DropReason;
 use crate::wire::headers::{ACK, FIN, RST, SYN, TcpSegment, tcp_option};
-use crate::wire::{build, checksum, ip, vnet};
 
 /// The option that scales windows (RFC 7323 §2.2).
 const WINDOW_SCALE: u8 = 3;
@@ -26,30 +26,32 @@ const OLD_IS_SILENT: u32 = 2 * Tick::PER_SECOND;
 const SYNS: u8 = 3;
 const SYNS_WITHIN: u32 = 3 * Tick::PER_SECOND;
 
-impl Forwarder {
-    /// Notes a segment that its session does not simply go on with. Returns how it ends if it must not pass.
+impl Sessions {
+    /// Notes a segment that its session does not simply go on with. Returns why it must not pass, if it must not.
     #[cold]
     pub(in crate::dataplane) fn note_segment(
         &mut self,
         frame: &mut [u8],
         packet: &Packet,
-        slot: Slot,
-        direction: Direction,
+        Hit { session: slot, direction }: Hit,
+        tx: &mut TxQueue,
         context: &Context<'_>,
-    ) -> Option<Verdict> {
+    ) -> Result<(), DropReason> {
         let segment = packet.segment(frame);
-        let is_believed = segment.flags & (SYN | FIN | RST) == 0 || is_intact(frame, packet);
+        let is_believed = segment.flags & (SYN | FIN | RST) == 0 || packet.is_intact(frame);
         let mut scale = None;
         if segment.has(SYN) {
             scale = frame
                 .get(packet.transport()..packet.transport() + packet.transport_header())
                 .and_then(|header| tcp_option(header, WINDOW_SCALE, 3).map(|at| header[at]));
-            let (session, leaves) = self.sessions.leaving(slot, direction)?;
+            let Some((session, leaves)) = self.table.leaving(Hit { session: slot, direction }) else {
+                return Err(self.vanished());
+            };
             let to = session.leaves_by(direction);
             let sides = [(packet.key.attachment, packet.version), (to, leaves[0].version())];
-            rewrite::clamp_mss(frame, packet, fit::most_mss(sides, context, self.shared.path_mtus()));
+            rewrite::clamp_mss(frame, packet, fit::most_mss(sides, context, self.peers.shared.path_mtus()));
         }
-        let Some(session) = self.sessions.get_mut(slot) else { return Some(self.gone()) };
+        let Some(session) = self.table.get_mut(slot) else { return Err(self.vanished()) };
         let ends = [session.to_service.seq_end, session.to_consumer.seq_end];
         let noted = if is_believed { tcp_state::track(session, direction, segment, scale) } else { None };
         match noted {
@@ -59,12 +61,12 @@ impl Forwarder {
                 if change != Change::None {
                     self.phase_changed(slot, change, context);
                 } else if closes {
-                    return self.lives_on(slot, direction, ends, segment, context);
+                    return self.lives_on(slot, direction, ends, segment, tx, context).map_or(Ok(()), Err);
                 }
             }
             None => self.note_strange(slot, direction, segment, scale, is_believed, context),
         }
-        None
+        Ok(())
     }
 
     /// A segment whose numbers are not the connection's: noted beside it.
@@ -77,9 +79,9 @@ impl Forwarder {
         is_believed: bool,
         context: &Context<'_>,
     ) {
-        let Some(rare) = self.sessions.rare_mut(slot) else { return };
+        let Some(rare) = self.table.rare_mut(slot) else { return };
         rare.strange = Some(context.now);
-        let is_live = self.sessions.get(slot).is_some_and(Session::is_live);
+        let is_live = self.table.get(slot).is_some_and(Session::is_live);
         if !is_believed || !is_live {
             return;
         }
@@ -95,9 +97,9 @@ impl Forwarder {
 
     /// What an end says of itself while it is asked; the connection goes on by the numbers on which both agree.
     fn note_answer(&mut self, slot: Slot, direction: Direction, segment: TcpSegment) {
-        let Some(session) = self.sessions.get(slot) else { return };
+        let Some(session) = self.table.get(slot) else { return };
         let window = session.windows.largest(direction.opposite()).max(LATE_ACK);
-        let Some(asked) = self.sessions.rare_mut(slot).and_then(|rare| rare.asked.as_mut()) else { return };
+        let Some(asked) = self.table.rare_mut(slot).and_then(|rare| rare.asked.as_mut()) else { return };
         // An end that answers by the numbers that are known settles the question: then nothing heard here counts.
         asked.hear(direction, FlowState { last_ack: segment.ack, seq_end: segment.end() }, window);
     }
@@ -112,7 +114,7 @@ impl Forwarder {
         back: FlowState,
         context: &Context<'_>,
     ) -> bool {
-        let Some(session) = self.sessions.get_mut(slot).filter(|_| !asked.contradicted) else { return false };
+        let Some(session) = self.table.get_mut(slot).filter(|_| !asked.contradicted) else { return false };
         // What one expects is on its way from the other at most by a window.
         let near = |sent: u32, expected: u32, window: u32| {
             sent.wrapping_sub(expected).wrapping_add(window) <= window.saturating_mul(2)
@@ -135,8 +137,8 @@ impl Forwarder {
     /// the session.
     fn note_syn(&mut self, slot: Slot, segment: TcpSegment, scale: Option<u8>, context: &Context<'_>) {
         let now = context.now;
-        let Some(last_seen) = self.sessions.get(slot).map(|session| session.last_seen) else { return };
-        let known = self.sessions.rare(slot).and_then(|rare| rare.rival);
+        let Some(last_seen) = self.table.get(slot).map(|session| session.last_seen) else { return };
+        let known = self.table.rare(slot).and_then(|rare| rare.rival);
         let mut rival = match known {
             Some(rival) if rival.isn == segment.seq => rival,
             // Another connection is being opened, and answered: it has some time to show that it is real.
@@ -147,7 +149,7 @@ impl Forwarder {
             (rival.first, rival.syns) = (now, 0);
         }
         (rival.latest, rival.syns) = (now, rival.syns.saturating_add(1));
-        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(session) = self.table.get_mut(slot) else { return };
         rival.numbers.exchange(session);
         tcp_state::track(session, Direction::ToService, segment, scale);
         rival.numbers.exchange(session);
@@ -155,7 +157,7 @@ impl Forwarder {
             && now.since(rival.first) >= SYNS_WITHIN
             && last_seen < rival.first
             && !rival.numbers.is_answered();
-        if let Some(rare) = self.sessions.rare_mut(slot) {
+        if let Some(rare) = self.table.rare_mut(slot) {
             rare.rival = Some(rival);
             if is_lost && rare.asked.is_none() {
                 self.ask(slot, Why::Silent, [true; 2], context);
@@ -172,8 +174,8 @@ impl Forwarder {
         scale: Option<u8>,
         context: &Context<'_>,
     ) {
-        let Some(mut rival) = self.sessions.rare(slot).and_then(|rare| rare.rival) else { return };
-        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let Some(mut rival) = self.table.rare(slot).and_then(|rare| rare.rival) else { return };
+        let Some(session) = self.table.get_mut(slot) else { return };
         rival.numbers.exchange(session);
         let noted = tcp_state::track(session, direction, segment, scale);
         let over = session.tcp.has(Seen::EXACT_CLOSE);
@@ -188,7 +190,7 @@ impl Forwarder {
             rival.numbers.exchange(session);
             session.last_seen = context.now;
         }
-        let Some(rare) = self.sessions.rare_mut(slot) else { return };
+        let Some(rare) = self.table.rare_mut(slot) else { return };
         rare.rival = (!over && !takes_over).then_some(rival);
         if takes_over {
             rare.asked = None;
@@ -204,16 +206,17 @@ impl Forwarder {
         direction: Direction,
         ends: [u32; 2],
         segment: TcpSegment,
+        tx: &mut TxQueue,
         context: &Context<'_>,
-    ) -> Option<Verdict> {
-        let known = self.sessions.rare(slot).and_then(|rare| rare.closed_at);
+    ) -> Option<DropReason> {
+        let known = self.table.rare(slot).and_then(|rare| rare.closed_at);
         let is_beyond = segment.payload > 0 && is_ahead(segment.end(), ends[direction as usize]);
         if known.is_none() && !is_beyond {
             return None;
         }
         let closed_at = known.unwrap_or(ends);
-        self.sessions.rare_mut(slot)?.closed_at = Some(closed_at);
-        let session = self.sessions.get_mut(slot)?;
+        self.table.rare_mut(slot)?.closed_at = Some(closed_at);
+        let session = self.table.get_mut(slot)?;
         let [there, back] = closed_at;
         let lives = is_ahead(session.to_service.seq_end, there)
             && is_ahead(session.to_consumer.seq_end, back)
@@ -222,18 +225,18 @@ impl Forwarder {
         if !lives {
             return None;
         }
-        let addresses = self.sessions.addresses(slot);
-        let session = self.sessions.get(slot)?;
-        self.departed.tell(&self.shared);
+        let addresses = self.table.addresses(slot);
+        let session = self.table.get(slot)?;
+        self.peers.tell_departed();
         if !self.admit_again(&addresses, session, context) {
-            self.end(slot, FlowEndReason::Revoked, context);
-            return Some(Verdict::Drop(DropReason::SessionLimit));
+            self.end(slot, FlowEndReason::Revoked, tx, context);
+            return Some(DropReason::SessionLimit);
         }
         if session.tcp.has(Seen::EXACT_CLOSE) {
             self.ports.reopen(&addresses, session);
         }
-        tcp_state::revive(self.sessions.get_mut(slot)?);
-        self.sessions.rare_mut(slot)?.closed_at = None;
+        tcp_state::revive(self.table.get_mut(slot)?);
+        self.table.rare_mut(slot)?.closed_at = None;
         self.phase_changed(slot, Change::Phase, context);
         None
     }
@@ -242,15 +245,4 @@ impl Forwarder {
 /// Whether `number` is behind `other` in the order of sending, and not equal.
 const fn is_ahead(number: u32, other: u32) -> bool {
     number != other && number.wrapping_sub(other) < 1 << 31
-}
-
-/// Whether the receiver of a TCP segment finds its checksum right: it is, the kernel completes it, or the kernel has
-/// looked.
-pub(in crate::dataplane) fn is_intact(frame: &[u8], packet: &Packet) -> bool {
-    if frame.first().is_some_and(|flags| flags & (vnet::NEEDS_CSUM | vnet::DATA_VALID) != 0) {
-        return true;
-    }
-    let transport = frame.get(packet.transport()..packet.end()).unwrap_or_default();
-    let pseudo = build::pseudo_sum(packet.key.source, packet.key.destination, ip::TCP, transport.len());
-    checksum::join(pseudo, checksum::sum(transport)) == 0xFFFF
 }

@@ -1,11 +1,12 @@
 //! Frame → key, or why there is none. Everything later stages read of a packet is checked here, once.
 
+use crate::dataplane::handoff::RxMeta;
 use crate::dataplane::session::FlowKey;
 use crate::snapshot::DropReason;
 use crate::snapshot::{AttachmentId, Protocol};
-use crate::wire::headers::{self, TcpSegment};
+use crate::wire::headers::{self, ACK, FIN, RST, SYN, TcpSegment};
 use crate::wire::ip::{self, Flaw, Outline};
-use crate::wire::{Version, VnetHeader, vnet};
+use crate::wire::{Version, VnetHeader, build, checksum, vnet};
 
 /// A frame whose headers have been checked: where things are, and which flow it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,55 @@ impl Packet {
             && !self.vnet.needs_csum()
             && frame.get(at..at + 2).is_some_and(|sum| sum == [0, 0])
     }
+
+    /// A SYN that opens a connection: neither an answer nor garbage (requirement C-4).
+    #[must_use]
+    pub fn is_plain_syn(&self, frame: &[u8]) -> bool {
+        self.key.protocol == Protocol::Tcp && self.segment(frame).flags & (SYN | ACK | RST | FIN) == SYN
+    }
+
+    /// Whether the receiver of a TCP segment finds its checksum right: it is, the kernel completes it, or the kernel
+    /// has looked.
+    #[must_use]
+    pub fn is_intact(&self, frame: &[u8]) -> bool {
+        if frame.first().is_some_and(|flags| flags & (vnet::NEEDS_CSUM | vnet::DATA_VALID) != 0) {
+            return true;
+        }
+        let transport = frame.get(self.transport()..self.end()).unwrap_or_default();
+        let pseudo = build::pseudo_sum(self.key.source, self.key.destination, ip::TCP, transport.len());
+        checksum::join(pseudo, checksum::sum(transport)) == 0xFFFF
+    }
+
+    /// Whether the transport checksum is right, or the kernel is yet to compute it.
+    #[must_use]
+    pub fn is_sound(&self, frame: &[u8]) -> bool {
+        if self.vnet.needs_csum() {
+            return true;
+        }
+        let bytes = frame.get(self.transport()..self.end()).unwrap_or_default();
+        let key = &self.key;
+        let (number, covered) = match (key.protocol, self.version) {
+            (Protocol::Udp, _) if self.lacks_checksum(frame) => return self.version == Version::V4,
+            // What follows the datagram within its packet is not covered.
+            (Protocol::Udp, _) => (ip::UDP, bytes.get(..usize::from(headers::half(bytes, 4))).unwrap_or_default()),
+            (Protocol::Tcp, _) => (ip::TCP, bytes),
+            (Protocol::Icmp, Version::V4) => return checksum::sum(bytes) == 0xFFFF,
+            (Protocol::Icmp, Version::V6) => (ip::ICMPV6, bytes),
+        };
+        let pseudo = build::pseudo_sum(key.source, key.destination, number, covered.len());
+        checksum::join(pseudo, checksum::sum(covered)) == 0xFFFF
+    }
+}
+
+/// A packet of a flow as it came in.
+#[derive(Debug)]
+pub struct Rx<'f, 'm> {
+    /// Virtio header and packet.
+    pub frame: &'f mut [u8],
+    /// What its headers say.
+    pub packet: &'m Packet,
+    /// How it came to be here.
+    pub meta: &'m RxMeta,
 }
 
 /// Why a frame is not simply a packet of a flow. It carries nothing else, so that a [`Packet`] is returned in its
@@ -161,7 +211,8 @@ fn unreadable(flaw: Flaw) -> NotAFlow {
 }
 
 /// Ports of a transport header (echo identifiers of an ICMP one), and its length.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a hit is one function")]
 fn ports(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16), usize), NotAFlow> {
     const MALFORMED: NotAFlow = NotAFlow::Drop(DropReason::Malformed);
     let pair = (headers::half(transport, 0), headers::half(transport, 2));

@@ -1,12 +1,11 @@
 //! A packet of a session whose sides are of different families: new headers beside the frame, its payload where it
 //! is (RFC 7915 §4.1, §5.1). Options and extension headers end here, as the RFC has it; a super-packet passes whole.
 
-use crate::dataplane::forwarder::Forwarder;
 use crate::dataplane::nat::classify::Packet;
 use crate::dataplane::nat::rewrite::Translation;
-use crate::dataplane::verdict::Verdict;
 use crate::snapshot::DropReason;
-use crate::snapshot::{AttachmentId, Protocol};
+use crate::snapshot::Protocol;
+use crate::wire::fragment::Identifications;
 use crate::wire::headers::{self, half, put_half};
 use crate::wire::{Version, VnetHeader, build, checksum, ip, vnet};
 
@@ -44,24 +43,27 @@ impl Default for Head {
     }
 }
 
-impl Forwarder {
-    /// Makes the head of a packet in the other family.
-    pub(in crate::dataplane) fn translate(
+impl Head {
+    /// Makes these the headers of a packet in the other family. Returns where in the frame what follows them begins.
+    ///
+    /// # Errors
+    /// No header can say how long the packet becomes.
+    pub(super) fn translate(
         &mut self,
         frame: &[u8],
         packet: &Packet,
         translation: &Translation,
-        to: AttachmentId,
-    ) -> Verdict {
+        identifications: &mut Identifications,
+    ) -> Result<usize, DropReason> {
         let version = translation.source.version();
         let from = packet.transport() + packet.transport_header();
         let carried = packet.end() - packet.transport();
         let (header, transport) = (version.header(), frame.get(packet.transport()..from).unwrap_or_default());
         let Ok(total) = u16::try_from(if version == Version::V4 { header + carried } else { carried }) else {
-            return Verdict::Drop(DropReason::PacketTooBig);
+            return Err(DropReason::PacketTooBig);
         };
-        let numbered = self.identifications.take16(packet.wire_size().0);
-        let head = &mut self.head;
+        let numbered = identifications.take16(packet.wire_size().0);
+        let head = self;
         head.length = vnet::LENGTH + header + transport.len();
         head.bytes = [0; MOST];
         // Without a partial checksum nothing is asked of the kernel, and the header stays empty.
@@ -92,7 +94,7 @@ impl Forwarder {
         }
         rest[..transport.len()].copy_from_slice(transport);
         translate_transport(&mut rest[..transport.len()], frame, packet, translation);
-        Verdict::Rebuilt { to, from, end: packet.end() }
+        Ok(from)
     }
 }
 

@@ -4,7 +4,7 @@
 //! What comes from the service is addressed to a NAT address, which many consumers share: its sender is told nothing,
 //! since it would send everybody less. All of it is cut.
 
-use crate::dataplane::forwarder::Context;
+use crate::dataplane::Context;
 use crate::dataplane::handoff::RxMeta;
 use crate::dataplane::nat::classify::Packet;
 use crate::dataplane::session::{Direction, Session, Way};

@@ -20,3 +20,56 @@ mod port_bits;
 
 /// Reserve a NAT address and port for one service tuple.
 pub mod ports;
+
+use crate::dataplane::tx::Transmit;
+use crate::snapshot::{AttachmentId, DropReason};
+use crate::wire::fragment::Identifications;
+use classify::Packet;
+use families::Head;
+use rewrite::Translation;
+
+/// What rewriting needs besides the packet.
+#[derive(Debug)]
+pub struct Rewriter {
+    /// Numbers for packets that may be fragmented.
+    pub identifications: Identifications,
+    /// Headers of the packet that was last translated into the other family.
+    head: Head,
+}
+
+impl Rewriter {
+    /// One that numbers packets with `identifications`.
+    #[must_use]
+    pub const fn new(identifications: Identifications) -> Self {
+        Self { identifications, head: Head::new() }
+    }
+
+    /// The frame as it leaves within its family: rewritten in place.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a hit is one function")]
+    pub fn rewrite<'a>(
+        &mut self,
+        frame: &'a mut [u8],
+        packet: &Packet,
+        translation: &Translation,
+        to: AttachmentId,
+    ) -> Transmit<'a> {
+        rewrite::rewrite(frame, packet, translation, &mut self.identifications);
+        Transmit { to, head: &[], body: &frame[..packet.end()] }
+    }
+
+    /// The frame as it leaves in the other family: other headers before the payload where it is.
+    ///
+    /// # Errors
+    /// It becomes too long.
+    pub fn translate<'a>(
+        &'a mut self,
+        frame: &'a [u8],
+        packet: &Packet,
+        translation: &Translation,
+        to: AttachmentId,
+    ) -> Result<Transmit<'a>, DropReason> {
+        let from = self.head.translate(frame, packet, translation, &mut self.identifications)?;
+        Ok(Transmit { to, head: self.head.bytes(), body: &frame[from..packet.end()] })
+    }
+}

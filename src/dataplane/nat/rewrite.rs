@@ -67,7 +67,8 @@ impl Translation {
 }
 
 /// Translates `frame` within its family.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a hit is one function")]
 pub fn rewrite(frame: &mut [u8], packet: &Packet, to: &Translation, identifications: &mut Identifications) {
     match packet.version {
         Version::V4 => v4(frame, packet, to, identifications),
@@ -110,7 +111,8 @@ fn renumber(ip: &mut [u8], packet: &Packet, identifications: &mut Identification
 }
 
 /// Ports or identifier, and the transport checksum. ICMPv6 alone of the ICMPs covers the addresses (RFC 4443 §2.3).
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a hit is one function")]
 fn transport(bytes: &mut [u8], packet: &Packet, to: &Translation) {
     match packet.key.protocol {
         Protocol::Tcp => ported::<18>(bytes, packet, to),

@@ -1,7 +1,6 @@
 //! A TCP segment that is too large for its way, made a super-packet: what writes it to its device cuts it, the kernel
 //! or we in its place. The connection's ends see smaller segments, as if its sender had known.
 
-use crate::dataplane::admit::reject::is_sound;
 use crate::dataplane::nat::classify::{Packet, classify};
 use crate::snapshot::DropReason;
 use crate::wire::headers::{CWR, RST, SYN, URG, put_half};
@@ -24,7 +23,7 @@ pub(in crate::dataplane) fn of(
     if packet.segment(frame).flags & (SYN | RST | URG) != 0 {
         return Err(DropReason::PacketTooBig);
     }
-    if !is_sound(frame, packet) {
+    if !packet.is_sound(frame) {
         return Err(DropReason::BadChecksum);
     }
     let header = packet.transport() - vnet::LENGTH;

@@ -270,6 +270,15 @@ pub struct Session {
     pub opened: Tick,
 }
 
+/// The session that a packet belongs to, and the direction in which it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Where the session stands in its worker's table.
+    pub session: Slot,
+    /// Which way the packet goes.
+    pub direction: Direction,
+}
+
 /// Position of a session in its worker's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub(super) u32);

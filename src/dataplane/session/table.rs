@@ -1,10 +1,12 @@
 //! The session table of one worker: an index of cache-line buckets over an arena of sessions.
 
+#![allow(clippy::inline_always, reason = "a hit is one function")]
+
 use super::arena::{Arena, Store, prefetch};
 use super::hash::Secrets;
 use super::index::{Candidate, Hash, Index};
 use super::rare::Rare;
-use super::{Addresses, Direction, FlowKey, Pair, Phase, Session, Slot};
+use super::{Addresses, Direction, FlowKey, Hit, Pair, Phase, Session, Slot};
 use crate::dataplane::counters::Probes;
 use crate::snapshot::{EndpointId, Protocol};
 use crate::wire::Address;
@@ -57,7 +59,7 @@ impl Table {
 
     /// The session at `slot`, to be changed, and the source and destination its packets of `direction` leave with.
     #[inline]
-    pub fn leaving(&mut self, slot: Slot, direction: Direction) -> Option<(&mut Session, [Address; 2])> {
+    pub fn leaving(&mut self, Hit { session: slot, direction }: Hit) -> Option<(&mut Session, [Address; 2])> {
         let session = self.arena.get_mut(slot)?;
         let leaves = match session.way.pair() {
             Pair::V4 => session.leaves_with(direction).map(Address::v4),
@@ -91,7 +93,7 @@ impl Table {
     /// NAT address of the same VNet, so a key can match one direction only: one search serves both.
     #[inline]
     #[must_use]
-    pub fn find_any(&self, key: &FlowKey) -> Option<(Slot, Direction)> {
+    pub fn find_any(&self, key: &FlowKey) -> Option<Hit> {
         self.search(key, self.hash(key))
     }
 
@@ -114,27 +116,29 @@ impl Table {
     }
 
     /// As [`Table::find_any`], for a key whose hash is known, and of which `candidate` may be the session.
-    #[inline]
+    #[inline(always)]
     #[must_use]
-    pub fn find(&self, key: &FlowKey, hash: Hash, candidate: Candidate) -> Option<(Slot, Direction)> {
+    pub fn find(&self, key: &FlowKey, hash: Hash, candidate: Candidate) -> Option<Hit> {
         let slot = candidate.slot();
-        let session = self.arena.get(slot).filter(|session| session.phase != Phase::Vacant);
-        if session.is_some_and(|session| self.has_key(session, candidate.direction(), key)) {
-            return Some((slot, candidate.direction()));
+        if let Some(session) = self.arena.get(slot)
+            && session.phase != Phase::Vacant
+            && self.has_key(session, candidate.direction(), key)
+        {
+            return Some(Hit { session: slot, direction: candidate.direction() });
         }
         self.search(key, hash)
     }
 
     #[inline]
-    fn search(&self, key: &FlowKey, hash: Hash) -> Option<(Slot, Direction)> {
+    fn search(&self, key: &FlowKey, hash: Hash) -> Option<Hit> {
         let is_wanted = |entry: Candidate| {
             self.arena.get(entry.slot()).is_some_and(|session| self.has_key(session, entry.direction(), key))
         };
-        self.index.find(hash, is_wanted).map(|found| (found.slot(), found.direction()))
+        self.index.find(hash, is_wanted).map(|found| Hit { session: found.slot(), direction: found.direction() })
     }
 
     /// Whether packets with `key` belong to `direction` of `session`.
-    #[inline]
+    #[inline(always)]
     fn has_key(&self, session: &Session, direction: Direction, key: &FlowKey) -> bool {
         if session.way.pair() == Pair::V4 {
             return session.has_v4_key(direction, key);
@@ -175,8 +179,7 @@ impl Table {
     }
 
     /// Adds a session under both its keys and to its endpoint's list; `None` when the table is full, or its index
-    /// where one of the keys belongs.
-    /// Neither key may be in the table.
+    /// where one of the keys belongs. Neither key may be in the table.
     pub fn insert(&mut self, addresses: &Addresses, mut session: Session) -> Option<Slot> {
         if self.is_full() {
             return None;
@@ -416,8 +419,9 @@ pub(crate) mod tests {
             }
             let probe = random.u32(..3_000);
             let expected = model.get(&probe).copied();
-            assert_eq!(table.find_any(&service_key(probe)), expected.map(|slot| (slot, Direction::ToService)));
-            assert_eq!(table.find_any(&consumer_key(probe)), expected.map(|slot| (slot, Direction::ToConsumer)));
+            let hit = |direction| expected.map(|session| Hit { session, direction });
+            assert_eq!(table.find_any(&service_key(probe)), hit(Direction::ToService));
+            assert_eq!(table.find_any(&consumer_key(probe)), hit(Direction::ToConsumer));
         }
         assert_eq!(table.len(), model.len());
         for (_, slot) in model {

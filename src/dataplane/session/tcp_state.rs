@@ -122,7 +122,8 @@ impl Default for Numbers {
 }
 
 /// Notes an ordinary segment of an established connection. `false`: it is another, and nothing was noted.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a hit is one function")]
 pub fn goes_on(session: &mut Session, direction: Direction, segment: TcpSegment) -> bool {
     segment.flags & (SYN | FIN | RST | ACK) == ACK
         && session.phase == Phase::Established
@@ -162,7 +163,8 @@ const fn reaches(number: u32, other: u32) -> bool {
 /// Notes the numbers of a segment that lies within the windows. The bounds are those of Linux's connection tracking:
 /// no byte beyond what its receiver allows or behind what it can still want, no acknowledgement of what was not sent
 /// or long since acknowledged. A probe, a keep-alive and a retransmission are inside.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "a hit is one function")]
 fn progress(session: &mut Session, direction: Direction, segment: TcpSegment) -> bool {
     let other_way = direction.opposite();
     let (own_window, other_window) = (session.windows.largest(direction), session.windows.largest(other_way));

@@ -48,6 +48,7 @@ impl Windows {
     }
 }
 
+#[inline]
 const fn shift(direction: Direction) -> u32 {
     direction as u32 * EACH
 }

@@ -81,7 +81,7 @@ fn each_cause_is_noted_once() {
         ("the daemon stops", FlowEndReason::Stopped, |world| {
             world.connect(40_000);
             let now = world.now;
-            assert!(!world.workers[0].forwarder.note_stop(false, now));
+            assert!(!world.workers[0].forwarder.handle_stop(false, now));
         }),
     ];
     for (what, cause, ending) in endings {
@@ -137,11 +137,11 @@ fn a_worker_that_stops_notes_what_there_is_room_for_until_it_is_forced() {
         world.forwarded(CONSUMER, &udp("10.1.0.5", 1_024 + number as u16, "10.1.9.4", 5432));
     }
     let now = world.now;
-    assert!(world.workers[0].forwarder.note_stop(false, now), "no room for the rest");
+    assert!(world.workers[0].forwarder.handle_stop(false, now), "no room for the rest");
     assert_eq!((world.ends().len(), world.rings[0].lost()), (RING, 0));
-    assert!(!world.workers[0].forwarder.note_stop(false, now), "the rest fits now");
+    assert!(!world.workers[0].forwarder.handle_stop(false, now), "the rest fits now");
     assert_eq!((world.ends().len(), world.rings[0].lost()), (surplus, 0));
-    assert!(!world.workers[0].forwarder.note_stop(true, now));
+    assert!(!world.workers[0].forwarder.handle_stop(true, now));
     assert!(world.ends().is_empty(), "each once");
 }
 

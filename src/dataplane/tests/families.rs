@@ -167,7 +167,7 @@ fn pieces_meet_whoever_reads_them() {
                 if length == 300 {
                     assert_eq!(read(&out[0].1).2, vec![7; 300], "whole, since it fits");
                 }
-                let counts: Vec<_> = world.workers.iter().map(|worker| *worker.forwarder().counts()).collect();
+                let counts: Vec<_> = world.workers.iter().map(|worker| worker.forwarder().counts()).collect();
                 let forwarded: u64 = counts.iter().map(|counts| counts.forwarded).sum();
                 assert_eq!(forwarded, pieces.len() as u64, "each piece counts once");
                 assert_eq!(counts.iter().map(|counts| counts.held).sum::<u64>(), 0);

@@ -375,7 +375,7 @@ fn an_end_that_answers_a_question_with_a_reset_is_asked_no_more() {
         let sent = world.sent();
         assert_eq!((said(&sent, CONSUMER, ACK), said(&sent, PROVIDER, ACK)), wanted, "{what}");
     }
-    assert!(!world.workers[0].forwarder().is_asking());
+    assert!(!world.workers[0].forwarder().state.sessions.is_asking());
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn no_byte_string_makes_the_forwarder_panic_or_lose_count() {
     }
     world.settle();
     world.check_sums();
-    let counts = *world.workers[0].forwarder().counts();
+    let counts = world.workers[0].forwarder().counts();
     for reason in [DropReason::Malformed, DropReason::UnsupportedProtocol, DropReason::NoSession] {
         assert!(counts.dropped[reason as usize] > 50, "the generator reaches {}: {counts:?}", reason.name());
     }

@@ -58,7 +58,7 @@ fn resets_go_on_by_the_millisecond() {
     let mut reset_by = |millisecond: u64| {
         let now = Moment::after(Duration::from_millis(u64::from(world.now.0) * Tick::MILLISECONDS + millisecond));
         while world.workers[0].batch([], now).expect("memory") {}
-        assert!(world.workers[0].forwarder().is_paced());
+        assert!(world.workers[0].forwarder().state.sessions.is_paced());
         resets(&world.sent()).len() / 2
     };
     assert_eq!([0, 0, 1, 2, 5].map(&mut reset_by), [5_200, 0, 52, 52, 156]);

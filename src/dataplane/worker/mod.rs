@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
-use crate::dataplane::forwarder::{Context, Forwarder};
+use crate::dataplane::Context;
+use crate::dataplane::forwarder::Forwarder;
 use crate::dataplane::handoff::Shared;
 use crate::dataplane::io::{Batch, FrameSink, FrameSource};
 use crate::dataplane::pace::Moment;
 use crate::dataplane::queries::Request;
-use crate::dataplane::session::Tick;
-use crate::dataplane::verdict::Verdict;
+use crate::dataplane::tx::Transmit;
 use crate::snapshot::{AttachmentId, Reader};
 use poller::{Poller, Waker};
 
@@ -26,15 +26,6 @@ const BATCH_FRAMES: usize = 32;
 
 /// Bytes read from one device per batch: a few super-packets, so that they stay in the cache.
 const BATCH_BYTES: usize = 256 << 10;
-
-/// Longest sleep: sweeps and counters go on when no packet comes.
-const IDLE: Duration = Duration::from_secs(1);
-
-/// Longest sleep while sessions wait to be reset: to wake more often costs more than it spreads them.
-const PAUSE: Duration = Duration::from_millis(3);
-
-/// Longest sleep while an end of a connection is being asked: a question is put at its tick.
-const ASKING: Duration = Duration::from_millis(Tick::MILLISECONDS);
 
 /// How often, and how long each time, a worker that stops waits for room in the flow log.
 const STOP_TRIES: u32 = 500;
@@ -51,6 +42,8 @@ pub struct Worker<S, K> {
     pub(super) shared: Arc<Shared>,
     questions: Arc<SegQueue<Request>>,
     pub(super) number: u16,
+    /// How long it may sleep if nothing comes.
+    timeout: Duration,
 }
 
 impl<S: FrameSource, K: FrameSink> Worker<S, K> {
@@ -63,8 +56,10 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
         reader: Reader,
         questions: Arc<SegQueue<Request>>,
     ) -> Self {
-        let (shared, number) = (Arc::clone(&forwarder.shared), forwarder.position.worker);
-        Self { forwarder, sources, sinks, frames: Batch::new(), reader, shared, questions, number }
+        let peers = &forwarder.state.sessions.peers;
+        let (shared, number) = (Arc::clone(&peers.shared), peers.position.worker);
+        let (frames, timeout) = (Batch::new(), Duration::ZERO);
+        Self { forwarder, sources, sinks, frames, reader, shared, questions, number, timeout }
     }
 
     /// Its state, for tests and benches.
@@ -87,20 +82,27 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
         let (snapshot, changed) = self.reader.begin_batch();
         let context = Context::new(&snapshot, now);
         if changed {
-            self.forwarder.adopt(&context);
+            self.forwarder.handle_snapshot(&context);
         }
-        let mut more = self.forwarder.housekeep(&context);
-        self.flush();
+        self.forwarder.handle_timeout(&context);
+        while let Some(transmit) = self.forwarder.poll_transmit() {
+            if let Err(error) = send(&mut self.sinks, transmit) {
+                tracing::trace!(%error, "a packet of our own was refused");
+            }
+        }
         while let Some(request) = self.questions.pop() {
-            self.forwarder.answer(request, context.now);
+            self.forwarder.handle_query(request, context.now);
         }
-        self.take_handed(&context);
+        for _ in 0..BATCH_FRAMES {
+            let Some(handed) = self.shared.hand_in(self.number) else { break };
+            self.forwarder.handle_handoff(handed, &context, |transmit| send(&mut self.sinks, transmit));
+        }
+        let mut more = false;
         for device in ready {
             more |= self.drain_device(device, &context)?;
         }
-        self.flush();
-        self.forwarder.publish();
-        Ok(more || self.forwarder.has_questions(context.now) || self.shared.waiting(self.number))
+        self.timeout = self.forwarder.poll_timeout(context.now);
+        Ok(more || self.timeout.is_zero() || self.shared.waiting(self.number))
     }
 
     /// Reads a few frames, decides and writes each, and so on: they stay in the cache from read to write.
@@ -111,9 +113,7 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
             self.frames.clear();
             let more = self.sources[device].fill(&mut self.frames);
             let sinks = &mut self.sinks;
-            self.forwarder.receive_batch(&mut self.frames, attachment, context, |forwarder, verdict, frame| {
-                send(sinks, forwarder, verdict, frame);
-            });
+            self.forwarder.handle_frames(&mut self.frames, attachment, context, |transmit| send(sinks, transmit));
             (frames, bytes) = (frames + self.frames.len(), bytes + self.frames.bytes());
             if !more? {
                 return Ok(false);
@@ -123,51 +123,14 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
             }
         }
     }
-
-    fn take_handed(&mut self, context: &Context<'_>) {
-        for _ in 0..BATCH_FRAMES {
-            let Some(mut handed) = self.shared.hand_in(self.number) else { return };
-            let verdict = self.forwarder.receive_handed(&mut handed, context);
-            send(&mut self.sinks, &mut self.forwarder, verdict, &handed.frame);
-        }
-    }
-
-    /// Writes the frames that wait. A packet of the forwarder's own that the kernel refuses is lost, like any.
-    fn flush(&mut self) {
-        if !self.forwarder.has_outbox() {
-            return;
-        }
-        let mut waiting = self.forwarder.take_outbox();
-        for own in waiting.drain(..) {
-            let Some(sink) = self.sinks.get_mut(usize::from(own.to.0)) else { continue };
-            if let Err(error) = sink.send(&own.frame) {
-                tracing::trace!(%error, "a packet of our own was refused");
-                self.forwarder.write_failed(own.carries);
-            }
-        }
-        self.forwarder.return_outbox(waiting);
-    }
 }
 
-/// Writes a frame that is to be forwarded.
-fn send<K: FrameSink>(sinks: &mut [K], forwarder: &mut Forwarder, verdict: Verdict, frame: &[u8]) {
-    let sent = match verdict {
-        Verdict::Forward { to, length } => {
-            sinks.get_mut(usize::from(to.0)).is_some_and(|sink| sink.send(&frame[..length]).is_ok())
-        }
-        Verdict::Rebuilt { to, from, end } => sinks
-            .get_mut(usize::from(to.0))
-            .is_some_and(|sink| sink.send_joined(forwarder.head(), &frame[from..end]).is_ok()),
-        Verdict::Emitted
-        | Verdict::Absorbed
-        | Verdict::Held
-        | Verdict::Settled
-        | Verdict::Drop(_)
-        | Verdict::HandOut { .. } => true,
-    };
-    if !sent {
-        forwarder.write_failed(1);
-    }
+/// Writes a frame.
+#[inline]
+fn send<K: FrameSink>(sinks: &mut [K], transmit: Transmit<'_>) -> io::Result<()> {
+    let Transmit { to, head, body } = transmit;
+    let sink = sinks.get_mut(usize::from(to.0)).ok_or(io::ErrorKind::NotFound)?;
+    if head.is_empty() { sink.send(body) } else { sink.send_joined(head, body) }
 }
 
 impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
@@ -183,16 +146,11 @@ impl<S: FrameSource + AsFd, K: FrameSink> Worker<S, K> {
         let mut ready = Vec::with_capacity(devices.len());
         let mut more = false;
         while !stop.load(Ordering::Relaxed) {
-            let rest = match &self.forwarder {
-                forwarder if forwarder.is_paced() => PAUSE,
-                forwarder if forwarder.is_asking() => ASKING,
-                _ => IDLE,
-            };
-            poller.wait(if more { Duration::ZERO } else { rest }, &mut ready)?;
+            poller.wait(if more { Duration::ZERO } else { self.timeout }, &mut ready)?;
             more = self.batch(ready.drain(..), clock())?;
         }
         for tries in 0.. {
-            if !self.forwarder.note_stop(tries >= STOP_TRIES, clock().tick()) {
+            if !self.forwarder.handle_stop(tries >= STOP_TRIES, clock().tick()) {
                 break;
             }
             std::thread::sleep(STOP_PAUSE);
