@@ -1,5 +1,5 @@
-//! What every kind of object has in common. Code that treats all kinds alike is written once, over [`Kind`], and run for
-//! one kind by [`of_kind`] or for each by [`each_kind`].
+//! What every kind of object has in common. Code that treats all kinds alike is written once, over `Kind`, and run for
+//! one kind by `of_kind!` or for each by `each_kind!`.
 
 use std::fmt;
 
