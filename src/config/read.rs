@@ -1,7 +1,10 @@
 //! From the syntax tree of a TOML file to values, without stopping at the first mistake: what cannot be read
 //! is noted with its place and left out. `table` declares a table once, for its reader and for its JSON schema.
 
+use std::any::TypeId;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use toml::Spanned;
@@ -21,11 +24,13 @@ pub(super) trait Read: Sized {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self>;
 }
 
-/// Collects mistakes.
+/// Collects mistakes, and keeps what it reads by.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     /// In the order they were met.
     pub(super) mistakes: Vec<Mistake>,
+    /// Of each kind that was met.
+    pub(super) schemas: HashMap<TypeId, Arc<Schema>>,
 }
 
 /// A value and where it stands.

@@ -1,7 +1,9 @@
 //! Objects of one kind, read by the JSON schema of its spec. Every mistake is noted at its place; what could be read
 //! takes the form in which serde reads it, and what could not is left blank.
 
+use std::any::TypeId;
 use std::ops::Range;
+use std::sync::Arc;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -32,9 +34,10 @@ pub(super) struct Spec<K> {
     pub(super) value: K,
 }
 
-impl<K: JsonSchema + DeserializeOwned> Read for Spec<K> {
+impl<K: JsonSchema + DeserializeOwned + 'static> Read for Spec<K> {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        let schema = written::<K>(&mut SchemaSettings::default().with(|it| it.inline_subschemas = true).into());
+        // A document may hold thousands of a kind.
+        let schema = Arc::clone(reader.schemas.entry(TypeId::of::<K>()).or_insert_with(|| Arc::new(whole::<K>())));
         let schema = schema.as_object()?;
         let table = reader.table(node, &format!("a table with the keys {}", keys(schema).join(" ")))?;
         let before = reader.mistakes.len();
@@ -69,6 +72,11 @@ impl<K: JsonSchema> JsonSchema for Spec<K> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         written::<K>(generator)
     }
+}
+
+/// [`written`] with everything that it refers to in its place.
+fn whole<K: JsonSchema>() -> Schema {
+    written::<K>(&mut SchemaSettings::default().with(|it| it.inline_subschemas = true).into())
 }
 
 /// The schema of an object of the kind as it is written: what it is called, and its spec.
@@ -243,8 +251,7 @@ pub(super) fn every_key<K: JsonSchema>() -> Vec<String> {
         }
     }
     let mut keys = Vec::new();
-    let mut generator = SchemaSettings::default().with(|it| it.inline_subschemas = true).into();
-    collect(&Value::from(written::<K>(&mut generator)), &mut keys);
+    collect(&Value::from(whole::<K>()), &mut keys);
     keys
 }
 
