@@ -14,6 +14,10 @@ use toml::de::{DeArray, DeTable, DeValue};
 #[derive(Debug, Default)]
 pub(super) struct Fields<'t>(Vec<(usize, Step<'t>)>);
 
+/// Characters of a key that a path shows: no key of any table is as long, and an answer must not repeat all that
+/// somebody sent.
+const SHOWN: usize = 80;
+
 /// How to get from a value to one within it.
 #[derive(Clone, Copy, Debug)]
 enum Step<'t> {
@@ -33,13 +37,15 @@ impl Fields<'_> {
         }
         let mut path = String::new();
         for step in steps.into_iter().rev() {
-            // Writing to a text does not fail.
-            let _ = match step {
-                Step::Root => Ok(()),
-                Step::Key(key) if path.is_empty() => write!(path, "{key}"),
-                Step::Key(key) => write!(path, ".{key}"),
-                Step::Index(index) => write!(path, "[{index}]"),
-            };
+            match step {
+                Step::Root => {}
+                Step::Key(key) => {
+                    path += if path.is_empty() { "" } else { "." };
+                    path.extend(key.chars().take(SHOWN));
+                }
+                // Writing to a text does not fail.
+                Step::Index(index) => _ = write!(path, "[{index}]"),
+            }
         }
         path
     }
@@ -129,7 +135,7 @@ mod tests {
         // As text, the paths would take 64 GiB.
         let (root, fields) = tree(&tables, &numbers);
         assert_eq!((root.len(), fields.0.len()), (1, 2 + (1 << 16)));
-        assert_eq!(fields.path(2 + 7), format!("{key}[7]"));
+        assert_eq!(fields.path(2 + 7), format!("{}[7]", "k".repeat(SHOWN)), "nor is it repeated");
         assert_eq!((fields.path(0), fields.path(usize::MAX)), (String::new(), String::new()));
     }
 }
