@@ -125,7 +125,7 @@ pub(crate) fn subnet(name: &str, prefix: &str) -> Subnet {
         service_endpoints: vec![],
         network_policies: NetworkPolicies::Disabled,
         security_group: None,
-        service_policies: Some(false),
+        nat: Some(true),
     }
 }
 

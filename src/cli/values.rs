@@ -7,7 +7,7 @@ type Table = Map<String, Value>;
 
 /// Seconds of `90d`, `12h`, `30m`, `10s` or `1h30m`.
 pub(super) fn lifetime(text: &str) -> Result<u64, String> {
-    let time = crate::config::duration(text).map(|time| time.as_secs());
+    let time = crate::model::spelled::time::parse(text).map(|time| time.as_secs());
     time.ok_or_else(|| "write a number and a unit, such as 90d, 12h, 30m or 10s".to_owned())
 }
 

@@ -5,15 +5,16 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::file::{File, Rates, Timeouts};
+use serde_json::Value;
+
+use super::file::File;
 use super::read::{At, OneOrMany, UNREAD_MAX, nearest};
 use super::report::Mistake;
-use super::spec::Spec;
-use crate::model;
+use super::spec::{Part, Reference, Spec};
 use crate::model::ids::ArmId;
-use crate::model::registry::Kind;
+use crate::model::registry::{Kind, Known, of_kind};
 use crate::model::rules::{Locator, Object, Severity, Violation, short};
-use crate::model::{DEFAULT, ItemKind, Key, LinkResource, Model, TimeoutOverrides, Vnet, ids};
+use crate::model::{DEFAULT, Item, ItemKind, Key, LinkResource, Model, ids};
 
 /// Objects that a remedy lists, at most.
 const LISTED_MAX: usize = 12;
@@ -74,33 +75,28 @@ impl Builder {
         Self { mistakes, live, ..Self::default() }
     }
 
-    /// A VNet of the file, or a live one.
-    pub(super) fn known_vnet(&self, key: &Key) -> Option<&Vnet> {
-        self.model.vnets.get(key).or_else(|| self.live.vnets.get(key))
-    }
-
-    /// A resource of the file, or a live one.
-    pub(super) fn known_resource(&self, key: &Key) -> Option<&LinkResource> {
-        self.model.resources.get(key).or_else(|| self.live.resources.get(key))
+    /// What references may lead to.
+    pub(super) fn known(&self) -> Known<'_> {
+        Known { own: &self.model, live: &self.live }
     }
 
     /// Notes the names that the file declares, so that references may point forward.
     pub(super) fn declare(&mut self, file: &File) {
         macro_rules! names {
-            ($field:ident, $what:literal) => {{
+            ($field:ident: $kind:ident) => {{
                 let tables = file.$field.as_deref().unwrap_or_default();
                 let declared = tables
                     .iter()
                     .map(|table| [table.name.as_ref(), table.resource_group.as_ref(), table.subscription.as_ref()]);
                 let unread = file.$field.is_none() && file.broken;
-                self.declared($what, declared, unread)
+                self.names[ItemKind::$kind as usize] = self.declared(ItemKind::$kind.table(), declared, unread);
             }};
         }
-        self.names[ItemKind::Vnet as usize] = names!(vnets, "vnet");
-        self.names[ItemKind::SecurityGroup as usize] = names!(security_groups, "security_group");
-        self.names[ItemKind::Resource as usize] = names!(resources, "resource");
-        self.names[ItemKind::DnsZone as usize] = names!(dns_zones, "dns_zone");
-        self.names[ItemKind::Endpoint as usize] = names!(endpoints, "endpoint");
+        names!(vnets: Vnet);
+        names!(security_groups: SecurityGroup);
+        names!(resources: Resource);
+        names!(dns_zones: DnsZone);
+        names!(endpoints: Endpoint);
     }
 
     fn names<K: Kind>(&self) -> &Names {
@@ -149,6 +145,11 @@ impl Builder {
         self.places.insert(at, span.clone());
     }
 
+    /// Where a field stands.
+    pub(super) fn place_of(&self, at: &Locator) -> Option<Range<usize>> {
+        self.places.get(at).cloned()
+    }
+
     /// Remembers that something in an object could not be read: rules about it would only confuse.
     pub(super) fn broken(&mut self, object: &Object, broken: bool) {
         if broken {
@@ -174,12 +175,48 @@ impl Builder {
         Some(value.value.clone())
     }
 
-    /// What an object says, whose places are kept.
-    pub(super) fn spec<K: Clone>(&mut self, object: &Object, spec: &Spec<K>) -> K {
+    /// Builds every object of a kind.
+    pub(super) fn objects<K: Kind>(&mut self, specs: Option<&Vec<Spec<K>>>) {
+        for (index, spec) in specs.into_iter().flatten().enumerate() {
+            let Some(key) = self.key::<K>(index) else { continue };
+            let object = Object::from(Item { kind: K::KIND, key: key.clone() });
+            if let Some(value) = self.object(&object, &key, spec) {
+                K::map_mut(&mut self.model).insert(key, value);
+            }
+        }
+    }
+
+    /// What an object says. The places of its values are kept, references become keys and defaults are filled in.
+    fn object<K: Kind>(&mut self, object: &Object, key: &Key, spec: &Spec<K>) -> Option<K> {
         self.place(object.at(""), &spec.span);
         self.broken(object, spec.broken);
         spec.places.iter().for_each(|(path, span)| self.place(object.at(path.clone()), span));
-        spec.value.clone()
+        let mut written = Value::Object(spec.written.clone());
+        for Reference { path, kind, name } in &spec.references {
+            let meant = of_kind!(*kind, K => self.refer::<K>(key, name));
+            let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
+            if let Some(value) = written.pointer_mut(&pointer) {
+                *value = meant.to_string().into();
+            }
+        }
+        if K::KIND == ItemKind::Endpoint {
+            self.unfold_endpoint(object, key, spec, &mut written);
+        }
+        if K::KIND == ItemKind::Resource {
+            self.unfold_resource(object, spec, &mut written);
+        }
+        let read: Result<K, _> = serde_json::from_value(written);
+        let mut value = match read {
+            Ok(value) => value,
+            Err(error) => {
+                if !self.broken.contains(object) {
+                    self.error(object, &spec.span, error.to_string(), "correct the value");
+                }
+                return None;
+            }
+        };
+        value.complete(&self.known());
+        Some(value)
     }
 
     /// The values of a list, whose places are kept.
@@ -192,30 +229,14 @@ impl Builder {
         list.items.iter().map(|item| item.value.clone()).collect()
     }
 
-    /// Idle times.
-    pub(super) fn timeouts(&mut self, object: &Object, timeouts: Option<&Timeouts>) -> TimeoutOverrides {
-        let Some(table) = timeouts else { return TimeoutOverrides::default() };
-        self.place(object.at("timeouts"), &table.span);
-        let mut time = |name: &str, value: Option<&At<super::values::IdleTime>>| {
-            self.value(object, &format!("timeouts.{name}"), value).map(|time| time.0)
-        };
-        TimeoutOverrides {
-            tcp_established: time("tcp_established", table.tcp_established.as_ref()),
-            tcp_transitory: time("tcp_transitory", table.tcp_transitory.as_ref()),
-            udp: time("udp", table.udp.as_ref()),
-            icmp: time("icmp", table.icmp.as_ref()),
-            fragment: time("fragment", table.fragment.as_ref()),
+    /// What the table under the key `field` says, whose places are kept.
+    pub(super) fn part<T: Copy + Default>(&mut self, object: &Object, field: &str, part: Option<&Part<T>>) -> T {
+        let Some(part) = part else { return T::default() };
+        for (path, span) in &part.places {
+            let path = if path.is_empty() { field.to_owned() } else { format!("{field}.{path}") };
+            self.place(object.at(path), span);
         }
-    }
-
-    /// What may pass in a second. A table that says nothing is kept, for validation to refuse.
-    pub(super) fn rates(&mut self, object: &Object, rates: Option<&Rates>) -> Option<model::Rates> {
-        let table = rates?;
-        self.place(object.at("rates"), &table.span);
-        let bits_per_second = self.value(object, "rates.bits_per_second", table.bits_per_second.as_ref());
-        let sessions = table.new_sessions_per_second.as_ref();
-        let new_sessions_per_second = self.value(object, "rates.new_sessions_per_second", sessions);
-        (!table.broken).then_some(model::Rates { bits_per_second, new_sessions_per_second })
+        part.value
     }
 
     /// The key that `name` means for the object `home`. Where it means none, that is noted, and the answer is a key
@@ -231,7 +252,8 @@ impl Builder {
                     self.mistakes.push(Mistake::error(name.span.clone(), unknown.message, unknown.remedy));
                 }
                 self.unresolved.insert(name.span.start);
-                home.beside(&name.value)
+                let key = home.beside(&name.value);
+                if Key::try_from(key.to_string()).is_ok() { key } else { Key::nowhere() }
             }
         }
     }
@@ -287,7 +309,9 @@ impl Builder {
         let id = ArmId::parse(text).map_err(|message| wrong(message, remedy))?;
         let is_resource = K::KIND == ItemKind::Resource;
         let wanted = if is_resource {
-            self.known_resource(id.key()).map(|resource| ids::resource(resource.kind.as_deref(), id.key()).kind())
+            self.known()
+                .get::<LinkResource>(id.key())
+                .map(|resource| ids::resource(resource.kind.as_deref(), id.key()).kind())
         } else {
             Some(K::TYPE.to_owned())
         };

@@ -29,6 +29,19 @@ const DENY_RATE: u32 = 1_000;
 const MTU: u16 = 1_500;
 
 impl Builder {
+    /// The daemon's file of the release before marks no subnet: for this release, one in which a resource of the file has
+    /// NAT addresses counts as marked.
+    pub(super) fn imply_nat(&mut self) {
+        for (key, name) in crate::model::imply_nat(&mut self.model) {
+            let index =
+                self.model.vnets.get(&key).and_then(|vnet| vnet.subnets.iter().position(|one| one.name == name));
+            let at = Object::Vnet(key.clone()).at(format!("subnets[{}]", index.unwrap_or_default()));
+            let span = self.find(at);
+            let message = format!("subnet `{name}` holds NAT addresses and has no `nat = true`");
+            self.warning(&span, &message, "add `nat = true` to it: the next release refuses new NAT addresses without");
+        }
+    }
+
     /// Builds the host's configuration.
     pub(super) fn host(&mut self, file: &File) -> HostConfig {
         let absent = Daemon::default();
@@ -50,7 +63,7 @@ impl Builder {
             on_exit: self.value(&object, "on_exit", table.on_exit.as_ref()).map(|word| word.0).unwrap_or_default(),
             deny: self.value(&object, "deny", table.deny.as_ref()).map(|word| word.0).unwrap_or_default(),
             deny_rate: self.value(&object, "deny_rate", table.deny_rate.as_ref()).unwrap_or(DENY_RATE),
-            timeouts: self.timeouts(&object, table.timeouts.as_ref()),
+            timeouts: self.part(&object, "timeouts", table.timeouts.as_ref()),
             limits: limits(table),
             quotas: self.quotas(table),
             on_request: self.on_request(table),
@@ -121,7 +134,7 @@ impl Builder {
                 .filter(|text| text.split('/').count() == 3)
                 .map(|text| Key::new(DEFAULT, "").beside(text)),
         };
-        match key.filter(|key| self.known_vnet(key).is_none() && !self.declares::<Vnet>(key)) {
+        match key.filter(|key| self.known().get::<Vnet>(key).is_none() && !self.declares::<Vnet>(key)) {
             Some(later) => later,
             None => self.refer::<Vnet>(&Key::new(DEFAULT, ""), name),
         }

@@ -40,9 +40,6 @@ mod file;
 /// From tables to the model: names, places, what follows from what.
 mod build;
 
-/// Networks and rule sets.
-mod networks;
-
 /// Link resources and endpoints.
 mod resources;
 
@@ -68,7 +65,6 @@ pub use crate::model::text;
 pub use export::export;
 pub use report::{Problem, Report, Severity};
 pub use template::{schema, template};
-pub(crate) use values::duration;
 
 /// Bytes of a file at most: room for some 40,000 endpoints. More of them come over the API.
 pub const SIZE_MAX: usize = 4 << 20;
@@ -317,11 +313,11 @@ fn begin(root: &DeTable<'_>, places: &Places<'_>, name: &str, beside: Beside<'_>
     builder.unknown_may_live = matches!(beside, Beside::Unknown);
     builder.declare(&file);
     builder.resource_types(&file);
-    builder.vnets(&file);
-    builder.groups(&file);
+    builder.objects(file.vnets.as_ref());
+    builder.objects(file.security_groups.as_ref());
     builder.zones(&file);
-    builder.resources(&file);
-    builder.endpoints(&file);
+    builder.objects(file.resources.as_ref());
+    builder.objects(file.endpoints.as_ref());
     builder.access(&file);
     Ok((builder, file))
 }

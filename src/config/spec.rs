@@ -2,18 +2,22 @@
 //! takes the form in which serde reads it, and what could not is left blank.
 
 use std::any::TypeId;
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use toml::de::DeTable;
 
 use super::read::{At, Node, Read, Reader};
-use super::values::{Ports, Prefix, word};
-use crate::model::spelled::{Identity, port_ranges};
+use super::values::{Address, IdleTime, Ports, Prefix, word};
+use crate::model::registry::Kind;
+use crate::model::spelled::{Identity, port_ranges, time};
+use crate::model::{AcceptedNames, ItemKind, Key};
 
 /// One object of a document, and where each of its values stands.
 #[derive(Clone, Debug)]
@@ -30,38 +34,101 @@ pub(super) struct Spec<K> {
     pub(super) subscription: Option<At<String>>,
     /// The field path and the place of each value, such as `rules[0].priority`.
     pub(super) places: Vec<(String, Range<usize>)>,
-    /// What it says, with blanks where it is broken.
-    pub(super) value: K,
+    /// Values that name other objects.
+    pub(super) references: Vec<Reference>,
+    /// What it says, with blanks where it is broken: what serde reads once the references are resolved.
+    pub(super) written: Map<String, Value>,
+    kind: PhantomData<K>,
 }
 
-impl<K: JsonSchema + DeserializeOwned + 'static> Read for Spec<K> {
+/// A value that names another object.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    /// The field path of the value.
+    pub(super) path: String,
+    /// What it names.
+    pub(super) kind: ItemKind,
+    /// The text.
+    pub(super) name: At<String>,
+}
+
+impl<K> Spec<K> {
+    /// The place of the value with this field path.
+    pub(super) fn place(&self, path: &str) -> Option<&Range<usize>> {
+        self.places.iter().find(|(known, _)| known == path).map(|(_, span)| span)
+    }
+
+    /// The same; where there is none, that of the object.
+    pub(super) fn at(&self, path: &str) -> Range<usize> {
+        self.place(path).unwrap_or(&self.span).clone()
+    }
+
+    /// The text with this key and its place.
+    pub(super) fn text(&self, key: &str) -> Option<At<String>> {
+        Some(At { value: self.written.get(key)?.as_str()?.to_owned(), span: self.place(key)?.clone() })
+    }
+}
+
+impl<K: Kind + JsonSchema> Read for Spec<K> {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
         // A document may hold thousands of a kind.
         let schema = Arc::clone(reader.schemas.entry(TypeId::of::<K>()).or_insert_with(|| Arc::new(whole::<K>())));
         let schema = schema.as_object()?;
         let table = reader.table(node, &format!("a table with the keys {}", keys(schema).join(" ")))?;
         let before = reader.mistakes.len();
-        let mut walk = Walk { reader, places: Vec::new() };
-        let mut read = walk.table(schema, table, &node.span(), "");
-        let places = walk.places;
+        let mut walk = Walk { reader, places: Vec::new(), references: Vec::new() };
+        let written = walk.table(schema, table, &node.span(), "");
+        let Walk { places, references, .. } = walk;
         let broken = reader.mistakes.len() > before;
-        let mut identity = |key: &str| {
-            let value = read.remove(key)?.as_str()?.to_owned();
-            let (_, span) = places.iter().find(|(path, _)| path == key)?;
-            Some(At { value, span: span.clone() })
+        let mut spec = Self {
+            span: node.span(),
+            broken,
+            name: None,
+            resource_group: None,
+            subscription: None,
+            places,
+            references,
+            written,
+            kind: PhantomData,
         };
-        let (name, resource_group) = (identity("name"), identity("resource_group"));
-        let subscription = identity("subscription");
-        let value = match serde_json::from_value(Value::Object(read)) {
-            Ok(value) => value,
-            Err(error) => {
-                if !broken {
-                    reader.error(node.span(), error.to_string(), "correct the value");
-                }
-                return None;
-            }
-        };
-        Some(Self { span: node.span(), broken, name, resource_group, subscription, places, value })
+        spec.name = spec.text("name");
+        spec.resource_group = spec.text("resource_group");
+        spec.subscription = spec.text("subscription");
+        Some(spec)
+    }
+}
+
+/// A table that is no object of its own, as a whole.
+#[derive(Clone, Debug)]
+pub(super) struct Part<T> {
+    /// The path within it, which is empty for the whole, and the place of each value.
+    pub(super) places: Vec<(String, Range<usize>)>,
+    /// What it says.
+    pub(super) value: T,
+}
+
+impl<T: JsonSchema + DeserializeOwned + Default> Read for Part<T> {
+    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
+        let generator = SchemaSettings::default().with(|it| it.inline_subschemas = true).into_generator();
+        let mut schema = generator.into_root_schema_for::<T>();
+        RecursiveTransform(tidy).transform(&mut schema);
+        let mut walk = Walk { reader, places: Vec::new(), references: Vec::new() };
+        let written = walk.value(schema.as_object()?, node, "")?;
+        let places = walk.places;
+        // What could not be read is said already.
+        Some(Self { places, value: serde_json::from_value(written).unwrap_or_default() })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Part<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
     }
 }
 
@@ -75,8 +142,42 @@ impl<K: JsonSchema> JsonSchema for Spec<K> {
 }
 
 /// [`written`] with everything that it refers to in its place.
-fn whole<K: JsonSchema>() -> Schema {
-    written::<K>(&mut SchemaSettings::default().with(|it| it.inline_subschemas = true).into())
+pub(super) fn whole<K: JsonSchema>() -> Schema {
+    let mut schema = written::<K>(&mut SchemaSettings::default().with(|it| it.inline_subschemas = true).into());
+    RecursiveTransform(tidy).transform(&mut schema);
+    schema
+}
+
+/// Leaves out of a schema what only serde knows: that a value may be `null`, which is left out instead, and what an empty
+/// text stands for.
+pub(super) fn tidy(schema: &mut Schema) {
+    let null = |form: &Value| form == "null" || form.get("type").is_some_and(|kind| kind == "null");
+    for keyword in ["type", "anyOf"] {
+        let Some(Value::Array(forms)) = schema.get_mut(keyword) else { continue };
+        forms.retain(|form| !null(form));
+        if forms.len() > 1 {
+            continue;
+        }
+        match forms.pop() {
+            Some(Value::Object(form)) => {
+                schema.remove(keyword);
+                for (keyword, value) in form {
+                    // What is said of the key goes before what is said of its type.
+                    if schema.get(&keyword).is_none() {
+                        schema.insert(keyword, value);
+                    }
+                }
+            }
+            Some(form) => _ = schema.insert(keyword.to_owned(), form),
+            None => {}
+        }
+    }
+    if schema.get("default").is_some_and(|value| !value.is_boolean() && schema.get("enum").is_none()) {
+        schema.remove("default");
+    }
+    if let Some(Value::String(about)) = schema.get_mut("description") {
+        *about = about.replace('\n', " ");
+    }
 }
 
 /// The schema of an object of the kind as it is written: what it is called, and its spec.
@@ -101,7 +202,7 @@ fn joined(one: Option<Value>, other: Option<Value>) -> Value {
 }
 
 /// The keys of an object in their order.
-fn keys(schema: &Map<String, Value>) -> Vec<&str> {
+pub(super) fn keys(schema: &Map<String, Value>) -> Vec<&str> {
     schema.get("x-order").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
@@ -109,6 +210,7 @@ fn keys(schema: &Map<String, Value>) -> Vec<&str> {
 struct Walk<'r> {
     reader: &'r mut Reader,
     places: Vec<(String, Range<usize>)>,
+    references: Vec<Reference>,
 }
 
 impl Walk<'_> {
@@ -129,8 +231,21 @@ impl Walk<'_> {
                 self.reader.unknown_key(key.span(), name, &keys(schema));
                 continue;
             };
-            let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-            read.extend(self.value(property, node, &path).map(|value| (name.to_owned(), value)));
+            let whole = property.get("x-for").and_then(Value::as_str);
+            let alone = property.get("x-alone").and_then(Value::as_str).filter(|_| whole.is_some());
+            if let Some(whole) = whole.filter(|whole| table.contains_key(*whole)) {
+                let one = alone.map_or("x".to_owned(), |key| format!("{{ {key} = x }}"));
+                let remedy = format!("`{name} = x` means `{whole} = [{one}]`: keep one");
+                self.reader.error(node.span(), format!("`{name}` beside `{whole}`"), remedy);
+                continue;
+            }
+            let name = whole.unwrap_or(name);
+            let path = joined_path(path, name);
+            let value = match alone {
+                Some(key) => self.only_item(property, key, node, &path),
+                None => self.value(property, node, &path),
+            };
+            read.extend(value.map(|value| (name.to_owned(), value)));
         }
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             let property = property(key);
@@ -155,26 +270,53 @@ impl Walk<'_> {
         if any && node.get_ref().as_str() == Some(ANY) {
             return None;
         }
+        if let Some([value, table]) = forms(schema).filter(|_| schema.contains_key("x-alone")) {
+            let key = text(schema, "x-alone");
+            if node.get_ref().is_table() {
+                return self.value(table, node, path);
+            }
+            return Some(only(key, self.value(value, node, &joined_path(path, key))?));
+        }
+        if let Some(kind) = schema.get("x-kind") {
+            let name: At<String> = At::read(node, self.reader)?;
+            let value = name.value.as_str().into();
+            let kind = serde_json::from_value(kind.clone()).ok()?;
+            self.references.push(Reference { path: path.to_owned(), kind, name });
+            return Some(value);
+        }
         let reader = &mut *self.reader;
         if let Some(words) = schema.get("enum").and_then(Value::as_array) {
             let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
             return word(node, reader, &words).map(Into::into);
         }
         match (text(schema, "format"), text(schema, "type")) {
+            ("ip", _) => Address::read(node, reader).map(|Address(ip)| ip.to_string().into()),
             ("prefix", _) => Prefix::read(node, reader).map(|Prefix(net)| net.to_string().into()),
             ("ports", _) => {
                 Ports::read(node, reader).map(|Ports(first, last)| port_ranges::text(&(first, last)).into())
             }
+            ("idle-time", _) => IdleTime::read(node, reader).map(|IdleTime(elapsed)| time::text(elapsed).into()),
+            ("name-pattern", _) => accepted(node, reader).map(Into::into),
             ("uint16", _) => u16::read(node, reader).map(Into::into),
             ("uint32", _) => u32::read(node, reader).map(Into::into),
             ("uint64", _) => u64::read(node, reader).map(Into::into),
             (_, "boolean") => bool::read(node, reader).map(Into::into),
             (_, "object") => {
-                let table = reader.table(node, &format!("a table with the keys {}", keys(schema).join(" ")))?;
+                let keys: Vec<String> = keys(schema).into_iter().map(|key| format!("`{key}`")).collect();
+                let table = reader.table(node, &format!("a table with the keys {}", keys.join(" ")))?;
                 Some(Value::Object(self.table(schema, table, &node.span(), path)))
             }
             _ => String::read(node, reader).map(Into::into),
         }
+    }
+
+    /// A list of one table, of which the value of `key` is said alone.
+    fn only_item(&mut self, schema: &Map<String, Value>, key: &str, node: &Node<'_>, path: &str) -> Option<Value> {
+        for path in [path.to_owned(), format!("{path}[0]")] {
+            self.places.push((path, node.span()));
+        }
+        let value = self.value(schema, node, &format!("{path}[0].{key}"))?;
+        Some(Value::Array(vec![only(key, value)]))
     }
 
     /// The items of a list, or the one value that stands for a list of one.
@@ -191,34 +333,59 @@ impl Walk<'_> {
         let is_any = |node: &Node<'_>| any && node.get_ref().as_str() == Some(ANY);
         let every = nodes.iter().any(|node| is_any(node));
         let mut items = Vec::new();
-        for (index, node) in nodes.into_iter().enumerate().filter(|(_, node)| !is_any(node)) {
-            items.extend(self.value(item.schema, node, &format!("{path}[{index}]")));
+        for node in nodes.into_iter().filter(|node| !is_any(node)) {
+            // What cannot be read has no place among the others.
+            items.extend(self.value(item.schema, node, &format!("{path}[{}]", items.len())));
         }
         Some(if every { Value::Array(Vec::new()) } else { items.into() })
     }
+}
+
+fn joined_path(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// A name that may be accepted, in lower case.
+fn accepted(node: &Node<'_>, reader: &mut Reader) -> Option<String> {
+    let text = String::read(node, reader)?;
+    let read = AcceptedNames::read(&[&text]).ok().and_then(|names| names.iter().next().map(str::to_owned));
+    if read.is_none() {
+        let message = format!("`{text}` names nothing that could be accepted");
+        reader.error(node.span(), message, format!("write {}", AcceptedNames::FORM));
+    }
+    read
+}
+
+/// A table of one key.
+fn only(key: &str, value: Value) -> Value {
+    Value::Object(Map::from_iter([(key.to_owned(), value)]))
+}
+
+/// Two forms of a value.
+pub(super) fn forms(schema: &Map<String, Value>) -> Option<[&Map<String, Value>; 2]> {
+    let forms = schema.get("anyOf")?.as_array()?;
+    Some([forms.first()?.as_object()?, forms.get(1)?.as_object()?])
 }
 
 /// Stands for every value.
 const ANY: &str = "*";
 
 /// What a list holds.
-struct Item<'s> {
-    schema: &'s Map<String, Value>,
+pub(super) struct Item<'s> {
+    pub(super) schema: &'s Map<String, Value>,
     /// One value may stand for a list of one.
     may_be_alone: bool,
 }
 
 /// What a list that `schema` describes holds; `None`: it describes none.
-fn item_of(schema: &Map<String, Value>) -> Option<Item<'_>> {
-    let items = |schema: &'_ Value| schema.get("items").is_some();
-    let forms = schema.get("anyOf").and_then(Value::as_array);
-    if let Some(schema) = forms.filter(|forms| forms.iter().any(items)).and_then(|forms| forms.first()?.as_object()) {
+pub(super) fn item_of(schema: &Map<String, Value>) -> Option<Item<'_>> {
+    if let Some([schema, _]) = forms(schema).filter(|[_, list]| list.contains_key("items")) {
         return Some(Item { schema, may_be_alone: true });
     }
     Some(Item { schema: schema.get("items")?.as_object()?, may_be_alone: false })
 }
 
-fn text<'s>(schema: &'s Map<String, Value>, keyword: &str) -> &'s str {
+pub(super) fn text<'s>(schema: &'s Map<String, Value>, keyword: &str) -> &'s str {
     schema.get(keyword).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -227,11 +394,16 @@ fn blank(schema: &Map<String, Value>) -> Option<Value> {
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
         return words.first().cloned();
     }
-    match text(schema, "type") {
+    if schema.contains_key("x-kind") {
+        return Some(Key::nowhere().to_string().into());
+    }
+    match (text(schema, "format"), text(schema, "type")) {
         _ if item_of(schema).is_some() => Some(Value::Array(Vec::new())),
-        "string" => Some(Value::String(String::new())),
-        "integer" => Some(0.into()),
-        "boolean" => Some(false.into()),
+        ("ip", _) => Some("0.0.0.0".into()),
+        ("prefix", _) => Some("0.0.0.0/0".into()),
+        (_, "string") => Some(Value::String(String::new())),
+        (_, "integer") => Some(0.into()),
+        (_, "boolean") => Some(false.into()),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ use schemars::Schema;
 use schemars::transform::{RecursiveTransform, Transform as _};
 
 use super::file::File;
+use super::spec::tidy;
 
 /// A commented file that works as it stands: two networks, a PostgreSQL server, an approved and a pending endpoint.
 pub fn template() -> &'static str {
@@ -14,7 +15,11 @@ pub fn template() -> &'static str {
 pub fn schema() -> serde_json::Value {
     let mut schema = schemars::generate::SchemaGenerator::default().into_root_schema_for::<File>();
     schema.insert("title".to_owned(), "privlink".into());
-    RecursiveTransform(without_own_keywords).transform(&mut schema);
+    RecursiveTransform(|schema: &mut Schema| {
+        tidy(schema);
+        without_own_keywords(schema);
+    })
+    .transform(&mut schema);
     schema.into()
 }
 

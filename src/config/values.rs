@@ -5,15 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use jiff::{Span, SpanRelativeTo};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
 use super::read::{At, Node, Read, Reader, nearest};
-use crate::model::spelled::port_ranges;
-use crate::model::{
-    Balance, Cloud, ConnectionState, DenyMode, Limits, NetworkPolicies, OnExit, Protocol, RecordType, ResolutionPolicy,
-};
+use crate::model::spelled::{port_ranges, time};
+use crate::model::{Cloud, DenyMode, Limits, OnExit, RecordType, ResolutionPolicy};
 
 /// An IP address.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +19,6 @@ pub(super) struct Address(pub(super) IpAddr);
 /// A prefix without host bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prefix(pub(super) IpNet);
-
-/// A prefix, or `*` for every source.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PrefixOrAny(pub(super) Option<IpNet>);
 
 /// An address and a port to listen on.
 #[derive(Clone, Copy, Debug)]
@@ -82,31 +75,9 @@ impl Words for Cloud {
 impl Words for DenyMode {
     const WORDS: &'static [(&'static str, Self)] = &[("answer", Self::Answer), ("drop", Self::Drop)];
 }
-impl Words for Balance {
-    const WORDS: &'static [(&'static str, Self)] = &[("least-sessions", Self::LeastSessions), ("source", Self::Source)];
-}
 impl Words for Limits {
     const WORDS: &'static [(&'static str, Self)] = &[("today", Self::TODAY), ("azure-2019", Self::AZURE_2019)];
     const FORMER: &'static [(&'static str, &'static str)] = &[("seed", "azure-2019")];
-}
-impl Words for Protocol {
-    const WORDS: &'static [(&'static str, Self)] = &[("tcp", Self::Tcp), ("udp", Self::Udp), ("icmp", Self::Icmp)];
-}
-impl Words for ConnectionState {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("Approved", Self::Approved),
-        ("Pending", Self::Pending),
-        ("Rejected", Self::Rejected),
-        ("Disconnected", Self::Disconnected),
-    ];
-}
-impl Words for NetworkPolicies {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("Disabled", Self::Disabled),
-        ("NetworkSecurityGroupEnabled", Self::NetworkSecurityGroupEnabled),
-        ("RouteTableEnabled", Self::RouteTableEnabled),
-        ("Enabled", Self::Enabled),
-    ];
 }
 impl Words for RecordType {
     const WORDS: &'static [(&'static str, Self)] = &[
@@ -264,15 +235,6 @@ impl Read for Prefix {
     }
 }
 
-impl Read for PrefixOrAny {
-    fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        if node.get_ref().as_str() == Some("*") {
-            return Some(Self(None));
-        }
-        Prefix::read(node, reader).map(|prefix| Self(Some(prefix.0)))
-    }
-}
-
 impl Read for Listener {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
         let example = "an address with a port, such as \"127.0.0.1:9464\"";
@@ -306,22 +268,22 @@ impl Read for ApiAddress {
 
 impl Read for IdleTime {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        time(node, reader, "\"2h4m\", \"5m\" or \"90s\"", "8760h").map(Self)
+        elapsed(node, reader, "\"2h4m\", \"5m\" or \"90s\"", "8760h").map(Self)
     }
 }
 
 impl Read for Retention {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        time(node, reader, "\"7d\" or \"12h\"", "3650d").map(Self)
+        elapsed(node, reader, "\"7d\" or \"12h\"", "3650d").map(Self)
     }
 }
 
 /// A time between one second and `longest`, which is far from any overflow.
-fn time(node: &Node<'_>, reader: &mut Reader, examples: &str, longest: &str) -> Option<Duration> {
+fn elapsed(node: &Node<'_>, reader: &mut Reader, examples: &str, longest: &str) -> Option<Duration> {
     let example = format!("a time with its units in double quotes, such as {examples}");
     let text = reader.text(node, "a time", &example)?;
-    match duration(text) {
-        Some(time) if time >= Duration::from_secs(1) && duration(longest).is_some_and(|most| time <= most) => {
+    match time::parse(text) {
+        Some(time) if time >= Duration::from_secs(1) && time::parse(longest).is_some_and(|most| time <= most) => {
             Some(time)
         }
         Some(_) => {
@@ -334,13 +296,6 @@ fn time(node: &Node<'_>, reader: &mut Reader, examples: &str, longest: &str) -> 
             None
         }
     }
-}
-
-/// Days, hours, minutes and seconds, each at most once and in this order. Of what jiff reads, no more than that.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"dhms".contains(&byte)) && !text.contains("ms");
-    let span: Span = text.parse().ok().filter(|_| plain)?;
-    span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
 }
 
 /// A number of digits alone: no sign, no blank.
@@ -418,7 +373,6 @@ macro_rules! leaf_schema {
 leaf_schema! {
     Address => json_schema!({ "type": "string", "format": "ip" });
     Prefix => json_schema!({ "type": "string", "pattern": "/[0-9]+$" });
-    PrefixOrAny => json_schema!({ "type": "string", "pattern": "/[0-9]+$|^[*]$" });
     ApiAddress => json_schema!({ "type": "string", "pattern": "^(https?://)?.+:[0-9]+$" });
     Listener => json_schema!({ "type": "string", "pattern": ":[0-9]+$" });
     IdleTime => json_schema!({ "type": "string", "pattern": TIMES });
@@ -429,36 +383,4 @@ leaf_schema! {
         { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$" },
     ] });
     Keyword<T> => json_schema!({ "enum": T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>() });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_days_hours_minutes_and_seconds() {
-        for (text, expected) in [
-            ("2h4m", Some(7440)),
-            ("90s", Some(90)),
-            ("7d", Some(604_800)),
-            ("1d1h", Some(90_000)),
-            ("1h1d", None),
-            ("5m", Some(300)),
-            ("1h30m20s", Some(5420)),
-            ("0s", Some(0)),
-            ("", None),
-            ("5", None),
-            ("m", None),
-            ("5 m", None),
-            ("4m2h", None),
-            ("+5m", None),
-            ("5m5m", None),
-            ("5ms", None),
-            ("1hour", None),
-            ("-5m", None),
-            ("99999999999999999999h", None),
-        ] {
-            assert_eq!(duration(text), expected.map(Duration::from_secs), "{text}");
-        }
-    }
 }

@@ -5,13 +5,9 @@ use std::ops::Range;
 
 use super::build::Builder;
 use super::file::{DnsZone, File, Link, Record};
-use super::read::OneOrMany;
 use crate::model;
 use crate::model::rules::Object;
-use crate::model::{
-    AcceptedNames, Key, RECORD_TTL, RecordSet, RecordType, Tags, ZoneGroup, ZoneLink, ZoneRecord, domain_name,
-    read_values,
-};
+use crate::model::{Key, RECORD_TTL, RecordSet, RecordType, Tags, ZoneLink, ZoneRecord, domain_name, read_values};
 
 /// Record sets and where they stand, by name and type.
 type Sets = BTreeMap<(String, RecordType), (ZoneRecord, Range<usize>)>;
@@ -92,38 +88,6 @@ impl Builder {
         let policy = self.value(object, &field("resolution_policy"), table.resolution_policy.as_ref());
         let policy = policy.map(|word| word.0).unwrap_or_default();
         Some(ZoneLink { name: vnet.name.clone(), vnet, policy, registration: false, tags: Tags::new() })
-    }
-
-    /// The zones that an endpoint's records stand in.
-    pub(super) fn zone_group(&mut self, key: &Key, table: &super::file::Endpoint) -> Option<Box<ZoneGroup>> {
-        let object = Object::Endpoint(key.clone());
-        self.values(&object, "dns_zones", table.dns_zones.as_ref());
-        let named = table.dns_zones.as_ref()?;
-        let zones: Vec<Key> = named.items.iter().map(|name| self.refer::<model::DnsZone>(key, name)).collect();
-        (!zones.is_empty()).then(|| Box::new(ZoneGroup::of(zones)))
-    }
-}
-
-impl Builder {
-    /// Names that somebody lets answer; `None`: nothing is said of them.
-    pub(super) fn accepted(
-        &mut self,
-        object: &Object,
-        field: &str,
-        table: Option<&OneOrMany<String>>,
-    ) -> Option<Box<AcceptedNames>> {
-        let table = table?;
-        let texts = self.values(object, field, Some(table));
-        match AcceptedNames::read(&texts) {
-            Ok(names) => Some(Box::new(names)),
-            Err(at) => {
-                let span = table.items.get(at).map_or(&table.span, |item| &item.span);
-                let message =
-                    format!("`{}` names nothing that could be accepted", texts.get(at).map_or("", |text| text));
-                self.error(object, span, message, &format!("write {}", AcceptedNames::FORM));
-                None
-            }
-        }
     }
 }
 

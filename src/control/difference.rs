@@ -154,22 +154,7 @@ fn add<V: PartialEq, K: Ord>(
 
 /// An object as its fields are shown, in the words of a file; `null`: there is none.
 fn shown(model: &Model, item: &Item) -> Value {
-    let mut shown = of_kind!(item.kind, K => K::map(model).get(&item.key).map(tidied)).unwrap_or_default();
-    if item.kind == ItemKind::Vnet {
-        let subnets = shown.get_mut("subnets").and_then(Value::as_array_mut);
-        for subnet in subnets.into_iter().flatten().filter_map(Value::as_object_mut) {
-            // The file says `nat = true` where Azure says that its policies are disabled.
-            if let Some(Value::Bool(policies)) = subnet.remove("service_policies") {
-                subnet.insert("nat".into(), Value::Bool(!policies));
-            }
-        }
-    }
-    if let (ItemKind::Resource, Value::Object(fields)) = (item.kind, &mut shown)
-        && let Some(kind) = fields.remove("kind")
-    {
-        fields.insert("type".into(), kind);
-    }
-    shown
+    of_kind!(item.kind, K => K::map(model).get(&item.key).map(tidied)).unwrap_or_default()
 }
 
 fn show_connection(connection: &Connection) -> Value {
@@ -214,24 +199,8 @@ fn tidy(value: Value) -> Value {
 }
 
 fn tidy_fields(fields: Fields<String, Value>) -> Value {
-    if let Some(time) = as_time(&fields) {
-        return Value::String(time);
-    }
     let fields = fields.into_iter().map(|(name, value)| (name, tidy(value)));
     Value::Object(fields.filter(|(_, value)| !is_empty(value)).collect())
-}
-
-/// `5m` for a time of so many seconds.
-fn as_time(fields: &Fields<String, Value>) -> Option<String> {
-    let (seconds, nanos) = (fields.get("secs")?.as_u64()?, fields.get("nanos")?.as_u64()?);
-    (fields.len() == 2).then_some(())?;
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let unit = units.into_iter().find(|(length, _)| seconds > 0 && seconds % length == 0);
-    Some(match (unit, nanos) {
-        (Some((length, unit)), 0) => format!("{}{unit}", seconds / length),
-        (None, 0) => format!("{seconds}s"),
-        (_, nanos) => format!("{seconds}.{nanos:09}s"),
-    })
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -106,7 +106,7 @@ fn mark_nat(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record>
         let home =
             subnets.into_iter().flatten().find(|one| one.prefixes.iter().any(|prefix| prefix.contains(&address)));
         if let Some(subnet) = home.filter(|subnet| !subnet.takes_nat()) {
-            subnet.service_policies = Some(false);
+            subnet.nat = Some(true);
             let detail = format!("subnet {} takes NAT addresses: it holds {address}", subnet.name);
             records.push(migration.record(format!("vnet {key}"), detail));
         }

@@ -61,9 +61,9 @@ pub fn imply_nat(model: &mut Model) -> Vec<(Key, String)> {
         let Some(vnet) = model.vnets.get_mut(&key) else { continue };
         let holds =
             |subnet: &Subnet| subnet.prefixes.iter().any(|prefix| addresses.iter().any(|ip| prefix.contains(ip)));
-        for subnet in vnet.subnets.iter_mut().filter(|subnet| subnet.service_policies.is_none() && !subnet.dedicated) {
+        for subnet in vnet.subnets.iter_mut().filter(|subnet| subnet.nat.is_none() && !subnet.dedicated) {
             if holds(subnet) {
-                subnet.service_policies = Some(false);
+                subnet.nat = Some(true);
                 marked.push((key.clone(), subnet.name.clone()));
             }
         }
@@ -74,7 +74,7 @@ pub fn imply_nat(model: &mut Model) -> Vec<(Key, String)> {
 impl Subnet {
     /// Whether NAT addresses may lie in it.
     pub fn takes_nat(&self) -> bool {
-        self.service_policies == Some(false)
+        self.nat == Some(true)
     }
 }
 
@@ -83,9 +83,9 @@ impl Vnet {
     #[must_use]
     pub fn with_marks_of(&self, live: &Self) -> Self {
         let mut vnet = self.clone();
-        for subnet in vnet.subnets.iter_mut().filter(|subnet| subnet.service_policies.is_none()) {
+        for subnet in vnet.subnets.iter_mut().filter(|subnet| subnet.nat.is_none()) {
             let before = live.subnets.iter().find(|before| before.name.eq_ignore_ascii_case(&subnet.name));
-            subnet.service_policies = before.and_then(|before| before.service_policies);
+            subnet.nat = before.and_then(|before| before.nat);
         }
         // Whoever says again what was said before makes no peering anew.
         for label in live.peering_labels.iter().filter(|label| label.severed) {

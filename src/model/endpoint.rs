@@ -3,59 +3,92 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::registry::Kind;
-use super::{AcceptedNames, ConnectionState, EndpointLabels, ItemKind, Key, Map, Model, Rates, ZoneGroup, actions};
+use super::registry::{Kind, Known};
+use super::spelled::{Address, Any, NamePattern, Named, OneOrMany, Prefix, Word, in_order, short_form};
+use super::{
+    AcceptedNames, ConnectionState, DnsZone, EndpointLabels, ItemKind, Key, LinkResource, Map, Model, Rates, Vnet,
+    ZoneGroup, actions,
+};
 
-/// An endpoint: an address in a VNet's subnet bound to one subresource of one link resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An address in a VNet's subnet that reaches one resource, and nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Endpoint", transform = in_order::<Self>, transform = ip_for_addresses)]
 pub struct PrivateEndpoint {
-    /// Its VNet's region.
+    /// Region; its VNet's, which it must be, unless set.
+    #[serde(default)]
     pub region: String,
-    /// Consumer VNet.
+    /// Name of the VNet it is in; needed unless `subnet` is a resource ID.
+    #[serde(default = "Key::nowhere")]
+    #[schemars(with = "Named<Vnet>")]
     pub vnet: Key,
-    /// Name of the subnet its addresses are from.
+    /// Name or resource ID of the subnet its address is from.
     pub subnet: String,
-    /// One per member of the bound subresource; empty until allocated.
+    /// Its addresses, one per member of the subresource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<EndpointIp>,
-    /// What it is bound to.
+    /// Name, resource ID or alias of the resource it reaches.
+    #[schemars(with = "Named<LinkResource>")]
     pub resource: Key,
-    /// Which part of it; empty for a private link service.
+    /// Which part of the resource; needed where it has several.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subresource: String,
-    /// Requested manually: the connection starts Pending.
+    /// Whether the resource's owner is asked: the connection starts Pending.
+    #[serde(default)]
     pub manual: bool,
-    /// At most 140 characters, shown to the approver.
+    /// At most 140 characters for the owner.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub request_message: String,
-    /// The owner's first decision, when one author owns both sides.
+    /// The owner's first decision: "Approved", "Pending" or "Rejected".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Word<ConnectionState>")]
     pub status: Option<ConnectionState>,
-    /// Reason given with `status`.
+    /// Why the owner decided so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// Its own source rule; empty: none.
+    /// Sources that may use it; all that reach it unless set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Any<OneOrMany<Prefix>>")]
     pub sources: Vec<IpNet>,
-    /// Live sessions at once; `None`: the resource's limit per endpoint.
+    /// Sessions it may hold at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
-    /// What may pass in a second; `None`: as much as comes.
+    /// What may pass in a second; as much as comes unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<Rates>,
-    /// Names that may lead to it in its VNet, besides those that do by themselves; `None`: a file or a request that says
-    /// nothing of them leaves them as they are.
+    /// Names that may lead to it in its VNet, such as "api.example.com" or "*.example.com", besides the resource's
+    /// own name in the zones of its type, which does by itself.
+    // `None`: a file or a request that says nothing of them leaves them as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OneOrMany<NamePattern>")]
     pub accept_names: Option<Box<AcceptedNames>>,
-    /// Zones that its records stand in; `None`: those that come about with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// At most five private DNS zones of your own that its records stand in; its own, which come about with it,
+    /// unless set.
+    #[serde(rename = "dns_zones", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OneOrMany<Named<DnsZone>>")]
     pub zone_group: Option<Box<ZoneGroup>>,
     /// Names that were given to its parts; boxed, for most endpoints have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub labels: Option<Box<EndpointLabels>>,
 }
 
+fn ip_for_addresses(schema: &mut Schema) {
+    short_form::<Address>(schema, "ip", "addresses", Some("ip"), "Its address; allocated unless set.");
+}
+
 /// One address of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EndpointAddress", transform = in_order::<Self>, extend("x-inline" = true))]
 pub struct EndpointIp {
-    /// Member it stands for; empty where there is one.
+    /// Member it stands for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub member: String,
-    /// `None`: to be allocated.
+    /// The address; allocated unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Address")]
     pub ip: Option<IpAddr>,
 }
 
@@ -101,5 +134,21 @@ impl Kind for PrivateEndpoint {
             zone_group: if same_zones { live.zone_group.clone() } else { self.zone_group.clone() },
             ..self.clone()
         }
+    }
+
+    /// Region and subresource where there is one choice; names of members as its resource spells them.
+    fn complete(&mut self, known: &Known<'_>) {
+        if let Some(vnet) = known.get::<Vnet>(&self.vnet).filter(|_| self.region.is_empty()) {
+            self.region.clone_from(&vnet.region);
+        }
+        if let Some(resource) = known.get::<LinkResource>(&self.resource) {
+            let mut parts = resource.targets.iter().map(|target| &target.subresource);
+            let first = parts.next().filter(|first| parts.all(|other| other == *first));
+            if let Some(only) = first.filter(|_| self.subresource.is_empty()) {
+                self.subresource.clone_from(only);
+            }
+            self.spell_as(resource);
+        }
+        self.zone_group = self.zone_group.take().filter(|group| !group.zones.is_empty());
     }
 }

@@ -2,26 +2,41 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::spelled::{Time, in_order, time};
 use super::{PortSpec, Protocol};
 
-/// A TCP connection is opened to each server again and again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A TCP connection that is opened to every server again and again, with a question by HTTP if there is a `path`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "Health", transform = in_order::<Self>, extend("x-inline" = true))]
 pub struct HealthCheck {
-    /// Port of the server.
+    /// Port of the server; the first TCP port that endpoints reach unless set.
     pub port: u16,
-    /// Between two checks.
+    /// Between two checks, such as "5s".
+    #[serde(with = "time")]
+    #[schemars(with = "Time")]
     pub interval: Duration,
-    /// How long a connection may take.
+    /// How long a connection may take; 2 seconds unless set.
+    #[serde(with = "time")]
+    #[schemars(with = "Time")]
     pub timeout: Duration,
-    /// So many failures in a row, and it is down.
+    /// So many failures in a row, and a server is down; 3 unless set.
     pub fall: u16,
-    /// So many successes in a row, and it is up again.
+    /// So many successes in a row, and it is up again; 2 unless set.
     pub rise: u16,
-    /// What is asked for by HTTP over the connection: only status 200 is well. `None`: that it opens is enough.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What is asked for by HTTP, such as "/healthz": a server that does not answer with status 200 fails the check.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(2));
+        Self { port: 0, interval, timeout, fall: 3, rise: 2, path: None }
+    }
 }
 
 /// The check of some of a target's ports, as the probe of a load balancer's rule. A server that fails it takes no session at
@@ -52,7 +67,6 @@ impl HealthCheck {
     pub fn of(port: Option<u16>, ports: &[PortSpec]) -> Option<Self> {
         let first = || ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.backend_first);
         let port = port.or_else(first)?;
-        let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(2));
-        Some(Self { port, interval, timeout, fall: 3, rise: 2, path: None })
+        Some(Self { port, ..Self::default() })
     }
 }

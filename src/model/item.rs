@@ -1,6 +1,7 @@
 //! An object of the model by kind and name.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::Key;
 
@@ -22,8 +23,9 @@ impl std::fmt::Display for Item {
 macro_rules! item_kind {
     ($($(#[$doc:meta])* $kind:ident: $type:ident,)*) => {
         /// The kinds of objects that a model names by key, in the order in which they depend on each other.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr)]
         #[serde(rename_all = "snake_case")]
+        #[strum(serialize_all = "snake_case")]
         pub enum ItemKind {
             $($(#[$doc])* $kind,)*
         }
@@ -31,6 +33,11 @@ macro_rules! item_kind {
         impl ItemKind {
             /// Every kind.
             pub const ALL: [Self; [$(Self::$kind),*].len()] = [$(Self::$kind),*];
+
+            /// What a file calls the table of one.
+            pub fn table(self) -> &'static str {
+                self.into()
+            }
         }
     };
 }

@@ -53,6 +53,11 @@ impl Key {
         Self::of(DEFAULT, group, name)
     }
 
+    /// Stands for a reference that could not be read: nothing is called so.
+    pub fn nowhere() -> Self {
+        Self::new("-", "-")
+    }
+
     /// The key of something that belongs to no resource group: a role, an assignment.
     pub fn global(name: impl Into<String>) -> Self {
         Self::of("", "", name)

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::{EnumCount, IntoStaticStr, VariantArray};
+
+use super::spelled::{Time, in_order, time};
 
 /// Azure's limitations of 2019, a row each (`docs/azure.md`): `true` where a row is lifted. Delegated subnets take no
 /// endpoints either way.
@@ -45,7 +48,7 @@ pub const EXCLUDED_WORKLOADS: [(&str, &str); 4] = [
 ];
 
 /// How denied packets end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DenyMode {
     /// With a TCP RST or an ICMP message, rate limited.
@@ -55,18 +58,30 @@ pub enum DenyMode {
     Drop,
 }
 
-/// Idle times named in the configuration; `None`: the default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Idle times of sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "Timeouts", transform = in_order::<Self>, extend("x-inline" = true))]
 pub struct TimeoutOverrides {
-    /// Established TCP.
+    /// Established TCP, such as "2h4m".
+    #[serde(with = "time::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Time")]
     pub tcp_established: Option<Duration>,
     /// Opening and closing TCP.
+    #[serde(with = "time::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Time")]
     pub tcp_transitory: Option<Duration>,
     /// UDP.
+    #[serde(with = "time::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Time")]
     pub udp: Option<Duration>,
     /// ICMP echo.
+    #[serde(with = "time::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Time")]
     pub icmp: Option<Duration>,
     /// Incomplete datagrams.
+    #[serde(with = "time::optional", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Time")]
     pub fragment: Option<Duration>,
 }
 
@@ -145,7 +160,8 @@ impl Default for AuditLimits {
 
 /// Who may see a link resource, and so request a connection to it (`visibility` in `docs/configuration.md`). Who may read
 /// it sees it in any case.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenVisibility", into = "WrittenVisibility")]
 pub enum Visibility {
     /// Callers that may read it.
     #[default]
@@ -157,6 +173,42 @@ pub enum Visibility {
     Subscriptions(Vec<String>),
     /// Everyone.
     Everyone,
+}
+
+/// A list of subscriptions, or of `*` alone; the word of what a file says by silence.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenVisibility {
+    Said(Vec<String>),
+    Unsaid(Unsaid),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Unsaid {
+    Readers,
+    ById,
+}
+
+impl From<WrittenVisibility> for Visibility {
+    fn from(written: WrittenVisibility) -> Self {
+        match written {
+            WrittenVisibility::Said(list) if list.iter().any(|one| one == "*") => Self::Everyone,
+            WrittenVisibility::Said(list) => Self::Subscriptions(list),
+            WrittenVisibility::Unsaid(Unsaid::Readers) => Self::Readers,
+            WrittenVisibility::Unsaid(Unsaid::ById) => Self::ById,
+        }
+    }
+}
+
+impl From<Visibility> for WrittenVisibility {
+    fn from(visibility: Visibility) -> Self {
+        match visibility {
+            Visibility::Everyone => Self::Said(vec!["*".to_owned()]),
+            Visibility::Subscriptions(list) => Self::Said(list),
+            Visibility::Readers => Self::Unsaid(Unsaid::Readers),
+            Visibility::ById => Self::Unsaid(Unsaid::ById),
+        }
+    }
 }
 
 impl Visibility {

@@ -37,9 +37,28 @@ pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + 'static {
         self.clone()
     }
 
+    /// Fills in what its author did not say and what follows from other objects; `known` are those that it may refer to.
+    fn complete(&mut self, _known: &Known<'_>) {}
+
     /// What needs the object `key`, which cannot be deleted before that. Only users that `stays` count.
     fn users(_model: &Model, _key: &Key, _stays: &dyn Fn(&Key) -> bool) -> Vec<Mention> {
         Vec::new()
+    }
+}
+
+/// Objects that an author may refer to.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The author's own.
+    pub own: &'a Model,
+    /// Those in force.
+    pub live: &'a Model,
+}
+
+impl<'a> Known<'a> {
+    /// The object `key`: the author's own before one in force.
+    pub fn get<K: Kind>(&self, key: &Key) -> Option<&'a K> {
+        K::map(self.own).get(key).or_else(|| K::map(self.live).get(key))
     }
 }
 

@@ -1,80 +1,128 @@
 //! What may be reached: private link services of one's own, and typed resources.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::registry::Kind;
+use super::ports::WrittenPort;
+use super::registry::{Kind, Known};
+use super::resource_types::{self, PRIVATE_LINK_SERVICE};
+use super::spelled::{Address, Named, OneOrMany, Time, Word, add_key, alone, in_order, is_default, time};
 use super::{
     Balance, DenyMode, FrontendRef, HealthCheck, ItemKind, Key, Map, Model, NatConfig, PortCheck, PortSpec, Protocol,
-    Rates, Scope, Tags, TimeoutOverrides, Visibility, actions,
+    Rates, Scope, Tags, TimeoutOverrides, Visibility, Vnet, actions,
 };
 
-/// What may be reached: a private link service of one's own (`kind` empty) or a typed resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What may be reached: a private link service, or a typed resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Resource", transform = in_order::<Self>, transform = destination_for_targets)]
 pub struct LinkResource {
-    /// `None`: a private link service; else such as `Microsoft.Storage/storageAccounts`.
+    /// Such as "Microsoft.Storage/storageAccounts"; a private link service of your own unless set.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Region; defaults to its VNet's.
+    /// Region; its VNet's unless set.
+    #[serde(default)]
     pub region: String,
-    /// Provider VNet: where its backends are. `None`: it has none yet, and nothing reaches it.
+    /// Name of the VNet its backends are in.
+    // `None`: it has none yet, and nothing reaches it.
+    #[schemars(with = "Named<Vnet>")]
     pub vnet: Option<Key>,
-    /// 1 to 8 NAT addresses from a subnet of `vnet`, of this resource only.
+    /// 1 to 8 addresses of a subnet of its VNet: backends see clients under them.
+    #[schemars(with = "OneOrMany<Address>")]
     pub nat: Vec<IpAddr>,
     /// How those were asked for, one each; empty where they were named outright.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
     pub nat_configs: Vec<NatConfig>,
     /// Load balancers whose rules are its targets; empty where these were named outright.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
     pub frontends: Vec<FrontendRef>,
     /// The one server of a service without port mapping, whose only target follows from it.
-    #[serde(default)]
+    #[serde(rename = "direct_destination", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
     pub destination: Option<IpAddr>,
-    /// Who sees it without a right on it.
-    #[serde(default)]
+    /// Subscriptions that may see it, or "*" for everyone; [] for who may read it alone, as unless set. A typed
+    /// resource may besides be requested by whoever knows its ID, unless set.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(with = "OneOrMany<String>")]
     pub visibility: Visibility,
     /// Subscriptions whose requests are approved at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
     pub auto_approval: Vec<String>,
-    /// First part of a private link service's alias; see `control::ids::alias`.
+    /// Says that its backends serve another resource too.
     #[serde(default)]
-    pub alias: Option<String>,
-    /// Whether endpoints of another region may reach it.
-    #[serde(default = "yes")]
-    pub cross_region: bool,
-    /// Names that lead to it, for resolvers.
-    #[serde(default)]
-    pub fqdns: Vec<String>,
-    /// Stored: the header is not sent.
-    #[serde(default)]
-    pub proxy_protocol: bool,
-    /// Says that backends are shared with another resource, and that addresses cannot keep them apart.
     pub shared_backend: bool,
-    /// Overrides the daemon's answer mode.
+    /// Whether denied packets are answered or dropped silently; the daemon's choice unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Word<DenyMode>")]
     pub deny: Option<DenyMode>,
-    /// Live sessions at once; `None`: unlimited.
+    /// Sessions it may hold at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
-    /// Live sessions per endpoint at once; `None`: no bound but its fair share of what endpoints hold in common.
+    /// Sessions each of its endpoints may hold at once.
+    // `None`: no bound but an endpoint's fair share of what endpoints hold in common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions_per_endpoint: Option<u32>,
-    /// What may pass in a second through all its endpoints together; `None`: as much as comes.
+    /// What may pass in a second through all its endpoints together; as much as comes unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rates: Option<Rates>,
-    /// Idle times that differ from the daemon's.
+    /// Idle times of its sessions; the daemon's unless set.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: TimeoutOverrides,
-    /// How long a server that takes no new sessions keeps those it has.
-    #[serde(default = "five_minutes")]
-    pub drain: Duration,
-    /// How new sessions are spread over backends.
+    /// How new sessions find one of several backends: the one with the fewest, or always the same one for one
+    /// client address.
     #[serde(default)]
+    #[schemars(with = "Word<Balance>")]
     pub balance: Balance,
-    /// One per (subresource, member).
+    /// How long a backend with `drain = true` keeps the sessions it has; 5 minutes unless set.
+    #[serde(default = "five_minutes", with = "time")]
+    #[schemars(with = "Time")]
+    pub drain: Duration,
+    /// Whether endpoints of other regions may reach it; they may unless set.
+    #[serde(default = "yes")]
+    pub cross_region: bool,
+    /// First part of the alias by which it may be requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// Names that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub fqdns: Vec<String>,
+    /// Stored: this version does not send the PROXY header.
+    #[serde(default)]
+    pub proxy_protocol: bool,
+    /// Its backends and ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<WrittenTarget>")]
     pub targets: Vec<TargetSpec>,
     /// See [`Tags`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(skip)]
     pub tags: Tags,
     /// What clients wrote of a typed resource that means nothing here (`sku`, `kind`), as a JSON object; empty: nothing.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(skip)]
     pub foreign: String,
+}
+
+/// The short form of one target. Its reader makes a target of the two keys.
+fn destination_for_targets(schema: &mut Schema) {
+    let address = Address::json_schema(&mut SchemaGenerator::default());
+    let of_target = schema.pointer("/properties/targets/items/properties/ports");
+    let ports = of_target.and_then(|ports| Schema::try_from(ports.clone()).ok());
+    let ports = ports.unwrap_or_else(|| json_schema!({ "type": "array", "items": { "$ref": "#/$defs/Port" } }));
+    for (key, about, mut value) in [
+        ("destination", "Its only backend: with `ports`, the short form of one target.", address),
+        ("ports", "Ports of `destination` that endpoints expose.", ports),
+    ] {
+        value.insert("description".to_owned(), about.into());
+        add_key(schema, key, "", value);
+    }
 }
 
 impl LinkResource {
@@ -104,6 +152,7 @@ fn yes() -> bool {
 
 /// One member of one subresource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenTarget", into = "WrittenTarget")]
 pub struct TargetSpec {
     /// Empty for a private link service.
     pub subresource: String,
@@ -118,23 +167,88 @@ pub struct TargetSpec {
     /// Whether ICMP echo is forwarded.
     pub icmp: bool,
     /// How its servers are checked; `None`: they are taken to be well.
-    #[serde(default)]
     pub health: Option<HealthCheck>,
     /// How its servers are checked for single ports, beside that: by the rules of a load balancer.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub port_checks: Vec<PortCheck>,
     /// How a load balancer spreads new sessions over its servers; `None`: as the resource says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
 }
 
-/// One server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One member of one subresource: its servers and exposed ports.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Target", transform = in_order::<Self>)]
+struct WrittenTarget {
+    /// Such as "blob"; a private link service has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    subresource: String,
+    /// Needed where a subresource has several members.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    member: String,
+    /// Names that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
+    fqdns: Vec<String>,
+    /// Addresses of its servers.
+    #[schemars(with = "OneOrMany<AddressOrBackend>")]
+    backends: Vec<BackendSpec>,
+    /// Ports that endpoints expose.
+    ports: Vec<WrittenPort>,
+    /// How its servers are checked; they are taken to be well unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    health: Option<HealthCheck>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    port_checks: Vec<PortCheck>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    balance: Option<Balance>,
+}
+
+impl TryFrom<WrittenTarget> for TargetSpec {
+    type Error = String;
+
+    fn try_from(written: WrittenTarget) -> Result<Self, String> {
+        let WrittenTarget { subresource, member, fqdns, backends, ports, health, port_checks, balance } = written;
+        let ports: Vec<Option<PortSpec>> = ports.iter().map(WrittenPort::spec).collect::<Result<_, _>>()?;
+        let icmp = ports.contains(&None);
+        let ports = ports.into_iter().flatten().collect();
+        Ok(Self { subresource, member, fqdns, backends, ports, icmp, health, port_checks, balance })
+    }
+}
+
+impl From<TargetSpec> for WrittenTarget {
+    fn from(target: TargetSpec) -> Self {
+        let TargetSpec { subresource, member, fqdns, backends, ports, icmp, health, port_checks, balance } = target;
+        let ports = ports.into_iter().map(Into::into).chain(icmp.then(WrittenPort::icmp)).collect();
+        Self { subresource, member, fqdns, backends, ports, health, port_checks, balance }
+    }
+}
+
+/// One server with its settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "BackendTable", transform = in_order::<Self>, extend("x-inline" = true))]
 pub struct BackendSpec {
-    /// In the provider's VNet.
+    /// Its address.
+    #[schemars(with = "Address")]
     pub address: IpAddr,
-    /// Takes no new sessions.
+    /// Whether it takes no new sessions.
+    #[serde(default)]
     pub drain: bool,
+}
+
+/// One server: its address, or a table.
+struct AddressOrBackend;
+
+impl JsonSchema for AddressOrBackend {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Backend".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        alone::<Address, BackendSpec>(generator, "address")
+    }
 }
 
 impl TargetSpec {
@@ -200,5 +314,19 @@ impl Kind for LinkResource {
             resource.targets.clone_from(&self.targets);
         }
         resource
+    }
+
+    /// Its type in Azure's spelling; region and visibility where nothing is said of them.
+    fn complete(&mut self, known: &Known<'_>) {
+        let kind = self.kind.take().map(|kind| resource_types::find(&kind).map_or(kind, |known| known.name.to_owned()));
+        self.kind = kind.filter(|kind| kind != PRIVATE_LINK_SERVICE);
+        if let Some(vnet) =
+            self.vnet.as_ref().and_then(|vnet| known.get::<Vnet>(vnet)).filter(|_| self.region.is_empty())
+        {
+            self.region.clone_from(&vnet.region);
+        }
+        if self.visibility == Visibility::Readers {
+            self.visibility = Visibility::unsaid(self.kind.as_deref());
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::registry::Kind;
 use super::sentence::Mention;
-use super::spelled::{any_or_ports, any_or_prefixes, in_order, port_ranges, words};
+use super::spelled::{Any, OneOrMany, Ports, Prefix, Word, in_order, port_ranges, words};
 use super::{ItemKind, Key, Map, Model, Protocol, actions};
 
 /// A set of rules for the endpoints of a subnet.
@@ -34,19 +34,19 @@ pub struct SecurityRule {
     pub access: Access,
     /// Protocol; every one unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "protocol_words")]
+    #[schemars(with = "Any<Word<Protocol>>")]
     pub protocol: Option<Protocol>,
     /// Prefixes of sources; every one unless set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "any_or_prefixes")]
+    #[schemars(with = "Any<OneOrMany<Prefix>>")]
     pub sources: Vec<IpNet>,
     /// Prefixes of endpoint addresses; every one unless set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "any_or_prefixes")]
+    #[schemars(with = "Any<OneOrMany<Prefix>>")]
     pub destinations: Vec<IpNet>,
     /// Ports and ranges of ports; every one unless set.
     #[serde(default, with = "port_ranges", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "any_or_ports")]
+    #[schemars(with = "Any<OneOrMany<Ports>>")]
     pub ports: Vec<(u16, u16)>,
 }
 
@@ -70,12 +70,6 @@ impl fmt::Display for Access {
 
 fn access_words(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     words(&["allow", "deny", "Allow", "Deny"])
-}
-
-fn protocol_words(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let mut schema = words(&["tcp", "udp", "icmp", "*"]);
-    schema.insert("x-any".to_owned(), true.into());
-    schema
 }
 
 impl Kind for SecurityGroup {

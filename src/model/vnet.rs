@@ -4,107 +4,148 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::registry::Kind;
+use super::registry::{Kind, Known};
 use super::sentence::Mention;
-use super::{AcceptedNames, ConnectionState, ItemKind, Key, Map, Model, PeeringLabel, Tags, actions};
+use super::spelled::{
+    Address, NamePattern, Named, OneOrMany, Prefix, Time, Word, in_order, is_default, short_form, time,
+};
+use super::{AcceptedNames, ConnectionState, ItemKind, Key, Map, Model, PeeringLabel, SecurityGroup, Tags, actions};
 
 /// A network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = in_order::<Self>)]
 pub struct Vnet {
-    /// Region; endpoints must be in their VNet's region.
+    /// Region; its endpoints are in the same one.
+    #[serde(default = "local")]
     pub region: String,
-    /// Address space, disjoint prefixes.
+    /// Prefixes of the network.
+    #[schemars(with = "OneOrMany<Prefix>")]
     pub address_space: Vec<IpNet>,
-    /// Prefixes that reach this VNet over VPN or a leased line.
+    /// Prefixes that reach it over VPN or a leased line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Prefix>")]
     pub on_premises: Vec<IpNet>,
-    /// Directly peered VNets; counts only when both sides list it.
+    /// VNets peered with it; counts when both list each other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Named<Vnet>>")]
     pub peerings: Vec<Key>,
-    /// Subnets in file order.
+    /// Parts of the address space.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<Subnet>,
-    /// Sources of workload classes, and whether they may use private endpoints.
+    /// Classes of sources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<Workload>,
-    /// Its resolver; `None`: it has none.
+    /// Its resolver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsSettings>,
     /// Whether names of typed resources lead to its Approved endpoints only.
     #[serde(default)]
     pub lockdown: bool,
-    /// Public addresses of typed resources, which no packet of the VNet reaches.
-    #[serde(default)]
+    /// Public addresses of typed resources: no packet of the VNet reaches them past its endpoints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Prefix>")]
     pub public_prefixes: Vec<IpNet>,
     /// Names and switches of peerings; those without are named after their other side.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
     pub peering_labels: Vec<PeeringLabel>,
     /// See [`Tags`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(skip)]
     pub tags: Tags,
     /// Settings of Azure's that have no effect here, its subnets' and peerings' among them, as a JSON object; empty: none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(skip)]
     pub foreign: String,
 }
 
-/// A VNet's resolver settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The region of a VNet that names none: it only matters where a file has several.
+fn local() -> String {
+    "local".to_owned()
+}
+
+/// A VNet's resolver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(rename = "Dns", transform = in_order::<Self>)]
 pub struct DnsSettings {
     /// Addresses to listen on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Address>")]
     pub listen: Vec<IpAddr>,
-    /// Servers for everything that is not a private name.
+    /// Servers for all other names; without any they are refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Address>")]
     pub upstream: Vec<IpAddr>,
-    /// States of a connection that are answered with the private address; others have no address at all.
-    #[serde(default = "approved_only")]
+    /// States of a connection that answer with the address: "Approved" unless set.
+    #[schemars(with = "OneOrMany<Word<ConnectionState>>")]
     pub answer: Vec<ConnectionState>,
-    /// How long an answer may be kept.
-    #[serde(default = "ten_seconds")]
+    /// How long an answer may be kept: 10 seconds unless set.
+    #[serde(with = "time")]
+    #[schemars(with = "Time")]
     pub ttl: Duration,
-    /// Names of endpoints in peered VNets that may answer here, besides those that answer by themselves; `None`: a file
-    /// or a request that says nothing of them leaves them as they are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Names of endpoints in peered VNets that may answer here, such as "api.example.com" or "*.example.com",
+    /// besides those that answer by themselves.
+    // `None`: a file or a request that says nothing of them leaves them as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OneOrMany<NamePattern>")]
     pub accept_names: Option<Box<AcceptedNames>>,
 }
 
 impl Default for DnsSettings {
     fn default() -> Self {
-        Self { listen: Vec::new(), upstream: Vec::new(), answer: approved_only(), ttl: DNS_TTL, accept_names: None }
+        let answer = vec![ConnectionState::Approved];
+        Self { listen: Vec::new(), upstream: Vec::new(), answer, ttl: DNS_TTL, accept_names: None }
     }
 }
 
 /// How long a private answer may be kept unless the VNet says otherwise: a change of state is seen soon.
 pub const DNS_TTL: Duration = Duration::from_secs(10);
 
-fn approved_only() -> Vec<ConnectionState> {
-    vec![ConnectionState::Approved]
-}
-
-fn ten_seconds() -> Duration {
-    DNS_TTL
-}
-
 /// Part of a VNet's address space.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = in_order::<Self>, transform = prefix_for_prefixes)]
 pub struct Subnet {
-    /// Unique within its VNet.
+    /// Name, unique in its VNet.
     pub name: String,
-    /// Disjoint prefixes inside the address space.
+    /// Its prefixes, where it has several.
+    #[serde(default)]
+    #[schemars(with = "OneOrMany<Prefix>")]
     pub prefixes: Vec<IpNet>,
-    /// Routed to the device whole; holds endpoints only.
+    /// Whether it holds endpoints only and is routed to the device whole.
+    #[serde(default)]
     pub dedicated: bool,
-    /// Specialised workloads it is delegated to; such a subnet takes no endpoints.
+    /// Whether NAT addresses may lie in it; left out: as it is.
+    // ARM says `privateLinkServiceNetworkPolicies: "Disabled"` where they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nat: Option<bool>,
+    /// Specialised workloads it is delegated to; it takes no endpoints then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
     pub delegations: Vec<String>,
     /// Service endpoints enabled on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
     pub service_endpoints: Vec<String>,
-    /// Whether endpoints here obey the security group.
-    pub network_policies: NetworkPolicies,
-    /// Rule set of this subnet.
-    pub security_group: Option<Key>,
-    /// `privateLinkServiceNetworkPolicies`: `Some(false)` (ARM's `Disabled`, the file's `nat = true`) says that NAT addresses
-    /// may lie here; `None`: nobody said anything.
+    /// Whether its endpoints obey the security group.
     #[serde(default)]
-    pub service_policies: Option<bool>,
+    #[schemars(with = "Word<NetworkPolicies>")]
+    pub network_policies: NetworkPolicies,
+    /// Name of its security group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Named<SecurityGroup>")]
+    pub security_group: Option<Key>,
+}
+
+fn prefix_for_prefixes(schema: &mut Schema) {
+    short_form::<OneOrMany<Prefix>>(schema, "prefix", "prefixes", None, "Its prefix.");
 }
 
 /// `privateEndpointNetworkPolicies` of a subnet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NetworkPolicies {
     /// Endpoints ignore the security group.
     #[default]
@@ -117,12 +158,14 @@ pub enum NetworkPolicies {
     Enabled,
 }
 
-/// A class of sources within a VNet: some of them may not use endpoints.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A class of sources within a VNet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = in_order::<Self>)]
 pub struct Workload {
-    /// Such as `Azure Container Instance`.
+    /// Such as "Azure Container Instance".
     pub class: String,
     /// Where it lives.
+    #[schemars(with = "Prefix")]
     pub prefix: IpNet,
     /// Whether it may use private endpoints.
     pub private_endpoints: bool,
@@ -182,6 +225,12 @@ impl Kind for Vnet {
         let labels = live.peering_labels.iter().filter(|label| self.peerings.contains(&label.remote) == passes(label));
         vnet.peering_labels = labels.cloned().collect();
         vnet
+    }
+
+    fn complete(&mut self, _: &Known<'_>) {
+        if let Some(dns) = self.dns.as_mut().filter(|dns| dns.answer.is_empty()) {
+            dns.answer = DnsSettings::default().answer;
+        }
     }
 
     fn users(model: &Model, key: &Key, stays: &dyn Fn(&Key) -> bool) -> Vec<Mention> {

@@ -54,8 +54,10 @@ pub struct ZoneLink {
     pub tags: Tags,
 }
 
-/// The zones that an endpoint's records stand in (Azure: `privateDnsZoneGroups`); an endpoint has at most one group.
+/// The zones that an endpoint's records stand in (Azure: `privateDnsZoneGroups`); an endpoint has at most one group. Where
+/// nobody gave it a name, it is written as the list of its zones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenGroup", into = "WrittenGroup")]
 pub struct ZoneGroup {
     /// Its name.
     pub name: String,
@@ -70,6 +72,32 @@ pub struct GroupZone {
     pub name: String,
     /// The zone.
     pub zone: Key,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenGroup {
+    Zones(Vec<Key>),
+    Group { name: String, zones: Vec<GroupZone> },
+}
+
+impl From<WrittenGroup> for ZoneGroup {
+    fn from(written: WrittenGroup) -> Self {
+        match written {
+            WrittenGroup::Zones(zones) => Self::of(zones),
+            WrittenGroup::Group { name, zones } => Self { name, zones },
+        }
+    }
+}
+
+impl From<ZoneGroup> for WrittenGroup {
+    fn from(group: ZoneGroup) -> Self {
+        let zones: Vec<Key> = group.zones.iter().map(|one| one.zone.clone()).collect();
+        if group == ZoneGroup::of(zones.clone()) {
+            return Self::Zones(zones);
+        }
+        Self::Group { name: group.name, zones: group.zones }
+    }
 }
 
 impl ZoneGroup {

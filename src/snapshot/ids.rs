@@ -47,10 +47,10 @@ pub enum ConnectionState {
 #[strum(serialize_all = "lowercase")]
 #[repr(u8)]
 pub enum Protocol {
-    /// ICMP echo, translated by identifier (RFC 5508).
-    Icmp = 1,
     /// TCP.
     Tcp = 6,
     /// UDP.
     Udp = 17,
+    /// ICMP echo, translated by identifier (RFC 5508).
+    Icmp = 1,
 }

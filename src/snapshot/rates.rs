@@ -11,12 +11,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// What may pass in a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[schemars(extend("x-inline" = true, "x-order" = ["bits_per_second", "new_sessions_per_second"]))]
 pub struct Rates {
-    /// Bits of IP packets, in each direction by itself; `None`: as many as come.
+    /// Bits of IP packets, in each direction by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bits_per_second: Option<u64>,
-    /// Sessions opened; `None`: as many as come.
+    /// Sessions opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_sessions_per_second: Option<u32>,
 }

@@ -159,7 +159,7 @@ impl Refers for LinkResource {
             },
         },
         Field {
-            paths: &["targets[].backends[].address", "destination"],
+            paths: &["targets[].backends[].address", "direct_destination"],
             references: |_, resource| {
                 let backends = resource.targets.iter().flat_map(|target| &target.backends);
                 addresses(resource, backends.map(|backend| backend.address).chain(resource.destination))
@@ -210,7 +210,7 @@ impl Refers for PrivateEndpoint {
             },
         },
         Field {
-            paths: &["zone_group.zones[].zone"],
+            paths: &["dns_zones.zones[].zone"],
             references: |_, endpoint| {
                 let zones = endpoint.zone_group.iter().flat_map(|group| &group.zones);
                 zones.map(|one| whole(Named::DnsZone(one.zone.clone()))).collect()

@@ -73,7 +73,7 @@ fn populated(kind: ItemKind) -> Value {
                     service_endpoints: vec!["service".into()],
                     network_policies: crate::model::NetworkPolicies::Disabled,
                     security_group: Some(one.clone()),
-                    service_policies: Some(true),
+                    nat: Some(false),
                 }],
                 workloads: vec![Workload { class: "c".into(), prefix: prefix()[0], private_endpoints: true }],
                 dns: Some(crate::model::DnsSettings {

@@ -137,7 +137,7 @@ pub(super) fn read(field: &JsonField<'_>, name: &str, before: Option<&Subnet>) -
         service_endpoints: services.iter().map(service).collect::<Result<_, _>>()?,
         network_policies: policies(&properties)?,
         security_group: group.or_else(unseen),
-        service_policies: enabled(&properties)?.or_else(|| before.and_then(|subnet| subnet.service_policies)),
+        nat: takes_nat(&properties)?.or_else(|| before.and_then(|subnet| subnet.nat)),
     };
     extension::subnet(&properties, &mut subnet)?;
     Ok(subnet)
@@ -156,11 +156,11 @@ fn policies(properties: &JsonField<'_>) -> Result<NetworkPolicies, Rejection> {
     found.ok_or_else(|| field.wrong("Disabled, Enabled, NetworkSecurityGroupEnabled or RouteTableEnabled"))
 }
 
-fn enabled(properties: &JsonField<'_>) -> Result<Option<bool>, Rejection> {
+fn takes_nat(properties: &JsonField<'_>) -> Result<Option<bool>, Rejection> {
     let Some(field) = properties.changed("privateLinkServiceNetworkPolicies") else { return Ok(None) };
     match field.as_text()?.to_lowercase().as_str() {
-        "enabled" => Ok(Some(true)),
-        "disabled" => Ok(Some(false)),
+        "enabled" => Ok(Some(false)),
+        "disabled" => Ok(Some(true)),
         _ => Err(field.wrong("Enabled or Disabled")),
     }
 }
@@ -171,7 +171,7 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet, subnet: &Subnet)
     let mut properties = json!({
         "provisioningState": "Succeeded",
         "privateEndpointNetworkPolicies": format!("{:?}", subnet.network_policies),
-        "privateLinkServiceNetworkPolicies": if subnet.service_policies.unwrap_or(true) { "Enabled" } else { "Disabled" },
+        "privateLinkServiceNetworkPolicies": if subnet.takes_nat() { "Disabled" } else { "Enabled" },
         "delegations": subnet.delegations.iter().map(delegation).collect::<Vec<_>>(),
         "serviceEndpoints": subnet.service_endpoints.iter().map(|service| json!({ "service": service })).collect::<Vec<_>>(),
         "privlink": extension::show_subnet(subnet),

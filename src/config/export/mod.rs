@@ -87,9 +87,9 @@ fn parts(live: &Exportable) -> Vec<Part> {
         parts.push(Part { item: Item { kind, key: key.clone() }, text: text.0 });
     };
     vnets.iter().for_each(|(key, one)| part(ItemKind::Vnet, key, &|text| text.vnet(key, one)));
-    for (key, one) in security_groups {
-        part(ItemKind::SecurityGroup, key, &|text| text.spec("security_group", key, one));
-    }
+    security_groups
+        .iter()
+        .for_each(|(key, one)| part(ItemKind::SecurityGroup, key, &|text| text.security_group(key, one)));
     dns_zones.iter().for_each(|(key, one)| part(ItemKind::DnsZone, key, &|text| text.dns_zone(live, key, one)));
     resources.iter().for_each(|(key, one)| part(ItemKind::Resource, key, &|text| text.resource(live, key, one)));
     endpoints.iter().for_each(|(key, one)| part(ItemKind::Endpoint, key, &|text| text.endpoint(live, key, one)));

@@ -1,21 +1,26 @@
 //! Each object as the tables of the file that are read as the same object again. What of it a file has no word for stands
 //! in comments.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde_json::Value as Json;
 use toml::{Table, Value};
 
+use crate::config::spec::{forms, item_of, keys, whole};
 use crate::config::values::Words;
 use crate::control::seen::Exportable;
 use crate::model::decisions::Connection;
-use crate::model::spelled::Written;
+use crate::model::registry::Kind;
+use crate::model::spelled::{Written, time};
 use crate::model::{
-    ConnectionState, DenyMode, DnsZone, HealthCheck, Key, LinkResource, PortSpec, PrivateEndpoint, Protocol, Rates,
-    RoleAssignment, RoleDefinition, Subnet, TargetSpec, TimeoutOverrides, Visibility, Vnet, write_values,
+    ConnectionState, DnsZone, Key, LinkResource, PrivateEndpoint, RoleAssignment, RoleDefinition, SecurityGroup,
+    Visibility, Vnet, ZoneGroup, write_values,
 };
+
+/// The JSON schema of a value, or an object.
+type Schema = serde_json::Map<String, Json>;
 
 /// A file being written.
 #[derive(Debug, Default)]
@@ -46,11 +51,6 @@ impl Keys {
         }
     }
 
-    /// `true`, where it is; it is what `false` is left out for.
-    fn flag(&mut self, key: &'static str, value: bool) {
-        self.some(key, value.then_some(true));
-    }
-
     fn text(&mut self, key: &'static str, text: &str) {
         self.some(key, (!text.is_empty()).then_some(text));
     }
@@ -61,11 +61,7 @@ impl Keys {
     }
 
     fn time(&mut self, key: &'static str, time: Option<Duration>) {
-        self.some(key, time.map(in_units));
-    }
-
-    fn into_inline(self) -> Value {
-        Value::Table(self.0.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Table>())
+        self.some(key, time.map(time::text));
     }
 }
 
@@ -89,62 +85,70 @@ impl Text {
         let _ = writeln!(self.0, "{line}");
     }
 
+    /// The object `key` as its spec says it; a comment says which other `parts` of it there are, which stay as they are.
+    fn object<K: Kind + JsonSchema>(&mut self, key: &Key, spec: &K, parts: &[(&str, bool)]) {
+        let table = K::KIND.table();
+        let schema = whole::<K>();
+        match (schema.as_object(), serde_json::to_value(Written::new(key, spec.clone()))) {
+            (Some(schema), Ok(Json::Object(object))) => {
+                self.section(&format!("[[{table}]]"), table, schema, &object, key, parts);
+            }
+            (_, written) => {
+                let why = written.err().map_or_else(String::new, |error| error.to_string());
+                self.comment(format_args!("{table} {key} is left out: {why}"));
+            }
+        }
+    }
+
+    /// A table under its header, and then the tables within it, as `schema` has them in order.
+    fn section(
+        &mut self,
+        header: &str,
+        path: &str,
+        schema: &Schema,
+        object: &Schema,
+        home: &Key,
+        parts: &[(&str, bool)],
+    ) {
+        self.line(format_args!("{header}"));
+        let mut within = Vec::new();
+        for key in keys(schema) {
+            let about = schema["properties"][key].as_object();
+            let Some((value, about)) = object.get(key).zip(about).filter(|(value, about)| !goes_unsaid(about, value))
+            else {
+                continue;
+            };
+            match table_of(about) {
+                Some(table) if !table.contains_key("x-inline") => within.push((key, table, value)),
+                _ => self.line(format_args!("{key} = {}", in_line(about, value, home))),
+            }
+        }
+        self.unworded(parts);
+        for (key, schema, value) in within {
+            let path = format!("{path}.{key}");
+            match value {
+                Json::Array(all) => {
+                    for one in all.iter().filter_map(Json::as_object) {
+                        self.section(&format!("[[{path}]]"), &path, schema, one, home, &[]);
+                    }
+                }
+                Json::Object(one) => self.section(&format!("[{path}]"), &path, schema, one, home, &[]),
+                Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+            }
+        }
+    }
+
     pub(super) fn vnet(&mut self, key: &Key, vnet: &Vnet) {
-        let mut keys = Keys::named(key);
-        keys.put("region", &*vnet.region);
-        keys.0.push(("address_space", texts(&vnet.address_space)));
-        keys.list("on_premises", &vnet.on_premises);
-        keys.list("peerings", vnet.peerings.iter().map(|peer| beside(key, peer)));
-        keys.flag("lockdown", vnet.lockdown);
-        keys.list("public_prefixes", &vnet.public_prefixes);
-        self.table("[[vnet]]", keys);
-        self.unworded(&[
+        let parts = [
             ("tags", !vnet.tags.is_empty()),
             ("names and switches of peerings", !vnet.peering_labels.is_empty()),
             ("properties that mean nothing here", !vnet.foreign.is_empty()),
-        ]);
-        if let Some(dns) = &vnet.dns {
-            let mut keys = Keys::default();
-            keys.list("listen", &dns.listen);
-            keys.list("upstream", &dns.upstream);
-            keys.list("answer", &dns.answer);
-            keys.time("ttl", Some(dns.ttl));
-            keys.some("accept_names", dns.accept_names.as_ref().map(|names| texts(names.iter())));
-            self.table("[vnet.dns]", keys);
-        }
-        for subnet in &vnet.subnets {
-            self.subnet(key, subnet);
-        }
-        for workload in &vnet.workloads {
-            let mut keys = Keys::default();
-            keys.put("class", &*workload.class);
-            keys.put("prefix", workload.prefix.to_string());
-            keys.put("private_endpoints", workload.private_endpoints);
-            self.table("[[vnet.workloads]]", keys);
-        }
+        ];
+        self.object(key, vnet, &parts);
     }
 
-    fn subnet(&mut self, home: &Key, subnet: &Subnet) {
-        let mut keys = Keys::default();
-        keys.put("name", &*subnet.name);
-        keys.list("prefixes", &subnet.prefixes);
-        keys.flag("dedicated", subnet.dedicated);
-        keys.some("nat", subnet.service_policies.map(|policies| !policies));
-        keys.list("delegations", &subnet.delegations);
-        keys.list("service_endpoints", &subnet.service_endpoints);
-        let default = subnet.network_policies == <_>::default();
-        keys.some("network_policies", (!default).then(|| word(subnet.network_policies)));
-        keys.some("security_group", subnet.security_group.as_ref().map(|group| beside(home, group)));
-        self.table("[[vnet.subnets]]", keys);
-    }
-
-    /// The object `key` as its spec says it, under the header `kind`.
-    pub(super) fn spec(&mut self, kind: &str, key: &Key, spec: impl Serialize) {
-        let document = BTreeMap::from([(kind, [Written::new(key, spec)])]);
-        match toml::to_string(&document) {
-            Ok(text) => self.0 += &text,
-            Err(error) => self.comment(format_args!("{kind} {key} is left out: {error}")),
-        }
+    pub(super) fn security_group(&mut self, key: &Key, group: &SecurityGroup) {
+        self.object(key, group, &[]);
     }
 
     pub(super) fn dns_zone(&mut self, live: &Exportable, key: &Key, zone: &DnsZone) {
@@ -187,65 +191,21 @@ impl Text {
         if !live.known.vnets.contains_key(vnet) {
             return self.left_out("resource", key, format_args!("it is in a VNet"));
         }
-        let mut keys = Keys::named(key);
-        keys.some("type", resource.kind.as_deref());
-        keys.put("region", &*resource.region);
-        keys.put("vnet", beside(key, vnet));
-        keys.0.push(("nat", texts(&resource.nat)));
-        match &resource.visibility {
-            Visibility::Readers if resource.kind.is_some() => keys.0.push(("visibility", Value::Array(Vec::new()))),
-            Visibility::Readers | Visibility::ById => {}
-            Visibility::Everyone => keys.put("visibility", "*"),
-            Visibility::Subscriptions(list) => keys.0.push(("visibility", texts(list))),
-        }
-        keys.list("auto_approval", &resource.auto_approval);
-        keys.flag("shared_backend", resource.shared_backend);
-        keys.some("deny", resource.deny.map(word::<DenyMode>));
-        keys.some("max_sessions", resource.max_sessions.map(i64::from));
-        keys.some("max_sessions_per_endpoint", resource.max_sessions_per_endpoint.map(i64::from));
-        keys.some("rates", resource.rates.as_ref().map(rates));
-        keys.some("timeouts", timeouts(&resource.timeouts));
-        let default = resource.balance == <_>::default();
-        keys.some("balance", (!default).then(|| word(resource.balance)));
-        keys.time("drain", Some(resource.drain));
-        keys.some("cross_region", (!resource.cross_region).then_some(false));
-        keys.some("alias", resource.alias.as_deref());
-        keys.list("fqdns", &resource.fqdns);
-        keys.flag("proxy_protocol", resource.proxy_protocol);
-        self.table("[[resource]]", keys);
-        self.unworded(&[
+        let mut said = resource.clone();
+        said.visibility = match (&resource.visibility, &resource.kind) {
+            (Visibility::Readers, Some(_)) => Visibility::Subscriptions(Vec::new()),
+            // What the file says by silence.
+            (Visibility::ById, _) => Visibility::Readers,
+            (other, _) => other.clone(),
+        };
+        let parts = [
             ("tags", !resource.tags.is_empty()),
             ("properties that mean nothing here", !resource.foreign.is_empty()),
             ("that its NAT addresses come from a subnet", !resource.nat_configs.is_empty()),
             ("that its targets follow a load balancer", !resource.frontends.is_empty()),
             ("that its server takes every port", resource.destination.is_some()),
-        ]);
-        resource.targets.iter().for_each(|target| self.target(target));
-    }
-
-    fn target(&mut self, target: &TargetSpec) {
-        // How sessions are spread is the resource's, or a load balancer's.
-        let TargetSpec { subresource, member, fqdns, backends, ports, icmp, health, port_checks: _, balance: _ } =
-            target;
-        let mut keys = Keys::default();
-        keys.text("subresource", subresource);
-        keys.text("member", member);
-        keys.list("fqdns", fqdns);
-        let backends = backends.iter().map(|backend| {
-            let mut keys = Keys::default();
-            keys.put("address", backend.address.to_string());
-            keys.flag("drain", backend.drain);
-            if backend.drain { keys.into_inline() } else { Value::String(backend.address.to_string()) }
-        });
-        keys.put("backends", backends.collect::<Vec<_>>());
-        let icmp = icmp.then(|| {
-            let mut keys = Keys::default();
-            keys.put("protocol", word(Protocol::Icmp));
-            keys.into_inline()
-        });
-        keys.put("ports", ports.iter().copied().map(port).chain(icmp).collect::<Vec<_>>());
-        keys.some("health", health.as_ref().map(check));
-        self.table("[[resource.targets]]", keys);
+        ];
+        self.object(key, &said, &parts);
     }
 
     pub(super) fn endpoint(&mut self, live: &Exportable, key: &Key, endpoint: &PrivateEndpoint) {
@@ -264,31 +224,10 @@ impl Text {
         if zones.clone().any(|zone| !live.known.dns_zones.contains_key(zone)) {
             return self.left_out("endpoint", key, format_args!("its records stand in a private DNS zone"));
         }
-        let mut keys = Keys::named(key);
-        keys.put("region", &*endpoint.region);
-        keys.put("vnet", beside(key, &endpoint.vnet));
-        keys.put("subnet", &*endpoint.subnet);
-        let addresses = endpoint.addresses.iter().map(|address| {
-            let mut keys = Keys::default();
-            keys.text("member", &address.member);
-            keys.some("ip", address.ip.map(|ip| ip.to_string()));
-            keys.into_inline()
-        });
-        keys.put("addresses", addresses.collect::<Vec<_>>());
-        keys.put("resource", beside(key, &endpoint.resource));
-        keys.text("subresource", &endpoint.subresource);
-        keys.flag("manual", endpoint.manual);
-        keys.text("request_message", &endpoint.request_message);
         let (status, reason) = decision(endpoint, connection);
-        keys.some("status", status.map(word));
-        keys.text("reason", &reason);
-        keys.list("sources", &endpoint.sources);
-        keys.some("max_sessions", endpoint.max_sessions.map(i64::from));
-        keys.some("rates", endpoint.rates.as_ref().map(rates));
-        keys.some("accept_names", endpoint.accept_names.as_ref().map(|names| texts(names.iter())));
-        keys.list("dns_zones", zones.map(|zone| beside(key, zone)));
-        self.table("[[endpoint]]", keys);
-        self.unworded(&[("tags, and names of its parts", endpoint.labels.is_some())]);
+        let group = Some(ZoneGroup::of(zones.cloned())).filter(|group| !group.zones.is_empty());
+        let said = PrivateEndpoint { status, reason, zone_group: group.map(Box::new), ..endpoint.clone() };
+        self.object(key, &said, &[("tags, and names of its parts", endpoint.labels.is_some())]);
         if let Some(end) = connection.and_then(|connection| connection.ends_at) {
             self.comment(format_args!("its approval ends at {end:.0}, and an apply leaves that as it is"));
         }
@@ -336,48 +275,48 @@ fn decision(endpoint: &PrivateEndpoint, connection: Option<&Connection>) -> (Opt
     }
 }
 
-fn port(port: PortSpec) -> Value {
-    let PortSpec { protocol, first, last, backend_first } = port;
-    let mut keys = Keys::default();
-    keys.put("protocol", word(protocol));
-    if first == last {
-        keys.put("port", i64::from(first));
-    } else {
-        keys.put("port", format!("{first}-{last}"));
+/// The table, or that of each item of the list, that `schema` describes; `None`: it describes neither.
+fn table_of(schema: &Schema) -> Option<&Schema> {
+    let schema = item_of(schema).map_or(schema, |item| item.schema);
+    // Of two forms, that of the table.
+    let schema = forms(schema).map_or(schema, |[_, table]| table);
+    schema.contains_key("properties").then_some(schema)
+}
+
+/// Whether a switch or a word is as it is unless set.
+fn goes_unsaid(schema: &Schema, value: &Json) -> bool {
+    schema.get("default") == Some(value) && (value.is_boolean() || schema.contains_key("enum"))
+}
+
+/// `value` as it is written behind its key.
+fn in_line(schema: &Schema, value: &Json, home: &Key) -> Value {
+    match value {
+        Json::Array(all) => {
+            let item = item_of(schema).map_or(schema, |item| item.schema);
+            all.iter().map(|one| in_line(item, one, home)).collect::<Vec<_>>().into()
+        }
+        Json::Object(all) => {
+            let Some(table) = table_of(schema) else { return Table::new().into() };
+            let property = |key: &str| table["properties"][key].as_object();
+            let fields = keys(table).into_iter().filter_map(|key| Some((key, all.get(key)?, property(key)?)));
+            let fields = fields.filter(|(_, one, about)| !goes_unsaid(about, one));
+            let fields = fields.map(|(key, one, schema)| (key.to_owned(), in_line(schema, one, home)));
+            let mut fields: Table = fields.collect();
+            let alone = schema.get("x-alone").and_then(Json::as_str).filter(|_| fields.len() == 1);
+            alone.and_then(|key| fields.remove(key)).unwrap_or_else(|| fields.into())
+        }
+        Json::String(text) if schema.contains_key("x-kind") => match Key::try_from(text.clone()) {
+            Ok(key) => beside(home, &key).into(),
+            Err(_) => text.as_str().into(),
+        },
+        Json::String(port) if schema.get("format").is_some_and(|format| format == "ports") => {
+            port.parse::<i64>().map_or_else(|_| port.as_str().into(), Value::from)
+        }
+        Json::String(text) => text.as_str().into(),
+        Json::Bool(flag) => (*flag).into(),
+        Json::Number(number) => number.as_i64().unwrap_or(i64::MAX).into(),
+        Json::Null => Table::new().into(),
     }
-    keys.some("backend_port", (backend_first != first).then_some(i64::from(backend_first)));
-    keys.into_inline()
-}
-
-fn check(health: &HealthCheck) -> Value {
-    let HealthCheck { port, interval, timeout, fall, rise, path } = health;
-    let mut keys = Keys::default();
-    keys.put("port", i64::from(*port));
-    keys.time("interval", Some(*interval));
-    keys.time("timeout", Some(*timeout));
-    keys.put("fall", i64::from(*fall));
-    keys.put("rise", i64::from(*rise));
-    keys.some("path", path.as_deref());
-    keys.into_inline()
-}
-
-fn rates(rates: &Rates) -> Value {
-    let Rates { bits_per_second, new_sessions_per_second } = *rates;
-    let mut keys = Keys::default();
-    keys.some("bits_per_second", bits_per_second.and_then(|bits| i64::try_from(bits).ok()));
-    keys.some("new_sessions_per_second", new_sessions_per_second.map(i64::from));
-    keys.into_inline()
-}
-
-fn timeouts(overrides: &TimeoutOverrides) -> Option<Value> {
-    let TimeoutOverrides { tcp_established, tcp_transitory, udp, icmp, fragment } = *overrides;
-    let mut keys = Keys::default();
-    keys.time("tcp_established", tcp_established);
-    keys.time("tcp_transitory", tcp_transitory);
-    keys.time("udp", udp);
-    keys.time("icmp", icmp);
-    keys.time("fragment", fragment);
-    (!keys.0.is_empty()).then(|| keys.into_inline())
 }
 
 fn texts<T: Display>(list: impl IntoIterator<Item = T>) -> Value {
@@ -395,16 +334,4 @@ fn beside(home: &Key, key: &Key) -> String {
         return format!("{}/{}/{}", key.subscription, key.group, key.name);
     }
     if key.group == home.group { key.name.clone() } else { format!("{}/{}", key.group, key.name) }
-}
-
-/// `2h4m`; whole seconds, as everything here is.
-fn in_units(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-    let mut text = String::new();
-    for (number, unit) in parts.into_iter().filter(|(number, _)| *number > 0) {
-        text += &number.to_string();
-        text += unit;
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
 }

@@ -1,25 +1,8 @@
 //! `dns` of a VNet, and `[[dns_zone]]`.
 
 use crate::config::read::{At, OneOrMany, table};
-use crate::config::values::{Address, IdleTime, Keyword};
-use crate::model::{ConnectionState, RecordType, ResolutionPolicy};
-
-table! {
-    /// A VNet's resolver.
-    Dns {
-        /// Addresses to listen on.
-        "listen" listen Optional OneOrMany<Address>,
-        /// Servers for all other names; without any they are refused.
-        "upstream" upstream Optional OneOrMany<Address>,
-        /// States of a connection that answer with the address: "Approved" unless set.
-        "answer" answer Optional OneOrMany<Keyword<ConnectionState>>,
-        /// How long an answer may be kept: 10 seconds unless set.
-        "ttl" ttl Optional At<IdleTime>,
-        /// Names of endpoints in peered VNets that may answer here, such as "api.example.com" or "*.example.com",
-        /// besides those that answer by themselves.
-        "accept_names" accept_names Optional OneOrMany<String>,
-    }
-}
+use crate::config::values::{IdleTime, Keyword};
+use crate::model::{RecordType, ResolutionPolicy};
 
 table! {
     /// A private DNS zone of your own.

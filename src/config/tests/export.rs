@@ -68,6 +68,7 @@ fn what_is_exported_is_read_as_the_same_objects() {
 #[test]
 fn every_key_of_the_file_is_exported() {
     use crate::config::file;
+    use crate::config::spec::every_key;
     // Short forms of others, and what belongs to the daemon's own file.
     let elsewhere = ["prefix", "ip", "destination", "daemon", "attachment", "resource_type"];
     let text = export(&live(&model_of(WHOLE, "whole"), None));
@@ -77,26 +78,19 @@ fn every_key_of_the_file_is_exported() {
     };
     let tables: &[(&str, &[&str])] = &[
         ("the file", file::File::KEYS),
-        ("vnet", file::Vnet::KEYS),
-        ("subnet", file::Subnet::KEYS),
-        ("workload", file::Workload::KEYS),
-        ("dns", crate::config::file::Dns::KEYS),
         ("dns_zone", crate::config::file::DnsZone::KEYS),
         ("record", crate::config::file::Record::KEYS),
         ("link", crate::config::file::Link::KEYS),
-        ("resource", file::Resource::KEYS),
-        ("target", file::Target::KEYS),
-        ("health", file::Health::KEYS),
-        ("backend", file::BackendTable::KEYS),
-        ("port", file::Port::KEYS),
-        ("rates", file::Rates::KEYS),
-        ("timeouts", file::Timeouts::KEYS),
-        ("endpoint", file::Endpoint::KEYS),
-        ("address", file::EndpointAddress::KEYS),
         ("role", crate::config::file::Role::KEYS),
         ("assignment", crate::config::file::Assignment::KEYS),
     ];
-    let specs = [("security_group", crate::config::spec::every_key::<crate::model::SecurityGroup>())];
+    let specs = [
+        ("timeouts", every_key::<crate::model::TimeoutOverrides>()),
+        ("vnet", every_key::<crate::model::Vnet>()),
+        ("security_group", every_key::<crate::model::SecurityGroup>()),
+        ("resource", every_key::<crate::model::LinkResource>()),
+        ("endpoint", every_key::<crate::model::PrivateEndpoint>()),
+    ];
     let specs = specs.iter().map(|(kind, keys)| (*kind, keys.iter().map(String::as_str).collect()));
     let tables = tables.iter().map(|(table, keys)| (*table, keys.to_vec())).chain(specs);
     for (table, keys) in tables {

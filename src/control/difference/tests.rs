@@ -22,7 +22,7 @@ fn only_what_differs_is_told_and_named_by_its_place() {
     core.lockdown = true;
     core.address_space.push("10.21.0.0/16".parse().unwrap());
     core.subnets[0].dedicated = true;
-    core.subnets[0].service_policies = None;
+    core.subnets[0].nat = None;
     core.subnets.push(subnet("more", "10.21.1.0/24"));
     core.tags.insert("team".into(), "orders".into());
     let changes = of_item(&before, &after, &vnet("core"));
@@ -55,11 +55,11 @@ fn lists_of_what_has_no_name_tell_what_went_and_what_came() {
     (port.first, port.last) = (5433, 5433);
     db.targets[0].ports.push(port);
     let changes = of_item(&before, &after, &Item { kind: ItemKind::Resource, key: key("orders-db") });
-    let ports = json!([{ "protocol": "tcp", "first": 5433, "last": 5433, "backend_first": 5432 }]);
+    let ports = json!([{ "protocol": "tcp", "port": "5433", "backend_port": 5432 }]);
     assert_eq!(
         fields_of(&changes),
         [
-            ("drain", json!("5m"), json!("90s")),
+            ("drain", json!("5m"), json!("1m30s")),
             ("properties.sku.name", Value::Null, json!("Standard")),
             ("targets[].ports", Value::Null, ports),
         ]

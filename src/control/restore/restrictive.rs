@@ -319,7 +319,7 @@ fn subnet(backup: &Network<'_>, now: &Network<'_>, one: &Subnet, holds_nat: &dyn
         service_endpoints: _,
         network_policies,
         security_group,
-        service_policies,
+        nat,
     } = other;
     let mut narrower = one.clone();
     // What decides is their effect together.
@@ -327,7 +327,7 @@ fn subnet(backup: &Network<'_>, now: &Network<'_>, one: &Subnet, holds_nat: &dyn
         (narrower.network_policies, narrower.security_group) = (*network_policies, security_group.clone());
     }
     if one.takes_nat() && !other.takes_nat() && !holds_nat(one) {
-        narrower.service_policies = *service_policies;
+        narrower.nat = *nat;
     }
     narrower
 }

@@ -128,7 +128,7 @@ const NARROWINGS: &[Narrowing] = &[
         spoke(now).subnets[0].security_group = Some(key("new"));
     }),
     ("vnet", "nat", |now| {
-        now.model.vnets.get_mut(&key("core")).unwrap().subnets[1].service_policies = Some(true);
+        now.model.vnets.get_mut(&key("core")).unwrap().subnets[1].nat = Some(false);
     }),
     ("security group", "rules", |now| {
         let rules = vec![rule(100, true, &["10.1.1.0/24"]), rule(200, false, &[])];

@@ -47,7 +47,7 @@ fn put_service(control: &ControlPlane, nat: &str, backend: &str) -> &'static str
 
 /// The model's provider network, its NAT subnet marked as `mark` says.
 fn core(mark: Option<bool>) -> Vnet {
-    let nat = crate::model::Subnet { service_policies: mark, ..subnet("nat", "10.20.99.0/24") };
+    let nat = crate::model::Subnet { nat: mark, ..subnet("nat", "10.20.99.0/24") };
     vnet("10.20.0.0/16", vec![nat])
 }
 
@@ -97,9 +97,9 @@ const UNMARKED: &str = "PrivateLinkServiceCannotBeCreatedInSubnetThatHasNetworkP
 #[test]
 fn nat_addresses_lie_in_marked_subnets_and_a_mark_in_use_stays() {
     let control = with_host(model(), |_| ());
-    assert_eq!(put_core(&control, core(Some(true))), UNMARKED, "orders-db has an address there");
-    let mut two = core(Some(false));
-    two.subnets.push(crate::model::Subnet { service_policies: None, ..subnet("plain", "10.20.98.0/24") });
+    assert_eq!(put_core(&control, core(Some(false))), UNMARKED, "orders-db has an address there");
+    let mut two = core(Some(true));
+    two.subnets.push(crate::model::Subnet { nat: None, ..subnet("plain", "10.20.98.0/24") });
     assert_eq!(put_core(&control, two), "done");
     assert_eq!(put_service(&control, "10.20.98.9", "10.20.0.9"), UNMARKED);
     assert_eq!(put_service(&control, "10.20.99.9", "10.20.0.9"), "done");
@@ -113,7 +113,7 @@ fn a_file_that_says_nothing_of_the_mark_leaves_it_and_one_that_says_no_takes_it(
     file.vnets.insert(key("core"), core(None));
     let control = with_host(file.clone(), |_| ());
     assert!(!nat_mark(&control));
-    assert_eq!(put_core(&control, core(Some(false))), "done");
+    assert_eq!(put_core(&control, core(Some(true))), "done");
     // The same file, and the file changed elsewhere.
     reload(&control, file.clone(), host(&["spoke", "core"])).unwrap();
     assert!(nat_mark(&control));
@@ -121,7 +121,7 @@ fn a_file_that_says_nothing_of_the_mark_leaves_it_and_one_that_says_no_takes_it(
     reload(&control, file.clone(), host(&["spoke", "core"])).unwrap();
     assert!(nat_mark(&control));
     assert_eq!(control.view().decisions.model.vnets[&key("core")].region, "northeurope");
-    file.vnets.get_mut(&key("core")).unwrap().subnets[0].service_policies = Some(true);
+    file.vnets.get_mut(&key("core")).unwrap().subnets[0].nat = Some(false);
     reload(&control, file, host(&["spoke", "core"])).unwrap();
     assert!(!nat_mark(&control));
 }
@@ -131,7 +131,7 @@ fn an_attachment_carries_what_the_daemons_file_allows() {
     let control = with_host(model(), |host| {
         host.attachments[1].allow = Some(["10.20.0.0/16", "10.99.0.0/24"].map(|one| one.parse().unwrap()).to_vec());
     });
-    let base = || core(Some(false));
+    let base = || core(Some(true));
     let listen = |address: &str| Some(DnsSettings { listen: vec![ip(address)], ..DnsSettings::default() });
     let with = |prefix: &str| vec![prefix.parse().unwrap()];
     for (vnet, expected) in [
@@ -184,7 +184,7 @@ fn what_the_daemons_file_allows_no_more_is_left_out_where_the_host_is_compiled()
     (spoke.lockdown, spoke.public_prefixes) = (true, vec!["203.0.113.0/24".parse().unwrap()]);
     let backends = file.resources.get_mut(&key("orders-db")).unwrap();
     backends.targets[0].backends.push(BackendSpec { address: ip("10.30.0.5"), drain: false });
-    file.vnets.insert(key("core"), core(Some(false)));
+    file.vnets.insert(key("core"), core(Some(true)));
     let wide = |host: &mut HostConfig| {
         pin(host, &["10.1.0.0/16", "172.16.0.0/16", "203.0.113.0/24"], &["10.20.0.0/16"], &["10.30.0.0/16"]);
     };
@@ -267,7 +267,7 @@ fn without_a_namespace_between_the_file_says_what_its_vnet_may_carry() {
         Some(DnsSettings { listen: vec![ip("10.20.255.254")], ..DnsSettings::default() });
     let own = |host: &mut HostConfig, file: &Model| host.allow_by_default(file, |one| one.vnet == key("core"));
     let control = with_host(file.clone(), |host| own(host, &file));
-    let wider = |space: &str| Vnet { address_space: vec![space.parse().unwrap()], ..core(Some(false)) };
+    let wider = |space: &str| Vnet { address_space: vec![space.parse().unwrap()], ..core(Some(true)) };
     assert_eq!(put_core(&control, wider("10.20.0.0/15")), REFUSED);
     assert_eq!(put_core(&control, wider("10.20.0.0/17")), "done");
     // The file is read anew, and says more.

@@ -26,10 +26,10 @@ struct Row {
 const ROWS: [Row; 7] = [
     Row {
         code: "PrivateLinkServiceCannotBeCreatedInSubnetThatHasNetworkPoliciesEnabled",
-        breaks: |model| model.vnets.get_mut(&key("core")).unwrap().subnets[0].service_policies = Some(true),
+        breaks: |model| model.vnets.get_mut(&key("core")).unwrap().subnets[0].nat = Some(false),
         follows: |remedy, _, model, _| {
             assert!(remedy.contains("`nat = true`"), "{remedy}");
-            model.vnets.get_mut(&key("core")).unwrap().subnets[0].service_policies = Some(false);
+            model.vnets.get_mut(&key("core")).unwrap().subnets[0].nat = Some(true);
         },
     },
     Row {

@@ -7,10 +7,10 @@ use super::super::apply::{Application, merge};
 use super::super::report::Report;
 use super::{Setup, refused};
 use crate::model::decisions::DAEMON;
-use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::decisions::{Decisions, Item};
 use crate::model::refusal::Refusal;
+use crate::model::rules::Violation;
 use crate::model::rules::tightened::{Standing, judge, not_in};
-use crate::model::rules::{Object, Violation};
 use crate::model::text;
 use crate::model::{HostConfig, Model};
 
@@ -96,21 +96,9 @@ impl Before<'_> {
         let changed = |item: &Item| application.file.has(item) && !self.decisions.model.agrees(&after.model, item);
         let culprit = |violation: &Violation| {
             let mut objects = std::iter::once(&violation.at.object).chain(&violation.involves);
-            let item = objects.find_map(|object| item_of(object).filter(&changed))?;
+            let item = objects.find_map(|object| object.item().filter(&changed))?;
             Some((item, format!("{}; {}", violation.message, violation.remedy)))
         };
         not_in(broken, &alone).iter().filter_map(culprit).collect()
     }
-}
-
-fn item_of(object: &Object) -> Option<Item> {
-    let (kind, key) = match object {
-        Object::Vnet(key) => (ItemKind::Vnet, key),
-        Object::SecurityGroup(key) => (ItemKind::SecurityGroup, key),
-        Object::DnsZone(key) => (ItemKind::DnsZone, key),
-        Object::Resource(key) => (ItemKind::Resource, key),
-        Object::Endpoint(key) => (ItemKind::Endpoint, key),
-        Object::ResourceType(_) | Object::Attachment(_) | Object::Daemon => return None,
-    };
-    Some(Item { kind, key: key.clone() })
 }

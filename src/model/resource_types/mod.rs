@@ -79,6 +79,11 @@ pub fn find(name: &str) -> Option<&'static KnownType> {
     KNOWN.get(&name.to_lowercase())
 }
 
+/// Whether `kind` is that of private link services.
+pub fn is_service(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case(PRIVATE_LINK_SERVICE)
+}
+
 /// The names that a resource of a type is reached by, without its own in front, in any cloud.
 pub fn public_zones(kind: &str, subresource: &str) -> Vec<&'static str> {
     Cloud::ALL.into_iter().flat_map(|cloud| public_zones_of(cloud, kind, subresource)).collect()

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::subnets::{capacity, contains, is_reserved, named};
-use super::{Findings, Locator, Object, list};
+use super::{Findings, Locator, Object, list, short};
 use crate::model::sentence::{Mention, Named, Part, Sentence, itself, sentence};
-use crate::model::{Key, Model, PrivateEndpoint};
+use crate::model::{Item, Key, Model, PrivateEndpoint};
 
 /// What an address is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,15 +28,12 @@ impl Use {
 
     /// The use by `owner`, which only who may see `owner` is told of.
     fn of(self, owner: &Object) -> Mention {
-        match owner {
-            Object::Resource(key) => Mention::resource(key).with(format_args!(" ({})", self.words())),
-            Object::Endpoint(key) => Mention::endpoint(key),
-            other @ (Object::Vnet(_)
-            | Object::SecurityGroup(_)
-            | Object::DnsZone(_)
-            | Object::ResourceType(_)
-            | Object::Attachment(_)
-            | Object::Daemon) => Mention::new(Named::Host, other),
+        if let Object::Resource(key) = owner {
+            return Mention::resource(key).with(format_args!(" ({})", self.words()));
+        }
+        match owner.item() {
+            Some(Item { kind, key }) => Mention::of(kind, &key, format_args!("{kind} `{}`", short(&key))),
+            None => Mention::new(Named::Host, owner),
         }
     }
 }

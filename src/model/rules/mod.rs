@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::model::decisions::ItemKind;
+use crate::model::decisions::{Item, ItemKind};
 use crate::model::refusal::BrokenRule;
 use crate::model::sentence::{Mention, Named, Part, Sentence, itself};
 use crate::model::{HostConfig, Key, Limits, Map, Model, TimeoutOverrides, region};
@@ -200,15 +200,10 @@ pub struct Locator {
 impl Locator {
     /// The place, for a refusal.
     pub(crate) fn place(&self) -> Sentence {
-        let item = |kind, key| Mention::of(kind, key, self);
-        match &self.object {
-            Object::Vnet(key) => item(ItemKind::Vnet, key).into(),
-            Object::SecurityGroup(key) => item(ItemKind::SecurityGroup, key).into(),
-            Object::DnsZone(key) => item(ItemKind::DnsZone, key).into(),
-            Object::Resource(key) => item(ItemKind::Resource, key).into(),
-            Object::Endpoint(key) => item(ItemKind::Endpoint, key).into(),
-            Object::ResourceType(_) => itself(self.to_string()).into(),
-            Object::Attachment(_) | Object::Daemon => Mention::new(Named::Host, self).into(),
+        match self.object.item() {
+            Some(Item { kind, key }) => Mention::of(kind, &key, self).into(),
+            None if matches!(self.object, Object::ResourceType(_)) => itself(self.to_string()).into(),
+            None => Mention::new(Named::Host, self).into(),
         }
     }
 }
@@ -222,47 +217,58 @@ impl fmt::Display for Locator {
     }
 }
 
-/// An object that a rule can be about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Object {
-    /// A network.
-    Vnet(Key),
-    /// A rule set.
-    SecurityGroup(Key),
-    /// A private DNS zone.
-    DnsZone(Key),
-    /// A type of link resources, by name.
-    ResourceType(String),
-    /// A link resource.
-    Resource(Key),
-    /// A private endpoint.
-    Endpoint(Key),
-    /// `[[attachment]]` by position.
-    Attachment(usize),
-    /// `[daemon]`.
-    Daemon,
+macro_rules! object {
+    ($($(#[$doc:meta])* $kind:ident: $type:ident,)*) => {
+        /// An object that a rule can be about.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Object {
+            $($(#[$doc])* $kind(Key),)*
+            /// A type of link resources, by name.
+            ResourceType(String),
+            /// `[[attachment]]` by position.
+            Attachment(usize),
+            /// `[daemon]`.
+            Daemon,
+        }
+
+        impl From<Item> for Object {
+            fn from(Item { kind, key }: Item) -> Self {
+                match kind {
+                    $(ItemKind::$kind => Self::$kind(key),)*
+                }
+            }
+        }
+
+        impl Object {
+            /// The object of the model; `None`: it is none.
+            pub fn item(&self) -> Option<Item> {
+                match self {
+                    $(Self::$kind(key) => Some(Item { kind: ItemKind::$kind, key: key.clone() }),)*
+                    Self::ResourceType(_) | Self::Attachment(_) | Self::Daemon => None,
+                }
+            }
+        }
+
+        impl fmt::Display for Object {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$kind(key) => write!(f, "{} {key}", ItemKind::$kind.table()),)*
+                    Self::ResourceType(name) => write!(f, "resource_type {name}"),
+                    Self::Attachment(index) => write!(f, "attachment {}", index + 1),
+                    Self::Daemon => f.write_str("daemon"),
+                }
+            }
+        }
+    };
 }
+
+kinds! { [object] }
 
 impl Object {
     /// A field of it.
     pub fn at(&self, field: impl Into<String>) -> Locator {
         Locator { object: self.clone(), field: field.into() }
-    }
-}
-
-impl fmt::Display for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Vnet(key) => write!(f, "vnet {key}"),
-            Self::SecurityGroup(key) => write!(f, "security_group {key}"),
-            Self::DnsZone(key) => write!(f, "dns_zone {key}"),
-            Self::ResourceType(name) => write!(f, "resource_type {name}"),
-            Self::Resource(key) => write!(f, "resource {key}"),
-            Self::Endpoint(key) => write!(f, "endpoint {key}"),
-            Self::Attachment(index) => write!(f, "attachment {}", index + 1),
-            Self::Daemon => f.write_str("daemon"),
-        }
     }
 }
 

@@ -32,7 +32,7 @@ fn vnet(space: &str, subnet: &str) -> Vnet {
             service_endpoints: Vec::new(),
             network_policies: NetworkPolicies::Disabled,
             security_group: None,
-            service_policies: Some(false),
+            nat: Some(true),
         }],
         workloads: Vec::new(),
         dns: None,
