@@ -86,7 +86,7 @@ main() {
   bug sweep $d/forwarder.rs 's/sessions\.sweep_slice\(tx, context\)/false/'
   bug live_evicted $d/admit/mod.rs 's/sessions\.closing_queue\.pop_front\(\) else/sessions.closing_queue.pop_front().or(sessions.table.occupied(0)) else/; s/ && !session\.is_live\(\);/;/'
   bug telling_evicted $d/admit/mod.rs 's/let closing =\s+sessions\.closing_queue\.front\(\)\.filter\([^;]*;/let closing = sessions.closing_queue.front();/'
-  bug closing_counts $d/session/mod.rs 's/Phase::Active \| Phase::Opening \| Phase::Established\)/Phase::Active | Phase::Opening | Phase::Established | Phase::Closing)/'
+  bug closing_counts $d/session/mod.rs 's/Self::Active \| Self::Opening \| Self::Established\)/Self::Active | Self::Opening | Self::Established | Self::Closing)/'
   bug freed_twice $d/session/table.rs 's/\n\s*self\.arena\.get\(slot\)\.filter\(\|session\| session\.phase != Phase::Vacant\)\?;//'
   bug silent_resource $d/admit/mod.rs 's/answer: resource\.and_then\(\|resource\| resource\.answer\)/answer: resource.and(None)/'
   bug leave_forgotten $d/lifecycle/mod.rs 's/self\s*\.peers\s*\.departed\s*\.add\([^;]*;//'

@@ -16,7 +16,7 @@ use crate::control::state::{DecisionStore, Durable};
 use crate::control::{ControlPlane, Prepared, Setup};
 use crate::dataplane::io::tun::{self};
 use crate::dataplane::pace::Moment;
-use crate::dataplane::record::EndedRing;
+use crate::dataplane::record::RecordRing;
 use crate::dns::registry::ResolverRegistry;
 use crate::host::Host;
 use crate::host::netns::Namespace;
@@ -288,7 +288,7 @@ fn host_facts(options: &RunOptions, host: &Host, workers: u16) -> HostFacts {
 
 /// The log of ended sessions, with a ring for every worker.
 fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
-    let rings = (0..workers).map(|_| Arc::new(EndedRing::new(flow_log::RING))).collect();
+    let rings = (0..workers).map(|_| Arc::new(RecordRing::new(flow_log::RING))).collect();
     let clock = Box::new(move || (Moment::after(now() - began).tick().0, jiff::Timestamp::now()));
     let limits = config.flow_log.as_ref().map_or_else(flow_log::Limits::default, |log| flow_log::Limits {
         retain: log.retain,

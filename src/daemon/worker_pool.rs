@@ -12,7 +12,7 @@ use crate::dataplane::handoff::Shared;
 use crate::dataplane::io::tun::{TunQueue, TunReader, TunWriter};
 use crate::dataplane::pace::Moment;
 use crate::dataplane::queries::Mailbox;
-use crate::dataplane::record::EndedRing;
+use crate::dataplane::record::RecordRing;
 use crate::dataplane::{Forwarder, Position};
 use crate::dataplane::{Waker, Worker};
 use crate::host::thread::Thread;
@@ -44,7 +44,7 @@ impl WorkerPool {
     pub(super) fn start(
         devices: Vec<Vec<TunQueue>>,
         max_sessions: u32,
-        rings: Option<&[Arc<EndedRing>]>,
+        rings: Option<&[Arc<RecordRing>]>,
         (path_mtus, steering): (Arc<PathMtus>, Secret),
         began: Instant,
         stop: &watch::Sender<bool>,

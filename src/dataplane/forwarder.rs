@@ -15,7 +15,7 @@ use crate::dataplane::lifecycle::Sessions;
 use crate::dataplane::nat::Rewriter;
 use crate::dataplane::path::{self, ParsedFrame, State, slow};
 use crate::dataplane::queries::Request;
-use crate::dataplane::record::EndedRing;
+use crate::dataplane::record::RecordRing;
 use crate::dataplane::session::{Table, Tick};
 use crate::dataplane::tx::{Transmit, TxQueue};
 use crate::dataplane::{Context, Position};
@@ -69,7 +69,7 @@ impl Forwarder {
 
     /// Notes every session that ends in `ring`.
     #[must_use]
-    pub fn with_flow_log(mut self, ring: Arc<EndedRing>) -> Self {
+    pub fn with_flow_log(mut self, ring: Arc<RecordRing>) -> Self {
         self.state.sessions.log_to(ring);
         self
     }

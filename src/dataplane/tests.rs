@@ -170,7 +170,7 @@ fn snapshot(epoch: u64, rules: &Rules) -> Snapshot {
 /// Workers over in-memory devices.
 struct World {
     workers: Vec<Worker<MemorySource, MemorySink>>,
-    rings: Vec<Arc<record::EndedRing>>,
+    rings: Vec<Arc<record::RecordRing>>,
     publisher: Publisher,
     epoch: u64,
     now: Tick,
@@ -184,7 +184,7 @@ impl World {
     fn with_workers(count: u16) -> Self {
         let mut publisher = Publisher::new();
         let shared = Arc::new(Shared::new((0..count).map(|_| Arc::new(|| ()) as _).collect()));
-        let rings: Vec<_> = (0..count).map(|_| Arc::new(record::EndedRing::new(RING))).collect();
+        let rings: Vec<_> = (0..count).map(|_| Arc::new(record::RecordRing::new(RING))).collect();
         let workers = (0..count)
             .map(|worker| {
                 let seed = [0x5EED + u64::from(worker), 0x00C0_FFEE, 42];

@@ -5,7 +5,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::{Known, Observer};
-use crate::dataplane::queries::{FlowRecord, Request, Wanted};
+use crate::dataplane::queries::{Request, Sessions};
+use crate::dataplane::record::{FlowFilter, SessionRecord, Tick};
 use crate::interface::{Flow, Side};
 use crate::snapshot::EndpointId;
 
@@ -29,10 +30,10 @@ impl Observer {
     /// A worker has not answered within two seconds.
     pub fn flows(&self, endpoint: Option<EndpointId>, limit: usize) -> Result<Vec<Flow>, Silent> {
         let known = self.known();
-        let mut flows: Vec<Flow> = self
-            .ask(Wanted { endpoint, ..Wanted::default() }, limit)?
+        let answers = self.ask(FlowFilter { endpoint, ..FlowFilter::default() }, limit)?;
+        let mut flows: Vec<Flow> = answers
             .iter()
-            .map(|record| self.named(&known, record))
+            .flat_map(|answer| answer.list.iter().map(|session| self.named(&known, session, answer)))
             .collect();
         flows.sort_by(|a, b| order(a).cmp(&order(b)));
         flows.truncate(limit);
@@ -40,23 +41,23 @@ impl Observer {
     }
 
     #[allow(clippy::disallowed_methods, reason = "whoever asks waits in real time")]
-    pub(super) fn ask(&self, wanted: Wanted, limit: usize) -> Result<Vec<FlowRecord>, Silent> {
+    pub(super) fn ask(&self, filter: FlowFilter, limit: usize) -> Result<Vec<Sessions>, Silent> {
         let asked = self.mailboxes.len();
         let (reply, answers) = mpsc::sync_channel(asked.max(1));
         for mailbox in &self.mailboxes {
-            mailbox.send(Request::Flows { wanted, limit, reply: reply.clone() });
+            mailbox.send(Request::Flows { filter, limit, reply: reply.clone() });
         }
         drop(reply);
         let deadline = Instant::now() + PATIENCE;
-        let mut records = Vec::new();
+        let mut all = Vec::new();
         for answered in 0..asked {
             let left = deadline.saturating_duration_since(Instant::now());
-            records.extend(answers.recv_timeout(left).map_err(|_| Silent { answered, asked })?);
+            all.push(answers.recv_timeout(left).map_err(|_| Silent { answered, asked })?);
         }
-        Ok(records)
+        Ok(all)
     }
 
-    fn named(&self, known: &Known, record: &FlowRecord) -> Flow {
+    fn named(&self, known: &Known, record: &SessionRecord, answer: &Sessions) -> Flow {
         let snapshot = self.snapshot.load();
         let attachment = snapshot.attachments.get(usize::from(record.attachment.0));
         Flow {
@@ -67,17 +68,17 @@ impl Observer {
             link_identifier: record.link,
             vnet: attachment.map(|attachment| attachment.vnet.to_string()).unwrap_or_default(),
             protocol: record.protocol.to_string(),
-            consumer: side(record.consumer),
-            endpoint_address: side(record.endpoint_address),
-            nat: side(record.nat),
-            backend: side(record.backend),
-            state: record.state.to_owned(),
-            idle_seconds: record.idle_seconds,
+            consumer: side(record.consumer()),
+            endpoint_address: side(record.asked()),
+            nat: side(record.nat()),
+            backend: side(record.backend()),
+            state: record.phase.name().to_owned(),
+            idle_seconds: answer.now.since(record.last) / Tick::PER_SECOND,
             packets_to_service: record.to_service.0,
             bytes_to_service: record.to_service.1,
             packets_to_consumer: record.to_consumer.0,
             bytes_to_consumer: record.to_consumer.1,
-            worker: record.worker,
+            worker: answer.worker,
         }
     }
 }

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use super::explain::{Question, Unanswerable};
 use super::*;
 use crate::dataplane::counters::{add, find};
-use crate::dataplane::queries::{FlowRecord, Request};
+use crate::dataplane::queries::{Request, Sessions};
+use crate::dataplane::record::{Addresses, Phase, SessionRecord, Tick};
 use crate::snapshot::tables::{Rule, Stamp};
 use crate::snapshot::{
     Attachment, AttachmentId, Backend, ConnectionState, Endpoint, Generation, PortMap, Protocol, Resource,
@@ -31,10 +32,10 @@ fn answering(worker: u16, stop: &Arc<AtomicBool>) -> Mailbox {
     let (served, stop) = (Arc::clone(&queue), Arc::clone(stop));
     std::thread::spawn(move || {
         while !stop.load(Ordering::Relaxed) {
-            while let Some(Request::Flows { wanted: asked, limit, reply }) = served.pop() {
+            while let Some(Request::Flows { filter, limit, reply }) = served.pop() {
                 let all = [7, 8].map(|id| record(worker, EndpointId(id)));
-                let wanted = all.into_iter().filter(|flow| asked.endpoint.is_none_or(|id| id == flow.endpoint));
-                let _ = reply.send(wanted.take(limit).collect());
+                let list = all.into_iter().filter(|session| filter.matches(session)).take(limit).collect();
+                let _ = reply.send(Sessions { worker, now: Tick(130), list });
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -42,23 +43,28 @@ fn answering(worker: u16, stop: &Arc<AtomicBool>) -> Mailbox {
     Mailbox::new(queue, Arc::new(|| ()))
 }
 
-fn record(worker: u16, endpoint: EndpointId) -> FlowRecord {
-    FlowRecord {
-        worker,
-        endpoint,
-        link: 40 + endpoint.0,
-        attachment: AttachmentId(0),
-        protocol: Protocol::Tcp,
-        consumer: (ip("10.1.0.5"), 40_000 + worker),
-        endpoint_address: (ip("10.1.9.4"), 5432),
-        nat: (ip("10.20.99.4"), 1024),
-        backend: (ip("10.20.0.2"), 5432),
-        state: "established",
-        live: true,
-        age: 100,
-        idle_seconds: 3,
+fn record(worker: u16, endpoint: EndpointId) -> SessionRecord {
+    SessionRecord {
+        addresses: Addresses {
+            consumer: ip("10.1.0.5").into(),
+            endpoint: ip("10.1.9.4").into(),
+            nat: ip("10.20.99.4").into(),
+            backend: ip("10.20.0.2").into(),
+            consumer_port: 40_000 + worker,
+            endpoint_port: 5432,
+            nat_port: 1024,
+            backend_port: 5432,
+        },
         to_service: (2, 120),
         to_consumer: (1, 60),
+        endpoint,
+        link: 40 + endpoint.0,
+        opened: Tick(30),
+        last: Tick(100),
+        attachment: AttachmentId(0),
+        protocol: Protocol::Tcp,
+        phase: Phase::Established,
+        end: None,
     }
 }
 

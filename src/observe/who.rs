@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use super::Observer;
 use super::flow_log::{Found, Losses, Sought, before};
 use super::flows::Silent;
-use crate::dataplane::queries::{FlowRecord, Wanted};
+use crate::dataplane::queries::Sessions;
+use crate::dataplane::record::{FlowFilter, SessionRecord};
 
 /// Sessions listed at most.
 pub const LIMIT: usize = 100;
@@ -72,9 +73,9 @@ impl Observer {
     pub fn who(&self, sought: &Sought, now: Timestamp) -> Result<Traces, Untraceable> {
         let known = self.known();
         let side = |address: SocketAddr| (address.ip().to_canonical(), address.port());
-        let wanted = Wanted { endpoint: None, nat: Some(side(sought.nat)), backend: sought.backend.map(side) };
+        let filter = FlowFilter { endpoint: None, nat: Some(side(sought.nat)), backend: sought.backend.map(side) };
         // Live ones first: one that ends between the two questions is found twice, never missed.
-        let live = self.ask(wanted, usize::MAX)?;
+        let live = self.ask(filter, usize::MAX)?;
         let Found { records, more, losses, behind } = match &self.flow_log {
             Some(log) => log.find(sought, LIMIT)?,
             None => Found::default(),
@@ -95,14 +96,14 @@ impl Observer {
                 to_consumer: record.to_consumer,
             })
             .collect();
-        let trace = |flow: &FlowRecord| Trace {
+        let trace = |flow: &SessionRecord, age: u32| Trace {
             endpoint: known.names.get(&flow.endpoint).map(|facts| facts.name.clone()),
             link: flow.link,
             protocol: flow.protocol.to_string(),
-            consumer: flow.consumer,
-            endpoint_address: flow.endpoint_address,
-            backend: flow.backend,
-            from: before(now, flow.age),
+            consumer: flow.consumer(),
+            endpoint_address: flow.asked(),
+            backend: flow.backend(),
+            from: before(now, age),
             until: None,
             state: "live",
             to_service: flow.to_service,
@@ -115,7 +116,11 @@ impl Observer {
             };
             ended.iter().any(|end| same(end) && end.until >= Some(now))
         };
-        let mut list: Vec<Trace> = live.iter().filter(|flow| flow.live).map(trace).collect();
+        let traces = |of: &Sessions| {
+            let live = of.list.iter().filter(|flow| flow.phase.is_live());
+            live.map(|flow| trace(flow, of.now.since(flow.opened))).collect::<Vec<_>>()
+        };
+        let mut list: Vec<Trace> = live.iter().flat_map(traces).collect();
         list.retain(|live| sought.lived(live.from, now) && !has_ended(live));
         list.sort_by_key(|live| std::cmp::Reverse(live.from));
         list.extend(ended);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_queue::SegQueue;
 use privlink::api::ApiState;
 use privlink::dataplane::counters::{self, NatPortUse, NatPorts, Probes, VerdictCounts, WorkerCounters, add};
-use privlink::dataplane::queries::{FlowRecord, Mailbox, Request};
-use privlink::dataplane::record::{Ended, EndedRing, FlowEndReason};
+use privlink::dataplane::queries::{Mailbox, Request, Sessions};
+use privlink::dataplane::record::{Addresses, FlowEndReason, Phase, RecordRing, SessionRecord};
 use privlink::dataplane::session::Tick;
 use privlink::observe::flow_log::{FlowLog, Limits};
 use privlink::observe::hooks::HookCounts;
@@ -22,15 +22,15 @@ const NOW: u32 = 36_000;
 /// Two workers.
 pub(crate) struct Workers {
     counters: [Arc<WorkerCounters>; 2],
-    ended: Arc<EndedRing>,
+    ended: Arc<RecordRing>,
     log: Arc<FlowLog>,
-    live: Arc<Mutex<Vec<FlowRecord>>>,
+    live: Arc<Mutex<Vec<SessionRecord>>>,
 }
 
 impl Workers {
     /// Workers that have done nothing yet, whose log is below `directory`.
     pub(crate) fn new(directory: &std::path::Path) -> Self {
-        let ended = Arc::new(EndedRing::new(16));
+        let ended = Arc::new(RecordRing::new(16));
         let clock = Box::new(|| (NOW, noon()));
         let rings = vec![Arc::clone(&ended)];
         let log = Arc::new(FlowLog::new(&directory.join("state"), Limits::default(), rings, clock));
@@ -43,14 +43,10 @@ impl Workers {
         let queue = Arc::new(SegQueue::new());
         let (asked, live) = (Arc::clone(&queue), Arc::clone(&self.live));
         let answer = move || {
-            while let Some(Request::Flows { wanted, limit, reply }) = asked.pop() {
+            while let Some(Request::Flows { filter, limit, reply }) = asked.pop() {
                 let live = live.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_wanted = |one: &&FlowRecord| {
-                    wanted.endpoint.is_none_or(|endpoint| endpoint == one.endpoint)
-                        && wanted.nat.is_none_or(|nat| nat == one.nat)
-                        && wanted.backend.is_none_or(|backend| backend == one.backend)
-                };
-                let _ = reply.send(live.iter().filter(is_wanted).take(limit).cloned().collect());
+                let list = live.iter().filter(|one| filter.matches(one)).take(limit).copied().collect();
+                let _ = reply.send(Sessions { worker: 1, now: Tick(NOW), list });
             }
         };
         Traffic {
@@ -98,7 +94,7 @@ impl Workers {
         let nat_ip = ip("10.20.99.4");
         let by_address = vec![NatPortUse { nat_ip, used: 2, quarantined: 1, free: 1_000 }];
         self.counters[0].publish_nat_ports(NatPorts { by_address, full: Vec::new() });
-        let live = [live(id, link, 40_001, "established", 1_024), live(id, link, 40_002, "closing", 1_025)];
+        let live = [live(id, link, 40_001, Phase::Established, 1_024), live(id, link, 40_002, Phase::Closing, 1_025)];
         self.live.lock().unwrap_or_else(PoisonError::into_inner).extend(live);
         for (cause, nat) in
             [(FlowEndReason::Closed, 1_026), (FlowEndReason::Reset, 1_024), (FlowEndReason::Idle, 1_024)]
@@ -112,38 +108,36 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn live(endpoint: EndpointId, link: u32, port: u16, state: &'static str, nat: u16) -> FlowRecord {
-    FlowRecord {
-        worker: 1,
-        endpoint,
-        link,
-        attachment: AttachmentId(0),
-        protocol: Protocol::Tcp,
-        consumer: (ip("10.1.1.2"), port),
-        endpoint_address: (ip("10.1.9.4"), 5_432),
-        nat: (ip("10.20.99.4"), nat),
-        backend: (ip("10.20.0.2"), 15_432),
-        state,
-        live: state == "established",
-        age: 120,
-        idle_seconds: 3,
+fn live(endpoint: EndpointId, link: u32, port: u16, phase: Phase, nat: u16) -> SessionRecord {
+    SessionRecord {
+        addresses: Addresses {
+            consumer: ip("10.1.1.2").into(),
+            endpoint: ip("10.1.9.4").into(),
+            nat: ip("10.20.99.4").into(),
+            backend: ip("10.20.0.2").into(),
+            consumer_port: port,
+            endpoint_port: 5_432,
+            nat_port: nat,
+            backend_port: 15_432,
+        },
         to_service: (6, 1_700),
         to_consumer: (5, 2_500_000),
+        endpoint,
+        link,
+        opened: Tick(NOW - 120),
+        last: Tick(NOW - 30),
+        attachment: AttachmentId(0),
+        protocol: Protocol::Tcp,
+        phase,
+        end: None,
     }
 }
 
-fn ended(link: u32, cause: FlowEndReason, nat: u16) -> Ended {
-    Ended {
-        link,
-        protocol: Protocol::Tcp,
-        cause,
-        consumer: (ip("10.1.1.2"), 40_000),
-        endpoint: (ip("10.1.9.4"), 5_432),
-        nat: (ip("10.20.99.4"), nat),
-        backend: (ip("10.20.0.2"), 15_432),
-        opened: Tick(NOW - 600),
-        ended: Tick(NOW - 300),
+fn ended(link: u32, cause: FlowEndReason, nat: u16) -> SessionRecord {
+    SessionRecord {
         to_service: (7, 900),
         to_consumer: (8, 4_000),
+        opened: Tick(NOW - 600),
+        ..live(EndpointId(0), link, 40_000, Phase::Closing, nat).ended(cause, Tick(NOW - 300))
     }
 }

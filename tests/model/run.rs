@@ -456,12 +456,12 @@ impl Run {
         let mut reverse = BTreeSet::new();
         let mut all = BTreeMap::new();
         for flow in self.world.flows(self.oracle.now) {
-            let (nat, backend) = ((name(flow.nat.0), flow.nat.1), (name(flow.backend.0), flow.backend.1));
+            let [nat, backend] = [flow.nat(), flow.backend()].map(|(ip, port)| (name(ip), port));
             let protocol = flow.protocol as u8;
             assert!(reverse.insert((protocol, nat, backend)), "two sessions share {nat:?} → {backend:?}");
-            let (consumer, endpoint) = (flow.consumer, flow.endpoint_address);
+            let (consumer, endpoint) = (flow.consumer(), flow.asked());
             let key = (flow.attachment.0, protocol, name(consumer.0), consumer.1, name(endpoint.0), endpoint.1);
-            let held = (nat, backend, flow.state, flow.endpoint.0);
+            let held = (nat, backend, flow.phase.name(), flow.endpoint.0);
             assert!(all.insert(key, held).is_none(), "two sessions for {key:?}");
         }
         all

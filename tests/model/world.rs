@@ -7,7 +7,8 @@ use privlink::dataplane::Worker;
 use privlink::dataplane::counters::VerdictCounts;
 use privlink::dataplane::handoff::Shared;
 use privlink::dataplane::io::memory::{MemorySink, MemorySource};
-use privlink::dataplane::queries::{FlowRecord, Request, Wanted};
+use privlink::dataplane::queries::Request;
+use privlink::dataplane::record::{FlowFilter, SessionRecord};
 use privlink::dataplane::session::Tick;
 use privlink::dataplane::{Forwarder, Position};
 use privlink::snapshot::{Publisher, Snapshot};
@@ -114,13 +115,13 @@ impl World {
     }
 
     /// Every session of every worker.
-    pub(crate) fn flows(&mut self, now: u32) -> Vec<FlowRecord> {
+    pub(crate) fn flows(&mut self, now: u32) -> Vec<SessionRecord> {
         let (reply, listed) = std::sync::mpsc::sync_channel(self.workers.len());
         for questions in &self.questions {
-            questions.push(Request::Flows { wanted: Wanted::default(), limit: usize::MAX, reply: reply.clone() });
+            questions.push(Request::Flows { filter: FlowFilter::default(), limit: usize::MAX, reply: reply.clone() });
         }
         let sent = self.settle(now);
         assert!(sent.iter().all(|(_, frame)| super::run::is_probe(frame)), "a question makes no packet: {sent:?}");
-        listed.try_iter().flatten().collect()
+        listed.try_iter().flat_map(|sessions| sessions.list).collect()
     }
 }

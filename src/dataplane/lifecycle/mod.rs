@@ -11,8 +11,8 @@ use crate::dataplane::counters::{CounterChunk, add, find};
 use crate::dataplane::handoff::Peers;
 use crate::dataplane::nat::ports::PortPools;
 use crate::dataplane::pace::Pace;
-use crate::dataplane::queries::{FlowRecord, Request, Wanted};
-use crate::dataplane::record::{Ended, EndedRing, FlowEndReason};
+use crate::dataplane::queries::{self, Request};
+use crate::dataplane::record::{FlowEndReason, RecordRing};
 use crate::dataplane::session::tcp_state::{Change, Seen, owes_resets, reset_points};
 use crate::dataplane::session::{Addresses, Direction, Phase, Session, Slot, Table, Tick};
 use crate::dataplane::tx::TxQueue;
@@ -61,7 +61,7 @@ pub struct Sessions {
     /// Ends of connections that are asked for their numbers.
     questions: Questions,
     /// Where ended sessions are noted; `None`: nowhere.
-    flow_log: Option<Arc<EndedRing>>,
+    flow_log: Option<Arc<RecordRing>>,
     stopped_at: u32,
 }
 
@@ -87,7 +87,7 @@ impl Sessions {
     }
 
     /// Notes every session that ends in `ring`.
-    pub fn log_to(&mut self, ring: Arc<EndedRing>) {
+    pub fn log_to(&mut self, ring: Arc<RecordRing>) {
         self.flow_log = Some(ring);
     }
 
@@ -103,9 +103,8 @@ impl Sessions {
         if session.protocol != Protocol::Tcp {
             return self.remove(slot, cause, context.now);
         }
-        let addresses = self.table.addresses(slot);
         if session.is_live() {
-            self.leave(&addresses, session, cause, context.now);
+            self.leave(slot, cause, context.now);
         }
         self.reset_ends(slot, tx);
         self.pace.spend();
@@ -150,15 +149,15 @@ impl Sessions {
         self.remove(slot, cause, now);
     }
 
-    /// Removes a session; its port rests as its end demands.
+    /// Removes a session; its port goes into quarantine as its end demands.
     pub(in crate::dataplane) fn remove(&mut self, slot: Slot, cause: FlowEndReason, now: Tick) {
         if self.review.at == Some(slot) {
             self.review.at = self.table.after(slot);
         }
-        let Some((addresses, session)) = self.table.remove(slot) else { return };
-        if session.is_live() {
-            self.leave(&addresses, &session, cause, now);
+        if self.table.get(slot).is_some_and(Session::is_live) {
+            self.leave(slot, cause, now);
         }
+        let Some((addresses, session)) = self.table.remove(slot) else { return };
         if session.tcp.has(Seen::ELSEWHERE) {
             self.peers.shared.unsettle(&session.service_key(&addresses), self.peers.position.worker);
         }
@@ -170,19 +169,15 @@ impl Sessions {
     }
 
     /// A session is live no more: its endpoint and resource have room for another, and its end is noted.
-    pub(in crate::dataplane) fn leave(
-        &self,
-        addresses: &Addresses,
-        session: &Session,
-        cause: FlowEndReason,
-        now: Tick,
-    ) {
-        self.peers.departed.add(&self.peers.shared, (session.endpoint, session.resource, addresses.backend));
+    fn leave(&self, slot: Slot, cause: FlowEndReason, now: Tick) {
+        let (Some(session), Some(record)) = (self.table.get(slot), self.table.view(slot)) else { return };
+        let kind = (session.endpoint, session.resource, record.addresses.backend);
+        self.peers.departed.add(&self.peers.shared, kind);
         if let Some(counters) = find(&self.traffic, session.endpoint) {
             add(&counters.sessions, 1_u64.wrapping_neg());
         }
         if let Some(log) = &self.flow_log {
-            log.push(Ended::new(addresses, session, cause, now));
+            log.push(record.ended(cause, now));
         }
     }
 
@@ -193,7 +188,7 @@ impl Sessions {
         let (limit, addresses) = (idle_limit(session, context), self.table.addresses(slot));
         let leaves = session.phase == Phase::Closing && !session.tcp.has(Seen::LEFT);
         if leaves {
-            self.leave(&addresses, session, FlowEndReason::of_close(session.tcp), context.now);
+            self.leave(slot, FlowEndReason::of_close(session.tcp), context.now);
             // Before its last packet is written: whoever sees that may connect anew, and to another worker.
             self.peers.tell_departed();
             self.closing_queue.push_back(slot);
@@ -209,17 +204,13 @@ impl Sessions {
     }
 
     /// Answers a question from outside the packet path.
-    pub fn answer(&self, request: Request, now: Tick) {
-        let Request::Flows { wanted, limit, reply } = request;
-        let listed = (0..self.table.extent())
-            .filter_map(|position| self.table.occupied(position))
-            .filter_map(|slot| self.table.get(slot).map(|session| (self.table.addresses(slot), session)))
-            .filter(|(addresses, session)| wants(&wanted, addresses, session))
-            .take(limit)
-            .map(|(addresses, session)| record(&addresses, session, self.peers.position.worker, now))
-            .collect();
+    pub(in crate::dataplane) fn answer(&self, request: Request, now: Tick) {
+        let Request::Flows { filter, limit, reply } = request;
+        let slots = (0..self.table.extent()).filter_map(|position| self.table.occupied(position));
+        let all = slots.filter_map(|slot| self.table.view(slot));
+        let list = all.filter(|session| filter.matches(session)).take(limit).collect();
         // The asker may have given up waiting.
-        let _ = reply.try_send(listed);
+        let _ = reply.try_send(queries::Sessions { worker: self.peers.position.worker, now, list });
     }
 
     /// The worker stops, and its live sessions with it: notes as many ends as the flow log has room for, or
@@ -231,9 +222,10 @@ impl Sessions {
                 return true;
             }
             if let Some(slot) = self.table.occupied(self.stopped_at)
-                && let Some(session) = self.table.get(slot).filter(|session| session.is_live())
+                && self.table.get(slot).is_some_and(Session::is_live)
+                && let Some(record) = self.table.view(slot)
             {
-                log.push(Ended::new(&self.table.addresses(slot), session, FlowEndReason::Stopped, now));
+                log.push(record.ended(FlowEndReason::Stopped, now));
             }
             self.stopped_at += 1;
         }
@@ -261,31 +253,5 @@ pub(super) fn ends_towards(a: &Addresses, direction: Direction) -> Ends {
     match direction {
         Direction::ToConsumer => Ends { from: (a.endpoint, a.endpoint_port), to: (a.consumer, a.consumer_port) },
         Direction::ToService => Ends { from: (a.nat, a.nat_port), to: (a.backend, a.backend_port) },
-    }
-}
-
-fn wants(wanted: &Wanted, a: &Addresses, session: &Session) -> bool {
-    wanted.endpoint.is_none_or(|endpoint| endpoint == session.endpoint)
-        && wanted.nat.is_none_or(|nat| nat == (a.nat.ip(), a.nat_port))
-        && wanted.backend.is_none_or(|backend| backend == (a.backend.ip(), a.backend_port))
-}
-
-fn record(a: &Addresses, session: &Session, worker: u16, now: Tick) -> FlowRecord {
-    FlowRecord {
-        worker,
-        endpoint: session.endpoint,
-        link: session.link,
-        attachment: session.consumer_attachment,
-        protocol: session.protocol,
-        consumer: (a.consumer.ip(), a.consumer_port),
-        endpoint_address: (a.endpoint.ip(), a.endpoint_port),
-        nat: (a.nat.ip(), a.nat_port),
-        backend: (a.backend.ip(), a.backend_port),
-        state: session.phase.name(),
-        live: session.is_live(),
-        age: now.since(session.opened),
-        idle_seconds: now.since(session.last_seen) / Tick::PER_SECOND,
-        to_service: session.carried(Direction::ToService),
-        to_consumer: session.carried(Direction::ToConsumer),
     }
 }

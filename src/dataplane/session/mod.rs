@@ -23,6 +23,9 @@ pub mod index;
 /// What few sessions need.
 pub mod rare;
 
+/// A session as it is shown.
+pub mod record;
+
 /// Per-worker table: lookup, insertion, removal.
 pub mod table;
 
@@ -137,6 +140,14 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether it counts as a live session. A closing one does not: it forwards late segments, takes nobody's place under
+    /// a limit, and is the first to go when room is short.
+    #[inline]
+    #[must_use]
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Active | Self::Opening | Self::Established)
+    }
+
     /// Its name in `privlink flows`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -405,12 +416,11 @@ impl Session {
         !matches!(self.phase, Phase::Vacant | Phase::Ended)
     }
 
-    /// Whether it counts as a live session. A closing one does not: it lingers for late segments, takes
-    /// nobody's place under a limit, and is the first to go when room is short.
+    /// See [`Phase::is_live`].
     #[inline]
     #[must_use]
     pub const fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Active | Phase::Opening | Phase::Established)
+        self.phase.is_live()
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::dataplane::record::EndedRing;
+use crate::dataplane::record::RecordRing;
 use record::{Entry, Needle};
 use segments::Segments;
 
@@ -47,7 +47,7 @@ pub type Clock = Box<dyn Fn() -> (u32, Timestamp) + Send + Sync>;
 pub struct FlowLog {
     directory: PathBuf,
     limits: Limits,
-    rings: Vec<Arc<EndedRing>>,
+    rings: Vec<Arc<RecordRing>>,
     clock: Clock,
     writer: Mutex<Writer>,
     records: AtomicU64,
@@ -120,7 +120,7 @@ impl std::fmt::Debug for FlowLog {
 
 impl FlowLog {
     /// A log below the state directory `state`, of the notes in `rings`.
-    pub fn new(state: &Path, limits: Limits, rings: Vec<Arc<EndedRing>>, clock: Clock) -> Self {
+    pub fn new(state: &Path, limits: Limits, rings: Vec<Arc<RecordRing>>, clock: Clock) -> Self {
         Self {
             directory: state.join(DIRECTORY),
             limits,
@@ -150,7 +150,7 @@ impl FlowLog {
     }
 
     /// The ring of each worker.
-    pub fn rings(&self) -> &[Arc<EndedRing>] {
+    pub fn rings(&self) -> &[Arc<RecordRing>] {
         &self.rings
     }
 

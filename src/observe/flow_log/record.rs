@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::dataplane::record::{Ended, FlowEndReason};
+use crate::dataplane::record::{FlowEndReason, SessionRecord};
 use crate::snapshot::Protocol;
 
 /// Bytes of an entry.
@@ -73,12 +73,22 @@ pub struct Record {
 }
 
 impl Record {
-    /// A note as a record, read when the workers' clock said `tick` and the wall's `wall`.
-    pub(super) fn new(note: &Ended, (tick, wall): (u32, Timestamp)) -> Self {
-        let &Ended { link, protocol, cause, consumer, endpoint, nat, backend, to_service, to_consumer, .. } = note;
-        let ended = before(wall, tick.saturating_sub(note.ended.0));
-        let opened = before(ended, note.ended.since(note.opened));
-        Self { link, protocol, cause, consumer, endpoint, nat, backend, opened, ended, to_service, to_consumer }
+    /// An ended session as an entry, read when the workers' clock said `tick` and the wall's `wall`.
+    pub(super) fn new(session: &SessionRecord, (tick, wall): (u32, Timestamp)) -> Self {
+        let ended = before(wall, tick.saturating_sub(session.last.0));
+        Self {
+            link: session.link,
+            protocol: session.protocol,
+            cause: session.end.unwrap_or(FlowEndReason::Stopped),
+            consumer: session.consumer(),
+            endpoint: session.asked(),
+            nat: session.nat(),
+            backend: session.backend(),
+            opened: before(ended, session.last.since(session.opened)),
+            ended,
+            to_service: session.to_service,
+            to_consumer: session.to_consumer,
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::record::LENGTH;
 use super::*;
-use crate::dataplane::record::{Ended, FlowEndReason};
-use crate::snapshot::Protocol;
+use crate::dataplane::record::{Addresses, FlowEndReason, Phase, SessionRecord, Tick};
+use crate::snapshot::{AttachmentId, EndpointId, Protocol};
 
 const HEADER: usize = 32;
 
@@ -31,7 +31,7 @@ impl Lab {
     fn log(&self, limits: Limits, capacity: usize) -> FlowLog {
         let tick = Arc::clone(&self.tick);
         let clock = move || (tick.load(Ordering::Relaxed), wall(tick.load(Ordering::Relaxed)));
-        FlowLog::new(&self.state, limits, vec![Arc::new(EndedRing::new(capacity))], Box::new(clock))
+        FlowLog::new(&self.state, limits, vec![Arc::new(RecordRing::new(capacity))], Box::new(clock))
     }
 
     fn pass(&self, time: Duration) {
@@ -72,21 +72,29 @@ fn wall(tenths: u32) -> Timestamp {
     noon + Duration::from_millis(u64::from(tenths) * 100)
 }
 
-fn note(port: u16, now: u32) -> Ended {
-    use crate::dataplane::record::Tick;
-    let side = |address: [u8; 4], port| (address.into(), port);
-    Ended {
-        link: 7,
-        protocol: Protocol::Tcp,
-        cause: FlowEndReason::Closed,
-        consumer: side([10, 1, 0, 5], 40_000),
-        endpoint: side([10, 1, 9, 4], 5432),
-        nat: side([10, 20, 99, 4], port),
-        backend: side([10, 20, 0, 2], 5432),
-        opened: Tick(now.saturating_sub(600)),
-        ended: Tick(now),
+fn note(port: u16, now: u32) -> SessionRecord {
+    let address = |address: [u8; 4]| std::net::IpAddr::from(address).into();
+    SessionRecord {
+        addresses: Addresses {
+            consumer: address([10, 1, 0, 5]),
+            endpoint: address([10, 1, 9, 4]),
+            nat: address([10, 20, 99, 4]),
+            backend: address([10, 20, 0, 2]),
+            consumer_port: 40_000,
+            endpoint_port: 5432,
+            nat_port: port,
+            backend_port: 5432,
+        },
         to_service: (3, 300),
         to_consumer: (4, 4_000),
+        endpoint: EndpointId(1),
+        link: 7,
+        opened: Tick(now.saturating_sub(600)),
+        last: Tick(now),
+        attachment: AttachmentId(0),
+        protocol: Protocol::Tcp,
+        phase: Phase::Closing,
+        end: Some(FlowEndReason::Closed),
     }
 }
 
@@ -114,7 +122,10 @@ fn an_ended_session_is_found_with_all_that_was_known() {
     let ended = wall(6_000);
     assert_eq!((record.ended, record.opened), (ended, ended - Duration::from_mins(1)), "not when it was written");
     assert_eq!((record.link, record.cause, record.protocol), (7, FlowEndReason::Closed, Protocol::Tcp));
-    assert_eq!((record.consumer, record.to_service, record.to_consumer.1), note(2_000, 0).told());
+    assert_eq!(
+        (record.consumer, record.to_service, record.to_consumer.1),
+        (note(2_000, 0).consumer(), (3, 300), 4_000)
+    );
     assert!(found(&log, 2_002).records.is_empty());
     let elsewhere = SocketAddr::from(([10, 20, 0, 3], 5432));
     let narrowed = Sought { backend: Some(elsewhere), ..sought(2_000) };
@@ -125,12 +136,6 @@ fn an_ended_session_is_found_with_all_that_was_known() {
         assert_eq!(then.records.len() == 1, alive, "{seconds} s from its end");
     }
     assert_eq!((log.records(), log.lost(), found(&log, 2_000).losses), (2, 0, Losses::default()));
-}
-
-impl Ended {
-    fn told(&self) -> ((std::net::IpAddr, u16), (u64, u64), u64) {
-        (self.consumer, self.to_service, self.to_consumer.1)
-    }
 }
 
 #[test]
