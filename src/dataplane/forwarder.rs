@@ -149,7 +149,7 @@ impl Forwarder {
         let more_questions = sessions.question_slice(tx, context);
         if context.now.since(self.ports_published) >= Tick::PER_SECOND {
             self.ports_published = context.now;
-            sessions.ports.forget_rested(context.now);
+            sessions.ports.forget_unused(context.now);
             self.published.publish_nat_ports(sessions.ports.usage(context.now));
             self.published.publish_probes(sessions.table.probes());
         }

@@ -11,7 +11,7 @@ use crate::dataplane::Context;
 use crate::dataplane::handoff::RxMeta;
 use crate::dataplane::lifecycle::Sessions;
 use crate::dataplane::nat::rewrite::Translation;
-use crate::dataplane::session::{Direction, FlowKey, Session, tcp_state::Seen};
+use crate::dataplane::session::{Direction, FlowKey, Session, tcp_state::TcpFlags};
 use crate::dataplane::tx::TxQueue;
 use crate::snapshot::DropReason;
 use crate::snapshot::Protocol;
@@ -144,8 +144,12 @@ fn answering(message: &ErrorMessage<'_>, meta: &RxMeta) -> FlowKey {
 fn is_in_flight(session: &Session, direction: Direction, message: &ErrorMessage<'_>) -> bool {
     let Some(sequence) = message.quote.sequence else { return true };
     let (sent, heard, known) = match direction {
-        Direction::ToConsumer => (session.to_service, session.to_consumer, [Seen::CONSUMER_SEQ, Seen::PROVIDER_ACK]),
-        Direction::ToService => (session.to_consumer, session.to_service, [Seen::PROVIDER_SEQ, Seen::CONSUMER_ACK]),
+        Direction::ToConsumer => {
+            (session.to_service, session.to_consumer, [TcpFlags::CONSUMER_SEQ, TcpFlags::PROVIDER_ACK])
+        }
+        Direction::ToService => {
+            (session.to_consumer, session.to_service, [TcpFlags::PROVIDER_SEQ, TcpFlags::CONSUMER_ACK])
+        }
     };
     if !session.tcp.has(known[0]) {
         return false;

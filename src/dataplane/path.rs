@@ -17,7 +17,7 @@ use super::nat::classify::{NotAFlow, Packet, Rx, classify};
 use super::nat::rewrite::Translation;
 use super::nat::{Rewriter, fit};
 use super::session::index::{Candidate, Hash};
-use super::session::{Direction, Hit, Pair, Session, Table, tcp_state};
+use super::session::{Direction, Hit, Pair, Session, SessionFlags, Table, tcp_state};
 use super::tx::{Transmit, TxQueue};
 use super::verdict::Verdict;
 use crate::snapshot::{AttachmentId, DropReason, Protocol};
@@ -96,7 +96,7 @@ pub(super) fn pass<'a>(
     let to = session.leaves_by(direction);
     account(&sessions.traffic, session, direction, packet);
     let translation = Translation::of(session, leaves, direction);
-    if session.way.pair() == Pair::Mixed {
+    if session.families.pair() == Pair::Mixed {
         return nat.translate(frame, packet, &translation, to);
     }
     Ok(nat.rewrite(frame, packet, &translation, to))
@@ -143,7 +143,7 @@ pub(super) fn parse(frames: &mut Batch, attachment: AttachmentId, table: &Table,
 fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {
     context.snapshot.generation(session.endpoint) == Some(session.generation)
         && session.is_live()
-        && !session.is_limited
+        && !session.flags.has(SessionFlags::LIMITED)
         && context.now.since(session.last_seen) <= session.idle_limit
         && packet.hops > 1
         && fit::surely(session, frame, packet, direction, context)

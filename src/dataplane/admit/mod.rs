@@ -8,7 +8,7 @@ use crate::dataplane::lifecycle::rules::{first_idle_limit, query};
 use crate::dataplane::nat::classify::{Packet, Rx};
 use crate::dataplane::nat::ports::{Claim, PoolKey, Reserved};
 use crate::dataplane::record::FlowEndReason;
-use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::Seen};
+use crate::dataplane::session::{Addresses, Admitted, FlowKey, Phase, Session, Slot, Tick, tcp_state::TcpFlags};
 use crate::dataplane::tx::TxQueue;
 use crate::snapshot::DropReason;
 use crate::snapshot::policy::{Denial, is_spoofed, judge};
@@ -152,7 +152,7 @@ fn make_room(
     Ok(())
 }
 
-/// Reserves a NAT address and port: never-used ports of every NAT address first, then rested ones, then what a
+/// Reserves a NAT address and port: never-used ports of every NAT address first, then used ones, then what a
 /// half-open session gives.
 /// A consumer keeps to one NAT address as long as it has ports (RFC 4787 REQ-2, paired pooling).
 fn reserve(
@@ -176,7 +176,7 @@ fn reserve(
             return Ok(*kept);
         }
     }
-    for round in [Round::Fresh, Round::Rested, Round::HalfOpen] {
+    for round in [Round::Fresh, Round::Used, Round::HalfOpen] {
         if round == Round::HalfOpen {
             let pools: Vec<PoolKey> = pool.iter().copied().map(pool_of).collect();
             // Another worker may have a port without anybody's giving way.
@@ -188,7 +188,7 @@ fn reserve(
         for nat in pool.iter().cycle().skip(first).take(pool.len()).copied() {
             let from = pool_of(nat);
             let reserved = match round {
-                Round::Rested => sessions.ports.reserve_rested(from, claim),
+                Round::Used => sessions.ports.reserve_used(from, claim),
                 Round::Fresh | Round::HalfOpen => sessions.ports.reserve_fresh(from, claim, &mut sessions.random),
             };
             if let Some(reserved) = reserved {
@@ -214,7 +214,7 @@ fn reclaim(sessions: &mut Sessions, reserved: &Reserved, from: &PoolKey, tx: &mu
     let Some(slot) = reserved.reclaim else { return };
     let holds_it = sessions.table.get(slot).is_some_and(|session| {
         session.phase != Phase::Vacant
-            && session.tcp.has(Seen::EXACT_CLOSE)
+            && session.tcp.has(TcpFlags::EXACT_CLOSE)
             && session.nat_port == reserved.port
             && PoolKey::of(&sessions.table.addresses(slot), session.protocol) == *from
     });
@@ -256,8 +256,8 @@ fn insert(
 enum Round {
     /// Among those never used.
     Fresh,
-    /// Among those that have rested.
-    Rested,
+    /// Among those whose quarantine is over.
+    Used,
     /// What a half-open session gives back.
     HalfOpen,
 }

@@ -13,8 +13,8 @@ use crate::dataplane::nat::ports::PortPools;
 use crate::dataplane::pace::Pace;
 use crate::dataplane::queries::{self, Request};
 use crate::dataplane::record::{FlowEndReason, RecordRing};
-use crate::dataplane::session::tcp_state::{Change, Seen, owes_resets, reset_points};
-use crate::dataplane::session::{Addresses, Direction, Phase, Session, Slot, Table, Tick};
+use crate::dataplane::session::tcp_state::{Change, owes_resets, reset_points};
+use crate::dataplane::session::{Addresses, Direction, Phase, Session, SessionFlags, Slot, Table, Tick};
 use crate::dataplane::tx::TxQueue;
 use crate::dataplane::{Context, Position};
 use crate::snapshot::{AttachmentId, DropReason, Protocol};
@@ -116,8 +116,8 @@ impl Sessions {
         session.phase = Phase::Ended;
         session.last_seen = context.now;
         session.idle_limit = TOMBSTONE;
-        if !session.tcp.has(Seen::LEFT) {
-            session.tcp.set(Seen::LEFT);
+        if !session.flags.has(SessionFlags::DEPARTED) {
+            session.flags.set(SessionFlags::DEPARTED);
             self.closing_queue.push_back(slot);
         }
         self.ask_ended(slot, context);
@@ -158,7 +158,7 @@ impl Sessions {
             self.leave(slot, cause, now);
         }
         let Some((addresses, session)) = self.table.remove(slot) else { return };
-        if session.tcp.has(Seen::ELSEWHERE) {
+        if session.flags.has(SessionFlags::ELSEWHERE) {
             self.peers.shared.unsettle(&session.service_key(&addresses), self.peers.position.worker);
         }
         if session.phase == Phase::Opening && cause == FlowEndReason::Reclaimed {
@@ -186,7 +186,7 @@ impl Sessions {
     pub(in crate::dataplane) fn phase_changed(&mut self, slot: Slot, change: Change, context: &Context<'_>) {
         let Some(session) = self.table.get(slot) else { return };
         let (limit, addresses) = (idle_limit(session, context), self.table.addresses(slot));
-        let leaves = session.phase == Phase::Closing && !session.tcp.has(Seen::LEFT);
+        let leaves = session.phase == Phase::Closing && !session.flags.has(SessionFlags::DEPARTED);
         if leaves {
             self.leave(slot, FlowEndReason::of_close(session.tcp), context.now);
             // Before its last packet is written: whoever sees that may connect anew, and to another worker.
@@ -196,7 +196,7 @@ impl Sessions {
         let Some(session) = self.table.get_mut(slot) else { return };
         session.idle_limit = limit;
         if leaves {
-            session.tcp.set(Seen::LEFT);
+            session.flags.set(SessionFlags::DEPARTED);
         }
         if change == Change::ExactClose {
             self.ports.close(&addresses, session, slot, context.now);

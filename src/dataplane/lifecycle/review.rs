@@ -8,7 +8,7 @@ use super::rules::{idle_limit, still_admitted};
 use crate::dataplane::Context;
 use crate::dataplane::record::FlowEndReason;
 use crate::dataplane::session::rare::Why;
-use crate::dataplane::session::{Phase, Slot, Tick};
+use crate::dataplane::session::{Phase, SessionFlags, Slot, Tick};
 use crate::dataplane::tx::TxQueue;
 use crate::snapshot::{EndpointId, Generation};
 
@@ -150,7 +150,7 @@ impl Sessions {
             if let (Some(session), Some(current)) = (self.table.get_mut(slot), current) {
                 session.generation = current;
                 session.idle_limit = limit;
-                session.is_limited = is_limited;
+                session.flags.put(SessionFlags::LIMITED, is_limited);
             }
         }
         if is_doubtful {

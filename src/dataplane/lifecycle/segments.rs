@@ -10,7 +10,7 @@ use crate::dataplane::nat::classify::Packet;
 use crate::dataplane::nat::{fit, rewrite};
 use crate::dataplane::record::FlowEndReason;
 use crate::dataplane::session::rare::{Asked, Rival, Why};
-use crate::dataplane::session::tcp_state::{self, Change, LATE_ACK, Seen};
+use crate::dataplane::session::tcp_state::{self, Change, LATE_ACK, TcpFlags};
 use crate::dataplane::session::{Direction, FlowState, Hit, Phase, Session, Slot, Tick};
 use crate::dataplane::tx::TxQueue;
 use crate::snapshot::DropReason;
@@ -178,7 +178,7 @@ impl Sessions {
         let Some(session) = self.table.get_mut(slot) else { return };
         rival.numbers.exchange(session);
         let noted = tcp_state::track(session, direction, segment, scale);
-        let over = session.tcp.has(Seen::EXACT_CLOSE);
+        let over = session.tcp.has(TcpFlags::EXACT_CLOSE);
         rival.numbers.exchange(session);
         if noted.is_none() {
             return;
@@ -232,7 +232,7 @@ impl Sessions {
             self.end(slot, FlowEndReason::Revoked, tx, context);
             return Some(DropReason::SessionLimit);
         }
-        if session.tcp.has(Seen::EXACT_CLOSE) {
+        if session.tcp.has(TcpFlags::EXACT_CLOSE) {
             self.ports.reopen(&addresses, session);
         }
         tcp_state::revive(self.table.get_mut(slot)?);

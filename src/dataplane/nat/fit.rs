@@ -7,7 +7,7 @@
 use crate::dataplane::Context;
 use crate::dataplane::handoff::RxMeta;
 use crate::dataplane::nat::classify::Packet;
-use crate::dataplane::session::{Direction, Session, Way};
+use crate::dataplane::session::{Direction, Families, Session};
 use crate::snapshot::{AttachmentId, PathMtus, Protocol};
 use crate::wire::headers::TCP_HEADER;
 use crate::wire::{Version, vnet};
@@ -42,9 +42,9 @@ pub(in crate::dataplane) fn surely(
 ) -> bool {
     let mtu = usize::from(context.snapshot.mtu(session.leaves_by(direction)));
     let length = packet.wire_length();
-    match session.way {
-        Way::V4 | Way::V6 => length <= mtu,
-        Way::MIXED => {
+    match session.families {
+        Families::V4 | Families::V6 => length <= mtu,
+        Families::MIXED => {
             let grown = length + GROWTH;
             grown <= mtu
                 && (grown <= EVERY_LINK || !may_cut(frame, packet))

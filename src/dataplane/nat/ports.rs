@@ -2,12 +2,12 @@
 //! backends, never within one (RFC 4787 REQ-3, RFC 7857 §3; `docs/decisions.md`). Each worker
 //! hands out only its own range, so no two workers ever meet.
 //!
-//! A port is fresh (never used), held by a session, or resting in a queue after one. Fresh ports go
-//! first, at random (RFC 6056); a rested one is reused only when none is left: at least 1 s after an
+//! A port is fresh (never used), held by a session, or in quarantine after one. Fresh ports go
+//! first, at random (RFC 6056); a used one is taken again only when none is left: at least 1 s after an
 //! exact close, 120 s after any other end (RFC 6888 REQ-8).
 //!
-//! Endpoints of one resource share its ports (`share`). What an endpoint holds of a pool includes what rests
-//! after it: whoever opens and abandons sessions fast enough would otherwise take every port without holding any.
+//! Endpoints of one resource share its ports (`share`). What an endpoint holds of a pool includes what is in
+//! quarantine after it: whoever opens and abandons sessions fast enough would otherwise take every port without holding any.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
@@ -16,16 +16,16 @@ use std::hash::RandomState;
 
 use crate::dataplane::counters::{FullPool, NatPortUse, NatPorts};
 use crate::dataplane::nat::port_bits::Bits;
-use crate::dataplane::session::{Addresses, Phase, Session, Slot, Tick, tcp_state::Seen};
+use crate::dataplane::session::{Addresses, Phase, Session, Slot, Tick, tcp_state::TcpFlags};
 use crate::dataplane::share::FairShare;
 use crate::snapshot::{EndpointId, Protocol, steering};
 use crate::wire::Address;
 
-/// Rest after both ends agreed that the connection is over.
-const REST_EXACT: u32 = Tick::PER_SECOND;
+/// Quarantine after both ends agreed that the connection is over.
+const QUARANTINE_EXACT: u32 = Tick::PER_SECOND;
 
-/// Rest after any other end.
-const REST_OTHER: u32 = 120 * Tick::PER_SECOND;
+/// Quarantine after any other end.
+const QUARANTINE_OTHER: u32 = 120 * Tick::PER_SECOND;
 
 /// What shares one range of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +64,7 @@ pub struct Claim {
 pub struct Reserved {
     /// The port (or echo identifier).
     pub port: u16,
-    /// A session that closed exactly and lingers; check that it still holds this port.
+    /// A session that closed exactly and still forwards late segments; check that it still holds this port.
     pub reclaim: Option<Slot>,
 }
 
@@ -82,12 +82,12 @@ struct PortSet {
     fresh_left: u32,
     /// Ports that each endpoint holds or abandoned, from the time on that the pool has a bitmap.
     holders: Option<Box<Holders>>,
-    /// Closed exactly; the session may still linger to forward late segments.
-    closed: VecDeque<Resting<Slot>>,
+    /// Closed exactly; the session may still be there to forward late segments.
+    closed: VecDeque<Quarantined<Slot>>,
     /// Ended otherwise.
-    ended: VecDeque<Resting<EndpointId>>,
-    /// Sessions in the table whose port rests in `closed` already.
-    closing_queue: u32,
+    ended: VecDeque<Quarantined<EndpointId>>,
+    /// Sessions in the table whose port is in `closed` already.
+    closing: u32,
 }
 
 /// Which ports of the range were never used.
@@ -105,9 +105,9 @@ const FEW: usize = 32;
 
 type Holders = HashMap<EndpointId, u32, RandomState>;
 
-/// A port that rests, and what is left of its session.
+/// A port in quarantine, and what is left of its session.
 #[derive(Clone, Copy, Debug)]
-struct Resting<T> {
+struct Quarantined<T> {
     port: u16,
     since: Tick,
     of: T,
@@ -133,17 +133,17 @@ impl PortPools {
         Some(Reserved { port: first + offset, reclaim: None })
     }
 
-    /// Reserves a port that has rested long enough, longest rest first.
-    pub fn reserve_rested(&mut self, key: PoolKey, claim: Claim) -> Option<Reserved> {
+    /// Reserves a used port whose quarantine is over, the longest unused first.
+    pub fn reserve_used(&mut self, key: PoolKey, claim: Claim) -> Option<Reserved> {
         let size = self.size();
         let set = self.pools.get_mut(&key)?;
         if !set.has_room(size, claim) {
             return None;
         }
-        let reserved = if let Some(closed) = pop_rested(&mut set.closed, claim.now, REST_EXACT) {
+        let reserved = if let Some(closed) = pop_free(&mut set.closed, claim.now, QUARANTINE_EXACT) {
             Reserved { port: closed.port, reclaim: Some(closed.of) }
         } else {
-            let ended = pop_rested(&mut set.ended, claim.now, REST_OTHER)?;
+            let ended = pop_free(&mut set.ended, claim.now, QUARANTINE_OTHER)?;
             set.let_go(ended.of);
             Reserved { port: ended.port, reclaim: None }
         };
@@ -151,11 +151,11 @@ impl PortPools {
         Some(reserved)
     }
 
-    /// Notes that `session` at `slot` closed exactly: its port may be reused although the session lingers.
+    /// Notes that `session` at `slot` closed exactly: its port may be reused although the session is still there.
     pub fn close(&mut self, addresses: &Addresses, session: &Session, slot: Slot, now: Tick) {
         if let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) {
-            set.closed.push_back(Resting { port: session.nat_port, since: now, of: slot });
-            set.closing_queue += 1;
+            set.closed.push_back(Quarantined { port: session.nat_port, since: now, of: slot });
+            set.closing += 1;
             set.let_go(session.endpoint);
         }
     }
@@ -164,7 +164,7 @@ impl PortPools {
     pub fn reopen(&mut self, addresses: &Addresses, session: &Session) {
         let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) else { return };
         if set.take_closed(session.nat_port) {
-            set.closing_queue = set.closing_queue.saturating_sub(1);
+            set.closing = set.closing.saturating_sub(1);
             set.take(session.endpoint);
         }
     }
@@ -184,12 +184,12 @@ impl PortPools {
     /// Gives back the port of a removed session, unless its exact close has done so already.
     pub fn release(&mut self, addresses: &Addresses, session: &Session, now: Tick) {
         let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) else { return };
-        if session.tcp.has(Seen::EXACT_CLOSE) {
-            set.closing_queue = set.closing_queue.saturating_sub(1);
+        if session.tcp.has(TcpFlags::EXACT_CLOSE) {
+            set.closing = set.closing.saturating_sub(1);
         } else {
-            // One that was reset has rested since, whatever remembered it.
+            // The quarantine of one that was reset began then, whatever remembered it.
             let since = if session.phase == Phase::Ended { session.last_seen } else { now };
-            set.ended.push_back(Resting { port: session.nat_port, since, of: session.endpoint });
+            set.ended.push_back(Quarantined { port: session.nat_port, since, of: session.endpoint });
         }
     }
 
@@ -213,13 +213,13 @@ impl PortPools {
         self.range
     }
 
-    /// Drops pools whose ports have all rested: their backends may be long gone.
-    pub fn forget_rested(&mut self, now: Tick) {
+    /// Drops pools whose ports are all out of quarantine: their backends may be long gone.
+    pub fn forget_unused(&mut self, now: Tick) {
         let size = self.size();
-        let rested = |last: Option<Tick>| last.is_none_or(|since| now.since(since) >= REST_OTHER);
+        let is_over = |last: Option<Tick>| last.is_none_or(|since| now.since(since) >= QUARANTINE_OTHER);
         self.pools.retain(|_, set| {
             let last = (set.closed.back().map(|port| port.since), set.ended.back().map(|port| port.since));
-            set.held(size) > 0 || set.closing_queue > 0 || !rested(last.0) || !rested(last.1)
+            set.held(size) > 0 || set.closing > 0 || !is_over(last.0) || !is_over(last.1)
         });
     }
 
@@ -251,26 +251,19 @@ impl PortPools {
 impl PortSet {
     fn new(size: u32) -> Self {
         let fresh = Fresh::AllBut(Vec::new());
-        Self {
-            fresh,
-            fresh_left: size,
-            holders: None,
-            closed: VecDeque::new(),
-            ended: VecDeque::new(),
-            closing_queue: 0,
-        }
+        Self { fresh, fresh_left: size, holders: None, closed: VecDeque::new(), ended: VecDeque::new(), closing: 0 }
     }
 
     fn held(&self, size: u32) -> u32 {
-        let resting = u32::try_from(self.closed.len() + self.ended.len()).unwrap_or(u32::MAX);
-        size.saturating_sub(self.fresh_left).saturating_sub(resting)
+        let quarantined = u32::try_from(self.closed.len() + self.ended.len()).unwrap_or(u32::MAX);
+        size.saturating_sub(self.fresh_left).saturating_sub(quarantined)
     }
 
-    /// Whether neither a fresh port nor one that has rested is left.
+    /// Whether neither a fresh port nor one out of quarantine is left.
     fn is_full(&self, now: Tick) -> bool {
         let first = (self.closed.front().map(|port| port.since), self.ended.front().map(|port| port.since));
-        let rests = |since: Option<Tick>, rest| since.is_none_or(|since| now.since(since) < rest);
-        self.fresh_left == 0 && rests(first.0, REST_EXACT) && rests(first.1, REST_OTHER)
+        let lasts = |since: Option<Tick>, span| since.is_none_or(|since| now.since(since) < span);
+        self.fresh_left == 0 && lasts(first.0, QUARANTINE_EXACT) && lasts(first.1, QUARANTINE_OTHER)
     }
 
     /// Whether the claimant may have one of the ports that are left, if any is.
@@ -281,14 +274,14 @@ impl PortSet {
         if free > common.kept() as usize {
             return true;
         }
-        let rested = self.ended.partition_point(|port| claim.now.since(port.since) >= REST_OTHER);
-        let taken = size.saturating_sub(u32::try_from(free + rested).unwrap_or(size));
+        let free_again = self.ended.partition_point(|port| claim.now.since(port.since) >= QUARANTINE_OTHER);
+        let taken = size.saturating_sub(u32::try_from(free + free_again).unwrap_or(size));
         common.is_fair(taken, holders.get(&claim.endpoint).copied().unwrap_or(0))
     }
 
-    /// Takes a port out of those that rest after an exact close; most likely it is one of the last.
+    /// Takes a port out of those in quarantine after an exact close; most likely it is one of the last.
     fn take_closed(&mut self, port: u16) -> bool {
-        let found = self.closed.iter().rposition(|resting| resting.port == port);
+        let found = self.closed.iter().rposition(|quarantined| quarantined.port == port);
         found.and_then(|at| self.closed.remove(at)).is_some()
     }
 
@@ -338,8 +331,8 @@ impl PortSet {
     }
 }
 
-fn pop_rested<T>(queue: &mut VecDeque<Resting<T>>, now: Tick, rest: u32) -> Option<Resting<T>> {
-    queue.pop_front_if(|port| now.since(port.since) >= rest)
+fn pop_free<T>(queue: &mut VecDeque<Quarantined<T>>, now: Tick, span: u32) -> Option<Quarantined<T>> {
+    queue.pop_front_if(|port| now.since(port.since) >= span)
 }
 
 #[cfg(test)]
@@ -410,30 +403,30 @@ mod tests {
         let mut closed = session(1);
         let key = key(1);
         drain(&mut pools, key);
-        closed.tcp.set(Seen::EXACT_CLOSE);
+        closed.tcp.set(TcpFlags::EXACT_CLOSE);
         pools.close(&addresses(1), &closed, Slot(4), Tick(100));
         pools.release(&addresses(1), &closed, Tick(105));
         let ended = session(5);
         pools.release(&addresses(5), &ended, Tick(100));
-        assert_eq!(pools.reserve_rested(key, alone(109)), None);
+        assert_eq!(pools.reserve_used(key, alone(109)), None);
         let first = Reserved { port: closed.nat_port, reclaim: Some(Slot(4)) };
-        assert_eq!(pools.reserve_rested(key, alone(110)), Some(first));
-        assert_eq!(pools.reserve_rested(key, alone(1_299)), None, "released once, not twice");
+        assert_eq!(pools.reserve_used(key, alone(110)), Some(first));
+        assert_eq!(pools.reserve_used(key, alone(1_299)), None, "released once, not twice");
         let second = Reserved { port: ended.nat_port, reclaim: None };
-        assert_eq!(pools.reserve_rested(key, alone(1_300)), Some(second));
+        assert_eq!(pools.reserve_used(key, alone(1_300)), Some(second));
     }
 
     /// Of two endpoints, one opens sessions as fast as it can and leaves them to time out; the other always finds
     /// a port (issue: fair share), and nothing is kept from the first once it is alone.
     #[test]
-    fn what_an_endpoint_abandons_counts_as_its_own_until_it_has_rested() {
+    fn what_an_endpoint_abandons_counts_as_its_own_until_its_quarantine_is_over() {
         let mut pools = PortPools::new(0, 1);
         let (key, mut random) = (key(1), fastrand::Rng::with_seed(5));
         let claim = |endpoint, sharers, now| Claim { endpoint: EndpointId(endpoint), sharers, now: Tick(now) };
         let greedy = Session { endpoint: EndpointId(1), ..session(1) };
         let mut take = |pools: &mut PortPools, claim| {
-            let rested = |pools: &mut PortPools| pools.reserve_rested(key, claim);
-            pools.reserve_fresh(key, claim, &mut random).or_else(|| rested(pools)).map(|reserved| reserved.port)
+            let used = |pools: &mut PortPools| pools.reserve_used(key, claim);
+            pools.reserve_fresh(key, claim, &mut random).or_else(|| used(pools)).map(|reserved| reserved.port)
         };
         let flood = |take: &mut dyn FnMut(&mut PortPools, Claim) -> Option<u16>, pools: &mut PortPools, claim| {
             std::iter::from_fn(|| take(pools, claim)).count()
@@ -442,14 +435,14 @@ mod tests {
         let first = flood(&mut take, &mut pools, claim(1, 2, 0));
         assert_eq!(first, 64_512 - kept);
         assert!(take(&mut pools, claim(2, 2, 0)).is_some());
-        // All of the flood times out: its ports rest for two minutes, and are held against it.
+        // All of the flood times out: its ports are in quarantine for two minutes, and are held against it.
         for port in 0..first {
             let ended = Session { nat_port: 1_024 + port as u16, ..greedy };
             pools.release(&addresses(1), &ended, Tick(10));
         }
         assert_eq!(take(&mut pools, claim(1, 2, 20)), None);
         assert!(take(&mut pools, claim(2, 2, 20)).is_some());
-        // They have rested; the flood begins anew.
+        // Their quarantine is over; the flood begins anew.
         let again = flood(&mut take, &mut pools, claim(1, 2, 2_000));
         assert!((60_000..=64_512 - kept).contains(&again), "{again}");
         for port in 0..20 {

@@ -16,7 +16,7 @@ use crate::dataplane::nat::classify::{NotAFlow, Rx, classify};
 use crate::dataplane::nat::fit::{Fit, Onward, fit};
 use crate::dataplane::nat::{Rewriter, super_packet};
 use crate::dataplane::record::FlowEndReason;
-use crate::dataplane::session::{Addresses, Direction, FlowKey, Hit, Pair, Phase, Slot, tcp_state::Seen};
+use crate::dataplane::session::{Addresses, Direction, FlowKey, Hit, Pair, Phase, SessionFlags, Slot};
 use crate::dataplane::verdict::Verdict;
 use crate::snapshot::{DropReason, Protocol};
 use crate::wire::headers::{ACK, RST};
@@ -130,7 +130,7 @@ fn note_if_elsewhere(sessions: &mut Sessions, slot: Slot, key: &FlowKey, context
         return;
     }
     if let Some(session) = sessions.table.get_mut(slot) {
-        session.tcp.set(Seen::ELSEWHERE);
+        session.flags.set(SessionFlags::ELSEWHERE);
         peers.shared.settle(*key, peers.position.worker);
     }
 }
@@ -237,7 +237,7 @@ fn fit_and_pass<'a>(
     let Some(session) = sessions.table.get(slot) else { return Verdict::Drop(sessions.vanished()) };
     let addresses = sessions.table.addresses(slot);
     let (version, unfit) = (packet.version, packet.lacks_checksum(frame));
-    if session.way.pair() == Pair::Mixed && version == Version::V6 && unfit {
+    if session.families.pair() == Pair::Mixed && version == Version::V6 && unfit {
         return Verdict::Drop(DropReason::BadChecksum);
     }
     let mtu = context.snapshot.mtu(session.leaves_by(direction));
@@ -266,7 +266,8 @@ fn fit_and_pass<'a>(
         return Verdict::Drop(deny(&Rx { frame, packet, meta }, refusal, answers, tx, context));
     }
     let Some(session) = sessions.table.get(slot) else { return Verdict::Drop(sessions.vanished()) };
-    if session.is_limited && !rates::pays(&sessions.traffic, session, packet, direction, context) {
+    if session.flags.has(SessionFlags::LIMITED) && !rates::pays(&sessions.traffic, session, packet, direction, context)
+    {
         return Verdict::Drop(DropReason::RateLimited);
     }
     let Fit::Cut(limit) = fit else { return pass(frame, packet, hit, sessions, tx, nat, context).into() };

@@ -36,13 +36,13 @@ mod flood;
 pub mod tcp_state;
 
 /// What decides whether a session's packet fits.
-mod way;
+mod families;
 
 /// The windows that both ends of a TCP connection announce.
 pub mod windows;
 
+pub use families::Families;
 pub use table::Table;
-pub use way::Way;
 
 /// Time in tenths of a second since the daemon's start, from a clock that never jumps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -232,13 +232,13 @@ pub struct Session {
     /// Server's port; 0 for ICMP echo.
     pub backend_port: u16,
     /// Which families its sides are of, and whether it is narrow.
-    pub way: Way,
+    pub families: Families,
     /// Protocol.
     pub protocol: Protocol,
     /// Where it stands in its life.
     pub phase: Phase,
-    /// Whether a rate limits its traffic: its packets take the slow path, so that all others pay nothing for it.
-    pub is_limited: bool,
+    /// What holds of it beside its phase.
+    pub flags: SessionFlags,
     /// Where consumer packets arrive.
     pub consumer_attachment: AttachmentId,
     /// Where provider packets arrive.
@@ -248,7 +248,7 @@ pub struct Session {
     /// Target (subresource and member) it was admitted to.
     pub target: TargetId,
     /// What has been seen of the TCP exchange; see [`tcp_state`].
-    pub tcp: tcp_state::Seen,
+    pub tcp: tcp_state::TcpFlags,
     /// What passed lately in either direction.
     pub(super) recent: carried::Recent,
     /// The endpoint that admitted it.
@@ -279,6 +279,36 @@ pub struct Session {
     pub link: u32,
     /// When it was opened.
     pub opened: Tick,
+}
+
+/// What holds of a session, whatever its connection is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionFlags(u8);
+
+impl SessionFlags {
+    /// A rate limits its traffic: its packets take the slow path, so that all others pay nothing for it.
+    pub const LIMITED: Self = Self(1);
+    /// Admitted by another worker than the one steering names.
+    pub const ELSEWHERE: Self = Self(1 << 1);
+    /// Live no more: its endpoint counts it no longer.
+    pub const DEPARTED: Self = Self(1 << 2);
+
+    /// Whether all bits of `other` are set.
+    #[inline]
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Sets the bits of `other`.
+    pub const fn set(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Sets or clears the bits of `other`.
+    pub const fn put(&mut self, other: Self, on: bool) {
+        self.0 = self.0 & !other.0 | if on { other.0 } else { 0 };
+    }
 }
 
 /// The session that a packet belongs to, and the direction in which it goes.
@@ -312,10 +342,10 @@ impl Session {
             endpoint_port: a.endpoint_port,
             nat_port: a.nat_port,
             backend_port: a.backend_port,
-            way: a.pair().into(),
+            families: a.pair().into(),
             protocol,
             phase: if protocol == Protocol::Tcp { Phase::Opening } else { Phase::Active },
-            is_limited: admitted.is_limited,
+            flags: if admitted.is_limited { SessionFlags::LIMITED } else { SessionFlags::default() },
             consumer_attachment: admitted.consumer_attachment,
             provider_attachment: admitted.provider_attachment,
             address_delta: checksum::delta(before, after),
@@ -324,7 +354,7 @@ impl Session {
             last_seen: now,
             idle_limit: admitted.idle_limit,
             target: admitted.target,
-            tcp: tcp_state::Seen::default(),
+            tcp: tcp_state::TcpFlags::default(),
             recent: carried::Recent::default(),
             carried: [carried::Carried::default(); 2],
             windows: windows::Windows::default(),
@@ -443,7 +473,7 @@ pub struct Admitted {
     pub target: TargetId,
     /// See [`Session::idle_limit`].
     pub idle_limit: u32,
-    /// See [`Session::is_limited`].
+    /// See [`SessionFlags::LIMITED`].
     pub is_limited: bool,
 }
 

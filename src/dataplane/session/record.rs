@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Addresses, Direction, Phase, Slot, Table, Tick, tcp_state::Seen};
+use super::{Addresses, Direction, Phase, Slot, Table, Tick, tcp_state::TcpFlags};
 use crate::snapshot::{AttachmentId, EndpointId, Protocol};
 
 /// Why a session is live no more.
@@ -42,8 +42,8 @@ impl FlowEndReason {
     }
 
     /// How a session that closes came to it.
-    pub(in crate::dataplane) const fn of_close(seen: Seen) -> Self {
-        let fins = seen.has(Seen::CONSUMER_FIN) && seen.has(Seen::PROVIDER_FIN);
+    pub(in crate::dataplane) const fn of_close(seen: TcpFlags) -> Self {
+        let fins = seen.has(TcpFlags::CONSUMER_FIN) && seen.has(TcpFlags::PROVIDER_FIN);
         if fins { Self::Closed } else { Self::Reset }
     }
 }

@@ -61,7 +61,7 @@ impl Table {
     #[inline]
     pub fn leaving(&mut self, Hit { session: slot, direction }: Hit) -> Option<(&mut Session, [Address; 2])> {
         let session = self.arena.get_mut(slot)?;
-        let leaves = match session.way.pair() {
+        let leaves = match session.families.pair() {
             Pair::V4 => session.leaves_with(direction).map(Address::v4),
             Pair::V6 | Pair::Mixed => {
                 let [consumer, endpoint, nat, backend] = four(&self.wide, session);
@@ -140,7 +140,7 @@ impl Table {
     /// Whether packets with `key` belong to `direction` of `session`.
     #[inline(always)]
     fn has_key(&self, session: &Session, direction: Direction, key: &FlowKey) -> bool {
-        if session.way.pair() == Pair::V4 {
+        if session.families.pair() == Pair::V4 {
             return session.has_v4_key(direction, key);
         }
         let addresses = self.addresses_of(session);
@@ -186,7 +186,7 @@ impl Table {
         }
         let hashes = (self.hash(&session.service_key(addresses)), self.hash(&session.consumer_key(addresses)));
         let endpoint = session.endpoint;
-        if session.way.pair() != Pair::V4 {
+        if session.families.pair() != Pair::V4 {
             let a = addresses;
             session.words[0] = self.wide.insert([a.consumer, a.endpoint, a.nat, a.backend]).0;
         }
@@ -209,7 +209,7 @@ impl Table {
         let Some(session) = self.arena.get_mut(slot) else { return };
         let (addresses, rare) = (Slot(session.words[0]), session.rare);
         (session.phase, session.rare) = (Phase::Vacant, Slot::NONE);
-        if session.way.pair() != Pair::V4 {
+        if session.families.pair() != Pair::V4 {
             self.wide.release(addresses);
         }
         if rare != Slot::NONE {
@@ -320,7 +320,7 @@ impl Table {
 
 #[inline]
 fn four(wide: &Store<[Address; 4]>, session: &Session) -> [Address; 4] {
-    match session.way.pair() {
+    match session.families.pair() {
         Pair::V4 => session.words.map(Address::v4),
         Pair::V6 | Pair::Mixed => wide.get(Slot(session.words[0])).copied().unwrap_or_default(),
     }

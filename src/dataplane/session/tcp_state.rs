@@ -12,9 +12,9 @@ use crate::wire::headers::{ACK, FIN, RST, SYN, TcpSegment};
 
 /// One bit per thing seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen(u16);
+pub struct TcpFlags(u16);
 
-impl Seen {
+impl TcpFlags {
     /// The consumer has acknowledged: `to_service.last_ack` is meaningful.
     pub const CONSUMER_ACK: Self = Self(1);
     /// The provider has acknowledged: `to_consumer.last_ack` is meaningful.
@@ -33,15 +33,8 @@ impl Seen {
     pub const PROVIDER_FIN_ACKED: Self = Self(1 << 7);
     /// Both ends know that the connection is over: its port may be reused soon.
     pub const EXACT_CLOSE: Self = Self(1 << 8);
-    /// Admitted by another worker than the one steering names.
-    pub const ELSEWHERE: Self = Self(1 << 9);
-    /// Live no more: it has left its endpoint's count, and lingers.
-    pub const LEFT: Self = Self(1 << 10);
     /// The consumer's SYN offers scaled windows.
-    pub const OFFERS_SCALE: Self = Self(1 << 11);
-
-    /// What is known of the session, not of the connection that it carries.
-    const OF_SESSION: Self = Self(Self::ELSEWHERE.0 | Self::LEFT.0);
+    pub const OFFERS_SCALE: Self = Self(1 << 9);
 
     /// Whether all bits of `other` are set.
     #[inline]
@@ -79,7 +72,7 @@ pub struct Numbers {
     to_service: FlowState,
     to_consumer: FlowState,
     windows: Windows,
-    seen: Seen,
+    seen: TcpFlags,
     /// Where it stands in its life.
     pub phase: Phase,
 }
@@ -92,7 +85,7 @@ impl Numbers {
             to_service: FlowState::default(),
             to_consumer: FlowState::default(),
             windows: Windows::default(),
-            seen: Seen::default(),
+            seen: TcpFlags::default(),
             phase: Phase::Opening,
         }
     }
@@ -100,7 +93,7 @@ impl Numbers {
     /// Whether the service has answered its SYN.
     #[must_use]
     pub const fn is_answered(&self) -> bool {
-        self.seen.has(Seen::PROVIDER_ACK)
+        self.seen.has(TcpFlags::PROVIDER_ACK)
     }
 
     /// Exchanges the connection that `session` carries with this one.
@@ -109,9 +102,7 @@ impl Numbers {
         std::mem::swap(&mut self.to_consumer, &mut session.to_consumer);
         std::mem::swap(&mut self.windows, &mut session.windows);
         std::mem::swap(&mut self.phase, &mut session.phase);
-        let (mine, kept) = (self.seen, session.tcp.0 & Seen::OF_SESSION.0);
-        self.seen = Seen(session.tcp.0 & !Seen::OF_SESSION.0);
-        session.tcp = Seen(mine.0 | kept);
+        std::mem::swap(&mut self.seen, &mut session.tcp);
     }
 }
 
@@ -140,7 +131,7 @@ pub fn track(session: &mut Session, direction: Direction, segment: TcpSegment, s
     if segment.has(SYN) {
         return synchronise(session, direction, segment, scale);
     }
-    let is_known = session.tcp.has(Seen::CONSUMER_SEQ) && session.tcp.has(Seen::PROVIDER_SEQ);
+    let is_known = session.tcp.has(TcpFlags::CONSUMER_SEQ) && session.tcp.has(TcpFlags::PROVIDER_SEQ);
     if !is_known || !segment.has(ACK) || !progress(session, direction, segment) {
         return None;
     }
@@ -208,7 +199,7 @@ fn acknowledge(session: &mut Session, direction: Direction, segment: TcpSegment)
 /// repeated, or both ends' SYNs that cross (RFC 9293 §3.5). Until the consumer has acknowledged it, the service may
 /// answer again by other numbers. Windows of a SYN are not scaled, later ones if both ends offer it (RFC 7323 §2.2).
 fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment, scale: Option<u8>) -> Option<Change> {
-    let (is_known, is_plain) = (session.tcp.has(Seen::CONSUMER_SEQ), !segment.has(ACK));
+    let (is_known, is_plain) = (session.tcp.has(TcpFlags::CONSUMER_SEQ), !segment.has(ACK));
     let (first, window) = (segment.seq.wrapping_add(1), u32::from(segment.window));
     if segment.has(FIN) {
         return None;
@@ -218,18 +209,18 @@ fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment,
         session.to_service = FlowState { last_ack: first, seq_end: segment.end() };
         session.windows.announce(direction, window);
         session.windows.set_scale(direction, scale.unwrap_or(0));
-        session.tcp.set(Seen::CONSUMER_SEQ);
+        session.tcp.set(TcpFlags::CONSUMER_SEQ);
         if scale.is_some() {
-            session.tcp.set(Seen::OFFERS_SCALE);
+            session.tcp.set(TcpFlags::OFFERS_SCALE);
         }
         return Some(Change::None);
     }
-    let is_answered = session.tcp.has(Seen::PROVIDER_SEQ);
+    let is_answered = session.tcp.has(TcpFlags::PROVIDER_SEQ);
     if direction == Direction::ToService && is_plain {
         let least = if is_answered { session.to_consumer.last_ack } else { session.to_service.last_ack };
         return (session.phase == Phase::Opening && first == least).then_some(Change::None);
     }
-    if direction == Direction::ToConsumer && is_known && !session.tcp.has(Seen::CONSUMER_ACK) {
+    if direction == Direction::ToConsumer && is_known && !session.tcp.has(TcpFlags::CONSUMER_ACK) {
         let least = if is_answered { session.to_consumer.last_ack } else { session.to_service.last_ack };
         let most = session.to_service.seq_end;
         let answers = segment.ack.wrapping_sub(least) <= most.wrapping_sub(least);
@@ -239,16 +230,16 @@ fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment,
         let acknowledged = if is_plain { least } else { segment.ack };
         session.to_consumer = FlowState { last_ack: acknowledged, seq_end: segment.end() };
         session.to_service.last_ack = first;
-        let both_scale = scale.filter(|_| session.tcp.has(Seen::OFFERS_SCALE));
+        let both_scale = scale.filter(|_| session.tcp.has(TcpFlags::OFFERS_SCALE));
         // A SYN that crosses the consumer's says nothing yet that anybody could check: its answer will.
         if both_scale.is_none() && !is_plain {
             session.windows.set_scale(Direction::ToService, 0);
         }
         session.windows.set_scale(direction, both_scale.unwrap_or(0));
         session.windows.announce(direction, window);
-        session.tcp.set(Seen::PROVIDER_SEQ);
+        session.tcp.set(TcpFlags::PROVIDER_SEQ);
         if !is_plain {
-            session.tcp.set(Seen::PROVIDER_ACK);
+            session.tcp.set(TcpFlags::PROVIDER_ACK);
         }
         return Some(advance(session));
     }
@@ -268,17 +259,17 @@ fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment,
 /// sent a FIN (a half-closed connection still carries data and stays established).
 fn advance(session: &mut Session) -> Change {
     let seen = session.tcp;
-    let both = |left: Seen, right: Seen| seen.has(left) && seen.has(right);
-    if both(Seen::CONSUMER_FIN_ACKED, Seen::PROVIDER_FIN_ACKED) && !seen.has(Seen::EXACT_CLOSE) {
-        session.tcp.set(Seen::EXACT_CLOSE);
+    let both = |left: TcpFlags, right: TcpFlags| seen.has(left) && seen.has(right);
+    if both(TcpFlags::CONSUMER_FIN_ACKED, TcpFlags::PROVIDER_FIN_ACKED) && !seen.has(TcpFlags::EXACT_CLOSE) {
+        session.tcp.set(TcpFlags::EXACT_CLOSE);
         session.phase = Phase::Closing;
         return Change::ExactClose;
     }
-    if both(Seen::CONSUMER_FIN, Seen::PROVIDER_FIN) && session.phase != Phase::Closing {
+    if both(TcpFlags::CONSUMER_FIN, TcpFlags::PROVIDER_FIN) && session.phase != Phase::Closing {
         session.phase = Phase::Closing;
         return Change::Phase;
     }
-    if session.phase == Phase::Opening && both(Seen::CONSUMER_ACK, Seen::PROVIDER_ACK) {
+    if session.phase == Phase::Opening && both(TcpFlags::CONSUMER_ACK, TcpFlags::PROVIDER_ACK) {
         session.phase = Phase::Established;
         return Change::Phase;
     }
@@ -304,10 +295,10 @@ fn reset(session: &mut Session, direction: Direction, segment: TcpSegment) -> Op
     if !(answers_syn || exact) {
         return None;
     }
-    if session.tcp.has(Seen::EXACT_CLOSE) {
+    if session.tcp.has(TcpFlags::EXACT_CLOSE) {
         return Some(Change::None);
     }
-    session.tcp.set(Seen::EXACT_CLOSE);
+    session.tcp.set(TcpFlags::EXACT_CLOSE);
     session.phase = Phase::Closing;
     Some(Change::ExactClose)
 }
@@ -315,35 +306,35 @@ fn reset(session: &mut Session, direction: Direction, segment: TcpSegment) -> Op
 /// The bits that a segment of one direction sets and asks for.
 #[derive(Clone, Copy)]
 struct Bits {
-    ack: Seen,
-    seq: Seen,
-    fin: Seen,
-    other_ack: Seen,
-    other_seq: Seen,
-    other_fin: Seen,
-    other_fin_acked: Seen,
+    ack: TcpFlags,
+    seq: TcpFlags,
+    fin: TcpFlags,
+    other_ack: TcpFlags,
+    other_seq: TcpFlags,
+    other_fin: TcpFlags,
+    other_fin_acked: TcpFlags,
 }
 
 #[inline]
 const fn bits_of(direction: Direction) -> Bits {
     match direction {
         Direction::ToService => Bits {
-            ack: Seen::CONSUMER_ACK,
-            seq: Seen::CONSUMER_SEQ,
-            fin: Seen::CONSUMER_FIN,
-            other_ack: Seen::PROVIDER_ACK,
-            other_seq: Seen::PROVIDER_SEQ,
-            other_fin: Seen::PROVIDER_FIN,
-            other_fin_acked: Seen::PROVIDER_FIN_ACKED,
+            ack: TcpFlags::CONSUMER_ACK,
+            seq: TcpFlags::CONSUMER_SEQ,
+            fin: TcpFlags::CONSUMER_FIN,
+            other_ack: TcpFlags::PROVIDER_ACK,
+            other_seq: TcpFlags::PROVIDER_SEQ,
+            other_fin: TcpFlags::PROVIDER_FIN,
+            other_fin_acked: TcpFlags::PROVIDER_FIN_ACKED,
         },
         Direction::ToConsumer => Bits {
-            ack: Seen::PROVIDER_ACK,
-            seq: Seen::PROVIDER_SEQ,
-            fin: Seen::PROVIDER_FIN,
-            other_ack: Seen::CONSUMER_ACK,
-            other_seq: Seen::CONSUMER_SEQ,
-            other_fin: Seen::CONSUMER_FIN,
-            other_fin_acked: Seen::CONSUMER_FIN_ACKED,
+            ack: TcpFlags::PROVIDER_ACK,
+            seq: TcpFlags::PROVIDER_SEQ,
+            fin: TcpFlags::PROVIDER_FIN,
+            other_ack: TcpFlags::CONSUMER_ACK,
+            other_seq: TcpFlags::CONSUMER_SEQ,
+            other_fin: TcpFlags::CONSUMER_FIN,
+            other_fin_acked: TcpFlags::CONSUMER_FIN_ACKED,
         },
     }
 }
@@ -393,14 +384,14 @@ pub fn renew(session: &mut Session, to_service: FlowState, to_consumer: FlowStat
 
 /// A connection that was taken for closed lives: nothing that closed it counts.
 pub const fn revive(session: &mut Session) {
-    session.tcp.clear(Seen(
-        Seen::EXACT_CLOSE.0
-            | Seen::LEFT.0
-            | Seen::CONSUMER_FIN.0
-            | Seen::PROVIDER_FIN.0
-            | Seen::CONSUMER_FIN_ACKED.0
-            | Seen::PROVIDER_FIN_ACKED.0,
+    session.tcp.clear(TcpFlags(
+        TcpFlags::EXACT_CLOSE.0
+            | TcpFlags::CONSUMER_FIN.0
+            | TcpFlags::PROVIDER_FIN.0
+            | TcpFlags::CONSUMER_FIN_ACKED.0
+            | TcpFlags::PROVIDER_FIN_ACKED.0,
     ));
+    session.flags.put(super::SessionFlags::DEPARTED, false);
     session.phase = Phase::Established;
 }
 
@@ -409,8 +400,8 @@ pub const fn revive(session: &mut Session) {
 /// but by a refusal.
 #[must_use]
 pub fn owes_resets(session: &Session) -> bool {
-    let fins = session.tcp.has(Seen::CONSUMER_FIN_ACKED) && session.tcp.has(Seen::PROVIDER_FIN_ACKED);
-    session.phase == Phase::Closing && session.tcp.has(Seen::PROVIDER_SEQ) && !fins
+    let fins = session.tcp.has(TcpFlags::CONSUMER_FIN_ACKED) && session.tcp.has(TcpFlags::PROVIDER_FIN_ACKED);
+    session.phase == Phase::Closing && session.tcp.has(TcpFlags::PROVIDER_SEQ) && !fins
 }
 
 #[cfg(test)]

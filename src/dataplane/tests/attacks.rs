@@ -37,7 +37,7 @@ fn an_echo_reply_never_passes_as_a_request_of_identifier_zero() {
     assert_eq!(world.forwarded(PROVIDER, &there.reply()).ports(), (0, 0), "and the real reply does pass");
 }
 
-/// Opens and closes a connection exactly; its session lingers.
+/// Opens and closes a connection exactly; its session stays to forward late segments.
 fn close(world: &mut World, port: u16) {
     let there = world.connect(port);
     let out = |seq, flags| tcp("10.1.0.5", port, "10.1.9.4", 5432).flags(flags).seq(seq).ack(902);

@@ -254,7 +254,7 @@ fn three_syns_that_nobody_answers_end_a_session_only_after_a_second_of_silence()
         assert_eq!(world.only().phase, if answers { Phase::Established } else { Phase::Ended }, "{answers}");
         world.sent();
         let next = world.forwarded(CONSUMER, &syn);
-        assert_eq!(next.ports() == there.ports(), answers, "a dead server's port rests");
+        assert_eq!(next.ports() == there.ports(), answers, "a dead server's port is in quarantine");
     }
 }
 
@@ -401,7 +401,7 @@ fn an_ended_session_answers_outside_every_limit_and_ten_times_a_second_later() {
 
 #[test]
 fn the_port_of_a_killed_session_rests_until_the_servers_end_has_answered() {
-    for (answer, rested) in [(None, false), (Some(RST), true), (Some(ACK), true)] {
+    for (answer, is_over) in [(None, false), (Some(RST), true), (Some(ACK), true)] {
         let mut world = World::new();
         world.publish(&Rules { nat: vec!["10.20.99.4"], ..Rules::default() });
         let there = world.connect(1_024);
@@ -417,8 +417,8 @@ fn the_port_of_a_killed_session_rests_until_the_servers_end_has_answered() {
         world.later(11);
         world.settle();
         let ports = world.workers[0].forwarder().published().nat_ports();
-        let resting: u64 = ports.by_address.iter().map(|of| of.quarantined).sum();
-        assert_eq!(resting, u64::from(rested), "{answer:?}");
+        let quarantined: u64 = ports.by_address.iter().map(|of| of.quarantined).sum();
+        assert_eq!(quarantined, u64::from(is_over), "{answer:?}");
     }
 }
 

@@ -208,8 +208,9 @@ fn a_flood_of_errors_below_the_least_mtu_narrows_nothing_and_reaches_nobody() {
     assert_eq!(world.forwarded(PROVIDER, &data(&one, 1_400)).payload, payload(1_400));
     assert_eq!(world.forwarded(PROVIDER, &asked.reply()).payload, payload(1_400));
     let sessions = world.workers[0].forwarder().sessions();
-    let ways = (0..sessions.extent()).filter_map(|at| sessions.get(sessions.occupied(at)?)).map(|session| session.way);
-    assert_eq!(ways.collect::<Vec<_>>(), [crate::dataplane::session::Way::V4; 2]);
+    let ways =
+        (0..sessions.extent()).filter_map(|at| sessions.get(sessions.occupied(at)?)).map(|session| session.families);
+    assert_eq!(ways.collect::<Vec<_>>(), [crate::dataplane::session::Families::V4; 2]);
 }
 
 /// I-1: towards a consumer as ever: the endpoint's address is its own.

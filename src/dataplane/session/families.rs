@@ -12,9 +12,9 @@ const LASTS: u32 = 10 * 60 * Tick::PER_SECOND;
 /// The families of a session's two sides, and whether its way to the consumer is narrow: all that decides whether a
 /// packet fits stands in one byte, which a hit looks at anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Way(u8);
+pub struct Families(u8);
 
-impl Way {
+impl Families {
     /// Two IPv4 sides, of which the devices alone say what fits.
     pub const V4: Self = Self(0);
     /// Two IPv6 sides, the same.
@@ -47,7 +47,7 @@ impl Way {
     }
 }
 
-impl From<Pair> for Way {
+impl From<Pair> for Families {
     fn from(pair: Pair) -> Self {
         match pair {
             Pair::V4 => Self::V4,
@@ -67,18 +67,18 @@ impl Table {
         let Some(rare) = self.rare_mut(slot) else { return };
         rare.narrow = Some(Narrow { mtu, since: now });
         if let Some(session) = self.get_mut(slot) {
-            session.way.set_narrow(true);
+            session.families.set_narrow(true);
         }
     }
 
     /// What the way to the consumer carries by what errors have told; `None`: as much as the devices.
     pub fn path_mtu(&mut self, slot: Slot, now: Tick) -> Option<u16> {
-        self.get(slot).filter(|session| session.way.is_narrow())?;
+        self.get(slot).filter(|session| session.families.is_narrow())?;
         let rare = self.rare_mut(slot)?;
         let told = rare.narrow.filter(|narrow| now.since(narrow.since) < LASTS);
         rare.narrow = told;
         if told.is_none() {
-            self.get_mut(slot)?.way.set_narrow(false);
+            self.get_mut(slot)?.families.set_narrow(false);
         }
         told.map(|narrow| narrow.mtu)
     }
@@ -94,20 +94,20 @@ mod tests {
         let mut table = Table::new(10, [1, 2]);
         for number in 0..4 {
             let slot = table.insert(&addresses(number), session(number)).expect("room");
-            let plain = table.get(slot).expect("there").way;
-            assert_eq!(plain, Way::from(addresses(number).pair()));
+            let plain = table.get(slot).expect("there").families;
+            assert_eq!(plain, Families::from(addresses(number).pair()));
             assert_eq!(table.path_mtu(slot, Tick(5)), None);
             table.narrow(slot, 1_400, Tick(5));
             table.narrow(slot, 1_300, Tick(100));
             table.narrow(slot, 1_350, Tick(200));
             assert_eq!(table.path_mtu(slot, Tick(6_099)), Some(1_300));
-            let way = table.get(slot).expect("there").way;
-            assert!(way != plain && way.pair() == plain.pair());
+            let narrow = table.get(slot).expect("there").families;
+            assert!(narrow != plain && narrow.pair() == plain.pair());
             assert_eq!(table.path_mtu(slot, Tick(6_100)), None);
-            assert_eq!(table.get(slot).expect("there").way, plain, "a hit is one again");
+            assert_eq!(table.get(slot).expect("there").families, plain, "a hit is one again");
             table.narrow(slot, 1_350, Tick(6_100));
             assert_eq!(table.path_mtu(slot, Tick(6_100)), Some(1_350), "what is forgotten limits nothing");
         }
-        assert_eq!(Way::MIXED.pair(), Pair::Mixed);
+        assert_eq!(Families::MIXED.pair(), Pair::Mixed);
     }
 }
