@@ -53,7 +53,7 @@ pub(super) fn forward(
     sink: &mut impl FnMut(Transmit<'_>) -> io::Result<()>,
 ) {
     let verdict = match &parsed.headers {
-        Err(other) => slow::no_flow(frame, *other, meta, state, context),
+        Err(other) => slow::no_flow(frame, other, meta, state, context),
         Ok(packet) => match state.sessions.table.find(&packet.key, parsed.hash, parsed.candidate) {
             None => slow::miss(Rx { frame, packet, meta }, state, nat, context),
             Some(hit) => match state.sessions.table.get(hit.session) {

@@ -50,10 +50,10 @@ impl Identifications {
 #[must_use]
 pub fn split(packet: &[u8], mtu: usize, identification: u32) -> Option<Vec<Vec<u8>>> {
     let outline = ip::outline(packet).ok().filter(|outline| outline.fragment.is_none())?;
-    let whole = &packet[..outline.total];
+    let whole = &packet[..outline.total()];
     match outline.version {
         Version::V4 => {
-            let (header, rest) = whole.split_at(outline.header);
+            let (header, rest) = whole.split_at(outline.header());
             let later = copied_options(header);
             pieces(rest, mtu, (header.len(), later.len()), |offset, more, bytes| {
                 v4_piece(if offset == 0 { header } else { &later }, offset, more, identification, bytes)

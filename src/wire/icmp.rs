@@ -111,7 +111,7 @@ fn plateau_below(length: u16) -> u16 {
 /// # Errors
 /// See [`Unusable`].
 pub fn read_error<'a>(packet: &'a [u8], outline: &Outline) -> Result<ErrorMessage<'a>, Unusable> {
-    let message = packet.get(outline.header..outline.total).unwrap_or_default();
+    let message = packet.get(outline.header()..outline.total()).unwrap_or_default();
     let (Some(fixed), Some(rest)) = (message.first_chunk::<8>(), message.get(headers::ICMP_HEADER..)) else {
         return Err(Unusable::Quote);
     };

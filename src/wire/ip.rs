@@ -33,11 +33,9 @@ pub struct Outline {
     pub source: Address,
     /// Where it goes.
     pub destination: Address,
-    /// Bytes before the transport header (of a fragment: before its piece of the datagram), options and
-    /// extension headers included.
-    pub header: usize,
-    /// Length of the packet; at most the bytes that are there. What follows is link padding (T-10).
-    pub total: usize,
+    // Narrow, so that it takes no more room than what is known of a packet that belongs to a flow.
+    total: u32,
+    header: u16,
     /// Transport protocol number; of a fragment: what its header says about the datagram.
     pub protocol: u8,
     /// TTL or hop limit.
@@ -46,18 +44,47 @@ pub struct Outline {
     pub fragment: Option<Fragment>,
 }
 
+impl Outline {
+    /// Bytes before the transport header (of a fragment: before its piece of the datagram), options and
+    /// extension headers included.
+    #[inline]
+    #[must_use]
+    pub const fn header(&self) -> usize {
+        self.header as usize
+    }
+
+    /// Length of the packet; at most the bytes that are there. What follows is link padding (T-10).
+    #[inline]
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.total as usize
+    }
+}
+
 /// One piece of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// What all pieces of the datagram share, besides addresses and protocol. 16 bits in IPv4.
     pub identification: u32,
-    /// Where the piece begins in the datagram, bytes: a multiple of 8.
-    pub offset: usize,
     /// Whether another piece follows it.
     pub more: bool,
-    /// Bytes of the packet before what is fragmented: all of an IPv4 header; in IPv6 up to the fragment
-    /// header. Each piece repeats them.
-    pub repeated: usize,
+    offset: u16,
+    repeated: u16,
+}
+
+impl Fragment {
+    /// Where the piece begins in the datagram, bytes: a multiple of 8.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.offset as usize
+    }
+
+    /// Bytes of the packet before what is fragmented: all of an IPv4 header; in IPv6 up to the fragment header. Each
+    /// piece repeats them.
+    #[must_use]
+    pub const fn repeated(&self) -> usize {
+        self.repeated as usize
+    }
 }
 
 /// Why a packet can be forwarded under no policy.
@@ -113,8 +140,8 @@ pub fn traffic_class(packet: &[u8], version: Version) -> u8 {
 fn v4(packet: &[u8]) -> Result<Outline, Flaw> {
     const SHORTEST: usize = Version::V4.header();
     let Some(fixed) = packet.first_chunk::<SHORTEST>() else { return Err(Flaw::Truncated) };
-    let header = usize::from(fixed[0] & 0x0F) * 4;
-    let total = usize::from(half(fixed, 2));
+    let narrow = u16::from(fixed[0] & 0x0F) * 4;
+    let (header, total) = (usize::from(narrow), usize::from(half(fixed, 2)));
     if header < SHORTEST || total < header {
         return Err(Flaw::Length);
     }
@@ -132,17 +159,17 @@ fn v4(packet: &[u8]) -> Result<Outline, Flaw> {
         version: Version::V4,
         source: Address::v4(word(fixed, 12)),
         destination: Address::v4(word(fixed, 16)),
-        header,
-        total,
+        header: narrow,
+        total: u32::from(half(fixed, 2)),
         protocol: fixed[9],
         hops: fixed[8],
-        fragment: v4_fragment(fixed, header),
+        fragment: v4_fragment(fixed, narrow),
     })
 }
 
 /// More fragments, or an offset; the don't-fragment flag does not count.
 #[inline]
-fn v4_fragment(fixed: &[u8; 20], header: usize) -> Option<Fragment> {
+fn v4_fragment(fixed: &[u8; 20], header: u16) -> Option<Fragment> {
     let field = half(fixed, 6);
     match field & 0x3FFF {
         0 => None,
@@ -151,10 +178,10 @@ fn v4_fragment(fixed: &[u8; 20], header: usize) -> Option<Fragment> {
 }
 
 #[cold]
-fn v4_piece(fixed: &[u8; 20], field: u16, header: usize) -> Fragment {
+fn v4_piece(fixed: &[u8; 20], field: u16, header: u16) -> Fragment {
     Fragment {
         identification: u32::from(half(fixed, 4)),
-        offset: usize::from(field & 0x1FFF) * 8,
+        offset: (field & 0x1FFF) * 8,
         more: field & 0x2000 != 0,
         repeated: header,
     }
@@ -188,9 +215,10 @@ fn names_routers(mut options: &[u8]) -> Result<bool, Flaw> {
 #[inline(never)]
 fn v6(packet: &[u8]) -> Result<Outline, Flaw> {
     const FIXED: usize = Version::V6.header();
+    const FIXED_NARROW: u16 = 40;
     let Some(fixed) = packet.first_chunk::<FIXED>() else { return Err(Flaw::Truncated) };
-    let total = FIXED + usize::from(half(fixed, 4));
-    let whole = packet.get(..total).ok_or(Flaw::Truncated)?;
+    let total = u32::from(FIXED_NARROW) + u32::from(half(fixed, 4));
+    let whole = packet.get(..total as usize).ok_or(Flaw::Truncated)?;
     let source = Address::read(fixed, 8, Version::V6);
     let destination = Address::read(fixed, 24, Version::V6);
     if source.version() == Version::V4 || destination.version() == Version::V4 {
@@ -200,7 +228,7 @@ fn v6(packet: &[u8]) -> Result<Outline, Flaw> {
         version: Version::V6,
         source,
         destination,
-        header: FIXED,
+        header: FIXED_NARROW,
         total,
         protocol: fixed[6],
         hops: fixed[7],
@@ -213,16 +241,16 @@ fn v6(packet: &[u8]) -> Result<Outline, Flaw> {
 /// Follows the chain of extension headers to the transport header, or to the piece that a fragment carries.
 fn walk(packet: &[u8], outline: &mut Outline) -> Result<(), Flaw> {
     for walked in 0..=MOST_EXTENSIONS {
-        let rest = packet.get(outline.header..).unwrap_or_default();
+        let rest = packet.get(outline.header()..).unwrap_or_default();
         let length = match outline.protocol {
             // Only right behind the fixed header (RFC 8200 §4.1); anywhere else it is no extension header.
-            HOP_BY_HOP if outline.header == Version::V6.header() => options(rest, may_be_skipped)?,
+            HOP_BY_HOP if outline.header() == Version::V6.header() => options(rest, may_be_skipped)?,
             HOP_BY_HOP => return Err(Flaw::Extension),
             DESTINATION_OPTIONS => options(rest, is_padding)?,
             ROUTING => routing(rest)?,
             FRAGMENT => {
                 let fields = rest.first_chunk::<8>().ok_or(Flaw::Truncated)?;
-                let (offset, more) = (usize::from(half(fields, 2) & 0xFFF8), fields[3] & 1 != 0);
+                let (offset, more) = (half(fields, 2) & 0xFFF8, fields[3] & 1 != 0);
                 let piece = Fragment { identification: word(fields, 4), offset, more, repeated: outline.header };
                 // One that is all of its datagram is handled by itself (RFC 6946 §4).
                 if offset != 0 || more {
@@ -238,7 +266,8 @@ fn walk(packet: &[u8], outline: &mut Outline) -> Result<(), Flaw> {
             break;
         }
         outline.protocol = rest[0];
-        outline.header += length;
+        // At most eight of at most 2 KiB each.
+        outline.header = outline.header.saturating_add(u16::try_from(length).unwrap_or(u16::MAX));
     }
     Err(Flaw::Extension)
 }
@@ -347,7 +376,7 @@ mod tests {
             let sum = checksum::sum(&packet);
             put_half(&mut packet, 10, !sum);
             let fragment = outline(&packet).expect("valid").fragment;
-            assert_eq!(fragment.map(|piece| (piece.offset, piece.more)), expected, "{field:#x}");
+            assert_eq!(fragment.map(|piece| (piece.offset(), piece.more)), expected, "{field:#x}");
         }
     }
 
@@ -371,11 +400,11 @@ mod tests {
         chain.extend([UDP, 0, 0, 0, 0, 0, 0, 9]);
         chain.extend([0; 8]);
         let walked = outline(&v6_packet(HOP_BY_HOP, &chain)).expect("an atomic fragment is whole");
-        assert_eq!((walked.header, walked.protocol, walked.fragment), (80, UDP, None));
+        assert_eq!((walked.header(), walked.protocol, walked.fragment), (80, UDP, None));
         chain[35] = 1;
         let fragment = outline(&v6_packet(HOP_BY_HOP, &chain)).expect("valid");
         let piece = Fragment { identification: 9, offset: 0, more: true, repeated: 72 };
-        assert_eq!((fragment.header, fragment.protocol, fragment.fragment), (80, UDP, Some(piece)));
+        assert_eq!((fragment.header(), fragment.protocol, fragment.fragment), (80, UDP, Some(piece)));
     }
 
     /// what a router may not pass over, and a bound on the walk.

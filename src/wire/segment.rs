@@ -11,16 +11,16 @@ use super::{Version, VnetHeader, build, checksum, ip, vnet};
 pub fn segments(frame: &[u8]) -> Option<Vec<Vec<u8>>> {
     let vnet = VnetHeader::read(frame)?;
     let outline = ip::outline(&frame[vnet::LENGTH..]).ok()?;
-    let packet = &frame[vnet::LENGTH..vnet::LENGTH + outline.total];
+    let packet = &frame[vnet::LENGTH..vnet::LENGTH + outline.total()];
     if vnet.gso_type == vnet::GSO_NONE {
         return complete(packet, vnet).map(|whole| vec![whole]);
     }
     let transport_header = match (outline.protocol, vnet.gso_type & !vnet::GSO_ECN) {
-        (ip::TCP, vnet::GSO_TCPV4 | vnet::GSO_TCPV6) => usize::from(packet.get(outline.header + 12)? >> 4) * 4,
+        (ip::TCP, vnet::GSO_TCPV4 | vnet::GSO_TCPV6) => usize::from(packet.get(outline.header() + 12)? >> 4) * 4,
         (ip::UDP, vnet::GSO_UDP_L4) => headers::UDP_HEADER,
         _ => return None,
     };
-    let (head, payload) = packet.split_at_checked(outline.header + transport_header)?;
+    let (head, payload) = packet.split_at_checked(outline.header() + transport_header)?;
     let size = usize::from(vnet.gso_size);
     if transport_header < headers::UDP_HEADER || size == 0 || outline.fragment.is_some() {
         return None;
@@ -51,7 +51,7 @@ fn complete(packet: &[u8], vnet: VnetHeader) -> Option<Vec<u8>> {
 /// Makes copied headers those of one packet, whose payload stands at `offset` in all of it; packets are numbered from 0.
 fn adapt(packet: &mut [u8], outline: &Outline, offset: usize, (number, is_last): (usize, bool)) -> Option<()> {
     let length = packet.len();
-    let (ip, transport) = packet.split_at_mut(outline.header);
+    let (ip, transport) = packet.split_at_mut(outline.header());
     match outline.version {
         Version::V4 => {
             put_half(ip, 2, u16::try_from(length).ok()?);
@@ -136,7 +136,7 @@ mod tests {
             NetSlice::Ipv6(_) | NetSlice::Arp(_) => (None, 40),
         };
         let outline = ip::outline(&frame[vnet::LENGTH..]).expect("a packet");
-        assert_eq!((outline.total, header + payload.len()), (frame.len() - vnet::LENGTH, outline.total));
+        assert_eq!((outline.total(), header + payload.len()), (frame.len() - vnet::LENGTH, outline.total()));
         let pseudo = build::pseudo_sum(outline.source, outline.destination, outline.protocol, payload.len());
         assert_eq!(checksum::join(pseudo, checksum::sum(payload)), 0xFFFF);
         match sliced.transport.expect("a transport") {
@@ -183,11 +183,11 @@ mod tests {
             frame[..vnet::LENGTH].fill(0);
             assert_eq!(segments(&frame), Some(vec![frame.clone()]), "nothing is asked for");
             let outline = ip::outline(&frame[vnet::LENGTH..]).expect("a packet");
-            let transport = outline.total - outline.header;
-            let at = vnet::LENGTH + outline.header + if tcp { 16 } else { 6 };
+            let transport = outline.total() - outline.header();
+            let at = vnet::LENGTH + outline.header() + if tcp { 16 } else { 6 };
             let pseudo = build::pseudo_sum(outline.source, outline.destination, outline.protocol, transport);
             put_half(&mut frame, at, pseudo);
-            let (start, csum_offset) = (outline.header as u16, if tcp { 16 } else { 6 });
+            let (start, csum_offset) = (outline.header() as u16, if tcp { 16 } else { 6 });
             let vnet = VnetHeader { flags: vnet::NEEDS_CSUM, csum_start: start, csum_offset, ..Default::default() };
             frame[..vnet::LENGTH].copy_from_slice(&vnet.bytes());
             let packets = segments(&frame).expect("one");

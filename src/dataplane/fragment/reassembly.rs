@@ -177,7 +177,7 @@ impl Reassembler {
         now: Tick,
         lifetime: u32,
     ) -> Outcome {
-        let bytes = packet.get(outline.header..outline.total).unwrap_or_default();
+        let bytes = packet.get(outline.header()..outline.total()).unwrap_or_default();
         // RFC 791 §3.2, RFC 8200 §4.5: only the last piece may have an odd length, and each says something.
         if bytes.is_empty() || fragment.more && bytes.len() % 8 != 0 {
             return Outcome::Dropped(DropReason::FragmentTiny);
@@ -189,7 +189,7 @@ impl Reassembler {
             identification: fragment.identification,
             protocol: outline.protocol,
         };
-        let first = fragment.offset == 0;
+        let first = fragment.offset() == 0;
         // A sender that begins once more has given its number to another datagram, which is none the worse for it.
         if first && self.datagrams.get(&key).is_some_and(|assembly| assembly.dead && assembly.begun) {
             self.forget(&key);
@@ -212,7 +212,7 @@ impl Reassembler {
         }
         match assembly.place(bytes, fragment) {
             Ok(place) => {
-                let piece = Piece { offset: fragment.offset, last: !fragment.more, bytes: bytes.into() };
+                let piece = Piece { offset: fragment.offset(), last: !fragment.more, bytes: bytes.into() };
                 assembly.take(place, piece, packet, outline, fragment);
                 self.bytes += bytes.len();
                 self.tenants.entry(attachment).or_default().bytes += bytes.len();
@@ -333,7 +333,7 @@ impl Assembly {
     /// # Errors
     /// Why it does not fit: it has come before, or it contradicts the others (RFC 5722 §4).
     fn place(&self, bytes: &[u8], fragment: &Fragment) -> Result<usize, DropReason> {
-        let (offset, end) = (fragment.offset, fragment.offset + bytes.len());
+        let (offset, end) = (fragment.offset(), fragment.offset() + bytes.len());
         if end > usize::from(u16::MAX) {
             return Err(DropReason::FragmentOversize);
         }
@@ -358,14 +358,14 @@ impl Assembly {
 
     fn take(&mut self, place: usize, piece: Piece, packet: &[u8], outline: &Outline, fragment: &Fragment) {
         if piece.offset == 0 {
-            self.header = packet.get(..outline.header).map(Into::into);
+            self.header = packet.get(..outline.header()).map(Into::into);
         }
         if piece.last {
             self.end = Some(piece.end());
         }
         self.held += piece.bytes.len();
-        self.largest = self.largest.max(outline.total);
-        self.dont_fragment |= fragment.repeated == outline.header && packet[6] & 0x40 != 0;
+        self.largest = self.largest.max(outline.total());
+        self.dont_fragment |= fragment.repeated() == outline.header() && packet[6] & 0x40 != 0;
         self.congested |= crate::wire::ip::traffic_class(packet, outline.version) & 3 == 3;
         self.pieces.insert(place, piece);
     }

@@ -349,7 +349,7 @@ mod tests {
                 let mut packet = [0; 2_000];
                 assert_eq!(device.recv(&mut packet).expect("a packet"), length);
                 let packet = crate::wire::ip::outline(&packet[..length]).expect("a packet");
-                assert_eq!(packet.total, length);
+                assert_eq!(packet.total(), length);
             }
         }
     }

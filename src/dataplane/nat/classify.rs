@@ -153,16 +153,15 @@ pub struct Rx<'f, 'm> {
     pub meta: &'m RxMeta,
 }
 
-/// Why a frame is not simply a packet of a flow. It carries nothing else, so that a [`Packet`] is returned in its
-/// place, not beside something larger.
+/// What a frame is that is not simply a packet of a flow. No larger than a [`Packet`], so that one is returned in its
+/// place, not beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAFlow {
     /// It fails check 1 (the checks: `snapshot::policy`).
     Drop(DropReason),
-    /// A piece of a datagram: its flow is known once the datagram is whole.
-    Fragment,
-    /// An ICMP error: it belongs to the flow of the packet that it quotes.
-    IcmpError,
+    /// A piece of a datagram, whose flow is known once the datagram is whole; or an ICMP error, which belongs to the flow
+    /// of the packet that it quotes.
+    Other(Outline),
 }
 
 /// Checks a frame and names its flow.
@@ -176,9 +175,9 @@ pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, NotAFl
     let ip = &frame[vnet::LENGTH..];
     let outline = ip::outline(ip).map_err(unreadable)?;
     if outline.fragment.is_some() {
-        return Err(NotAFlow::Fragment);
+        return Err(NotAFlow::Other(outline));
     }
-    let transport = &ip[outline.header..outline.total];
+    let transport = &ip[outline.header()..outline.total()];
     let (protocol, ports, transport_header) = ports(&outline, transport)?;
     let vnet = checked(vnet, &outline, protocol).map_err(NotAFlow::Drop)?;
     Ok(Packet {
@@ -193,8 +192,8 @@ pub fn classify(frame: &[u8], attachment: AttachmentId) -> Result<Packet, NotAFl
         version: outline.version,
         hops: outline.hops,
         vnet,
-        transport: narrow(vnet::LENGTH + outline.header),
-        end: narrow(vnet::LENGTH + outline.total),
+        transport: narrow(vnet::LENGTH + outline.header()),
+        end: narrow(vnet::LENGTH + outline.total()),
         transport_header: narrow(transport_header),
     })
 }
@@ -254,7 +253,7 @@ fn message(outline: &Outline, transport: &[u8]) -> Result<(Protocol, (u16, u16),
         {
             echo((0, identifier))
         }
-        (Version::V4, 3 | 11 | 12, _) | (Version::V6, 1..=4, _) => Err(NotAFlow::IcmpError),
+        (Version::V4, 3 | 11 | 12, _) | (Version::V6, 1..=4, _) => Err(NotAFlow::Other(*outline)),
         _ => Err(NotAFlow::Drop(DropReason::IcmpUnmatched)),
     }
 }
@@ -279,7 +278,7 @@ fn checked(vnet: VnetHeader, outline: &Outline, protocol: Protocol) -> Result<Vn
     };
     let is_whole = vnet.gso_type == vnet::GSO_NONE;
     let consistent = vnet.needs_csum()
-        && usize::from(vnet.csum_start) == outline.header
+        && usize::from(vnet.csum_start) == outline.header()
         && vnet.csum_offset == checksum_at
         && segmented_as == protocol
         && (is_whole || vnet.gso_size > 0);

@@ -19,8 +19,8 @@ use crate::dataplane::record::FlowEndReason;
 use crate::dataplane::session::{Addresses, Direction, FlowKey, Hit, Pair, Phase, SessionFlags, Slot};
 use crate::dataplane::verdict::Verdict;
 use crate::snapshot::{DropReason, Protocol};
+use crate::wire::Version;
 use crate::wire::headers::{ACK, RST};
-use crate::wire::{Version, ip, vnet};
 
 /// The way of a frame that another worker handed over, or of a datagram that was put together here.
 pub(in crate::dataplane) fn forward<'a>(
@@ -32,7 +32,7 @@ pub(in crate::dataplane) fn forward<'a>(
 ) -> Verdict<'a> {
     let packet = match classify(frame, meta.attachment) {
         Ok(packet) => packet,
-        Err(other) => return no_flow(frame, other, meta, state, context),
+        Err(other) => return no_flow(frame, &other, meta, state, context),
     };
     let rx = Rx { frame, packet: &packet, meta };
     match state.sessions.table.find_any(&packet.key) {
@@ -45,29 +45,28 @@ pub(in crate::dataplane) fn forward<'a>(
 #[cold]
 pub(super) fn no_flow<'a>(
     frame: &[u8],
-    what: NotAFlow,
+    what: &NotAFlow,
     meta: &RxMeta,
     state: &mut State,
     context: &Context<'_>,
 ) -> Verdict<'a> {
     let State { sessions, fragments, tx, counts, .. } = state;
     let outline = match what {
-        NotAFlow::Drop(reason) => return Verdict::Drop(reason),
-        NotAFlow::Fragment | NotAFlow::IcmpError => ip::outline(frame.get(vnet::LENGTH..).unwrap_or_default()),
+        NotAFlow::Drop(reason) => return Verdict::Drop(*reason),
+        NotAFlow::Other(outline) => outline,
     };
-    let Ok(outline) = outline else { return Verdict::Drop(DropReason::Malformed) };
-    if what == NotAFlow::IcmpError {
-        return match icmp::error(frame, &outline, meta, sessions, tx, context) {
+    if outline.fragment.is_none() {
+        return match icmp::error(frame, outline, meta, sessions, tx, context) {
             Ok(()) => Verdict::Forwarded,
             Err(Astray::Drop(reason)) => Verdict::Drop(reason),
             Err(Astray::Elsewhere(owner)) => hand_off(frame, meta, owner, &sessions.peers),
         };
     }
-    let owner = fragment::owner(&outline, &sessions.peers);
+    let owner = fragment::owner(outline, &sessions.peers);
     if owner != sessions.peers.position.worker && !meta.handed {
         return hand_off(frame, meta, owner, &sessions.peers);
     }
-    match fragment::add(frame, &outline, meta.attachment, fragments, counts, context) {
+    match fragment::add(frame, outline, meta.attachment, fragments, counts, context) {
         Ok(None) => Verdict::Held,
         Ok(Some(datagram)) => Verdict::Whole(datagram),
         Err(reason) => Verdict::Drop(reason),

@@ -115,7 +115,7 @@ impl World {
 /// Source and destination of a datagram with their ports, and its payload; its checksum is right.
 pub(super) fn read(packet: &[u8]) -> ((String, u16), (String, u16), Vec<u8>) {
     let outline = ip::outline(packet).expect("a packet");
-    let transport = &packet[outline.header..outline.total];
+    let transport = &packet[outline.header()..outline.total()];
     let pseudo = build::pseudo_sum(outline.source, outline.destination, ip::UDP, transport.len());
     assert_eq!(crate::wire::checksum::join(pseudo, crate::wire::checksum::sum(transport)), 0xFFFF);
     let half = |at: usize| u16::from_be_bytes([transport[at], transport[at + 1]]);
@@ -160,7 +160,7 @@ fn pieces_meet_whoever_reads_them() {
                 let out = world.raw(CONSUMER, &pieces);
                 let bytes: usize = out
                     .iter()
-                    .map(|(_, packet)| ip::outline(packet).map(|o| o.total - o.header).expect("a packet"))
+                    .map(|(_, packet)| ip::outline(packet).map(|o| o.total() - o.header()).expect("a packet"))
                     .sum();
                 assert_eq!(bytes, length + 8, "{endpoint} with {workers} workers: {out:?}");
                 assert!(out.iter().all(|(at, packet)| *at == PROVIDER && packet.len() <= 1_500));

@@ -20,7 +20,7 @@ fn too_big(quoted: &[u8], mtu: u32) -> Vec<u8> {
         Version::V4 => ("10.1.0.77", [3, 4]),
         Version::V6 => ("fd01::77", [2, 0]),
     };
-    build::icmp(Address::from(ip(router)), outline.source, kind, mtu, &quoted[..outline.header + 8])
+    build::icmp(Address::from(ip(router)), outline.source, kind, mtu, &quoted[..outline.header() + 8])
 }
 
 impl World {
@@ -239,10 +239,10 @@ fn joined(pieces: &[(AttachmentId, Vec<u8>)], most: usize) -> Vec<Vec<u8>> {
         if outline.version == Version::V4 {
             assert_eq!(packet[6] & 0x40, 0, "may be cut again");
         }
-        let body = &packet[outline.header..];
+        let body = &packet[outline.header()..];
         match whole.last_mut() {
             Some((identification, bytes)) if *identification == fragment.identification => {
-                assert_eq!(bytes.len(), fragment.offset);
+                assert_eq!(bytes.len(), fragment.offset());
                 bytes.extend_from_slice(body);
             }
             _ => whole.push((fragment.identification, body.to_vec())),
@@ -297,7 +297,7 @@ fn super_packets_of_datagrams_are_datagrams_first() {
         world.told(too_big(&whole[vnet::LENGTH..], 1_280));
         let packet = datagram((backend, 5_353), (&nat.0, nat.1), &payload(3_500));
         let outline = ip::outline(&packet).expect("a packet");
-        let start = outline.header as u16;
+        let start = outline.header() as u16;
         let vnet = VnetHeader {
             flags: vnet::NEEDS_CSUM,
             gso_type: vnet::GSO_UDP_L4,
@@ -307,8 +307,8 @@ fn super_packets_of_datagrams_are_datagrams_first() {
             csum_offset: 6,
         };
         let mut frame = [&vnet.bytes()[..], &packet].concat();
-        let pseudo = build::pseudo_sum(outline.source, outline.destination, ip::UDP, packet.len() - outline.header);
-        put_half(&mut frame, vnet::LENGTH + outline.header + 6, pseudo);
+        let pseudo = build::pseudo_sum(outline.source, outline.destination, ip::UDP, packet.len() - outline.header());
+        put_half(&mut frame, vnet::LENGTH + outline.header() + 6, pseudo);
         let mut out = world.frames(PROVIDER, frame);
         // The last one fits.
         let last = out.pop().expect("packets").1;
@@ -343,7 +343,7 @@ fn segments_are_cut_between_families_too() {
         let (client, service) = ((consumer, 4_000), (endpoint, 53));
         let syn = world.frames(CONSUMER, segment(client, service, SYN, (100, 0), b"")).remove(0).1;
         let outline = ip::outline(&syn[vnet::LENGTH..]).expect("a packet");
-        let nat = (outline.source.to_string(), half(&syn, vnet::LENGTH + outline.header));
+        let nat = (outline.source.to_string(), half(&syn, vnet::LENGTH + outline.header()));
         let server = |flags, numbers, bytes: &[u8]| segment((backend, 5_353), (&nat.0, nat.1), flags, numbers, bytes);
         world.narrowed(server(SYN | ACK, (900, 101), b""));
         world.frames(CONSUMER, segment(client, service, ACK, (101, 901), b""));
@@ -363,7 +363,7 @@ fn segments_are_cut_between_families_too() {
             assert!(packet.len() <= mtu as usize);
             let outline = ip::outline(packet).expect("a packet");
             assert_eq!((outline.source.ip(), outline.destination.ip()), (ip(endpoint), ip(consumer)));
-            let segment = &packet[outline.header..];
+            let segment = &packet[outline.header()..];
             let pseudo = build::pseudo_sum(outline.source, outline.destination, ip::TCP, segment.len());
             assert_eq!(checksum::join(pseudo, checksum::sum(segment)), 0xFFFF);
         }

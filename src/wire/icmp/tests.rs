@@ -56,7 +56,7 @@ fn told(packet: &[u8], version: Version) -> ([u8; 2], u32) {
     let outline = ip::outline(packet).expect("a packet");
     assert_eq!(outline.version, version);
     assert!(read(packet).is_ok(), "its checksums are right");
-    let message = &packet[outline.header..];
+    let message = &packet[outline.header()..];
     ([message[0], message[1]], word(message, 4))
 }
 
@@ -239,9 +239,9 @@ fn quoted_echoes_are_renamed() {
         let outline = ip::outline(&whole).expect("a packet");
         let pseudo = match to {
             Version::V4 => 0,
-            Version::V6 => build::pseudo_sum(consumer, endpoint, ip::ICMPV6, outline.total - outline.header),
+            Version::V6 => build::pseudo_sum(consumer, endpoint, ip::ICMPV6, outline.total() - outline.header()),
         };
-        assert_eq!(checksum::join(pseudo, checksum::sum(&whole[outline.header..])), 0xFFFF, "{from:?} to {to:?}");
+        assert_eq!(checksum::join(pseudo, checksum::sum(&whole[outline.header()..])), 0xFFFF, "{from:?} to {to:?}");
         put_word(&mut whole, 0, 0);
     }
 }

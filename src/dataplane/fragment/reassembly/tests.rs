@@ -53,7 +53,7 @@ fn a_datagram_is_put_together_in_any_order() {
             let mut all = Reassembler::new(7);
             let datagram = whole(&mut all, &order);
             let outline = ip::outline(&datagram.frame[vnet::LENGTH..]).expect("a packet");
-            assert_eq!((outline.fragment, outline.total), (None, cut[0].len().min(outline.header) + 4_008));
+            assert_eq!((outline.fragment, outline.total()), (None, cut[0].len().min(outline.header()) + 4_008));
             assert_eq!((datagram.pieces as usize, datagram.largest), (cut.len(), cut[0].len()));
             assert_eq!(all.held(), 0);
             assert!(all.is_empty() && all.bytes == 0 && all.of_source.is_empty() && all.by_source.is_empty());
@@ -257,7 +257,7 @@ proptest! {
         spans in proptest::collection::vec((0_usize..12, 1_usize..5, any::<bool>(), any::<bool>()), 1..16),
     ) {
         let template = pieces(wide, 1, 3_000, 1_000, 9).swap_remove(0);
-        let header = ip::outline(&template).expect("a packet").header;
+        let header = ip::outline(&template).expect("a packet").header();
         let mut all = Reassembler::new(7);
         let mut seen: Vec<(usize, usize, bool, bool)> = Vec::new();
         let (mut dead, mut begun, mut done) = (false, false, false);
