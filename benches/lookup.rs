@@ -209,15 +209,15 @@ fn ours(count: u32) -> (Table, Vec<Slot>) {
 }
 
 fn find_batch(table: &Table, keys: &[FlowKey]) -> u32 {
-    let mut sights = [(Hash::NONE, Candidate::NONE); FRAMES];
-    for ((hash, _), key) in sights.iter_mut().zip(keys) {
+    let mut parsed = [(Hash::NONE, Candidate::NONE); FRAMES];
+    for ((hash, _), key) in parsed.iter_mut().zip(keys) {
         *hash = table.hash(black_box(key));
         table.prefetch_index(*hash);
     }
-    for (hash, candidate) in &mut sights {
+    for (hash, candidate) in &mut parsed {
         *candidate = table.prefetch_session(*hash, Protocol::Udp);
     }
-    let found = keys.iter().zip(sights).filter_map(|(key, (hash, candidate))| table.find(key, hash, candidate));
+    let found = keys.iter().zip(parsed).filter_map(|(key, (hash, candidate))| table.find(key, hash, candidate));
     found.fold(0, |sum, hit| sum ^ touch(table, hit.session))
 }
 

@@ -78,7 +78,7 @@ main() {
   bug pieces_by_number $d/fragment/reassembly.rs 's/number: self\.begun/number: u64::from(key.identification) << 32 | u64::from(source.low())/'
   bug answers_of_all $d/admit/reject.rs 's/let tenant = usize::from\(tenant\.0\);/let tenant = usize::from(tenant.0) * 0;/'
   bug handed_out_of_turn $d/handoff.rs 's/self\.turn\.store\(tenant \+ 1, Ordering::Relaxed\);//'
-  bug rings_shared $d/handoff.rs 's/let tenant = usize::from\(handed\.arrival\.attachment\.0\);/let tenant = usize::from(handed.arrival.attachment.0) % 64;/'
+  bug rings_shared $d/handoff.rs 's/let tenant = usize::from\(handed\.meta\.attachment\.0\);/let tenant = usize::from(handed.meta.attachment.0) % 64;/'
   bug port_quarantine $d/nat/ports.rs 's/const QUARANTINE_(\w+): u32 = [^;]*;/const QUARANTINE_$1: u32 = 0;/g'
   bug tombstone $d/lifecycle/mod.rs 's/if session\.protocol != Protocol::Tcp \{/if true {/'
   bug handover $d/path/slow.rs 's/if owner != peers\.position\.worker && !rx\.meta\.handed/if false/'

@@ -9,7 +9,7 @@ use crate::dataplane::admit::reject::Answers;
 use crate::dataplane::counters::{VerdictCounts, WorkerCounters};
 use crate::dataplane::fragment;
 use crate::dataplane::fragment::reassembly::Reassembler;
-use crate::dataplane::handoff::{Handed, Peers, RxMeta, SessionCountDelta, Shared};
+use crate::dataplane::handoff::{Handoff, Peers, RxMeta, SessionCountDelta, Shared};
 use crate::dataplane::io::batch::{Batch, FRAMES};
 use crate::dataplane::lifecycle::Sessions;
 use crate::dataplane::nat::Rewriter;
@@ -114,12 +114,12 @@ impl Forwarder {
     /// The same for a frame that another worker handed over.
     pub fn handle_handoff(
         &mut self,
-        mut handed: Handed,
+        mut handed: Handoff,
         context: &Context<'_>,
         mut sink: impl FnMut(Transmit<'_>) -> io::Result<()>,
     ) {
         let Self { state, nat, .. } = self;
-        let meta = RxMeta { handed: true, ..handed.arrival };
+        let meta = RxMeta { handed: true, ..handed.meta };
         state.counts.handed_in += meta.frames();
         let verdict = slow::forward(&mut handed.frame, &meta, state, nat, context);
         if let Some(datagram) = path::settle(verdict, &meta, &mut state.tx, &mut state.counts, &mut sink) {

@@ -24,7 +24,7 @@ const RING: usize = 1_024;
 const BLOCK: usize = 64;
 
 /// The rings of tenants whose numbers follow one another.
-type Block = [OnceLock<ArrayQueue<Handed>>; BLOCK];
+type Block = [OnceLock<ArrayQueue<Handoff>>; BLOCK];
 
 /// Frames that wait for one worker: a ring for each tenant, drained in turn, so that a flood of one neither fills the
 /// ring of another nor makes it wait. Made when first needed: steering leaves little to hand over.
@@ -46,13 +46,13 @@ impl Rings {
     }
 
     /// The ring of a tenant that has one.
-    fn of(&self, tenant: usize) -> Option<&ArrayQueue<Handed>> {
+    fn of(&self, tenant: usize) -> Option<&ArrayQueue<Handoff>> {
         self.blocks.get(tenant / BLOCK)?.get()?[tenant % BLOCK].get()
     }
 
     /// Whether there was room.
-    fn push(&self, handed: Handed) -> bool {
-        let tenant = usize::from(handed.arrival.attachment.0);
+    fn push(&self, handed: Handoff) -> bool {
+        let tenant = usize::from(handed.meta.attachment.0);
         let block = self.blocks[tenant / BLOCK].get_or_init(|| Box::new(std::array::from_fn(|_| OnceLock::new())));
         let ring = block[tenant % BLOCK].get_or_init(|| ArrayQueue::new(RING));
         self.end.fetch_max(tenant + 1, Ordering::AcqRel);
@@ -66,7 +66,7 @@ impl Rings {
     }
 
     /// The next frame of the next tenant that has one. Called by one worker only.
-    fn pop(&self) -> Option<Handed> {
+    fn pop(&self) -> Option<Handoff> {
         if !self.has_any() {
             return None;
         }
@@ -124,11 +124,11 @@ impl RxMeta {
 
 /// A frame on its way to another worker.
 #[derive(Debug)]
-pub struct Handed {
+pub struct Handoff {
     /// Virtio header and packet.
     pub frame: Box<[u8]>,
     /// How it came to be read.
-    pub arrival: RxMeta,
+    pub meta: RxMeta,
 }
 
 /// What workers share. Never touched by a hit.
@@ -207,7 +207,7 @@ impl Shared {
     }
 
     /// Passes a frame to `worker`; `false` when the ring of its tenant is full.
-    pub fn hand_out(&self, worker: u16, handed: Handed) -> bool {
+    pub fn hand_off(&self, worker: u16, handed: Handoff) -> bool {
         let worker = usize::from(worker);
         let taken = self.rings.get(worker).is_some_and(|rings| rings.push(handed));
         if taken {
@@ -218,7 +218,7 @@ impl Shared {
 
     /// The next frame for `worker`.
     #[must_use]
-    pub fn hand_in(&self, worker: u16) -> Option<Handed> {
+    pub fn next_handoff(&self, worker: u16) -> Option<Handoff> {
         self.rings.get(usize::from(worker))?.pop()
     }
 
@@ -442,23 +442,28 @@ mod tests {
     #[test]
     fn a_full_ring_refuses() {
         let shared = Shared::new(vec![Arc::new(|| ())]);
-        let handed = || Handed { frame: Box::from([0; 4]), arrival: RxMeta::read(AttachmentId(0)) };
-        assert!((0..RING).all(|_| shared.hand_out(0, handed())));
-        assert!(!shared.hand_out(0, handed()));
-        assert!(shared.hand_in(0).is_some() && shared.hand_out(0, handed()));
-        assert!((0..RING).all(|_| shared.hand_in(0).is_some()) && !shared.waiting(0) && shared.hand_in(0).is_none());
+        let handed = || Handoff { frame: Box::from([0; 4]), meta: RxMeta::read(AttachmentId(0)) };
+        assert!((0..RING).all(|_| shared.hand_off(0, handed())));
+        assert!(!shared.hand_off(0, handed()));
+        assert!(shared.next_handoff(0).is_some() && shared.hand_off(0, handed()));
+        assert!(
+            (0..RING).all(|_| shared.next_handoff(0).is_some())
+                && !shared.waiting(0)
+                && shared.next_handoff(0).is_none()
+        );
     }
 
     #[test]
     fn a_flood_of_one_tenant_keeps_no_frame_of_another_waiting() {
         let shared = Shared::new(vec![Arc::new(|| ())]);
-        let handed = |at| Handed { frame: Box::from([0; 4]), arrival: RxMeta::read(AttachmentId(at)) };
-        while shared.hand_out(0, handed(0)) {}
+        let handed = |at| Handoff { frame: Box::from([0; 4]), meta: RxMeta::read(AttachmentId(at)) };
+        while shared.hand_off(0, handed(0)) {}
         // However many tenants there are, none shares a ring.
         for other in [9, 64, u16::MAX] {
-            assert!((0..2).all(|_| shared.hand_out(0, handed(other))), "the ring of {other} has room");
+            assert!((0..2).all(|_| shared.hand_off(0, handed(other))), "the ring of {other} has room");
         }
-        let first: Vec<u16> = (0..9).filter_map(|_| shared.hand_in(0)).map(|next| next.arrival.attachment.0).collect();
+        let first: Vec<u16> =
+            (0..9).filter_map(|_| shared.next_handoff(0)).map(|next| next.meta.attachment.0).collect();
         assert_eq!(first, [0, 9, 64, u16::MAX, 0, 9, 64, u16::MAX, 0], "in turn");
     }
 }

@@ -22,7 +22,7 @@ use super::tx::{Transmit, TxQueue};
 use super::verdict::Verdict;
 use crate::snapshot::{AttachmentId, DropReason, Protocol};
 
-/// First packets, and packets that need a second look.
+/// First packets, and packets whose session must be judged again.
 pub(super) mod slow;
 
 /// What a packet may change on its way. What rewriting needs is apart: a frame is lent out of it.
@@ -102,7 +102,7 @@ pub(super) fn pass<'a>(
     Ok(nat.rewrite(frame, packet, &translation, to))
 }
 
-/// A frame at first sight: its headers checked, and where in the session table its flow is likely to be.
+/// A frame as first seen: its headers checked, and where in the session table its flow is likely to be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ParsedFrame {
     headers: Result<Packet, NotAFlow>,
@@ -137,7 +137,7 @@ pub(super) fn parse(frames: &mut Batch, attachment: AttachmentId, table: &Table,
     }
 }
 
-/// Whether a session passes this packet without a second look: judged by the rules in force, neither ended nor closing
+/// Whether a session passes this packet as it is: judged by the rules in force, neither ended nor closing
 /// (a SYN may want its place), limited by no rate, not idle, no TTL used up, no larger than its way carries.
 #[inline(always)]
 fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {

@@ -73,20 +73,20 @@ pub struct Onward {
 
 /// What becomes of a packet that goes `onward`.
 #[must_use]
-pub fn fit(frame: &[u8], packet: &Packet, arrival: &RxMeta, onward: &Onward) -> Fit {
+pub fn fit(frame: &[u8], packet: &Packet, meta: &RxMeta, onward: &Onward) -> Fit {
     let (mtu, other) = (usize::from(onward.mtu), onward.version);
     let resized = |length: usize| match (packet.version, other) {
         (Version::V4, Version::V6) => length + GROWTH,
         (Version::V6, Version::V4) => length - GROWTH,
         _ => length,
     };
-    let (largest, may_cut) = match arrival.pieces {
+    let (largest, may_cut) = match meta.pieces {
         Some(pieces) => (pieces.largest, pieces.may_cut),
         None => (packet.wire_length(), may_cut(frame, packet)),
     };
     let whole = resized(packet.wire_length());
     if onward.direction == Direction::ToConsumer {
-        let is_segment = packet.key.protocol == Protocol::Tcp && arrival.pieces.is_none();
+        let is_segment = packet.key.protocol == Protocol::Tcp && meta.pieces.is_none();
         if is_segment && whole > mtu {
             return Fit::Segments(mtu);
         }
@@ -99,7 +99,7 @@ pub fn fit(frame: &[u8], packet: &Packet, arrival: &RxMeta, onward: &Onward) -> 
         return Fit::TooBig(u16::try_from(told).unwrap_or(u16::MAX));
     }
     // In pieces no larger than they came: the path behind may carry no more than the one before.
-    let limit = match arrival.pieces {
+    let limit = match meta.pieces {
         Some(_) => limit.min(resized(largest).max(usize::from(other.least_mtu()))),
         None => limit,
     };

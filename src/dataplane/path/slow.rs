@@ -1,4 +1,4 @@
-//! A session's first packet, and packets of sessions that need a second look.
+//! A session's first packet, and packets whose session must be judged again.
 //!
 //! A miss from the consumer's side is admitted (see `admit`) or denied and answered; a miss from the
 //! provider's side is dropped in silence (law 3). Fragments wait in `fragment` until they are whole,
@@ -9,7 +9,7 @@ use crate::dataplane::Context;
 use crate::dataplane::admit::reject::{self, Refusal, deny};
 use crate::dataplane::admit::{self, EACH_ANSWERED, judged, rates};
 use crate::dataplane::fragment;
-use crate::dataplane::handoff::{Handed, Peers, RxMeta};
+use crate::dataplane::handoff::{Handoff, Peers, RxMeta};
 use crate::dataplane::icmp::{self, Astray};
 use crate::dataplane::lifecycle::Sessions;
 use crate::dataplane::nat::classify::{NotAFlow, Rx, classify};
@@ -75,7 +75,7 @@ pub(super) fn no_flow<'a>(
 
 /// Passes a frame to another worker.
 fn hand_off<'a>(frame: &[u8], meta: &RxMeta, worker: u16, peers: &Peers) -> Verdict<'a> {
-    if peers.shared.hand_out(worker, Handed { frame: frame.into(), arrival: *meta }) {
+    if peers.shared.hand_off(worker, Handoff { frame: frame.into(), meta: *meta }) {
         Verdict::HandedOff
     } else {
         Verdict::Drop(DropReason::HandoverFull)
@@ -134,7 +134,7 @@ fn note_if_elsewhere(sessions: &mut Sessions, slot: Slot, key: &FlowKey, context
     }
 }
 
-/// A packet whose session needs a second look (see `is_current`): the rules changed, it has ended or
+/// A packet whose session is not simply current (see `is_current`): the rules changed, it has ended or
 /// idled out, its TTL is used up, it does not fit, or a SYN wants the place of a closed connection.
 #[cold]
 pub(super) fn revalidate<'a>(

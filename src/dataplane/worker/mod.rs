@@ -94,7 +94,7 @@ impl<S: FrameSource, K: FrameSink> Worker<S, K> {
             self.forwarder.handle_query(request, context.now);
         }
         for _ in 0..BATCH_FRAMES {
-            let Some(handed) = self.shared.hand_in(self.number) else { break };
+            let Some(handed) = self.shared.next_handoff(self.number) else { break };
             self.forwarder.handle_handoff(handed, &context, |transmit| send(&mut self.sinks, transmit));
         }
         let mut more = false;
