@@ -7,7 +7,7 @@ use std::thread::Thread;
 
 use crossbeam_queue::ArrayQueue;
 
-pub use super::session::record::{FlowEndReason, FlowFilter, SessionRecord};
+pub use super::session::record::{FlowEndReason, FlowFilter, FlowRecord, SessionRecord};
 pub use super::session::{Addresses, Phase, Tick};
 
 /// One worker's ended sessions, taken out by one reader.

@@ -58,26 +58,26 @@ impl Observer {
     }
 
     fn named(&self, known: &Known, record: &SessionRecord, answer: &Sessions) -> Flow {
-        let snapshot = self.snapshot.load();
+        let (flow, snapshot) = (&record.flow, self.snapshot.load());
         let attachment = snapshot.attachments.get(usize::from(record.attachment.0));
         Flow {
             endpoint: known
                 .names
                 .get(&record.endpoint)
                 .map_or_else(|| format!("#{}", record.endpoint.0), |facts| facts.name.clone()),
-            link_identifier: record.link,
+            link_identifier: flow.link,
             vnet: attachment.map(|attachment| attachment.vnet.to_string()).unwrap_or_default(),
-            protocol: record.protocol.to_string(),
-            consumer: side(record.consumer()),
-            endpoint_address: side(record.asked()),
-            nat: side(record.nat()),
-            backend: side(record.backend()),
+            protocol: flow.protocol.to_string(),
+            consumer: side(flow.consumer()),
+            endpoint_address: side(flow.endpoint()),
+            nat: side(flow.nat()),
+            backend: side(flow.backend()),
             state: record.phase.name().to_owned(),
             idle_seconds: answer.now.since(record.last) / Tick::PER_SECOND,
-            packets_to_service: record.to_service.0,
-            bytes_to_service: record.to_service.1,
-            packets_to_consumer: record.to_consumer.0,
-            bytes_to_consumer: record.to_consumer.1,
+            packets_to_service: flow.to_service.0,
+            bytes_to_service: flow.to_service.1,
+            packets_to_consumer: flow.to_consumer.0,
+            bytes_to_consumer: flow.to_consumer.1,
             worker: answer.worker,
         }
     }

@@ -11,7 +11,7 @@ use super::explain::{Question, Unanswerable};
 use super::*;
 use crate::dataplane::counters::{add, find};
 use crate::dataplane::queries::{Request, Sessions};
-use crate::dataplane::record::{Addresses, Phase, SessionRecord, Tick};
+use crate::dataplane::record::{Addresses, FlowRecord, Phase, SessionRecord, Tick};
 use crate::snapshot::tables::{Rule, Stamp};
 use crate::snapshot::{
     Attachment, AttachmentId, Backend, ConnectionState, Endpoint, Generation, PortMap, Protocol, Resource,
@@ -45,24 +45,26 @@ fn answering(worker: u16, stop: &Arc<AtomicBool>) -> Mailbox {
 
 fn record(worker: u16, endpoint: EndpointId) -> SessionRecord {
     SessionRecord {
-        addresses: Addresses {
-            consumer: ip("10.1.0.5").into(),
-            endpoint: ip("10.1.9.4").into(),
-            nat: ip("10.20.99.4").into(),
-            backend: ip("10.20.0.2").into(),
-            consumer_port: 40_000 + worker,
-            endpoint_port: 5432,
-            nat_port: 1024,
-            backend_port: 5432,
+        flow: FlowRecord {
+            addresses: Addresses {
+                consumer: ip("10.1.0.5").into(),
+                endpoint: ip("10.1.9.4").into(),
+                nat: ip("10.20.99.4").into(),
+                backend: ip("10.20.0.2").into(),
+                consumer_port: 40_000 + worker,
+                endpoint_port: 5432,
+                nat_port: 1024,
+                backend_port: 5432,
+            },
+            to_service: (2, 120),
+            to_consumer: (1, 60),
+            link: 40 + endpoint.0,
+            protocol: Protocol::Tcp,
         },
-        to_service: (2, 120),
-        to_consumer: (1, 60),
         endpoint,
-        link: 40 + endpoint.0,
         opened: Tick(30),
         last: Tick(100),
         attachment: AttachmentId(0),
-        protocol: Protocol::Tcp,
         phase: Phase::Established,
         end: None,
     }

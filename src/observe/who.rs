@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use jiff::Timestamp;
 
 use super::Observer;
-use super::flow_log::{Found, Losses, Sought, before};
+use super::flow_log::{Found, Losses, Record, Sought, before};
 use super::flows::Silent;
 use crate::dataplane::queries::Sessions;
-use crate::dataplane::record::{FlowFilter, SessionRecord};
+use crate::dataplane::record::{FlowFilter, FlowRecord, SessionRecord};
 
 /// Sessions listed at most.
 pub const LIMIT: usize = 100;
@@ -19,26 +19,14 @@ pub const LIMIT: usize = 100;
 pub struct Trace {
     /// `group/name` of the endpoint, where it is known here; a connection's name otherwise goes by its link.
     pub endpoint: Option<String>,
-    /// Network identifier of its connection.
-    pub link: u32,
-    /// `tcp`, `udp` or `icmp`.
-    pub protocol: String,
-    /// The consumer.
-    pub consumer: (std::net::IpAddr, u16),
-    /// The endpoint's side.
-    pub endpoint_address: (std::net::IpAddr, u16),
-    /// The server.
-    pub backend: (std::net::IpAddr, u16),
+    /// Between whom it is, and what it has carried.
+    pub flow: FlowRecord,
     /// When it was opened.
     pub from: Timestamp,
     /// When it ended; `None`: it lives.
     pub until: Option<Timestamp>,
     /// `live`, or why it ended.
     pub state: &'static str,
-    /// Packets and bytes from the consumer to the service.
-    pub to_service: (u64, u64),
-    /// Packets and bytes from the service to the consumer.
-    pub to_consumer: (u64, u64),
 }
 
 /// Every session that matches, as far as known.
@@ -82,43 +70,28 @@ impl Observer {
         };
         let ended: Vec<Trace> = records
             .into_iter()
-            .map(|record| Trace {
+            .map(|Record { flow, reason, opened, ended }| Trace {
                 endpoint: None,
-                link: record.link,
-                protocol: record.protocol.to_string(),
-                consumer: record.consumer,
-                endpoint_address: record.endpoint,
-                backend: record.backend,
-                from: record.opened,
-                until: Some(record.ended),
-                state: record.cause.name(),
-                to_service: record.to_service,
-                to_consumer: record.to_consumer,
+                flow,
+                from: opened,
+                until: Some(ended),
+                state: reason.name(),
             })
             .collect();
-        let trace = |flow: &SessionRecord, age: u32| Trace {
-            endpoint: known.names.get(&flow.endpoint).map(|facts| facts.name.clone()),
-            link: flow.link,
-            protocol: flow.protocol.to_string(),
-            consumer: flow.consumer(),
-            endpoint_address: flow.asked(),
-            backend: flow.backend(),
+        let trace = |session: &SessionRecord, age: u32| Trace {
+            endpoint: known.names.get(&session.endpoint).map(|facts| facts.name.clone()),
+            flow: session.flow,
             from: before(now, age),
             until: None,
             state: "live",
-            to_service: flow.to_service,
-            to_consumer: flow.to_consumer,
         };
         let has_ended = |live: &Trace| {
-            let same = |end: &Trace| {
-                (&end.protocol, end.consumer, end.endpoint_address, end.backend)
-                    == (&live.protocol, live.consumer, live.endpoint_address, live.backend)
-            };
-            ended.iter().any(|end| same(end) && end.until >= Some(now))
+            let between = |trace: &Trace| (trace.flow.protocol, trace.flow.addresses);
+            ended.iter().any(|end| between(end) == between(live) && end.until >= Some(now))
         };
         let traces = |of: &Sessions| {
-            let live = of.list.iter().filter(|flow| flow.phase.is_live());
-            live.map(|flow| trace(flow, of.now.since(flow.opened))).collect::<Vec<_>>()
+            let live = of.list.iter().filter(|session| session.phase.is_live());
+            live.map(|session| trace(session, of.now.since(session.opened))).collect::<Vec<_>>()
         };
         let mut list: Vec<Trace> = live.iter().flat_map(traces).collect();
         list.retain(|live| sought.lived(live.from, now) && !has_ended(live));

@@ -33,7 +33,7 @@ pub struct Outline {
     pub source: Address,
     /// Where it goes.
     pub destination: Address,
-    // Narrow, so that it takes no more room than what is known of a packet that belongs to a flow.
+    // Narrow, so that an outline takes no more room than a packet of a flow (`nat::classify`).
     total: u32,
     header: u16,
     /// Transport protocol number; of a fragment: what its header says about the datagram.
@@ -138,14 +138,13 @@ pub fn traffic_class(packet: &[u8], version: Version) -> u8 {
 /// IPv4: lengths, checksum (RFC 1812 §5.2.2), options.
 #[inline]
 fn v4(packet: &[u8]) -> Result<Outline, Flaw> {
-    const SHORTEST: usize = Version::V4.header();
-    let Some(fixed) = packet.first_chunk::<SHORTEST>() else { return Err(Flaw::Truncated) };
-    let narrow = u16::from(fixed[0] & 0x0F) * 4;
-    let (header, total) = (usize::from(narrow), usize::from(half(fixed, 2)));
+    const SHORTEST: u16 = 20;
+    let Some(fixed) = packet.first_chunk::<20>() else { return Err(Flaw::Truncated) };
+    let (header, total) = (u16::from(fixed[0] & 0x0F) * 4, half(fixed, 2));
     if header < SHORTEST || total < header {
         return Err(Flaw::Length);
     }
-    if total > packet.len() {
+    if usize::from(total) > packet.len() {
         return Err(Flaw::Truncated);
     }
     if header == SHORTEST {
@@ -153,17 +152,17 @@ fn v4(packet: &[u8]) -> Result<Outline, Flaw> {
             return Err(Flaw::Checksum);
         }
     } else {
-        options_of(packet, header)?;
+        options_of(packet, usize::from(header))?;
     }
     Ok(Outline {
         version: Version::V4,
         source: Address::v4(word(fixed, 12)),
         destination: Address::v4(word(fixed, 16)),
-        header: narrow,
-        total: u32::from(half(fixed, 2)),
+        header,
+        total: u32::from(total),
         protocol: fixed[9],
         hops: fixed[8],
-        fragment: v4_fragment(fixed, narrow),
+        fragment: v4_fragment(fixed, header),
     })
 }
 
@@ -214,10 +213,9 @@ fn names_routers(mut options: &[u8]) -> Result<bool, Flaw> {
 /// IPv6: length, addresses, extension headers.
 #[inline(never)]
 fn v6(packet: &[u8]) -> Result<Outline, Flaw> {
-    const FIXED: usize = Version::V6.header();
-    const FIXED_NARROW: u16 = 40;
-    let Some(fixed) = packet.first_chunk::<FIXED>() else { return Err(Flaw::Truncated) };
-    let total = u32::from(FIXED_NARROW) + u32::from(half(fixed, 4));
+    const HEADER: u16 = 40;
+    let Some(fixed) = packet.first_chunk::<40>() else { return Err(Flaw::Truncated) };
+    let total = u32::from(HEADER) + u32::from(half(fixed, 4));
     let whole = packet.get(..total as usize).ok_or(Flaw::Truncated)?;
     let source = Address::read(fixed, 8, Version::V6);
     let destination = Address::read(fixed, 24, Version::V6);
@@ -228,7 +226,7 @@ fn v6(packet: &[u8]) -> Result<Outline, Flaw> {
         version: Version::V6,
         source,
         destination,
-        header: FIXED_NARROW,
+        header: HEADER,
         total,
         protocol: fixed[6],
         hops: fixed[7],

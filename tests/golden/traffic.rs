@@ -7,7 +7,7 @@ use crossbeam_queue::SegQueue;
 use privlink::api::ApiState;
 use privlink::dataplane::counters::{self, NatPortUse, NatPorts, Probes, VerdictCounts, WorkerCounters, add};
 use privlink::dataplane::queries::{Mailbox, Request, Sessions};
-use privlink::dataplane::record::{Addresses, FlowEndReason, Phase, RecordRing, SessionRecord};
+use privlink::dataplane::record::{Addresses, FlowEndReason, FlowRecord, Phase, RecordRing, SessionRecord};
 use privlink::dataplane::session::Tick;
 use privlink::observe::flow_log::{FlowLog, Limits};
 use privlink::observe::hooks::HookCounts;
@@ -110,34 +110,33 @@ fn ip(text: &str) -> IpAddr {
 
 fn live(endpoint: EndpointId, link: u32, port: u16, phase: Phase, nat: u16) -> SessionRecord {
     SessionRecord {
-        addresses: Addresses {
-            consumer: ip("10.1.1.2").into(),
-            endpoint: ip("10.1.9.4").into(),
-            nat: ip("10.20.99.4").into(),
-            backend: ip("10.20.0.2").into(),
-            consumer_port: port,
-            endpoint_port: 5_432,
-            nat_port: nat,
-            backend_port: 15_432,
+        flow: FlowRecord {
+            addresses: Addresses {
+                consumer: ip("10.1.1.2").into(),
+                endpoint: ip("10.1.9.4").into(),
+                nat: ip("10.20.99.4").into(),
+                backend: ip("10.20.0.2").into(),
+                consumer_port: port,
+                endpoint_port: 5_432,
+                nat_port: nat,
+                backend_port: 15_432,
+            },
+            to_service: (6, 1_700),
+            to_consumer: (5, 2_500_000),
+            link,
+            protocol: Protocol::Tcp,
         },
-        to_service: (6, 1_700),
-        to_consumer: (5, 2_500_000),
         endpoint,
-        link,
         opened: Tick(NOW - 120),
         last: Tick(NOW - 30),
         attachment: AttachmentId(0),
-        protocol: Protocol::Tcp,
         phase,
         end: None,
     }
 }
 
 fn ended(link: u32, cause: FlowEndReason, nat: u16) -> SessionRecord {
-    SessionRecord {
-        to_service: (7, 900),
-        to_consumer: (8, 4_000),
-        opened: Tick(NOW - 600),
-        ..live(EndpointId(0), link, 40_000, Phase::Closing, nat).ended(cause, Tick(NOW - 300))
-    }
+    let session = live(EndpointId(0), link, 40_000, Phase::Closing, nat).ended(cause, Tick(NOW - 300));
+    let flow = FlowRecord { to_service: (7, 900), to_consumer: (8, 4_000), ..session.flow };
+    SessionRecord { flow, opened: Tick(NOW - 600), ..session }
 }

@@ -455,13 +455,13 @@ impl Run {
     fn listed(&mut self) -> BTreeMap<Key, Held> {
         let mut reverse = BTreeSet::new();
         let mut all = BTreeMap::new();
-        for flow in self.world.flows(self.oracle.now) {
-            let [nat, backend] = [flow.nat(), flow.backend()].map(|(ip, port)| (name(ip), port));
-            let protocol = flow.protocol as u8;
+        for session in self.world.flows(self.oracle.now) {
+            let [nat, backend] = [session.flow.nat(), session.flow.backend()].map(|(ip, port)| (name(ip), port));
+            let protocol = session.flow.protocol as u8;
             assert!(reverse.insert((protocol, nat, backend)), "two sessions share {nat:?} → {backend:?}");
-            let (consumer, endpoint) = (flow.consumer(), flow.asked());
-            let key = (flow.attachment.0, protocol, name(consumer.0), consumer.1, name(endpoint.0), endpoint.1);
-            let held = (nat, backend, flow.phase.name(), flow.endpoint.0);
+            let (consumer, endpoint) = (session.flow.consumer(), session.flow.endpoint());
+            let key = (session.attachment.0, protocol, name(consumer.0), consumer.1, name(endpoint.0), endpoint.1);
+            let held = (nat, backend, session.phase.name(), session.endpoint.0);
             assert!(all.insert(key, held).is_none(), "two sessions for {key:?}");
         }
         all

@@ -54,7 +54,7 @@ async fn who(
         .collect();
     let visible = Visible::to(&view, &caller);
     let seen = |trace: Trace| {
-        let there = connections.contains_key(&trace.link);
+        let there = connections.contains_key(&trace.flow.link);
         visible.found(named(trace, &connections), there)
     };
     let matches = list.into_iter().filter_map(seen).collect();
@@ -64,23 +64,24 @@ async fn who(
 }
 
 fn named(trace: Trace, connections: &HashMap<u32, (&Key, &Connection)>) -> Match {
-    let found = connections.get(&trace.link);
+    let flow = trace.flow;
+    let found = connections.get(&flow.link);
     Match {
         endpoint: found.map(|(key, _)| key.to_string()).or(trace.endpoint),
-        link_identifier: trace.link,
+        link_identifier: flow.link,
         requester: found.map(|(_, connection)| connection.requester.to_string()),
         approver: found.and_then(|(_, connection)| approver(connection)),
-        protocol: trace.protocol,
-        consumer: side(trace.consumer),
-        endpoint_address: side(trace.endpoint_address),
-        backend: side(trace.backend),
+        protocol: flow.protocol.to_string(),
+        consumer: side(flow.consumer()),
+        endpoint_address: side(flow.endpoint()),
+        backend: side(flow.backend()),
         from: time(trace.from),
         until: trace.until.map(time),
         state: trace.state.to_owned(),
-        packets_to_service: trace.to_service.0,
-        bytes_to_service: trace.to_service.1,
-        packets_to_consumer: trace.to_consumer.0,
-        bytes_to_consumer: trace.to_consumer.1,
+        packets_to_service: flow.to_service.0,
+        bytes_to_service: flow.to_service.1,
+        packets_to_consumer: flow.to_consumer.0,
+        bytes_to_consumer: flow.to_consumer.1,
     }
 }
 

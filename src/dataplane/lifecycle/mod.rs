@@ -171,7 +171,7 @@ impl Sessions {
     /// A session is live no more: its endpoint and resource have room for another, and its end is noted.
     fn leave(&self, slot: Slot, cause: FlowEndReason, now: Tick) {
         let (Some(session), Some(record)) = (self.table.get(slot), self.table.view(slot)) else { return };
-        let kind = (session.endpoint, session.resource, record.addresses.backend);
+        let kind = (session.endpoint, session.resource, record.flow.addresses.backend);
         self.peers.departed.add(&self.peers.shared, kind);
         if let Some(counters) = find(&self.traffic, session.endpoint) {
             add(&counters.sessions, 1_u64.wrapping_neg());

@@ -25,7 +25,7 @@ pub enum FlowEndReason {
 }
 
 impl FlowEndReason {
-    /// Every cause, in the order of its discriminant.
+    /// Every reason, in the order of its discriminant.
     pub const ALL: [Self; 6] = [Self::Closed, Self::Reset, Self::Idle, Self::Revoked, Self::Reclaimed, Self::Stopped];
 
     /// Its name in `privlink who`.
@@ -42,46 +42,28 @@ impl FlowEndReason {
     }
 
     /// How a session that closes came to it.
-    pub(in crate::dataplane) const fn of_close(seen: TcpFlags) -> Self {
-        let fins = seen.has(TcpFlags::CONSUMER_FIN) && seen.has(TcpFlags::PROVIDER_FIN);
+    pub(in crate::dataplane) const fn of_close(flags: TcpFlags) -> Self {
+        let fins = flags.has(TcpFlags::CONSUMER_FIN) && flags.has(TcpFlags::PROVIDER_FIN);
         if fins { Self::Closed } else { Self::Reset }
     }
 }
 
-/// All that is shown of a session.
+/// Between whom a session is, and what it has carried: what stays true of it for whoever asks later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionRecord {
+pub struct FlowRecord {
     /// Addresses and ports of both sides.
     pub addresses: Addresses,
     /// Packets and bytes from the consumer to the service.
     pub to_service: (u64, u64),
     /// Packets and bytes from the service to the consumer.
     pub to_consumer: (u64, u64),
-    /// Its endpoint.
-    pub endpoint: EndpointId,
     /// Network identifier of its connection.
     pub link: u32,
-    /// When it was opened.
-    pub opened: Tick,
-    /// When its last packet passed; of one that has ended, when it ended.
-    pub last: Tick,
-    /// Attachment its consumer's packets arrive on.
-    pub attachment: AttachmentId,
     /// Protocol.
     pub protocol: Protocol,
-    /// Where it stands in its life.
-    pub phase: Phase,
-    /// Why it ended; `None`: it has not.
-    pub end: Option<FlowEndReason>,
 }
 
-impl SessionRecord {
-    /// The same, ended at `now`.
-    #[must_use]
-    pub const fn ended(self, reason: FlowEndReason, now: Tick) -> Self {
-        Self { end: Some(reason), last: now, ..self }
-    }
-
+impl FlowRecord {
     /// Consumer address and port (or echo identifier).
     #[must_use]
     pub fn consumer(&self) -> (IpAddr, u16) {
@@ -90,7 +72,7 @@ impl SessionRecord {
 
     /// Endpoint address and port.
     #[must_use]
-    pub fn asked(&self) -> (IpAddr, u16) {
+    pub fn endpoint(&self) -> (IpAddr, u16) {
         (self.addresses.endpoint.ip(), self.addresses.endpoint_port)
     }
 
@@ -104,6 +86,33 @@ impl SessionRecord {
     #[must_use]
     pub fn backend(&self) -> (IpAddr, u16) {
         (self.addresses.backend.ip(), self.addresses.backend_port)
+    }
+}
+
+/// All that is shown of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Between whom it is, and what it has carried.
+    pub flow: FlowRecord,
+    /// Its endpoint.
+    pub endpoint: EndpointId,
+    /// When it was opened.
+    pub opened: Tick,
+    /// When its last packet passed; of one that has ended, when it ended.
+    pub last: Tick,
+    /// Attachment its consumer's packets arrive on.
+    pub attachment: AttachmentId,
+    /// Where it stands in its life.
+    pub phase: Phase,
+    /// Why it ended; `None`: it has not.
+    pub end: Option<FlowEndReason>,
+}
+
+impl SessionRecord {
+    /// The same, ended at `now`.
+    #[must_use]
+    pub const fn ended(self, reason: FlowEndReason, now: Tick) -> Self {
+        Self { end: Some(reason), last: now, ..self }
     }
 }
 
@@ -123,8 +132,8 @@ impl FlowFilter {
     #[must_use]
     pub fn matches(&self, session: &SessionRecord) -> bool {
         self.endpoint.is_none_or(|endpoint| endpoint == session.endpoint)
-            && self.nat.is_none_or(|nat| nat == session.nat())
-            && self.backend.is_none_or(|backend| backend == session.backend())
+            && self.nat.is_none_or(|nat| nat == session.flow.nat())
+            && self.backend.is_none_or(|backend| backend == session.flow.backend())
     }
 }
 
@@ -134,15 +143,17 @@ impl Table {
     pub fn view(&self, slot: Slot) -> Option<SessionRecord> {
         let session = self.get(slot).filter(|session| session.phase != Phase::Vacant)?;
         Some(SessionRecord {
-            addresses: self.addresses(slot),
-            to_service: session.carried(Direction::ToService),
-            to_consumer: session.carried(Direction::ToConsumer),
+            flow: FlowRecord {
+                addresses: self.addresses(slot),
+                to_service: session.carried(Direction::ToService),
+                to_consumer: session.carried(Direction::ToConsumer),
+                link: session.link,
+                protocol: session.protocol,
+            },
             endpoint: session.endpoint,
-            link: session.link,
             opened: session.opened,
             last: session.last_seen,
             attachment: session.consumer_attachment,
-            protocol: session.protocol,
             phase: session.phase,
             end: None,
         })
@@ -154,8 +165,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_small_and_causes_are_numbered_in_their_order() {
+    fn a_record_is_small_and_reasons_are_numbered_in_their_order() {
         assert!(size_of::<SessionRecord>() <= 128, "{}", size_of::<SessionRecord>());
-        assert!(FlowEndReason::ALL.iter().zip(0_u8..).all(|(cause, number)| *cause as u8 == number));
+        assert!(FlowEndReason::ALL.iter().zip(0_u8..).all(|(reason, number)| *reason as u8 == number));
     }
 }

@@ -91,10 +91,13 @@ fn each_cause_is_noted_once() {
         let ends = world.ends();
         assert_eq!(ends.len(), 1, "{what}: {ends:?}");
         let end = ends[0];
-        assert_eq!((end.end, end.link, end.opened, end.last), (Some(cause), 100, opened, world.now), "{what}");
-        assert_eq!((end.consumer().0, end.asked()), (ip("10.1.0.5"), (ip("10.1.9.4"), 5432)), "{what}");
-        assert_eq!(end.backend(), (ip("10.20.0.2"), 5432), "{what}");
-        assert!(["10.20.99.4", "10.20.99.5"].map(ip).contains(&end.nat().0) && end.nat().1 >= 1_024, "{what}");
+        assert_eq!((end.end, end.flow.link, end.opened, end.last), (Some(cause), 100, opened, world.now), "{what}");
+        assert_eq!((end.flow.consumer().0, end.flow.endpoint()), (ip("10.1.0.5"), (ip("10.1.9.4"), 5432)), "{what}");
+        assert_eq!(end.flow.backend(), (ip("10.20.0.2"), 5432), "{what}");
+        assert!(
+            ["10.20.99.4", "10.20.99.5"].map(ip).contains(&end.flow.nat().0) && end.flow.nat().1 >= 1_024,
+            "{what}"
+        );
         if cause != FlowEndReason::Stopped && !what.starts_with("a SYN") {
             world.after(Duration::from_hours(9));
             assert_eq!((world.ends(), world.sessions()), (Vec::new(), 0), "{what}: never twice");
@@ -111,8 +114,8 @@ fn a_note_carries_what_both_directions_carried() {
     world.publish(&rejected());
     world.settle();
     let ends = world.ends();
-    assert_eq!((ends[0].to_service, ends[0].to_consumer), ((1, 100), (2, 400)));
-    assert_eq!(ends[0].nat(), (there.source.into(), there.ports().0));
+    assert_eq!((ends[0].flow.to_service, ends[0].flow.to_consumer), ((1, 100), (2, 400)));
+    assert_eq!(ends[0].flow.nat(), (there.source.into(), there.ports().0));
 }
 
 #[test]

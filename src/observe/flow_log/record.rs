@@ -5,7 +5,7 @@
 //! 80 lasted u32, tenths of a second │ 84 ended i64, milliseconds since 1970 UTC
 //! 92 packets, bytes to the service, packets, bytes to the consumer, u64 each │ 124 checksum
 //! ```
-//! A side is an IPv6 address (an IPv4 one as `::ffff:a.b.c.d`) and a port. Kinds below 0xF0 are the causes
+//! A side is an IPv6 address (an IPv4 one as `::ffff:a.b.c.d`) and a port. Kinds below 0xF0 are the numbers
 //! of [`FlowEndReason`]; the others speak of the log itself.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::dataplane::record::{FlowEndReason, SessionRecord};
+use crate::dataplane::record::{Addresses, FlowEndReason, FlowRecord, SessionRecord};
 use crate::snapshot::Protocol;
 
 /// Bytes of an entry.
@@ -22,6 +22,8 @@ pub(super) const LENGTH: usize = 128;
 const CHECKED: usize = LENGTH - 4;
 
 const KIND: usize = 5;
+const CONSUMER: usize = 8;
+const ENDPOINT: usize = 26;
 const NAT: usize = 44;
 const BACKEND: usize = 62;
 const SIDE: usize = 18;
@@ -48,28 +50,14 @@ pub(super) enum Entry {
 /// An ended session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Network identifier of its connection.
-    pub link: u32,
-    /// Protocol.
-    pub protocol: Protocol,
+    /// Between whom it was, and what it carried.
+    pub flow: FlowRecord,
     /// Why it ended.
-    pub cause: FlowEndReason,
-    /// Consumer address and port (or echo identifier).
-    pub consumer: (IpAddr, u16),
-    /// Endpoint address and port.
-    pub endpoint: (IpAddr, u16),
-    /// NAT address and port.
-    pub nat: (IpAddr, u16),
-    /// Backend address and port.
-    pub backend: (IpAddr, u16),
+    pub reason: FlowEndReason,
     /// When it was opened, to a tenth of a second.
     pub opened: Timestamp,
     /// When it ended, to a tenth of a second.
     pub ended: Timestamp,
-    /// Packets and bytes from the consumer to the service.
-    pub to_service: (u64, u64),
-    /// Packets and bytes from the service to the consumer.
-    pub to_consumer: (u64, u64),
 }
 
 impl Record {
@@ -77,17 +65,10 @@ impl Record {
     pub(super) fn new(session: &SessionRecord, (tick, wall): (u32, Timestamp)) -> Self {
         let ended = before(wall, tick.saturating_sub(session.last.0));
         Self {
-            link: session.link,
-            protocol: session.protocol,
-            cause: session.end.unwrap_or(FlowEndReason::Stopped),
-            consumer: session.consumer(),
-            endpoint: session.asked(),
-            nat: session.nat(),
-            backend: session.backend(),
+            flow: session.flow,
+            reason: session.end.unwrap_or(FlowEndReason::Stopped),
             opened: before(ended, session.last.since(session.opened)),
             ended,
-            to_service: session.to_service,
-            to_consumer: session.to_consumer,
         }
     }
 }
@@ -110,15 +91,15 @@ impl Entry {
     pub(super) fn encode(&self) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
         match self {
-            Self::Session(record) => {
-                put(&mut bytes, 0, record.link.to_le_bytes());
-                put(&mut bytes, 4, [record.protocol as u8, record.cause as u8]);
-                let sides = [record.consumer, record.endpoint, record.nat, record.backend];
-                for (side, at) in sides.into_iter().zip((8..).step_by(SIDE)) {
+            Self::Session(Record { flow, reason, opened, ended }) => {
+                put(&mut bytes, 0, flow.link.to_le_bytes());
+                put(&mut bytes, 4, [flow.protocol as u8, *reason as u8]);
+                let sides = [flow.consumer(), flow.endpoint(), flow.nat(), flow.backend()];
+                for (side, at) in sides.into_iter().zip([CONSUMER, ENDPOINT, NAT, BACKEND]) {
                     put(&mut bytes, at, encode_side(side));
                 }
-                put_span(&mut bytes, record.opened, record.ended);
-                let counts = [record.to_service.0, record.to_service.1, record.to_consumer.0, record.to_consumer.1];
+                put_span(&mut bytes, *opened, *ended);
+                let counts = [flow.to_service.0, flow.to_service.1, flow.to_consumer.0, flow.to_consumer.1];
                 for (count, at) in counts.into_iter().zip((92..).step_by(8)) {
                     put(&mut bytes, at, count.to_le_bytes());
                 }
@@ -152,21 +133,18 @@ impl Entry {
                 let count = Some(count(92)).filter(|&count| count != u64::MAX);
                 Some(Self::Loss { count, since: opened, until: ended })
             }
-            cause => Some(Self::Session(Record {
-                link: u32::from_le_bytes(take(bytes, 0)),
-                protocol: [Protocol::Icmp, Protocol::Tcp, Protocol::Udp]
-                    .into_iter()
-                    .find(|protocol| *protocol as u8 == bytes[4])?,
-                cause: *FlowEndReason::ALL.get(usize::from(cause))?,
-                consumer: decode_side(take(bytes, 8)),
-                endpoint: decode_side(take(bytes, 8 + SIDE)),
-                nat: decode_side(take(bytes, NAT)),
-                backend: decode_side(take(bytes, BACKEND)),
-                opened,
-                ended,
-                to_service: (count(92), count(100)),
-                to_consumer: (count(108), count(116)),
-            })),
+            reason => {
+                let protocols = [Protocol::Icmp, Protocol::Tcp, Protocol::Udp];
+                let flow = FlowRecord {
+                    addresses: addresses(bytes),
+                    to_service: (count(92), count(100)),
+                    to_consumer: (count(108), count(116)),
+                    link: u32::from_le_bytes(take(bytes, 0)),
+                    protocol: protocols.into_iter().find(|protocol| *protocol as u8 == bytes[4])?,
+                };
+                let reason = *FlowEndReason::ALL.get(usize::from(reason))?;
+                Some(Self::Session(Record { flow, reason, opened, ended }))
+            }
         }
     }
 }
@@ -202,8 +180,11 @@ fn encode_side((address, port): Side) -> [u8; SIDE] {
     bytes
 }
 
-fn decode_side(bytes: [u8; SIDE]) -> Side {
-    (Ipv6Addr::from(take(&bytes, 0)).to_canonical(), u16::from_le_bytes(take(&bytes, 16)))
+fn addresses(bytes: &[u8; LENGTH]) -> Addresses {
+    let side = |at| (Ipv6Addr::from(take(bytes, at)).to_canonical().into(), u16::from_le_bytes(take(bytes, at + 16)));
+    let [(consumer, consumer_port), (endpoint, endpoint_port)] = [side(CONSUMER), side(ENDPOINT)];
+    let [(nat, nat_port), (backend, backend_port)] = [side(NAT), side(BACKEND)];
+    Addresses { consumer, endpoint, nat, backend, consumer_port, endpoint_port, nat_port, backend_port }
 }
 
 fn put_span(bytes: &mut [u8], since: Timestamp, until: Timestamp) {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::record::LENGTH;
 use super::*;
-use crate::dataplane::record::{Addresses, FlowEndReason, Phase, SessionRecord, Tick};
+use crate::dataplane::record::{Addresses, FlowEndReason, FlowRecord, Phase, SessionRecord, Tick};
 use crate::snapshot::{AttachmentId, EndpointId, Protocol};
 
 const HEADER: usize = 32;
@@ -75,24 +75,26 @@ fn wall(tenths: u32) -> Timestamp {
 fn note(port: u16, now: u32) -> SessionRecord {
     let address = |address: [u8; 4]| std::net::IpAddr::from(address).into();
     SessionRecord {
-        addresses: Addresses {
-            consumer: address([10, 1, 0, 5]),
-            endpoint: address([10, 1, 9, 4]),
-            nat: address([10, 20, 99, 4]),
-            backend: address([10, 20, 0, 2]),
-            consumer_port: 40_000,
-            endpoint_port: 5432,
-            nat_port: port,
-            backend_port: 5432,
+        flow: FlowRecord {
+            addresses: Addresses {
+                consumer: address([10, 1, 0, 5]),
+                endpoint: address([10, 1, 9, 4]),
+                nat: address([10, 20, 99, 4]),
+                backend: address([10, 20, 0, 2]),
+                consumer_port: 40_000,
+                endpoint_port: 5432,
+                nat_port: port,
+                backend_port: 5432,
+            },
+            to_service: (3, 300),
+            to_consumer: (4, 4_000),
+            link: 7,
+            protocol: Protocol::Tcp,
         },
-        to_service: (3, 300),
-        to_consumer: (4, 4_000),
         endpoint: EndpointId(1),
-        link: 7,
         opened: Tick(now.saturating_sub(600)),
         last: Tick(now),
         attachment: AttachmentId(0),
-        protocol: Protocol::Tcp,
         phase: Phase::Closing,
         end: Some(FlowEndReason::Closed),
     }
@@ -121,11 +123,7 @@ fn an_ended_session_is_found_with_all_that_was_known() {
     let record = found(&log, 2_000).records[0];
     let ended = wall(6_000);
     assert_eq!((record.ended, record.opened), (ended, ended - Duration::from_mins(1)), "not when it was written");
-    assert_eq!((record.link, record.cause, record.protocol), (7, FlowEndReason::Closed, Protocol::Tcp));
-    assert_eq!(
-        (record.consumer, record.to_service, record.to_consumer.1),
-        (note(2_000, 0).consumer(), (3, 300), 4_000)
-    );
+    assert_eq!((record.flow, record.reason), (note(2_000, 0).flow, FlowEndReason::Closed));
     assert!(found(&log, 2_002).records.is_empty());
     let elsewhere = SocketAddr::from(([10, 20, 0, 3], 5432));
     let narrowed = Sought { backend: Some(elsewhere), ..sought(2_000) };
@@ -350,23 +348,29 @@ proptest! {
 
     #[test]
     fn every_record_survives_its_bytes(
-        numbers in any::<(u32, u16, u16, u64, u64, u32)>(), v6 in any::<[u8; 16]>(), v4 in any::<[u8; 4]>(), cause in 0_usize..6,
+        numbers in any::<(u32, u16, u16, u64, u64, u32)>(), v6 in any::<[u8; 16]>(), v4 in any::<[u8; 4]>(), reason in 0_usize..6,
     ) {
         let (link, port, other, packets, bytes, tenths) = numbers;
         let ended = wall(0);
-        let record = Record {
-            link,
-            protocol: [Protocol::Icmp, Protocol::Tcp, Protocol::Udp][cause % 3],
-            cause: FlowEndReason::ALL[cause],
-            consumer: (std::net::IpAddr::from(v6).to_canonical(), port),
-            endpoint: (v4.into(), other),
-            nat: (v4.into(), port),
-            backend: (std::net::IpAddr::from(v6).to_canonical(), other),
-            opened: before(ended, tenths),
-            ended,
+        let wide = std::net::IpAddr::from(v6).to_canonical().into();
+        let addresses = Addresses {
+            consumer: wide,
+            endpoint: std::net::IpAddr::from(v4).into(),
+            nat: std::net::IpAddr::from(v4).into(),
+            backend: wide,
+            consumer_port: port,
+            endpoint_port: other,
+            nat_port: port,
+            backend_port: other,
+        };
+        let flow = FlowRecord {
+            addresses,
             to_service: (packets, bytes),
             to_consumer: (bytes, packets),
+            link,
+            protocol: [Protocol::Icmp, Protocol::Tcp, Protocol::Udp][reason % 3],
         };
+        let record = Record { flow, reason: FlowEndReason::ALL[reason], opened: before(ended, tenths), ended };
         prop_assert_eq!(Entry::decode(&Entry::Session(record).encode()), Some(Entry::Session(record)));
     }
 }
