@@ -14,10 +14,9 @@ use super::handoff::{Pieces, RxMeta};
 use super::io::Batch;
 use super::lifecycle::Sessions;
 use super::nat::classify::{NotAFlow, Packet, Rx, classify};
-use super::nat::rewrite::Translation;
 use super::nat::{Rewriter, fit};
 use super::session::index::{Candidate, Hash};
-use super::session::{Direction, Hit, Pair, Session, SessionFlags, Table, tcp_state};
+use super::session::{Direction, Session, SessionFlags, Table, tcp_state};
 use super::tx::{Transmit, TxQueue};
 use super::verdict::Verdict;
 use crate::snapshot::{AttachmentId, DropReason, Protocol};
@@ -52,54 +51,32 @@ pub(super) fn forward(
     context: &Context<'_>,
     sink: &mut impl FnMut(Transmit<'_>) -> io::Result<()>,
 ) {
+    let State { sessions, tx, counts, .. } = state;
     let verdict = match &parsed.headers {
         Err(other) => slow::no_flow(frame, other, meta, state, context),
-        Ok(packet) => match state.sessions.table.find(&packet.key, parsed.hash, parsed.candidate) {
+        Ok(packet) => match sessions.table.lookup(&packet.key, parsed.hash, parsed.candidate) {
             None => slow::miss(Rx { frame, packet, meta }, state, nat, context),
-            Some(hit) => match state.sessions.table.get(hit.session) {
-                Some(session) if is_current(session, frame, packet, hit.direction, context) => {
-                    let State { sessions, tx, counts, .. } = state;
-                    match pass(frame, packet, hit, sessions, tx, nat, context) {
+            Some((hit, session, _)) if !is_current(session, frame, packet, hit.direction, context) => {
+                slow::revalidate(Rx { frame, packet, meta }, hit, state, nat, context)
+            }
+            Some((hit, session, leaves)) => {
+                let direction = hit.direction;
+                if session.protocol != Protocol::Tcp || tcp_state::goes_on(session, direction, packet.segment(frame)) {
+                    session.last_seen = context.now;
+                    account(&sessions.traffic, session, direction, packet);
+                    match nat.rewrite(frame, packet, session, leaves, direction) {
                         Ok(transmit) => return lend(transmit, 1, tx, counts, sink),
                         Err(reason) => Verdict::Drop(reason),
                     }
+                } else {
+                    slow::pass(frame, packet, hit, sessions, tx, nat, context).into()
                 }
-                _ => slow::revalidate(Rx { frame, packet, meta }, hit, state, nat, context),
-            },
+            }
         },
     };
     if let Some(datagram) = settle(verdict, meta, &mut state.tx, &mut state.counts, sink) {
         forward_datagram(datagram, meta, state, nat, context, sink);
     }
-}
-
-/// Forwards a packet of a session that may pass: tracks, accounts, rewrites.
-#[inline(always)]
-pub(super) fn pass<'a>(
-    frame: &'a mut [u8],
-    packet: &Packet,
-    hit: Hit,
-    sessions: &mut Sessions,
-    tx: &mut TxQueue,
-    nat: &'a mut Rewriter,
-    context: &Context<'_>,
-) -> Result<Transmit<'a>, DropReason> {
-    let direction = hit.direction;
-    let Some((mut session, mut leaves)) = sessions.table.leaving(hit) else { return Err(sessions.vanished()) };
-    if session.protocol != Protocol::Tcp || tcp_state::goes_on(session, direction, packet.segment(frame)) {
-        session.last_seen = context.now;
-    } else {
-        sessions.note_segment(frame, packet, hit, tx, context)?;
-        let Some(noted) = sessions.table.leaving(hit) else { return Err(sessions.vanished()) };
-        (session, leaves) = noted;
-    }
-    let to = session.leaves_by(direction);
-    account(&sessions.traffic, session, direction, packet);
-    let translation = Translation::of(session, leaves, direction);
-    if session.families.pair() == Pair::Mixed {
-        return nat.translate(frame, packet, &translation, to);
-    }
-    Ok(nat.rewrite(frame, packet, &translation, to))
 }
 
 /// A frame as first seen: its headers checked, and where in the session table its flow is likely to be.

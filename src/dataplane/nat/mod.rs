@@ -21,8 +21,10 @@ mod port_bits;
 /// Reserve a NAT address and port for one service tuple.
 pub mod ports;
 
+use crate::dataplane::session::{Direction, Pair, Session};
 use crate::dataplane::tx::Transmit;
-use crate::snapshot::{AttachmentId, DropReason};
+use crate::snapshot::DropReason;
+use crate::wire::Address;
 use crate::wire::fragment::Identifications;
 use classify::Packet;
 use families::Head;
@@ -44,32 +46,27 @@ impl Rewriter {
         Self { identifications, head: Head::new() }
     }
 
-    /// The frame as it leaves within its family: rewritten in place.
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a hit is one function")]
-    pub fn rewrite<'a>(
-        &mut self,
-        frame: &'a mut [u8],
-        packet: &Packet,
-        translation: &Translation,
-        to: AttachmentId,
-    ) -> Transmit<'a> {
-        rewrite::rewrite(frame, packet, translation, &mut self.identifications);
-        Transmit { to, head: &[], body: &frame[..packet.end()] }
-    }
-
-    /// The frame as it leaves in the other family: other headers before the payload where it is.
+    /// A frame of `session` as it leaves: rewritten in place within its family; in the other family, other headers
+    /// before the payload where it is.
     ///
     /// # Errors
     /// It becomes too long.
-    pub fn translate<'a>(
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a hit is one function")]
+    pub fn rewrite<'a>(
         &'a mut self,
-        frame: &'a [u8],
+        frame: &'a mut [u8],
         packet: &Packet,
-        translation: &Translation,
-        to: AttachmentId,
+        session: &Session,
+        leaves: [Address; 2],
+        direction: Direction,
     ) -> Result<Transmit<'a>, DropReason> {
-        let from = self.head.translate(frame, packet, translation, &mut self.identifications)?;
-        Ok(Transmit { to, head: self.head.bytes(), body: &frame[from..packet.end()] })
+        let (to, translation) = (session.leaves_by(direction), Translation::of(session, leaves, direction));
+        if session.families.pair() == Pair::Mixed {
+            let from = self.head.translate(frame, packet, &translation, &mut self.identifications)?;
+            return Ok(Transmit { to, head: self.head.bytes(), body: &frame[from..packet.end()] });
+        }
+        rewrite::rewrite(frame, packet, &translation, &mut self.identifications);
+        Ok(Transmit { to, head: &[], body: &frame[..packet.end()] })
     }
 }

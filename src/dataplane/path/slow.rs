@@ -4,7 +4,7 @@
 //! provider's side is dropped in silence (law 3). Fragments wait in `fragment` until they are whole,
 //! ICMP errors follow the session of the packet they quote (`icmp`).
 
-use super::{State, pass};
+use super::{State, account};
 use crate::dataplane::Context;
 use crate::dataplane::admit::reject::{self, Refusal, deny};
 use crate::dataplane::admit::{self, EACH_ANSWERED, judged, rates};
@@ -12,11 +12,12 @@ use crate::dataplane::fragment;
 use crate::dataplane::handoff::{Handoff, Peers, RxMeta};
 use crate::dataplane::icmp::{self, Astray};
 use crate::dataplane::lifecycle::Sessions;
-use crate::dataplane::nat::classify::{NotAFlow, Rx, classify};
+use crate::dataplane::nat::classify::{NotAFlow, Packet, Rx, classify};
 use crate::dataplane::nat::fit::{Fit, Onward, fit};
 use crate::dataplane::nat::{Rewriter, super_packet};
 use crate::dataplane::record::FlowEndReason;
 use crate::dataplane::session::{Addresses, Direction, FlowKey, Hit, Pair, Phase, SessionFlags, Slot};
+use crate::dataplane::tx::{Transmit, TxQueue};
 use crate::dataplane::verdict::Verdict;
 use crate::snapshot::{DropReason, Protocol};
 use crate::wire::Version;
@@ -220,6 +221,28 @@ fn answer_late(rx: &Rx<'_, '_>, hit: Hit, state: &mut State, context: &Context<'
         }
     }
     tx.answer(rx.packet.key.attachment, answer);
+}
+
+/// Forwards a packet of a session that may pass: tracks, accounts, rewrites.
+pub(super) fn pass<'a>(
+    frame: &'a mut [u8],
+    packet: &Packet,
+    hit: Hit,
+    sessions: &mut Sessions,
+    tx: &mut TxQueue,
+    nat: &'a mut Rewriter,
+    context: &Context<'_>,
+) -> Result<Transmit<'a>, DropReason> {
+    let is_tcp = packet.key.protocol == Protocol::Tcp;
+    if is_tcp {
+        sessions.note_segment(frame, packet, hit, tx, context)?;
+    }
+    let Some((session, leaves)) = sessions.table.leaving(hit) else { return Err(sessions.vanished()) };
+    if !is_tcp {
+        session.last_seen = context.now;
+    }
+    account(&sessions.traffic, session, hit.direction, packet);
+    nat.rewrite(frame, packet, session, leaves, hit.direction)
 }
 
 /// Forwards a packet whole or in pieces, or tells a consumer what fits. It is told also where denied packets are

@@ -88,6 +88,15 @@ impl Direction {
             Self::ToConsumer => Self::ToService,
         }
     }
+
+    /// Source and destination that packets leave with, of the addresses of consumer, endpoint, NAT and backend.
+    #[inline]
+    const fn leaves_with<T: Copy>(self, [consumer, endpoint, nat, backend]: [T; 4]) -> [T; 2] {
+        match self {
+            Self::ToService => [nat, backend],
+            Self::ToConsumer => [endpoint, consumer],
+        }
+    }
 }
 
 /// What identifies one direction of a session: the attachment the packet arrives on, and its tuple.
@@ -410,16 +419,6 @@ impl Session {
         (key.source, key.destination) == (Address::v4(words.0), Address::v4(words.1))
             && (key.source_port, key.destination_port) == ports
             && (key.attachment, key.protocol) == (attachment, self.protocol)
-    }
-
-    /// Source and destination that packets of `direction` leave with, between two IPv4 sides.
-    #[inline]
-    pub(super) const fn leaves_with(&self, direction: Direction) -> [u32; 2] {
-        let [consumer, endpoint, nat, backend] = self.words;
-        match direction {
-            Direction::ToService => [nat, backend],
-            Direction::ToConsumer => [endpoint, consumer],
-        }
     }
 
     /// Change of the port words' sum towards the service.
