@@ -151,10 +151,10 @@ fn is_in_flight(session: &Session, direction: Direction, message: &ErrorMessage<
             (session.to_consumer, session.to_service, [TcpFlags::PROVIDER_SEQ, TcpFlags::CONSUMER_ACK])
         }
     };
-    if !session.tcp.has(known[0]) {
+    if !session.tcp.contains(known[0]) {
         return false;
     }
-    let in_flight = if session.tcp.has(known[1]) { sent.seq_end.wrapping_sub(heard.last_ack) } else { 0 };
+    let in_flight = if session.tcp.contains(known[1]) { sent.seq_end.wrapping_sub(heard.last_ack) } else { 0 };
     // An acknowledgement beyond what was sent is garbage, and widens nothing.
     let in_flight = if in_flight < 1 << 31 { in_flight } else { 0 };
     sent.seq_end.wrapping_sub(sequence) <= in_flight.saturating_add(LATE)

@@ -120,7 +120,7 @@ pub(super) fn parse(frames: &mut Batch, attachment: AttachmentId, table: &Table,
 fn is_current(session: &Session, frame: &[u8], packet: &Packet, direction: Direction, context: &Context<'_>) -> bool {
     context.snapshot.generation(session.endpoint) == Some(session.generation)
         && session.is_live()
-        && !session.flags.has(SessionFlags::LIMITED)
+        && !session.flags.contains(SessionFlags::LIMITED)
         && context.now.since(session.last_seen) <= session.idle_limit
         && packet.hops > 1
         && fit::surely(session, frame, packet, direction, context)

@@ -214,7 +214,7 @@ fn reclaim(sessions: &mut Sessions, reserved: &Reserved, from: &PoolKey, tx: &mu
     let Some(slot) = reserved.reclaim else { return };
     let holds_it = sessions.table.get(slot).is_some_and(|session| {
         session.phase != Phase::Vacant
-            && session.tcp.has(TcpFlags::EXACT_CLOSE)
+            && session.tcp.contains(TcpFlags::EXACT_CLOSE)
             && session.nat_port == reserved.port
             && PoolKey::of(&sessions.table.addresses(slot), session.protocol) == *from
     });

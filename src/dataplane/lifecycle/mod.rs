@@ -116,8 +116,8 @@ impl Sessions {
         session.phase = Phase::Ended;
         session.last_seen = context.now;
         session.idle_limit = TOMBSTONE;
-        if !session.flags.has(SessionFlags::DEPARTED) {
-            session.flags.set(SessionFlags::DEPARTED);
+        if !session.flags.contains(SessionFlags::DEPARTED) {
+            session.flags.insert(SessionFlags::DEPARTED);
             self.closing_queue.push_back(slot);
         }
         self.ask_ended(slot, context);
@@ -158,7 +158,7 @@ impl Sessions {
             self.leave(slot, cause, now);
         }
         let Some((addresses, session)) = self.table.remove(slot) else { return };
-        if session.flags.has(SessionFlags::ELSEWHERE) {
+        if session.flags.contains(SessionFlags::ELSEWHERE) {
             self.peers.shared.unsettle(&session.service_key(&addresses), self.peers.position.worker);
         }
         if session.phase == Phase::Opening && cause == FlowEndReason::Reclaimed {
@@ -186,7 +186,7 @@ impl Sessions {
     pub(in crate::dataplane) fn phase_changed(&mut self, slot: Slot, change: Change, context: &Context<'_>) {
         let Some(session) = self.table.get(slot) else { return };
         let (limit, addresses) = (idle_limit(session, context), self.table.addresses(slot));
-        let leaves = session.phase == Phase::Closing && !session.flags.has(SessionFlags::DEPARTED);
+        let leaves = session.phase == Phase::Closing && !session.flags.contains(SessionFlags::DEPARTED);
         if leaves {
             self.leave(slot, FlowEndReason::of_close(session.tcp), context.now);
             // Before its last packet is written: whoever sees that may connect anew, and to another worker.
@@ -196,7 +196,7 @@ impl Sessions {
         let Some(session) = self.table.get_mut(slot) else { return };
         session.idle_limit = limit;
         if leaves {
-            session.flags.set(SessionFlags::DEPARTED);
+            session.flags.insert(SessionFlags::DEPARTED);
         }
         if change == Change::ExactClose {
             self.ports.close(&addresses, session, slot, context.now);

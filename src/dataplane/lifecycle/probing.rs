@@ -75,7 +75,7 @@ impl Sessions {
         let Some(session) = self.table.get(slot) else { return };
         let is_spoiled = self.table.rare(slot).is_some_and(|rare| rare.strange.is_some());
         let ends = BOTH.map(|direction| is_spoiled || is_uncertain(session, direction));
-        let waits = !session.tcp.has(TcpFlags::EXACT_CLOSE);
+        let waits = !session.tcp.contains(TcpFlags::EXACT_CLOSE);
         if ends != [false; 2] {
             self.ask(slot, Why::Ended, ends, context);
         }
@@ -100,7 +100,7 @@ impl Sessions {
                 }
                 let Some(slot) = self.questions.servers.pop_front() else { break };
                 let waits =
-                    |session: &Session| session.phase == Phase::Ended && !session.tcp.has(TcpFlags::EXACT_CLOSE);
+                    |session: &Session| session.phase == Phase::Ended && !session.tcp.contains(TcpFlags::EXACT_CLOSE);
                 if self.table.get(slot).is_some_and(waits) {
                     self.pace.spend();
                     self.probe(slot, Direction::ToService, 1, tx);
@@ -211,8 +211,8 @@ impl Sessions {
     /// port may be used again.
     pub(in crate::dataplane) fn server_answered(&mut self, slot: Slot, context: &Context<'_>) {
         let addresses = self.table.addresses(slot);
-        let Some(session) = self.table.get_mut(slot).filter(|s| !s.tcp.has(TcpFlags::EXACT_CLOSE)) else { return };
-        session.tcp.set(TcpFlags::EXACT_CLOSE);
+        let Some(session) = self.table.get_mut(slot).filter(|s| !s.tcp.contains(TcpFlags::EXACT_CLOSE)) else { return };
+        session.tcp.insert(TcpFlags::EXACT_CLOSE);
         let session = session.clone();
         self.ports.close(&addresses, &session, slot, context.now);
     }

@@ -150,7 +150,7 @@ impl Sessions {
             if let (Some(session), Some(current)) = (self.table.get_mut(slot), current) {
                 session.generation = current;
                 session.idle_limit = limit;
-                session.flags.put(SessionFlags::LIMITED, is_limited);
+                session.flags.set(SessionFlags::LIMITED, is_limited);
             }
         }
         if is_doubtful {

@@ -178,7 +178,7 @@ impl Sessions {
         let Some(session) = self.table.get_mut(slot) else { return };
         rival.numbers.exchange(session);
         let noted = tcp_state::track(session, direction, segment, scale);
-        let over = session.tcp.has(TcpFlags::EXACT_CLOSE);
+        let over = session.tcp.contains(TcpFlags::EXACT_CLOSE);
         rival.numbers.exchange(session);
         if noted.is_none() {
             return;
@@ -232,7 +232,7 @@ impl Sessions {
             self.end(slot, FlowEndReason::Revoked, tx, context);
             return Some(DropReason::SessionLimit);
         }
-        if session.tcp.has(TcpFlags::EXACT_CLOSE) {
+        if session.tcp.contains(TcpFlags::EXACT_CLOSE) {
             self.ports.reopen(&addresses, session);
         }
         tcp_state::revive(self.table.get_mut(slot)?);

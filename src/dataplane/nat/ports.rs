@@ -184,7 +184,7 @@ impl PortPools {
     /// Gives back the port of a removed session, unless its exact close has done so already.
     pub fn release(&mut self, addresses: &Addresses, session: &Session, now: Tick) {
         let Some(set) = self.pools.get_mut(&PoolKey::of(addresses, session.protocol)) else { return };
-        if session.tcp.has(TcpFlags::EXACT_CLOSE) {
+        if session.tcp.contains(TcpFlags::EXACT_CLOSE) {
             set.closing = set.closing.saturating_sub(1);
         } else {
             // The quarantine of one that was reset began then, whatever remembered it.
@@ -403,7 +403,7 @@ mod tests {
         let mut closed = session(1);
         let key = key(1);
         drain(&mut pools, key);
-        closed.tcp.set(TcpFlags::EXACT_CLOSE);
+        closed.tcp.insert(TcpFlags::EXACT_CLOSE);
         pools.close(&addresses(1), &closed, Slot(4), Tick(100));
         pools.release(&addresses(1), &closed, Tick(105));
         let ended = session(5);

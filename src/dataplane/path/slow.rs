@@ -130,7 +130,7 @@ fn note_if_elsewhere(sessions: &mut Sessions, slot: Slot, key: &FlowKey, context
         return;
     }
     if let Some(session) = sessions.table.get_mut(slot) {
-        session.flags.set(SessionFlags::ELSEWHERE);
+        session.flags.insert(SessionFlags::ELSEWHERE);
         peers.shared.settle(*key, peers.position.worker);
     }
 }
@@ -288,7 +288,8 @@ fn fit_and_pass<'a>(
         return Verdict::Drop(deny(&Rx { frame, packet, meta }, refusal, answers, tx, context));
     }
     let Some(session) = sessions.table.get(slot) else { return Verdict::Drop(sessions.vanished()) };
-    if session.flags.has(SessionFlags::LIMITED) && !rates::pays(&sessions.traffic, session, packet, direction, context)
+    if session.flags.contains(SessionFlags::LIMITED)
+        && !rates::pays(&sessions.traffic, session, packet, direction, context)
     {
         return Verdict::Drop(DropReason::RateLimited);
     }

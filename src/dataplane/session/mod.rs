@@ -290,33 +290,16 @@ pub struct Session {
     pub opened: Tick,
 }
 
-/// What holds of a session, whatever its connection is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionFlags(u8);
-
-impl SessionFlags {
-    /// A rate limits its traffic: its packets take the slow path, so that all others pay nothing for it.
-    pub const LIMITED: Self = Self(1);
-    /// Admitted by another worker than the one steering names.
-    pub const ELSEWHERE: Self = Self(1 << 1);
-    /// Live no more: its endpoint counts it no longer.
-    pub const DEPARTED: Self = Self(1 << 2);
-
-    /// Whether all bits of `other` are set.
-    #[inline]
-    #[must_use]
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Sets the bits of `other`.
-    pub const fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Sets or clears the bits of `other`.
-    pub const fn put(&mut self, other: Self, on: bool) {
-        self.0 = self.0 & !other.0 | if on { other.0 } else { 0 };
+bitflags::bitflags! {
+    /// What holds of a session, whatever its connection is.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct SessionFlags: u8 {
+        /// A rate limits its traffic: its packets take the slow path, so that all others pay nothing for it.
+        const LIMITED = 1;
+        /// Admitted by another worker than the one steering names.
+        const ELSEWHERE = 1 << 1;
+        /// Live no more: its endpoint counts it no longer.
+        const DEPARTED = 1 << 2;
     }
 }
 

@@ -43,7 +43,7 @@ impl FlowEndReason {
 
     /// How a session that closes came to it.
     pub(in crate::dataplane) const fn of_close(flags: TcpFlags) -> Self {
-        let fins = flags.has(TcpFlags::CONSUMER_FIN) && flags.has(TcpFlags::PROVIDER_FIN);
+        let fins = flags.contains(TcpFlags::CONSUMER_FIN) && flags.contains(TcpFlags::PROVIDER_FIN);
         if fins { Self::Closed } else { Self::Reset }
     }
 }

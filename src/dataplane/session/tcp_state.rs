@@ -10,48 +10,30 @@ use super::windows::Windows;
 use super::{Direction, FlowState, Phase, Session};
 use crate::wire::headers::{ACK, FIN, RST, SYN, TcpSegment};
 
-/// One bit per thing seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TcpFlags(u16);
-
-impl TcpFlags {
-    /// The consumer has acknowledged: `to_service.last_ack` is meaningful.
-    pub const CONSUMER_ACK: Self = Self(1);
-    /// The provider has acknowledged: `to_consumer.last_ack` is meaningful.
-    pub const PROVIDER_ACK: Self = Self(1 << 1);
-    /// A segment of the consumer was seen: `to_service.seq_end` is meaningful.
-    pub const CONSUMER_SEQ: Self = Self(1 << 2);
-    /// A segment of the provider was seen: `to_consumer.seq_end` is meaningful.
-    pub const PROVIDER_SEQ: Self = Self(1 << 3);
-    /// The consumer has sent a FIN.
-    pub const CONSUMER_FIN: Self = Self(1 << 4);
-    /// The provider has sent a FIN.
-    pub const PROVIDER_FIN: Self = Self(1 << 5);
-    /// The provider has acknowledged the consumer's FIN.
-    pub const CONSUMER_FIN_ACKED: Self = Self(1 << 6);
-    /// The consumer has acknowledged the provider's FIN.
-    pub const PROVIDER_FIN_ACKED: Self = Self(1 << 7);
-    /// Both ends know that the connection is over: its port may be reused soon.
-    pub const EXACT_CLOSE: Self = Self(1 << 8);
-    /// The consumer's SYN offers scaled windows.
-    pub const OFFERS_SCALE: Self = Self(1 << 9);
-
-    /// Whether all bits of `other` are set.
-    #[inline]
-    #[must_use]
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Sets the bits of `other`.
-    #[inline]
-    pub const fn set(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Clears the bits of `other`.
-    pub const fn clear(&mut self, other: Self) {
-        self.0 &= !other.0;
+bitflags::bitflags! {
+    /// What has been seen of a TCP connection.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct TcpFlags: u16 {
+        /// The consumer has acknowledged: `to_service.last_ack` is meaningful.
+        const CONSUMER_ACK = 1;
+        /// The provider has acknowledged: `to_consumer.last_ack` is meaningful.
+        const PROVIDER_ACK = 1 << 1;
+        /// A segment of the consumer was seen: `to_service.seq_end` is meaningful.
+        const CONSUMER_SEQ = 1 << 2;
+        /// A segment of the provider was seen: `to_consumer.seq_end` is meaningful.
+        const PROVIDER_SEQ = 1 << 3;
+        /// The consumer has sent a FIN.
+        const CONSUMER_FIN = 1 << 4;
+        /// The provider has sent a FIN.
+        const PROVIDER_FIN = 1 << 5;
+        /// The provider has acknowledged the consumer's FIN.
+        const CONSUMER_FIN_ACKED = 1 << 6;
+        /// The consumer has acknowledged the provider's FIN.
+        const PROVIDER_FIN_ACKED = 1 << 7;
+        /// Both ends know that the connection is over: its port may be reused soon.
+        const EXACT_CLOSE = 1 << 8;
+        /// The consumer's SYN offers scaled windows.
+        const OFFERS_SCALE = 1 << 9;
     }
 }
 
@@ -93,7 +75,7 @@ impl Numbers {
     /// Whether the service has answered its SYN.
     #[must_use]
     pub const fn is_answered(&self) -> bool {
-        self.seen.has(TcpFlags::PROVIDER_ACK)
+        self.seen.contains(TcpFlags::PROVIDER_ACK)
     }
 
     /// Exchanges the connection that `session` carries with this one.
@@ -124,20 +106,19 @@ pub fn goes_on(session: &mut Session, direction: Direction, segment: TcpSegment)
 /// Notes a segment that [`goes_on`] did not; `scale` is what its SYN offers. `None`: its numbers are not this
 /// connection's, and nothing was noted.
 pub fn track(session: &mut Session, direction: Direction, segment: TcpSegment, scale: Option<u8>) -> Option<Change> {
-    let bits = bits_of(direction);
     if segment.has(RST) {
         return reset(session, direction, segment);
     }
     if segment.has(SYN) {
         return synchronise(session, direction, segment, scale);
     }
-    let is_known = session.tcp.has(TcpFlags::CONSUMER_SEQ) && session.tcp.has(TcpFlags::PROVIDER_SEQ);
+    let is_known = session.tcp.contains(TcpFlags::CONSUMER_SEQ) && session.tcp.contains(TcpFlags::PROVIDER_SEQ);
     if !is_known || !segment.has(ACK) || !progress(session, direction, segment) {
         return None;
     }
     acknowledge(session, direction, segment);
     if segment.has(FIN) {
-        session.tcp.set(bits.fin);
+        session.tcp.insert(bits_of(direction).fin);
     }
     Some(advance(session))
 }
@@ -184,14 +165,14 @@ fn progress(session: &mut Session, direction: Direction, segment: TcpSegment) ->
 
 /// Notes that the sender of `direction` has acknowledged, and what.
 fn acknowledge(session: &mut Session, direction: Direction, segment: TcpSegment) {
-    let bits = bits_of(direction);
+    let (bits, other_bits) = (bits_of(direction), bits_of(direction.opposite()));
     let other = match direction {
         Direction::ToService => session.to_consumer,
         Direction::ToConsumer => session.to_service,
     };
-    session.tcp.set(bits.ack);
-    if session.tcp.has(bits.other_fin) && segment.ack == other.seq_end {
-        session.tcp.set(bits.other_fin_acked);
+    session.tcp.insert(bits.ack);
+    if session.tcp.contains(other_bits.fin) && segment.ack == other.seq_end {
+        session.tcp.insert(other_bits.fin_acked);
     }
 }
 
@@ -199,7 +180,7 @@ fn acknowledge(session: &mut Session, direction: Direction, segment: TcpSegment)
 /// repeated, or both ends' SYNs that cross (RFC 9293 §3.5). Until the consumer has acknowledged it, the service may
 /// answer again by other numbers. Windows of a SYN are not scaled, later ones if both ends offer it (RFC 7323 §2.2).
 fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment, scale: Option<u8>) -> Option<Change> {
-    let (is_known, is_plain) = (session.tcp.has(TcpFlags::CONSUMER_SEQ), !segment.has(ACK));
+    let (is_known, is_plain) = (session.tcp.contains(TcpFlags::CONSUMER_SEQ), !segment.has(ACK));
     let (first, window) = (segment.seq.wrapping_add(1), u32::from(segment.window));
     if segment.has(FIN) {
         return None;
@@ -209,18 +190,18 @@ fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment,
         session.to_service = FlowState { last_ack: first, seq_end: segment.end() };
         session.windows.announce(direction, window);
         session.windows.set_scale(direction, scale.unwrap_or(0));
-        session.tcp.set(TcpFlags::CONSUMER_SEQ);
+        session.tcp.insert(TcpFlags::CONSUMER_SEQ);
         if scale.is_some() {
-            session.tcp.set(TcpFlags::OFFERS_SCALE);
+            session.tcp.insert(TcpFlags::OFFERS_SCALE);
         }
         return Some(Change::None);
     }
-    let is_answered = session.tcp.has(TcpFlags::PROVIDER_SEQ);
+    let is_answered = session.tcp.contains(TcpFlags::PROVIDER_SEQ);
     if direction == Direction::ToService && is_plain {
         let least = if is_answered { session.to_consumer.last_ack } else { session.to_service.last_ack };
         return (session.phase == Phase::Opening && first == least).then_some(Change::None);
     }
-    if direction == Direction::ToConsumer && is_known && !session.tcp.has(TcpFlags::CONSUMER_ACK) {
+    if direction == Direction::ToConsumer && is_known && !session.tcp.contains(TcpFlags::CONSUMER_ACK) {
         let least = if is_answered { session.to_consumer.last_ack } else { session.to_service.last_ack };
         let most = session.to_service.seq_end;
         let answers = segment.ack.wrapping_sub(least) <= most.wrapping_sub(least);
@@ -230,16 +211,16 @@ fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment,
         let acknowledged = if is_plain { least } else { segment.ack };
         session.to_consumer = FlowState { last_ack: acknowledged, seq_end: segment.end() };
         session.to_service.last_ack = first;
-        let both_scale = scale.filter(|_| session.tcp.has(TcpFlags::OFFERS_SCALE));
+        let both_scale = scale.filter(|_| session.tcp.contains(TcpFlags::OFFERS_SCALE));
         // A SYN that crosses the consumer's says nothing yet that anybody could check: its answer will.
         if both_scale.is_none() && !is_plain {
             session.windows.set_scale(Direction::ToService, 0);
         }
         session.windows.set_scale(direction, both_scale.unwrap_or(0));
         session.windows.announce(direction, window);
-        session.tcp.set(TcpFlags::PROVIDER_SEQ);
+        session.tcp.insert(TcpFlags::PROVIDER_SEQ);
         if !is_plain {
-            session.tcp.set(TcpFlags::PROVIDER_ACK);
+            session.tcp.insert(TcpFlags::PROVIDER_ACK);
         }
         return Some(advance(session));
     }
@@ -259,9 +240,9 @@ fn synchronise(session: &mut Session, direction: Direction, segment: TcpSegment,
 /// sent a FIN (a half-closed connection still carries data and stays established).
 fn advance(session: &mut Session) -> Change {
     let seen = session.tcp;
-    let both = |left: TcpFlags, right: TcpFlags| seen.has(left) && seen.has(right);
-    if both(TcpFlags::CONSUMER_FIN_ACKED, TcpFlags::PROVIDER_FIN_ACKED) && !seen.has(TcpFlags::EXACT_CLOSE) {
-        session.tcp.set(TcpFlags::EXACT_CLOSE);
+    let both = |left: TcpFlags, right: TcpFlags| seen.contains(left) && seen.contains(right);
+    if both(TcpFlags::CONSUMER_FIN_ACKED, TcpFlags::PROVIDER_FIN_ACKED) && !seen.contains(TcpFlags::EXACT_CLOSE) {
+        session.tcp.insert(TcpFlags::EXACT_CLOSE);
         session.phase = Phase::Closing;
         return Change::ExactClose;
     }
@@ -279,62 +260,53 @@ fn advance(session: &mut Session) -> Change {
 /// A RST ends the session only at the exact sequence number its receiver expects; any other is passed
 /// on and changes nothing, so that an off-path host cannot close a mapping (requirement C-2).
 fn reset(session: &mut Session, direction: Direction, segment: TcpSegment) -> Option<Change> {
-    let bits = bits_of(direction);
+    let (bits, other_bits) = (bits_of(direction), bits_of(direction.opposite()));
     let (own, other) = match direction {
         Direction::ToService => (session.to_service, session.to_consumer),
         Direction::ToConsumer => (session.to_consumer, session.to_service),
     };
     let answers_syn = session.phase == Phase::Opening
-        && session.tcp.has(bits.other_seq)
+        && session.tcp.contains(other_bits.seq)
         && segment.has(ACK)
         && segment.ack == other.seq_end;
     // What its receiver last said it expects, or the next byte after all that was sent to it: it expects that one
     // once what is in flight has come.
-    let exact = session.tcp.has(bits.other_ack) && segment.seq == other.last_ack
-        || session.tcp.has(bits.seq) && segment.seq == own.seq_end;
+    let exact = session.tcp.contains(other_bits.ack) && segment.seq == other.last_ack
+        || session.tcp.contains(bits.seq) && segment.seq == own.seq_end;
     if !(answers_syn || exact) {
         return None;
     }
-    if session.tcp.has(TcpFlags::EXACT_CLOSE) {
+    if session.tcp.contains(TcpFlags::EXACT_CLOSE) {
         return Some(Change::None);
     }
-    session.tcp.set(TcpFlags::EXACT_CLOSE);
+    session.tcp.insert(TcpFlags::EXACT_CLOSE);
     session.phase = Phase::Closing;
     Some(Change::ExactClose)
 }
 
-/// The bits that a segment of one direction sets and asks for.
+/// The bits of the end that sends in one direction.
 #[derive(Clone, Copy)]
 struct Bits {
     ack: TcpFlags,
     seq: TcpFlags,
     fin: TcpFlags,
-    other_ack: TcpFlags,
-    other_seq: TcpFlags,
-    other_fin: TcpFlags,
-    other_fin_acked: TcpFlags,
+    fin_acked: TcpFlags,
 }
 
 #[inline]
-const fn bits_of(direction: Direction) -> Bits {
-    match direction {
+const fn bits_of(sender: Direction) -> Bits {
+    match sender {
         Direction::ToService => Bits {
             ack: TcpFlags::CONSUMER_ACK,
             seq: TcpFlags::CONSUMER_SEQ,
             fin: TcpFlags::CONSUMER_FIN,
-            other_ack: TcpFlags::PROVIDER_ACK,
-            other_seq: TcpFlags::PROVIDER_SEQ,
-            other_fin: TcpFlags::PROVIDER_FIN,
-            other_fin_acked: TcpFlags::PROVIDER_FIN_ACKED,
+            fin_acked: TcpFlags::CONSUMER_FIN_ACKED,
         },
         Direction::ToConsumer => Bits {
             ack: TcpFlags::PROVIDER_ACK,
             seq: TcpFlags::PROVIDER_SEQ,
             fin: TcpFlags::PROVIDER_FIN,
-            other_ack: TcpFlags::CONSUMER_ACK,
-            other_seq: TcpFlags::CONSUMER_SEQ,
-            other_fin: TcpFlags::CONSUMER_FIN,
-            other_fin_acked: TcpFlags::CONSUMER_FIN_ACKED,
+            fin_acked: TcpFlags::PROVIDER_FIN_ACKED,
         },
     }
 }
@@ -343,13 +315,13 @@ const fn bits_of(direction: Direction) -> Bits {
 /// last said it expects, and the highest byte sent to it (they differ while data is in flight).
 #[must_use]
 pub fn reset_points(session: &Session, direction: Direction) -> [Option<u32>; 2] {
-    let bits = bits_of(direction);
+    let (bits, other_bits) = (bits_of(direction), bits_of(direction.opposite()));
     let (own, other) = match direction {
         Direction::ToService => (session.to_service, session.to_consumer),
         Direction::ToConsumer => (session.to_consumer, session.to_service),
     };
-    let expected = session.tcp.has(bits.other_ack).then_some(other.last_ack);
-    let highest = session.tcp.has(bits.seq).then_some(own.seq_end);
+    let expected = session.tcp.contains(other_bits.ack).then_some(other.last_ack);
+    let highest = session.tcp.contains(bits.seq).then_some(own.seq_end);
     [expected, highest.filter(|end| Some(*end) != expected)]
 }
 
@@ -376,22 +348,22 @@ pub fn is_uncertain(session: &Session, direction: Direction) -> bool {
 pub fn renew(session: &mut Session, to_service: FlowState, to_consumer: FlowState) -> Change {
     (session.to_service, session.to_consumer) = (to_service, to_consumer);
     for bits in [bits_of(Direction::ToService), bits_of(Direction::ToConsumer)] {
-        session.tcp.set(bits.seq);
-        session.tcp.set(bits.ack);
+        session.tcp.insert(bits.seq);
+        session.tcp.insert(bits.ack);
     }
     advance(session)
 }
 
 /// A connection that was taken for closed lives: nothing that closed it counts.
-pub const fn revive(session: &mut Session) {
-    session.tcp.clear(TcpFlags(
-        TcpFlags::EXACT_CLOSE.0
-            | TcpFlags::CONSUMER_FIN.0
-            | TcpFlags::PROVIDER_FIN.0
-            | TcpFlags::CONSUMER_FIN_ACKED.0
-            | TcpFlags::PROVIDER_FIN_ACKED.0,
-    ));
-    session.flags.put(super::SessionFlags::DEPARTED, false);
+pub fn revive(session: &mut Session) {
+    session.tcp.remove(
+        TcpFlags::EXACT_CLOSE
+            | TcpFlags::CONSUMER_FIN
+            | TcpFlags::PROVIDER_FIN
+            | TcpFlags::CONSUMER_FIN_ACKED
+            | TcpFlags::PROVIDER_FIN_ACKED,
+    );
+    session.flags.remove(super::SessionFlags::DEPARTED);
     session.phase = Phase::Established;
 }
 
@@ -400,8 +372,8 @@ pub const fn revive(session: &mut Session) {
 /// but by a refusal.
 #[must_use]
 pub fn owes_resets(session: &Session) -> bool {
-    let fins = session.tcp.has(TcpFlags::CONSUMER_FIN_ACKED) && session.tcp.has(TcpFlags::PROVIDER_FIN_ACKED);
-    session.phase == Phase::Closing && session.tcp.has(TcpFlags::PROVIDER_SEQ) && !fins
+    let fins = session.tcp.contains(TcpFlags::CONSUMER_FIN_ACKED) && session.tcp.contains(TcpFlags::PROVIDER_FIN_ACKED);
+    session.phase == Phase::Closing && session.tcp.contains(TcpFlags::PROVIDER_SEQ) && !fins
 }
 
 #[cfg(test)]
