@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use privlink::compile::lint;
 use privlink::compile::names::Planner;
 use privlink::config;
-use privlink::control::ports::{Host, Snapshot, Topology, Workers};
-use privlink::control::state::{DecisionStore as _, Durable};
+use privlink::control::codec::{Durable, StateStore as _};
+use privlink::control::sinks::{Host, Snapshot, Topology, Workers};
 use privlink::control::{ApplyFile, Command, ControlPlane, Decide, Decision, Delete, Prepared, Put, Setup};
-use privlink::model::decisions::DAEMON;
-use privlink::model::decisions::ItemKind;
 use privlink::model::links::LinkKey;
+use privlink::model::state::DAEMON;
+use privlink::model::state::ItemKind;
 use privlink::model::{Bootstrap, Caller, rules};
 use privlink::model::{EndpointIp, Key, LinkResource, Model, PrivateEndpoint};
 use privlink::store::sqlite::SqliteStore;
@@ -181,15 +181,15 @@ fn main() {
     timed("what a document may refer to", 20, seen);
     let warned = |_| {
         let view = control.view();
-        drop(lint::lint(&view.decisions, &view.dns));
+        drop(lint::lint(&view.state, &view.dns));
     };
     timed("what surprises of everything", 20, warned);
     // Last: what it frees again would be tidied up within whatever is measured next.
-    let decisions = Arc::clone(&control.view().decisions);
+    let state = Arc::clone(&control.view().state);
     let began = Instant::now();
-    let planner = Planner::of(&decisions, 7);
+    let planner = Planner::of(&state, 7);
     println!("{:<52} {:.1?}", "the whole plan made anew", began.elapsed());
-    drop((planner, decisions));
+    drop((planner, state));
     std::fs::remove_dir_all(directory).expect("removed");
 }
 

@@ -98,7 +98,7 @@ pub mod host;
 pub mod observe;
 
 /// The JSON types that the API and the command line share.
-pub mod interface;
+pub mod types;
 
 /// HTTP over the control socket and the metrics listener.
 pub mod api;

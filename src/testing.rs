@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::access::Access;
-use crate::control::state::{DecisionStore, Durable};
+use crate::control::codec::{Durable, StateStore};
 use crate::model::links::LinkKey;
 use crate::model::{
     AttachmentSpec, BackendSpec, Bootstrap, Caller, DenyMode, EndpointIp, HostConfig, Key, Limits, LinkResource, Model,
@@ -112,7 +112,7 @@ pub(crate) fn access() -> Access {
     Access::new([], [], bootstrap()).expect("sound")
 }
 
-pub(crate) fn store() -> Box<dyn DecisionStore> {
+pub(crate) fn store() -> Box<dyn StateStore> {
     Box::new(Durable::new(Arc::new(MemoryStore::new())))
 }
 
@@ -257,12 +257,12 @@ pub(crate) fn host(vnets: &[&str]) -> HostConfig {
 }
 
 /// A connection in a state.
-pub(crate) fn connection(state: crate::snapshot::ConnectionState) -> crate::model::decisions::Connection {
-    crate::model::decisions::Connection {
+pub(crate) fn connection(state: crate::snapshot::ConnectionState) -> crate::model::state::Connection {
+    crate::model::state::Connection {
         link: 1,
         state,
         description: String::new(),
-        decided_by: crate::model::decisions::DecidedBy::Nobody,
+        decided_by: crate::model::state::DecidedBy::Nobody,
         decided_at: noon(),
         ends_at: None,
         created_at: noon(),

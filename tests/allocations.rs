@@ -192,15 +192,15 @@ fn a_million_sessions_take_at_most_200_bytes_each() {
 #[test]
 fn a_hundred_thousand_records_take_less_than_a_hundred_megabytes() {
     use privlink::compile::names::Planner;
-    use privlink::model::decisions::Decisions;
+    use privlink::model::state::ControlState;
     use privlink::model::{DnsZone, Key, RecordSet, RecordType, ZoneLink, ZoneRecord, read_values};
 
     const RECORDS: usize = 100_000;
     let file = "[daemon]\nstate = \"/s\"\n[[attachment]]\nvnet = \"spoke\"\nnetns = \"spoke\"\n[[vnet]]\nname = \
                 \"spoke\"\naddress_space = \"10.1.0.0/16\"\ndns = { listen = \"10.1.255.254\" }\n";
     let before = BYTES.get();
-    let mut decisions =
-        Decisions { model: privlink::config::parse(file, "f").expect("sound").model, ..Decisions::default() };
+    let mut state =
+        ControlState { model: privlink::config::parse(file, "f").expect("sound").model, ..ControlState::default() };
     for zone in 0..4 {
         let link = ZoneLink {
             name: "spoke".into(),
@@ -220,10 +220,10 @@ fn a_hundred_thousand_records_take_less_than_a_hundred_megabytes() {
         };
         let zone_of =
             DnsZone { records: (0..RECORDS / 4).map(record).collect(), links: vec![link], ..DnsZone::default() };
-        decisions.model.dns_zones.insert(Key::new("default", format!("zone-{zone}.example.internal")), zone_of);
+        state.model.dns_zones.insert(Key::new("default", format!("zone-{zone}.example.internal")), zone_of);
     }
     let written = BYTES.get() - before;
-    let planner = Planner::of(&decisions, 1);
+    let planner = Planner::of(&state, 1);
     let both = BYTES.get() - before;
     let plan = &planner.plan().resolvers["default/spoke"];
     assert_eq!(plan.names.len(), RECORDS);

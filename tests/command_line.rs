@@ -8,7 +8,7 @@ use privlink::api::listen::ControlSocket;
 use privlink::api::router;
 use privlink::cli::{Cleaned, Daemon, Exit, execute};
 use privlink::config;
-use privlink::interface::{Plan, Restored};
+use privlink::types::{Plan, Restored};
 
 /// What all tests share.
 mod support;

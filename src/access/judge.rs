@@ -9,9 +9,9 @@ use serde::Serialize;
 use crate::model::Key;
 use crate::model::Scope;
 use crate::model::actions::Action;
-use crate::model::decisions::ItemKind;
-use crate::model::refusal::{BrokenRule, Kind, Refusal};
+use crate::model::error::{Error, ErrorDetail, ErrorKind};
 use crate::model::sentence::{Mention, itself};
+use crate::model::state::ItemKind;
 use crate::model::token::Token;
 use crate::model::{ActionPattern, Effect, RoleDefinition, RoleName, built_in};
 use crate::model::{AssignmentId, Bootstrap, RoleAssignment};
@@ -164,7 +164,7 @@ impl Access {
     ///
     /// # Errors
     /// There is none, it is built in, or it is assigned.
-    pub fn may_remove_role(&self, name: &RoleName) -> Result<(), Refusal> {
+    pub fn may_remove_role(&self, name: &RoleName) -> Result<(), Error> {
         self.may_change_role(name)?;
         let assigned: Vec<_> = self.grants.iter().filter(|grant| grant.assignment.role == *name).collect();
         if assigned.is_empty() {
@@ -175,9 +175,9 @@ impl Access {
             let RoleAssignment { principal, scope, .. } = &grant.assignment;
             let message = format!("{} to {principal} at {scope}", grant.id);
             let assignment = Key::global(grant.id.to_string());
-            BrokenRule::new("RoleAssigned", Mention::of(ItemKind::Assignment, &assignment, message))
+            ErrorDetail::new("RoleAssigned", Mention::of(ItemKind::Assignment, &assignment, message))
         });
-        Err(Refusal::new(Kind::Invalid, "RoleDefinitionHasAssignments", message, "delete its assignments first")
+        Err(Error::new(ErrorKind::Invalid, "RoleDefinitionHasAssignments", message, "delete its assignments first")
             .with_details(details.collect()))
     }
 
@@ -185,16 +185,16 @@ impl Access {
     ///
     /// # Errors
     /// There is none, or it is built in.
-    pub fn may_change_role(&self, name: &RoleName) -> Result<(), Refusal> {
+    pub fn may_change_role(&self, name: &RoleName) -> Result<(), Error> {
         if !self.roles.contains_key(name) {
             // What roles there are is no secret.
             let remedy = itself(format!("roles are {}", listed(&self.roles.keys().cloned().collect::<Vec<_>>())));
             let message = itself(format!("there is no role {name}"));
-            return Err(Refusal::new(Kind::NotFound, "RoleDefinitionDoesNotExist", message, remedy));
+            return Err(Error::new(ErrorKind::NotFound, "RoleDefinitionDoesNotExist", message, remedy));
         }
         if built_in().iter().any(|role| role.name == *name) {
             let message = itself(format!("the role {name} is built in: it can be neither changed nor deleted"));
-            return Err(Refusal::new(Kind::Invalid, "BuiltInRole", message, "define a role of another name"));
+            return Err(Error::new(ErrorKind::Invalid, "BuiltInRole", message, "define a role of another name"));
         }
         Ok(())
     }
@@ -203,10 +203,10 @@ impl Access {
     ///
     /// # Errors
     /// There is none, or it is built in.
-    pub fn may_remove_assignment(&self, id: &AssignmentId) -> Result<(), Refusal> {
+    pub fn may_remove_assignment(&self, id: &AssignmentId) -> Result<(), Error> {
         match self.grants.iter().find(|grant| grant.id == *id) {
-            None => Err(Refusal::new(
-                Kind::NotFound,
+            None => Err(Error::new(
+                ErrorKind::NotFound,
                 "RoleAssignmentNotFound",
                 itself(format!("there is no assignment {id}")),
                 "`privlink assignment list` shows what there is",
@@ -215,7 +215,7 @@ impl Access {
                 let RoleAssignment { principal, role, .. } = &grant.assignment;
                 let message = itself(format!("{principal} is {role} of everything by the daemon's own settings"));
                 let remedy = "it follows from whom the daemon runs as and from `socket_group`, and cannot be deleted";
-                Err(Refusal::new(Kind::Invalid, "BuiltInAssignment", message, remedy))
+                Err(Error::new(ErrorKind::Invalid, "BuiltInAssignment", message, remedy))
             }
             Some(_) => Ok(()),
         }
@@ -259,7 +259,7 @@ impl Access {
     ///
     /// # Errors
     /// `Forbidden`, naming principal, action and scope.
-    pub fn demand(&self, subject: &Subject, action: &Action, scope: &Scope) -> Result<(), Refusal> {
+    pub fn demand(&self, subject: &Subject, action: &Action, scope: &Scope) -> Result<(), Error> {
         match self.judge(subject, action, scope) {
             Verdict::Allowed(_) => Ok(()),
             Verdict::Denied { nearest } => Err(refusal(subject, action, scope, nearest.as_ref())),
@@ -423,7 +423,7 @@ pub(super) fn quoted(scope: &Scope) -> String {
 }
 
 /// The refusal of `action` at `scope`, with what the caller's nearest assignment lacks.
-fn refusal(subject: &Subject, action: &Action, scope: &Scope, nearest: Option<&(&Grant, Finding)>) -> Refusal {
+fn refusal(subject: &Subject, action: &Action, scope: &Scope, nearest: Option<&(&Grant, Finding)>) -> Error {
     let nearest = nearest.map_or_else(String::new, |(grant, finding)| {
         let at = &grant.assignment.scope;
         let lack = match finding {
@@ -433,8 +433,8 @@ fn refusal(subject: &Subject, action: &Action, scope: &Scope, nearest: Option<&(
         };
         format!("; its nearest role, {} at {at}, {lack}", grant.assignment.role)
     });
-    Refusal::new(
-        Kind::Forbidden,
+    Error::new(
+        ErrorKind::Forbidden,
         "AuthorizationFailed",
         itself(format!("{subject} may not perform {action} at {scope}{nearest}")),
         itself(format!("`privlink access why {subject} {action} {}` says what would allow it", quoted(scope))),

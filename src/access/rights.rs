@@ -13,10 +13,10 @@ mod references;
 pub mod visibility;
 
 use super::Access;
-use crate::model::decisions::{Item, ItemKind};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::registry::{Kind as _, of_kind};
 use crate::model::sentence::itself;
+use crate::model::state::{Item, ItemKind};
 use crate::model::{Action, Caller, Key, Model, PrivateEndpoint, RoleDefinition, Scope, actions, approval};
 
 pub use change::refuse_other_type;
@@ -230,7 +230,7 @@ impl<'a> Rights<'a> {
     ///
     /// # Errors
     /// `Forbidden`, naming principal, role and scope.
-    pub fn demand_assignable(&self, role: &RoleDefinition, scope: &Scope) -> Result<(), Refusal> {
+    pub fn demand_assignable(&self, role: &RoleDefinition, scope: &Scope) -> Result<(), Error> {
         let subject = &self.caller.subject;
         if self.access.administers(subject, scope) || self.access.holds(subject, role, scope) {
             return Ok(());
@@ -238,14 +238,14 @@ impl<'a> Rights<'a> {
         let message =
             itself(format!("{subject} may not assign {} at {scope}: it gives what {subject} does not hold", role.name));
         let remedy = "ask whoever is Owner or User Access Administrator there";
-        Err(Refusal::new(crate::model::refusal::Kind::Forbidden, "AuthorizationFailed", message, remedy))
+        Err(Error::new(crate::model::error::ErrorKind::Forbidden, "AuthorizationFailed", message, remedy))
     }
 
     /// Checks that all of `rights` are among them.
     ///
     /// # Errors
     /// `Forbidden`, naming principal, action and scope of the first that is not.
-    pub fn demand_all(&self, rights: &[Right]) -> Result<(), Refusal> {
+    pub fn demand_all(&self, rights: &[Right]) -> Result<(), Error> {
         rights.iter().try_for_each(|right| self.demand(right))
     }
 
@@ -254,7 +254,7 @@ impl<'a> Rights<'a> {
     ///
     /// # Errors
     /// `Forbidden`.
-    pub fn demand_any_write(&self, needed: &'static str) -> Result<(), Refusal> {
+    pub fn demand_any_write(&self, needed: &'static str) -> Result<(), Error> {
         if self.access.of(&self.caller.subject).any_write() {
             return Ok(());
         }
@@ -276,7 +276,7 @@ impl<'a> Rights<'a> {
     ///
     /// # Errors
     /// `Forbidden`, naming principal and action, as if it were asked for everywhere.
-    pub fn demand_somewhere(&self, action: &Action) -> Result<Where, Refusal> {
+    pub fn demand_somewhere(&self, action: &Action) -> Result<Where, Error> {
         let found = self.widest(std::slice::from_ref(action));
         if found == Where::Nowhere {
             self.demand(&Right::anywhere(action.clone()))?;
@@ -288,25 +288,25 @@ impl<'a> Rights<'a> {
     ///
     /// # Errors
     /// `Forbidden`; `needed` says what is asked for.
-    pub fn demand_any(&self, actions: &[Action], needed: &'static str) -> Result<Where, Refusal> {
+    pub fn demand_any(&self, actions: &[Action], needed: &'static str) -> Result<Where, Error> {
         match self.widest(actions) {
             Where::Nowhere => Err(self.lacks_all("any object", needed)),
             found @ (Where::Somewhere | Where::Everywhere) => Ok(found),
         }
     }
 
-    fn lacks_all(&self, what: &str, needed: &'static str) -> Refusal {
+    fn lacks_all(&self, what: &str, needed: &'static str) -> Error {
         let who = self.caller.subject.principal();
         let message = itself(format!("{who} may not change {what}, and this asks for {needed}"));
         let remedy = "ask for a role that gives it: `privlink access why` shows the way";
-        Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy)
+        Error::new(ErrorKind::Forbidden, "AuthorizationFailed", message, remedy)
     }
 
     /// Checks that `right` is among them.
     ///
     /// # Errors
     /// `Forbidden`, naming principal, action and scope.
-    pub fn demand(&self, right: &Right) -> Result<(), Refusal> {
+    pub fn demand(&self, right: &Right) -> Result<(), Error> {
         self.access.demand(&self.caller.subject, &right.action, &right.scope)
     }
 }

@@ -266,7 +266,7 @@ fn a_refusal_names_who_what_where_and_what_was_nearest() {
     let access = access(&[], &[assignment("uid:1", "Reader", GROUP)]);
     assert_eq!(access.demand(&user(1), &read(SQL), &thing), Ok(()));
     let refusal = access.demand(&user(1), &approve(SQL), &thing).unwrap_err();
-    assert_eq!((refusal.kind, refusal.code), (crate::model::refusal::Kind::Forbidden, "AuthorizationFailed"));
+    assert_eq!((refusal.kind, refusal.code), (crate::model::error::ErrorKind::Forbidden, "AuthorizationFailed"));
     assert_eq!(
         refusal.message,
         format!(

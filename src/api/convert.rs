@@ -1,18 +1,18 @@
-//! The control plane's views as the JSON types of `interface`.
+//! The control plane's views as the JSON types of `types`.
 
 use jiff::Timestamp;
 
 use crate::compile::health::Health;
 use crate::compile::names::waiting_at_home;
-use crate::control::state::Record as Recorded;
+use crate::control::codec::Record as Recorded;
 use crate::control::views::PeeringState;
 use crate::control::{ConnectionView, EndpointView, ResourceView, VnetView};
-use crate::interface::{
-    Actor, Address, Connection, Decision, Ending, Endpoint, Line, Peering, Record, Resource, Step, Subnet, Target, Vnet,
-};
-use crate::model::decisions::{Connection as Decided, DecidedBy, Decisions};
+use crate::model::state::{Connection as Decided, ControlState, DecidedBy};
 use crate::model::{BackendState, Key, PortSpec, PrivateEndpoint, Protocol, TargetSpec, ids};
 use crate::observe::{Observer, Sample, rates, traffic};
+use crate::types::{
+    Actor, Address, Connection, Decision, Ending, Endpoint, Line, Peering, Record, Resource, Step, Subnet, Target, Vnet,
+};
 
 /// Azure's word for a service of one's own.
 const PRIVATE_LINK_SERVICE: &str = "Microsoft.Network/privateLinkServices";
@@ -33,7 +33,7 @@ pub(super) fn line(view: &EndpointView, sessions: u64, now: Timestamp) -> Line {
 }
 
 /// `whole` is everything: a name may come from a resource that the endpoint's author does not read.
-pub(super) fn endpoint(view: &EndpointView, whole: &Decisions, observer: &Observer, now: Timestamp) -> Endpoint {
+pub(super) fn endpoint(view: &EndpointView, whole: &ControlState, observer: &Observer, now: Timestamp) -> Endpoint {
     let EndpointView { key, id, endpoint, connection, backends } = view;
     Endpoint {
         id: key.to_string(),
@@ -90,7 +90,7 @@ pub(super) fn record(record: Recorded) -> Record {
 }
 
 pub(super) fn connection(view: ConnectionView, observer: &Observer, now: Timestamp) -> Connection {
-    let step = |step: crate::model::decisions::Step| Step {
+    let step = |step: crate::model::state::Step| Step {
         state: step.state.to_string(),
         reason: step.description,
         by: step.decided_by.to_string(),

@@ -8,21 +8,22 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::ReloadFailure;
-use crate::interface::{ErrorBody, ErrorDetail};
+use crate::model;
 use crate::model::Key;
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::ErrorKind;
 use crate::observe::explain::Unanswerable;
 use crate::observe::flows::Silent;
 use crate::observe::who::Untraceable;
+use crate::types::{ErrorBody, ErrorDetail};
 
 /// A request that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rejection {
+pub(super) struct Error {
     status: StatusCode,
     body: ErrorBody,
 }
 
-impl Rejection {
+impl Error {
     fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self { status, body: ErrorBody::new(code, message) }
     }
@@ -170,7 +171,7 @@ impl Rejection {
         Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", format!("{name}: {why}")).about(name)
     }
 
-    pub(super) fn bad_document(refusal: Refusal) -> Self {
+    pub(super) fn bad_document(refusal: model::Error) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, ..refusal.into() }
     }
 
@@ -179,7 +180,7 @@ impl Rejection {
     }
 }
 
-impl Rejection {
+impl Error {
     /// The same in the words of its reader. A message that is made of its details is made of them anew.
     pub(super) fn reworded(mut self, words: &dyn Fn(&ErrorDetail) -> ErrorDetail) -> Self {
         let of_details = reasons(&self.body) == Some(self.body.error.message.clone());
@@ -199,7 +200,7 @@ impl Rejection {
     }
 }
 
-impl IntoResponse for Rejection {
+impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
@@ -209,18 +210,18 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// What a refusal mentions is shown to nobody: it is told for its reader before ([`Refusal::told`]), as the control
+/// What a refusal mentions is shown to nobody: it is told for its reader before ([`model::Error::told`]), as the control
 /// plane does with every refused command, or else its mentions are left out here.
-impl From<Refusal> for Rejection {
-    fn from(refusal: Refusal) -> Self {
+impl From<model::Error> for Error {
+    fn from(refusal: model::Error) -> Self {
         let refusal = refusal.told(&|_| false);
         let status = match refusal.kind {
-            Kind::NotFound => StatusCode::NOT_FOUND,
-            Kind::Forbidden => StatusCode::FORBIDDEN,
-            Kind::InvalidTransition | Kind::Conflict => StatusCode::CONFLICT,
-            Kind::Invalid => StatusCode::BAD_REQUEST,
-            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Kind::Storage => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+            ErrorKind::InvalidTransition | ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Storage => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut rejection = Self::new(status, refusal.code, refusal.message.to_string());
         for mistake in refusal.details {
@@ -255,7 +256,7 @@ fn reasons(body: &ErrorBody) -> Option<String> {
     (!told.is_empty()).then(|| format!("{}{rest}", told.join("; ")))
 }
 
-impl From<ReloadFailure> for Rejection {
+impl From<ReloadFailure> for Error {
     fn from(failure: ReloadFailure) -> Self {
         match failure {
             ReloadFailure::Refused(refusal) => refusal.into(),
@@ -265,13 +266,13 @@ impl From<ReloadFailure> for Rejection {
     }
 }
 
-impl From<Silent> for Rejection {
+impl From<Silent> for Error {
     fn from(silent: Silent) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "WorkerSilent", silent.to_string())
     }
 }
 
-impl From<Untraceable> for Rejection {
+impl From<Untraceable> for Error {
     fn from(untraceable: Untraceable) -> Self {
         match untraceable {
             Untraceable::Silent(silent) => silent.into(),
@@ -280,7 +281,7 @@ impl From<Untraceable> for Rejection {
     }
 }
 
-impl From<Unanswerable> for Rejection {
+impl From<Unanswerable> for Error {
     fn from(unanswerable: Unanswerable) -> Self {
         let message = unanswerable.to_string();
         match unanswerable {
@@ -297,13 +298,13 @@ impl From<Unanswerable> for Rejection {
     }
 }
 
-impl From<QueryRejection> for Rejection {
+impl From<QueryRejection> for Error {
     fn from(rejection: QueryRejection) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidParameter", rejection.body_text())
     }
 }
 
-impl From<BytesRejection> for Rejection {
+impl From<BytesRejection> for Error {
     fn from(rejection: BytesRejection) -> Self {
         Self { status: rejection.status(), ..Self::bad_body(rejection.body_text()) }
     }

@@ -6,19 +6,15 @@ use std::time::Instant;
 use axum::Json;
 
 use super::ApiState;
-use super::error::Rejection;
+use super::error::Error;
 use crate::access::rights::{Right, Rights};
 use crate::control::{Command, Vanishing};
-use crate::interface::{Done, List};
 use crate::model::{Action, Caller};
 use crate::observe::EndpointFacts;
+use crate::types::{Done, List};
 
 /// The outcome of `command` and the microseconds it took.
-pub(super) async fn apply<C: Command>(
-    state: ApiState,
-    caller: Caller,
-    command: C,
-) -> Result<(C::Output, u64), Rejection> {
+pub(super) async fn apply<C: Command>(state: ApiState, caller: Caller, command: C) -> Result<(C::Output, u64), Error> {
     apply_with(state, caller, command, false).await
 }
 
@@ -29,7 +25,7 @@ pub(super) async fn apply_with<C: Command>(
     caller: Caller,
     command: C,
     force: bool,
-) -> Result<(C::Output, u64), Rejection> {
+) -> Result<(C::Output, u64), Error> {
     note_what_may_vanish(&state, &command);
     let began = Instant::now();
     let outcome = state.control.apply_with(&caller, command, force)?;
@@ -51,17 +47,13 @@ pub(super) fn note_what_may_vanish(state: &ApiState, command: &impl Command) {
 }
 
 /// The lines that an outcome is told in.
-pub(super) async fn done<C: Command>(
-    state: ApiState,
-    caller: Caller,
-    command: C,
-) -> Result<Json<List<Done>>, Rejection> {
+pub(super) async fn done<C: Command>(state: ApiState, caller: Caller, command: C) -> Result<Json<List<Done>>, Error> {
     let (outcome, _) = apply(state, caller, command).await?;
     Ok(Json(List::one(Done { lines: outcome.to_string().lines().map(str::to_owned).collect() })))
 }
 
 /// Checks that `caller` may perform `action` on nothing in particular.
-pub(super) fn demand(state: &ApiState, caller: &Caller, action: Action) -> Result<(), Rejection> {
+pub(super) fn demand(state: &ApiState, caller: &Caller, action: Action) -> Result<(), Error> {
     let view = state.control.view();
     Ok(Rights::of(caller, &view.access).demand(&Right::anywhere(action))?)
 }

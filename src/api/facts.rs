@@ -11,15 +11,15 @@ use crate::observe::{BackendFacts, EndpointFacts, Facts};
 pub fn facts(control: &ControlPlane) -> Facts {
     let view = control.view();
     let endpoints = view.registry.endpoint_ids().filter_map(|(key, id)| {
-        let endpoint = view.decisions.model.endpoints.get(key)?;
-        let link = view.decisions.connections.get(key)?.link;
+        let endpoint = view.state.model.endpoints.get(key)?;
+        let link = view.state.connections.get(key)?.link;
         Some(EndpointFacts { id, name: key.to_string(), resource: endpoint.resource.to_string(), link })
     });
     Facts {
         endpoints: endpoints.collect(),
-        resources: view.decisions.model.resources.keys().map(ToString::to_string).collect(),
+        resources: view.state.model.resources.keys().map(ToString::to_string).collect(),
         backends: view.servers().filter(|one| one.checked).map(|one| backend_facts(&one)).collect(),
-        nat_pools: view.decisions.model.resources.iter().flat_map(|(_, resource)| nat_pools(resource)).collect(),
+        nat_pools: view.state.model.resources.iter().flat_map(|(_, resource)| nat_pools(resource)).collect(),
     }
 }
 

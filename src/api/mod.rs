@@ -23,9 +23,10 @@ pub use server::{listen, tls};
 use crate::control::seen::Exportable;
 use crate::control::{ControlPlane, Report};
 use crate::dns::registry::ResolverRegistry;
+use crate::model;
 use crate::model::Caller;
 use crate::model::Model;
-use crate::model::refusal::Refusal;
+
 use crate::observe::{Observer, metrics};
 
 /// Azure Resource Manager's paths.
@@ -43,7 +44,7 @@ mod v1;
 /// Commands, handed to the control plane.
 mod execute;
 
-/// The control plane's views as the JSON types of `interface`.
+/// The control plane's views as the JSON types of `types`.
 mod convert;
 
 /// Refusals as HTTP.
@@ -55,7 +56,7 @@ mod facts;
 /// What of sessions and counters a caller may see.
 mod visible;
 
-use error::Rejection;
+use error::Error;
 pub use server::lanes::Lanes;
 
 /// Why a reload changed nothing.
@@ -64,14 +65,14 @@ pub enum ReloadFailure {
     /// The file is wrong: the report of `privlink check`.
     BadConfig(String),
     /// The control plane refused it.
-    Refused(Refusal),
+    Refused(model::Error),
 }
 
 /// Reads the configuration file anew and applies it as the caller.
 /// Reads the TOML of a document (name, text) whose references may lead to what the model holds; the error is the
 /// report of its mistakes.
 pub type Parse =
-    Arc<dyn Fn(&str, &crate::interface::Body, &Model) -> Result<(Model, Vec<String>), Refusal> + Send + Sync>;
+    Arc<dyn Fn(&str, &crate::types::Body, &Model) -> Result<(Model, Vec<String>), model::Error> + Send + Sync>;
 
 /// Writes down what a reader may read as a document.
 pub type Export = Arc<dyn Fn(&Exportable) -> String + Send + Sync>;
@@ -182,7 +183,7 @@ impl std::fmt::Debug for ApiState {
 
 /// Everything the control socket serves. Each request carries its [`Caller`] as an extension.
 pub fn router(state: ApiState) -> Router {
-    let whole = Router::new().nest(crate::interface::PREFIX, v1::routes()).merge(operations());
+    let whole = Router::new().nest(crate::types::PREFIX, v1::routes()).merge(operations());
     let whole = whole.route("/metadata/endpoints", get(arm::metadata::endpoints));
     let identified =
         finished(whole, state.clone()).layer(middleware::from_fn_with_state(state, server::identify::identify));
@@ -206,7 +207,7 @@ fn operations() -> Router<ApiState> {
 fn finished(router: Router<ApiState>, state: ApiState) -> Router {
     router
         .fallback(elsewhere)
-        .method_not_allowed_fallback(async || Rejection::wrong_method())
+        .method_not_allowed_fallback(async || Error::wrong_method())
         // Bodies are read, and measured, before any handler sees them.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(state.clone(), server::requests::in_time))
@@ -219,7 +220,7 @@ async fn elsewhere(state: State<ApiState>, request: Request) -> Response {
     if identified && arm::is_arm(request.uri().path()) {
         return arm::serve(state, request).await;
     }
-    Rejection::unknown_path().into_response()
+    Error::unknown_path().into_response()
 }
 
 /// Numbers every answer, and gives a client back its own number (`x-ms-request-id`, `x-ms-client-request-id`).
@@ -249,7 +250,7 @@ fn request_id() -> String {
 
 /// What this is.
 async fn version() -> Json<serde_json::Value> {
-    let api = [crate::interface::API_VERSION, "Azure Resource Manager, any api-version"];
+    let api = [crate::types::API_VERSION, "Azure Resource Manager, any api-version"];
     Json(serde_json::json!({ "name": "privlink", "version": env!("CARGO_PKG_VERSION"), "apis": api }))
 }
 
@@ -257,13 +258,13 @@ async fn version() -> Json<serde_json::Value> {
 async fn scrape(
     State(state): State<ApiState>,
     caller: Option<axum::Extension<Caller>>,
-) -> Result<impl IntoResponse, Rejection> {
+) -> Result<impl IntoResponse, Error> {
     let sample = state.observer.sample();
     let sample = match caller {
         Some(caller) => visible::sample(&state.control.view(), &caller, sample),
         None => sample,
     };
-    let text = metrics::render_sample(sample).map_err(|error| Rejection::internal(&error))?;
+    let text = metrics::render_sample(sample).map_err(|error| Error::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text))
 }
 

@@ -33,12 +33,13 @@ use super::listen::{ControlSocket, ListenError, bind_metrics, serve_metrics};
 use super::*;
 use crate::api::server::lanes;
 use crate::api::server::limits::{BODY_LIMIT, DOCUMENTS_EACH, REQUEST_TIMEOUT};
-use crate::control::ports::{Host, Snapshot, Topology, Workers};
+use crate::control::sinks::{Host, Snapshot, Topology, Workers};
 use crate::control::{
     AnyCommand, ApplyFile, Command, CreateToken, Decide, Delete, Prepared, Put, RevokeToken, Setup, any,
 };
-use crate::model::decisions::DAEMON;
-use crate::model::refusal::{BrokenRule, Kind};
+use crate::model;
+use crate::model::error::{ErrorDetail, ErrorKind};
+use crate::model::state::DAEMON;
 use crate::model::{HostConfig, Model};
 use crate::testing;
 
@@ -160,8 +161,10 @@ fn state_with(directory: &std::path::Path, validate: crate::control::Validate) -
         host: Arc::new(host),
         ready: Arc::new(AtomicBool::new(true)),
         reload,
-        parse: Arc::new(|_, _, _| Err(Refusal::new(Kind::Invalid, "InvalidDocument", "no documents here", ""))),
-        export: Arc::new(|live: &crate::control::seen::Exportable| format!("{:?}", live.decisions)),
+        parse: Arc::new(|_, _, _| {
+            Err(model::Error::new(ErrorKind::Invalid, "InvalidDocument", "no documents here", ""))
+        }),
+        export: Arc::new(|live: &crate::control::seen::Exportable| format!("{:?}", live.state)),
         backup: Arc::new(|| std::fs::File::open("/proc/self/exe").map_err(|error| error.to_string())),
         authority: None,
         silent: std::sync::Arc::default(),
@@ -436,16 +439,16 @@ async fn the_kernel_names_the_caller() {
 #[test]
 fn every_kind_of_refusal_has_its_status() {
     for (kind, expected) in [
-        (Kind::NotFound, 404),
-        (Kind::Forbidden, 403),
-        (Kind::InvalidTransition, 409),
-        (Kind::Invalid, 400),
-        (Kind::Unavailable, 503),
-        (Kind::Storage, 500),
+        (ErrorKind::NotFound, 404),
+        (ErrorKind::Forbidden, 403),
+        (ErrorKind::InvalidTransition, 409),
+        (ErrorKind::Invalid, 400),
+        (ErrorKind::Unavailable, 503),
+        (ErrorKind::Storage, 500),
     ] {
-        let rules = vec![BrokenRule::new("Rule", "one")];
-        let refusal = Refusal::new(kind, "Code", "message", "remedy").with_details(rules);
-        let response = Rejection::from(refusal).into_response();
+        let rules = vec![ErrorDetail::new("Rule", "one")];
+        let refusal = model::Error::new(kind, "Code", "message", "remedy").with_details(rules);
+        let response = Error::from(refusal).into_response();
         assert_eq!(response.status().as_u16(), expected, "{kind:?}");
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::control::View;
-use crate::interface::{Flow, Match, Side};
 use crate::model::{Caller, Key};
 use crate::observe::Sample;
+use crate::types::{Flow, Match, Side};
 
 /// Which sides of a session its reader sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Visible {
             return Self { whole: true, endpoints: BTreeMap::new() };
         }
         let seen = view.seen_by(caller);
-        let model = &seen.decisions.model;
+        let model = &seen.state.model;
         let sides = |(key, endpoint): (&Key, &crate::model::PrivateEndpoint)| {
             let provider = model.resources.contains_key(&endpoint.resource);
             (key.to_string(), Sides { consumer: seen.reads_endpoint(key), provider })
@@ -96,7 +96,7 @@ pub(super) fn sample(view: &View, caller: &Caller, mut sample: Sample) -> Sample
         return sample;
     }
     let seen = view.seen_by(caller);
-    let model = &seen.decisions.model;
+    let model = &seen.state.model;
     let names = |keys: &mut dyn Iterator<Item = &Key>| keys.map(ToString::to_string).collect::<BTreeSet<String>>();
     let (endpoints, resources) = (names(&mut model.endpoints.keys()), names(&mut model.resources.keys()));
     let vnets = names(&mut model.vnets.keys());

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Output, Table};
-use crate::interface::{Assignment, Done, List, NewToken, Role, Token, Whoami, segment};
+use crate::types::{Assignment, Done, List, NewToken, Role, Token, Whoami, segment};
 
 /// Roles.
 #[derive(Debug, clap::Subcommand)]
@@ -124,7 +124,7 @@ pub(super) enum AccessCommand {
     },
 }
 
-pub(super) fn roles(command: RoleCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn roles(command: RoleCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         RoleCommand::List => output.list(&client.get::<Role>("/roles")?, role_table),
         RoleCommand::Show { role } => {
@@ -141,7 +141,7 @@ pub(super) fn roles(command: RoleCommand, client: &Client, output: &mut Output<'
     }
 }
 
-pub(super) fn assignments(command: AssignmentCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn assignments(command: AssignmentCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         AssignmentCommand::List => output.list(&client.get::<Assignment>("/assignments")?, assignment_table),
         AssignmentCommand::Show { id } => {
@@ -158,7 +158,7 @@ pub(super) fn assignments(command: AssignmentCommand, client: &Client, output: &
     }
 }
 
-pub(super) fn tokens(command: TokenCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn tokens(command: TokenCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         TokenCommand::List => output.list(&client.get::<Token>("/tokens")?, token_table),
         TokenCommand::Create { name, expires, out } => {
@@ -178,14 +178,14 @@ pub(super) fn tokens(command: TokenCommand, client: &Client, output: &mut Output
 }
 
 /// Before a secret is made that could not be kept.
-fn refuse_existing(out: Option<&std::path::Path>) -> Result<(), Failure> {
+fn refuse_existing(out: Option<&std::path::Path>) -> Result<(), Error> {
     let Some(path) = out.filter(|path| path.symlink_metadata().is_ok()) else { return Ok(()) };
     let message = format!("{} exists, and is left as it is; no secret was made", path.display());
-    Err(Failure::new(Exit::Conflict, message).with_remedy("name another file"))
+    Err(Error::new(Exit::Conflict, message).with_remedy("name another file"))
 }
 
 /// Shows a secret once, or writes it to the new file `out`.
-fn hand_out(mut made: List<Token>, out: Option<&std::path::Path>, output: &mut Output<'_>) -> Result<(), Failure> {
+fn hand_out(mut made: List<Token>, out: Option<&std::path::Path>, output: &mut Output<'_>) -> Result<(), Error> {
     let warnings: Vec<String> = made.items.iter().flat_map(|token| token.warnings.clone()).collect();
     if let Some(path) = out {
         for token in &mut made.items {
@@ -196,30 +196,30 @@ fn hand_out(mut made: List<Token>, out: Option<&std::path::Path>, output: &mut O
     output.warn(&warnings)
 }
 
-pub(super) fn access(command: &AccessCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn access(command: &AccessCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let AccessCommand::Why { principal, action, scope } = command;
     let path =
         format!("/access/why?principal={}&action={}&scope={}", segment(principal), segment(action), segment(scope));
     let answer: List<Value> = client.get(&path)?;
     output.list(&answer, |items, out| items.iter().try_for_each(|one| explain(one, out)))?;
     let allowed = answer.items.iter().all(|one| one["allowed"] == true);
-    if allowed { Ok(()) } else { Err(Failure::new(Exit::Denied, String::new())) }
+    if allowed { Ok(()) } else { Err(Error::new(Exit::Denied, String::new())) }
 }
 
 /// `privlink whoami`
-pub(super) fn whoami(client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn whoami(client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     output.list(&client.get::<Whoami>("/whoami")?, |items, out| {
         items.iter().flat_map(|who| &who.principals).try_for_each(|principal| writeln!(out, "{principal}"))
     })
 }
 
 /// A new file that nobody else reads.
-fn keep(path: &std::path::Path, secret: &str) -> Result<(), Failure> {
+fn keep(path: &std::path::Path, secret: &str) -> Result<(), Error> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| writeln!(file, "{secret}"));
     written.map_err(|error| {
-        Failure::new(Exit::Failed, format!("the token was made, and {} cannot be written: {error}", path.display()))
+        Error::new(Exit::Failed, format!("the token was made, and {} cannot be written: {error}", path.display()))
             .with_remedy("`privlink token rotate` with another `--out` makes another secret")
     })
 }

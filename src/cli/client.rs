@@ -13,13 +13,13 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::remote::Context;
 use super::terminal;
-use crate::interface::{ErrorBody, List, PREFIX};
+use crate::types::{ErrorBody, List, PREFIX};
 
 /// How long an answer may take; the daemon itself gives up on a silent worker after 2 s.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the daemon is.
 #[derive(Clone, Debug)]
@@ -50,12 +50,12 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(socket: &Path) -> Self {
-        Self { way: Way::Socket(socket.to_owned()), patience: PATIENCE, for_people: false }
+        Self { way: Way::Socket(socket.to_owned()), patience: REQUEST_TIMEOUT, for_people: false }
     }
 
     /// The daemon of a context.
     pub(super) fn remote(context: Context) -> Self {
-        Self { way: Way::Remote(Box::new(context)), patience: PATIENCE, for_people: false }
+        Self { way: Way::Remote(Box::new(context)), patience: REQUEST_TIMEOUT, for_people: false }
     }
 
     /// The same, which waits for no answer longer than `patience`.
@@ -69,17 +69,17 @@ impl Client {
     }
 
     /// What stands at `path`, which follows the API's prefix.
-    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<List<T>, Failure> {
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<List<T>, Error> {
         self.ask(Method::GET, path, Vec::new())
     }
 
     /// Asks for something to be done, with `body` as JSON.
-    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<List<T>, Failure> {
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<List<T>, Error> {
         self.ask(Method::POST, path, serde_json::to_vec(body)?)
     }
 
     /// Deletes what stands at `path`.
-    pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<List<T>, Failure> {
+    pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<List<T>, Error> {
         self.ask(Method::DELETE, path, Vec::new())
     }
 
@@ -88,7 +88,7 @@ impl Client {
         matches!(&self.way, Way::Socket(socket) if std::os::unix::net::UnixStream::connect(socket).is_ok())
     }
 
-    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<List<T>, Failure> {
+    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<List<T>, Error> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
         let (status, body) = runtime
@@ -110,7 +110,7 @@ impl Client {
     }
 
     /// Asks for something that is no list, and writes what comes to `out` as it comes.
-    pub(super) fn download(&self, path: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(super) fn download(&self, path: &str, out: &mut dyn Write) -> Result<(), Error> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
         let late = |_| self.unanswered(&format!("nothing more within {:?}", self.patience));
@@ -133,14 +133,14 @@ impl Client {
         })
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(u16, Bytes), Failure> {
+    async fn exchange(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(u16, Bytes), Error> {
         let response = self.open(method, path, body).await?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.map_err(|error| self.unanswered(&error.to_string()))?;
         Ok((status, body.to_bytes()))
     }
 
-    async fn open(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Failure> {
+    async fn open(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Error> {
         let (host, token) = match &self.way {
             Way::Socket(_) => ("localhost", token()?),
             Way::Remote(context) => (context.host(), Some(context.token.clone())),
@@ -166,7 +166,7 @@ impl Client {
         &self,
         stream: io::Result<S>,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, Error> {
         let stream = stream.map_err(|error| self.unreachable(&error))?;
         let broken = |error: hyper::Error| self.unanswered(&error.to_string());
         let (mut sender, connection) =
@@ -176,50 +176,50 @@ impl Client {
         sender.send_request(request).await.map_err(broken)
     }
 
-    fn refused(&self, status: u16, body: &[u8]) -> Failure {
+    fn refused(&self, status: u16, body: &[u8]) -> Error {
         match serde_json::from_slice::<ErrorBody>(body) {
-            Ok(refusal) => Failure::refused(status, &refusal),
+            Ok(refusal) => Error::refused(status, &refusal),
             Err(_) => self.foreign(&format!("HTTP status {status}")),
         }
     }
 
-    fn unreachable(&self, error: &io::Error) -> Failure {
+    fn unreachable(&self, error: &io::Error) -> Error {
         let Way::Socket(socket) = &self.way else {
-            return Failure::new(Exit::Unreachable, format!("no daemon answers on {}: {error}", self.way))
+            return Error::new(Exit::Unreachable, format!("no daemon answers on {}: {error}", self.way))
                 .with_remedy("see that it is served there, or log in anew where its authority has changed");
         };
         let socket = socket.display();
         let kind = error.kind();
         if kind == io::ErrorKind::PermissionDenied {
-            return Failure::new(Exit::Denied, format!("no permission to ask the daemon on {socket}"))
+            return Error::new(Exit::Denied, format!("no permission to ask the daemon on {socket}"))
                 .with_remedy("use sudo, or set `socket_group` under [daemon] to a group you are in");
         }
-        let nobody = Failure::new(Exit::Unreachable, format!("no daemon answers on {socket}"));
+        let nobody = Error::new(Exit::Unreachable, format!("no daemon answers on {socket}"));
         if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
             return nobody.with_remedy("start it with `privlink run -c FILE`, or name its socket with `--socket PATH`");
         }
         nobody.with_remedy(format!("the system says: {error}"))
     }
 
-    fn unanswered(&self, why: &str) -> Failure {
-        Failure::new(Exit::Unreachable, format!("the daemon on {} did not answer: {why}", self.way))
+    fn unanswered(&self, why: &str) -> Error {
+        Error::new(Exit::Unreachable, format!("the daemon on {} did not answer: {why}", self.way))
             .with_remedy("its log says why")
     }
 
-    fn foreign(&self, what: &str) -> Failure {
+    fn foreign(&self, what: &str) -> Error {
         let message = format!("what answers on {} does not speak this version: {what}", self.way);
-        Failure::new(Exit::Failed, message).with_remedy("use the `privlink` that the daemon was started with")
+        Error::new(Exit::Failed, message).with_remedy("use the `privlink` that the daemon was started with")
     }
 }
 
 /// The bearer token of the file that `PRIVLINK_TOKEN_FILE` names; `None`: the caller is known by its uid.
-fn token() -> Result<Option<String>, Failure> {
+fn token() -> Result<Option<String>, Error> {
     let Some(path) = std::env::var_os("PRIVLINK_TOKEN_FILE").filter(|path| !path.is_empty()) else { return Ok(None) };
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text.trim().to_owned())),
         Err(error) => {
             let message = format!("PRIVLINK_TOKEN_FILE {} cannot be read: {error}", Path::new(&path).display());
-            Err(Failure::new(Exit::Denied, message).with_remedy("name a file with a token, or unset the variable"))
+            Err(Error::new(Exit::Denied, message).with_remedy("name a file with a token, or unset the variable"))
         }
     }
 }
@@ -238,10 +238,10 @@ mod tests {
             socket.display()
         );
         let client = Client::new(&socket);
-        let absent = client.get::<crate::interface::Status>("/status").expect_err("nothing there");
+        let absent = client.get::<crate::types::Status>("/status").expect_err("nothing there");
         assert_eq!((absent.exit, absent.to_string()), (Exit::Unreachable, expected.clone()));
         drop(std::os::unix::net::UnixListener::bind(&socket).expect("bound"));
-        let dead = client.get::<crate::interface::Status>("/status").expect_err("nobody listens");
+        let dead = client.get::<crate::types::Status>("/status").expect_err("nobody listens");
         assert_eq!((dead.exit, dead.to_string()), (Exit::Unreachable, expected));
         assert!(!client.is_served());
         std::fs::remove_dir_all(&directory).expect("removed");

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::output::short;
 
 /// A person waits for it with a finger on the key.
-const PATIENCE: Duration = Duration::from_millis(500);
+const COMPLETION_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Names of endpoints, and so of connections.
 pub(super) fn endpoints() -> ArgValueCandidates {
@@ -61,7 +61,7 @@ pub(super) fn any() -> ArgValueCandidates {
 
 /// `field` of every object at `path`.
 fn named(path: &str, field: &str) -> Vec<CompletionCandidate> {
-    let client = Client::new(&socket(std::env::args_os())).with_patience(PATIENCE);
+    let client = Client::new(&socket(std::env::args_os())).with_patience(COMPLETION_TIMEOUT);
     let items = client.get::<Value>(path).map(|list| list.items).unwrap_or_default();
     items.iter().filter_map(|item| item[field].as_str()).map(|name| CompletionCandidate::new(short(name))).collect()
 }

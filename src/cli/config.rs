@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::Output;
 use crate::config::reference::{Table, reference};
-use crate::interface::List;
+use crate::types::List;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -13,14 +13,14 @@ pub(super) struct Options {
     table: Option<String>,
 }
 
-pub(super) fn show(options: &Options, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn show(options: &Options, output: &mut Output<'_>) -> Result<(), Error> {
     let mut tables = reference();
     if let Some(wanted) = &options.table {
         let names: Vec<String> = tables.iter().map(|table| table.table.clone()).collect();
         let plain = |name: &str| name.replace(['_', '.', '[', ']'], "").to_lowercase();
         tables.retain(|table| plain(&table.table) == plain(wanted));
         if tables.is_empty() {
-            let failure = Failure::new(Exit::NotFound, format!("there is no table `{wanted}`"));
+            let failure = Error::new(Exit::NotFound, format!("there is no table `{wanted}`"));
             return Err(failure.with_remedy(format!("tables: {}", names.join(", "))));
         }
     }

@@ -2,22 +2,22 @@
 
 use std::io::{self, BufRead, IsTerminal as _, Write};
 
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 
 /// Waits for a yes to `question`. `undone` says how things stand without one.
 ///
 /// # Errors
 /// Nobody can be asked here, or the answer is another.
-pub(super) fn agreed(question: &str, undone: &str, talk: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn agreed(question: &str, undone: &str, talk: &mut dyn Write) -> Result<(), Error> {
     let stdin = io::stdin();
     let someone = stdin.is_terminal();
     ask(question, undone, talk, someone.then(|| stdin.lock()))
 }
 
-fn ask(question: &str, undone: &str, talk: &mut dyn Write, someone: Option<impl BufRead>) -> Result<(), Failure> {
+fn ask(question: &str, undone: &str, talk: &mut dyn Write, someone: Option<impl BufRead>) -> Result<(), Error> {
     let Some(mut someone) = someone else {
         let message = format!("{question} Nobody can be asked here, and {undone}");
-        return Err(Failure::new(Exit::Usage, message).with_remedy("add --yes to go on without being asked"));
+        return Err(Error::new(Exit::Usage, message).with_remedy("add --yes to go on without being asked"));
     };
     write!(talk, "{question} [y/N] ")?;
     talk.flush()?;
@@ -26,7 +26,7 @@ fn ask(question: &str, undone: &str, talk: &mut dyn Write, someone: Option<impl 
     if ["y", "yes"].contains(&said.trim().to_lowercase().as_str()) {
         return Ok(());
     }
-    Err(Failure::new(Exit::Failed, undone).with_remedy("answer `y`, or use `--yes`"))
+    Err(Error::new(Exit::Failed, undone).with_remedy("answer `y`, or use `--yes`"))
 }
 
 #[cfg(test)]

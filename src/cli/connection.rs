@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Output, Table, bound, elapsed, left, properties, seconds, short};
-use crate::interface::{Connection, Decide, Ending, Transition, segment};
+use crate::types::{Connection, Decide, Ending, Transition, segment};
 
 /// Several connections of one resource.
 mod several;
@@ -82,7 +82,7 @@ pub(super) struct Chosen {
     dry_run: bool,
 }
 
-pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         Command::List { pending } => {
             let path = if pending { "/connections?pending=true" } else { "/connections" };
@@ -106,7 +106,7 @@ fn decide(
     for_seconds: Option<u64>,
     client: &Client,
     output: &mut Output<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let path = format!("/connections/{}/{action}", segment(endpoint));
     let Decision { reason, resource, if_state } = decision;
     let list = client.post::<Transition>(&path, &Decide { reason, resource, if_state, for_seconds })?;
@@ -193,8 +193,8 @@ fn show(connection: &Connection, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// `Pending by nobody at …; Approved by …`
-fn history(steps: &[crate::interface::Step]) -> String {
-    let step = |step: &crate::interface::Step| format!("{} by {} at {}", step.state, step.by, step.at);
+fn history(steps: &[crate::types::Step]) -> String {
+    let step = |step: &crate::types::Step| format!("{} by {} at {}", step.state, step.by, step.at);
     steps.iter().map(step).collect::<Vec<_>>().join("; ")
 }
 

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Output, addresses, bound, short};
 use super::values;
-use crate::interface::{Applied, Body, Document, Endpoint, Resource, SecurityGroup, Vnet, segment};
+use crate::types::{Applied, Body, Document, Endpoint, Resource, SecurityGroup, Vnet, segment};
 
 /// Where an object belongs.
 #[derive(Debug, clap::Args)]
@@ -203,7 +203,7 @@ impl Said {
     }
 }
 
-pub(super) fn endpoint(new: NewEndpoint, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn endpoint(new: NewEndpoint, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let said = Said::new(new.name, new.place)
         .maybe("vnet", Some(new.vnet))
         .maybe("subnet", Some(new.subnet))
@@ -241,7 +241,7 @@ fn next_step(endpoint: &Endpoint) -> String {
     }
 }
 
-pub(super) fn resource(new: NewResource, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn resource(new: NewResource, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let target = Said(Map::new())
         .maybe("subresource", new.subresource)
         .maybe("member", new.member)
@@ -265,7 +265,7 @@ pub(super) fn resource(new: NewResource, client: &Client, output: &mut Output<'_
     })
 }
 
-pub(super) fn vnet(new: NewVnet, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn vnet(new: NewVnet, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let said = Said::new(new.name, new.place)
         .list("address_space", new.address_space)
         .maybe("region", new.region)
@@ -278,7 +278,7 @@ pub(super) fn vnet(new: NewVnet, client: &Client, output: &mut Output<'_>) -> Re
     })
 }
 
-pub(super) fn security_group(new: NewSecurityGroup, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn security_group(new: NewSecurityGroup, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let said = Said::new(new.name, new.place).list("rules", new.rules);
     create::<SecurityGroup>("security_group", "security-groups", said, false, client, output, |group, out| {
         writeln!(out, "{}: created", short(&group.id))?;
@@ -296,14 +296,14 @@ fn create<T: Serialize + DeserializeOwned>(
     client: &Client,
     output: &mut Output<'_>,
     human: impl Fn(&T, &mut dyn Write) -> io::Result<()>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let document = Body::Tables(values::table([(kind, Value::Array(vec![Value::Object(object)]))]));
     let name = "the command line".to_owned();
     let document = Document { name, document, create_only: true, force, ..Document::default() };
     let applied = client.post::<Applied>("/apply", &document)?;
     // The daemon says which one it made: kind and name.
     let made = applied.items.iter().flat_map(|one| &one.created).find_map(|item| item.rsplit_once(' '));
-    let (_, made) = made.ok_or_else(|| Failure::new(Exit::Failed, "the daemon does not say what it made"))?;
+    let (_, made) = made.ok_or_else(|| Error::new(Exit::Failed, "the daemon does not say what it made"))?;
     match client.get::<T>(&format!("/{path}/{}", segment(made))) {
         Ok(list) => output.list(&list, |items, out| items.iter().try_for_each(|one| human(one, out)))?,
         // Whoever may make something may not see it by that.

@@ -2,9 +2,9 @@
 
 use super::client::Client;
 use super::dns_export::{Form, export};
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Output, Table, short};
-use crate::interface::{DnsName, DnsPlan, Lint, List, segment};
+use crate::types::{DnsName, DnsPlan, Lint, List, segment};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -45,7 +45,7 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn execute(command: &Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn execute(command: &Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let plans = |vnet: &str| client.get::<DnsPlan>(&format!("/vnets/{}/dns", segment(vnet)));
     match command {
         Command::Query { name, vnet, explain: true, kind } => {
@@ -61,7 +61,7 @@ pub(super) fn execute(command: &Command, client: &Client, output: &mut Output<'_
 }
 
 /// Names that will surprise somebody. What nobody could be asked is said, and is no surprise.
-fn lint(vnet: Option<&str>, ask: bool, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+fn lint(vnet: Option<&str>, ask: bool, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let wanted = vnet.map(|vnet| format!("&vnet={}", segment(vnet))).unwrap_or_default();
     let list = client.get::<Lint>(&format!("/lint?ask={ask}{wanted}"))?;
     output.list(&list, |found, out| {
@@ -79,11 +79,11 @@ fn lint(vnet: Option<&str>, ask: bool, client: &Client, output: &mut Output<'_>)
         "What clients on other hosts ask is not seen from here: `privlink doctor FQDN` there says it."
     )?;
     // Everything is said already.
-    if list.items.iter().all(Lint::is_untold) { Ok(()) } else { Err(Failure::new(Exit::Failed, "")) }
+    if list.items.iter().all(Lint::is_untold) { Ok(()) } else { Err(Error::new(Exit::Failed, "")) }
 }
 
 /// The chain from `name` on.
-fn query(name: &str, list: List<DnsPlan>, output: &mut Output<'_>) -> Result<(), Failure> {
+fn query(name: &str, list: List<DnsPlan>, output: &mut Output<'_>) -> Result<(), Error> {
     let Some(plan) = list.items.into_iter().next() else { return Ok(()) };
     let (mut at, mut chain): (String, Vec<DnsName>) = (name.trim_end_matches('.').to_lowercase(), Vec::new());
     while let Some(known) = plan.names.iter().find(|known| known.name == at && chain.len() < plan.names.len()) {
@@ -96,7 +96,7 @@ fn query(name: &str, list: List<DnsPlan>, output: &mut Output<'_>) -> Result<(),
             servers => format!("asked of {}", servers.join(", ")),
         };
         let message = format!("{name} is no private name of {}: it is {upstream}", short(&plan.vnet));
-        return Err(Failure::new(Exit::NotFound, message));
+        return Err(Error::new(Exit::NotFound, message));
     }
     output.list(&List::new(chain), |chain, out| {
         let mut table = Table::new(["NAME", "ZONE", "LEADS TO", "ENDPOINT", "STATE", "ANSWERED"]);

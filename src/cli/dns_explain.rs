@@ -1,9 +1,9 @@
 //! `privlink dns query --explain`: what the running resolver makes of a name, and who told it.
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Output, Table};
-use crate::interface::{DnsExplanation, DnsHop, segment};
+use crate::types::{DnsExplanation, DnsHop, segment};
 
 pub(super) fn execute(
     name: &str,
@@ -11,7 +11,7 @@ pub(super) fn execute(
     kind: &str,
     client: &Client,
     output: &mut Output<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let path = format!("/vnets/{}/dns/explain?name={}&type={}", segment(vnet), segment(name), segment(kind));
     let list = client.get::<DnsExplanation>(&path)?;
     output.list(&list, |all, out| {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::ValueEnum;
 
 use super::output::short;
-use crate::interface::{DnsName, DnsPlan};
+use crate::types::{DnsName, DnsPlan};
 
 /// What an export is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -137,7 +137,7 @@ fn forward(zone: &str, servers: &[String], form: Form, out: &mut dyn Write) -> i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interface::{DnsAddress, DnsWritten, DnsZone};
+    use crate::types::{DnsAddress, DnsWritten, DnsZone};
 
     /// Two endpoints of one account, a zone of somebody's own, a private zone of their own without a record.
     fn plan() -> DnsPlan {

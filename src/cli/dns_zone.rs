@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Output, Table, properties, short};
-use crate::interface::{PrivateZone, segment};
+use crate::types::{PrivateZone, segment};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -19,7 +19,7 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn execute(command: &Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn execute(command: &Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         Command::List => output.list(&client.get::<PrivateZone>("/dns-zones")?, table),
         Command::Show { zone } => {
@@ -46,7 +46,7 @@ fn table(zones: &[PrivateZone], out: &mut dyn Write) -> io::Result<()> {
 
 /// VNets, each with what becomes of unknown names there.
 fn links(zone: &PrivateZone) -> String {
-    let one = |link: &crate::interface::PrivateZoneLink| format!("{} ({})", short(&link.vnet), link.resolution_policy);
+    let one = |link: &crate::types::PrivateZoneLink| format!("{} ({})", short(&link.vnet), link.resolution_policy);
     let all: Vec<String> = zone.links.iter().map(one).collect();
     if all.is_empty() { "-".to_owned() } else { all.join(" ") }
 }

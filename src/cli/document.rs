@@ -9,9 +9,9 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::Output;
-use crate::interface::{Applied, Body, Document, Done, Exported, List, ObjectChange, Skipped};
+use crate::types::{Applied, Body, Document, Done, Exported, List, ObjectChange, Skipped};
 
 /// A document to apply.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub(super) struct Apply {
 }
 
 /// Applies a document as its author's file.
-pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let (name, document) = if options.file.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text)?;
@@ -43,7 +43,7 @@ pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -
     } else {
         let name = options.file.display().to_string();
         let text = std::fs::read_to_string(&options.file).map_err(|error| {
-            Failure::new(Exit::BadConfig, format!("{name}: cannot be read: {error}")).with_remedy("check the path")
+            Error::new(Exit::BadConfig, format!("{name}: cannot be read: {error}")).with_remedy("check the path")
         })?;
         (name, text)
     };
@@ -56,7 +56,7 @@ pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -
     let changes = |one: &Applied| !(one.created.is_empty() && one.updated.is_empty() && one.pruned.is_empty());
     if options.exit_code && done.items.iter().any(changes) {
         // All has been said.
-        return Err(Failure::new(Exit::Differs, ""));
+        return Err(Error::new(Exit::Differs, ""));
     }
     Ok(())
 }
@@ -106,11 +106,11 @@ pub(super) fn fields(change: &ObjectChange, out: &mut dyn Write) -> io::Result<(
 }
 
 /// Copies the daemon's state to `file`, or to standard output. The file is there when it is whole, and its owner's alone.
-pub(super) fn backup(file: &Path, force: bool, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn backup(file: &Path, force: bool, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     if file.as_os_str() == "-" {
         if io::stdout().is_terminal() {
             let message = "a backup is no text for a terminal";
-            return Err(Failure::new(Exit::Usage, message).with_remedy("name a file, or pipe it somewhere"));
+            return Err(Error::new(Exit::Usage, message).with_remedy("name a file, or pipe it somewhere"));
         }
         return client.download("/backup", &mut io::stdout().lock());
     }
@@ -123,7 +123,7 @@ pub(super) fn backup(file: &Path, force: bool, client: &Client, output: &mut Out
 }
 
 /// Writes what the caller may read of the live state to `file`, or to standard output, as a document.
-pub(super) fn export(file: &Path, force: bool, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn export(file: &Path, force: bool, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let to_file = file.as_os_str() != "-";
     if to_file && !force && file.symlink_metadata().is_ok() {
         return Err(exists(file).with_remedy(REPLACE));
@@ -136,16 +136,15 @@ pub(super) fn export(file: &Path, force: bool, client: &Client, output: &mut Out
     }
     put(file, force, |open| {
         let written = exported.items.iter().try_for_each(|one| open.write_all(one.document.as_bytes()));
-        written.map_err(Failure::from)
+        written.map_err(Error::from)
     })?;
     let line = format!("the live state stands in {}, for `privlink check` and `privlink apply`", file.display());
     output.list(&List::one(Done { lines: vec![line] }), super::access::done)
 }
 
 /// Puts what `write` writes in the place of `file`, whole or not at all; it is its owner's alone.
-fn put(file: &Path, force: bool, write: impl FnOnce(&mut File) -> Result<(), Failure>) -> Result<(), Failure> {
-    let name =
-        file.file_name().ok_or_else(|| Failure::new(Exit::Usage, format!("{} names no file", file.display())))?;
+fn put(file: &Path, force: bool, write: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
+    let name = file.file_name().ok_or_else(|| Error::new(Exit::Usage, format!("{} names no file", file.display())))?;
     let mut part = name.to_owned();
     part.push(format!(".{}.part", std::process::id()));
     let part = file.with_file_name(part);
@@ -162,9 +161,9 @@ fn written(
     part: &Path,
     file: &Path,
     force: bool,
-    write: impl FnOnce(&mut File) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let at = |error: io::Error| Failure::new(Exit::Failed, format!("{}: {error}", file.display()));
+    write: impl FnOnce(&mut File) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let at = |error: io::Error| Error::new(Exit::Failed, format!("{}: {error}", file.display()));
     let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(part).map_err(at)?;
     write(&mut open)?;
     open.sync_all().map_err(at)?;
@@ -181,6 +180,6 @@ fn written(
 const REPLACE: &str = "name another file, or replace it with `--force`";
 
 /// Nothing takes the place of a file unasked.
-pub(super) fn exists(file: &Path) -> Failure {
-    Failure::new(Exit::Conflict, format!("{} exists, and is left as it is", file.display()))
+pub(super) fn exists(file: &Path) -> Error {
+    Error::new(Exit::Conflict, format!("{} exists, and is left as it is", file.display()))
 }

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::Output;
-use crate::interface::List;
 use crate::snapshot::drop_reason::DropReason;
+use crate::types::List;
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -28,6 +28,6 @@ pub(super) fn text() -> String {
     lines.collect()
 }
 
-pub(super) fn show(output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn show(output: &mut Output<'_>) -> Result<(), Error> {
     output.list(&List::new(rows().collect()), |_, out| write!(out, "{}", text()))
 }

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Output, Table, addresses, bound, bytes, count, elapsed, properties, short};
-use crate::interface::{AcceptNames, Deleted, Done, Endpoint, Traffic, segment};
+use crate::types::{AcceptNames, Deleted, Done, Endpoint, Traffic, segment};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -39,7 +39,7 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         Command::List => output.list(&client.get::<Endpoint>("/endpoints")?, table),
         Command::Show { endpoint } => {

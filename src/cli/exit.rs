@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::interface::{API_VERSION, ErrorBody};
+use crate::types::{API_VERSION, ErrorBody};
 
 /// Exit codes, the same for every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl From<Exit> for std::process::ExitCode {
 
 /// A command that failed: its exit code, why, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Error {
     /// Its exit code.
     pub exit: Exit,
     /// One sentence, without `privlink:` before it; empty: all was said already.
@@ -66,7 +66,7 @@ struct Versioned<'a> {
     body: &'a ErrorBody,
 }
 
-impl Failure {
+impl Error {
     /// A failure for which nobody knows what to do.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), remedies: Vec::new(), body: None }
@@ -112,7 +112,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A report on a file begins with the file's name, as editors and people expect.
         let speaker = if self.exit == Exit::BadConfig { "" } else { "privlink: " };
@@ -126,9 +126,9 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for Error {}
 
-impl From<anyhow::Error> for Failure {
+impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Self {
         error.downcast().unwrap_or_else(|error| Self::new(Exit::Failed, format!("{error:#}")))
     }
@@ -136,7 +136,7 @@ impl From<anyhow::Error> for Failure {
 
 /// Writing to standard output failed. A reader that has seen enough (`privlink flows | head`) ends
 /// the command without a word.
-impl From<io::Error> for Failure {
+impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::new(Exit::Done, "");
@@ -145,7 +145,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<serde_json::Error> for Failure {
+impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         io::Error::from(error).into()
     }
@@ -167,13 +167,13 @@ mod tests {
             (500, Exit::Failed),
             (503, Exit::NotReady),
         ] {
-            assert_eq!(Failure::refused(status, &ErrorBody::new("X", "x")).exit, exit, "{status}");
+            assert_eq!(Error::refused(status, &ErrorBody::new("X", "x")).exit, exit, "{status}");
         }
     }
 
     #[test]
     fn a_conflict_is_one_whatever_status_azure_gives_it() {
-        let exit = |body: &ErrorBody| Failure::refused(400, body).exit;
+        let exit = |body: &ErrorBody| Error::refused(400, body).exit;
         let several = |codes: &[&str]| {
             let mut body = ErrorBody::new("InvalidModel", "these rules");
             body.error.details.extend(codes.iter().map(|code| ErrorBody::new(*code, "a rule").error));
@@ -194,13 +194,13 @@ mod tests {
     #[test]
     fn a_failure_says_what_to_do_on_a_line_of_its_own() {
         let body = ErrorBody::new("ResourceNotFound", "no endpoint `x`").with_remedy("privlink endpoint list");
-        let text = Failure::refused(404, &body).to_string();
+        let text = Error::refused(404, &body).to_string();
         assert_eq!(text, "privlink: no endpoint `x`\n  privlink endpoint list");
     }
 
     #[test]
     fn a_closed_pipe_is_not_an_error() {
-        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        let failure = Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!((failure.exit, failure.message.as_str()), (Exit::Done, ""));
     }
 }

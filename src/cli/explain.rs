@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Output, short};
-use crate::interface::{Explanation, segment};
+use crate::types::{Explanation, segment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -50,7 +50,7 @@ fn destination(text: &str) -> Result<Destination, String> {
     }
 }
 
-pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let Destination { address, port, protocol } = &options.destination;
     let path = format!(
         "/explain?vnet={}&source={}&destination={}&port={port}&protocol={protocol}",
@@ -62,7 +62,7 @@ pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) 
     output.list(&explained, |items, out| items.iter().try_for_each(|one| write(one, out)))?;
     if options.exit_code && !explained.items.iter().all(|one| one.admitted) {
         // Everything is said already.
-        return Err(Failure::new(Exit::Failed, ""));
+        return Err(Error::new(Exit::Failed, ""));
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Format, Output, Table, bytes, seconds, short};
-use crate::interface::{Flow, segment};
+use crate::types::{Flow, segment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -17,7 +17,7 @@ pub(super) struct Options {
     limit: u32,
 }
 
-pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let endpoint = options.endpoint.as_deref().map(|endpoint| format!("&endpoint={}", segment(endpoint)));
     let list = client.get::<Flow>(&format!("/flows?limit={}{}", options.limit, endpoint.unwrap_or_default()))?;
     let (wide, width) = (output.format == Format::Wide, output.width);

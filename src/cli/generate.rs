@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap_complete::env::{self, EnvCompleter};
 
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::Output;
 
 #[derive(Debug, clap::Subcommand)]
@@ -35,13 +35,13 @@ pub(super) enum Shell {
     Fish,
 }
 
-pub(super) fn execute(command: &Command, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn execute(command: &Command, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         Command::Man { directory: None } => {
             clap_mangen::Man::new(super::definition()).render(&mut output.data)?;
         }
         Command::Man { directory: Some(directory) } => {
-            let place = |error: std::io::Error| Failure::new(Exit::Failed, format!("{}: {error}", directory.display()));
+            let place = |error: std::io::Error| Error::new(Exit::Failed, format!("{}: {error}", directory.display()));
             std::fs::create_dir_all(directory).map_err(place)?;
             clap_mangen::generate_to(super::definition(), directory).map_err(place)?;
             writeln!(output.talk, "manual pages written to {}", directory.display())?;

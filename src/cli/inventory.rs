@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Output, Table, short};
-use crate::interface::{Group, Interface, segment};
+use crate::types::{Group, Interface, segment};
 
 /// Interfaces.
 #[derive(Debug, clap::Subcommand)]
@@ -26,7 +26,7 @@ pub(super) enum GroupCommand {
     List,
 }
 
-pub(super) fn nic(command: &NicCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn nic(command: &NicCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let path = match command {
         NicCommand::List => "/nics".to_owned(),
         NicCommand::Show { nic } => format!("/nics/{}", segment(nic)),
@@ -34,7 +34,7 @@ pub(super) fn nic(command: &NicCommand, client: &Client, output: &mut Output<'_>
     output.list(&client.get::<Interface>(&path)?, nics)
 }
 
-pub(super) fn group(command: &GroupCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn group(command: &GroupCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         GroupCommand::List => output.list(&client.get::<Group>("/groups")?, groups),
     }

@@ -7,10 +7,10 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Format, Output, count};
 use super::{Cleaned, Daemon};
-use crate::interface::{List, Plan, PlannedStep};
+use crate::types::{List, Plan, PlannedStep};
 
 /// What `check` found in a good file.
 #[derive(Debug, Serialize)]
@@ -25,14 +25,14 @@ struct Checked {
 }
 
 /// Reads `file` and says what is wrong with it; touches nothing else.
-pub(super) fn check(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn check(file: &Path, output: &mut Output<'_>) -> Result<(), Error> {
     let loaded = match (crate::config::check(file), output.format) {
         (Ok(loaded), _) => loaded,
-        (Err(report), Format::Table | Format::Wide) => return Err(Failure::bad_config(&report)),
+        (Err(report), Format::Table | Format::Wide) => return Err(Error::bad_config(&report)),
         (Err(report), Format::Json) => {
             serde_json::to_writer_pretty(&mut *output.data, &report.to_json())?;
             writeln!(output.data)?;
-            return Err(Failure::new(Exit::BadConfig, ""));
+            return Err(Error::new(Exit::BadConfig, ""));
         }
     };
     let checked = Checked {
@@ -57,7 +57,7 @@ pub(super) fn check(file: &Path, output: &mut Output<'_>) -> Result<(), Failure>
 }
 
 /// Shows what a start would do: to the state beside the result, to the host as the result.
-pub(super) fn plan(plan: &Plan, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn plan(plan: &Plan, output: &mut Output<'_>) -> Result<(), Error> {
     if output.format != Format::Json {
         super::document::applied(std::slice::from_ref(&plan.file), output.talk)?;
         output.warn(&plan.file.warnings)?;
@@ -72,7 +72,7 @@ pub(super) fn plan(plan: &Plan, output: &mut Output<'_>) -> Result<(), Failure> 
 }
 
 /// Writes a commented configuration that works, and never over another file.
-pub(super) fn init(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn init(file: &Path, output: &mut Output<'_>) -> Result<(), Error> {
     let template = crate::config::template();
     if file == Path::new("-") {
         output.data.write_all(template.as_bytes())?;
@@ -85,23 +85,18 @@ pub(super) fn init(file: &Path, output: &mut Output<'_>) -> Result<(), Failure> 
         .and_then(|mut opened| opened.write_all(template.as_bytes()));
     written.map_err(|error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
-            return Failure::new(Exit::Conflict, format!("{} exists", file.display())).with_remedy("name another file");
+            return Error::new(Exit::Conflict, format!("{} exists", file.display())).with_remedy("name another file");
         }
-        Failure::new(Exit::Failed, format!("{}: {error}", file.display()))
+        Error::new(Exit::Failed, format!("{}: {error}", file.display()))
     })?;
     let file = file.display();
     Ok(writeln!(output.talk, "{file} written; next: privlink check {file}, then privlink run -c {file}")?)
 }
 
 /// Removes what a dead daemon left behind, as the journal beside its socket tells.
-pub(super) fn clean(
-    client: &Client,
-    socket: &Path,
-    daemon: Daemon<'_>,
-    output: &mut Output<'_>,
-) -> Result<(), Failure> {
+pub(super) fn clean(client: &Client, socket: &Path, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(), Error> {
     if client.is_served() {
-        return Err(Failure::new(Exit::Conflict, format!("a daemon is running on {}", socket.display()))
+        return Err(Error::new(Exit::Conflict, format!("a daemon is running on {}", socket.display()))
             .with_remedy("stop it first; what it leaves can be cleaned up then"));
     }
     let directory = socket.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -114,5 +109,5 @@ pub(super) fn clean(
         return Ok(());
     }
     let message = "not everything could be removed; what is left stays in the journal";
-    Err(Failure { remedies: failed, ..Failure::new(Exit::Failed, message) })
+    Err(Error { remedies: failed, ..Error::new(Exit::Failed, message) })
 }

@@ -4,10 +4,10 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Output, Table};
 use super::remote::{self, Context};
-use crate::interface::{Authority, Group, List};
+use crate::types::{Authority, Group, List};
 
 /// The daemon's authority.
 #[derive(Debug, clap::Subcommand)]
@@ -48,7 +48,7 @@ fn fingerprint(text: &str) -> Result<[u8; 32], String> {
 }
 
 /// `privlink ca show`
-pub(super) fn ca(command: &CaCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn ca(command: &CaCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         CaCommand::Show => {
             let shown = client.get::<Authority>("/ca")?;
@@ -56,19 +56,19 @@ pub(super) fn ca(command: &CaCommand, client: &Client, output: &mut Output<'_>) 
                 items.iter().try_for_each(|authority| write!(out, "{}", authority.certificate))
             })?;
             let mut fingerprints = shown.items.iter().map(|one| &one.fingerprint);
-            fingerprints.try_for_each(|one| writeln!(output.talk, "fingerprint: {one}")).map_err(Failure::from)
+            fingerprints.try_for_each(|one| writeln!(output.talk, "fingerprint: {one}")).map_err(Error::from)
         }
     }
 }
 
 /// `privlink login`: nothing is kept unless the authority and the token are good.
-pub(super) fn login(options: &Login, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn login(options: &Login, output: &mut Output<'_>) -> Result<(), Error> {
     let host = host(&options.url)?;
     let token = token(&options.token_file)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
     let authority = runtime.block_on(remote::authority(&host, &options.ca_fingerprint)).map_err(|error| {
         let message = format!("https://{host} does not prove to be whom the fingerprint names: {error}");
-        Failure::new(Exit::Unreachable, message)
+        Error::new(Exit::Unreachable, message)
             .with_remedy("compare with `privlink ca show` on the daemon's host, and see that it is served there")
     })?;
     let context = Context { url: format!("https://{host}"), authority, token };
@@ -81,13 +81,13 @@ pub(super) fn login(options: &Login, output: &mut Output<'_>) -> Result<(), Fail
 }
 
 /// `privlink logout`
-pub(super) fn logout(name: &str, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn logout(name: &str, output: &mut Output<'_>) -> Result<(), Error> {
     Context::forget(name)?;
     Ok(writeln!(output.talk, "context {name}: forgotten")?)
 }
 
 /// `privlink context`
-pub(super) fn context(command: &ContextCommand, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn context(command: &ContextCommand, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         ContextCommand::List => {
             let rows = Context::all()?.into_iter();
@@ -105,9 +105,9 @@ pub(super) fn context(command: &ContextCommand, output: &mut Output<'_>) -> Resu
 }
 
 /// Host and port of an `https` URL; 443 where it names no port.
-fn host(url: &str) -> Result<String, Failure> {
+fn host(url: &str) -> Result<String, Error> {
     let wrong = |why: &str| {
-        Failure::new(Exit::Usage, format!("`{url}` {why}"))
+        Error::new(Exit::Usage, format!("`{url}` {why}"))
             .with_remedy("write a URL such as https://privlink.example:8480")
     };
     let rest = url.strip_prefix("https://").ok_or_else(|| wrong("is no https URL: a token goes over HTTPS only"))?;
@@ -119,14 +119,14 @@ fn host(url: &str) -> Result<String, Failure> {
     Ok(if with_port { host.to_owned() } else { format!("{host}:443") })
 }
 
-fn token(file: &PathBuf) -> Result<String, Failure> {
+fn token(file: &PathBuf) -> Result<String, Error> {
     let mut text = String::new();
     let read = if file.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text).map(drop)
     } else {
         std::fs::read_to_string(file).map(|read| text = read)
     };
-    read.map_err(|error| Failure::new(Exit::Denied, format!("the token cannot be read: {}: {error}", file.display())))?;
+    read.map_err(|error| Error::new(Exit::Denied, format!("the token cannot be read: {}: {error}", file.display())))?;
     Ok(text.trim().to_owned())
 }
 

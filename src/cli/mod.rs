@@ -70,7 +70,7 @@ mod vnet;
 mod wait;
 mod who;
 
-pub use exit::{Exit, Failure};
+pub use exit::{Error, Exit};
 pub use terminal::shows_colours;
 
 use client::Client;
@@ -98,9 +98,9 @@ pub struct RunOptions {
 #[derive(Clone, Copy)]
 pub struct Daemon<'a> {
     /// Runs the daemon until it is told to stop.
-    pub run: &'a dyn Fn(&RunOptions) -> Result<(), Failure>,
+    pub run: &'a dyn Fn(&RunOptions) -> Result<(), Error>,
     /// What a start would do.
-    pub plan: &'a dyn Fn(&RunOptions) -> Result<crate::interface::Plan, Failure>,
+    pub plan: &'a dyn Fn(&RunOptions) -> Result<crate::types::Plan, Error>,
     /// Removes what a dead daemon left on this host, as its run directory tells.
     pub clean: &'a dyn Fn(&Path) -> anyhow::Result<Cleaned>,
     /// Replaces a state by a backup, once the second argument agrees to what that undoes; says what it did.
@@ -110,8 +110,8 @@ pub struct Daemon<'a> {
 /// See [`Daemon::restore`].
 pub type Restore = dyn Fn(
     &RestoreOptions,
-    &mut dyn FnMut(&crate::interface::Restored) -> Result<(), Failure>,
-) -> Result<crate::interface::Restored, Failure>;
+    &mut dyn FnMut(&crate::types::Restored) -> Result<(), Error>,
+) -> Result<crate::types::Restored, Error>;
 
 /// Which backup is brought back, and how.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -337,7 +337,7 @@ fn execute_within(
     failure.exit
 }
 
-fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
+fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(), Error> {
     let for_people = output.format != Format::Json;
     let client = match cli.context.as_deref().filter(|name| !name.is_empty()) {
         // These are about contexts, and ask none.

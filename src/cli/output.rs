@@ -5,8 +5,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::exit::Failure;
-use crate::interface::{Address, Endpoint, List};
+use super::exit::Error;
+use crate::types::{Address, Endpoint, List};
 
 /// `-o`: what standard output carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -37,7 +37,7 @@ impl Output<'_> {
         &mut self,
         list: &List<T>,
         human: impl FnOnce(&[T], &mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         match self.format {
             Format::Table | Format::Wide => human(&list.items, self.data)?,
             Format::Json => {
@@ -49,7 +49,7 @@ impl Output<'_> {
     }
 
     /// Says `warnings`, beside the data.
-    pub(super) fn warn<'w>(&mut self, warnings: impl IntoIterator<Item = &'w String>) -> Result<(), Failure> {
+    pub(super) fn warn<'w>(&mut self, warnings: impl IntoIterator<Item = &'w String>) -> Result<(), Error> {
         for warning in warnings {
             writeln!(self.talk, "warning: {warning}")?;
         }

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 
 use super::client::Client;
 use super::document::exists;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Output, Table, count};
-use crate::interface::{AuditRecord, ExportedRecord, Usage, Verified, segment};
+use crate::types::{AuditRecord, ExportedRecord, Usage, Verified, segment};
 
 /// The audit log.
 #[derive(Debug, clap::Subcommand)]
@@ -46,7 +46,7 @@ pub(super) enum AuditCommand {
     Verify,
 }
 
-pub(super) fn audit(command: &AuditCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn audit(command: &AuditCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         AuditCommand::List { since, limit, object, by } => {
             let mut path = format!("/audit?limit={limit}");
@@ -66,7 +66,7 @@ pub(super) fn audit(command: &AuditCommand, client: &Client, output: &mut Output
                 if error.kind() == io::ErrorKind::AlreadyExists {
                     return exists(file).with_remedy("name another file");
                 }
-                Failure::new(Exit::Failed, format!("{}: {error}", file.display()))
+                Error::new(Exit::Failed, format!("{}: {error}", file.display()))
             };
             let mut kept = kept.map_err(failed)?;
             let count = export(client, (*since, *until), &mut kept)?;
@@ -90,7 +90,7 @@ fn export(
     client: &Client,
     (since, until): (Option<Timestamp>, Option<Timestamp>),
     out: &mut dyn Write,
-) -> Result<u64, Failure> {
+) -> Result<u64, Error> {
     let since = since.map(|since| format!("&since={}", segment(&since.to_string()))).unwrap_or_default();
     let (mut path, mut count) = (format!("/audit/export?from=1{since}"), 0);
     loop {
@@ -129,7 +129,7 @@ fn audit_table(items: &[AuditRecord], width: Option<usize>, out: &mut dyn Write)
 }
 
 /// Quotas, and what counts against them.
-pub(super) fn usage(client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn usage(client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     output.list(&client.get::<Usage>("/usage")?, |items, out| {
         let mut table = Table::new(["QUOTA", "SCOPE", "USED", "LIMIT"]);
         for Usage { quota, scope, used, limit } in items {

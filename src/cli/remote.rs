@@ -18,10 +18,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 
 /// How long a connection may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One daemon elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,13 +48,13 @@ impl Context {
     ///
     /// # Errors
     /// There is none, or the file cannot be read.
-    pub(super) fn load(name: &str) -> Result<Self, Failure> {
+    pub(super) fn load(name: &str) -> Result<Self, Error> {
         let mut all = read()?.context;
         all.remove(name).ok_or_else(|| {
             let known: Vec<&str> = all.keys().map(String::as_str).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             let remedy = format!("make it with `privlink login`; known ones: {known}");
-            Failure::new(Exit::Usage, format!("there is no context `{name}`")).with_remedy(remedy)
+            Error::new(Exit::Usage, format!("there is no context `{name}`")).with_remedy(remedy)
         })
     }
 
@@ -62,7 +62,7 @@ impl Context {
     ///
     /// # Errors
     /// The file cannot be read or written; it is as it was then.
-    pub(super) fn save(self, name: &str) -> Result<PathBuf, Failure> {
+    pub(super) fn save(self, name: &str) -> Result<PathBuf, Error> {
         let mut all = read()?;
         all.context.insert(name.to_owned(), self);
         write(&all)
@@ -72,7 +72,7 @@ impl Context {
     ///
     /// # Errors
     /// As of [`Context::load`] and [`Context::save`].
-    pub(super) fn forget(name: &str) -> Result<(), Failure> {
+    pub(super) fn forget(name: &str) -> Result<(), Error> {
         Self::load(name)?;
         let mut all = read()?;
         all.context.remove(name);
@@ -83,7 +83,7 @@ impl Context {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(super) fn all() -> Result<Vec<(String, String)>, Failure> {
+    pub(super) fn all() -> Result<Vec<(String, String)>, Error> {
         Ok(read()?.context.into_iter().map(|(name, context)| (name, context.url)).collect())
     }
 
@@ -127,7 +127,7 @@ async fn dial(host: &str, config: ClientConfig) -> io::Result<TlsStream<TcpStrea
         let stream = TcpStream::connect(host).await?;
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     };
-    tokio::time::timeout(PATIENCE, connected).await.map_err(io::Error::other)?
+    tokio::time::timeout(CONNECT_TIMEOUT, connected).await.map_err(io::Error::other)?
 }
 
 /// Trusts whoever an authority with one fingerprint vouches for.
@@ -186,31 +186,31 @@ impl ServerCertVerifier for Pinned {
 }
 
 /// `$XDG_CONFIG_HOME/privlink/contexts.toml`, or below `~/.config`.
-fn path() -> Result<PathBuf, Failure> {
+fn path() -> Result<PathBuf, Error> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
     let home = home.ok_or_else(|| {
-        Failure::new(Exit::Failed, "neither XDG_CONFIG_HOME nor HOME is set".to_owned())
+        Error::new(Exit::Failed, "neither XDG_CONFIG_HOME nor HOME is set".to_owned())
             .with_remedy("set one of them: contexts are kept below it")
     })?;
     Ok(home.join("privlink").join("contexts.toml"))
 }
 
-fn read() -> Result<Contexts, Failure> {
+fn read() -> Result<Contexts, Error> {
     let path = path()?;
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contexts::default()),
-        Err(error) => return Err(Failure::new(Exit::Failed, format!("{}: {error}", path.display()))),
+        Err(error) => return Err(Error::new(Exit::Failed, format!("{}: {error}", path.display()))),
     };
     toml::from_str(&text).map_err(|error| {
         let message = format!("{} is no file of contexts: {}", path.display(), error.message());
-        Failure::new(Exit::Failed, message).with_remedy("correct it, or move it away and log in anew")
+        Error::new(Exit::Failed, message).with_remedy("correct it, or move it away and log in anew")
     })
 }
 
 /// The whole file or none of it.
-fn write(all: &Contexts) -> Result<PathBuf, Failure> {
+fn write(all: &Contexts) -> Result<PathBuf, Error> {
     let path = path()?;
     let text = toml::to_string(all).map_err(anyhow::Error::from)?;
     let whole = || {
@@ -222,6 +222,6 @@ fn write(all: &Contexts) -> Result<PathBuf, Failure> {
         file.sync_all()?;
         std::fs::rename(&part, &path)
     };
-    whole().map_err(|error: io::Error| Failure::new(Exit::Failed, format!("{}: {error}", path.display())))?;
+    whole().map_err(|error: io::Error| Error::new(Exit::Failed, format!("{}: {error}", path.display())))?;
     Ok(path)
 }

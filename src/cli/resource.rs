@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use super::client::Client;
 use super::endpoint::{limited, to_consumer, to_service};
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Output, Table, properties, short};
-use crate::interface::{Resource, Target, segment};
+use crate::types::{Resource, Target, segment};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -28,13 +28,13 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         Command::List => output.list(&client.get::<Resource>("/resources")?, table),
         Command::Create(new) => super::create::resource(*new, client, output),
         Command::Delete { resource } => {
             let path = format!("/resources/{}", segment(&resource));
-            output.list(&client.delete::<crate::interface::Done>(&path)?, super::access::done)
+            output.list(&client.delete::<crate::types::Done>(&path)?, super::access::done)
         }
         Command::Show { resource } => {
             let path = format!("/resources/{}", segment(&resource));

@@ -4,14 +4,14 @@ use std::io::{self, Write};
 
 use super::confirm::agreed;
 use super::document::fields;
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Format, Output};
 use super::{Daemon, RestoreOptions};
-use crate::interface::{List, Restored};
+use crate::types::{List, Restored};
 
 /// Brings a backup back: says what that undoes and keeps, asks before it does so, and says where the replaced state
 /// lies.
-pub(super) fn restore(options: &RestoreOptions, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn restore(options: &RestoreOptions, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(), Error> {
     let asks = !options.yes;
     let restored = (daemon.restore)(options, &mut |planned| {
         if !asks {

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Output, Table, properties, short};
-use crate::interface::{Done, SecurityGroup, segment};
 use crate::model::spelled::port_ranges;
+use crate::types::{Done, SecurityGroup, segment};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -28,7 +28,7 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let path = |name: &str| format!("/security-groups/{}", segment(name));
     match command {
         Command::List => output.list(&client.get::<SecurityGroup>("/security-groups")?, table),

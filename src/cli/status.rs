@@ -3,15 +3,15 @@
 use std::io::{self, Write};
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Output, bound, count, short};
-use crate::interface::{Condition, Line, Severity, Status, Totals};
+use crate::types::{Condition, Line, Severity, Status, Totals};
 
-pub(super) fn show(client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn show(client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let list = client.get::<Status>("/status")?;
     output.list(&list, |items, out| items.iter().try_for_each(|status| write(status, out)))?;
     if list.items.iter().any(|status| !status.ready) {
-        return Err(Failure::new(Exit::NotReady, "the daemon is not ready: nothing passes yet"));
+        return Err(Error::new(Exit::NotReady, "the daemon is not ready: nothing passes yet"));
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ fn write_totals(totals: &Totals, out: &mut dyn Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interface::Decision;
+    use crate::types::Decision;
 
     fn line(endpoint: &str, state: &str, backends: u64, sessions: u64) -> Line {
         Line {
@@ -118,7 +118,7 @@ mod tests {
         );
         let typed = Line { subresource: "blob".to_owned(), ..line("team/files", "Pending", 1, 1) };
         assert_eq!(endpoint(&typed), "team/files 10.1.9.4 → orders-db (blob) Pending, 1 backend, 1 session");
-        let ending = Some(crate::interface::Ending { approval_seconds_left: 28_799, ..Default::default() });
+        let ending = Some(crate::types::Ending { approval_seconds_left: 28_799, ..Default::default() });
         let ends = Line { ending, ..line("default/orders", "Approved", 2, 14) };
         let text = "orders 10.1.9.4 → orders-db Approved, 7 h 59 min left, 2 backends, 14 sessions";
         assert_eq!(endpoint(&ends), text);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::interface::{
+use crate::types::{
     Applied, Check, ErrorBody, Explanation, Line, List, Plan, PlannedStep, Restored, Severity, Side, Status, Totals,
     Transition, Who,
 };
@@ -67,7 +67,7 @@ fn run(arguments: &[&str]) -> (Exit, String, String) {
         run: &|_| Ok(()),
         plan: &|options| {
             if options.prune {
-                return Err(Failure::bad_config(&"x.toml:3:1: error: unknown key"));
+                return Err(Error::bad_config(&"x.toml:3:1: error: unknown key"));
             }
             let step = PlannedStep { namespace: "spoke".to_owned(), change: "ip link set pl-spoke up".to_owned() };
             let file = Applied { created: vec!["vnet default/spoke".to_owned()], dry_run: true, ..Applied::default() };
@@ -98,7 +98,7 @@ fn status(ready: bool) -> Status {
         ready,
         workers: 2,
         steering: false,
-        conditions: vec![crate::interface::Condition {
+        conditions: vec![crate::types::Condition {
             severity: Severity::Notice,
             code: "SteeringOff".to_owned(),
             message: "the kernel refuses BPF here".to_owned(),
@@ -224,8 +224,8 @@ fn a_failure_is_json_where_json_is_asked_for() {
 
 #[test]
 fn flows_on_a_wide_screen_show_every_column() {
-    let side = |ip: &str, port| crate::interface::Side { ip: ip.to_owned(), port };
-    let flow = crate::interface::Flow {
+    let side = |ip: &str, port| crate::types::Side { ip: ip.to_owned(), port };
+    let flow = crate::types::Flow {
         endpoint: "default/orders".to_owned(),
         link_identifier: 4711,
         vnet: "default/spoke".to_owned(),

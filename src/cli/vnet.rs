@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use super::client::Client;
-use super::exit::Failure;
+use super::exit::Error;
 use super::output::{Output, Table, properties, short};
-use crate::interface::{Vnet, segment};
+use crate::types::{Vnet, segment};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -27,13 +27,13 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         Command::List => output.list(&client.get::<Vnet>("/vnets")?, table),
         Command::Create(new) => super::create::vnet(new, client, output),
         Command::Delete { vnet } => {
             let path = format!("/vnets/{}", segment(&vnet));
-            output.list(&client.delete::<crate::interface::Done>(&path)?, super::access::done)
+            output.list(&client.delete::<crate::types::Done>(&path)?, super::access::done)
         }
         Command::Show { vnet } => {
             let path = format!("/vnets/{}", segment(&vnet));

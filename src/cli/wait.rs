@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::Output;
 use super::values::duration;
-use crate::interface::{Epoch, List, segment};
+use crate::types::{Epoch, List, segment};
 
 /// Something to wait for.
 #[derive(Debug, clap::Args)]
@@ -80,10 +80,10 @@ struct Reached<'a> {
 
 /// Waits until an object is as asked; ends with 8 when the time is up.
 #[allow(clippy::disallowed_methods, reason = "how long a person waits is measured in real time")]
-pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let Wait { kind, reference, what, timeout } = wanted;
     if matches!((kind, what), (Kind::Resource | Kind::Vnet | Kind::SecurityGroup, Awaited::State(_))) {
-        return Err(Failure::new(Exit::Usage, "only connections and endpoints have a state")
+        return Err(Error::new(Exit::Usage, "only connections and endpoints have a state")
             .with_remedy("wait for `created` or `deleted`"));
     }
     let path = format!("/{}/{}", kind.path(), segment(reference));
@@ -132,7 +132,7 @@ pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> R
                 Awaited::State(_) => "`privlink connection show` says who must act; `--timeout` sets how long to wait",
                 Awaited::Created | Awaited::Deleted => "`--timeout` sets how long to wait",
             };
-            return Err(Failure::new(Exit::TimedOut, message).with_remedy(remedy));
+            return Err(Error::new(Exit::TimedOut, message).with_remedy(remedy));
         }
         let seconds = left.as_secs().clamp(1, 15);
         let asked = Instant::now();
@@ -152,10 +152,10 @@ pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> R
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Whether the daemon may be back in a moment.
-fn is_restart(failure: &Failure) -> bool {
+fn is_restart(failure: &Error) -> bool {
     matches!(failure.exit, Exit::Unreachable | Exit::NotReady)
 }
 
-fn epoch(client: &Client, path: &str) -> Result<u64, Failure> {
+fn epoch(client: &Client, path: &str) -> Result<u64, Error> {
     Ok(client.get::<Epoch>(path)?.items.first().map_or(0, |one| one.epoch))
 }

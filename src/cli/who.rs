@@ -8,9 +8,9 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Format, Output, Table, bytes, count, short};
-use crate::interface::{Lost, Who, segment};
+use crate::types::{Lost, Who, segment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -32,7 +32,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| format!("`{text}` is not a time such as 2026-01-31T09:30:00Z or 2026-01-31T09:30"))
 }
 
-pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let parameter = |name: &str, value: Option<String>| {
         value.map_or_else(String::new, |value| format!("&{name}={}", segment(&value)))
     };
@@ -61,7 +61,7 @@ pub(super) fn show(options: &Options, client: &Client, output: &mut Output<'_>) 
         Format::Json => String::new(),
         Format::Table | Format::Wide => format!("no session is known that had {}", options.nat),
     };
-    Err(Failure::new(Exit::NotFound, message))
+    Err(Error::new(Exit::NotFound, message))
 }
 
 fn missing(lost: &Lost) -> String {

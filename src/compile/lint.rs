@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use super::names::{Waiting, waiting};
-use crate::model::decisions::{Decisions, ItemKind};
+use crate::model::state::{ControlState, ItemKind};
 use crate::model::{Key, Model, PrivateEndpoint, names, resource_types};
 use crate::snapshot::dns::{DnsPlan, Name, Node, ResolverPlan};
 use crate::snapshot::dns::{ResolutionPolicy, Zone};
@@ -70,10 +70,10 @@ impl std::fmt::Display for LintWarning {
 }
 
 /// Everything that will surprise somebody, as the model and the plan made of it tell.
-pub fn lint(decisions: &Decisions, plan: &DnsPlan) -> Vec<LintWarning> {
-    let model = &decisions.model;
+pub fn lint(state: &ControlState, plan: &DnsPlan) -> Vec<LintWarning> {
+    let model = &state.model;
     let mut found: Vec<LintWarning> =
-        model.endpoints.iter().flat_map(|(key, endpoint)| waits(decisions, plan, key, endpoint)).collect();
+        model.endpoints.iter().flat_map(|(key, endpoint)| waits(state, plan, key, endpoint)).collect();
     for key in model.vnets.keys() {
         match plan.resolvers.get(&key.to_string()) {
             Some(resolver) => of_resolver(model, key, resolver, &mut found),
@@ -89,13 +89,13 @@ pub fn lint(decisions: &Decisions, plan: &DnsPlan) -> Vec<LintWarning> {
 
 /// What of it has to do with `changed` (see [`LintWarning::concerns`]). Where that is endpoints alone, other names are not
 /// looked at.
-pub fn concerning(decisions: &Decisions, plan: &DnsPlan, changed: &BTreeSet<&str>) -> Vec<LintWarning> {
-    let model = &decisions.model;
+pub fn concerning(state: &ControlState, plan: &DnsPlan, changed: &BTreeSet<&str>) -> Vec<LintWarning> {
+    let model = &state.model;
     let mut found = match names_of(model, changed) {
         Some(names) => {
             let endpoints = changed.iter().filter_map(|item| endpoint_of(model, item));
             let mut found: Vec<LintWarning> =
-                endpoints.flat_map(|(key, endpoint)| waits(decisions, plan, key, endpoint)).collect();
+                endpoints.flat_map(|(key, endpoint)| waits(state, plan, key, endpoint)).collect();
             for key in model.vnets.keys() {
                 let resolver = plan.resolvers.get(&key.to_string());
                 if let Some(resolver) = resolver {
@@ -110,7 +110,7 @@ pub fn concerning(decisions: &Decisions, plan: &DnsPlan, changed: &BTreeSet<&str
             }
             found
         }
-        None => lint(decisions, plan),
+        None => lint(state, plan),
     };
     found.retain(|surprise| surprise.concerns(changed));
     found.sort();
@@ -136,14 +136,14 @@ fn endpoint_of<'a>(model: &'a Model, item: &str) -> Option<(&'a Key, &'a Private
 }
 
 /// Names of an endpoint that do not answer where there is a resolver.
-fn waits(decisions: &Decisions, plan: &DnsPlan, key: &Key, endpoint: &PrivateEndpoint) -> Vec<LintWarning> {
+fn waits(state: &ControlState, plan: &DnsPlan, key: &Key, endpoint: &PrivateEndpoint) -> Vec<LintWarning> {
     let resolved = |one: &Waiting| plan.resolvers.contains_key(&one.vnet.to_string());
     let surprise = |one: Waiting| {
         let (message, remedy) = one.said(key, &endpoint.vnet);
         let (code, evidence, endpoints) = (NAME_WAITS, Vec::new(), BTreeSet::from([key.to_string()]));
         LintWarning { code, vnet: one.vnet, message, remedy, endpoints, zone: None, evidence }
     };
-    waiting(decisions, key, endpoint).into_iter().filter(resolved).map(surprise).collect()
+    waiting(state, key, endpoint).into_iter().filter(resolved).map(surprise).collect()
 }
 
 fn of_name(model: &Model, vnet: &Key, plan: &ResolverPlan, name: &Name, found: &mut Vec<LintWarning>) {

@@ -37,7 +37,7 @@ use ipnet::IpNet;
 pub use registry::Registry;
 pub use topology::union;
 
-use crate::model::decisions::Connection;
+use crate::model::state::Connection;
 use crate::model::{
     Access, DenyMode, EXCLUDED_WORKLOADS, HostConfig, Key, LinkResource, Map, Model, NetworkPolicies, PortSpec,
     PrivateEndpoint, SecurityGroup, SecurityRule, Subnet, TargetSpec, TimeoutOverrides,

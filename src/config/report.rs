@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::objects::Fields;
 
-use crate::model::refusal::{BrokenRule, Kind, Refusal};
+use crate::model::error::{Error, ErrorDetail, ErrorKind};
 pub use crate::model::rules::Severity;
 use crate::model::sentence::itself;
 
@@ -121,14 +121,15 @@ impl Problem {
 }
 
 /// A document refused: the whole report, and every error in it by itself.
-impl From<&Report> for Refusal {
+impl From<&Report> for Error {
     fn from(report: &Report) -> Self {
         let errors = report.problems.iter().filter(|problem| problem.severity == Severity::Error);
         let details = errors.map(|problem| {
             let (place, Problem { code, message, remedy, .. }) = (problem.place(), problem);
-            BrokenRule::new(code.unwrap_or(INVALID), itself(format!("{message}; {remedy}"))).at(itself(place))
+            ErrorDetail::new(code.unwrap_or(INVALID), itself(format!("{message}; {remedy}"))).at(itself(place))
         });
-        Self::new(Kind::Invalid, INVALID, itself(report.to_string().trim_end()), "").with_details(details.collect())
+        Self::new(ErrorKind::Invalid, INVALID, itself(report.to_string().trim_end()), "")
+            .with_details(details.collect())
     }
 }
 

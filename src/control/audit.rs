@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::exported::Missed;
-use super::{ControlPlane, state};
+use super::{ControlPlane, codec};
 use crate::model::AuditLimits;
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::sentence::{Mention, Named, sentence};
 use crate::store::audit::{AuditQuery, AuditRecord, Verified};
 use crate::store::{Store, StoreError};
@@ -22,7 +22,7 @@ const OVERHEAD: u64 = 100;
 /// Refused requests have this part of `max_bytes`: where they fill it, they are counted, and none is written.
 const REFUSALS_SHARE: u64 = 8;
 
-/// One audit record: its number, its hash in hexadecimal, and the JSON of a [`state::Record`].
+/// One audit record: its number, its hash in hexadecimal, and the JSON of a [`codec::Record`].
 pub type AuditEntry = (u64, String, Vec<u8>);
 
 /// An intact audit log.
@@ -45,7 +45,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// `Storage`: the log cannot be read; or as `take`.
-    pub fn audit<T, E: From<Refusal>>(
+    pub fn audit<T, E: From<Error>>(
         &self,
         since: Option<Timestamp>,
         limit: usize,
@@ -72,7 +72,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// `Storage`: the log cannot be read.
-    pub fn export_audit(&self, from: u64, since: Option<Timestamp>, limit: usize) -> Result<Vec<AuditRecord>, Refusal> {
+    pub fn export_audit(&self, from: u64, since: Option<Timestamp>, limit: usize) -> Result<Vec<AuditRecord>, Error> {
         let Some(journal) = &self.journal else { return Ok(Vec::new()) };
         let read = || -> Result<Vec<AuditRecord>, StoreError> {
             let query = AuditQuery { from, before: None, since, limit: 1, newest_first: false };
@@ -87,7 +87,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// `Storage`, naming the first record that is not what it must be.
-    pub fn verify_audit(&self) -> Result<AuditVerified, Refusal> {
+    pub fn verify_audit(&self) -> Result<AuditVerified, Error> {
         let none = AuditVerified { anchor: Verified::default(), end: Verified::default() };
         let Some(journal) = &self.journal else { return Ok(none) };
         let end = journal.verify().map_err(unreadable)?;
@@ -99,17 +99,17 @@ impl ControlPlane {
     ///
     /// # Errors
     /// `Storage`: nothing was written; the next call tries again.
-    pub fn audit_refusals(&self) -> Result<(), Refusal> {
+    pub fn audit_refusals(&self) -> Result<(), Error> {
         let Some(journal) = &self.journal else { return Ok(()) };
         let taken = self.refused.take(&self.setup.daemon.actor());
         if taken.records.is_empty() {
             return Ok(());
         }
-        state::append(&**journal, &taken.records).map_err(|error| {
+        codec::append(&**journal, &taken.records).map_err(|error| {
             self.refused.give_back(taken);
             let message =
                 sentence!("refused requests are not in the audit log yet: {}", Mention::new(Named::Host, error));
-            Refusal::new(Kind::Storage, "NotDurable", message, "it is tried again")
+            Error::new(ErrorKind::Storage, "NotDurable", message, "it is tried again")
         })
     }
 
@@ -118,7 +118,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// `Storage`: the log cannot be read or written; what was removed stays so.
-    pub fn prune_audit(&self, now: Timestamp) -> Result<u64, Refusal> {
+    pub fn prune_audit(&self, now: Timestamp) -> Result<u64, Error> {
         let Some(journal) = &self.journal else { return Ok(0) };
         let limits = self.view().host.audit;
         let kept = Kept::within(&**journal, limits, now).map_err(unreadable)?;
@@ -161,7 +161,7 @@ impl Kept {
                     kept.first = record.seq + 1;
                     return Ok(kept);
                 }
-                if state::is_refusal(&record.body) {
+                if codec::is_refusal(&record.body) {
                     kept.refusals += size;
                 }
             }
@@ -170,9 +170,9 @@ impl Kept {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
-fn unreadable(error: StoreError) -> Refusal {
-    Refusal::new(
-        Kind::Storage,
+fn unreadable(error: StoreError) -> Error {
+    Error::new(
+        ErrorKind::Storage,
         "AuditBroken",
         Mention::new(Named::Host, error),
         "compare with a backup: privlink backup, privlink restore",

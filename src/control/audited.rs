@@ -2,11 +2,11 @@
 //! reads the log as it is stored; for everybody else it has neither numbers nor hashes, which would tell how much
 //! happens beside what they see.
 
-use super::state::Record;
+use super::codec::Record;
 use super::views::View;
 use crate::access::rights::{Right, Rights, Verb};
-use crate::model::decisions::{Item, ItemKind};
-use crate::model::refusal::Refusal;
+use crate::model::error::Error;
+use crate::model::state::{Item, ItemKind};
 use crate::model::{Caller, Key, Principal, actions};
 
 /// What one caller may read of the audit log.
@@ -59,7 +59,7 @@ impl View {
     ///
     /// # Errors
     /// 403: it may read the log nowhere.
-    pub fn audit_for<'a>(&'a self, caller: &'a Caller) -> Result<AuditReader<'a>, Refusal> {
+    pub fn audit_for<'a>(&'a self, caller: &'a Caller) -> Result<AuditReader<'a>, Error> {
         let (rights, read) = (self.rights(caller), actions::read(actions::AUDIT));
         _ = rights.demand_somewhere(&read)?;
         let whole = rights.hold(&Right::anywhere(read)) && self.is_whole_to(caller);
@@ -70,7 +70,7 @@ impl View {
     ///
     /// # Errors
     /// 403: it may not read the log, or not every object that there may be.
-    pub fn demand_whole_audit(&self, caller: &Caller) -> Result<(), Refusal> {
+    pub fn demand_whole_audit(&self, caller: &Caller) -> Result<(), Error> {
         self.rights(caller).demand(&Right::anywhere(actions::read(actions::AUDIT)))?;
         self.demand_whole(caller)
     }
@@ -96,7 +96,7 @@ impl AuditReader<'_> {
                 } else if item.kind == ItemKind::Assignment {
                     Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope: record.scope.clone()? }
                 } else {
-                    Right::on(&self.view.decisions.model, &item, Verb::Read)
+                    Right::on(&self.view.state.model, &item, Verb::Read)
                 };
                 self.reads(&right).then_some(record)
             }
@@ -120,14 +120,14 @@ impl AuditReader<'_> {
     /// A record of an endpoint, or of its connection: for who reads the endpoint; and for who reads the connections of
     /// what it is bound to, as far as it is about this very connection and tells nothing of the consumer's network.
     fn of_endpoint(&self, key: &Key, of_connection: bool, record: Record) -> Option<Record> {
-        let decisions = &self.view.decisions;
+        let state = &self.view.state;
         let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
-        if self.reads(&Right::on(&decisions.model, &item, Verb::Read)) {
+        if self.reads(&Right::on(&state.model, &item, Verb::Read)) {
             return Some(record);
         }
-        let (endpoint, connection) = (decisions.model.endpoints.get(key)?, decisions.connections.get(key)?);
+        let (endpoint, connection) = (state.model.endpoints.get(key)?, state.connections.get(key)?);
         let this_one = record.link == Some(connection.link);
-        if !this_one || !self.reads(&Right::other_side(&decisions.model, key, endpoint)) {
+        if !this_one || !self.reads(&Right::other_side(&state.model, key, endpoint)) {
             return None;
         }
         match (of_connection, record.action.as_str()) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::outcome::Outcome;
 use super::writer::{Planning, PreparedChange};
-use crate::model::decisions::{Decisions, Item};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::sentence::{Mention, sentence};
+use crate::model::state::{ControlState, Item};
 use crate::model::{ItemKind, LinkResource, Map};
 
 /// Of whatever type.
@@ -15,7 +15,7 @@ use crate::model::{ItemKind, LinkResource, Map};
 pub(crate) mod any;
 
 /// Code of a refusal because something was changed since it was read.
-pub const MOVED: &str = "Changed";
+pub const PRECONDITION_FAILED: &str = "Changed";
 
 /// A change that may be asked of the control plane. Objects are named by `name` or `group/name`, without regard to case.
 pub trait Command: fmt::Debug + Send {
@@ -27,7 +27,7 @@ pub trait Command: fmt::Debug + Send {
     ///
     /// # Errors
     /// It is refused.
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Self::Output>, Refusal>;
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Self::Output>, Error>;
 
     /// Whether it only asks what it would do, and changes nothing.
     fn only_asks(&self) -> bool {
@@ -73,7 +73,7 @@ pub struct Unchanged<C> {
     /// The objects that were looked at, also those that were not there.
     pub items: Vec<Item>,
     /// What was in force then.
-    pub seen: Arc<Decisions>,
+    pub seen: Arc<ControlState>,
     /// What follows.
     pub then: C,
 }
@@ -81,8 +81,8 @@ pub struct Unchanged<C> {
 impl<C: Command> Command for Unchanged<C> {
     type Output = C::Output;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<C::Output>, Refusal> {
-        let now = &planning.in_force.decisions;
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<C::Output>, Error> {
+        let now = &planning.in_force.state;
         let moved = |item: &&Item| {
             !self.seen.model.agrees(&now.model, item)
                 || item.kind == ItemKind::Endpoint
@@ -90,7 +90,7 @@ impl<C: Command> Command for Unchanged<C> {
         };
         let Some(item) = self.items.iter().find(moved) else { return self.then.prepare(planning) };
         let message = sentence!("{} has changed since it was read", Mention::item(item));
-        Err(Refusal::new(Kind::Conflict, MOVED, message, "read it again, and repeat the change"))
+        Err(Error::new(ErrorKind::Conflict, PRECONDITION_FAILED, message, "read it again, and repeat the change"))
     }
 
     fn only_asks(&self) -> bool {

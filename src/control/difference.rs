@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map as Fields, Value, json};
 
-use crate::model::decisions::{Connection, Decisions, Item, ItemKind};
 use crate::model::registry::{Kind as _, of_kind};
+use crate::model::state::{Connection, ControlState, Item, ItemKind};
 use crate::model::token::Token;
 use crate::model::{Key, Map, Model, TokenName};
 
@@ -119,8 +119,8 @@ pub(super) fn of_token(before: Option<&Token>, after: Option<&Token>) -> Vec<Fie
 }
 
 /// Every object that is not in `after` as in `before`. What files said is no object, nor what is left of a resource.
-pub(super) fn between(before: &Decisions, after: &Decisions) -> Vec<Changed> {
-    let Decisions { model, connections, tokens, files: _, deleted: _, last_link: _, links: _ } = before;
+pub(super) fn between(before: &ControlState, after: &ControlState) -> Vec<Changed> {
+    let ControlState { model, connections, tokens, files: _, deleted: _, last_link: _, links: _ } = before;
     let mut changed = Vec::new();
     for kind in ItemKind::ALL {
         let keys = model.changed_keys(&after.model, kind);

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use rpds::RedBlackTreeSetSync;
 
-use crate::model::decisions::Decisions;
+use crate::model::state::ControlState;
 use crate::model::{Key, Map, Principal};
 use crate::snapshot::ConnectionState;
 
@@ -27,14 +27,14 @@ pub(super) struct Index {
 
 impl Index {
     /// The index of `decisions`.
-    pub(super) fn of(decisions: &Decisions) -> Self {
+    pub(super) fn of(state: &ControlState) -> Self {
         let mut index = Self::default();
-        decisions.model.endpoints.keys().for_each(|key| index.enter(key, decisions));
+        state.model.endpoints.keys().for_each(|key| index.enter(key, state));
         index
     }
 
     /// Takes over what became of the endpoint `key`.
-    pub(super) fn follow(&mut self, key: &Key, before: &Decisions, after: &Decisions) {
+    pub(super) fn follow(&mut self, key: &Key, before: &ControlState, after: &ControlState) {
         self.leave(key, before);
         self.enter(key, after);
     }
@@ -78,30 +78,30 @@ impl Index {
         self.by_name.range(from..).take_while(move |(other, _)| *other == name).map(|(_, key)| key)
     }
 
-    fn enter(&mut self, key: &Key, decisions: &Decisions) {
-        let Some((key, endpoint)) = decisions.model.endpoints.entry(key) else { return };
+    fn enter(&mut self, key: &Key, state: &ControlState) {
+        let Some((key, endpoint)) = state.model.endpoints.entry(key) else { return };
         add(&mut self.by_resource, &endpoint.resource, key);
         add(&mut self.by_vnet, &endpoint.vnet, key);
         self.by_name.insert_mut(by_name(key));
-        if let Some((since, asked)) = waiting(key, &endpoint.resource, decisions) {
+        if let Some((since, asked)) = waiting(key, &endpoint.resource, state) {
             self.pending.insert_mut((since, key.clone()));
             self.asking.insert_mut(asked);
         }
-        if let Some(at) = end(key, decisions) {
+        if let Some(at) = end(key, state) {
             self.ending.insert_mut((at, key.clone()));
         }
     }
 
-    fn leave(&mut self, key: &Key, decisions: &Decisions) {
-        let Some(endpoint) = decisions.model.endpoints.get(key) else { return };
+    fn leave(&mut self, key: &Key, state: &ControlState) {
+        let Some(endpoint) = state.model.endpoints.get(key) else { return };
         remove(&mut self.by_resource, &endpoint.resource, key);
         remove(&mut self.by_vnet, &endpoint.vnet, key);
         self.by_name.remove_mut(&by_name(key));
-        if let Some((since, asked)) = waiting(key, &endpoint.resource, decisions) {
+        if let Some((since, asked)) = waiting(key, &endpoint.resource, state) {
             self.pending.remove_mut(&(since, key.clone()));
             self.asking.remove_mut(&asked);
         }
-        if let Some(at) = end(key, decisions) {
+        if let Some(at) = end(key, state) {
             self.ending.remove_mut(&(at, key.clone()));
         }
     }
@@ -112,15 +112,15 @@ fn by_name(key: &Key) -> (Box<str>, Key) {
 }
 
 /// When a connection was asked for that nobody has decided about, and who asks for what.
-fn waiting(key: &Key, resource: &Key, decisions: &Decisions) -> Option<(Timestamp, (Key, Principal, Key))> {
-    let connection = decisions.connections.get(key).filter(|one| one.state == ConnectionState::Pending)?;
+fn waiting(key: &Key, resource: &Key, state: &ControlState) -> Option<(Timestamp, (Key, Principal, Key))> {
+    let connection = state.connections.get(key).filter(|one| one.state == ConnectionState::Pending)?;
     let asked = (resource.clone(), connection.requester.principal.clone(), key.clone());
     Some((connection.created_at, asked))
 }
 
 /// When the approval of a connection ends by itself.
-fn end(key: &Key, decisions: &Decisions) -> Option<Timestamp> {
-    decisions.connections.get(key)?.ends_at
+fn end(key: &Key, state: &ControlState) -> Option<Timestamp> {
+    state.connections.get(key)?.ends_at
 }
 
 fn add(places: &mut Map<Keys>, place: &Key, key: &Key) {

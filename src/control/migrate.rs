@@ -5,10 +5,10 @@
 /// Consent to names.
 mod names;
 
-use super::state::Record;
+use super::codec::Record;
 use super::tokens::forget_absent;
-use crate::model::decisions::Decisions;
 use crate::model::links::LinkKey;
+use crate::model::state::ControlState;
 use crate::model::{Actor, Key, LinkResource, Map, Visibility, imply_nat};
 use jiff::Timestamp;
 
@@ -31,17 +31,17 @@ impl Migration<'_> {
 }
 
 /// One step: changes the decisions, and says what it changed.
-type Step = fn(&Migration<'_>, &mut Decisions) -> Vec<Record>;
+type Step = fn(&Migration<'_>, &mut ControlState) -> Vec<Record>;
 
 /// From layout 1 (0.1) to layout 2.
 const FROM_1: [Step; 5] = [names::accept_answered, tokens, mark_nat, drop_foreign_values, keep_closed];
 
 /// A role is assigned to a token's creation: living tokens keep what they hold, and what was assigned to a name without
 /// a token, and gave nobody anything, would otherwise wait for whoever makes a token of that name.
-fn tokens(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
-    let named = decisions.tokens.values().map(|token| (token.name.clone(), token.clone().with_id()));
-    decisions.tokens = named.collect();
-    let gone = forget_absent(decisions).into_iter().map(|(key, given)| {
+fn tokens(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
+    let named = state.tokens.values().map(|token| (token.name.clone(), token.clone().with_id()));
+    state.tokens = named.collect();
+    let gone = forget_absent(state).into_iter().map(|(key, given)| {
         let detail = format!(
             "{} of {} is taken away: there is no token for {}; make one, and assign the role again",
             given.role, given.scope, given.principal
@@ -52,22 +52,22 @@ fn tokens(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
 }
 
 /// Bodies were kept as they came, passwords included.
-fn drop_foreign_values(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
-    let cleaned = crate::model::foreign::clean(decisions).into_iter();
+fn drop_foreign_values(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
+    let cleaned = crate::model::foreign::clean(state).into_iter();
     cleaned.map(|(object, detail)| migration.record(object, detail)).collect()
 }
 
 /// Typed resources stay with who may read them; of later ones a file that says nothing of it lets whoever knows the ID
 /// ask. What files said is remembered as it is read today, so that a file that is as it was changes nothing.
-fn keep_closed(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
-    let authors: Vec<String> = decisions.files.keys().cloned().collect();
+fn keep_closed(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
+    let authors: Vec<String> = state.files.keys().cloned().collect();
     for author in authors {
-        let resources = decisions.files.get_mut(&author).map(|file| &mut file.model.resources);
+        let resources = state.files.get_mut(&author).map(|file| &mut file.model.resources);
         if let Some(resources) = resources {
             reread_visibility(resources, Visibility::unsaid);
         }
     }
-    let closed = reread_visibility(&mut decisions.model.resources, |_| Visibility::Readers).into_iter();
+    let closed = reread_visibility(&mut state.model.resources, |_| Visibility::Readers).into_iter();
     let detail = "only who may read it may ask for it, as before: `visibility = [\"*\"]` lets everyone";
     closed.map(|key| migration.record(format!("resource {key}"), detail)).collect()
 }
@@ -84,25 +84,25 @@ fn reread_visibility(resources: &mut Map<LinkResource>, unsaid: fn(Option<&str>)
 }
 
 /// `found`, of layout `format`, as today's release would have written it.
-pub(super) fn migrate(migration: &Migration<'_>, format: u32, found: &Decisions) -> (Decisions, Vec<Record>) {
-    let mut decisions = found.clone();
+pub(super) fn migrate(migration: &Migration<'_>, format: u32, found: &ControlState) -> (ControlState, Vec<Record>) {
+    let mut state = found.clone();
     let mut records = Vec::new();
     if format == 1 {
-        records.extend(FROM_1.iter().flat_map(|step| step(migration, &mut decisions)));
+        records.extend(FROM_1.iter().flat_map(|step| step(migration, &mut state)));
     }
     // Identifiers that were counted stay what they are.
-    decisions.links = decisions.links.keyed(migration.link_key, decisions.last_link);
-    (decisions, records)
+    state.links = state.links.keyed(migration.link_key, state.last_link);
+    (state, records)
 }
 
 /// Subnets that hold NAT addresses are marked as taking them, whatever an older release stored of it without effect.
-fn mark_nat(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
-    let nat = decisions.model.resources.values().filter_map(|one| Some((one.vnet.clone()?, one.nat.clone())));
+fn mark_nat(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
+    let nat = state.model.resources.values().filter_map(|one| Some((one.vnet.clone()?, one.nat.clone())));
     let nat: Vec<_> =
         nat.flat_map(|(vnet, addresses)| addresses.into_iter().map(move |ip| (vnet.clone(), ip))).collect();
     let mut records = Vec::new();
     for (key, address) in nat {
-        let subnets = decisions.model.vnets.get_mut(&key).map(|vnet| vnet.subnets.iter_mut());
+        let subnets = state.model.vnets.get_mut(&key).map(|vnet| vnet.subnets.iter_mut());
         let home =
             subnets.into_iter().flatten().find(|one| one.prefixes.iter().any(|prefix| prefix.contains(&address)));
         if let Some(subnet) = home.filter(|subnet| !subnet.takes_nat()) {
@@ -112,7 +112,7 @@ fn mark_nat(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record>
         }
     }
     // The daemon's file is read with the same mark, so that it does not differ from what it said last.
-    if let Some(file) = decisions.files.get_mut(&crate::model::decisions::DAEMON.to_owned()) {
+    if let Some(file) = state.files.get_mut(&crate::model::state::DAEMON.to_owned()) {
         imply_nat(&mut file.model);
     }
     records
@@ -124,8 +124,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::control::state::{Change, DecisionStore as _, Durable, FORMAT};
-    use crate::model::decisions::ChangeExtent;
+    use crate::control::codec::{Change, Durable, FORMAT, StateStore as _};
+    use crate::model::state::ChangeExtent;
     use crate::store::Store as _;
     use crate::store::sqlite::SqliteStore;
     use crate::testing::{link_key, noon, root};
@@ -146,7 +146,7 @@ mod tests {
     fn a_typed_resource_of_an_earlier_release_stays_with_its_readers() {
         use crate::access::rights::Rights;
         use crate::control::apply::{Application, Requester, merge};
-        use crate::model::decisions::DAEMON;
+        use crate::model::state::DAEMON;
         use crate::testing::{access, key, model};
         let of = |visibility: &Visibility| {
             let mut file = model();
@@ -155,14 +155,14 @@ mod tests {
             file
         };
         let by = root().actor();
-        let mut found = Decisions { model: of(&Visibility::Readers), ..Decisions::default() };
+        let mut found = ControlState { model: of(&Visibility::Readers), ..ControlState::default() };
         found.files.insert(
             DAEMON.to_owned(),
-            crate::model::decisions::Applied { model: of(&Visibility::Readers), ..Default::default() },
+            crate::model::state::Applied { model: of(&Visibility::Readers), ..Default::default() },
         );
         let migration = Migration { by: &by, at: noon(), link_key: link_key() };
         let (after, records) = migrate(&migration, 1, &found);
-        let seen = |decisions: &Decisions| decisions.model.resources[&key("orders-db")].visibility.clone();
+        let seen = |state: &ControlState| state.model.resources[&key("orders-db")].visibility.clone();
         assert_eq!(seen(&after), Visibility::Readers);
         let told = records.iter().find(|record| record.object == "resource default/orders-db").expect("a record");
         assert!(told.detail.contains("visibility"), "{}", told.detail);
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(seen(&apply(&of(&Visibility::Everyone)).0), Visibility::Everyone);
         // Layouts of today are read as they are.
         let (same, records) = migrate(&migration, 2, &found);
-        assert_eq!((Decisions { links: found.links, ..same }, records), (found, Vec::new()));
+        assert_eq!((ControlState { links: found.links, ..same }, records), (found, Vec::new()));
     }
 
     #[test]

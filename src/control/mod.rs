@@ -5,7 +5,7 @@
 //! explains. Readers never wait for it: they load the `View` of the last change.
 
 /// What the control plane asks of the packet path and of the host.
-pub mod ports;
+pub mod sinks;
 
 /// What a command is.
 pub mod command;
@@ -20,7 +20,7 @@ mod outcome;
 mod neighbours;
 
 /// The file it is remembered in.
-pub mod state;
+pub mod codec;
 
 /// States that an older release wrote.
 mod migrate;
@@ -90,22 +90,22 @@ pub use views::{ConnectionView, EndpointView, ResourceView, ServerView, Status, 
 
 use crate::compile::health::Health;
 use crate::compile::retired::RetiredAddress;
-use crate::model::decisions::Decisions;
+use crate::model::error::{Error, ErrorKind};
 use crate::model::links::LinkKey;
-use crate::model::refusal::{Kind, Refusal};
 use crate::model::rules::Violation;
+use crate::model::state::ControlState;
 use crate::model::{Bootstrap, Caller, HostConfig, Key, Model};
 use crate::snapshot::topology::Topology;
 use crate::store::Store;
+use codec::StateStore;
 use exported::Exports;
-use ports::{Host, Workers};
 use refused::Refused;
-use state::DecisionStore;
-use writer::{InForce, Observation, Ports, Writer};
+use sinks::{Host, Workers};
+use writer::{InForce, Observation, Sinks, Writer};
 pub use writer::{Planning, PreparedChange};
 
 /// How long a worker may be silent before the daemon stops, closed (law 5).
-const SILENCE: Duration = Duration::from_secs(2);
+const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Checks what must hold between the parts of a model: the rules that do not. Whether they refuse a change depends on
 /// what stood before it ([`crate::model::rules::tightened`]).
@@ -154,7 +154,7 @@ impl Prepared {
     ///
     /// # Errors
     /// `Invalid`: the file and the live state together break a rule.
-    pub fn new(setup: Setup, found: Option<Decisions>, store: Box<dyn DecisionStore>) -> Result<Self, Refusal> {
+    pub fn new(setup: Setup, found: Option<ControlState>, store: Box<dyn StateStore>) -> Result<Self, Error> {
         let dry_run = setup.dry_run;
         let setup = Arc::new(setup);
         Ok(Self { writer: Writer::open(&setup, found, store)?, setup, dry_run })
@@ -181,13 +181,13 @@ impl Prepared {
         workers: Arc<dyn Workers>,
         host: Arc<dyn Host>,
         fatal: Box<dyn Fn(&str) + Send + Sync>,
-    ) -> Result<ControlPlane, Refusal> {
+    ) -> Result<ControlPlane, Error> {
         if self.dry_run {
-            return Err(Refusal::new(Kind::Invalid, "DryRun", "a dry run holds no lock and cannot be started", ""));
+            return Err(Error::new(ErrorKind::Invalid, "DryRun", "a dry run holds no lock and cannot be started", ""));
         }
         let mut writer = self.writer;
-        let ports = Ports { workers, host, fatal };
-        writer.start(&ports)?;
+        let sinks = Sinks { workers, host, fatal };
+        writer.start(&sinks)?;
         let first = writer.view();
         let epochs = watch::Sender::new(first.epoch);
         let view = Arc::new(ArcSwap::from_pointee(first));
@@ -195,7 +195,7 @@ impl Prepared {
         let exports = Exports::of(journal.as_deref());
         let in_force = ArcSwap::new(Arc::clone(writer.in_force()));
         let (setup, changes, writer) = (self.setup, Mutex::new(()), Mutex::new(writer));
-        Ok(ControlPlane { setup, in_force, changes, writer, ports, view, epochs, journal, refused, exports })
+        Ok(ControlPlane { setup, in_force, changes, writer, sinks, view, epochs, journal, refused, exports })
     }
 }
 
@@ -212,7 +212,7 @@ pub struct ControlPlane {
     /// Held while a change that gives something is planned and carried out.
     changes: Mutex<()>,
     writer: Mutex<Writer>,
-    ports: Ports,
+    sinks: Sinks,
     view: Arc<ArcSwap<View>>,
     epochs: watch::Sender<u64>,
     journal: Option<Arc<dyn Store>>,
@@ -253,14 +253,14 @@ impl ControlPlane {
     /// from a thread that may wait (`spawn_blocking`).
     ///
     /// # Errors
-    /// See [`Kind`]; nothing of a refused command is acknowledged.
-    pub fn apply<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, Refusal> {
+    /// See [`ErrorKind`]; nothing of a refused command is acknowledged.
+    pub fn apply<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, Error> {
         self.apply_with(caller, command, false)
     }
 
     /// Has the writer carry `command` out.
     #[allow(clippy::needless_pass_by_value, reason = "a command is carried out once")]
-    fn carry_out<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, Refusal> {
+    fn carry_out<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, Error> {
         let plan = |in_force: &InForce| {
             let planning = Planning { setup: &self.setup, in_force, caller };
             planning.refuse_ended_token()?;
@@ -291,9 +291,9 @@ impl ControlPlane {
     fn in_turn<P, T>(
         &self,
         revokes: bool,
-        plan: impl Fn(&InForce) -> Result<P, Refusal>,
-        carry_out: impl FnOnce(&mut Writer, &Ports, P) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        plan: impl Fn(&InForce) -> Result<P, Error>,
+        carry_out: impl FnOnce(&mut Writer, &Sinks, P) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let _turn = (!revokes).then(|| self.changes.lock().unwrap_or_else(PoisonError::into_inner));
         let mut overtaken = 0;
         loop {
@@ -301,7 +301,7 @@ impl ControlPlane {
             let planned = plan(&base)?;
             let Ok(mut writer) = self.writer.lock() else {
                 let message = "an earlier command ended in the middle; nothing more is changed";
-                return Err(Refusal::new(Kind::Unavailable, "WriterLost", message, "restart the daemon"));
+                return Err(Error::new(ErrorKind::Unavailable, "WriterLost", message, "restart the daemon"));
             };
             let _guard = StopOnPanic(self);
             let planned = if Arc::ptr_eq(&base, writer.in_force()) {
@@ -312,7 +312,7 @@ impl ControlPlane {
             } else {
                 plan(writer.in_force())?
             };
-            let outcome = carry_out(&mut writer, &self.ports, planned);
+            let outcome = carry_out(&mut writer, &self.sinks, planned);
             // Also after a refusal: a block may be in force that could not be made durable.
             self.show(&writer);
             return outcome;
@@ -334,7 +334,7 @@ impl ControlPlane {
         let mut view = View::clone(&self.view());
         view.conditions.insert(0, format!("STOPPING: {reason}"));
         self.view.store(Arc::new(view));
-        (self.ports.fatal)(reason);
+        (self.sinks.fatal)(reason);
     }
 
     /// Puts in force what has been found out: of servers, and of retired NAT addresses whose last session is `over`.
@@ -342,12 +342,12 @@ impl ControlPlane {
     ///
     /// # Errors
     /// `Unavailable`: the daemon is stopping.
-    pub fn observe(&self, health: &Health, over: &BTreeSet<RetiredAddress>) -> Result<(), Refusal> {
+    pub fn observe(&self, health: &Health, over: &BTreeSet<RetiredAddress>) -> Result<(), Error> {
         let plan = |in_force: &InForce| {
             Planning { setup: &self.setup, in_force, caller: &self.setup.daemon }.observe(health, over)
         };
-        let take_in = |writer: &mut Writer, ports: &Ports, observed: Option<Observation>| {
-            observed.map_or(Ok(()), |observed| writer.take_in(ports, observed))
+        let take_in = |writer: &mut Writer, sinks: &Sinks, observed: Option<Observation>| {
+            observed.map_or(Ok(()), |observed| writer.take_in(sinks, observed))
         };
         self.in_turn(false, plan, take_in)
     }
@@ -356,11 +356,11 @@ impl ControlPlane {
     ///
     /// # Errors
     /// `Storage`: they are rejected in force, and not durably yet; `Unavailable`: the daemon is stopping.
-    pub fn end_approvals(&self) -> Result<(), Refusal> {
+    pub fn end_approvals(&self) -> Result<(), Error> {
         let plan =
             |in_force: &InForce| Planning { setup: &self.setup, in_force, caller: &self.setup.daemon }.end_approvals();
-        let carry_out = |writer: &mut Writer, ports: &Ports, plan: Option<PreparedChange<DecidedAll>>| {
-            plan.map_or(Ok(()), |plan| writer.carry_out(ports, plan).map(|_| ()))
+        let carry_out = |writer: &mut Writer, sinks: &Sinks, plan: Option<PreparedChange<DecidedAll>>| {
+            plan.map_or(Ok(()), |plan| writer.carry_out(sinks, plan).map(|_| ()))
         };
         self.in_turn(true, plan, carry_out)
     }

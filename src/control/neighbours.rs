@@ -8,13 +8,13 @@ use std::net::IpAddr;
 use super::ControlPlane;
 use super::command::Command;
 use super::outcome::Outcome as _;
-use super::ports::Answer;
+use super::sinks::Answer;
 use super::views::View;
 use crate::access::rights::{Right, Rights, Verb};
 use crate::compile::addresses::Allocator;
-use crate::model::decisions::{Item, ItemKind};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::sentence::itself;
+use crate::model::state::{Item, ItemKind};
 use crate::model::{Caller, Key, LinkResource, Map, Model, NatConfig, Subnet, Vnet};
 
 /// How many addresses of a subnet are asked about until one is free.
@@ -25,7 +25,7 @@ impl ControlPlane {
     ///
     /// # Errors
     /// As [`ControlPlane::apply`].
-    pub fn apply_with<C: Command>(&self, caller: &Caller, mut command: C, force: bool) -> Result<C::Output, Refusal> {
+    pub fn apply_with<C: Command>(&self, caller: &Caller, mut command: C, force: bool) -> Result<C::Output, Error> {
         let resources = command.resources().filter(|_| !force);
         let asked = resources.map_or_else(|| Ok(Vec::new()), |resources| self.ask_neighbours(caller, resources));
         let warnings =
@@ -38,7 +38,7 @@ impl ControlPlane {
     }
 
     /// Refuses NAT addresses that `resources` newly name and somebody has, and proposes free ones where they name none.
-    fn ask_neighbours(&self, caller: &Caller, resources: &mut Map<LinkResource>) -> Result<Vec<String>, Refusal> {
+    fn ask_neighbours(&self, caller: &Caller, resources: &mut Map<LinkResource>) -> Result<Vec<String>, Error> {
         let view = self.view();
         let rights = view.rights(caller);
         let mut warnings = Vec::new();
@@ -66,7 +66,7 @@ impl ControlPlane {
     }
 
     fn answers(&self, home: &Key, addresses: &[IpAddr]) -> Vec<Answer> {
-        if addresses.is_empty() { Vec::new() } else { self.ports.host.neighbours(home, addresses) }
+        if addresses.is_empty() { Vec::new() } else { self.sinks.host.neighbours(home, addresses) }
     }
 }
 
@@ -83,7 +83,7 @@ struct Asking<'a> {
 impl<'a> Asking<'a> {
     /// `None`: there is nothing to ask, or the caller may not.
     fn of(view: &'a View, rights: &'a Rights<'a>, key: &Key, wanted: &LinkResource) -> Option<Self> {
-        let model = &view.decisions.model;
+        let model = &view.state.model;
         let attached = |home: &Key| view.host.attachments.iter().any(|attachment| attachment.vnet == *home);
         let (home, vnet) = model.vnets.entry(wanted.vnet.as_ref()?).filter(|(home, _)| attached(home))?;
         let mut typed = Model::default();
@@ -146,9 +146,9 @@ impl<'a> Asking<'a> {
     }
 }
 
-fn taken(answer: &Answer) -> Refusal {
-    Refusal::new(
-        Kind::Conflict,
+fn taken(answer: &Answer) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
         "NeighbourAnswers",
         itself(format!("somebody has {} already: {} answers for it", answer.address, answer.by)),
         "choose another NAT address; to take it all the same, say `--force`, or `properties.privlink.force` over Azure's paths",

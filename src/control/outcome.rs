@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::report::Report;
-use crate::model::decisions::Item;
 use crate::model::sentence::{Named, Sees};
+use crate::model::state::Item;
 use crate::model::token::{Secret, Token};
 use crate::model::{ItemKind, Key, TokenName};
 use crate::snapshot::ConnectionState;

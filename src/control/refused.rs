@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::state::{REFUSE, Record};
+use super::codec::{REFUSE, Record};
 use crate::model::Actor;
 
 /// How often refusals are written to the audit log.

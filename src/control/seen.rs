@@ -13,13 +13,13 @@ use crate::access::rights::visibility::{may_mention, sees, shows_itself};
 use crate::access::rights::{Right, Rights, Verb};
 use crate::compile::names::plan;
 use crate::model::approval::Action;
-use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::error::Error;
 use crate::model::references::{resolve_seen, unknown};
-use crate::model::refusal::Refusal;
 use crate::model::registry::{Kind as _, each_kind};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::rules::{Locator, Violation};
 use crate::model::sentence::Named;
+use crate::model::state::{ControlState, Item, ItemKind};
 use crate::model::{Caller, Scope, actions, ids};
 use crate::model::{
     EndpointIp, FormerResource, Key, LinkResource, Map, Model, PrivateEndpoint, ResourceType, Subnet, Tags, Vnet,
@@ -27,7 +27,7 @@ use crate::model::{
 };
 
 /// What came of a command, as the holder of `rights` may read it.
-pub(super) fn told<O: Outcome>(rights: &Rights<'_>, model: &Model, outcome: Result<O, Refusal>) -> Result<O, Refusal> {
+pub(super) fn told<O: Outcome>(rights: &Rights<'_>, model: &Model, outcome: Result<O, Error>) -> Result<O, Error> {
     let sees = |named: &Named| may_mention(rights, model, named);
     let hidden = |mut outcome: O| {
         outcome.hide(&sees);
@@ -51,7 +51,7 @@ impl View {
     ///
     /// # Errors
     /// 403, naming a type; which one does not depend on what there is.
-    pub fn demand_whole(&self, caller: &Caller) -> Result<(), Refusal> {
+    pub fn demand_whole(&self, caller: &Caller) -> Result<(), Error> {
         let rights = self.rights(caller);
         self.kinds().try_for_each(|kind| rights.demand(&Right::anywhere(actions::read(kind))))
     }
@@ -75,7 +75,7 @@ impl View {
     /// Every type of object.
     fn kinds<'a>(&'a self) -> impl Iterator<Item = &'a str> {
         let fixed = ItemKind::ALL.into_iter().rev().map(|kind| -> &'a str { kind.arm_type() });
-        let declared = self.decisions.model.resource_types.values().map(|kind| kind.name.as_str());
+        let declared = self.state.model.resource_types.values().map(|kind| kind.name.as_str());
         let known = resource_types::all().map(|kind| kind.name);
         fixed.chain(known).chain(declared)
     }
@@ -89,19 +89,19 @@ impl View {
         }
         if self.access.of(&caller.subject).is_nothing() {
             // Nothing needs to be looked at for somebody who has been granted nothing.
-            let (decisions, seen) = (Arc::default(), Arc::default());
-            return Self { index: Index::default(), decisions, seen, ..self.clone() };
+            let (state, seen) = (Arc::default(), Arc::default());
+            return Self { index: Index::default(), state, seen, ..self.clone() };
         }
         let rights = self.rights(caller);
         self.seen.of(&caller.subject, || self.filtered(&rights))
     }
 
     fn filtered(&self, rights: &Rights<'_>) -> Self {
-        let whole = &self.decisions.model;
+        let whole = &self.state.model;
         let may = |kind: ItemKind, key: &Key| sees(rights, whole, &Item { kind, key: key.clone() });
         let mut model = Model { cloud: whole.cloud, ..Model::default() };
         each_kind!(K => *K::map_mut(&mut model) = kept(K::map(whole), |key, _| may(K::KIND, key)));
-        let connections = kept(&self.decisions.connections, |key, _| model.endpoints.contains_key(key));
+        let connections = kept(&self.state.connections, |key, _| model.endpoints.contains_key(key));
         // What is left of a resource is its endpoints' to know.
         let left = |former: &FormerResource| {
             former.each().flat_map(|one| &one.endpoints).any(|key| model.endpoints.contains_key(key))
@@ -116,14 +116,14 @@ impl View {
                 *endpoint = for_owner(endpoint);
             }
         }
-        let decisions = Decisions { model, connections, ..Decisions::default() };
-        let (index, decisions, unread) = (Index::of(&decisions), Arc::new(decisions), Arc::new(unread));
-        Self { index, decisions, unread, seen: Arc::default(), ..self.clone() }
+        let state = ControlState { model, connections, ..ControlState::default() };
+        let (index, state, unread) = (Index::of(&state), Arc::new(state), Arc::new(unread));
+        Self { index, state, unread, seen: Arc::default(), ..self.clone() }
     }
 
     /// A number that is another one as soon as the objects or connections of this view are.
     pub fn fingerprint(&self) -> u64 {
-        let Decisions { model, connections, .. } = &*self.decisions;
+        let ControlState { model, connections, .. } = &*self.state;
         let text = serde_json::to_vec(&(model, connections)).unwrap_or_default();
         let digest = Sha256::digest(text);
         // As many bits as every reader of JSON takes for a whole number.
@@ -135,17 +135,17 @@ impl View {
     ///
     /// # Errors
     /// `NotFound`, or `Forbidden`.
-    pub fn demand_decision(&self, caller: &Caller, reference: &str, action: Action) -> Result<(), Refusal> {
+    pub fn demand_decision(&self, caller: &Caller, reference: &str, action: Action) -> Result<(), Error> {
         let (key, endpoint) = self.seen_endpoint(caller, reference)?;
-        self.rights(caller).demand(&Right::on_connection(&self.decisions.model, key, endpoint, action))
+        self.rights(caller).demand(&Right::on_connection(&self.state.model, key, endpoint, action))
     }
 
     /// Checks that `caller` may decide over connections of the resource that `reference` names among those that it sees.
     ///
     /// # Errors
     /// `NotFound`, or `Forbidden`.
-    pub fn demand_decisions(&self, caller: &Caller, reference: &str) -> Result<(), Refusal> {
-        let (rights, model) = (self.rights(caller), &self.decisions.model);
+    pub fn demand_decisions(&self, caller: &Caller, reference: &str) -> Result<(), Error> {
+        let (rights, model) = (self.rights(caller), &self.state.model);
         let seen = |key: &Key| sees(&rights, model, &Item { kind: ItemKind::Resource, key: key.clone() });
         let key = resolve_seen("resource", reference, &model.resources, &seen)?;
         rights.demand(&Right::approve(model, key))
@@ -155,14 +155,14 @@ impl View {
     ///
     /// # Errors
     /// `NotFound`, or `Forbidden`.
-    pub fn demand_write_of_endpoint(&self, caller: &Caller, reference: &str) -> Result<(), Refusal> {
+    pub fn demand_write_of_endpoint(&self, caller: &Caller, reference: &str) -> Result<(), Error> {
         let (key, _) = self.seen_endpoint(caller, reference)?;
         let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
-        self.rights(caller).demand(&Right::on(&self.decisions.model, &item, Verb::Write))
+        self.rights(caller).demand(&Right::on(&self.state.model, &item, Verb::Write))
     }
 
-    fn seen_endpoint(&self, caller: &Caller, reference: &str) -> Result<(&Key, &PrivateEndpoint), Refusal> {
-        let (rights, model) = (self.rights(caller), &self.decisions.model);
+    fn seen_endpoint(&self, caller: &Caller, reference: &str) -> Result<(&Key, &PrivateEndpoint), Error> {
+        let (rights, model) = (self.rights(caller), &self.state.model);
         let seen = |key: &Key| sees(&rights, model, &Item { kind: ItemKind::Endpoint, key: key.clone() });
         let key = resolve_seen("endpoint", reference, &model.endpoints, &seen)?;
         model.endpoints.entry(key).ok_or_else(|| unknown("endpoint", reference, std::iter::empty()))
@@ -189,12 +189,12 @@ impl View {
 
     /// Whether the reader of this view reads the endpoint `key`, not its connection alone.
     pub fn reads_endpoint(&self, key: &Key) -> bool {
-        self.decisions.model.endpoints.contains_key(key) && !self.unread.contains(key)
+        self.state.model.endpoints.contains_key(key) && !self.unread.contains(key)
     }
 
     /// Endpoints that the reader of this view reads, by name.
     pub fn endpoints_read(&self) -> impl Iterator<Item = &Key> {
-        self.decisions.model.endpoints.keys().filter(|key| !self.unread.contains(key))
+        self.state.model.endpoints.keys().filter(|key| !self.unread.contains(key))
     }
 }
 
@@ -203,8 +203,8 @@ impl View {
     /// stands at none that anybody has.
     #[must_use]
     pub fn as_if(&self, own: &Model) -> Self {
-        let mut decisions = Decisions::clone(&self.decisions);
-        let model = &mut decisions.model;
+        let mut state = ControlState::clone(&self.state);
+        let model = &mut state.model;
         model.vnets.extend(own.vnets.iter().map(|(key, vnet)| (key.clone(), vnet.clone())));
         model.dns_zones.extend(own.dns_zones.iter().map(|(key, zone)| (key.clone(), zone.clone())));
         model.resources.extend(own.resources.iter().map(|(key, resource)| (key.clone(), resource.clone())));
@@ -218,9 +218,9 @@ impl View {
             }
             model.endpoints.insert(key.clone(), endpoint);
         }
-        let dns = Arc::new(plan(&decisions, self.epoch));
+        let dns = Arc::new(plan(&state, self.epoch));
         let seen = Arc::default();
-        Self { index: Index::of(&decisions), dns, decisions: Arc::new(decisions), seen, ..self.clone() }
+        Self { index: Index::of(&state), dns, state: Arc::new(state), seen, ..self.clone() }
     }
 
     /// What a document of `caller` may refer to: what the caller may read, and resources that show themselves to a
@@ -230,8 +230,8 @@ impl View {
     #[must_use]
     pub fn seen_by_author(&self, caller: &Caller, document: &str, dry_run: bool) -> Model {
         let rights = self.rights(caller);
-        let whole = &self.decisions.model;
-        let mut model = self.seen_by(caller).decisions.model.clone();
+        let whole = &self.state.model;
+        let mut model = self.seen_by(caller).state.model.clone();
         for (key, vnet) in whole.vnets.iter() {
             if !model.vnets.contains_key(key)
                 && let Some(part) = readable_part(&rights, key, vnet)
@@ -270,7 +270,7 @@ impl View {
 #[derive(Clone, Debug, Default)]
 pub struct Exportable {
     /// What the reader may read, with endpoints that it reads itself alone.
-    pub decisions: Arc<Decisions>,
+    pub state: Arc<ControlState>,
     /// What those may refer to, as far as the reader may know it.
     pub known: Model,
     /// The reader may read everything.
@@ -282,11 +282,11 @@ impl View {
     #[must_use]
     pub fn exportable(&self, caller: &Caller) -> Exportable {
         let seen = self.seen_by(caller);
-        let mut decisions = Decisions::clone(&seen.decisions);
+        let mut state = ControlState::clone(&seen.state);
         // Of an endpoint whose connection alone is seen, only its consumer can write a file.
-        seen.unread.iter().for_each(|key| _ = decisions.model.endpoints.remove(key));
+        seen.unread.iter().for_each(|key| _ = state.model.endpoints.remove(key));
         Exportable {
-            decisions: Arc::new(decisions),
+            state: Arc::new(state),
             known: self.seen_by_author(caller, "", false),
             whole: self.is_whole_to(caller),
         }

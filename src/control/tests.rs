@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::model::decisions::{DAEMON, DecidedBy, Decisions, ItemKind};
+use crate::model::state::{ControlState, DAEMON, DecidedBy, ItemKind};
 use crate::model::{ConnectionState, Protocol, rules};
 use crate::snapshot::policy::{Query, judge};
 use crate::snapshot::{AttachmentId, EndpointId, Snapshot};
@@ -50,8 +50,8 @@ mod told;
 #[derive(Debug, Default)]
 struct World {
     log: Mutex<Vec<String>>,
-    disk: Mutex<Option<Decisions>>,
-    records: Mutex<Vec<state::Record>>,
+    disk: Mutex<Option<ControlState>>,
+    records: Mutex<Vec<codec::Record>>,
     disk_full: AtomicBool,
     /// The disk was written by the release before.
     is_old: AtomicBool,
@@ -92,8 +92,8 @@ impl World {
 #[derive(Debug)]
 struct Fake(Arc<World>);
 
-impl state::DecisionStore for Fake {
-    fn commit(&mut self, change: &state::Change<'_>) -> std::io::Result<()> {
+impl codec::StateStore for Fake {
+    fn commit(&mut self, change: &codec::Change<'_>) -> std::io::Result<()> {
         assert_eq!(*change.before, self.0.disk.lock().unwrap().clone().unwrap_or_default(), "what is durable is known");
         if self.0.disk_full.load(Ordering::Relaxed) {
             self.0.note("commit fails");
@@ -106,10 +106,10 @@ impl state::DecisionStore for Fake {
     }
 
     fn format(&self) -> std::io::Result<u32> {
-        Ok(if self.0.is_old.load(Ordering::Relaxed) { 1 } else { state::FORMAT })
+        Ok(if self.0.is_old.load(Ordering::Relaxed) { 1 } else { codec::FORMAT })
     }
 
-    fn load(&self) -> std::io::Result<Option<Decisions>> {
+    fn load(&self) -> std::io::Result<Option<ControlState>> {
         Ok(self.0.disk.lock().unwrap().clone())
     }
 }
@@ -235,7 +235,7 @@ fn a_start_that_cannot_commit_publishes_nothing() {
     let prepared = Prepared::new(setup(model()), None, Box::new(Fake(Arc::clone(&world)))).unwrap();
     let fake = || Arc::new(Fake(Arc::clone(&world)));
     let refusal = prepared.start(fake(), fake(), Box::new(|_| ())).unwrap_err();
-    assert_eq!(refusal.kind, Kind::Storage);
+    assert_eq!(refusal.kind, ErrorKind::Storage);
     assert_eq!(world.events(), ["commit fails"]);
     assert!(world.published.lock().unwrap().is_none());
 }
@@ -275,7 +275,7 @@ fn a_deletion_takes_the_route_last() {
     control.apply(&root(), delete("orders")).unwrap();
     assert_eq!(world.events(), ["publish 2", "commit", "routes "]);
     assert!(!world.passes("10.1.9.4"));
-    assert_eq!(control.apply(&root(), delete("orders")).unwrap_err().kind, Kind::NotFound);
+    assert_eq!(control.apply(&root(), delete("orders")).unwrap_err().kind, ErrorKind::NotFound);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn an_approval_that_cannot_be_written_changes_nothing() {
     world.events();
     world.disk_full.store(true, Ordering::Relaxed);
     let refusal = control.apply(&root(), Decide::approve(orders())).unwrap_err();
-    assert_eq!((refusal.kind, state(&control)), (Kind::Storage, ConnectionState::Rejected));
+    assert_eq!((refusal.kind, state(&control)), (ErrorKind::Storage, ConnectionState::Rejected));
     assert!(!world.events().iter().any(|event| event.starts_with("publish")));
     assert!(!world.passes("10.1.9.4"));
 }
@@ -314,13 +314,13 @@ fn a_revocation_that_cannot_be_written_stays_in_force_and_is_shown_until_it_is_w
     let (world, control) = running();
     world.disk_full.store(true, Ordering::Relaxed);
     let refusal = control.apply(&root(), Decide::reject(orders())).unwrap_err();
-    assert_eq!(refusal.kind, Kind::Storage);
+    assert_eq!(refusal.kind, ErrorKind::Storage);
     assert!(refusal.message.contains("blocked in force"), "{refusal}");
     assert_eq!(world.events(), ["publish 2", "commit fails"]);
     assert!(!world.passes("10.1.9.4"));
     assert!(control.view().conditions[0].starts_with("NOT DURABLE"), "{:?}", control.view().conditions);
     // Saying it again is a retry, not "no change".
-    assert_eq!(control.apply(&root(), Decide::reject(orders())).unwrap_err().kind, Kind::Storage);
+    assert_eq!(control.apply(&root(), Decide::reject(orders())).unwrap_err().kind, ErrorKind::Storage);
     world.disk_full.store(false, Ordering::Relaxed);
     control.apply(&root(), Decide::reject(orders())).unwrap();
     assert!(control.view().conditions.is_empty());
@@ -344,9 +344,9 @@ fn a_block_that_could_not_be_written_is_written_with_the_next_change() {
 fn a_deletion_that_cannot_be_written_passes_nothing_keeps_its_route_and_can_be_repeated() {
     let (world, control) = running();
     world.disk_full.store(true, Ordering::Relaxed);
-    assert_eq!(control.apply(&root(), delete("orders")).unwrap_err().kind, Kind::Storage);
+    assert_eq!(control.apply(&root(), delete("orders")).unwrap_err().kind, ErrorKind::Storage);
     assert!(!world.passes("10.1.9.4") && world.routed("10.1.9.4"));
-    assert_eq!(control.apply(&root(), delete("orders")).unwrap_err().kind, Kind::Storage);
+    assert_eq!(control.apply(&root(), delete("orders")).unwrap_err().kind, ErrorKind::Storage);
     world.disk_full.store(false, Ordering::Relaxed);
     control.apply(&root(), delete("orders")).unwrap();
     assert!(!world.routed("10.1.9.4"));
@@ -360,7 +360,7 @@ fn a_file_whose_commit_fails_keeps_only_its_blocks_in_force() {
     let mut file = two();
     file.endpoints.get_mut(&key("orders")).unwrap().status = Some(ConnectionState::Rejected);
     let refusal = control.apply(&root(), apply_file(file.clone(), false)).unwrap_err();
-    assert!(refusal.kind == Kind::Storage && refusal.message.contains("blocked in force"), "{refusal}");
+    assert!(refusal.kind == ErrorKind::Storage && refusal.message.contains("blocked in force"), "{refusal}");
     assert!(!world.passes("10.1.9.4") && !world.passes("10.1.9.5"));
     assert!(!world.routed("10.1.9.5"), "its routes are taken back");
     world.disk_full.store(false, Ordering::Relaxed);
@@ -374,7 +374,7 @@ fn a_silent_worker_fails_the_call_and_stops_the_daemon() {
     let (world, control) = running();
     world.worker_silent.store(true, Ordering::Relaxed);
     let refusal = control.apply(&root(), Decide::reject(orders())).unwrap_err();
-    assert_eq!(refusal.kind, Kind::Unavailable);
+    assert_eq!(refusal.kind, ErrorKind::Unavailable);
     assert_eq!(
         world.events(),
         ["publish 2", "fatal: worker 0 has been silent for 2s", "commit"],
@@ -382,7 +382,7 @@ fn a_silent_worker_fails_the_call_and_stops_the_daemon() {
     );
     world.worker_silent.store(false, Ordering::Relaxed);
     let refusal = control.apply(&root(), Decide::approve(orders())).unwrap_err();
-    assert_eq!((refusal.kind, world.events().len()), (Kind::Unavailable, 0));
+    assert_eq!((refusal.kind, world.events().len()), (ErrorKind::Unavailable, 0));
     assert_eq!(state(&restart(&world, model())), ConnectionState::Rejected);
 }
 
@@ -391,7 +391,7 @@ fn a_host_that_refuses_new_routes_refuses_the_change() {
     let (world, control) = running();
     world.host_refuses.lock().unwrap().push_back(true);
     let refusal = control.apply(&root(), apply_file(two(), false)).unwrap_err();
-    assert_eq!((refusal.kind, refusal.code), (Kind::Unavailable, "HostRefused"));
+    assert_eq!((refusal.kind, refusal.code), (ErrorKind::Unavailable, "HostRefused"));
     assert_eq!(world.events(), ["routes 10.1.9.4 10.1.9.5", "routes 10.1.9.4"]);
     assert_eq!(control.view().endpoints().len(), 1);
 }
@@ -415,7 +415,7 @@ fn a_model_that_breaks_a_rule_changes_nothing_at_all() {
     let refusal = control.apply(&root(), apply_file(file, false)).unwrap_err();
     assert_eq!(
         (refusal.kind, refusal.code, refusal.details),
-        (Kind::Invalid, "Forbidden", vec![(&forbidden()).into()])
+        (ErrorKind::Invalid, "Forbidden", vec![(&forbidden()).into()])
     );
     assert!(world.events().is_empty());
 }
@@ -434,7 +434,7 @@ fn only_root_and_the_daemon_change_anything_and_the_refusal_names_the_right() {
         (any(apply_file(two(), true)), "Privlink/configuration/write".into()),
     ] {
         let refusal = control.apply(&reader, command).unwrap_err();
-        assert_eq!(refusal.kind, Kind::Forbidden);
+        assert_eq!(refusal.kind, ErrorKind::Forbidden);
         assert!(refusal.message.contains(&right), "{refusal}");
     }
     assert!(world.events().is_empty());

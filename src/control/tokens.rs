@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::report::Skipped;
-use crate::model::decisions::Decisions;
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::sentence::itself;
+use crate::model::state::ControlState;
 use crate::model::token::Token;
 use crate::model::{Key, Map, Model, Principal, RoleAssignment, TokenName};
 
@@ -20,10 +20,10 @@ pub(super) fn is_to(given: &RoleAssignment, token: &Token) -> bool {
 }
 
 /// The file without assignments to tokens that there are not, and those.
-pub(super) fn resolve(file: &Model, decisions: &Decisions) -> (Model, Vec<Skipped>) {
+pub(super) fn resolve(file: &Model, state: &ControlState) -> (Model, Vec<Skipped>) {
     let (mut resolved, mut skipped) = (file.clone(), Vec::new());
     for (key, given) in &file.assignments {
-        let Some(name) = given.token().filter(|name| !decisions.tokens.contains_key(*name)) else { continue };
+        let Some(name) = given.token().filter(|name| !state.tokens.contains_key(*name)) else { continue };
         resolved.assignments.remove(key);
         let RoleAssignment { role, scope, .. } = given;
         skipped.push(Skipped {
@@ -37,13 +37,13 @@ pub(super) fn resolve(file: &Model, decisions: &Decisions) -> (Model, Vec<Skippe
     (resolved, skipped)
 }
 
-impl Decisions {
+impl ControlState {
     /// Checks that there is a token for each of `assignments` that is to one.
-    pub(super) fn refuse_absent_tokens(&self, assignments: &Map<RoleAssignment>) -> Result<(), Refusal> {
+    pub(super) fn refuse_absent_tokens(&self, assignments: &Map<RoleAssignment>) -> Result<(), Error> {
         match assignments.values().filter_map(RoleAssignment::token).find(|name| !self.tokens.contains_key(*name)) {
             None => Ok(()),
-            Some(name) => Err(Refusal::new(
-                Kind::Invalid,
+            Some(name) => Err(Error::new(
+                ErrorKind::Invalid,
                 "PrincipalNotFound",
                 itself(format!("there is no token {name} that a role could be assigned to")),
                 itself(format!("make it first: `privlink token create {name}`")),
@@ -54,12 +54,12 @@ impl Decisions {
 
 /// Takes away what is assigned to `token`, also where files are remembered to have said it: a file that is applied
 /// again speaks of the token that there is then. The file that the token itself applied is forgotten, too.
-pub(super) fn forget(after: &mut Decisions, token: &Token) -> Vec<(Key, RoleAssignment)> {
+pub(super) fn forget(after: &mut ControlState, token: &Token) -> Vec<(Key, RoleAssignment)> {
     forget_those(after, &token.name, |given| is_to(given, token))
 }
 
 fn forget_those(
-    after: &mut Decisions,
+    after: &mut ControlState,
     name: &TokenName,
     held: impl Fn(&RoleAssignment) -> bool,
 ) -> Vec<(Key, RoleAssignment)> {
@@ -76,7 +76,7 @@ fn forget_those(
 }
 
 /// Takes away what is assigned to tokens that there are not.
-pub(super) fn forget_absent(after: &mut Decisions) -> Vec<(Key, RoleAssignment)> {
+pub(super) fn forget_absent(after: &mut ControlState) -> Vec<(Key, RoleAssignment)> {
     let present: BTreeSet<TokenName> = after.tokens.keys().cloned().collect();
     let absent =
         after.model.assignments.values().filter_map(RoleAssignment::token).filter(|name| !present.contains(*name));

@@ -14,10 +14,10 @@ use crate::access::Access;
 use crate::compile::Registry;
 use crate::compile::health::{Health, Server};
 use crate::compile::retired::Retired;
-use crate::model::decisions::{Connection, DecidedBy, Decisions, Item};
+use crate::model::error::Error;
 use crate::model::references::resolve;
-use crate::model::refusal::Refusal;
 use crate::model::rules::tightened::Standing;
+use crate::model::state::{Connection, ControlState, DecidedBy, Item};
 use crate::model::{BackendSpec, HostConfig, Key, LinkResource, Model, PrivateEndpoint, Subject, TargetSpec, Vnet};
 use crate::snapshot::dns::DnsPlan;
 use crate::snapshot::{BackendState, ConnectionState, EndpointId, Protocol, ResourceId};
@@ -26,7 +26,7 @@ use crate::snapshot::{BackendState, ConnectionState, EndpointId, Protocol, Resou
 #[derive(Clone, Debug)]
 pub struct View {
     /// The model and the connections.
-    pub decisions: Arc<Decisions>,
+    pub state: Arc<ControlState>,
     /// The same by what it is listed by.
     pub(super) index: Index,
     /// What resolvers answer.
@@ -52,7 +52,7 @@ pub struct View {
     /// What is in force and breaks a rule that came later.
     pub standing: Standing,
     /// What callers saw of it.
-    pub(super) seen: Arc<Seen>,
+    pub(super) seen: Arc<ViewCache>,
     /// Endpoints of which the reader sees the connection alone: it owns what they are bound to.
     pub(super) unread: Arc<BTreeSet<Key>>,
 }
@@ -193,7 +193,7 @@ impl View {
 
     /// [`View::kept_unnamed`], as what they are.
     pub fn kept_items(&self) -> impl Iterator<Item = &Item> {
-        let file = self.decisions.files.get(&crate::model::decisions::DAEMON.to_owned());
+        let file = self.state.files.get(&crate::model::state::DAEMON.to_owned());
         file.into_iter().flat_map(|file| &file.left)
     }
 
@@ -214,15 +214,15 @@ impl View {
 
     /// Every endpoint, by name.
     pub fn endpoints(&self) -> Vec<EndpointView> {
-        self.decisions.model.endpoints.keys().filter_map(|key| self.endpoint_view(key)).collect()
+        self.state.model.endpoints.keys().filter_map(|key| self.endpoint_view(key)).collect()
     }
 
     /// The endpoint that `reference` names.
     ///
     /// # Errors
     /// `NotFound`: no endpoint, or several, are called so.
-    pub fn endpoint(&self, reference: &str) -> Result<EndpointView, Refusal> {
-        let key = resolve("endpoint", reference, &self.decisions.model.endpoints)?;
+    pub fn endpoint(&self, reference: &str) -> Result<EndpointView, Error> {
+        let key = resolve("endpoint", reference, &self.state.model.endpoints)?;
         self.endpoint_view(key)
             .ok_or_else(|| crate::model::references::unknown("endpoint", reference, std::iter::empty()))
     }
@@ -233,61 +233,61 @@ impl View {
         if pending_only {
             return self.index.pending().filter_map(view).collect();
         }
-        self.decisions.model.endpoints.keys().filter_map(view).collect()
+        self.state.model.endpoints.keys().filter_map(view).collect()
     }
 
     /// The connection of the endpoint that `endpoint` names.
     ///
     /// # Errors
     /// `NotFound`: no endpoint, or several, are called so, or it is bound to another resource than `resource`.
-    pub fn connection(&self, endpoint: &str, resource: Option<&str>) -> Result<ConnectionView, Refusal> {
+    pub fn connection(&self, endpoint: &str, resource: Option<&str>) -> Result<ConnectionView, Error> {
         let view = self.endpoint(endpoint)?;
         let bound = (&view.key, &view.endpoint.resource);
-        crate::model::references::check_bound(&self.decisions.model, &|_| true, bound, resource)?;
+        crate::model::references::check_bound(&self.state.model, &|_| true, bound, resource)?;
         Ok(connection_view(view))
     }
 
     /// Every link resource, by name.
     pub fn resources(&self) -> Vec<ResourceView> {
-        let servers = Servers::of(&self.decisions.model);
-        self.decisions.model.resources.keys().filter_map(|key| self.resource_view(key, &servers)).collect()
+        let servers = Servers::of(&self.state.model);
+        self.state.model.resources.keys().filter_map(|key| self.resource_view(key, &servers)).collect()
     }
 
     /// The link resource that `reference` names.
     ///
     /// # Errors
     /// `NotFound`: no resource, or several, are called so.
-    pub fn resource(&self, reference: &str) -> Result<ResourceView, Refusal> {
-        let key = resolve("resource", reference, &self.decisions.model.resources)?;
-        self.resource_view(key, &Servers::of(&self.decisions.model))
+    pub fn resource(&self, reference: &str) -> Result<ResourceView, Error> {
+        let key = resolve("resource", reference, &self.state.model.resources)?;
+        self.resource_view(key, &Servers::of(&self.state.model))
             .ok_or_else(|| crate::model::references::unknown("resource", reference, std::iter::empty()))
     }
 
     /// Every VNet, by name.
     pub fn vnets(&self) -> Vec<VnetView> {
-        self.decisions.model.vnets.iter().map(|(key, vnet)| self.vnet_view(key, vnet)).collect()
+        self.state.model.vnets.iter().map(|(key, vnet)| self.vnet_view(key, vnet)).collect()
     }
 
     /// The VNet that `reference` names.
     ///
     /// # Errors
     /// `NotFound`: no VNet, or several, are called so.
-    pub fn vnet(&self, reference: &str) -> Result<VnetView, Refusal> {
-        let vnets = &self.decisions.model.vnets;
+    pub fn vnet(&self, reference: &str) -> Result<VnetView, Error> {
+        let vnets = &self.state.model.vnets;
         let key = resolve("vnet", reference, vnets)?;
         let found = vnets.get(key).map(|vnet| self.vnet_view(key, vnet));
         found.ok_or_else(|| crate::model::references::unknown("vnet", reference, std::iter::empty()))
     }
 
     fn endpoint_view(&self, key: &Key) -> Option<EndpointView> {
-        let endpoint = self.decisions.model.endpoints.get(key)?;
+        let endpoint = self.state.model.endpoints.get(key)?;
         Some(EndpointView {
             key: key.clone(),
             id: self.registry.endpoint(key)?,
             endpoint: endpoint.clone(),
-            connection: self.decisions.connections.get(key)?.clone(),
+            connection: self.state.connections.get(key)?.clone(),
             backends: self
-                .decisions
+                .state
                 .model
                 .resources
                 .get(&endpoint.resource)
@@ -296,7 +296,7 @@ impl View {
     }
 
     fn resource_view(&self, key: &Key, servers: &Servers<'_>) -> Option<ResourceView> {
-        let resource = self.decisions.model.resources.get(key)?;
+        let resource = self.state.model.resources.get(key)?;
         Some(ResourceView {
             key: key.clone(),
             id: self.registry.resource(key)?,
@@ -307,17 +307,17 @@ impl View {
                 .index
                 .bound_to(key)
                 .filter(|name| {
-                    let endpoint = self.decisions.model.endpoints.get(name);
-                    endpoint.is_some_and(|endpoint| !self.decisions.model.is_left(name, endpoint))
+                    let endpoint = self.state.model.endpoints.get(name);
+                    endpoint.is_some_and(|endpoint| !self.state.model.is_left(name, endpoint))
                 })
-                .filter_map(|name| Some((name.clone(), self.decisions.connections.get(name)?.state)))
+                .filter_map(|name| Some((name.clone(), self.state.connections.get(name)?.state)))
                 .collect(),
             shares_backends_with: servers.shared_by(key, resource),
         })
     }
 
     fn vnet_view(&self, key: &Key, vnet: &Vnet) -> VnetView {
-        let model = &self.decisions.model;
+        let model = &self.state.model;
         let attachment = self.host.attachments.iter().find(|attachment| attachment.vnet == *key);
         let state = |peer: &Key| match model.vnets.get(peer) {
             Some(other) if other.peerings.contains(key) => PeeringState::Connected,
@@ -405,7 +405,7 @@ pub struct ServerView {
 impl View {
     /// Every server of every resource.
     pub fn servers(&self) -> impl Iterator<Item = ServerView> {
-        let resources = self.decisions.model.resources.iter();
+        let resources = self.state.model.resources.iter();
         let targets = resources.flat_map(|(key, resource)| resource.targets.iter().map(move |target| (key, target)));
         targets.flat_map(move |(key, target)| {
             target.backends.iter().map(move |backend| ServerView {
@@ -461,9 +461,9 @@ const KEPT: usize = 16;
 
 /// What callers saw of one view: a caller that asks again and again has it filtered once.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<Vec<(Subject, View)>>);
+pub(super) struct ViewCache(Mutex<Vec<(Subject, View)>>);
 
-impl Seen {
+impl ViewCache {
     pub(super) fn of(&self, subject: &Subject, filter: impl FnOnce() -> View) -> View {
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, view)) = kept().iter().find(|(one, _)| one == subject) {

@@ -4,26 +4,27 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::listen::ListenError;
-use crate::cli::{Cleaned, Exit, Failure, RestoreOptions, RunOptions};
+use crate::cli::{self, Cleaned, Exit, RestoreOptions, RunOptions};
 use crate::config;
+use crate::control::codec::{Durable, StateStore as _};
 use crate::control::difference;
-use crate::control::restore::{Now, Restoration, Wanted};
-use crate::control::state::{DecisionStore as _, Durable};
+use crate::control::restore::{Now, Restoration, RestoreRequest};
 use crate::host::{self, Host};
-use crate::interface::{Applied, ObjectChange, Plan, PlannedStep, Restored, Undone};
+use crate::model;
 use crate::model::Caller;
 use crate::model::HostConfig;
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::ErrorKind;
 use crate::snapshot::topology::AddressInUse;
 use crate::store::StoreError;
 use crate::store::sqlite::{self, look};
+use crate::types::{Applied, ObjectChange, Plan, PlannedStep, Restored, Undone};
 
 /// What a start would do, whether or not a daemon runs: nothing is made, held or written.
 ///
 /// # Errors
 /// The file, the state or this host does not permit a start.
-pub fn plan(options: &RunOptions) -> Result<Plan, Failure> {
-    let loaded = config::load(&options.config).map_err(|report| Failure::bad_config(&report))?;
+pub fn plan(options: &RunOptions) -> Result<Plan, cli::Error> {
+    let loaded = config::load(&options.config).map_err(|report| cli::Error::bad_config(&report))?;
     let broken = |error: anyhow::Error| failure(&error);
     let host = &loaded.host;
     let found = if host.state.exists() { look(&host.state).map_err(|error| broken(error.into()))? } else { None };
@@ -62,20 +63,20 @@ pub fn clean(run_directory: &Path) -> anyhow::Result<Cleaned> {
 /// The backup cannot be read or does not fit, a daemon lives, or `agree` refused. The state is as it was.
 pub fn restore(
     options: &RestoreOptions,
-    agree: &mut dyn FnMut(&Restored) -> Result<(), Failure>,
-) -> Result<Restored, Failure> {
+    agree: &mut dyn FnMut(&Restored) -> Result<(), cli::Error>,
+) -> Result<Restored, cli::Error> {
     let failed = |error: StoreError| failure(&error.into());
     let broken = |error: std::io::Error| failure(&error.into());
     let mut held = sqlite::Restoration::begin(&options.file, &options.state).map_err(|error| {
         if matches!(error, StoreError::Damaged { .. }) {
-            return Failure::new(Exit::Failed, error.to_string()).with_remedy("choose another backup");
+            return cli::Error::new(Exit::Failed, error.to_string()).with_remedy("choose another backup");
         }
         failed(error)
     })?;
     let backup = Durable::new(Arc::new(held.backup().map_err(failed)?));
     let uid = rustix::process::getuid().as_raw();
     let name = std::env::var("USER").unwrap_or_else(|_| format!("uid:{uid}"));
-    let wanted = Wanted {
+    let wanted = RestoreRequest {
         format: backup.format().map_err(broken)?,
         backup: backup.load().map_err(broken)?.unwrap_or_default(),
         now: replaced(&mut held),
@@ -115,8 +116,8 @@ pub fn restore(
 fn replaced(held: &mut sqlite::Restoration) -> Now {
     let load = |found| -> std::io::Result<Now> {
         let store = Durable::new(Arc::new(found));
-        let (format, decisions) = (store.format()?, store.load()?);
-        Ok(Now::Known(Box::new(decisions.unwrap_or_default()), format))
+        let (format, state) = (store.format()?, store.load()?);
+        Ok(Now::Known(Box::new(state.unwrap_or_default()), format))
     };
     match held.replaced() {
         Ok(None) => Now::Nothing,
@@ -137,14 +138,14 @@ fn described(replaced: &sqlite::Replaced) -> String {
     }
 }
 
-fn refused(refusal: &Refusal) -> Failure {
-    let exit = if refusal.kind == Kind::Conflict { Exit::Conflict } else { Exit::Failed };
-    let message = Refusal { remedy: "".into(), ..refusal.clone() };
-    Failure::new(exit, message.to_string()).with_remedy(refusal.remedy.to_string())
+fn refused(refusal: &model::Error) -> cli::Error {
+    let exit = if refusal.kind == ErrorKind::Conflict { Exit::Conflict } else { Exit::Failed };
+    let message = model::Error { remedy: "".into(), ..refusal.clone() };
+    cli::Error::new(exit, message.to_string()).with_remedy(refusal.remedy.to_string())
 }
 
 /// How the process ends on `error`: with a code of its own where somebody else has what it needs.
-pub(super) fn failure(error: &anyhow::Error) -> Failure {
+pub(super) fn failure(error: &anyhow::Error) -> cli::Error {
     let held = matches!(error.downcast_ref(), Some(StoreError::Held(_)));
     let listened = matches!(error.downcast_ref(), Some(ListenError::Running(_) | ListenError::AddressInUse(_)));
     let exit = if held || listened || error.is::<host::InUse>() || error.is::<AddressInUse>() {
@@ -152,7 +153,7 @@ pub(super) fn failure(error: &anyhow::Error) -> Failure {
     } else {
         Exit::Failed
     };
-    let failure = Failure::new(exit, format!("{error:#}"));
+    let failure = cli::Error::new(exit, format!("{error:#}"));
     match error.downcast_ref().and_then(StoreError::remedy) {
         Some(remedy) => failure.with_remedy(remedy),
         None => failure,

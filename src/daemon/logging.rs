@@ -6,7 +6,7 @@ use std::panic::PanicHookInfo;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::cli::{Failure, shows_colours};
+use crate::cli::{Error, shows_colours};
 use crate::observe::log_writer::{LogCounts, LogQueue};
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -53,7 +53,7 @@ pub(super) fn flush() -> bool {
 }
 
 /// The failure that the daemon ends with, without its text where nobody takes it: the process must end.
-pub(super) fn last_word(mut failure: Failure) -> Failure {
+pub(super) fn last_word(mut failure: Error) -> Error {
     if !(flush() && stderr_takes_more()) {
         failure.message.clear();
     }

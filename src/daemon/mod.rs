@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use crate::api::listen::{self, ControlSocket};
 use crate::api::{self, ApiState, HostFacts, Shortcoming};
-use crate::cli::{Exit, Failure, RunOptions};
+use crate::cli::{self, Exit, RunOptions};
 use crate::config::{self, Problem};
-use crate::control::state::{DecisionStore, Durable};
+use crate::control::codec::{Durable, StateStore};
 use crate::control::{ControlPlane, Prepared, Setup};
 use crate::dataplane::io::tun::{self};
 use crate::dataplane::pace::Moment;
@@ -20,9 +20,10 @@ use crate::dataplane::record::RecordRing;
 use crate::dns::registry::ResolverRegistry;
 use crate::host::Host;
 use crate::host::netns::Namespace;
-use crate::model::decisions::Decisions;
-use crate::model::refusal::{Kind, Refusal};
+use crate::model;
+use crate::model::error::ErrorKind;
 use crate::model::rules::Violation;
+use crate::model::state::ControlState;
 use crate::model::{ApiListener, HostConfig, Key, Model};
 use crate::model::{Bootstrap, Caller, rules};
 use crate::observe::Observer;
@@ -59,7 +60,7 @@ mod checks;
 mod resolvers;
 
 /// This host as the control plane sees it.
-mod host_port;
+mod host_sink;
 
 /// Namespaces that are deleted or made anew.
 mod namespaces;
@@ -75,7 +76,7 @@ mod tasks;
 
 use crate::observe::hooks::HookCounts;
 use checks::NetnsConnector;
-use host_port::HostPort;
+use host_sink::HostSink;
 pub use local::{clean, plan, restore};
 use local::{failure, run_directory};
 use on_request::Hook;
@@ -87,15 +88,15 @@ use worker_pool::{WorkerPool, now};
 ///
 /// # Errors
 /// It cannot start, or lost what it cannot go on without.
-pub fn run(options: &RunOptions) -> Result<(), Failure> {
-    let loaded = config::load(&options.config).map_err(|report| Failure::bad_config(&report))?;
+pub fn run(options: &RunOptions) -> Result<(), cli::Error> {
+    let loaded = config::load(&options.config).map_err(|report| cli::Error::bad_config(&report))?;
     logging::start().map_err(|error| failure(&error))?;
     run_file(options, loaded).map_err(logging::last_word)?;
     logging::flush();
     Ok(())
 }
 
-fn run_file(options: &RunOptions, loaded: config::Loaded) -> Result<(), Failure> {
+fn run_file(options: &RunOptions, loaded: config::Loaded) -> Result<(), cli::Error> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -110,8 +111,8 @@ fn prepare(
     options: &RunOptions,
     host: &HostConfig,
     file: Model,
-    (store, found): (Durable, Option<Decisions>),
-) -> Result<Prepared, Failure> {
+    (store, found): (Durable, Option<ControlState>),
+) -> Result<Prepared, cli::Error> {
     let mut host = host.clone();
     allow_by_default(&mut host, &file).map_err(|error| failure(&error))?;
     let namespaces = host
@@ -136,12 +137,12 @@ fn prepare(
         validate: check,
         link_key: worker_pool::link_key().map_err(|error| failure(&error))?,
     };
-    let store: Box<dyn DecisionStore> = Box::new(store);
+    let store: Box<dyn StateStore> = Box::new(store);
     #[cfg(debug_assertions)]
     let store = planted::with_panic(store);
     Prepared::new(setup, found, store).map_err(|refusal| {
-        let exit = if refusal.kind == Kind::Invalid { Exit::BadConfig } else { Exit::Failed };
-        Failure::new(exit, refusal.to_string())
+        let exit = if refusal.kind == ErrorKind::Invalid { Exit::BadConfig } else { Exit::Failed };
+        cli::Error::new(exit, refusal.to_string())
     })
 }
 
@@ -205,7 +206,7 @@ fn assemble(
     let vnets = topology.attachments.iter().map(|attachment| attachment.vnet.clone());
     let doors = NetnsConnector(vnets.zip(host.namespaces()).collect());
     let places = doors.0.clone();
-    let host = Arc::new(HostPort { host: Mutex::new(Some(host)), places, on_request });
+    let host = Arc::new(HostSink { host: Mutex::new(Some(host)), places, on_request });
 
     let (stop, stopped) = watch::channel(false);
     let began = now();
@@ -298,13 +299,13 @@ fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
 }
 
 /// A document of any author, by the rules of the configuration file.
-fn parse_document(name: &str, body: &crate::interface::Body, live: &Model) -> Result<(Model, Vec<String>), Refusal> {
-    use crate::interface::Body;
+fn parse_document(name: &str, body: &crate::types::Body, live: &Model) -> Result<(Model, Vec<String>), model::Error> {
+    use crate::types::Body;
     let document = match body {
         Body::Text(text) => config::parse_document(text, name, live),
         Body::Tables(tables) => config::parse_tables(tables, name, live),
     };
-    let document = document.map_err(|report| Refusal::from(&report))?;
+    let document = document.map_err(|report| model::Error::from(&report))?;
     Ok((document.model, document.warnings.iter().map(Problem::in_one_line).collect()))
 }
 
@@ -317,7 +318,7 @@ struct Service<'a> {
     options: &'a RunOptions,
     facts: HostFacts,
     worker_pool: &'a WorkerPool,
-    host: Arc<HostPort>,
+    host: Arc<HostSink>,
     paths: Paths,
     doors: NetnsConnector,
     store: Arc<SqliteStore>,
@@ -388,7 +389,7 @@ fn serve(
         tasks::spawn("the audit log", stop, api::keep_audit(Arc::clone(control)));
         let view = control.view();
         tracing::info!(
-            endpoints = view.decisions.model.endpoints.len(),
+            endpoints = view.state.model.endpoints.len(),
             workers = service.worker_pool.counters.len(),
             "ready"
         );

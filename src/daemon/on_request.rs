@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::control::state::Record;
+use crate::control::codec::Record;
 use crate::model::text::visible;
 use crate::observe::hooks::HookCounts;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -68,7 +68,7 @@ impl Running {
 
 /// How a run ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Ended {
+enum HookResult {
     Well,
     Badly(String),
     NotStarted(String),
@@ -114,16 +114,16 @@ fn serve(words: &[String], requests: &Mutex<Receiver<Record>>, counts: &HookCoun
         let Ok(request) = next else { return };
         let object = &request.object;
         let count = match run(words, &request, LIMIT, running) {
-            Ended::Well => &counts.done,
-            Ended::Badly(how) => {
+            HookResult::Well => &counts.done,
+            HookResult::Badly(how) => {
                 tracing::error!(request = object, program = words.first(), "on_request failed: {how}");
                 &counts.failed
             }
-            Ended::NotStarted(why) => {
+            HookResult::NotStarted(why) => {
                 tracing::error!(request = object, program = words.first(), "on_request cannot be started: {why}");
                 &counts.not_started
             }
-            Ended::Late => {
+            HookResult::Late => {
                 tracing::error!(request = object, program = words.first(), "on_request was killed after {LIMIT:?}");
                 &counts.late
             }
@@ -133,8 +133,8 @@ fn serve(words: &[String], requests: &Mutex<Receiver<Record>>, counts: &HookCoun
 }
 
 /// Runs `words` for `request`, at most for `limit`.
-fn run(words: &[String], request: &Record, limit: Duration, running: &Running) -> Ended {
-    let [program, arguments @ ..] = words else { return Ended::Well };
+fn run(words: &[String], request: &Record, limit: Duration, running: &Running) -> HookResult {
+    let [program, arguments @ ..] = words else { return HookResult::Well };
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     let name = request.object.rsplit_once(' ').map_or(request.object.as_str(), |(_, name)| name);
@@ -144,13 +144,13 @@ fn run(words: &[String], request: &Record, limit: Duration, running: &Running) -
     command.env("PRIVLINK_MESSAGE", &*visible(&request.detail));
     command.env("PRIVLINK_LINK", request.link.unwrap_or_default().to_string());
     match running.start(&mut command) {
-        Ok(mut child) => ended(&mut child, limit, running).unwrap_or_else(|error| Ended::Badly(error.to_string())),
-        Err(error) => Ended::NotStarted(error.to_string()),
+        Ok(mut child) => ended(&mut child, limit, running).unwrap_or_else(|error| HookResult::Badly(error.to_string())),
+        Err(error) => HookResult::NotStarted(error.to_string()),
     }
 }
 
 /// Waits for `child` and kills its process group when `limit` is over.
-fn ended(child: &mut Child, limit: Duration, running: &Running) -> io::Result<Ended> {
+fn ended(child: &mut Child, limit: Duration, running: &Running) -> io::Result<HookResult> {
     let pid = Pid::from_child(child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
     let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
@@ -167,9 +167,9 @@ fn ended(child: &mut Child, limit: Duration, running: &Running) -> io::Result<En
     running.forget(pid);
     let status = child.wait()?;
     Ok(match (in_time, status.success()) {
-        (false, _) => Ended::Late,
-        (true, true) => Ended::Well,
-        (true, false) => Ended::Badly(status.to_string()),
+        (false, _) => HookResult::Late,
+        (true, true) => HookResult::Well,
+        (true, false) => HookResult::Badly(status.to_string()),
     })
 }
 
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    fn shell(script: &str, limit: Duration) -> Ended {
+    fn shell(script: &str, limit: Duration) -> HookResult {
         run(&["sh", "-c", script].map(str::to_owned), &request(), limit, &Running::default())
     }
 
@@ -195,7 +195,7 @@ mod tests {
     fn a_run_knows_the_request() {
         let script = "test \"$PRIVLINK_CONNECTION $PRIVLINK_REQUESTER $PRIVLINK_MESSAGE $PRIVLINK_LINK\" = \
                       'default/orders uid:1000 ticket 4711 7'";
-        assert_eq!(shell(script, LIMIT), Ended::Well);
+        assert_eq!(shell(script, LIMIT), HookResult::Well);
     }
 
     #[test]
@@ -203,21 +203,24 @@ mod tests {
         let mut odd = request();
         odd.detail = "ticket\0 4711\u{1b}[2K\n".to_owned();
         let script = "test \"$PRIVLINK_MESSAGE\" = 'ticket\\u{0} 4711\\u{1b}[2K\\n'";
-        assert_eq!(run(&["sh", "-c", script].map(str::to_owned), &odd, LIMIT, &Running::default()), Ended::Well);
+        assert_eq!(run(&["sh", "-c", script].map(str::to_owned), &odd, LIMIT, &Running::default()), HookResult::Well);
     }
 
     #[test]
     fn a_run_that_fails_or_hangs_is_told_apart() {
-        assert_eq!(shell("exit 3", LIMIT), Ended::Badly("exit status: 3".to_owned()));
+        assert_eq!(shell("exit 3", LIMIT), HookResult::Badly("exit status: 3".to_owned()));
         let missing = run(&["/nonexistent/program".to_owned()], &request(), LIMIT, &Running::default());
-        assert!(matches!(missing, Ended::NotStarted(_)), "{missing:?}");
+        assert!(matches!(missing, HookResult::NotStarted(_)), "{missing:?}");
         // What it has started goes with it: the pipe that all of them hold is closed.
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 1000 & sleep 1000"]).stdout(writer).process_group(0);
         let mut child = command.spawn().expect("spawned");
         drop(command);
-        assert_eq!(ended(&mut child, Duration::from_millis(50), &Running::default()).expect("waited"), Ended::Late);
+        assert_eq!(
+            ended(&mut child, Duration::from_millis(50), &Running::default()).expect("waited"),
+            HookResult::Late
+        );
         io::copy(&mut reader, &mut io::sink()).expect("the last writer is gone");
     }
     #[test]
@@ -231,10 +234,10 @@ mod tests {
         io::Read::read_exact(&mut reader, &mut [0]).expect("it runs");
         running.end();
         assert!(
-            matches!(ended(&mut child, LIMIT, &running).expect("waited"), Ended::Badly(how) if how.contains("signal: 9"))
+            matches!(ended(&mut child, LIMIT, &running).expect("waited"), HookResult::Badly(how) if how.contains("signal: 9"))
         );
         io::copy(&mut reader, &mut io::sink()).expect("what it has started is gone, too");
         let late = run(&["true".to_owned()], &request(), LIMIT, &running);
-        assert_eq!(late, Ended::NotStarted("the daemon ends".to_owned()));
+        assert_eq!(late, HookResult::NotStarted("the daemon ends".to_owned()));
     }
 }

@@ -4,12 +4,12 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::control::state::{Change, DecisionStore};
-use crate::model::decisions::Decisions;
+use crate::control::codec::{Change, StateStore};
+use crate::model::state::ControlState;
 use crate::store::Store;
 
 /// `store`, with the panic where one is asked for.
-pub(super) fn with_panic(store: Box<dyn DecisionStore>) -> Box<dyn DecisionStore> {
+pub(super) fn with_panic(store: Box<dyn StateStore>) -> Box<dyn StateStore> {
     match std::env::var("PRIVLINK_TEST_PANIC") {
         Ok(action) => Box::new(Panicking { store, action }),
         Err(_) => store,
@@ -18,17 +18,17 @@ pub(super) fn with_panic(store: Box<dyn DecisionStore>) -> Box<dyn DecisionStore
 
 #[derive(Debug)]
 struct Panicking {
-    store: Box<dyn DecisionStore>,
+    store: Box<dyn StateStore>,
     action: String,
 }
 
-impl DecisionStore for Panicking {
+impl StateStore for Panicking {
     fn commit(&mut self, change: &Change<'_>) -> io::Result<()> {
         assert!(change.records.iter().all(|record| record.action != self.action), "planted");
         self.store.commit(change)
     }
 
-    fn load(&self) -> io::Result<Option<Decisions>> {
+    fn load(&self) -> io::Result<Option<ControlState>> {
         self.store.load()
     }
 

@@ -9,7 +9,7 @@ use crate::compile::lint;
 use crate::config;
 use crate::control::{ApplyFile, ControlPlane, Report};
 use crate::model::Caller;
-use crate::model::decisions::DAEMON;
+use crate::model::state::DAEMON;
 use crate::observe::Observer;
 use crate::observe::reloads::LastReload;
 
@@ -72,6 +72,6 @@ pub(super) fn surprises(control: &ControlPlane, report: &Report) -> Vec<String> 
         return Vec::new();
     }
     let view = control.view();
-    let found = lint::lint(&view.decisions, &view.dns).into_iter();
+    let found = lint::lint(&view.state, &view.dns).into_iter();
     found.filter(|surprise| surprise.concerns(&changed)).map(|surprise| surprise.to_string()).collect()
 }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::cli::Exit;
-use crate::control::ports;
+use crate::control::sinks;
 use crate::dataplane::counters::WorkerCounters;
 use crate::dataplane::handoff::Shared;
 use crate::dataplane::io::tun::{TunQueue, TunReader, TunWriter};
@@ -30,7 +30,7 @@ const BROKEN: Duration = Duration::from_secs(2);
 
 /// The workers' threads and everyone's ways to reach them.
 pub(super) struct WorkerPool {
-    pub(super) port: Arc<WorkersPort>,
+    pub(super) port: Arc<WorkersSink>,
     pub(super) counters: Vec<Arc<WorkerCounters>>,
     pub(super) mailboxes: Vec<Mailbox>,
     notifiers: Vec<Arc<dyn Fn() + Send + Sync>>,
@@ -57,7 +57,7 @@ impl WorkerPool {
         let known: Vec<Arc<OnceLock<Thread>>> = (0..workers).map(|_| Arc::default()).collect();
         let mut devices: Vec<_> = devices.into_iter().map(Vec::into_iter).collect();
         let mut worker_pool = Self {
-            port: Arc::new(WorkersPort { publisher: Publisher::new(), threads: Vec::new() }),
+            port: Arc::new(WorkersSink { publisher: Publisher::new(), threads: Vec::new() }),
             counters: Vec::new(),
             mailboxes: Vec::new(),
             notifiers,
@@ -90,7 +90,7 @@ impl WorkerPool {
             })?;
             worker_pool.threads.push(thread);
         }
-        worker_pool.port = Arc::new(WorkersPort { publisher, threads: known });
+        worker_pool.port = Arc::new(WorkersSink { publisher, threads: known });
         Ok(worker_pool)
     }
 
@@ -132,13 +132,13 @@ impl Drop for ExitGuard {
 }
 
 /// The packet path as the control plane sees it.
-pub(super) struct WorkersPort {
+pub(super) struct WorkersSink {
     pub(super) publisher: Publisher,
     /// The workers' threads, once they run.
     threads: Vec<Arc<OnceLock<Thread>>>,
 }
 
-impl ports::Workers for WorkersPort {
+impl sinks::Workers for WorkersSink {
     fn publish(&self, snapshot: Snapshot, limit: Duration) -> anyhow::Result<()> {
         self.publisher.publish(snapshot);
         let thread = |worker: usize| self.threads.get(worker)?.get();

@@ -22,7 +22,7 @@ const AT_ONCE: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamProbe {
     /// Nobody could be asked, and why.
-    Untold(String),
+    Unknown(String),
     /// There is no such name, and none below it (RFC 8020 §2).
     Absent(IpAddr),
     /// The name is there; with these records of the type, or none.
@@ -40,7 +40,7 @@ pub(super) async fn asked(
     let one = |(name, kind): (Name, RecordType)| async move {
         match timeout_at(until.into(), resolver.upstream().ask(&Key::of(&name, kind))).await {
             Ok((found, _)) => judged(plan, (&name, kind), &found),
-            Err(_) => UpstreamProbe::Untold("no answer in time".to_owned()),
+            Err(_) => UpstreamProbe::Unknown("no answer in time".to_owned()),
         }
     };
     stream::iter(questions).map(one).buffered(AT_ONCE).collect().await
@@ -49,10 +49,10 @@ pub(super) async fn asked(
 fn judged(plan: &ResolverPlan, question: (&Name, RecordType), found: &Found) -> UpstreamProbe {
     let Some(server) = found.server else {
         let words = found.why.as_ref().map_or("no answer", |(_, words)| words.trim_start_matches("privlink: "));
-        return UpstreamProbe::Untold(words.to_owned());
+        return UpstreamProbe::Unknown(words.to_owned());
     };
     if repeats(plan, question, found) {
-        return UpstreamProbe::Untold(format!("{server} repeats what this resolver says"));
+        return UpstreamProbe::Unknown(format!("{server} repeats what this resolver says"));
     }
     let of_kind = |record: &&Record| record.record_type() == question.1;
     if found.code == ResponseCode::NXDomain {
@@ -60,7 +60,7 @@ fn judged(plan: &ResolverPlan, question: (&Name, RecordType), found: &Found) -> 
     } else if found.code == ResponseCode::NoError {
         UpstreamProbe::There(server, found.records.iter().filter(of_kind).map(RecordText::new).collect())
     } else {
-        UpstreamProbe::Untold(format!("{server} says {}", found.code))
+        UpstreamProbe::Unknown(format!("{server} says {}", found.code))
     }
 }
 

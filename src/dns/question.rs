@@ -5,7 +5,7 @@ use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 
 /// What a datagram or a message of a stream turns out to be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Arrival<'a> {
+pub(super) enum ParsedQuery<'a> {
     /// One question.
     Question(Question<'a>),
     /// Somebody asks, but not so that it can be answered.
@@ -67,20 +67,20 @@ const LONGEST_NAME: usize = 255;
 const OPT: u16 = 41;
 
 /// Reads one message.
-pub(super) fn read(message: &[u8]) -> Arrival<'_> {
+pub(super) fn read(message: &[u8]) -> ParsedQuery<'_> {
     let Some(&[id0, id1, flags, more, ..]) = message.first_chunk::<HEADER>().map(|header| &header[..]) else {
-        return Arrival::NoQuery;
+        return ParsedQuery::NoQuery;
     };
     if flags & 0x80 != 0 {
-        return Arrival::NoQuery;
+        return ParsedQuery::NoQuery;
     }
     let id = u16::from_be_bytes([id0, id1]);
-    let unfit = |code| Arrival::Unfit(Unfit { id, operation: flags & 0x79, code });
+    let unfit = |code| ParsedQuery::Unfit(Unfit { id, operation: flags & 0x79, code });
     if flags & 0x78 != 0 {
         return unfit(NOT_IMPLEMENTED);
     }
     match sections(message) {
-        Some((section, edns)) => Arrival::Question(Question {
+        Some((section, edns)) => ParsedQuery::Question(Question {
             id,
             recursion_desired: flags & 0x01 != 0,
             checking_disabled: more & 0x10 != 0,

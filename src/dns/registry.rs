@@ -25,12 +25,12 @@ pub struct ResolverRegistry(Mutex<BTreeMap<String, Place>>);
 #[derive(Default)]
 struct Place {
     counters: Arc<Counters>,
-    door: Option<mpsc::Sender<Ask>>,
+    door: Option<mpsc::Sender<PendingQuery>>,
 }
 
 /// What is asked, and who wants to know.
 #[derive(Debug)]
-pub struct Ask(DnsQuery);
+pub struct PendingQuery(DnsQuery);
 
 #[derive(Debug)]
 enum DnsQuery {
@@ -76,7 +76,7 @@ impl ResolverRegistry {
     }
 
     /// What the resolver of `vnet` is asked by; the one that was there before is not any more.
-    pub fn open(&self, vnet: &str) -> mpsc::Receiver<Ask> {
+    pub fn open(&self, vnet: &str) -> mpsc::Receiver<PendingQuery> {
         let (door, asks) = mpsc::channel(WAITING);
         self.places().entry(vnet.to_owned()).or_default().door = Some(door);
         asks
@@ -112,7 +112,7 @@ impl ResolverRegistry {
 
     fn hand(&self, vnet: &str, wish: DnsQuery) -> Result<(), QueryError> {
         let door = self.places().get(vnet).and_then(|place| place.door.clone()).ok_or(QueryError::Silent)?;
-        door.try_send(Ask(wish)).map_err(|_| QueryError::Silent)
+        door.try_send(PendingQuery(wish)).map_err(|_| QueryError::Silent)
     }
 
     fn places(&self) -> MutexGuard<'_, BTreeMap<String, Place>> {
@@ -122,7 +122,7 @@ impl ResolverRegistry {
 
 impl fmt::Debug for ResolverRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Desk").field(&self.places().keys()).finish()
+        f.debug_tuple("ResolverRegistry").field(&self.places().keys()).finish()
     }
 }
 
@@ -133,7 +133,7 @@ fn question(name: &str, kind: &str) -> Result<(Name, RecordType), QueryError> {
     if matches!(u16::from(kind), 0 | 41 | 128..=255) { Err(QueryError::Kind) } else { Ok((name, kind)) }
 }
 
-impl Ask {
+impl PendingQuery {
     /// Does what is asked, and tells. Whoever asked may have gone.
     pub(super) async fn served(self, resolver: &Resolver) {
         match self.0 {

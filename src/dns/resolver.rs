@@ -14,7 +14,7 @@ use super::cache::Cache;
 use super::clock;
 use super::counters::{Counters, Source, Unanswered};
 use super::message::{Answer, BAD_VERSION, Transport, write_unfit};
-use super::question::{Arrival, FORMAT_ERROR, Key, NOT_IMPLEMENTED, Question, read};
+use super::question::{FORMAT_ERROR, Key, NOT_IMPLEMENTED, ParsedQuery, Question, read};
 use super::upstream::{Upstream, target_of};
 use crate::snapshot::dns::{DnsPlan, ResolverPlan};
 
@@ -167,13 +167,13 @@ impl Resolver {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let question = match read(message) {
-            Arrival::Question(question) => question,
-            Arrival::Unfit(unfit) => {
+            ParsedQuery::Question(question) => question,
+            ParsedQuery::Unfit(unfit) => {
                 write_unfit(unfit, out);
                 self.counters.answered(Source::Refused, unfit.code);
                 return Outcome::Answered;
             }
-            Arrival::NoQuery => {
+            ParsedQuery::NoQuery => {
                 self.counters.dropped(Unanswered::NoQuery);
                 return Outcome::Silence;
             }
@@ -206,7 +206,7 @@ impl Resolver {
             Outcome::Silence => return None,
             Outcome::Later => {}
         }
-        let Arrival::Question(question) = read(message) else { return None };
+        let ParsedQuery::Question(question) = read(message) else { return None };
         let key = Key::new(question.name(), question.kind());
         let (reply, hops) = self.resolve(&plan, &key).await;
         let now = clock();

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::counters::Unanswered;
 use super::message::Transport;
-use super::registry::Ask;
+use super::registry::PendingQuery;
 use super::resolver::{Outcome, Resolver};
 use super::{PORT, clock};
 
@@ -45,7 +45,7 @@ const BETWEEN: Duration = Duration::from_millis(100);
 /// An address cannot be bound.
 pub fn serve(
     resolver: &Arc<Resolver>,
-    mut asks: mpsc::Receiver<Ask>,
+    mut asks: mpsc::Receiver<PendingQuery>,
     mut stop: oneshot::Receiver<()>,
     listening: impl FnOnce(),
 ) -> anyhow::Result<()> {

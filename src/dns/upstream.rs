@@ -31,7 +31,7 @@ const NO_REACHABLE_AUTHORITY: u16 = 22;
 const NOT_AUTHORITATIVE: u16 = 20;
 
 /// How long one server may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A server that was silent is asked last for so long.
 const AVOIDED: Duration = Duration::from_secs(10);
@@ -122,7 +122,7 @@ impl Upstream {
     }
 
     async fn exchange(&self, key: &Key) -> Arc<Found> {
-        let Ok(_socket) = timeout(PATIENCE, self.sockets.acquire()).await else {
+        let Ok(_socket) = timeout(UPSTREAM_TIMEOUT, self.sockets.acquire()).await else {
             return failed(ResponseCode::ServFail, "too many questions are with the upstream");
         };
         if self.servers.is_empty() {
@@ -262,9 +262,9 @@ impl Server {
     async fn ask(&self, key: &Key) -> io::Result<Message> {
         let question = Asked::new(key)?;
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
-        match timeout(PATIENCE, question.by_datagram(self.address)).await.map_err(late)?? {
+        match timeout(UPSTREAM_TIMEOUT, question.by_datagram(self.address)).await.map_err(late)?? {
             Some(message) => Ok(message),
-            None => timeout(PATIENCE, question.by_stream(self.address)).await.map_err(late)?,
+            None => timeout(UPSTREAM_TIMEOUT, question.by_stream(self.address)).await.map_err(late)?,
         }
     }
 }

@@ -47,7 +47,7 @@ const COUNTED: Duration = Duration::from_secs(3);
 
 /// What is looked after now.
 #[derive(Debug, Default)]
-struct Watch {
+struct ServerWatcher {
     checks: BTreeMap<Server, Checked>,
     /// When the time of those that are to empty is over.
     emptying: BTreeMap<Server, (Instant, Duration)>,
@@ -73,12 +73,12 @@ pub type Usage = Box<dyn Fn(IpAddr) -> u64 + Send + Sync>;
 pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Usage) {
     let (findings, mut found) = mpsc::channel::<Finding>(64);
     let mut epochs = control.epochs();
-    let (mut tasks, mut watch, mut told) = (JoinSet::new(), Watch::default(), Health::default());
+    let (mut tasks, mut watch, mut told) = (JoinSet::new(), ServerWatcher::default(), Health::default());
     let (mut followed, mut moved) = (None, true);
     loop {
         let view = control.view();
         if followed != Some(view.epoch) {
-            let model = &view.decisions.model;
+            let model = &view.state.model;
             watch.follow(
                 model,
                 Instant::now(),
@@ -134,7 +134,7 @@ async fn repeat(probe: Arc<dyn Probe>, vnet: Key, server: Server, check: HealthC
     }
 }
 
-impl Watch {
+impl ServerWatcher {
     /// Looks after what `model` names from now on: what is asked for anew begins well.
     fn follow(
         &mut self,

@@ -42,7 +42,7 @@ fn server() -> Server {
     Server::of(&key("orders-db"), target, &target.backends[0])
 }
 
-/// What [`Watch::follow`] starts, and never ends by itself.
+/// What [`ServerWatcher::follow`] starts, and never ends by itself.
 fn idle(_: &Key, _: &Server, _: HealthCheck) -> AbortHandle {
     tokio::spawn(std::future::pending::<()>()).abort_handle()
 }
@@ -63,7 +63,7 @@ async fn a_check_that_hangs_fails_after_its_timeout_and_the_next_comes_after_the
 
 #[tokio::test]
 async fn findings_bring_a_server_down_and_new_settings_do_not_lift_it() {
-    let (mut watch, now, failed) = (Watch::default(), Instant::now(), Err("refused".to_owned()));
+    let (mut watch, now, failed) = (ServerWatcher::default(), Instant::now(), Err("refused".to_owned()));
     watch.follow(&with(None, Some(check())), now, |_, _| true, idle);
     watch.note(&server(), &check(), &failed);
     assert_eq!(watch.health(now), Health::default(), "one failure is not enough");
@@ -96,7 +96,7 @@ async fn findings_bring_a_server_down_and_new_settings_do_not_lift_it() {
 
 #[tokio::test]
 async fn a_check_of_some_ports_is_one_by_itself() {
-    let (mut watch, now, failed) = (Watch::default(), Instant::now(), Err("refused".to_owned()));
+    let (mut watch, now, failed) = (ServerWatcher::default(), Instant::now(), Err("refused".to_owned()));
     let mut model = with(None, None);
     let mut resource = model.resources.get(&key("orders-db")).expect("the resource").clone();
     let port = resource.targets[0].ports[0];
@@ -109,8 +109,9 @@ async fn a_check_of_some_ports_is_one_by_itself() {
     model.resources.insert(key("orders-db"), resource.clone());
     watch.follow(&model, now, |_, _| true, idle);
     assert_eq!(watch.checks.len(), 2);
-    let fail =
-        |watch: &mut Watch, name: &str| (0..2).for_each(|_| _ = watch.note(&server().by(name), &check(), &failed));
+    let fail = |watch: &mut ServerWatcher, name: &str| {
+        (0..2).for_each(|_| _ = watch.note(&server().by(name), &check(), &failed));
+    };
     fail(&mut watch, "admin");
     let health = watch.health(now);
     assert_eq!(health.down, BTreeSet::from([server().by("admin")]));
@@ -132,7 +133,7 @@ async fn a_check_of_some_ports_is_one_by_itself() {
 
 #[tokio::test]
 async fn a_drained_servers_time_is_counted_from_the_wish() {
-    let (mut watch, now) = (Watch::default(), Instant::now());
+    let (mut watch, now) = (ServerWatcher::default(), Instant::now());
     let after = |seconds| now + Duration::from_secs(seconds);
     let minute = with(Some(Duration::from_mins(1)), None);
     watch.follow(&minute, now, |_, _| true, idle);
@@ -152,7 +153,7 @@ async fn a_drained_servers_time_is_counted_from_the_wish() {
 
 #[test]
 fn a_retired_address_is_over_when_no_session_has_been_counted_for_a_while() {
-    let (before, mut watch, now) = (model(), Watch::default(), Instant::now());
+    let (before, mut watch, now) = (model(), ServerWatcher::default(), Instant::now());
     let mut after = before.clone();
     let mut resource = after.resources.get(&key("orders-db")).expect("the resource").clone();
     let nat = std::mem::replace(&mut resource.nat, vec![ip("10.20.99.77")])[0];

@@ -18,12 +18,12 @@ use crate::snapshot::{AttachmentId, PathMtus};
 #[derive(Clone, Debug)]
 pub struct PathWatch {
     namespaces: Vec<Namespace>,
-    wanted: Arc<Mutex<Vec<Wanted>>>,
+    wanted: Arc<Mutex<Vec<MonitoredDevice>>>,
 }
 
 /// The far ends of one attachment's packets, and what leads them to its device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Wanted {
+struct MonitoredDevice {
     device: String,
     /// Whether routes of ours lead to the device, by IPv4 and by IPv6.
     routed: [bool; 2],
@@ -31,7 +31,7 @@ struct Wanted {
     backends: Vec<IpAddr>,
 }
 
-impl Wanted {
+impl MonitoredDevice {
     fn of(plan: &AttachmentPlan, namespace: &NamespaceId, steps: &[Step]) -> Self {
         // A VNet without endpoints has no clients here, whatever its address space.
         let consumes = !plan.dedicated.is_empty() || !plan.endpoints.is_empty();
@@ -77,7 +77,7 @@ impl PathWatch {
     /// Looks for the far ends that `topology` names from now on, and for the routes among `steps`.
     pub(super) fn follow(&self, topology: &Topology, steps: &[Step]) {
         let homes = topology.attachments.iter().zip(&self.namespaces);
-        let wanted = homes.map(|(plan, home)| Wanted::of(plan, home.id(), steps)).collect();
+        let wanted = homes.map(|(plan, home)| MonitoredDevice::of(plan, home.id(), steps)).collect();
         *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
     }
 
@@ -136,10 +136,10 @@ mod tests {
             forwards: Forwards { ipv4: true, ipv6: true },
         };
         let least = |clients: &[&str], backends: &[&str]| {
-            Wanted {
+            MonitoredDevice {
                 clients: clients.iter().map(|text| text.parse().expect("a prefix")).collect(),
                 backends: backends.iter().map(|text| text.parse().expect("an address")).collect(),
-                ..Wanted::default()
+                ..MonitoredDevice::default()
             }
             .least(&survey)
         };
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(least(&["10.1.1.0/24"], &["10.20.0.2"]), Some(1_400));
         assert_eq!(least(&["10.1.1.0/24"], &[]), Some(1_500));
         assert_eq!(least(&["10.30.0.0/16"], &["192.0.2.1"]), None);
-        let own = Wanted { device: "vpn0".to_owned(), routed: [true, true], ..Wanted::default() };
+        let own = MonitoredDevice { device: "vpn0".to_owned(), routed: [true, true], ..MonitoredDevice::default() };
         assert_eq!(own.least(&survey), Some(1_400), "the device itself");
         let leads = |prefix: &str, device: &str| (prefix.parse().expect("a prefix"), device.to_owned());
         survey.ours.extend([leads("10.1.9.0/24", "vpn0"), leads("2001:db8::/64", "lan0")]);

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
-use super::decisions::Decisions;
+use super::state::ControlState;
 
 /// Bytes of what is kept at most.
 pub const KEPT_MAX: usize = 16 * 1024;
@@ -155,9 +155,9 @@ pub fn shown(text: &str) -> (Map<String, Value>, Option<Value>) {
 }
 
 /// Removes what an older release kept of bodies and this one would not; returns the resources that it concerns, in words.
-pub(crate) fn clean(decisions: &mut Decisions) -> Vec<(String, String)> {
+pub(crate) fn clean(state: &mut ControlState) -> Vec<(String, String)> {
     let mut cleaned = Vec::new();
-    let resources: Vec<_> = decisions.model.resources.iter().map(|(key, one)| (key.clone(), one.clone())).collect();
+    let resources: Vec<_> = state.model.resources.iter().map(|(key, one)| (key.clone(), one.clone())).collect();
     for (key, mut resource) in resources {
         let (body, lost) = shown(&resource.foreign);
         let lost = lost.and_then(|names| serde_json::from_value(names).ok()).unwrap_or_default();
@@ -168,7 +168,7 @@ pub(crate) fn clean(decisions: &mut Decisions) -> Vec<(String, String)> {
         resource.foreign = text;
         let lost = shown(&resource.foreign).1.map(|names| names.to_string()).unwrap_or_default();
         cleaned.push((format!("resource {key}"), format!("values not kept any more: {lost}")));
-        decisions.model.resources.insert(key, resource);
+        state.model.resources.insert(key, resource);
     }
     cleaned
 }

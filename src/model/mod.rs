@@ -37,8 +37,8 @@ pub(crate) use kinds;
 pub mod actions;
 /// The states of a connection.
 pub mod approval;
-/// What is in force, and what must be remembered of it.
-pub mod decisions;
+/// Why a command is refused.
+pub mod error;
 /// What typed resources say to their own clients.
 pub mod foreign;
 /// What may name something.
@@ -51,8 +51,6 @@ pub mod links;
 pub mod names;
 /// From a name to the thing meant.
 pub mod references;
-/// Why a command is refused.
-pub mod refusal;
 /// What every kind of object has in common.
 pub mod registry;
 /// Types of link resources.
@@ -63,6 +61,8 @@ pub mod rules;
 pub mod sentence;
 /// How the values of a spec are written.
 pub mod spelled;
+/// What is in force, and what must be remembered of it.
+pub mod state;
 /// What is text, and what is not.
 pub mod text;
 /// Bearer tokens.
@@ -100,6 +100,7 @@ pub use attachments::{AttachmentSpec, Pinned, imply_nat};
 pub use caseless::Malformed;
 pub(crate) use caseless::to_hex;
 pub use endpoint::{EndpointIp, PrivateEndpoint};
+pub use error::Error;
 pub use former::{FormerResource, FormerTarget};
 pub use health::{HealthCheck, PortCheck};
 pub use host::{ApiListener, HostConfig};

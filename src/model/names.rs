@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::decisions::{Connection, Decisions};
 use super::resource_types::Cloud;
+use super::state::{Connection, ControlState};
 use super::{APEX, DnsZone, Key, LinkResource, Model, PrivateEndpoint, RecordType, resource_types};
 
 /// Names of typed resources.
@@ -67,9 +67,9 @@ pub fn of_member(model: &Model, key: &Key, endpoint: &PrivateEndpoint, member: &
 
 /// What is told of [`of_member`] to whoever sees the endpoint: who knew no more of its resource than the ID, and was not
 /// approved yet, learns the names that follow from that ID alone.
-pub fn told(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint, member: &str) -> Vec<Fqdn> {
-    let model = &decisions.model;
-    if decisions.connections.get(key).is_none_or(Connection::tells_parts) {
+pub fn told(state: &ControlState, key: &Key, endpoint: &PrivateEndpoint, member: &str) -> Vec<Fqdn> {
+    let model = &state.model;
+    if state.connections.get(key).is_none_or(Connection::tells_parts) {
         return of_member(model, key, endpoint, member);
     }
     let kind = model.bound_kind(key, endpoint).unwrap_or_default();
@@ -117,11 +117,11 @@ pub fn grouped(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(Key
 
 /// What is told of [`grouped`], with the member and the address of each name.
 pub fn group_records<'a>(
-    decisions: &Decisions,
+    state: &ControlState,
     key: &Key,
     endpoint: &'a PrivateEndpoint,
 ) -> Vec<(Key, Fqdn, &'a str, IpAddr)> {
-    records(endpoint, |member| told(decisions, key, endpoint, member))
+    records(endpoint, |member| told(state, key, endpoint, member))
 }
 
 fn records(endpoint: &PrivateEndpoint, names: impl Fn(&str) -> Vec<Fqdn>) -> Vec<(Key, Fqdn, &str, IpAddr)> {
@@ -138,17 +138,21 @@ fn records(endpoint: &PrivateEndpoint, names: impl Fn(&str) -> Vec<Fqdn>) -> Vec
 }
 
 /// Whether a reader may see an endpoint.
-pub type Seen<'a> = &'a dyn Fn(&Key) -> bool;
+pub type IsVisible<'a> = &'a dyn Fn(&Key) -> bool;
 
 /// What endpoints that are `seen` have written into `zone` by their groups: relative names, and whose address each is.
-pub fn in_zone<'a>(decisions: &'a Decisions, zone: &Key, seen: Seen<'_>) -> BTreeMap<String, Vec<(&'a Key, IpAddr)>> {
+pub fn in_zone<'a>(
+    state: &'a ControlState,
+    zone: &Key,
+    seen: IsVisible<'_>,
+) -> BTreeMap<String, Vec<(&'a Key, IpAddr)>> {
     let mut names: BTreeMap<String, Vec<(&Key, IpAddr)>> = BTreeMap::new();
     let puts = |endpoint: &PrivateEndpoint| {
         endpoint.zone_group.as_ref().is_some_and(|group| group.zones.iter().any(|one| one.zone == *zone))
     };
-    let endpoints = decisions.model.endpoints.iter();
+    let endpoints = state.model.endpoints.iter();
     for (key, endpoint) in endpoints.filter(|(key, endpoint)| puts(endpoint) && seen(key)) {
-        for (of, name, _, ip) in group_records(decisions, key, endpoint) {
+        for (of, name, _, ip) in group_records(state, key, endpoint) {
             if of == *zone {
                 names.entry(relative(name.host(), &zone.name)).or_default().push((key, ip));
             }
@@ -159,8 +163,8 @@ pub fn in_zone<'a>(decisions: &'a Decisions, zone: &Key, seen: Seen<'_>) -> BTre
 
 /// How many record sets stand in `zone`: those that somebody wrote, those of endpoints that are `seen`, and its start of
 /// authority.
-pub fn record_sets(decisions: &Decisions, key: &Key, zone: &DnsZone, seen: Seen<'_>) -> usize {
-    let owned = in_zone(decisions, key, seen);
+pub fn record_sets(state: &ControlState, key: &Key, zone: &DnsZone, seen: IsVisible<'_>) -> usize {
+    let owned = in_zone(state, key, seen);
     let kind = |ip: &IpAddr| if ip.is_ipv4() { RecordType::A } else { RecordType::Aaaa };
     let of_endpoints = owned.iter().flat_map(|(name, all)| all.iter().map(move |(_, ip)| (&**name, kind(ip))));
     let written = zone.records.iter().map(|record| (&*record.name, record.set.data.kind()));

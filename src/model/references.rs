@@ -1,6 +1,6 @@
 //! From what a person types to the one thing meant: `name` or `group/name`, without regard to case.
 
-use super::refusal::{Kind, Refusal};
+use super::error::{Error, ErrorKind};
 use super::sentence::itself;
 use super::{DEFAULT, Key, Map, Model};
 
@@ -8,7 +8,7 @@ use super::{DEFAULT, Key, Map, Model};
 ///
 /// # Errors
 /// `NotFound`: none is called so (the nearest name is suggested), or several are (all are listed).
-pub fn resolve<'a, V>(kind: &str, reference: &str, objects: &'a Map<V>) -> Result<&'a Key, Refusal> {
+pub fn resolve<'a, V>(kind: &str, reference: &str, objects: &'a Map<V>) -> Result<&'a Key, Error> {
     resolve_seen(kind, reference, objects, &|_| true)
 }
 
@@ -21,7 +21,7 @@ pub fn resolve_seen<'a, V>(
     reference: &str,
     objects: &'a Map<V>,
     seen: &dyn Fn(&Key) -> bool,
-) -> Result<&'a Key, Refusal> {
+) -> Result<&'a Key, Error> {
     let wanted = reference.trim().to_lowercase();
     let exact = Key::try_from(wanted.clone()).ok().and_then(|key| objects.entry(&key));
     if let Some((key, _)) = exact.filter(|(key, _)| seen(key)) {
@@ -39,8 +39,8 @@ pub fn resolve_seen<'a, V>(
         _ if wanted.is_empty() || wanted.starts_with('/') => Err(absent()),
         [one] => Ok(one),
         [] => Err(absent()),
-        several => Err(Refusal::new(
-            Kind::NotFound,
+        several => Err(Error::new(
+            ErrorKind::NotFound,
             "AmbiguousReference",
             itself(format!("`{reference}` names several: {}", listed(several))),
             "name the one you mean as group/name",
@@ -57,14 +57,14 @@ pub fn check_bound(
     seen: &dyn Fn(&Key) -> bool,
     (endpoint, bound): (&Key, &Key),
     named: Option<&str>,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     let Some(named) = named else { return Ok(()) };
     let resource = resolve_seen("resource", named, &model.resources, seen)?;
     if resource == bound {
         return Ok(());
     }
-    Err(Refusal::new(
-        Kind::NotFound,
+    Err(Error::new(
+        ErrorKind::NotFound,
         "ConnectionNotFound",
         itself(format!("endpoint {endpoint} is bound to {bound}, not to {resource}")),
         "leave --resource out, or name the endpoint that you mean",
@@ -72,7 +72,7 @@ pub fn check_bound(
 }
 
 /// `candidates` are few: each costs the square of a name's length.
-pub(crate) fn unknown<'a>(kind: &str, reference: &str, candidates: impl Iterator<Item = &'a Key>) -> Refusal {
+pub(crate) fn unknown<'a>(kind: &str, reference: &str, candidates: impl Iterator<Item = &'a Key>) -> Error {
     let wanted = reference.trim().to_lowercase();
     let distance = |key: &Key| {
         edit_distance(&wanted, &key.name.to_lowercase()).min(edit_distance(&wanted, &key.to_string().to_lowercase()))
@@ -84,7 +84,7 @@ pub(crate) fn unknown<'a>(kind: &str, reference: &str, candidates: impl Iterator
         Some(_) | None => format!("`privlink {} list` shows what there is", command(kind)),
     };
     // Only what the reader sees is suggested.
-    Refusal::new(Kind::NotFound, "NotFound", itself(format!("there is no {kind} `{reference}`")), itself(remedy))
+    Error::new(ErrorKind::NotFound, "NotFound", itself(format!("there is no {kind} `{reference}`")), itself(remedy))
 }
 
 /// Objects before and after an unknown name, in the order of names, among which the one that was meant is looked for:
@@ -141,14 +141,14 @@ mod tests {
     #[test]
     fn a_part_of_a_name_is_not_the_name() {
         for reference in ["ders", "", "/", "/orders", "ing/orders"] {
-            assert_eq!(resolve("endpoint", reference, &keys()).unwrap_err().kind, Kind::NotFound, "{reference}");
+            assert_eq!(resolve("endpoint", reference, &keys()).unwrap_err().kind, ErrorKind::NotFound, "{reference}");
         }
     }
 
     #[test]
     fn an_ambiguous_name_lists_the_candidates() {
         let refusal = resolve("endpoint", "orders", &keys()).unwrap_err();
-        assert_eq!((refusal.kind, refusal.code), (Kind::NotFound, "AmbiguousReference"));
+        assert_eq!((refusal.kind, refusal.code), (ErrorKind::NotFound, "AmbiguousReference"));
         assert!(refusal.message.contains("default/orders") && refusal.message.contains("billing/Orders"), "{refusal}");
     }
 

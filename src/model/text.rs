@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::decisions::Decisions;
-use super::refusal::{Kind, Refusal};
+use super::error::{Error, ErrorKind};
 use super::registry::{self, each_kind};
 use super::sentence::itself;
+use super::state::ControlState;
 use super::{Key, Map, PrivateEndpoint};
 
 /// Whether a character is part of a text: no control character, none that separates lines or paragraphs, none that turns
@@ -51,7 +51,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 ///
 /// # Errors
 /// Names the first text that is none, by its field.
-pub(crate) fn judge(before: &Decisions, after: &Decisions, only: Option<&Key>) -> Result<(), Refusal> {
+pub(crate) fn judge(before: &ControlState, after: &ControlState, only: Option<&Key>) -> Result<(), Error> {
     let change = Change { before, only };
     change.judge::<PrivateEndpoint>(after)?;
     let connections = changed(&before.connections, &after.connections, only);
@@ -67,12 +67,12 @@ pub(crate) fn judge(before: &Decisions, after: &Decisions, only: Option<&Key>) -
 }
 
 struct Change<'a> {
-    before: &'a Decisions,
+    before: &'a ControlState,
     only: Option<&'a Key>,
 }
 
 impl Change<'_> {
-    fn judge<K: registry::Kind>(&self, after: &Decisions) -> Result<(), Refusal> {
+    fn judge<K: registry::Kind>(&self, after: &ControlState) -> Result<(), Error> {
         let before = K::map(&self.before.model);
         for (key, object) in changed(before, K::map(&after.model), self.only) {
             let place = format!("{} {key}", K::SINGULAR);
@@ -99,7 +99,7 @@ fn refuse<'a, K: Serialize + 'a, V: Serialize + ?Sized>(
     place: &str,
     object: &V,
     known: impl Iterator<Item = &'a K>,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     let odd = odd(object);
     if odd.is_empty() {
         return Ok(());
@@ -111,7 +111,7 @@ fn refuse<'a, K: Serialize + 'a, V: Serialize + ?Sized>(
     let field = visible(&field);
     let message = itself(format!("{place}: {field} is no plain text: U+{letter:04X} in \"{text}\""));
     let remedy = "leave out control characters, line breaks, and what turns the direction of writing";
-    Err(Refusal::new(Kind::Invalid, "InvalidText", message, remedy))
+    Err(Error::new(ErrorKind::Invalid, "InvalidText", message, remedy))
 }
 
 /// Every text of `object` that is none, with its field.

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use super::{Known, Observer};
 use crate::dataplane::queries::{Request, Sessions};
 use crate::dataplane::record::{FlowFilter, SessionRecord, Tick};
-use crate::interface::{Flow, Side};
 use crate::snapshot::EndpointId;
+use crate::types::{Flow, Side};
 
 /// How long workers may take to answer; a batch takes microseconds.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Not every worker answered in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{answered} of {asked} workers answered within {} s", PATIENCE.as_secs())]
+#[error("{answered} of {asked} workers answered within {} s", ANSWER_TIMEOUT.as_secs())]
 pub struct Silent {
     /// Workers that answered.
     pub answered: usize,
@@ -48,7 +48,7 @@ impl Observer {
             mailbox.send(Request::Flows { filter, limit, reply: reply.clone() });
         }
         drop(reply);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         let mut all = Vec::new();
         for answered in 0..asked {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -12,10 +12,10 @@ use arc_swap::ArcSwap;
 pub use crate::dataplane::counters::{EndpointTotals, FullPool, NatPortUse, NatPorts, WorkerCounters};
 use crate::dataplane::counters::{Probes, VerdictCounts};
 use crate::dataplane::queries::Mailbox;
-use crate::interface::{self, Totals, Traffic};
 use crate::snapshot::DropReason;
 use crate::snapshot::steering::NAT_PORTS;
 use crate::snapshot::{EndpointId, Rates, Snapshot};
+use crate::types::{self, Totals, Traffic};
 use flow_log::FlowLog;
 
 /// `judge()` in words, on the snapshot in force.
@@ -359,8 +359,8 @@ pub fn totals(workers: &[VerdictCounts]) -> Totals {
 
 /// Rates as JSON.
 #[must_use]
-pub fn rates(Rates { bits_per_second, new_sessions_per_second }: Rates) -> interface::Rates {
-    interface::Rates { bits_per_second, new_sessions_per_second }
+pub fn rates(Rates { bits_per_second, new_sessions_per_second }: Rates) -> types::Rates {
+    types::Rates { bits_per_second, new_sessions_per_second }
 }
 
 /// Traffic as JSON.

@@ -18,8 +18,8 @@ use privlink::api::listen::{ControlSocket, ListenError, NetworkListener};
 use privlink::api::tls::{Authority, Identity};
 use privlink::api::{ApiState, router};
 use privlink::cli::{Cleaned, Daemon, execute};
-use privlink::interface::{Plan, Restored};
 use privlink::model::Caller;
+use privlink::types::{Plan, Restored};
 use tokio::runtime::Runtime;
 
 use super::json;

@@ -14,7 +14,7 @@ use privlink::snapshot::topology::{AttachmentPlan, OnExit, Topology};
 
 use crate::support::namespaces::{self, build, inside};
 pub(crate) use crate::support::namespaces::{ip, run};
-pub(crate) use crate::support::waiting::{PATIENCE, eventually};
+pub(crate) use crate::support::waiting::{WAIT_TIMEOUT, eventually};
 
 /// [`namespaces::isolated`], with the directory that the host plane keeps its notes in.
 pub(crate) fn isolated(name: &str, body: impl FnOnce(&Path)) {
@@ -106,7 +106,7 @@ pub(crate) fn connect(namespace: &str, address: &str) -> std::io::ErrorKind {
 
 /// [`connect`] where some router answers that there is no way.
 pub(crate) fn refused(namespace: &str, address: &str) -> std::io::ErrorKind {
-    connect_within(namespace, address, PATIENCE)
+    connect_within(namespace, address, WAIT_TIMEOUT)
 }
 
 fn connect_within(namespace: &str, address: &str, limit: Duration) -> std::io::ErrorKind {

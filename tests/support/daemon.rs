@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::waiting::{PATIENCE, eventually, eventually_or, now};
+use super::waiting::{WAIT_TIMEOUT, eventually, eventually_or, now};
 
 /// The configuration file of the daemon under test.
 pub(crate) const FILE: &str = "/run/privlink/lab.toml";
@@ -152,7 +152,7 @@ pub(crate) fn fails_to_start(file: &str) -> (Option<i32>, String) {
         .expect("started");
     let mut status = None;
     let began = now();
-    while status.is_none() && began.elapsed() < PATIENCE {
+    while status.is_none() && began.elapsed() < WAIT_TIMEOUT {
         status = child.try_wait().expect("asked");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -240,14 +240,14 @@ pub(crate) fn drops() -> BTreeMap<String, u64> {
 
 /// Runs `action`, and asserts that exactly `count` packets more were dropped, all of them for `reason`.
 pub(crate) fn drops_exactly<T>(reason: &str, count: u64, action: impl FnOnce() -> T) -> T {
-    drops_within(PATIENCE, reason, count, action)
+    drops_within(WAIT_TIMEOUT, reason, count, action)
         .unwrap_or_else(|grown| panic!("{reason} should have grown by {count} alone, but: {grown:?}"))
 }
 
 /// What `action` returns if exactly `count` packets more were dropped, all of them for `reason`; else what was. For an
 /// action that is repeated: a packet that a full queue loses is given up soon.
 pub(crate) fn drops_grow<T>(reason: &str, count: u64, action: impl FnOnce() -> T) -> Result<T, BTreeMap<String, u64>> {
-    drops_within(PATIENCE / 24, reason, count, action)
+    drops_within(WAIT_TIMEOUT / 24, reason, count, action)
 }
 
 fn drops_within<T>(

@@ -12,14 +12,14 @@ use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketType};
 
 use super::namespaces::inside;
-use super::waiting::{PATIENCE, now};
+use super::waiting::{WAIT_TIMEOUT, now};
 
 /// Longest wait for an answer that comes: on a busy machine some of what is sent is lost, and sent again.
-pub(crate) const ANSWER: Duration = PATIENCE;
+pub(crate) const ANSWER: Duration = WAIT_TIMEOUT;
 
 /// Longest wait for one that does not come: shorter than the kernel's first SYN retransmission, so that one
 /// attempt is one packet.
-const SILENCE: Duration = Duration::from_millis(700);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// After which a datagram or an echo request that nobody has answered is sent again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -88,7 +88,7 @@ pub(crate) fn connect(namespace: &str, from: &str, to: &str) -> Result<TcpStream
 
 /// [`connect`] where nobody may answer: one attempt, which is one packet.
 pub(crate) fn connect_once(namespace: &str, from: &str, to: &str) -> Result<TcpStream, ErrorKind> {
-    connect_within(namespace, from, to, SILENCE)
+    connect_within(namespace, from, to, CONNECT_TIMEOUT)
 }
 
 /// [`connect`], with a choice of patience.
@@ -162,7 +162,7 @@ pub(crate) fn udp_of(namespace: &str, from: &str, to: &str, size: usize) -> Resu
 
 /// [`udp_once`] with a payload of `size` bytes.
 pub(crate) fn udp_of_once(namespace: &str, from: &str, to: &str, size: usize) -> Result<String, ErrorKind> {
-    ask(namespace, (from, to), size, (SILENCE, SILENCE))
+    ask(namespace, (from, to), size, (CONNECT_TIMEOUT, CONNECT_TIMEOUT))
 }
 
 /// Sends a datagram, again each time that it was not answered `within`, until the answer comes or `limit` is over.

@@ -9,23 +9,23 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use privlink::api::{ApiState, HostFacts, Lanes, ReloadFailure, facts};
 use privlink::config::{self, Problem};
-use privlink::control::ports::{Host, Snapshot, Topology, Workers};
-use privlink::control::state::Durable;
+use privlink::control::codec::Durable;
+use privlink::control::sinks::{Host, Snapshot, Topology, Workers};
 use privlink::control::{ApplyFile, Prepared, Setup};
 use privlink::dataplane::queries::Mailbox;
 use privlink::dns::counters::Counters;
 use privlink::dns::registry::ResolverRegistry;
-use privlink::interface::Body;
-use privlink::model::decisions::DAEMON;
+use privlink::model::error::Error;
 use privlink::model::links::LinkKey;
-use privlink::model::refusal::Refusal;
 use privlink::model::rules::{Violation, validate};
+use privlink::model::state::DAEMON;
 use privlink::model::{Bootstrap, Caller, HostConfig, Key, Model};
 use privlink::observe::flow_log::FlowLog;
 use privlink::observe::hooks::HookCounts;
 use privlink::observe::names::{NameCounts, Source};
 use privlink::observe::{Observer, WorkerCounters};
 use privlink::store::memory::MemoryStore;
+use privlink::types::Body;
 
 /// What is served.
 pub(crate) struct Served<'a> {
@@ -142,7 +142,7 @@ impl Served<'_> {
                 };
                 document
                     .map(|d| (d.model, d.warnings.iter().map(Problem::in_one_line).collect()))
-                    .map_err(|report| Refusal::from(&report))
+                    .map_err(|report| Error::from(&report))
             }),
             export: Arc::new(config::export),
             backup: Arc::new(move || std::fs::File::open(&copy).map_err(|error| error.to_string())),

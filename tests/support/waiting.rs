@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is not timed. It ends as soon as it comes, and a loaded machine is no failure.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Waits until `condition` holds.
 pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
-    eventually_or(condition, PATIENCE).unwrap_or_else(|()| panic!("waited in vain: {what}"));
+    eventually_or(condition, WAIT_TIMEOUT).unwrap_or_else(|()| panic!("waited in vain: {what}"));
 }
 
 /// [`eventually`] within `limit`; an error where it did not come.

@@ -4,11 +4,11 @@ use super::gone::{is_severed_alone, vanished};
 use super::references::Refers;
 use super::{Right, Rights, Verb};
 use crate::access::rights::visibility::sees;
-use crate::model::decisions::{ChangeExtent, Item, ItemKind};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::registry::{Kind as _, each_kind};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::sentence::{UNSEEN, itself};
+use crate::model::state::{ChangeExtent, Item, ItemKind};
 use crate::model::{Key, LinkResource, Model, RoleAssignment, RoleName, Scope, actions, built_in};
 
 impl Rights<'_> {
@@ -17,7 +17,7 @@ impl Rights<'_> {
     ///
     /// # Errors
     /// `Forbidden`; `Conflict` where an object would become something else.
-    pub fn demand_change(&self, before: &Model, after: &Model, extent: &ChangeExtent) -> Result<(), Refusal> {
+    pub fn demand_change(&self, before: &Model, after: &Model, extent: &ChangeExtent) -> Result<(), Error> {
         let change = Change { rights: self, before, after };
         if let ChangeExtent::Endpoint(key) = extent {
             let (old, new) = (before.endpoints.get(key), after.endpoints.get(key));
@@ -47,7 +47,7 @@ struct Change<'a> {
 impl Change<'_> {
     /// Nobody assigns what they do not hold. A role that gives more than it did is judged as if it were assigned anew
     /// wherever it is.
-    fn demand_held(&self) -> Result<(), Refusal> {
+    fn demand_held(&self) -> Result<(), Error> {
         let new = self.before.assignments.changes(&self.after.assignments).into_iter().filter_map(|(_, given)| given);
         new.into_iter().try_for_each(|given| self.demand_assignable(given))?;
         let role_of = |model: &Model, name: &RoleName| model.roles.share(&Key::global(name.to_string()));
@@ -64,17 +64,17 @@ impl Change<'_> {
     }
 
     /// `refusal`, which names where `given` is; whoever does not see that is told that it is somewhere.
-    fn of_assignment(&self, key: &Key, given: &RoleAssignment, refusal: Refusal) -> Refusal {
+    fn of_assignment(&self, key: &Key, given: &RoleAssignment, refusal: Error) -> Error {
         if sees(self.rights, self.after, &Item { kind: ItemKind::Assignment, key: key.clone() }) {
             return refusal;
         }
         let (who, role) = (self.rights.caller().subject.principal(), &given.role);
         let message = itself(format!("{who} may not have the role {role} give more: {UNSEEN} has it"));
         let remedy = "ask somebody who may assign it wherever it is, or define another role";
-        Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy)
+        Error::new(ErrorKind::Forbidden, "AuthorizationFailed", message, remedy)
     }
 
-    fn demand_assignable(&self, given: &RoleAssignment) -> Result<(), Refusal> {
+    fn demand_assignable(&self, given: &RoleAssignment) -> Result<(), Error> {
         let own = self.after.roles.get(&Key::global(given.role.to_string()));
         let fixed = || built_in().iter().find(|role| role.name == given.role).map(|role| &**role);
         // Of a role that there is not the model says so itself.
@@ -83,7 +83,7 @@ impl Change<'_> {
     }
 
     /// What was assigned at `vanished` or below goes with that; so it does with a resource group of which nothing is left.
-    fn assignments(&self) -> Result<(), Refusal> {
+    fn assignments(&self) -> Result<(), Error> {
         let before = &self.before.assignments;
         let changes = before.changes(&self.after.assignments);
         let vanished =
@@ -110,7 +110,7 @@ impl Change<'_> {
     }
 
     /// What of a VNet only shows that those it was peered with are gone is nobody's doing there.
-    fn vnets(&self) -> Result<(), Refusal> {
+    fn vnets(&self) -> Result<(), Error> {
         for (key, new) in self.before.vnets.changes(&self.after.vnets) {
             let old = self.before.vnets.get(key);
             let severed = |(old, new)| is_severed_alone((self.before, self.after), key, old, new);
@@ -122,18 +122,18 @@ impl Change<'_> {
     }
 
     /// What a resource is stays.
-    fn types(&self) -> Result<(), Refusal> {
+    fn types(&self) -> Result<(), Error> {
         let before = &self.before.resources;
         let mut changes = before.changes(&self.after.resources).into_iter();
         changes.try_for_each(|(key, new)| refuse_other_type(key, before.get(key), new))
     }
 
-    fn all<K: Refers>(&self) -> Result<(), Refusal> {
+    fn all<K: Refers>(&self) -> Result<(), Error> {
         let (before, after) = (K::map(self.before), K::map(self.after));
         before.changes(after).into_iter().try_for_each(|(key, new)| self.demand(key, before.get(key), new))
     }
 
-    fn demand<K: Refers>(&self, key: &Key, old: Option<&K>, new: Option<&K>) -> Result<(), Refusal> {
+    fn demand<K: Refers>(&self, key: &Key, old: Option<&K>, new: Option<&K>) -> Result<(), Error> {
         let item = Item { kind: K::KIND, key: key.clone() };
         if old.is_some() {
             let verb = if new.is_some() { Verb::Write } else { Verb::Delete };
@@ -149,17 +149,13 @@ impl Change<'_> {
 ///
 /// # Errors
 /// `Conflict`: it is of another type.
-pub fn refuse_other_type(
-    key: &Key,
-    before: Option<&LinkResource>,
-    wanted: Option<&LinkResource>,
-) -> Result<(), Refusal> {
+pub fn refuse_other_type(key: &Key, before: Option<&LinkResource>, wanted: Option<&LinkResource>) -> Result<(), Error> {
     let kind = |resource: &LinkResource| resource.kind.clone().unwrap_or_else(|| PRIVATE_LINK_SERVICE.to_owned());
     match (before.map(kind), wanted.map(kind)) {
         (Some(old), Some(new)) if !old.eq_ignore_ascii_case(&new) => {
             let message = itself(format!("{key} is the name of a resource of another type, and a type never changes"));
             let remedy = "choose another name: names of a group are unique across types; or delete that resource first";
-            Err(Refusal::new(Kind::Conflict, "NameInUse", message, remedy))
+            Err(Error::new(ErrorKind::Conflict, "NameInUse", message, remedy))
         }
         _ => Ok(()),
     }

@@ -2,8 +2,8 @@
 //! and the other side of its peerings.
 
 use super::{Right, Verb};
-use crate::model::decisions::{ChangeExtent, Item, ItemKind};
 use crate::model::registry::{Kind as _, each_kind};
+use crate::model::state::{ChangeExtent, Item, ItemKind};
 use crate::model::{DnsZone, Key, Model, Scope, Vnet, actions, ids};
 
 /// The places of everything that is in `before`, as far as `extent` reaches, and not in `after`: objects, and parts of

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Right, Rights, Verb};
-use crate::model::decisions::{Item, ItemKind};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::registry;
 use crate::model::sentence::itself;
+use crate::model::state::{Item, ItemKind};
 use crate::model::{
     DnsZone, Key, LinkResource, LoadBalancer, Map, Model, Principal, PrivateEndpoint, ResourceGroup, RoleAssignment,
     RoleDefinition, SecurityGroup, TokenName, Vnet, actions,
@@ -50,7 +50,7 @@ enum Named {
 
 /// One row of the table: fields that name something, as paths of the stored JSON, and what they name.
 #[derive(Debug)]
-pub struct Field<T: 'static> {
+pub struct ReferenceField<T: 'static> {
     /// `[]` stands for every entry of a list.
     pub paths: &'static [&'static str],
     references: fn(&Key, &T) -> Vec<Reference>,
@@ -59,7 +59,7 @@ pub struct Field<T: 'static> {
 /// An object that may name others.
 pub trait Refers: registry::Kind {
     /// Its rows of the table.
-    const FIELDS: &'static [Field<Self>];
+    const FIELDS: &'static [ReferenceField<Self>];
 
     /// Everything that the object `key` names.
     fn references(&self, key: &Key) -> BTreeSet<Reference> {
@@ -68,27 +68,27 @@ pub trait Refers: registry::Kind {
 }
 
 impl Refers for RoleDefinition {
-    const FIELDS: &'static [Field<Self>] = &[];
+    const FIELDS: &'static [ReferenceField<Self>] = &[];
 }
 
 impl Refers for RoleAssignment {
-    const FIELDS: &'static [Field<Self>] = &[Field {
+    const FIELDS: &'static [ReferenceField<Self>] = &[ReferenceField {
         paths: &["principal"],
         references: |_, given| given.token().map(|name| whole(Named::Token(name.clone()))).into_iter().collect(),
     }];
 }
 
 impl Refers for ResourceGroup {
-    const FIELDS: &'static [Field<Self>] = &[];
+    const FIELDS: &'static [ReferenceField<Self>] = &[];
 }
 
 impl Refers for SecurityGroup {
-    const FIELDS: &'static [Field<Self>] = &[];
+    const FIELDS: &'static [ReferenceField<Self>] = &[];
 }
 
 impl Refers for Vnet {
-    const FIELDS: &'static [Field<Self>] = &[
-        Field {
+    const FIELDS: &'static [ReferenceField<Self>] = &[
+        ReferenceField {
             paths: &["peerings[]", "peering_labels[].remote"],
             references: |_, vnet| {
                 // One that was severed names nothing: what has the name since is another VNet.
@@ -96,7 +96,7 @@ impl Refers for Vnet {
                 vnet.peerings.iter().chain(labels).map(|remote| whole(Named::Peer(remote.clone()))).collect()
             },
         },
-        Field {
+        ReferenceField {
             paths: &["subnets[].security_group"],
             references: |_, vnet| {
                 let of = |subnet: &crate::model::Subnet| {
@@ -110,15 +110,15 @@ impl Refers for Vnet {
 }
 
 impl Refers for DnsZone {
-    const FIELDS: &'static [Field<Self>] = &[Field {
+    const FIELDS: &'static [ReferenceField<Self>] = &[ReferenceField {
         paths: &["links[].vnet"],
         references: |_, zone| zone.links.iter().map(|link| whole(Named::Vnet(link.vnet.clone()))).collect(),
     }];
 }
 
 impl Refers for LoadBalancer {
-    const FIELDS: &'static [Field<Self>] = &[
-        Field {
+    const FIELDS: &'static [ReferenceField<Self>] = &[
+        ReferenceField {
             paths: &["frontends[].subnet[]", "frontends[].address"],
             references: |_, balancer| {
                 let of = |frontend: &crate::model::Frontend| {
@@ -129,7 +129,7 @@ impl Refers for LoadBalancer {
                 balancer.frontends.iter().filter_map(of).flatten().collect()
             },
         },
-        Field {
+        ReferenceField {
             // The addresses alone are nowhere: the service behind a frontend says in which VNet they are.
             paths: &["pools[].addresses[].vnet", "pools[].addresses[].address"],
             references: |_, balancer| {
@@ -141,13 +141,16 @@ impl Refers for LoadBalancer {
 }
 
 impl Refers for LinkResource {
-    const FIELDS: &'static [Field<Self>] = &[
-        Field {
+    const FIELDS: &'static [ReferenceField<Self>] = &[
+        ReferenceField {
             paths: &["vnet"],
             references: |_, resource| resource.vnet.iter().map(|vnet| whole(Named::Home(vnet.clone()))).collect(),
         },
-        Field { paths: &["nat[]"], references: |_, resource| addresses(resource, resource.nat.iter().copied()) },
-        Field {
+        ReferenceField {
+            paths: &["nat[]"],
+            references: |_, resource| addresses(resource, resource.nat.iter().copied()),
+        },
+        ReferenceField {
             paths: &["nat_configs[].subnet", "nat_configs[].address"],
             references: |_, resource| {
                 let subnets = resource.vnet.iter().flat_map(|vnet| {
@@ -158,14 +161,14 @@ impl Refers for LinkResource {
                 subnets.chain(addresses(resource, fixed)).collect()
             },
         },
-        Field {
+        ReferenceField {
             paths: &["targets[].backends[].address", "direct_destination"],
             references: |_, resource| {
                 let backends = resource.targets.iter().flat_map(|target| &target.backends);
                 addresses(resource, backends.map(|backend| backend.address).chain(resource.destination))
             },
         },
-        Field {
+        ReferenceField {
             paths: &["frontends[].balancer", "frontends[].frontend"],
             references: |_, resource| {
                 let frontends = resource.frontends.iter();
@@ -177,13 +180,13 @@ impl Refers for LinkResource {
 }
 
 impl Refers for PrivateEndpoint {
-    const FIELDS: &'static [Field<Self>] = &[
-        Field {
+    const FIELDS: &'static [ReferenceField<Self>] = &[
+        ReferenceField {
             // The VNet asks nothing beyond its subnet.
             paths: &["vnet", "subnet"],
             references: |_, endpoint| vec![subnet(&endpoint.vnet, &endpoint.subnet)],
         },
-        Field {
+        ReferenceField {
             // Every address of an endpoint is in its subnet: another one asks for the right to join that.
             paths: &["addresses[].ip"],
             references: |_, endpoint| {
@@ -194,13 +197,13 @@ impl Refers for PrivateEndpoint {
                 endpoint.addresses.iter().filter_map(|address| address.ip).map(address).collect()
             },
         },
-        Field {
+        ReferenceField {
             paths: &["resource"],
             references: |key, endpoint| {
                 vec![whole(Named::Resource(endpoint.resource.clone(), key.subscription.to_lowercase()))]
             },
         },
-        Field {
+        ReferenceField {
             // A name answers in the whole VNet, so whoever accepts it speaks for that.
             paths: &["accept_names[]"],
             references: |_, endpoint| {
@@ -209,7 +212,7 @@ impl Refers for PrivateEndpoint {
                 names.map(accepted).collect()
             },
         },
-        Field {
+        ReferenceField {
             paths: &["dns_zones.zones[].zone"],
             references: |_, endpoint| {
                 let zones = endpoint.zone_group.iter().flat_map(|group| &group.zones);
@@ -234,11 +237,11 @@ fn addresses(resource: &LinkResource, all: impl Iterator<Item = IpAddr>) -> Vec<
 }
 
 /// A resource that the caller cannot see, as if it were not.
-pub(crate) fn not_shown(key: &Key) -> Refusal {
+pub(crate) fn not_shown(key: &Key) -> Error {
     let message = itself(format!("there is no resource `{key}`"));
     let remedy = "ask its owner to show it to your subscription; a typed resource may be asked for by its ID with \
                   `manual = true`";
-    Refusal::new(Kind::NotFound, "NotFound", message, remedy)
+    Error::new(ErrorKind::NotFound, "NotFound", message, remedy)
 }
 
 impl Rights<'_> {
@@ -252,7 +255,7 @@ impl Rights<'_> {
         key: &Key,
         before: Option<&T>,
         wanted: &T,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Error> {
         let known = before.map(|before| before.references(key)).unwrap_or_default();
         let new = wanted.references(key).into_iter().filter(|reference| !known.contains(reference));
         new.into_iter().try_for_each(|reference| self.demand_reference(model, &reference.named))
@@ -262,12 +265,12 @@ impl Rights<'_> {
     ///
     /// # Errors
     /// `Forbidden`, naming principal, action and scope.
-    pub fn demand_tokens(&self, before: &Map<RoleAssignment>, wanted: &Map<RoleAssignment>) -> Result<(), Refusal> {
+    pub fn demand_tokens(&self, before: &Map<RoleAssignment>, wanted: &Map<RoleAssignment>) -> Result<(), Error> {
         let nothing = Model::default();
         wanted.iter().try_for_each(|(key, given)| self.demand_references(&nothing, key, before.get(key), given))
     }
 
-    fn demand_reference(&self, model: &Model, named: &Named) -> Result<(), Refusal> {
+    fn demand_reference(&self, model: &Model, named: &Named) -> Result<(), Error> {
         match named {
             Named::Resource(resource, subscription) => self.demand_shown(model, resource, subscription),
             Named::Subnet(vnet, name) => self.demand(&Right::join(vnet, name)),
@@ -283,13 +286,13 @@ impl Rights<'_> {
             Named::Token(_) => self.demand(&Right::anywhere(actions::read(actions::TOKENS))).map_err(|refusal| {
                 let besides =
                     "; or name it by its id, `token-id:UUID`: whoever holds it sees that in `privlink whoami`";
-                Refusal { remedy: refusal.remedy.and(besides), ..refusal }
+                Error { remedy: refusal.remedy.and(besides), ..refusal }
             }),
         }
     }
 
     /// A resource that the caller cannot see is as if it were not.
-    fn demand_shown(&self, model: &Model, key: &Key, subscription: &str) -> Result<(), Refusal> {
+    fn demand_shown(&self, model: &Model, key: &Key, subscription: &str) -> Result<(), Error> {
         let shown = match model.resources.get(key) {
             Some(resource) => resource.is_requestable_by_id() || self.is_shown(model, key, subscription),
             // Who sees everything is told by the rules of the model what is missing where.
@@ -310,7 +313,7 @@ impl Rights<'_> {
     }
 
     /// An address asks for the right to join the subnet that holds it; outside any subnet, the VNet.
-    fn demand_address(&self, model: &Model, vnet: &Key, ip: IpAddr) -> Result<(), Refusal> {
+    fn demand_address(&self, model: &Model, vnet: &Key, ip: IpAddr) -> Result<(), Error> {
         let subnets = model.vnets.get(vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
         let holder = subnets.iter().find(|subnet| subnet.prefixes.iter().any(|prefix| prefix.contains(&ip)));
         let right = holder.map_or_else(|| Right::join_network(vnet), |subnet| Right::join(vnet, &subnet.name));
@@ -328,7 +331,7 @@ impl Rights<'_> {
         self.demand(&right)
     }
 
-    fn demand_part_of(&self, model: &Model, vnet: &Key) -> Result<(), Refusal> {
+    fn demand_part_of(&self, model: &Model, vnet: &Key) -> Result<(), Error> {
         let subnets = model.vnets.get(vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
         if subnets.iter().any(|subnet| self.hold(&Right::join(vnet, &subnet.name))) {
             return Ok(());

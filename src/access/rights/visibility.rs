@@ -2,8 +2,8 @@
 
 use super::{Right, Rights, Verb};
 use crate::access::Grant;
-use crate::model::decisions::{Item, ItemKind};
 use crate::model::sentence::Named;
+use crate::model::state::{Item, ItemKind};
 use crate::model::{Key, Model, Scope, Visibility, actions};
 
 /// Whether the holder of `rights` may see `item` of `model`: by its own `read`; an endpoint also by that of the

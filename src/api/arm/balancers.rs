@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::Rejection;
-use super::answer::{ArmResponse, object, page, patched};
-use super::ask::ArmRequest;
+use super::Error;
 use super::body::JsonField;
+use super::request::ArmRequest;
+use super::response::{ArmResponse, object, page, patched};
 use super::stored;
 use crate::access::rights::{Right, Verb};
-use crate::model::decisions::{Item, ItemKind};
+use crate::model::state::{Item, ItemKind};
 use crate::model::{
     BackendPool, BalancerProbe, BalancingRule, Distribution, Frontend, HealthCheck, Key, LoadBalancer, Model,
     PoolAddress, Protocol, ids,
@@ -19,65 +19,70 @@ const PROBE: &str = "Microsoft.Network/loadBalancers/probes";
 const POOL: &str = "Microsoft.Network/loadBalancers/backendAddressPools";
 
 /// `GET …/loadBalancers`
-pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let all = ask.model().load_balancers.iter();
-    let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::LoadBalancer, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, balancer)| Some(show(key, balancer)))
+pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let all = request.model().load_balancers.iter();
+    let here = all.filter(|(key, _)| request.covers(key) && request.sees(ItemKind::LoadBalancer, key));
+    page(request, here, |(key, _)| key.folded().to_owned(), |(key, balancer)| Some(show(key, balancer)))
 }
 
 /// `GET …/loadBalancers/{name}`
-pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, balancer) = found(ask)?;
+pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, balancer) = found(request)?;
     Ok(ArmResponse::ok(show(&key, &balancer)))
 }
 
 /// `PUT …/loadBalancers/{name}`
-pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.demand_group()?;
-    let before = ask.model().load_balancers.get(&key);
+pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
+    request.demand_group()?;
+    let before = request.model().load_balancers.get(&key);
     let shown = before.map(|balancer| show(&key, balancer));
-    ask.check_conditions(shown.as_ref())?;
-    let balancer = read(ask, before, &JsonField::over(&ask.body, shown.as_ref())?)?;
+    request.check_conditions(shown.as_ref())?;
+    let balancer = read(request, before, &JsonField::over(&request.body, shown.as_ref())?)?;
     let created = before.is_none();
-    write(ask, &key, &balancer, created)
+    write(request, &key, &balancer, created)
 }
 
 /// `PATCH …/loadBalancers/{name}`
-pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, balancer) = found(ask)?;
+pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, balancer) = found(request)?;
     let shown = show(&key, &balancer);
-    ask.check_conditions(Some(&shown))?;
-    write(ask, &key, &LoadBalancer { tags: patched(ask, &item(&key), &balancer.tags, &shown)?, ..balancer }, false)
+    request.check_conditions(Some(&shown))?;
+    write(
+        request,
+        &key,
+        &LoadBalancer { tags: patched(request, &item(&key), &balancer.tags, &shown)?, ..balancer },
+        false,
+    )
 }
 
 /// `DELETE …/loadBalancers/{name}`
-pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
-    let before = ask.model().load_balancers.get(&key).map(|balancer| show(&key, balancer));
-    ask.check_conditions(before.as_ref())?;
+pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&Right::on(request.model(), &item(&key), Verb::Delete))?;
+    let before = request.model().load_balancers.get(&key).map(|balancer| show(&key, balancer));
+    request.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(ArmResponse::absent());
     }
-    ask.delete(ItemKind::LoadBalancer, &key)?;
+    request.delete(ItemKind::LoadBalancer, &key)?;
     Ok(ArmResponse::deleted())
 }
 
-fn found(ask: &ArmRequest) -> Result<(Key, LoadBalancer), Rejection> {
-    let key = ask.key();
-    ask.may_read(ItemKind::LoadBalancer, &key)?;
-    let found = ask.model().load_balancers.entry(&key);
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(ids::LOAD_BALANCER, &key))
+fn found(request: &ArmRequest) -> Result<(Key, LoadBalancer), Error> {
+    let key = request.key();
+    request.may_read(ItemKind::LoadBalancer, &key)?;
+    let found = request.model().load_balancers.entry(&key);
+    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(ids::LOAD_BALANCER, &key))
 }
 
-fn write(ask: &ArmRequest, key: &Key, balancer: &LoadBalancer, created: bool) -> Result<ArmResponse, Rejection> {
+fn write(request: &ArmRequest, key: &Key, balancer: &LoadBalancer, created: bool) -> Result<ArmResponse, Error> {
     let mut model = Model::default();
     model.load_balancers.insert(key.clone(), balancer.clone());
-    ask.put(vec![item(key)], model)?;
-    let view = ask.afresh();
-    let written = view.decisions.model.load_balancers.entry(key).map_or(key, |(key, _)| key);
+    request.put(vec![item(key)], model)?;
+    let view = request.afresh();
+    let written = view.state.model.load_balancers.entry(key).map_or(key, |(key, _)| key);
     Ok(ArmResponse::put(show(written, balancer), created))
 }
 
@@ -85,7 +90,7 @@ fn item(key: &Key) -> Item {
     Item { kind: ItemKind::LoadBalancer, key: key.clone() }
 }
 
-fn read(ask: &ArmRequest, before: Option<&LoadBalancer>, body: &JsonField<'_>) -> Result<LoadBalancer, Rejection> {
+fn read(request: &ArmRequest, before: Option<&LoadBalancer>, body: &JsonField<'_>) -> Result<LoadBalancer, Error> {
     let properties = body.properties();
     let region = body.location()?.or_else(|| before.map(|before| before.region.clone()));
     let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone()));
@@ -99,21 +104,21 @@ fn read(ask: &ArmRequest, before: Option<&LoadBalancer>, body: &JsonField<'_>) -
         foreign: stored::read(ids::LOAD_BALANCER, before.map_or("", |before| &before.foreign), body)?,
     };
     for (vnet, _) in balancer.frontends.iter_mut().filter_map(|frontend| frontend.subnet.as_mut()) {
-        *vnet = ask.spelled(vnet);
+        *vnet = request.spelled(vnet);
     }
     let servers = balancer.pools.iter_mut().flat_map(|pool| &mut pool.addresses);
-    servers.filter_map(|server| server.vnet.as_mut()).for_each(|vnet| *vnet = ask.spelled(vnet));
+    servers.filter_map(|server| server.vnet.as_mut()).for_each(|vnet| *vnet = request.spelled(vnet));
     let known = |of: &(Key, String)| {
         before.is_some_and(|before| before.frontends.iter().any(|frontend| frontend.subnet.as_ref() == Some(of)))
     };
     for (vnet, name) in balancer.frontends.iter().filter_map(|one| one.subnet.as_ref()).filter(|of| !known(of)) {
         // Before it is looked for: who may not use it is not told whether it is there.
-        ask.demand(&Right::join(vnet, name))?;
-        let subnets = ask.model().vnets.get(vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
+        request.demand(&Right::join(vnet, name))?;
+        let subnets = request.model().vnets.get(vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
         if !subnets.iter().any(|subnet| subnet.name.eq_ignore_ascii_case(name)) {
             let (place, id) = ("properties.frontendIPConfigurations", ids::subnet(vnet, name));
             let message = format!("{place}: there is no subnet {id}");
-            return Err(Rejection::bad_request_of("InvalidResourceReference", &message, place));
+            return Err(Error::bad_request_of("InvalidResourceReference", &message, place));
         }
     }
     for (index, rule) in balancer.rules.iter().enumerate() {
@@ -141,7 +146,7 @@ fn read(ask: &ArmRequest, before: Option<&LoadBalancer>, body: &JsonField<'_>) -
     Ok(balancer)
 }
 
-fn frontend(field: &JsonField<'_>) -> Result<Frontend, Rejection> {
+fn frontend(field: &JsonField<'_>) -> Result<Frontend, Error> {
     let properties = field.properties();
     let subnet = properties.id("subnet", ids::SUBNET)?.map(|id| (id.key().clone(), id.name().to_owned()));
     let method = properties.text("privateIPAllocationMethod")?.unwrap_or_default();
@@ -149,7 +154,7 @@ fn frontend(field: &JsonField<'_>) -> Result<Frontend, Rejection> {
     Ok(Frontend { name: field.name("name")?, subnet, address })
 }
 
-fn pool(field: &JsonField<'_>) -> Result<BackendPool, Rejection> {
+fn pool(field: &JsonField<'_>) -> Result<BackendPool, Error> {
     let server = |field: &JsonField<'_>| {
         let properties = field.properties();
         let address = properties.address("ipAddress")?.ok_or_else(|| properties.refused("`ipAddress` is missing"))?;
@@ -159,13 +164,10 @@ fn pool(field: &JsonField<'_>) -> Result<BackendPool, Rejection> {
         Ok(PoolAddress { name: field.name("name")?, address, vnet, drain })
     };
     let servers = field.properties().items("loadBalancerBackendAddresses")?;
-    Ok(BackendPool {
-        name: field.name("name")?,
-        addresses: servers.iter().map(server).collect::<Result<_, Rejection>>()?,
-    })
+    Ok(BackendPool { name: field.name("name")?, addresses: servers.iter().map(server).collect::<Result<_, Error>>()? })
 }
 
-fn rule(field: &JsonField<'_>) -> Result<BalancingRule, Rejection> {
+fn rule(field: &JsonField<'_>) -> Result<BalancingRule, Error> {
     let properties = field.properties();
     let protocol = match properties.required("protocol")?.to_lowercase().as_str() {
         "tcp" => Some(Protocol::Tcp),
@@ -196,7 +198,7 @@ fn rule(field: &JsonField<'_>) -> Result<BalancingRule, Rejection> {
 }
 
 /// A probe; one that cannot be honoured as it is meant is refused, for a server that fails it must get no connection.
-fn probe(field: &JsonField<'_>) -> Result<BalancerProbe, Rejection> {
+fn probe(field: &JsonField<'_>) -> Result<BalancerProbe, Error> {
     let properties = field.properties();
     let protocol = properties.required("protocol")?;
     let path = properties.text("requestPath")?.filter(|path| !path.is_empty());

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Rejection;
+use super::Error;
 use crate::model::ids::ArmId;
 use crate::model::{Tags, grammar, region};
 
@@ -43,24 +43,24 @@ impl Body {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn json(&self) -> Result<&Value, Rejection> {
+    pub(super) fn json(&self) -> Result<&Value, Error> {
         if let Some(json) = self.json.get() {
             return Ok(json);
         }
         let json = parse(&self.bytes)?;
         if let Some(place) = too_deep(&json, DEPTH_MAX) {
             let message = format!("{place}: objects and lists stand within one another more than {DEPTH_MAX} deep");
-            return Err(Rejection::bad_request(&message, &place));
+            return Err(Error::bad_request(&message, &place));
         }
         Ok(self.json.get_or_init(|| json))
     }
 }
 
-fn parse(body: &[u8]) -> Result<Value, Rejection> {
+fn parse(body: &[u8]) -> Result<Value, Error> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(body).map_err(|error| Rejection::bad_request(&format!("the body is not JSON: {error}"), ""))
+    serde_json::from_slice(body).map_err(|error| Error::bad_request(&format!("the body is not JSON: {error}"), ""))
 }
 
 /// Where `value` has more than `most` objects and lists within one another.
@@ -126,7 +126,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn root(body: &'a Body) -> Result<Self, Rejection> {
+    pub(super) fn root(body: &'a Body) -> Result<Self, Error> {
         Self::over(body, None)
     }
 
@@ -134,7 +134,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn over(body: &'a Body, shown: Option<&'a Value>) -> Result<Self, Rejection> {
+    pub(super) fn over(body: &'a Body, shown: Option<&'a Value>) -> Result<Self, Error> {
         let root = Self { value: body.json()?, shown, path: String::new() };
         if root.value.is_object() { Ok(root) } else { Err(root.wrong("an object")) }
     }
@@ -157,7 +157,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400, naming the first other one, and `why`.
-    pub(super) fn refuse_others(&self, honoured: &[&str], why: &str) -> Result<(), Rejection> {
+    pub(super) fn refuse_others(&self, honoured: &[&str], why: &str) -> Result<(), Error> {
         let fields = self.value.as_object().into_iter().flatten();
         let other = |name: &String| !honoured.iter().any(|known| known.eq_ignore_ascii_case(name));
         for name in fields.map(|(name, _)| name).filter(|name| other(name)) {
@@ -194,7 +194,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn read_changed<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+    pub(super) fn read_changed<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let Some(fields) = self.value.as_object() else { return self.read() };
         let same = |name: &str, value: &Value| {
             let shown = self.shown.and_then(|shown| member(shown, name));
@@ -225,7 +225,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn list(&self, name: &str) -> Result<Option<Vec<Self>>, Rejection> {
+    pub(super) fn list(&self, name: &str) -> Result<Option<Vec<Self>>, Error> {
         let Some(field) = self.get(name) else { return Ok(None) };
         let items = field.value.as_array().ok_or_else(|| field.wrong("a list"))?;
         let all = field.shown.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -244,7 +244,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn items(&self, name: &str) -> Result<Vec<Self>, Rejection> {
+    pub(super) fn items(&self, name: &str) -> Result<Vec<Self>, Error> {
         self.list(name).map(Option::unwrap_or_default)
     }
 
@@ -252,7 +252,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn text(&self, name: &str) -> Result<Option<String>, Rejection> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, Error> {
         self.get(name).map(|field| field.as_text()).transpose()
     }
 
@@ -260,7 +260,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn location(&self) -> Result<Option<String>, Rejection> {
+    pub(super) fn location(&self) -> Result<Option<String>, Error> {
         self.text("location").map(|text| text.map(|text| region(&text)))
     }
 
@@ -268,7 +268,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn required(&self, name: &str) -> Result<String, Rejection> {
+    pub(super) fn required(&self, name: &str) -> Result<String, Error> {
         self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.lacks(name))
     }
 
@@ -276,7 +276,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn name(&self, name: &str) -> Result<String, Rejection> {
+    pub(super) fn name(&self, name: &str) -> Result<String, Error> {
         let text = self.required(name)?;
         if grammar::is_part(&text) {
             return Ok(text);
@@ -288,7 +288,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn as_text(&self) -> Result<String, Rejection> {
+    pub(super) fn as_text(&self) -> Result<String, Error> {
         self.value.as_str().map(str::to_owned).ok_or_else(|| self.wrong("a text"))
     }
 
@@ -296,7 +296,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, Rejection> {
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
         self.items(name)?.iter().map(Self::as_text).collect()
     }
 
@@ -304,7 +304,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Rejection> {
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Error> {
         self.get(name).map(|field| field.value.as_bool().ok_or_else(|| field.wrong("true or false"))).transpose()
     }
 
@@ -312,7 +312,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn port(&self, name: &str) -> Result<Option<u16>, Rejection> {
+    pub(super) fn port(&self, name: &str) -> Result<Option<u16>, Error> {
         self.get(name).map(|field| field.as_port()).transpose()
     }
 
@@ -320,7 +320,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn as_port(&self) -> Result<u16, Rejection> {
+    pub(super) fn as_port(&self) -> Result<u16, Error> {
         let number = self.value.as_u64().and_then(|number| u16::try_from(number).ok());
         number.ok_or_else(|| self.wrong("a number from 0 to 65535"))
     }
@@ -329,7 +329,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn address(&self, name: &str) -> Result<Option<IpAddr>, Rejection> {
+    pub(super) fn address(&self, name: &str) -> Result<Option<IpAddr>, Error> {
         self.parsed(name, "an IP address")
     }
 
@@ -337,7 +337,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400, which says what it should be.
-    pub(super) fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Rejection> {
+    pub(super) fn parsed<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Error> {
         let Some(field) = self.get(name) else { return Ok(None) };
         let text = field.as_text()?;
         if text.is_empty() {
@@ -350,7 +350,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400, which says what they should be.
-    pub(super) fn all<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Vec<T>, Rejection> {
+    pub(super) fn all<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Vec<T>, Error> {
         self.items(name)?.iter().map(|item| item.as_text()?.trim().parse().map_err(|_| item.wrong(what))).collect()
     }
 
@@ -358,7 +358,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn id(&self, name: &str, kind: &str) -> Result<Option<ArmId>, Rejection> {
+    pub(super) fn id(&self, name: &str, kind: &str) -> Result<Option<ArmId>, Error> {
         let Some(field) = self.get(name) else { return Ok(None) };
         let Some(text) = field.text("id")? else { return Ok(None) };
         let id = ArmId::parse(&text).map_err(|error| field.refused(&error))?;
@@ -372,7 +372,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn required_id(&self, name: &str, kind: &str) -> Result<ArmId, Rejection> {
+    pub(super) fn required_id(&self, name: &str, kind: &str) -> Result<ArmId, Error> {
         self.id(name, kind)?.ok_or_else(|| self.lacks(&format!("{name}.id")))
     }
 
@@ -380,7 +380,7 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn tags(&self) -> Result<Option<Tags>, Rejection> {
+    pub(super) fn tags(&self) -> Result<Option<Tags>, Error> {
         let Some(tags) = self.get("tags") else { return Ok(None) };
         let object = tags.value.as_object().ok_or_else(|| tags.wrong("an object"))?;
         if object.len() > 50 {
@@ -394,22 +394,22 @@ impl<'a> JsonField<'a> {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         T::deserialize(self.value).map_err(|error| self.refused(&error.to_string()))
     }
 
     /// A refusal of this value.
-    pub(super) fn refused(&self, why: &str) -> Rejection {
+    pub(super) fn refused(&self, why: &str) -> Error {
         let place = if self.path.is_empty() { "the body" } else { &self.path };
-        Rejection::bad_request(&format!("{place}: {why}"), &self.path)
+        Error::bad_request(&format!("{place}: {why}"), &self.path)
     }
 
     /// A refusal of this value, which is not `what` it should be.
-    pub(super) fn wrong(&self, what: &str) -> Rejection {
+    pub(super) fn wrong(&self, what: &str) -> Error {
         self.refused(&format!("this is not {what}"))
     }
 
-    fn lacks(&self, name: &str) -> Rejection {
+    fn lacks(&self, name: &str) -> Error {
         self.refused(&format!("`{name}` is missing"))
     }
 }

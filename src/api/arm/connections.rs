@@ -3,50 +3,51 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::answer::{ArmResponse, object, page, tagged};
-use super::ask::{ArmRequest, Reader};
 use super::body::JsonField;
-use super::{Rejection, kinds};
+use super::request::{ArmRequest, Reader};
+use super::response::{ArmResponse, object, page, tagged};
+use super::{Error, kinds};
 use crate::access::rights::Right;
 use crate::api::convert;
 use crate::control::{Decide, Decision, Until, View};
-use crate::model::decisions::{Connection, Item, ItemKind};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
+use crate::model::state::{Connection, Item, ItemKind};
 use crate::model::{ConnectionState, Key, PrivateEndpoint, ids};
 
 /// `GET …/privateEndpointConnections`
-pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, kind) = owner(ask)?;
-    ask.demand(&Right::connections(ask.model(), &key))?;
-    let here = bound(&ask.view, &key);
+pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, kind) = owner(request)?;
+    request.demand(&Right::connections(request.model(), &key))?;
+    let here = bound(&request.view, &key);
     let kind = kind.as_deref();
-    let one = |(e, endpoint, c): Bound<'_>| Some(with_time_left(ask, show(&key, kind, e, endpoint, c), e));
-    page(ask, here, |(e, _, _)| e.folded().to_owned(), one)
+    let one = |(e, endpoint, c): Bound<'_>| Some(with_time_left(request, show(&key, kind, e, endpoint, c), e));
+    page(request, here, |(e, _, _)| e.folded().to_owned(), one)
 }
 
 /// `GET …/privateEndpointConnections/{connection}`
-pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, kind) = owner(ask)?;
-    ask.demand(&Right::connections(ask.model(), &key))?;
-    let (endpoint, shown) = found(ask, &ask.view, &key, kind.as_deref()).ok_or_else(|| absent(ask, kind.as_deref()))?;
-    Ok(ArmResponse::ok(with_time_left(ask, shown, &endpoint)))
+pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, kind) = owner(request)?;
+    request.demand(&Right::connections(request.model(), &key))?;
+    let (endpoint, shown) =
+        found(request, &request.view, &key, kind.as_deref()).ok_or_else(|| absent(request, kind.as_deref()))?;
+    Ok(ArmResponse::ok(with_time_left(request, shown, &endpoint)))
 }
 
 /// `PUT …/privateEndpointConnections/{connection}`
-pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, kind) = owner(ask)?;
+pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, kind) = owner(request)?;
     let kind = kind.as_deref();
-    ask.demand(&Right::approve(ask.model(), &key))?;
-    let (endpoint, shown) = found(ask, &ask.view, &key, kind).ok_or_else(|| absent(ask, kind))?;
-    ask.check_conditions(Some(&shown))?;
-    let body = JsonField::over(&ask.body, Some(&shown))?.properties();
+    request.demand(&Right::approve(request.model(), &key))?;
+    let (endpoint, shown) = found(request, &request.view, &key, kind).ok_or_else(|| absent(request, kind))?;
+    request.check_conditions(Some(&shown))?;
+    let body = JsonField::over(&request.body, Some(&shown))?.properties();
     let Some(state) = body.get("privateLinkServiceConnectionState") else {
         return Err(body.refused("`privateLinkServiceConnectionState` is missing"));
     };
     // A state with all its members, as an answer has them, is what was read; who decides says less.
     let ends_otherwise = body.get("privlink").is_some_and(|part| part.changed("approvalEndsAt").is_some());
     if state.is_as_shown() && state.get("actionsRequired").is_some() && !ends_otherwise {
-        return Ok(ArmResponse::ok(with_time_left(ask, shown, &endpoint)));
+        return Ok(ArmResponse::ok(with_time_left(request, shown, &endpoint)));
     }
     let decision = Decision {
         endpoint: endpoint.folded().to_owned(),
@@ -60,54 +61,57 @@ pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
         "removed" | "disconnected" => Decide::remove(decision),
         _ => return Err(state.refused("`status` is Approved or Rejected")),
     };
-    ask.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint.clone() }], command)?;
+    request.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint.clone() }], command)?;
     // A connection that is removed is shown once more: this answer is the last that its owner has of it.
-    let view = ask.afresh();
+    let view = request.afresh();
     let shown =
         connection(&view, &endpoint).map(|(endpoint, of, connection)| show(&key, kind, endpoint, of, connection));
-    let shown = shown.map(|shown| with_time_left(ask, shown, &endpoint));
-    shown.map(ArmResponse::ok).ok_or_else(|| absent(ask, kind))
+    let shown = shown.map(|shown| with_time_left(request, shown, &endpoint));
+    shown.map(ArmResponse::ok).ok_or_else(|| absent(request, kind))
 }
 
 /// `DELETE …/privateEndpointConnections/{connection}`
-pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, kind) = owner(ask)?;
-    ask.demand(&Right::approve(ask.model(), &key))?;
-    let found = found(ask, &ask.view, &key, kind.as_deref());
-    ask.check_conditions(found.as_ref().map(|(_, shown)| shown))?;
+pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, kind) = owner(request)?;
+    request.demand(&Right::approve(request.model(), &key))?;
+    let found = found(request, &request.view, &key, kind.as_deref());
+    request.check_conditions(found.as_ref().map(|(_, shown)| shown))?;
     let Some((endpoint, _)) = found else { return Ok(ArmResponse::absent()) };
     let decision = Decision { endpoint: endpoint.folded().to_owned(), ..Decision::default() };
-    ask.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint }], Decide::remove(decision))?;
+    request.change(vec![Item { kind: ItemKind::Endpoint, key: endpoint }], Decide::remove(decision))?;
     Ok(ArmResponse::deleted())
 }
 
 /// The resource that the path names, and its type (`None`: a private link service). One that is not there has no
 /// connections: who may not see it is told so before.
-fn owner(ask: &ArmRequest) -> Result<(Key, Option<String>), Rejection> {
-    let key = ask.key();
-    let kind =
-        if ask.parameters.contains_key("type") { Some(kinds::kind(ask.model(), &ask.parameters)?) } else { None };
+fn owner(request: &ArmRequest) -> Result<(Key, Option<String>), Error> {
+    let key = request.key();
+    let kind = if request.parameters.contains_key("type") {
+        Some(kinds::kind(request.model(), &request.parameters)?)
+    } else {
+        None
+    };
     let named = kind.clone().unwrap_or_else(|| PRIVATE_LINK_SERVICE.to_owned());
     let right = kinds::connections(&key, kind.as_deref());
-    ask.demand(&right)?;
-    let model = ask.model();
+    request.demand(&right)?;
+    let model = request.model();
     let same = |other: Option<&str>| match (other, kind.as_deref()) {
         (Some(other), Some(kind)) => other.eq_ignore_ascii_case(kind),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     };
     let found = model.resources.entry(&key).filter(|(_, resource)| same(resource.kind.as_deref()));
-    found.map(|(key, _)| (key.clone(), kind.clone())).ok_or_else(|| Rejection::absent(&named, &key))
+    found.map(|(key, _)| (key.clone(), kind.clone())).ok_or_else(|| Error::absent(&named, &key))
 }
 
-fn absent(ask: &ArmRequest, kind: Option<&str>) -> Rejection {
+fn absent(request: &ArmRequest, kind: Option<&str>) -> Error {
     let kind = format!("{}/{}", kind.unwrap_or(PRIVATE_LINK_SERVICE), ids::CONNECTIONS);
-    Rejection::absent(&kind, &ask.key().beside(&format!("{}/{}", ask.key().group, ask.parameter("connection"))))
+    Error::absent(&kind, &request.key().beside(&format!("{}/{}", request.key().group, request.parameter("connection"))))
 }
 
 /// The endpoint whose connection the path names, and how that is shown.
-fn found(ask: &ArmRequest, view: &View, key: &Key, kind: Option<&str>) -> Option<(Key, Value)> {
-    let name = ask.parameter("connection");
+fn found(request: &ArmRequest, view: &View, key: &Key, kind: Option<&str>) -> Option<(Key, Value)> {
+    let name = request.parameter("connection");
     // The name begins with the endpoint's: only endpoints called so are looked at, however many are bound.
     let (front, _) = name.rsplit_once('.')?;
     let named = |endpoint: &Key| ids::connection(kind, key, endpoint).name().eq_ignore_ascii_case(name);
@@ -130,8 +134,8 @@ fn bound<'a>(view: &'a View, resource: &Key) -> impl Iterator<Item = Bound<'a>> 
 }
 
 fn connection<'a>(view: &'a View, key: &Key) -> Option<Bound<'a>> {
-    let (key, endpoint) = view.decisions.model.endpoints.entry(key)?;
-    Some((key, endpoint, view.decisions.connections.get(key)?))
+    let (key, endpoint) = view.state.model.endpoints.entry(key)?;
+    Some((key, endpoint, view.state.connections.get(key)?))
 }
 
 /// Every connection of a resource, as its owner sees it; none for who may not see them.
@@ -143,15 +147,15 @@ pub(super) fn of(reader: &Reader<'_>, key: &Key, kind: Option<&str>) -> Vec<Valu
 }
 
 /// When an approval is to end by itself: `properties.privlink.approvalEndsAt`, as it is shown. Without it, never.
-fn until(properties: &JsonField<'_>) -> Result<Option<Until>, Rejection> {
+fn until(properties: &JsonField<'_>) -> Result<Option<Until>, Error> {
     let Some(part) = properties.get("privlink") else { return Ok(None) };
     Ok(part.parsed::<Timestamp>("approvalEndsAt", "a time such as 2026-12-01T08:00:00Z")?.map(Until::At))
 }
 
 /// `shown` with what is left of its approval. The tag stands already: it is not another one with each second.
-pub(super) fn with_time_left(ask: &ArmRequest, mut shown: Value, endpoint: &Key) -> Value {
-    let ends_at = ask.afresh().decisions.connections.get(endpoint).and_then(|connection| connection.ends_at);
-    if let Some(ending) = convert::ending(ends_at, ask.state.control.now()) {
+pub(super) fn with_time_left(request: &ArmRequest, mut shown: Value, endpoint: &Key) -> Value {
+    let ends_at = request.afresh().state.connections.get(endpoint).and_then(|connection| connection.ends_at);
+    if let Some(ending) = convert::ending(ends_at, request.state.control.now()) {
         shown["properties"]["privlink"]["approvalSecondsLeft"] = json!(ending.approval_seconds_left);
     }
     shown
@@ -185,7 +189,7 @@ fn show(key: &Key, kind: Option<&str>, endpoint: &Key, of: &PrivateEndpoint, con
 pub(super) fn state(connection: &Connection, endpoint: &PrivateEndpoint) -> Value {
     let automatic = matches!(
         connection.decided_by,
-        crate::model::decisions::DecidedBy::AutoApproval | crate::model::decisions::DecidedBy::Right(_)
+        crate::model::state::DecidedBy::AutoApproval | crate::model::state::DecidedBy::Right(_)
     );
     let description = match connection.description.as_str() {
         "" if automatic && connection.state == ConnectionState::Approved => "Auto-approved",

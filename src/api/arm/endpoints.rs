@@ -2,127 +2,132 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{ArmResponse, object, page, patched};
-use super::ask::ArmRequest;
 use super::body::JsonField;
-use super::{Rejection, connections, extension, nic, stored};
+use super::request::ArmRequest;
+use super::response::{ArmResponse, object, page, patched};
+use super::{Error, connections, extension, nic, stored};
 use crate::access::rights::{Right, Verb};
 use crate::control::View;
-use crate::model::decisions::{Decisions, Item, ItemKind};
 use crate::model::ids::ArmId;
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
+use crate::model::state::{ControlState, Item, ItemKind};
 use crate::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint, ids, resource_types};
 
 /// `GET …/privateEndpoints`
-pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    ask.expands_interfaces()?;
-    let all = ask.model().endpoints.iter();
-    let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Endpoint, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, endpoint)| show(ask, &ask.view, key, endpoint))
+pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    request.expands_interfaces()?;
+    let all = request.model().endpoints.iter();
+    let here = all.filter(|(key, _)| request.covers(key) && request.sees(ItemKind::Endpoint, key));
+    page(
+        request,
+        here,
+        |(key, _)| key.folded().to_owned(),
+        |(key, endpoint)| show(request, &request.view, key, endpoint),
+    )
 }
 
 /// `GET …/privateEndpoints/{name}`
-pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    ask.expands_interfaces()?;
-    let (key, endpoint) = found(ask)?;
-    shown(ask, &ask.view, &key, &endpoint).map(ArmResponse::ok)
+pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    request.expands_interfaces()?;
+    let (key, endpoint) = found(request)?;
+    shown(request, &request.view, &key, &endpoint).map(ArmResponse::ok)
 }
 
 /// `PUT …/privateEndpoints/{name}`
-pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.demand_group()?;
-    let before = ask.model().endpoints.get(&key);
-    let shown = before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint));
-    ask.check_conditions(shown.as_ref())?;
-    let endpoint = read(ask, &key, before, shown.as_ref())?;
+pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
+    request.demand_group()?;
+    let before = request.model().endpoints.get(&key);
+    let shown = before.and_then(|endpoint| show(request, &request.view, &key, endpoint));
+    request.check_conditions(shown.as_ref())?;
+    let endpoint = read(request, &key, before, shown.as_ref())?;
     let created = before.is_none();
-    write(ask, &key, endpoint)?;
-    answer(ask, &key, created)
+    write(request, &key, endpoint)?;
+    answer(request, &key, created)
 }
 
 /// `PATCH …/privateEndpoints/{name}`
-pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, mut endpoint) = found(ask)?;
-    let shown = shown(ask, &ask.view, &key, &endpoint)?;
-    ask.check_conditions(Some(&shown))?;
+pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, mut endpoint) = found(request)?;
+    let shown = shown(request, &request.view, &key, &endpoint)?;
+    request.check_conditions(Some(&shown))?;
     let mut labels = endpoint.labels.take().unwrap_or_default();
-    labels.tags = patched(ask, &item(&key), &labels.tags, &shown)?;
+    labels.tags = patched(request, &item(&key), &labels.tags, &shown)?;
     endpoint.labels = Some(labels).filter(|labels| **labels != EndpointLabels::default());
-    write(ask, &key, endpoint)?;
-    answer(ask, &key, false)
+    write(request, &key, endpoint)?;
+    answer(request, &key, false)
 }
 
 /// `DELETE …/privateEndpoints/{name}`
-pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
-    let before = ask.model().endpoints.get(&key);
-    ask.check_conditions(before.and_then(|endpoint| show(ask, &ask.view, &key, endpoint)).as_ref())?;
+pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&Right::on(request.model(), &item(&key), Verb::Delete))?;
+    let before = request.model().endpoints.get(&key);
+    request.check_conditions(before.and_then(|endpoint| show(request, &request.view, &key, endpoint)).as_ref())?;
     if before.is_none() {
         return Ok(ArmResponse::absent());
     }
-    ask.delete(ItemKind::Endpoint, &key)?;
+    request.delete(ItemKind::Endpoint, &key)?;
     Ok(ArmResponse::deleted())
 }
 
-pub(super) fn found(ask: &ArmRequest) -> Result<(Key, PrivateEndpoint), Rejection> {
-    let key = ask.key();
-    ask.may_read(ItemKind::Endpoint, &key)?;
-    let found = ask.model().endpoints.entry(&key);
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(ids::ENDPOINT, &key))
+pub(super) fn found(request: &ArmRequest) -> Result<(Key, PrivateEndpoint), Error> {
+    let key = request.key();
+    request.may_read(ItemKind::Endpoint, &key)?;
+    let found = request.model().endpoints.entry(&key);
+    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(ids::ENDPOINT, &key))
 }
 
-pub(super) fn write(ask: &ArmRequest, key: &Key, endpoint: PrivateEndpoint) -> Result<(), Rejection> {
+pub(super) fn write(request: &ArmRequest, key: &Key, endpoint: PrivateEndpoint) -> Result<(), Error> {
     let mut model = Model::default();
     model.endpoints.insert(key.clone(), endpoint);
-    ask.put(vec![item(key)], model).map(drop)
+    request.put(vec![item(key)], model).map(drop)
 }
 
 fn item(key: &Key) -> Item {
     Item { kind: ItemKind::Endpoint, key: key.clone() }
 }
 
-fn answer(ask: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Rejection> {
-    let view = ask.afresh();
-    let found = view.decisions.model.endpoints.entry(key);
-    let (key, endpoint) = found.ok_or_else(|| Rejection::absent(ids::ENDPOINT, key))?;
-    shown(ask, &view, key, endpoint).map(|body| ArmResponse::put(body, created))
+fn answer(request: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Error> {
+    let view = request.afresh();
+    let found = view.state.model.endpoints.entry(key);
+    let (key, endpoint) = found.ok_or_else(|| Error::absent(ids::ENDPOINT, key))?;
+    shown(request, &view, key, endpoint).map(|body| ArmResponse::put(body, created))
 }
 
 /// The endpoint that the body describes. What it is cannot change during its life, and is checked by the writer.
 fn read(
-    ask: &ArmRequest,
+    request: &ArmRequest,
     key: &Key,
     before: Option<&PrivateEndpoint>,
     shown: Option<&Value>,
-) -> Result<PrivateEndpoint, Rejection> {
-    let body = JsonField::over(&ask.body, shown)?;
+) -> Result<PrivateEndpoint, Error> {
+    let body = JsonField::over(&request.body, shown)?;
     let properties = body.properties();
     let subnet = properties.required_id("subnet", ids::SUBNET)?;
     let same =
         |before: &PrivateEndpoint| before.vnet == *subnet.key() && before.subnet.eq_ignore_ascii_case(subnet.name());
     if !before.is_some_and(same) {
         // Before it is looked for: who may not use it is not told whether it is there.
-        ask.demand(&Right::join(subnet.key(), subnet.name()))?;
+        request.demand(&Right::join(subnet.key(), subnet.name()))?;
     }
-    let vnet = ask.model().vnets.get(subnet.key());
+    let vnet = request.model().vnets.get(subnet.key());
     let here = vnet.and_then(|vnet| vnet.subnets.iter().find(|one| one.name.eq_ignore_ascii_case(subnet.name())));
     let (Some(vnet), Some(here)) = (vnet, here) else {
         let message = format!("properties.subnet.id: there is no subnet {subnet}");
-        return Err(Rejection::bad_request_of("InvalidResourceReference", &message, "properties.subnet.id"));
+        return Err(Error::bad_request_of("InvalidResourceReference", &message, "properties.subnet.id"));
     };
-    let (request, manual) = request(&properties)?;
-    let asked = request.properties();
-    let resource = resource(ask, &asked, manual, before)?;
+    let (link_request, manual) = link_request(&properties)?;
+    let asked = link_request.properties();
+    let resource = resource(request, &asked, manual, before)?;
     let groups = asked.texts("groupIds")?;
     if groups.len() > 1 {
         return Err(asked.refused("an endpoint is bound to one subresource: `groupIds` has several"));
     }
     let subresource = groups.into_iter().next().filter(|group| !group.is_empty());
     let known = subresource.or_else(|| before.map(|before| before.subresource.clone()));
-    let subresource = known.or_else(|| only_subresource(ask, &resource)).unwrap_or_default();
+    let subresource = known.or_else(|| only_subresource(request, &resource)).unwrap_or_default();
     let configs = properties.items("ipConfigurations")?;
     let mut labels = before.and_then(|before| before.labels.as_deref().cloned()).unwrap_or_default();
     if properties.changed("ipConfigurations").is_some() {
@@ -131,18 +136,18 @@ fn read(
     let addresses = addresses(&configs, &subresource, &mut labels)?;
     labels.foreign = stored::read(ids::ENDPOINT, &labels.foreign, &body)?;
     labels.tags = body.tags()?.unwrap_or(labels.tags);
-    let name = request.required("name")?;
-    if request.changed("name").is_some() {
+    let name = link_request.required("name")?;
+    if link_request.changed("name").is_some() {
         labels.connection = Some(name);
     }
     if properties.text("customNetworkInterfaceName")?.is_some_and(|name| !name.is_empty()) {
         let name = properties.name("customNetworkInterfaceName")?;
-        nic::refuse_taken(ask, key, &name)?;
+        nic::refuse_taken(request, key, &name)?;
         labels.interface = Some(name);
     }
     let mut endpoint = PrivateEndpoint {
         region: body.location()?.unwrap_or_else(|| vnet.region.clone()),
-        vnet: ask.spelled(subnet.key()),
+        vnet: request.spelled(subnet.key()),
         subnet: here.name.clone(),
         addresses,
         resource,
@@ -164,7 +169,7 @@ fn read(
 }
 
 /// The one connection that the endpoint asks for, and whether its owner is to be asked.
-fn request<'a>(properties: &JsonField<'a>) -> Result<(JsonField<'a>, bool), Rejection> {
+fn link_request<'a>(properties: &JsonField<'a>) -> Result<(JsonField<'a>, bool), Error> {
     let automatic = properties.items("privateLinkServiceConnections")?;
     let manual = properties.items("manualPrivateLinkServiceConnections")?;
     match (automatic.as_slice(), manual.as_slice()) {
@@ -179,13 +184,13 @@ fn request<'a>(properties: &JsonField<'a>) -> Result<(JsonField<'a>, bool), Reje
 /// What `privateLinkServiceId` means: an ID or an alias. What the caller may not see is as if it were not there, unless
 /// whoever knows its ID may ask for it.
 fn resource(
-    ask: &ArmRequest,
+    request: &ArmRequest,
     asked: &JsonField<'_>,
     manual: bool,
     before: Option<&PrivateEndpoint>,
-) -> Result<Key, Rejection> {
+) -> Result<Key, Error> {
     let text = asked.required("privateLinkServiceId")?;
-    let model = ask.model();
+    let model = request.model();
     let absent = || {
         let message = if manual {
             format!("there is no resource {text} that this caller may see")
@@ -196,7 +201,7 @@ fn resource(
             )
         };
         let at = "privateLinkServiceId";
-        Rejection::bad_request_of("InvalidResourceReference", &message, at)
+        Error::bad_request_of("InvalidResourceReference", &message, at)
     };
     let key = if ArmId::is_meant(&text) {
         let id = ArmId::parse(&text).map_err(|error| asked.refused(&error))?;
@@ -217,16 +222,16 @@ fn resource(
     let key = key.ok_or_else(absent)?;
     let bound = before.is_some_and(|before| before.resource == key);
     let shown = model.resources.get(&key).is_some_and(|resource| {
-        resource.visibility.admits(&ask.key().subscription) || manual && resource.is_requestable_by_id()
+        resource.visibility.admits(&request.key().subscription) || manual && resource.is_requestable_by_id()
     });
-    if bound || shown || ask.sees(ItemKind::Resource, &key) { Ok(key) } else { Err(absent()) }
+    if bound || shown || request.sees(ItemKind::Resource, &key) { Ok(key) } else { Err(absent()) }
 }
 
 /// The subresource that is meant where none is named: the only one that the resource has, or, for who may know its type
 /// alone, the only one of that.
-fn only_subresource(ask: &ArmRequest, key: &Key) -> Option<String> {
-    let resource = ask.model().resources.get(key)?;
-    if !(resource.visibility.admits(&ask.key().subscription) || ask.sees(ItemKind::Resource, key)) {
+fn only_subresource(request: &ArmRequest, key: &Key) -> Option<String> {
+    let resource = request.model().resources.get(key)?;
+    if !(resource.visibility.admits(&request.key().subscription) || request.sees(ItemKind::Resource, key)) {
         let known = resource_types::find(resource.kind.as_deref()?)?;
         return if let [only] = known.subresources.as_slice() { Some((*only).to_owned()) } else { None };
     }
@@ -240,7 +245,7 @@ fn addresses(
     configs: &[JsonField<'_>],
     subresource: &str,
     labels: &mut EndpointLabels,
-) -> Result<Vec<EndpointIp>, Rejection> {
+) -> Result<Vec<EndpointIp>, Error> {
     let mut made = Vec::new();
     let known = !labels.addresses.is_empty();
     for field in configs {
@@ -263,21 +268,21 @@ fn addresses(
     Ok(made)
 }
 
-fn shown(ask: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Result<Value, Rejection> {
-    show(ask, view, key, endpoint).ok_or_else(|| Rejection::absent(ids::ENDPOINT, key))
+fn shown(request: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Result<Value, Error> {
+    show(request, view, key, endpoint).ok_or_else(|| Error::absent(ids::ENDPOINT, key))
 }
 
 /// As Azure shows it.
-fn show(ask: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option<Value> {
-    let connection = view.decisions.connections.get(key)?;
-    let model = &view.decisions.model;
+fn show(request: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option<Value> {
+    let connection = view.state.connections.get(key)?;
+    let model = &view.state.model;
     let id = ids::endpoint(key);
     let labels = endpoint.labels.as_deref().cloned().unwrap_or_default();
     let list = if endpoint.manual { "manualPrivateLinkServiceConnections" } else { "privateLinkServiceConnections" };
     let other = if endpoint.manual { "privateLinkServiceConnections" } else { "manualPrivateLinkServiceConnections" };
     let named = labels.connection.unwrap_or_else(|| key.name.clone());
     let kind = model.bound_kind(key, endpoint);
-    let request = json!({
+    let link_request = json!({
         "provisioningState": "Succeeded",
         "privateLinkServiceId": ids::resource(kind, &endpoint.resource).to_string(),
         "groupIds": Some(&endpoint.subresource).filter(|group| !group.is_empty()).into_iter().collect::<Vec<_>>(),
@@ -285,7 +290,7 @@ fn show(ask: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) ->
         "privateLinkServiceConnectionState": connections::state(connection, endpoint),
     });
     let interface = ids::network_interface(key, endpoint);
-    let interface = if ask.expands_interfaces().is_ok_and(|expanded| expanded) {
+    let interface = if request.expands_interfaces().is_ok_and(|expanded| expanded) {
         nic::show(view, key, endpoint)
     } else {
         json!({ "id": interface.to_string() })
@@ -306,24 +311,24 @@ fn show(ask: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) ->
         "networkInterfaces": [interface],
         "customNetworkInterfaceName": labels.interface.unwrap_or_default(),
         "ipConfigurations": fixed.collect::<Vec<_>>(),
-        "customDnsConfigs": names(&view.decisions, key, endpoint).into_iter().map(|(fqdn, addresses)| {
+        "customDnsConfigs": names(&view.state, key, endpoint).into_iter().map(|(fqdn, addresses)| {
             json!({ "fqdn": fqdn, "ipAddresses": addresses })
         }).collect::<Vec<_>>(),
         "privlink": extension::show_endpoint(view, key, endpoint, connection),
     });
-    properties[list] = json!([connections::within(&id.clone().below(list, &named), &named, request)]);
+    properties[list] = json!([connections::within(&id.clone().below(list, &named), &named, link_request)]);
     properties[other] = json!([]);
     let shown = object(&id, Some((&endpoint.region, &labels.tags)), properties);
     let shown = stored::Kept::of(&labels.foreign).show(shown);
-    Some(connections::with_time_left(ask, shown, key))
+    Some(connections::with_time_left(request, shown, key))
 }
 
 /// Every name that leads to the endpoint, with its addresses.
-fn names(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net::IpAddr>)> {
+fn names(state: &ControlState, key: &Key, endpoint: &PrivateEndpoint) -> Vec<(String, Vec<std::net::IpAddr>)> {
     let mut names: Vec<(String, Vec<std::net::IpAddr>)> = Vec::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
-        for name in nic::fqdns(decisions, key, endpoint, &address.member) {
+        for name in nic::fqdns(state, key, endpoint, &address.member) {
             match names.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, addresses)) => addresses.push(ip),
                 None => names.push((name, vec![ip])),

@@ -7,14 +7,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Rejection;
-use super::ask::Reader;
+use super::Error;
 use super::body::JsonField;
+use super::request::Reader;
 use super::targets::{self, OfTarget, seconds};
 use crate::compile::names::waiting_at_home;
 use crate::control::View;
-use crate::model::decisions::{Connection, ItemKind};
 use crate::model::ids::ArmId;
+use crate::model::state::{Connection, ItemKind};
 use crate::model::{
     AcceptedNames, Balance, ConnectionState, DnsSettings, Key, LinkResource, PrivateEndpoint, Rates, Subnet, Vnet,
     Workload, ids,
@@ -53,7 +53,7 @@ struct OfDns {
 
 impl OfDns {
     /// The settings; accepted names that are left out stay as they are in `before`.
-    fn settings(self, field: &JsonField<'_>, before: Option<&DnsSettings>) -> Result<DnsSettings, Rejection> {
+    fn settings(self, field: &JsonField<'_>, before: Option<&DnsSettings>) -> Result<DnsSettings, Error> {
         let usual = DnsSettings::default();
         let ttl = self.ttl_in_seconds.map_or(usual.ttl, |seconds| Duration::from_secs(seconds.into()));
         let answer = self.answer.filter(|states| !states.is_empty()).unwrap_or(usual.answer);
@@ -173,7 +173,7 @@ impl OfRates {
 ///
 /// # Errors
 /// 400.
-pub(super) fn vnet(properties: &JsonField<'_>, vnet: &mut Vnet) -> Result<(), Rejection> {
+pub(super) fn vnet(properties: &JsonField<'_>, vnet: &mut Vnet) -> Result<(), Error> {
     let Some(field) = properties.get("privlink") else { return Ok(()) };
     let part: OfVnet = field.read_changed()?;
     vnet.on_premises = part.on_premises.unwrap_or_else(|| std::mem::take(&mut vnet.on_premises));
@@ -210,7 +210,7 @@ pub(super) fn show_vnet(view: &View, key: &Key, vnet: &Vnet) -> Value {
 ///
 /// # Errors
 /// 400.
-pub(super) fn subnet(properties: &JsonField<'_>, subnet: &mut Subnet) -> Result<(), Rejection> {
+pub(super) fn subnet(properties: &JsonField<'_>, subnet: &mut Subnet) -> Result<(), Error> {
     let Some(field) = properties.get("privlink") else { return Ok(()) };
     let part: OfSubnet = field.read_changed()?;
     subnet.dedicated = part.dedicated.unwrap_or(subnet.dedicated);
@@ -235,11 +235,7 @@ pub(super) struct Follows {
 ///
 /// # Errors
 /// 400.
-pub(super) fn resource(
-    properties: &JsonField<'_>,
-    resource: &mut LinkResource,
-    follows: Follows,
-) -> Result<(), Rejection> {
+pub(super) fn resource(properties: &JsonField<'_>, resource: &mut LinkResource, follows: Follows) -> Result<(), Error> {
     let Some(field) = properties.get("privlink") else { return Ok(()) };
     let part: OfResource = field.read_changed()?;
     if let Some(text) = part.vnet.filter(|_| !follows.nat) {
@@ -302,7 +298,7 @@ fn shared_with(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Vec<S
     };
     let own = servers(resource);
     let shares = |other: &LinkResource| other.vnet == resource.vnet && servers(other).iter().any(|ip| own.contains(ip));
-    let all = reader.view().decisions.model.resources.iter();
+    let all = reader.view().state.model.resources.iter();
     let others = all.filter(|(name, other)| *name != key && shares(other) && reader.sees(ItemKind::Resource, name));
     others.map(|(name, other)| ids::resource(other.kind.as_deref(), name).to_string()).collect()
 }
@@ -311,7 +307,7 @@ fn shared_with(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Vec<S
 ///
 /// # Errors
 /// 400.
-pub(super) fn endpoint(properties: &JsonField<'_>, endpoint: &mut PrivateEndpoint) -> Result<(), Rejection> {
+pub(super) fn endpoint(properties: &JsonField<'_>, endpoint: &mut PrivateEndpoint) -> Result<(), Error> {
     let Some(field) = properties.get("privlink") else { return Ok(()) };
     let part: OfEndpoint = field.read_changed()?;
     endpoint.sources = part.sources.unwrap_or_else(|| std::mem::take(&mut endpoint.sources));
@@ -323,7 +319,7 @@ pub(super) fn endpoint(properties: &JsonField<'_>, endpoint: &mut PrivateEndpoin
 }
 
 /// Names that are accepted; `None`: nothing is said of them.
-fn accepted(field: &JsonField<'_>, names: Option<&[String]>) -> Result<Option<Box<AcceptedNames>>, Rejection> {
+fn accepted(field: &JsonField<'_>, names: Option<&[String]>) -> Result<Option<Box<AcceptedNames>>, Error> {
     let Some(names) = names else { return Ok(None) };
     let accepted = AcceptedNames::read(names).map_err(|at| {
         let name = names.get(at).map_or("", |name| name);
@@ -349,7 +345,7 @@ pub(super) fn show_endpoint(view: &View, key: &Key, endpoint: &PrivateEndpoint, 
     if let Some(accepted) = &endpoint.accept_names {
         shown["acceptNames"] = json!(texts(accepted));
     }
-    let waiting = waiting_at_home(&view.decisions, key, endpoint);
+    let waiting = waiting_at_home(&view.state, key, endpoint);
     if !waiting.is_empty() {
         shown["waitingNames"] = json!(waiting);
     }

@@ -1,74 +1,74 @@
 //! The interface of each private endpoint: it comes and goes with it, and never changes by itself.
 
-use super::Rejection;
-use super::answer::{ArmResponse, page};
-use super::ask::ArmRequest;
+use super::Error;
 use super::body::{JsonField, NOT_BY_PATCH};
 use super::endpoints;
 use super::nic::{owner, show};
+use super::request::ArmRequest;
+use super::response::{ArmResponse, page};
 use crate::access::rights::Right;
 use crate::model::{EndpointLabels, Key, PrivateEndpoint, actions, ids};
 
 /// `GET …/networkInterfaces`
-pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let all = ask.model().endpoints.iter().filter(|(key, _)| ask.covers(key));
+pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let all = request.model().endpoints.iter().filter(|(key, _)| request.covers(key));
     let named = all.map(|(key, endpoint)| (ids::network_interface(key, endpoint).key().clone(), key, endpoint));
-    let here = named.filter(|(name, _, _)| ask.hold(&Right::interface(name)));
+    let here = named.filter(|(name, _, _)| request.hold(&Right::interface(name)));
     let mut here: Vec<_> = here.collect();
     here.sort_by(|one, other| one.0.cmp(&other.0));
-    let show = |(_, key, endpoint): (Key, &Key, &PrivateEndpoint)| Some(show(&ask.view, key, endpoint));
-    page(ask, here.into_iter(), |(name, _, _)| name.folded().to_owned(), show)
+    let show = |(_, key, endpoint): (Key, &Key, &PrivateEndpoint)| Some(show(&request.view, key, endpoint));
+    page(request, here.into_iter(), |(name, _, _)| name.folded().to_owned(), show)
 }
 
 /// `GET …/networkInterfaces/{name}`
-pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let name = ask.key();
-    ask.demand(&Right::interface(&name))?;
-    let (key, endpoint) = owner(ask, &name).ok_or_else(|| Rejection::absent(ids::NETWORK_INTERFACE, &name))?;
-    Ok(ArmResponse::ok(show(&ask.view, key, endpoint)))
+pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let name = request.key();
+    request.demand(&Right::interface(&name))?;
+    let (key, endpoint) = owner(request, &name).ok_or_else(|| Error::absent(ids::NETWORK_INTERFACE, &name))?;
+    Ok(ArmResponse::ok(show(&request.view, key, endpoint)))
 }
 
 /// `PUT`: the endpoint is what changes; an interface that comes back as it is shown stays so.
-pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let name = ask.key();
-    ask.demand(&Right::interface(&name))?;
-    if let Some((key, endpoint)) = owner(ask, &name) {
-        let shown = show(&ask.view, key, endpoint);
-        ask.check_conditions(Some(&shown))?;
-        if JsonField::over(&ask.body, Some(&shown))?.is_as_shown() {
+pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let name = request.key();
+    request.demand(&Right::interface(&name))?;
+    if let Some((key, endpoint)) = owner(request, &name) {
+        let shown = show(&request.view, key, endpoint);
+        request.check_conditions(Some(&shown))?;
+        if JsonField::over(&request.body, Some(&shown))?.is_as_shown() {
             return Ok(ArmResponse::ok(shown));
         }
     }
-    delete(ask)?;
+    delete(request)?;
     let message = "A network interface appears with its private endpoint only.";
-    Err(Rejection::bad_request_of("NotSupported", message, "create a private endpoint"))
+    Err(Error::bad_request_of("NotSupported", message, "create a private endpoint"))
 }
 
 /// `PATCH`: its tags are all that is its own.
-pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let name = ask.key();
-    ask.demand(&Right::write_of(actions::INTERFACES, &name))?;
-    let absent = || Rejection::absent(ids::NETWORK_INTERFACE, &name);
-    let found = owner(ask, &name).map(|(key, endpoint)| (key.clone(), endpoint.clone()));
+pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let name = request.key();
+    request.demand(&Right::write_of(actions::INTERFACES, &name))?;
+    let absent = || Error::absent(ids::NETWORK_INTERFACE, &name);
+    let found = owner(request, &name).map(|(key, endpoint)| (key.clone(), endpoint.clone()));
     let (key, mut endpoint) = found.ok_or_else(absent)?;
-    let shown = show(&ask.view, &key, &endpoint);
-    ask.check_conditions(Some(&shown))?;
-    let body = JsonField::over(&ask.body, Some(&shown))?;
+    let shown = show(&request.view, &key, &endpoint);
+    request.check_conditions(Some(&shown))?;
+    let body = JsonField::over(&request.body, Some(&shown))?;
     body.refuse_others(&["tags"], NOT_BY_PATCH)?;
     let mut labels = endpoint.labels.take().unwrap_or_default();
     labels.interface_tags = body.tags()?.unwrap_or(labels.interface_tags);
     endpoint.labels = Some(labels).filter(|labels| **labels != EndpointLabels::default());
-    endpoints::write(ask, &key, endpoint)?;
-    let view = ask.afresh();
-    let (key, endpoint) = view.decisions.model.endpoints.entry(&key).ok_or_else(absent)?;
+    endpoints::write(request, &key, endpoint)?;
+    let view = request.afresh();
+    let (key, endpoint) = view.state.model.endpoints.entry(&key).ok_or_else(absent)?;
     Ok(ArmResponse::ok(show(&view, key, endpoint)))
 }
 
 /// `DELETE`: the endpoint is what goes.
-pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let name = ask.key();
-    ask.demand(&Right::interface(&name))?;
-    let Some((key, _)) = owner(ask, &name) else { return Ok(ArmResponse::absent()) };
+pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let name = request.key();
+    request.demand(&Right::interface(&name))?;
+    let Some((key, _)) = owner(request, &name) else { return Ok(ArmResponse::absent()) };
     let message = format!("Network interface {name} belongs to private endpoint {key}, and goes with it.");
-    Err(Rejection::bad_request_of("NicInUseWithPrivateEndpoint", &message, &ids::endpoint(key).to_string()))
+    Err(Error::bad_request_of("NicInUseWithPrivateEndpoint", &message, &ids::endpoint(key).to_string()))
 }

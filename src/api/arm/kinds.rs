@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Rejection;
+use super::Error;
 use crate::access::rights::Right;
 use crate::model::resource_types::{self, PRIVATE_LINK_SERVICE};
 use crate::model::{Key, Model, ResourceType, actions};
@@ -11,12 +11,12 @@ use crate::model::{Key, Model, ResourceType, actions};
 ///
 /// # Errors
 /// 404: no such type is known.
-pub(super) fn kind(model: &Model, parameters: &BTreeMap<&'static str, String>) -> Result<String, Rejection> {
+pub(super) fn kind(model: &Model, parameters: &BTreeMap<&'static str, String>) -> Result<String, Error> {
     let part = |name| parameters.get(name).map_or("", String::as_str);
     let named = format!("{}/{}", part("provider"), part("type"));
     let own = model.resource_types.get(&ResourceType::key(&named)).map(|own| own.name.clone());
     let known = resource_types::find(&named).map(|known| known.name.to_owned());
-    known.or(own).ok_or_else(|| Rejection::unknown_type(&named, resource_types::nearest(&named)))
+    known.or(own).ok_or_else(|| Error::unknown_type(&named, resource_types::nearest(&named)))
 }
 
 /// The right to see the connections to `key`, which need not be there.

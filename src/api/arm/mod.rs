@@ -14,16 +14,16 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
 use super::ApiState;
-use super::error::Rejection;
-use crate::control::command::MOVED;
+use super::error::Error;
+use crate::control::command::PRECONDITION_FAILED;
 use crate::model::Caller;
 
 /// What is answered, and its tag.
-mod answer;
+mod response;
 
 /// One request: who asks what of which object.
-mod ask;
-pub(in crate::api) use ask::base;
+mod request;
+pub(in crate::api) use request::base;
 
 /// Reading bodies.
 mod body;
@@ -94,10 +94,10 @@ mod typed;
 /// Refusals in Azure's words.
 mod words;
 
-use answer::ArmResponse;
-use ask::ArmRequest;
-pub(super) use ask::decode;
 pub(super) use nic::fqdns;
+use request::ArmRequest;
+pub(super) use request::decode;
+use response::ArmResponse;
 use routes::Handler;
 #[cfg(test)]
 pub(super) use routes::ROUTES;
@@ -115,11 +115,11 @@ pub(super) fn is_arm(path: &str) -> bool {
 pub(super) async fn serve(State(state): State<ApiState>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Some(caller) = parts.extensions.get::<Caller>().cloned() else {
-        return Rejection::unauthenticated("nobody is known to ask").into_response();
+        return Error::unauthenticated("nobody is known to ask").into_response();
     };
     let body: Result<Bytes, BytesRejection> =
         <Bytes as axum::extract::FromRequest<()>>::from_request(Request::from_parts(parts.clone(), body), &()).await;
-    let asked = body.map_err(Rejection::from).and_then(|body| asked(&state, caller, &parts, body));
+    let asked = body.map_err(Error::from).and_then(|body| asked(&state, caller, &parts, body));
     let answered = asked.and_then(|asked| {
         let key = asked.1.key();
         answer(asked).map_err(|rejection| words::of_properties(rejection, &key))
@@ -131,39 +131,39 @@ pub(super) async fn serve(State(state): State<ApiState>, request: Request) -> Re
 ///
 /// # Errors
 /// See [`serve`].
-pub(super) fn check_head(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<(), Rejection> {
+pub(super) fn check_head(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<(), Error> {
     asked(state, caller.clone(), parts, Bytes::new()).map(drop)
 }
 
-fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result<(Handler, ArmRequest), Rejection> {
+fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result<(Handler, ArmRequest), Error> {
     let Parts { method, uri, headers, extensions, .. } = parts;
     let (route, parameters) = routes::find(&state.control.view(), uri.path())?;
-    let operation = route.operation(method).ok_or_else(|| Rejection::wrong_method_of(&route.methods()))?;
-    let ask = ArmRequest {
+    let operation = route.operation(method).ok_or_else(|| Error::wrong_method_of(&route.methods()))?;
+    let request = ArmRequest {
         state: state.clone(),
         caller,
         view: Arc::clone(&state.control.view()),
-        query: ask::query(uri, operation.options)?,
+        query: request::query(uri, operation.options)?,
         parameters,
         body: body::Body::new(body),
-        if_match: ask::tag(headers, &header::IF_MATCH),
-        if_none_match: ask::tag(headers, &header::IF_NONE_MATCH),
-        base: ask::base(headers, uri, extensions.get::<super::Secure>().is_some()),
+        if_match: request::tag(headers, &header::IF_MATCH),
+        if_none_match: request::tag(headers, &header::IF_NONE_MATCH),
+        base: request::base(headers, uri, extensions.get::<super::Secure>().is_some()),
         path: uri.path().to_owned(),
         looks: route.looks(method),
     };
-    ask.check_names()?;
-    Ok((operation.handler, ask))
+    request.check_names()?;
+    Ok((operation.handler, request))
 }
 
-fn answer((handler, mut ask): (Handler, ArmRequest)) -> Result<ArmResponse, Rejection> {
+fn answer((handler, mut request): (Handler, ArmRequest)) -> Result<ArmResponse, Error> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
-        match handler(&ask) {
-            Err(rejection) if rejection.is(MOVED) => last = Some(rejection),
-            done => return done.map(|answer| answer.fitted(&ask)),
+        match handler(&request) {
+            Err(rejection) if rejection.is(PRECONDITION_FAILED) => last = Some(rejection),
+            done => return done.map(|answer| answer.fitted(&request)),
         }
-        ask.view = ask.state.control.view();
+        request.view = request.state.control.view();
     }
-    Err(last.unwrap_or_else(Rejection::unknown_path))
+    Err(last.unwrap_or_else(Error::unknown_path))
 }

@@ -2,74 +2,74 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{ArmResponse, object, page, patched};
-use super::ask::{ArmRequest, Reader};
 use super::body::JsonField;
+use super::request::{ArmRequest, Reader};
+use super::response::{ArmResponse, object, page, patched};
 use super::subnets;
 use super::vnet::{found, item, write};
-use super::{Rejection, extension, stored};
+use super::{Error, extension, stored};
 use crate::access::rights::{Right, Verb};
-use crate::model::decisions::ItemKind;
+use crate::model::state::ItemKind;
 use crate::model::{Key, PeeringLabel, Vnet, ids};
 
 /// `GET …/virtualNetworks`
-pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let here = ask.model().vnets.iter().filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Vnet, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, vnet)| Some(show(&ask.reader(), key, vnet)))
+pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let here = request.model().vnets.iter().filter(|(key, _)| request.covers(key) && request.sees(ItemKind::Vnet, key));
+    page(request, here, |(key, _)| key.folded().to_owned(), |(key, vnet)| Some(show(&request.reader(), key, vnet)))
 }
 
 /// `GET …/virtualNetworks/{name}`
-pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, vnet) = found(ask)?;
-    Ok(ArmResponse::ok(show(&ask.reader(), &key, &vnet)))
+pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, vnet) = found(request)?;
+    Ok(ArmResponse::ok(show(&request.reader(), &key, &vnet)))
 }
 
 /// `PUT …/virtualNetworks/{name}`
-pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.demand_group()?;
-    let before = ask.model().vnets.get(&key);
-    let shown = before.map(|vnet| show(&ask.reader(), &key, vnet));
-    ask.check_conditions(shown.as_ref())?;
-    let vnet = read(ask, &key, before, shown.as_ref())?;
+pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
+    request.demand_group()?;
+    let before = request.model().vnets.get(&key);
+    let shown = before.map(|vnet| show(&request.reader(), &key, vnet));
+    request.check_conditions(shown.as_ref())?;
+    let vnet = read(request, &key, before, shown.as_ref())?;
     let created = before.is_none();
-    write(ask, &key, vnet)?;
-    answer(ask, &key, created)
+    write(request, &key, vnet)?;
+    answer(request, &key, created)
 }
 
 /// `PATCH …/virtualNetworks/{name}`
-pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, vnet) = found(ask)?;
-    let shown = show(&ask.reader(), &key, &vnet);
-    ask.check_conditions(Some(&shown))?;
-    write(ask, &key, Vnet { tags: patched(ask, &item(&key), &vnet.tags, &shown)?, ..vnet })?;
-    answer(ask, &key, false)
+pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, vnet) = found(request)?;
+    let shown = show(&request.reader(), &key, &vnet);
+    request.check_conditions(Some(&shown))?;
+    write(request, &key, Vnet { tags: patched(request, &item(&key), &vnet.tags, &shown)?, ..vnet })?;
+    answer(request, &key, false)
 }
 
 /// `DELETE …/virtualNetworks/{name}`
-pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
-    let before = ask.model().vnets.get(&key).map(|vnet| show(&ask.reader(), &key, vnet));
-    ask.check_conditions(before.as_ref())?;
+pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&Right::on(request.model(), &item(&key), Verb::Delete))?;
+    let before = request.model().vnets.get(&key).map(|vnet| show(&request.reader(), &key, vnet));
+    request.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(ArmResponse::absent());
     }
-    ask.delete(ItemKind::Vnet, &key)?;
+    request.delete(ItemKind::Vnet, &key)?;
     Ok(ArmResponse::deleted())
 }
 
-fn answer(ask: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Rejection> {
-    let view = ask.afresh();
-    let vnets = &view.decisions.model.vnets;
-    let (key, vnet) = vnets.entry(key).ok_or_else(|| Rejection::absent(ids::VNET, key))?;
-    Ok(ArmResponse::put(show(&ask.reader_of(&view), key, vnet), created))
+fn answer(request: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Error> {
+    let view = request.afresh();
+    let vnets = &view.state.model.vnets;
+    let (key, vnet) = vnets.entry(key).ok_or_else(|| Error::absent(ids::VNET, key))?;
+    Ok(ArmResponse::put(show(&request.reader_of(&view), key, vnet), created))
 }
 
 /// The VNet that the body describes; what it says nothing of stays as it was.
-fn read(ask: &ArmRequest, key: &Key, before: Option<&Vnet>, shown: Option<&Value>) -> Result<Vnet, Rejection> {
-    let body = JsonField::over(&ask.body, shown)?;
+fn read(request: &ArmRequest, key: &Key, before: Option<&Vnet>, shown: Option<&Value>) -> Result<Vnet, Error> {
+    let body = JsonField::over(&request.body, shown)?;
     let properties = body.properties();
     let region = body.location()?.or_else(|| before.map(|vnet| vnet.region.clone()));
     let mut vnet = before.cloned().unwrap_or_else(|| Vnet {
@@ -101,7 +101,7 @@ fn read(ask: &ArmRequest, key: &Key, before: Option<&Vnet>, shown: Option<&Value
             subnets::read(field, &name, before)
         };
         vnet.subnets = list.iter().map(one).collect::<Result<_, _>>()?;
-        subnets::refuse_used(ask, key, &old, &vnet.subnets)?;
+        subnets::refuse_used(request, key, &old, &vnet.subnets)?;
     }
     let peerings = properties.list("virtualNetworkPeerings")?;
     if let Some(list) = peerings.filter(|_| properties.changed("virtualNetworkPeerings").is_some()) {

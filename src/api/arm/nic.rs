@@ -2,26 +2,26 @@
 
 use serde_json::{Value, json};
 
-use super::Rejection;
-use super::answer::object;
-use super::ask::ArmRequest;
+use super::Error;
+use super::request::ArmRequest;
+use super::response::object;
 use crate::access::rights::Right;
 use crate::control::View;
-use crate::model::decisions::{Connection, Decisions, ItemKind};
+use crate::model::state::{Connection, ControlState, ItemKind};
 use crate::model::{EndpointIp, Key, PrivateEndpoint, actions, ids, names};
 
 /// An interface has one endpoint.
 ///
 /// # Errors
 /// 409.
-pub(super) fn refuse_taken(ask: &ArmRequest, endpoint: &Key, name: &str) -> Result<(), Rejection> {
+pub(super) fn refuse_taken(request: &ArmRequest, endpoint: &Key, name: &str) -> Result<(), Error> {
     let key = Key::of(&*endpoint.subscription, &*endpoint.group, name);
-    match owner(ask, &key) {
+    match owner(request, &key) {
         Some((other, _)) if other != endpoint => {
-            let seen = ask.sees(ItemKind::Endpoint, other);
+            let seen = request.sees(ItemKind::Endpoint, other);
             let other = if seen { format!("private endpoint {other}") } else { "another private endpoint".to_owned() };
             let message = format!("Network interface {name} belongs to {other}.");
-            Err(Rejection::conflict("NetworkInterfaceNameInUse", &message))
+            Err(Error::conflict("NetworkInterfaceNameInUse", &message))
         }
         Some(_) | None => Ok(()),
     }
@@ -30,8 +30,8 @@ pub(super) fn refuse_taken(ask: &ArmRequest, endpoint: &Key, name: &str) -> Resu
 /// As Azure shows it.
 pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value {
     let id = ids::network_interface(key, endpoint);
-    let tells = view.decisions.connections.get(key).is_none_or(Connection::tells_parts);
-    let resource = view.decisions.model.resources.get(&endpoint.resource).filter(|_| tells);
+    let tells = view.state.connections.get(key).is_none_or(Connection::tells_parts);
+    let resource = view.state.model.resources.get(&endpoint.resource).filter(|_| tells);
     let one = |(index, address): (usize, &EndpointIp)| {
         let mut given = endpoint.labels.iter().flat_map(|labels| &labels.addresses);
         let fixed = given.any(|(_, member)| endpoint.address_for(member) == Some(index));
@@ -51,7 +51,7 @@ pub(super) fn show(view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Value 
             "privateLinkConnectionProperties": {
                 "groupId": endpoint.subresource,
                 "requiredMemberName": endpoint.shown_member(resource, member),
-                "fqdns": fqdns(&view.decisions, key, endpoint, &address.member),
+                "fqdns": fqdns(&view.state, key, endpoint, &address.member),
             },
         });
         object(&id.clone().below("ipConfigurations", &name), None, properties)
@@ -80,21 +80,21 @@ impl Right {
 }
 
 /// The endpoint whose interface is called `name`.
-pub(super) fn owner<'a>(ask: &'a ArmRequest, name: &Key) -> Option<(&'a Key, &'a PrivateEndpoint)> {
-    let endpoints = &ask.model().endpoints;
+pub(super) fn owner<'a>(request: &'a ArmRequest, name: &Key) -> Option<(&'a Key, &'a PrivateEndpoint)> {
+    let endpoints = &request.model().endpoints;
     // The name that an interface has by itself begins with its endpoint's.
     let usual = name.name.rsplit_once(".nic.").map(|(front, _)| name.beside(front));
     let usual = usual.and_then(|key| endpoints.entry(&key));
     let is = |(key, endpoint): &(&Key, &PrivateEndpoint)| ids::network_interface(key, endpoint).key() == name;
-    usual.filter(|found| is(found)).or_else(|| endpoints.iter().filter(|(key, _)| ask.covers(key)).find(is))
+    usual.filter(|found| is(found)).or_else(|| endpoints.iter().filter(|(key, _)| request.covers(key)).find(is))
 }
 
 /// What applications call one member.
 pub(in super::super) fn fqdns(
-    decisions: &Decisions,
+    state: &ControlState,
     key: &Key,
     endpoint: &PrivateEndpoint,
     member: &str,
 ) -> Vec<String> {
-    names::told(decisions, key, endpoint, member).into_iter().map(|name| name.public).collect()
+    names::told(state, key, endpoint, member).into_iter().map(|name| name.public).collect()
 }

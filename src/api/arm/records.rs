@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Map, Value, json};
 
-use super::Rejection;
-use super::answer::{ArmResponse, page, tagged};
-use super::ask::ArmRequest;
+use super::Error;
 use super::body::JsonField;
+use super::request::ArmRequest;
+use super::response::{ArmResponse, page, tagged};
 use super::zones::{found, writable, write};
-use crate::model::decisions::ItemKind;
+use crate::model::state::ItemKind;
 use crate::model::{
     APEX, DnsZone, Key, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, Soa, Srv, TXT_PIECE, Tags, ZoneRecord,
     actions, domain_name, ids, names, whole,
@@ -25,12 +25,12 @@ enum Asked {
 }
 
 impl Asked {
-    fn of(ask: &ArmRequest) -> Result<Self, Rejection> {
-        let text = ask.parameter("record");
+    fn of(request: &ArmRequest) -> Result<Self, Error> {
+        let text = request.parameter("record");
         if text.eq_ignore_ascii_case("SOA") {
             return Ok(Self::Soa);
         }
-        text.parse().map(Self::Set).map_err(|_| Rejection::unknown_path())
+        text.parse().map(Self::Set).map_err(|_| Error::unknown_path())
     }
 
     fn name(self) -> &'static str {
@@ -42,13 +42,13 @@ impl Asked {
 }
 
 /// `GET …/privateDnsZones/{name}/{record}`: the sets of one type, or of all.
-pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let all = ask.parameter("record").eq_ignore_ascii_case("ALL");
-    let wanted = if all { None } else { Some(Asked::of(ask)?) };
-    let (key, zone) = found(ask)?;
-    let suffix = ask.query("$recordsetnamesuffix").unwrap_or_default().to_lowercase();
+pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let all = request.parameter("record").eq_ignore_ascii_case("ALL");
+    let wanted = if all { None } else { Some(Asked::of(request)?) };
+    let (key, zone) = found(request)?;
+    let suffix = request.query("$recordsetnamesuffix").unwrap_or_default().to_lowercase();
     let fits = |name: &str| suffix.is_empty() || name.ends_with(suffix.trim_start_matches('.'));
-    let owned = names::in_zone(&ask.view.decisions, &key, &|endpoint| ask.sees(ItemKind::Endpoint, endpoint));
+    let owned = names::in_zone(&request.view.state, &key, &|endpoint| request.sees(ItemKind::Endpoint, endpoint));
     let mut sets: Vec<(String, &str, Value)> = Vec::new();
     if wanted.is_none_or(|wanted| wanted == Asked::Soa) && fits(APEX) {
         sets.push((APEX.to_owned(), "SOA", show_soa(&key, &zone.soa)));
@@ -64,63 +64,65 @@ pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
         }
     }
     sets.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
-    page(ask, sets.into_iter(), |(name, kind, _)| format!("{name}/{kind}"), |(_, _, shown)| Some(shown))
+    page(request, sets.into_iter(), |(name, kind, _)| format!("{name}/{kind}"), |(_, _, shown)| Some(shown))
 }
 
 /// `GET …/privateDnsZones/{name}/{record}/{relative}`
-pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let asked = Asked::of(ask)?;
-    let (key, zone) = found(ask)?;
-    now(ask, asked, &key, &zone).map(ArmResponse::ok).ok_or_else(|| absent(ask, asked, &key))
+pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let asked = Asked::of(request)?;
+    let (key, zone) = found(request)?;
+    now(request, asked, &key, &zone).map(ArmResponse::ok).ok_or_else(|| absent(request, asked, &key))
 }
 
 /// `PUT …/privateDnsZones/{name}/{record}/{relative}`
-pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    change(ask, true)
+pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    change(request, true)
 }
 
 /// `PATCH …/privateDnsZones/{name}/{record}/{relative}`
-pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    change(ask, false)
+pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    change(request, false)
 }
 
 /// `DELETE …/privateDnsZones/{name}/{record}/{relative}`
-pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let asked = Asked::of(ask)?;
-    let (key, mut zone) = match writable(ask, actions::delete(&actions::record_sets(asked.name()))) {
-        Err(rejection) if ask.model().dns_zones.get(&ask.key()).is_none() && rejection.is("ResourceNotFound") => {
+pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let asked = Asked::of(request)?;
+    let (key, mut zone) = match writable(request, actions::delete(&actions::record_sets(asked.name()))) {
+        Err(rejection)
+            if request.model().dns_zones.get(&request.key()).is_none() && rejection.is("ResourceNotFound") =>
+        {
             return Ok(ArmResponse::absent());
         }
         other => other?,
     };
-    let before = now(ask, asked, &key, &zone);
-    ask.check_conditions(before.as_ref())?;
+    let before = now(request, asked, &key, &zone);
+    request.check_conditions(before.as_ref())?;
     let Asked::Set(kind) = asked else {
-        return Err(Rejection::bad_request("the start of authority goes with its zone", "SOA"));
+        return Err(Error::bad_request("the start of authority goes with its zone", "SOA"));
     };
-    if !zone.remove(&relative(ask), kind) {
+    if !zone.remove(&relative(request), kind) {
         if before.is_none() {
             return Ok(ArmResponse::absent());
         }
-        let message = format!("{kind} {} is of private endpoints, and goes with them.", relative(ask));
-        return Err(Rejection::conflict("RecordSetOfPrivateEndpoint", &message));
+        let message = format!("{kind} {} is of private endpoints, and goes with them.", relative(request));
+        return Err(Error::conflict("RecordSetOfPrivateEndpoint", &message));
     }
-    write(ask, &key, &zone)?;
+    write(request, &key, &zone)?;
     Ok(ArmResponse::deleted())
 }
 
 /// What every record set shows besides.
 const SHOWN: [&str; 4] = ["fqdn", "isAutoRegistered", "provisioningState", "privlink"];
 
-fn change(ask: &ArmRequest, whole: bool) -> Result<ArmResponse, Rejection> {
-    let asked = Asked::of(ask)?;
-    let (key, mut zone) = writable(ask, actions::write(&actions::record_sets(asked.name())))?;
-    let before = now(ask, asked, &key, &zone);
-    ask.check_conditions(before.as_ref())?;
+fn change(request: &ArmRequest, whole: bool) -> Result<ArmResponse, Error> {
+    let asked = Asked::of(request)?;
+    let (key, mut zone) = writable(request, actions::write(&actions::record_sets(asked.name())))?;
+    let before = now(request, asked, &key, &zone);
+    request.check_conditions(before.as_ref())?;
     if !whole && before.is_none() {
-        return Err(absent(ask, asked, &key));
+        return Err(absent(request, asked, &key));
     }
-    let body = JsonField::over(&ask.body, before.as_ref())?;
+    let body = JsonField::over(&request.body, before.as_ref())?;
     let properties = body.properties();
     let own = match asked {
         Asked::Soa => "soaRecord",
@@ -130,10 +132,10 @@ fn change(ask: &ArmRequest, whole: bool) -> Result<ArmResponse, Rejection> {
     let known = [&[own, "ttl", "metadata"], SHOWN.as_slice()].concat();
     properties.refuse_others(&known, "a record set of this type has no such member")?;
     match asked {
-        Asked::Soa if relative(ask) != APEX => return Err(absent(ask, asked, &key)),
+        Asked::Soa if relative(request) != APEX => return Err(absent(request, asked, &key)),
         Asked::Soa => zone.soa = read_soa(&zone.soa, &properties)?,
         Asked::Set(kind) => {
-            let name = relative(ask);
+            let name = relative(request);
             if name != APEX && domain_name(&name, true).is_none() {
                 return Err(body.refused(&format!("`{name}` is no name of a record set")));
             }
@@ -144,42 +146,44 @@ fn change(ask: &ArmRequest, whole: bool) -> Result<ArmResponse, Rejection> {
             let data = data.unwrap_or_else(|| RecordData::none(kind));
             let ttl = number(&properties, "ttl")?.or(kept.map(|old| old.set.ttl)).unwrap_or(RECORD_TTL);
             let metadata = metadata(&properties)?.or_else(|| kept.map(|old| old.metadata.clone())).unwrap_or_default();
-            let data = without(data, old.as_ref(), &owned(ask, &key, &name));
+            let data = without(data, old.as_ref(), &owned(request, &key, &name));
             match data {
                 Some(data) => zone.put(ZoneRecord { name, set: RecordSet { ttl, data }, metadata }),
                 // Nothing is asked for that is not there by itself.
                 None => {
-                    return now(ask, asked, &key, &zone).map(ArmResponse::ok).ok_or_else(|| absent(ask, asked, &key));
+                    return now(request, asked, &key, &zone)
+                        .map(ArmResponse::ok)
+                        .ok_or_else(|| absent(request, asked, &key));
                 }
             }
         }
     }
-    write(ask, &key, &zone)?;
-    let shown = now(ask, asked, &key, &zone).ok_or_else(|| absent(ask, asked, &key))?;
+    write(request, &key, &zone)?;
+    let shown = now(request, asked, &key, &zone).ok_or_else(|| absent(request, asked, &key))?;
     Ok(ArmResponse::put(shown, before.is_none()))
 }
 
 /// The name of the path, in lower case and relative to its zone.
-fn relative(ask: &ArmRequest) -> String {
-    ask.parameter("relative").to_lowercase()
+fn relative(request: &ArmRequest) -> String {
+    request.parameter("relative").to_lowercase()
 }
 
-fn absent(ask: &ArmRequest, asked: Asked, zone: &Key) -> Rejection {
+fn absent(request: &ArmRequest, asked: Asked, zone: &Key) -> Error {
     let kind = format!("{}/{}", ids::DNS_ZONE, asked.name());
-    Rejection::absent(&kind, &zone.beside(&relative(ask)))
+    Error::absent(&kind, &zone.beside(&relative(request)))
 }
 
-fn now(ask: &ArmRequest, asked: Asked, key: &Key, zone: &DnsZone) -> Option<Value> {
+fn now(request: &ArmRequest, asked: Asked, key: &Key, zone: &DnsZone) -> Option<Value> {
     match asked {
-        Asked::Soa => (relative(ask) == APEX).then(|| show_soa(key, &zone.soa)),
-        Asked::Set(kind) => show(key, zone, &relative(ask), kind, &owned(ask, key, &relative(ask))),
+        Asked::Soa => (relative(request) == APEX).then(|| show_soa(key, &zone.soa)),
+        Asked::Set(kind) => show(key, zone, &relative(request), kind, &owned(request, key, &relative(request))),
     }
 }
 
 /// Addresses that endpoints have at a name of the zone, of those that the caller may see.
-fn owned<'a>(ask: &'a ArmRequest, key: &Key, name: &str) -> Vec<(&'a Key, IpAddr)> {
-    let seen = |endpoint: &Key| ask.sees(ItemKind::Endpoint, endpoint);
-    names::in_zone(&ask.view.decisions, key, &seen).remove(name).unwrap_or_default()
+fn owned<'a>(request: &'a ArmRequest, key: &Key, name: &str) -> Vec<(&'a Key, IpAddr)> {
+    let seen = |endpoint: &Key| request.sees(ItemKind::Endpoint, endpoint);
+    names::in_zone(&request.view.state, key, &seen).remove(name).unwrap_or_default()
 }
 
 /// What is to be written: addresses that endpoints have there stay theirs, so that a set that was read and is written
@@ -227,7 +231,7 @@ fn field_of(kind: RecordType) -> &'static str {
     }
 }
 
-fn read_data(kind: RecordType, properties: &JsonField<'_>) -> Result<Option<RecordData>, Rejection> {
+fn read_data(kind: RecordType, properties: &JsonField<'_>) -> Result<Option<RecordData>, Error> {
     let Some(field) = properties.get(field_of(kind)) else { return Ok(None) };
     let items = || properties.items(field_of(kind));
     let name = |field: &JsonField<'_>, at: &str| {
@@ -262,7 +266,7 @@ fn read_data(kind: RecordType, properties: &JsonField<'_>) -> Result<Option<Reco
                     let preference = item.port("preference")?.unwrap_or_default();
                     Ok(Mx { preference, exchange: name(item, "exchange")? })
                 })
-                .collect::<Result<_, Rejection>>()?,
+                .collect::<Result<_, Error>>()?,
         ),
         RecordType::Ptr => {
             RecordData::Ptr(items()?.iter().map(|item| name(item, "ptrdname")).collect::<Result<_, _>>()?)
@@ -278,7 +282,7 @@ fn read_data(kind: RecordType, properties: &JsonField<'_>) -> Result<Option<Reco
                         target: name(item, "target")?,
                     })
                 })
-                .collect::<Result<_, Rejection>>()?,
+                .collect::<Result<_, Error>>()?,
         ),
         RecordType::Txt => RecordData::Txt(
             items()?
@@ -295,15 +299,15 @@ fn read_data(kind: RecordType, properties: &JsonField<'_>) -> Result<Option<Reco
     }))
 }
 
-fn number(field: &JsonField<'_>, name: &str) -> Result<Option<u32>, Rejection> {
+fn number(field: &JsonField<'_>, name: &str) -> Result<Option<u32>, Error> {
     field.get(name).map(|value| value.read::<u32>()).transpose()
 }
 
-fn metadata(properties: &JsonField<'_>) -> Result<Option<Tags>, Rejection> {
+fn metadata(properties: &JsonField<'_>) -> Result<Option<Tags>, Error> {
     properties.get("metadata").map(|value| value.read::<Tags>()).transpose()
 }
 
-fn read_soa(before: &Soa, properties: &JsonField<'_>) -> Result<Soa, Rejection> {
+fn read_soa(before: &Soa, properties: &JsonField<'_>) -> Result<Soa, Error> {
     let ttl = number(properties, "ttl")?.unwrap_or(before.ttl);
     let Some(record) = properties.get("soaRecord") else { return Ok(Soa { ttl, ..before.clone() }) };
     let known = ["email", "refreshTime", "retryTime", "expireTime", "minimumTtl"];

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use axum::http::Method;
 
-use super::answer::ArmResponse;
-use super::ask::{ArmRequest, Looks, decode};
+use super::request::{ArmRequest, Looks, decode};
+use super::response::ArmResponse;
 use super::{
-    Rejection, balancers, connections, endpoints, groups, interfaces, kinds, locations, networks, records, services,
+    Error, balancers, connections, endpoints, groups, interfaces, kinds, locations, networks, records, services,
     subnets, typed, zone_groups, zones,
 };
 use crate::control::View;
 
 /// Answers a request.
-pub(super) type Handler = fn(&ArmRequest) -> Result<ArmResponse, Rejection>;
+pub(super) type Handler = fn(&ArmRequest) -> Result<ArmResponse, Error>;
 
 /// What a method does at a path.
 #[derive(Clone, Copy, Debug)]
@@ -96,14 +96,11 @@ impl Route {
 ///
 /// # Errors
 /// 404: there is no such path, or its type of resource is not known.
-pub(in crate::api) fn find(
-    view: &View,
-    path: &str,
-) -> Result<(&'static Route, BTreeMap<&'static str, String>), Rejection> {
+pub(in crate::api) fn find(view: &View, path: &str) -> Result<(&'static Route, BTreeMap<&'static str, String>), Error> {
     let matched = ROUTES.iter().find_map(|route| route.matches(path).map(|parameters| (route, parameters)));
-    let (route, parameters) = matched.ok_or_else(Rejection::unknown_path)?;
+    let (route, parameters) = matched.ok_or_else(Error::unknown_path)?;
     if parameters.contains_key("type") {
-        kinds::kind(&view.decisions.model, &parameters)?;
+        kinds::kind(&view.state.model, &parameters)?;
     }
     Ok((route, parameters))
 }

@@ -2,74 +2,79 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{ArmResponse, object, page, patched};
-use super::ask::{ArmRequest, Reader};
 use super::body::JsonField;
-use super::{Rejection, connections, extension, stored};
+use super::request::{ArmRequest, Reader};
+use super::response::{ArmResponse, object, page, patched};
+use super::{Error, connections, extension, stored};
 use crate::access::rights::{Right, Verb};
-use crate::model::decisions::{Item, ItemKind};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
+use crate::model::state::{Item, ItemKind};
 use crate::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Visibility, ids};
 
 /// `GET …/privateLinkServices`
-pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let here = ask.model().resources.iter().filter(|(_, resource)| resource.kind.is_none());
-    let here = here.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::Resource, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, service)| Some(show(&ask.reader(), key, service)))
+pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let here = request.model().resources.iter().filter(|(_, resource)| resource.kind.is_none());
+    let here = here.filter(|(key, _)| request.covers(key) && request.sees(ItemKind::Resource, key));
+    page(
+        request,
+        here,
+        |(key, _)| key.folded().to_owned(),
+        |(key, service)| Some(show(&request.reader(), key, service)),
+    )
 }
 
 /// `GET …/privateLinkServices/{name}`
-pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, service) = found(ask)?;
-    Ok(ArmResponse::ok(show(&ask.reader(), &key, &service)))
+pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, service) = found(request)?;
+    Ok(ArmResponse::ok(show(&request.reader(), &key, &service)))
 }
 
 /// `PUT …/privateLinkServices/{name}`
-pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&right(&key, Verb::Write))?;
-    ask.demand_group()?;
-    let before = ask.model().resources.get(&key);
+pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&right(&key, Verb::Write))?;
+    request.demand_group()?;
+    let before = request.model().resources.get(&key);
     if before.is_some_and(|resource| resource.kind.is_some()) {
         let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
-        return Err(Rejection::conflict("NameInUse", &message));
+        return Err(Error::conflict("NameInUse", &message));
     }
-    let shown = before.map(|service| show(&ask.reader(), &key, service));
-    ask.check_conditions(shown.as_ref())?;
-    let service = read(ask, &key, before, shown.as_ref())?;
+    let shown = before.map(|service| show(&request.reader(), &key, service));
+    request.check_conditions(shown.as_ref())?;
+    let service = read(request, &key, before, shown.as_ref())?;
     let created = before.is_none();
-    write(ask, &key, service)?;
-    answer(ask, &key, created)
+    write(request, &key, service)?;
+    answer(request, &key, created)
 }
 
 /// `PATCH …/privateLinkServices/{name}`
-pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, service) = found(ask)?;
-    let shown = show(&ask.reader(), &key, &service);
-    ask.check_conditions(Some(&shown))?;
-    write(ask, &key, LinkResource { tags: patched(ask, &item(&key), &service.tags, &shown)?, ..service })?;
-    answer(ask, &key, false)
+pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, service) = found(request)?;
+    let shown = show(&request.reader(), &key, &service);
+    request.check_conditions(Some(&shown))?;
+    write(request, &key, LinkResource { tags: patched(request, &item(&key), &service.tags, &shown)?, ..service })?;
+    answer(request, &key, false)
 }
 
 /// `DELETE …/privateLinkServices/{name}`
-pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&right(&key, Verb::Delete))?;
-    let before = ask.model().resources.get(&key).filter(|resource| resource.kind.is_none());
-    let before = before.map(|service| show(&ask.reader(), &key, service));
-    ask.check_conditions(before.as_ref())?;
+pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&right(&key, Verb::Delete))?;
+    let before = request.model().resources.get(&key).filter(|resource| resource.kind.is_none());
+    let before = before.map(|service| show(&request.reader(), &key, service));
+    request.check_conditions(before.as_ref())?;
     if before.is_none() {
         return Ok(ArmResponse::absent());
     }
-    ask.delete(ItemKind::Resource, &key)?;
+    request.delete(ItemKind::Resource, &key)?;
     Ok(ArmResponse::deleted())
 }
 
-fn found(ask: &ArmRequest) -> Result<(Key, LinkResource), Rejection> {
-    let key = ask.key();
-    ask.demand(&right(&key, Verb::Read))?;
-    let found = ask.model().resources.entry(&key).filter(|(_, resource)| resource.kind.is_none());
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(PRIVATE_LINK_SERVICE, &key))
+fn found(request: &ArmRequest) -> Result<(Key, LinkResource), Error> {
+    let key = request.key();
+    request.demand(&right(&key, Verb::Read))?;
+    let found = request.model().resources.entry(&key).filter(|(_, resource)| resource.kind.is_none());
+    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(PRIVATE_LINK_SERVICE, &key))
 }
 
 fn right(key: &Key, verb: Verb) -> Right {
@@ -84,29 +89,29 @@ pub(super) fn item(key: &Key) -> Item {
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn write(ask: &ArmRequest, key: &Key, resource: LinkResource) -> Result<(), Rejection> {
+pub(super) fn write(request: &ArmRequest, key: &Key, resource: LinkResource) -> Result<(), Error> {
     let mut model = Model::default();
     model.resources.insert(key.clone(), resource);
-    ask.put(vec![item(key)], model).map(drop)
+    request.put(vec![item(key)], model).map(drop)
 }
 
-fn answer(ask: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Rejection> {
-    let view = ask.afresh();
-    let resources = &view.decisions.model.resources;
-    let (key, service) = resources.entry(key).ok_or_else(|| Rejection::absent(PRIVATE_LINK_SERVICE, key))?;
-    Ok(ArmResponse::put(show(&ask.reader_of(&view), key, service), created))
+fn answer(request: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Error> {
+    let view = request.afresh();
+    let resources = &view.state.model.resources;
+    let (key, service) = resources.entry(key).ok_or_else(|| Error::absent(PRIVATE_LINK_SERVICE, key))?;
+    Ok(ArmResponse::put(show(&request.reader_of(&view), key, service), created))
 }
 
 /// The service that the body describes; what it says nothing of is as if it were new, but for what Azure has no word for.
 /// What is shown of it and follows from something else orders nothing when it comes back: the targets from a load
 /// balancer or a destination, the NAT addresses from IP configurations, or these from those.
 fn read(
-    ask: &ArmRequest,
+    request: &ArmRequest,
     key: &Key,
     before: Option<&LinkResource>,
     shown: Option<&Value>,
-) -> Result<LinkResource, Rejection> {
-    let body = JsonField::over(&ask.body, shown)?;
+) -> Result<LinkResource, Error> {
+    let body = JsonField::over(&request.body, shown)?;
     let properties = body.properties();
     let new = || LinkResource { alias: Some(key.name.clone()), ..LinkResource::blank(None) };
     let mut service = before.cloned().unwrap_or_else(new);
@@ -116,7 +121,7 @@ fn read(
     let configs = properties.items("ipConfigurations")?;
     let other = properties.changed("ipConfigurations").is_some();
     if other && !configs.is_empty() {
-        addresses(ask, &configs, &mut service)?;
+        addresses(request, &configs, &mut service)?;
     }
     let frontends = properties.items("loadBalancerFrontendIpConfigurations")?;
     let destination = properties.address("destinationIPAddress")?;
@@ -150,7 +155,7 @@ pub(super) fn common(
     body: &JsonField<'_>,
     properties: &JsonField<'_>,
     resource: &mut LinkResource,
-) -> Result<(), Rejection> {
+) -> Result<(), Error> {
     if let Some(region) = body.location()? {
         resource.region = region;
     }
@@ -173,7 +178,7 @@ pub(super) fn common(
 }
 
 /// The NAT addresses, all of one VNet: the provider's.
-fn addresses(ask: &ArmRequest, configs: &[JsonField<'_>], service: &mut LinkResource) -> Result<(), Rejection> {
+fn addresses(request: &ArmRequest, configs: &[JsonField<'_>], service: &mut LinkResource) -> Result<(), Error> {
     let mut vnet: Option<Key> = None;
     let mut made = Vec::new();
     for field in configs {
@@ -195,12 +200,12 @@ fn addresses(ask: &ArmRequest, configs: &[JsonField<'_>], service: &mut LinkReso
         let primary = properties.flag("primary")?.filter(|primary| *primary != made.is_empty());
         made.push(NatConfig { name, subnet: subnet.name().to_owned(), address, v6, primary });
     }
-    service.vnet = vnet.map(|vnet| ask.spelled(&vnet));
+    service.vnet = vnet.map(|vnet| request.spelled(&vnet));
     service.nat_configs = made;
     Ok(())
 }
 
-fn frontend(field: &JsonField<'_>) -> Result<FrontendRef, Rejection> {
+fn frontend(field: &JsonField<'_>) -> Result<FrontendRef, Error> {
     let text = field.required("id")?;
     let id = ids::ArmId::parse(&text).map_err(|error| field.refused(&error))?;
     if !id.kind().to_lowercase().starts_with("microsoft.network/loadbalancers/frontendipconfigurations") {
@@ -260,7 +265,7 @@ pub(super) fn shared(resource: &LinkResource, properties: &mut Value) {
 
 /// Which subnet holds an address is told to who may see that subnet, unless the service itself names it.
 fn configurations(reader: &Reader<'_>, id: &ids::ArmId, service: &LinkResource) -> Vec<Value> {
-    let vnet = service.vnet.as_ref().and_then(|vnet| reader.view().decisions.model.vnets.entry(vnet));
+    let vnet = service.vnet.as_ref().and_then(|vnet| reader.view().state.model.vnets.entry(vnet));
     let one = |(index, ip): (usize, &std::net::IpAddr)| {
         let config = service.nat_configs.get(index);
         let inside = |prefixes: &[ipnet::IpNet]| prefixes.iter().any(|prefix| prefix.contains(ip));

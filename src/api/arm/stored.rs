@@ -7,9 +7,9 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::Rejection;
-use super::answer::tagged;
+use super::Error;
 use super::body::{JsonField, is_empty};
+use super::response::tagged;
 use crate::model::foreign::{KEPT_MAX, NAME_MAX, NAMES_MAX, NOT_KEPT};
 
 /// What becomes of a setting.
@@ -92,7 +92,7 @@ pub(super) struct Kept {
 ///
 /// # Errors
 /// 400: a setting that would narrow access, or too much.
-pub(super) fn read(kind: &str, before: &str, body: &JsonField<'_>) -> Result<String, Rejection> {
+pub(super) fn read(kind: &str, before: &str, body: &JsonField<'_>) -> Result<String, Error> {
     let mut kept = Kept::of(before);
     kept.take(kind, body)?;
     kept.text()
@@ -107,7 +107,7 @@ pub(super) fn read_part(
     before: &str,
     (list, name): (&str, &str),
     body: &JsonField<'_>,
-) -> Result<String, Rejection> {
+) -> Result<String, Error> {
     let kept = Kept::of(before);
     let mut part = kept.part(list, name);
     part.take(kind, body)?;
@@ -148,7 +148,7 @@ impl Kept {
     ///
     /// # Errors
     /// 400: a setting that would narrow access.
-    fn take(&mut self, kind: &str, body: &JsonField<'_>) -> Result<(), Rejection> {
+    fn take(&mut self, kind: &str, body: &JsonField<'_>) -> Result<(), Error> {
         let Some(settings) = SETTINGS.get(&kind.to_lowercase()) else { return Ok(()) };
         Reading { settings, lost: &mut self.lost }.object(body.json(), "", "", &mut self.settings)
     }
@@ -157,14 +157,14 @@ impl Kept {
     ///
     /// # Errors
     /// 400: it is too much.
-    pub(super) fn text(mut self) -> Result<String, Rejection> {
+    pub(super) fn text(mut self) -> Result<String, Error> {
         if !self.lost.is_empty() {
             self.settings.insert(NOT_KEPT.into(), self.lost.into_iter().take(NAMES_MAX).collect());
         }
         let text = if self.settings.is_empty() { String::new() } else { Value::Object(self.settings).to_string() };
         if text.len() > KEPT_MAX {
             let message = format!("what has no effect here is kept up to {KEPT_MAX} bytes, and this is more");
-            return Err(Rejection::bad_request(&message, "properties"));
+            return Err(Error::bad_request(&message, "properties"));
         }
         Ok(text)
     }
@@ -196,13 +196,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// `path` leads to `value` in the table, `place` for people.
-    fn object(
-        &mut self,
-        value: &Value,
-        path: &str,
-        place: &str,
-        kept: &mut Map<String, Value>,
-    ) -> Result<(), Rejection> {
+    fn object(&mut self, value: &Value, path: &str, place: &str, kept: &mut Map<String, Value>) -> Result<(), Error> {
         let join = |front: &str, name: &str| if front.is_empty() { name.to_owned() } else { format!("{front}.{name}") };
         for (name, value) in value.as_object().into_iter().flatten() {
             if name.eq_ignore_ascii_case("properties") {
@@ -227,7 +221,7 @@ impl Reading<'_> {
                 Fate::Kept(_) if is_plain(value) => _ = kept.insert(name.to_owned(), value.clone()),
                 Fate::Kept(_) => _ = self.lost.insert(place),
                 Fate::Refused(usual, _) if is_usual(value, usual) => {}
-                Fate::Refused(_, why) => return Err(Rejection::bad_request(&format!("{place}: {why}"), &place)),
+                Fate::Refused(_, why) => return Err(Error::bad_request(&format!("{place}: {why}"), &place)),
                 Fate::Inner => within(kept, name, |kept| self.inner(value, spelled, &place, kept))?,
             }
         }
@@ -235,13 +229,7 @@ impl Reading<'_> {
     }
 
     /// An object, or the items of a list; what of the list is not there any more is forgotten.
-    fn inner(
-        &mut self,
-        value: &Value,
-        path: &str,
-        place: &str,
-        kept: &mut Map<String, Value>,
-    ) -> Result<(), Rejection> {
+    fn inner(&mut self, value: &Value, path: &str, place: &str, kept: &mut Map<String, Value>) -> Result<(), Error> {
         let Some(items) = value.as_array() else { return self.object(value, path, place, kept) };
         let names: Vec<String> = items.iter().enumerate().map(|(index, item)| item_name(index, item)).collect();
         for (item, name) in items.iter().zip(&names) {
@@ -368,7 +356,7 @@ mod tests {
     use super::*;
     use crate::api::arm::body::Body;
 
-    fn read(kind: &str, before: &str, body: &Value) -> Result<String, Rejection> {
+    fn read(kind: &str, before: &str, body: &Value) -> Result<String, Error> {
         let body = Body::new(body.to_string().into());
         super::read(kind, before, &JsonField::root(&body)?)
     }

@@ -2,63 +2,63 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{ArmResponse, object, page};
-use super::ask::{ArmRequest, Reader};
 use super::body::JsonField;
-use super::{Rejection, extension, stored, vnet};
+use super::request::{ArmRequest, Reader};
+use super::response::{ArmResponse, object, page};
+use super::{Error, extension, stored, vnet};
 use crate::access::rights::Right;
-use crate::model::decisions::ItemKind;
 use crate::model::sentence::UNSEEN;
+use crate::model::state::ItemKind;
 use crate::model::{Frontend, Key, NetworkPolicies, PeeringLabel, Subnet, Vnet, actions, ids};
 
 /// `GET …/subnets`
-pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, vnet) = vnet::found(ask)?;
+pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, vnet) = vnet::found(request)?;
     let mut subnets: Vec<&Subnet> = vnet.subnets.iter().collect();
     subnets.sort_by_key(|subnet| subnet.name.to_lowercase());
-    page(ask, subnets.into_iter(), |s| s.name.to_lowercase(), |s| Some(show(&ask.reader(), &key, &vnet, s)))
+    page(request, subnets.into_iter(), |s| s.name.to_lowercase(), |s| Some(show(&request.reader(), &key, &vnet, s)))
 }
 
 /// `GET …/subnets/{subnet}`
-pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, name) = (ask.key(), ask.parameter("subnet"));
+pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, name) = (request.key(), request.parameter("subnet"));
     // Who may read the subnet alone is as welcome as who may read its VNet.
-    if !ask.hold(&Right::subnet(&key, name, actions::read(actions::SUBNETS))) {
-        ask.may_read(ItemKind::Vnet, &key)?;
+    if !request.hold(&Right::subnet(&key, name, actions::read(actions::SUBNETS))) {
+        request.may_read(ItemKind::Vnet, &key)?;
     }
-    let found = ask.model().vnets.entry(&key).and_then(|(key, vnet)| {
+    let found = request.model().vnets.entry(&key).and_then(|(key, vnet)| {
         vnet.subnets.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| (key, vnet, subnet))
     });
-    let (key, vnet, found) = found.ok_or_else(|| Rejection::absent(ids::SUBNET, &key.beside(name)))?;
-    Ok(ArmResponse::ok(show(&ask.reader(), key, vnet, found)))
+    let (key, vnet, found) = found.ok_or_else(|| Error::absent(ids::SUBNET, &key.beside(name)))?;
+    Ok(ArmResponse::ok(show(&request.reader(), key, vnet, found)))
 }
 
 /// `PUT …/subnets/{subnet}`
-pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let name = ask.parameter("subnet");
-    ask.demand(&Right::subnet(&ask.key(), name, actions::write(actions::SUBNETS)))?;
-    let (key, mut vnet) = vnet::found(ask)?;
+pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let name = request.parameter("subnet");
+    request.demand(&Right::subnet(&request.key(), name, actions::write(actions::SUBNETS)))?;
+    let (key, mut vnet) = vnet::found(request)?;
     let at = vnet.subnets.iter().position(|subnet| named(&subnet.name, name));
     let before = at.and_then(|at| vnet.subnets.get(at)).cloned();
-    let shown = before.as_ref().map(|subnet| show(&ask.reader(), &key, &vnet, subnet));
-    ask.check_conditions(shown.as_ref())?;
-    let body = JsonField::over(&ask.body, shown.as_ref())?;
+    let shown = before.as_ref().map(|subnet| show(&request.reader(), &key, &vnet, subnet));
+    request.check_conditions(shown.as_ref())?;
+    let body = JsonField::over(&request.body, shown.as_ref())?;
     let subnet = read(&body, before.as_ref().map_or(name, |s| &s.name), before.as_ref())?;
     match at.and_then(|at| vnet.subnets.get_mut(at)) {
         Some(place) => *place = subnet.clone(),
         None => vnet.subnets.push(subnet.clone()),
     }
     vnet.foreign = stored::read_part(ids::SUBNET, &vnet.foreign, (SUBNETS, &subnet.name), &body)?;
-    vnet::write(ask, &key, vnet.clone())?;
-    Ok(ArmResponse::put(show(&ask.reader_of(&ask.afresh()), &key, &vnet, &subnet), before.is_none()))
+    vnet::write(request, &key, vnet.clone())?;
+    Ok(ArmResponse::put(show(&request.reader_of(&request.afresh()), &key, &vnet, &subnet), before.is_none()))
 }
 
 /// `DELETE …/subnets/{subnet}`
-pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let name = ask.parameter("subnet");
-    ask.demand(&Right::subnet(&ask.key(), name, actions::delete(actions::SUBNETS)))?;
-    let key = ask.key();
-    let Some(vnet) = ask.model().vnets.get(&key) else { return Ok(ArmResponse::absent()) };
+pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let name = request.parameter("subnet");
+    request.demand(&Right::subnet(&request.key(), name, actions::delete(actions::SUBNETS)))?;
+    let key = request.key();
+    let Some(vnet) = request.model().vnets.get(&key) else { return Ok(ArmResponse::absent()) };
     let mut vnet = vnet.clone();
     let old = vnet.subnets.clone();
     vnet.subnets.retain(|subnet| !named(&subnet.name, name));
@@ -66,11 +66,11 @@ pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
         return Ok(ArmResponse::absent());
     }
     let shown =
-        old.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| show(&ask.reader(), &key, &vnet, subnet));
-    ask.check_conditions(shown.as_ref())?;
-    refuse_used(ask, &key, &old, &vnet.subnets)?;
+        old.iter().find(|subnet| named(&subnet.name, name)).map(|subnet| show(&request.reader(), &key, &vnet, subnet));
+    request.check_conditions(shown.as_ref())?;
+    refuse_used(request, &key, &old, &vnet.subnets)?;
     vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(SUBNETS, name, None).text()?;
-    vnet::write(ask, &key, vnet)?;
+    vnet::write(request, &key, vnet)?;
     Ok(ArmResponse::deleted())
 }
 
@@ -78,21 +78,21 @@ pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
 ///
 /// # Errors
 /// 400, in Azure's words.
-pub(super) fn refuse_used(ask: &ArmRequest, vnet: &Key, old: &[Subnet], new: &[Subnet]) -> Result<(), Rejection> {
+pub(super) fn refuse_used(request: &ArmRequest, vnet: &Key, old: &[Subnet], new: &[Subnet]) -> Result<(), Error> {
     let kept = |subnet: &&Subnet| new.iter().any(|other| named(&other.name, &subnet.name));
     for subnet in old.iter().filter(|subnet| !kept(subnet)) {
-        if let Some(user) = first_user(ask, vnet, subnet) {
+        if let Some(user) = first_user(request, vnet, subnet) {
             let id = ids::subnet(vnet, &subnet.name);
             let message = format!("Subnet {} is in use by {user} and cannot be deleted.", subnet.name);
-            return Err(Rejection::bad_request_of("InUseSubnetCannotBeDeleted", &message, &id.to_string()));
+            return Err(Error::bad_request_of("InUseSubnetCannotBeDeleted", &message, &id.to_string()));
         }
     }
     Ok(())
 }
 
 /// What is in a subnet: the first that the caller may see, else that there is something.
-fn first_user(ask: &ArmRequest, vnet: &Key, subnet: &Subnet) -> Option<String> {
-    let model = ask.model();
+fn first_user(request: &ArmRequest, vnet: &Key, subnet: &Subnet) -> Option<String> {
+    let model = request.model();
     let endpoints = model.endpoints.iter().filter(|(_, e)| e.vnet == *vnet && named(&e.subnet, &subnet.name));
     let inside = |ip: &std::net::IpAddr| subnet.prefixes.iter().any(|prefix| prefix.contains(ip));
     let services = model.resources.iter().filter(|(_, r)| r.vnet.as_ref() == Some(vnet) && r.nat.iter().any(inside));
@@ -105,7 +105,7 @@ fn first_user(ask: &ArmRequest, vnet: &Key, subnet: &Subnet) -> Option<String> {
     let endpoints = endpoints.map(|(key, _)| (ItemKind::Endpoint, key, ids::endpoint(key)));
     let mut users = endpoints.chain(services).chain(balancers).peekable();
     users.peek()?;
-    let seen = users.find(|(kind, key, _)| ask.sees(*kind, key));
+    let seen = users.find(|(kind, key, _)| request.sees(*kind, key));
     Some(seen.map_or_else(|| UNSEEN.to_owned(), |(_, _, id)| id.to_string()))
 }
 
@@ -113,7 +113,7 @@ fn first_user(ask: &ArmRequest, vnet: &Key, subnet: &Subnet) -> Option<String> {
 ///
 /// # Errors
 /// 400.
-pub(super) fn read(field: &JsonField<'_>, name: &str, before: Option<&Subnet>) -> Result<Subnet, Rejection> {
+pub(super) fn read(field: &JsonField<'_>, name: &str, before: Option<&Subnet>) -> Result<Subnet, Error> {
     let properties = field.properties();
     let one = properties.parsed("addressPrefix", "a prefix such as 10.1.9.0/24")?;
     let several = properties.all("addressPrefixes", "a prefix such as 10.1.9.0/24")?;
@@ -143,7 +143,7 @@ pub(super) fn read(field: &JsonField<'_>, name: &str, before: Option<&Subnet>) -
     Ok(subnet)
 }
 
-fn policies(properties: &JsonField<'_>) -> Result<NetworkPolicies, Rejection> {
+fn policies(properties: &JsonField<'_>) -> Result<NetworkPolicies, Error> {
     let known = [
         NetworkPolicies::Disabled,
         NetworkPolicies::Enabled,
@@ -156,7 +156,7 @@ fn policies(properties: &JsonField<'_>) -> Result<NetworkPolicies, Rejection> {
     found.ok_or_else(|| field.wrong("Disabled, Enabled, NetworkSecurityGroupEnabled or RouteTableEnabled"))
 }
 
-fn takes_nat(properties: &JsonField<'_>) -> Result<Option<bool>, Rejection> {
+fn takes_nat(properties: &JsonField<'_>) -> Result<Option<bool>, Error> {
     let Some(field) = properties.changed("privateLinkServiceNetworkPolicies") else { return Ok(None) };
     match field.as_text()?.to_lowercase().as_str() {
         "enabled" => Ok(Some(false)),
@@ -194,31 +194,36 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet, subnet: &Subnet)
 }
 
 /// `GET …/virtualNetworkPeerings`
-pub(super) fn list_peerings(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, vnet) = vnet::found(ask)?;
+pub(super) fn list_peerings(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, vnet) = vnet::found(request)?;
     let mut labels = vnet.labelled();
     labels.sort_by_key(|label| label.name.to_lowercase());
-    page(ask, labels.into_iter(), |l| l.name.to_lowercase(), |l| Some(show_peering(&ask.reader(), &key, &vnet, &l)))
+    page(
+        request,
+        labels.into_iter(),
+        |l| l.name.to_lowercase(),
+        |l| Some(show_peering(&request.reader(), &key, &vnet, &l)),
+    )
 }
 
 /// `GET …/virtualNetworkPeerings/{peering}`
-pub(super) fn get_peering(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, vnet) = vnet::found(ask)?;
-    let name = ask.parameter("peering");
+pub(super) fn get_peering(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, vnet) = vnet::found(request)?;
+    let name = request.parameter("peering");
     let found = vnet.labelled().into_iter().find(|label| named(&label.name, name));
-    let found = found.ok_or_else(|| Rejection::absent(PEERING, &key.beside(name)))?;
-    Ok(ArmResponse::ok(show_peering(&ask.reader(), &key, &vnet, &found)))
+    let found = found.ok_or_else(|| Error::absent(PEERING, &key.beside(name)))?;
+    Ok(ArmResponse::ok(show_peering(&request.reader(), &key, &vnet, &found)))
 }
 
 /// `PUT …/virtualNetworkPeerings/{peering}`
-pub(super) fn put_peering(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let name = ask.parameter("peering");
-    ask.demand(&Right::peering(&ask.key(), name, actions::write(actions::PEERINGS)))?;
-    let (key, mut vnet) = vnet::found(ask)?;
+pub(super) fn put_peering(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let name = request.parameter("peering");
+    request.demand(&Right::peering(&request.key(), name, actions::write(actions::PEERINGS)))?;
+    let (key, mut vnet) = vnet::found(request)?;
     let before = vnet.labelled().into_iter().find(|label| named(&label.name, name));
-    let shown = before.as_ref().map(|label| show_peering(&ask.reader(), &key, &vnet, label));
-    ask.check_conditions(shown.as_ref())?;
-    let body = JsonField::over(&ask.body, shown.as_ref())?;
+    let shown = before.as_ref().map(|label| show_peering(&request.reader(), &key, &vnet, label));
+    request.check_conditions(shown.as_ref())?;
+    let body = JsonField::over(&request.body, shown.as_ref())?;
     // One that was severed stays so if that is said; any other body makes it anew.
     let anew = before.as_ref().is_some_and(|before| before.severed) && body.properties().get("peeringState").is_none();
     if let Some(shown) = shown.as_ref().filter(|_| !anew && body.properties().is_as_shown()) {
@@ -234,33 +239,29 @@ pub(super) fn put_peering(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
     if same && body.properties().text("peeringState")?.is_some_and(|state| named(&state, DISCONNECTED)) {
         vnet.sever(&label.remote);
         label.severed = true;
-    } else if !ask.model().vnets.contains_key(&label.remote) || !ask.sees(ItemKind::Vnet, &label.remote) {
+    } else if !request.model().vnets.contains_key(&label.remote) || !request.sees(ItemKind::Vnet, &label.remote) {
         let message = format!("there is no VNet {} that this caller may see", ids::vnet(&label.remote));
-        return Err(Rejection::bad_request_of(
-            "InvalidResourceReference",
-            &message,
-            "properties.remoteVirtualNetwork.id",
-        ));
+        return Err(Error::bad_request_of("InvalidResourceReference", &message, "properties.remoteVirtualNetwork.id"));
     }
     vnet.foreign = stored::read_part(PEERING, &vnet.foreign, (PEERINGS, &label.name), &body)?;
-    vnet::write(ask, &key, vnet.clone())?;
-    Ok(ArmResponse::put(show_peering(&ask.reader_of(&ask.afresh()), &key, &vnet, &label), before.is_none()))
+    vnet::write(request, &key, vnet.clone())?;
+    Ok(ArmResponse::put(show_peering(&request.reader_of(&request.afresh()), &key, &vnet, &label), before.is_none()))
 }
 
 /// `DELETE …/virtualNetworkPeerings/{peering}`
-pub(super) fn delete_peering(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let name = ask.parameter("peering");
-    ask.demand(&Right::peering(&ask.key(), name, actions::delete(actions::PEERINGS)))?;
-    let key = ask.key();
-    let Some(vnet) = ask.model().vnets.get(&key) else { return Ok(ArmResponse::absent()) };
+pub(super) fn delete_peering(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let name = request.parameter("peering");
+    request.demand(&Right::peering(&request.key(), name, actions::delete(actions::PEERINGS)))?;
+    let key = request.key();
+    let Some(vnet) = request.model().vnets.get(&key) else { return Ok(ArmResponse::absent()) };
     let mut vnet = vnet.clone();
     let Some(label) = vnet.labelled().into_iter().find(|label| named(&label.name, name)) else {
         return Ok(ArmResponse::absent());
     };
-    ask.check_conditions(Some(&show_peering(&ask.reader(), &key, &vnet, &label)))?;
+    request.check_conditions(Some(&show_peering(&request.reader(), &key, &vnet, &label)))?;
     forget(&mut vnet, &label.remote);
     vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(PEERINGS, name, None).text()?;
-    vnet::write(ask, &key, vnet)?;
+    vnet::write(request, &key, vnet)?;
     Ok(ArmResponse::deleted())
 }
 
@@ -281,7 +282,7 @@ fn forget(vnet: &mut Vnet, remote: &Key) {
 ///
 /// # Errors
 /// 400.
-pub(super) fn peer(vnet: &mut Vnet, field: &JsonField<'_>, name: &str) -> Result<PeeringLabel, Rejection> {
+pub(super) fn peer(vnet: &mut Vnet, field: &JsonField<'_>, name: &str) -> Result<PeeringLabel, Error> {
     let properties = field.properties();
     let remote = properties.required_id("remoteVirtualNetwork", ids::VNET)?;
     let access = properties.flag("allowVirtualNetworkAccess")?.unwrap_or(true);

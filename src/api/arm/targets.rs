@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Rejection;
+use super::Error;
 use super::body::JsonField;
 use crate::model::{BackendSpec, Balance, HealthCheck, PortCheck, PortSpec, Protocol, TargetSpec};
 
@@ -80,7 +80,7 @@ struct OfPort {
 ///
 /// # Errors
 /// 400.
-pub(super) fn read(field: &JsonField<'_>, part: OfTarget) -> Result<TargetSpec, Rejection> {
+pub(super) fn read(field: &JsonField<'_>, part: OfTarget) -> Result<TargetSpec, Error> {
     if part.balance.is_some() {
         return Err(field.refused("`balance` of a target follows from a load balancer: name it beside `targets`"));
     }
@@ -112,7 +112,7 @@ pub(super) fn read(field: &JsonField<'_>, part: OfTarget) -> Result<TargetSpec, 
     Ok(target)
 }
 
-fn health(field: &JsonField<'_>, part: &OfHealth, ports: &[PortSpec]) -> Result<HealthCheck, Rejection> {
+fn health(field: &JsonField<'_>, part: &OfHealth, ports: &[PortSpec]) -> Result<HealthCheck, Error> {
     let otherwise = HealthCheck::of(part.port, ports)
         .ok_or_else(|| field.refused("`health` names no `port`, and the target exposes no TCP port"))?;
     Ok(HealthCheck {

@@ -1,10 +1,10 @@
 //! Refusals in Azure's words: the rules of the model speak of the keys of a file, and who sent properties is told of
 //! properties. One table for each kind of object, from keys to properties.
 
-use crate::interface::ErrorDetail;
 use crate::model::Key;
+use crate::types::ErrorDetail;
 
-use super::Rejection;
+use super::Error;
 
 /// Keys of a file as paths, without the numbers of lists, and the properties that they are. Where a key has no property
 /// it is the daemon's file that says it, and it stays.
@@ -122,7 +122,7 @@ const NOUNS: [&str; 11] = [
 const KINDS: [(&str, Words); 3] = [("vnet ", VNET), ("resource ", RESOURCE), ("endpoint ", ENDPOINT)];
 
 /// `rejection` of a request about `asked`, in Azure's words.
-pub(super) fn of_properties(rejection: Rejection, asked: &Key) -> Rejection {
+pub(super) fn of_properties(rejection: Error, asked: &Key) -> Error {
     rejection.reworded(&|detail| reworded(detail, asked))
 }
 

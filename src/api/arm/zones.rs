@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::Rejection;
-use super::answer::{ArmResponse, object, page, patched};
-use super::ask::ArmRequest;
+use super::Error;
 use super::body::{JsonField, NOT_BY_PATCH};
+use super::request::ArmRequest;
+use super::response::{ArmResponse, object, page, patched};
 use crate::access::rights::{Right, Verb};
-use crate::model::decisions::{Item, ItemKind};
 use crate::model::rules::{LINKS_MAX, RECORD_SETS_MAX};
+use crate::model::state::{Item, ItemKind};
 use crate::model::{DnsZone, Key, Model, ResolutionPolicy, ZoneLink, actions, ids, names};
 
 /// Zones are nowhere in particular.
@@ -18,60 +18,60 @@ pub(super) const GLOBAL: &str = "global";
 const REGISTERING_MAX: usize = 100;
 
 /// `GET …/privateDnsZones`
-pub(super) fn list(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let all = ask.model().dns_zones.iter();
-    let here = all.filter(|(key, _)| ask.covers(key) && ask.sees(ItemKind::DnsZone, key));
-    page(ask, here, |(key, _)| key.folded().to_owned(), |(key, zone)| Some(show(ask, key, zone)))
+pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let all = request.model().dns_zones.iter();
+    let here = all.filter(|(key, _)| request.covers(key) && request.sees(ItemKind::DnsZone, key));
+    page(request, here, |(key, _)| key.folded().to_owned(), |(key, zone)| Some(show(request, key, zone)))
 }
 
 /// `GET …/privateDnsZones/{name}`
-pub(super) fn get(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, zone) = found(ask)?;
-    Ok(ArmResponse::ok(show(ask, &key, &zone)))
+pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, zone) = found(request)?;
+    Ok(ArmResponse::ok(show(request, &key, &zone)))
 }
 
 /// `PUT …/privateDnsZones/{name}`
-pub(super) fn put(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    ask.demand_group()?;
-    let before = ask.model().dns_zones.get(&key);
-    ask.check_conditions(before.map(|zone| show(ask, &key, zone)).as_ref())?;
-    let body = JsonField::root(&ask.body)?;
+pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
+    request.demand_group()?;
+    let before = request.model().dns_zones.get(&key);
+    request.check_conditions(before.map(|zone| show(request, &key, zone)).as_ref())?;
+    let body = JsonField::root(&request.body)?;
     demand_global(&body)?;
     let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone())).unwrap_or_default();
     let zone = DnsZone { tags, ..before.cloned().unwrap_or_default() };
     let created = before.is_none();
-    write(ask, &key, &zone)?;
-    let view = ask.afresh();
-    let key = view.decisions.model.dns_zones.entry(&key).map_or(&key, |(key, _)| key);
-    Ok(ArmResponse::put(show(ask, key, &zone), created))
+    write(request, &key, &zone)?;
+    let view = request.afresh();
+    let key = view.state.model.dns_zones.entry(&key).map_or(&key, |(key, _)| key);
+    Ok(ArmResponse::put(show(request, key, &zone), created))
 }
 
 /// `PATCH …/privateDnsZones/{name}`
-pub(super) fn patch(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, zone) = found(ask)?;
-    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Write))?;
-    let shown = show(ask, &key, &zone);
-    ask.check_conditions(Some(&shown))?;
-    let zone = DnsZone { tags: patched(ask, &item(&key), &zone.tags, &shown)?, ..zone };
-    write(ask, &key, &zone)?;
-    Ok(ArmResponse::put(show(ask, &key, &zone), false))
+pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, zone) = found(request)?;
+    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
+    let shown = show(request, &key, &zone);
+    request.check_conditions(Some(&shown))?;
+    let zone = DnsZone { tags: patched(request, &item(&key), &zone.tags, &shown)?, ..zone };
+    write(request, &key, &zone)?;
+    Ok(ArmResponse::put(show(request, &key, &zone), false))
 }
 
 /// `DELETE …/privateDnsZones/{name}`
-pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let key = ask.key();
-    ask.demand(&Right::on(ask.model(), &item(&key), Verb::Delete))?;
-    let before = ask.model().dns_zones.get(&key);
-    ask.check_conditions(before.map(|zone| show(ask, &key, zone)).as_ref())?;
+pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let key = request.key();
+    request.demand(&Right::on(request.model(), &item(&key), Verb::Delete))?;
+    let before = request.model().dns_zones.get(&key);
+    request.check_conditions(before.map(|zone| show(request, &key, zone)).as_ref())?;
     let Some(zone) = before else { return Ok(ArmResponse::absent()) };
     if let Some(link) = zone.links.first() {
         let message =
             format!("Private DNS zone {} has links to VNets, such as {}: delete those first.", key.name, link.name);
-        return Err(Rejection::conflict("CannotDeleteResource", &message));
+        return Err(Error::conflict("CannotDeleteResource", &message));
     }
-    ask.delete(ItemKind::DnsZone, &key)?;
+    request.delete(ItemKind::DnsZone, &key)?;
     Ok(ArmResponse::deleted())
 }
 
@@ -79,21 +79,21 @@ pub(super) fn delete(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
 ///
 /// # Errors
 /// 403, 404.
-pub(super) fn found(ask: &ArmRequest) -> Result<(Key, DnsZone), Rejection> {
-    let key = ask.key();
-    ask.may_read(ItemKind::DnsZone, &key)?;
-    let found = ask.model().dns_zones.entry(&key);
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(ids::DNS_ZONE, &key))
+pub(super) fn found(request: &ArmRequest) -> Result<(Key, DnsZone), Error> {
+    let key = request.key();
+    request.may_read(ItemKind::DnsZone, &key)?;
+    let found = request.model().dns_zones.entry(&key);
+    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(ids::DNS_ZONE, &key))
 }
 
 /// Puts a changed zone in force, if nobody has changed it meanwhile.
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn write(ask: &ArmRequest, key: &Key, zone: &DnsZone) -> Result<(), Rejection> {
+pub(super) fn write(request: &ArmRequest, key: &Key, zone: &DnsZone) -> Result<(), Error> {
     let mut model = Model::default();
     model.dns_zones.insert(key.clone(), zone.clone());
-    ask.put(vec![item(key)], model).map(drop)
+    request.put(vec![item(key)], model).map(drop)
 }
 
 fn item(key: &Key) -> Item {
@@ -101,7 +101,7 @@ fn item(key: &Key) -> Item {
 }
 
 /// `location` is `global`, or left out.
-fn demand_global(body: &JsonField<'_>) -> Result<(), Rejection> {
+fn demand_global(body: &JsonField<'_>) -> Result<(), Error> {
     match body.text("location")? {
         Some(text) if !text.is_empty() && !text.eq_ignore_ascii_case(GLOBAL) => {
             Err(body.refused("`location` of a private DNS zone and of its links is `global`"))
@@ -110,12 +110,12 @@ fn demand_global(body: &JsonField<'_>) -> Result<(), Rejection> {
     }
 }
 
-fn show(ask: &ArmRequest, key: &Key, zone: &DnsZone) -> Value {
-    let seen = |endpoint: &Key| ask.sees(ItemKind::Endpoint, endpoint);
+fn show(request: &ArmRequest, key: &Key, zone: &DnsZone) -> Value {
+    let seen = |endpoint: &Key| request.sees(ItemKind::Endpoint, endpoint);
     let registering = zone.links.iter().filter(|link| link.registration).count();
     let properties = json!({
         "maxNumberOfRecordSets": RECORD_SETS_MAX,
-        "numberOfRecordSets": names::record_sets(&ask.view.decisions, key, zone, &seen),
+        "numberOfRecordSets": names::record_sets(&request.view.state, key, zone, &seen),
         "maxNumberOfVirtualNetworkLinks": LINKS_MAX,
         "numberOfVirtualNetworkLinks": zone.links.len(),
         "maxNumberOfVirtualNetworkLinksWithRegistration": REGISTERING_MAX,
@@ -126,60 +126,60 @@ fn show(ask: &ArmRequest, key: &Key, zone: &DnsZone) -> Value {
 }
 
 /// `GET …/privateDnsZones/{name}/virtualNetworkLinks`
-pub(super) fn list_links(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, zone) = found(ask)?;
+pub(super) fn list_links(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, zone) = found(request)?;
     let mut links: Vec<&ZoneLink> = zone.links.iter().collect();
     links.sort_by_key(|link| link.name.to_lowercase());
-    page(ask, links.into_iter(), |link| link.name.to_lowercase(), |link| Some(show_link(&key, link)))
+    page(request, links.into_iter(), |link| link.name.to_lowercase(), |link| Some(show_link(&key, link)))
 }
 
 /// `GET …/privateDnsZones/{name}/virtualNetworkLinks/{link}`
-pub(super) fn get_link(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, zone) = found(ask)?;
-    let link = link_of(ask, &zone).ok_or_else(|| Rejection::absent(actions::ZONE_LINKS, &ask.link(&key)))?;
+pub(super) fn get_link(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, zone) = found(request)?;
+    let link = link_of(request, &zone).ok_or_else(|| Error::absent(actions::ZONE_LINKS, &request.link(&key)))?;
     Ok(ArmResponse::ok(show_link(&key, link)))
 }
 
 /// `PUT …/privateDnsZones/{name}/virtualNetworkLinks/{link}`
-pub(super) fn put_link(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, mut zone) = writable(ask, actions::write(actions::ZONE_LINKS))?;
-    let before = link_of(ask, &zone).cloned();
-    ask.check_conditions(before.as_ref().map(|link| show_link(&key, link)).as_ref())?;
-    let link = read_link(ask, before.as_ref())?;
+pub(super) fn put_link(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, mut zone) = writable(request, actions::write(actions::ZONE_LINKS))?;
+    let before = link_of(request, &zone).cloned();
+    request.check_conditions(before.as_ref().map(|link| show_link(&key, link)).as_ref())?;
+    let link = read_link(request, before.as_ref())?;
     match zone.links.iter_mut().find(|other| other.name.eq_ignore_ascii_case(&link.name)) {
         Some(place) => *place = link.clone(),
         None => zone.links.push(link.clone()),
     }
-    write(ask, &key, &zone)?;
+    write(request, &key, &zone)?;
     Ok(ArmResponse::put(show_link(&key, &link), before.is_none()))
 }
 
 /// `PATCH …/privateDnsZones/{name}/virtualNetworkLinks/{link}`
-pub(super) fn patch_link(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    let (key, mut zone) = writable(ask, actions::write(actions::ZONE_LINKS))?;
-    let before = link_of(ask, &zone).cloned();
-    let before = before.ok_or_else(|| Rejection::absent(actions::ZONE_LINKS, &ask.link(&key)))?;
+pub(super) fn patch_link(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    let (key, mut zone) = writable(request, actions::write(actions::ZONE_LINKS))?;
+    let before = link_of(request, &zone).cloned();
+    let before = before.ok_or_else(|| Error::absent(actions::ZONE_LINKS, &request.link(&key)))?;
     let shown = show_link(&key, &before);
-    ask.check_conditions(Some(&shown))?;
-    let body = JsonField::over(&ask.body, Some(&shown))?;
+    request.check_conditions(Some(&shown))?;
+    let body = JsonField::over(&request.body, Some(&shown))?;
     body.refuse_others(&["tags", "location", "properties"], NOT_BY_PATCH)?;
     body.properties().refuse_others(&["virtualNetwork", "registrationEnabled", "resolutionPolicy"], NOT_BY_PATCH)?;
-    let link = read_link(ask, Some(&before))?;
+    let link = read_link(request, Some(&before))?;
     zone.links.iter_mut().filter(|other| other.name == before.name).for_each(|place| *place = link.clone());
-    write(ask, &key, &zone)?;
+    write(request, &key, &zone)?;
     Ok(ArmResponse::put(show_link(&key, &link), false))
 }
 
 /// `DELETE …/privateDnsZones/{name}/virtualNetworkLinks/{link}`
-pub(super) fn delete_link(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
-    ask.demand(&Right::in_zone(&ask.key(), actions::delete(actions::ZONE_LINKS)))?;
-    let key = ask.key();
-    let Some(mut zone) = ask.model().dns_zones.get(&key).cloned() else { return Ok(ArmResponse::absent()) };
-    let before = link_of(ask, &zone).cloned();
-    ask.check_conditions(before.as_ref().map(|link| show_link(&key, link)).as_ref())?;
+pub(super) fn delete_link(request: &ArmRequest) -> Result<ArmResponse, Error> {
+    request.demand(&Right::in_zone(&request.key(), actions::delete(actions::ZONE_LINKS)))?;
+    let key = request.key();
+    let Some(mut zone) = request.model().dns_zones.get(&key).cloned() else { return Ok(ArmResponse::absent()) };
+    let before = link_of(request, &zone).cloned();
+    request.check_conditions(before.as_ref().map(|link| show_link(&key, link)).as_ref())?;
     let Some(before) = before else { return Ok(ArmResponse::absent()) };
     zone.links.retain(|other| other.name != before.name);
-    write(ask, &key, &zone)?;
+    write(request, &key, &zone)?;
     Ok(ArmResponse::deleted())
 }
 
@@ -187,20 +187,20 @@ pub(super) fn delete_link(ask: &ArmRequest) -> Result<ArmResponse, Rejection> {
 ///
 /// # Errors
 /// 403, 404.
-pub(super) fn writable(ask: &ArmRequest, action: crate::model::Action) -> Result<(Key, DnsZone), Rejection> {
-    let key = ask.key();
-    ask.demand(&Right::in_zone(&key, action))?;
-    let found = ask.model().dns_zones.entry(&key);
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Rejection::absent(ids::DNS_ZONE, &key))
+pub(super) fn writable(request: &ArmRequest, action: crate::model::Action) -> Result<(Key, DnsZone), Error> {
+    let key = request.key();
+    request.demand(&Right::in_zone(&key, action))?;
+    let found = request.model().dns_zones.entry(&key);
+    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(ids::DNS_ZONE, &key))
 }
 
-fn link_of<'a>(ask: &ArmRequest, zone: &'a DnsZone) -> Option<&'a ZoneLink> {
-    zone.links.iter().find(|link| link.name.eq_ignore_ascii_case(ask.parameter("link")))
+fn link_of<'a>(request: &ArmRequest, zone: &'a DnsZone) -> Option<&'a ZoneLink> {
+    zone.links.iter().find(|link| link.name.eq_ignore_ascii_case(request.parameter("link")))
 }
 
 /// What a link is to; it never changes during its life.
-fn read_link(ask: &ArmRequest, before: Option<&ZoneLink>) -> Result<ZoneLink, Rejection> {
-    let body = JsonField::root(&ask.body)?;
+fn read_link(request: &ArmRequest, before: Option<&ZoneLink>) -> Result<ZoneLink, Error> {
+    let body = JsonField::root(&request.body)?;
     demand_global(&body)?;
     let properties = body.properties();
     let named = properties.id("virtualNetwork", ids::VNET)?;
@@ -212,11 +212,11 @@ fn read_link(ask: &ArmRequest, before: Option<&ZoneLink>) -> Result<ZoneLink, Re
         (Some(id), None) => id.key().clone(),
         (None, None) => properties.required_id("virtualNetwork", ids::VNET)?.key().clone(),
     };
-    let seen = ask.model().vnets.contains_key(&vnet) && ask.sees(ItemKind::Vnet, &vnet);
+    let seen = request.model().vnets.contains_key(&vnet) && request.sees(ItemKind::Vnet, &vnet);
     if before.is_none() && !seen {
         let message = format!("there is no VNet {} that this caller may see", ids::vnet(&vnet));
         let at = "properties.virtualNetwork.id";
-        return Err(Rejection::bad_request_of("InvalidResourceReference", &message, at));
+        return Err(Error::bad_request_of("InvalidResourceReference", &message, at));
     }
     let policy = match properties.text("resolutionPolicy")?.as_deref() {
         None | Some("") => before.map(|before| before.policy).unwrap_or_default(),
@@ -225,7 +225,7 @@ fn read_link(ask: &ArmRequest, before: Option<&ZoneLink>) -> Result<ZoneLink, Re
         Some(_) => return Err(properties.refused("`resolutionPolicy` is Default or NxDomainRedirect")),
     };
     Ok(ZoneLink {
-        name: before.map_or_else(|| ask.parameter("link").to_owned(), |before| before.name.clone()),
+        name: before.map_or_else(|| request.parameter("link").to_owned(), |before| before.name.clone()),
         vnet,
         policy,
         registration: properties.flag("registrationEnabled")?.or(before.map(|b| b.registration)).unwrap_or_default(),

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use super::lanes::{self, Lane};
 use super::limits::{BODY_LIMIT, DOCUMENT_LIMIT, DOCUMENTS, REQUEST_TIMEOUT};
 use crate::access::rights::{Right, Where};
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::{ApiState, arm};
 use crate::model::{Action, Caller, actions, approval};
 
@@ -52,7 +52,7 @@ enum Asks {
     /// To decide over the connection of this endpoint.
     Decision(approval::Action, String),
     /// To decide over connections of this resource.
-    Decisions(String),
+    ControlState(String),
     /// To write this endpoint.
     Endpoint(String),
     /// Something that concerns nothing in particular.
@@ -75,7 +75,7 @@ impl Asks {
                 let action = verbs.into_iter().find(|action| action.verb() == *verb);
                 action.map_or(Self::Anything, |action| Self::Decision(action, text(endpoint)))
             }
-            (&Method::POST, ["v1", "resources", resource, "connections", _]) => Self::Decisions(text(resource)),
+            (&Method::POST, ["v1", "resources", resource, "connections", _]) => Self::ControlState(text(resource)),
             (&Method::POST, ["v1", "endpoints", endpoint, "accept-names"]) => Self::Endpoint(text(endpoint)),
             (&Method::POST, ["v1", "tokens"] | ["v1", "tokens", _, "rotate"]) => {
                 Self::Anywhere(actions::write(actions::TOKENS))
@@ -92,7 +92,7 @@ impl Asks {
     /// Who may change nothing at all is told what it lacks.
     fn needed(&self) -> &'static str {
         match self {
-            Self::Decision(..) | Self::Decisions(_) => "privateEndpointConnectionsApproval/action on the resource",
+            Self::Decision(..) | Self::ControlState(_) => "privateEndpointConnectionsApproval/action on the resource",
             Self::Endpoint(_) | Self::Anywhere(_) | Self::Somewhere(_) | Self::Objects | Self::Anything => {
                 "the right to write what is to be changed"
             }
@@ -104,7 +104,7 @@ impl Asks {
 ///
 /// # Errors
 /// As the request itself would be answered by whatever lacks: 403, or 404 of what the caller does not see.
-pub(in crate::api) async fn judge(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<Bounds, Rejection> {
+pub(in crate::api) async fn judge(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<Bounds, Error> {
     let path = parts.uri.path();
     if arm::is_arm(path) {
         arm::check_head(state, caller, parts)?;
@@ -121,21 +121,21 @@ pub(in crate::api) async fn judge(state: &ApiState, caller: &Caller, parts: &Par
         Asks::Decision(action, endpoint) => {
             look(state, caller, parts, move |caller| {
                 let judged = view.demand_decision(caller, &endpoint, action);
-                judged.map_err(|refusal| Rejection::from(refusal).about(&endpoint))
+                judged.map_err(|refusal| Error::from(refusal).about(&endpoint))
             })
             .await?;
         }
-        Asks::Decisions(resource) => {
+        Asks::ControlState(resource) => {
             look(state, caller, parts, move |caller| {
                 let judged = view.demand_decisions(caller, &resource);
-                judged.map_err(|refusal| Rejection::from(refusal).about(&resource))
+                judged.map_err(|refusal| Error::from(refusal).about(&resource))
             })
             .await?;
         }
         Asks::Endpoint(endpoint) => {
             look(state, caller, parts, move |caller| {
                 let judged = view.demand_write_of_endpoint(caller, &endpoint);
-                judged.map_err(|refusal| Rejection::from(refusal).about(&endpoint))
+                judged.map_err(|refusal| Error::from(refusal).about(&endpoint))
             })
             .await?;
         }
@@ -148,8 +148,8 @@ async fn look(
     state: &ApiState,
     caller: &Caller,
     parts: &Parts,
-    work: impl FnOnce(&Caller) -> Result<(), Rejection> + Send + 'static,
-) -> Result<(), Rejection> {
+    work: impl FnOnce(&Caller) -> Result<(), Error> + Send + 'static,
+) -> Result<(), Error> {
     let lane = lanes::of(&parts.method, parts.uri.path(), b"").unwrap_or(Lane::Reads);
     let (principal, caller) = (caller.subject.principal().clone(), caller.clone());
     state.lanes.run(lane, Some(principal), async move { work(&caller) }).await?
@@ -167,7 +167,7 @@ mod tests {
             ("POST", "/v1/connections/e/reject", Asks::Decision(approval::Action::Reject, "e".into())),
             ("POST", "/v1/connections/e/remove", Asks::Decision(approval::Action::Remove, "e".into())),
             ("POST", "/v1/connections/e/delete", Asks::Anything),
-            ("POST", "/v1/resources/g%2Fr/connections/reject", Asks::Decisions("g/r".into())),
+            ("POST", "/v1/resources/g%2Fr/connections/reject", Asks::ControlState("g/r".into())),
             ("POST", "/v1/endpoints/e/accept-names", Asks::Endpoint("e".into())),
             ("POST", "/v1/tokens", Asks::Anywhere(write(actions::TOKENS))),
             ("POST", "/v1/tokens/ci/rotate", Asks::Anywhere(write(actions::TOKENS))),

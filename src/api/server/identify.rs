@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::places::{EACH_CALLER, Place};
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::execute::demand;
 use crate::control::{Asker, ControlPlane, REFUSALS_INTERVAL};
 use crate::model::{Caller, actions, token};
@@ -88,9 +88,9 @@ pub async fn keep_audit(control: Arc<ControlPlane>) {
     }
 }
 
-fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Rejection> {
+fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Error> {
     let presented = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::to_str).transpose();
-    let presented = presented.map_err(|_| Rejection::unauthenticated("the Authorization header is not text"))?;
+    let presented = presented.map_err(|_| Error::unauthenticated("the Authorization header is not text"))?;
     if let Some(holder) = bearer(state, presented)? {
         request.extensions_mut().insert(holder);
     }
@@ -98,10 +98,9 @@ fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Rejection> {
     if caller.is_none() && OPEN.contains(&request.uri().path()) {
         return Ok(());
     }
-    let caller =
-        caller.ok_or_else(|| Rejection::unauthenticated("the request has no `Authorization: Bearer TOKEN`"))?;
+    let caller = caller.ok_or_else(|| Error::unauthenticated("the request has no `Authorization: Bearer TOKEN`"))?;
     if let Some(place) = request.extensions().get::<Arc<Place>>() {
-        place.is_of(caller.subject.principal()).map_err(|_| Rejection::too_many_connections(EACH_CALLER))?;
+        place.is_of(caller.subject.principal()).map_err(|_| Error::too_many_connections(EACH_CALLER))?;
     }
     // Whatever the method: HEAD is answered like GET, and tells how long the answer would be.
     let general = GENERAL.iter().find(|(path, _)| request.uri().path() == *path);
@@ -112,15 +111,15 @@ fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Rejection> {
 ///
 /// # Errors
 /// The token is not a good one.
-fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Caller>, Rejection> {
+fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Caller>, Error> {
     let Some(header) = header else { return Ok(None) };
     let presented = header
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
         .map(|(_, token)| token)
-        .ok_or_else(|| Rejection::unauthenticated("the Authorization header is not of the form `Bearer TOKEN`"))?;
+        .ok_or_else(|| Error::unauthenticated("the Authorization header is not of the form `Bearer TOKEN`"))?;
     let view = state.control.view();
-    let found = token::authenticate(presented.trim(), &view.decisions.tokens, Timestamp::now());
-    let token = found.map_err(|error| Rejection::unauthenticated(error.to_string()))?;
+    let found = token::authenticate(presented.trim(), &view.state.tokens, Timestamp::now());
+    let token = found.map_err(|error| Error::unauthenticated(error.to_string()))?;
     Ok(Some(Caller { subject: token.bearer(), name: token.principal().to_string() }))
 }

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::model::Principal;
 
 /// A kind of work.
@@ -58,7 +58,7 @@ impl Lanes {
         lane: Lane,
         caller: Option<Principal>,
         request: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Rejection> {
+    ) -> Result<T, Error> {
         let threads = match lane {
             Lane::Reads => &self.reads,
             Lane::Changes => &self.changes,
@@ -77,7 +77,7 @@ impl Lanes {
             alone.spawn_on(request, &threads.handle);
             alone.join_next().await.and_then(Result::ok)
         };
-        answer.ok_or_else(Rejection::lost)
+        answer.ok_or_else(Error::lost)
     }
 }
 
@@ -156,7 +156,7 @@ fn only_revokes(method: &Method, path: &str, body: &[u8]) -> bool {
 /// Whether the wanted state of a connection is one in which nothing passes.
 fn rejects(body: &[u8]) -> bool {
     #[derive(Deserialize)]
-    struct Wanted {
+    struct StatusPatch {
         properties: Properties,
     }
     #[derive(Deserialize)]
@@ -168,7 +168,7 @@ fn rejects(body: &[u8]) -> bool {
     struct State {
         status: String,
     }
-    let status = serde_json::from_slice(body).map(|wanted: Wanted| wanted.properties.state.status);
+    let status = serde_json::from_slice(body).map(|wanted: StatusPatch| wanted.properties.state.status);
     status.is_ok_and(|status| {
         ["rejected", "removed", "disconnected"].iter().any(|word| status.eq_ignore_ascii_case(word))
     })

@@ -24,7 +24,7 @@ use super::identify::Peer;
 use super::linger::{self, Patience};
 use super::places::{EACH_CALLER, Holder, Place, Places};
 use super::write_timeout::WriteTimeout;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::model::{Caller, Principal};
 
 /// Longest path a Unix socket can have on Linux (`sun_path` without its closing zero, unix(7)).
@@ -386,7 +386,7 @@ impl Open for Handshaking {
 /// Serves what `listener` accepts until `stop` is ready; connections of the crowd by the threads of `crowd`.
 async fn serve<A: Accept>(listener: A, router: Router, stop: impl Future<Output = ()> + Send, crowd: &Handle) {
     let places = Arc::new(Places::default());
-    let full = Rejection::too_many_connections(EACH_CALLER).as_http();
+    let full = Error::too_many_connections(EACH_CALLER).as_http();
     let mut tasks = JoinSet::new();
     let seen_off = Arc::new(Semaphore::new(SEEN_OFF));
     tokio::pin!(stop);

@@ -10,7 +10,7 @@ use super::before_body::{self, Bounds};
 use super::lanes;
 use super::limits::{DOCUMENTS, DOCUMENTS_EACH, DOCUMENTS_HELD, REQUEST_TIMEOUT};
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::model::Caller;
 
 /// Reads the body, which may be neither too long nor too slow, has the request worked on where its kind is, and says so
@@ -19,7 +19,7 @@ pub(in crate::api) async fn in_time(State(state): State<ApiState>, request: Requ
     served(&state, request, next).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn served(state: &ApiState, request: Request, next: Next) -> Result<Response, Rejection> {
+async fn served(state: &ApiState, request: Request, next: Next) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let (path, caller) = (parts.uri.path(), parts.extensions.get::<Caller>().cloned());
     let bounds = match &caller {
@@ -32,20 +32,20 @@ async fn served(state: &ApiState, request: Request, next: Next) -> Result<Respon
     let _permit = match &caller {
         Some(caller) if document => {
             let permit = tokio::time::timeout(REQUEST_TIMEOUT, DOCUMENTS_HELD.wait(caller.subject.principal())).await;
-            Some(permit.map_err(|_| Rejection::too_many_documents(DOCUMENTS_EACH))?)
+            Some(permit.map_err(|_| Error::too_many_documents(DOCUMENTS_EACH))?)
         }
         Some(_) | None => None,
     };
     let limit = bounds.bytes;
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|length| length > limit as u64) {
-        return Err(Rejection::too_large(limit));
+        return Err(Error::too_large(limit));
     }
     let body = match tokio::time::timeout(bounds.time, axum::body::to_bytes(body, limit)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(error)) if is_limit(&error) => return Err(Rejection::too_large(limit)),
-        Ok(Err(error)) => return Err(Rejection::bad_request(&format!("the body cannot be read: {error}"), "")),
-        Err(_) => return Err(Rejection::trickling(bounds.time)),
+        Ok(Err(error)) if is_limit(&error) => return Err(Error::too_large(limit)),
+        Ok(Err(error)) => return Err(Error::bad_request(&format!("the body cannot be read: {error}"), "")),
+        Err(_) => return Err(Error::trickling(bounds.time)),
     };
     let lane = lanes::of(&parts.method, path, &body);
     let answer = next.run(Request::from_parts(parts, axum::body::Body::from(body)));
@@ -58,7 +58,7 @@ async fn served(state: &ApiState, request: Request, next: Next) -> Result<Respon
             None => Ok(answer.await),
         }
     };
-    tokio::time::timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| Err(Rejection::too_slow(REQUEST_TIMEOUT)))
+    tokio::time::timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| Err(Error::too_slow(REQUEST_TIMEOUT)))
 }
 
 fn is_limit(error: &axum::Error) -> bool {

@@ -63,7 +63,7 @@ fn an_unseen_side_of_a_session_is_absent() {
         "packetsToService": 1, "bytesToService": 1, "packetsToConsumer": 1, "bytesToConsumer": 1,
         "nat": { "ip": "10.20.99.4", "port": 1024 },
     });
-    let flow: crate::interface::Flow = serde_json::from_value(text).expect("a flow");
+    let flow: crate::types::Flow = serde_json::from_value(text).expect("a flow");
     let shown = json!(flow);
     assert_eq!(shown["nat"]["port"], 1024);
     for side in ["consumer", "endpointAddress", "backend", "vnet"] {

@@ -28,7 +28,7 @@ async fn status_tells_of_records_that_no_export_had_and_what_to_do() {
     super::unseen::things::assign(&mut more, "uid:4711", "Reader", "/subscriptions/default/resourceGroups/mine");
     world.put(more.clone());
     let given = more.assignments.keys().next().expect("one").name.clone();
-    let command = Delete { kind: crate::model::decisions::ItemKind::Assignment, reference: given };
+    let command = Delete { kind: crate::model::state::ItemKind::Assignment, reference: given };
     world.apply(&root(), command).expect("deleted");
     assert!(control.prune_audit(late).expect("pruned") > 1);
     // The records are numbered from one.

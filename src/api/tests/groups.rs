@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::unseen::{World, things};
 use super::*;
-use crate::model::decisions::{Item, ItemKind};
 use crate::model::rules::{Severity, validate};
+use crate::model::state::{Item, ItemKind};
 use crate::model::{
     FrontendRef, GroupZone, Key, LinkResource, PrivateEndpoint, RoleAssignment, Scope, Vnet, ZoneGroup, ZoneLink,
 };
@@ -242,7 +242,7 @@ async fn a_peering_whose_other_side_went_stays_disconnected_until_both_sides_mak
     let passes = || {
         let view = served.state.control.view();
         let (one, two) = (Key::of("s", "shop", "one"), Key::of("s", "other", "two"));
-        let lists = |from: &Key, to: &Key| view.decisions.model.vnets[from].peerings.contains(to);
+        let lists = |from: &Key, to: &Key| view.state.model.vnets[from].peerings.contains(to);
         lists(&one, &two) && lists(&two, &one)
     };
     assert_eq!(
@@ -284,7 +284,7 @@ async fn a_peering_that_one_side_deletes_is_disconnected_at_the_other_until_both
         assert_eq!(states().await, are("Connected", "Connected"));
     };
     let passes = || {
-        let model = served.state.control.view().decisions.model.clone();
+        let model = served.state.control.view().state.model.clone();
         let (one, two) = (Key::of("s", "shop", "one"), Key::of("s", "other", "two"));
         model.vnets[&one].peerings.contains(&two) && model.vnets[&two].peerings.contains(&one)
     };
@@ -336,7 +336,7 @@ async fn a_peering_that_one_side_deletes_is_disconnected_at_the_other_until_both
     let put_roles = Put { items: Box::new(roles), create_only: false };
     served.state.control.apply(&root(), put_roles).unwrap();
     let view = served.state.control.view();
-    let mut one = view.decisions.model.vnets[&Key::of("s", "shop", "one")].clone();
+    let mut one = view.state.model.vnets[&Key::of("s", "shop", "one")].clone();
     (one.peerings, one.peering_labels) = (Vec::new(), Vec::new());
     let mut items = Model::default();
     items.vnets.insert(Key::of("s", "shop", "one"), one);

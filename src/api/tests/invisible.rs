@@ -13,7 +13,7 @@ fn furnish(served: &Served) {
         let command = Put { items: Box::new(items), create_only: true };
         served.state.control.apply(&root(), command).expect("put");
     };
-    let whole = served.state.control.view().decisions.model.clone();
+    let whole = served.state.control.view().state.model.clone();
     let (vnet, resource) = (whole.vnets[&key("spoke")].clone(), whole.resources[&key("orders-db")].clone());
     let endpoint = whole.endpoints[&key("orders")].clone();
     let mut items = Model::default();

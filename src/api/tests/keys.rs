@@ -1,7 +1,7 @@
 //! An object's key: it keeps its first spelling, and what has it later inherits nothing of what had it before.
 
 use super::*;
-use crate::model::decisions::ItemKind;
+use crate::model::state::ItemKind;
 use crate::model::{Key, LinkResource, RoleAssignment, RoleName};
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn each_resource_of_one_key_leaves_its_own_names_to_its_own_endpoints() {
     }
     let names = |name: &str| {
         let view = served.state.control.view();
-        let model = &view.decisions.model;
+        let model = &view.state.model;
         let (key, endpoint) = model.endpoints.entry(&testing::key(name)).expect("there");
         let kind = model.bound_kind(key, endpoint).unwrap_or_default().to_owned();
         let names = crate::model::names::of_endpoint(model, key, endpoint).into_iter().map(|name| name.public);
@@ -85,7 +85,7 @@ async fn each_resource_of_one_key_leaves_its_own_names_to_its_own_endpoints() {
     delete(ItemKind::Endpoint, "first");
     assert_eq!(names("second"), own("Microsoft.Sql/servers", "second"));
     delete(ItemKind::Endpoint, "second");
-    assert!(served.state.control.view().decisions.model.former_resources.is_empty());
+    assert!(served.state.control.view().state.model.former_resources.is_empty());
     served.stop().await;
 }
 
@@ -113,8 +113,7 @@ async fn what_has_the_key_of_a_former_resource_sees_none_of_its_connections() {
         Caller::user(uid, format!("uid:{uid}"))
     };
     let (before, after) = (reader(7, ACCOUNT), reader(8, "Microsoft.Network/privateLinkServices"));
-    let sees =
-        |caller: &Caller| served.state.control.view().seen_by(caller).decisions.model.endpoints.contains_key(&left);
+    let sees = |caller: &Caller| served.state.control.view().seen_by(caller).state.model.endpoints.contains_key(&left);
     assert!(sees(&before) && !sees(&after));
     let delete = Delete { kind: ItemKind::Resource, reference: "old".into() };
     served.state.control.apply(&testing::root(), delete).expect("deleted");

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::access::rights::{Right, Verb};
-use crate::model::decisions::{Item, ItemKind};
+use crate::model::state::{Item, ItemKind};
 use crate::model::{Key, ResourceGroup};
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn a_group_has_letters_of_any_script_and_roles_hold_in_it() {
     let reader = Caller::user(7, "uid:7".to_owned());
     let read = |key: &Key| {
         let item = Item { kind: ItemKind::Vnet, key: key.clone() };
-        view.rights(&reader).hold(&Right::on(&view.decisions.model, &item, Verb::Read))
+        view.rights(&reader).hold(&Right::on(&view.state.model, &item, Verb::Read))
     };
     let key = Key::new("r\u{e9}seau_(PROD)", "v");
     assert!(read(&key) && !read(&Key::new("R\u{e9}seau_(prod)", "w")) && !read(&Key::new("r\u{e9}seau", "v")));

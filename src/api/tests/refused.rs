@@ -2,13 +2,13 @@
 
 use super::hostile::said;
 use super::*;
-use crate::control::state::Record;
+use crate::control::codec::Record;
 
 /// What the audit log says of refused requests.
 fn refusals(served: &Served) -> Vec<Record> {
     served.state.control.audit_refusals().expect("written");
     let read = |(_, _, body): (u64, String, Vec<u8>)| Ok(serde_json::from_slice(&body).ok());
-    let records: Result<Vec<Record>, Refusal> = served.state.control.audit(None, 100, read);
+    let records: Result<Vec<Record>, Error> = served.state.control.audit(None, 100, read);
     records.expect("read").into_iter().filter(|record| record.action == "refuse").collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::v1::conditions::{Remedy, more_ports};
-use crate::model::decisions::{Item, ItemKind};
+use crate::model::state::{Item, ItemKind};
 use crate::model::{BackendSpec, DnsSettings, Key, Quota, Quotas};
 use crate::testing::{ip, key};
 

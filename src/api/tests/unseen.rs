@@ -7,7 +7,8 @@ use axum::http::Method;
 use hyper_util::service::TowerToHyperService;
 
 use super::*;
-use crate::model::decisions::ItemKind;
+use crate::model;
+use crate::model::state::ItemKind;
 use crate::model::{Key, RoleAssignment, RoleDefinition};
 use crate::testing::root;
 
@@ -69,7 +70,7 @@ impl World {
     }
 
     pub(super) fn model(&self) -> Model {
-        self.state.control.view().decisions.model.clone()
+        self.state.control.view().state.model.clone()
     }
 
     fn delete(&self, kind: ItemKind, reference: &str) {
@@ -85,7 +86,8 @@ impl World {
         let parse: Parse = Arc::new(|_, body, _| {
             let text = &*body.text();
             let model = serde_json::from_str(text);
-            let model = model.map_err(|_| Refusal::new(Kind::Invalid, "InvalidDocument", "it is no model", ""))?;
+            let model =
+                model.map_err(|_| model::Error::new(ErrorKind::Invalid, "InvalidDocument", "it is no model", ""))?;
             Ok((model, Vec::new()))
         });
         let rules: crate::control::Validate = |model, host, endpoint| match endpoint {
@@ -96,7 +98,7 @@ impl World {
         Self { directory, router: router(state.clone()), state }
     }
 
-    pub(super) fn apply<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, Refusal> {
+    pub(super) fn apply<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, model::Error> {
         self.state.control.apply(caller, command)
     }
 

@@ -6,13 +6,13 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
-use super::Answer;
+use super::ListResult;
 use crate::access::rights::Right;
 use crate::access::rights::visibility::sees_grant;
 use crate::api::ApiState;
-use crate::api::error::Rejection;
-use crate::interface::{List, Whoami};
+use crate::api::error::Error;
 use crate::model::{Caller, Subject, actions};
+use crate::types::{List, Whoami};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -33,9 +33,9 @@ async fn why(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<WhyQuery>, QueryRejection>,
-) -> Answer<crate::access::Explanation> {
+) -> ListResult<crate::access::Explanation> {
     let Query(WhyQuery { principal, action, scope }) = query?;
-    let bad = |name: &'static str| move |error: crate::model::Malformed| Rejection::bad_value(name, error);
+    let bad = |name: &'static str| move |error: crate::model::Malformed| Error::bad_value(name, error);
     let principal = principal.parse().map_err(bad("principal"))?;
     let subject =
         if principal == *caller.subject.principal() { caller.subject.clone() } else { Subject::only(principal) };

@@ -4,15 +4,15 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 
-use super::{Answer, Body, read};
+use super::{Body, ListResult, read};
 use crate::access::rights::visibility::sees_grant;
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::execute::done;
 use crate::control::{Delete, Put};
-use crate::interface::{Assignment, Done, List};
-use crate::model::decisions::ItemKind;
+use crate::model::state::ItemKind;
 use crate::model::{Caller, Key, Model, RoleAssignment};
+use crate::types::{Assignment, Done, List};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -22,7 +22,7 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `GET /v1/assignments`: those that the caller may read, and its own.
-async fn assignments(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Answer<Assignment> {
+async fn assignments(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> ListResult<Assignment> {
     let view = state.control.view();
     let rights = view.rights(&caller);
     let visible = view.access.grants().iter().filter(|grant| sees_grant(&rights, grant));
@@ -38,10 +38,14 @@ async fn assignments(State(state): State<ApiState>, Extension(caller): Extension
 }
 
 /// `GET /v1/assignments/{id}`
-async fn assignment(state: State<ApiState>, caller: Extension<Caller>, Path(id): Path<String>) -> Answer<Assignment> {
+async fn assignment(
+    state: State<ApiState>,
+    caller: Extension<Caller>,
+    Path(id): Path<String>,
+) -> ListResult<Assignment> {
     let Json(all) = assignments(state, caller).await?;
     let found = all.items.into_iter().find(|assignment| assignment.id.eq_ignore_ascii_case(&id));
-    let missing = || Rejection::missing("assignment", &id, "`privlink assignment list` shows what there is");
+    let missing = || Error::missing("assignment", &id, "`privlink assignment list` shows what there is");
     Ok(Json(List::one(found.ok_or_else(missing)?)))
 }
 
@@ -50,14 +54,14 @@ async fn create_assignment(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Body,
-) -> Answer<Done> {
+) -> ListResult<Done> {
     let wanted: Assignment = read(&body?)?;
-    let bad = |error: crate::model::Malformed| Rejection::bad_value("assignment", error);
+    let bad = |error: crate::model::Malformed| Error::bad_value("assignment", error);
     // What narrows a right and is not honoured must not be stored as if it were.
     for (name, value) in [("condition", wanted.condition), ("conditionVersion", wanted.condition_version)] {
         if value.is_some_and(|value| !value.trim().is_empty()) {
             let why = "conditions are not judged here: leave it out, and assign at a narrower scope instead";
-            return Err(Rejection::bad_value(name, why));
+            return Err(Error::bad_value(name, why));
         }
     }
     let given = RoleAssignment {
@@ -75,6 +79,6 @@ async fn delete_assignment(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,
-) -> Answer<Done> {
+) -> ListResult<Done> {
     done(state, caller, Delete { kind: ItemKind::Assignment, reference }).await
 }

@@ -6,12 +6,12 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
-use super::Answer;
-use crate::api::error::Rejection;
+use super::ListResult;
+use crate::api::error::Error;
 use crate::api::{ApiState, convert};
 use crate::control::{AuditEntry, AuditVerified};
-use crate::interface::{AuditRecord, ExportedRecord, List, Verified};
 use crate::model::Caller;
+use crate::types::{AuditRecord, ExportedRecord, List, Verified};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -33,7 +33,7 @@ async fn audit(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<AuditQuery>, QueryRejection>,
-) -> Answer<AuditRecord> {
+) -> ListResult<AuditRecord> {
     let view = state.control.view();
     let reader = view.audit_for(&caller)?;
     let Query(AuditQuery { since, limit, object, by }) = query?;
@@ -42,10 +42,10 @@ async fn audit(
             && by.as_ref().is_none_or(|by| *by == record.record.by.principal || *by == record.record.by.name)
     };
     let take = |(seq, hash, body): AuditEntry| {
-        let record = serde_json::from_slice(&body).map_err(|error| Rejection::internal(&error))?;
+        let record = serde_json::from_slice(&body).map_err(|error| Error::internal(&error))?;
         let Some(record) = reader.told(record) else { return Ok(None) };
         let (seq, hash) = (Some(seq).filter(|_| reader.is_whole()), Some(hash).filter(|_| reader.is_whole()));
-        Ok::<_, Rejection>(Some(AuditRecord { seq, hash, record: convert::record(record) }).filter(&holds))
+        Ok::<_, Error>(Some(AuditRecord { seq, hash, record: convert::record(record) }).filter(&holds))
     };
     Ok(Json(List::new(state.control.audit(since, limit.unwrap_or(AUDIT_LIMIT), take)?)))
 }
@@ -54,7 +54,7 @@ async fn audit(
 const AUDIT_LIMIT: usize = 100;
 
 /// `GET /v1/audit/verify`: walks the whole chain.
-async fn verify(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Answer<Verified> {
+async fn verify(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> ListResult<Verified> {
     state.control.view().demand_whole_audit(&caller)?;
     let AuditVerified { anchor, end } = state.control.verify_audit()?;
     let verified = Verified {
@@ -82,7 +82,7 @@ async fn export(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<ExportQuery>, QueryRejection>,
-) -> Answer<ExportedRecord> {
+) -> ListResult<ExportedRecord> {
     state.control.view().demand_whole_audit(&caller)?;
     let Query(ExportQuery { from, since }) = query?;
     let records = state.control.export_audit(from, since, EXPORTED_AT_ONCE)?;

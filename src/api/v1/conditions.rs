@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use crate::api::convert::silent_at;
 use crate::api::{ApiState, Detached};
 use crate::control::{ServerView, View};
-use crate::interface::{Condition, Severity};
-use crate::model::decisions::{Item, ItemKind};
 use crate::model::rules::NAT_MAX;
+use crate::model::state::{Item, ItemKind};
 use crate::model::{BackendState, Caller, ConnectionState, HostConfig, Key, LinkResource, Quota};
 use crate::observe::FullPool;
+use crate::types::{Condition, Severity};
 
 /// What `status` advises, beside rules that came later, which bring their own. Each is followed by a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub(in crate::api) fn of(state: &ApiState, view: &View, caller: &Caller, operate
         };
         all.push(condition(severity, code, detached.says(&vnet), Remedy::Attach));
     }
-    for (key, resource) in view.decisions.model.resources.iter() {
+    for (key, resource) in view.state.model.resources.iter() {
         for FullPool { protocol, backend, backend_port, .. } in state.observer.exhausted(&resource.nat) {
             let server = SocketAddr::new(backend, backend_port);
             let message =
@@ -122,7 +122,7 @@ pub(in crate::api) fn of(state: &ApiState, view: &View, caller: &Caller, operate
     }
     let silent = down(view).into_iter();
     all.extend(silent.map(|(severity, code, message)| condition(severity, code, message, Remedy::SeeServer)));
-    let vnets: BTreeSet<String> = view.decisions.model.vnets.keys().map(ToString::to_string).collect();
+    let vnets: BTreeSet<String> = view.state.model.vnets.keys().map(ToString::to_string).collect();
     let silent = state.silent.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for (vnet, why) in silent.iter().filter(|(vnet, _)| vnets.contains(*vnet)) {
         let message = format!("the resolver of VNet {vnet} is silent: {why}");
@@ -134,7 +134,7 @@ pub(in crate::api) fn of(state: &ApiState, view: &View, caller: &Caller, operate
         let message = format!("on_request could not be started for {requests}: nobody was told");
         all.push(condition(Severity::Warning, "HookNotStarted", message, Remedy::SeeProgram));
     }
-    for stands in view.standing_for(&state.control.view().decisions.model, caller) {
+    for stands in view.standing_for(&state.control.view().state.model, caller) {
         let fate = if stands.left_out {
             "the daemon's file says so, and it is left out on this host"
         } else {
@@ -170,7 +170,7 @@ pub(in crate::api) fn of(state: &ApiState, view: &View, caller: &Caller, operate
     for kept in view.kept_items().filter(|_| operates) {
         let message = format!("{kept} is in force though the file no longer names it");
         // A file does not revive it.
-        let state = view.decisions.connections.get(&kept.key).map(|one| one.state);
+        let state = view.state.connections.get(&kept.key).map(|one| one.state);
         let is_over = kept.kind == ItemKind::Endpoint && state == Some(ConnectionState::Disconnected);
         let remedy = if is_over { Remedy::Delete(kept.key.clone()) } else { Remedy::NameAgain(kept.clone()) };
         all.push(condition(Severity::Warning, "KeptUnnamed", message, remedy));
@@ -179,7 +179,7 @@ pub(in crate::api) fn of(state: &ApiState, view: &View, caller: &Caller, operate
         let message = format!("takes effect at the next start only: {setting}");
         all.push(condition(Severity::Notice, "NeedsRestart", message, Remedy::Nothing));
     }
-    for (key, _) in view.decisions.model.resources.iter().filter(|(_, resource)| resource.proxy_protocol) {
+    for (key, _) in view.state.model.resources.iter().filter(|(_, resource)| resource.proxy_protocol) {
         let message = format!("resource {key} asks for the PROXY header, which is stored, and not sent");
         all.push(condition(Severity::Notice, "StoredOnly", message, Remedy::AskWho));
     }

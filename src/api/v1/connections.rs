@@ -9,13 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Answer, seen};
-use crate::api::error::Rejection;
+use super::{ListResult, seen};
+use crate::api::error::Error;
 use crate::api::execute::apply;
 use crate::api::{ApiState, convert};
 use crate::control::{Decide, DecideAll, Decided, Decision, Selection, Until};
-use crate::interface::{self, Connection, DecidedAll, List, Transition};
 use crate::model::{Caller, ConnectionState};
+use crate::types::{self, Connection, DecidedAll, List, Transition};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -42,7 +42,7 @@ async fn connections(
     State(state): State<ApiState>,
     caller: Extension<Caller>,
     query: Result<Query<ConnectionQuery>, QueryRejection>,
-) -> Answer<Connection> {
+) -> ListResult<Connection> {
     let Query(ConnectionQuery { pending }) = query?;
     Ok(Json(List::new(
         seen(&state, &caller)
@@ -58,9 +58,9 @@ async fn connection(
     State(state): State<ApiState>,
     caller: Extension<Caller>,
     Path(reference): Path<String>,
-) -> Answer<Connection> {
+) -> ListResult<Connection> {
     let view = seen(&state, &caller).connection(&reference, None);
-    let view = view.map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+    let view = view.map_err(|refusal| Error::from(refusal).about(&reference))?;
     Ok(Json(List::one(convert::connection(view, &state.observer, state.control.now()))))
 }
 
@@ -70,7 +70,7 @@ async fn approve(
     caller: Extension<Caller>,
     endpoint: Path<String>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Transition>>, Rejection> {
+) -> Result<Json<List<Transition>>, Error> {
     decide(state, caller, endpoint, body, Decide::approve).await
 }
 
@@ -80,7 +80,7 @@ async fn reject(
     caller: Extension<Caller>,
     endpoint: Path<String>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Transition>>, Rejection> {
+) -> Result<Json<List<Transition>>, Error> {
     decide(state, caller, endpoint, body, Decide::reject).await
 }
 
@@ -90,7 +90,7 @@ async fn remove(
     caller: Extension<Caller>,
     endpoint: Path<String>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Transition>>, Rejection> {
+) -> Result<Json<List<Transition>>, Error> {
     decide(state, caller, endpoint, body, Decide::remove).await
 }
 
@@ -100,7 +100,7 @@ async fn approve_all(
     caller: Extension<Caller>,
     resource: Path<String>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<DecidedAll>>, Rejection> {
+) -> Result<Json<List<DecidedAll>>, Error> {
     decide_all(state, caller, resource, body, DecideAll::approve).await
 }
 
@@ -110,7 +110,7 @@ async fn reject_all(
     caller: Extension<Caller>,
     resource: Path<String>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<DecidedAll>>, Rejection> {
+) -> Result<Json<List<DecidedAll>>, Error> {
     decide_all(state, caller, resource, body, DecideAll::reject).await
 }
 
@@ -120,8 +120,8 @@ async fn decide(
     Path(endpoint): Path<String>,
     body: Result<Bytes, BytesRejection>,
     command: fn(Decision) -> Decide,
-) -> Result<Json<List<Transition>>, Rejection> {
-    let interface::Decide { reason, resource, if_state, for_seconds } = read(&body?)?;
+) -> Result<Json<List<Transition>>, Error> {
+    let types::Decide { reason, resource, if_state, for_seconds } = read(&body?)?;
     let if_state = if_state.map(state_of).transpose()?;
     let until = for_seconds.map(until);
     let command = command(Decision { endpoint: endpoint.clone(), resource, if_state, reason, until });
@@ -137,8 +137,8 @@ async fn decide_all(
     Path(resource): Path<String>,
     body: Result<Bytes, BytesRejection>,
     command: fn(Selection) -> DecideAll,
-) -> Result<Json<List<DecidedAll>>, Rejection> {
-    let interface::DecideAll { reason, subscription, vnet, if_state, for_seconds, dry_run, listed } = read(&body?)?;
+) -> Result<Json<List<DecidedAll>>, Error> {
+    let types::DecideAll { reason, subscription, vnet, if_state, for_seconds, dry_run, listed } = read(&body?)?;
     let if_state = if_state.map(state_of).transpose()?;
     let until = for_seconds.map(until);
     let name = resource.clone();
@@ -166,15 +166,15 @@ fn transition(decided: Decided, in_force_microseconds: u64, now: Timestamp) -> T
 }
 
 /// A body that may be left out.
-fn read<T: Default + DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
+fn read<T: Default + DeserializeOwned>(body: &Bytes) -> Result<T, Error> {
     match body.as_ref() {
         [] => Ok(T::default()),
-        json => serde_json::from_slice(json).map_err(Rejection::bad_body),
+        json => serde_json::from_slice(json).map_err(Error::bad_body),
     }
 }
 
-fn state_of(name: String) -> Result<ConnectionState, Rejection> {
-    serde_json::from_value(name.into()).map_err(Rejection::bad_body)
+fn state_of(name: String) -> Result<ConnectionState, Error> {
+    serde_json::from_value(name.into()).map_err(Error::bad_body)
 }
 
 fn until(seconds: u64) -> Until {
@@ -182,9 +182,9 @@ fn until(seconds: u64) -> Until {
 }
 
 /// Only an approval ends by itself.
-fn refuse_end(approves: bool, until: Option<Until>) -> Result<(), Rejection> {
+fn refuse_end(approves: bool, until: Option<Until>) -> Result<(), Error> {
     if until.is_none() || approves {
         return Ok(());
     }
-    Err(Rejection::bad_request("only an approval holds for a time: leave `forSeconds` out", "forSeconds"))
+    Err(Error::bad_request("only an approval holds for a time: leave `forSeconds` out", "forSeconds"))
 }

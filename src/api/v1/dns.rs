@@ -7,10 +7,10 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 
 use crate::api::ApiState;
-use crate::api::error::Rejection;
-use crate::interface::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, List};
+use crate::api::error::Error;
 use crate::model::{Caller, RecordData, RecordSet, ResolutionPolicy};
 use crate::snapshot::dns::{Name, Node, ResolverPlan, Zone};
+use crate::types::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, List};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -22,15 +22,15 @@ async fn plan(
     State(state): State<ApiState>,
     caller: Extension<Caller>,
     Path(vnet): Path<String>,
-) -> Result<Json<List<DnsPlan>>, Rejection> {
+) -> Result<Json<List<DnsPlan>>, Error> {
     let whole = state.control.view();
     let seen = whole.seen_by(&caller);
-    let key = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key;
+    let key = seen.vnet(&vnet).map_err(|refusal| Error::from(refusal).about(&vnet))?.key;
     // A name may come from a resource that only its owner reads: it is its endpoint's all the same.
     let remedy = "give the VNet one: `dns = { listen = \"10.1.255.254\" }`";
     let plan = whole.dns.resolvers.get(&key.to_string());
-    let plan = plan.ok_or_else(|| Rejection::missing("resolver", &key.to_string(), remedy))?;
-    let model = &seen.decisions.model;
+    let plan = plan.ok_or_else(|| Error::missing("resolver", &key.to_string(), remedy))?;
+    let model = &seen.state.model;
     let own: BTreeSet<String> = seen.endpoints_read().map(ToString::to_string).collect();
     let zones: BTreeSet<String> = model.dns_zones.keys().map(|zone| zone.name.to_lowercase()).collect();
     let mut shown = shown(&key.to_string(), plan);

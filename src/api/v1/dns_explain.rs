@@ -9,13 +9,13 @@ use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::compile::names::{Waiting, waiting_in};
 use crate::control::View;
 use crate::dns::registry::{Explained, QueryError};
 use crate::dns::resolver::{By, RecordText, TraceStep};
-use crate::interface::{DnsExplanation, DnsHop, DnsRecord, List};
 use crate::model::{Caller, Key};
+use crate::types::{DnsExplanation, DnsHop, DnsRecord, List};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -41,24 +41,24 @@ async fn explain(
     caller: Extension<Caller>,
     Path(vnet): Path<String>,
     query: Result<Query<NameQuery>, QueryRejection>,
-) -> Result<Json<List<DnsExplanation>>, Rejection> {
+) -> Result<Json<List<DnsExplanation>>, Error> {
     let Query(asked) = query?;
     let whole = state.control.view();
     let seen = whole.seen_by(&caller);
-    let vnet = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key;
+    let vnet = seen.vnet(&vnet).map_err(|refusal| Error::from(refusal).about(&vnet))?.key;
     let waiting = waiting(&whole, &seen, &vnet, &asked.name);
     let vnet = vnet.to_string();
     let own: BTreeSet<String> = seen.endpoints_read().map(ToString::to_string).collect();
     let explained = state.registry.ask(&vnet, &asked.name, &asked.kind).await.map_err(|untold| match untold {
-        QueryError::Name => Rejection::bad_request(&format!("`{}` is no domain name", asked.name), "name"),
+        QueryError::Name => Error::bad_request(&format!("`{}` is no domain name", asked.name), "name"),
         QueryError::Kind => {
             let message = format!("`{}` is no type of records; one is A, AAAA, TXT or SRV", asked.kind);
-            Rejection::bad_request(&message, "type")
+            Error::bad_request(&message, "type")
         }
         QueryError::Silent => {
             let remedy =
                 "give the VNet one: `dns = { listen = \"10.1.255.254\" }`; `privlink status` says why one is silent";
-            Rejection::missing("resolver", &vnet, remedy)
+            Error::missing("resolver", &vnet, remedy)
         }
     })?;
     Ok(Json(List::one(DnsExplanation { waiting, ..shown(&explained, &own, vnet, asked) })))
@@ -66,8 +66,8 @@ async fn explain(
 
 /// Why endpoints that the caller sees do not answer to `name`, where that is for want of consent.
 fn waiting(whole: &View, seen: &View, vnet: &Key, name: &str) -> Vec<String> {
-    let model = &seen.decisions.model;
-    let found = waiting_in(&whole.decisions, model, vnet, name).into_iter();
+    let model = &seen.state.model;
+    let found = waiting_in(&whole.state, model, vnet, name).into_iter();
     let said = |(key, one): (&Key, Waiting)| Some(one.said(key, &model.endpoints.get(key)?.vnet));
     found.filter_map(said).map(|(message, remedy)| format!("{message}; {remedy}")).collect()
 }

@@ -8,11 +8,12 @@ use axum::{Extension, Json, Router};
 
 use super::dns::{policy, written};
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::control::View;
-use crate::interface::{List, PrivateRecord, PrivateZone, PrivateZoneLink};
+use crate::model;
 use crate::model::references::resolve;
-use crate::model::refusal::Refusal;
+use crate::types::{List, PrivateRecord, PrivateZone, PrivateZoneLink};
+
 use crate::model::{Caller, DnsZone, Key, names};
 use crate::snapshot::dns::Name;
 
@@ -38,16 +39,16 @@ async fn one(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,
-) -> Result<Json<List<PrivateZone>>, Rejection> {
+) -> Result<Json<List<PrivateZone>>, Error> {
     let whole = state.control.view();
     let seen = whole.seen_by(&caller);
-    let found = resolve("private DNS zone", &reference, &seen.decisions.model.dns_zones);
+    let found = resolve("private DNS zone", &reference, &seen.state.model.dns_zones);
     let mut zones = match &found {
         Ok(key) => own(&whole, &seen, &|other| other == *key),
         Err(_) => Vec::new(),
     };
     zones.extend(automatic(&whole, &seen, Some(&reference.trim_end_matches('.').to_lowercase())));
-    let about = |refusal: Refusal| Rejection::from(refusal).about(&reference);
+    let about = |refusal: model::Error| Error::from(refusal).about(&reference);
     match found {
         Err(refusal) if zones.is_empty() => Err(about(refusal)),
         Ok(_) | Err(_) => Ok(Json(List::new(zones))),
@@ -55,7 +56,7 @@ async fn one(
 }
 
 fn own(whole: &View, seen: &View, wanted: &dyn Fn(&Key) -> bool) -> Vec<PrivateZone> {
-    let zones = seen.decisions.model.dns_zones.iter().filter(|(key, _)| wanted(key));
+    let zones = seen.state.model.dns_zones.iter().filter(|(key, _)| wanted(key));
     zones.map(|(key, zone)| shown(whole, seen, key, zone)).collect()
 }
 
@@ -75,7 +76,7 @@ fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
         );
     }
     let reads = |endpoint: &Key| seen.reads_endpoint(endpoint);
-    for (name, owners) in names::in_zone(&whole.decisions, key, &reads) {
+    for (name, owners) in names::in_zone(&whole.state, key, &reads) {
         records.extend(owners.into_iter().map(|(endpoint, address)| PrivateRecord {
             endpoint: endpoint.to_string(),
             ..record(&name, kind_of(address), address.to_string())
@@ -92,7 +93,7 @@ fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
         name: key.name.to_lowercase(),
         kind: "own".to_owned(),
         links: zone.links.iter().map(link).collect(),
-        record_sets: names::record_sets(&whole.decisions, key, zone, &reads) as u64,
+        record_sets: names::record_sets(&whole.state, key, zone, &reads) as u64,
         records,
     }
 }
@@ -101,7 +102,7 @@ fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
 fn automatic(whole: &View, seen: &View, wanted: Option<&str>) -> Vec<PrivateZone> {
     let mut zones: BTreeMap<Name, (Vec<PrivateZoneLink>, BTreeSet<PrivateRecord>)> = BTreeMap::new();
     let own: BTreeSet<String> = seen.endpoints_read().map(ToString::to_string).collect();
-    for vnet in seen.decisions.model.vnets.keys().map(ToString::to_string) {
+    for vnet in seen.state.model.vnets.keys().map(ToString::to_string) {
         let Some(plan) = whole.dns.resolvers.get(&vnet) else { continue };
         let mut here: BTreeMap<&Name, BTreeSet<PrivateRecord>> = BTreeMap::new();
         for (name, node) in plan.names.iter().filter(|(_, node)| !node.owners.is_empty()) {

@@ -12,14 +12,14 @@ use serde::Deserialize;
 
 use crate::api::ApiState;
 use crate::api::convert::texts;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::compile::bound_targets;
 use crate::compile::names::waiting_in;
 use crate::control::View;
-use crate::interface::{DiagnosedAddress, Diagnosis, List};
 use crate::model::{BackendState, Caller, Key, LinkResource, PortSpec, PrivateEndpoint, TargetSpec, names};
 use crate::observe::traffic;
 use crate::snapshot::dns::ResolverPlan;
+use crate::types::{DiagnosedAddress, Diagnosis, List};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -42,12 +42,12 @@ async fn diagnosis(
     caller: Extension<Caller>,
     Path(vnet): Path<String>,
     query: Result<Query<Asked>, QueryRejection>,
-) -> Result<Json<List<Diagnosis>>, Rejection> {
+) -> Result<Json<List<Diagnosis>>, Error> {
     let Query(Asked { name }) = query?;
     let name = name.trim_end_matches('.').to_lowercase();
     let whole = state.control.view();
     let seen = whole.seen_by(&caller);
-    let asked = seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?;
+    let asked = seen.vnet(&vnet).map_err(|refusal| Error::from(refusal).about(&vnet))?;
     let mut found = Diagnosis { vnet: asked.key.to_string(), device: asked.device, ..Diagnosis::default() };
     let silent = state.silent.lock().unwrap_or_else(PoisonError::into_inner).get(&found.vnet).cloned();
     found.silent = silent.unwrap_or_default();
@@ -100,9 +100,9 @@ impl Looks<'_> {
     /// One address, where the caller may read its endpoint.
     fn address(&self, endpoint: &str, address: IpAddr, answered: bool) -> Option<DiagnosedAddress> {
         let view = self.seen.endpoint(endpoint).ok().filter(|view| self.seen.reads_endpoint(&view.key))?;
-        let bound = self.whole.decisions.model.resources.get(&view.endpoint.resource);
+        let bound = self.whole.state.model.resources.get(&view.endpoint.resource);
         // Servers are their owner's to know; others are told whether there is any.
-        let owned = self.seen.decisions.model.resources.contains_key(&view.endpoint.resource);
+        let owned = self.seen.state.model.resources.contains_key(&view.endpoint.resource);
         let targets = bound.map(|resource| reached(resource, &view.endpoint, address)).unwrap_or_default();
         let up = |target: &&TargetSpec| {
             let states =
@@ -143,12 +143,12 @@ impl Looks<'_> {
     fn detached(&self, found: &mut Diagnosis) {
         let detached = (self.state.detached)();
         found.detached.extend(detached.get(&found.vnet).map(|one| one.says(&found.vnet)));
-        let resource = |text: &String| self.whole.decisions.model.resources.get(&Key::try_from(text.clone()).ok()?);
+        let resource = |text: &String| self.whole.state.model.resources.get(&Key::try_from(text.clone()).ok()?);
         let behind = found.addresses.iter().filter_map(|one| resource(&one.resource)?.vnet.as_ref());
         let providers: BTreeSet<&Key> = behind.filter(|vnet| vnet.to_string() != found.vnet).collect();
         for vnet in providers {
             let Some(one) = detached.get(&vnet.to_string()) else { continue };
-            found.detached.push(if self.seen.decisions.model.vnets.contains_key(vnet) {
+            found.detached.push(if self.seen.state.model.vnets.contains_key(vnet) {
                 one.says(&vnet.to_string())
             } else {
                 "the network behind the service has lost its attachment to this host".to_owned()
@@ -161,18 +161,18 @@ impl Looks<'_> {
         let here = |key: &Key| found.addresses.iter().any(|address| address.endpoint == key.to_string());
         let bears = |key: &Key, endpoint: &PrivateEndpoint| {
             let members = endpoint.addresses.iter();
-            let mut fqdns = members.flat_map(|one| names::told(&self.whole.decisions, key, endpoint, &one.member));
+            let mut fqdns = members.flat_map(|one| names::told(&self.whole.state, key, endpoint, &one.member));
             fqdns.any(|fqdn| fqdn.public == name || fqdn.host() == name)
         };
         let vnet = Key::try_from(found.vnet.clone()).ok();
-        let waiting = vnet.map(|vnet| waiting_in(&self.whole.decisions, &self.seen.decisions.model, &vnet, name));
+        let waiting = vnet.map(|vnet| waiting_in(&self.whole.state, &self.seen.state.model, &vnet, name));
         let waiting = waiting.unwrap_or_default();
         let waits = |key: &Key| waiting.iter().any(|(endpoint, _)| *endpoint == key);
-        let all = self.seen.decisions.model.endpoints.iter();
+        let all = self.seen.state.model.endpoints.iter();
         let all = all.filter(|(key, _)| self.seen.reads_endpoint(key));
         let all = all.filter(|(key, endpoint)| !here(key) && !waits(key) && bears(key, endpoint));
         found.elsewhere = all.map(|(key, endpoint)| format!("{key} in {}", endpoint.vnet)).collect();
-        let home = |key: &Key| self.seen.decisions.model.endpoints.get(key).map(|endpoint| endpoint.vnet.clone());
+        let home = |key: &Key| self.seen.state.model.endpoints.get(key).map(|endpoint| endpoint.vnet.clone());
         let remedies = waiting.iter().filter_map(|(key, one)| Some(one.said(key, &home(key)?).1));
         found.waiting = remedies.collect();
     }

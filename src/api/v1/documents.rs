@@ -10,11 +10,11 @@ use axum::{Extension, Json, Router};
 use tokio::io::AsyncReadExt as _;
 
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::execute::{apply_with, demand};
 use crate::control::{ApplyFile, Changed, Put, Report, difference};
-use crate::interface::{Applied, Document, Exported, FieldChange, List, ObjectChange, Reload, Skipped};
 use crate::model::{Caller, Item, actions};
+use crate::types::{Applied, Document, Exported, FieldChange, List, ObjectChange, Reload, Skipped};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -30,14 +30,14 @@ async fn apply_document(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Applied>>, Rejection> {
-    let wanted: Document = serde_json::from_slice(&body?).map_err(Rejection::bad_body)?;
+) -> Result<Json<List<Applied>>, Error> {
+    let wanted: Document = serde_json::from_slice(&body?).map_err(Error::bad_body)?;
     let live = {
         let dry_run = wanted.dry_run && !wanted.create_only;
         state.control.view().seen_by_author(&caller, &wanted.document.text(), dry_run)
     };
     let parsed = (state.parse)(&wanted.name, &wanted.document, &live);
-    let (model, warnings) = parsed.map_err(Rejection::bad_document)?;
+    let (model, warnings) = parsed.map_err(Error::bad_document)?;
     // What is only looked at is warned of before it is so.
     let as_if = (wanted.dry_run && !wanted.create_only).then(|| model.clone());
     let mut applied = if wanted.create_only {
@@ -64,7 +64,7 @@ async fn apply_document(
 async fn reload(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<List<Reload>>, Rejection> {
+) -> Result<Json<List<Reload>>, Error> {
     // Before the file is read: what it says is told to nobody else, its mistakes included.
     demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
     let report = (state.reload)(&caller)?;
@@ -129,11 +129,11 @@ async fn backup(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Rejection> {
+) -> Result<Response, Error> {
     demand(&state, &caller, actions::perform(actions::BACKUP))?;
     if !body?.is_empty() {
         let message = "a backup is the answer to this request: the daemon writes it to no file, and takes no body";
-        return Err(Rejection::bad_request(message, "body"));
+        return Err(Error::bad_request(message, "body"));
     }
     let copy = || {
         let file = (state.backup)()?;
@@ -141,7 +141,7 @@ async fn backup(
         Ok((file, length))
     };
     let copied: Result<_, String> = copy();
-    let (file, length) = copied.map_err(|why| Rejection::internal(&std::io::Error::other(why)))?;
+    let (file, length) = copied.map_err(|why| Error::internal(&std::io::Error::other(why)))?;
     let chunks = futures_util::stream::try_unfold(tokio::fs::File::from_std(file), async |mut file| {
         let mut chunk = vec![0; CHUNK];
         let read = file.read(&mut chunk).await?;

@@ -8,13 +8,13 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
-use super::{Answer, seen};
+use super::{ListResult, seen};
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::visible::Visible;
-use crate::interface::{Explanation, Flow, List};
 use crate::model::Caller;
 use crate::observe::explain::Question;
+use crate::types::{Explanation, Flow, List};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -37,21 +37,18 @@ async fn flows(
     State(state): State<ApiState>,
     caller: Extension<Caller>,
     query: Result<Query<FlowQuery>, QueryRejection>,
-) -> Answer<Flow> {
+) -> ListResult<Flow> {
     let Query(FlowQuery { endpoint, limit }) = query?;
     let endpoint = match endpoint {
         Some(reference) => Some(
-            seen(&state, &caller)
-                .endpoint(&reference)
-                .map_err(|refusal| Rejection::from(refusal).about(&reference))?
-                .id,
+            seen(&state, &caller).endpoint(&reference).map_err(|refusal| Error::from(refusal).about(&reference))?.id,
         ),
         None => None,
     };
     let visible = Visible::to(&state.control.view(), &caller);
     if endpoint.is_none() && !visible.is_whole() {
         let message = "sessions of every endpoint are for who may read every object: name an endpoint";
-        return Err(Rejection::bad_value("endpoint", message));
+        return Err(Error::bad_value("endpoint", message));
     }
     let limit = limit.unwrap_or(FLOW_LIMIT);
     let flows = state.observer.flows(endpoint, limit)?;
@@ -74,7 +71,7 @@ async fn explain(
     State(state): State<ApiState>,
     caller: Extension<Caller>,
     query: Result<Query<ExplainQuery>, QueryRejection>,
-) -> Answer<Explanation> {
+) -> ListResult<Explanation> {
     let Query(ExplainQuery { vnet, source, destination, port, protocol }) = query?;
     // It tells of any endpoint, of what that is bound to and of its servers.
     state.control.view().demand_whole(&caller)?;

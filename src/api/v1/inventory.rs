@@ -5,12 +5,12 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 
 use crate::access::rights::{Right, Verb};
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::{ApiState, arm};
 use crate::control::View;
-use crate::interface::{Group, Interface, InterfaceAddress, List};
-use crate::model::decisions::{Connection, Item, ItemKind};
+use crate::model::state::{Connection, Item, ItemKind};
 use crate::model::{Caller, Key, Scope, actions, ids};
+use crate::types::{Group, Interface, InterfaceAddress, List};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -21,7 +21,7 @@ pub(super) fn routes() -> Router<ApiState> {
 async fn nics(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<List<Interface>>, Rejection> {
+) -> Result<Json<List<Interface>>, Error> {
     Ok(Json(List::new(seen(&state.control.view(), &caller))))
 }
 
@@ -30,26 +30,26 @@ async fn nic(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-) -> Result<Json<List<Interface>>, Rejection> {
+) -> Result<Json<List<Interface>>, Error> {
     let is = |wanted: &str| wanted.eq_ignore_ascii_case(&name);
     let short = |id: &str| id.rsplit('/').next().unwrap_or_default().to_owned();
     let mut all = seen(&state.control.view(), &caller);
     all.retain(|nic| is(&nic.name) || is(&nic.id) || is(&nic.endpoint) || is(&short(&nic.endpoint)));
     match all.len() {
-        0 => Err(Rejection::missing("network interface", &name, "`privlink nic list` shows what there is")),
+        0 => Err(Error::missing("network interface", &name, "`privlink nic list` shows what there is")),
         _ => Ok(Json(List::new(all))),
     }
 }
 
 fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
     let rights = view.rights(caller);
-    let model = &view.decisions.model;
+    let model = &view.state.model;
     let one = |(key, endpoint): (&Key, &crate::model::PrivateEndpoint)| {
         let name = ids::network_interface(key, endpoint).key().clone();
         if !rights.hold(&Right::read_of(actions::INTERFACES, &name)) {
             return None;
         }
-        let tells = view.decisions.connections.get(key).is_none_or(Connection::tells_parts);
+        let tells = view.state.connections.get(key).is_none_or(Connection::tells_parts);
         let resource = model.resources.get(&endpoint.resource).filter(|_| tells);
         let addresses = endpoint.addresses.iter().filter_map(|address| {
             let member = if tells { &*address.member } else { "" };
@@ -57,7 +57,7 @@ fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
                 group: endpoint.subresource.clone(),
                 member: endpoint.shown_member(resource, member),
                 ip: address.ip?.to_string(),
-                fqdns: arm::fqdns(&view.decisions, key, endpoint, &address.member),
+                fqdns: arm::fqdns(&view.state, key, endpoint, &address.member),
             })
         });
         Some(Interface {
@@ -77,9 +77,9 @@ fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
 async fn groups(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
-) -> Result<Json<List<Group>>, Rejection> {
+) -> Result<Json<List<Group>>, Error> {
     let view = state.control.view();
-    let (rights, model) = (view.rights(&caller), &view.decisions.model);
+    let (rights, model) = (view.rights(&caller), &view.state.model);
     let all = model.all_groups();
     let seen = all.iter().filter(|(key, _)| {
         rights.hold(&Right::on(model, &Item { kind: ItemKind::ResourceGroup, key: (*key).clone() }, Verb::Read))

@@ -13,16 +13,16 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::compile::lint;
 use crate::compile::lint::{Inquiry, LintWarning, Said};
 use crate::control::{View, VnetView};
 use crate::dns::public::UpstreamProbe;
 use crate::dns::registry::QueryError;
 use crate::dns::resolver::RecordText;
-use crate::interface::{Lint, List};
 use crate::model::{Caller, Key};
 use crate::snapshot::dns::Name;
+use crate::types::{Lint, List};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -33,7 +33,7 @@ pub(super) fn routes() -> Router<ApiState> {
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long they may take when somebody waits for something else.
-const HASTE: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Which VNet is asked about.
 #[derive(Debug, Deserialize)]
@@ -50,12 +50,12 @@ async fn lint(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<LintQuery>, QueryRejection>,
-) -> Result<Json<List<Lint>>, Rejection> {
+) -> Result<Json<List<Lint>>, Error> {
     let Query(LintQuery { vnet, ask }) = query?;
     let view = state.control.view();
     let seen = view.seen_by(&caller);
     let only = match vnet {
-        Some(vnet) => Some(seen.vnet(&vnet).map_err(|refusal| Rejection::from(refusal).about(&vnet))?.key),
+        Some(vnet) => Some(seen.vnet(&vnet).map_err(|refusal| Error::from(refusal).about(&vnet))?.key),
         None => None,
     };
     let wanted = |vnet: &Key| only.as_ref().is_none_or(|only| only == vnet);
@@ -81,18 +81,18 @@ pub(super) async fn warnings(
     caller: Caller,
     whole: Arc<View>,
     changed: Vec<String>,
-) -> Result<Vec<String>, Rejection> {
+) -> Result<Vec<String>, Error> {
     if changed.is_empty() {
         return Ok(Vec::new());
     }
     let seen = whole.seen_by(&caller);
     let changed: BTreeSet<&str> = changed.iter().map(String::as_str).collect();
-    let mut found = lint::concerning(&whole.decisions, &whole.dns, &changed);
+    let mut found = lint::concerning(&whole.state, &whole.dns, &changed);
     found.extend(other_servers(&whole, &seen).filter(|surprise| surprise.concerns(&changed)));
     found.retain(|one| is_seen(&seen, one));
-    let names = lint::names_of(&whole.decisions.model, &changed);
+    let names = lint::names_of(&whole.state.model, &changed);
     let wanted = |surprise: &LintWarning| surprise.concerns(&changed);
-    ask_upstreams(&state, (&whole, &seen), names.as_ref(), HASTE, wanted, &mut found).await;
+    ask_upstreams(&state, (&whole, &seen), names.as_ref(), PROBE_TIMEOUT, wanted, &mut found).await;
     found.retain(|surprise| surprise.code != lint::NOT_ASKED);
     Ok(found.iter().map(ToString::to_string).collect())
 }
@@ -109,7 +109,7 @@ async fn ask_upstreams(
     found: &mut Vec<LintWarning>,
 ) {
     let mut asked: Vec<(&Key, Vec<Inquiry>, usize)> = Vec::new();
-    for vnet in seen.decisions.model.vnets.keys() {
+    for vnet in seen.state.model.vnets.keys() {
         let Some(plan) = whole.dns.resolvers.get(&vnet.to_string()) else { continue };
         let (mut inquiries, more) = lint::inquiries(plan, names);
         inquiries.retain(|inquiry| {
@@ -126,7 +126,7 @@ async fn ask_upstreams(
     });
     for ((vnet, inquiries, more), told) in asked.iter().zip(join_all(told).await) {
         let mut told = told.unwrap_or_else(untold).into_iter().map(said).fuse();
-        let silence = Said::Untold("its resolver cannot be asked".to_owned());
+        let silence = Said::Unknown("its resolver cannot be asked".to_owned());
         let answers: Vec<(Inquiry, Vec<Said>)> = inquiries
             .iter()
             .map(|inquiry| {
@@ -145,7 +145,7 @@ fn untold(_: QueryError) -> Vec<UpstreamProbe> {
 
 fn said(publicly: UpstreamProbe) -> Said {
     match publicly {
-        UpstreamProbe::Untold(why) => Said::Untold(why),
+        UpstreamProbe::Unknown(why) => Said::Unknown(why),
         UpstreamProbe::Absent(server) => Said::Absent(server.to_string()),
         UpstreamProbe::There(server, records) => {
             // Names come back in the letters that they were asked in, which are random.
@@ -157,7 +157,7 @@ fn said(publicly: UpstreamProbe) -> Said {
 
 /// Everything in the `whole` that surprises somebody and speaks of nothing but what is `seen`.
 fn surprises(whole: &View, seen: &View) -> Vec<LintWarning> {
-    let mut found = lint::lint(&whole.decisions, &whole.dns);
+    let mut found = lint::lint(&whole.state, &whole.dns);
     found.extend(other_servers(whole, seen));
     found.retain(|one| is_seen(seen, one));
     found
@@ -171,7 +171,7 @@ fn other_servers(whole: &View, seen: &View) -> impl Iterator<Item = LintWarning>
 }
 
 fn is_seen(seen: &View, surprise: &LintWarning) -> bool {
-    seen.decisions.model.vnets.contains_key(&surprise.vnet) && is_readable(seen, surprise)
+    seen.state.model.vnets.contains_key(&surprise.vnet) && is_readable(seen, surprise)
 }
 
 fn is_readable(seen: &View, surprise: &LintWarning) -> bool {

@@ -7,12 +7,12 @@ use axum::{Extension, Json, Router};
 use serde::de::DeserializeOwned;
 
 use super::ApiState;
-use super::error::Rejection;
+use super::error::Error;
 use super::execute::done;
 use crate::control::{Delete, View};
-use crate::interface::{Done, List};
 use crate::model::Caller;
-use crate::model::decisions::ItemKind;
+use crate::model::state::ItemKind;
+use crate::types::{Done, List};
 
 /// Why somebody may do something.
 mod access;
@@ -83,7 +83,7 @@ mod watch;
 /// Who used a NAT address and port.
 mod who;
 
-type Answer<T> = Result<Json<List<T>>, Rejection>;
+type ListResult<T> = Result<Json<List<T>>, Error>;
 type Body = Result<Bytes, BytesRejection>;
 
 /// Everything below `/v1`.
@@ -126,10 +126,10 @@ async fn delete_item(
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,
     kind: ItemKind,
-) -> Result<Json<List<Done>>, Rejection> {
+) -> Result<Json<List<Done>>, Error> {
     done(state, caller, Delete { kind, reference }).await
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
-    serde_json::from_slice(body).map_err(Rejection::bad_body)
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(Error::bad_body)
 }

@@ -4,12 +4,12 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 
-use super::{Answer, delete_item, seen};
-use crate::api::error::Rejection;
+use super::{ListResult, delete_item, seen};
+use crate::api::error::Error;
 use crate::api::{ApiState, convert};
-use crate::interface::{Done, List, Resource};
 use crate::model::Caller;
-use crate::model::decisions::ItemKind;
+use crate::model::state::ItemKind;
+use crate::types::{Done, List, Resource};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -19,7 +19,7 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `GET /v1/resources`
-async fn resources(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Resource> {
+async fn resources(State(state): State<ApiState>, caller: Extension<Caller>) -> ListResult<Resource> {
     let view = seen(&state, &caller);
     let sample = state.observer.sample();
     Ok(Json(List::new(view.resources().iter().map(|resource| convert::resource(resource, &sample)).collect())))
@@ -30,9 +30,8 @@ async fn resource(
     State(state): State<ApiState>,
     caller: Extension<Caller>,
     Path(reference): Path<String>,
-) -> Answer<Resource> {
-    let view =
-        seen(&state, &caller).resource(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+) -> ListResult<Resource> {
+    let view = seen(&state, &caller).resource(&reference).map_err(|refusal| Error::from(refusal).about(&reference))?;
     Ok(Json(List::one(convert::resource(&view, &state.observer.sample()))))
 }
 
@@ -41,6 +40,6 @@ async fn delete_resource(
     state: State<ApiState>,
     caller: Extension<Caller>,
     name: Path<String>,
-) -> Result<Json<List<Done>>, Rejection> {
+) -> Result<Json<List<Done>>, Error> {
     delete_item(state, caller, name, ItemKind::Resource).await
 }

@@ -4,14 +4,14 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 
-use super::{Answer, Body, read};
+use super::{Body, ListResult, read};
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::execute::done;
 use crate::control::{Delete, Put};
-use crate::interface::{Done, List, Role};
-use crate::model::decisions::ItemKind;
+use crate::model::state::ItemKind;
 use crate::model::{Caller, Key, Model, RoleDefinition, Scope};
+use crate::types::{Done, List, Role};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -19,25 +19,29 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `GET /v1/roles`: every local user may know what roles there are, as in Azure.
-async fn roles(State(state): State<ApiState>) -> Answer<Role> {
+async fn roles(State(state): State<ApiState>) -> ListResult<Role> {
     let view = state.control.view();
-    let own = |role: &RoleDefinition| view.decisions.model.roles.contains_key(&Key::global(role.name.to_string()));
+    let own = |role: &RoleDefinition| view.state.model.roles.contains_key(&Key::global(role.name.to_string()));
     Ok(Json(List::new(view.access.roles().map(|role| shown(role, !own(role))).collect())))
 }
 
 /// `GET /v1/roles/{role}`
-async fn role(state: State<ApiState>, Path(name): Path<String>) -> Answer<Role> {
+async fn role(state: State<ApiState>, Path(name): Path<String>) -> ListResult<Role> {
     let Json(all) = roles(state).await?;
     let found = all.items.into_iter().find(|role| role.name.eq_ignore_ascii_case(&name));
-    let missing = || Rejection::missing("role", &name, "`privlink role list` shows what there is");
+    let missing = || Error::missing("role", &name, "`privlink role list` shows what there is");
     Ok(Json(List::one(found.ok_or_else(missing)?)))
 }
 
 /// `POST /v1/roles`
-async fn create_role(State(state): State<ApiState>, Extension(caller): Extension<Caller>, body: Body) -> Answer<Done> {
+async fn create_role(
+    State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> ListResult<Done> {
     let wanted: Role = read(&body?)?;
     let texts = |list: &[String]| list.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
-    let bad = |error: crate::model::Malformed| Rejection::bad_value("role", error);
+    let bad = |error: crate::model::Malformed| Error::bad_value("role", error);
     let mut scopes = wanted.assignable_scopes.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
     if wanted.assignable_scopes.is_empty() {
         scopes = Ok(vec![Scope::root()]);
@@ -59,7 +63,7 @@ async fn delete_role(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,
-) -> Answer<Done> {
+) -> ListResult<Done> {
     done(state, caller, Delete { kind: ItemKind::Role, reference }).await
 }
 

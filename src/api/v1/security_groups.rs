@@ -6,12 +6,12 @@ use axum::{Extension, Json, Router};
 
 use super::delete_item;
 use crate::api::ApiState;
-use crate::api::error::Rejection;
-use crate::interface::{Done, List, SecurityGroup, SecurityGroupStatus};
+use crate::api::error::Error;
 use crate::model;
-use crate::model::decisions::ItemKind;
 use crate::model::references::resolve;
-use crate::model::refusal::Refusal;
+use crate::model::state::ItemKind;
+use crate::types::{Done, List, SecurityGroup, SecurityGroupStatus};
+
 use crate::model::{Caller, Key, Model};
 
 /// Its paths.
@@ -21,7 +21,7 @@ pub(super) fn routes() -> Router<ApiState> {
 
 /// `GET /v1/security-groups`
 async fn list(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Json<List<SecurityGroup>> {
-    let model = &state.control.view().seen_by(&caller).decisions.model;
+    let model = &state.control.view().seen_by(&caller).state.model;
     Json(List::new(model.security_groups.iter().map(|(key, group)| shown(model, key, group)).collect()))
 }
 
@@ -30,9 +30,9 @@ async fn one(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(reference): Path<String>,
-) -> Result<Json<List<SecurityGroup>>, Rejection> {
-    let model = &state.control.view().seen_by(&caller).decisions.model;
-    let about = |refusal: Refusal| Rejection::from(refusal).about(&reference);
+) -> Result<Json<List<SecurityGroup>>, Error> {
+    let model = &state.control.view().seen_by(&caller).state.model;
+    let about = |refusal: model::Error| Error::from(refusal).about(&reference);
     let key = resolve("security group", &reference, &model.security_groups).map_err(about)?;
     Ok(Json(List::new(model.security_groups.get(key).map(|group| shown(model, key, group)).into_iter().collect())))
 }
@@ -42,7 +42,7 @@ async fn delete_group(
     state: State<ApiState>,
     caller: Extension<Caller>,
     name: Path<String>,
-) -> Result<Json<List<Done>>, Rejection> {
+) -> Result<Json<List<Done>>, Error> {
     delete_item(state, caller, name, ItemKind::SecurityGroup).await
 }
 

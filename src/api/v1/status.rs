@@ -6,14 +6,14 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 
-use super::{Answer, conditions, seen};
+use super::{ListResult, conditions, seen};
 use crate::access::rights::Right;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::execute::demand;
 use crate::api::{ApiState, convert};
-use crate::interface::{Authority, LastReload, List, Status};
 use crate::model::{Caller, actions};
 use crate::observe::totals;
+use crate::types::{Authority, LastReload, List, Status};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -21,7 +21,7 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `GET /v1/status`
-async fn status(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Status> {
+async fn status(State(state): State<ApiState>, caller: Extension<Caller>) -> ListResult<Status> {
     let view = seen(&state, &caller);
     let operates = view.rights(&caller).hold(&Right::anywhere(actions::read(actions::CONFIGURATION)));
     let endpoints = view.endpoints();
@@ -55,11 +55,11 @@ fn last_reload(state: &ApiState, caller: &Caller) -> Option<LastReload> {
 }
 
 /// `GET /v1/ca`
-async fn authority(State(state): State<ApiState>) -> Answer<Authority> {
+async fn authority(State(state): State<ApiState>) -> ListResult<Authority> {
     let authority = state.authority.as_deref().map(|authority| Authority {
         fingerprint: format!("sha256:{}", authority.fingerprint),
         certificate: authority.pem.clone(),
     });
     let remedy = "set `api` under [daemon] to an address, without `tls`";
-    authority.map(|one| Json(List::one(one))).ok_or_else(|| Rejection::missing("authority", "of this daemon", remedy))
+    authority.map(|one| Json(List::one(one))).ok_or_else(|| Error::missing("authority", "of this daemon", remedy))
 }

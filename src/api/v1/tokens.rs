@@ -5,14 +5,14 @@ use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Answer, Body, read};
+use super::{Body, ListResult, read};
 use crate::access::rights::Right;
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::execute::{apply, done};
 use crate::control::{CreateToken, RevokeToken, RotateToken, TokenCreated};
-use crate::interface::{Done, List, NewToken, Token};
 use crate::model::{Caller, actions, token};
+use crate::types::{Done, List, NewToken, Token};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -23,10 +23,10 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `GET /v1/tokens`
-async fn tokens(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Answer<Token> {
+async fn tokens(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> ListResult<Token> {
     let view = state.control.view();
     view.rights(&caller).demand(&Right::anywhere(actions::read(actions::TOKENS)))?;
-    Ok(Json(List::new(view.decisions.tokens.values().map(without_secret).collect())))
+    Ok(Json(List::new(view.state.tokens.values().map(without_secret).collect())))
 }
 
 /// `POST /v1/tokens`
@@ -34,9 +34,9 @@ async fn create_token(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Body,
-) -> Answer<Token> {
+) -> ListResult<Token> {
     let NewToken { name, lifetime_seconds } = read(&body?)?;
-    let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
+    let name = name.parse().map_err(|error| Error::bad_value("name", error))?;
     let lifetime = SignedDuration::from_secs(i64::try_from(lifetime_seconds).unwrap_or(i64::MAX));
     let random = random()?;
     let (made, _) = apply(state, caller, CreateToken { name, lifetime, random }).await?;
@@ -48,16 +48,16 @@ async fn rotate_token(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-) -> Answer<Token> {
-    let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
+) -> ListResult<Token> {
+    let name = name.parse().map_err(|error| Error::bad_value("name", error))?;
     let (made, _) = apply(state, caller, RotateToken { name, random: random()? }).await?;
     Ok(with_secret(&made))
 }
 
 /// 256 bits from the system's generator.
-fn random() -> Result<Box<[u8; 32]>, Rejection> {
+fn random() -> Result<Box<[u8; 32]>, Error> {
     let mut random = Box::new([0; 32]);
-    getrandom::fill(&mut *random).map_err(|error| Rejection::internal(&std::io::Error::other(error.to_string())))?;
+    getrandom::fill(&mut *random).map_err(|error| Error::internal(&std::io::Error::other(error.to_string())))?;
     Ok(random)
 }
 
@@ -72,8 +72,8 @@ async fn revoke_token(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-) -> Answer<Done> {
-    let name = name.parse().map_err(|error| Rejection::bad_value("name", error))?;
+) -> ListResult<Done> {
+    let name = name.parse().map_err(|error| Error::bad_value("name", error))?;
     done(state, caller, RevokeToken { name }).await
 }
 

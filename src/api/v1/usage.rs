@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 
-use super::{Answer, seen};
+use super::{ListResult, seen};
 use crate::access::rights::Right;
 use crate::api::ApiState;
 use crate::control::View;
-use crate::interface::{List, Usage};
 use crate::model::rules::{QuotaScope, short};
 use crate::model::{Caller, Key, LinkResource, PrivateEndpoint, Quota, Rates, Scope, actions, rules};
 use crate::observe::{EndpointTotals, Sample};
+use crate::types::{List, Usage};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -25,7 +25,7 @@ pub(super) fn routes() -> Router<ApiState> {
 const WATCHED: Duration = Duration::from_secs(1);
 
 /// Quotas and what counts against them; rates and what passed in the second that the answer took.
-async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Usage> {
+async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> ListResult<Usage> {
     let view = seen(&state, &caller);
     let quota = |line: rules::Usage| Usage {
         quota: line.quota.to_owned(),
@@ -34,7 +34,7 @@ async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> Answ
         limit: line.limit,
     };
     let whole = state.control.view();
-    let (model, rights) = (&whole.decisions.model, whole.rights(&caller));
+    let (model, rights) = (&whole.state.model, whole.rights(&caller));
     // Whether somebody knows a count follows from rights alone: else what is left out would tell of what is unseen.
     let knows = |quota: Quota, scope: &QuotaScope| match scope {
         QuotaScope::Subscription(name) => {
@@ -53,7 +53,7 @@ async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> Answ
         QuotaScope::Resource(_) if quota == Quota::NatIpsPerResource => true,
         QuotaScope::Resource(key) => rights.hold(&Right::connections(model, key)),
     };
-    let quotas = rules::usage(&view.decisions.model, model, &view.host.quotas, knows);
+    let quotas = rules::usage(&view.state.model, model, &view.host.quotas, knows);
     let mut lines: Vec<Usage> = quotas.into_iter().map(quota).collect();
     let rated = Rated::all(&view);
     if !rated.is_empty() {
@@ -75,7 +75,7 @@ struct Rated {
 
 impl Rated {
     fn all(view: &View) -> Vec<Self> {
-        let model = &view.decisions.model;
+        let model = &view.state.model;
         let endpoint = |(key, one): (&Key, &PrivateEndpoint)| {
             let (scope, name) = (format!("endpoint {}", short(key)), key.to_string());
             Some(Self { scope, name, rates: one.rates?, totals: |sample| &sample.endpoints })

@@ -4,12 +4,12 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 
-use super::{Answer, delete_item, seen};
-use crate::api::error::Rejection;
+use super::{ListResult, delete_item, seen};
+use crate::api::error::Error;
 use crate::api::{ApiState, convert};
-use crate::interface::{Done, List, Vnet};
 use crate::model::Caller;
-use crate::model::decisions::ItemKind;
+use crate::model::state::ItemKind;
+use crate::types::{Done, List, Vnet};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -17,13 +17,17 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `GET /v1/vnets`
-async fn vnets(State(state): State<ApiState>, caller: Extension<Caller>) -> Answer<Vnet> {
+async fn vnets(State(state): State<ApiState>, caller: Extension<Caller>) -> ListResult<Vnet> {
     Ok(Json(List::new(seen(&state, &caller).vnets().into_iter().map(convert::vnet).collect())))
 }
 
 /// `GET /v1/vnets/{vnet}`
-async fn vnet(State(state): State<ApiState>, caller: Extension<Caller>, Path(reference): Path<String>) -> Answer<Vnet> {
-    let view = seen(&state, &caller).vnet(&reference).map_err(|refusal| Rejection::from(refusal).about(&reference))?;
+async fn vnet(
+    State(state): State<ApiState>,
+    caller: Extension<Caller>,
+    Path(reference): Path<String>,
+) -> ListResult<Vnet> {
+    let view = seen(&state, &caller).vnet(&reference).map_err(|refusal| Error::from(refusal).about(&reference))?;
     Ok(Json(List::one(convert::vnet(view))))
 }
 
@@ -32,6 +36,6 @@ async fn delete_vnet(
     state: State<ApiState>,
     caller: Extension<Caller>,
     name: Path<String>,
-) -> Result<Json<List<Done>>, Rejection> {
+) -> Result<Json<List<Done>>, Error> {
     delete_item(state, caller, name, ItemKind::Vnet).await
 }

@@ -9,10 +9,10 @@ use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::server::places::CallerLimit;
-use crate::interface::{Epoch, List};
 use crate::model::Caller;
+use crate::types::{Epoch, List};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -45,7 +45,7 @@ async fn epoch(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<EpochQuery>, QueryRejection>,
-) -> Result<Json<List<Epoch>>, Rejection> {
+) -> Result<Json<List<Epoch>>, Error> {
     let Query(EpochQuery { after, wait }) = query?;
     let mut epochs = state.control.epochs();
     if let (Some(after), Some(_permit)) = (after, LONG_POLLS.take(caller.subject.principal())) {
@@ -73,12 +73,12 @@ async fn epoch(
 }
 
 /// The number of what `caller` sees.
-async fn number(state: &ApiState, caller: &Caller) -> Result<u64, Rejection> {
+async fn number(state: &ApiState, caller: &Caller) -> Result<u64, Error> {
     let view = state.control.view();
     if view.is_whole_to(caller) {
         return Ok(view.epoch);
     }
     let caller = caller.clone();
     let number = tokio::task::spawn_blocking(move || view.seen_by(&caller).fingerprint()).await;
-    number.map_err(|error| Rejection::internal(&error))
+    number.map_err(|error| Error::internal(&error))
 }

@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::api::ApiState;
-use crate::api::error::Rejection;
+use crate::api::error::Error;
 use crate::api::visible::Visible;
-use crate::interface::{List, Lost, Match, Who};
-use crate::model::decisions::{Connection, DecidedBy};
+use crate::model::state::{Connection, DecidedBy};
 use crate::model::{Caller, Key};
 use crate::observe::flow_log::{Losses, Sought};
 use crate::observe::flows::side;
 use crate::observe::who::{Trace, Traces};
+use crate::types::{List, Lost, Match, Who};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -39,14 +39,14 @@ async fn who(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<WhoQuery>, QueryRejection>,
-) -> Result<Json<List<Who>>, Rejection> {
+) -> Result<Json<List<Who>>, Error> {
     let Query(WhoQuery { nat, backend, at }) = query?;
     let observer = state.observer;
     let traces = observer.who(&Sought { nat, backend, at }, Timestamp::now());
     let Traces { list, more, losses, warnings } = traces?;
     let view = state.control.view();
     let connections: HashMap<u32, (&Key, &Connection)> = view
-        .decisions
+        .state
         .connections
         .iter()
         .filter(|(_, connection)| connection.link != 0)

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use super::{Chosen, Decision, decide, in_words};
 use crate::cli::client::Client;
 use crate::cli::confirm::agreed;
-use crate::cli::exit::Failure;
+use crate::cli::exit::Error;
 use crate::cli::output::{Format, Output, Table, count, left, short};
-use crate::interface::{DecideAll, DecidedAll, Ending, List, Transition, segment};
+use crate::types::{DecideAll, DecidedAll, Ending, List, Transition, segment};
 
 /// Decides about the one connection that is named, or about those that are chosen.
 pub(super) fn choose(
@@ -16,7 +16,7 @@ pub(super) fn choose(
     for_seconds: Option<u64>,
     client: &Client,
     output: &mut Output<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let Chosen { endpoint, decision, subscription, vnet, yes, dry_run } = chosen;
     if let Some(endpoint) = endpoint {
         return decide(action, &endpoint, decision, for_seconds, client, output);
@@ -47,7 +47,7 @@ fn carry_out(
     resource: &str,
     client: &Client,
     output: &mut Output<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let done = client.post::<DecidedAll>(path, wanted)?;
     let warnings: Vec<String> = done.items.iter().flat_map(|done| done.warnings.clone()).collect();
     let all = done.items.into_iter().flat_map(|done| done.connections).collect();
@@ -61,7 +61,7 @@ fn show(
     resource: &str,
     output: &mut Output<'_>,
     human: fn(&[Transition], &mut dyn Write) -> io::Result<()>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     output.list(&List::new(all), |all, out| match all {
         [] => writeln!(out, "no connection of {} is to be decided", short(resource)),
         all => human(all, out),

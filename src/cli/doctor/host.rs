@@ -22,7 +22,7 @@ pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub(super) const HOSTS: &str = "/etc/hosts";
 
 /// How long one server may take for an answer, and how often it is asked.
-const PATIENCE: Duration = Duration::from_secs(2);
+const DNS_TIMEOUT: Duration = Duration::from_secs(2);
 const TRIES: usize = 2;
 
 /// How long a server behind the endpoint may take.
@@ -163,7 +163,7 @@ fn once(server: IpAddr, packet: &[u8], id: u16) -> io::Result<Option<Message>> {
     let any = if server.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect((server, 53))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(DNS_TIMEOUT))?;
     socket.send(packet)?;
     let mut buffer = [0; 4_096];
     let length = socket.recv(&mut buffer)?;

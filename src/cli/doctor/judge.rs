@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 
-use super::super::exit::Failure;
+use super::super::exit::Error;
 use super::super::output::short;
 use super::host::{HOSTS, RESOLV_CONF, Said, Way};
-use crate::interface::{DiagnosedAddress, Diagnosis, Explanation, Finding, Outcome};
+use crate::types::{DiagnosedAddress, Diagnosis, Explanation, Finding, Outcome};
 
 /// What became of asking the daemon.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) enum Daemon {
     /// It answers.
     Knows(Box<Diagnosis>),
     /// It does not.
-    Silent(Failure),
+    Silent(Error),
 }
 
 impl Daemon {

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::client::Client;
-use super::exit::{Exit, Failure};
+use super::exit::{Error, Exit};
 use super::output::{Format, Output, short};
 use super::terminal::{GREEN, PLAIN, RED, YELLOW};
-use crate::interface::{Diagnosis, Explanation, Finding, List, Outcome, Vnet, segment};
+use crate::types::{Diagnosis, Explanation, Finding, List, Outcome, Vnet, segment};
 
 /// What this host says.
 mod host;
@@ -33,17 +33,17 @@ pub(super) struct Options {
     port: Option<u16>,
 }
 
-pub(super) fn examine(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Failure> {
+pub(super) fn examine(options: &Options, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     let findings = walk(options, client)?;
     let failed = findings.iter().any(|finding| finding.outcome == Outcome::Failed);
     let colours = output.format != Format::Json && super::terminal::shows_colours(output.width.is_some());
     output.list(&List::new(findings), |findings, out| write(findings, colours, out))?;
     // Everything is said already.
-    if failed { Err(Failure::new(Exit::Failed, "")) } else { Ok(()) }
+    if failed { Err(Error::new(Exit::Failed, "")) } else { Ok(()) }
 }
 
 /// Every check in its order.
-fn walk(options: &Options, client: &Client) -> Result<Vec<Finding>, Failure> {
+fn walk(options: &Options, client: &Client) -> Result<Vec<Finding>, Error> {
     let name = options.name.trim_end_matches('.').to_lowercase();
     let daemon = ask_daemon(&name, options.vnet.as_deref(), client)?;
     let servers = host::servers();
@@ -71,8 +71,8 @@ fn walk(options: &Options, client: &Client) -> Result<Vec<Finding>, Failure> {
 }
 
 /// What the daemon knows of the name; a reference that leads nowhere is wrong usage, not a finding.
-fn ask_daemon(name: &str, vnet: Option<&str>, client: &Client) -> Result<Daemon, Failure> {
-    let unreachable = |failure: &Failure| matches!(failure.exit, Exit::Unreachable | Exit::Denied | Exit::NotReady);
+fn ask_daemon(name: &str, vnet: Option<&str>, client: &Client) -> Result<Daemon, Error> {
+    let unreachable = |failure: &Error| matches!(failure.exit, Exit::Unreachable | Exit::Denied | Exit::NotReady);
     let vnet = match vnet.map(str::to_owned).map_or_else(|| find_vnet(client), Ok) {
         Ok(vnet) => vnet,
         Err(failure) if unreachable(&failure) => return Ok(Daemon::Silent(failure)),
@@ -85,14 +85,14 @@ fn ask_daemon(name: &str, vnet: Option<&str>, client: &Client) -> Result<Daemon,
     }
 }
 
-fn diagnosis(name: &str, vnet: &str, client: &Client) -> Result<Diagnosis, Failure> {
+fn diagnosis(name: &str, vnet: &str, client: &Client) -> Result<Diagnosis, Error> {
     let path = format!("/vnets/{}/diagnosis?name={}", segment(vnet), segment(name));
     let found = client.get::<Diagnosis>(&path)?.items.into_iter().next();
-    found.ok_or_else(|| Failure::new(Exit::Failed, "the daemon says nothing"))
+    found.ok_or_else(|| Error::new(Exit::Failed, "the daemon says nothing"))
 }
 
 /// The VNet that an address of this host lies in.
-fn find_vnet(client: &Client) -> Result<String, Failure> {
+fn find_vnet(client: &Client) -> Result<String, Error> {
     let own = host::own_addresses();
     let holds = |vnet: &Vnet| {
         let mut prefixes = vnet.address_space.iter().filter_map(|prefix| prefix.parse::<ipnet::IpNet>().ok());
@@ -108,7 +108,7 @@ fn find_vnet(client: &Client) -> Result<String, Failure> {
                 [] => "no VNet has an address of this host in its address space".to_owned(),
                 names => format!("an address of this host lies in several VNets: {}", names.join(", ")),
             };
-            Err(Failure::new(Exit::Usage, message).with_remedy("say which one it is in: `--vnet VNET`"))
+            Err(Error::new(Exit::Usage, message).with_remedy("say which one it is in: `--vnet VNET`"))
         }
     }
 }

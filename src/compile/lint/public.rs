@@ -50,7 +50,7 @@ enum Matter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// Nobody could be asked, and why.
-    Untold(String),
+    Unknown(String),
     /// Which server says that there is neither this name nor one below it.
     Absent(String),
     /// Which server has the name, and what records of the type.
@@ -167,7 +167,7 @@ pub fn judge(vnet: &Key, inquiries: &[(Inquiry, Vec<Said>)], more: usize, found:
                         trap.evidence = told;
                     }
                 }
-                Some(Said::Untold(why)) => untold.push((&inquiry.zone, why.clone())),
+                Some(Said::Unknown(why)) => untold.push((&inquiry.zone, why.clone())),
                 None => untold.push((&inquiry.zone, "no answer".to_owned())),
             }
         } else if !evidence.is_empty() {
@@ -187,7 +187,7 @@ pub fn judge(vnet: &Key, inquiries: &[(Inquiry, Vec<Said>)], more: usize, found:
 
 impl Said {
     fn untold(&self) -> Option<&str> {
-        if let Self::Untold(why) = self { Some(why) } else { None }
+        if let Self::Unknown(why) = self { Some(why) } else { None }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::snapshot::dns::Soa;
 use crate::testing::{connection, endpoint, ip, key, model, resource, target};
 
 /// `spoke` with two endpoints: of one account, or of two that are told to have one name.
-fn claimed(resources: [&str; 2], upstream: bool, listen: bool) -> Decisions {
+fn claimed(resources: [&str; 2], upstream: bool, listen: bool) -> ControlState {
     let mut model = model();
     for name in ["account", "other"] {
         let mut account = resource("core", "10.20.99.8", vec![target("blob", "", "10.20.0.5")]);
@@ -24,30 +24,30 @@ fn claimed(resources: [&str; 2], upstream: bool, listen: bool) -> Decisions {
         accept_names: None,
     });
     model.vnets.insert(key("spoke"), spoke);
-    let mut decisions = Decisions { model, ..Decisions::default() };
+    let mut state = ControlState { model, ..ControlState::default() };
     for ((name, address), bound) in [("first", "10.1.9.8"), ("second", "10.1.9.9")].into_iter().zip(resources) {
         let mut one = endpoint("spoke", Some(address), bound);
         one.subresource = "blob".to_owned();
         let accepted = crate::model::AcceptedNames::read(&["files.blob.core.windows.net"]).expect("a name");
         one.accept_names = Some(Box::new(accepted));
-        decisions.model.endpoints.insert(key(name), one);
-        decisions.connections.insert(key(name), connection(ConnectionState::Approved));
+        state.model.endpoints.insert(key(name), one);
+        state.connections.insert(key(name), connection(ConnectionState::Approved));
     }
-    decisions
+    state
 }
 
 /// What concerns one object is what everything has of it, however it is found.
-fn same_of_each_endpoint(decisions: &Decisions) {
-    let plan = plan(decisions, 1);
+fn same_of_each_endpoint(state: &ControlState) {
+    let plan = plan(state, 1);
     for changed in [
         &["endpoint default/first"][..],
         &["endpoint default/first", "endpoint default/orders"],
         &["vnet default/spoke"],
     ] {
         let changed = changed.iter().copied().collect();
-        let mut all = lint(decisions, &plan);
+        let mut all = lint(state, &plan);
         all.retain(|one| one.concerns(&changed));
-        assert_eq!(concerning(decisions, &plan, &changed), all, "{changed:?}");
+        assert_eq!(concerning(state, &plan, &changed), all, "{changed:?}");
     }
 }
 
@@ -56,8 +56,8 @@ fn a_name_of_two_endpoints_is_said_and_more_so_where_two_resources_have_it() {
     for (resources, words) in
         [(["account", "account"], "several endpoints"), (["account", "other"], "default/account, default/other")]
     {
-        let decisions = claimed(resources, true, true);
-        let found = lint(&decisions, &plan(&decisions, 1));
+        let state = claimed(resources, true, true);
+        let found = lint(&state, &plan(&state, 1));
         assert_eq!(codes(&found), [NAME_CLAIMED_TWICE]);
         assert!(found[0].message.contains(words), "{}", found[0].message);
         assert!(found[0].message.contains("files.privatelink.blob.core.windows.net"), "{}", found[0].message);
@@ -78,20 +78,20 @@ fn a_name_of_two_endpoints_is_said_and_more_so_where_two_resources_have_it() {
 
 #[test]
 fn a_vnet_whose_endpoints_have_names_and_nobody_answers_them_is_said() {
-    let mut decisions = claimed(["account", "other"], true, false);
-    let found = lint(&decisions, &plan(&decisions, 1));
+    let mut state = claimed(["account", "other"], true, false);
+    let found = lint(&state, &plan(&state, 1));
     assert!(codes(&found).contains(&OTHER_RESOLVER), "{found:?}");
-    let mut spoke = decisions.model.vnets.get(&key("spoke")).expect("spoke").clone();
+    let mut spoke = state.model.vnets.get(&key("spoke")).expect("spoke").clone();
     spoke.dns = None;
-    decisions.model.vnets.insert(key("spoke"), spoke);
-    let found = lint(&decisions, &plan(&decisions, 1));
+    state.model.vnets.insert(key("spoke"), spoke);
+    let found = lint(&state, &plan(&state, 1));
     assert_eq!(codes(&found), [OTHER_RESOLVER]);
     assert!(found[0].message.contains("files.blob.core.windows.net of default/first"), "{}", found[0].message);
     // Endpoints without a name need none.
     for name in ["first", "second"] {
-        decisions.model.endpoints.remove(&key(name));
+        state.model.endpoints.remove(&key(name));
     }
-    assert_eq!(lint(&decisions, &plan(&decisions, 1)), []);
+    assert_eq!(lint(&state, &plan(&state, 1)), []);
 }
 
 #[test]
@@ -124,12 +124,12 @@ fn a_zone_over_public_names_and_a_private_one_without_a_way_out_are_said() {
 
 #[test]
 fn a_name_that_waits_is_said_with_what_makes_it_answer() {
-    let mut decisions = claimed(["account", "other"], true, true);
-    let mut first = decisions.model.endpoints[&key("first")].clone();
+    let mut state = claimed(["account", "other"], true, true);
+    let mut first = state.model.endpoints[&key("first")].clone();
     first.accept_names = None;
-    decisions.model.endpoints.insert(key("first"), first);
-    same_of_each_endpoint(&decisions);
-    let found = lint(&decisions, &plan(&decisions, 1));
+    state.model.endpoints.insert(key("first"), first);
+    same_of_each_endpoint(&state);
+    let found = lint(&state, &plan(&state, 1));
     assert_eq!(codes(&found), [NAME_WAITS], "the name belongs to one endpoint now");
     let waiting = &found[0];
     assert_eq!((waiting.endpoints.len(), waiting.concerns(&BTreeSet::from(["endpoint default/first"]))), (1, true));

@@ -1,8 +1,8 @@
 //! Which names a network lets answer. A name answers in a whole VNet and in its peers, so whoever writes a resource does not
 //! decide alone what it is called there: a name that is not the resource's own waits until the network accepts it.
 
-use crate::model::decisions::{DAEMON, Decisions};
 use crate::model::names::{Fqdn, are_peers, folded, told};
+use crate::model::state::{ControlState, DAEMON};
 use crate::model::{AcceptedNames, Key, Model, PrivateEndpoint};
 
 /// What networks have accepted.
@@ -40,9 +40,9 @@ impl Waiting {
 }
 
 impl<'a> Consent<'a> {
-    pub(super) fn of(decisions: &'a Decisions) -> Self {
-        let file = decisions.files.get(&DAEMON.to_owned()).map(|applied| &applied.model);
-        Self { model: &decisions.model, file }
+    pub(super) fn of(state: &'a ControlState) -> Self {
+        let file = state.files.get(&DAEMON.to_owned()).map(|applied| &applied.model);
+        Self { model: &state.model, file }
     }
 
     /// Whether `name` of `endpoint` may answer in `vnet`, which is the endpoint's own or a peer of it. What the endpoint's
@@ -71,14 +71,14 @@ impl<'a> Consent<'a> {
 
 /// The names of `endpoint` that wait, each with the VNet whose consent is missing. One that waits in the endpoint's own
 /// VNet is not asked of its peers yet. Names of an endpoint with a zone group stand in the zones of that, or nowhere.
-pub fn waiting(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Waiting> {
+pub fn waiting(state: &ControlState, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Waiting> {
     if endpoint.zone_group.is_some() {
         return Vec::new();
     }
-    let consent = Consent::of(decisions);
-    let model = &decisions.model;
+    let consent = Consent::of(state);
+    let model = &state.model;
     let mut waiting = Vec::new();
-    let names = endpoint.addresses.iter().flat_map(|address| told(decisions, key, endpoint, &address.member));
+    let names = endpoint.addresses.iter().flat_map(|address| told(state, key, endpoint, &address.member));
     for name in names.filter(|name| !name.own) {
         if !consent.is_given(&endpoint.vnet, endpoint, &name) {
             waiting.push(Waiting { vnet: endpoint.vnet.clone(), name: name.public });
@@ -96,15 +96,15 @@ pub fn waiting(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> 
 }
 
 /// The names of `endpoint` that wait in its own VNet.
-pub fn waiting_at_home(decisions: &Decisions, key: &Key, endpoint: &PrivateEndpoint) -> Vec<String> {
-    let here = waiting(decisions, key, endpoint).into_iter().filter(|one| one.vnet == endpoint.vnet);
+pub fn waiting_at_home(state: &ControlState, key: &Key, endpoint: &PrivateEndpoint) -> Vec<String> {
+    let here = waiting(state, key, endpoint).into_iter().filter(|one| one.vnet == endpoint.vnet);
     here.map(|one| one.name).collect()
 }
 
 /// Endpoints among those of `seen` whose name `asked` waits in `vnet`.
-pub fn waiting_in<'a>(decisions: &Decisions, seen: &'a Model, vnet: &Key, asked: &str) -> Vec<(&'a Key, Waiting)> {
+pub fn waiting_in<'a>(state: &ControlState, seen: &'a Model, vnet: &Key, asked: &str) -> Vec<(&'a Key, Waiting)> {
     let wanted = Waiting { vnet: vnet.clone(), name: folded(asked) };
-    let waits = |key: &Key, endpoint: &PrivateEndpoint| waiting(decisions, key, endpoint).contains(&wanted);
+    let waits = |key: &Key, endpoint: &PrivateEndpoint| waiting(state, key, endpoint).contains(&wanted);
     let found = seen.endpoints.iter().filter(|(key, endpoint)| waits(key, endpoint));
     found.map(|(key, _)| (key, wanted.clone())).collect()
 }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use super::consent::Consent;
-use crate::model::decisions::Decisions;
 use crate::model::names::{Fqdn, are_peers, group_records, told};
+use crate::model::state::ControlState;
 use crate::model::{DnsSettings, DnsZone, Key, Model, ZoneLink, resource_types};
 use crate::snapshot::ConnectionState;
 use crate::snapshot::dns::{
@@ -15,8 +15,8 @@ use crate::snapshot::dns::{
 };
 
 /// What every VNet's resolver answers.
-pub fn plan(decisions: &Decisions, serial: u64) -> DnsPlan {
-    DnsPlan::clone(&Planner::of(decisions, serial).plan)
+pub fn plan(state: &ControlState, serial: u64) -> DnsPlan {
+    DnsPlan::clone(&Planner::of(state, serial).plan)
 }
 
 /// The plan in force, and who sees what of it. A clone is two counters.
@@ -37,8 +37,8 @@ struct Audience {
 
 impl Planner {
     /// The plan of `decisions`.
-    pub fn of<'a>(decisions: &'a Decisions, serial: u64) -> Self {
-        let model = &decisions.model;
+    pub fn of<'a>(state: &'a ControlState, serial: u64) -> Self {
+        let model = &state.model;
         let with_dns = model.vnets.iter().filter_map(|(key, vnet)| Some((key, vnet.dns.as_ref()?)));
         let mut resolvers: BTreeMap<Key, ResolverPlan> =
             with_dns.map(|(key, dns)| (key.clone(), blank(model, key, dns, serial))).collect();
@@ -57,7 +57,7 @@ impl Planner {
             }
         }
         for key in model.endpoints.keys() {
-            for claim in claims(decisions, &audience, key) {
+            for claim in claims(state, &audience, key) {
                 for vnet in audience.of_claim(&claim) {
                     resolvers.get_mut(vnet).into_iter().for_each(|resolver| enter(resolver, &claim));
                 }
@@ -73,7 +73,7 @@ impl Planner {
     }
 
     /// Takes over what became of the endpoint `key`, where nothing else has changed.
-    pub fn follow(&mut self, key: &Key, before: &Decisions, after: &Decisions, serial: u64) {
+    pub fn follow(&mut self, key: &Key, before: &ControlState, after: &ControlState, serial: u64) {
         if self.plan.resolvers.is_empty() {
             return;
         }
@@ -156,27 +156,27 @@ enum Home {
 }
 
 /// Every claim of the endpoint `key`.
-fn claims(decisions: &Decisions, audience: &Audience, key: &Key) -> BTreeSet<Claim> {
-    let Some((key, endpoint)) = decisions.model.endpoints.entry(key) else { return BTreeSet::new() };
-    let state = decisions.connections.get(key).map_or(ConnectionState::Disconnected, |connection| connection.state);
+fn claims(state: &ControlState, audience: &Audience, key: &Key) -> BTreeSet<Claim> {
+    let Some((key, endpoint)) = state.model.endpoints.entry(key) else { return BTreeSet::new() };
+    let connected = state.connections.get(key).map_or(ConnectionState::Disconnected, |connection| connection.state);
     let name = Name::from(key.to_string());
     let vnet = Name::from(endpoint.vnet.to_string());
     let owner = |member: &str, address| {
         let (endpoint, vnet) = (Arc::clone(&name), Arc::clone(&vnet));
-        Owner { endpoint, vnet, member: member.into(), address, state }
+        Owner { endpoint, vnet, member: member.into(), address, state: connected }
     };
     if endpoint.zone_group.is_some() {
-        let records = group_records(decisions, key, endpoint).into_iter();
+        let records = group_records(state, key, endpoint).into_iter();
         let claim =
             |(zone, fqdn, member, ip): (Key, Fqdn, &str, IpAddr)| Claim::of(Home::Zone(zone), &fqdn, owner(member, ip));
         return records.map(claim).collect();
     }
-    let consent = Consent::of(decisions);
+    let consent = Consent::of(state);
     let seen_by = audience.vnets.get(&endpoint.vnet).map(Vec::as_slice).unwrap_or_default();
     let mut claims = BTreeSet::new();
     for address in &endpoint.addresses {
         let Some(ip) = address.ip else { continue };
-        for fqdn in told(decisions, key, endpoint, &address.member) {
+        for fqdn in told(state, key, endpoint, &address.member) {
             let home = if fqdn.own {
                 Home::Vnet(endpoint.vnet.clone())
             } else {

@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::decisions::Decisions;
 use crate::model::names::{self, *};
+use crate::model::state::ControlState;
 use crate::model::{Cloud, ConnectionState, DnsSettings, EndpointIp, Model, PrivateEndpoint, resource_types};
 use crate::snapshot::dns::DnsPlan;
 use crate::testing::{endpoint, ip, key, model, resource, target};
@@ -65,9 +65,9 @@ fn each_cloud_has_names_of_its_own() {
         let dns = DnsSettings { listen: vec![ip("10.1.0.53")], ..DnsSettings::default() };
         model.vnets.get_mut(&key("spoke")).expect("there").dns = Some(dns);
         model.endpoints.insert(key("blob"), blob);
-        let mut decisions = Decisions { model, ..Decisions::default() };
-        decisions.connections.insert(key("blob"), crate::testing::connection(ConnectionState::Approved));
-        let resolver = plan(&decisions, 1).resolvers.get("default/spoke").cloned().expect("a resolver");
+        let mut control_state = ControlState { model, ..ControlState::default() };
+        control_state.connections.insert(key("blob"), crate::testing::connection(ConnectionState::Approved));
+        let resolver = plan(&control_state, 1).resolvers.get("default/spoke").cloned().expect("a resolver");
         assert_eq!(&*resolver.names.get(&public).expect("a name").aliases[0].to, host, "{cloud}");
         assert_eq!(resolver.names.get(&host).expect("a name").owners[0].address, ip("10.1.9.8"), "{cloud}");
         assert!(resolver.zones.get(private).is_some(), "{cloud}");
@@ -120,12 +120,12 @@ fn asked(state: ConnectionState) -> DnsPlan {
     second.addresses = vec![EndpointIp { member: String::new(), ip: Some(ip("10.1.9.9")) }];
     model.endpoints.insert(key("first"), blob);
     model.endpoints.insert(key("second"), second);
-    let mut decisions = Decisions { model, ..Decisions::default() };
+    let mut control_state = ControlState { model, ..ControlState::default() };
     for name in ["first", "second"] {
         let connection = crate::testing::connection(if name == "first" { state } else { ConnectionState::Approved });
-        decisions.connections.insert(key(name), connection);
+        control_state.connections.insert(key(name), connection);
     }
-    plan(&decisions, (1 << 32) + 7)
+    plan(&control_state, (1 << 32) + 7)
 }
 
 #[test]

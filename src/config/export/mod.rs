@@ -7,7 +7,7 @@ use super::report::{Report, Severity};
 use super::{SIZE_MAX, check_text, parse_document};
 use crate::control::apply::differing;
 use crate::control::seen::Exportable;
-use crate::model::decisions::{Item, ItemKind};
+use crate::model::state::{Item, ItemKind};
 use crate::model::{DEFAULT, Model};
 
 /// The tables of the file.
@@ -62,7 +62,7 @@ fn head(live: &Exportable) -> String {
         // Whether there is anything else is not for this reader to know.
         text.comment(format_args!("What you may not read is left out."));
     }
-    let Model { groups, load_balancers, .. } = &live.decisions.model;
+    let Model { groups, load_balancers, .. } = &live.state.model;
     for (key, group) in groups {
         let elsewhere = key.subscription != DEFAULT;
         let subscription = if elsewhere { format!(" of subscription {}", key.subscription) } else { String::new() };
@@ -78,8 +78,7 @@ fn head(live: &Exportable) -> String {
 }
 
 fn parts(live: &Exportable) -> Vec<Part> {
-    let Model { roles, assignments, vnets, security_groups, dns_zones, resources, endpoints, .. } =
-        &live.decisions.model;
+    let Model { roles, assignments, vnets, security_groups, dns_zones, resources, endpoints, .. } = &live.state.model;
     let mut parts = Vec::new();
     let mut part = |kind: ItemKind, key: &crate::model::Key, write: &dyn Fn(&mut Text)| {
         let mut text = Text::default();
@@ -126,7 +125,7 @@ fn unfit(live: &Exportable, text: &str, begins: &[usize], parts: &[Part]) -> BTr
         Err(report) => return at_fault(&report),
         Ok(document) => document,
     };
-    let other = differing(&live.decisions, &document.model);
+    let other = differing(&live.state, &document.model);
     if !other.is_empty() {
         return other;
     }

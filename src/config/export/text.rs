@@ -11,9 +11,9 @@ use toml::{Table, Value};
 use crate::config::spec::{forms, item_of, keys, whole};
 use crate::config::values::Words;
 use crate::control::seen::Exportable;
-use crate::model::decisions::Connection;
 use crate::model::registry::Kind;
 use crate::model::spelled::{Written, time};
+use crate::model::state::Connection;
 use crate::model::{
     ConnectionState, DnsZone, Key, LinkResource, PrivateEndpoint, RoleAssignment, RoleDefinition, SecurityGroup,
     Visibility, Vnet, ZoneGroup, write_values,
@@ -209,7 +209,7 @@ impl Text {
     }
 
     pub(super) fn endpoint(&mut self, live: &Exportable, key: &Key, endpoint: &PrivateEndpoint) {
-        let connection = live.decisions.connections.get(key);
+        let connection = live.state.connections.get(key);
         if connection.is_some_and(|connection| connection.state == ConnectionState::Disconnected) {
             let why = "it is Disconnected, which no file can ask for, and can only be deleted";
             return self.comment(format_args!("endpoint {key} is left out: {why}"));

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::export::export;
 use crate::control::apply::differing;
 use crate::control::seen::Exportable;
-use crate::model::decisions::{Connection, DecidedBy, Decisions};
+use crate::model::state::{Connection, ControlState, DecidedBy};
 use crate::model::{
     ConnectionState, EndpointLabels, FrontendRef, LinkResource, LoadBalancer, Map, NatConfig, PeeringLabel,
     ResourceGroup, ResourceType,
@@ -32,8 +32,9 @@ fn live(model: &Model, state: Option<ConnectionState>) -> Exportable {
         let asked = endpoint.status.unwrap_or(begun);
         (key.clone(), connection(state.unwrap_or(asked)))
     });
-    let decisions = Decisions { model: model.clone(), connections: connections.collect(), ..Decisions::default() };
-    Exportable { decisions: Arc::new(decisions), known: model.clone(), whole: true }
+    let control_state =
+        ControlState { model: model.clone(), connections: connections.collect(), ..ControlState::default() };
+    Exportable { state: Arc::new(control_state), known: model.clone(), whole: true }
 }
 
 /// The objects of a document that stands for itself; types of resources belong to the daemon's own file.
@@ -115,14 +116,14 @@ fn a_decision_made_since_is_exported_as_it_stands() {
 fn what_a_file_has_no_word_for_stands_in_comments() {
     let model = model_of(BASE, "base");
     let mut whole = live(&model, Some(ConnectionState::Approved));
-    let decisions = Arc::get_mut(&mut whole.decisions).expect("nobody else has it");
+    let control_state = Arc::get_mut(&mut whole.state).expect("nobody else has it");
     let end = "2026-12-01T08:00:00Z".parse().expect("a time");
-    let orders = decisions.connections.get_mut(&Key::new("default", "orders")).expect("there");
+    let orders = control_state.connections.get_mut(&Key::new("default", "orders")).expect("there");
     orders.ends_at = Some(end);
     let tags = [("team".to_owned(), "shop".to_owned())].into();
     let group = |tags| ResourceGroup { region: "local".to_owned(), tags, foreign: String::new() };
-    decisions.model.groups.insert(Key::of_group("default", "shop"), group(tags));
-    decisions.model.groups.insert(Key::of_group("other", "lab"), group(<_>::default()));
+    control_state.model.groups.insert(Key::of_group("default", "shop"), group(tags));
+    control_state.model.groups.insert(Key::of_group("other", "lab"), group(<_>::default()));
     let text = export(&whole);
     for line in [
         "# resource group shop: its region and tags stay as they are",
@@ -181,7 +182,7 @@ fn what_a_file_cannot_say_is_left_out_with_a_word_and_takes_nothing_with_it() {
     let text = export(&state);
     check_text(&text, "exported").unwrap_or_else(|report| panic!("{report}\n{text}"));
     let said = parse_document(&text, "exported", &state.known).unwrap_or_else(|report| panic!("{report}\n{text}"));
-    assert!(differing(&state.decisions, &said.model).is_empty(), "{text}");
+    assert!(differing(&state.state, &said.model).is_empty(), "{text}");
     assert!(said.model.vnets.len() == 3 && said.model.roles.len() == 1, "{text}");
 }
 
@@ -261,7 +262,7 @@ fn decorated(mut model: Model, mut bits: u64) -> Model {
 
 /// Connections that nothing brings back.
 fn decisions_over(state: &Exportable) -> usize {
-    let connections = state.decisions.connections.values();
+    let connections = state.state.connections.values();
     connections.filter(|connection| connection.state == ConnectionState::Disconnected).count()
 }
 
@@ -271,11 +272,11 @@ proptest! {
     fn whatever_the_live_state_holds_its_export_is_unchanged(bits: u64, states: u64) {
         use ConnectionState::{Approved, Disconnected, Pending, Rejected};
         let mut state = live(&decorated(model_of(WHOLE, "whole"), bits), None);
-        let decisions = Arc::make_mut(&mut state.decisions);
-        for (number, key) in decisions.connections.keys().cloned().collect::<Vec<_>>().into_iter().enumerate() {
+        let control_state = Arc::make_mut(&mut state.state);
+        for (number, key) in control_state.connections.keys().cloned().collect::<Vec<_>>().into_iter().enumerate() {
             let chosen = [Approved, Pending, Rejected, Disconnected][(states >> (2 * number)) as usize & 3];
             let by = if states >> 32 & 1 == 0 { DecidedBy::Nobody } else { DecidedBy::AutoApproval };
-            decisions.connections.insert(key, Connection { decided_by: by, ..connection(chosen) });
+            control_state.connections.insert(key, Connection { decided_by: by, ..connection(chosen) });
         }
         let text = export(&state);
         // Nobody can ask for that in a file.
@@ -284,18 +285,18 @@ proptest! {
         let checked = check_text(&text, "exported");
         prop_assert!(checked.is_ok(), "{:?}\n{}", checked, text);
         let document = parse_document(&text, "exported", &state.known).expect("read");
-        let others = differing(&state.decisions, &document.model);
+        let others = differing(&state.state, &document.model);
         prop_assert!(others.is_empty(), "{:?}\n{}", others, text);
-        let model = &state.decisions.model;
+        let model = &state.state.model;
         prop_assert_eq!(document.model.endpoints.len() + over, model.endpoints.len());
         // As an apply finds it.
         let (rights, now) = (crate::testing::access(), crate::testing::noon());
         let root = crate::testing::root();
         let maker = crate::control::apply::Requester { rights: crate::access::rights::Rights::of(&root, &rights), now, dry_run: false };
         let application = crate::control::apply::Application::of(&document.model, "uid:0", false, maker);
-        let (after, report) = crate::control::apply::merge(&state.decisions, &application).expect("merged");
+        let (after, report) = crate::control::apply::merge(&state.state, &application).expect("merged");
         prop_assert!(!report.changed() && report.skipped.is_empty() && report.differences.is_empty(), "{}", report);
         prop_assert_eq!(&after.model, model);
-        prop_assert_eq!(&after.connections, &state.decisions.connections);
+        prop_assert_eq!(&after.connections, &state.state.connections);
     }
 }

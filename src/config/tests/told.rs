@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::model::decisions::{Item, ItemKind};
-use crate::model::refusal::BrokenRule;
+use crate::model::error::ErrorDetail;
 use crate::model::registry::{Kind as _, of_kind};
 use crate::model::sentence::Named;
+use crate::model::state::{Item, ItemKind};
 use crate::testing::TOLD_BY_ROWS;
 
 /// Every object of `model`, with what it says.
@@ -55,7 +55,7 @@ fn no_rule_tells_the_owner_of_one_object_what_another_says() {
         assert!(all.len() > 4, "{}: {all:?}", row.lines().next().unwrap_or_default());
         for violation in validate(&builder.model, Some(&host)) {
             provoked.insert(violation.code);
-            let rule = BrokenRule::from(&violation);
+            let rule = ErrorDetail::from(&violation);
             for (own, said) in &all {
                 let sees = |named: &Named| match named {
                     Named::Item(item) => item == own,

@@ -11,9 +11,9 @@ use crate::compile::addresses::{Allocator, SubnetFull};
 use crate::compile::{bound_targets, target_of};
 use crate::model::approval;
 use crate::model::approval::{First, Request};
-use crate::model::decisions::{Connection, DecidedBy, Decisions};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::sentence::{Sentence, itself};
+use crate::model::state::{Connection, ControlState, DecidedBy};
 use crate::model::{EndpointIp, Key, Model, PrivateEndpoint, TargetSpec, region};
 use crate::snapshot::ConnectionState;
 
@@ -30,8 +30,8 @@ pub struct Requester<'a> {
 
 impl Requester<'_> {
     /// A refusal in the words that the maker may read.
-    pub(super) fn told(&self, decisions: &Decisions, refusal: &Refusal) -> String {
-        refusal.told(&|named| may_mention(&self.rights, &decisions.model, named)).to_string()
+    pub(super) fn told(&self, state: &ControlState, refusal: &Error) -> String {
+        refusal.told(&|named| may_mention(&self.rights, &state.model, named)).to_string()
     }
 }
 
@@ -50,12 +50,12 @@ impl<'a> Requests<'a> {
     }
 
     /// How many wait for the owner of `resource`.
-    fn of(&mut self, decisions: &Decisions, maker: &Requester<'_>, resource: &Key) -> &mut usize {
+    fn of(&mut self, state: &ControlState, maker: &Requester<'_>, resource: &Key) -> &mut usize {
         let asker = maker.rights.caller().subject.principal();
         let had = self.had;
         self.waiting.entry(resource.clone()).or_insert_with(|| match had {
             Some(index) => index.asking(resource, asker).take(approval::PENDING_MAX).count(),
-            None => Index::of(decisions).asking(resource, asker).count(),
+            None => Index::of(state).asking(resource, asker).count(),
         })
     }
 }
@@ -65,13 +65,13 @@ impl<'a> Requests<'a> {
 /// # Errors
 /// The subnet is full, or the caller lacks a right; `after` is as it was.
 pub(in super::super) fn create(
-    after: &mut Decisions,
+    after: &mut ControlState,
     addresses: &mut Allocator,
     requests: &mut Requests<'_>,
     maker: &Requester<'_>,
     key: &Key,
     wanted: &PrivateEndpoint,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     let wanted = &spelled(&after.model, wanted);
     let by_id = asked_by_id(after, maker, key, wanted)?;
     maker.rights.demand_references(&after.model, key, None, wanted)?;
@@ -80,9 +80,14 @@ pub(in super::super) fn create(
         refuse_flood(after, requests, maker, &wanted.resource)?;
     }
     let addresses = fill(after, addresses, wanted)
-        .map_err(|full| Refusal::new(Kind::Invalid, "SubnetIsFull", itself(full.to_string()), SubnetFull::REMEDY))?;
+        .map_err(|full| Error::new(ErrorKind::Invalid, "SubnetIsFull", itself(full.to_string()), SubnetFull::REMEDY))?;
     let (number, link) = after.links.after(after.last_link).ok_or_else(|| {
-        Refusal::new(Kind::Unavailable, "LinkIdentifiersExhausted", "no link identifier is left", "begin a new store")
+        Error::new(
+            ErrorKind::Unavailable,
+            "LinkIdentifiersExhausted",
+            "no link identifier is left",
+            "begin a new store",
+        )
     })?;
     after.last_link = number;
     after.deleted.remove(key);
@@ -118,17 +123,17 @@ pub(in super::super) fn spelled(model: &Model, wanted: &PrivateEndpoint) -> Priv
 /// Whether who makes the endpoint knows no more of its resource than the ID, and asks the owner. Before anything else is
 /// looked at, for what is refused then is refused whether or not there is such a resource.
 fn asked_by_id(
-    decisions: &Decisions,
+    state: &ControlState,
     maker: &Requester<'_>,
     key: &Key,
     wanted: &PrivateEndpoint,
-) -> Result<bool, Refusal> {
-    let model = &decisions.model;
+) -> Result<bool, Error> {
+    let model = &state.model;
     let shown = maker.rights.is_shown(model, &wanted.resource, &key.subscription);
     if maker.dry_run && wanted.manual && !shown {
         let message = format!("whether there is a resource `{}` is told to who asks for it", wanted.resource);
         let remedy = "apply the file: a dry run asks nobody";
-        return Err(Refusal::new(Kind::NotFound, "NotFound", itself(message), remedy));
+        return Err(Error::new(ErrorKind::NotFound, "NotFound", itself(message), remedy));
     }
     let Some(resource) = model.resources.get(&wanted.resource) else { return Ok(false) };
     if shown || !resource.is_requestable_by_id() {
@@ -147,22 +152,22 @@ fn asked_by_id(
         let message =
             format!("{} takes no such request: its subresource, a member or the region is another", wanted.resource);
         let remedy = "name the subresource, leave addresses out, or ask its owner what fits";
-        return Err(Refusal::new(Kind::Invalid, "InvalidRequest", itself(message), remedy));
+        return Err(Error::new(ErrorKind::Invalid, "InvalidRequest", itself(message), remedy));
     }
     Ok(true)
 }
 
 /// The state in which a connection begins (see `approval::first`); a `status` is a decision with the caller's rights.
 fn first_state(
-    decisions: &Decisions,
+    state: &ControlState,
     maker: &Requester<'_>,
     wanted: &PrivateEndpoint,
     (key, by_id): (&Key, bool),
-) -> Result<(ConnectionState, DecidedBy), Refusal> {
-    let right = Right::approve(&decisions.model, &wanted.resource);
+) -> Result<(ConnectionState, DecidedBy), Error> {
+    let right = Right::approve(&state.model, &wanted.resource);
     let actor = || maker.rights.caller().actor();
     let manual = wanted.manual || wanted.status.is_some();
-    let resource = decisions.model.resources.get(&wanted.resource);
+    let resource = state.model.resources.get(&wanted.resource);
     if let Some(state) = wanted.status.filter(|&state| state != ConnectionState::Pending) {
         maker.rights.demand(&right)?;
         return Ok((state, DecidedBy::File(actor())));
@@ -181,12 +186,12 @@ fn first_state(
         Ok(First::Asked) => Ok((ConnectionState::Pending, DecidedBy::Nobody)),
         Err(not_entitled) => {
             let refusal = maker.rights.demand(&right).err();
-            let refused = |refusal: Refusal| Refusal {
+            let refused = |refusal: Error| Error {
                 message: Sentence::from(itself(format!("{not_entitled}: "))).and(refusal.message),
                 remedy: Sentence::from("set `manual = true` to ask the owner; ").and(refusal.remedy),
                 ..refusal
             };
-            let lost = || Refusal::new(Kind::Forbidden, "AuthorizationFailed", itself(not_entitled.to_string()), "");
+            let lost = || Error::new(ErrorKind::Forbidden, "AuthorizationFailed", itself(not_entitled.to_string()), "");
             Err(refusal.map_or_else(lost, refused))
         }
     }
@@ -194,14 +199,12 @@ fn first_state(
 
 /// Whoever may not read a resource has so many requests before its owner at once, and no more.
 fn refuse_flood(
-    decisions: &Decisions,
+    state: &ControlState,
     requests: &mut Requests<'_>,
     maker: &Requester<'_>,
     resource: &Key,
-) -> Result<(), Refusal> {
-    if maker.rights.may_read(&decisions.model, resource)
-        || *requests.of(decisions, maker, resource) < approval::PENDING_MAX
-    {
+) -> Result<(), Error> {
+    if maker.rights.may_read(&state.model, resource) || *requests.of(state, maker, resource) < approval::PENDING_MAX {
         return Ok(());
     }
     let asker = maker.rights.caller().subject.principal();
@@ -210,7 +213,7 @@ fn refuse_flood(
         approval::PENDING_MAX
     );
     let remedy = "wait for the decisions, or delete requests that are not needed";
-    Err(Refusal::new(Kind::Conflict, "TooManyPendingRequests", itself(message), remedy))
+    Err(Error::new(ErrorKind::Conflict, "TooManyPendingRequests", itself(message), remedy))
 }
 
 /// The endpoint's addresses, one per member of what it is bound to, the missing ones allocated.
@@ -218,19 +221,19 @@ fn refuse_flood(
 /// # Errors
 /// The subnet has no free address left; nothing stays allocated.
 pub(in super::super) fn fill(
-    decisions: &Decisions,
+    state: &ControlState,
     allocator: &mut Allocator,
     wanted: &PrivateEndpoint,
 ) -> Result<Vec<EndpointIp>, SubnetFull> {
     let mut addresses = wanted.addresses.clone();
-    let resource = decisions.model.resources.get(&wanted.resource);
+    let resource = state.model.resources.get(&wanted.resource);
     let bound = resource.map(|resource| bound_targets(resource, wanted)).unwrap_or_default();
     for (member, target) in &bound {
         if !addresses.iter().any(|address| target_of(&bound, &address.member) == Some(*target)) {
             addresses.push(EndpointIp { member: (*member).to_owned(), ip: None });
         }
     }
-    let subnets = decisions.model.vnets.get(&wanted.vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
+    let subnets = state.model.vnets.get(&wanted.vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
     // Without a subnet the address stays empty, and validation says which subnet is missing.
     let Some(subnet) = subnets.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&wanted.subnet)) else {
         return Ok(addresses);

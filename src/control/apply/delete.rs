@@ -2,10 +2,10 @@
 
 use super::create::Requester;
 use crate::access::rights::{Right, Verb, assigned_at, place};
-use crate::model::decisions::{DecidedBy, Decisions, Deleted, Item, ItemKind};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::registry::{Kind as _, of_kind};
 use crate::model::sentence::{Mention, Part, itself, sentence};
+use crate::model::state::{ControlState, DecidedBy, Deleted, Item, ItemKind};
 use crate::model::{FormerResource, Key, Model, PrivateEndpoint};
 use crate::snapshot::ConnectionState;
 
@@ -13,12 +13,16 @@ use crate::snapshot::ConnectionState;
 ///
 /// # Errors
 /// The caller may not, or something depends on it; `after` is as it was.
-pub(in super::super) fn delete(after: &mut Decisions, maker: &Requester<'_>, item: &Item) -> Result<Vec<Key>, Refusal> {
+pub(in super::super) fn delete(
+    after: &mut ControlState,
+    maker: &Requester<'_>,
+    item: &Item,
+) -> Result<Vec<Key>, Error> {
     remove(after, maker, item, &|_| true)
 }
 
 /// Removes `item`; what does not stay, because it goes too, holds nothing back.
-fn remove(after: &mut Decisions, maker: &Requester<'_>, item: &Item, stays: Stays<'_>) -> Result<Vec<Key>, Refusal> {
+fn remove(after: &mut ControlState, maker: &Requester<'_>, item: &Item, stays: Stays<'_>) -> Result<Vec<Key>, Error> {
     maker.rights.demand_all(&Right::each(&after.model, item, Verb::Delete))?;
     let mut disconnected = Vec::new();
     if item.kind == ItemKind::ResourceGroup {
@@ -49,7 +53,7 @@ fn remove(after: &mut Decisions, maker: &Requester<'_>, item: &Item, stays: Stay
 /// Whether an object stays where it is.
 type Stays<'a> = &'a dyn Fn(&Key) -> bool;
 
-fn endpoint(after: &mut Decisions, maker: &Requester<'_>, key: &Key) {
+fn endpoint(after: &mut ControlState, maker: &Requester<'_>, key: &Key) {
     let resource = after.model.endpoints.get(key).map(|endpoint| endpoint.resource.clone());
     after.connections.remove(key);
     if after.files.values().any(|file| file.model.endpoints.contains_key(key)) {
@@ -75,7 +79,7 @@ fn bound(model: &Model, resource: &Key) -> Vec<Key> {
 }
 
 /// A private link service with connections stays, as in Azure; a typed resource goes, and its connections with it.
-fn resource(after: &mut Decisions, maker: &Requester<'_>, key: &Key, stays: Stays<'_>) -> Result<Vec<Key>, Refusal> {
+fn resource(after: &mut ControlState, maker: &Requester<'_>, key: &Key, stays: Stays<'_>) -> Result<Vec<Key>, Error> {
     let bound = bound(&after.model, key);
     let former = after.model.resources.get(key).map(FormerResource::of).unwrap_or_default();
     // What its owner removed is a connection no more: it is left to its consumer.
@@ -84,8 +88,8 @@ fn resource(after: &mut Decisions, maker: &Requester<'_>, key: &Key, stays: Stay
     let connected = bound.iter().filter(|endpoint| stays(endpoint) && !removed(endpoint));
     let connected: Vec<Mention> = connected.map(|one| Mention::of(ItemKind::Endpoint, one, one)).collect();
     if former.kind.is_none() && !connected.is_empty() {
-        return Err(Refusal::new(
-            Kind::Invalid,
+        return Err(Error::new(
+            ErrorKind::Invalid,
             "PrivateLinkServiceCannotBeDeletedWithPrivateEndpointConnections",
             sentence!(
                 "{} has connections: {}",
@@ -124,14 +128,14 @@ fn sever_peers(model: &mut Model, key: &Key) {
 }
 
 /// A group goes with all that is in it, whatever of it refers to what else in it, or stays with all of it.
-fn group(after: &mut Decisions, maker: &Requester<'_>, key: &Key) -> Result<Vec<Key>, Refusal> {
+fn group(after: &mut ControlState, maker: &Requester<'_>, key: &Key) -> Result<Vec<Key>, Error> {
     let mut left = after.clone();
     let mut disconnected = Vec::new();
     for item in left.model.in_group(key) {
         maker.rights.demand(&Right::on(&left.model, &item, Verb::Delete)).map_err(|lacking| {
             let within = Mention::item(&item);
             let message = sentence!("resource group {} holds {}, which you may not delete", itself(&key.group), within);
-            Refusal::new(lacking.kind, lacking.code, message, "its owner deletes it first")
+            Error::new(lacking.kind, lacking.code, message, "its owner deletes it first")
         })?;
         disconnected.extend(remove(&mut left, maker, &item, &|other| !other.is_beside(key))?);
     }
@@ -146,10 +150,10 @@ fn group(after: &mut Decisions, maker: &Requester<'_>, key: &Key) -> Result<Vec<
     Ok(disconnected)
 }
 
-fn refuse_used(item: &Item, users: Vec<Mention>) -> Result<(), Refusal> {
+fn refuse_used(item: &Item, users: Vec<Mention>) -> Result<(), Error> {
     if users.is_empty() {
         return Ok(());
     }
     let message = sentence!("{} is in use by {}", Mention::item(item), Part::Users(users));
-    Err(Refusal::new(Kind::Conflict, "InUse", message, "delete or change those first"))
+    Err(Error::new(ErrorKind::Conflict, "InUse", message, "delete or change those first"))
 }

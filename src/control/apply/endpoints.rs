@@ -8,9 +8,9 @@ use crate::access::rights::visibility::sees;
 use crate::access::rights::{Right, Verb};
 use crate::compile::addresses::{Allocator, SubnetFull};
 use crate::model::approval::Action;
-use crate::model::decisions::{DecidedBy, Decisions, Item, ItemKind};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::sentence::itself;
+use crate::model::state::{ControlState, DecidedBy, Item, ItemKind};
 use crate::model::{EndpointIp, Key, Model, PrivateEndpoint, approval};
 use crate::snapshot::ConnectionState;
 
@@ -20,12 +20,12 @@ use crate::snapshot::ConnectionState;
 /// # Errors
 /// The caller lacks a right.
 pub(super) fn merge(
-    after: &mut Decisions,
+    after: &mut ControlState,
     file: &mut Model,
     last: &Model,
     application: &Application<'_>,
     report: &mut Report,
-) -> Result<(), Refusal> {
+) -> Result<(), Error> {
     let wanted = &application.file.endpoints;
     let mut addresses = Allocator::new(&after.model);
     for endpoint in wanted.values() {
@@ -44,7 +44,7 @@ pub(super) fn merge(
             Ok(Done::Created) => report.created.push(item.to_string()),
             Ok(Done::Updated) => report.updated.push(item.to_string()),
             Ok(Done::Nothing) => report.unchanged += 1,
-            Err(refusal) if refusal.kind == Kind::Forbidden => return Err(refusal),
+            Err(refusal) if refusal.kind == ErrorKind::Forbidden => return Err(refusal),
             Err(refusal) => {
                 merging.forget(key);
                 let reason = application.maker.told(merging.after, &refusal);
@@ -64,13 +64,13 @@ pub(super) fn merge(
 
 /// Where a file's decision stands against the live one: of the author's file, and for the daemon's own of every file,
 /// as far as who applies it may see.
-pub(super) fn differences(decisions: &Decisions, application: &Application<'_>) -> Vec<String> {
+pub(super) fn differences(state: &ControlState, application: &Application<'_>) -> Vec<String> {
     let (author, rights) = (application.author, &application.maker.rights);
-    let seen = |key: &Key| sees(rights, &decisions.model, &Item { kind: ItemKind::Endpoint, key: key.clone() });
-    let files = decisions.files.iter().filter(|(of, _)| author == crate::model::decisions::DAEMON || *of == author);
+    let seen = |key: &Key| sees(rights, &state.model, &Item { kind: ItemKind::Endpoint, key: key.clone() });
+    let files = state.files.iter().filter(|(of, _)| author == crate::model::state::DAEMON || *of == author);
     let endpoints = files.flat_map(|(_, file)| &file.model.endpoints);
     let difference = |(key, endpoint): (&Key, &PrivateEndpoint)| {
-        let connection = decisions.connections.get(key)?;
+        let connection = state.connections.get(key)?;
         let decided = first_decision(endpoint)?;
         let stands = decided != connection.state && connection.state != ConnectionState::Disconnected;
         (stands && seen(key)).then(|| {
@@ -92,7 +92,7 @@ enum Done {
 }
 
 struct Merging<'a> {
-    after: &'a mut Decisions,
+    after: &'a mut ControlState,
     file: &'a mut Model,
     last: &'a Model,
     application: &'a Application<'a>,
@@ -101,7 +101,7 @@ struct Merging<'a> {
 }
 
 impl Merging<'_> {
-    fn one(&mut self, item: &Item, wanted: &PrivateEndpoint) -> Result<Done, Refusal> {
+    fn one(&mut self, item: &Item, wanted: &PrivateEndpoint) -> Result<Done, Error> {
         let (key, rights) = (&item.key, &self.application.maker.rights);
         let last = self.last.endpoints.get(key);
         let write = Right::on(&self.after.model, item, Verb::Write);
@@ -171,7 +171,7 @@ impl Merging<'_> {
     }
 
     /// A decision in a file is a command when it is new; it is carried out with the caller's rights.
-    fn decide(&mut self, key: &Key, wanted: &PrivateEndpoint, last: Option<&PrivateEndpoint>) -> Result<bool, Refusal> {
+    fn decide(&mut self, key: &Key, wanted: &PrivateEndpoint, last: Option<&PrivateEndpoint>) -> Result<bool, Error> {
         let Some(connection) = self.after.connections.get(key) else { return Ok(false) };
         let decision = first_decision(wanted);
         let is_new = match last {
@@ -202,8 +202,8 @@ impl Merging<'_> {
     }
 }
 
-fn refused(message: &str, remedy: &str) -> Refusal {
-    Refusal::new(Kind::InvalidTransition, "InvalidTransition", itself(message), itself(remedy))
+fn refused(message: &str, remedy: &str) -> Error {
+    Error::new(ErrorKind::InvalidTransition, "InvalidTransition", itself(message), itself(remedy))
 }
 
 /// A Disconnected endpoint refuses every change, and no file revives it.
@@ -211,11 +211,11 @@ fn refused(message: &str, remedy: &str) -> Refusal {
 /// # Errors
 /// The endpoint `key` is Disconnected.
 pub(in super::super) fn refuse_disconnected(
-    decisions: &Decisions,
+    state: &ControlState,
     key: &Key,
     wanted: &PrivateEndpoint,
-) -> Result<(), Refusal> {
-    let connection = decisions.connections.get(key);
+) -> Result<(), Error> {
+    let connection = state.connections.get(key);
     let disconnected = connection.filter(|connection| connection.state == ConnectionState::Disconnected);
     match disconnected.filter(|_| wanted.status != Some(ConnectionState::Disconnected)) {
         Some(connection) => {
@@ -230,10 +230,7 @@ pub(in super::super) fn refuse_disconnected(
 ///
 /// # Errors
 /// `wanted` names one that `live` does not have.
-pub(in super::super) fn refuse_other_addresses(
-    live: &PrivateEndpoint,
-    wanted: &PrivateEndpoint,
-) -> Result<(), Refusal> {
+pub(in super::super) fn refuse_other_addresses(live: &PrivateEndpoint, wanted: &PrivateEndpoint) -> Result<(), Error> {
     let has = |ip| live.addresses.iter().any(|address| address.ip == Some(ip));
     match wanted.addresses.iter().filter_map(|address| address.ip).find(|ip| !has(*ip)) {
         Some(ip) => Err(refused(&format!("it cannot get the address {ip}"), "delete the endpoint and create it anew")),
@@ -245,7 +242,7 @@ pub(in super::super) fn refuse_other_addresses(
 ///
 /// # Errors
 /// Names every property that would change.
-pub(in super::super) fn refuse_fixed(live: &PrivateEndpoint, wanted: &PrivateEndpoint) -> Result<(), Refusal> {
+pub(in super::super) fn refuse_fixed(live: &PrivateEndpoint, wanted: &PrivateEndpoint) -> Result<(), Error> {
     let moved = |address: &EndpointIp| {
         let same = |other: &&EndpointIp| other.member.eq_ignore_ascii_case(&address.member);
         // Where there is one address on both sides it is meant, whatever its member is called.

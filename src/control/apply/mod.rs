@@ -22,10 +22,10 @@ use super::index::Index;
 use super::report::{Report, Skipped};
 use crate::access::rights::visibility::sees;
 use crate::access::rights::{Right, Verb, assigned_at, refuse_other_type, vanished};
-use crate::model::decisions::ChangeExtent;
-use crate::model::decisions::{Decisions, Item, ItemKind};
-use crate::model::refusal::Refusal;
+use crate::model::error::Error;
 use crate::model::registry::{self, Kind as _, each_kind};
+use crate::model::state::ChangeExtent;
+use crate::model::state::{ControlState, Item, ItemKind};
 use crate::model::{AttachmentSpec, HostConfig, Key, Map, Model, Pinned, ResourceGroup};
 
 pub use create::Requester;
@@ -67,7 +67,7 @@ impl<'a> Application<'a> {
 ///
 /// # Errors
 /// The caller lacks a right; nothing of the file is applied.
-pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decisions, Report), Refusal> {
+pub fn merge(before: &ControlState, application: &Application<'_>) -> Result<(ControlState, Report), Error> {
     let mut after = before.clone();
     let mut report = Report::default();
     let author = application.author.to_owned();
@@ -78,14 +78,14 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
     let (file, skipped) = super::tokens::resolve(application.file, before);
     let (file, rights) = (&file, &application.maker.rights);
     report.skipped.extend(skipped);
-    let mut applied = crate::model::decisions::Applied { model: file.clone(), ..Default::default() };
+    let mut applied = crate::model::state::Applied { model: file.clone(), ..Default::default() };
     let mut items = Items { application, report: &mut report, after: &mut after, applied: &mut applied.model };
     each_kind!(K => if K::KIND != ItemKind::Endpoint {
         items.merge::<K>(&last.model, file)?;
     });
     keep_accepted(&before.model, &mut after.model);
     // Which regions a type is in is a matter of the installation.
-    if application.author == crate::model::decisions::DAEMON {
+    if application.author == crate::model::state::DAEMON {
         after.model.resource_types = file.resource_types.clone();
     }
     endpoints::merge(&mut after, &mut applied.model, &last.model, application, &mut report)?;
@@ -104,7 +104,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         }
         match delete(&mut after, &application.maker, &item) {
             Ok(_) => report.pruned.push(item.to_string()),
-            Err(refusal) if refusal.kind == crate::model::refusal::Kind::Forbidden => return Err(refusal),
+            Err(refusal) if refusal.kind == crate::model::error::ErrorKind::Forbidden => return Err(refusal),
             Err(refusal) => {
                 after.files.get_mut(&author).into_iter().for_each(|applied| applied.left.insert_mut(item.clone()));
                 let reason = application.maker.told(&after, &refusal);
@@ -117,7 +117,7 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
         report.pruned.push(format!("assignment {given}"));
     }
     report.differences.extend(differences(&after, application));
-    if application.author != crate::model::decisions::DAEMON {
+    if application.author != crate::model::state::DAEMON {
         // Before anything of it is validated: what that says may be about what the caller must not see.
         application.maker.rights.demand_change(&before.model, &after.model, &ChangeExtent::Whole)?;
     }
@@ -125,9 +125,9 @@ pub fn merge(before: &Decisions, application: &Application<'_>) -> Result<(Decis
 }
 
 /// What an author's file named before, does not name any more, and is in force.
-fn left(decisions: &Decisions, last: &crate::model::decisions::Applied, file: &Model) -> Vec<Item> {
+fn left(state: &ControlState, last: &crate::model::state::Applied, file: &Model) -> Vec<Item> {
     let mut left: Vec<Item> = last.model.items().chain(last.left.iter().cloned()).collect();
-    left.retain(|item| decisions.model.has(item) && !file.has(item));
+    left.retain(|item| state.model.has(item) && !file.has(item));
     left.sort_unstable();
     left.dedup();
     left
@@ -136,13 +136,13 @@ fn left(decisions: &Decisions, last: &crate::model::decisions::Applied, file: &M
 struct Items<'a> {
     application: &'a Application<'a>,
     report: &'a mut Report,
-    after: &'a mut Decisions,
+    after: &'a mut ControlState,
     /// What the file is remembered as.
     applied: &'a mut Model,
 }
 
 impl Items<'_> {
-    fn merge<K: registry::Kind>(&mut self, last: &Model, file: &Model) -> Result<(), Refusal> {
+    fn merge<K: registry::Kind>(&mut self, last: &Model, file: &Model) -> Result<(), Error> {
         for (key, wanted) in K::map(file) {
             let item = Item { kind: K::KIND, key: key.clone() };
             let skipped = self.application.skipped.get(&item).cloned().or_else(|| self.other_type(&item));
@@ -190,7 +190,7 @@ impl Items<'_> {
     /// Why `item` of the daemon's own file is left out: it would make a live resource something else. The file must
     /// not be stopped by that; any other author is refused.
     fn other_type(&self, item: &Item) -> Option<String> {
-        let own = self.application.author == crate::model::decisions::DAEMON && item.kind == ItemKind::Resource;
+        let own = self.application.author == crate::model::state::DAEMON && item.kind == ItemKind::Resource;
         let of = |model: &'_ Model| model.resources.share(&item.key);
         let (live, wanted) = (of(&self.after.model), of(self.application.file));
         let refusal = refuse_other_type(&item.key, live.as_deref(), wanted.as_deref()).err();

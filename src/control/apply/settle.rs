@@ -2,9 +2,9 @@
 //! or from its only server. Both are part of the durable model, so that they stay as they are until asked to change.
 
 use crate::compile::addresses::{Allocator, SubnetFull};
-use crate::model::decisions::{Item, ItemKind};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::sentence::{Mention, itself, sentence};
+use crate::model::state::{Item, ItemKind};
 use crate::model::{FrontendRef, Key, LinkResource, Model, NatConfig, TargetSpec, Vnet};
 
 /// `wanted` as it would stand in `model` under `key`.
@@ -16,7 +16,7 @@ pub(in super::super) fn settled(
     addresses: &mut Allocator,
     key: &Key,
     wanted: &LinkResource,
-) -> Result<LinkResource, Refusal> {
+) -> Result<LinkResource, Error> {
     let mut settled = wanted.clone();
     if !wanted.nat_configs.is_empty() {
         settled.nat = nat(model, addresses, model.resources.get(key), wanted)?;
@@ -31,7 +31,7 @@ pub(in super::super) fn settled(
 ///
 /// # Errors
 /// The load balancer has no longer what a resource refers to.
-pub(in super::super) fn follow(model: &mut Model, changed: &Key) -> Result<Vec<Item>, Refusal> {
+pub(in super::super) fn follow(model: &mut Model, changed: &Key) -> Result<Vec<Item>, Error> {
     let behind = |resource: &LinkResource| resource.frontends.iter().any(|frontend| frontend.balancer == *changed);
     let keys: Vec<Key> = model.resources.iter().filter(|(_, r)| behind(r)).map(|(key, _)| key.clone()).collect();
     let mut moved = Vec::new();
@@ -78,13 +78,13 @@ pub(in super::super) fn sever_taken_back(before: &Model, after: &mut Model) {
 }
 
 /// `None`: the targets were named outright.
-fn targets(model: &Model, wanted: &LinkResource) -> Result<Option<Vec<TargetSpec>>, Refusal> {
+fn targets(model: &Model, wanted: &LinkResource) -> Result<Option<Vec<TargetSpec>>, Error> {
     match (wanted.destination, wanted.frontends.as_slice()) {
         (None, []) => Ok(None),
         (Some(server), []) => Ok(Some(vec![TargetSpec::direct(server)])),
         (None, [one]) => Ok(Some(vec![behind(model, one)?])),
-        (_, several) => Err(Refusal::new(
-            Kind::Invalid,
+        (_, several) => Err(Error::new(
+            ErrorKind::Invalid,
             "InvalidLoadBalancerFrontend",
             sentence!("a private link service has one frontend or one destination, this one {}", several.len()),
             "name one frontend IP configuration, or `destinationIPAddress` alone",
@@ -92,16 +92,16 @@ fn targets(model: &Model, wanted: &LinkResource) -> Result<Option<Vec<TargetSpec
     }
 }
 
-fn behind(model: &Model, frontend: &FrontendRef) -> Result<TargetSpec, Refusal> {
+fn behind(model: &Model, frontend: &FrontendRef) -> Result<TargetSpec, Error> {
     let FrontendRef { balancer, frontend } = frontend;
     let found = model.load_balancers.get(balancer).ok_or_else(|| {
         let message = itself(format!("there is no load balancer {balancer}"));
-        Refusal::new(Kind::Invalid, "InvalidResourceReference", message, "create it first")
+        Error::new(ErrorKind::Invalid, "InvalidResourceReference", message, "create it first")
     })?;
     found.target(frontend).map_err(|why| {
         let message = Mention::of(ItemKind::LoadBalancer, balancer, format_args!("load balancer {balancer} {why}"));
         let remedy = "give the frontend rules with one backend pool, or change the services behind it first";
-        Refusal::new(Kind::Invalid, "InvalidLoadBalancerFrontend", message, remedy)
+        Error::new(ErrorKind::Invalid, "InvalidLoadBalancerFrontend", message, remedy)
     })
 }
 
@@ -111,10 +111,10 @@ fn nat(
     addresses: &mut Allocator,
     before: Option<&LinkResource>,
     wanted: &LinkResource,
-) -> Result<Vec<std::net::IpAddr>, Refusal> {
+) -> Result<Vec<std::net::IpAddr>, Error> {
     let absent = |what: String| {
         let remedy = "name a subnet of the provider's VNet in every IP configuration";
-        Refusal::new(Kind::Invalid, "InvalidResourceReference", itself(format!("there is no {what}")), remedy)
+        Error::new(ErrorKind::Invalid, "InvalidResourceReference", itself(format!("there is no {what}")), remedy)
     };
     let vnet = wanted.vnet.as_ref().ok_or_else(|| absent("VNet named".into()))?;
     let network = model.vnets.get(vnet).ok_or_else(|| absent(format!("VNet {vnet}")))?;
@@ -146,7 +146,7 @@ fn nat(
                 ip
             }
             None => addresses.allocate(vnet, &subnet).map_err(|full| {
-                Refusal::new(Kind::Invalid, "SubnetIsFull", itself(full.to_string()), SubnetFull::REMEDY)
+                Error::new(ErrorKind::Invalid, "SubnetIsFull", itself(full.to_string()), SubnetFull::REMEDY)
             })?,
         };
         given.push(ip);
@@ -169,7 +169,7 @@ mod tests {
         LinkResource { nat: vec![], nat_configs: configs, targets: vec![], ..resource("core", "10.20.99.9", vec![]) }
     }
 
-    fn settle(model: &Model, name: &str, wanted: &LinkResource) -> Result<LinkResource, Refusal> {
+    fn settle(model: &Model, name: &str, wanted: &LinkResource) -> Result<LinkResource, Error> {
         settled(model, &mut Allocator::new(model), &key(name), wanted)
     }
 

@@ -1,26 +1,26 @@
 use super::*;
 use crate::access::rights::Rights;
-use crate::model::decisions::{Connection, DecidedBy, Deleted};
+use crate::model::state::{Connection, DecidedBy, Deleted};
 use crate::model::{EndpointIp, PrivateEndpoint};
 use crate::snapshot::ConnectionState::{self, Approved, Disconnected, Pending, Rejected};
 use crate::testing::{access, endpoint, host, ip, key, model, noon, resource, root, subnet, target, vnet};
 
-fn apply(before: &Decisions, file: &Model) -> (Decisions, Report) {
+fn apply(before: &ControlState, file: &Model) -> (ControlState, Report) {
     applied_by(before, file, false)
 }
 
-fn prune(before: &Decisions, file: &Model) -> (Decisions, Report) {
+fn prune(before: &ControlState, file: &Model) -> (ControlState, Report) {
     applied_by(before, file, true)
 }
 
-fn applied_by(before: &Decisions, file: &Model, prune: bool) -> (Decisions, Report) {
+fn applied_by(before: &ControlState, file: &Model, prune: bool) -> (ControlState, Report) {
     let (root, access) = (root(), access());
     let maker = Requester { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
     merge(before, &Application::of(file, "daemon", prune, maker)).unwrap()
 }
 
-fn applied(file: &Model) -> Decisions {
-    apply(&Decisions::default(), file).0
+fn applied(file: &Model) -> ControlState {
+    apply(&ControlState::default(), file).0
 }
 
 fn orders(file: &mut Model) -> &mut PrivateEndpoint {
@@ -34,15 +34,15 @@ fn with(change: impl Fn(&mut PrivateEndpoint)) -> Model {
     file
 }
 
-fn state(decisions: &Decisions) -> ConnectionState {
-    decisions.connections[&key("orders")].state
+fn state(control_state: &ControlState) -> ConnectionState {
+    control_state.connections[&key("orders")].state
 }
 
 /// `decisions` after somebody decided live.
-fn decided(mut decisions: Decisions, state: ConnectionState) -> Decisions {
-    let connection = decisions.connections.get_mut(&key("orders")).unwrap();
+fn decided(mut control_state: ControlState, state: ConnectionState) -> ControlState {
+    let connection = control_state.connections.get_mut(&key("orders")).unwrap();
     *connection = Connection { state, decided_by: DecidedBy::Live(root().actor()), ..connection.clone() };
-    decisions
+    control_state
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn addresses_are_allocated_once_and_spare_those_the_file_names() {
     let mut file = with(|endpoint| endpoint.addresses = vec![]);
     file.endpoints.insert(key("zebra"), endpoint("spoke", Some("10.1.9.4"), "orders-db"));
     let before = applied(&file);
-    let address = |decisions: &Decisions| decisions.model.endpoints[&key("orders")].addresses[0].ip;
+    let address = |control_state: &ControlState| control_state.model.endpoints[&key("orders")].addresses[0].ip;
     assert_eq!(address(&before), Some(ip("10.1.9.5")), "10.1.9.4 is named by an entry that comes later");
     file.endpoints.remove(&key("zebra"));
     let (after, _) = prune(&before, &file);
@@ -236,7 +236,7 @@ fn a_full_subnet_skips_the_endpoint_and_applies_the_rest() {
     let mut file = model();
     file.vnets.insert(key("tiny"), vnet("10.9.0.0/16", vec![subnet("endpoints", "10.9.0.0/30")]));
     file.endpoints.insert(key("homeless"), endpoint("tiny", None, "orders-db"));
-    let (after, report) = apply(&Decisions::default(), &file);
+    let (after, report) = apply(&ControlState::default(), &file);
     assert!(report.skipped[0].reason.contains("no free address"), "{report}");
     assert!(
         after.model.endpoints.contains_key(&key("orders")) && !after.model.endpoints.contains_key(&key("homeless"))

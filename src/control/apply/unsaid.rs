@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::decisions::{Connection, Decisions, Item, ItemKind};
 use crate::model::registry::{Kind as _, each_kind};
+use crate::model::state::{Connection, ControlState, Item, ItemKind};
 use crate::model::{Model, PrivateEndpoint};
 
 impl PrivateEndpoint {
@@ -20,7 +20,7 @@ impl PrivateEndpoint {
 }
 
 /// What of a file that says `said` is not in force as it says.
-pub fn differing(live: &Decisions, said: &Model) -> BTreeSet<Item> {
+pub fn differing(live: &ControlState, said: &Model) -> BTreeSet<Item> {
     let mut others = BTreeSet::new();
     each_kind!(K => for (key, one) in K::map(said) {
         let same = K::map(&live.model).get(key).is_some_and(|now| one.adopt(now) == *now);

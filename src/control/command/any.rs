@@ -1,6 +1,6 @@
 //! Commands of whatever type, for tests that give several.
 
-use super::{Command, LinkResource, Map, Outcome, Planning, PreparedChange, Refusal, Vanishing};
+use super::{Command, Error, LinkResource, Map, Outcome, Planning, PreparedChange, Vanishing};
 use crate::control::report::Report;
 use crate::model::Item;
 use crate::model::sentence::Sees;
@@ -14,7 +14,7 @@ pub(crate) struct AnyCommand(Box<dyn Erased>);
 pub(crate) struct AnyOutcome(Box<dyn Outcome>);
 
 trait Erased: std::fmt::Debug + Send + Sync {
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<AnyOutcome>, Refusal>;
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<AnyOutcome>, Error>;
     fn only_asks(&self) -> bool;
     fn only_revokes(&self) -> bool;
     fn is_own_file(&self) -> bool;
@@ -24,7 +24,7 @@ trait Erased: std::fmt::Debug + Send + Sync {
 }
 
 impl<C: Command<Output: 'static> + Clone + Sync + 'static> Erased for C {
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<AnyOutcome>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<AnyOutcome>, Error> {
         Command::prepare(self, planning).map(|change| change.map(|outcome| AnyOutcome(Box::new(outcome))))
     }
 
@@ -67,7 +67,7 @@ impl Clone for AnyCommand {
 impl Command for AnyCommand {
     type Output = AnyOutcome;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<AnyOutcome>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<AnyOutcome>, Error> {
         self.0.prepare(planning)
     }
 

@@ -4,9 +4,9 @@ use crate::access::rights::Right;
 use crate::control::apply::{Application, Requester, needs_restart};
 use crate::control::command::{Command, Vanishing};
 use crate::control::report::Report;
-use crate::control::writer::{Before, Fitted, Planning, PreparedChange, Wanted, access};
-use crate::model::decisions::{ChangeExtent, DAEMON};
-use crate::model::refusal::Refusal;
+use crate::control::writer::{Before, Fitted, Planning, PreparedChange, ProposedState, access};
+use crate::model::error::Error;
+use crate::model::state::{ChangeExtent, DAEMON};
 use crate::model::{HostConfig, LinkResource, Map, Model, actions};
 
 /// A file speaks (start, SIGHUP, `apply`): a command only where it differs from its author's last version.
@@ -27,7 +27,7 @@ pub struct ApplyFile {
 impl Command for ApplyFile {
     type Output = Report;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Report>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Report>, Error> {
         // The daemon's own file is exempt from rights, never from limits; whoever has it read needs one right.
         let own_file = self.author == DAEMON;
         if own_file {
@@ -43,9 +43,9 @@ impl Command for ApplyFile {
             index: Some(&planning.in_force.index),
             ..Application::of(&self.model, &self.author, self.prune, maker)
         };
-        let before = &planning.in_force.decisions;
-        let known = Before { decisions: before, host: &in_force.host, standing: Some(&in_force.standing) };
-        let Fitted { decisions: after, mut report, standing } = known.fit(planning.setup, application)?;
+        let before = &planning.in_force.state;
+        let known = Before { state: before, host: &in_force.host, standing: Some(&in_force.standing) };
+        let Fitted { state: after, mut report, standing } = known.fit(planning.setup, application)?;
         report.needs_restart = self.host.iter().flat_map(|host| needs_restart(&in_force.host, host)).collect();
         report.dry_run = self.dry_run;
         if self.dry_run {
@@ -59,7 +59,7 @@ impl Command for ApplyFile {
         let mut plan = if after != **before || in_force.host != planning.in_force.host {
             let standing = Some(standing);
             let wanted =
-                Wanted { after, extent: ChangeExtent::Whole, addresses: None, standing, asks_rights: !own_file };
+                ProposedState { after, extent: ChangeExtent::Whole, addresses: None, standing, asks_rights: !own_file };
             Planning { in_force: &in_force, ..*planning }.change(report, wanted, records)?
         } else {
             PreparedChange::nothing(report)

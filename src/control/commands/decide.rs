@@ -4,17 +4,17 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::access::rights::{Right, Verb};
-use crate::control::command::{Command, MOVED};
+use crate::control::codec::Record;
+use crate::control::command::{Command, PRECONDITION_FAILED};
 use crate::control::difference::of_connection;
 use crate::control::outcome::{Decided, DecidedAll};
-use crate::control::state::Record;
 use crate::control::views::{at, decision_of};
-use crate::control::writer::{Planning, PreparedChange, Wanted};
+use crate::control::writer::{Planning, PreparedChange, ProposedState};
 use crate::model::approval::{self, Action};
-use crate::model::decisions::{ChangeExtent, Connection, DecidedBy, Decisions, Item};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::references::{check_bound, unknown};
-use crate::model::refusal::{Kind, Refusal};
 use crate::model::sentence::itself;
+use crate::model::state::{ChangeExtent, Connection, ControlState, DecidedBy, Item};
 use crate::model::{ItemKind, Key, PrivateEndpoint, text, to_hex};
 use crate::snapshot::ConnectionState;
 
@@ -113,9 +113,9 @@ impl DecideAll {
 impl Command for Decide {
     type Output = Decided;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Decided>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Decided>, Error> {
         let Self(action, decision) = self;
-        let now = &planning.in_force.decisions;
+        let now = &planning.in_force.state;
         let model = &now.model;
         let key = planning.find(ItemKind::Endpoint, &decision.endpoint, &model.endpoints)?;
         let found = model.endpoints.get(&key).zip(now.connections.get(&key));
@@ -132,11 +132,17 @@ impl Command for Decide {
         if !step.decided.changed {
             return Ok(PreparedChange::nothing(step.decided));
         }
-        let mut after = Decisions::clone(now);
+        let mut after = ControlState::clone(now);
         after.connections.insert(key.clone(), step.connection);
         planning.change(
             step.decided,
-            Wanted { after, extent: ChangeExtent::Endpoint(key), addresses: None, standing: None, asks_rights: true },
+            ProposedState {
+                after,
+                extent: ChangeExtent::Endpoint(key),
+                addresses: None,
+                standing: None,
+                asks_rights: true,
+            },
             vec![step.record],
         )
     }
@@ -149,9 +155,9 @@ impl Command for Decide {
 impl Command for DecideAll {
     type Output = DecidedAll;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<DecidedAll>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<DecidedAll>, Error> {
         let Self(action, chosen) = self;
-        let now = &planning.in_force.decisions;
+        let now = &planning.in_force.state;
         let model = &now.model;
         let resource = planning.find(ItemKind::Resource, &chosen.resource, &model.resources)?;
         let rights = planning.rights();
@@ -186,9 +192,9 @@ impl Command for DecideAll {
         if chosen.listed.as_ref().is_some_and(|seen| *seen != listed) {
             let message = itself(format!("the connections of {resource} are not as they were listed"));
             let remedy = "list them again, and decide anew";
-            return Err(Refusal::new(Kind::Conflict, MOVED, message, remedy));
+            return Err(Error::new(ErrorKind::Conflict, PRECONDITION_FAILED, message, remedy));
         }
-        let mut after = Decisions::clone(now);
+        let mut after = ControlState::clone(now);
         let (mut all, mut records) = (DecidedAll { listed, ..DecidedAll::default() }, Vec::new());
         let only = if let [(key, _)] = steps.as_slice() { Some(key.clone()) } else { None };
         for (key, step) in steps {
@@ -230,7 +236,7 @@ struct Step {
 }
 
 /// When an approval that is given now ends, to the second; nothing else does.
-fn end(planning: &Planning<'_>, action: Action, until: Option<Until>) -> Result<Option<Timestamp>, Refusal> {
+fn end(planning: &Planning<'_>, action: Action, until: Option<Until>) -> Result<Option<Timestamp>, Error> {
     let now = planning.now();
     let end = match until.filter(|_| action == Action::Approve) {
         None => return Ok(None),
@@ -243,7 +249,7 @@ fn end(planning: &Planning<'_>, action: Action, until: Option<Until>) -> Result<
     });
     whole.map(Some).ok_or_else(|| {
         let message = "an approval cannot end then: its end is not in the future, or too far in it";
-        Refusal::new(Kind::Invalid, "InvalidLifetime", message, "choose a time such as `--for 8h`")
+        Error::new(ErrorKind::Invalid, "InvalidLifetime", message, "choose a time such as `--for 8h`")
     })
 }
 
@@ -254,7 +260,7 @@ fn step(
     key: &Key,
     endpoint: &PrivateEndpoint,
     before: &Connection,
-) -> Result<Step, Refusal> {
+) -> Result<Step, Error> {
     let Judgement { action, reason, ends_at } = judgement;
     let from = before.state;
     let to = approval::next(from, action).map_err(|_| terminal(key, before, action))?;
@@ -283,7 +289,7 @@ fn step(
 }
 
 /// Names what is about to be decided: another one as soon as a connection of it is another.
-fn listing(steps: &[(Key, Step)], now: &Decisions) -> String {
+fn listing(steps: &[(Key, Step)], now: &ControlState) -> String {
     let digest = steps.iter().fold(Sha256::new(), |digest, (key, step)| {
         let ends_at = now.connections.get(key).and_then(|before| before.ends_at);
         let line = format!("{} {} {} {ends_at:?}\n", key.folded(), step.connection.link, step.decided.from);
@@ -293,16 +299,16 @@ fn listing(steps: &[(Key, Step)], now: &Decisions) -> String {
 }
 
 /// Somebody else was faster than the caller.
-fn decided_meanwhile(key: &Key, connection: &Connection) -> Refusal {
+fn decided_meanwhile(key: &Key, connection: &Connection) -> Error {
     let message = itself(format!("{key} is not as it was seen: it is {} now", decision_of(connection)));
     let remedy = itself(format!("look at it, and decide anew: `privlink connection show {key}`"));
-    Refusal::new(Kind::Conflict, MOVED, message, remedy)
+    Error::new(ErrorKind::Conflict, PRECONDITION_FAILED, message, remedy)
 }
 
-fn terminal(key: &Key, connection: &Connection, action: Action) -> Refusal {
+fn terminal(key: &Key, connection: &Connection, action: Action) -> Error {
     let (verb, decision) = (action.verb(), decision_of(connection));
-    Refusal::new(
-        Kind::InvalidTransition,
+    Error::new(
+        ErrorKind::InvalidTransition,
         "InvalidTransition",
         itself(format!("cannot {verb} {key}: it is {decision}, for good")),
         itself(format!("its consumer can only delete it: `privlink endpoint delete {key}`")),

@@ -6,12 +6,12 @@ use crate::access::rights::{Right, Verb};
 use crate::control::apply::delete;
 use crate::control::command::{Command, Vanishing};
 use crate::control::outcome::Deletion;
-use crate::control::writer::{Planning, PreparedChange, Wanted};
-use crate::model::decisions::{ChangeExtent, DAEMON, Decisions, Item};
+use crate::control::writer::{Planning, PreparedChange, ProposedState};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::references::resolve;
-use crate::model::refusal::{Kind, Refusal};
 use crate::model::registry::{Kind as _, of_kind};
 use crate::model::sentence::{Mention, sentence};
+use crate::model::state::{ChangeExtent, ControlState, DAEMON, Item};
 use crate::model::{ItemKind, Key, RoleName};
 
 /// Deletes an object; an endpoint in any state.
@@ -26,10 +26,10 @@ pub struct Delete {
 impl Command for Delete {
     type Output = Deletion;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Deletion>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Deletion>, Error> {
         let (kind, reference) = (self.kind, self.reference.as_str());
         refuse_built_in(planning, kind, reference)?;
-        let before = &planning.in_force.decisions;
+        let before = &planning.in_force.state;
         let model = &before.model;
         let found = if kind == ItemKind::Role {
             // What roles there are is no secret.
@@ -43,7 +43,7 @@ impl Command for Delete {
             Ok(key) => Item { kind, key },
             Err(unknown) => return delete_again(planning, reference, unknown),
         };
-        let mut after = Decisions::clone(before);
+        let mut after = ControlState::clone(before);
         let disconnected = delete(&mut after, &planning.maker(), &item)?;
         refuse_attached(planning, &item)?;
         if kind == ItemKind::ResourceGroup {
@@ -67,7 +67,11 @@ impl Command for Delete {
             planning.rights().demand_all(&needed)?;
             return planning.keep(outcome, after, records);
         }
-        planning.change(outcome, Wanted { after, extent, addresses: None, standing: None, asks_rights: true }, records)
+        planning.change(
+            outcome,
+            ProposedState { after, extent, addresses: None, standing: None, asks_rights: true },
+            records,
+        )
     }
 
     fn only_revokes(&self) -> bool {
@@ -86,7 +90,7 @@ impl Command for Delete {
 }
 
 /// What comes with the system stays.
-fn refuse_built_in(planning: &Planning<'_>, kind: ItemKind, reference: &str) -> Result<(), Refusal> {
+fn refuse_built_in(planning: &Planning<'_>, kind: ItemKind, reference: &str) -> Result<(), Error> {
     let (rights, access) = (planning.rights(), &planning.in_force.access);
     if kind == ItemKind::Role
         && let Ok(name) = reference.parse::<RoleName>()
@@ -94,7 +98,7 @@ fn refuse_built_in(planning: &Planning<'_>, kind: ItemKind, reference: &str) -> 
         access.may_change_role(&name)?;
         // Who has it is told only to those who may delete it.
         let item = Item { kind, key: Key::global(name.to_string()) };
-        rights.demand_all(&Right::each(&planning.in_force.decisions.model, &item, Verb::Delete))?;
+        rights.demand_all(&Right::each(&planning.in_force.state.model, &item, Verb::Delete))?;
         access.may_remove_role(&name)?;
     }
     if kind == ItemKind::Assignment {
@@ -107,25 +111,21 @@ fn refuse_built_in(planning: &Planning<'_>, kind: ItemKind, reference: &str) -> 
 }
 
 /// A VNet that this host is attached to stays as long as the daemon's file names it.
-fn refuse_attached(planning: &Planning<'_>, item: &Item) -> Result<(), Refusal> {
-    let file = planning.in_force.decisions.files.get(&DAEMON.to_owned());
+fn refuse_attached(planning: &Planning<'_>, item: &Item) -> Result<(), Error> {
+    let file = planning.in_force.state.files.get(&DAEMON.to_owned());
     let named = |key: &Key| file.is_some_and(|file| file.model.vnets.contains_key(key));
     let attached = |key: &Key| planning.setup.host.attachments.iter().any(|attachment| attachment.vnet == *key);
     if item.kind == ItemKind::Vnet && attached(&item.key) && named(&item.key) {
         let message = sentence!("{} is attached to this host", Mention::item(item));
         let remedy = "remove its [[attachment]] from the daemon's file, and restart the daemon";
-        return Err(Refusal::new(Kind::Conflict, "InUse", message, remedy));
+        return Err(Error::new(ErrorKind::Conflict, "InUse", message, remedy));
     }
     Ok(())
 }
 
 /// A deletion that is in force and could not be made durable is retried by the same command.
-fn delete_again(
-    planning: &Planning<'_>,
-    reference: &str,
-    unknown: Refusal,
-) -> Result<PreparedChange<Deletion>, Refusal> {
-    let (now, deleting) = (&planning.in_force.decisions, &planning.in_force.deleting);
+fn delete_again(planning: &Planning<'_>, reference: &str, unknown: Error) -> Result<PreparedChange<Deletion>, Error> {
+    let (now, deleting) = (&planning.in_force.state, &planning.in_force.deleting);
     let Ok(key) = resolve("endpoint", reference, deleting).cloned() else { return Err(unknown) };
     let Some(item) = deleting.get(&key).cloned() else { return Err(unknown) };
     if !planning.rights().hold(&Right::on(&now.model, &item, Verb::Delete)) {

@@ -6,14 +6,14 @@ use crate::control::apply::{
     Requests, create, follow, keep_accepted, refuse_disconnected, refuse_fixed, refuse_other_addresses, settled,
     sever_taken_back, spelled,
 };
+use crate::control::codec::Record;
 use crate::control::command::Command;
 use crate::control::outcome::Changed;
-use crate::control::state::Record;
-use crate::control::writer::{Planning, PreparedChange, Wanted};
-use crate::model::decisions::{ChangeExtent, Decisions, Item};
-use crate::model::refusal::{Kind, Refusal};
+use crate::control::writer::{Planning, PreparedChange, ProposedState};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::registry::{self, Kind as _, each_kind};
 use crate::model::sentence::itself;
+use crate::model::state::{ChangeExtent, ControlState, Item};
 use crate::model::{ItemKind, Key, LinkResource, Map, Model, PrivateEndpoint};
 
 /// Makes or changes every object that `items` names, all or none.
@@ -28,17 +28,17 @@ pub struct Put {
 impl Command for Put {
     type Output = Changed;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Changed>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Changed>, Error> {
         let Self { items, create_only } = self;
         let create_only = *create_only;
-        let now = &planning.in_force.decisions;
-        let mut after = Decisions::clone(now);
+        let now = &planning.in_force.state;
+        let mut after = ControlState::clone(now);
         let mut addresses = planning.in_force.addresses.clone();
         let mut changed = Changed::default();
         let rights = planning.rights();
         let mut put = Changes { after: &mut after, changed: &mut changed, rights: &rights, create_only };
         // Before it shows which tokens there are.
-        rights.demand_tokens(&planning.in_force.decisions.model.assignments, &items.assignments)?;
+        rights.demand_tokens(&planning.in_force.state.model.assignments, &items.assignments)?;
         each_kind!(K => if !matches!(K::KIND, ItemKind::Resource | ItemKind::Endpoint) {
             put.all(K::map(items))?;
         });
@@ -78,7 +78,7 @@ impl Command for Put {
         }
         planning.change(
             outcome,
-            Wanted { after, extent, addresses: Some(addresses), standing: None, asks_rights: true },
+            ProposedState { after, extent, addresses: Some(addresses), standing: None, asks_rights: true },
             records,
         )
     }
@@ -90,14 +90,14 @@ impl Command for Put {
 
 /// The objects of one kind that are put.
 struct Changes<'a> {
-    after: &'a mut Decisions,
+    after: &'a mut ControlState,
     changed: &'a mut Changed,
     rights: &'a Rights<'a>,
     create_only: bool,
 }
 
 impl Changes<'_> {
-    fn all<K: registry::Kind>(&mut self, items: &Map<K>) -> Result<(), Refusal> {
+    fn all<K: registry::Kind>(&mut self, items: &Map<K>) -> Result<(), Error> {
         for (key, wanted) in items {
             let item = Item { kind: K::KIND, key: key.clone() };
             let mut typed = Model::default();
@@ -125,7 +125,7 @@ impl Changes<'_> {
         requests: &mut Requests<'_>,
         key: &Key,
         wanted: &PrivateEndpoint,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Error> {
         let Self { after, changed, rights, create_only } = self;
         let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
         rights.demand(&Right::on(&after.model, &item, Verb::Write))?;
@@ -136,7 +136,7 @@ impl Changes<'_> {
                 if addresses.is_taken(&wanted.vnet, ip) {
                     let message = itself(format!("{ip} is in use in VNet {}", wanted.vnet));
                     let remedy = "choose another address, or leave it out";
-                    return Err(Refusal::new(Kind::Conflict, "PrivateIPAddressInUse", message, remedy));
+                    return Err(Error::new(ErrorKind::Conflict, "PrivateIPAddressInUse", message, remedy));
                 }
             }
             create(after, addresses, requests, &planning.maker(), key, wanted)?;
@@ -166,6 +166,11 @@ impl Changes<'_> {
     }
 }
 
-fn exists(item: &Item) -> Refusal {
-    Refusal::new(Kind::Conflict, "AlreadyExists", itself(format!("{item} exists")), "choose another name, or change it")
+fn exists(item: &Item) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        "AlreadyExists",
+        itself(format!("{item} exists")),
+        "choose another name, or change it",
+    )
 }

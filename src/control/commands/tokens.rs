@@ -3,15 +3,15 @@
 use jiff::SignedDuration;
 
 use crate::access::rights::Right;
+use crate::control::codec::Record;
 use crate::control::command::Command;
 use crate::control::difference::{of_item, of_token};
 use crate::control::outcome::{Revoked, TokenCreated};
-use crate::control::state::Record;
 use crate::control::tokens::{forget, is_to};
 use crate::control::writer::{Planning, PreparedChange};
-use crate::model::decisions::{Decisions, Item};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::sentence::itself;
+use crate::model::state::{ControlState, Item};
 use crate::model::token::{Token, mint};
 use crate::model::{ItemKind, RoleAssignment, TokenName, actions};
 
@@ -45,20 +45,20 @@ pub struct RevokeToken {
 impl Command for CreateToken {
     type Output = TokenCreated;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<TokenCreated>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<TokenCreated>, Error> {
         let Self { name, lifetime, random } = self;
         let maker = planning.maker();
         maker.rights.demand(&Right::anywhere(actions::write(actions::TOKENS)))?;
-        if planning.in_force.decisions.tokens.contains_key(name) {
+        if planning.in_force.state.tokens.contains_key(name) {
             let message = itself(format!("there is a token {name}"));
             let remedy = "revoke it first, or choose another name; `privlink token rotate` gives it another secret";
-            return Err(Refusal::new(Kind::Conflict, "AlreadyExists", message, remedy));
+            return Err(Error::new(ErrorKind::Conflict, "AlreadyExists", message, remedy));
         }
         let principal = planning.caller.subject.principal().clone();
         let (token, secret) = mint(name.clone(), principal, maker.now, *lifetime, random).map_err(|bad| {
-            Refusal::new(Kind::Invalid, "InvalidLifetime", itself(bad.to_string()), "choose another `--expires`")
+            Error::new(ErrorKind::Invalid, "InvalidLifetime", itself(bad.to_string()), "choose another `--expires`")
         })?;
-        let mut after = Decisions::clone(&planning.in_force.decisions);
+        let mut after = ControlState::clone(&planning.in_force.state);
         // There is nothing of that name: revoking took it away, and nothing is assigned to an absent token.
         forget(&mut after, &token);
         after.tokens.insert(name.clone(), token.clone());
@@ -74,18 +74,18 @@ impl Command for CreateToken {
 impl Command for RotateToken {
     type Output = TokenCreated;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<TokenCreated>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<TokenCreated>, Error> {
         let Self { name, random } = self;
         planning.rights().demand(&Right::anywhere(actions::write(actions::TOKENS)))?;
-        let before = planning.in_force.decisions.tokens.get(name).ok_or_else(|| absent(name))?;
+        let before = planning.in_force.state.tokens.get(name).ok_or_else(|| absent(name))?;
         demand_all_of(planning, before)?;
         if before.expires_at <= planning.now() {
             let message =
                 itself(format!("the token {name} expired at {}: no secret of it is accepted", before.expires_at));
-            return Err(Refusal::new(Kind::Invalid, "TokenExpired", message, "revoke it, and make another"));
+            return Err(Error::new(ErrorKind::Invalid, "TokenExpired", message, "revoke it, and make another"));
         }
         let (token, secret) = before.rotated(random);
-        let mut after = Decisions::clone(&planning.in_force.decisions);
+        let mut after = ControlState::clone(&planning.in_force.state);
         after.tokens.insert(name.clone(), token.clone());
         let record = planning.record("rotate", format!("token {name}")).with(of_token(Some(before), Some(&token)));
         let outcome = TokenCreated { token, secret, rotated: true };
@@ -96,11 +96,11 @@ impl Command for RotateToken {
 impl Command for RevokeToken {
     type Output = Revoked;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Revoked>, Refusal> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Revoked>, Error> {
         let Self { name } = self;
         planning.rights().demand(&Right::anywhere(actions::delete(actions::TOKENS)))?;
-        let before = &planning.in_force.decisions;
-        let mut after = Decisions::clone(before);
+        let before = &planning.in_force.state;
+        let mut after = ControlState::clone(before);
         let token = before.tokens.get(name).ok_or_else(|| absent(name))?;
         after.tokens.remove(name);
         let gone = forget(&mut after, token);
@@ -121,9 +121,9 @@ impl Command for RevokeToken {
     }
 }
 
-fn demand_all_of(planning: &Planning<'_>, token: &Token) -> Result<(), Refusal> {
+fn demand_all_of(planning: &Planning<'_>, token: &Token) -> Result<(), Error> {
     let caller = planning.caller;
-    let held = planning.in_force.decisions.model.assignments.values().filter(|given| is_to(given, token));
+    let held = planning.in_force.state.model.assignments.values().filter(|given| is_to(given, token));
     for RoleAssignment { role, scope, .. } in held {
         let whole = planning
             .in_force
@@ -133,13 +133,13 @@ fn demand_all_of(planning: &Planning<'_>, token: &Token) -> Result<(), Refusal> 
         if !whole {
             let message = itself(format!("{caller} does not hold all that the token {} holds", token.name));
             let remedy = "ask somebody who does, such as an Owner of everything";
-            return Err(Refusal::new(Kind::Forbidden, "AuthorizationFailed", message, remedy));
+            return Err(Error::new(ErrorKind::Forbidden, "AuthorizationFailed", message, remedy));
         }
     }
     Ok(())
 }
 
-fn absent(name: &TokenName) -> Refusal {
+fn absent(name: &TokenName) -> Error {
     let message = itself(format!("there is no token {name}"));
-    Refusal::new(Kind::NotFound, "NotFound", message, "`privlink token list` shows what there is")
+    Error::new(ErrorKind::NotFound, "NotFound", message, "`privlink token list` shows what there is")
 }

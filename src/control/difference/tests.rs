@@ -74,7 +74,7 @@ fn the_same_in_another_order_is_a_difference() {
 }
 
 /// One of everything.
-fn whole() -> Decisions {
+fn whole() -> ControlState {
     let mut model = model();
     let role = serde_json::from_value(json!({
         "name": "auditor", "description": "", "actions": ["*/read"], "not_actions": [], "assignable_scopes": ["/"]
@@ -91,16 +91,16 @@ fn whole() -> Decisions {
     let kind = ResourceType { name: "Contoso/things".into(), regions: vec!["west".into()] };
     model.resource_types.insert(ResourceType::key(&kind.name), kind);
     let (token, _) = mint("ci".parse().unwrap(), "uid:0".parse().unwrap(), noon(), DEFAULT_LIFETIME, &[7; 32]).unwrap();
-    let mut decisions = Decisions { model, ..Decisions::default() };
-    decisions.tokens.insert(token.name.clone(), token);
-    decisions.connections.insert(key("orders"), connection(ConnectionState::Approved));
-    decisions
+    let mut state = ControlState { model, ..ControlState::default() };
+    state.tokens.insert(token.name.clone(), token);
+    state.connections.insert(key("orders"), connection(ConnectionState::Approved));
+    state
 }
 
 #[test]
 fn everything_that_is_durable_and_an_object_is_compared() {
     let whole = whole();
-    let made = between(&Decisions::default(), &whole);
+    let made = between(&ControlState::default(), &whole);
     assert!(made.iter().all(|one| one.action() == "create"));
     let kinds: BTreeSet<String> = made
         .iter()
@@ -127,7 +127,7 @@ fn everything_that_is_durable_and_an_object_is_compared() {
     assert_eq!(names(&durable), of);
     let of_model = ItemKind::ALL.len() + ["resource_types", "former_resources"].len();
     assert_eq!(names(&durable["model"]).len(), of_model);
-    assert!(between(&whole, &Decisions::default()).iter().all(|one| one.action() == "delete"));
+    assert!(between(&whole, &ControlState::default()).iter().all(|one| one.action() == "delete"));
     assert!(between(&whole, &whole).is_empty());
 }
 
@@ -153,7 +153,7 @@ fn no_secret_of_a_token_is_told_nor_what_is_kept_of_it() {
         serde_json::to_string(&of_token(Some(before), Some(&after))).unwrap(),
         serde_json::to_string(&of_token(None, Some(&after))).unwrap(),
         between(&whole, &rotated).iter().map(|one| serde_json::to_string(&one.told()).unwrap()).collect(),
-        between(&rotated, &Decisions::default()).iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(" "),
+        between(&rotated, &ControlState::default()).iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(" "),
     ];
     for token in [before, &after] {
         let hash = serde_json::to_value(token.hash).unwrap();

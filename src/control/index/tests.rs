@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::decisions::{Connection, DecidedBy};
 use crate::model::rules::Counts;
+use crate::model::state::{Connection, DecidedBy};
 use crate::model::{Caller, PrivateEndpoint};
 use crate::testing::{self, key, noon};
 
@@ -8,16 +8,16 @@ const STATES: [ConnectionState; 4] =
     [ConnectionState::Pending, ConnectionState::Approved, ConnectionState::Rejected, ConnectionState::Disconnected];
 
 /// One random change of one endpoint: gone, or made or changed in any of its parts that are listed by.
-fn change(random: &mut fastrand::Rng, template: &PrivateEndpoint, decisions: &mut Decisions, one: &Key) {
+fn change(random: &mut fastrand::Rng, template: &PrivateEndpoint, state: &mut ControlState, one: &Key) {
     if random.u8(..4) == 0 {
-        decisions.model.endpoints.remove(one);
-        decisions.connections.remove(one);
+        state.model.endpoints.remove(one);
+        state.connections.remove(one);
         return;
     }
     let place = |what: &str, random: &mut fastrand::Rng| key(&format!("{what}-{}", random.u8(..3)));
     let endpoint =
         PrivateEndpoint { vnet: place("vnet", random), resource: place("resource", random), ..template.clone() };
-    decisions.model.endpoints.insert(one.clone(), endpoint);
+    state.model.endpoints.insert(one.clone(), endpoint);
     let connection = Connection {
         link: 1,
         state: STATES[random.usize(..4)],
@@ -30,7 +30,7 @@ fn change(random: &mut fastrand::Rng, template: &PrivateEndpoint, decisions: &mu
         by_id: false,
         history: vec![],
     };
-    decisions.connections.insert(one.clone(), connection);
+    state.connections.insert(one.clone(), connection);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn after_every_change_it_is_what_a_walk_finds() {
     let template = testing::model().endpoints.values().next().unwrap().clone();
     for seed in 0..8 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let (mut before, mut index) = (Decisions::default(), Index::default());
+        let (mut before, mut index) = (ControlState::default(), Index::default());
         let mut counts = Counts::default();
         for step in 0..400 {
             let one = Key::new(format!("group-{}", random.u8(..2)), format!("endpoint-{}", random.u8(..13)));

@@ -4,33 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Migration;
 use crate::compile::names::{Waiting, waiting};
-use crate::control::state::Record;
-use crate::model::decisions::Decisions;
+use crate::control::codec::Record;
+use crate::model::state::ControlState;
 use crate::model::{AcceptedNames, ConnectionState, Key};
 
 /// Accepts every name that a resolver answers with an address and that would wait from now on, on the endpoint and in
 /// the peers that answer it too.
-pub(super) fn accept_answered(migration: &Migration<'_>, decisions: &mut Decisions) -> Vec<Record> {
+pub(super) fn accept_answered(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
     let mut records = Vec::new();
-    let keys: Vec<Key> = decisions.model.endpoints.keys().cloned().collect();
+    let keys: Vec<Key> = state.model.endpoints.keys().cloned().collect();
     let mut in_peers: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
     for key in &keys {
-        let Some(endpoint) = decisions.model.endpoints.get(key) else { continue };
+        let Some(endpoint) = state.model.endpoints.get(key) else { continue };
         let names: Vec<String> =
-            waiting(decisions, key, endpoint).into_iter().map(|one| one.name).filter(is_name).collect();
+            waiting(state, key, endpoint).into_iter().map(|one| one.name).filter(is_name).collect();
         if names.is_empty() {
             continue;
         }
         let home = endpoint.vnet.clone();
-        let peers = decisions.model.vnets.get(&home).map(|vnet| vnet.peerings.clone()).unwrap_or_default();
-        if !std::iter::once(&home).chain(&peers).any(|vnet| tells(decisions, vnet, key)) {
+        let peers = state.model.vnets.get(&home).map(|vnet| vnet.peerings.clone()).unwrap_or_default();
+        if !std::iter::once(&home).chain(&peers).any(|vnet| tells(state, vnet, key)) {
             continue;
         }
         let mut accepting = endpoint.clone();
         accept(&mut accepting.accept_names, &names);
-        decisions.model.endpoints.insert(key.clone(), accepting.clone());
-        let asked_of_peers = waiting(decisions, key, &accepting);
-        let told = |one: &Waiting| one.vnet != home && tells(decisions, &one.vnet, key);
+        state.model.endpoints.insert(key.clone(), accepting.clone());
+        let asked_of_peers = waiting(state, key, &accepting);
+        let told = |one: &Waiting| one.vnet != home && tells(state, &one.vnet, key);
         for Waiting { vnet, name } in asked_of_peers.into_iter().filter(told) {
             in_peers.entry(vnet).or_default().insert(name);
         }
@@ -38,7 +38,7 @@ pub(super) fn accept_answered(migration: &Migration<'_>, decisions: &mut Decisio
     }
     for (vnet, names) in in_peers {
         let names: Vec<String> = names.into_iter().collect();
-        let settings = decisions.model.vnets.get_mut(&vnet).and_then(|vnet| vnet.dns.as_mut());
+        let settings = state.model.vnets.get_mut(&vnet).and_then(|vnet| vnet.dns.as_mut());
         if let Some(dns) = settings {
             accept(&mut dns.accept_names, &names);
         }
@@ -48,11 +48,11 @@ pub(super) fn accept_answered(migration: &Migration<'_>, decisions: &mut Decisio
 }
 
 /// Whether the resolver of `vnet` answers with addresses of the endpoint `key`, if it sees that.
-fn tells(decisions: &Decisions, vnet: &Key, key: &Key) -> bool {
-    let state = decisions.connections.get(key).map(|connection| connection.state);
-    let Some((vnet, state)) = decisions.model.vnets.get(vnet).zip(state) else { return false };
-    let listed = vnet.dns.as_ref().is_some_and(|dns| dns.answer.contains(&state));
-    listed && (!vnet.lockdown || state == ConnectionState::Approved)
+fn tells(state: &ControlState, vnet: &Key, key: &Key) -> bool {
+    let connected = state.connections.get(key).map(|connection| connection.state);
+    let Some((vnet, connected)) = state.model.vnets.get(vnet).zip(connected) else { return false };
+    let listed = vnet.dns.as_ref().is_some_and(|dns| dns.answer.contains(&connected));
+    listed && (!vnet.lockdown || connected == ConnectionState::Approved)
 }
 
 /// What is none answers nobody, and cannot be accepted.
@@ -80,7 +80,7 @@ mod tests {
     const NAME: &str = "db.corp.internal";
 
     /// As an older release left it: `spoke` with its peer `hub`, and a service of that name.
-    fn found(state: ConnectionState) -> Decisions {
+    fn found(state: ConnectionState) -> ControlState {
         let mut model = model();
         let mut service = resource("core", "10.20.99.9", vec![target("", "", "10.20.0.6")]);
         service.fqdns = vec![NAME.to_owned(), "no name at all".to_owned()];
@@ -92,17 +92,17 @@ mod tests {
         (spoke.peerings, hub.peerings) = (vec![key("hub")], vec![key("spoke")]);
         model.vnets.insert(key("spoke"), spoke);
         model.vnets.insert(key("hub"), hub);
-        let mut decisions = Decisions { model, ..Decisions::default() };
-        decisions.connections.insert(key("service"), connection(state));
-        decisions.connections.insert(key("orders"), connection(ConnectionState::Approved));
-        decisions
+        let mut all = ControlState { model, ..ControlState::default() };
+        all.connections.insert(key("service"), connection(state));
+        all.connections.insert(key("orders"), connection(ConnectionState::Approved));
+        all
     }
 
-    fn migrated(found: &Decisions) -> (Decisions, Vec<String>) {
-        let (actor, mut decisions) = (root().actor(), found.clone());
+    fn migrated(found: &ControlState) -> (ControlState, Vec<String>) {
+        let (actor, mut state) = (root().actor(), found.clone());
         let link_key = crate::testing::link_key();
-        let records = accept_answered(&Migration { by: &actor, at: noon(), link_key }, &mut decisions);
-        (decisions, records.into_iter().map(|one| format!("{} {}: {}", one.action, one.object, one.detail)).collect())
+        let records = accept_answered(&Migration { by: &actor, at: noon(), link_key }, &mut state);
+        (state, records.into_iter().map(|one| format!("{} {}: {}", one.action, one.object, one.detail)).collect())
     }
 
     fn answering(plan: &DnsPlan) -> Vec<&str> {
@@ -114,13 +114,13 @@ mod tests {
     fn what_answered_before_goes_on_answering_and_is_recorded() {
         let found = found(ConnectionState::Approved);
         assert_eq!(answering(&plan(&found, 1)), Vec::<&str>::new(), "without a migration it would wait");
-        let (decisions, records) = migrated(&found);
-        assert_eq!(answering(&plan(&decisions, 1)), ["default/hub", "default/spoke"]);
+        let (state, records) = migrated(&found);
+        assert_eq!(answering(&plan(&state, 1)), ["default/hub", "default/spoke"]);
         assert_eq!(records.len(), 2, "{records:?}");
         for (record, object) in records.iter().zip(["endpoint default/service", "vnet default/hub"]) {
             assert!(record.contains(object) && record.contains(NAME), "{record}");
         }
-        assert_eq!(migrated(&decisions), (decisions, vec![]), "once");
+        assert_eq!(migrated(&state), (state, vec![]), "once");
     }
 
     #[test]

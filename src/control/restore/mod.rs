@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::codec::{Change, FORMAT, Record, operations_of, record_bodies};
 use super::difference::{self, Changed, FieldChange, Object, ObjectChange};
 use super::migrate::{Migration, migrate};
-use super::state::{Change, FORMAT, Record, operations_of, record_bodies};
 use crate::model::Actor;
 use crate::model::Model;
-use crate::model::decisions::ChangeExtent;
-use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::model::error::{Error, ErrorDetail, ErrorKind};
 use crate::model::links::LinkKey;
-use crate::model::refusal::{BrokenRule, Kind, Refusal};
 use crate::model::rules::tightened::not_in;
 use crate::model::rules::{Severity, validate};
+use crate::model::state::ChangeExtent;
+use crate::model::state::{ControlState, Item, ItemKind};
 use crate::store::Transaction;
 
 /// The restrictive of two states.
@@ -26,9 +26,9 @@ mod rules;
 
 /// What is to be brought back, and beside what.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct RestoreRequest {
     /// The backup's decisions.
-    pub backup: Decisions,
+    pub backup: ControlState,
     /// Their layout.
     pub format: u32,
     /// What it replaces.
@@ -49,7 +49,7 @@ pub enum Now {
     /// Nothing.
     Nothing,
     /// These decisions, and their layout.
-    Known(Box<Decisions>, u32),
+    Known(Box<ControlState>, u32),
     /// It cannot be read, for this reason.
     Unknown(String),
 }
@@ -64,9 +64,9 @@ pub struct Restoration {
     /// What is decided later cannot be known.
     pub later_is_unknown: bool,
     /// The backup as it was found.
-    found: Decisions,
+    found: ControlState,
     /// What the next start reads.
-    after: Decisions,
+    after: ControlState,
     /// The state was written by an older release, and is migrated with this.
     pub migrated: bool,
     records: Vec<Record>,
@@ -90,9 +90,9 @@ impl Restoration {
     /// # Errors
     /// What it replaces cannot be read, or what was decided since does not fit the backup; `exactly` brings it back all the
     /// same.
-    pub fn of(wanted: Wanted) -> Result<Self, Refusal> {
-        let Wanted { backup: found, format, now, exactly, by, at, link_key } = wanted;
-        let bring = |decisions: &Decisions, format| migrate(&Migration { by: &by, at, link_key }, format, decisions);
+    pub fn of(wanted: RestoreRequest) -> Result<Self, Error> {
+        let RestoreRequest { backup: found, format, now, exactly, by, at, link_key } = wanted;
+        let bring = |state: &ControlState, format| migrate(&Migration { by: &by, at, link_key }, format, state);
         let (now, later_is_unknown) = match now {
             Now::Nothing => (None, false),
             Now::Known(now, format) => (Some(bring(&now, format).0), false),
@@ -159,17 +159,17 @@ impl Restoration {
     }
 }
 
-fn unknown(why: &str) -> Refusal {
+fn unknown(why: &str) -> Error {
     let message = format!("what the backup would replace cannot be read, so what was decided since is unknown: {why}");
     let remedy = "`--exactly` brings the backup back as it is, later rejections and revocations undone";
-    Refusal::new(Kind::Conflict, "LaterDecisionsUnknown", crate::model::sentence::itself(message), remedy)
+    Error::new(ErrorKind::Conflict, "LaterDecisionsUnknown", crate::model::sentence::itself(message), remedy)
 }
 
 /// The restrictive of both, which holds together.
 ///
 /// # Errors
 /// Which rules it breaks that the backup by itself keeps.
-fn narrowed(backup: &Decisions, now: &Decisions) -> Result<Decisions, Refusal> {
+fn narrowed(backup: &ControlState, now: &ControlState) -> Result<ControlState, Error> {
     let mut narrow = restrictive::restrictive(backup, now);
     let kept = difference::between(backup, &narrow);
     remember(&kept, now, &mut narrow);
@@ -184,11 +184,11 @@ fn narrowed(backup: &Decisions, now: &Decisions) -> Result<Decisions, Refusal> {
     }
     let message = "the backup and what was taken away since do not fit together:";
     let remedy = "bring it back with `--exactly`, which undoes that, and take away again what must not pass";
-    Err(Refusal::of_rules(message, remedy, broken.iter().map(BrokenRule::from).collect()))
+    Err(Error::of_rules(message, remedy, broken.iter().map(ErrorDetail::from).collect()))
 }
 
 /// Files are remembered to have said of what is `kept` what they said last: a start must not take it for a new wish.
-fn remember(kept: &[Changed], now: &Decisions, narrow: &mut Decisions) {
+fn remember(kept: &[Changed], now: &ControlState, narrow: &mut ControlState) {
     let items = kept.iter().filter_map(|changed| match &changed.object {
         Object::Item(item) => Some(item.clone()),
         Object::Connection(key) => Some(Item { kind: ItemKind::Endpoint, key: key.clone() }),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::rules;
 use crate::control::tokens::forget_absent;
-use crate::model::decisions::{Connection, Decisions};
+use crate::model::state::{Connection, ControlState};
 use crate::model::token::Token;
 use crate::model::{
     AcceptedNames, ConnectionState, DnsSettings, Key, LinkResource, LoadBalancer, Map, Model, NetworkPolicies,
@@ -15,8 +15,8 @@ use crate::model::{
 
 /// `backup` without what was taken away between it and `now`. Whatever passes then passes now, too, or passed when the
 /// backup was made and nobody decided against it since.
-pub(super) fn restrictive(backup: &Decisions, now: &Decisions) -> Decisions {
-    let Decisions { model, files, connections: _, deleted: _, tokens, last_link, links } = backup;
+pub(super) fn restrictive(backup: &ControlState, now: &ControlState) -> ControlState {
+    let ControlState { model, files, connections: _, deleted: _, tokens, last_link, links } = backup;
     let Model {
         cloud,
         roles,
@@ -37,7 +37,7 @@ pub(super) fn restrictive(backup: &Decisions, now: &Decisions) -> Decisions {
     } = model;
     let since = &now.model;
     let endpoints: Map<PrivateEndpoint> = in_both(endpoints, &since.endpoints, |key, one, other| {
-        let link = |of: &Decisions| of.connections.get(key).map(|connection| connection.link);
+        let link = |of: &ControlState| of.connections.get(key).map(|connection| connection.link);
         // What was deleted and made anew is another one.
         (link(backup) == link(now)).then(|| endpoint(one, other))
     });
@@ -89,7 +89,7 @@ pub(super) fn restrictive(backup: &Decisions, now: &Decisions) -> Decisions {
     let last_link = (*last_link).max(now.last_link);
     // What was given out since is given out no more.
     let links = if now.links.key.is_some() { now.links } else { *links };
-    let mut restrictive = Decisions { model, files: files.clone(), connections, deleted, tokens, last_link, links };
+    let mut restrictive = ControlState { model, files: files.clone(), connections, deleted, tokens, last_link, links };
     forget_absent(&mut restrictive);
     restrictive
 }

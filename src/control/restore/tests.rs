@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::model::decisions::{Applied, DecidedBy, Deleted};
+use crate::model::state::{Applied, DecidedBy, Deleted};
 use crate::model::token::{DEFAULT_LIFETIME, mint};
 use crate::model::{
     AcceptedNames, Access, ConnectionState, DnsSettings, Key, NetworkPolicies, Protocol, Rates, RoleAssignment,
@@ -41,7 +41,7 @@ fn ci() -> TokenName {
 }
 
 /// A state in which everything is as wide as it may be.
-fn wide() -> Decisions {
+fn wide() -> ControlState {
     let mut model = model();
     let role = json!({
         "name": "auditor", "description": "", "actions": ["Microsoft.Network/*"], "not_actions": [],
@@ -81,33 +81,33 @@ fn wide() -> Decisions {
     orders.accept_names = names(&["one.example.com", "two.example.com"]);
     orders.status = Some(ConnectionState::Approved);
     let (token, _) = mint(ci(), "uid:0".parse().unwrap(), noon(), DEFAULT_LIFETIME, &[7; 32]).unwrap();
-    let mut decisions = Decisions { model, last_link: 1, ..Decisions::default() };
-    decisions.connections.insert(key("orders"), connection(ConnectionState::Approved));
-    decisions.tokens.insert(ci(), token);
-    let file = Applied { model: decisions.model.clone(), ..Applied::default() };
-    decisions.files.insert("daemon".into(), file);
-    decisions
+    let mut control_state = ControlState { model, last_link: 1, ..ControlState::default() };
+    control_state.connections.insert(key("orders"), connection(ConnectionState::Approved));
+    control_state.tokens.insert(ci(), token);
+    let file = Applied { model: control_state.model.clone(), ..Applied::default() };
+    control_state.files.insert("daemon".into(), file);
+    control_state
 }
 
-fn spoke(decisions: &mut Decisions) -> &mut crate::model::Vnet {
-    decisions.model.vnets.get_mut(&key("spoke")).unwrap()
+fn spoke(control_state: &mut ControlState) -> &mut crate::model::Vnet {
+    control_state.model.vnets.get_mut(&key("spoke")).unwrap()
 }
 
-fn db(decisions: &mut Decisions) -> &mut crate::model::LinkResource {
-    decisions.model.resources.get_mut(&key("orders-db")).unwrap()
+fn db(control_state: &mut ControlState) -> &mut crate::model::LinkResource {
+    control_state.model.resources.get_mut(&key("orders-db")).unwrap()
 }
 
-fn orders(decisions: &mut Decisions) -> &mut crate::model::PrivateEndpoint {
-    decisions.model.endpoints.get_mut(&key("orders")).unwrap()
+fn orders(control_state: &mut ControlState) -> &mut crate::model::PrivateEndpoint {
+    control_state.model.endpoints.get_mut(&key("orders")).unwrap()
 }
 
-fn decide(decisions: &mut Decisions, state: ConnectionState) {
-    decisions.connections.get_mut(&key("orders")).unwrap().state = state;
+fn decide(control_state: &mut ControlState, state: ConnectionState) {
+    control_state.connections.get_mut(&key("orders")).unwrap().state = state;
 }
 
 /// What may be taken away, each with the kind that carries it. Where a deletion is followed by nothing else, the third
 /// says so: it cannot be undone by making the same again.
-type Narrowing = (&'static str, &'static str, fn(&mut Decisions));
+type Narrowing = (&'static str, &'static str, fn(&mut ControlState));
 
 const NARROWINGS: &[Narrowing] = &[
     ("role", "narrowed", |now| {
@@ -177,13 +177,13 @@ const NARROWINGS: &[Narrowing] = &[
 ];
 
 /// Everything that is assigned ends with its token.
-fn forget_all(now: &mut Decisions) {
+fn forget_all(now: &mut ControlState) {
     _ = crate::control::tokens::forget_absent(now);
 }
 
-fn wanted(backup: &Decisions, now: &Decisions, exactly: bool) -> Wanted {
+fn wanted(backup: &ControlState, now: &ControlState, exactly: bool) -> RestoreRequest {
     let now = Now::Known(Box::new(now.clone()), FORMAT);
-    Wanted {
+    RestoreRequest {
         backup: backup.clone(),
         format: FORMAT,
         now,
@@ -194,12 +194,12 @@ fn wanted(backup: &Decisions, now: &Decisions, exactly: bool) -> Wanted {
     }
 }
 
-fn restored(backup: &Decisions, now: &Decisions) -> Restoration {
+fn restored(backup: &ControlState, now: &ControlState) -> Restoration {
     Restoration::of(wanted(backup, now, false)).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
 /// Objects alone: whether they are the same, whatever files and counters say.
-fn same(one: &Decisions, other: &Decisions) -> Vec<ObjectChange> {
+fn same(one: &ControlState, other: &ControlState) -> Vec<ObjectChange> {
     difference::between(one, other).iter().map(Changed::told).collect()
 }
 
@@ -335,10 +335,10 @@ fn a_token_made_anew_of_the_same_name_does_not_revive_the_old_one() {
 fn the_next_start_takes_nothing_of_the_file_for_a_new_wish() {
     let mut backup = wide();
     // The file asked for nothing yet when the backup was made, approved it then, and somebody rejected it since.
-    let file = |decisions: &mut Decisions, status| {
-        orders(decisions).status = status;
-        let model = decisions.model.clone();
-        decisions.files.insert("daemon".into(), Applied { model, ..Applied::default() });
+    let file = |control_state: &mut ControlState, status| {
+        orders(control_state).status = status;
+        let model = control_state.model.clone();
+        control_state.files.insert("daemon".into(), Applied { model, ..Applied::default() });
     };
     file(&mut backup, None);
     orders(&mut backup).manual = true;
@@ -358,7 +358,7 @@ fn the_next_start_takes_nothing_of_the_file_for_a_new_wish() {
 
 #[test]
 fn what_cannot_be_read_is_replaced_only_exactly() {
-    let lost = |exactly| Wanted {
+    let lost = |exactly| RestoreRequest {
         backup: wide(),
         format: FORMAT,
         now: Now::Unknown("page 7 is malformed".into()),

@@ -9,8 +9,8 @@ use crate::access::rights::visibility::may_mention;
 use crate::control::outcome::Outcome;
 use crate::control::views::View;
 use crate::model::Model;
-use crate::model::decisions::{Item, ItemKind};
-use crate::model::refusal::Refusal;
+use crate::model::error::Error;
+use crate::model::state::{Item, ItemKind};
 
 /// Shorter names are words of other meanings, too.
 const SHORTEST: usize = 5;
@@ -32,12 +32,12 @@ pub(in crate::control) fn found(
     view: &View,
     caller: &Caller,
     command: &impl fmt::Debug,
-    told: &Result<impl Outcome, Refusal>,
+    told: &Result<impl Outcome, Error>,
 ) -> Vec<String> {
     if view.is_whole_to(caller) {
         return Vec::new();
     }
-    let (rights, whole) = (view.rights(caller), &view.decisions.model);
+    let (rights, whole) = (view.rights(caller), &view.state.model);
     let text = told.as_ref().map_or_else(ToString::to_string, ToString::to_string).to_lowercase();
     // What it knows already: its own words, and what the objects say that it sees.
     let said = format!("{command:?}");

@@ -41,8 +41,8 @@ fn endpoints(view: &View, caller: &Caller) -> Vec<String> {
 fn nobody_sees_anything_without_a_role() {
     let view = view(&[]);
     let seen = view.seen_by(&Caller::user(1000, "ada"));
-    assert_eq!(seen.decisions.model, Model::default());
-    assert!(seen.decisions.connections.is_empty() && seen.decisions.tokens.is_empty());
+    assert_eq!(seen.state.model, Model::default());
+    assert!(seen.state.connections.is_empty() && seen.state.tokens.is_empty());
     assert_eq!(endpoints(&view, &root()).len(), 2);
 }
 
@@ -63,7 +63,7 @@ fn a_reader_of_one_tenant_sees_that_tenant_and_the_owner_of_a_resource_its_conne
     assert_eq!(view.seen_by(&bob).resources().len(), 1);
     assert!(view.seen_by(&bob).vnets().is_empty());
     // Each sees the assignment that is theirs.
-    assert_eq!(view.seen_by(&ada).decisions.model.assignments.len(), 1);
+    assert_eq!(view.seen_by(&ada).state.model.assignments.len(), 1);
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
     use crate::access::Access;
     use crate::control::apply::{Application, Requester, merge};
     use crate::model::RoleDefinition;
-    use crate::model::decisions::DAEMON;
-    use crate::model::decisions::Decisions;
+    use crate::model::state::ControlState;
+    use crate::model::state::DAEMON;
     let role = |name: &str, actions: &[&str]| RoleDefinition {
         name: name.parse().unwrap(),
         description: String::new(),
@@ -99,7 +99,7 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
     );
     let access = access.unwrap();
     let (granter, contributor) = (Caller::user(1000, "ada"), Caller::user(1001, "bob"));
-    let apply = |caller: &Caller, author: &str, file: &Model, prune: bool, before: &Decisions| {
+    let apply = |caller: &Caller, author: &str, file: &Model, prune: bool, before: &ControlState| {
         let maker = Requester { rights: Rights::of(caller, &access), now: noon(), dry_run: false };
         merge(before, &Application::of(file, author, prune, maker))
     };
@@ -109,7 +109,7 @@ fn a_file_grants_no_more_than_its_author_may_assign() {
         file
     };
     let (own, above) = (file(given("uid:7", "Reader", team)), file(given("uid:1000", "Owner", "/")));
-    let nothing = Decisions::default();
+    let nothing = ControlState::default();
     let (after, report) = apply(&granter, "uid:1000", &own, false, &nothing).unwrap();
     assert_eq!((report.created.len(), after.model.assignments.len()), (1, 1));
     for (caller, file) in [(&granter, &above), (&contributor, &own), (&contributor, &above)] {
@@ -173,7 +173,7 @@ fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
         let view = view(&assignments);
         let maker = Requester { rights: view.rights(&ada), now: noon(), dry_run: false };
         let application = Application::of(file, "ada", false, maker);
-        let refused = merge(&view.decisions, &application).map(|_| ()).map_err(|refusal| refusal.message);
+        let refused = merge(&view.state, &application).map(|_| ()).map_err(|refusal| refusal.message);
         match expected {
             Some(right) => assert!(refused.clone().is_err_and(|why| why.contains(right)), "{refused:?}"),
             None => assert_eq!(refused, Ok(())),
@@ -181,7 +181,7 @@ fn somebody_elses_zone_and_network_are_joined_by_who_may_and_by_nobody_else() {
     }
     // What is joined already asks for nothing again.
     let view = view(&[tenant]);
-    let (rights, model, key) = (view.rights(&ada), &view.decisions.model, Key::of("tenant", "g", "new"));
+    let (rights, model, key) = (view.rights(&ada), &view.state.model, Key::of("tenant", "g", "new"));
     assert!(rights.demand_references(model, &key, Some(&within), &within).is_ok());
     assert!(rights.demand_references(model, &key, None, &within).is_err());
 }
@@ -191,19 +191,19 @@ fn a_document_may_refer_to_what_it_names_by_an_id_that_may_be_asked_for() {
     use crate::model::Visibility;
     let mut view = view(&[("uid:1000", "Contributor", "/subscriptions/tenant")]);
     let (ada, key) = (Caller::user(1000, "ada"), testing::key("orders-db"));
-    let mut decisions = Decisions::clone(&view.decisions);
-    let resource = decisions.model.resources.get_mut(&key).unwrap();
+    let mut state = ControlState::clone(&view.state);
+    let resource = state.model.resources.get_mut(&key).unwrap();
     (resource.kind, resource.visibility) = (Some("Microsoft.Sql/servers".into()), Visibility::ById);
-    view.decisions = Arc::new(decisions);
+    view.state = Arc::new(state);
     let id = "/subscriptions/default/resourceGroups/default/providers/Microsoft.Sql/servers/orders-db";
     let refers = |view: &View, text: &str| view.seen_by_author(&ada, text, false).resources.contains_key(&key);
     assert!(refers(&view, &format!("resource = \"{}\"\nmanual = true", id.to_uppercase())));
     for text in ["", "resource = \"orders-db\"", &id.replace("Sql/servers", "Storage/storageAccounts")] {
         assert!(!refers(&view, text), "{text}");
     }
-    let mut decisions = Decisions::clone(&view.decisions);
-    decisions.model.resources.get_mut(&key).unwrap().visibility = Visibility::Readers;
-    view.decisions = Arc::new(decisions);
+    let mut state = ControlState::clone(&view.state);
+    state.model.resources.get_mut(&key).unwrap().visibility = Visibility::Readers;
+    view.state = Arc::new(state);
     assert!(!refers(&view, id), "its owner closed it");
 }
 
@@ -237,7 +237,7 @@ fn what_stands_against_a_later_rule_is_told_to_who_sees_where_it_shows() {
     ];
     let view = View { standing: standing.into(), ..view(&roles) };
     let told = |caller: &Caller| -> Vec<String> {
-        let all = view.standing_for(&view.decisions.model, caller).into_iter();
+        let all = view.standing_for(&view.state.model, caller).into_iter();
         all.map(|one| format!("{}: {}; {}", one.place, one.message, one.remedy)).collect()
     };
     let unseen = crate::model::sentence::UNSEEN;
@@ -258,11 +258,11 @@ fn what_stands_against_a_later_rule_is_told_to_who_sees_where_it_shows() {
 
 #[test]
 fn a_name_in_an_answer_that_its_reader_may_not_know_is_found() {
-    use crate::model::refusal::Kind;
+    use crate::model::error::ErrorKind;
     use crate::model::sentence::{Mention, itself, sentence};
     let view = view(&[("uid:1000", "Reader", "/subscriptions/tenant")]);
     let command = |name: &str| Delete { kind: ItemKind::Vnet, reference: name.to_owned() };
-    let refused = |message: Sentence| Err::<Deletion, _>(Refusal::new(Kind::Conflict, "InUse", message, ""));
+    let refused = |message: Sentence| Err::<Deletion, _>(Error::new(ErrorKind::Conflict, "InUse", message, ""));
     let careless = refused(itself(format!("it meets {}", testing::key("orders-db"))).into());
     let found = |uid: u32, said: &str, told| leaks::found(&view, &Caller::user(uid, "x"), &command(said), told);
     assert_eq!(found(1001, "x", &careless), ["resource default/orders-db"]);

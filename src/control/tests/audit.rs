@@ -47,7 +47,7 @@ fn bytes(records: &[AuditRecord]) -> u64 {
 }
 
 fn refusals(records: &[AuditRecord]) -> Vec<AuditRecord> {
-    records.iter().filter(|record| state::is_refusal(&record.body)).cloned().collect()
+    records.iter().filter(|record| codec::is_refusal(&record.body)).cloned().collect()
 }
 
 #[test]
@@ -99,9 +99,9 @@ fn what_goes_before_an_export_had_it_is_counted_for_who_exports() {
 
 /// The control plane that goes on with what another one left.
 fn again(left: ControlPlane, limits: AuditLimits) -> ControlPlane {
-    let store = state::Durable::new(left.journal.clone().expect("a journal"));
+    let store = codec::Durable::new(left.journal.clone().expect("a journal"));
     drop(left);
-    let found = state::DecisionStore::load(&store).expect("read");
+    let found = codec::StateStore::load(&store).expect("read");
     let world = Arc::new(World::default());
     let setup = Setup { host: Arc::new(HostConfig { audit: limits, ..host(&["spoke", "core"]) }), ..setup(model()) };
     let prepared = Prepared::new(setup, found, Box::new(store)).unwrap();
@@ -185,7 +185,7 @@ fn refused_requests_fill_their_share_and_push_no_decision_out() {
     control.audit_refusals().unwrap();
     let told = refusals(&[kept, exported(&control)].concat());
     let number = |record: &AuditRecord| -> u64 {
-        let record: state::Record = serde_json::from_slice(&record.body).unwrap();
+        let record: codec::Record = serde_json::from_slice(&record.body).unwrap();
         record.detail.split(' ').next().unwrap().parse().unwrap()
     };
     let by_seq: std::collections::BTreeMap<u64, u64> = told.iter().map(|record| (record.seq, number(record))).collect();
@@ -194,11 +194,11 @@ fn refused_requests_fill_their_share_and_push_no_decision_out() {
 }
 
 /// The bodies of all records.
-fn told(control: &ControlPlane) -> Vec<state::Record> {
+fn told(control: &ControlPlane) -> Vec<codec::Record> {
     exported(control).iter().map(|record| serde_json::from_slice(&record.body).unwrap()).collect()
 }
 
-fn changes(record: &state::Record) -> Vec<String> {
+fn changes(record: &codec::Record) -> Vec<String> {
     let text = |value: &serde_json::Value| value.to_string();
     record.changes.iter().map(|one| format!("{}: {} > {}", one.field, text(&one.before), text(&one.after))).collect()
 }

@@ -27,13 +27,13 @@ fn in_world(world: &Arc<World>, file: Model, change: impl FnOnce(&mut HostConfig
     prepared.start(Arc::new(Fake(Arc::clone(world))), Arc::new(Fake(Arc::clone(world))), Box::new(|_| ())).unwrap()
 }
 
-fn put(control: &ControlPlane, change: impl FnOnce(&mut Model)) -> Result<Changed, Refusal> {
+fn put(control: &ControlPlane, change: impl FnOnce(&mut Model)) -> Result<Changed, Error> {
     let mut items = Model::default();
     change(&mut items);
     control.apply(&root(), Put { items: Box::new(items), create_only: false })
 }
 
-fn code(outcome: Result<impl Outcome, Refusal>) -> &'static str {
+fn code(outcome: Result<impl Outcome, Error>) -> &'static str {
     outcome.map_or_else(|refusal| refusal.code, |_| "done")
 }
 
@@ -55,13 +55,13 @@ fn put_core(control: &ControlPlane, vnet: Vnet) -> &'static str {
     code(put(control, |items| items.vnets.insert(key("core"), vnet)))
 }
 
-fn reload(control: &ControlPlane, model: Model, host: HostConfig) -> Result<Report, Refusal> {
+fn reload(control: &ControlPlane, model: Model, host: HostConfig) -> Result<Report, Error> {
     let version = ApplyFile { author: DAEMON.into(), model, host: Some(host), prune: false, dry_run: false };
     control.apply(&root(), version)
 }
 
 fn nat_mark(control: &ControlPlane) -> bool {
-    control.view().decisions.model.vnets[&key("core")].subnets[0].takes_nat()
+    control.view().state.model.vnets[&key("core")].subnets[0].takes_nat()
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_file_that_says_nothing_of_the_mark_leaves_it_and_one_that_says_no_takes_it(
     file.vnets.get_mut(&key("core")).unwrap().region = "northeurope".into();
     reload(&control, file.clone(), host(&["spoke", "core"])).unwrap();
     assert!(nat_mark(&control));
-    assert_eq!(control.view().decisions.model.vnets[&key("core")].region, "northeurope");
+    assert_eq!(control.view().state.model.vnets[&key("core")].region, "northeurope");
     file.vnets.get_mut(&key("core")).unwrap().subnets[0].nat = Some(false);
     reload(&control, file, host(&["spoke", "core"])).unwrap();
     assert!(!nat_mark(&control));

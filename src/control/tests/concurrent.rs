@@ -101,7 +101,7 @@ fn a_revocation_does_not_wait_for_a_creation_that_is_validated() {
     let slow = view.endpoint("slow").unwrap();
     assert_eq!(slow.endpoint.addresses[0].ip, Some(ip("10.1.9.5")), "the address that was given back meanwhile");
     assert_eq!(state(&control), ConnectionState::Rejected, "and the revocation stands");
-    assert_eq!(*world.disk.lock().unwrap().as_ref().unwrap(), *control.view().decisions);
+    assert_eq!(*world.disk.lock().unwrap().as_ref().unwrap(), *control.view().state);
 }
 
 /// Any command on a few objects, so that most of them meet another one's.
@@ -144,7 +144,7 @@ fn what_comes_of_commands_at_once_is_what_comes_of_them_in_the_order_of_their_re
         let world = Arc::new(World::default());
         let control = start(&world, setup(model()));
         let began = world.records.lock().unwrap().len();
-        let outcomes: Vec<Mutex<Option<Result<AnyOutcome, Refusal>>>> =
+        let outcomes: Vec<Mutex<Option<Result<AnyOutcome, Error>>>> =
             commands.iter().map(|_| Mutex::default()).collect();
         thread::scope(|scope| {
             for first in 0..THREADS {
@@ -171,11 +171,11 @@ fn what_comes_of_commands_at_once_is_what_comes_of_them_in_the_order_of_their_re
         }
         assert_eq!(records, *alone.records.lock().unwrap(), "seed {seed}");
         let (view, expected) = (control.view(), serial.view());
-        assert_eq!(view.decisions, expected.decisions, "seed {seed}");
+        assert_eq!(view.state, expected.state, "seed {seed}");
         assert_eq!(view.index, expected.index, "seed {seed}");
         assert_eq!(*world.routes.lock().unwrap(), *alone.routes.lock().unwrap(), "seed {seed}");
         assert_eq!(view.epoch, world.published.lock().unwrap().as_ref().unwrap().epoch, "seed {seed}");
-        assert_eq!(*world.disk.lock().unwrap().as_ref().unwrap(), *view.decisions, "seed {seed}");
+        assert_eq!(*world.disk.lock().unwrap().as_ref().unwrap(), *view.state, "seed {seed}");
         for address in ["10.1.9.4", "10.1.9.5", "10.1.9.6", "10.1.9.7"] {
             assert_eq!(world.passes(address), alone.passes(address), "seed {seed}, {address}");
         }

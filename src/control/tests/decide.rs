@@ -3,7 +3,7 @@ use std::cell::Cell;
 use jiff::ToSpan as _;
 
 use super::*;
-use crate::model::{Key, RoleAssignment, decisions};
+use crate::model::{Key, RoleAssignment};
 use crate::testing::{subnet, vnet};
 
 thread_local! {
@@ -32,7 +32,7 @@ fn by_the_clock(world: &Arc<World>, file: Model) -> ControlPlane {
     begin_with(world, Setup { clock, ..setup(file) })
 }
 
-fn connection(control: &ControlPlane, endpoint: &str) -> decisions::Connection {
+fn connection(control: &ControlPlane, endpoint: &str) -> crate::model::state::Connection {
     control.view().connection(endpoint, None).unwrap().connection
 }
 
@@ -237,7 +237,7 @@ fn what_was_not_listed_is_not_decided() {
     more.endpoints.insert(key("second"), endpoint("spoke", Some("10.1.9.5"), "orders-db"));
     control.apply(&root(), Put { items: Box::new(more), create_only: true }).unwrap();
     let seen = Selection { listed: Some(listed), ..selection() };
-    assert_eq!(control.apply(&root(), DecideAll::reject(seen)).unwrap_err().code, command::MOVED);
+    assert_eq!(control.apply(&root(), DecideAll::reject(seen)).unwrap_err().code, command::PRECONDITION_FAILED);
     assert!(world.passes("10.1.9.4") && world.passes("10.1.9.5"));
     let listed = control.apply(&root(), DecideAll::reject(dry)).unwrap().listed;
     let seen = Selection { listed: Some(listed), ..selection() };
@@ -280,7 +280,7 @@ fn a_disconnected_connection_can_only_go() {
     control.apply(&root(), Decide::remove(orders())).unwrap();
     for command in [Decide::approve(orders()), Decide::reject(orders()), Decide::remove(orders())] {
         let refusal = control.apply(&root(), command).unwrap_err();
-        assert_eq!(refusal.kind, Kind::InvalidTransition);
+        assert_eq!(refusal.kind, ErrorKind::InvalidTransition);
         assert!(refusal.message.contains("root") && refusal.remedy.contains("endpoint delete"), "{refusal}");
     }
     let view = control.view().connection("orders", None).unwrap();
@@ -292,7 +292,7 @@ fn a_disconnected_connection_can_only_go() {
 fn the_resource_named_must_be_the_one_bound() {
     let (world, control) = running();
     let other = Decision { resource: Some("other".into()), ..orders() };
-    assert_eq!(control.apply(&root(), Decide::reject(other)).unwrap_err().kind, Kind::NotFound);
+    assert_eq!(control.apply(&root(), Decide::reject(other)).unwrap_err().kind, ErrorKind::NotFound);
     assert!(world.events().is_empty());
     let right = Decision { resource: Some("default/ORDERS-DB".into()), ..orders() };
     control.apply(&root(), Decide::reject(right)).unwrap();
@@ -306,7 +306,7 @@ fn a_decision_for_a_state_that_has_moved_on_is_refused_and_shows_the_new_one() {
     world.events();
     for late in [Decide::remove(seen.clone()), Decide::approve(seen.clone()), Decide::reject(seen)] {
         let refusal = control.apply(&root(), late).unwrap_err();
-        assert_eq!(refusal.kind, Kind::Conflict);
+        assert_eq!(refusal.kind, ErrorKind::Conflict);
         assert!(refusal.message.contains("it is rejected by root"), "{refusal}");
     }
     assert!(world.events().is_empty());

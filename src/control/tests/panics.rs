@@ -8,13 +8,13 @@ use super::*;
 #[derive(Debug)]
 struct Panicking(Fake, bool);
 
-impl state::DecisionStore for Panicking {
-    fn commit(&mut self, change: &state::Change<'_>) -> std::io::Result<()> {
+impl codec::StateStore for Panicking {
+    fn commit(&mut self, change: &codec::Change<'_>) -> std::io::Result<()> {
         assert!(!std::mem::replace(&mut self.1, true), "planted");
         self.0.commit(change)
     }
 
-    fn load(&self) -> std::io::Result<Option<Decisions>> {
+    fn load(&self) -> std::io::Result<Option<ControlState>> {
         self.0.load()
     }
 }
@@ -40,7 +40,7 @@ fn a_panic_inside_a_command_shows_at_once_and_stops_the_daemon() {
 
     // Until the process is gone nothing more is changed, and readers go on seeing why.
     let refused = control.apply(&root(), Decide::approve(orders())).unwrap_err();
-    assert_eq!((refused.kind, refused.code), (Kind::Unavailable, "WriterLost"));
+    assert_eq!((refused.kind, refused.code), (ErrorKind::Unavailable, "WriterLost"));
     assert_eq!(control.view().conditions, said);
     assert!(world.events().is_empty());
 }

@@ -135,7 +135,7 @@ fn whoever_follows_a_remedy_of_a_standing_rule_is_not_refused() {
         world.events();
         let control =
             begin_with(&world, Setup { validate: rules, host: Arc::new(by_default()), ..setup(file.clone()) });
-        let standing = || control.view().standing_for(&control.view().decisions.model, &root());
+        let standing = || control.view().standing_for(&control.view().state.model, &root());
         let found = standing();
         assert!(!found.is_empty() && found.iter().all(|stands| stands.code == code), "{code}: {found:?}");
         let stands = &found[0];

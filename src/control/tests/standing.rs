@@ -42,7 +42,7 @@ fn with_service(name: &str, nat: &str, backend: &str) -> Model {
     file
 }
 
-fn prepare(world: &Arc<World>, file: Model) -> Result<Prepared, Refusal> {
+fn prepare(world: &Arc<World>, file: Model) -> Result<Prepared, Error> {
     let found = world.disk.lock().unwrap().clone();
     Prepared::new(Setup { validate: rules, ..setup(file) }, found, Box::new(Fake(Arc::clone(world))))
 }
@@ -60,7 +60,7 @@ fn old_state(file: &Model, live: &Model) -> Arc<World> {
     world
 }
 
-fn put(control: &ControlPlane, items: Model) -> Result<Changed, Refusal> {
+fn put(control: &ControlPlane, items: Model) -> Result<Changed, Error> {
     control.apply(&root(), Put { items: Box::new(items), create_only: false })
 }
 
@@ -81,14 +81,14 @@ fn what_stood_before_a_rule_stays_in_force_blocks_nothing_and_is_listed() {
     let world = old_state(&model(), &one("old", service("10.20.99.5", "10.20.0.3")));
     let control = start(&world, model());
     assert_eq!(standing(&control), [OLD]);
-    assert!(control.view().decisions.model.resources.contains_key(&key("old")));
+    assert!(control.view().state.model.resources.contains_key(&key("old")));
     // Other objects change, and the object itself does.
     put(&control, one("new", service("10.20.99.6", "10.20.0.4"))).unwrap();
     put(&control, one("old", LinkResource { max_sessions: Some(7), ..service("10.20.99.5", "10.20.0.3") })).unwrap();
     assert_eq!(standing(&control), [OLD]);
     // Another value of the field is a new reference.
     let refusal = put(&control, one("old", service("10.20.99.5", "10.20.0.5"))).unwrap_err();
-    assert_eq!((refusal.code, refusal.kind), ("OddBackend", Kind::Invalid));
+    assert_eq!((refusal.code, refusal.kind), ("OddBackend", ErrorKind::Invalid));
     let refusal = put(&control, one("new", service("10.20.99.6", "10.20.0.7"))).unwrap_err();
     assert_eq!(refusal.code, "OddBackend");
     // What was put right once is not taken back.
@@ -124,8 +124,8 @@ fn an_object_of_the_file_that_collides_with_a_live_one_is_skipped_and_stops_noth
     assert_eq!(skipped, ["resource default/mine"]);
     let reason = &view.last_apply.skipped[0].reason;
     assert!(reason.contains("10.20.99.5 is used by resource `live` (NAT IP)"), "{reason}");
-    assert!(!view.decisions.model.resources.contains_key(&key("mine")));
-    assert!(view.decisions.model.resources.contains_key(&key("other")), "the rest of the file is applied");
+    assert!(!view.state.model.resources.contains_key(&key("mine")));
+    assert!(view.state.model.resources.contains_key(&key("other")), "the rest of the file is applied");
     // A reload says it again, and once the address is free the object comes.
     let report = control.apply(&root(), apply_file(file.clone(), false)).unwrap();
     assert_eq!(report.skipped.len(), 1);
@@ -144,7 +144,7 @@ fn what_depends_on_a_skipped_object_is_skipped_with_it() {
     let view = control.view();
     let skipped: Vec<&str> = view.last_apply.skipped.iter().map(|skipped| skipped.item.as_str()).collect();
     assert_eq!(skipped, ["resource default/mine", "endpoint default/to-mine"]);
-    assert!(view.decisions.model.endpoints.contains_key(&key("to-orders")));
+    assert!(view.state.model.endpoints.contains_key(&key("to-orders")));
 }
 
 #[test]

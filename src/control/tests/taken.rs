@@ -27,14 +27,14 @@ fn with(file: Model, cloud: Cloud) -> (Arc<World>, ControlPlane) {
     let world = Arc::new(World::default());
     // What a store gives back knows of no cloud; here it is what was given to it.
     *world.disk.lock().unwrap() =
-        Some(Decisions { model: Model { cloud, ..Model::default() }, ..Decisions::default() });
+        Some(ControlState { model: Model { cloud, ..Model::default() }, ..ControlState::default() });
     let file = Model { cloud, ..file };
     let host = Arc::new(HostConfig { cloud, ..host(&["spoke", "core"]) });
     let control = begin_with(&world, Setup { validate: rules, host, ..setup(file) });
     (world, control)
 }
 
-fn put(control: &ControlPlane, caller: &Caller, key: Key, resource: LinkResource) -> Result<Changed, Refusal> {
+fn put(control: &ControlPlane, caller: &Caller, key: Key, resource: LinkResource) -> Result<Changed, Error> {
     let mut items = Model::default();
     items.resources.insert(key, resource);
     control.apply(caller, Put { items: Box::new(items), create_only: false })
@@ -106,7 +106,7 @@ fn the_answer_is_one_whoever_asks_and_whoever_has_it() {
     for uid in [0, 1, 2] {
         let (caller, wanted) = (Caller::user(uid, "somebody"), typed(STORAGE, "westeurope"));
         let refusal = put(&control, &caller, Key::new("mine", "account"), wanted).unwrap_err();
-        assert_eq!((refusal.kind, refusal.code), (Kind::Conflict, "NameAlreadyTaken"));
+        assert_eq!((refusal.kind, refusal.code), (ErrorKind::Conflict, "NameAlreadyTaken"));
         let said = format!("the name `account` is already taken\n  {}", rules::taken::REMEDY);
         assert_eq!(refusal.to_string(), said, "uid {uid}");
     }

@@ -25,7 +25,7 @@ fn with(mut file: Model, given: &RoleAssignment) -> Model {
     file
 }
 
-fn assign(control: &ControlPlane, given: &RoleAssignment) -> Result<Changed, Refusal> {
+fn assign(control: &ControlPlane, given: &RoleAssignment) -> Result<Changed, Error> {
     let items = Box::new(with(Model::default(), given));
     control.apply(&root(), Put { items, create_only: true })
 }
@@ -34,7 +34,7 @@ fn bearer(token: &Token) -> Caller {
     Caller { subject: token.bearer(), name: token.principal().to_string() }
 }
 
-fn rejects(control: &ControlPlane, caller: &Caller) -> Result<Decided, Kind> {
+fn rejects(control: &ControlPlane, caller: &Caller) -> Result<Decided, ErrorKind> {
     control.apply(caller, Decide::reject(orders())).map_err(|refusal| refusal.kind)
 }
 
@@ -47,7 +47,7 @@ fn a_token_that_is_made_again_inherits_nothing() {
     assert!(rejects(&control, &bearer(&first)).is_ok());
     revoke(&control, "ci");
     let view = control.view();
-    assert!(view.decisions.model.assignments.is_empty(), "revoking takes what was assigned");
+    assert!(view.state.model.assignments.is_empty(), "revoking takes what was assigned");
     let records = world.records.lock().unwrap().clone();
     let told = |action: &str, object: &str| records.iter().any(|one| one.action == action && one.object == object);
     assert!(told("revoke", "token ci") && told("delete", &format!("assignment {}", owner.id())), "{records:?}");
@@ -56,10 +56,10 @@ fn a_token_that_is_made_again_inherits_nothing() {
     assert_ne!(first.id, second.id);
     assert_eq!(first.principal(), second.principal(), "shown alike");
     let approve = |token: &Token| control.apply(&bearer(token), Decide::approve(orders())).map_err(|no| no.kind);
-    assert_eq!(approve(&second), Err(Kind::NotFound), "it sees nothing");
+    assert_eq!(approve(&second), Err(ErrorKind::NotFound), "it sees nothing");
     // What is assigned to the second is nothing that a request of the first, still under way, could use.
     assign(&control, &owner).unwrap();
-    assert_eq!(approve(&first), Err(Kind::Forbidden));
+    assert_eq!(approve(&first), Err(ErrorKind::Forbidden));
     assert!(!control.view().rights(&bearer(&first)).hold(&everything()));
     assert!(control.view().rights(&bearer(&second)).hold(&everything()));
     approve(&second).unwrap();
@@ -81,14 +81,14 @@ fn an_ended_token_is_refused_at_commit() {
     assign(&control, &given("token:ci", "Owner", "/")).unwrap();
     revoke(&control, "ci");
     let refusal = control.apply(&bearer(&token), Decide::reject(orders())).unwrap_err();
-    assert_eq!((refusal.kind, refusal.code), (Kind::Forbidden, "InvalidAuthenticationToken"));
+    assert_eq!((refusal.kind, refusal.code), (ErrorKind::Forbidden, "InvalidAuthenticationToken"));
 }
 
 #[test]
 fn nothing_is_assigned_to_a_token_that_there_is_not() {
     let (_, control) = running();
     let refusal = assign(&control, &given("token:ci", "Reader", "/")).unwrap_err();
-    assert_eq!((refusal.kind, refusal.code), (Kind::Invalid, "PrincipalNotFound"));
+    assert_eq!((refusal.kind, refusal.code), (ErrorKind::Invalid, "PrincipalNotFound"));
     assert!(refusal.remedy.contains("privlink token create ci"), "{refusal}");
     create(&control, "ci", 1);
     assign(&control, &given("token:ci", "Reader", "/")).unwrap();
@@ -101,7 +101,7 @@ fn who_may_not_read_tokens_is_not_told_which_there_are() {
     let group = "/subscriptions/default/resourceGroups/own";
     assign(&control, &given("uid:1000", "Owner", group)).unwrap();
     let owner = Caller::user(1000, "owner");
-    let tell = |refused: Result<AnyOutcome, Refusal>, name: &str| {
+    let tell = |refused: Result<AnyOutcome, Error>, name: &str| {
         let refusal = refused.unwrap_err();
         (refusal.kind, refusal.code, refusal.to_string().replace(name, "NAME"))
     };
@@ -120,7 +120,9 @@ fn who_may_not_read_tokens_is_not_told_which_there_are() {
     for dry_run in [true, false] {
         let told = put("there", dry_run);
         assert_eq!(told, put("absent", dry_run));
-        assert!(told.iter().all(|(kind, _, text)| *kind == Kind::Forbidden && text.contains("Privlink/tokens/read")));
+        assert!(
+            told.iter().all(|(kind, _, text)| *kind == ErrorKind::Forbidden && text.contains("Privlink/tokens/read"))
+        );
     }
     // It knows itself.
     let (token, _) = create(&control, "own", 2);
@@ -138,7 +140,7 @@ fn a_file_gives_a_role_to_the_token_that_there_is_when_it_is_applied() {
     let file = with(model(), &reader);
     let key = Key::global(reader.id().to_string());
     let apply = || control.apply(&root(), apply_file(file.clone(), false)).unwrap();
-    let has = || control.view().decisions.model.assignments.contains_key(&key);
+    let has = || control.view().state.model.assignments.contains_key(&key);
     let skipped = |report: &Report| {
         let [one] = report.skipped.as_slice() else { panic!("{report}") };
         assert!(one.item.contains(&reader.id().to_string()) && one.reason.contains("no token ci"), "{report}");
@@ -169,13 +171,13 @@ fn a_rotated_token_has_another_secret_and_is_the_same() {
         |caller: &Caller| control.apply(caller, RotateToken { name: "ci".parse().unwrap(), random: Box::new([9; 32]) });
     let TokenCreated { token: same, secret, .. } = rotate(&root()).unwrap();
     assert_eq!((&same.id, same.expires_at, same.created_at), (&token.id, token.expires_at, token.created_at));
-    let tokens = control.view().decisions.tokens.clone();
+    let tokens = control.view().state.tokens.clone();
     assert!(authenticate(&old, &tokens, noon()).is_err());
     assert_eq!(authenticate(secret.expose(), &tokens, noon()), Ok(&same));
     assert!(rejects(&control, &bearer(&same)).is_ok(), "what it holds stays");
     let name = "gone".parse().unwrap();
     let absent = control.apply(&root(), RotateToken { name, random: Box::new([9; 32]) });
-    assert_eq!(absent.unwrap_err().kind, Kind::NotFound);
+    assert_eq!(absent.unwrap_err().kind, ErrorKind::NotFound);
 }
 
 #[test]
@@ -192,8 +194,8 @@ fn nobody_rotates_a_token_that_holds_more_than_they_do() {
         control.apply(&keeper, command).map(|_| ()).map_err(|refusal| refusal.kind)
     };
     for (number, (role, scope, expected)) in [
-        ("Owner", "/subscriptions/a", Err(Kind::Forbidden)),
-        ("Reader", "/subscriptions/a", Err(Kind::Forbidden)),
+        ("Owner", "/subscriptions/a", Err(ErrorKind::Forbidden)),
+        ("Reader", "/subscriptions/a", Err(ErrorKind::Forbidden)),
         ("Keeper", "/", Ok(())),
         ("Keeper", "/subscriptions/a", Ok(())),
     ]
@@ -227,12 +229,12 @@ fn a_state_of_the_release_before_gives_living_tokens_ids_and_absent_ones_nothing
     world.is_old.store(true, Ordering::Relaxed);
     let control = restart(&world, model());
     let view = control.view();
-    let kept: Vec<_> = view.decisions.model.assignments.values().cloned().collect();
+    let kept: Vec<_> = view.state.model.assignments.values().cloned().collect();
     assert_eq!(kept, std::slice::from_ref(&lives), "ids of assignments stay, and so does what lives");
     let records = world.records.lock().unwrap().clone();
     let told = records.iter().find(|one| one.action == "migrate" && one.object.starts_with("assignment")).unwrap();
     assert!(told.object.contains(&absent.id().to_string()) && told.detail.contains("token:gone"), "{told:?}");
-    let token = authenticate(&secret, &view.decisions.tokens, noon()).unwrap();
+    let token = authenticate(&secret, &view.state.tokens, noon()).unwrap();
     assert!(!token.id.to_string().is_empty());
     assert!(view.rights(&bearer(token)).hold(&rights::Right::anywhere("Privlink/status/read".parse().unwrap())));
     let (gone, _) = create(&control, "gone", 3);
@@ -256,6 +258,6 @@ fn whoever_makes_a_role_for_its_own_group_is_told_of_it() {
     let owner = Caller::user(7, "ada");
     let made = control.apply(&owner, Put { items, create_only: true }).unwrap();
     assert_eq!(made.to_string(), "role ops: created");
-    let sees = |caller: &Caller| control.view().seen_by(caller).decisions.model.roles.len();
+    let sees = |caller: &Caller| control.view().seen_by(caller).state.model.roles.len();
     assert_eq!((sees(&owner), sees(&Caller::user(8, "bob"))), (1, 0), "who has nothing there does not see it");
 }

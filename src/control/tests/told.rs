@@ -10,10 +10,10 @@ use std::path::Path;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::model::decisions::Item;
-use crate::model::refusal::UNSEEN_RULE;
+use crate::model::error::UNSEEN_RULE;
 use crate::model::rules::validate;
 use crate::model::sentence::Named;
+use crate::model::state::Item;
 use crate::model::{
     DnsZone, Key, LinkResource, Model, PrivateEndpoint, Quota, Quotas, ResolutionPolicy, Tags, Vnet, ZoneLink,
 };
@@ -277,7 +277,7 @@ fn rules_between_objects_name_none_that_the_reader_does_not_see() {
     let sees = |named: &Named| matches!(named, Named::Item(Item { key, .. }) if key.group == "mine");
     let mut told = BTreeSet::new();
     for violation in validate(&model, Some(&host(&["spoke"]))) {
-        let rule = crate::model::refusal::BrokenRule::from(&violation);
+        let rule = crate::model::error::ErrorDetail::from(&violation);
         let shown = rule.told(&sees);
         let text = format!("{} {}", shown.code, shown);
         assert!(!text.contains("secret"), "{} tells: {text}\nof: {rule}", violation.code);

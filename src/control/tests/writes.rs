@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::ports::{Host, Workers};
-use crate::control::state::Record;
+use crate::control::codec::Record;
+use crate::control::sinks::{Host, Workers};
 use crate::control::{AnyOutcome, ApplyFile, ControlPlane, Delete, Prepared, Put, Setup, any};
-use crate::model::refusal::{Kind, Refusal};
+use crate::model::error::{Error, ErrorKind};
 use crate::model::{
     BackendPool, BalancingRule, Caller, DnsZone, Frontend, FrontendRef, Key, LinkResource, LoadBalancer, Model,
     PoolAddress, Principal, PrivateEndpoint, Protocol, Rates, RoleAssignment, SecurityGroup, ZoneGroup, ZoneLink,
@@ -106,13 +106,13 @@ fn running(roles: &[(&str, &str)]) -> ControlPlane {
 }
 
 /// A way to write.
-type Write = fn(&ControlPlane, Model) -> Result<AnyOutcome, Refusal>;
+type Write = fn(&ControlPlane, Model) -> Result<AnyOutcome, Error>;
 
-fn put(control: &ControlPlane, items: Model) -> Result<AnyOutcome, Refusal> {
+fn put(control: &ControlPlane, items: Model) -> Result<AnyOutcome, Error> {
     control.apply(&ada(), any(Put { items: Box::new(items), create_only: false }))
 }
 
-fn apply(control: &ControlPlane, model: Model) -> Result<AnyOutcome, Refusal> {
+fn apply(control: &ControlPlane, model: Model) -> Result<AnyOutcome, Error> {
     let author = "uid:1000".to_owned();
     let version = ApplyFile { author, model, host: None, prune: false, dry_run: false };
     control.apply(&ada(), any(version))
@@ -260,7 +260,7 @@ fn naming_something_asks_for_exactly_one_right_on_it_whatever_the_command() {
         let writes: &[Write] = if items.load_balancers.is_empty() { &[put, apply] } else { &[put] };
         for write in writes {
             let refused = write(&running(&[own, shown]), items.clone()).expect_err(what);
-            assert_eq!(refused.kind, Kind::Forbidden, "{what}: {refused}");
+            assert_eq!(refused.kind, ErrorKind::Forbidden, "{what}: {refused}");
             let reader = running(&[own, shown, ("Reader", GROUP.trim_end_matches("/resourceGroups"))]);
             let refused = write(&reader, items.clone()).expect_err(what);
             assert!(refused.message.contains(&format!("{action} at {scope}")), "{what}: {refused}");
@@ -308,7 +308,7 @@ fn what_is_named_already_is_not_asked_about_again() {
     wanted.targets[0].ports[0].backend_first = 1;
     put(&control, made(wanted.clone())).unwrap();
     wanted.targets[0].backends[0].address = ip("10.20.0.3");
-    assert_eq!(put(&control, made(wanted.clone())).unwrap_err().kind, Kind::Forbidden);
+    assert_eq!(put(&control, made(wanted.clone())).unwrap_err().kind, ErrorKind::Forbidden);
     // To take one away asks for the object alone.
     wanted.targets.clear();
     put(&control, made(wanted)).unwrap();
@@ -352,7 +352,7 @@ fn the_zone_of_an_endpoint_asks_for_a_right_and_the_resource_must_show_itself() 
         })
     };
     let control = running(&[own, ("Network Contributor", &subnet)]);
-    assert_eq!(put(&control, items(&wanted)).unwrap_err().kind, Kind::NotFound);
+    assert_eq!(put(&control, items(&wanted)).unwrap_err().kind, ErrorKind::NotFound);
     let shown = format!("{NETWORK}/privateLinkServices/orders-db");
     let control = running(&[own, ("Network Contributor", &subnet), ("Reader", &shown)]);
     put(&control, items(&wanted)).unwrap();
@@ -380,17 +380,17 @@ fn what_an_object_is_never_changes() {
     put(&control, typed(Some("microsoft.storage/STORAGEACCOUNTS"))).unwrap();
     for (write, kind) in [(put as Write, None), (put, Some("Microsoft.Sql/servers")), (apply, None)] {
         let refused = write(&control, typed(kind)).unwrap_err();
-        assert_eq!((refused.kind, refused.code), (Kind::Conflict, "NameInUse"), "{kind:?}: {refused}");
+        assert_eq!((refused.kind, refused.code), (ErrorKind::Conflict, "NameInUse"), "{kind:?}: {refused}");
     }
     // The daemon's own file is not stopped by it: the live object stays, and the report says so.
     let mut model = file();
     model.resources.extend(typed(None).resources.iter().map(|(key, one)| (key.clone(), one.clone())));
-    let author = crate::model::decisions::DAEMON.to_owned();
+    let author = crate::model::state::DAEMON.to_owned();
     let version = ApplyFile { author, model, host: None, prune: true, dry_run: false };
     let report = control.apply(&root(), version).unwrap();
     assert!(report.skipped.iter().any(|one| one.item == "resource ada/mine"), "{report}");
     let view = control.view();
-    let kind = view.decisions.model.resources.get(&Key::new("ada", "mine")).and_then(|one| one.kind.clone());
+    let kind = view.state.model.resources.get(&Key::new("ada", "mine")).and_then(|one| one.kind.clone());
     assert_eq!(kind.as_deref(), Some("microsoft.storage/STORAGEACCOUNTS"));
 }
 
@@ -417,7 +417,7 @@ fn who_writes_an_endpoint_sets_its_rate_and_never_its_resources() {
     put(&control, of_endpoint(rates(1_000_000))).unwrap();
     put(&control, of_endpoint(None)).unwrap();
     for lifted in [None, rates(9_000_000)] {
-        assert_eq!(put(&control, of_resource(lifted)).unwrap_err().kind, Kind::Forbidden, "{lifted:?}");
+        assert_eq!(put(&control, of_resource(lifted)).unwrap_err().kind, ErrorKind::Forbidden, "{lifted:?}");
     }
-    assert_eq!(control.view().decisions.model.resources[&key("orders-db")].rates, rates(5_000_000));
+    assert_eq!(control.view().state.model.resources[&key("orders-db")].rates, rates(5_000_000));
 }

@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 
-use super::plan::{Planning, PreparedChange, Wanted};
+use super::plan::{Planning, PreparedChange, ProposedState};
+use crate::control::codec::Record;
 use crate::control::difference::of_connection;
 use crate::control::outcome::DecidedAll;
-use crate::control::state::Record;
 use crate::control::views::at;
 use crate::model::Key;
-use crate::model::decisions::{ChangeExtent, DecidedBy, Decisions};
-use crate::model::refusal::Refusal;
+use crate::model::error::Error;
+use crate::model::state::{ChangeExtent, ControlState, DecidedBy};
 use crate::snapshot::ConnectionState;
 
 /// What the records and the consumer read of an approval whose time is over.
@@ -20,9 +20,9 @@ impl Planning<'_> {
     ///
     /// # Errors
     /// It cannot be compiled.
-    pub(in crate::control) fn end_approvals(&self) -> Result<Option<PreparedChange<DecidedAll>>, Refusal> {
+    pub(in crate::control) fn end_approvals(&self) -> Result<Option<PreparedChange<DecidedAll>>, Error> {
         let over: Vec<Key> = self.in_force.index.over(self.now()).cloned().collect();
-        let mut after = Decisions::clone(&self.in_force.decisions);
+        let mut after = ControlState::clone(&self.in_force.state);
         let records: Vec<Record> = over.iter().filter_map(|key| self.end_approval(&mut after, key)).collect();
         if records.is_empty() {
             return Ok(None);
@@ -32,22 +32,22 @@ impl Planning<'_> {
     }
 
     /// Ends the approval of the endpoint `key`, if it has one.
-    fn end_approval(&self, after: &mut Decisions, key: &Key) -> Option<Record> {
+    fn end_approval(&self, after: &mut ControlState, key: &Key) -> Option<Record> {
         end_approval(after, key, self.now()).map(|record| Record { by: self.caller.actor(), ..record })
     }
 
     /// Decisions that differ in connections alone: nothing that is validated has changed, and nothing may hold up what
     /// takes something away.
-    pub(in crate::control) fn connections_alone(&self, after: Decisions, only: Option<Key>) -> Wanted {
+    pub(in crate::control) fn connections_alone(&self, after: ControlState, only: Option<Key>) -> ProposedState {
         let standing = Some(self.in_force.standing.clone());
         let extent = only.map_or(ChangeExtent::Whole, ChangeExtent::Endpoint);
-        Wanted { after, extent, addresses: None, standing, asks_rights: false }
+        ProposedState { after, extent, addresses: None, standing, asks_rights: false }
     }
 }
 
 /// Ends the approval of the endpoint `key` at `now`, if it has one; what the audit log keeps of it has no author yet.
-pub(super) fn end_approval(decisions: &mut Decisions, key: &Key, now: Timestamp) -> Option<Record> {
-    let before = decisions.connections.get(key)?.clone();
+pub(super) fn end_approval(state: &mut ControlState, key: &Key, now: Timestamp) -> Option<Record> {
+    let before = state.connections.get(key)?.clone();
     let end = before.ends_at?;
     let after = before.decided(ConnectionState::Rejected, ENDED.to_owned(), DecidedBy::ApprovalEnded, now);
     let record = Record {
@@ -60,6 +60,6 @@ pub(super) fn end_approval(decisions: &mut Decisions, key: &Key, now: Timestamp)
         ..Record::new(now, after.requester.clone(), "end", format!("connection {key}"))
     };
     let record = record.with(of_connection(Some(&before), Some(&after)));
-    decisions.connections.insert(key.clone(), after);
+    state.connections.insert(key.clone(), after);
     Some(record)
 }

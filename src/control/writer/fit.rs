@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use super::super::apply::{Application, merge};
 use super::super::report::Report;
 use super::{Setup, refused};
-use crate::model::decisions::DAEMON;
-use crate::model::decisions::{Decisions, Item};
-use crate::model::refusal::Refusal;
+use crate::model::error::Error;
 use crate::model::rules::Violation;
 use crate::model::rules::tightened::{Standing, judge, not_in};
+use crate::model::state::DAEMON;
+use crate::model::state::{ControlState, Item};
 use crate::model::text;
 use crate::model::{HostConfig, Model};
 
@@ -21,7 +21,7 @@ const ROUNDS: usize = 16;
 /// What is in force before a change.
 #[derive(Clone, Copy)]
 pub(in crate::control) struct Before<'a> {
-    pub(in crate::control) decisions: &'a Decisions,
+    pub(in crate::control) state: &'a ControlState,
     /// What attachments allow.
     pub(in crate::control) host: &'a HostConfig,
     /// What of it breaks a tightened rule; `None`: not known yet.
@@ -30,7 +30,7 @@ pub(in crate::control) struct Before<'a> {
 
 /// A file that was merged with what was in force.
 pub(in crate::control) struct Fitted {
-    pub(in crate::control) decisions: Decisions,
+    pub(in crate::control) state: ControlState,
     pub(in crate::control) report: Report,
     pub(in crate::control) standing: Standing,
 }
@@ -40,15 +40,14 @@ impl Before<'_> {
     ///
     /// # Errors
     /// What refuses the change.
-    pub(in crate::control) fn judge(&self, setup: &Setup, after: &Decisions) -> Result<Standing, Vec<Violation>> {
+    pub(in crate::control) fn judge(&self, setup: &Setup, after: &ControlState) -> Result<Standing, Vec<Violation>> {
         let validate = |model: &Model| (setup.validate)(model, self.host, None);
         let found = validate(&after.model);
-        let known =
-            || self.standing.map_or_else(|| validate(&self.decisions.model), |list| list.iter().cloned().collect());
+        let known = || self.standing.map_or_else(|| validate(&self.state.model), |list| list.iter().cloned().collect());
         let standing = judge(&found, known).or_else(|_| {
             // What the daemon's file said when it was last applied is not new either.
             let mut known = known();
-            let last = self.decisions.files.get(&DAEMON.to_owned()).map(|file| validate(&file.model));
+            let last = self.state.files.get(&DAEMON.to_owned()).map(|file| validate(&file.model));
             known.extend(not_in(&last.unwrap_or_default(), &known));
             judge(&found, || known)
         });
@@ -60,17 +59,17 @@ impl Before<'_> {
     ///
     /// # Errors
     /// The result breaks a rule, or the caller lacks a right.
-    pub(in crate::control) fn fit(&self, setup: &Setup, application: Application<'_>) -> Result<Fitted, Refusal> {
+    pub(in crate::control) fn fit(&self, setup: &Setup, application: Application<'_>) -> Result<Fitted, Error> {
         let mut skipped: BTreeMap<Item, String> = BTreeMap::new();
         for _ in 0..ROUNDS {
-            let (decisions, report) = merge(self.decisions, &Application { skipped: &skipped, ..application })?;
-            match self.judge(setup, &decisions) {
+            let (state, report) = merge(self.state, &Application { skipped: &skipped, ..application })?;
+            match self.judge(setup, &state) {
                 Ok(standing) => {
-                    text::judge(self.decisions, &decisions, None)?;
-                    return Ok(Fitted { decisions, report, standing });
+                    text::judge(self.state, &state, None)?;
+                    return Ok(Fitted { state, report, standing });
                 }
                 Err(broken) => {
-                    let collisions = self.collisions(setup, &application, &decisions, &broken);
+                    let collisions = self.collisions(setup, &application, &state, &broken);
                     if application.author != DAEMON || collisions.is_empty() {
                         return Err(refused(&broken));
                     }
@@ -78,10 +77,10 @@ impl Before<'_> {
                 }
             }
         }
-        let (decisions, report) = merge(self.decisions, &Application { skipped: &skipped, ..application })?;
-        let standing = self.judge(setup, &decisions).map_err(|broken| refused(&broken))?;
-        text::judge(self.decisions, &decisions, None)?;
-        Ok(Fitted { decisions, report, standing })
+        let (state, report) = merge(self.state, &Application { skipped: &skipped, ..application })?;
+        let standing = self.judge(setup, &state).map_err(|broken| refused(&broken))?;
+        text::judge(self.state, &state, None)?;
+        Ok(Fitted { state, report, standing })
     }
 
     /// What of the file leads to the rules that are `broken`, although the file by itself keeps them.
@@ -89,11 +88,11 @@ impl Before<'_> {
         &self,
         setup: &Setup,
         application: &Application<'_>,
-        after: &Decisions,
+        after: &ControlState,
         broken: &[Violation],
     ) -> BTreeMap<Item, String> {
         let alone = (setup.validate)(application.file, self.host, None);
-        let changed = |item: &Item| application.file.has(item) && !self.decisions.model.agrees(&after.model, item);
+        let changed = |item: &Item| application.file.has(item) && !self.state.model.agrees(&after.model, item);
         let culprit = |violation: &Violation| {
             let mut objects = std::iter::once(&violation.at.object).chain(&violation.involves);
             let item = objects.find_map(|object| object.item().filter(&changed))?;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::plan::{Next, Observation, PreparedChange, Steps};
-use super::{Decisions, InForce, host_refused, stopping};
-use super::{Kind, Ports, Refusal, Topology, Writer};
+use super::{ControlState, InForce, host_refused, stopping};
+use super::{Error, ErrorKind, Sinks, Topology, Writer};
 use crate::compile::union;
-use crate::control::SILENCE;
+use crate::control::WORKER_TIMEOUT;
+use crate::control::codec::{Change, Record};
 use crate::control::outcome::Outcome;
-use crate::control::state::{Change, Record};
-use crate::model::decisions::{ChangeExtent, ItemKind};
 use crate::model::sentence::{Mention, Named, Sentence, sentence};
+use crate::model::state::{ChangeExtent, ItemKind};
 use crate::snapshot::ConnectionState;
 
 /// What of a plan the store is told.
@@ -27,9 +27,9 @@ impl Writer {
     /// Somebody did not follow. Whatever it revokes may be in force all the same; the refusal says so.
     pub(in crate::control) fn carry_out<O: Outcome>(
         &mut self,
-        ports: &Ports,
+        sinks: &Sinks,
         plan: PreparedChange<O>,
-    ) -> Result<O, Refusal> {
+    ) -> Result<O, Error> {
         if let Some(reason) = &self.stopped {
             return Err(stopping(reason));
         }
@@ -37,21 +37,21 @@ impl Writer {
         let written = Written { extent: &extent, records: &records };
         let done = match steps {
             Steps::Report => return Ok(outcome),
-            Steps::Nothing => self.repeat(ports, &outcome),
+            Steps::Nothing => self.repeat(sinks, &outcome),
             Steps::DeleteAgain(key, topology) => self.save_unsaved().map(|()| {
-                self.settle_host(ports, topology);
+                self.settle_host(sinks, topology);
                 Arc::make_mut(&mut self.in_force).deleting.remove(&key);
             }),
             Steps::Keep(next) => self.keep(*next, &written),
-            Steps::Widen(next) => self.widen(ports, *next, &written),
-            Steps::Revoke(next) => self.revoke(ports, *next, &written),
-            Steps::Block(blocked, next) => self.block_and_widen(ports, *blocked, *next, &written),
+            Steps::Widen(next) => self.widen(sinks, *next, &written),
+            Steps::Revoke(next) => self.revoke(sinks, *next, &written),
+            Steps::Block(blocked, next) => self.block_and_widen(sinks, *blocked, *next, &written),
         };
         if let Err(refusal) = done {
             self.keep_route(&outcome);
             return Err(refusal);
         }
-        tell_of_requests(ports, &records);
+        tell_of_requests(sinks, &records);
         if let Some(warnings) = outcome.warnings() {
             warnings.splice(..0, self.warnings());
         }
@@ -62,100 +62,100 @@ impl Writer {
     }
 
     /// Puts in force what has been found out of servers: neither the store nor the host's routes wait for it.
-    pub(in crate::control) fn take_in(&mut self, ports: &Ports, observed: Observation) -> Result<(), Refusal> {
+    pub(in crate::control) fn take_in(&mut self, sinks: &Sinks, observed: Observation) -> Result<(), Error> {
         if let Some(reason) = &self.stopped {
             return Err(stopping(reason));
         }
         let Next { in_force, topology } = *observed.0;
         self.in_force = Arc::new(in_force);
-        self.publish(ports)?;
+        self.publish(sinks)?;
         if let Some(topology) = topology {
-            self.settle_host(ports, topology);
+            self.settle_host(sinks, topology);
         }
         Ok(())
     }
 
     /// Routes, commit, publish, and last the routes that nothing needs any more.
-    fn widen(&mut self, ports: &Ports, next: Next, written: &Written<'_>) -> Result<(), Refusal> {
+    fn widen(&mut self, sinks: &Sinks, next: Next, written: &Written<'_>) -> Result<(), Error> {
         let both = next.topology.as_ref().map(|topology| union(&self.topology, topology));
         let more = both.filter(|both| *both != self.topology);
         if let Some(both) = &more
-            && let Err(error) = ports.host.reconcile(both)
+            && let Err(error) = sinks.host.reconcile(both)
         {
-            self.take_back(ports);
+            self.take_back(sinks);
             self.save_unsaved().ok();
             return Err(host_refused(&error));
         }
-        if let Err(error) = self.commit(&next.in_force.decisions, written) {
+        if let Err(error) = self.commit(&next.in_force.state, written) {
             if more.is_some() {
-                self.take_back(ports);
+                self.take_back(sinks);
             }
             return Err(not_durable("nothing new is in force: this", &error));
         }
         self.in_force = Arc::new(next.in_force);
-        self.publish(ports)?;
+        self.publish(sinks)?;
         if let Some(both) = more {
             self.topology = both;
         }
-        next.topology.into_iter().for_each(|topology| self.settle_host(ports, topology));
+        next.topology.into_iter().for_each(|topology| self.settle_host(sinks, topology));
         Ok(())
     }
 
     /// Publishes, then commits. When this returns an error the revocation stays in force.
-    fn revoke(&mut self, ports: &Ports, next: Next, written: &Written<'_>) -> Result<(), Refusal> {
+    fn revoke(&mut self, sinks: &Sinks, next: Next, written: &Written<'_>) -> Result<(), Error> {
         self.in_force = Arc::new(next.in_force);
-        let published = self.publish(ports);
+        let published = self.publish(sinks);
         // Also when a worker is silent: the next start must not revive what was revoked.
-        let committed = self.commit(&Arc::clone(&self.in_force.decisions), written);
+        let committed = self.commit(&Arc::clone(&self.in_force.state), written);
         published?;
         if let Err(error) = committed {
             self.unsaved = Some(error.to_string());
-            return Err(Refusal::new(
-                Kind::Storage,
+            return Err(Error::new(
+                ErrorKind::Storage,
                 "NotDurable",
                 sentence!("blocked in force, but not durable: {}", Mention::new(Named::Host, error)),
                 "make room on the state directory's disk and repeat the command; until then a restart undoes it",
             ));
         }
-        next.topology.into_iter().for_each(|topology| self.settle_host(ports, topology));
+        next.topology.into_iter().for_each(|topology| self.settle_host(sinks, topology));
         Ok(())
     }
 
     /// Puts in force what is taken away, before any of it is durable, and then the rest.
     fn block_and_widen(
         &mut self,
-        ports: &Ports,
+        sinks: &Sinks,
         blocked: InForce,
         next: Next,
         written: &Written<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Error> {
         self.in_force = Arc::new(blocked);
         self.unsaved = Some("a block is not written yet".into());
-        if let Err(silent) = self.publish(ports) {
+        if let Err(silent) = self.publish(sinks) {
             // The daemon stops; the next start must not revive what was revoked.
             self.save_unsaved().ok();
             return Err(silent);
         }
-        self.widen(ports, next, written).map_err(|refusal| {
+        self.widen(sinks, next, written).map_err(|refusal| {
             let blocked = Sentence::from("what this revokes is blocked in force; the rest was refused: ");
-            Refusal { message: blocked.and(refusal.message), ..refusal }
+            Error { message: blocked.and(refusal.message), ..refusal }
         })
     }
 
     /// Makes what concerns no packet durable, and then in force.
-    fn keep(&mut self, next: InForce, written: &Written<'_>) -> Result<(), Refusal> {
-        let committed = self.commit(&next.decisions, written);
+    fn keep(&mut self, next: InForce, written: &Written<'_>) -> Result<(), Error> {
+        let committed = self.commit(&next.state, written);
         committed.map_err(|error| not_durable("nothing new is in force: this", &error))?;
         self.in_force = Arc::new(next);
         Ok(())
     }
 
     /// What is asked for is in force; here it becomes durable, where it is not.
-    fn repeat(&mut self, ports: &Ports, outcome: &impl Outcome) -> Result<(), Refusal> {
+    fn repeat(&mut self, sinks: &Sinks, outcome: &impl Outcome) -> Result<(), Error> {
         self.save_unsaved()?;
         if outcome.report().is_some() && self.host_behind.is_some() {
             let topology = self.topology.clone();
-            self.settle_host(ports, topology);
+            self.settle_host(sinks, topology);
         }
         Ok(())
     }
@@ -164,14 +164,14 @@ impl Writer {
     fn keep_route(&mut self, outcome: &impl Outcome) {
         if let Some(item) = outcome.deleted()
             && item.kind == ItemKind::Endpoint
-            && !self.in_force.decisions.model.has(item)
+            && !self.in_force.state.model.has(item)
         {
             Arc::make_mut(&mut self.in_force).deleting.insert(item.key.clone(), item.clone());
         }
     }
 
     /// Makes `after` what the next start reads, with its records, or nothing of it.
-    fn commit(&mut self, after: &Arc<Decisions>, written: &Written<'_>) -> std::io::Result<()> {
+    fn commit(&mut self, after: &Arc<ControlState>, written: &Written<'_>) -> std::io::Result<()> {
         // What an earlier failure left behind is written with it.
         let extent = if self.unsaved.is_none() { written.extent } else { &ChangeExtent::Whole };
         let change = Change { before: &self.durable, after, extent, records: written.records };
@@ -184,7 +184,7 @@ impl Writer {
             let mut found = found.unwrap_or_default();
             found.model.cloud = self.in_force.host.cloud;
             self.durable = Arc::new(found);
-            if *self.durable != *self.in_force.decisions {
+            if *self.durable != *self.in_force.state {
                 self.unsaved = Some("an earlier commit failed".into());
             }
         }
@@ -192,16 +192,16 @@ impl Writer {
     }
 
     /// Makes what is in force durable, where it is not.
-    fn save_unsaved(&mut self) -> Result<(), Refusal> {
+    fn save_unsaved(&mut self) -> Result<(), Error> {
         self.save_with(&[])
     }
 
     /// [`Self::save_unsaved`], with what is to be remembered of how it came about.
-    pub(super) fn save_with(&mut self, records: &[Record]) -> Result<(), Refusal> {
+    pub(super) fn save_with(&mut self, records: &[Record]) -> Result<(), Error> {
         if self.unsaved.is_none() {
             return Ok(());
         }
-        let after = Arc::clone(&self.in_force.decisions);
+        let after = Arc::clone(&self.in_force.state);
         self.commit(&after, &Written { extent: &ChangeExtent::Whole, records }).map_err(|error| {
             self.unsaved = Some(error.to_string());
             not_durable("what is in force", &error)
@@ -209,40 +209,40 @@ impl Writer {
     }
 
     /// Publishes what is in force and waits for every worker; a silent one stops the daemon.
-    pub(super) fn publish(&mut self, ports: &Ports) -> Result<(), Refusal> {
-        ports.workers.publish(self.in_force.snapshot.clone(), SILENCE).map_err(|error| {
+    pub(super) fn publish(&mut self, sinks: &Sinks) -> Result<(), Error> {
+        sinks.workers.publish(self.in_force.snapshot.clone(), WORKER_TIMEOUT).map_err(|error| {
             let reason = format!("{error:#}");
             self.stopped = Some(reason.clone());
-            (ports.fatal)(&reason);
+            (sinks.fatal)(&reason);
             stopping(&reason)
         })
     }
 
     /// Brings the host to `topology`. A refusal here leaves routes that nothing needs, which lead into the
     /// forwarder: the change stands, and `status` tells.
-    fn settle_host(&mut self, ports: &Ports, topology: Topology) {
+    fn settle_host(&mut self, sinks: &Sinks, topology: Topology) {
         if topology != self.topology || self.host_behind.is_some() {
-            self.host_behind = ports.host.reconcile(&topology).err().map(|error| format!("{error:#}"));
+            self.host_behind = sinks.host.reconcile(&topology).err().map(|error| format!("{error:#}"));
         }
         self.topology = topology;
     }
 
     /// Removes the routes of a change that was refused.
-    fn take_back(&mut self, ports: &Ports) {
-        self.host_behind = ports.host.reconcile(&self.topology).err().map(|error| format!("{error:#}"));
+    fn take_back(&mut self, sinks: &Sinks) {
+        self.host_behind = sinks.host.reconcile(&self.topology).err().map(|error| format!("{error:#}"));
     }
 }
 
 /// Tells the host of every connection that waits for its owner from now on.
-pub(super) fn tell_of_requests(ports: &Ports, records: &[Record]) {
+pub(super) fn tell_of_requests(sinks: &Sinks, records: &[Record]) {
     let pending = ConnectionState::Pending.to_string();
     let asks = |record: &&Record| record.from.is_none() && record.to.as_ref() == Some(&pending);
-    records.iter().filter(asks).for_each(|request| ports.host.requested(request));
+    records.iter().filter(asks).for_each(|request| sinks.host.requested(request));
 }
 
-fn not_durable(what: &'static str, error: &std::io::Error) -> Refusal {
-    Refusal::new(
-        Kind::Storage,
+fn not_durable(what: &'static str, error: &std::io::Error) -> Error {
+    Error::new(
+        ErrorKind::Storage,
         "NotDurable",
         sentence!("{} cannot be made durable: {}", what, Mention::new(Named::Host, error)),
         "make room on the state directory's disk, see that the daemon may write there, and repeat the command",

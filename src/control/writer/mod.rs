@@ -33,13 +33,13 @@ use std::sync::Arc;
 
 use super::Setup;
 use super::apply::{Application, Requester};
+use super::codec::{Record, StateStore};
 use super::index::Index;
 use super::migrate::{Migration, migrate};
 use super::outcome::Outcome;
-use super::ports::{AddressInUse, Host, Workers};
 use super::report::Report;
 use super::seen;
-use super::state::{DecisionStore, Record};
+use super::sinks::{AddressInUse, Host, Workers};
 use super::views::View;
 use crate::access::rights::Rights;
 use crate::access::{Access, Mistake};
@@ -49,28 +49,28 @@ use crate::compile::names::Planner;
 use crate::compile::retired::Retired;
 use crate::compile::{Compiled, Input, Registry, compile};
 use crate::model::Caller;
-use crate::model::decisions::DAEMON;
-use crate::model::decisions::{Decisions, Item, ItemKind};
-use crate::model::refusal::{BrokenRule, Kind, Refusal};
+use crate::model::error::{Error, ErrorDetail, ErrorKind};
 use crate::model::rules::taken::TAKEN;
 use crate::model::rules::tightened::Standing;
 use crate::model::rules::{Counts, Severity, Violation, taken};
 use crate::model::sentence::{Mention, Named, Sentence, itself, sentence};
+use crate::model::state::DAEMON;
+use crate::model::state::{ControlState, Item, ItemKind};
 use crate::model::{HostConfig, Key, Map};
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
 pub(super) use fit::{Before, Fitted};
-pub(super) use plan::{Observation, Wanted};
+pub(super) use plan::{Observation, ProposedState};
 pub use plan::{Planning, PreparedChange};
 
 /// Who carries a change out.
-pub(super) struct Ports {
+pub(super) struct Sinks {
     pub(super) workers: Arc<dyn Workers>,
     pub(super) host: Arc<dyn Host>,
     pub(super) fatal: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-impl std::fmt::Debug for Ports {
+impl std::fmt::Debug for Sinks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ports").finish_non_exhaustive()
     }
@@ -80,7 +80,7 @@ impl std::fmt::Debug for Ports {
 /// others do the same.
 #[derive(Clone, Debug)]
 pub(super) struct InForce {
-    pub(super) decisions: Arc<Decisions>,
+    pub(super) state: Arc<ControlState>,
     /// Host matters as the daemon was started with, and what its file has since said of its attachments.
     pub(super) host: Arc<HostConfig>,
     pub(super) addresses: Allocator,
@@ -106,10 +106,10 @@ pub(super) struct InForce {
 /// What is in force, and what is needed to change it.
 #[derive(Debug)]
 pub(super) struct Writer {
-    store: Box<dyn DecisionStore>,
+    store: Box<dyn StateStore>,
     in_force: Arc<InForce>,
     /// What the next start reads.
-    durable: Arc<Decisions>,
+    durable: Arc<ControlState>,
     /// What the audit log is to keep of this start: of a migration, of approvals that ended meanwhile, and of what the file
     /// changed after that.
     begun: Vec<Record>,
@@ -127,18 +127,14 @@ pub(super) struct Writer {
 
 impl InForce {
     /// What came of a command, as `caller` may read it.
-    pub(super) fn told<O: Outcome>(&self, caller: &Caller, outcome: Result<O, Refusal>) -> Result<O, Refusal> {
-        seen::told(&Rights::of(caller, &self.access), &self.decisions.model, outcome)
+    pub(super) fn told<O: Outcome>(&self, caller: &Caller, outcome: Result<O, Error>) -> Result<O, Error> {
+        seen::told(&Rights::of(caller, &self.access), &self.state.model, outcome)
     }
 }
 
 impl Writer {
     /// Applies the file to what was found (`None`: a first start), in memory.
-    pub(super) fn open(
-        setup: &Setup,
-        found: Option<Decisions>,
-        store: Box<dyn DecisionStore>,
-    ) -> Result<Self, Refusal> {
+    pub(super) fn open(setup: &Setup, found: Option<ControlState>, store: Box<dyn StateStore>) -> Result<Self, Error> {
         let first_start = found.is_none();
         let mut durable = found.unwrap_or_default();
         durable.model.cloud = setup.host.cloud;
@@ -155,24 +151,23 @@ impl Writer {
         let rights = Rights::of(&setup.daemon, &access);
         let maker = Requester { rights, now: (setup.clock)(), dry_run: false };
         let application = Application::of(&setup.file, DAEMON, setup.prune, maker);
-        let found_before = fit::Before { decisions: &before, host: &setup.host, standing: None };
-        let fit::Fitted { decisions, mut report, standing } = found_before.fit(setup, application)?;
-        let access = Arc::new(self::access(setup, &decisions)?);
+        let found_before = fit::Before { state: &before, host: &setup.host, standing: None };
+        let fit::Fitted { state, mut report, standing } = found_before.fit(setup, application)?;
+        let access = Arc::new(self::access(setup, &state)?);
         let mut registry = Registry::default();
         let found = Found { health: &Health::default(), retired: &Retired::default() };
-        let compiled =
-            compile(&input(setup, &setup.host, &decisions, found), &mut registry, 1).map_err(not_compiled)?;
+        let compiled = compile(&input(setup, &setup.host, &state, found), &mut registry, 1).map_err(not_compiled)?;
         let Compiled { snapshot, topology } = compiled;
-        let unsaved = (durable != decisions).then(|| "nothing has been written yet".into());
+        let unsaved = (durable != state).then(|| "nothing has been written yet".into());
         let in_force = InForce {
             host: Arc::clone(&setup.host),
             standing,
-            addresses: Allocator::new(&decisions.model),
-            index: Index::of(&decisions),
-            counts: Counts::of(&decisions.model),
-            names: Planner::of(&decisions, 1),
+            addresses: Allocator::new(&state.model),
+            index: Index::of(&state),
+            counts: Counts::of(&state.model),
+            names: Planner::of(&state, 1),
             access,
-            decisions: Arc::new(decisions),
+            state: Arc::new(state),
             registry,
             health: Arc::default(),
             retired: Arc::default(),
@@ -180,9 +175,9 @@ impl Writer {
             deleting: Map::default(),
         };
         let planning = Planning { setup, in_force: &in_force, caller: &setup.daemon };
-        begun.extend(planning.file_records(DAEMON, (&before, &in_force.decisions), &report));
+        begun.extend(planning.file_records(DAEMON, (&before, &in_force.state), &report));
         if setup.dry_run {
-            report.changes = planning.readable_changes(&before, &in_force.decisions);
+            report.changes = planning.readable_changes(&before, &in_force.state);
         }
         Ok(Self {
             store,
@@ -199,12 +194,12 @@ impl Writer {
     }
 
     /// Commit, host, publish: nothing is in force before, so this order widens nothing early.
-    pub(super) fn start(&mut self, ports: &Ports) -> Result<(), Refusal> {
+    pub(super) fn start(&mut self, sinks: &Sinks) -> Result<(), Error> {
         let records = std::mem::take(&mut self.begun);
         self.save_with(&records)?;
-        ports.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;
-        self.publish(ports)?;
-        force::tell_of_requests(ports, &records);
+        sinks.host.reconcile(&self.topology).map_err(|error| host_refused(&error))?;
+        self.publish(sinks)?;
+        force::tell_of_requests(sinks, &records);
         Ok(())
     }
 
@@ -222,9 +217,9 @@ impl Writer {
 
     pub(super) fn view(&self) -> View {
         let now = &*self.in_force;
-        let InForce { decisions, index, names, registry, access, snapshot, health, retired, .. } = now;
+        let InForce { state, index, names, registry, access, snapshot, health, retired, .. } = now;
         View {
-            decisions: Arc::clone(decisions),
+            state: Arc::clone(state),
             index: index.clone(),
             dns: Arc::clone(names.plan()),
             host: Arc::clone(&now.host),
@@ -267,8 +262,8 @@ impl InForce {
     }
 
     /// Checks `after` as a whole. What breaks a tightened rule and is in force already is returned, anything else refused.
-    fn checked(&self, setup: &Setup, after: &Decisions) -> Result<Standing, Refusal> {
-        let before = fit::Before { decisions: &self.decisions, host: &self.host, standing: Some(&self.standing) };
+    fn checked(&self, setup: &Setup, after: &ControlState) -> Result<Standing, Error> {
+        let before = fit::Before { state: &self.state, host: &self.host, standing: Some(&self.standing) };
         before.judge(setup, after).map_err(|violations| refused(&violations))
     }
 
@@ -279,15 +274,15 @@ impl InForce {
         if host == *self.host {
             return self.clone();
         }
-        let found = (setup.validate)(&self.decisions.model, &host, None);
+        let found = (setup.validate)(&self.state.model, &host, None);
         let tightened = found.into_iter().filter(|violation| violation.severity == Severity::Tightened);
         Self { standing: Standing::from(tightened.collect::<Vec<_>>()), host: Arc::new(host), ..self.clone() }
     }
 }
 
 /// Who may do what by `decisions`.
-pub(super) fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Refusal> {
-    let (roles, assignments) = (decisions.model.roles.values().cloned(), decisions.model.assignments.values().cloned());
+pub(super) fn access(setup: &Setup, state: &ControlState) -> Result<Access, Error> {
+    let (roles, assignments) = (state.model.roles.values().cloned(), state.model.assignments.values().cloned());
     let access = Access::new(roles, assignments, setup.bootstrap).map_err(|mistakes| {
         let told = |mistake: &Mistake| -> Sentence {
             let id = mistake.assignment().map(|id| Key::global(id.to_string()));
@@ -296,9 +291,9 @@ pub(super) fn access(setup: &Setup, decisions: &Decisions) -> Result<Access, Ref
                 None => itself(mistake.to_string()).into(),
             }
         };
-        broken(mistakes.iter().map(|mistake| BrokenRule::new("InvalidRole", told(mistake))).collect())
+        broken(mistakes.iter().map(|mistake| ErrorDetail::new("InvalidRole", told(mistake))).collect())
     })?;
-    Ok(access.with_tokens(decisions.tokens.values()))
+    Ok(access.with_tokens(state.tokens.values()))
 }
 
 /// What has been found out, an input to compilation beside what was decided.
@@ -309,20 +304,20 @@ struct Found<'a> {
 }
 
 /// What of a change breaks a rule.
-fn refused(violations: &[Violation]) -> Refusal {
+fn refused(violations: &[Violation]) -> Error {
     // One answer to everybody, whoever has it and whatever else is wrong.
     if let Some(found) = violations.iter().find(|violation| violation.code == TAKEN) {
-        return Refusal::new(Kind::Conflict, TAKEN, itself(taken::message(&found.value)), taken::REMEDY);
+        return Error::new(ErrorKind::Conflict, TAKEN, itself(taken::message(&found.value)), taken::REMEDY);
     }
-    broken(violations.iter().map(BrokenRule::from).collect())
+    broken(violations.iter().map(ErrorDetail::from).collect())
 }
 
-fn input<'a>(setup: &'a Setup, host: &'a HostConfig, decisions: &'a Decisions, found: Found<'a>) -> Input<'a> {
+fn input<'a>(setup: &'a Setup, host: &'a HostConfig, state: &'a ControlState, found: Found<'a>) -> Input<'a> {
     Input {
         health: found.health,
         retired: found.retired,
-        model: &decisions.model,
-        connections: &decisions.connections,
+        model: &state.model,
+        connections: &state.connections,
         host,
         namespaces: &setup.namespaces,
         workers: setup.workers,
@@ -330,36 +325,41 @@ fn input<'a>(setup: &'a Setup, host: &'a HostConfig, decisions: &'a Decisions, f
 }
 
 /// Known by the one rule that is broken, where it is one.
-fn broken(violations: Vec<BrokenRule>) -> Refusal {
+fn broken(violations: Vec<ErrorDetail>) -> Error {
     let message = "the result would break these rules, so nothing is applied:";
     let remedy =
         "correct what is asked for; where something is in force that is no longer named, name it again or delete it";
-    Refusal::of_rules(message, remedy, violations)
+    Error::of_rules(message, remedy, violations)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
-fn not_compiled(error: crate::compile::CompileError) -> Refusal {
+fn not_compiled(error: crate::compile::CompileError) -> Error {
     // What does not fit may be anybody's.
     let cause = Mention::new(Named::Host, error);
-    Refusal::new(Kind::Invalid, "NotCompiled", sentence!("it cannot be put in force: {}", cause), "nothing was changed")
+    Error::new(
+        ErrorKind::Invalid,
+        "NotCompiled",
+        sentence!("it cannot be put in force: {}", cause),
+        "nothing was changed",
+    )
 }
 
-fn host_refused(error: &anyhow::Error) -> Refusal {
+fn host_refused(error: &anyhow::Error) -> Error {
     if let Some(AddressInUse(what)) = error.downcast_ref() {
         let remedy = "nothing new is in force; `privlink run --dry-run` lists what the daemon asks of the kernel";
-        return Refusal::new(Kind::Conflict, "AddressInUse", itself(format!("address in use: {what}")), remedy);
+        return Error::new(ErrorKind::Conflict, "AddressInUse", itself(format!("address in use: {what}")), remedy);
     }
-    Refusal::new(
-        Kind::Unavailable,
+    Error::new(
+        ErrorKind::Unavailable,
         "HostRefused",
         sentence!("the host refused the routes that this needs: {}", Mention::new(Named::Host, format!("{error:#}"))),
         "nothing new is in force; `privlink run --dry-run` lists what the daemon asks of the kernel",
     )
 }
 
-fn stopping(reason: &str) -> Refusal {
-    Refusal::new(
-        Kind::Unavailable,
+fn stopping(reason: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
         "WorkerSilent",
         sentence!(
             "the daemon stops, closed: {}; whether the change is in force shows after the next start",
@@ -369,9 +369,9 @@ fn stopping(reason: &str) -> Refusal {
     )
 }
 
-fn unreadable(error: &std::io::Error) -> Refusal {
-    Refusal::new(
-        Kind::Storage,
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::new(
+        ErrorKind::Storage,
         "StateUnreadable",
         sentence!("the layout of the state cannot be read: {}", Mention::new(Named::Host, error)),
         "restore a backup: privlink restore",

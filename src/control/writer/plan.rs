@@ -7,21 +7,21 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{Allocator, Caller, Compiled, Counts, Index, Planner, Requester, Rights, Setup};
-use super::{Found, InForce, Key, Refusal, Topology, broken, input, not_compiled, refused};
+use super::{Error, Found, InForce, Key, Topology, broken, input, not_compiled, refused};
 use crate::access::rights::visibility::sees;
 use crate::access::rights::{assigned_at, vanished};
 use crate::compile;
 use crate::compile::compile_endpoint;
 use crate::compile::health::Health;
 use crate::compile::retired::RetiredAddress;
-use crate::control::state::Record;
-use crate::model::decisions::ChangeExtent;
-use crate::model::decisions::{Decisions, Item, ItemKind};
+use crate::control::codec::Record;
+use crate::model::error::{ErrorDetail, ErrorKind};
 use crate::model::references::resolve_seen;
-use crate::model::refusal::{BrokenRule, Kind};
 use crate::model::rules::tightened;
 use crate::model::rules::tightened::Standing;
 use crate::model::sentence::itself;
+use crate::model::state::ChangeExtent;
+use crate::model::state::{ControlState, Item, ItemKind};
 use crate::model::{Map, Model, text};
 use crate::snapshot::ConnectionState;
 
@@ -70,8 +70,8 @@ pub(in crate::control) struct Observation(pub(super) Box<Next>);
 
 /// Decisions as they are wanted.
 #[derive(Debug)]
-pub(in crate::control) struct Wanted {
-    pub(in crate::control) after: Decisions,
+pub(in crate::control) struct ProposedState {
+    pub(in crate::control) after: ControlState,
     /// What of it differs.
     pub(in crate::control) extent: ChangeExtent,
     /// With what was given out on the way.
@@ -120,16 +120,16 @@ impl<O> PreparedChange<O> {
 
 impl Planning<'_> {
     /// Checks that the token by which the caller is known still is one: a request may have waited while it ended.
-    pub(in crate::control) fn refuse_ended_token(&self) -> Result<(), Refusal> {
+    pub(in crate::control) fn refuse_ended_token(&self) -> Result<(), Error> {
         let caller = self.caller;
         let Some(presented) = caller.subject.token() else { return Ok(()) };
         let now = self.now();
-        if self.in_force.decisions.tokens.values().any(|token| token.id == *presented && now < token.expires_at) {
+        if self.in_force.state.tokens.values().any(|token| token.id == *presented && now < token.expires_at) {
             return Ok(());
         }
         let message = itself(format!("the token of {caller} was revoked or has expired meanwhile"));
         let remedy = "ask for a new one (`privlink token create`)";
-        Err(Refusal::new(Kind::Forbidden, "InvalidAuthenticationToken", message, remedy))
+        Err(Error::new(ErrorKind::Forbidden, "InvalidAuthenticationToken", message, remedy))
     }
 
     /// The plan that makes `wanted` durable and puts it in force.
@@ -139,13 +139,13 @@ impl Planning<'_> {
     pub(in crate::control) fn change<O>(
         &self,
         outcome: O,
-        wanted: Wanted,
+        wanted: ProposedState,
         mut records: Vec<Record>,
-    ) -> Result<PreparedChange<O>, Refusal> {
+    ) -> Result<PreparedChange<O>, Error> {
         let wanted = self.with_what_goes_too(wanted, &mut records);
         // Before anything of it is compared or validated.
         if wanted.asks_rights {
-            let before = &self.in_force.decisions.model;
+            let before = &self.in_force.state.model;
             self.rights().demand_change(before, &wanted.after.model, &wanted.extent)?;
         }
         let only = match &wanted.extent {
@@ -153,7 +153,7 @@ impl Planning<'_> {
             ChangeExtent::Whole => None,
         };
         if wanted.standing.is_none() {
-            text::judge(&self.in_force.decisions, &wanted.after, only)?;
+            text::judge(&self.in_force.state, &wanted.after, only)?;
         }
         let extent = wanted.extent.clone();
         let losing = self.losing(&wanted);
@@ -172,8 +172,8 @@ impl Planning<'_> {
 
     /// What is wanted, without the roles that are assigned at what goes: whoever makes an object of that name later
     /// would find them there.
-    fn with_what_goes_too(&self, mut wanted: Wanted, records: &mut Vec<Record>) -> Wanted {
-        let before = &self.in_force.decisions.model;
+    fn with_what_goes_too(&self, mut wanted: ProposedState, records: &mut Vec<Record>) -> ProposedState {
+        let before = &self.in_force.state.model;
         let places = vanished(before, &wanted.after.model, &wanted.extent);
         for key in assigned_at(&wanted.after.model, &places) {
             records.push(self.unassigned(&key));
@@ -190,11 +190,11 @@ impl Planning<'_> {
     pub(in crate::control) fn keep<O>(
         &self,
         outcome: O,
-        after: Decisions,
+        after: ControlState,
         records: Vec<Record>,
-    ) -> Result<PreparedChange<O>, Refusal> {
+    ) -> Result<PreparedChange<O>, Error> {
         let access = Arc::new(super::access(self.setup, &after)?);
-        let next = InForce { decisions: Arc::new(after), access, ..self.in_force.clone() };
+        let next = InForce { state: Arc::new(after), access, ..self.in_force.clone() };
         let steps = Steps::Keep(Box::new(next));
         Ok(PreparedChange { outcome, steps, extent: ChangeExtent::Whole, records, own_file: false })
     }
@@ -208,14 +208,14 @@ impl Planning<'_> {
         &self,
         health: &Health,
         over: &BTreeSet<RetiredAddress>,
-    ) -> Result<Option<Observation>, Refusal> {
+    ) -> Result<Option<Observation>, Error> {
         let now = self.in_force;
         let retired = now.retired.without(over);
         if *health == *now.health && retired == *now.retired {
             return Ok(None);
         }
         let mut registry = now.registry.clone();
-        let input = input(self.setup, &now.host, &now.decisions, Found { health, retired: &retired });
+        let input = input(self.setup, &now.host, &now.state, Found { health, retired: &retired });
         let compiled = compile::compile(&input, &mut registry, now.snapshot.epoch + 1).map_err(not_compiled)?;
         let Compiled { snapshot, topology } = compiled;
         let (health, retired) = (Arc::new(health.clone()), Arc::new(retired));
@@ -224,18 +224,13 @@ impl Planning<'_> {
     }
 
     /// The object that `reference` names among those that the caller may see: the others are as if they were not.
-    pub(in crate::control) fn find<V>(
-        &self,
-        kind: ItemKind,
-        reference: &str,
-        objects: &Map<V>,
-    ) -> Result<Key, Refusal> {
+    pub(in crate::control) fn find<V>(&self, kind: ItemKind, reference: &str, objects: &Map<V>) -> Result<Key, Error> {
         resolve_seen(&kind.to_string(), reference, objects, &self.seen(kind)).cloned()
     }
 
     pub(in crate::control) fn seen(&self, kind: ItemKind) -> impl Fn(&Key) -> bool {
         let rights = self.rights();
-        move |key| sees(&rights, &self.in_force.decisions.model, &Item { kind, key: key.clone() })
+        move |key| sees(&rights, &self.in_force.state.model, &Item { kind, key: key.clone() })
     }
 
     pub(in crate::control) fn maker(&self) -> Requester<'_> {
@@ -251,14 +246,14 @@ impl Planning<'_> {
     }
 
     /// What the host must look like by `decisions`, compiled with all the rest.
-    pub(in crate::control) fn topology(&self, decisions: &Decisions) -> Result<Topology, Refusal> {
-        let input = input(self.setup, &self.in_force.host, decisions, self.in_force.found());
+    pub(in crate::control) fn topology(&self, state: &ControlState) -> Result<Topology, Error> {
+        let input = input(self.setup, &self.in_force.host, state, self.in_force.found());
         let (mut registry, epoch) = (self.in_force.registry.clone(), self.in_force.snapshot.epoch);
         Ok(compile::compile(&input, &mut registry, epoch).map_err(not_compiled)?.topology)
     }
 
     /// Validates and compiles: the one place where either is called for a change.
-    fn next(&self, wanted: Wanted) -> Result<Next, Refusal> {
+    fn next(&self, wanted: ProposedState) -> Result<Next, Error> {
         let now = self.in_force;
         let mut registry = now.registry.clone();
         let epoch = now.snapshot.epoch + 1;
@@ -268,7 +263,7 @@ impl Planning<'_> {
             ChangeExtent::Endpoint(_) | ChangeExtent::Whole => None,
         };
         let Some(key) = alone else {
-            let retired = now.retired.after(&now.decisions.model, &wanted.after.model);
+            let retired = now.retired.after(&now.state.model, &wanted.after.model);
             let access = match &wanted.extent {
                 ChangeExtent::Whole => Arc::new(super::access(self.setup, &wanted.after)?),
                 ChangeExtent::Endpoint(_) => Arc::clone(&now.access),
@@ -292,7 +287,7 @@ impl Planning<'_> {
     }
 
     /// Checks what became of the endpoint `key`, and returns what stands against tightened rules then.
-    fn standing_with(&self, after: &Decisions, key: &Key) -> Result<Standing, Refusal> {
+    fn standing_with(&self, after: &ControlState, key: &Key) -> Result<Standing, Error> {
         let now = self.in_force;
         if !self.remodels(after, key) {
             return Ok(now.standing.clone());
@@ -301,22 +296,22 @@ impl Planning<'_> {
             return Ok(now.standing.with_endpoint(key, Vec::new()));
         }
         let validate = |model| (self.setup.validate)(model, &self.in_force.host, Some(key));
-        let found = tightened::judge(&validate(&after.model), || validate(&now.decisions.model));
+        let found = tightened::judge(&validate(&after.model), || validate(&now.state.model));
         let found = found.map_err(|violations| refused(&violations))?;
         self.within_quotas(&after.model, key)?;
         Ok(now.standing.with_endpoint(key, found))
     }
 
     /// What is in force without what `after` takes away.
-    fn blocked(&self, after: &Decisions, losing: &BTreeSet<Key>) -> Result<InForce, Refusal> {
+    fn blocked(&self, after: &ControlState, losing: &BTreeSet<Key>) -> Result<InForce, Error> {
         let now = self.in_force;
-        let mut blocked = Decisions::clone(&now.decisions);
+        let mut blocked = ControlState::clone(&now.state);
         let mut standing = now.standing.clone();
         for key in losing {
             if let Some(connection) = after.connections.get(key) {
                 let mut connection = connection.clone();
                 // The connection as it will be, on the endpoint as it is.
-                connection.link = now.decisions.connections.get(key).map_or(connection.link, |before| before.link);
+                connection.link = now.state.connections.get(key).map_or(connection.link, |before| before.link);
                 blocked.connections.insert(key.clone(), connection);
             } else {
                 blocked.connections.remove(key);
@@ -330,29 +325,29 @@ impl Planning<'_> {
         let compiled = compile::compile(&input, &mut registry, now.snapshot.epoch + 1).map_err(not_compiled)?;
         let compiled = InForce { standing, registry, snapshot: compiled.snapshot, ..now.clone() };
         let (extent, standing) = (ChangeExtent::Whole, None);
-        Ok(compiled.with(Wanted { after: blocked, extent, addresses: None, standing, asks_rights: false }))
+        Ok(compiled.with(ProposedState { after: blocked, extent, addresses: None, standing, asks_rights: false }))
     }
 
     /// Refuses an endpoint that is new in `after` and one more than a quota allows.
-    fn within_quotas(&self, after: &Model, key: &Key) -> Result<(), Refusal> {
-        let new = after.endpoints.get(key).filter(|_| !self.in_force.decisions.model.endpoints.contains_key(key));
+    fn within_quotas(&self, after: &Model, key: &Key) -> Result<(), Error> {
+        let new = after.endpoints.get(key).filter(|_| !self.in_force.state.model.endpoints.contains_key(key));
         let quotas = &self.setup.host.quotas;
-        let exceeded: Vec<BrokenRule> = new
+        let exceeded: Vec<ErrorDetail> = new
             .into_iter()
             .flat_map(|endpoint| self.in_force.counts.exceeded_by(quotas, key, endpoint))
-            .map(|violation| BrokenRule::from(&violation))
+            .map(|violation| ErrorDetail::from(&violation))
             .collect();
         if exceeded.is_empty() { Ok(()) } else { Err(broken(exceeded)) }
     }
 
     /// Whether more than the connection of the endpoint `key` is another one in `after`.
-    fn remodels(&self, after: &Decisions, key: &Key) -> bool {
-        after.model.endpoints.share(key) != self.in_force.decisions.model.endpoints.share(key)
+    fn remodels(&self, after: &ControlState, key: &Key) -> bool {
+        after.model.endpoints.share(key) != self.in_force.state.model.endpoints.share(key)
     }
 
     /// Whether a change of the endpoint `key` is one of the host's routes or neighbours, too.
-    fn moves_routes(&self, after: &Decisions, key: &Key) -> bool {
-        let before = &self.in_force.decisions.model;
+    fn moves_routes(&self, after: &ControlState, key: &Key) -> bool {
+        let before = &self.in_force.state.model;
         let (old, new) = (before.endpoints.get(key), after.model.endpoints.get(key));
         if old.map(|endpoint| &endpoint.addresses) == new.map(|endpoint| &endpoint.addresses) {
             return false;
@@ -367,10 +362,10 @@ impl Planning<'_> {
     }
 
     /// Endpoints that pass traffic now and will not after.
-    fn losing(&self, wanted: &Wanted) -> BTreeSet<Key> {
-        let before = &self.in_force.decisions;
-        let approved = |decisions: &Decisions, key: &Key| {
-            decisions.connections.get(key).is_some_and(|connection| connection.state == ConnectionState::Approved)
+    fn losing(&self, wanted: &ProposedState) -> BTreeSet<Key> {
+        let before = &self.in_force.state;
+        let approved = |state: &ControlState, key: &Key| {
+            state.connections.get(key).is_some_and(|connection| connection.state == ConnectionState::Approved)
         };
         let loses = |key: &&Key| approved(before, key) && !approved(&wanted.after, key);
         match &wanted.extent {
@@ -382,10 +377,10 @@ impl Planning<'_> {
 
 impl InForce {
     /// The same, compiled already, with the decisions that are wanted and what follows from them.
-    fn with(mut self, wanted: Wanted) -> Self {
-        let Wanted { after, extent, addresses, .. } = wanted;
-        let before = std::mem::replace(&mut self.decisions, Arc::new(after));
-        let (after, epoch) = (&self.decisions, self.snapshot.epoch);
+    fn with(mut self, wanted: ProposedState) -> Self {
+        let ProposedState { after, extent, addresses, .. } = wanted;
+        let before = std::mem::replace(&mut self.state, Arc::new(after));
+        let (after, epoch) = (&self.state, self.snapshot.epoch);
         match &extent {
             ChangeExtent::Whole => {
                 self.addresses = Allocator::new(&after.model);

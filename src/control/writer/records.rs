@@ -3,12 +3,12 @@
 use super::plan::Planning;
 use crate::access::rights::visibility::sees;
 use crate::access::rights::{Right, Verb};
+use crate::control::codec::Record;
 use crate::control::difference::{
     self, Changed as Difference, FieldChange, Object, ObjectChange, of_connection, of_item,
 };
 use crate::control::report::Report;
-use crate::control::state::Record;
-use crate::model::decisions::{Decisions, Item};
+use crate::model::state::{ControlState, Item};
 use crate::model::{ItemKind, Key, Model, RoleAssignment, actions};
 use crate::snapshot::ConnectionState;
 
@@ -18,7 +18,12 @@ impl Planning<'_> {
     }
 
     /// That `item` was made, changed or deleted.
-    pub(in crate::control) fn item_record(&self, verb: &str, item: &Item, states: (&Decisions, &Decisions)) -> Record {
+    pub(in crate::control) fn item_record(
+        &self,
+        verb: &str,
+        item: &Item,
+        states: (&ControlState, &ControlState),
+    ) -> Record {
         let (before, after) = states;
         self.item_record_with(verb, item, states, of_item(&before.model, &after.model, item))
     }
@@ -28,15 +33,15 @@ impl Planning<'_> {
         &self,
         verb: &str,
         item: &Item,
-        (before, after): (&Decisions, &Decisions),
+        (before, after): (&ControlState, &ControlState),
         changes: Vec<FieldChange>,
     ) -> Record {
         let endpoints = item.kind == ItemKind::Endpoint;
         let (old, new) = (before.model.endpoints.get(&item.key), after.model.endpoints.get(&item.key));
-        let connection = |of: &Decisions| of.connections.get(&item.key).filter(|_| endpoints).cloned();
+        let connection = |of: &ControlState| of.connections.get(&item.key).filter(|_| endpoints).cloned();
         let (was, is) = (connection(before), connection(after));
         let said = new.filter(|_| endpoints).map(|new| new.said_since(old));
-        let assignments = |of: &Decisions| of.model.assignments.get(&item.key).map(assigned);
+        let assignments = |of: &ControlState| of.model.assignments.get(&item.key).map(assigned);
         let given = || assignments(after).or_else(|| assignments(before));
         let record = Record {
             link: is.as_ref().or(was.as_ref()).map(|connection| connection.link),
@@ -50,7 +55,7 @@ impl Planning<'_> {
 
     /// What is recorded of a role that goes with the object at which it is assigned.
     pub(in crate::control) fn unassigned(&self, key: &Key) -> Record {
-        let before = &self.in_force.decisions.model;
+        let before = &self.in_force.state.model;
         let item = Item { kind: ItemKind::Assignment, key: key.clone() };
         let given = before.assignments.get(key);
         let detail = given.map(|given| format!("{} was deleted", given.scope)).unwrap_or_default();
@@ -61,13 +66,12 @@ impl Planning<'_> {
 
     /// What is recorded of peerings whose other side is gone in `after`.
     pub(in crate::control) fn severed(&self, after: &Model) -> Vec<Record> {
-        let before = &self.in_force.decisions.model.vnets;
+        let before = &self.in_force.state.model.vnets;
         let mut records = Vec::new();
         for (key, new) in before.changes(&after.vnets) {
             let (Some(old), Some(new)) = (before.get(key), new) else { continue };
             let labels = new.peering_labels.iter().filter(|label| label.severed && !old.is_severed(&label.remote));
-            let changes =
-                of_item(&self.in_force.decisions.model, after, &Item { kind: ItemKind::Vnet, key: key.clone() });
+            let changes = of_item(&self.in_force.state.model, after, &Item { kind: ItemKind::Vnet, key: key.clone() });
             records.extend(labels.map(|label| {
                 let remote = &label.remote;
                 let stays = after.vnets.contains_key(remote);
@@ -92,8 +96,8 @@ impl Planning<'_> {
         Record { resource_type: kind, scope, ..self.record(action, item.to_string()) }
     }
 
-    pub(in crate::control) fn disconnected(&self, key: &Key, resource: &Key, after: &Decisions) -> Record {
-        let before = self.in_force.decisions.connections.get(key);
+    pub(in crate::control) fn disconnected(&self, key: &Key, resource: &Key, after: &ControlState) -> Record {
+        let before = self.in_force.state.connections.get(key);
         let record = Record {
             link: before.map(|connection| connection.link),
             from: before.map(|connection| connection.state.to_string()),
@@ -108,7 +112,7 @@ impl Planning<'_> {
     pub(in crate::control) fn file_records(
         &self,
         author: &str,
-        (before, after): (&Decisions, &Decisions),
+        (before, after): (&ControlState, &ControlState),
         report: &Report,
     ) -> Vec<Record> {
         let counts = [("created", &report.created), ("updated", &report.updated), ("pruned", &report.pruned)]
@@ -136,7 +140,7 @@ impl Planning<'_> {
     }
 
     /// A connection that a file moved; what is new of one stands in the record of its endpoint.
-    fn decided_by_file(&self, key: &Key, (before, after): (&Decisions, &Decisions)) -> Option<Record> {
+    fn decided_by_file(&self, key: &Key, (before, after): (&ControlState, &ControlState)) -> Option<Record> {
         let (old, new) = (before.connections.get(key)?, after.connections.get(key)?);
         let moved = ((old.state, old.ends_at) != (new.state, new.ends_at)).then(|| Record {
             link: Some(new.link),
@@ -149,7 +153,11 @@ impl Planning<'_> {
     }
 
     /// What is not in `after` as in `before`, as far as the caller may read it.
-    pub(in crate::control) fn readable_changes(&self, before: &Decisions, after: &Decisions) -> Vec<ObjectChange> {
+    pub(in crate::control) fn readable_changes(
+        &self,
+        before: &ControlState,
+        after: &ControlState,
+    ) -> Vec<ObjectChange> {
         let rights = self.rights();
         // What is new is the caller's own word; what there is already it must be able to read.
         let reads = |item: &Item| {

@@ -16,7 +16,7 @@ use crate::snapshot::{Admission, BackendState, Balance, Generation, Protocol, st
 use crate::wire::headers::{ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST};
 use crate::wire::{Address, Version};
 use rates::within_rates;
-use reject::Refusal;
+use reject::DeniedPacket;
 
 /// What a flood of SYNs holds is given to others.
 mod half_open;
@@ -38,13 +38,13 @@ pub(super) fn admit(
     sessions: &mut Sessions,
     tx: &mut TxQueue,
     context: &Context<'_>,
-) -> Result<Slot, Refusal> {
+) -> Result<Slot, DeniedPacket> {
     let (frame, packet) = (&*rx.frame, rx.packet);
     let admission = judged(packet, context)?;
-    let refuse = |reason| Refusal { reason, answer: admission.resource.answer, mtu: 0 };
+    let refuse = |reason| DeniedPacket { reason, answer: admission.resource.answer, mtu: 0 };
     let opens = opens_session(frame, packet);
     let Ok(fee) = within_rates(&sessions.traffic, packet, opens, &admission, context) else {
-        return Err(Refusal { reason: DropReason::RateLimited, answer: Some(false), mtu: 0 });
+        return Err(DeniedPacket { reason: DropReason::RateLimited, answer: Some(false), mtu: 0 });
     };
     if !opens {
         return Err(refuse(DropReason::NotSyn));
@@ -263,18 +263,18 @@ enum Round {
 }
 
 /// What the rules in force say of a packet that may open a session.
-pub(super) fn judged<'a>(packet: &Packet, context: &Context<'a>) -> Result<Admission<'a>, Refusal> {
+pub(super) fn judged<'a>(packet: &Packet, context: &Context<'a>) -> Result<Admission<'a>, DeniedPacket> {
     let query = query(&packet.key);
     if is_spoofed(context.snapshot, &query) {
-        return Err(Refusal { reason: DropReason::SpoofedSource, answer: None, mtu: 0 });
+        return Err(DeniedPacket { reason: DropReason::SpoofedSource, answer: None, mtu: 0 });
     }
     judge(context.snapshot, &query).map_err(|denial| refusal(&denial, context))
 }
 
 /// Whoever asks a silent resource learns nothing, whatever check denies.
-fn refusal(denial: &Denial<'_>, context: &Context<'_>) -> Refusal {
+fn refusal(denial: &Denial<'_>, context: &Context<'_>) -> DeniedPacket {
     let resource = denial.endpoint.and_then(|endpoint| context.snapshot.resource(endpoint.resource));
-    Refusal { reason: denial.reason, answer: resource.and_then(|resource| resource.answer), mtu: 0 }
+    DeniedPacket { reason: denial.reason, answer: resource.and_then(|resource| resource.answer), mtu: 0 }
 }
 
 /// Check 7, first part: TCP starts with a SYN, ICMP with an echo request (its identifier is the

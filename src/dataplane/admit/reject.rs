@@ -14,7 +14,7 @@ use crate::wire::headers::{self, RST};
 
 /// Why a packet does not pass, whose answer mode applies, and what fits if it is too big.
 #[derive(Clone, Copy, Debug)]
-pub struct Refusal {
+pub struct DeniedPacket {
     /// What it counts under.
     pub reason: DropReason,
     /// The resource's answer mode; `None`: the daemon's.
@@ -91,7 +91,7 @@ impl Answers {
 /// Answers a packet that is dropped, where its reason and the rate allow. Returns the reason.
 pub fn deny(
     rx: &Rx<'_, '_>,
-    refusal: Refusal,
+    refusal: DeniedPacket,
     answers: &mut Answers,
     tx: &mut TxQueue,
     context: &Context<'_>,
@@ -110,7 +110,7 @@ pub fn deny(
 
 /// The frame that answers a refused packet; `None`: such packets are never answered.
 #[must_use]
-pub fn answer(frame: &[u8], packet: &Packet, refusal: Refusal) -> Option<Vec<u8>> {
+pub fn answer(frame: &[u8], packet: &Packet, refusal: DeniedPacket) -> Option<Vec<u8>> {
     // A host may send to a group or a broadcast address; nothing answers for it (RFC 1812 §4.3.2.7).
     if is_martian(packet.key.destination.ip()) {
         return None;

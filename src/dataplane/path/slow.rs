@@ -6,7 +6,7 @@
 
 use super::{State, account};
 use crate::dataplane::Context;
-use crate::dataplane::admit::reject::{self, Refusal, deny};
+use crate::dataplane::admit::reject::{self, DeniedPacket, deny};
 use crate::dataplane::admit::{self, EACH_ANSWERED, judged, rates};
 use crate::dataplane::fragment;
 use crate::dataplane::handoff::{Handoff, Peers, RxMeta};
@@ -163,7 +163,7 @@ pub(super) fn revalidate<'a>(
     }
     if packet.hops <= 1 {
         let answer = context.snapshot.resource(session.resource).and_then(|resource| resource.answer);
-        let refusal = Refusal { reason: DropReason::TtlExpired, answer, mtu: 0 };
+        let refusal = DeniedPacket { reason: DropReason::TtlExpired, answer, mtu: 0 };
         return Verdict::Drop(deny(&rx, refusal, answers, tx, context));
     }
     fit_and_pass(rx, hit, state, nat, context)
@@ -284,7 +284,7 @@ fn fit_and_pass<'a>(
         Fit::Whole | Fit::Cut(_) | Fit::TooBig(_) => packet,
     };
     if let Fit::TooBig(mtu) = fit {
-        let refusal = Refusal { reason: DropReason::PacketTooBig, answer: Some(true), mtu };
+        let refusal = DeniedPacket { reason: DropReason::PacketTooBig, answer: Some(true), mtu };
         return Verdict::Drop(deny(&Rx { frame, packet, meta }, refusal, answers, tx, context));
     }
     let Some(session) = sessions.table.get(slot) else { return Verdict::Drop(sessions.vanished()) };

@@ -15,7 +15,7 @@ fn query(name: &[u8], rest: &[u8], counts: [u8; 4]) -> Vec<u8> {
 #[test]
 fn a_query_is_read_as_it_was_written() {
     let message = query(NAME, OPT_RECORD, [1, 0, 0, 1]);
-    let Arrival::Question(question) = read(&message) else { panic!("a question") };
+    let ParsedQuery::Question(question) = read(&message) else { panic!("a question") };
     assert_eq!((question.id, question.recursion_desired, question.checking_disabled), (0x1234, true, false));
     assert_eq!((question.name(), question.kind(), question.class()), (NAME, 1, 1));
     assert_eq!(question.edns, Some(ClientEdns { payload: 4_096, version: 0, dnssec_ok: true }));
@@ -27,18 +27,18 @@ fn a_query_is_read_as_it_was_written() {
 
 #[test]
 fn what_is_no_query_or_unfit_is_told_apart() {
-    let format = Arrival::Unfit(Unfit { id: 0x1234, operation: 1, code: FORMAT_ERROR });
+    let format = ParsedQuery::Unfit(Unfit { id: 0x1234, operation: 1, code: FORMAT_ERROR });
     let long: Vec<u8> = [b"\x3f".to_vec(), b"a".repeat(63)].concat().repeat(4).into_iter().chain([0]).collect();
     for (what, message, expected) in [
-        ("nothing", vec![], Arrival::NoQuery),
-        ("half a header", vec![0x12, 0x34, 1, 0, 0, 1], Arrival::NoQuery),
-        ("an answer", [&header([0x81, 0], [1, 0, 0, 0]), NAME, &[0, 1, 0, 1]].concat(), Arrival::NoQuery),
+        ("nothing", vec![], ParsedQuery::NoQuery),
+        ("half a header", vec![0x12, 0x34, 1, 0, 0, 1], ParsedQuery::NoQuery),
+        ("an answer", [&header([0x81, 0], [1, 0, 0, 0]), NAME, &[0, 1, 0, 1]].concat(), ParsedQuery::NoQuery),
         (
             "an update",
             [&header([0x28, 0], [1, 0, 0, 0]), NAME, &[0, 6, 0, 1]].concat(),
-            Arrival::Unfit(Unfit { id: 0x1234, operation: 0x28, code: NOT_IMPLEMENTED }),
+            ParsedQuery::Unfit(Unfit { id: 0x1234, operation: 0x28, code: NOT_IMPLEMENTED }),
         ),
-        ("no question", header([1, 0], [0, 0, 0, 0]), Arrival::Unfit(Unfit { id: 0x1234, operation: 1, code: 1 })),
+        ("no question", header([1, 0], [0, 0, 0, 0]), ParsedQuery::Unfit(Unfit { id: 0x1234, operation: 1, code: 1 })),
         ("two questions", query(NAME, &[NAME, &[0, 1, 0, 1]].concat(), [2, 0, 0, 0]), format),
         ("a name that ends in the middle", query(b"\x07acc", &[], [1, 0, 0, 0]), unfit()),
         ("a name that points to itself", query(b"\xc0\x0c", &[], [1, 0, 0, 0]), unfit()),
@@ -59,16 +59,16 @@ fn what_is_no_query_or_unfit_is_told_apart() {
     }
 }
 
-fn unfit() -> Arrival<'static> {
-    Arrival::Unfit(Unfit { id: 0x1234, operation: 1, code: FORMAT_ERROR })
+fn unfit() -> ParsedQuery<'static> {
+    ParsedQuery::Unfit(Unfit { id: 0x1234, operation: 1, code: FORMAT_ERROR })
 }
 
 #[test]
 fn records_beside_the_question_are_stepped_over() {
     let signed =
         query(NAME, &[&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4], OPT_RECORD].concat(), [1, 0, 1, 1]);
-    assert!(matches!(read(&signed), Arrival::Question(Question { edns: Some(_), .. })));
+    assert!(matches!(read(&signed), ParsedQuery::Question(Question { edns: Some(_), .. })));
     let root = query(&[0], &[], [1, 0, 0, 0]);
-    let Arrival::Question(question) = read(&root) else { panic!("the root is a name") };
+    let ParsedQuery::Question(question) = read(&root) else { panic!("the root is a name") };
     assert_eq!(Key::new(question.name(), 2).to_name().to_ascii(), ".");
 }

@@ -7,8 +7,8 @@ use super::{
     Findings, Object, check_address, check_key, check_prefix, check_session_limit, host, known, list, rates,
     same_region, short, zones,
 };
-use crate::model::decisions::ItemKind;
 use crate::model::sentence::{Mention, Part, Sentence, itself, sentence};
+use crate::model::state::ItemKind;
 use crate::model::{HostConfig, Key, Limits, LinkResource, Model, NetworkPolicies, PrivateEndpoint, Vnet};
 use crate::snapshot::ConnectionState;
 

@@ -8,8 +8,8 @@ mod allow;
 
 use super::networks::peered;
 use super::{Findings, Object, check_timeouts, known, overlaps, short};
-use crate::model::decisions::ItemKind;
 use crate::model::sentence::{Mention, Named, Part, itself, sentence};
+use crate::model::state::ItemKind;
 use crate::model::{AttachmentSpec, HostConfig, Key, Model, PrivateEndpoint, Vnet};
 
 /// Characters of a Linux interface name at most (`IFNAMSIZ` without its final zero).

@@ -8,9 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::model::decisions::{Item, ItemKind};
-use crate::model::refusal::BrokenRule;
+use crate::model::error::ErrorDetail;
 use crate::model::sentence::{Mention, Named, Part, Sentence, itself};
+use crate::model::state::{Item, ItemKind};
 use crate::model::{HostConfig, Key, Limits, Map, Model, TimeoutOverrides, region};
 use crate::snapshot::prefixes::is_martian;
 use names::{check_key, check_name, check_owner};
@@ -158,7 +158,7 @@ impl fmt::Display for Violation {
     }
 }
 
-impl From<&Violation> for BrokenRule {
+impl From<&Violation> for ErrorDetail {
     fn from(violation: &Violation) -> Self {
         let Violation { at, also, code, message, remedy, severity, .. } = violation;
         let message =

@@ -5,8 +5,8 @@ use ipnet::IpNet;
 use super::{
     Findings, Locator, Object, check_address, check_key, check_name, check_prefix, known, list, overlaps, short,
 };
-use crate::model::decisions::ItemKind;
 use crate::model::sentence::{Mention, Part, itself, sentence};
+use crate::model::state::ItemKind;
 use crate::model::{EXCLUDED_WORKLOADS, Key, Limits, Model, NetworkPolicies, Subnet, Vnet};
 use crate::snapshot::prefixes::{holds_martians, is_martian};
 

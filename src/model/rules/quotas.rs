@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use super::{Findings, Locator, Object, Violation, short};
-use crate::model::decisions::ItemKind;
 use crate::model::sentence::{Mention, Named, Part, itself, sentence};
+use crate::model::state::ItemKind;
 use crate::model::{Key, Map, Model, PrivateEndpoint, Quota, Quotas};
 
 /// What a quota counts in: a subscription, a VNet or a resource.

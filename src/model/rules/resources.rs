@@ -7,8 +7,8 @@ use super::{
     Findings, NAME_MAX, Object, Severity, check_address, check_key, check_name, check_session_limit, check_timeouts,
     is_name, known, list, rates, same_region, short,
 };
-use crate::model::decisions::ItemKind;
 use crate::model::sentence::{Mention, Part, itself, sentence};
+use crate::model::state::ItemKind;
 use crate::model::{
     AttachmentSpec, HealthCheck, Key, LinkResource, Model, PortSpec, ResourceType, Subnet, TargetSpec, Visibility,
     Vnet, resource_types,

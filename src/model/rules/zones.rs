@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Findings, Object, check_name, check_owner, known, list, short};
-use crate::model::decisions::ItemKind;
 use crate::model::sentence::{Mention, Part, itself, sentence};
+use crate::model::state::ItemKind;
 use crate::model::{
     APEX, DnsZone, Key, Model, PrivateEndpoint, RecordData, RecordType, ZoneRecord, domain_name, names,
 };

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::decisions::Applied;
+use crate::model::state::Applied;
 use crate::model::{
     DnsZone, EndpointLabels, Frontend, LoadBalancer, RecordSet, RecordType, ResourceGroup, RoleDefinition,
     SecurityGroup, SecurityRule, Tags, ZoneRecord, read_values,
@@ -11,7 +11,7 @@ use crate::testing::{connection, key, model};
 const ODD: [char; 8] = ['\0', '\u{1b}', '\u{7}', '\n', '\u{7f}', '\u{9b}', '\u{202e}', '\u{2066}'];
 
 /// Some of each kind, with every text filled.
-fn whole() -> Decisions {
+fn whole() -> ControlState {
     let mut model = model();
     let team = || [("team".to_owned(), "orders".to_owned())].into_iter().collect::<Tags>();
     model.groups.insert(key("team"), ResourceGroup { tags: team(), ..ResourceGroup::default() });
@@ -51,9 +51,9 @@ fn whole() -> Decisions {
         assignable_scopes: vec!["/".parse().expect("a scope")],
     };
     model.roles.insert(Key::global("hand".to_owned()), hand);
-    let mut decisions = Decisions { model, ..Decisions::default() };
-    decisions.connections.insert(key("orders"), connection(ConnectionState::Pending));
-    decisions
+    let mut state = ControlState { model, ..ControlState::default() };
+    state.connections.insert(key("orders"), connection(ConnectionState::Pending));
+    state
 }
 
 /// Every way to put `letter` into one text of `value`.
@@ -88,28 +88,28 @@ fn spoiled(value: &Value, letter: char) -> Vec<Value> {
 }
 
 /// Tries every text of every object of one kind; returns how many fields took the letter as they were read.
-fn try_each<V>(decisions: &Decisions, of: fn(&mut Decisions) -> &mut Map<V>) -> usize
+fn try_each<V>(state: &ControlState, of: fn(&mut ControlState) -> &mut Map<V>) -> usize
 where
     V: Serialize + serde::de::DeserializeOwned + Clone + PartialEq,
 {
     let mut tried = 0;
     let objects: Vec<(Key, V)> =
-        of(&mut decisions.clone()).iter().map(|(key, object)| (key.clone(), object.clone())).collect();
+        of(&mut state.clone()).iter().map(|(key, object)| (key.clone(), object.clone())).collect();
     for (key, object) in objects {
         let value = serde_json::to_value(&object).expect("written");
         for letter in ODD {
             for value in spoiled(&value, letter) {
                 // What a type refuses by itself needs no other rule.
                 let Ok(object) = serde_json::from_value::<V>(value.clone()) else { continue };
-                let mut after = decisions.clone();
+                let mut after = state.clone();
                 of(&mut after).insert(key.clone(), object);
-                if after == *decisions {
+                if after == *state {
                     continue;
                 }
                 tried += 1;
-                let refusal = judge(decisions, &after, None).expect_err(&format!("{letter:?} in {key}: {value}"));
+                let refusal = judge(state, &after, None).expect_err(&format!("{letter:?} in {key}: {value}"));
                 let text = refusal.to_string();
-                assert_eq!((refusal.kind, refusal.code), (Kind::Invalid, "InvalidText"));
+                assert_eq!((refusal.kind, refusal.code), (ErrorKind::Invalid, "InvalidText"));
                 let shown = |letter: char| letter == '\n' || is_plain(letter);
                 assert!(text.chars().all(shown) && !refusal.message.to_string().contains('\n'), "{text:?}");
                 assert_eq!(judge(&after, &after, None), Ok(()), "what stands is no change");
@@ -121,18 +121,18 @@ where
 
 #[test]
 fn no_field_of_any_object_takes_what_is_no_text() {
-    let decisions = whole();
-    assert_eq!(judge(&Decisions::default(), &decisions, None), Ok(()), "plain as it is");
+    let state = whole();
+    assert_eq!(judge(&ControlState::default(), &state, None), Ok(()), "plain as it is");
     let tried = [
-        try_each(&decisions, |all| &mut all.model.vnets),
-        try_each(&decisions, |all| &mut all.model.resources),
-        try_each(&decisions, |all| &mut all.model.endpoints),
-        try_each(&decisions, |all| &mut all.model.groups),
-        try_each(&decisions, |all| &mut all.model.security_groups),
-        try_each(&decisions, |all| &mut all.model.load_balancers),
-        try_each(&decisions, |all| &mut all.model.dns_zones),
-        try_each(&decisions, |all| &mut all.model.roles),
-        try_each(&decisions, |all| &mut all.connections),
+        try_each(&state, |all| &mut all.model.vnets),
+        try_each(&state, |all| &mut all.model.resources),
+        try_each(&state, |all| &mut all.model.endpoints),
+        try_each(&state, |all| &mut all.model.groups),
+        try_each(&state, |all| &mut all.model.security_groups),
+        try_each(&state, |all| &mut all.model.load_balancers),
+        try_each(&state, |all| &mut all.model.dns_zones),
+        try_each(&state, |all| &mut all.model.roles),
+        try_each(&state, |all| &mut all.connections),
     ];
     assert!(tried.iter().all(|count| *count >= ODD.len()), "{tried:?}");
 }

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Observer;
-use crate::interface::{Check, Explanation};
 use crate::snapshot::policy::{is_spoofed, judge};
 use crate::snapshot::{
     Admission, AttachmentId, Backend, BackendState, ConnectionState, Denial, DropReason, Meter, Protocol, Query, Rates,
     Snapshot,
 };
+use crate::types::{Check, Explanation};
 pub use flip::Flip;
 
 /// What would change the decision.

@@ -3,7 +3,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
-use crate::lab::PATIENCE;
+use crate::lab::WAIT_TIMEOUT;
 
 const SOCKET: &str = "/run/privlink/privlink.sock";
 
@@ -19,7 +19,7 @@ pub(super) fn call_if(method: &str, path: &str, tag: &str, body: &Value) -> Opti
 
 fn exchange(method: &str, path: &str, condition: &str, body: &Value) -> Option<(u16, Value)> {
     let mut stream = UnixStream::connect(SOCKET).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream.set_read_timeout(Some(WAIT_TIMEOUT)).expect("set");
     let body = body.to_string();
     let length = body.len();
     let head =

@@ -221,7 +221,7 @@ async fn probes_and_distribution_of_a_balancer_are_checks_and_balance_of_its_ser
     assert_eq!((&target["health"], &target["balance"]), (&health, &json!("source")));
     let resource = |served: &Served| {
         let key = crate::model::Key::of("s", "shop", "pls1");
-        served.state.control.view().decisions.model.resources.get(&key).unwrap().targets[0].health.clone()
+        served.state.control.view().state.model.resources.get(&key).unwrap().targets[0].health.clone()
     };
     assert_eq!(resource(&served).unwrap().path.as_deref(), Some("/healthz"));
     for (change, what) in [

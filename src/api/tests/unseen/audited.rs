@@ -85,7 +85,7 @@ async fn a_provider_is_told_of_this_connection_and_not_of_the_endpoint() {
     assert_eq!(world.ask(&caller(PROVIDER), &decided).await.status, 200);
     let change = |change: &dyn Fn(&mut crate::model::PrivateEndpoint)| {
         let mut items = Model::default();
-        let mut endpoint = world.state.control.view().decisions.model.endpoints[&name("cons", "-pe")].clone();
+        let mut endpoint = world.state.control.view().state.model.endpoints[&name("cons", "-pe")].clone();
         change(&mut endpoint);
         items.endpoints.insert(name("cons", "-pe"), endpoint);
         world.state.control.apply(&root(), Put { items: Box::new(items), create_only: false }).expect("put");
@@ -103,7 +103,7 @@ async fn a_provider_is_told_of_this_connection_and_not_of_the_endpoint() {
     let own = of_endpoint(told(&world, CONSUMER).await);
     assert!(own.contains(&"update endpoint cons/cons-pe".to_owned()), "{own:?}");
     // Another endpoint of the same name, bound to something else: its owner is told nothing of the first.
-    let mut again = world.state.control.view().decisions.model.endpoints[&name("cons", "-pe")].clone();
+    let mut again = world.state.control.view().state.model.endpoints[&name("cons", "-pe")].clone();
     world.delete(ItemKind::Endpoint, "cons/cons-pe");
     assert!(of_endpoint(told(&world, PROVIDER).await).is_empty(), "it is gone");
     again.manual = true;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::model::Visibility;
-use crate::model::decisions::Item;
+use crate::model::state::Item;
 
 /// Who may do everything in the group `prov`, to whose service the endpoint of `cons` is bound.
 pub(super) const PROVIDER: u32 = 1004;
@@ -84,7 +84,7 @@ async fn the_other_vnet_of_a_peering_shows_through_neither_its_fields_nor_a_tag(
     let change = |group: &str, other: &str, tag: &str| {
         let mut items = Model::default();
         let whole = world.state.control.view();
-        let mut vnet = whole.decisions.model.vnets[&name(group, "-net")].clone();
+        let mut vnet = whole.state.model.vnets[&name(group, "-net")].clone();
         vnet.peerings = vec![name(other, "-net")];
         vnet.tags.insert("t".to_owned(), tag.to_owned());
         items.vnets.insert(name(group, "-net"), vnet);
@@ -173,9 +173,9 @@ async fn the_daemons_file_and_host_are_told_to_who_operates_it() {
 }
 
 /// A session through the endpoint of `cons` by the connection `link`.
-fn session(link: u32) -> crate::interface::Match {
-    let side = |ip: &str| crate::interface::Side { ip: ip.to_owned(), port: 7 };
-    crate::interface::Match {
+fn session(link: u32) -> crate::types::Match {
+    let side = |ip: &str| crate::types::Side { ip: ip.to_owned(), port: 7 };
+    crate::types::Match {
         endpoint: Some("cons/cons-pe".to_owned()),
         link_identifier: link,
         requester: Some("uid:1005".to_owned()),

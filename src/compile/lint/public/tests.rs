@@ -89,7 +89,7 @@ fn what_the_upstream_says_makes_a_warning_founds_it_or_takes_it_away() {
     let absent = || Said::Absent("10.1.0.53".into());
     let there =
         |records: &[&str]| Said::There("10.1.0.53".into(), records.iter().map(|record| (*record).to_owned()).collect());
-    let silent = || Said::Untold("no answer in time".into());
+    let silent = || Said::Unknown("no answer in time".into());
     let soa = "ns.example. admin.example. 1 2 3 4 5";
     let (azure, private) = ("blob.core.windows.net", "privatelink.blob.core.windows.net");
     for (zone, known, says, expected, evidence) in [

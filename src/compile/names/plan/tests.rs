@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::ConnectionState::{Approved, Disconnected, Pending, Rejected};
-use crate::model::decisions::DAEMON;
+use crate::model::state::DAEMON;
 use crate::model::{
     AcceptedNames, ConnectionState, EndpointIp, PrivateEndpoint, RecordType, Tags, ZoneGroup, ZoneRecord, read_values,
 };
@@ -46,17 +46,17 @@ fn zone(links: &[&str], records: &[(&str, RecordType, &str)]) -> DnsZone {
     zone
 }
 
-fn decided(model: Model, endpoints: &[(&str, PrivateEndpoint, ConnectionState)]) -> Decisions {
-    let mut decisions = Decisions { model, ..Decisions::default() };
+fn decided(model: Model, endpoints: &[(&str, PrivateEndpoint, ConnectionState)]) -> ControlState {
+    let mut control_state = ControlState { model, ..ControlState::default() };
     for (name, endpoint, state) in endpoints {
-        put(&mut decisions, name, endpoint.clone(), *state);
+        put(&mut control_state, name, endpoint.clone(), *state);
     }
-    decisions
+    control_state
 }
 
-fn put(decisions: &mut Decisions, name: &str, endpoint: PrivateEndpoint, state: ConnectionState) {
-    decisions.model.endpoints.insert(key(name), endpoint);
-    decisions.connections.insert(key(name), connection(state));
+fn put(control_state: &mut ControlState, name: &str, endpoint: PrivateEndpoint, state: ConnectionState) {
+    control_state.model.endpoints.insert(key(name), endpoint);
+    control_state.connections.insert(key(name), connection(state));
 }
 
 fn blob(vnet: &str, address: &str, zones: &[&str]) -> PrivateEndpoint {
@@ -72,8 +72,8 @@ fn accepted(names: &[&str]) -> Box<AcceptedNames> {
 }
 
 /// Where `name` answers with anything at all.
-fn answering(decisions: &Decisions, name: &str) -> Vec<String> {
-    let plan = plan(decisions, 1);
+fn answering(control_state: &ControlState, name: &str) -> Vec<String> {
+    let plan = plan(control_state, 1);
     let knows = plan.resolvers.iter().filter(|(_, resolver)| resolver.names.get(name).is_some());
     knows.map(|(vnet, _)| vnet.clone()).collect()
 }
@@ -88,16 +88,16 @@ fn a_name_that_the_resource_gives_answers_where_the_network_accepts_it_and_nowhe
             for (other, in_hub) in entries.iter().enumerate() {
                 let mut service = endpoint("spoke", Some("10.1.9.7"), "service");
                 service.accept_names.clone_from(in_spoke);
-                let mut decisions = decided(networks(), &[("service", service.clone(), state)]);
-                let hub = decisions.model.vnets.get_mut(&key("hub")).expect("hub");
+                let mut control_state = decided(networks(), &[("service", service.clone(), state)]);
+                let hub = control_state.model.vnets.get_mut(&key("hub")).expect("hub");
                 hub.dns.as_mut().expect("a resolver").accept_names.clone_from(in_hub);
                 let expected: &[&str] = match (at >= 2, other >= 2) {
                     (false, _) => &[],
                     (true, false) => &["default/spoke"],
                     (true, true) => &["default/hub", "default/spoke"],
                 };
-                assert_eq!(answering(&decisions, name), expected, "{state}: {in_spoke:?}, {in_hub:?}");
-                let waits = crate::compile::names::waiting(&decisions, &key("service"), &service).into_iter();
+                assert_eq!(answering(&control_state, name), expected, "{state}: {in_spoke:?}, {in_hub:?}");
+                let waits = crate::compile::names::waiting(&control_state, &key("service"), &service).into_iter();
                 let waits: Vec<String> = waits.filter(|one| one.name == name).map(|one| one.vnet.to_string()).collect();
                 let missing: &[&str] = match expected.len() {
                     0 => &["default/spoke"],
@@ -122,8 +122,8 @@ fn only_the_resources_own_label_answers_by_itself() {
     ] {
         let mut model = networks();
         model.resources.get_mut(&key("account")).expect("account").targets[0].fqdns = vec![fqdn.to_owned()];
-        let decisions = decided(model, &[("one", blob("spoke", "10.1.9.8", &[]), Approved)]);
-        assert_eq!(answering(&decisions, &crate::model::names::folded(fqdn)), expected, "{fqdn}");
+        let control_state = decided(model, &[("one", blob("spoke", "10.1.9.8", &[]), Approved)]);
+        assert_eq!(answering(&control_state, &crate::model::names::folded(fqdn)), expected, "{fqdn}");
     }
 }
 
@@ -148,10 +148,10 @@ fn the_daemons_file_accepts_what_it_names_in_the_networks_that_it_names() {
         (without(&[], &["other.corp.internal"]), DAEMON, &[]),
         (whole.clone(), "uid:1000", &[]),
     ] {
-        let mut decisions = decided(networks(), &[("service", service(), Approved)]);
-        let applied = crate::model::decisions::Applied { model: file, ..Default::default() };
-        decisions.files.insert(author.to_owned(), applied);
-        assert_eq!(answering(&decisions, name), expected, "{author}");
+        let mut control_state = decided(networks(), &[("service", service(), Approved)]);
+        let applied = crate::model::state::Applied { model: file, ..Default::default() };
+        control_state.files.insert(author.to_owned(), applied);
+        assert_eq!(answering(&control_state, name), expected, "{author}");
     }
 }
 
@@ -164,14 +164,14 @@ fn addresses(plan: &DnsPlan, vnet: &str, name: &str) -> Vec<String> {
 fn an_endpoint_with_a_zone_group_is_seen_where_its_zone_is_linked_and_nowhere_else() {
     let mut model = networks();
     model.dns_zones.insert(key(BLOB), zone(&["far"], &[("www", RecordType::A, "10.0.0.1")]));
-    let decisions = decided(
+    let control_state = decided(
         model,
         &[
             ("in-zone", blob("spoke", "10.1.9.8", &[BLOB]), Approved),
             ("alone", blob("spoke", "10.1.9.9", &[]), Approved),
         ],
     );
-    let plan = plan(&decisions, 1);
+    let plan = plan(&control_state, 1);
     let (public, host) = ("account.blob.core.windows.net", &format!("account.{BLOB}"));
     assert_eq!(addresses(&plan, "default/far", host), ["default/in-zone 10.1.9.8"]);
     for vnet in ["default/spoke", "default/hub"] {
@@ -201,16 +201,16 @@ fn a_zone_of_ones_own_takes_the_names_that_lie_in_it() {
 
 #[test]
 fn one_endpoint_less_takes_its_own_address_from_a_shared_name() {
-    let mut decisions = decided(
+    let mut control_state = decided(
         networks(),
         &[("one", blob("spoke", "10.1.9.8", &[]), Approved), ("two", blob("hub", "10.1.9.9", &[]), Approved)],
     );
     let host = format!("account.{BLOB}");
-    let mut planner = Planner::of(&decisions, 1);
+    let mut planner = Planner::of(&control_state, 1);
     assert_eq!(addresses(planner.plan(), "default/spoke", &host).len(), 2);
-    let before = decisions.clone();
-    decisions.model.endpoints.remove(&key("one"));
-    planner.follow(&key("one"), &before, &decisions, 2);
+    let before = control_state.clone();
+    control_state.model.endpoints.remove(&key("one"));
+    planner.follow(&key("one"), &before, &control_state, 2);
     assert_eq!(addresses(planner.plan(), "default/spoke", &host), ["default/two 10.1.9.9"]);
     assert_eq!(planner.plan().resolvers["default/spoke"].serial, 2);
     assert_eq!(planner.plan().resolvers["default/far"].serial, 1, "nothing has changed there");
@@ -298,14 +298,14 @@ proptest! {
         model.dns_zones.insert(key("deep.example"), zone(&["spoke"], &[("b", RecordType::A, "10.0.0.2")]));
         let hub = model.vnets.get_mut(&key("hub")).expect("hub");
         hub.dns.as_mut().expect("a resolver").accept_names = Some(accepted(&["*.corp.internal"]));
-        let mut decisions = decided(model, &[]);
-        let mut planner = Planner::of(&decisions, 1);
+        let mut control_state = decided(model, &[]);
+        let mut planner = Planner::of(&control_state, 1);
         for (serial, step) in (2..).zip(&steps) {
-            let before = decisions.clone();
+            let before = control_state.clone();
             let name = match step {
                 Step::Delete { name } => {
-                    decisions.model.endpoints.remove(&key(&format!("e{name}")));
-                    decisions.connections.remove(&key(&format!("e{name}")));
+                    control_state.model.endpoints.remove(&key(&format!("e{name}")));
+                    control_state.connections.remove(&key(&format!("e{name}")));
                     name
                 }
                 Step::Put { name, vnet, service, zones, state, accepts } => {
@@ -317,21 +317,21 @@ proptest! {
                         (made.resource, made.subresource) = (key("service"), String::new());
                         made.addresses.push(EndpointIp { member: String::new(), ip: Some(ip("fd00::1")) });
                     }
-                    put(&mut decisions, &format!("e{name}"), made, [Approved, Pending, Rejected, Disconnected][usize::from(*state)]);
+                    put(&mut control_state, &format!("e{name}"), made, [Approved, Pending, Rejected, Disconnected][usize::from(*state)]);
                     name
                 }
             };
-            planner.follow(&key(&format!("e{name}")), &before, &decisions, serial);
-            prop_assert_eq!(told(&planner), told(&Planner::of(&decisions, serial)), "after {:?}", step);
+            planner.follow(&key(&format!("e{name}")), &before, &control_state, serial);
+            prop_assert_eq!(told(&planner), told(&Planner::of(&control_state, serial)), "after {:?}", step);
         }
-        let before = decisions.clone();
-        let names: Vec<Key> = decisions.model.endpoints.keys().cloned().collect();
+        let before = control_state.clone();
+        let names: Vec<Key> = control_state.model.endpoints.keys().cloned().collect();
         let mut last = before;
         for name in names {
-            decisions.model.endpoints.remove(&name);
-            planner.follow(&name, &last, &decisions, 99);
-            last = decisions.clone();
+            control_state.model.endpoints.remove(&name);
+            planner.follow(&name, &last, &control_state, 99);
+            last = control_state.clone();
         }
-        prop_assert_eq!(told(&planner), told(&Planner::of(&decisions, 99)), "and nothing is left of any");
+        prop_assert_eq!(told(&planner), told(&Planner::of(&control_state, 99)), "and nothing is left of any");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::RoleDefinition;
-use crate::model::decisions::ItemKind;
+use crate::model::state::ItemKind;
 
 fn given(principal: &str, role: &str, scope: &str) -> Model {
     let role = role.parse().unwrap();
@@ -61,7 +61,10 @@ fn nobody_assigns_what_they_do_not_hold() {
             match done {
                 Ok(_) => assert!(allowed, "{roles:?}: {role} at {scope}"),
                 Err(refusal) => {
-                    assert!(!allowed && refusal.kind == Kind::Forbidden, "{roles:?}: {role} at {scope}: {refusal}");
+                    assert!(
+                        !allowed && refusal.kind == ErrorKind::Forbidden,
+                        "{roles:?}: {role} at {scope}: {refusal}"
+                    );
                 }
             }
         }
@@ -74,7 +77,7 @@ fn a_role_and_its_assignment_in_one_document_are_no_way_round() {
     let mut items = defined("all", &["*"], &[ADA]);
     items.assignments = given("uid:1000", "all", ADA).assignments;
     for write in [put as Write, apply] {
-        assert_eq!(write(&control, items.clone()).unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(write(&control, items.clone()).unwrap_err().kind, ErrorKind::Forbidden);
     }
 }
 
@@ -87,7 +90,7 @@ fn to_widen_a_role_is_to_assign_it() {
     put(&control, defined("helper", &["Microsoft.Network/*"], &[ADA])).unwrap();
     put(&control, defined("helper", &["Microsoft.Network/privateEndpoints/read"], &[ADA])).unwrap();
     let refused = put(&control, defined("helper", &["*"], &[ADA])).unwrap_err();
-    assert!(refused.kind == Kind::Forbidden && refused.message.contains("may not assign helper"), "{refused}");
+    assert!(refused.kind == ErrorKind::Forbidden && refused.message.contains("may not assign helper"), "{refused}");
     // Where it is assigned to nobody, it gives nothing yet.
     put(&control, defined("idle", &["*"], &[ADA])).unwrap();
 }
@@ -96,18 +99,18 @@ fn to_widen_a_role_is_to_assign_it() {
 fn a_role_is_judged_and_assigned_where_it_is_assignable() {
     let control = granting(&[("Network Contributor", ADA)]);
     // Elsewhere it is not hers to define, nor to take over or delete.
-    assert_eq!(put(&control, defined("wide", &["*/read"], &["/"])).unwrap_err().kind, Kind::Forbidden);
+    assert_eq!(put(&control, defined("wide", &["*/read"], &["/"])).unwrap_err().kind, ErrorKind::Forbidden);
     assert_eq!(
         put(&control, defined("wide", &["*/read"], &[ADA, "/subscriptions/b"])).unwrap_err().kind,
-        Kind::Forbidden
+        ErrorKind::Forbidden
     );
     made(&control, defined("theirs", &["*/read"], &["/subscriptions/b"]));
-    assert_eq!(put(&control, defined("theirs", &["*/read"], &[ADA])).unwrap_err().kind, Kind::Forbidden);
+    assert_eq!(put(&control, defined("theirs", &["*/read"], &[ADA])).unwrap_err().kind, ErrorKind::Forbidden);
     let delete = |name: &str| {
         let command = Delete { kind: ItemKind::Role, reference: name.to_owned() };
         control.apply(&ada(), command)
     };
-    assert_eq!(delete("theirs").unwrap_err().kind, Kind::Forbidden);
+    assert_eq!(delete("theirs").unwrap_err().kind, ErrorKind::Forbidden);
     put(&control, defined("mine", &["Microsoft.Network/*/read"], &[ADA])).unwrap();
     delete("mine").unwrap();
     // Not even root assigns it anywhere else, or takes the place of an assignment away.
@@ -119,6 +122,6 @@ fn a_role_is_judged_and_assigned_where_it_is_assignable() {
         defined("nowhere", &["*/read"], &[]),
     ] {
         let refused = control.apply(&root(), Put { items: Box::new(items), create_only: false }).unwrap_err();
-        assert!(refused.kind == Kind::Invalid && refused.to_string().contains("assignable"), "{refused}");
+        assert!(refused.kind == ErrorKind::Invalid && refused.to_string().contains("assignable"), "{refused}");
     }
 }

@@ -1,7 +1,7 @@
 //! What a refusal tells somebody who sees one side of a broken rule: the same, whatever stands on the other.
 
 use super::*;
-use crate::model::refusal::{Refusal, UNSEEN_RULE};
+use crate::model::error::{Error, UNSEEN_RULE};
 use crate::model::sentence::{Named, UNSEEN};
 
 /// Only what is in the group `default`, which everything of [`model`] is in.
@@ -21,11 +21,11 @@ fn beside(name: &str, change: fn(&mut Model, Key)) -> Model {
     model
 }
 
-fn told(model: &Model) -> (Refusal, String) {
+fn told(model: &Model) -> (Error, String) {
     let errors = validate(model, None).into_iter().filter(|violation| violation.severity == Severity::Error);
-    let rules: Vec<BrokenRule> = errors.map(|violation| BrokenRule::from(&violation)).collect();
+    let rules: Vec<ErrorDetail> = errors.map(|violation| ErrorDetail::from(&violation)).collect();
     assert!(!rules.is_empty(), "nothing is broken");
-    let refusal = Refusal::of_rules("broken:", "", rules);
+    let refusal = Error::of_rules("broken:", "", rules);
     (refusal.told(&own), refusal.to_string())
 }
 
@@ -101,7 +101,7 @@ fn who_may_not_see_all_of_a_quota_is_told_its_limit_only() {
     let quotas = Quotas::default().with(Quota::VnetsPerSubscription, Some(1));
     let host = HostConfig { quotas, ..host(Limits::TODAY) };
     let found = validate(&model(), Some(&host));
-    let rule = BrokenRule::from(found.iter().find(|one| one.code == "QuotaExceeded").expect("exceeded"));
+    let rule = ErrorDetail::from(found.iter().find(|one| one.code == "QuotaExceeded").expect("exceeded"));
     assert!(rule.message.contains("would have 2 VNets"), "{rule}");
     let seen = rule.message.told(&own).to_string();
     assert!(!seen.contains("would have") && seen.contains("`vnets_per_subscription` is 1"), "{seen}");

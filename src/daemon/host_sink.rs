@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use crate::control::ports;
-use crate::control::state::Record;
+use crate::control::codec::Record;
+use crate::control::sinks;
 use crate::host::netns::Namespace;
 use crate::host::{Host, neighbours};
 use crate::model::Key;
@@ -15,14 +15,14 @@ use anyhow::Context as _;
 use super::on_request::Hook;
 
 /// The host while the daemon runs, and the program that is told of requests.
-pub(super) struct HostPort {
+pub(super) struct HostSink {
     pub(super) host: Mutex<Option<Host>>,
     /// The namespace of each VNet's attachment.
     pub(super) places: BTreeMap<String, Namespace>,
     pub(super) on_request: Option<Hook>,
 }
 
-impl HostPort {
+impl HostSink {
     /// Puts lost routes back.
     pub(super) fn mend(&self) {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,7 +34,7 @@ impl HostPort {
     }
 }
 
-impl ports::Host for HostPort {
+impl sinks::Host for HostSink {
     fn requested(&self, request: &Record) {
         self.on_request.iter().for_each(|hook| hook.tell(request));
     }
@@ -44,13 +44,13 @@ impl ports::Host for HostPort {
         host.as_mut().context("the host is being taken down")?.reconcile(topology)
     }
 
-    fn neighbours(&self, vnet: &Key, addresses: &[IpAddr]) -> Vec<ports::Answer> {
+    fn neighbours(&self, vnet: &Key, addresses: &[IpAddr]) -> Vec<sinks::Answer> {
         let Some(namespace) = self.places.get(&vnet.to_string()) else { return Vec::new() };
         let answers = neighbours::ask(namespace, addresses).unwrap_or_else(|error| {
             tracing::warn!("the neighbours of VNet {vnet} cannot be asked who has its NAT addresses: {error:#}");
             Vec::new()
         });
-        let shown = |neighbours::Answer { address, by, answers_all }| ports::Answer { address, by, answers_all };
+        let shown = |neighbours::Answer { address, by, answers_all }| sinks::Answer { address, by, answers_all };
         answers.into_iter().map(shown).collect()
     }
 }

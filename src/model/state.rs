@@ -19,7 +19,7 @@ const HISTORY: usize = 32;
 /// The whole durable state. A clone costs a few counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Decisions {
+pub struct ControlState {
     /// What is in force: what files named, what was created live, and what files no longer name.
     pub model: Model,
     /// What each author's file said when it was last applied.

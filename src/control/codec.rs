@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::difference::{FieldChange, bounded};
 use super::exported::{EXPORTED_KEY, Exported};
 use super::layouts;
-use crate::model::decisions::ChangeExtent;
-use crate::model::decisions::Decisions;
 use crate::model::registry::{Kind as _, each_kind};
+use crate::model::state::ChangeExtent;
+use crate::model::state::ControlState;
 use crate::model::{Actor, Key, Map, PrivateEndpoint, Scope, TokenName};
 use crate::store::audit::{ANCHOR_KEY, AuditBody};
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
@@ -25,7 +25,7 @@ const LINK_KEY: &str = "meta/last_link";
 const LINKS_KEY: &str = "meta/links";
 
 /// Where decisions are made durable.
-pub trait DecisionStore: Send + std::fmt::Debug {
+pub trait StateStore: Send + std::fmt::Debug {
     /// Makes `change.after` what the next start reads, together with the records, or nothing of both.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ pub trait DecisionStore: Send + std::fmt::Debug {
     ///
     /// # Errors
     /// It cannot be read, or says what cannot be. Nothing may be put in force then.
-    fn load(&self) -> std::io::Result<Option<Decisions>>;
+    fn load(&self) -> std::io::Result<Option<ControlState>>;
 
     /// The layout of what is durable: older ones are migrated once, by `control::migrate`.
     ///
@@ -56,9 +56,9 @@ pub trait DecisionStore: Send + std::fmt::Debug {
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
     /// What is durable now.
-    pub before: &'a Decisions,
+    pub before: &'a ControlState,
     /// What is to be.
-    pub after: &'a Decisions,
+    pub after: &'a ControlState,
     /// Where the two differ.
     pub extent: &'a ChangeExtent,
     /// What the audit log keeps of it.
@@ -153,7 +153,7 @@ impl Durable {
     }
 }
 
-impl DecisionStore for Durable {
+impl StateStore for Durable {
     fn commit(&mut self, change: &Change<'_>) -> std::io::Result<()> {
         // The first commit of a process says how whoever reads later has to read: after a migration, once nothing is
         // left of what it removed. A crash in between migrates anew.
@@ -188,8 +188,8 @@ impl DecisionStore for Durable {
         Ok(self.stored_format()?.unwrap_or(FORMAT))
     }
 
-    fn load(&self) -> std::io::Result<Option<Decisions>> {
-        let mut loaded = Decisions::default();
+    fn load(&self) -> std::io::Result<Option<ControlState>> {
+        let mut loaded = ControlState::default();
         let (format, mut wrong) = (self.stored_format()?, None);
         let old = format.is_some_and(|format| format < FORMAT);
         let scanned: Result<_, StoreError> = self.store.scan("", &mut |entry| {
@@ -211,7 +211,7 @@ impl DecisionStore for Durable {
         match (wrong, format) {
             (Some(wrong), _) => Err(other(format!("the state says what cannot be: {wrong}"))),
             (None, Some(OLDEST_FORMAT..=FORMAT)) => Ok(Some(loaded)),
-            (None, None) if loaded == Decisions::default() => Ok(None),
+            (None, None) if loaded == ControlState::default() => Ok(None),
             (None, found) => Err(other(format!(
                 "the state has layout {found:?}, and this version knows {OLDEST_FORMAT} to {FORMAT}"
             ))),
@@ -290,21 +290,21 @@ fn operations(change: &Change<'_>, anew: bool) -> serde_json::Result<Vec<Operati
 }
 
 /// One object of the store to where it belongs.
-fn take_in(decisions: &mut Decisions, key: &str, value: &[u8]) -> serde_json::Result<()> {
-    let model = &mut decisions.model;
+fn take_in(state: &mut ControlState, key: &str, value: &[u8]) -> serde_json::Result<()> {
+    let model = &mut state.model;
     let table = key.split('/').next().unwrap_or_default();
     each_kind!(K => if table == K::PLURAL {
         return take(K::map_mut(model), value);
     });
     match table {
         "resource_types" => take(&mut model.resource_types, value),
-        "tokens" => take(&mut decisions.tokens, value),
+        "tokens" => take(&mut state.tokens, value),
         "former_resources" => take(&mut model.former_resources, value),
-        "connections" => take(&mut decisions.connections, value),
-        "deleted" => take(&mut decisions.deleted, value),
-        "files" => take(&mut decisions.files, value),
-        _ if key == LINKS_KEY => serde_json::from_slice(value).map(|links| decisions.links = links),
-        _ if key == LINK_KEY => serde_json::from_slice(value).map(|link| decisions.last_link = link),
+        "connections" => take(&mut state.connections, value),
+        "deleted" => take(&mut state.deleted, value),
+        "files" => take(&mut state.files, value),
+        _ if key == LINKS_KEY => serde_json::from_slice(value).map(|links| state.links = links),
+        _ if key == LINK_KEY => serde_json::from_slice(value).map(|link| state.last_link = link),
         _ => Err(serde::de::Error::custom("nothing of this kind is known")),
     }
 }

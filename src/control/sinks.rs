@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::state::Record;
+use super::codec::Record;
 use crate::model::Key;
 
 pub use crate::snapshot::Snapshot;

@@ -6,14 +6,14 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Rejection;
-use super::ask::{ArmRequest, Looks, lists};
+use super::Error;
 use super::body::{JsonField, NOT_BY_PATCH};
+use super::request::{ArmRequest, Looks, lists};
 use crate::access::rights::{Right, Verb};
-use crate::interface::segment;
 use crate::model::Tags;
-use crate::model::decisions::Item;
 use crate::model::ids::ArmId;
+use crate::model::state::Item;
+use crate::types::segment;
 
 /// Objects of one page unless `$top` asks for fewer.
 const PAGE: usize = 1_000;
@@ -43,10 +43,10 @@ impl ArmResponse {
 
     /// The same, as it was asked for: what a client has is not sent again, and of what it only asks whether it is there,
     /// no more than that is told.
-    pub(super) fn fitted(self, ask: &ArmRequest) -> Self {
+    pub(super) fn fitted(self, request: &ArmRequest) -> Self {
         let tag = self.body.as_ref().and_then(|body| body.get("etag")).and_then(Value::as_str);
-        let known = || ask.if_none_match.as_deref().zip(tag).is_some_and(|(tags, tag)| lists(tags, tag));
-        match ask.looks {
+        let known = || request.if_none_match.as_deref().zip(tag).is_some_and(|(tags, tag)| lists(tags, tag));
+        match request.looks {
             Looks::At if known() => Self { status: StatusCode::NOT_MODIFIED, ..self },
             Looks::Whether => Self { status: StatusCode::NO_CONTENT, body: None },
             Looks::At | Looks::Not => self,
@@ -100,9 +100,9 @@ pub(super) fn object(id: &ArmId, placed: Option<(&String, &Tags)>, properties: V
 ///
 /// # Errors
 /// 403, before the body is looked at; 400, naming what else the body would change.
-pub(super) fn patched(ask: &ArmRequest, item: &Item, before: &Tags, shown: &Value) -> Result<Tags, Rejection> {
-    ask.demand(&Right::on(ask.model(), item, Verb::Write))?;
-    let body = JsonField::over(&ask.body, Some(shown))?;
+pub(super) fn patched(request: &ArmRequest, item: &Item, before: &Tags, shown: &Value) -> Result<Tags, Error> {
+    request.demand(&Right::on(request.model(), item, Verb::Write))?;
+    let body = JsonField::over(&request.body, Some(shown))?;
     body.refuse_others(&["tags"], NOT_BY_PATCH)?;
     Ok(body.tags()?.unwrap_or_else(|| before.clone()))
 }
@@ -112,20 +112,20 @@ pub(super) fn patched(ask: &ArmRequest, item: &Item, before: &Tags, shown: &Valu
 /// # Errors
 /// `$top` is no number.
 pub(super) fn page<T>(
-    ask: &ArmRequest,
+    request: &ArmRequest,
     objects: impl Iterator<Item = T>,
     mark: impl Fn(&T) -> String,
     show: impl Fn(T) -> Option<Value>,
-) -> Result<ArmResponse, Rejection> {
-    let top = match ask.query("$top") {
+) -> Result<ArmResponse, Error> {
+    let top = match request.query("$top") {
         Some(text) => text
             .parse::<std::num::NonZeroUsize>()
-            .map_err(|_| Rejection::bad_value("$top", "write a number from 1 on"))?
+            .map_err(|_| Error::bad_value("$top", "write a number from 1 on"))?
             .get(),
         None => PAGE,
     }
     .min(PAGE);
-    let after = ask.query("$skiptoken");
+    let after = request.query("$skiptoken");
     let mut rest = objects.skip_while(|object| after.is_some_and(|after| mark(object).as_str() <= after)).peekable();
     let (mut value, mut last) = (Vec::new(), None);
     while value.len() < top
@@ -138,11 +138,11 @@ pub(super) fn page<T>(
     body.insert("value".into(), Value::Array(value));
     if let Some(last) = last.filter(|_| rest.peek().is_some()) {
         // What was asked for is asked for on every page.
-        let kept = ask.query.iter().filter(|(name, _)| *name != "$skiptoken");
+        let kept = request.query.iter().filter(|(name, _)| *name != "$skiptoken");
         let token = ("$skipToken".to_owned(), last);
         let query =
             kept.chain([(&token.0, &token.1)]).map(|(name, value)| format!("{}={}", segment(name), segment(value)));
-        let (base, path, query) = (&ask.base, &ask.path, query.collect::<Vec<_>>().join("&"));
+        let (base, path, query) = (&request.base, &request.path, query.collect::<Vec<_>>().join("&"));
         body.insert("nextLink".into(), json!(format!("{base}{path}?{query}")));
     }
     Ok(ArmResponse::ok(Value::Object(body)))

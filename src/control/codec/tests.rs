@@ -6,13 +6,13 @@ use crate::store::memory::{Fault, MemoryStore};
 use crate::testing::{access, endpoint, key, model, noon, resource, root, target};
 
 /// The small model, applied.
-fn applied() -> Decisions {
+fn applied() -> ControlState {
     let (root, access) = (root(), access());
     let maker = Requester { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
-    merge(&Decisions::default(), &Application::of(&model(), "daemon", false, maker)).unwrap().0
+    merge(&ControlState::default(), &Application::of(&model(), "daemon", false, maker)).unwrap().0
 }
 
-fn change<'a>(before: &'a Decisions, after: &'a Decisions, extent: &'a ChangeExtent) -> Change<'a> {
+fn change<'a>(before: &'a ControlState, after: &'a ControlState, extent: &'a ChangeExtent) -> Change<'a> {
     Change { before, after, extent, records: &[] }
 }
 
@@ -20,7 +20,7 @@ fn change<'a>(before: &'a Decisions, after: &'a Decisions, extent: &'a ChangeExt
 fn nothing_written_is_a_first_start_and_what_is_written_is_read_again() {
     let mut store = Durable::new(Arc::new(MemoryStore::new()));
     assert_eq!(store.load().unwrap(), None);
-    let before = Decisions::default();
+    let before = ControlState::default();
     let mut after = applied();
     store.commit(&change(&before, &after, &ChangeExtent::Whole)).unwrap();
     assert_eq!(store.load().unwrap().as_ref(), Some(&after));
@@ -51,7 +51,7 @@ fn a_change_of_one_endpoint_writes_what_the_whole_comparison_would() {
         let mut whole = operations(&change(from, to, &ChangeExtent::Whole), false).unwrap();
         // A put of what is there already is no change.
         let mut store = Durable::new(Arc::new(MemoryStore::new()));
-        store.commit(&change(&Decisions::default(), from, &ChangeExtent::Whole)).unwrap();
+        store.commit(&change(&ControlState::default(), from, &ChangeExtent::Whole)).unwrap();
         store.commit(&change(from, to, &ChangeExtent::Endpoint(new.clone()))).unwrap();
         assert_eq!(store.load().unwrap().as_ref(), Some(to));
         one.retain(|operation| whole.contains(operation));
@@ -67,7 +67,7 @@ fn records_are_written_with_the_change_or_not_at_all() {
     let mut store = Durable::new(Arc::clone(&memory) as _);
     let record = Record::new(noon(), root().actor(), "apply", "file of daemon");
     let after = applied();
-    let empty = Decisions::default();
+    let empty = ControlState::default();
     let whole = Change { before: &empty, after: &after, extent: &ChangeExtent::Whole, records: &[record] };
     memory.fail_commit(0, Fault::Fail);
     store.commit(&whole).unwrap_err();
@@ -98,7 +98,7 @@ fn an_older_layout_is_read_and_the_first_commit_makes_it_todays() {
     let memory = Arc::new(MemoryStore::new());
     let layout = || Durable::new(Arc::clone(&memory) as _).format().unwrap();
     let mut store = Durable::new(Arc::clone(&memory) as _);
-    let (before, after) = (Decisions::default(), applied());
+    let (before, after) = (ControlState::default(), applied());
     store.commit(&change(&before, &after, &ChangeExtent::Whole)).unwrap();
     assert_eq!(layout(), FORMAT);
 

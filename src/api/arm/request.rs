@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, Uri, header};
 use serde_json::Value;
 
 use super::body::Body;
-use super::{ApiState, Rejection};
+use super::{ApiState, Error};
 use crate::access::rights::{Right, Rights, Verb};
 use crate::control::{Changed, Command, Delete, Deletion, Put, Unchanged, View};
-use crate::model::decisions::{Item, ItemKind};
+use crate::model::state::{Item, ItemKind};
 use crate::model::{Caller, Key, Model, Vnet, actions, grammar};
 
 /// A request that a handler answers.
@@ -67,12 +67,12 @@ impl ArmRequest {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn expands_interfaces(&self) -> Result<bool, Rejection> {
+    pub(super) fn expands_interfaces(&self) -> Result<bool, Error> {
         let Some(wanted) = self.query("$expand") else { return Ok(false) };
         let known = |name: &str| ["networkinterfaces", "properties/networkinterfaces"].contains(&&*name.to_lowercase());
         match wanted.split(',').map(str::trim).find(|name| !known(name)) {
             Some(other) => {
-                Err(Rejection::bad_value("$expand", format!("`{other}` is not expanded: `networkInterfaces` is")))
+                Err(Error::bad_value("$expand", format!("`{other}` is not expanded: `networkInterfaces` is")))
             }
             None => Ok(true),
         }
@@ -80,7 +80,7 @@ impl ArmRequest {
 
     /// The model in force.
     pub(super) fn model(&self) -> &Model {
-        &self.view.decisions.model
+        &self.view.state.model
     }
 
     /// Checks that every part of the path is a name by the grammar of ids, before anything is judged by it. Whoever
@@ -88,7 +88,7 @@ impl ArmRequest {
     ///
     /// # Errors
     /// 400.
-    pub(super) fn check_names(&self) -> Result<(), Rejection> {
+    pub(super) fn check_names(&self) -> Result<(), Error> {
         const NAMES: [&str; 10] =
             ["subscription", "group", "provider", "type", "name", "subnet", "peering", "link", "connection", "zones"];
         let named = NAMES.into_iter().filter_map(|name| Some((name, self.parameters.get(name)?)));
@@ -108,7 +108,7 @@ impl ArmRequest {
             };
             if !fits && !there() {
                 let code = if part == "group" { "InvalidResourceGroupName" } else { "InvalidResourceName" };
-                return Err(Rejection::bad_name(code, part, text, remedy));
+                return Err(Error::bad_name(code, part, text, remedy));
             }
         }
         Ok(())
@@ -131,8 +131,8 @@ impl ArmRequest {
     ///
     /// # Errors
     /// 403, naming action and scope.
-    pub(super) fn demand(&self, right: &Right) -> Result<(), Rejection> {
-        self.view.rights(&self.caller).demand(right).map_err(Rejection::from)
+    pub(super) fn demand(&self, right: &Right) -> Result<(), Error> {
+        self.view.rights(&self.caller).demand(right).map_err(Error::from)
     }
 
     /// Whether the caller has a right.
@@ -144,7 +144,7 @@ impl ArmRequest {
     ///
     /// # Errors
     /// 403, naming action and scope.
-    pub(super) fn may_read(&self, kind: ItemKind, key: &Key) -> Result<(), Rejection> {
+    pub(super) fn may_read(&self, kind: ItemKind, key: &Key) -> Result<(), Error> {
         self.demand(&Right::on(self.model(), &Item { kind, key: key.clone() }, Verb::Read))
     }
 
@@ -172,14 +172,14 @@ impl ArmRequest {
     ///
     /// # Errors
     /// 412.
-    pub(super) fn check_conditions(&self, now: Option<&Value>) -> Result<(), Rejection> {
+    pub(super) fn check_conditions(&self, now: Option<&Value>) -> Result<(), Error> {
         let tag = now.and_then(|object| object.get("etag")).and_then(Value::as_str).map(bare);
         let listed = |tags: &str| tag.is_some_and(|tag| lists(tags, tag));
         if self.if_match.as_deref().is_some_and(|wanted| !listed(wanted)) {
-            return Err(Rejection::precondition("it is not, or no longer, what If-Match names"));
+            return Err(Error::precondition("it is not, or no longer, what If-Match names"));
         }
         if self.if_none_match.as_deref().is_some_and(listed) {
-            return Err(Rejection::precondition("it exists (If-None-Match)"));
+            return Err(Error::precondition("it exists (If-None-Match)"));
         }
         Ok(())
     }
@@ -188,31 +188,31 @@ impl ArmRequest {
     ///
     /// # Errors
     /// 404.
-    pub(super) fn demand_group(&self) -> Result<(), Rejection> {
+    pub(super) fn demand_group(&self) -> Result<(), Error> {
         let (subscription, group) = (self.parameter("subscription"), self.parameter("group"));
         if self.model().has_group(&Key::of_group(subscription, group)) {
             return Ok(());
         }
-        Err(Rejection::absent_group(group))
+        Err(Error::absent_group(group))
     }
 
     /// Carries `command` out if `items` are as this handler saw them.
     ///
     /// # Errors
-    /// The refusal; code [`MOVED`](super::MOVED) where they are not.
-    pub(super) fn change<C: Command>(&self, items: Vec<Item>, command: C) -> Result<C::Output, Rejection> {
-        let seen = Arc::clone(&self.view.decisions);
+    /// The refusal; code [`PRECONDITION_FAILED`](super::PRECONDITION_FAILED) where they are not.
+    pub(super) fn change<C: Command>(&self, items: Vec<Item>, command: C) -> Result<C::Output, Error> {
+        let seen = Arc::clone(&self.view.state);
         super::super::execute::note_what_may_vanish(&self.state, &command);
         let command = Unchanged { items, seen, then: command };
         let force = super::body::is_forced(self.body.json()?);
-        self.state.control.apply_with(&self.caller, command, force).map_err(Rejection::from)
+        self.state.control.apply_with(&self.caller, command, force).map_err(Error::from)
     }
 
     /// Makes or changes the objects of `model`, if `items` are as this handler saw them.
     ///
     /// # Errors
     /// As of [`ArmRequest::change`].
-    pub(super) fn put(&self, items: Vec<Item>, model: Model) -> Result<Changed, Rejection> {
+    pub(super) fn put(&self, items: Vec<Item>, model: Model) -> Result<Changed, Error> {
         self.change(items, Put { items: Box::new(model), create_only: false })
     }
 
@@ -220,7 +220,7 @@ impl ArmRequest {
     ///
     /// # Errors
     /// As of [`ArmRequest::change`].
-    pub(super) fn delete(&self, kind: ItemKind, key: &Key) -> Result<Deletion, Rejection> {
+    pub(super) fn delete(&self, kind: ItemKind, key: &Key) -> Result<Deletion, Error> {
         let item = Item { kind, key: key.clone() };
         self.change(vec![item], Delete { kind, reference: key.folded().to_owned() })
     }
@@ -252,7 +252,7 @@ impl<'a> Reader<'a> {
 
     /// Whether the reader may see an object, which need not be there.
     pub(super) fn sees(&self, kind: ItemKind, key: &Key) -> bool {
-        self.holds(&Right::on(&self.view.decisions.model, &Item { kind, key: key.clone() }, Verb::Read))
+        self.holds(&Right::on(&self.view.state.model, &Item { kind, key: key.clone() }, Verb::Read))
     }
 
     /// Whether the reader may see a subnet.
@@ -262,7 +262,7 @@ impl<'a> Reader<'a> {
 
     /// A VNet that the reader may see.
     pub(super) fn vnet(&self, key: &Key) -> Option<&'a Vnet> {
-        self.view.decisions.model.vnets.get(key).filter(|_| self.sees(ItemKind::Vnet, key))
+        self.view.state.model.vnets.get(key).filter(|_| self.sees(ItemKind::Vnet, key))
     }
 }
 
@@ -292,7 +292,7 @@ const VERSION: &str = "api-version";
 /// # Errors
 /// 400: there is no `api-version` (any will do, as long as there is one), an option that is none of `options`, or one
 /// that is there twice.
-pub(super) fn query(uri: &Uri, options: &[&str]) -> Result<BTreeMap<String, String>, Rejection> {
+pub(super) fn query(uri: &Uri, options: &[&str]) -> Result<BTreeMap<String, String>, Error> {
     let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let decoded = pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -302,15 +302,15 @@ pub(super) fn query(uri: &Uri, options: &[&str]) -> Result<BTreeMap<String, Stri
     for (name, value) in decoded {
         if name != VERSION && !options.contains(&&*name) {
             let known = if options.is_empty() { "no options".to_owned() } else { options.join(", ") };
-            return Err(Rejection::bad_value(&name, format!("this path does not take it: it takes {known}")));
+            return Err(Error::bad_value(&name, format!("this path does not take it: it takes {known}")));
         }
         if query.insert(name.clone(), value).is_some() {
-            return Err(Rejection::bad_value(&name, "it is there twice: send it once"));
+            return Err(Error::bad_value(&name, "it is there twice: send it once"));
         }
     }
     query.retain(|_, value| !value.is_empty());
     if !query.contains_key(VERSION) {
-        return Err(Rejection::missing_version());
+        return Err(Error::missing_version());
     }
     Ok(query)
 }

@@ -1,5 +1,5 @@
 //! Why a command was refused: one shape for the socket, the command line and the log. It knows no
-//! HTTP; `api` maps `Kind` to a status in one place.
+//! HTTP; `api` maps `ErrorKind` to a status in one place.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::sentence::{Sees, Sentence, UNSEEN, sentence};
 
 /// What sort of refusal it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum Kind {
+pub enum ErrorKind {
     /// The thing named does not exist, or its name is ambiguous.
     NotFound,
     /// The caller lacks the named action.
@@ -28,7 +28,7 @@ pub enum Kind {
 
 /// One of several mistakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrokenRule {
+pub struct ErrorDetail {
     /// Names the rule, for programs; stable.
     pub code: &'static str,
     /// Where it shows, such as `endpoint default/orders: subnet`; the reader is told the first that it may see. Empty:
@@ -41,7 +41,7 @@ pub struct BrokenRule {
 /// Code of every rule that shows only where the reader sees nothing.
 pub const UNSEEN_RULE: &str = "InUse";
 
-impl BrokenRule {
+impl ErrorDetail {
     /// A rule that shows nowhere in particular.
     pub fn new(code: &'static str, message: impl Into<Sentence>) -> Self {
         Self { code, places: Vec::new(), message: message.into() }
@@ -74,7 +74,7 @@ impl BrokenRule {
     }
 }
 
-impl fmt::Display for BrokenRule {
+impl fmt::Display for ErrorDetail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.target().as_str() {
             "" => write!(f, "{}", self.message),
@@ -86,9 +86,9 @@ impl fmt::Display for BrokenRule {
 /// A refused command: nothing of it is acknowledged. Whether anything of it is in force stands in
 /// `message` (law 7: only a revocation can be in force without being acknowledged).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Error {
     /// What sort it is.
-    pub kind: Kind,
+    pub kind: ErrorKind,
     /// Stable, in Azure's style, such as `AuthorizationFailed`.
     pub code: &'static str,
     /// What is wrong, naming the thing.
@@ -96,34 +96,34 @@ pub struct Refusal {
     /// What to do about it; empty where nothing helps.
     pub remedy: Sentence,
     /// Every single mistake, where there are several.
-    pub details: Vec<BrokenRule>,
+    pub details: Vec<ErrorDetail>,
 }
 
 /// Code of a refusal for several broken rules.
 pub const SEVERAL: &str = "InvalidModel";
 
-impl Refusal {
+impl Error {
     /// A refusal without details.
-    pub fn new(kind: Kind, code: &'static str, message: impl Into<Sentence>, remedy: impl Into<Sentence>) -> Self {
+    pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<Sentence>, remedy: impl Into<Sentence>) -> Self {
         Self { kind, code, message: message.into(), remedy: remedy.into(), details: Vec::new() }
     }
 
     /// The same with every single mistake.
     #[must_use]
-    pub fn with_details(mut self, details: Vec<BrokenRule>) -> Self {
+    pub fn with_details(mut self, details: Vec<ErrorDetail>) -> Self {
         self.details = details;
         self
     }
 
     /// For broken rules, by the code that they share.
-    pub fn of_rules(message: impl Into<Sentence>, remedy: impl Into<Sentence>, rules: Vec<BrokenRule>) -> Self {
-        Self::new(Kind::Invalid, common_code(&rules), message, remedy).with_details(rules)
+    pub fn of_rules(message: impl Into<Sentence>, remedy: impl Into<Sentence>, rules: Vec<ErrorDetail>) -> Self {
+        Self::new(ErrorKind::Invalid, common_code(&rules), message, remedy).with_details(rules)
     }
 
     /// The refusal as who `sees` may read it: nothing in it needs to be hidden any more.
     #[must_use]
     pub fn told(&self, sees: Sees<'_>) -> Self {
-        let mut details: Vec<BrokenRule> = Vec::new();
+        let mut details: Vec<ErrorDetail> = Vec::new();
         for rule in self.details.iter().map(|rule| rule.told(sees)) {
             // How many rules of the same words there are tells how much the reader does not see.
             if !(rule.code == UNSEEN_RULE && details.contains(&rule)) {
@@ -131,7 +131,7 @@ impl Refusal {
             }
         }
         let by_rules = !self.details.is_empty() && self.code == common_code(&self.details);
-        let visible: Vec<BrokenRule> = details.iter().filter(|rule| rule.code != UNSEEN_RULE).cloned().collect();
+        let visible: Vec<ErrorDetail> = details.iter().filter(|rule| rule.code != UNSEEN_RULE).cloned().collect();
         let code = match (by_rules, visible.is_empty()) {
             (true, true) => UNSEEN_RULE,
             (true, false) => common_code(&visible),
@@ -142,12 +142,12 @@ impl Refusal {
 }
 
 /// The code of the one rule that is broken, where it is one.
-fn common_code(rules: &[BrokenRule]) -> &'static str {
+fn common_code(rules: &[ErrorDetail]) -> &'static str {
     let code = rules.first().map(|first| first.code);
     code.filter(|code| rules.iter().all(|other| other.code == *code)).unwrap_or(SEVERAL)
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
         for detail in &self.details {
@@ -160,4 +160,4 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for Error {}
