@@ -1,4 +1,4 @@
-//! Whether somebody has all that a role gives: nobody hands on what they do not hold.
+//! Whether a caller holds everything that a role gives: nobody may grant more than they hold.
 
 use super::judge::{Access, Grant};
 use crate::model::Scope;
@@ -6,7 +6,7 @@ use crate::model::Subject;
 use crate::model::{ADMINISTRATOR, ActionPattern, OWNER, RoleDefinition, RoleName};
 
 impl Access {
-    /// Whether `subject` may do at `scope`, and below it, whatever `role` gives there. Each pattern of the role must lie
+    /// Whether `subject` holds everything that `role` gives at `scope` and below. Each pattern of the role must lie
     /// within one of the subject's own assignments.
     pub fn holds(&self, subject: &Subject, role: &RoleDefinition, scope: &Scope) -> bool {
         let allowances = self.of(subject);
@@ -16,8 +16,8 @@ impl Access {
 }
 
 impl Access {
-    /// Whether `subject` grants roles to others at `scope`, also those that it does not hold itself: as Owner or User
-    /// Access Administrator.
+    /// Whether `subject` may grant any role at `scope`, also one that it does not hold: as Owner or User Access
+    /// Administrator.
     pub fn administers(&self, subject: &Subject, scope: &Scope) -> bool {
         let fixed = [OWNER, ADMINISTRATOR].map(RoleName::built_in);
         self.of(subject).grants().any(|grant| fixed.contains(&grant.role.name) && grant.assignment.scope.covers(scope))
@@ -25,13 +25,13 @@ impl Access {
 }
 
 impl RoleDefinition {
-    /// Whether it gives nothing that `older` does not give.
+    /// Whether this role gives no more than `older`.
     pub fn is_within(&self, older: &Self) -> bool {
         self.actions.iter().all(|pattern| gives(older, pattern, self))
     }
 }
 
-/// Whether `own` gives every action of `pattern` that `role` does not take back itself.
+/// Whether `own` gives every action of `pattern`, except those that `role` excludes.
 fn gives(own: &RoleDefinition, pattern: &ActionPattern, role: &RoleDefinition) -> bool {
     let taken_back = |taken: &ActionPattern| {
         taken.meets(pattern) && !role.not_actions.iter().any(|also_taken| also_taken.includes(taken))
@@ -40,16 +40,16 @@ fn gives(own: &RoleDefinition, pattern: &ActionPattern, role: &RoleDefinition) -
 }
 
 impl ActionPattern {
-    /// Whether every action of `other` is one of these.
+    /// Whether this pattern matches every action that `other` matches.
     fn includes(&self, other: &Self) -> bool {
-        // A `*` of the other is a character that only a `*` here stands for.
+        // A `*` in the other pattern is matched only by a `*` here.
         self.matches_text(other.folded())
     }
 
-    /// Whether there may be an action that both stand for.
+    /// Whether some action can match both patterns.
     fn meets(&self, other: &Self) -> bool {
         let (one, other) = (self.folded().as_bytes(), other.folded().as_bytes());
-        // Whether the rests that begin at each place meet, from the end forwards.
+        // For each pair of positions, computed backwards: whether the remaining patterns have a common match.
         let mut below = vec![false; other.len() + 1];
         for at in (0..=one.len()).rev() {
             let mut row = vec![false; other.len() + 1];

@@ -1,5 +1,5 @@
-//! The decision: an action at a scope is allowed where one of the subject's assignments covers the scope
-//! and its role gives the action. Nothing denies what one of them allows.
+//! Decides whether an action is allowed at a scope: if one of the subject's assignments covers the scope and its role
+//! gives the action. There are no deny rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::model::{ActionPattern, Effect, RoleDefinition, RoleName, built_in};
 use crate::model::{AssignmentId, Bootstrap, RoleAssignment};
 use crate::model::{Principal, Subject, TokenId};
 
-/// Every role and every assignment, whole: it is built anew when one of them changes.
+/// All roles and assignments. Rebuilt when one of them changes.
 #[derive(Clone, Debug)]
 pub struct Access {
     roles: BTreeMap<RoleName, Arc<RoleDefinition>>,
     grants: Vec<Grant>,
-    /// Places in `grants`, ascending.
+    /// Indexes into `grants`, ascending.
     of: BTreeMap<Principal, Vec<usize>>,
-    /// The tokens that there are: whoever presents another creation of one has nothing.
+    /// The ids of existing tokens. A caller with an older token of the same name has no rights.
     tokens: BTreeMap<Principal, TokenId>,
 }
 
@@ -33,15 +33,15 @@ pub struct Access {
 pub struct Grant {
     /// Its name.
     pub id: AssignmentId,
-    /// Who has it where.
+    /// Principal, role and scope.
     pub assignment: RoleAssignment,
-    /// What it gives.
+    /// The role.
     pub role: Arc<RoleDefinition>,
-    /// It comes with the system and cannot be deleted.
+    /// It is built in and cannot be deleted.
     pub built_in: bool,
 }
 
-/// Why roles and assignments do not fit together.
+/// Why roles and assignments are inconsistent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
     /// A definition has the name of a built-in role.
@@ -50,10 +50,10 @@ pub enum Mistake {
     /// Two definitions have one name.
     #[error("the role {0} is defined twice; names are compared without regard to case")]
     Twice(RoleName),
-    /// A definition gives nothing.
+    /// A definition gives no action.
     #[error("the role {0} has no `actions`, so it would give nothing")]
     Empty(RoleName),
-    /// A definition may be assigned nowhere.
+    /// A definition has no assignable scope.
     #[error("the role {0} has no assignable scopes, so it could be assigned nowhere")]
     Nowhere(RoleName),
     /// An assignment is at a scope where its role may not be assigned.
@@ -68,7 +68,7 @@ pub enum Mistake {
         /// Of the role.
         assignable: Vec<Scope>,
     },
-    /// An assignment is of a role that there is not.
+    /// An assignment names a role that does not exist.
     #[error("{principal} is assigned the role {role}, which there is not; roles are {}", listed(known))]
     Unknown {
         /// Which.
@@ -77,13 +77,13 @@ pub enum Mistake {
         principal: Principal,
         /// Of the assignment.
         role: RoleName,
-        /// Every role there is.
+        /// The names of all roles.
         known: Vec<RoleName>,
     },
 }
 
 impl Mistake {
-    /// The assignment that it tells of; a role is no secret.
+    /// The assignment that the mistake is about. Roles are public.
     pub fn assignment(&self) -> Option<&AssignmentId> {
         match self {
             Self::NotAssignable { id, .. } | Self::Unknown { id, .. } => Some(id),
@@ -97,11 +97,10 @@ fn listed(names: &[impl ToString]) -> String {
 }
 
 impl Access {
-    /// What holds with these definitions and assignments, besides the built-in ones. An assignment
-    /// that is there twice counts once.
+    /// Combines these definitions and assignments with the built-in ones. Duplicate assignments count once.
     ///
     /// # Errors
-    /// Every mistake there is.
+    /// All mistakes.
     pub fn new(
         definitions: impl IntoIterator<Item = RoleDefinition>,
         assignments: impl IntoIterator<Item = RoleAssignment>,
@@ -139,7 +138,7 @@ impl Access {
         Ok(Self { roles, grants, of, tokens: BTreeMap::new() })
     }
 
-    /// The same, with the tokens that there are.
+    /// Adds the existing tokens.
     #[must_use]
     pub fn with_tokens<'a>(self, tokens: impl IntoIterator<Item = &'a Token>) -> Self {
         Self { tokens: tokens.into_iter().map(|token| (token.principal(), token.id.clone())).collect(), ..self }
@@ -163,7 +162,7 @@ impl Access {
     /// Checks that the role `name` may be deleted.
     ///
     /// # Errors
-    /// There is none, it is built in, or it is assigned.
+    /// The role does not exist, is built in, or is assigned.
     pub fn may_remove_role(&self, name: &RoleName) -> Result<(), Error> {
         self.may_change_role(name)?;
         let assigned: Vec<_> = self.grants.iter().filter(|grant| grant.assignment.role == *name).collect();
@@ -181,13 +180,13 @@ impl Access {
             .with_details(details.collect()))
     }
 
-    /// Checks that the role `name` may be given another content.
+    /// Checks that the role `name` may be changed.
     ///
     /// # Errors
-    /// There is none, or it is built in.
+    /// It does not exist, or it is built in.
     pub fn may_change_role(&self, name: &RoleName) -> Result<(), Error> {
         if !self.roles.contains_key(name) {
-            // What roles there are is no secret.
+            // The list of roles is public.
             let remedy = itself(format!("roles are {}", listed(&self.roles.keys().cloned().collect::<Vec<_>>())));
             let message = itself(format!("there is no role {name}"));
             return Err(Error::new(ErrorKind::NotFound, "RoleDefinitionDoesNotExist", message, remedy));
@@ -202,7 +201,7 @@ impl Access {
     /// Checks that the assignment `id` may be deleted.
     ///
     /// # Errors
-    /// There is none, or it is built in.
+    /// It does not exist, or it is built in.
     pub fn may_remove_assignment(&self, id: &AssignmentId) -> Result<(), Error> {
         match self.grants.iter().find(|grant| grant.id == *id) {
             None => Err(Error::new(
@@ -221,7 +220,7 @@ impl Access {
         }
     }
 
-    /// What `subject` has been granted: found once, asked often.
+    /// The grants of `subject`. Collected once for many checks.
     pub fn of(&self, subject: &Subject) -> Allowances<'_> {
         if subject.token().is_some_and(|token| self.tokens.get(subject.principal()) != Some(token)) {
             return Allowances { grants: Vec::new() };
@@ -234,11 +233,11 @@ impl Access {
         Allowances { grants: places.into_iter().filter_map(|at| self.grants.get(at)).collect() }
     }
 
-    /// Every principal whose assignments `subject` has: a token has two, its name and its id.
+    /// Every principal whose assignments apply to `subject`. A token has two: its name and its id.
     pub(super) fn principals(&self, subject: &Subject) -> Vec<Principal> {
         let mut all: Vec<Principal> = subject.principals().collect();
         match subject.principal() {
-            // It may be one that is asked about, and presents nothing.
+            // The subject may be the object of a question, without an id.
             Principal::Token(_) if subject.token().is_none() => {
                 all.extend(self.tokens.get(subject.principal()).cloned().map(Principal::TokenId));
             }
@@ -250,12 +249,12 @@ impl Access {
         all
     }
 
-    /// Whether `subject` may perform `action` at `scope`, and by what.
+    /// Whether `subject` may perform `action` at `scope`, and by which assignment.
     pub fn judge(&self, subject: &Subject, action: &Action, scope: &Scope) -> Verdict<'_> {
         self.of(subject).judge(action, scope)
     }
 
-    /// The same as a refusal where it may not.
+    /// The same, as an error if it may not.
     ///
     /// # Errors
     /// `Forbidden`, naming principal, action and scope.
@@ -289,14 +288,14 @@ fn collect_roles(
     roles
 }
 
-/// What was decided, and by what.
+/// A decision and its reason.
 #[derive(Clone, Debug)]
 pub enum Verdict<'a> {
     /// By the first assignment that allows it.
     Allowed(&'a Grant),
     /// No assignment allows it.
     Denied {
-        /// The one of the subject's that came nearest, and what it lacks.
+        /// The subject's assignment that came nearest, and what it lacks.
         nearest: Option<(&'a Grant, Finding)>,
     },
 }
@@ -308,11 +307,11 @@ impl Verdict<'_> {
     }
 }
 
-/// What an assignment has to do with an action at a scope; the later, the nearer it came to allowing it.
+/// How an assignment relates to an action at a scope. Later variants are nearer to allowing it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "finding", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Finding {
-    /// It is somebody else's.
+    /// It belongs to another subject.
     OtherPrincipal,
     /// It is for another scope.
     ScopeElsewhere {
@@ -321,7 +320,7 @@ pub enum Finding {
     },
     /// Its role does not name the action.
     RoleLacksAction,
-    /// Its role names the action in `actions` and takes it back in `not_actions`.
+    /// Its role lists the action in `actions` and excludes it in `not_actions`.
     TakenBack {
         /// By which pattern.
         by: ActionPattern,
@@ -331,7 +330,7 @@ pub enum Finding {
 }
 
 impl Grant {
-    /// What it has to do with it, for its own principal.
+    /// How this assignment relates to the action, for its own principal.
     pub(super) fn finding(&self, action: &Action, scope: &Scope) -> Finding {
         match self.role.effect(action) {
             effect if !self.assignment.scope.covers(scope) => {
@@ -348,7 +347,7 @@ impl Grant {
     }
 }
 
-/// What one subject has been granted.
+/// The grants of one subject.
 #[derive(Clone, Debug)]
 pub struct Allowances<'a> {
     grants: Vec<&'a Grant>,
@@ -364,7 +363,7 @@ impl<'a> Allowances<'a> {
         self.grants.iter().any(|grant| grant.allows(action, scope))
     }
 
-    /// The same, and by what.
+    /// The same, with the assignment.
     pub fn judge(&self, action: &Action, scope: &Scope) -> Verdict<'a> {
         if let Some(grant) = self.grants.iter().find(|grant| grant.allows(action, scope)) {
             return Verdict::Allowed(grant);
@@ -373,7 +372,7 @@ impl<'a> Allowances<'a> {
         Verdict::Denied { nearest: findings.max_by(|(_, one), (_, other)| one.cmp(other)) }
     }
 
-    /// Whether a role among them gives anything but reading, somewhere.
+    /// Whether any role gives more than reading, at any scope.
     pub fn any_write(&self) -> bool {
         self.grants.iter().any(|grant| grant.role.writes())
     }
@@ -383,11 +382,11 @@ impl<'a> Allowances<'a> {
         self.grants.is_empty()
     }
 
-    /// Where it may perform `action`: for filtering a long list.
+    /// The scopes at which it may perform `action`. For filtering long lists.
     pub fn reach(&self, action: &Action) -> Reach<'a> {
         let giving = self.grants.iter().filter(|grant| grant.role.gives(action));
         let scopes: BTreeSet<&Scope> = giving.map(|grant| &grant.assignment.scope).collect();
-        // A scope below another adds nothing.
+        // Drop a scope below another one.
         let widest = |scope: &Scope| !scopes.iter().any(|other| *other != scope && other.covers(scope));
         Reach { scopes: scopes.iter().copied().filter(|scope| widest(scope)).collect() }
     }
@@ -405,24 +404,24 @@ impl Reach<'_> {
         self.scopes.iter().any(|reached| reached.covers(scope))
     }
 
-    /// Whether it may everywhere: no scope needs to be asked about.
+    /// Whether it may at every scope.
     pub fn is_everything(&self) -> bool {
         self.scopes.iter().any(|reached| reached.is_root())
     }
 
-    /// Whether it may nowhere.
+    /// Whether it may at no scope.
     pub fn is_nothing(&self) -> bool {
         self.scopes.is_empty()
     }
 }
 
-/// As a shell takes it for one word: the only signs of a scope that mean anything to one are parentheses.
+/// Quotes a scope for a shell. Parentheses are the only characters in it with a meaning there.
 pub(super) fn quoted(scope: &Scope) -> String {
     let text = scope.to_string();
     if text.contains(['(', ')']) { format!("'{text}'") } else { text }
 }
 
-/// The refusal of `action` at `scope`, with what the caller's nearest assignment lacks.
+/// The error that refuses `action` at `scope`, with what the caller's nearest assignment lacks.
 fn refusal(subject: &Subject, action: &Action, scope: &Scope, nearest: Option<&(&Grant, Finding)>) -> Error {
     let nearest = nearest.map_or_else(String::new, |(grant, finding)| {
         let at = &grant.assignment.scope;

@@ -1,17 +1,17 @@
-//! Who may do what: whether one of a caller's roles, which are assigned to it at a scope and inherited downwards,
-//! gives an action; what each command and each reference asks for; and what of the model a caller may see. Pure:
-//! time and randomness enter as arguments.
+//! Access control: whether a caller's roles give an action (roles are assigned at a scope and inherited downwards),
+//! which rights each command and each reference needs, and which objects a caller may see. Pure: time and randomness
+//! are arguments.
 
-/// The decision.
+/// Decides whether an action is allowed.
 mod judge;
 
-/// Whether somebody has all that a role gives.
+/// Whether a caller holds everything that a role gives.
 mod holds;
 
-/// The decision explained.
+/// Explains a decision.
 mod why;
 
-/// What each command needs.
+/// The rights that each command needs.
 pub mod rights;
 
 #[cfg(test)]

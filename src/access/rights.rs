@@ -1,12 +1,12 @@
-//! What each command needs: rights in Azure's words, asked at Azure's scopes.
+//! The rights that each command needs: Azure's actions at Azure's scopes.
 
-/// The rights that a change of the model asks for.
+/// The rights that a change of the model needs.
 mod change;
 
-/// What goes with an object that is deleted.
+/// What is deleted with an object.
 mod gone;
 
-/// Which fields name other objects, and what naming them asks for.
+/// Which fields refer to other objects, and the right that each reference needs.
 mod references;
 
 /// Which objects a caller may see.
@@ -23,7 +23,7 @@ pub use change::refuse_other_type;
 pub(crate) use gone::{assigned_at, place, vanished};
 pub(crate) use references::not_shown;
 
-/// An action and where it is asked.
+/// An action at a scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Right {
     /// Such as `Microsoft.Network/privateEndpoints/write`.
@@ -35,9 +35,9 @@ pub struct Right {
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// To see it.
+    /// Read it.
     Read,
-    /// To make or change it.
+    /// Create or change it.
     Write,
     /// To delete it.
     Delete,
@@ -54,7 +54,7 @@ impl Verb {
 }
 
 impl Right {
-    /// `action` where it concerns nothing in particular.
+    /// `action` at `/`.
     pub fn anywhere(action: Action) -> Self {
         Self { action, scope: Scope::root() }
     }
@@ -65,7 +65,7 @@ impl Right {
         Self { action: verb.of(kind), scope }
     }
 
-    /// `verb` on an object of `model`, wherever that must be held: on a role at each scope where it may be assigned.
+    /// `verb` on an object of `model`, at every scope where it is needed: for a role, at each of its assignable scopes.
     pub fn each(model: &Model, item: &Item, verb: Verb) -> Vec<Self> {
         match model.roles.get(&item.key).filter(|_| item.kind == ItemKind::Role) {
             Some(role) => {
@@ -81,14 +81,14 @@ impl Right {
         Self::subnet(vnet, subnet, actions::join(actions::SUBNETS))
     }
 
-    /// To approve the connections of a link resource: whoever holds it is its owner.
+    /// To approve the connections of a link resource. Its owners hold this right.
     pub fn approve(model: &Model, resource: &Key) -> Self {
         let kind = resource_type(model, resource);
         Self::at(actions::approve(kind), resource, kind)
     }
 
-    /// To see the connection of an endpoint from the other side. What has the key of a former resource since sees nothing
-    /// of those that were bound to that.
+    /// To see the connection of an endpoint as the resource's owner. A later resource with the same key gives no view
+    /// of earlier connections.
     pub fn other_side(model: &Model, key: &Key, endpoint: &PrivateEndpoint) -> Self {
         let kind = model.bound_kind(key, endpoint).unwrap_or(actions::SERVICES);
         Self::at(actions::read(&actions::connections(kind)), &endpoint.resource, kind)
@@ -136,12 +136,12 @@ impl Right {
         Self::at(actions::join(actions::DNS_ZONES), zone, actions::DNS_ZONES)
     }
 
-    /// `action` on a link or a record set, judged where its zone is.
+    /// `action` on a link or a record set, at the scope of its zone.
     pub fn in_zone(zone: &Key, action: Action) -> Self {
         Self { action, scope: Scope::resource(zone, actions::DNS_ZONES) }
     }
 
-    /// `action` on the zone group of an endpoint, judged where that is.
+    /// `action` on the zone group of an endpoint, at the scope of the endpoint.
     pub fn zone_group(endpoint: &Key, action: Action) -> Self {
         Self { action, scope: Scope::resource(endpoint, actions::ENDPOINTS) }
     }
@@ -161,12 +161,12 @@ impl Right {
         Self { action, scope: Scope::part(vnet, actions::NETWORKS, "virtualNetworkPeerings", name) }
     }
 
-    /// To see the object `key` of type `kind`, which need not be there.
+    /// To see the object `key` of type `kind`, which need not exist.
     pub fn read_of(kind: &str, key: &Key) -> Self {
         Self::at(actions::read(kind), key, owner_of(kind))
     }
 
-    /// To make or change it.
+    /// Create or change it.
     pub fn write_of(kind: &str, key: &Key) -> Self {
         Self::at(actions::write(kind), key, kind)
     }
@@ -181,28 +181,28 @@ impl Right {
     }
 }
 
-/// The type of a link resource, also of one that is gone.
+/// The type of a link resource, also of a deleted one.
 fn resource_type<'a>(model: &'a Model, key: &Key) -> &'a str {
     model.resource_type(key).unwrap_or(actions::SERVICES)
 }
 
-/// What is part of something is judged where that is: the connections of a service at the service.
+/// The scope of a part is that of the whole: connections of a service are judged at the service.
 fn owner_of(kind: &str) -> &str {
     kind.strip_suffix("/privateEndpointConnections").unwrap_or(kind)
 }
 
-/// Where somebody may do one thing or another.
+/// How widely a caller may perform an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Where {
     /// At no scope.
     Nowhere,
-    /// At some scope or other.
+    /// At some scope.
     Somewhere,
     /// At `/`.
     Everywhere,
 }
 
-/// What one caller may do.
+/// The rights of one caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Rights<'a> {
     caller: &'a Caller,
@@ -215,18 +215,18 @@ impl<'a> Rights<'a> {
         Self { caller, access }
     }
 
-    /// Whose they are.
+    /// The caller.
     pub fn caller(&self) -> &'a Caller {
         self.caller
     }
 
-    /// Whether `right` is among them.
+    /// Whether the caller has `right`.
     pub fn hold(&self, right: &Right) -> bool {
         self.access.of(&self.caller.subject).allows(&right.action, &right.scope)
     }
 
-    /// Checks that the caller may give `role` to somebody at `scope`: who holds all of it there, or grants roles there
-    /// as Owner or User Access Administrator.
+    /// Checks that the caller may assign `role` at `scope`: it holds all of the role there, or is Owner or User Access
+    /// Administrator.
     ///
     /// # Errors
     /// `Forbidden`, naming principal, role and scope.
@@ -241,16 +241,15 @@ impl<'a> Rights<'a> {
         Err(Error::new(crate::model::error::ErrorKind::Forbidden, "AuthorizationFailed", message, remedy))
     }
 
-    /// Checks that all of `rights` are among them.
+    /// Checks that the caller has all of `rights`.
     ///
     /// # Errors
-    /// `Forbidden`, naming principal, action and scope of the first that is not.
+    /// `Forbidden`, naming principal, action and scope of the first missing one.
     pub fn demand_all(&self, rights: &[Right]) -> Result<(), Error> {
         rights.iter().try_for_each(|right| self.demand(right))
     }
 
-    /// Checks that anything but reading is among them: who may change nothing is refused before anything is looked at.
-    /// `needed` says what is asked for.
+    /// Checks that the caller may change anything at all, before its request is read. `needed` names the right.
     ///
     /// # Errors
     /// `Forbidden`.
@@ -261,7 +260,7 @@ impl<'a> Rights<'a> {
         Err(self.lacks_all("anything", needed))
     }
 
-    /// Where one of `actions` is among them: the widest scope of any.
+    /// The widest scope at which the caller may perform one of `actions`.
     fn widest(&self, actions: &[Action]) -> Where {
         let held = self.access.of(&self.caller.subject);
         let reaches = actions.iter().map(|action| match held.reach(action) {
@@ -272,10 +271,10 @@ impl<'a> Rights<'a> {
         reaches.max().unwrap_or(Where::Nowhere)
     }
 
-    /// Checks that `action` is among them at some scope or other, and says how wide a one.
+    /// Checks that the caller may perform `action` at some scope, and returns how wide.
     ///
     /// # Errors
-    /// `Forbidden`, naming principal and action, as if it were asked for everywhere.
+    /// `Forbidden`, naming principal and action at scope `/`.
     pub fn demand_somewhere(&self, action: &Action) -> Result<Where, Error> {
         let found = self.widest(std::slice::from_ref(action));
         if found == Where::Nowhere {
@@ -284,10 +283,10 @@ impl<'a> Rights<'a> {
         Ok(found)
     }
 
-    /// Checks that one of `actions` is among them at some scope or other, and says how wide a one.
+    /// Checks that the caller may perform one of `actions` at some scope, and returns how wide.
     ///
     /// # Errors
-    /// `Forbidden`; `needed` says what is asked for.
+    /// `Forbidden`; `needed` names the right.
     pub fn demand_any(&self, actions: &[Action], needed: &'static str) -> Result<Where, Error> {
         match self.widest(actions) {
             Where::Nowhere => Err(self.lacks_all("any object", needed)),
@@ -302,7 +301,7 @@ impl<'a> Rights<'a> {
         Error::new(ErrorKind::Forbidden, "AuthorizationFailed", message, remedy)
     }
 
-    /// Checks that `right` is among them.
+    /// Checks that the caller has `right`.
     ///
     /// # Errors
     /// `Forbidden`, naming principal, action and scope.

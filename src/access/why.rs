@@ -1,4 +1,4 @@
-//! The decision explained: what each assignment has to do with it, and the smallest one that would allow it.
+//! Explains a decision: how each assignment relates to it, and the smallest assignment that would allow the action.
 
 use serde::Serialize;
 
@@ -13,55 +13,54 @@ use crate::model::{RoleName, built_in};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// Who.
+    /// The subject.
     pub principal: Principal,
-    /// The groups it was judged by besides.
+    /// Its groups.
     pub groups: Vec<u32>,
-    /// What.
+    /// The action.
     pub action: Action,
-    /// Where.
+    /// The scope.
     pub scope: Scope,
-    /// Whether it may.
+    /// Whether it is allowed.
     pub allowed: bool,
-    /// Every assignment that whoever asks may see, those that came nearest to allowing it first.
+    /// Every assignment that the asking caller may see, nearest to allowing it first.
     pub considered: Vec<Considered>,
-    /// Where it may not: what would allow it, and no more than a built-in role must.
+    /// If it is denied: the smallest built-in role that would allow it.
     pub smallest_grant: Option<SmallestGrant>,
 }
 
-/// What one assignment has to do with it.
+/// How one assignment relates to the action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Considered {
     /// Its name.
     pub assignment: AssignmentId,
-    /// Whose it is.
+    /// Its principal.
     pub principal: Principal,
-    /// What it gives.
+    /// Its role.
     pub role: RoleName,
-    /// Where.
+    /// The scope.
     pub scope: Scope,
-    /// It comes with the system.
+    /// It is built in.
     pub built_in: bool,
-    /// What it has to do with it.
+    /// How it relates to the action.
     #[serde(flatten)]
     pub finding: Finding,
 }
 
-/// An assignment that would allow what is denied.
+/// An assignment that would allow the denied action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SmallestGrant {
     /// The least powerful built-in role that gives the action.
     pub role: RoleName,
     /// The scope of the action itself.
     pub scope: Scope,
-    /// The command that makes it.
+    /// The command that creates it.
     pub command: String,
 }
 
 impl Access {
-    /// Why `subject` may or may not perform `action` at `scope`, by its own assignments and those others that are
-    /// `seen`.
+    /// Why `subject` may or may not perform `action` at `scope`: by its own assignments, and by others that are `seen`.
     pub fn why(&self, subject: &Subject, action: &Action, scope: &Scope, seen: &dyn Fn(&Grant) -> bool) -> Explanation {
         let own = self.principals(subject);
         let shown = self.grants().iter().filter(|grant| own.contains(&grant.assignment.principal) || seen(grant));
@@ -94,7 +93,7 @@ impl Access {
 
 fn smallest_grant(principal: &Principal, action: &Action, scope: &Scope) -> Option<SmallestGrant> {
     let role = built_in().iter().find(|role| role.gives(action))?.name.clone();
-    // Nothing in the name of a built-in role means anything to a shell.
+    // Names of built-in roles need no quoting in a shell.
     let at = quoted(scope);
     let command = format!("privlink assignment create --principal {principal} --role \"{role}\" --scope {at}");
     Some(SmallestGrant { role, scope: scope.clone(), command })

@@ -1,5 +1,5 @@
-//! Endpoint addresses: the lowest free one of the subnet, chosen once. What is chosen is part of the
-//! durable model, so an endpoint keeps its address over restarts and for its whole life.
+//! Allocates endpoint addresses: the lowest free one of the subnet. The choice is stored in the model, so an endpoint
+//! keeps its address for its whole life.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,29 +9,29 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use crate::model::rules::subnets;
 use crate::model::{Key, Map, Model, Subnet};
 
-/// Hands out addresses of the subnets of one model. Its costs hardly grow with the number of endpoints or subnets, and
-/// a clone is a counter: a change is prepared with a clone, which is dropped where the change is refused.
+/// Allocates addresses of one model's subnets. Its cost hardly grows with the number of endpoints or subnets. Cloning
+/// it costs one reference count: each change is prepared with a clone, which is dropped if the change is refused.
 #[derive(Clone, Debug, Default)]
 pub struct Allocator(Map<InVnet>);
 
-/// What is known of one VNet.
+/// The allocation state of one VNet.
 #[derive(Clone, Debug, Default)]
 struct InVnet {
     taken: RedBlackTreeSetSync<IpAddr>,
-    /// By their first address; prefixes of one VNet are disjoint.
+    /// Prefixes by their first address. Prefixes of one VNet are disjoint.
     searches: RedBlackTreeMapSync<IpAddr, Search>,
 }
 
 /// Addresses as numbers.
 type Returned = RedBlackTreeSetSync<u128>;
 
-/// Where the lowest free address of a prefix is looked for.
+/// Where the search for the lowest free address of a prefix starts.
 #[derive(Clone, Debug)]
 struct Search {
     prefix: IpNet,
-    /// Everything below is taken, or given back.
+    /// Every address below is taken or released.
     next: u128,
-    /// Given back, and possibly taken again by name.
+    /// Released addresses. Some may have been taken again explicitly.
     returned: Returned,
 }
 
@@ -39,7 +39,7 @@ struct Search {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("subnet {subnet} of {vnet} has no free address left")]
 pub struct SubnetFull {
-    /// Its VNet.
+    /// The subnet's VNet.
     pub vnet: Key,
     /// The subnet.
     pub subnet: String,
@@ -51,8 +51,7 @@ impl SubnetFull {
 }
 
 impl Allocator {
-    /// An allocator that spares what `model` uses already: addresses of endpoints, NAT addresses,
-    /// backends and resolvers.
+    /// An allocator that avoids the addresses in use by `model`: endpoints, NAT addresses, backends and resolvers.
     pub fn new(model: &Model) -> Self {
         let mut allocator = Self::default();
         for (key, vnet) in &model.vnets {
@@ -79,7 +78,7 @@ impl Allocator {
         self.0.get(vnet).is_some_and(|vnet| vnet.taken.contains(&ip))
     }
 
-    /// Gives `ip` back: it is the lowest free one again where it lies below the others.
+    /// Releases `ip`, so that it can be allocated again.
     pub fn release(&mut self, vnet: &Key, ip: IpAddr) {
         let Some(vnet) = self.0.get_mut(vnet) else { return };
         vnet.taken.remove_mut(&ip);
@@ -93,7 +92,7 @@ impl Allocator {
         }
     }
 
-    /// The lowest free address of `subnet`, of its IPv4 prefixes first; taken from now on.
+    /// Takes the lowest free address of `subnet`, from its IPv4 prefixes first.
     ///
     /// # Errors
     /// Every address is reserved or taken.
@@ -120,7 +119,7 @@ impl InVnet {
         v4.into_iter().chain(v6).find_map(|prefix| self.lowest(prefix))
     }
 
-    /// The lowest free address of `prefix`; taken from now on.
+    /// Takes the lowest free address of `prefix`.
     fn lowest(&mut self, prefix: &IpNet) -> Option<IpAddr> {
         let (first, last) = usable(prefix);
         let known = self.searches.get(&prefix.network()).cloned();
@@ -149,9 +148,9 @@ impl InVnet {
     }
 }
 
-/// First and last address that may be given out, as numbers; empty when first > last.
+/// The first and last address that may be allocated, as numbers. Empty if first > last.
 fn usable(prefix: &IpNet) -> (u128, u128) {
-    // The very last address of all is never reached, so a cursor past the end always exists.
+    // The very last address is never allocated, so a cursor past the end always exists.
     subnets::usable(prefix).map_or((1, 0), |(first, last)| (number(first), number(last).min(u128::MAX - 1)))
 }
 

@@ -1,5 +1,5 @@
-//! What is known of servers and not decided by anybody: whether they answer, and whether their time to empty is over.
-//! An input to compilation that is not durable; `health` finds it out.
+//! Observed states of servers: whether they answer, and whether their drain time is over. An input of the compiler that
+//! is not stored. `health` observes it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,12 +16,12 @@ pub struct Server {
     pub target: (String, String),
     /// Its address.
     pub address: IpAddr,
-    /// The check of some of its ports; empty: that of all of them.
+    /// The name of a check of some ports. Empty: the check of the whole server.
     pub check: String,
 }
 
 impl Server {
-    /// Subresource and member, as far as they are named: `blob/a`, `blob`, or nothing.
+    /// Subresource and member as text: `blob/a`, `blob`, or empty.
     #[must_use]
     pub fn target_name(&self) -> String {
         match (&*self.target.0, &*self.target.1) {
@@ -30,7 +30,7 @@ impl Server {
         }
     }
 
-    /// The same, by the check called `check`.
+    /// The same server with the check named `check`.
     #[must_use]
     pub fn by(self, check: &str) -> Self {
         Self { check: check.to_owned(), ..self }
@@ -44,18 +44,18 @@ impl Server {
     }
 }
 
-/// What has been found out of all servers; whoever is not named is well.
+/// The observed states of all servers. Servers that are not listed are healthy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Checks of these failed as often as it takes.
+    /// Servers whose checks have failed often enough.
     pub down: BTreeSet<Server>,
-    /// The time of these to empty is over.
+    /// Servers whose drain time is over.
     pub drained: BTreeSet<Server>,
 }
 
 impl Health {
-    /// What sessions a server may have: what its configuration says counts first, so that an old finding never
-    /// outlives the wish that it belongs to.
+    /// Which sessions a server may have. Its configuration counts first, so that an old observation cannot outlive a
+    /// changed setting.
     #[must_use]
     pub fn state(&self, resource: &Key, target: &TargetSpec, backend: &BackendSpec) -> BackendState {
         let drained = || self.drained.contains(&Server::of(resource, target, backend));
@@ -66,14 +66,14 @@ impl Health {
         }
     }
 
-    /// Whether all of its checks succeed; a server that is not checked is taken to be well.
+    /// Whether all checks of the server succeed. Without a check it counts as healthy.
     #[must_use]
     pub fn is_well(&self, resource: &Key, target: &TargetSpec, backend: &BackendSpec) -> bool {
         let server = Server::of(resource, target, backend);
         target.checks().all(|(name, _)| !self.down.contains(&server.clone().by(name)))
     }
 
-    /// The checks of single ports that it fails: no session is opened with it there.
+    /// Failing checks of single ports. These ports get no new sessions.
     pub fn silent<'a>(
         &'a self,
         resource: &Key,
@@ -84,7 +84,7 @@ impl Health {
         target.port_checks.iter().filter(move |one| self.down.contains(&server.clone().by(&one.name)))
     }
 
-    /// Whether there is anything that it answers, as far as it is checked.
+    /// Whether any checked part of the server answers.
     fn takes_some(&self, resource: &Key, target: &TargetSpec, backend: &BackendSpec) -> bool {
         if target.health.is_some() && self.down.contains(&Server::of(resource, target, backend)) {
             return false;

@@ -1,4 +1,4 @@
-//! Set-ups of private names that work as written and will surprise somebody: said, never refused.
+//! Warnings about DNS set-ups that are valid but may surprise users.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -9,47 +9,47 @@ use crate::model::{Key, Model, PrivateEndpoint, names, resource_types};
 use crate::snapshot::dns::{DnsPlan, Name, Node, ResolverPlan};
 use crate::snapshot::dns::{ResolutionPolicy, Zone};
 
-/// What the upstreams say of it.
+/// Warnings from answers of upstream servers.
 mod public;
 
 pub use public::{Inquiry, NOT_ASKED, PUBLIC_ZONE_IN_USE, Said, inquiries, judge};
 
-/// A set-up that will surprise somebody.
+/// One warning.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LintWarning {
-    /// A word for programs.
+    /// A code for programs.
     pub code: &'static str,
-    /// The VNet whose clients meet it.
+    /// The VNet whose clients are affected.
     pub vnet: Key,
-    /// A sentence for people.
+    /// The message for people.
     pub message: String,
     /// What to do.
     pub remedy: String,
-    /// Endpoints that have to do with it.
+    /// The affected endpoints.
     pub endpoints: BTreeSet<String>,
-    /// The zone, where it is about one.
+    /// The zone, if the warning is about one.
     pub zone: Option<Name>,
-    /// What an upstream answers, where one was asked.
+    /// The answer of an upstream server, if one was asked.
     pub evidence: Vec<String>,
 }
 
-/// A zone of one's own hides names that are in public use.
+/// A private zone hides public names.
 pub const PUBLIC_ZONE_OVERRIDDEN: &str = "PublicZoneOverridden";
-/// Several endpoints have one name.
+/// Several endpoints share a name.
 pub const NAME_CLAIMED_TWICE: &str = "NameClaimedTwice";
 /// Clients ask another resolver.
 pub const OTHER_RESOLVER: &str = "OtherResolver";
-/// A name of an endpoint waits for its network's consent.
+/// A name of an endpoint waits until its network accepts it.
 pub const NAME_WAITS: &str = "NameWaits";
-/// Names without an endpoint do not exist.
+/// Names without an endpoint get NXDOMAIN.
 pub const NX_DOMAIN_TRAP: &str = "NxDomainTrap";
 
-/// Endpoints that one sentence names, and those of one name that are looked at.
+/// The most endpoints in one message, and the most endpoints of one name that are checked.
 const NAMED: usize = 3;
 const MET: usize = 16;
 
 impl LintWarning {
-    /// Whether it has to do with one of `changed`, which are objects with their kind, such as `endpoint default/orders`.
+    /// Whether the warning is about one of the `changed` objects, such as `endpoint default/orders`.
     pub fn concerns(&self, changed: &BTreeSet<&str>) -> bool {
         let of_zone = [PUBLIC_ZONE_OVERRIDDEN, PUBLIC_ZONE_IN_USE, NX_DOMAIN_TRAP].contains(&self.code);
         let vnet = format!("{} {}", ItemKind::Vnet, self.vnet);
@@ -69,7 +69,7 @@ impl std::fmt::Display for LintWarning {
     }
 }
 
-/// Everything that will surprise somebody, as the model and the plan made of it tell.
+/// All warnings for the model and its DNS plan.
 pub fn lint(state: &ControlState, plan: &DnsPlan) -> Vec<LintWarning> {
     let model = &state.model;
     let mut found: Vec<LintWarning> =
@@ -87,8 +87,8 @@ pub fn lint(state: &ControlState, plan: &DnsPlan) -> Vec<LintWarning> {
     found
 }
 
-/// What of it has to do with `changed` (see [`LintWarning::concerns`]). Where that is endpoints alone, other names are not
-/// looked at.
+/// The warnings about `changed` objects (see [`LintWarning::concerns`]). If only endpoints changed, other names are not
+/// checked.
 pub fn concerning(state: &ControlState, plan: &DnsPlan, changed: &BTreeSet<&str>) -> Vec<LintWarning> {
     let model = &state.model;
     let mut found = match names_of(model, changed) {
@@ -117,7 +117,7 @@ pub fn concerning(state: &ControlState, plan: &DnsPlan, changed: &BTreeSet<&str>
     found
 }
 
-/// Every name of `changed`, where that is endpoints alone.
+/// The names of `changed`, if only endpoints changed.
 pub fn names_of(model: &Model, changed: &BTreeSet<&str>) -> Option<BTreeSet<Name>> {
     let mut all = BTreeSet::new();
     for item in changed {
@@ -135,7 +135,7 @@ fn endpoint_of<'a>(model: &'a Model, item: &str) -> Option<(&'a Key, &'a Private
     model.endpoints.entry(&key)
 }
 
-/// Names of an endpoint that do not answer where there is a resolver.
+/// Names of an endpoint that a resolver does not answer yet.
 fn waits(state: &ControlState, plan: &DnsPlan, key: &Key, endpoint: &PrivateEndpoint) -> Vec<LintWarning> {
     let resolved = |one: &Waiting| plan.resolvers.contains_key(&one.vnet.to_string());
     let surprise = |one: Waiting| {
@@ -165,7 +165,7 @@ fn of_resolver(model: &Model, vnet: &Key, plan: &ResolverPlan, found: &mut Vec<L
     }
 }
 
-/// Zones that the provider of typed resources serves to everybody, with what fills a place left out.
+/// Public zones of typed resources, without their placeholders.
 static PUBLIC: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
     let types = resource_types::all();
     let subresources = types.flat_map(|known| known.subresources.iter().map(|part| (known.name, *part)));
@@ -173,7 +173,7 @@ static PUBLIC: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
     zones.map(|zone| zone.rsplit_once("}.").map_or(zone, |(_, rest)| rest)).collect()
 });
 
-/// The public zone that `name` is or encloses.
+/// The public zone equal to `name` or below it.
 fn public_below(name: &str) -> Option<&'static str> {
     PUBLIC
         .iter()
@@ -200,7 +200,7 @@ fn overridden(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Opti
     Some(LintWarning { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
 }
 
-/// A private zone of typed resources whose unknown names end here, where they could be asked of an upstream.
+/// A private zone of typed resources that answers NXDOMAIN for unknown names instead of asking an upstream.
 fn trap(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<LintWarning> {
     if !is_private(name)
         || zone.policy != ResolutionPolicy::Default
@@ -219,7 +219,7 @@ fn trap(vnet: &Key, plan: &ResolverPlan, name: &Name, zone: &Zone) -> Option<Lin
     Some(LintWarning { code, vnet: vnet.clone(), message, remedy, endpoints, zone, evidence: Vec::new() })
 }
 
-/// Whether names of typed resources lead into a zone of this name.
+/// Whether typed resources have names in this zone.
 fn is_private(zone: &str) -> bool {
     zone.split('.').any(|label| label == "privatelink")
 }
@@ -233,7 +233,7 @@ fn claimed_twice(model: &Model, vnet: &Key, name: &Name, node: &Node) -> Option<
     if endpoints.len() < 2 {
         return None;
     }
-    // The first few tell: one name may belong to many.
+    // Check only the first few: one name may belong to many endpoints.
     let keys = endpoints.iter().take(MET).filter_map(|endpoint| Key::try_from(endpoint.clone()).ok());
     let resources: BTreeSet<Key> =
         keys.filter_map(|key| model.endpoints.get(&key).map(|endpoint| endpoint.resource.clone())).collect();
@@ -259,7 +259,7 @@ fn claimed_twice(model: &Model, vnet: &Key, name: &Name, node: &Node) -> Option<
     Some(LintWarning { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence })
 }
 
-/// Endpoints with names, and nobody in their VNet who answers them.
+/// Endpoints with names in a VNet without a resolver.
 fn without_resolver(model: &Model, vnet: &Key, found: &mut Vec<LintWarning>) {
     let mut named: BTreeMap<String, String> = BTreeMap::new();
     for (key, endpoint) in model.endpoints.iter().filter(|(_, endpoint)| endpoint.vnet == *vnet) {

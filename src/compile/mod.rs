@@ -1,30 +1,30 @@
-//! Model, host matters and decisions → `Snapshot` and `Topology`: pure, and whole or not at all.
+//! Compiles model, host settings and connections into a `Snapshot` and a `Topology`. Pure; it returns both or an error.
 //!
-//! `registry` remembers what must stay the same from one compilation to the next (ids, numbers,
-//! generations); `peering` says who sees whom; `topology` says what the host must look like.
+//! `registry` remembers what must stay the same between compilations (ids, numbers, generations). `peering` knows which
+//! VNets reach each other. `topology` computes the host's routes.
 
 /// Endpoint addresses.
 pub mod addresses;
 
-/// NAT addresses that end with their last session.
+/// Retired NAT addresses.
 pub mod retired;
 
-/// What is found out of servers.
+/// Observed states of servers.
 pub mod health;
 
-/// What resolvers answer.
+/// The plan of the DNS resolvers.
 pub mod names;
 
-/// Names that will surprise somebody.
+/// Warnings about DNS set-ups.
 pub mod lint;
 
 /// Ids, numbers and generations.
 mod registry;
 
-/// Who sees whom.
+/// Which VNets reach each other.
 mod peering;
 
-/// What the host must look like.
+/// The host's topology.
 mod topology;
 
 use std::collections::BTreeMap;
@@ -54,26 +54,26 @@ use peering::Peering;
 use registry::{EndpointInputs, Numbers};
 use retired::Retired;
 
-/// What is compiled.
+/// The compiler's input.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// Resources.
     pub model: &'a Model,
-    /// One per endpoint of the model.
+    /// One connection per endpoint of the model.
     pub connections: &'a Map<Connection>,
-    /// Host matters.
+    /// Host settings.
     pub host: &'a HostConfig,
     /// Identity of each attachment's namespace, in the order of the attachments.
     pub namespaces: &'a [u64],
-    /// Data workers.
+    /// Number of workers.
     pub workers: u16,
-    /// What has been found out of servers.
+    /// Observed states of servers.
     pub health: &'a Health,
-    /// NAT addresses that no new session gets.
+    /// Retired NAT addresses: they get no new sessions.
     pub retired: &'a Retired,
 }
 
-/// The two things published.
+/// The compiler's output.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// For the packet path.
@@ -82,8 +82,8 @@ pub struct Compiled {
     pub topology: Topology,
 }
 
-/// The model cannot be compiled. Validation finds these first and says it better; here they only
-/// make sure that nothing half-compiled is published.
+/// Why the model cannot be compiled. Validation reports these mistakes earlier and better. Here they only prevent that
+/// anything incomplete is published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// A reference leads nowhere.
@@ -95,16 +95,16 @@ pub enum CompileError {
     /// Two endpoint addresses are the same.
     #[error("endpoint {0} has an address that another endpoint of its VNet has")]
     Taken(Key),
-    /// A number that is never given out twice has run out.
+    /// All numbers of a kind are used up.
     #[error("this process has run out of {0}; restart the daemon")]
     Exhausted(&'static str),
 }
 
-/// Compiles everything. `registry` moves on; where this fails, or what was compiled is not
-/// published, go on with the registry from before.
+/// Compiles everything. This changes `registry`. If it fails, or the result is not published, the caller must go on
+/// with the previous registry.
 ///
 /// # Errors
-/// The model contradicts itself.
+/// The model is inconsistent.
 pub fn compile(input: &Input<'_>, registry: &mut Registry, epoch: u64) -> Result<Compiled, CompileError> {
     let peering = Peering::new(input);
     let numbers = registry.number(input.model)?;
@@ -126,16 +126,16 @@ pub fn compile(input: &Input<'_>, registry: &mut Registry, epoch: u64) -> Result
     Ok(Compiled { snapshot: builder.build(epoch), topology: topology::compile(input, &peering) })
 }
 
-/// What the host must look like, alone.
+/// Compiles only the topology.
 pub fn topology(input: &Input<'_>) -> Topology {
     topology::compile(input, &Peering::new(input))
 }
 
-/// The snapshot after a change of the one endpoint `key` (made, changed, restated or gone), from the one before:
-/// equal to the whole compilation, at a cost that does not grow with the number of endpoints.
+/// The snapshot after a change of one endpoint `key`, made from the previous one. It equals a full compilation, but its
+/// cost does not grow with the number of endpoints.
 ///
 /// # Errors
-/// As [`compile`]; the registry must be dropped then.
+/// As [`compile`]. The registry must be dropped then.
 pub fn compile_endpoint(
     before: &Snapshot,
     input: &Input<'_>,
@@ -169,8 +169,7 @@ pub fn bound_targets<'a>(resource: &'a LinkResource, endpoint: &PrivateEndpoint)
         .collect()
 }
 
-/// The one of `bound` that an address for `member` reaches; an address without a member stands for
-/// the only one there is.
+/// The target in `bound` that an address for `member` reaches. An address without a member reaches the only target.
 pub(crate) fn target_of(bound: &[(&str, TargetId)], member: &str) -> Option<TargetId> {
     match bound {
         [(_, only)] if member.is_empty() => Some(*only),
@@ -244,8 +243,9 @@ fn attachments(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> V
     input.host.attachments.iter().zip(0_u16..).map(attach).collect()
 }
 
-/// The addresses of a subnet that stand for no host: network and broadcast address of IPv4, unless it is too small to
-/// have them (RFC 3021); in IPv6 the routers' anycast address (RFC 4291 §2.6.1), which a /127 has not (RFC 6164).
+/// The addresses of a subnet that no host may have. IPv4: the network and broadcast addresses, unless the subnet is too
+/// small to have them (RFC 3021). IPv6: the routers' anycast address (RFC 4291 §2.6.1), which a /127 does not have (RFC
+/// 6164).
 fn edges(prefix: &IpNet) -> Vec<IpNet> {
     match prefix {
         IpNet::V4(net) if net.prefix_len() <= 30 => {
@@ -256,12 +256,12 @@ fn edges(prefix: &IpNet) -> Vec<IpNet> {
     }
 }
 
-/// Whether a subnet belongs to a service: where Azure's limitations of 2019 hold, that alone excludes its sources.
+/// Whether a subnet belongs to a service. Under Azure's limitations of 2019, that excludes its sources.
 fn is_delegated(subnet: &Subnet, service: &str) -> bool {
     subnet.delegations.iter().any(|delegation| delegation.eq_ignore_ascii_case(service))
 }
 
-/// Every resource at the position of its id; a deleted one keeps its slot, and reaches nothing.
+/// All resources, indexed by id. A deleted one keeps its slot, without targets.
 fn resources(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> Result<Vec<Arc<Resource>>, CompileError> {
     let defaults = timeouts(&input.host.timeouts, Timeouts::default());
     let slot = |key: &Key| {
@@ -280,8 +280,8 @@ fn resources(input: &Input<'_>, peering: &Peering<'_>, numbers: &Numbers) -> Res
                 meter: None,
             }));
         };
-        // A provider that this host does not meet serves nobody here: no NAT address, no backend; nor does one by what
-        // its attachment may not carry or reach.
+        // A provider that is not attached here serves nobody: it has no NAT address and no backend. The same holds for
+        // addresses that its attachment may not carry or reach.
         let provider = resource.vnet.as_ref().and_then(|vnet| peering.attachment(vnet));
         let home = resource.vnet.as_ref().and_then(|vnet| Some((input.host.attachment(vnet)?, peering.vnet(vnet)?)));
         let carried = |ip: &IpAddr| home.is_some_and(|(spec, _)| spec.carries(&IpNet::from(*ip)));
@@ -329,7 +329,7 @@ fn compiled(health: &Health, resource: &Key, spec: &TargetSpec) -> Target {
     }
 }
 
-/// What the bases of endpoints are made from, besides the endpoints themselves.
+/// What the endpoints' inputs are made from, besides the endpoints.
 struct CompileContext<'a> {
     input: &'a Input<'a>,
     numbers: Numbers,
@@ -370,7 +370,8 @@ impl<'a> CompileContext<'a> {
         let resource = self.numbers.resource(&endpoint.resource).ok_or_else(unknown)?;
         let bound = self.resources.get(resource.0 as usize).ok_or_else(unknown)?;
         let spec = model.resources.get(&endpoint.resource);
-        // Only what is Disconnected outlives its resource; its addresses lead nowhere, whatever has the name since.
+        // Only a Disconnected endpoint outlives its resource. Its addresses reach nothing, even if a later resource has
+        // the same name.
         let spec = spec.filter(|_| !model.is_left(key, endpoint));
         if spec.is_none() && connection.state != ConnectionState::Disconnected {
             return Err(unknown());
@@ -401,7 +402,7 @@ impl<'a> CompileContext<'a> {
         })
     }
 
-    /// The bases of every endpoint, in the order of their keys.
+    /// The inputs of every endpoint, in the order of keys.
     fn bases(&self) -> impl Iterator<Item = Result<(&'a Key, EndpointInputs), CompileError>> {
         let mut connections = self.input.connections.walk();
         let basis = move |(key, endpoint)| Ok((key, self.basis(key, endpoint, connections.get(key))?));

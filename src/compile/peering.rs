@@ -1,5 +1,4 @@
-//! Who sees whom: peering is direct, never transitive, and
-//! counts only when both VNets list it.
+//! Which VNets reach each other. Peering is direct, never transitive, and counts only if both VNets list it.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +46,7 @@ impl<'a> Peering<'a> {
         self.model.vnets.get(key)
     }
 
-    /// Where `vnet` is attached.
+    /// The attachment of `vnet`.
     pub(super) fn attachment(&self, vnet: &Key) -> Option<AttachmentId> {
         self.attached.get(vnet).copied()
     }
@@ -57,15 +56,15 @@ impl<'a> Peering<'a> {
         self.peers.get(vnet).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The VNets whose address space is accepted at `id`: its own, and direct peers that have no
-    /// attachment in another namespace. A peer attached in the same namespace counts as unattached: routes
-    /// stand once per namespace, so its packets arrive here.
+    /// The VNets whose addresses are accepted as sources at `id`: its own, and direct peers without an attachment in
+    /// another namespace. A peer attached in the same namespace counts as unattached: a namespace has each route once,
+    /// so its packets may arrive here.
     pub(super) fn admitted(&self, id: AttachmentId) -> impl Iterator<Item = &'a Vnet> {
         self.arriving(id).filter_map(|key| self.vnet(key))
     }
 
-    /// Those of [`Self::admitted`] that may use the endpoints of `peer`: only what is directly peered with
-    /// it, so that a peer of a peer gets nowhere by arriving at the attachment between.
+    /// The VNets of [`Self::admitted`] that may use the endpoints of `peer`: only its direct peers. So a peer of a peer
+    /// gets no access through the attachment between them.
     pub(super) fn admitted_to(&self, id: AttachmentId, peer: &Key) -> impl Iterator<Item = &'a Vnet> {
         let direct = self.peers(peer);
         self.arriving(id).filter(move |key| direct.contains(key)).filter_map(|key| self.vnet(key))
@@ -116,8 +115,8 @@ impl<'a> Peering<'a> {
         self.model.vnets.entry(&spec.vnet).map(|(key, _)| key)
     }
 
-    /// Identity of an attachment's namespace. One that is not known is like no other: its peers
-    /// then count as attached elsewhere, which admits less.
+    /// The identity of an attachment's namespace. An unknown one differs from all others: its peers then count as
+    /// attached elsewhere, which admits less.
     fn namespace(&self, id: AttachmentId) -> Result<u64, AttachmentId> {
         self.namespaces.get(usize::from(id.0)).copied().ok_or(id)
     }

@@ -1,5 +1,5 @@
-//! What must stay the same, or only ever grow, from one compilation to the next within this process:
-//! ids of endpoints and resources, numbers of VNets, and the generations that end sessions.
+//! Remembers what must stay the same, or only grow, between compilations of this process: ids of endpoints and
+//! resources, numbers of VNets, and the generations that end sessions.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::snapshot::prefixes::PrefixSet;
 use crate::snapshot::tables::{Rule, Stamp};
 use crate::snapshot::{AttachmentId, ConnectionState, EndpointId, Generation, Meter, Resource, ResourceId, TargetId};
 
-/// Number of an attachment's VNet that does not exist; never given to one that does.
+/// The number for an attachment whose VNet does not exist. No real VNet gets it.
 pub(super) const NO_VNET: u16 = u16::MAX;
 
-/// Accepted sources and excluded workloads of every attachment that sees a VNet.
+/// Accepted sources and excluded workloads of every attachment that reaches a VNet.
 pub(super) type SeenBy = Vec<(AttachmentId, PrefixSet, Vec<(Arc<str>, PrefixSet)>)>;
 
-/// All that the sessions of one endpoint depend on: its generation moves exactly when this does.
+/// Everything that the sessions of one endpoint depend on. Its generation changes exactly when this does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EndpointInputs {
     pub(super) name: Arc<str>,
@@ -38,12 +38,12 @@ pub(super) struct EndpointInputs {
 pub struct Registry {
     numbers: Numbers,
     endpoints: Map<Known>,
-    /// Of every endpoint there ever was, in the order of [`EndpointId`].
+    /// One entry for every endpoint that ever existed, in the order of [`EndpointId`].
     stamps: Vec<Stamp>,
     generation: u32,
 }
 
-/// Numbers of what endpoints refer to. A clone is a few counters.
+/// Numbers of the objects that endpoints refer to. Cloning it costs a few reference counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Numbers {
     vnets: Map<u16>,
@@ -52,7 +52,7 @@ pub(super) struct Numbers {
     slots: Arc<Vec<Key>>,
 }
 
-/// What became of one endpoint.
+/// The change of one endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct Step {
     pub(super) id: EndpointId,
@@ -95,7 +95,7 @@ impl Numbers {
         Ok(())
     }
 
-    /// What has passed by the rates of a resource that has any.
+    /// Rate counters of a resource with rate limits.
     pub(super) fn meter(&self, key: &Key) -> Option<Arc<Meter>> {
         self.meters.share(key)
     }
@@ -108,7 +108,7 @@ impl Numbers {
         self.resources.get(key).copied()
     }
 
-    /// Every resource there ever was, in the order of [`ResourceId`].
+    /// Every resource that ever existed, in the order of [`ResourceId`].
     pub(super) fn resource_slots(&self) -> impl Iterator<Item = &Key> {
         self.slots.iter()
     }
@@ -125,24 +125,24 @@ impl Registry {
         self.endpoints.iter().map(|(key, known)| (key, known.id))
     }
 
-    /// The id of a resource, also of one that is gone.
+    /// The id of a resource, also of a deleted one.
     pub fn resource(&self, key: &Key) -> Option<ResourceId> {
         self.numbers.resource(key)
     }
 
-    /// Gives numbers to what `model` names for the first time, and returns all there are.
+    /// Numbers the new objects of `model`, and returns all numbers.
     pub(super) fn number(&mut self, model: &Model) -> Result<Numbers, CompileError> {
         self.numbers.number(model)?;
         Ok(self.numbers())
     }
 
-    /// The numbers given so far.
+    /// All numbers so far.
     pub(super) fn numbers(&self) -> Numbers {
         self.numbers.clone()
     }
 
-    /// Takes over all bases of a whole compilation, in the order of their keys: endpoints that are not among them are
-    /// gone.
+    /// Takes over the inputs of all endpoints from a full compilation, in the order of keys. Endpoints that are not
+    /// among them are deleted.
     pub(super) fn follow<'a>(
         &mut self,
         all: impl Iterator<Item = Result<(&'a Key, EndpointInputs), CompileError>>,
@@ -169,8 +169,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Takes over what became of one endpoint; `None`: it is gone. Returns its id and its bases before and after;
-    /// `None` where there is and was none.
+    /// Takes over the change of one endpoint; `None`: it is deleted. Returns its id, and its inputs before and after.
+    /// `None`: it does not exist and did not.
     pub(super) fn follow_one(
         &mut self,
         key: &Key,
@@ -193,11 +193,11 @@ impl Registry {
         Ok(Some(Step { id, before: basis(before), after: basis(after), stamp: self.stamp(id) }))
     }
 
-    /// What an endpoint becomes with `basis`: the same, moved on, or new.
+    /// The entry of an endpoint with `basis`: unchanged, with a new generation, or new.
     fn next_of(&mut self, before: Option<&Known>, mut basis: EndpointInputs) -> Result<Known, CompileError> {
         let rated = |basis: &EndpointInputs| (basis.meter.clone(), basis.bound.meter.clone());
         if let Some(known) = before.filter(|known| rated(&known.basis) == rated(&basis)) {
-            // What has passed by the same rates goes on counting.
+            // With unchanged rates, the counters go on.
             basis.meter.clone_from(&known.basis.meter);
         }
         match before {
@@ -210,12 +210,12 @@ impl Registry {
         }
     }
 
-    /// Endpoints in force, with what they are compiled from and how old their sessions may be.
+    /// Endpoints in force, with their inputs and the generation from which their sessions are valid.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = (&Key, EndpointId, &EndpointInputs, Stamp)> {
         self.endpoints.iter().map(|(key, known)| (key, known.id, &*known.basis, self.stamp(known.id)))
     }
 
-    /// The stamps of all endpoints there ever were, so that sessions of those that are gone end.
+    /// The stamps of all endpoints that ever existed, so that sessions of deleted ones end.
     pub(super) fn gone(&self) -> impl Iterator<Item = (EndpointId, Stamp)> {
         (0..).map(EndpointId).zip(self.stamps.iter().copied())
     }
@@ -226,7 +226,7 @@ impl Registry {
 
     fn restamp(&mut self, id: EndpointId, old: &EndpointInputs, new: &EndpointInputs) -> Result<(), CompileError> {
         let stopped = old.state == ConnectionState::Approved && new.state != ConnectionState::Approved;
-        // The other end of such a session is elsewhere now; no re-examination could save it.
+        // The backend of such a session has changed, so the session cannot continue.
         let moved = old.link != new.link
             || old.resource != new.resource
             || old.bound.provider != new.bound.provider
@@ -242,7 +242,7 @@ impl Registry {
         Ok(())
     }
 
-    /// No session of `id` that began before survives, whatever comes next.
+    /// Ends all earlier sessions of `id`, whatever comes next.
     fn end(&mut self, id: EndpointId) -> Result<(), CompileError> {
         let current = self.next()?;
         if let Some(stamp) = self.stamps.get_mut(id.0 as usize) {
@@ -258,7 +258,7 @@ impl Registry {
         Ok(EndpointId(id))
     }
 
-    /// The last number is never given out: the snapshot uses it for "nothing is valid".
+    /// The last number is reserved: the snapshot uses it for "nothing is valid".
     fn next(&mut self) -> Result<Generation, CompileError> {
         let next = self.generation.checked_add(1).filter(|&next| next != u32::MAX);
         self.generation = next.ok_or(CompileError::Exhausted("generations"))?;

@@ -1,5 +1,5 @@
-//! NAT addresses that were taken from their resource while sessions had them: they keep their route until the last of
-//! those has ended. Not durable, as sessions are not.
+//! NAT addresses that were removed from a resource while sessions used them. They keep their route until their last
+//! session has ended. They are not stored, because sessions are not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,32 +7,32 @@ use std::net::IpAddr;
 use super::addresses::Allocator;
 use crate::model::{Key, LinkResource, Model};
 
-/// One such address of one resource.
+/// A retired address of one resource.
 pub type RetiredAddress = (Key, IpAddr);
 
-/// All of them, by resource.
+/// All retired addresses, by resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retired(BTreeMap<Key, BTreeSet<IpAddr>>);
 
 impl Retired {
-    /// Those of one resource.
+    /// The retired addresses of one resource.
     pub fn of(&self, resource: &Key) -> impl Iterator<Item = IpAddr> + use<'_> {
         self.0.get(resource).into_iter().flatten().copied()
     }
 
-    /// All of them.
+    /// All retired addresses.
     pub fn iter(&self) -> impl Iterator<Item = RetiredAddress> + use<'_> {
         self.0.iter().flat_map(|(key, addresses)| addresses.iter().map(move |address| (key.clone(), *address)))
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Those that remain when `before` gives way to `after`. An address that somebody else has now is not among them,
-    /// nor one that its VNet no longer has: what came through it ends at once.
+    /// The retired addresses after a change from `before` to `after`. An address leaves the list, and its sessions end
+    /// at once, if another object uses it now, or if its VNet no longer has it.
     #[must_use]
     pub fn after(&self, before: &Model, after: &Model) -> Self {
         let mut taken = None;
@@ -51,7 +51,7 @@ impl Retired {
         Self(before.resources.iter().filter_map(of).collect())
     }
 
-    /// Without those whose last session has ended.
+    /// Removes addresses whose last session has ended.
     #[must_use]
     pub fn without(&self, over: &BTreeSet<RetiredAddress>) -> Self {
         let mut left = self.clone();

@@ -1,4 +1,4 @@
-//! What the host must look like: per attachment the routes, neighbours and prefixes.
+//! Computes the host's topology: routes, neighbours and prefixes of each attachment.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,8 +11,7 @@ use crate::model::{Key, Vnet};
 use crate::snapshot::AttachmentId;
 use crate::snapshot::topology::{AttachmentPlan, Topology};
 
-/// Every endpoint keeps its route whatever its state, so that denied packets are answered; a deleted
-/// one loses it.
+/// Every endpoint has a route in every state, so that denied packets are answered. A deleted one has none.
 pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
     let plan = |(spec, id): (&crate::model::AttachmentSpec, u16)| {
         let id = AttachmentId(id);
@@ -71,7 +70,7 @@ pub(super) fn compile(input: &Input<'_>, peering: &Peering<'_>) -> Topology {
     }
 }
 
-/// All that either of two topologies of one host asks for.
+/// The union of two topologies of one host.
 #[must_use]
 pub fn union(before: &Topology, after: &Topology) -> Topology {
     let mut both = after.clone();
@@ -90,7 +89,7 @@ pub fn union(before: &Topology, after: &Topology) -> Topology {
     both
 }
 
-/// Addresses of a VNet's resolver that lie in the VNet; others are the host's own.
+/// Addresses of a VNet's resolver within the VNet. Others belong to the host.
 fn resolvers(vnet: &Vnet) -> impl Iterator<Item = IpAddr> {
     let listen = vnet.dns.iter().flat_map(|dns| &dns.listen).copied();
     listen.filter(|address| vnet.address_space.iter().any(|prefix| prefix.contains(address)))
@@ -101,7 +100,7 @@ fn dedicated(peering: &Peering<'_>, vnet: &Key) -> Vec<IpNet> {
     subnets.iter().filter(|subnet| subnet.dedicated).flat_map(|subnet| subnet.prefixes.iter().copied()).collect()
 }
 
-/// Sorted and without duplicates, so that equal wishes are equal topologies.
+/// Sorted and without duplicates, so that equal requests give equal topologies.
 fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     items.into_iter().collect::<BTreeSet<T>>().into_iter().collect()
 }

@@ -13,13 +13,13 @@ use crate::store::{Store, StoreError};
 /// Audit records read at once.
 const CHUNK: usize = 256;
 
-/// Records that one commit removes: decisions wait for it.
+/// Records that one commit removes. Other commands wait for that commit, so it is kept short.
 const PRUNED_AT_ONCE: u64 = 4_096;
 
-/// What a record takes beside its body: number, time, two hashes, and the row's own.
+/// Bytes of a record besides its body: number, time, two hashes, and the row's overhead.
 const OVERHEAD: u64 = 100;
 
-/// Refused requests have this part of `max_bytes`: where they fill it, they are counted, and none is written.
+/// The share of `max_bytes` for refused requests. When it is full they are only counted.
 const REFUSALS_SHARE: u64 = 8;
 
 /// One audit record: its number, its hash in hexadecimal, and the JSON of a [`codec::Record`].
@@ -28,20 +28,20 @@ pub type AuditEntry = (u64, String, Vec<u8>);
 /// An intact audit log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditVerified {
-    /// What was pruned: its last record's number and hash.
+    /// The number and hash of the last pruned record.
     pub anchor: Verified,
-    /// The newest record's.
+    /// The number and hash of the newest record.
     pub end: Verified,
 }
 
 impl ControlPlane {
-    /// Records that were removed lately, and that whoever exports the log did not have yet.
+    /// Records that were removed lately before they were exported.
     pub fn audit_missed(&self) -> Option<Missed> {
         self.exports.missed((self.setup.clock)())
     }
 
-    /// The newest `limit` audit records since a time that `take` makes something of, the oldest of them first. The
-    /// log is read from its end, no further than that needs.
+    /// The newest `limit` audit records since a time that `take` accepts, oldest first. The log is read from its end,
+    /// and no further than needed.
     ///
     /// # Errors
     /// `Storage`: the log cannot be read; or as `take`.
@@ -67,8 +67,8 @@ impl ControlPlane {
         Ok(taken)
     }
 
-    /// Records from number `from` on, the first of them no older than `since`, at most `limit`, in order: as they are
-    /// stored, so that whoever keeps them can check the chain.
+    /// At most `limit` records from number `from` on, none before `since`, in order. They come as they are stored, so
+    /// that a reader can check the chain.
     ///
     /// # Errors
     /// `Storage`: the log cannot be read.
@@ -83,10 +83,10 @@ impl ControlPlane {
         self.exports.export(&**journal, (self.setup.clock)(), read).map_err(unreadable)
     }
 
-    /// Walks the audit chain, from where it was pruned to its end.
+    /// Checks the audit chain, from the last pruned record to its end.
     ///
     /// # Errors
-    /// `Storage`, naming the first record that is not what it must be.
+    /// `Storage`, naming the first record that is wrong.
     pub fn verify_audit(&self) -> Result<AuditVerified, Error> {
         let none = AuditVerified { anchor: Verified::default(), end: Verified::default() };
         let Some(journal) = &self.journal else { return Ok(none) };
@@ -94,8 +94,7 @@ impl ControlPlane {
         Ok(AuditVerified { anchor: journal.audit_anchor().map_err(unreadable)?, end })
     }
 
-    /// Writes a record for everybody who was refused something since the last call. Blocks like
-    /// [`ControlPlane::apply`].
+    /// Writes one record for each requester that was refused since the last call. Blocks like [`ControlPlane::apply`].
     ///
     /// # Errors
     /// `Storage`: nothing was written; the next call tries again.
@@ -113,11 +112,11 @@ impl ControlPlane {
         })
     }
 
-    /// Removes the oldest records beyond the limits of the daemon's file; returns how many. Blocks like
+    /// Removes the oldest records beyond the configured limits, and returns their number. Blocks like
     /// [`ControlPlane::apply`].
     ///
     /// # Errors
-    /// `Storage`: the log cannot be read or written; what was removed stays so.
+    /// `Storage`: the log cannot be read or written. Records removed before that stay removed.
     pub fn prune_audit(&self, now: Timestamp) -> Result<u64, Error> {
         let Some(journal) = &self.journal else { return Ok(0) };
         let limits = self.view().host.audit;
@@ -136,7 +135,7 @@ impl ControlPlane {
     }
 }
 
-/// What stays of the log.
+/// The part of the log that stays.
 struct Kept {
     /// The oldest record's number.
     first: u64,

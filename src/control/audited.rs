@@ -1,6 +1,5 @@
-//! What of the audit log somebody may read: records about what they may read themselves. Who may read every object
-//! reads the log as it is stored; for everybody else it has neither numbers nor hashes, which would tell how much
-//! happens beside what they see.
+//! Which audit records a caller may read: those about objects that it may read. A caller who may read every object gets
+//! the log as it is stored. Others get no numbers and hashes, which would reveal how much they do not see.
 
 use super::codec::Record;
 use super::views::View;
@@ -9,7 +8,7 @@ use crate::model::error::Error;
 use crate::model::state::{Item, ItemKind};
 use crate::model::{Caller, Key, Principal, actions};
 
-/// What one caller may read of the audit log.
+/// One caller's view of the audit log.
 #[derive(Debug)]
 pub struct AuditReader<'a> {
     view: &'a View,
@@ -17,7 +16,7 @@ pub struct AuditReader<'a> {
     whole: bool,
 }
 
-/// What a record is about.
+/// The subject of a record.
 #[derive(Debug, PartialEq, Eq)]
 enum About {
     /// An object.
@@ -26,14 +25,14 @@ enum About {
     Connection(Key),
     /// A token.
     Token,
-    /// What somebody did as a whole: its file, or its refused requests.
+    /// An author's file, or a requester's refused requests.
     Own(String),
-    /// The daemon's own matters.
+    /// The daemon itself.
     Other,
 }
 
 impl About {
-    /// What a record is about whose `object` is `text`.
+    /// The subject of a record whose `object` is `text`.
     fn of(text: &str) -> Self {
         let key = |rest: &str| Key::try_from(rest.to_owned()).ok();
         if let Some(connection) = text.strip_prefix("connection ").and_then(key) {
@@ -45,7 +44,7 @@ impl About {
         if let Some(who) = text.strip_prefix("file of ").or_else(|| text.strip_prefix("requests of ")) {
             return Self::Own(who.to_owned());
         }
-        // "resource group" begins with the word for another kind.
+        // "resource group" begins with the name of another kind, "resource".
         let named = |kind: &ItemKind| text.strip_prefix(&*kind.to_string()).and_then(|rest| rest.strip_prefix(' '));
         let kind =
             ItemKind::ALL.into_iter().filter(|kind| named(kind).is_some()).max_by_key(|kind| kind.to_string().len());
@@ -58,7 +57,7 @@ impl View {
     /// What `caller` may read of the audit log.
     ///
     /// # Errors
-    /// 403: it may read the log nowhere.
+    /// 403: the caller may not read the log in any scope.
     pub fn audit_for<'a>(&'a self, caller: &'a Caller) -> Result<AuditReader<'a>, Error> {
         let (rights, read) = (self.rights(caller), actions::read(actions::AUDIT));
         _ = rights.demand_somewhere(&read)?;
@@ -66,10 +65,10 @@ impl View {
         Ok(AuditReader { view: self, rights, whole })
     }
 
-    /// Checks that `caller` may read the audit log as it is stored.
+    /// Checks that `caller` may read the whole audit log.
     ///
     /// # Errors
-    /// 403: it may not read the log, or not every object that there may be.
+    /// 403: the caller may not read the log, or not every type of object.
     pub fn demand_whole_audit(&self, caller: &Caller) -> Result<(), Error> {
         self.rights(caller).demand(&Right::anywhere(actions::read(actions::AUDIT)))?;
         self.demand_whole(caller)
@@ -77,12 +76,12 @@ impl View {
 }
 
 impl AuditReader<'_> {
-    /// Whether every record is visible, with its number and hash.
+    /// Whether the caller may see every record, with its number and hash.
     pub fn is_whole(&self) -> bool {
         self.whole
     }
 
-    /// `record` as its reader may have it; `None`: not at all.
+    /// The part of `record` that the caller may see. `None`: it may not see the record.
     pub fn told(&self, record: Record) -> Option<Record> {
         if self.whole {
             return Some(record);
@@ -91,7 +90,7 @@ impl AuditReader<'_> {
             About::Object(item) if item.kind == ItemKind::Endpoint => self.of_endpoint(&item.key, false, record),
             About::Object(item) => {
                 let right = if item.kind == ItemKind::Resource {
-                    // What has its key since may be of another type.
+                    // A later object with the same key may be of another type.
                     Right::read_of(record.resource_type.as_deref()?, &item.key)
                 } else if item.kind == ItemKind::Assignment {
                     Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope: record.scope.clone()? }
@@ -102,7 +101,7 @@ impl AuditReader<'_> {
             }
             About::Connection(key) => self.of_endpoint(&key, true, record),
             About::Token => self.reads(&Right::anywhere(actions::read(actions::TOKENS))).then_some(record),
-            // A later token of the same name is somebody else.
+            // A later token with the same name is another principal.
             About::Own(who) => match self.rights.caller().subject.principal() {
                 own @ (Principal::Uid(_) | Principal::Gid(_)) if own.to_string() == who => Some(record),
                 Principal::Uid(_) | Principal::Gid(_) | Principal::Token(_) | Principal::TokenId(_) => None,
@@ -111,14 +110,14 @@ impl AuditReader<'_> {
         }
     }
 
-    /// Whether the reader may read the object by `right`, and the log where that is.
+    /// Whether the caller has `right`, and may read the log in that scope.
     fn reads(&self, right: &Right) -> bool {
         let log = Right { action: actions::read(actions::AUDIT), scope: right.scope.clone() };
         self.rights.hold(right) && self.rights.hold(&log)
     }
 
-    /// A record of an endpoint, or of its connection: for who reads the endpoint; and for who reads the connections of
-    /// what it is bound to, as far as it is about this very connection and tells nothing of the consumer's network.
+    /// A record of an endpoint or its connection. A reader of the endpoint sees all of it. A reader of the resource's
+    /// connections sees records of this connection, without details of the consumer's network.
     fn of_endpoint(&self, key: &Key, of_connection: bool, record: Record) -> Option<Record> {
         let state = &self.view.state;
         let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
@@ -132,7 +131,7 @@ impl AuditReader<'_> {
         }
         match (of_connection, record.action.as_str()) {
             (true, _) => Some(record),
-            // What it is in its consumer's network is the consumer's.
+            // Details of the consumer's network belong to the consumer.
             (false, "create") => {
                 Some(Record { detail: String::new(), changes: Vec::new(), changes_left_out: None, ..record })
             }

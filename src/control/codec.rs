@@ -1,4 +1,4 @@
-//! The durable form of the decisions: one key per object in the store, so that a change writes what it changes.
+//! The stored form of [`ControlState`]: one key per object, so that a change writes only what it changes.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::model::{Actor, Key, Map, PrivateEndpoint, Scope, TokenName};
 use crate::store::audit::{ANCHOR_KEY, AuditBody};
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
 
-/// Layout of the objects in the store. What an older one means is brought up to date by [`super::migrate`].
+/// Layout of the objects in the store. [`super::migrate`] upgrades older ones.
 pub(super) const FORMAT: u32 = layouts::SPECS;
 /// The oldest layout that is read.
 const OLDEST_FORMAT: u32 = 1;
@@ -24,21 +24,21 @@ const FORMAT_KEY: &str = "meta/format";
 const LINK_KEY: &str = "meta/last_link";
 const LINKS_KEY: &str = "meta/links";
 
-/// Where decisions are made durable.
+/// Stores a [`ControlState`].
 pub trait StateStore: Send + std::fmt::Debug {
-    /// Makes `change.after` what the next start reads, together with the records, or nothing of both.
+    /// Writes `change.after` and the records, or neither.
     ///
     /// # Errors
-    /// Nothing is durable of it.
+    /// Nothing was written.
     fn commit(&mut self, change: &Change<'_>) -> std::io::Result<()>;
 
-    /// Reads what is durable; `None`: nothing was ever written.
+    /// Reads the stored state. `None`: nothing was ever written.
     ///
     /// # Errors
-    /// It cannot be read, or says what cannot be. Nothing may be put in force then.
+    /// The state cannot be read or is invalid. Nothing may be put in force then.
     fn load(&self) -> std::io::Result<Option<ControlState>>;
 
-    /// The layout of what is durable: older ones are migrated once, by `control::migrate`.
+    /// The layout of the stored state. `control::migrate` upgrades older ones once.
     ///
     /// # Errors
     /// It cannot be read.
@@ -46,7 +46,7 @@ pub trait StateStore: Send + std::fmt::Debug {
         Ok(FORMAT)
     }
 
-    /// The store behind it, whose audit log can be read; `None`: there is none.
+    /// The underlying store, with the audit log. `None`: there is none.
     fn journal(&self) -> Option<Arc<dyn Store>> {
         None
     }
@@ -55,20 +55,20 @@ pub trait StateStore: Send + std::fmt::Debug {
 /// One commit.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'a> {
-    /// What is durable now.
+    /// The stored state.
     pub before: &'a ControlState,
-    /// What is to be.
+    /// The new state.
     pub after: &'a ControlState,
-    /// Where the two differ.
+    /// Which objects differ.
     pub extent: &'a ChangeExtent,
-    /// What the audit log keeps of it.
+    /// Audit records of the change.
     pub records: &'a [Record],
 }
 
-/// The action of records of refused requests.
+/// The `action` of records about refused requests.
 pub(super) const REFUSE: &str = "refuse";
 
-/// One entry of the audit log: who did what to what, and what became of it.
+/// One entry of the audit log: who did what to which object, and the result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -76,17 +76,17 @@ pub struct Record {
     pub at: Timestamp,
     /// Who.
     pub by: Actor,
-    /// What was done: `approve`, `create`, `delete`, ….
+    /// The action: `approve`, `create`, `delete`, ….
     pub action: String,
-    /// To what: kind and name.
+    /// The object's kind and name.
     pub object: String,
-    /// The link identifier, where it is a connection.
+    /// The link identifier, if the object is a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<u32>,
-    /// The type of a resource in Azure's words: what has its key later may be of another one.
+    /// The Azure type of a resource. A later resource with the same key may have another one.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub resource_type: Option<String>,
-    /// Where an assignment holds: that is not known any more once it is gone.
+    /// The scope of a role assignment, which is not known after its deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
     /// State before.
@@ -95,19 +95,19 @@ pub struct Record {
     /// State since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// The reason given, or what else is to be known.
+    /// The given reason, or other details.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
-    /// The fields of the object that are not as they were, as far as a record takes them.
+    /// The changed fields, up to the size limits of a record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
-    /// How many more there are.
+    /// How many changed fields did not fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes_left_out: Option<usize>,
 }
 
 impl Record {
-    /// That `by` did `action` to `object`, with nothing else to be known.
+    /// A record without details: `by` did `action` to `object`.
     pub fn new(at: Timestamp, by: Actor, action: impl Into<String>, object: impl Into<String>) -> Self {
         Self {
             at,
@@ -125,7 +125,7 @@ impl Record {
         }
     }
 
-    /// The same, with what of the object is not as it was.
+    /// Adds the changed fields.
     #[must_use]
     pub fn with(self, changes: Vec<FieldChange>) -> Self {
         let (changes, left_out) = bounded(changes);
@@ -133,16 +133,16 @@ impl Record {
     }
 }
 
-/// Decisions in a [`Store`].
+/// A [`ControlState`] in a [`Store`].
 #[derive(Clone, Debug)]
 pub struct Durable {
     store: Arc<dyn Store>,
-    /// The store says that it has today's layout.
+    /// Whether the store's layout is known to be the current one.
     current: bool,
 }
 
 impl Durable {
-    /// Decisions in `store`.
+    /// Keeps the state in `store`.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, current: false }
     }
@@ -155,8 +155,8 @@ impl Durable {
 
 impl StateStore for Durable {
     fn commit(&mut self, change: &Change<'_>) -> std::io::Result<()> {
-        // The first commit of a process says how whoever reads later has to read: after a migration, once nothing is
-        // left of what it removed. A crash in between migrates anew.
+        // The first commit of a process writes the layout's number, after a migration has removed everything old. A
+        // crash before that repeats the migration.
         let migrates = !self.current && self.stored_format()?.is_some_and(|format| format < FORMAT);
         let mut operations = operations(change, migrates)?;
         if !self.current && !migrates {
@@ -194,7 +194,7 @@ impl StateStore for Durable {
         let old = format.is_some_and(|format| format < FORMAT);
         let scanned: Result<_, StoreError> = self.store.scan("", &mut |entry| {
             let read = match entry.key.as_str() {
-                // Read above, and the store's own.
+                // These keys are handled above, or belong to the store.
                 FORMAT_KEY | ANCHOR_KEY => Ok(()),
                 EXPORTED_KEY => serde_json::from_slice::<Exported>(&entry.value).map(drop),
                 key if old => {
@@ -219,13 +219,13 @@ impl StateStore for Durable {
     }
 }
 
-/// Appends `records` to the audit log of `store`, and changes nothing else.
+/// Appends `records` to the audit log of `store` only.
 pub(super) fn append(store: &dyn Store, records: &[Record]) -> std::io::Result<()> {
     let transaction = Transaction { records: record_bodies(records)?, ..Transaction::default() };
     store.commit(transaction).map(|_| ()).map_err(other)
 }
 
-/// Whether the body of an audit record tells of refused requests.
+/// Whether the body of an audit record is about refused requests.
 pub(super) fn is_refusal(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Told<'a> {
@@ -234,7 +234,7 @@ pub(super) fn is_refusal(body: &[u8]) -> bool {
     serde_json::from_slice(body).is_ok_and(|told: Told<'_>| told.action == REFUSE)
 }
 
-/// The records as the audit log keeps them.
+/// The records as JSON bodies for the audit log.
 pub(super) fn record_bodies(records: &[Record]) -> std::io::Result<Vec<AuditBody>> {
     records.iter().map(|record| Ok(AuditBody { at: record.at, body: serde_json::to_vec(record)? })).collect()
 }
@@ -243,14 +243,14 @@ fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> std::io:
     std::io::Error::other(error)
 }
 
-/// An object under its key as it is shown; the store's own key is in lower case.
+/// An object with its key as users wrote it. The store's key is in lower case.
 #[derive(Serialize, Deserialize)]
 struct Stored<K, V> {
     key: K,
     value: V,
 }
 
-/// What takes a store from one state to the other; where that `migrates` it, it has today's layout since.
+/// The transaction that changes a store from one state to the other. With `migrates`, it also sets the current layout.
 pub(super) fn operations_of(change: &Change<'_>, migrates: bool) -> std::io::Result<Vec<Operation>> {
     let mut made = operations(change, migrates)?;
     if migrates {
@@ -259,7 +259,8 @@ pub(super) fn operations_of(change: &Change<'_>, migrates: bool) -> std::io::Res
     Ok(made)
 }
 
-/// What takes the store from one state to the other; where `anew`, everything is written, in today's form.
+/// The operations that change the store from one state to the other. With `anew`, they write every object in the
+/// current layout.
 fn operations(change: &Change<'_>, anew: bool) -> serde_json::Result<Vec<Operation>> {
     let Change { before, after, extent, .. } = *change;
     let mut made = Operations { made: Vec::new(), anew };
@@ -289,7 +290,7 @@ fn operations(change: &Change<'_>, anew: bool) -> serde_json::Result<Vec<Operati
     Ok(made.made)
 }
 
-/// One object of the store to where it belongs.
+/// Puts one stored object into `state`.
 fn take_in(state: &mut ControlState, key: &str, value: &[u8]) -> serde_json::Result<()> {
     let model = &mut state.model;
     let table = key.split('/').next().unwrap_or_default();
@@ -318,7 +319,7 @@ fn take<K: Ord + Clone + DeserializeOwned, V: DeserializeOwned>(
 
 struct Operations {
     made: Vec<Operation>,
-    /// What did not change is written too.
+    /// Also writes objects that did not change.
     anew: bool,
 }
 
@@ -361,7 +362,7 @@ impl Operations {
     }
 }
 
-/// What an object is called in the store.
+/// The key of an object in the store.
 trait StoreKey {
     fn store_key(&self) -> &str;
 }

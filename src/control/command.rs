@@ -1,4 +1,4 @@
-//! What a command is.
+//! Commands: what they have in common.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,71 +10,70 @@ use crate::model::sentence::{Mention, sentence};
 use crate::model::state::{ControlState, Item};
 use crate::model::{ItemKind, LinkResource, Map};
 
-/// Of whatever type.
+/// Commands of any type, for tests.
 #[cfg(test)]
 pub(crate) mod any;
 
-/// Code of a refusal because something was changed since it was read.
+/// The error code when an object has changed since the caller read it.
 pub const PRECONDITION_FAILED: &str = "Changed";
 
-/// A change that may be asked of the control plane. Objects are named by `name` or `group/name`, without regard to case.
+/// A change that a caller may request. Objects are named by `name` or `group/name`; case does not matter.
 pub trait Command: fmt::Debug + Send {
-    /// What is answered once it is durable and in force.
+    /// The result once the change is durable and in force.
     type Output: Outcome;
 
-    /// What follows from it: judged, validated and compiled. Pure, so that it is prepared again where something else was
-    /// in force first.
+    /// Checks rights, validates and compiles the change. Pure: if another change came first, it is prepared again.
     ///
     /// # Errors
     /// It is refused.
     fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Self::Output>, Error>;
 
-    /// Whether it only asks what it would do, and changes nothing.
+    /// Whether it is a dry run.
     fn only_asks(&self) -> bool {
         false
     }
 
-    /// Whether it takes something away from one endpoint, a token, or whoever a role is assigned to, and gives nothing: it
-    /// must not wait for whatever gives something.
+    /// Whether it only revokes: something of one endpoint, a token, or a role assignment. Such a command never waits
+    /// for commands that grant something.
     fn only_revokes(&self) -> bool {
         false
     }
 
-    /// Whether it is the daemon's own file: whoever reads that anew logs what became of it.
+    /// Whether it applies the daemon's own file. The code that reloads that file logs the result itself.
     fn is_own_file(&self) -> bool {
         false
     }
 
-    /// Resources whose NAT addresses the neighbours are asked about before.
+    /// Resources whose new NAT addresses are probed for neighbours first.
     fn resources(&mut self) -> Option<&mut Map<LinkResource>> {
         None
     }
 
-    /// What goes with it.
+    /// What it deletes.
     fn vanishing(&self) -> Vanishing<'_> {
         Vanishing::Nothing
     }
 }
 
-/// What a command takes away: whoever counts traffic has a look at it before.
+/// What a command deletes. Its last traffic counts are read before that.
 #[derive(Clone, Copy, Debug)]
 pub enum Vanishing<'a> {
     /// Nothing.
     Nothing,
-    /// The endpoint that this names.
+    /// The endpoint with this name.
     Endpoint(&'a str),
     /// Perhaps several endpoints.
     Several,
 }
 
-/// Does `then` if none of `items` has changed since `seen` was in force; what follows from a reading is right then.
+/// Runs `then` only if no object of `items` has changed since `seen`, so that `then` does not act on stale data.
 #[derive(Clone, Debug)]
 pub struct Unchanged<C> {
-    /// The objects that were looked at, also those that were not there.
+    /// The objects that the caller read, also those that did not exist.
     pub items: Vec<Item>,
-    /// What was in force then.
+    /// The state in which it read them.
     pub seen: Arc<ControlState>,
-    /// What follows.
+    /// The command to run.
     pub then: C,
 }
 

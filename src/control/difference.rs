@@ -1,5 +1,4 @@
-//! What differs between an object before and after, field by field: the same for what the audit log keeps, for a dry run,
-//! and for a backup that is brought back.
+//! Compares objects before and after a change, field by field. Used for audit records, dry runs and restored backups.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +10,13 @@ use crate::model::state::{Connection, ControlState, Item, ItemKind};
 use crate::model::token::Token;
 use crate::model::{Key, Map, Model, TokenName};
 
-/// Fields that a record keeps at most; what more there are is counted.
+/// The most fields in one record. Further ones are counted.
 const MOST_FIELDS: usize = 64;
 
-/// Bytes of a value that a record keeps at most.
+/// The most bytes of one value in a record.
 const LONGEST_VALUE: usize = 1_024;
 
-/// Bytes of all values that a record keeps at most.
+/// The most bytes of all values in a record.
 const MOST_BYTES: usize = 16 * 1_024;
 
 /// One field that is not as it was. Nothing, `null` and what is empty are the same.
@@ -45,18 +44,18 @@ pub struct ObjectChange {
     pub fields: Vec<FieldChange>,
 }
 
-/// An object that is not as it was.
+/// A changed object.
 #[derive(Clone, Debug)]
 pub(super) struct Changed {
-    /// What it is.
+    /// The object.
     pub(super) object: Object,
-    /// What it was; `null`: there was none.
+    /// Its fields before. `null`: it did not exist.
     before: Value,
-    /// What it is now; `null`: there is none.
+    /// Its fields after. `null`: it no longer exists.
     after: Value,
 }
 
-/// What can change.
+/// An object that can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Object {
     /// An object of the model.
@@ -95,30 +94,30 @@ impl Changed {
         fields(&self.before, &self.after)
     }
 
-    /// As it is told to a reader.
+    /// The form that readers get.
     pub(super) fn told(&self) -> ObjectChange {
         ObjectChange { object: self.object.to_string(), action: self.action(), fields: self.fields() }
     }
 }
 
-/// What `item` of the model is not in `after` as in `before`.
+/// The changed fields of the object `item`.
 pub(super) fn of_item(before: &Model, after: &Model, item: &Item) -> Vec<FieldChange> {
     fields(&shown(before, item), &shown(after, item))
 }
 
-/// What a connection is not as it was.
+/// The changed fields of a connection.
 pub(super) fn of_connection(before: Option<&Connection>, after: Option<&Connection>) -> Vec<FieldChange> {
     let shown = |connection: Option<&Connection>| connection.map(show_connection).unwrap_or_default();
     fields(&shown(before), &shown(after))
 }
 
-/// What a token is not as it was.
+/// The changed fields of a token.
 pub(super) fn of_token(before: Option<&Token>, after: Option<&Token>) -> Vec<FieldChange> {
     let shown = |token: Option<&Token>| token.map(|token| show_token(token, before)).unwrap_or_default();
     fields(&shown(before), &shown(after))
 }
 
-/// Every object that is not in `after` as in `before`. What files said is no object, nor what is left of a resource.
+/// Every changed object. Remembered files and records of deleted resources do not count.
 pub(super) fn between(before: &ControlState, after: &ControlState) -> Vec<Changed> {
     let ControlState { model, connections, tokens, files: _, deleted: _, last_link: _, links: _ } = before;
     let mut changed = Vec::new();
@@ -152,7 +151,7 @@ fn add<V: PartialEq, K: Ord>(
     }));
 }
 
-/// An object as its fields are shown, in the words of a file; `null`: there is none.
+/// An object's fields under the names of the configuration file. `null`: there is no object.
 fn shown(model: &Model, item: &Item) -> Value {
     of_kind!(item.kind, K => K::map(model).get(&item.key).map(tidied)).unwrap_or_default()
 }
@@ -163,7 +162,7 @@ fn show_connection(connection: &Connection) -> Value {
     }))
 }
 
-/// Never its secret, nor what is kept of it: only that it is another than it was `before`.
+/// Shows neither the secret nor its hash, only that it has changed.
 fn show_token(token: &Token, before: Option<&Token>) -> Value {
     let Token { name, id, hash, created_at, created_by, expires_at } = token;
     let replaced = before.is_some_and(|before| before.hash != *hash);
@@ -179,7 +178,7 @@ fn show_token(token: &Token, before: Option<&Token>) -> Value {
 
 fn tidied<T: Serialize>(object: &T) -> Value {
     let mut shown = tidy(serde_json::to_value(object).unwrap_or_default());
-    // Kept as text; what it holds has passed the list of properties that are kept.
+    // This is stored as text. It holds only properties from the list of kept ones.
     if let Value::Object(fields) = &mut shown
         && let Some(properties) = fields.remove("foreign")
     {
@@ -189,7 +188,7 @@ fn tidied<T: Serialize>(object: &T) -> Value {
     shown
 }
 
-/// Without what is empty, and with times as people write them.
+/// Removes empty values, and formats times for people.
 fn tidy(value: Value) -> Value {
     match value {
         Value::Object(fields) => tidy_fields(fields),
@@ -213,7 +212,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The fields of `after` that are not as in `before`.
+/// The fields in which `after` differs from `before`.
 pub(super) fn fields(before: &Value, after: &Value) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     compare(String::new(), before, after, &mut changes);
@@ -244,11 +243,11 @@ fn compare(field: String, before: &Value, after: &Value, changes: &mut Vec<Field
         if changes.len() > known {
             return;
         }
-        // The same ones in another order.
+        // The same elements in another order.
     }
     let (before, after) = match (before, after) {
         (Value::Array(old), Value::Array(new)) if old.iter().chain(new).any(Value::is_object) => {
-            // What stands in both says nothing.
+            // Leave out elements that both lists contain.
             let without = |list: &[Value], other: &[Value]| -> Value {
                 list.iter().filter(|one| !other.contains(one)).cloned().collect()
             };
@@ -265,12 +264,12 @@ fn part<'a>(value: &'a Value, name: &str) -> &'a Value {
     value.get(name).unwrap_or(&Value::Null)
 }
 
-/// Nothing is an object without fields.
+/// `null` counts as an object without fields.
 fn is_object(value: &Value) -> bool {
     value.is_object() || value.is_null()
 }
 
-/// The parts of a list by their names, where each has one of its own; nothing is an empty list.
+/// A list's elements by name, if each has a unique name. `null` counts as an empty list.
 fn named(value: &Value) -> Option<BTreeMap<String, &Value>> {
     let list: &[Value] = match value {
         Value::Array(list) => list,
@@ -283,7 +282,7 @@ fn named(value: &Value) -> Option<BTreeMap<String, &Value>> {
         let is_target = part.get("backends").is_some();
         let name = match text("name") {
             Some(name) => name.to_owned(),
-            // A target is named by its subresource and member, which may both be empty.
+            // A target's name is its subresource and member. Both may be empty.
             None if is_target => {
                 [text("subresource"), text("member")].into_iter().flatten().collect::<Vec<_>>().join("/")
             }
@@ -296,7 +295,7 @@ fn named(value: &Value) -> Option<BTreeMap<String, &Value>> {
     Some(parts)
 }
 
-/// `changes` within what one record may take, and how many are left out.
+/// Cuts `changes` to the limits of one record, and returns how many are left out.
 pub(super) fn bounded(changes: Vec<FieldChange>) -> (Vec<FieldChange>, usize) {
     let (all, mut bytes) = (changes.len(), 0);
     let mut kept = Vec::new();
@@ -312,7 +311,7 @@ pub(super) fn bounded(changes: Vec<FieldChange>) -> (Vec<FieldChange>, usize) {
     (kept, left_out)
 }
 
-/// The value itself, or the beginning of its text and how long it is; and the bytes of what is kept of it, as JSON.
+/// The value, or the beginning of its text with its length; and its size as JSON in bytes.
 fn shortened(value: Value) -> (Value, usize) {
     let json = value.to_string();
     let text = value.as_str().unwrap_or(&json);

@@ -1,5 +1,5 @@
-//! How far the audit log has been exported, and what was removed before that: whoever keeps the log elsewhere is told of
-//! its gaps, also by a daemon that was started since.
+//! Keeps track of how far the audit log was exported, and of records removed before that. This survives restarts, so
+//! that a log kept elsewhere shows its gaps.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,19 +9,19 @@ use serde::{Deserialize, Serialize};
 use crate::store::audit::AuditRecord;
 use crate::store::{Operation, Store, StoreError, Transaction};
 
-/// The store's entry for it.
+/// Its key in the store.
 pub(super) const EXPORTED_KEY: &str = "meta/audit_exported";
 
-/// How long records that went unexported are told of: they do not come back, and what is mended is mended.
+/// How long lost records are reported. They cannot be recovered, so the report ends some time after the cause is fixed.
 const TOLD_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// What is kept of exports.
+/// The stored export state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Exported {
-    /// Number of the last record that an export had; 0: nobody exports.
+    /// The number of the last exported record. 0: the log is not exported.
     through: u64,
-    /// Up to this number, what was removed unexported is counted.
+    /// Lost records are counted up to this number.
     counted: u64,
     /// Records that were removed before an export had them.
     missed: u64,
@@ -44,7 +44,7 @@ impl Exported {
         self.through = self.through.max(records.last().map_or(0, |last| last.seq));
     }
 
-    /// The records up to `through` are gone.
+    /// Notes that the records up to `through` were removed.
     fn note_removed(&mut self, through: u64, now: Timestamp) {
         let missed = through.saturating_sub(self.counted.max(self.through));
         if self.through > 0 && missed > 0 {
@@ -63,14 +63,14 @@ impl Exported {
 /// The exports of one daemon.
 #[derive(Debug, Default)]
 pub(super) struct Exports {
-    /// What is durable. Held while the log is exported or cut short, which take turns.
+    /// The stored state. Its lock makes exporting and pruning exclude each other.
     durable: Mutex<Exported>,
-    /// What is so: the next turn makes it durable where the last could not.
+    /// The current state. If storing it fails, the next turn tries again.
     now: Mutex<Exported>,
 }
 
 impl Exports {
-    /// What `journal` keeps.
+    /// Reads the state from `journal`.
     pub(super) fn of(journal: Option<&dyn Store>) -> Self {
         let read = |journal: &dyn Store| journal.get(EXPORTED_KEY).ok().flatten();
         let kept: Exported =
@@ -78,7 +78,7 @@ impl Exports {
         Self { durable: Mutex::new(kept.clone()), now: Mutex::new(kept) }
     }
 
-    /// What went unexported lately.
+    /// Records that were lost lately.
     pub(super) fn missed(&self, now: Timestamp) -> Option<Missed> {
         locked(&self.now).missed(now)
     }
@@ -103,7 +103,7 @@ impl Exports {
         Ok(records)
     }
 
-    /// Has `remove` cut the log short.
+    /// Prunes the log by `remove`.
     ///
     /// # Errors
     /// As `remove`, or the log cannot be read.
@@ -120,14 +120,14 @@ impl Exports {
         done
     }
 
-    /// Notes something, and makes it durable. What cannot be is tried again at the next turn, and stops nobody.
+    /// Updates the state and stores it. A failure does not stop the caller; the next turn tries again.
     fn change(&self, durable: &mut Exported, journal: &dyn Store, change: impl FnOnce(&mut Exported)) {
         let now = {
             let mut now = locked(&self.now);
             change(&mut now);
             now.clone()
         };
-        // As long as nobody exports there is nothing to be remembered.
+        // If the log is not exported, nothing needs to be stored.
         if now == *durable || now.through == 0 {
             return;
         }

@@ -1,5 +1,5 @@
-//! What listings are answered from without a walk over every endpoint. It follows from the decisions, and moves on
-//! with each change of one endpoint at a cost that does not grow with their number.
+//! An index of endpoints for listings. It is derived from the state. The cost of updating it for one endpoint does not
+//! grow with the number of endpoints.
 
 use jiff::Timestamp;
 use rpds::RedBlackTreeSetSync;
@@ -8,55 +8,55 @@ use crate::model::state::ControlState;
 use crate::model::{Key, Map, Principal};
 use crate::snapshot::ConnectionState;
 
-/// Names in order. A clone is a counter.
+/// A sorted set. Cloning it costs one reference count.
 type Keys = RedBlackTreeSetSync<Key>;
 
-/// Endpoints by what they are listed by. A clone costs a few counters.
+/// The index. Cloning it costs a few reference counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Index {
     pending: RedBlackTreeSetSync<(Timestamp, Key)>,
-    /// The same by what is asked for, and who asks.
+    /// Pending requests by resource and requester.
     asking: RedBlackTreeSetSync<(Key, Principal, Key)>,
-    /// Approvals that end by themselves, by when.
+    /// Expiring approvals by their end.
     ending: RedBlackTreeSetSync<(Timestamp, Key)>,
     by_resource: Map<Keys>,
     by_vnet: Map<Keys>,
-    /// By what they are called within their group, in lower case.
+    /// Endpoints by their names without the group, in lower case.
     by_name: RedBlackTreeSetSync<(Box<str>, Key)>,
 }
 
 impl Index {
-    /// The index of `decisions`.
+    /// The index of `state`.
     pub(super) fn of(state: &ControlState) -> Self {
         let mut index = Self::default();
         state.model.endpoints.keys().for_each(|key| index.enter(key, state));
         index
     }
 
-    /// Takes over what became of the endpoint `key`.
+    /// Updates the entries of the endpoint `key`.
     pub(super) fn follow(&mut self, key: &Key, before: &ControlState, after: &ControlState) {
         self.leave(key, before);
         self.enter(key, after);
     }
 
-    /// Endpoints whose connection waits for its owner, the oldest first.
+    /// Endpoints with a pending connection, oldest first.
     pub(super) fn pending(&self) -> impl Iterator<Item = &Key> {
         self.pending.iter().map(|(_, key)| key)
     }
 
-    /// Endpoints by which `who` waits for the owner of `resource`.
+    /// Pending endpoints of the requester `who` for `resource`.
     pub(super) fn asking<'a>(&'a self, resource: &'a Key, who: &'a Principal) -> impl Iterator<Item = &'a Key> {
         let from = (resource.clone(), who.clone(), Key::of("", "", ""));
         let same = move |(of, by, _): &&(Key, Principal, Key)| of == resource && by == who;
         self.asking.range(from..).take_while(same).map(|(_, _, key)| key)
     }
 
-    /// When the next approval ends by itself.
+    /// When the next approval expires.
     pub(super) fn next_end(&self) -> Option<Timestamp> {
         self.ending.first().map(|(at, _)| *at)
     }
 
-    /// Endpoints whose approval is over at `now`, in the order in which they ended.
+    /// Endpoints whose approval has expired at `now`, in order of expiry.
     pub(super) fn over(&self, now: Timestamp) -> impl Iterator<Item = &Key> {
         self.ending.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| key)
     }
@@ -71,7 +71,7 @@ impl Index {
         self.by_vnet.get(vnet).into_iter().flatten()
     }
 
-    /// Endpoints called `name` without regard to case, of any group.
+    /// Endpoints named `name` in any group; case does not matter.
     pub(super) fn named(&self, name: &str) -> impl Iterator<Item = &Key> {
         let name: Box<str> = name.to_lowercase().into();
         let from = (name.clone(), Key::of("", "", ""));
@@ -111,14 +111,14 @@ fn by_name(key: &Key) -> (Box<str>, Key) {
     (key.name.to_lowercase().into(), key.clone())
 }
 
-/// When a connection was asked for that nobody has decided about, and who asks for what.
+/// A pending connection: when it was requested, and who requests which resource.
 fn waiting(key: &Key, resource: &Key, state: &ControlState) -> Option<(Timestamp, (Key, Principal, Key))> {
     let connection = state.connections.get(key).filter(|one| one.state == ConnectionState::Pending)?;
     let asked = (resource.clone(), connection.requester.principal.clone(), key.clone());
     Some((connection.created_at, asked))
 }
 
-/// When the approval of a connection ends by itself.
+/// When the approval of a connection expires.
 fn end(key: &Key, state: &ControlState) -> Option<Timestamp> {
     state.connections.get(key)?.ends_at
 }

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use crate::model::spelled::time;
 
-/// The first layout with specs as files write them.
+/// The first layout that stores objects as files write them.
 pub(super) const SPECS: u32 = 4;
 
-/// An entry of the store's `table` as layout [`SPECS`] has it.
+/// Converts an entry of the store's `table` to layout [`SPECS`].
 pub(super) fn upgraded(table: &str, entry: &[u8]) -> serde_json::Result<Vec<u8>> {
     let mut entry: Value = serde_json::from_slice(entry)?;
     let Some(value) = entry.get_mut("value") else { return serde_json::to_vec(&entry) };
@@ -31,13 +31,13 @@ type Upgrade = fn(&mut Value);
 const KINDS: [(&str, Upgrade); 4] =
     [("security_groups", security_group), ("vnets", vnet), ("resources", resource), ("endpoints", values)];
 
-/// The objects of one kind in what a file said.
+/// The objects of one kind in a remembered file.
 fn objects<'v>(file: &'v mut Value, kind: &str) -> impl Iterator<Item = &'v mut Value> {
     let objects = file.get_mut("model").and_then(|model| model.get_mut(kind)?.as_object_mut());
     objects.into_iter().flat_map(serde_json::Map::values_mut)
 }
 
-/// `allow` was true or false, and ports were pairs of numbers.
+/// `allow` was a boolean, and port ranges were pairs of numbers.
 fn security_group(group: &mut Value) {
     let rules = group.get_mut("rules").and_then(Value::as_array_mut);
     for rule in rules.into_iter().flatten().filter_map(Value::as_object_mut) {

@@ -1,8 +1,8 @@
-//! What happens once to a state that an older release wrote, before anything else reads it: each rule that came
-//! later is entered as what the old release did anyway, so that an upgrade neither stops a start nor cuts a running
-//! connection. What is changed leaves an audit record.
+//! Migrates a state of an older release, once, before anything else reads it. For each newer rule it writes down what
+//! the old release did, so that an upgrade neither stops a start nor cuts a connection. Each change leaves an audit
+//! record.
 
-/// Consent to names.
+/// Accepted names.
 mod names;
 
 use super::codec::Record;
@@ -15,29 +15,29 @@ use jiff::Timestamp;
 /// Who migrates, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Migration<'a> {
-    /// The daemon.
+    /// The daemon as the author.
     pub(super) by: &'a Actor,
     /// Now.
     pub(super) at: Timestamp,
-    /// What a state without a key of its own makes identifiers with from here on.
+    /// The key for link identifiers, for a state that has none.
     pub(super) link_key: LinkKey,
 }
 
 impl Migration<'_> {
-    /// What the audit log keeps of a step: `object`, such as `endpoint default/orders`, and what became of it.
+    /// The audit record of a step: `object`, such as `endpoint default/orders`, and what changed.
     fn record(&self, object: String, detail: impl Into<String>) -> Record {
         Record { detail: detail.into(), ..Record::new(self.at, self.by.clone(), "migrate", object) }
     }
 }
 
-/// One step: changes the decisions, and says what it changed.
+/// One step: changes the state, and returns records of what it changed.
 type Step = fn(&Migration<'_>, &mut ControlState) -> Vec<Record>;
 
 /// From layout 1 (0.1) to layout 2.
 const FROM_1: [Step; 5] = [names::accept_answered, tokens, mark_nat, drop_foreign_values, keep_closed];
 
-/// A role is assigned to a token's creation: living tokens keep what they hold, and what was assigned to a name without
-/// a token, and gave nobody anything, would otherwise wait for whoever makes a token of that name.
+/// Roles are assigned to a token's id, no longer to its name. Existing tokens keep their roles. Assignments to a name
+/// without a token are removed; otherwise the next token of that name would get them.
 fn tokens(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
     let named = state.tokens.values().map(|token| (token.name.clone(), token.clone().with_id()));
     state.tokens = named.collect();
@@ -51,14 +51,14 @@ fn tokens(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
     gone.collect()
 }
 
-/// Bodies were kept as they came, passwords included.
+/// Older releases stored whole bodies, with passwords.
 fn drop_foreign_values(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
     let cleaned = crate::model::foreign::clean(state).into_iter();
     cleaned.map(|(object, detail)| migration.record(object, detail)).collect()
 }
 
-/// Typed resources stay with who may read them; of later ones a file that says nothing of it lets whoever knows the ID
-/// ask. What files said is remembered as it is read today, so that a file that is as it was changes nothing.
+/// Existing typed resources stay visible to their readers only. For new ones, the default is that anyone who knows the
+/// ID may request a connection. Remembered files are converted too, so that an unchanged file changes nothing.
 fn keep_closed(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
     let authors: Vec<String> = state.files.keys().cloned().collect();
     for author in authors {
@@ -72,7 +72,7 @@ fn keep_closed(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Recor
     closed.map(|key| migration.record(format!("resource {key}"), detail)).collect()
 }
 
-/// Makes `unsaid` of what an earlier release had of typed resources where nothing was said; returns those.
+/// Sets `unsaid` on typed resources that had the older default, and returns them.
 fn reread_visibility(resources: &mut Map<LinkResource>, unsaid: fn(Option<&str>) -> Visibility) -> Vec<Key> {
     let silent = |one: &LinkResource| one.kind.is_some() && one.visibility == Visibility::Readers;
     let keys: Vec<Key> = resources.iter().filter(|(_, one)| silent(one)).map(|(key, _)| key.clone()).collect();
@@ -83,19 +83,19 @@ fn reread_visibility(resources: &mut Map<LinkResource>, unsaid: fn(Option<&str>)
     keys
 }
 
-/// `found`, of layout `format`, as today's release would have written it.
+/// `found`, of layout `format`, as the current release would have written it.
 pub(super) fn migrate(migration: &Migration<'_>, format: u32, found: &ControlState) -> (ControlState, Vec<Record>) {
     let mut state = found.clone();
     let mut records = Vec::new();
     if format == 1 {
         records.extend(FROM_1.iter().flat_map(|step| step(migration, &mut state)));
     }
-    // Identifiers that were counted stay what they are.
+    // Link identifiers given out by a counter stay valid.
     state.links = state.links.keyed(migration.link_key, state.last_link);
     (state, records)
 }
 
-/// Subnets that hold NAT addresses are marked as taking them, whatever an older release stored of it without effect.
+/// Marks subnets with NAT addresses as NAT subnets. An older release stored that mark without using it.
 fn mark_nat(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
     let nat = state.model.resources.values().filter_map(|one| Some((one.vnet.clone()?, one.nat.clone())));
     let nat: Vec<_> =
@@ -111,7 +111,7 @@ fn mark_nat(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> 
             records.push(migration.record(format!("vnet {key}"), detail));
         }
     }
-    // The daemon's file is read with the same mark, so that it does not differ from what it said last.
+    // The daemon's file is read with the same mark, so that it does not differ from its remembered version.
     if let Some(file) = state.files.get_mut(&crate::model::state::DAEMON.to_owned()) {
         imply_nat(&mut file.model);
     }
@@ -130,7 +130,7 @@ mod tests {
     use crate::store::sqlite::SqliteStore;
     use crate::testing::{link_key, noon, root};
 
-    /// What the state of release 0.1 holds of a body.
+    /// A body as release 0.1 stored it.
     const SECRET: &[u8] = b"Sw0rdfish-in-the-clear";
 
     fn holds_secret(directory: &Path) -> Vec<String> {
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(seen(&after), Visibility::Readers);
         let told = records.iter().find(|record| record.object == "resource default/orders-db").expect("a record");
         assert!(told.detail.contains("visibility"), "{}", told.detail);
-        // The file that says nothing of it, as it is read today, changes nothing; one that says something does.
+        // A file without a `visibility` changes nothing. One with a `visibility` does.
         let (root, access) = (root(), access());
         let apply = |file: &crate::model::Model| {
             let maker = Requester { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
@@ -178,7 +178,7 @@ mod tests {
             "{report}"
         );
         assert_eq!(seen(&apply(&of(&Visibility::Everyone)).0), Visibility::Everyone);
-        // Layouts of today are read as they are.
+        // A state with the current layout stays as it is.
         let (same, records) = migrate(&migration, 2, &found);
         assert_eq!((ControlState { links: found.links, ..same }, records), (found, Vec::new()));
     }

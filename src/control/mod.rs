@@ -4,67 +4,67 @@
 //! committed, published and acknowledged by every worker and the host, in the order that `writer`
 //! explains. Readers never wait for it: they load the `View` of the last change.
 
-/// What the control plane asks of the packet path and of the host.
+/// Interfaces to the packet path and to the host.
 pub mod sinks;
 
-/// What a command is.
+/// The trait of commands.
 pub mod command;
 
 /// The commands.
 pub mod commands;
 
-/// How commands are answered.
+/// Results of commands.
 mod outcome;
 
-/// Whether somebody on a link has an address already.
+/// Probes whether a neighbour already uses an address.
 mod neighbours;
 
-/// The file it is remembered in.
+/// The stored form of the state.
 pub mod codec;
 
-/// States that an older release wrote.
+/// Migrates states of older releases.
 mod migrate;
 
 /// Older layouts of the store.
 mod layouts;
 
-/// The file and the live state.
+/// Merges a file into the live state.
 pub mod apply;
 
-/// What is assigned to tokens.
+/// Role assignments to tokens.
 mod tokens;
 
 /// Refused requests, for the audit log.
 mod refused;
 
-/// What differs between an object before and after.
+/// Compares objects before and after a change.
 pub mod difference;
 
-/// A backup that is brought back.
+/// Restores a backup.
 pub mod restore;
 
 /// The audit log.
 mod audit;
 
-/// How far it was exported.
+/// How far the audit log was exported.
 mod exported;
 
-/// What of the audit log a caller may read.
+/// Which audit records a caller may read.
 pub mod audited;
 
-/// What applying a file did.
+/// The report of applying a file.
 pub mod report;
 
 /// The order in which a change becomes durable and in force.
 mod writer;
 
-/// What listings are answered from.
+/// An index for listings.
 mod index;
 
 /// What readers see.
 pub mod views;
 
-/// What of it a caller may see.
+/// What a caller may see of a view.
 pub mod seen;
 
 use std::collections::BTreeSet;
@@ -107,41 +107,41 @@ pub use writer::{Planning, PreparedChange};
 /// How long a worker may be silent before the daemon stops, closed (law 5).
 const WORKER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Checks what must hold between the parts of a model: the rules that do not. Whether they refuse a change depends on
-/// what stood before it ([`crate::model::rules::tightened`]).
+/// Checks the rules between the parts of a model, and returns the broken ones. Whether a broken rule refuses a change
+/// depends on the state before it ([`crate::model::rules::tightened`]).
 ///
-/// With a key, only what concerns that one endpoint: everything else is as it was.
+/// With a key, it checks only that endpoint: nothing else has changed.
 pub type Validate = fn(&Model, &HostConfig, Option<&Key>) -> Vec<Violation>;
 
 /// What the control plane is started with.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Host matters of the file.
+    /// Host settings of the file.
     pub host: Arc<HostConfig>,
-    /// Resources of the file.
+    /// Objects of the file.
     pub file: Model,
-    /// Delete what the file does not name.
+    /// Delete objects that the file no longer names.
     pub prune: bool,
-    /// Look only: take no lock, move and write nothing.
+    /// Read only: take no lock, and write nothing.
     pub dry_run: bool,
-    /// Data workers, hence queues per device.
+    /// Number of workers, and of queues per device.
     pub workers: u16,
     /// Identity of each attachment's namespace (its inode), in the order of the attachments; two
     /// names of one namespace have one identity.
     pub namespaces: Vec<u64>,
-    /// The daemon itself: its uid may do everything.
+    /// The daemon itself. Its uid may do everything.
     pub daemon: Caller,
-    /// Who has which role before anybody assigned one.
+    /// The initial role assignments.
     pub bootstrap: Bootstrap,
     /// The time (law 8: it enters as an argument).
     pub clock: fn() -> Timestamp,
     /// See [`Validate`].
     pub validate: Validate,
-    /// What a state that has none yet makes its link identifiers with: random bytes.
+    /// Random bytes: the key for link identifiers, for a state that has none.
     pub link_key: LinkKey,
 }
 
-/// A control plane that has read its state and the file, and has put nothing in force yet.
+/// A control plane that has read its state and the file, but has put nothing in force.
 #[derive(Debug)]
 pub struct Prepared {
     writer: Writer,
@@ -150,7 +150,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Applies the file to the durable state (`found`; `None`: a first start) in memory, validates and compiles.
+    /// Applies the file to the stored state (`found`; `None`: a first start) in memory, validates and compiles.
     ///
     /// # Errors
     /// `Invalid`: the file and the live state together break a rule.
@@ -160,22 +160,22 @@ impl Prepared {
         Ok(Self { writer: Writer::open(&setup, found, store)?, setup, dry_run })
     }
 
-    /// What this host must look like; devices are made from it before [`Prepared::start`].
+    /// The wanted topology of this host. Devices are created from it before [`Prepared::start`].
     pub fn topology(&self) -> &Topology {
         self.writer.topology()
     }
 
-    /// What will be in force.
+    /// The view after the start.
     pub fn view(&self) -> View {
         self.writer.view()
     }
 
     /// Commits, brings the host up to the topology and publishes the first snapshot.
     ///
-    /// `fatal` is called with the reason when a worker has been silent for 2 s: the daemon must stop, closed.
+    /// `fatal` is called with the reason when a worker has been silent for 2 s. The daemon must then stop, closed.
     ///
     /// # Errors
-    /// `Storage` or `Unavailable`; nothing passes then. A dry run is never started: `Invalid`.
+    /// `Storage` or `Unavailable`: no packet passes. `Invalid`: a dry run cannot be started.
     pub fn start(
         self,
         workers: Arc<dyn Workers>,
@@ -201,15 +201,15 @@ impl Prepared {
 
 /// The single writer, and the view that its last change left behind.
 ///
-/// A command is planned for what is in force without the writer's lock, and carried out under it if that is in force
-/// still. Commands that give something are planned one after the other, for one that is carried out makes all other
-/// plans useless; those that only take something away wait for none of them.
+/// A command is planned without the writer's lock. It is carried out under the lock, if the state it was planned for is
+/// still in force. Commands that grant something are planned one at a time, because each change makes other plans
+/// outdated. Commands that only revoke wait for none of them.
 #[derive(Debug)]
 pub struct ControlPlane {
     setup: Arc<Setup>,
-    /// What plans begin from; it may be older than what the writer has.
+    /// The state that plans start from. It may be older than the writer's.
     in_force: ArcSwap<InForce>,
-    /// Held while a change that gives something is planned and carried out.
+    /// Held while a change that grants something is planned and carried out.
     changes: Mutex<()>,
     writer: Mutex<Writer>,
     sinks: Sinks,
@@ -220,7 +220,7 @@ pub struct ControlPlane {
     exports: Exports,
 }
 
-/// Stops the daemon, closed, when it is dropped by a panic.
+/// Stops the daemon, closed, if a panic drops this guard.
 struct StopOnPanic<'a>(&'a ControlPlane);
 
 impl Drop for StopOnPanic<'_> {
@@ -231,10 +231,10 @@ impl Drop for StopOnPanic<'_> {
     }
 }
 
-/// Lines of an outcome that the log tells.
+/// The most lines of an outcome in the log.
 const LOGGED: usize = 20;
 
-/// What the log tells of an outcome, however much that was: the audit log has all of it.
+/// The first lines of an outcome, for the log. The audit log has all of it.
 fn first_lines(outcome: &impl Outcome) -> String {
     let text = outcome.to_string();
     let mut lines = text.lines();
@@ -245,12 +245,12 @@ fn first_lines(outcome: &impl Outcome) -> String {
     }
 }
 
-/// How often a plan is made again because something else was in force first, before the writer waits for it.
+/// How often an overtaken command is planned again without the lock. After that it is planned under the lock.
 const OVERTAKEN: usize = 6;
 
 impl ControlPlane {
-    /// Carries `command` out for `caller`. Blocks until it is durable and in force everywhere: call it
-    /// from a thread that may wait (`spawn_blocking`).
+    /// Carries out `command` for `caller`. Blocks until it is durable and in force everywhere: call it from a thread
+    /// that may wait (`spawn_blocking`).
     ///
     /// # Errors
     /// See [`ErrorKind`]; nothing of a refused command is acknowledged.
@@ -258,7 +258,7 @@ impl ControlPlane {
         self.apply_with(caller, command, false)
     }
 
-    /// Has the writer carry `command` out.
+    /// Plans `command` and lets the writer carry it out.
     #[allow(clippy::needless_pass_by_value, reason = "a command is carried out once")]
     fn carry_out<C: Command>(&self, caller: &Caller, command: C) -> Result<C::Output, Error> {
         let plan = |in_force: &InForce| {
@@ -267,10 +267,10 @@ impl ControlPlane {
             command.prepare(&planning)
         };
         let outcome = self.in_turn(command.only_revokes(), plan, Writer::carry_out);
-        // Whoever reads the daemon's own file anew logs what became of it, with what the file itself is to be told.
+        // The code that reloads the daemon's own file logs the result, with further warnings.
         let is_own_file = command.is_own_file();
         match &outcome {
-            // Who only asks changes nothing that the log had to tell.
+            // A dry run changes nothing, so the log need not show it.
             Ok(_) if command.only_asks() => tracing::debug!(%caller, "asked what a command would do"),
             Ok(done) if !is_own_file => tracing::info!(%caller, done = %first_lines(done), "command done"),
             Err(refusal) if !is_own_file => {
@@ -278,7 +278,7 @@ impl ControlPlane {
             }
             Ok(_) | Err(_) => {}
         }
-        // The log says it all; the caller is told what it may see.
+        // The log shows everything. The caller gets only what it may see.
         let now = self.in_force.load();
         let told = now.told(caller, outcome);
         #[cfg(test)]
@@ -286,8 +286,8 @@ impl ControlPlane {
         told
     }
 
-    /// Plans, and carries out what was planned for what is in force then. A plan that was made for something older is
-    /// made again, and after a few times under the writer's lock, so that whoever is always overtaken comes to its turn.
+    /// Plans a command and carries it out. If another change came first, the plan is made again; after a few attempts
+    /// it is made under the writer's lock, so that no command starves.
     fn in_turn<P, T>(
         &self,
         revokes: bool,
@@ -313,13 +313,13 @@ impl ControlPlane {
                 plan(writer.in_force())?
             };
             let outcome = carry_out(&mut writer, &self.sinks, planned);
-            // Also after a refusal: a block may be in force that could not be made durable.
+            // Also after an error: a revocation may be in force that could not be stored.
             self.show(&writer);
             return outcome;
         }
     }
 
-    /// Lets readers see what is in force.
+    /// Publishes the view of the state in force.
     fn show(&self, writer: &Writer) {
         let view = writer.view();
         let epoch = view.epoch;
@@ -328,7 +328,7 @@ impl ControlPlane {
         self.epochs.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
     }
 
-    /// A command panicked: what it left half done must neither stay in force nor be built upon.
+    /// After a panic in a command: its half-done change must neither stay in force nor serve as a base.
     fn stop_after_panic(&self) {
         let reason = "a command ended in a panic, which is a bug; the log says where; the daemon stops, closed";
         let mut view = View::clone(&self.view());
@@ -337,8 +337,8 @@ impl ControlPlane {
         (self.sinks.fatal)(reason);
     }
 
-    /// Puts in force what has been found out: of servers, and of retired NAT addresses whose last session is `over`.
-    /// It is nobody's decision: nothing of it is durable, and it asks no right. Blocks like [`ControlPlane::apply`].
+    /// Puts observations in force: the health of servers, and retired NAT addresses whose last session is `over`. These
+    /// are no decisions: they are not stored and need no right. Blocks like [`ControlPlane::apply`].
     ///
     /// # Errors
     /// `Unavailable`: the daemon is stopping.
@@ -352,10 +352,10 @@ impl ControlPlane {
         self.in_turn(false, plan, take_in)
     }
 
-    /// Ends every approval whose time is over, as a rejection does. Blocks like [`ControlPlane::apply`].
+    /// Rejects every connection whose approval has expired. Blocks like [`ControlPlane::apply`].
     ///
     /// # Errors
-    /// `Storage`: they are rejected in force, and not durably yet; `Unavailable`: the daemon is stopping.
+    /// `Storage`: the rejections are in force, but not stored yet. `Unavailable`: the daemon is stopping.
     pub fn end_approvals(&self) -> Result<(), Error> {
         let plan =
             |in_force: &InForce| Planning { setup: &self.setup, in_force, caller: &self.setup.daemon }.end_approvals();
@@ -370,8 +370,8 @@ impl ControlPlane {
         (self.setup.clock)()
     }
 
-    /// Takes note that a request of `asker` was refused for want of rights or of a good token: the log tells of the first
-    /// in each interval, the audit log, by [`ControlPlane::audit_refusals`], of how many there were.
+    /// Notes that a request of `asker` was refused for lack of rights or of a valid token. The log shows the first one
+    /// in each interval; [`ControlPlane::audit_refusals`] writes their number to the audit log.
     pub fn note_refused(&self, asker: &Asker, request: impl FnOnce() -> String, now: Timestamp) {
         let log = |request: String| {
             tracing::warn!(%asker, request, "refused; more of the same is counted in the audit log");
@@ -380,12 +380,12 @@ impl ControlPlane {
         self.refused.note(asker, || log(request()), now);
     }
 
-    /// The number of what is in force, and word of every other one once its view can be read.
+    /// The number of the view in force, and a notification when a new view can be read.
     pub fn epochs(&self) -> watch::Receiver<u64> {
         self.epochs.subscribe()
     }
 
-    /// What is in force now; never waits for the writer.
+    /// The view in force. Never waits for the writer.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
     }

@@ -1,6 +1,6 @@
-//! Whether somebody on a link has a NAT address already. It is asked before the writer is, since an answer takes time, and
-//! only for a caller who may place NAT addresses there: nobody else learns what is in use on a link. The daemon's own file
-//! is not held up by it.
+//! Probes whether a neighbour on the link already uses a NAT address. This happens before the writer's turn, because an
+//! answer takes time. It happens only for a caller who may use NAT addresses there, so that others do not learn which
+//! addresses are in use. The daemon's own file does not wait for it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,11 +17,11 @@ use crate::model::sentence::itself;
 use crate::model::state::{Item, ItemKind};
 use crate::model::{Caller, Key, LinkResource, Map, Model, NatConfig, Subnet, Vnet};
 
-/// How many addresses of a subnet are asked about until one is free.
+/// The most addresses of a subnet that are probed to find a free one.
 const TRIES: usize = 16;
 
 impl ControlPlane {
-    /// As [`ControlPlane::apply`]. With `force`, NAT addresses are taken although a neighbour answers for them.
+    /// As [`ControlPlane::apply`]. With `force`, NAT addresses are accepted although a neighbour answers for them.
     ///
     /// # Errors
     /// As [`ControlPlane::apply`].
@@ -37,7 +37,7 @@ impl ControlPlane {
         Ok(outcome)
     }
 
-    /// Refuses NAT addresses that `resources` newly name and somebody has, and proposes free ones where they name none.
+    /// Refuses new NAT addresses of `resources` that a neighbour uses, and proposes free ones where none are given.
     fn ask_neighbours(&self, caller: &Caller, resources: &mut Map<LinkResource>) -> Result<Vec<String>, Error> {
         let view = self.view();
         let rights = view.rights(caller);
@@ -70,7 +70,7 @@ impl ControlPlane {
     }
 }
 
-/// One resource whose NAT addresses are asked about.
+/// The NAT addresses of one resource that need a probe.
 struct Asking<'a> {
     model: &'a Model,
     rights: &'a Rights<'a>,
@@ -81,7 +81,7 @@ struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    /// `None`: there is nothing to ask, or the caller may not.
+    /// `None`: there is nothing to probe, or the caller may not.
     fn of(view: &'a View, rights: &'a Rights<'a>, key: &Key, wanted: &LinkResource) -> Option<Self> {
         let model = &view.state.model;
         let attached = |home: &Key| view.host.attachments.iter().any(|attachment| attachment.vnet == *home);
@@ -94,12 +94,12 @@ impl<'a> Asking<'a> {
         may.then(|| Self { model, rights, home, vnet, before, wanted: wanted.clone() })
     }
 
-    /// Whether NAT addresses may be placed in `subnet`, by the caller.
+    /// Whether the caller may use NAT addresses of `subnet`.
     fn open(&self, subnet: &Subnet) -> bool {
         subnet.takes_nat() && self.rights.hold(&Right::join(self.home, &subnet.name))
     }
 
-    /// New addresses that the resource names itself.
+    /// New addresses that the request gives.
     fn named(&self) -> Vec<IpAddr> {
         let configured = self.wanted.nat_configs.iter().filter_map(|config| config.address);
         let outright = self.wanted.nat.iter().copied().filter(|_| self.wanted.nat_configs.is_empty());
@@ -113,8 +113,8 @@ impl<'a> Asking<'a> {
         new.into_iter().collect()
     }
 
-    /// An address for each configuration, a free one where none is named and none was had. `None`: every address is
-    /// settled without.
+    /// One address per configuration; a free one if the request gives none and there was none before. `None`: every
+    /// address is known already.
     fn proposed(&self, is_free: impl Fn(IpAddr) -> bool) -> Option<Vec<IpAddr>> {
         let settled = |config: &NatConfig| config.address.or_else(|| self.had(config));
         let configs = &self.wanted.nat_configs;
@@ -135,7 +135,7 @@ impl<'a> Asking<'a> {
         each.collect()
     }
 
-    /// The address that the configuration had before.
+    /// The previous address of the configuration.
     fn had(&self, config: &NatConfig) -> Option<IpAddr> {
         let before = self.before?;
         let same = |old: &NatConfig| {

@@ -1,4 +1,4 @@
-//! How commands are answered.
+//! Results of commands.
 
 use std::fmt;
 
@@ -12,20 +12,20 @@ use crate::model::token::{Secret, Token};
 use crate::model::{ItemKind, Key, TokenName};
 use crate::snapshot::ConnectionState;
 
-/// What an acknowledged command did: durable and in force (law 7).
+/// The result of a command that is durable and in force (law 7).
 pub trait Outcome: fmt::Display + fmt::Debug + Send {
-    /// What the operator should know besides; `None`: nothing is ever said.
+    /// Warnings for the operator. `None`: this command has none.
     fn warnings(&mut self) -> Option<&mut Vec<String>>;
 
-    /// Leaves out what its reader may not see: what a change carries along may be somebody else's.
+    /// Removes what the reader may not see: a change may also affect objects of others.
     fn hide(&mut self, _sees: Sees<'_>) {}
 
-    /// What a file did.
+    /// The report of an applied file.
     fn report(&self) -> Option<&Report> {
         None
     }
 
-    /// What was deleted.
+    /// The deleted object.
     fn deleted(&self) -> Option<&Item> {
         None
     }
@@ -42,22 +42,22 @@ pub struct Decided {
     pub from: ConnectionState,
     /// State now.
     pub to: ConnectionState,
-    /// When the approval ends by itself.
+    /// When the approval expires.
     pub ends_at: Option<Timestamp>,
-    /// Whether the command changed anything: the state, or the end.
+    /// Whether the command changed the state or the expiry.
     pub changed: bool,
-    /// What the operator should know besides.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
 }
 
 /// Several connections' change of state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DecidedAll {
-    /// Names what was found to be decided: another one as soon as that is another.
+    /// A hash of the selected connections. It changes when they do.
     pub listed: String,
-    /// By the name of the endpoint.
+    /// Sorted by endpoint.
     pub connections: Vec<Decided>,
-    /// What the operator should know besides.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
 }
 
@@ -79,41 +79,41 @@ impl fmt::Display for Decided {
     }
 }
 
-/// Objects that were made or changed.
+/// Created and changed objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Changed {
-    /// New ones.
+    /// New objects.
     pub created: Vec<Item>,
-    /// Those that are not as they were.
+    /// Changed objects.
     pub updated: Vec<Item>,
-    /// What the operator should know besides.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
 }
 
-/// A token that is new, or whose secret is.
+/// A new token, or one with a new secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TokenCreated {
-    /// What is kept of it.
+    /// The stored token.
     pub token: Token,
-    /// What its holder presents; shown once and kept nowhere.
+    /// The secret. It is shown once, and never stored.
     #[serde(skip)]
     pub secret: Secret,
-    /// It is an older one, with another secret.
+    /// An existing token got a new secret.
     pub rotated: bool,
 }
 
-/// A token that is ended.
+/// A revoked token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Revoked(pub TokenName);
 
-/// An object that is gone.
+/// A deleted object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deletion {
-    /// Which one.
+    /// The object.
     pub item: Item,
-    /// Endpoints whose connection is Disconnected since.
+    /// Endpoints whose connections became Disconnected.
     pub disconnected: Vec<Key>,
-    /// What the operator should know besides.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
 }
 
@@ -202,7 +202,7 @@ impl Outcome for Revoked {
     }
 }
 
-/// Made for its reader.
+/// A report is made for its reader, so it hides nothing.
 impl Outcome for Report {
     fn warnings(&mut self) -> Option<&mut Vec<String>> {
         Some(&mut self.warnings)

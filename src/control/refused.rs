@@ -1,5 +1,5 @@
-//! Requests that were refused for want of rights or of a good token, for the audit log. A thousand of them in a second
-//! must fill neither that log nor the memory: whoever is refused has one record for each interval, with an exact count.
+//! Counts requests that were refused for lack of rights or of a valid token. A thousand of them per second must fill
+//! neither the audit log nor the memory. So each requester gets one record per interval, with an exact count.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,18 +16,18 @@ use crate::model::Actor;
 /// How often refusals are written to the audit log.
 pub const REFUSALS_INTERVAL: Duration = Duration::from_mins(5);
 
-/// Askers with a record of their own in one interval; the others share one, so that the audit log grows by no more
-/// than some megabytes a day whatever anybody sends.
+/// Requesters with a record of their own in one interval. All others share one, so that refusals add at most a few
+/// megabytes a day to the audit log.
 const MAX_ASKERS: usize = 16;
 
 /// Who was refused.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Asker {
-    /// Somebody who is known: by a good token, or by the control socket.
+    /// A known caller: by a valid token, or by the control socket.
     Known(Actor),
-    /// Whoever sent something from this address without a good token.
+    /// A caller without a valid token, by its address.
     Address(IpAddr),
-    /// All those for whom there was no record left.
+    /// All requesters beyond the limit.
     Others,
 }
 
@@ -41,26 +41,26 @@ impl fmt::Display for Asker {
     }
 }
 
-/// What one asker was refused since the last record.
+/// Refused requests of one requester since its last record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Count {
     first: Timestamp,
     last: Timestamp,
     requests: u64,
-    /// The first of them.
+    /// The first request.
     example: String,
 }
 
-/// Refusals that no record tells of yet.
+/// Refusals that are not in the audit log yet.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     counts: Mutex<BTreeMap<Asker, Count>>,
-    /// Records of refusals have filled their share of the audit log.
+    /// Refusals have filled their share of the audit log.
     full: AtomicBool,
 }
 
 impl Refused {
-    /// Counts one; `request` says what it was, and is asked for the first of an asker only.
+    /// Counts one refusal. `request` describes it, and is called only for a requester's first.
     pub(super) fn note(&self, asker: &Asker, request: impl FnOnce() -> String, now: Timestamp) {
         let mut counts = self.lock();
         let known = counts.contains_key(asker) || counts.len() < MAX_ASKERS;
@@ -71,12 +71,12 @@ impl Refused {
         count.requests += 1;
     }
 
-    /// While the share of refusals in the audit log is full, they are counted on and no record is made of them.
+    /// While the share of refusals in the audit log is full, they are only counted.
     pub(super) fn fill(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
     }
 
-    /// A record for each asker since the last call. `by` is the daemon, which acts for those whom nobody knows.
+    /// One record per requester since the last call. `by` is the daemon: the author for unknown callers.
     pub(super) fn take(&self, by: &Actor) -> Taken {
         if self.full.load(Ordering::Relaxed) {
             return Taken { counts: BTreeMap::new(), records: Vec::new() };
@@ -86,7 +86,7 @@ impl Refused {
         Taken { counts, records }
     }
 
-    /// Counts what could not be written again.
+    /// Puts counts back that could not be written.
     pub(super) fn give_back(&self, taken: Taken) {
         let mut counts = self.lock();
         for (asker, old) in taken.counts {
@@ -104,7 +104,7 @@ impl Refused {
     }
 }
 
-/// Counts on their way into the audit log.
+/// Counts that are being written to the audit log.
 #[derive(Debug)]
 pub(super) struct Taken {
     counts: BTreeMap<Asker, Count>,
@@ -166,7 +166,7 @@ mod tests {
         let taken = refused.take(&root().actor());
         assert_eq!(taken.records.len(), MAX_ASKERS + 1);
         assert!(taken.records.iter().any(|one| one.object == "requests of others" && one.detail.starts_with("240 ")));
-        // What could not be written is counted with what came since.
+        // Add counts that could not be written to later ones.
         refused.note(&of(0), String::new, noon());
         refused.give_back(taken);
         let counts = refused.take(&root().actor()).counts;

@@ -1,4 +1,4 @@
-//! What applying a file did, line by line.
+//! The report of applying a file.
 
 use std::fmt;
 

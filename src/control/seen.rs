@@ -1,4 +1,4 @@
-//! What a caller may see: a view holds no more than its reader may read, so that nothing behind it has to ask.
+//! Reduces a view to what a caller may see. Code that works with the reduced view needs no further checks.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,7 +26,7 @@ use crate::model::{
     resource_types,
 };
 
-/// What came of a command, as the holder of `rights` may read it.
+/// The result of a command, without what the holder of `rights` may not see.
 pub(super) fn told<O: Outcome>(rights: &Rights<'_>, model: &Model, outcome: Result<O, Error>) -> Result<O, Error> {
     let sees = |named: &Named| may_mention(rights, model, named);
     let hidden = |mut outcome: O| {
@@ -37,12 +37,12 @@ pub(super) fn told<O: Outcome>(rights: &Rights<'_>, model: &Model, outcome: Resu
 }
 
 impl View {
-    /// What `caller` may do.
+    /// The rights of `caller`.
     pub fn rights<'a>(&'a self, caller: &'a Caller) -> Rights<'a> {
         Rights::of(caller, &self.access)
     }
 
-    /// Whether `caller` may read every object, of whatever type: also of types that nothing is of.
+    /// Whether `caller` may read every object, of every type, also of types without objects.
     pub fn is_whole_to(&self, caller: &Caller) -> bool {
         self.demand_whole(caller).is_ok()
     }
@@ -50,7 +50,7 @@ impl View {
     /// Checks that `caller` may read every object, of whatever type.
     ///
     /// # Errors
-    /// 403, naming a type; which one does not depend on what there is.
+    /// 403, naming a type. Which type does not depend on existing objects.
     pub fn demand_whole(&self, caller: &Caller) -> Result<(), Error> {
         let rights = self.rights(caller);
         self.kinds().try_for_each(|kind| rights.demand(&Right::anywhere(actions::read(kind))))
@@ -67,7 +67,7 @@ impl View {
         self.kinds().all(|kind| self.reads(caller, &[kind], scope))
     }
 
-    /// What writes or deletes an object of any type.
+    /// The actions that write or delete an object of any type.
     pub fn object_writes(&self) -> Vec<crate::model::Action> {
         self.kinds().flat_map(|kind| [actions::write(kind), actions::delete(kind)]).collect()
     }
@@ -80,15 +80,15 @@ impl View {
         fixed.chain(known).chain(declared)
     }
 
-    /// The view with what `caller` may read: objects by their own `read`, and of endpoints that are bound to what the
-    /// caller owns their connection: what they are in their consumer's network is not in it.
+    /// The part of the view that `caller` may read: objects with their `read` right. For endpoints bound to the
+    /// caller's resources, this is the connection only, without details of the consumer's network.
     #[must_use]
     pub fn seen_by(&self, caller: &Caller) -> Self {
         if self.is_whole_to(caller) {
             return self.clone();
         }
         if self.access.of(&caller.subject).is_nothing() {
-            // Nothing needs to be looked at for somebody who has been granted nothing.
+            // A caller without any role sees nothing.
             let (state, seen) = (Arc::default(), Arc::default());
             return Self { index: Index::default(), state, seen, ..self.clone() };
         }
@@ -102,7 +102,7 @@ impl View {
         let mut model = Model { cloud: whole.cloud, ..Model::default() };
         each_kind!(K => *K::map_mut(&mut model) = kept(K::map(whole), |key, _| may(K::KIND, key)));
         let connections = kept(&self.state.connections, |key, _| model.endpoints.contains_key(key));
-        // What is left of a resource is its endpoints' to know.
+        // Only readers of its endpoints see the record of a deleted resource.
         let left = |former: &FormerResource| {
             former.each().flat_map(|one| &one.endpoints).any(|key| model.endpoints.contains_key(key))
         };
@@ -121,17 +121,17 @@ impl View {
         Self { index, state, unread, seen: Arc::default(), ..self.clone() }
     }
 
-    /// A number that is another one as soon as the objects or connections of this view are.
+    /// A hash of this view's objects and connections.
     pub fn fingerprint(&self) -> u64 {
         let ControlState { model, connections, .. } = &*self.state;
         let text = serde_json::to_vec(&(model, connections)).unwrap_or_default();
         let digest = Sha256::digest(text);
-        // As many bits as every reader of JSON takes for a whole number.
+        // 53 bits: every JSON reader keeps these exactly.
         digest.iter().take(6).fold(0, |number, byte| (number << 8) | u64::from(*byte))
     }
 
-    /// Checks that `caller` may decide so over the connection of the endpoint that `reference` names among those that it
-    /// sees.
+    /// Checks that `caller` may make this decision about the connection of the endpoint `reference`, among those that
+    /// it sees.
     ///
     /// # Errors
     /// `NotFound`, or `Forbidden`.
@@ -140,7 +140,7 @@ impl View {
         self.rights(caller).demand(&Right::on_connection(&self.state.model, key, endpoint, action))
     }
 
-    /// Checks that `caller` may decide over connections of the resource that `reference` names among those that it sees.
+    /// Checks that `caller` may decide about connections of the resource `reference`, among those that it sees.
     ///
     /// # Errors
     /// `NotFound`, or `Forbidden`.
@@ -151,7 +151,7 @@ impl View {
         rights.demand(&Right::approve(model, key))
     }
 
-    /// Checks that `caller` may write the endpoint that `reference` names among those that it sees.
+    /// Checks that `caller` may write the endpoint `reference`, among those that it sees.
     ///
     /// # Errors
     /// `NotFound`, or `Forbidden`.
@@ -168,8 +168,7 @@ impl View {
         model.endpoints.entry(key).ok_or_else(|| unknown("endpoint", reference, std::iter::empty()))
     }
 
-    /// What stands in force against tightened rules, as `caller` may read it: what shows only where it sees nothing is
-    /// left out.
+    /// Objects in force that break a tightened rule, as far as `caller` may see their places.
     pub fn standing_for(&self, whole: &Model, caller: &Caller) -> Vec<Stands> {
         let rights = self.rights(caller);
         let sees = |named: &Named| may_mention(&rights, whole, named);
@@ -187,20 +186,20 @@ impl View {
         self.standing.iter().filter_map(told).collect()
     }
 
-    /// Whether the reader of this view reads the endpoint `key`, not its connection alone.
+    /// Whether the reader of this view may read the endpoint `key`, and not only its connection.
     pub fn reads_endpoint(&self, key: &Key) -> bool {
         self.state.model.endpoints.contains_key(key) && !self.unread.contains(key)
     }
 
-    /// Endpoints that the reader of this view reads, by name.
+    /// Endpoints that the reader of this view may read, by name.
     pub fn endpoints_read(&self) -> impl Iterator<Item = &Key> {
         self.state.model.endpoints.keys().filter(|key| !self.unread.contains(key))
     }
 }
 
 impl View {
-    /// The view as it would be with the objects of `own`, as far as names tell: an endpoint that has no address yet
-    /// stands at none that anybody has.
+    /// The view with the objects of `own` added, for checks of names. An endpoint without an address gets one that
+    /// nobody uses.
     #[must_use]
     pub fn as_if(&self, own: &Model) -> Self {
         let mut state = ControlState::clone(&self.state);
@@ -223,10 +222,10 @@ impl View {
         Self { index: Index::of(&state), dns, state: Arc::new(state), seen, ..self.clone() }
     }
 
-    /// What a document of `caller` may refer to: what the caller may read, and resources that show themselves to a
-    /// subscription in which the caller may create endpoints, or that `document` names by an ID that may be asked for.
-    /// What is not in here is as if it were not. Of what is asked for by its ID nothing is known but the type; for a
-    /// `dry_run`, which asks nobody, it is the same whether or not it is there.
+    /// Objects that a document of `caller` may refer to: those that the caller may read, resources visible to a
+    /// subscription in which the caller may create endpoints, and resources that `document` names by an ID, if they
+    /// accept requests by ID. All other objects count as absent. Of a resource named by its ID only the type is known.
+    /// A `dry_run` sends no request, so its result is the same whether or not that resource exists.
     #[must_use]
     pub fn seen_by_author(&self, caller: &Caller, document: &str, dry_run: bool) -> Model {
         let rights = self.rights(caller);
@@ -239,7 +238,7 @@ impl View {
                 model.vnets.insert(key.clone(), part);
             }
         }
-        // What roles there are is no secret, as in Azure.
+        // The list of roles is public, as in Azure.
         model.roles = whole.roles.clone();
         for (key, resource) in &whole.resources {
             if shows_itself(&rights, whole, key) && !model.resources.contains_key(key) {
@@ -266,24 +265,24 @@ impl View {
     }
 }
 
-/// The live state as one reader may write it down.
+/// The live state as one reader may export it.
 #[derive(Clone, Debug, Default)]
 pub struct Exportable {
-    /// What the reader may read, with endpoints that it reads itself alone.
+    /// What the reader may read, without endpoints of which it sees only the connection.
     pub state: Arc<ControlState>,
-    /// What those may refer to, as far as the reader may know it.
+    /// Objects that these refer to, as far as the reader may know them.
     pub known: Model,
     /// The reader may read everything.
     pub whole: bool,
 }
 
 impl View {
-    /// What `caller` may write down of the live state.
+    /// The part of the live state that `caller` may export.
     #[must_use]
     pub fn exportable(&self, caller: &Caller) -> Exportable {
         let seen = self.seen_by(caller);
         let mut state = ControlState::clone(&seen.state);
-        // Of an endpoint whose connection alone is seen, only its consumer can write a file.
+        // An endpoint of which only the connection is visible cannot be exported.
         seen.unread.iter().for_each(|key| _ = state.model.endpoints.remove(key));
         Exportable {
             state: Arc::new(state),
@@ -293,7 +292,7 @@ impl View {
     }
 }
 
-/// What somebody may know of a VNet of which they may read some subnets alone; `None`: none of them.
+/// The visible part of a VNet for a reader of some of its subnets only. `None`: it may read none.
 fn readable_part(rights: &Rights<'_>, key: &Key, vnet: &Vnet) -> Option<Vnet> {
     let read = |name: &str| Right::subnet(key, name, actions::read(actions::SUBNETS));
     let subnets: Vec<Subnet> = vnet.subnets.iter().filter(|one| rights.hold(&read(&one.name))).cloned().collect();
@@ -309,13 +308,13 @@ fn readable_part(rights: &Rights<'_>, key: &Key, vnet: &Vnet) -> Option<Vnet> {
         peering_labels: Vec::new(),
         tags: Tags::new(),
         foreign: String::new(),
-        // Which rule set a subnet has is the VNet's to know.
+        // Only a reader of the VNet sees which rule set a subnet has.
         subnets: subnets.into_iter().map(|subnet| Subnet { security_group: None, ..subnet }).collect(),
     })
 }
 
-/// An endpoint as the owner of what it is bound to sees it: who asks for what from which region, and none of what it is
-/// in its consumer's network.
+/// An endpoint as the resource's owner sees it: who requests what from which region, without details of the consumer's
+/// network.
 fn for_owner(endpoint: &PrivateEndpoint) -> PrivateEndpoint {
     PrivateEndpoint {
         region: endpoint.region.clone(),
@@ -337,12 +336,12 @@ fn for_owner(endpoint: &PrivateEndpoint) -> PrivateEndpoint {
     }
 }
 
-/// Something in force that breaks a rule which came later, in the words that its reader may read.
+/// An object in force that breaks a newer rule, without what the reader may not see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stands {
     /// Names the rule.
     pub code: &'static str,
-    /// It is of the daemon's file, and is left out on this host.
+    /// It comes from the daemon's file, and is not in force on this host.
     pub left_out: bool,
     /// Where it shows.
     pub place: String,
@@ -352,7 +351,7 @@ pub struct Stands {
     pub remedy: String,
 }
 
-/// The objects that `keep` keeps.
+/// The objects for which `keep` is true.
 fn kept<V: Clone>(objects: &Map<V>, keep: impl Fn(&Key, &V) -> bool) -> Map<V> {
     let kept = objects.iter().filter(|(key, value)| keep(key, value));
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()

@@ -1,5 +1,5 @@
-//! What is assigned to tokens. A role is assigned to a token's creation: an assignment stands only while the token
-//! that it was made for does, and a later token of the same name has nothing of it.
+//! Role assignments to tokens. A role is assigned to a token's id: the assignment ends with that token, and a later
+//! token with the same name does not get it.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::model::state::ControlState;
 use crate::model::token::Token;
 use crate::model::{Key, Map, Model, Principal, RoleAssignment, TokenName};
 
-/// Whether an assignment is made to `token`, by its name or by its id.
+/// Whether an assignment is for `token`, by its name or by its id.
 pub(super) fn is_to(given: &RoleAssignment, token: &Token) -> bool {
     match &given.principal {
         Principal::Token(name) => *name == token.name,
@@ -19,7 +19,7 @@ pub(super) fn is_to(given: &RoleAssignment, token: &Token) -> bool {
     }
 }
 
-/// The file without assignments to tokens that there are not, and those.
+/// The file without assignments to tokens that do not exist, and those assignments.
 pub(super) fn resolve(file: &Model, state: &ControlState) -> (Model, Vec<Skipped>) {
     let (mut resolved, mut skipped) = (file.clone(), Vec::new());
     for (key, given) in &file.assignments {
@@ -38,7 +38,7 @@ pub(super) fn resolve(file: &Model, state: &ControlState) -> (Model, Vec<Skipped
 }
 
 impl ControlState {
-    /// Checks that there is a token for each of `assignments` that is to one.
+    /// Checks that the tokens of `assignments` exist.
     pub(super) fn refuse_absent_tokens(&self, assignments: &Map<RoleAssignment>) -> Result<(), Error> {
         match assignments.values().filter_map(RoleAssignment::token).find(|name| !self.tokens.contains_key(*name)) {
             None => Ok(()),
@@ -52,8 +52,8 @@ impl ControlState {
     }
 }
 
-/// Takes away what is assigned to `token`, also where files are remembered to have said it: a file that is applied
-/// again speaks of the token that there is then. The file that the token itself applied is forgotten, too.
+/// Removes the assignments to `token`, also from remembered files: a file that is applied again means the token of that
+/// time. The file that the token itself applied is forgotten, too.
 pub(super) fn forget(after: &mut ControlState, token: &Token) -> Vec<(Key, RoleAssignment)> {
     forget_those(after, &token.name, |given| is_to(given, token))
 }
@@ -75,7 +75,7 @@ fn forget_those(
     gone
 }
 
-/// Takes away what is assigned to tokens that there are not.
+/// Removes assignments to tokens that do not exist.
 pub(super) fn forget_absent(after: &mut ControlState) -> Vec<(Key, RoleAssignment)> {
     let present: BTreeSet<TokenName> = after.tokens.keys().cloned().collect();
     let absent =

@@ -22,38 +22,38 @@ use crate::model::{BackendSpec, HostConfig, Key, LinkResource, Model, PrivateEnd
 use crate::snapshot::dns::DnsPlan;
 use crate::snapshot::{BackendState, ConnectionState, EndpointId, Protocol, ResourceId};
 
-/// Everything that is in force, at one moment.
+/// The state in force at one moment.
 #[derive(Clone, Debug)]
 pub struct View {
     /// The model and the connections.
     pub state: Arc<ControlState>,
-    /// The same by what it is listed by.
+    /// The index for listings.
     pub(super) index: Index,
-    /// What resolvers answer.
+    /// The plan of the DNS resolvers.
     pub dns: Arc<DnsPlan>,
-    /// Host matters as the daemon was started with.
+    /// The host settings with which the daemon was started.
     pub host: Arc<HostConfig>,
     /// Ids of the endpoints in force, for counters and sessions.
     pub registry: Registry,
-    /// Who may do what.
+    /// Roles and their assignments.
     pub access: Arc<Access>,
     /// Number of the publication in force.
     pub epoch: u64,
-    /// This is the first start on this state directory.
+    /// Whether this is the first start with this state directory.
     pub first_start: bool,
-    /// What an operator must know, loudest first; empty: all is well.
+    /// Problems that an operator must know, most urgent first. Empty: all is well.
     pub conditions: Vec<String>,
-    /// What the last application of the file did.
+    /// The report of the last application of the file.
     pub last_apply: Arc<Report>,
     /// Which servers are down or drained.
     pub health: Arc<Health>,
-    /// NAT addresses that end with their last session.
+    /// Retired NAT addresses: each ends with its last session.
     pub retired: Arc<Retired>,
-    /// What is in force and breaks a rule that came later.
+    /// Objects in force that break a newer rule.
     pub standing: Standing,
-    /// What callers saw of it.
+    /// Views of callers, cached.
     pub(super) seen: Arc<ViewCache>,
-    /// Endpoints of which the reader sees the connection alone: it owns what they are bound to.
+    /// Endpoints of which the reader sees only the connection, because it owns their resource.
     pub(super) unread: Arc<BTreeSet<Key>>,
 }
 
@@ -68,9 +68,9 @@ pub struct Status {
     pub first_start: bool,
     /// See [`View::epoch`].
     pub epoch: u64,
-    /// In force though the file no longer names them.
+    /// Objects in force that the file no longer names.
     pub kept_unnamed: Vec<String>,
-    /// Where live decisions stand against the file.
+    /// Where live decisions differ from the file.
     pub differences: Vec<String>,
 }
 
@@ -85,7 +85,8 @@ pub struct EndpointView {
     pub endpoint: PrivateEndpoint,
     /// Its connection.
     pub connection: Connection,
-    /// Backends that take its new sessions, over all its members; `None`: its resource is not among what is seen.
+    /// The number of backends that take its new sessions, over all members. `None`: the reader may not see the
+    /// resource.
     pub backends: Option<usize>,
 }
 
@@ -99,7 +100,7 @@ impl EndpointView {
 /// A connection as its owner sees it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConnectionView {
-    /// Of the endpoint within this process.
+    /// The endpoint's id within this process.
     pub id: EndpointId,
     /// The endpoint's addresses.
     pub addresses: Vec<IpAddr>,
@@ -107,11 +108,11 @@ pub struct ConnectionView {
     pub vnet: Key,
     /// The consumer's region.
     pub region: String,
-    /// The endpoint that asks.
+    /// The requesting endpoint.
     pub endpoint: Key,
-    /// The resource asked for.
+    /// The requested resource.
     pub resource: Key,
-    /// Which part of it.
+    /// The requested subresource.
     pub subresource: String,
     /// Subscription of the endpoint.
     pub subscription: String,
@@ -119,7 +120,7 @@ pub struct ConnectionView {
     pub request_message: String,
     /// State and last decision.
     pub connection: Connection,
-    /// What the endpoint's author has to do; empty: nothing.
+    /// What the endpoint's author must do. Empty: nothing.
     pub actions_required: String,
 }
 
@@ -132,14 +133,14 @@ pub struct ResourceView {
     pub id: ResourceId,
     /// As configured.
     pub resource: LinkResource,
-    /// NAT addresses taken from it that sessions still have.
+    /// Removed NAT addresses that sessions still use.
     pub retired: Vec<IpAddr>,
     /// Which servers are down or drained.
     #[serde(skip)]
     pub health: Arc<Health>,
     /// Endpoints bound to it, with their states.
     pub endpoints: Vec<(Key, ConnectionState)>,
-    /// Other resources that name one of its backends: addresses cannot keep them apart.
+    /// Other resources with one of the same backends.
     pub shares_backends_with: Vec<Key>,
 }
 
@@ -150,9 +151,9 @@ pub struct VnetView {
     pub key: Key,
     /// As configured.
     pub vnet: Vnet,
-    /// Device of its attachment on this host; `None`: not attached here.
+    /// The device of its attachment on this host. `None`: it is not attached here.
     pub device: Option<String>,
-    /// Namespace of that device; `None`: the daemon's.
+    /// The namespace of that device. `None`: the daemon's.
     pub netns: Option<String>,
     /// Its peerings.
     pub peerings: Vec<(Key, PeeringState)>,
@@ -160,16 +161,16 @@ pub struct VnetView {
     pub endpoints: Vec<Key>,
 }
 
-/// Whether a peering counts.
+/// The state of a peering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum PeeringState {
     /// Only this side lists it: passes nothing.
     Initiated,
     /// Both sides list it.
     Connected,
-    /// The other side was deleted: passes nothing until both sides make it anew.
+    /// The other side was deleted: nothing passes until both sides create it again.
     Disconnected,
-    /// The reader may not see the other side, or there is none.
+    /// The reader may not see the other side, or it does not exist.
     Unknown,
 }
 
@@ -186,12 +187,12 @@ impl View {
         }
     }
 
-    /// In force though the daemon's file no longer names them.
+    /// Objects in force that the daemon's file no longer names.
     pub fn kept_unnamed(&self) -> Vec<String> {
         self.kept_items().map(ToString::to_string).collect()
     }
 
-    /// [`View::kept_unnamed`], as what they are.
+    /// [`View::kept_unnamed`], as items.
     pub fn kept_items(&self) -> impl Iterator<Item = &Item> {
         let file = self.state.files.get(&crate::model::state::DAEMON.to_owned());
         file.into_iter().flat_map(|file| &file.left)
@@ -202,12 +203,12 @@ impl View {
         self.index.bound_to(resource)
     }
 
-    /// When the next approval ends by itself.
+    /// When the next approval expires.
     pub fn next_end(&self) -> Option<Timestamp> {
         self.index.next_end()
     }
 
-    /// Endpoints called `name` without regard to case, of any group.
+    /// Endpoints named `name` in any group; case does not matter.
     pub fn endpoints_named(&self, name: &str) -> impl Iterator<Item = &Key> {
         self.index.named(name)
     }
@@ -220,14 +221,14 @@ impl View {
     /// The endpoint that `reference` names.
     ///
     /// # Errors
-    /// `NotFound`: no endpoint, or several, are called so.
+    /// `NotFound`: no endpoint has this name, or several have it.
     pub fn endpoint(&self, reference: &str) -> Result<EndpointView, Error> {
         let key = resolve("endpoint", reference, &self.state.model.endpoints)?;
         self.endpoint_view(key)
             .ok_or_else(|| crate::model::references::unknown("endpoint", reference, std::iter::empty()))
     }
 
-    /// Every connection by name, or those that wait for their owner, the oldest first.
+    /// Every connection by name, or only the pending ones, oldest first.
     pub fn connections(&self, pending_only: bool) -> Vec<ConnectionView> {
         let view = |key| self.endpoint_view(key).map(connection_view);
         if pending_only {
@@ -239,7 +240,7 @@ impl View {
     /// The connection of the endpoint that `endpoint` names.
     ///
     /// # Errors
-    /// `NotFound`: no endpoint, or several, are called so, or it is bound to another resource than `resource`.
+    /// `NotFound`: no endpoint has this name, or several have it, or it is bound to another resource.
     pub fn connection(&self, endpoint: &str, resource: Option<&str>) -> Result<ConnectionView, Error> {
         let view = self.endpoint(endpoint)?;
         let bound = (&view.key, &view.endpoint.resource);
@@ -256,7 +257,7 @@ impl View {
     /// The link resource that `reference` names.
     ///
     /// # Errors
-    /// `NotFound`: no resource, or several, are called so.
+    /// `NotFound`: no resource has this name, or several have it.
     pub fn resource(&self, reference: &str) -> Result<ResourceView, Error> {
         let key = resolve("resource", reference, &self.state.model.resources)?;
         self.resource_view(key, &Servers::of(&self.state.model))
@@ -271,7 +272,7 @@ impl View {
     /// The VNet that `reference` names.
     ///
     /// # Errors
-    /// `NotFound`: no VNet, or several, are called so.
+    /// `NotFound`: no VNet has this name, or several have it.
     pub fn vnet(&self, reference: &str) -> Result<VnetView, Error> {
         let vnets = &self.state.model.vnets;
         let key = resolve("vnet", reference, vnets)?;
@@ -337,7 +338,7 @@ impl View {
     }
 }
 
-/// Resources by VNet and address of their backends.
+/// Resources by the VNet and address of their backends.
 struct Servers<'a>(HashMap<(Option<&'a Key>, IpAddr), BTreeSet<&'a Key>>);
 
 impl<'a> Servers<'a> {
@@ -351,7 +352,7 @@ impl<'a> Servers<'a> {
         Self(servers)
     }
 
-    /// Resources other than `key` that name one of its backends.
+    /// Other resources with one of the backends of `key`.
     fn shared_by(&self, key: &Key, resource: &LinkResource) -> Vec<Key> {
         let places = backend_addresses(resource).map(|address| (resource.vnet.as_ref(), address));
         let users: BTreeSet<&Key> = places.filter_map(|place| self.0.get(&place)).flatten().copied().collect();
@@ -390,15 +391,15 @@ fn connection_view(view: EndpointView) -> ConnectionView {
 /// One server of one target.
 #[derive(Clone, Debug)]
 pub struct ServerView {
-    /// Which one.
+    /// The server.
     pub server: Server,
-    /// Whether it is checked.
+    /// Whether it has a health check.
     pub checked: bool,
-    /// Whether its checks succeed; one that is not checked is taken to be well.
+    /// Whether its checks succeed. Without a check it counts as healthy.
     pub well: bool,
-    /// What sessions it may have.
+    /// Which sessions it may have.
     pub state: BackendState,
-    /// Exposed ports at which it takes none, because a check of those fails.
+    /// Exposed ports that get no sessions, because their check fails.
     pub silent: Vec<(Protocol, u16, u16)>,
 }
 
@@ -440,7 +441,7 @@ pub(super) fn at(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Who decided, in the words of a message: `rejected by root at 2026-01-01T00:00:00Z`.
+/// A decision as text, such as `rejected by root at 2026-01-01T00:00:00Z`.
 pub(super) fn decision_of(connection: &Connection) -> String {
     let state = connection.state.to_string().to_lowercase();
     match connection.decided_by {
@@ -456,10 +457,10 @@ pub(super) fn decision_of(connection: &Connection) -> String {
     }
 }
 
-/// Callers whose view is kept, of one moment.
+/// The most callers whose view is cached.
 const KEPT: usize = 16;
 
-/// What callers saw of one view: a caller that asks again and again has it filtered once.
+/// A cache of callers' views, so that repeated requests filter a view only once.
 #[derive(Debug, Default)]
 pub(super) struct ViewCache(Mutex<Vec<(Subject, View)>>);
 

@@ -1,4 +1,4 @@
-//! Health checks' way into the networks of the servers.
+//! Connects health checks to servers in their networks.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ impl Probe for NetnsConnector {
         let door = self.0.get(&vnet.to_string()).cloned().ok_or_else(|| format!("VNet {vnet} has no attachment here"));
         Box::pin(async move {
             let door = door?;
-            // A socket belongs to the namespace it was made in; what follows needs no thread there.
+            // A socket belongs to the namespace in which it was made. Its use needs no thread there.
             let open = move || door.run(|| Ok(if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?));
             let made = tokio::task::spawn_blocking(open).await.map_err(|error| error.to_string())?;
             let socket = made.map_err(|error| format!("{error:#}"))?;

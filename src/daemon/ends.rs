@@ -1,17 +1,17 @@
-//! Approvals that were given for a time are ended by the wall clock, also where that is set anew.
+//! Ends approvals when they expire by the wall clock, also if that clock is changed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::ControlPlane;
 
-/// The clock is looked at so often while any approval is to end: nobody says when it is set.
+/// How often the clock is checked while any approval can expire: there is no notification when it is set.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long after a failure it is tried again.
+/// The time between attempts after a failure.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Ends every approval when its time is over.
+/// Ends every approval when it expires.
 pub(super) async fn follow(control: Arc<ControlPlane>) {
     let mut epochs = control.epochs();
     loop {

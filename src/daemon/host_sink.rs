@@ -1,4 +1,4 @@
-//! This host as the control plane sees it.
+//! Gives the control plane access to this host.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use anyhow::Context as _;
 
 use super::on_request::Hook;
 
-/// The host while the daemon runs, and the program that is told of requests.
+/// The host, and the program that is told about new requests.
 pub(super) struct HostSink {
     pub(super) host: Mutex<Option<Host>>,
     /// The namespace of each VNet's attachment.
@@ -23,7 +23,7 @@ pub(super) struct HostSink {
 }
 
 impl HostSink {
-    /// Puts lost routes back.
+    /// Restores lost routes.
     pub(super) fn mend(&self) {
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         match host.as_ref().map(Host::mend) {

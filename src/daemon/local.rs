@@ -1,4 +1,4 @@
-//! What is done for the command line where no daemon runs: the plan of a start, clean-up, restore.
+//! Commands that need no running daemon: the plan of a start, clean-up, restore.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::store::StoreError;
 use crate::store::sqlite::{self, look};
 use crate::types::{Applied, ObjectChange, Plan, PlannedStep, Restored, Undone};
 
-/// What a start would do, whether or not a daemon runs: nothing is made, held or written.
+/// What a start would do. Creates, locks and writes nothing, so a daemon may run.
 ///
 /// # Errors
 /// The file, the state or this host does not permit a start.
@@ -43,7 +43,7 @@ pub fn plan(options: &RunOptions) -> Result<Plan, cli::Error> {
     })
 }
 
-/// Where journal and locks lie: beside the control socket.
+/// The directory of journal and locks: that of the control socket.
 pub(super) fn run_directory(host: &HostConfig) -> &Path {
     host.socket.parent().unwrap_or(Path::new("/run/privlink"))
 }
@@ -51,16 +51,16 @@ pub(super) fn run_directory(host: &HostConfig) -> &Path {
 /// Removes what a dead daemon left on this host.
 ///
 /// # Errors
-/// What it left cannot be read, or a daemon lives.
+/// Its journal cannot be read, or a daemon is running.
 pub fn clean(run_directory: &Path) -> anyhow::Result<Cleaned> {
     let host::Report { lines: removed, failed } = host::clean(run_directory).map_err(|error| failure(&error))?;
     Ok(Cleaned { removed, failed })
 }
 
-/// Replaces a state by a backup, once `agree` agrees to what that undoes and keeps.
+/// Replaces the state by a backup, after `agree` has accepted the list of undone and kept decisions.
 ///
 /// # Errors
-/// The backup cannot be read or does not fit, a daemon lives, or `agree` refused. The state is as it was.
+/// The backup cannot be read or does not fit, a daemon is running, or `agree` refused. The state is unchanged.
 pub fn restore(
     options: &RestoreOptions,
     agree: &mut dyn FnMut(&Restored) -> Result<(), cli::Error>,
@@ -112,7 +112,7 @@ pub fn restore(
     Ok(restored)
 }
 
-/// What a backup replaces.
+/// The state that a backup replaces.
 fn replaced(held: &mut sqlite::Restoration) -> Now {
     let load = |found| -> std::io::Result<Now> {
         let store = Durable::new(Arc::new(found));
@@ -126,7 +126,7 @@ fn replaced(held: &mut sqlite::Restoration) -> Now {
     }
 }
 
-/// What is replaced, for the audit log.
+/// A description of the replaced state, for the audit log.
 fn described(replaced: &sqlite::Replaced) -> String {
     let sqlite::Replaced { sha256, audit } = replaced;
     match (sha256.as_str(), audit) {
@@ -144,7 +144,7 @@ fn refused(refusal: &model::Error) -> cli::Error {
     cli::Error::new(exit, message.to_string()).with_remedy(refusal.remedy.to_string())
 }
 
-/// How the process ends on `error`: with a code of its own where somebody else has what it needs.
+/// The exit for `error`. It has a code of its own if another process has what this one needs.
 pub(super) fn failure(error: &anyhow::Error) -> cli::Error {
     let held = matches!(error.downcast_ref(), Some(StoreError::Held(_)));
     let listened = matches!(error.downcast_ref(), Some(ListenError::Running(_) | ListenError::AddressInUse(_)));

@@ -1,4 +1,4 @@
-//! Where the daemon's log goes: a queue in front of standard error, for events, for panics, and for what is said last.
+//! The daemon's log: a queue in front of standard error, for events, panics and the final error.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _};
@@ -11,10 +11,10 @@ use crate::observe::log_writer::{LogCounts, LogQueue};
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// How long the end of the daemon waits for a reader of its log.
+/// How long the daemon waits at its end until its log is read.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-/// The process has one log; a second start in one process keeps it.
+/// A process has one log. A second start in the same process uses it too.
 static LOG: OnceLock<LogQueue> = OnceLock::new();
 
 /// Sends events and panics into the queue from now on.
@@ -24,35 +24,35 @@ pub(super) fn start() -> anyhow::Result<()> {
     }
     let log = LogQueue::to_stderr().context("the log cannot be started")?;
     let filter = tracing_subscriber::EnvFilter::try_from_env("PRIVLINK_LOG").unwrap_or_else(|_| {
-        // Newer kernels send longer netlink structures than the library knows; it warns of each. What malformed names
-        // there are is counted.
+        // Newer kernels send longer netlink structures than the library knows, and it warns about each. Malformed DNS
+        // names are counted instead of logged.
         "info,netlink_packet_route=error,hickory_proto=error".into()
     });
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(log.clone())
-        // It would report them to standard error itself, and panic where that fails.
+        // Its own reporting writes to standard error, and panics if that fails.
         .log_internal_errors(false)
         .with_ansi(shows_colours(io::stderr().is_terminal()))
         .with_target(false);
     if subscriber.try_init().is_ok() && LOG.set(log.clone()).is_ok() {
-        // The default hook writes to standard error itself, and waits for its reader.
+        // The default hook writes to standard error directly, and blocks until it is read.
         std::panic::set_hook(Box::new(move |panic| log.put(panic_text(panic).as_bytes())));
     }
     Ok(())
 }
 
-/// What the log could not keep.
+/// The number of lost log lines.
 pub(super) fn counts() -> Arc<LogCounts> {
     LOG.get().map(|log| Arc::clone(log.counts())).unwrap_or_default()
 }
 
-/// Waits for the log's last lines, within a limit; whether they are written.
+/// Waits for the log's last lines, up to a limit. Returns whether they are written.
 pub(super) fn flush() -> bool {
     LOG.get().is_none_or(|log| log.flush(FLUSH_LIMIT))
 }
 
-/// The failure that the daemon ends with, without its text where nobody takes it: the process must end.
+/// The final error of the daemon, without its text if nobody reads it: the process must end.
 pub(super) fn last_word(mut failure: Error) -> Error {
     if !(flush() && stderr_takes_more()) {
         failure.message.clear();

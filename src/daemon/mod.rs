@@ -1,7 +1,7 @@
-//! The daemon, put together: configuration → control plane → host → workers → API, and the way down.
+//! Starts the daemon: configuration → control plane → host → workers → API. Stops it in the reverse order.
 //!
-//! The order is what makes it fail closed: routes that refuse stand before any device does, devices
-//! before any worker, workers before the first snapshot, and only then the socket that says "ready".
+//! The order makes it fail closed: unreachable routes before any device, devices before any worker, workers before the
+//! first snapshot, and only then the control socket.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -37,41 +37,41 @@ use tokio::sync::watch;
 /// The workers' threads.
 mod worker_pool;
 
-/// Where no daemon runs.
+/// Commands that need no running daemon.
 mod local;
 
-/// Where the log goes.
+/// The log.
 mod logging;
 
-/// A program that is told of new requests.
+/// Runs a program for each new request.
 mod on_request;
 
 /// A panic for a test.
 #[cfg(debug_assertions)]
 mod planted;
 
-/// What links and routes carry.
+/// Path MTUs.
 mod paths;
 
 /// Health checks.
 mod checks;
 
-/// Names.
+/// The DNS resolvers.
 mod resolvers;
 
-/// This host as the control plane sees it.
+/// The control plane's access to this host.
 mod host_sink;
 
-/// Namespaces that are deleted or made anew.
+/// Watches for deleted or replaced namespaces.
 mod namespaces;
 
-/// Approvals that end by themselves.
+/// Ends approvals when they expire.
 mod ends;
 
-/// The file, read anew.
+/// Reloads the file.
 mod reload;
 
-/// What runs beside the API.
+/// Background tasks.
 mod tasks;
 
 use crate::observe::hooks::HookCounts;
@@ -84,10 +84,10 @@ use paths::Paths;
 use reload::{reload_of, surprises};
 use worker_pool::{WorkerPool, now};
 
-/// Runs the daemon until SIGTERM or SIGINT, or until something it cannot go on without is lost.
+/// Runs the daemon until SIGTERM or SIGINT, or until it loses something that it needs.
 ///
 /// # Errors
-/// It cannot start, or lost what it cannot go on without.
+/// It cannot start, or it lost something that it needs.
 pub fn run(options: &RunOptions) -> Result<(), cli::Error> {
     let loaded = config::load(&options.config).map_err(|report| cli::Error::bad_config(&report))?;
     logging::start().map_err(|error| failure(&error))?;
@@ -146,7 +146,7 @@ fn prepare(
     })
 }
 
-/// Where no namespace stands between a VNet and the daemon, the VNet may carry what the daemon's file says of it.
+/// A VNet in the daemon's own namespace uses the attachment settings of the daemon's file.
 fn allow_by_default(host: &mut HostConfig, file: &Model) -> anyhow::Result<()> {
     let own = Namespace::open(None)?;
     let is_own = |name: Option<&str>| Namespace::open(name).is_ok_and(|other| other.id() == own.id());
@@ -154,8 +154,8 @@ fn allow_by_default(host: &mut HostConfig, file: &Model) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens the durable state and reads it. What cannot be trusted ends the start: an empty state would let
-/// the file decide anew what was decided live (law 7).
+/// Opens and reads the stored state. A state that cannot be trusted ends the start: with an empty one, the file would
+/// override live decisions (law 7).
 fn open_state(directory: &Path) -> anyhow::Result<Arc<SqliteStore>> {
     let (store, opened) = SqliteStore::open(directory)?;
     match &opened {
@@ -172,7 +172,7 @@ fn daemon_caller() -> Caller {
     Caller::user(rustix::process::getuid().as_raw(), "privlink")
 }
 
-/// The rules of a model; with a key, those of that one endpoint, whose quotas the writer counts.
+/// Checks the rules of a model. With a key, only those of that endpoint; the writer checks its quotas.
 fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Vec<Violation> {
     match endpoint {
         Some(key) => rules::endpoint(model, Some(host), key),
@@ -180,7 +180,7 @@ fn check(model: &Model, host: &HostConfig, endpoint: Option<&Key>) -> Vec<Violat
     }
 }
 
-/// Builds everything, serves until told to stop, and takes it down again.
+/// Starts everything, serves until it is told to stop, and stops everything.
 fn assemble(
     options: &RunOptions,
     config: &HostConfig,
@@ -224,7 +224,7 @@ fn assemble(
     let lost = stop.clone();
     let fatal = Box::new(move |reason: &str| {
         tracing::error!("{reason}");
-        // Nobody listens only when the daemon is ending already.
+        // This fails only if the daemon is stopping already.
         let _ = lost.send(true);
     });
     let started = prepared.start(Arc::clone(&worker_pool.port) as _, Arc::clone(&host) as _, fatal);
@@ -250,17 +250,17 @@ fn assemble(
         serve(service, &Arc::new(control), &stop, stopped)
     });
     let failed = worker_pool.stop(served.is_ok());
-    // The workers' last notes are in their rings now.
+    // The workers have written their last flow records.
     drop(writing);
     host.on_request.iter().for_each(Hook::end);
     if let Some(host) = host.host.lock().unwrap_or_else(PoisonError::into_inner).take() {
         host.tear_down()?;
     }
-    // A worker that ended tells why the daemon does.
+    // If a worker ended, its reason is the daemon's.
     failed.and(served)
 }
 
-/// The API's listener on the network, and who vouches for it.
+/// The API's network listener, and its certificate authority.
 fn network(api: &ApiListener, state: &Path) -> anyhow::Result<(listen::NetworkListener, Option<api::tls::Authority>)> {
     if api.plain {
         return Ok((listen::NetworkListener::bind(api.address, None)?, None));
@@ -298,7 +298,7 @@ fn flow_log(config: &HostConfig, workers: u16, began: Instant) -> Arc<FlowLog> {
     Arc::new(FlowLog::new(&config.state, limits, rings, clock))
 }
 
-/// A document of any author, by the rules of the configuration file.
+/// Parses a document of any author by the rules of the configuration file.
 fn parse_document(name: &str, body: &crate::types::Body, live: &Model) -> Result<(Model, Vec<String>), model::Error> {
     use crate::types::Body;
     let document = match body {
@@ -313,7 +313,7 @@ fn backup_of(store: Arc<SqliteStore>) -> api::Backup {
     Arc::new(move || store.copy().map_err(|error| error.to_string()))
 }
 
-/// What is served once everything stands.
+/// The services that start when everything else is ready.
 struct Service<'a> {
     options: &'a RunOptions,
     facts: HostFacts,
@@ -367,10 +367,10 @@ fn serve(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let served = runtime.block_on(async {
         let ending = |mut stopped: watch::Receiver<bool>| async move {
-            // An error means that the sender is gone, which is an end too.
+            // An error means that the sender is gone, which also means the end.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        // Before anybody can know that the daemon is there: a signal that nobody takes would end it at once.
+        // Install the handlers before anybody can know the daemon: an unhandled signal would kill it.
         let signals = Signals::new()?;
         let socket = tokio::spawn(service.socket.serve(api::router(state.clone()), ending(stopped.clone())));
         let metrics = service.metrics.map(|listener| {
@@ -404,7 +404,7 @@ fn serve(
     served
 }
 
-/// SIGHUP reads the file anew; SIGTERM and SIGINT end the daemon.
+/// SIGHUP reloads the file. SIGTERM and SIGINT stop the daemon.
 struct Signals {
     hangup: Signal,
     terminate: Signal,
@@ -430,7 +430,7 @@ impl Signals {
             tokio::select! {
                 _ = self.hangup.recv() => {
                     let reload = Arc::clone(reload);
-                    // What became of it is logged there.
+                    // The result is logged there.
                     let _ = tokio::task::spawn_blocking(move || reload(&daemon_caller())).await?;
                 }
                 _ = self.terminate.recv() => break,

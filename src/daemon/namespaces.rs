@@ -1,5 +1,5 @@
-//! Namespaces that are deleted, or deleted and made anew under the same name, while VNets are attached to them. The
-//! attachment goes on in the old one; this only says so.
+//! Watches for namespaces that are deleted, or replaced under the same name, while VNets are attached to them. The
+//! attachment stays in the old namespace; this only reports it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::api::{Detached, Detachments};
 use crate::host::netns::{Namespace, Standing};
 
-/// Between two looks at the names, for the log; whoever asks for the status has them looked at.
+/// The time between two checks for the log. A request for the status checks at once.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Compares the namespace of each VNet with what its name stands for now.
+/// Compares the namespace of each VNet with the one that has its name now.
 pub(super) fn detachments(attached: BTreeMap<String, Namespace>) -> Detachments {
     Arc::new(move || {
         let detached = attached.iter().filter_map(|(vnet, namespace)| {

@@ -1,5 +1,4 @@
-//! `on_request`: a program that is told of each new request. It runs beside the daemon, which waits for it no longer
-//! than a limit, and for none of it while a command is carried out.
+//! `on_request`: runs a program for each new request. A run has a time limit, and no command ever waits for it.
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -15,16 +14,16 @@ use crate::observe::hooks::HookCounts;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-/// How long one run may take; then it is killed, with whatever it has started.
+/// How long one run may take. Then it is killed with all its children.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs at once: one that hangs holds up none of the others.
+/// The most runs at once, so that one that hangs does not block others.
 const RUNNERS: usize = 4;
 
-/// Requests that wait for their run; of more, the program is not told.
+/// The most requests that wait for a run. Further ones are dropped.
 const QUEUE: usize = 1_000;
 
-/// Tells a program of requests.
+/// Runs a program for requests.
 #[derive(Debug)]
 pub(super) struct Hook {
     queue: SyncSender<Record>,
@@ -32,7 +31,7 @@ pub(super) struct Hook {
     running: Arc<Running>,
 }
 
-/// The programs that run now; `None`: the daemon ends, and starts no more.
+/// The running programs. `None`: the daemon is stopping, and starts no more.
 #[derive(Debug)]
 struct Running(Mutex<Option<Vec<Pid>>>);
 
@@ -51,7 +50,7 @@ impl Running {
         Ok(child)
     }
 
-    /// To be called before `pid` is waited for: until then its number is nobody else's.
+    /// Must be called before waiting for `pid`: until then its number cannot be reused.
     fn forget(&self, pid: Pid) {
         let mut pids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pids.iter_mut().for_each(|pids| pids.retain(|one| *one != pid));
@@ -60,7 +59,7 @@ impl Running {
     fn end(&self) {
         let pids = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         for pid in pids.into_iter().flatten() {
-            // One that is over by now needs nothing.
+            // A process that has ended already needs nothing.
             let _ = kill_process_group(pid, Signal::KILL);
         }
     }
@@ -76,7 +75,7 @@ enum HookResult {
 }
 
 impl Hook {
-    /// Ready to run `words`, a program and its arguments; `None`: there is none to run.
+    /// Prepares to run `words`, a program and its arguments. `None`: no program is configured.
     pub(super) fn start(words: &[String], counts: &Arc<HookCounts>) -> io::Result<Option<Self>> {
         if words.is_empty() {
             return Ok(None);
@@ -93,12 +92,12 @@ impl Hook {
         Ok(Some(Self { queue, counts: Arc::clone(counts), running }))
     }
 
-    /// Ends what still runs: nobody would count how it ended, nor kill it when it hangs.
+    /// Kills running programs: after the daemon's end nobody would watch them.
     pub(super) fn end(&self) {
         self.running.end();
     }
 
-    /// Has the program told of `request`; never waits.
+    /// Queues a run for `request`. Never blocks.
     pub(super) fn tell(&self, request: &Record) {
         if self.queue.try_send(request.clone()).is_err() {
             self.counts.skipped.fetch_add(1, Ordering::Relaxed);
@@ -109,7 +108,7 @@ impl Hook {
 
 fn serve(words: &[String], requests: &Mutex<Receiver<Record>>, counts: &HookCounts, running: &Running) {
     loop {
-        // Nobody else may take a request meanwhile, but runs go on at once.
+        // The lock is held while waiting for a request, but not during a run.
         let next = requests.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(request) = next else { return };
         let object = &request.object;
@@ -138,7 +137,7 @@ fn run(words: &[String], request: &Record, limit: Duration, running: &Running) -
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     let name = request.object.rsplit_once(' ').map_or(request.object.as_str(), |(_, name)| name);
-    // A NUL in a value would keep the program from being started, and a state of an older release may hold one.
+    // A NUL in a value would prevent the start of the program. A state of an older release may contain one.
     command.env("PRIVLINK_CONNECTION", &*visible(name));
     command.env("PRIVLINK_REQUESTER", &*visible(&request.by.principal.to_string()));
     command.env("PRIVLINK_MESSAGE", &*visible(&request.detail));
@@ -211,7 +210,7 @@ mod tests {
         assert_eq!(shell("exit 3", LIMIT), HookResult::Badly("exit status: 3".to_owned()));
         let missing = run(&["/nonexistent/program".to_owned()], &request(), LIMIT, &Running::default());
         assert!(matches!(missing, HookResult::NotStarted(_)), "{missing:?}");
-        // What it has started goes with it: the pipe that all of them hold is closed.
+        // Its children die too, so the pipe that they share is closed.
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 1000 & sleep 1000"]).stdout(writer).process_group(0);

@@ -1,5 +1,5 @@
-//! A panic inside a command, for the test that a daemon survives none: `PRIVLINK_TEST_PANIC=reject` panics in the
-//! commit of a `reject`. No release build holds it.
+//! A panic inside a command, for the test that it stops the daemon: `PRIVLINK_TEST_PANIC=reject` panics in the commit
+//! of a `reject`. Release builds do not contain it.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::control::codec::{Change, StateStore};
 use crate::model::state::ControlState;
 use crate::store::Store;
 
-/// `store`, with the panic where one is asked for.
+/// `store`, with the panic if it is requested.
 pub(super) fn with_panic(store: Box<dyn StateStore>) -> Box<dyn StateStore> {
     match std::env::var("PRIVLINK_TEST_PANIC") {
         Ok(action) => Box::new(Panicking { store, action }),

@@ -1,4 +1,4 @@
-//! The daemon's own file, read anew: by SIGHUP, and by `privlink reload`, which waits for the verdict.
+//! Reloads the daemon's own file: on SIGHUP, and for `privlink reload`, which waits for the result.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::model::state::DAEMON;
 use crate::observe::Observer;
 use crate::observe::reloads::LastReload;
 
-/// Applies the file at `path`, logs what became of it, and keeps that for `status` and metrics.
+/// Applies the file at `path`, logs the result, and keeps it for `status` and metrics.
 pub(super) fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>) -> api::Reload {
     Arc::new(move |caller| {
         observer.refresh();
@@ -65,7 +65,7 @@ fn text_of(failure: &ReloadFailure) -> String {
     }
 }
 
-/// What there is to say about the names of what a file has changed.
+/// DNS warnings about objects that a file has changed.
 pub(super) fn surprises(control: &ControlPlane, report: &Report) -> Vec<String> {
     let changed: BTreeSet<&str> = report.created.iter().chain(&report.updated).map(String::as_str).collect();
     if changed.is_empty() {

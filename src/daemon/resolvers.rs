@@ -1,4 +1,4 @@
-//! The resolvers of this host's VNets: started, changed and ended as the configuration says.
+//! Starts, updates and stops the resolvers of this host's VNets.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,10 +18,10 @@ use crate::snapshot::dns::{DnsPlan, ResolverPlan};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
-/// Before a resolver that ended by itself is started again.
+/// The delay before a failed resolver is started again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// One resolver, and what it was started with: a change of these starts it anew.
+/// A running resolver, with the settings whose change needs a restart.
 struct Running {
     listen: Vec<IpAddr>,
     upstream: Vec<IpAddr>,
@@ -36,26 +36,26 @@ impl Running {
 
     async fn end(self) {
         drop(self.stop);
-        // One that panicked has ended all the same.
+        // A panicked one has ended too.
         let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
     }
 }
 
-/// Follows the configuration until it is dropped. `doors` are the namespaces of the VNets.
+/// Follows the configuration until it is dropped. `doors` are the VNets' namespaces.
 pub(super) async fn follow(
     control: Arc<ControlPlane>,
     doors: BTreeMap<String, Namespace>,
     (silent, registry): (Silent, Arc<ResolverRegistry>),
 ) {
     let plan: Arc<ArcSwap<DnsPlan>> = Arc::default();
-    // A new name does not wait for a resolver that ends or begins.
+    // Publish new names first, so that they do not wait for a resolver that starts or stops.
     tokio::select! {
         () = publish(&control, &plan) => {}
         () = run(&control, &plan, &doors, (&silent, &registry)) => {}
     }
 }
 
-/// Hands every new plan to the resolvers.
+/// Gives every new plan to the resolvers.
 async fn publish(control: &ControlPlane, plan: &ArcSwap<DnsPlan>) {
     let mut epochs = control.epochs();
     loop {
@@ -66,7 +66,7 @@ async fn publish(control: &ControlPlane, plan: &ArcSwap<DnsPlan>) {
     }
 }
 
-/// The plan without the addresses that the daemon's file keeps from this host.
+/// The plan without addresses that the daemon's file excludes on this host.
 fn carried(view: &View) -> Arc<DnsPlan> {
     let mut plan = Arc::clone(&view.dns);
     for attachment in &view.host.attachments {
@@ -92,7 +92,7 @@ async fn run(
     loop {
         let view = control.view();
         let next = carried(&view);
-        // Whoever starts below finds itself in it.
+        // Resolvers that start below find themselves in this plan.
         plan.store(Arc::clone(&next));
         let over: Vec<String> = running
             .iter()

@@ -1,4 +1,4 @@
-//! Tasks beside the API that the daemon cannot go on without.
+//! Background tasks that the daemon needs.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,13 +12,13 @@ pub(super) fn spawn(name: &'static str, stop: &watch::Sender<bool>, task: impl F
     tokio::spawn(async move {
         if tokio::spawn(task).await.is_err_and(|error| error.is_panic()) {
             tracing::error!("the task that follows {name} panicked: the daemon stops, closed");
-            // Nobody listens only when the daemon is ending already.
+            // This fails only if the daemon is stopping already.
             let _ = stop.send(true);
         }
     });
 }
 
-/// Writes to the audit log what was refused since the last interval.
+/// Writes refused requests of the last interval to the audit log.
 pub(super) fn note_last_refusals(control: &ControlPlane) {
     if let Err(refusal) = control.audit_refusals() {
         tracing::warn!("{refusal}");

@@ -1,4 +1,4 @@
-//! The workers' threads: how they are started, reached and ended.
+//! Starts, reaches and stops the workers' threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -21,14 +21,14 @@ use crate::snapshot::steering::Secret;
 use crate::snapshot::{PathMtus, Publisher, Snapshot};
 use tokio::sync::watch;
 
-/// How long workers may take to end in an orderly stop: on a busy machine they wait for a processor, and for the kernel
-/// to take their devices away.
+/// How long workers may take in an orderly stop: on a busy machine they wait for a processor, and for the kernel to
+/// remove their devices.
 const ORDERLY: Duration = Duration::from_mins(1);
 
-/// How long when the daemon ends because something is broken, perhaps a worker.
+/// How long they may take if the daemon stops because of an error, perhaps of a worker.
 const BROKEN: Duration = Duration::from_secs(2);
 
-/// The workers' threads and everyone's ways to reach them.
+/// The workers' threads, and the channels to them.
 pub(super) struct WorkerPool {
     pub(super) port: Arc<WorkersSink>,
     pub(super) counters: Vec<Arc<WorkerCounters>>,
@@ -82,9 +82,9 @@ impl WorkerPool {
             let worker = Worker::new(forwarder, sources, sinks, reader, questions);
             let (end, stop, place) = (Arc::clone(&worker_pool.end), stop.clone(), Arc::clone(place));
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                // A worker that panics or loses a device takes the daemon down with it, closed.
+                // A worker that panics or loses a device stops the daemon, closed.
                 let _last_words = ExitGuard(stop);
-                // Without `/proc` whatever holds it up is its own doing.
+                // Without `/proc`, every delay counts as the worker's own.
                 let _ = Thread::current().map(|thread| place.set(thread));
                 worker.run(&waker, &end, || Moment::after(now() - began))
             })?;
@@ -94,7 +94,7 @@ impl WorkerPool {
         Ok(worker_pool)
     }
 
-    /// Ends every worker; their devices close with the last of them. `orderly`: nothing is known to be broken.
+    /// Stops every worker. Their devices close with the last of them. `orderly`: there was no error.
     pub(super) fn stop(self, orderly: bool) -> anyhow::Result<()> {
         let limit = if orderly { ORDERLY } else { BROKEN };
         self.end.store(true, Ordering::Relaxed);
@@ -102,8 +102,8 @@ impl WorkerPool {
         let asked = now();
         while self.threads.iter().any(|thread| !thread.is_finished()) {
             if now() - asked > limit {
-                // A worker that hangs cannot be joined. The devices close with the process; what keeps
-                // addresses unreachable stays, and the next start or `privlink clean` finds it in the journal.
+                // A worker that hangs cannot be joined. The devices close with the process. Unreachable routes stay;
+                // the next start or `privlink clean` finds them in the journal.
                 tracing::error!("a worker does not end; the daemon ends without it, closed");
                 super::logging::flush();
                 std::process::exit(Exit::Failed as i32);
@@ -122,7 +122,7 @@ impl WorkerPool {
     }
 }
 
-/// Tells the daemon to stop when its worker ends, however it ends.
+/// Stops the daemon when its worker ends, for any reason.
 struct ExitGuard(watch::Sender<bool>);
 
 impl Drop for ExitGuard {
@@ -131,7 +131,7 @@ impl Drop for ExitGuard {
     }
 }
 
-/// The packet path as the control plane sees it.
+/// Gives the control plane access to the packet path.
 pub(super) struct WorkersSink {
     pub(super) publisher: Publisher,
     /// The workers' threads, once they run.
@@ -147,18 +147,18 @@ impl sinks::Workers for WorkersSink {
     }
 }
 
-/// By what packets are steered to workers from this start to the next.
+/// The random secret for steering packets to workers, new at every start.
 pub(super) fn steering_secret() -> anyhow::Result<Secret> {
     let [one, other, _] = seeds()?;
     Ok(Secret::new([one, other]))
 }
 
-/// What a new state makes its link identifiers with.
+/// The key for link identifiers of a new state.
 pub(super) fn link_key() -> anyhow::Result<LinkKey> {
     Ok(LinkKey::new(random()?))
 }
 
-/// Bytes of the system's generator.
+/// Random bytes from the system.
 fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;

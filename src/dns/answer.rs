@@ -1,4 +1,4 @@
-//! A question put to the plan: no socket, no clock.
+//! Answers a question from the plan, without socket and clock.
 
 use std::net::IpAddr;
 
@@ -8,38 +8,38 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::snapshot::dns::{Node, Owner, RecordData, RecordSet, ResolutionPolicy, ResolverPlan, Soa, enclosing};
 
-/// RFC 8914 §4.16: blocked by whoever runs the resolver.
+/// RFC 8914 §4.16: blocked by the operator of the resolver.
 pub const BLOCKED: u16 = 15;
 
-/// Aliases that are followed; a plan makes one, records of one's own may make more.
+/// The most aliases that are followed. The plan makes one; written records may add more.
 const MOST_ALIASES: usize = 8;
 
-/// What a resolver says of a name.
+/// A resolver's reply for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// How it ends (RFC 6604: of the last name of a chain).
+    /// The response code (RFC 6604: of the last name of a chain).
     pub code: ResponseCode,
     /// Records, aliases first.
     pub answers: Vec<Record>,
-    /// Of the zone, where there is no record (RFC 2308 §2).
+    /// The zone's SOA, if there is no record (RFC 2308 §2).
     pub soa: Option<Record>,
-    /// Why there is none: a code of RFC 8914 and words.
+    /// Why there is no record: a code of RFC 8914 and a text.
     pub why: Option<(u16, String)>,
-    /// Whether the plan itself says so.
+    /// Whether the reply comes from the plan.
     pub own: bool,
-    /// Where the aliases lead that the plan knows no more of: the upstreams go on from there.
+    /// The last alias, if the plan does not know it. The upstreams go on from there.
     pub onward: Option<Name>,
 }
 
 impl Reply {
-    /// Nothing but how it ends.
+    /// A reply with a response code only.
     #[must_use]
     pub fn only(code: ResponseCode) -> Self {
         Self { code, answers: Vec::new(), soa: None, why: None, own: false, onward: None }
     }
 }
 
-/// What the plan says of `name`; `None`: it does not know it.
+/// The plan's reply for `name`. `None`: the plan does not know it.
 #[must_use]
 pub fn look_up(plan: &ResolverPlan, name: &Name, kind: RecordType) -> Option<Reply> {
     let mut owner = name.clone();
@@ -59,7 +59,7 @@ pub fn look_up(plan: &ResolverPlan, name: &Name, kind: RecordType) -> Option<Rep
     Some(Reply { own: true, ..Reply::only(ResponseCode::ServFail) })
 }
 
-/// What became of one name of a chain.
+/// The result for one name of a chain.
 enum Step {
     /// The reply is whole.
     Done,
@@ -85,7 +85,7 @@ fn step(plan: &ResolverPlan, name: &Name, key: &str, kind: RecordType, reply: &m
         }
         return Step::Done;
     }
-    // Part of a longer name. In a zone that came about with an endpoint that says nothing: it has no other names.
+    // Part of a longer name. A zone made for an endpoint has no other names, so it needs no answer.
     if known.own.is_some() && plan.names.get(key).is_some() {
         reply.soa = soa(plan, key);
         return Step::Done;
@@ -103,14 +103,14 @@ fn step(plan: &ResolverPlan, name: &Name, key: &str, kind: RecordType, reply: &m
     }
 }
 
-/// What stands for names that are not there: the wildcard right below the closest name that is (RFC 4592 §3.3.1).
+/// The wildcard for names that do not exist: directly below the closest existing name (RFC 4592 §3.3.1).
 fn wildcard<'a>(plan: &'a ResolverPlan, key: &str, zone: &str) -> Option<&'a Node> {
     let exists = |part: &&str| *part == zone || plan.names.get(part).is_some();
     let closest = enclosing(key).skip(1).find(exists)?;
     plan.names.get(&format!("*.{closest}"))
 }
 
-/// Lockdown: whoever has no Approved endpoint here has no address.
+/// Lockdown: names without an Approved endpoint here have no address.
 fn withheld(plan: &ResolverPlan, guard: &str, reply: &mut Reply) -> Step {
     (reply.code, reply.soa) = (ResponseCode::NXDomain, soa(plan, guard));
     reply.why = Some((BLOCKED, lockdown(guard)));
@@ -123,7 +123,7 @@ fn lockdown(guard: &str) -> String {
 
 fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, node: &Node, reply: &mut Reply) -> Step {
     let guard = plan.guard_of(key);
-    // What somebody wrote may lead anywhere; under lockdown only endpoints have addresses.
+    // A written record may lead anywhere. Under lockdown only endpoints have addresses.
     let leads = |set: &RecordSet| matches!(set.data, RecordData::A(_) | RecordData::Aaaa(_) | RecordData::Cname(_));
     let written: Vec<&RecordSet> = node.written().iter().filter(|set| guard.is_none() || !leads(set)).collect();
     let told: Vec<&Owner> = node.owners.iter().filter(|owner| plan.tells(owner, guard.is_some())).collect();
@@ -132,7 +132,7 @@ fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, no
         reply.answers.extend(values(set, kind).map(|data| Record::from_rdata(name.clone(), set.ttl, data)));
     }
     for data in told.iter().filter_map(|owner| address(owner.address, kind)) {
-        // Endpoints may share an address with what somebody wrote; a set holds each once (RFC 2181 §5).
+        // Endpoints and written records may share an address. A set holds each once (RFC 2181 §5).
         if !reply.answers.iter().skip(before).any(|known| known.data == data) {
             reply.answers.push(record(plan, name.clone(), data));
         }
@@ -144,7 +144,7 @@ fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, no
         let RecordData::Cname(to) = &set.data else { return None };
         Some((to, set.ttl))
     });
-    // Addresses that somebody wrote here stand before what the name of a resource leads to.
+    // Written addresses come before those that a resource's name leads to.
     let named = || node.aliases.first().filter(|_| node.owners.is_empty() && !written.iter().any(|set| leads(set)));
     if let Some((to, ttl)) = alias.or_else(|| named().map(|alias| (&alias.to, seconds(plan))))
         && let Ok(to) = Name::from_ascii(format!("{to}."))
@@ -167,7 +167,7 @@ fn at_node(plan: &ResolverPlan, (name, key): (&Name, &str), kind: RecordType, no
     Step::Done
 }
 
-/// Endpoints of other VNets are not named: who asks here may not see them.
+/// Endpoints of other VNets are not named: the client may not see them.
 fn states(plan: &ResolverPlan, owners: &[Owner]) -> String {
     let one = |owner: &Owner| {
         let endpoint = if owner.vnet == plan.vnet { &*owner.endpoint } else { "an endpoint of another VNet" };
@@ -195,7 +195,7 @@ fn address(address: IpAddr, kind: RecordType) -> Option<RData> {
     }
 }
 
-/// The values of a set, where it is of the type asked for; an alias is told as one.
+/// The values of a set, if it has the requested type. An alias is returned as such.
 fn values(set: &RecordSet, kind: RecordType) -> impl Iterator<Item = RData> {
     let name = |name: &str| Name::from_ascii(format!("{name}.")).ok();
     let values: Vec<Option<RData>> = match &set.data {
@@ -223,8 +223,8 @@ fn seconds(plan: &ResolverPlan) -> u32 {
     u32::try_from(plan.ttl.as_secs()).unwrap_or(u32::MAX)
 }
 
-/// The start of authority for `name`; negative answers are kept as long as others (RFC 2308 §5), or as long as the
-/// zone's owner says.
+/// The SOA for `name`. Negative answers are cached as long as others (RFC 2308 §5), or as long as the zone's owner
+/// says.
 fn soa(plan: &ResolverPlan, name: &str) -> Option<Record> {
     let (zone, own) = match plan.zone_of(name) {
         Some((zone, known)) => (&**zone, known.own.as_deref()),

@@ -1,10 +1,10 @@
-//! A bounded memory in two generations: what is asked for stays, what nobody asks for is forgotten as a whole. By hand:
-//! a list of the least recently used, as libraries keep it, costs a write on every hit.
+//! A bounded cache in two generations: used entries move to the young one; the old one is dropped as a whole. It is
+//! written by hand because an LRU list, as in libraries, costs a write on every hit.
 
 use std::collections::HashMap;
 use std::mem;
 
-/// Values by the bytes of a key. A hit costs one or two look-ups and no bookkeeping.
+/// Values by the bytes of a key. A hit costs one or two lookups and no bookkeeping.
 pub(super) struct Cache<V> {
     young: HashMap<Box<[u8]>, V>,
     old: HashMap<Box<[u8]>, V>,
@@ -17,7 +17,7 @@ impl<V: Clone> Cache<V> {
         Self { young: HashMap::default(), old: HashMap::default(), most }
     }
 
-    /// The value of `key`; one of the old generation becomes young again.
+    /// The value of `key`. An entry of the old generation becomes young again.
     pub(super) fn get(&mut self, key: &[u8]) -> Option<V> {
         if let Some(value) = self.young.get(key) {
             return Some(value.clone());
@@ -27,7 +27,7 @@ impl<V: Clone> Cache<V> {
         Some(value)
     }
 
-    /// Keeps a value; the older generation goes when the younger is full.
+    /// Adds a value. When the young generation is full, the old one is dropped.
     pub(super) fn put(&mut self, key: Box<[u8]>, value: V) {
         if self.young.len() >= self.most {
             self.old = mem::take(&mut self.young);

@@ -1,4 +1,4 @@
-//! What became of queries.
+//! Counts of queries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Source {
     /// The plan alone.
     Private,
-    /// An upstream's answer that was kept.
+    /// A cached answer of an upstream.
     Cached,
     /// An upstream, just now.
     Forwarded,
-    /// Nobody was asked: the query is unfit, or its sender has no right to an answer.
+    /// The query is invalid, or its sender may not ask.
     Refused,
 }
 
@@ -20,7 +20,7 @@ pub enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Unanswered {
-    /// It is no query: too short for one, or an answer.
+    /// It is not a query: it is too short, or it is an answer.
     NoQuery,
     /// Too many others wait for an upstream.
     Busy,
@@ -39,7 +39,7 @@ const SOURCES: [&str; 4] = ["private", "cached", "forwarded", "refused"];
 
 const REASONS: [&str; 3] = ["no_query", "busy", "unsent"];
 
-/// Codes that a resolver answers with (RFC 1035 §4.1.1, RFC 6891 §9), and whatever else an upstream says.
+/// Response codes of a resolver (RFC 1035 §4.1.1, RFC 6891 §9), and all others of upstreams together.
 const CODES: [(u8, &str); 8] = [
     (0, "NOERROR"),
     (1, "FORMERR"),
@@ -61,7 +61,7 @@ impl Counters {
         self.answered[source as usize][place_of(code)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What a code is called.
+    /// The name of a code.
     pub fn code_name(code: u8) -> &'static str {
         CODES[place_of(code)].1
     }
@@ -71,7 +71,7 @@ impl Counters {
         self.dropped[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Answers that there were: source, code, how many.
+    /// Counts of answers: source, code, number.
     pub fn answers(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         SOURCES.iter().zip(&self.answered).flat_map(|(source, counts)| {
             let count =
@@ -80,7 +80,7 @@ impl Counters {
         })
     }
 
-    /// Messages without an answer: why, how many.
+    /// Counts of messages without an answer: reason, number.
     pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
         REASONS.iter().zip(&self.dropped).map(|(why, count)| (*why, count.load(Ordering::Relaxed)))
     }

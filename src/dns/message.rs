@@ -1,5 +1,5 @@
-//! Answers as they leave: encoded once, kept so, and only completed for each client (its letters, its identifier, what is
-//! left of the time that records may be kept).
+//! Encoded answers. An answer is encoded once and cached; for each client only its spelling of the name, its identifier
+//! and the remaining TTLs are filled in.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use super::answer::Reply;
 use super::counters::Source;
 use super::question::{ClientEdns, HEADER, Key, Question, Unfit};
 
-/// Largest answer by UDP that no path breaks (DNS flag day 2020).
+/// The largest UDP answer that is safe from fragmentation (DNS flag day 2020).
 pub(super) const PAYLOAD: u16 = 1_232;
 
-/// What a client without EDNS takes in a datagram (RFC 1035 §2.3.4).
+/// The largest datagram for a client without EDNS (RFC 1035 §2.3.4).
 const PLAIN: u16 = 512;
 
 /// RFC 6891 §9: the version of EDNS is not known here.
@@ -39,29 +39,29 @@ pub enum Transport {
     Stream,
 }
 
-/// What is said to every client that asks the same.
+/// An encoded answer, the same for every client that asks the same question.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// Where it came from.
     pub(super) source: Source,
-    /// The code; above 15 in part in the OPT record.
+    /// The response code. The upper bits of codes above 15 are in the OPT record.
     pub(super) code: u8,
     own: bool,
     /// Records in the answer and the authority section.
     counts: [u16; 2],
     /// Everything after the question.
     records: Box<[u8]>,
-    /// Where in it the times of the records stand, and what they were when `made`.
+    /// Offsets of the TTLs, and their values at `made`.
     times: Box<[(u16, u32)]>,
-    /// The option that says why.
+    /// The extended error option.
     why: Box<[u8]>,
     made: Instant,
-    /// When it may not be given any more; `None`: when the plan changes.
+    /// When it expires. `None`: when the plan changes.
     until: Option<Instant>,
 }
 
 impl Answer {
-    /// A code and, for clients that understand it, why.
+    /// A response code, with the reason for clients that understand it.
     pub(super) fn bare(code: u8, why: Option<(u16, &str)>, now: Instant) -> Self {
         Self {
             source: Source::Refused,
@@ -76,12 +76,12 @@ impl Answer {
         }
     }
 
-    /// `reply` to the question `key`. Records of an upstream lose their time from now on; the plan's stay as they are.
+    /// Encodes `reply` to the question `key`. TTLs of an upstream's records count down from now; the plan's are fixed.
     pub(super) fn new(key: &Key, reply: &Reply, source: Source, now: Instant) -> Option<Self> {
         let mut whole = Vec::with_capacity(256);
         let mut encoder = BinEncoder::new(&mut whole);
         encoder.emit_vec(&[0; HEADER]).ok()?;
-        // As bytes: names in answers are written as they are meant, not in the letters that a client asks with.
+        // Compared as bytes: names in answers keep their own spelling, not the client's.
         encoder.emit_vec(key.name()).ok()?;
         encoder.emit_vec(&[0; 4]).ok()?;
         let (asked, mut times) = (key.to_name(), Vec::new());
@@ -116,13 +116,13 @@ impl Answer {
         })
     }
 
-    /// Whether it may still be given.
+    /// Whether it has not expired.
     pub(super) fn stands(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 
-    /// Writes the message for one client. What does not fit into its datagram is left out, and the header says so: it
-    /// asks again by TCP (RFC 2181 §9).
+    /// Writes the message for one client. If it does not fit into the datagram, it is truncated and TC is set; the
+    /// client asks again by TCP (RFC 2181 §9).
     pub(super) fn write(&self, question: &Question<'_>, by: Transport, now: Instant, out: &mut Vec<u8>) {
         let most = usize::from(match by {
             Transport::Stream => u16::MAX,
@@ -169,7 +169,7 @@ impl Answer {
     }
 }
 
-/// A pointer to the question's name (RFC 1035 §4.1.4): the answer repeats the client's letters.
+/// A pointer to the question's name (RFC 1035 §4.1.4), so that the answer repeats the client's spelling.
 const ASKED: u16 = 0xc00c;
 
 /// Bytes of an OPT record without options.
@@ -187,7 +187,7 @@ fn write_opt(client: ClientEdns, code: u8, option: &[u8], out: &mut Vec<u8>) {
 }
 
 fn extended_error(info: u16, words: &str) -> Box<[u8]> {
-    // Words beyond this help nobody, and are cut where a letter ends.
+    // Longer texts are cut at a character boundary.
     let mut end = words.len().min(300);
     while !words.is_char_boundary(end) {
         end -= 1;
@@ -197,7 +197,7 @@ fn extended_error(info: u16, words: &str) -> Box<[u8]> {
     parts.concat().into()
 }
 
-/// The answer to what is no question: a header.
+/// The answer to an invalid query: only a header.
 pub(super) fn write_unfit(unfit: Unfit, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&unfit.id.to_be_bytes());

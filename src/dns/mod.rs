@@ -1,6 +1,6 @@
-//! One resolver per VNet, in that VNet's network: private names from the plan in force, everything else from the
-//! upstream servers. The name that an application has always asked for leads to
-//! the private address; a change of state never leads anybody to a public one by itself.
+//! One resolver per VNet, in that VNet's network. It answers private names from the plan in force, and forwards all
+//! others to upstream servers. A service keeps its public name, which resolves to the private address here. A change of
+//! a connection's state alone never makes that name resolve to a public address.
 //!
 //! ```text
 //!  datagram ─▶ question ─▶ may it be asked? ─▶ kept answer ─────────────────────▶ message ─▶ datagram
@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-/// What the plan says of a name.
+/// Answers from the plan.
 pub mod answer;
 
 /// Sockets.
@@ -20,28 +20,28 @@ pub mod server;
 /// One VNet's resolver.
 pub mod resolver;
 
-/// Resolvers at work.
+/// The running resolvers.
 pub mod registry;
 
-/// Whether somebody else uses a name.
+/// Whether a name is in public use.
 pub mod public;
 
-/// Queries as they arrive.
+/// Parses queries.
 mod question;
 
-/// Answers as they leave.
+/// Encodes answers.
 pub mod message;
 
-/// What is kept.
+/// The cache.
 mod cache;
 
-/// Asking the upstream servers.
+/// Queries to upstream servers.
 mod upstream;
 
-/// What became of queries.
+/// Counts of queries.
 pub mod counters;
 
-/// Where DNS is asked.
+/// The DNS port.
 const PORT: u16 = 53;
 
 #[allow(clippy::disallowed_methods, reason = "the sockets' side: what is below takes the time as an argument")]

@@ -1,4 +1,4 @@
-//! What the upstream servers say of names, whatever the plan says: whether somebody else uses them.
+//! Asks the upstream servers whether names are in public use, independent of the plan.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use super::resolver::{RecordText, Resolver};
 use super::upstream::Found;
 use crate::snapshot::dns::ResolverPlan;
 
-/// Questions at a time: few enough that clients hardly notice.
+/// The most questions at a time: few enough that clients hardly notice.
 const AT_ONCE: usize = 32;
 
-/// What the upstreams say of one name.
+/// The upstreams' answer for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamProbe {
-    /// Nobody could be asked, and why.
+    /// No upstream could be asked, for this reason.
     Unknown(String),
-    /// There is no such name, and none below it (RFC 8020 §2).
+    /// Neither the name nor a name below it exists (RFC 8020 §2).
     Absent(IpAddr),
-    /// The name is there; with these records of the type, or none.
+    /// The name exists, with these records of the type, or none.
     There(IpAddr, Vec<RecordText>),
 }
 
-/// Asks all of `questions`, in their order, and waits no longer than `within` for any.
+/// Asks all `questions` and returns the answers in their order. Waits at most `within` for each.
 pub(super) async fn asked(
     resolver: &Resolver,
     questions: Vec<(Name, RecordType)>,
@@ -64,7 +64,7 @@ fn judged(plan: &ResolverPlan, question: (&Name, RecordType), found: &Found) -> 
     }
 }
 
-/// Whether a server that forwards to this resolver has told of it what the plan says.
+/// Whether the answer only repeats this resolver's plan, because that server forwards to this resolver.
 fn repeats(plan: &ResolverPlan, (name, kind): (&Name, RecordType), found: &Found) -> bool {
     let Some(own) = look_up(plan, name, kind) else { return false };
     let alike = |ours: &Record, theirs: &Record| match (&ours.data, &theirs.data) {

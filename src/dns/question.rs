@@ -1,16 +1,16 @@
-//! A query as it arrives: read once, strictly, without a copy and without following anything (RFC 1035 §4.1).
+//! Parses a query once, strictly, without copying and without following pointers (RFC 1035 §4.1).
 
 use hickory_proto::rr::{Name, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 
-/// What a datagram or a message of a stream turns out to be.
+/// A parsed message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ParsedQuery<'a> {
     /// One question.
     Question(Question<'a>),
-    /// Somebody asks, but not so that it can be answered.
+    /// An invalid query: it gets an error code.
     Unfit(Unfit),
-    /// Nobody asks: an answer, or too short for a header. Whoever answers such messages takes part in loops.
+    /// Not a query: an answer, or too short for a header. It is never answered, because that could cause loops.
     NoQuery,
 }
 
@@ -19,7 +19,7 @@ pub(super) enum ParsedQuery<'a> {
 pub(super) struct Question<'a> {
     /// Repeated in the answer.
     pub(super) id: u16,
-    /// RD: whether others may be asked.
+    /// RD: whether the resolver may ask upstreams.
     pub(super) recursion_desired: bool,
     /// CD: repeated in the answer.
     pub(super) checking_disabled: bool,
@@ -32,7 +32,7 @@ pub(super) struct Question<'a> {
 /// What a client's OPT record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClientEdns {
-    /// Bytes that it takes in one datagram.
+    /// The largest datagram that it accepts.
     pub(super) payload: u16,
     /// Its version; there is only 0.
     pub(super) version: u8,
@@ -40,12 +40,12 @@ pub(super) struct ClientEdns {
     pub(super) dnssec_ok: bool,
 }
 
-/// A query that is answered with a code alone.
+/// A query that gets a response code only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unfit {
     /// Repeated in the answer.
     pub(super) id: u16,
-    /// Operation and RD, as they stand in the header's third byte.
+    /// Opcode and RD, as in the header's third byte.
     pub(super) operation: u8,
     /// The code.
     pub(super) code: u8,
@@ -54,7 +54,7 @@ pub(super) struct Unfit {
 /// RFC 1035 §4.1.1: not understood.
 pub(super) const FORMAT_ERROR: u8 = 1;
 
-/// RFC 1035 §4.1.1: no such operation here.
+/// RFC 1035 §4.1.1: this opcode is not implemented.
 pub(super) const NOT_IMPLEMENTED: u8 = 4;
 
 /// Bytes of a header.
@@ -91,8 +91,8 @@ pub(super) fn read(message: &[u8]) -> ParsedQuery<'_> {
     }
 }
 
-/// The question and the OPT record; `None` where anything is not as it should be: not exactly one question (RFC 9619
-/// §4), a second OPT record (RFC 6891 §6.1.1), a name that points elsewhere, bytes missing or left over.
+/// The question and the OPT record. `None` if the message is malformed: not exactly one question (RFC 9619 §4), a
+/// second OPT record (RFC 6891 §6.1.1), a compressed name in the question, bytes missing or left over.
 fn sections(message: &[u8]) -> Option<(&[u8], Option<ClientEdns>)> {
     let mut rest = Cursor { message, at: 4 };
     let (questions, answers, authorities, additionals) = (rest.two()?, rest.two()?, rest.two()?, rest.two()?);
@@ -116,7 +116,7 @@ fn sections(message: &[u8]) -> Option<(&[u8], Option<ClientEdns>)> {
     (rest.at == message.len()).then_some((section, edns))
 }
 
-/// A record that was stepped over.
+/// A record that was skipped.
 enum Passed {
     Opt(ClientEdns),
     Other,
@@ -139,7 +139,7 @@ impl Cursor<'_> {
         (self.at <= self.message.len()).then_some(())
     }
 
-    /// The first name of a message has nothing before it that it could point to.
+    /// The first name of a message cannot be compressed: there is nothing before it.
     fn question_name(&mut self) -> Option<()> {
         let began = self.at;
         loop {
@@ -153,7 +153,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Any other name is only stepped over: pointers end it, and are not followed.
+    /// Any other name is only skipped. A pointer ends it and is not followed.
     fn other_name(&mut self) -> Option<()> {
         loop {
             let length = *self.message.get(self.at)?;
@@ -166,7 +166,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Steps over a record; tells what it says if it is an OPT record.
+    /// Skips a record, and returns the content of an OPT record.
     fn record(&mut self) -> Option<Passed> {
         let began = self.at;
         self.other_name()?;
@@ -183,12 +183,12 @@ impl Cursor<'_> {
 }
 
 impl<'a> Question<'a> {
-    /// Type asked for.
+    /// The requested type.
     pub(super) fn kind(&self) -> u16 {
         self.tail(4)
     }
 
-    /// Class asked for.
+    /// The requested class.
     pub(super) fn class(&self) -> u16 {
         self.tail(2)
     }
@@ -204,7 +204,7 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Name and type: what answers are kept under. Names are compared without regard to letter case (RFC 1035 §2.3.3).
+/// Name and type: the cache key. The case of names does not matter (RFC 1035 §2.3.3).
 #[derive(Clone)]
 pub(super) struct Key {
     bytes: [u8; LONGEST_NAME + 2],
@@ -212,12 +212,12 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Of a name on the wire.
+    /// From a name in wire format.
     pub(super) fn new(name: &[u8], kind: u16) -> Self {
         let length = name.len().min(LONGEST_NAME) + 2;
         let mut bytes = [0; LONGEST_NAME + 2];
         bytes[..length - 2].copy_from_slice(&name[..length - 2]);
-        // Lengths of labels lie below the letters.
+        // Length bytes of labels are smaller than letters, so lower-casing does not change them.
         bytes[..length - 2].make_ascii_lowercase();
         bytes[length - 2..length].copy_from_slice(&kind.to_be_bytes());
         Self { bytes, length }
@@ -228,7 +228,7 @@ impl Key {
         &self.bytes[..self.length]
     }
 
-    /// Of a name and a type.
+    /// From a name and a type.
     pub(super) fn of(name: &Name, kind: RecordType) -> Self {
         let mut wire: Vec<u8> = Vec::with_capacity(name.len() + 1);
         for label in name {
@@ -240,14 +240,14 @@ impl Key {
         Self::new(&wire, kind.into())
     }
 
-    /// The name in lower case, on the wire.
+    /// The name in lower case, in wire format.
     pub(super) fn name(&self) -> &[u8] {
         &self.bytes[..self.length - 2]
     }
 
-    /// The same, to work with.
+    /// The same, parsed.
     pub(super) fn to_name(&self) -> Name {
-        // What a key is made of is a whole name; the root is nobody's.
+        // A key always holds a complete name; the root is never used.
         Name::read(&mut BinDecoder::new(self.name())).unwrap_or_else(|_| Name::root())
     }
 

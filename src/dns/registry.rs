@@ -1,4 +1,4 @@
-//! Resolvers at work, for whoever counts, or asks from outside their networks.
+//! The running resolvers, for metrics and for questions from outside their networks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,10 +15,10 @@ use super::question::Key;
 use super::resolver::{Resolver, TraceStep};
 use crate::snapshot::dns::ResolverPlan;
 
-/// Questions that wait for one resolver.
+/// The most questions that wait for one resolver.
 const WAITING: usize = 16;
 
-/// Every resolver there is, and every one there was: counts do not fall.
+/// Every resolver that runs or ran: counters must not fall.
 #[derive(Default)]
 pub struct ResolverRegistry(Mutex<BTreeMap<String, Place>>);
 
@@ -28,61 +28,61 @@ struct Place {
     door: Option<mpsc::Sender<PendingQuery>>,
 }
 
-/// What is asked, and who wants to know.
+/// A question that waits for its answer.
 #[derive(Debug)]
 pub struct PendingQuery(DnsQuery);
 
 #[derive(Debug)]
 enum DnsQuery {
-    /// A name to be followed.
+    /// Follow a name to its end.
     Follow { question: (Name, RecordType), tell: oneshot::Sender<Explained> },
-    /// Names that the upstreams shall be asked for, whatever the plan says.
+    /// Ask the upstreams for these names, independent of the plan.
     Public { questions: Vec<(Name, RecordType)>, within: Duration, tell: oneshot::Sender<Vec<UpstreamProbe>> },
 }
 
-/// What became of a name.
+/// The result of following a name.
 #[derive(Clone, Debug)]
 pub struct Explained {
-    /// How it ended, such as `NOERROR`.
+    /// The response code, such as `NOERROR`.
     pub code: String,
-    /// Why there is no answer: a code of RFC 8914 and words.
+    /// Why there is no answer: a code of RFC 8914 and a text.
     pub why: Option<(u16, String)>,
-    /// Who told what, in order.
+    /// The steps, in order.
     pub hops: Vec<TraceStep>,
     /// The plan that was in force.
     pub plan: Arc<ResolverPlan>,
 }
 
-/// Why nothing can be told.
+/// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryError {
-    /// This is no name.
+    /// The name is invalid.
     Name,
-    /// This is no type of records.
+    /// The record type is invalid.
     Kind,
-    /// The VNet has no resolver that listens, or it is busy.
+    /// The VNet has no running resolver, or it is busy.
     Silent,
 }
 
 impl ResolverRegistry {
-    /// The counts of `vnet`, from its first resolver on.
+    /// The counters of `vnet`, over all its resolvers.
     pub fn counters(&self, vnet: &str) -> Arc<Counters> {
         Arc::clone(&self.places().entry(vnet.to_owned()).or_default().counters)
     }
 
-    /// Every VNet's counts.
+    /// Every VNet's counters.
     pub fn all(&self) -> Vec<(String, Arc<Counters>)> {
         self.places().iter().map(|(vnet, place)| (vnet.clone(), Arc::clone(&place.counters))).collect()
     }
 
-    /// What the resolver of `vnet` is asked by; the one that was there before is not any more.
+    /// A queue of questions for a new resolver of `vnet`. The previous resolver gets no more.
     pub fn open(&self, vnet: &str) -> mpsc::Receiver<PendingQuery> {
         let (door, asks) = mpsc::channel(WAITING);
         self.places().entry(vnet.to_owned()).or_default().door = Some(door);
         asks
     }
 
-    /// Has the resolver of `vnet` follow a name, within its network.
+    /// Lets the resolver of `vnet` follow a name, within its network.
     ///
     /// # Errors
     /// It cannot be asked.
@@ -93,8 +93,8 @@ impl ResolverRegistry {
         told.await.map_err(|_| QueryError::Silent)
     }
 
-    /// Has the upstreams of `vnet` asked for names and types, whatever its own names are: one answer for each, in this
-    /// order, none later than `within`.
+    /// Lets the resolver of `vnet` ask its upstreams for names and types, independent of its own names. Returns one
+    /// answer for each, in this order, none later than `within`.
     ///
     /// # Errors
     /// The resolver cannot be asked.
@@ -134,7 +134,7 @@ fn question(name: &str, kind: &str) -> Result<(Name, RecordType), QueryError> {
 }
 
 impl PendingQuery {
-    /// Does what is asked, and tells. Whoever asked may have gone.
+    /// Answers the question. The asker may have gone.
     pub(super) async fn served(self, resolver: &Resolver) {
         match self.0 {
             DnsQuery::Public { questions, within, tell } => {

@@ -1,4 +1,4 @@
-//! One VNet's resolver: what it says to a message. No socket of its own but those of `upstream`.
+//! One VNet's resolver: answers messages. Only `upstream` has sockets.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,31 +18,31 @@ use super::question::{FORMAT_ERROR, Key, NOT_IMPLEMENTED, ParsedQuery, Question,
 use super::upstream::{Upstream, target_of};
 use crate::snapshot::dns::{DnsPlan, ResolverPlan};
 
-/// RFC 1035 §4.1.1: nobody who may be told.
+/// RFC 1035 §4.1.1: the client may not ask.
 const REFUSED: u8 = 5;
 
-/// RFC 1035 §4.1.1: no answer could be had.
+/// RFC 1035 §4.1.1: no answer could be found.
 const SERVER_FAILURE: u8 = 2;
 
 /// RFC 8914 §4.19: the client has no right to ask.
 const PROHIBITED: u16 = 18;
 
-/// RFC 8914 §4.21: nothing is known here, and nobody may be asked.
+/// RFC 8914 §4.21: the name is unknown here, and no upstream may be asked.
 const NOT_AUTHORITATIVE: u16 = 20;
 
 /// RFC 8914 §4.1.
 const OTHER: u16 = 0;
 
-/// Encoded answers kept, in each of two generations.
+/// Cached answers in each of two generations.
 const KEPT: usize = 32_768;
 
-/// How often a chain of aliases may change between the plan and the upstream, or go on at it.
+/// The most restarts of a lookup at an alias, in the plan or at an upstream.
 const MOST_JOURNEYS: usize = 8;
 
-/// Records of one answer; longer chains lead in a circle, or are no use to anybody.
+/// The most records of one answer. A longer chain is a loop, or useless.
 const MOST_RECORDS: usize = 1_024;
 
-/// Says what a VNet's resolver says.
+/// The resolver of one VNet.
 pub struct Resolver {
     vnet: String,
     plans: Arc<ArcSwap<DnsPlan>>,
@@ -51,31 +51,31 @@ pub struct Resolver {
     counters: Arc<Counters>,
 }
 
-/// Answers as they were encoded, all of one plan.
+/// Encoded answers, all made with the same plan.
 struct Answers {
     plan: Arc<ResolverPlan>,
     kept: Cache<Arc<Answer>>,
 }
 
-/// What became of a message.
+/// The result for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The answer is written.
     Answered,
-    /// It deserves none.
+    /// It gets no answer.
     Silence,
-    /// Somebody has to be asked first.
+    /// An upstream must be asked first.
     Later,
 }
 
-/// One stretch of a chain of names.
+/// One step of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceStep {
-    /// The name it began with.
+    /// The name at its start.
     pub name: String,
-    /// Who told what follows.
+    /// The source of its records.
     pub by: By,
-    /// What was told: name, seconds, type and data.
+    /// Its records.
     pub records: Vec<RecordText>,
 }
 
@@ -84,7 +84,7 @@ pub struct TraceStep {
 pub struct RecordText {
     /// Its name, without the dot at its end.
     pub name: String,
-    /// How long it may be kept, in seconds.
+    /// Its TTL in seconds.
     pub seconds: u32,
     /// Its type.
     pub kind: String,
@@ -108,23 +108,23 @@ fn text_of(name: &Name) -> String {
     text.strip_suffix('.').filter(|rest| !rest.is_empty()).map_or(text.clone(), str::to_owned)
 }
 
-/// Who told.
+/// The source of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
     /// The plan.
     Plan,
-    /// An answer that was kept.
+    /// A cached answer.
     Kept {
-        /// Who gave it.
+        /// The server that gave it.
         server: Option<IpAddr>,
-        /// How long it is kept on.
+        /// How long it stays cached.
         left: Duration,
     },
-    /// A server, just now; nobody, where none answers.
+    /// A server, just now. `None`: none answered.
     Asked {
         /// Which.
         server: Option<IpAddr>,
-        /// How long that took.
+        /// How long it took.
         took: Duration,
     },
 }
@@ -147,12 +147,12 @@ impl Resolver {
         self.plans.load().resolvers.get(&self.vnet).cloned()
     }
 
-    /// Who is asked for everything else.
+    /// The upstream servers.
     pub(super) fn upstream(&self) -> &Upstream {
         &self.upstream
     }
 
-    /// What is counted.
+    /// The counters.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -190,7 +190,8 @@ impl Resolver {
                 self.say(&answer, &question, by, now, out);
             }
             None if question.recursion_desired => return Outcome::Later,
-            // What others asked the upstream for is nobody's business.
+            // Without recursion, the cache of upstream answers is not used: it would reveal other clients' queries
+            // (cache snooping).
             Some(_) | None => {
                 self.say(&Answer::bare(REFUSED, Some((NOT_AUTHORITATIVE, "")), now), &question, by, now, out);
             }
@@ -198,7 +199,7 @@ impl Resolver {
         Outcome::Answered
     }
 
-    /// Answers one message, however long it takes; `None`: it deserves no answer.
+    /// Answers one message, asking upstreams if needed. `None`: it gets no answer.
     pub async fn answer(&self, message: &[u8], client: IpAddr, by: Transport) -> Option<Vec<u8>> {
         let (plan, mut out) = (self.plan()?, Vec::new());
         match self.at_once(&plan, message, (client, by), clock(), &mut out) {
@@ -224,9 +225,9 @@ impl Resolver {
         answer.write(question, by, now, out);
     }
 
-    /// The answers of this plan; those of another are forgotten.
+    /// The cached answers of this plan. Those of another plan are dropped.
     fn answers(&self, plan: &Arc<ResolverPlan>) -> MutexGuard<'_, Answers> {
-        // Nothing that panicked here leaves more than a missing answer.
+        // After a panic, at most an answer is missing here.
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&answers.plan, plan) {
             answers.plan = Arc::clone(plan);
@@ -236,13 +237,13 @@ impl Resolver {
     }
 
     fn keep(&self, plan: &Arc<ResolverPlan>, key: &Key, answer: &Arc<Answer>) {
-        // One that was begun under another plan is given once, and forgotten.
+        // An answer that was started under another plan is used once and not cached.
         if self.plan().is_some_and(|current| Arc::ptr_eq(&current, plan)) {
             self.answers(plan).kept.put(key.bytes().into(), Arc::clone(answer));
         }
     }
 
-    /// What the plan says without anybody's help.
+    /// The plan's answer, if it needs no upstream.
     fn planned(&self, plan: &Arc<ResolverPlan>, key: &Key, recursive: bool, now: Instant) -> Option<Arc<Answer>> {
         let kind = key.kind();
         let reply = if kind == RecordType::ANY { any(plan, key) } else { look_up(plan, &key.to_name(), kind)? };
@@ -257,8 +258,8 @@ impl Resolver {
         Some(answer)
     }
 
-    /// Follows a name to its end: through the plan, and through the upstream wherever the plan knows no more. A stub
-    /// client follows no alias by itself.
+    /// Follows a name to its end: in the plan, and at the upstreams for names that the plan does not know. Stub clients
+    /// do not follow aliases themselves.
     pub(super) async fn resolve(&self, plan: &ResolverPlan, key: &Key) -> (Reply, Vec<TraceStep>) {
         let (mut at, kind) = (key.to_name(), key.kind());
         let (mut whole, mut hops) = (Reply::only(ResponseCode::NoError), Vec::new());
@@ -295,7 +296,7 @@ impl Resolver {
             let mut next = None;
             for record in &found.records {
                 whole.answers.push(aged(record));
-                // At the first name that the plan knows, the plan goes on.
+                // At the first name that the plan knows, the lookup returns to the plan.
                 let target = target_of(record).filter(|_| kind != RecordType::CNAME);
                 if let Some(target) = target.filter(|target| look_up(plan, target, kind).is_some()) {
                     next = Some(target.clone());
@@ -309,7 +310,7 @@ impl Resolver {
                 Some(_) => break,
                 None => {
                     let alone = whole.answers.is_empty();
-                    // Who asks the plan alone is told its aliases all the same.
+                    // Without recursion, the answer still has the plan's aliases.
                     let code =
                         if found.code == ResponseCode::Refused && !alone { ResponseCode::NoError } else { found.code };
                     let soa = found.soa.as_ref().map(aged);
@@ -328,12 +329,12 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
-/// Why a question is not looked at any further.
+/// Why a question is refused.
 fn refusal<'a>(plan: &ResolverPlan, question: &Question<'_>, client: IpAddr) -> Option<(u8, Option<(u16, &'a str)>)> {
     if question.edns.is_some_and(|edns| edns.version > 0) {
         return Some((BAD_VERSION, None));
     }
-    // No words: what a stranger gets is hardly longer than what it sent.
+    // No text: an answer to a stranger must not be much longer than its query.
     if !may_ask(plan, client) {
         return Some((REFUSED, Some((PROHIBITED, ""))));
     }
@@ -341,18 +342,17 @@ fn refusal<'a>(plan: &ResolverPlan, question: &Question<'_>, client: IpAddr) -> 
         return Some((REFUSED, Some((NOT_AUTHORITATIVE, "privlink: class IN alone"))));
     }
     match question.kind() {
-        // No type (RFC 6895 §3.1), and OPT is none that is asked for.
+        // Not a type (RFC 6895 §3.1), or OPT, which cannot be requested.
         0 | 41 => Some((FORMAT_ERROR, None)),
-        // IXFR, AXFR: a zone is read over the API, by those who may.
+        // IXFR, AXFR: zones are read over the API, with its access control.
         251 | 252 => Some((REFUSED, Some((PROHIBITED, "privlink: no zone transfers")))),
-        // Other types for queries alone (RFC 6895 §3.1), ANY apart.
+        // Other query-only types (RFC 6895 §3.1), except ANY.
         128..=254 => Some((NOT_IMPLEMENTED, None)),
         _ => None,
     }
 }
 
-/// RFC 8482 §4.2: whoever asks for everything is told that nobody answers that; it would be a long answer to a short
-/// question.
+/// RFC 8482 §4.2: ANY gets a short HINFO record, because the full answer would be much longer than the question.
 fn any(plan: &ResolverPlan, key: &Key) -> Reply {
     let name = key.to_name();
     let known = look_up(plan, &name, RecordType::HINFO);
@@ -368,7 +368,7 @@ fn any(plan: &ResolverPlan, key: &Key) -> Reply {
     }
 }
 
-/// Names of a VNet are told to its own clients: those it may have, and programs beside the resolver.
+/// Only clients of the VNet get answers: its accepted sources, and programs on the resolver's host.
 fn may_ask(plan: &ResolverPlan, client: IpAddr) -> bool {
     let client = client.to_canonical();
     client.is_loopback() || plan.listen.contains(&client) || plan.sources.iter().any(|prefix| prefix.contains(&client))

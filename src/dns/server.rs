@@ -1,4 +1,4 @@
-//! A resolver at work: sockets on port 53 of its VNet's network, UDP and TCP, on one thread.
+//! Runs a resolver: sockets on port 53 of its VNet's network, UDP and TCP, on one thread.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,26 +19,26 @@ use super::registry::PendingQuery;
 use super::resolver::{Outcome, Resolver};
 use super::{PORT, clock};
 
-/// How long a TCP client may take over one message (RFC 7766 §6.2.3).
+/// How long a TCP client may take for one message (RFC 7766 §6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
 
-/// TCP clients at a time; one more, and the oldest is sent away.
+/// The most TCP clients at a time. One more closes the oldest.
 const STREAMS: usize = 256;
 
-/// Longest query; none of a client's is.
+/// The longest query. Real ones are much shorter.
 const LONGEST: usize = 4_096;
 
-/// Datagrams taken before others have their turn.
+/// Datagrams in one batch, before other tasks run.
 const BATCH: usize = 64;
 
-/// Datagrams whose answer an upstream has to give; more are not answered.
+/// The most datagrams that wait for an upstream. More are not answered.
 const WAITING: usize = 1_024;
 
-/// A name may be bound before its address is there: so often, so far apart.
+/// The address may not exist yet when it is bound: attempts, and the time between them.
 const TRIES: u32 = 50;
 const BETWEEN: Duration = Duration::from_millis(100);
 
-/// Serves one VNet until `stop` is dropped or sent; says so by `listening` when it does. Call it inside the VNet's
+/// Serves one VNet until `stop` is dropped or sent. Signals `listening` when it is ready. Call it inside the VNet's
 /// network namespace: every socket made here belongs to it.
 ///
 /// # Errors
@@ -66,7 +66,7 @@ pub fn serve(
         listening();
         loop {
             tokio::select! {
-                // Whoever holds the sender goes: that is an end too. The tasks end with the runtime.
+                // A dropped sender also means the end. The tasks end with the runtime.
                 _ = &mut stop => return Ok(()),
                 Some(ask) = asks.recv() => {
                     let resolver = Arc::clone(resolver);
@@ -85,7 +85,7 @@ async fn bound(at: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
             Err(error) => Err(error),
         };
         match both {
-            // An IPv6 address is tentative for a moment, and one just given up may still be held.
+            // An IPv6 address is tentative at first, and a previous resolver may not have released its address yet.
             Err(error)
                 if left > 0 && matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse) =>
             {
@@ -97,7 +97,7 @@ async fn bound(at: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
     }
 }
 
-/// Answers datagrams, a batch for each time that it is woken. What has to wait for an upstream waits elsewhere.
+/// Answers datagrams, one batch per wake-up. Queries for an upstream wait in tasks of their own.
 async fn datagrams(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
     let waiting = Arc::new(Semaphore::new(WAITING));
     let (mut buffer, mut out) = (vec![0; LONGEST], Vec::with_capacity(LONGEST));
@@ -108,7 +108,7 @@ async fn datagrams(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
             let (length, client) = match socket.try_recv_from(&mut buffer) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // What came back of an earlier answer.
+                // An ICMP error for an earlier answer.
                 Err(_) => continue,
             };
             let message = &buffer[..length];
@@ -140,12 +140,12 @@ fn sent(resolver: &Resolver, result: &io::Result<usize>) {
     }
 }
 
-/// Takes TCP clients. However many come and stay, those that came last are served.
+/// Accepts TCP clients. When there are too many, the newest ones are served.
 async fn streams(listener: TcpListener, resolver: Arc<Resolver>) {
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let Ok((stream, client)) = listener.accept().await else {
-            // No descriptor is free: some will be.
+            // No file descriptor is free: try again soon.
             sleep(BETWEEN).await;
             continue;
         };
@@ -165,7 +165,8 @@ async fn streams(listener: TcpListener, resolver: Arc<Resolver>) {
     }
 }
 
-/// One message after the other (RFC 7766 §6.2), until the client goes, is silent, or says what nobody understands.
+/// Serves one message after the other (RFC 7766 §6.2), until the client closes, is silent for too long, or sends
+/// garbage.
 async fn serve_stream(mut stream: TcpStream, client: SocketAddr, resolver: &Resolver) -> io::Result<()> {
     stream.set_nodelay(true)?;
     loop {

@@ -1,9 +1,9 @@
-//! Names that are not private: asked of the upstream servers in their order, of the next one when one is silent or
-//! fails, by TCP when an answer is cut short or looks forged; kept as long as its records allow.
+//! Asks upstream servers for names that are not private. They are asked in order: the next one if one is silent or
+//! fails, and by TCP if an answer is truncated or looks forged. Answers are cached as long as their TTLs allow.
 //!
-//! Against forged answers (RFC 5452): a connected socket of its own for every question, so the kernel takes datagrams
-//! from that server alone and picks a random port; a random identifier; letters in random case, which the answer must
-//! repeat; and of an answer only what was asked is used, never what else it carries.
+//! Protection against forged answers (RFC 5452): every question has its own connected socket, so that the kernel
+//! accepts datagrams from that server only and picks a random port; a random identifier; random upper and lower case in
+//! the name, which the answer must repeat. Only records that answer the question are used.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,42 +24,42 @@ use super::clock;
 use super::message::{OPT_RECORD, query};
 use super::question::{HEADER, Key};
 
-/// Nobody who could answer was reached (RFC 8914 §4.23).
+/// No server could be reached (RFC 8914 §4.23).
 const NO_REACHABLE_AUTHORITY: u16 = 22;
 
-/// This server does not answer for that name (RFC 8914 §4.21).
+/// The server does not answer for that name (RFC 8914 §4.21).
 const NOT_AUTHORITATIVE: u16 = 20;
 
-/// How long one server may take.
+/// How long to wait for one server.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A server that was silent is asked last for so long.
+/// For this long a silent server is asked last.
 const AVOIDED: Duration = Duration::from_secs(10);
 
-/// Answers kept, in each of two generations.
+/// Cached answers in each of two generations.
 const KEPT: usize = 8_192;
 
-/// Questions that are with servers at a time, each with a socket of its own.
+/// The most open questions; each has a socket of its own.
 const ASKED_AT_ONCE: usize = 256;
 
-/// Longest time that anything is kept (RFC 8767 §4 asks for a bound of days, RFC 2308 §5 for one of hours).
+/// The longest time that anything is cached (RFC 8767 §4 asks for a bound of days, RFC 2308 §5 for one of hours).
 const LONGEST: u32 = 86_400;
 const LONGEST_NEGATIVE: u32 = 3_600;
 
-/// A failure is kept too (RFC 9520 §3.2: for at least one second).
+/// How long a failure is cached (RFC 9520 §3.2: at least one second).
 const FAILURE: Duration = Duration::from_secs(1);
 
 /// The upstream servers of one VNet.
 pub(super) struct Upstream {
     servers: Vec<Server>,
-    /// Whether each of the servers named is the resolver itself.
+    /// Whether the configured servers are all the resolver itself.
     itself: bool,
     found: Mutex<Cache<Arc<Found>>>,
     asking: Mutex<HashMap<Box<[u8]>, Pending>>,
     sockets: Semaphore,
 }
 
-/// An answer that is waited for.
+/// A pending answer.
 type Pending = Arc<OnceCell<Arc<Found>>>;
 
 struct Server {
@@ -67,28 +67,28 @@ struct Server {
     avoided_until: Mutex<Option<Instant>>,
 }
 
-/// What the upstream says of one name and type.
+/// The upstream's answer for one name and type.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// How it ends.
+    /// The response code.
     pub(super) code: ResponseCode,
-    /// Aliases from the name on, and the records at the end of them; nothing else.
+    /// Only the chain of aliases from the name, and the records at its end.
     pub(super) records: Vec<Record>,
-    /// Of the zone, where there is no record.
+    /// The zone's SOA, if there is no record.
     pub(super) soa: Option<Record>,
     /// Why there is no answer.
     pub(super) why: Option<(u16, String)>,
-    /// Who said so; nobody, where nobody did.
+    /// The server that answered, if any.
     pub(super) server: Option<IpAddr>,
     /// When.
     pub(super) at: Instant,
-    /// Until when it may be given.
+    /// When it expires.
     pub(super) until: Instant,
 }
 
 impl Upstream {
-    /// `servers` in their order; without any, every name is refused. None of the resolver's own addresses, `listen`,
-    /// is asked: it would ask itself.
+    /// Asks `servers` in this order. Without any, every name is refused. The resolver's own addresses in `listen` are
+    /// left out, so that it never asks itself.
     pub(super) fn new(servers: &[IpAddr], listen: &[IpAddr]) -> Self {
         let others = servers.iter().filter(|server| !listen.contains(server));
         let server = |&ip: &IpAddr| Server { address: SocketAddr::new(ip, PORT), avoided_until: Mutex::default() };
@@ -102,8 +102,8 @@ impl Upstream {
         }
     }
 
-    /// What is known of `key`, or what the servers say now; whoever asks the same meanwhile waits for the same answer,
-    /// so a server that asks back is not asked again.
+    /// The cached answer for `key`, or a new one from the servers. Equal questions share one request, so that a server
+    /// that forwards back to this resolver causes no loop.
     pub(super) async fn ask(&self, key: &Key) -> (Arc<Found>, bool) {
         let began = clock();
         if let Some(found) = lock(&self.found).get(key.bytes()).filter(|found| began < found.until) {
@@ -158,7 +158,7 @@ impl Upstream {
     }
 }
 
-/// Somebody who waits for an answer, and may be cut short: the last one takes the question with it.
+/// A waiting client. When the last one is cancelled, the question is cancelled too.
 struct Waiting<'a> {
     upstream: &'a Upstream,
     key: &'a Key,
@@ -176,7 +176,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// An answer, or the answer that there is none; anything else may be better elsewhere.
+/// A final answer, positive or negative. After anything else, the next server is asked.
 fn usable(message: &Message) -> bool {
     matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
@@ -190,14 +190,14 @@ fn nothing(code: ResponseCode, why: Option<(u16, String)>, server: Option<IpAddr
     Arc::new(Found { code, records: Vec::new(), soa: None, why, server, at, until: at + FAILURE })
 }
 
-/// Nothing that panicked here leaves more than a missing entry.
+/// After a panic, at most an entry is missing here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Found {
-    /// Of a message, what answers the question: from its name on, alias by alias, and at the last one the records of
-    /// the type. Whatever else a server sends is not used.
+    /// The part of a message that answers the question: the chain of aliases from its name, and the records of the type
+    /// at its end. Other records are ignored.
     fn new(message: Message, key: &Key, server: IpAddr, at: Instant) -> Self {
         let (mut name, kind) = (key.to_name(), key.kind());
         let mut records: Vec<Record> = Vec::new();
@@ -228,7 +228,7 @@ impl Found {
             record.ttl = record.ttl.min(LONGEST);
         }
         let soa = soa.map(|mut record| {
-            // RFC 2308 §5: as long as the smaller of the two says.
+            // RFC 2308 §5: the smaller of the two values.
             if let RData::SOA(data) = &record.data {
                 record.ttl = record.ttl.min(data.minimum).min(LONGEST_NEGATIVE);
             }
@@ -236,7 +236,7 @@ impl Found {
         });
         let shortest = records.iter().chain(&soa).map(|record| record.ttl).min();
         let kept = match shortest {
-            // RFC 2308 §5: without an SOA it should not be kept; that is a failure of the server.
+            // RFC 2308 §5: without an SOA it should not be cached; it counts as a failure of the server.
             _ if !ends && soa.is_none() => FAILURE,
             Some(seconds) => Duration::from_secs(u64::from(seconds)),
             None => FAILURE,
@@ -245,7 +245,7 @@ impl Found {
         Self { code, records, soa, why: None, server: Some(server), at, until: at + kept }
     }
 
-    /// Where the last alias leads, if nothing is known of that name yet.
+    /// The target of the last alias, if the message has no records for it.
     pub(super) fn leads_on(&self, kind: RecordType) -> Option<&Name> {
         let whole = kind == RecordType::CNAME || self.soa.is_some() || self.why.is_some();
         let target = self.records.last().and_then(target_of)?;
@@ -253,7 +253,7 @@ impl Found {
     }
 }
 
-/// Where an alias leads.
+/// The target of an alias.
 pub(super) fn target_of(record: &Record) -> Option<&Name> {
     if let RData::CNAME(target) = &record.data { Some(&target.0) } else { None }
 }
@@ -269,7 +269,7 @@ impl Server {
     }
 }
 
-/// A question as it is sent.
+/// An outgoing question.
 struct Asked {
     message: Vec<u8>,
 }
@@ -288,7 +288,7 @@ impl Asked {
         Ok(Self { message: query(u16::from_be_bytes([id0, id1]), &mixed, key.kind().into()) })
     }
 
-    /// The answer; `None`: a stream shall bring it.
+    /// The answer. `None`: ask by TCP.
     async fn by_datagram(&self, server: SocketAddr) -> io::Result<Option<Message>> {
         let unspecified: IpAddr =
             if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -323,7 +323,7 @@ impl Asked {
         let question = &self.message[HEADER..self.message.len() - OPT_RECORD];
         let said = message.get(HEADER..HEADER + question.len());
         let (Some(header), Some(said)) = (message.first_chunk::<HEADER>(), said) else { return Judged::Foreign };
-        // Identifier; an answer to a query; one question, which is ours.
+        // It must have our identifier, be an answer to a query, and repeat our question.
         if header[..2] != self.message[..2]
             || header[2] & 0xf8 != 0x80
             || header[4..6] != [0, 1]
@@ -344,11 +344,12 @@ impl Asked {
 
 enum Judged {
     Answer(Box<Message>),
-    /// Somebody guesses, or the server does not repeat letters: a stream tells, nobody forges that from elsewhere.
+    /// The answer is forged, or the server does not repeat the case. TCP decides: it cannot be forged from outside the
+    /// path.
     OtherLetters(Box<Message>),
-    /// TC: a stream brings the whole.
+    /// TC: the full answer needs TCP.
     CutShort,
-    /// Not the answer; the true one may still come.
+    /// Not an answer to this question. The real one may still come.
     Foreign,
 }
 

@@ -1,16 +1,16 @@
-//! What an HTTP probe says and takes for an answer.
+//! HTTP probes.
 
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// Bytes of an answer that are looked at for its status.
+/// The most bytes of an answer that are read for its status.
 const STATUS_MAX: u64 = 1024;
 
-/// Asks for `path` over `stream`, which leads to `to`: status 200 is well, as for Azure's probes, and nothing else.
+/// Requests `path` over `stream`, which is connected to `to`. Only status 200 is healthy, as for Azure's probes.
 ///
 /// # Errors
-/// What came instead, in words.
+/// A description of the other result.
 pub async fn ask<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, to: SocketAddr, path: &str) -> Result<(), String> {
     let question = format!(
         "GET {path} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: privlink\r\nAccept: */*\r\nConnection: close\r\n\r\n"
@@ -47,7 +47,7 @@ mod tests {
             while !question.ends_with(b"\r\n\r\n") {
                 far.read_buf(&mut question).await.expect("a question");
             }
-            // In two parts, as the network may cut it.
+            // In two parts, as the network may split it.
             let (first, rest) = answer.split_at(answer.len() / 2);
             for part in [first, rest] {
                 _ = far.write_all(part.as_bytes()).await;

@@ -1,8 +1,8 @@
-//! Whether servers answer: a TCP connection to each, again and again, with a question by HTTP where one is asked for, and
-//! the clock of those that are to empty. What is found goes to the control plane, which compiles it into the rules; a server that is down gets no new session
-//! and its old ones are reset.
+//! Health checks: repeated TCP connections to servers, with an HTTP request if configured; and the drain time of
+//! servers. The control plane compiles the results into the snapshot: a server that is down gets no new sessions, and
+//! its old ones are reset.
 
-/// Questions by HTTP.
+/// HTTP probes.
 mod http;
 
 /// Failures and successes in a row.
@@ -26,32 +26,32 @@ use crate::control::ControlPlane;
 use crate::model::{HealthCheck, Key, Model};
 use streak::Streak;
 
-/// A server that is being asked, and why it is not well, in words.
+/// The result of a probe; an error describes why the server is not healthy.
 pub type Connecting = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// Asks servers from the network of a VNet that they are in.
+/// Probes servers from within their VNet's network.
 pub trait Probe: Send + Sync + 'static {
-    /// Whether this host meets the VNet at all; servers elsewhere are not for it to check.
+    /// Whether the VNet is attached to this host. Other servers are not checked.
     fn reaches(&self, vnet: &Key) -> bool;
 
-    /// Connects to `to` and asks for `path` by HTTP if there is one, else closes at once; for as long as it takes.
+    /// Connects to `to`, and requests `path` by HTTP if given. It has no time limit of its own.
     fn connect(&self, vnet: &Key, to: SocketAddr, path: Option<&str>) -> Connecting;
 }
 
-/// Between two looks at what a retired NAT address still carries.
+/// The time between two counts of a retired NAT address's sessions.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// So long no session is counted before there is none: a worker tells its counts once a second, and one that opened a
-/// session just before the address was retired has told it then.
+/// How long the count must be zero before the address is free. A worker reports its counts once a second, so by then it
+/// has reported a session that began just before the address was retired.
 const COUNTED: Duration = Duration::from_secs(3);
 
-/// What is looked after now.
+/// The servers and addresses that are watched.
 #[derive(Debug, Default)]
 struct ServerWatcher {
     checks: BTreeMap<Server, Checked>,
-    /// When the time of those that are to empty is over.
+    /// Draining servers, and when their drain time ends.
     emptying: BTreeMap<Server, (Instant, Duration)>,
-    /// Retired NAT addresses, and since when no session has been counted there.
+    /// Retired NAT addresses, and since when they have had no session.
     retired: BTreeMap<RetiredAddress, Option<Instant>>,
 }
 
@@ -63,13 +63,13 @@ struct Checked {
     task: AbortHandle,
 }
 
-/// What a check says: of whom, by which settings, and how it ended.
+/// A check's result: the server, the check's settings, and the outcome.
 type Finding = (Server, HealthCheck, Result<(), String>);
 
-/// How many NAT ports of an address sessions have, as counted at most a second ago.
+/// The number of an address's NAT ports in use, counted at most a second ago.
 pub type Usage = Box<dyn Fn(IpAddr) -> u64 + Send + Sync>;
 
-/// Checks servers, and looks after what is to empty, until it is dropped.
+/// Checks servers and watches draining ones, until it is dropped.
 pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Usage) {
     let (findings, mut found) = mpsc::channel::<Finding>(64);
     let mut epochs = control.epochs();
@@ -92,7 +92,7 @@ pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Us
             );
             (followed, moved) = (Some(view.epoch), true);
         }
-        // Most findings say what was known: nothing is worked out anew for them.
+        // Most results change nothing, and need no new compilation.
         if moved {
             let (health, over) = (watch.health(Instant::now()), watch.over(&view.retired, Instant::now(), &usage));
             if health != told || !over.is_empty() {
@@ -100,7 +100,7 @@ pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Us
                 let observed = tokio::task::spawn_blocking(move || control.observe(&next, &over)).await;
                 match observed {
                     Ok(Ok(())) => told = health,
-                    // A daemon that ends: nothing is forwarded any more.
+                    // The daemon is stopping: nothing is forwarded any more.
                     Ok(Err(refusal)) => tracing::warn!(%refusal, "what was found of backends is not in force"),
                     Err(error) => tracing::error!(%error, "what was found of backends is not in force"),
                 }
@@ -111,15 +111,15 @@ pub async fn follow(control: Arc<ControlPlane>, probe: Arc<dyn Probe>, usage: Us
             changed = epochs.changed() => if changed.is_err() { return },
             Some((server, check, result)) = found.recv() => moved = watch.note(&server, &check, &result),
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => moved = true,
-            // A task ends only where it was told to; its place is freed.
+            // A task ends only when it is told to.
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
         }
     }
 }
 
-/// Checks one server again and again.
+/// Checks one server repeatedly.
 async fn repeat(probe: Arc<dyn Probe>, vnet: Key, server: Server, check: HealthCheck, findings: mpsc::Sender<Finding>) {
-    // Those of one resource do not all knock at the same moment.
+    // A random delay, so that servers of one resource are not all checked at the same moment.
     tokio::time::sleep(check.interval.mul_f64(fastrand::f64())).await;
     let mut ticks = tokio::time::interval(check.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -135,7 +135,7 @@ async fn repeat(probe: Arc<dyn Probe>, vnet: Key, server: Server, check: HealthC
 }
 
 impl ServerWatcher {
-    /// Looks after what `model` names from now on: what is asked for anew begins well.
+    /// Watches the servers of `model` from now on. New ones start as healthy.
     fn follow(
         &mut self,
         model: &Model,
@@ -153,7 +153,7 @@ impl ServerWatcher {
                         let end = (now + resource.drain, resource.drain);
                         let known = self.emptying.entry(server.clone()).or_insert(end);
                         if known.1 != resource.drain {
-                            // Another time, counted from when it began.
+                            // A new drain time counts from the original start.
                             *known = (known.0 - known.1 + resource.drain, resource.drain);
                         }
                         emptying.insert(server.clone());
@@ -163,7 +163,7 @@ impl ServerWatcher {
                         let known = self.checks.get(&server).filter(|known| known.vnet == *vnet);
                         if known.is_none_or(|known| known.check != *check) {
                             let task = start(vnet, &server, check.clone());
-                            // Other settings change nothing of what was found of the same server.
+                            // New settings keep the state of the same server.
                             let streak = known.map(|known| known.streak).unwrap_or_default();
                             let anew = Checked { vnet: vnet.clone(), check: check.clone(), streak, task };
                             if let Some(old) = self.checks.insert(server.clone(), anew) {
@@ -185,8 +185,7 @@ impl ServerWatcher {
         });
     }
 
-    /// Takes a finding in; one of settings that are no more says nothing. Whether the server is now found to be
-    /// something else.
+    /// Takes over a result, unless its settings are outdated. Returns whether the server's state has changed.
     fn note(&mut self, server: &Server, check: &HealthCheck, result: &Result<(), String>) -> bool {
         let Some(known) = self.checks.get_mut(server).filter(|known| known.check == *check) else { return false };
         let turned = known.streak.note(result.is_ok(), check);
@@ -205,7 +204,7 @@ impl ServerWatcher {
         Health { down: down.map(|(s, _)| s.clone()).collect(), drained: drained.map(|(s, _)| s.clone()).collect() }
     }
 
-    /// Those of `retired` that are empty for good.
+    /// The addresses of `retired` whose last session has ended.
     fn over(&mut self, retired: &Retired, now: Instant, usage: &Usage) -> BTreeSet<RetiredAddress> {
         let known = std::mem::take(&mut self.retired);
         let since = |one: RetiredAddress| {
@@ -218,7 +217,7 @@ impl ServerWatcher {
         self.retired.iter().filter(|(_, since)| empty(since)).map(|(one, _)| one.clone()).collect()
     }
 
-    /// When there is something to do next: a server's time to empty is over, or sessions are to be counted.
+    /// When something is due next: the end of a drain time, or a count of sessions.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let count = (!self.retired.is_empty()).then_some(now + LOOK);
         self.emptying.values().map(|(end, _)| *end).filter(|end| *end > now).chain(count).min()

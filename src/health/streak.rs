@@ -1,8 +1,9 @@
-//! A server is taken to be well until it fails `fall` times in a row, and to be down until it succeeds `rise` times.
+//! A server counts as healthy until it fails `fall` times in a row, and as down until it succeeds `rise` times in a
+//! row.
 
 use crate::model::HealthCheck;
 
-/// What a server was found to be, and how often in a row it has been found otherwise since.
+/// A server's state, and the number of contrary results in a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Streak {
     down: bool,
@@ -14,7 +15,7 @@ impl Streak {
         self.down
     }
 
-    /// Takes one result in; whether the server is now found to be something else.
+    /// Adds one result. Returns whether the state has changed.
     pub(super) const fn note(&mut self, well: bool, check: &HealthCheck) -> bool {
         if well != self.down {
             self.against = 0;

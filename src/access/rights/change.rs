@@ -1,4 +1,5 @@
-//! What a change of the model asks for, whatever command it comes from: one comparison of the model before and after.
+//! The rights that a change of the model needs: found by comparing the model before and after, the same for every
+//! command.
 
 use super::gone::{is_severed_alone, vanished};
 use super::references::Refers;
@@ -12,11 +13,11 @@ use crate::model::state::{ChangeExtent, Item, ItemKind};
 use crate::model::{Key, LinkResource, Model, RoleAssignment, RoleName, Scope, actions, built_in};
 
 impl Rights<'_> {
-    /// Checks the rights to everything that differs between `before` and `after`: to write or delete each object that
-    /// is not as it was, also where the change only carries it along, and to name what it newly names.
+    /// Checks the rights for all differences between `before` and `after`: to write or delete each changed object, also
+    /// one that changes only with another, and for each new reference.
     ///
     /// # Errors
-    /// `Forbidden`; `Conflict` where an object would become something else.
+    /// `Forbidden`; `Conflict` if an object would change its kind.
     pub fn demand_change(&self, before: &Model, after: &Model, extent: &ChangeExtent) -> Result<(), Error> {
         let change = Change { rights: self, before, after };
         if let ChangeExtent::Endpoint(key) = extent {
@@ -45,8 +46,8 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Nobody assigns what they do not hold. A role that gives more than it did is judged as if it were assigned anew
-    /// wherever it is.
+    /// Nobody may assign a role that they do not hold. If a role gains actions, each of its assignments is checked
+    /// again.
     fn demand_held(&self) -> Result<(), Error> {
         let new = self.before.assignments.changes(&self.after.assignments).into_iter().filter_map(|(_, given)| given);
         new.into_iter().try_for_each(|given| self.demand_assignable(given))?;
@@ -63,7 +64,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// `refusal`, which names where `given` is; whoever does not see that is told that it is somewhere.
+    /// `refusal`, which names the scope of `given`. A reader who may not see that scope gets a text without it.
     fn of_assignment(&self, key: &Key, given: &RoleAssignment, refusal: Error) -> Error {
         if sees(self.rights, self.after, &Item { kind: ItemKind::Assignment, key: key.clone() }) {
             return refusal;
@@ -77,12 +78,12 @@ impl Change<'_> {
     fn demand_assignable(&self, given: &RoleAssignment) -> Result<(), Error> {
         let own = self.after.roles.get(&Key::global(given.role.to_string()));
         let fixed = || built_in().iter().find(|role| role.name == given.role).map(|role| &**role);
-        // Of a role that there is not the model says so itself.
+        // The model's own check reports a missing role.
         let Some(role) = own.or_else(fixed) else { return Ok(()) };
         self.rights.demand_assignable(role, &given.scope)
     }
 
-    /// What was assigned at `vanished` or below goes with that; so it does with a resource group of which nothing is left.
+    /// Assignments at or below a `vanished` scope go with it, also those at an empty resource group.
     fn assignments(&self) -> Result<(), Error> {
         let before = &self.before.assignments;
         let changes = before.changes(&self.after.assignments);
@@ -100,7 +101,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Whether the resource group that `scope` is, or is in, was there and is no more.
+    /// Whether the resource group at or above `scope` has disappeared.
     fn lost_its_group(&self, scope: &Scope) -> bool {
         let text = scope.to_string();
         let parts: Vec<&str> = text.split('/').collect();
@@ -109,7 +110,7 @@ impl Change<'_> {
         self.before.has_group(&group) && !self.after.has_group(&group)
     }
 
-    /// What of a VNet only shows that those it was peered with are gone is nobody's doing there.
+    /// If a VNet changes only because its peers are gone, nobody changed that VNet.
     fn vnets(&self) -> Result<(), Error> {
         for (key, new) in self.before.vnets.changes(&self.after.vnets) {
             let old = self.before.vnets.get(key);
@@ -121,7 +122,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// What a resource is stays.
+    /// The type of a resource never changes.
     fn types(&self) -> Result<(), Error> {
         let before = &self.before.resources;
         let mut changes = before.changes(&self.after.resources).into_iter();
@@ -145,7 +146,7 @@ impl Change<'_> {
     }
 }
 
-/// What a resource is does not change by a write: whoever is connected to it is connected to that.
+/// Refuses to change the type of a resource: its connections were made to that type.
 ///
 /// # Errors
 /// `Conflict`: it is of another type.

@@ -1,13 +1,12 @@
-//! What goes with an object that is deleted and is nobody's to hold back: roles that were assigned at it or below it,
-//! and the other side of its peerings.
+//! What is deleted with an object, without further rights: role assignments at or below it, and the other side of its
+//! peerings.
 
 use super::{Right, Verb};
 use crate::model::registry::{Kind as _, each_kind};
 use crate::model::state::{ChangeExtent, Item, ItemKind};
 use crate::model::{DnsZone, Key, Model, Scope, Vnet, actions, ids};
 
-/// The places of everything that is in `before`, as far as `extent` reaches, and not in `after`: objects, and parts of
-/// objects that stay.
+/// The scopes of everything deleted between `before` and `after`, within `extent`: objects, and parts of objects.
 pub(crate) fn vanished(before: &Model, after: &Model, extent: &ChangeExtent) -> Vec<Scope> {
     let mut places = Vec::new();
     match extent {
@@ -24,7 +23,7 @@ pub(crate) fn vanished(before: &Model, after: &Model, extent: &ChangeExtent) -> 
     places
 }
 
-/// The roles of `after` that are assigned at `places` or below them.
+/// The role assignments of `after` at or below `places`.
 pub(crate) fn assigned_at(after: &Model, places: &[Scope]) -> Vec<Key> {
     if places.is_empty() {
         return Vec::new();
@@ -33,7 +32,7 @@ pub(crate) fn assigned_at(after: &Model, places: &[Scope]) -> Vec<Key> {
     after.assignments.iter().filter(|(_, given)| there(&given.scope)).map(|(key, _)| key.clone()).collect()
 }
 
-/// Whether all that became of the VNet `key` is that the other sides of its peerings are gone.
+/// Whether the VNet `key` changed only in that the other sides of its peerings are gone.
 pub(super) fn is_severed_alone((before, after): (&Model, &Model), key: &Key, old: &Vnet, new: &Vnet) -> bool {
     let mut expected = old.clone();
     for label in old.labelled() {
@@ -51,12 +50,12 @@ pub(super) fn is_severed_alone((before, after): (&Model, &Model), key: &Key, old
     sorted(&expected) == sorted(new)
 }
 
-/// Where an object is.
+/// The scope of an object.
 pub(crate) fn place(model: &Model, kind: ItemKind, key: &Key) -> Scope {
     Right::on(model, &Item { kind, key: key.clone() }, Verb::Read).scope
 }
 
-/// Where an object of `model` is, and where its parts are. Of roles and assignments nothing is.
+/// The scopes of an object of `model` and of its parts. Roles and assignments have none.
 fn places_of(model: &Model, kind: ItemKind, key: &Key) -> Vec<Scope> {
     if matches!(kind, ItemKind::Role | ItemKind::Assignment) {
         return Vec::new();

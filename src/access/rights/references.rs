@@ -1,6 +1,5 @@
-//! A reference is a right: every field by which one object names another, and the right that naming it
-//! asks for. A literal address is a reference to the subnet that holds it. A test walks every field of every kind, so
-//! that no field is forgotten here.
+//! A table of every field by which one object refers to another, with the right that the reference needs. A literal
+//! address refers to its subnet. A test visits every field of every kind, so that none is forgotten here.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,20 +14,19 @@ use crate::model::{
     RoleDefinition, SecurityGroup, TokenName, Vnet, actions,
 };
 
-/// What an object names by one of its fields. The same one twice is one, and one that was there before is not asked
-/// about again.
+/// A reference from a field of an object. Duplicates count once, and existing references are not checked again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
-    /// The part of the object that names it, such as a subnet of a VNet; empty: the object itself.
+    /// The part of the object with the field, such as a subnet of a VNet. Empty: the object itself.
     part: String,
     named: Named,
 }
 
-/// What is named, in the order in which rights are asked.
+/// The target of a reference, in the order in which rights are checked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Named {
-    /// What an endpoint of this subscription connects to: it must show itself to the caller. Whether anything passes
-    /// is decided by its owner.
+    /// The resource of an endpoint in this subscription. It must be visible to the caller. Its owner decides whether
+    /// traffic passes.
     Resource(Key, String),
     /// A subnet of a VNet, by its name in lower case.
     Subnet(Key, String),
@@ -42,13 +40,13 @@ enum Named {
     Vnet(Key),
     /// The other side of a peering.
     Peer(Key),
-    /// The VNet that a link resource is in: whoever may join a part of it may be there.
+    /// The VNet of a link resource. The right to join any part of it is enough.
     Home(Key),
-    /// A token, which there may not be.
+    /// A token, which need not exist.
     Token(TokenName),
 }
 
-/// One row of the table: fields that name something, as paths of the stored JSON, and what they name.
+/// One row of the table: fields with references, as paths of the stored JSON, and their targets.
 #[derive(Debug)]
 pub struct ReferenceField<T: 'static> {
     /// `[]` stands for every entry of a list.
@@ -56,12 +54,12 @@ pub struct ReferenceField<T: 'static> {
     references: fn(&Key, &T) -> Vec<Reference>,
 }
 
-/// An object that may name others.
+/// An object with references.
 pub trait Refers: registry::Kind {
     /// Its rows of the table.
     const FIELDS: &'static [ReferenceField<Self>];
 
-    /// Everything that the object `key` names.
+    /// All references of the object `key`.
     fn references(&self, key: &Key) -> BTreeSet<Reference> {
         Self::FIELDS.iter().flat_map(|field| (field.references)(key, self)).collect()
     }
@@ -91,7 +89,7 @@ impl Refers for Vnet {
         ReferenceField {
             paths: &["peerings[]", "peering_labels[].remote"],
             references: |_, vnet| {
-                // One that was severed names nothing: what has the name since is another VNet.
+                // A severed peering refers to nothing: a later VNet with that name is another one.
                 let labels = vnet.peering_labels.iter().filter(|label| !label.severed).map(|label| &label.remote);
                 vnet.peerings.iter().chain(labels).map(|remote| whole(Named::Peer(remote.clone()))).collect()
             },
@@ -130,7 +128,7 @@ impl Refers for LoadBalancer {
             },
         },
         ReferenceField {
-            // The addresses alone are nowhere: the service behind a frontend says in which VNet they are.
+            // The addresses have no VNet of their own. The service behind the frontend gives the VNet.
             paths: &["pools[].addresses[].vnet", "pools[].addresses[].address"],
             references: |_, balancer| {
                 let servers = balancer.pools.iter().flat_map(|pool| &pool.addresses);
@@ -182,12 +180,12 @@ impl Refers for LinkResource {
 impl Refers for PrivateEndpoint {
     const FIELDS: &'static [ReferenceField<Self>] = &[
         ReferenceField {
-            // The VNet asks nothing beyond its subnet.
+            // The subnet's right is enough; the VNet needs none.
             paths: &["vnet", "subnet"],
             references: |_, endpoint| vec![subnet(&endpoint.vnet, &endpoint.subnet)],
         },
         ReferenceField {
-            // Every address of an endpoint is in its subnet: another one asks for the right to join that.
+            // All addresses of an endpoint are in its subnet, so a new one needs the right to join that.
             paths: &["addresses[].ip"],
             references: |_, endpoint| {
                 let address = |ip: IpAddr| Reference {
@@ -204,7 +202,7 @@ impl Refers for PrivateEndpoint {
             },
         },
         ReferenceField {
-            // A name answers in the whole VNet, so whoever accepts it speaks for that.
+            // A name is answered in the whole VNet, so accepting it needs a right on the VNet.
             paths: &["accept_names[]"],
             references: |_, endpoint| {
                 let names = endpoint.accept_names.iter().flat_map(|names| names.iter());
@@ -230,13 +228,13 @@ fn subnet(vnet: &Key, name: &str) -> Reference {
     whole(Named::Subnet(vnet.clone(), name.to_lowercase()))
 }
 
-/// Without a VNet the addresses are nowhere, and nothing reaches them; once it has one they are all new.
+/// Without a VNet the addresses refer to nothing. Once there is a VNet, they all count as new.
 fn addresses(resource: &LinkResource, all: impl Iterator<Item = IpAddr>) -> Vec<Reference> {
     let Some(vnet) = &resource.vnet else { return Vec::new() };
     all.map(|ip| whole(Named::Address(vnet.clone(), ip))).collect()
 }
 
-/// A resource that the caller cannot see, as if it were not.
+/// The error for a resource that the caller cannot see: the same as for an absent one.
 pub(crate) fn not_shown(key: &Key) -> Error {
     let message = itself(format!("there is no resource `{key}`"));
     let remedy = "ask its owner to show it to your subscription; a typed resource may be asked for by its ID with \
@@ -245,10 +243,10 @@ pub(crate) fn not_shown(key: &Key) -> Error {
 }
 
 impl Rights<'_> {
-    /// Checks the right to name everything that the object `key` of `model` names and did not name before.
+    /// Checks the rights for all new references of the object `key` of `model`.
     ///
     /// # Errors
-    /// `Forbidden`, naming principal, action and scope; `NotFound` for a resource that does not show itself.
+    /// `Forbidden`, naming principal, action and scope; `NotFound` for a resource that is not visible to the caller.
     pub fn demand_references<T: Refers>(
         &self,
         model: &Model,
@@ -261,7 +259,7 @@ impl Rights<'_> {
         new.into_iter().try_for_each(|reference| self.demand_reference(model, &reference.named))
     }
 
-    /// Checks the right to name every token that `wanted` names and `before` does not.
+    /// Checks the rights for all new references to tokens in `wanted`.
     ///
     /// # Errors
     /// `Forbidden`, naming principal, action and scope.
@@ -282,7 +280,7 @@ impl Rights<'_> {
             Named::Peer(vnet) => self.demand(&Right::peer(vnet)),
             Named::Home(vnet) => self.demand_part_of(model, vnet),
             Named::Token(name) if *self.caller.subject.principal() == Principal::Token(name.clone()) => Ok(()),
-            // Else what comes of it would tell everybody which tokens there are: names are guessed, ids are not.
+            // Otherwise the result would reveal which tokens exist. Names can be guessed; ids cannot.
             Named::Token(_) => self.demand(&Right::anywhere(actions::read(actions::TOKENS))).map_err(|refusal| {
                 let besides =
                     "; or name it by its id, `token-id:UUID`: whoever holds it sees that in `privlink whoami`";
@@ -291,17 +289,17 @@ impl Rights<'_> {
         }
     }
 
-    /// A resource that the caller cannot see is as if it were not.
+    /// A resource that the caller cannot see counts as absent.
     fn demand_shown(&self, model: &Model, key: &Key, subscription: &str) -> Result<(), Error> {
         let shown = match model.resources.get(key) {
             Some(resource) => resource.is_requestable_by_id() || self.is_shown(model, key, subscription),
-            // Who sees everything is told by the rules of the model what is missing where.
+            // For a caller who sees everything, the model's rules report the missing object.
             None => self.hold(&Right::anywhere(actions::read(actions::SERVICES))),
         };
         if shown { Ok(()) } else { Err(not_shown(key)) }
     }
 
-    /// Whether the resource `key` shows itself to `subscription`, or the caller may read it anyway.
+    /// Whether the resource `key` is visible to `subscription`, or the caller may read it anyway.
     pub fn is_shown(&self, model: &Model, key: &Key, subscription: &str) -> bool {
         let admits = |resource: &LinkResource| resource.visibility.admits(subscription);
         model.resources.get(key).is_some_and(admits) || self.may_read(model, key)
@@ -312,7 +310,7 @@ impl Rights<'_> {
         self.hold(&Right::on(model, &Item { kind: ItemKind::Resource, key: key.clone() }, Verb::Read))
     }
 
-    /// An address asks for the right to join the subnet that holds it; outside any subnet, the VNet.
+    /// An address needs the right to join its subnet, or the VNet if it is in no subnet.
     fn demand_address(&self, model: &Model, vnet: &Key, ip: IpAddr) -> Result<(), Error> {
         let subnets = model.vnets.get(vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
         let holder = subnets.iter().find(|subnet| subnet.prefixes.iter().any(|prefix| prefix.contains(&ip)));
@@ -325,7 +323,7 @@ impl Rights<'_> {
         let seen = self.hold(&Right::on(model, &item, Verb::Read))
             || holder.is_some_and(|subnet| self.hold(&read(&subnet.name)));
         if !seen {
-            // Which subnet holds the address, and whether any does, is not the caller's to know.
+            // The caller must not learn which subnet holds the address, if any.
             self.demand(&Right::join_all(vnet))?;
         }
         self.demand(&right)

@@ -1,4 +1,4 @@
-//! Which objects a caller may see, and which of them a refusal may mention.
+//! Which objects a caller may see, and which ones an error for it may mention.
 
 use super::{Right, Rights, Verb};
 use crate::access::Grant;
@@ -6,8 +6,8 @@ use crate::model::sentence::Named;
 use crate::model::state::{Item, ItemKind};
 use crate::model::{Key, Model, Scope, Visibility, actions};
 
-/// Whether the holder of `rights` may see `item` of `model`: by its own `read`; an endpoint also by that of the
-/// connections of what it is bound to, an assignment also where it is its own or its group's, a role where it is assignable.
+/// Whether the holder of `rights` may see `item` of `model`: by its `read` right. An endpoint is also visible with the
+/// right to read its resource's connections; an assignment also to its own principal; a role where it may be assigned.
 pub(crate) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
     if rights.hold(&Right::on(model, item, Verb::Read)) {
         return true;
@@ -21,7 +21,7 @@ pub(crate) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
         let given = model.assignments.get(key);
         return given.is_some_and(|given| rights.caller().subject.principals().any(|own| own == given.principal));
     }
-    // Like an assignment it is read where it may be used.
+    // Like an assignment, it is visible where it may be used.
     item.kind == ItemKind::Role
         && model.roles.get(key).is_some_and(|role| {
             let read = |scope: &Scope| Right { action: actions::read(actions::ROLE_DEFINITIONS), scope: scope.clone() };
@@ -29,15 +29,15 @@ pub(crate) fn sees(rights: &Rights<'_>, model: &Model, item: &Item) -> bool {
         })
 }
 
-/// Whether the holder of `rights` may see an assignment: its own, and those that it may read.
+/// Whether the holder of `rights` may see an assignment: its own ones, and those that it may read.
 pub fn sees_grant(rights: &Rights<'_>, grant: &Grant) -> bool {
     let own = rights.caller().subject.principals().any(|own| own == grant.assignment.principal);
     let scope = grant.assignment.scope.clone();
     own || rights.hold(&Right { action: actions::read(actions::ROLE_ASSIGNMENTS), scope })
 }
 
-/// Whether a refusal to the holder of `rights` may mention `named`: what it may see, what it may itself write, and the
-/// subnets that it may use.
+/// Whether an error for the holder of `rights` may mention `named`: objects that it may see or write, and subnets that
+/// it may use.
 pub(crate) fn may_mention(rights: &Rights<'_>, model: &Model, named: &Named) -> bool {
     let at = |kind: &str, subscription: &str| {
         rights.hold(&Right { action: actions::read(kind), scope: Scope::subscription(subscription) })
@@ -56,7 +56,7 @@ pub(crate) fn may_mention(rights: &Rights<'_>, model: &Model, named: &Named) -> 
     }
 }
 
-/// Whether the resource `key` shows itself to a subscription in which the holder of `rights` may create endpoints.
+/// Whether the resource `key` is visible to a subscription in which the holder of `rights` may create endpoints.
 pub(crate) fn shows_itself(rights: &Rights<'_>, model: &Model, key: &Key) -> bool {
     let creates = |scope: Scope| rights.hold(&Right { action: actions::write(actions::ENDPOINTS), scope });
     match model.resources.get(key).map(|resource| &resource.visibility) {

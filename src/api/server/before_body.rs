@@ -1,6 +1,6 @@
-//! What is judged of a request before its body is read: the right that its head asks for, exactly where the path names
-//! what it is about. Nobody's bytes are taken, let alone parsed, for what is refused anyway. Where only the body says
-//! what it is about, whoever may not write everywhere has less of one taken.
+//! Checks a request before its body is read: the right that its head needs, at the object that its path names. The body
+//! of a refused request is not read. If only the body names the object, a caller that may not write everywhere gets
+//! lower limits for it.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::api::error::Error;
 use crate::api::{ApiState, arm};
 use crate::model::{Action, Caller, actions, approval};
 
-/// Bytes of a document at most, of whoever may not write everywhere.
+/// The largest document of a caller that may not write everywhere.
 pub(in crate::api) const PART_DOCUMENT_LIMIT: usize = 1 << 20;
 
-/// How long a body may take whose author may do what it asks for somewhere, and perhaps not where it asks for it.
+/// How long a body may take if its author has the right at some scope, but perhaps not at the one in the body.
 pub(in crate::api) const PART_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
-/// How much of a body is taken.
+/// Limits for a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) struct Bounds {
     /// Bytes at most.
@@ -30,12 +30,12 @@ pub(in crate::api) struct Bounds {
 }
 
 impl Bounds {
-    /// Of a request to `path`, of whoever may send it.
+    /// The limits for a request to `path` with full rights.
     pub(in crate::api) fn of(path: &str) -> Self {
         Self { bytes: if path == DOCUMENTS { DOCUMENT_LIMIT } else { BODY_LIMIT }, time: REQUEST_TIMEOUT }
     }
 
-    /// Of whoever may do what it asks for at `held`.
+    /// The limits for a caller with the right at `held`.
     fn within(self, held: Where) -> Self {
         match held {
             Where::Everywhere => self,
@@ -46,22 +46,22 @@ impl Bounds {
     }
 }
 
-/// What the head of a request asks for.
+/// The right that the head of a request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Asks {
-    /// To decide over the connection of this endpoint.
+    /// To decide about the connection of this endpoint.
     Decision(approval::Action, String),
-    /// To decide over connections of this resource.
+    /// To decide about connections of this resource.
     ControlState(String),
     /// To write this endpoint.
     Endpoint(String),
-    /// Something that concerns nothing in particular.
+    /// An action at `/`.
     Anywhere(Action),
-    /// Something whose scope stands in the body.
+    /// An action whose scope is in the body.
     Somewhere(Action),
     /// To write or delete the objects that a document names.
     Objects,
-    /// To change what the body says, or a path of Azure's.
+    /// To change the object in the body, or one at an ARM path.
     Anything,
 }
 
@@ -89,7 +89,7 @@ impl Asks {
         }
     }
 
-    /// Who may change nothing at all is told what it lacks.
+    /// A caller that may change nothing gets an error with the missing right.
     fn needed(&self) -> &'static str {
         match self {
             Self::Decision(..) | Self::ControlState(_) => "privateEndpointConnectionsApproval/action on the resource",
@@ -100,10 +100,10 @@ impl Asks {
     }
 }
 
-/// Checks that `caller` may do what the head of a request asks for, as far as the head says it.
+/// Checks that `caller` has the right that the head of a request needs, as far as the head shows it.
 ///
 /// # Errors
-/// As the request itself would be answered by whatever lacks: 403, or 404 of what the caller does not see.
+/// The same error as from the handler: 403, or 404 for an object that the caller does not see.
 pub(in crate::api) async fn judge(state: &ApiState, caller: &Caller, parts: &Parts) -> Result<Bounds, Error> {
     let path = parts.uri.path();
     if arm::is_arm(path) {
@@ -143,7 +143,7 @@ pub(in crate::api) async fn judge(state: &ApiState, caller: &Caller, parts: &Par
     Ok(bounds)
 }
 
-/// Has `work`, which walks the model, done where the request itself will be.
+/// Runs `work`, which walks the model, on the threads that will handle the request.
 async fn look(
     state: &ApiState,
     caller: &Caller,

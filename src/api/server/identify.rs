@@ -1,5 +1,5 @@
-//! Who asks, and whether they may ask at all: a token's holder instead of the socket's peer, and the rights that
-//! concern no object. What concerns objects is judged where they are looked up.
+//! Identifies the caller, by its token or as the socket's peer, and checks rights that concern no object. Rights on
+//! objects are checked where the objects are looked up.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::api::execute::demand;
 use crate::control::{Asker, ControlPlane, REFUSALS_INTERVAL};
 use crate::model::{Caller, actions, token};
 
-/// Questions that are about no object, and the type that each needs `read` on.
+/// GET paths that concern no object, and the type on which each needs `read`.
 const GENERAL: [(&str, &str); 5] = [
     ("/v1/status", actions::STATUS),
     ("/v1/flows", actions::FLOWS),
@@ -27,19 +27,19 @@ const GENERAL: [(&str, &str); 5] = [
     ("/metrics", actions::STATUS),
 ];
 
-/// What nobody has to say who they are for: whether this lives, and what it is.
+/// Paths that need no caller: liveness and version.
 pub(in crate::api) const OPEN: [&str; 5] = ["/healthz", "/readyz", "/version", "/openapi.json", "/metadata/endpoints"];
 
-/// Intervals between two looks at what is beyond the limits of the audit log: an hour of them.
+/// Intervals between two prunings of the audit log: one hour.
 const PRUNED_EVERY: u64 = 12;
 
-/// What is kept for less than this is looked at in every interval.
+/// If records are kept for less than this, the log is pruned in every interval.
 const SHORT_RETENTION: Duration = Duration::from_hours(1);
 
-/// Characters of a refused request's path that are kept.
+/// The most characters of a refused request's path in a record.
 const SHOWN: usize = 200;
 
-/// From where a request came over the network.
+/// The network address that a request came from.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) struct Peer(pub(in crate::api) IpAddr);
 
@@ -66,13 +66,13 @@ pub(in crate::api) async fn identify(State(state): State<ApiState>, mut request:
     response
 }
 
-/// Writes to the audit log who was refused how often, and keeps it within its limits, again and again.
+/// Repeatedly writes refusals to the audit log, and prunes it.
 pub async fn keep_audit(control: Arc<ControlPlane>) {
     let retain = control.view().host.audit.retain;
     let interval = REFUSALS_INTERVAL.min(retain.max(Duration::from_secs(1)));
     for number in 0_u64.. {
         let control = Arc::clone(&control);
-        // Looking for what is beyond the limits reads what is within them.
+        // Pruning reads the records that stay.
         let prune = number % PRUNED_EVERY == 0 || retain < SHORT_RETENTION;
         let work = move || {
             let pruned = if prune { control.prune_audit(Timestamp::now())? } else { 0 };
@@ -102,15 +102,15 @@ fn admitted(state: &ApiState, request: &mut Request) -> Result<(), Error> {
     if let Some(place) = request.extensions().get::<Arc<Place>>() {
         place.is_of(caller.subject.principal()).map_err(|_| Error::too_many_connections(EACH_CALLER))?;
     }
-    // Whatever the method: HEAD is answered like GET, and tells how long the answer would be.
+    // For every method: HEAD is answered like GET, and reveals the answer's length.
     let general = GENERAL.iter().find(|(path, _)| request.uri().path() == *path);
     general.map_or(Ok(()), |(_, kind)| demand(state, caller, actions::read(kind)))
 }
 
-/// The caller whom a request names by its `Authorization` header; `None`: it names nobody.
+/// The caller in the `Authorization` header. `None`: there is no header.
 ///
 /// # Errors
-/// The token is not a good one.
+/// The token is not valid.
 fn bearer(state: &ApiState, header: Option<&str>) -> Result<Option<Caller>, Error> {
     let Some(header) = header else { return Ok(None) };
     let presented = header

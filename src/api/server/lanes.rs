@@ -1,8 +1,8 @@
-//! Where requests are worked on: threads of their own for questions, for changes and for what only takes something away.
+//! The threads that handle requests: one lane each for reads, changes and revocations.
 //!
-//! The thread that reads and writes sockets never walks the model, parses a document or waits for the writer: whatever a
-//! handler computes is computed here. A revocation waits neither for questions nor for changes; and of each lane one caller
-//! holds all threads but one at most, so that whoever asks a lot waits for itself.
+//! The thread that reads and writes sockets never walks the model, parses a document or waits for the writer; handlers
+//! run here. A revocation waits neither for reads nor for changes. One caller can occupy all threads of a lane but one,
+//! so that a busy caller waits for itself.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,18 +17,18 @@ use tokio::task::JoinSet;
 use crate::api::error::Error;
 use crate::model::Principal;
 
-/// A kind of work.
+/// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) enum Lane {
-    /// Questions.
+    /// Reads.
     Reads,
-    /// What gives something, and documents.
+    /// Changes that grant something, and documents.
     Changes,
-    /// What only takes something away.
+    /// Revocations.
     Revocations,
 }
 
-/// The threads of every lane; they end with it.
+/// The threads of every lane. They end with this.
 #[derive(Debug)]
 pub struct Lanes {
     reads: Threads,
@@ -48,8 +48,8 @@ impl Lanes {
         Ok(Arc::new(Self { reads, changes, revocations }))
     }
 
-    /// Has `request` worked on by the threads of `lane`, in the turn of `caller`. One that nobody waits for any more ends
-    /// at its next step, unless it only takes something away.
+    /// Runs `request` on the threads of `lane`, in the turn of `caller`. If its client has gone, it ends at its next
+    /// step, unless it is a revocation.
     ///
     /// # Errors
     /// It ended in a panic.
@@ -86,7 +86,7 @@ impl Lanes {
 struct Threads {
     handle: Handle,
     runtime: Option<Runtime>,
-    /// How many of a caller's requests are worked on at once.
+    /// The most requests of a caller that run at once.
     share: usize,
     callers: Mutex<BTreeMap<Option<Principal>, Arc<Semaphore>>>,
 }
@@ -98,11 +98,11 @@ impl Threads {
         Ok(Self { handle, runtime: Some(runtime), share, callers: Mutex::default() })
     }
 
-    /// Waits until fewer requests of `caller` are worked on than its share. How many wait is bounded by its connections.
+    /// Waits until `caller` has fewer running requests than its share. Its connections limit the number that wait.
     async fn turn(&self, caller: Option<Principal>) -> Option<OwnedSemaphorePermit> {
         let turns = {
             let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-            // Of whom nothing waits or is worked on, nobody else holds the count.
+            // Remove counters of callers without requests: only this map holds them.
             callers.retain(|_, turns| Arc::strong_count(turns) > 1);
             Arc::clone(callers.entry(caller).or_insert_with(|| Arc::new(Semaphore::new(self.share))))
         };
@@ -113,14 +113,14 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        // It may happen on a thread that must not wait.
+        // This may run on a thread that must not block.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// The lane of a request; `None`: it computes nothing, and may wait long.
+/// The lane of a request. `None`: it needs no thread, and may wait for long.
 pub(in crate::api) fn of(method: &Method, path: &str, body: &[u8]) -> Option<Lane> {
     if path == "/v1/epoch" || super::identify::OPEN.contains(&path) {
         return None;
@@ -131,7 +131,7 @@ pub(in crate::api) fn of(method: &Method, path: &str, body: &[u8]) -> Option<Lan
     Some(if only_revokes(method, path, body) { Lane::Revocations } else { Lane::Changes })
 }
 
-/// Whether a request is one for a change: all but questions, one of which Azure asks by POST.
+/// Whether a request is a change. All but reads are; Azure has one read with POST.
 pub(in crate::api) fn changes_something(method: &Method, path: &str) -> bool {
     let asks =
         matches!(*method, Method::GET | Method::HEAD) || *method == Method::POST && crate::api::arm::is_arm(path);
@@ -153,7 +153,7 @@ fn only_revokes(method: &Method, path: &str, body: &[u8]) -> bool {
     }
 }
 
-/// Whether the wanted state of a connection is one in which nothing passes.
+/// Whether the requested state of a connection passes no traffic.
 fn rejects(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct StatusPatch {

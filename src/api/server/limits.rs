@@ -1,22 +1,22 @@
-//! How much a request may send, and how long it may take.
+//! Limits on the size and duration of requests.
 
 use std::time::Duration;
 
 use super::places::CallerLimit;
 
-/// Bodies carry a reason of a few words; more than this is a mistake.
+/// The largest body apart from documents. Such bodies are short.
 pub(in crate::api) const BODY_LIMIT: usize = 64 * 1024;
 
-/// Where documents are sent.
+/// The path for documents.
 pub(in crate::api) const DOCUMENTS: &str = "/v1/apply";
 
-/// Bytes of a document at most: its text, as a JSON string.
+/// The largest document: its text as a JSON string.
 pub(in crate::api) const DOCUMENT_LIMIT: usize = 10 << 20;
 
-/// Documents of one caller that are held at once.
+/// The most documents of one caller in memory.
 pub(in crate::api) const DOCUMENTS_EACH: usize = 2;
 
-/// See [`DOCUMENTS_EACH`]; and eight of all callers together.
+/// The same for all callers together; see [`DOCUMENTS_EACH`].
 pub(super) static DOCUMENTS_HELD: CallerLimit = CallerLimit::new(DOCUMENTS_EACH, 8);
 
 /// The daemon gives up on a silent worker after 2 s, on flows after 2 s; nothing takes longer than this. Well beyond

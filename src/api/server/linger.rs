@@ -1,14 +1,13 @@
-//! The end of a connection whose client may still be sending. A request is refused before its body has come whole where
-//! that is too long, or its caller may not send it: a socket that is closed with unread bytes is reset, and the client
-//! may lose the answer that it was sent. So this side says that it is done, and throws away what still comes, within
-//! bounds (RFC 9112 §9.6).
+//! Closes a connection whose client may still be sending. A request may be refused before its whole body has arrived.
+//! Closing a socket with unread bytes resets it, and the client may lose the answer. So this side shuts down its
+//! sending direction, and discards what still arrives, within limits (RFC 9112 §9.6).
 
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How much is thrown away at most, and for how long: a client may take so long to notice.
+/// How many bytes are discarded at most, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) struct Patience {
     bytes: usize,
@@ -16,14 +15,14 @@ pub(in crate::api) struct Patience {
 }
 
 impl Patience {
-    /// With a caller.
+    /// For a known caller.
     pub(in crate::api) const WITH_CALLER: Self =
         Self { bytes: 64 << 20, time: Duration::from_secs(if cfg!(test) { 1 } else { 3 }) };
 
-    /// With whoever has not told who it is.
+    /// For an unknown caller.
     pub(in crate::api) const WITH_STRANGER: Self = Self { bytes: 1 << 20, ..Self::WITH_CALLER };
 
-    /// With whoever found no place: its request has hardly begun.
+    /// For a connection without a place: its request has hardly begun.
     const WITHOUT_PLACE: Self = Self { bytes: 128 << 10, time: Duration::from_secs(1) };
 }
 
@@ -48,7 +47,7 @@ pub(in crate::api) async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpi
     }
 }
 
-/// Closes `stream`, which found no place, and gives its turn back.
+/// Closes `stream`, which has no place, and releases its permit.
 pub(in crate::api) async fn see_off(stream: impl AsyncRead + AsyncWrite + Unpin, turn: OwnedSemaphorePermit) {
     close(stream, Patience::WITHOUT_PLACE).await;
     drop(turn);

@@ -1,4 +1,4 @@
-//! Who is at the other end of a Unix socket: the ids that the kernel vouches for, and the groups of the process.
+//! Identifies the peer of a Unix socket: the ids that the kernel reports, and the groups of the process.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -6,8 +6,8 @@ use tokio::net::unix::UCred;
 
 use crate::model::{Caller, Subject};
 
-/// The caller with these ids, the name that `/etc/passwd` gives the uid, and the groups that the process is in. Of a
-/// process that has ended or changed its ids meanwhile, the groups are those that `/etc/group` lists the user in.
+/// The caller with these ids, the uid's name in `/etc/passwd`, and the process's groups. If the process has ended or
+/// changed its ids, the user's groups in `/etc/group` are used.
 pub(in crate::api) fn caller(peer: UCred) -> Caller {
     let (uid, gid) = (peer.uid(), peer.gid());
     let name = name_of(uid);
@@ -17,13 +17,13 @@ pub(in crate::api) fn caller(peer: UCred) -> Caller {
     Caller { subject, name: name.unwrap_or_else(|| format!("uid:{uid}")) }
 }
 
-/// The supplementary groups of the process `pid`, as long as all its uids are `uid`. The handle keeps the number from
-/// being another process's between the reading and its end; `uid` keeps apart whoever had it before.
+/// The supplementary groups of the process `pid`, if all its uids are `uid`. The pidfd shows that the number was not
+/// reused while reading; the check of `uid` excludes a reuse before that.
 fn groups_of(pid: Pid, uid: u32) -> Option<Vec<u32>> {
     let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
     let groups = groups_in(&status, uid)?;
-    // Alive still, so what was read is of this process: the handle of one that has ended can be read.
+    // The process is still alive, so the groups are its own: the pidfd of an ended process becomes readable.
     let ended = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&Timespec::default())).ok()? > 0;
     (!ended).then_some(groups)
 }

@@ -1,8 +1,8 @@
-//! Places for connections: how many there may be, of whom, and who makes room for others.
+//! Limits the number of connections, in total and per caller, and chooses which ones make room for others.
 //!
-//! A connection counts for the address that it comes from until its first request has told whose it is, and for that
-//! caller from then on: callers behind one proxy, or on this host, share an address. Who has not told anything makes
-//! room for those who come later.
+//! A connection counts for its source address until its first request identifies the caller, and for that caller from
+//! then on: callers behind one proxy, or on this host, share an address. Unidentified connections make room for later
+//! ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,29 +15,29 @@ use crate::model::Principal;
 /// Connections of one listener.
 pub(in crate::api) const ALL: usize = 256;
 
-/// Of these, those that only uid 0 gets.
+/// Connections of these that are reserved for uid 0.
 pub(in crate::api) const KEPT_FOR_ROOT: usize = 8;
 
 /// Connections of one caller.
 pub(in crate::api) const EACH_CALLER: usize = 32;
 
-/// Connections from one address that have not told whose they are.
+/// The most unidentified connections from one address.
 pub(in crate::api) const EACH_ADDRESS: usize = 64;
 
-/// Places that known callers leave to those who are about to tell who they are.
+/// Places that identified callers leave free for new connections.
 const LEFT_TO_STRANGERS: usize = 64;
 
 /// For whom a connection counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::api) enum Holder {
-    /// Nobody is known behind it yet.
+    /// Not identified yet.
     Address(IpAddr),
     /// A caller.
     Caller(Principal),
 }
 
 impl Holder {
-    /// An address; of IPv6 the network of the host's own link, which has all of it.
+    /// An address. For IPv6 the /64 network, because one host may use all of it.
     pub(in crate::api) fn address(ip: IpAddr) -> Self {
         Self::Address(match ip.to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
@@ -64,7 +64,7 @@ pub(in crate::api) struct Places(Mutex<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
-    /// In the order in which they came.
+    /// In order of arrival.
     connections: BTreeMap<u64, Connection>,
     next: u64,
 }
@@ -73,9 +73,9 @@ struct Taken {
 struct Connection {
     /// For whom it counts.
     holder: Holder,
-    /// Where it came from.
+    /// Its source.
     from: Holder,
-    /// It has told whose it is.
+    /// Whether its caller is identified.
     known: bool,
     ended: Arc<Notify>,
 }
@@ -88,12 +88,12 @@ pub(in crate::api) struct Place {
     ended: Arc<Notify>,
 }
 
-/// There is no place.
+/// No place is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::api) struct NoPlace;
 
 impl Places {
-    /// A place for a connection of `holder`; somebody who has not told anything may lose its own for it.
+    /// A place for a connection of `holder`. An unidentified connection may lose its place for it.
     pub(in crate::api) fn take(self: &Arc<Self>, holder: Holder) -> Result<Place, NoPlace> {
         let mut taken = self.lock();
         let own = taken.of(|one| one.holder == holder);
@@ -122,7 +122,7 @@ impl Taken {
         self.connections.values().filter(|one| which(one)).count()
     }
 
-    /// Who has the most connections that have not told anything; several where they have as many.
+    /// The holders with the most unidentified connections.
     fn most_strangers(&self) -> Option<BTreeSet<Holder>> {
         let mut counts: BTreeMap<&Holder, usize> = BTreeMap::new();
         for one in self.connections.values().filter(|one| !one.known && !one.holder.is_root()) {
@@ -141,10 +141,10 @@ impl Taken {
 }
 
 impl Place {
-    /// The connection has told that it is `caller`'s.
+    /// Identifies the connection as `caller`'s.
     ///
     /// # Errors
-    /// That caller has no place left; the connection stays what it was.
+    /// That caller has no place left. The connection stays as it was.
     pub(in crate::api) fn is_of(&self, caller: &Principal) -> Result<(), NoPlace> {
         let mut taken = self.places.lock();
         let holder = Holder::Caller(caller.clone());
@@ -164,12 +164,12 @@ impl Place {
         Ok(())
     }
 
-    /// Whether the connection has told whose it is.
+    /// Whether the connection is identified.
     pub(in crate::api) fn is_known(&self) -> bool {
         self.places.lock().connections.get(&self.number).is_some_and(|one| one.known)
     }
 
-    /// The connection has told that it is somebody's and is not: it counts for where it came from, as before it told anything.
+    /// The connection presented a wrong identity: it counts for its source address again.
     pub(in crate::api) fn is_of_nobody(&self) {
         if let Some(one) = self.places.lock().connections.get_mut(&self.number) {
             (one.holder, one.known) = (one.from.clone(), false);
@@ -188,8 +188,7 @@ impl Drop for Place {
     }
 }
 
-/// How many of something there may be of each caller and of all together, such as questions that wait. Uid 0 has its own
-/// whatever others have.
+/// Limits something per caller and in total, such as waiting requests. Uid 0 has its own share.
 #[derive(Debug)]
 pub(in crate::api) struct CallerLimit {
     each: usize,
@@ -206,7 +205,7 @@ pub(in crate::api) struct Permit<'a> {
 }
 
 impl CallerLimit {
-    /// `each` for a caller, `all` together.
+    /// At most `each` per caller, and `all` together.
     pub(in crate::api) const fn new(each: usize, all: usize) -> Self {
         Self { each, all, taken: Mutex::new(BTreeMap::new()), freed: Notify::const_new() }
     }
@@ -223,10 +222,10 @@ impl CallerLimit {
         Some(Permit { limit: self, of: caller.clone() })
     }
 
-    /// Waits for a permit for `caller`. How many wait is bounded by its connections.
+    /// Waits for a permit for `caller`. Its connections limit the number that wait.
     pub(in crate::api) async fn wait(&self, caller: &Principal) -> Permit<'_> {
         loop {
-            // Asked for first: one that is given back from here on is not missed.
+            // Subscribe first, so that no permit released from here on is missed.
             let freed = self.freed.notified();
             if let Some(permit) = self.take(caller) {
                 return permit;
@@ -266,7 +265,7 @@ mod tests {
         Holder::address(IpAddr::from([192, 0, 2, last]))
     }
 
-    /// Takes a place whose connection has told whose it is.
+    /// Takes a place with an identified connection.
     fn told(places: &Arc<Places>, id: u32) -> Result<Place, NoPlace> {
         let place = places.take(uid(id))?;
         place.is_of(&Principal::Uid(id))?;
@@ -322,7 +321,7 @@ mod tests {
     fn where_all_have_as_many_the_oldest_goes() {
         let places = Arc::new(Places::default());
         let each = |number: usize| Holder::address(IpAddr::from([10, 0, (number >> 8) as u8, number as u8]));
-        // The first come from the highest addresses: the order of addresses decides nothing.
+        // The first ones come from the highest addresses, to show that the order of addresses does not matter.
         let held: Vec<Place> =
             (0..ALL - KEPT_FOR_ROOT).rev().map(|number| places.take(each(number)).unwrap()).collect();
         let newcomer = places.take(address(9)).unwrap();

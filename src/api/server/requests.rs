@@ -1,4 +1,4 @@
-//! A request on its way to its handler: its body, the threads that work on it, its time.
+//! Passes a request to its handler: reads its body, chooses its threads, limits its time.
 
 use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
@@ -13,8 +13,7 @@ use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::model::Caller;
 
-/// Reads the body, which may be neither too long nor too slow, has the request worked on where its kind is, and says so
-/// when that takes too long.
+/// Reads the body within its limits, runs the request on its lane, and answers with an error if that takes too long.
 pub(in crate::api) async fn in_time(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     served(&state, request, next).await.unwrap_or_else(IntoResponse::into_response)
 }

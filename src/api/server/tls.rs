@@ -1,5 +1,5 @@
-//! Who this daemon is to clients over HTTPS: a certificate of its own authority, made on the first start, or one that
-//! the configuration names.
+//! The daemon's TLS identity: a certificate of its own authority, created at the first start, or one from the
+//! configuration.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -18,16 +18,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// How long the authority is good. Clients keep it, so it outlives many server certificates.
+/// How long the authority is valid. Clients keep it, so it outlives many server certificates.
 const CA_LIFE: SignedDuration = SignedDuration::from_hours(3650 * 24);
 
-/// How long a server certificate is good: no client accepts much more.
+/// How long a server certificate is valid: clients do not accept much more.
 const SERVER_LIFE: SignedDuration = SignedDuration::from_hours(397 * 24);
 
-/// A server certificate that ends sooner than this is made anew.
+/// A server certificate that expires sooner than this is replaced.
 const RENEWAL: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// What [`Identity`] could not do.
+/// Why there is no [`Identity`].
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read or written.
@@ -38,7 +38,7 @@ pub enum TlsError {
         /// Why.
         error: io::Error,
     },
-    /// A file does not hold what it should.
+    /// A file has wrong content.
     #[error("{path} holds no usable {what}: {why}; correct it, or move it away to have a new one made")]
     Content {
         /// Which one.
@@ -48,12 +48,12 @@ pub enum TlsError {
         /// Why not.
         why: String,
     },
-    /// A certificate cannot be made.
+    /// A certificate cannot be created.
     #[error("no certificate can be made: {0}")]
     Unmade(String),
 }
 
-/// The authority that clients are to trust.
+/// The authority that clients must trust.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
     /// Its certificate, PEM.
@@ -62,16 +62,16 @@ pub struct Authority {
     pub fingerprint: String,
 }
 
-/// What the server shows, and what vouches for it.
+/// The server's certificate and its authority.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// For each connection.
     pub server: Arc<ServerConfig>,
-    /// `None`: the certificate is one of the configuration's.
+    /// `None`: the certificate is from the configuration.
     pub authority: Option<Authority>,
 }
 
-/// What is remembered of the server certificate.
+/// The stored facts about the server certificate.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Issued {
     names: Vec<String>,
@@ -80,11 +80,10 @@ struct Issued {
 }
 
 impl Identity {
-    /// The identity below `state`, for a listener on `address`: what is there, and what is missing or about to end
-    /// made anew.
+    /// The identity stored below `state`, for a listener on `address`. Missing or expiring parts are created.
     ///
     /// # Errors
-    /// See [`TlsError`]; nothing is half made then.
+    /// See [`TlsError`]. Nothing is left half created.
     pub fn own(state: &Path, address: SocketAddr, hostname: &str, now: Timestamp) -> Result<Self, TlsError> {
         let directory = state.join("tls");
         fs::create_dir_all(&directory).map_err(|error| TlsError::File { path: directory.clone(), error })?;
@@ -112,7 +111,7 @@ impl Identity {
             let params = server_params(&wanted, now)?;
             let signer = Issuer::new(ca_params(&ca_name(&ca_key), now)?, ca_key);
             let certificate = params.signed_by(&key, &signer).map_err(unmade)?;
-            // The record last: until it is there, both others are made anew.
+            // Write the record last: without it, the other two are created again.
             let _ = fs::remove_file(&record);
             write(&key_file, &key.serialize_pem(), 0o600)?;
             write(&file, &certificate.pem(), 0o644)?;
@@ -161,7 +160,7 @@ fn fingerprint(path: &Path, pem: &str) -> Result<String, TlsError> {
     Ok(chain.first().map(|certificate| crate::model::to_hex(&Sha256::digest(certificate))).unwrap_or_default())
 }
 
-/// The authority's name has a part of its key: two daemons' authorities are two names.
+/// The authority's name contains a part of its key, so that two daemons' authorities differ in name.
 fn ca_name(key: &KeyPair) -> String {
     let digest = Sha256::digest(key.public_key_raw());
     format!("privlink {}", crate::model::to_hex(&digest[..6]))
@@ -186,7 +185,7 @@ fn server_params(names: &[String], now: Timestamp) -> Result<CertificateParams, 
     Ok(params)
 }
 
-/// From yesterday, since no two clocks agree, in whole days of UTC.
+/// Valid from yesterday, because clocks differ, in whole days of UTC.
 fn validity(now: Timestamp, life: SignedDuration) -> (time::OffsetDateTime, time::OffsetDateTime) {
     let day = |at: Timestamp| {
         let seconds = at.as_second().div_euclid(86_400) * 86_400;
@@ -195,7 +194,7 @@ fn validity(now: Timestamp, life: SignedDuration) -> (time::OffsetDateTime, time
     (day(now - SignedDuration::from_hours(24)), day(now + life))
 }
 
-/// Every name that a client on this host, or one that was told the address, may use.
+/// Every name that a client on this host, or one that knows the address, may use.
 fn names(address: SocketAddr, hostname: &str) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let fit = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
@@ -215,7 +214,7 @@ fn read(path: &Path) -> Result<String, TlsError> {
     fs::read_to_string(path).map_err(|error| TlsError::File { path: path.to_owned(), error })
 }
 
-/// The whole file or none of it, on the disk when this returns.
+/// Writes a file atomically; it is on the disk when this returns.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
     let whole = || {
         let part = path.with_extension("part");

@@ -1,5 +1,5 @@
-//! A connection whose peer has to read: an answer that nobody takes would be held in memory, with its place, for as long
-//! as the peer likes.
+//! A connection whose peer must read: otherwise a peer could keep an unread answer in memory, and its place, for as
+//! long as it likes.
 
 use std::io;
 use std::pin::Pin;
@@ -9,19 +9,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long a peer may take for [`PROGRESS`], or for all that is left.
+/// How long a peer may take for [`PROGRESS`] bytes, or for the rest.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
 
-/// Bytes that a peer takes in [`WRITE_TIMEOUT`] at least.
+/// The least bytes that a peer must read in [`WRITE_TIMEOUT`].
 const PROGRESS: usize = 64 * 1024;
 
 /// A stream on which writing fails once its peer does not keep up with [`PROGRESS`].
 #[derive(Debug)]
 pub(in crate::api) struct WriteTimeout<S> {
     stream: S,
-    /// Set while something waits to be taken.
+    /// Set while bytes wait to be read.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// Bytes taken since it was set.
+    /// Bytes read since it was set.
     taken: usize,
 }
 
@@ -30,7 +30,7 @@ impl<S: AsyncWrite + Unpin> WriteTimeout<S> {
         Self { stream, deadline: None, taken: 0 }
     }
 
-    /// What comes of `polled`, a write.
+    /// The result of `polled`, a write.
     fn write(&mut self, polled: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Poll::Ready(done) = polled else { return self.wait(context) };
         self.taken += *done.as_ref().unwrap_or(&0);
@@ -40,7 +40,7 @@ impl<S: AsyncWrite + Unpin> WriteTimeout<S> {
         Poll::Ready(done)
     }
 
-    /// What comes of `polled`, which is ready when everything has been taken.
+    /// The result of `polled`, which is ready when everything has been written.
     fn settle(&mut self, polled: Poll<io::Result<()>>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Poll::Ready(done) = polled else { return self.wait(context) };
         self.caught_up();
@@ -51,7 +51,7 @@ impl<S: AsyncWrite + Unpin> WriteTimeout<S> {
         (self.deadline, self.taken) = (None, 0);
     }
 
-    /// The peer takes nothing right now: an error, if that lasts too long already.
+    /// The peer reads nothing right now: an error if that has lasted too long.
     fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if self.deadline.is_none() {
             self.taken = 0;

@@ -1,5 +1,5 @@
-//! Whether names that a VNet's resolver answers are in use by everybody else: what its upstreams are to be asked, and what
-//! follows from what they say. Who asks is somebody else.
+//! Checks whether names of a VNet's resolver are also in public use: makes the questions for its upstreams, and
+//! evaluates the answers. The caller sends the questions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,63 +8,63 @@ use crate::model::Key;
 use crate::snapshot::dns::ResolutionPolicy;
 use crate::snapshot::dns::{Name, ResolverPlan};
 
-/// Somebody else serves names that a VNet's resolver answers, and says so.
+/// Names of the VNet's resolver are also in public use.
 pub const PUBLIC_ZONE_IN_USE: &str = "PublicZoneInUse";
-/// Nobody could say whether names are in public use: no surprise, and no comfort either.
+/// It is unknown whether names are in public use.
 pub const NOT_ASKED: &str = "NotAsked";
 
-/// Zones of one VNet that are asked about; those of somebody's own first.
+/// The most zones of one VNet that are checked. Private zones come first.
 const ZONES: usize = 64;
 
-/// Names of one zone that are asked for.
+/// The most names of one zone that are checked.
 const NAMES: usize = 3;
 
-/// Answers that one sentence is founded on.
+/// The most answers that one message quotes.
 const SHOWN: usize = 4;
 
-/// A zone that the upstreams are to be asked about.
+/// A zone to ask the upstreams about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inquiry {
     /// The zone.
     pub zone: Name,
-    /// What it hides from whom, if somebody else has it.
+    /// What it hides, if it is in public use.
     matter: Matter,
-    /// Names in it that are answered here.
+    /// Names in it that the resolver answers.
     names: Vec<Name>,
-    /// Endpoints that have to do with it.
+    /// The affected endpoints.
     endpoints: BTreeSet<String>,
 }
 
-/// Why a zone is asked about.
+/// Why a zone is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Matter {
-    /// Somebody's own.
+    /// A private zone.
     Own(ResolutionPolicy),
-    /// A private zone of typed resources without a way out.
+    /// A private zone of typed resources that asks no upstream.
     Trap,
-    /// A name of an endpoint, which is a zone by itself.
+    /// A name of an endpoint, which forms a zone of its own.
     Fqdn,
 }
 
-/// What an upstream says to one question.
+/// An upstream's answer to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// Nobody could be asked, and why.
+    /// No upstream could be asked, for this reason.
     Unknown(String),
-    /// Which server says that there is neither this name nor one below it.
+    /// This server says NXDOMAIN: neither the name nor a name below it exists.
     Absent(String),
-    /// Which server has the name, and what records of the type.
+    /// This server has the name, with these records of the type.
     There(String, Vec<String>),
 }
 
 impl Inquiry {
-    /// Names and types to ask for, in the order in which [`judge`] takes the answers.
+    /// The questions, in the order in which [`judge`] expects the answers.
     pub fn questions(&self) -> impl Iterator<Item = (&Name, &'static str)> {
         let apex = ["SOA", "NS"].into_iter().map(|kind| (&self.zone, kind));
         apex.chain(self.names.iter().flat_map(|name| ["A", "AAAA"].map(|kind| (name, kind))))
     }
 
-    /// What would be said of `vnet`, if the zone is in public use.
+    /// The warning for `vnet`, if the zone is in public use.
     pub fn surprise(&self, vnet: &Key) -> LintWarning {
         let (zone, code) = (&self.zone, PUBLIC_ZONE_IN_USE);
         let (message, remedy) = match self.matter {
@@ -101,8 +101,7 @@ impl Inquiry {
     }
 }
 
-/// The zones that the upstreams of a resolver are to be asked about, and how many more there are; of those called as
-/// one of `only`, no other name is looked at.
+/// The zones to ask a resolver's upstreams about, and how many more there are. With `only`, just these names.
 pub fn inquiries(plan: &ResolverPlan, only: Option<&BTreeSet<Name>>) -> (Vec<Inquiry>, usize) {
     if plan.upstream.is_empty() {
         return (Vec::new(), 0);
@@ -118,7 +117,7 @@ pub fn inquiries(plan: &ResolverPlan, only: Option<&BTreeSet<Name>>) -> (Vec<Inq
     for (name, zone) in chosen.into_iter().filter(|(name, _)| plan.guard_of(name).is_none()) {
         let matter = match (is_private(name), &zone.own, zone.policy) {
             (true, Some(_), ResolutionPolicy::Default) => Matter::Trap,
-            // Public names there are asked for, or there are no others.
+            // The resolver asks an upstream there, or no public names exist.
             (true, ..) => continue,
             (false, Some(_), policy) => Matter::Own(policy),
             (false, None, _) => Matter::Fqdn,
@@ -147,8 +146,8 @@ pub fn inquiries(plan: &ResolverPlan, only: Option<&BTreeSet<Name>>) -> (Vec<Inq
     (zones.into_iter().map(inquiry).collect(), more)
 }
 
-/// Takes what the upstreams of `vnet` said to the questions of `inquiries` into what was `found` without them, and
-/// says what they could not be asked; `more` zones were not even tried.
+/// Adds the upstreams' answers about `vnet` to the warnings in `found`, and names the zones without an answer. `more`
+/// zones were not checked.
 pub fn judge(vnet: &Key, inquiries: &[(Inquiry, Vec<Said>)], more: usize, found: &mut Vec<LintWarning>) {
     let mut untold: Vec<(&Name, String)> = Vec::new();
     for (inquiry, said) in inquiries {
@@ -191,7 +190,7 @@ impl Said {
     }
 }
 
-/// Records that somebody else has, and who says so.
+/// Public records, and the server that has them.
 fn evidence(inquiry: &Inquiry, said: &[Said]) -> Vec<String> {
     let told = inquiry.questions().zip(said).filter_map(|((name, kind), said)| {
         let Said::There(server, records) = said else { return None };
@@ -219,7 +218,7 @@ fn not_asked(vnet: &Key, untold: &[(&Name, String)], more: usize) -> Option<Lint
     Some(LintWarning { code, vnet: vnet.clone(), message, remedy, endpoints, zone: None, evidence: Vec::new() })
 }
 
-/// A map that forgets its last entries.
+/// Truncates a map.
 trait Truncate {
     fn truncate_to(&mut self, length: usize);
 }

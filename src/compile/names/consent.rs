@@ -1,29 +1,29 @@
-//! Which names a network lets answer. A name answers in a whole VNet and in its peers, so whoever writes a resource does not
-//! decide alone what it is called there: a name that is not the resource's own waits until the network accepts it.
+//! Which names a network accepts. A name is answered in a whole VNet and in its peers, so the author of a resource does
+//! not decide alone about its names: a foreign name waits until the network accepts it.
 
 use crate::model::names::{Fqdn, are_peers, folded, told};
 use crate::model::state::{ControlState, DAEMON};
 use crate::model::{AcceptedNames, Key, Model, PrivateEndpoint};
 
-/// What networks have accepted.
+/// The names that networks have accepted.
 #[derive(Clone, Copy)]
 pub(super) struct Consent<'a> {
     model: &'a Model,
-    /// The daemon's own file, which speaks for the VNets that it names.
+    /// The daemon's own file. It consents for the VNets that it contains.
     file: Option<&'a Model>,
 }
 
-/// A name that does not answer yet.
+/// A name that is not answered yet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Waiting {
-    /// Where.
+    /// The VNet.
     pub vnet: Key,
-    /// What applications would ask for.
+    /// The name.
     pub name: String,
 }
 
 impl Waiting {
-    /// Why it waits, and what to do, said of `endpoint` in the VNet `home`.
+    /// Why it waits, and what to do, for `endpoint` in the VNet `home`.
     pub fn said(&self, endpoint: &Key, home: &Key) -> (String, String) {
         let Self { vnet, name } = self;
         let message = format!(
@@ -45,8 +45,8 @@ impl<'a> Consent<'a> {
         Self { model: &state.model, file }
     }
 
-    /// Whether `name` of `endpoint` may answer in `vnet`, which is the endpoint's own or a peer of it. What the endpoint's
-    /// own VNet has not accepted answers in no peer.
+    /// Whether `name` of `endpoint` may be answered in `vnet`, the endpoint's own VNet or a peer of it. A name that the
+    /// endpoint's own VNet has not accepted is not answered in peers either.
     pub(super) fn is_given(&self, vnet: &Key, endpoint: &PrivateEndpoint, name: &Fqdn) -> bool {
         if name.own {
             return true;
@@ -60,7 +60,7 @@ impl<'a> Consent<'a> {
         *vnet == endpoint.vnet || dns().is_some_and(accepts) || self.is_in_file(vnet, endpoint, name)
     }
 
-    /// Whether the daemon's file gives the resource this name, and names the VNet too.
+    /// Whether the daemon's file contains both the resource with this name and the VNet.
     fn is_in_file(&self, vnet: &Key, endpoint: &PrivateEndpoint, name: &Fqdn) -> bool {
         let Some(file) = self.file.filter(|file| file.vnets.contains_key(vnet)) else { return false };
         let Some(resource) = file.resources.get(&endpoint.resource) else { return false };
@@ -69,8 +69,8 @@ impl<'a> Consent<'a> {
     }
 }
 
-/// The names of `endpoint` that wait, each with the VNet whose consent is missing. One that waits in the endpoint's own
-/// VNet is not asked of its peers yet. Names of an endpoint with a zone group stand in the zones of that, or nowhere.
+/// The waiting names of `endpoint`, each with the VNet whose consent is missing. While a name waits in the endpoint's
+/// own VNet, peers are not asked. An endpoint with a zone group has names only in that group's zones.
 pub fn waiting(state: &ControlState, key: &Key, endpoint: &PrivateEndpoint) -> Vec<Waiting> {
     if endpoint.zone_group.is_some() {
         return Vec::new();
@@ -101,7 +101,7 @@ pub fn waiting_at_home(state: &ControlState, key: &Key, endpoint: &PrivateEndpoi
     here.map(|one| one.name).collect()
 }
 
-/// Endpoints among those of `seen` whose name `asked` waits in `vnet`.
+/// Endpoints of `seen` whose name `asked` waits in `vnet`.
 pub fn waiting_in<'a>(state: &ControlState, seen: &'a Model, vnet: &Key, asked: &str) -> Vec<(&'a Key, Waiting)> {
     let wanted = Waiting { vnet: vnet.clone(), name: folded(asked) };
     let waits = |key: &Key, endpoint: &PrivateEndpoint| waiting(state, key, endpoint).contains(&wanted);

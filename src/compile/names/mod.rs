@@ -1,9 +1,9 @@
-//! What every VNet's resolver answers: the names of endpoints, as far as its network accepts them, and private zones.
+//! The DNS plan of every VNet: accepted names of endpoints, and private zones.
 
-/// Which names a network lets answer.
+/// Which names a network accepts.
 mod consent;
 
-/// From the model to the plan.
+/// Makes the plan from the model.
 mod plan;
 
 pub use consent::{Waiting, waiting, waiting_at_home, waiting_in};

@@ -1,5 +1,5 @@
-//! From the model to what every VNet's resolver answers, and on from there with each change of one endpoint, at a cost
-//! that does not grow with their number.
+//! Makes the DNS plan of every VNet from the model, and updates it after a change of one endpoint, at a cost that does
+//! not grow with the number of endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,29 +14,29 @@ use crate::snapshot::dns::{
     Alias, DnsPlan, Name, Node, Owner, RecordSet, ResolutionPolicy, ResolverPlan, Zone, enclosing,
 };
 
-/// What every VNet's resolver answers.
+/// The DNS plan of every VNet.
 pub fn plan(state: &ControlState, serial: u64) -> DnsPlan {
     DnsPlan::clone(&Planner::of(state, serial).plan)
 }
 
-/// The plan in force, and who sees what of it. A clone is two counters.
+/// The plan in force, and which resolvers see which names. Cloning it costs two reference counts.
 #[derive(Clone, Debug, Default)]
 pub struct Planner {
     plan: Arc<DnsPlan>,
     audience: Arc<Audience>,
 }
 
-/// Resolvers by what they see, each by the key of its VNet.
+/// Resolvers by what they see; each is named by its VNet.
 #[derive(Debug, Default)]
 struct Audience {
-    /// Of each VNet: its own, and those of its peers.
+    /// For each VNet: its own resolver, and those of its peers.
     vnets: BTreeMap<Key, Vec<Key>>,
-    /// Of each zone of somebody's own: those of the VNets that it is linked to.
+    /// For each private zone: the resolvers of linked VNets.
     zones: BTreeMap<Key, Vec<Key>>,
 }
 
 impl Planner {
-    /// The plan of `decisions`.
+    /// The plan of `state`.
     pub fn of<'a>(state: &'a ControlState, serial: u64) -> Self {
         let model = &state.model;
         let with_dns = model.vnets.iter().filter_map(|(key, vnet)| Some((key, vnet.dns.as_ref()?)));
@@ -72,7 +72,7 @@ impl Planner {
         &self.plan
     }
 
-    /// Takes over what became of the endpoint `key`, where nothing else has changed.
+    /// Updates the plan after a change of the endpoint `key` only.
     pub fn follow(&mut self, key: &Key, before: &ControlState, after: &ControlState, serial: u64) {
         if self.plan.resolvers.is_empty() {
             return;
@@ -129,29 +129,29 @@ impl Audience {
     }
 }
 
-/// What one address of an endpoint asks of the resolvers that see it.
+/// A name and address that an endpoint adds to resolvers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Claim {
     /// Who sees it.
     home: Home,
-    /// Where applications look for it; `None`: they look for `host`.
+    /// The name that applications ask for. `None`: they ask for `host`.
     public: Option<Name>,
     /// The name that has the address.
     host: Name,
     /// The zone it lies in.
     zone: Name,
-    /// Whose the address is.
+    /// The owner of the address.
     owner: Owner,
 }
 
-/// Where a name of an endpoint stands.
+/// The zone of an endpoint's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Home {
-    /// In a zone that comes about with it, seen from the endpoint's VNet and its peers.
+    /// In a zone made for it, visible in the endpoint's VNet and its peers.
     Vnet(Key),
-    /// In a zone that comes about with it, seen from those of the same VNets that accept the name.
+    /// In a zone made for it, visible in those of the same VNets that accept the name.
     Consenting(Vec<Key>),
-    /// In a zone of somebody's own, seen from the VNets that it is linked to.
+    /// In a private zone, visible in the VNets that it is linked to.
     Zone(Key),
 }
 
@@ -197,7 +197,7 @@ impl Claim {
     }
 }
 
-/// What somebody wrote into a zone, by whole names.
+/// The written records of a zone, by full names.
 fn written(key: &Key, zone: &DnsZone) -> Vec<(Name, Arc<[RecordSet]>)> {
     let mut sets: BTreeMap<&str, Vec<RecordSet>> = BTreeMap::new();
     for record in zone.records.iter().filter(|record| !record.set.data.is_empty()) {
@@ -207,13 +207,13 @@ fn written(key: &Key, zone: &DnsZone) -> Vec<(Name, Arc<[RecordSet]>)> {
     sets.into_iter().map(|(name, sets)| (whole(name), sets.into())).collect()
 }
 
-/// Enters a zone of somebody's own.
+/// Adds a private zone.
 fn open(resolver: &mut ResolverPlan, key: &Key, zone: &DnsZone, link: &ZoneLink) {
     let known = Zone { policy: link.policy, own: Some(Arc::new(zone.soa.clone())), claims: 0 };
     resolver.zones.insert(Name::from(key.name.to_lowercase()), known);
 }
 
-/// Enters what is written in a zone, once every zone is there.
+/// Adds the written records of a zone, after all zones.
 fn fill(resolver: &mut ResolverPlan, records: &[(Name, Arc<[RecordSet]>)]) {
     for (name, sets) in records {
         change(resolver, name, |node| node.records = Some(Arc::clone(sets)));
@@ -265,8 +265,7 @@ fn withdraw(resolver: &mut ResolverPlan, claim: &Claim) {
     }
 }
 
-/// Changes what stands at `name`. Names between it and the zone of somebody's own that it lies in are there as long as it
-/// is.
+/// Changes the records at `name`. The names between it and its private zone exist as long as it does.
 fn change(resolver: &mut ResolverPlan, name: &Name, how: impl FnOnce(&mut Node)) {
     let Some(node) = resolver.names.enter(name) else { return };
     let before = node.is_empty();
@@ -322,7 +321,7 @@ fn blank(model: &Model, key: &Key, dns: &DnsSettings, serial: u64) -> ResolverPl
 static GUARDED: LazyLock<Arc<BTreeSet<Name>>> =
     LazyLock::new(|| Arc::new(resource_types::guarded_zones().into_iter().map(Name::from).collect()));
 
-/// RFC 1982: what is compared is how far two are apart.
+/// RFC 1982: serial numbers are compared by their distance.
 fn short(serial: u64) -> u32 {
     u32::try_from(serial & u64::from(u32::MAX)).unwrap_or(0)
 }

@@ -17,39 +17,39 @@ use crate::model::state::{Connection, ControlState, DecidedBy};
 use crate::model::{EndpointIp, Key, Model, PrivateEndpoint, TargetSpec, region};
 use crate::snapshot::ConnectionState;
 
-/// Who makes something, and when.
+/// Who requests a change, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Requester<'a> {
     /// The caller's rights.
     pub rights: Rights<'a>,
     /// Now.
     pub now: Timestamp,
-    /// Nothing of it is to be done: it is only told what would be.
+    /// A dry run: report what would happen, and change nothing.
     pub dry_run: bool,
 }
 
 impl Requester<'_> {
-    /// A refusal in the words that the maker may read.
+    /// The text of an error, without what the requester may not see.
     pub(super) fn told(&self, state: &ControlState, refusal: &Error) -> String {
         refusal.told(&|named| may_mention(&self.rights, &state.model, named)).to_string()
     }
 }
 
-/// Requests of one maker that wait for their owners: those that it had, and those that it makes.
+/// One requester's pending requests: those from before, and those that it makes now.
 #[derive(Debug, Default)]
 pub(in super::super) struct Requests<'a> {
-    /// Of what was in force; `None`: that is walked.
+    /// The index of the state in force. `None`: the state is searched instead.
     had: Option<&'a Index>,
     waiting: BTreeMap<Key, usize>,
 }
 
 impl<'a> Requests<'a> {
-    /// Beside those that `had` knows.
+    /// No new requests yet, besides those in `had`.
     pub(in super::super) fn beside(had: Option<&'a Index>) -> Self {
         Self { had, waiting: BTreeMap::new() }
     }
 
-    /// How many wait for the owner of `resource`.
+    /// The number of requests that wait for the owner of `resource`.
     fn of(&mut self, state: &ControlState, maker: &Requester<'_>, resource: &Key) -> &mut usize {
         let asker = maker.rights.caller().subject.principal();
         let had = self.had;
@@ -111,7 +111,7 @@ pub(in super::super) fn create(
     Ok(())
 }
 
-/// `wanted`, with the names of what it is bound to spelled as they are there.
+/// `wanted`, with names spelled as the objects that they refer to spell them.
 pub(in super::super) fn spelled(model: &Model, wanted: &PrivateEndpoint) -> PrivateEndpoint {
     let mut spelled = wanted.clone();
     if let Some(resource) = model.resources.get(&wanted.resource) {
@@ -120,8 +120,8 @@ pub(in super::super) fn spelled(model: &Model, wanted: &PrivateEndpoint) -> Priv
     spelled
 }
 
-/// Whether who makes the endpoint knows no more of its resource than the ID, and asks the owner. Before anything else is
-/// looked at, for what is refused then is refused whether or not there is such a resource.
+/// Whether the requester knows only the ID of the resource, and asks its owner. This check comes first: its refusal
+/// must be the same whether or not the resource exists.
 fn asked_by_id(
     state: &ControlState,
     maker: &Requester<'_>,
@@ -148,7 +148,7 @@ fn asked_by_id(
     let known = resource.targets.iter().any(is_part) && wanted.addresses.iter().all(member);
     let near = resource.cross_region || region(&resource.region) == region(&wanted.region);
     if !(near && (known || resource.targets.is_empty())) {
-        // Which of them it is, and what would fit, its owner tells.
+        // Only the owner may say which resource it is, and which subresources it has.
         let message =
             format!("{} takes no such request: its subresource, a member or the region is another", wanted.resource);
         let remedy = "name the subresource, leave addresses out, or ask its owner what fits";
@@ -157,7 +157,8 @@ fn asked_by_id(
     Ok(true)
 }
 
-/// The state in which a connection begins (see `approval::first`); a `status` is a decision with the caller's rights.
+/// The first state of a connection (see `approval::first`). A `status` in the request is a decision, and needs the
+/// caller's rights.
 fn first_state(
     state: &ControlState,
     maker: &Requester<'_>,
@@ -177,7 +178,7 @@ fn first_state(
     let request = Request {
         manual,
         holds_right: maker.rights.hold(&right),
-        // Who knows its ID alone is answered by its owner, and by nothing else.
+        // A requester who knows only the ID is approved by the owner, never automatically.
         on_list: !by_id && wanted.status.is_none() && on_list,
     };
     match approval::first(request) {
@@ -197,7 +198,7 @@ fn first_state(
     }
 }
 
-/// Whoever may not read a resource has so many requests before its owner at once, and no more.
+/// Limits the pending requests of a requester who may not read the resource.
 fn refuse_flood(
     state: &ControlState,
     requests: &mut Requests<'_>,
@@ -216,7 +217,7 @@ fn refuse_flood(
     Err(Error::new(ErrorKind::Conflict, "TooManyPendingRequests", itself(message), remedy))
 }
 
-/// The endpoint's addresses, one per member of what it is bound to, the missing ones allocated.
+/// The endpoint's addresses: one per member of its resource. Missing ones are allocated.
 ///
 /// # Errors
 /// The subnet has no free address left; nothing stays allocated.
@@ -234,7 +235,7 @@ pub(in super::super) fn fill(
         }
     }
     let subnets = state.model.vnets.get(&wanted.vnet).map(|vnet| vnet.subnets.as_slice()).unwrap_or_default();
-    // Without a subnet the address stays empty, and validation says which subnet is missing.
+    // If the subnet does not exist, the address stays empty, and validation reports the missing subnet.
     let Some(subnet) = subnets.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&wanted.subnet)) else {
         return Ok(addresses);
     };

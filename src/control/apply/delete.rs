@@ -1,4 +1,4 @@
-//! What deleting an object means for those that depend on it.
+//! Deletes objects, with what depends on them.
 
 use super::create::Requester;
 use crate::access::rights::{Right, Verb, assigned_at, place};
@@ -9,7 +9,7 @@ use crate::model::state::{ControlState, DecidedBy, Deleted, Item, ItemKind};
 use crate::model::{FormerResource, Key, Model, PrivateEndpoint};
 use crate::snapshot::ConnectionState;
 
-/// Removes `item` from `after`, and returns the endpoints whose connection is Disconnected since.
+/// Removes `item` from `after`, and returns the endpoints whose connections become Disconnected.
 ///
 /// # Errors
 /// The caller may not, or something depends on it; `after` is as it was.
@@ -21,7 +21,7 @@ pub(in super::super) fn delete(
     remove(after, maker, item, &|_| true)
 }
 
-/// Removes `item`; what does not stay, because it goes too, holds nothing back.
+/// Removes `item`. Objects that go with it do not block its removal.
 fn remove(after: &mut ControlState, maker: &Requester<'_>, item: &Item, stays: Stays<'_>) -> Result<Vec<Key>, Error> {
     maker.rights.demand_all(&Right::each(&after.model, item, Verb::Delete))?;
     let mut disconnected = Vec::new();
@@ -50,7 +50,7 @@ fn remove(after: &mut ControlState, maker: &Requester<'_>, item: &Item, stays: S
     Ok(disconnected)
 }
 
-/// Whether an object stays where it is.
+/// Whether an object stays.
 type Stays<'a> = &'a dyn Fn(&Key) -> bool;
 
 fn endpoint(after: &mut ControlState, maker: &Requester<'_>, key: &Key) {
@@ -60,7 +60,7 @@ fn endpoint(after: &mut ControlState, maker: &Requester<'_>, key: &Key) {
         let by = maker.rights.caller().actor();
         after.deleted.insert(key.clone(), Deleted { by, at: maker.now });
     }
-    // What is left of a resource goes with the last endpoint that was bound to it.
+    // The record of a deleted resource goes with the last endpoint that was bound to it.
     let Some(resource) = resource else { return };
     if let Some(former) = after.model.former_resources.get(&resource) {
         match former.kept(|endpoint| endpoint != key) {
@@ -70,7 +70,7 @@ fn endpoint(after: &mut ControlState, maker: &Requester<'_>, key: &Key) {
     }
 }
 
-/// Endpoints bound to `resource`, and not to one that had its key before.
+/// Endpoints bound to this `resource`, and not to an earlier one with the same key.
 fn bound(model: &Model, resource: &Key) -> Vec<Key> {
     let bound =
         |(key, endpoint): &(&Key, &PrivateEndpoint)| endpoint.resource == *resource && !model.is_left(key, endpoint);
@@ -78,11 +78,12 @@ fn bound(model: &Model, resource: &Key) -> Vec<Key> {
     bound.map(|(key, _)| key.clone()).collect()
 }
 
-/// A private link service with connections stays, as in Azure; a typed resource goes, and its connections with it.
+/// As in Azure: a private link service with connections cannot be deleted. A typed resource can, and its connections
+/// end.
 fn resource(after: &mut ControlState, maker: &Requester<'_>, key: &Key, stays: Stays<'_>) -> Result<Vec<Key>, Error> {
     let bound = bound(&after.model, key);
     let former = after.model.resources.get(key).map(FormerResource::of).unwrap_or_default();
-    // What its owner removed is a connection no more: it is left to its consumer.
+    // A connection that the owner removed does not count: only the consumer's endpoint is left of it.
     let removed =
         |endpoint: &&Key| after.connections.get(endpoint).is_some_and(|one| one.state == ConnectionState::Disconnected);
     let connected = bound.iter().filter(|endpoint| stays(endpoint) && !removed(endpoint));
@@ -118,7 +119,7 @@ fn resource(after: &mut ControlState, maker: &Requester<'_>, key: &Key, stays: S
     Ok(disconnected)
 }
 
-/// The peerings that other VNets have with the VNet `key`, which goes, are Disconnected since.
+/// Marks the peerings of other VNets with the deleted VNet `key` as Disconnected.
 fn sever_peers(model: &mut Model, key: &Key) {
     let peers: Vec<Key> =
         model.vnets.iter().filter(|(_, vnet)| vnet.peers_with(key)).map(|(name, _)| name.clone()).collect();
@@ -127,7 +128,7 @@ fn sever_peers(model: &mut Model, key: &Key) {
     }
 }
 
-/// A group goes with all that is in it, whatever of it refers to what else in it, or stays with all of it.
+/// Deletes a group with everything in it, or nothing at all. References between objects of the group do not block that.
 fn group(after: &mut ControlState, maker: &Requester<'_>, key: &Key) -> Result<Vec<Key>, Error> {
     let mut left = after.clone();
     let mut disconnected = Vec::new();

@@ -1,4 +1,4 @@
-//! The endpoints of a file against the live ones.
+//! Merges a file's endpoints with the live ones.
 
 use super::super::report::{Report, Skipped};
 use super::super::views::{at, decision_of};
@@ -14,8 +14,8 @@ use crate::model::state::{ControlState, DecidedBy, Item, ItemKind};
 use crate::model::{EndpointIp, Key, Model, PrivateEndpoint, approval};
 use crate::snapshot::ConnectionState;
 
-/// Brings the endpoints of `after` to what `application` wants of them. Its VNets and resources are merged
-/// already; `file` becomes what the author's file is remembered as, `last` is what it was.
+/// Changes the endpoints of `after` as `application` asks. VNets and resources are merged already. `last` is the
+/// author's previous file; `file` becomes the version that is remembered.
 ///
 /// # Errors
 /// The caller lacks a right.
@@ -53,7 +53,7 @@ pub(super) fn merge(
         }
     }
     merging.fill_new_members(report);
-    // What no file names any more needs no reminder that it was deleted.
+    // A deletion need not be remembered once no file names the endpoint.
     let others = after.files.iter().filter(|(author, _)| *author != application.author);
     let others: Vec<&Model> = others.map(|(_, applied)| &applied.model).collect();
     let named = |key: &Key| wanted.contains_key(key) || others.iter().any(|file| file.endpoints.contains_key(key));
@@ -62,8 +62,8 @@ pub(super) fn merge(
     Ok(())
 }
 
-/// Where a file's decision stands against the live one: of the author's file, and for the daemon's own of every file,
-/// as far as who applies it may see.
+/// Where a file's decision differs from the live one, as far as the requester may see it. The author's own file is
+/// compared; for the daemon's file, every file is.
 pub(super) fn differences(state: &ControlState, application: &Application<'_>) -> Vec<String> {
     let (author, rights) = (application.author, &application.maker.rights);
     let seen = |key: &Key| sees(rights, &state.model, &Item { kind: ItemKind::Endpoint, key: key.clone() });
@@ -80,7 +80,7 @@ pub(super) fn differences(state: &ControlState, application: &Application<'_>) -
     endpoints.filter_map(difference).collect()
 }
 
-/// What the file decides about the connection; `None`: it leaves that to the workflow.
+/// The file's decision about the connection. `None`: it makes none.
 fn first_decision(endpoint: &PrivateEndpoint) -> Option<ConnectionState> {
     endpoint.status.or_else(|| (!endpoint.manual).then_some(ConnectionState::Approved))
 }
@@ -105,7 +105,7 @@ impl Merging<'_> {
         let (key, rights) = (&item.key, &self.application.maker.rights);
         let last = self.last.endpoints.get(key);
         let write = Right::on(&self.after.model, item, Verb::Write);
-        // Before any comparison: what is there, or was, is told to who may see it.
+        // Check rights before any comparison: the result would reveal what exists, or existed.
         if !sees(rights, &self.after.model, item) {
             rights.demand(&write)?;
         }
@@ -134,7 +134,7 @@ impl Merging<'_> {
         Ok(if edited || decided { Done::Updated } else { Done::Nothing })
     }
 
-    /// What was skipped counts as not applied: the file keeps what it said about it last.
+    /// A skipped endpoint counts as not applied: the remembered file keeps its previous entry.
     fn forget(&mut self, key: &Key) {
         match self.last.endpoints.get(key) {
             Some(last) => self.file.endpoints.insert(key.clone(), last.clone()),
@@ -142,8 +142,8 @@ impl Merging<'_> {
         }
     }
 
-    /// A resource that gained members gives every endpoint bound to it an address for each: the one that the
-    /// file names, else a free one.
+    /// When a resource gains members, every endpoint bound to it gets an address for each: the one in the file, or a
+    /// free one.
     fn fill_new_members(&mut self, report: &mut Report) {
         let (before, rights) = (self.after.model.clone(), &self.application.maker.rights);
         let seen = |key: &Key| sees(rights, &before, &Item { kind: ItemKind::Endpoint, key: key.clone() });
@@ -170,21 +170,21 @@ impl Merging<'_> {
         }
     }
 
-    /// A decision in a file is a command when it is new; it is carried out with the caller's rights.
+    /// A new decision in a file is a command, and needs the caller's rights.
     fn decide(&mut self, key: &Key, wanted: &PrivateEndpoint, last: Option<&PrivateEndpoint>) -> Result<bool, Error> {
         let Some(connection) = self.after.connections.get(key) else { return Ok(false) };
         let decision = first_decision(wanted);
         let is_new = match last {
             Some(last) => first_decision(last) != decision,
-            // Nothing to compare with: a file never speaks over a decision made live.
+            // There is no previous version to compare with, and a file never overrides a live decision.
             None => match connection.decided_by {
                 DecidedBy::Nobody | DecidedBy::File(_) | DecidedBy::Right(_) | DecidedBy::AutoApproval => true,
                 DecidedBy::Live(_) | DecidedBy::ResourceDeleted(_) | DecidedBy::ApprovalEnded => false,
             },
         };
-        // A file has no word for the end of an approval, and leaves it as it is.
+        // A file cannot say when an approval ends, so it leaves that as it is.
         let action = match decision.filter(|&decided| is_new && decided != connection.state) {
-            // Nobody can take a decision back to no decision; the report shows the difference.
+            // A decision cannot be undone to "no decision". The report shows the difference.
             None | Some(ConnectionState::Pending) => return Ok(false),
             Some(ConnectionState::Approved) => Action::Approve,
             Some(ConnectionState::Rejected) => Action::Reject,
@@ -206,7 +206,7 @@ fn refused(message: &str, remedy: &str) -> Error {
     Error::new(ErrorKind::InvalidTransition, "InvalidTransition", itself(message), itself(remedy))
 }
 
-/// A Disconnected endpoint refuses every change, and no file revives it.
+/// Refuses every change of a Disconnected endpoint: no file can revive it.
 ///
 /// # Errors
 /// The endpoint `key` is Disconnected.
@@ -226,7 +226,7 @@ pub(in super::super) fn refuse_disconnected(
     }
 }
 
-/// An endpoint keeps the addresses that it has.
+/// Refuses a change of an endpoint's addresses.
 ///
 /// # Errors
 /// `wanted` names one that `live` does not have.
@@ -238,18 +238,18 @@ pub(in super::super) fn refuse_other_addresses(live: &PrivateEndpoint, wanted: &
     }
 }
 
-/// What an endpoint is cannot change during its life: its network interface is read-only, as in Azure.
+/// Refuses a change of fixed properties: an endpoint's network interface is read-only, as in Azure.
 ///
 /// # Errors
 /// Names every property that would change.
 pub(in super::super) fn refuse_fixed(live: &PrivateEndpoint, wanted: &PrivateEndpoint) -> Result<(), Error> {
     let moved = |address: &EndpointIp| {
         let same = |other: &&EndpointIp| other.member.eq_ignore_ascii_case(&address.member);
-        // Where there is one address on both sides it is meant, whatever its member is called.
+        // With one address on both sides, the member's name does not matter.
         let single = live.addresses.len() == 1 && wanted.addresses.len() == 1;
         let only = || live.addresses.first().filter(|_| single);
         let present = live.addresses.iter().find(same).or_else(only);
-        // A member without an address yet is a new one of the resource.
+        // A member without an address is new.
         present.is_some_and(|present| address.ip.is_some() && address.ip != present.ip)
     };
     let fixed = [

@@ -1,5 +1,5 @@
-//! A file and the live state: a file acts as a command only where it differs from its
-//! author's last version. Pure: what it returns is validated, compiled and committed elsewhere, or dropped.
+//! Merges a file into the live state. A file changes something only where it differs from its author's previous
+//! version. Pure: the caller validates, compiles and commits the result, or drops it.
 
 /// New endpoints.
 mod create;
@@ -10,10 +10,10 @@ mod delete;
 /// The endpoints of a file.
 mod endpoints;
 
-/// What follows from the rest of the model.
+/// Fields that are derived from the rest of the model.
 mod settle;
 
-/// What a file has no word for.
+/// Fields that a file cannot express.
 mod unsaid;
 
 use std::collections::BTreeMap;
@@ -39,17 +39,17 @@ pub use unsaid::differing;
 /// One application of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Application<'a> {
-    /// What the file says.
+    /// The file's content.
     pub file: &'a Model,
-    /// Whose file it is.
+    /// The file's author.
     pub author: &'a str,
-    /// Delete what it does not name any more.
+    /// Delete objects that the file no longer names.
     pub prune: bool,
-    /// Who applies it, and when.
+    /// Who applies the file, and when.
     pub maker: Requester<'a>,
-    /// What of it is left out, with the reason: it stays as it is, and counts as not applied.
+    /// Objects that are left out, with the reason. They stay as they are, and count as not applied.
     pub skipped: &'a BTreeMap<Item, String>,
-    /// Of what is in force; `None`: that is walked where it is asked for.
+    /// The index of the state in force. `None`: the state is searched instead.
     pub(super) index: Option<&'a Index>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Application<'a> {
     }
 }
 
-/// The decisions after `application`, and what it did. What the live state refuses is skipped and reported.
+/// The state after `application`, and a report. Objects that the live state refuses are skipped and reported.
 ///
 /// # Errors
 /// The caller lacks a right; nothing of the file is applied.
@@ -72,7 +72,7 @@ pub fn merge(before: &ControlState, application: &Application<'_>) -> Result<(Co
     let mut report = Report::default();
     let author = application.author.to_owned();
     let last = before.files.get(&author).cloned().unwrap_or_default();
-    // Before it shows which tokens there are.
+    // This check comes before anything that would reveal which tokens exist.
     let given = &application.file.assignments;
     application.maker.rights.demand_tokens(&before.model.assignments, given)?;
     let (file, skipped) = super::tokens::resolve(application.file, before);
@@ -84,7 +84,7 @@ pub fn merge(before: &ControlState, application: &Application<'_>) -> Result<(Co
         items.merge::<K>(&last.model, file)?;
     });
     keep_accepted(&before.model, &mut after.model);
-    // Which regions a type is in is a matter of the installation.
+    // The regions of a resource type are a setting of this installation.
     if application.author == crate::model::state::DAEMON {
         after.model.resource_types = file.resource_types.clone();
     }
@@ -93,7 +93,7 @@ pub fn merge(before: &ControlState, application: &Application<'_>) -> Result<(Co
     let left: Vec<Item> = left(&after, &last, file).into_iter().rev().collect();
     after.files.insert(author.clone(), applied);
     for item in left {
-        // What the author may neither see nor delete any more is as if it were gone.
+        // If the author may no longer see or delete an object, it counts as deleted.
         let seen = sees(rights, &after.model, &item) || rights.hold(&Right::on(&after.model, &item, Verb::Delete));
         if !application.prune || !seen {
             if seen {
@@ -118,13 +118,13 @@ pub fn merge(before: &ControlState, application: &Application<'_>) -> Result<(Co
     }
     report.differences.extend(differences(&after, application));
     if application.author != crate::model::state::DAEMON {
-        // Before anything of it is validated: what that says may be about what the caller must not see.
+        // Check rights before validation: its messages may name objects that the caller must not see.
         application.maker.rights.demand_change(&before.model, &after.model, &ChangeExtent::Whole)?;
     }
     Ok((after, report))
 }
 
-/// What an author's file named before, does not name any more, and is in force.
+/// Objects that the author's previous file named, this one does not, and that still exist.
 fn left(state: &ControlState, last: &crate::model::state::Applied, file: &Model) -> Vec<Item> {
     let mut left: Vec<Item> = last.model.items().chain(last.left.iter().cloned()).collect();
     left.retain(|item| state.model.has(item) && !file.has(item));
@@ -137,7 +137,7 @@ struct Items<'a> {
     application: &'a Application<'a>,
     report: &'a mut Report,
     after: &'a mut ControlState,
-    /// What the file is remembered as.
+    /// The file as it will be remembered.
     applied: &'a mut Model,
 }
 
@@ -156,7 +156,7 @@ impl Items<'_> {
             }
             let rights = &self.application.maker.rights;
             let may_write = || rights.demand_all(&Right::each(file, &item, Verb::Write));
-            // Before any comparison: that something is as the document says is told to who may see it.
+            // Check rights before any comparison: "unchanged" would reveal what exists.
             if !sees(rights, &self.after.model, &item) {
                 may_write()?;
             }
@@ -172,7 +172,7 @@ impl Items<'_> {
                 self.report.differences.push(format!("{item} was changed live; that stays in force"));
                 continue;
             }
-            // A right that was taken live is not given back by the file that once gave it.
+            // A file does not restore a role assignment that was removed live.
             let grants = matches!(K::KIND, ItemKind::Role | ItemKind::Assignment);
             if grants && present.is_none() && K::map(last).get(key) == Some(said) {
                 self.report.unchanged += 1;
@@ -187,8 +187,8 @@ impl Items<'_> {
         Ok(())
     }
 
-    /// Why `item` of the daemon's own file is left out: it would make a live resource something else. The file must
-    /// not be stopped by that; any other author is refused.
+    /// Why `item` of the daemon's own file is left out: it would turn a live resource into another kind. This must not
+    /// stop the daemon's file. Any other author gets an error.
     fn other_type(&self, item: &Item) -> Option<String> {
         let own = self.application.author == crate::model::state::DAEMON && item.kind == ItemKind::Resource;
         let of = |model: &'_ Model| model.resources.share(&item.key);
@@ -199,13 +199,13 @@ impl Items<'_> {
 }
 
 impl Model {
-    /// Every resource group: those declared, and those that something is in, with the region of none.
+    /// Every resource group: declared ones, and those that some object is in. The latter have no region.
     pub fn all_groups(&self) -> Map<ResourceGroup> {
         let mut groups = self.groups.clone();
         let kinds = ItemKind::ALL.into_iter().filter(|kind| kind.is_in_groups());
         let mut last: Option<&Key> = None;
         for key in kinds.flat_map(|kind| self.keys_of(kind)) {
-            // Neighbours in the order of keys are mostly of one group.
+            // Keys are sorted, so neighbours mostly share a group.
             if last.is_some_and(|last| last.group == key.group && last.subscription == key.subscription) {
                 continue;
             }
@@ -218,7 +218,7 @@ impl Model {
         groups
     }
 
-    /// Whether the resource group `key` is declared, or something is in it; `default` is always there.
+    /// Whether the resource group `key` is declared or contains an object. `default` always exists.
     pub fn has_group(&self, key: &Key) -> bool {
         let default = key.group.eq_ignore_ascii_case(crate::model::DEFAULT);
         let kinds = ItemKind::ALL.into_iter().filter(|kind| kind.is_in_groups());
@@ -228,8 +228,8 @@ impl Model {
     }
 }
 
-/// The settings of `wanted` that differ from the `running` ones: attachments and the daemon's own
-/// settings are fixed at start.
+/// The settings of `wanted` that differ from the `running` ones and need a restart: attachments, and settings of the
+/// daemon.
 pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<String> {
     let HostConfig {
         state,
@@ -276,7 +276,7 @@ pub(super) fn needs_restart(running: &HostConfig, wanted: &HostConfig) -> Vec<St
     .filter(|(_, differs)| *differs)
     .map(|(name, _)| format!("[daemon] {name}"))
     .collect();
-    // What they allow is followed while the daemon runs.
+    // What attachments allow can change while the daemon runs.
     let bare = |specs: &[AttachmentSpec]| -> Vec<AttachmentSpec> {
         let bare = |spec: &AttachmentSpec| AttachmentSpec {
             allow: None,

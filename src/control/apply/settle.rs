@@ -1,5 +1,5 @@
-//! What follows from the rest of the model: a service's NAT addresses from its subnet, its targets from a load balancer
-//! or from its only server. Both are part of the durable model, so that they stay as they are until asked to change.
+//! Fills in derived fields: a service's NAT addresses from its subnet, and its targets from a load balancer or its only
+//! server. Both are stored, so that they stay the same until somebody changes them.
 
 use crate::compile::addresses::{Allocator, SubnetFull};
 use crate::model::error::{Error, ErrorKind};
@@ -27,10 +27,10 @@ pub(in super::super) fn settled(
     Ok(settled)
 }
 
-/// Brings the targets of every resource behind the load balancer `changed` up to date, and returns which changed.
+/// Updates the targets of every resource behind the load balancer `changed`, and returns the resources that changed.
 ///
 /// # Errors
-/// The load balancer has no longer what a resource refers to.
+/// The load balancer no longer has what a resource refers to.
 pub(in super::super) fn follow(model: &mut Model, changed: &Key) -> Result<Vec<Item>, Error> {
     let behind = |resource: &LinkResource| resource.frontends.iter().any(|frontend| frontend.balancer == *changed);
     let keys: Vec<Key> = model.resources.iter().filter(|(_, r)| behind(r)).map(|(key, _)| key.clone()).collect();
@@ -46,7 +46,7 @@ pub(in super::super) fn follow(model: &mut Model, changed: &Key) -> Result<Vec<I
     Ok(moved)
 }
 
-/// What a VNet accepts stays as it is in `before` where its new version says nothing of it.
+/// Keeps a VNet's accepted names from `before` where its new version does not mention them.
 pub(in super::super) fn keep_accepted(before: &Model, after: &mut Model) {
     let silent = |vnet: &Vnet| vnet.dns.as_ref().is_some_and(|dns| dns.accept_names.is_none());
     let changed = before.vnets.changes(&after.vnets).into_iter();
@@ -59,7 +59,7 @@ pub(in super::super) fn keep_accepted(before: &Model, after: &mut Model) {
     }
 }
 
-/// A VNet whose peer took back its side of their peering has its own Disconnected in `after`: both make it anew.
+/// Marks a peering as Disconnected in `after` when the other side removed it. Both sides must then create it again.
 pub(in super::super) fn sever_taken_back(before: &Model, after: &mut Model) {
     let mut left = Vec::new();
     for (key, new) in before.vnets.changes(&after.vnets) {
@@ -77,7 +77,7 @@ pub(in super::super) fn sever_taken_back(before: &Model, after: &mut Model) {
     }
 }
 
-/// `None`: the targets were named outright.
+/// `None`: the request lists the targets itself.
 fn targets(model: &Model, wanted: &LinkResource) -> Result<Option<Vec<TargetSpec>>, Error> {
     match (wanted.destination, wanted.frontends.as_slice()) {
         (None, []) => Ok(None),
@@ -105,7 +105,7 @@ fn behind(model: &Model, frontend: &FrontendRef) -> Result<TargetSpec, Error> {
     })
 }
 
-/// One address per configuration: the one named, else the one it had, else the next free one of its subnet.
+/// One address per configuration: the one given, else its previous one, else the next free one of its subnet.
 fn nat(
     model: &Model,
     addresses: &mut Allocator,
@@ -136,7 +136,7 @@ fn nat(
         let named = network.subnets.iter().find(|subnet| subnet.name.eq_ignore_ascii_case(&config.subnet));
         let mut subnet = named.ok_or_else(|| absent(format!("subnet {} of VNet {vnet}", config.subnet)))?.clone();
         subnet.prefixes.retain(|prefix| matches!(prefix, ipnet::IpNet::V6(_)) == config.v6);
-        // One of which was found out before that no neighbour has it.
+        // An address that no neighbour answered for, if one was found.
         let proposed = wanted.nat.get(index).copied().filter(|free| {
             !addresses.is_taken(vnet, *free) && subnet.prefixes.iter().any(|prefix| prefix.contains(free))
         });

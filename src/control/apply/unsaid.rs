@@ -1,4 +1,4 @@
-//! What a file has no word for stays as it is in a live object, and is no difference between the two.
+//! Fields that a file cannot express: they stay as they are in the live object, and do not count as a difference.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use crate::model::state::{Connection, ControlState, Item, ItemKind};
 use crate::model::{Model, PrivateEndpoint};
 
 impl PrivateEndpoint {
-    /// What of a file would replace `live`, whose connection is `connection`: that something stands as it was decided
-    /// meanwhile asks for nothing.
+    /// This object of a file as it will replace `live`, whose connection is `connection`. A live decision that agrees
+    /// with the file is no change.
     pub(super) fn beside(&self, live: &Self, connection: Option<&Connection>) -> Self {
         let mut updated = self.adopt(live);
         let stands = connection.filter(|connection| self.status == Some(connection.state));
@@ -19,7 +19,7 @@ impl PrivateEndpoint {
     }
 }
 
-/// What of a file that says `said` is not in force as it says.
+/// The objects of the file `said` that differ from the live ones.
 pub fn differing(live: &ControlState, said: &Model) -> BTreeSet<Item> {
     let mut others = BTreeSet::new();
     each_kind!(K => for (key, one) in K::map(said) {
@@ -28,7 +28,7 @@ pub fn differing(live: &ControlState, said: &Model) -> BTreeSet<Item> {
             others.insert(Item { kind: K::KIND, key: key.clone() });
         }
     });
-    // What was decided meanwhile, and is as the file says, is no difference.
+    // A live decision that agrees with the file is no difference.
     others.retain(|item| {
         let (one, now) = (said.endpoints.get(&item.key), live.model.endpoints.get(&item.key));
         let found = one.zip(now).filter(|_| item.kind == ItemKind::Endpoint);

@@ -1,4 +1,4 @@
-//! Commands of whatever type, for tests that give several.
+//! Commands of any type, for tests that use several.
 
 use super::{Command, Error, LinkResource, Map, Outcome, Planning, PreparedChange, Vanishing};
 use crate::control::report::Report;
@@ -9,7 +9,7 @@ use crate::model::sentence::Sees;
 #[derive(Debug)]
 pub(crate) struct AnyCommand(Box<dyn Erased>);
 
-/// What came of it.
+/// Its outcome.
 #[derive(Debug)]
 pub(crate) struct AnyOutcome(Box<dyn Outcome>);
 
@@ -53,7 +53,7 @@ impl<C: Command<Output: 'static> + Clone + Sync + 'static> Erased for C {
     }
 }
 
-/// `command`, whatever its type is.
+/// Wraps `command`.
 pub(crate) fn any(command: impl Command<Output: 'static> + Clone + Sync + 'static) -> AnyCommand {
     AnyCommand(Box::new(command))
 }

@@ -1,4 +1,4 @@
-//! A file that is applied.
+//! Applies a file.
 
 use crate::access::rights::Right;
 use crate::control::apply::{Application, Requester, needs_restart};
@@ -9,18 +9,19 @@ use crate::model::error::Error;
 use crate::model::state::{ChangeExtent, DAEMON};
 use crate::model::{HostConfig, LinkResource, Map, Model, actions};
 
-/// A file speaks (start, SIGHUP, `apply`): a command only where it differs from its author's last version.
+/// Applies a file (at start, on SIGHUP, by `apply`). It changes something only where the file differs from its author's
+/// previous version.
 #[derive(Clone, Debug)]
 pub struct ApplyFile {
-    /// Whose file it is: each author's file is compared with its own last version.
+    /// The author. Each author's file is compared with that author's previous version.
     pub author: String,
-    /// Its resources.
+    /// The objects in the file.
     pub model: Model,
-    /// Its host matters: those that differ from the running ones are reported, not applied.
+    /// The file's host settings. Changes are reported, not applied.
     pub host: Option<HostConfig>,
-    /// Delete what it does not name.
+    /// Delete objects that the file no longer names.
     pub prune: bool,
-    /// Report what would happen, and change nothing.
+    /// A dry run: report what would happen, and change nothing.
     pub dry_run: bool,
 }
 
@@ -28,7 +29,8 @@ impl Command for ApplyFile {
     type Output = Report;
 
     fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Report>, Error> {
-        // The daemon's own file is exempt from rights, never from limits; whoever has it read needs one right.
+        // The daemon's own file needs no rights on its objects, but it obeys limits. A caller needs one right to reload
+        // it.
         let own_file = self.author == DAEMON;
         if own_file {
             planning.rights().demand(&Right::anywhere(actions::write(actions::CONFIGURATION)))?;
@@ -55,7 +57,7 @@ impl Command for ApplyFile {
             return Ok(PreparedChange::report(report));
         }
         let records = planning.file_records(&self.author, (before, &after), &report);
-        // What attachments allow is compiled, too.
+        // Attachments' settings are compiled, too.
         let mut plan = if after != **before || in_force.host != planning.in_force.host {
             let standing = Some(standing);
             let wanted =
@@ -76,7 +78,7 @@ impl Command for ApplyFile {
         self.author == DAEMON
     }
 
-    /// The daemon's own file is not held up by neighbours.
+    /// The daemon's own file does not wait for neighbour probes.
     fn resources(&mut self) -> Option<&mut Map<LinkResource>> {
         Some(&mut self.model.resources).filter(|_| self.author != DAEMON)
     }

@@ -1,4 +1,4 @@
-//! What an owner decides about connections: one, or all that are chosen.
+//! An owner's decisions about connections: about one, or about all that a selection matches.
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -18,31 +18,31 @@ use crate::model::state::{ChangeExtent, Connection, ControlState, DecidedBy, Ite
 use crate::model::{ItemKind, Key, PrivateEndpoint, text, to_hex};
 use crate::snapshot::ConnectionState;
 
-/// What approve, reject and remove are about.
+/// The request to approve, reject or remove a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// The endpoint whose connection it is.
+    /// The endpoint of the connection.
     pub endpoint: String,
-    /// When given, the resource it must be bound to: guards against a slip of the keyboard.
+    /// The resource that the endpoint must be bound to, if given. Guards against typing errors.
     pub resource: Option<String>,
-    /// When given, the state that the caller has seen: another decision since then is not overturned unseen.
+    /// The state that the caller saw, if given. The command fails if somebody decided since.
     pub if_state: Option<ConnectionState>,
-    /// Kept as the connection's description; empty: none.
+    /// Stored as the connection's description. Empty: none.
     pub reason: String,
-    /// When an approval ends by itself; `None`: it is for good.
+    /// When the approval expires. `None`: never.
     pub until: Option<Until>,
 }
 
-/// When an approval ends by itself.
+/// When an approval expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// So long after it was given.
+    /// This long after the approval.
     For(SignedDuration),
-    /// Then.
+    /// At this time.
     At(Timestamp),
 }
 
-/// What one decision about several connections is about: those of a resource that it would change.
+/// Selects connections of a resource for one decision. Those that the decision would not change are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The resource.
@@ -53,13 +53,14 @@ pub struct Selection {
     pub vnet: Option<String>,
     /// When given, only connections in this state.
     pub if_state: Option<ConnectionState>,
-    /// When given, what the caller has seen ([`DecidedAll::listed`]): anything else is refused.
+    /// The listing that the caller saw ([`DecidedAll::listed`]), if given. The command fails if the selection has
+    /// changed.
     pub listed: Option<String>,
-    /// Kept as the connections' description; empty: none.
+    /// Stored as the connections' description. Empty: none.
     pub reason: String,
-    /// When an approval ends by itself; `None`: it is for good.
+    /// When the approval expires. `None`: never.
     pub until: Option<Until>,
-    /// Report what would be decided, and decide nothing.
+    /// A dry run: report what would be decided, and change nothing.
     pub dry_run: bool,
 }
 
@@ -67,22 +68,22 @@ pub struct Selection {
 #[derive(Clone, Debug)]
 pub struct Decide(Action, Decision);
 
-/// A decision about all chosen connections of a resource, all or none.
+/// A decision about all selected connections of a resource. It applies to all of them or none.
 #[derive(Clone, Debug)]
 pub struct DecideAll(Action, Selection);
 
 impl Decide {
-    /// The owner lets the endpoint's connection pass traffic.
+    /// Approves the connection: it passes traffic.
     pub fn approve(decision: Decision) -> Self {
         Self(Action::Approve, decision)
     }
 
-    /// The owner refuses it; may be approved later.
+    /// Rejects the connection. It may be approved later.
     pub fn reject(decision: Decision) -> Self {
         Self(Action::Reject, decision)
     }
 
-    /// The owner removes it for good: Disconnected.
+    /// Removes the connection for good: Disconnected.
     pub fn remove(decision: Decision) -> Self {
         Self(Action::Remove, decision)
     }
@@ -94,12 +95,12 @@ impl Decide {
 }
 
 impl DecideAll {
-    /// The owner lets them pass traffic.
+    /// Approves them.
     pub fn approve(chosen: Selection) -> Self {
         Self(Action::Approve, chosen)
     }
 
-    /// The owner refuses them.
+    /// Rejects them.
     pub fn reject(chosen: Selection) -> Self {
         Self(Action::Reject, chosen)
     }
@@ -166,7 +167,7 @@ impl Command for DecideAll {
         let judgement =
             Judgement { action: *action, reason: &chosen.reason, ends_at: end(planning, *action, chosen.until)? };
         let seen = planning.seen(ItemKind::Endpoint);
-        // Where an endpoint is, is told only to who may read it.
+        // Only a reader of the endpoint may learn its VNet.
         let reads = |key: &Key| {
             rights.hold(&Right::on(model, &Item { kind: ItemKind::Endpoint, key: key.clone() }, Verb::Read))
         };
@@ -218,7 +219,7 @@ impl Command for DecideAll {
     }
 }
 
-/// What is decided about each connection.
+/// The decision, the same for each connection.
 #[derive(Clone, Copy, Debug)]
 struct Judgement<'a> {
     action: Action,
@@ -227,7 +228,7 @@ struct Judgement<'a> {
     ends_at: Option<Timestamp>,
 }
 
-/// What a decision makes of one connection.
+/// The effect of a decision on one connection.
 #[derive(Debug)]
 struct Step {
     decided: Decided,
@@ -235,7 +236,7 @@ struct Step {
     record: Record,
 }
 
-/// When an approval that is given now ends, to the second; nothing else does.
+/// When a new approval expires, in whole seconds. Other decisions do not expire.
 fn end(planning: &Planning<'_>, action: Action, until: Option<Until>) -> Result<Option<Timestamp>, Error> {
     let now = planning.now();
     let end = match until.filter(|_| action == Action::Approve) {
@@ -253,7 +254,7 @@ fn end(planning: &Planning<'_>, action: Action, until: Option<Until>) -> Result<
     })
 }
 
-/// What becomes of one connection.
+/// Applies the decision to one connection.
 fn step(
     planning: &Planning<'_>,
     judgement: Judgement<'_>,
@@ -288,7 +289,7 @@ fn step(
     Ok(Step { decided, connection, record })
 }
 
-/// Names what is about to be decided: another one as soon as a connection of it is another.
+/// A hash of the selected connections and their states. It changes when any of them does.
 fn listing(steps: &[(Key, Step)], now: &ControlState) -> String {
     let digest = steps.iter().fold(Sha256::new(), |digest, (key, step)| {
         let ends_at = now.connections.get(key).and_then(|before| before.ends_at);
@@ -298,7 +299,7 @@ fn listing(steps: &[(Key, Step)], now: &ControlState) -> String {
     to_hex(&digest.finalize()[..16])
 }
 
-/// Somebody else was faster than the caller.
+/// Somebody else decided first.
 fn decided_meanwhile(key: &Key, connection: &Connection) -> Error {
     let message = itself(format!("{key} is not as it was seen: it is {} now", decision_of(connection)));
     let remedy = itself(format!("look at it, and decide anew: `privlink connection show {key}`"));

@@ -1,4 +1,4 @@
-//! Objects that are deleted.
+//! Deletes objects.
 
 use crate::access::Grant;
 use crate::access::rights::visibility::sees_grant;
@@ -14,12 +14,12 @@ use crate::model::sentence::{Mention, sentence};
 use crate::model::state::{ChangeExtent, ControlState, DAEMON, Item};
 use crate::model::{ItemKind, Key, RoleName};
 
-/// Deletes an object; an endpoint in any state.
+/// Deletes an object. An endpoint may be in any state.
 #[derive(Clone, Debug)]
 pub struct Delete {
-    /// What it is.
+    /// The object's kind.
     pub kind: ItemKind,
-    /// Which one: `name`, `group/name` or `subscription/group/name`.
+    /// The object: `name`, `group/name` or `subscription/group/name`.
     pub reference: String,
 }
 
@@ -32,7 +32,7 @@ impl Command for Delete {
         let before = &planning.in_force.state;
         let model = &before.model;
         let found = if kind == ItemKind::Role {
-            // What roles there are is no secret.
+            // The list of roles is public.
             resolve("role", reference, &model.roles).cloned()
         } else if kind == ItemKind::ResourceGroup {
             planning.find(kind, reference, &model.all_groups())
@@ -63,7 +63,7 @@ impl Command for Delete {
         let needed = Right::each(model, &item, Verb::Delete);
         let outcome = Deletion { item, disconnected, warnings: Vec::new() };
         if kind == ItemKind::Assignment {
-            // It moves no packet and takes rights away: it waits for no validation.
+            // It affects no packet and only removes rights, so it needs no validation.
             planning.rights().demand_all(&needed)?;
             return planning.keep(outcome, after, records);
         }
@@ -89,14 +89,14 @@ impl Command for Delete {
     }
 }
 
-/// What comes with the system stays.
+/// Built-in roles cannot be deleted.
 fn refuse_built_in(planning: &Planning<'_>, kind: ItemKind, reference: &str) -> Result<(), Error> {
     let (rights, access) = (planning.rights(), &planning.in_force.access);
     if kind == ItemKind::Role
         && let Ok(name) = reference.parse::<RoleName>()
     {
         access.may_change_role(&name)?;
-        // Who has it is told only to those who may delete it.
+        // Only a caller who may delete the role learns who has it.
         let item = Item { kind, key: Key::global(name.to_string()) };
         rights.demand_all(&Right::each(&planning.in_force.state.model, &item, Verb::Delete))?;
         access.may_remove_role(&name)?;
@@ -110,7 +110,7 @@ fn refuse_built_in(planning: &Planning<'_>, kind: ItemKind, reference: &str) -> 
     Ok(())
 }
 
-/// A VNet that this host is attached to stays as long as the daemon's file names it.
+/// Refuses to delete a VNet that the daemon's file attaches to this host.
 fn refuse_attached(planning: &Planning<'_>, item: &Item) -> Result<(), Error> {
     let file = planning.in_force.state.files.get(&DAEMON.to_owned());
     let named = |key: &Key| file.is_some_and(|file| file.model.vnets.contains_key(key));
@@ -123,7 +123,7 @@ fn refuse_attached(planning: &Planning<'_>, item: &Item) -> Result<(), Error> {
     Ok(())
 }
 
-/// A deletion that is in force and could not be made durable is retried by the same command.
+/// Repeats a deletion that is in force but could not be stored.
 fn delete_again(planning: &Planning<'_>, reference: &str, unknown: Error) -> Result<PreparedChange<Deletion>, Error> {
     let (now, deleting) = (&planning.in_force.state, &planning.in_force.deleting);
     let Ok(key) = resolve("endpoint", reference, deleting).cloned() else { return Err(unknown) };

@@ -1,15 +1,15 @@
-//! The commands, each with what follows from it.
+//! The commands.
 
-/// A file that is applied.
+/// Applies a file.
 mod apply_file;
 
-/// What owners decide.
+/// Owners' decisions about connections.
 mod decide;
 
 /// Deletions.
 mod delete;
 
-/// Objects that are made or changed.
+/// Creates and changes objects.
 mod put;
 
 /// Bearer tokens.

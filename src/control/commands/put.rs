@@ -1,4 +1,4 @@
-//! Objects that are made or changed.
+//! Creates and changes objects.
 
 use crate::access::rights::{Right, Rights, Verb, refuse_other_type};
 use crate::compile::addresses::Allocator;
@@ -16,12 +16,12 @@ use crate::model::sentence::itself;
 use crate::model::state::{ChangeExtent, ControlState, Item};
 use crate::model::{ItemKind, Key, LinkResource, Map, Model, PrivateEndpoint};
 
-/// Makes or changes every object that `items` names, all or none.
+/// Creates or changes all objects of `items`, or none.
 #[derive(Clone, Debug)]
 pub struct Put {
-    /// The objects, whole; everything else of the model stays as it is.
+    /// The complete objects. All others stay as they are.
     pub items: Box<Model>,
-    /// Refuse where one of them exists.
+    /// Fail if one of them exists.
     pub create_only: bool,
 }
 
@@ -37,7 +37,7 @@ impl Command for Put {
         let mut changed = Changed::default();
         let rights = planning.rights();
         let mut put = Changes { after: &mut after, changed: &mut changed, rights: &rights, create_only };
-        // Before it shows which tokens there are.
+        // This check comes before anything that would reveal which tokens exist.
         rights.demand_tokens(&planning.in_force.state.model.assignments, &items.assignments)?;
         each_kind!(K => if !matches!(K::KIND, ItemKind::Resource | ItemKind::Endpoint) {
             put.all(K::map(items))?;
@@ -50,7 +50,7 @@ impl Command for Put {
         }
         let mut resources = Map::default();
         for (key, wanted) in &items.resources {
-            // Before what it names is looked at.
+            // Check this right before any object that the request names.
             let before = put.after.model.resources.get(key);
             rights.demand(&Right::on(items, &Item { kind: ItemKind::Resource, key: key.clone() }, Verb::Write))?;
             refuse_other_type(key, before, Some(wanted))?;
@@ -88,7 +88,7 @@ impl Command for Put {
     }
 }
 
-/// The objects of one kind that are put.
+/// Writes the objects of one kind.
 struct Changes<'a> {
     after: &'a mut ControlState,
     changed: &'a mut Changed,
@@ -130,7 +130,7 @@ impl Changes<'_> {
         let item = Item { kind: ItemKind::Endpoint, key: key.clone() };
         rights.demand(&Right::on(&after.model, &item, Verb::Write))?;
         let Some(live) = after.model.endpoints.get(key) else {
-            // Whether an address is taken is told to who may use the subnet.
+            // Only a caller who may use the subnet learns that an address is taken.
             rights.demand(&Right::join(&wanted.vnet, &wanted.subnet))?;
             for ip in wanted.addresses.iter().filter_map(|address| address.ip) {
                 if addresses.is_taken(&wanted.vnet, ip) {
@@ -150,7 +150,7 @@ impl Changes<'_> {
         refuse_disconnected(after, key, wanted)?;
         refuse_fixed(live, wanted)?;
         refuse_other_addresses(live, wanted)?;
-        // Read-only for the consumer: what the owner decides, and the addresses.
+        // The consumer cannot change the owner's decision or the addresses.
         let next = PrivateEndpoint {
             addresses: live.addresses.clone(),
             status: live.status,

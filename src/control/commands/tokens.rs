@@ -1,4 +1,4 @@
-//! Bearer tokens: made, given another secret, revoked. They move no packet, so the commit alone puts them in force.
+//! Creates, rotates and revokes bearer tokens. They affect no packet, so a commit alone puts them in force.
 
 use jiff::SignedDuration;
 
@@ -15,30 +15,30 @@ use crate::model::state::{ControlState, Item};
 use crate::model::token::{Token, mint};
 use crate::model::{ItemKind, RoleAssignment, TokenName, actions};
 
-/// Makes a bearer token; only its holder ever sees the secret.
+/// Creates a bearer token. Only the caller sees the secret.
 #[derive(Clone, Debug)]
 pub struct CreateToken {
-    /// What roles are assigned to.
+    /// The name that role assignments use.
     pub name: TokenName,
-    /// How long it is good.
+    /// How long it is valid.
     pub lifetime: SignedDuration,
-    /// 256 bits that nobody can guess.
+    /// 256 random bits.
     pub random: Box<[u8; 32]>,
 }
 
-/// Gives a token another secret; what it holds and how long it is good stays.
+/// Gives a token a new secret. Its roles and its expiry stay.
 #[derive(Clone, Debug)]
 pub struct RotateToken {
-    /// Which one.
+    /// The token.
     pub name: TokenName,
-    /// 256 bits that nobody can guess.
+    /// 256 random bits.
     pub random: Box<[u8; 32]>,
 }
 
-/// Ends a token at once, and what is assigned to it.
+/// Ends a token and its role assignments at once.
 #[derive(Clone, Debug)]
 pub struct RevokeToken {
-    /// Which one.
+    /// The token.
     pub name: TokenName,
 }
 
@@ -59,7 +59,8 @@ impl Command for CreateToken {
             Error::new(ErrorKind::Invalid, "InvalidLifetime", itself(bad.to_string()), "choose another `--expires`")
         })?;
         let mut after = ControlState::clone(&planning.in_force.state);
-        // There is nothing of that name: revoking took it away, and nothing is assigned to an absent token.
+        // Normally a no-op: revoking a token removes its assignments, and none can be made to a token that does not
+        // exist.
         forget(&mut after, &token);
         after.tokens.insert(name.clone(), token.clone());
         let detail = format!("id {}, good until {}", token.id, token.expires_at);
@@ -70,7 +71,7 @@ impl Command for CreateToken {
     }
 }
 
-/// Whoever knows the secret can do all that the token may, so the caller must hold all of it.
+/// The new secret gives all rights of the token, so the caller must have all of them.
 impl Command for RotateToken {
     type Output = TokenCreated;
 
@@ -106,7 +107,7 @@ impl Command for RevokeToken {
         let gone = forget(&mut after, token);
         let gone = gone.into_iter().map(|(key, given)| {
             let item = Item { kind: ItemKind::Assignment, key };
-            // Whoever named it by its id need not know what it is called.
+            // The caller may know the token's id only, so its name is left out.
             let detail = format!("{} of {}, with {}", given.role, given.scope, given.principal);
             let changes = of_item(&before.model, &after.model, &item);
             Record { detail, scope: Some(given.scope), ..planning.record("delete", item.to_string()) }.with(changes)

@@ -1,4 +1,4 @@
-//! Names that answered before a network's consent was asked for them: they count as accepted.
+//! Accepts names that resolvers answered before networks had to consent to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,8 @@ use crate::control::codec::Record;
 use crate::model::state::ControlState;
 use crate::model::{AcceptedNames, ConnectionState, Key};
 
-/// Accepts every name that a resolver answers with an address and that would wait from now on, on the endpoint and in
-/// the peers that answer it too.
+/// Accepts every name that resolvers answer today and that would otherwise wait for consent: on the endpoint, and in
+/// peered VNets that answer it too.
 pub(super) fn accept_answered(migration: &Migration<'_>, state: &mut ControlState) -> Vec<Record> {
     let mut records = Vec::new();
     let keys: Vec<Key> = state.model.endpoints.keys().cloned().collect();
@@ -47,7 +47,7 @@ pub(super) fn accept_answered(migration: &Migration<'_>, state: &mut ControlStat
     records
 }
 
-/// Whether the resolver of `vnet` answers with addresses of the endpoint `key`, if it sees that.
+/// Whether the resolver of `vnet` would answer with addresses of the endpoint `key`.
 fn tells(state: &ControlState, vnet: &Key, key: &Key) -> bool {
     let connected = state.connections.get(key).map(|connection| connection.state);
     let Some((vnet, connected)) = state.model.vnets.get(vnet).zip(connected) else { return false };
@@ -55,7 +55,7 @@ fn tells(state: &ControlState, vnet: &Key, key: &Key) -> bool {
     listed && (!vnet.lockdown || connected == ConnectionState::Approved)
 }
 
-/// What is none answers nobody, and cannot be accepted.
+/// An invalid name was never answered, and cannot be accepted.
 fn is_name(name: &String) -> bool {
     AcceptedNames::read(&[name]).is_ok()
 }
@@ -79,7 +79,7 @@ mod tests {
 
     const NAME: &str = "db.corp.internal";
 
-    /// As an older release left it: `spoke` with its peer `hub`, and a service of that name.
+    /// A state of an older release: `spoke` with its peer `hub`, and a service with that name.
     fn found(state: ConnectionState) -> ControlState {
         let mut model = model();
         let mut service = resource("core", "10.20.99.9", vec![target("", "", "10.20.0.6")]);

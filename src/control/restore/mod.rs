@@ -1,5 +1,5 @@
-//! A backup that is brought back: which later decisions it would undo, and which of both stays. Pure: who holds the state
-//! directory reads the states, and writes what is made of them here.
+//! Restores a backup: finds the later decisions that this would undo, and keeps those that restrict. Pure: the caller
+//! reads both states and writes the result.
 
 use std::collections::BTreeSet;
 
@@ -18,56 +18,56 @@ use crate::model::state::ChangeExtent;
 use crate::model::state::{ControlState, Item, ItemKind};
 use crate::store::Transaction;
 
-/// The restrictive of two states.
+/// The narrower of two states.
 mod restrictive;
 
-/// Which of two rule sets lets more through.
+/// Which of two rule sets allows more.
 mod rules;
 
-/// What is to be brought back, and beside what.
+/// The backup to restore, and the state it replaces.
 #[derive(Debug)]
 pub struct RestoreRequest {
-    /// The backup's decisions.
+    /// The backup's state.
     pub backup: ControlState,
-    /// Their layout.
+    /// Its layout.
     pub format: u32,
-    /// What it replaces.
+    /// The state that it replaces.
     pub now: Now,
-    /// Undo also the decisions that take something away.
+    /// Also undo later decisions that revoked something.
     pub exactly: bool,
-    /// Who brings it back.
+    /// Who restores it.
     pub by: Actor,
     /// When.
     pub at: Timestamp,
-    /// What a state without a key of its own makes identifiers with.
+    /// The key for link identifiers, for a state that has none.
     pub link_key: LinkKey,
 }
 
-/// What a backup replaces.
+/// The state that a backup replaces.
 #[derive(Debug)]
 pub enum Now {
     /// Nothing.
     Nothing,
-    /// These decisions, and their layout.
+    /// This state, with its layout.
     Known(Box<ControlState>, u32),
-    /// It cannot be read, for this reason.
+    /// The state cannot be read, for this reason.
     Unknown(String),
 }
 
-/// What becomes of a backup.
+/// The result of a restore.
 #[derive(Debug)]
 pub struct Restoration {
-    /// What differs from the backup, since it takes something away that the backup would give back.
+    /// Later revocations that stay: differences from the backup.
     pub kept: Vec<ObjectChange>,
-    /// What differs from now.
+    /// Later decisions that are undone: differences from the current state.
     pub undone: Vec<Undone>,
-    /// What is decided later cannot be known.
+    /// The later decisions are unknown.
     pub later_is_unknown: bool,
     /// The backup as it was found.
     found: ControlState,
-    /// What the next start reads.
+    /// The state for the next start.
     after: ControlState,
-    /// The state was written by an older release, and is migrated with this.
+    /// The backup is from an older release, and is migrated too.
     pub migrated: bool,
     records: Vec<Record>,
     by: Actor,
@@ -78,9 +78,9 @@ pub struct Restoration {
 /// A decision that a backup undoes.
 #[derive(Clone, Debug)]
 pub struct Undone {
-    /// From what is in force now to what the backup makes of it.
+    /// The change from the current state to the restored one.
     pub change: ObjectChange,
-    /// It took something away that comes back.
+    /// It had revoked something that comes back.
     pub widens: bool,
 }
 
@@ -88,8 +88,8 @@ impl Restoration {
     /// Compares the backup with what it replaces.
     ///
     /// # Errors
-    /// What it replaces cannot be read, or what was decided since does not fit the backup; `exactly` brings it back all the
-    /// same.
+    /// The current state cannot be read, or later revocations do not fit the backup. `exactly` restores the backup
+    /// anyway.
     pub fn of(wanted: RestoreRequest) -> Result<Self, Error> {
         let RestoreRequest { backup: found, format, now, exactly, by, at, link_key } = wanted;
         let bring = |state: &ControlState, format| migrate(&Migration { by: &by, at, link_key }, format, state);
@@ -102,7 +102,7 @@ impl Restoration {
         let (backup, migrations) = bring(&found, format);
         let narrow = now.as_ref().map(|now| narrowed(&backup, now)).transpose();
         let narrow = if exactly { narrow.unwrap_or_default() } else { narrow? };
-        // What nobody decided against comes back to the byte.
+        // Without later revocations the backup is restored unchanged.
         let narrow = narrow.filter(|narrow| *narrow != backup);
         let kept = narrow.as_ref().map(|narrow| difference::between(&backup, narrow)).unwrap_or_default();
         let chosen = narrow.filter(|_| !exactly);
@@ -127,11 +127,11 @@ impl Restoration {
         })
     }
 
-    /// What is to be written to the backup before it takes its place: what is kept, and a record of it all. `source` is
-    /// what was brought back, `replaced` what it replaces, each with its hash.
+    /// The transaction for the backup before it becomes the state: the kept revocations, and an audit record. `source`
+    /// describes the backup and `replaced` the current state, each with its hash.
     ///
     /// # Errors
-    /// Something of it cannot be written as JSON.
+    /// An object cannot be written as JSON.
     pub fn transaction(&self, source: &str, replaced: &str) -> std::io::Result<Transaction> {
         let Self { kept, undone, found, after, records, .. } = self;
         let counts = format!("{} kept, {} undone", kept.len(), undone.len());
@@ -165,10 +165,10 @@ fn unknown(why: &str) -> Error {
     Error::new(ErrorKind::Conflict, "LaterDecisionsUnknown", crate::model::sentence::itself(message), remedy)
 }
 
-/// The restrictive of both, which holds together.
+/// The narrower of both states, which must be valid.
 ///
 /// # Errors
-/// Which rules it breaks that the backup by itself keeps.
+/// The rules that the result breaks and the backup does not.
 fn narrowed(backup: &ControlState, now: &ControlState) -> Result<ControlState, Error> {
     let mut narrow = restrictive::restrictive(backup, now);
     let kept = difference::between(backup, &narrow);
@@ -187,7 +187,8 @@ fn narrowed(backup: &ControlState, now: &ControlState) -> Result<ControlState, E
     Err(Error::of_rules(message, remedy, broken.iter().map(ErrorDetail::from).collect()))
 }
 
-/// Files are remembered to have said of what is `kept` what they said last: a start must not take it for a new wish.
+/// Keeps the latest remembered entries of files for `kept` objects, so that the next start does not treat them as new
+/// requests.
 fn remember(kept: &[Changed], now: &ControlState, narrow: &mut ControlState) {
     let items = kept.iter().filter_map(|changed| match &changed.object {
         Object::Item(item) => Some(item.clone()),

@@ -1,5 +1,5 @@
-//! The restrictive of two states, kind by kind and field by field: what a backup holds, and of what was decided since all
-//! that takes something away. Every map and every field is named here, so that a new one cannot be forgotten.
+//! The narrower of two states, by kind and field: the backup, with all later decisions that revoke something. This file
+//! names every map and every field, so that a new one cannot be forgotten.
 
 use std::net::IpAddr;
 
@@ -13,8 +13,8 @@ use crate::model::{
     Visibility, Vnet, Workload,
 };
 
-/// `backup` without what was taken away between it and `now`. Whatever passes then passes now, too, or passed when the
-/// backup was made and nobody decided against it since.
+/// `backup` without what was revoked between it and `now`. The result allows only what `now` allows, or what the backup
+/// allowed and nobody has revoked since.
 pub(super) fn restrictive(backup: &ControlState, now: &ControlState) -> ControlState {
     let ControlState { model, files, connections: _, deleted: _, tokens, last_link, links } = backup;
     let Model {
@@ -25,20 +25,20 @@ pub(super) fn restrictive(backup: &ControlState, now: &ControlState) -> ControlS
         groups,
         vnets,
         security_groups,
-        // Names give no access; whose they are is decided by networks and endpoints.
+        // Names give no access. Networks and endpoints decide who gets them.
         dns_zones,
         load_balancers,
-        // As the daemon's file says at the next start.
+        // The daemon's file sets this at the next start.
         resource_types,
         resources,
-        // Follows from the endpoints.
+        // Derived from the endpoints.
         former_resources: _,
         endpoints,
     } = model;
     let since = &now.model;
     let endpoints: Map<PrivateEndpoint> = in_both(endpoints, &since.endpoints, |key, one, other| {
         let link = |of: &ControlState| of.connections.get(key).map(|connection| connection.link);
-        // What was deleted and made anew is another one.
+        // An object that was deleted and created again is another one.
         (link(backup) == link(now)).then(|| endpoint(one, other))
     });
     let connections = in_both(&backup.connections, &now.connections, |key, one, other| {
@@ -82,19 +82,19 @@ pub(super) fn restrictive(backup: &ControlState, now: &ControlState) -> ControlS
         former_resources,
         endpoints,
     };
-    // That a file has not to make an endpoint anew that was deleted since.
+    // Keeps files from creating endpoints again that were deleted since.
     let deleted = now.deleted.iter().filter(|(key, _)| !model.endpoints.contains_key(key));
     let deleted = deleted.map(|(key, deleted)| (key.clone(), deleted.clone())).collect();
     let tokens: Map<Token, TokenName> = in_both(tokens, &now.tokens, |_, one, other| Some(token(one, other)));
     let last_link = (*last_link).max(now.last_link);
-    // What was given out since is given out no more.
+    // Identifiers given out since are not used again.
     let links = if now.links.key.is_some() { now.links } else { *links };
     let mut restrictive = ControlState { model, files: files.clone(), connections, deleted, tokens, last_link, links };
     forget_absent(&mut restrictive);
     restrictive
 }
 
-/// What stands in both, as `narrower` makes it of the two: what was deleted since stays so.
+/// Objects in both maps, merged by `narrower`. Objects deleted since stay deleted.
 fn in_both<V, K: Ord + Clone>(
     backup: &Map<V, K>,
     now: &Map<V, K>,
@@ -104,28 +104,28 @@ fn in_both<V, K: Ord + Clone>(
     both.filter_map(|(key, one, other)| Some((key.clone(), narrower(key, one, other)?))).collect()
 }
 
-/// Everything of the backup: what was deleted since comes back, for by itself it gives nobody anything.
+/// All objects of the backup. Objects deleted since come back, because they give no access by themselves.
 fn with_gone<V: Clone>(backup: &Map<V>, now: &Map<V>, narrower: impl Fn(&Key, &V, &V) -> V) -> Map<V> {
     let as_both = |key: &Key, one: &V| now.get(key).map_or_else(|| one.clone(), |other| narrower(key, one, other));
     backup.iter().map(|(key, one)| (key.clone(), as_both(key, one))).collect()
 }
 
 fn connection(backup: &Connection, now: &Connection) -> Connection {
-    // Link, requester and past are those of the one chosen.
+    // Link, requester and history come from the chosen one.
     let passes = |state: ConnectionState| match state {
         ConnectionState::Approved => 3,
         ConnectionState::Pending => 2,
         ConnectionState::Rejected => 1,
         ConnectionState::Disconnected => 0,
     };
-    // Of two approvals that which ends first, if any does.
+    // Of two approvals, the one that expires first.
     let gives = |one: &Connection| (passes(one.state), one.ends_at.is_none(), one.ends_at);
     if gives(now) < gives(backup) { now.clone() } else { backup.clone() }
 }
 
 fn endpoint(backup: &PrivateEndpoint, now: &PrivateEndpoint) -> PrivateEndpoint {
     let PrivateEndpoint {
-        // What it is, and what its author said; decisions on it stand in its connection.
+        // The endpoint's own fields. Decisions about it are in its connection.
         region: _,
         vnet: _,
         subnet: _,
@@ -165,7 +165,7 @@ fn resource(backup: &LinkResource, now: &LinkResource) -> LinkResource {
         auto_approval,
         alias: _,
         cross_region,
-        // Names of its own give no access.
+        // Its names give no access.
         fqdns: _,
         proxy_protocol: _,
         shared_backend,
@@ -181,7 +181,7 @@ fn resource(backup: &LinkResource, now: &LinkResource) -> LinkResource {
         foreign: _,
     } = now;
     if *kind != backup.kind {
-        // Made anew as something else.
+        // It was created again with another kind.
         return now.clone();
     }
     let mut narrower = LinkResource {
@@ -202,9 +202,9 @@ fn resource(backup: &LinkResource, now: &LinkResource) -> LinkResource {
     narrower
 }
 
-/// Whether all that `target` exposes is exposed by one of `others`.
+/// Whether one of `others` exposes all that `target` exposes.
 fn is_exposed(target: &TargetSpec, others: &[TargetSpec]) -> bool {
-    // How servers are checked, and what they are called, opens nothing.
+    // Health checks and names give no access.
     let TargetSpec { subresource, member, fqdns: _, backends, ports, icmp, health: _, port_checks: _, balance: _ } =
         target;
     let same = |other: &&TargetSpec| other.subresource == *subresource && other.member == *member;
@@ -224,7 +224,7 @@ fn is_exposed(target: &TargetSpec, others: &[TargetSpec]) -> bool {
         })
 }
 
-/// Load balancers of the backup; those that a resource follows whose later targets are kept, as they are now.
+/// The backup's load balancers. If a resource keeps its current targets, its load balancer stays as it is now.
 fn followed(
     backup: &Map<LoadBalancer>,
     now: &Map<LoadBalancer>,
@@ -243,14 +243,14 @@ fn followed(
     balancers
 }
 
-/// A VNet among the rule sets of its time.
+/// A VNet with the rule sets of its state.
 struct Network<'a> {
     vnet: &'a Vnet,
     groups: &'a Map<SecurityGroup>,
 }
 
 impl Network<'_> {
-    /// The rules that endpoints in `subnet` obey; none: everything passes.
+    /// The rules for endpoints in `subnet`. None: everything passes.
     fn rules(&self, subnet: &Subnet) -> &[SecurityRule] {
         match subnet.network_policies {
             NetworkPolicies::Disabled | NetworkPolicies::RouteTableEnabled => &[],
@@ -292,7 +292,7 @@ fn vnet(backup: &Network<'_>, now: &Network<'_>, holds_nat: &dyn Fn(&Subnet) -> 
     }
 }
 
-/// Names and switches of peerings; of one that ended since, that it did.
+/// Names and settings of peerings, and whether one ended since.
 fn labels(backup: &Vnet, now: &Vnet, peerings: &[Key]) -> Vec<PeeringLabel> {
     let ended = |remote: &Key| now.peering_labels.iter().find(|label| label.severed && label.remote == *remote);
     let stands = |label: &&PeeringLabel| {
@@ -322,7 +322,7 @@ fn subnet(backup: &Network<'_>, now: &Network<'_>, one: &Subnet, holds_nat: &dyn
         nat,
     } = other;
     let mut narrower = one.clone();
-    // What decides is their effect together.
+    // Compare the combined effect of the rules.
     if !rules::within(backup.rules(one), now.rules(other)) {
         (narrower.network_policies, narrower.security_group) = (*network_policies, security_group.clone());
     }
@@ -338,7 +338,7 @@ fn holds_nat(home: &Key, subnet: &Subnet, resources: &Map<LinkResource>) -> bool
     resources.values().filter(|one| one.vnet.as_ref() == Some(home)).any(|one| one.nat.iter().any(here))
 }
 
-/// Sources that may use no endpoint, by either.
+/// Sources that either state excludes from endpoints.
 fn fewer_workloads(backup: &Vnet, now: &[Workload]) -> Vec<Workload> {
     let denied = |one: &Workload| {
         now.iter().any(|other| other.class == one.class && other.prefix == one.prefix && !other.private_endpoints)
@@ -372,7 +372,7 @@ fn role(backup: &RoleDefinition, now: &RoleDefinition) -> RoleDefinition {
     if narrower { backup } else { now }.clone()
 }
 
-/// A token that was made anew since, or given another secret, is not the one of the backup: the old secret stays dead.
+/// A token that was created again or rotated since keeps its new secret: the old one stays invalid.
 fn token(backup: &Token, now: &Token) -> Token {
     let Token { name: _, id, hash: _, created_at: _, created_by: _, expires_at } = now;
     if *id == backup.id {
@@ -397,7 +397,7 @@ fn slower(one: Option<&Rates>, other: Option<&Rates>) -> Option<Rates> {
     both.limit_anything().then_some(both)
 }
 
-/// Names of subscriptions that stand in both.
+/// Subscriptions that both list.
 fn common(one: &[String], other: &[String]) -> Vec<String> {
     one.iter().filter(|name| other.iter().any(|same| same.eq_ignore_ascii_case(name))).cloned().collect()
 }
@@ -406,7 +406,7 @@ fn seen_by_both(one: &Visibility, other: &Visibility) -> Visibility {
     match (one, other) {
         (Visibility::Everyone, narrower) | (narrower, Visibility::Everyone) => narrower.clone(),
         (Visibility::Readers, _) | (_, Visibility::Readers) => Visibility::Readers,
-        // Who is listed may not know the ID, and who knows it may not be listed.
+        // The two settings admit different requesters: listed ones, or those who know the ID. Neither is narrower.
         (Visibility::ById, Visibility::Subscriptions(_)) | (Visibility::Subscriptions(_), Visibility::ById) => {
             Visibility::Readers
         }
@@ -417,7 +417,7 @@ fn seen_by_both(one: &Visibility, other: &Visibility) -> Visibility {
     }
 }
 
-/// Names that both accept; of which nothing is said, none are.
+/// Names that both accept. Without a setting, none are accepted.
 fn common_names(backup: Option<&AcceptedNames>, now: Option<&AcceptedNames>) -> Option<Box<AcceptedNames>> {
     let mut common = backup?.clone();
     let mut taken = common.clone();

@@ -1,4 +1,4 @@
-//! Which of two sets of rules, or of prefixes, lets more through.
+//! Compares two rule sets, or two sets of prefixes: which allows more?
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,11 +7,12 @@ use ipnet::IpNet;
 
 use crate::model::{Access, Protocol, SecurityRule};
 
-/// Packets that are tried at most. Rule sets that need more are taken to be no narrower than each other.
+/// The most packets that are tried. Rule sets that need more count as not comparable.
 const TRIED: usize = 1 << 20;
 
-/// Whether whatever passes by `one` passes by `other`, too. The first rule that matches decides, by priority, and without
-/// any a packet passes. Between two neighbouring bounds of the rules all packets are judged alike, so one of each is tried.
+/// Whether `other` allows every packet that `one` allows. By priority, the first matching rule decides; without a match
+/// the packet passes. All packets between two neighbouring bounds of the rules get the same result, so one of each is
+/// tried.
 pub(super) fn within(one: &[SecurityRule], other: &[SecurityRule]) -> bool {
     if one == other || other.is_empty() {
         return true;
@@ -26,7 +27,7 @@ pub(super) fn within(one: &[SecurityRule], other: &[SecurityRule]) -> bool {
         return false;
     }
     protocols.into_iter().all(|protocol| {
-        // An echo has no port: it is judged as port 0.
+        // An ICMP echo has no port: it counts as port 0.
         let ports: &[u16] = if protocol == Protocol::Icmp { &[0] } else { &ports };
         ports.iter().all(|&port| {
             sources.iter().all(|&source| {
@@ -60,7 +61,7 @@ fn passes(rules: &[&SecurityRule], (source, destination): (IpAddr, IpAddr), prot
     rules.iter().find(matches).is_none_or(|rule| rule.access == Access::Allow)
 }
 
-/// An address of each stretch between two bounds of `prefixes`, of both families.
+/// One address from each range between two bounds of `prefixes`, in both families.
 fn samples<'a>(prefixes: impl Iterator<Item = &'a IpNet>) -> Vec<IpAddr> {
     let mut samples = BTreeSet::from([IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]);
     for prefix in prefixes {
@@ -78,15 +79,15 @@ fn ports<'a>(rules: impl Iterator<Item = &'a SecurityRule>) -> Vec<u16> {
     bounds.flatten().chain([0]).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Whether every address of `prefixes` is in `wider`; no prefix at all means every address.
+/// Whether `wider` contains every address of `prefixes`. An empty list means every address.
 pub(super) fn covers(wider: &[IpNet], prefixes: &[IpNet]) -> bool {
     let covered = |prefix: &IpNet| wider.iter().any(|wider| wider.contains(prefix));
     wider.is_empty() || !prefixes.is_empty() && prefixes.iter().all(covered)
 }
 
-/// The addresses that lie in a prefix of either; no prefix means no address.
+/// The intersection of two lists of prefixes. An empty list means no address.
 pub(super) fn common(one: &[IpNet], other: &[IpNet]) -> Vec<IpNet> {
-    // Of two prefixes one lies in the other, or they have nothing in common.
+    // Two prefixes are nested or disjoint.
     let inside = |inner: &[IpNet], outer: &[IpNet]| -> Vec<IpNet> {
         inner.iter().filter(|inner| outer.iter().any(|outer| outer.contains(*inner))).copied().collect()
     };
@@ -96,7 +97,7 @@ pub(super) fn common(one: &[IpNet], other: &[IpNet]) -> Vec<IpNet> {
     common
 }
 
-/// The addresses that lie in a prefix of one of both, said once.
+/// The union of two lists of prefixes, without duplicates.
 pub(super) fn all_of(one: &[IpNet], other: &[IpNet]) -> Vec<IpNet> {
     let mut all: Vec<IpNet> = Vec::new();
     for prefix in one.iter().chain(other) {

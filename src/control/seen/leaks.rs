@@ -1,6 +1,5 @@
-//! For tests: whatever a command is answered is searched for names that its caller may not know. Words that a refusal
-//! gives as [`itself`](crate::model::sentence::itself) are not looked at by types; every test that applies a command
-//! as somebody who does not see everything looks at them here.
+//! For tests: searches the result of each command for names that the caller may not know. The types cannot check text
+//! made by [`itself`](crate::model::sentence::itself), so every test with a restricted caller checks it here.
 
 use std::fmt;
 
@@ -12,11 +11,11 @@ use crate::model::Model;
 use crate::model::error::Error;
 use crate::model::state::{Item, ItemKind};
 
-/// Shorter names are words of other meanings, too.
+/// Shorter names also occur as ordinary words.
 const SHORTEST: usize = 5;
 
 fn names(model: &Model) -> Vec<Item> {
-    // What roles there are is no secret, and who has one is told by a hash.
+    // The list of roles is public, and assignments are named by a hash.
     model.items().filter(|item| !matches!(item.kind, ItemKind::Role | ItemKind::Assignment)).collect()
 }
 
@@ -27,7 +26,7 @@ fn says(text: &str, name: &str) -> bool {
         .any(|(at, _)| !inside(text[..at].chars().next_back()) && !inside(text[at + name.len()..].chars().next()))
 }
 
-/// The names of `view` that `told` gives to `caller`, who neither sees what has them nor said them in `command`.
+/// Names from `view` in `told` that `caller` neither sees nor used in `command`.
 pub(in crate::control) fn found(
     view: &View,
     caller: &Caller,
@@ -39,7 +38,7 @@ pub(in crate::control) fn found(
     }
     let (rights, whole) = (view.rights(caller), &view.state.model);
     let text = told.as_ref().map_or_else(ToString::to_string, ToString::to_string).to_lowercase();
-    // What it knows already: its own words, and what the objects say that it sees.
+    // Names that the caller knows: from its own command, and from objects that it sees.
     let said = format!("{command:?}");
     let known = format!("{said} {caller} {:?}", view.seen_by_author(caller, &said, false)).to_lowercase();
     let hidden = |item: &Item| {

@@ -1,4 +1,4 @@
-//! Approvals that end by themselves.
+//! Approvals that expire.
 
 use jiff::Timestamp;
 
@@ -12,11 +12,11 @@ use crate::model::error::Error;
 use crate::model::state::{ChangeExtent, ControlState, DecidedBy};
 use crate::snapshot::ConnectionState;
 
-/// What the records and the consumer read of an approval whose time is over.
+/// The reason that records and the consumer see for an expired approval.
 const ENDED: &str = "approval ended";
 
 impl Planning<'_> {
-    /// Ends every approval whose time is over; `None`: there is none.
+    /// Ends every expired approval. `None`: there is none.
     ///
     /// # Errors
     /// It cannot be compiled.
@@ -31,13 +31,12 @@ impl Planning<'_> {
         self.change(DecidedAll::default(), self.connections_alone(after, only), records).map(Some)
     }
 
-    /// Ends the approval of the endpoint `key`, if it has one.
+    /// Ends the approval of the endpoint `key`, if it has one that expires.
     fn end_approval(&self, after: &mut ControlState, key: &Key) -> Option<Record> {
         end_approval(after, key, self.now()).map(|record| Record { by: self.caller.actor(), ..record })
     }
 
-    /// Decisions that differ in connections alone: nothing that is validated has changed, and nothing may hold up what
-    /// takes something away.
+    /// A new state that differs in connections only. No validated part has changed, and nothing may delay a revocation.
     pub(in crate::control) fn connections_alone(&self, after: ControlState, only: Option<Key>) -> ProposedState {
         let standing = Some(self.in_force.standing.clone());
         let extent = only.map_or(ChangeExtent::Whole, ChangeExtent::Endpoint);
@@ -45,7 +44,8 @@ impl Planning<'_> {
     }
 }
 
-/// Ends the approval of the endpoint `key` at `now`, if it has one; what the audit log keeps of it has no author yet.
+/// Ends the approval of the endpoint `key` at `now`, if it has one that expires. The caller fills in the record's
+/// author.
 pub(super) fn end_approval(state: &mut ControlState, key: &Key, now: Timestamp) -> Option<Record> {
     let before = state.connections.get(key)?.clone();
     let end = before.ends_at?;

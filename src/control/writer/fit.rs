@@ -1,5 +1,5 @@
-//! A change among what is in force: by tightened rules only what it brings is judged, and of the daemon's own file an
-//! object that collides with a live one is left out instead of stopping the rest.
+//! Checks a change against the state in force. A tightened rule applies only to what the change brings. In the daemon's
+//! own file, an object that collides with a live one is left out, so that it does not stop the rest.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,21 @@ use crate::model::state::{ControlState, Item};
 use crate::model::text;
 use crate::model::{HostConfig, Model};
 
-/// How often a file is merged anew because something of it collides: what depends on an object that was left out is
-/// left out by the next round.
+/// How often a file is merged again after a collision. Each round also leaves out objects that depend on those left out
+/// before.
 const ROUNDS: usize = 16;
 
-/// What is in force before a change.
+/// The state before a change.
 #[derive(Clone, Copy)]
 pub(in crate::control) struct Before<'a> {
     pub(in crate::control) state: &'a ControlState,
-    /// What attachments allow.
+    /// Host settings, with the attachments.
     pub(in crate::control) host: &'a HostConfig,
-    /// What of it breaks a tightened rule; `None`: not known yet.
+    /// Objects that break a tightened rule. `None`: not known yet.
     pub(in crate::control) standing: Option<&'a Standing>,
 }
 
-/// A file that was merged with what was in force.
+/// The state after a file was merged.
 pub(in crate::control) struct Fitted {
     pub(in crate::control) state: ControlState,
     pub(in crate::control) report: Report,
@@ -36,16 +36,16 @@ pub(in crate::control) struct Fitted {
 }
 
 impl Before<'_> {
-    /// Checks `after` as a whole, and returns what stands in it against tightened rules.
+    /// Checks `after` as a whole, and returns older objects in it that break tightened rules.
     ///
     /// # Errors
-    /// What refuses the change.
+    /// The violations that refuse the change.
     pub(in crate::control) fn judge(&self, setup: &Setup, after: &ControlState) -> Result<Standing, Vec<Violation>> {
         let validate = |model: &Model| (setup.validate)(model, self.host, None);
         let found = validate(&after.model);
         let known = || self.standing.map_or_else(|| validate(&self.state.model), |list| list.iter().cloned().collect());
         let standing = judge(&found, known).or_else(|_| {
-            // What the daemon's file said when it was last applied is not new either.
+            // Objects of the daemon's previous file are not new either.
             let mut known = known();
             let last = self.state.files.get(&DAEMON.to_owned()).map(|file| validate(&file.model));
             known.extend(not_in(&last.unwrap_or_default(), &known));
@@ -54,8 +54,8 @@ impl Before<'_> {
         standing.map(Standing::from)
     }
 
-    /// Merges `application` with what is in force. Objects of the daemon's own file that hold by themselves and collide
-    /// with live ones are skipped.
+    /// Merges `application` with the state in force. Objects of the daemon's own file that are valid by themselves but
+    /// collide with live ones are skipped.
     ///
     /// # Errors
     /// The result breaks a rule, or the caller lacks a right.
@@ -83,7 +83,7 @@ impl Before<'_> {
         Ok(Fitted { state, report, standing })
     }
 
-    /// What of the file leads to the rules that are `broken`, although the file by itself keeps them.
+    /// The objects of the file that cause the `broken` rules, although the file alone breaks none.
     fn collisions(
         &self,
         setup: &Setup,

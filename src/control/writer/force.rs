@@ -1,4 +1,4 @@
-//! From a plan to durable and in force.
+//! Carries out a plan: makes it durable and puts it in force.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use crate::model::sentence::{Mention, Named, Sentence, sentence};
 use crate::model::state::{ChangeExtent, ItemKind};
 use crate::snapshot::ConnectionState;
 
-/// What of a plan the store is told.
+/// The part of a plan that is stored.
 struct Written<'a> {
     extent: &'a ChangeExtent,
     records: &'a [Record],
 }
 
 impl Writer {
-    /// Makes what was planned durable and puts it in force, in the order that its direction asks for. It was planned for
-    /// what is in force now.
+    /// Makes a plan durable and puts it in force, in the right order for widening or revoking. The plan was made for
+    /// the state in force now.
     ///
     /// # Errors
-    /// Somebody did not follow. Whatever it revokes may be in force all the same; the refusal says so.
+    /// The store, a worker or the host failed. A revocation may be in force anyway; the error says so.
     pub(in crate::control) fn carry_out<O: Outcome>(
         &mut self,
         sinks: &Sinks,
@@ -61,7 +61,7 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// Puts in force what has been found out of servers: neither the store nor the host's routes wait for it.
+    /// Puts observations in force. This changes neither the store nor the host's routes.
     pub(in crate::control) fn take_in(&mut self, sinks: &Sinks, observed: Observation) -> Result<(), Error> {
         if let Some(reason) = &self.stopped {
             return Err(stopping(reason));
@@ -75,7 +75,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Routes, commit, publish, and last the routes that nothing needs any more.
+    /// Adds routes, commits, publishes, and last removes routes that are no longer needed.
     fn widen(&mut self, sinks: &Sinks, next: Next, written: &Written<'_>) -> Result<(), Error> {
         let both = next.topology.as_ref().map(|topology| union(&self.topology, topology));
         let more = both.filter(|both| *both != self.topology);
@@ -101,11 +101,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Publishes, then commits. When this returns an error the revocation stays in force.
+    /// Publishes, then commits. After an error the revocation stays in force.
     fn revoke(&mut self, sinks: &Sinks, next: Next, written: &Written<'_>) -> Result<(), Error> {
         self.in_force = Arc::new(next.in_force);
         let published = self.publish(sinks);
-        // Also when a worker is silent: the next start must not revive what was revoked.
+        // Commit even if a worker is silent: the next start must not restore what was revoked.
         let committed = self.commit(&Arc::clone(&self.in_force.state), written);
         published?;
         if let Err(error) = committed {
@@ -121,7 +121,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts in force what is taken away, before any of it is durable, and then the rest.
+    /// Puts the revoking part in force before anything is durable, and then the rest.
     fn block_and_widen(
         &mut self,
         sinks: &Sinks,
@@ -132,7 +132,7 @@ impl Writer {
         self.in_force = Arc::new(blocked);
         self.unsaved = Some("a block is not written yet".into());
         if let Err(silent) = self.publish(sinks) {
-            // The daemon stops; the next start must not revive what was revoked.
+            // The daemon stops. The next start must not restore what was revoked.
             self.save_unsaved().ok();
             return Err(silent);
         }
@@ -142,7 +142,7 @@ impl Writer {
         })
     }
 
-    /// Makes what concerns no packet durable, and then in force.
+    /// Commits a change that affects no packet, then puts it in force.
     fn keep(&mut self, next: InForce, written: &Written<'_>) -> Result<(), Error> {
         let committed = self.commit(&next.state, written);
         committed.map_err(|error| not_durable("nothing new is in force: this", &error))?;
@@ -150,7 +150,7 @@ impl Writer {
         Ok(())
     }
 
-    /// What is asked for is in force; here it becomes durable, where it is not.
+    /// The wanted state is in force already. Makes it durable if it is not.
     fn repeat(&mut self, sinks: &Sinks, outcome: &impl Outcome) -> Result<(), Error> {
         self.save_unsaved()?;
         if outcome.report().is_some() && self.host_behind.is_some() {
@@ -160,7 +160,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Packets of an endpoint that is gone in force end in the forwarder until the deletion is durable: its route stays.
+    /// The route of a deleted endpoint stays until the deletion is durable. Until then its packets end in the
+    /// forwarder.
     fn keep_route(&mut self, outcome: &impl Outcome) {
         if let Some(item) = outcome.deleted()
             && item.kind == ItemKind::Endpoint
@@ -170,9 +171,9 @@ impl Writer {
         }
     }
 
-    /// Makes `after` what the next start reads, with its records, or nothing of it.
+    /// Stores `after` with its records, or nothing.
     fn commit(&mut self, after: &Arc<ControlState>, written: &Written<'_>) -> std::io::Result<()> {
-        // What an earlier failure left behind is written with it.
+        // Also write what an earlier failure left unsaved.
         let extent = if self.unsaved.is_none() { written.extent } else { &ChangeExtent::Whole };
         let change = Change { before: &self.durable, after, extent, records: written.records };
         let committed = self.store.commit(&change);
@@ -180,7 +181,7 @@ impl Writer {
             self.durable = Arc::clone(after);
             self.unsaved = None;
         } else if let Ok(found) = self.store.load() {
-            // A failed commit may have become durable all the same: what is there is what the next one begins from.
+            // A failed commit may be durable anyway, so the next one starts from what the store really has.
             let mut found = found.unwrap_or_default();
             found.model.cloud = self.in_force.host.cloud;
             self.durable = Arc::new(found);
@@ -191,12 +192,12 @@ impl Writer {
         committed
     }
 
-    /// Makes what is in force durable, where it is not.
+    /// Stores the state in force, if it is not stored.
     fn save_unsaved(&mut self) -> Result<(), Error> {
         self.save_with(&[])
     }
 
-    /// [`Self::save_unsaved`], with what is to be remembered of how it came about.
+    /// As [`Self::save_unsaved`], with audit records.
     pub(super) fn save_with(&mut self, records: &[Record]) -> Result<(), Error> {
         if self.unsaved.is_none() {
             return Ok(());
@@ -208,7 +209,7 @@ impl Writer {
         })
     }
 
-    /// Publishes what is in force and waits for every worker; a silent one stops the daemon.
+    /// Publishes the state in force and waits for every worker. A silent one stops the daemon.
     pub(super) fn publish(&mut self, sinks: &Sinks) -> Result<(), Error> {
         sinks.workers.publish(self.in_force.snapshot.clone(), WORKER_TIMEOUT).map_err(|error| {
             let reason = format!("{error:#}");
@@ -218,8 +219,8 @@ impl Writer {
         })
     }
 
-    /// Brings the host to `topology`. A refusal here leaves routes that nothing needs, which lead into the
-    /// forwarder: the change stands, and `status` tells.
+    /// Changes the host to match `topology`. After an error, unneeded routes remain that lead into the forwarder. The
+    /// change stays, and `status` shows the error.
     fn settle_host(&mut self, sinks: &Sinks, topology: Topology) {
         if topology != self.topology || self.host_behind.is_some() {
             self.host_behind = sinks.host.reconcile(&topology).err().map(|error| format!("{error:#}"));
@@ -227,13 +228,13 @@ impl Writer {
         self.topology = topology;
     }
 
-    /// Removes the routes of a change that was refused.
+    /// Removes the routes of a refused change.
     fn take_back(&mut self, sinks: &Sinks) {
         self.host_behind = sinks.host.reconcile(&self.topology).err().map(|error| format!("{error:#}"));
     }
 }
 
-/// Tells the host of every connection that waits for its owner from now on.
+/// Reports every new pending connection to the host.
 pub(super) fn tell_of_requests(sinks: &Sinks, records: &[Record]) {
     let pending = ConnectionState::Pending.to_string();
     let asks = |record: &&Record| record.from.is_none() && record.to.as_ref() == Some(&pending);

@@ -1,32 +1,32 @@
 //! The order in which a change becomes durable and in force, so that nothing ever fails open.
 //!
 //! *Widening* (an approval, a creation, a file that only adds): host routes first, then commit, then publish. A route
-//! to an address that is no endpoint yet leads into the forwarder, which answers `UnknownEndpoint`; a NAT
-//! address in force without its route would let replies take another one. What is refused before the
-//! commit, the commit included, leaves the running snapshot untouched, and the routes are taken back.
+//! to an address that is not an endpoint yet leads into the forwarder, which drops its packets as `UnknownEndpoint`. A
+//! NAT address in force without its route would send replies another way. An error up to and including the commit
+//! leaves the running snapshot untouched, and the routes are removed again.
 //!
-//! *Revoking* (reject, remove, delete, and the part of a file that does so): publish first, then commit. If
-//! the commit fails, the block stays in force, and every later commit tries to make it durable with the rest.
+//! *Revoking* (reject, remove, delete, or that part of a file): publish first, then commit. If the commit fails, the
+//! revocation stays in force, and every later commit tries to store it.
 //!
-//! Routes that nothing needs any more go last: until then their packets end in the forwarder.
+//! Unneeded routes are removed last. Until then their packets end in the forwarder.
 //!
-//! A change is prepared by a pure function over what is in force (each command makes a [`PreparedChange`] of it): judged,
-//! validated and compiled while nobody waits. The writer's lock is held only to see that nothing else has changed
-//! meanwhile, and to carry the plan out.
+//! A pure function prepares each change: the command turns the state in force into a [`PreparedChange`]. Checking
+//! rights, validating and compiling need no lock. The writer's lock is held only to check that nothing else has
+//! changed, and to carry out the plan.
 
 /// Approvals that end by themselves.
 mod approvals;
 
-/// What follows from a wanted state: validated, compiled, and in which order it is put in force.
+/// Plans a change: validates and compiles it, and chooses the order of its steps.
 mod plan;
 
-/// From a plan to durable and in force.
+/// Carries out a plan.
 mod force;
 
-/// A file among live objects.
+/// Merges a file into the live state.
 mod fit;
 
-/// What the audit log keeps of a change.
+/// Audit records of a change.
 mod records;
 
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(super) use fit::{Before, Fitted};
 pub(super) use plan::{Observation, ProposedState};
 pub use plan::{Planning, PreparedChange};
 
-/// Who carries a change out.
+/// The interfaces that carry out a change.
 pub(super) struct Sinks {
     pub(super) workers: Arc<dyn Workers>,
     pub(super) host: Arc<dyn Host>,
@@ -76,22 +76,22 @@ impl std::fmt::Debug for Sinks {
     }
 }
 
-/// What is in force, and all that follows from it. It never changes: whoever has it can prepare the next one while
-/// others do the same.
+/// The state in force, and everything derived from it. It is immutable, so several callers can prepare the next one at
+/// once.
 #[derive(Clone, Debug)]
 pub(super) struct InForce {
     pub(super) state: Arc<ControlState>,
-    /// Host matters as the daemon was started with, and what its file has since said of its attachments.
+    /// The host settings at start, with later changes to attachments.
     pub(super) host: Arc<HostConfig>,
     pub(super) addresses: Allocator,
     pub(super) index: Index,
-    /// What quotas count.
+    /// Counts for quotas.
     counts: Counts,
-    /// Rules that what is in force breaks, and that came later.
+    /// Newer rules that the state in force breaks.
     pub(super) standing: Standing,
-    /// What resolvers answer.
+    /// The plan of the DNS resolvers.
     names: Planner,
-    /// Who may do what, by these decisions.
+    /// Roles and assignments of this state.
     pub(super) access: Arc<Access>,
     registry: Registry,
     /// See [`Health`].
@@ -99,41 +99,40 @@ pub(super) struct InForce {
     /// See [`Retired`].
     retired: Arc<Retired>,
     snapshot: Snapshot,
-    /// Deleted in force, and not durably when the caller was answered; their routes still stand.
+    /// Endpoints whose deletion is in force but not stored yet. Their routes still exist.
     pub(super) deleting: Map<Item>,
 }
 
-/// What is in force, and what is needed to change it.
+/// The state in force, and what is needed to change it.
 #[derive(Debug)]
 pub(super) struct Writer {
     store: Box<dyn StateStore>,
     in_force: Arc<InForce>,
-    /// What the next start reads.
+    /// The stored state.
     durable: Arc<ControlState>,
-    /// What the audit log is to keep of this start: of a migration, of approvals that ended meanwhile, and of what the file
-    /// changed after that.
+    /// Audit records of this start: about a migration, expired approvals, and the file's changes.
     begun: Vec<Record>,
-    /// What is in force may differ from what the next start reads, for this reason.
+    /// Why the state in force may differ from the stored one.
     unsaved: Option<String>,
-    /// What the host was last asked to look like.
+    /// The last topology that the host was asked for.
     topology: Topology,
     first_start: bool,
-    /// The kernel refused the last change of routes.
+    /// Why the kernel refused the last change of routes.
     host_behind: Option<String>,
-    /// The daemon is stopping, for this reason.
+    /// Why the daemon is stopping.
     stopped: Option<String>,
     last_apply: Arc<Report>,
 }
 
 impl InForce {
-    /// What came of a command, as `caller` may read it.
+    /// The result of a command, without what `caller` may not see.
     pub(super) fn told<O: Outcome>(&self, caller: &Caller, outcome: Result<O, Error>) -> Result<O, Error> {
         seen::told(&Rights::of(caller, &self.access), &self.state.model, outcome)
     }
 }
 
 impl Writer {
-    /// Applies the file to what was found (`None`: a first start), in memory.
+    /// Applies the file to the stored state (`None`: a first start), in memory.
     pub(super) fn open(setup: &Setup, found: Option<ControlState>, store: Box<dyn StateStore>) -> Result<Self, Error> {
         let first_start = found.is_none();
         let mut durable = found.unwrap_or_default();
@@ -142,7 +141,7 @@ impl Writer {
         let (by, at) = (&setup.daemon.actor(), (setup.clock)());
         let migration = Migration { by, at, link_key: setup.link_key };
         let (mut before, mut begun) = migrate(&migration, format, &durable);
-        // Whatever ended while the daemon was down: nothing of it passes.
+        // Approvals that expired while the daemon was down must not pass packets.
         let (now, by) = ((setup.clock)(), setup.daemon.actor());
         let over: Vec<Key> = Index::of(&before).over(now).cloned().collect();
         let ended = over.iter().filter_map(|key| approvals::end_approval(&mut before, key, now));
@@ -193,7 +192,7 @@ impl Writer {
         })
     }
 
-    /// Commit, host, publish: nothing is in force before, so this order widens nothing early.
+    /// Commits, changes the host, publishes. Nothing was in force before, so this order widens nothing early.
     pub(super) fn start(&mut self, sinks: &Sinks) -> Result<(), Error> {
         let records = std::mem::take(&mut self.begun);
         self.save_with(&records)?;
@@ -241,7 +240,7 @@ impl Writer {
         self.host_behind.iter().map(|error| format!("routes that are no longer needed remain: {error}")).collect()
     }
 
-    /// What an operator must know, loudest first.
+    /// Problems that an operator must know, most urgent first.
     fn conditions(&self) -> Vec<String> {
         let stopped = self.stopped.as_ref().map(|reason| format!("STOPPING: {reason}"));
         let unsaved = self.unsaved.as_ref().map(|error| {
@@ -256,18 +255,20 @@ impl Writer {
 }
 
 impl InForce {
-    /// What has been found out besides.
+    /// The current observations.
     fn found(&self) -> Found<'_> {
         Found { health: &self.health, retired: &self.retired }
     }
 
-    /// Checks `after` as a whole. What breaks a tightened rule and is in force already is returned, anything else refused.
+    /// Checks `after` as a whole. Returns objects in force that break a tightened rule; any other violation is an
+    /// error.
     fn checked(&self, setup: &Setup, after: &ControlState) -> Result<Standing, Error> {
         let before = fit::Before { state: &self.state, host: &self.host, standing: Some(&self.standing) };
         before.judge(setup, after).map_err(|violations| refused(&violations))
     }
 
-    /// The same by what the daemon's `file` says now of its attachments: what they allow no more stood before all the same.
+    /// The same with the attachments of the daemon's new `file`. Objects that they no longer allow still count as
+    /// older.
     pub(super) fn followed(&self, setup: &Setup, file: &HostConfig) -> Self {
         let mut host = HostConfig::clone(&self.host);
         host.follow(file);
@@ -296,16 +297,16 @@ pub(super) fn access(setup: &Setup, state: &ControlState) -> Result<Access, Erro
     Ok(access.with_tokens(state.tokens.values()))
 }
 
-/// What has been found out, an input to compilation beside what was decided.
+/// Observations: an input for the compiler besides the stored state.
 #[derive(Clone, Copy)]
 struct Found<'a> {
     health: &'a Health,
     retired: &'a Retired,
 }
 
-/// What of a change breaks a rule.
+/// The error for broken rules.
 fn refused(violations: &[Violation]) -> Error {
-    // One answer to everybody, whoever has it and whatever else is wrong.
+    // The same error for everybody: it must not reveal who uses the address.
     if let Some(found) = violations.iter().find(|violation| violation.code == TAKEN) {
         return Error::new(ErrorKind::Conflict, TAKEN, itself(taken::message(&found.value)), taken::REMEDY);
     }
@@ -324,7 +325,7 @@ fn input<'a>(setup: &'a Setup, host: &'a HostConfig, state: &'a ControlState, fo
     }
 }
 
-/// Known by the one rule that is broken, where it is one.
+/// If only one rule is broken, the error has its code.
 fn broken(violations: Vec<ErrorDetail>) -> Error {
     let message = "the result would break these rules, so nothing is applied:";
     let remedy =
@@ -334,7 +335,7 @@ fn broken(violations: Vec<ErrorDetail>) -> Error {
 
 #[allow(clippy::needless_pass_by_value, reason = "it is the function of a map_err")]
 fn not_compiled(error: crate::compile::CompileError) -> Error {
-    // What does not fit may be anybody's.
+    // The cause may be anybody's object.
     let cause = Mention::new(Named::Host, error);
     Error::new(
         ErrorKind::Invalid,

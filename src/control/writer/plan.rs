@@ -1,5 +1,5 @@
-//! What follows from a command: the state that it leads to, whole and sound, and the steps that lead there. Pure: what
-//! is planned here is carried out elsewhere, or dropped.
+//! Plans a command: the complete, valid next state, and the steps that lead there. Pure: `force` carries out the plan,
+//! or it is dropped.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,64 +25,64 @@ use crate::model::state::{ControlState, Item, ItemKind};
 use crate::model::{Map, Model, text};
 use crate::snapshot::ConnectionState;
 
-/// What is left to do of a command, and how it is answered then.
+/// A command's remaining steps, and its result.
 #[derive(Debug)]
 pub struct PreparedChange<O> {
     pub(super) outcome: O,
     pub(super) steps: Steps,
     pub(super) extent: ChangeExtent,
-    /// What is to be remembered of how it came about.
+    /// Its audit records.
     pub(super) records: Vec<Record>,
-    /// It is of the daemon's own file, whose report is kept.
+    /// It applies the daemon's own file, whose report is kept.
     pub(in crate::control) own_file: bool,
 }
 
-/// In which order a plan is carried out.
+/// The order in which a plan is carried out.
 #[derive(Debug)]
 pub(super) enum Steps {
-    /// Nothing: it was only asked what would be.
+    /// Nothing: this is a dry run.
     Report,
-    /// What is in force is what is asked for; a caller repeats a command until it is durable, too.
+    /// The wanted state is in force already. It may not be stored yet: callers repeat a command until it is.
     Nothing,
-    /// An endpoint that was deleted in force becomes so durably; the host's part follows.
+    /// Stores a deletion that is in force already, and then removes its route.
     DeleteAgain(Key, Topology),
-    /// It moves no packet: the commit alone puts it in force.
+    /// It affects no packet: the commit alone puts it in force.
     Keep(Box<InForce>),
-    /// It takes nothing away.
+    /// It revokes nothing.
     Widen(Box<Next>),
-    /// It takes away what one endpoint has.
+    /// It only revokes.
     Revoke(Box<Next>),
-    /// It takes something away, and gives something: the first is put in force before.
+    /// It revokes and grants. The revoking part comes first.
     Block(Box<InForce>, Box<Next>),
 }
 
-/// A state to be put in force.
+/// The next state.
 #[derive(Debug)]
 pub(super) struct Next {
     pub(super) in_force: InForce,
-    /// `None`: the host's part is as it was.
+    /// `None`: the topology does not change.
     pub(super) topology: Option<Topology>,
 }
 
-/// What has been found out of servers, ready to be put in force.
+/// New observations, ready to be put in force.
 #[derive(Debug)]
 pub(in crate::control) struct Observation(pub(super) Box<Next>);
 
-/// Decisions as they are wanted.
+/// A proposed state, before validation.
 #[derive(Debug)]
 pub(in crate::control) struct ProposedState {
     pub(in crate::control) after: ControlState,
-    /// What of it differs.
+    /// Which objects differ.
     pub(in crate::control) extent: ChangeExtent,
-    /// With what was given out on the way.
+    /// The allocator, with newly allocated addresses.
     pub(in crate::control) addresses: Option<Allocator>,
-    /// What of it stands against tightened rules, where it has been validated and its texts are judged already.
+    /// Older objects that break tightened rules, if the state and its texts have been validated already.
     pub(in crate::control) standing: Option<Standing>,
-    /// The caller must hold the rights to all that changes; only the daemon's own file is exempt.
+    /// The caller needs the rights for all changes. Only the daemon's own file does not.
     pub(in crate::control) asks_rights: bool,
 }
 
-/// Who plans a change of what.
+/// What a command needs to plan a change.
 #[derive(Clone, Copy, Debug)]
 pub struct Planning<'a> {
     pub(in crate::control) setup: &'a Setup,
@@ -91,22 +91,22 @@ pub struct Planning<'a> {
 }
 
 impl<O> PreparedChange<O> {
-    /// What is in force is what is asked for.
+    /// The wanted state is in force already.
     pub(in crate::control) fn nothing(outcome: O) -> Self {
         Self::without_change(outcome, Steps::Nothing)
     }
 
-    /// It was only asked what would be.
+    /// A dry run.
     pub(in crate::control) fn report(outcome: O) -> Self {
         Self::without_change(outcome, Steps::Report)
     }
 
-    /// The endpoint `key` was deleted in force, and becomes so durably.
+    /// The deletion of the endpoint `key` is in force. Stores it.
     pub(in crate::control) fn delete_again(outcome: O, key: Key, topology: Topology) -> Self {
         Self::without_change(outcome, Steps::DeleteAgain(key, topology))
     }
 
-    /// The same with another outcome.
+    /// The same plan with another outcome.
     #[cfg(test)]
     pub(in crate::control) fn map<P>(self, outcome: impl FnOnce(O) -> P) -> PreparedChange<P> {
         let Self { outcome: was, steps, extent, records, own_file } = self;
@@ -119,7 +119,7 @@ impl<O> PreparedChange<O> {
 }
 
 impl Planning<'_> {
-    /// Checks that the token by which the caller is known still is one: a request may have waited while it ended.
+    /// Checks that the caller's token is still valid: it may have ended while the request waited.
     pub(in crate::control) fn refuse_ended_token(&self) -> Result<(), Error> {
         let caller = self.caller;
         let Some(presented) = caller.subject.token() else { return Ok(()) };
@@ -132,10 +132,10 @@ impl Planning<'_> {
         Err(Error::new(ErrorKind::Forbidden, "InvalidAuthenticationToken", message, remedy))
     }
 
-    /// The plan that makes `wanted` durable and puts it in force.
+    /// The plan that stores `wanted` and puts it in force.
     ///
     /// # Errors
-    /// Its author lacks a right, or it does not hold together.
+    /// The caller lacks a right, or the state is invalid.
     pub(in crate::control) fn change<O>(
         &self,
         outcome: O,
@@ -143,7 +143,7 @@ impl Planning<'_> {
         mut records: Vec<Record>,
     ) -> Result<PreparedChange<O>, Error> {
         let wanted = self.with_what_goes_too(wanted, &mut records);
-        // Before anything of it is compared or validated.
+        // Check rights before anything is compared or validated.
         if wanted.asks_rights {
             let before = &self.in_force.state.model;
             self.rights().demand_change(before, &wanted.after.model, &wanted.extent)?;
@@ -162,7 +162,7 @@ impl Planning<'_> {
             ChangeExtent::Endpoint(_) => Steps::Revoke(Box::new(self.next(wanted)?)),
             ChangeExtent::Whole => {
                 let blocked = self.blocked(&wanted.after, &losing)?;
-                // Compiled anew: generations have moved, and those of the block must hold.
+                // Compile again: the first step changed generations, and those must stay.
                 let next = Planning { in_force: &blocked, ..*self }.next(wanted)?;
                 Steps::Block(Box::new(blocked), Box::new(next))
             }
@@ -170,8 +170,8 @@ impl Planning<'_> {
         Ok(PreparedChange { outcome, steps, extent, records, own_file: false })
     }
 
-    /// What is wanted, without the roles that are assigned at what goes: whoever makes an object of that name later
-    /// would find them there.
+    /// Removes role assignments at objects that are deleted. Otherwise a later object with the same name would inherit
+    /// them.
     fn with_what_goes_too(&self, mut wanted: ProposedState, records: &mut Vec<Record>) -> ProposedState {
         let before = &self.in_force.state.model;
         let places = vanished(before, &wanted.after.model, &wanted.extent);
@@ -183,10 +183,10 @@ impl Planning<'_> {
         wanted
     }
 
-    /// The plan of what concerns no packet.
+    /// The plan of a change that affects no packet.
     ///
     /// # Errors
-    /// Roles and assignments do not fit together.
+    /// The roles and assignments are not consistent.
     pub(in crate::control) fn keep<O>(
         &self,
         outcome: O,
@@ -199,8 +199,8 @@ impl Planning<'_> {
         Ok(PreparedChange { outcome, steps, extent: ChangeExtent::Whole, records, own_file: false })
     }
 
-    /// What is in force with what has been found out of servers: the model is as it was and holds, so it is compiled
-    /// alone. `None`: nothing new has been found out.
+    /// The state in force with new observations. The model is unchanged and valid, so it is only compiled. `None`:
+    /// there is nothing new.
     ///
     /// # Errors
     /// It cannot be compiled.
@@ -223,7 +223,7 @@ impl Planning<'_> {
         Ok(Some(Observation(Box::new(Next { in_force, topology: Some(topology) }))))
     }
 
-    /// The object that `reference` names among those that the caller may see: the others are as if they were not.
+    /// The object that `reference` names, among those that the caller may see. Others count as absent.
     pub(in crate::control) fn find<V>(&self, kind: ItemKind, reference: &str, objects: &Map<V>) -> Result<Key, Error> {
         resolve_seen(&kind.to_string(), reference, objects, &self.seen(kind)).cloned()
     }
@@ -245,20 +245,20 @@ impl Planning<'_> {
         (self.setup.clock)()
     }
 
-    /// What the host must look like by `decisions`, compiled with all the rest.
+    /// The host's topology for `state`, compiled with everything else.
     pub(in crate::control) fn topology(&self, state: &ControlState) -> Result<Topology, Error> {
         let input = input(self.setup, &self.in_force.host, state, self.in_force.found());
         let (mut registry, epoch) = (self.in_force.registry.clone(), self.in_force.snapshot.epoch);
         Ok(compile::compile(&input, &mut registry, epoch).map_err(not_compiled)?.topology)
     }
 
-    /// Validates and compiles: the one place where either is called for a change.
+    /// Validates and compiles a change. No other place does either.
     fn next(&self, wanted: ProposedState) -> Result<Next, Error> {
         let now = self.in_force;
         let mut registry = now.registry.clone();
         let epoch = now.snapshot.epoch + 1;
         let alone = match &wanted.extent {
-            // What gets an address may get a retired one, which is another's then.
+            // A new object may get a retired address, which then no longer counts as retired.
             ChangeExtent::Endpoint(key) if now.retired.is_empty() || !self.remodels(&wanted.after, key) => Some(key),
             ChangeExtent::Endpoint(_) | ChangeExtent::Whole => None,
         };
@@ -286,7 +286,7 @@ impl Planning<'_> {
         Ok(Next { in_force: compiled.with(wanted), topology })
     }
 
-    /// Checks what became of the endpoint `key`, and returns what stands against tightened rules then.
+    /// Checks the endpoint `key` after the change, and returns older objects that break tightened rules.
     fn standing_with(&self, after: &ControlState, key: &Key) -> Result<Standing, Error> {
         let now = self.in_force;
         if !self.remodels(after, key) {
@@ -302,7 +302,7 @@ impl Planning<'_> {
         Ok(now.standing.with_endpoint(key, found))
     }
 
-    /// What is in force without what `after` takes away.
+    /// The state in force without what `after` revokes.
     fn blocked(&self, after: &ControlState, losing: &BTreeSet<Key>) -> Result<InForce, Error> {
         let now = self.in_force;
         let mut blocked = ControlState::clone(&now.state);
@@ -310,7 +310,7 @@ impl Planning<'_> {
         for key in losing {
             if let Some(connection) = after.connections.get(key) {
                 let mut connection = connection.clone();
-                // The connection as it will be, on the endpoint as it is.
+                // The new connection with the current endpoint.
                 connection.link = now.state.connections.get(key).map_or(connection.link, |before| before.link);
                 blocked.connections.insert(key.clone(), connection);
             } else {
@@ -319,7 +319,7 @@ impl Planning<'_> {
                 standing = standing.with_endpoint(key, Vec::new());
             }
         }
-        // What only takes something away is not validated: nothing may hold it up.
+        // A revocation is not validated: nothing may delay it.
         let mut registry = now.registry.clone();
         let input = input(self.setup, &now.host, &blocked, now.found());
         let compiled = compile::compile(&input, &mut registry, now.snapshot.epoch + 1).map_err(not_compiled)?;
@@ -328,7 +328,7 @@ impl Planning<'_> {
         Ok(compiled.with(ProposedState { after: blocked, extent, addresses: None, standing, asks_rights: false }))
     }
 
-    /// Refuses an endpoint that is new in `after` and one more than a quota allows.
+    /// Refuses a new endpoint in `after` that exceeds a quota.
     fn within_quotas(&self, after: &Model, key: &Key) -> Result<(), Error> {
         let new = after.endpoints.get(key).filter(|_| !self.in_force.state.model.endpoints.contains_key(key));
         let quotas = &self.setup.host.quotas;
@@ -340,12 +340,12 @@ impl Planning<'_> {
         if exceeded.is_empty() { Ok(()) } else { Err(broken(exceeded)) }
     }
 
-    /// Whether more than the connection of the endpoint `key` is another one in `after`.
+    /// Whether `after` changes more of the endpoint `key` than its connection.
     fn remodels(&self, after: &ControlState, key: &Key) -> bool {
         after.model.endpoints.share(key) != self.in_force.state.model.endpoints.share(key)
     }
 
-    /// Whether a change of the endpoint `key` is one of the host's routes or neighbours, too.
+    /// Whether a change of the endpoint `key` also changes the host's routes or neighbours.
     fn moves_routes(&self, after: &ControlState, key: &Key) -> bool {
         let before = &self.in_force.state.model;
         let (old, new) = (before.endpoints.get(key), after.model.endpoints.get(key));
@@ -361,7 +361,7 @@ impl Planning<'_> {
         !(alone && dedicated)
     }
 
-    /// Endpoints that pass traffic now and will not after.
+    /// Endpoints that pass traffic now, but not after the change.
     fn losing(&self, wanted: &ProposedState) -> BTreeSet<Key> {
         let before = &self.in_force.state;
         let approved = |state: &ControlState, key: &Key| {
@@ -376,7 +376,7 @@ impl Planning<'_> {
 }
 
 impl InForce {
-    /// The same, compiled already, with the decisions that are wanted and what follows from them.
+    /// Completes a compiled state with the proposed one and what is derived from it.
     fn with(mut self, wanted: ProposedState) -> Self {
         let ProposedState { after, extent, addresses, .. } = wanted;
         let before = std::mem::replace(&mut self.state, Arc::new(after));

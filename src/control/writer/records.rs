@@ -1,4 +1,4 @@
-//! What the audit log keeps of a change.
+//! Audit records of a change.
 
 use super::plan::Planning;
 use crate::access::rights::visibility::sees;
@@ -17,7 +17,7 @@ impl Planning<'_> {
         Record::new(self.now(), self.caller.actor(), action, object)
     }
 
-    /// That `item` was made, changed or deleted.
+    /// The record that `item` was created, changed or deleted.
     pub(in crate::control) fn item_record(
         &self,
         verb: &str,
@@ -28,7 +28,7 @@ impl Planning<'_> {
         self.item_record_with(verb, item, states, of_item(&before.model, &after.model, item))
     }
 
-    /// The same, where the fields that differ are known.
+    /// The same, with known changed fields.
     fn item_record_with(
         &self,
         verb: &str,
@@ -53,7 +53,7 @@ impl Planning<'_> {
         record.with(changes)
     }
 
-    /// What is recorded of a role that goes with the object at which it is assigned.
+    /// The record of a role assignment that is deleted with the object at its scope.
     pub(in crate::control) fn unassigned(&self, key: &Key) -> Record {
         let before = &self.in_force.state.model;
         let item = Item { kind: ItemKind::Assignment, key: key.clone() };
@@ -64,7 +64,7 @@ impl Planning<'_> {
         Record { scope, detail, ..self.record("delete", item.to_string()) }.with(changes)
     }
 
-    /// What is recorded of peerings whose other side is gone in `after`.
+    /// Records of peerings whose other side is gone in `after`.
     pub(in crate::control) fn severed(&self, after: &Model) -> Vec<Record> {
         let before = &self.in_force.state.model.vnets;
         let mut records = Vec::new();
@@ -87,7 +87,7 @@ impl Planning<'_> {
         records
     }
 
-    /// What is recorded of an object of `model`.
+    /// The description of an object of `model`.
     fn record_of(&self, action: &str, item: &Item, model: &Model) -> Record {
         let resource = model.resources.get(&item.key).filter(|_| item.kind == ItemKind::Resource);
         let kind = resource.map(|one| one.kind.clone().unwrap_or_else(|| actions::SERVICES.to_owned()));
@@ -108,7 +108,7 @@ impl Planning<'_> {
         record.with(of_connection(before, after.connections.get(key)))
     }
 
-    /// The file as a whole, every object that it changed, and every connection that it moved.
+    /// Records of a file: of the file itself, of every changed object, and of every changed connection.
     pub(in crate::control) fn file_records(
         &self,
         author: &str,
@@ -124,7 +124,7 @@ impl Planning<'_> {
             match &changed.object {
                 Object::Item(item) => {
                     let mut record = self.item_record_with(changed.action(), item, (before, after), changed.fields());
-                    // A decision is recorded once, with its connection.
+                    // A decision is recorded only with its connection.
                     if item.kind == ItemKind::Endpoint && self.decided_by_file(&item.key, (before, after)).is_some() {
                         (record.from, record.to) = (None, None);
                     }
@@ -139,7 +139,7 @@ impl Planning<'_> {
         records
     }
 
-    /// A connection that a file moved; what is new of one stands in the record of its endpoint.
+    /// The record of a connection that a file changed. A new connection is part of its endpoint's record.
     fn decided_by_file(&self, key: &Key, (before, after): (&ControlState, &ControlState)) -> Option<Record> {
         let (old, new) = (before.connections.get(key)?, after.connections.get(key)?);
         let moved = ((old.state, old.ends_at) != (new.state, new.ends_at)).then(|| Record {
@@ -152,14 +152,14 @@ impl Planning<'_> {
         Some(moved.with(of_connection(Some(old), Some(new))))
     }
 
-    /// What is not in `after` as in `before`, as far as the caller may read it.
+    /// The changes from `before` to `after`, as far as the caller may see them.
     pub(in crate::control) fn readable_changes(
         &self,
         before: &ControlState,
         after: &ControlState,
     ) -> Vec<ObjectChange> {
         let rights = self.rights();
-        // What is new is the caller's own word; what there is already it must be able to read.
+        // New values come from the caller. Existing ones are shown only if the caller may read them.
         let reads = |item: &Item| {
             let of = if before.model.has(item) { before } else { after };
             rights.hold(&Right::on(&of.model, item, Verb::Read)) || !before.model.has(item)
@@ -178,7 +178,7 @@ impl Planning<'_> {
     }
 }
 
-/// An assignment in words.
+/// An assignment as text.
 fn assigned(given: &RoleAssignment) -> String {
     let RoleAssignment { principal, role, scope } = given;
     format!("{role} for {principal} at {scope}")
