@@ -84,7 +84,6 @@ pub(super) fn record(record: Recorded) -> Record {
         changes_left_out,
     } = record;
     let by = Actor { principal: by.principal.to_string(), name: by.name };
-    let changes = changes.into_iter().map(Into::into).collect();
     let changes_left_out = changes_left_out.map(|number| number as u64);
     Record { at: at.to_string(), by, action, object, link, from, to, detail, changes, changes_left_out }
 }

@@ -20,12 +20,13 @@ pub use facts::facts;
 pub use server::identify::keep_audit;
 pub use server::{listen, tls};
 
+use crate::control::ControlPlane;
 use crate::control::seen::Exportable;
-use crate::control::{ControlPlane, Report};
 use crate::dns::registry::ResolverRegistry;
 use crate::model;
 use crate::model::Caller;
 use crate::model::Model;
+use crate::types::ApplyReport;
 
 use crate::observe::{Observer, metrics};
 
@@ -85,7 +86,7 @@ pub struct Secure;
 pub type Backup = Arc<dyn Fn() -> Result<std::fs::File, String> + Send + Sync>;
 
 /// Re-applies the daemon's own file.
-pub type Reload = Arc<dyn Fn(&Caller) -> Result<Report, ReloadFailure> + Send + Sync>;
+pub type Reload = Arc<dyn Fn(&Caller) -> Result<ApplyReport, ReloadFailure> + Send + Sync>;
 
 /// What `status` says about the process and its host.
 #[derive(Clone, Debug, Default)]

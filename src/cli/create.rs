@@ -10,7 +10,7 @@ use super::client::Client;
 use super::exit::{Error, Exit};
 use super::output::{Output, addresses, bound, short};
 use super::values;
-use crate::types::{Applied, Body, Document, Endpoint, Resource, SecurityGroup, Vnet, segment};
+use crate::types::{ApplyReport, Body, Document, Endpoint, Resource, SecurityGroup, Vnet, segment};
 
 /// Where an object belongs.
 #[derive(Debug, clap::Args)]
@@ -300,7 +300,7 @@ fn create<T: Serialize + DeserializeOwned>(
     let document = Body::Tables(values::table([(kind, Value::Array(vec![Value::Object(object)]))]));
     let name = "the command line".to_owned();
     let document = Document { name, document, create_only: true, force, ..Document::default() };
-    let applied = client.post::<Applied>("/apply", &document)?;
+    let applied = client.post::<ApplyReport>("/apply", &document)?;
     // The daemon says which one it made: kind and name.
     let made = applied.items.iter().flat_map(|one| &one.created).find_map(|item| item.rsplit_once(' '));
     let (_, made) = made.ok_or_else(|| Error::new(Exit::Failed, "the daemon does not say what it made"))?;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::client::Client;
 use super::exit::{Error, Exit};
 use super::output::Output;
-use crate::types::{Applied, Body, Document, Done, Exported, List, ObjectChange, Skipped};
+use crate::types::{ApplyReport, Body, Document, Done, Exported, List, ObjectChange, Skipped};
 
 /// A document to apply.
 #[derive(Debug, clap::Args)]
@@ -50,10 +50,10 @@ pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -
     let (prune, dry_run) = (options.prune, options.dry_run);
     let document =
         Document { name, document: Body::Text(document), prune, dry_run, create_only: false, force: options.force };
-    let done = client.post::<Applied>("/apply", &document)?;
+    let done = client.post::<ApplyReport>("/apply", &document)?;
     output.list(&done, applied)?;
     output.warn(done.items.iter().flat_map(|one| &one.warnings))?;
-    let changes = |one: &Applied| !(one.created.is_empty() && one.updated.is_empty() && one.pruned.is_empty());
+    let changes = |one: &ApplyReport| !(one.created.is_empty() && one.updated.is_empty() && one.pruned.is_empty());
     if options.exit_code && done.items.iter().any(changes) {
         // All has been said.
         return Err(Error::new(Exit::Differs, ""));
@@ -62,7 +62,7 @@ pub(super) fn apply(options: &Apply, client: &Client, output: &mut Output<'_>) -
 }
 
 /// What a document did, line by line, and how much.
-pub(super) fn applied(items: &[Applied], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn applied(items: &[ApplyReport], out: &mut dyn Write) -> io::Result<()> {
     for one in items {
         let lists = [
             ("created", &one.created),

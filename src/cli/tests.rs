@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 
 use super::*;
 use crate::types::{
-    Applied, Check, ErrorBody, Explanation, Line, List, Plan, PlannedStep, Restored, Severity, Side, Status, Totals,
-    Transition, Who,
+    ApplyReport, Check, ErrorBody, Explanation, Line, List, Plan, PlannedStep, Restored, Severity, Side, Status,
+    Totals, Transition, Who,
 };
 
 /// A directory of one test's own.
@@ -70,7 +70,8 @@ fn run(arguments: &[&str]) -> (Exit, String, String) {
                 return Err(Error::bad_config(&"x.toml:3:1: error: unknown key"));
             }
             let step = PlannedStep { namespace: "spoke".to_owned(), change: "ip link set pl-spoke up".to_owned() };
-            let file = Applied { created: vec!["vnet default/spoke".to_owned()], dry_run: true, ..Applied::default() };
+            let file =
+                ApplyReport { created: vec!["vnet default/spoke".to_owned()], dry_run: true, ..ApplyReport::default() };
             Ok(Plan { file, steps: vec![step], warnings: vec!["forwarding is off".to_owned()] })
         },
         restore: &|_, agree| {

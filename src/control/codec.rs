@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::difference::{FieldChange, bounded};
+use super::difference::bounded;
 use super::exported::{EXPORTED_KEY, Exported};
 use super::layouts;
 use crate::model::registry::{Kind as _, each_kind};
@@ -15,6 +15,7 @@ use crate::model::state::ControlState;
 use crate::model::{Actor, Key, Map, PrivateEndpoint, Scope, TokenName};
 use crate::store::audit::{ANCHOR_KEY, AuditBody};
 use crate::store::{Operation, Outcome, Store, StoreError, Transaction};
+use crate::types::FieldChange;
 
 /// Layout of the objects in the store. [`super::migrate`] upgrades older ones.
 pub(super) const FORMAT: u32 = layouts::SPECS;

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map as Fields, Value, json};
 
 use crate::model::registry::{Kind as _, of_kind};
 use crate::model::state::{Connection, ControlState, Item, ItemKind};
 use crate::model::token::Token;
 use crate::model::{Key, Map, Model, TokenName};
+use crate::types::{FieldChange, ObjectChange};
 
 /// The most fields in one record. Further ones are counted.
 const MOST_FIELDS: usize = 64;
@@ -18,31 +19,6 @@ const LONGEST_VALUE: usize = 1_024;
 
 /// The most bytes of all values in a record.
 const MOST_BYTES: usize = 16 * 1_024;
-
-/// One field that is not as it was. Nothing, `null` and what is empty are the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FieldChange {
-    /// Where it is in the object, such as `subnets[endpoints].prefixes`.
-    pub field: String,
-    /// What stood there; `null`: nothing.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub before: Value,
-    /// What stands there since; `null`: nothing.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub after: Value,
-}
-
-/// The fields of one object that are not as they were.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ObjectChange {
-    /// Kind and name, such as `vnet default/core`.
-    pub object: String,
-    /// `create`, `update` or `delete`.
-    pub action: &'static str,
-    /// In the order of their names.
-    pub fields: Vec<FieldChange>,
-}
 
 /// A changed object.
 #[derive(Clone, Debug)]
@@ -96,7 +72,7 @@ impl Changed {
 
     /// The form that readers get.
     pub(super) fn told(&self) -> ObjectChange {
-        ObjectChange { object: self.object.to_string(), action: self.action(), fields: self.fields() }
+        ObjectChange { object: self.object.to_string(), action: self.action().to_owned(), fields: self.fields() }
     }
 }
 

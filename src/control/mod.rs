@@ -52,9 +52,6 @@ mod exported;
 /// Which audit records a caller may read.
 pub mod audited;
 
-/// The report of applying a file.
-pub mod report;
-
 /// The order in which a change becomes durable and in force.
 mod writer;
 
@@ -85,7 +82,6 @@ pub use commands::{
 pub use exported::Missed;
 pub use outcome::{Changed, Decided, DecidedAll, Deletion, Outcome, Revoked, TokenCreated};
 pub use refused::{Asker, REFUSALS_INTERVAL};
-pub use report::Report;
 pub use views::{ConnectionView, EndpointView, ResourceView, ServerView, Status, View, VnetView};
 
 use crate::compile::health::Health;

@@ -5,12 +5,12 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::report::Report;
 use crate::model::sentence::{Named, Sees};
 use crate::model::state::Item;
 use crate::model::token::{Secret, Token};
 use crate::model::{ItemKind, Key, TokenName};
 use crate::snapshot::ConnectionState;
+use crate::types::ApplyReport;
 
 /// The result of a command that is durable and in force (law 7).
 pub trait Outcome: fmt::Display + fmt::Debug + Send {
@@ -21,7 +21,7 @@ pub trait Outcome: fmt::Display + fmt::Debug + Send {
     fn hide(&mut self, _sees: Sees<'_>) {}
 
     /// The report of an applied file.
-    fn report(&self) -> Option<&Report> {
+    fn report(&self) -> Option<&ApplyReport> {
         None
     }
 
@@ -203,12 +203,12 @@ impl Outcome for Revoked {
 }
 
 /// A report is made for its reader, so it hides nothing.
-impl Outcome for Report {
+impl Outcome for ApplyReport {
     fn warnings(&mut self) -> Option<&mut Vec<String>> {
         Some(&mut self.warnings)
     }
 
-    fn report(&self) -> Option<&Report> {
+    fn report(&self) -> Option<&ApplyReport> {
         Some(self)
     }
 }

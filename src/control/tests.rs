@@ -9,6 +9,7 @@ use crate::model::{ConnectionState, Protocol, rules};
 use crate::snapshot::policy::{Query, judge};
 use crate::snapshot::{AttachmentId, EndpointId, Snapshot};
 use crate::testing::{endpoint, host, ip, key, link_key, model, noon, root};
+use crate::types::ApplyReport;
 
 /// At once.
 mod concurrent;

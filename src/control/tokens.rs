@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::report::Skipped;
 use crate::model::error::{Error, ErrorKind};
 use crate::model::sentence::itself;
 use crate::model::state::ControlState;
 use crate::model::token::Token;
 use crate::model::{Key, Map, Model, Principal, RoleAssignment, TokenName};
+use crate::types::Skipped;
 
 /// Whether an assignment is for `token`, by its name or by its id.
 pub(super) fn is_to(given: &RoleAssignment, token: &Token) -> bool {

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::index::Index;
-use super::report::Report;
 use crate::access::Access;
 use crate::compile::Registry;
 use crate::compile::health::{Health, Server};
@@ -21,6 +20,7 @@ use crate::model::state::{Connection, ControlState, DecidedBy, Item};
 use crate::model::{BackendSpec, HostConfig, Key, LinkResource, Model, PrivateEndpoint, Subject, TargetSpec, Vnet};
 use crate::snapshot::dns::DnsPlan;
 use crate::snapshot::{BackendState, ConnectionState, EndpointId, Protocol, ResourceId};
+use crate::types::ApplyReport;
 
 /// The state in force at one moment.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub struct View {
     /// Problems that an operator must know, most urgent first. Empty: all is well.
     pub conditions: Vec<String>,
     /// The report of the last application of the file.
-    pub last_apply: Arc<Report>,
+    pub last_apply: Arc<ApplyReport>,
     /// Which servers are down or drained.
     pub health: Arc<Health>,
     /// Retired NAT addresses: each ends with its last session.

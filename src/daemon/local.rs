@@ -7,7 +7,6 @@ use crate::api::listen::ListenError;
 use crate::cli::{self, Cleaned, Exit, RestoreOptions, RunOptions};
 use crate::config;
 use crate::control::codec::{Durable, StateStore as _};
-use crate::control::difference;
 use crate::control::restore::{Now, Restoration, RestoreRequest};
 use crate::host::{self, Host};
 use crate::model;
@@ -17,7 +16,7 @@ use crate::model::error::ErrorKind;
 use crate::snapshot::topology::AddressInUse;
 use crate::store::StoreError;
 use crate::store::sqlite::{self, look};
-use crate::types::{Applied, ObjectChange, Plan, PlannedStep, Restored, Undone};
+use crate::types::{ApplyReport, Plan, PlannedStep, Restored};
 
 /// What a start would do. Creates, locks and writes nothing, so a daemon may run.
 ///
@@ -37,7 +36,7 @@ pub fn plan(options: &RunOptions) -> Result<Plan, cli::Error> {
         change: step.action.to_string(),
     };
     Ok(Plan {
-        file: Applied::from(prepared.view().last_apply.as_ref().clone()),
+        file: ApplyReport::clone(&prepared.view().last_apply).flat(),
         steps: planned.steps.iter().map(step).collect(),
         warnings: loaded.warnings.iter().map(config::Problem::in_one_line).chain(planned.warnings).collect(),
     })
@@ -86,12 +85,11 @@ pub fn restore(
         link_key: super::worker_pool::link_key().map_err(|error| failure(&error))?,
     };
     let restoration = Restoration::of(wanted).map_err(|refusal| refused(&refusal))?;
-    let told = |change: &difference::ObjectChange| ObjectChange::from(change.clone());
     let mut restored = Restored {
         exactly: options.exactly,
         later_decisions_unknown: restoration.later_is_unknown,
-        kept: restoration.kept.iter().map(told).collect(),
-        undone: restoration.undone.iter().map(|one| Undone { change: told(&one.change), widens: one.widens }).collect(),
+        kept: restoration.kept.clone(),
+        undone: restoration.undone.clone(),
         dry_run: options.dry_run,
         ..Restored::default()
     };

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use crate::api::{self, ReloadFailure};
 use crate::compile::lint;
 use crate::config;
-use crate::control::{ApplyFile, ControlPlane, Report};
+use crate::control::{ApplyFile, ControlPlane};
 use crate::model::Caller;
 use crate::model::state::DAEMON;
 use crate::observe::Observer;
 use crate::observe::reloads::LastReload;
+use crate::types::ApplyReport;
 
 /// Applies the file at `path`, logs the result, and keeps it for `status` and metrics.
 pub(super) fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc<Observer>) -> api::Reload {
@@ -37,7 +38,7 @@ pub(super) fn reload_of(path: PathBuf, control: Arc<ControlPlane>, observer: Arc
     })
 }
 
-fn apply(path: &Path, caller: &Caller, control: &ControlPlane) -> Result<Report, ReloadFailure> {
+fn apply(path: &Path, caller: &Caller, control: &ControlPlane) -> Result<ApplyReport, ReloadFailure> {
     let mut loaded = config::load(path).map_err(|report| ReloadFailure::BadConfig(report.to_string()))?;
     super::allow_by_default(&mut loaded.host, &loaded.model)
         .map_err(|error| ReloadFailure::BadConfig(format!("{error:#}")))?;
@@ -66,7 +67,7 @@ fn text_of(failure: &ReloadFailure) -> String {
 }
 
 /// DNS warnings about objects that a file has changed.
-pub(super) fn surprises(control: &ControlPlane, report: &Report) -> Vec<String> {
+pub(super) fn surprises(control: &ControlPlane, report: &ApplyReport) -> Vec<String> {
     let changed: BTreeSet<&str> = report.created.iter().chain(&report.updated).map(String::as_str).collect();
     if changed.is_empty() {
         return Vec::new();

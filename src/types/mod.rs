@@ -44,8 +44,8 @@ pub use objects::{
     Transition, Vnet,
 };
 pub use records::{
-    Actor, Applied, AuditRecord, Authority, Body, Document, Epoch, Exported, ExportedRecord, FieldChange, ObjectChange,
-    Plan, PlannedStep, Record, Restored, Skipped, Undone, Usage, Verified,
+    Actor, ApplyReport, AuditRecord, Authority, Body, Document, Epoch, Exported, ExportedRecord, FieldChange,
+    ObjectChange, Plan, PlannedStep, Record, Restored, Skipped, Undone, Usage, Verified,
 };
 pub use status::{
     Check, Condition, Deleted, Explanation, Flow, LastReload, Line, Lost, Match, Reload, Severity, Side, Status,

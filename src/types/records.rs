@@ -101,7 +101,7 @@ pub struct Exported {
 /// What a document did, each object with its kind, such as `endpoint default/orders`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Applied {
+pub struct ApplyReport {
     /// Made.
     pub created: Vec<String>,
     /// Changed.
@@ -118,13 +118,56 @@ pub struct Applied {
     pub skipped: Vec<Skipped>,
     /// Settings of the host that take effect at the next start.
     pub needs_restart: Vec<String>,
-    /// What is to be known besides.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
     /// Nothing was changed: this is what would be done.
     pub dry_run: bool,
-    /// Of a dry run: what would change, field by field.
+    /// In a dry run: what would change, field by field, as far as the reader may see it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ObjectChange>,
+}
+
+impl ApplyReport {
+    /// With each reason on one line.
+    #[must_use]
+    pub fn flat(mut self) -> Self {
+        self.skipped.iter_mut().for_each(|skipped| skipped.reason = skipped.reason.replace("\n  ", "; "));
+        self
+    }
+
+    /// Whether applying the file changed the live state.
+    pub fn changed(&self) -> bool {
+        !(self.created.is_empty() && self.updated.is_empty() && self.pruned.is_empty())
+    }
+
+    /// Every line of the report, most urgent last, without the count of what stayed as it was.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut say = |label: &str, items: &[String]| {
+            lines.extend(items.iter().map(|item| format!("{label}: {item}")));
+        };
+        say("created", &self.created);
+        say("updated", &self.updated);
+        say("pruned", &self.pruned);
+        say("differs", &self.differences);
+        say("not named by the file, still in force", &self.kept_unnamed);
+        say("needs a restart", &self.needs_restart);
+        say("warning", &self.warnings);
+        lines.extend(self.skipped.iter().map(|skipped| format!("skipped: {}: {}", skipped.item, skipped.reason)));
+        lines
+    }
+}
+
+impl fmt::Display for ApplyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in self.lines() {
+            writeln!(f, "{line}")?;
+        }
+        let (created, updated, pruned) = (self.created.len(), self.updated.len(), self.pruned.len());
+        let would = if self.dry_run { "would apply" } else { "applied" };
+        write!(f, "{would}: {created} created, {updated} updated, {pruned} pruned, {} unchanged", self.unchanged)?;
+        if self.skipped.is_empty() { Ok(()) } else { write!(f, ", {} skipped", self.skipped.len()) }
+    }
 }
 
 /// The fields of one object that are not as they were.
@@ -175,7 +218,7 @@ pub struct Skipped {
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// What applying the file would do.
-    pub file: Applied,
+    pub file: ApplyReport,
     /// Changes to the host, in the order in which they would be made.
     pub steps: Vec<PlannedStep>,
     /// What the operator should know besides.

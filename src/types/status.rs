@@ -332,7 +332,7 @@ pub struct Reload {
     pub notes: Vec<String>,
     /// The same for programs.
     #[serde(default)]
-    pub file: super::Applied,
+    pub file: super::ApplyReport,
 }
 
 /// What became of the daemon's file when it was last read anew.

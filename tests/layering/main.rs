@@ -29,7 +29,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("model", &["snapshot"]),
     ("access", &["model"]),
     ("compile", &["model", "snapshot"]),
-    ("control", &["model", "access", "compile", "snapshot", "store"]),
+    ("control", &["model", "access", "compile", "snapshot", "store", "types"]),
     ("health", &["model", "compile", "snapshot", "control"]),
     ("dns", &["snapshot"]),
     ("host", &["snapshot"]),

@@ -158,7 +158,7 @@ pub(in crate::api) fn of(state: &ApiState, view: &View, caller: &Caller, operate
             format!("{lines} of the daemon's log {were} lost since its start: standard error did not take them");
         all.push(condition(Severity::Warning, "LogLost", message, Remedy::SeeLog));
     }
-    let nothing = crate::control::Report::default();
+    let nothing = crate::types::ApplyReport::default();
     let applied = if operates { &*view.last_apply } else { &nothing };
     for skipped in &applied.skipped {
         let message = format!("the file's {} was not applied: {}", skipped.item, skipped.reason.replace("\n  ", "; "));

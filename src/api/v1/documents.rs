@@ -12,9 +12,9 @@ use tokio::io::AsyncReadExt as _;
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::api::execute::{apply_with, demand};
-use crate::control::{ApplyFile, Changed, Put, Report, difference};
+use crate::control::{ApplyFile, Changed, Put};
 use crate::model::{Caller, Item, actions};
-use crate::types::{Applied, Document, Exported, FieldChange, List, ObjectChange, Reload, Skipped};
+use crate::types::{ApplyReport, Document, Exported, List, Reload};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
@@ -30,7 +30,7 @@ async fn apply_document(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Applied>>, Error> {
+) -> Result<Json<List<ApplyReport>>, Error> {
     let wanted: Document = serde_json::from_slice(&body?).map_err(Error::bad_body)?;
     let live = {
         let dry_run = wanted.dry_run && !wanted.create_only;
@@ -47,7 +47,7 @@ async fn apply_document(
         let author = caller.actor().principal.to_string();
         let (prune, dry_run) = (wanted.prune, wanted.dry_run);
         let command = ApplyFile { author, model, host: None, prune, dry_run };
-        Applied::from(apply_with(state.clone(), caller.clone(), command, wanted.force).await?.0)
+        apply_with(state.clone(), caller.clone(), command, wanted.force).await?.0.flat()
     };
     applied.warnings.extend(warnings);
     let changed: Vec<String> = applied.created.iter().chain(&applied.updated).cloned().collect();
@@ -69,7 +69,7 @@ async fn reload(
     demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
     let report = (state.reload)(&caller)?;
     let notes = report.to_string().lines().map(str::to_owned).collect();
-    Ok(Json(List::one(Reload { notes, file: report.into() })))
+    Ok(Json(List::one(Reload { notes, file: report.flat() })))
 }
 
 /// `GET /v1/export`: what the caller may read of the live state, as a document.
@@ -78,45 +78,11 @@ async fn export(State(state): State<ApiState>, Extension(caller): Extension<Call
     Json(List::one(Exported { document }))
 }
 
-impl From<Changed> for Applied {
+impl From<Changed> for ApplyReport {
     fn from(changed: Changed) -> Self {
         let texts = |items: Vec<Item>| items.iter().map(ToString::to_string).collect();
         let (created, updated) = (texts(changed.created), texts(changed.updated));
         Self { created, updated, warnings: changed.warnings, ..Self::default() }
-    }
-}
-
-impl From<Report> for Applied {
-    fn from(report: Report) -> Self {
-        let skipped =
-            report.skipped.into_iter().map(|one| Skipped { item: one.item, reason: one.reason.replace("\n  ", "; ") });
-        Self {
-            created: report.created,
-            updated: report.updated,
-            pruned: report.pruned,
-            unchanged: report.unchanged as u64,
-            differences: report.differences,
-            kept_unnamed: report.kept_unnamed,
-            skipped: skipped.collect(),
-            needs_restart: report.needs_restart,
-            warnings: report.warnings,
-            dry_run: report.dry_run,
-            changes: report.changes.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl From<difference::ObjectChange> for ObjectChange {
-    fn from(change: difference::ObjectChange) -> Self {
-        let difference::ObjectChange { object, action, fields } = change;
-        Self { object, action: action.to_owned(), fields: fields.into_iter().map(Into::into).collect() }
-    }
-}
-
-impl From<difference::FieldChange> for FieldChange {
-    fn from(change: difference::FieldChange) -> Self {
-        let difference::FieldChange { field, before, after } = change;
-        Self { field, before, after }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Merges a file's endpoints with the live ones.
 
-use super::super::report::{Report, Skipped};
 use super::super::views::{at, decision_of};
 use super::Application;
 use super::create::{Requests, create, fill};
@@ -13,6 +12,7 @@ use crate::model::sentence::itself;
 use crate::model::state::{ControlState, DecidedBy, Item, ItemKind};
 use crate::model::{EndpointIp, Key, Model, PrivateEndpoint, approval};
 use crate::snapshot::ConnectionState;
+use crate::types::{ApplyReport, Skipped};
 
 /// Changes the endpoints of `after` as `application` asks. VNets and resources are merged already. `last` is the
 /// author's previous file; `file` becomes the version that is remembered.
@@ -24,7 +24,7 @@ pub(super) fn merge(
     file: &mut Model,
     last: &Model,
     application: &Application<'_>,
-    report: &mut Report,
+    report: &mut ApplyReport,
 ) -> Result<(), Error> {
     let wanted = &application.file.endpoints;
     let mut addresses = Allocator::new(&after.model);
@@ -144,7 +144,7 @@ impl Merging<'_> {
 
     /// When a resource gains members, every endpoint bound to it gets an address for each: the one in the file, or a
     /// free one.
-    fn fill_new_members(&mut self, report: &mut Report) {
+    fn fill_new_members(&mut self, report: &mut ApplyReport) {
         let (before, rights) = (self.after.model.clone(), &self.application.maker.rights);
         let seen = |key: &Key| sees(rights, &before, &Item { kind: ItemKind::Endpoint, key: key.clone() });
         for (key, live) in &before.endpoints {

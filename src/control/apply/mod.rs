@@ -19,7 +19,6 @@ mod unsaid;
 use std::collections::BTreeMap;
 
 use super::index::Index;
-use super::report::{Report, Skipped};
 use crate::access::rights::visibility::sees;
 use crate::access::rights::{Right, Verb, assigned_at, refuse_other_type, vanished};
 use crate::model::error::Error;
@@ -27,6 +26,7 @@ use crate::model::registry::{self, Kind as _, each_kind};
 use crate::model::state::ChangeExtent;
 use crate::model::state::{ControlState, Item, ItemKind};
 use crate::model::{AttachmentSpec, HostConfig, Key, Map, Model, Pinned, ResourceGroup};
+use crate::types::{ApplyReport, Skipped};
 
 pub use create::Requester;
 pub(super) use create::{Requests, create, spelled};
@@ -67,9 +67,9 @@ impl<'a> Application<'a> {
 ///
 /// # Errors
 /// The caller lacks a right; nothing of the file is applied.
-pub fn merge(before: &ControlState, application: &Application<'_>) -> Result<(ControlState, Report), Error> {
+pub fn merge(before: &ControlState, application: &Application<'_>) -> Result<(ControlState, ApplyReport), Error> {
     let mut after = before.clone();
-    let mut report = Report::default();
+    let mut report = ApplyReport::default();
     let author = application.author.to_owned();
     let last = before.files.get(&author).cloned().unwrap_or_default();
     // This check comes before anything that would reveal which tokens exist.
@@ -135,7 +135,7 @@ fn left(state: &ControlState, last: &crate::model::state::Applied, file: &Model)
 
 struct Items<'a> {
     application: &'a Application<'a>,
-    report: &'a mut Report,
+    report: &'a mut ApplyReport,
     after: &'a mut ControlState,
     /// The file as it will be remembered.
     applied: &'a mut Model,

@@ -5,15 +5,15 @@ use crate::model::{EndpointIp, PrivateEndpoint};
 use crate::snapshot::ConnectionState::{self, Approved, Disconnected, Pending, Rejected};
 use crate::testing::{access, endpoint, host, ip, key, model, noon, resource, root, subnet, target, vnet};
 
-fn apply(before: &ControlState, file: &Model) -> (ControlState, Report) {
+fn apply(before: &ControlState, file: &Model) -> (ControlState, ApplyReport) {
     applied_by(before, file, false)
 }
 
-fn prune(before: &ControlState, file: &Model) -> (ControlState, Report) {
+fn prune(before: &ControlState, file: &Model) -> (ControlState, ApplyReport) {
     applied_by(before, file, true)
 }
 
-fn applied_by(before: &ControlState, file: &Model, prune: bool) -> (ControlState, Report) {
+fn applied_by(before: &ControlState, file: &Model, prune: bool) -> (ControlState, ApplyReport) {
     let (root, access) = (root(), access());
     let maker = Requester { rights: Rights::of(&root, &access), now: noon(), dry_run: false };
     merge(before, &Application::of(file, "daemon", prune, maker)).unwrap()

@@ -1,9 +1,9 @@
 //! Commands of any type, for tests that use several.
 
 use super::{Command, Error, LinkResource, Map, Outcome, Planning, PreparedChange, Vanishing};
-use crate::control::report::Report;
 use crate::model::Item;
 use crate::model::sentence::Sees;
+use crate::types::ApplyReport;
 
 /// A command of some type.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Outcome for AnyOutcome {
         self.0.hide(sees);
     }
 
-    fn report(&self) -> Option<&Report> {
+    fn report(&self) -> Option<&ApplyReport> {
         self.0.report()
     }
 

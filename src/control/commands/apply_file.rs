@@ -3,11 +3,11 @@
 use crate::access::rights::Right;
 use crate::control::apply::{Application, Requester, needs_restart};
 use crate::control::command::{Command, Vanishing};
-use crate::control::report::Report;
 use crate::control::writer::{Before, Fitted, Planning, PreparedChange, ProposedState, access};
 use crate::model::error::Error;
 use crate::model::state::{ChangeExtent, DAEMON};
 use crate::model::{HostConfig, LinkResource, Map, Model, actions};
+use crate::types::ApplyReport;
 
 /// Applies a file (at start, on SIGHUP, by `apply`). It changes something only where the file differs from its author's
 /// previous version.
@@ -26,9 +26,9 @@ pub struct ApplyFile {
 }
 
 impl Command for ApplyFile {
-    type Output = Report;
+    type Output = ApplyReport;
 
-    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<Report>, Error> {
+    fn prepare(&self, planning: &Planning<'_>) -> Result<PreparedChange<ApplyReport>, Error> {
         // The daemon's own file needs no rights on its objects, but it obeys limits. A caller needs one right to reload
         // it.
         let own_file = self.author == DAEMON;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::codec::{Change, FORMAT, Record, operations_of, record_bodies};
-use super::difference::{self, Changed, FieldChange, Object, ObjectChange};
+use super::difference::{self, Changed, Object};
 use super::migrate::{Migration, migrate};
 use crate::model::Actor;
 use crate::model::Model;
@@ -17,6 +17,7 @@ use crate::model::rules::{Severity, validate};
 use crate::model::state::ChangeExtent;
 use crate::model::state::{ControlState, Item, ItemKind};
 use crate::store::Transaction;
+use crate::types::{FieldChange, ObjectChange, Undone};
 
 /// The narrower of two states.
 mod restrictive;
@@ -73,15 +74,6 @@ pub struct Restoration {
     by: Actor,
     at: Timestamp,
     exactly: bool,
-}
-
-/// A decision that a backup undoes.
-#[derive(Clone, Debug)]
-pub struct Undone {
-    /// The change from the current state to the restored one.
-    pub change: ObjectChange,
-    /// It had revoked something that comes back.
-    pub widens: bool,
 }
 
 impl Restoration {

@@ -55,7 +55,7 @@ fn put_core(control: &ControlPlane, vnet: Vnet) -> &'static str {
     code(put(control, |items| items.vnets.insert(key("core"), vnet)))
 }
 
-fn reload(control: &ControlPlane, model: Model, host: HostConfig) -> Result<Report, Error> {
+fn reload(control: &ControlPlane, model: Model, host: HostConfig) -> Result<ApplyReport, Error> {
     let version = ApplyFile { author: DAEMON.into(), model, host: Some(host), prune: false, dry_run: false };
     control.apply(&root(), version)
 }

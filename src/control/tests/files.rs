@@ -78,7 +78,7 @@ fn what_a_file_brings_is_validated_once() {
 fn the_log_tells_the_first_lines_of_an_outcome_and_nothing_of_a_question() {
     let many = |lines: usize| {
         let created = (0..lines).map(|number| format!("endpoint default/e{number}")).collect();
-        first_lines(&Report { created, ..Report::default() })
+        first_lines(&ApplyReport { created, ..ApplyReport::default() })
     };
     assert_eq!(many(2).lines().count(), 3);
     let cut = many(1_000);

@@ -141,7 +141,7 @@ fn a_file_gives_a_role_to_the_token_that_there_is_when_it_is_applied() {
     let key = Key::global(reader.id().to_string());
     let apply = || control.apply(&root(), apply_file(file.clone(), false)).unwrap();
     let has = || control.view().state.model.assignments.contains_key(&key);
-    let skipped = |report: &Report| {
+    let skipped = |report: &ApplyReport| {
         let [one] = report.skipped.as_slice() else { panic!("{report}") };
         assert!(one.item.contains(&reader.id().to_string()) && one.reason.contains("no token ci"), "{report}");
         assert!(one.reason.contains("privlink token create ci"), "{report}");

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::super::apply::{Application, merge};
-use super::super::report::Report;
 use super::{Setup, refused};
 use crate::model::error::Error;
 use crate::model::rules::Violation;
@@ -13,6 +12,7 @@ use crate::model::state::DAEMON;
 use crate::model::state::{ControlState, Item};
 use crate::model::text;
 use crate::model::{HostConfig, Model};
+use crate::types::ApplyReport;
 
 /// How often a file is merged again after a collision. Each round also leaves out objects that depend on those left out
 /// before.
@@ -31,7 +31,7 @@ pub(in crate::control) struct Before<'a> {
 /// The state after a file was merged.
 pub(in crate::control) struct Fitted {
     pub(in crate::control) state: ControlState,
-    pub(in crate::control) report: Report,
+    pub(in crate::control) report: ApplyReport,
     pub(in crate::control) standing: Standing,
 }
 

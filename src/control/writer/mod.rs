@@ -37,7 +37,6 @@ use super::codec::{Record, StateStore};
 use super::index::Index;
 use super::migrate::{Migration, migrate};
 use super::outcome::Outcome;
-use super::report::Report;
 use super::seen;
 use super::sinks::{AddressInUse, Host, Workers};
 use super::views::View;
@@ -59,6 +58,7 @@ use crate::model::state::{ControlState, Item, ItemKind};
 use crate::model::{HostConfig, Key, Map};
 use crate::snapshot::Snapshot;
 use crate::snapshot::topology::Topology;
+use crate::types::ApplyReport;
 pub(super) use fit::{Before, Fitted};
 pub(super) use plan::{Observation, ProposedState};
 pub use plan::{Planning, PreparedChange};
@@ -121,7 +121,7 @@ pub(super) struct Writer {
     host_behind: Option<String>,
     /// Why the daemon is stopping.
     stopped: Option<String>,
-    last_apply: Arc<Report>,
+    last_apply: Arc<ApplyReport>,
 }
 
 impl InForce {

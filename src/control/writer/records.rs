@@ -4,13 +4,11 @@ use super::plan::Planning;
 use crate::access::rights::visibility::sees;
 use crate::access::rights::{Right, Verb};
 use crate::control::codec::Record;
-use crate::control::difference::{
-    self, Changed as Difference, FieldChange, Object, ObjectChange, of_connection, of_item,
-};
-use crate::control::report::Report;
+use crate::control::difference::{self, Changed as Difference, Object, of_connection, of_item};
 use crate::model::state::{ControlState, Item};
 use crate::model::{ItemKind, Key, Model, RoleAssignment, actions};
 use crate::snapshot::ConnectionState;
+use crate::types::{ApplyReport, FieldChange, ObjectChange};
 
 impl Planning<'_> {
     pub(in crate::control) fn record(&self, action: &str, object: String) -> Record {
@@ -113,7 +111,7 @@ impl Planning<'_> {
         &self,
         author: &str,
         (before, after): (&ControlState, &ControlState),
-        report: &Report,
+        report: &ApplyReport,
     ) -> Vec<Record> {
         let counts = [("created", &report.created), ("updated", &report.updated), ("pruned", &report.pruned)]
             .map(|(what, items)| (what, items.len()));
