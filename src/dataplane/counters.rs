@@ -73,62 +73,58 @@ impl VerdictCounts {
     }
 }
 
-/// Traffic of one endpoint through one worker. Packets and bytes count segments and their IP
-/// packets as they are on the wire, not super-packets.
-#[derive(Debug, Default)]
+/// Traffic of one endpoint. Packets and bytes count segments and their IP packets as they are on the wire, not
+/// super-packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(align(64))]
-pub struct EndpointCounters {
+pub struct EndpointCounts<C> {
     /// Packets from consumers to the service.
-    pub packets_to_service: AtomicU64,
+    pub packets_to_service: C,
     /// Bytes from consumers to the service.
-    pub bytes_to_service: AtomicU64,
+    pub bytes_to_service: C,
     /// Packets from the service to consumers.
-    pub packets_to_consumer: AtomicU64,
+    pub packets_to_consumer: C,
     /// Bytes from the service to consumers.
-    pub bytes_to_consumer: AtomicU64,
+    pub bytes_to_consumer: C,
     /// Sessions ever opened.
-    pub sessions_opened: AtomicU64,
+    pub sessions_opened: C,
     /// Live sessions.
-    pub sessions: AtomicU64,
+    pub sessions: C,
     /// Packets that a rate did not let pass.
-    pub rate_limited: AtomicU64,
+    pub rate_limited: C,
+}
+
+/// Traffic through one worker, which alone writes it.
+pub type EndpointCounters = EndpointCounts<AtomicU64>;
+
+/// Traffic over all workers.
+pub type EndpointTotals = EndpointCounts<u64>;
+
+impl EndpointTotals {
+    /// The sum of these and `others`, each read by `read`.
+    fn plus<C>(&self, others: &EndpointCounts<C>, read: impl Fn(&C) -> u64) -> Self {
+        Self {
+            packets_to_service: self.packets_to_service + read(&others.packets_to_service),
+            bytes_to_service: self.bytes_to_service + read(&others.bytes_to_service),
+            packets_to_consumer: self.packets_to_consumer + read(&others.packets_to_consumer),
+            bytes_to_consumer: self.bytes_to_consumer + read(&others.bytes_to_consumer),
+            sessions_opened: self.sessions_opened + read(&others.sessions_opened),
+            sessions: self.sessions + read(&others.sessions),
+            rate_limited: self.rate_limited + read(&others.rate_limited),
+        }
+    }
+}
+
+impl std::ops::AddAssign for EndpointTotals {
+    fn add_assign(&mut self, other: Self) {
+        *self = self.plus(&other, |count| *count);
+    }
 }
 
 /// Adds to a counter that has one writer: cheaper than an atomic add, and exact.
 #[inline]
 pub fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
-}
-
-/// Totals of one endpoint over all workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EndpointTotals {
-    /// Packets from consumers to the service.
-    pub packets_to_service: u64,
-    /// Bytes from consumers to the service.
-    pub bytes_to_service: u64,
-    /// Packets from the service to consumers.
-    pub packets_to_consumer: u64,
-    /// Bytes from the service to consumers.
-    pub bytes_to_consumer: u64,
-    /// Sessions ever opened.
-    pub sessions_opened: u64,
-    /// Live sessions.
-    pub sessions: u64,
-    /// Packets that a rate did not let pass.
-    pub rate_limited: u64,
-}
-
-impl std::ops::AddAssign for EndpointTotals {
-    fn add_assign(&mut self, other: Self) {
-        self.packets_to_service += other.packets_to_service;
-        self.bytes_to_service += other.bytes_to_service;
-        self.packets_to_consumer += other.packets_to_consumer;
-        self.bytes_to_consumer += other.bytes_to_consumer;
-        self.sessions_opened += other.sessions_opened;
-        self.sessions += other.sessions;
-        self.rate_limited += other.rate_limited;
-    }
 }
 
 /// A fixed piece of a worker's endpoint counters; pieces are added, never moved.
@@ -243,16 +239,7 @@ impl WorkerCounters {
     pub fn endpoint(&self, endpoint: EndpointId) -> EndpointTotals {
         let chunks = self.endpoints.load();
         let Some(counters) = find(&chunks, endpoint) else { return EndpointTotals::default() };
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        EndpointTotals {
-            packets_to_service: read(&counters.packets_to_service),
-            bytes_to_service: read(&counters.bytes_to_service),
-            packets_to_consumer: read(&counters.packets_to_consumer),
-            bytes_to_consumer: read(&counters.bytes_to_consumer),
-            sessions_opened: read(&counters.sessions_opened),
-            sessions: read(&counters.sessions),
-            rate_limited: read(&counters.rate_limited),
-        }
+        EndpointTotals::default().plus(counters, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// Publishes NAT port use, about once per second.
