@@ -150,24 +150,9 @@ pub(super) fn set_hops(frame: &mut [u8], version: Version, hops: u8, traffic_cla
 /// A zero virtio header, an IP header of the addresses' family, and room for `payload` bytes.
 fn ip_frame(from: Address, to: Address, protocol: u8, payload: usize) -> Vec<u8> {
     let version = from.version();
-    let total = version.header() + payload;
-    let mut frame = vec![0; vnet::LENGTH + total];
+    let mut frame = vec![0; vnet::LENGTH + version.header() + payload];
     let header = &mut frame[vnet::LENGTH..][..version.header()];
-    let length = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX);
-    match version {
-        Version::V4 => {
-            header[0] = 0x45;
-            headers::put_half(header, 2, length(total));
-            headers::put_half(header, 6, 0x4000);
-            header[9] = protocol;
-        }
-        Version::V6 => {
-            header[0] = 0x60;
-            headers::put_half(header, 4, length(payload));
-            header[6] = protocol;
-        }
-    }
-    header[version.hops()] = HOPS;
+    ip_header(header, version, 0, protocol, HOPS, payload);
     from.write(header, version.addresses());
     to.write(header, version.addresses() + version.address_bytes());
     if version == Version::V4 {
@@ -175,6 +160,31 @@ fn ip_frame(from: Address, to: Address, protocol: u8, payload: usize) -> Vec<u8>
         headers::put_half(header, 10, !sum);
     }
     frame
+}
+
+/// Writes an IP header of a packet that must not be cut, addresses and checksum left out.
+pub(super) fn ip_header(
+    header: &mut [u8],
+    version: Version,
+    traffic_class: u8,
+    protocol: u8,
+    hops: u8,
+    payload: usize,
+) {
+    let length = |bytes: usize| u16::try_from(bytes).unwrap_or(u16::MAX);
+    match version {
+        Version::V4 => {
+            (header[0], header[1], header[9]) = (0x45, traffic_class, protocol);
+            headers::put_half(header, 2, length(version.header() + payload));
+            headers::put_half(header, 6, 0x4000);
+        }
+        Version::V6 => {
+            headers::put_half(header, 0, 0x6000 | u16::from(traffic_class) << 4);
+            headers::put_half(header, 4, length(payload));
+            header[6] = protocol;
+        }
+    }
+    header[version.hops()] = hops;
 }
 
 /// Sum of the pseudo-header (RFC 9293 §3.1, RFC 768, RFC 8200 §8.1).

@@ -1,7 +1,5 @@
 //! Transport headers, read at fixed offsets after one length check each.
 
-/// Bytes of an IPv4 header without options.
-pub const IPV4_HEADER: usize = 20;
 /// Bytes of a TCP header without options.
 pub const TCP_HEADER: usize = 20;
 /// Bytes of a UDP header.

@@ -99,6 +99,15 @@ impl Quote<'_> {
     fn length(&self) -> u16 {
         half(self.bytes, 2)
     }
+
+    /// Bytes that followed its header when it was sent, as that says; the quote has the first of them.
+    fn payload(&self) -> usize {
+        let total = match self.version {
+            Version::V4 => usize::from(self.length()),
+            Version::V6 => Version::V6.header() + usize::from(half(self.bytes, 4)),
+        };
+        total.saturating_sub(self.header)
+    }
 }
 
 /// The next smaller of the usual MTUs; 0: there is none.
@@ -310,25 +319,14 @@ fn requote(quote: &Quote<'_>, to: &QuotedAs) -> Vec<u8> {
 
 /// A quoted header in the other family, addresses and checksum left out.
 fn other_header(quote: &Quote<'_>, version: Version) -> Vec<u8> {
-    let mut out = vec![0; version.header()];
+    let protocol = match (quote.protocol, version) {
+        (ip::ICMP | ip::ICMPV6, Version::V4) => ip::ICMP,
+        (ip::ICMP | ip::ICMPV6, Version::V6) => ip::ICMPV6,
+        (protocol, _) => protocol,
+    };
     let class = ip::traffic_class(quote.bytes, quote.version);
-    let hops = quote.bytes[quote.version.hops()];
-    let echo = matches!(quote.protocol, ip::ICMP | ip::ICMPV6);
-    let length = |value: usize| u16::try_from(value).unwrap_or(u16::MAX);
-    match version {
-        Version::V4 => {
-            let carried = Version::V6.header() + usize::from(half(quote.bytes, 4));
-            (out[0], out[1], out[9]) = (0x45, class, if echo { ip::ICMP } else { quote.protocol });
-            put_half(&mut out, 2, length(carried.saturating_sub(quote.header) + version.header()));
-            put_half(&mut out, 6, 0x4000);
-        }
-        Version::V6 => {
-            put_half(&mut out, 0, 0x6000 | u16::from(class) << 4);
-            put_half(&mut out, 4, length(usize::from(half(quote.bytes, 2)).saturating_sub(quote.header)));
-            out[6] = if echo { ip::ICMPV6 } else { quote.protocol };
-        }
-    }
-    out[version.hops()] = hops;
+    let mut out = vec![0; version.header()];
+    build::ip_header(&mut out, version, class, protocol, quote.bytes[quote.version.hops()], quote.payload());
     out
 }
 
@@ -370,18 +368,12 @@ fn retransport(transport: &mut [u8], quote: &Quote<'_>, to: &QuotedAs, addresses
 
 /// Change of the pseudo-header that a quoted echo's checksum covers: ICMPv6 has one, ICMP has none.
 fn covered_by_echo(quote: &Quote<'_>, to: &QuotedAs, addresses: u16) -> u16 {
-    let length = |bytes: usize| bytes.saturating_sub(quote.header);
+    let sum = |from, to| build::pseudo_sum(from, to, ip::ICMPV6, quote.payload());
     match (quote.version, to.source.version()) {
         (Version::V4, Version::V4) => 0,
         (Version::V6, Version::V6) => addresses,
-        (Version::V4, Version::V6) => {
-            let length = length(usize::from(half(quote.bytes, 2)));
-            build::pseudo_sum(to.source, to.destination, ip::ICMPV6, length)
-        }
-        (Version::V6, Version::V4) => {
-            let length = length(Version::V6.header() + usize::from(half(quote.bytes, 4)));
-            !build::pseudo_sum(quote.source, quote.destination, ip::ICMPV6, length)
-        }
+        (Version::V4, Version::V6) => sum(to.source, to.destination),
+        (Version::V6, Version::V4) => !sum(quote.source, quote.destination),
     }
 }
 
