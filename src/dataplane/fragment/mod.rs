@@ -132,8 +132,8 @@ pub(super) fn expire(
     more
 }
 
-/// Whether anything of this sender to this address could pass, whatever the ports: nothing else costs memory. The
-/// resource's times and answer mode.
+/// Whether a packet from this sender to this address could pass at some port: only then is memory spent on its pieces.
+/// Returns the resource's timeouts and answer mode.
 fn welcome(
     outline: &Outline,
     attachment: AttachmentId,

@@ -138,7 +138,6 @@ pub struct Reassembler {
     datagrams: HashMap<Key, Assembly>,
     by_turn: BTreeMap<Turn, Key>,
     by_source: BTreeMap<(AttachmentId, Address, Turn), Key>,
-    of_source: HashMap<(AttachmentId, Address), usize>,
     tenants: HashMap<AttachmentId, Tenant>,
     bytes: usize,
     /// Pieces given up to make room, not counted yet.
@@ -157,7 +156,6 @@ impl Reassembler {
             datagrams: HashMap::new(),
             by_turn: BTreeMap::new(),
             by_source: BTreeMap::new(),
-            of_source: HashMap::new(),
             tenants: HashMap::new(),
             bytes: 0,
             displaced: 0,
@@ -252,12 +250,6 @@ impl Reassembler {
         over
     }
 
-    /// Pieces kept now.
-    #[must_use]
-    pub fn held(&self) -> u64 {
-        self.datagrams.values().map(|assembly| assembly.pieces.len() as u64).sum()
-    }
-
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -272,11 +264,10 @@ impl Reassembler {
     /// Makes room for a datagram.
     fn begin(&mut self, key: Key, deadline: Tick) {
         let (attachment, source) = (key.attachment, key.source);
-        if self.of_source.get(&(attachment, source)).is_some_and(|count| *count >= MOST_OF_SOURCE) {
-            let own = self.by_source.range((attachment, source, Turn::default())..).next().map(|(_, key)| *key);
-            if let Some(oldest) = own {
-                self.displace(&oldest);
-            }
+        let later = self.by_source.range((attachment, source, Turn::default())..);
+        let mut own = later.map(|(_, key)| *key).take_while(|key| (key.attachment, key.source) == (attachment, source));
+        if let Some(oldest) = own.next().filter(|_| own.count() + 1 >= MOST_OF_SOURCE) {
+            self.displace(&oldest);
         } else if self.datagrams.len() >= MOST_DATAGRAMS
             && let Some(oldest) = self.oldest_of_heaviest(None)
         {
@@ -284,7 +275,6 @@ impl Reassembler {
         }
         let turn = Turn { deadline, number: self.begun };
         self.begun += 1;
-        *self.of_source.entry((attachment, source)).or_insert(0) += 1;
         self.datagrams.insert(key, Assembly { turn, ..Assembly::default() });
         self.by_turn.insert(turn, key);
         self.tenants.entry(attachment).or_default().by_turn.insert(turn, key);
@@ -314,13 +304,6 @@ impl Reassembler {
             tenant.bytes -= assembly.held;
             if tenant.by_turn.is_empty() {
                 self.tenants.remove(&key.attachment);
-            }
-        }
-        let source = (key.attachment, key.source);
-        if let Some(count) = self.of_source.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_source.remove(&source);
             }
         }
         Some(assembly)
