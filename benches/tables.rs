@@ -32,7 +32,7 @@ mod common;
 use common::{CONSUMER, FOUR, NOW, add, client, endpoint, forwarder, networks, open, open_sessions, resource};
 
 /// An endpoint that shares its ports with one other.
-const CLAIM: Claim = Claim { endpoint: EndpointId(0), sharers: 2, now: NOW };
+const CLAIM: Claim = Claim { endpoint: EndpointId(0), contenders: 2, now: NOW };
 
 /// A snapshot with `count` endpoints, 10.64.0.0 and on.
 fn many(count: u32) -> Snapshot {

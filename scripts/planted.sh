@@ -72,7 +72,7 @@ main() {
   bug half_open_of_an_endpoint $d/admit/mod.rs 's/half_open::gives_way\(sessions, \|session\| session\.endpoint == endpoint, tx, context\)/false/'
   bug half_open_by_index $d/admit/half_open.rs 's/\(weight\(slot\), random\.u64\(\.\.\)\)/weight(slot)/'
   bug half_open_untold $d/admit/half_open.rs 's/sessions\.reset_ends\(slot, tx\);//'
-  bug half_open_port_quarantined $d/lifecycle/mod.rs 's/session\.phase == Phase::Opening && cause == FlowEndReason::Reclaimed/false/'
+  bug half_open_port_quarantined $d/lifecycle/mod.rs 's/session\.phase == Phase::Opening && reason == FlowEndReason::Reclaimed/false/'
   bug pieces_of_anybody $d/fragment/reassembly.rs 's/held\.max_by_key/held.min_by_key/'
   bug pieces_by_map_order $d/fragment/reassembly.rs 's/\(\*weight, random\.u64\(\.\.\)\)/*weight/'
   bug pieces_by_number $d/fragment/reassembly.rs 's/number: self\.begun/number: u64::from(key.identification) << 32 | u64::from(source.low())/'

@@ -235,8 +235,8 @@ impl Shared {
         }
     }
 
-    /// The next worker after `worker` that has room for a session. Where none has, a flood is refused where it
-    /// arrives: it is never handed around.
+    /// The next worker after `worker` that has room for a session. Where none has, packets are refused by the worker that
+    /// read them, and a flood is not handed from one to the next.
     #[must_use]
     pub fn with_room(&self, worker: u16) -> Option<u16> {
         let workers = self.workers();
@@ -419,7 +419,7 @@ mod tests {
         let shared = Shared::new(Vec::new());
         let (endpoint, resource) = (EndpointId(1), ResourceId(0));
         let backend = Address::from(std::net::IpAddr::from([10, 20, 0, 2]));
-        let (two, all) = (FairShare { capacity: 2, sharers: 3 }, FairShare { capacity: 100, sharers: 3 });
+        let (two, all) = (FairShare { capacity: 2, contenders: 3 }, FairShare { capacity: 100, contenders: 3 });
         let enter = |endpoint, limit| shared.enter((endpoint, limit), (resource, two), all, backend).is_ok();
         assert!(enter(endpoint, 1));
         assert!(!enter(endpoint, 1), "the endpoint is full");

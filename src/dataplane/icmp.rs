@@ -1,9 +1,9 @@
-//! ICMP errors, from either side: translated when the packet they quote is of a live session, which they neither
-//! end nor refresh (RFC 5508 §4.2; requirements I-1 to I-6). Who sent the error is not shown to the other side, and no
-//! rule asks for it: a router on the way, or the host itself, has any address.
+//! ICMP errors from either side. One is translated if the packet that it quotes is of a live session, which it neither
+//! ends nor refreshes (RFC 5508 §4.2; requirements I-1 to I-6). The other side does not see who sent it, and no rule
+//! checks that: a router on the way may have any address.
 //!
-//! One is not passed on: what is too big on the way to a consumer. The service would believe it of the NAT address, so
-//! of everybody behind it; here it is believed of the session (requirement I-9).
+//! A packet-too-big from a consumer's side is not passed on. The service would apply it to the NAT address, and so to
+//! every consumer behind that; here it applies to the session alone (requirement I-9).
 
 use std::net::IpAddr;
 

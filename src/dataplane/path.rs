@@ -24,7 +24,7 @@ use crate::snapshot::{AttachmentId, DropReason, Protocol};
 /// First packets, and packets whose session must be judged again.
 pub(super) mod slow;
 
-/// What a packet may change on its way. What rewriting needs is apart: a frame is lent out of it.
+/// What a packet may change on its way. The `Rewriter` stands apart, since a frame that leaves may borrow from it.
 #[derive(Debug)]
 pub(super) struct State {
     /// Sessions, and all that begins and ends with one.
@@ -39,8 +39,8 @@ pub(super) struct State {
     pub(super) counts: VerdictCounts,
 }
 
-/// The way of a frame that this worker read, from its first look to the device. A hit takes no lock and no allocation
-/// (law 6), and touches nothing that a slow stage returns.
+/// All stages of a frame that this worker read, from its parsed headers to the device. A hit takes no lock and no
+/// allocation (law 6).
 #[inline(always)]
 pub(super) fn forward(
     frame: &mut [u8],
@@ -93,8 +93,8 @@ impl ParsedFrame {
         Self { headers: Err(NotAFlow::Drop(DropReason::Malformed)), hash: Hash::NONE, candidate: Candidate::NONE };
 }
 
-/// Looks at every frame of a batch before the first is decided: one session after the other comes from memory,
-/// and by the time that its packet's turn has come it is in the cache.
+/// Parses every frame of a batch before the first is decided, and prefetches their sessions: each is in the cache by the
+/// time that its packet's turn comes.
 #[inline(always)]
 pub(super) fn parse(frames: &mut Batch, attachment: AttachmentId, table: &Table, parsed: &mut [ParsedFrame]) {
     let count = frames.len();

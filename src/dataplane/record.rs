@@ -1,5 +1,5 @@
-//! Sessions that have ended, on their way to the flow log. A worker drops a record of fixed size into its ring,
-//! without a lock and without waiting; whoever keeps the log takes it out. A full ring loses, and counts.
+//! Sessions that have ended, on their way to the flow log. A worker puts a record of fixed size into its ring, without a
+//! lock and without waiting; the log takes it out. A full ring loses records, and counts them.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -7,9 +7,10 @@ use crate::snapshot::DropReason;
 /// The outcome for one frame.
 #[derive(Debug)]
 pub(super) enum Verdict<'a> {
-    /// Translated, to be written at once.
+    /// Translated: to be written at once.
     Transmit(Transmit<'a>),
-    /// Counts as forwarded: what has become of it waits to be written, or it told something and goes no further.
+    /// Counts as forwarded, though nothing is written now: what became of it waits in the tx queue, or it was an ICMP
+    /// error that ends here.
     Forwarded,
     /// A piece of a datagram, kept until the others come.
     Held,

@@ -22,7 +22,7 @@ pub struct SnapshotBuilder {
     shards: Vec<Shard>,
     generations: Vec<Generation>,
     valid_since: Vec<Generation>,
-    sharers: Contenders,
+    contenders: Contenders,
     limited: Limited,
 }
 
@@ -44,7 +44,7 @@ impl SnapshotBuilder {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             generations: Vec::new(),
             valid_since: Vec::new(),
-            sharers: Contenders::default(),
+            contenders: Contenders::default(),
             limited: Limited::default(),
         }
     }
@@ -60,7 +60,7 @@ impl SnapshotBuilder {
     pub fn endpoint(&mut self, vnet: u16, endpoint: Endpoint, addresses: &[(IpAddr, TargetId)], stamp: Stamp) -> bool {
         self.stamp(endpoint.id, stamp);
         if !addresses.is_empty() {
-            self.sharers.add(endpoint.resource, endpoint.state);
+            self.contenders.add(endpoint.resource, endpoint.state);
         }
         let endpoint = Arc::new(endpoint);
         let resource = self.resources.get(endpoint.resource.0 as usize).filter(|_| endpoint.meter.is_some());
@@ -103,7 +103,7 @@ impl SnapshotBuilder {
             valid_since: self.valid_since,
             shards: self.shards.into_iter().map(Arc::new).collect(),
             nat_addresses: Arc::new(nat_addresses),
-            sharers: self.sharers,
+            contenders: self.contenders,
             limited: self.limited,
         }
     }

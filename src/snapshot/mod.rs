@@ -17,7 +17,7 @@ pub mod builder;
 pub mod prefixes;
 
 /// How many endpoints share what there is a bound to.
-pub mod sharers;
+pub mod contenders;
 
 /// How much may pass in a second.
 pub mod rates;
@@ -44,13 +44,13 @@ pub mod dns;
 pub mod topology;
 
 pub use builder::SnapshotBuilder;
+pub use contenders::Contenders;
 pub use drop_reason::DropReason;
 pub use ids::{AttachmentId, ConnectionState, EndpointId, Generation, Protocol, ResourceId, TargetId};
 pub use path_mtu::PathMtus;
 pub use policy::{Admission, Denial, Query};
 pub use publish::{Publisher, Reader};
 pub use rates::{Limits, Meter, Metered, Rates};
-pub use sharers::Contenders;
 pub use tables::{
     Attachment, Backend, BackendState, Balance, Endpoint, Peer, PortMap, Resource, Settings, Silent, Snapshot, Target,
     Timeouts,

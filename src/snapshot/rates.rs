@@ -151,14 +151,14 @@ pub struct Limits<'a> {
     endpoint: &'a Meter,
     resource: Option<&'a Meter>,
     /// Endpoints that share the resource's rates.
-    sharers: u32,
+    contenders: u32,
 }
 
 impl<'a> Limits<'a> {
-    /// Of an endpoint with this meter, whose resource has that one and `sharers`; `None`: nothing does.
+    /// Of an endpoint with this meter, whose resource has that one and `contenders`; `None`: nothing does.
     #[must_use]
-    pub fn of(endpoint: Option<&'a Meter>, resource: Option<&'a Meter>, sharers: u32) -> Option<Self> {
-        Some(Self { endpoint: endpoint?, resource, sharers })
+    pub fn of(endpoint: Option<&'a Meter>, resource: Option<&'a Meter>, contenders: u32) -> Option<Self> {
+        Some(Self { endpoint: endpoint?, resource, contenders })
     }
 
     /// Whether `amount` more may pass at `now`, the time since the daemon's start; `None`: it may not. It counts once
@@ -179,9 +179,9 @@ impl<'a> Limits<'a> {
             return Some(fee);
         };
         let all = Gauge::new(&resource.all, what, amount, rate);
-        let part = Gauge::new(&self.endpoint.part, what, amount, rate / u64::from(self.sharers.max(1)));
+        let part = Gauge::new(&self.endpoint.part, what, amount, rate / u64::from(self.contenders.max(1)));
         fee.gauges[1] = Some(part).filter(|part| part.has_room(now, 0));
-        let kept = if fee.gauges[1].is_some() || self.sharers <= 1 { 0 } else { all.depth / 2 };
+        let kept = if fee.gauges[1].is_some() || self.contenders <= 1 { 0 } else { all.depth / 2 };
         fee.gauges[2] = Some(all).filter(|all| all.has_room(now, kept));
         fee.gauges[2]?;
         Some(fee)
@@ -254,7 +254,7 @@ mod tests {
     /// Offers packets to each of several endpoints of one resource, so many bits every millisecond each, for ten
     /// seconds; returns what passed of each.
     fn offer(resource: &Resource, endpoints: &[Endpoint], each: &[u64], packet: u64) -> Vec<u64> {
-        let sharers = u32::try_from(endpoints.len()).expect("few");
+        let contenders = u32::try_from(endpoints.len()).expect("few");
         let mut passed = vec![0; endpoints.len()];
         let mut owed = vec![0; endpoints.len()];
         for millisecond in 0..10_000 {
@@ -263,7 +263,7 @@ mod tests {
                 while owed[number] >= packet {
                     owed[number] -= packet;
                     let limits =
-                        Limits::of(endpoint.meter.as_deref(), resource.meter.as_deref(), sharers).expect("limited");
+                        Limits::of(endpoint.meter.as_deref(), resource.meter.as_deref(), contenders).expect("limited");
                     if let Some(fee) = limits.allow(ToService, packet, at(5_000 + millisecond)) {
                         fee.pay();
                         passed[number] += packet;

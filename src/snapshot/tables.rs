@@ -33,7 +33,7 @@ pub struct Snapshot {
     /// NAT addresses by attachment, and whose they are.
     pub(super) nat_addresses: Arc<HashMap<(AttachmentId, IpAddr), ResourceId, RandomState>>,
     /// Who shares what there is a bound to.
-    pub sharers: Contenders,
+    pub contenders: Contenders,
     /// What limits the traffic of an endpoint, by [`EndpointId`].
     pub(super) limited: Limited,
 }
@@ -371,7 +371,7 @@ impl Snapshot {
     #[must_use]
     pub fn limits(&self, endpoint: EndpointId) -> Option<Limits<'_>> {
         let (endpoint, resource) = self.limited.get(endpoint.0 as usize)?.as_ref()?;
-        Limits::of(endpoint.meter.as_deref(), resource.meter.as_deref(), self.sharers.of(endpoint.resource))
+        Limits::of(endpoint.meter.as_deref(), resource.meter.as_deref(), self.contenders.of(endpoint.resource))
     }
 
     /// The rates of endpoints, and of resources, by name.
@@ -413,7 +413,7 @@ impl Snapshot {
         let mut next = self.clone();
         next.epoch = epoch;
         if let Some(entry) = old.first().and_then(|key| self.shards[shard_of(key.0, key.1)].get(key)) {
-            next.sharers.remove(entry.endpoint.resource, entry.endpoint.state);
+            next.contenders.remove(entry.endpoint.resource, entry.endpoint.state);
         }
         for &(vnet, address) in old {
             next.shard_mut(vnet, address).remove(&(vnet, address));
@@ -421,7 +421,7 @@ impl Snapshot {
         let mut limits = None;
         if let Some((vnet, endpoint, addresses)) = new {
             if !addresses.is_empty() {
-                next.sharers.add(endpoint.resource, endpoint.state);
+                next.contenders.add(endpoint.resource, endpoint.state);
             }
             for &(address, target) in addresses {
                 let entry = EndpointAddress { endpoint: Arc::clone(&endpoint), target };

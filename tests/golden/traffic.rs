@@ -96,10 +96,10 @@ impl Workers {
         self.counters[0].publish_nat_ports(NatPorts { by_address, full: Vec::new() });
         let live = [live(id, link, 40_001, Phase::Established, 1_024), live(id, link, 40_002, Phase::Closing, 1_025)];
         self.live.lock().unwrap_or_else(PoisonError::into_inner).extend(live);
-        for (cause, nat) in
+        for (reason, nat) in
             [(FlowEndReason::Closed, 1_026), (FlowEndReason::Reset, 1_024), (FlowEndReason::Idle, 1_024)]
         {
-            self.ended.push(ended(link, cause, nat));
+            self.ended.push(ended(link, reason, nat));
         }
     }
 }
@@ -135,8 +135,8 @@ fn live(endpoint: EndpointId, link: u32, port: u16, phase: Phase, nat: u16) -> S
     }
 }
 
-fn ended(link: u32, cause: FlowEndReason, nat: u16) -> SessionRecord {
-    let session = live(EndpointId(0), link, 40_000, Phase::Closing, nat).ended(cause, Tick(NOW - 300));
+fn ended(link: u32, reason: FlowEndReason, nat: u16) -> SessionRecord {
+    let session = live(EndpointId(0), link, 40_000, Phase::Closing, nat).ended(reason, Tick(NOW - 300));
     let flow = FlowRecord { to_service: (7, 900), to_consumer: (8, 4_000), ..session.flow };
     SessionRecord { flow, opened: Tick(NOW - 600), ..session }
 }

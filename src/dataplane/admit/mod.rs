@@ -167,8 +167,8 @@ fn reserve(
     let pool: Vec<Address> = nat_addresses(admission, backend.version()).collect();
     let source = key.source.folded();
     let first = usize::from(steering::place(source, 0, (0, 0), u16::try_from(pool.len()).unwrap_or(1)));
-    let sharers = context.snapshot.sharers.of(admission.endpoint.resource);
-    let claim = Claim { endpoint: admission.endpoint.id, sharers, now: context.now };
+    let contenders = context.snapshot.contenders.of(admission.endpoint.resource);
+    let claim = Claim { endpoint: admission.endpoint.id, contenders, now: context.now };
     let pool_of = |nat| PoolKey { nat, protocol: key.protocol, backend, backend_port: admission.backend_port };
     if let Some(kept) = kept.filter(|kept| pool.contains(&kept.nat)) {
         let from = pool_of(kept.nat);

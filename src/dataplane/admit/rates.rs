@@ -21,8 +21,8 @@ pub(in crate::dataplane) fn within_rates<'a>(
     context: &Context<'a>,
 ) -> Result<Option<Fee<'a>>, BeyondRate> {
     let (endpoint, resource) = (admission.endpoint, admission.resource);
-    let sharers = context.snapshot.sharers.of(endpoint.resource);
-    let Some(limits) = Limits::of(endpoint.meter.as_deref(), resource.meter.as_deref(), sharers) else {
+    let contenders = context.snapshot.contenders.of(endpoint.resource);
+    let Some(limits) = Limits::of(endpoint.meter.as_deref(), resource.meter.as_deref(), contenders) else {
         return Ok(None);
     };
     let (packets, bytes) = packet.wire_size();

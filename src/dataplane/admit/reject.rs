@@ -24,8 +24,8 @@ pub struct DeniedPacket {
 }
 
 /// A token bucket that refills once per tick: the forwarder's answers are bounded whatever arrives
-/// (RFC 1812 §4.3.2.8). Now and then an answer costs two tokens, so that nobody can count from the answers that it
-/// gets how many others were sent meanwhile: a side channel.
+/// (RFC 1812 §4.3.2.8). At random an answer costs two tokens. Otherwise a sender could tell from its own answers how many
+/// others were sent meanwhile (a side channel).
 #[derive(Debug)]
 pub struct Limiter {
     left: u32,

@@ -32,7 +32,7 @@ mod review;
 /// What the rules in force say of a session.
 pub(super) mod rules;
 
-/// TCP segments that a connection does not simply go on with.
+/// TCP segments that are not ordinary ones of an established connection.
 mod segments;
 
 /// Ticks for which an ended TCP session answers late segments (law 5).
@@ -45,7 +45,7 @@ pub struct Sessions {
     pub table: Table,
     /// The NAT ports that they hold.
     pub ports: PortPools,
-    /// The other workers, and the counts of live sessions that are common to all.
+    /// The other workers, and the counts of live sessions that all share.
     pub peers: Peers,
     /// What each endpoint's sessions carry.
     pub traffic: Vec<CounterChunk>,
@@ -95,16 +95,16 @@ impl Sessions {
     pub(in crate::dataplane) fn end(
         &mut self,
         slot: Slot,
-        cause: FlowEndReason,
+        reason: FlowEndReason,
         tx: &mut TxQueue,
         context: &Context<'_>,
     ) {
         let Some(session) = self.table.get(slot) else { return };
         if session.protocol != Protocol::Tcp {
-            return self.remove(slot, cause, context.now);
+            return self.remove(slot, reason, context.now);
         }
         if session.is_live() {
-            self.leave(slot, cause, context.now);
+            self.leave(slot, reason, context.now);
         }
         self.reset_ends(slot, tx);
         self.pace.spend();
@@ -142,26 +142,26 @@ impl Sessions {
 
     /// Removes a session that is over. Its port may be used again, so both ends are reset unless both are known to have
     /// closed it.
-    pub(in crate::dataplane) fn retire(&mut self, slot: Slot, cause: FlowEndReason, tx: &mut TxQueue, now: Tick) {
+    pub(in crate::dataplane) fn retire(&mut self, slot: Slot, reason: FlowEndReason, tx: &mut TxQueue, now: Tick) {
         if self.table.get(slot).is_some_and(owes_resets) {
             self.reset_ends(slot, tx);
         }
-        self.remove(slot, cause, now);
+        self.remove(slot, reason, now);
     }
 
     /// Removes a session; its port goes into quarantine as its end demands.
-    pub(in crate::dataplane) fn remove(&mut self, slot: Slot, cause: FlowEndReason, now: Tick) {
+    pub(in crate::dataplane) fn remove(&mut self, slot: Slot, reason: FlowEndReason, now: Tick) {
         if self.review.at == Some(slot) {
             self.review.at = self.table.after(slot);
         }
         if self.table.get(slot).is_some_and(Session::is_live) {
-            self.leave(slot, cause, now);
+            self.leave(slot, reason, now);
         }
         let Some((addresses, session)) = self.table.remove(slot) else { return };
         if session.flags.contains(SessionFlags::ELSEWHERE) {
             self.peers.shared.unsettle(&session.service_key(&addresses), self.peers.position.worker);
         }
-        if session.phase == Phase::Opening && cause == FlowEndReason::Reclaimed {
+        if session.phase == Phase::Opening && reason == FlowEndReason::Reclaimed {
             self.ports.give_back(&addresses, &session);
         } else {
             self.ports.release(&addresses, &session, now);
@@ -169,7 +169,7 @@ impl Sessions {
     }
 
     /// A session is live no more: its endpoint and resource have room for another, and its end is noted.
-    fn leave(&self, slot: Slot, cause: FlowEndReason, now: Tick) {
+    fn leave(&self, slot: Slot, reason: FlowEndReason, now: Tick) {
         let (Some(session), Some(record)) = (self.table.get(slot), self.table.view(slot)) else { return };
         let kind = (session.endpoint, session.resource, record.flow.addresses.backend);
         self.peers.departed.add(&self.peers.shared, kind);
@@ -177,7 +177,7 @@ impl Sessions {
             add(&counters.sessions, 1_u64.wrapping_neg());
         }
         if let Some(log) = &self.flow_log {
-            log.push(record.ended(cause, now));
+            log.push(record.ended(reason, now));
         }
     }
 
@@ -221,16 +221,15 @@ impl Sessions {
             if log.is_full() && !forced {
                 return true;
             }
-            if let Some(slot) = self.table.occupied(self.stopped_at)
-                && self.table.get(slot).is_some_and(Session::is_live)
-                && let Some(record) = self.table.view(slot)
-            {
+            let record = self.table.occupied(self.stopped_at).and_then(|slot| self.table.view(slot));
+            if let Some(record) = record.filter(|record| record.phase.is_live()) {
                 log.push(record.ended(FlowEndReason::Stopped, now));
             }
             self.stopped_at += 1;
         }
         false
     }
+
     /// A session that vanished between lookup and use; cannot happen within one worker, and drops closed.
     #[cold]
     pub(in crate::dataplane) fn vanished(&self) -> DropReason {

@@ -21,9 +21,9 @@ impl Sessions {
         context: &Context<'_>,
     ) -> Result<(), Full> {
         let (endpoint, resource) = (admission.endpoint, admission.endpoint.resource);
-        let sharers = &context.snapshot.sharers;
-        let room = FairShare { capacity: admission.resource.max_sessions, sharers: sharers.of(resource) };
-        let all = FairShare { capacity: context.snapshot.settings.max_sessions, sharers: sharers.all() };
+        let contenders = &context.snapshot.contenders;
+        let room = FairShare { capacity: admission.resource.max_sessions, contenders: contenders.of(resource) };
+        let all = FairShare { capacity: context.snapshot.settings.max_sessions, contenders: contenders.all() };
         self.peers.shared.enter((endpoint.id, endpoint.max_sessions), (resource, room), all, backend)
     }
 

@@ -1,5 +1,5 @@
-//! TCP segments that an established connection does not simply go on with: its handshake and its end, what somebody
-//! else sends in its name, and a connection that wants its place.
+//! TCP segments that are not ordinary ones of an established connection: its handshake and its end, forged segments, and
+//! a new connection that wants its place.
 //!
 //! Everything passes. A segment changes the session only if its numbers are the connection's, one with SYN, FIN or RST
 //! only if its checksum is right besides (requirements C-1, C-2; RFC 5961).
@@ -27,7 +27,10 @@ const SYNS: u8 = 3;
 const SYNS_WITHIN: u32 = 3 * Tick::PER_SECOND;
 
 impl Sessions {
-    /// Notes a segment that its session does not simply go on with. Returns why it must not pass, if it must not.
+    /// Tracks any segment of a session.
+    ///
+    /// # Errors
+    /// Why it must not pass.
     #[cold]
     pub(in crate::dataplane) fn note_segment(
         &mut self,
@@ -69,7 +72,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// A segment whose numbers are not the connection's: noted beside it.
+    /// Remembers a segment whose numbers are not the connection's, beside the session.
     fn note_strange(
         &mut self,
         slot: Slot,

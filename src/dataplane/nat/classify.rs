@@ -153,8 +153,8 @@ pub struct Rx<'f, 'm> {
     pub meta: &'m RxMeta,
 }
 
-/// What a frame is that is not simply a packet of a flow. No larger than a [`Packet`], so that one is returned in its
-/// place, not beside it.
+/// What a frame is that belongs to no flow by itself. No larger than a [`Packet`], so that a `Result` of both is not
+/// either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAFlow {
     /// It fails check 1 (the checks: `snapshot::policy`).

@@ -1,8 +1,8 @@
-//! What of a packet fits where it is going. A router says so when it does not (RFC 1191, RFC 8201), cuts
-//! what may be cut (RFC 791 §3.2), and between families reckons with the other header's length (RFC 7915 §4, §5).
+//! Whether a packet fits where it is going. If it does not, a router tells its sender (RFC 1191, RFC 8201) or cuts what
+//! may be cut (RFC 791 §3.2); between families the other header's length counts (RFC 7915 §4, §5).
 //!
-//! What comes from the service is addressed to a NAT address, which many consumers share: its sender is told nothing,
-//! since it would send everybody less. All of it is cut.
+//! What comes from the service is addressed to a NAT address, which many consumers share. Its sender is told nothing,
+//! since it would send smaller packets to all of them; its packets are cut.
 
 use crate::dataplane::Context;
 use crate::dataplane::handoff::RxMeta;
@@ -31,7 +31,7 @@ pub enum Fit {
     TooBig(u16),
 }
 
-/// Whether the packet leaves as it is: the hit path's compare.
+/// Whether the packet leaves as it is. A hit asks only this; `false` means that [`fit`] decides.
 #[inline]
 pub(in crate::dataplane) fn surely(
     session: &Session,

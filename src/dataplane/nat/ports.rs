@@ -54,7 +54,7 @@ pub struct Claim {
     /// The endpoint of the session to be.
     pub endpoint: EndpointId,
     /// Approved endpoints that share the pool.
-    pub sharers: u32,
+    pub contenders: u32,
     /// When.
     pub now: Tick,
 }
@@ -269,14 +269,14 @@ impl PortSet {
     /// Whether the claimant may have one of the ports that are left, if any is.
     fn has_room(&self, size: u32, claim: Claim) -> bool {
         let Some(holders) = self.holders.as_deref() else { return true };
-        let common = FairShare { capacity: size, sharers: claim.sharers };
+        let share = FairShare { capacity: size, contenders: claim.contenders };
         let free = self.fresh_left as usize + self.closed.len();
-        if free > common.kept() as usize {
+        if free > share.kept() as usize {
             return true;
         }
         let free_again = self.ended.partition_point(|port| claim.now.since(port.since) >= QUARANTINE_OTHER);
         let taken = size.saturating_sub(u32::try_from(free + free_again).unwrap_or(size));
-        common.is_fair(taken, holders.get(&claim.endpoint).copied().unwrap_or(0))
+        share.is_fair(taken, holders.get(&claim.endpoint).copied().unwrap_or(0))
     }
 
     /// Takes a port out of those in quarantine after an exact close; most likely it is one of the last.
@@ -346,7 +346,7 @@ mod tests {
 
     /// An endpoint that shares with nobody.
     fn alone(now: u32) -> Claim {
-        Claim { endpoint: EndpointId(0), sharers: 1, now: Tick(now) }
+        Claim { endpoint: EndpointId(0), contenders: 1, now: Tick(now) }
     }
 
     fn drain(pools: &mut PortPools, key: PoolKey) -> Vec<u16> {
@@ -422,7 +422,7 @@ mod tests {
     fn what_an_endpoint_abandons_counts_as_its_own_until_its_quarantine_is_over() {
         let mut pools = PortPools::new(0, 1);
         let (key, mut random) = (key(1), fastrand::Rng::with_seed(5));
-        let claim = |endpoint, sharers, now| Claim { endpoint: EndpointId(endpoint), sharers, now: Tick(now) };
+        let claim = |endpoint, contenders, now| Claim { endpoint: EndpointId(endpoint), contenders, now: Tick(now) };
         let greedy = Session { endpoint: EndpointId(1), ..session(1) };
         let mut take = |pools: &mut PortPools, claim| {
             let used = |pools: &mut PortPools| pools.reserve_used(key, claim);

@@ -23,7 +23,7 @@ use crate::snapshot::{DropReason, Protocol};
 use crate::wire::Version;
 use crate::wire::headers::{ACK, RST};
 
-/// The way of a frame that another worker handed over, or of a datagram that was put together here.
+/// All stages of a frame that another worker handed over, or of a datagram that was put together here.
 pub(in crate::dataplane) fn forward<'a>(
     frame: &'a mut [u8],
     meta: &RxMeta,

@@ -1,7 +1,7 @@
-//! What decides whether a session's packet fits: the families of its sides, and errors that told of a way to its
-//! consumer which carries less than the devices do. Whoever sends to a NAT address is told nothing of those: it would
-//! believe it of the address, and so of everybody behind it. The session alone is narrow for some time, and what is
-//! sent to its consumer is cut.
+//! What decides whether a packet of a session fits: the families of its two sides, and the path MTU towards its
+//! consumer. An ICMP error that tells of a smaller path MTU is not passed on to the service: it would apply it to the
+//! NAT address, and so to every consumer behind that. Only this session is narrow for a while, and what is sent to its
+//! consumer is cut.
 
 use super::rare::Narrow;
 use super::{Pair, Slot, Table, Tick};
@@ -9,20 +9,20 @@ use super::{Pair, Slot, Table, Tick};
 /// For how long an error is believed (RFC 1191 §6.3, RFC 8201 §4).
 const LASTS: u32 = 10 * 60 * Tick::PER_SECOND;
 
-/// The families of a session's two sides, and whether its way to the consumer is narrow: all that decides whether a
-/// packet fits stands in one byte, which a hit looks at anyway.
+/// The families of a session's two sides, and whether the path to its consumer is narrow: one byte, which a hit reads
+/// anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Families(u8);
 
 impl Families {
-    /// Two IPv4 sides, of which the devices alone say what fits.
+    /// Two IPv4 sides; the MTU of the devices decides what fits.
     pub const V4: Self = Self(0);
     /// Two IPv6 sides, the same.
     pub const V6: Self = Self(1);
     /// One side of each family, the same.
     pub const MIXED: Self = Self(2);
 
-    /// Set where an error has told that the way to the consumer carries less; see [`Table::path_mtu`].
+    /// Set while the path to the consumer carries less than the devices; see [`Table::path_mtu`].
     const NARROW: u8 = 1 << 2;
 
     /// The families of both sides.
@@ -58,8 +58,8 @@ impl From<Pair> for Families {
 }
 
 impl Table {
-    /// Notes that the way to the consumer of the session at `slot` carries `mtu` bytes. What is told never makes it
-    /// wider; time does.
+    /// Notes that the path to the consumer of the session at `slot` carries `mtu` bytes. No error makes it wider; time
+    /// does.
     pub fn narrow(&mut self, slot: Slot, mtu: u16, now: Tick) {
         if self.path_mtu(slot, now).is_some_and(|known| known < mtu) {
             return;
@@ -71,7 +71,7 @@ impl Table {
         }
     }
 
-    /// What the way to the consumer carries by what errors have told; `None`: as much as the devices.
+    /// The path MTU towards the consumer, where an error told of one that is smaller than the devices'.
     pub fn path_mtu(&mut self, slot: Slot, now: Tick) -> Option<u16> {
         self.get(slot).filter(|session| session.families.is_narrow())?;
         let rare = self.rare_mut(slot)?;

@@ -94,7 +94,7 @@ impl Default for Numbers {
     }
 }
 
-/// Notes an ordinary segment of an established connection. `false`: it is another, and nothing was noted.
+/// Tracks an ordinary segment of an established connection. Returns `false` for any other, and tracks nothing then.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "a hit is one function")]
 pub fn goes_on(session: &mut Session, direction: Direction, segment: TcpSegment) -> bool {
@@ -103,8 +103,8 @@ pub fn goes_on(session: &mut Session, direction: Direction, segment: TcpSegment)
         && progress(session, direction, segment)
 }
 
-/// Notes a segment that [`goes_on`] did not; `scale` is what its SYN offers. `None`: its numbers are not this
-/// connection's, and nothing was noted.
+/// Tracks a segment that [`goes_on`] left alone; `scale` is what its SYN offers. Returns `None` for one whose numbers are
+/// not this connection's: nothing is tracked then.
 pub fn track(session: &mut Session, direction: Direction, segment: TcpSegment, scale: Option<u8>) -> Option<Change> {
     if segment.has(RST) {
         return reset(session, direction, segment);

@@ -1,4 +1,4 @@
-//! Every session's end is noted exactly once, with its cause; a full ring loses, and counts.
+//! Every session's end is noted exactly once, with its reason; a full ring loses, and counts.
 
 use super::forged::said;
 use super::*;
@@ -35,7 +35,7 @@ fn close_but_for_the_last_ack(world: &mut World) {
 }
 
 #[test]
-fn each_cause_is_noted_once() {
+fn each_reason_is_noted_once() {
     type Ending = (&'static str, FlowEndReason, fn(&mut World));
     let endings: [Ending; 10] = [
         ("both closed", FlowEndReason::Closed, |world| {
@@ -84,21 +84,21 @@ fn each_cause_is_noted_once() {
             assert!(!world.workers[0].forwarder.handle_stop(false, now));
         }),
     ];
-    for (what, cause, ending) in endings {
+    for (what, reason, ending) in endings {
         let mut world = World::new();
         let opened = world.now;
         ending(&mut world);
         let ends = world.ends();
         assert_eq!(ends.len(), 1, "{what}: {ends:?}");
         let end = ends[0];
-        assert_eq!((end.end, end.flow.link, end.opened, end.last), (Some(cause), 100, opened, world.now), "{what}");
+        assert_eq!((end.end, end.flow.link, end.opened, end.last), (Some(reason), 100, opened, world.now), "{what}");
         assert_eq!((end.flow.consumer().0, end.flow.endpoint()), (ip("10.1.0.5"), (ip("10.1.9.4"), 5432)), "{what}");
         assert_eq!(end.flow.backend(), (ip("10.20.0.2"), 5432), "{what}");
         assert!(
             ["10.20.99.4", "10.20.99.5"].map(ip).contains(&end.flow.nat().0) && end.flow.nat().1 >= 1_024,
             "{what}"
         );
-        if cause != FlowEndReason::Stopped && !what.starts_with("a SYN") {
+        if reason != FlowEndReason::Stopped && !what.starts_with("a SYN") {
             world.after(Duration::from_hours(9));
             assert_eq!((world.ends(), world.sessions()), (Vec::new(), 0), "{what}: never twice");
         }

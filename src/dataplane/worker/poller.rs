@@ -1,8 +1,8 @@
 //! How a worker waits for packets and requests: busy-polling first, then `poll(2)`.
 //!
 //! Sleeping and waking takes longer than most packets do, and the answer to a packet often comes while that packet is
-//! still on its way. So a worker that had packets polls without sleeping for a moment before it sleeps. Where that finds
-//! nothing it is soon tried rarely, so that sparse traffic costs no more than without it.
+//! still on its way. So a worker that just had packets polls for a moment before it sleeps. Each time that this finds
+//! nothing it is done more rarely, so that sparse traffic costs no more than without it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -162,49 +162,49 @@ mod tests {
         (0..count).map(|_| rustix::pipe::pipe().expect("a pipe")).unzip()
     }
 
-    fn waited(watch: &mut Poller<'_>) -> Vec<usize> {
+    fn waited(poller: &mut Poller<'_>) -> Vec<usize> {
         let mut ready = Vec::new();
-        watch.wait(SOON, &mut ready).expect("waited");
+        poller.wait(SOON, &mut ready).expect("waited");
         ready
     }
 
     #[test]
-    fn a_wait_ends_by_a_device_a_bell_or_in_time() {
+    fn a_wait_ends_by_a_device_a_waker_or_in_time() {
         let waker = Waker::new().expect("waker");
         let (devices, writers) = pipes(3);
-        let mut watch = Poller::new(&devices, &waker);
+        let mut poller = Poller::new(&devices, &waker);
         for _ in 0..3 {
-            assert!(waited(&mut watch).is_empty() && !watch.busy);
+            assert!(waited(&mut poller).is_empty() && !poller.busy);
             for writer in [&writers[0], &writers[2]] {
                 rustix::io::write(writer, b"x").expect("written");
             }
-            assert_eq!(waited(&mut watch), [0, 2]);
+            assert_eq!(waited(&mut poller), [0, 2]);
             for device in [&devices[0], &devices[2]] {
                 rustix::io::read(device, &mut [0; 1]).expect("read");
             }
             waker.notifier()();
             waker.notifier()();
-            assert!(waited(&mut watch).is_empty() && watch.busy, "rung");
-            assert!(waited(&mut watch).is_empty() && !watch.busy, "silent again");
+            assert!(waited(&mut poller).is_empty() && poller.busy, "rung");
+            assert!(waited(&mut poller).is_empty() && !poller.busy, "silent again");
         }
     }
 
     #[test]
-    fn looking_around_is_rare_where_nothing_comes_and_returns_with_what_does() {
+    fn busy_polling_is_rare_where_nothing_comes_and_returns_with_what_does() {
         let waker = Waker::new().expect("waker");
         let (devices, writers) = pipes(1);
-        let mut watch = Poller::new(&devices, &waker);
+        let mut poller = Poller::new(&devices, &waker);
         let mut looked = 0;
         for _ in 0..1_000 {
-            watch.busy = true;
-            assert!(!watch.busy_poll(SOON).expect("looked"));
-            looked += u32::from(watch.spin.passed == 0);
+            poller.busy = true;
+            assert!(!poller.busy_poll(SOON).expect("looked"));
+            looked += u32::from(poller.spin.passed == 0);
         }
         assert!(looked < 40, "{looked} of a thousand sleeps");
         rustix::io::write(&writers[0], b"x").expect("written");
-        let found = (0..RAREST).find(|_| watch.busy_poll(SOON).expect("looked"));
+        let found = (0..RAREST).find(|_| poller.busy_poll(SOON).expect("looked"));
         assert!(found.is_some(), "within the next sleeps");
-        assert!(watch.busy_poll(SOON).expect("looked"), "and each time from then on");
+        assert!(poller.busy_poll(SOON).expect("looked"), "and each time from then on");
     }
 
     #[test]
@@ -212,11 +212,11 @@ mod tests {
         let waker = Waker::new().expect("waker");
         let (devices, writers) = pipes(1);
         rustix::io::write(&writers[0], b"x").expect("written");
-        let mut watch = Poller::new(&devices, &waker);
-        assert!(!watch.busy_poll(SOON).expect("looked"), "it slept long");
-        watch.busy = true;
-        assert!(!watch.busy_poll(Duration::ZERO).expect("looked"), "the next poll returns at once anyway");
-        assert!(watch.busy_poll(SOON).expect("looked"));
+        let mut poller = Poller::new(&devices, &waker);
+        assert!(!poller.busy_poll(SOON).expect("looked"), "it slept long");
+        poller.busy = true;
+        assert!(!poller.busy_poll(Duration::ZERO).expect("looked"), "the next poll returns at once anyway");
+        assert!(poller.busy_poll(SOON).expect("looked"));
     }
 
     #[test]

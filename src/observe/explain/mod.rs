@@ -206,11 +206,11 @@ fn limiting(snapshot: &Snapshot, admission: &Admission<'_>) -> Vec<String> {
     let of = |meter: &Option<Arc<Meter>>| meter.as_ref().map(|meter| meter.rates).filter(Rates::limit_anything);
     let own = of(&endpoint.meter).map(|own| format!("{}: {}", endpoint.name, super::rates(own)));
     let shared = of(&resource.meter).map(|all| {
-        let sharers = match snapshot.sharers.of(endpoint.resource) {
+        let contenders = match snapshot.contenders.of(endpoint.resource) {
             0 | 1 => String::new(),
             several => format!(", shared by {several} approved endpoints"),
         };
-        format!("{}{sharers}: {}", resource.name, super::rates(all))
+        format!("{}{contenders}: {}", resource.name, super::rates(all))
     });
     own.into_iter().chain(shared).collect()
 }
