@@ -2,103 +2,86 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::str::FromStr;
 
 use super::build::Builder;
-use super::file::{Assignment, File, Role};
-use super::read::{At, OneOrMany, nearest};
+use super::file::File;
+use super::read::{At, nearest};
 use super::report::Mistake;
-use crate::model::{Key, Malformed, RoleAssignment, RoleDefinition, RoleName, built_in};
+use super::spec::Spec;
+use crate::model::rules::Object;
+use crate::model::{Key, RoleAssignment, RoleDefinition, RoleName, built_in};
 
 impl Builder {
     /// Builds every role, and then every assignment: of those, of the built-in ones, or of live ones.
     pub(super) fn access(&mut self, file: &File) {
-        for table in file.roles.iter().flatten() {
-            if let Some(role) = self.role(table) {
+        for spec in file.roles.iter().flatten() {
+            if let Some(role) = self.role(spec) {
                 self.model.roles.insert(Key::global(role.name.to_string()), role);
             }
         }
         let unread = file.broken && file.roles.is_none() || file.roles.iter().flatten().any(|role| role.broken);
-        for table in file.assignments.iter().flatten() {
-            if let Some(given) = self.assignment(table, unread) {
+        for spec in file.assignments.iter().flatten() {
+            if let Some(given) = self.assignment(spec, unread) {
                 self.model.assignments.insert(Key::global(given.id().to_string()), given);
             }
         }
     }
 
-    fn role(&mut self, table: &Role) -> Option<RoleDefinition> {
-        let name: Option<RoleName> = table.name.as_ref().and_then(|name| self.understood(name));
-        let actions = self.all_understood(table.actions.as_ref());
-        let not_actions = self.all_understood(table.not_actions.as_ref());
-        let (name, span) = (name?, &table.name.as_ref()?.span);
-        if built_in().iter().any(|role| role.name == name) {
-            self.wrong(span, format!("the role `{name}` is built in"), "choose another name");
+    fn role(&mut self, spec: &Spec<RoleDefinition>) -> Option<RoleDefinition> {
+        let name = spec.text("name")?;
+        let key = Key::global(&*name.value);
+        let role: RoleDefinition = self.object(&Object::Role(key.clone()), &key, spec)?;
+        if built_in().iter().any(|built_in| built_in.name == role.name) {
+            self.wrong(&name.span, format!("the role `{}` is built in", role.name), "choose another name");
             return None;
         }
-        if self.model.roles.contains_key(&Key::global(name.to_string())) {
+        if self.model.roles.contains_key(&key) {
             let remedy = "choose another name; names are compared without regard to case";
-            self.wrong(span, format!("a second role named `{name}`"), remedy);
+            self.wrong(&name.span, format!("a second role named `{}`", role.name), remedy);
             return None;
         }
-        if table.actions.as_ref().is_some_and(|list| list.items.is_empty()) && !table.broken {
-            self.wrong(
-                &table.span,
-                format!("the role `{name}` gives nothing"),
-                "name at least one action in `actions`",
-            );
+        if role.actions.is_empty() && !spec.broken {
+            let message = format!("the role `{}` gives nothing", role.name);
+            self.wrong(&spec.span, message, "name at least one action in `actions`");
         }
-        let description = table.description.as_ref().map(|text| text.value.clone()).unwrap_or_default();
-        let named = table.assignable_scopes.as_ref();
-        let assignable_scopes =
-            if named.is_some() { self.all_understood(named) } else { vec![crate::model::Scope::root()] };
-        Some(RoleDefinition { name, description, actions, not_actions, assignable_scopes })
+        Some(role)
     }
 
-    fn assignment(&mut self, table: &Assignment, unread: bool) -> Option<RoleAssignment> {
-        let principal = table.principal.as_ref().and_then(|text| self.understood(text));
-        let role = table.role.as_ref().and_then(|text| self.understood(text));
-        let scope = table.scope.as_ref().and_then(|text| self.understood(text));
-        let role = role.filter(|role| unread || self.known_role(role, table));
-        let given = RoleAssignment { principal: principal?, role: role?, scope: scope? };
+    fn assignment(&mut self, spec: &Spec<RoleAssignment>, unread: bool) -> Option<RoleAssignment> {
+        let role = spec.text("role").filter(|role| unread || self.known_role(role));
+        let key = Key::nowhere();
+        let given: RoleAssignment = self.object(&Object::Assignment(key.clone()), &key, spec)?;
+        role?;
         if self.model.assignments.contains_key(&Key::global(given.id().to_string())) {
-            self.wrong(&table.span, "the same assignment a second time", "remove one of the two");
+            self.wrong(&spec.span, "the same assignment a second time", "remove one of the two");
         }
         Some(given)
     }
 
     /// Whether there is such a role; otherwise that is noted.
-    fn known_role(&mut self, role: &RoleName, table: &Assignment) -> bool {
+    fn known_role(&mut self, role: &At<String>) -> bool {
+        let (text, span) = (&role.value, &role.span);
+        let Ok(role) = text.parse::<RoleName>() else { return true };
         let own = [&self.model.roles, &self.live.roles].into_iter().flat_map(|roles| roles.values().map(|r| &r.name));
         let names: BTreeSet<String> =
             built_in().iter().map(|role| &role.name).chain(own).map(ToString::to_string).collect();
-        if names.iter().any(|name| name.parse().as_ref() == Ok(role)) {
+        if names.iter().any(|name| name.parse().as_ref() == Ok(&role)) {
             return true;
         }
-        let text = role.to_string();
-        let remedy = nearest(&text, names.iter().map(String::as_str)).map_or_else(
+        let remedy = nearest(text, names.iter().map(String::as_str)).map_or_else(
             || {
                 let listed: Vec<&str> = names.iter().map(String::as_str).collect();
                 format!("define it as a [[role]], or use one of {}", listed.join(", "))
             },
             |near| format!("did you mean `{near}`?"),
         );
-        let span = table.role.as_ref().map_or(table.span.clone(), |role| role.span.clone());
         if self.unknown_may_live {
             let message = format!("there is no role `{text}` in this file; `apply` looks for it in the live state");
-            self.mistakes.push(Mistake::warning(span, message, remedy));
+            self.mistakes.push(Mistake::warning(span.clone(), message, remedy));
             return true;
         }
-        self.wrong(&span, format!("there is no role `{text}`"), &remedy);
+        self.wrong(span, format!("there is no role `{text}`"), &remedy);
         false
-    }
-
-    fn all_understood<T: FromStr<Err = Malformed>>(&mut self, list: Option<&OneOrMany<String>>) -> Vec<T> {
-        list.iter().flat_map(|list| &list.items).filter_map(|text| self.understood(text)).collect()
-    }
-
-    fn understood<T: FromStr<Err = Malformed>>(&mut self, text: &At<String>) -> Option<T> {
-        let read: Result<T, Malformed> = text.value.parse();
-        read.map_err(|malformed| self.wrong(&text.span, malformed.message(), malformed.remedy())).ok()
     }
 
     fn wrong(&mut self, span: &Range<usize>, message: impl Into<String>, remedy: &str) {

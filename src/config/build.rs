@@ -145,9 +145,22 @@ impl Builder {
         self.places.insert(at, span.clone());
     }
 
-    /// Where a field stands.
-    pub(super) fn place_of(&self, at: &Locator) -> Option<Range<usize>> {
-        self.places.get(at).cloned()
+    /// Remembers where the items of the list at `path` stand: those of the list `written`, which have the index `new` has
+    /// for their old one.
+    pub(super) fn renumber<K>(
+        &mut self,
+        object: &Object,
+        spec: &Spec<K>,
+        [written, path]: [&str; 2],
+        new: &HashMap<usize, usize>,
+    ) {
+        for (place, span) in &spec.places {
+            let index = place.strip_prefix(written).and_then(|rest| rest.strip_prefix('[')?.split_once(']'));
+            let Some((index, rest)) = index else { continue };
+            if let Some(index) = index.parse().ok().and_then(|index: usize| new.get(&index)) {
+                self.place(object.at(format!("{path}[{index}]{rest}")), span);
+            }
+        }
     }
 
     /// Remembers that something in an object could not be read: rules about it would only confuse.
@@ -187,7 +200,7 @@ impl Builder {
     }
 
     /// What an object says. The places of its values are kept, references become keys and defaults are filled in.
-    fn object<K: Kind>(&mut self, object: &Object, key: &Key, spec: &Spec<K>) -> Option<K> {
+    pub(super) fn object<K: Kind>(&mut self, object: &Object, key: &Key, spec: &Spec<K>) -> Option<K> {
         self.place(object.at(""), &spec.span);
         self.broken(object, spec.broken);
         spec.places.iter().for_each(|(path, span)| self.place(object.at(path.clone()), span));
@@ -205,16 +218,16 @@ impl Builder {
         if K::KIND == ItemKind::Resource {
             self.unfold_resource(object, spec, &mut written);
         }
+        if K::KIND == ItemKind::DnsZone {
+            self.unfold_zone(object, key, spec, &mut written);
+        }
         let read: Result<K, _> = serde_json::from_value(written);
-        let mut value = match read {
-            Ok(value) => value,
-            Err(error) => {
-                if !self.broken.contains(object) {
-                    self.error(object, &spec.span, error.to_string(), "correct the value");
-                }
-                return None;
-            }
-        };
+        if let Err(error) = &read
+            && !self.broken.contains(object)
+        {
+            self.error(object, &spec.span, error.to_string(), "correct the value");
+        }
+        let mut value = read.ok()?;
         value.complete(&self.known());
         Some(value)
     }

@@ -1,18 +1,9 @@
 //! The tables of the file. A key that has no effect must not look as if it had one: it is refused by name.
 
-/// Roles and assignments.
-mod access;
-
-/// Resolvers and zones.
-mod dns;
-
-pub(super) use access::{Assignment, Role};
-pub(super) use dns::{DnsZone, Link, Record};
-
 use super::read::{At, OneOrMany, table};
 use super::spec::{Part, Spec};
 use super::values::{ApiAddress, Keyword, Listener, Prefix, Retention, Shorthand, Size};
-use crate::model::{Cloud, DenyMode, Limits, OnExit, TimeoutOverrides};
+use crate::model::{self, Cloud, DenyMode, Limits, OnExit, TimeoutOverrides};
 
 table! {
     /// The configuration of privlink.
@@ -22,21 +13,21 @@ table! {
         /// Where each VNet meets this host.
         "attachment" attachments Optional Vec<Attachment>,
         /// Networks.
-        "vnet" vnets Optional Vec<Spec<crate::model::Vnet>>,
+        "vnet" vnets Optional Vec<Spec<model::Vnet>>,
         /// Rule sets that subnets refer to.
-        "security_group" security_groups Optional Vec<Spec<crate::model::SecurityGroup>>,
+        "security_group" security_groups Optional Vec<Spec<model::SecurityGroup>>,
         /// Private DNS zones of your own: records, and the VNets that see them.
-        "dns_zone" dns_zones Optional Vec<DnsZone>,
+        "dns_zone" dns_zones Optional Vec<Spec<model::DnsZone>>,
         /// Types of link resources: one's own, or limited to regions.
         "resource_type" resource_types Optional Vec<ResourceType>,
         /// What may be reached.
-        "resource" resources Optional Vec<Spec<crate::model::LinkResource>>,
+        "resource" resources Optional Vec<Spec<model::LinkResource>>,
         /// Who may reach it, by which address.
-        "endpoint" endpoints Optional Vec<Spec<crate::model::PrivateEndpoint>>,
+        "endpoint" endpoints Optional Vec<Spec<model::PrivateEndpoint>>,
         /// Roles of one's own: what may be done.
-        "role" roles Optional Vec<Role>,
+        "role" roles Optional Vec<Spec<model::RoleDefinition>>,
         /// Who has which role where.
-        "assignment" assignments Optional Vec<Assignment>,
+        "assignment" assignments Optional Vec<Spec<model::RoleAssignment>>,
     }
 }
 

@@ -315,7 +315,7 @@ fn begin(root: &DeTable<'_>, places: &Places<'_>, name: &str, beside: Beside<'_>
     builder.resource_types(&file);
     builder.objects(file.vnets.as_ref());
     builder.objects(file.security_groups.as_ref());
-    builder.zones(&file);
+    builder.objects(file.dns_zones.as_ref());
     builder.objects(file.resources.as_ref());
     builder.objects(file.endpoints.as_ref());
     builder.access(&file);

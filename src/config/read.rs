@@ -1,10 +1,7 @@
 //! From the syntax tree of a TOML file to values, without stopping at the first mistake: what cannot be read
 //! is noted with its place and left out. `table` declares a table once, for its reader and for its JSON schema.
 
-use std::any::TypeId;
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use toml::Spanned;
@@ -29,8 +26,6 @@ pub(super) trait Read: Sized {
 pub(super) struct Reader {
     /// In the order they were met.
     pub(super) mistakes: Vec<Mistake>,
-    /// Of each kind that was met.
-    pub(super) schemas: HashMap<TypeId, Arc<Schema>>,
 }
 
 /// A value and where it stands.

@@ -1,5 +1,6 @@
 //! What `[[resource_type]]` says, and what is said in short in `[[resource]]` and `[[endpoint]]`.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ impl Builder {
         for (index, target) in
             written.get_mut("targets").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
         {
-            self.ports(object, &format!("targets[{index}].ports"), &mut target["ports"]);
+            self.ports(object, spec, &format!("targets[{index}].ports"), &mut target["ports"]);
             self.check(object, &spec.at(&format!("targets[{index}].health")), target);
         }
     }
@@ -81,8 +82,8 @@ impl Builder {
         for field in ["targets", "targets[0]", "targets[0].backends[0]"] {
             self.place(object.at(field), &span);
         }
-        for (path, span) in spec.places.iter().filter(|(path, _)| path.starts_with("ports")) {
-            self.place(object.at(format!("targets[0].{path}")), span);
+        if let Some(span) = spec.place("ports") {
+            self.place(object.at("targets[0].ports"), span);
         }
         let backends: Vec<Value> = destination.into_iter().map(|address| json!({ "address": address })).collect();
         let target = json!({ "backends": backends, "ports": ports.unwrap_or_else(|| json!([])) });
@@ -90,16 +91,18 @@ impl Builder {
     }
 
     /// The ports of a target at `path`. ICMP echo, which is no port, goes behind them.
-    fn ports(&mut self, object: &Object, path: &str, ports: &mut Value) {
+    fn ports<K>(&mut self, object: &Object, spec: &Spec<K>, path: &str, ports: &mut Value) {
         let Some(list) = ports.as_array_mut() else { return };
+        // The short form has them beside `destination`.
+        let written = if spec.place(path).is_some() { path } else { "ports" };
         let icmp: Value = Protocol::Icmp.to_string().into();
-        let mut kept = Vec::new();
+        let (mut kept, mut new) = (Vec::new(), HashMap::new());
         for (index, port) in std::mem::take(list).into_iter().enumerate() {
-            let at = self.find(object.at(format!("{path}[{index}]")));
+            let at = spec.at(&format!("{written}[{index}]"));
             if port["protocol"] == icmp {
                 let number = ["port", "backend_port"].into_iter().find(|key| !port[key].is_null());
                 if let Some(key) = number {
-                    let at = self.find(object.at(format!("{path}[{index}].{key}")));
+                    let at = spec.at(&format!("{written}[{index}].{key}"));
                     self.error(object, &at, "icmp has no ports", "write `{ protocol = \"icmp\" }`");
                 }
                 list.push(json!({ "protocol": icmp }));
@@ -113,18 +116,11 @@ impl Builder {
                 }
                 continue;
             }
-            let places = ["", ".protocol", ".port", ".backend_port"].map(|key| {
-                let found = self.place_of(&object.at(format!("{path}[{index}]{key}")));
-                (format!("{path}[{}]{key}", kept.len()), found)
-            });
-            for (path, span) in places {
-                if let Some(span) = span.filter(|_| kept.len() != index) {
-                    self.place(object.at(path), &span);
-                }
-            }
+            new.insert(index, kept.len());
             kept.push(port);
         }
         list.splice(0..0, kept);
+        self.renumber(object, spec, [written, path], &new);
     }
 
     /// The check of a target, which is at `span`: without a port of its own, it asks the first TCP port.

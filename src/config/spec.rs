@@ -4,7 +4,10 @@
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::Arc;
+use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
+
+use dashmap::DashMap;
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::{RecursiveTransform, Transform as _};
@@ -17,7 +20,7 @@ use super::read::{At, Node, Read, Reader};
 use super::values::{Address, IdleTime, Ports, Prefix, word};
 use crate::model::registry::Kind;
 use crate::model::spelled::{Identity, port_ranges, time};
-use crate::model::{AcceptedNames, ItemKind, Key};
+use crate::model::{AcceptedNames, ActionPattern, ItemKind, Key, Malformed, Principal, RoleName, Scope};
 
 /// One object of a document, and where each of its values stands.
 #[derive(Clone, Debug)]
@@ -71,8 +74,7 @@ impl<K> Spec<K> {
 
 impl<K: Kind + JsonSchema> Read for Spec<K> {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        // A document may hold thousands of a kind.
-        let schema = Arc::clone(reader.schemas.entry(TypeId::of::<K>()).or_insert_with(|| Arc::new(whole::<K>())));
+        let schema = whole::<K>();
         let schema = schema.as_object()?;
         let table = reader.table(node, &format!("a table with the keys {}", keys(schema).join(" ")))?;
         let before = reader.mistakes.len();
@@ -132,7 +134,7 @@ impl<T: JsonSchema> JsonSchema for Part<T> {
     }
 }
 
-impl<K: JsonSchema> JsonSchema for Spec<K> {
+impl<K: Kind + JsonSchema> JsonSchema for Spec<K> {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         K::schema_name()
     }
@@ -141,11 +143,17 @@ impl<K: JsonSchema> JsonSchema for Spec<K> {
     }
 }
 
+/// The schemas of all kinds: a document may hold thousands of objects of one.
+static SCHEMAS: LazyLock<DashMap<TypeId, Arc<Schema>>> = LazyLock::new(DashMap::new);
+
 /// [`written`] with everything that it refers to in its place.
-pub(super) fn whole<K: JsonSchema>() -> Schema {
-    let mut schema = written::<K>(&mut SchemaSettings::default().with(|it| it.inline_subschemas = true).into());
-    RecursiveTransform(tidy).transform(&mut schema);
-    schema
+pub(super) fn whole<K: Kind + JsonSchema>() -> Arc<Schema> {
+    let made = || {
+        let mut schema = written::<K>(&mut SchemaSettings::default().with(|it| it.inline_subschemas = true).into());
+        RecursiveTransform(tidy).transform(&mut schema);
+        Arc::new(schema)
+    };
+    Arc::clone(&SCHEMAS.entry(TypeId::of::<K>()).or_insert_with(made))
 }
 
 /// Leaves out of a schema what only serde knows: that a value may be `null`, which is left out instead, and what an empty
@@ -181,8 +189,11 @@ pub(super) fn tidy(schema: &mut Schema) {
 }
 
 /// The schema of an object of the kind as it is written: what it is called, and its spec.
-fn written<K: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+fn written<K: Kind + JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = K::json_schema(generator);
+    if !K::KIND.is_in_groups() {
+        return schema;
+    }
     let mut identity = Identity::json_schema(generator);
     for keyword in ["properties", "required", "x-order"] {
         let of_identity = identity.remove(keyword);
@@ -297,6 +308,10 @@ impl Walk<'_> {
             }
             ("idle-time", _) => IdleTime::read(node, reader).map(|IdleTime(elapsed)| time::text(elapsed).into()),
             ("name-pattern", _) => accepted(node, reader).map(Into::into),
+            ("role-name", _) => understood::<RoleName>(node, reader).map(Into::into),
+            ("action", _) => understood::<ActionPattern>(node, reader).map(Into::into),
+            ("scope", _) => understood::<Scope>(node, reader).map(Into::into),
+            ("principal", _) => understood::<Principal>(node, reader).map(Into::into),
             ("uint16", _) => u16::read(node, reader).map(Into::into),
             ("uint32", _) => u32::read(node, reader).map(Into::into),
             ("uint64", _) => u64::read(node, reader).map(Into::into),
@@ -343,6 +358,18 @@ impl Walk<'_> {
 
 fn joined_path(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// A text that says a `T`.
+fn understood<T: FromStr<Err = Malformed>>(node: &Node<'_>, reader: &mut Reader) -> Option<String> {
+    let text = String::read(node, reader)?;
+    match text.parse::<T>() {
+        Ok(_) => Some(text),
+        Err(malformed) => {
+            reader.error(node.span(), malformed.message(), malformed.remedy());
+            None
+        }
+    }
 }
 
 /// A name that may be accepted, in lower case.
@@ -410,7 +437,7 @@ fn blank(schema: &Map<String, Value>) -> Option<Value> {
 
 /// Every key of the kind as it is written, those of the tables within it too.
 #[cfg(test)]
-pub(super) fn every_key<K: JsonSchema>() -> Vec<String> {
+pub(super) fn every_key(schema: &Schema) -> Vec<String> {
     fn collect(schema: &Value, into: &mut Vec<String>) {
         match schema {
             Value::Object(keywords) => {
@@ -423,7 +450,7 @@ pub(super) fn every_key<K: JsonSchema>() -> Vec<String> {
         }
     }
     let mut keys = Vec::new();
-    collect(&Value::from(whole::<K>()), &mut keys);
+    collect(schema.as_value(), &mut keys);
     keys
 }
 

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::read::{At, Node, Read, Reader, nearest};
 use crate::model::spelled::{port_ranges, time};
-use crate::model::{Cloud, DenyMode, Limits, OnExit, RecordType, ResolutionPolicy};
+use crate::model::{Cloud, DenyMode, Limits, OnExit};
 
 /// An IP address.
 #[derive(Clone, Copy, Debug)]
@@ -78,21 +78,6 @@ impl Words for DenyMode {
 impl Words for Limits {
     const WORDS: &'static [(&'static str, Self)] = &[("today", Self::TODAY), ("azure-2019", Self::AZURE_2019)];
     const FORMER: &'static [(&'static str, &'static str)] = &[("seed", "azure-2019")];
-}
-impl Words for RecordType {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("A", Self::A),
-        ("AAAA", Self::Aaaa),
-        ("CNAME", Self::Cname),
-        ("MX", Self::Mx),
-        ("PTR", Self::Ptr),
-        ("SRV", Self::Srv),
-        ("TXT", Self::Txt),
-    ];
-}
-impl Words for ResolutionPolicy {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("Default", Self::Default), ("NxDomainRedirect", Self::NxDomainRedirect)];
 }
 
 impl<T: Words> Read for Keyword<T> {

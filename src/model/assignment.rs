@@ -1,5 +1,6 @@
 //! Who has which role where.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -9,16 +10,21 @@ use super::principal::{Principal, TokenName};
 use super::registry::Kind;
 use super::role::{OWNER, READER, RoleName};
 use super::scope::Scope;
+use super::spelled::{PrincipalText, RoleText, ScopeText, in_order};
 use super::{ItemKind, Key, Map, Model};
 
-/// A role for a principal, at a scope and below it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A role for somebody, at a scope and below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Assignment", transform = in_order::<Self>)]
 pub struct RoleAssignment {
-    /// Who.
+    /// "uid:1000", "gid:20", "token:ci" or "token-id:" with the id of a token.
+    #[schemars(with = "PrincipalText")]
     pub principal: Principal,
-    /// What.
+    /// Name of the role.
+    #[schemars(with = "RoleText")]
     pub role: RoleName,
-    /// Where.
+    /// "/", a subscription, a resource group, or the ID of a resource.
+    #[schemars(with = "ScopeText")]
     pub scope: Scope,
 }
 

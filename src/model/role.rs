@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::actions::{self, Action, is_path};
@@ -10,6 +11,7 @@ use super::caseless::{Caseless, Malformed, caseless};
 use super::registry::Kind;
 use super::scope::Scope;
 use super::sentence::Mention;
+use super::spelled::{ActionText, OneOrMany, RoleText, ScopeText, in_order};
 use super::{ItemKind, Key, Map, Model};
 
 caseless! {
@@ -59,21 +61,27 @@ impl ActionPattern {
     }
 }
 
-/// A role.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A role of one's own: what may be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Role", transform = in_order::<Self>)]
 pub struct RoleDefinition {
-    /// Unique.
+    /// Name, unique; compared without regard to case.
+    #[schemars(with = "RoleText")]
     pub name: RoleName,
     /// For people.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// What it gives.
+    /// Actions it gives, such as "Microsoft.Network/*/read".
+    #[schemars(with = "OneOrMany<ActionText>")]
     pub actions: Vec<ActionPattern>,
-    /// What it takes back from that.
-    #[serde(default)]
+    /// Actions it takes out of those again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<ActionText>")]
     pub not_actions: Vec<ActionPattern>,
-    /// Where it may be assigned: there and below. Whoever changes it needs the right at each.
+    /// Where it may be assigned, there and below: scopes as of an assignment; "/" unless set.
+    // Whoever changes it needs the right at each.
     #[serde(default = "everywhere")]
+    #[schemars(with = "OneOrMany<ScopeText>")]
     pub assignable_scopes: Vec<Scope>,
 }
 

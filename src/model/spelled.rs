@@ -124,6 +124,14 @@ written! {
     };
     /// A time such as `2h4m`.
     Time => { "type": "string", "format": "idle-time", "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$" };
+    /// The name of a role.
+    RoleText => { "type": "string", "format": "role-name" };
+    /// Actions, with `*` for any characters.
+    ActionText => { "type": "string", "format": "action" };
+    /// A scope of roles.
+    ScopeText => { "type": "string", "format": "scope" };
+    /// Who has a role.
+    PrincipalText => { "type": "string", "format": "principal" };
     /// A name that may be accepted, or `*.` before one for every name below it.
     NamePattern => { "type": "string", "format": "name-pattern" };
 }

@@ -1,56 +1,138 @@
 //! Private DNS zones of somebody's own: records, links to VNets, and the zones that an endpoint puts its records into.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::registry::Kind;
+use super::registry::{Kind, Known};
 use super::sentence::Mention;
-use super::{ItemKind, Key, Map, Model, Tags, actions};
+use super::spelled::{Named, OneOrMany, Time, Word, in_order, is_default, time};
+use super::{ItemKind, Key, Map, Model, Tags, Vnet, actions};
 pub use crate::snapshot::dns::{Mx, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv};
 
-/// A private DNS zone. The name in its key is the zone's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A private DNS zone of your own. Its name is that of the zone, such as "corp.internal".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = in_order::<Self>)]
 pub struct DnsZone {
-    /// Written record sets in the order of name and type; those of endpoints are none of them.
+    /// Its records.
+    // In the order of name and type; those of endpoints are none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<WrittenRecord>")]
     pub records: Vec<ZoneRecord>,
     /// VNets whose resolvers answer from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<ZoneLink>,
     /// Its start of authority.
     #[serde(default)]
+    #[schemars(skip)]
     pub soa: Soa,
     /// See [`Tags`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(skip)]
     pub tags: Tags,
 }
 
 /// One record set of a zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RecordForm", into = "RecordForm")]
 pub struct ZoneRecord {
     /// In lower case and relative to the zone: `www`, `@` for the zone itself, `*` for what has no record.
     pub name: String,
     /// Type, values, and how long they may be kept.
     pub set: RecordSet,
     /// Free words of whoever wrote it.
-    #[serde(default)]
     pub metadata: Tags,
 }
 
-/// A zone is seen from a VNet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// All records of one type that a name of the zone has.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Record", transform = in_order::<Self>)]
+struct WrittenRecord {
+    /// Relative to the zone: "www", "@" for the zone itself, "*" for every name that has none of its own.
+    name: String,
+    /// Type of the values.
+    #[serde(rename = "type")]
+    #[schemars(with = "Word<RecordType>")]
+    kind: RecordType,
+    /// How long they may be kept: an hour unless set.
+    #[serde(default = "an_hour", with = "time")]
+    #[schemars(with = "Time")]
+    ttl: Duration,
+    /// Addresses, names or texts; "10 mail.example.com" for MX, "0 5 5060 sip.example.com" for SRV.
+    #[schemars(with = "OneOrMany<String>")]
+    values: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(skip)]
+    metadata: Tags,
+}
+
+fn an_hour() -> Duration {
+    Duration::from_secs(RECORD_TTL.into())
+}
+
+/// A record set as people write it. What cannot be said so, as a text in pieces of one's own choice, stands as it is.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum RecordForm {
+    Written(WrittenRecord),
+    Whole {
+        name: String,
+        set: RecordSet,
+        #[serde(default)]
+        metadata: Tags,
+    },
+}
+
+impl TryFrom<RecordForm> for ZoneRecord {
+    type Error = String;
+
+    fn try_from(form: RecordForm) -> Result<Self, String> {
+        match form {
+            RecordForm::Written(WrittenRecord { name, kind, ttl, values, metadata }) => {
+                let data = read_values(kind, &values).map_err(|(_, form)| format!("`{name}` needs {form}"))?;
+                let ttl = u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX);
+                Ok(Self { name, set: RecordSet { ttl, data }, metadata })
+            }
+            RecordForm::Whole { name, set, metadata } => Ok(Self { name, set, metadata }),
+        }
+    }
+}
+
+impl From<ZoneRecord> for RecordForm {
+    fn from(ZoneRecord { name, set, metadata }: ZoneRecord) -> Self {
+        let (kind, values) = (set.data.kind(), write_values(&set.data));
+        if read_values(kind, &values).as_ref() != Ok(&set.data) {
+            return Self::Whole { name, set, metadata };
+        }
+        Self::Written(WrittenRecord { name, kind, ttl: Duration::from_secs(set.ttl.into()), values, metadata })
+    }
+}
+
+/// A VNet whose resolver answers from the zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Link", transform = in_order::<Self>)]
 pub struct ZoneLink {
     /// Unique within the zone.
-    pub name: String,
-    /// The VNet.
-    pub vnet: Key,
-    /// What becomes of names that the zone does not have.
     #[serde(default)]
+    #[schemars(skip)]
+    pub name: String,
+    /// Name of the VNet.
+    #[schemars(with = "Named<Vnet>")]
+    pub vnet: Key,
+    /// "Default": a name that the zone does not have does not exist; "NxDomainRedirect": it is asked of the
+    /// upstreams.
+    #[serde(rename = "resolution_policy", alias = "policy", default)]
+    #[schemars(with = "Word<ResolutionPolicy>")]
     pub policy: ResolutionPolicy,
     /// Stored: no host of the VNet is registered.
     #[serde(default)]
+    #[schemars(skip)]
     pub registration: bool,
     /// See [`Tags`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(skip)]
     pub tags: Tags,
 }
 
@@ -275,6 +357,13 @@ impl Kind for DnsZone {
 
     fn map_mut(model: &mut Model) -> &mut Map<Self> {
         &mut model.dns_zones
+    }
+
+    /// A link is called as its VNet unless it has a name.
+    fn complete(&mut self, _: &Known<'_>) {
+        for link in self.links.iter_mut().filter(|link| link.name.is_empty()) {
+            link.name.clone_from(&link.vnet.name);
+        }
     }
 
     /// Tags, the start of authority, metadata of records, and what links are called.

@@ -32,8 +32,7 @@ const NO_REFERENCES: &[(&str, &str)] = &[
     ("vnet public_prefixes[]", "what its own packets may not reach"),
     ("security group rules[].sources[]", "what packets are compared with"),
     ("security group rules[].destinations[]", "what packets are compared with"),
-    ("dns zone records[].set.data.A[]", "an answer: nothing is reached by it"),
-    ("dns zone records[].set.data.Aaaa[]", "an answer: nothing is reached by it"),
+    ("dns zone records[].values[]", "an answer: nothing is reached by it"),
     ("load balancer probes[].path", "what a server is asked for"),
     ("endpoint sources[]", "what packets are compared with"),
 ];

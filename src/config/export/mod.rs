@@ -92,8 +92,8 @@ fn parts(live: &Exportable) -> Vec<Part> {
     dns_zones.iter().for_each(|(key, one)| part(ItemKind::DnsZone, key, &|text| text.dns_zone(live, key, one)));
     resources.iter().for_each(|(key, one)| part(ItemKind::Resource, key, &|text| text.resource(live, key, one)));
     endpoints.iter().for_each(|(key, one)| part(ItemKind::Endpoint, key, &|text| text.endpoint(live, key, one)));
-    roles.iter().for_each(|(key, one)| part(ItemKind::Role, key, &|text| text.role(one)));
-    assignments.iter().for_each(|(key, one)| part(ItemKind::Assignment, key, &|text| text.assignment(one)));
+    roles.iter().for_each(|(key, one)| part(ItemKind::Role, key, &|text| text.role(key, one)));
+    assignments.iter().for_each(|(key, one)| part(ItemKind::Assignment, key, &|text| text.assignment(key, one)));
     parts
 }
 

@@ -1,22 +1,20 @@
 //! Each object as the tables of the file that are read as the same object again. What of it a file has no word for stands
 //! in comments.
 
-use std::fmt::{self, Display, Write as _};
-use std::time::Duration;
+use std::fmt::{self, Write as _};
 
 use schemars::JsonSchema;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use crate::config::spec::{forms, item_of, keys, whole};
-use crate::config::values::Words;
 use crate::control::seen::Exportable;
 use crate::model::registry::Kind;
-use crate::model::spelled::{Written, time};
+use crate::model::spelled::Written;
 use crate::model::state::Connection;
 use crate::model::{
     ConnectionState, DnsZone, Key, LinkResource, PrivateEndpoint, RoleAssignment, RoleDefinition, SecurityGroup,
-    Visibility, Vnet, ZoneGroup, write_values,
+    Visibility, Vnet, ZoneGroup,
 };
 
 /// The JSON schema of a value, or an object.
@@ -26,58 +24,11 @@ type Schema = serde_json::Map<String, Json>;
 #[derive(Debug, Default)]
 pub(super) struct Text(pub(super) String);
 
-/// The keys of a table in the order in which they are written.
-#[derive(Debug, Default)]
-struct Keys(Vec<(&'static str, Value)>);
-
-impl Keys {
-    /// Name, resource group and subscription of an object.
-    fn named(key: &Key) -> Self {
-        let mut keys = Self::default();
-        keys.put("name", &*key.name);
-        let default = crate::model::DEFAULT;
-        keys.some("resource_group", Some(&*key.group).filter(|group| *group != default));
-        keys.some("subscription", Some(&*key.subscription).filter(|subscription| *subscription != default));
-        keys
-    }
-
-    fn put(&mut self, key: &'static str, value: impl Into<Value>) {
-        self.0.push((key, value.into()));
-    }
-
-    fn some(&mut self, key: &'static str, value: Option<impl Into<Value>>) {
-        if let Some(value) = value {
-            self.put(key, value);
-        }
-    }
-
-    fn text(&mut self, key: &'static str, text: &str) {
-        self.some(key, (!text.is_empty()).then_some(text));
-    }
-
-    fn list<T: Display>(&mut self, key: &'static str, list: impl IntoIterator<Item = T>) {
-        let list: Vec<Value> = list.into_iter().map(|one| Value::String(one.to_string())).collect();
-        self.some(key, (!list.is_empty()).then_some(list));
-    }
-
-    fn time(&mut self, key: &'static str, time: Option<Duration>) {
-        self.some(key, time.map(time::text));
-    }
-}
-
 impl Text {
     pub(super) fn comment(&mut self, about: fmt::Arguments<'_>) {
         // A name may hold no line break; what is in force may come from a release that knew no such rule.
         let line = about.to_string().replace(char::is_control, " ");
         self.line(format_args!("# {line}"));
-    }
-
-    /// A table: `[[vnet]]` begins an object.
-    fn table(&mut self, header: &str, keys: Keys) {
-        self.line(format_args!("{header}"));
-        for (key, value) in keys.0 {
-            self.line(format_args!("{key} = {value}"));
-        }
     }
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
@@ -89,7 +40,12 @@ impl Text {
     fn object<K: Kind + JsonSchema>(&mut self, key: &Key, spec: &K, parts: &[(&str, bool)]) {
         let table = K::KIND.table();
         let schema = whole::<K>();
-        match (schema.as_object(), serde_json::to_value(Written::new(key, spec.clone()))) {
+        let written = if K::KIND.is_in_groups() {
+            serde_json::to_value(Written::new(key, spec.clone()))
+        } else {
+            serde_json::to_value(spec)
+        };
+        match (schema.as_object(), written) {
             (Some(schema), Ok(Json::Object(object))) => {
                 self.section(&format!("[[{table}]]"), table, schema, &object, key, parts);
             }
@@ -159,28 +115,13 @@ impl Text {
             let what = format_args!("its record {} may be kept for no time, which", set.name);
             return self.comment(format_args!("dns_zone {key} is left out: {what} a file has no word for"));
         }
-        self.table("[[dns_zone]]", Keys::named(key));
-        self.unworded(&[
+        let parts = [
             ("tags", !zone.tags.is_empty()),
             ("its start of authority", zone.soa != <_>::default()),
             ("metadata of records", zone.records.iter().any(|record| !record.metadata.is_empty())),
             ("names, tags and registration of links", !zone.links.is_empty()),
-        ]);
-        for record in &zone.records {
-            let mut keys = Keys::default();
-            keys.put("name", &*record.name);
-            keys.put("type", record.set.data.kind().to_string());
-            keys.time("ttl", Some(Duration::from_secs(record.set.ttl.into())));
-            keys.0.push(("values", texts(write_values(&record.set.data))));
-            self.table("[[dns_zone.records]]", keys);
-        }
-        for link in &zone.links {
-            let mut keys = Keys::default();
-            keys.put("vnet", beside(key, &link.vnet));
-            let default = link.policy == <_>::default();
-            keys.some("resolution_policy", (!default).then(|| word(link.policy)));
-            self.table("[[dns_zone.links]]", keys);
-        }
+        ];
+        self.object(key, zone, &parts);
     }
 
     pub(super) fn resource(&mut self, live: &Exportable, key: &Key, resource: &LinkResource) {
@@ -233,23 +174,12 @@ impl Text {
         }
     }
 
-    pub(super) fn role(&mut self, role: &RoleDefinition) {
-        let RoleDefinition { name, description, actions, not_actions, assignable_scopes } = role;
-        let mut keys = Keys::default();
-        keys.put("name", name.to_string());
-        keys.text("description", description);
-        keys.0.push(("actions", texts(actions)));
-        keys.list("not_actions", not_actions);
-        keys.0.push(("assignable_scopes", texts(assignable_scopes)));
-        self.table("[[role]]", keys);
+    pub(super) fn role(&mut self, key: &Key, role: &RoleDefinition) {
+        self.object(key, role, &[]);
     }
 
-    pub(super) fn assignment(&mut self, given: &RoleAssignment) {
-        let mut keys = Keys::default();
-        keys.put("principal", given.principal.to_string());
-        keys.put("role", given.role.to_string());
-        keys.put("scope", given.scope.to_string());
-        self.table("[[assignment]]", keys);
+    pub(super) fn assignment(&mut self, key: &Key, given: &RoleAssignment) {
+        self.object(key, given, &[]);
     }
 
     /// Says which parts of the object before stay as they are, whatever the file says.
@@ -317,15 +247,6 @@ fn in_line(schema: &Schema, value: &Json, home: &Key) -> Value {
         Json::Number(number) => number.as_i64().unwrap_or(i64::MAX).into(),
         Json::Null => Table::new().into(),
     }
-}
-
-fn texts<T: Display>(list: impl IntoIterator<Item = T>) -> Value {
-    Value::Array(list.into_iter().map(|one| Value::String(one.to_string())).collect())
-}
-
-/// The word of the file for `value`.
-fn word<T: Words + PartialEq>(value: T) -> &'static str {
-    T::WORDS.iter().find(|(_, meaning)| *meaning == value).map_or("", |(word, _)| word)
 }
 
 /// How the file calls `key` beside `home`.

@@ -69,7 +69,7 @@ fn what_is_exported_is_read_as_the_same_objects() {
 #[test]
 fn every_key_of_the_file_is_exported() {
     use crate::config::file;
-    use crate::config::spec::every_key;
+    use crate::config::spec::{every_key, whole};
     // Short forms of others, and what belongs to the daemon's own file.
     let elsewhere = ["prefix", "ip", "destination", "daemon", "attachment", "resource_type"];
     let text = export(&live(&model_of(WHOLE, "whole"), None));
@@ -77,20 +77,16 @@ fn every_key_of_the_file_is_exported() {
         let forms = [format!("\n{key} = "), format!("{{ {key} = "), format!(", {key} = "), format!("[{key}]")];
         forms.iter().any(|form| text.contains(form.as_str())) || text.contains(&format!(".{key}]"))
     };
-    let tables: &[(&str, &[&str])] = &[
-        ("the file", file::File::KEYS),
-        ("dns_zone", crate::config::file::DnsZone::KEYS),
-        ("record", crate::config::file::Record::KEYS),
-        ("link", crate::config::file::Link::KEYS),
-        ("role", crate::config::file::Role::KEYS),
-        ("assignment", crate::config::file::Assignment::KEYS),
-    ];
+    let tables: &[(&str, &[&str])] = &[("the file", file::File::KEYS)];
     let specs = [
-        ("timeouts", every_key::<crate::model::TimeoutOverrides>()),
-        ("vnet", every_key::<crate::model::Vnet>()),
-        ("security_group", every_key::<crate::model::SecurityGroup>()),
-        ("resource", every_key::<crate::model::LinkResource>()),
-        ("endpoint", every_key::<crate::model::PrivateEndpoint>()),
+        ("timeouts", every_key(&schemars::schema_for!(crate::model::TimeoutOverrides))),
+        ("vnet", every_key(&whole::<crate::model::Vnet>())),
+        ("security_group", every_key(&whole::<crate::model::SecurityGroup>())),
+        ("resource", every_key(&whole::<crate::model::LinkResource>())),
+        ("dns_zone", every_key(&whole::<crate::model::DnsZone>())),
+        ("role", every_key(&whole::<crate::model::RoleDefinition>())),
+        ("assignment", every_key(&whole::<crate::model::RoleAssignment>())),
+        ("endpoint", every_key(&whole::<crate::model::PrivateEndpoint>())),
     ];
     let specs = specs.iter().map(|(kind, keys)| (*kind, keys.iter().map(String::as_str).collect()));
     let tables = tables.iter().map(|(table, keys)| (*table, keys.to_vec())).chain(specs);

@@ -206,8 +206,9 @@ fn collect(folder: &Path, found: &mut BTreeSet<String>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") && !test {
             let source = std::fs::read_to_string(&path).expect("text");
             let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-            // What serde and the schemas call a type is no code.
-            let lines = code.lines().filter(|line| !["#[serde(", "#[schemars("].iter().any(|of| line.contains(of)));
+            // What serde and the schemas call a type is no code, and a comment has none.
+            let other = ["#[serde(", "#[schemars(", "///"];
+            let lines = code.lines().filter(|line| !other.iter().any(|of| line.trim_start().starts_with(of)));
             let code = &lines.collect::<Vec<_>>().join("\n");
             for (at, _) in code.match_indices('"') {
                 let rest = code.get(at + 1..).unwrap_or_default();
