@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::registry::{Kind, Known};
-use super::spelled::{Address, Any, NamePattern, Named, OneOrMany, Prefix, Word, in_order, short_form};
+use super::spelled::{Address, Any, Keyword, NamePattern, Named, OneOrMany, Prefix, in_order, short_form};
 use super::{
     AcceptedNames, ConnectionState, DnsZone, EndpointLabels, ItemKind, Key, LinkResource, Map, Model, Rates, Vnet,
     ZoneGroup, actions,
@@ -43,7 +43,7 @@ pub struct PrivateEndpoint {
     pub request_message: String,
     /// The owner's first decision: "Approved", "Pending" or "Rejected".
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Word<ConnectionState>")]
+    #[schemars(with = "Keyword<ConnectionState>")]
     pub status: Option<ConnectionState>,
     /// Why the owner decided so.
     #[serde(default, skip_serializing_if = "String::is_empty")]

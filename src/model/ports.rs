@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Protocol;
-use super::spelled::{Ports, Word, in_order, port_ranges};
+use super::spelled::{Keyword, Ports, in_order, port_ranges};
 
 /// A range of exposed ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct PortSpec {
 #[schemars(rename = "Port", transform = in_order::<Self>, extend("x-inline" = true))]
 pub(super) struct WrittenPort {
     /// "tcp", "udp" or "icmp".
-    #[schemars(with = "Word<Protocol>")]
+    #[schemars(with = "Keyword<Protocol>")]
     protocol: Protocol,
     /// A port, or a range such as "8000-8100"; icmp has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ports::WrittenPort;
 use super::registry::{Kind, Known};
 use super::resource_types::{self, PRIVATE_LINK_SERVICE};
-use super::spelled::{Address, Named, OneOrMany, Time, Word, add_key, alone, in_order, is_default, time};
+use super::spelled::{Address, Keyword, Named, OneOrMany, Time, add_key, alone, in_order, is_default, time};
 use super::{
     Balance, DenyMode, FrontendRef, HealthCheck, ItemKind, Key, Map, Model, NatConfig, PortCheck, PortSpec, Protocol,
     Rates, Scope, Tags, TimeoutOverrides, Visibility, Vnet, actions,
@@ -59,7 +59,7 @@ pub struct LinkResource {
     pub shared_backend: bool,
     /// Whether denied packets are answered or dropped silently; the daemon's choice unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Word<DenyMode>")]
+    #[schemars(with = "Keyword<DenyMode>")]
     pub deny: Option<DenyMode>,
     /// Sessions it may hold at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ pub struct LinkResource {
     /// How new sessions find one of several backends: the one with the fewest, or always the same one for one
     /// client address.
     #[serde(default)]
-    #[schemars(with = "Word<Balance>")]
+    #[schemars(with = "Keyword<Balance>")]
     pub balance: Balance,
     /// How long a backend with `drain = true` keeps the sessions it has; 5 minutes unless set.
     #[serde(default = "five_minutes", with = "time")]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::registry::Kind;
 use super::sentence::Mention;
-use super::spelled::{Any, OneOrMany, Ports, Prefix, Word, in_order, port_ranges, words};
+use super::spelled::{Any, Keyword, OneOrMany, Ports, Prefix, in_order, port_ranges, words};
 use super::{ItemKind, Key, Map, Model, Protocol, actions};
 
 /// A set of rules for the endpoints of a subnet.
@@ -34,7 +34,7 @@ pub struct SecurityRule {
     pub access: Access,
     /// Protocol; every one unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Any<Word<Protocol>>")]
+    #[schemars(with = "Any<Keyword<Protocol>>")]
     pub protocol: Option<Protocol>,
     /// Prefixes of sources; every one unless set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -154,9 +154,9 @@ impl<K: Kind> JsonSchema for Named<K> {
 
 /// One word of the enum `T`.
 #[derive(Debug)]
-pub struct Word<T>(PhantomData<T>);
+pub struct Keyword<T>(PhantomData<T>);
 
-impl<T: JsonSchema> JsonSchema for Word<T> {
+impl<T: JsonSchema> JsonSchema for Keyword<T> {
     fn inline_schema() -> bool {
         true
     }

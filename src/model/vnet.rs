@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::{Kind, Known};
 use super::sentence::Mention;
 use super::spelled::{
-    Address, NamePattern, Named, OneOrMany, Prefix, Time, Word, in_order, is_default, short_form, time,
+    Address, Keyword, NamePattern, Named, OneOrMany, Prefix, Time, in_order, is_default, short_form, time,
 };
 use super::{AcceptedNames, ConnectionState, ItemKind, Key, Map, Model, PeeringLabel, SecurityGroup, Tags, actions};
 
@@ -81,7 +81,7 @@ pub struct DnsSettings {
     #[schemars(with = "OneOrMany<Address>")]
     pub upstream: Vec<IpAddr>,
     /// States of a connection that answer with the address: "Approved" unless set.
-    #[schemars(with = "OneOrMany<Word<ConnectionState>>")]
+    #[schemars(with = "OneOrMany<Keyword<ConnectionState>>")]
     pub answer: Vec<ConnectionState>,
     /// How long an answer may be kept: 10 seconds unless set.
     #[serde(with = "time")]
@@ -132,7 +132,7 @@ pub struct Subnet {
     pub service_endpoints: Vec<String>,
     /// Whether its endpoints obey the security group.
     #[serde(default)]
-    #[schemars(with = "Word<NetworkPolicies>")]
+    #[schemars(with = "Keyword<NetworkPolicies>")]
     pub network_policies: NetworkPolicies,
     /// Name of its security group.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::registry::{Kind, Known};
 use super::sentence::Mention;
-use super::spelled::{Named, OneOrMany, Time, Word, in_order, is_default, time};
+use super::spelled::{Keyword, Named, OneOrMany, Time, in_order, is_default, time};
 use super::{ItemKind, Key, Map, Model, Tags, Vnet, actions};
 pub use crate::snapshot::dns::{Mx, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv};
 
@@ -54,7 +54,7 @@ struct WrittenRecord {
     name: String,
     /// Type of the values.
     #[serde(rename = "type")]
-    #[schemars(with = "Word<RecordType>")]
+    #[schemars(with = "Keyword<RecordType>")]
     kind: RecordType,
     /// How long they may be kept: an hour unless set.
     #[serde(default = "an_hour", with = "time")]
@@ -124,7 +124,7 @@ pub struct ZoneLink {
     /// "Default": a name that the zone does not have does not exist; "NxDomainRedirect": it is asked of the
     /// upstreams.
     #[serde(rename = "resolution_policy", alias = "policy", default)]
-    #[schemars(with = "Word<ResolutionPolicy>")]
+    #[schemars(with = "Keyword<ResolutionPolicy>")]
     pub policy: ResolutionPolicy,
     /// Stored: no host of the VNet is registered.
     #[serde(default)]
