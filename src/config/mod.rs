@@ -27,6 +27,9 @@ mod read;
 /// A document in JSON.
 mod objects;
 
+/// The schemas of kinds.
+mod schema;
+
 /// Objects, by the schema of their kind.
 mod spec;
 

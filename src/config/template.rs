@@ -4,7 +4,7 @@ use schemars::Schema;
 use schemars::transform::{RecursiveTransform, Transform as _};
 
 use super::file::File;
-use super::spec::tidy;
+use super::schema::tidy;
 
 /// A commented file that works as it stands: two networks, a PostgreSQL server, an approved and a pending endpoint.
 pub fn template() -> &'static str {

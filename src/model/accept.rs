@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::domain_name;
+use super::domain::domain_name;
 use crate::snapshot::dns::enclosing;
 
 /// Whole names, and `*.suffix` for every name below the suffix; in lower case.

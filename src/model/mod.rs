@@ -73,6 +73,7 @@ mod assignment;
 mod attachments;
 mod blank;
 mod caseless;
+mod domain;
 mod endpoint;
 mod former;
 mod health;
@@ -99,6 +100,7 @@ pub use assignment::{AssignmentId, Bootstrap, RoleAssignment};
 pub use attachments::{AttachmentSpec, Pinned, imply_nat};
 pub use caseless::Malformed;
 pub(crate) use caseless::to_hex;
+pub use domain::domain_name;
 pub use endpoint::{EndpointIp, PrivateEndpoint};
 pub use error::Error;
 pub use former::{FormerResource, FormerTarget};
@@ -125,7 +127,7 @@ pub use spelling::{member_name, region};
 pub use vnet::{DNS_TTL, DnsSettings, NetworkPolicies, Subnet, Vnet, Workload};
 pub use zones::{
     APEX, DnsZone, GroupZone, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv, TXT_PIECE,
-    ZoneGroup, ZoneLink, ZoneRecord, domain_name, read_values, whole, write_values,
+    ZoneGroup, ZoneLink, ZoneRecord, read_values, whole, write_values,
 };
 
 pub use crate::snapshot::topology::OnExit;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::domain::domain_name;
 use super::registry::{Kind, Known};
 use super::sentence::Mention;
 use super::spelled::{Keyword, Named, OneOrMany, Time, in_order, is_default, time};
@@ -211,19 +212,6 @@ pub const APEX: &str = "@";
 
 /// How long a record of one's own may be kept unless it says so, as in Azure: an hour.
 pub const RECORD_TTL: u32 = 3_600;
-
-/// A name in lower case, without the dot at its end; `None`: it cannot be one. The first label may be `*` where
-/// `wildcard` says so.
-pub fn domain_name(text: &str, wildcard: bool) -> Option<String> {
-    let text = text.strip_suffix('.').unwrap_or(text).to_lowercase();
-    let label = |(index, label): (usize, &str)| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        let any = wildcard && index == 0 && label == "*";
-        any || (1..=63).contains(&label.len()) && label.bytes().all(plain)
-    };
-    // RFC 1035 §2.3.4: 255 bytes on the wire, which is 253 characters.
-    (!text.is_empty() && text.len() <= 253 && text.split('.').enumerate().all(label)).then_some(text)
-}
 
 /// Values of one type as people write them: an address, a name, `10 mail.example.com` for MX, `0 5 5060
 /// sip.example.com` for SRV, any text for TXT.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
-use crate::config::spec::{forms, item_of, keys, whole};
+use crate::config::schema::{forms, item_of, keys, whole};
 use crate::control::seen::Exportable;
 use crate::model::registry::Kind;
 use crate::model::spelled::Written;

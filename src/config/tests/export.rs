@@ -69,7 +69,7 @@ fn what_is_exported_is_read_as_the_same_objects() {
 #[test]
 fn every_key_of_the_file_is_exported() {
     use crate::config::file;
-    use crate::config::spec::{every_key, whole};
+    use crate::config::schema::{every_key, whole};
     // Short forms of others, and what belongs to the daemon's own file.
     let elsewhere = ["prefix", "ip", "destination", "daemon", "attachment", "resource_type"];
     let text = export(&live(&model_of(WHOLE, "whole"), None));
