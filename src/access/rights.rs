@@ -14,7 +14,7 @@ pub mod visibility;
 
 use super::Access;
 use crate::model::error::{Error, ErrorKind};
-use crate::model::registry::{Kind as _, of_kind};
+use crate::model::registry::of_kind;
 use crate::model::sentence::itself;
 use crate::model::state::{Item, ItemKind};
 use crate::model::{Action, Caller, Key, Model, PrivateEndpoint, RoleDefinition, Scope, actions, approval};

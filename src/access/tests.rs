@@ -4,7 +4,8 @@ mod properties;
 
 use super::*;
 use crate::model::actions;
-use crate::model::actions::{approve, connections, delete, every, join, perform, read, write};
+use crate::model::actions::testing::every;
+use crate::model::actions::{approve, connections, delete, join, perform, read, write};
 use crate::model::{
     Action, ActionPattern, Bootstrap, Principal, RoleAssignment, RoleDefinition, RoleName, Scope, Subject, built_in,
 };

@@ -97,6 +97,12 @@ impl Error {
         if target.is_empty() { rejection } else { rejection.about(target) }
     }
 
+    /// What the body refers to is not there, as far as the caller may know.
+    pub(super) fn unseen(what: impl std::fmt::Display, at: &str) -> Self {
+        let message = format!("there is no {what} that this caller may see");
+        Self::bad_request_of("InvalidResourceReference", &message, at)
+    }
+
     /// A part of the path is not a name.
     pub(super) fn bad_name(code: &str, part: &str, text: &str, remedy: &str) -> Self {
         let message = format!("`{text}`, the {part} of this path, is not a name");

@@ -7,80 +7,47 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::exit::{Error, Exit};
-use super::output::{Output, Table};
-use crate::types::{Assignment, Done, List, NewToken, Role, Token, Whoami, segment};
+use super::noun::{self, Made, Noun};
+use super::output::{Column, Output, done, properties, yes_or_no};
+use crate::types::{Assignment, Done, List, Listed as _, NewToken, Role, Token, Whoami, segment};
 
-/// Roles.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum RoleCommand {
-    /// List every role, the built-in ones too
-    List,
-    /// Show what a role gives
-    Show {
-        /// Its name
-        #[arg(add = super::complete::roles())]
-        role: String,
-    },
-    /// Define a role of your own
-    Create {
-        /// Its name
-        role: String,
-        /// An action it gives, such as `Microsoft.Network/*/read`; repeatable
-        #[arg(long = "action", value_name = "ACTION", required = true)]
-        actions: Vec<String>,
-        /// An action it takes out of those again; repeatable
-        #[arg(long = "not-action", value_name = "ACTION")]
-        not_actions: Vec<String>,
-        /// Where it may be assigned, there and below; repeatable; left out: everywhere
-        #[arg(long = "assignable-scope", value_name = "SCOPE")]
-        assignable_scopes: Vec<String>,
-        /// For people
-        #[arg(long, default_value = "")]
-        description: String,
-    },
-    /// Delete a role of your own
-    Delete {
-        /// Its name
-        #[arg(add = super::complete::roles())]
-        role: String,
-    },
+/// A role of one's own.
+#[derive(Debug, clap::Args)]
+pub(super) struct NewRole {
+    /// Its name
+    role: String,
+    /// An action it gives, such as `Microsoft.Network/*/read`; repeatable
+    #[arg(long = "action", value_name = "ACTION", required = true)]
+    actions: Vec<String>,
+    /// An action it takes out of those again; repeatable
+    #[arg(long = "not-action", value_name = "ACTION")]
+    not_actions: Vec<String>,
+    /// Where it may be assigned, there and below; repeatable; left out: everywhere
+    #[arg(long = "assignable-scope", value_name = "SCOPE")]
+    assignable_scopes: Vec<String>,
+    /// For people
+    #[arg(long, default_value = "")]
+    description: String,
 }
 
-/// Assignments of roles.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum AssignmentCommand {
-    /// List who has which role where
-    List,
-    /// Show one assignment
-    Show {
-        /// Its id
-        #[arg(add = super::complete::assignments())]
-        id: String,
-    },
-    /// Give a role to somebody
-    Create {
-        /// `uid:1000`, `gid:20`, `token:ci`, or `token-id:UUID` as `privlink whoami` says it
-        #[arg(long)]
-        principal: String,
-        /// Name of the role
-        #[arg(long, add = super::complete::roles())]
-        role: String,
-        /// Where: `/`, /subscriptions/S, /subscriptions/S/resourceGroups/G, or the id of a resource
-        #[arg(long)]
-        scope: String,
-    },
-    /// Take a role away
-    Delete {
-        /// Its id
-        #[arg(add = super::complete::assignments())]
-        id: String,
-    },
+/// A role that is given to somebody.
+#[derive(Debug, clap::Args)]
+pub(super) struct NewAssignment {
+    /// `uid:1000`, `gid:20`, `token:ci`, or `token-id:UUID` as `privlink whoami` says it
+    #[arg(long)]
+    principal: String,
+    /// Name of the role
+    #[arg(long, add = super::noun::named::<Role>())]
+    role: String,
+    /// Where: `/`, /subscriptions/S, /subscriptions/S/resourceGroups/G, or the id of a resource
+    #[arg(long)]
+    scope: String,
 }
 
 /// Bearer tokens.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TokenCommand {
-    /// List tokens, without their secrets
+    #[command(about = Token::LIST)]
     List,
     /// Make a token; its secret is shown once
     Create {
@@ -96,7 +63,7 @@ pub(super) enum TokenCommand {
     /// Give a token another secret, which is shown once; the old one is refused at once
     Rotate {
         /// Its name
-        #[arg(add = super::complete::tokens())]
+        #[arg(add = super::noun::named::<Token>())]
         name: String,
         /// Write the secret to this new file (mode 0600) instead of the terminal
         #[arg(long, value_name = "FILE")]
@@ -105,7 +72,7 @@ pub(super) enum TokenCommand {
     /// End a token at once, with what is assigned to it
     Revoke {
         /// Its name
-        #[arg(add = super::complete::tokens())]
+        #[arg(add = super::noun::named::<Token>())]
         name: String,
     },
 }
@@ -124,56 +91,100 @@ pub(super) enum AccessCommand {
     },
 }
 
-pub(super) fn roles(command: RoleCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
-    match command {
-        RoleCommand::List => output.list(&client.get::<Role>("/roles")?, role_table),
-        RoleCommand::Show { role } => {
-            let path = format!("/roles/{}", segment(&role));
-            output.list(&client.get::<Role>(&path)?, |items, out| items.iter().try_for_each(|one| show_role(one, out)))
-        }
-        RoleCommand::Create { role, actions, not_actions, assignable_scopes, description } => {
-            let wanted = Role { name: role, description, actions, not_actions, assignable_scopes, built_in: false };
-            output.list(&client.post::<Done>("/roles", &wanted)?, done)
-        }
-        RoleCommand::Delete { role } => {
-            output.list(&client.delete::<Done>(&format!("/roles/{}", segment(&role)))?, done)
-        }
+impl Noun for Role {
+    const ID: &'static str = "name";
+    const ARGUMENT: &'static str = "ROLE";
+    const NAMED: &'static str = "Its name";
+    const LIST: &'static str = "List every role, the built-in ones too";
+    const SHOW: &'static str = "Show what a role gives";
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("ROLE", |role| role.name.clone()),
+        ("BUILT IN", |role| yes_or_no(role.built_in)),
+        ("DESCRIPTION", |role| role.description.clone()),
+    ];
+
+    fn show(&self, out: &mut dyn Write) -> io::Result<()> {
+        properties(
+            out,
+            &[
+                ("role", self.name.clone()),
+                ("description", self.description.clone()),
+                ("built in", yes_or_no(self.built_in)),
+                ("actions", self.actions.join(" ")),
+                ("not actions", self.not_actions.join(" ")),
+                ("assignable at", self.assignable_scopes.join(" ")),
+            ],
+        )
     }
 }
 
-pub(super) fn assignments(command: AssignmentCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
-    match command {
-        AssignmentCommand::List => output.list(&client.get::<Assignment>("/assignments")?, assignment_table),
-        AssignmentCommand::Show { id } => {
-            let path = format!("/assignments/{}", segment(&id));
-            output.list(&client.get::<Assignment>(&path)?, assignment_table)
-        }
-        AssignmentCommand::Create { principal, role, scope } => {
-            let wanted = Assignment { principal, role, scope, ..Assignment::default() };
-            output.list(&client.post::<Done>("/assignments", &wanted)?, done)
-        }
-        AssignmentCommand::Delete { id } => {
-            output.list(&client.delete::<Done>(&format!("/assignments/{}", segment(&id)))?, done)
-        }
+impl Made for Role {
+    type New = NewRole;
+    const CREATE: &'static str = "Define a role of your own";
+    const DELETE: &'static str = "Delete a role of your own";
+
+    fn create(new: Self::New, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
+        let NewRole { role, actions, not_actions, assignable_scopes, description } = new;
+        let wanted = Self { name: role, description, actions, not_actions, assignable_scopes, built_in: false };
+        output.list(&client.post::<Done>(Self::PATH, &wanted)?, done)
     }
+}
+
+impl Noun for Assignment {
+    const ARGUMENT: &'static str = "ID";
+    const NAMED: &'static str = "Its id";
+    const LIST: &'static str = "List who has which role where";
+    const SHOW: &'static str = "Show one assignment";
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("PRINCIPAL", |one| one.principal.clone()),
+        ("ROLE", |one| one.role.clone()),
+        ("SCOPE", |one| one.scope.clone()),
+        ("ID", |one| if one.built_in { "(the daemon's settings)".to_owned() } else { one.id.clone() }),
+    ];
+}
+
+impl Made for Assignment {
+    type New = NewAssignment;
+    const CREATE: &'static str = "Give a role to somebody";
+    const DELETE: &'static str = "Take a role away";
+
+    fn create(new: Self::New, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
+        let NewAssignment { principal, role, scope } = new;
+        let wanted = Self { principal, role, scope, ..Self::default() };
+        output.list(&client.post::<Done>(Self::PATH, &wanted)?, done)
+    }
+}
+
+impl Noun for Token {
+    const ID: &'static str = "name";
+    const ARGUMENT: &'static str = "NAME";
+    const NAMED: &'static str = "Its name";
+    const LIST: &'static str = "List tokens, without their secrets";
+    const SHOW: &'static str = "Show one token";
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("TOKEN", |token| token.name.clone()),
+        ("CREATED", |token| token.created_at.clone()),
+        ("BY", |token| token.created_by.clone()),
+        ("EXPIRES", |token| expiry(&token.expires_at, jiff::Timestamp::now())),
+        ("ID", |token| token.id.clone()),
+    ];
 }
 
 pub(super) fn tokens(command: TokenCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
-        TokenCommand::List => output.list(&client.get::<Token>("/tokens")?, token_table),
+        TokenCommand::List => noun::look::<Token>(&noun::Look::List, client, output),
         TokenCommand::Create { name, expires, out } => {
             refuse_existing(out.as_deref())?;
-            let made = client.post::<Token>("/tokens", &NewToken { name, lifetime_seconds: expires })?;
+            let made = client.post::<Token>(Token::PATH, &NewToken { name, lifetime_seconds: expires })?;
             hand_out(made, out.as_deref(), output)
         }
         TokenCommand::Rotate { name, out } => {
             refuse_existing(out.as_deref())?;
-            let made = client.post::<Token>(&format!("/tokens/{}/rotate", segment(&name)), &serde_json::json!({}))?;
+            let made =
+                client.post::<Token>(&format!("{}/rotate", noun::path::<Token>(&name)), &serde_json::json!({}))?;
             hand_out(made, out.as_deref(), output)
         }
-        TokenCommand::Revoke { name } => {
-            output.list(&client.delete::<Done>(&format!("/tokens/{}", segment(&name)))?, done)
-        }
+        TokenCommand::Revoke { name } => output.list(&client.delete::<Done>(&noun::path::<Token>(&name))?, done),
     }
 }
 
@@ -222,52 +233,6 @@ fn keep(path: &std::path::Path, secret: &str) -> Result<(), Error> {
         Error::new(Exit::Failed, format!("the token was made, and {} cannot be written: {error}", path.display()))
             .with_remedy("`privlink token rotate` with another `--out` makes another secret")
     })
-}
-
-pub(super) fn done(items: &[Done], out: &mut dyn Write) -> io::Result<()> {
-    items.iter().flat_map(|done| &done.lines).try_for_each(|line| writeln!(out, "{line}"))
-}
-
-fn role_table(items: &[Role], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["ROLE", "BUILT IN", "DESCRIPTION"]);
-    for role in items {
-        let built_in = if role.built_in { "yes" } else { "no" };
-        table.row([role.name.clone(), built_in.to_owned(), role.description.clone()]);
-    }
-    table.write(out)
-}
-
-fn show_role(role: &Role, out: &mut dyn Write) -> io::Result<()> {
-    super::output::properties(
-        out,
-        &[
-            ("role", role.name.clone()),
-            ("description", role.description.clone()),
-            ("built in", if role.built_in { "yes" } else { "no" }.to_owned()),
-            ("actions", role.actions.join(" ")),
-            ("not actions", role.not_actions.join(" ")),
-            ("assignable at", role.assignable_scopes.join(" ")),
-        ],
-    )
-}
-
-fn assignment_table(items: &[Assignment], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["PRINCIPAL", "ROLE", "SCOPE", "ID"]);
-    for one in items {
-        let id = if one.built_in { "(the daemon's settings)".to_owned() } else { one.id.clone() };
-        table.row([one.principal.clone(), one.role.clone(), one.scope.clone(), id]);
-    }
-    table.write(out)
-}
-
-fn token_table(items: &[Token], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["TOKEN", "CREATED", "BY", "EXPIRES", "ID"]);
-    let now = jiff::Timestamp::now();
-    for token in items {
-        let expires = expiry(&token.expires_at, now);
-        table.row([token.name.clone(), token.created_at.clone(), token.created_by.clone(), expires, token.id.clone()]);
-    }
-    table.write(out)
 }
 
 /// `2027-02-26T20:29:07Z (in 89 d)`.

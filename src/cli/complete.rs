@@ -13,54 +13,19 @@ use super::output::short;
 /// A person waits for it with a finger on the key.
 const COMPLETION_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Names of endpoints, and so of connections.
-pub(super) fn endpoints() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| named("/endpoints", "id"))
-}
-
-/// Names of link resources.
-pub(super) fn resources() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| named("/resources", "id"))
-}
-
-/// Names of VNets.
-pub(super) fn vnets() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| named("/vnets", "id"))
-}
-
-/// Names of private DNS zones.
-pub(super) fn zones() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| named("/dns-zones", "id"))
-}
-
-/// Names of rule sets.
-pub(super) fn security_groups() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| named("/security-groups", "id"))
-}
-
-/// Names of roles.
-pub(super) fn roles() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| named("/roles", "name"))
-}
-
-/// Ids of assignments.
-pub(super) fn assignments() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| named("/assignments", "id"))
-}
-
-/// Names of tokens.
-pub(super) fn tokens() -> ArgValueCandidates {
-    ArgValueCandidates::new(|| named("/tokens", "name"))
+/// `field` of the objects at `path`.
+pub(super) fn named(path: &'static str, field: &'static str) -> ArgValueCandidates {
+    ArgValueCandidates::new(move || names(path, field))
 }
 
 /// Names of whatever can be waited for.
 pub(super) fn any() -> ArgValueCandidates {
     let paths = ["/endpoints", "/resources", "/vnets", "/security-groups"];
-    ArgValueCandidates::new(move || paths.iter().flat_map(|path| named(path, "id")).collect())
+    ArgValueCandidates::new(move || paths.iter().flat_map(|path| names(path, "id")).collect())
 }
 
 /// `field` of every object at `path`.
-fn named(path: &str, field: &str) -> Vec<CompletionCandidate> {
+fn names(path: &str, field: &str) -> Vec<CompletionCandidate> {
     let client = Client::new(&socket(std::env::args_os())).with_patience(COMPLETION_TIMEOUT);
     let items = client.get::<Value>(path).map(|list| list.items).unwrap_or_default();
     items.iter().filter_map(|item| item[field].as_str()).map(|name| CompletionCandidate::new(short(name))).collect()

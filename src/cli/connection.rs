@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::client::Client;
 use super::exit::Error;
-use super::output::{Output, Table, bound, elapsed, left, properties, seconds, short};
-use crate::types::{Connection, Decide, Ending, Transition, segment};
+use super::noun::{self, Noun};
+use super::output::{Column, Output, bound, elapsed, left, or_dash, properties, seconds, short};
+use crate::types::{Connection, Decide, Ending, Endpoint, Listed as _, Resource, Transition};
 
 /// Several connections of one resource.
 mod several;
@@ -23,7 +24,7 @@ pub(super) enum Command {
     /// Show one connection
     Show {
         /// Endpoint: `name` or `group/name`
-        #[arg(add = super::complete::endpoints())]
+        #[arg(add = super::noun::named::<Endpoint>())]
         endpoint: String,
     },
     /// Let it pass, for good or for a time; with --resource alone, all connections of a resource that are chosen
@@ -40,7 +41,7 @@ pub(super) enum Command {
     /// End it for good: the endpoint can only be deleted then
     Remove {
         /// Endpoint: `name` or `group/name`
-        #[arg(add = super::complete::endpoints())]
+        #[arg(add = super::noun::named::<Endpoint>())]
         endpoint: String,
         #[command(flatten)]
         decision: Decision,
@@ -53,7 +54,7 @@ pub(super) struct Decision {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// Refuse unless the endpoint is bound to this resource; without an endpoint: all connections of this resource
-    #[arg(long, value_name = "RESOURCE", add = super::complete::resources())]
+    #[arg(long, value_name = "RESOURCE", add = super::noun::named::<Resource>())]
     resource: Option<String>,
     /// Refuse unless the connection is in this state: the one you saw; without an endpoint: only those in this state
     #[arg(long, value_name = "STATE", value_parser = ["Pending", "Approved", "Rejected"])]
@@ -64,7 +65,7 @@ pub(super) struct Decision {
 #[derive(Debug, clap::Args)]
 pub(super) struct Chosen {
     /// Endpoint: `name` or `group/name`
-    #[arg(add = super::complete::endpoints(), required_unless_present = "resource")]
+    #[arg(add = super::noun::named::<Endpoint>(), required_unless_present = "resource")]
     endpoint: Option<String>,
     #[command(flatten)]
     decision: Decision,
@@ -85,17 +86,58 @@ pub(super) struct Chosen {
 pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
         Command::List { pending } => {
-            let path = if pending { "/connections?pending=true" } else { "/connections" };
-            let (now, width) = (Timestamp::now(), output.width);
-            output.list(&client.get::<Connection>(path)?, |items, out| table(items, now, width, out))
+            let path = format!("{}{}", Connection::PATH, if pending { "?pending=true" } else { "" });
+            let width = output.width;
+            output
+                .list(&client.get::<Connection>(&path)?, |items, out| Connection::table(items).within(width).write(out))
         }
-        Command::Show { endpoint } => {
-            let path = format!("/connections/{}", segment(&endpoint));
-            output.list(&client.get::<Connection>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))
-        }
+        Command::Show { endpoint } => noun::show::<Connection>(&endpoint, client, output),
         Command::Approve { chosen, lasts } => several::choose("approve", chosen, lasts, client, output),
         Command::Reject(chosen) => several::choose("reject", chosen, None, client, output),
         Command::Remove { endpoint, decision } => decide("remove", &endpoint, decision, None, client, output),
+    }
+}
+
+impl Noun for Connection {
+    const ID: &'static str = "endpoint";
+    const ARGUMENT: &'static str = "ENDPOINT";
+    const LIST: &'static str = "List connections";
+    const SHOW: &'static str = "Show one connection";
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("ENDPOINT", |connection| short(&connection.endpoint).to_owned()),
+        ("RESOURCE", |connection| bound(&connection.resource, &connection.subresource)),
+        ("STATE", |connection| state(&connection.state, connection.ending.as_ref())),
+        ("REQUESTER", |connection| or_dash(&connection.requester)),
+        ("AGE", |connection| age(&connection.requested_at, Timestamp::now())),
+        ("REQUEST", |connection| or_dash(&connection.request_message)),
+        ("REASON", |connection| or_dash(&connection.reason)),
+    ];
+
+    fn show(&self, out: &mut dyn Write) -> io::Result<()> {
+        let decision = self.decision.as_ref().map(|decision| format!("by {} at {}", decision.by, decision.at));
+        properties(
+            out,
+            &[
+                ("endpoint", self.endpoint.clone()),
+                ("resource", bound(&self.resource, &self.subresource)),
+                ("state", format!("{}{}", self.state, until(self.ending.as_ref()))),
+                ("reason", self.reason.clone()),
+                ("decided", decision.unwrap_or_default()),
+                ("request", self.request_message.clone()),
+                ("requester", self.requester.clone()),
+                ("requested", self.requested_at.clone()),
+                ("subscription", self.subscription.clone()),
+                ("vnet", self.vnet.clone()),
+                ("region", self.region.clone()),
+                ("addresses", self.addresses.join(" ")),
+                ("link identifier", self.link_identifier.to_string()),
+                ("sessions", self.traffic.sessions.to_string()),
+                ("to service", super::output::bytes(self.traffic.bytes_to_service)),
+                ("to consumer", super::output::bytes(self.traffic.bytes_to_consumer)),
+                ("history", history(&self.history)),
+                ("to do", self.actions_required.clone()),
+            ],
+        )
     }
 }
 
@@ -107,7 +149,7 @@ fn decide(
     client: &Client,
     output: &mut Output<'_>,
 ) -> Result<(), Error> {
-    let path = format!("/connections/{}/{action}", segment(endpoint));
+    let path = format!("{}/{action}", noun::path::<Connection>(endpoint));
     let Decision { reason, resource, if_state } = decision;
     let list = client.post::<Transition>(&path, &Decide { reason, resource, if_state, for_seconds })?;
     output.list(&list, |items, out| items.iter().try_for_each(|one| writeln!(out, "{}", in_words(one))))?;
@@ -138,58 +180,11 @@ pub(super) fn state(state: &str, ending: Option<&Ending>) -> String {
     ending.map_or_else(|| state.to_owned(), |end| format!("{state}, {} left", left(end.approval_seconds_left)))
 }
 
-fn table(items: &[Connection], now: Timestamp, width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["ENDPOINT", "RESOURCE", "STATE", "REQUESTER", "AGE", "REQUEST", "REASON"]);
-    for connection in items {
-        table.row([
-            short(&connection.endpoint).to_owned(),
-            bound(&connection.resource, &connection.subresource),
-            state(&connection.state, connection.ending.as_ref()),
-            or_dash(&connection.requester),
-            age(&connection.requested_at, now),
-            or_dash(&connection.request_message),
-            or_dash(&connection.reason),
-        ]);
-    }
-    table.within(width).write(out)
-}
-
 /// How long ago `since` (RFC 3339) was.
 fn age(since: &str, now: Timestamp) -> String {
     let Ok(since) = since.parse::<Timestamp>() else { return or_dash(since) };
     // A clock that was set back makes nothing younger than new.
     seconds(u64::try_from(now.as_second() - since.as_second()).unwrap_or(0))
-}
-
-fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
-}
-
-fn show(connection: &Connection, out: &mut dyn Write) -> io::Result<()> {
-    let decision = connection.decision.as_ref().map(|decision| format!("by {} at {}", decision.by, decision.at));
-    properties(
-        out,
-        &[
-            ("endpoint", connection.endpoint.clone()),
-            ("resource", bound(&connection.resource, &connection.subresource)),
-            ("state", format!("{}{}", connection.state, until(connection.ending.as_ref()))),
-            ("reason", connection.reason.clone()),
-            ("decided", decision.unwrap_or_default()),
-            ("request", connection.request_message.clone()),
-            ("requester", connection.requester.clone()),
-            ("requested", connection.requested_at.clone()),
-            ("subscription", connection.subscription.clone()),
-            ("vnet", connection.vnet.clone()),
-            ("region", connection.region.clone()),
-            ("addresses", connection.addresses.join(" ")),
-            ("link identifier", connection.link_identifier.to_string()),
-            ("sessions", connection.traffic.sessions.to_string()),
-            ("to service", super::output::bytes(connection.traffic.bytes_to_service)),
-            ("to consumer", super::output::bytes(connection.traffic.bytes_to_consumer)),
-            ("history", history(&connection.history)),
-            ("to do", connection.actions_required.clone()),
-        ],
-    )
 }
 
 /// `Pending by nobody at …; Approved by …`
@@ -200,24 +195,25 @@ fn history(steps: &[crate::types::Step]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     #[test]
     fn a_list_tells_ages_and_keeps_to_the_terminal() {
-        let one = |endpoint: &str, requested_at: &str| Connection {
+        let now = Timestamp::now();
+        let one = |endpoint: &str, seconds: i64| Connection {
             endpoint: format!("default/{endpoint}"),
             resource: "default/db".to_owned(),
             state: "Pending".to_owned(),
-            requested_at: requested_at.to_owned(),
+            requested_at: (now - SignedDuration::from_secs(seconds)).to_string(),
             request_message: "an order system, ticket 4711, until the end of next year".to_owned(),
             ..Connection::default()
         };
-        let items =
-            [one("a", "2026-01-01T10:00:00Z"), one("b", "2026-01-03T09:59:00Z"), one("c", "2027-01-01T00:00:00Z")];
-        let now = "2026-01-03T10:00:00Z".parse().expect("a time");
+        let items = [one("a", 2 * 86_400), one("b", 190), one("c", -86_400)];
         let shown = |width| {
             let mut out = Vec::new();
-            table(&items, now, width, &mut out).expect("writes");
+            Connection::table(&items).within(width).write(&mut out).expect("writes");
             String::from_utf8(out).expect("text")
         };
         let piped = shown(None);
@@ -226,12 +222,25 @@ mod tests {
             .skip(1)
             .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(4))
             .collect();
-        assert_eq!(ages, [Some("2 d"), Some("60 s"), Some("0 s")], "{piped}");
+        assert_eq!(ages, [Some("2 d"), Some("3 min"), Some("0 s")], "{piped}");
         assert!(piped.contains("until the end of next year"), "nothing is cut where a program reads: {piped}");
         let narrow = shown(Some(70));
         assert!(narrow.lines().all(|line| line.chars().count() <= 70), "{narrow}");
         assert!(narrow.contains('…') && narrow.contains("Pending") && !narrow.contains("until the end"), "{narrow}");
         assert_eq!(shown(Some(400)), piped);
+    }
+
+    #[test]
+    fn an_age_is_counted_from_a_time_and_is_never_negative() {
+        let now = "2026-01-03T10:00:00Z".parse().expect("a time");
+        for (since, shown) in [
+            ("2026-01-01T10:00:00Z", "2 d"),
+            ("2026-01-03T09:59:00Z", "60 s"),
+            ("2027-01-01T00:00:00Z", "0 s"),
+            ("", "-"),
+        ] {
+            assert_eq!(age(since, now), shown, "{since}");
+        }
     }
 
     #[test]

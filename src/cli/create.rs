@@ -29,13 +29,13 @@ pub(super) struct NewEndpoint {
     /// Its name
     name: String,
     /// The consumer's VNet
-    #[arg(long, add = super::complete::vnets())]
+    #[arg(long, add = super::noun::named::<crate::types::Vnet>())]
     vnet: String,
     /// Subnet that gives the address
     #[arg(long)]
     subnet: String,
     /// What it is bound to: name, group/name, an alias or an ARM id
-    #[arg(long, add = super::complete::resources())]
+    #[arg(long, add = super::noun::named::<crate::types::Resource>())]
     resource: String,
     /// Which part of it, for a typed resource
     #[arg(long)]
@@ -96,7 +96,7 @@ pub(super) struct NewResource {
     /// Its name
     name: String,
     /// VNet that its backends are in
-    #[arg(long, add = super::complete::vnets())]
+    #[arg(long, add = super::noun::named::<crate::types::Vnet>())]
     vnet: String,
     /// Address under which backends see clients, from a subnet of its VNet; repeatable
     #[arg(long = "nat", value_name = "IP", required = true)]
@@ -161,7 +161,7 @@ pub(super) struct NewVnet {
     #[arg(long, value_name = "PREFIX")]
     on_premises: Vec<String>,
     /// VNet it is peered with; counts when both list each other; repeatable
-    #[arg(long = "peering", value_name = "VNET", add = super::complete::vnets())]
+    #[arg(long = "peering", value_name = "VNET", add = super::noun::named::<crate::types::Vnet>())]
     peerings: Vec<String>,
 }
 

@@ -3,17 +3,18 @@
 use super::client::Client;
 use super::dns_export::{Form, export};
 use super::exit::{Error, Exit};
+use super::noun::{self, Look};
 use super::output::{Output, Table, short};
-use crate::types::{DnsName, DnsPlan, Lint, List, segment};
+use crate::types::{DnsName, DnsPlan, Lint, List, PrivateZone, segment};
 
-#[derive(Debug, clap::Subcommand)]
+#[derive(clap::Subcommand)]
 pub(super) enum Command {
     /// Say what a VNet's resolver makes of a name, and whose it is
     Query {
         /// The name that an application asks for
         name: String,
         /// `name` or `group/name`
-        #[arg(long, value_name = "VNET", add = super::complete::vnets())]
+        #[arg(long, value_name = "VNET", add = super::noun::named::<crate::types::Vnet>())]
         vnet: String,
         /// Ask the running resolver, and show who told what: zone, chain, cache, upstream
         #[arg(long)]
@@ -25,7 +26,7 @@ pub(super) enum Command {
     /// Write what another program needs, to serve these names or to ask the VNet's resolver for them
     Export {
         /// `name` or `group/name`
-        #[arg(long, value_name = "VNET", add = super::complete::vnets())]
+        #[arg(long, value_name = "VNET", add = super::noun::named::<crate::types::Vnet>())]
         vnet: String,
         /// What for
         #[arg(long, value_enum)]
@@ -33,11 +34,11 @@ pub(super) enum Command {
     },
     /// Private DNS zones
     #[command(subcommand)]
-    Zone(super::dns_zone::Command),
+    Zone(Look<PrivateZone>),
     /// Say which names will surprise somebody; ends with 1 if there are any
     Lint {
         /// `name` or `group/name`; omitted: every VNet
-        #[arg(long, value_name = "VNET", add = super::complete::vnets())]
+        #[arg(long, value_name = "VNET", add = super::noun::named::<crate::types::Vnet>())]
         vnet: Option<String>,
         /// Ask no upstream whether a zone is in public use: go by the model and Azure's tables alone
         #[arg(long)]
@@ -55,7 +56,7 @@ pub(super) fn execute(command: &Command, client: &Client, output: &mut Output<'_
         Command::Export { vnet, format } => {
             output.list(&plans(vnet)?, |plans, out| plans.iter().try_for_each(|plan| export(plan, *format, out)))
         }
-        Command::Zone(command) => super::dns_zone::execute(command, client, output),
+        Command::Zone(command) => noun::look(command, client, output),
         Command::Lint { vnet, no_ask } => lint(vnet.as_deref(), !no_ask, client, output),
     }
 }

@@ -119,7 +119,7 @@ pub(super) fn backup(file: &Path, force: bool, client: &Client, output: &mut Out
     }
     put(file, force, |open| client.download("/backup", open))?;
     let line = format!("the state of now stands in {}", file.display());
-    output.list(&List::one(Done { lines: vec![line] }), super::access::done)
+    output.list(&List::one(Done { lines: vec![line] }), super::output::done)
 }
 
 /// Writes what the caller may read of the live state to `file`, or to standard output, as a document.
@@ -139,7 +139,7 @@ pub(super) fn export(file: &Path, force: bool, client: &Client, output: &mut Out
         written.map_err(Error::from)
     })?;
     let line = format!("the live state stands in {}, for `privlink check` and `privlink apply`", file.display());
-    output.list(&List::one(Done { lines: vec![line] }), super::access::done)
+    output.list(&List::one(Done { lines: vec![line] }), super::output::done)
 }
 
 /// Puts what `write` writes in the place of `file`, whole or not at all; it is its owner's alone.

@@ -4,25 +4,20 @@ use std::io::{self, Write};
 
 use super::client::Client;
 use super::exit::Error;
-use super::output::{Output, Table, addresses, bound, bytes, count, elapsed, properties, short};
-use crate::types::{AcceptNames, Deleted, Done, Endpoint, Traffic, segment};
+use super::noun::{self, Noun};
+use super::output::{Column, Output, addresses, bound, bytes, count, elapsed, properties, short};
+use crate::types::{AcceptNames, Deleted, Done, Endpoint, Traffic};
 
-#[derive(Debug, clap::Subcommand)]
+#[derive(clap::Subcommand)]
 pub(super) enum Command {
-    /// List endpoints
-    List,
-    /// Show one endpoint
-    Show {
-        /// `name` or `group/name`
-        #[arg(add = super::complete::endpoints())]
-        endpoint: String,
-    },
+    #[command(flatten)]
+    Look(noun::Look<Endpoint>),
     /// Create an endpoint
     Create(Box<super::create::NewEndpoint>),
     /// Let names that its resource gives answer in its VNet
     AcceptNames {
         /// `name` or `group/name`
-        #[arg(add = super::complete::endpoints())]
+        #[arg(add = super::noun::named::<Endpoint>())]
         endpoint: String,
         /// Whole names, or `*.example.com` for every name below
         #[arg(required = true)]
@@ -32,83 +27,71 @@ pub(super) enum Command {
         remove: bool,
     },
     /// Delete an endpoint; its sessions are reset and its addresses are free at once
-    Delete {
-        /// `name` or `group/name`
-        #[arg(add = super::complete::endpoints())]
-        endpoint: String,
-    },
+    Delete(noun::Named<Endpoint>),
 }
 
 pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
     match command {
-        Command::List => output.list(&client.get::<Endpoint>("/endpoints")?, table),
-        Command::Show { endpoint } => {
-            let path = format!("/endpoints/{}", segment(&endpoint));
-            output.list(&client.get::<Endpoint>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))
-        }
+        Command::Look(command) => noun::look(&command, client, output),
         Command::Create(new) => super::create::endpoint(*new, client, output),
         Command::AcceptNames { endpoint, names, remove } => {
-            let path = format!("/endpoints/{}/accept-names", segment(&endpoint));
-            let list = client.post::<Done>(&path, &AcceptNames { names, remove })?;
-            output.list(&list, |items, out| {
-                items.iter().flat_map(|done| &done.lines).try_for_each(|line| writeln!(out, "{line}"))
-            })
+            let path = format!("{}/accept-names", noun::path::<Endpoint>(&endpoint));
+            output.list(&client.post::<Done>(&path, &AcceptNames { names, remove })?, super::output::done)
         }
-        Command::Delete { endpoint } => {
-            let path = format!("/endpoints/{}", segment(&endpoint));
-            let list = client.delete::<Deleted>(&path)?;
-            output.list(&list, |items, out| {
-                items.iter().try_for_each(|Deleted { endpoint, in_force_microseconds, .. }| {
-                    writeln!(out, "{}: deleted, in force after {}", short(endpoint), elapsed(*in_force_microseconds))
-                })
-            })?;
-            output.warn(list.items.iter().flat_map(|deleted| &deleted.warnings))
-        }
+        Command::Delete(endpoint) => delete(&endpoint, client, output),
     }
 }
 
-fn table(items: &[Endpoint], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["ENDPOINT", "ADDRESS", "VNET", "RESOURCE", "STATE", "SESSIONS"]);
-    for endpoint in items {
-        table.row([
-            short(&endpoint.id).to_owned(),
-            addresses(endpoint),
-            short(&endpoint.vnet).to_owned(),
-            bound(&endpoint.resource, &endpoint.subresource),
-            super::connection::state(&endpoint.state, endpoint.ending.as_ref()),
-            endpoint.traffic.sessions.to_string(),
-        ]);
+impl Noun for Endpoint {
+    const ARGUMENT: &'static str = "ENDPOINT";
+    const LIST: &'static str = "List endpoints";
+    const SHOW: &'static str = "Show one endpoint";
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("ENDPOINT", |endpoint| short(&endpoint.id).to_owned()),
+        ("ADDRESS", addresses),
+        ("VNET", |endpoint| short(&endpoint.vnet).to_owned()),
+        ("RESOURCE", |endpoint| bound(&endpoint.resource, &endpoint.subresource)),
+        ("STATE", |endpoint| super::connection::state(&endpoint.state, endpoint.ending.as_ref())),
+        ("SESSIONS", |endpoint| endpoint.traffic.sessions.to_string()),
+    ];
+
+    fn show(&self, out: &mut dyn Write) -> io::Result<()> {
+        let decision = self.decision.as_ref().map(|decision| format!("by {} at {}", decision.by, decision.at));
+        // Whoever owns what it is bound to sees its connection, and not its network.
+        let network = (!self.vnet.is_empty()).then(|| format!("{} (subnet {})", short(&self.vnet), self.subnet));
+        properties(
+            out,
+            &[
+                ("endpoint", self.id.clone()),
+                ("address", addresses(self)),
+                ("vnet", network.unwrap_or_default()),
+                ("resource", bound(&self.resource, &self.subresource)),
+                ("state", format!("{}{}", self.state, super::connection::until(self.ending.as_ref()))),
+                ("reason", self.reason.clone()),
+                ("decided", decision.unwrap_or_default()),
+                ("request", self.request_message.clone()),
+                ("sources", self.sources.join(" ")),
+                ("accepts", self.accept_names.join(" ")),
+                ("waiting", waiting(self)),
+                ("at most", self.rates.map(|rates| rates.to_string()).unwrap_or_default()),
+                ("rate limited", limited(&self.traffic)),
+                ("backends", self.backends.map(|count| count.to_string()).unwrap_or_default()),
+                ("sessions", format!("{}, {} opened", self.traffic.sessions, self.traffic.sessions_opened)),
+                ("to service", to_service(&self.traffic)),
+                ("to consumer", to_consumer(&self.traffic)),
+            ],
+        )
     }
-    table.write(out)
 }
 
-fn show(endpoint: &Endpoint, out: &mut dyn Write) -> io::Result<()> {
-    let decision = endpoint.decision.as_ref().map(|decision| format!("by {} at {}", decision.by, decision.at));
-    // Whoever owns what it is bound to sees its connection, and not its network.
-    let network =
-        (!endpoint.vnet.is_empty()).then(|| format!("{} (subnet {})", short(&endpoint.vnet), endpoint.subnet));
-    properties(
-        out,
-        &[
-            ("endpoint", endpoint.id.clone()),
-            ("address", addresses(endpoint)),
-            ("vnet", network.unwrap_or_default()),
-            ("resource", bound(&endpoint.resource, &endpoint.subresource)),
-            ("state", format!("{}{}", endpoint.state, super::connection::until(endpoint.ending.as_ref()))),
-            ("reason", endpoint.reason.clone()),
-            ("decided", decision.unwrap_or_default()),
-            ("request", endpoint.request_message.clone()),
-            ("sources", endpoint.sources.join(" ")),
-            ("accepts", endpoint.accept_names.join(" ")),
-            ("waiting", waiting(endpoint)),
-            ("at most", endpoint.rates.map(|rates| rates.to_string()).unwrap_or_default()),
-            ("rate limited", limited(&endpoint.traffic)),
-            ("backends", endpoint.backends.map(|count| count.to_string()).unwrap_or_default()),
-            ("sessions", format!("{}, {} opened", endpoint.traffic.sessions, endpoint.traffic.sessions_opened)),
-            ("to service", to_service(&endpoint.traffic)),
-            ("to consumer", to_consumer(&endpoint.traffic)),
-        ],
-    )
+fn delete(endpoint: &noun::Named<Endpoint>, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
+    let list = client.delete::<Deleted>(&endpoint.path())?;
+    output.list(&list, |items, out| {
+        items.iter().try_for_each(|Deleted { endpoint, in_force_microseconds, .. }| {
+            writeln!(out, "{}: deleted, in force after {}", short(endpoint), elapsed(*in_force_microseconds))
+        })
+    })?;
+    output.warn(list.items.iter().flat_map(|deleted| &deleted.warnings))
 }
 
 /// Names that do not answer yet, and what makes them.

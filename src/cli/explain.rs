@@ -11,7 +11,7 @@ use crate::types::{Explanation, segment};
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// VNet the packet comes from: `name` or `group/name`
-    #[arg(long, value_name = "VNET", add = super::complete::vnets())]
+    #[arg(long, value_name = "VNET", add = super::noun::named::<crate::types::Vnet>())]
     vnet: String,
     /// Address of the consumer
     #[arg(value_name = "SRC")]

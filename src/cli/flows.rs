@@ -10,7 +10,7 @@ use crate::types::{Flow, segment};
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// Only those of this endpoint: `name` or `group/name`
-    #[arg(long, value_name = "ENDPOINT", add = super::complete::endpoints())]
+    #[arg(long, value_name = "ENDPOINT", add = super::noun::named::<crate::types::Endpoint>())]
     endpoint: Option<String>,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]

@@ -1,23 +1,10 @@
 //! `privlink nic` and `privlink group`: what follows from other objects.
 
-use std::io::{self, Write};
-
 use super::client::Client;
 use super::exit::Error;
-use super::output::{Output, Table, short};
-use crate::types::{Group, Interface, segment};
-
-/// Interfaces.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum NicCommand {
-    /// List the interfaces of endpoints
-    List,
-    /// Show one interface
-    Show {
-        /// Its name, or that of its endpoint
-        nic: String,
-    },
-}
+use super::noun::Noun;
+use super::output::{Column, Output, Table, or_dash, short};
+use crate::types::{Group, Interface, Listed as _};
 
 /// Resource groups.
 #[derive(Debug, clap::Subcommand)]
@@ -26,44 +13,39 @@ pub(super) enum GroupCommand {
     List,
 }
 
-pub(super) fn nic(command: &NicCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
-    let path = match command {
-        NicCommand::List => "/nics".to_owned(),
-        NicCommand::Show { nic } => format!("/nics/{}", segment(nic)),
-    };
-    output.list(&client.get::<Interface>(&path)?, nics)
-}
-
 pub(super) fn group(command: &GroupCommand, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
-    match command {
-        GroupCommand::List => output.list(&client.get::<Group>("/groups")?, groups),
-    }
+    let GroupCommand::List = command;
+    let columns: &[Column<Group>] = &[
+        ("GROUP", |group| group.name.clone()),
+        ("SUBSCRIPTION", |group| group.subscription.clone()),
+        ("REGION", |group| or_dash(&group.region)),
+        ("OBJECTS", |group| or_dash(&group.objects.map(|count| count.to_string()).unwrap_or_default())),
+    ];
+    output.list(&client.get::<Group>(Group::PATH)?, |items, out| Table::of(items, columns).write(out))
 }
 
-fn nics(items: &[Interface], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["NIC", "ENDPOINT", "SUBNET", "MEMBER", "ADDRESS", "NAMES"]);
-    let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-    for nic in items {
-        for address in &nic.addresses {
-            table.row([
-                short(&nic.id).to_owned(),
-                short(&nic.endpoint).to_owned(),
-                format!("{}/{}", short(&nic.vnet), nic.subnet),
-                dash(&address.member),
-                address.ip.clone(),
-                dash(&address.fqdns.join(" ")),
-            ]);
+impl Noun for Interface {
+    const ARGUMENT: &'static str = "NIC";
+    const NAMED: &'static str = "Its name, or that of its endpoint";
+    const LIST: &'static str = "List the interfaces of endpoints";
+    const SHOW: &'static str = "Show one interface";
+    const COLUMNS: &'static [Column<Self>] = &[];
+
+    /// A row for each address.
+    fn table(items: &[Self]) -> Table {
+        let mut table = Table::new(["NIC", "ENDPOINT", "SUBNET", "MEMBER", "ADDRESS", "NAMES"]);
+        for nic in items {
+            for address in &nic.addresses {
+                table.row([
+                    short(&nic.id).to_owned(),
+                    short(&nic.endpoint).to_owned(),
+                    format!("{}/{}", short(&nic.vnet), nic.subnet),
+                    or_dash(&address.member),
+                    address.ip.clone(),
+                    or_dash(&address.fqdns.join(" ")),
+                ]);
+            }
         }
+        table
     }
-    table.write(out)
-}
-
-fn groups(items: &[Group], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["GROUP", "SUBSCRIPTION", "REGION", "OBJECTS"]);
-    for group in items {
-        let region = if group.region.is_empty() { "-".to_owned() } else { group.region.clone() };
-        let objects = group.objects.map_or_else(|| "-".to_owned(), |count| count.to_string());
-        table.row([group.name.clone(), group.subscription.clone(), region, objects]);
-    }
-    table.write(out)
 }

@@ -1,6 +1,6 @@
 //! `privlink login`, `logout`, `context` and `ca`: the way to a daemon elsewhere.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use super::client::Client;
@@ -66,11 +66,8 @@ pub(super) fn login(options: &Login, output: &mut Output<'_>) -> Result<(), Erro
     let host = host(&options.url)?;
     let token = token(&options.token_file)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from)?;
-    let authority = runtime.block_on(remote::authority(&host, &options.ca_fingerprint)).map_err(|error| {
-        let message = format!("https://{host} does not prove to be whom the fingerprint names: {error}");
-        Error::new(Exit::Unreachable, message)
-            .with_remedy("compare with `privlink ca show` on the daemon's host, and see that it is served there")
-    })?;
+    let authority = runtime.block_on(remote::authority(&host, &options.ca_fingerprint));
+    let authority = authority.map_err(|error| untrusted(&host, &error))?;
     let context = Context { url: format!("https://{host}"), authority, token };
     let _: List<Group> = Client::remote(context.clone()).get("/groups")?;
     let path = context.save(&options.name)?;
@@ -78,6 +75,17 @@ pub(super) fn login(options: &Login, output: &mut Output<'_>) -> Result<(), Erro
     writeln!(output.talk, "context {name}: https://{host}, kept in {}", path.display())?;
     writeln!(output.talk, "use it with `--context {name}` or PRIVLINK_CONTEXT={name}")?;
     Ok(())
+}
+
+/// Why a host is not believed: it shows the wrong certificate, or it is not reached at all.
+fn untrusted(host: &str, error: &io::Error) -> Error {
+    if error.kind() == io::ErrorKind::InvalidData {
+        let message = format!("https://{host} does not prove to be whom the fingerprint names: {error}");
+        return Error::new(Exit::Unreachable, message)
+            .with_remedy("compare with `privlink ca show` on the daemon's host, and see that it is served there");
+    }
+    Error::new(Exit::Unreachable, format!("https://{host} does not answer: {error}"))
+        .with_remedy("see that the daemon listens there (`api` under [daemon]) and that nothing blocks the way")
 }
 
 /// `privlink logout`
@@ -141,6 +149,17 @@ mod tests {
         assert_eq!(host("https://a.example").ok().as_deref(), Some("a.example:443"));
         for url in ["http://a:1", "a:1", "https://", "https://a/b", "https://u@a:1"] {
             assert!(host(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_reached_is_not_said_to_prove_nothing() {
+        for (kind, said) in [
+            (io::ErrorKind::ConnectionRefused, "does not answer"),
+            (io::ErrorKind::TimedOut, "does not answer"),
+            (io::ErrorKind::InvalidData, "does not prove"),
+        ] {
+            assert!(untrusted("lab:8480", &kind.into()).message.contains(said), "{kind}");
         }
     }
 

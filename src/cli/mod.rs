@@ -52,6 +52,8 @@ mod explain;
 mod flows;
 mod generate;
 mod local;
+/// What is done with objects of any kind.
+mod noun;
 mod output;
 /// The daemon's own file, read anew.
 mod reload;
@@ -76,6 +78,8 @@ pub use terminal::shows_colours;
 use client::Client;
 use output::{Format, Output};
 use terminal::Escaping;
+
+use crate::types::{Assignment, Interface, Resource, Role, SecurityGroup, Vnet};
 
 /// Where the daemon listens unless told otherwise.
 pub const SOCKET: &str = "/run/privlink/privlink.sock";
@@ -149,7 +153,7 @@ impl std::fmt::Debug for Daemon<'_> {
 }
 
 /// Private endpoints for any Linux network: one private IP address reaches exactly one approved service.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "privlink", version, propagate_version = true, after_help = exit::TABLE, arg_required_else_help = true)]
 struct Cli {
     /// Control socket of the daemon
@@ -168,7 +172,7 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Run the daemon
     Run(RunOptions),
@@ -199,10 +203,10 @@ enum Command {
     Flows(flows::Options),
     /// Link resources: what may be reached
     #[command(subcommand)]
-    Resource(resource::Command),
+    Resource(noun::Command<Resource>),
     /// Networks
     #[command(subcommand)]
-    Vnet(vnet::Command),
+    Vnet(noun::Command<Vnet>),
     /// Private names: what a VNet's resolver answers, and what other name servers need
     #[command(subcommand)]
     Dns(dns::Command),
@@ -210,13 +214,13 @@ enum Command {
     Doctor(doctor::Options),
     /// Interfaces of endpoints: addresses and names
     #[command(subcommand)]
-    Nic(inventory::NicCommand),
+    Nic(noun::Look<Interface>),
     /// Resource groups
     #[command(subcommand)]
     Group(inventory::GroupCommand),
     /// Rule sets for endpoints
     #[command(subcommand)]
-    SecurityGroup(security_group::Command),
+    SecurityGroup(noun::Command<SecurityGroup>),
     /// Say what would become of a packet, and which check decides
     Explain(explain::Options),
     /// Say why packets are dropped: every reason, what it means and what to do about it
@@ -260,10 +264,10 @@ enum Command {
     Restore(RestoreOptions),
     /// Roles: what may be done
     #[command(subcommand)]
-    Role(access::RoleCommand),
+    Role(noun::Command<Role>),
     /// Assignments: who has which role where
     #[command(subcommand)]
-    Assignment(access::AssignmentCommand),
+    Assignment(noun::Command<Assignment>),
     /// Bearer tokens, for callers that are no local user
     #[command(subcommand)]
     Token(access::TokenCommand),
@@ -359,13 +363,13 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Endpoint(command) => endpoint::execute(command, &client, output),
         Command::Connection(command) => connection::execute(command, &client, output),
         Command::Flows(options) => flows::show(&options, &client, output),
-        Command::Resource(command) => resource::execute(command, &client, output),
+        Command::Resource(command) => noun::execute(command, &client, output),
         Command::Dns(command) => dns::execute(&command, &client, output),
         Command::Doctor(options) => doctor::examine(&options, &client, output),
-        Command::Nic(command) => inventory::nic(&command, &client, output),
+        Command::Nic(command) => noun::look(&command, &client, output),
         Command::Group(command) => inventory::group(&command, &client, output),
-        Command::Vnet(command) => vnet::execute(command, &client, output),
-        Command::SecurityGroup(command) => security_group::execute(command, &client, output),
+        Command::Vnet(command) => noun::execute(command, &client, output),
+        Command::SecurityGroup(command) => noun::execute(command, &client, output),
         Command::Explain(options) => explain::show(&options, &client, output),
         Command::Config(options) => config::show(&options, output),
         Command::Drops => drops::show(output),
@@ -378,8 +382,8 @@ fn dispatch(cli: Cli, daemon: Daemon<'_>, output: &mut Output<'_>) -> Result<(),
         Command::Audit(command) => records::audit(&command, &client, output),
         Command::Backup { file, force } => document::backup(&file, force, &client, output),
         Command::Restore(options) => restore::restore(&options, daemon, output),
-        Command::Role(command) => access::roles(command, &client, output),
-        Command::Assignment(command) => access::assignments(command, &client, output),
+        Command::Role(command) => noun::execute(command, &client, output),
+        Command::Assignment(command) => noun::execute(command, &client, output),
         Command::Token(command) => access::tokens(command, &client, output),
         Command::Login(options) => login::login(&options, output),
         Command::Logout { name } => login::logout(&name, output),

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::exit::Error;
-use crate::types::{Address, Endpoint, List};
+use crate::types::{Address, Done, Endpoint, List};
 
 /// `-o`: what standard output carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -66,6 +66,9 @@ pub(super) struct Table {
     limit: Option<usize>,
 }
 
+/// The head of a column, and what it holds of an object.
+pub(super) type Column<T> = (&'static str, fn(&T) -> String);
+
 /// Between two columns.
 const GAP: &str = "  ";
 
@@ -79,6 +82,13 @@ impl Table {
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
+    }
+
+    /// A row for each of `items`.
+    pub(super) fn of<T>(items: &[T], columns: &[Column<T>]) -> Self {
+        let head = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
+        let row = |item| columns.iter().map(|(_, cell)| cell(item)).collect();
+        Self { rows: std::iter::once(head).chain(items.iter().map(row)).collect(), notes: Vec::new(), limit: None }
     }
 
     /// Adds a line below the last row, which no column bounds.
@@ -131,6 +141,11 @@ fn cut(cell: &str, width: usize) -> String {
     cell.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The lines that a change was told in.
+pub(super) fn done(items: &[Done], out: &mut dyn Write) -> io::Result<()> {
+    items.iter().flat_map(|done| &done.lines).try_for_each(|line| writeln!(out, "{line}"))
+}
+
 /// Writes `name  value` lines of one object; empty values are left out.
 pub(super) fn properties(out: &mut dyn Write, lines: &[(&str, String)]) -> io::Result<()> {
     let shown = || lines.iter().filter(|(_, value)| !value.is_empty());
@@ -149,6 +164,20 @@ pub(super) fn bound(resource: &str, subresource: &str) -> String {
         "" => short(resource).to_owned(),
         part => format!("{} ({part})", short(resource)),
     }
+}
+
+/// What a cell shows where there is nothing.
+pub(super) fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}
+
+/// `shop/a b`: references, the group only where it says something.
+pub(super) fn references(ids: &[String]) -> String {
+    ids.iter().map(|id| short(id)).collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn yes_or_no(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
 }
 
 /// `1 session`, `2 sessions`.

@@ -5,92 +5,64 @@ use std::io::{self, Write};
 use super::client::Client;
 use super::endpoint::{limited, to_consumer, to_service};
 use super::exit::Error;
-use super::output::{Output, Table, properties, short};
-use crate::types::{Resource, Target, segment};
+use super::noun::{Made, Noun};
+use super::output::{Column, Output, Table, or_dash, properties, references, short};
+use crate::types::Resource;
 
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
-    /// List link resources
-    List,
-    /// Show one link resource
-    Show {
-        /// `name` or `group/name`
-        #[arg(add = super::complete::resources())]
-        resource: String,
-    },
-    /// Make one
-    Create(Box<super::create::NewResource>),
-    /// Delete it
-    Delete {
-        /// `name` or `group/name`
-        #[arg(add = super::complete::resources())]
-        resource: String,
-    },
-}
+impl Noun for Resource {
+    const ARGUMENT: &'static str = "RESOURCE";
+    const LIST: &'static str = "List link resources";
+    const SHOW: &'static str = "Show one link resource";
+    const COLUMNS: &'static [Column<Self>] = &[
+        ("RESOURCE", |resource| short(&resource.id).to_owned()),
+        ("TYPE", |resource| resource.kind.clone()),
+        ("VNET", |resource| short(&resource.vnet).to_owned()),
+        ("NAT", |resource| resource.nat.join(" ")),
+        ("ENDPOINTS", |resource| resource.endpoints.len().to_string()),
+        ("SESSIONS", |resource| resource.traffic.sessions.to_string()),
+    ];
 
-pub(super) fn execute(command: Command, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
-    match command {
-        Command::List => output.list(&client.get::<Resource>("/resources")?, table),
-        Command::Create(new) => super::create::resource(*new, client, output),
-        Command::Delete { resource } => {
-            let path = format!("/resources/{}", segment(&resource));
-            output.list(&client.delete::<crate::types::Done>(&path)?, super::access::done)
-        }
-        Command::Show { resource } => {
-            let path = format!("/resources/{}", segment(&resource));
-            output.list(&client.get::<Resource>(&path)?, |items, out| items.iter().try_for_each(|one| show(one, out)))
-        }
+    fn show(&self, out: &mut dyn Write) -> io::Result<()> {
+        let shared = match references(&self.shares_backends_with) {
+            others if others.is_empty() => others,
+            others => format!("with {others}: addresses cannot keep their data apart"),
+        };
+        properties(
+            out,
+            &[
+                ("resource", self.id.clone()),
+                ("type", self.kind.clone()),
+                ("vnet", format!("{} ({})", short(&self.vnet), self.region)),
+                ("nat", self.nat.join(" ")),
+                ("alias", self.alias.clone()),
+                ("balance", self.balance.clone()),
+                ("at most", self.rates.map(|rates| rates.to_string()).unwrap_or_default()),
+                ("rate limited", limited(&self.traffic)),
+                ("shares backends", shared),
+                ("endpoints", references(&self.endpoints)),
+                ("sessions", format!("{}, {} opened", self.traffic.sessions, self.traffic.sessions_opened)),
+                ("to service", to_service(&self.traffic)),
+                ("to consumer", to_consumer(&self.traffic)),
+            ],
+        )?;
+        writeln!(out)?;
+        let targets = Table::of(
+            &self.targets,
+            &[
+                ("SUBRESOURCE", |target| or_dash(&target.subresource)),
+                ("MEMBER", |target| or_dash(&target.member)),
+                ("PORTS", |target| target.ports.join(", ")),
+                ("BACKENDS", |target| target.backends.join(", ")),
+            ],
+        );
+        targets.write(out)
     }
 }
 
-fn table(items: &[Resource], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(["RESOURCE", "TYPE", "VNET", "NAT", "ENDPOINTS", "SESSIONS"]);
-    for resource in items {
-        table.row([
-            short(&resource.id).to_owned(),
-            resource.kind.clone(),
-            short(&resource.vnet).to_owned(),
-            resource.nat.join(" "),
-            resource.endpoints.len().to_string(),
-            resource.traffic.sessions.to_string(),
-        ]);
-    }
-    table.write(out)
-}
+impl Made for Resource {
+    type New = super::create::NewResource;
 
-fn show(resource: &Resource, out: &mut dyn Write) -> io::Result<()> {
-    let shared: Vec<_> = resource.shares_backends_with.iter().map(|id| short(id)).collect();
-    let shared = match shared.as_slice() {
-        [] => String::new(),
-        others => format!("with {}: addresses cannot keep their data apart", others.join(" ")),
-    };
-    let endpoints: Vec<_> = resource.endpoints.iter().map(|id| short(id)).collect();
-    properties(
-        out,
-        &[
-            ("resource", resource.id.clone()),
-            ("type", resource.kind.clone()),
-            ("vnet", format!("{} ({})", short(&resource.vnet), resource.region)),
-            ("nat", resource.nat.join(" ")),
-            ("alias", resource.alias.clone()),
-            ("balance", resource.balance.clone()),
-            ("at most", resource.rates.map(|rates| rates.to_string()).unwrap_or_default()),
-            ("rate limited", limited(&resource.traffic)),
-            ("shares backends", shared),
-            ("endpoints", endpoints.join(" ")),
-            ("sessions", format!("{}, {} opened", resource.traffic.sessions, resource.traffic.sessions_opened)),
-            ("to service", to_service(&resource.traffic)),
-            ("to consumer", to_consumer(&resource.traffic)),
-        ],
-    )?;
-    writeln!(out)?;
-    let mut table = Table::new(["SUBRESOURCE", "MEMBER", "PORTS", "BACKENDS"]);
-    for Target { subresource, member, backends, ports } in &resource.targets {
-        table.row([or_dash(subresource), or_dash(member), ports.join(", "), backends.join(", ")]);
+    fn create(new: Self::New, client: &Client, output: &mut Output<'_>) -> Result<(), Error> {
+        super::create::resource(new, client, output)
     }
-    table.write(out)
-}
-
-fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::exit::{Error, Exit};
 use super::output::Output;
 use super::values::duration;
-use crate::types::{Epoch, List, segment};
+use crate::types::{Connection, Endpoint, Epoch, List, Listed as _, Resource, SecurityGroup, Vnet, segment};
 
 /// Something to wait for.
 #[derive(Debug, clap::Args)]
@@ -41,11 +41,11 @@ enum Kind {
 impl Kind {
     fn path(self) -> &'static str {
         match self {
-            Self::Connection => "connections",
-            Self::Endpoint => "endpoints",
-            Self::Resource => "resources",
-            Self::Vnet => "vnets",
-            Self::SecurityGroup => "security-groups",
+            Self::Connection => Connection::PATH,
+            Self::Endpoint => Endpoint::PATH,
+            Self::Resource => Resource::PATH,
+            Self::Vnet => Vnet::PATH,
+            Self::SecurityGroup => SecurityGroup::PATH,
         }
     }
 }
@@ -86,7 +86,7 @@ pub(super) fn wait(wanted: &Wait, client: &Client, output: &mut Output<'_>) -> R
         return Err(Error::new(Exit::Usage, "only connections and endpoints have a state")
             .with_remedy("wait for `created` or `deleted`"));
     }
-    let path = format!("/{}/{}", kind.path(), segment(reference));
+    let path = format!("{}/{}", kind.path(), segment(reference));
     let began = Instant::now();
     let limit = Duration::from_secs(*timeout);
     // A daemon that never answered is none that restarts.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::difference::bounded;
 use super::exported::{EXPORTED_KEY, Exported};
 use super::layouts;
-use crate::model::registry::{Kind as _, each_kind};
+use crate::model::registry::{Listed as _, each_kind};
 use crate::model::state::ChangeExtent;
 use crate::model::state::ControlState;
 use crate::model::{Actor, Key, Map, PrivateEndpoint, Scope, TokenName};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::{Map as Fields, Value, json};
 
-use crate::model::registry::{Kind as _, of_kind};
+use crate::model::registry::of_kind;
 use crate::model::state::{Connection, ControlState, Item, ItemKind};
 use crate::model::token::Token;
 use crate::model::{Key, Map, Model, TokenName};

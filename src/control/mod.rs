@@ -385,11 +385,6 @@ impl ControlPlane {
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
     }
-
-    /// A handle for readers that outlive a borrow, such as the metrics listener.
-    pub fn shared_view(&self) -> Arc<ArcSwap<View>> {
-        Arc::clone(&self.view)
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::compile::names::plan;
 use crate::model::approval::Action;
 use crate::model::error::Error;
 use crate::model::references::{resolve_seen, unknown};
-use crate::model::registry::{Kind as _, each_kind};
+use crate::model::registry::each_kind;
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::rules::{Locator, Violation};
 use crate::model::sentence::Named;

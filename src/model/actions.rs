@@ -73,9 +73,6 @@ pub fn record_sets(kind: &str) -> String {
     format!("{DNS_ZONES}/{kind}")
 }
 
-/// The types of record sets.
-const RECORD_TYPES: [&str; 8] = ["A", "AAAA", "CNAME", "MX", "PTR", "SOA", "SRV", "TXT"];
-
 /// To let something else refer to one: [`SUBNETS`], [`SECURITY_GROUPS`], [`NETWORKS`] and [`DNS_ZONES`].
 pub fn join(kind: &str) -> Action {
     of(kind, "join/action")
@@ -105,44 +102,6 @@ fn of(kind: &str, what: &str) -> Action {
     Action(Caseless::new(&format!("{kind}/{what}")))
 }
 
-/// Every action there is, where the link resources are of `kinds` (besides [`SERVICES`]).
-pub fn every<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Vec<Action> {
-    const READ: &[&str] = &["read"];
-    const CHANGE: &[&str] = &["read", "write", "delete"];
-    const SHARE: &[&str] = &["read", "write", "delete", "join/action"];
-    const OWN: &[&str] = &["read", "write", "delete", "privateEndpointConnectionsApproval/action"];
-    let fixed: [(&str, &[&str]); 21] = [
-        (ENDPOINTS, CHANGE),
-        (INTERFACES, &["read", "write"]),
-        (ZONE_GROUPS, CHANGE),
-        (NETWORKS, &["read", "write", "delete", "join/action", "peer/action"]),
-        (SUBNETS, SHARE),
-        (PEERINGS, CHANGE),
-        (SECURITY_GROUPS, SHARE),
-        (LOAD_BALANCERS, SHARE),
-        (DNS_ZONES, SHARE),
-        (ZONE_LINKS, CHANGE),
-        (AVAILABLE_TYPES, READ),
-        (RESOURCE_GROUPS, CHANGE),
-        (ROLE_DEFINITIONS, CHANGE),
-        (ROLE_ASSIGNMENTS, CHANGE),
-        (STATUS, READ),
-        (FLOWS, READ),
-        (EXPLAIN, READ),
-        (AUDIT, READ),
-        (TOKENS, CHANGE),
-        (BACKUP, &["action"]),
-        (CONFIGURATION, &["write"]),
-    ];
-    let each = |kind: &str, words: &[&str]| words.iter().map(|word| of(kind, word)).collect::<Vec<_>>();
-    let fixed = fixed.into_iter().flat_map(|(kind, words)| each(kind, words));
-    let owned = std::iter::once(SERVICES)
-        .chain(kinds)
-        .flat_map(|kind| [each(kind, OWN), each(&connections(kind), CHANGE)].concat());
-    let records = RECORD_TYPES.into_iter().flat_map(|kind| each(&record_sets(kind), CHANGE));
-    fixed.chain(records).chain(owned).collect()
-}
-
 impl Action {
     pub(crate) fn folded(&self) -> &str {
         self.0.folded()
@@ -160,8 +119,13 @@ pub(crate) fn is_path(text: &str, signs: &[u8]) -> bool {
     text.len() <= 256 && text.split('/').all(|part| !part.is_empty() && part.bytes().all(fit))
 }
 
+/// Every action, for tests of who may do what.
+#[cfg(test)]
+pub(crate) mod testing;
+
 #[cfg(test)]
 mod tests {
+    use super::testing::every;
     use super::*;
 
     #[test]

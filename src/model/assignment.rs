@@ -11,7 +11,7 @@ use super::registry::Kind;
 use super::role::{OWNER, READER, RoleName};
 use super::scope::Scope;
 use super::spelled::{PrincipalText, RoleText, ScopeText, in_order};
-use super::{ItemKind, Key, Map, Model};
+use super::{Key, Model};
 
 /// A role for somebody, at a scope and below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -87,18 +87,8 @@ impl Bootstrap {
 }
 
 impl Kind for RoleAssignment {
-    const KIND: ItemKind = ItemKind::Assignment;
     const SINGULAR: &'static str = "assignment";
-    const PLURAL: &'static str = "assignments";
     const TYPE: &'static str = actions::ROLE_ASSIGNMENTS;
-
-    fn map(model: &Model) -> &Map<Self> {
-        &model.assignments
-    }
-
-    fn map_mut(model: &mut Model) -> &mut Map<Self> {
-        &mut model.assignments
-    }
 
     fn place<'a>(model: &'a Model, key: &Key) -> (&'a str, Scope) {
         (Self::TYPE, model.assignments.get(key).map_or_else(Scope::root, |given| given.scope.clone()))

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::{Kind, Known};
 use super::spelled::{Address, Any, Keyword, NamePattern, Named, OneOrMany, Prefix, in_order, short_form};
 use super::{
-    AcceptedNames, ConnectionState, DnsZone, EndpointLabels, ItemKind, Key, LinkResource, Map, Model, Rates, Vnet,
-    ZoneGroup, actions,
+    AcceptedNames, ConnectionState, DnsZone, EndpointLabels, Key, LinkResource, Rates, Vnet, ZoneGroup, actions,
 };
 
 /// An address in a VNet's subnet that reaches one resource, and nothing else.
@@ -106,18 +105,8 @@ impl PrivateEndpoint {
 }
 
 impl Kind for PrivateEndpoint {
-    const KIND: ItemKind = ItemKind::Endpoint;
     const SINGULAR: &'static str = "endpoint";
-    const PLURAL: &'static str = "endpoints";
     const TYPE: &'static str = actions::ENDPOINTS;
-
-    fn map(model: &Model) -> &Map<Self> {
-        &model.endpoints
-    }
-
-    fn map_mut(model: &mut Model) -> &mut Map<Self> {
-        &mut model.endpoints
-    }
 
     /// Tags and names of its parts; addresses, which are its own for life; names that it accepts, and what its zones are
     /// called, unless the file says otherwise.

@@ -21,7 +21,7 @@ impl std::fmt::Display for Item {
 }
 
 macro_rules! item_kind {
-    ($($(#[$doc:meta])* $kind:ident: $type:ident,)*) => {
+    ($($(#[$doc:meta])* $kind:ident: $type:ident in $field:ident,)*) => {
         /// The kinds of objects that a model names by key, in the order in which they depend on each other.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr)]
         #[serde(rename_all = "snake_case")]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::registry::Kind;
-use super::{ItemKind, Key, Map, Model, Scope, actions};
+use super::{Key, Model, Scope, actions};
 
 /// Free words on an object, by name; they change no packet.
 pub type Tags = BTreeMap<String, String>;
@@ -96,18 +96,8 @@ impl PeeringLabel {
 }
 
 impl Kind for ResourceGroup {
-    const KIND: ItemKind = ItemKind::ResourceGroup;
     const SINGULAR: &'static str = "resource group";
-    const PLURAL: &'static str = "groups";
     const TYPE: &'static str = actions::RESOURCE_GROUPS;
-
-    fn map(model: &Model) -> &Map<Self> {
-        &model.groups
-    }
-
-    fn map_mut(model: &mut Model) -> &mut Map<Self> {
-        &mut model.groups
-    }
 
     fn place<'a>(_model: &'a Model, key: &Key) -> (&'a str, Scope) {
         (Self::TYPE, Scope::group(&key.subscription, &key.group))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::Kind;
 use super::sentence::Mention;
 use super::{
-    BackendSpec, Balance, HealthCheck, ItemKind, Key, LinkResource, Map, Model, PortCheck, PortSpec, Protocol, Tags,
+    BackendSpec, Balance, HealthCheck, ItemKind, Key, LinkResource, Model, PortCheck, PortSpec, Protocol, Tags,
     TargetSpec, actions,
 };
 
@@ -205,18 +205,8 @@ impl BalancingRule {
 }
 
 impl Kind for LoadBalancer {
-    const KIND: ItemKind = ItemKind::LoadBalancer;
     const SINGULAR: &'static str = "load balancer";
-    const PLURAL: &'static str = "load_balancers";
     const TYPE: &'static str = actions::LOAD_BALANCERS;
-
-    fn map(model: &Model) -> &Map<Self> {
-        &model.load_balancers
-    }
-
-    fn map_mut(model: &mut Model) -> &mut Map<Self> {
-        &mut model.load_balancers
-    }
 
     fn users(model: &Model, key: &Key, stays: &dyn Fn(&Key) -> bool) -> Vec<Mention> {
         let behind = |resource: &LinkResource| resource.frontends.iter().any(|frontend| frontend.balancer == *key);

@@ -4,30 +4,30 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `kinds! { [then] given }` is `then! { given … }`, followed by the kinds of objects that a model names by key, in the
-/// order in which they depend on each other. Every list of kinds comes from this one.
+/// `kinds! { [then] given }` is `then! { given … }`, followed by the kinds of objects that a model names by key, each
+/// with its type and the field that holds them, in the order in which they depend on each other. Every list of kinds comes from this one.
 macro_rules! kinds {
     ([$($then:tt)+] $($given:tt)*) => {
         $($then)+! {
             $($given)*
             /// A role of one's own.
-            Role: RoleDefinition,
+            Role: RoleDefinition in roles,
             /// Of a role to somebody.
-            Assignment: RoleAssignment,
+            Assignment: RoleAssignment in assignments,
             /// A resource group.
-            ResourceGroup: ResourceGroup,
+            ResourceGroup: ResourceGroup in groups,
             /// A network.
-            Vnet: Vnet,
+            Vnet: Vnet in vnets,
             /// A rule set.
-            SecurityGroup: SecurityGroup,
+            SecurityGroup: SecurityGroup in security_groups,
             /// A private DNS zone.
-            DnsZone: DnsZone,
+            DnsZone: DnsZone in dns_zones,
             /// A load balancer.
-            LoadBalancer: LoadBalancer,
+            LoadBalancer: LoadBalancer in load_balancers,
             /// A link resource.
-            Resource: LinkResource,
+            Resource: LinkResource in resources,
             /// A private endpoint.
-            Endpoint: PrivateEndpoint,
+            Endpoint: PrivateEndpoint in endpoints,
         }
     };
 }

@@ -94,8 +94,12 @@ const MEANT_EACH_WAY: usize = 64;
 /// Bytes of the longest reference for which one is looked for.
 const LONGEST_MEANT: usize = 128;
 
-fn command(kind: &str) -> &str {
-    kind.split(' ').next_back().unwrap_or(kind)
+/// What the command line calls a kind.
+fn command(kind: &str) -> String {
+    match kind {
+        "private DNS zone" => "dns zone".to_owned(),
+        other => other.replace(' ', "-"),
+    }
 }
 
 fn listed(keys: &[&Key]) -> String {

@@ -9,22 +9,50 @@ use serde::de::DeserializeOwned;
 use super::sentence::Mention;
 use super::{Item, ItemKind, Key, Map, Model, Scope};
 
-/// A kind of object that a model names by key.
-pub trait Kind: Clone + PartialEq + Serialize + DeserializeOwned + 'static {
-    /// Which one.
+/// Where the objects of a kind are; `kinds!` says it of each.
+pub trait Listed: Sized {
+    /// Which kind.
     const KIND: ItemKind;
-    /// The word for one object, in messages and in the audit log.
-    const SINGULAR: &'static str;
-    /// The word for all of them, with underscores: their table in the store.
+    /// The word for all of them, with underscores: their field of the model, and their table in the store.
     const PLURAL: &'static str;
-    /// Their type in ARM, to which actions belong.
-    const TYPE: &'static str;
 
     /// All objects of this kind.
     fn map(model: &Model) -> &Map<Self>;
 
     /// The same, to be changed.
     fn map_mut(model: &mut Model) -> &mut Map<Self>;
+
+    /// The object `key` of this kind.
+    fn item(key: &Key) -> Item {
+        Item { kind: Self::KIND, key: key.clone() }
+    }
+}
+
+macro_rules! list_kinds {
+    ($($(#[$doc:meta])* $kind:ident: $type:ident in $field:ident,)*) => {
+        $(impl Listed for super::$type {
+            const KIND: ItemKind = ItemKind::$kind;
+            const PLURAL: &'static str = stringify!($field);
+
+            fn map(model: &Model) -> &Map<Self> {
+                &model.$field
+            }
+
+            fn map_mut(model: &mut Model) -> &mut Map<Self> {
+                &mut model.$field
+            }
+        })*
+    };
+}
+
+super::kinds! { [list_kinds] }
+
+/// A kind of object that a model names by key.
+pub trait Kind: Listed + Clone + PartialEq + Serialize + DeserializeOwned + 'static {
+    /// The word for one object, in messages and in the audit log.
+    const SINGULAR: &'static str;
+    /// Their type in ARM, to which actions belong.
+    const TYPE: &'static str;
 
     /// The type to which the actions on the object `key` belong, and where they are judged.
     fn place<'a>(_model: &'a Model, key: &Key) -> (&'a str, Scope) {
@@ -70,14 +98,16 @@ macro_rules! of_kind {
 }
 
 macro_rules! of_kind_arms {
-    (($value:expr, $K:ident => $body:expr) $($(#[$doc:meta])* $kind:ident: $type:ident,)*) => {
+    (($value:expr, $K:ident => $body:expr) $($(#[$doc:meta])* $kind:ident: $type:ident in $field:ident,)*) => {{
+        #[allow(unused_imports, reason = "not every body asks for both")]
+        use $crate::model::registry::{Kind as _, Listed as _};
         match $value {
             $($crate::model::ItemKind::$kind => {
                 type $K = $crate::model::$type;
                 $body
             })*
         }
-    };
+    }};
 }
 
 /// `each_kind!(K => expression)`: the expression once for each kind, where `K` is its type, in the order of the kinds.
@@ -88,7 +118,9 @@ macro_rules! each_kind {
 }
 
 macro_rules! each_kind_blocks {
-    (($K:ident => $body:expr) $($(#[$doc:meta])* $kind:ident: $type:ident,)*) => {{
+    (($K:ident => $body:expr) $($(#[$doc:meta])* $kind:ident: $type:ident in $field:ident,)*) => {{
+        #[allow(unused_imports, reason = "not every body asks for both")]
+        use $crate::model::registry::{Kind as _, Listed as _};
         $({
             type $K = $crate::model::$type;
             $body;

@@ -12,8 +12,8 @@ use super::registry::{Kind, Known};
 use super::resource_types::{self, PRIVATE_LINK_SERVICE};
 use super::spelled::{Address, Keyword, Named, OneOrMany, Time, add_key, alone, in_order, is_default, time};
 use super::{
-    Balance, DenyMode, FrontendRef, HealthCheck, ItemKind, Key, Map, Model, NatConfig, PortCheck, PortSpec, Protocol,
-    Rates, Scope, Tags, TimeoutOverrides, Visibility, Vnet, actions,
+    Balance, DenyMode, FrontendRef, HealthCheck, Key, Model, NatConfig, PortCheck, PortSpec, Protocol, Rates, Scope,
+    Tags, TimeoutOverrides, Visibility, Vnet, actions,
 };
 
 /// What may be reached: a private link service, or a typed resource.
@@ -271,18 +271,8 @@ impl TargetSpec {
 }
 
 impl Kind for LinkResource {
-    const KIND: ItemKind = ItemKind::Resource;
     const SINGULAR: &'static str = "resource";
-    const PLURAL: &'static str = "resources";
     const TYPE: &'static str = actions::SERVICES;
-
-    fn map(model: &Model) -> &Map<Self> {
-        &model.resources
-    }
-
-    fn map_mut(model: &mut Model) -> &mut Map<Self> {
-        &mut model.resources
-    }
 
     fn place<'a>(model: &'a Model, key: &Key) -> (&'a str, Scope) {
         let kind = model.resource_type(key).unwrap_or(Self::TYPE);

@@ -12,7 +12,7 @@ use super::registry::Kind;
 use super::scope::Scope;
 use super::sentence::Mention;
 use super::spelled::{ActionText, OneOrMany, RoleText, ScopeText, in_order};
-use super::{ItemKind, Key, Map, Model};
+use super::{ItemKind, Key, Model};
 
 caseless! {
     /// A role's name: 1 to 128 letters, digits, blanks, `-`, `_`, `.`, `(` and `)`; compared without regard to case.
@@ -222,18 +222,8 @@ pub fn built_in() -> &'static [Arc<RoleDefinition>] {
 }
 
 impl Kind for RoleDefinition {
-    const KIND: ItemKind = ItemKind::Role;
     const SINGULAR: &'static str = "role";
-    const PLURAL: &'static str = "roles";
     const TYPE: &'static str = actions::ROLE_DEFINITIONS;
-
-    fn map(model: &Model) -> &Map<Self> {
-        &model.roles
-    }
-
-    fn map_mut(model: &mut Model) -> &mut Map<Self> {
-        &mut model.roles
-    }
 
     /// A definition holds everywhere.
     fn place<'a>(_model: &'a Model, _key: &Key) -> (&'a str, Scope) {

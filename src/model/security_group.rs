@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::Kind;
 use super::sentence::Mention;
 use super::spelled::{Any, Keyword, OneOrMany, Ports, Prefix, in_order, port_ranges, words};
-use super::{ItemKind, Key, Map, Model, Protocol, actions};
+use super::{Key, Model, Protocol, actions};
 
 /// A set of rules for the endpoints of a subnet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -73,18 +73,8 @@ fn access_words(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 impl Kind for SecurityGroup {
-    const KIND: ItemKind = ItemKind::SecurityGroup;
     const SINGULAR: &'static str = "security group";
-    const PLURAL: &'static str = "security_groups";
     const TYPE: &'static str = actions::SECURITY_GROUPS;
-
-    fn map(model: &Model) -> &Map<Self> {
-        &model.security_groups
-    }
-
-    fn map_mut(model: &mut Model) -> &mut Map<Self> {
-        &mut model.security_groups
-    }
 
     fn users(model: &Model, key: &Key, stays: &dyn Fn(&Key) -> bool) -> Vec<Mention> {
         let subnets = model.vnets.iter().flat_map(|(name, vnet)| vnet.subnets.iter().map(move |subnet| (name, subnet)));

@@ -12,7 +12,7 @@ use super::sentence::Mention;
 use super::spelled::{
     Address, Keyword, NamePattern, Named, OneOrMany, Prefix, Time, in_order, is_default, short_form, time,
 };
-use super::{AcceptedNames, ConnectionState, ItemKind, Key, Map, Model, PeeringLabel, SecurityGroup, Tags, actions};
+use super::{AcceptedNames, ConnectionState, ItemKind, Key, Model, PeeringLabel, SecurityGroup, Tags, actions};
 
 /// A network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -204,18 +204,8 @@ impl Vnet {
 }
 
 impl Kind for Vnet {
-    const KIND: ItemKind = ItemKind::Vnet;
     const SINGULAR: &'static str = "vnet";
-    const PLURAL: &'static str = "vnets";
     const TYPE: &'static str = actions::NETWORKS;
-
-    fn map(model: &Model) -> &Map<Self> {
-        &model.vnets
-    }
-
-    fn map_mut(model: &mut Model) -> &mut Map<Self> {
-        &mut model.vnets
-    }
 
     /// Tags, names and switches of peerings; marks of subnets of which nothing is said.
     fn adopt(&self, live: &Self) -> Self {

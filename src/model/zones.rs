@@ -10,7 +10,7 @@ use super::domain::domain_name;
 use super::registry::{Kind, Known};
 use super::sentence::Mention;
 use super::spelled::{Keyword, Named, OneOrMany, Time, in_order, is_default, time};
-use super::{ItemKind, Key, Map, Model, Tags, Vnet, actions};
+use super::{ItemKind, Key, Model, Tags, Vnet, actions};
 pub use crate::snapshot::dns::{Mx, RecordData, RecordSet, RecordType, ResolutionPolicy, Soa, Srv};
 
 /// A private DNS zone of your own. Its name is that of the zone, such as "corp.internal".
@@ -334,18 +334,8 @@ impl DnsZone {
 }
 
 impl Kind for DnsZone {
-    const KIND: ItemKind = ItemKind::DnsZone;
     const SINGULAR: &'static str = "dns zone";
-    const PLURAL: &'static str = "dns_zones";
     const TYPE: &'static str = actions::DNS_ZONES;
-
-    fn map(model: &Model) -> &Map<Self> {
-        &model.dns_zones
-    }
-
-    fn map_mut(model: &mut Model) -> &mut Map<Self> {
-        &mut model.dns_zones
-    }
 
     /// A link is called as its VNet unless it has a name.
     fn complete(&mut self, _: &Known<'_>) {

@@ -58,6 +58,38 @@ pub const API_VERSION: &str = "privlink/v1";
 /// What precedes every path of this API.
 pub const PREFIX: &str = "/v1";
 
+/// What the API lists and shows under a path of its own.
+pub trait Listed {
+    /// Where all of them are, below [`PREFIX`]; each is below that by its name.
+    const PATH: &'static str;
+}
+
+macro_rules! paths {
+    ($($type:ident: $path:literal,)*) => {
+        $(impl Listed for $type {
+            const PATH: &'static str = $path;
+        })*
+
+        /// Types and their paths.
+        #[cfg(test)]
+        pub(crate) const PATHS: &[(&str, &str)] = &[$((stringify!($type), $path)),*];
+    };
+}
+
+paths! {
+    Assignment: "/assignments",
+    Connection: "/connections",
+    Endpoint: "/endpoints",
+    Group: "/groups",
+    Interface: "/nics",
+    PrivateZone: "/dns-zones",
+    Resource: "/resources",
+    Role: "/roles",
+    SecurityGroup: "/security-groups",
+    Token: "/tokens",
+    Vnet: "/vnets",
+}
+
 /// Every successful answer: `{"apiVersion":"privlink/v1","items":[…]}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

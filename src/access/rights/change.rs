@@ -6,7 +6,7 @@ use super::references::Refers;
 use super::{Right, Rights, Verb};
 use crate::access::rights::visibility::sees;
 use crate::model::error::{Error, ErrorKind};
-use crate::model::registry::{Kind as _, each_kind};
+use crate::model::registry::each_kind;
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
 use crate::model::sentence::{UNSEEN, itself};
 use crate::model::state::{ChangeExtent, Item, ItemKind};

@@ -2,7 +2,7 @@
 //! peerings.
 
 use super::{Right, Verb};
-use crate::model::registry::{Kind as _, each_kind};
+use crate::model::registry::each_kind;
 use crate::model::state::{ChangeExtent, Item, ItemKind};
 use crate::model::{DnsZone, Key, Model, Scope, Vnet, actions, ids};
 

@@ -3,91 +3,33 @@
 use serde_json::{Value, json};
 
 use super::Error;
+use super::adapter::Adapter;
 use super::body::JsonField;
-use super::request::ArmRequest;
-use super::response::{ArmResponse, object, page, patched};
+use super::request::{ArmRequest, Reader};
+use super::response::object;
 use super::stored;
-use crate::access::rights::{Right, Verb};
-use crate::model::state::{Item, ItemKind};
+use crate::access::rights::Right;
 use crate::model::{
-    BackendPool, BalancerProbe, BalancingRule, Distribution, Frontend, HealthCheck, Key, LoadBalancer, Model,
-    PoolAddress, Protocol, ids,
+    BackendPool, BalancerProbe, BalancingRule, Distribution, Frontend, HealthCheck, Key, LoadBalancer, PoolAddress,
+    Protocol, Tags, ids,
 };
 
 const FRONTEND: &str = "Microsoft.Network/loadBalancers/frontendIPConfigurations";
 const PROBE: &str = "Microsoft.Network/loadBalancers/probes";
 const POOL: &str = "Microsoft.Network/loadBalancers/backendAddressPools";
 
-/// `GET …/loadBalancers`
-pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let all = request.model().load_balancers.iter();
-    let here = all.filter(|(key, _)| request.covers(key) && request.sees(ItemKind::LoadBalancer, key));
-    page(request, here, |(key, _)| key.folded().to_owned(), |(key, balancer)| Some(show(key, balancer)))
-}
-
-/// `GET …/loadBalancers/{name}`
-pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, balancer) = found(request)?;
-    Ok(ArmResponse::ok(show(&key, &balancer)))
-}
-
-/// `PUT …/loadBalancers/{name}`
-pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
-    request.demand_group()?;
-    let before = request.model().load_balancers.get(&key);
-    let shown = before.map(|balancer| show(&key, balancer));
-    request.check_conditions(shown.as_ref())?;
-    let balancer = read(request, before, &JsonField::over(&request.body, shown.as_ref())?)?;
-    let created = before.is_none();
-    write(request, &key, &balancer, created)
-}
-
-/// `PATCH …/loadBalancers/{name}`
-pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, balancer) = found(request)?;
-    let shown = show(&key, &balancer);
-    request.check_conditions(Some(&shown))?;
-    write(
-        request,
-        &key,
-        &LoadBalancer { tags: patched(request, &item(&key), &balancer.tags, &shown)?, ..balancer },
-        false,
-    )
-}
-
-/// `DELETE …/loadBalancers/{name}`
-pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&Right::on(request.model(), &item(&key), Verb::Delete))?;
-    let before = request.model().load_balancers.get(&key).map(|balancer| show(&key, balancer));
-    request.check_conditions(before.as_ref())?;
-    if before.is_none() {
-        return Ok(ArmResponse::absent());
+impl Adapter for LoadBalancer {
+    fn show(&self, _reader: &Reader<'_>, key: &Key) -> Option<Value> {
+        Some(show(key, self))
     }
-    request.delete(ItemKind::LoadBalancer, &key)?;
-    Ok(ArmResponse::deleted())
-}
 
-fn found(request: &ArmRequest) -> Result<(Key, LoadBalancer), Error> {
-    let key = request.key();
-    request.may_read(ItemKind::LoadBalancer, &key)?;
-    let found = request.model().load_balancers.entry(&key);
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(ids::LOAD_BALANCER, &key))
-}
+    fn read(request: &ArmRequest, _key: &Key, before: Option<&Self>, body: &JsonField<'_>) -> Result<Self, Error> {
+        read(request, before, body)
+    }
 
-fn write(request: &ArmRequest, key: &Key, balancer: &LoadBalancer, created: bool) -> Result<ArmResponse, Error> {
-    let mut model = Model::default();
-    model.load_balancers.insert(key.clone(), balancer.clone());
-    request.put(vec![item(key)], model)?;
-    let view = request.afresh();
-    let written = view.state.model.load_balancers.entry(key).map_or(key, |(key, _)| key);
-    Ok(ArmResponse::put(show(written, balancer), created))
-}
-
-fn item(key: &Key) -> Item {
-    Item { kind: ItemKind::LoadBalancer, key: key.clone() }
+    fn set_tags(&mut self, tags: Tags) {
+        self.tags = tags;
+    }
 }
 
 fn read(request: &ArmRequest, before: Option<&LoadBalancer>, body: &JsonField<'_>) -> Result<LoadBalancer, Error> {
@@ -95,12 +37,12 @@ fn read(request: &ArmRequest, before: Option<&LoadBalancer>, body: &JsonField<'_
     let region = body.location()?.or_else(|| before.map(|before| before.region.clone()));
     let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone()));
     let mut balancer = LoadBalancer {
-        region: region.filter(|text| !text.is_empty()).ok_or_else(|| body.refused("`location` is missing"))?,
+        region: region.filter(|text| !text.is_empty()).ok_or_else(|| body.lacks("location"))?,
         tags: tags.unwrap_or_default(),
-        frontends: properties.items("frontendIPConfigurations")?.iter().map(frontend).collect::<Result<_, _>>()?,
-        pools: properties.items("backendAddressPools")?.iter().map(pool).collect::<Result<_, _>>()?,
-        rules: properties.items("loadBalancingRules")?.iter().map(rule).collect::<Result<_, _>>()?,
-        probes: properties.items("probes")?.iter().map(probe).collect::<Result<_, _>>()?,
+        frontends: properties.each("frontendIPConfigurations", frontend)?,
+        pools: properties.each("backendAddressPools", pool)?,
+        rules: properties.each("loadBalancingRules", rule)?,
+        probes: properties.each("probes", probe)?,
         foreign: stored::read(ids::LOAD_BALANCER, before.map_or("", |before| &before.foreign), body)?,
     };
     for (vnet, _) in balancer.frontends.iter_mut().filter_map(|frontend| frontend.subnet.as_mut()) {
@@ -157,14 +99,16 @@ fn frontend(field: &JsonField<'_>) -> Result<Frontend, Error> {
 fn pool(field: &JsonField<'_>) -> Result<BackendPool, Error> {
     let server = |field: &JsonField<'_>| {
         let properties = field.properties();
-        let address = properties.address("ipAddress")?.ok_or_else(|| properties.refused("`ipAddress` is missing"))?;
+        let address = properties.given("ipAddress", "an IP address")?;
         let state = properties.text("adminState")?.unwrap_or_default();
         let drain = ["down", "drain"].contains(&state.to_lowercase().as_str());
         let vnet = properties.id("virtualNetwork", ids::VNET)?.map(|id| id.key().clone());
         Ok(PoolAddress { name: field.name("name")?, address, vnet, drain })
     };
-    let servers = field.properties().items("loadBalancerBackendAddresses")?;
-    Ok(BackendPool { name: field.name("name")?, addresses: servers.iter().map(server).collect::<Result<_, Error>>()? })
+    Ok(BackendPool {
+        name: field.name("name")?,
+        addresses: field.properties().each("loadBalancerBackendAddresses", server)?,
+    })
 }
 
 fn rule(field: &JsonField<'_>) -> Result<BalancingRule, Error> {
@@ -176,7 +120,7 @@ fn rule(field: &JsonField<'_>) -> Result<BalancingRule, Error> {
         _ => return Err(properties.refused("`protocol` is Tcp, Udp or All")),
     };
     let port = |name: &str| {
-        let port = properties.port(name)?.ok_or_else(|| properties.refused(&format!("`{name}` is missing")))?;
+        let port = properties.port(name)?.ok_or_else(|| properties.lacks(name))?;
         let fits = (port == 0) == protocol.is_none();
         fits.then_some(port).ok_or_else(|| properties.refused("ports are 0 with protocol All, and only then"))
     };
@@ -218,12 +162,12 @@ fn probe(field: &JsonField<'_>) -> Result<BalancerProbe, Error> {
         let why = format!("`{name}` is a number from {least} to {most}");
         if fits { Ok(number) } else { Err(properties.refused(&why)) }
     };
-    let lacks = |name: &str| properties.refused(&format!("`{name}` is missing"));
     Ok(BalancerProbe {
         name: field.name("name")?,
-        port: within("port", None, 1, u16::MAX)?.ok_or_else(|| lacks("port"))?,
-        interval: within("intervalInSeconds", Some(15), 1, 3_600)?.ok_or_else(|| lacks("intervalInSeconds"))?,
-        failures: within("numberOfProbes", Some(1), 1, 10)?.ok_or_else(|| lacks("numberOfProbes"))?,
+        port: within("port", None, 1, u16::MAX)?.ok_or_else(|| properties.lacks("port"))?,
+        interval: within("intervalInSeconds", Some(15), 1, 3_600)?
+            .ok_or_else(|| properties.lacks("intervalInSeconds"))?,
+        failures: within("numberOfProbes", Some(1), 1, 10)?.ok_or_else(|| properties.lacks("numberOfProbes"))?,
         threshold: within("probeThreshold", None, 1, 10)?,
         path,
     })

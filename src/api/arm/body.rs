@@ -248,6 +248,14 @@ impl<'a> JsonField<'a> {
         self.list(name).map(Option::unwrap_or_default)
     }
 
+    /// The items of the list `name`, each as `read` takes it.
+    ///
+    /// # Errors
+    /// 400, or what `read` refuses.
+    pub(super) fn each<T>(&self, name: &str, read: impl Fn(&Self) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+        self.items(name)?.iter().map(read).collect()
+    }
+
     /// The text `name`.
     ///
     /// # Errors
@@ -261,7 +269,13 @@ impl<'a> JsonField<'a> {
     /// # Errors
     /// 400.
     pub(super) fn location(&self) -> Result<Option<String>, Error> {
-        self.text("location").map(|text| text.map(|text| region(&text)))
+        let Some(field) = self.get("location") else { return Ok(None) };
+        let named = region(&field.as_text()?);
+        let fits = named.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if fits || self.changed("location").is_none() {
+            return Ok(Some(named));
+        }
+        Err(field.wrong("a region, such as westeurope or West Europe"))
     }
 
     /// The text `name`, which must be there.
@@ -297,7 +311,7 @@ impl<'a> JsonField<'a> {
     /// # Errors
     /// 400.
     pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, Error> {
-        self.items(name)?.iter().map(Self::as_text).collect()
+        self.each(name, Self::as_text)
     }
 
     /// The truth value `name`.
@@ -346,12 +360,20 @@ impl<'a> JsonField<'a> {
         text.trim().parse().map(Some).map_err(|_| field.wrong(what))
     }
 
+    /// The text `name` as what it stands for, which must be there.
+    ///
+    /// # Errors
+    /// 400, which says what it should be.
+    pub(super) fn given<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<T, Error> {
+        self.parsed(name, what)?.ok_or_else(|| self.lacks(name))
+    }
+
     /// The texts of the list `name` as what they stand for.
     ///
     /// # Errors
     /// 400, which says what they should be.
     pub(super) fn all<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Vec<T>, Error> {
-        self.items(name)?.iter().map(|item| item.as_text()?.trim().parse().map_err(|_| item.wrong(what))).collect()
+        self.each(name, |item| item.as_text()?.trim().parse().map_err(|_| item.wrong(what)))
     }
 
     /// `{"id": …}` under `name`, of something of type `kind`: what a name alone means depends on that.
@@ -409,7 +431,8 @@ impl<'a> JsonField<'a> {
         self.refused(&format!("this is not {what}"))
     }
 
-    fn lacks(&self, name: &str) -> Error {
+    /// A refusal, for a member is not there.
+    pub(super) fn lacks(&self, name: &str) -> Error {
         self.refused(&format!("`{name}` is missing"))
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
     request.check_conditions(Some(&shown))?;
     let body = JsonField::over(&request.body, Some(&shown))?.properties();
     let Some(state) = body.get("privateLinkServiceConnectionState") else {
-        return Err(body.refused("`privateLinkServiceConnectionState` is missing"));
+        return Err(body.lacks("privateLinkServiceConnectionState"));
     };
     // A state with all its members, as an answer has them, is what was read; who decides says less.
     let ends_otherwise = body.get("privlink").is_some_and(|part| part.changed("approvalEndsAt").is_some());

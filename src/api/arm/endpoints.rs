@@ -2,98 +2,30 @@
 
 use serde_json::{Value, json};
 
+use super::adapter::Adapter;
 use super::body::JsonField;
-use super::request::ArmRequest;
-use super::response::{ArmResponse, object, page, patched};
+use super::request::{ArmRequest, Reader};
+use super::response::object;
 use super::{Error, connections, extension, nic, stored};
-use crate::access::rights::{Right, Verb};
-use crate::control::View;
+use crate::access::rights::Right;
 use crate::model::ids::ArmId;
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
-use crate::model::state::{ControlState, Item, ItemKind};
-use crate::model::{EndpointIp, EndpointLabels, Key, Model, PrivateEndpoint, ids, resource_types};
+use crate::model::state::{ControlState, ItemKind};
+use crate::model::{EndpointIp, EndpointLabels, Key, PrivateEndpoint, Tags, ids, resource_types};
 
-/// `GET …/privateEndpoints`
-pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    request.expands_interfaces()?;
-    let all = request.model().endpoints.iter();
-    let here = all.filter(|(key, _)| request.covers(key) && request.sees(ItemKind::Endpoint, key));
-    page(
-        request,
-        here,
-        |(key, _)| key.folded().to_owned(),
-        |(key, endpoint)| show(request, &request.view, key, endpoint),
-    )
-}
-
-/// `GET …/privateEndpoints/{name}`
-pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    request.expands_interfaces()?;
-    let (key, endpoint) = found(request)?;
-    shown(request, &request.view, &key, &endpoint).map(ArmResponse::ok)
-}
-
-/// `PUT …/privateEndpoints/{name}`
-pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
-    request.demand_group()?;
-    let before = request.model().endpoints.get(&key);
-    let shown = before.and_then(|endpoint| show(request, &request.view, &key, endpoint));
-    request.check_conditions(shown.as_ref())?;
-    let endpoint = read(request, &key, before, shown.as_ref())?;
-    let created = before.is_none();
-    write(request, &key, endpoint)?;
-    answer(request, &key, created)
-}
-
-/// `PATCH …/privateEndpoints/{name}`
-pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, mut endpoint) = found(request)?;
-    let shown = shown(request, &request.view, &key, &endpoint)?;
-    request.check_conditions(Some(&shown))?;
-    let mut labels = endpoint.labels.take().unwrap_or_default();
-    labels.tags = patched(request, &item(&key), &labels.tags, &shown)?;
-    endpoint.labels = Some(labels).filter(|labels| **labels != EndpointLabels::default());
-    write(request, &key, endpoint)?;
-    answer(request, &key, false)
-}
-
-/// `DELETE …/privateEndpoints/{name}`
-pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&Right::on(request.model(), &item(&key), Verb::Delete))?;
-    let before = request.model().endpoints.get(&key);
-    request.check_conditions(before.and_then(|endpoint| show(request, &request.view, &key, endpoint)).as_ref())?;
-    if before.is_none() {
-        return Ok(ArmResponse::absent());
+impl Adapter for PrivateEndpoint {
+    fn show(&self, reader: &Reader<'_>, key: &Key) -> Option<Value> {
+        show(reader, key, self)
     }
-    request.delete(ItemKind::Endpoint, &key)?;
-    Ok(ArmResponse::deleted())
-}
 
-pub(super) fn found(request: &ArmRequest) -> Result<(Key, PrivateEndpoint), Error> {
-    let key = request.key();
-    request.may_read(ItemKind::Endpoint, &key)?;
-    let found = request.model().endpoints.entry(&key);
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(ids::ENDPOINT, &key))
-}
+    fn read(request: &ArmRequest, key: &Key, before: Option<&Self>, body: &JsonField<'_>) -> Result<Self, Error> {
+        read(request, key, before, body)
+    }
 
-pub(super) fn write(request: &ArmRequest, key: &Key, endpoint: PrivateEndpoint) -> Result<(), Error> {
-    let mut model = Model::default();
-    model.endpoints.insert(key.clone(), endpoint);
-    request.put(vec![item(key)], model).map(drop)
-}
-
-fn item(key: &Key) -> Item {
-    Item { kind: ItemKind::Endpoint, key: key.clone() }
-}
-
-fn answer(request: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Error> {
-    let view = request.afresh();
-    let found = view.state.model.endpoints.entry(key);
-    let (key, endpoint) = found.ok_or_else(|| Error::absent(ids::ENDPOINT, key))?;
-    shown(request, &view, key, endpoint).map(|body| ArmResponse::put(body, created))
+    fn set_tags(&mut self, tags: Tags) {
+        let labels = EndpointLabels { tags, ..self.labels.take().map_or_else(EndpointLabels::default, |all| *all) };
+        self.labels = Some(labels).filter(|labels| *labels != EndpointLabels::default()).map(Box::new);
+    }
 }
 
 /// The endpoint that the body describes. What it is cannot change during its life, and is checked by the writer.
@@ -101,9 +33,8 @@ fn read(
     request: &ArmRequest,
     key: &Key,
     before: Option<&PrivateEndpoint>,
-    shown: Option<&Value>,
+    body: &JsonField<'_>,
 ) -> Result<PrivateEndpoint, Error> {
-    let body = JsonField::over(&request.body, shown)?;
     let properties = body.properties();
     let subnet = properties.required_id("subnet", ids::SUBNET)?;
     let same =
@@ -134,7 +65,7 @@ fn read(
         labels.addresses.clear();
     }
     let addresses = addresses(&configs, &subresource, &mut labels)?;
-    labels.foreign = stored::read(ids::ENDPOINT, &labels.foreign, &body)?;
+    labels.foreign = stored::read(ids::ENDPOINT, &labels.foreign, body)?;
     labels.tags = body.tags()?.unwrap_or(labels.tags);
     let name = link_request.required("name")?;
     if link_request.changed("name").is_some() {
@@ -257,9 +188,7 @@ fn addresses(
             );
         }
         let member = properties.text("memberName")?.unwrap_or_default();
-        let Some(ip) = properties.address("privateIPAddress")? else {
-            return Err(properties.refused("`privateIPAddress` is missing"));
-        };
+        let ip = properties.given("privateIPAddress", "an IP address")?;
         if !known {
             labels.addresses.push((field.text("name")?.unwrap_or_default(), member.clone()));
         }
@@ -268,12 +197,9 @@ fn addresses(
     Ok(made)
 }
 
-fn shown(request: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Result<Value, Error> {
-    show(request, view, key, endpoint).ok_or_else(|| Error::absent(ids::ENDPOINT, key))
-}
-
 /// As Azure shows it.
-fn show(request: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint) -> Option<Value> {
+fn show(reader: &Reader<'_>, key: &Key, endpoint: &PrivateEndpoint) -> Option<Value> {
+    let view = reader.view();
     let connection = view.state.connections.get(key)?;
     let model = &view.state.model;
     let id = ids::endpoint(key);
@@ -290,7 +216,7 @@ fn show(request: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint
         "privateLinkServiceConnectionState": connections::state(connection, endpoint),
     });
     let interface = ids::network_interface(key, endpoint);
-    let interface = if request.expands_interfaces().is_ok_and(|expanded| expanded) {
+    let interface = if reader.request().expands_interfaces().is_ok_and(|expanded| expanded) {
         nic::show(view, key, endpoint)
     } else {
         json!({ "id": interface.to_string() })
@@ -320,7 +246,7 @@ fn show(request: &ArmRequest, view: &View, key: &Key, endpoint: &PrivateEndpoint
     properties[other] = json!([]);
     let shown = object(&id, Some((&endpoint.region, &labels.tags)), properties);
     let shown = stored::Kept::of(&labels.foreign).show(shown);
-    Some(connections::with_time_left(request, shown, key))
+    Some(connections::with_time_left(reader.request(), shown, key))
 }
 
 /// Every name that leads to the endpoint, with its addresses.

@@ -44,7 +44,7 @@ pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let old = request.model().groups.get(&key(request));
     let region = body.location()?.filter(|region| !region.is_empty());
     let region = region.or_else(|| old.map(|old| old.region.clone()));
-    let region = region.ok_or_else(|| body.refused("`location` is missing"))?;
+    let region = region.ok_or_else(|| body.lacks("location"))?;
     let tags = body.tags()?.or_else(|| old.map(|old| old.tags.clone())).unwrap_or_default();
     let foreign = stored::read(KIND, old.map_or("", |old| &old.foreign), &body)?;
     change(request, &ResourceGroup { region, tags, foreign })

@@ -1,8 +1,8 @@
 //! The interface of each private endpoint: it comes and goes with it, and never changes by itself.
 
 use super::Error;
+use super::adapter::write;
 use super::body::{JsonField, NOT_BY_PATCH};
-use super::endpoints;
 use super::nic::{owner, show};
 use super::request::ArmRequest;
 use super::response::{ArmResponse, page};
@@ -58,7 +58,7 @@ pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let mut labels = endpoint.labels.take().unwrap_or_default();
     labels.interface_tags = body.tags()?.unwrap_or(labels.interface_tags);
     endpoint.labels = Some(labels).filter(|labels| **labels != EndpointLabels::default());
-    endpoints::write(request, &key, endpoint)?;
+    write(request, &key, endpoint)?;
     let view = request.afresh();
     let (key, endpoint) = view.state.model.endpoints.entry(&key).ok_or_else(absent)?;
     Ok(ArmResponse::ok(show(&view, key, endpoint)))

@@ -18,6 +18,9 @@ use super::error::Error;
 use crate::control::command::PRECONDITION_FAILED;
 use crate::model::Caller;
 
+/// What is done to an object of any kind.
+mod adapter;
+
 /// What is answered, and its tag.
 mod response;
 
@@ -46,9 +49,6 @@ mod nic;
 /// Types that paths name.
 mod kinds;
 
-/// The VNet that a path names.
-mod vnet;
-
 /// Load balancers.
 mod balancers;
 
@@ -66,6 +66,9 @@ mod extension;
 
 /// Every path there is.
 pub(super) mod routes;
+
+/// Link resources.
+mod resources;
 
 /// Private link services.
 mod services;
@@ -153,6 +156,7 @@ fn asked(state: &ApiState, caller: Caller, parts: &Parts, body: Bytes) -> Result
         looks: route.looks(method),
     };
     request.check_names()?;
+    request.expands_interfaces()?;
     Ok((operation.handler, request))
 }
 

@@ -2,74 +2,30 @@
 
 use serde_json::{Value, json};
 
+use super::adapter::Adapter;
 use super::body::JsonField;
 use super::request::{ArmRequest, Reader};
-use super::response::{ArmResponse, object, page, patched};
+use super::response::object;
 use super::subnets;
-use super::vnet::{found, item, write};
 use super::{Error, extension, stored};
-use crate::access::rights::{Right, Verb};
-use crate::model::state::ItemKind;
-use crate::model::{Key, PeeringLabel, Vnet, ids};
+use crate::model::{Key, PeeringLabel, Tags, Vnet, ids};
 
-/// `GET …/virtualNetworks`
-pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let here = request.model().vnets.iter().filter(|(key, _)| request.covers(key) && request.sees(ItemKind::Vnet, key));
-    page(request, here, |(key, _)| key.folded().to_owned(), |(key, vnet)| Some(show(&request.reader(), key, vnet)))
-}
-
-/// `GET …/virtualNetworks/{name}`
-pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, vnet) = found(request)?;
-    Ok(ArmResponse::ok(show(&request.reader(), &key, &vnet)))
-}
-
-/// `PUT …/virtualNetworks/{name}`
-pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
-    request.demand_group()?;
-    let before = request.model().vnets.get(&key);
-    let shown = before.map(|vnet| show(&request.reader(), &key, vnet));
-    request.check_conditions(shown.as_ref())?;
-    let vnet = read(request, &key, before, shown.as_ref())?;
-    let created = before.is_none();
-    write(request, &key, vnet)?;
-    answer(request, &key, created)
-}
-
-/// `PATCH …/virtualNetworks/{name}`
-pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, vnet) = found(request)?;
-    let shown = show(&request.reader(), &key, &vnet);
-    request.check_conditions(Some(&shown))?;
-    write(request, &key, Vnet { tags: patched(request, &item(&key), &vnet.tags, &shown)?, ..vnet })?;
-    answer(request, &key, false)
-}
-
-/// `DELETE …/virtualNetworks/{name}`
-pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&Right::on(request.model(), &item(&key), Verb::Delete))?;
-    let before = request.model().vnets.get(&key).map(|vnet| show(&request.reader(), &key, vnet));
-    request.check_conditions(before.as_ref())?;
-    if before.is_none() {
-        return Ok(ArmResponse::absent());
+impl Adapter for Vnet {
+    fn show(&self, reader: &Reader<'_>, key: &Key) -> Option<Value> {
+        Some(show(reader, key, self))
     }
-    request.delete(ItemKind::Vnet, &key)?;
-    Ok(ArmResponse::deleted())
-}
 
-fn answer(request: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Error> {
-    let view = request.afresh();
-    let vnets = &view.state.model.vnets;
-    let (key, vnet) = vnets.entry(key).ok_or_else(|| Error::absent(ids::VNET, key))?;
-    Ok(ArmResponse::put(show(&request.reader_of(&view), key, vnet), created))
+    fn read(request: &ArmRequest, key: &Key, before: Option<&Self>, body: &JsonField<'_>) -> Result<Self, Error> {
+        read(request, key, before, body)
+    }
+
+    fn set_tags(&mut self, tags: Tags) {
+        self.tags = tags;
+    }
 }
 
 /// The VNet that the body describes; what it says nothing of stays as it was.
-fn read(request: &ArmRequest, key: &Key, before: Option<&Vnet>, shown: Option<&Value>) -> Result<Vnet, Error> {
-    let body = JsonField::over(&request.body, shown)?;
+fn read(request: &ArmRequest, key: &Key, before: Option<&Vnet>, body: &JsonField<'_>) -> Result<Vnet, Error> {
     let properties = body.properties();
     let region = body.location()?.or_else(|| before.map(|vnet| vnet.region.clone()));
     let mut vnet = before.cloned().unwrap_or_else(|| Vnet {
@@ -83,10 +39,10 @@ fn read(request: &ArmRequest, key: &Key, before: Option<&Vnet>, shown: Option<&V
         lockdown: false,
         public_prefixes: vec![],
         peering_labels: Vec::new(),
-        tags: crate::model::Tags::new(),
+        tags: Tags::new(),
         foreign: String::new(),
     });
-    vnet.region = region.filter(|region| !region.is_empty()).ok_or_else(|| body.refused("`location` is missing"))?;
+    vnet.region = region.filter(|region| !region.is_empty()).ok_or_else(|| body.lacks("location"))?;
     if let Some(tags) = body.tags()? {
         vnet.tags = tags;
     }
@@ -114,13 +70,13 @@ fn read(request: &ArmRequest, key: &Key, before: Option<&Vnet>, shown: Option<&V
             }
         }
     }
-    vnet.foreign = stored::read(ids::VNET, &vnet.foreign, &body)?;
+    vnet.foreign = stored::read(ids::VNET, &vnet.foreign, body)?;
     extension::vnet(&properties, &mut vnet)?;
     Ok(vnet)
 }
 
 /// As Azure shows it.
-pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet) -> Value {
+fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet) -> Value {
     let subnets: Vec<Value> = vnet.subnets.iter().map(|subnet| subnets::show(reader, key, vnet, subnet)).collect();
     let peering = |label: &PeeringLabel| subnets::show_peering(reader, key, vnet, label);
     let peerings: Vec<Value> = vnet.labelled().iter().map(peering).collect();

@@ -2,15 +2,16 @@
 //! endpoints.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
 use super::Error;
+use super::adapter::{found, write};
 use super::body::JsonField;
 use super::request::ArmRequest;
 use super::response::{ArmResponse, page, tagged};
-use super::zones::{found, writable, write};
+use super::zones::writable;
 use crate::model::state::ItemKind;
 use crate::model::{
     APEX, DnsZone, Key, Mx, RECORD_TTL, RecordData, RecordSet, RecordType, Soa, Srv, TXT_PIECE, Tags, ZoneRecord,
@@ -45,7 +46,7 @@ impl Asked {
 pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let all = request.parameter("record").eq_ignore_ascii_case("ALL");
     let wanted = if all { None } else { Some(Asked::of(request)?) };
-    let (key, zone) = found(request)?;
+    let (key, zone) = found::<DnsZone>(request)?;
     let suffix = request.query("$recordsetnamesuffix").unwrap_or_default().to_lowercase();
     let fits = |name: &str| suffix.is_empty() || name.ends_with(suffix.trim_start_matches('.'));
     let owned = names::in_zone(&request.view.state, &key, &|endpoint| request.sees(ItemKind::Endpoint, endpoint));
@@ -70,7 +71,7 @@ pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
 /// `GET …/privateDnsZones/{name}/{record}/{relative}`
 pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let asked = Asked::of(request)?;
-    let (key, zone) = found(request)?;
+    let (key, zone) = found::<DnsZone>(request)?;
     now(request, asked, &key, &zone).map(ArmResponse::ok).ok_or_else(|| absent(request, asked, &key))
 }
 
@@ -107,7 +108,7 @@ pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
         let message = format!("{kind} {} is of private endpoints, and goes with them.", relative(request));
         return Err(Error::conflict("RecordSetOfPrivateEndpoint", &message));
     }
-    write(request, &key, &zone)?;
+    write(request, &key, zone)?;
     Ok(ArmResponse::deleted())
 }
 
@@ -158,7 +159,7 @@ fn change(request: &ArmRequest, whole: bool) -> Result<ArmResponse, Error> {
             }
         }
     }
-    write(request, &key, &zone)?;
+    write(request, &key, zone.clone())?;
     let shown = now(request, asked, &key, &zone).ok_or_else(|| absent(request, asked, &key))?;
     Ok(ArmResponse::put(shown, before.is_none()))
 }
@@ -232,70 +233,36 @@ fn field_of(kind: RecordType) -> &'static str {
 }
 
 fn read_data(kind: RecordType, properties: &JsonField<'_>) -> Result<Option<RecordData>, Error> {
-    let Some(field) = properties.get(field_of(kind)) else { return Ok(None) };
-    let items = || properties.items(field_of(kind));
+    let list = field_of(kind);
+    let Some(field) = properties.get(list) else { return Ok(None) };
     let name = |field: &JsonField<'_>, at: &str| {
         let text = field.required(at)?;
         domain_name(&text, false).map(|name| name.as_str().into()).ok_or_else(|| field.wrong("a whole name"))
     };
-    let lacks = |item: &JsonField<'_>, what: &str| item.refused(&format!("`{what}` is missing"));
     Ok(Some(match kind {
-        RecordType::A => RecordData::A(
-            items()?
-                .iter()
-                .map(|item| {
-                    let address: Option<Ipv4Addr> = item.parsed("ipv4Address", "an IPv4 address")?;
-                    address.ok_or_else(|| lacks(item, "ipv4Address"))
-                })
-                .collect::<Result<_, _>>()?,
-        ),
-        RecordType::Aaaa => RecordData::Aaaa(
-            items()?
-                .iter()
-                .map(|item| {
-                    let address: Option<Ipv6Addr> = item.parsed("ipv6Address", "an IPv6 address")?;
-                    address.ok_or_else(|| lacks(item, "ipv6Address"))
-                })
-                .collect::<Result<_, _>>()?,
-        ),
-        RecordType::Cname => RecordData::Cname(name(&field, "cname")?),
-        RecordType::Mx => RecordData::Mx(
-            items()?
-                .iter()
-                .map(|item| {
-                    let preference = item.port("preference")?.unwrap_or_default();
-                    Ok(Mx { preference, exchange: name(item, "exchange")? })
-                })
-                .collect::<Result<_, Error>>()?,
-        ),
-        RecordType::Ptr => {
-            RecordData::Ptr(items()?.iter().map(|item| name(item, "ptrdname")).collect::<Result<_, _>>()?)
+        RecordType::A => RecordData::A(properties.each(list, |item| item.given("ipv4Address", "an IPv4 address"))?),
+        RecordType::Aaaa => {
+            RecordData::Aaaa(properties.each(list, |item| item.given("ipv6Address", "an IPv6 address"))?)
         }
-        RecordType::Srv => RecordData::Srv(
-            items()?
-                .iter()
-                .map(|item| {
-                    Ok(Srv {
-                        priority: item.port("priority")?.unwrap_or_default(),
-                        weight: item.port("weight")?.unwrap_or_default(),
-                        port: item.port("port")?.ok_or_else(|| lacks(item, "port"))?,
-                        target: name(item, "target")?,
-                    })
-                })
-                .collect::<Result<_, Error>>()?,
-        ),
-        RecordType::Txt => RecordData::Txt(
-            items()?
-                .iter()
-                .map(|item| {
-                    let pieces = item.texts("value")?;
-                    match pieces.iter().find(|piece| piece.len() > TXT_PIECE) {
-                        Some(_) => Err(item.refused("a string of a text has at most 255 bytes")),
-                        None => Ok(pieces),
-                    }
-                })
-                .collect::<Result<_, _>>()?,
-        ),
+        RecordType::Cname => RecordData::Cname(name(&field, "cname")?),
+        RecordType::Mx => RecordData::Mx(properties.each(list, |item| {
+            let preference = item.port("preference")?.unwrap_or_default();
+            Ok(Mx { preference, exchange: name(item, "exchange")? })
+        })?),
+        RecordType::Ptr => RecordData::Ptr(properties.each(list, |item| name(item, "ptrdname"))?),
+        RecordType::Srv => RecordData::Srv(properties.each(list, |item| {
+            Ok(Srv {
+                priority: item.port("priority")?.unwrap_or_default(),
+                weight: item.port("weight")?.unwrap_or_default(),
+                port: item.port("port")?.ok_or_else(|| item.lacks("port"))?,
+                target: name(item, "target")?,
+            })
+        })?),
+        RecordType::Txt => RecordData::Txt(properties.each(list, |item| {
+            let pieces = item.texts("value")?;
+            let fits = pieces.iter().all(|piece| piece.len() <= TXT_PIECE);
+            if fits { Ok(pieces) } else { Err(item.refused("a string of a text has at most 255 bytes")) }
+        })?),
     }))
 }
 
@@ -367,24 +334,19 @@ const ENDPOINT_TTL: u32 = 10;
 
 fn shown(data: &RecordData) -> Value {
     match data {
-        RecordData::A(all) => json!(all.iter().map(|one| json!({ "ipv4Address": one })).collect::<Vec<_>>()),
-        RecordData::Aaaa(all) => json!(all.iter().map(|one| json!({ "ipv6Address": one })).collect::<Vec<_>>()),
+        RecordData::A(all) => all.iter().map(|one| json!({ "ipv4Address": one })).collect(),
+        RecordData::Aaaa(all) => all.iter().map(|one| json!({ "ipv6Address": one })).collect(),
         RecordData::Cname(to) if to.is_empty() => Value::Null,
         RecordData::Cname(to) => json!({ "cname": &**to }),
-        RecordData::Mx(all) => json!(
-            all.iter()
-                .map(|one| json!({ "preference": one.preference, "exchange": &*one.exchange }))
-                .collect::<Vec<_>>()
-        ),
-        RecordData::Ptr(all) => json!(all.iter().map(|one| json!({ "ptrdname": &**one })).collect::<Vec<_>>()),
-        RecordData::Srv(all) => json!(
-            all.iter()
-                .map(|one| {
-                    json!({ "priority": one.priority, "weight": one.weight, "port": one.port, "target": &*one.target })
-                })
-                .collect::<Vec<_>>()
-        ),
-        RecordData::Txt(all) => json!(all.iter().map(|one| json!({ "value": one })).collect::<Vec<_>>()),
+        RecordData::Mx(all) => {
+            all.iter().map(|one| json!({ "preference": one.preference, "exchange": &*one.exchange })).collect()
+        }
+        RecordData::Ptr(all) => all.iter().map(|one| json!({ "ptrdname": &**one })).collect(),
+        RecordData::Srv(all) => {
+            let one = |one: &Srv| json!({ "priority": one.priority, "weight": one.weight, "port": one.port, "target": &*one.target });
+            all.iter().map(one).collect()
+        }
+        RecordData::Txt(all) => all.iter().map(|one| json!({ "value": one })).collect(),
     }
 }
 

@@ -160,7 +160,7 @@ impl ArmRequest {
 
     /// What the caller may read of `view`.
     pub(super) fn reader_of<'a>(&'a self, view: &'a View) -> Reader<'a> {
-        Reader { view, rights: view.rights(&self.caller) }
+        Reader { request: self, view, rights: view.rights(&self.caller) }
     }
 
     /// The key of a VNet as its first write spelled it.
@@ -235,11 +235,17 @@ impl ArmRequest {
 /// neither an answer nor its tag tells of what its reader may not see.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
+    request: &'a ArmRequest,
     view: &'a View,
     rights: Rights<'a>,
 }
 
 impl<'a> Reader<'a> {
+    /// What it is read for.
+    pub(super) fn request(&self) -> &'a ArmRequest {
+        self.request
+    }
+
     /// Everything: for what the shown object itself says and leads to.
     pub(super) fn view(&self) -> &'a View {
         self.view

@@ -7,12 +7,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use super::body::{JsonField, NOT_BY_PATCH};
 use super::request::{ArmRequest, Looks, lists};
-use crate::access::rights::{Right, Verb};
 use crate::model::Tags;
 use crate::model::ids::ArmId;
-use crate::model::state::Item;
 use crate::types::segment;
 
 /// Objects of one page unless `$top` asks for fewer.
@@ -34,6 +31,11 @@ impl ArmResponse {
     /// An object after a PUT.
     pub(super) fn put(body: Value, created: bool) -> Self {
         Self { status: if created { StatusCode::CREATED } else { StatusCode::OK }, body: Some(body) }
+    }
+
+    /// The same, told as a change whether or not the object is new.
+    pub(super) fn without_created(self) -> Self {
+        Self { status: StatusCode::OK, ..self }
     }
 
     /// An object is gone since this call.
@@ -93,18 +95,6 @@ pub(super) fn object(id: &ArmId, placed: Option<(&String, &Tags)>, properties: V
         shown["tags"] = json!(tags);
     }
     tagged(shown)
-}
-
-/// The tags of `item` after a PATCH of an object that is `shown` so: those of the body, else `before`. Tags are all that
-/// Azure's PATCH of these types changes.
-///
-/// # Errors
-/// 403, before the body is looked at; 400, naming what else the body would change.
-pub(super) fn patched(request: &ArmRequest, item: &Item, before: &Tags, shown: &Value) -> Result<Tags, Error> {
-    request.demand(&Right::on(request.model(), item, Verb::Write))?;
-    let body = JsonField::over(&request.body, Some(shown))?;
-    body.refuse_others(&["tags"], NOT_BY_PATCH)?;
-    Ok(body.tags()?.unwrap_or_else(|| before.clone()))
 }
 
 /// One page of `objects`, which come in the order of their marks; each is shown only if it is on the page.

@@ -8,10 +8,10 @@ use axum::http::Method;
 use super::request::{ArmRequest, Looks, decode};
 use super::response::ArmResponse;
 use super::{
-    Error, balancers, connections, endpoints, groups, interfaces, kinds, locations, networks, records, services,
-    subnets, typed, zone_groups, zones,
+    Error, adapter, connections, groups, interfaces, kinds, locations, records, subnets, typed, zone_groups, zones,
 };
 use crate::control::View;
+use crate::model::{DnsZone, LinkResource, LoadBalancer, PrivateEndpoint, Vnet};
 
 /// Answers a request.
 pub(super) type Handler = fn(&ArmRequest) -> Result<ArmResponse, Error>;
@@ -177,16 +177,16 @@ routes! {
     }
 
     subscription!("/providers/Microsoft.Network/virtualNetworks") => {
-        GET networks::list ["$top" "$skiptoken"], "List VNets";
+        GET adapter::list::<Vnet> ["$top" "$skiptoken"], "List VNets";
     }
     network!("/virtualNetworks") => {
-        GET networks::list ["$top" "$skiptoken"], "List the VNets of a group";
+        GET adapter::list::<Vnet> ["$top" "$skiptoken"], "List the VNets of a group";
     }
     network!("/virtualNetworks/{name}") => {
-        GET networks::get, "Show a VNet";
-        PUT networks::put, "Create or change a VNet";
-        PATCH networks::patch, "Change the tags of a VNet";
-        DELETE networks::delete, "Delete a VNet";
+        GET adapter::get::<Vnet>, "Show a VNet";
+        PUT adapter::put::<Vnet>, "Create or change a VNet";
+        PATCH adapter::patch::<Vnet>, "Change the tags of a VNet";
+        DELETE adapter::delete::<Vnet>, "Delete a VNet";
     }
     network!("/virtualNetworks/{name}/subnets") => {
         GET subnets::list ["$top" "$skiptoken"], "List the subnets of a VNet";
@@ -206,29 +206,29 @@ routes! {
     }
 
     subscription!("/providers/Microsoft.Network/loadBalancers") => {
-        GET balancers::list ["$top" "$skiptoken"], "List load balancers";
+        GET adapter::list::<LoadBalancer> ["$top" "$skiptoken"], "List load balancers";
     }
     network!("/loadBalancers") => {
-        GET balancers::list ["$top" "$skiptoken"], "List the load balancers of a group";
+        GET adapter::list::<LoadBalancer> ["$top" "$skiptoken"], "List the load balancers of a group";
     }
     network!("/loadBalancers/{name}") => {
-        GET balancers::get, "Show a load balancer";
-        PUT balancers::put, "Create or change a load balancer";
-        PATCH balancers::patch, "Change the tags of a load balancer";
-        DELETE balancers::delete, "Delete a load balancer";
+        GET adapter::get::<LoadBalancer>, "Show a load balancer";
+        PUT adapter::put::<LoadBalancer>, "Create or change a load balancer";
+        PATCH adapter::patch::<LoadBalancer>, "Change the tags of a load balancer";
+        DELETE adapter::delete::<LoadBalancer>, "Delete a load balancer";
     }
 
     subscription!("/providers/Microsoft.Network/privateLinkServices") => {
-        GET services::list ["$top" "$skiptoken"], "List private link services";
+        GET adapter::list::<LinkResource> ["$top" "$skiptoken"], "List private link services";
     }
     network!("/privateLinkServices") => {
-        GET services::list ["$top" "$skiptoken"], "List the private link services of a group";
+        GET adapter::list::<LinkResource> ["$top" "$skiptoken"], "List the private link services of a group";
     }
     network!("/privateLinkServices/{name}") => {
-        GET services::get, "Show a private link service";
-        PUT services::put, "Create or change a private link service";
-        PATCH services::patch, "Change the tags of a private link service";
-        DELETE services::delete, "Delete a private link service without connections";
+        GET adapter::get::<LinkResource>, "Show a private link service";
+        PUT adapter::put::<LinkResource>, "Create or change a private link service";
+        PATCH adapter::patch::<LinkResource>, "Change the tags of a private link service";
+        DELETE adapter::delete::<LinkResource>, "Delete a private link service without connections";
     }
     network!("/privateLinkServices/{name}/privateEndpointConnections") => {
         GET connections::list ["$top" "$skiptoken"], "List the connections of a private link service";
@@ -240,10 +240,10 @@ routes! {
     }
 
     subscription!("/providers/Microsoft.Network/privateEndpoints") => {
-        GET endpoints::list ["$top" "$skiptoken" "$expand"], "List private endpoints";
+        GET adapter::list::<PrivateEndpoint> ["$top" "$skiptoken" "$expand"], "List private endpoints";
     }
     network!("/privateEndpoints") => {
-        GET endpoints::list ["$top" "$skiptoken" "$expand"], "List the private endpoints of a group";
+        GET adapter::list::<PrivateEndpoint> ["$top" "$skiptoken" "$expand"], "List the private endpoints of a group";
     }
     network!("/privateEndpoints/{name}/privateDnsZoneGroups") => {
         GET zone_groups::list ["$top" "$skiptoken"], "List the zone groups of a private endpoint: one at most";
@@ -254,23 +254,23 @@ routes! {
         DELETE zone_groups::delete, "Take a private endpoint's records out of all zones";
     }
     network!("/privateEndpoints/{name}") => {
-        GET endpoints::get ["$expand"], "Show a private endpoint";
-        PUT endpoints::put, "Create or change a private endpoint";
-        PATCH endpoints::patch, "Change the tags of a private endpoint";
-        DELETE endpoints::delete, "Delete a private endpoint";
+        GET adapter::get::<PrivateEndpoint> ["$expand"], "Show a private endpoint";
+        PUT adapter::put::<PrivateEndpoint>, "Create or change a private endpoint";
+        PATCH adapter::patch::<PrivateEndpoint>, "Change the tags of a private endpoint";
+        DELETE adapter::delete::<PrivateEndpoint>, "Delete a private endpoint";
     }
 
     subscription!("/providers/Microsoft.Network/privateDnsZones") => {
-        GET zones::list ["$top" "$skiptoken"], "List private DNS zones";
+        GET adapter::list::<DnsZone> ["$top" "$skiptoken"], "List private DNS zones";
     }
     network!("/privateDnsZones") => {
-        GET zones::list ["$top" "$skiptoken"], "List the private DNS zones of a group";
+        GET adapter::list::<DnsZone> ["$top" "$skiptoken"], "List the private DNS zones of a group";
     }
     network!("/privateDnsZones/{name}") => {
-        GET zones::get, "Show a private DNS zone";
-        PUT zones::put, "Create or change a private DNS zone";
-        PATCH zones::patch, "Change the tags of a private DNS zone";
-        DELETE zones::delete, "Delete a private DNS zone without links";
+        GET adapter::get::<DnsZone>, "Show a private DNS zone";
+        PUT adapter::put::<DnsZone>, "Create or change a private DNS zone";
+        PATCH adapter::patch::<DnsZone>, "Change the tags of a private DNS zone";
+        DELETE adapter::delete::<DnsZone>, "Delete a private DNS zone without links";
     }
     network!("/privateDnsZones/{name}/virtualNetworkLinks") => {
         GET zones::list_links ["$top" "$skiptoken"], "List the VNets that a zone is linked to";
@@ -305,16 +305,16 @@ routes! {
     }
 
     subscription!("/providers/{provider}/{type}") => {
-        GET typed::list ["$top" "$skiptoken"], "List resources of a type";
+        GET adapter::list::<LinkResource> ["$top" "$skiptoken"], "List resources of a type";
     }
     resource!("") => {
-        GET typed::list ["$top" "$skiptoken"], "List the resources of a type in a group";
+        GET adapter::list::<LinkResource> ["$top" "$skiptoken"], "List the resources of a type in a group";
     }
     resource!("/{name}") => {
-        GET typed::get, "Show a resource";
+        GET adapter::get::<LinkResource>, "Show a resource";
         PUT typed::put, "Create or change a resource";
         PATCH typed::patch, "Change the tags of a resource";
-        DELETE typed::delete, "Delete a resource; its connections are Disconnected since";
+        DELETE adapter::delete::<LinkResource>, "Delete a resource; its connections are Disconnected since";
     }
     resource!("/{name}/privateLinkResources") => {
         GET typed::subresources ["$top" "$skiptoken"], "List the subresources that a resource has";

@@ -4,118 +4,27 @@ use serde_json::{Value, json};
 
 use super::body::JsonField;
 use super::request::{ArmRequest, Reader};
-use super::response::{ArmResponse, object, page, patched};
+use super::response::object;
 use super::{Error, connections, extension, stored};
-use crate::access::rights::{Right, Verb};
 use crate::model::resource_types::PRIVATE_LINK_SERVICE;
-use crate::model::state::{Item, ItemKind};
-use crate::model::{FrontendRef, Key, LinkResource, Model, NatConfig, Visibility, ids};
-
-/// `GET …/privateLinkServices`
-pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let here = request.model().resources.iter().filter(|(_, resource)| resource.kind.is_none());
-    let here = here.filter(|(key, _)| request.covers(key) && request.sees(ItemKind::Resource, key));
-    page(
-        request,
-        here,
-        |(key, _)| key.folded().to_owned(),
-        |(key, service)| Some(show(&request.reader(), key, service)),
-    )
-}
-
-/// `GET …/privateLinkServices/{name}`
-pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, service) = found(request)?;
-    Ok(ArmResponse::ok(show(&request.reader(), &key, &service)))
-}
-
-/// `PUT …/privateLinkServices/{name}`
-pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&right(&key, Verb::Write))?;
-    request.demand_group()?;
-    let before = request.model().resources.get(&key);
-    if before.is_some_and(|resource| resource.kind.is_some()) {
-        let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
-        return Err(Error::conflict("NameInUse", &message));
-    }
-    let shown = before.map(|service| show(&request.reader(), &key, service));
-    request.check_conditions(shown.as_ref())?;
-    let service = read(request, &key, before, shown.as_ref())?;
-    let created = before.is_none();
-    write(request, &key, service)?;
-    answer(request, &key, created)
-}
-
-/// `PATCH …/privateLinkServices/{name}`
-pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, service) = found(request)?;
-    let shown = show(&request.reader(), &key, &service);
-    request.check_conditions(Some(&shown))?;
-    write(request, &key, LinkResource { tags: patched(request, &item(&key), &service.tags, &shown)?, ..service })?;
-    answer(request, &key, false)
-}
-
-/// `DELETE …/privateLinkServices/{name}`
-pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&right(&key, Verb::Delete))?;
-    let before = request.model().resources.get(&key).filter(|resource| resource.kind.is_none());
-    let before = before.map(|service| show(&request.reader(), &key, service));
-    request.check_conditions(before.as_ref())?;
-    if before.is_none() {
-        return Ok(ArmResponse::absent());
-    }
-    request.delete(ItemKind::Resource, &key)?;
-    Ok(ArmResponse::deleted())
-}
-
-fn found(request: &ArmRequest) -> Result<(Key, LinkResource), Error> {
-    let key = request.key();
-    request.demand(&right(&key, Verb::Read))?;
-    let found = request.model().resources.entry(&key).filter(|(_, resource)| resource.kind.is_none());
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(PRIVATE_LINK_SERVICE, &key))
-}
-
-fn right(key: &Key, verb: Verb) -> Right {
-    Right::on(&Model::default(), &item(key), verb)
-}
-
-pub(super) fn item(key: &Key) -> Item {
-    Item { kind: ItemKind::Resource, key: key.clone() }
-}
-
-/// Puts `resource` in force, if nobody has changed it meanwhile.
-///
-/// # Errors
-/// The refusal.
-pub(super) fn write(request: &ArmRequest, key: &Key, resource: LinkResource) -> Result<(), Error> {
-    let mut model = Model::default();
-    model.resources.insert(key.clone(), resource);
-    request.put(vec![item(key)], model).map(drop)
-}
-
-fn answer(request: &ArmRequest, key: &Key, created: bool) -> Result<ArmResponse, Error> {
-    let view = request.afresh();
-    let resources = &view.state.model.resources;
-    let (key, service) = resources.entry(key).ok_or_else(|| Error::absent(PRIVATE_LINK_SERVICE, key))?;
-    Ok(ArmResponse::put(show(&request.reader_of(&view), key, service), created))
-}
+use crate::model::{FrontendRef, Key, LinkResource, NatConfig, Visibility, ids};
 
 /// The service that the body describes; what it says nothing of is as if it were new, but for what Azure has no word for.
 /// What is shown of it and follows from something else orders nothing when it comes back: the targets from a load
 /// balancer or a destination, the NAT addresses from IP configurations, or these from those.
-fn read(
+///
+/// # Errors
+/// The refusal.
+pub(super) fn read(
     request: &ArmRequest,
     key: &Key,
     before: Option<&LinkResource>,
-    shown: Option<&Value>,
+    body: &JsonField<'_>,
 ) -> Result<LinkResource, Error> {
-    let body = JsonField::over(&request.body, shown)?;
     let properties = body.properties();
     let new = || LinkResource { alias: Some(key.name.clone()), ..LinkResource::blank(None) };
     let mut service = before.cloned().unwrap_or_else(new);
-    common(&body, &properties, &mut service)?;
+    common(body, &properties, &mut service)?;
     service.fqdns = properties.texts("fqdns")?;
     service.proxy_protocol = properties.flag("enableProxyProtocol")?.unwrap_or_default();
     let configs = properties.items("ipConfigurations")?;
@@ -123,11 +32,11 @@ fn read(
     if other && !configs.is_empty() {
         addresses(request, &configs, &mut service)?;
     }
-    let frontends = properties.items("loadBalancerFrontendIpConfigurations")?;
+    let frontends = properties.each("loadBalancerFrontendIpConfigurations", frontend)?;
     let destination = properties.address("destinationIPAddress")?;
     let behind = !frontends.is_empty() || destination.is_some();
     if behind {
-        service.frontends = frontends.iter().map(frontend).collect::<Result<_, _>>()?;
+        service.frontends = frontends;
         service.destination = destination;
     } else if properties.changed("loadBalancerFrontendIpConfigurations").is_some() {
         service.frontends.clear();
@@ -138,7 +47,7 @@ fn read(
         nat: !configs.is_empty() && (other || before.is_some_and(|before| !before.nat_configs.is_empty())),
     };
     extension::resource(&properties, &mut service, follows)?;
-    service.foreign = stored::read(PRIVATE_LINK_SERVICE, &service.foreign, &body)?;
+    service.foreign = stored::read(PRIVATE_LINK_SERVICE, &service.foreign, body)?;
     let bare = service.targets.is_empty() && service.frontends.is_empty() && service.destination.is_none();
     if service.vnet.is_none() || bare {
         let remedy = "`ipConfigurations`, and `loadBalancerFrontendIpConfigurations` or `destinationIPAddress`";
@@ -160,7 +69,7 @@ pub(super) fn common(
         resource.region = region;
     }
     if resource.region.is_empty() {
-        return Err(body.refused("`location` is missing"));
+        return Err(body.lacks("location"));
     }
     resource.tags = body.tags()?.unwrap_or_else(|| std::mem::take(&mut resource.tags));
     if let Some(list) = properties.get("visibility") {

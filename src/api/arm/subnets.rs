@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::adapter::{found, write};
 use super::body::JsonField;
 use super::request::{ArmRequest, Reader};
 use super::response::{ArmResponse, object, page};
-use super::{Error, extension, stored, vnet};
+use super::{Error, extension, stored};
 use crate::access::rights::Right;
 use crate::model::sentence::UNSEEN;
 use crate::model::state::ItemKind;
@@ -13,7 +14,7 @@ use crate::model::{Frontend, Key, NetworkPolicies, PeeringLabel, Subnet, Vnet, a
 
 /// `GET …/subnets`
 pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, vnet) = vnet::found(request)?;
+    let (key, vnet) = found::<Vnet>(request)?;
     let mut subnets: Vec<&Subnet> = vnet.subnets.iter().collect();
     subnets.sort_by_key(|subnet| subnet.name.to_lowercase());
     page(request, subnets.into_iter(), |s| s.name.to_lowercase(), |s| Some(show(&request.reader(), &key, &vnet, s)))
@@ -37,7 +38,7 @@ pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
 pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let name = request.parameter("subnet");
     request.demand(&Right::subnet(&request.key(), name, actions::write(actions::SUBNETS)))?;
-    let (key, mut vnet) = vnet::found(request)?;
+    let (key, mut vnet) = found::<Vnet>(request)?;
     let at = vnet.subnets.iter().position(|subnet| named(&subnet.name, name));
     let before = at.and_then(|at| vnet.subnets.get(at)).cloned();
     let shown = before.as_ref().map(|subnet| show(&request.reader(), &key, &vnet, subnet));
@@ -49,7 +50,7 @@ pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
         None => vnet.subnets.push(subnet.clone()),
     }
     vnet.foreign = stored::read_part(ids::SUBNET, &vnet.foreign, (SUBNETS, &subnet.name), &body)?;
-    vnet::write(request, &key, vnet.clone())?;
+    write(request, &key, vnet.clone())?;
     Ok(ArmResponse::put(show(&request.reader_of(&request.afresh()), &key, &vnet, &subnet), before.is_none()))
 }
 
@@ -70,7 +71,7 @@ pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
     request.check_conditions(shown.as_ref())?;
     refuse_used(request, &key, &old, &vnet.subnets)?;
     vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(SUBNETS, name, None).text()?;
-    vnet::write(request, &key, vnet)?;
+    write(request, &key, vnet)?;
     Ok(ArmResponse::deleted())
 }
 
@@ -125,16 +126,14 @@ pub(super) fn read(field: &JsonField<'_>, name: &str, before: Option<&Subnet>) -
     let group = properties.id("networkSecurityGroup", ids::SECURITY_GROUP)?.map(|group| group.key().clone());
     // Who is not shown the rule set cannot have left it out on purpose.
     let unseen = || before.filter(|_| !properties.shows("networkSecurityGroup"))?.security_group.clone();
-    let delegations = properties.items("delegations")?;
     let delegated = |one: &JsonField<'_>| one.properties().required("serviceName");
-    let services = properties.items("serviceEndpoints")?;
     let service = |one: &JsonField<'_>| one.required("service");
     let mut subnet = Subnet {
         name: before.map_or(name, |subnet| &subnet.name).to_owned(),
         prefixes,
         dedicated: before.is_some_and(|subnet| subnet.dedicated),
-        delegations: delegations.iter().map(delegated).collect::<Result<_, _>>()?,
-        service_endpoints: services.iter().map(service).collect::<Result<_, _>>()?,
+        delegations: properties.each("delegations", delegated)?,
+        service_endpoints: properties.each("serviceEndpoints", service)?,
         network_policies: policies(&properties)?,
         security_group: group.or_else(unseen),
         nat: takes_nat(&properties)?.or_else(|| before.and_then(|subnet| subnet.nat)),
@@ -195,7 +194,7 @@ pub(super) fn show(reader: &Reader<'_>, key: &Key, vnet: &Vnet, subnet: &Subnet)
 
 /// `GET …/virtualNetworkPeerings`
 pub(super) fn list_peerings(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, vnet) = vnet::found(request)?;
+    let (key, vnet) = found::<Vnet>(request)?;
     let mut labels = vnet.labelled();
     labels.sort_by_key(|label| label.name.to_lowercase());
     page(
@@ -208,7 +207,7 @@ pub(super) fn list_peerings(request: &ArmRequest) -> Result<ArmResponse, Error> 
 
 /// `GET …/virtualNetworkPeerings/{peering}`
 pub(super) fn get_peering(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, vnet) = vnet::found(request)?;
+    let (key, vnet) = found::<Vnet>(request)?;
     let name = request.parameter("peering");
     let found = vnet.labelled().into_iter().find(|label| named(&label.name, name));
     let found = found.ok_or_else(|| Error::absent(PEERING, &key.beside(name)))?;
@@ -219,7 +218,7 @@ pub(super) fn get_peering(request: &ArmRequest) -> Result<ArmResponse, Error> {
 pub(super) fn put_peering(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let name = request.parameter("peering");
     request.demand(&Right::peering(&request.key(), name, actions::write(actions::PEERINGS)))?;
-    let (key, mut vnet) = vnet::found(request)?;
+    let (key, mut vnet) = found::<Vnet>(request)?;
     let before = vnet.labelled().into_iter().find(|label| named(&label.name, name));
     let shown = before.as_ref().map(|label| show_peering(&request.reader(), &key, &vnet, label));
     request.check_conditions(shown.as_ref())?;
@@ -240,11 +239,11 @@ pub(super) fn put_peering(request: &ArmRequest) -> Result<ArmResponse, Error> {
         vnet.sever(&label.remote);
         label.severed = true;
     } else if !request.model().vnets.contains_key(&label.remote) || !request.sees(ItemKind::Vnet, &label.remote) {
-        let message = format!("there is no VNet {} that this caller may see", ids::vnet(&label.remote));
-        return Err(Error::bad_request_of("InvalidResourceReference", &message, "properties.remoteVirtualNetwork.id"));
+        let what = format_args!("VNet {}", ids::vnet(&label.remote));
+        return Err(Error::unseen(what, "properties.remoteVirtualNetwork.id"));
     }
     vnet.foreign = stored::read_part(PEERING, &vnet.foreign, (PEERINGS, &label.name), &body)?;
-    vnet::write(request, &key, vnet.clone())?;
+    write(request, &key, vnet.clone())?;
     Ok(ArmResponse::put(show_peering(&request.reader_of(&request.afresh()), &key, &vnet, &label), before.is_none()))
 }
 
@@ -261,7 +260,7 @@ pub(super) fn delete_peering(request: &ArmRequest) -> Result<ArmResponse, Error>
     request.check_conditions(Some(&show_peering(&request.reader(), &key, &vnet, &label)))?;
     forget(&mut vnet, &label.remote);
     vnet.foreign = stored::Kept::of(&vnet.foreign).with_part(PEERINGS, name, None).text()?;
-    vnet::write(request, &key, vnet)?;
+    write(request, &key, vnet)?;
     Ok(ArmResponse::deleted())
 }
 

@@ -5,56 +5,23 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::adapter::found;
 use super::body::{JsonField, NOT_BY_PATCH};
-use super::kinds::kind;
 use super::request::{ArmRequest, Reader};
 use super::response::{ArmResponse, object, page};
-use super::{Error, connections as sides, extension, services, stored};
+use super::{Error, adapter, connections as sides, extension, services, stored};
 use crate::access::rights::Right;
 use crate::model::resource_types::Cloud;
-use crate::model::state::ItemKind;
 use crate::model::{Key, LinkResource, TargetSpec, foreign, ids, member_name, resource_types};
-
-/// `GET …/providers/{provider}/{type}`
-pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let kind = kind(request.model(), &request.parameters)?;
-    let is = |resource: &LinkResource| resource.kind.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(&kind));
-    let here = request.model().resources.iter().filter(|(_, resource)| is(resource));
-    let here = here.filter(|(key, _)| request.covers(key) && request.sees(ItemKind::Resource, key));
-    page(
-        request,
-        here,
-        |(key, _)| key.folded().to_owned(),
-        |(key, resource)| Some(show(&request.reader(), key, resource)),
-    )
-}
-
-/// `GET …/{name}`
-pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, resource) = found(request)?;
-    Ok(ArmResponse::ok(show(&request.reader(), &key, &resource)))
-}
 
 /// `PUT …/{name}`: always 200, as storage accounts are answered.
 pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, kind) = (request.key(), kind(request.model(), &request.parameters)?);
-    request.demand(&Right::write_of(&kind, &key))?;
-    request.demand_group()?;
-    let before = request.model().resources.get(&key);
-    if before.is_some_and(|resource| !of_kind(resource, &kind)) {
-        let message = format!("{key} is a resource of another type: the names of a group are unique across types here");
-        return Err(Error::conflict("NameInUse", &message));
-    }
-    let shown = before.map(|resource| show(&request.reader(), &key, resource));
-    request.check_conditions(shown.as_ref())?;
-    let resource = read(request, &kind, before, shown.as_ref())?;
-    services::write(request, &key, resource)?;
-    answer(request, &kind, &key)
+    adapter::put::<LinkResource>(request).map(ArmResponse::without_created)
 }
 
 /// `PATCH …/{name}`
 pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, resource) = found(request)?;
+    let (key, resource) = found::<LinkResource>(request)?;
     let kind = resource.kind.clone().unwrap_or_default();
     request.demand(&Right::write_of(&kind, &key))?;
     let shown = show(&request.reader(), &key, &resource);
@@ -63,32 +30,18 @@ pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
     if let Some(location) = body.changed("location") {
         return Err(location.refused(NOT_BY_PATCH));
     }
-    let patched = read(request, &kind, Some(&resource), Some(&shown))?;
+    let patched = read(request, &kind, Some(&resource), &body)?;
     let lost = |resource: &LinkResource| foreign::shown(&resource.foreign).1;
     if let Some(names) = lost(&patched).filter(|names| Some(names) != lost(&resource).as_ref()) {
         return Err(body.refused(&format!("of these nothing is kept here, and a PATCH does not change them: {names}")));
     }
-    services::write(request, &key, patched)?;
-    answer(request, &kind, &key)
-}
-
-/// `DELETE …/{name}`
-pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, kind) = (request.key(), kind(request.model(), &request.parameters)?);
-    request.demand(&Right::delete_of(&kind, &key))?;
-    let before = request.model().resources.get(&key).filter(|resource| of_kind(resource, &kind));
-    let before = before.map(|resource| show(&request.reader(), &key, resource));
-    request.check_conditions(before.as_ref())?;
-    if before.is_none() {
-        return Ok(ArmResponse::absent());
-    }
-    request.delete(ItemKind::Resource, &key)?;
-    Ok(ArmResponse::deleted())
+    adapter::write(request, &key, patched)?;
+    adapter::answer::<LinkResource>(request, &key, false)
 }
 
 /// `GET …/{name}/privateLinkResources`
 pub(super) fn subresources(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, resource) = found(request)?;
+    let (key, resource) = found::<LinkResource>(request)?;
     let cloud = request.model().cloud;
     let show = |(group, members): (String, Vec<String>)| Some(subresource_of(cloud, &key, &resource, &group, &members));
     page(request, parts(&resource).into_iter(), |(group, _)| group.to_lowercase(), show)
@@ -96,7 +49,7 @@ pub(super) fn subresources(request: &ArmRequest) -> Result<ArmResponse, Error> {
 
 /// `GET …/{name}/privateLinkResources/{subresource}`
 pub(super) fn subresource(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, resource) = found(request)?;
+    let (key, resource) = found::<LinkResource>(request)?;
     let asked = request.parameter("subresource");
     let found = parts(&resource).into_iter().find(|(group, _)| group.eq_ignore_ascii_case(asked));
     let (group, members) = found.ok_or_else(|| {
@@ -108,34 +61,19 @@ pub(super) fn subresource(request: &ArmRequest) -> Result<ArmResponse, Error> {
     Ok(ArmResponse::ok(subresource_of(request.model().cloud, &key, &resource, &group, &members)))
 }
 
-fn found(request: &ArmRequest) -> Result<(Key, LinkResource), Error> {
-    let (key, kind) = (request.key(), kind(request.model(), &request.parameters)?);
-    request.demand(&Right::read_of(&kind, &key))?;
-    let found = request.model().resources.entry(&key).filter(|(_, resource)| of_kind(resource, &kind));
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(&kind, &key))
-}
-
-fn of_kind(resource: &LinkResource, kind: &str) -> bool {
-    resource.kind.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(kind))
-}
-
-fn answer(request: &ArmRequest, kind: &str, key: &Key) -> Result<ArmResponse, Error> {
-    let view = request.afresh();
-    let (key, resource) = view.state.model.resources.entry(key).ok_or_else(|| Error::absent(kind, key))?;
-    Ok(ArmResponse::ok(show(&request.reader_of(&view), key, resource)))
-}
-
 /// The resource that the body describes. Its servers stand in `properties.privlink`; until they do, nothing serves it.
-fn read(
+///
+/// # Errors
+/// 400.
+pub(super) fn read(
     request: &ArmRequest,
     kind: &str,
     before: Option<&LinkResource>,
-    shown: Option<&Value>,
+    body: &JsonField<'_>,
 ) -> Result<LinkResource, Error> {
-    let body = JsonField::over(&request.body, shown)?;
     let properties = body.properties();
     let mut resource = before.cloned().unwrap_or_else(|| LinkResource::blank(Some(kind.to_owned())));
-    services::common(&body, &properties, &mut resource)?;
+    services::common(body, &properties, &mut resource)?;
     resource.foreign = foreign::kept(kind, &resource.foreign, request.body.json()?).ok_or_else(|| {
         body.refused(&format!("what means nothing here is kept up to {} bytes, and this is more", foreign::KEPT_MAX))
     })?;
@@ -152,7 +90,7 @@ fn read(
 }
 
 /// As Azure shows it.
-fn show(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Value {
+pub(super) fn show(reader: &Reader<'_>, key: &Key, resource: &LinkResource) -> Value {
     let (kept, lost) = foreign::shown(&resource.foreign);
     let kind = resource.kind.as_deref();
     let mut properties = kept.get("properties").cloned().unwrap_or_else(|| json!({}));

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::Error;
+use super::adapter::{found, write};
 use super::body::JsonField;
-use super::endpoints;
 use super::request::ArmRequest;
 use super::response::{ArmResponse, object, page, tagged};
 use crate::access::rights::Right;
@@ -17,14 +17,14 @@ use crate::model::{GroupZone, Key, PrivateEndpoint, ZoneGroup, actions, ids, nam
 
 /// `GET …/privateEndpoints/{name}/privateDnsZoneGroups`
 pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, endpoint) = endpoints::found(request)?;
+    let (key, endpoint) = found::<PrivateEndpoint>(request)?;
     let groups = endpoint.zone_group.as_deref().into_iter();
     page(request, groups, |group| group.name.to_lowercase(), |group| Some(show(&request.view, &key, &endpoint, group)))
 }
 
 /// `GET …/privateEndpoints/{name}/privateDnsZoneGroups/{zones}`
 pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, endpoint) = endpoints::found(request)?;
+    let (key, endpoint) = found::<PrivateEndpoint>(request)?;
     let group = named(request, &endpoint).ok_or_else(|| Error::absent(actions::ZONE_GROUPS, &here(request, &key)))?;
     Ok(ArmResponse::ok(show(&request.view, &key, &endpoint, group)))
 }
@@ -32,7 +32,7 @@ pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
 /// `PUT …/privateEndpoints/{name}/privateDnsZoneGroups/{zones}`
 pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
     request.demand(&Right::zone_group(&request.key(), actions::write(actions::ZONE_GROUPS)))?;
-    let (key, endpoint) = endpoints::found(request)?;
+    let (key, endpoint) = found::<PrivateEndpoint>(request)?;
     let before = named(request, &endpoint).cloned();
     request.check_conditions(before.as_ref().map(|group| show(&request.view, &key, &endpoint, group)).as_ref())?;
     if let Some(other) = endpoint.zone_group.as_ref().filter(|_| before.is_none()) {
@@ -41,7 +41,7 @@ pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
     }
     let group = read(request, before.as_ref())?;
     let endpoint = PrivateEndpoint { zone_group: Some(Box::new(group)), ..endpoint };
-    endpoints::write(request, &key, endpoint)?;
+    write(request, &key, endpoint)?;
     let view = request.afresh();
     let shown = view
         .state
@@ -60,7 +60,7 @@ pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
     let Some(endpoint) = request.model().endpoints.get(&key).cloned() else { return Ok(ArmResponse::absent()) };
     let Some(group) = named(request, &endpoint) else { return Ok(ArmResponse::absent()) };
     request.check_conditions(Some(&show(&request.view, &key, &endpoint, group)))?;
-    endpoints::write(request, &key, PrivateEndpoint { zone_group: None, ..endpoint })?;
+    write(request, &key, PrivateEndpoint { zone_group: None, ..endpoint })?;
     Ok(ArmResponse::deleted())
 }
 
@@ -83,9 +83,7 @@ fn read(request: &ArmRequest, before: Option<&ZoneGroup>) -> Result<ZoneGroup, E
         let known = before.is_some_and(|before| before.zones.iter().any(|one| one.zone == *id.key()));
         let seen = request.model().dns_zones.contains_key(id.key()) && request.sees(ItemKind::DnsZone, id.key());
         if !id.is(ids::DNS_ZONE) || !(known || seen) {
-            let message = format!("there is no private DNS zone {id} that this caller may see");
-            let at = "properties.privateDnsZoneConfigs";
-            return Err(Error::bad_request_of("InvalidResourceReference", &message, at));
+            return Err(Error::unseen(format_args!("private DNS zone {id}"), "properties.privateDnsZoneConfigs"));
         }
         let zone = request.model().dns_zones.entry(id.key()).map_or_else(|| id.key().clone(), |(key, _)| key.clone());
         let name = config.text("name")?.filter(|name| !name.is_empty());

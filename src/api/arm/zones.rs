@@ -3,101 +3,54 @@
 use serde_json::{Value, json};
 
 use super::Error;
+use super::adapter::{Adapter, found, write};
 use super::body::{JsonField, NOT_BY_PATCH};
-use super::request::ArmRequest;
-use super::response::{ArmResponse, object, page, patched};
-use crate::access::rights::{Right, Verb};
+use super::request::{ArmRequest, Reader};
+use super::response::{ArmResponse, object, page};
+use crate::access::rights::Right;
 use crate::model::rules::{LINKS_MAX, RECORD_SETS_MAX};
-use crate::model::state::{Item, ItemKind};
-use crate::model::{DnsZone, Key, Model, ResolutionPolicy, ZoneLink, actions, ids, names};
+use crate::model::state::ItemKind;
+use crate::model::{DnsZone, Key, ResolutionPolicy, Tags, ZoneLink, actions, ids, names};
 
 /// Zones are nowhere in particular.
-pub(super) const GLOBAL: &str = "global";
+const GLOBAL: &str = "global";
 
 /// Links that register hosts, at most, as Azure tells.
 const REGISTERING_MAX: usize = 100;
 
-/// `GET …/privateDnsZones`
-pub(super) fn list(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let all = request.model().dns_zones.iter();
-    let here = all.filter(|(key, _)| request.covers(key) && request.sees(ItemKind::DnsZone, key));
-    page(request, here, |(key, _)| key.folded().to_owned(), |(key, zone)| Some(show(request, key, zone)))
-}
+impl Adapter for DnsZone {
+    fn show(&self, reader: &Reader<'_>, key: &Key) -> Option<Value> {
+        let seen = |endpoint: &Key| reader.sees(ItemKind::Endpoint, endpoint);
+        let registering = self.links.iter().filter(|link| link.registration).count();
+        let properties = json!({
+            "maxNumberOfRecordSets": RECORD_SETS_MAX,
+            "numberOfRecordSets": names::record_sets(&reader.view().state, key, self, &seen),
+            "maxNumberOfVirtualNetworkLinks": LINKS_MAX,
+            "numberOfVirtualNetworkLinks": self.links.len(),
+            "maxNumberOfVirtualNetworkLinksWithRegistration": REGISTERING_MAX,
+            "numberOfVirtualNetworkLinksWithRegistration": registering,
+            "provisioningState": "Succeeded",
+        });
+        Some(object(&ids::dns_zone(key), Some((&GLOBAL.to_owned(), &self.tags)), properties))
+    }
 
-/// `GET …/privateDnsZones/{name}`
-pub(super) fn get(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, zone) = found(request)?;
-    Ok(ArmResponse::ok(show(request, &key, &zone)))
-}
+    fn read(_ask: &ArmRequest, _key: &Key, before: Option<&Self>, body: &JsonField<'_>) -> Result<Self, Error> {
+        demand_global(body)?;
+        let mut zone = before.cloned().unwrap_or_default();
+        zone.tags = body.tags()?.unwrap_or(zone.tags);
+        Ok(zone)
+    }
 
-/// `PUT …/privateDnsZones/{name}`
-pub(super) fn put(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
-    request.demand_group()?;
-    let before = request.model().dns_zones.get(&key);
-    request.check_conditions(before.map(|zone| show(request, &key, zone)).as_ref())?;
-    let body = JsonField::root(&request.body)?;
-    demand_global(&body)?;
-    let tags = body.tags()?.or_else(|| before.map(|before| before.tags.clone())).unwrap_or_default();
-    let zone = DnsZone { tags, ..before.cloned().unwrap_or_default() };
-    let created = before.is_none();
-    write(request, &key, &zone)?;
-    let view = request.afresh();
-    let key = view.state.model.dns_zones.entry(&key).map_or(&key, |(key, _)| key);
-    Ok(ArmResponse::put(show(request, key, &zone), created))
-}
+    fn set_tags(&mut self, tags: Tags) {
+        self.tags = tags;
+    }
 
-/// `PATCH …/privateDnsZones/{name}`
-pub(super) fn patch(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, zone) = found(request)?;
-    request.demand(&Right::on(request.model(), &item(&key), Verb::Write))?;
-    let shown = show(request, &key, &zone);
-    request.check_conditions(Some(&shown))?;
-    let zone = DnsZone { tags: patched(request, &item(&key), &zone.tags, &shown)?, ..zone };
-    write(request, &key, &zone)?;
-    Ok(ArmResponse::put(show(request, &key, &zone), false))
-}
-
-/// `DELETE …/privateDnsZones/{name}`
-pub(super) fn delete(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let key = request.key();
-    request.demand(&Right::on(request.model(), &item(&key), Verb::Delete))?;
-    let before = request.model().dns_zones.get(&key);
-    request.check_conditions(before.map(|zone| show(request, &key, zone)).as_ref())?;
-    let Some(zone) = before else { return Ok(ArmResponse::absent()) };
-    if let Some(link) = zone.links.first() {
+    fn check_unused(&self, key: &Key) -> Result<(), Error> {
+        let Some(link) = self.links.first() else { return Ok(()) };
         let message =
             format!("Private DNS zone {} has links to VNets, such as {}: delete those first.", key.name, link.name);
-        return Err(Error::conflict("CannotDeleteResource", &message));
+        Err(Error::conflict("CannotDeleteResource", &message))
     }
-    request.delete(ItemKind::DnsZone, &key)?;
-    Ok(ArmResponse::deleted())
-}
-
-/// The zone of the path, for whoever may read it.
-///
-/// # Errors
-/// 403, 404.
-pub(super) fn found(request: &ArmRequest) -> Result<(Key, DnsZone), Error> {
-    let key = request.key();
-    request.may_read(ItemKind::DnsZone, &key)?;
-    let found = request.model().dns_zones.entry(&key);
-    found.map(|(key, one)| (key.clone(), one.clone())).ok_or_else(|| Error::absent(ids::DNS_ZONE, &key))
-}
-
-/// Puts a changed zone in force, if nobody has changed it meanwhile.
-///
-/// # Errors
-/// The refusal.
-pub(super) fn write(request: &ArmRequest, key: &Key, zone: &DnsZone) -> Result<(), Error> {
-    let mut model = Model::default();
-    model.dns_zones.insert(key.clone(), zone.clone());
-    request.put(vec![item(key)], model).map(drop)
-}
-
-fn item(key: &Key) -> Item {
-    Item { kind: ItemKind::DnsZone, key: key.clone() }
 }
 
 /// `location` is `global`, or left out.
@@ -110,24 +63,9 @@ fn demand_global(body: &JsonField<'_>) -> Result<(), Error> {
     }
 }
 
-fn show(request: &ArmRequest, key: &Key, zone: &DnsZone) -> Value {
-    let seen = |endpoint: &Key| request.sees(ItemKind::Endpoint, endpoint);
-    let registering = zone.links.iter().filter(|link| link.registration).count();
-    let properties = json!({
-        "maxNumberOfRecordSets": RECORD_SETS_MAX,
-        "numberOfRecordSets": names::record_sets(&request.view.state, key, zone, &seen),
-        "maxNumberOfVirtualNetworkLinks": LINKS_MAX,
-        "numberOfVirtualNetworkLinks": zone.links.len(),
-        "maxNumberOfVirtualNetworkLinksWithRegistration": REGISTERING_MAX,
-        "numberOfVirtualNetworkLinksWithRegistration": registering,
-        "provisioningState": "Succeeded",
-    });
-    object(&ids::dns_zone(key), Some((&GLOBAL.to_owned(), &zone.tags)), properties)
-}
-
 /// `GET …/privateDnsZones/{name}/virtualNetworkLinks`
 pub(super) fn list_links(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, zone) = found(request)?;
+    let (key, zone) = found::<DnsZone>(request)?;
     let mut links: Vec<&ZoneLink> = zone.links.iter().collect();
     links.sort_by_key(|link| link.name.to_lowercase());
     page(request, links.into_iter(), |link| link.name.to_lowercase(), |link| Some(show_link(&key, link)))
@@ -135,7 +73,7 @@ pub(super) fn list_links(request: &ArmRequest) -> Result<ArmResponse, Error> {
 
 /// `GET …/privateDnsZones/{name}/virtualNetworkLinks/{link}`
 pub(super) fn get_link(request: &ArmRequest) -> Result<ArmResponse, Error> {
-    let (key, zone) = found(request)?;
+    let (key, zone) = found::<DnsZone>(request)?;
     let link = link_of(request, &zone).ok_or_else(|| Error::absent(actions::ZONE_LINKS, &request.link(&key)))?;
     Ok(ArmResponse::ok(show_link(&key, link)))
 }
@@ -150,7 +88,7 @@ pub(super) fn put_link(request: &ArmRequest) -> Result<ArmResponse, Error> {
         Some(place) => *place = link.clone(),
         None => zone.links.push(link.clone()),
     }
-    write(request, &key, &zone)?;
+    write(request, &key, zone)?;
     Ok(ArmResponse::put(show_link(&key, &link), before.is_none()))
 }
 
@@ -166,7 +104,7 @@ pub(super) fn patch_link(request: &ArmRequest) -> Result<ArmResponse, Error> {
     body.properties().refuse_others(&["virtualNetwork", "registrationEnabled", "resolutionPolicy"], NOT_BY_PATCH)?;
     let link = read_link(request, Some(&before))?;
     zone.links.iter_mut().filter(|other| other.name == before.name).for_each(|place| *place = link.clone());
-    write(request, &key, &zone)?;
+    write(request, &key, zone)?;
     Ok(ArmResponse::put(show_link(&key, &link), false))
 }
 
@@ -179,7 +117,7 @@ pub(super) fn delete_link(request: &ArmRequest) -> Result<ArmResponse, Error> {
     request.check_conditions(before.as_ref().map(|link| show_link(&key, link)).as_ref())?;
     let Some(before) = before else { return Ok(ArmResponse::absent()) };
     zone.links.retain(|other| other.name != before.name);
-    write(request, &key, &zone)?;
+    write(request, &key, zone)?;
     Ok(ArmResponse::deleted())
 }
 
@@ -214,9 +152,7 @@ fn read_link(request: &ArmRequest, before: Option<&ZoneLink>) -> Result<ZoneLink
     };
     let seen = request.model().vnets.contains_key(&vnet) && request.sees(ItemKind::Vnet, &vnet);
     if before.is_none() && !seen {
-        let message = format!("there is no VNet {} that this caller may see", ids::vnet(&vnet));
-        let at = "properties.virtualNetwork.id";
-        return Err(Error::bad_request_of("InvalidResourceReference", &message, at));
+        return Err(Error::unseen(format_args!("VNet {}", ids::vnet(&vnet)), "properties.virtualNetwork.id"));
     }
     let policy = match properties.text("resolutionPolicy")?.as_deref() {
         None | Some("") => before.map(|before| before.policy).unwrap_or_default(),

@@ -1,12 +1,10 @@
 //! Why somebody may do something, and who the caller is.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
-use super::ListResult;
+use super::{Call, ListResult, Parameters};
 use crate::access::rights::Right;
 use crate::access::rights::visibility::sees_grant;
 use crate::api::ApiState;
@@ -30,11 +28,9 @@ struct WhyQuery {
 
 /// `GET /v1/access/why?principal=…&action=…&scope=…`: about oneself, or with the right to read assignments.
 async fn why(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    query: Result<Query<WhyQuery>, QueryRejection>,
+    Call { state, caller }: Call,
+    Parameters(WhyQuery { principal, action, scope }): Parameters<WhyQuery>,
 ) -> ListResult<crate::access::Explanation> {
-    let Query(WhyQuery { principal, action, scope }) = query?;
     let bad = |name: &'static str| move |error: crate::model::Malformed| Error::bad_value(name, error);
     let principal = principal.parse().map_err(bad("principal"))?;
     let subject =

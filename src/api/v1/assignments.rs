@@ -1,61 +1,49 @@
 //! Assignments of roles.
 
-use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::Router;
+use axum::routing::post;
 
-use super::{Body, ListResult, read};
+use super::noun::{Shown, owned};
+use super::{Call, ListResult, Sent};
 use crate::access::rights::visibility::sees_grant;
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::api::execute::done;
-use crate::control::{Delete, Put};
-use crate::model::state::ItemKind;
-use crate::model::{Caller, Key, Model, RoleAssignment};
-use crate::types::{Assignment, Done, List};
+use crate::control::Put;
+use crate::model::{Key, Model, RoleAssignment};
+use crate::types::{Assignment, Done, Listed as _};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
-    Router::new()
-        .route("/assignments", get(assignments).post(create_assignment))
-        .route("/assignments/{id}", get(assignment).delete(delete_assignment))
+    owned::<Assignment, RoleAssignment>().route(Assignment::PATH, post(create_assignment))
 }
 
-/// `GET /v1/assignments`: those that the caller may read, and its own.
-async fn assignments(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> ListResult<Assignment> {
-    let view = state.control.view();
-    let rights = view.rights(&caller);
-    let visible = view.access.grants().iter().filter(|grant| sees_grant(&rights, grant));
-    let shown = visible.map(|grant| Assignment {
-        id: grant.id.to_string(),
-        principal: grant.assignment.principal.to_string(),
-        role: grant.assignment.role.to_string(),
-        scope: grant.assignment.scope.to_string(),
-        built_in: grant.built_in,
-        ..Assignment::default()
-    });
-    Ok(Json(List::new(shown.collect())))
-}
+impl Shown for Assignment {
+    /// Those that the caller may read, and its own.
+    fn all(call: &Call) -> Vec<Self> {
+        let view = call.state.control.view();
+        let rights = view.rights(&call.caller);
+        let visible = view.access.grants().iter().filter(|grant| sees_grant(&rights, grant));
+        let shown = visible.map(|grant| Self {
+            id: grant.id.to_string(),
+            principal: grant.assignment.principal.to_string(),
+            role: grant.assignment.role.to_string(),
+            scope: grant.assignment.scope.to_string(),
+            built_in: grant.built_in,
+            ..Self::default()
+        });
+        shown.collect()
+    }
 
-/// `GET /v1/assignments/{id}`
-async fn assignment(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    Path(id): Path<String>,
-) -> ListResult<Assignment> {
-    let Json(all) = assignments(state, caller).await?;
-    let found = all.items.into_iter().find(|assignment| assignment.id.eq_ignore_ascii_case(&id));
-    let missing = || Error::missing("assignment", &id, "`privlink assignment list` shows what there is");
-    Ok(Json(List::one(found.ok_or_else(missing)?)))
+    fn named(call: &Call, id: &str) -> Result<Vec<Self>, Error> {
+        let found = Self::all(call).into_iter().find(|assignment| assignment.id.eq_ignore_ascii_case(id));
+        let missing = || Error::missing("assignment", id, "`privlink assignment list` shows what there is");
+        Ok(vec![found.ok_or_else(missing)?])
+    }
 }
 
 /// `POST /v1/assignments`
-async fn create_assignment(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    body: Body,
-) -> ListResult<Done> {
-    let wanted: Assignment = read(&body?)?;
+async fn create_assignment(Call { state, caller }: Call, Sent(wanted): Sent<Assignment>) -> ListResult<Done> {
     let bad = |error: crate::model::Malformed| Error::bad_value("assignment", error);
     // What narrows a right and is not honoured must not be stored as if it were.
     for (name, value) in [("condition", wanted.condition), ("conditionVersion", wanted.condition_version)] {
@@ -72,13 +60,4 @@ async fn create_assignment(
     let mut items = Box::new(Model::default());
     items.assignments.insert(Key::global(given.id().to_string()), given);
     done(state, caller, Put { items, create_only: true }).await
-}
-
-/// `DELETE /v1/assignments/{id}`
-async fn delete_assignment(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(reference): Path<String>,
-) -> ListResult<Done> {
-    done(state, caller, Delete { kind: ItemKind::Assignment, reference }).await
 }

@@ -1,16 +1,13 @@
 //! The audit log.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use serde::Deserialize;
 
-use super::ListResult;
+use super::{Call, ListResult, Parameters};
 use crate::api::error::Error;
 use crate::api::{ApiState, convert};
 use crate::control::{AuditEntry, AuditVerified};
-use crate::model::Caller;
 use crate::types::{AuditRecord, ExportedRecord, List, Verified};
 
 /// Its paths.
@@ -29,14 +26,10 @@ struct AuditQuery {
 }
 
 /// `GET /v1/audit`: the newest records that the caller may read, oldest of them first.
-async fn audit(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    query: Result<Query<AuditQuery>, QueryRejection>,
-) -> ListResult<AuditRecord> {
+async fn audit(Call { state, caller }: Call, query: Result<Parameters<AuditQuery>, Error>) -> ListResult<AuditRecord> {
     let view = state.control.view();
     let reader = view.audit_for(&caller)?;
-    let Query(AuditQuery { since, limit, object, by }) = query?;
+    let Parameters(AuditQuery { since, limit, object, by }) = query?;
     let holds = |record: &AuditRecord| {
         object.as_ref().is_none_or(|object| record.record.object.contains(object.as_str()))
             && by.as_ref().is_none_or(|by| *by == record.record.by.principal || *by == record.record.by.name)
@@ -54,7 +47,7 @@ async fn audit(
 const AUDIT_LIMIT: usize = 100;
 
 /// `GET /v1/audit/verify`: walks the whole chain.
-async fn verify(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> ListResult<Verified> {
+async fn verify(Call { state, caller }: Call) -> ListResult<Verified> {
     state.control.view().demand_whole_audit(&caller)?;
     let AuditVerified { anchor, end } = state.control.verify_audit()?;
     let verified = Verified {
@@ -79,12 +72,11 @@ const EXPORTED_AT_ONCE: usize = 500;
 
 /// `GET /v1/audit/export?from=N`: records from number N on, in order and as they are stored; none: there are no more.
 async fn export(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    query: Result<Query<ExportQuery>, QueryRejection>,
+    Call { state, caller }: Call,
+    query: Result<Parameters<ExportQuery>, Error>,
 ) -> ListResult<ExportedRecord> {
     state.control.view().demand_whole_audit(&caller)?;
-    let Query(ExportQuery { from, since }) = query?;
+    let Parameters(ExportQuery { from, since }) = query?;
     let records = state.control.export_audit(from, since, EXPORTED_AT_ONCE)?;
     let exported = records.into_iter().map(|record| ExportedRecord {
         seq: record.seq,

@@ -1,20 +1,20 @@
 //! Connections: listed, shown, and what owners decide: about one, or about all of a resource that are chosen.
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::extract::Path;
+use axum::extract::rejection::BytesRejection;
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{ListResult, seen};
+use super::{Call, ListResult, Parameters, about};
 use crate::api::error::Error;
 use crate::api::execute::apply;
 use crate::api::{ApiState, convert};
 use crate::control::{Decide, DecideAll, Decided, Decision, Selection, Until};
-use crate::model::{Caller, ConnectionState};
+use crate::model::ConnectionState;
 use crate::types::{self, Connection, DecidedAll, List, Transition};
 
 /// Its paths.
@@ -22,11 +22,11 @@ pub(super) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/connections", get(connections))
         .route("/connections/{endpoint}", get(connection))
-        .route("/connections/{endpoint}/approve", post(approve))
-        .route("/connections/{endpoint}/reject", post(reject))
-        .route("/connections/{endpoint}/remove", post(remove))
-        .route("/resources/{resource}/connections/approve", post(approve_all))
-        .route("/resources/{resource}/connections/reject", post(reject_all))
+        .route("/connections/{endpoint}/approve", decision(Decide::approve))
+        .route("/connections/{endpoint}/reject", decision(Decide::reject))
+        .route("/connections/{endpoint}/remove", decision(Decide::remove))
+        .route("/resources/{resource}/connections/approve", selection(DecideAll::approve))
+        .route("/resources/{resource}/connections/reject", selection(DecideAll::reject))
 }
 
 /// Which connections are asked for.
@@ -39,13 +39,14 @@ struct ConnectionQuery {
 
 /// `GET /v1/connections?pending=true`
 async fn connections(
-    State(state): State<ApiState>,
-    caller: Extension<Caller>,
-    query: Result<Query<ConnectionQuery>, QueryRejection>,
+    Call { state, caller }: Call,
+    Parameters(ConnectionQuery { pending }): Parameters<ConnectionQuery>,
 ) -> ListResult<Connection> {
-    let Query(ConnectionQuery { pending }) = query?;
     Ok(Json(List::new(
-        seen(&state, &caller)
+        state
+            .control
+            .view()
+            .seen_by(&caller)
             .connections(pending)
             .into_iter()
             .map(|one| convert::connection(one, &state.observer, state.control.now()))
@@ -54,73 +55,31 @@ async fn connections(
 }
 
 /// `GET /v1/connections/{endpoint}`
-async fn connection(
-    State(state): State<ApiState>,
-    caller: Extension<Caller>,
-    Path(reference): Path<String>,
-) -> ListResult<Connection> {
-    let view = seen(&state, &caller).connection(&reference, None);
-    let view = view.map_err(|refusal| Error::from(refusal).about(&reference))?;
+async fn connection(Call { state, caller }: Call, Path(reference): Path<String>) -> ListResult<Connection> {
+    let view = state.control.view().seen_by(&caller).connection(&reference, None);
+    let view = about(&reference, view)?;
     Ok(Json(List::one(convert::connection(view, &state.observer, state.control.now()))))
 }
 
-/// `POST /v1/connections/{endpoint}/approve`
-async fn approve(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    endpoint: Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Transition>>, Error> {
-    decide(state, caller, endpoint, body, Decide::approve).await
+/// `POST /v1/connections/{endpoint}/…`
+fn decision(command: fn(Decision) -> Decide) -> MethodRouter<ApiState> {
+    post(async move |call: Call, endpoint: Path<String>, body: Body| decide(call, endpoint, body, command).await)
 }
 
-/// `POST /v1/connections/{endpoint}/reject`
-async fn reject(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    endpoint: Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Transition>>, Error> {
-    decide(state, caller, endpoint, body, Decide::reject).await
+/// `POST /v1/resources/{resource}/connections/…`
+fn selection(command: fn(Selection) -> DecideAll) -> MethodRouter<ApiState> {
+    post(async move |call: Call, resource: Path<String>, body: Body| decide_all(call, resource, body, command).await)
 }
 
-/// `POST /v1/connections/{endpoint}/remove`
-async fn remove(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    endpoint: Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<Transition>>, Error> {
-    decide(state, caller, endpoint, body, Decide::remove).await
-}
-
-/// `POST /v1/resources/{resource}/connections/approve`
-async fn approve_all(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    resource: Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<DecidedAll>>, Error> {
-    decide_all(state, caller, resource, body, DecideAll::approve).await
-}
-
-/// `POST /v1/resources/{resource}/connections/reject`
-async fn reject_all(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    resource: Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<DecidedAll>>, Error> {
-    decide_all(state, caller, resource, body, DecideAll::reject).await
-}
+/// It may be left out.
+type Body = Result<Bytes, BytesRejection>;
 
 async fn decide(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
+    Call { state, caller }: Call,
     Path(endpoint): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
     command: fn(Decision) -> Decide,
-) -> Result<Json<List<Transition>>, Error> {
+) -> ListResult<Transition> {
     let types::Decide { reason, resource, if_state, for_seconds } = read(&body?)?;
     let if_state = if_state.map(state_of).transpose()?;
     let until = for_seconds.map(until);
@@ -132,12 +91,11 @@ async fn decide(
 }
 
 async fn decide_all(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
+    Call { state, caller }: Call,
     Path(resource): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
     command: fn(Selection) -> DecideAll,
-) -> Result<Json<List<DecidedAll>>, Error> {
+) -> ListResult<DecidedAll> {
     let types::DecideAll { reason, subscription, vnet, if_state, for_seconds, dry_run, listed } = read(&body?)?;
     let if_state = if_state.map(state_of).transpose()?;
     let until = for_seconds.map(until);

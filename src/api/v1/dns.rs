@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 
+use super::{Call, ListResult, about};
 use crate::api::ApiState;
 use crate::api::error::Error;
-use crate::model::{Caller, RecordData, RecordSet, ResolutionPolicy};
+use crate::model::{RecordData, RecordSet, ResolutionPolicy};
 use crate::snapshot::dns::{Name, Node, ResolverPlan, Zone};
 use crate::types::{DnsAddress, DnsName, DnsPlan, DnsWritten, DnsZone, List};
 
@@ -18,14 +19,10 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `GET /v1/vnets/{vnet}/dns`: what its resolver answers, of what the caller may read.
-async fn plan(
-    State(state): State<ApiState>,
-    caller: Extension<Caller>,
-    Path(vnet): Path<String>,
-) -> Result<Json<List<DnsPlan>>, Error> {
+async fn plan(Call { state, caller }: Call, Path(vnet): Path<String>) -> ListResult<DnsPlan> {
     let whole = state.control.view();
     let seen = whole.seen_by(&caller);
-    let key = seen.vnet(&vnet).map_err(|refusal| Error::from(refusal).about(&vnet))?.key;
+    let key = about(&vnet, seen.vnet(&vnet))?.key;
     // A name may come from a resource that only its owner reads: it is its endpoint's all the same.
     let remedy = "give the VNet one: `dns = { listen = \"10.1.255.254\" }`";
     let plan = whole.dns.resolvers.get(&key.to_string());

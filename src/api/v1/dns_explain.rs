@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::Path;
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use serde::Deserialize;
 
+use super::{Call, ListResult, Parameters, about};
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::compile::names::{Waiting, waiting_in};
 use crate::control::View;
 use crate::dns::registry::{Explained, QueryError};
 use crate::dns::resolver::{By, RecordText, TraceStep};
-use crate::model::{Caller, Key};
+use crate::model::Key;
 use crate::types::{DnsExplanation, DnsHop, DnsRecord, List};
 
 /// Its paths.
@@ -37,15 +37,13 @@ fn address() -> String {
 
 /// `GET /v1/vnets/{vnet}/dns/explain?name=…&type=…`
 async fn explain(
-    State(state): State<ApiState>,
-    caller: Extension<Caller>,
+    Call { state, caller }: Call,
     Path(vnet): Path<String>,
-    query: Result<Query<NameQuery>, QueryRejection>,
-) -> Result<Json<List<DnsExplanation>>, Error> {
-    let Query(asked) = query?;
+    Parameters(asked): Parameters<NameQuery>,
+) -> ListResult<DnsExplanation> {
     let whole = state.control.view();
     let seen = whole.seen_by(&caller);
-    let vnet = seen.vnet(&vnet).map_err(|refusal| Error::from(refusal).about(&vnet))?.key;
+    let vnet = about(&vnet, seen.vnet(&vnet))?.key;
     let waiting = waiting(&whole, &seen, &vnet, &asked.name);
     let vnet = vnet.to_string();
     let own: BTreeSet<String> = seen.endpoints_read().map(ToString::to_string).collect();

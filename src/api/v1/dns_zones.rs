@@ -2,66 +2,59 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::Router;
 
+use super::Call;
 use super::dns::{policy, written};
+use super::noun::{Shown, shown};
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::control::View;
-use crate::model;
 use crate::model::references::resolve;
-use crate::types::{List, PrivateRecord, PrivateZone, PrivateZoneLink};
-
-use crate::model::{Caller, DnsZone, Key, names};
+use crate::model::{DnsZone, Key, names};
 use crate::snapshot::dns::Name;
+use crate::types::{PrivateRecord, PrivateZone, PrivateZoneLink};
 
-/// Its paths.
+/// Their paths.
 pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/dns-zones", get(list)).route("/dns-zones/{zone}", get(one))
+    shown::<PrivateZone>()
 }
 
-/// `GET /v1/dns-zones`
-async fn list(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Json<List<PrivateZone>> {
-    let whole = state.control.view();
-    let seen = whole.seen_by(&caller);
-    let mut zones = own(&whole, &seen, &|_| true);
-    zones.extend(automatic(&whole, &seen, None));
-    for zone in &mut zones {
-        zone.records.clear();
+impl Shown for PrivateZone {
+    /// Without their records.
+    fn all(call: &Call) -> Vec<Self> {
+        let whole = call.state.control.view();
+        let seen = whole.seen_by(&call.caller);
+        let mut zones = own(&whole, &seen, &|_| true);
+        zones.extend(automatic(&whole, &seen, None));
+        for zone in &mut zones {
+            zone.records.clear();
+        }
+        zones
     }
-    Json(List::new(zones))
-}
 
-/// `GET /v1/dns-zones/{zone}`: with its records; one of somebody's own and one that came about beside it have one name.
-async fn one(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(reference): Path<String>,
-) -> Result<Json<List<PrivateZone>>, Error> {
-    let whole = state.control.view();
-    let seen = whole.seen_by(&caller);
-    let found = resolve("private DNS zone", &reference, &seen.state.model.dns_zones);
-    let mut zones = match &found {
-        Ok(key) => own(&whole, &seen, &|other| other == *key),
-        Err(_) => Vec::new(),
-    };
-    zones.extend(automatic(&whole, &seen, Some(&reference.trim_end_matches('.').to_lowercase())));
-    let about = |refusal: model::Error| Error::from(refusal).about(&reference);
-    match found {
-        Err(refusal) if zones.is_empty() => Err(about(refusal)),
-        Ok(_) | Err(_) => Ok(Json(List::new(zones))),
+    /// One of somebody's own and one that came about beside it have one name.
+    fn named(call: &Call, reference: &str) -> Result<Vec<Self>, Error> {
+        let whole = call.state.control.view();
+        let seen = whole.seen_by(&call.caller);
+        let found = resolve("private DNS zone", reference, &seen.state.model.dns_zones);
+        let named = |key: &Key| found.as_ref().is_ok_and(|found| *found == key);
+        let mut zones = own(&whole, &seen, &named);
+        zones.extend(automatic(&whole, &seen, Some(&reference.trim_end_matches('.').to_lowercase())));
+        match found {
+            Err(refusal) if zones.is_empty() => Err(refusal.into()),
+            Ok(_) | Err(_) => Ok(zones),
+        }
     }
 }
 
 fn own(whole: &View, seen: &View, wanted: &dyn Fn(&Key) -> bool) -> Vec<PrivateZone> {
     let zones = seen.state.model.dns_zones.iter().filter(|(key, _)| wanted(key));
-    zones.map(|(key, zone)| shown(whole, seen, key, zone)).collect()
+    zones.map(|(key, zone)| private(whole, seen, key, zone)).collect()
 }
 
 /// What stands in a zone, without the names of endpoints that the caller may not read.
-fn shown(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
+fn private(whole: &View, seen: &View, key: &Key, zone: &DnsZone) -> PrivateZone {
     let record = |name: &str, kind: String, data: String| PrivateRecord {
         name: name.to_owned(),
         kind,

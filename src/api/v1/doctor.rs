@@ -4,19 +4,18 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::PoisonError;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::Path;
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use serde::Deserialize;
 
+use super::{Call, ListResult, Parameters, about};
 use crate::api::ApiState;
 use crate::api::convert::texts;
-use crate::api::error::Error;
 use crate::compile::bound_targets;
 use crate::compile::names::waiting_in;
 use crate::control::View;
-use crate::model::{BackendState, Caller, Key, LinkResource, PortSpec, PrivateEndpoint, TargetSpec, names};
+use crate::model::{BackendState, Key, LinkResource, PortSpec, PrivateEndpoint, TargetSpec, names};
 use crate::observe::traffic;
 use crate::snapshot::dns::ResolverPlan;
 use crate::types::{DiagnosedAddress, Diagnosis, List};
@@ -38,16 +37,14 @@ const MOST_ALIASES: usize = 8;
 
 /// `GET /v1/vnets/{vnet}/diagnosis?name=…`: what is known of `name` there, of what the caller may read.
 async fn diagnosis(
-    State(state): State<ApiState>,
-    caller: Extension<Caller>,
+    Call { state, caller }: Call,
     Path(vnet): Path<String>,
-    query: Result<Query<Asked>, QueryRejection>,
-) -> Result<Json<List<Diagnosis>>, Error> {
-    let Query(Asked { name }) = query?;
+    Parameters(Asked { name }): Parameters<Asked>,
+) -> ListResult<Diagnosis> {
     let name = name.trim_end_matches('.').to_lowercase();
     let whole = state.control.view();
     let seen = whole.seen_by(&caller);
-    let asked = seen.vnet(&vnet).map_err(|refusal| Error::from(refusal).about(&vnet))?;
+    let asked = about(&vnet, seen.vnet(&vnet))?;
     let mut found = Diagnosis { vnet: asked.key.to_string(), device: asked.device, ..Diagnosis::default() };
     let silent = state.silent.lock().unwrap_or_else(PoisonError::into_inner).get(&found.vnet).cloned();
     found.silent = silent.unwrap_or_default();

@@ -1,19 +1,19 @@
 //! Documents of any author: parsed against what their author may see, applied with their author's rights.
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use tokio::io::AsyncReadExt as _;
 
+use super::{Call, ListResult, Sent};
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::api::execute::{apply_with, demand};
 use crate::control::{ApplyFile, Changed, Put};
-use crate::model::{Caller, Item, actions};
+use crate::model::{Item, actions};
 use crate::types::{ApplyReport, Document, Exported, List, Reload};
 
 /// Its paths.
@@ -26,12 +26,7 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `POST /v1/apply`
-async fn apply_document(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<List<ApplyReport>>, Error> {
-    let wanted: Document = serde_json::from_slice(&body?).map_err(Error::bad_body)?;
+async fn apply_document(Call { state, caller }: Call, Sent(wanted): Sent<Document>) -> ListResult<ApplyReport> {
     let live = {
         let dry_run = wanted.dry_run && !wanted.create_only;
         state.control.view().seen_by_author(&caller, &wanted.document.text(), dry_run)
@@ -61,10 +56,7 @@ async fn apply_document(
 }
 
 /// `POST /v1/reload`: the same as SIGHUP, with the caller's rights.
-async fn reload(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-) -> Result<Json<List<Reload>>, Error> {
+async fn reload(Call { state, caller }: Call) -> ListResult<Reload> {
     // Before the file is read: what it says is told to nobody else, its mistakes included.
     demand(&state, &caller, actions::write(actions::CONFIGURATION))?;
     let report = (state.reload)(&caller)?;
@@ -73,7 +65,7 @@ async fn reload(
 }
 
 /// `GET /v1/export`: what the caller may read of the live state, as a document.
-async fn export(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Json<List<Exported>> {
+async fn export(Call { state, caller }: Call) -> Json<List<Exported>> {
     let document = (state.export)(&state.control.view().exportable(&caller));
     Json(List::one(Exported { document }))
 }
@@ -91,11 +83,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// `POST /v1/backup`: a copy of the state as of now, as the bytes of a database. The daemon writes no file that a caller
 /// names.
-async fn backup(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Error> {
+async fn backup(Call { state, caller }: Call, body: Result<Bytes, BytesRejection>) -> Result<Response, Error> {
     demand(&state, &caller, actions::perform(actions::BACKUP))?;
     if !body?.is_empty() {
         let message = "a backup is the answer to this request: the daemon writes it to no file, and takes no body";

@@ -2,18 +2,15 @@
 
 use std::net::IpAddr;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use serde::Deserialize;
 
-use super::{ListResult, seen};
+use super::{Call, ListResult, Parameters, about};
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::api::visible::Visible;
-use crate::model::Caller;
-use crate::observe::explain::Question;
+use crate::observe::explain::{Question, Unanswerable};
 use crate::types::{Explanation, Flow, List};
 
 /// Its paths.
@@ -34,15 +31,11 @@ const FLOW_LIMIT: usize = 1_000;
 
 /// `GET /v1/flows?endpoint=…&limit=…`
 async fn flows(
-    State(state): State<ApiState>,
-    caller: Extension<Caller>,
-    query: Result<Query<FlowQuery>, QueryRejection>,
+    Call { state, caller }: Call,
+    Parameters(FlowQuery { endpoint, limit }): Parameters<FlowQuery>,
 ) -> ListResult<Flow> {
-    let Query(FlowQuery { endpoint, limit }) = query?;
     let endpoint = match endpoint {
-        Some(reference) => Some(
-            seen(&state, &caller).endpoint(&reference).map_err(|refusal| Error::from(refusal).about(&reference))?.id,
-        ),
+        Some(reference) => Some(about(&reference, state.control.view().seen_by(&caller).endpoint(&reference))?.id),
         None => None,
     };
     let visible = Visible::to(&state.control.view(), &caller);
@@ -68,13 +61,17 @@ struct ExplainQuery {
 
 /// `GET /v1/explain?vnet=…&source=…&destination=…&port=…&protocol=…`
 async fn explain(
-    State(state): State<ApiState>,
-    caller: Extension<Caller>,
-    query: Result<Query<ExplainQuery>, QueryRejection>,
+    Call { state, caller }: Call,
+    Parameters(ExplainQuery { vnet, source, destination, port, protocol }): Parameters<ExplainQuery>,
 ) -> ListResult<Explanation> {
-    let Query(ExplainQuery { vnet, source, destination, port, protocol }) = query?;
     // It tells of any endpoint, of what that is bound to and of its servers.
-    state.control.view().demand_whole(&caller)?;
+    let view = state.control.view();
+    view.demand_whole(&caller)?;
     let question = Question { vnet, source, destination, protocol, port };
-    Ok(Json(List::one(state.observer.explain(&question)?)))
+    let explained = state.observer.explain(&question);
+    if let Err(Unanswerable::NoAttachment { vnet, .. }) = &explained {
+        // One that is not there has no attachment either.
+        about(vnet, view.vnet(vnet))?;
+    }
+    Ok(Json(List::one(explained?)))
 }

@@ -1,9 +1,10 @@
 //! What follows from other objects, and cannot be changed by itself: interfaces of endpoints, and resource groups.
 
-use axum::extract::{Path, State};
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 
+use super::noun::{Shown, shown};
+use super::{Call, ListResult};
 use crate::access::rights::{Right, Verb};
 use crate::api::error::Error;
 use crate::api::{ApiState, arm};
@@ -14,30 +15,24 @@ use crate::types::{Group, Interface, InterfaceAddress, List};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/nics", get(nics)).route("/nics/{nic}", get(nic)).route("/groups", get(groups))
+    shown::<Interface>().route("/groups", get(groups))
 }
 
-/// `GET /v1/nics`
-async fn nics(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-) -> Result<Json<List<Interface>>, Error> {
-    Ok(Json(List::new(seen(&state.control.view(), &caller))))
-}
+impl Shown for Interface {
+    fn all(call: &Call) -> Vec<Self> {
+        seen(&call.state.control.view(), &call.caller)
+    }
 
-/// `GET /v1/nics/{nic}`: by its name, or that of its endpoint.
-async fn nic(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-) -> Result<Json<List<Interface>>, Error> {
-    let is = |wanted: &str| wanted.eq_ignore_ascii_case(&name);
-    let short = |id: &str| id.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut all = seen(&state.control.view(), &caller);
-    all.retain(|nic| is(&nic.name) || is(&nic.id) || is(&nic.endpoint) || is(&short(&nic.endpoint)));
-    match all.len() {
-        0 => Err(Error::missing("network interface", &name, "`privlink nic list` shows what there is")),
-        _ => Ok(Json(List::new(all))),
+    /// By its name, or that of its endpoint.
+    fn named(call: &Call, name: &str) -> Result<Vec<Self>, Error> {
+        let is = |wanted: &str| wanted.eq_ignore_ascii_case(name);
+        let short = |id: &str| id.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut all = Self::all(call);
+        all.retain(|nic| is(&nic.name) || is(&nic.id) || is(&nic.endpoint) || is(&short(&nic.endpoint)));
+        match all.len() {
+            0 => Err(Error::missing("network interface", name, "`privlink nic list` shows what there is")),
+            _ => Ok(all),
+        }
     }
 }
 
@@ -74,10 +69,7 @@ fn seen(view: &View, caller: &Caller) -> Vec<Interface> {
 }
 
 /// `GET /v1/groups`
-async fn groups(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-) -> Result<Json<List<Group>>, Error> {
+async fn groups(Call { state, caller }: Call) -> ListResult<Group> {
     let view = state.control.view();
     let (rights, model) = (view.rights(&caller), &view.state.model);
     let all = model.all_groups();

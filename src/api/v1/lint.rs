@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use futures_util::future::join_all;
 use serde::Deserialize;
 
+use super::{Call, ListResult, Parameters, about};
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::compile::lint;
@@ -47,15 +46,13 @@ pub(super) struct LintQuery {
 
 /// `GET /v1/lint?vnet=…&ask=…`: names that will surprise somebody, in every VNet or in one, of what the caller may read.
 async fn lint(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    query: Result<Query<LintQuery>, QueryRejection>,
-) -> Result<Json<List<Lint>>, Error> {
-    let Query(LintQuery { vnet, ask }) = query?;
+    Call { state, caller }: Call,
+    Parameters(LintQuery { vnet, ask }): Parameters<LintQuery>,
+) -> ListResult<Lint> {
     let view = state.control.view();
     let seen = view.seen_by(&caller);
     let only = match vnet {
-        Some(vnet) => Some(seen.vnet(&vnet).map_err(|refusal| Error::from(refusal).about(&vnet))?.key),
+        Some(vnet) => Some(about(&vnet, seen.vnet(&vnet))?.key),
         None => None,
     };
     let wanted = |vnet: &Key| only.as_ref().is_none_or(|only| only == vnet);

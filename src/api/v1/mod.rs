@@ -1,18 +1,16 @@
 //! The paths of this program's own: a file for each noun, with its routes.
 
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
-use axum::{Extension, Json, Router};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::request::Parts;
+use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 
 use super::ApiState;
 use super::error::Error;
-use super::execute::done;
-use crate::control::{Delete, View};
-use crate::model::Caller;
-use crate::model::state::ItemKind;
-use crate::types::{Done, List};
+use crate::control::View;
+use crate::model::{self, Caller};
+use crate::types::List;
 
 /// Why somebody may do something.
 mod access;
@@ -56,6 +54,9 @@ mod inventory;
 /// Names that will surprise somebody.
 mod lint;
 
+/// List, show and delete.
+mod noun;
+
 /// Link resources.
 mod resources;
 
@@ -84,8 +85,6 @@ mod watch;
 mod who;
 
 type ListResult<T> = Result<Json<List<T>>, Error>;
-type Body = Result<Bytes, BytesRejection>;
-
 /// Everything below `/v1`.
 pub(super) fn routes() -> Router<ApiState> {
     let nouns = [
@@ -115,21 +114,54 @@ pub(super) fn routes() -> Router<ApiState> {
     nouns.into_iter().fold(Router::new(), Router::merge)
 }
 
-/// The view in force, with what `caller` may read of it.
-fn seen(state: &ApiState, caller: &Caller) -> View {
-    state.control.view().seen_by(caller)
+/// A request: who asks which daemon.
+struct Call {
+    state: ApiState,
+    caller: Caller,
 }
 
-/// Deletes one object of `kind`.
-async fn delete_item(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(reference): Path<String>,
-    kind: ItemKind,
-) -> Result<Json<List<Done>>, Error> {
-    done(state, caller, Delete { kind, reference }).await
+impl Call {
+    /// The view in force, with what the caller may read of it.
+    fn seen(&self) -> View {
+        self.state.control.view().seen_by(&self.caller)
+    }
 }
 
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(Error::bad_body)
+impl FromRequestParts<ApiState> for Call {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        let caller = caller.ok_or_else(|| Error::unauthenticated("nobody is known to ask"))?;
+        Ok(Self { state: state.clone(), caller })
+    }
+}
+
+/// What stands after the `?`.
+struct Parameters<T>(T);
+
+impl<T: DeserializeOwned> FromRequestParts<ApiState> for Parameters<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
+        let Query(said) = Query::from_request_parts(parts, state).await?;
+        Ok(Self(said))
+    }
+}
+
+/// A body.
+struct Sent<T>(T);
+
+impl<T: DeserializeOwned> FromRequest<ApiState> for Sent<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Error> {
+        let body = Bytes::from_request(request, state).await?;
+        serde_json::from_slice(&body).map(Self).map_err(Error::bad_body)
+    }
+}
+
+/// What is `found`; that it is not is said of `name`.
+fn about<T>(name: &str, found: Result<T, model::error::Error>) -> Result<T, Error> {
+    found.map_err(|refusal| Error::from(refusal).about(name))
 }

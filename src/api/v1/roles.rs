@@ -1,45 +1,39 @@
 //! Roles.
 
-use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::Router;
+use axum::routing::post;
 
-use super::{Body, ListResult, read};
+use super::noun::{Shown, owned};
+use super::{Call, ListResult, Sent};
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::api::execute::done;
-use crate::control::{Delete, Put};
-use crate::model::state::ItemKind;
-use crate::model::{Caller, Key, Model, RoleDefinition, Scope};
-use crate::types::{Done, List, Role};
+use crate::control::Put;
+use crate::model::{Key, Model, RoleDefinition, Scope};
+use crate::types::{Done, Listed as _, Role};
 
 /// Its paths.
 pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/roles", get(roles).post(create_role)).route("/roles/{role}", get(role).delete(delete_role))
+    owned::<Role, RoleDefinition>().route(Role::PATH, post(create_role))
 }
 
-/// `GET /v1/roles`: every local user may know what roles there are, as in Azure.
-async fn roles(State(state): State<ApiState>) -> ListResult<Role> {
-    let view = state.control.view();
-    let own = |role: &RoleDefinition| view.state.model.roles.contains_key(&Key::global(role.name.to_string()));
-    Ok(Json(List::new(view.access.roles().map(|role| shown(role, !own(role))).collect())))
-}
+impl Shown for Role {
+    /// Every local user may know what roles there are, as in Azure.
+    fn all(call: &Call) -> Vec<Self> {
+        let view = call.state.control.view();
+        let own = |role: &RoleDefinition| view.state.model.roles.contains_key(&Key::global(role.name.to_string()));
+        view.access.roles().map(|role| shown(role, !own(role))).collect()
+    }
 
-/// `GET /v1/roles/{role}`
-async fn role(state: State<ApiState>, Path(name): Path<String>) -> ListResult<Role> {
-    let Json(all) = roles(state).await?;
-    let found = all.items.into_iter().find(|role| role.name.eq_ignore_ascii_case(&name));
-    let missing = || Error::missing("role", &name, "`privlink role list` shows what there is");
-    Ok(Json(List::one(found.ok_or_else(missing)?)))
+    fn named(call: &Call, name: &str) -> Result<Vec<Self>, Error> {
+        let found = Self::all(call).into_iter().find(|role| role.name.eq_ignore_ascii_case(name));
+        let missing = || Error::missing("role", name, "`privlink role list` shows what there is");
+        Ok(vec![found.ok_or_else(missing)?])
+    }
 }
 
 /// `POST /v1/roles`
-async fn create_role(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    body: Body,
-) -> ListResult<Done> {
-    let wanted: Role = read(&body?)?;
+async fn create_role(Call { state, caller }: Call, Sent(wanted): Sent<Role>) -> ListResult<Done> {
     let texts = |list: &[String]| list.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
     let bad = |error: crate::model::Malformed| Error::bad_value("role", error);
     let mut scopes = wanted.assignable_scopes.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>();
@@ -56,15 +50,6 @@ async fn create_role(
     let mut items = Box::new(Model::default());
     items.roles.insert(Key::global(role.name.to_string()), role);
     done(state, caller, Put { items, create_only: true }).await
-}
-
-/// `DELETE /v1/roles/{role}`
-async fn delete_role(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(reference): Path<String>,
-) -> ListResult<Done> {
-    done(state, caller, Delete { kind: ItemKind::Role, reference }).await
 }
 
 fn shown(role: &RoleDefinition, built_in: bool) -> Role {

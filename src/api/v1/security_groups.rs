@@ -1,49 +1,31 @@
-//! Rule sets: listed, shown, deleted.
+//! Rule sets.
 
-use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::Router;
 
-use super::delete_item;
+use super::Call;
+use super::noun::{Shown, owned};
 use crate::api::ApiState;
 use crate::api::error::Error;
-use crate::model;
 use crate::model::references::resolve;
-use crate::model::state::ItemKind;
-use crate::types::{Done, List, SecurityGroup, SecurityGroupStatus};
+use crate::model::{self, Key, Model};
+use crate::types::{SecurityGroup, SecurityGroupStatus};
 
-use crate::model::{Caller, Key, Model};
-
-/// Its paths.
+/// Their paths.
 pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/security-groups", get(list)).route("/security-groups/{group}", get(one).delete(delete_group))
+    owned::<SecurityGroup, model::SecurityGroup>()
 }
 
-/// `GET /v1/security-groups`
-async fn list(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Json<List<SecurityGroup>> {
-    let model = &state.control.view().seen_by(&caller).state.model;
-    Json(List::new(model.security_groups.iter().map(|(key, group)| shown(model, key, group)).collect()))
-}
+impl Shown for SecurityGroup {
+    fn all(call: &Call) -> Vec<Self> {
+        let model = &call.seen().state.model;
+        model.security_groups.iter().map(|(key, group)| shown(model, key, group)).collect()
+    }
 
-/// `GET /v1/security-groups/{group}`
-async fn one(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(reference): Path<String>,
-) -> Result<Json<List<SecurityGroup>>, Error> {
-    let model = &state.control.view().seen_by(&caller).state.model;
-    let about = |refusal: model::Error| Error::from(refusal).about(&reference);
-    let key = resolve("security group", &reference, &model.security_groups).map_err(about)?;
-    Ok(Json(List::new(model.security_groups.get(key).map(|group| shown(model, key, group)).into_iter().collect())))
-}
-
-/// `DELETE /v1/security-groups/{group}`
-async fn delete_group(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    name: Path<String>,
-) -> Result<Json<List<Done>>, Error> {
-    delete_item(state, caller, name, ItemKind::SecurityGroup).await
+    fn named(call: &Call, reference: &str) -> Result<Vec<Self>, Error> {
+        let model = &call.seen().state.model;
+        let key = resolve("security group", reference, &model.security_groups)?;
+        Ok(model.security_groups.get(key).map(|group| shown(model, key, group)).into_iter().collect())
+    }
 }
 
 fn shown(model: &Model, key: &Key, group: &model::SecurityGroup) -> SecurityGroup {

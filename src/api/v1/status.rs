@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 
-use super::{ListResult, conditions, seen};
+use super::{Call, ListResult, conditions};
 use crate::access::rights::Right;
 use crate::api::error::Error;
 use crate::api::execute::demand;
@@ -21,8 +21,8 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `GET /v1/status`
-async fn status(State(state): State<ApiState>, caller: Extension<Caller>) -> ListResult<Status> {
-    let view = seen(&state, &caller);
+async fn status(Call { state, caller }: Call) -> ListResult<Status> {
+    let view = state.control.view().seen_by(&caller);
     let operates = view.rights(&caller).hold(&Right::anywhere(actions::read(actions::CONFIGURATION)));
     let endpoints = view.endpoints();
     let lines = endpoints.iter().map(|endpoint| {

@@ -1,17 +1,17 @@
 //! Bearer tokens.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::routing::{delete, get, post};
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Body, ListResult, read};
+use super::{Call, ListResult, Sent};
 use crate::access::rights::Right;
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::api::execute::{apply, done};
 use crate::control::{CreateToken, RevokeToken, RotateToken, TokenCreated};
-use crate::model::{Caller, actions, token};
+use crate::model::{actions, token};
 use crate::types::{Done, List, NewToken, Token};
 
 /// Its paths.
@@ -23,7 +23,7 @@ pub(super) fn routes() -> Router<ApiState> {
 }
 
 /// `GET /v1/tokens`
-async fn tokens(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> ListResult<Token> {
+async fn tokens(Call { state, caller }: Call) -> ListResult<Token> {
     let view = state.control.view();
     view.rights(&caller).demand(&Right::anywhere(actions::read(actions::TOKENS)))?;
     Ok(Json(List::new(view.state.tokens.values().map(without_secret).collect())))
@@ -31,11 +31,9 @@ async fn tokens(State(state): State<ApiState>, Extension(caller): Extension<Call
 
 /// `POST /v1/tokens`
 async fn create_token(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    body: Body,
+    Call { state, caller }: Call,
+    Sent(NewToken { name, lifetime_seconds }): Sent<NewToken>,
 ) -> ListResult<Token> {
-    let NewToken { name, lifetime_seconds } = read(&body?)?;
     let name = name.parse().map_err(|error| Error::bad_value("name", error))?;
     let lifetime = SignedDuration::from_secs(i64::try_from(lifetime_seconds).unwrap_or(i64::MAX));
     let random = random()?;
@@ -44,11 +42,7 @@ async fn create_token(
 }
 
 /// `POST /v1/tokens/{name}/rotate`
-async fn rotate_token(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-) -> ListResult<Token> {
+async fn rotate_token(Call { state, caller }: Call, Path(name): Path<String>) -> ListResult<Token> {
     let name = name.parse().map_err(|error| Error::bad_value("name", error))?;
     let (made, _) = apply(state, caller, RotateToken { name, random: random()? }).await?;
     Ok(with_secret(&made))
@@ -68,11 +62,7 @@ fn with_secret(made: &TokenCreated) -> Json<List<Token>> {
 }
 
 /// `DELETE /v1/tokens/{name}`
-async fn revoke_token(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-) -> ListResult<Done> {
+async fn revoke_token(Call { state, caller }: Call, Path(name): Path<String>) -> ListResult<Done> {
     let name = name.parse().map_err(|error| Error::bad_value("name", error))?;
     done(state, caller, RevokeToken { name }).await
 }

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 
-use super::{ListResult, seen};
+use super::{Call, ListResult};
 use crate::access::rights::Right;
 use crate::api::ApiState;
 use crate::control::View;
 use crate::model::rules::{QuotaScope, short};
-use crate::model::{Caller, Key, LinkResource, PrivateEndpoint, Quota, Rates, Scope, actions, rules};
+use crate::model::{Key, LinkResource, PrivateEndpoint, Quota, Rates, Scope, actions, rules};
 use crate::observe::{EndpointTotals, Sample};
 use crate::types::{List, Usage};
 
@@ -25,8 +24,8 @@ pub(super) fn routes() -> Router<ApiState> {
 const WATCHED: Duration = Duration::from_secs(1);
 
 /// Quotas and what counts against them; rates and what passed in the second that the answer took.
-async fn usage(State(state): State<ApiState>, caller: Extension<Caller>) -> ListResult<Usage> {
-    let view = seen(&state, &caller);
+async fn usage(Call { state, caller }: Call) -> ListResult<Usage> {
+    let view = state.control.view().seen_by(&caller);
     let quota = |line: rules::Usage| Usage {
         quota: line.quota.to_owned(),
         scope: line.scope,

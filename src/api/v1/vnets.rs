@@ -1,41 +1,25 @@
-//! VNets: listed, shown, deleted.
+//! VNets.
 
-use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::Router;
 
-use super::{ListResult, delete_item, seen};
+use super::Call;
+use super::noun::{Shown, owned};
 use crate::api::error::Error;
 use crate::api::{ApiState, convert};
-use crate::model::Caller;
-use crate::model::state::ItemKind;
-use crate::types::{Done, List, Vnet};
+use crate::model;
+use crate::types::Vnet;
 
-/// Its paths.
+/// Their paths.
 pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/vnets", get(vnets)).route("/vnets/{vnet}", get(vnet).delete(delete_vnet))
+    owned::<Vnet, model::Vnet>()
 }
 
-/// `GET /v1/vnets`
-async fn vnets(State(state): State<ApiState>, caller: Extension<Caller>) -> ListResult<Vnet> {
-    Ok(Json(List::new(seen(&state, &caller).vnets().into_iter().map(convert::vnet).collect())))
-}
+impl Shown for Vnet {
+    fn all(call: &Call) -> Vec<Self> {
+        call.seen().vnets().into_iter().map(convert::vnet).collect()
+    }
 
-/// `GET /v1/vnets/{vnet}`
-async fn vnet(
-    State(state): State<ApiState>,
-    caller: Extension<Caller>,
-    Path(reference): Path<String>,
-) -> ListResult<Vnet> {
-    let view = seen(&state, &caller).vnet(&reference).map_err(|refusal| Error::from(refusal).about(&reference))?;
-    Ok(Json(List::one(convert::vnet(view))))
-}
-
-/// `DELETE /v1/vnets/{vnet}`
-async fn delete_vnet(
-    state: State<ApiState>,
-    caller: Extension<Caller>,
-    name: Path<String>,
-) -> Result<Json<List<Done>>, Error> {
-    delete_item(state, caller, name, ItemKind::Vnet).await
+    fn named(call: &Call, reference: &str) -> Result<Vec<Self>, Error> {
+        Ok(vec![convert::vnet(call.seen().vnet(reference)?)])
+    }
 }

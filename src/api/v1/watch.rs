@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use serde::Deserialize;
 
+use super::{Call, ListResult, Parameters};
 use crate::api::ApiState;
 use crate::api::error::Error;
 use crate::api::server::places::CallerLimit;
@@ -42,11 +41,9 @@ pub(super) struct EpochQuery {
 /// the latest after `wait` seconds. It says that something has changed that the caller may see, not what, and so needs no
 /// right: who sees everything gets the number of the publication, others one that tells no more than whether it is another.
 async fn epoch(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    query: Result<Query<EpochQuery>, QueryRejection>,
-) -> Result<Json<List<Epoch>>, Error> {
-    let Query(EpochQuery { after, wait }) = query?;
+    Call { state, caller }: Call,
+    Parameters(EpochQuery { after, wait }): Parameters<EpochQuery>,
+) -> ListResult<Epoch> {
     let mut epochs = state.control.epochs();
     if let (Some(after), Some(_permit)) = (after, LONG_POLLS.take(caller.subject.principal())) {
         let limit = Duration::from_secs(wait.min(LONGEST));

@@ -3,18 +3,16 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::{Call, ListResult, Parameters};
 use crate::api::ApiState;
-use crate::api::error::Error;
 use crate::api::visible::Visible;
+use crate::model::Key;
 use crate::model::state::{Connection, DecidedBy};
-use crate::model::{Caller, Key};
 use crate::observe::flow_log::{Losses, Sought};
 use crate::observe::flows::side;
 use crate::observe::who::{Trace, Traces};
@@ -36,11 +34,9 @@ pub(super) struct WhoQuery {
 
 /// `GET /v1/who?nat=…&backend=…&at=…`
 async fn who(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    query: Result<Query<WhoQuery>, QueryRejection>,
-) -> Result<Json<List<Who>>, Error> {
-    let Query(WhoQuery { nat, backend, at }) = query?;
+    Call { state, caller }: Call,
+    Parameters(WhoQuery { nat, backend, at }): Parameters<WhoQuery>,
+) -> ListResult<Who> {
     let observer = state.observer;
     let traces = observer.who(&Sought { nat, backend, at }, Timestamp::now());
     let Traces { list, more, losses, warnings } = traces?;

@@ -26,7 +26,7 @@ pub(super) struct Options {
     name: String,
     /// VNet that this host is in: `name` or `group/name`; omitted: the one whose address space holds an address of this
     /// host
-    #[arg(long, value_name = "VNET", add = super::complete::vnets())]
+    #[arg(long, value_name = "VNET", add = super::noun::named::<crate::types::Vnet>())]
     vnet: Option<String>,
     /// Port that the application connects to, by TCP; omitted: the first that the endpoint exposes
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::model::error::ErrorDetail;
-use crate::model::registry::{Kind as _, of_kind};
+use crate::model::registry::of_kind;
 use crate::model::sentence::Named;
 use crate::model::state::{Item, ItemKind};
 use crate::testing::TOLD_BY_ROWS;

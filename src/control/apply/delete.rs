@@ -3,7 +3,7 @@
 use super::create::Requester;
 use crate::access::rights::{Right, Verb, assigned_at, place};
 use crate::model::error::{Error, ErrorKind};
-use crate::model::registry::{Kind as _, of_kind};
+use crate::model::registry::of_kind;
 use crate::model::sentence::{Mention, Part, itself, sentence};
 use crate::model::state::{ControlState, DecidedBy, Deleted, Item, ItemKind};
 use crate::model::{FormerResource, Key, Model, PrivateEndpoint};

@@ -22,7 +22,7 @@ use super::index::Index;
 use crate::access::rights::visibility::sees;
 use crate::access::rights::{Right, Verb, assigned_at, refuse_other_type, vanished};
 use crate::model::error::Error;
-use crate::model::registry::{self, Kind as _, each_kind};
+use crate::model::registry::{self, each_kind};
 use crate::model::state::ChangeExtent;
 use crate::model::state::{ControlState, Item, ItemKind};
 use crate::model::{AttachmentSpec, HostConfig, Key, Map, Model, Pinned, ResourceGroup};

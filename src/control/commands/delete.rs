@@ -9,7 +9,7 @@ use crate::control::outcome::Deletion;
 use crate::control::writer::{Planning, PreparedChange, ProposedState};
 use crate::model::error::{Error, ErrorKind};
 use crate::model::references::resolve;
-use crate::model::registry::{Kind as _, of_kind};
+use crate::model::registry::of_kind;
 use crate::model::sentence::{Mention, sentence};
 use crate::model::state::{ChangeExtent, ControlState, DAEMON, Item};
 use crate::model::{ItemKind, Key, RoleName};

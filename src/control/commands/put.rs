@@ -11,7 +11,7 @@ use crate::control::command::Command;
 use crate::control::outcome::Changed;
 use crate::control::writer::{Planning, PreparedChange, ProposedState};
 use crate::model::error::{Error, ErrorKind};
-use crate::model::registry::{self, Kind as _, each_kind};
+use crate::model::registry::{self, each_kind};
 use crate::model::sentence::itself;
 use crate::model::state::{ChangeExtent, ControlState, Item};
 use crate::model::{ItemKind, Key, LinkResource, Map, Model, PrivateEndpoint};

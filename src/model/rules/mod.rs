@@ -218,7 +218,7 @@ impl fmt::Display for Locator {
 }
 
 macro_rules! object {
-    ($($(#[$doc:meta])* $kind:ident: $type:ident,)*) => {
+    ($($(#[$doc:meta])* $kind:ident: $type:ident in $field:ident,)*) => {
         /// An object that a rule can be about.
         #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
         #[serde(rename_all = "snake_case")]
